@@ -1,0 +1,55 @@
+# Everything runs in .venv, which the targets make when it is missing or older than the lock.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.PHONY: help demo test soak check bench system-deps manifests lock clean
+.DEFAULT_GOAL := help
+
+help:  ## what there is
+	@echo 'Kapok: make TARGET [ARGS="..."]'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check hatchling editables
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)  ## sets up and runs the demo (ARGS="--exit-when-settled -o json")
+	@$(BIN)/kapok demo $(ARGS)
+
+test: $(STAMP)  ## sets up and passes the tests: the gate, at most 10 minutes
+	$(MAKE) check
+	$(BIN)/python -m pytest $(ARGS)
+
+soak: $(STAMP)  ## the long scenarios with full counts, one JSON line each
+	$(BIN)/python -m pytest -m soak -s --timeout=3600 $(ARGS)
+
+check: $(STAMP)  ## linter, formatter, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)  ## every benchmark, one JSON object each
+	$(BIN)/python -m benchmarks all --json $(ARGS)
+
+manifests: $(STAMP)  ## writes manifests/crds from the Python types
+	$(BIN)/python -m scheduler.hub.crds manifests/crds
+
+system-deps:  ## Debian packages that the whole gate needs (root)
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto iproute2
+
+lock: $(STAMP)  ## resolves the hashed locks anew; they hold no address
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile -q --no-header --generate-hashes --extra hub --extra test pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --no-header --generate-hashes --extra hub pyproject.toml -o requirements-hub.lock
+	$(BIN)/uv pip compile -q --no-header --generate-hashes pyproject.toml -o requirements-agent.lock
+
+clean:  ## removes what the targets made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist build

@@ -1,0 +1,42 @@
+"""Time as an input: the only place of the agent that reads a clock or sleeps.
+
+Loops take a `Clock`, so that tests can move time by hand and never really sleep. A copy of the
+scheduler's port on purpose: the two programs share the wire schema and nothing else.
+"""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What a loop may ask of time."""
+
+    def now(self) -> datetime:
+        """The wall clock: aware, UTC. For records and for humans, never for measuring ages."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that only grow; the start is arbitrary."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits without blocking the event loop."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """The wall clock: aware, UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary start; never goes back."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits `seconds`; other tasks go on."""
+        await asyncio.sleep(seconds)
