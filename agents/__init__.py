@@ -1,1 +1,1 @@
-"""The light agent that runs at a site: reports what the site really has, applies what the hub signed."""
+"""The light agent at a site: reports what the site really has, applies what the hub signed."""

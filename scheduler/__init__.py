@@ -1,8 +1,9 @@
 """Kapok: decides where and when each workload of a city runs, within the law, and can say why.
 
 Data flows one way: report → fleet → decision → order → status. The folders are that flow's rooms:
-`model` (the vocabulary) and `placement`, `energy` (the decision) are pure; `control` holds the loops;
-`hub`, `mqtt`, `ledger`, `web` are the doors to the world; `app` puts them together, `cli` is what people type.
+`model` (the vocabulary) and `placement`, `energy` (the decision) are pure; `control` holds the
+loops; `hub`, `mqtt`, `ledger`, `web` are the doors to the world; `app` puts them together, `cli` is
+what people type.
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -1,1 +1,1 @@
-"""The Kubernetes API as Kapok's hub: client, informer, CRDs, and (in `embedded`) a one-machine server."""
+"""The Kubernetes API as Kapok's hub: client, informer, CRDs, and a one-machine server."""

@@ -14,8 +14,8 @@ from typing import Any
 
 import aiohttp
 import msgspec
-from kubernetes.aio.client import Configuration
 from kubernetes.aio import config as kube_config
+from kubernetes.aio.client import Configuration
 
 from scheduler.control.ports import (
     Busy,

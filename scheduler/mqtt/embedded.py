@@ -1,0 +1,178 @@
+"""The embedded broker: mosquitto if it is on PATH, else the packaged one (rumqttd in a wheel).
+
+Both listen on loopback only and accept anyone there: the broker is not trusted, what moves work is
+signed at its ends. A broker that dies is started again, empty; the scheduler then publishes its
+retained state anew.
+"""
+
+import asyncio
+import logging
+import os
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from scheduler.clock import Clock
+from scheduler.tied import tied
+
+_log = logging.getLogger(__name__)
+
+_READY_ATTEMPTS = 200
+_READY_PAUSE_SECONDS = 0.05
+_RESTART_PAUSE_SECONDS = 0.5
+_STOP_SECONDS = 5.0
+
+# The default queue of 1,000 drops under bursts; a site's orders come as one.
+_MOSQUITTO = """listener {port} 127.0.0.1
+allow_anonymous true
+persistence false
+max_queued_messages 100000
+max_inflight_messages 1000
+max_packet_size 1048576
+set_tcp_nodelay true
+log_dest stderr
+log_type error
+log_type warning
+"""
+
+_RUMQTTD = """id = 0
+[router]
+id = 0
+max_connections = 10010
+max_outgoing_packet_count = 1000
+max_segment_size = 104857600
+max_segment_count = 10
+[v5.1]
+name = "v5-1"
+listen = "127.0.0.1:{port}"
+next_connection_delay_ms = 1
+[v5.1.connections]
+connection_timeout_ms = 60000
+max_payload_size = 1048576
+max_inflight_count = 1000
+"""
+
+# The packaged broker ends when its standard input closes, so it ends with us as well.
+_RUN_PACKAGED = (
+    "import json, sys; from iotcore._serve import main; "
+    "sys.argv[1:] = [json.dumps({'config_path': sys.argv[1]})]; main()"
+)
+
+
+def broker_kind() -> str:
+    """Which broker would be started: "mosquitto" or "iotcore"."""
+    return "mosquitto" if _mosquitto() else "iotcore"
+
+
+def _mosquitto() -> str | None:
+    """Debian puts it into /usr/sbin, which an ordinary user's PATH may lack."""
+    return shutil.which("mosquitto") or shutil.which(
+        "mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
+    )
+
+
+class EmbeddedBroker:
+    """One broker process on loopback, restarted when it dies.
+
+    Attributes:
+        kind: "mosquitto" or "iotcore".
+        port: the MQTT 5 port on 127.0.0.1.
+    """
+
+    def __init__(self, folder: Path, port: int, *, kind: str, clock: Clock) -> None:
+        self.kind = kind
+        self.port = port
+        self._folder = folder
+        self._clock = clock
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int:
+        """The broker's process; 0 while there is none."""
+        return self._process.pid if self._process else 0
+
+    async def start(self) -> None:
+        """Starts the process and waits until it accepts connections.
+
+        Raises:
+            OSError: it does not start; the message names the command.
+        """
+        command = self._command()
+        self._process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
+        )
+        for _ in range(_READY_ATTEMPTS):
+            if self._process.returncode is not None:
+                break
+            if _accepts(self.port):
+                return
+            await self._clock.sleep(_READY_PAUSE_SECONDS)
+        await self.stop()
+        raise OSError(f"the embedded broker does not start: {' '.join(command)}")
+
+    async def keep_running(self) -> None:
+        """Starts the broker again whenever it ends; runs until cancelled."""
+        while True:
+            process = self._process
+            if process is None:
+                return
+            code = await process.wait()
+            _log.warning("the embedded broker ended with code %s; starting it again", code)
+            await self._clock.sleep(_RESTART_PAUSE_SECONDS)
+            await self.start()
+
+    async def stop(self) -> None:
+        """Ends the process; safe to call twice."""
+        process, self._process = self._process, None
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    def _command(self) -> list[str]:
+        if self.kind == "mosquitto":
+            config = self._write("mosquitto.conf", _MOSQUITTO)
+            return tied([_mosquitto() or "mosquitto", "-c", str(config)])
+        config = self._write("rumqttd.toml", _RUMQTTD)
+        return [sys.executable, "-c", _RUN_PACKAGED, str(config)]
+
+    def _write(self, name: str, template: str) -> Path:
+        path = self._folder / name
+        path.write_text(template.format(port=self.port))
+        return path
+
+
+@asynccontextmanager
+async def embedded_broker(
+    folder: Path, port: int, *, clock: Clock, kind: str | None = None
+) -> AsyncIterator[EmbeddedBroker]:
+    """An embedded broker for the time of the context.
+
+    Args:
+        folder: where its configuration file is written.
+        port: a free port on 127.0.0.1.
+        clock: for waiting.
+        kind: "mosquitto" or "iotcore"; None takes what this machine has.
+
+    Raises:
+        OSError: it does not start.
+    """
+    broker = EmbeddedBroker(folder, port, kind=kind or broker_kind(), clock=clock)
+    await broker.start()
+    try:
+        yield broker
+    finally:
+        await broker.stop()
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
