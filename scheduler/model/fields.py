@@ -1,0 +1,185 @@
+"""The building blocks of the kinds: bounded strings, lists, maps and numbers.
+
+Custom resource definitions are generated from these types, and a real API server refuses schemas
+whose rules could become costly. So every string, list and map has a maximum here, and nowhere else. A
+limit that holds in the hub but not in files (`kapok place` takes a site of 100,000 nodes) stands in
+`extra_json_schema` and not in the constraint.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+API_GROUP = "kapok.dev"
+API_VERSION = "kapok.dev/v1alpha1"
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The form of all the vocabulary: immutable, camelCase on paper, defaults not written."""
+
+
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+
+Name = Annotated[str, Meta(min_length=1, max_length=253, pattern=NAME_PATTERN)]
+"""A name as Kubernetes allows it (RFC 1123 subdomain)."""
+Namespace = Annotated[
+    str, Meta(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+]
+ShortText = Annotated[str, Meta(max_length=128)]
+Text = Annotated[str, Meta(max_length=1024)]
+LabelKey = Annotated[str, Meta(min_length=1, max_length=317)]
+LabelValue = Annotated[str, Meta(max_length=63)]
+Labels = Annotated[dict[LabelKey, LabelValue], Meta(max_length=64)]
+Annotations = dict[str, str]
+Instant = Annotated[datetime, Meta(tz=True)]
+"""A point in time with its zone; written as `2026-11-23T08:00:00Z`."""
+
+Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+Priority = Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)]
+Ratio = Annotated[float, Meta(ge=0, le=1)]
+NotNegative = Annotated[float, Meta(ge=0, le=1e15)]
+Seconds = Annotated[int, Meta(ge=0, le=315_360_000)]
+
+Quantity = Annotated[
+    int | float | Annotated[str, Meta(max_length=64)],
+    Meta(
+        description="A Kubernetes quantity: 500m, 2, 1Gi, 1e9.",
+        extra_json_schema={"x-kubernetes-int-or-string": True},
+    ),
+]
+"""A quantity as it is written; `quantities.py` reads it exactly."""
+Resources = Annotated[
+    dict[Annotated[str, Meta(min_length=1, max_length=317)], Quantity], Meta(max_length=64)
+]
+
+DataClass = Literal["general-1", "general-2", "general-3", "general-4", "important", "core"]
+DATA_CLASSES: tuple[DataClass, ...] = (
+    "general-1",
+    "general-2",
+    "general-3",
+    "general-4",
+    "important",
+    "core",
+)
+"""Classes of data, lowest first (GB/T 43697-2024)."""
+ProtectionLevel = Annotated[int, Meta(ge=1, le=5)]
+"""Level of the multi-level protection scheme (GB/T 22239), 1 lowest."""
+NetworkZone = Literal["internet-access", "public-network", "dedicated-network", "classified"]
+NETWORK_ZONES: tuple[NetworkZone, ...] = (
+    "internet-access",
+    "public-network",
+    "dedicated-network",
+    "classified",
+)
+Jurisdiction = Annotated[
+    str, Meta(min_length=2, max_length=16, pattern=r"^[A-Z0-9]+(-[A-Z0-9]+)*$")
+]
+CpuVendor = Annotated[str, Meta(min_length=1, max_length=63)]
+Origin = Literal["measured", "estimated", "modelled", "yearly", "assumed", "unknown"]
+"""Where a figure comes from. It travels with the number."""
+
+Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
+
+
+class Requirement(Part, frozen=True, kw_only=True):
+    """One condition on labels, with the operators of Kubernetes."""
+
+    key: LabelKey
+    operator: Operator
+    values: Annotated[tuple[LabelValue, ...], Meta(max_length=64)] = ()
+
+
+class LabelSelector(Part, frozen=True, kw_only=True):
+    """Chooses objects by their labels. An empty selector matches everything."""
+
+    match_labels: Labels = msgspec.field(default_factory=dict)
+    match_expressions: Annotated[tuple[Requirement, ...], Meta(max_length=32)] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it matches everything."""
+        return not self.match_labels and not self.match_expressions
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether an object with these labels is chosen (Kubernetes' apimachinery semantics).
+
+        `NotIn` and `DoesNotExist` match objects that do not have the key.
+        """
+        wanted = all(labels.get(key) == value for key, value in self.match_labels.items())
+        return wanted and all(holds(each, labels) for each in self.match_expressions)
+
+
+def holds(requirement: Requirement, labels: Mapping[str, str]) -> bool:
+    """Whether labels meet one requirement."""
+    value = labels.get(requirement.key)
+    match requirement.operator:
+        case "In":
+            return value is not None and value in requirement.values
+        case "NotIn":
+            return value is None or value not in requirement.values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+
+
+TaintEffect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+
+
+class Taint(Part, frozen=True, kw_only=True):
+    """Keeps away what does not tolerate it."""
+
+    key: LabelKey
+    value: LabelValue = ""
+    effect: TaintEffect = "NoSchedule"
+    time_added: Instant | None = None
+
+
+class Toleration(Part, frozen=True, kw_only=True):
+    """Bears a taint, for ever or for some seconds."""
+
+    key: Annotated[str, Meta(max_length=317)] = ""
+    operator: Literal["Equal", "Exists"] = "Equal"
+    value: LabelValue = ""
+    effect: TaintEffect | Literal[""] = ""
+    toleration_seconds: int | None = None
+
+    def tolerates(self, taint: Taint) -> bool:
+        """Whether this matches the taint (core/v1: an empty key with Exists matches all)."""
+        if self.effect and self.effect != taint.effect:
+            return False
+        if self.key and self.key != taint.key:
+            return False
+        if self.operator == "Exists":
+            return True
+        return bool(self.key) and self.value == taint.value
+
+
+class Condition(Part, frozen=True, kw_only=True):
+    """One condition of an object's status, in the standard form of Kubernetes."""
+
+    type: Annotated[str, Meta(min_length=1, max_length=316)]
+    status: Literal["True", "False", "Unknown"]
+    reason: Annotated[str, Meta(max_length=1024)] = ""
+    message: Annotated[str, Meta(max_length=4096)] = ""
+    last_transition_time: Instant | None = None
+    observed_generation: int | None = None
+
+
+Conditions = Annotated[tuple[Condition, ...], Meta(max_length=32)]
+
+
+class NameReference(Part, frozen=True, kw_only=True):
+    """Names another object in the same namespace, or a cluster-scoped one."""
+
+    name: Name
+
+
+class SecretReference(Part, frozen=True, kw_only=True):
+    """Names a Secret."""
+
+    namespace: Namespace
+    name: Name

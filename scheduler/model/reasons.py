@@ -1,0 +1,69 @@
+"""Every "no" that Kapok can say, as stable slugs: the same in code, metrics and docs."""
+
+from typing import Literal
+
+Reason = Literal[
+    "data-class",
+    "data-class-missing",
+    "protection-level",
+    "jurisdiction",
+    "network-zone",
+    "dedicated-pool",
+    "not-allowed",
+    "grant-expired",
+    "architecture",
+    "cpu-vendor",
+    "taint",
+    "selector",
+    "site-group",
+    "too-far",
+    "latency-unknown",
+    "stale",
+    "silent",
+    "cordoned",
+    "no-executor",
+    "api-kind",
+    "full",
+    "fragmented",
+    "spread",
+    "quota",
+    "deadline",
+    "paused",
+    "invalid",
+]
+
+REASONS: dict[Reason, str] = {
+    "data-class": "the site may not hold data of this class, or nobody may schedule it",
+    "data-class-missing": "the workload names no data class",
+    "protection-level": "the site is not certified for the protection level (GB/T 22239)",
+    "jurisdiction": "the workload may not run under the law of this place",
+    "network-zone": "the site does not offer a network zone that the workload names",
+    "dedicated-pool": "protection level 4 needs a dedicated pool",
+    "not-allowed": "the site has no grant for this tenant or workload",
+    "grant-expired": "the site's grant has ended, or has not begun",
+    "architecture": "the images do not run on any node there",
+    "cpu-vendor": "no node there has a permitted CPU vendor",
+    "taint": "the site has a taint that the workload does not tolerate",
+    "selector": "the site's or its nodes' labels do not match",
+    "site-group": "the site is in none of the workload's site groups",
+    "too-far": "the round trip is longer than the workload bears",
+    "latency-unknown": "nobody has measured the round trip",
+    "stale": "the site's last report is too old",
+    "silent": "the site does not report",
+    "cordoned": "operations keep new work away from the site",
+    "no-executor": "no agent there can apply orders to a cluster",
+    "api-kind": "the cluster there does not serve a kind that the manifests use",
+    "full": "there is not enough free capacity",
+    "fragmented": "the sum of free capacity would do, but no node has enough",
+    "spread": "the replicas cannot be spread as asked",
+    "quota": "the tenant's quota is used up",
+    "deadline": "it is not yet time, or too late",
+    "paused": "the workload is paused",
+    "invalid": "the workload asks something that cannot be read or can never be met",
+}
+"""What each slug means."""
+
+PASSING_REASONS: frozenset[Reason] = frozenset(
+    {"full", "fragmented", "spread", "quota", "deadline", "paused"}
+)
+"""A site refused for one of these passes every rule: the workload waits, it is not refused."""

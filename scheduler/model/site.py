@@ -1,0 +1,178 @@
+"""`Site`: a place that can run work, described by operations and reported by its agent."""
+
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from scheduler.model.fields import (
+    API_VERSION,
+    Conditions,
+    CpuVendor,
+    Instant,
+    Labels,
+    NotNegative,
+    Origin,
+    Part,
+    Quantity,
+    Ratio,
+    SecretReference,
+    ShortText,
+    Taint,
+)
+from scheduler.model.metadata import Metadata
+
+Tier = Literal["edge", "regional", "central"]
+
+
+class Location(Part, frozen=True, kw_only=True):
+    """Where a site stands. Places are names that spread constraints count by."""
+
+    province: ShortText = ""
+    city: ShortText = ""
+    metro: ShortText = ""
+    latitude: Annotated[float, Meta(ge=-90, le=90)] | None = None
+    longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
+    failure_domains: Annotated[tuple[ShortText, ...], Meta(max_length=16)] = ()
+
+
+class SiteEnergy(Part, frozen=True, kw_only=True):
+    """What is known of a site's power. Absent means unknown, and unknown ranks last."""
+
+    grid_zone: ShortText = ""
+    pue: (
+        Annotated[
+            float, Meta(ge=1, le=10, description="Total power over IT power (ISO/IEC 30134-2).")
+        ]
+        | None
+    ) = None
+    pue_origin: Origin = "unknown"
+    green_share: Ratio | None = None
+    green_evidence: ShortText = ""
+    pv_peak_watts: NotNegative | None = None
+
+
+class SitePrices(Part, frozen=True, kw_only=True):
+    """What a site charges. Absent means unknown, and unknown ranks last."""
+
+    energy_cny_per_kwh: Annotated[float, Meta(ge=-1e6, le=1e6)] | None = None
+    core_cny_per_hour: Annotated[float, Meta(ge=-1e6, le=1e6)] | None = None
+
+
+class Headroom(Part, frozen=True, kw_only=True):
+    """The share of a site's free capacity that is left alone."""
+
+    ratio: Ratio = 0.0
+
+
+class Delivery(Part, frozen=True, kw_only=True):
+    """How orders reach a site: an agent there (Pull), or one hosted beside the hub (Push)."""
+
+    mode: Literal["Pull", "Push"] = "Pull"
+    kubeconfig_secret_ref: SecretReference | None = None
+    cluster_profile_ref: SecretReference | None = None
+    agent_keys: Annotated[
+        tuple[Annotated[str, Meta(max_length=256)], ...],
+        Meta(
+            max_length=4,
+            description="Keys that the agent signs with: ed25519:BASE64 of the raw 32 bytes.",
+        ),
+    ] = ()
+
+
+class SiteSpec(Part, frozen=True, kw_only=True):
+    """What operations say about a site."""
+
+    tier: Tier = "edge"
+    provider: ShortText = ""
+    location: Location = Location()
+    energy: SiteEnergy = SiteEnergy()
+    prices: SitePrices = SitePrices()
+    taints: Annotated[tuple[Taint, ...], Meta(max_length=32)] = ()
+    headroom: Headroom = Headroom()
+    cordon: Annotated[bool, Meta(description="No new work; what runs stays.")] = False
+    delivery: Delivery = Delivery()
+
+
+FreeRow = Annotated[
+    dict[Annotated[str, Meta(max_length=317)], Quantity],
+    Meta(
+        max_length=64,
+        description=(
+            "Free capacity of `count` equal nodes: cpu, memory, pods, extended resources. Free "
+            "thousandths of single cards: kapok.dev/gpu-milli.0, kapok.dev/gpu-milli.1 and so on."
+        ),
+    ),
+]
+
+
+class NodeClass(Part, frozen=True, kw_only=True):
+    """Nodes of one kind at a site, and what is free on each."""
+
+    labels: Labels = msgspec.field(default_factory=dict)
+    taints: Annotated[tuple[Taint, ...], Meta(max_length=32)] = ()
+    architecture: ShortText = ""
+    cpu_vendor: Annotated[str, Meta(max_length=63)] = ""
+    gpu_model: ShortText = ""
+    free: Annotated[tuple[FreeRow, ...], Meta(extra_json_schema={"maxItems": 200})] = ()
+
+
+class Rtt(Part, frozen=True, kw_only=True):
+    """A round trip to a named peer."""
+
+    to: ShortText
+    milliseconds: NotNegative
+    origin: Origin = "unknown"
+    observed_at: Instant | None = None
+
+
+class Intensity(Part, frozen=True, kw_only=True):
+    """Average location-based carbon intensity of the grid that feeds a site."""
+
+    gco2_per_kwh: NotNegative | None = None
+    origin: Origin = "unknown"
+    observed_at: Instant | None = None
+
+
+class Power(Part, frozen=True, kw_only=True):
+    """The site's power draw."""
+
+    watts: NotNegative | None = None
+    origin: Origin = "unknown"
+    observed_at: Instant | None = None
+
+
+class SiteStatus(Part, frozen=True, kw_only=True):
+    """What the agent reported last, and how old it is."""
+
+    observed_at: Instant | None = None
+    conditions: Conditions = ()
+    executor: (
+        Annotated[bool, Meta(description="Whether the agent can apply orders to a cluster.")] | None
+    ) = None
+    api_kinds: (
+        Annotated[tuple[Annotated[str, Meta(max_length=317)], ...], Meta(max_length=1024)] | None
+    ) = None
+    rtt: Annotated[tuple[Rtt, ...], Meta(extra_json_schema={"maxItems": 256})] = ()
+    intensity: Intensity | None = None
+    power: Power | None = None
+    node_classes: Annotated[tuple[NodeClass, ...], Meta(extra_json_schema={"maxItems": 200})] = ()
+    truncated: bool = False
+    free_cpu: Annotated[str, Meta(max_length=32, description="Free CPU in all, for people.")] = ""
+    report_age: Annotated[
+        str, Meta(max_length=32, description="Age of the last report, for people.")
+    ] = ""
+    agent_version: ShortText = ""
+    cpu_vendors: Annotated[tuple[CpuVendor, ...], Meta(max_length=16)] = ()
+
+
+class Site(Part, frozen=True, kw_only=True):
+    """A place that can run work: an edge room, a data centre, a cloud region."""
+
+    KIND: ClassVar[str] = "Site"
+
+    api_version: str = API_VERSION
+    kind: str = "Site"
+    metadata: Metadata = Metadata()
+    spec: SiteSpec = SiteSpec()
+    status: SiteStatus = SiteStatus()
