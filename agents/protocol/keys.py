@@ -1,0 +1,112 @@
+"""Ed25519 keys as the wire names them (RFC 8032).
+
+An agent makes its key on first start; the hub learns the public half from
+`Site.spec.delivery.agentKeys` in the form `ed25519:BASE64` of the 32 raw bytes. A key id is the
+first 16 hex digits of the SHA-256 of those bytes: enough to choose among trusted keys, never
+trusted itself.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from agents.protocol.errors import WireError
+
+ALGORITHM: Final = "Ed25519"
+_FORM: Final = "ed25519:"
+_RAW_BYTES: Final = 32
+_KEY_ID_DIGITS: Final = 16
+
+
+def _key_id(raw_public: bytes) -> str:
+    return sha256(raw_public).hexdigest()[:_KEY_ID_DIGITS]
+
+
+class PublicKey:
+    """The half that checks signatures."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._key = Ed25519PublicKey.from_public_bytes(raw)
+        self._raw = raw
+        self.kid = _key_id(raw)
+
+    @classmethod
+    def parse(cls, text: str) -> "PublicKey":
+        """Reads `ed25519:BASE64`.
+
+        Raises:
+            WireError: another form or length; the message says which is wanted.
+        """
+        try:
+            raw = base64.b64decode(text.removeprefix(_FORM), validate=True)
+        except (binascii.Error, ValueError):
+            raw = b""
+        if not text.startswith(_FORM) or len(raw) != _RAW_BYTES:
+            raise WireError("malformed", "a key is written ed25519:BASE64 of its 32 raw bytes")
+        try:
+            return cls(raw)
+        except ValueError:  # some OpenSSL builds refuse points off the curve here
+            raise WireError("malformed", "these 32 bytes are no Ed25519 key") from None
+
+    def is_signed(self, signature: bytes, message: bytes) -> bool:
+        """Whether this key's owner signed `message`."""
+        try:
+            self._key.verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+    def __str__(self) -> str:
+        return _FORM + base64.b64encode(self._raw).decode()
+
+    def __repr__(self) -> str:
+        return f"PublicKey({self.kid})"
+
+
+class SigningKey:
+    """The half that signs; never shown, not even by `repr`."""
+
+    def __init__(self, raw: bytes) -> None:
+        """Takes the 32 raw private bytes; raises ValueError on any other length."""
+        self._key = Ed25519PrivateKey.from_private_bytes(raw)
+        self.public = PublicKey(self._key.public_key().public_bytes_raw())
+
+    @classmethod
+    def generate(cls) -> "SigningKey":
+        """A new key from the system's randomness."""
+        return cls(Ed25519PrivateKey.generate().private_bytes_raw())
+
+    def raw(self) -> bytes:
+        """The 32 private bytes, to be stored with mode 0600 and nowhere else."""
+        return self._key.private_bytes_raw()
+
+    def sign(self, message: bytes) -> bytes:
+        """The 64-byte signature of `message`."""
+        return self._key.sign(message)
+
+    def __repr__(self) -> str:
+        return f"SigningKey({self.public.kid}, hidden)"
+
+
+class TrustedKeys:
+    """Who may sign: usually one key, two while they are being changed."""
+
+    def __init__(self, keys: Iterable[PublicKey] = ()) -> None:
+        self._by_id = {key.kid: key for key in keys}
+
+    @classmethod
+    def parse(cls, texts: Iterable[str]) -> "TrustedKeys":
+        """Reads keys in the form `ed25519:BASE64`; raises as `PublicKey.parse`."""
+        return cls(PublicKey.parse(text) for text in texts)
+
+    def find(self, kid: str) -> PublicKey | None:
+        """The trusted key with this id."""
+        return self._by_id.get(kid)
+
+    def __len__(self) -> int:
+        return len(self._by_id)

@@ -1,0 +1,95 @@
+"""The names of the wire's topics, and back.
+
+`kapok/v1/SITE/{desired,orders/TOKEN[/PART],hub}` go down, `{report,status,offline}` go up. The site
+name is a DNS label path (RFC 1123), so that it can hold none of MQTT's own characters `/ + #`, and
+so that a broker's access rule can use it as the user name.
+"""
+
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, Literal
+
+from agents.protocol import VERSION
+from agents.protocol.errors import WireError
+
+PREFIX: Final = f"kapok/{VERSION}"
+TOKEN_CHARACTERS: Final = 32
+
+Kind = Literal["desired", "orders", "hub", "report", "status", "offline"]
+_KINDS: Final[tuple[Kind, ...]] = ("desired", "orders", "hub", "report", "status", "offline")
+
+_SITE = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+_TOKEN = re.compile(rf"[0-9a-f]{{{TOKEN_CHARACTERS}}}")
+_LONGEST_TOPIC: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic taken apart: whose, what, and for orders which content and which part of it."""
+
+    site: str
+    kind: Kind
+    token: str | None = None
+    part: int = 0
+
+
+def is_site_name(name: str) -> bool:
+    """Whether `name` can be a site's: RFC 1123 subdomain, at most 253 characters."""
+    return _SITE.fullmatch(name) is not None
+
+
+def topic(site: str, kind: Kind) -> str:
+    """The topic of one kind at one site; for orders see `order_topic`."""
+    return f"{PREFIX}/{site}/{kind}"
+
+
+def order_token(order_id: str) -> str:
+    """What stands for an order id in topics and labels: the first 32 hex digits of its SHA-256.
+
+    An order id (`hub/namespace/name/incarnation`) has slashes and may be longer than a label's 63.
+    """
+    return sha256(order_id.encode()).hexdigest()[:TOKEN_CHARACTERS]
+
+
+def order_topic(site: str, order_id: str, part: int = 0) -> str:
+    """The topic of an order's content; content above one part goes on at `/1`, `/2` and so on."""
+    first = f"{topic(site, 'orders')}/{order_token(order_id)}"
+    return f"{first}/{part}" if part else first
+
+
+def upward_filters() -> tuple[str, ...]:
+    """What the hub subscribes to: every site's reports, statuses and wills."""
+    return tuple(f"{PREFIX}/+/{kind}" for kind in ("report", "status", "offline"))
+
+
+def parse(name: str) -> Topic:
+    """Takes a topic apart.
+
+    Raises:
+        WireError: not a topic of this version.
+    """
+    if len(name) > _LONGEST_TOPIC:
+        raise WireError("malformed", "topic: longer than any of ours")
+    words = name.split("/")
+    if len(words) < 4 or "/".join(words[:2]) != PREFIX or not is_site_name(words[2]):  # noqa: PLR2004 - kapok, v1, site, kind
+        raise WireError("malformed", f"topic {name!r}: expected {PREFIX}/SITE/KIND")
+    for kind in _KINDS:
+        if kind == words[3]:
+            return _with_rest(name, words[2], kind, words[4:])
+    raise WireError("malformed", f"topic {name!r}: the kind is none of {', '.join(_KINDS)}")
+
+
+def _with_rest(name: str, site: str, kind: Kind, rest: list[str]) -> Topic:
+    if kind != "orders":
+        if rest:
+            raise WireError("malformed", f"topic {name!r}: nothing follows {kind}")
+        return Topic(site, kind)
+    if not rest or not _TOKEN.fullmatch(rest[0]):
+        raise WireError("malformed", f"topic {name!r}: expected a token of 32 hex digits")
+    token, *parts = rest
+    if not parts:
+        return Topic(site, kind, token)
+    if len(parts) == 1 and re.fullmatch(r"[1-9][0-9]{0,3}", parts[0]):
+        return Topic(site, kind, token, int(parts[0]))
+    raise WireError("malformed", f"topic {name!r}: a part is a number from 1")

@@ -1,0 +1,73 @@
+"""Hypothesis strategies for the wire's types, from the type hints that the codec compiles."""
+
+import dataclasses
+import types
+import typing
+from typing import Any, Literal
+
+from hypothesis import strategies as st
+
+from agents.protocol.shapes import AtMost, Between, Rest
+
+_TEXT = st.text(
+    st.characters(exclude_categories=["Cs"], max_codepoint=0x2FFFF), min_size=0, max_size=12
+)
+_FEW = 3
+Hint = Any
+"""A type expression."""
+
+
+def messages(record: Hint) -> st.SearchStrategy[Any]:
+    """Values of a wire dataclass, within its bounds."""
+    hints = typing.get_type_hints(record, include_extras=True)
+    fields = {each.name: _values(hints[each.name]) for each in dataclasses.fields(record)}
+    return st.builds(record, **fields)
+
+
+def json_trees() -> st.SearchStrategy[Any]:
+    """Any JSON value, small."""
+    leaves = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | _TEXT
+    return st.recursive(
+        leaves,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXT, inner, max_size=4),
+        max_leaves=12,
+    )
+
+
+def _values(hint: Hint, marks: tuple[Any, ...] = ()) -> st.SearchStrategy[Any]:
+    origin: Hint = typing.get_origin(hint)
+    inner = typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _values(hint.__origin__, marks + tuple(hint.__metadata__))
+    if origin in (types.UnionType, typing.Union):
+        return st.one_of([_values(each, marks) for each in inner])
+    if origin is tuple:
+        return st.lists(_values(inner[0]), max_size=_FEW).map(tuple)
+    if origin is dict:
+        return _maps(inner[1], marks)
+    return st.sampled_from(inner) if origin is Literal else _scalars(hint, marks)
+
+
+def _maps(entry: Hint, marks: tuple[Any, ...]) -> st.SearchStrategy[Any]:
+    keys = _TEXT
+    if any(isinstance(mark, Rest) for mark in marks):
+        keys = st.sampled_from(["cpu", "memory", "pods", "nvidia.com/gpu"])
+    return st.dictionaries(keys, _values(entry), max_size=_FEW)
+
+
+def _scalars(hint: Hint, marks: tuple[Any, ...]) -> st.SearchStrategy[Any]:
+    span = next((mark for mark in marks if isinstance(mark, Between)), None)
+    longest = next((mark.count for mark in marks if isinstance(mark, AtMost)), 12)
+    if dataclasses.is_dataclass(hint):
+        return messages(hint)
+    if hint in (type(None), bool):
+        return st.none() if hint is not bool else st.booleans()
+    if hint is int:
+        low, high = (span.low, span.high) if span else (-(2**63) + 1, 2**63 - 1)
+        return st.integers(int(low), int(high))
+    if hint is float:
+        return st.floats(span.low if span else None, span.high if span else None, allow_nan=False)
+    if hint is str:
+        return _TEXT.map(lambda text: text[:longest])
+    leaves = st.booleans() | st.integers(-(2**63) + 1, 2**63 - 1) | _TEXT
+    return st.dictionaries(_TEXT, leaves | st.lists(leaves, max_size=2), max_size=2)
