@@ -1,0 +1,172 @@
+"""Who decides: one scheduler holds a Lease, and each change of holder opens a new epoch.
+
+The epoch stands in every status and every index; a lower one is refused by the CRD's rule and by
+every agent, so that a deposed leader can do no harm. As in client-go, no clock is compared with
+another machine's: a lease has expired when we have seen it unchanged for its whole duration.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from scheduler.clock import Clock
+from scheduler.control.ports import LEASES, NAMESPACES, Busy, Conflict, Hub, NotFound, Object
+
+_log = logging.getLogger(__name__)
+
+NAMESPACE = "kapok-system"
+LEASE_NAME = "kapok-scheduler"
+EPOCH_ANNOTATION = "kapok.dev/epoch"
+
+
+class LeadershipLost(Exception):
+    """Another scheduler took the lease, or it could not be renewed in time: stop deciding."""
+
+
+@dataclass(slots=True)
+class Leadership:
+    """Takes and keeps the lease.
+
+    Attributes:
+        hub: where the Lease lives.
+        clock: for waiting and measuring.
+        identity: who we are, unique per process.
+        duration_seconds: how long the lease is good after a renewal.
+        renew_seconds: how often it is renewed.
+        alone: nobody else can hold it (the data directory's lock says so): take it at once.
+        epoch: ours once acquired; 0 before.
+    """
+
+    hub: Hub
+    clock: Clock
+    identity: str
+    duration_seconds: float = 15.0
+    renew_seconds: float = 4.0
+    alone: bool = False
+    epoch: int = 0
+    _seen: tuple[str, float] = field(default=("", 0.0))
+
+    async def acquire(self) -> int:
+        """Waits until the lease is ours.
+
+        Returns:
+            The new epoch, higher than every one before.
+        """
+        await self._make_namespace()
+        while True:
+            try:
+                if await self._try_take():
+                    return self.epoch
+            except (Conflict, Busy) as error:
+                _log.info("lease: %s", error)
+            await self.clock.sleep(self.renew_seconds / 2)
+
+    async def keep(self) -> None:
+        """Renews until cancelled.
+
+        Raises:
+            LeadershipLost: someone else holds it, or it could not be renewed in time.
+        """
+        renewed_at = self.clock.monotonic()
+        while True:
+            await self.clock.sleep(self.renew_seconds)
+            try:
+                await self._write(self.epoch)
+                renewed_at = self.clock.monotonic()
+            except Conflict as error:
+                lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
+                if lease["spec"].get("holderIdentity") != self.identity:
+                    raise LeadershipLost(f"lease: {lease['spec']} is not ours") from error
+            except (Busy, NotFound) as error:
+                _log.warning("lease: not renewed: %s", error)
+                if self.clock.monotonic() - renewed_at > self.duration_seconds:
+                    raise LeadershipLost("lease: not renewed in time") from error
+
+    async def raise_above(self, epoch: int) -> int:
+        """Opens a new epoch above one that a site has seen (the hub is a restored backup).
+
+        Returns:
+            The new epoch.
+        """
+        if epoch >= self.epoch:
+            await self._write(epoch + 1)
+            self.epoch = epoch + 1
+        return self.epoch
+
+    async def _make_namespace(self) -> None:
+        try:
+            await self.hub.create(
+                NAMESPACES,
+                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+            )
+        except Conflict:
+            return
+
+    async def _try_take(self) -> bool:
+        try:
+            lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
+        except NotFound:
+            await self.hub.create(LEASES, self._body(epoch=1, version=None))
+            self.epoch = 1
+            return True
+        if not self.alone and not self._expired(lease):
+            return False
+        epoch = _epoch_of(lease) + 1
+        version = lease["metadata"]["resourceVersion"]
+        await self.hub.merge_patch(
+            LEASES, LEASE_NAME, self._body(epoch, version), namespace=NAMESPACE
+        )
+        self.epoch = epoch
+        return True
+
+    def _expired(self, lease: Object) -> bool:
+        spec = lease.get("spec") or {}
+        if not spec.get("holderIdentity"):
+            return True
+        mark, now = str(spec.get("renewTime")), self.clock.monotonic()
+        if self._seen[0] != mark:
+            self._seen = (mark, now)
+            return False
+        return now - self._seen[1] > float(spec.get("leaseDurationSeconds") or 15)
+
+    async def _write(self, epoch: int) -> None:
+        """Renews; fails with Conflict when someone else wrote since we looked."""
+        lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
+        if (lease.get("spec") or {}).get("holderIdentity") != self.identity:
+            raise Conflict("lease: held by another")
+        body = self._body(epoch, lease["metadata"]["resourceVersion"])
+        await self.hub.merge_patch(LEASES, LEASE_NAME, body, namespace=NAMESPACE)
+
+    def _body(self, epoch: int, version: str | None) -> Object:
+        now = _micro_time(self.clock.now())
+        metadata: Object = {
+            "name": LEASE_NAME,
+            "namespace": NAMESPACE,
+            "annotations": {EPOCH_ANNOTATION: str(epoch)},
+        }
+        if version:
+            metadata["resourceVersion"] = version
+        return {
+            "apiVersion": LEASES.api_version,
+            "kind": LEASES.kind,
+            "metadata": metadata,
+            "spec": {
+                "holderIdentity": self.identity,
+                "leaseDurationSeconds": int(self.duration_seconds),
+                "leaseTransitions": epoch,
+                "renewTime": now,
+            },
+        }
+
+
+def _epoch_of(lease: Object) -> int:
+    """The highest epoch that the Lease knows of; an edited annotation never lowers it."""
+    annotations = lease["metadata"].get("annotations") or {}
+    noted = annotations.get(EPOCH_ANNOTATION, "")
+    transitions = int((lease.get("spec") or {}).get("leaseTransitions") or 0)
+    return max(transitions, int(noted) if noted.isdecimal() else 0)
+
+
+def _micro_time(at: datetime) -> str:
+    """Kubernetes' MicroTime."""
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

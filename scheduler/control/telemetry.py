@@ -1,0 +1,56 @@
+"""What the loops tell the metrics; they know no metrics library.
+
+`scheduler.web.metrics` implements it with prometheus-client, `Silence` ignores it.
+"""
+
+from typing import Protocol
+
+
+class Telemetry(Protocol):
+    """Counters and durations, by the words of docs/metrics.md."""
+
+    def bad_message(self, kind: str) -> None:
+        """A message from the broker was refused; `kind` is from a closed list."""
+        ...
+
+    def message(self, kind: str) -> None:
+        """A message was taken in: report, status, offline."""
+        ...
+
+    def attempt(self, result: str, seconds: float) -> None:
+        """A decision was made: placed, waiting, refused, unchanged, not-accepted, error."""
+        ...
+
+    def invalid_object(self, kind: str) -> None:
+        """The hub holds an object of ours that does not decode."""
+        ...
+
+    def order_published(self) -> None:
+        """An order's content went out."""
+        ...
+
+    def index_published(self) -> None:
+        """A site's index went out."""
+        ...
+
+
+class Silence:
+    """Telemetry that nobody listens to."""
+
+    def bad_message(self, kind: str) -> None:
+        """Ignored."""
+
+    def message(self, kind: str) -> None:
+        """Ignored."""
+
+    def attempt(self, result: str, seconds: float) -> None:
+        """Ignored."""
+
+    def invalid_object(self, kind: str) -> None:
+        """Ignored."""
+
+    def order_published(self) -> None:
+        """Ignored."""
+
+    def index_published(self) -> None:
+        """Ignored."""

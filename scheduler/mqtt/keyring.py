@@ -1,0 +1,68 @@
+"""The hub's own signing key, and the keys that sites are admitted with."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from agents.protocol.errors import WireError
+from agents.protocol.keys import PublicKey, SigningKey, TrustedKeys
+
+_MODE = 0o600
+
+
+def load_or_make_key(path: Path) -> SigningKey:
+    """The signing key in `path`; made there with mode 0600 when there is none.
+
+    Raises:
+        ValueError: the file is not a key, or others may read it.
+    """
+    if not path.exists():
+        key = SigningKey.generate()
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
+        with os.fdopen(handle, "wb") as file:
+            file.write(key.raw())
+            file.flush()
+            os.fsync(file.fileno())
+        return key
+    if path.stat().st_mode & 0o077:
+        raise ValueError(f"{path}: others may read this key; chmod 600 it, or make a new one")
+    try:
+        return SigningKey(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: not an Ed25519 key of 32 bytes") from error
+
+
+class Keyring:
+    """Which keys each admitted site signs with.
+
+    A key that does not parse admits nobody; `refused` names it for the operator.
+    """
+
+    def __init__(self) -> None:
+        self._trusted: dict[str, TrustedKeys] = {}
+        self.refused: dict[str, str] = {}
+
+    def admit(self, site: str, keys: Iterable[str]) -> None:
+        """Sets the keys of a site, in the form `ed25519:BASE64`."""
+        good: list[PublicKey] = []
+        self.refused.pop(site, None)
+        for text in keys:
+            try:
+                good.append(PublicKey.parse(text))
+            except WireError as error:
+                self.refused[site] = str(error)
+        self._trusted[site] = TrustedKeys(good)
+
+    def forget(self, site: str) -> None:
+        """The site is gone."""
+        self._trusted.pop(site, None)
+        self.refused.pop(site, None)
+
+    def of(self, site: str) -> TrustedKeys | None:
+        """The site's keys; None for a site that nobody admitted."""
+        return self._trusted.get(site)
+
+    @property
+    def sites(self) -> Mapping[str, TrustedKeys]:
+        """All admitted sites."""
+        return self._trusted

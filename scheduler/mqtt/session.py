@@ -1,0 +1,131 @@
+"""The scheduler's session with the broker: connects, subscribes, hears, publishes, and comes back.
+
+A session is begun clean each time: nothing is kept for us by the broker, since every message is
+state and the next one replaces it. Re-connection waits with jitter, so that a thousand clients do
+not return at once.
+"""
+
+import asyncio
+import logging
+import random
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import aiomqtt
+
+from agents.protocol.topics import upward_filters
+from scheduler.clock import Clock
+from scheduler.mqtt.ears import Ears
+from scheduler.mqtt.outbox import Outbox
+
+_log = logging.getLogger(__name__)
+
+_QUEUE_MESSAGES = 100_000
+_KEEPALIVE_SECONDS = 20
+_FIRST_PAUSE_SECONDS = 0.2
+_LAST_PAUSE_SECONDS = 15.0
+_PUBLISHERS = 32  # publications in flight; each waits for the broker's acknowledgement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerAddress:
+    """Where the broker is and how to log in.
+
+    Attributes:
+        host: name or address.
+        port: MQTT 5 port.
+        username: None for none.
+        password: None for none; never shown.
+        tls: None for plain TCP, which is for loopback only.
+    """
+
+    host: str
+    port: int
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+
+
+@dataclass(slots=True)
+class Session:
+    """Keeps a session with the broker for as long as `run` runs.
+
+    Attributes:
+        address: the broker's.
+        ears: who hears what arrives.
+        outbox: what is to be published.
+        clock: for waiting.
+        jitter: chance, as an input.
+        on_connected: told at the beginning of each session, before anything is heard.
+        is_connected: for readiness.
+    """
+
+    address: BrokerAddress
+    ears: Ears
+    outbox: Outbox
+    clock: Clock
+    jitter: random.Random
+    on_connected: Callable[[], None]
+    is_connected: bool = False
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        pause_seconds = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                await self._once()
+            except* (aiomqtt.MqttError, OSError) as group:
+                was_connected, self.is_connected = self.is_connected, False
+                if was_connected:
+                    pause_seconds = _FIRST_PAUSE_SECONDS
+                _log.warning(
+                    "broker %s:%s: %s; again in about %.1f s",
+                    self.address.host,
+                    self.address.port,
+                    group.exceptions[0],
+                    pause_seconds,
+                )
+            await self.clock.sleep(pause_seconds * (0.5 + self.jitter.random()))
+            pause_seconds = min(pause_seconds * 2, _LAST_PAUSE_SECONDS)
+
+    async def _once(self) -> None:
+        async with self._client() as client:
+            for one in upward_filters():
+                await client.subscribe(one, qos=1)
+            self.is_connected = True
+            self.on_connected()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._listen(client), name="mqtt listen")
+                for number in range(_PUBLISHERS):
+                    group.create_task(self._speak(client), name=f"mqtt publish {number}")
+
+    def _client(self) -> aiomqtt.Client:
+        return aiomqtt.Client(
+            self.address.host,
+            self.address.port,
+            username=self.address.username,
+            password=self.address.password,
+            tls_context=self.address.tls,
+            protocol=aiomqtt.ProtocolVersion.V5,
+            clean_start=True,
+            keepalive=_KEEPALIVE_SECONDS,
+            max_queued_incoming_messages=_QUEUE_MESSAGES,
+            max_concurrent_outgoing_calls=_PUBLISHERS,
+            # Without it the kernel holds small packets back for 44 ms.
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+        )
+
+    async def _listen(self, client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            self.ears.hear(str(message.topic), message.payload, retained=bool(message.retain))
+
+    async def _speak(self, client: aiomqtt.Client) -> None:
+        while True:
+            one = await self.outbox.take()
+            try:
+                await client.publish(one.topic, one.payload, qos=1, retain=one.retain)
+            except BaseException:
+                self.outbox.put_back(one)  # also when cancelled: the next session sends it
+                raise
