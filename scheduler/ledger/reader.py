@@ -1,0 +1,136 @@
+"""Reading the ledger: short, read-only, beside the writer or without one."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from scheduler.ledger.blobs import unpack
+from scheduler.ledger.errors import LedgerCorruptError
+from scheduler.ledger.record import Record, read_record
+from scheduler.ledger.tables import open_for_reading
+
+_COLUMNS = "seq, id, hash, subject, body"
+_PAGE = 256
+
+
+class LedgerReader:
+    """Finds records and blobs. Not for use by two threads at once.
+
+    Args:
+        path: the ledger's file.
+
+    Raises:
+        LedgerMissingError: no file there.
+        LedgerCorruptError: the file is something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = open_for_reading(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets the file go."""
+        self._connection.close()
+
+    def find(self, record_id: str) -> Record | None:
+        """The record with this id, or None."""
+        return self._one("WHERE id = ?", record_id)
+
+    def at(self, seq: int) -> Record | None:
+        """The record at this place (the first is 1), or None."""
+        return self._one("WHERE seq = ?", seq)
+
+    def last(self) -> Record | None:
+        """The newest record, or None while the ledger is empty."""
+        return self._one("ORDER BY seq DESC LIMIT 1")
+
+    def last_about(self, subject: str) -> Record | None:
+        """The newest record about "namespace/name", or None."""
+        return self._one("WHERE subject = ? ORDER BY seq DESC LIMIT 1", subject)
+
+    def records(
+        self, after: int = 0, limit: int = 100, *, subject: str | None = None
+    ) -> list[Record]:
+        """Up to `limit` records that follow sequence `after`, oldest first.
+
+        Args:
+            after: the sequence to start behind; 0 for the beginning.
+            limit: at most so many.
+            subject: only those about this "namespace/name".
+        """
+        if subject is None:
+            return self._many("WHERE seq > ? ORDER BY seq LIMIT ?", after, limit)
+        return self._many(
+            "WHERE subject = ? AND seq > ? ORDER BY seq LIMIT ?", subject, after, limit
+        )
+
+    def rows(self) -> Iterator[tuple[int, str, str, str, bytes]]:
+        """Every row as stored, unchecked, in the order of sequence; memory stays flat."""
+        after = -(1 << 63)
+        while page := self._rows(f"WHERE seq > ? ORDER BY seq LIMIT {_PAGE}", after):
+            yield from page
+            after = page[-1][0]
+
+    def count(self) -> int:
+        """How many records there are."""
+        return int(self._connection.execute("SELECT count(*) FROM records").fetchone()[0])
+
+    def packed_blob(self, digest: str) -> bytes | None:
+        """The stored bytes under this digest, unchecked, or None."""
+        row = self._connection.execute(
+            "SELECT packed FROM blobs WHERE digest = ?", (digest,)
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def blob(self, digest: str) -> Any:  # noqa: ANN401 - any JSON value
+        """The JSON value under this digest.
+
+        Raises:
+            LedgerCorruptError: it is missing or does not unpack.
+        """
+        packed = self.packed_blob(digest)
+        if packed is None:
+            raise LedgerCorruptError(f"{self._path}: blob {digest} is missing")
+        try:
+            return json.loads(unpack(packed))
+        except ValueError as error:
+            raise LedgerCorruptError(f"{self._path}: blob {digest}: {error}") from error
+
+    def _one(self, where: str, *values: object) -> Record | None:
+        return next(iter(self._many(where, *values)), None)
+
+    def _many(self, where: str, *values: object) -> list[Record]:
+        return [self._read(row) for row in self._rows(where, *values)]
+
+    def _rows(self, where: str, *values: object) -> list[tuple[int, str, str, str, bytes]]:
+        query = f"SELECT {_COLUMNS} FROM records {where}"  # noqa: S608 - constants of this file
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise LedgerCorruptError(f"{self._path}: {error}") from error
+
+    def _read(self, row: tuple[int, str, str, str, bytes]) -> Record:
+        seq, record_id, digest, subject, body = row
+        try:
+            return read_record(
+                seq=seq, record_id=record_id, digest=digest, subject=subject, body=body
+            )
+        except (ValueError, TypeError) as error:
+            raise LedgerCorruptError(
+                f"{self._path}: record {seq} ({record_id}) cannot be read: {error};"
+                " `kapok ledger verify` says where the ledger was changed"
+            ) from error

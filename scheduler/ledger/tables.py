@@ -1,0 +1,119 @@
+"""The file: two tables in SQLite, and how it is opened for writing and for reading."""
+
+import os
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+from scheduler.ledger.errors import LedgerCorruptError, LedgerMissingError, LedgerUnavailableError
+
+LEDGER_FILE = "ledger.db"
+"""The ledger's name inside a data directory."""
+
+_APPLICATION_ID = 0x4B61706B  # "Kapk": `file ledger.db` and we ourselves know whose it is
+_VERSION = 1
+_BUSY_SECONDS = 10.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS records (
+  seq     INTEGER PRIMARY KEY,
+  id      TEXT NOT NULL UNIQUE,
+  hash    TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  body    BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS records_by_subject ON records (subject, seq);
+CREATE TABLE IF NOT EXISTS blobs (
+  digest TEXT PRIMARY KEY,
+  packed BLOB NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+def open_for_writing(path: Path) -> sqlite3.Connection:
+    """Opens the ledger, and makes it (mode 0600) where there is none.
+
+    Raises:
+        LedgerCorruptError: the file is something else, or of a newer Kapok.
+        LedgerUnavailableError: the folder or the disk refuses.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        connection = sqlite3.connect(
+            path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+    except (OSError, sqlite3.OperationalError) as error:
+        raise LedgerUnavailableError(f"{path}: cannot be opened for writing: {error}") from error
+    try:
+        _prepare(connection, path)
+    except sqlite3.OperationalError as error:
+        connection.close()
+        raise LedgerUnavailableError(f"{path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise LedgerCorruptError(f"{path}: not a ledger: {error}") from error
+    except LedgerCorruptError:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    has_tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] > 0
+    if has_tables:
+        _check(connection, path)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    if not has_tables:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {_SCHEMA}"
+            f"PRAGMA application_id={_APPLICATION_ID}; PRAGMA user_version={_VERSION}; COMMIT;"
+            "PRAGMA wal_checkpoint(TRUNCATE);"
+        )
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """Opens the ledger read-only; another process may be writing to it.
+
+    Raises:
+        LedgerMissingError: no file there.
+        LedgerCorruptError: the file is something else, or of a newer Kapok.
+    """
+    if not path.is_file():
+        raise LedgerMissingError(
+            f"{path}: there is no ledger; name the data directory of `kapok up` or `kapok demo`"
+            " with --data-dir, or set KAPOK_DATA_HOME"
+        )
+    try:
+        connection = sqlite3.connect(
+            f"file:{quote(str(path.absolute()))}?{_reading_mode(path)}",
+            uri=True,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+        )
+        try:
+            _check(connection, path)
+        except (sqlite3.Error, LedgerCorruptError):
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise LedgerCorruptError(f"{path}: cannot be read as a ledger: {error}") from error
+    return connection
+
+
+def _reading_mode(path: Path) -> str:
+    """An auditor's copy on a read-only disk has no write-ahead log and can get none."""
+    has_log = path.with_name(path.name + "-wal").exists()
+    return "mode=ro" if has_log or os.access(path.parent, os.W_OK) else "immutable=1"
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application != _APPLICATION_ID:
+        raise LedgerCorruptError(f"{path}: this SQLite file is not a Kapok ledger")
+    if version > _VERSION:
+        raise LedgerCorruptError(
+            f"{path}: format {version}, and this Kapok reads up to {_VERSION}; use a newer Kapok"
+        )

@@ -1,0 +1,204 @@
+"""Verification: does the file still hold what was written?
+
+Found: an edited record or column, a record cut out of the middle, records in another order, a blob
+    that
+was edited, cut or removed, and, with an anchor, a cut or rewritten end. Not found: an end cut off
+or rewritten behind the last anchor. Each object's `status.decision.hash` is such an anchor too.
+"""
+
+import hashlib
+import json
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from scheduler.ledger.blobs import unpack
+from scheduler.ledger.errors import LedgerCorruptError
+from scheduler.ledger.fleet import children
+from scheduler.ledger.reader import LedgerReader
+from scheduler.ledger.record import GENESIS
+from scheduler.model.canonical import digest_of_bytes
+
+_ANCHOR = re.compile(r"([1-9][0-9]{0,17}):(sha256:[0-9a-f]{64})")
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """What was true once: record `seq` had this hash. Kept out of the keeper's reach."""
+
+    seq: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The first place where the file is not what was written.
+
+    Attributes:
+        seq: sequence of the first record that does not hold.
+        sentence: what is wrong with it.
+    """
+
+    seq: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer.
+
+    Attributes:
+        records: how many records the file holds.
+        first_bad: None when all hold.
+    """
+
+    records: int
+    first_bad: Finding | None
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the file holds what was written."""
+        return self.first_bad is None
+
+
+def parse_anchor(text: str) -> Anchor:
+    """Reads `SEQ:sha256:…`, as `kapok ledger anchor` prints it.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    match = _ANCHOR.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(
+            f"{text!r} is no anchor; write SEQ:sha256:… as `kapok ledger anchor` prints it"
+        )
+    return Anchor(int(match[1]), match[2])
+
+
+def verify(reader: LedgerReader, anchors: Iterable[Anchor] = ()) -> Verdict:
+    """Reads the whole ledger once, in order; memory grows only by 32 bytes per distinct blob.
+
+    Args:
+        reader: the ledger.
+        anchors: what must still be true.
+    """
+    checker = _Checker(reader, anchors)
+    try:
+        for row in reader.rows():
+            checker.check(*row)
+    except _BadError as bad:
+        return Verdict(_count(reader, checker.records), Finding(bad.seq, bad.sentence))
+    except (sqlite3.DatabaseError, LedgerCorruptError) as error:
+        seq = checker.records + 1
+        return Verdict(checker.records, Finding(seq, f"the file cannot be read on: {error}"))
+    return Verdict(checker.records, checker.missing_end())
+
+
+def _count(reader: LedgerReader, at_least: int) -> int:
+    try:
+        return reader.count()
+    except sqlite3.DatabaseError:
+        return at_least
+
+
+class _BadError(Exception):
+    def __init__(self, seq: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.seq = seq
+        self.sentence = sentence
+
+
+class _Checker:
+    """Holds the state between two records: the hash to expect and the blobs already seen."""
+
+    def __init__(self, reader: LedgerReader, anchors: Iterable[Anchor]) -> None:
+        self._reader = reader
+        self._anchors = {(anchor.seq, anchor.hash) for anchor in anchors}
+        self._previous = GENESIS
+        self._sound_blobs: set[bytes] = set()
+        self.records = 0
+
+    def check(
+        self, seq: int, record_id: object, digest: object, subject: object, body: object
+    ) -> None:
+        """Checks one row against its place in the chain.
+
+        Raises:
+            _BadError: it does not hold.
+        """
+        expected = self.records + 1
+        if seq != expected:
+            raise _BadError(expected, f"record {expected} is missing; {seq} follows")
+        if not isinstance(body, bytes) or digest_of_bytes(body) != digest:
+            raise _BadError(seq, "its content does not match its hash: it was edited")
+        fields = _fields(seq, body)
+        if fields["previous"] != self._previous:
+            raise _BadError(
+                seq, "it does not follow the record before it: one of the two was changed"
+            )
+        if (fields["seq"], fields["id"], fields["subject"]) != (seq, record_id, subject):
+            raise _BadError(seq, "its columns do not match its content: it was edited or moved")
+        for ref in fields["refs"]:
+            self._check_blob(seq, ref)
+        self._check_anchor(seq, str(digest))
+        self._previous = str(digest)
+        self.records = seq
+
+    def missing_end(self) -> Finding | None:
+        """An anchor behind the last record: the end was cut off."""
+        lost = sorted(seq for seq, _ in self._anchors if seq > self.records)
+        if not lost:
+            return None
+        return Finding(
+            self.records + 1,
+            f"the end was cut off: record {lost[0]} is anchored, {self.records} remain",
+        )
+
+    def _check_anchor(self, seq: int, digest: str) -> None:
+        for anchored_seq, anchored in self._anchors:
+            if anchored_seq == seq and anchored != digest:
+                raise _BadError(
+                    seq, "it is not the record that was anchored: history was rewritten"
+                )
+
+    def _check_blob(self, seq: int, digest: str) -> None:
+        """Walks the tree below `digest`, past what is known to be sound."""
+        waiting = [digest]
+        while waiting:
+            current = waiting.pop()
+            key = hashlib.sha256(current.encode()).digest()
+            if key in self._sound_blobs:
+                continue
+            self._sound_blobs.add(key)
+            waiting.extend(self._children_of(seq, current))
+
+    def _children_of(self, seq: int, digest: str) -> Iterator[str]:
+        packed = self._reader.packed_blob(digest)
+        if packed is None:
+            raise _BadError(seq, f"it stands on blob {digest}, which is missing")
+        try:
+            plain = unpack(packed)
+        except (ValueError, TypeError) as error:
+            raise _BadError(
+                seq, f"it stands on blob {digest}, which was changed: {error}"
+            ) from error
+        if digest_of_bytes(plain) != digest:
+            raise _BadError(seq, f"it stands on blob {digest}, which was edited")
+        return children(json.loads(plain))
+
+
+def _fields(seq: int, body: bytes) -> dict[str, Any]:
+    """The record's fields; a hash can be right and the content still no record (a forger's)."""
+    try:
+        fields = json.loads(body)
+    except ValueError as error:
+        raise _BadError(seq, f"it is not JSON: {error}") from error
+    if not isinstance(fields, dict) or not {"seq", "id", "previous", "subject", "refs"} <= set(
+        fields
+    ):
+        raise _BadError(seq, "it is not a record")
+    if not isinstance(fields["refs"], list) or not all(isinstance(r, str) for r in fields["refs"]):
+        raise _BadError(seq, "it is not a record: refs must be a list of digests")
+    return fields

@@ -1,0 +1,164 @@
+"""One thread writes; whatever waits when it is free goes into one transaction (group commit).
+
+A transaction with synchronous=FULL costs one flush of the disk, alone or with a hundred records in
+it. The head of the chain is read inside the transaction, so that even two writers could not fork
+it.
+"""
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from scheduler.ledger.errors import LedgerUnavailableError
+from scheduler.ledger.record import GENESIS, Entry, Receipt, Record, seal
+from scheduler.ledger.tables import open_for_writing
+
+_MAX_BATCH = 256
+_CLOSE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    entry: Entry
+    done: Future[Receipt]
+
+
+class GroupWriter:
+    """The writing thread. `submit` from anywhere; the future is set when the record is on the disk.
+
+    Args:
+        path: the ledger's file; made where there is none.
+
+    Raises:
+        LedgerCorruptError: the file is something else.
+        LedgerUnavailableError: the disk refuses.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._is_closed = False
+        self._closing = threading.Lock()
+        self._connection = open_for_writing(path)  # what is wrong is said here, to the caller
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, entry: Entry) -> Future[Receipt]:
+        """Hands an entry to the thread.
+
+        Returns:
+            Set to the receipt when durable, or to a `LedgerUnavailableError`.
+        """
+        done: Future[Receipt] = Future()
+        done.set_running_or_notify_cancel()  # who stops waiting does not take the record back
+        with self._closing:
+            if self._is_closed:
+                raise LedgerUnavailableError(f"{self._path}: the ledger is closed")
+            self._jobs.put(_Job(entry, done))
+        return done
+
+    def close(self) -> None:
+        """Writes what waits, then ends the thread. Doing it twice is harmless."""
+        with self._closing:
+            if not self._is_closed:
+                self._is_closed = True
+                self._jobs.put(None)
+        self._thread.join(_CLOSE_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            while (batch := self._next_batch()) is not None:
+                _write(self._connection, batch)
+        finally:
+            self._connection.close()
+            self._refuse_the_rest()
+
+    def _refuse_the_rest(self) -> None:
+        """Nobody may wait for a thread that has ended, whatever ended it."""
+        with self._closing:
+            self._is_closed = True
+        while not self._jobs.empty():
+            job = self._jobs.get()
+            if job is not None:
+                job.done.set_exception(
+                    LedgerUnavailableError(f"{self._path}: the ledger is closed")
+                )
+
+    def _next_batch(self) -> list[_Job] | None:
+        """Waits for one job and takes all that came meanwhile; None when closed and empty."""
+        first = self._jobs.get()
+        if first is None:
+            return None
+        batch = [first]
+        while len(batch) < _MAX_BATCH:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                self._jobs.put(None)  # we come back to it when this batch is written
+                break
+            batch.append(job)
+        return batch
+
+
+def _write(connection: sqlite3.Connection, batch: Sequence[_Job]) -> None:
+    """One transaction: all of the batch or nothing."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        receipts = _insert(connection, batch)
+        connection.execute("COMMIT")
+    except (sqlite3.Error, ValueError, TypeError) as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        _refuse(connection, batch, error)
+        return
+    for job, receipt in zip(batch, receipts, strict=True):
+        job.done.set_result(receipt)
+
+
+def _refuse(connection: sqlite3.Connection, batch: Sequence[_Job], error: Exception) -> None:
+    """One entry that cannot be sealed must not take its neighbours with it."""
+    if len(batch) == 1:
+        reason = error
+        if isinstance(error, sqlite3.Error):
+            reason = LedgerUnavailableError(f"the decision could not be recorded: {error}")
+        batch[0].done.set_exception(reason)
+        return
+    for job in batch:
+        _write(connection, [job])
+
+
+def _insert(connection: sqlite3.Connection, batch: Sequence[_Job]) -> list[Receipt]:
+    for job in batch:
+        _check_refs(connection, job.entry)
+    row = connection.execute("SELECT seq, hash FROM records ORDER BY seq DESC LIMIT 1").fetchone()
+    seq, previous = row or (0, GENESIS)
+    sealed: list[Record] = []
+    for job in batch:
+        seq += 1
+        sealed.append(seal(job.entry, seq=seq, previous=previous))
+        previous = sealed[-1].hash
+    connection.executemany(
+        "INSERT OR IGNORE INTO blobs (digest, packed) VALUES (?, ?)",
+        [(blob.digest, blob.packed) for job in batch for blob in job.entry.blobs],
+    )
+    connection.executemany(
+        "INSERT INTO records (seq, id, hash, subject, body) VALUES (?, ?, ?, ?, ?)",
+        [(r.seq, r.id, r.hash, r.subject, r.body) for r in sealed],
+    )
+    return [Receipt(r.seq, r.id, r.hash) for r in sealed]
+
+
+def _check_refs(connection: sqlite3.Connection, entry: Entry) -> None:
+    """A record that stands on nothing could never be replayed: refuse it now."""
+    coming = {blob.digest for blob in entry.blobs}
+    for digest in entry.refs:
+        if digest in coming:
+            continue
+        if connection.execute("SELECT 1 FROM blobs WHERE digest = ?", (digest,)).fetchone() is None:
+            raise ValueError(f"{entry.kind} of {entry.subject}: blob {digest} is not in the ledger")

@@ -1,0 +1,80 @@
+"""Ledgers for tests: entries, a filled ledger, and a process that appends until it is killed."""
+
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from scheduler.ledger.blobs import Blob
+from scheduler.ledger.fleet import FleetImage
+from scheduler.ledger.ledger import Ledger
+from scheduler.ledger.record import Entry, Receipt
+
+NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+
+def entry(
+    number: int,
+    *,
+    epoch: int = 7,
+    content: Mapping[str, object] | None = None,
+    refs: Sequence[str] = (),
+    blobs: Sequence[Blob] = (),
+) -> Entry:
+    """A small decision; `number` makes it differ from others."""
+    default = {"decision": {"line": f"placed on m{number}"}, "number": number}
+    return Entry(
+        kind="decision",
+        subject=f"health/work-{number % 5}",
+        epoch=epoch,
+        at=NOON,
+        content=default if content is None else content,
+        refs=refs,
+        blobs=blobs,
+    )
+
+
+def facts(number: int) -> dict[str, object]:
+    """What a report might say of a site."""
+    return {"name": f"site-{number}", "free": [{"count": 3, "cpu": str(number)}]}
+
+
+async def fill(data_dir: Path, count: int) -> list[Receipt]:
+    """Appends `count` decisions, each on a fleet of three sites of which one changes each time."""
+    image = FleetImage()
+    for site in range(3):
+        image.put(f"site-{site}", facts(site))
+    receipts = []
+    async with Ledger(data_dir) as ledger:
+        for number in range(1, count + 1):
+            image.put(f"site-{number % 3}", facts(number * 10))
+            state = image.state()
+            receipts.append(
+                await ledger.append(entry(number, refs=[state.digest], blobs=state.blobs))
+            )
+            image.stored(state)
+    return receipts
+
+
+async def _append_for_ever(data_dir: Path) -> None:
+    """Prints the anchor of each record once it is said to be durable."""
+    async with Ledger(data_dir) as ledger:
+
+        async def work(worker: int) -> None:
+            image = FleetImage()
+            for number in range(1 << 30):
+                image.put(f"site-{worker}", facts(number))
+                state = image.state()
+                receipt = await ledger.append(entry(number, refs=[state.digest], blobs=state.blobs))
+                image.stored(state)
+                sys.stdout.write(receipt.anchor + "\n")
+                sys.stdout.flush()
+
+        async with asyncio.TaskGroup() as group:
+            for worker in range(8):
+                group.create_task(work(worker))
+
+
+if __name__ == "__main__":
+    asyncio.run(_append_for_ever(Path(sys.argv[1])))

@@ -1,0 +1,90 @@
+"""A fleet state is stored once, and a change costs only what changed."""
+
+import json
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from scheduler.ledger.blobs import Blob, unpack
+from scheduler.ledger.errors import LedgerCorruptError
+from scheduler.ledger.fleet import FleetImage, read_fleet
+
+NAMES = st.sampled_from([f"site-{n}" for n in range(200)])
+
+
+def loaded(blobs: Mapping[str, Blob], digest: str) -> object:
+    if digest not in blobs:
+        raise LedgerCorruptError(digest)
+    value: object = json.loads(unpack(blobs[digest].packed))
+    return value
+
+
+@given(
+    steps=st.lists(st.tuples(NAMES, st.none() | st.integers(0, 3)), max_size=60),
+    start=st.integers(0, 150),
+)
+@example(steps=[("site-64", 0), ("site-64", None)], start=64)  # splits a leaf, and joins it again
+@example(steps=[], start=0)
+def test_the_same_fleet_makes_the_same_tree_whatever_happened_before(
+    steps: list[tuple[str, int | None]], start: int
+) -> None:
+    lived, blobs = FleetImage(), dict[str, Blob]()
+    truth: dict[str, object] = {f"site-{n}": {"n": n} for n in range(start)}
+    for name, facts in truth.items():
+        lived.put(name, facts)
+    for name, value in steps:
+        if value is None:
+            lived.remove(name)
+            truth.pop(name, None)
+        else:
+            lived.put(name, {"v": value})
+            truth[name] = {"v": value}
+        state = lived.state()
+        blobs |= {blob.digest: blob for blob in state.blobs}
+        lived.stored(state)
+    state = lived.state()
+    blobs |= {blob.digest: blob for blob in state.blobs}
+
+    fresh = FleetImage()
+    for name in sorted(truth, reverse=True):
+        fresh.put(name, truth[name])
+    assert fresh.state().digest == state.digest
+    assert read_fleet(state.digest, lambda digest: loaded(blobs, digest)) == truth
+
+
+def test_a_changed_site_of_ten_thousand_costs_itself_and_its_branch() -> None:
+    image = FleetImage()
+    for number in range(10_000):
+        image.put(f"site-{number}", {"free": number})
+    first = image.state()
+    image.stored(first)
+    assert len(first.blobs) > 10_000
+
+    image.put("site-77", {"free": -1})
+    second = image.state()
+    assert len(second.blobs) <= 5
+    assert sum(len(blob.packed) for blob in second.blobs) < 8_000
+
+
+def test_an_unchanged_fleet_costs_nothing() -> None:
+    image = FleetImage()
+    image.put("gz-core", {"free": 1})
+    state = image.state()
+    image.stored(state)
+    image.put("gz-core", {"free": 1})
+    assert image.state().blobs == ()
+    assert image.state().digest == state.digest
+
+
+def test_blobs_are_handed_out_again_until_they_are_known_to_be_stored() -> None:
+    image = FleetImage()
+    image.put("gz-core", {"free": 1})
+    lost = image.state()  # its append failed
+    assert set(image.state().blobs) == set(lost.blobs)
+
+
+def test_a_blob_that_is_no_node_is_named() -> None:
+    with pytest.raises(LedgerCorruptError, match="not a node"):
+        read_fleet("sha256:1", lambda _digest: {"free": 1})
