@@ -1,9 +1,9 @@
 """The building blocks of the kinds: bounded strings, lists, maps and numbers.
 
 Custom resource definitions are generated from these types, and a real API server refuses schemas
-whose rules could become costly. So every string, list and map has a maximum here, and nowhere else. A
-limit that holds in the hub but not in files (`kapok place` takes a site of 100,000 nodes) stands in
-`extra_json_schema` and not in the constraint.
+whose rules could become costly. So every string, list and map has a maximum here, and nowhere else.
+A limit that holds in the hub but not in files (`kapok place` takes a site of 100,000 nodes) stands
+in `extra_json_schema` and not in the constraint.
 """
 
 from collections.abc import Mapping

@@ -81,9 +81,7 @@ class PriceList(Part, frozen=True, kw_only=True):
     value_cny_per_replica_hour: (
         Annotated[
             NotNegative,
-            Meta(
-                description="What one replica is worth for an hour; batches place by value less cost."
-            ),
+            Meta(description="What one replica is worth for an hour; a batch weighs it with cost."),
         ]
         | None
     ) = None

@@ -24,8 +24,8 @@ OnViolation = Literal["Report", "Move", "Stop"]
 class SiteGrantSpec(Part, frozen=True, kw_only=True):
     """What sites may hold, by whom it was granted, and for how long.
 
-    One grant must allow all that a workload needs: two grants are not added up. A field that is left
-    out grants nothing beyond the least.
+    One grant must allow all that a workload needs: two grants are not added up. A field that is
+    left out grants nothing beyond the least.
     """
 
     sites: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=1000)]
@@ -50,7 +50,7 @@ class SiteGrantSpec(Part, frozen=True, kw_only=True):
         Meta(
             max_length=1000,
             description=(
-                "Who may bring classes that need an allow-list: NAMESPACE/NAME, NAMESPACE or a tenant."
+                "Who may bring classes that need a list: NAMESPACE/NAME, NAMESPACE or a tenant."
             ),
         ),
     ] = ()
@@ -132,8 +132,8 @@ BUILT_IN_RULES: dict[str, DataClassRule] = {
         ),
     )
 }
-"""What holds while no DataClassScheme says otherwise: unlabelled is refused, sensitive data stays on
-the mainland, general-4 in its province, important data on allow-listed mainland sites, core data
+"""What holds while no DataClassScheme says otherwise: unlabelled is refused, sensitive data stays
+on the mainland, general-4 in its province, important data on allow-listed mainland sites, core data
 nowhere."""
 
 

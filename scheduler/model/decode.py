@@ -1,0 +1,116 @@
+"""Raw data becomes types once, here; errors say which object, which field, and what instead."""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+from scheduler.model.fields import API_VERSION, Part
+from scheduler.model.kinds import KINDS
+from scheduler.model.metadata import Metadata
+
+Of = TypeVar("Of", bound=Part)
+
+
+class NotReadable(ValueError):
+    """An object or a part of one cannot be read.
+
+    Attributes:
+        path: where, as `spec.placement.spread[0].by`; empty for the whole object.
+        problem: what is wrong there.
+    """
+
+    def __init__(self, what: str, path: str, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(": ".join(part for part in (what, path, problem) if part))
+
+
+def decode(raw: Mapping[str, Any], *, allow_unknown: bool = False) -> Part:
+    """Reads one object of `kapok.dev/v1alpha1`.
+
+    Args:
+        raw: the object as JSON or YAML holds it.
+        allow_unknown: leave fields alone that this version does not know (objects that come from an
+            API server were checked there, perhaps by a newer version).
+
+    Raises:
+        NotReadable: it is not one of our kinds, or a field is wrong.
+    """
+    kind = raw.get("kind")
+    known = KINDS.get(kind) if isinstance(kind, str) else None
+    if known is None or raw.get("apiVersion") != API_VERSION:
+        raise NotReadable(_title(raw), "", _no_such_kind(raw))
+    return decode_as(raw, known.type, allow_unknown=allow_unknown)
+
+
+def decode_as(raw: Mapping[str, Any], of: type[Of], *, allow_unknown: bool = False) -> Of:
+    """Reads one object or part as a given type.
+
+    Raises:
+        NotReadable: a field is wrong; the message names object and path.
+    """
+    if not allow_unknown:
+        for path, problem in _unknown_fields(raw, _info(of), ""):
+            raise NotReadable(_title(raw), path, problem)
+    try:
+        return msgspec.convert(raw, of)
+    except msgspec.ValidationError as error:
+        problem, _, path = str(error).partition(" - at `$")
+        raise NotReadable(_title(raw), path.rstrip("`").lstrip("."), problem) from None
+
+
+def _title(raw: object) -> str:
+    if not isinstance(raw, Mapping):
+        return "object"
+    metadata = raw.get("metadata")
+    names = metadata if isinstance(metadata, Mapping) else {}
+    key = "/".join(str(names[part]) for part in ("namespace", "name") if names.get(part))
+    return f"{raw.get('kind', 'object')} {key}".strip()
+
+
+def _no_such_kind(raw: Mapping[str, Any]) -> str:
+    kind, version = raw.get("kind"), raw.get("apiVersion")
+    if kind in KINDS:
+        return f"apiVersion is {version!r}; write {API_VERSION}"
+    near = get_close_matches(str(kind), KINDS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(KINDS)}"
+    return f"no such kind {kind!r} in {API_VERSION}; {hint}"
+
+
+@cache
+def _info(of: type[Part]) -> inspect.Type:
+    return inspect.type_info(of)
+
+
+def _unknown_fields(raw: object, info: inspect.Type, path: str) -> Iterator[tuple[str, str]]:
+    match info:
+        case inspect.Metadata():
+            yield from _unknown_fields(raw, info.type, path)
+        case inspect.StructType() if isinstance(raw, Mapping) and info.cls is not Metadata:
+            yield from _unknown_in_struct(raw, info, path)
+        case inspect.VarTupleType() if isinstance(raw, list | tuple):
+            for index, each in enumerate(raw):
+                yield from _unknown_fields(each, info.item_type, f"{path}[{index}]")
+        case inspect.UnionType():
+            for each in info.types:
+                yield from _unknown_fields(raw, each, path)
+        case _:  # scalars and free-form maps have no fields
+            pass
+
+
+def _unknown_in_struct(
+    raw: Mapping[str, Any], info: inspect.StructType, path: str
+) -> Iterator[tuple[str, str]]:
+    fields = {field.encode_name: field for field in info.fields}
+    for name, value in raw.items():
+        inside = f"{path}.{name}" if path else str(name)
+        field = fields.get(name)
+        if field is None:
+            near = get_close_matches(str(name), fields, n=1)
+            yield inside, "no such field" + (f"; did you mean {near[0]}?" if near else "")
+        else:
+            yield from _unknown_fields(value, field.type, inside)

@@ -1,0 +1,129 @@
+"""Kubernetes quantities, read exactly.
+
+Grammar and suffixes are those of apimachinery's `resource.Quantity`: a decimal number with a binary
+(Ki … Ei), decimal (n, u, m, k … E) or exponent suffix. What a pod asks is rounded up and what a
+node has free is rounded down, so that rounding never makes room.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from math import isfinite
+
+_FORM = re.compile(r"([+-]?)(\d+(?:\.\d*)?|\.\d+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?\d{1,2})?")
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
+_LONGEST = 64
+LARGEST = 2**62
+"""Larger amounts are refused: no site has them, and sums stay within 64 bits."""
+
+CPU = "cpu"
+PODS = "pods"
+GPU = "nvidia.com/gpu"
+GPU_MILLI = "kapok.dev/gpu-milli"
+GPU_CARDS = "kapok.dev/gpu-cards"
+MILLI_PER_UNIT = 1000
+
+
+class NotAQuantity(ValueError):
+    """What was written is not a quantity, or not one that can be used here."""
+
+
+def exact(written: float | str) -> Fraction:
+    """Reads a quantity exactly.
+
+    Args:
+        written: as it stands in JSON or YAML: `"1Gi"`, `500`, `0.5`, `"1e9"`.
+
+    Raises:
+        NotAQuantity: it is not one; the message says what was written and what would do.
+    """
+    if isinstance(written, int) and not isinstance(written, bool):
+        return Fraction(written)
+    text = _as_text(written)
+    form = _FORM.fullmatch(text) if len(text) <= _LONGEST else None
+    if form is None:
+        raise NotAQuantity(f"{text[:40]!r} is not a quantity; write 2, 500m, 1.5, 1Gi or 1e9")
+    sign, number, suffix = form.groups()
+    value = Fraction(number.rstrip(".") if number.endswith(".") else number) * _factor(suffix or "")
+    return -value if sign == "-" else value
+
+
+def _as_text(written: float | str) -> str:
+    if isinstance(written, str):
+        return written.strip()
+    if isinstance(written, bool) or not isfinite(written):
+        raise NotAQuantity(f"{written!r} is not a quantity; write 2, 500m, 1.5, 1Gi or 1e9")
+    return repr(written)
+
+
+def _factor(suffix: str) -> Fraction:
+    if suffix in _BINARY:
+        return Fraction(2 ** _BINARY[suffix])
+    if suffix in _DECIMAL:
+        return Fraction(10) ** _DECIMAL[suffix]
+    return Fraction(10) ** int(suffix[1:]) if suffix else Fraction(1)
+
+
+def requested(resource: str, written: float | str) -> int:
+    """What a pod asks, rounded up: millicores for cpu, whole units (bytes, cards) for all else.
+
+    Raises:
+        NotAQuantity: it is not one, negative, or larger than anything that exists.
+    """
+    value = _amount(resource, written)
+    return -((-value.numerator) // value.denominator)
+
+
+def free(resource: str, written: float | str) -> int:
+    """What a node has free, rounded down, units as in `requested`; below zero counts as none.
+
+    Raises:
+        NotAQuantity: it is not one, or larger than anything that exists.
+    """
+    if type(written) is int and 0 <= written < LARGEST // MILLI_PER_UNIT:
+        return written * MILLI_PER_UNIT if resource == CPU else written
+    value = exact(written)
+    if value < 0:
+        return 0
+    value = _amount(resource, written)
+    return value.numerator // value.denominator
+
+
+def _amount(resource: str, written: float | str) -> Fraction:
+    value = exact(written) * (MILLI_PER_UNIT if resource == CPU else 1)
+    if value < 0:
+        raise NotAQuantity(f"{resource}: {written!r} is negative; write 0 or more")
+    if value >= LARGEST:
+        raise NotAQuantity(f"{resource}: {written!r} is more than any machine has")
+    return value
+
+
+def requests_of(written: Mapping[str, float | str]) -> dict[str, int]:
+    """Reads a map of requests; names and units as in `requested`. Zeros are left out.
+
+    Raises:
+        NotAQuantity: an entry is not a quantity; the message begins with its name.
+    """
+    read = {name: _named(requested, name, value) for name, value in written.items()}
+    return {name: amount for name, amount in sorted(read.items()) if amount > 0}
+
+
+def _named(reader: Callable[[str, float | str], int], name: str, value: float | str) -> int:
+    try:
+        return reader(name, value)
+    except NotAQuantity as error:
+        message = str(error)
+        raise NotAQuantity(message if message.startswith(name) else f"{name}: {message}") from None
+
+
+def written(resource: str, amount: int) -> str:
+    """An amount in the units of `requested`, as people write it."""
+    if resource == CPU:
+        whole, rest = divmod(amount, MILLI_PER_UNIT)
+        return str(whole) if rest == 0 else f"{amount}m"
+    for suffix in ("Ti", "Gi", "Mi", "Ki"):
+        unit = 2 ** _BINARY[suffix]
+        if amount >= unit and amount % unit == 0:
+            return f"{amount // unit}{suffix}"
+    return str(amount)
