@@ -1,1 +1,1 @@
-"""."""
+"""What is served over HTTP: /metrics, /healthz, /readyz."""

@@ -1,0 +1,199 @@
+"""Orders on their way: what each site shall run, published until the site echoes it.
+
+Desired state is derived from the workloads' statuses and nothing else, so that a restart, or a new
+leader, comes to the same orders. An index goes only to a site that was heard in this epoch: a hub
+that was restored from a backup must first adopt what the site runs, or its index would withdraw
+it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from scheduler.clock import Clock
+from scheduler.control.hearing import OrderForSite, SiteWord, Speaker, Version
+from scheduler.control.queue import WorkKey
+from scheduler.control.telemetry import Telemetry
+
+_log = logging.getLogger(__name__)
+
+_GATHER_SECONDS = 0.02  # changes that come together go out as one index
+
+
+@dataclass(slots=True)
+class SitePlan:
+    """What one site shall run, and how far it has got.
+
+    Attributes:
+        uid: the Site object's.
+        orders: by order id.
+        digests: of the contents that were published, by order id.
+        version: of the newest index that was published; None before the first of this epoch.
+        digest: of that index.
+        echoed: the site works by that index.
+        heard: the site has spoken in this epoch.
+        is_dirty: `orders` has changed since the newest index.
+        sent_seconds: when the index went out last.
+        repeated: when a content was repeated last, by order id.
+        gone: orders whose retained content is to be cleared once the index no longer lists them.
+    """
+
+    uid: str = ""
+    orders: dict[str, OrderForSite] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    version: Version | None = None
+    digest: str = ""
+    echoed: bool = False
+    heard: bool = False
+    is_dirty: bool = True
+    sent_seconds: float = float("-inf")
+    repeated: dict[str, float] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Dispatcher:
+    """Keeps every site's plan, and publishes it.
+
+    Attributes:
+        speaker: the way to sites.
+        clock: for gathering and repeating.
+        telemetry: counts what goes out.
+        repeat_seconds: an index or content is repeated at a site that lacks it this often at most.
+        on_higher_epoch: told when a site works by an index of a later epoch than ours.
+        epoch: ours.
+    """
+
+    speaker: Speaker
+    clock: Clock
+    telemetry: Telemetry
+    repeat_seconds: float
+    on_higher_epoch: Callable[[int], None]
+    epoch: int = 0
+    plans: dict[str, SitePlan] = field(default_factory=dict)
+    _sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
+    _event: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def admit(self, site: str, uid: str) -> None:
+        """There is such a site; a new uid under an old name is another site."""
+        plan = self.plans.setdefault(site, SitePlan())
+        if plan.uid != uid:
+            plan.uid, plan.is_dirty = uid, True
+            self._event.set()
+
+    def forget_site(self, site: str) -> None:
+        """The Site object is gone: nothing more is said there; what runs is left alone."""
+        self.plans.pop(site, None)
+
+    def set_orders(self, key: WorkKey, orders: Mapping[str, OrderForSite]) -> None:
+        """Sets where a workload is ordered: site name → order. Empty withdraws it everywhere."""
+        for site in self._sites_of.get(key, frozenset()) - orders.keys():
+            plan = self.plans.get(site)
+            for order_id in (
+                [i for i, one in plan.orders.items() if _is_of(one, key)] if plan else ()
+            ):
+                self._remove(site, order_id)
+        for site, order in orders.items():
+            plan = self.plans.get(site)
+            if plan and plan.orders.get(order.id) != order:
+                plan.orders[order.id] = order
+                plan.digests.pop(order.id, None)
+                plan.gone.discard(order.id)
+                plan.is_dirty = True
+                self._event.set()
+        self._sites_of[key] = frozenset(orders)
+        if not orders:
+            del self._sites_of[key]
+
+    def word(self, word: SiteWord) -> None:
+        """A site spoke: does it work by our newest index, and does it have all contents?"""
+        plan = self.plans.get(word.site)
+        if plan is None or not word.is_executing:
+            return
+        if word.version is not None and word.version[0] > self.epoch:
+            self.on_higher_epoch(word.version[0])
+        if not plan.heard:
+            plan.heard = True
+            self._event.set()
+        plan.echoed = (word.version, word.digest) == (plan.version, plan.digest)
+        if not plan.echoed and plan.version and self._is_due(plan.sent_seconds):
+            plan.is_dirty = True
+            self._event.set()
+        for order_id in word.missing:
+            self._repeat_content(word.site, plan, order_id)
+
+    def is_withdrawn(self, site: str, key: WorkKey, word: SiteWord | None) -> bool:
+        """Whether the site is known to run nothing of a workload that is ordered there no more."""
+        plan = self.plans.get(site)
+        if plan is None:
+            return True
+        if plan.is_dirty or not plan.echoed or word is None:
+            return False
+        middle = f"/{key[0]}/{key[1]}/"
+        return not any(middle in f"/{order_id}" for order_id in word.orders)
+
+    def start_epoch(self, epoch: int) -> None:
+        """A new epoch: every index is published anew, under a version above all before."""
+        self.epoch = epoch
+        for plan in self.plans.values():
+            plan.version, plan.is_dirty, plan.echoed = None, True, False
+        self._event.set()
+
+    def repeat_all(self) -> None:
+        """The broker may have forgotten all: every index goes out again, contents if asked."""
+        for plan in self.plans.values():
+            plan.is_dirty = plan.is_dirty or plan.version is not None
+        self._event.set()
+
+    async def run(self) -> None:
+        """Publishes what changed; runs until cancelled."""
+        while True:
+            await self._event.wait()
+            await self.clock.sleep(_GATHER_SECONDS)
+            self._event.clear()
+            self.flush()
+
+    def flush(self) -> None:
+        """Publishes every changed plan of a site that was heard: contents first, then the index."""
+        for site, plan in self.plans.items():
+            if plan.is_dirty and plan.heard and self.epoch:
+                self._publish(site, plan)
+
+    def _publish(self, site: str, plan: SitePlan) -> None:
+        for order_id, order in plan.orders.items():
+            if order_id not in plan.digests:
+                plan.digests[order_id] = self.speaker.publish_order(site, order)
+                self.telemetry.order_published()
+        sequence = plan.version[1] + 1 if plan.version else 1
+        plan.version = (self.epoch, sequence)
+        plan.digest = self.speaker.publish_index(site, plan.uid, plan.version, plan.orders)
+        plan.is_dirty, plan.echoed, plan.sent_seconds = False, False, self.clock.monotonic()
+        self.telemetry.index_published()
+        for order_id in plan.gone:
+            self.speaker.withdraw_content(site, order_id)
+        plan.gone.clear()
+
+    def _repeat_content(self, site: str, plan: SitePlan, order_id: str) -> None:
+        order = plan.orders.get(order_id)
+        if order is None or not self._is_due(plan.repeated.get(order_id, float("-inf"))):
+            return
+        plan.repeated[order_id] = self.clock.monotonic()
+        plan.digests[order_id] = self.speaker.publish_order(site, order)
+        self.telemetry.order_published()
+
+    def _remove(self, site: str, order_id: str) -> None:
+        plan = self.plans[site]
+        del plan.orders[order_id]
+        plan.digests.pop(order_id, None)
+        plan.repeated.pop(order_id, None)
+        plan.gone.add(order_id)
+        plan.is_dirty = True
+        self._event.set()
+
+    def _is_due(self, since_seconds: float) -> bool:
+        return self.clock.monotonic() - since_seconds >= self.repeat_seconds
+
+
+def _is_of(order: OrderForSite, key: WorkKey) -> bool:
+    return (order.namespace, order.name) == key

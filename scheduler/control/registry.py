@@ -1,0 +1,140 @@
+"""The hub's objects as types: decoded when they change, refused by name when they do not decode."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from scheduler.control.ports import (
+    CLUSTER_POLICIES,
+    GRANTS,
+    POLICIES,
+    SCHEMES,
+    SITES,
+    TENANTS,
+    WORKLOADS,
+    Change,
+    Object,
+    Resource,
+)
+from scheduler.control.queue import WorkKey
+from scheduler.control.telemetry import Telemetry
+from scheduler.model.decode import NotReadable, decode
+from scheduler.model.kinds import (
+    ClusterPlacementPolicy,
+    DataClassScheme,
+    PlacementPolicy,
+    Site,
+    SiteGrant,
+    Tenant,
+    Workload,
+)
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_SCHEME = "default"
+
+OnChange = Callable[[str, WorkKey], None]
+"""Told (kind, (namespace, name)) after the registry has taken a change in."""
+
+
+@dataclass(slots=True)
+class Registry:
+    """What the hub holds.
+
+    Attributes:
+        telemetry: counts objects that do not decode.
+        on_change: told of every change.
+        raw_workloads: the JSON of each workload, for patches against exactly what the hub holds.
+        invalid: why an object does not decode, by (kind, (namespace, name)).
+    """
+
+    telemetry: Telemetry
+    on_change: OnChange
+    sites: dict[str, Site] = field(default_factory=dict)
+    grants: dict[str, SiteGrant] = field(default_factory=dict)
+    schemes: dict[str, DataClassScheme] = field(default_factory=dict)
+    tenants: dict[str, Tenant] = field(default_factory=dict)
+    policies: dict[WorkKey, PlacementPolicy] = field(default_factory=dict)
+    cluster_policies: dict[str, ClusterPlacementPolicy] = field(default_factory=dict)
+    workloads: dict[WorkKey, Workload] = field(default_factory=dict)
+    raw_workloads: dict[WorkKey, Object] = field(default_factory=dict)
+    invalid: dict[tuple[str, WorkKey], str] = field(default_factory=dict)
+
+    def take(self, resource: Resource, change: Change) -> None:
+        """Takes one change in, as the informer tells it, and tells `on_change`."""
+        meta = change.object["metadata"]
+        key = (meta.get("namespace", ""), meta["name"])
+        if self._is_older(resource, key, change):
+            return
+        self._drop(resource.kind, key)
+        if change.type != "DELETED":
+            self._put(resource.kind, key, change.object)
+        self.on_change(resource.kind, key)
+
+    def put_workload(self, body: Object) -> None:
+        """Takes in what our own write returned, without telling anyone."""
+        key = (body["metadata"]["namespace"], body["metadata"]["name"])
+        self._drop(WORKLOADS.kind, key)
+        self._put(WORKLOADS.kind, key, body)
+
+    def scheme(self) -> DataClassScheme | None:
+        """The scheme that counts: the one named "default"."""
+        return self.schemes.get(DEFAULT_SCHEME)
+
+    def tenant_of(self, namespace: str) -> Tenant | None:
+        """The tenant that owns a namespace; of several the first by name, so that it is stable."""
+        owners = (one for _, one in sorted(self.tenants.items()))
+        return next((one for one in owners if namespace in one.spec.namespaces), None)
+
+    def grants_of(self, site: str) -> Iterator[SiteGrant]:
+        """Grants that name a site."""
+        return (one for _, one in sorted(self.grants.items()) if site in one.spec.sites)
+
+    def _is_older(self, resource: Resource, key: WorkKey, change: Change) -> bool:
+        """A watch may bring what our own write already told, or what lay before it."""
+        known = self.raw_workloads.get(key) if resource is WORKLOADS else None
+        if known is None or change.type == "DELETED":
+            return False
+        meta, fresh = known["metadata"], change.object["metadata"]
+        same = meta.get("uid") == fresh.get("uid")
+        return same and _version(fresh) <= _version(meta)
+
+    def _put(self, kind: str, key: WorkKey, body: Object) -> None:
+        if kind == WORKLOADS.kind:
+            self.raw_workloads[key] = body
+        try:
+            decoded: Any = decode(body, allow_unknown=True)
+        except NotReadable as error:
+            self.invalid[kind, key] = str(error)
+            self.telemetry.invalid_object(kind)
+            _log.warning("%s %s/%s does not decode: %s", kind, *key, error)
+            return
+        self._shelf(kind)[key if kind in _NAMESPACED else key[1]] = decoded
+
+    def _drop(self, kind: str, key: WorkKey) -> None:
+        self.invalid.pop((kind, key), None)
+        self._shelf(kind).pop(key if kind in _NAMESPACED else key[1], None)
+        if kind == WORKLOADS.kind:
+            self.raw_workloads.pop(key, None)
+
+    def _shelf(self, kind: str) -> dict[Any, Any]:
+        shelves: dict[str, dict[Any, Any]] = {
+            SITES.kind: self.sites,
+            GRANTS.kind: self.grants,
+            SCHEMES.kind: self.schemes,
+            TENANTS.kind: self.tenants,
+            POLICIES.kind: self.policies,
+            CLUSTER_POLICIES.kind: self.cluster_policies,
+            WORKLOADS.kind: self.workloads,
+        }
+        return shelves[kind]
+
+
+_NAMESPACED = frozenset({WORKLOADS.kind, POLICIES.kind})
+
+
+def _version(meta: Object) -> int:
+    """ResourceVersions are integers on every server since KEP-5504; others never compare lower."""
+    text = str(meta.get("resourceVersion", ""))
+    return int(text) if text.isdecimal() else 0

@@ -1,0 +1,191 @@
+"""What is known of each site: its object, its grants, its last report, what is on its way there.
+
+Out of these come the `SiteFacts` that decisions stand on. A site whose figures did not change tells
+nobody; a change says which reasons of waiting work it could help.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import msgspec
+
+from scheduler.clock import Clock
+from scheduler.control.hearing import SiteReport, SiteWord
+from scheduler.control.registry import Registry
+from scheduler.model.facts import InFlight, Ordered, SiteFacts, in_flight, site_facts
+from scheduler.model.fields import Condition
+from scheduler.model.site import SiteStatus
+
+FactsSink = Callable[[str, SiteFacts | None], None]
+"""Told (site, facts) when the facts of a site changed; None when the site is gone."""
+
+
+@dataclass(slots=True)
+class SiteState:
+    """What was heard of one site.
+
+    Attributes:
+        report: the last one; None before the first of this process.
+        word: the last status.
+        is_ready: it reports.
+        since: when `is_ready` changed last.
+        ordered: generations of each order that no report has shown bound yet, by order id.
+        spoken_seconds: when anything was heard last.
+    """
+
+    report: SiteReport | None = None
+    word: SiteWord | None = None
+    is_ready: bool = False
+    since: datetime | None = None
+    ordered: dict[str, tuple[Ordered, ...]] = field(default_factory=dict)
+    spoken_seconds: float = float("-inf")
+
+
+@dataclass(slots=True)
+class Sites:
+    """All admitted sites.
+
+    Attributes:
+        registry: the hub's objects.
+        clock: for ages.
+        silent_after_seconds: a site that said nothing for so long is not ready.
+        sink: told of new facts.
+    """
+
+    registry: Registry
+    clock: Clock
+    silent_after_seconds: float
+    sink: FactsSink
+    states: dict[str, SiteState] = field(default_factory=dict)
+
+    def admit(self, name: str) -> None:
+        """The Site object is there, or has changed; or one of its grants has."""
+        self.states.setdefault(name, SiteState())
+        self._tell(name)
+
+    def forget(self, name: str) -> None:
+        """The Site object is gone."""
+        self.states.pop(name, None)
+        self.sink(name, None)
+
+    def report(self, report: SiteReport) -> bool:
+        """Takes a report in.
+
+        Returns:
+            Whether it could help waiting work: other figures than before, or the site is back.
+        """
+        state = self.states.get(report.site)
+        if state is None:
+            return False
+        before, was_ready = state.report, state.is_ready
+        state.report = report
+        state.spoken_seconds = self.clock.monotonic()
+        self._mark(state, is_ready=True)
+        _settle(state, report.bound)
+        self._tell(report.site)
+        return not was_ready or before is None or before.figures != report.figures
+
+    def word(self, word: SiteWord) -> bool:
+        """Takes a site's word on its orders in; False for a site that nobody admitted."""
+        state = self.states.get(word.site)
+        if state is None:
+            return False
+        state.spoken_seconds = self.clock.monotonic()
+        if word.is_executing:
+            state.word = word
+        return True
+
+    def mark_silent(self, name: str) -> bool:
+        """The broker says that the site is gone, or it said nothing for too long.
+
+        Returns:
+            Whether that is news.
+        """
+        state = self.states.get(name)
+        if state is None or not state.is_ready:
+            return False
+        self._mark(state, is_ready=False)
+        self._tell(name)
+        return True
+
+    def overdue(self) -> Iterable[str]:
+        """Sites that count as ready and have said nothing for too long."""
+        limit = self.clock.monotonic() - self.silent_after_seconds
+        return [n for n, one in self.states.items() if one.is_ready and one.spoken_seconds < limit]
+
+    def order(self, site: str, order_id: str, ordered: Ordered | None) -> None:
+        """What one order takes at a site until a report shows it; None: no longer ordered."""
+        state = self.states.get(site)
+        if state is None:
+            return
+        known = state.ordered.get(order_id, ())
+        if ordered is None:
+            state.ordered.pop(order_id, None)
+        elif any(one.generation == ordered.generation for one in known):
+            return
+        else:
+            state.ordered[order_id] = (*known, ordered)
+            if state.report:
+                _settle(state, state.report.bound)
+        self._tell(site)
+
+    def status_of(self, name: str) -> SiteStatus:
+        """The figures of a site in the shape of its status; what was never heard is absent."""
+        state, site = self.states[name], self.registry.sites[name]
+        ready = Condition(
+            type="Ready",
+            status="True" if state.is_ready else "False",
+            reason="Reporting" if state.is_ready else "Silent",
+            message="" if state.is_ready else _silence(state),
+            last_transition_time=state.since,
+        )
+        if state.report is None:
+            figures, observed_at = SiteStatus(), site.status.observed_at
+        else:
+            figures, observed_at = state.report.figures, self._when(state.report.observed_seconds)
+        return msgspec.structs.replace(figures, observed_at=observed_at, conditions=(ready,))
+
+    def facts_of(self, name: str) -> SiteFacts:
+        """What a decision knows of a site now."""
+        state, site = self.states[name], self.registry.sites[name]
+        return site_facts(
+            msgspec.structs.replace(site, status=self.status_of(name)),
+            self.registry.grants_of(name),
+            in_flight=_in_flight(state),
+        )
+
+    def _tell(self, name: str) -> None:
+        if name in self.registry.sites and name in self.states:
+            self.sink(name, self.facts_of(name))
+
+    def _mark(self, state: SiteState, *, is_ready: bool) -> None:
+        if state.is_ready != is_ready or state.since is None:
+            state.is_ready, state.since = is_ready, self.clock.now()
+
+    def _when(self, observed_seconds: float) -> datetime:
+        age = max(0.0, self.clock.monotonic() - observed_seconds)
+        return (self.clock.now() - timedelta(seconds=age)).replace(microsecond=0)
+
+
+def _settle(state: SiteState, bound: Mapping[str, tuple[int, int]]) -> None:
+    """A generation that the site has left behind is on its way no longer."""
+    for order_id, ordered in list(state.ordered.items()):
+        applied, _ = bound.get(order_id, (0, 0))
+        left = tuple(one for one in ordered if one.generation >= applied)
+        state.ordered[order_id] = left or ordered[-1:]
+
+
+def _in_flight(state: SiteState) -> tuple[InFlight, ...]:
+    bound = state.report.bound if state.report else {}
+    found: list[InFlight] = []
+    for order_id, ordered in sorted(state.ordered.items()):
+        generation, count = bound.get(order_id, (0, 0))
+        found.extend(in_flight(ordered, {generation: count}))
+    return tuple(found)
+
+
+def _silence(state: SiteState) -> str:
+    if state.report is None:
+        return "the site has not reported since the scheduler started"
+    return "the site says nothing; what runs there is unknown"
