@@ -14,6 +14,7 @@ from scheduler.model.fields import (
     Name,
     NotNegative,
     Part,
+    Ratio,
     Seconds,
     ShortText,
     Toleration,
@@ -99,10 +100,18 @@ class WorkloadAffinity(Part, frozen=True, kw_only=True):
     required: bool = True
 
 
+class PresetOptions(Part, frozen=True, kw_only=True):
+    """What a preset leaves open."""
+
+    pair_within_milliseconds: Annotated[float, Meta(gt=0, le=1e6)] | None = None
+    standby_ratio: Ratio | None = None
+
+
 class Placement(Part, frozen=True, kw_only=True):
     """Where a workload may run and how its replicas are divided."""
 
     preset: Preset | None = None
+    preset_options: PresetOptions = PresetOptions()
     strategy: Strategy | None = None
     mode: Mode | None = None
     weights: Annotated[tuple[SiteWeight, ...], Meta(max_length=1000)] = ()

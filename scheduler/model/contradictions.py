@@ -1,0 +1,105 @@
+"""What no site could ever meet: refused before a decision is tried, with what to write instead."""
+
+from collections.abc import Iterator, Sequence
+
+from scheduler.model.demand import Demand, NotAccepted
+from scheduler.model.policy import Spread
+from scheduler.model.tenant import Tenant
+from scheduler.model.workload import Workload
+
+_NOT_MAINLAND = {"CN-HK": "HK", "CN-MO": "MO", "CN-TW": "TW"}
+
+
+def contradictions(
+    workload: Workload, demand: Demand, tenant: Tenant | None, scalables: Sequence[str]
+) -> Iterator[NotAccepted]:
+    """Everything that can be known to be impossible without looking at a site, worst first."""
+    yield from _jurisdictions(workload)
+    yield from _replicas(workload, scalables)
+    yield from _priority(workload, tenant)
+    for rule in demand.spread:
+        if rule.required:
+            yield from _spread(rule, demand)
+    yield from _division(demand)
+    yield from _schedule(demand)
+
+
+def _jurisdictions(workload: Workload) -> Iterator[NotAccepted]:
+    for place in workload.spec.jurisdictions:
+        if place in _NOT_MAINLAND:
+            yield NotAccepted(
+                reason="jurisdiction",
+                condition="InvalidJurisdiction",
+                message=f"spec.jurisdictions: {place} is not how it is written; "
+                f"write {_NOT_MAINLAND[place]} (CN and CN-… are the mainland)",
+            )
+
+
+def _replicas(workload: Workload, scalables: Sequence[str]) -> Iterator[NotAccepted]:
+    spec = workload.spec
+    if spec.replicas is None or spec.demand is not None or len(scalables) == 1:
+        return
+    if len(scalables) > 1 or (spec.manifests and spec.replicas > 1):
+        there = ", ".join(scalables) or "none"
+        yield NotAccepted(
+            reason="invalid",
+            condition="NothingToScale",
+            message=f"spec.replicas needs exactly one scalable manifest, there is: {there}; "
+            "leave spec.replicas out or split the workload",
+        )
+
+
+def _priority(workload: Workload, tenant: Tenant | None) -> Iterator[NotAccepted]:
+    highest = tenant.spec.max_priority if tenant else None
+    if tenant is not None and highest is not None and workload.spec.priority > highest:
+        yield NotAccepted(
+            reason="not-allowed",
+            condition="PriorityTooHigh",
+            message=f"spec.priority: {workload.spec.priority} is more than tenant "
+            f"{tenant.metadata.name} may use; write {highest} or less",
+        )
+
+
+def _spread(rule: Spread, demand: Demand) -> Iterator[NotAccepted]:
+    where = f"spec.placement.spread (by {rule.by})"
+    highest, each = rule.max_groups, rule.max_per_group
+    problem = ""
+    if highest is not None and rule.min_groups > highest:
+        problem = f"minGroups {rule.min_groups} is more than maxGroups {highest}"
+    elif demand.strategy != "Duplicated" and 0 < demand.replicas < rule.min_groups:
+        problem = f"{demand.replicas} replicas cannot stand in {rule.min_groups} groups"
+    elif highest is not None and each is not None and highest * each < demand.replicas:
+        problem = (
+            f"{highest} groups of at most {each} hold {highest * each} replicas, "
+            f"not {demand.replicas}"
+        )
+    if problem:
+        yield NotAccepted(
+            reason="spread", condition="SpreadImpossible", message=f"{where}: {problem}"
+        )
+
+
+def _division(demand: Demand) -> Iterator[NotAccepted]:
+    if demand.strategy != "Weighted" or not demand.weights:
+        return
+    names = [each.site for each in demand.weights]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        problem = f"{twice} stands there twice"
+    elif not any(each.weight for each in demand.weights):
+        problem = "every weight is 0; give at least one site more"
+    else:
+        return
+    yield NotAccepted(
+        reason="invalid", condition="InvalidWeights", message=f"spec.placement.weights: {problem}"
+    )
+
+
+def _schedule(demand: Demand) -> Iterator[NotAccepted]:
+    earliest, deadline = demand.schedule.earliest, demand.schedule.deadline
+    if earliest is not None and deadline is not None and deadline <= earliest:
+        yield NotAccepted(
+            reason="deadline",
+            condition="DeadlineImpossible",
+            message="spec.schedule: the deadline is not after earliest",
+        )

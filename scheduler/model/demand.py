@@ -1,0 +1,157 @@
+"""`Demand`: everything that a decision is asked, resolved, as one value.
+
+A workload's own words, its policy, the cluster's policies, its tenant, the scheme of data classes
+and what runs already are put together by `accept.demand_of`; a decision looks at nothing else.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from scheduler.model.fields import (
+    DataClass,
+    Instant,
+    LabelSelector,
+    Part,
+    Taint,
+    Toleration,
+)
+from scheduler.model.manifests import Pods
+from scheduler.model.pods import PodShape
+from scheduler.model.policy import (
+    LatencyBound,
+    Mode,
+    PresetOptions,
+    PriceList,
+    Schedule,
+    SiteGroup,
+    SiteWeight,
+    Spread,
+    Strategy,
+)
+from scheduler.model.reasons import Reason
+from scheduler.model.workload import GroupPhase
+
+
+class Placed(Part, frozen=True, kw_only=True):
+    """What runs, or is on its way, at one site."""
+
+    site: str
+    replicas: int
+    phase: GroupPhase | None = None
+
+
+class Companion(Part, frozen=True, kw_only=True):
+    """Where the workloads stand that this one wants to be with, or apart from."""
+
+    apart: bool
+    by: str
+    sites: tuple[str, ...]
+    required: bool = True
+    description: str = ""
+
+
+class Demand(Part, frozen=True, kw_only=True):
+    """What a decision is asked."""
+
+    key: str
+    uid: str = ""
+    tenant: str = ""
+    priority: int = 0
+    created_at: Instant | None = None
+
+    replicas: int = 1
+    unit: tuple[Pods, ...] = ()
+    """The pods of one replica: one pod, a set that stays together, or none."""
+    beside: tuple[Pods, ...] = ()
+    per_node: tuple[PodShape, ...] = ()
+    api_kinds: tuple[str, ...] = ()
+
+    data_class: DataClass | None = None
+    protection_level: int = 1
+    network_zones: tuple[str, ...] = ()
+    jurisdictions: tuple[tuple[str, ...], ...] = ()
+    """Every entry must admit the site: the workload's list, its class's. Empty: anywhere."""
+    same_province: bool = False
+    home: str = ""
+    """The province that the data belongs to; empty when nobody said."""
+    allow_list_only: bool = False
+    class_not_allowed: bool = False
+    """The tenant may not bring this class."""
+    cpu_vendors: tuple[tuple[str, ...], ...] = ()
+    """Every entry must hold the node's vendor."""
+    architectures: tuple[str, ...] = ("amd64",)
+
+    strategy: Strategy = "CostOptimal"
+    mode: Mode = "Steady"
+    weights: tuple[SiteWeight, ...] = ()
+    gang: bool = False
+    preset: str = ""
+    preset_options: PresetOptions = PresetOptions()
+    site_selectors: tuple[LabelSelector, ...] = ()
+    tenant_sites: LabelSelector = LabelSelector()
+    site_tolerations: tuple[Toleration, ...] = ()
+    site_groups: tuple[SiteGroup, ...] = ()
+    spread: tuple[Spread, ...] = ()
+    latency: tuple[LatencyBound, ...] = ()
+    companions: tuple[Companion, ...] = ()
+    prices: PriceList = PriceList()
+    schedule: Schedule = Schedule()
+    failover_mode: str = "Automatic"
+    failover_after_seconds: int | None = None
+
+    placed: tuple[Placed, ...] = ()
+    last_group: str = ""
+    evicted: tuple[str, ...] = ()
+    """Sites whose replicas are to be replaced, by word of failover or of an operator."""
+    paused: bool = False
+    quota_left: dict[str, int] | None = None
+    """What the tenant may still use beside this workload; None: no quota."""
+
+    @property
+    def placed_replicas(self) -> dict[str, int]:
+        """Replicas by site, without those that are being withdrawn."""
+        total: dict[str, int] = {}
+        for each in self.placed:
+            if each.phase != "Withdrawing" and each.replicas > 0:
+                total[each.site] = total.get(each.site, 0) + each.replicas
+        return total
+
+    @property
+    def requests(self) -> dict[str, int]:
+        """What one replica asks in all; millicores for cpu, whole units for all else."""
+        return total_requests(self.unit)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace in `key`."""
+        return self.key.partition("/")[0]
+
+
+class NotAccepted(Part, frozen=True, kw_only=True):
+    """A workload that cannot be decided on: nothing is placed before it is corrected."""
+
+    reason: Reason
+    condition: Annotated[str, Meta(max_length=64)]
+    """The reason of the condition `Accepted=False`, in CamelCase as Kubernetes wants it."""
+    message: str
+
+
+def total_requests(pods: tuple[Pods, ...]) -> dict[str, int]:
+    """The sum of what pods ask, by resource."""
+    total: dict[str, int] = {}
+    for each in pods:
+        for name, amount in each.shape.requests.items():
+            total[name] = total.get(name, 0) + amount * each.count
+    return dict(sorted(total.items()))
+
+
+def with_placement(demand: Demand, placed: tuple[Placed, ...]) -> Demand:
+    """The same demand, with something else placed."""
+    return msgspec.structs.replace(demand, placed=placed)
+
+
+def tolerates(tolerations: tuple[Toleration, ...], taint: Taint) -> bool:
+    """Whether any toleration matches a taint."""
+    return any(each.tolerates(taint) for each in tolerations)

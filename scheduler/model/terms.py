@@ -1,0 +1,61 @@
+"""`Terms`: the figures that a decision reckons with when neither site nor workload brings its own.
+
+They are an input of every decision and are recorded with it. Assumed figures are assumed on the
+dear side, so that not knowing never makes a site look better.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from scheduler.model.fields import NotNegative, Part, Seconds
+
+
+class ScarcityPrice(Part, frozen=True, kw_only=True):
+    """What one more unit of a resource at a site is worth to the work that waits."""
+
+    site: str
+    resource: str
+    cny_per_unit_hour: NotNegative
+
+
+class Terms(Part, frozen=True, kw_only=True):
+    """Limits, prices and assumed figures of a decision."""
+
+    report_stale_seconds: Seconds = 300
+    """A site whose last observation is older gets no new work."""
+    figure_old_seconds: Seconds = 7200
+    """A measured price or intensity that is older counts as the worst of what is known of it."""
+    evict_after_seconds: Seconds = 300
+    """A silent site's replicas are replaced after this time (tolerationSeconds of Kubernetes), if
+    the workload does not say otherwise."""
+    may_evict: bool = True
+    """False while many sites are silent at once: then the hub suspects its own link."""
+
+    carbon_cny_per_kg: NotNegative = 0.1
+    """About the price of an allowance in the national carbon market, 2024-2025: 70 to 100 CNY/t."""
+    latency_cny_per_millisecond_hour: NotNegative = 0.0
+    waiting_cny_per_hour: NotNegative = 0.0
+    value_cny_per_replica_hour: NotNegative = 1.0
+    """What a replica is worth for an hour in a batch, before its priority counts."""
+
+    watts_per_core: NotNegative = 3.3
+    """Between idle and full load of one hardware thread: Cascade Lake in the Cloud Carbon Footprint
+    coefficients (SPECpower), assumed for every CPU."""
+    watts_per_gibibyte: NotNegative = 0.4
+    """Memory: 0.392 W/GB by the same source."""
+    watts_per_gpu: NotNegative = 300.0
+    """One accelerator card under load, assumed."""
+
+    fallback_gco2_per_kwh: NotNegative = 1000.0
+    """A coal-fired grid."""
+    fallback_energy_cny_per_kwh: NotNegative = 2.0
+    fallback_core_cny_per_hour: NotNegative = 1.0
+    fallback_pue: Annotated[float, Meta(ge=1, le=10)] = 2.5
+    fallback_milliseconds: NotNegative = 1000.0
+
+    scarcity: Annotated[tuple[ScarcityPrice, ...], Meta(max_length=1_000_000)] = ()
+    scarcity_version: str = ""
+
+
+DEFAULT_TERMS = Terms()
