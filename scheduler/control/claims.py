@@ -1,0 +1,62 @@
+"""Which workload owns which Kubernetes object: two that name one object must not both apply it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from scheduler.control.queue import WorkKey
+from scheduler.model.workload import Workload
+
+ObjectName = tuple[str, str, str, str]
+"""(namespace, API group, kind, name) of an object at every site."""
+
+
+@dataclass(slots=True)
+class Claims:
+    """First come, first served; what is placed came first."""
+
+    _owners: dict[ObjectName, WorkKey] = field(default_factory=dict)
+    _owned: dict[WorkKey, frozenset[ObjectName]] = field(default_factory=dict)
+
+    def start(self, workloads: Iterable[Workload]) -> None:
+        """Claims for all at once after a start: what is placed first, then the older first."""
+        for workload in sorted(workloads, key=_seniority):
+            self.claim(workload)
+
+    def claim(self, workload: Workload) -> tuple[WorkKey, str] | None:
+        """Claims all objects of a workload, or none.
+
+        Returns:
+            None when they are its own now; else who owns one of them already, and which.
+        """
+        key = (workload.metadata.namespace, workload.metadata.name)
+        wanted = frozenset(_names(workload))
+        for name in sorted(wanted):
+            owner = self._owners.get(name)
+            if owner is not None and owner != key:
+                return owner, f"{name[2]} {name[3]}"
+        self.release(key)
+        self._owned[key] = wanted
+        self._owners.update(dict.fromkeys(wanted, key))
+        return None
+
+    def release(self, key: WorkKey) -> bool:
+        """Gives a workload's objects up; True if it had any."""
+        names = self._owned.pop(key, frozenset())
+        for name in names:
+            self._owners.pop(name, None)
+        return bool(names)
+
+
+def _names(workload: Workload) -> Iterable[ObjectName]:
+    for manifest in workload.spec.manifests:
+        meta = manifest.get("metadata")
+        meta = meta if isinstance(meta, dict) else {}
+        group = str(manifest.get("apiVersion", "")).rpartition("/")[0]
+        namespace = str(meta.get("namespace") or workload.metadata.namespace)
+        yield (namespace, group, str(manifest.get("kind")), str(meta.get("name")))
+
+
+def _seniority(workload: Workload) -> tuple[bool, str, str]:
+    created = workload.metadata.creation_timestamp
+    age = created.isoformat() if created else "~"
+    return (not workload.status.placement.groups, age, workload.metadata.key)

@@ -1,0 +1,253 @@
+"""The loops' centre: every event comes in here, and says which workloads are to be looked at.
+
+One worker takes workloads off the queue one after the other; effects are in `reconcile`. What is
+heard from sites goes into `sites` and `dispatch` at once, synchronously, so that a decision always
+stands on one consistent state.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from scheduler.clock import Clock
+from scheduler.control.dispatch import Dispatcher
+from scheduler.control.hearing import OrderState, SiteReport, SiteWord, Speaker
+from scheduler.control.pending import PendingSites
+from scheduler.control.ports import SITES, WORKLOADS, Conflict, HubError
+from scheduler.control.queue import Urgency, WorkKey, WorkQueue
+from scheduler.control.reconcile import Outcome, Reconciler
+from scheduler.control.registry import Registry
+from scheduler.control.sites import Sites
+from scheduler.control.telemetry import Telemetry
+from scheduler.model.kinds import Site, Workload
+
+_log = logging.getLogger(__name__)
+
+_SILENCE_LOOK_SECONDS = 1.0
+_HEAR_LOOK_SECONDS = 0.05
+_NEVER_HELPED_BY_SITES = frozenset({"invalid", "data-class-missing", "paused"})
+"""Reasons that only the workload's own change can alter."""
+
+
+@dataclass(slots=True)
+class Loop:
+    """Where events become work.
+
+    Attributes:
+        registry: the hub's objects.
+        sites: what is known of sites.
+        dispatcher: orders on their way.
+        reconciler: what is done with one workload.
+        queue: which is next.
+        pending: strangers.
+        speaker: for asking sites.
+        telemetry: counts attempts.
+        clock: for durations.
+        hear_seconds: how long sites are waited for after a start.
+        has_started: the start is over, and decisions are made.
+    """
+
+    registry: Registry
+    sites: Sites
+    dispatcher: Dispatcher
+    reconciler: Reconciler
+    queue: WorkQueue
+    pending: PendingSites
+    speaker: Speaker
+    telemetry: Telemetry
+    clock: Clock
+    hear_seconds: float
+    has_started: bool = False
+    _leaving: set[WorkKey] = field(default_factory=set)
+
+    # ------------------------------------------------------------ from the hub
+
+    def changed(self, kind: str, key: WorkKey) -> None:
+        """An object of ours changed in the hub."""
+        if kind == WORKLOADS.kind:
+            self._workload_changed(key)
+        elif kind == SITES.kind:
+            self._site_changed(key[1])
+        else:
+            self._rules_changed()
+
+    def _workload_changed(self, key: WorkKey) -> None:
+        workload = self.registry.workloads.get(key)
+        if workload is not None and workload.metadata.deletion_timestamp:
+            self._leaving.add(key)
+        else:
+            self._leaving.discard(key)
+        self._enqueue(key)
+
+    def _site_changed(self, name: str) -> None:
+        site = self.registry.sites.get(name)
+        if site is None:
+            self.sites.forget(name)
+            self.dispatcher.forget_site(name)
+            self._redecide(self._placed_at(name))
+        else:
+            self.admit(site)
+        self._wake()
+
+    def admit(self, site: Site) -> None:
+        """A site is there: it is listened to, and spoken to once it was heard."""
+        name = site.metadata.name
+        is_new = name not in self.sites.states
+        self.sites.admit(name)
+        self.dispatcher.admit(name, site.metadata.uid)
+        self.pending.admitted(name)
+        if is_new:
+            self.speaker.ask(name, self.dispatcher.epoch, want_status=True, want_report=True)
+
+    def _rules_changed(self) -> None:
+        """Grants, schemes, tenants or policies: everything may be otherwise now."""
+        for name in list(self.sites.states):
+            self.sites.admit(name)
+        self._redecide(self.registry.workloads)
+        self._wake()
+
+    # ------------------------------------------------------------ from sites
+
+    def report(self, report: SiteReport) -> None:
+        """A newer report than the last one."""
+        was_silent = self._is_silent(report.site)
+        if self.sites.report(report):
+            self._wake()
+        if was_silent:
+            self._look_at(self._placed_at(report.site))
+
+    def word(self, word: SiteWord) -> None:
+        """A newer status than the last one."""
+        state = self.sites.states.get(word.site)
+        before = state.word if state else None
+        if not self.sites.word(word):
+            return
+        self.dispatcher.word(word)
+        if word.is_executing:
+            self._look_at(_touched(before, word))
+            self._look_at(self._leaving)
+
+    def offline(self, site: str) -> None:
+        """The broker says that the site's session ended without a good-bye."""
+        self._silent(site)
+
+    def stranger(self, site: str, public_key: str) -> None:
+        """Somebody reports as a site that does not admit his key."""
+        self.pending.seen(site, public_key)
+
+    def broker_connected(self) -> None:
+        """A session with the broker begins; it may have forgotten everything."""
+        self.dispatcher.repeat_all()
+        for name in self.sites.states:
+            self.speaker.ask(name, self.dispatcher.epoch, want_status=True, want_report=True)
+
+    # ------------------------------------------------------------ loops
+
+    def start(self) -> None:
+        """All objects are known: sites are admitted, claims made, every workload is to be seen."""
+        for site in self.registry.sites.values():
+            self.admit(site)
+        self.reconciler.claims.start(self.registry.workloads.values())
+        for key in self.registry.workloads:
+            self._workload_changed(key)
+
+    async def hear_first(self) -> None:
+        """Waits until every site has spoken, or for the stated time, before anything is decided."""
+        deadline = self.clock.monotonic() + self.hear_seconds
+        while self.clock.monotonic() < deadline and not self._all_heard():
+            await self.clock.sleep(_HEAR_LOOK_SECONDS)
+        self.has_started = True
+
+    async def work(self) -> None:
+        """Takes workloads one after the other; runs until cancelled."""
+        while True:
+            key = await self.queue.take()
+            began = self.clock.monotonic()
+            try:
+                result = self._file(key, await self.reconciler.reconcile(key))
+            except Conflict as error:  # somebody wrote first: what he wrote comes by the watch
+                _log.info("%s/%s: %s", *key, error)
+                result = self._retry(key)
+            except HubError as error:
+                _log.warning("%s/%s: again later: %s", *key, error)
+                result = self._retry(key)
+            finally:
+                self.queue.finish(key)
+            self.telemetry.attempt(result, self.clock.monotonic() - began)
+
+    async def watch_silence(self) -> None:
+        """Marks sites that say nothing; runs until cancelled."""
+        while True:
+            await self.clock.sleep(_SILENCE_LOOK_SECONDS)
+            for site in list(self.sites.overdue()):
+                self._silent(site)
+
+    # ------------------------------------------------------------ inside
+
+    def _file(self, key: WorkKey, outcome: Outcome) -> str:
+        self.queue.succeed(key)
+        if outcome.result == "deleted":
+            self.queue.forget(key)
+        elif outcome.parked_for:
+            self.queue.park(key, outcome.parked_for)
+        return outcome.result
+
+    def _retry(self, key: WorkKey) -> str:
+        self.queue.fail(key)
+        return "error"
+
+    def _enqueue(self, key: WorkKey) -> None:
+        workload = self.registry.workloads.get(key)
+        self.queue.add(key, _urgency(workload))
+
+    def _look_at(self, keys: Iterable[WorkKey]) -> None:
+        for key in keys:
+            if key in self.registry.workloads:
+                self._enqueue(key)
+
+    def _redecide(self, keys: Iterable[WorkKey]) -> None:
+        keys = list(keys)
+        self.reconciler.redecide.update(keys)
+        self._look_at(keys)
+
+    def _wake(self) -> None:
+        self.queue.wake(lambda reasons: not reasons <= _NEVER_HELPED_BY_SITES)
+
+    def _silent(self, site: str) -> None:
+        if self.sites.mark_silent(site):
+            _log.warning("site %s is silent", site)
+            self._look_at(self._placed_at(site))
+
+    def _is_silent(self, site: str) -> bool:
+        state = self.sites.states.get(site)
+        return state is not None and not state.is_ready
+
+    def _placed_at(self, site: str) -> list[WorkKey]:
+        return [
+            key
+            for key, one in self.registry.workloads.items()
+            if any(site in group.sites for group in one.status.placement.groups)
+        ]
+
+    def _all_heard(self) -> bool:
+        return all(one.report and one.word for one in self.sites.states.values())
+
+
+def _urgency(workload: Workload | None) -> Urgency:
+    if workload is None:
+        return Urgency()
+    created = workload.metadata.creation_timestamp
+    return Urgency(workload.spec.priority, created.timestamp() if created else 0.0)
+
+
+def _touched(before: SiteWord | None, word: SiteWord) -> list[WorkKey]:
+    """Workloads of whose orders a site says something else than before."""
+    old: dict[str, OrderState] = dict(before.orders) if before else {}
+    changed = [i for i, state in word.orders.items() if old.pop(i, None) != state]
+    return [key for key in map(_key_of, (*changed, *old)) if key is not None]
+
+
+def _key_of(order_id: str) -> WorkKey | None:
+    """Hub / namespace / name / incarnation."""
+    parts = order_id.split("/")
+    return (parts[-3], parts[-2]) if len(parts) >= 4 else None  # noqa: PLR2004 - as above

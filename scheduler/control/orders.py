@@ -1,0 +1,79 @@
+"""From a placement to orders: what each site is told, and what it takes until a report shows it."""
+
+from collections.abc import Mapping
+
+from scheduler.control.hearing import OrderForSite
+from scheduler.control.sites import SiteState
+from scheduler.control.status import Share
+from scheduler.model.demand import Demand
+from scheduler.model.facts import InFlight, Ordered
+from scheduler.model.manifests import with_replicas
+from scheduler.model.quantities import PODS
+from scheduler.model.tenant import Tenant
+from scheduler.model.workload import PlacementGroup, Workload
+
+
+def order_id(hub_id: str, namespace: str, name: str, incarnation: str) -> str:
+    """Names an order for ever: not by uid, so that a restored backup finds its own work again."""
+    return f"{hub_id}/{namespace}/{name}/{incarnation}"
+
+
+def orders_of(
+    workload: Workload, name: str, shares: Mapping[str, Share], tenant: Tenant | None
+) -> dict[str, OrderForSite]:
+    """Site → order, for every site that holds a share."""
+    spec = workload.spec
+    return {
+        site: OrderForSite(
+            id=name,
+            generation=share.generation,
+            namespace=workload.metadata.namespace,
+            name=workload.metadata.name,
+            manifests=with_replicas(spec.manifests, share.replicas),
+            namespaces=tenant.spec.extra_namespaces if tenant else (),
+            cluster_kinds=tenant.spec.cluster_kinds if tenant else (),
+        )
+        for site, share in shares.items()
+    }
+
+
+def ordered_of(demand: Demand, share: Share) -> Ordered:
+    """What a share takes at its site until a report shows its pods bound.
+
+    A report counts pods; a replica of several pods counts as that many of its largest one, so that
+    the worst is assumed.
+    """
+    shapes = [one.shape for one in demand.unit]
+    pods = sum(one.count for one in demand.unit)
+    names = {name for shape in shapes for name in shape.requests}
+    requests = {name: max(shape.requests.get(name, 0) for shape in shapes) for name in names}
+    return Ordered(
+        generation=share.generation,
+        replicas=share.replicas * pods,
+        pod=InFlight(
+            workload=demand.key,
+            replicas=1,
+            requests=dict(sorted(requests.items())) or {PODS: 0},
+            gpu_cards=max((shape.gpu_cards for shape in shapes), default=0),
+            gpu_milli=max((shape.gpu_milli for shape in shapes), default=0),
+        ),
+    )
+
+
+def adopted_groups(name: str, states: Mapping[str, SiteState]) -> tuple[PlacementGroup, ...]:
+    """What sites say they run under an order id: the placement of a hub that lost its own.
+
+    An id that ends in "/" (the object has no incarnation yet) takes any incarnation.
+    """
+    found: list[PlacementGroup] = []
+    for site, state in sorted(states.items()):
+        for one in state.word.orders.values() if state.word else ():
+            same = one.id == name or (name.endswith("/") and one.id.startswith(name))
+            if same and one.phase != "Withdrawing":
+                replicas = one.replicas if one.replicas is not None else one.bound or 0
+                found.append(
+                    PlacementGroup(
+                        sites=(site,), replicas=replicas, generation=one.generation, phase="Running"
+                    )
+                )
+    return tuple(found)

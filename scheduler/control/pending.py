@@ -1,0 +1,88 @@
+"""Strangers: sites that report and are not admitted, listed with the command that admits them.
+
+The list is written to a ConfigMap, so that `kapok get sites --pending` and plain kubectl read it
+from the hub like everything else. It is bounded: anyone who reaches the broker may write to it.
+"""
+
+import json
+import logging
+from dataclasses import dataclass, field
+
+from scheduler.clock import Clock
+from scheduler.control.leadership import NAMESPACE
+from scheduler.control.ports import CONFIG_MAPS, Hub, HubError
+
+_log = logging.getLogger(__name__)
+
+CONFIG_MAP = "kapok-pending-sites"
+FIELD_MANAGER = "kapok-scheduler"
+_MOST = 200
+_WRITE_SECONDS = 2.0
+_FORGET_SECONDS = 600.0
+
+
+@dataclass(slots=True)
+class _Stranger:
+    public_key: str
+    first_seen: str
+    last_seconds: float
+
+
+@dataclass(slots=True)
+class PendingSites:
+    """Who waits to be admitted.
+
+    Attributes:
+        clock: for "first seen" and for forgetting who left.
+    """
+
+    clock: Clock
+    _strangers: dict[str, _Stranger] = field(default_factory=dict)
+    _is_changed: bool = True
+
+    def seen(self, site: str, public_key: str) -> None:
+        """Somebody who holds this key calls himself so."""
+        known = self._strangers.get(site)
+        if known and known.public_key == public_key:
+            known.last_seconds = self.clock.monotonic()
+        elif known or len(self._strangers) < _MOST:
+            now = self.clock.now().isoformat(timespec="seconds")
+            self._strangers[site] = _Stranger(public_key, now, self.clock.monotonic())
+            self._is_changed = True
+
+    def admitted(self, site: str) -> None:
+        """It is a stranger no more."""
+        self._is_changed = self._strangers.pop(site, None) is not None or self._is_changed
+
+    def __len__(self) -> int:
+        return len(self._strangers)
+
+    async def run(self, hub: Hub) -> None:
+        """Writes the list when it changes; runs until cancelled."""
+        while True:
+            self._forget_old()
+            if self._is_changed:
+                self._is_changed = False
+                try:
+                    await hub.apply(CONFIG_MAPS, self._body(), field_manager=FIELD_MANAGER)
+                except HubError as error:
+                    self._is_changed = True
+                    _log.warning("pending sites: %s", error)
+            await self.clock.sleep(_WRITE_SECONDS)
+
+    def _forget_old(self) -> None:
+        limit = self.clock.monotonic() - _FORGET_SECONDS
+        for site in [name for name, one in self._strangers.items() if one.last_seconds < limit]:
+            self.admitted(site)
+
+    def _body(self) -> dict[str, object]:
+        rows = {
+            site: json.dumps({"agentKey": one.public_key, "firstSeen": one.first_seen})
+            for site, one in sorted(self._strangers.items())
+        }
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": CONFIG_MAP, "namespace": NAMESPACE},
+            "data": rows,
+        }

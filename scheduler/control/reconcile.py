@@ -1,0 +1,333 @@
+"""One workload, from what is asked to what is ordered: decide, record, write, order.
+
+Level-based, as Kubernetes' controllers are: it looks at what is there and does what is missing, so
+that it may be killed between any two steps and begins again. The order of effects is the promise:
+the ledger first, then the status (one API write), then the order.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from scheduler.clock import Clock
+from scheduler.control import status as statuses
+from scheduler.control.claims import Claims
+from scheduler.control.dispatch import Dispatcher
+from scheduler.control.enforced import not_enforced_condition
+from scheduler.control.orders import adopted_groups, order_id, ordered_of, orders_of
+from scheduler.control.ports import WORKLOADS, Hub, Object
+from scheduler.control.queue import WorkKey
+from scheduler.control.recorder import Recorder
+from scheduler.control.registry import Registry
+from scheduler.control.sites import Sites
+from scheduler.model.accept import demand_of
+from scheduler.model.canonical import plain
+from scheduler.model.decision import Decision
+from scheduler.model.demand import Demand, NotAccepted
+from scheduler.model.terms import Terms
+from scheduler.model.workload import DecisionReference, Workload, WorkloadStatus
+from scheduler.placement import Fleet, choose
+
+_log = logging.getLogger(__name__)
+
+FINALIZER = "kapok.dev/withdraw"
+INCARNATION = "kapok.dev/incarnation"
+_INCARNATION_DIGITS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a look at a workload came to.
+
+    Attributes:
+        result: placed, waiting, refused, unchanged, not-accepted, deleted, withdrawing.
+        parked_for: reasons that keep it from being placed; empty when nothing is to be waited for.
+    """
+
+    result: str
+    parked_for: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """Brings one workload after the other to where it should be.
+
+    Attributes:
+        hub: where statuses are written.
+        registry: the hub's objects.
+        sites: what is known of sites.
+        fleet: the arrays that decisions are made on.
+        dispatcher: who publishes orders.
+        recorder: the ledger.
+        clock: for instants.
+        hub_id: names this hub in order ids.
+        terms: prices and limits of decisions; told `now` apart.
+        epoch: gives the leader's epoch.
+        redecide: placed workloads that a change of rules or sites concerns.
+    """
+
+    hub: Hub
+    registry: Registry
+    sites: Sites
+    fleet: Fleet
+    dispatcher: Dispatcher
+    recorder: Recorder
+    clock: Clock
+    hub_id: str
+    terms: Terms
+    epoch: Callable[[], int]
+    redecide: set[WorkKey] = field(default_factory=set)
+    claims: Claims = field(default_factory=Claims)
+
+    async def reconcile(self, key: WorkKey) -> Outcome:
+        """Looks at one workload and does what is missing.
+
+        Raises:
+            HubError: the hub refused or could not; the caller tries again.
+        """
+        workload = self.registry.workloads.get(key)
+        if workload is None:
+            return self._gone(key)
+        if workload.metadata.deletion_timestamp is not None:
+            return await self._withdraw(key, workload)
+        workload = await self._prepare(key, workload)
+        demand = self._demand(workload)
+        status, outcome = await self._decided(key, workload, demand)
+        status = self._with_facts(key, workload, status)
+        await self._write(key, status)
+        self.redecide.discard(key)
+        self._order(key, demand)
+        return outcome
+
+    def _gone(self, key: WorkKey) -> Outcome:
+        if ("Workload", key) in self.registry.invalid:  # unreadable is not gone: what runs stays
+            return Outcome("not-accepted")
+        self.claims.release(key)
+        self.dispatcher.set_orders(key, {})
+        self.redecide.discard(key)
+        return Outcome("deleted")
+
+    async def _prepare(self, key: WorkKey, workload: Workload) -> Workload:
+        """Our finalizer, and the incarnation that names this life of the object in order ids."""
+        meta = workload.metadata
+        if FINALIZER in meta.finalizers and meta.annotations.get(INCARNATION):
+            return workload
+        incarnation = sha256(meta.uid.encode()).hexdigest()[:_INCARNATION_DIGITS]
+        patch = {
+            "metadata": {
+                "resourceVersion": meta.resource_version,
+                "finalizers": sorted({*meta.finalizers, FINALIZER}),
+                "annotations": {INCARNATION: meta.annotations.get(INCARNATION) or incarnation},
+            }
+        }
+        await self._patch(key, patch, subresource=None)
+        return self.registry.workloads[key]
+
+    def _demand(self, workload: Workload) -> Demand | NotAccepted:
+        registry = self.registry
+        owner = self.claims.claim(workload)
+        if owner is not None:
+            return _conflict(*owner)
+        tenant = registry.tenant_of(workload.metadata.namespace)
+        return demand_of(
+            self._adopting(workload),
+            scheme=registry.scheme(),
+            tenants=(tenant,) if tenant else (),
+            policies=registry.policies.values(),
+            cluster_policies=registry.cluster_policies.values(),
+        )
+
+    def _adopting(self, workload: Workload) -> Workload:
+        """A workload that the hub knows no placement of, and that sites say they run."""
+        if workload.status.placement.groups:
+            return workload
+        groups = adopted_groups(self._order_id(workload), self.sites.states)
+        if not groups:
+            return workload
+        placement = msgspec.structs.replace(workload.status.placement, groups=groups)
+        status = msgspec.structs.replace(workload.status, placement=placement)
+        return msgspec.structs.replace(workload, status=status)
+
+    async def _decided(
+        self, key: WorkKey, workload: Workload, demand: Demand | NotAccepted
+    ) -> tuple[WorkloadStatus, Outcome]:
+        """The status after a decision, if one is due; it is recorded before this returns."""
+        status, now = workload.status, self.clock.now()
+        if isinstance(demand, NotAccepted):
+            return await self._refused(workload, demand, now)
+        if not self._is_due(key, workload, demand):
+            return status, Outcome("unchanged")
+        if demand.placed and not status.placement.groups:
+            status = self._adopting(workload).status
+        decision = choose(demand, self.fleet, now=now, terms=self.terms)
+        outcome = _outcome(decision)
+        if _says_the_same(status, decision, workload):
+            return status, outcome
+        content = {"demand": demand, "terms": self.terms, "decision": decision}
+        reference = await self._record(workload, now, content, decision.line)
+        fresh = statuses.with_decision(
+            status,
+            decision,
+            reference,
+            is_new_content=status.observed_generation != workload.metadata.generation,
+            known_sites=self.registry.sites,
+            now=now,
+        )
+        generation = workload.metadata.generation
+        return msgspec.structs.replace(fresh, observed_generation=generation), outcome
+
+    async def _refused(
+        self, workload: Workload, refusal: NotAccepted, now: datetime
+    ) -> tuple[WorkloadStatus, Outcome]:
+        status, line = workload.status, f"{refusal.reason}: {refusal.message}"
+        outcome = Outcome("not-accepted", frozenset({refusal.reason}))
+        seen = status.observed_generation == workload.metadata.generation
+        if seen and status.decision and status.decision.line == line[:1024]:
+            return status, outcome
+        content = {"workload": workload.spec, "refusal": refusal}
+        reference = await self._record(workload, now, content, line[:1024])
+        fresh = statuses.with_refusal(status, refusal, reference, now)
+        generation = workload.metadata.generation
+        return msgspec.structs.replace(fresh, observed_generation=generation), outcome
+
+    def _is_due(self, key: WorkKey, workload: Workload, demand: Demand) -> bool:
+        status = workload.status
+        if status.observed_generation != workload.metadata.generation:
+            return True
+        if not status.placement.groups or key in self.redecide:
+            return True
+        placed = sum(demand.placed_replicas.values())
+        return placed < demand.replicas and status.phase in ("Waiting", "Refused", "Pending")
+
+    async def _record(
+        self, workload: Workload, now: datetime, content: dict[str, Any], line: str
+    ) -> DecisionReference:
+        recorded = await self.recorder.record(
+            subject=workload.metadata.key, epoch=self.epoch(), at=now, content=content
+        )
+        return DecisionReference(
+            id=recorded.id, hash=recorded.hash, line=line[:1024], decided_at=now
+        )
+
+    def _with_facts(
+        self, key: WorkKey, workload: Workload, status: WorkloadStatus
+    ) -> WorkloadStatus:
+        """Health, the conditions that follow from the object itself, and the epoch."""
+        now = self.clock.now()
+        name = self._order_id(workload)
+        if status.placement.groups:
+            views = {site: self._view(site, name) for site in statuses.shares_of(status)}
+            status = statuses.with_health(status, views, now)
+        unheeded = not_enforced_condition(workload, now)
+        status = statuses.set_condition(status, unheeded, "NotEnforced", now)
+        _log.debug("%s/%s: %s", *key, status.phase)
+        return msgspec.structs.replace(status, epoch=max(self.epoch(), status.epoch))
+
+    def _view(self, site: str, name: str) -> statuses.SiteView:
+        state = self.sites.states.get(site)
+        word = state.word if state else None
+        return statuses.SiteView(
+            state=word.orders.get(name) if word else None,
+            is_silent=state is None or not state.is_ready,
+        )
+
+    async def _write(self, key: WorkKey, status: WorkloadStatus) -> None:
+        raw = self.registry.raw_workloads[key]
+        patch = statuses.merge_patch(raw.get("status") or {}, plain(status))
+        if patch:
+            version = raw["metadata"]["resourceVersion"]
+            await self._patch(
+                key,
+                {"metadata": {"resourceVersion": version}, "status": patch},
+                subresource="status",
+            )
+
+    async def _patch(self, key: WorkKey, patch: Object, *, subresource: str | None) -> None:
+        namespace, name = key
+        body = await self.hub.merge_patch(
+            WORKLOADS, name, patch, namespace=namespace, subresource=subresource
+        )
+        self.registry.put_workload(body)
+
+    def _order(self, key: WorkKey, demand: Demand | NotAccepted) -> None:
+        """What the status says is ordered; nothing else is."""
+        workload = self.registry.workloads[key]
+        tenant = self.registry.tenant_of(key[0])
+        name = self._order_id(workload)
+        shares = statuses.shares_of(workload.status)
+        self.dispatcher.set_orders(key, orders_of(workload, name, shares, tenant))
+        if isinstance(demand, Demand):
+            for site, share in shares.items():
+                self.sites.order(site, name, ordered_of(demand, share))
+
+    def _order_id(self, workload: Workload) -> str:
+        meta = workload.metadata
+        return order_id(
+            self.hub_id, meta.namespace, meta.name, meta.annotations.get(INCARNATION, "")
+        )
+
+    async def _withdraw(self, key: WorkKey, workload: Workload) -> Outcome:
+        """Deletion: nothing is ordered any more, and the object stays until sites confirm that."""
+        meta = workload.metadata
+        if FINALIZER not in meta.finalizers:
+            return Outcome("deleted")
+        self.dispatcher.set_orders(key, {})
+        name = self._order_id(workload)
+        left = [site for site in statuses.shares_of(workload.status) if self._runs(site, key, name)]
+        if left:
+            await self._write(key, _deleting(workload.status, left, self.epoch()))
+            return Outcome("withdrawing")
+        finalizers = [one for one in meta.finalizers if one != FINALIZER]
+        patch = {"metadata": {"resourceVersion": meta.resource_version, "finalizers": finalizers}}
+        namespace, name = key
+        await self.hub.merge_patch(WORKLOADS, name, patch, namespace=namespace)
+        return Outcome("deleted")
+
+    def _runs(self, site: str, key: WorkKey, name: str) -> bool:
+        state = self.sites.states.get(site)
+        if state is None:
+            return False
+        gone = self.dispatcher.is_withdrawn(site, key, state.word)
+        if gone:
+            self.sites.order(site, name, None)
+        return not gone
+
+
+def _conflict(owner: WorkKey, what: str) -> NotAccepted:
+    return NotAccepted(
+        reason="invalid",
+        condition="Conflict",
+        message=f"{what} belongs to workload {owner[0]}/{owner[1]} already; name it otherwise",
+    )
+
+
+def _outcome(decision: Decision) -> Outcome:
+    reasons = frozenset[str]() if decision.phase == "Placed" else frozenset(decision.reasons)
+    return Outcome(decision.phase.lower(), reasons)
+
+
+def _says_the_same(status: WorkloadStatus, decision: Decision, workload: Workload) -> bool:
+    """Whether a record of this decision would say nothing new."""
+    if status.decision is None or status.observed_generation != workload.metadata.generation:
+        return False
+    shares = statuses.shares_of(status)
+    runs = {site: one.replicas for site, one in shares.items() if not one.is_withdrawing}
+    decided = {one.site: one.replicas for one in decision.assignment if one.replicas > 0}
+    if runs != decided:
+        return False
+    unplaced = decision.phase != "Placed"
+    return not unplaced or (
+        status.phase == decision.phase and status.decision.line == decision.line
+    )
+
+
+def _deleting(status: WorkloadStatus, left: list[str], epoch: int) -> WorkloadStatus:
+    reason = f"being withdrawn from {', '.join(sorted(left)[:6])}"
+    return msgspec.structs.replace(
+        status, phase="Deleting", reason=reason, epoch=max(epoch, status.epoch)
+    )

@@ -1,0 +1,36 @@
+"""The port to the ledger: the fleet as it is now, and the record of each decision."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from scheduler.model.facts import SiteFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Proof that a decision is durable."""
+
+    id: str
+    hash: str
+
+
+class Recorder(Protocol):
+    """Keeps what decisions stood on, and the decisions."""
+
+    def facts(self, site: str, facts: SiteFacts | None) -> None:
+        """The newest facts of a site; None: the site is gone."""
+        ...
+
+    async def record(
+        self, *, subject: str, epoch: int, at: datetime, content: dict[str, Any]
+    ) -> Recorded:
+        """Appends a decision with the fleet as it is at the call; returns when it is durable.
+
+        Args:
+            subject: "namespace/name" of the workload.
+            epoch: of the deciding leader.
+            at: when it was decided.
+            content: demand, terms and decision as values of the model.
+        """
+        ...

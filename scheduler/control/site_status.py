@@ -1,0 +1,106 @@
+"""Writes each site's figures to its status: at once when it goes or returns, else at leisure."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from scheduler.clock import Clock
+from scheduler.control.ports import SITES, Hub, HubError, NotFound
+from scheduler.control.sites import Sites
+from scheduler.control.status import merge_patch
+from scheduler.model.canonical import plain
+from scheduler.model.quantities import CPU, MILLI_PER_UNIT, free
+from scheduler.model.site import NodeClass, SiteStatus
+
+_log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 1.0
+_MOST_ROWS = 200  # so that the object stays far from etcd's 1.5 MB
+
+
+@dataclass(slots=True)
+class _Written:
+    is_ready: bool
+    at_seconds: float
+    status: dict[str, Any]
+
+
+@dataclass(slots=True)
+class SiteStatusWriter:
+    """Keeps `Site.status` for people and for a restart.
+
+    Attributes:
+        hub: where it is written.
+        sites: what is known.
+        clock: for the pace.
+        interval_seconds: between two writes of figures for one site.
+    """
+
+    hub: Hub
+    sites: Sites
+    clock: Clock
+    interval_seconds: float
+    _written: dict[str, _Written] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        while True:
+            for name in [name for name in self.sites.states if self._is_due(name)]:
+                await self._write(name)
+            await self.clock.sleep(_LOOK_SECONDS)
+
+    def _is_due(self, name: str) -> bool:
+        state, written = self.sites.states[name], self._written.get(name)
+        if name not in self.sites.registry.sites:
+            return False
+        if written is None or written.is_ready != state.is_ready:
+            return True
+        old = self.clock.monotonic() - written.at_seconds >= self.interval_seconds
+        return old and state.is_ready
+
+    async def _write(self, name: str) -> None:
+        """A merge patch of what changed; nobody else writes here, so no version is needed."""
+        status = plain(shortened(self.sites.status_of(name)))
+        before = self._written.get(name)
+        known = before.status if before else plain(self.sites.registry.sites[name].status)
+        is_ready = self.sites.states[name].is_ready
+        try:
+            patch = {"status": merge_patch(known, status)}
+            await self.hub.merge_patch(SITES, name, patch, subresource="status")
+        except NotFound:
+            self._written.pop(name, None)
+        except HubError as error:
+            _log.warning("status of site %s: %s", name, error)
+        else:
+            self._written[name] = _Written(is_ready, self.clock.monotonic(), status)
+
+
+def shortened(status: SiteStatus) -> SiteStatus:
+    """At most 200 rows of equal nodes, and the free CPU in all for people."""
+    left, kept = _MOST_ROWS, []
+    for one in status.node_classes[:_MOST_ROWS]:
+        rows = one.free[:left]
+        left -= len(rows)
+        if rows:
+            kept.append(msgspec.structs.replace(one, free=rows))
+    rows_in_all = sum(len(one.free) for one in status.node_classes)
+    return msgspec.structs.replace(
+        status,
+        node_classes=tuple(kept),
+        truncated=rows_in_all > _MOST_ROWS,
+        free_cpu=_cpu(status.node_classes),
+        rtt=status.rtt[:256],
+        api_kinds=None if status.api_kinds is None else status.api_kinds[:1024],
+    )
+
+
+def _cpu(classes: tuple[NodeClass, ...]) -> str:
+    """Free cores over all nodes, for the printer column; "" when nothing was reported."""
+    if not classes:
+        return ""
+    millicores = sum(
+        free(CPU, row.get(CPU, 0)) * int(row.get("count", 1)) for one in classes for row in one.free
+    )
+    return f"{millicores / MILLI_PER_UNIT:g}"
