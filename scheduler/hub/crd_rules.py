@@ -1,0 +1,246 @@
+"""What the types cannot say: rules in CEL, list types, columns.
+
+Only core CEL (no `quantity()`, `isURL()`, `format`): what stands here runs in the embedded hub and
+in a real API server alike. Each message says what to write instead. What a rule cannot see (a
+policy that is missing, a spread that no fleet can meet), and what has a reason of its own (the
+classified zone, core data, no class), is no schema error: the hub takes the object, and condition
+`Accepted` or phase `Refused` says why it goes nowhere.
+"""
+
+from typing import Any
+
+# apimachinery's resource.Quantity, without a sign: nothing that is asked or free is negative.
+_NUMBER = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)"
+QUANTITY_PATTERN = rf"^\+?{_NUMBER}([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$"
+"""A Kubernetes quantity that is not negative."""
+
+_VALIDATIONS = "x-kubernetes-validations"
+
+
+def _rule(rule: str, message: str) -> dict[str, str]:
+    return {"rule": rule, "message": message}
+
+
+def _rules(*rules: dict[str, str]) -> dict[str, Any]:
+    return {_VALIDATIONS: list(rules)}
+
+
+_MAINLAND_ONLY = _rules(
+    _rule(
+        "self != 'CN-HK'",
+        "write HK: Hong Kong is a jurisdiction of its own, CN means the mainland",
+    ),
+    _rule(
+        "self != 'CN-MO'",
+        "write MO: Macao is a jurisdiction of its own, CN means the mainland",
+    ),
+)
+
+STRUCT_RULES: dict[str, dict[str, Any]] = {
+    "WorkloadSpec": _rules(
+        _rule(
+            "!(has(self.manifests) && size(self.manifests) > 0 && has(self.demand))",
+            "give manifests or demand, not both: demand is for custom resources, whose pods"
+            " cannot be read from a manifest",
+        ),
+        _rule(
+            "!(has(self.policyRef) && has(self.placement))",
+            "give policyRef or placement, not both: write the placement into the policy, or remove"
+            " policyRef",
+        ),
+    ),
+    "Schedule": _rules(
+        _rule(
+            "!has(self.earliest) || !has(self.deadline) || self.earliest < self.deadline",
+            "deadline must be later than earliest",
+        ),
+    ),
+    "Spread": _rules(
+        _rule(
+            "!has(self.maxGroups) || !has(self.minGroups) || self.minGroups <= self.maxGroups",
+            "minGroups may not be above maxGroups: lower minGroups or leave maxGroups out",
+        ),
+    ),
+    "SiteGroup": _rules(
+        _rule(
+            "has(self.siteSelector) || (has(self.sites) && size(self.sites) > 0)",
+            "name sites, or give a siteSelector ({} matches every site)",
+        ),
+    ),
+    "Requirement": _rules(
+        _rule(
+            "self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0"
+            " : !has(self.values) || size(self.values) == 0",
+            "In and NotIn need values; Exists and DoesNotExist take none",
+        ),
+    ),
+    "Toleration": _rules(
+        _rule(
+            "!has(self.operator) || self.operator != 'Exists' || !has(self.value)"
+            " || self.value == ''",
+            "operator Exists takes no value: remove value, or write operator: Equal",
+        ),
+        _rule(
+            "(has(self.key) && self.key != '')"
+            " || (has(self.operator) && self.operator == 'Exists')",
+            "a toleration without a key needs operator: Exists",
+        ),
+    ),
+    "Delivery": _rules(
+        _rule(
+            "has(self.mode) && self.mode == 'Push'"
+            " ? has(self.kubeconfigSecretRef) != has(self.clusterProfileRef)"
+            " : !has(self.kubeconfigSecretRef) && !has(self.clusterProfileRef)",
+            "mode Push needs kubeconfigSecretRef or clusterProfileRef, one of them; mode Pull"
+            " takes neither",
+        ),
+    ),
+    "SiteGrantSpec": _rules(
+        _rule(
+            "!has(self.validFrom) || !has(self.validUntil) || self.validFrom < self.validUntil",
+            "validUntil must be later than validFrom",
+        ),
+        _rule(
+            "!has(self.networkZones) || !('classified' in self.networkZones)",
+            "remove classified: no site of Kapok may be on a classified network",
+        ),
+        _rule(
+            "!has(self.jurisdiction) || self.jurisdiction != 'CN-HK'",
+            "write HK: Hong Kong is a jurisdiction of its own, CN means the mainland",
+        ),
+        _rule(
+            "!has(self.jurisdiction) || self.jurisdiction != 'CN-MO'",
+            "write MO: Macao is a jurisdiction of its own, CN means the mainland",
+        ),
+    ),
+    "LabelSelector": {"x-kubernetes-map-type": "atomic"},
+}
+"""Rules on a whole Struct, wherever it stands."""
+
+ROOT_RULES: dict[str, dict[str, Any]] = {
+    "Workload": _rules(
+        _rule(
+            "!has(oldSelf.status) || !has(oldSelf.status.epoch)"
+            " || (has(self.status) && has(self.status.epoch)"
+            " && self.status.epoch >= oldSelf.status.epoch)",
+            "status.epoch may not fall: a newer leader has written here; read the object again and"
+            " do not write as the older leader",
+        ),
+    ),
+}
+"""Rules on the object as a whole; a deposed leader's write is refused here."""
+
+_AGENT_KEY = _rules(
+    _rule(
+        r"self.matches('^(ed25519|sm2):[A-Za-z0-9+/]{42,88}={0,2}$')",
+        "write ed25519: and the base64 of the 32 raw bytes, as `kapok get sites --pending` shows",
+    ),
+)
+
+ITEM_RULES: dict[tuple[str, str], dict[str, Any]] = {
+    ("WorkloadSpec", "jurisdictions"): _MAINLAND_ONLY,
+    ("DataClassRule", "jurisdictions"): _MAINLAND_ONLY,
+    ("Delivery", "agentKeys"): _AGENT_KEY,
+}
+"""Rules on each item of a list: (Struct, field)."""
+
+_SET = {"x-kubernetes-list-type": "set"}
+
+
+def _by(key: str) -> dict[str, Any]:
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+
+
+LIST_TYPES: dict[tuple[str, str], dict[str, Any]] = {
+    ("WorkloadSpec", "networkZones"): _SET,
+    ("WorkloadSpec", "jurisdictions"): _SET,
+    ("WorkloadSpec", "imagePlatforms"): _SET,
+    ("Delivery", "agentKeys"): _SET,
+    ("SiteGrantSpec", "sites"): _SET,
+    ("SiteGrantSpec", "networkZones"): _SET,
+    ("SiteGrantSpec", "cpuVendors"): _SET,
+    ("SiteGrantSpec", "allowList"): _SET,
+    ("DataClassRule", "jurisdictions"): _SET,
+    ("DataClassSchemeSpec", "classes"): _by("name"),
+    ("TenantSpec", "namespaces"): _SET,
+    ("TenantSpec", "classes"): _SET,
+    ("TenantSpec", "clusterKinds"): _SET,
+    ("TenantSpec", "extraNamespaces"): _SET,
+    ("Placement", "weights"): _by("site"),
+    ("Placement", "siteGroups"): _by("name"),
+    ("WorkloadStatus", "conditions"): _by("type"),
+    ("SiteStatus", "conditions"): _by("type"),
+    ("TenantStatus", "conditions"): _by("type"),
+    ("PolicyStatus", "conditions"): _by("type"),
+}
+"""Lists that are merged by item; all others, as status.placement.groups, are atomic."""
+
+COLUMNS: dict[str, list[dict[str, Any]]] = {
+    "Workload": [
+        {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
+        {"name": "Class", "type": "string", "jsonPath": ".spec.dataClass"},
+        {"name": "Sites", "type": "string", "jsonPath": ".status.sites"},
+        {"name": "Ready", "type": "integer", "jsonPath": ".status.ready"},
+        {"name": "Reason", "type": "string", "jsonPath": ".status.reason"},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+        {
+            "name": "Decision",
+            "type": "string",
+            "jsonPath": ".status.decision.id",
+            "priority": 1,
+        },
+    ],
+    "Site": [
+        {
+            "name": "Ready",
+            "type": "string",
+            "jsonPath": '.status.conditions[?(@.type=="Ready")].status',
+        },
+        {"name": "Tier", "type": "string", "jsonPath": ".spec.tier"},
+        {"name": "Province", "type": "string", "jsonPath": ".spec.location.province"},
+        {"name": "Free-CPU", "type": "string", "jsonPath": ".status.freeCpu"},
+        {
+            "name": "Intensity",
+            "type": "number",
+            "description": "gCO2e per kWh",
+            "jsonPath": ".status.intensity.gco2PerKwh",
+        },
+        {"name": "Report-Age", "type": "date", "jsonPath": ".status.observedAt"},
+    ],
+    "SiteGrant": [
+        {"name": "Class", "type": "string", "jsonPath": ".spec.dataClass"},
+        {"name": "Level", "type": "integer", "jsonPath": ".spec.protectionLevel"},
+        {"name": "Jurisdiction", "type": "string", "jsonPath": ".spec.jurisdiction"},
+        {"name": "Until", "type": "string", "jsonPath": ".spec.validUntil"},
+        {"name": "Authority", "type": "string", "jsonPath": ".spec.authority", "priority": 1},
+    ],
+    "DataClassScheme": [
+        {"name": "Unlabelled", "type": "string", "jsonPath": ".spec.unlabelled"},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    ],
+    "Tenant": [
+        {"name": "Namespaces", "type": "string", "jsonPath": ".spec.namespaces"},
+        {"name": "Weight", "type": "number", "jsonPath": ".spec.weight"},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    ],
+    "PlacementPolicy": [
+        {"name": "Strategy", "type": "string", "jsonPath": ".spec.placement.strategy"},
+        {"name": "Preset", "type": "string", "jsonPath": ".spec.placement.preset"},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    ],
+    "ClusterPlacementPolicy": [
+        {"name": "Strategy", "type": "string", "jsonPath": ".spec.placement.strategy"},
+        {"name": "Preset", "type": "string", "jsonPath": ".spec.placement.preset"},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    ],
+}
+"""What `kubectl get` prints."""
+
+SCALE: dict[str, dict[str, str]] = {
+    "Workload": {
+        "specReplicasPath": ".spec.replicas",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    },
+}
+"""Kinds that `kubectl scale` and autoscalers may scale."""

@@ -1,0 +1,208 @@
+"""Types become structural schemas: from msgspec types to OpenAPI v3 as Kubernetes wants it.
+
+A real API server refuses rules (CEL) that could become costly, and measures that by the maximum of
+every list, map and string. So a type without one gets no schema: the generator refuses it by its
+path. Optional is absent, never null.
+"""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import msgspec.inspect as mi
+
+from scheduler.hub.crd_rules import ITEM_RULES, LIST_TYPES, QUANTITY_PATTERN, STRUCT_RULES
+from scheduler.hub.crd_texts import TEXTS
+
+Schema = dict[str, Any]
+
+_INSTANT_CHARACTERS = 64
+_QUANTITY = "x-kubernetes-int-or-string"
+_EMBEDDED = "x-kubernetes-embedded-resource"
+
+
+class UnboundedError(ValueError):
+    """A list, map or string has no maximum; the message is its path. Give its type a `Meta`."""
+
+
+def schema_of(struct: type[msgspec.Struct], path: str, *, defaults: bool) -> Schema:
+    """The schema of one Struct.
+
+    Args:
+        struct: the type.
+        path: where it stands, for messages.
+        defaults: whether defaults are written (in `spec`; a status has none).
+
+    Raises:
+        UnboundedError: something in it has no maximum.
+    """
+    info = mi.type_info(struct)
+    if not isinstance(info, mi.StructType):
+        raise TypeError(f"{path}: {struct} is no Struct")
+    schema: Schema = {"description": described(struct), "type": "object"}
+    required = [field.encode_name for field in info.fields if field.required]
+    if required:
+        schema["required"] = required
+    schema["properties"] = {
+        field.encode_name: field_of(struct, field, f"{path}.{field.encode_name}", defaults=defaults)
+        for field in info.fields
+    }
+    return schema | STRUCT_RULES.get(struct.__name__, {})
+
+
+def field_of(struct: type[msgspec.Struct], field: mi.Field, path: str, *, defaults: bool) -> Schema:
+    """The schema of one field of a Struct, with the rules, texts and defaults that stand for it."""
+    schema = _type(field.type, path, defaults=defaults)
+    place = _place(struct, field)
+    schema |= LIST_TYPES.get(place, {})
+    if place in ITEM_RULES:
+        schema["items"] |= ITEM_RULES[place]
+    text = TEXTS.get(place)
+    if text:
+        schema = {"description": text} | {k: v for k, v in schema.items() if k != "description"}
+    if defaults and _is_worth_writing(field.default):
+        schema["default"] = field.default
+    return schema
+
+
+def _place(struct: type[msgspec.Struct], field: mi.Field) -> tuple[str, str]:
+    """The key of a field in the tables: the Struct that brought it, not one that inherits it."""
+    owners = [base for base in struct.__mro__ if field.name in inspect.get_annotations(base)]
+    return owners[0].__name__, field.encode_name
+
+
+def _is_worth_writing(default: object) -> bool:
+    """Empty text and empty collections mean the same as absent."""
+    return isinstance(default, bool | int | float) or (isinstance(default, str) and default != "")
+
+
+def _type(kind: mi.Type, path: str, *, defaults: bool) -> Schema:
+    """One type, by its form."""
+    match kind:
+        case mi.Metadata():
+            schema = _annotated(kind, path, defaults=defaults)
+        case mi.UnionType():
+            schema = _union(kind, path, defaults=defaults)
+        case mi.StructType(cls=cls):
+            schema = schema_of(cls, path, defaults=defaults)
+        case mi.VarTupleType() | mi.ListType():
+            schema = _list(kind, path, defaults=defaults)
+        case mi.DictType():
+            schema = _map(kind, path, defaults=defaults)
+        case _:
+            schema = _scalar(kind, path)
+    return schema
+
+
+def _annotated(kind: mi.Metadata, path: str, *, defaults: bool) -> Schema:
+    extra = dict(kind.extra_json_schema or {})
+    if extra.get(_EMBEDDED):
+        return {"type": "object", **extra}
+    if extra.get(_QUANTITY):
+        return _quantity(extra)
+    inner = kind.type
+    if "maxItems" in extra and isinstance(inner, mi.VarTupleType) and inner.max_length is None:
+        inner = mi.VarTupleType(inner.item_type, inner.min_length, extra["maxItems"])
+    schema = _type(inner, path, defaults=defaults)
+    return {key: extra[key] for key in extra if key == "description"} | schema | extra
+
+
+def _quantity(extra: Mapping[str, Any]) -> Schema:
+    return {
+        **extra,
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "maxLength": 64,
+        "pattern": QUANTITY_PATTERN,
+    }
+
+
+def _union(kind: mi.UnionType, path: str, *, defaults: bool) -> Schema:
+    members = [member for member in kind.types if not isinstance(member, mi.NoneType)]
+    if all(isinstance(member, mi.LiteralType) for member in members):
+        values = [value for member in members for value in _values(member)]
+        return _enum(values)
+    if len(members) != 1:
+        raise TypeError(f"{path}: a union of {len(members)} types has no structural schema")
+    return _type(members[0], path, defaults=defaults)
+
+
+def _list(kind: mi.VarTupleType | mi.ListType, path: str, *, defaults: bool) -> Schema:
+    if kind.max_length is None:
+        raise UnboundedError(f"{path}: a list without a maximum")
+    schema: Schema = {"type": "array", "maxItems": kind.max_length}
+    if kind.min_length:
+        schema["minItems"] = kind.min_length
+    schema["x-kubernetes-list-type"] = "atomic"
+    schema["items"] = _type(kind.item_type, f"{path}[]", defaults=defaults)
+    return schema
+
+
+def _map(kind: mi.DictType, path: str, *, defaults: bool) -> Schema:
+    if kind.max_length is None:
+        raise UnboundedError(f"{path}: a map without a maximum")
+    values = _type(kind.value_type, f"{path}.*", defaults=defaults)
+    return {
+        "type": "object",
+        "maxProperties": kind.max_length,
+        "x-kubernetes-map-type": "granular",
+        "additionalProperties": values,
+    }
+
+
+def _scalar(kind: mi.Type, path: str) -> Schema:
+    match kind:
+        case mi.StrType():
+            return _string(kind, path)
+        case mi.LiteralType():
+            return _enum(_values(kind))
+        case mi.BoolType():
+            return {"type": "boolean"}
+        case mi.IntType():
+            return {"type": "integer", "format": "int64"} | _bounds(kind)
+        case mi.FloatType():
+            return {"type": "number"} | _bounds(kind)
+        case mi.DateTimeType():
+            return {"type": "string", "format": "date-time", "maxLength": _INSTANT_CHARACTERS}
+        case _:
+            raise TypeError(f"{path}: {kind} has no structural schema")
+
+
+def _string(kind: mi.StrType, path: str) -> Schema:
+    if kind.max_length is None:
+        raise UnboundedError(f"{path}: a string without a maximum")
+    schema: Schema = {"type": "string", "maxLength": kind.max_length}
+    if kind.min_length:
+        schema["minLength"] = kind.min_length
+    if kind.pattern:
+        schema["pattern"] = kind.pattern
+    return schema
+
+
+def _values(kind: mi.Type) -> list[str]:
+    return [str(value) for value in kind.values] if isinstance(kind, mi.LiteralType) else []
+
+
+def _enum(values: list[str]) -> Schema:
+    return {"type": "string", "maxLength": max(map(len, values)), "enum": values}
+
+
+def _bounds(kind: mi.IntType | mi.FloatType) -> Schema:
+    """OpenAPI 3.0 writes an open bound as a flag beside the bound."""
+    schema: Schema = {}
+    for bound, name, flag in (
+        (kind.ge, "minimum", None),
+        (kind.gt, "minimum", "exclusiveMinimum"),
+        (kind.le, "maximum", None),
+        (kind.lt, "maximum", "exclusiveMaximum"),
+    ):
+        if bound is not None:
+            schema[name] = bound
+            if flag:
+                schema[flag] = True
+    return schema
+
+
+def described(struct: type[msgspec.Struct]) -> str:
+    """What a Struct is: the first paragraph of its docstring."""
+    return " ".join((struct.__doc__ or "").strip().split("\n\n")[0].split())

@@ -1,0 +1,137 @@
+"""The custom resource definitions, made from the types that decode the objects.
+
+`python -m scheduler.hub.crds DIR` writes one file per kind (`make manifests`); a test compares what
+is in manifests/crds with what the types say. `crds()` gives the same to `kapok up`, which applies
+them.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec.inspect as mi
+import yaml
+
+from scheduler.hub.crd_rules import COLUMNS, ROOT_RULES, SCALE
+from scheduler.hub.crd_schema import Schema, described, field_of
+from scheduler.model.fields import API_GROUP, API_VERSION
+from scheduler.model.kinds import KINDS, Kind
+
+_VERSION = API_VERSION.rpartition("/")[2]
+_HEADER = "# Made from scheduler/model by `make manifests`; edit the types, not this file.\n"
+_TYPE_FIELDS = {
+    "apiVersion": {
+        "description": f"Always {API_VERSION}.",
+        "type": "string",
+        "maxLength": 64,
+    },
+    "kind": {"description": "The name of this kind.", "type": "string", "maxLength": 63},
+    "metadata": {"type": "object"},
+}
+
+
+def crds() -> list[dict[str, Any]]:
+    """One CustomResourceDefinition per kind, as JSON values.
+
+    Raises:
+        UnboundedError: a type has a list, map or string without a maximum.
+    """
+    return [_crd(kind) for kind in KINDS.values()]
+
+
+def write(folder: Path) -> list[Path]:
+    """Writes one YAML file per kind into `folder`, `GROUP_PLURAL.yaml`.
+
+    Returns:
+        The files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for crd in crds():
+        path = folder / f"{API_GROUP}_{crd['spec']['names']['plural']}.yaml"
+        path.write_text(as_yaml(crd), encoding="utf-8")
+        files.append(path)
+    return files
+
+
+def as_yaml(crd: dict[str, Any]) -> str:
+    """One definition as it stands in its file."""
+    text: str = yaml.dump(crd, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=96)
+    return _HEADER + text
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Repeats equal parts instead of pointing at them: kubectl takes anchors, people do not."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the signature is PyYAML's
+        return True
+
+
+def _crd(kind: Kind) -> dict[str, Any]:
+    names: dict[str, Any] = {
+        "kind": kind.kind,
+        "listKind": f"{kind.kind}List",
+        "plural": kind.plural,
+        "singular": kind.singular,
+        "categories": ["kapok"],
+    }
+    if kind.short_names:
+        names["shortNames"] = list(kind.short_names)
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{API_GROUP}"},
+        "spec": {
+            "group": API_GROUP,
+            "names": names,
+            "scope": "Namespaced" if kind.is_namespaced else "Cluster",
+            "versions": [_version(kind)],
+        },
+    }
+
+
+def _version(kind: Kind) -> dict[str, Any]:
+    schema = _root(kind)
+    subresources: dict[str, Any] = {}
+    if "status" in schema["properties"]:
+        subresources["status"] = {}
+    if kind.kind in SCALE:
+        subresources["scale"] = SCALE[kind.kind]
+    version: dict[str, Any] = {"name": _VERSION, "served": True, "storage": True}
+    version["additionalPrinterColumns"] = COLUMNS[kind.kind]
+    if subresources:
+        version["subresources"] = subresources
+    version["schema"] = {"openAPIV3Schema": schema}
+    return version
+
+
+def _root(kind: Kind) -> Schema:
+    info = mi.type_info(kind.type)
+    assert isinstance(info, mi.StructType)  # noqa: S101 - the registry holds nothing else
+    parts = {field.encode_name: field for field in info.fields if field.name in ("spec", "status")}
+    root: Schema = {"description": described(kind.type), "type": "object"}
+    required = [name for name, part in parts.items() if part.required]
+    if required:
+        root["required"] = required
+    root["properties"] = dict(_TYPE_FIELDS)
+    for name, part in parts.items():
+        has_defaults = name == "spec"  # a status says what is, never what was left out
+        root["properties"][name] = field_of(
+            kind.type, part, f"{kind.kind}.{name}", defaults=has_defaults
+        )
+    return root | ROOT_RULES.get(kind.kind, {})
+
+
+def main(words: Sequence[str]) -> int:
+    """Writes the files into the folder that is named."""
+    if len(words) != 1:
+        sys.stderr.write("usage: python -m scheduler.hub.crds FOLDER\n")
+        return 2
+    for path in write(Path(words[0])):
+        sys.stdout.write(f"{path}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,169 @@
+"""The custom resource definitions: made from the types, bounded, and explained."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+import yaml
+
+from scheduler.hub.crd_rules import COLUMNS, ITEM_RULES, LIST_TYPES, ROOT_RULES, STRUCT_RULES
+from scheduler.hub.crd_schema import UnboundedError, schema_of
+from scheduler.hub.crd_texts import TEXTS
+from scheduler.hub.crds import as_yaml, crds, main
+from scheduler.model.kinds import KINDS
+from scheduler.resources import shipped
+
+Schema = dict[str, Any]
+SCHEMAS = {
+    crd["spec"]["names"]["kind"]: crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    for crd in crds()
+}
+
+
+def walk(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:
+    yield path, schema
+    for name, below in schema.get("properties", {}).items():
+        yield from walk(below, f"{path}.{name}")
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            yield from walk(schema[key], f"{path}[]")
+
+
+EVERYWHERE = [place for kind, schema in SCHEMAS.items() for place in walk(schema, kind)]
+
+
+def test_the_files_are_what_the_types_say() -> None:
+    folder = shipped("manifests") / "crds"
+    written = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.yaml")}
+    wanted = {f"kapok.dev_{crd['spec']['names']['plural']}.yaml": as_yaml(crd) for crd in crds()}
+    assert written == wanted, "run `make manifests`"
+
+
+def test_the_command_writes_files_that_read_back_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(KINDS)
+    read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()]
+    assert sorted(map(str, read)) == sorted(map(str, crds()))
+    assert main([]) == 2
+
+
+def test_every_list_map_and_string_has_a_maximum() -> None:
+    limits = {"array": "maxItems", "string": "maxLength"}
+    for path, schema in EVERYWHERE:
+        limit = limits.get(schema.get("type", ""))
+        assert limit is None or limit in schema, path
+        assert "additionalProperties" not in schema or "maxProperties" in schema, path
+        if schema.get("x-kubernetes-int-or-string"):
+            assert "maxLength" in schema, path
+
+
+class Loose(msgspec.Struct):
+    """Has no bounds."""
+
+    inner: Any = None
+
+
+@pytest.mark.parametrize("kind", [str, list[int], dict[str, int], tuple[str, ...]])
+def test_a_type_without_a_maximum_is_refused_by_its_path(kind: type) -> None:
+    loose = msgspec.defstruct("Loose", [("inner", kind)])
+    with pytest.raises(UnboundedError, match=r"Workload\.spec\.inner"):
+        schema_of(loose, "Workload.spec", defaults=True)
+
+
+def test_a_type_that_no_schema_can_say_is_refused_by_its_path() -> None:
+    loose = msgspec.defstruct("Loose", [("inner", Annotated[int, "x"] | str)])
+    with pytest.raises(TypeError, match=r"Workload\.spec\.inner"):
+        schema_of(loose, "Workload.spec", defaults=True)
+
+
+def test_every_field_is_explained() -> None:
+    for path, schema in EVERYWHERE:
+        if not path.endswith(("[]", ".metadata")):
+            assert schema.get("description"), path
+            assert not schema["description"].startswith("Tuple"), path
+
+
+def test_no_rule_text_or_column_is_about_a_field_that_is_gone() -> None:
+    structs = {struct.__name__: struct for kind in KINDS.values() for struct in parts(kind.type)}
+    for name, field in [*TEXTS, *LIST_TYPES, *ITEM_RULES]:
+        assert field in msgspec_fields(structs[name]), f"{name}.{field}"
+    assert set(STRUCT_RULES) <= set(structs)
+    assert set(ROOT_RULES) <= set(KINDS)
+    assert set(COLUMNS) == set(KINDS)
+
+
+def msgspec_fields(struct: type[msgspec.Struct]) -> set[str]:
+    return {field.encode_name for field in msgspec.structs.fields(struct)}
+
+
+def parts(struct: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
+    """Every Struct inside a Struct, and the Structs that they are made from."""
+    waiting, seen = [msgspec.inspect.type_info(struct)], set[type]()
+    while waiting:
+        kind = waiting.pop()
+        if isinstance(kind, msgspec.inspect.StructType) and kind.cls not in seen:
+            seen.add(kind.cls)
+            yield from (base for base in kind.cls.__mro__ if issubclass(base, msgspec.Struct))
+            waiting += [field.type for field in kind.fields]
+        waiting += [
+            getattr(kind, name)
+            for name in ("type", "item_type", "value_type")
+            if hasattr(kind, name)
+        ]
+        waiting += getattr(kind, "types", ())
+
+
+def test_every_rule_says_what_to_write_instead() -> None:
+    for path, schema in EVERYWHERE:
+        for rule in schema.get("x-kubernetes-validations", []):
+            assert len(rule["message"]) > 20, path
+            for extension in ("quantity(", "isURL(", "format.", "optional", ".orValue("):
+                assert extension not in rule["rule"], path
+
+
+def test_placements_are_an_atomic_list() -> None:
+    groups = SCHEMAS["Workload"]["properties"]["status"]["properties"]["placement"]["properties"]
+    assert groups["groups"]["x-kubernetes-list-type"] == "atomic"
+
+
+def test_a_status_has_no_defaults() -> None:
+    for kind, schema in SCHEMAS.items():
+        status = schema["properties"].get("status", {})
+        assert not [path for path, part in walk(status, kind) if "default" in part]
+
+
+def test_columns_are_those_of_the_contract() -> None:
+    columns = {
+        crd["spec"]["names"]["kind"]: [
+            column["name"].upper()
+            for column in crd["spec"]["versions"][0]["additionalPrinterColumns"]
+            if not column.get("priority")
+        ]
+        for crd in crds()
+    }
+    assert columns["Workload"] == ["PHASE", "CLASS", "SITES", "READY", "REASON", "AGE"]
+    assert columns["Site"] == ["READY", "TIER", "PROVINCE", "FREE-CPU", "INTENSITY", "REPORT-AGE"]
+
+
+def test_the_short_name_category_and_subresources_are_there() -> None:
+    by_kind = {crd["spec"]["names"]["kind"]: crd["spec"] for crd in crds()}
+    assert by_kind["Workload"]["names"]["shortNames"] == ["kw"]
+    assert all(spec["names"]["categories"] == ["kapok"] for spec in by_kind.values())
+    assert by_kind["Workload"]["versions"][0]["subresources"] == {
+        "status": {},
+        "scale": {
+            "specReplicasPath": ".spec.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        },
+    }
+
+
+def test_manifests_are_embedded_resources() -> None:
+    items = SCHEMAS["Workload"]["properties"]["spec"]["properties"]["manifests"]["items"]
+    assert items["x-kubernetes-embedded-resource"] is True
+    assert items["x-kubernetes-preserve-unknown-fields"] is True
