@@ -1,0 +1,221 @@
+"""The rules of a schema (`x-kubernetes-validations`): core CEL, evaluated with typed values.
+
+No I/O, so that commands may check files with it. Kubernetes' own extensions to CEL (quantity,
+isURL, format, optionals) are not served: a rule that needs them does not compile here and is
+refused when the CRD is applied. Source: "Validation rules" of the documentation of
+CustomResourceDefinitions.
+"""
+
+import datetime as dt
+import functools
+import re
+from typing import Any
+
+from cel_expr_python import cel  # type: ignore[import-untyped]
+
+from scheduler.hub.jsontypes import Json, JsonObject
+from scheduler.hub.schema import FieldProblem, Node, json_type, list_key
+
+_RESERVED = frozenset(
+    [
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
+    ]
+)
+_ESCAPES = (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__"))
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OLD_SELF = re.compile(r"\boldSelf\b")
+
+
+@functools.cache
+def _environment() -> Any:  # noqa: ANN401 - the evaluator's own type
+    return cel.NewEnv(variables={"self": cel.Type.DYN, "oldSelf": cel.Type.DYN})
+
+
+@functools.lru_cache(maxsize=4096)
+def compile_rule(rule: str) -> Any:  # noqa: ANN401 - the evaluator's own type
+    """Compiles one rule.
+
+    Raises:
+        RuntimeError: it does not compile; the message points at the place.
+    """
+    return _environment().compile(rule)
+
+
+def is_transition(rule: str) -> bool:
+    """Whether a rule compares with the old value."""
+    return bool(_OLD_SELF.search(rule))
+
+
+def escaped(name: str) -> str:
+    """A property's name as rules write it, such as `__namespace__`."""
+    if name in _RESERVED:
+        return f"__{name}__"
+    for text, replacement in _ESCAPES:
+        name = name.replace(text, replacement)
+    return name
+
+
+def typed(node: Node | None, value: Json) -> Any:  # noqa: ANN401 - any CEL value
+    """A JSON value as CEL sees it: numbers by the schema's type, instants as timestamps."""
+    if isinstance(value, dict):
+        return _typed_map(node, value)
+    if isinstance(value, list):
+        below = node.items if node else None
+        return [typed(below, item) for item in value]
+    if node is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _typed_string(value, node.schema.get("format"))
+    if isinstance(value, int | float):
+        return {"number": float, "integer": int}.get(node.type or "", type(value))(value)
+    return value
+
+
+def _typed_map(node: Node | None, value: JsonObject) -> dict[str, Any]:
+    if node is None:
+        return {key: typed(None, item) for key, item in value.items()}
+    found = {}
+    for key, item in value.items():
+        child = node.properties.get(key)
+        if child is not None:
+            found[escaped(key)] = typed(child, item)
+        elif node.values is not None or node.preserve or node.any_value:
+            found[key] = typed(node.values, item)
+    return found
+
+
+def _typed_string(value: str, form: object) -> Any:  # noqa: ANN401 - any CEL value
+    if form == "date-time":
+        return dt.datetime.fromisoformat(value)
+    if form == "date":
+        return dt.datetime.fromisoformat(value).replace(tzinfo=dt.UTC)
+    return value
+
+
+def rule_problems(
+    node: Node, value: Json, old: Json = None, path: str = "", *, has_old: bool | None = None
+) -> list[FieldProblem]:
+    """Every rule that a value breaks; the value has passed `validate` before.
+
+    Args:
+        node: the compiled schema.
+        value: the new value.
+        old: the value before, for transition rules.
+        path: where the value stands.
+        has_old: whether there was a value before; by default, whether `old` is given.
+    """
+    if not node.has_rules or value is None:
+        return []
+    has_old = old is not None if has_old is None else has_old
+    problems: list[FieldProblem] = []
+    if node.rules:
+        problems += _own_problems(node, value, old, path, has_old=has_old)
+    if isinstance(value, dict):
+        before = old if isinstance(old, dict) else {}
+        for key, item in value.items():
+            child = node.child(key)
+            if child is not None and child.has_rules:
+                where = f"{path}.{key}" if path else key
+                problems += rule_problems(
+                    child, item, before.get(key), where, has_old=key in before
+                )
+    elif isinstance(value, list) and node.items is not None and node.items.has_rules:
+        problems += _item_problems(node, node.items, value, old, path)
+    return problems
+
+
+def _item_problems(
+    node: Node, items: Node, value: list[Json], old: Json, path: str
+) -> list[FieldProblem]:
+    before = {}
+    for item in old if isinstance(old, list) else ():
+        key = list_key(node, item)
+        if key is not None:
+            before[key] = item
+    problems = []
+    for index, item in enumerate(value):
+        key = list_key(node, item)
+        has_old = key is not None and key in before
+        known = before[key] if has_old and key is not None else None
+        problems += rule_problems(items, item, known, f"{path}[{index}]", has_old=has_old)
+    return problems
+
+
+def _own_problems(
+    node: Node, value: Json, old: Json, path: str, *, has_old: bool
+) -> list[FieldProblem]:
+    problems = []
+    unchanged = has_old and value == old
+    data: dict[str, Any] | None = None
+    for rule in node.rules:
+        text = rule["rule"]
+        transition = is_transition(text)
+        if (transition and not has_old) or (unchanged and not transition):
+            continue
+        if data is None:
+            data = {"self": typed(node, value)}
+            if has_old:
+                data["oldSelf"] = typed(node, old)
+        problem = _broken(node, rule, data, value, path)
+        if problem is not None:
+            problems.append(problem)
+    return problems
+
+
+def _broken(
+    node: Node, rule: JsonObject, data: dict[str, Any], value: Json, path: str
+) -> FieldProblem | None:
+    text = rule["rule"]
+    try:
+        result = compile_rule(text).eval(data=data)
+        passed, kind = result.value(), result.type().name()
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+        passed, kind = str(error), "ERROR"
+    if kind == "BOOL" and passed is True:
+        return None
+    where = path + rule.get("fieldPath", "") if path else rule.get("fieldPath", "")[1:] or "<nil>"
+    if kind == "BOOL":
+        message = _message(rule, data)
+    else:
+        message = f"rule evaluation error: {passed} evaluating rule: {_message(rule, data)}"
+    reason = rule.get("reason") or "FieldValueInvalid"
+    shown = node.type or json_type(value)
+    prefix = {
+        "FieldValueInvalid": f'Invalid value: "{shown}"',
+        "FieldValueForbidden": "Forbidden",
+        "FieldValueRequired": "Required value",
+        "FieldValueDuplicate": f'Duplicate value: "{shown}"',
+    }.get(reason, f'Invalid value: "{shown}"')
+    return FieldProblem(reason, where, f"{prefix}: {message}")
+
+
+def _message(rule: JsonObject, data: dict[str, Any]) -> str:
+    expression = rule.get("messageExpression")
+    if expression:
+        try:
+            result = compile_rule(expression).eval(data=data)
+            if result.type().name() == "STRING" and str(result.value()).strip():
+                return str(result.value())
+        except (RuntimeError, TypeError, ValueError):
+            pass  # the documented fall-back: the message, else the rule
+    return rule.get("message") or f"failed rule: {rule['rule']}"

@@ -1,0 +1,148 @@
+"""The server's certificate: made at the first start, renewed before it ends.
+
+TLS also on loopback: kubectl sends no bearer token over plain HTTP. A small authority of our own
+signs the server's certificate; its certificate stands in the kubeconfig, its key is thrown away
+with the process that made it.
+"""
+
+import ipaddress
+import os
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+_LIFETIME = timedelta(days=365)
+_RENEW_BEFORE = timedelta(days=30)
+_BACKDATED = timedelta(hours=1)
+"""Tolerates clients whose clock is behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCertificate:
+    """The files of a certificate."""
+
+    chain: Path
+    key: Path
+    authority: Path
+
+    def context(self) -> ssl.SSLContext:
+        """A TLS context for the server; TLS 1.2 and above."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self.chain, self.key)
+        return context
+
+
+def server_certificate(directory: Path, names: Sequence[str], now: datetime) -> ServerCertificate:
+    """The certificate in a directory, made anew if it is missing, old or for other names.
+
+    Args:
+        directory: where `tls.crt`, `tls.key` and `ca.crt` lie.
+        names: the host names and addresses that it must be valid for.
+        now: the current time.
+    """
+    found = ServerCertificate(directory / "tls.crt", directory / "tls.key", directory / "ca.crt")
+    if not _is_usable(found, names, now):
+        _make(found, names, now)
+    return found
+
+
+def _is_usable(files: ServerCertificate, names: Sequence[str], now: datetime) -> bool:
+    if not (files.chain.exists() and files.key.exists() and files.authority.exists()):
+        return False
+    certificate = x509.load_pem_x509_certificate(files.chain.read_bytes())
+    if certificate.not_valid_after_utc - _RENEW_BEFORE <= now:
+        return False
+    san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return all(name in san for name in map(_general_name, names))
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _subject(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _make(files: ServerCertificate, names: Sequence[str], now: datetime) -> None:
+    authority_key = ec.generate_private_key(ec.SECP256R1())
+    authority = _authority(authority_key, now)
+    key = ec.generate_private_key(ec.SECP256R1())
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+    certificate = (
+        _builder("kapok hub", "kapok hub authority", key.public_key(), now)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False
+        )
+        .add_extension(_usage(signs=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(identifier, critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    pem = serialization.Encoding.PEM
+    _write(files.key, private)
+    _write(files.chain, certificate.public_bytes(pem))
+    _write(files.authority, authority.public_bytes(pem))
+
+
+def _authority(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
+    name = "kapok hub authority"
+    return (
+        _builder(name, name, key.public_key(), now)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def _builder(
+    subject: str, issuer: str, key: ec.EllipticCurvePublicKey, now: datetime
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_subject(subject))
+        .issuer_name(_subject(issuer))
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _BACKDATED)
+        .not_valid_after(now + _LIFETIME)
+    )
+
+
+def _usage(*, signs: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs,
+        crl_sign=signs,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Writes a file that only its owner can read."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)

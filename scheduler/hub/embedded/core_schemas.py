@@ -1,0 +1,46 @@
+"""The schemas of the core kinds, from the data file beside this module."""
+
+import functools
+from importlib.resources import files
+
+import msgspec
+
+from scheduler.hub.jsontypes import JsonObject
+from scheduler.hub.schema import Node, compile_schema
+
+_PREFIXES = {
+    "": "io.k8s.api.core.v1.",
+    "apps": "io.k8s.api.apps.v1.",
+    "batch": "io.k8s.api.batch.v1.",
+    "events.k8s.io": "io.k8s.api.events.v1.",
+    "coordination.k8s.io": "io.k8s.api.coordination.v1.",
+    "apiextensions.k8s.io": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.",
+}
+OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+SCALE = "io.k8s.api.autoscaling.v1.Scale"
+
+
+@functools.cache
+def definitions() -> dict[str, JsonObject]:
+    """Every definition by its OpenAPI name."""
+    data = (files(__package__) / "core_schemas.json").read_bytes()
+    found: dict[str, JsonObject] = msgspec.json.decode(data)
+    return found
+
+
+def definition_name(group: str, kind: str) -> str:
+    """The OpenAPI name of a core kind."""
+    return _PREFIXES[group] + kind
+
+
+@functools.cache
+def core_node(name: str) -> Node:
+    """The compiled schema of a definition."""
+    reference = {"$ref": f"#/components/schemas/{name}"}
+    return compile_schema(reference, definitions())
+
+
+def with_metadata(node: Node) -> Node:
+    """A custom resource's node with the metadata schema that all objects share."""
+    node.properties = {**node.properties, "metadata": core_node(OBJECT_META)}
+    return node

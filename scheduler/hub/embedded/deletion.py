@@ -1,0 +1,189 @@
+"""Deleting: preconditions, finalizers, propagation, grace.
+
+Source: "Garbage Collection", "Finalizers" and DeleteOptions of the Kubernetes documentation.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from scheduler.hub.embedded.collection import Stored
+from scheduler.hub.embedded.errors import ApiError, bad_request, conflict, not_found
+from scheduler.hub.embedded.metadata import rfc3339
+from scheduler.hub.embedded.registry import Registry, WriteOptions, holds
+from scheduler.hub.embedded.requests import decode_body, integer
+from scheduler.hub.embedded.resources import Resource
+from scheduler.hub.jsontypes import Json, JsonObject
+
+FOREGROUND = "foregroundDeletion"
+ORPHAN = "orphan"
+_POLICIES = ("Background", "Foreground", "Orphan")
+_ENDED = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    """What a deletion asks for."""
+
+    uid: str = ""
+    resource_version: str = ""
+    policy: str = ""
+    """Empty: what the finalizers say, else Background."""
+    grace_seconds: int | None = None
+    dry_run: bool = False
+
+
+def delete_options(query: Mapping[str, str], body: bytes, content_type: str) -> DeleteOptions:
+    """Reads DeleteOptions from the body and the query.
+
+    Raises:
+        ApiError: 400, 422.
+    """
+    value = decode_body(body, content_type).value if body.strip() else {}
+    if not isinstance(value, dict):
+        raise bad_request("the body is not DeleteOptions")
+    if value.get("kind", "DeleteOptions") != "DeleteOptions":
+        raise bad_request(f"the body is a {value.get('kind')}, expected DeleteOptions")
+    preconditions = value.get("preconditions") or {}
+    policy = value.get("propagationPolicy") or query.get("propagationPolicy") or ""
+    if not policy and value.get("orphanDependents") is not None:
+        policy = "Orphan" if value["orphanDependents"] else "Background"
+    if policy and policy not in _POLICIES:
+        raise ApiError(
+            422,
+            "Invalid",
+            f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: '
+            f'"{policy}": supported values: "Background", "Foreground", "Orphan", "nil"',
+        )
+    grace = value.get("gracePeriodSeconds", integer(query, "gracePeriodSeconds"))
+    return DeleteOptions(
+        uid=str(preconditions.get("uid") or ""),
+        resource_version=str(preconditions.get("resourceVersion") or ""),
+        policy=policy,
+        grace_seconds=grace if isinstance(grace, int) else None,
+        dry_run=bool(value.get("dryRun") or query.get("dryRun")),
+    )
+
+
+class Deletion:
+    """Deletes through a registry."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, options: DeleteOptions
+    ) -> tuple[int, JsonObject]:
+        """Deletes an object, or marks it as to be deleted; the code and the body of the answer.
+
+        Raises:
+            ApiError: 404, 409.
+        """
+        registry = self._registry
+        key = registry.key(resource, namespace, name)
+        stored = registry.collection(resource.storage).latest(key)
+        if stored is None:
+            raise not_found(resource.subject, name)
+        item = stored.decoded()
+        _check_preconditions(resource, item, options)
+        was_marked = bool(item["metadata"].get("deletionTimestamp"))
+        before = stored.decoded()
+        self._mark(resource, item, options)
+        write = WriteOptions(dry_run=options.dry_run)
+        if not holds(item):
+            if not was_marked:
+                item["metadata"] = before["metadata"]
+            await registry.remove(resource, key, item, write)
+            if resource.behaviour.returns_deleted:
+                return 200, item
+            return 200, _success(resource, item)
+        if item != before:
+            await registry.put(resource, key, item, write)
+        return 200, item
+
+    async def delete_all(
+        self, resource: Resource, found: Iterable[Stored], options: DeleteOptions
+    ) -> None:
+        """Deletes many objects; who is gone in the meantime does not matter."""
+        for stored in found:
+            namespace, _slash, name = stored.key.rpartition("/")
+            try:
+                await self.delete(resource, namespace, name, options)
+            except ApiError as error:
+                if error.code != 404:  # noqa: PLR2004 - HTTP's Not Found
+                    raise
+
+    def _mark(self, resource: Resource, item: JsonObject, options: DeleteOptions) -> None:
+        """Writes into an object that it is to be deleted, and what has to happen before."""
+        metadata = item["metadata"]
+        finalizers = [
+            name for name in metadata.get("finalizers") or () if name not in {FOREGROUND, ORPHAN}
+        ]
+        policy = options.policy or _policy_of(metadata)
+        if policy == "Foreground":
+            finalizers.append(FOREGROUND)
+        elif policy == "Orphan":
+            finalizers.append(ORPHAN)
+        if finalizers:
+            metadata["finalizers"] = finalizers
+        else:
+            metadata.pop("finalizers", None)
+        grace = _grace_seconds(resource, item, options)
+        if metadata.get("deletionTimestamp"):
+            grace = min(grace, int(metadata.get("deletionGracePeriodSeconds") or 0))
+            metadata["deletionGracePeriodSeconds"] = grace
+            return
+        now = self._registry.clock.now()
+        metadata["deletionTimestamp"] = rfc3339(now + timedelta(seconds=grace))
+        metadata["deletionGracePeriodSeconds"] = grace
+        if "generation" in metadata:
+            metadata["generation"] += 1
+        if resource.subject.kind == "Namespace" and not resource.subject.group:
+            item["status"] = {**(item.get("status") or {}), "phase": "Terminating"}
+
+
+def _policy_of(metadata: JsonObject) -> str:
+    finalizers = metadata.get("finalizers") or ()
+    return "Foreground" if FOREGROUND in finalizers else "Orphan" if ORPHAN in finalizers else ""
+
+
+def _grace_seconds(resource: Resource, item: JsonObject, options: DeleteOptions) -> int:
+    """How long a pod may take: bound pods wait for their kubelet, all else goes at once."""
+    if resource.subject.kind != "Pod" or resource.custom:
+        return 0
+    spec = item.get("spec") or {}
+    phase = (item.get("status") or {}).get("phase")
+    if not spec.get("nodeName") or phase in _ENDED:
+        return 0
+    if options.grace_seconds is not None:
+        return max(0, options.grace_seconds)
+    return int(spec.get("terminationGracePeriodSeconds") or 0)
+
+
+def _check_preconditions(resource: Resource, item: JsonObject, options: DeleteOptions) -> None:
+    metadata = item["metadata"]
+    checks: tuple[tuple[str, str, Json], ...] = (
+        ("UID", options.uid, metadata["uid"]),
+        ("ResourceVersion", options.resource_version, metadata["resourceVersion"]),
+    )
+    for words, wanted, found in checks:
+        if wanted and wanted != found:
+            raise conflict(
+                resource.subject,
+                metadata["name"],
+                f"Precondition failed: {words} in precondition: {wanted}, "
+                f"{words} in object meta: {found}",
+            )
+
+
+def _success(resource: Resource, item: JsonObject) -> JsonObject:
+    details: JsonObject = {"name": item["metadata"]["name"]}
+    if resource.subject.group:
+        details["group"] = resource.subject.group
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": details | {"kind": resource.subject.plural, "uid": item["metadata"]["uid"]},
+    }

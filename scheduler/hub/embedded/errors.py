@@ -1,0 +1,170 @@
+"""The answers that are not success, as `Status` objects with the wording of the real API server.
+
+Clients branch on `reason` and `code`, people read `message`, and kubectl prints `details.causes`.
+Source: the API conventions of Kubernetes, section "Response Status Kind".
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from scheduler.hub.jsontypes import JsonObject
+from scheduler.hub.schema import FieldProblem
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an error speaks of: the group and the plural of a resource, and the kind."""
+
+    group: str
+    plural: str
+    kind: str
+
+    @property
+    def qualified(self) -> str:
+        """`deployments.apps`, or the plural alone for the core group."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def qualified_kind(self) -> str:
+        """`Deployment.apps`, or the kind alone for the core group."""
+        return f"{self.kind}.{self.group}" if self.group else self.kind
+
+
+@dataclass(slots=True)
+class ApiError(Exception):
+    """An answer with a status code of 400 and above."""
+
+    code: int
+    reason: str
+    message: str
+    details: JsonObject = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.message
+
+    def status(self) -> JsonObject:
+        """The body: kind `Status` of v1."""
+        body: JsonObject = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+            "reason": self.reason,
+        }
+        if self.details:
+            body["details"] = self.details
+        return body | {"code": self.code}
+
+
+def _details(subject: Subject, name: str, **more: object) -> JsonObject:
+    details: JsonObject = {"name": name} if name else {}
+    if subject.group:
+        details["group"] = subject.group
+    return details | {"kind": subject.plural} | more
+
+
+def bad_request(message: str) -> ApiError:
+    """400: the request cannot be read."""
+    return ApiError(400, "BadRequest", message)
+
+
+def unauthorized() -> ApiError:
+    """401: no token, or a token that nobody holds."""
+    return ApiError(401, "Unauthorized", "Unauthorized")
+
+
+def forbidden(subject: Subject, name: str, why: str) -> ApiError:
+    """403: who asks may not do this, or not now."""
+    label = f'{subject.qualified} "{name}"' if name else subject.qualified
+    return ApiError(403, "Forbidden", f"{label} is forbidden: {why}", _details(subject, name))
+
+
+def not_found(subject: Subject, name: str) -> ApiError:
+    """404: no such object."""
+    message = f'{subject.qualified} "{name}" not found'
+    return ApiError(404, "NotFound", message, _details(subject, name))
+
+
+def no_route() -> ApiError:
+    """404: no such resource at all."""
+    return ApiError(
+        404, "NotFound", "the server could not find the requested resource", {"causes": []}
+    )
+
+
+def method_not_allowed(subject: Subject | None = None) -> ApiError:
+    """405: the resource is there, the verb is not."""
+    message = "the server does not allow this method on the requested resource"
+    details = _details(subject, "") if subject else {}
+    return ApiError(405, "MethodNotAllowed", message, details)
+
+
+def already_exists(subject: Subject, name: str) -> ApiError:
+    """409: the name is taken."""
+    message = f'{subject.qualified} "{name}" already exists'
+    return ApiError(409, "AlreadyExists", message, _details(subject, name))
+
+
+def conflict(subject: Subject, name: str, why: str = "") -> ApiError:
+    """409: what the writer has seen is not what is there."""
+    why = why or (
+        "the object has been modified; "
+        "please apply your changes to the latest version and try again"
+    )
+    message = f'Operation cannot be fulfilled on {subject.qualified} "{name}": {why}'
+    return ApiError(409, "Conflict", message, _details(subject, name))
+
+
+def expired(message: str) -> ApiError:
+    """410: the resource version or the continue token is older than the history kept."""
+    return ApiError(410, "Expired", message)
+
+
+def too_large(limit_bytes: int) -> ApiError:
+    """413: the body is longer than the server reads."""
+    message = f"Request entity too large: limit is {limit_bytes}"
+    return ApiError(413, "RequestEntityTooLarge", message)
+
+
+def unsupported_media_type(accepted: Sequence[str]) -> ApiError:
+    """415: the body is of a type that this resource does not take."""
+    message = (
+        "the body of the request was in an unknown format - accepted media types include: "
+        + ", ".join(accepted)
+    )
+    return ApiError(415, "UnsupportedMediaType", message)
+
+
+def too_many_requests(message: str, *, retry_after_seconds: int = 1) -> ApiError:
+    """429: later."""
+    return ApiError(
+        429,
+        "TooManyRequests",
+        message,
+        {"retryAfterSeconds": retry_after_seconds},
+        {"Retry-After": str(retry_after_seconds)},
+    )
+
+
+def internal(message: str) -> ApiError:
+    """500: our fault; the message says what failed."""
+    return ApiError(500, "InternalError", f"Internal error occurred: {message}")
+
+
+def invalid(subject: Subject, name: str, problems: Sequence[FieldProblem]) -> ApiError:
+    """422: the object is readable, and wrong; one cause a problem."""
+    sentences = [problem.sentence for problem in problems]
+    text = sentences[0] if len(sentences) == 1 else f"[{', '.join(sentences)}]"
+    causes = [
+        {"reason": problem.reason, "message": problem.message, "field": problem.field}
+        for problem in problems
+    ]
+    details: JsonObject = {"name": name} if name else {}
+    if subject.group:
+        details["group"] = subject.group
+    details |= {"kind": subject.kind, "causes": causes}
+    return ApiError(
+        422, "Invalid", f'{subject.qualified_kind} "{name}" is invalid: {text}', details
+    )

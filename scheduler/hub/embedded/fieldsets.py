@@ -1,0 +1,222 @@
+"""Sets of fields in the form of FieldsV1, and how two objects differ in them.
+
+A set is the JSON that stands in `managedFields[].fieldsV1`: keys `f:name`, `k:{...}` (an item of a
+list with keys), `v:...` (an item of a set); `{}` is a member without children, `.` marks a member
+that has some. Rules after sigs.k8s.io/structured-merge-diff, the library of the real API server
+(KEP-555).
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import TypeAlias, cast
+
+from scheduler.hub.jsontypes import Json, JsonObject
+from scheduler.hub.schema import Node
+
+FieldSet: TypeAlias = dict[str, "FieldSet"]
+
+_FREE = Node(preserve=True)
+_MEMBER = "."
+
+
+def is_member(node: FieldSet) -> bool:
+    """Whether a node below the root is itself in the set, not only its children."""
+    return not node or _MEMBER in node
+
+
+def _made(children: FieldSet, *, member: bool) -> FieldSet | None:
+    if member:
+        return {_MEMBER: {}, **children} if children else {}
+    return children or None
+
+
+def _children(node: FieldSet) -> FieldSet:
+    return {key: child for key, child in node.items() if key != _MEMBER}
+
+
+def union(left: FieldSet, right: FieldSet) -> FieldSet:
+    """Everything in either set; neither is changed."""
+    merged = dict(left)
+    for key, node in right.items():
+        mine = merged.get(key)
+        if mine is None or mine == node:
+            merged[key] = node
+        else:
+            children = union(_children(mine), _children(node))
+            member = is_member(mine) or is_member(node)
+            merged[key] = _made(children, member=member) or {}
+    return merged
+
+
+def difference(left: FieldSet, right: FieldSet) -> FieldSet:
+    """What is in `left` and not in `right`."""
+    kept: FieldSet = {}
+    for key, node in left.items():
+        other = right.get(key)
+        if other is None:
+            kept[key] = node
+            continue
+        children = difference(_children(node), _children(other))
+        made = _made(children, member=is_member(node) and not is_member(other))
+        if made is not None:
+            kept[key] = made
+    return kept
+
+
+def intersection(left: FieldSet, right: FieldSet) -> FieldSet:
+    """What is in both sets."""
+    kept: FieldSet = {}
+    for key, node in left.items():
+        other = right.get(key)
+        if other is None:
+            continue
+        children = intersection(_children(node), _children(other))
+        made = _made(children, member=is_member(node) and is_member(other))
+        if made is not None:
+            kept[key] = made
+    return kept
+
+
+def paths(fields: FieldSet, prefix: str = "") -> list[str]:
+    """Every member as the API server writes it in conflicts, such as `.spec.replicas`."""
+    found = []
+    for key, node in sorted(fields.items()):
+        if key == _MEMBER:
+            continue
+        path = prefix + _step(key)
+        if is_member(node):
+            found.append(path)
+        found.extend(paths(node, path))
+    return found
+
+
+def _step(key: str) -> str:
+    kind, rest = key[:2], key[2:]
+    if kind == "f:":
+        return f".{rest}"
+    if kind == "k:":
+        pairs = cast("JsonObject", json.loads(rest))
+        return "[" + ",".join(f"{name}={json.dumps(pairs[name])}" for name in sorted(pairs)) + "]"
+    return f"[={rest}]"
+
+
+# ---------------------------------------------------------------- fields of values
+
+
+def compact(value: Json) -> str:
+    """The JSON of a key in a field set."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def item_key(node: Node, item: Json) -> str | None:
+    """`k:...` or `v:...` of a list item; None where the list has no keys or the item lacks them."""
+    if node.list_type == "set" and not isinstance(item, dict | list):
+        return f"v:{compact(item)}"
+    if node.list_type == "map" and isinstance(item, dict):
+        keys = {}
+        for name in node.map_keys:
+            value = item.get(name)
+            if value is None and node.items and name in node.items.properties:
+                value = node.items.properties[name].default
+            if value is not None:
+                keys[name] = value
+        return f"k:{compact(keys)}" if keys else None
+    return None
+
+
+def _is_granular_list(node: Node, value: list[Json]) -> bool:
+    return node.list_type in {"set", "map"} and all(
+        item_key(node, item) is not None for item in value
+    )
+
+
+def fields_of(node: Node | None, value: Json, *, applied: bool) -> FieldSet:
+    """The fields of a value, as seen from its parent; `{}` is a single field.
+
+    Args:
+        node: the schema; None where there is none.
+        value: the value.
+        applied: for server-side apply maps do not count as fields themselves, unless empty.
+    """
+    node = node or _FREE
+    if isinstance(value, dict) and value and not node.atomic:
+        children: FieldSet = {}
+        for key, item in value.items():
+            child = node.child(key)
+            children[f"f:{key}"] = fields_of(child, item, applied=applied)
+        is_struct = node.core and bool(node.properties)
+        return children if applied or is_struct else {_MEMBER: {}, **children}
+    if isinstance(value, list) and value and _is_granular_list(node, value):
+        items: FieldSet = {} if applied else {_MEMBER: {}}
+        for item in value:
+            key = item_key(node, item)
+            if key is None:
+                continue
+            below = fields_of(node.items, item, applied=applied)
+            items[key] = {_MEMBER: {}, **below} if node.list_type == "map" else {}
+        return items
+    return {}
+
+
+@dataclass(slots=True)
+class Differences:
+    """How a new value differs from an old one."""
+
+    changed: FieldSet = field(default_factory=dict)
+    """Added or modified."""
+    removed: FieldSet = field(default_factory=dict)
+
+
+def compare(node: Node | None, old: JsonObject, new: JsonObject) -> Differences:
+    """The fields in which two maps differ."""
+    node = node or _FREE
+    found = Differences()
+    for key, value in new.items():
+        child = node.child(key)
+        if key not in old:
+            found.changed[f"f:{key}"] = fields_of(child, value, applied=False)
+        elif old[key] is not value and old[key] != value:
+            _descend(found, f"f:{key}", child, old[key], value)
+    for key, value in old.items():
+        if key not in new:
+            found.removed[f"f:{key}"] = fields_of(node.child(key), value, applied=False)
+    return found
+
+
+def _descend(found: Differences, step: str, node: Node | None, old: Json, new: Json) -> None:
+    below = _inside(node or _FREE, old, new)
+    if below is None:
+        found.changed[step] = {}
+        return
+    if below.changed:
+        found.changed[step] = below.changed
+    if below.removed:
+        found.removed[step] = below.removed
+
+
+def _inside(node: Node, old: Json, new: Json) -> Differences | None:
+    """The differences within two containers; None where the value counts as one field."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return None if node.atomic or not (old and new) else compare(node, old, new)
+    if not (isinstance(old, list) and isinstance(new, list) and old and new):
+        return None
+    if _is_granular_list(node, old) and _is_granular_list(node, new):
+        return _compare_items(node, old, new)
+    return None
+
+
+def _compare_items(node: Node, old: list[Json], new: list[Json]) -> Differences:
+    found = Differences()
+    before = {item_key(node, item) or "": item for item in old}
+    after = {item_key(node, item) or "": item for item in new}
+    for key, item in after.items():
+        if key not in before:
+            below = fields_of(node.items, item, applied=False)
+            found.changed[key] = {_MEMBER: {}, **below} if node.list_type == "map" else {}
+        elif before[key] != item:
+            _descend(found, key, node.items, before[key], item)
+    for key, item in before.items():
+        if key not in after:
+            below = fields_of(node.items, item, applied=False)
+            found.removed[key] = {_MEMBER: {}, **below} if node.list_type == "map" else {}
+    return found

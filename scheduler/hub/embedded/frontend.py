@@ -1,0 +1,200 @@
+"""HTTP: from a request to a verb and back; the only file here that knows aiohttp's requests."""
+
+import asyncio
+import gzip
+import logging
+from typing import cast
+
+import msgspec
+from aiohttp import web
+
+from scheduler.hub.embedded.door import Door, Identity
+from scheduler.hub.embedded.errors import (
+    ApiError,
+    internal,
+    no_route,
+    too_large,
+    too_many_requests,
+)
+from scheduler.hub.embedded.listing import Shape, selection
+from scheduler.hub.embedded.registry import Registry
+from scheduler.hub.embedded.requests import ResourcePath, flag, parse_path
+from scheduler.hub.embedded.resources import Resource
+from scheduler.hub.embedded.routes import PUBLIC, Routes
+from scheduler.hub.embedded.verbs import Call, Verbs
+from scheduler.hub.embedded.watching import Watch, watch_request
+
+log = logging.getLogger(__name__)
+_encode = msgspec.json.Encoder().encode
+BODY_LIMIT_BYTES = 3 * 1024 * 1024
+"""As the real server's limit on request bodies."""
+_WATCHES_LIMIT = 2_000
+_GZIP_FROM_BYTES = 128 * 1024
+"""As the real server: smaller answers are not worth it."""
+_WRITE_TIMEOUT_SECONDS = 30.0
+"""A watcher that takes nothing for this long is cut off; it resumes where it was."""
+
+
+class Frontend:
+    """Handles every request of the server."""
+
+    def __init__(self, registry: Registry, door: Door) -> None:
+        self._registry = registry
+        self._door = door
+        self._routes = Routes(registry.catalog)
+        self._verbs = Verbs(registry)
+        self._watches: set[asyncio.Task[None]] = set()
+        self._watching = 0
+        self.closing = asyncio.Event()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answers a request; every error becomes a Status."""
+        try:
+            return await self._handle(request)
+        except ApiError as error:
+            return _failure(error)
+        except (ConnectionResetError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            log.exception("%s %s failed", request.method, request.path)
+            return _failure(internal(f"{type(error).__name__}: {error}"))
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._door.check_names(request.headers)
+        path = request.path
+        if path in PUBLIC:
+            return self._static(request, path)
+        identity = self._door.identify(request.headers)
+        target = parse_path(path)
+        if target is None:
+            return self._static(request, path)
+        resource = self._registry.catalog.find(target.group, target.version, target.plural)
+        if resource is None or (target.namespace and not resource.namespaced):
+            raise no_route()
+        return await self._resource(request, target, resource, identity)
+
+    def _static(self, request: web.BaseRequest, path: str) -> web.Response:
+        if request.method not in {"GET", "HEAD"}:
+            raise no_route()
+        kind, body = self._routes.answer(path, request.headers.get("Accept", ""))
+        return _response(request, 200, body, kind)
+
+    async def _resource(
+        self,
+        request: web.BaseRequest,
+        target: ResourcePath,
+        resource: Resource,
+        _identity: Identity,
+    ) -> web.StreamResponse:
+        if request.method == "GET" and flag(request.query, "watch") and not target.subresource:
+            return await self._watch(request, target, resource)
+        call = Call(
+            method=request.method,
+            path=target,
+            resource=resource,
+            query=request.query,
+            content_type=request.headers.get("Content-Type", ""),
+            accept=request.headers.get("Accept", ""),
+            user_agent=request.headers.get("User-Agent", ""),
+            body=await _body(request),
+        )
+        if resource.warning:
+            call.warnings.append(resource.warning)
+        answer = await self._verbs.handle(call)
+        response = _response(request, answer.code, answer.body)
+        for warning in call.warnings:
+            response.headers.add("Warning", f"299 - {_quoted(warning)}")
+        return response
+
+    # ------------------------------------------------------------ watches
+
+    async def _watch(
+        self, request: web.BaseRequest, target: ResourcePath, resource: Resource
+    ) -> web.StreamResponse:
+        query = dict(request.query)
+        if target.name:
+            fields = query.get("fieldSelector", "")
+            query["fieldSelector"] = ",".join(
+                filter(None, (fields, f"metadata.name={target.name}"))
+            )
+        asked = watch_request(
+            resource,
+            target.namespace,
+            selection(resource, query),
+            Shape.of(request.headers.get("Accept", ""), query),
+            query,
+        )
+        if self._watching >= _WATCHES_LIMIT:
+            raise too_many_requests(f"{self._watching} watches are open, the limit of this server")
+        collection = self._registry.collection(resource.storage)
+        watch = Watch(asked, collection, self._registry.clock, lambda: self._registry.revision)
+        response = web.StreamResponse(
+            headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
+        )
+        self._watching += 1
+        try:
+            await self._stream(request, response, watch)
+        finally:
+            self._watching -= 1
+        return response
+
+    async def _stream(
+        self, request: web.BaseRequest, response: web.StreamResponse, watch: Watch
+    ) -> None:
+        await response.prepare(request)
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._watches.add(task)
+        try:
+            async for line in watch.lines():
+                async with asyncio.timeout(_WRITE_TIMEOUT_SECONDS):
+                    await response.write(line)
+        except (TimeoutError, ConnectionResetError):
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the watcher takes no more") from None
+        finally:
+            self._watches.discard(task)
+
+    def end_watches(self) -> None:
+        """Ends all watches: the server stops."""
+        for task in list(self._watches):
+            task.cancel()
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") + '"'
+
+
+async def _body(request: web.BaseRequest) -> bytes:
+    """The body, decompressed, up to the limit.
+
+    Raises:
+        ApiError: 400, 413.
+    """
+    if not request.body_exists:
+        return b""
+    if (request.content_length or 0) > BODY_LIMIT_BYTES:
+        raise too_large(BODY_LIMIT_BYTES)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.content.iter_any():
+        size += len(chunk)
+        if size > BODY_LIMIT_BYTES:
+            raise too_large(BODY_LIMIT_BYTES)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _response(
+    request: web.BaseRequest, code: int, body: bytes, kind: str = "application/json"
+) -> web.Response:
+    headers = {"Content-Type": kind, "Cache-Control": "no-cache, private"}
+    if len(body) >= _GZIP_FROM_BYTES and "gzip" in request.headers.get("Accept-Encoding", ""):
+        body = gzip.compress(body, 1)
+        headers["Content-Encoding"] = "gzip"
+    return web.Response(status=code, body=body, headers=headers)
+
+
+def _failure(error: ApiError) -> web.Response:
+    headers = {"Content-Type": "application/json", **error.headers}
+    return web.Response(status=error.code, body=_encode(error.status()), headers=headers)

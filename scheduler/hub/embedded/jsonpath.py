@@ -1,0 +1,103 @@
+"""The JSONPath of printer columns, such as `.status.conditions[?(@.type=="Ready")].status`.
+
+Only what `additionalPrinterColumns` use in practice: fields, quoted fields, indexes, `[*]` and one
+comparison as a filter. Source: "JSONPath Support" of the Kubernetes documentation.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+
+from scheduler.hub.jsontypes import Json
+
+_TOKEN = re.compile(
+    r"""\.(?P<field>[^.\[\]]+)
+      | \['(?P<quoted>[^']+)'\]
+      | \[(?P<index>-?\d+)\]
+      | \[(?P<star>\*)\]
+      | \[\?\(\s*@\.(?P<path>[^=!<>\s]+)\s*(?P<op>==|!=)\s*(?P<value>"[^"]*"|'[^']*'|[\w.-]+)\s*\)\]
+    """,
+    re.VERBOSE,
+)
+
+
+class JsonPathError(ValueError):
+    """The path does not parse; the message shows where."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    field: str | None = None
+    index: int | None = None
+    path: str | None = None
+    equal: bool = True
+    value: Json = None
+
+    def from_(self, values: list[Json]) -> list[Json]:
+        found: list[Json] = []
+        for value in values:
+            found.extend(self._one(value))
+        return found
+
+    def _one(self, value: Json) -> list[Json]:
+        if self.field is not None:
+            return [value[self.field]] if isinstance(value, dict) and self.field in value else []
+        if isinstance(value, dict):
+            value = list(value.values())
+        if not isinstance(value, list):
+            return []
+        if self.index is not None:
+            return value[self.index : self.index + 1 or None]
+        if self.path is not None:
+            return [item for item in value if (self._look(item) == self.value) == self.equal]
+        return value
+
+    def _look(self, item: Json) -> Json:
+        for step in (self.path or "").split("."):
+            item = item.get(step) if isinstance(item, dict) else None
+        return item
+
+
+@dataclass(frozen=True, slots=True)
+class JsonPath:
+    """A parsed path."""
+
+    steps: tuple[_Step, ...]
+
+    def find(self, item: Json) -> list[Json]:
+        """All values that the path reaches."""
+        values = [item]
+        for step in self.steps:
+            values = step.from_(values)
+        return values
+
+
+def parse(text: str) -> JsonPath:
+    """Parses a path.
+
+    Raises:
+        JsonPathError: with the part that is not understood.
+    """
+    path = text.strip().removeprefix("{").removesuffix("}").replace("\\.", "\0")
+    steps = []
+    position = 0
+    while position < len(path):
+        match = _TOKEN.match(path, position)
+        if match is None:
+            raise JsonPathError(f"{text!r}: cannot read {path[position:]!r}")
+        steps.append(_step(match))
+        position = match.end()
+    return JsonPath(tuple(steps))
+
+
+def _step(match: re.Match[str]) -> _Step:
+    name = match["field"] or match["quoted"]
+    if name == "*" or match["star"]:
+        return _Step()
+    if name:
+        return _Step(field=name.replace("\0", "."))
+    if match["index"]:
+        return _Step(index=int(match["index"]))
+    raw = match["value"]
+    value = raw[1:-1] if raw[0] in "\"'" else json.loads(raw)
+    return _Step(path=match["path"], equal=match["op"] == "==", value=value)

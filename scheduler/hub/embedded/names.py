@@ -1,0 +1,125 @@
+"""What names, labels and annotations may look like.
+
+Sources: "Object Names and IDs", "Labels and Selectors", "Annotations" of the Kubernetes
+documentation; the sentences are those of k8s.io/apimachinery/pkg/util/validation.
+"""
+
+import re
+from collections.abc import Mapping
+
+from scheduler.hub.jsontypes import Json, JsonObject
+from scheduler.hub.schema import FieldProblem, invalid_value
+
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
+_PATH_SEGMENT = re.compile(r"[^/%]+")
+_LABEL_LIMIT = 63
+_SUBDOMAIN_LIMIT = 253
+_ANNOTATIONS_LIMIT_BYTES = 256 * 1024
+
+SUBDOMAIN_RULE = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
+    "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used "
+    "for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+)
+LABEL_RULE = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
+    "must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used "
+    "for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+)
+_QUALIFIED_RULE = (
+    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end "
+    "with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
+    "validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+)
+_VALUE_RULE = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', "
+    "and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or "
+    "'12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+)
+
+
+def dns_label_problems(name: str) -> list[str]:
+    """What is wrong with a name that must be an RFC 1123 label."""
+    problems = []
+    if len(name) > _LABEL_LIMIT:
+        problems.append(f"must be no more than {_LABEL_LIMIT} characters")
+    if not _DNS_LABEL.fullmatch(name):
+        problems.append(LABEL_RULE)
+    return problems
+
+
+def dns_subdomain_problems(name: str) -> list[str]:
+    """What is wrong with a name that must be an RFC 1123 subdomain."""
+    problems = []
+    if len(name) > _SUBDOMAIN_LIMIT:
+        problems.append(f"must be no more than {_SUBDOMAIN_LIMIT} characters")
+    if not _DNS_SUBDOMAIN.fullmatch(name):
+        problems.append(SUBDOMAIN_RULE)
+    return problems
+
+
+def path_segment_problems(name: str) -> list[str]:
+    """What is wrong with a name that only needs to fit into a path."""
+    if name in {".", ".."}:
+        return [f"may not be '{name}'"]
+    return [] if _PATH_SEGMENT.fullmatch(name) else ["may not contain '/' or '%'"]
+
+
+def label_key_problems(key: str) -> list[str]:
+    """What is wrong with the key of a label or an annotation."""
+    prefix, slash, name = key.rpartition("/")
+    problems = []
+    if slash and (not prefix or dns_subdomain_problems(prefix)):
+        problems.append(f"prefix part {SUBDOMAIN_RULE}")
+    if not name:
+        return [*problems, "name part must be non-empty"]
+    if len(name) > _LABEL_LIMIT:
+        problems.append(f"name part must be no more than {_LABEL_LIMIT} characters")
+    if not _QUALIFIED.fullmatch(name):
+        problems.append(_QUALIFIED_RULE)
+    return problems
+
+
+def label_value_problems(value: str) -> list[str]:
+    """What is wrong with the value of a label."""
+    if value and not _QUALIFIED.fullmatch(value):
+        return [_VALUE_RULE]
+    if len(value) > _LABEL_LIMIT:
+        return [f"must be no more than {_LABEL_LIMIT} characters"]
+    return []
+
+
+def labels_problems(labels: Json, path: str) -> list[FieldProblem]:
+    """What is wrong with a map of labels."""
+    found: list[FieldProblem] = []
+    for key, value in labels.items() if isinstance(labels, Mapping) else ():
+        found.extend(invalid_value(path, key, why) for why in label_key_problems(key))
+        found.extend(invalid_value(path, value, why) for why in label_value_problems(str(value)))
+    return found
+
+
+def annotations_problems(annotations: Json, path: str) -> list[FieldProblem]:
+    """What is wrong with a map of annotations; together they hold at most 256 KiB."""
+    if not isinstance(annotations, Mapping):
+        return []
+    found = [
+        invalid_value(path, key, why)
+        for key in annotations
+        for why in label_key_problems(key.lower())
+    ]
+    size = sum(len(key.encode()) + len(str(value).encode()) for key, value in annotations.items())
+    if size > _ANNOTATIONS_LIMIT_BYTES:
+        why = f"Too long: may not be more than {_ANNOTATIONS_LIMIT_BYTES} bytes"
+        found.append(FieldProblem("FieldValueTooLong", path, why))
+    return found
+
+
+def finalizers_problems(metadata: JsonObject) -> list[FieldProblem]:
+    """What is wrong with the finalizers: qualified names, as for labels."""
+    return [
+        invalid_value(f"metadata.finalizers[{index}]", name, why)
+        for index, name in enumerate(metadata.get("finalizers") or ())
+        for why in label_key_problems(str(name))
+    ]

@@ -1,0 +1,212 @@
+"""The server's life: open the data directory, load, listen, end cleanly."""
+
+import asyncio
+import base64
+import json
+import logging
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from aiohttp import web
+
+from scheduler.clock import Clock, SystemClock
+from scheduler.hub.embedded.certificates import server_certificate
+from scheduler.hub.embedded.collector import Collector
+from scheduler.hub.embedded.core_kinds import core_resources
+from scheduler.hub.embedded.crd import behaviour, custom_resources
+from scheduler.hub.embedded.door import ADMINISTRATOR, Door, token_in
+from scheduler.hub.embedded.errors import ApiError
+from scheduler.hub.embedded.frontend import Frontend
+from scheduler.hub.embedded.kubeconfig import write_kubeconfig
+from scheduler.hub.embedded.registry import Registry, WriteOptions
+from scheduler.hub.embedded.resources import Catalog, Resource
+from scheduler.hub.embedded.store import DirectoryLock, Store
+from scheduler.hub.jsontypes import JsonObject
+
+log = logging.getLogger(__name__)
+_CRDS = ("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+_LOCAL_NAMES = ("127.0.0.1", "::1", "localhost")
+_SHUTDOWN_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServerOptions:
+    """How a server is to be run."""
+
+    data_dir: Path
+    """Holds the database, the token and the kubeconfig; one server at a time."""
+    name: str = "hub"
+    """The name of the cluster and of the context in the kubeconfig."""
+    port: int = 0
+    """0: the recorded one if there is one and it is free, else one that is free."""
+    host: str = "127.0.0.1"
+    host_names: Sequence[str] = ()
+    """Further names by which clients reach the server: certified, and let in by the door."""
+    crds: Sequence[JsonObject] = ()
+    """CustomResourceDefinitions applied at the start, by the field manager `kapok-hub`."""
+    namespaces: Sequence[str] = ()
+    """Namespaces made at the start, besides the ones that every cluster has."""
+    clock: Clock = field(default_factory=SystemClock)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServer:
+    """A running server."""
+
+    name: str
+    url: str
+    token: str = field(repr=False)
+    kubeconfig_path: Path
+    ca_path: Path
+    """The certificate to trust for `url`."""
+    registry: Registry = field(repr=False)
+
+
+@asynccontextmanager
+async def serve(options: ApiServerOptions) -> AsyncIterator[ApiServer]:
+    """Runs a server for as long as the block lasts.
+
+    Raises:
+        DataDirectoryInUse: another server runs on the data directory.
+        OSError: the port cannot be had.
+        ApiError: a CRD of the options was refused.
+    """
+    options.data_dir.mkdir(parents=True, exist_ok=True)
+    lock = DirectoryLock(options.data_dir)
+    lock.take()
+    store = Store(options.data_dir / "objects.db")
+    try:
+        registry = _registry(store, options.clock)
+        store.start()
+        async with asyncio.TaskGroup() as group:
+            collector = Collector(registry)
+            collector.load()
+            work = group.create_task(collector.run(), name="api-collector")
+            try:
+                await _bootstrap(registry, options)
+                async with _listening(registry, options) as server:
+                    yield server
+            finally:
+                work.cancel()
+    finally:
+        await store.close()
+        lock.release()
+
+
+def _registry(store: Store, clock: Clock) -> Registry:
+    catalog = Catalog()
+    for resource in core_resources():
+        if resource.subject.kind == "CustomResourceDefinition":
+            resource = replace(resource, behaviour=behaviour(clock.now))  # noqa: PLW2901
+        catalog.add(resource)
+    registry = Registry(catalog, store, clock)
+    registry.load()
+    definitions = catalog.find(*_CRDS)
+    if definitions is not None:
+        for stored in registry.collection(definitions.storage).objects.values():
+            _serve_definition(registry, stored.decoded())
+    registry.listeners.append(
+        lambda resource, item, kind: _definition_changed(registry, resource, item, kind)
+    )
+    return registry
+
+
+def _definition_changed(
+    registry: Registry, resource: Resource, item: JsonObject, kind: str
+) -> None:
+    if resource.subject.kind != "CustomResourceDefinition" or resource.custom:
+        return
+    if kind == "DELETED":
+        registry.catalog.remove_owned(item["metadata"]["name"])
+    else:
+        _serve_definition(registry, item)
+
+
+def _serve_definition(registry: Registry, definition: JsonObject) -> None:
+    registry.catalog.remove_owned(definition["metadata"]["name"])
+    for resource in custom_resources(definition):
+        registry.catalog.add(resource)
+
+
+async def _bootstrap(registry: Registry, options: ApiServerOptions) -> None:
+    """Makes the namespaces and applies the CRDs that the options name."""
+    spaces = registry.catalog.find("", "v1", "namespaces")
+    definitions = registry.catalog.find(*_CRDS)
+    write = WriteOptions(manager="kapok-hub", force=True)
+    for name in (*_NAMESPACES, *options.namespaces):
+        if spaces is not None and registry.collection(spaces.storage).latest(name) is None:
+            item: JsonObject = {"metadata": {"name": name}}
+            await registry.create(spaces, "", item, replace(write))
+    for definition in options.crds:
+        if definitions is not None:
+            name = definition["metadata"]["name"]
+            config = json.loads(json.dumps(definition))
+            await registry.apply(definitions, "", name, config, replace(write))
+
+
+@asynccontextmanager
+async def _listening(registry: Registry, options: ApiServerOptions) -> AsyncIterator[ApiServer]:
+    token = token_in(options.data_dir / "token")
+    frontend = Frontend(
+        registry, Door({token: ADMINISTRATOR}, frozenset({options.host, *options.host_names}))
+    )
+    server = web.Server(frontend.handle)
+    runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
+    await runner.setup()
+    bound = bind(options.host, options.port, options.data_dir / "port")
+    try:
+        certificate = server_certificate(
+            options.data_dir,
+            sorted({*_LOCAL_NAMES, options.host, *options.host_names}),
+            options.clock.now(),
+        )
+        site = web.SockSite(runner, bound, ssl_context=certificate.context())
+        await site.start()
+        port = bound.getsockname()[1]
+        url = f"https://{options.host}:{port}"
+        path = options.data_dir / "kubeconfig"
+        authority = base64.b64encode(certificate.authority.read_bytes()).decode()
+        write_kubeconfig(path, name=options.name, url=url, token=token, ca=authority)
+        log.info("%s: the Kubernetes API is at %s, kubeconfig %s", options.name, url, path)
+        yield ApiServer(options.name, url, token, path, certificate.authority, registry)
+    finally:
+        frontend.end_watches()
+        await runner.cleanup()
+        bound.close()
+
+
+def bind(host: str, port: int, record: Path) -> socket.socket:
+    """A listening socket on the wanted port, else the recorded one, else any; records it.
+
+    Raises:
+        OSError: the wanted port is taken.
+    """
+    recorded = int(record.read_text()) if not port and record.exists() else 0
+    try:
+        bound = _bound(host, port or recorded)
+    except OSError:
+        if port:
+            raise
+        log.warning("port %d is taken, another one is used and recorded", recorded)
+        bound = _bound(host, 0)
+    record.write_text(f"{bound.getsockname()[1]}\n")
+    return bound
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+    except OSError:
+        found.close()
+        raise
+    return found
+
+
+__all__ = ["ApiError", "ApiServer", "ApiServerOptions", "serve"]

@@ -1,0 +1,212 @@
+"""The disk under the API server: SQLite, one writer thread, group commit.
+
+A write is acknowledged only after its transaction is on disk (WAL, synchronous=FULL); all writes
+that wait when the writer is free share one transaction, so that throughput does not hang on the
+disk's flush time. Reads never come here: the API server keeps the objects in memory.
+"""
+
+import asyncio
+import fcntl
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS objects (
+  resource TEXT NOT NULL, key TEXT NOT NULL, revision INTEGER NOT NULL, data BLOB NOT NULL,
+  PRIMARY KEY (resource, key)
+);
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+_BATCH = 512
+"""Writes that share a transaction at most; bounds how long the first one waits."""
+
+
+class DataDirectoryInUse(Exception):
+    """Another process holds the data directory."""
+
+
+class DirectoryLock:
+    """Keeps a second server off a data directory, also after a crash of the first one."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "lock"
+        self._file: IO[str] | None = None
+
+    def take(self) -> None:
+        """Takes the lock.
+
+        Raises:
+            DataDirectoryInUse: another process holds it; the message names the directory.
+        """
+        file = self._path.open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            raise DataDirectoryInUse(
+                f"{self._path.parent}: another API server is running on this data directory; "
+                "stop it, or give this one a directory of its own"
+            ) from None
+        self._file = file
+
+    def release(self) -> None:
+        """Lets the next one in."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One object as it lies on disk; `data` None deletes it."""
+
+    resource: str
+    key: str
+    revision: int
+    data: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    rows: tuple[Row, ...]
+    done: "asyncio.Future[None]"
+
+
+class Store:
+    """The database file and its writer thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def open(self) -> tuple[int, Iterator[Row]]:
+        """Opens (or makes) the file; the highest revision ever given out, and all objects."""
+        self._path.touch(mode=0o600)
+        connection = _connect(self._path)
+        connection.executescript(_SCHEMA)
+        found = connection.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()
+        return (int(found[0]) if found else 0), self._rows(connection)
+
+    @staticmethod
+    def _rows(connection: sqlite3.Connection) -> Iterator[Row]:
+        try:
+            for row in connection.execute(
+                "SELECT resource, key, revision, data FROM objects ORDER BY resource, key"
+            ):
+                yield Row(*row)
+        finally:
+            connection.close()
+
+    def start(self) -> None:
+        """Starts the writer; call it on the event loop that will submit."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._write, name="api-store", daemon=True)
+        self._thread.start()
+
+    def submit(self, rows: tuple[Row, ...]) -> "asyncio.Future[None]":
+        """Queues rows that belong together; the future ends when they are on disk."""
+        done = asyncio.get_running_loop().create_future()
+        self._queue.put(_Job(rows, done))
+        return done
+
+    async def close(self) -> None:
+        """Writes what is queued, then ends the thread."""
+        if self._thread is not None:
+            self._queue.put(None)
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
+
+    def _write(self) -> None:
+        connection = _connect(self._path)
+        try:
+            while True:
+                batch, ended = self._take()
+                if batch:
+                    self._commit(connection, batch)
+                if ended:
+                    return
+        finally:
+            connection.close()
+
+    def _take(self) -> tuple[list[_Job], bool]:
+        """Waits for a job, then takes all others that are there."""
+        batch: list[_Job] = []
+        job = self._queue.get()
+        while job is not None:
+            batch.append(job)
+            if len(batch) >= _BATCH:
+                return batch, False
+            try:
+                job = self._queue.get_nowait()
+            except queue.Empty:
+                return batch, False
+        return batch, True
+
+    def _commit(self, connection: sqlite3.Connection, batch: list[_Job]) -> None:
+        rows = [row for job in batch for row in job.rows]
+        failure: sqlite3.Error | None = None
+        try:
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                _apply(connection, rows)
+        except sqlite3.Error as error:
+            failure = error
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_finish, batch, failure)
+
+
+def _apply(connection: sqlite3.Connection, rows: list[Row]) -> None:
+    for row in rows:
+        if row.data is None:
+            connection.execute(
+                "DELETE FROM objects WHERE resource = ? AND key = ?", (row.resource, row.key)
+            )
+        else:
+            connection.execute(
+                "INSERT INTO objects VALUES (?, ?, ?, ?) ON CONFLICT (resource, key)"
+                " DO UPDATE SET revision = excluded.revision, data = excluded.data",
+                (row.resource, row.key, row.revision, row.data),
+            )
+    revision = max(row.revision for row in rows)
+    connection.execute(
+        "INSERT INTO meta VALUES ('revision', ?) ON CONFLICT (name) DO UPDATE SET"
+        " value = excluded.value",
+        (str(revision),),
+    )
+
+
+def _finish(batch: list[_Job], failure: sqlite3.Error | None) -> None:
+    for job in batch:
+        if job.done.done():
+            continue
+        if failure is None:
+            job.done.set_result(None)
+        else:
+            job.done.set_exception(failure)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")
+    return connection
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copies a database, also one in use, as of one instant (SQLite's online backup)."""
+    reader = sqlite3.connect(source)
+    target.touch(mode=0o600)
+    writer = sqlite3.connect(target)
+    try:
+        reader.backup(writer)
+    finally:
+        reader.close()
+        writer.close()

@@ -1,0 +1,279 @@
+"""The verbs on resources: what each method does with a path, a query and a body.
+
+Pure of HTTP machinery: `Call` in, `Answer` out, so that the routes stay in one place.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from scheduler.hub.embedded.collection import Stored
+from scheduler.hub.embedded.deletion import Deletion, delete_options
+from scheduler.hub.embedded.errors import (
+    ApiError,
+    bad_request,
+    method_not_allowed,
+    no_route,
+    unsupported_media_type,
+)
+from scheduler.hub.embedded.listing import Shape, listed, one, page, selection
+from scheduler.hub.embedded.patches import json_patch, merge_patch
+from scheduler.hub.embedded.registry import Change, Outcome, Registry, WriteOptions
+from scheduler.hub.embedded.requests import (
+    APPLY_CBOR,
+    APPLY_YAML,
+    JSON_PATCH,
+    MERGE_PATCH,
+    STRATEGIC_PATCH,
+    Body,
+    ResourcePath,
+    decode_body,
+    flag,
+    media_type,
+)
+from scheduler.hub.embedded.resources import Resource
+from scheduler.hub.embedded.scale import scale_of, with_scale
+from scheduler.hub.embedded.strategic import strategic_merge
+from scheduler.hub.jsontypes import Json, JsonObject
+
+_encode = msgspec.json.Encoder().encode
+_VALIDATIONS = ("Strict", "Warn", "Ignore")
+_MANAGER_LIMIT = 128
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on a resource."""
+
+    method: str
+    path: ResourcePath
+    resource: Resource
+    query: Mapping[str, str]
+    content_type: str
+    accept: str
+    user_agent: str
+    body: bytes
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back."""
+
+    code: int
+    body: bytes
+
+
+class Verbs:
+    """The verbs, on one registry."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._deletion = Deletion(registry)
+
+    async def handle(self, call: Call) -> Answer:
+        """Does what a call asks for; watches are not calls.
+
+        Raises:
+            ApiError: the answer is an error.
+        """
+        subresource = call.path.subresource
+        if subresource and subresource not in call.resource.subresources:
+            raise no_route()
+        if call.method in {"GET", "HEAD"}:
+            return self._get(call) if call.path.name else self._list(call)
+        if not call.path.name:
+            if call.method == "POST":
+                return await self._create(call)
+            if call.method == "DELETE":
+                return await self._delete_collection(call)
+        elif call.method == "PUT":
+            return await self._put(call)
+        elif call.method == "PATCH":
+            return await self._patch(call)
+        elif call.method == "DELETE" and not subresource:
+            return await self._delete(call)
+        raise method_not_allowed(call.resource.subject)
+
+    # ------------------------------------------------------------ reading
+
+    def _get(self, call: Call) -> Answer:
+        path, resource = call.path, call.resource
+        stored = self._registry.read(resource, path.namespace, path.name)
+        if path.subresource == "scale":
+            return Answer(200, _encode(scale_of(resource, stored.decoded())))
+        shape = Shape.of(call.accept, call.query)
+        return Answer(200, one(resource, stored, shape, self._registry.clock.now()))
+
+    def _list(self, call: Call) -> Answer:
+        resource, registry = call.resource, self._registry
+        selected = selection(resource, call.query)
+        found = page(
+            registry.collection(resource.storage),
+            call.path.namespace,
+            selected,
+            call.query,
+            registry.revision,
+        )
+        shape = Shape.of(call.accept, call.query)
+        return Answer(200, listed(resource, found, shape, registry.clock.now()))
+
+    # ------------------------------------------------------------ writing
+
+    async def _create(self, call: Call) -> Answer:
+        resource = call.resource
+        if resource.namespaced and not call.path.namespace:
+            raise bad_request("an empty namespace may not be set during creation")
+        body = decode_body(call.body, call.content_type)
+        options = self._options(call, body)
+        done = await self._registry.create(resource, call.path.namespace, body.value, options)
+        return self._answer(call, done)
+
+    async def _put(self, call: Call) -> Answer:
+        body = decode_body(call.body, call.content_type)
+        options = self._options(call, body)
+        if call.path.subresource == "scale":
+            return await self._scale(call, lambda _old: body.value, options)
+        value = body.value
+        if isinstance(value, dict):
+            _check_version(call.resource, value)
+        done = await self._update(call, lambda _old: value, options)
+        return self._answer(call, done)
+
+    async def _patch(self, call: Call) -> Answer:
+        kind = media_type(call.content_type)
+        resource = call.resource
+        accepted = [JSON_PATCH, MERGE_PATCH, APPLY_YAML, APPLY_CBOR]
+        if not resource.custom:
+            accepted.insert(2, STRATEGIC_PATCH)
+        if kind not in accepted or kind == APPLY_CBOR:
+            raise unsupported_media_type(accepted)
+        body = decode_body(call.body, call.content_type)
+        options = self._options(call, body)
+        if kind == APPLY_YAML:
+            return await self._apply(call, body, options)
+        if kind != JSON_PATCH and not isinstance(body.value, dict):
+            raise bad_request("the patch is not a JSON object")
+        change = _change(resource, kind, body.value)
+        if call.path.subresource == "scale":
+            return await self._scale(call, change, options)
+        return self._answer(call, await self._update(call, change, options))
+
+    async def _apply(self, call: Call, body: Body, options: WriteOptions) -> Answer:
+        if not call.query.get("fieldManager"):
+            raise bad_request(
+                'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: '
+                "is required for apply patch"
+            )
+        path = call.path
+        if path.subresource == "scale":
+            return await self._scale(call, lambda old: merge_patch(old, body.value), options)
+        options.force = flag(call.query, "force")
+        done = await self._registry.apply(
+            call.resource, path.namespace, path.name, body.value, options
+        )
+        return self._answer(call, done)
+
+    async def _scale(self, call: Call, change: Change, options: WriteOptions) -> Answer:
+        resource, path = call.resource, call.path
+
+        def scaled(old: JsonObject) -> JsonObject:
+            return with_scale(resource, old, change(scale_of(resource, old)))
+
+        done = await self._registry.update(resource, path.namespace, path.name, scaled, options)
+        return Answer(200, _encode(scale_of(resource, done.item)))
+
+    async def _update(self, call: Call, change: Change, options: WriteOptions) -> Outcome:
+        path = call.path
+        return await self._registry.update(
+            call.resource, path.namespace, path.name, change, options
+        )
+
+    # ------------------------------------------------------------ deleting
+
+    async def _delete(self, call: Call) -> Answer:
+        options = delete_options(call.query, call.body, call.content_type)
+        path = call.path
+        code, item = await self._deletion.delete(call.resource, path.namespace, path.name, options)
+        return Answer(code, _encode(item))
+
+    async def _delete_collection(self, call: Call) -> Answer:
+        resource = call.resource
+        selected = selection(resource, call.query)
+        options = delete_options(call.query, call.body, call.content_type)
+        collection = self._registry.collection(resource.storage)
+        found = page(collection, call.path.namespace, selected, {}, self._registry.revision)
+        await self._deletion.delete_all(resource, found.items, options)
+        body = listed(resource, found, Shape(), self._registry.clock.now())
+        return Answer(200, body)
+
+    # ------------------------------------------------------------ the rest
+
+    def _answer(self, call: Call, done: Outcome) -> Answer:
+        resource = call.resource
+        code = 201 if done.created else 200
+        shape = Shape.of(call.accept, call.query)
+        if not shape.form and resource.to_view is None:
+            return Answer(code, done.data)
+        stored = Stored("", 0, done.data)
+        return Answer(code, one(resource, stored, shape, self._registry.clock.now()))
+
+    def _options(self, call: Call, body: Body) -> WriteOptions:
+        query = call.query
+        dry_run = query.get("dryRun", "")
+        if dry_run not in {"", "All"}:
+            raise bad_request(f'dryRun: Unsupported value: "{dry_run}": supported values: "All"')
+        validation = query.get("fieldValidation") or "Warn"
+        if validation not in _VALIDATIONS:
+            raise bad_request(
+                f'fieldValidation: Unsupported value: "{validation}": supported values: "Ignore", '
+                '"Strict", "Warn"'
+            )
+        manager = query.get("fieldManager") or call.user_agent.partition("/")[0] or "unknown"
+        if len(manager) > _MANAGER_LIMIT:
+            raise bad_request(
+                f"fieldManager: Too long: may not be more than {_MANAGER_LIMIT} bytes"
+            )
+        return WriteOptions(
+            manager=manager,
+            dry_run=bool(dry_run),
+            field_validation=validation,
+            subresource=call.path.subresource,
+            warnings=call.warnings,
+            duplicates=list(body.duplicates),
+        )
+
+
+def _check_version(resource: Resource, value: JsonObject) -> None:
+    """Custom resources are updated only with the version that the writer has seen."""
+    metadata = value.get("metadata")
+    if resource.custom and isinstance(metadata, dict) and not metadata.get("resourceVersion"):
+        name = metadata.get("name", "")
+        raise ApiError(
+            422,
+            "Invalid",
+            f'{resource.subject.qualified} "{name}" is invalid: metadata.resourceVersion: '
+            "Invalid value: 0: must be specified for an update",
+            {
+                "name": name,
+                "group": resource.subject.group,
+                "kind": resource.subject.plural,
+                "causes": [
+                    {
+                        "reason": "FieldValueInvalid",
+                        "message": "Invalid value: 0: must be specified for an update",
+                        "field": "metadata.resourceVersion",
+                    }
+                ],
+            },
+        )
+
+
+def _change(resource: Resource, kind: str, patch: Json) -> Change:
+    if kind == JSON_PATCH:
+        return lambda old: json_patch(old, copy.deepcopy(patch))
+    if kind == STRATEGIC_PATCH:
+        return lambda old: strategic_merge(resource.node, old, copy.deepcopy(patch))
+    return lambda old: merge_patch(old, patch)

@@ -1,0 +1,618 @@
+"""Structural schemas: what a field may hold, what it defaults to, what is not a field at all.
+
+A schema of a CustomResourceDefinition (or of a core kind) is compiled once into a tree of `Node`s;
+three walks then use it: `prune` (drops and names unknown fields), `apply_defaults` and `validate`.
+No I/O: the embedded API server and the commands that check files offline share this module.
+Sources: "Specifying a structural schema" and "Validation" of the Kubernetes documentation of
+CustomResourceDefinitions; the wording of errors follows kube-apiserver 1.36.
+"""
+
+import copy
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from scheduler.hub.jsontypes import Json, JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """One thing that is wrong with one field."""
+
+    reason: str
+    """A cause type of Kubernetes, such as `FieldValueInvalid`."""
+    field: str
+    """The path, such as `spec.sites[0].name`."""
+    message: str
+
+    @property
+    def sentence(self) -> str:
+        """Path and message as the API server joins them."""
+        return f"{self.field}: {self.message}"
+
+
+@dataclass(slots=True)
+class Node:
+    """One compiled schema node. `None` means that the schema says nothing about it."""
+
+    type: str | None = None
+    properties: dict[str, "Node"] = field(default_factory=dict)
+    values: "Node | None" = None
+    """The schema of every other key (`additionalProperties`)."""
+    any_value: bool = False
+    """`additionalProperties: true`: other keys are kept, unchecked."""
+    items: "Node | None" = None
+    required: tuple[str, ...] = ()
+    nullable: bool = False
+    preserve: bool = False
+    int_or_string: bool = False
+    embedded: bool = False
+    core: bool = False
+    """Of a core kind, which a real server holds as a Go struct."""
+    default: Json = None
+    has_default: bool = False
+    atomic: bool = False
+    """A map that has one owner as a whole."""
+    list_type: str = "atomic"
+    map_keys: tuple[str, ...] = ()
+    merge_key: str | None = None
+    merges: bool = False
+    """The strategic merge patch merges this list instead of replacing it."""
+    retain_keys: bool = False
+    rules: list[JsonObject] = field(default_factory=list)
+    has_rules: bool = False
+    """A rule stands here or somewhere below."""
+    has_defaults: bool = False
+    """A default stands here or somewhere below."""
+    checks: tuple[Callable[[Json, str], list[FieldProblem]], ...] = ()
+    schema: JsonObject = field(default_factory=dict)
+
+    def child(self, key: str) -> "Node | None":
+        """The node of a key of this map; None where the schema does not know it."""
+        return self.properties.get(key) or self.values
+
+
+_FREE = Node(preserve=True)
+
+
+class _Compiler:
+    """Turns schema dicts into nodes; references are resolved, cycles included."""
+
+    def __init__(self, definitions: Mapping[str, JsonObject]) -> None:
+        self._definitions = definitions
+        self._known: dict[str, Node] = {}
+
+    def node(self, schema: JsonObject) -> Node:
+        reference = _reference(schema)
+        if reference is None:
+            return self._fill(Node(), schema)
+        if reference not in self._known:
+            self._known[reference] = Node()
+            self._fill(self._known[reference], self._definitions[reference])
+        if len(schema) == 1 or "x-kubernetes-patch-strategy" not in schema:
+            return self._known[reference]
+        known = copy.copy(self._known[reference])
+        known.retain_keys = "retainKeys" in str(schema["x-kubernetes-patch-strategy"])
+        return known
+
+    def _fill(self, node: Node, schema: JsonObject) -> Node:
+        node.schema = schema
+        node.core = bool(self._definitions)
+        node.type = schema.get("type")
+        node.properties = {
+            name: self.node(child) for name, child in (schema.get("properties") or {}).items()
+        }
+        more = schema.get("additionalProperties")
+        node.any_value = more is True
+        node.values = self.node(more) if isinstance(more, dict) else None
+        items = schema.get("items")
+        node.items = self.node(items) if isinstance(items, dict) else None
+        node.required = tuple(schema.get("required") or ())
+        node.nullable = bool(schema.get("nullable"))
+        node.preserve = bool(schema.get("x-kubernetes-preserve-unknown-fields"))
+        node.int_or_string = bool(schema.get("x-kubernetes-int-or-string"))
+        node.embedded = bool(schema.get("x-kubernetes-embedded-resource"))
+        node.has_default = "default" in schema
+        node.default = schema.get("default")
+        _fill_merging(node, schema)
+        node.rules = list(schema.get("x-kubernetes-validations") or ())
+        below = [*node.properties.values(), node.values, node.items]
+        known = [child for child in below if child is not None]
+        node.has_rules = bool(node.rules) or any(child.has_rules for child in known)
+        node.has_defaults = node.has_default or any(child.has_defaults for child in known)
+        node.checks = _checks(schema)
+        return node
+
+
+def _reference(schema: JsonObject) -> str | None:
+    """The name of the definition that a schema points to."""
+    found = schema.get("$ref")
+    if found is None and len(schema.get("allOf") or ()) == 1:
+        found = schema["allOf"][0].get("$ref")
+    return str(found).rsplit("/", 1)[-1] if found else None
+
+
+def _fill_merging(node: Node, schema: JsonObject) -> None:
+    strategy = str(schema.get("x-kubernetes-patch-strategy", ""))
+    node.atomic = schema.get("x-kubernetes-map-type") == "atomic"
+    node.list_type = schema.get("x-kubernetes-list-type") or "atomic"
+    node.map_keys = tuple(schema.get("x-kubernetes-list-map-keys") or ())
+    node.merge_key = schema.get("x-kubernetes-patch-merge-key")
+    node.merges = "merge" in strategy.split(",")
+    node.retain_keys = "retainKeys" in strategy
+
+
+def compile_schema(schema: JsonObject, definitions: Mapping[str, JsonObject] | None = None) -> Node:
+    """Compiles an OpenAPI v3 schema.
+
+    Args:
+        schema: such as `spec.versions[].schema.openAPIV3Schema` of a CRD.
+        definitions: what `$ref`s point to, by name; CRDs have none.
+    """
+    return _Compiler(definitions or {}).node(schema)
+
+
+# ---------------------------------------------------------------- pruning
+
+
+def prune(node: Node, value: Json, path: str = "", *, root: bool = False) -> list[str]:
+    """Removes fields that the schema does not know, in place, and returns their paths.
+
+    At the root of an object `apiVersion`, `kind` and `metadata` always belong.
+    """
+    unknown: list[str] = []
+    _prune(node, value, path, unknown, root=root or node.embedded)
+    return unknown
+
+
+def _prune(node: Node, value: Json, path: str, unknown: list[str], *, root: bool) -> None:
+    if isinstance(value, dict):
+        _prune_map(node, value, path, unknown, root=root)
+    elif isinstance(value, list) and node.items is not None:
+        for index, item in enumerate(value):
+            if isinstance(item, dict | list):
+                _prune(node.items, item, f"{path}[{index}]", unknown, root=node.items.embedded)
+
+
+def _prune_map(node: Node, value: JsonObject, path: str, unknown: list[str], *, root: bool) -> None:
+    for key in list(value):
+        child = node.properties.get(key) or node.values
+        if child is not None:
+            item = value[key]
+            if isinstance(item, dict | list):
+                _prune(child, item, _join(path, key), unknown, root=child.embedded)
+        elif not (node.preserve or node.any_value or (root and key in _OBJECT_FIELDS)):
+            unknown.append(_join(path, key))
+            del value[key]
+
+
+_OBJECT_FIELDS = frozenset({"apiVersion", "kind", "metadata"})
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+# ---------------------------------------------------------------- defaults
+
+
+def apply_defaults(node: Node, value: Json) -> None:
+    """Fills in defaults, in place; a null where null is not allowed counts as absent."""
+    if not node.has_defaults:
+        return
+    if isinstance(value, dict):
+        for key, child in node.properties.items():
+            if child.has_default and (
+                key not in value or (value[key] is None and not child.nullable)
+            ):
+                value[key] = copy.deepcopy(child.default)
+        for key, item in value.items():
+            below = node.properties.get(key) or node.values
+            if below is not None and below.has_defaults:
+                apply_defaults(below, item)
+    elif isinstance(value, list) and node.items is not None:
+        for item in value:
+            apply_defaults(node.items, item)
+
+
+def drop_nulls(node: Node, value: Json) -> None:
+    """Removes nulls of fields that may not be null and have no default, as real servers do."""
+    if isinstance(value, dict):
+        for key in list(value):
+            child = node.properties.get(key) or node.values
+            if child is None:
+                continue
+            if value[key] is None and key in node.properties and not child.nullable:
+                del value[key]
+            else:
+                drop_nulls(child, value[key])
+    elif isinstance(value, list) and node.items is not None:
+        for item in value:
+            drop_nulls(node.items, item)
+
+
+# ---------------------------------------------------------------- validation
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "boolean": (bool,),
+    "object": (dict,),
+    "array": (list,),
+    "integer": (int,),
+    "number": (int, float),
+}
+
+
+def has_type(value: Json, expected: str) -> bool:
+    """Whether a JSON value is of an OpenAPI type; true is no number, 3.0 is an integer."""
+    if isinstance(value, bool):
+        return expected == "boolean"
+    if expected == "integer" and isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, _TYPES.get(expected, (object,)))
+
+
+def validate(
+    node: Node, value: Json, path: str = "", *, old: Json = None, has_old: bool = False
+) -> list[FieldProblem]:
+    """Every problem of a value; what equals `old` is not looked at again (ratcheting).
+
+    Args:
+        node: the compiled schema.
+        value: the value, pruned and defaulted.
+        path: where the value stands, for messages.
+        old: the value that was stored before, if any.
+        has_old: whether there is one.
+    """
+    if has_old and value == old:
+        return []
+    if value is None:
+        if node.nullable or (node.type is None and not node.int_or_string):
+            return []
+        return [_wrong_type(path, node.type or "integer or string", "null")]
+    problems = _type_problems(node, value, path)
+    if problems:
+        return problems
+    for check in node.checks:
+        problems.extend(check(value, path))
+    if isinstance(value, dict):
+        problems.extend(_validate_map(node, value, path, old))
+    elif isinstance(value, list):
+        problems.extend(_validate_list(node, value, path, old))
+    return problems
+
+
+def _type_problems(node: Node, value: Json, path: str) -> list[FieldProblem]:
+    if node.int_or_string:
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            return []
+        return [_wrong_type(path, "integer or string", json_type(value))]
+    if node.type is None or has_type(value, node.type):
+        return []
+    return [_wrong_type(path, node.type, json_type(value))]
+
+
+def json_type(value: Json) -> str:
+    """The OpenAPI name of a JSON value's type."""
+    if value is None:
+        return "null"
+    for name in ("boolean", "string", "object", "array", "integer", "number"):
+        if has_type(value, name):
+            return name
+    return "unknown"
+
+
+def quoted(value: Json) -> str:
+    """A value as the API server prints it in a message."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def invalid_value(path: str, value: Json, why: str) -> FieldProblem:
+    """`Invalid value`: the type is right, the value is not."""
+    return FieldProblem("FieldValueInvalid", path, f"Invalid value: {quoted(value)}: {why}")
+
+
+def required_value(path: str, why: str = "") -> FieldProblem:
+    """`Required value`: the field is missing."""
+    return FieldProblem(
+        "FieldValueRequired", path, f"Required value: {why}" if why else "Required value"
+    )
+
+
+def _wrong_type(path: str, expected: str, found: str) -> FieldProblem:
+    where = path or "<root>"
+    return FieldProblem(
+        "FieldValueTypeInvalid",
+        where,
+        f'Invalid value: "{found}": {where} in body must be of type {expected}: "{found}"',
+    )
+
+
+def _validate_map(node: Node, value: JsonObject, path: str, old: Json) -> list[FieldProblem]:
+    problems = [required_value(_join(path, name)) for name in node.required if name not in value]
+    before = old if isinstance(old, dict) else {}
+    for key, item in value.items():
+        child = node.properties.get(key)
+        where = _join(path, key)
+        if child is None and node.values is not None:
+            child = node.values
+        if child is not None:
+            problems.extend(
+                validate(child, item, where, old=before.get(key), has_old=key in before)
+            )
+    return problems
+
+
+def _validate_list(node: Node, value: list[Json], path: str, old: Json) -> list[FieldProblem]:
+    problems = _duplicates(node, value, path)
+    if node.items is None:
+        return problems
+    before = _correlated(node, old if isinstance(old, list) else [])
+    for index, item in enumerate(value):
+        key = list_key(node, item)
+        has_old = key is not None and key in before
+        where = f"{path}[{index}]"
+        problems.extend(
+            validate(node.items, item, where, old=before[key] if has_old else None, has_old=has_old)
+        )
+    return problems
+
+
+def _correlated(node: Node, items: list[Json]) -> dict[Any, Json]:
+    """The old items by key; lists without keys cannot be correlated."""
+    return {key: item for item in items if (key := list_key(node, item)) is not None}
+
+
+def list_key(node: Node, item: Json) -> tuple[Any, ...] | None:
+    """What identifies an item of a list of type map; None for other lists."""
+    if node.list_type != "map" or not isinstance(item, dict):
+        return None
+    return tuple(quoted(item.get(name, _key_default(node, name))) for name in node.map_keys)
+
+
+def _key_default(node: Node, name: str) -> Json:
+    child = node.items.properties.get(name) if node.items else None
+    return child.default if child else None
+
+
+def _duplicates(node: Node, value: list[Json], path: str) -> list[FieldProblem]:
+    if node.list_type == "set":
+        keys = [quoted(item) for item in value]
+    elif node.list_type == "map":
+        keys = [str(list_key(node, item)) for item in value]
+    else:
+        return []
+    if len(set(keys)) == len(keys):
+        return []
+    seen: set[str] = set()
+    problems = []
+    for index, (key, item) in enumerate(zip(keys, value, strict=True)):
+        if key in seen:
+            shown = (
+                {name: item.get(name) for name in node.map_keys}
+                if isinstance(item, dict) and node.list_type == "map"
+                else item
+            )
+            problems.append(
+                FieldProblem(
+                    "FieldValueDuplicate",
+                    f"{path}[{index}]",
+                    f"Duplicate value: {quoted(shown)}",
+                )
+            )
+        seen.add(key)
+    return problems
+
+
+# ---------------------------------------------------------------- checks of single values
+
+Check = Callable[[Json, str], list[FieldProblem]]
+
+
+def _checks(schema: JsonObject) -> tuple[Check, ...]:
+    """The value checks that a schema node asks for, precompiled."""
+    made = [make(schema[keyword], schema) for keyword, make in _MAKERS.items() if keyword in schema]
+    return tuple(check for check in made if check is not None)
+
+
+def _bound(sign: int, keyword: str, words: str) -> Callable[[Any, JsonObject], Check]:
+    def make(limit: Any, schema: JsonObject) -> Check:  # noqa: ANN401 - any JSON number
+        exclusive = bool(schema.get(f"exclusive{keyword.capitalize()}"))
+        text = f"{words} {'' if exclusive else 'or equal to '}{limit}"
+
+        def check(value: Json, path: str) -> list[FieldProblem]:
+            if not isinstance(value, int | float):
+                return []
+            over = sign * (value - limit)
+            if over < 0 or (over == 0 and not exclusive):
+                return []
+            return [invalid_value(path, value, f"{path} in body should be {text}")]
+
+        return check
+
+    return make
+
+
+def _max_length(limit: int, _schema: JsonObject) -> Check:
+    def check(value: Json, path: str) -> list[FieldProblem]:
+        if not isinstance(value, str) or len(value) <= limit:
+            return []
+        return [
+            FieldProblem("FieldValueTooLong", path, f"Too long: may not be more than {limit} bytes")
+        ]
+
+    return check
+
+
+def _min_length(limit: int, _schema: JsonObject) -> Check:
+    def check(value: Json, path: str) -> list[FieldProblem]:
+        if not isinstance(value, str) or len(value) >= limit:
+            return []
+        why = f"{path} in body should be at least {limit} chars long"
+        return [invalid_value(path, value, why)]
+
+    return check
+
+
+def _max_size(kind: type, noun: str) -> Callable[[Any, JsonObject], Check]:
+    def make(limit: Any, _schema: JsonObject) -> Check:  # noqa: ANN401 - any JSON number
+        def check(value: Json, path: str) -> list[FieldProblem]:
+            if not isinstance(value, kind) or len(value) <= limit:  # type: ignore[arg-type]
+                return []
+            found = len(value)  # type: ignore[arg-type]
+            return [
+                FieldProblem(
+                    "FieldValueTooMany",
+                    path,
+                    f"Too many: {found}: must have at most {limit} {noun}",
+                )
+            ]
+
+        return check
+
+    return make
+
+
+def _min_size(kind: type, noun: str) -> Callable[[Any, JsonObject], Check]:
+    def make(limit: Any, _schema: JsonObject) -> Check:  # noqa: ANN401 - any JSON number
+        def check(value: Json, path: str) -> list[FieldProblem]:
+            if not isinstance(value, kind) or len(value) >= limit:  # type: ignore[arg-type]
+                return []
+            found = len(value)  # type: ignore[arg-type]
+            why = f"{path} in body should have at least {limit} {noun}"
+            return [invalid_value(path, found, why)]
+
+        return check
+
+    return make
+
+
+def _pattern(pattern: str, _schema: JsonObject) -> Check:
+    compiled = re.compile(pattern)
+
+    def check(value: Json, path: str) -> list[FieldProblem]:
+        if not isinstance(value, str) or compiled.search(value):
+            return []
+        return [invalid_value(path, value, f"{path} in body should match '{pattern}'")]
+
+    return check
+
+
+def _enum(allowed: list[Json], _schema: JsonObject) -> Check:
+    shown = ", ".join(quoted(value) for value in allowed)
+
+    def check(value: Json, path: str) -> list[FieldProblem]:
+        if value in allowed:
+            return []
+        return [
+            FieldProblem(
+                "FieldValueNotSupported",
+                path,
+                f"Unsupported value: {quoted(value)}: supported values: {shown}",
+            )
+        ]
+
+    return check
+
+
+def _multiple_of(step: Any, _schema: JsonObject) -> Check:  # noqa: ANN401 - any JSON number
+    def check(value: Json, path: str) -> list[FieldProblem]:
+        if not isinstance(value, int | float) or value % step == 0:
+            return []
+        return [invalid_value(path, value, f"{path} in body should be a multiple of {step}")]
+
+    return check
+
+
+_FORMATS: dict[str, re.Pattern[str]] = {
+    "date-time": re.compile(r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$"),
+    "date": re.compile(r"^\d{4}-\d\d-\d\d$"),
+    "uuid": re.compile(r"(?i)^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$"),
+    "byte": re.compile(r"^([A-Za-z0-9+/\s]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"),
+    "quantity": re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)(([KMGTPE]i)|[numkMGTPE]|[eE][+-]?\d+)?$"),
+}
+_INT32 = 2**31
+_INT64 = 2**63
+
+
+def _format(name: str, schema: JsonObject) -> Check | None:
+    if name in {"int32", "int64"} and schema.get("type") == "integer":
+        edge = _INT32 if name == "int32" else _INT64
+
+        def in_range(value: Json, path: str) -> list[FieldProblem]:
+            if isinstance(value, int | float) and not -edge <= value < edge:
+                return [invalid_value(path, value, f"{path} in body must be of type {name}")]
+            return []
+
+        return in_range
+    pattern = _FORMATS.get(name)
+    if pattern is None:
+        return None
+
+    def check(value: Json, path: str) -> list[FieldProblem]:
+        if not isinstance(value, str) or pattern.match(value):
+            return []
+        return [invalid_value(path, value, f'{path} in body must be of type {name}: "{value}"')]
+
+    return check
+
+
+def _all_of(schemas: list[JsonObject], _schema: JsonObject) -> Check | None:
+    nodes = [compile_schema(schema) for schema in schemas if _reference(schema) is None]
+    if not nodes:
+        return None
+    return lambda value, path: [
+        problem for node in nodes for problem in validate(node, value, path)
+    ]
+
+
+def _some_of(words: str, fits: Callable[[int], bool]) -> Callable[[Any, JsonObject], Check]:
+    def make(schemas: list[JsonObject], _schema: JsonObject) -> Check:
+        nodes = [compile_schema(schema) for schema in schemas]
+
+        def check(value: Json, path: str) -> list[FieldProblem]:
+            valid = sum(not validate(node, value, path) for node in nodes)
+            if fits(valid):
+                return []
+            shown = value if not isinstance(value, dict | list) else json_type(value)
+            why = f"{path or '<root>'} in body must validate {words}"
+            return [invalid_value(path or "<root>", shown, why)]
+
+        return check
+
+    return make
+
+
+def _not(schema: JsonObject, _schema: JsonObject) -> Check:
+    node = compile_schema(schema)
+
+    def check(value: Json, path: str) -> list[FieldProblem]:
+        if validate(node, value, path):
+            return []
+        why = f"{path or '<root>'} in body must not validate the schema (not)"
+        shown = value if not isinstance(value, dict | list) else json_type(value)
+        return [invalid_value(path or "<root>", shown, why)]
+
+    return check
+
+
+_MAKERS: dict[str, Callable[[Any, JsonObject], Check | None]] = {
+    "enum": _enum,
+    "maximum": _bound(1, "maximum", "less than"),
+    "minimum": _bound(-1, "minimum", "greater than"),
+    "multipleOf": _multiple_of,
+    "maxLength": _max_length,
+    "minLength": _min_length,
+    "pattern": _pattern,
+    "format": _format,
+    "maxItems": _max_size(list, "items"),
+    "minItems": _min_size(list, "items"),
+    "maxProperties": _max_size(dict, "items"),
+    "minProperties": _min_size(dict, "properties"),
+    "allOf": _all_of,
+    "anyOf": _some_of("at least one schema (anyOf)", lambda valid: valid > 0),
+    "oneOf": _some_of("one and only one schema (oneOf)", lambda valid: valid == 1),
+    "not": _not,
+}
