@@ -44,6 +44,7 @@ class Loop:
         telemetry: counts attempts.
         clock: for durations.
         hear_seconds: how long sites are waited for after a start.
+        is_open: all objects are known, so that changes are looked at one by one.
         has_started: the start is over, and decisions are made.
     """
 
@@ -57,6 +58,7 @@ class Loop:
     telemetry: Telemetry
     clock: Clock
     hear_seconds: float
+    is_open: bool = False
     has_started: bool = False
     _leaving: set[WorkKey] = field(default_factory=set)
 
@@ -145,6 +147,7 @@ class Loop:
 
     def start(self) -> None:
         """All objects are known: sites are admitted, claims made, every workload is to be seen."""
+        self.is_open = True
         for site in self.registry.sites.values():
             self.admit(site)
         self.reconciler.claims.start(self.registry.workloads.values())

@@ -140,6 +140,10 @@ class WorkQueue:
             self._activate(key)
         return len(helped)
 
+    def waiting_for(self) -> list[frozenset[str]]:
+        """The reasons of each workload that no site can take now."""
+        return [one.reasons for one in self._waiting.values()]
+
     def depths(self) -> dict[str, int]:
         """How many workloads are in each pool: active, backoff, unschedulable."""
         return {

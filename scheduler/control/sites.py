@@ -41,6 +41,15 @@ class SiteState:
     ordered: dict[str, tuple[Ordered, ...]] = field(default_factory=dict)
     spoken_seconds: float = float("-inf")
 
+    def in_flight(self) -> tuple[InFlight, ...]:
+        """What was ordered here and no report shows bound."""
+        bound = self.report.bound if self.report else {}
+        found: list[InFlight] = []
+        for order_id, ordered in sorted(self.ordered.items()):
+            generation, count = bound.get(order_id, (0, 0))
+            found.extend(in_flight(ordered, {generation: count}))
+        return tuple(found)
+
 
 @dataclass(slots=True)
 class Sites:
@@ -152,7 +161,7 @@ class Sites:
         return site_facts(
             msgspec.structs.replace(site, status=self.status_of(name)),
             self.registry.grants_of(name),
-            in_flight=_in_flight(state),
+            in_flight=state.in_flight(),
         )
 
     def _tell(self, name: str) -> None:
@@ -174,15 +183,6 @@ def _settle(state: SiteState, bound: Mapping[str, tuple[int, int]]) -> None:
         applied, _ = bound.get(order_id, (0, 0))
         left = tuple(one for one in ordered if one.generation >= applied)
         state.ordered[order_id] = left or ordered[-1:]
-
-
-def _in_flight(state: SiteState) -> tuple[InFlight, ...]:
-    bound = state.report.bound if state.report else {}
-    found: list[InFlight] = []
-    for order_id, ordered in sorted(state.ordered.items()):
-        generation, count = bound.get(order_id, (0, 0))
-        found.extend(in_flight(ordered, {generation: count}))
-    return tuple(found)
 
 
 def _silence(state: SiteState) -> str:

@@ -40,10 +40,18 @@ class Keyring:
 
     def __init__(self) -> None:
         self._trusted: dict[str, TrustedKeys] = {}
+        self._texts: dict[str, tuple[str, ...]] = {}
         self.refused: dict[str, str] = {}
 
-    def admit(self, site: str, keys: Iterable[str]) -> None:
-        """Sets the keys of a site, in the form `ed25519:BASE64`."""
+    def admit(self, site: str, keys: Iterable[str]) -> bool:
+        """Sets the keys of a site, in the form `ed25519:BASE64`.
+
+        Returns:
+            Whether they are others than before.
+        """
+        keys = tuple(keys)
+        is_new = self._texts.get(site) != keys
+        self._texts[site] = keys
         good: list[PublicKey] = []
         self.refused.pop(site, None)
         for text in keys:
@@ -52,10 +60,12 @@ class Keyring:
             except WireError as error:
                 self.refused[site] = str(error)
         self._trusted[site] = TrustedKeys(good)
+        return is_new
 
     def forget(self, site: str) -> None:
         """The site is gone."""
         self._trusted.pop(site, None)
+        self._texts.pop(site, None)
         self.refused.pop(site, None)
 
     def of(self, site: str) -> TrustedKeys | None:

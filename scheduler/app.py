@@ -1,0 +1,252 @@
+"""The composition root: settings become hub, broker, ledger and loops that live and die together.
+
+The only module that knows all others. `run` is `kapok up`: it opens what is needed, takes the
+lease, hears the sites, and decides until it is cancelled or a loop fails.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import uuid
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+from scheduler.clock import Clock, SystemClock
+from scheduler.control.dispatch import Dispatcher
+from scheduler.control.leadership import Leadership
+from scheduler.control.loop import Loop
+from scheduler.control.pending import PendingSites
+from scheduler.control.ports import OURS, SITES, Change, Resource
+from scheduler.control.queue import WorkQueue
+from scheduler.control.reconcile import Reconciler
+from scheduler.control.registry import Registry
+from scheduler.control.site_status import SiteStatusWriter
+from scheduler.control.sites import Sites
+from scheduler.datadir import held_directory
+from scheduler.hub.informer import Informer
+from scheduler.ledger.recorder import LedgerRecorder
+from scheduler.model.facts import SiteFacts
+from scheduler.model.terms import Terms
+from scheduler.mqtt.ears import Ears
+from scheduler.mqtt.keyring import Keyring
+from scheduler.mqtt.outbox import Outbox
+from scheduler.mqtt.session import Session
+from scheduler.mqtt.speaker import Speaker
+from scheduler.placement import Fleet
+from scheduler.settings import Settings
+from scheduler.web.metrics import Metrics, Snapshot
+from scheduler.web.server import serve_web
+from scheduler.web.snapshot import snapshot
+from scheduler.world import Running, World, open_world
+
+_log = logging.getLogger(__name__)
+
+
+async def run(
+    settings: Settings,
+    data_path: Path,
+    *,
+    on_ready: Callable[[Running], None],
+    clock: Clock | None = None,
+) -> None:
+    """Runs the scheduler until cancelled.
+
+    Args:
+        settings: all of them.
+        data_path: the data directory; made if need be, refused when another instance holds it.
+        on_ready: told once everything listens and the lease is held.
+        clock: the machine's when None.
+
+    Raises:
+        DataDirectoryError: the data directory is in use or cannot be made.
+        SettingsError: a file that the settings name cannot be used.
+        LeadershipLost: another scheduler took over.
+    """
+    clock = clock or SystemClock()
+    with held_directory(data_path) as directory:
+        async with open_world(settings, directory, clock) as world:
+            await _Scheduler(settings, world, clock).run(on_ready)
+
+
+class _Scheduler:
+    """The loops, plugged together."""
+
+    def __init__(self, settings: Settings, world: World, clock: Clock) -> None:
+        self._settings, self._world, self._clock = settings, world, clock
+        self._higher_epoch: asyncio.Queue[int] = asyncio.Queue()
+        self.metrics = Metrics(self._snapshot)
+        self.keyring = Keyring()
+        self.outbox = Outbox()
+        self.fleet = Fleet()
+        self.recorder = LedgerRecorder(world.ledger)
+        self.registry = Registry(self.metrics, self._changed)
+        self.sites = Sites(
+            self.registry, clock, settings.freshness.silent_after_seconds, self._facts_changed
+        )
+        self.speaker = Speaker(world.key, self.outbox)
+        self.dispatcher = Dispatcher(
+            self.speaker,
+            clock,
+            self.metrics,
+            settings.dispatch.repeat_seconds,
+            self._higher_epoch.put_nowait,
+        )
+        self.leadership = Leadership(
+            world.client,
+            clock,
+            f"{os.uname().nodename}-{uuid.uuid4().hex[:8]}",
+            alone=not settings.hub.kubeconfig,
+        )
+        self.queue = WorkQueue(
+            clock,
+            settings.queue.first_backoff_seconds,
+            settings.queue.last_backoff_seconds,
+            settings.queue.unschedulable_recheck_seconds,
+        )
+        self.pending = PendingSites(clock)
+        self.loop = self._loop()
+        self.ears = Ears(self.keyring, self.loop, self.metrics, clock)
+        self.session = Session(
+            world.address,
+            self.ears,
+            self.outbox,
+            clock,
+            random.Random(),  # noqa: S311 - jitter, nothing secret
+            self.loop.broker_connected,
+        )
+
+    def _loop(self) -> Loop:
+        reconciler = Reconciler(
+            self._world.client,
+            self.registry,
+            self.sites,
+            self.fleet,
+            self.dispatcher,
+            self.recorder,
+            self._clock,
+            self._settings.hub_id,
+            Terms(
+                report_stale_seconds=int(self._settings.freshness.stale_after_seconds),
+                may_evict=False,  # nothing replaces the work of a silent site yet: NotEnforced
+            ),
+            lambda: self.leadership.epoch,
+        )
+        return Loop(
+            self.registry,
+            self.sites,
+            self.dispatcher,
+            reconciler,
+            self.queue,
+            self.pending,
+            self.speaker,
+            self.metrics,
+            self._clock,
+            self._settings.freshness.hear_sites_seconds,
+        )
+
+    async def run(self, on_ready: Callable[[Running], None]) -> None:
+        """Takes the lease, reads the hub, hears the sites, then decides."""
+        web = serve_web(
+            self._world.web_port,
+            look=self.metrics.look,
+            render=self.metrics.render,
+            why_not_ready=self._why_not_ready,
+        )
+        async with web:
+            self.dispatcher.start_epoch(await self.leadership.acquire())
+            informers = [self._informer(resource) for resource in OURS]
+            for informer in informers:
+                await informer.synchronise()
+            self.loop.start()
+            async with asyncio.TaskGroup() as group:
+                for informer, resource in zip(informers, OURS, strict=True):
+                    group.create_task(informer.run(), name=f"watch {resource.plural}")
+                for name, task in self._tasks():
+                    group.create_task(task, name=name)
+                on_ready(self._world.running)
+                await self.loop.hear_first()
+                group.create_task(self.loop.work(), name="work")
+
+    def _tasks(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+        writer = SiteStatusWriter(
+            self._world.client,
+            self.sites,
+            self._clock,
+            self._settings.freshness.site_status_seconds,
+        )
+        yield "lease", self.leadership.keep()
+        yield "epoch", self._keep_epoch()
+        yield "broker session", self.session.run()
+        yield "full reports", self._ask_for_full_reports()
+        yield "dispatch", self.dispatcher.run()
+        yield "silence", self.loop.watch_silence()
+        yield "site status", writer.run()
+        yield "pending sites", self.pending.run(self._world.client)
+        if self._world.broker:
+            yield "embedded broker", self._world.broker.keep_running()
+
+    def _informer(self, resource: Resource) -> Informer:
+        jitter = random.Random()  # noqa: S311 - jitter, nothing secret
+        return Informer(self._world.client, resource, self._take, clock=self._clock, jitter=jitter)
+
+    def _take(self, resource: Resource, change: Change) -> None:
+        self.registry.take(resource, change)
+
+    def _changed(self, kind: str, key: tuple[str, str]) -> None:
+        if kind == SITES.kind:
+            self._admit_keys(key[1])
+        if self.leadership.epoch and self.loop.is_open:
+            self.loop.changed(kind, key)
+
+    def _admit_keys(self, name: str) -> None:
+        site = self.registry.sites.get(name)
+        if site is None:
+            self.keyring.forget(name)
+            self.ears.forget(name)
+        elif self.keyring.admit(name, site.spec.delivery.agent_keys):
+            self.ears.forget(name)
+
+    def _facts_changed(self, site: str, facts: SiteFacts | None) -> None:
+        """The fleet and the ledger's image of it change together, so that replay sees the same."""
+        if facts is None:
+            self.fleet.remove(site)
+        else:
+            self.fleet.upsert(facts)
+        self.recorder.facts(site, facts)
+
+    async def _keep_epoch(self) -> None:
+        """A site works by a later epoch than ours: the hub is a restored backup."""
+        while True:
+            seen = await self._higher_epoch.get()
+            if seen > self.leadership.epoch:
+                _log.warning("a site knows epoch %s, ours is %s", seen, self.leadership.epoch)
+                self.dispatcher.start_epoch(await self.leadership.raise_above(seen))
+
+    async def _ask_for_full_reports(self) -> None:
+        """Deltas whose full report was never heard: asks for it."""
+        while True:
+            await self._clock.sleep(0.5)
+            while self.ears.wants_full:
+                site = self.ears.wants_full.pop()
+                self.speaker.ask(site, self.leadership.epoch, want_status=False, want_report=True)
+
+    def _snapshot(self) -> Snapshot:
+        return snapshot(
+            registry=self.registry,
+            sites=self.sites,
+            queue=self.queue,
+            clock=self._clock,
+            epoch=self.leadership.epoch,
+            is_broker_connected=self.session.is_connected,
+            pending=self.pending,
+            outbox=len(self.outbox),
+        )
+
+    def _why_not_ready(self) -> str:
+        if not self.leadership.epoch:
+            return "waiting for the lease"
+        if not self.session.is_connected:
+            return "no session with the broker"
+        return "" if self.loop.has_started else "hearing the sites"

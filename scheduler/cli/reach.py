@@ -1,0 +1,43 @@
+"""How commands find the hub: --kubeconfig, else the data directory's, else $KUBECONFIG."""
+
+import argparse
+import os
+from pathlib import Path
+
+from scheduler.settings import DATA_HOME, data_directory
+from scheduler.world_files import KUBECONFIG
+
+
+class HubNotFound(Exception):
+    """No kubeconfig was found; the message says where it was looked for."""
+
+
+def add_hub_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --kubeconfig and --data-dir."""
+    parser.add_argument("--kubeconfig", metavar="FILE", help="how to reach the hub")
+    parser.add_argument("--data-dir", metavar="DIR", help="of the `kapok up` to talk to")
+
+
+def find_kubeconfig(kubeconfig: str | None, data_dir: str | None) -> Path:
+    """The kubeconfig to use.
+
+    Raises:
+        HubNotFound: there is none at any of the places.
+    """
+    if kubeconfig:
+        return _existing(Path(kubeconfig))
+    if data_dir or os.environ.get(DATA_HOME):
+        return _existing(data_directory(data_dir) / KUBECONFIG)
+    from_environment = os.environ.get("KUBECONFIG")
+    if from_environment:
+        return _existing(Path(from_environment.split(os.pathsep)[0]))
+    return _existing(data_directory(None) / KUBECONFIG)
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise HubNotFound(
+            f"{path}: no kubeconfig there. Start a hub with `kapok up`, or name one with "
+            "--kubeconfig FILE or --data-dir DIR"
+        )
+    return path

@@ -1,0 +1,115 @@
+"""The data directory: one instance at a time, ports chosen once and kept."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_LOCK = "lock"
+_PORTS = "ports.json"
+
+
+class DataDirectoryError(RuntimeError):
+    """The directory cannot be used; the message says by whom or why."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataDirectory:
+    """A directory that this process holds the lock of.
+
+    Attributes:
+        path: the directory, mode 0700.
+    """
+
+    path: Path
+
+    def port(self, name: str, wanted: int) -> int:
+        """The port of one of our servers on 127.0.0.1.
+
+        Args:
+            name: "hub", "broker" or "web".
+            wanted: from the settings; 0 takes the recorded one, or chooses a free one and
+                records it.
+        """
+        recorded = self._recorded()
+        port = wanted or recorded.get(name) or _free_port()
+        if recorded.get(name) != port:
+            self._record({**recorded, name: port})
+        return port
+
+    def _recorded(self) -> dict[str, int]:
+        try:
+            found = json.loads((self.path / _PORTS).read_text())
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise DataDirectoryError(
+                f"{self.path / _PORTS}: not JSON; delete it, and ports are chosen anew"
+            ) from error
+        return {str(name): int(port) for name, port in found.items()}
+
+    def _record(self, ports: dict[str, int]) -> None:
+        draft = self.path / f"{_PORTS}.new"
+        draft.write_text(json.dumps(ports) + "\n")
+        draft.replace(self.path / _PORTS)
+
+
+@contextmanager
+def held_directory(path: Path) -> Iterator[DataDirectory]:
+    """Makes the directory if need be and holds its lock for the time of the context.
+
+    Raises:
+        DataDirectoryError: another instance holds it, or it cannot be made.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise DataDirectoryError(
+            f"{path}: {error.strerror}; name another with --data-dir"
+        ) from error
+    try:
+        _lock(handle, path)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield DataDirectory(path)
+    finally:
+        os.close(handle)
+
+
+def holder_of(path: Path) -> int | None:
+    """The process that holds a data directory; None when nobody does."""
+    try:
+        handle = os.open(path / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(os.pread(handle, 32, 0) or b"0") or None
+    else:
+        return None
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, path: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.pread(handle, 32, 0).decode(errors="replace").strip()
+        raise DataDirectoryError(
+            f"{path}: in use by another kapok (process {pid or 'unknown'}); stop it, "
+            "or name another directory with --data-dir"
+        ) from None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

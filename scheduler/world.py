@@ -1,0 +1,157 @@
+"""What the loops stand on: opens the hub, the broker and the ledger, and closes them in reverse."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agents.protocol.keys import SigningKey
+from scheduler.clock import Clock
+from scheduler.datadir import DataDirectory
+from scheduler.hub.client import HubClient, open_hub
+from scheduler.hub.crds import crds
+from scheduler.hub.embedded import ApiServerOptions, serve
+from scheduler.ledger.ledger import Ledger
+from scheduler.mqtt.embedded import EmbeddedBroker, embedded_broker
+from scheduler.mqtt.keyring import load_or_make_key
+from scheduler.mqtt.session import BrokerAddress
+from scheduler.settings import BrokerSettings, Settings, SettingsError
+from scheduler.world_files import HUB_KEY, HUB_PUBLIC_KEY, KUBECONFIG
+
+_PLAIN_PORT, _TLS_PORT = 1883, 8883  # IANA's for MQTT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """Where a running scheduler is reached.
+
+    Attributes:
+        data_dir: its data directory.
+        hub_url: the hub's address.
+        kubeconfig: how kubectl reaches it.
+        broker: host:port of the broker.
+        broker_kind: "mosquitto" or "iotcore" when embedded, else "external".
+        hub_key: the public key that agents check orders with, `ed25519:BASE64`.
+        metrics_url: for Prometheus.
+    """
+
+    data_dir: Path
+    hub_url: str
+    kubeconfig: Path
+    broker: str
+    broker_kind: str
+    hub_key: str
+    metrics_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Everything that the loops are plugged into.
+
+    Attributes:
+        client: of the hub.
+        address: of the broker.
+        broker: the embedded one; None when it is external.
+        ledger: of decisions.
+        key: signs what goes down.
+        web_port: for /metrics on 127.0.0.1.
+        running: where all this is reached.
+    """
+
+    client: HubClient
+    address: BrokerAddress
+    broker: EmbeddedBroker | None
+    ledger: Ledger
+    key: SigningKey = field(repr=False)
+    web_port: int
+    running: Running
+
+
+@asynccontextmanager
+async def open_world(
+    settings: Settings, directory: DataDirectory, clock: Clock
+) -> AsyncIterator[World]:
+    """Opens the hub, the broker and the ledger for the time of the context.
+
+    Raises:
+        SettingsError: a file that the settings name cannot be used.
+        OSError: a server does not start.
+    """
+    async with AsyncExitStack() as stack:
+        kubeconfig = await _hub(settings, directory, stack)
+        client = await stack.enter_async_context(
+            open_hub(kubeconfig, context=settings.hub.context or None)
+        )
+        broker, address = await _broker(settings.broker, directory, clock, stack)
+        ledger = await stack.enter_async_context(Ledger(directory.path))
+        web_port = directory.port("web", settings.web.port)
+        key = load_or_make_key(directory.path / HUB_KEY)
+        (directory.path / HUB_PUBLIC_KEY).write_text(f"{key.public}\n")
+        yield World(
+            client=client,
+            address=address,
+            broker=broker,
+            ledger=ledger,
+            key=key,
+            web_port=web_port,
+            running=Running(
+                data_dir=directory.path,
+                hub_url=client.address,
+                kubeconfig=kubeconfig,
+                broker=f"{address.host}:{address.port}",
+                broker_kind=broker.kind if broker else "external",
+                hub_key=str(key.public),
+                metrics_url=f"http://127.0.0.1:{web_port}/metrics",
+            ),
+        )
+
+
+async def _hub(settings: Settings, directory: DataDirectory, stack: AsyncExitStack) -> Path:
+    """The kubeconfig of the hub; starts the embedded one unless the settings name another."""
+    if settings.hub.kubeconfig:
+        return Path(settings.hub.kubeconfig)
+    options = ApiServerOptions(
+        data_dir=directory.path / "hub",
+        port=settings.hub.port,
+        crds=crds(),
+        name="hub",
+    )
+    server = await stack.enter_async_context(serve(options))
+    link = directory.path / KUBECONFIG
+    link.unlink(missing_ok=True)
+    link.symlink_to(server.kubeconfig_path)
+    return link
+
+
+async def _broker(
+    settings: BrokerSettings, directory: DataDirectory, clock: Clock, stack: AsyncExitStack
+) -> tuple[EmbeddedBroker | None, BrokerAddress]:
+    if settings.host:
+        return None, _address(settings)
+    port = directory.port("broker", settings.port)
+    folder = directory.path / "broker"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    broker = await stack.enter_async_context(embedded_broker(folder, port, clock=clock))
+    return broker, BrokerAddress(host="127.0.0.1", port=port)
+
+
+def _address(settings: BrokerSettings) -> BrokerAddress:
+    tls = None
+    try:
+        if settings.tls_ca_file:
+            tls = ssl.create_default_context(cafile=settings.tls_ca_file)
+            if settings.tls_certificate_file:
+                tls.load_cert_chain(settings.tls_certificate_file, settings.tls_key_file or None)
+        password = (
+            Path(settings.password_file).read_text().strip() if settings.password_file else None
+        )
+    except OSError as error:
+        raise SettingsError(f"broker: a file that the settings name: {error}") from error
+    return BrokerAddress(
+        host=settings.host,
+        port=settings.port or (_TLS_PORT if tls else _PLAIN_PORT),
+        username=settings.username or None,
+        password=password,
+        tls=tls,
+    )
