@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agents.protocol.keys import SigningKey
 from scheduler.clock import Clock
 from scheduler.datadir import DataDirectory
 from scheduler.hub.client import HubClient, open_hub
@@ -14,7 +13,7 @@ from scheduler.hub.crds import crds
 from scheduler.hub.embedded import ApiServerOptions, serve
 from scheduler.ledger.ledger import Ledger
 from scheduler.mqtt.embedded import EmbeddedBroker, embedded_broker
-from scheduler.mqtt.keyring import load_or_make_key
+from scheduler.mqtt.keyring import SigningKey, load_or_make_key
 from scheduler.mqtt.session import BrokerAddress
 from scheduler.settings import BrokerSettings, Settings, SettingsError
 from scheduler.world_files import HUB_KEY, HUB_PUBLIC_KEY, KUBECONFIG

@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "explain": "why did it run there, and why not there?",
     "diff": "what changed between two decisions?",
     "get": "sites and workloads as tables or JSON",
+    "admit": "let a site that reports take part",
     "apply": "hand manifests to the hub",
     "kubectl": "the packaged kubectl, pointed at the hub",
     "ledger": "list, show and verify the recorded decisions",

@@ -7,7 +7,18 @@ from pathlib import Path
 from agents.protocol.errors import WireError
 from agents.protocol.keys import PublicKey, SigningKey, TrustedKeys
 
+__all__ = ["Keyring", "SigningKey", "checked_key", "load_or_make_key"]
+
 _MODE = 0o600
+
+
+def checked_key(text: str) -> str:
+    """A public key in its one written form.
+
+    Raises:
+        ValueError: not `ed25519:BASE64` of 32 bytes; the message says so.
+    """
+    return str(PublicKey.parse(text))
 
 
 def load_or_make_key(path: Path) -> SigningKey:
