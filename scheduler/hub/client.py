@@ -127,10 +127,15 @@ class HubClient:
             return
 
     async def raw(
-        self, method: str, path: str, *, query: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
     ) -> Object:
-        """Any other request that answers with JSON, e.g. discovery."""
-        return await self._json(method, path, query=query)
+        """Any other request that answers with JSON: discovery, bindings, deletion with options."""
+        return await self._json(method, path, query=query, body=body)
 
     async def _json(
         self,

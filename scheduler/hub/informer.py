@@ -83,11 +83,14 @@ class Informer:
                 pause_seconds = min(pause_seconds * 2, _LAST_PAUSE_SECONDS)
 
     async def _follow(self) -> None:
+        started_at = self._clock.monotonic()
         async for change in self._hub.watch(self._resource, self._version):
             body = self._whole(change.object)
             self._version = body["metadata"]["resourceVersion"]
             if change.type != "BOOKMARK":
                 self._tell(Change(change.type, body))
+        if self._clock.monotonic() - started_at < _FIRST_PAUSE_SECONDS:
+            raise Busy("the server ended the watch at once")
 
     def _whole(self, body: Object) -> Object:
         """List items come without kind and apiVersion; decoding wants them."""

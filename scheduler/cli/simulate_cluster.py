@@ -1,0 +1,239 @@
+"""`kapok simulate-cluster`: plays the controllers of member clusters through their APIs."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+import textwrap
+from pathlib import Path
+
+from scheduler.clock import SystemClock
+from scheduler.control.ports import HubError
+from scheduler.simulation.cluster import faults
+from scheduler.simulation.cluster.description import (
+    ClusterDescription,
+    NodeDescription,
+    NotADescription,
+    read_clusters,
+    read_nodes,
+)
+from scheduler.simulation.cluster.kubelet import Pace
+from scheduler.simulation.cluster.member import MemberSettings, play
+
+EXIT_GOOD, EXIT_NO, EXIT_USAGE = 0, 1, 2
+_DAY_SECONDS = 86_400
+
+_DESCRIPTION = """Plays what a member cluster has besides its API server: the controllers of
+Deployment, ReplicaSet, StatefulSet, DaemonSet, Job and CronJob, the binder, the kubelets, node
+leases, eviction and garbage collection. It is an ordinary API client: it works on `kapok serve-api`
+and on a bare kube-apiserver without controllers. One process plays many clusters. Nodes that a real
+kubelet reports are left alone.
+
+Pods are bound node by node (requests, selectors, affinity, taints, spread), best fit first. A pod
+that fits nowhere stays Pending, with a condition and an Event that say why."""
+
+_EPILOG = """nodes: --nodes FILE describes the nodes of the clusters,
+  nodes:
+  - {name: edge, count: 3, labels: {zone: a}, allocatable: {cpu: "8", memory: 32Gi, pods: "110"},
+     taints: [{key: dedicated, value: health, effect: NoSchedule}], architecture: arm64}
+or --spec FILE several clusters at once; kubeconfigs are relative to the file:
+  clusters:
+  - {kubeconfig: members/nansha.yaml, context: nansha, startSeconds: 1, nodes: [...]}
+Without either, the nodes that are there are played; if there are none, three of 8 CPU, 32Gi.
+
+on a pod (or a workload's pod template):
+  kapok.dev/simulated-seconds: "90"    runs so long, then succeeds (Jobs, restartPolicy Never)
+faults, as annotations that may come and go while it runs:
+{faults}
+
+examples:
+  kapok serve-api --data-dir /tmp/api --name nansha --name tianhe
+  kapok simulate-cluster --kubeconfig /tmp/api/nansha/kubeconfig /tmp/api/tianhe/kubeconfig
+  kapok simulate-cluster --kubeconfig member.yaml --nodes nodes.yaml --start-seconds 2
+  kubectl annotate node edge-0 kapok.dev/simulate-fault=not-ready    the node falls silent
+  kubectl annotate node edge-0 kapok.dev/simulate-fault-             and is back"""
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `kapok simulate-cluster`."""
+    parser.description = _DESCRIPTION
+    parser.epilog = _EPILOG.replace("{faults}", _faults())
+    parser.add_argument(
+        "--kubeconfig", metavar="FILE", nargs="+", default=[], help="clusters to play, one per file"
+    )
+    parser.add_argument(
+        "--context",
+        metavar="NAME",
+        nargs="+",
+        default=[],
+        help="contexts: one per kubeconfig, or several of one file (default: the current one)",
+    )
+    description = parser.add_mutually_exclusive_group()
+    description.add_argument(
+        "--nodes",
+        metavar="FILE",
+        nargs="+",
+        default=[],
+        help="node descriptions: one for all clusters, or one per cluster",
+    )
+    description.add_argument(
+        "--spec", metavar="FILE", help="clusters with their nodes, in one file"
+    )
+    defaults = Pace()
+    parser.add_argument(
+        "--start-seconds",
+        type=_seconds,
+        default=defaults.start_seconds,
+        metavar="S",
+        help="from bound to Ready (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--stop-seconds",
+        type=_seconds,
+        default=defaults.stop_seconds,
+        metavar="S",
+        help="from deleted to gone, at most the pod's grace period (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--job-seconds",
+        type=_seconds,
+        default=defaults.job_seconds,
+        metavar="S",
+        help="how long a Job's pod runs unless it says so itself (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="of the jitter in back-offs (default: by chance)"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="tell of every retry")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Plays the clusters until it is told to end."""
+    level = logging.INFO if arguments.verbose else logging.WARNING
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(message)s")
+    try:
+        members = _members(arguments)
+    except (NotADescription, _WrongCallError) as error:
+        sys.stderr.write(f"kapok simulate-cluster: {error}\n")
+        return EXIT_USAGE
+    try:
+        asyncio.run(_play(members, arguments.seed))
+    except BaseExceptionGroup as group:
+        expected, unexpected = group.split(HubError)
+        if unexpected is not None or expected is None:
+            raise
+        for cause in _leaves(expected):
+            sys.stderr.write(f"kapok simulate-cluster: {cause}\n")
+        return EXIT_NO
+    return EXIT_GOOD
+
+
+class _WrongCallError(ValueError):
+    """The arguments do not go together."""
+
+
+async def _play(members: list[MemberSettings], seed: int | None) -> None:
+    """Runs until SIGINT or SIGTERM."""
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    async with asyncio.TaskGroup() as group:
+        playing = group.create_task(play(members, clock=SystemClock(), seed=seed, on_ready=_ready))
+        ended = group.create_task(told.wait())
+        await asyncio.wait([playing, ended], return_when=asyncio.FIRST_COMPLETED)
+        playing.cancel()
+        ended.cancel()
+
+
+def _ready(name: str) -> None:
+    sys.stderr.write(f"{name}: playing its controllers\n")
+    sys.stderr.flush()
+
+
+def _leaves(group: BaseExceptionGroup[HubError]) -> list[HubError]:
+    found: list[HubError] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+def _members(arguments: argparse.Namespace) -> list[MemberSettings]:
+    pace = Pace(arguments.start_seconds, arguments.stop_seconds, arguments.job_seconds)
+    if arguments.spec:
+        if arguments.kubeconfig or arguments.context:
+            raise _WrongCallError("--spec names its own kubeconfigs; leave out --kubeconfig")
+        return [_described(one, pace) for one in read_clusters(Path(arguments.spec))]
+    targets = _targets(arguments.kubeconfig, arguments.context)
+    nodes = _nodes(arguments.nodes, len(targets))
+    return [
+        MemberSettings(
+            name=context or kubeconfig.stem,
+            kubeconfig=kubeconfig,
+            context=context,
+            nodes=described,
+            pace=pace,
+        )
+        for (kubeconfig, context), described in zip(targets, nodes, strict=True)
+    ]
+
+
+def _described(one: ClusterDescription, pace: Pace) -> MemberSettings:
+    start_seconds = pace.start_seconds if one.start_seconds is None else one.start_seconds
+    kubeconfig = _existing(one.kubeconfig)
+    return MemberSettings(
+        name=one.context or kubeconfig.stem,
+        kubeconfig=kubeconfig,
+        context=one.context,
+        nodes=one.nodes,
+        pace=Pace(start_seconds, pace.stop_seconds, pace.job_seconds),
+    )
+
+
+def _targets(kubeconfigs: list[str], contexts: list[str]) -> list[tuple[Path, str | None]]:
+    files = [_existing(text) for text in kubeconfigs]
+    if not files:
+        raise _WrongCallError("name at least one cluster: --kubeconfig FILE, or --spec FILE")
+    if not contexts:
+        return [(file, None) for file in files]
+    if len(files) == 1:
+        return [(files[0], context) for context in contexts]
+    if len(files) != len(contexts):
+        raise _WrongCallError(
+            f"{len(files)} kubeconfigs and {len(contexts)} contexts; give one context for each"
+        )
+    return list(zip(files, contexts, strict=True))
+
+
+def _existing(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise _WrongCallError(f"{text}: no such kubeconfig")
+    return path
+
+
+def _nodes(files: list[str], clusters: int) -> list[list[NodeDescription]]:
+    if not files:
+        return [[] for _ in range(clusters)]
+    if len(files) not in (1, clusters):
+        raise _WrongCallError(
+            f"{len(files)} files of nodes for {clusters} clusters; give one for all or one for each"
+        )
+    read = [read_nodes(Path(file)) for file in files]
+    return read * clusters if len(read) == 1 else read
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= _DAY_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text}: write seconds, 0 to {_DAY_SECONDS}")
+    return value
+
+
+def _faults() -> str:
+    lines = [f"  {faults.FAULT}: NAME"]
+    for name, effect in faults.EXPLAINED.items():
+        wrapped = textwrap.wrap(effect, 80)
+        lines += [f"    {name:<11} {wrapped[0]}", *(f"{'':16}{line}" for line in wrapped[1:])]
+    return "\n".join(lines)

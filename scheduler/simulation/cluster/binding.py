@@ -1,0 +1,253 @@
+"""Where a pod goes inside a cluster: the filters of kube-scheduler, then best fit.
+
+Filters: cordon, taints, node selector and affinity, every requested resource, pods per node, host
+ports, required pod affinity and anti-affinity (both ways), topology spread. Preferences, volumes
+and preemption are not simulated. Of the nodes left, the one that is fullest afterwards is taken,
+so that large holes stay for large pods; equals go by name.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from scheduler.model.fields import LabelSelector, Requirement, Taint, Toleration, holds
+from scheduler.model.pods import NodeRequirement
+from scheduler.simulation.cluster.mirror import Mirror
+from scheduler.simulation.cluster.objects import Node, NodeTerm, Pod, PodTerm
+from scheduler.simulation.cluster.podwork import is_over
+from scheduler.simulation.cluster.requests import Amounts, allocatable_of, requests_of
+
+_EVERYTHING = LabelSelector()
+
+
+@dataclass(frozen=True, slots=True)
+class NoNode:
+    """Why a pod stays pending, in kube-scheduler's words."""
+
+    message: str
+
+
+def choose_node(pod: Pod, mirror: Mirror) -> Node | NoNode:
+    """The node for a pod, or why there is none."""
+    nodes = mirror.nodes()
+    requests = requests_of(pod)
+    neighbours = _Neighbours.of(pod, mirror, nodes)
+    refused: Counter[str] = Counter()
+    best: tuple[float, Node] | None = None
+    for node in nodes:
+        total = allocatable_of(node.status.allocatable)
+        free = _free(total, mirror.used(node.metadata.name))
+        reason = _refusal(pod, node, mirror, requests, free) or neighbours.refusal(node)
+        if reason:
+            refused[reason] += 1
+            continue
+        left = _left_over(total, requests, free)
+        if best is None or left < best[0]:
+            best = (left, node)
+    if best is not None:
+        return best[1]
+    reasons = ", ".join(f"{count} {text}" for text, count in sorted(refused.items()))
+    return NoNode(f"0/{len(nodes)} nodes are available" + (f": {reasons}." if reasons else "."))
+
+
+def admits_daemon(node: Node, pod: Pod) -> bool:
+    """Whether a DaemonSet makes a pod for this node: capacity does not matter yet."""
+    return not (_taint_refusal(pod, node) or _selector_refusal(pod, node))
+
+
+def keeps_daemon(node: Node, pod: Pod) -> bool:
+    """Whether a pod of a DaemonSet that is on this node may stay there."""
+    thrown_out = untolerated(pod.spec.tolerations, node.spec.taints, ("NoExecute",))
+    return not (thrown_out or _selector_refusal(pod, node))
+
+
+def untolerated(
+    tolerations: Iterable[Toleration], taints: Iterable[Taint], effects: tuple[str, ...]
+) -> Taint | None:
+    """The first taint with one of the effects that no toleration matches."""
+    for taint in taints:
+        if taint.effect in effects and not any(one.tolerates(taint) for one in tolerations):
+            return taint
+    return None
+
+
+def _refusal(pod: Pod, node: Node, mirror: Mirror, requests: Amounts, free: Amounts) -> str | None:
+    return (
+        _taint_refusal(pod, node)
+        or _selector_refusal(pod, node)
+        or _shortage(requests, free)
+        or _port_refusal(pod, _living(mirror, node))
+    )
+
+
+def _taint_refusal(pod: Pod, node: Node) -> str | None:
+    cordon = Taint(key="node.kubernetes.io/unschedulable")
+    if node.spec.unschedulable and untolerated(pod.spec.tolerations, [cordon], ("NoSchedule",)):
+        return "node(s) were unschedulable"
+    taint = untolerated(pod.spec.tolerations, node.spec.taints, ("NoSchedule", "NoExecute"))
+    if taint is None:
+        return None
+    value = f"{taint.key}: {taint.value}" if taint.value else taint.key
+    return f"node(s) had untolerated taint {{{value}}}"
+
+
+def _selector_refusal(pod: Pod, node: Node) -> str | None:
+    labels = node.metadata.labels
+    required = pod.spec.affinity.node_affinity.required
+    by_labels = pod.spec.node_selector.items() <= labels.items()
+    by_terms = required is None or any(_holds(t, node) for t in required.node_selector_terms)
+    if by_labels and by_terms:
+        return None
+    return "node(s) didn't match Pod's node affinity/selector"
+
+
+def _holds(term: NodeTerm, node: Node) -> bool:
+    fields = {"metadata.name": node.metadata.name}
+    if not term.match_expressions and not term.match_fields:
+        return False  # an empty term matches nothing
+    return all(_meets(one, node.metadata.labels) for one in term.match_expressions) and all(
+        _meets(one, fields) for one in term.match_fields
+    )
+
+
+def _meets(one: NodeRequirement, labels: dict[str, str]) -> bool:
+    match one.operator:
+        case "Gt" | "Lt":
+            value, bound = labels.get(one.key, ""), one.values[0] if one.values else ""
+            if not (_is_integer(value) and _is_integer(bound)):
+                return False
+            return int(value) > int(bound) if one.operator == "Gt" else int(value) < int(bound)
+        case "In" | "NotIn" | "Exists" | "DoesNotExist":
+            return holds(Requirement(key=one.key, operator=one.operator, values=one.values), labels)
+        case _:
+            return False
+
+
+def _is_integer(text: str) -> bool:
+    return text.removeprefix("-").isdigit()
+
+
+def _free(total: Amounts, used: Mapping[str, int]) -> Amounts:
+    return {name: amount - used.get(name, 0) for name, amount in total.items()}
+
+
+def _shortage(requests: Amounts, free: Amounts) -> str | None:
+    for resource, amount in requests.items():
+        if amount and amount > free.get(resource, 0):
+            return "Too many pods" if resource == "pods" else f"Insufficient {resource}"
+    return None
+
+
+def _left_over(total: Amounts, requests: Amounts, free: Amounts) -> float:
+    """Mean free share of cpu, memory and what the pod asks for, after the pod is there."""
+    counted = {"cpu", "memory", *requests} - {"pods"}
+    shares = [
+        (free[name] - requests.get(name, 0)) / total[name] for name in counted if total.get(name)
+    ]
+    return sum(shares) / max(1, len(shares))
+
+
+def _port_refusal(pod: Pod, there: list[Pod]) -> str | None:
+    taken = {port for one in there for port in _host_ports(one)}
+    if taken & _host_ports(pod):
+        return "node(s) didn't have free ports for the requested pod ports"
+    return None
+
+
+def _host_ports(pod: Pod) -> set[tuple[str, int]]:
+    ports = (port for one in pod.spec.containers for port in one.get("ports") or [])
+    return {
+        (port.get("protocol", "TCP"), port["hostPort"]) for port in ports if port.get("hostPort")
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Neighbours:
+    """What other pods mean for this one, worked out once for all nodes.
+
+    Attributes:
+        wanted: per required affinity term (topology key, values with such pods, may be the first).
+        shunned: (topology key, value) where this pod may not be.
+        spread: per constraint (topology key, most pods that a value may hold, pods per value).
+    """
+
+    wanted: list[tuple[str, set[str], bool]]
+    shunned: set[tuple[str, str]]
+    spread: list[tuple[str, int, Counter[str]]]
+
+    @classmethod
+    def of(cls, pod: Pod, mirror: Mirror, nodes: list[Node]) -> "_Neighbours":
+        placed = [(one, node) for node in nodes for one in _living(mirror, node)]
+        affinity = pod.spec.affinity
+        shunned = {
+            (term.topology_key, value)
+            for other, node in placed
+            for term in _repelling(pod, other)
+            if (value := node.metadata.labels.get(term.topology_key)) is not None
+        }
+        wanted = [_attracted(pod, term, placed) for term in affinity.pod_affinity.required]
+        return cls(wanted, shunned, _spread(pod, placed, nodes))
+
+    def refusal(self, node: Node) -> str | None:
+        labels = node.metadata.labels
+        if any(labels.get(key) == value for key, value in self.shunned):
+            return "node(s) didn't match pod anti-affinity rules"
+        for key, values, is_first in self.wanted:
+            if not (labels.get(key) in values or (is_first and key in labels)):
+                return "node(s) didn't match pod affinity rules"
+        for key, most, counts in self.spread:
+            if key not in labels or counts[labels[key]] + 1 > most:
+                return "node(s) didn't match pod topology spread constraints"
+        return None
+
+
+def _living(mirror: Mirror, node: Node) -> list[Pod]:
+    return [pod for pod in mirror.pods_on(node.metadata.name) if not is_over(pod)]
+
+
+def _repelling(pod: Pod, other: Pod) -> list[PodTerm]:
+    """Anti-affinity terms of either pod that name the other one."""
+    ours = [t for t in pod.spec.affinity.pod_anti_affinity.required if _names(t, pod, other)]
+    theirs = [t for t in other.spec.affinity.pod_anti_affinity.required if _names(t, other, pod)]
+    return ours + theirs
+
+
+def _attracted(
+    pod: Pod, term: PodTerm, placed: list[tuple[Pod, Node]]
+) -> tuple[str, set[str], bool]:
+    """A pod that its own term names may be the first of its kind anywhere."""
+    near = [node for other, node in placed if _names(term, pod, other)]
+    values = {node.metadata.labels.get(term.topology_key, "") for node in near} - {""}
+    return term.topology_key, values, not near and _names(term, pod, pod)
+
+
+def _names(term: PodTerm, owner: Pod, other: Pod) -> bool:
+    namespaces = term.namespaces or [owner.metadata.namespace]
+    selector = term.label_selector
+    if selector is None or other.metadata.namespace not in namespaces:
+        return False
+    return selector.matches(other.metadata.labels)
+
+
+def _spread(
+    pod: Pod, placed: list[tuple[Pod, Node]], nodes: list[Node]
+) -> list[tuple[str, int, Counter[str]]]:
+    """Per hard constraint: no value may hold more than the emptiest one plus `maxSkew`."""
+    found = []
+    for one in pod.spec.topology_spread_constraints:
+        if one.when_unsatisfiable != "DoNotSchedule":
+            continue
+        key, selector = one.topology_key, one.label_selector or _EVERYTHING
+        usable = [n for n in nodes if key in n.metadata.labels and not _selector_refusal(pod, n)]
+        counts: Counter[str] = Counter(
+            node.metadata.labels[key]
+            for other, node in placed
+            if key in node.metadata.labels
+            and other.metadata.namespace == pod.metadata.namespace
+            and other.metadata.deletion_timestamp is None
+            and selector.matches(other.metadata.labels)
+        )
+        values = {node.metadata.labels[key] for node in usable}
+        emptiest = min((counts[value] for value in values), default=0)
+        found.append((key, emptiest + one.max_skew, counts))
+    return found

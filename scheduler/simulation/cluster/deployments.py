@@ -1,0 +1,266 @@
+"""The Deployment controller: one ReplicaSet per template, rolled over within bounds.
+
+The rules of scaling are those of kube-controller-manager (pkg/controller/deployment): never more
+than `replicas + maxSurge` pods, never fewer than `replicas - maxUnavailable` available ones.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from scheduler.simulation.cluster.adoption import adopt
+from scheduler.simulation.cluster.mirror import Mirror, Name
+from scheduler.simulation.cluster.objects import DEPLOYMENTS, REPLICA_SETS, PodSet
+from scheduler.simulation.cluster.plan import (
+    NOTHING,
+    Create,
+    Patch,
+    Plan,
+    Remove,
+    Write,
+    conditions,
+    status_patch,
+)
+from scheduler.simulation.cluster.podwork import amount, digest, name_of, owner_reference
+
+_HASH = "pod-template-hash"
+_REVISION = "deployment.kubernetes.io/revision"
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    wanted: int
+    most: int
+    fewest_available: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Sets:
+    current: PodSet | None
+    old: list[PodSet]
+
+    @property
+    def all(self) -> list[PodSet]:
+        return [*self.old, *([self.current] if self.current else [])]
+
+
+def plan_deployment(mirror: Mirror, name: Name, now: datetime) -> Plan:
+    """Makes the ReplicaSet of the current template, moves replicas to it, counts."""
+    deployment = mirror.pod_set(DEPLOYMENTS, name)
+    if deployment is None or deployment.metadata.deletion_timestamp:
+        return NOTHING
+    if adopted := adopt(mirror, DEPLOYMENTS, deployment):
+        return Plan(adopted)
+    sets = _sets_of(mirror, deployment)
+    writes = _rollout(mirror, deployment, sets)
+    status, failing_at = _status(deployment, sets, now)
+    writes += status_patch(DEPLOYMENTS, name, deployment.status, status)
+    return Plan(writes, again_seconds=failing_at)
+
+
+def template_hash(deployment: PodSet) -> str:
+    """The `pod-template-hash` of the current template."""
+    return digest(deployment.spec.template, 10)
+
+
+def _sets_of(mirror: Mirror, deployment: PodSet) -> _Sets:
+    wanted = template_hash(deployment)
+    sets = [s for s in mirror.sets_of(deployment.metadata.uid) if not s.metadata.deletion_timestamp]
+    current = next((s for s in sets if s.metadata.labels.get(_HASH) == wanted), None)
+    return _Sets(current, [one for one in sets if one is not current])
+
+
+def _rollout(mirror: Mirror, deployment: PodSet, sets: _Sets) -> list[Write]:
+    bounds = _bounds(deployment)
+    running_old = [one for one in sets.old if one.spec.replicas or mirror.pods_of(one.metadata.uid)]
+    if sets.current is None:
+        return _first_or_new(deployment, sets, running_old, bounds)
+    if deployment.spec.paused:
+        return _scale(sets.current, bounds.wanted) if not running_old else []
+    if deployment.spec.strategy.type == "Recreate":
+        return _recreate(sets.current, running_old, bounds)
+    writes = _newest_revision(sets.current, sets.old)
+    writes += _scale_up(sets, bounds)
+    writes += [] if writes else _scale_down(sets, bounds)
+    return writes + _forget_old(deployment, sets.old)
+
+
+def _first_or_new(
+    deployment: PodSet, sets: _Sets, running_old: list[PodSet], bounds: _Bounds
+) -> list[Write]:
+    if deployment.spec.paused and sets.old:
+        return []
+    if not running_old:
+        replicas = bounds.wanted
+    elif deployment.spec.strategy.type == "Recreate":
+        replicas = 0
+    else:
+        replicas = max(0, min(bounds.wanted, bounds.most - _total(sets.old)))
+    return [_new_set(deployment, sets.old, replicas)]
+
+
+def _recreate(current: PodSet, running_old: list[PodSet], bounds: _Bounds) -> list[Write]:
+    if running_old:
+        return [write for one in running_old for write in _scale(one, 0)]
+    return _scale(current, bounds.wanted)
+
+
+def _scale_up(sets: _Sets, bounds: _Bounds) -> list[Write]:
+    current = sets.current
+    if current is None or current.spec.replicas == bounds.wanted:
+        return []
+    if current.spec.replicas > bounds.wanted:
+        return _scale(current, bounds.wanted)
+    room = bounds.most - _total(sets.all)
+    return _scale(current, min(bounds.wanted, current.spec.replicas + max(0, room)))
+
+
+def _scale_down(sets: _Sets, bounds: _Bounds) -> list[Write]:
+    current = sets.current
+    if current is None or not _total(sets.old):
+        return []
+    unready = current.spec.replicas - _counter(current, "availableReplicas")
+    removable = _total(sets.all) - bounds.fewest_available - unready
+    spare = sum(_counter(one, "availableReplicas") for one in sets.all) - bounds.fewest_available
+    writes: list[Write] = []
+    for one in sets.old:
+        # What is not available costs no availability when it goes, so it goes first.
+        broken = one.spec.replicas - _counter(one, "availableReplicas")
+        first = max(0, min(broken, removable))
+        removable -= first
+        second = max(0, min(one.spec.replicas - first, spare, removable))
+        spare, removable = spare - second, removable - second
+        writes += _scale(one, one.spec.replicas - first - second)
+    return writes
+
+
+def _scale(one: PodSet, replicas: int) -> list[Write]:
+    if one.spec.replicas == replicas:
+        return []
+    return [Patch(REPLICA_SETS, name_of(one), {"spec": {"replicas": replicas}})]
+
+
+def _forget_old(deployment: PodSet, old: list[PodSet]) -> list[Write]:
+    empty = [s for s in old if not s.spec.replicas and not _counter(s, "replicas")]
+    empty.sort(key=_revision)
+    surplus = len(empty) - deployment.spec.revision_history_limit
+    return [Remove(REPLICA_SETS, name_of(s), s.metadata.uid) for s in empty[: max(0, surplus)]]
+
+
+def _newest_revision(current: PodSet, old: list[PodSet]) -> list[Write]:
+    """A template that came back is a new revision (`kubectl rollout history` shows it last)."""
+    newest = max((_revision(one) for one in old), default=0)
+    if _revision(current) > newest:
+        return []
+    body = {"metadata": {"annotations": {_REVISION: str(newest + 1)}}}
+    return [Patch(REPLICA_SETS, name_of(current), body)]
+
+
+def _new_set(deployment: PodSet, old: list[PodSet], replicas: int) -> Create:
+    marks = {_HASH: template_hash(deployment)}
+    template = deployment.spec.template
+    meta = template.get("metadata") or {}
+    labels = {**(meta.get("labels") or {}), **marks}
+    revision = 1 + max((_revision(one) for one in old), default=0)
+    body = {
+        "apiVersion": REPLICA_SETS.api_version,
+        "kind": REPLICA_SETS.kind,
+        "metadata": {
+            "name": f"{deployment.metadata.name[:240]}-{marks[_HASH]}",
+            "namespace": deployment.metadata.namespace,
+            "labels": labels,
+            "annotations": {_REVISION: str(revision)},
+            "ownerReferences": [owner_reference(DEPLOYMENTS, deployment)],
+        },
+        "spec": {
+            "replicas": replicas,
+            "minReadySeconds": deployment.spec.min_ready_seconds,
+            "selector": _selector(deployment, marks),
+            "template": {**template, "metadata": {**meta, "labels": labels}},
+        },
+    }
+    return Create(REPLICA_SETS, body)
+
+
+def _selector(deployment: PodSet, marks: dict[str, str]) -> dict[str, Any]:
+    selector = deployment.spec.selector
+    found: dict[str, Any] = {"matchLabels": {**selector.match_labels, **marks}}
+    if selector.match_expressions:
+        found["matchExpressions"] = [
+            {"key": one.key, "operator": one.operator, "values": one.values}
+            if one.values
+            else {"key": one.key, "operator": one.operator}
+            for one in selector.match_expressions
+        ]
+    return found
+
+
+def _bounds(deployment: PodSet) -> _Bounds:
+    wanted = deployment.spec.replicas
+    rolling = deployment.spec.strategy.rolling_update
+    surge = amount(rolling.max_surge, wanted, default="25%", round_up=True)
+    missing = amount(rolling.max_unavailable, wanted, default="25%", round_up=False)
+    if not surge and not missing:
+        missing = 1
+    return _Bounds(wanted, wanted + surge, max(0, wanted - missing))
+
+
+def _status(deployment: PodSet, sets: _Sets, now: datetime) -> tuple[dict[str, Any], float | None]:
+    wanted = deployment.spec.replicas
+    available = sum(_counter(one, "availableReplicas") for one in sets.all)
+    replicas = sum(_counter(one, "replicas") for one in sets.all)
+    updated = _counter(sets.current, "replicas") if sets.current else 0
+    enough = available >= _bounds(deployment).fewest_available
+    done = updated == replicas == wanted and available >= wanted
+    before = deployment.status.get("conditions") or []
+    progress, waits_seconds = _progress(deployment, sets, done=done, now=now)
+    return {
+        "observedGeneration": deployment.metadata.generation,
+        "replicas": replicas,
+        "updatedReplicas": updated,
+        "readyReplicas": sum(_counter(one, "readyReplicas") for one in sets.all),
+        "availableReplicas": available,
+        "unavailableReplicas": max(0, max(wanted, replicas) - available),
+        "conditions": conditions(before, [_available(enough=enough), progress], now),
+    }, waits_seconds
+
+
+def _available(*, enough: bool) -> tuple[str, bool, str, str]:
+    if enough:
+        message = "Deployment has minimum availability."
+        return ("Available", True, "MinimumReplicasAvailable", message)
+    message = "Deployment does not have minimum availability."
+    return ("Available", False, "MinimumReplicasUnavailable", message)
+
+
+def _progress(
+    deployment: PodSet, sets: _Sets, *, done: bool, now: datetime
+) -> tuple[tuple[str, bool, str, str], float | None]:
+    name = sets.current.metadata.name if sets.current else ""
+    message = f'ReplicaSet "{name}" has successfully progressed.'
+    if done or _said(deployment, message):  # once it was complete, the deadline is over
+        return ("Progressing", True, "NewReplicaSetAvailable", message), None
+    born = sets.current.metadata.creation_timestamp if sets.current else None
+    left = deployment.spec.progress_deadline_seconds - ((now - born).total_seconds() if born else 0)
+    if left <= 0:
+        message = f'ReplicaSet "{name}" has timed out progressing.'
+        return ("Progressing", False, "ProgressDeadlineExceeded", message), None
+    message = f'ReplicaSet "{name}" is progressing.'
+    return ("Progressing", True, "ReplicaSetUpdated", message), left + 1
+
+
+def _said(deployment: PodSet, message: str) -> bool:
+    return any(one.get("message") == message for one in deployment.status.get("conditions") or [])
+
+
+def _total(sets: list[PodSet]) -> int:
+    return sum(one.spec.replicas for one in sets)
+
+
+def _counter(one: PodSet, name: str) -> int:
+    return int(one.status.get(name) or 0)
+
+
+def _revision(one: PodSet) -> int:
+    text = one.metadata.annotations.get(_REVISION, "0")
+    return int(text) if text.isdigit() else 0

@@ -1,0 +1,150 @@
+"""The YAML that says which clusters to play and which nodes they have.
+
+Two forms. `--nodes FILE` is a list of nodes, the same for every kubeconfig (or one file for each):
+
+    nodes:
+    - {name: edge, count: 3, labels: {zone: a}, allocatable: {cpu: "8", memory: 32Gi, pods: "110"}}
+
+`--spec FILE` describes several clusters at once:
+
+    clusters:
+    - {kubeconfig: members/nansha.yaml, context: nansha, startSeconds: 1, nodes: [...]}
+"""
+
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import msgspec
+import yaml
+from msgspec import Meta, field
+
+from scheduler.model.fields import Taint
+from scheduler.model.quantities import NotAQuantity, free
+
+_Quantities = dict[str, str | int | float]
+_Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+_DEFAULT_ALLOCATABLE: _Quantities = {"cpu": "8", "memory": "32Gi", "pods": "110"}
+
+
+class NotADescription(ValueError):
+    """A description cannot be used; the message names file and field."""
+
+
+class _Described(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """Unknown fields are refused: a typo must not become a default."""
+
+
+class NodeDescription(_Described, frozen=True, kw_only=True):
+    """One node, or `count` equal ones called NAME-0, NAME-1 and so on.
+
+    Attributes:
+        name: the node's name, or the prefix when `count` is given.
+        count: how many; None for exactly one of this name.
+        labels: added to the usual ones (hostname, architecture, operating system).
+        annotations: e.g. a fault from the start.
+        allocatable: what pods may take; absent resources have their default.
+        taints: as in a Node.
+        architecture: GOARCH, e.g. arm64.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=240, pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+    count: Annotated[int, Meta(ge=1, le=10_000)] | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    allocatable: _Quantities = field(default_factory=dict)
+    taints: list[Taint] = field(default_factory=list)
+    architecture: str = "amd64"
+
+    def each(self) -> list["NodeDescription"]:
+        """The single nodes, with every default filled in."""
+        names = [self.name]
+        if self.count is not None:
+            names = [f"{self.name}-{number}" for number in range(self.count)]
+        whole = {**_DEFAULT_ALLOCATABLE, **self.allocatable}
+        return [
+            msgspec.structs.replace(self, name=name, count=None, allocatable=whole)
+            for name in names
+        ]
+
+
+class ClusterDescription(_Described, frozen=True, kw_only=True):
+    """One cluster to play.
+
+    Attributes:
+        kubeconfig: the file, relative to the description.
+        context: its context; absent means the current one.
+        nodes: absent means: play the nodes that are there, or three of a default size.
+        start_seconds: from bound to Ready; None takes the command's.
+    """
+
+    kubeconfig: str
+    context: str | None = None
+    nodes: list[NodeDescription] = field(default_factory=list)
+    start_seconds: _Seconds | None = None
+
+
+class _Nodes(_Described, frozen=True, kw_only=True):
+    nodes: list[NodeDescription]
+
+
+class _Clusters(_Described, frozen=True, kw_only=True):
+    clusters: Annotated[list[ClusterDescription], Meta(min_length=1)]
+
+
+_Form = TypeVar("_Form", _Nodes, _Clusters)
+
+DEFAULT_NODES = [NodeDescription(name="node", count=3)]
+
+
+def read_nodes(path: Path) -> list[NodeDescription]:
+    """Reads `--nodes`.
+
+    Raises:
+        NotADescription: with file and field.
+    """
+    nodes = _read(path, _Nodes).nodes
+    _check(path, nodes)
+    return nodes
+
+
+def read_clusters(path: Path) -> list[ClusterDescription]:
+    """Reads `--spec`; kubeconfigs come back relative to the working directory.
+
+    Raises:
+        NotADescription: with file and field.
+    """
+    found = _read(path, _Clusters).clusters
+    for cluster in found:
+        _check(path, cluster.nodes)
+    return [
+        msgspec.structs.replace(cluster, kubeconfig=str(path.parent / cluster.kubeconfig))
+        for cluster in found
+    ]
+
+
+def _read(path: Path, form: type[_Form]) -> _Form:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise NotADescription(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise NotADescription(f"{path}: not YAML: {error}") from error
+    try:
+        return msgspec.convert(raw, form)
+    except msgspec.ValidationError as error:
+        raise NotADescription(f"{path}: {error}") from error
+
+
+def _check(path: Path, nodes: list[NodeDescription]) -> None:
+    seen: set[str] = set()
+    for node in (single for described in nodes for single in described.each()):
+        if node.name in seen:
+            raise NotADescription(f"{path}: nodes: {node.name} is described twice")
+        seen.add(node.name)
+        for resource, quantity in node.allocatable.items():
+            try:
+                free(resource, quantity)
+            except NotAQuantity as error:
+                raise NotADescription(f"{path}: nodes: {node.name}: {resource}: {error}") from error

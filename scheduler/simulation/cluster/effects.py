@@ -1,0 +1,249 @@
+"""Carries plans out through the API and tells the mirror what came back.
+
+All that is written goes through here, so failing is treated in one place: what is done already is
+good, what is refused is told as an Event, what is busy is tried again by the caller.
+"""
+
+import hashlib
+import logging
+
+import msgspec
+
+from scheduler.clock import Clock
+from scheduler.control.ports import EVENTS, Busy, Conflict, NotFound, Object, Refused, Resource
+from scheduler.hub.client import HubClient
+from scheduler.simulation.cluster.mirror import Mirror, Name
+from scheduler.simulation.cluster.objects import (
+    BY_KIND,
+    PODS,
+    VIEWS,
+    View,
+    view_of,
+)
+from scheduler.simulation.cluster.plan import (
+    Bind,
+    Create,
+    Orphaned,
+    Patch,
+    Remove,
+    Tell,
+    Write,
+    timestamp,
+)
+
+_log = logging.getLogger(__name__)
+
+_COMPONENT = "kapok-simulate-cluster"
+SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", namespaced=True)
+
+
+class Effects:
+    """The one writer of a cluster."""
+
+    def __init__(self, client: HubClient, mirror: Mirror, clock: Clock) -> None:
+        self._client = client
+        self._mirror = mirror
+        self._clock = clock
+
+    async def carry_out(self, write: Write) -> None:
+        """Does one write.
+
+        Raises:
+            HubError: the API is busy, or an earlier look was out of date; look again later.
+        """
+        match write:
+            case Create():
+                await self._create(write)
+            case Patch():
+                await self._patch(write)
+            case Remove():
+                await self._remove(write)
+            case Bind():
+                await self._bind(write)
+            case Tell():
+                await self._tell(write)
+            case Orphaned():
+                await self._orphaned(write)
+
+    async def _create(self, write: Create) -> None:
+        try:
+            found = await self._client.create(write.resource, write.body)
+        except Conflict:  # done before, and the answer or the watch event was late
+            meta = write.body["metadata"]
+            found = await self._client.get(write.resource, meta["name"], meta.get("namespace"))
+            if not _is_same(write.body, found):
+                raise
+        except Refused as error:
+            await self._complain(write, error)
+            raise
+        self._learn(write.resource, found)
+
+    async def _complain(self, write: Create, error: Refused) -> None:
+        """A refused pod is told where people look: as an Event of its owner."""
+        meta = write.body["metadata"]
+        for owner in meta.get("ownerReferences") or []:
+            resource = BY_KIND.get(owner["kind"])
+            if resource is not None:
+                name = (meta.get("namespace", ""), owner["name"])
+                event = Tell(resource, name, owner["uid"], "FailedCreate", str(error), _COMPONENT)
+                await self._tell(event)
+
+    async def _patch(self, write: Patch) -> None:
+        namespace, name = write.name
+        try:
+            found = await self._client.merge_patch(
+                write.resource,
+                name,
+                write.body,
+                namespace=namespace or None,
+                subresource=write.subresource,
+            )
+        except NotFound:
+            self._gone(write.resource, write.name)
+            return
+        self._learn(write.resource, found)
+
+    async def _remove(self, write: Remove) -> None:
+        options: Object = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": write.uid},
+            "propagationPolicy": "Background",
+        }
+        if write.at_once:
+            options["gracePeriodSeconds"] = 0
+        path = write.resource.path(write.name[0] or None, write.name[1])
+        try:
+            found = await self._client.raw("DELETE", path, body=options)
+        except (NotFound, Conflict):  # gone, or another object of this name: either way not ours
+            self._gone(write.resource, write.name, write.uid)
+            return
+        meta = found.get("metadata") or {}
+        stays = meta.get("finalizers") or (meta.get("deletionTimestamp") and not write.at_once)
+        if found.get("kind") == "Status" or not stays:
+            self._gone(write.resource, write.name, write.uid)
+        else:
+            self._learn(write.resource, found)
+
+    async def _bind(self, write: Bind) -> None:
+        namespace, name = write.name
+        self._assume(write)
+        body: Object = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": name, "namespace": namespace, "uid": write.uid},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": write.node},
+        }
+        try:
+            await self._client.raw("POST", PODS.path(namespace, name) + "/binding", body=body)
+        except NotFound:
+            await self._unbound(write)
+        except BaseException:
+            self._mirror.forget_assumed(write.name)
+            raise
+
+    def _assume(self, write: Bind) -> None:
+        """Counts the pod on its node before the API answers, so no room is given twice."""
+        pod = self._mirror.pod(write.name)
+        if pod is not None and pod.metadata.uid == write.uid:
+            spec = msgspec.structs.replace(pod.spec, node_name=write.node)
+            self._mirror.assume(msgspec.structs.replace(pod, spec=spec), self._clock.now())
+
+    async def _unbound(self, write: Bind) -> None:
+        """The pod has gone, or else this server binds no pods: worth a word and a retry."""
+        namespace, name = write.name
+        try:
+            await self._client.get(PODS, name, namespace)
+        except NotFound:
+            self._gone(PODS, write.name, write.uid)
+            return
+        self._mirror.forget_assumed(write.name)
+        raise Busy(f"pod {namespace}/{name}: the server does not serve pods/binding")
+
+    async def _tell(self, write: Tell) -> None:
+        """One Event per object, reason and message; saying it twice changes nothing."""
+        namespace = write.name[0] or "default"
+        text = f"{write.uid}/{write.reason}/{write.message}"
+        name = f"{write.name[1][:200]}.{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        now = timestamp(self._clock.now())
+        body: Object = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": namespace},
+            "involvedObject": {
+                "apiVersion": write.resource.api_version,
+                "kind": write.resource.kind,
+                "namespace": write.name[0],
+                "name": write.name[1],
+                "uid": write.uid,
+            },
+            "reason": write.reason,
+            "message": write.message[:1024],
+            "type": "Warning",
+            "source": {"component": write.component},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        try:
+            await self._client.create(EVENTS, body)
+        except (Conflict, NotFound, Refused) as error:
+            _log.debug("event %s: %s", name, error)
+
+    async def _orphaned(self, write: Orphaned) -> None:
+        view = self._mirror.find(write.resource, write.name)
+        if view is None:
+            return
+        for owner in view.metadata.owner_references:
+            resource = BY_KIND[owner.kind]
+            namespace = write.name[0] if resource.namespaced else None
+            try:
+                found = await self._client.get(resource, owner.name, namespace)
+            except NotFound:
+                continue
+            if found["metadata"].get("uid") == owner.uid:
+                return
+        await self._remove(Remove(write.resource, write.name, view.metadata.uid))
+
+    async def default_service_account(self, namespace: str) -> None:
+        """Pods need it; on a server without controllers nobody else makes it."""
+        meta = {"name": "default", "namespace": namespace}
+        body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
+        try:
+            await self._client.create(SERVICE_ACCOUNTS, body)
+        except (Conflict, NotFound, Refused) as error:
+            _log.debug("%s: no service account made: %s", namespace, error)
+
+    def _learn(self, resource: Resource, body: Object) -> None:
+        if resource in VIEWS:
+            self._mirror.put(resource, view_of(resource, body), self._clock.now())
+
+    def _gone(self, resource: Resource, name: Name, uid: str | None = None) -> None:
+        view = self._mirror.find(resource, name)
+        if view is not None and (uid is None or view.metadata.uid == uid):
+            self._mirror.bury(resource, view)
+
+
+def _is_same(wanted: Object, found: Object) -> bool:
+    """Whether an object of this name is what we wanted to make: it has the same owners."""
+    uids = [
+        {owner.get("uid") for owner in body["metadata"].get("ownerReferences") or []}
+        for body in (wanted, found)
+    ]
+    return uids[0] == uids[1] and not found["metadata"].get("deletionTimestamp")
+
+
+def read(resource: Resource, body: Object) -> View | None:
+    """Reads what a watch brings; what does not look like its kind is left out and told."""
+    try:
+        return view_of(resource, body)
+    except msgspec.ValidationError as error:
+        meta = body.get("metadata") or {}
+        _log.warning(
+            "%s %s/%s is left out: %s",
+            resource.kind,
+            meta.get("namespace", ""),
+            meta.get("name", ""),
+            error,
+        )
+        return None

@@ -1,0 +1,77 @@
+"""Node leases: the heartbeat by which clusters know that a kubelet lives (KEP-589)."""
+
+import logging
+
+from scheduler.clock import Clock
+from scheduler.control.ports import LEASES, NAMESPACES, Conflict, HubError, NotFound, Object
+from scheduler.hub.client import HubClient
+from scheduler.simulation.cluster import faults
+from scheduler.simulation.cluster.kubelet import is_simulated
+from scheduler.simulation.cluster.mirror import Mirror
+from scheduler.simulation.cluster.objects import Node
+
+_log = logging.getLogger(__name__)
+
+_NAMESPACE = "kube-node-lease"
+_RENEW_SECONDS = 10.0
+_DURATION_SECONDS = 40
+"""Both as a kubelet has them."""
+
+
+class Leases:
+    """Renews the lease of every simulated node that is not silent."""
+
+    def __init__(self, client: HubClient, mirror: Mirror, clock: Clock) -> None:
+        self._client = client
+        self._mirror = mirror
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Renews for ever; a server that cannot now is asked again next time."""
+        while True:
+            for node in self._mirror.nodes():
+                fault = faults.fault_of(node.metadata).name
+                if is_simulated(node) and fault != faults.NOT_READY:
+                    try:
+                        await self._renew(node)
+                    except HubError as error:
+                        _log.info("lease of %s: %s", node.metadata.name, error)
+            await self._clock.sleep(_RENEW_SECONDS)
+
+    async def _renew(self, node: Node) -> None:
+        name = node.metadata.name
+        spec: Object = {
+            "holderIdentity": name,
+            "leaseDurationSeconds": _DURATION_SECONDS,
+            "renewTime": self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        }
+        try:
+            await self._client.merge_patch(LEASES, name, {"spec": spec}, namespace=_NAMESPACE)
+        except NotFound:
+            await self._first(node, spec)
+
+    async def _first(self, node: Node, spec: Object) -> None:
+        owner = {"apiVersion": "v1", "kind": "Node", "name": node.metadata.name}
+        meta = {
+            "name": node.metadata.name,
+            "namespace": _NAMESPACE,
+            "ownerReferences": [{**owner, "uid": node.metadata.uid}],
+        }
+        body = {
+            "apiVersion": LEASES.api_version,
+            "kind": LEASES.kind,
+            "metadata": meta,
+            "spec": spec,
+        }
+        try:
+            await self._client.create(LEASES, body)
+        except NotFound:
+            await self._namespace()
+            await self._client.create(LEASES, body)
+
+    async def _namespace(self) -> None:
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}}
+        try:
+            await self._client.create(NAMESPACES, body)
+        except Conflict:
+            return

@@ -1,0 +1,324 @@
+"""One simulated member cluster: its watches, its queue, its workers.
+
+Three tasks matter: informers tell the mirror, its changes become keys, workers plan and write.
+Everything follows from what the API holds, so the process may be killed and started at any time.
+"""
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scheduler.clock import Clock
+from scheduler.control.ports import Busy, Change, Conflict, HubError, NotFound, Resource
+from scheduler.hub.client import HubClient, open_hub
+from scheduler.hub.informer import Informer
+from scheduler.simulation.cluster.cron_jobs import plan_cron_job
+from scheduler.simulation.cluster.daemon_sets import plan_daemon_set
+from scheduler.simulation.cluster.deployments import plan_deployment
+from scheduler.simulation.cluster.description import DEFAULT_NODES, NodeDescription
+from scheduler.simulation.cluster.effects import Effects, read
+from scheduler.simulation.cluster.garbage import plan_collection
+from scheduler.simulation.cluster.jobs import plan_job
+from scheduler.simulation.cluster.kubelet import Pace, is_simulated, plan_pod
+from scheduler.simulation.cluster.leases import Leases
+from scheduler.simulation.cluster.mirror import Mirror, Name
+from scheduler.simulation.cluster.nodes import plan_node, register
+from scheduler.simulation.cluster.objects import (
+    BY_KIND,
+    CRON_JOBS,
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    JOBS,
+    NAMESPACES,
+    NODES,
+    PODS,
+    REPLICA_SETS,
+    STATEFUL_SETS,
+    VIEWS,
+    Node,
+    Pod,
+    View,
+)
+from scheduler.simulation.cluster.plan import NOTHING, Plan
+from scheduler.simulation.cluster.podwork import is_active, is_over
+from scheduler.simulation.cluster.replica_sets import plan_replica_set
+from scheduler.simulation.cluster.stateful_sets import plan_stateful_set
+from scheduler.simulation.cluster.work_queue import WorkQueue
+
+_log = logging.getLogger(__name__)
+
+_WORKERS = 8
+_COUNT_SECONDS = 0.05
+"""How long owners wait for more news before they count: ten pods become ready, one write."""
+_FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS = 0.1, 15.0
+
+Key = tuple[str, Resource, Name]
+"""(what to do, with what, name); what to do is one of the four below."""
+
+_CONTROL, _LIVE, _COLLECT, _WELCOME = "control", "live", "collect", "welcome"
+_CONTROLLERS: dict[Resource, Callable[..., Plan]] = {
+    DEPLOYMENTS: plan_deployment,
+    REPLICA_SETS: plan_replica_set,
+    STATEFUL_SETS: plan_stateful_set,
+    DAEMON_SETS: plan_daemon_set,
+    JOBS: plan_job,
+    CRON_JOBS: plan_cron_job,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSettings:
+    """One cluster to play.
+
+    Attributes:
+        name: for logs.
+        kubeconfig: how to reach it.
+        context: the kubeconfig's context; None takes the current one.
+        nodes: to register; none means those that are there, or a default when there are none.
+        pace: how fast things go.
+    """
+
+    name: str
+    kubeconfig: Path
+    context: str | None = None
+    nodes: list[NodeDescription] = field(default_factory=list)
+    pace: Pace = field(default_factory=Pace)
+
+
+class Member:
+    """Plays the controllers of one cluster."""
+
+    def __init__(
+        self, settings: MemberSettings, client: HubClient, *, clock: Clock, jitter: random.Random
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._jitter = jitter
+        self._mirror = Mirror(self._on_change)
+        self._queue: WorkQueue[Key] = WorkQueue(clock)
+        self._effects = Effects(client, self._mirror, clock)
+        self._leases = Leases(client, self._mirror, clock)
+        self._client = client
+        self._failures: Counter[Key] = Counter()
+        self._described: dict[str, NodeDescription] = {}
+        self._unplaced: set[Name] = set()
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Plays the cluster for ever.
+
+        Args:
+            on_ready: called once, when all watches are in step and the nodes are registered.
+        """
+        informers = await self._synchronise()
+        async with asyncio.TaskGroup() as group:
+            for resource, informer in informers.items():
+                group.create_task(informer.run(), name=f"watch {resource.plural}")
+            group.create_task(self._queue.run_timer(), name="timer")
+            for number in range(_WORKERS):
+                group.create_task(self._work(), name=f"worker {number}")
+            group.create_task(self._leases.run(), name="leases")
+            await self._insist(self._register)
+            on_ready()
+
+    # ------------------------------------------------------------ start
+
+    async def _synchronise(self) -> dict[Resource, Informer]:
+        informers = {
+            resource: Informer(
+                self._client, resource, self._on_event, clock=self._clock, jitter=self._jitter
+            )
+            for resource in VIEWS
+        }
+        for resource, informer in list(informers.items()):
+            try:
+                await self._insist(informer.synchronise)
+            except NotFound:
+                _log.warning("%s: serves no %s", self._settings.name, resource.plural)
+                del informers[resource]
+        return informers
+
+    async def _register(self) -> None:
+        nodes = self._settings.nodes
+        if not nodes and not self._mirror.nodes():
+            nodes = DEFAULT_NODES
+        single = [one for described in nodes for one in described.each()]
+        self._described = {one.name: one for one in single}
+        for one in single:
+            for write in register(self._mirror, one):
+                await self._effects.carry_out(write)
+            self._queue.add((_LIVE, NODES, ("", one.name)))
+
+    async def _insist(self, action: Callable[[], object]) -> None:
+        """Repeats what meets a busy server; other errors are the caller's."""
+        pause_seconds = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                await action()  # type: ignore[misc]
+            except (Busy, Conflict) as error:
+                _log.warning("%s: %s; trying again", self._settings.name, error)
+                await self._clock.sleep(pause_seconds * (0.5 + self._jitter.random()))
+                pause_seconds = min(pause_seconds * 2, _LAST_PAUSE_SECONDS)
+            else:
+                return
+
+    # ------------------------------------------------------------ news
+
+    def _on_event(self, resource: Resource, change: Change) -> None:
+        view = read(resource, change.object)
+        if view is None:
+            return
+        if change.type == "DELETED":
+            self._mirror.bury(resource, view)
+        else:
+            self._mirror.put(resource, view, self._clock.now())
+
+    def _on_change(self, resource: Resource, before: View | None, after: View | None) -> None:
+        view = after or before
+        if view is None:
+            return
+        name = (view.metadata.namespace, view.metadata.name)
+        for key in _keys(resource, name):
+            self._queue.add(key)
+        self._tell_owners(view)
+        if after is None:
+            for dependent, dependent_name in self._mirror.owned_names(view.metadata.uid):
+                self._queue.add((_COLLECT, dependent, dependent_name))
+        if isinstance(view, Node):
+            self._on_node(view)
+        if isinstance(view, Pod):
+            self._on_pod(name, before, after)
+
+    def _tell_owners(self, view: View) -> None:
+        for owner in view.metadata.owner_references:
+            resource = BY_KIND.get(owner.kind)
+            if resource is not None:
+                name = (view.metadata.namespace, owner.name)
+                self._queue.add((_CONTROL, resource, name), _COUNT_SECONDS)
+                self._queue.add((_COLLECT, resource, name), _COUNT_SECONDS)
+
+    def _on_node(self, node: Node) -> None:
+        for name in self._mirror.names(DAEMON_SETS):
+            self._queue.add((_CONTROL, DAEMON_SETS, name), _COUNT_SECONDS)
+        for pod in self._mirror.pods_on(node.metadata.name):
+            name = (pod.metadata.namespace, pod.metadata.name)
+            self._queue.add((_LIVE, PODS, name))
+        self._try_unplaced()
+
+    def _on_pod(self, name: Name, before: View | None, after: View | None) -> None:
+        if isinstance(after, Pod) and not after.spec.node_name and is_active(after):
+            self._unplaced.add(name)
+        else:
+            self._unplaced.discard(name)
+        was_there = isinstance(before, Pod) and bool(before.spec.node_name) and not is_over(before)
+        if was_there and (not isinstance(after, Pod) or is_over(after)):
+            self._try_unplaced()
+
+    def _try_unplaced(self) -> None:
+        for name in self._unplaced:
+            self._queue.add((_LIVE, PODS, name), _COUNT_SECONDS)
+
+    # ------------------------------------------------------------ work
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.take()
+            try:
+                await self._handle(key)
+            except HubError as error:
+                self._failures[key] += 1
+                pause_seconds = min(
+                    _FIRST_PAUSE_SECONDS * 2 ** self._failures[key], _LAST_PAUSE_SECONDS
+                )
+                _log.info("%s: %s; again in %.1f s", self._settings.name, error, pause_seconds)
+                self._queue.add(key, pause_seconds * (0.5 + self._jitter.random()))
+            else:
+                self._failures.pop(key, None)
+            finally:
+                self._queue.done(key)
+
+    async def _handle(self, key: Key) -> None:
+        task, _, name = key
+        if task == _WELCOME:
+            await self._welcome(name)
+            return
+        plan = self._plan(key)
+        for write in plan.writes:
+            await self._effects.carry_out(write)
+        if plan.again_seconds is not None:
+            self._queue.add(key, max(plan.again_seconds, 0.01))
+
+    def _plan(self, key: Key) -> Plan:
+        task, resource, name = key
+        now = self._clock.now()
+        if task == _COLLECT:
+            return plan_collection(self._mirror, resource, name, now)
+        if resource is PODS:
+            return plan_pod(self._mirror, name, now, self._settings.pace)
+        if resource is NODES:
+            return plan_node(self._mirror, name[1], now, self._described.get(name[1]))
+        controller = _CONTROLLERS.get(resource)
+        return controller(self._mirror, name, now) if controller else NOTHING
+
+    async def _welcome(self, name: Name) -> None:
+        namespace = self._mirror.namespace(name[1])
+        if namespace is not None and namespace.metadata.deletion_timestamp is None:
+            await self._effects.default_service_account(name[1])
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is due now."""
+        return self._queue.is_idle
+
+    @property
+    def simulated_nodes(self) -> int:
+        """How many nodes are played."""
+        return sum(is_simulated(node) for node in self._mirror.nodes())
+
+
+def _keys(resource: Resource, name: Name) -> list[Key]:
+    """What a change of an object asks for, of itself."""
+    if resource is NAMESPACES:
+        return [(_WELCOME, NAMESPACES, name)]
+    if resource is NODES:
+        return [(_LIVE, NODES, name)]
+    collect = (_COLLECT, resource, name)
+    if resource is PODS:
+        return [(_LIVE, PODS, name), collect]
+    return [(_CONTROL, resource, name), collect]
+
+
+async def play(
+    members: list[MemberSettings],
+    *,
+    clock: Clock,
+    seed: int | None = None,
+    on_ready: Callable[[str], None] = lambda _name: None,
+) -> None:
+    """Plays several clusters in this process, until cancelled.
+
+    Args:
+        members: the clusters.
+        clock: the time.
+        seed: of the jitter in back-offs.
+        on_ready: called with each cluster's name when it is played.
+    """
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(open_hub(one.kubeconfig, context=one.context))
+            for one in members
+        ]
+        async with asyncio.TaskGroup() as group:
+            for settings, client in zip(members, clients, strict=True):
+                jitter = random.Random(seed)  # noqa: S311 - spreads retries, guards nothing
+                member = Member(settings, client, clock=clock, jitter=jitter)
+                ready = _told(on_ready, settings.name)
+                group.create_task(member.run(ready), name=settings.name)
+
+
+def _told(on_ready: Callable[[str], None], name: str) -> Callable[[], None]:
+    return lambda: on_ready(name)

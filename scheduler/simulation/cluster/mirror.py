@@ -1,0 +1,234 @@
+"""What one member cluster holds, as far as watches and our own writes have told.
+
+The answer to a write goes in at once, so a controller never acts twice because its watch lags; an
+older event that comes later is recognised by its resourceVersion and dropped.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import TypeVar
+
+from scheduler.control.ports import Resource
+from scheduler.simulation.cluster.objects import (
+    CRON_JOBS,
+    JOBS,
+    NAMESPACES,
+    NODES,
+    PODS,
+    REPLICA_SETS,
+    CronJob,
+    Job,
+    Namespace,
+    Node,
+    Pod,
+    PodSet,
+    View,
+)
+from scheduler.simulation.cluster.requests import requests_of
+
+Name = tuple[str, str]
+"""(namespace or "", name)"""
+
+OnChange = Callable[[Resource, View | None, View | None], None]
+"""Called with (resource, before, after); None means absent."""
+
+_T = TypeVar("_T", bound=View)
+_TOMBSTONES = 20_000  # uids remembered after deletion; far more than events in flight
+
+
+class Mirror:
+    """The objects of one cluster with the two indexes that controllers need."""
+
+    def __init__(self, on_change: OnChange) -> None:
+        self._on_change = on_change
+        self._objects: dict[Resource, dict[Name, View]] = {}
+        self._by_owner: dict[str, dict[tuple[Resource, Name], View]] = {}
+        self._by_node: dict[str, dict[Name, Pod]] = {}
+        self._uncontrolled: dict[Resource, dict[Name, View]] = {PODS: {}, REPLICA_SETS: {}}
+        self._used: dict[str, Counter[str]] = {}
+        self._buried: OrderedDict[str, None] = OrderedDict()
+        self._bound_at: dict[str, datetime] = {}
+        self._assumed: dict[Name, tuple[View, Pod]] = {}
+        self._running_at: dict[str, datetime] = {}
+
+    # ------------------------------------------------------------ writing
+
+    def put(self, resource: Resource, view: View, now: datetime) -> None:
+        """Takes an object that the API has shown, unless something newer is known."""
+        name = _name(view)
+        before = self._objects.get(resource, {}).get(name)
+        if view.metadata.uid in self._buried or (before and not _is_newer(view, before)):
+            return
+        if before is not None:
+            self._unlink(resource, name, before)
+        if resource is PODS:
+            self._assumed.pop(name, None)
+        self._objects.setdefault(resource, {})[name] = view
+        self._link(resource, name, view, now)
+        self._on_change(resource, before, view)
+
+    def assume(self, pod: Pod, now: datetime) -> None:
+        """Takes a pod as bound while the API is being told."""
+        name = _name(pod)
+        before = self._objects[PODS][name]
+        self._assumed[name] = (before, pod)
+        self._unlink(PODS, name, before)
+        self._objects[PODS][name] = pod
+        self._link(PODS, name, pod, now)
+
+    def forget_assumed(self, name: Name) -> None:
+        """Takes an assumption back, unless newer news have replaced it."""
+        if name not in self._assumed:
+            return
+        before, assumed = self._assumed.pop(name)
+        if self._objects[PODS].get(name) is not assumed:
+            return
+        self._unlink(PODS, name, assumed)
+        self._bound_at.pop(before.metadata.uid, None)
+        self._objects[PODS][name] = before
+
+    def bury(self, resource: Resource, view: View) -> None:
+        """Takes a deletion; later news of the same uid are news of the past."""
+        self._buried[view.metadata.uid] = None
+        while len(self._buried) > _TOMBSTONES:
+            self._buried.popitem(last=False)
+        self._bound_at.pop(view.metadata.uid, None)
+        self._running_at.pop(view.metadata.uid, None)
+        name = _name(view)
+        before = self._objects.get(resource, {}).get(name)
+        if before is None or before.metadata.uid != view.metadata.uid:
+            return
+        del self._objects[resource][name]
+        self._unlink(resource, name, before)
+        self._on_change(resource, before, None)
+
+    def _link(self, resource: Resource, name: Name, view: View, now: datetime) -> None:
+        for owner in view.metadata.owner_references:
+            self._by_owner.setdefault(owner.uid, {})[resource, name] = view
+        if resource in self._uncontrolled and view.metadata.controller is None:
+            self._uncontrolled[resource][name] = view
+        if isinstance(view, Pod) and view.spec.node_name:
+            self._by_node.setdefault(view.spec.node_name, {})[name] = view
+            self._count(view, 1)
+            self._bound_at.setdefault(view.metadata.uid, now)
+            if view.status.phase == "Running":
+                self._running_at.setdefault(view.metadata.uid, now)
+
+    def _unlink(self, resource: Resource, name: Name, view: View) -> None:
+        for owner in view.metadata.owner_references:
+            owned = self._by_owner.get(owner.uid, {})
+            owned.pop((resource, name), None)
+            if not owned:
+                self._by_owner.pop(owner.uid, None)
+        if resource in self._uncontrolled:
+            self._uncontrolled[resource].pop(name, None)
+        if isinstance(view, Pod) and view.spec.node_name:
+            self._by_node.get(view.spec.node_name, {}).pop(name, None)
+            self._count(view, -1)
+
+    def _count(self, pod: Pod, sign: int) -> None:
+        if pod.status.phase in ("Succeeded", "Failed"):
+            return
+        used = self._used.setdefault(pod.spec.node_name, Counter())
+        for resource, amount in requests_of(pod).items():
+            used[resource] += sign * amount
+
+    # ------------------------------------------------------------ reading
+
+    def pod(self, name: Name) -> Pod | None:
+        """A pod, if it is there."""
+        return self._get(PODS, name, Pod)
+
+    def node(self, name: str) -> Node | None:
+        """A node, if it is there."""
+        return self._get(NODES, ("", name), Node)
+
+    def pod_set(self, resource: Resource, name: Name) -> PodSet | None:
+        """A Deployment, ReplicaSet, StatefulSet or DaemonSet, if it is there."""
+        return self._get(resource, name, PodSet)
+
+    def job(self, name: Name) -> Job | None:
+        """A Job, if it is there."""
+        return self._get(JOBS, name, Job)
+
+    def cron_job(self, name: Name) -> CronJob | None:
+        """A CronJob, if it is there."""
+        return self._get(CRON_JOBS, name, CronJob)
+
+    def namespace(self, name: str) -> Namespace | None:
+        """A namespace, if it is there."""
+        return self._get(NAMESPACES, ("", name), Namespace)
+
+    def find(self, resource: Resource, name: Name) -> View | None:
+        """Any object."""
+        return self._objects.get(resource, {}).get(name)
+
+    def _get(self, resource: Resource, name: Name, kind: type[_T]) -> _T | None:
+        found = self._objects.get(resource, {}).get(name)
+        return found if isinstance(found, kind) else None
+
+    def names(self, resource: Resource) -> list[Name]:
+        """All names of one resource."""
+        return list(self._objects.get(resource, {}))
+
+    def nodes(self) -> list[Node]:
+        """All nodes, by name."""
+        found = self._objects.get(NODES, {}).values()
+        return sorted((n for n in found if isinstance(n, Node)), key=lambda n: n.metadata.name)
+
+    def pods(self) -> Iterator[Pod]:
+        """All pods."""
+        return (pod for pod in self._objects.get(PODS, {}).values() if isinstance(pod, Pod))
+
+    def pods_on(self, node: str) -> list[Pod]:
+        """Pods bound to a node, ended ones too."""
+        return list(self._by_node.get(node, {}).values())
+
+    def used(self, node: str) -> Mapping[str, int]:
+        """What the pods of a node that have not ended ask for."""
+        return self._used.get(node, Counter())
+
+    def pods_of(self, uid: str) -> list[Pod]:
+        """Pods that an owner has made, oldest name first."""
+        return sorted(self._owned(uid, Pod), key=lambda pod: pod.metadata.name)
+
+    def sets_of(self, uid: str) -> list[PodSet]:
+        """ReplicaSets of a Deployment."""
+        return sorted(self._owned(uid, PodSet), key=lambda one: one.metadata.name)
+
+    def jobs_of(self, uid: str) -> list[Job]:
+        """Jobs of a CronJob."""
+        return sorted(self._owned(uid, Job), key=lambda one: one.metadata.name)
+
+    def _owned(self, uid: str, kind: type[_T]) -> list[_T]:
+        found = self._by_owner.get(uid, {}).values()
+        return [view for view in found if isinstance(view, kind)]
+
+    def owned_names(self, uid: str) -> list[tuple[Resource, Name]]:
+        """Everything that names this uid as an owner."""
+        return list(self._by_owner.get(uid, {}))
+
+    def uncontrolled(self, resource: Resource) -> list[View]:
+        """Pods, or ReplicaSets, that no controller owns."""
+        return list(self._uncontrolled[resource].values())
+
+    def bound_at(self, pod: Pod) -> datetime | None:
+        """When this process first saw the pod on a node."""
+        return self._bound_at.get(pod.metadata.uid)
+
+    def running_at(self, pod: Pod) -> datetime | None:
+        """When this process first saw the pod running."""
+        return self._running_at.get(pod.metadata.uid)
+
+
+def _name(view: View) -> Name:
+    return (view.metadata.namespace, view.metadata.name)
+
+
+def _is_newer(view: View, before: View) -> bool:
+    """Whether to take `view` (KEP-5504: resource versions are integers that can be compared)."""
+    try:
+        return int(view.metadata.resource_version) > int(before.metadata.resource_version)
+    except ValueError:
+        return view.metadata.resource_version != before.metadata.resource_version

@@ -1,0 +1,296 @@
+"""Typed views of the Kubernetes objects that the controllers read.
+
+They hold only what is read here; writes are patches, so what is not in a view survives. Field
+names and meanings are those of the Kubernetes API reference, v1.36.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import field
+
+from scheduler.control.ports import Object, Resource
+from scheduler.model.fields import LabelSelector, Taint, Toleration
+from scheduler.model.pods import NodeRequirement
+
+
+class _View(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A part of an object; unknown fields are ignored."""
+
+
+class OwnerReference(_View, frozen=True, kw_only=True):
+    """Who an object belongs to; the last one gone takes it along."""
+
+    api_version: str = ""
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool = False
+
+
+class Meta(_View, frozen=True, kw_only=True):
+    """`metadata`."""
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    deletion_grace_period_seconds: int | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    owner_references: list[OwnerReference] = field(default_factory=list)
+    finalizers: list[str] = field(default_factory=list)
+
+    @property
+    def controller(self) -> OwnerReference | None:
+        """The one owner that manages this object."""
+        return next((owner for owner in self.owner_references if owner.controller), None)
+
+
+class NodeTerm(_View, frozen=True, kw_only=True):
+    """One alternative of a node affinity: labels and fields must both match."""
+
+    match_expressions: list[NodeRequirement] = field(default_factory=list)
+    match_fields: list[NodeRequirement] = field(default_factory=list)
+
+
+class _NodeTerms(_View, frozen=True, kw_only=True):
+    node_selector_terms: list[NodeTerm] = field(default_factory=list)
+
+
+class _NodeAffinity(_View, frozen=True, kw_only=True):
+    required: _NodeTerms | None = field(
+        default=None, name="requiredDuringSchedulingIgnoredDuringExecution"
+    )
+
+
+class PodTerm(_View, frozen=True, kw_only=True):
+    """Pods that must be near, or must not be."""
+
+    topology_key: str
+    label_selector: LabelSelector | None = None
+    namespaces: list[str] = field(default_factory=list)
+
+
+class _PodTerms(_View, frozen=True, kw_only=True):
+    required: list[PodTerm] = field(
+        default_factory=list, name="requiredDuringSchedulingIgnoredDuringExecution"
+    )
+
+
+class Affinity(_View, frozen=True, kw_only=True):
+    """`spec.affinity`: only what is required; preferences are not simulated."""
+
+    node_affinity: _NodeAffinity = field(default_factory=_NodeAffinity)
+    pod_affinity: _PodTerms = field(default_factory=_PodTerms)
+    pod_anti_affinity: _PodTerms = field(default_factory=_PodTerms)
+
+
+class Spread(_View, frozen=True, kw_only=True):
+    """One topology spread constraint."""
+
+    topology_key: str
+    max_skew: int = 1
+    when_unsatisfiable: str = "DoNotSchedule"
+    label_selector: LabelSelector | None = None
+
+
+class PodSpec(_View, frozen=True, kw_only=True):
+    """What a pod asks for."""
+
+    node_name: str = ""
+    node_selector: dict[str, str] = field(default_factory=dict)
+    affinity: Affinity = field(default_factory=Affinity)
+    tolerations: list[Toleration] = field(default_factory=list)
+    topology_spread_constraints: list[Spread] = field(default_factory=list)
+    containers: list[dict[str, Any]] = field(default_factory=list)
+    init_containers: list[dict[str, Any]] = field(default_factory=list)
+    overhead: dict[str, Any] = field(default_factory=dict)
+    resources: dict[str, Any] = field(default_factory=dict)
+    scheduling_gates: list[dict[str, str]] = field(default_factory=list)
+    scheduler_name: str = "default-scheduler"
+    restart_policy: str = "Always"
+
+
+class PodStatus(_View, frozen=True, kw_only=True):
+    """How a pod is; conditions stay as they are, since others may write some of them."""
+
+    phase: str = "Pending"
+    reason: str = ""
+    conditions: list[dict[str, Any]] = field(default_factory=list)
+    container_statuses: list[dict[str, Any]] = field(default_factory=list)
+    start_time: datetime | None = None
+
+
+class Pod(_View, frozen=True, kw_only=True):
+    """A pod."""
+
+    metadata: Meta
+    spec: PodSpec = field(default_factory=PodSpec)
+    status: PodStatus = field(default_factory=PodStatus)
+
+
+class _NodeSpec(_View, frozen=True, kw_only=True):
+    taints: list[Taint] = field(default_factory=list)
+    unschedulable: bool = False
+
+
+class _NodeInfo(_View, frozen=True, kw_only=True):
+    kubelet_version: str = ""
+
+
+class _NodeStatus(_View, frozen=True, kw_only=True):
+    allocatable: dict[str, str | int | float] = field(default_factory=dict)
+    capacity: dict[str, str | int | float] = field(default_factory=dict)
+    conditions: list[dict[str, Any]] = field(default_factory=list)
+    node_info: _NodeInfo = field(default_factory=_NodeInfo)
+
+
+class Node(_View, frozen=True, kw_only=True):
+    """A machine."""
+
+    metadata: Meta
+    spec: _NodeSpec = field(default_factory=_NodeSpec)
+    status: _NodeStatus = field(default_factory=_NodeStatus)
+
+
+class RollingUpdate(_View, frozen=True, kw_only=True):
+    """How far a rollout may go above and below the wanted number."""
+
+    max_surge: int | str | None = None
+    max_unavailable: int | str | None = None
+    partition: int = 0
+
+
+class Strategy(_View, frozen=True, kw_only=True):
+    """`strategy` of a Deployment, `updateStrategy` of a StatefulSet or DaemonSet."""
+
+    type: str = "RollingUpdate"
+    rolling_update: RollingUpdate = field(default_factory=RollingUpdate)
+
+
+class SetSpec(_View, frozen=True, kw_only=True):
+    """The common part of Deployment, ReplicaSet, StatefulSet and DaemonSet."""
+
+    replicas: int = 1
+    selector: LabelSelector = field(default_factory=LabelSelector)
+    template: dict[str, Any] = field(default_factory=dict)
+    min_ready_seconds: int = 0
+    paused: bool = False
+    revision_history_limit: int = 10
+    progress_deadline_seconds: int = 600
+    pod_management_policy: str = "OrderedReady"
+    service_name: str = ""
+    strategy: Strategy = field(default_factory=Strategy)
+    update_strategy: Strategy = field(default_factory=Strategy)
+
+
+class PodSet(_View, frozen=True, kw_only=True):
+    """A Deployment, ReplicaSet, StatefulSet or DaemonSet; `status` as it stands in the API."""
+
+    metadata: Meta
+    spec: SetSpec = field(default_factory=SetSpec)
+    status: dict[str, Any] = field(default_factory=dict)
+
+
+class JobSpec(_View, frozen=True, kw_only=True):
+    """What a Job asks for."""
+
+    parallelism: int = 1
+    completions: int | None = None
+    completion_mode: str = "NonIndexed"
+    backoff_limit: int = 6
+    active_deadline_seconds: int | None = None
+    ttl_seconds_after_finished: int | None = None
+    suspend: bool = False
+    template: dict[str, Any] = field(default_factory=dict)
+
+
+class Job(_View, frozen=True, kw_only=True):
+    """A Job; `status` as it stands in the API."""
+
+    metadata: Meta
+    spec: JobSpec = field(default_factory=JobSpec)
+    status: dict[str, Any] = field(default_factory=dict)
+
+
+class CronJobSpec(_View, frozen=True, kw_only=True):
+    """When to make which Job."""
+
+    schedule: str = ""
+    time_zone: str = ""
+    suspend: bool = False
+    concurrency_policy: str = "Allow"
+    successful_jobs_history_limit: int = 3
+    failed_jobs_history_limit: int = 1
+    job_template: dict[str, Any] = field(default_factory=dict)
+
+
+class _CronJobStatus(_View, frozen=True, kw_only=True):
+    last_schedule_time: datetime | None = None
+
+
+class CronJob(_View, frozen=True, kw_only=True):
+    """A CronJob."""
+
+    metadata: Meta
+    spec: CronJobSpec = field(default_factory=CronJobSpec)
+    status: _CronJobStatus = field(default_factory=_CronJobStatus)
+
+
+class Namespace(_View, frozen=True, kw_only=True):
+    """A namespace; only its existence matters."""
+
+    metadata: Meta
+
+
+View = Pod | Node | PodSet | Job | CronJob | Namespace
+
+PODS = Resource("", "v1", "pods", "Pod", namespaced=True)
+NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
+REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet", namespaced=True)
+STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet", namespaced=True)
+DAEMON_SETS = Resource("apps", "v1", "daemonsets", "DaemonSet", namespaced=True)
+JOBS = Resource("batch", "v1", "jobs", "Job", namespaced=True)
+CRON_JOBS = Resource("batch", "v1", "cronjobs", "CronJob", namespaced=True)
+
+VIEWS: dict[Resource, type[View]] = {
+    NAMESPACES: Namespace,
+    NODES: Node,
+    DEPLOYMENTS: PodSet,
+    REPLICA_SETS: PodSet,
+    STATEFUL_SETS: PodSet,
+    DAEMON_SETS: PodSet,
+    JOBS: Job,
+    CRON_JOBS: CronJob,
+    PODS: Pod,
+}
+"""What is watched, and as what it is read; pods come last, so that their owners are known."""
+
+BY_KIND = {resource.kind: resource for resource in VIEWS}
+
+
+def view_of(resource: Resource, body: Object) -> View:
+    """Reads an object; `null` stands for absent, as the API server itself reads it.
+
+    Raises:
+        msgspec.ValidationError: the object does not look like its kind; the message has the path.
+    """
+    try:
+        return msgspec.convert(body, VIEWS[resource], strict=False)
+    except msgspec.ValidationError:
+        return msgspec.convert(_without_nulls(body), VIEWS[resource], strict=False)
+
+
+def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - any JSON in, the same JSON out
+    if isinstance(value, dict):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [_without_nulls(inner) for inner in value]
+    return value

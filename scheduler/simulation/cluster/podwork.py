@@ -1,0 +1,137 @@
+"""What all controllers of pods share: making pods from templates, and judging pods."""
+
+import hashlib
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from scheduler.control.ports import Object, Resource
+from scheduler.simulation.cluster.mirror import Name
+from scheduler.simulation.cluster.objects import PODS, Job, Pod, PodSet
+from scheduler.simulation.cluster.plan import Create, Remove
+
+_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' own: no vowels, no words
+
+
+def digest(value: Any, length: int) -> str:  # noqa: ANN401 - any JSON
+    """A name-safe hash of any JSON value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:12], "big")
+    letters = ""
+    for _ in range(length):
+        number, rest = divmod(number, len(_ALPHABET))
+        letters += _ALPHABET[rest]
+    return letters
+
+
+def owner_reference(resource: Resource, owner: PodSet | Job) -> Object:
+    """The reference by which `owner` controls what it makes."""
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "name": owner.metadata.name,
+        "uid": owner.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def new_pod(
+    resource: Resource,
+    owner: PodSet | Job,
+    name: str,
+    *,
+    labels: dict[str, str] | None = None,
+    annotations: dict[str, str] | None = None,
+    spec: Object | None = None,
+) -> Create:
+    """A pod from the owner's template.
+
+    Args:
+        resource: the owner's resource.
+        owner: whose template and namespace it takes.
+        name: the pod's name.
+        labels: added to the template's labels.
+        annotations: added to the template's annotations.
+        spec: replaces fields of the template's spec.
+    """
+    template = owner.spec.template
+    meta = template.get("metadata") or {}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": owner.metadata.namespace,
+            "labels": {**(meta.get("labels") or {}), **(labels or {})},
+            "annotations": {**(meta.get("annotations") or {}), **(annotations or {})},
+            "ownerReferences": [owner_reference(resource, owner)],
+        },
+        "spec": {**(template.get("spec") or {}), **(spec or {})},
+    }
+    return Create(PODS, body)
+
+
+def remove_pod(pod: Pod) -> Remove:
+    """Asks the kubelet to end a pod."""
+    return Remove(PODS, name_of(pod), pod.metadata.uid)
+
+
+def name_of(view: Pod | PodSet | Job) -> Name:
+    """Namespace and name."""
+    return (view.metadata.namespace, view.metadata.name)
+
+
+def is_ending(pod: Pod) -> bool:
+    """Whether it is being deleted."""
+    return pod.metadata.deletion_timestamp is not None
+
+
+def is_over(pod: Pod) -> bool:
+    """Whether it has ended by itself."""
+    return pod.status.phase in ("Succeeded", "Failed")
+
+
+def is_active(pod: Pod) -> bool:
+    """Whether it counts as a replica."""
+    return not is_ending(pod) and not is_over(pod)
+
+
+def _ready_since(pod: Pod) -> datetime | None:
+    for condition in pod.status.conditions:
+        if condition.get("type") == "Ready" and condition.get("status") == "True":
+            text = str(condition.get("lastTransitionTime") or "1970-01-01T00:00:00Z")
+            return datetime.fromisoformat(text)
+    return None
+
+
+def is_ready(pod: Pod) -> bool:
+    """Whether its Ready condition holds."""
+    return _ready_since(pod) is not None
+
+
+def is_available(pod: Pod, min_ready_seconds: int, now: datetime) -> bool:
+    """Whether it has been ready long enough."""
+    since = _ready_since(pod)
+    if since is None:
+        return False
+    return not min_ready_seconds or since + timedelta(seconds=min_ready_seconds) <= now
+
+
+def wait_for_available(pods: list[Pod], min_ready_seconds: int, now: datetime) -> float | None:
+    """Seconds until the next ready pod counts as available; None when none will by waiting."""
+    if not min_ready_seconds:
+        return None
+    sinces = [_ready_since(pod) for pod in pods]
+    ends = [since + timedelta(seconds=min_ready_seconds) for since in sinces if since]
+    waits = [(end - now).total_seconds() for end in ends if end > now]
+    return min(waits, default=None)
+
+
+def amount(value: int | str | None, total: int, *, default: int | str, round_up: bool) -> int:
+    """Resolves `maxSurge` and its kind: a number, or a percentage of `total`."""
+    value = default if value is None else value
+    if isinstance(value, str) and value.endswith("%"):
+        parts = int(value[:-1]) * total
+        return -(-parts // 100) if round_up else parts // 100
+    return int(value)

@@ -1,0 +1,277 @@
+"""A cluster without an API server: planners' writes go straight into objects, time moves by hand.
+
+It stands in for the API only where a unit test wants every planner to run to rest in microseconds;
+the same planners run against real servers in tests/integration.
+"""
+
+import copy
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from scheduler.control.ports import Object, Resource
+from scheduler.simulation.cluster.cron_jobs import plan_cron_job
+from scheduler.simulation.cluster.daemon_sets import plan_daemon_set
+from scheduler.simulation.cluster.deployments import plan_deployment
+from scheduler.simulation.cluster.description import NodeDescription
+from scheduler.simulation.cluster.garbage import plan_collection
+from scheduler.simulation.cluster.jobs import plan_job
+from scheduler.simulation.cluster.kubelet import Pace, plan_pod
+from scheduler.simulation.cluster.mirror import Mirror, Name
+from scheduler.simulation.cluster.nodes import plan_node, register
+from scheduler.simulation.cluster.objects import (
+    BY_KIND,
+    CRON_JOBS,
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    JOBS,
+    NODES,
+    PODS,
+    REPLICA_SETS,
+    STATEFUL_SETS,
+    Pod,
+    view_of,
+)
+from scheduler.simulation.cluster.plan import (
+    Bind,
+    Create,
+    Orphaned,
+    Patch,
+    Plan,
+    Remove,
+    Tell,
+    Write,
+    sooner,
+)
+from scheduler.simulation.cluster.replica_sets import plan_replica_set
+from scheduler.simulation.cluster.stateful_sets import plan_stateful_set
+
+_CONTROLLERS = {
+    DEPLOYMENTS: plan_deployment,
+    REPLICA_SETS: plan_replica_set,
+    STATEFUL_SETS: plan_stateful_set,
+    DAEMON_SETS: plan_daemon_set,
+    JOBS: plan_job,
+    CRON_JOBS: plan_cron_job,
+}
+START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+_MOST_ROUNDS = 500
+
+
+class World:
+    """Objects, time, and every controller."""
+
+    def __init__(self, *nodes: NodeDescription, pace: Pace | None = None) -> None:
+        self.now = START
+        self.pace = pace or Pace(start_seconds=1, stop_seconds=1, job_seconds=5)
+        self.objects: dict[tuple[Resource, Name], Object] = {}
+        self.mirror = Mirror(lambda _resource, _before, _after: None)
+        self.writes: list[Write] = []
+        self.events: list[Tell] = []
+        self._numbers = itertools.count(1)
+        self._described = {one.name: one for described in nodes for one in described.each()}
+        for one in self._described.values():
+            self._carry_out(Plan(register(self.mirror, one)))
+
+    # ------------------------------------------------------------ what a user does
+
+    def apply(self, body: Object) -> None:
+        """Creates an object, or replaces its spec."""
+        resource = BY_KIND[body["kind"]]
+        name = (body["metadata"].get("namespace", ""), body["metadata"]["name"])
+        if (resource, name) in self.objects:
+            self.patch(resource, name, {"spec": body["spec"]}, replace=True)
+        else:
+            self._create(Create(resource, copy.deepcopy(body)))
+
+    def patch(self, resource: Resource, name: Name, body: Object, *, replace: bool = False) -> None:
+        """A merge patch, or a new value for each named field."""
+        found = self.objects[resource, name]
+        if replace:
+            found |= copy.deepcopy(body)
+        else:
+            _merge(found, body)
+        if "spec" in body:
+            found["metadata"]["generation"] += 1
+        self._show(resource, found)
+
+    def delete(self, resource: Resource, name: Name, *finalizers: str) -> None:
+        """Marks an object with finalizers, or takes it away."""
+        body = self.objects[resource, name]
+        if finalizers or resource is PODS:
+            body["metadata"]["finalizers"] = list(finalizers)
+            body["metadata"]["deletionTimestamp"] = _text(self.now + timedelta(seconds=30))
+            body["metadata"]["deletionGracePeriodSeconds"] = 30
+            self._show(resource, body)
+        else:
+            self._vanish(resource, name)
+
+    # ------------------------------------------------------------ time
+
+    def settle(self, seconds: float = 0.0) -> None:
+        """Runs every controller to rest, and time forward by `seconds`."""
+        end = self.now + timedelta(seconds=seconds)
+        for _ in range(_MOST_ROUNDS):
+            plans = self._plans()
+            if any(plan.writes for plan in plans):
+                continue
+            waits = sooner(None, None)
+            for plan in plans:
+                waits = sooner(waits, plan.again_seconds)
+            if waits is None or self.now + timedelta(seconds=waits) > end:
+                self.now = end
+                return
+            self.now += timedelta(seconds=max(waits, 0.01))
+        raise AssertionError(f"does not come to rest: {self.writes[-5:]}")
+
+    def _plans(self) -> list[Plan]:
+        """One look at everything; each plan is carried out before the next is made."""
+        plans = []
+        for resource, name in list(self.objects):
+            for plan in self._plans_for(resource, name):
+                self._carry_out(plan)
+                plans.append(plan)
+        return plans
+
+    def _plans_for(self, resource: Resource, name: Name) -> list[Plan]:
+        if resource is NODES:
+            return [plan_node(self.mirror, name[1], self.now, self._described.get(name[1]))]
+        found = [plan_collection(self.mirror, resource, name, self.now)]
+        if resource is PODS:
+            found.append(plan_pod(self.mirror, name, self.now, self.pace))
+        elif resource in _CONTROLLERS:
+            found.append(_CONTROLLERS[resource](self.mirror, name, self.now))
+        return found
+
+    # ------------------------------------------------------------ what the API server does
+
+    def _carry_out(self, plan: Plan) -> None:
+        for write in plan.writes:
+            self.writes.append(write)
+            match write:
+                case Create():
+                    self._create(write)
+                case Patch() if (write.resource, write.name) in self.objects:
+                    _merge(self.objects[write.resource, write.name], write.body)
+                    self._show(write.resource, self.objects[write.resource, write.name])
+                case Remove() if (write.resource, write.name) in self.objects:
+                    self._remove(write)
+                case Bind():
+                    body = self.objects[PODS, write.name]
+                    assert "nodeName" not in body["spec"], f"{write.name} is bound twice"
+                    body["spec"]["nodeName"] = write.node
+                    self._show(PODS, body)
+                case Tell():
+                    self.events.append(write)
+                case Orphaned():
+                    self._vanish(write.resource, write.name)
+                case _:
+                    pass
+
+    def _create(self, write: Create) -> None:
+        body = copy.deepcopy(write.body)
+        meta = body["metadata"]
+        name = (meta.get("namespace", ""), meta["name"])
+        assert (write.resource, name) not in self.objects, f"{name} is made twice"
+        meta |= {
+            "uid": f"uid-{next(self._numbers)}",
+            "generation": 1,
+            "creationTimestamp": _text(self.now),
+        }
+        body.setdefault("spec", {})
+        self.objects[write.resource, name] = body
+        self._show(write.resource, body)
+
+    def _remove(self, write: Remove) -> None:
+        body = self.objects[write.resource, write.name]
+        if write.uid != body["metadata"]["uid"]:
+            return
+        if write.resource is PODS and not write.at_once and body["spec"].get("nodeName"):
+            self.delete(PODS, write.name)
+        elif not body["metadata"].get("finalizers"):
+            self._vanish(write.resource, write.name)
+
+    def _show(self, resource: Resource, body: Object) -> None:
+        body["metadata"]["resourceVersion"] = str(next(self._numbers))
+        ended = body["metadata"].get("deletionTimestamp") and resource is not PODS
+        if ended and not body["metadata"].get("finalizers"):
+            self._vanish(
+                resource, (body["metadata"].get("namespace", ""), body["metadata"]["name"])
+            )
+        else:
+            self.mirror.put(resource, view_of(resource, copy.deepcopy(body)), self.now)
+
+    def _vanish(self, resource: Resource, name: Name) -> None:
+        body = self.objects.pop((resource, name), None)
+        if body is not None:
+            self.mirror.bury(resource, view_of(resource, body))
+
+    # ------------------------------------------------------------ questions
+
+    def pods(self, prefix: str = "") -> list[Pod]:
+        """Pods whose names begin so, by name."""
+        found = [pod for pod in self.mirror.pods() if pod.metadata.name.startswith(prefix)]
+        return sorted(found, key=lambda pod: pod.metadata.name)
+
+    def status(self, resource: Resource, name: str, namespace: str = "city") -> dict[str, Any]:
+        """The status of an object."""
+        status: dict[str, Any] = self.objects[resource, (namespace, name)].get("status", {})
+        return status
+
+
+def deployment(name: str, replicas: int, kind: str = "Deployment", **pod: Any) -> Object:  # noqa: ANN401 - any field of a pod's spec
+    """A Deployment, or another set, of one-container pods in the namespace `city`.
+
+    Args:
+        name: of the set, and the value of its pods' label `app`.
+        replicas: how many.
+        kind: Deployment, ReplicaSet, StatefulSet or DaemonSet.
+        pod: fields of the pod's spec; `cpu` and `image` set those of its container.
+    """
+    container = {
+        "name": "main",
+        "image": pod.pop("image", "registry.example/app:1"),
+        "resources": {"requests": {"cpu": pod.pop("cpu", "1"), "memory": "1Gi"}},
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": "city"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [container], **pod},
+            },
+        },
+    }
+
+
+def job(name: str, **spec: Any) -> Object:  # noqa: ANN401 - any field of a Job's spec
+    """A Job of one-container pods in the namespace `city` that run five seconds."""
+    container = {"name": "main", "resources": {"requests": {"cpu": "1"}}}
+    annotations = spec.pop("annotations", {})
+    pod = {"restartPolicy": "Never", "containers": [container]}
+    template = {"metadata": {"labels": {"app": name}, "annotations": annotations}, "spec": pod}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": "city"},
+        "spec": {"template": template, **spec},
+    }
+
+
+def _merge(target: Object, patch: Object) -> None:
+    """RFC 7386."""
+    for key, value in patch.items():
+        if value is None:
+            target.pop(key, None)
+        elif isinstance(value, dict) and isinstance(target.get(key), dict):
+            _merge(target[key], value)
+        else:
+            target[key] = copy.deepcopy(value)
+
+
+def _text(instant: datetime) -> str:
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
