@@ -1,0 +1,144 @@
+"""Dispatch: an index only to a site that was heard, contents first, repeated until echoed."""
+
+from collections.abc import Mapping
+
+from scheduler.control.dispatch import Dispatcher
+from scheduler.control.hearing import OrderForSite, OrderState, SiteWord, Version
+from scheduler.control.telemetry import Silence
+from tests.support.fake_clock import FakeClock
+
+KEY = ("health", "appointment")
+ORDER = "kapok/health/appointment/abc"
+
+
+class Said:
+    """A speaker that remembers, in order."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[str, str, object]] = []
+
+    def publish_order(self, site: str, order: OrderForSite) -> str:
+        self.log.append(("order", site, order.generation))
+        return f"digest-{order.generation}"
+
+    def publish_index(
+        self, site: str, site_uid: str, version: Version, orders: Mapping[str, OrderForSite]
+    ) -> str:
+        del site_uid
+        self.log.append(("index", site, (version, tuple(orders))))
+        return f"index-{version}"
+
+    def withdraw_content(self, site: str, order_id: str) -> None:
+        self.log.append(("clear", site, order_id))
+
+    def ask(self, site: str, epoch: int, *, want_status: bool, want_report: bool) -> None:
+        self.log.append(("ask", site, (epoch, want_status, want_report)))
+
+
+def order(generation: int) -> OrderForSite:
+    return OrderForSite(
+        id=ORDER, generation=generation, namespace=KEY[0], name=KEY[1], manifests=()
+    )
+
+
+def word(
+    version: Version | None = None, *, missing: tuple[str, ...] = (), runs: bool = False
+) -> SiteWord:
+    orders = {ORDER: OrderState(id=ORDER, generation=1, phase="Ready")} if runs else {}
+    digest = f"index-{version}" if version else ""
+    return SiteWord(
+        site="m1", site_uid="u", version=version, digest=digest, orders=orders, missing=missing
+    )
+
+
+class World:
+    def __init__(self) -> None:
+        self.said, self.clock, self.epochs = Said(), FakeClock(), list[int]()
+        self.dispatcher = Dispatcher(self.said, self.clock, Silence(), 5.0, self.epochs.append)
+        self.dispatcher.admit("m1", "u")
+        self.dispatcher.start_epoch(7)
+
+    def flush(self) -> list[tuple[str, str, object]]:
+        self.said.log.clear()
+        self.dispatcher.flush()
+        return list(self.said.log)
+
+
+def test_nothing_is_said_to_a_site_that_was_not_heard() -> None:
+    world = World()
+    world.dispatcher.set_orders(KEY, {"m1": order(1)})
+    assert world.flush() == []
+    world.dispatcher.word(word())
+    assert world.flush() == [("order", "m1", 1), ("index", "m1", ((7, 1), (ORDER,)))]
+
+
+def test_a_new_generation_goes_out_under_a_new_sequence() -> None:
+    world = World()
+    world.dispatcher.word(word())
+    world.dispatcher.set_orders(KEY, {"m1": order(1)})
+    world.flush()
+    world.dispatcher.set_orders(KEY, {"m1": order(2)})
+    assert world.flush() == [("order", "m1", 2), ("index", "m1", ((7, 2), (ORDER,)))]
+    world.dispatcher.set_orders(KEY, {"m1": order(2)})
+    assert world.flush() == []
+
+
+def test_withdrawing_publishes_the_shorter_index_before_the_content_is_cleared() -> None:
+    world = World()
+    world.dispatcher.word(word())
+    world.dispatcher.set_orders(KEY, {"m1": order(1)})
+    world.flush()
+    world.dispatcher.set_orders(KEY, {})
+    assert world.flush() == [("index", "m1", ((7, 2), ())), ("clear", "m1", ORDER)]
+
+
+def test_an_index_that_is_not_echoed_is_repeated_after_a_while() -> None:
+    world = World()
+    world.dispatcher.word(word())
+    world.flush()
+    world.dispatcher.word(word((7, 0)))
+    assert world.flush() == []
+    world.clock._seconds = 6.0  # noqa: SLF001 - time passes
+    world.dispatcher.word(word((7, 0)))
+    assert [one[0] for one in world.flush()] == ["index"]
+
+
+def test_a_content_that_a_site_misses_is_published_again() -> None:
+    world = World()
+    world.dispatcher.word(word())
+    world.dispatcher.set_orders(KEY, {"m1": order(1)})
+    world.flush()
+    world.said.log.clear()
+    world.dispatcher.word(word((7, 1), missing=(ORDER, "kapok/foreign/x/y")))
+    assert world.said.log == [("order", "m1", 1)]
+
+
+def test_a_site_that_knows_a_later_epoch_is_told_of() -> None:
+    world = World()
+    world.dispatcher.word(word((9, 3)))
+    assert world.epochs == [9]
+
+
+def test_a_workload_is_withdrawn_only_when_the_site_echoed_the_index_and_runs_it_no_more() -> None:
+    world = World()
+    world.dispatcher.word(word())
+    world.dispatcher.set_orders(KEY, {"m1": order(1)})
+    world.flush()
+    world.dispatcher.set_orders(KEY, {})
+    assert not world.dispatcher.is_withdrawn("m1", KEY, word((7, 1)))
+    world.flush()
+    still = word((7, 2), runs=True)
+    world.dispatcher.word(still)
+    assert not world.dispatcher.is_withdrawn("m1", KEY, still)
+    gone = word((7, 2))
+    world.dispatcher.word(gone)
+    assert world.dispatcher.is_withdrawn("m1", KEY, gone)
+
+
+def test_a_broker_that_lost_everything_gets_every_index_again() -> None:
+    world = World()
+    world.dispatcher.word(word())
+    world.dispatcher.set_orders(KEY, {"m1": order(1)})
+    world.flush()
+    world.dispatcher.repeat_all()
+    assert [one[0] for one in world.flush()] == ["index"]

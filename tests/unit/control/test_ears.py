@@ -1,0 +1,226 @@
+"""Ears: whatever arrives, the process goes on, bad input is counted, no stranger is heard."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.protocol.codec import Codec
+from agents.protocol.delta import canonical, delta
+from agents.protocol.envelope import seal
+from agents.protocol.keys import SigningKey
+from agents.protocol.report import (
+    OFFLINE,
+    REPORT,
+    REPORT_DELTA,
+    Executor,
+    FreeRow,
+    NodeClass,
+    Offline,
+    Report,
+)
+from agents.protocol.status import SITE_STATUS, SiteStatus
+from agents.protocol.topics import topic
+from scheduler.control.hearing import SiteReport, SiteWord
+from scheduler.control.telemetry import Silence
+from scheduler.mqtt.ears import Ears
+from scheduler.mqtt.keyring import Keyring
+from tests.support.fake_clock import FakeClock
+
+KEY, OTHER = SigningKey(bytes(range(32))), SigningKey(bytes(range(1, 33)))
+
+
+class Counting(Silence):
+    """Telemetry that remembers."""
+
+    def __init__(self) -> None:
+        self.bad: Counter[str] = Counter()
+
+    def bad_message(self, kind: str) -> None:
+        self.bad[kind] += 1
+
+
+class Heard:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.reports: list[SiteReport] = []
+        self.words: list[SiteWord] = []
+        self.gone: list[str] = []
+        self.strangers: list[tuple[str, str]] = []
+
+    def report(self, report: SiteReport) -> None:
+        self.reports.append(report)
+
+    def word(self, word: SiteWord) -> None:
+        self.words.append(word)
+
+    def offline(self, site: str) -> None:
+        self.gone.append(site)
+
+    def stranger(self, site: str, public_key: str) -> None:
+        self.strangers.append((site, public_key))
+
+    def broker_connected(self) -> None:
+        raise AssertionError("not in these tests")
+
+
+class World:
+    """Ears that admit one site, m1."""
+
+    def __init__(self) -> None:
+        self.clock, self.heard, self.telemetry = FakeClock(), Heard(), Counting()
+        keyring = Keyring()
+        keyring.admit("m1", [str(KEY.public)])
+        self.ears = Ears(keyring, self.heard, self.telemetry, self.clock)
+
+    def say(
+        self,
+        kind: str,
+        codec: Codec[Any],
+        message: object,
+        *,
+        site: str = "m1",
+        key: SigningKey = KEY,
+    ) -> None:
+        where = topic(site, kind)  # type: ignore[arg-type]
+        sealed = seal(codec.encode(message), topic=where, key=key, introduces=True)
+        self.ears.hear(where, sealed)
+
+
+def report(sequence: int, *, cpu: str = "4", boot: int = 1, ago: float = 0.0) -> Report:
+    row = FreeRow(count=3, resources={"cpu": cpu, "memory": "8Gi", "pods": 50})
+    return Report(
+        site="m1",
+        boot_id=f"boot-{boot}",
+        boot_number=boot,
+        sequence=sequence,
+        observed_seconds_ago=ago,
+        node_classes=(NodeClass(architecture="arm64", free=(row,)),),
+        executor=Executor(is_active=True),
+    )
+
+
+def test_a_report_becomes_figures_in_the_shape_of_the_site_status() -> None:
+    world = World()
+    world.say("report", REPORT, report(1, ago=2.5))
+    [heard] = world.heard.reports
+    assert heard.figures.node_classes[0].free == (
+        {"count": 3, "cpu": "4", "memory": "8Gi", "pods": 50},
+    )
+    assert heard.has_executor
+    assert heard.observed_seconds == -2.5
+
+
+def test_doubled_and_reordered_reports_change_nothing() -> None:
+    world = World()
+    for sequence in (2, 2, 1):
+        world.say("report", REPORT, report(sequence))
+    assert len(world.heard.reports) == 1
+    assert world.telemetry.bad == {"stale": 2}
+
+
+def test_a_message_of_an_earlier_boot_is_refused() -> None:
+    world = World()
+    world.say("report", REPORT, report(1, boot=5))
+    world.say("report", REPORT, report(99, boot=4))
+    assert world.telemetry.bad == {"stale": 1}
+
+
+def test_a_delta_gives_the_whole_report_and_an_unknown_base_asks_for_a_full_one() -> None:
+    world = World()
+    first, second = canonical(report(1)), canonical(report(2, cpu="1500m"))
+    change = delta(first, second)
+    world.say("report", REPORT_DELTA, change)
+    assert world.ears.wants_full == {"m1"}
+    assert world.heard.reports == []
+    again = World()
+    again.say("report", REPORT, first)
+    again.say("report", REPORT_DELTA, change)
+    assert again.heard.reports[-1].figures.node_classes[0].free[0]["cpu"] == "1500m"
+
+
+def test_a_stranger_is_named_and_not_heard() -> None:
+    world = World()
+    world.say("report", REPORT, report(1), site="m2", key=OTHER)
+    world.say("report", REPORT, report(1), key=OTHER)
+    assert world.heard.reports == []
+    assert world.heard.strangers == [("m2", str(OTHER.public)), ("m1", str(OTHER.public))]
+    assert world.telemetry.bad == {"unknown-site": 1, "unknown-key": 1}
+
+
+def test_a_message_sealed_for_another_topic_is_refused() -> None:
+    world = World()
+    status = SiteStatus(site="m1", boot_id="b", boot_number=1, sequence=1, observed_seconds_ago=0)
+    sealed = seal(SITE_STATUS.encode(status), topic=topic("m1", "report"), key=KEY)
+    world.ears.hear(topic("m1", "status"), sealed)
+    assert world.telemetry.bad == {"signature": 1}
+
+
+def test_a_site_cannot_speak_for_another() -> None:
+    world = World()
+    where = topic("m1", "report")
+    other = Report(site="m9", boot_id="b", boot_number=1, sequence=1, observed_seconds_ago=0)
+    world.ears.hear(where, seal(REPORT.encode(other), topic=where, key=KEY))
+    assert world.telemetry.bad == {"wrong-site": 1}
+
+
+def test_a_will_of_the_present_boot_counts_and_a_late_one_does_not() -> None:
+    world = World()
+    world.say("report", REPORT, report(1, boot=2))
+    world.say("offline", OFFLINE, Offline(site="m1", boot_id="boot-1", boot_number=1))
+    assert world.heard.gone == []
+    world.say("offline", OFFLINE, Offline(site="m1", boot_id="boot-2", boot_number=2))
+    assert world.heard.gone == ["m1"]
+
+
+def test_what_sites_say_is_never_retained() -> None:
+    world = World()
+    where = topic("m1", "report")
+    world.ears.hear(where, seal(REPORT.encode(report(1)), topic=where, key=KEY), retained=True)
+    assert world.heard.reports == []
+    assert world.telemetry.bad == {"malformed": 1}
+
+
+def test_a_second_agent_does_not_make_the_first_one_s_figures_younger() -> None:
+    world = World()
+    world.say("report", REPORT, report(1))
+    helper = Report(
+        site="m1", agent="power", boot_id="p", boot_number=1, sequence=1, observed_seconds_ago=0
+    )
+    world.clock._seconds = 60.0  # noqa: SLF001 - a minute passes
+    world.say("report", REPORT, helper)
+    assert world.heard.reports[-1].observed_seconds == 0.0
+    assert world.heard.reports[-1].figures.node_classes
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["", "kapok", "kapok/v1/m1", "kapok/v1/M1/report", "kapok/v1/m1/desired", "x" * 70_000],
+    ids=["empty", "short", "no-kind", "bad-name", "downward", "endless"],
+)
+def test_wrong_topics_are_counted(where: str) -> None:
+    world = World()
+    world.ears.hear(where, b"{}")
+    assert world.telemetry.bad == {"malformed": 1}
+
+
+@given(st.binary(max_size=400))
+def test_garbage_raises_nothing_and_is_counted(garbage: bytes) -> None:
+    world = World()
+    for kind in ("report", "status", "offline"):
+        world.ears.hear(f"kapok/v1/m1/{kind}", garbage)
+    assert sum(world.telemetry.bad.values()) == 3
+    assert not (world.heard.reports or world.heard.words or world.heard.gone)
+
+
+@given(st.integers(0, 2_000))
+def test_a_truncated_message_is_counted(length: int) -> None:
+    world = World()
+    where = topic("m1", "report")
+    sealed = seal(REPORT.encode(report(1)), topic=where, key=KEY)
+    world.ears.hear(where, sealed[: min(length, len(sealed) - 1)])
+    assert sum(world.telemetry.bad.values()) == 1
+    assert world.heard.reports == []

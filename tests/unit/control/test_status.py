@@ -1,0 +1,158 @@
+"""The status of a workload: what decisions and sites make of it."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scheduler.control.hearing import OrderState
+from scheduler.control.status import (
+    SiteView,
+    merge_patch,
+    shares_of,
+    with_decision,
+    with_health,
+    with_refusal,
+)
+from scheduler.model.decision import Assigned, Decision
+from scheduler.model.demand import NotAccepted
+from scheduler.model.workload import DecisionReference, WorkloadStatus
+from tests.support.fake_clock import START
+
+REFERENCE = DecisionReference(id="1-1", hash="sha256:0", line="placed")
+
+
+def decided(status: WorkloadStatus, /, *, new: bool = False, **shares: int) -> WorkloadStatus:
+    decision = Decision(
+        workload="ns/w",
+        phase="Placed",
+        assignment=tuple(Assigned(site=site, replicas=n) for site, n in shares.items()),
+        line="placed",
+        decided_at=START,
+    )
+    return with_decision(
+        status,
+        decision,
+        REFERENCE,
+        is_new_content=new,
+        known_sites=["m1", "m2", "m3"],
+        now=START,
+    )
+
+
+def view(
+    generation: int, phase: str = "Ready", *, ready: int = 0, silent: bool = False
+) -> SiteView:
+    state = OrderState(
+        id="x", generation=generation, applied_generation=generation, phase=phase, ready=ready
+    )
+    return SiteView(state=state, is_silent=silent)
+
+
+def phases(status: WorkloadStatus) -> dict[str, str | None]:
+    return {site: group.phase for group in status.placement.groups for site in group.sites}
+
+
+def test_sites_with_equal_shares_stand_in_one_group() -> None:
+    status = decided(WorkloadStatus(), m1=6, m2=6)
+    [group] = status.placement.groups
+    assert (group.sites, group.replicas, group.phase) == (("m1", "m2"), 6, "Placing")
+    assert status.sites == "m1 (6), m2 (6)"
+    assert status.replicas == 12
+
+
+def test_it_runs_when_every_site_is_ready() -> None:
+    status = decided(WorkloadStatus(), m1=2, m2=1)
+    half = with_health(status, {"m1": view(1, ready=2), "m2": view(1, "Applied")}, START)
+    assert (half.phase, half.ready) == ("Placed", 2)
+    whole = with_health(half, {"m1": view(1, ready=2), "m2": view(1, ready=1)}, START)
+    assert (whole.phase, whole.ready) == ("Running", 3)
+    assert phases(whole) == {"m1": "Running", "m2": "Running"}
+
+
+def test_an_unchanged_share_keeps_its_generation_and_a_changed_one_gets_a_new_one() -> None:
+    status = decided(decided(WorkloadStatus(), m1=2, m2=1), m1=2, m2=4)
+    shares = shares_of(status)
+    assert (shares["m1"].generation, shares["m2"].generation) == (1, 2)
+    assert status.placement.generation == 2
+
+
+def test_new_content_makes_every_share_a_new_generation() -> None:
+    status = decided(decided(WorkloadStatus(), m1=2), new=True, m1=2)
+    assert shares_of(status)["m1"].generation == 2
+
+
+def test_what_moves_is_withdrawn_only_after_its_replacement_runs() -> None:
+    status = with_health(decided(WorkloadStatus(), m1=2), {"m1": view(1, ready=2)}, START)
+    moved = decided(status, m2=2)
+    assert phases(moved) == {"m1": "Withdrawing", "m2": "Placing"}
+    waiting = with_health(moved, {"m1": view(1, ready=2), "m2": view(2, "Applied")}, START)
+    assert phases(waiting)["m1"] == "Withdrawing"
+    done = with_health(waiting, {"m1": view(1, ready=2), "m2": view(2, ready=2)}, START)
+    assert phases(done) == {"m2": "Running"}
+
+
+def test_a_silent_site_changes_nothing_but_what_is_known() -> None:
+    status = with_health(decided(WorkloadStatus(), m1=2), {"m1": view(1, ready=2)}, START)
+    quiet = with_health(status, {"m1": view(1, ready=2, silent=True)}, START + timedelta(hours=1))
+    assert quiet.phase == "Running"
+    assert phases(quiet) == {"m1": "Running"}
+    assert quiet.exceptions[0].message.startswith("unknown")
+    assert next(c for c in quiet.conditions if c.type == "Available").status == "Unknown"
+
+
+def test_jobs_that_ended_complete_and_a_failed_one_degrades() -> None:
+    status = decided(WorkloadStatus(), m1=1)
+    ended = OrderState(id="x", generation=1, phase="Finished", finished="Succeeded")
+    assert with_health(status, {"m1": SiteView(ended, False)}, START).phase == "Completed"  # noqa: FBT003
+    failed = OrderState(id="x", generation=1, phase="Failed", finished="Failed")
+    assert with_health(status, {"m1": SiteView(failed, False)}, START).phase == "Degraded"  # noqa: FBT003
+
+
+def test_an_order_that_is_applied_in_an_older_generation_is_still_placing() -> None:
+    status = decided(decided(WorkloadStatus(), m1=2), new=True, m1=2)
+    assert with_health(status, {"m1": view(1, ready=2)}, START).phase == "Placed"
+
+
+def test_a_refusal_keeps_what_runs() -> None:
+    status = with_health(decided(WorkloadStatus(), m1=2), {"m1": view(1, ready=2)}, START)
+    refusal = NotAccepted(reason="invalid", condition="PolicyNotFound", message="no such policy")
+    after = with_refusal(status, refusal, REFERENCE, START)
+    assert after.phase == "Running"
+    assert after.placement == status.placement
+    accepted = next(c for c in after.conditions if c.type == "Accepted")
+    assert (accepted.status, accepted.reason) == ("False", "PolicyNotFound")
+
+
+json_values = st.recursive(
+    st.integers() | st.text(max_size=5) | st.booleans(),
+    lambda inner: (
+        st.dictionaries(st.text(max_size=3), inner, max_size=4) | st.lists(inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+objects = st.dictionaries(st.text(max_size=3), json_values, max_size=5)
+
+
+def applied(target: object, patch: object) -> object:
+    """RFC 7386, section 2, word for word."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = applied(result.get(key), value)
+    return result
+
+
+@given(objects, objects)
+def test_the_patch_makes_the_new_of_the_old(old: object, new: object) -> None:
+    assert applied(old, merge_patch(old, new)) == new
+
+
+@pytest.mark.parametrize("same", [{}, {"a": [1, {"b": 2}]}], ids=["empty", "nested"])
+def test_no_difference_is_an_empty_patch(same: object) -> None:
+    assert merge_patch(same, same) == {}
