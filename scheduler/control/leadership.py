@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from scheduler.clock import Clock
-from scheduler.control.ports import LEASES, NAMESPACES, Busy, Conflict, Hub, NotFound, Object
+from scheduler.control.ports import (
+    LEASES,
+    NAMESPACES,
+    Busy,
+    Conflict,
+    Hub,
+    NotFound,
+    Object,
+    Refused,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -99,8 +108,8 @@ class Leadership:
                 NAMESPACES,
                 {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
             )
-        except Conflict:
-            return
+        except (Conflict, Refused):
+            return  # it is there, or with least rights an administrator makes it
 
     async def _try_take(self) -> bool:
         try:

@@ -1,0 +1,111 @@
+"""The roles that we ship: valid, as small as can be, and nobody grants himself anything."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+
+from scheduler.control.leadership import LEASE_NAME, NAMESPACE
+from scheduler.control.pending import CONFIG_MAP
+from scheduler.model.kinds import KINDS
+from scheduler.resources import shipped
+
+OBJECTS: list[dict[str, Any]] = [
+    item
+    for path in sorted((shipped("manifests") / "rbac").glob("*.yaml"))
+    for item in yaml.safe_load_all(path.read_text(encoding="utf-8"))
+]
+ROLES = {
+    f"{item['kind']}/{item['metadata']['name']}": item
+    for item in OBJECTS
+    if item["kind"] in ("Role", "ClusterRole")
+}
+WRITES = {"create", "update", "patch", "delete", "deletecollection"}
+GRANTED = {"sitegrants", "dataclassschemes"}
+
+
+def rights(role: str) -> Iterator[tuple[str, str, str]]:
+    """Every (group, resource, verb) of a role."""
+    for rule in ROLES[role].get("rules", []):
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                for verb in rule["verbs"]:
+                    yield group, resource, verb
+
+
+@pytest.mark.parametrize("number", range(len(OBJECTS)))
+def test_the_objects_are_valid_kubernetes(number: int) -> None:
+    kubernetes_validate.validate(OBJECTS[number], "1.36", strict=True)
+
+
+def test_the_namespace_comes_first_so_that_one_apply_is_enough() -> None:
+    assert (OBJECTS[0]["kind"], OBJECTS[0]["metadata"]["name"]) == ("Namespace", NAMESPACE)
+    homes = {item["metadata"].get("namespace") for item in OBJECTS}
+    assert homes == {None, NAMESPACE}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_role_can_raise_itself(role: str) -> None:
+    for group, resource, verb in rights(role):
+        assert verb not in {"*", "escalate", "bind", "impersonate"}
+        assert group != "*"
+        assert resource != "secrets"
+        assert group != "rbac.authorization.k8s.io" or verb not in WRITES
+
+
+def test_the_authority_alone_writes_grants_and_classes() -> None:
+    writers = {
+        role
+        for role in ROLES
+        for group, resource, verb in rights(role)
+        if group == "kapok.dev" and resource in GRANTED | {"*"} and verb in WRITES
+    }
+    assert writers == {"ClusterRole/kapok-authority"}
+
+
+def test_the_scheduler_alone_writes_statuses() -> None:
+    writers = {
+        role
+        for role in ROLES
+        for _, resource, verb in rights(role)
+        if resource.endswith("/status") and verb in WRITES
+    }
+    assert writers == {"ClusterRole/kapok-scheduler"}
+
+
+def test_the_scheduler_never_creates_or_deletes_what_people_write() -> None:
+    for group, resource, verb in rights("ClusterRole/kapok-scheduler"):
+        if group == "kapok.dev" and "/" not in resource and verb in WRITES:
+            assert (resource, verb) == ("workloads", "patch")
+
+
+def test_the_scheduler_may_touch_the_lease_and_the_list_of_pending_sites_only() -> None:
+    named = {
+        (rule["resources"][0], name)
+        for rule in ROLES["Role/kapok-scheduler"]["rules"]
+        for name in rule.get("resourceNames", [])
+    }
+    assert named == {("leases", LEASE_NAME), ("configmaps", CONFIG_MAP)}
+    for rule in ROLES["Role/kapok-scheduler"]["rules"]:
+        assert "resourceNames" in rule or rule["verbs"] == ["create"]
+
+
+def test_auditors_and_readers_only_read() -> None:
+    for role in ("ClusterRole/kapok-auditor", "ClusterRole/kapok-reader"):
+        assert {verb for _, _, verb in rights(role)} == {"get", "list", "watch"}
+
+
+def test_a_tenant_writes_its_own_kinds_only() -> None:
+    written = {
+        resource for _, resource, verb in rights("ClusterRole/kapok-tenant") if verb in WRITES
+    }
+    assert written == {"workloads", "workloads/scale", "placementpolicies"}
+
+
+def test_every_resource_of_ours_exists() -> None:
+    known = {kind.plural for kind in KINDS.values()} | {"*"}
+    for role in ROLES:
+        for group, resource, _ in rights(role):
+            assert group != "kapok.dev" or resource.partition("/")[0] in known
