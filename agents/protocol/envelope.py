@@ -96,6 +96,15 @@ def unseal(
     return _checked(envelope, topic, key, max_payload_bytes)
 
 
+def sender(data: bytes) -> str:
+    """The key id that a message names; trusted only after `unseal` has taken that message.
+
+    Raises:
+        WireError: not an envelope.
+    """
+    return _CODEC.decode(data).kid
+
+
 def unseal_stranger(
     data: bytes, *, topic: str, max_payload_bytes: int = MAX_PAYLOAD_BYTES
 ) -> tuple[bytes, PublicKey]:

@@ -104,6 +104,10 @@ class TrustedKeys:
         """Reads keys in the form `ed25519:BASE64`; raises as `PublicKey.parse`."""
         return cls(PublicKey.parse(text) for text in texts)
 
+    def ids(self) -> frozenset[str]:
+        """Ids of all trusted keys."""
+        return frozenset(self._by_id)
+
     def find(self, kid: str) -> PublicKey | None:
         """The trusted key with this id."""
         return self._by_id.get(kid)

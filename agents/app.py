@@ -1,0 +1,401 @@
+"""Puts the agent together: settings become sensors, journal, session and loops in one TaskGroup.
+
+The only file that knows all others. The loops: report (look, then say), status (when something
+happened, or the interval is over), fetch (contents that the index names), execute (bring the member
+to the index), lease (who executes). They live and die together.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import aiomqtt
+
+from agents.clock import Clock
+from agents.counters import Counters
+from agents.fetching import Fetcher
+from agents.hearing import Hearing
+from agents.identity import Boot
+from agents.member.access import Access, from_kubeconfig, in_cluster
+from agents.member.api import ApiError, MemberApi
+from agents.metrics_page import MetricsPage
+from agents.orders.executor import Executor
+from agents.orders.intake import Intake
+from agents.orders.journal import Journal
+from agents.orders.lease import LocalLease
+from agents.protocol.hub_requests import FETCH_ORDERS, WANT_FULL_REPORT
+from agents.protocol.keys import SigningKey, TrustedKeys
+from agents.sensors import Sensor
+from agents.sensors.energy import EnergyMeter
+from agents.sensors.host import HostSensor, resident_bytes
+from agents.sensors.kubernetes import KubernetesSensor
+from agents.sensors.nodes import LabelChoice
+from agents.sensors.replay import ReplaySensor, read_rows
+from agents.sensors.rtt import RttSensor
+from agents.sensors.static import StaticSensor
+from agents.session import Session, Will
+from agents.settings import ClusterSettings, Settings
+from agents.voice import Voice
+from agents.watching import Observation, Watch
+
+_log = logging.getLogger(__name__)
+
+_UNSETTLED_SECONDS: Final = 1.0
+_UNSETTLED: Final = frozenset({"Fetching", "Applying", "Applied", "Withdrawing"})
+_EXPIRY_INTERVALS: Final = 3
+_LEASE_RENEWALS: Final = 3
+
+
+@dataclass(slots=True)
+class Agent:
+    """One agent of one site.
+
+    Attributes:
+        settings: all of them.
+        key: that signs.
+        boot: this start.
+        clock: time as an input.
+        jitter: chance as an input.
+        version: of the program, told in reports.
+    """
+
+    settings: Settings
+    key: SigningKey
+    boot: Boot
+    clock: Clock
+    jitter: random.Random
+    version: str | None = None
+    counters: Counters = field(default_factory=Counters, init=False)
+    voice: Voice = field(init=False)
+    intake: Intake = field(init=False)
+    watch: Watch = field(init=False)
+    session: Session = field(init=False)
+    _journal: Journal = field(init=False)
+    _fetcher: Fetcher = field(init=False)
+    _executor: Executor | None = field(default=None, init=False)
+    _lease: LocalLease | None = field(default=None, init=False)
+    _report_now: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _status_now: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _execute_now: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _passed_at: float | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        settings, folder = self.settings, Path(self.settings.data_dir)
+        self.voice = Voice(
+            site=settings.site,
+            agent=settings.agent,
+            boot=self.boot,
+            key=self.key,
+            full_seconds=settings.report.full_interval_seconds,
+        )
+        self._journal = Journal(folder / "journal.sqlite")
+        self.intake = Intake(settings.site, TrustedKeys.parse(settings.hub_keys), self._journal)
+        api = member_api(settings.cluster, self._count_request)
+        self.watch = Watch(
+            sensors=sensors(
+                settings,
+                self.clock,
+                api,
+                generations=self._journal.applied,
+                is_active=self._executes,
+                version=self.version,
+            ),
+            meter=EnergyMeter(folder / "energy.json"),
+            clock=self.clock,
+            counters=self.counters,
+        )
+        self.session = self._new_session()
+        self._fetcher = Fetcher(self.session, self.intake, self.clock)
+        if api is not None and settings.cluster.is_executing:
+            self._lease = self._new_lease(api)
+            self._executor = self._new_executor(api, self._lease)
+
+    async def run(self) -> None:
+        """Runs until cancelled; gives the lease back on the way out.
+
+        Raises:
+            OSError: the metrics port is taken.
+        """
+        page = MetricsPage(self.metrics_text)
+        if self.settings.metrics.port:
+            await page.start(self.settings.metrics.host, self.settings.metrics.port)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.session.run(self._on_connected), name="session")
+                group.create_task(self._report_loop(), name="report")
+                group.create_task(self._status_loop(), name="status")
+                group.create_task(self._fetcher.run(), name="fetch")
+                if self._executor and self._lease:
+                    group.create_task(self._lease_loop(self._lease), name="lease")
+                    group.create_task(self._execute_loop(self._executor), name="execute")
+        finally:
+            page.stop()
+            await self._release()
+            self._journal.close()
+
+    def metrics_text(self) -> str:
+        """The page of `/metrics`."""
+        rss, index = resident_bytes(), self.intake.index
+        self.counters.set("resident_memory_bytes", float(rss or 0))
+        self.counters.set("executing", float(self._executes()))
+        self.counters.set("index_epoch", float(index.epoch if index else 0))
+        self.counters.set("index_sequence", float(index.sequence if index else 0))
+        phases: dict[str, int] = {}
+        for order in self._executor.statuses() if self._executor else ():
+            phases[order.phase] = phases.get(order.phase, 0) + 1
+        self.counters.replace("orders", "phase", phases)
+        return self.counters.text()
+
+    # ------------------------------------------------------------ loops
+
+    async def _report_loop(self) -> None:
+        report = self.settings.report
+        while True:
+            self._report_now.clear()
+            observation = await self.watch.observe()
+            if not observation.look.is_silent:
+                await self._say_report(observation)
+            await self._wait(self._report_now, report.interval_seconds)
+
+    async def _say_report(self, observation: Observation) -> None:
+        link = self.session.link
+        if link is None:
+            return
+        now = self.clock.monotonic()
+        data = self.voice.report_message(
+            observation.look, observation.energy, ago_seconds=now - observation.at, now=now
+        )
+        expiry = self.settings.report.interval_seconds * _EXPIRY_INTERVALS
+        try:
+            await link.publish(self.voice.topic("report"), data, expiry_seconds=expiry)
+            self.counters.add("messages_total", kind="report")
+        except aiomqtt.MqttError as error:
+            self.voice.want_full()  # the base may not have arrived
+            _log.info("report is not sent: %s", error)
+
+    async def _status_loop(self) -> None:
+        interval = self.settings.report.status_interval_seconds
+        while True:
+            link = await self.session.opened()
+            self._status_now.clear()
+            try:
+                expiry = interval * _EXPIRY_INTERVALS
+                await link.publish(
+                    self.voice.topic("status"), self._status(), expiry_seconds=expiry
+                )
+                self.counters.add("messages_total", kind="status")
+            except aiomqtt.MqttError as error:
+                _log.info("status is not sent: %s", error)
+            await self._wait(self._status_now, interval)
+
+    def _status(self) -> bytes:
+        now, index = self.clock.monotonic(), self.intake.index
+        executes = self._executes()
+        return self.voice.status_message(
+            self._executor.statuses() if self._executor and executes else (),
+            site_uid=index.site_uid if index else None,
+            echo=self.intake.echo,
+            missing=tuple(entry.id for entry in self.intake.missing()) if executes else (),
+            is_executing=executes,
+            bad_messages=self.counters.bad_messages(),
+            ago_seconds=now - (now if self._passed_at is None else self._passed_at),
+        )
+
+    async def _execute_loop(self, executor: Executor) -> None:
+        while True:
+            self._execute_now.clear()
+            try:
+                started = self.clock.monotonic()
+                changed = await asyncio.to_thread(executor.run_once)
+                self._passed_at = started
+            except ApiError as error:
+                changed = False
+                _log.warning("the cluster: %s", error)
+            if changed:
+                self._status_now.set()
+            is_settled = all(each.phase not in _UNSETTLED for each in executor.statuses())
+            resync = self.settings.cluster.resync_seconds
+            await self._wait(
+                self._execute_now, resync if is_settled else min(resync, _UNSETTLED_SECONDS)
+            )
+
+    async def _lease_loop(self, lease: LocalLease) -> None:
+        while True:
+            was_held = lease.is_held()
+            try:
+                is_held = await asyncio.to_thread(self._renew, lease)
+            except ApiError as error:
+                is_held = lease.is_held()
+                _log.warning("lease: %s", error)
+            if is_held != was_held:
+                _log.info("this agent %s the site's lease", "has" if is_held else "has not")
+                self._execute_now.set()
+                self._status_now.set()
+            await self.clock.sleep(lease.seconds / _LEASE_RENEWALS)
+
+    def _renew(self, lease: LocalLease) -> bool:
+        return bool(self._executor and self._executor.prepare() and lease.renew())
+
+    async def _release(self) -> None:
+        if self._lease is None:
+            return
+        try:
+            async with asyncio.timeout(2.0):
+                await asyncio.to_thread(self._lease.release)
+        except (ApiError, TimeoutError) as error:
+            _log.info("lease: not given back: %s; it runs out by itself", error)
+
+    async def _wait(self, event: asyncio.Event, seconds: float) -> None:
+        """Until the event, or the time is over."""
+        async with asyncio.TaskGroup() as group:
+            waits = [group.create_task(event.wait()), group.create_task(self.clock.sleep(seconds))]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+
+    # ------------------------------------------------------------ events
+
+    def _on_connected(self) -> None:
+        self.voice.want_full()
+        self._report_now.set()
+        self._status_now.set()
+        self._fetcher.want()
+
+    def _on_index(self) -> None:
+        self._fetcher.want()
+        self._execute_now.set()
+        self._status_now.set()
+
+    def _on_part(self) -> None:
+        self._fetcher.arrived()
+
+    def _on_want(self, word: str) -> None:
+        if word == WANT_FULL_REPORT:
+            self.voice.want_full()
+            self._report_now.set()
+        elif word == FETCH_ORDERS:
+            self._fetcher.want()
+        else:
+            self._status_now.set()
+
+    def _executes(self) -> bool:
+        return self._lease is not None and self._lease.is_held()
+
+    def _count_request(self, verb: str, answer: str) -> None:
+        self.counters.add("member_requests_total", verb=verb, code=answer)
+
+    # ------------------------------------------------------------ parts
+
+    def _new_session(self) -> Session:
+        settings = self.settings
+        hearing = Hearing(
+            site=settings.site,
+            agent=settings.agent,
+            intake=self.intake,
+            counters=self.counters,
+            on_index=self._on_index,
+            on_content=self._execute_now.set,
+            on_part=self._on_part,
+            on_want=self._on_want,
+        )
+        return Session(
+            broker=settings.broker,
+            client_id=f"kapok-agent-{settings.site}-{settings.agent}",
+            will=Will(
+                topic=self.voice.topic("offline"),
+                payload=self.voice.offline_message(),
+                delay_seconds=settings.broker.will_delay_seconds,
+            ),
+            topics=(self.voice.topic("desired"), self.voice.topic("hub")),
+            hear=hearing.hear,
+            clock=self.clock,
+            jitter=self.jitter,
+            counters=self.counters,
+        )
+
+    def _new_lease(self, api: MemberApi) -> LocalLease:
+        holder = f"{self.settings.agent}-{self.key.public.kid}"
+        return LocalLease(api, holder, self.settings.cluster.lease_seconds, self.clock)
+
+    def _new_executor(self, api: MemberApi, lease: LocalLease) -> Executor:
+        return Executor(
+            api=api,
+            intake=self.intake,
+            journal=self._journal,
+            clock=self.clock,
+            jitter=self.jitter,
+            is_allowed=lease.is_held,
+            bound=lambda: self.watch.bound,
+        )
+
+
+async def run_until_told(agent: Agent) -> int:
+    """Runs an agent until SIGTERM or Ctrl-C.
+
+    Returns:
+        The exit code of a good end.
+
+    Raises:
+        OSError: the metrics port is taken.
+    """
+    loop = asyncio.get_running_loop()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(agent.run(), name="agent")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+    _log.info("ended as asked")
+    return 0
+
+
+def member_api(
+    cluster: ClusterSettings, observer: Callable[[str, str], None] = lambda _verb, _class: None
+) -> MemberApi | None:
+    """The member's API by the settings; None for a site without one.
+
+    Raises:
+        AccessError: the way to it is not described well enough.
+    """
+    access: Access
+    if cluster.source == "none":
+        return None
+    if cluster.source == "in-cluster":
+        access = in_cluster(os.environ)
+    else:
+        access = from_kubeconfig(Path(cluster.kubeconfig), cluster.context)
+    return MemberApi(access, observer)
+
+
+def sensors(
+    settings: Settings,
+    clock: Clock,
+    api: MemberApi | None,
+    *,
+    generations: Callable[[], dict[str, int]],
+    is_active: Callable[[], bool],
+    version: str | None,
+) -> list[Sensor]:
+    """All sensors by the settings, the most believable first.
+
+    Raises:
+        ReplayError: the file to replay cannot be played.
+    """
+    found: list[Sensor] = []
+    if api is not None:
+        choice = LabelChoice(settings.cluster.labels, settings.cluster.labels_excluded)
+        found.append(KubernetesSensor(api, clock, choice, generations, is_active))
+    if settings.replay.file:
+        replay = settings.replay
+        rows = read_rows(Path(replay.file))
+        found.append(ReplaySensor(rows, clock, replay.is_looping, replay.speed_ratio))
+    if settings.host_sensor:
+        found.append(HostSensor(clock, version))
+    found.append(StaticSensor(settings.static))
+    if settings.peers:
+        found.append(RttSensor(settings.peers, clock, settings.rtt_interval_seconds))
+    return found

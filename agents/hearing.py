@@ -1,0 +1,84 @@
+"""Takes messages from the broker in: each is used, or counted by what is wrong with it."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agents.counters import Counters
+from agents.orders.intake import Intake
+from agents.protocol.envelope import unseal
+from agents.protocol.errors import WireError
+from agents.protocol.hub_requests import (
+    FETCH_ORDERS,
+    HUB_REQUEST,
+    WANT_FULL_REPORT,
+    WANT_STATUS,
+)
+from agents.protocol.topics import Topic, parse, topic
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hearing:
+    """Where messages go.
+
+    Attributes:
+        site: ours.
+        agent: our name within it.
+        intake: takes indexes and contents.
+        counters: of good and bad messages.
+        on_index: a newer index was accepted.
+        on_content: a content is whole.
+        on_part: something that was asked for came.
+        on_want: the hub asks; one of the words of `hub_requests`.
+    """
+
+    site: str
+    agent: str
+    intake: Intake
+    counters: Counters
+    on_index: Callable[[], None]
+    on_content: Callable[[], None]
+    on_part: Callable[[], None]
+    on_want: Callable[[str], None]
+
+    def hear(self, name: str, payload: bytes) -> None:
+        """Takes one message in."""
+        try:
+            self._take(parse(name), payload)
+        except WireError as error:
+            self.counters.add("bad_messages_total", reason=error.reason)
+            _log.warning("message on %s is not used: %s: %s", name[:300], error.reason, error)
+
+    def _take(self, where: Topic, payload: bytes) -> None:
+        if where.site != self.site:
+            raise WireError("wrong-site", f"topic of site {where.site!r}")
+        if not payload:
+            self.counters.add("empty_messages_total")
+        elif where.kind == "desired":
+            self.counters.add("messages_total", kind="desired")
+            if self.intake.take_index(payload):
+                self.on_index()
+        elif where.kind == "orders":
+            self.counters.add("messages_total", kind="orders")
+            content = self.intake.take_part(where, payload)
+            self.on_part()
+            if content is not None:
+                self.on_content()
+        elif where.kind == "hub":
+            self._take_request(payload)
+        else:
+            raise WireError("malformed", f"{where.kind} goes up, not down")
+
+    def _take_request(self, payload: bytes) -> None:
+        name = topic(self.site, "hub")
+        request = HUB_REQUEST.decode(unseal(payload, topic=name, trusted=self.intake.trusted))
+        if request.site != self.site:
+            raise WireError("wrong-site", f"asks site {request.site!r}")
+        self.counters.add("messages_total", kind="hub")
+        if request.agent not in (None, self.agent):
+            return
+        for word in request.wants:
+            if word in (WANT_FULL_REPORT, WANT_STATUS, FETCH_ORDERS):
+                self.on_want(word)

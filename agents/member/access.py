@@ -1,0 +1,155 @@
+"""Where the member's API is and how to be let in: a kubeconfig, or the pod's service account."""
+
+import base64
+import binascii
+import os
+import ssl
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_PORTS: Final = {"https": 443, "http": 80}
+
+
+class AccessError(Exception):
+    """The way to the cluster is not described well enough; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How to reach one API server.
+
+    Attributes:
+        host: name or address.
+        port: TCP port.
+        base: path before `/api`, without a slash at the end.
+        tls: None for plain HTTP.
+        token: bearer token, if it is fixed.
+        token_file: a file that is read again for every new connection: the kubelet renews it.
+    """
+
+    host: str
+    port: int
+    base: str = ""
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
+
+    def bearer(self) -> str | None:
+        """The token to send now."""
+        if self.token_file is None:
+            return self.token
+        try:
+            return self.token_file.read_text().strip()
+        except OSError as error:
+            raise AccessError(f"{self.token_file}: {error.strerror}") from error
+
+
+def in_cluster(environment: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> Access:
+    """The pod's service account.
+
+    Raises:
+        AccessError: we do not run in a pod, or its token is not mounted.
+    """
+    host = environment.get("KUBERNETES_SERVICE_HOST")
+    if not host or not (folder / "token").exists():
+        raise AccessError(
+            "cluster.source is in-cluster, but this is no pod with a service account token; "
+            "set automountServiceAccountToken: true, or use cluster.source: kubeconfig"
+        )
+    context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+    port = int(environment.get("KUBERNETES_SERVICE_PORT", "443"))
+    return Access(host=host, port=port, tls=context, token_file=folder / "token")
+
+
+def from_kubeconfig(path: Path, context: str = "") -> Access:
+    """One context of a kubeconfig; tokens and client certificates, no plug-ins.
+
+    Raises:
+        AccessError: unreadable, or the context, cluster or user is not in it.
+    """
+    tree = _read(path)
+    chosen = context or str(tree.get("current-context") or "")
+    names = _entry(tree, "contexts", chosen, "context", path)
+    cluster = _entry(tree, "clusters", str(names.get("cluster") or ""), "cluster", path)
+    user = _entry(tree, "users", str(names.get("user") or ""), "user", path)
+    for plugin in ("exec", "auth-provider", "username"):
+        if plugin in user:
+            raise AccessError(
+                f"{path}: user of context {chosen!r} uses {plugin!r}, which the agent cannot run; "
+                "give it a token or a client certificate"
+            )
+    server = urlsplit(str(cluster.get("server") or ""))
+    if server.scheme not in _PORTS or not server.hostname:
+        raise AccessError(f"{path}: server of cluster {names.get('cluster')!r}: no http(s) address")
+    token_file = user.get("tokenFile")
+    return Access(
+        host=server.hostname,
+        port=server.port or _PORTS[server.scheme],
+        base=server.path.rstrip("/"),
+        tls=_tls(cluster, user, path) if server.scheme == "https" else None,
+        token=user.get("token"),
+        token_file=path.parent / token_file if token_file else None,
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml  # noqa: PLC0415 - only an agent with a kubeconfig needs it
+
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AccessError(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise AccessError(f"{path}: not a kubeconfig: {error}") from error
+    if not isinstance(tree, dict):
+        raise AccessError(f"{path}: not a kubeconfig")
+    return tree
+
+
+def _entry(tree: Mapping[str, Any], group: str, name: str, key: str, path: Path) -> dict[str, Any]:
+    for each in tree.get(group) or ():
+        if isinstance(each, dict) and each.get("name") == name:
+            return dict(each.get(key) or {})
+    raise AccessError(f"{path}: no {key} named {name!r} among its {group}")
+
+
+def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any], path: Path) -> ssl.SSLContext:
+    try:
+        authority = _bytes(cluster, "certificate-authority", path)
+        context = ssl.create_default_context(cadata=authority.decode() if authority else None)
+        if cluster.get("insecure-skip-tls-verify"):
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        certificate, key = (
+            _bytes(user, "client-certificate", path),
+            _bytes(user, "client-key", path),
+        )
+        if certificate and key:
+            _load_pair(context, certificate, key)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise AccessError(f"{path}: certificates: {error}") from error
+    return context
+
+
+def _bytes(tree: Mapping[str, Any], name: str, path: Path) -> bytes | None:
+    """`NAME-data` (base64), else the file that `NAME` points to, relative to the kubeconfig."""
+    if data := tree.get(f"{name}-data"):
+        try:
+            return base64.b64decode(data)
+        except binascii.Error as error:
+            raise AccessError(f"{path}: {name}-data: not base64") from error
+    return (path.parent / tree[name]).read_bytes() if tree.get(name) else None
+
+
+def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+    """OpenSSL's Python face takes files only; this one is gone from the folder at once."""
+    with tempfile.NamedTemporaryFile(prefix="kapok-", delete=True) as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(certificate + b"\n" + key)
+        file.flush()
+        context.load_cert_chain(file.name)

@@ -1,0 +1,257 @@
+"""A Kubernetes API client on `http.client`: get, list in pages, server-side apply, delete.
+
+Blocking, and safe to call from several threads; the agent calls it from a thread of its own so that
+the event loop goes on. Answers are bounded: a member's server is not trusted to be small.
+"""
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from agents.member.access import Access, AccessError
+
+Tree = dict[str, Any]
+"""A Kubernetes object as a JSON tree."""
+
+Observer = Callable[[str, str], None]
+"""Told about every request: verb, and class of the answer (`2xx`, …, `none`)."""
+
+FIELD_MANAGER: Final = "kapok-agent"
+PAGE: Final = 250
+TIMEOUT_SECONDS: Final = 20.0
+MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+
+_APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML; older servers know only this name
+_TOO_OLD: Final = 410
+_LISTS_ANEW: Final = 3
+
+
+class ApiError(Exception):
+    """The API did not do what was asked.
+
+    Attributes:
+        code: HTTP status; 0 if there was no answer.
+        reason: of the Status object, as `NotFound`, `Conflict`, `Invalid`.
+    """
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may succeed later without anybody changing it."""
+        return self.code in (0, 408, 409, 429) or self.code >= 500  # noqa: PLR2004 - RFC 9110
+
+
+class Unreachable(ApiError):
+    """No answer: the server or the way to it is down."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(0, "Unreachable", message)
+
+
+class MemberApi:
+    """One API server. Connections are kept open, one per thread."""
+
+    def __init__(self, access: Access, observer: Observer = lambda _verb, _class: None) -> None:
+        self._access = access
+        self._observe = observer
+        self._local = threading.local()
+
+    def get(self, path: str, *, accept: str = "application/json") -> Tree:
+        """Reads one object.
+
+        Raises:
+            ApiError: any answer but success.
+        """
+        return self._call("get", "GET", path, accept=accept)
+
+    def find(self, path: str) -> Tree | None:
+        """Reads one object; None if it is not there. Raises otherwise as `get`."""
+        try:
+            return self.get(path)
+        except ApiError as error:
+            if error.code == http.client.NOT_FOUND:
+                return None
+            raise
+
+    def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[list[Tree]]:
+        """Lists a collection page by page, so that only one page is in memory.
+
+        Pages of one list are one snapshot. If the server forgets it in between (410 Gone), the list
+        ends with that error; `list_all` begins anew.
+        """
+        words = dict(query or {}, limit=str(PAGE))
+        while True:
+            tree = self._call("list", "GET", f"{path}?{urlencode(words)}")
+            yield [each for each in tree.get("items") or () if isinstance(each, dict)]
+            token = (tree.get("metadata") or {}).get("continue")
+            if not token:
+                return
+            words["continue"] = token
+
+    def fold(
+        self, path: str, query: Mapping[str, str] | None, take: Callable[[Tree], Any]
+    ) -> list[Any]:
+        """Lists a collection and keeps of every object what `take` makes of it (None: nothing).
+
+        Raises:
+            ApiError: also when the server forgot the list's snapshot three times over.
+        """
+        for attempt in range(_LISTS_ANEW):
+            kept: list[Any] = []
+            try:
+                for page in self.pages(path, query):
+                    kept += [found for each in page if (found := take(each)) is not None]
+            except ApiError as error:
+                if error.code == _TOO_OLD and attempt < _LISTS_ANEW - 1:
+                    continue
+                raise
+            return kept
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def apply(self, path: str, tree: Tree, *, force: bool) -> Tree:
+        """Server-side apply (KEP-555) as our field manager.
+
+        Args:
+            path: of the object.
+            tree: the fields that are ours; others stay as they are.
+            force: takes fields over from other managers; else they are a conflict.
+
+        Raises:
+            ApiError: code 409 for a conflict.
+        """
+        query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
+        return self._call("apply", "PATCH", f"{path}?{urlencode(query)}", tree, content=_APPLY)
+
+    def create(self, path: str, tree: Tree) -> Tree:
+        """Creates an object in a collection; raises as `apply`, 409 if it exists."""
+        query = urlencode({"fieldManager": FIELD_MANAGER})
+        return self._call("create", "POST", f"{path}?{query}", tree)
+
+    def update(self, path: str, tree: Tree) -> Tree:
+        """Replaces an object; with its resourceVersion in `tree` only if nobody else did."""
+        query = urlencode({"fieldManager": FIELD_MANAGER})
+        return self._call("update", "PUT", f"{path}?{query}", tree)
+
+    def delete(self, path: str, *, uid: str | None = None, propagation: str = "Background") -> None:
+        """Deletes an object; gone already is good. With `uid` only that very one."""
+        options: Tree = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "propagationPolicy": propagation,
+        }
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        try:
+            self._call("delete", "DELETE", path, options)
+        except ApiError as error:
+            if error.code != http.client.NOT_FOUND:
+                raise
+
+    def _call(
+        self,
+        verb: str,
+        method: str,
+        path: str,
+        tree: Tree | None = None,
+        *,
+        accept: str = "application/json",
+        content: str = "application/json",
+    ) -> Tree:
+        body = None if tree is None else json.dumps(tree, separators=(",", ":")).encode()
+        headers = {"Accept": accept, "User-Agent": FIELD_MANAGER}
+        if body is not None:
+            headers["Content-Type"] = content
+        try:
+            code, data = self._exchange(method, self._access.base + path, body, headers)
+        except (OSError, http.client.HTTPException, AccessError) as error:
+            self._observe(verb, "none")
+            raise Unreachable(f"{self._where()}: {str(error) or type(error).__name__}") from error
+        self._observe(verb, f"{code // 100}xx")
+        answer = _parse(data)
+        if not 200 <= code < 300:  # noqa: PLR2004 - RFC 9110
+            raise _error(code, answer, f"{method} {path.partition('?')[0]}")
+        return answer
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, bytes]:
+        """One request; once more if a kept connection was closed by the server meanwhile."""
+        is_kept = getattr(self._local, "connection", None) is not None
+        try:
+            return self._once(method, path, body, headers)
+        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+            if not is_kept:
+                raise
+            return self._once(method, path, body, headers)
+
+    def _once(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, bytes]:
+        connection = getattr(self._local, "connection", None) or self._connect()
+        self._local.connection = None  # kept again only after a whole answer
+        try:
+            if token := self._access.bearer():
+                headers["Authorization"] = f"Bearer {token}"
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            data = _bounded(answer)
+        except BaseException:
+            connection.close()
+            raise
+        if answer.will_close:
+            connection.close()
+        else:
+            self._local.connection = connection
+        return answer.status, data
+
+    def _connect(self) -> http.client.HTTPConnection:
+        access = self._access
+        connection: http.client.HTTPConnection
+        if access.tls:
+            connection = http.client.HTTPSConnection(
+                access.host, access.port, timeout=TIMEOUT_SECONDS, context=access.tls
+            )
+        else:
+            connection = http.client.HTTPConnection(
+                access.host, access.port, timeout=TIMEOUT_SECONDS
+            )
+        connection.connect()
+        # Without it head and body of a request meet Nagle's algorithm: 40 ms each.
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+    def _where(self) -> str:
+        return f"{self._access.host}:{self._access.port}"
+
+
+def _bounded(answer: http.client.HTTPResponse) -> bytes:
+    data = answer.read(MAX_ANSWER_BYTES + 1)
+    if len(data) > MAX_ANSWER_BYTES:
+        raise http.client.HTTPException(f"answer of more than {MAX_ANSWER_BYTES} bytes")
+    return data
+
+
+def segment(name: str) -> str:
+    """A name as one segment of a path, whatever characters it has."""
+    return quote(name, safe="")
+
+
+def _parse(data: bytes) -> Tree:
+    try:
+        tree = json.loads(data) if data else {}
+    except (ValueError, RecursionError):
+        return {"message": data[:200].decode(errors="replace")}
+    return tree if isinstance(tree, dict) else {}
+
+
+def _error(code: int, answer: Tree, what: str) -> ApiError:
+    message = str(answer.get("message") or http.client.responses.get(code, "no reason given"))
+    return ApiError(code, str(answer.get("reason") or ""), f"{what}: {code} {message[:600]}")

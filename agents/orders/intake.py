@@ -1,0 +1,155 @@
+"""Takes the hub's messages in: which index is the newest, and which contents are still missing.
+
+No network and no clock here: messages in, decisions out. Whatever is wrong with a message raises
+`WireError`, which the session counts; nothing that was accepted before is touched by it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from agents.orders.journal import AcceptedIndex, Journal
+from agents.protocol.envelope import sender, unseal
+from agents.protocol.errors import WireError
+from agents.protocol.index import DESIRED_INDEX, DesiredIndex, IndexEcho, IndexEntry, digest_of
+from agents.protocol.keys import TrustedKeys
+from agents.protocol.orders import ORDER_CONTENT, OrderContent, unpack_content
+from agents.protocol.topics import Topic, order_token, order_topic, topic
+
+_MOST_PENDING_BYTES: Final = 32 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Intake:
+    """The desired state of one site.
+
+    Attributes:
+        site: ours.
+        trusted: the hub's keys.
+        journal: where the state is kept; what is on disk from before counts at once.
+    """
+
+    site: str
+    trusted: TrustedKeys
+    journal: Journal
+    _index: DesiredIndex | None = field(default=None, init=False)
+    _echo: IndexEcho | None = field(default=None, init=False)
+    _by_token: dict[str, IndexEntry] = field(default_factory=dict, init=False)
+    _present: set[str] = field(default_factory=set, init=False)
+    _parts: dict[str, dict[int, bytes]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        known = self.journal.newest(self.trusted.ids())
+        self._present = set(self.journal.digests())
+        if known is not None:
+            self._use(DESIRED_INDEX.decode(known.payload), known.digest)
+
+    @property
+    def index(self) -> DesiredIndex | None:
+        """The index that the site works by."""
+        return self._index
+
+    @property
+    def echo(self) -> IndexEcho | None:
+        """What the status says of it."""
+        return self._echo
+
+    def take_index(self, data: bytes) -> bool:
+        """Takes an index message in.
+
+        Returns:
+            True if it is newer than the one so far; False if it is the same one again.
+
+        Raises:
+            WireError: not by the hub, not for this site, older, or of equal version but other
+                content.
+        """
+        name = topic(self.site, "desired")
+        payload = unseal(data, topic=name, trusted=self.trusted)
+        index = DESIRED_INDEX.decode(payload)
+        if index.site != self.site:
+            raise WireError("wrong-site", f"index is for {index.site!r}, this is {self.site!r}")
+        digest = digest_of(payload)
+        if self._echo and digest == self._echo.digest:
+            return False
+        if self._index and index.version <= self._index.version:
+            raise WireError(
+                "stale", f"index {index.version} is not newer than {self._index.version}"
+            )
+        _check_tokens(index)
+        self.journal.accept(
+            AcceptedIndex(sender(data), index.epoch, index.sequence, digest, payload)
+        )
+        self._use(index, digest)
+        return True
+
+    def take_part(self, where: Topic, data: bytes) -> OrderContent | None:
+        """Takes one part of a content in.
+
+        Returns:
+            The content if it is whole now; None while parts are missing, or if nobody asked for it.
+
+        Raises:
+            WireError: not by the hub, or the whole is not what the index names.
+        """
+        entry = self._by_token.get(where.token or "")
+        if entry is None or entry.digest in self._present or where.part >= entry.parts:
+            return None
+        name = order_topic(self.site, entry.id, where.part)
+        part = unseal(data, topic=name, trusted=self.trusted)
+        parts = self._parts.setdefault(entry.digest, {})
+        parts[where.part] = part
+        if len(parts) < entry.parts:
+            self._bound_pending()
+            return None
+        del self._parts[entry.digest]
+        whole = [parts[number] for number in range(entry.parts)]
+        content = unpack_content(entry, whole, site=self.site)
+        self.journal.keep_content(entry.digest, ORDER_CONTENT.encode(content))
+        self._present.add(entry.digest)
+        return content
+
+    def content(self, entry: IndexEntry) -> OrderContent | None:
+        """The content of a line of the index, if it is here."""
+        data = self.journal.content(entry.digest) if entry.digest in self._present else None
+        return None if data is None else ORDER_CONTENT.decode(data)
+
+    def missing(self) -> tuple[IndexEntry, ...]:
+        """Lines of the index whose content is not here."""
+        entries = self._index.orders if self._index else ()
+        return tuple(entry for entry in entries if entry.digest not in self._present)
+
+    def topics_of(self, entry: IndexEntry) -> tuple[str, ...]:
+        """The topics that a content's missing parts lie on."""
+        have = self._parts.get(entry.digest, {})
+        return tuple(
+            order_topic(self.site, entry.id, part)
+            for part in range(entry.parts)
+            if part not in have
+        )
+
+    def _use(self, index: DesiredIndex, digest: str) -> None:
+        self._index = index
+        self._echo = IndexEcho(epoch=index.epoch, sequence=index.sequence, digest=digest)
+        self._by_token = {order_token(entry.id): entry for entry in index.orders}
+        wanted = frozenset(entry.digest for entry in index.orders)
+        self._parts = {digest: parts for digest, parts in self._parts.items() if digest in wanted}
+        self.journal.forget_contents(wanted)
+        self._present &= wanted
+
+    def _bound_pending(self) -> None:
+        """Parts that wait for others may not fill the memory of a small machine."""
+        sizes = {digest: _size(parts.values()) for digest, parts in self._parts.items()}
+        while sum(sizes.values()) > _MOST_PENDING_BYTES:
+            largest = max(sizes, key=lambda digest: sizes[digest])
+            del self._parts[largest], sizes[largest]
+
+
+def _check_tokens(index: DesiredIndex) -> None:
+    ids = {entry.id for entry in index.orders}
+    if len(ids) != len(index.orders):
+        raise WireError("malformed", "the index lists an order twice")
+
+
+def _size(parts: Iterable[bytes]) -> int:
+    return sum(len(part) for part in parts)

@@ -1,0 +1,208 @@
+"""What the agent must still know after a restart, in one SQLite file.
+
+The newest index that was accepted under each of the hub's keys, contents by digest, the generation
+that was applied whole, the objects that were made, and the jobs that have finished. Every change is
+one transaction that is on the disk (synchronous=FULL) before anything follows from it.
+
+A file that SQLite cannot read is moved aside and a new one begun: the index comes from the hub
+again and what runs is found in the member by its labels.
+"""
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+_log = logging.getLogger(__name__)
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS accepted (
+  kid TEXT PRIMARY KEY, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL,
+  digest TEXT NOT NULL, payload BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS content (digest TEXT PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS applied (
+  order_id TEXT PRIMARY KEY, generation INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS made (
+  order_id TEXT NOT NULL, api_version TEXT NOT NULL, kind TEXT NOT NULL,
+  namespace TEXT NOT NULL, name TEXT NOT NULL,
+  PRIMARY KEY (order_id, api_version, kind, namespace, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS finished (
+  order_id TEXT NOT NULL, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
+  outcome TEXT NOT NULL, PRIMARY KEY (order_id, kind, namespace, name)) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ObjectKey:
+    """Which object of the member: its kind and name; the namespace is empty for cluster-scoped."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+    @property
+    def group_kind(self) -> tuple[str, str]:
+        """Kind without the version: an object is the same under every version of its group."""
+        group, slash, _ = self.api_version.partition("/")
+        return (group if slash else "", self.kind)
+
+    def __str__(self) -> str:
+        where = f"{self.namespace}/" if self.namespace else ""
+        return f"{self.kind} {where}{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedIndex:
+    """The newest index under one key of the hub, as it came."""
+
+    kid: str
+    epoch: int
+    sequence: int
+    digest: str
+    payload: bytes
+
+
+class Journal:
+    """The file; safe to use from the event loop and from the executor's thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens or makes the file; a spoilt one is moved aside."""
+        self._lock = threading.Lock()
+        try:
+            self._database = _open(path)
+        except sqlite3.DatabaseError as error:
+            aside = path.with_suffix(".spoilt")
+            _log.error(
+                "%s: %s; moved to %s, starting from what the hub and the cluster say",
+                path,
+                error,
+                aside.name,
+            )
+            path.replace(aside)
+            for suffix in ("-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            self._database = _open(path)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._database.close()
+
+    # ------------------------------------------------------------ index and contents
+
+    def accept(self, index: AcceptedIndex) -> None:
+        """Keeps an index as the newest under its key."""
+        with self._transaction() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO accepted VALUES (?, ?, ?, ?, ?)",
+                (index.kid, index.epoch, index.sequence, index.digest, index.payload),
+            )
+
+    def newest(self, trusted: Iterable[str]) -> AcceptedIndex | None:
+        """The newest index under any of the keys that are trusted now.
+
+        A key that was taken out of the settings takes its indexes with it: a hub made anew has a
+        new key, and its epochs begin anew.
+        """
+        rows = self._rows(
+            "SELECT kid, epoch, sequence, digest, payload FROM accepted"
+            " ORDER BY epoch DESC, sequence DESC"
+        )
+        keys = frozenset(trusted)
+        return next((AcceptedIndex(*row) for row in rows if row[0] in keys), None)
+
+    def keep_content(self, digest: str, data: bytes) -> None:
+        """Keeps a content whose digest was checked."""
+        with self._transaction() as database:
+            database.execute("INSERT OR REPLACE INTO content VALUES (?, ?)", (digest, data))
+
+    def content(self, digest: str) -> bytes | None:
+        """The content with this digest, if it is here."""
+        rows = self._rows("SELECT data FROM content WHERE digest = ?", (digest,))
+        return bytes(rows[0][0]) if rows else None
+
+    def digests(self) -> frozenset[str]:
+        """Digests of all contents that are here."""
+        return frozenset(row[0] for row in self._rows("SELECT digest FROM content"))
+
+    def forget_contents(self, keep: frozenset[str]) -> None:
+        """Drops contents that no index names any more."""
+        gone = [(digest,) for digest in self.digests() - keep]
+        if gone:
+            with self._transaction() as database:
+                database.executemany("DELETE FROM content WHERE digest = ?", gone)
+
+    # ------------------------------------------------------------ what was done
+
+    def set_applied(self, order_id: str, generation: int) -> None:
+        """This generation was applied whole."""
+        with self._transaction() as database:
+            database.execute("INSERT OR REPLACE INTO applied VALUES (?, ?)", (order_id, generation))
+
+    def applied(self) -> dict[str, int]:
+        """The generation of every order that was applied whole."""
+        return {row[0]: row[1] for row in self._rows("SELECT order_id, generation FROM applied")}
+
+    def add_made(self, order_id: str, objects: Iterable[ObjectKey]) -> None:
+        """These objects are about to be made; written first, so that none is ever forgotten."""
+        with self._transaction() as database:
+            database.executemany(
+                "INSERT OR IGNORE INTO made VALUES (?, ?, ?, ?, ?)",
+                [(order_id, k.api_version, k.kind, k.namespace, k.name) for k in objects],
+            )
+
+    def made(self) -> dict[str, set[ObjectKey]]:
+        """Objects that were made, by order."""
+        found: dict[str, set[ObjectKey]] = {}
+        for order_id, *key in self._rows("SELECT * FROM made"):
+            found.setdefault(order_id, set()).add(ObjectKey(*key))
+        return found
+
+    def set_finished(self, order_id: str, key: ObjectKey, outcome: str) -> None:
+        """This job has ended and is never made again for this order."""
+        with self._transaction() as database:
+            database.execute(
+                "INSERT OR IGNORE INTO finished VALUES (?, ?, ?, ?, ?)",
+                (order_id, key.kind, key.namespace, key.name, outcome),
+            )
+
+    def finished(self, order_id: str) -> dict[tuple[str, str, str], str]:
+        """Outcomes of an order's ended jobs by (kind, namespace, name)."""
+        rows = self._rows(
+            "SELECT kind, namespace, name, outcome FROM finished WHERE order_id = ?", (order_id,)
+        )
+        return {(kind, namespace, name): outcome for kind, namespace, name, outcome in rows}
+
+    def forget_order(self, order_id: str) -> None:
+        """Nothing of this order is left in the member, and no index lists it."""
+        with self._transaction() as database:
+            for table in ("applied", "made", "finished"):
+                database.execute(f"DELETE FROM {table} WHERE order_id = ?", (order_id,))  # noqa: S608 - our own words
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._database:
+            yield self._database
+
+    def _rows(self, query: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._database.execute(query, values).fetchall()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, check_same_thread=False)
+    try:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=FULL")
+        database.execute("PRAGMA cache_size=-256")  # kB; the default of 2 MB is for servers
+        database.executescript(_SCHEMA)
+        database.execute("SELECT count(*) FROM accepted").fetchone()
+    except sqlite3.DatabaseError:
+        database.close()
+        raise
+    path.chmod(0o600)
+    return database

@@ -1,0 +1,163 @@
+"""Plays figures and faults over time from a file, for demos, tests and simulations of a city.
+
+CSV with a header, or a YAML list of maps. Columns, all but the first optional:
+
+    seconds              from the start; rows ascend; a row holds until the next one
+    power_watts          draw of the equipment
+    gco2_per_kwh         carbon intensity of the grid
+    pv_watts             of the own roof
+    battery_ratio        state of charge, 0 to 1
+    pue                  facility power over equipment power
+    origin               of the row's figures; default: measured
+    fault                a slug for the report's faults; `silent`: the agent says nothing meanwhile
+
+An empty cell is unknown at that time, not the value before.
+"""
+
+import csv
+import math
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, cast, get_args
+
+from agents.clock import Clock
+from agents.protocol.report import Figure, Intensity, Power
+from agents.sensors import Look
+
+SILENT: Final = "silent"
+_FIGURES: Final = ("power_watts", "gco2_per_kwh", "pv_watts", "battery_ratio", "pue")
+_COLUMNS: Final = ("seconds", *_FIGURES, "origin", "fault")
+_MOST_ROWS: Final = 1_000_000
+
+
+class ReplayError(Exception):
+    """The file cannot be played; the message names row and column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What holds from `seconds` on."""
+
+    seconds: float
+    figures: Mapping[str, float]
+    origin: Figure
+    fault: str | None
+
+
+@dataclass(slots=True)
+class ReplaySensor:
+    """Plays rows against the clock.
+
+    Attributes:
+        rows: ascending in time.
+        clock: its monotonic side.
+        is_looping: starts over after the last row has held as long as the one before it.
+        speed_ratio: seconds of the file per second of the clock.
+    """
+
+    rows: tuple[Row, ...]
+    clock: Clock
+    is_looping: bool = True
+    speed_ratio: float = 1.0
+    name: str = "replay"
+    _started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._started = self.clock.monotonic()
+
+    async def look(self) -> Look:
+        """Looks once; before the first row nothing is known."""
+        seconds = (self.clock.monotonic() - self._started) * self.speed_ratio
+        row = row_at(self.rows, seconds, is_looping=self.is_looping)
+        return Look() if row is None else _look(row)
+
+
+def row_at(rows: tuple[Row, ...], seconds: float, *, is_looping: bool) -> Row | None:
+    """The row that holds at a time; None before the first."""
+    if is_looping:
+        last_step = rows[-1].seconds - rows[-2].seconds if len(rows) > 1 else 1.0
+        seconds %= rows[-1].seconds + (last_step or 1.0)
+    at = bisect_right(rows, seconds, key=lambda row: row.seconds)
+    return rows[at - 1] if at else None
+
+
+def read_rows(path: Path) -> tuple[Row, ...]:
+    """Reads a CSV or YAML file.
+
+    Raises:
+        ReplayError: unreadable, empty, or a cell that makes no sense.
+    """
+    try:
+        raw = _yaml_rows(path) if path.suffix in (".yaml", ".yml") else _csv_rows(path)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ReplayError(f"{path}: {error}") from error
+    if not raw or len(raw) > _MOST_ROWS:
+        raise ReplayError(f"{path}: 1 to {_MOST_ROWS} rows are expected, found {len(raw)}")
+    rows = tuple(_row(each, f"{path}: row {at}") for at, each in enumerate(raw, 1))
+    if any(after.seconds < row.seconds for row, after in pairwise(rows)):
+        raise ReplayError(f"{path}: seconds must ascend")
+    return rows
+
+
+def _csv_rows(path: Path) -> list[Any]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))
+
+
+def _yaml_rows(path: Path) -> list[Any]:
+    import yaml  # noqa: PLC0415 - only for this form of the file
+
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ReplayError(f"{path}: not YAML: {error}") from error
+    if not isinstance(raw, list):
+        raise ReplayError(f"{path}: a list of maps is expected")
+    return raw
+
+
+def _row(raw: object, where: str) -> Row:
+    if not isinstance(raw, dict):
+        raise ReplayError(f"{where}: a map is expected")
+    for column in raw:
+        if column not in _COLUMNS:
+            raise ReplayError(f"{where}: no column {column!r}; known: {', '.join(_COLUMNS)}")
+    cells = {name: cell for name, cell in raw.items() if cell is not None and cell != ""}
+    origin = str(cells.get("origin", "measured"))
+    if origin not in get_args(Figure):
+        raise ReplayError(f"{where}: origin {origin!r}; one of {', '.join(get_args(Figure))}")
+    figures = {name: _number(cells[name], where, name) for name in _FIGURES if name in cells}
+    return Row(
+        seconds=_number(cells.get("seconds"), where, "seconds"),
+        figures=figures,
+        origin=cast("Figure", origin),
+        fault=str(cells["fault"]) if "fault" in cells else None,
+    )
+
+
+def _number(cell: object, where: str, column: str) -> float:
+    try:
+        value = float(str(cell))
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value < 0:
+        raise ReplayError(f"{where}: {column}: a number from 0 is expected, found {cell!r}")
+    return value
+
+
+def _look(row: Row) -> Look:
+    figures, origin = row.figures, row.origin
+    watts, grams = figures.get("power_watts"), figures.get("gco2_per_kwh")
+    return Look(
+        power=None if watts is None else Power(watts=watts, origin=origin),
+        intensity=None if grams is None else Intensity(gco2_per_kwh=grams, origin=origin),
+        pue=figures.get("pue"),
+        pue_origin=origin if "pue" in figures else None,
+        pv_watts=figures.get("pv_watts"),
+        battery_ratio=figures.get("battery_ratio"),
+        faults=(row.fault,) if row.fault else None,
+        is_silent=row.fault == SILENT,
+    )

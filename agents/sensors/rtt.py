@@ -1,0 +1,71 @@
+"""Round-trip time to named peers, by how long a TCP connection takes to be made.
+
+SYN to SYN-ACK is one round trip of the network without anything of the application, needs no rights
+(ICMP does) and passes where the service itself passes. The least of three is taken: queues only
+add.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from agents.clock import Clock
+from agents.protocol.report import Rtt
+from agents.sensors import Look
+from agents.settings import PeerSettings
+
+_TRIES: Final = 3
+_TIMEOUT_SECONDS: Final = 2.0
+
+Connect = Callable[[str, int], Awaitable[None]]
+
+
+async def connect_tcp(host: str, port: int) -> None:
+    """Makes a TCP connection and closes it again."""
+    _, writer = await asyncio.open_connection(host, port)
+    writer.close()
+
+
+@dataclass(slots=True)
+class RttSensor:
+    """Measures at its own, slower pace and says the last results in between.
+
+    Attributes:
+        peers: whom to measure.
+        clock: to measure by.
+        interval_seconds: between measurements of all peers.
+        connect: makes one connection; tests have their own.
+    """
+
+    peers: Sequence[PeerSettings]
+    clock: Clock
+    interval_seconds: float
+    connect: Connect = connect_tcp
+    name: str = "rtt"
+    _measured_at: float | None = field(default=None, init=False)
+    _last: tuple[Rtt, ...] = field(default=(), init=False)
+
+    async def look(self) -> Look:
+        """Looks once; a peer that does not answer is left out: unknown, not far away."""
+        now = self.clock.monotonic()
+        if self._measured_at is None or now - self._measured_at >= self.interval_seconds:
+            self._measured_at = now
+            found = [await self._measure(peer) for peer in self.peers]
+            self._last = tuple(rtt for rtt in found if rtt is not None)
+        return Look(rtt=self._last) if self.peers else Look()
+
+    async def _measure(self, peer: PeerSettings) -> Rtt | None:
+        times = [await self._once(peer) for _ in range(_TRIES)]
+        known = [seconds for seconds in times if seconds is not None]
+        if not known:
+            return None
+        return Rtt(to=peer.name, milliseconds=round(min(known) * 1000, 3), origin="measured")
+
+    async def _once(self, peer: PeerSettings) -> float | None:
+        started = self.clock.monotonic()
+        try:
+            await asyncio.wait_for(self.connect(peer.host, peer.port), _TIMEOUT_SECONDS)
+        except (OSError, TimeoutError):
+            return None
+        return self.clock.monotonic() - started

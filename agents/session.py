@@ -1,0 +1,194 @@
+"""The session with the broker: connects, speaks, hears what is for this site, and comes back.
+
+Every message is state, so nothing is kept for a session that is gone: after a reconnect all topics
+are subscribed anew, a full report and a status are sent, and retained state arrives again.
+"""
+
+import asyncio
+import logging
+import random
+import socket
+import ssl
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import aiomqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from agents.backoff import Backoff
+from agents.clock import Clock
+from agents.counters import Counters
+from agents.settings import BrokerSettings
+
+_log = logging.getLogger(__name__)
+
+_KEEPALIVE_SECONDS: Final = 20
+_QUEUED_MESSAGES: Final = 2_000
+_FIRST_PAUSE_SECONDS: Final = 0.5
+_LAST_PAUSE_SECONDS: Final = 60.0
+_STABLE_SECONDS: Final = 10.0
+
+# Some brokers deliver only so many retained messages per subscription (the packaged one: 100).
+SUBSCRIBE_BATCH: Final = 50
+
+Hear = Callable[[str, bytes], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Will:
+    """What the broker says for us when the session ends without a good-bye."""
+
+    topic: str
+    payload: bytes
+    delay_seconds: float
+
+
+class Link:
+    """An open session: publish and subscribe; any of them may raise `aiomqtt.MqttError`."""
+
+    def __init__(self, client: aiomqtt.Client) -> None:
+        self._client = client
+
+    async def publish(self, topic: str, payload: bytes, *, expiry_seconds: float) -> None:
+        """Publishes a report or status: at least once, never retained, gone when it is too old."""
+        properties = _properties(PacketTypes.PUBLISH)
+        properties.MessageExpiryInterval = max(1, round(expiry_seconds))
+        await self._client.publish(topic, payload, qos=1, retain=False, properties=properties)
+
+    async def subscribe(self, topics: Sequence[str]) -> None:
+        """Subscribes in batches; what is retained there is delivered, again if it was before."""
+        for batch in _batches(topics):
+            await self._client.subscribe([(topic, 1) for topic in batch])
+
+    async def unsubscribe(self, topics: Sequence[str]) -> None:
+        """Ends subscriptions."""
+        for batch in _batches(topics):
+            await self._client.unsubscribe(list(batch))
+
+
+@dataclass(slots=True)
+class Session:
+    """Keeps a session for as long as `run` runs.
+
+    Attributes:
+        broker: where and how.
+        client_id: fixed per agent, so that a reconnect cancels the last session's will.
+        will: see there.
+        topics: that are subscribed from the beginning.
+        hear: told of every message: topic and payload. Must not raise.
+        clock: for waiting.
+        jitter: chance, as an input.
+        counters: of sessions.
+    """
+
+    broker: BrokerSettings
+    client_id: str
+    will: Will
+    topics: Sequence[str]
+    hear: Hear
+    clock: Clock
+    jitter: random.Random
+    counters: Counters
+    link: Link | None = field(default=None, init=False)
+    _opened: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    async def opened(self) -> "Link":
+        """Waits until there is a session."""
+        while self.link is None:
+            self._opened.clear()
+            await self._opened.wait()
+        return self.link
+
+    async def run(self, on_connected: Callable[[], None]) -> None:
+        """Runs until cancelled; `on_connected` is told of each session after its subscriptions."""
+        backoff = Backoff(_FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS, self.jitter)
+        while True:
+            started = self.clock.monotonic()
+            try:
+                await self._once(on_connected)
+                problem = "the broker closed the session"
+            except (aiomqtt.MqttError, OSError) as error:
+                problem = str(error) or type(error).__name__
+            finally:
+                self.link = None
+                self.counters.set("connected", 0)
+            # A broker that takes us and drops us at once (a doubled client id) is no success.
+            if self.clock.monotonic() - started >= _STABLE_SECONDS:
+                backoff.reset()
+            pause = backoff.next_seconds()
+            where = f"{self.broker.host}:{self.broker.port}"
+            _log.warning("broker %s: %s; again in %.1f s", where, problem, pause)
+            await self.clock.sleep(pause)
+
+    async def _once(self, on_connected: Callable[[], None]) -> None:
+        async with self._client() as client:
+            link = Link(client)
+            await link.subscribe(self.topics)
+            self.link = link
+            self.counters.set("connected", 1)
+            self.counters.add("connects_total")
+            _log.info("broker %s:%s: connected", self.broker.host, self.broker.port)
+            on_connected()
+            self._opened.set()
+            async for message in client.messages:
+                self.hear(str(message.topic), message.payload)
+
+    def _client(self) -> aiomqtt.Client:
+        broker, will = self.broker, self.will
+        delay = _properties(PacketTypes.WILLMESSAGE)
+        delay.WillDelayInterval = round(will.delay_seconds)
+        session = _properties(PacketTypes.CONNECT)
+        # A will is sent at the latest when its session expires, so that must outlive the delay.
+        session.SessionExpiryInterval = round(will.delay_seconds) + 1
+        return aiomqtt.Client(
+            broker.host,
+            broker.port,
+            username=broker.username or None,
+            password=password_of(broker) or None,
+            identifier=self.client_id,
+            protocol=aiomqtt.ProtocolVersion.V5,
+            clean_start=True,
+            properties=session,
+            will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=False, properties=delay),
+            keepalive=_KEEPALIVE_SECONDS,
+            tls_context=tls_of(broker),
+            max_queued_incoming_messages=_QUEUED_MESSAGES,
+            # Without it the kernel holds small packets back for 44 ms.
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+        )
+
+
+def password_of(broker: BrokerSettings) -> str:
+    """The password, read anew for each session so that it can be changed without a restart.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if broker.password_file:
+        return Path(broker.password_file).read_text(encoding="utf-8").strip()
+    return broker.password
+
+
+def tls_of(broker: BrokerSettings) -> ssl.SSLContext | None:
+    """TLS 1.2 or later, with the client certificate if one is set; read anew for each session.
+
+    Raises:
+        OSError: a file cannot be read or is no certificate.
+    """
+    if not broker.tls_ca_file:
+        return None
+    context = ssl.create_default_context(cafile=broker.tls_ca_file)
+    if broker.tls_certificate_file:
+        context.load_cert_chain(broker.tls_certificate_file, broker.tls_key_file or None)
+    return context
+
+
+def _properties(packet_type: int) -> Properties:
+    return Properties(packet_type)  # type: ignore[no-untyped-call]  # paho's is not annotated
+
+
+def _batches(topics: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (topics[at : at + SUBSCRIBE_BATCH] for at in range(0, len(topics), SUBSCRIBE_BATCH))
