@@ -76,7 +76,7 @@ def escaped(name: str) -> str:
 
 
 def typed(node: Node | None, value: Json) -> Any:  # noqa: ANN401 - any CEL value
-    """A JSON value as CEL sees it: numbers by the schema's type, instants as timestamps."""
+    """A JSON value as CEL sees it: numbers by the schema's type, instants as UTC text."""
     if isinstance(value, dict):
         return _typed_map(node, value)
     if isinstance(value, list):
@@ -104,12 +104,13 @@ def _typed_map(node: Node | None, value: JsonObject) -> dict[str, Any]:
     return found
 
 
-def _typed_string(value: str, form: object) -> Any:  # noqa: ANN401 - any CEL value
-    if form == "date-time":
-        return dt.datetime.fromisoformat(value)
-    if form == "date":
-        return dt.datetime.fromisoformat(value).replace(tzinfo=dt.UTC)
-    return value
+def _typed_string(value: str, form: object) -> str:
+    """The evaluator takes no instants: they go in as UTC text of one width, which sorts as time."""
+    if form not in ("date-time", "date"):
+        return value
+    moment = dt.datetime.fromisoformat(value)
+    aware = moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
+    return aware.isoformat(timespec="microseconds")
 
 
 def rule_problems(
