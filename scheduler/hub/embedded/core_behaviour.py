@@ -113,7 +113,13 @@ def _qos(spec: JsonObject) -> str:
 
 
 _MUTABLE_POD_FIELDS = frozenset(
-    {"activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations", "schedulingGates"}
+    {
+        "activeDeadlineSeconds",
+        "nodeName",  # through `binding`; a pod without a node may get one
+        "schedulingGates",
+        "terminationGracePeriodSeconds",
+        "tolerations",
+    }
 )
 
 

@@ -11,23 +11,23 @@ from scheduler.hub.embedded.resources import Behaviour, Resource, ScalePaths
 
 # group, kind, plural, short names, namespaced, subresources, in `kubectl get all`
 _TABLE = """
--                    Namespace                namespaces                ns       - status        -
--                    Node                     nodes                     no       - status        -
--                    Pod                      pods                      po       n status        all
--                    Service                  services                  svc      n status        all
--                    ConfigMap                configmaps                cm       n -             -
--                    Secret                   secrets                   -        n -             -
--                    ServiceAccount           serviceaccounts           sa       n -             -
--                    PersistentVolumeClaim    persistentvolumeclaims    pvc      n status        -
--                    Event                    events                    ev       n -             -
-apps                 Deployment               deployments               deploy   n status,scale  all
-apps                 StatefulSet              statefulsets              sts      n status,scale  all
-apps                 DaemonSet                daemonsets                ds       n status        all
-apps                 ReplicaSet               replicasets               rs       n status,scale  all
-batch                Job                      jobs                      -        n status        all
-batch                CronJob                  cronjobs                  cj       n status        all
-coordination.k8s.io  Lease                    leases                    -        n -             -
-events.k8s.io        Event                    events                    ev       n -             -
+- Namespace namespaces ns - status -
+- Node nodes no - status -
+- Pod pods po n status,binding,eviction all
+- Service services svc n status all
+- ConfigMap configmaps cm n - -
+- Secret secrets - n - -
+- ServiceAccount serviceaccounts sa n - -
+- PersistentVolumeClaim persistentvolumeclaims pvc n status -
+- Event events ev n - -
+apps Deployment deployments deploy n status,scale all
+apps StatefulSet statefulsets sts n status,scale all
+apps DaemonSet daemonsets ds n status all
+apps ReplicaSet replicasets rs n status,scale all
+batch Job jobs - n status all
+batch CronJob cronjobs cj n status all
+coordination.k8s.io Lease leases - n - -
+events.k8s.io Event events ev n - -
 apiextensions.k8s.io CustomResourceDefinition customresourcedefinitions crd,crds - status -
 """
 _FIELDS = {

@@ -15,7 +15,6 @@ _UPDATES = ("get", "patch", "update")
 _REVIEWS: tuple[tuple[str, str, str, str, bool], ...] = (
     ("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", False),
     ("authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", False),
-    ("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", False),
     ("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", False),
 )
 """Resources that can only be created and are answered at once."""

@@ -1,40 +1,17 @@
-"""The door: who may come in, and by which name they ask.
+"""The door: by which name a request comes, who sends it, how many there may be.
 
 A web page in a browser on the same machine can reach loopback, too: hence the token, and the checks
 of Host (against DNS rebinding) and Origin.
 """
 
-import hmac
-import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
-from scheduler.hub.embedded.errors import ApiError, unauthorized
+from scheduler.clock import Clock
+from scheduler.hub.embedded.access import Identity
+from scheduler.hub.embedded.errors import ApiError, too_many_requests, unauthorized
+from scheduler.hub.embedded.tokens import Tokens
 
-_TOKEN_BYTES = 32
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who asks."""
-
-    name: str
-    groups: tuple[str, ...]
-
-
-ADMINISTRATOR = Identity("kapok-admin", ("system:masters", "system:authenticated"))
-
-
-def token_in(path: Path) -> str:
-    """The token of a file, readable by its owner only; made on first use."""
-    if path.exists():
-        return path.read_text(encoding="ascii").strip()
-    path.touch(mode=0o600)
-    token = secrets.token_urlsafe(_TOKEN_BYTES)
-    path.write_text(token + "\n", encoding="ascii")
-    return token
 
 
 def host_name(header: str) -> str:
@@ -44,12 +21,40 @@ def host_name(header: str) -> str:
     return header.rpartition(":")[0] if ":" in header else header
 
 
+class Budget:
+    """A token bucket: so many requests a second on the long run, twice as many at once."""
+
+    def __init__(self, per_second: float, now: float) -> None:
+        self._per_second = per_second
+        self._left = self._most = 2 * per_second
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        """Takes one; False when none is left."""
+        self._left = min(self._most, self._left + (now - self._at) * self._per_second)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
 class Door:
     """Checks each request before anything is read of it."""
 
-    def __init__(self, tokens: Mapping[str, Identity], names: frozenset[str] = _LOOPBACK) -> None:
-        self._tokens = {token.encode(): identity for token, identity in tokens.items()}
+    def __init__(
+        self,
+        tokens: Tokens,
+        names: frozenset[str],
+        clock: Clock,
+        *,
+        requests_per_second: float,
+    ) -> None:
+        self._tokens = tokens
         self._names = names | _LOOPBACK
+        self._clock = clock
+        self._per_second = requests_per_second
+        self._budgets: dict[str, Budget] = {}
 
     def check_names(self, headers: Mapping[str, str]) -> None:
         """Refuses requests for another host, and those that a web page sends.
@@ -68,12 +73,24 @@ class Door:
         """Who holds the bearer token.
 
         Raises:
-            ApiError: 401.
+            ApiError: 401, or 429 when this identity asks too often.
         """
         scheme, _space, token = headers.get("Authorization", "").partition(" ")
         given = token.strip().encode()
-        if scheme.lower() == "bearer" and given:
-            for known, identity in self._tokens.items():
-                if hmac.compare_digest(known, given):
-                    return identity
-        raise unauthorized()
+        if scheme.lower() != "bearer" or not given:
+            raise unauthorized()
+        identity = self._tokens.holder(given)
+        if identity is None:
+            raise unauthorized()
+        if not self._budget(identity.name).take(self._clock.monotonic()):
+            raise too_many_requests(
+                f"{identity.name} sends more than {self._per_second:.0f} requests a second; "
+                "please try again later"
+            )
+        return identity
+
+    def _budget(self, name: str) -> Budget:
+        found = self._budgets.get(name)
+        if found is None:
+            found = self._budgets[name] = Budget(self._per_second, self._clock.monotonic())
+        return found

@@ -8,7 +8,8 @@ from typing import cast
 import msgspec
 from aiohttp import web
 
-from scheduler.hub.embedded.door import Door, Identity
+from scheduler.hub.embedded.access import Attempt, Identity, allows
+from scheduler.hub.embedded.door import Door
 from scheduler.hub.embedded.errors import (
     ApiError,
     internal,
@@ -17,9 +18,17 @@ from scheduler.hub.embedded.errors import (
     too_many_requests,
 )
 from scheduler.hub.embedded.listing import Shape, selection
+from scheduler.hub.embedded.protobuf import PROTOBUF, decode_protobuf
 from scheduler.hub.embedded.registry import Registry
-from scheduler.hub.embedded.requests import ResourcePath, flag, parse_path
+from scheduler.hub.embedded.requests import (
+    ResourcePath,
+    decode_body,
+    flag,
+    media_type,
+    parse_path,
+)
 from scheduler.hub.embedded.resources import Resource
+from scheduler.hub.embedded.reviews import REVIEWS, definition, review
 from scheduler.hub.embedded.routes import PUBLIC, Routes
 from scheduler.hub.embedded.verbs import Call, Verbs
 from scheduler.hub.embedded.watching import Watch, watch_request
@@ -68,6 +77,8 @@ class Frontend:
         target = parse_path(path)
         if target is None:
             return self._static(request, path)
+        if (target.group, target.plural) in REVIEWS and request.method == "POST":
+            return await self._review(request, target, identity)
         resource = self._registry.catalog.find(target.group, target.version, target.plural)
         if resource is None or (target.namespace and not resource.namespaced):
             raise no_route()
@@ -84,9 +95,15 @@ class Frontend:
         request: web.BaseRequest,
         target: ResourcePath,
         resource: Resource,
-        _identity: Identity,
+        identity: Identity,
     ) -> web.StreamResponse:
-        if request.method == "GET" and flag(request.query, "watch") and not target.subresource:
+        watches = (
+            request.method == "GET" and flag(request.query, "watch") and not target.subresource
+        )
+        attempt = _attempt(request.method, target, watches=watches)
+        if not allows(identity, attempt):
+            raise attempt.refusal(identity)
+        if watches:
             return await self._watch(request, target, resource)
         call = Call(
             method=request.method,
@@ -105,6 +122,19 @@ class Frontend:
         for warning in call.warnings:
             response.headers.add("Warning", f"299 - {_quoted(warning)}")
         return response
+
+    async def _review(
+        self, request: web.BaseRequest, target: ResourcePath, identity: Identity
+    ) -> web.Response:
+        """Answers a question about access."""
+        key = (target.group, target.plural)
+        data = await _body(request)
+        kind = request.headers.get("Content-Type", "")
+        if media_type(kind) == PROTOBUF:
+            item = decode_protobuf(data, definition(*key))
+        else:
+            item = decode_body(data, kind).value
+        return _response(request, 201, _encode(review(identity, REVIEWS[key], item)))
 
     # ------------------------------------------------------------ watches
 
@@ -159,6 +189,22 @@ class Frontend:
         """Ends all watches: the server stops."""
         for task in list(self._watches):
             task.cancel()
+
+
+_METHODS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+def _attempt(method: str, target: ResourcePath, *, watches: bool) -> Attempt:
+    """What a request tries to do, in the words of access rules."""
+    verb = _METHODS.get(method, "get" if target.name else "list")
+    if watches:
+        verb = "watch"
+    elif method == "DELETE" and not target.name:
+        verb = "deletecollection"
+    resource = target.plural
+    if target.subresource:
+        resource += f"/{target.subresource}"
+    return Attempt(verb, target.group, resource, target.namespace, target.name)
 
 
 def _quoted(text: str) -> str:

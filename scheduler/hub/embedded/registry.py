@@ -236,7 +236,7 @@ class Registry:
             new.pop("status", None)
             if status is not None:
                 new["status"] = status
-        elif resource.has_status:
+        elif resource.has_status and options.subresource != "binding":
             new.pop("status", None)
             if "status" in old:
                 new["status"] = old["status"]

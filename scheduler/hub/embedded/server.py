@@ -17,13 +17,14 @@ from scheduler.hub.embedded.certificates import server_certificate
 from scheduler.hub.embedded.collector import Collector
 from scheduler.hub.embedded.core_kinds import core_resources
 from scheduler.hub.embedded.crd import behaviour, custom_resources
-from scheduler.hub.embedded.door import ADMINISTRATOR, Door, token_in
+from scheduler.hub.embedded.door import Door
 from scheduler.hub.embedded.errors import ApiError
 from scheduler.hub.embedded.frontend import Frontend
 from scheduler.hub.embedded.kubeconfig import write_kubeconfig
 from scheduler.hub.embedded.registry import Registry, WriteOptions
 from scheduler.hub.embedded.resources import Catalog, Resource
 from scheduler.hub.embedded.store import DirectoryLock, Store
+from scheduler.hub.embedded.tokens import ADMINISTRATOR, Tokens
 from scheduler.hub.jsontypes import JsonObject
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class ApiServerOptions:
     """CustomResourceDefinitions applied at the start, by the field manager `kapok-hub`."""
     namespaces: Sequence[str] = ()
     """Namespaces made at the start, besides the ones that every cluster has."""
+    requests_per_second: float = 5000.0
+    """By one identity on the long run; above it answers 429."""
     clock: Clock = field(default_factory=SystemClock)
 
 
@@ -150,10 +153,15 @@ async def _bootstrap(registry: Registry, options: ApiServerOptions) -> None:
 
 @asynccontextmanager
 async def _listening(registry: Registry, options: ApiServerOptions) -> AsyncIterator[ApiServer]:
-    token = token_in(options.data_dir / "token")
-    frontend = Frontend(
-        registry, Door({token: ADMINISTRATOR}, frozenset({options.host, *options.host_names}))
+    tokens = Tokens(options.data_dir / "tokens.json")
+    token = tokens.of(ADMINISTRATOR)
+    door = Door(
+        tokens,
+        frozenset({options.host, *options.host_names}),
+        options.clock,
+        requests_per_second=options.requests_per_second,
     )
+    frontend = Frontend(registry, door)
     server = web.Server(frontend.handle)
     runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()

@@ -4,7 +4,7 @@ Pure of HTTP machinery: `Call` in, `Answer` out, so that the routes stay in one 
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -19,14 +19,19 @@ from scheduler.hub.embedded.errors import (
     unsupported_media_type,
 )
 from scheduler.hub.embedded.listing import Shape, listed, one, page, selection
+from scheduler.hub.embedded.metadata import rfc3339
 from scheduler.hub.embedded.patches import json_patch, merge_patch
+from scheduler.hub.embedded.pods import bound, eviction_options
+from scheduler.hub.embedded.protobuf import PROTOBUF, decode_protobuf
 from scheduler.hub.embedded.registry import Change, Outcome, Registry, WriteOptions
 from scheduler.hub.embedded.requests import (
     APPLY_CBOR,
     APPLY_YAML,
+    JSON,
     JSON_PATCH,
     MERGE_PATCH,
     STRATEGIC_PATCH,
+    YAML,
     Body,
     ResourcePath,
     decode_body,
@@ -84,18 +89,20 @@ class Verbs:
             raise no_route()
         if call.method in {"GET", "HEAD"}:
             return self._get(call) if call.path.name else self._list(call)
+        verb = self._verb(call)
+        if verb is None:
+            raise method_not_allowed(call.resource.subject)
+        return await verb(call)
+
+    def _verb(self, call: Call) -> Callable[[Call], Awaitable[Answer]] | None:
+        """The function of a method that writes; None where there is none."""
         if not call.path.name:
-            if call.method == "POST":
-                return await self._create(call)
-            if call.method == "DELETE":
-                return await self._delete_collection(call)
-        elif call.method == "PUT":
-            return await self._put(call)
-        elif call.method == "PATCH":
-            return await self._patch(call)
-        elif call.method == "DELETE" and not subresource:
-            return await self._delete(call)
-        raise method_not_allowed(call.resource.subject)
+            return {"POST": self._create, "DELETE": self._delete_collection}.get(call.method)
+        if call.path.subresource in {"binding", "eviction"}:
+            return self._act_on_pod if call.method == "POST" else None
+        if call.method == "DELETE":
+            return None if call.path.subresource else self._delete
+        return {"PUT": self._put, "PATCH": self._patch}.get(call.method)
 
     # ------------------------------------------------------------ reading
 
@@ -126,13 +133,33 @@ class Verbs:
         resource = call.resource
         if resource.namespaced and not call.path.namespace:
             raise bad_request("an empty namespace may not be set during creation")
-        body = decode_body(call.body, call.content_type)
+        body = _decoded(call)
         options = self._options(call, body)
         done = await self._registry.create(resource, call.path.namespace, body.value, options)
         return self._answer(call, done)
 
+    async def _act_on_pod(self, call: Call) -> Answer:
+        """Binds or evicts a pod."""
+        path, registry = call.path, self._registry
+        body = _decoded(call)
+        options = self._options(call, body)
+        if path.subresource == "eviction":
+            evict = eviction_options(body.value)
+            await self._deletion.delete(call.resource, path.namespace, path.name, evict)
+        else:
+            now = rfc3339(registry.clock.now())
+            await registry.update(
+                call.resource,
+                path.namespace,
+                path.name,
+                lambda pod: bound(pod, body.value, now),
+                options,
+            )
+        done = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+        return Answer(201, _encode({**done, "code": 201}))
+
     async def _put(self, call: Call) -> Answer:
-        body = decode_body(call.body, call.content_type)
+        body = _decoded(call)
         options = self._options(call, body)
         if call.path.subresource == "scale":
             return await self._scale(call, lambda _old: body.value, options)
@@ -244,6 +271,23 @@ class Verbs:
             warnings=call.warnings,
             duplicates=list(body.duplicates),
         )
+
+
+def _decoded(call: Call) -> Body:
+    """The body of a create or an update; core kinds also come as protobuf."""
+    if media_type(call.content_type) != PROTOBUF:
+        return decode_body(call.body, call.content_type)
+    if call.resource.custom:
+        raise unsupported_media_type([JSON, YAML])
+    subresource = _SUBRESOURCE_KINDS.get(call.path.subresource, call.resource.definition)
+    return Body(decode_protobuf(call.body, subresource))
+
+
+_SUBRESOURCE_KINDS = {
+    "binding": "io.k8s.api.core.v1.Binding",
+    "eviction": "io.k8s.api.policy.v1.Eviction",
+    "scale": "io.k8s.api.autoscaling.v1.Scale",
+}
 
 
 def _check_version(resource: Resource, value: JsonObject) -> None:
