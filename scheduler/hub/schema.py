@@ -332,6 +332,9 @@ def _wrong_type(path: str, expected: str, found: str) -> FieldProblem:
 
 def _validate_map(node: Node, value: JsonObject, path: str, old: Json) -> list[FieldProblem]:
     problems = [required_value(_join(path, name)) for name in node.required if name not in value]
+    if node.embedded:
+        missing = [name for name in ("apiVersion", "kind") if not value.get(name)]
+        problems += [required_value(_join(path, name), "must not be empty") for name in missing]
     before = old if isinstance(old, dict) else {}
     for key, item in value.items():
         child = node.properties.get(key)

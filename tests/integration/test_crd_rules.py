@@ -1,0 +1,226 @@
+"""The rules in the CRDs, asked through real kubectl: wrong objects are refused with the way out.
+
+On the embedded server, and on a real one too when KAPOK_TEST_KUBECONFIG names it: the objects are
+sent with --dry-run=server, so nothing is left behind there.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scheduler.model.fields import API_VERSION
+from scheduler.resources import shipped
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+
+KUBECTL = Path(sys.executable).with_name("kubectl")
+KEY = "ed25519:" + "A" * 43 + "="
+
+
+def workload(**spec: Any) -> tuple[str, dict[str, Any]]:  # noqa: ANN401 - any JSON
+    return "Workload", spec
+
+
+def placed(**placement: Any) -> tuple[str, dict[str, Any]]:  # noqa: ANN401 - any JSON
+    return "Workload", {"placement": placement}
+
+
+def site(**spec: Any) -> tuple[str, dict[str, Any]]:  # noqa: ANN401 - any JSON
+    return "Site", spec
+
+
+def grant(**spec: Any) -> tuple[str, dict[str, Any]]:  # noqa: ANN401 - any JSON
+    return "SiteGrant", {"sites": ["a"], **spec}
+
+
+CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
+SECRET_REF = {"namespace": "kapok-system", "name": "member"}
+
+REFUSED: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
+    "both manifests and demand": (
+        workload(manifests=[CONFIG_MAP], demand={}),
+        "give manifests or demand, not both",
+    ),
+    "both policy and placement": (
+        workload(policyRef={"name": "a"}, placement={}),
+        "give policyRef or placement, not both",
+    ),
+    "hong kong as mainland": (workload(jurisdictions=["CN", "CN-HK"]), "write HK"),
+    "macao as mainland": (workload(jurisdictions=["CN-MO"]), "write MO"),
+    "hong kong in a grant": (grant(jurisdiction="CN-HK"), "write HK"),
+    "hong kong in a scheme": (
+        ("DataClassScheme", {"classes": [{"name": "general-3", "jurisdictions": ["CN-HK"]}]}),
+        "write HK",
+    ),
+    "a class that there is not": (workload(dataClass="general-5"), "general-4"),
+    "a level that there is not": (workload(protectionLevel=6), "less than or equal to 5"),
+    "a zone twice": (workload(networkZones=["public-network"] * 2), "Duplicate value"),
+    "a classified site": (grant(networkZones=["classified"]), "remove classified"),
+    "a grant that ends before it begins": (
+        grant(validFrom="2027-01-01T00:00:00Z", validUntil="2026-01-01T00:00:00Z"),
+        "validUntil must be later",
+    ),
+    "a grant for no site": (("SiteGrant", {"dataClass": "general-1"}), "sites"),
+    "a deadline before the start": (
+        workload(schedule={"earliest": "2026-11-25T00:00:00Z", "deadline": "2026-11-24T00:00:00Z"}),
+        "deadline must be later",
+    ),
+    "a spread upside down": (
+        placed(spread=[{"by": "city", "minGroups": 3, "maxGroups": 2}]),
+        "minGroups may not be above maxGroups",
+    ),
+    "a spread by nothing known": (placed(spread=[{"by": "planet"}]), "spec.placement.spread"),
+    "a group of nothing": (
+        placed(siteGroups=[{"name": "a"}]),
+        "name sites, or give a siteSelector",
+    ),
+    "two groups of one name": (
+        placed(siteGroups=[{"name": "a", "sites": ["b"]}] * 2),
+        "Duplicate value",
+    ),
+    "In without values": (
+        placed(siteSelector={"matchExpressions": [{"key": "a", "operator": "In"}]}),
+        "In and NotIn need values",
+    ),
+    "Exists with values": (
+        placed(
+            siteSelector={"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}
+        ),
+        "In and NotIn need values",
+    ),
+    "a toleration of Exists with a value": (
+        placed(siteTolerations=[{"key": "a", "operator": "Exists", "value": "b"}]),
+        "operator Exists takes no value",
+    ),
+    "a toleration of nothing": (placed(siteTolerations=[{}]), "needs operator: Exists"),
+    "pull with a kubeconfig": (
+        site(delivery={"mode": "Pull", "kubeconfigSecretRef": SECRET_REF}),
+        "mode Pull",
+    ),
+    "push without a way": (site(delivery={"mode": "Push"}), "mode Push needs"),
+    "a key that is none": (site(delivery={"agentKeys": ["secret"]}), "write ed25519:"),
+    "a PUE below one": (site(energy={"pue": 0.9}), "greater than or equal to 1"),
+    "a latitude off the globe": (site(location={"latitude": 91}), "less than or equal to 90"),
+    "a negative request": (workload(demand={"requests": {"cpu": "-1"}}), "spec.demand.requests"),
+    "a request that is none": (workload(demand={"requests": {"cpu": "1.5.2"}}), "should match"),
+    "a manifest without a kind": (workload(manifests=[{"apiVersion": "v1"}]), "kind"),
+    "two rules for one class": (
+        ("DataClassScheme", {"classes": [{"name": "important"}] * 2}),
+        "Duplicate value",
+    ),
+    "a tenant of no namespace": (("Tenant", {"namespaces": []}), "spec.namespaces"),
+}
+
+ACCEPTED: dict[str, tuple[str, dict[str, Any]]] = {
+    "nothing but a class": workload(dataClass="general-1"),
+    "no class, which is a reason of its own": workload(demand={}),
+    "the classified zone, which is a reason of its own": workload(networkZones=["classified"]),
+    "core data, which is a reason of its own": workload(dataClass="core"),
+    "hong kong": workload(jurisdictions=["HK", "MO"]),
+    "quantities in every form": workload(
+        demand={"requests": {"cpu": "500m", "memory": "1Gi", "a.com/b": 1, "pods": "1e3"}}
+    ),
+    "manifests": workload(manifests=[CONFIG_MAP | {"data": {"a": "b"}}]),
+    "push": site(delivery={"mode": "Push", "kubeconfigSecretRef": SECRET_REF}),
+    "a key": site(delivery={"agentKeys": [KEY]}),
+    "all sites of a group": placed(siteGroups=[{"name": "all", "siteSelector": {}}]),
+    "a toleration of everything": placed(siteTolerations=[{"operator": "Exists"}]),
+}
+
+
+def objects(cases: dict[str, tuple[str, dict[str, Any]]]) -> str:
+    items = [
+        {
+            "apiVersion": API_VERSION,
+            "kind": kind,
+            "metadata": {"name": f"case-{number:02}"}
+            | ({"namespace": "default"} if kind == "Workload" else {}),
+            "spec": spec,
+        }
+        for number, (kind, spec) in enumerate(cases.values())
+    ]
+    return "\n---\n".join(map(json.dumps, items))
+
+
+def kubectl(kubeconfig: Path, *words: str, given: str = "") -> tuple[str, str]:
+    done = subprocess.run(  # noqa: S603 - our own words
+        [KUBECTL, "--kubeconfig", kubeconfig, *words],
+        input=given,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    return done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("api")
+    command = [sys.executable, "-m", "scheduler.cli.entry", "serve-api", "--data-dir", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
+        assert server.stdout is not None
+        said = server.stdout.readline()
+        assert server.stdout.readline().strip() == "ready"
+        yield Path(said.split()[-1])
+        server.terminate()
+
+
+REAL = os.environ.get("KAPOK_TEST_KUBECONFIG", "")
+
+
+@pytest.fixture(scope="module", params=["embedded", "real"] if REAL else ["embedded"])
+def kubeconfig(request: pytest.FixtureRequest) -> Path:
+    if request.param == "embedded":
+        found: Path = request.getfixturevalue("embedded")
+        return found
+    real = Path(REAL)
+    kubectl(real, "apply", "--server-side", "-f", str(shipped("manifests") / "crds"))
+    kubectl(real, "wait", "crd", "--all", "--for=condition=Established")
+    return real
+
+
+def test_wrong_objects_are_refused_with_what_to_write_instead(kubeconfig: Path) -> None:
+    cases = {name: given for name, (given, _) in REFUSED.items()}
+    made, refused = kubectl(
+        kubeconfig, "create", "--dry-run=server", "-f", "-", given=objects(cases)
+    )
+    assert made == ""
+    said = ("\n" + refused).split("\nThe ")
+    for number, (name, (_, phrase)) in enumerate(REFUSED.items()):
+        about = [part for part in said if f'"case-{number:02}"' in part]
+        assert about, f"{name}: {refused}"
+        assert phrase in about[0], f"{name}: {about}"
+
+
+def test_right_objects_are_taken(kubeconfig: Path) -> None:
+    made, refused = kubectl(
+        kubeconfig, "create", "--dry-run=server", "-f", "-", given=objects(ACCEPTED)
+    )
+    assert refused == ""
+    assert len(made.splitlines()) == len(ACCEPTED)
+
+
+def test_the_epoch_never_falls(embedded: Path) -> None:
+    kubectl(embedded, "create", "-f", "-", given=objects({"a": workload(dataClass="general-1")}))
+
+    def write(status: str) -> str:
+        patch = ["patch", "kw", "case-00", "--subresource=status", "--type=merge", "-p", status]
+        return "".join(kubectl(embedded, *patch))
+
+    assert "patched" in write('{"status": {"epoch": 7, "phase": "Waiting"}}')
+    for lower in ('{"status": {"epoch": 6}}', '{"status": {"epoch": null}}', '{"status": null}'):
+        assert "status.epoch may not fall" in write(lower)
+    assert "patched" in write('{"status": {"epoch": 8}}')
+
+
+def test_explain_teaches(kubeconfig: Path) -> None:
+    said, _ = kubectl(kubeconfig, "explain", "workloads.kapok.dev.spec.placement.spread")
+    for word in ("minGroups", "province, city", "At least so many places"):
+        assert word in said
