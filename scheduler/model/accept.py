@@ -206,6 +206,7 @@ def _rights(workload: Workload, context: _Context) -> dict[str, Any]:
         "class_not_allowed": bool(allowed) and data_class is not None and data_class not in allowed,
         "cpu_vendors": tuple(each for each in vendors if each),
         "architectures": _architectures(spec.image_platforms),
+        "on_violation": rule.on_violation,
     }
 
 

@@ -42,6 +42,8 @@ class Decision(Part, frozen=True, kw_only=True):
     assignment: tuple[Assigned, ...] = ()
     lost: tuple[str, ...] = ()
     """Sites that held replicas and hold none any more: gone, evicted, or given up."""
+    violations: dict[str, Reason] = msgspec.field(default_factory=dict)
+    """Sites where what runs breaks a right, with the rule; treated by the class's `onViolation`."""
     reasons: dict[Reason, int] = msgspec.field(default_factory=dict)
     """How many sites said no, by their first reason; empty when placed."""
     line: str = ""

@@ -31,6 +31,7 @@ from scheduler.model.policy import (
     Strategy,
 )
 from scheduler.model.reasons import Reason
+from scheduler.model.rights import OnViolation
 from scheduler.model.workload import GroupPhase
 
 
@@ -103,6 +104,7 @@ class Demand(Part, frozen=True, kw_only=True):
 
     placed: tuple[Placed, ...] = ()
     last_group: str = ""
+    on_violation: OnViolation = "Report"
     evicted: tuple[str, ...] = ()
     """Sites whose replicas are to be replaced, by word of failover or of an operator."""
     paused: bool = False

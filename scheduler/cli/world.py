@@ -1,0 +1,217 @@
+"""A world in files: everything that an offline decision looks at, read once and decided in order.
+
+`kapok place` and `kapok explain -f` decide the workloads of a set of files one after the other: by
+priority, then age, then name, each seeing what the ones before it were given. What runs already
+stands in `status.placement`; groups in phase Placing have no node yet and count as in flight.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from math import isfinite
+from typing import Any
+
+import msgspec
+
+from scheduler.cli.manifest_files import ManifestFileError, read_objects
+from scheduler.model.accept import demand_of, tenant_of
+from scheduler.model.decision import Decision
+from scheduler.model.decode import NotReadable, decode
+from scheduler.model.demand import Demand, NotAccepted
+from scheduler.model.facts import InFlight, site_facts
+from scheduler.model.kinds import (
+    ClusterPlacementPolicy,
+    DataClassScheme,
+    PlacementPolicy,
+    Site,
+    SiteGrant,
+    Tenant,
+    Workload,
+)
+from scheduler.model.quantities import NotAQuantity
+from scheduler.model.terms import DEFAULT_TERMS, Terms
+from scheduler.model.workload import PlacementGroup, PlacementStatus
+from scheduler.placement import Fleet, choose
+from scheduler.placement.fleet import flights_of
+
+
+class WorldError(ValueError):
+    """The files do not make a world; the message says which object and why."""
+
+
+@dataclass
+class World:
+    """All objects of a set of files, by kind."""
+
+    sites: list[Site] = field(default_factory=list)
+    grants: list[SiteGrant] = field(default_factory=list)
+    schemes: list[DataClassScheme] = field(default_factory=list)
+    tenants: list[Tenant] = field(default_factory=list)
+    policies: list[PlacementPolicy] = field(default_factory=list)
+    cluster_policies: list[ClusterPlacementPolicy] = field(default_factory=list)
+    workloads: list[Workload] = field(default_factory=list)
+
+    @property
+    def scheme(self) -> DataClassScheme | None:
+        """The scheme called `default`, else the first; None: the built-in one."""
+        named = [each for each in self.schemes if each.metadata.name == "default"]
+        return next(iter([*named, *self.schemes]), None)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One workload's turn: what was asked, and what was answered."""
+
+    workload: Workload
+    demand: Demand | NotAccepted
+    decision: Decision | None
+
+
+def read_world(names: Sequence[str]) -> World:
+    """Reads files, folders or stdin.
+
+    Raises:
+        WorldError: a file or an object cannot be read.
+    """
+    world = World()
+    seen: set[tuple[str, str]] = set()
+    try:
+        for raw in read_objects(names):
+            _refuse_not_finite(raw, f"{raw['kind']} {raw['metadata']['name']}")
+            each = decode(_in_namespace(raw))
+            identity = (str(raw["kind"]), each.metadata.key)  # type: ignore[attr-defined]
+            if identity in seen:
+                raise WorldError(f"{' '.join(identity)} stands in the files twice; keep one")
+            seen.add(identity)
+            _list_of(world, each).append(each)
+    except (ManifestFileError, NotReadable) as error:
+        raise WorldError(str(error)) from error
+    return world
+
+
+def _in_namespace(raw: dict[str, Any]) -> dict[str, Any]:
+    """Namespaced objects without a namespace are in `default`, as kubectl puts them."""
+    metadata = raw["metadata"]
+    if raw["kind"] in ("Workload", "PlacementPolicy") and not metadata.get("namespace"):
+        return {**raw, "metadata": {**metadata, "namespace": "default"}}
+    return raw
+
+
+def _refuse_not_finite(value: object, path: str) -> None:
+    if isinstance(value, float) and not isfinite(value):
+        raise WorldError(f"{path}: {value} is not a number that can be reckoned with; leave it out")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse_not_finite(inner, f"{path}: {key}" if ": " not in path else f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _refuse_not_finite(inner, f"{path}[{index}]")
+
+
+def _list_of(world: World, each: object) -> list[Any]:
+    lists: dict[type, list[Any]] = {
+        Site: world.sites,
+        SiteGrant: world.grants,
+        DataClassScheme: world.schemes,
+        Tenant: world.tenants,
+        PlacementPolicy: world.policies,
+        ClusterPlacementPolicy: world.cluster_policies,
+        Workload: world.workloads,
+    }
+    return lists[type(each)]
+
+
+def fleet_of(world: World) -> Fleet:
+    """The fleet that the files describe, before anything is decided.
+
+    Raises:
+        WorldError: a quantity in a site's status cannot be read.
+    """
+    flying = _in_flight(world)
+    fleet = Fleet()
+    try:
+        for site in world.sites:
+            name = site.metadata.name
+            fleet.upsert(site_facts(site, world.grants, in_flight=flying.get(name, ())))
+    except NotAQuantity as error:
+        raise WorldError(str(error)) from error
+    return fleet
+
+
+def _in_flight(world: World) -> dict[str, list[InFlight]]:
+    flying: dict[str, list[InFlight]] = {}
+    for workload in world.workloads:
+        demand = _demand(world, workload, {})
+        if isinstance(demand, NotAccepted):
+            continue
+        for placed in demand.placed:
+            if placed.phase == "Placing" and placed.replicas:
+                flights = flights_of(demand, placed.replicas, new_site=True)
+                flying.setdefault(placed.site, []).extend(flights)
+    return flying
+
+
+def turns(
+    world: World, fleet: Fleet, *, now: datetime, terms: Terms = DEFAULT_TERMS
+) -> Iterator[Turn]:
+    """Decides every workload in order; the fleet is brought up to date after each turn.
+
+    A turn is handed out before its decision is committed, so that it can still be explained.
+    """
+    for workload in sorted(world.workloads, key=_order):
+        used = _used(world, workload)
+        demand = _demand(world, workload, used)
+        if isinstance(demand, NotAccepted):
+            yield Turn(workload, demand, None)
+            continue
+        decision = choose(demand, fleet, now=now, terms=terms)
+        yield Turn(workload, demand, decision)
+        fleet.commit(demand, decision)
+        place = world.workloads.index(workload)
+        world.workloads[place] = _placed(workload, decision)
+
+
+def _order(workload: Workload) -> tuple[int, float, str]:
+    created = workload.metadata.creation_timestamp
+    age = float("inf") if created is None else created.timestamp()
+    return (-workload.spec.priority, age, workload.metadata.key)
+
+
+def _demand(world: World, workload: Workload, used: dict[str, int]) -> Demand | NotAccepted:
+    return demand_of(
+        workload,
+        scheme=world.scheme,
+        tenants=world.tenants,
+        policies=world.policies,
+        cluster_policies=world.cluster_policies,
+        others=world.workloads,
+        used=used,
+    )
+
+
+def _used(world: World, workload: Workload) -> dict[str, int]:
+    """What the other workloads of the same tenant use now."""
+    tenant = tenant_of(workload, world.tenants)
+    used: dict[str, int] = {}
+    if tenant is None or not tenant.spec.quota:
+        return used
+    for other in world.workloads:
+        if other is workload or tenant_of(other, world.tenants) is not tenant:
+            continue
+        demand = _demand(world, other, {})
+        if isinstance(demand, NotAccepted):
+            continue
+        replicas = sum(demand.placed_replicas.values())
+        for name, amount in demand.requests.items():
+            used[name] = used.get(name, 0) + amount * replicas
+    return used
+
+
+def _placed(workload: Workload, decision: Decision) -> Workload:
+    groups = tuple(
+        PlacementGroup(sites=(each.site,), replicas=each.replicas) for each in decision.assignment
+    )
+    status = msgspec.structs.replace(
+        workload.status, placement=PlacementStatus(groups=groups), last_group=decision.group
+    )
+    return msgspec.structs.replace(workload, status=status)

@@ -1,0 +1,38 @@
+"""What one more replica draws.
+
+Decisions use marginal power: what is switched on anyway is not saved by going elsewhere. The watts
+per core, gibibyte and card are terms of the decision (`Terms`), the same for every site, because no
+public figures exist for the processors that edge rooms use; their origin is `assumed`.
+"""
+
+from collections.abc import Mapping
+
+from scheduler.model.quantities import CPU, GPU, MILLI_PER_UNIT
+from scheduler.model.terms import Terms
+
+MEMORY = "memory"
+_BYTES_PER_GIBIBYTE = 2**30
+_WATTS_PER_KILOWATT = 1000
+
+
+def marginal_watts(requests: Mapping[str, int], gpu_shares: float, terms: Terms) -> float:
+    """The power of what a replica asks, at full use, without the building.
+
+    Args:
+        requests: millicores for cpu, bytes for memory, whole cards for nvidia.com/gpu.
+        gpu_shares: shared cards in all, in cards.
+        terms: watts per core, gibibyte and card.
+    """
+    cores = requests.get(CPU, 0) / MILLI_PER_UNIT
+    gibibytes = requests.get(MEMORY, 0) / _BYTES_PER_GIBIBYTE
+    cards = requests.get(GPU, 0) + gpu_shares
+    return (
+        cores * terms.watts_per_core
+        + gibibytes * terms.watts_per_gibibyte
+        + cards * terms.watts_per_gpu
+    )
+
+
+def kilowatt_hours_per_hour(watts: float) -> float:
+    """Energy of one hour at constant power, before PUE."""
+    return watts / _WATTS_PER_KILOWATT

@@ -1,0 +1,84 @@
+"""The decision on one page: admit, fit, cost, divide, choose.
+
+A function of its inputs and of nothing else. "No" is an answer: `Waiting` when a site passes every
+rule and only room or time is missing, `Refused` when none does. What runs is never taken away
+because nothing fits now.
+"""
+
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.model.decision import Decision
+from scheduler.model.demand import Demand
+from scheduler.model.terms import DEFAULT_TERMS, Terms
+from scheduler.placement.admit import admit, vendor_sets
+from scheduler.placement.conclude import Case, conclude
+from scheduler.placement.divide import Ask
+from scheduler.placement.evicting import standing_of
+from scheduler.placement.fit import Room
+from scheduler.placement.fleet import Fleet
+from scheduler.placement.groups import divide_in_groups
+from scheduler.placement.hindrance import hindrance
+from scheduler.placement.moment import Moment, moment_of
+from scheduler.placement.price import price_of
+from scheduler.placement.spread import Division
+
+Ints = NDArray[np.int64]
+
+
+def choose(
+    demand: Demand, fleet: Fleet, *, now: datetime, terms: Terms = DEFAULT_TERMS
+) -> Decision:
+    """Decides where a workload runs.
+
+    Args:
+        demand: what is asked, with what runs already.
+        fleet: what is known of the sites; it is not changed.
+        now: the time of the decision, aware.
+        terms: limits, prices and assumed figures.
+
+    Returns:
+        The cheapest division that breaks no rule, or why there is none.
+    """
+    case = consider(demand, fleet, moment_of(now, terms))
+    hindered = hindrance(demand, case.standing, case.moment)
+    division = Division(None) if hindered else divide_in_groups(ask_of(case), fleet)
+    return conclude(case, division, hindered)
+
+
+def consider(demand: Demand, fleet: Fleet, moment: Moment) -> Case:
+    """The first three steps: who may, who has room, at what cost."""
+    admission = admit(demand, fleet, moment)
+    standing = standing_of(demand, fleet, admission, moment)
+    room = Room(fleet, demand, vendor_sets(admission, fleet))
+    price = price_of(demand, fleet, moment)
+    return Case(demand, fleet, moment, admission, standing, room, price)
+
+
+def ask_of(case: Case) -> Ask:
+    """What is left to divide: the difference in Steady, everything in Fresh."""
+    demand, fleet = case.demand, case.fleet
+    admission, standing = case.admission, case.standing
+    open_slots = np.flatnonzero(admission.admitted)
+    if standing.replaced:
+        open_slots = np.setdiff1d(open_slots, np.array(sorted(standing.replaced)))
+    weights = None
+    if demand.strategy == "Weighted" and demand.weights:
+        named = {each.site: each.weight for each in demand.weights if each.weight > 0}
+        weights = {
+            fleet.slot_of[site]: weight for site, weight in named.items() if site in fleet.slot_of
+        }
+        open_slots = np.intersect1d(open_slots, np.array(sorted(weights), np.int64))
+    fresh = demand.mode == "Fresh"
+    return Ask(
+        demand=demand,
+        replicas=demand.replicas,
+        kept={} if fresh else dict(standing.kept),
+        open=open_slots.astype(np.int64),
+        room=case.room,
+        price=case.price,
+        weights=weights,
+        ran=dict(standing.kept) if fresh else {},
+    )

@@ -1,0 +1,155 @@
+"""Step 5, choose: the division becomes a `Decision`, or the reasons are counted."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.model.decision import Assigned, Cost, Decision, Outcome
+from scheduler.model.demand import Demand
+from scheduler.model.reasons import REASONS, Reason
+from scheduler.placement.admit import Admission
+from scheduler.placement.divide import Shares
+from scheduler.placement.evicting import Standing
+from scheduler.placement.fit import Room
+from scheduler.placement.fleet import Fleet
+from scheduler.placement.moment import Moment
+from scheduler.placement.power_draw import carbon_intensity, pue, replica_kwh_per_hour
+from scheduler.placement.price import Price
+from scheduler.placement.spread import Division
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+_MOST_NAMED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """All that the steps before have found."""
+
+    demand: Demand
+    fleet: Fleet
+    moment: Moment
+    admission: Admission
+    standing: Standing
+    room: Room
+    price: Price
+
+
+def conclude(case: Case, division: Division, hindered: Reason | None) -> Decision:
+    """Makes the decision."""
+    demand, standing = case.demand, case.standing
+    placed = division.shares is not None
+    shares = division.shares if division.shares is not None else _what_stays(standing)
+    reasons = {} if placed else _reasons(case, division, hindered)
+    names = {case.fleet.name_at(slot): count for slot, count in shares.items()}
+    lost = sorted({*demand.placed_replicas} - {*names})
+    return Decision(
+        workload=demand.key,
+        uid=demand.uid,
+        phase=_phase(case, placed=placed),
+        assignment=tuple(
+            Assigned(site=site, replicas=count) for site, count in sorted(names.items())
+        ),
+        lost=tuple(lost),
+        violations={site: _as_reason(reason) for site, reason in sorted(standing.violated.items())},
+        reasons=reasons,
+        line=_line(case, names, reasons, placed=placed),
+        group=division.group,
+        cost=_cost(case, shares),
+        optimal=placed and division.is_optimal,
+        gap=division.gap,
+        notes=(*_notes(case), *division.notes),
+        decided_at=case.moment.now,
+    )
+
+
+def _what_stays(standing: Standing) -> Shares:
+    return {**standing.kept, **standing.replaced}
+
+
+def _phase(case: Case, *, placed: bool) -> Outcome:
+    if placed:
+        return "Placed"
+    return "Waiting" if case.admission.admitted.any() or _what_stays(case.standing) else "Refused"
+
+
+def _as_reason(reason: str) -> Reason:
+    return next(each for each in REASONS if each == reason)
+
+
+def _reasons(case: Case, division: Division, hindered: Reason | None) -> dict[Reason, int]:
+    counts = case.admission.first_reasons(case.fleet)
+    slots = np.flatnonzero(case.admission.admitted)
+    if len(slots):
+        if hindered:
+            counts[hindered] = len(slots)
+        elif division.spread_failed:
+            counts["spread"] = len(slots)
+        else:
+            room = case.room.at(slots)
+            summed = case.room.summed(slots)
+            broken = int(np.count_nonzero(is_fragmented(room, summed, case.demand.replicas)))
+            for reason, count in (("full", len(slots) - broken), ("fragmented", broken)):
+                if count:
+                    counts[_as_reason(reason)] = count
+    order = list(REASONS)
+    return dict(sorted(counts.items(), key=lambda each: (-each[1], order.index(each[0]))))
+
+
+def is_fragmented(room: Ints, summed: Ints, replicas: int) -> Bools:
+    """Sites whose free capacity would do in sum, though no node, or too few nodes, have enough."""
+    none_fits = (room == 0) & (summed >= 1)
+    too_few = (room < replicas) & (summed >= replicas)
+    fragmented: Bools = none_fits | too_few
+    return fragmented
+
+
+def _line(case: Case, names: dict[str, int], reasons: dict[Reason, int], *, placed: bool) -> str:
+    there = _list(names)
+    if placed:
+        return (
+            f"placed on {there}" if names else "asks for no replicas, so there is nothing to place"
+        )
+    total = len(case.fleet)
+    if not total:
+        return "there are no sites"
+    told = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    line = f"0/{total} sites are feasible: {told}" if told else f"0/{total} sites are feasible"
+    return f"{line}; stays on {there}" if names else line
+
+
+def _list(names: dict[str, int]) -> str:
+    told = [f"{site} ({count})" for site, count in sorted(names.items())]
+    more = len(told) - _MOST_NAMED
+    if more > 0:
+        return f"{', '.join(told[:_MOST_NAMED])} and {more} more sites"
+    return ", ".join(told)
+
+
+def _cost(case: Case, shares: Shares) -> Cost:
+    slots = np.array(sorted(shares), np.int64)
+    counts = np.array([shares[slot] for slot in slots.tolist()], np.float64)
+    if not len(slots):
+        return Cost(cny_per_hour=0.0, gco2_per_hour=0.0)
+    kwh = replica_kwh_per_hour(case.demand, case.moment)
+    building = pue(case.fleet, case.moment)
+    intensity = carbon_intensity(case.fleet, case.moment)
+    known = bool((building.known & intensity.known)[slots].all())
+    grams = float((counts * kwh * (building.value * intensity.value)[slots]).sum())
+    money = float((counts * case.price.cny[slots]).sum())
+    return Cost(
+        cny_per_hour=money if not case.price.unknown[slots].any() else None,
+        gco2_per_hour=grams if known else None,
+    )
+
+
+def _notes(case: Case) -> Iterable[str]:
+    demand = case.demand
+    if not case.room.is_exact and (demand.unit or demand.beside or demand.per_node):
+        yield "room of a set of different pods is a lower bound (first fit decreasing)"
+    for pods in demand.unit:
+        for missing in pods.shape.not_modelled:
+            yield f"not modelled: {missing}"

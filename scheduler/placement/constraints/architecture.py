@@ -1,0 +1,39 @@
+"""Images run only on the architectures that they were built for; what is not said is amd64."""
+
+import numpy as np
+
+from scheduler.model.demand import Demand
+from scheduler.model.facts import SiteFacts
+from scheduler.model.reasons import Reason
+from scheduler.placement.fleet import Fleet
+from scheduler.placement.moment import Moment
+from scheduler.placement.rules import BoolPerSite, Event
+
+
+class Architecture:
+    """Some node must have one of the architectures."""
+
+    reason: Reason = "architecture"
+    wakes: frozenset[Event] = frozenset({"report", "workload"})
+
+    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+        """Looks at the kinds of node that each site reported."""
+        del moment
+        wanted = frozenset(demand.architectures)
+        return fleet.reported(
+            (self.reason, demand.architectures),
+            lambda facts: any(each.architecture in wanted for each in facts.status.node_classes),
+            np.bool_,
+        )
+
+    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+        """Names both lists."""
+        del moment
+        there = sorted({each.architecture or "unknown" for each in facts.status.node_classes})
+        return (
+            f"{facts.name} has {', '.join(there) or 'no nodes'}; "
+            f"the images run on {', '.join(demand.architectures) or 'nothing'}"
+        )
+
+
+RULE = Architecture()

@@ -1,0 +1,30 @@
+"""Operations can keep new work away from a site; what runs there stays."""
+
+import numpy as np
+
+from scheduler.model.demand import Demand
+from scheduler.model.facts import SiteFacts
+from scheduler.model.reasons import Reason
+from scheduler.placement.fleet import Fleet
+from scheduler.placement.moment import Moment
+from scheduler.placement.rules import BoolPerSite, Event
+
+
+class Cordoned:
+    """`spec.cordon` must be false."""
+
+    reason: Reason = "cordoned"
+    wakes: frozenset[Event] = frozenset({"site"})
+
+    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+        """Looks at the switch."""
+        del demand, moment
+        return fleet.described(self.reason, lambda facts: not facts.spec.cordon, np.bool_)
+
+    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+        """Says whether the switch is on."""
+        del demand, moment
+        return f"{facts.name} is {'' if facts.spec.cordon else 'not '}cordoned"
+
+
+RULE = Cordoned()

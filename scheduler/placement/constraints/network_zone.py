@@ -1,0 +1,40 @@
+"""A site must offer every network zone that the workload names; classified is always refused."""
+
+from collections.abc import Hashable
+
+from scheduler.model.demand import Demand
+from scheduler.model.facts import Grant, SiteFacts
+from scheduler.model.reasons import Reason
+from scheduler.placement.moment import Moment
+from scheduler.placement.rules import Event, valid_grants
+
+_NEVER = "classified"
+
+
+class NetworkZone:
+    """The grant's zones must include the workload's."""
+
+    reason: Reason = "network-zone"
+    wakes: frozenset[Event] = frozenset({"grant", "workload"})
+
+    def question(self, demand: Demand) -> Hashable:
+        """The zones."""
+        return demand.network_zones
+
+    def holds(self, grant: Grant, demand: Demand) -> bool:
+        """Whether all zones are there."""
+        zones = set(demand.network_zones)
+        return _NEVER not in zones and zones <= set(grant.spec.network_zones)
+
+    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+        """Names what is missing."""
+        if _NEVER in demand.network_zones:
+            return "work for the classified network is never scheduled here"
+        offers = sorted(
+            {each for grant in valid_grants(facts, moment) for each in grant.spec.network_zones}
+        )
+        asked = ", ".join(demand.network_zones) or "no zone"
+        return f"{facts.name} offers {', '.join(offers) or 'no zone'}; this needs {asked}"
+
+
+RULE = NetworkZone()

@@ -1,0 +1,31 @@
+"""A site without a cluster that orders can be applied to reports, but takes no work."""
+
+import numpy as np
+
+from scheduler.model.demand import Demand
+from scheduler.model.facts import SiteFacts
+from scheduler.model.reasons import Reason
+from scheduler.placement.fleet import Fleet
+from scheduler.placement.moment import Moment
+from scheduler.placement.rules import BoolPerSite, Event
+
+
+class NoExecutor:
+    """`status.executor` must not be false, and the list of API kinds not empty."""
+
+    reason: Reason = "no-executor"
+    wakes: frozenset[Event] = frozenset({"report"})
+
+    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+        """Looks at what the agent said."""
+        del demand, moment
+        return fleet.reported(self.reason, lambda facts: facts.has_executor, np.bool_)
+
+    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+        """Says whether there is one."""
+        del demand, moment
+        there = "has" if facts.has_executor else "has no"
+        return f"{facts.name} {there} agent that can apply orders"
+
+
+RULE = NoExecutor()

@@ -1,0 +1,31 @@
+"""A site that is known not to report takes no new work."""
+
+from scheduler.model.demand import Demand
+from scheduler.model.facts import SiteFacts
+from scheduler.model.reasons import Reason
+from scheduler.placement.fleet import Fleet
+from scheduler.placement.moment import Moment
+from scheduler.placement.rules import BoolPerSite, Event
+
+
+class Silent:
+    """The condition Ready must not be False or Unknown."""
+
+    reason: Reason = "silent"
+    wakes: frozenset[Event] = frozenset({"report"})
+
+    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+        """Looks at the condition."""
+        del demand, moment
+        return ~fleet.is_silent
+
+    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+        """Names the condition."""
+        del demand, moment
+        ready = next((each for each in facts.status.conditions if each.type == "Ready"), None)
+        if ready is None:
+            return f"nobody says that {facts.name} is silent"
+        return f"{facts.name} has Ready={ready.status} {ready.reason}".rstrip()
+
+
+RULE = Silent()

@@ -1,0 +1,36 @@
+"""What a site had free long ago says nothing: old or undated reports take no new work."""
+
+import numpy as np
+
+from scheduler.model.demand import Demand
+from scheduler.model.facts import SiteFacts
+from scheduler.model.reasons import Reason
+from scheduler.placement.fleet import Fleet
+from scheduler.placement.moment import Moment
+from scheduler.placement.rules import BoolPerSite, Event
+
+
+class Stale:
+    """The last observation must be younger than the limit; no observation is older than any."""
+
+    reason: Reason = "stale"
+    wakes: frozenset[Event] = frozenset({"capacity", "report"})
+
+    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+        """Compares ages; NaN is never young enough."""
+        del demand
+        oldest = moment.now_seconds - moment.terms.report_stale_seconds
+        fresh: BoolPerSite = np.greater_equal(fleet.figure("observed_at"), oldest)
+        return fresh
+
+    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+        """Names the age and the limit."""
+        del demand
+        limit = moment.terms.report_stale_seconds
+        if facts.observed_at is None:
+            return f"nobody knows when {facts.name} was observed; at most {limit} s is fresh"
+        age = moment.now_seconds - facts.observed_at.timestamp()
+        return f"{facts.name} was observed {age:.0f} s ago; at most {limit} s is fresh"
+
+
+RULE = Stale()

@@ -1,0 +1,45 @@
+"""Taints of a site keep away what does not tolerate them, as taints of nodes do."""
+
+import numpy as np
+
+from scheduler.model.canonical import canonical
+from scheduler.model.demand import Demand, tolerates
+from scheduler.model.facts import SiteFacts
+from scheduler.model.reasons import Reason
+from scheduler.placement.fleet import Fleet
+from scheduler.placement.moment import Moment
+from scheduler.placement.rules import BoolPerSite, Event
+
+
+class SiteTaint:
+    """NoSchedule and NoExecute must be tolerated; PreferNoSchedule does not refuse."""
+
+    reason: Reason = "taint"
+    wakes: frozenset[Event] = frozenset({"site", "workload"})
+
+    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+        """Looks at each site's taints."""
+        del moment
+        question = canonical(demand.site_tolerations) if demand.site_tolerations else b""
+        return fleet.described(
+            (self.reason, question), lambda facts: not _blocking(facts, demand), np.bool_
+        )
+
+    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+        """Names the taints that are not tolerated."""
+        del moment
+        blocking = _blocking(facts, demand)
+        if blocking:
+            return f"{facts.name} has the taint {', '.join(blocking)}, which is not tolerated"
+        return f"{facts.name} has no taint that keeps this away"
+
+
+def _blocking(facts: SiteFacts, demand: Demand) -> list[str]:
+    return [
+        f"{taint.key}{'=' if taint.value else ''}{taint.value}:{taint.effect}"
+        for taint in facts.spec.taints
+        if taint.effect != "PreferNoSchedule" and not tolerates(demand.site_tolerations, taint)
+    ]
+
+
+RULE = SiteTaint()

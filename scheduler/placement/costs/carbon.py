@@ -1,0 +1,52 @@
+"""Carbon: marginal watts * PUE * average location-based intensity * the price of a kilogram."""
+
+from scheduler.model.demand import Demand
+from scheduler.model.facts import SiteFacts
+from scheduler.model.fields import Origin
+from scheduler.placement.fleet import Fleet
+from scheduler.placement.moment import Moment
+from scheduler.placement.power_draw import (
+    carbon_intensity,
+    pue,
+    pue_origin,
+    replica_kwh_per_hour,
+    worst_origin,
+)
+from scheduler.placement.price import Figures
+
+_GRAMS_PER_KILOGRAM = 1000
+
+
+def carbon_price(demand: Demand, moment: Moment) -> float:
+    """CNY per kgCO2: the workload's own price, else that of the terms."""
+    own = demand.prices.carbon_cny_per_kg
+    return moment.terms.carbon_cny_per_kg if own is None else own
+
+
+class Carbon:
+    """What the emissions of one replica count for."""
+
+    term = "carbon"
+
+    def applies(self, demand: Demand, moment: Moment) -> bool:
+        """Where carbon has a price."""
+        return carbon_price(demand, moment) > 0 and replica_kwh_per_hour(demand, moment) > 0
+
+    def figures(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+        """CNY per replica-hour."""
+        intensity, building = carbon_intensity(fleet, moment), pue(fleet, moment)
+        kwh = replica_kwh_per_hour(demand, moment)
+        kilograms = kwh * building.value * intensity.value / _GRAMS_PER_KILOGRAM
+        return Figures(kilograms * carbon_price(demand, moment), intensity.known & building.known)
+
+    def origin(self, facts: SiteFacts, moment: Moment) -> tuple[Origin, float | None]:
+        """The intensity's origin and age, or the PUE's origin if that is worse."""
+        intensity = facts.status.intensity
+        if intensity is None or intensity.gco2_per_kwh is None:
+            return "unknown", None
+        seen = intensity.observed_at or facts.observed_at
+        age = None if seen is None else moment.now_seconds - seen.timestamp()
+        return worst_origin(intensity.origin, pue_origin(facts)), age
+
+
+COST = Carbon()

@@ -1,0 +1,67 @@
+"""Which kinds of node a pod may stand on, as the Kubernetes scheduler decides it."""
+
+from collections.abc import Iterable
+
+from scheduler.model.demand import tolerates
+from scheduler.model.pods import NodeRequirement, PodShape
+from scheduler.placement.nodes import NodeKind
+
+
+def may_stand(shape: PodShape, kind: NodeKind) -> bool:
+    """Whether labels, affinity, GPU model and taints let a pod onto nodes of a kind."""
+    return is_chosen(shape, kind) and not blocking_taints(shape, kind)
+
+
+def is_chosen(shape: PodShape, kind: NodeKind) -> bool:
+    """Whether selector, affinity and GPU model choose a kind of node; taints do not count."""
+    labels = kind.all_labels
+    if any(labels.get(key) != value for key, value in shape.node_selector.items()):
+        return False
+    if shape.gpu_models and kind.gpu_model not in shape.gpu_models:
+        return False
+    terms = shape.node_affinity
+    return not terms or any(all(meets(each, labels) for each in term) for term in terms)
+
+
+def blocking_taints(shape: PodShape, kind: NodeKind) -> list[str]:
+    """Taints of a kind of node that keep the pod away."""
+    return [
+        taint.key
+        for taint in kind.taints
+        if taint.effect != "PreferNoSchedule" and not tolerates(shape.tolerations, taint)
+    ]
+
+
+def meets(requirement: NodeRequirement, labels: dict[str, str]) -> bool:
+    """Whether labels meet one condition of a node affinity (core/v1: Gt and Lt compare integers)."""
+    value = labels.get(requirement.key)
+    match requirement.operator:
+        case "In":
+            return value in requirement.values
+        case "NotIn":
+            return value not in requirement.values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case "Gt" | "Lt":
+            return _compares(requirement.operator, value, requirement.values)
+        case _:
+            return False
+
+
+def _compares(operator: str, value: str | None, values: tuple[str, ...]) -> bool:
+    try:
+        left, right = int(value or ""), int(values[0])
+    except (ValueError, IndexError):
+        return False
+    return left > right if operator == "Gt" else left < right
+
+
+def platform_fits(
+    kind: NodeKind, architectures: Iterable[str], cpu_vendors: Iterable[tuple[str, ...]]
+) -> bool:
+    """Whether images run there and every list of permitted CPU vendors holds the node's."""
+    return kind.architecture in architectures and all(
+        kind.cpu_vendor in vendors for vendors in cpu_vendors
+    )

@@ -1,0 +1,106 @@
+"""What of a workload may stay where it runs: placed work is sticky.
+
+A site that would not be chosen today (a new NoSchedule taint, a cordon, a stale report, a lost API
+kind, a better price elsewhere) keeps what it has and gets nothing new. Only these end a placement:
+
+- the site is gone, or its NoExecute taint is not tolerated (any longer): the replicas are lost;
+- its rights ended and the authority's `onViolation` says Stop: the replicas are lost;
+- it is silent for longer than the workload bears, an operator or failover said so, or `onViolation`
+  says
+  Move: the replicas are replaced, and stay if nothing fits elsewhere.
+"""
+
+from dataclasses import dataclass, field
+
+from scheduler.model.demand import Demand
+from scheduler.model.facts import SiteFacts
+from scheduler.placement.admit import Admission
+from scheduler.placement.fleet import Fleet
+from scheduler.placement.moment import Moment
+from scheduler.placement.rules import GrantRule, SiteRule
+
+
+@dataclass(slots=True)
+class Standing:
+    """What becomes of what runs.
+
+    Attributes:
+        kept: replicas that stay, by slot.
+        replaced: replicas that stay only until, or unless, they fit elsewhere; by slot.
+        lost: sites whose replicas are gone.
+        violated: sites where a rule of an authority is broken by what runs there, with the reason.
+    """
+
+    kept: dict[int, int] = field(default_factory=dict)
+    replaced: dict[int, int] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    violated: dict[str, str] = field(default_factory=dict)
+
+
+def standing_of(demand: Demand, fleet: Fleet, admission: Admission, moment: Moment) -> Standing:
+    """Sorts what runs into kept, replaced and lost."""
+    standing = Standing()
+    for site, replicas in sorted(demand.placed_replicas.items()):
+        slot = fleet.slot_of.get(site)
+        facts = None if slot is None else fleet.facts[slot]
+        if slot is None or facts is None or is_driven_out(facts, demand, moment):
+            standing.lost.append(site)
+            continue
+        broken = _broken_right(slot, admission, moment, fleet)
+        if broken:
+            standing.violated[site] = broken
+        if broken and demand.on_violation == "Stop":
+            standing.lost.append(site)
+        elif (broken and demand.on_violation == "Move") or _is_replaced(facts, demand, moment):
+            standing.replaced[slot] = replicas
+        else:
+            standing.kept[slot] = replicas
+    return standing
+
+
+def is_driven_out(facts: SiteFacts, demand: Demand, moment: Moment) -> bool:
+    """Whether a NoExecute taint ends what runs there.
+
+    As in Kubernetes: a taint without a matching toleration ends it at once; matching tolerations
+    with `tolerationSeconds` bear it for the least of them, counted from `timeAdded` (0 or less: not
+    at all; without `timeAdded`, from now on); a matching toleration without seconds bears it for
+    ever, unless another one limits it.
+    """
+    for taint in facts.spec.taints:
+        if taint.effect != "NoExecute":
+            continue
+        matching = [each for each in demand.site_tolerations if each.tolerates(taint)]
+        if not matching:
+            return True
+        limits = [
+            each.toleration_seconds for each in matching if each.toleration_seconds is not None
+        ]
+        if not limits:
+            continue
+        since = moment.now_seconds if taint.time_added is None else taint.time_added.timestamp()
+        if min(limits) <= 0 or moment.now_seconds - since >= min(limits):
+            return True
+    return False
+
+
+def _is_replaced(facts: SiteFacts, demand: Demand, moment: Moment) -> bool:
+    if facts.name in demand.evicted:
+        return True
+    if not facts.is_silent or demand.failover_mode != "Automatic" or not moment.terms.may_evict:
+        return False
+    since = facts.silent_since
+    after = demand.failover_after_seconds
+    limit = moment.terms.evict_after_seconds if after is None else after
+    return since is None or moment.now_seconds - since.timestamp() >= limit
+
+
+_RIGHTS = frozenset({"grant-expired", "not-allowed"})
+
+
+def _broken_right(slot: int, admission: Admission, moment: Moment, fleet: Fleet) -> str:
+    del moment, fleet
+    for rule, passed in admission.passed:
+        is_right = isinstance(rule, GrantRule) and not isinstance(rule, SiteRule)
+        if (is_right or rule.reason in _RIGHTS) and not passed[slot]:
+            return rule.reason
+    return ""

@@ -1,0 +1,320 @@
+"""`Fleet`: what is known of all sites, as arrays, kept up to date site by site.
+
+One slot per site. `upsert` writes one site's slot and node rows; nothing else moves. Numbers that a
+decision compares for all sites at once are arrays here; whatever is asked more rarely is computed
+from the facts and remembered (`columns.py`).
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.model.canonical import mixed
+from scheduler.model.decision import Decision
+from scheduler.model.demand import Demand
+from scheduler.model.facts import InFlight, SiteFacts
+from scheduler.model.fields import Instant
+from scheduler.placement.columns import Columns
+from scheduler.placement.flights import FlightRows
+from scheduler.placement.nodes import NodeRows
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+_FIGURES: Final = (
+    "observed_at",
+    "silent_since",
+    "energy_cny_per_kwh",
+    "core_cny_per_hour",
+    "pue",
+    "gco2_per_kwh",
+    "gco2_observed_at",
+    "gco2_p90",
+    "energy_p90",
+)
+_MOST_GRANTS = 63
+
+
+class Fleet:
+    """All sites.
+
+    Attributes:
+        facts: what is known by slot; None where a slot is empty.
+        nodes: the node rows of all sites.
+        flights: what is in flight at all sites.
+    """
+
+    def __init__(self, sites: Iterable[SiteFacts] = ()) -> None:
+        self.facts: list[SiteFacts | None] = []
+        self.slot_of: dict[str, int] = {}
+        self._free_slots: list[int] = []
+        self._capacity = 0
+        self.is_there: Bools = np.zeros(0, np.bool_)
+        self.is_silent: Bools = np.zeros(0, np.bool_)
+        self.tie: NDArray[np.uint64] = np.zeros(0, np.uint64)
+        self.figures: dict[str, Floats] = {name: np.zeros(0) for name in _FIGURES}
+        self.yearly: Bools = np.zeros(0, np.bool_)
+        self.row_version: Ints = np.zeros(0, np.int64)
+        self.valid_from: list[Floats] = []
+        self.valid_until: list[Floats] = []
+        self.nodes = NodeRows()
+        self.flights = FlightRows()
+        self.rooms: OrderedDict[Hashable, tuple[Ints, Ints]] = OrderedDict()
+        self.room_hits = 0
+        self.room_misses = 0
+        self._vendor_sets: dict[tuple[str, ...], int] = {(): 0}
+        self._permitted: Bools = np.ones((1, 0), np.bool_)
+        self.has_mixed_grants = False
+        self._valid: tuple[Ints, float, float] | None = None
+        self.descriptions = Columns(self.facts)
+        self.reports = Columns(self.facts)
+        for each in sites:
+            self.upsert(each)
+
+    def __len__(self) -> int:
+        return len(self.slot_of)
+
+    @property
+    def capacity(self) -> int:
+        """How long the arrays are: slots, empty ones included."""
+        return self._capacity
+
+    def all_facts(self) -> Iterator[SiteFacts]:
+        """What is known of every site, by name: with demand, time and terms, all the inputs."""
+        for name in sorted(self.slot_of):
+            yield self.facts_of(name)
+
+    def facts_of(self, name: str) -> SiteFacts:
+        """What is known of one site.
+
+        Raises:
+            KeyError: there is no such site.
+        """
+        facts = self.facts[self.slot_of[name]]
+        if facts is None:
+            raise KeyError(name)
+        return facts
+
+    def name_at(self, slot: int) -> str:
+        """The name of the site in a slot."""
+        facts = self.facts[slot]
+        return facts.name if facts is not None else ""
+
+    def upsert(self, facts: SiteFacts) -> None:
+        """Takes over what is known of a site now.
+
+        Raises:
+            NotAQuantity: a node row cannot be read.
+        """
+        rows = self.nodes.read(facts)
+        slot = self.slot_of.get(facts.name)
+        if slot is None:
+            slot = self._new_slot(facts.name)
+        old = self.facts[slot]
+        self.facts[slot] = facts
+        self._write_figures(slot, facts)
+        self.nodes.write(slot, rows)
+        self.flights.write(slot, facts.in_flight)
+        self.row_version[slot] += 1
+        if old is None or _described(old) != _described(facts):
+            self.descriptions.changed(slot)
+            self._write_grants(slot, facts)
+            self._valid = None
+        if old is None or _reported(old) != _reported(facts):
+            self.reports.changed(slot)
+
+    def remove(self, name: str) -> None:
+        """Forgets a site. A site that is not there is no error."""
+        slot = self.slot_of.pop(name, None)
+        if slot is None:
+            return
+        self.facts[slot] = None
+        self.is_there[slot] = False
+        self._valid = None
+        self.nodes.clear(slot)
+        self.flights.write(slot, ())
+        self.row_version[slot] += 1
+        self.descriptions.changed(slot)
+        self.reports.changed(slot)
+        self._free_slots.append(slot)
+
+    def commit(self, demand: Demand, decision: Decision) -> None:
+        """Counts what a decision newly ordered as in flight, until a report shows it bound."""
+        before = demand.placed_replicas
+        for each in decision.assignment:
+            more = each.replicas - before.get(each.site, 0)
+            if more > 0 and each.site in self.slot_of:
+                self.add_in_flight(
+                    each.site, flights_of(demand, more, new_site=each.site not in before)
+                )
+
+    def add_in_flight(self, name: str, flights: Iterable[InFlight]) -> None:
+        """Adds to what is in flight at a site."""
+        slot = self.slot_of[name]
+        facts = self.facts_of(name)
+        in_flight = (*facts.in_flight, *flights)
+        self.facts[slot] = msgspec.structs.replace(facts, in_flight=in_flight)
+        self.flights.write(slot, in_flight)
+        self.row_version[slot] += 1
+
+    def described(
+        self, question: Hashable, answer: Callable[[SiteFacts], Any], of: type[np.generic]
+    ) -> NDArray[Any]:
+        """A remembered answer that depends on labels, spec and grants only; [capacity]."""
+        return self.descriptions.get(question, answer, of=of, capacity=self._capacity)
+
+    def reported(
+        self, question: Hashable, answer: Callable[[SiteFacts], Any], of: type[np.generic]
+    ) -> NDArray[Any]:
+        """A remembered answer that depends on rarely changing parts of reports too; [capacity]."""
+        return self.reports.get(question, answer, of=of, capacity=self._capacity)
+
+    def figure(self, name: str) -> Floats:
+        """One figure of every site; NaN is unknown; [capacity]."""
+        return self.figures[name]
+
+    def valid_bits(self, now_seconds: float) -> Ints:
+        """Which grants of each site hold at a time, as bits; [capacity]."""
+        if self._valid is not None and self._valid[1] <= now_seconds < self._valid[2]:
+            return self._valid[0]
+        bits = np.zeros(self._capacity, np.int64)
+        since, until = -np.inf, np.inf
+        for place, (begins, ends) in enumerate(zip(self.valid_from, self.valid_until, strict=True)):
+            bits |= ((begins <= now_seconds) & (now_seconds < ends)).astype(np.int64) << place
+            for edge in (begins, ends):
+                since = max(since, float(np.max(edge[edge <= now_seconds], initial=-np.inf)))
+                until = min(until, float(np.min(edge[edge > now_seconds], initial=np.inf)))
+        self._valid = (bits, since, until)
+        return bits
+
+    def vendor_set(self, vendors: tuple[str, ...]) -> int:
+        """The number of a set of permitted CPU vendors; 0 permits any."""
+        return self._vendor_sets.setdefault(tuple(sorted(set(vendors))), len(self._vendor_sets))
+
+    def permitted_kinds(self) -> Bools:
+        """Which kinds of node a set of vendors permits; [vendor sets, kinds]."""
+        shape = (len(self._vendor_sets), len(self.nodes.kinds))
+        if self._permitted.shape != shape:
+            self._permitted = np.array(
+                [
+                    [not vendors or kind.cpu_vendor in vendors for kind in self.nodes.kinds]
+                    for vendors in self._vendor_sets
+                ],
+                np.bool_,
+            ).reshape(shape)
+        return self._permitted
+
+    def _new_slot(self, name: str) -> int:
+        if self._free_slots:
+            slot = self._free_slots.pop()
+        else:
+            slot = len(self.facts)
+            self.facts.append(None)
+            if slot >= self._capacity:
+                self._grow(max(16, self._capacity * 2))
+        self.slot_of[name] = slot
+        self.is_there[slot] = True
+        self.tie[slot] = mixed(name)
+        return slot
+
+    def _grow(self, capacity: int) -> None:
+        more = capacity - self._capacity
+        self._capacity = capacity
+        for name in ("is_there", "is_silent", "yearly", "tie", "row_version"):
+            array = getattr(self, name)
+            setattr(self, name, np.concatenate([array, np.zeros(more, array.dtype)]))
+        for name, array in self.figures.items():
+            self.figures[name] = np.concatenate([array, np.full(more, np.nan)])
+        for arrays in (self.valid_from, self.valid_until):
+            arrays[:] = [np.concatenate([array, np.full(more, np.nan)]) for array in arrays]
+        self.nodes.grow_sites(capacity)
+        self.flights.grow_sites(capacity)
+
+    def _write_figures(self, slot: int, facts: SiteFacts) -> None:
+        spec, status = facts.spec, facts.status
+        intensity = status.intensity
+        figures = {
+            "observed_at": _seconds(status.observed_at),
+            "silent_since": _seconds(facts.silent_since),
+            "energy_cny_per_kwh": _number(spec.prices.energy_cny_per_kwh),
+            "core_cny_per_hour": _number(spec.prices.core_cny_per_hour),
+            "pue": _number(spec.energy.pue),
+            "gco2_per_kwh": _number(intensity.gco2_per_kwh if intensity else None),
+            "gco2_observed_at": _seconds(
+                (intensity.observed_at or status.observed_at) if intensity else None
+            ),
+            "gco2_p90": _number(facts.p90.get("gco2PerKwh")),
+            "energy_p90": _number(facts.p90.get("energyCnyPerKwh")),
+        }
+        for name, value in figures.items():
+            self.figures[name][slot] = value
+        self.is_silent[slot] = facts.is_silent
+        self.yearly[slot] = intensity is not None and intensity.origin == "yearly"
+
+    def _write_grants(self, slot: int, facts: SiteFacts) -> None:
+        grants = facts.grants[:_MOST_GRANTS]
+        if len({each.spec.cpu_vendors for each in grants}) > 1:
+            self.has_mixed_grants = True
+        while len(self.valid_from) < len(grants):
+            self.valid_from.append(np.full(self._capacity, np.nan))
+            self.valid_until.append(np.full(self._capacity, np.nan))
+        for index, (begins, ends) in enumerate(zip(self.valid_from, self.valid_until, strict=True)):
+            known = index < len(grants)
+            begins[slot] = _seconds(grants[index].spec.valid_from, -np.inf) if known else np.nan
+            ends[slot] = _seconds(grants[index].spec.valid_until, np.inf) if known else np.nan
+
+
+def flights_of(demand: Demand, replicas: int, *, new_site: bool) -> tuple[InFlight, ...]:
+    """The pods that an order brings to a site, before they have nodes.
+
+    Args:
+        demand: what is ordered.
+        replicas: how many new replicas.
+        new_site: whether the site gets the pods beside the replicas too.
+    """
+    pods = [(each.shape, each.count * replicas) for each in demand.unit]
+    if new_site:
+        pods += [(each.shape, each.count) for each in demand.beside]
+    return tuple(
+        InFlight(
+            workload=demand.key,
+            replicas=count,
+            requests=shape.requests,
+            gpu_cards=shape.gpu_cards,
+            gpu_milli=shape.gpu_milli,
+        )
+        for shape, count in pods
+        if count > 0
+    )
+
+
+def _described(facts: SiteFacts) -> tuple[object, ...]:
+    return (facts.labels, facts.spec, facts.grants)
+
+
+def _reported(facts: SiteFacts) -> tuple[object, ...]:
+    status = facts.status
+    kinds = [(each.architecture, each.cpu_vendor) for each in status.node_classes]
+    return (
+        facts.labels,
+        facts.spec,
+        facts.grants,
+        status.api_kinds,
+        status.executor,
+        status.rtt,
+        kinds,
+    )
+
+
+def _seconds(instant: Instant | None, otherwise: float = np.nan) -> float:
+    return otherwise if instant is None else instant.timestamp()
+
+
+def _number(value: float | None) -> float:
+    """A figure, or NaN: not finite is not known."""
+    return value if value is not None and np.isfinite(value) else np.nan

@@ -1,0 +1,79 @@
+"""What was ordered and has no node yet: the worst assignment counts.
+
+A replica in flight may land on any node. Taking a request q from a node lowers `min over r of
+floor(free_r / asked_r)` by at most `max over r of ceil(q_r / asked_r)`, wherever it lands. The sum
+of these over all that is in flight is therefore never too small, and exact for equal pods.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.model.facts import InFlight
+from scheduler.model.pods import PodShape
+from scheduler.placement.ragged import Ragged
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_REPLICAS = "\0replicas"
+_CARDS = "\0cards"
+_MILLI = "\0milli"
+
+
+class FlightRows:
+    """One row per order in flight, for all sites."""
+
+    def __init__(self) -> None:
+        self.rows = Ragged()
+
+    def grow_sites(self, sites: int) -> None:
+        """Makes room for more sites."""
+        self.rows.grow_sites(sites)
+
+    def write(self, slot: int, in_flight: Sequence[InFlight]) -> None:
+        """Replaces what is in flight at a site."""
+        if not in_flight and not self.rows.length[slot]:
+            return
+        names = sorted({name for each in in_flight for name in each.requests})
+        values = {name: [float(each.requests.get(name, 0)) for each in in_flight] for name in names}
+        if in_flight:
+            values[_REPLICAS] = [float(each.replicas) for each in in_flight]
+            values[_CARDS] = [float(each.gpu_cards) for each in in_flight]
+            values[_MILLI] = [float(each.gpu_milli) for each in in_flight]
+        self.rows.write(slot, len(in_flight), values)
+
+    def lost_room(self, slots: Ints, shape: PodShape) -> Floats:
+        """How many replicas of a shape may lose their room to what is in flight; [len(slots)]."""
+        rows = self.rows
+        if not rows.length[slots].any():
+            return np.zeros(len(slots))
+        index = rows.rows_of(slots)
+        lost = np.zeros(len(index))
+        for name, asked in shape.requests.items():
+            taken = rows.columns.get(name)
+            if taken is not None:
+                np.maximum(lost, np.ceil(taken[index] / asked), out=lost)
+        if shape.gpu_cards:
+            per_card = np.ceil(rows.column(_MILLI)[index] / shape.gpu_milli)
+            np.maximum(lost, rows.column(_CARDS)[index] * per_card, out=lost)
+        return rows.sums(slots, lost * rows.column(_REPLICAS)[index])
+
+
+def lost_pods(in_flight: Sequence[InFlight], smallest: dict[str, int]) -> int:
+    """How many pods of a set may lose their room to what is in flight at one site.
+
+    Args:
+        in_flight: what is in flight there.
+        smallest: the least that any pod of the set asks of each resource, above 0.
+    """
+    return sum(
+        each.replicas
+        * sum(
+            -(-amount // smallest[name])
+            for name, amount in each.requests.items()
+            if name in smallest
+        )
+        for each in in_flight
+    )

@@ -1,0 +1,75 @@
+"""Ordered site groups: the first is filled before the next is touched.
+
+A division resumes at the group that worked last, so that a workload that moved on does not try its
+first group again with every replica.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from scheduler.placement.divide import Ask, Shares
+from scheduler.placement.fleet import Fleet
+from scheduler.placement.labels import in_group
+from scheduler.placement.spread import Division, divide_spread
+
+
+def divide_in_groups(ask: Ask, fleet: Fleet) -> Division:
+    """Divides within the first group that has room, flowing over into the next ones."""
+    demand = ask.demand
+    missing = ask.replicas - ask.kept_total
+    if not demand.site_groups or demand.strategy == "Duplicated" or missing <= 0:
+        return divide_spread(ask, fleet)
+    members = _members(ask, fleet)
+    names = [each.name for each in demand.site_groups]
+    begin = names.index(demand.last_group) if demand.last_group in names else 0
+    if demand.spread:
+        return _widening(ask, fleet, members[begin:], names[begin:])
+    return _overflowing(ask, fleet, members[begin:], names[begin:])
+
+
+def _members(ask: Ask, fleet: Fleet) -> list[list[int]]:
+    """The open slots of each group; a site belongs to the first group that holds it."""
+    members: list[list[int]] = [[] for _ in ask.demand.site_groups]
+    for slot in ask.open.tolist():
+        facts = fleet.facts[slot]
+        for place, group in enumerate(ask.demand.site_groups):
+            if facts is not None and in_group(group, facts):
+                members[place].append(slot)
+                break
+    return members
+
+
+def _overflowing(ask: Ask, fleet: Fleet, members: list[list[int]], names: list[str]) -> Division:
+    shares: Shares = dict(ask.kept)
+    for slots, name in zip(members, names, strict=True):
+        missing = ask.replicas - sum(shares.values())
+        open_here = np.array(slots, np.int64)
+        room = int(ask.more_at(open_here).sum()) if slots else 0
+        if room <= 0:
+            continue
+        part = replace(
+            ask,
+            replicas=sum(shares.values()) + min(room, missing),
+            kept=shares,
+            open=open_here,
+        )
+        division = divide_spread(part, fleet)
+        if division.shares is None:
+            continue
+        shares = division.shares
+        if sum(shares.values()) == ask.replicas:
+            return replace(division, group=name)
+    return Division(None)
+
+
+def _widening(ask: Ask, fleet: Fleet, members: list[list[int]], names: list[str]) -> Division:
+    slots: list[int] = []
+    division = Division(None)
+    for more, name in zip(members, names, strict=True):
+        slots += more
+        wider = replace(ask, open=np.array(sorted(slots), np.int64))
+        division = divide_spread(wider, fleet)
+        if division.shares is not None:
+            return replace(division, group=name)
+    return division

@@ -1,0 +1,35 @@
+"""`Moment`: the time and the terms of one decision; both are inputs, and both are recorded."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from scheduler.model.terms import Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a decision is made, and by which terms.
+
+    Attributes:
+        now_seconds: seconds since 1970, UTC.
+        terms: limits, prices and assumed figures.
+    """
+
+    now_seconds: float
+    terms: Terms
+
+    @property
+    def now(self) -> datetime:
+        """The time of the decision, aware, UTC."""
+        return datetime.fromtimestamp(self.now_seconds, UTC)
+
+
+def moment_of(now: datetime, terms: Terms) -> Moment:
+    """The moment of an aware time.
+
+    Raises:
+        ValueError: `now` has no zone.
+    """
+    if now.tzinfo is None:
+        raise ValueError("now has no time zone; use an aware datetime in UTC")
+    return Moment(now.timestamp(), terms)

@@ -1,0 +1,94 @@
+"""Energy figures as the costs see them: the worst of what is known where one is missing."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.energy.power import kilowatt_hours_per_hour, marginal_watts
+from scheduler.model.demand import Demand
+from scheduler.model.facts import SiteFacts
+from scheduler.model.fields import Origin
+from scheduler.model.quantities import MILLI_PER_UNIT
+from scheduler.placement.fleet import Fleet
+from scheduler.placement.moment import Moment
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A figure of every site, filled in where it is missing.
+
+    Attributes:
+        value: [capacity].
+        known: whether the site has the figure at all; an old one is known, and counted at its
+            worst.
+    """
+
+    value: Floats
+    known: Bools
+
+
+def replica_kwh_per_hour(demand: Demand, moment: Moment) -> float:
+    """What one replica draws, before PUE; kWh per hour."""
+    shares = sum(
+        each.count * each.shape.gpu_cards * each.shape.gpu_milli / MILLI_PER_UNIT
+        for each in demand.unit
+    )
+    return kilowatt_hours_per_hour(marginal_watts(demand.requests, shares, moment.terms))
+
+
+def pue(fleet: Fleet, moment: Moment) -> Known:
+    """Power usage effectiveness; missing counts as the fall-back."""
+    return _filled(fleet.figure("pue"), moment.terms.fallback_pue)
+
+
+def energy_price(fleet: Fleet, moment: Moment) -> Known:
+    """CNY per kWh; missing counts as the worst of fall-back and the site's own 90th percentile."""
+    worst = np.fmax(fleet.figure("energy_p90"), moment.terms.fallback_energy_cny_per_kwh)
+    return _filled(fleet.figure("energy_cny_per_kwh"), worst)
+
+
+def core_price(fleet: Fleet, moment: Moment) -> Known:
+    """CNY per core-hour; missing counts as the fall-back."""
+    return _filled(fleet.figure("core_cny_per_hour"), moment.terms.fallback_core_cny_per_hour)
+
+
+def carbon_intensity(fleet: Fleet, moment: Moment) -> Known:
+    """Grams of CO2 per kWh; missing or old is the worst of fall-back, last known and p90.
+
+    A yearly factor does not age within its year.
+    """
+    last = fleet.figure("gco2_per_kwh")
+    worst = np.fmax(fleet.figure("gco2_p90"), moment.terms.fallback_gco2_per_kwh)
+    oldest = moment.now_seconds - moment.terms.figure_old_seconds
+    fresh = (fleet.figure("gco2_observed_at") >= oldest) | fleet.yearly
+    known = ~np.isnan(last)
+    return Known(np.where(known & fresh, last, np.fmax(last, worst)), known)
+
+
+def _filled(figure: Floats, worst: Floats | float) -> Known:
+    known = ~np.isnan(figure)
+    return Known(np.where(known, figure, worst), known)
+
+
+_QUALITY: tuple[Origin, ...] = (
+    "measured",
+    "estimated",
+    "modelled",
+    "yearly",
+    "assumed",
+    "unknown",
+)
+
+
+def worst_origin(*origins: Origin) -> Origin:
+    """A product is as good as the worst of its factors."""
+    return max(origins, key=_QUALITY.index)
+
+
+def pue_origin(facts: SiteFacts) -> Origin:
+    """Where a site's PUE comes from."""
+    return facts.spec.energy.pue_origin if facts.spec.energy.pue is not None else "unknown"

@@ -1,0 +1,134 @@
+"""Step 3, cost: what one replica costs for an hour at each site, in money.
+
+No cost is normalised over the candidates, so that a site that joins never changes the order of the
+others. Known costs sort before unknown ones: sites are ordered by the number of terms that are
+unknown, then by money, where an unknown or old figure counts as the worst of what is known of it.
+Losing a figure thus never moves a site forward.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.model.canonical import mixed
+from scheduler.model.demand import Demand
+from scheduler.model.facts import SiteFacts
+from scheduler.model.fields import Origin
+from scheduler.placement import costs
+from scheduler.placement.fleet import Fleet
+from scheduler.placement.moment import Moment
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+_FIRST_CHUNK = 48
+_NEXT_CHUNK = 1024
+_UNKNOWN_WEIGHT = 1e18
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One cost at every site.
+
+    Attributes:
+        cny: CNY per replica-hour; where unknown, the worst of what is known; [capacity].
+        known: whether it rests on known figures; [capacity]; None: everywhere.
+    """
+
+    cny: Floats
+    known: Bools | None
+
+
+class CostRule(Protocol):
+    """One cost."""
+
+    term: str
+
+    def applies(self, demand: Demand, moment: Moment) -> bool:
+        """Whether the demand pays for it at all; terms of price 0 are not computed."""
+        ...
+
+    def figures(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+        """The cost at every site."""
+        ...
+
+    def origin(self, facts: SiteFacts, moment: Moment) -> tuple[Origin, float | None]:
+        """Where the figures of one site come from, and their age in seconds if they age."""
+        ...
+
+
+@cache
+def all_costs() -> tuple[CostRule, ...]:
+    """Every cost in `costs/`, by file name."""
+    names = sorted(module.name for module in pkgutil.iter_modules(costs.__path__))
+    return tuple(importlib.import_module(f"{costs.__name__}.{name}").COST for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a replica costs at every site, and how sites rank by it.
+
+    Attributes:
+        terms: the costs that apply, each with its figures.
+        cny: their sum; [capacity].
+        unknown: how many of them are unknown; [capacity].
+        tie: breaks ties the same way every time, differently for each workload; [capacity].
+    """
+
+    terms: tuple[tuple[CostRule, Figures], ...]
+    cny: Floats
+    unknown: Ints
+    tie: NDArray[np.uint64]
+
+    def ranked(self, slots: Ints) -> Iterator[Ints]:
+        """The slots in order, cheapest first, in chunks: few decisions need them all."""
+        key = self.cny[slots] + self.unknown[slots] * _UNKNOWN_WEIGHT
+        left = np.arange(len(slots))
+        size = _FIRST_CHUNK
+        while len(left):
+            if len(left) <= size:
+                chosen = left
+                left = left[:0]
+            else:
+                border = np.partition(key[left], size - 1)[size - 1]
+                near = key[left] <= border
+                chosen, left = left[near], left[~near]
+            yield self.sorted(slots[chosen])
+            size = _NEXT_CHUNK
+
+    def sorted(self, slots: Ints) -> Ints:
+        """The slots in order, cheapest first."""
+        order = np.lexsort((self.tie[slots], self.cny[slots], self.unknown[slots]))
+        in_order: Ints = slots[order]
+        return in_order
+
+    def is_known(self, slot: int) -> bool:
+        """Whether every term is known at a site."""
+        return bool(self.unknown[slot] == 0)
+
+
+def price_of(demand: Demand, fleet: Fleet, moment: Moment) -> Price:
+    """Adds up all costs that the demand pays for."""
+    terms = tuple(
+        (cost, cost.figures(fleet, demand, moment))
+        for cost in all_costs()
+        if cost.applies(demand, moment)
+    )
+    cny = np.zeros(fleet.capacity)
+    unknown = np.zeros(fleet.capacity, np.int64)
+    for _, figures in terms:
+        cny = cny + figures.cny
+        if figures.known is not None:
+            unknown += ~figures.known
+    salt = np.uint64(mixed(demand.uid or demand.key))
+    return Price(terms, cny, unknown, (fleet.tie ^ salt) * _ODD)
+
+
+_ODD = np.uint64(0x9E3779B97F4A7C15)

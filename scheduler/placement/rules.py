@@ -1,0 +1,108 @@
+"""What a hard rule is, and how the rules are found.
+
+A rule is one file in `constraints/` that holds one `RULE`. Rules of grants answer for one grant and
+are put together here, because one grant must allow everything: two halves are not added up. All
+other rules answer for the whole fleet at once. Every rule can say why for one site, and names the
+events that could change its answer, so that waiting work is woken by those only.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Hashable
+from functools import cache
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.model.demand import Demand
+from scheduler.model.facts import Grant, SiteFacts
+from scheduler.model.reasons import REASONS, Reason
+from scheduler.placement import constraints
+from scheduler.placement.fleet import Fleet
+from scheduler.placement.moment import Moment
+
+BoolPerSite = NDArray[np.bool_]
+
+Event = Literal["grant", "scheme", "tenant", "workload", "site", "report", "capacity", "time"]
+"""What can happen: a grant, scheme, tenant, workload or site object changed; a report brought other
+facts, or more free capacity; time went by."""
+
+
+@runtime_checkable
+class SiteRule(Protocol):
+    """A rule about sites."""
+
+    reason: Reason
+    wakes: frozenset[Event]
+
+    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+        """Which sites pass; [fleet.capacity]."""
+        ...
+
+    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+        """Why one site passes or not, as a sentence with the figures that count."""
+        ...
+
+
+@runtime_checkable
+class GrantRule(Protocol):
+    """A rule about what an authority granted."""
+
+    reason: Reason
+    wakes: frozenset[Event]
+
+    def question(self, demand: Demand) -> Hashable:
+        """What of a demand matters to this rule; equal questions have equal answers."""
+        ...
+
+    def holds(self, grant: Grant, demand: Demand) -> bool:
+        """Whether a grant allows it, apart from its dates."""
+        ...
+
+    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+        """Why one site passes or not."""
+        ...
+
+
+Rule = SiteRule | GrantRule
+
+
+@cache
+def all_rules() -> tuple[Rule, ...]:
+    """Every rule in `constraints/`, in the order in which a site's first reason is told."""
+    order = {reason: place for place, reason in enumerate(REASONS)}
+    found: list[tuple[bool, int, str, Rule]] = []
+    for module in pkgutil.iter_modules(constraints.__path__):
+        rule: Rule = importlib.import_module(f"{constraints.__name__}.{module.name}").RULE
+        found.append((module.name not in _TOLD_FIRST, order[rule.reason], module.name, rule))
+    return tuple(each[-1] for each in sorted(found, key=lambda each: each[:3]))
+
+
+_TOLD_FIRST = ("data_class_missing", "grant_expired", "has_grant")
+"""Without a class, or without a grant, nothing else matters."""
+
+
+def grant_bits(rule: GrantRule, fleet: Fleet, demand: Demand) -> NDArray[np.int64]:
+    """Which grants of each site a rule accepts, as bits; [fleet.capacity]."""
+
+    def accepted(facts: SiteFacts) -> int:
+        return sum(
+            1 << place for place, grant in enumerate(facts.grants[:63]) if rule.holds(grant, demand)
+        )
+
+    return fleet.described((rule.reason, rule.question(demand)), accepted, np.int64)
+
+
+def is_valid(grant: Grant, moment: Moment) -> bool:
+    """Whether a grant holds at a moment: from `validFrom` on, and before `validUntil`."""
+    begins, ends = grant.spec.valid_from, grant.spec.valid_until
+    now = moment.now_seconds
+    return (begins is None or begins.timestamp() <= now) and (
+        ends is None or now < ends.timestamp()
+    )
+
+
+def valid_grants(facts: SiteFacts, moment: Moment) -> list[Grant]:
+    """The grants of a site that hold now."""
+    return [grant for grant in facts.grants if is_valid(grant, moment)]
