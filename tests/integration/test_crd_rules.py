@@ -149,7 +149,7 @@ def objects(cases: dict[str, tuple[str, dict[str, Any]]]) -> str:
 
 
 def kubectl(kubeconfig: Path, *words: str, given: str = "") -> tuple[str, str]:
-    done = subprocess.run(  # noqa: S603 - our own words
+    done = subprocess.run(
         [KUBECTL, "--kubeconfig", kubeconfig, *words],
         input=given,
         capture_output=True,
@@ -164,7 +164,7 @@ def kubectl(kubeconfig: Path, *words: str, given: str = "") -> tuple[str, str]:
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("api")
     command = [sys.executable, "-m", "scheduler.cli.entry", "serve-api", "--data-dir", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         said = server.stdout.readline()
         assert server.stdout.readline().strip() == "ready"

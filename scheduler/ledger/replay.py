@@ -1,0 +1,85 @@
+"""Replay: decide again from what a record holds, and compare byte for byte.
+
+A decision is a function of its demand, the fleet, the terms and the time. A record holds all four,
+so the same engine must come to the same bytes; another engine may not, and then no claim is made.
+"""
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from scheduler.ledger.errors import LedgerCorruptError
+from scheduler.ledger.fleet import read_fleet
+from scheduler.ledger.reader import LedgerReader
+from scheduler.ledger.record import Record
+from scheduler.model.canonical import canonical
+from scheduler.model.demand import Demand
+from scheduler.model.facts import SiteFacts
+from scheduler.model.terms import Terms
+from scheduler.placement import ENGINE_VERSION, Decision, Fleet, choose, decision_bytes
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What deciding again came to.
+
+    Attributes:
+        same: whether the bytes are equal; None when this program cannot tell, see `sentence`.
+        sentence: the answer for people.
+        recorded: the recorded decision.
+        again: the decision made now; None when none could be made.
+    """
+
+    same: bool | None
+    sentence: str
+    recorded: Decision | None = None
+    again: Decision | None = None
+
+
+def replay(reader: LedgerReader, record: Record) -> Replayed:
+    """Decides again from a record.
+
+    Args:
+        reader: the ledger, for the fleet that the record refers to.
+        record: of a decision.
+
+    Raises:
+        LedgerCorruptError: the record or its fleet cannot be read.
+    """
+    content = record.content
+    if "decision" not in content:
+        return Replayed(
+            None,
+            f"{record.id} is a {record.kind}: the workload was not accepted, nothing was decided",
+        )
+    recorded = _read(record, "decision", content["decision"], Decision)
+    if recorded.engine != ENGINE_VERSION:
+        return Replayed(
+            None,
+            f"{record.id} was decided by engine {recorded.engine}, and this program has engine"
+            f" {ENGINE_VERSION}: replay it with the Kapok that decided it",
+            recorded,
+        )
+    demand = _read(record, "demand", content.get("demand"), Demand)
+    terms = _read(record, "terms", content.get("terms"), Terms)
+    again = choose(demand, _fleet(reader, record), now=recorded.decided_at, terms=terms)
+    same = decision_bytes(again) == canonical(content["decision"])
+    said = "the same, byte for byte" if same else f"another one: {again.line}"
+    return Replayed(same, f"{record.id} decided again: {said}", recorded, again)
+
+
+def _fleet(reader: LedgerReader, record: Record) -> Fleet:
+    fleet = Fleet()
+    for name, facts in read_fleet(str(record.content.get("fleet")), reader.blob).items():
+        fleet.upsert(_read(record, f"fleet.{name}", facts, SiteFacts))
+    return fleet
+
+
+def _read(record: Record, what: str, value: Any, kind: type[_T]) -> _T:  # noqa: ANN401 - JSON
+    try:
+        return msgspec.json.decode(msgspec.json.encode(value), type=kind)
+    except msgspec.ValidationError as error:
+        raise LedgerCorruptError(f"record {record.id}: {what}: {error}") from error

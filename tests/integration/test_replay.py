@@ -1,0 +1,128 @@
+"""A recorded decision is made again from the record alone, byte for byte."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from scheduler.cli.entry import main
+from scheduler.ledger.ledger import Ledger
+from scheduler.ledger.recorder import LedgerRecorder
+from scheduler.model.accept import demand_of
+from scheduler.model.demand import Demand
+from scheduler.model.facts import SiteFacts, site_facts
+from scheduler.model.rights import SiteGrant
+from scheduler.model.site import Site
+from scheduler.model.workload import Workload
+from scheduler.placement import DEFAULT_TERMS, Decision, Fleet, choose
+
+pytestmark = pytest.mark.integration
+NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+
+def facts_of(name: str, cpu: str) -> SiteFacts:
+    site = {
+        "metadata": {"name": name},
+        "spec": {"location": {"province": "CN-GD"}, "prices": {"energyCnyPerKwh": 0.6}},
+        "status": {
+            "observedAt": "2026-11-24T11:59:50Z",
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "apiKinds": ["apps/v1/Deployment"],
+            "nodeClasses": [
+                {
+                    "architecture": "amd64",
+                    "free": [{"count": 3, "cpu": cpu, "memory": "32Gi", "pods": 110}],
+                }
+            ],
+        },
+    }
+    grant = {
+        "metadata": {"name": "all"},
+        "spec": {
+            "sites": [name],
+            "dataClass": "general-3",
+            "protectionLevel": 3,
+            "jurisdiction": "CN-GD",
+        },
+    }
+    return site_facts(msgspec.convert(site, Site), [msgspec.convert(grant, SiteGrant)])
+
+
+def demand(data_class: str = "general-2") -> Demand:
+    workload = {
+        "metadata": {"name": "appointment", "namespace": "health"},
+        "spec": {
+            "dataClass": data_class,
+            "demand": {"replicas": 4, "requests": {"cpu": "2", "memory": "4Gi"}},
+            "placement": {"strategy": "Balanced"},
+        },
+    }
+    found = demand_of(msgspec.convert(workload, Workload))
+    assert isinstance(found, Demand)
+    return found
+
+
+async def record(data_dir: Path, asked: Demand, change: dict[str, Any] | None = None) -> Decision:
+    """Decides on two sites and records it; `change` falsifies the recorded decision."""
+    fleet = Fleet()
+    async with Ledger(data_dir) as ledger:
+        recorder = LedgerRecorder(ledger)
+        for facts in (facts_of("b-core", "16"), facts_of("a-edge", "4")):
+            fleet.upsert(facts)
+            recorder.facts(facts.name, facts)
+        decision = choose(asked, fleet, now=NOON, terms=DEFAULT_TERMS)
+        written = msgspec.structs.replace(decision, **(change or {}))
+        content = {"demand": asked, "terms": DEFAULT_TERMS, "decision": written}
+        await recorder.record(subject=asked.key, epoch=3, at=NOON, content=content)
+        recorder.facts("a-edge", None)  # later changes of the fleet touch no old record
+        await recorder.record(subject=asked.key, epoch=3, at=NOON, content=content)
+    return decision
+
+
+def replayed(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
+    code = main(["replay", "3-1", "--data-dir", str(data_dir), "-o", "json"])
+    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return code, answer
+
+
+@pytest.mark.parametrize("data_class", ["general-2", "general-4"])
+async def test_the_same_engine_decides_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], data_class: str
+) -> None:
+    decision = await record(tmp_path, demand(data_class))
+    assert decision.phase == ("Placed" if data_class == "general-2" else "Refused")
+    code, answer = replayed(tmp_path, capsys)
+    assert (code, answer["decision"], answer["same"]) == (0, "3-1", True)
+
+
+async def test_another_decision_is_shown_beside_the_recorded_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decision = await record(tmp_path, demand(), {"line": "placed on the minister's laptop"})
+    code, answer = replayed(tmp_path, capsys)
+    assert (code, answer["same"]) == (1, False)
+    assert answer["recorded"]["line"] == "placed on the minister's laptop"
+    assert answer["again"]["line"] == decision.line
+    assert main(["replay", "3-1", "--data-dir", str(tmp_path)]) == 1
+    assert decision.line in capsys.readouterr().out
+
+
+async def test_another_engine_makes_no_claim_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await record(tmp_path, demand(), {"engine": "0"})
+    code, answer = replayed(tmp_path, capsys)
+    assert (code, answer["same"]) == (1, None)
+    assert "engine 0" in answer["sentence"]
+
+
+async def test_a_record_that_is_not_there_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await record(tmp_path, demand())
+    assert main(["replay", "9-9", "--data-dir", str(tmp_path)]) == 1
+    assert "ledger list" in capsys.readouterr().err
+    assert main(["replay", "9-9", "--data-dir", str(tmp_path / "none")]) == 2
