@@ -18,7 +18,7 @@ from scheduler.control.dispatch import Dispatcher
 from scheduler.control.leadership import Leadership
 from scheduler.control.loop import Loop
 from scheduler.control.pending import PendingSites
-from scheduler.control.ports import OURS, SITES, Change, Resource
+from scheduler.control.ports import OURS, SITES, Change, NotFound, Refused, Resource
 from scheduler.control.queue import WorkQueue
 from scheduler.control.reconcile import Reconciler
 from scheduler.control.registry import Registry
@@ -157,8 +157,8 @@ class _Scheduler:
         async with web:
             self.dispatcher.start_epoch(await self.leadership.acquire())
             informers = [self._informer(resource) for resource in OURS]
-            for informer in informers:
-                await informer.synchronise()
+            for informer, resource in zip(informers, OURS, strict=True):
+                await _first_list(informer, resource)
             self.loop.start()
             async with asyncio.TaskGroup() as group:
                 for informer, resource in zip(informers, OURS, strict=True):
@@ -250,3 +250,18 @@ class _Scheduler:
         if not self.session.is_connected:
             return "no session with the broker"
         return "" if self.loop.has_started else "hearing the sites"
+
+
+async def _first_list(informer: Informer, resource: Resource) -> None:
+    """Lists for the first time.
+
+    Raises:
+        Refused: the hub does not serve the kind; the message says how to make it.
+    """
+    try:
+        await informer.synchronise()
+    except NotFound as error:
+        raise Refused(
+            f"the hub serves no {resource.plural}.{resource.group}; "
+            "kubectl apply --server-side -f manifests/crds, then start again"
+        ) from error

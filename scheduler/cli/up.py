@@ -55,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
             stream=sys.stderr,
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         )
+        logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
         return asyncio.run(
             _until_signalled(
                 run_scheduler(

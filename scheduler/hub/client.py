@@ -273,6 +273,8 @@ async def _raise_for(response: aiohttp.ClientResponse, method: str, path: str) -
     raise _error_of({"code": response.status, **status}, f"{method} {path}")
 
 
+# A real server (1.36) answers some faults of the request with 500: repeating them never helps.
+_FINAL_500 = ("failed to create typed patch object", "etcdserver: request is too large")
 _BY_CODE: dict[int, type[HubError]] = {
     HTTPStatus.NOT_FOUND: NotFound,
     HTTPStatus.CONFLICT: Conflict,
@@ -284,6 +286,9 @@ _BY_CODE: dict[int, type[HubError]] = {
 
 def _error_of(status: Object, what: str) -> HubError:
     code = int(status.get("code") or 0)
+    text = str(status.get("message", ""))
     kind = _BY_CODE.get(code, Busy if code >= HTTPStatus.INTERNAL_SERVER_ERROR else Refused)
-    message = f"{what}: {code} {status.get('message', '')}"
+    if code == HTTPStatus.INTERNAL_SERVER_ERROR and text.startswith(_FINAL_500):
+        kind = Refused
+    message = f"{what}: {code} {text}"
     return kind(message, status=code, reason=str(status.get("reason", "")))

@@ -1,0 +1,275 @@
+"""`kapok up` as a process, with real kubectl and sites at the level of the wire."""
+
+import json
+import os
+import signal
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agents.protocol.keys import SigningKey
+from scheduler.ledger.reader import LedgerReader
+from tests.support.scripted_site import ScriptedSite, replicas_in, talking
+from tests.support.up import Up, eventually, running_up
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+
+WORKLOAD = """
+apiVersion: kapok.dev/v1alpha1
+kind: Workload
+metadata: {name: portal, namespace: default}
+spec:
+  dataClass: general-2
+  protectionLevel: 2
+  networkZones: [public-network]
+  replicas: 3
+  manifests:
+  - apiVersion: apps/v1
+    kind: Deployment
+    metadata: {name: portal}
+    spec:
+      replicas: 1
+      selector: {matchLabels: {app: portal}}
+      template:
+        metadata: {labels: {app: portal}}
+        spec:
+          containers:
+          - {name: web, image: "portal:1", resources: {requests: {cpu: "1", memory: 1Gi}}}
+"""
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    with running_up(tmp_path) as running:
+        yield running
+
+
+def site(up: Up, name: str = "m1") -> ScriptedSite:
+    return ScriptedSite(name, up.ready["broker"], up.ready["hubKey"])
+
+
+def phase(up: Up, name: str = "portal") -> str:
+    return str(up.get("workloads.kapok.dev", name).get("status", {}).get("phase", ""))
+
+
+def is_running(up: Up) -> bool:
+    return phase(up) == "Running"
+
+
+def test_a_workload_goes_all_the_way_and_back(up: Up) -> None:
+    one = site(up)
+    up.apply(one.manifest + WORKLOAD)
+    with talking(one):
+        eventually(lambda: is_running(up))
+        status = up.get("workloads.kapok.dev", "portal")["status"]
+        assert status["sites"] == "m1 (3)"
+        assert (status["replicas"], status["ready"]) == (3, 3)
+        [content] = one.contents.values()
+        assert replicas_in(content) == 3
+        table = up.kubectl("get", "kw", "-A")
+        assert "Running" in table
+        assert "m1 (3)" in table
+        assert "portal" in up.kubectl("describe", "workloads.kapok.dev", "portal")
+        up.kubectl("delete", "workloads.kapok.dev", "portal", "--timeout=20s")
+        assert one.contents == {}
+    with LedgerReader(up.data_dir / "ledger.db") as ledger:
+        record = ledger.find(status["decision"]["id"])
+        assert record is not None
+        assert record.hash == status["decision"]["hash"]
+
+
+def test_scaling_and_a_changed_manifest_reach_the_site(up: Up) -> None:
+    one = site(up)
+    up.apply(one.manifest + WORKLOAD)
+    with talking(one):
+        eventually(lambda: is_running(up))
+        up.kubectl("scale", "workloads.kapok.dev/portal", "--replicas=5")
+        eventually(lambda: [replicas_in(c) for c in one.contents.values()] == [5])
+        up.apply(WORKLOAD.replace("portal:1", "portal:2"))
+        eventually(lambda: "portal:2" in str(one.contents))
+        eventually(lambda: is_running(up))
+
+
+def test_a_workload_that_no_site_may_hold_says_why_and_is_placed_once_one_may(up: Up) -> None:
+    one = site(up)
+    up.apply(one.manifest + WORKLOAD.replace("general-2", "general-4"))
+    with talking(one):
+        eventually(lambda: phase(up) == "Refused")
+        assert "data-class" in up.get("workloads.kapok.dev", "portal")["status"]["reason"]
+        up.apply(WORKLOAD)
+        eventually(lambda: is_running(up))
+
+
+def test_a_workload_waits_for_room_and_is_woken_by_the_report_that_has_it(up: Up) -> None:
+    one = site(up)
+    one.cpu = "500m"
+    up.apply(one.manifest + WORKLOAD)
+    with talking(one):
+        eventually(lambda: phase(up) == "Waiting")
+        one.cpu = "8"
+        eventually(lambda: is_running(up))
+
+
+@pytest.mark.parametrize("step", ["after-ledger", "after-status", "after-order"])
+def test_killed_between_two_steps_nothing_is_lost_and_nothing_doubled(
+    tmp_path: Path, step: str
+) -> None:
+    up = Up(tmp_path).start("tests.support.up_that_dies", step)
+    one = site(up)
+    try:
+        up.apply(one.manifest)
+        with talking(one):
+            up.apply(WORKLOAD)
+            assert up.wait_until_dead() == -signal.SIGKILL
+            up.start()
+            eventually(lambda: is_running(up))
+            [content] = one.contents.values()
+            assert replicas_in(content) == 3
+            assert one.indexes == sorted(one.indexes)
+            status = up.get("workloads.kapok.dev", "portal")["status"]
+    finally:
+        up.kill()
+    with LedgerReader(up.data_dir / "ledger.db") as ledger:
+        record = ledger.find(status["decision"]["id"])
+        assert record is not None
+        assert record.hash == status["decision"]["hash"]
+
+
+def test_a_restart_keeps_ports_placements_and_orders(up: Up) -> None:
+    one = site(up)
+    up.apply(one.manifest + WORKLOAD)
+    with talking(one):
+        eventually(lambda: is_running(up))
+        before, generation = dict(up.ready), next(iter(one.contents.values())).generation
+        assert up.stop() == 0
+        up.start()
+        assert up.ready == before
+        epoch = max(one.indexes)[0]
+        eventually(lambda: max(one.indexes)[0] > epoch)
+        assert is_running(up)
+        assert next(iter(one.contents.values())).generation == generation
+
+
+def test_a_broker_that_is_killed_and_comes_back_empty_has_the_orders_again(up: Up) -> None:
+    one = site(up)
+    up.apply(one.manifest + WORKLOAD)
+    with talking(one):
+        eventually(lambda: is_running(up))
+        os.kill(broker_pid(up), signal.SIGKILL)
+        late = ScriptedSite("m1", up.ready["broker"], up.ready["hubKey"], key=one.key)
+        late.boot_number = 2
+        one.is_talking = False
+        with talking(late):
+            eventually(lambda: [replicas_in(c) for c in late.contents.values()] == [3])
+
+
+def broker_pid(up: Up) -> int:
+    """The child of `kapok up` that is the broker."""
+    for child in Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split():
+        words = Path(f"/proc/{child}/cmdline").read_text()
+        if "mosquitto" in words or "iotcore" in words:
+            return int(child)
+    raise AssertionError("no broker among the children")
+
+
+def test_a_second_instance_on_one_directory_is_refused_by_name(up: Up) -> None:
+    second = Up(up.folder)
+    with pytest.raises(AssertionError, match=rf"in use by another kapok \(process {up.pid}\)"):
+        second.start()
+    assert second.wait_until_dead() == 1
+
+
+def test_a_hub_that_lost_its_memory_adopts_what_sites_run(tmp_path: Path) -> None:
+    first, other = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    with running_up(first) as up:
+        one = site(up)
+        up.apply(one.manifest + WORKLOAD)
+        with talking(one):
+            eventually(lambda: is_running(up))
+        [content] = one.contents.values()
+        key = (up.data_dir / "hub.key").read_bytes()
+    (other / "data").mkdir(parents=True, mode=0o700)
+    (other / "data" / "hub.key").touch(mode=0o600)
+    (other / "data" / "hub.key").write_bytes(key)
+    with running_up(other) as up:
+        restored = ScriptedSite("m1", up.ready["broker"], up.ready["hubKey"], key=one.key)
+        restored.boot_number = 2
+        restored.runs = {content.id: (content.generation, 3)}
+        restored.index = None
+        incarnation = content.id.rpartition("/")[2]
+        up.apply(
+            restored.manifest
+            + WORKLOAD.replace(
+                "namespace: default}",
+                f'namespace: default, annotations: {{kapok.dev/incarnation: "{incarnation}"}}}}',
+            ).replace('cpu: "1"', 'cpu: "1"')
+        )
+        with talking(restored):
+            eventually(lambda: is_running(up))
+            assert up.get("workloads.kapok.dev", "portal")["status"]["sites"] == "m1 (3)"
+            assert list(restored.contents) == [content.id]
+
+
+def test_a_stranger_is_listed_with_the_command_that_admits_him(up: Up) -> None:
+    stranger = site(up, "m9")
+    with talking(stranger):
+        shown = eventually(lambda: pending(up))
+        [row] = shown
+        assert row["site"] == "m9"
+        assert row["admitWith"] == f"kapok admit m9 --key {stranger.key.public}"
+
+
+def pending(up: Up) -> list[dict[str, str]]:
+    body = up.get("configmap", "kapok-pending-sites", "kapok-system")
+    rows = body.get("data") or {}
+    return [
+        {"site": name, "admitWith": f"kapok admit {name} --key {json.loads(text)['agentKey']}"}
+        for name, text in rows.items()
+    ]
+
+
+def metrics(up: Up) -> str:
+    with urllib.request.urlopen(up.ready["metrics"], timeout=10) as answer:  # noqa: S310 - our own
+        text: str = answer.read().decode()
+    return text
+
+
+def test_bad_messages_are_counted_and_the_process_goes_on(up: Up) -> None:
+    one = site(up)
+    up.apply(one.manifest)
+    liar = ScriptedSite("m1", up.ready["broker"], up.ready["hubKey"], key=SigningKey.generate())
+    with talking(liar):
+        eventually(lambda: 'kapok_bad_messages_total{kind="unknown-key"}' in metrics(up))
+    up.apply(WORKLOAD)
+    with talking(one):
+        eventually(lambda: is_running(up))
+
+
+def test_a_site_that_claims_rights_gets_none(up: Up) -> None:
+    one = site(up)
+    up.apply(one.manifest.partition("---")[0])  # the Site without its grant
+    up.apply(WORKLOAD)
+    with talking(one):
+        eventually(lambda: phase(up) == "Refused")
+        assert (
+            "0/1 sites are feasible" in up.get("workloads.kapok.dev", "portal")["status"]["reason"]
+        )
+        assert one.contents == {}
+
+
+def test_a_silent_site_is_not_ready_and_what_runs_there_stays(up: Up) -> None:
+    one = site(up)
+    up.apply(one.manifest + WORKLOAD)
+    with talking(one):
+        eventually(lambda: is_running(up))
+        one.is_talking = False
+        eventually(lambda: "unknown" in str(up.get("workloads.kapok.dev", "portal")["status"]))
+        conditions = up.get("sites.kapok.dev", "m1")["status"]["conditions"]
+        assert next(c for c in conditions if c["type"] == "Ready")["status"] == "False"
+        status = up.get("workloads.kapok.dev", "portal")["status"]
+        assert (status["phase"], status["sites"]) == ("Running", "m1 (3)")
+        one.is_talking = True
+        eventually(lambda: "unknown" not in str(up.get("workloads.kapok.dev", "portal")["status"]))

@@ -1,0 +1,262 @@
+"""A site at the level of the wire: reports what a test says, and obeys the index as an agent must.
+
+It has no cluster: an order is "applied" by remembering it. With it tests reach the states that a
+real agent is rarely in, and lie in the ways that a hostile one would.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import aiomqtt
+
+from agents.protocol.envelope import seal, unseal
+from agents.protocol.index import DESIRED_INDEX, DesiredIndex, IndexEntry, echo_of
+from agents.protocol.keys import SigningKey, TrustedKeys
+from agents.protocol.orders import OrderContent, unpack_content
+from agents.protocol.report import REPORT, Executor, FreeRow, NodeClass, OrderBound, Report
+from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatus
+from agents.protocol.topics import order_topic, parse, topic
+
+_TICK_SECONDS = 0.1
+
+
+@dataclass(slots=True)
+class ScriptedSite:
+    """What the site says, and what it was told.
+
+    Attributes:
+        name: the site's.
+        broker: host:port.
+        hub_key: `ed25519:BASE64` of the hub.
+        nodes: equal nodes.
+        cpu: free on each.
+        architecture: of the nodes.
+        is_ready: orders become ready as soon as their content is there.
+        key: the site's own.
+        index: the newest that was accepted.
+        contents: by order id.
+        indexes: (epoch, sequence) of every index that was accepted, in order.
+        runs: orders that it says it runs though no index of this session told it to.
+        boot_number: of this life.
+    """
+
+    name: str
+    broker: str
+    hub_key: str
+    nodes: int = 4
+    cpu: str = "8"
+    architecture: str = "amd64"
+    is_ready: bool = True
+    is_talking: bool = True
+    key: SigningKey = field(default_factory=SigningKey.generate)
+    index: DesiredIndex | None = None
+    contents: dict[str, OrderContent] = field(default_factory=dict)
+    indexes: list[tuple[int, int]] = field(default_factory=list)
+    runs: dict[str, tuple[int, int]] = field(default_factory=dict)
+    boot_number: int = 1
+    _digest: str = ""
+    _parts: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    _sequence: int = 0
+
+    @property
+    def manifest(self) -> str:
+        """The Site and a generous grant, as YAML."""
+        return f"""
+apiVersion: kapok.dev/v1alpha1
+kind: Site
+metadata: {{name: {self.name}}}
+spec:
+  tier: edge
+  location: {{province: CN-GD, city: guangzhou, metro: guangzhou}}
+  energy: {{gridZone: CN-GD, pue: 1.3, pueOrigin: assumed}}
+  prices: {{energyCnyPerKwh: 0.6, coreCnyPerHour: 0.05}}
+  delivery: {{mode: Pull, agentKeys: ["{self.key.public}"]}}
+---
+apiVersion: kapok.dev/v1alpha1
+kind: SiteGrant
+metadata: {{name: {self.name}-grant}}
+spec:
+  sites: [{self.name}]
+  dataClass: general-3
+  protectionLevel: 3
+  networkZones: [public-network]
+  jurisdiction: CN-GD
+  authority: test
+  document: test
+---
+"""
+
+    async def run(self) -> None:
+        """Talks and listens until cancelled; comes back when the broker does."""
+        host, _, port = self.broker.rpartition(":")
+        while True:
+            try:
+                await self._session(host, int(port))
+            except* aiomqtt.MqttError:
+                pass  # comes back, as an agent does
+            await asyncio.sleep(_TICK_SECONDS)  # noqa: TID251 - a real broker is waited for
+
+    async def _session(self, host: str, port: int) -> None:
+        version = aiomqtt.ProtocolVersion.V5
+        async with aiomqtt.Client(host, port, protocol=version) as client:
+            await client.subscribe(topic(self.name, "desired"), qos=1)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._talk(client))
+                group.create_task(self._listen(client))
+
+    async def _talk(self, client: aiomqtt.Client) -> None:
+        while True:
+            if self.is_talking:
+                await self._publish(client, "report", REPORT.encode(self.report()))
+                await self._publish(client, "status", SITE_STATUS.encode(self.status()))
+            await asyncio.sleep(_TICK_SECONDS)  # noqa: TID251 - the pace of this site
+
+    async def _publish(self, client: aiomqtt.Client, kind: str, payload: bytes) -> None:
+        where = topic(self.name, kind)  # type: ignore[arg-type]
+        await client.publish(
+            where, seal(payload, topic=where, key=self.key, introduces=True), qos=1
+        )
+
+    async def _listen(self, client: aiomqtt.Client) -> None:
+        trusted = TrustedKeys.parse([self.hub_key])
+        async for message in client.messages:
+            name = str(message.topic)
+            if not message.payload:
+                continue
+            data = unseal(message.payload, topic=name, trusted=trusted)
+            where = parse(name)
+            if where.kind == "desired":
+                await self._take_index(client, data)
+            elif where.token is not None:
+                self._parts.setdefault(where.token, {})[where.part] = data
+                self._assemble()
+
+    async def _take_index(self, client: aiomqtt.Client, data: bytes) -> None:
+        index = DESIRED_INDEX.decode(data)
+        if self.index and index.version < self.index.version:
+            return
+        self.index, self._digest = index, echo_of(index, data).digest
+        self.indexes.append(index.version)
+        self.runs.clear()
+        self._assemble()
+        listed = {entry.id for entry in index.orders}
+        self.contents = {i: one for i, one in self.contents.items() if i in listed}
+        for entry in index.orders:
+            if not self._has(entry):
+                for part in range(entry.parts):
+                    await client.subscribe(order_topic(self.name, entry.id, part), qos=1)
+
+    def _assemble(self) -> None:
+        for entry in self.index.orders if self.index else ():
+            token = order_topic(self.name, entry.id).rpartition("/")[2]
+            parts = self._parts.get(token, {})
+            if not self._has(entry) and len(parts) >= entry.parts:
+                with contextlib.suppress(ValueError):
+                    ordered = [parts[number] for number in range(entry.parts)]
+                    self.contents[entry.id] = unpack_content(entry, ordered, site=self.name)
+
+    def _has(self, entry: IndexEntry) -> bool:
+        known = self.contents.get(entry.id)
+        return known is not None and known.generation == entry.generation
+
+    def report(self) -> Report:
+        """What it says that it has."""
+        self._sequence += 1
+        row = FreeRow(count=self.nodes, resources={"cpu": self.cpu, "memory": "64Gi", "pods": 100})
+        return Report(
+            site=self.name,
+            boot_id=f"boot-{self.boot_number}",
+            boot_number=self.boot_number,
+            sequence=self._sequence,
+            observed_seconds_ago=0.0,
+            node_classes=(NodeClass(architecture=self.architecture, free=(row,)),),
+            api_kinds=("apps/v1/Deployment", "batch/v1/Job", "v1/Service", "v1/ConfigMap"),
+            orders=tuple(
+                OrderBound(id=one.id, generation=one.generation, bound=replicas_in(one))
+                for one in self.contents.values()
+            ),
+            executor=Executor(is_active=True),
+        )
+
+    def status(self) -> SiteStatus:
+        """What it says of its orders."""
+        self._sequence += 1
+        index = self.index
+        return SiteStatus(
+            site=self.name,
+            site_uid=index.site_uid if index else None,
+            boot_id=f"boot-{self.boot_number}",
+            boot_number=self.boot_number,
+            sequence=self._sequence,
+            observed_seconds_ago=0.0,
+            index=echo_of(index, DESIRED_INDEX.encode(index)) if index else None,
+            orders=(
+                *(self._state(one) for one in self.contents.values()),
+                *(self._claimed(i, *words) for i, words in self.runs.items()),
+            ),
+            missing=tuple(e.id for e in index.orders if not self._has(e)) if index else (),
+            is_executing=True,
+        )
+
+    def _state(self, one: OrderContent) -> OrderStatus:
+        replicas = replicas_in(one)
+        return OrderStatus(
+            id=one.id,
+            generation=one.generation,
+            phase="Ready" if self.is_ready else "Applied",
+            applied_generation=one.generation,
+            desired=replicas,
+            ready=replicas if self.is_ready else 0,
+            bound=replicas,
+        )
+
+    @staticmethod
+    def _claimed(order_id: str, generation: int, replicas: int) -> OrderStatus:
+        return OrderStatus(
+            id=order_id,
+            generation=generation,
+            phase="Ready",
+            applied_generation=generation,
+            desired=replicas,
+            ready=replicas,
+            bound=replicas,
+        )
+
+
+def replicas_in(content: OrderContent) -> int:
+    """Replicas of the first manifest that has some."""
+    for manifest in content.manifests:
+        spec = manifest.get("spec")
+        if isinstance(spec, dict) and "replicas" in spec:
+            return int(spec["replicas"])
+    return 0
+
+
+@contextmanager
+def talking(*sites: ScriptedSite) -> Iterator[None]:
+    """The sites talk in a thread of their own for the time of the context."""
+    loop = asyncio.new_event_loop()
+
+    async def all_of_them() -> None:
+        async with asyncio.TaskGroup() as group:
+            for site in sites:
+                group.create_task(site.run(), name=site.name)
+
+    task = loop.create_task(all_of_them())
+
+    def work() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            loop.run_until_complete(task)
+
+    thread = threading.Thread(target=work, name="scripted sites", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join(timeout=10)
+        loop.close()

@@ -1,0 +1,158 @@
+"""`kapok up` as a real process, and real kubectl beside it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+BIN = Path(sys.executable).parent
+KUBECTL = BIN / "kubectl"
+ROOT = Path(__file__).resolve().parents[2]
+FAST_SETTINGS = """
+freshness: {hear_sites_seconds: 3.0, site_status_seconds: 1.0, silent_after_seconds: 4.0}
+dispatch: {repeat_seconds: 1.0}
+"""
+
+
+def eventually(
+    look: Callable[[], Any], *, within_seconds: float = 20.0, pause_seconds: float = 0.1
+) -> Any:  # noqa: ANN401 - whatever was looked for
+    """Waits until `look` gives something true; fails with what it gave last."""
+    deadline = time.monotonic() + within_seconds
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within_seconds} s; last seen: {found!r}")
+        time.sleep(pause_seconds)  # noqa: TID251 - a real process is waited for
+    return found
+
+
+@dataclass(slots=True)
+class Up:
+    """One data directory, and the process that runs on it now.
+
+    Attributes:
+        folder: holds the data directory, the settings and the log.
+        ready: what the process said when it was ready.
+    """
+
+    folder: Path
+    settings: str = FAST_SETTINGS
+    environment: Mapping[str, str] = field(default_factory=dict)
+    ready: dict[str, str] = field(default_factory=dict)
+    _process: subprocess.Popen[str] | None = None
+
+    @property
+    def data_dir(self) -> Path:
+        """The data directory."""
+        return self.folder / "data"
+
+    @property
+    def log(self) -> str:
+        """All that the process wrote to stderr, over all its lives."""
+        return (self.folder / "up.log").read_text()
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self, *module: str) -> Self:
+        """Starts the process and waits until it is ready.
+
+        Args:
+            module: another module than the command's to run, for tests that make it die.
+        """
+        config = self.folder / "scheduler.yaml"
+        config.write_text(self.settings)
+        words = module or ("scheduler.cli.entry",)
+        command = [sys.executable, "-m", *words, "up", "--data-dir", str(self.data_dir)]
+        with (self.folder / "up.log").open("a") as log:
+            self._process = subprocess.Popen(
+                [*command, "--config", str(config), "-o", "json"],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=ROOT,
+                env={**os.environ, **self.environment},
+            )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, f"kapok up did not start:\n{self.log}"
+        self.ready = json.loads(line)
+        return self
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def wait_until_dead(self) -> int:
+        """Waits for the process to end by itself."""
+        assert self._process is not None
+        code = self._process.wait(timeout=30)
+        self._close()
+        return code
+
+    def kubectl(self, *words: str, text: str | None = None, check: bool = True) -> str:
+        """Runs real kubectl against the hub.
+
+        Returns:
+            Its stdout; with `check=False` stdout and stderr.
+        """
+        done = subprocess.run(
+            [str(KUBECTL), "--kubeconfig", self.ready["kubeconfig"], *words],
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if check:
+            assert done.returncode == 0, f"kubectl {words}: {done.stdout}{done.stderr}"
+            return done.stdout
+        return done.stdout + done.stderr
+
+    def apply(self, manifests: str) -> None:
+        """`kubectl apply -f -`."""
+        self.kubectl("apply", "-f", "-", text=manifests)
+
+    def get(self, kind: str, name: str, namespace: str = "default") -> dict[str, Any]:
+        """One object; {} when there is none."""
+        text = self.kubectl("get", kind, name, "-n", namespace, "-o", "json", "--ignore-not-found")
+        found: dict[str, Any] = json.loads(text) if text.strip() else {}
+        return found
+
+    def _end(self, number: int) -> int:
+        process = self._process
+        if process is None:
+            return 0
+        process.send_signal(number)
+        code = process.wait(timeout=20)
+        self._close()
+        return code
+
+    def _close(self) -> None:
+        if self._process and self._process.stdout:
+            self._process.stdout.close()
+        self._process = None
+
+
+@contextmanager
+def running_up(folder: Path, **options: Any) -> Iterator[Up]:  # noqa: ANN401 - fields of Up
+    """A running `kapok up`; ended however the test ends."""
+    up = Up(folder, **options).start()
+    try:
+        yield up
+    finally:
+        up.kill()

@@ -1,0 +1,83 @@
+"""`kapok up` that kills itself (SIGKILL) at one step of the first placement.
+
+    python -m tests.support.up_that_dies STEP up --data-dir DIR …
+
+STEP is `after-ledger`, `after-status` or `after-order`. Only the step is added; everything else is
+the program that users run.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import scheduler.app
+from scheduler.cli.entry import main
+from scheduler.control.hearing import OrderForSite, Version
+from scheduler.control.ports import Object, Resource
+from scheduler.control.recorder import Recorded
+from scheduler.hub.client import HubClient
+from scheduler.ledger.recorder import LedgerRecorder
+from scheduler.mqtt.speaker import Speaker
+
+
+def die() -> None:
+    """As `kill -9` does it."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DyingRecorder(LedgerRecorder):
+    """Dies once the first placement is durable."""
+
+    async def record(
+        self, *, subject: str, epoch: int, at: datetime, content: dict[str, Any]
+    ) -> Recorded:
+        recorded = await super().record(subject=subject, epoch=epoch, at=at, content=content)
+        if content.get("decision") and content["decision"].phase == "Placed":
+            die()
+        return recorded
+
+
+async def dying_patch(
+    self: HubClient,
+    resource: Resource,
+    name: str,
+    patch: Mapping[str, Any],
+    *,
+    namespace: str | None = None,
+    subresource: str | None = None,
+) -> Object:
+    """Dies once the status with the placement was taken by the hub."""
+    body = await _patch(self, resource, name, patch, namespace=namespace, subresource=subresource)
+    if resource.kind == "Workload" and (patch.get("status") or {}).get("placement"):
+        die()
+    return body
+
+
+_patch = HubClient.merge_patch
+
+
+class DyingSpeaker(Speaker):
+    """Dies when the first index with an order is about to be published."""
+
+    def publish_index(
+        self, site: str, site_uid: str, version: Version, orders: Mapping[str, OrderForSite]
+    ) -> str:
+        if orders:
+            die()
+        return super().publish_index(site, site_uid, version, orders)
+
+
+if __name__ == "__main__":
+    step, *words = sys.argv[1:]
+    if step == "after-ledger":
+        vars(scheduler.app)["LedgerRecorder"] = DyingRecorder
+    elif step == "after-status":
+        HubClient.merge_patch = dying_patch  # type: ignore[method-assign]
+    elif step == "after-order":
+        vars(scheduler.app)["Speaker"] = DyingSpeaker
+    else:
+        raise SystemExit(f"no such step: {step}")
+    sys.exit(main(words))
