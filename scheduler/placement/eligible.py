@@ -13,7 +13,7 @@ def may_stand(shape: PodShape, kind: NodeKind) -> bool:
 
 
 def is_chosen(shape: PodShape, kind: NodeKind) -> bool:
-    """Whether selector, affinity and GPU model choose a kind of node; taints do not count."""
+    """Whether selector, affinity and GPU model choose a kind; taints do not count."""
     labels = kind.all_labels
     if any(labels.get(key) != value for key, value in shape.node_selector.items()):
         return False

@@ -22,6 +22,7 @@ from scheduler.placement.choose import choose, consider
 from scheduler.placement.conclude import Case, is_fragmented
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import moment_of
+from scheduler.placement.rules import name_of
 
 
 def explain(
@@ -70,7 +71,7 @@ def _verdicts(case: Case, slot: int) -> tuple[Verdict, ...]:
     facts = case.fleet.facts_of(case.fleet.name_at(slot))
     return tuple(
         Verdict(
-            rule=rule.reason,
+            rule=name_of(rule),
             reason=rule.reason,
             passed=bool(passed[slot]),
             sentence=rule.because(facts, case.demand, case.moment),

@@ -83,6 +83,11 @@ _TOLD_FIRST = ("data_class_missing", "grant_expired", "has_grant")
 """Without a class, or without a grant, nothing else matters."""
 
 
+def name_of(rule: Rule) -> str:
+    """The name of a rule: that of its file."""
+    return type(rule).__module__.rpartition(".")[2].replace("_", "-")
+
+
 def grant_bits(rule: GrantRule, fleet: Fleet, demand: Demand) -> NDArray[np.int64]:
     """Which grants of each site a rule accepts, as bits; [fleet.capacity]."""
 

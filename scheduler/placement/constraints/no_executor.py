@@ -24,7 +24,7 @@ class NoExecutor:
     def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
         """Says whether there is one."""
         del demand, moment
-        there = "has" if facts.has_executor else "has no"
+        there = "has an" if facts.has_executor else "has no"
         return f"{facts.name} {there} agent that can apply orders"
 
 

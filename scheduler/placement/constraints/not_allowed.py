@@ -10,7 +10,7 @@ from scheduler.placement.rules import Event
 
 
 class NotAllowed:
-    """A class that needs an allow-list must find the workload, its namespace or tenant there."""
+    """A class that needs an allow-list must find the workload, namespace or tenant there."""
 
     reason: Reason = "not-allowed"
     wakes: frozenset[Event] = frozenset({"grant", "workload", "scheme", "tenant"})
