@@ -169,7 +169,7 @@ def _members(arguments: argparse.Namespace) -> list[MemberSettings]:
     nodes = _nodes(arguments.nodes, len(targets))
     return [
         MemberSettings(
-            name=context or kubeconfig.stem,
+            name=context or _name_of(kubeconfig),
             kubeconfig=kubeconfig,
             context=context,
             nodes=described,
@@ -183,7 +183,7 @@ def _described(one: ClusterDescription, pace: Pace) -> MemberSettings:
     start_seconds = pace.start_seconds if one.start_seconds is None else one.start_seconds
     kubeconfig = _existing(one.kubeconfig)
     return MemberSettings(
-        name=one.context or kubeconfig.stem,
+        name=one.context or _name_of(kubeconfig),
         kubeconfig=kubeconfig,
         context=one.context,
         nodes=one.nodes,
@@ -204,6 +204,11 @@ def _targets(kubeconfigs: list[str], contexts: list[str]) -> list[tuple[Path, st
             f"{len(files)} kubeconfigs and {len(contexts)} contexts; give one context for each"
         )
     return list(zip(files, contexts, strict=True))
+
+
+def _name_of(kubeconfig: Path) -> str:
+    """`serve-api` keeps each cluster's kubeconfig in a folder of the cluster's name."""
+    return kubeconfig.parent.name if kubeconfig.stem == "kubeconfig" else kubeconfig.stem
 
 
 def _existing(text: str) -> Path:

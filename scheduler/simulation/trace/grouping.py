@@ -1,0 +1,51 @@
+"""Which node stands at which site, by a stated rule."""
+
+import random
+from dataclasses import dataclass
+
+from scheduler.simulation.trace.reading import NodeRecord
+
+BY_HARDWARE = (
+    "nodes sorted by GPU model, cards, cores, memory and name, cut into equal runs: "
+    "a site mostly holds machines of one kind, as rooms are bought"
+)
+SHUFFLED = "nodes shuffled by the seed and cut into equal runs: every site holds every kind"
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRecord:
+    """A site and its nodes, by name."""
+
+    name: str
+    nodes: tuple[NodeRecord, ...]
+
+
+def group(nodes: list[NodeRecord], sites: int, *, seed: int | None) -> list[SiteRecord]:
+    """Cuts nodes into sites whose sizes differ by at most one node.
+
+    Args:
+        nodes: all of them.
+        sites: how many sites, at most one per node.
+        seed: None groups by hardware (`BY_HARDWARE`), a number shuffles (`SHUFFLED`).
+
+    Raises:
+        ValueError: there are fewer nodes than sites, or no sites.
+    """
+    if not 1 <= sites <= len(nodes):
+        raise ValueError(f"--sites {sites}: there are {len(nodes)} nodes; write 1 to {len(nodes)}")
+    ordered = sorted(nodes, key=_hardware)
+    if seed is not None:
+        random.Random(seed).shuffle(ordered)  # noqa: S311 - a seeded experiment, no secret
+    size, more = divmod(len(ordered), sites)
+    found: list[SiteRecord] = []
+    start = 0
+    for number in range(sites):
+        end = start + size + (number < more)
+        members = sorted(ordered[start:end], key=lambda node: node.name)
+        found.append(SiteRecord(f"site-{number:0{len(str(sites - 1))}d}", tuple(members)))
+        start = end
+    return found
+
+
+def _hardware(node: NodeRecord) -> tuple[str, int, int, int, str]:
+    return (node.model, node.cards, node.cpu_milli, node.memory_mib, node.name)

@@ -1,0 +1,174 @@
+"""Kapok's own choice: the same `demand_of`, `Fleet` and `choose` that `kapok up` decides with.
+
+Each site reports anew as soon as something was bound or ended there: free capacity node by node,
+equal nodes counted, single cards with their free thousandths. Sites differ in what they have and in
+nothing else: same grant, no prices.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+import msgspec
+
+from scheduler.clock import Clock
+from scheduler.model.accept import demand_of
+from scheduler.model.demand import Demand, NotAccepted
+from scheduler.model.facts import SiteFacts, site_facts
+from scheduler.model.fields import NameReference
+from scheduler.model.metadata import Metadata
+from scheduler.model.policy import PlacementPolicy
+from scheduler.model.quantities import GPU_CARDS, GPU_MILLI
+from scheduler.model.rights import SiteGrant, SiteGrantSpec
+from scheduler.model.site import NodeClass, Site, SiteSpec, SiteStatus
+from scheduler.model.terms import Terms
+from scheduler.model.workload import PodDemand, Workload, WorkloadSpec
+from scheduler.placement import Decision, Fleet, choose
+from scheduler.simulation.trace.binder import FreeNode, SiteBinder
+from scheduler.simulation.trace.choosers import Choice
+from scheduler.simulation.trace.reading import PodRecord, Shape
+
+_NAMESPACE = "trace"
+_BEGAN = datetime(2023, 1, 1, tzinfo=UTC)
+"""What second 0 of a trace stands for; traces have no calendar."""
+_TERMS = Terms(report_stale_seconds=315_360_000)
+"""A site reports whenever something changes there, so an old report is a true one."""
+_ARCHITECTURE = "amd64"
+
+
+class NotForTraces(ValueError):
+    """A policy cannot decide about single pods."""
+
+
+@dataclass(slots=True)
+class Effort:
+    """What deciding has cost.
+
+    Attributes:
+        decisions: how many questions were answered.
+        deciding_seconds: time in `choose`.
+        reporting_seconds: time in taking over sites' reports.
+    """
+
+    decisions: int = 0
+    deciding_seconds: float = 0.0
+    reporting_seconds: float = 0.0
+
+
+class Kapok:
+    """Chooses sites with the placement code.
+
+    Attributes:
+        effort: what it has cost so far.
+    """
+
+    def __init__(
+        self,
+        sites: list[SiteBinder],
+        names: list[str],
+        policy: PlacementPolicy,
+        *,
+        clock: Clock,
+    ) -> None:
+        self._sites = sites
+        self._policy = policy
+        self._clock = clock
+        self._index = {name: number for number, name in enumerate(names)}
+        grant = SiteGrant(spec=SiteGrantSpec(sites=tuple(names)), metadata=Metadata(name="trace"))
+        self._known = [
+            site_facts(Site(metadata=Metadata(name=name), spec=SiteSpec()), [grant])
+            for name in names
+        ]
+        self._fleet = Fleet()
+        self._demands: dict[Shape, Demand] = {}
+        self.effort = Effort()
+        for number in range(len(sites)):
+            self.changed(number, 0)
+
+    def choose(self, pod: PodRecord, now_seconds: int) -> Choice:
+        """Asks the placement code; a pod that is not placed waits with the reason."""
+        demand = self._demand(pod)
+        began = self._clock.monotonic()
+        decision = choose(demand, self._fleet, now=_instant(now_seconds), terms=_TERMS)
+        self.effort.deciding_seconds += self._clock.monotonic() - began
+        self.effort.decisions += 1
+        if decision.phase != "Placed":
+            return Choice(None, _reason(decision))
+        (assigned,) = decision.assignment
+        return Choice(self._index[assigned.site])
+
+    def changed(self, site: int, now_seconds: int) -> None:
+        """The site reports what is free."""
+        began = self._clock.monotonic()
+        status = SiteStatus(
+            observed_at=_instant(now_seconds),
+            executor=True,
+            node_classes=_node_classes(self._sites[site]),
+        )
+        facts: SiteFacts = msgspec.structs.replace(self._known[site], status=status)
+        self._fleet.upsert(facts)
+        self.effort.reporting_seconds += self._clock.monotonic() - began
+
+    def may_have_room(self, site: int, nodes: list[int], shape: Shape) -> bool:
+        """Only what fits a node that got room can be answered differently than before."""
+        return any(self._sites[site].node_fits(node, shape) for node in nodes)
+
+    def _demand(self, pod: PodRecord) -> Demand:
+        found = self._demands.get(pod.shape)
+        if found is None:
+            found = self._demands[pod.shape] = _demand_of(pod.shape, self._policy)
+        key = f"{_NAMESPACE}/{pod.name}"
+        return msgspec.structs.replace(found, key=key, uid=pod.name)
+
+
+def _demand_of(shape: Shape, policy: PlacementPolicy) -> Demand:
+    requests: dict[str, int | float | str] = {
+        "cpu": f"{shape.cpu_milli}m",
+        "memory": f"{shape.memory_mib}Mi",
+    }
+    if shape.cards:
+        requests |= {GPU_CARDS: shape.cards, GPU_MILLI: shape.card_milli}
+    workload = Workload(
+        metadata=Metadata(name="pod", namespace=_NAMESPACE),
+        spec=WorkloadSpec(
+            data_class="general-1",
+            demand=PodDemand(requests=requests, gpu_models=shape.models),
+            policy_ref=NameReference(name=policy.metadata.name),
+        ),
+    )
+    demand = demand_of(workload, policies=[policy])
+    if isinstance(demand, NotAccepted):
+        raise NotForTraces(demand.message)
+    if demand.strategy == "Duplicated":
+        raise NotForTraces("strategy Duplicated runs every pod at every site; a pod runs once")
+    return demand
+
+
+def _node_classes(site: SiteBinder) -> tuple[NodeClass, ...]:
+    """What is free at a site, equal nodes counted."""
+    rows: dict[str, list[dict[str, int | float | str]]] = {}
+    for state, count in site.free_nodes.items():
+        rows.setdefault(state[0], []).append({"count": count, **_row(state)})
+    return tuple(
+        NodeClass(architecture=_ARCHITECTURE, gpu_model=model, free=tuple(free))
+        for model, free in rows.items()
+    )
+
+
+@lru_cache(maxsize=65_536)
+def _row(state: FreeNode) -> dict[str, int | float | str]:
+    _, cpu_milli, memory_mib, cards = state
+    free = {f"{GPU_MILLI}.{number}": milli for number, milli in enumerate(cards)}
+    return {"cpu": f"{cpu_milli}m", "memory": memory_mib * 2**20, **free}
+
+
+def _reason(decision: Decision) -> str:
+    """One slug of several: `fragmented` if any site has the sum, else the most frequent one."""
+    if "fragmented" in decision.reasons:
+        return "fragmented"
+    ranked = sorted(decision.reasons.items(), key=lambda entry: (-entry[1], entry[0]))
+    return ranked[0][0] if ranked else "full"
+
+
+def _instant(seconds: int) -> datetime:
+    return _BEGAN + timedelta(seconds=seconds)

@@ -1,0 +1,208 @@
+"""Reads node and pod lists as CSV; what is wrong is named with file, line and column.
+
+Columns are those of the Alibaba GPU trace `openb` (Weng et al., USENIX ATC 2023): a pod needs
+`num_gpu` cards with `gpu_milli` thousandths free on each; times are seconds since the trace began.
+"""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+CARD_MILLI = 1000
+"""Thousandths of one GPU card."""
+_LARGEST = 10**12
+_TEN_YEARS_SECONDS = 315_360_000
+_MOST_CARDS = 64
+_NODE_COLUMNS = ("sn", "cpu_milli", "memory_mib", "gpu", "model")
+_POD_COLUMNS = (
+    "name",
+    "cpu_milli",
+    "memory_mib",
+    "num_gpu",
+    "gpu_milli",
+    "creation_time",
+    "deletion_time",
+)
+
+
+class BadTrace(ValueError):
+    """A trace cannot be used; the message names file, line and column."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """One machine."""
+
+    name: str
+    cpu_milli: int
+    memory_mib: int
+    cards: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a pod asks; equal shapes fit equally.
+
+    Attributes:
+        cpu_milli: thousandths of a core.
+        memory_mib: mebibytes.
+        cards: how many different GPU cards.
+        card_milli: thousandths free on each of them.
+        models: card models that will do; empty means any.
+    """
+
+    cpu_milli: int
+    memory_mib: int
+    cards: int
+    card_milli: int
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PodRecord:
+    """One pod of the trace.
+
+    Attributes:
+        name: unique in the trace.
+        shape: what it asks.
+        created_seconds: when it arrives.
+        deleted_seconds: when it goes, placed or not; None means never.
+    """
+
+    name: str
+    shape: Shape
+    created_seconds: int
+    deleted_seconds: int | None
+
+
+_Record = TypeVar("_Record", NodeRecord, PodRecord)
+
+
+def read_nodes(path: Path) -> list[NodeRecord]:
+    """Reads the nodes of a trace, in the file's order.
+
+    Raises:
+        BadTrace: with file, line and column.
+    """
+    return _unique(path, _rows(path, _NODE_COLUMNS), "sn", _node)
+
+
+def read_pods(path: Path) -> list[PodRecord]:
+    """Reads the pods of a trace, in the file's order.
+
+    Raises:
+        BadTrace: with file, line and column.
+    """
+    return _unique(path, _rows(path, _POD_COLUMNS), "name", _pod)
+
+
+class _Row:
+    """One line of a file, with words for what is wrong in it."""
+
+    def __init__(self, path: Path, line: int, values: dict[str, str]) -> None:
+        self._path = path
+        self.line = line
+        self._values = values
+
+    def wrong(self, column: str, problem: str) -> BadTrace:
+        return BadTrace(f"{self._path}, line {self.line}, column {column}: {problem}")
+
+    def text(self, column: str) -> str:
+        return (self._values.get(column) or "").strip()
+
+    def name(self, column: str) -> str:
+        found = self.text(column)
+        if not found:
+            raise self.wrong(column, "is empty; it needs a name")
+        return found
+
+    def number(self, column: str, *, largest: int = _LARGEST) -> int:
+        found = self.text(column)
+        if not (found.isascii() and found.isdigit()) or len(found) > len(str(_LARGEST)):
+            raise self.wrong(column, f"{found[:40]!r} is not a whole number of 0 or more")
+        if int(found) > largest:
+            raise self.wrong(column, f"{found} is more than {largest}")
+        return int(found)
+
+
+def _node(row: _Row) -> NodeRecord:
+    return NodeRecord(
+        name=row.name("sn"),
+        cpu_milli=row.number("cpu_milli"),
+        memory_mib=row.number("memory_mib"),
+        cards=row.number("gpu", largest=_MOST_CARDS),
+        model=row.text("model"),
+    )
+
+
+def _pod(row: _Row) -> PodRecord:
+    created = row.number("creation_time", largest=_TEN_YEARS_SECONDS)
+    deleted = None
+    if row.text("deletion_time"):
+        deleted = row.number("deletion_time", largest=_TEN_YEARS_SECONDS)
+        if deleted < created:
+            raise row.wrong("deletion_time", f"{deleted} is before creation_time {created}")
+    return PodRecord(row.name("name"), _shape(row), created, deleted)
+
+
+def _shape(row: _Row) -> Shape:
+    cards = row.number("num_gpu", largest=_MOST_CARDS)
+    milli = row.number("gpu_milli", largest=CARD_MILLI)
+    if (cards == 0) != (milli == 0):
+        raise row.wrong("gpu_milli", f"{milli} does not go with num_gpu {cards}")
+    models = tuple(sorted(model for model in row.text("gpu_spec").split("|") if model))
+    return Shape(row.number("cpu_milli"), row.number("memory_mib"), cards, milli, models)
+
+
+def _unique(
+    path: Path, rows: Iterable[_Row], column: str, record: Callable[[_Row], _Record]
+) -> list[_Record]:
+    seen: dict[str, int] = {}
+    found: list[_Record] = []
+    for row in rows:
+        one = record(row)
+        if one.name in seen:
+            raise row.wrong(column, f"{one.name} stands in line {seen[one.name]} already")
+        seen[one.name] = row.line
+        found.append(one)
+    if not found:
+        raise BadTrace(f"{path}: has no rows below its header")
+    return found
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[_Row]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield from _parsed(path, csv.DictReader(file, strict=True), columns)
+    except OSError as error:
+        raise BadTrace(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadTrace(f"{path}: is not UTF-8 text: byte {error.start} is wrong") from error
+
+
+def _parsed(path: Path, reader: "csv.DictReader[str]", columns: tuple[str, ...]) -> Iterator[_Row]:
+    try:
+        header = reader.fieldnames or []
+        _check_header(path, header, columns)
+        for values in reader:
+            line = reader.line_num
+            if None in values or None in values.values():
+                raise BadTrace(
+                    f"{path}, line {line}: has not the {len(header)} fields of the header"
+                )
+            yield _Row(path, line, values)
+    except csv.Error as error:
+        raise BadTrace(f"{path}, line {reader.line_num}: is not CSV: {error}") from error
+
+
+def _check_header(path: Path, header: Iterable[str], columns: tuple[str, ...]) -> None:
+    names = list(header)
+    for column in columns:
+        if names.count(column) != 1:
+            problem = "is missing" if column not in names else "stands twice"
+            raise BadTrace(
+                f"{path}, line 1, column {column}: {problem}; there are {', '.join(names)[:200]}"
+            )
