@@ -1,0 +1,197 @@
+"""Single objects: create, read, replace, and what the server writes into them."""
+
+import copy
+
+import pytest
+
+from tests.contract.conftest import Server
+from tests.support.api_client import Client
+
+
+def test_a_new_object_gets_uid_version_time_and_generation(server: Server, client: Client) -> None:
+    made = client.create(server.widgets(), server.widget()).ok()
+    metadata = made["metadata"]
+    assert metadata["uid"]
+    assert metadata["resourceVersion"].isdigit()
+    assert metadata["creationTimestamp"].endswith("Z")
+    assert metadata["generation"] == 1
+    assert metadata["namespace"] == server.namespace
+
+
+def test_create_answers_201_and_a_second_one_409(server: Server, client: Client) -> None:
+    item = server.config_map()
+    assert client.create(server.core("configmaps"), item).code == 201
+    again = client.create(server.core("configmaps"), item)
+    assert (again.code, again.reason) == (409, "AlreadyExists")
+    name = item["metadata"]["name"]  # type: ignore[index]
+    assert again.json["message"] == f'configmaps "{name}" already exists'
+    assert again.json["details"] == {"name": name, "kind": "configmaps"}
+
+
+def test_a_missing_object_is_404_with_the_group_in_the_message(
+    server: Server, client: Client
+) -> None:
+    answer = client.get(server.widgets("nobody"))
+    assert (answer.code, answer.reason) == (404, "NotFound")
+    assert answer.json["message"] == f'widgets.{server.group} "nobody" not found'
+    assert answer.json["details"] == {
+        "name": "nobody",
+        "group": server.group,
+        "kind": "widgets",
+    }
+
+
+def test_generate_name_makes_a_name(server: Server, client: Client) -> None:
+    item = {"metadata": {"generateName": "gen-"}, "data": {}}
+    name = client.create(server.core("configmaps"), item).ok()["metadata"]["name"]
+    assert name.startswith("gen-")
+    assert len(name) == len("gen-") + 5
+
+
+def test_an_object_without_a_name_is_422(server: Server, client: Client) -> None:
+    answer = client.create(server.core("configmaps"), {"metadata": {}})
+    assert (answer.code, answer.reason) == (422, "Invalid")
+    causes = answer.json["details"]["causes"]
+    assert causes[0]["field"] == "metadata.name"
+    assert causes[0]["reason"] == "FieldValueRequired"
+
+
+def test_create_in_a_namespace_that_is_not_there_is_404(server: Server, client: Client) -> None:
+    path = f"/api/v1/namespaces/{server.run}-none/configmaps"
+    answer = client.create(path, server.config_map())
+    assert (answer.code, answer.reason) == (404, "NotFound")
+    assert answer.json["message"] == f'namespaces "{server.run}-none" not found'
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param({"kind": "Secret"}, "Secret", id="kind"),
+        pytest.param({"apiVersion": "v2"}, "v2", id="version"),
+    ],
+)
+def test_a_body_of_another_kind_is_400(
+    server: Server, client: Client, change: dict[str, str], words: str
+) -> None:
+    answer = client.create(server.core("configmaps"), server.config_map() | change)
+    assert answer.code == 400
+    assert words in answer.json["message"]
+
+
+def test_another_namespace_in_the_body_is_400(server: Server, client: Client) -> None:
+    item = server.config_map()
+    item["metadata"]["namespace"] = "other"  # type: ignore[index]
+    answer = client.create(server.core("configmaps"), item)
+    assert answer.code == 400
+    assert "namespace" in answer.json["message"]
+
+
+def test_replace_with_the_seen_version_succeeds_once(server: Server, client: Client) -> None:
+    made = client.create(server.core("configmaps"), server.config_map()).ok()
+    path = server.core("configmaps", made["metadata"]["name"])
+    changed = {**made, "data": {"k": "2"}}
+    second = client.replace(path, changed).ok()
+    assert int(second["metadata"]["resourceVersion"]) > int(made["metadata"]["resourceVersion"])
+    stale = client.replace(path, {**made, "data": {"k": "3"}})
+    assert (stale.code, stale.reason) == (409, "Conflict")
+    assert "the object has been modified" in stale.json["message"]
+
+
+def test_replacing_with_the_same_content_changes_no_version(server: Server, client: Client) -> None:
+    made = client.create(server.core("configmaps"), server.config_map()).ok()
+    path = server.core("configmaps", made["metadata"]["name"])
+    again = client.replace(path, made).ok()
+    assert again["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+
+
+def test_replacing_another_incarnation_is_409(server: Server, client: Client) -> None:
+    made = client.create(server.core("configmaps"), server.config_map()).ok()
+    path = server.core("configmaps", made["metadata"]["name"])
+    other = copy.deepcopy(made)
+    other["metadata"]["uid"] = "00000000-0000-0000-0000-000000000000"
+    answer = client.replace(path, other)
+    assert (answer.code, answer.reason) == (409, "Conflict")
+    assert "Precondition failed: UID" in answer.json["message"]
+
+
+def test_what_the_server_writes_cannot_be_overwritten(server: Server, client: Client) -> None:
+    made = client.create(server.widgets(), server.widget()).ok()
+    changed = copy.deepcopy(made)
+    changed["metadata"] |= {"creationTimestamp": "2001-01-01T00:00:00Z", "generation": 77}
+    changed["spec"]["size"] = "large"
+    after = client.replace(server.widgets(made["metadata"]["name"]), changed).ok()
+    assert after["metadata"]["creationTimestamp"] == made["metadata"]["creationTimestamp"]
+    assert after["metadata"]["generation"] == 2
+
+
+def test_generation_counts_spec_changes_only(server: Server, client: Client) -> None:
+    made = client.create(server.widgets(), server.widget()).ok()
+    path = server.widgets(made["metadata"]["name"])
+    labelled = client.patch(path, {"metadata": {"labels": {"a": "b"}}}).ok()
+    assert labelled["metadata"]["generation"] == 1
+    status = client.patch(f"{path}/status", {"status": {"phase": "Busy"}}).ok()
+    assert status["metadata"]["generation"] == 1
+    spec = client.patch(path, {"spec": {"size": "medium"}}).ok()
+    assert spec["metadata"]["generation"] == 2
+
+
+def test_dry_run_writes_nothing(server: Server, client: Client) -> None:
+    item = server.config_map()
+    answer = client.create(server.core("configmaps"), item, dryRun="All")
+    assert answer.code == 201
+    name = item["metadata"]["name"]  # type: ignore[index]
+    assert client.get(server.core("configmaps", name)).code == 404
+
+
+def test_the_status_of_a_new_object_is_dropped(server: Server, client: Client) -> None:
+    made = client.create(server.widgets(), {**server.widget(), "status": {"phase": "X"}}).ok()
+    assert "status" not in made
+
+
+def test_status_and_spec_are_written_apart(server: Server, client: Client) -> None:
+    made = client.create(server.widgets(), server.widget()).ok()
+    path = server.widgets(made["metadata"]["name"])
+    body = {"spec": {"size": "large"}, "status": {"phase": "Busy"}}
+    through_status = client.patch(f"{path}/status", body).ok()
+    assert through_status["spec"]["size"] == "small"
+    assert through_status["status"]["phase"] == "Busy"
+    through_main = client.patch(path, {"status": {"phase": "Idle"}}).ok()
+    assert through_main["status"]["phase"] == "Busy"
+
+
+def test_scale_reads_and_writes_replicas(server: Server, client: Client) -> None:
+    made = client.create(server.widgets(), server.widget(size="large", replicas=4)).ok()
+    path = f"{server.widgets(made['metadata']['name'])}/scale"
+    scale = client.get(path).ok()
+    assert (scale["kind"], scale["apiVersion"]) == ("Scale", "autoscaling/v1")
+    assert scale["spec"]["replicas"] == 4
+    scale["spec"]["replicas"] = 7
+    assert client.replace(path, scale).ok()["spec"]["replicas"] == 7
+    assert client.patch(path, {"spec": {"replicas": 8}}).ok()["spec"]["replicas"] == 8
+    after = client.get(server.widgets(made["metadata"]["name"])).ok()
+    assert (after["spec"]["replicas"], after["metadata"]["generation"]) == (8, 3)
+    stale = client.replace(path, scale)
+    assert stale.code == 409
+
+
+def test_a_yaml_body_is_taken(server: Server, client: Client) -> None:
+    name = server.name("yaml")
+    body = f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata: {{a: b}}\n"
+    answer = client.request(
+        "POST", server.core("configmaps"), body.encode(), kind="application/yaml"
+    )
+    assert answer.code == 201, answer.raw
+    assert client.get(server.core("configmaps", name)).ok()["data"] == {"a": "b"}
+
+
+def test_secrets_take_plain_strings(server: Server, client: Client) -> None:
+    item = {"metadata": {"name": server.name("s")}, "stringData": {"a": "b"}}
+    made = client.create(server.core("secrets"), item).ok()
+    assert (made["data"], made["type"]) == ({"a": "Yg=="}, "Opaque")
+    assert "stringData" not in made
+
+
+def test_unknown_methods_and_resources(server: Server, client: Client) -> None:
+    assert client.request("PUT", server.widgets(), {}).code == 400
+    assert client.get(f"/apis/{server.group}/v1/gadgets").code == 404
+    assert client.get(f"/apis/{server.group}/v9/widgets").code == 404
