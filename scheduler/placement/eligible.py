@@ -33,7 +33,7 @@ def blocking_taints(shape: PodShape, kind: NodeKind) -> list[str]:
 
 
 def meets(requirement: NodeRequirement, labels: dict[str, str]) -> bool:
-    """Whether labels meet one condition of a node affinity (core/v1: Gt and Lt compare integers)."""
+    """Whether labels meet one condition of a node affinity (Gt and Lt compare integers)."""
     value = labels.get(requirement.key)
     match requirement.operator:
         case "In":

@@ -28,8 +28,8 @@ class NotAllowed:
         del moment
         if demand.allow_list_only:
             return (
-                f"{demand.data_class} data goes to allow-listed sites only; the allowList of a grant "
-                f"of {facts.name} must hold {demand.key}"
+                f"{demand.data_class} data goes to allow-listed sites only; "
+                f"the allowList of a grant of {facts.name} must hold {demand.key}"
             )
         return f"{demand.data_class} data needs no allow-list"
 

@@ -1,0 +1,114 @@
+"""Sites, grants and workloads for tests of decisions, in as few words as possible."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from scheduler.model.accept import demand_of
+from scheduler.model.decode import decode_as
+from scheduler.model.demand import Demand
+from scheduler.model.facts import InFlight, SiteFacts, site_facts
+from scheduler.model.kinds import API_VERSION, Site, SiteGrant, Workload
+from scheduler.placement import Fleet
+
+NOW = datetime(2026, 11, 23, 8, 1, tzinfo=UTC)
+OBSERVED = "2026-11-23T08:00:00Z"
+
+Raw = dict[str, Any]
+
+
+def nodes(count: int, **free: object) -> Raw:
+    """Equal amd64 nodes: `nodes(4, cpu="8", memory="32Gi")`."""
+    row = {"count": count, "cpu": "1", "memory": "2Gi", "pods": 110, **free}
+    return {"architecture": "amd64", "free": [row]}
+
+
+def site(
+    name: str, *classes: Raw, spec: Raw | None = None, labels: Raw | None = None, **status: object
+) -> Raw:
+    """A site that was observed a minute ago."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Site",
+        "metadata": {"name": name, "labels": labels or {}},
+        "spec": spec or {},
+        "status": {"observedAt": OBSERVED, "nodeClasses": list(classes), **status},
+    }
+
+
+def room(name: str, replicas: int, **rest: object) -> Raw:
+    """A site with room for so many replicas of `workload()`."""
+    return site(name, nodes(replicas), **rest)
+
+
+def grant(*sites: str, name: str = "granted", **spec: object) -> Raw:
+    """A grant that allows general-3, level 3, public network, in Guangdong."""
+    allowed = {
+        "dataClass": "general-3",
+        "protectionLevel": 3,
+        "networkZones": ["public-network"],
+        "jurisdiction": "CN-GD",
+        **spec,
+    }
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "SiteGrant",
+        "metadata": {"name": name},
+        "spec": {"sites": list(sites), **allowed},
+    }
+
+
+def workload(
+    replicas: int = 1,
+    *,
+    name: str = "app",
+    placed: dict[str, int] | None = None,
+    requests: Raw | None = None,
+    placement: Raw | None = None,
+    demand: Raw | None = None,
+    labels: Raw | None = None,
+    **spec: object,
+) -> Raw:
+    """A general-2 workload of one core and one GiB a replica."""
+    asked = {"replicas": replicas, "requests": requests or {"cpu": "1", "memory": "1Gi"}}
+    groups = [{"sites": [site], "replicas": count} for site, count in (placed or {}).items()]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Workload",
+        "metadata": {"name": name, "namespace": "ns", "labels": labels or {}},
+        "spec": {
+            "dataClass": "general-2",
+            "demand": {**asked, **(demand or {})},
+            "placement": placement or {},
+            **spec,
+        },
+        "status": {"placement": {"groups": groups}},
+    }
+
+
+def facts_of(raw: Raw, *grants: Raw, in_flight: tuple[InFlight, ...] = ()) -> SiteFacts:
+    """What a decision knows of a site."""
+    return site_facts(
+        decode_as(raw, Site),
+        [decode_as(each, SiteGrant) for each in grants],
+        in_flight=in_flight,
+    )
+
+
+def fleet_of(*sites: Raw, grants: tuple[Raw, ...] | None = None) -> Fleet:
+    """A fleet; without `grants` every site has the usual one."""
+    usual = (grant(*(each["metadata"]["name"] for each in sites)),)
+    return Fleet(facts_of(each, *(usual if grants is None else grants)) for each in sites)
+
+
+def demand(raw: Raw, **context: Any) -> Demand:  # noqa: ANN401 - what demand_of takes
+    """The demand of a workload that is accepted."""
+    found = demand_of(decode_as(raw, Workload), **context)
+    assert isinstance(found, Demand), found
+    return found
+
+
+def changed(facts: SiteFacts, **status: Any) -> SiteFacts:  # noqa: ANN401 - fields
+    """The same site with other figures in its status."""
+    return msgspec.structs.replace(facts, status=msgspec.structs.replace(facts.status, **status))

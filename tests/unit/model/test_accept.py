@@ -1,0 +1,256 @@
+from typing import Any, TypeVar
+
+import pytest
+
+from scheduler.model.accept import demand_of
+from scheduler.model.decode import decode_as
+from scheduler.model.demand import Demand, NotAccepted
+from scheduler.model.fields import Part
+from scheduler.model.kinds import (
+    ClusterPlacementPolicy,
+    DataClassScheme,
+    PlacementPolicy,
+    Tenant,
+    Workload,
+)
+from scheduler.model.manifests import read_manifests, with_replicas
+from tests.support.sites import Raw, workload
+
+Of = TypeVar("Of", bound=Part)
+
+
+def of(raw: Raw, **context: Any) -> Any:  # noqa: ANN401 - a Demand or a NotAccepted
+    return demand_of(decode_as(raw, Workload), **context)
+
+
+def deployment(
+    name: str = "web", replicas: int = 4, *, of_kind: str = "Deployment", cpu: str = "500m"
+) -> Raw:
+    pod = {"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": of_kind,
+        "metadata": {"name": name},
+        "spec": {"replicas": replicas, "template": {"metadata": {}, "spec": pod}},
+    }
+
+
+def with_manifests(*manifests: Raw, **spec: object) -> Raw:
+    raw = workload(**spec)
+    del raw["spec"]["demand"]
+    raw["spec"]["manifests"] = list(manifests)
+    return raw
+
+
+def test_replicas_and_requests_are_read_from_the_one_scalable_manifest() -> None:
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}}
+    found = of(with_manifests(deployment(), service))
+    assert isinstance(found, Demand)
+    assert (found.replicas, found.requests) == (4, {"cpu": 500, "pods": 1})
+    assert found.api_kinds == ("apps/v1/Deployment",)
+
+
+def test_spec_replicas_overrides_the_manifest() -> None:
+    assert (
+        of(
+            {
+                **with_manifests(deployment()),
+                "spec": {**with_manifests(deployment())["spec"], "replicas": 9},
+            }
+        ).replicas
+        == 9
+    )
+
+
+def test_two_deployments_are_one_set_and_cannot_be_scaled() -> None:
+    both = with_manifests(deployment("a"), deployment("b"))
+    assert len(of(both).unit) == 2
+    both["spec"]["replicas"] = 3
+    refused = of(both)
+    assert isinstance(refused, NotAccepted)
+    assert "exactly one scalable manifest" in refused.message
+
+
+def test_with_replicas_changes_the_scalable_manifest_only() -> None:
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}}
+    scaled = with_replicas([service, deployment()], 7)
+    assert scaled[1]["spec"]["replicas"] == 7
+    assert scaled[0] == service
+    assert read_manifests(scaled).replicas == 7
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        (
+            {"kind": "Deployment", "metadata": {"name": "x"}},
+            "not a Kubernetes object, it has no apiVersion",
+        ),
+        ({"apiVersion": "v1", "kind": "ConfigMap"}, "no metadata.name"),
+        (
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "x", "namespace": "other"},
+            },
+            "names namespace other",
+        ),
+        (
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": "x"},
+                "data": {"k": "dg=="},
+            },
+            "carries data inline",
+        ),
+        (
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}},
+            "cluster-scoped",
+        ),
+        (deployment(replicas=-1), "spec.replicas is -1"),
+        (deployment(cpu="1.5.2"), "cpu: '1.5.2' is not a quantity"),
+        (deployment(cpu="-1"), "cpu: '-1' is negative"),
+    ],
+)
+def test_a_bad_manifest_is_refused_by_name(manifest: Raw, message: str) -> None:
+    refused = of(with_manifests(manifest))
+    assert isinstance(refused, NotAccepted)
+    assert message in refused.message
+
+
+def test_manifests_are_bounded() -> None:
+    big = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "x"},
+        "data": {"k": "x" * 200_001},
+    }
+    refused = of(with_manifests(big))
+    assert isinstance(refused, NotAccepted)
+    assert "at most 200000" in refused.message
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "message"),
+    [
+        ({"jurisdictions": ["CN-HK"]}, "jurisdiction", "write HK"),
+        (
+            {"placement": {"spread": [{"by": "site", "minGroups": 3, "maxGroups": 2}]}},
+            "spread",
+            "minGroups 3",
+        ),
+        (
+            {"placement": {"spread": [{"by": "site", "minGroups": 13}]}},
+            "spread",
+            "cannot stand in 13",
+        ),
+        (
+            {"placement": {"spread": [{"by": "site", "maxGroups": 2, "maxPerGroup": 5}]}},
+            "spread",
+            "hold 10 replicas, not 12",
+        ),
+        (
+            {"placement": {"strategy": "Weighted", "weights": [{"site": "m1", "weight": 0}]}},
+            "invalid",
+            "every weight is 0",
+        ),
+        (
+            {"schedule": {"earliest": "2026-01-02T00:00:00Z", "deadline": "2026-01-01T00:00:00Z"}},
+            "deadline",
+            "not after earliest",
+        ),
+        ({"policyRef": {"name": "nowhere"}}, "invalid", "there is no PlacementPolicy nowhere"),
+    ],
+)
+def test_what_can_never_be_met_is_not_accepted(spec: Raw, reason: str, message: str) -> None:
+    refused = of(workload(12, **spec))
+    assert isinstance(refused, NotAccepted)
+    assert refused.reason == reason
+    assert message in refused.message
+
+
+def kind(of_type: type[Of], name: str, spec: Raw, namespace: str = "") -> Of:
+    return decode_as({"metadata": {"name": name, "namespace": namespace}, "spec": spec}, of_type)
+
+
+def test_inline_values_win_over_the_policy_and_hard_rules_of_both_add_up() -> None:
+    policy = kind(
+        PlacementPolicy,
+        "p",
+        {
+            "placement": {
+                "strategy": "Balanced",
+                "gang": True,
+                "siteSelector": {"matchLabels": {"a": "1"}},
+                "spread": [{"by": "province"}],
+            }
+        },
+        "ns",
+    )
+    raw = workload(
+        policyRef={"name": "p"},
+        placement={"strategy": "Weighted", "siteSelector": {"matchLabels": {"b": "2"}}},
+    )
+    found = of(raw, policies=[policy])
+    assert (found.strategy, found.gang) == ("Weighted", True)
+    assert found.site_selectors[0].match_labels == {"a": "1", "b": "2"}
+    assert len(found.spread) == 1
+
+
+def test_a_cluster_policy_adds_rules_and_takes_none_away() -> None:
+    cluster = kind(
+        ClusterPlacementPolicy,
+        "c",
+        {
+            "placement": {
+                "strategy": "Duplicated",
+                "siteTolerations": [{"operator": "Exists"}],
+                "latency": [{"from": "gz", "withinMilliseconds": 5}],
+            }
+        },
+    )
+    found = of(workload(), cluster_policies=[cluster])
+    assert found.strategy == "CostOptimal"
+    assert found.site_tolerations == ()
+    assert len(found.latency) == 1
+
+
+def test_a_class_that_the_scheme_does_not_list_keeps_its_built_in_rule() -> None:
+    scheme = kind(
+        DataClassScheme, "default", {"classes": [{"name": "general-2", "protectionLevel": 2}]}
+    )
+    assert of(workload(), scheme=scheme).protection_level == 2
+    assert of(workload(dataClass="important"), scheme=scheme).allow_list_only
+
+
+def test_the_scheme_may_name_a_class_for_the_unlabelled() -> None:
+    raw = workload()
+    del raw["spec"]["dataClass"]
+    assert of(raw).data_class is None
+    scheme = kind(DataClassScheme, "default", {"unlabelled": "important"})
+    assert of(raw, scheme=scheme).data_class == "important"
+
+
+def test_a_tenant_bounds_priority_class_and_quota() -> None:
+    tenant = kind(
+        Tenant,
+        "t",
+        {"namespaces": ["ns"], "classes": ["general-1"], "maxPriority": 10, "quota": {"cpu": "4"}},
+    )
+    found = of(workload(), tenants=[tenant], used={"cpu": 1500})
+    assert found.class_not_allowed
+    assert found.quota_left == {"cpu": 2500}
+    refused = of(workload(priority=11), tenants=[tenant])
+    assert isinstance(refused, NotAccepted)
+    assert "write 10 or less" in refused.message
+
+
+def test_images_without_a_platform_are_amd64() -> None:
+    assert of(workload()).architectures == ("amd64",)
+    assert of(workload(imagePlatforms=["linux/arm64", "windows/amd64"])).architectures == ("arm64",)
+
+
+def test_stateful_sets_fail_over_by_hand() -> None:
+    assert of(with_manifests(deployment(of_kind="StatefulSet"))).failover_mode == "Manual"
+    assert of(with_manifests(deployment())).failover_mode == "Automatic"

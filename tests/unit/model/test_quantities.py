@@ -1,0 +1,105 @@
+from fractions import Fraction
+
+import pytest
+
+from scheduler.model.quantities import NotAQuantity, exact, free, requested, requests_of, written
+
+
+@pytest.mark.parametrize(
+    "text", ["1Gi", "1073741824", "1073741824000m", "1024Mi", "1048576Ki", "1.073741824e9"]
+)
+def test_equal_quantities_are_equal(text: str) -> None:
+    assert exact(text) == 2**30
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e9", Fraction(10**9)),
+        ("1E3", Fraction(1000)),
+        ("1E", Fraction(10**18)),
+        ("0.5", Fraction(1, 2)),
+        (".5", Fraction(1, 2)),
+        ("5.", Fraction(5)),
+        ("+3", Fraction(3)),
+        ("100n", Fraction(1, 10**7)),
+        ("3u", Fraction(3, 10**6)),
+        ("1.5Ki", Fraction(1536)),
+    ],
+)
+def test_a_quantity_is_read_exactly(text: str, value: Fraction) -> None:
+    assert exact(text) == value
+
+
+def test_numbers_of_yaml_are_quantities_too() -> None:
+    assert exact(0.5) == Fraction(1, 2)
+    assert exact(1073741824) == 2**30
+    assert exact(1e16) == 10**16
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1.5.2",
+        "",
+        "Gi",
+        "1 Gi",
+        "1gi",
+        "--1",
+        "1e",
+        "0x10",
+        "1_000",
+        "\u0661",
+        "1" * 65,
+        True,
+        float("nan"),
+        float("inf"),
+    ],
+)
+def test_what_is_no_quantity_is_refused_by_name(text: str) -> None:
+    with pytest.raises(NotAQuantity, match="is not a quantity; write"):
+        exact(text)
+
+
+@pytest.mark.parametrize("number", [True, float("nan"), float("inf")])
+def test_a_number_that_is_no_amount_is_refused(number: float) -> None:
+    with pytest.raises(NotAQuantity, match="is not a quantity; write"):
+        exact(number)
+
+
+def test_a_negative_request_is_refused_by_name() -> None:
+    with pytest.raises(NotAQuantity, match="memory: '-1' is negative"):
+        requests_of({"memory": "-1"})
+
+
+@pytest.mark.parametrize("text", ["1e30", "9Ei", "1e99"])
+def test_an_amount_that_no_machine_has_is_refused(text: str) -> None:
+    with pytest.raises(NotAQuantity, match="more than any machine has"):
+        requested("memory", text)
+
+
+def test_requests_are_rounded_up_and_free_capacity_down() -> None:
+    assert requested("cpu", "1u") == 1
+    assert requested("memory", "1500m") == 2
+    assert free("cpu", "1999u") == 1
+    assert free("memory", "1999m") == 1
+
+
+def test_free_capacity_below_zero_is_none() -> None:
+    assert free("cpu", "-1") == 0
+
+
+def test_cpu_counts_in_millicores_and_zero_requests_are_left_out() -> None:
+    assert requests_of({"cpu": "1.5", "memory": 0, "nvidia.com/gpu": 2}) == {
+        "cpu": 1500,
+        "nvidia.com/gpu": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("resource", "amount", "text"),
+    [("cpu", 1500, "1500m"), ("cpu", 2000, "2"), ("memory", 2**30, "1Gi"), ("memory", 5, "5")],
+)
+def test_amounts_are_written_as_people_write_them(resource: str, amount: int, text: str) -> None:
+    assert written(resource, amount) == text
+    assert requested(resource, text) == amount
