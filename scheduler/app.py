@@ -15,6 +15,7 @@ from typing import Any
 
 from scheduler.clock import Clock, SystemClock
 from scheduler.control.dispatch import Dispatcher
+from scheduler.control.events import EventWriter
 from scheduler.control.leadership import Leadership
 from scheduler.control.loop import Loop
 from scheduler.control.pending import PendingSites
@@ -106,6 +107,7 @@ class _Scheduler:
             settings.queue.unschedulable_recheck_seconds,
         )
         self.pending = PendingSites(clock)
+        self.events = EventWriter(world.client, clock)
         self.loop = self._loop()
         self.ears = Ears(self.keyring, self.loop, self.metrics, clock)
         self.session = Session(
@@ -132,6 +134,7 @@ class _Scheduler:
                 may_evict=False,  # nothing replaces the work of a silent site yet: NotEnforced
             ),
             lambda: self.leadership.epoch,
+            self.events,
         )
         return Loop(
             self.registry,
@@ -183,6 +186,7 @@ class _Scheduler:
         yield "dispatch", self.dispatcher.run()
         yield "silence", self.loop.watch_silence()
         yield "site status", writer.run()
+        yield "events", self.events.run()
         yield "pending sites", self.pending.run(self._world.client)
         if self._world.broker:
             yield "embedded broker", self._world.broker.keep_running()

@@ -54,6 +54,8 @@ class Leadership:
     alone: bool = False
     epoch: int = 0
     _seen: tuple[str, float] = field(default=("", 0.0))
+    _holder: str = ""
+    _said: str = ""
 
     async def acquire(self) -> int:
         """Waits until the lease is ours.
@@ -66,6 +68,7 @@ class Leadership:
             try:
                 if await self._try_take():
                     return self.epoch
+                self._say_who_holds_it()
             except (Conflict, Busy) as error:
                 _log.info("lease: %s", error)
             await self.clock.sleep(self.renew_seconds / 2)
@@ -128,9 +131,17 @@ class Leadership:
         self.epoch = epoch
         return True
 
+    def _say_who_holds_it(self) -> None:
+        if self._holder != self._said:
+            _log.info(
+                "waiting for the lease %s/%s: held by %s", NAMESPACE, LEASE_NAME, self._holder
+            )
+            self._said = self._holder
+
     def _expired(self, lease: Object) -> bool:
         spec = lease.get("spec") or {}
-        if not spec.get("holderIdentity"):
+        self._holder = str(spec.get("holderIdentity") or "")
+        if not self._holder:
             return True
         mark, now = str(spec.get("renewTime")), self.clock.monotonic()
         if self._seen[0] != mark:

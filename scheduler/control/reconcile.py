@@ -19,6 +19,7 @@ from scheduler.control import status as statuses
 from scheduler.control.claims import Claims
 from scheduler.control.dispatch import Dispatcher
 from scheduler.control.enforced import not_enforced_condition
+from scheduler.control.events import EventWriter
 from scheduler.control.orders import adopted_groups, order_id, ordered_of, orders_of
 from scheduler.control.ports import WORKLOADS, Hub, Object
 from scheduler.control.queue import WorkKey
@@ -68,6 +69,7 @@ class Reconciler:
         hub_id: names this hub in order ids.
         terms: prices and limits of decisions; told `now` apart.
         epoch: gives the leader's epoch.
+        events: tells `kubectl describe`.
         redecide: placed workloads that a change of rules or sites concerns.
     """
 
@@ -81,6 +83,7 @@ class Reconciler:
     hub_id: str
     terms: Terms
     epoch: Callable[[], int]
+    events: EventWriter
     redecide: set[WorkKey] = field(default_factory=set)
     claims: Claims = field(default_factory=Claims)
 
@@ -102,7 +105,19 @@ class Reconciler:
         await self._write(key, status)
         self.redecide.discard(key)
         self._order(key, demand)
+        self._tell(workload, status)
         return outcome
+
+    def _tell(self, before: Workload, status: WorkloadStatus) -> None:
+        """An event for each new decision, and for each new phase that sites brought about."""
+        old = before.status
+        is_bad = status.phase in ("Refused", "Waiting", "Degraded")
+        if status.decision and status.decision != old.decision:
+            reason = "Accepted" if not status.phase else str(status.phase)
+            self.events.tell(before, reason=reason, message=status.decision.line, is_warning=is_bad)
+        elif status.phase and status.phase != old.phase:
+            words = status.reason or f"{status.ready} of {status.replicas} ready"
+            self.events.tell(before, reason=status.phase, message=words, is_warning=is_bad)
 
     def _gone(self, key: WorkKey) -> Outcome:
         if ("Workload", key) in self.registry.invalid:  # unreadable is not gone: what runs stays

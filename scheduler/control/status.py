@@ -135,7 +135,8 @@ def with_health(
         return msgspec.structs.replace(status, ready=0, exceptions=())
     healths = {site: _health(shares[site], views[site]) for site in shares}
     shares = _without_replaced(shares, healths)
-    phase, reason = _phase(status, {site: healths[site] for site in shares})
+    healths = {site: healths[site] for site in shares}
+    phase, reason = _phase(status, healths, views)
     before = {site: group for group in status.placement.groups for site in group.sites}
     marked = {site: _mark(shares[site], healths[site], before[site]) for site in shares}
     return msgspec.structs.replace(
@@ -276,30 +277,42 @@ def _mark(share: Share, health: Health, group: PlacementGroup) -> str:
     return "Running" if group.phase == "Running" and _same(group, share) else "Placing"
 
 
-def _phase(status: WorkloadStatus, healths: Mapping[str, Health]) -> tuple[Any, str]:
+def _phase(
+    status: WorkloadStatus, healths: Mapping[str, Health], views: Mapping[str, SiteView]
+) -> tuple[Any, str]:
+    """The phase, and in one line what keeps it from running."""
     found = set(healths.values())
     if "failed" in found:
-        bad = sorted(site for site, one in healths.items() if one == "failed")
-        return "Degraded", f"failed at {', '.join(bad[:_MOST_SITES_SHOWN])}"
+        return "Degraded", f"failed at {_words(healths, views, 'failed')}"
     if found <= {"finished"}:
         return "Completed", ""
     if found <= {"running", "finished"}:
         return "Running", ""
     if "silent" in found:
-        quiet = sorted(site for site, one in healths.items() if one == "silent")
-        words = f"unknown at {', '.join(quiet[:_MOST_SITES_SHOWN])}: the site says nothing"
         kept = status.phase if status.phase in ("Running", "Completed", "Degraded") else "Placed"
-        return kept, words
+        quiet = ", ".join(sorted(site for site, one in healths.items() if one == "silent"))
+        return kept, f"unknown at {quiet}: the site says nothing"
+    words = _words(healths, views, "placing")
     if status.phase in ("Running", "Degraded"):
-        slow = sorted(site for site, one in healths.items() if one == "placing")
-        return "Degraded", f"not all ready at {', '.join(slow[:_MOST_SITES_SHOWN])}"
-    return "Placed", ""
+        return "Degraded", f"not all ready at {words}"
+    troubled = any(view.state and view.state.message for view in views.values())
+    return "Placed", f"not yet at {words}" if troubled else ""
+
+
+def _words(healths: Mapping[str, Health], views: Mapping[str, SiteView], which: Health) -> str:
+    """Sites of one health, with what the first of them says about it."""
+    sites = sorted(site for site, one in healths.items() if one == which)
+    said = (views[site].state for site in sites)
+    message = next((one.message for one in said if one and one.message), "")
+    named = ", ".join(sites[:_MOST_SITES_SHOWN])
+    return f"{named}: {message}" if message else named
 
 
 def _available(phase: Any, reason: str, healths: Mapping[str, Health]) -> Condition:  # noqa: ANN401 - a phase
     status: ConditionStatus = "True" if phase in ("Running", "Completed") else "False"
     if "silent" in healths.values():
-        return Condition(type="Available", status="Unknown", reason="SiteSilent", message=reason)
+        text = _clip(reason)
+        return Condition(type="Available", status="Unknown", reason="SiteSilent", message=text)
     return Condition(type="Available", status=status, reason=str(phase), message=_clip(reason))
 
 

@@ -71,13 +71,19 @@ def test_a_workload_goes_all_the_way_and_back(up: Up) -> None:
         table = up.kubectl("get", "kw", "-A")
         assert "Running" in table
         assert "m1 (3)" in table
-        assert "portal" in up.kubectl("describe", "workloads.kapok.dev", "portal")
+        assert "placed on m1 (3)" in eventually(lambda: events_of(up))
         up.kubectl("delete", "workloads.kapok.dev", "portal", "--timeout=20s")
         assert one.contents == {}
     with LedgerReader(up.data_dir / "ledger.db") as ledger:
         record = ledger.find(status["decision"]["id"])
         assert record is not None
         assert record.hash == status["decision"]["hash"]
+
+
+def events_of(up: Up) -> str:
+    """What `kubectl describe` shows under Events, once there is something."""
+    events = up.kubectl("describe", "workloads.kapok.dev", "portal").partition("Events:")[2]
+    return "" if "<none>" in events else events
 
 
 def test_scaling_and_a_changed_manifest_reach_the_site(up: Up) -> None:

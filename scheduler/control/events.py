@@ -1,0 +1,90 @@
+"""Kubernetes Events about workloads, so that `kubectl describe` tells the story. Best effort."""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from scheduler.clock import Clock
+from scheduler.control.ports import EVENTS, Conflict, Hub, HubError, Object
+from scheduler.model.workload import Workload
+
+_log = logging.getLogger(__name__)
+
+_COMPONENT = "kapok-scheduler"
+_MOST_WAITING = 1000
+
+
+@dataclass(slots=True)
+class EventWriter:
+    """Writes events beside the worker, never in its way; what does not fit is left out.
+
+    Attributes:
+        hub: where they are written.
+        clock: for their times.
+    """
+
+    hub: Hub
+    clock: Clock
+    _queue: "asyncio.Queue[Object]" = field(
+        default_factory=lambda: asyncio.Queue(maxsize=_MOST_WAITING)
+    )
+
+    def tell(self, workload: Workload, *, reason: str, message: str, is_warning: bool) -> None:
+        """Something happened to a workload.
+
+        Args:
+            workload: which.
+            reason: CamelCase, e.g. "Placed".
+            message: one line.
+            is_warning: whether somebody should look.
+        """
+        if not self._queue.full():
+            self._queue.put_nowait(self._body(workload, reason, message, is_warning=is_warning))
+
+    async def run(self) -> None:
+        """Writes until cancelled."""
+        while True:
+            body = await self._queue.get()
+            try:
+                await self._write(body)
+            except HubError as error:
+                _log.debug("event left out: %s", error)
+
+    async def _write(self, body: Object) -> None:
+        """The same event again counts up the one that is there."""
+        meta = body["metadata"]
+        try:
+            await self.hub.create(EVENTS, body)
+        except Conflict:
+            known = await self.hub.get(EVENTS, meta["name"], meta["namespace"])
+            patch = {"count": int(known.get("count") or 1) + 1}
+            patch |= {"lastTimestamp": body["lastTimestamp"]}
+            await self.hub.merge_patch(EVENTS, meta["name"], patch, namespace=meta["namespace"])
+
+    def _body(self, workload: Workload, reason: str, message: str, *, is_warning: bool) -> Object:
+        meta = workload.metadata
+        mark = sha256(f"{meta.uid} {reason} {message}".encode()).hexdigest()[:16]
+        now = self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        return {
+            "apiVersion": EVENTS.api_version,
+            "kind": EVENTS.kind,
+            "metadata": {"name": f"{meta.name[:200]}.{mark}", "namespace": meta.namespace},
+            "involvedObject": {
+                "apiVersion": workload.api_version,
+                "kind": workload.kind,
+                "name": meta.name,
+                "namespace": meta.namespace,
+                "uid": meta.uid,
+                "resourceVersion": meta.resource_version,
+            },
+            "reason": reason,
+            "message": message[:1024],
+            "type": "Warning" if is_warning else "Normal",
+            "count": 1,
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "source": {"component": _COMPONENT},
+            "reportingComponent": _COMPONENT,
+            "reportingInstance": "",
+        }
