@@ -132,17 +132,21 @@ class ReplaySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerSettings:
-    """Somebody to measure the round-trip time to, by TCP connect.
+    """Somebody to measure the round-trip time to, by TCP connect, or whose round trip is modelled.
 
     Attributes:
         name: the peer's name in the hub: a site.
-        host: name or address.
+        host: name or address; empty: nothing is measured.
         port: one that accepts connections.
+        milliseconds: the modelled round trip, said when nothing is measured.
+        origin: of that figure: modelled, estimated, assumed.
     """
 
     name: str
-    host: str
-    port: int
+    host: str = ""
+    port: int = 0
+    milliseconds: float | None = None
+    origin: str = "modelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

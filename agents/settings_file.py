@@ -6,7 +6,6 @@ from a Kubernetes Secret.
 """
 
 import dataclasses
-import difflib
 import math
 import re
 import typing
@@ -185,6 +184,17 @@ def _check(settings: Settings, source: str) -> None:
         raise SettingsError(f"{source}: hub_keys: {error}") from error
 
 
+def _peer_rules(settings: Settings, figures: tuple[str, ...]) -> Iterator[tuple[str, bool, str]]:
+    for number, peer in enumerate(settings.peers):
+        yield (
+            f"peers[{number}]",
+            (bool(peer.host) and peer.port > 0) or peer.milliseconds is not None,
+            "host and port to measure the round trip, or milliseconds that are modelled",
+        )
+        origin = f"one of {', '.join(figures)}"
+        yield f"peers[{number}].origin", peer.origin in figures, origin
+
+
 def _rules(settings: Settings) -> Iterator[tuple[str, bool, str]]:
     cluster, report = settings.cluster, settings.report
     figures = typing.get_args(Figure)
@@ -199,6 +209,7 @@ def _rules(settings: Settings) -> Iterator[tuple[str, bool, str]]:
     for name in ("power_origin", "pue_origin", "intensity_origin"):
         word = getattr(settings.static, name)
         yield f"static.{name}", word in figures, f"one of {', '.join(figures)}"
+    yield from _peer_rules(settings, figures)
     yield (
         "static.pue",
         (settings.static.pue or 1.0) >= 1,
@@ -221,6 +232,8 @@ def _is_safe(broker: BrokerSettings) -> bool:
 
 
 def _hint(word: str, known: Mapping[str, object], prefix: str = "") -> str:
+    import difflib  # noqa: PLC0415 - only for a wrong setting
+
     near = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {prefix}{near[0]}?" if near else f"; known: {', '.join(known)}"
 

@@ -8,10 +8,10 @@ add.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from agents.clock import Clock
-from agents.protocol.report import Rtt
+from agents.protocol.report import Figure, Rtt
 from agents.sensors import Look
 from agents.settings import PeerSettings
 
@@ -56,6 +56,8 @@ class RttSensor:
         return Look(rtt=self._last) if self.peers else Look()
 
     async def _measure(self, peer: PeerSettings) -> Rtt | None:
+        if not peer.host:
+            return _modelled(peer)
         times = [await self._once(peer) for _ in range(_TRIES)]
         known = [seconds for seconds in times if seconds is not None]
         if not known:
@@ -69,3 +71,10 @@ class RttSensor:
         except (OSError, TimeoutError):
             return None
         return self.clock.monotonic() - started
+
+
+def _modelled(peer: PeerSettings) -> Rtt | None:
+    if peer.milliseconds is None:
+        return None
+    origin = cast("Figure", peer.origin)  # settings_file checked it
+    return Rtt(to=peer.name, milliseconds=peer.milliseconds, origin=origin)
