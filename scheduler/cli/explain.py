@@ -5,8 +5,14 @@ import json
 import sys
 from typing import Any
 
+from scheduler.cli.ledger import DATA_DIR_HELP
 from scheduler.cli.moments import add_now, now_of
 from scheduler.cli.world import Turn, WorldError, fleet_of, read_world, turns
+from scheduler.ledger.errors import LedgerError
+from scheduler.ledger.reader import LedgerReader
+from scheduler.ledger.record import Record
+from scheduler.ledger.replay import recorded_case
+from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.model.canonical import digest_of_bytes
 from scheduler.model.decision import Change, Explanation, SiteExplanation, decision_bytes
 from scheduler.model.demand import NotAccepted
@@ -14,13 +20,16 @@ from scheduler.model.terms import DEFAULT_TERMS
 from scheduler.placement import Fleet, explain
 from scheduler.placement.moment import moment_of
 from scheduler.placement.smallest import smallest_changes
+from scheduler.settings import data_directory
 
 EXIT_NO = 1
 EXIT_USAGE = 2
 
 _EPILOG = """examples:
-  kapok explain health/appointment -f city/
-  kapok explain health/appointment -f city/ --versus tianfu
+  kapok explain health/appointment                   the last decision of the hub, from its record
+  kapok explain health/appointment --decision 7-42   an earlier one
+  kapok explain health/appointment --versus tianfu
+  kapok explain health/appointment -f city/          offline, from files
   kapok explain health/appointment -f city/ --now 2026-11-23T08:00:00Z -o json
 
 For every site: each rule's verdict with its sentence, how many more replicas fit there, and each
@@ -43,24 +52,70 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="explain offline, from files as `kapok place` takes them",
     )
     parser.add_argument("--versus", metavar="SITE", help="compare what was chosen with one site")
+    parser.add_argument("--decision", metavar="ID", help="a recorded decision; default: the last")
+    parser.add_argument("--data-dir", metavar="DIR", help=DATA_DIR_HELP)
     add_now(parser)
     parser.add_argument("-o", "--output", choices=["json"], help="one JSON object on stdout")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Explains one workload."""
+    if not arguments.filename:
+        return _from_record(arguments)
     try:
         world = read_world(arguments.filename)
         fleet = fleet_of(world)
     except WorldError as error:
         return _wrong(str(error))
-    key = arguments.workload if "/" in arguments.workload else f"default/{arguments.workload}"
+    key = _key(arguments)
     now = now_of(arguments)
     for turn in turns(world, fleet, now=now):
         if turn.workload.metadata.key == key:
             return _explain(arguments, turn, fleet, now)
     known = ", ".join(sorted(each.metadata.key for each in world.workloads)) or "none"
     return _wrong(f"no workload {key}; the files hold {known}")
+
+
+def _key(arguments: argparse.Namespace) -> str:
+    named: str = arguments.workload
+    return named if "/" in named else f"default/{named}"
+
+
+def _from_record(arguments: argparse.Namespace) -> int:
+    """Explains a decision of the hub, by deciding again on what its record holds."""
+    key = _key(arguments)
+    try:
+        with LedgerReader(data_directory(arguments.data_dir) / LEDGER_FILE) as reader:
+            record = reader.last_about(key)
+            if arguments.decision:
+                record = reader.find(arguments.decision)
+            if record is None or record.subject != key:
+                what = arguments.decision or "any decision"
+                return _wrong(
+                    f"no record of {what} about {key}; see `kapok ledger list --subject {key}`, "
+                    "or explain offline with -f FILE"
+                )
+            told, is_placed = _recorded(reader, record)
+    except LedgerError as error:
+        return _wrong(str(error))
+    return _say(arguments, told, is_placed=is_placed)
+
+
+def _recorded(reader: LedgerReader, record: Record) -> tuple[dict[str, Any], bool]:
+    if "decision" not in record.content:
+        refusal = record.content.get("refusal") or {}
+        told = _no(record.subject, record.at, str(refusal.get("message", "")))
+        return told | {"decision": record.id}, False
+    case = recorded_case(reader, record)
+    now = case.decision.decided_at
+    explanation = explain(
+        case.demand, case.fleet, now=now, terms=case.terms, decision=case.decision
+    )
+    is_placed = case.decision.phase == "Placed"
+    changes: tuple[Change, ...] = ()
+    if not is_placed:
+        changes = smallest_changes(case.demand, case.fleet, moment_of(now, case.terms))
+    return _told(explanation, changes) | {"decision": record.id}, is_placed
 
 
 def _explain(arguments: argparse.Namespace, turn: Turn, fleet: Fleet, now: Any) -> int:  # noqa: ANN401
@@ -72,19 +127,24 @@ def _explain(arguments: argparse.Namespace, turn: Turn, fleet: Fleet, now: Any) 
         if turn.decision.phase != "Placed":
             changes = smallest_changes(turn.demand, fleet, moment_of(now, DEFAULT_TERMS))
         told = _told(explanation, changes)
+    is_placed = turn.decision is not None and turn.decision.phase == "Placed"
+    return _say(arguments, told, is_placed=is_placed)
+
+
+def _say(arguments: argparse.Namespace, told: dict[str, Any], *, is_placed: bool) -> int:
+    """Prints an explanation; the exit code says whether the workload is placed."""
+    known = sorted(each["name"] for each in told["sites"])
     if arguments.versus:
         told["sites"] = [
             each for each in told["sites"] if each["name"] == arguments.versus or each["replicas"]
         ]
         if not any(each["name"] == arguments.versus for each in told["sites"]):
-            return _wrong(
-                f"no site {arguments.versus}; there are {', '.join(sorted(fleet.slot_of))}"
-            )
+            return _wrong(f"no site {arguments.versus}; there are {', '.join(known)}")
     if arguments.output == "json":
         sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
     else:
         _print(told)
-    return 0 if turn.decision is not None and turn.decision.phase == "Placed" else EXIT_NO
+    return 0 if is_placed else EXIT_NO
 
 
 def _wrong(message: str) -> int:
@@ -145,8 +205,12 @@ def _site(each: SiteExplanation) -> dict[str, Any]:
 
 def _not_accepted(turn: Turn, decided_at: str) -> dict[str, Any]:
     message = turn.demand.message if isinstance(turn.demand, NotAccepted) else ""
+    return _no(turn.workload.metadata.key, decided_at, message)
+
+
+def _no(key: str, decided_at: str, message: str) -> dict[str, Any]:
     return {
-        "workload": turn.workload.metadata.key,
+        "workload": key,
         "decision": "",
         "decidedAt": decided_at.replace("+00:00", "Z"),
         "line": f"not accepted: {message}",

@@ -39,6 +39,38 @@ class Replayed:
     again: Decision | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a decision stood on, read back from its record.
+
+    Attributes:
+        demand: what was asked.
+        terms: prices and limits.
+        fleet: all sites as they were.
+        decision: what was decided.
+    """
+
+    demand: Demand
+    terms: Terms
+    fleet: Fleet
+    decision: Decision
+
+
+def recorded_case(reader: LedgerReader, record: Record) -> Recorded:
+    """Reads a decision's record and the fleet that it refers to.
+
+    Raises:
+        LedgerCorruptError: the record or its fleet cannot be read.
+    """
+    content = record.content
+    return Recorded(
+        demand=_read(record, "demand", content.get("demand"), Demand),
+        terms=_read(record, "terms", content.get("terms"), Terms),
+        fleet=_fleet(reader, record),
+        decision=_read(record, "decision", content.get("decision"), Decision),
+    )
+
+
 def replay(reader: LedgerReader, record: Record) -> Replayed:
     """Decides again from a record.
 
@@ -63,9 +95,8 @@ def replay(reader: LedgerReader, record: Record) -> Replayed:
             f" {ENGINE_VERSION}: replay it with the Kapok that decided it",
             recorded,
         )
-    demand = _read(record, "demand", content.get("demand"), Demand)
-    terms = _read(record, "terms", content.get("terms"), Terms)
-    again = choose(demand, _fleet(reader, record), now=recorded.decided_at, terms=terms)
+    case = recorded_case(reader, record)
+    again = choose(case.demand, case.fleet, now=recorded.decided_at, terms=case.terms)
     same = decision_bytes(again) == canonical(content["decision"])
     said = "the same, byte for byte" if same else f"another one: {again.line}"
     return Replayed(same, f"{record.id} decided again: {said}", recorded, again)

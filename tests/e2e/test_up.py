@@ -3,16 +3,18 @@
 import json
 import os
 import signal
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agents.protocol.keys import SigningKey
 from scheduler.ledger.reader import LedgerReader
 from tests.support.scripted_site import ScriptedSite, replicas_in, talking
-from tests.support.up import Up, eventually, running_up
+from tests.support.up import BIN, Up, eventually, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
 
@@ -78,6 +80,37 @@ def test_a_workload_goes_all_the_way_and_back(up: Up) -> None:
         record = ledger.find(status["decision"]["id"])
         assert record is not None
         assert record.hash == status["decision"]["hash"]
+
+
+def test_a_recorded_decision_is_explained_replayed_and_verified(up: Up) -> None:
+    one = site(up)
+    up.apply(one.manifest + WORKLOAD)
+    with talking(one):
+        eventually(lambda: is_running(up))
+    decision = up.get("workloads.kapok.dev", "portal")["status"]["decision"]["id"]
+    told = kapok(up, "explain", "default/portal")
+    assert (told["decision"], told["line"]) == (decision, "placed on m1 (3)")
+    [shown] = told["sites"]
+    assert shown["admitted"]
+    assert all(verdict["passed"] for verdict in shown["verdicts"])
+    assert kapok(up, "replay", decision)["same"] is True
+    verdict = kapok(up, "ledger", "verify")
+    assert verdict["ok"]
+    assert verdict["first_bad"] is None
+    assert verdict["records"] >= 1
+
+
+def kapok(up: Up, *words: str) -> dict[str, Any]:
+    """The one JSON object that a command prints."""
+    done = subprocess.run(
+        [BIN / "kapok", *words, "--data-dir", str(up.data_dir), "-o", "json"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def events_of(up: Up) -> str:
