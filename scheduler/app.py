@@ -135,6 +135,7 @@ class _Scheduler:
             ),
             lambda: self.leadership.epoch,
             self.events,
+            self._settings.dispatch.stuck_in_flight_seconds,
         )
         return Loop(
             self.registry,

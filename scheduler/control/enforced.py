@@ -9,7 +9,7 @@ from scheduler.model.fields import Condition, Part
 from scheduler.model.workload import Workload
 
 NOT_ENFORCED: dict[str, str] = {
-    "spec.schedule": "when to run is not decided yet; it is placed as soon as it fits",
+    "spec.schedule.interruptible": "nothing that runs is paused yet",
     "spec.failover": "replicas of a silent site are kept, and replaced by nobody yet",
 }
 """Path → what happens instead."""

@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 _SILENCE_LOOK_SECONDS = 1.0
 _HEAR_LOOK_SECONDS = 0.05
+_STUCK_LOOK_SECONDS = 30.0
 _NEVER_HELPED_BY_SITES = frozenset({"invalid", "data-class-missing", "paused"})
 """Reasons that only the workload's own change can alter."""
 
@@ -179,11 +180,15 @@ class Loop:
             self.telemetry.attempt(result, self.clock.monotonic() - began)
 
     async def watch_silence(self) -> None:
-        """Marks sites that say nothing; runs until cancelled."""
+        """Marks sites that say nothing, and looks at what is long on its way; until cancelled."""
+        looked_seconds = self.clock.monotonic()
         while True:
             await self.clock.sleep(_SILENCE_LOOK_SECONDS)
             for site in list(self.sites.overdue()):
                 self._silent(site)
+            if self.clock.monotonic() - looked_seconds >= _STUCK_LOOK_SECONDS:
+                looked_seconds = self.clock.monotonic()
+                self._look_at(self._on_their_way())
 
     # ------------------------------------------------------------ inside
 
@@ -192,7 +197,8 @@ class Loop:
         if outcome.result == "deleted":
             self.queue.forget(key)
         elif outcome.parked_for:
-            self.queue.park(key, outcome.parked_for)
+            pause = outcome.again_in_seconds
+            self.queue.park(key, outcome.parked_for, again_in_seconds=pause)
         return outcome.result
 
     def _retry(self, key: WorkKey) -> str:
@@ -224,6 +230,9 @@ class Loop:
     def _is_silent(self, site: str) -> bool:
         state = self.sites.states.get(site)
         return state is not None and not state.is_ready
+
+    def _on_their_way(self) -> list[WorkKey]:
+        return [key for key, one in self.registry.workloads.items() if one.status.phase == "Placed"]
 
     def _placed_at(self, site: str) -> list[WorkKey]:
         return [

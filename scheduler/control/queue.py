@@ -36,7 +36,7 @@ class _Waiting:
     """Work that no site can take now."""
 
     reasons: frozenset[str]
-    since_seconds: float
+    due_seconds: float
 
 
 @dataclass(slots=True)
@@ -121,9 +121,18 @@ class WorkQueue:
         """The attempt led somewhere: the next failure starts with the shortest pause."""
         self._retries.pop(key, None)
 
-    def park(self, key: WorkKey, reasons: Iterable[str]) -> None:
-        """No site can take it now; `reasons` are the slugs that stood in the way."""
-        self._waiting[key] = _Waiting(frozenset(reasons), self.clock.monotonic())
+    def park(
+        self, key: WorkKey, reasons: Iterable[str], *, again_in_seconds: float | None = None
+    ) -> None:
+        """No site can take it now.
+
+        Args:
+            key: the workload.
+            reasons: the slugs that stood in the way.
+            again_in_seconds: when it is known to change by itself; never later than a re-check.
+        """
+        pause = min(self.recheck_seconds, max(0.0, again_in_seconds or self.recheck_seconds))
+        self._waiting[key] = _Waiting(frozenset(reasons), self.clock.monotonic() + pause)
 
     def wake(self, could_help: Callable[[frozenset[str]], bool]) -> int:
         """Something changed that may help: parked work with such reasons is decided again.
@@ -172,7 +181,7 @@ class WorkQueue:
                 retry.due_seconds = float("inf")  # kept, so that the next failure waits longer
                 self._activate(key)
         for key, waiting in list(self._waiting.items()):
-            if waiting.since_seconds + self.recheck_seconds <= now:
+            if waiting.due_seconds <= now:
                 del self._waiting[key]
                 self._activate(key)
 
@@ -180,7 +189,7 @@ class WorkQueue:
         """Until something is added, or the next due time."""
         now = self.clock.monotonic()
         dues = [retry.due_seconds for retry in self._retries.values()]
-        dues += [one.since_seconds + self.recheck_seconds for one in self._waiting.values()]
+        dues += [one.due_seconds for one in self._waiting.values()]
         soonest = min(dues, default=now + self.recheck_seconds)
         async with asyncio.TaskGroup() as group:
             sleeper = group.create_task(self.clock.sleep(max(0.0, min(soonest - now, 3600.0))))

@@ -26,6 +26,7 @@ from scheduler.control.queue import WorkKey
 from scheduler.control.recorder import Recorder
 from scheduler.control.registry import Registry
 from scheduler.control.sites import Sites
+from scheduler.control.stuck import stuck_condition
 from scheduler.model.accept import demand_of
 from scheduler.model.canonical import plain
 from scheduler.model.decision import Decision
@@ -48,10 +49,12 @@ class Outcome:
     Attributes:
         result: placed, waiting, refused, unchanged, not-accepted, deleted, withdrawing.
         parked_for: reasons that keep it from being placed; empty when nothing is to be waited for.
+        again_in_seconds: when the passing of time alone will change the answer.
     """
 
     result: str
     parked_for: frozenset[str] = frozenset()
+    again_in_seconds: float | None = None
 
 
 @dataclass(slots=True)
@@ -70,6 +73,7 @@ class Reconciler:
         terms: prices and limits of decisions; told `now` apart.
         epoch: gives the leader's epoch.
         events: tells `kubectl describe`.
+        stuck_seconds: an order that does not run for so long sets StuckInFlight.
         redecide: placed workloads that a change of rules or sites concerns.
     """
 
@@ -84,6 +88,7 @@ class Reconciler:
     terms: Terms
     epoch: Callable[[], int]
     events: EventWriter
+    stuck_seconds: float
     redecide: set[WorkKey] = field(default_factory=set)
     claims: Claims = field(default_factory=Claims)
 
@@ -180,7 +185,7 @@ class Reconciler:
         if demand.placed and not status.placement.groups:
             status = self._adopting(workload).status
         decision = choose(demand, self.fleet, now=now, terms=self.terms)
-        outcome = _outcome(decision)
+        outcome = _outcome(decision, demand)
         if _says_the_same(status, decision, workload):
             return status, outcome
         content = {"demand": demand, "terms": self.terms, "decision": decision}
@@ -238,6 +243,8 @@ class Reconciler:
         if status.placement.groups:
             views = {site: self._view(site, name) for site in statuses.shares_of(status)}
             status = statuses.with_health(status, views, now)
+        stuck = stuck_condition(status, self.stuck_seconds, now)
+        status = statuses.set_condition(status, stuck, "StuckInFlight", now)
         unheeded = not_enforced_condition(workload, now)
         status = statuses.set_condition(status, unheeded, "NotEnforced", now)
         _log.debug("%s/%s: %s", *key, status.phase)
@@ -321,9 +328,12 @@ def _conflict(owner: WorkKey, what: str) -> NotAccepted:
     )
 
 
-def _outcome(decision: Decision) -> Outcome:
-    reasons = frozenset[str]() if decision.phase == "Placed" else frozenset(decision.reasons)
-    return Outcome(decision.phase.lower(), reasons)
+def _outcome(decision: Decision, demand: Demand) -> Outcome:
+    if decision.phase == "Placed":
+        return Outcome("placed")
+    earliest, now = demand.schedule.earliest, decision.decided_at
+    pause = (earliest - now).total_seconds() if earliest and earliest > now else None
+    return Outcome(decision.phase.lower(), frozenset(decision.reasons), pause)
 
 
 def _says_the_same(status: WorkloadStatus, decision: Decision, workload: Workload) -> bool:

@@ -190,7 +190,7 @@ def _next_shares(
         elif one.replicas > 0:
             shares[one.site] = Share(one.replicas, generation)
     for site, old in before.items():
-        if site not in shares and site in known:
+        if site not in shares and site in known and site not in decision.ended:
             shares[site] = Share(old.replicas, old.generation, is_withdrawing=True)
     return shares
 

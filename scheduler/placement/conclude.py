@@ -54,6 +54,7 @@ def conclude(case: Case, division: Division, hindered: Reason | None) -> Decisio
             Assigned(site=site, replicas=count) for site, count in sorted(names.items())
         ),
         lost=tuple(lost),
+        ended=tuple(sorted({*standing.lost} - {*names})),
         violations={site: _as_reason(reason) for site, reason in sorted(standing.violated.items())},
         reasons=reasons,
         line=_line(case, names, reasons, placed=placed),

@@ -93,6 +93,18 @@ def test_what_moves_is_withdrawn_only_after_its_replacement_runs() -> None:
     assert phases(done) == {"m2": "Running"}
 
 
+def test_what_the_authority_stops_is_withdrawn_at_once() -> None:
+    status = with_health(decided(WorkloadStatus(), m1=2), {"m1": view(1, ready=2)}, START)
+    stopped = Decision(
+        workload="ns/w", phase="Refused", lost=("m1",), ended=("m1",), line="no", decided_at=START
+    )
+    after = with_decision(
+        status, stopped, REFERENCE, is_new_content=False, known_sites=["m1"], now=START
+    )
+    assert after.placement.groups == ()
+    assert after.phase == "Refused"
+
+
 def test_a_silent_site_changes_nothing_but_what_is_known() -> None:
     status = with_health(decided(WorkloadStatus(), m1=2), {"m1": view(1, ready=2)}, START)
     quiet = with_health(status, {"m1": view(1, ready=2, silent=True)}, START + timedelta(hours=1))

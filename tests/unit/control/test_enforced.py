@@ -1,0 +1,80 @@
+"""NotEnforced is tied to the code: a field changes what is decided on, or is listed."""
+
+from typing import Any
+
+import pytest
+
+from scheduler.control.enforced import NOT_ENFORCED, not_enforced, not_enforced_condition
+from scheduler.control.stuck import stuck_condition
+from scheduler.model.accept import demand_of
+from scheduler.model.decode import decode
+from scheduler.model.workload import Workload, WorkloadSpec, WorkloadStatus
+from tests.support.fake_clock import START
+
+# A value that is not the default, for every field of the spec.
+SET: dict[str, Any] = {
+    "dataClass": "general-2",
+    "protectionLevel": 3,
+    "networkZones": ["public-network"],
+    "jurisdictions": ["CN-GD"],
+    "imagePlatforms": ["linux/arm64"],
+    "priority": 7,
+    "replicas": 5,
+    "manifests": [
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "x"},
+            "spec": {"template": {"spec": {"containers": [{"name": "c"}]}}},
+        }
+    ],
+    "demand": {"replicas": 2, "requests": {"cpu": "1"}},
+    "policyRef": {"name": "two-sites"},
+    "placement": {"strategy": "Balanced"},
+    "schedule": {"earliest": "2026-11-24T08:00:00Z"},
+    "failover": {"mode": "Manual"},
+    "paused": True,
+}
+
+
+def workload(**spec: Any) -> Workload:  # noqa: ANN401 - any JSON
+    raw = {
+        "apiVersion": "kapok.dev/v1alpha1",
+        "kind": "Workload",
+        "metadata": {"name": "w", "namespace": "ns"},
+        "spec": spec,
+    }
+    decoded = decode(raw)
+    assert isinstance(decoded, Workload)
+    return decoded
+
+
+def test_every_field_of_the_spec_has_a_value_in_this_test() -> None:
+    assert set(SET) == set(WorkloadSpec.__struct_encode_fields__)
+
+
+@pytest.mark.parametrize("field", sorted(SET))
+def test_a_field_changes_what_is_decided_or_is_listed_as_not_enforced(field: str) -> None:
+    base = {} if field == "dataClass" else {"dataClass": "general-1"}
+    changed = workload(**base, **{field: SET[field]})
+    acts = demand_of(changed) != demand_of(workload(**base))
+    assert acts or not_enforced(changed), f"spec.{field} does nothing and says nothing"
+
+
+@pytest.mark.parametrize("path", sorted(NOT_ENFORCED))
+def test_a_listed_field_sets_the_condition_with_its_path(path: str) -> None:
+    examples: dict[str, dict[str, Any]] = {
+        "spec.schedule.interruptible": {"schedule": {"interruptible": True}},
+        "spec.failover": {"failover": {"mode": "Automatic", "afterSeconds": 60}},
+    }
+    condition = not_enforced_condition(workload(**examples[path]), START)
+    assert condition is not None
+    assert path in condition.message
+
+
+def test_a_workload_that_sets_none_of_them_has_no_such_condition() -> None:
+    assert not_enforced_condition(workload(dataClass="general-1"), START) is None
+
+
+def test_nothing_is_stuck_before_it_was_ordered() -> None:
+    assert stuck_condition(WorkloadStatus(), 1.0, START) is None
