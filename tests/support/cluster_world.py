@@ -250,7 +250,11 @@ def deployment(name: str, replicas: int, kind: str = "Deployment", **pod: Any) -
 
 def job(name: str, **spec: Any) -> Object:  # noqa: ANN401 - any field of a Job's spec
     """A Job of one-container pods in the namespace `city` that run five seconds."""
-    container = {"name": "main", "resources": {"requests": {"cpu": "1"}}}
+    container = {
+        "name": "main",
+        "image": "registry.example/job:1",
+        "resources": {"requests": {"cpu": "1"}},
+    }
     annotations = spec.pop("annotations", {})
     pod = {"restartPolicy": "Never", "containers": [container]}
     template = {"metadata": {"labels": {"app": name}, "annotations": annotations}, "spec": pod}

@@ -62,7 +62,7 @@ class NodeDescription(_Described, frozen=True, kw_only=True):
         names = [self.name]
         if self.count is not None:
             names = [f"{self.name}-{number}" for number in range(self.count)]
-        whole = {**_DEFAULT_ALLOCATABLE, **self.allocatable}
+        whole = {k: str(v) for k, v in {**_DEFAULT_ALLOCATABLE, **self.allocatable}.items()}
         return [
             msgspec.structs.replace(self, name=name, count=None, allocatable=whole)
             for name in names

@@ -121,8 +121,8 @@ class Member:
             group.create_task(self._queue.run_timer(), name="timer")
             for number in range(_WORKERS):
                 group.create_task(self._work(), name=f"worker {number}")
-            group.create_task(self._leases.run(), name="leases")
             await self._insist(self._register)
+            group.create_task(self._leases.run(), name="leases")
             on_ready()
 
     # ------------------------------------------------------------ start

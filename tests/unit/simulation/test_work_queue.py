@@ -2,50 +2,23 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from scheduler.simulation.cluster.work_queue import WorkQueue
+from tests.support.fake_clock import FakeClock
 
 
-class HandClock:
-    """Time that moves when a test moves it."""
-
-    def __init__(self) -> None:
-        self._seconds = 0.0
-        self._sleepers: list[tuple[float, asyncio.Event]] = []
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(self._seconds, UTC)
-
-    def monotonic(self) -> float:
-        return self._seconds
-
-    async def sleep(self, seconds: float) -> None:
-        woken = asyncio.Event()
-        self._sleepers.append((self._seconds + seconds, woken))
-        await woken.wait()
-
-    async def forward(self, seconds: float) -> None:
-        self._seconds += seconds
-        for due, woken in self._sleepers:
-            if due <= self._seconds:
-                woken.set()
-        for _ in range(10):
-            await asyncio.tasks.sleep(0)
-
-
-async def _with_timer(body: Callable[[WorkQueue[str], HandClock], object]) -> None:
-    clock = HandClock()
+async def _with_timer(body: Callable[[WorkQueue[str], FakeClock], object]) -> None:
+    clock = FakeClock()
     queue: WorkQueue[str] = WorkQueue(clock)
     async with asyncio.TaskGroup() as group:
         timer = group.create_task(queue.run_timer())
-        await clock.forward(0)
+        await clock.advance(0)
         await body(queue, clock)  # type: ignore[misc]
         timer.cancel()
 
 
 async def test_a_key_that_is_added_twice_comes_once() -> None:
-    queue: WorkQueue[str] = WorkQueue(HandClock())
+    queue: WorkQueue[str] = WorkQueue(FakeClock())
     queue.add("a")
     queue.add("a")
     queue.add("b")
@@ -56,7 +29,7 @@ async def test_a_key_that_is_added_twice_comes_once() -> None:
 
 
 async def test_a_key_that_is_added_while_in_hand_comes_again_afterwards() -> None:
-    queue: WorkQueue[str] = WorkQueue(HandClock())
+    queue: WorkQueue[str] = WorkQueue(FakeClock())
     queue.add("a")
     await queue.take()
     queue.add("a")
@@ -66,27 +39,27 @@ async def test_a_key_that_is_added_while_in_hand_comes_again_afterwards() -> Non
 
 
 async def test_the_earliest_of_several_due_times_counts() -> None:
-    async def body(queue: WorkQueue[str], clock: HandClock) -> None:
+    async def body(queue: WorkQueue[str], clock: FakeClock) -> None:
         queue.add("a", 10)
         queue.add("a", 2)
         queue.add("a", 5)
-        await clock.forward(1)
+        await clock.advance(1)
         assert queue.is_idle
-        await clock.forward(1)
+        await clock.advance(1)
         assert await queue.take() == "a"
         queue.done("a")
-        await clock.forward(20)
+        await clock.advance(20)
         assert queue.is_idle
 
     await _with_timer(body)
 
 
 async def test_a_sooner_key_wakes_the_timer() -> None:
-    async def body(queue: WorkQueue[str], clock: HandClock) -> None:
+    async def body(queue: WorkQueue[str], clock: FakeClock) -> None:
         queue.add("late", 100)
-        await clock.forward(0)
+        await clock.advance(0)
         queue.add("soon", 1)
-        await clock.forward(1)
+        await clock.advance(1)
         assert await queue.take() == "soon"
 
     await _with_timer(body)
