@@ -67,6 +67,7 @@ class Fleet:
         self.rooms: OrderedDict[Hashable, tuple[Ints, Ints]] = OrderedDict()
         self.room_hits = 0
         self.room_misses = 0
+        self._places: dict[str, int] = {"": 0}
         self._vendor_sets: dict[tuple[str, ...], int] = {(): 0}
         self._permitted: Bools = np.ones((1, 0), np.bool_)
         self.has_mixed_grants = False
@@ -191,6 +192,10 @@ class Fleet:
                 until = min(until, float(np.min(edge[edge > now_seconds], initial=np.inf)))
         self._valid = (bits, since, until)
         return bits
+
+    def place_number(self, place: str) -> int:
+        """The number of a place by its name; 0 is the unknown place."""
+        return self._places.setdefault(place, len(self._places))
 
     def vendor_set(self, vendors: tuple[str, ...]) -> int:
         """The number of a set of permitted CPU vendors; 0 permits any."""

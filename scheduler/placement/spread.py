@@ -1,9 +1,28 @@
-"""Spread: over how many places the replicas stand, and how many stand in each."""
+"""Spread: over how many places the replicas stand, and how many stand in each.
 
-from dataclasses import dataclass
+For CostOptimal the cheapest division is found. Most are found without a search, with a proof: when
+levels are nested, filling the cheapest site first within the caps is optimal, and if the number of
+groups comes out right, nothing is cheaper. Too few groups at one level are mended by opening the
+groups whose first replica is cheapest, which is optimal too. Only what is left is searched
+(`spread_search.py`), exact on nested levels and bounded on crossed ones.
 
+Other strategies choose groups by what they divide by, and divide within them; where that leads
+nowhere the cheapest division is taken, so that what can be spread is spread.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.model.policy import Spread
 from scheduler.placement.divide import Ask, Shares, divide
 from scheduler.placement.fleet import Fleet
+from scheduler.placement.levels import Level, are_nested, level_of, places, satisfies
+from scheduler.placement.spread_search import search
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +46,237 @@ class Division:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Candidates in order of cost, with what each may get, and the levels that bind them.
+
+    Attributes:
+        slots: candidates, cheapest first; [candidates].
+        more: how many replicas each could get; [candidates].
+        levels: the constraints.
+    """
+
+    slots: Ints
+    more: Ints
+    levels: list[Level]
+
+
 def divide_spread(ask: Ask, fleet: Fleet) -> Division:
-    """Divides within the spread that the demand asks."""
-    del fleet
-    return Division(divide(ask))
+    """Divides within the spread that is asked; preferred levels are dropped if they must be."""
+    rules = list(ask.demand.spread)
+    if not rules:
+        return Division(divide(ask))
+    preferred = [rule for rule in rules if not rule.required]
+    while True:
+        division = _within(ask, fleet, rules)
+        if division.shares is not None or not preferred:
+            break
+        rules.remove(preferred.pop())
+    if division.shares is None:
+        return replace(division, spread_failed=divide(ask) is not None)
+    dropped = len(ask.demand.spread) - len(rules)
+    notes = (f"{dropped} preferred spread could not be met",) if dropped else ()
+    return replace(division, notes=(*division.notes, *notes))
+
+
+def _within(ask: Ask, fleet: Fleet, rules: Sequence[Spread]) -> Division:
+    if not rules:
+        return Division(divide(ask))
+    missing = ask.replicas - ask.kept_total
+    if ask.demand.strategy == "Duplicated":
+        return _duplicated(ask, fleet, rules)
+    if missing <= 0:
+        return _fewer(ask, fleet, rules)
+    field = _field(ask, fleet, rules)
+    if ask.demand.strategy != "CostOptimal":
+        shares = _by_strategy(ask, field)
+        if shares is not None:
+            return Division(shares)
+    return _cheapest(ask, field, missing)
+
+
+def _field(ask: Ask, fleet: Fleet, rules: Sequence[Spread]) -> Field:
+    slots = ask.price.sorted(ask.open)
+    for rule in rules:  # a site whose place nobody knows cannot be counted
+        slots = slots[places(fleet, rule.by)[slots] > 0]
+    more = np.minimum(ask.more_at(slots), ask.replicas)
+    has_room = more > 0
+    slots, more = slots[has_room], more[has_room]
+    levels = [level_of(fleet, slots, ask.kept, rule) for rule in rules]
+    return Field(slots, more, levels)
+
+
+def _cheapest(ask: Ask, field: Field, missing: int) -> Division:
+    seats = _greedy(field, missing, np.zeros(len(field.slots), np.int64))
+    nested = are_nested(field.levels)
+    if seats is not None and nested and satisfies(field.levels, seats):
+        return Division(_shares(ask, field, seats))
+    if seats is not None and len(field.levels) == 1:
+        seats = _with_more_groups(field, missing)
+        if seats is not None and satisfies(field.levels, seats):
+            return Division(_shares(ask, field, seats))
+    found = search(
+        field.more,
+        ask.price.cny[field.slots],
+        ask.price.unknown[field.slots],
+        field.levels,
+        missing,
+        nested=nested,
+    )
+    if found is None:
+        return Division(None)
+    return Division(_shares(ask, field, found.seats), is_optimal=found.is_optimal, gap=found.gap)
+
+
+def _greedy(field: Field, missing: int, seats: Ints) -> Ints | None:
+    """Fills the cheapest site first, within the caps of every level; `seats` is where it starts."""
+    seats = seats.copy()
+    left = missing - int(seats.sum())
+    limits = [
+        np.maximum(level.cap - level.held, 0)
+        - np.bincount(level.group, seats, level.groups).astype(np.int64)
+        for level in field.levels
+    ]
+    for place in range(len(field.slots)):
+        if left <= 0:
+            break
+        taken = min(left, int(field.more[place] - seats[place]))
+        for level, limit in zip(field.levels, limits, strict=True):
+            taken = min(taken, int(limit[level.group[place]]))
+        if taken <= 0:
+            continue
+        seats[place] += taken
+        left -= taken
+        for level, limit in zip(field.levels, limits, strict=True):
+            limit[level.group[place]] -= taken
+    return seats if left == 0 else None
+
+
+def _with_more_groups(field: Field, missing: int) -> Ints | None:
+    """Opens the groups whose first replica is cheapest until there are enough, then fills up.
+
+    Replacing the dearest replica of a group that has several by the cheapest of a group that is not
+    used never costs more than doing it with any other unused group, so this is optimal at one
+    level.
+    """
+    level = field.levels[0]
+    seats = np.zeros(len(field.slots), np.int64)
+    used = level.held > 0
+    for place in range(len(field.slots)):  # cheapest first
+        if int(np.count_nonzero(used)) >= level.least or int(seats.sum()) >= missing:
+            break
+        group = level.group[place]
+        if not used[group] and level.cap > 0:
+            used[group] = True
+            seats[place] = 1
+    return _greedy(field, missing, seats)
+
+
+def _by_strategy(ask: Ask, field: Field) -> Shares | None:
+    """Divides by the strategy within the roomiest groups, and caps what a group has too much."""
+    open_slots = _roomiest_groups(field)
+    caps: Shares = dict(ask.caps)
+    for _ in range(1 + sum(level.groups for level in field.levels)):
+        shares = divide(replace(ask, open=np.sort(open_slots), caps=caps))
+        if shares is None:
+            return None
+        seats = np.array(
+            [shares.get(slot, 0) - ask.kept.get(slot, 0) for slot in field.slots.tolist()], np.int64
+        )
+        if satisfies(field.levels, seats):
+            return shares
+        if not _cap_the_fullest(field, seats, caps):
+            return None
+    return None
+
+
+def _roomiest_groups(field: Field) -> Ints:
+    allowed = np.ones(len(field.slots), np.bool_)
+    for level in field.levels:
+        weight = np.bincount(level.group, np.where(allowed, field.more, 0), level.groups)
+        weight = np.minimum(weight, level.cap)
+        order = np.lexsort((np.arange(level.groups), -weight, level.held == 0))
+        chosen = np.zeros(level.groups, np.bool_)
+        chosen[order[: min(level.most, level.groups)]] = True
+        allowed &= chosen[level.group]
+    return field.slots[allowed]
+
+
+def _cap_the_fullest(field: Field, seats: Ints, caps: Shares) -> bool:
+    """Divides the cap of the first group that has too much among its sites, in proportion."""
+    for level in field.levels:
+        totals = level.held + np.bincount(level.group, seats, level.groups).astype(np.int64)
+        for group in np.flatnonzero(totals > np.maximum(level.cap, level.held)).tolist():
+            members = np.flatnonzero(level.group == group)
+            allowed = max(0, level.cap - int(level.held[group]))
+            mine = seats[members]
+            parts = mine * allowed // max(1, int(mine.sum()))
+            for extra in np.argsort(-mine, kind="stable")[: allowed - int(parts.sum())]:
+                parts[extra] += 1
+            for member, part in zip(members.tolist(), parts.tolist(), strict=True):
+                caps[int(field.slots[member])] = part
+            return True
+    return False
+
+
+def _fewer(ask: Ask, fleet: Fleet, rules: Sequence[Spread]) -> Division:
+    """Takes replicas away without giving up groups that the spread needs."""
+    shares = divide(ask)
+    if shares is None:
+        return Division(None)
+    needed = [(places(fleet, rule.by), rule.min_groups) for rule in rules]
+    if all(len({int(names[slot]) for slot in shares}) >= least for names, least in needed):
+        return Division(shares)
+    return Division(_keeping_groups(ask, needed))
+
+
+def _keeping_groups(ask: Ask, needed: list[tuple[Ints, int]]) -> Shares:
+    shares = dict(ask.kept)
+    surplus = ask.kept_total - ask.replicas
+    dearest = ask.price.sorted(np.array(sorted(shares), np.int64))[::-1].tolist()
+    for slot in dearest:
+        while surplus > 0 and shares[slot] > 0:
+            without = {each: count - (each == slot) for each, count in shares.items()}
+            left = [each for each, count in without.items() if count > 0]
+            if any(len({int(names[each]) for each in left}) < least for names, least in needed):
+                break
+            shares = without
+            surplus -= 1
+    return {slot: count for slot, count in shares.items() if count > 0}
+
+
+def _duplicated(ask: Ask, fleet: Fleet, rules: Sequence[Spread]) -> Division:
+    """All replicas on every site that the levels allow, cheapest sites first."""
+    whole = divide(ask)
+    if whole is None:
+        return Division(None)
+    slots = ask.price.sorted(np.array(sorted(whole), np.int64))
+    used: list[dict[int, int]] = [{} for _ in rules]
+    shares: Shares = {}
+    for slot in slots.tolist():
+        mine = [int(places(fleet, rule.by)[slot]) for rule in rules]
+        if slot in ask.kept or all(
+            _may_use(rule, groups, place, whole[slot])
+            for rule, groups, place in zip(rules, used, mine, strict=True)
+        ):
+            shares[slot] = whole[slot]
+            for groups, place in zip(used, mine, strict=True):
+                groups[place] = groups.get(place, 0) + whole[slot]
+    enough = all(len(groups) >= rule.min_groups for rule, groups in zip(rules, used, strict=True))
+    return Division(shares if enough else None)
+
+
+def _may_use(rule: Spread, groups: dict[int, int], place: int, replicas: int) -> bool:
+    if not place:
+        return False
+    if rule.max_per_group is not None and groups.get(place, 0) + replicas > rule.max_per_group:
+        return False
+    return rule.max_groups is None or place in groups or len(groups) < rule.max_groups
+
+
+def _shares(ask: Ask, field: Field, seats: Ints) -> Shares:
+    shares = dict(ask.kept)
+    for slot, more in zip(field.slots.tolist(), seats.tolist(), strict=True):
+        if more > 0:
+            shares[slot] = shares.get(slot, 0) + more
+    return shares

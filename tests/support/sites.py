@@ -37,9 +37,9 @@ def site(
     }
 
 
-def room(name: str, replicas: int, **rest: object) -> Raw:
+def room(name: str, replicas: int, spec: Raw | None = None, labels: Raw | None = None) -> Raw:
     """A site with room for so many replicas of `workload()`."""
-    return site(name, nodes(replicas), **rest)
+    return site(name, nodes(replicas), spec=spec, labels=labels)
 
 
 def grant(*sites: str, name: str = "granted", **spec: object) -> Raw:

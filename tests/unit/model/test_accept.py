@@ -35,8 +35,8 @@ def deployment(
     }
 
 
-def with_manifests(*manifests: Raw, **spec: object) -> Raw:
-    raw = workload(**spec)
+def with_manifests(*manifests: Raw) -> Raw:
+    raw = workload()
     del raw["spec"]["demand"]
     raw["spec"]["manifests"] = list(manifests)
     return raw

@@ -1,0 +1,134 @@
+"""The search for the cheapest spread, where no short proof is at hand: a small integer program.
+
+Variables: replicas per site, and whether each group is used. Solved by HiGHS on one thread with a
+fixed seed and a limit on nodes, not on time, so that the same inputs give the same answer on every
+machine. Sites that can play no part are left out first: within one cell (equal groups at every
+level) only the cheapest can.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.placement.levels import Level
+from scheduler.placement.solver import IntegerProgram, Term
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+_MOST_NODES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A spread division.
+
+    Attributes:
+        seats: new replicas by candidate; [candidates].
+        is_optimal: whether the search proved that nothing is cheaper.
+        gap: how much dearer than the proven bound, as a ratio.
+    """
+
+    seats: Ints
+    is_optimal: bool
+    gap: float
+
+
+def search(
+    more: Ints,
+    cny: Floats,
+    unknown: Ints,
+    levels: list[Level],
+    missing: int,
+    *,
+    nested: bool,
+) -> Found | None:
+    """Finds the cheapest division of `missing` replicas; None: there is none.
+
+    Args:
+        more: how many each candidate could get, candidates in order of cost; [candidates].
+        cny: cost of a replica-hour; [candidates].
+        unknown: unknown terms; a site with more of them is dearer than any with fewer;
+            [candidates].
+        levels: the constraints.
+        missing: how many replicas to place.
+        nested: whether the levels are nested; crossed ones are marked unless proven optimal.
+    """
+    kept = _useful(more, levels, missing)
+    if not len(kept) or int(more[kept].sum()) < missing:
+        return None
+    cost = cny[kept] + unknown[kept] * (1.0 + 2.0 * float(np.abs(cny[kept]).max()))
+    program = IntegerProgram()
+    seats = [
+        program.integer(0, min(int(more[place]), missing), float(price))
+        for place, price in zip(kept.tolist(), cost.tolist(), strict=True)
+    ]
+    program.row([Term(seat, 1.0) for seat in seats], missing, missing)
+    for level in levels:
+        _add_level(program, level, level.group[kept], seats, missing)
+    answer = program.solve(most_nodes=_MOST_NODES)
+    if answer is None:
+        return None
+    found = np.zeros(len(more), np.int64)
+    found[kept] = answer.values[: len(kept)]
+    del nested  # the proof, or its want, is the solver's
+    return Found(found, answer.is_optimal, answer.gap)
+
+
+def _add_level(
+    program: IntegerProgram, level: Level, group: Ints, seats: list[int], missing: int
+) -> None:
+    counted = level.most < level.groups or level.least > 1
+    if not counted and level.cap >= missing:
+        return
+    used: list[Term] = []
+    already = int(np.count_nonzero(level.held))
+    for number in range(level.groups):
+        members = [Term(seats[place], 1.0) for place in np.flatnonzero(group == number).tolist()]
+        left = min(max(0, level.cap - int(level.held[number])), missing)
+        if not members:
+            continue
+        if level.held[number] or not counted:
+            program.row(members, 0, left)
+            continue
+        is_used = program.integer(0, 1, 0.0)
+        used.append(Term(is_used, 1.0))
+        program.row([*members, Term(is_used, -float(left))], None, 0)
+        program.row([*members, Term(is_used, -1.0)], 0, None)
+    if counted:
+        program.row(used, max(0, level.least - already), max(0, level.most - already))
+
+
+def _useful(more: Ints, levels: list[Level], missing: int) -> Ints:
+    """Candidates that a best division can use; the rest are dominated within their cell."""
+    coarse = [level for level in levels if level.groups < len(more)]
+    by_site = [level for level in levels if level.groups >= len(more)]
+    cells = np.stack([level.group for level in coarse]) if coarse else np.zeros((1, len(more)))
+    _, cell = np.unique(cells, axis=1, return_inverse=True)
+    at_most = min((level.cap for level in by_site), default=missing)
+    fewest = max((level.least for level in by_site), default=1)
+    most = min((level.most for level in by_site), default=None) if by_site else None
+    kept: list[int] = []
+    for number in range(int(cell.max()) + 1 if len(cell) else 0):
+        members = np.flatnonzero(cell == number)
+        rooms = np.minimum(more[members], min(at_most, missing))
+        kept += members[_of_cell(rooms.tolist(), fewest, most, missing)].tolist()
+    return np.array(sorted(kept), np.int64)
+
+
+def _of_cell(rooms: list[int], fewest: int, most: int | None, missing: int) -> list[int]:
+    """Which of the sites of one cell, cheapest first, can play a part."""
+    kept: list[int] = []
+    room = 0
+    for place, mine in enumerate(rooms):
+        if most is not None and most < len(rooms):
+            # With few sites allowed, a dearer one counts only if it is roomier than those before.
+            better = sum(rooms[each] >= mine for each in kept)
+            if better >= max(most, fewest):
+                continue
+        elif room >= missing and len(kept) >= fewest:
+            break
+        kept.append(place)
+        room += mine
+    return kept

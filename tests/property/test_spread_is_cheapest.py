@@ -1,0 +1,99 @@
+"""On small fleets nothing is cheaper than what CostOptimal with spread finds."""
+
+from functools import partial
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scheduler.placement import choose
+from tests.support.brute_force import cheapest, spread_allows
+from tests.support.sites import NOW, Raw, demand, fleet_of, grant, nodes, site, workload
+
+PROVINCES = ("CN-GD", "CN-GX", "CN-HN")
+
+
+def priced(index: int, room: int, cny: float, province: str, provider: str) -> Raw:
+    return site(
+        f"m{index}",
+        nodes(room),
+        spec={
+            "provider": provider,
+            "location": {"province": province},
+            "energy": {"pue": 1.0},
+            "prices": {"energyCnyPerKwh": 0.0, "coreCnyPerHour": cny},
+        },
+    )
+
+
+levels = st.builds(
+    lambda by, least, more, each: {
+        "by": by,
+        "minGroups": least,
+        **({"maxGroups": least + more} if more is not None else {}),
+        **({"maxPerGroup": each} if each is not None else {}),
+    },
+    st.sampled_from(["province", "provider", "site"]),
+    st.integers(1, 3),
+    st.none() | st.integers(0, 2),
+    st.none() | st.integers(1, 4),
+)
+sites = st.lists(
+    st.tuples(
+        st.integers(1, 4),
+        st.integers(1, 20).map(lambda cents: cents / 100),
+        st.sampled_from(PROVINCES),
+        st.sampled_from(["a", "b"]),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(sites=sites, replicas=st.integers(1, 7), rules=st.lists(levels, min_size=1, max_size=2))
+@settings(max_examples=150, deadline=None)
+def test_nothing_is_cheaper_than_the_spread_that_is_chosen(
+    sites: list[tuple[int, float, str, str]], replicas: int, rules: list[Raw]
+) -> None:
+    raw = [priced(place, *each) for place, each in enumerate(sites)]
+    fleet = fleet_of(*raw, grants=(grant(*(f"m{place}" for place in range(len(sites)))),))
+    asked = workload(replicas, placement={"spread": rules, "prices": {"carbonCnyPerKg": 0}})
+    if any(
+        rule["minGroups"] > replicas
+        or rule.get("maxGroups", 9) * rule.get("maxPerGroup", 9) < replicas
+        for rule in rules
+    ):
+        return  # not accepted at all
+    decision = choose(demand(asked), fleet, now=NOW)
+    groups = {
+        "province": [each[2] for each in sites],
+        "provider": [each[3] for each in sites],
+        "site": [str(place) for place in range(len(sites))],
+    }
+    checks = [
+        partial(
+            spread_allows,
+            groups=groups[rule["by"]],
+            least=rule["minGroups"],
+            most=rule.get("maxGroups", 99),
+            each=rule.get("maxPerGroup", 99),
+        )
+        for rule in rules
+    ]
+    best = cheapest(
+        replicas,
+        [each[0] for each in sites],
+        [each[1] for each in sites],
+        lambda seats: all(check(seats) for check in checks),
+    )
+    if best is None:
+        assert decision.phase == "Waiting"
+        assert set(decision.reasons) <= {"spread", "full"}
+        return
+    assert decision.phase == "Placed", decision.line
+    shares = {each.site: each.replicas for each in decision.assignment}
+    seats = tuple(shares.get(f"m{place}", 0) for place in range(len(sites)))
+    assert all(check(seats) for check in checks)
+    cost = sum(count * each[1] for count, each in zip(seats, sites, strict=True))
+    assert cost == pytest.approx(best)
+    assert decision.optimal

@@ -1,0 +1,73 @@
+"""Slow and simple answers to check fast ones against; they share no code with the engine."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+
+Division = tuple[int, ...]
+
+
+def divisions(total: int, caps: Sequence[int]) -> Iterator[Division]:
+    """Every way to divide `total` among places with these caps."""
+    for seats in product(*(range(min(cap, total) + 1) for cap in caps)):
+        if sum(seats) == total:
+            yield seats
+
+
+def cheapest(
+    total: int,
+    caps: Sequence[int],
+    costs: Sequence[float],
+    allowed: Callable[[Division], bool],
+) -> float | None:
+    """The least cost of a division that is allowed; None when none is."""
+    found = [
+        sum(count * cost for count, cost in zip(seats, costs, strict=True))
+        for seats in divisions(total, caps)
+        if allowed(seats)
+    ]
+    return min(found, default=None)
+
+
+def spread_allows(seats: Division, groups: Sequence[str], least: int, most: int, each: int) -> bool:
+    """Whether a division meets one level of spread."""
+    totals: dict[str, int] = {}
+    for count, group in zip(seats, groups, strict=True):
+        if count:
+            totals[group] = totals.get(group, 0) + count
+    return least <= len(totals) <= most and max(totals.values(), default=0) <= each
+
+
+def replicas_on_node(
+    free: dict[str, int], cards: Sequence[int], asked: dict[str, int], share: int, wanted: int
+) -> int:
+    """Puts pods on one node one by one until one does not fit.
+
+    Args:
+        free: what is free on the node.
+        cards: free thousandths of its GPU cards.
+        asked: what one pod asks.
+        share: thousandths of each card that a pod takes; 0: none.
+        wanted: on how many different cards.
+    """
+    left = dict(free)
+    best = 0
+    count = 0
+    while all(left.get(name, 0) >= amount for name, amount in asked.items()):
+        for name, amount in asked.items():
+            left[name] -= amount
+        count += 1
+        if share and not cards_take(list(cards), share, wanted, count):
+            break
+        best = count
+    return best
+
+
+def cards_take(cards: list[int], share: int, wanted: int, pods: int) -> bool:
+    """Whether so many pods find `wanted` different cards each: always the emptiest cards first."""
+    for _ in range(pods):
+        cards.sort(reverse=True)
+        if len(cards) < wanted or cards[wanted - 1] < share:
+            return False
+        for place in range(wanted):
+            cards[place] -= share
+    return True
