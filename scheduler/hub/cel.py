@@ -14,7 +14,7 @@ from typing import Any
 from cel_expr_python import cel  # type: ignore[import-untyped]
 
 from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema import FieldProblem, Node, json_type, list_key
+from scheduler.hub.schema import FieldProblem, Node, list_key, quoted
 
 _RESERVED = frozenset(
     [
@@ -177,15 +177,13 @@ def _own_problems(
             data = {"self": typed(node, value)}
             if has_old:
                 data["oldSelf"] = typed(node, old)
-        problem = _broken(node, rule, data, value, path)
+        problem = _broken(rule, data, value, path)
         if problem is not None:
             problems.append(problem)
     return problems
 
 
-def _broken(
-    node: Node, rule: JsonObject, data: dict[str, Any], value: Json, path: str
-) -> FieldProblem | None:
+def _broken(rule: JsonObject, data: dict[str, Any], value: Json, path: str) -> FieldProblem | None:
     text = rule["rule"]
     try:
         result = compile_rule(text).eval(data=data)
@@ -200,13 +198,15 @@ def _broken(
     else:
         message = f"rule evaluation error: {passed} evaluating rule: {_message(rule, data)}"
     reason = rule.get("reason") or "FieldValueInvalid"
-    shown = node.type or json_type(value)
+    if isinstance(value, dict | list) or rule.get("fieldPath"):
+        invalid = "Invalid value"
+    else:
+        invalid = f"Invalid value: {quoted(value)}"
     prefix = {
-        "FieldValueInvalid": f'Invalid value: "{shown}"',
         "FieldValueForbidden": "Forbidden",
         "FieldValueRequired": "Required value",
-        "FieldValueDuplicate": f'Duplicate value: "{shown}"',
-    }.get(reason, f'Invalid value: "{shown}"')
+        "FieldValueDuplicate": invalid.replace("Invalid", "Duplicate", 1),
+    }.get(reason, invalid)
     return FieldProblem(reason, where, f"{prefix}: {message}")
 
 

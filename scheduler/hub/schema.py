@@ -271,7 +271,7 @@ def validate(
     if value is None:
         if node.nullable or (node.type is None and not node.int_or_string):
             return []
-        return [_wrong_type(path, node.type or "integer or string", "null")]
+        return [_wrong_type(path, node.type or "integer,string", "null")]
     problems = _type_problems(node, value, path)
     if problems:
         return problems
@@ -288,7 +288,7 @@ def _type_problems(node: Node, value: Json, path: str) -> list[FieldProblem]:
     if node.int_or_string:
         if isinstance(value, str | int | float) and not isinstance(value, bool):
             return []
-        return [_wrong_type(path, "integer or string", json_type(value))]
+        return [_wrong_type(path, "integer,string", json_type(value))]
     if node.type is None or has_type(value, node.type):
         return []
     return [_wrong_type(path, node.type, json_type(value))]
@@ -331,7 +331,8 @@ def _wrong_type(path: str, expected: str, found: str) -> FieldProblem:
 
 
 def _validate_map(node: Node, value: JsonObject, path: str, old: Json) -> list[FieldProblem]:
-    problems = [required_value(_join(path, name)) for name in node.required if name not in value]
+    required = (*node.required, "apiVersion", "kind") if node.embedded else node.required
+    problems = [required_value(_join(path, name)) for name in required if name not in value]
     if node.embedded:
         missing = [name for name in ("apiVersion", "kind") if not value.get(name)]
         problems += [required_value(_join(path, name), "must not be empty") for name in missing]
@@ -529,11 +530,13 @@ def _multiple_of(step: Any, _schema: JsonObject) -> Check:  # noqa: ANN401 - any
     return check
 
 
+_MICRO_TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$")
 _FORMATS: dict[str, re.Pattern[str]] = {
     "date-time": re.compile(r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$"),
     "date": re.compile(r"^\d{4}-\d\d-\d\d$"),
     "uuid": re.compile(r"(?i)^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$"),
     "byte": re.compile(r"^([A-Za-z0-9+/\s]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"),
+    "micro-time": _MICRO_TIME,
     "quantity": re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)(([KMGTPE]i)|[numkMGTPE]|[eE][+-]?\d+)?$"),
 }
 _INT32 = 2**31
@@ -557,7 +560,8 @@ def _format(name: str, schema: JsonObject) -> Check | None:
     def check(value: Json, path: str) -> list[FieldProblem]:
         if not isinstance(value, str) or pattern.match(value):
             return []
-        return [invalid_value(path, value, f'{path} in body must be of type {name}: "{value}"')]
+        why = f'Invalid value: {quoted(value)}: {path} in body must be of type {name}: "{value}"'
+        return [FieldProblem("FieldValueTypeInvalid", path, why)]
 
     return check
 

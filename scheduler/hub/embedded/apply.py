@@ -5,6 +5,7 @@ structured-merge-diff's `Updater.Apply`.
 """
 
 import copy
+import json
 from dataclasses import dataclass, field
 
 from scheduler.hub.embedded.errors import ApiError
@@ -23,6 +24,7 @@ from scheduler.hub.embedded.managed import Writer, without_identity
 from scheduler.hub.jsontypes import Json, JsonObject
 from scheduler.hub.schema import Node
 
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _FREE = Node(preserve=True)
 
 
@@ -47,6 +49,8 @@ class Applied:
             and before.get("apiVersion") == writer.api_version
         ):
             return [*self.others, before]
+        if not self.wanted:
+            return self.others
         return [*self.others, writer.entry(self.wanted)]
 
 
@@ -73,8 +77,11 @@ def apply(
     found = compare(node, _plain(live), merged)
     changed, removed = without_identity(found.changed), without_identity(found.removed)
     conflicts = _conflicts(others, changed)
+    if conflicts and not force and writer.manager == "kubectl":
+        conflicts = _conflicts(others, difference(changed, _client_side(node, live)))
     if conflicts and not force:
         raise _conflict_error(conflicts)
+    _note_last_applied(merged, config, writer)
     return Applied(merged, wanted, _after(others, changed, removed), own)
 
 
@@ -86,6 +93,35 @@ def _plain(item: JsonObject) -> JsonObject:
             key: value for key, value in metadata.items() if key != "managedFields"
         }
     return plain
+
+
+def _last_applied(item: JsonObject) -> Json:
+    annotations = item.get("metadata", {}).get("annotations") or {}
+    try:
+        return json.loads(annotations.get(LAST_APPLIED, "null"))
+    except ValueError:
+        return None
+
+
+def _client_side(node: Node, live: JsonObject) -> FieldSet:
+    """The fields that `kubectl apply` wrote from the client and that are still as it wrote them.
+
+    Who moves from client-side to server-side apply does not conflict with himself.
+    """
+    last = _last_applied(live)
+    if not isinstance(last, dict):
+        return {}
+    written = fields_of(node, last, applied=True)
+    return difference(written, compare(node, last, live).changed)
+
+
+def _note_last_applied(merged: JsonObject, config: JsonObject, writer: Writer) -> None:
+    """Keeps the annotation of client-side apply up to date, for those who move back."""
+    if writer.manager == "kubectl" and _last_applied(merged) is not None:
+        text = json.dumps(config, separators=(",", ":"), sort_keys=True, ensure_ascii=False) + "\n"
+        metadata = dict(merged["metadata"])
+        metadata["annotations"] = {**metadata["annotations"], LAST_APPLIED: text}
+        merged["metadata"] = metadata
 
 
 def _conflicts(others: list[JsonObject], changed: FieldSet) -> list[tuple[JsonObject, FieldSet]]:
@@ -161,23 +197,14 @@ def merge(node: Node | None, live: Json, config: Json) -> Json:
 
 
 def _merge_items(node: Node, live: list[Json], config: list[Json]) -> list[Json]:
-    """Merges by key: the order of the configuration, live-only items before what followed them."""
+    """Merges by key: live items first, in their order, then the new ones in theirs."""
     wanted = {item_key(node, item): item for item in config}
-    present = {item_key(node, item): item for item in live}
-    waiting = [item_key(node, item) for item in live]
     merged: list[Json] = []
-    for key, item in wanted.items():
-        if key in present:
-            while waiting and waiting[0] not in wanted:
-                merged.append(present[waiting.pop(0)])
-            if key in waiting:
-                waiting.remove(key)
-            merged.append(
-                merge(node.items, present[key], item) if node.list_type == "map" else item
-            )
-        else:
-            merged.append(copy.deepcopy(item))
-    merged.extend(present[key] for key in waiting if key not in wanted)
+    for item in live:
+        key = item_key(node, item)
+        new = wanted.pop(key, None)
+        merged.append(item if new is None else merge(node.items, item, new))
+    merged.extend(copy.deepcopy(item) for item in wanted.values())
     return merged
 
 

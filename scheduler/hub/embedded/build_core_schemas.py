@@ -52,6 +52,10 @@ INT_OR_STRING = {
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": "int-or-string",
     "io.k8s.apimachinery.pkg.api.resource.Quantity": "quantity",
 }
+DEFAULTS = {
+    f"{API}core.v1.{kind}": {"protocol": "TCP"} for kind in ("ContainerPort", "ServicePort")
+}
+"""Defaults of keys of lists, without which items cannot be told apart; the package lacks them."""
 FREE_FORM = (
     "JSON",
     "JSONSchemaPropsOrArray",
@@ -93,12 +97,20 @@ def _definition(name: str, node: dict[str, Any]) -> dict[str, Any]:
             "x-kubernetes-int-or-string": True,
             "format": INT_OR_STRING[name],
         }
+    if name == f"{META}MicroTime":
+        return {**_plain_definition(name, node), "format": "micro-time"}
     if name.removeprefix(EXTENSIONS) in FREE_FORM:
         return {
             "description": node.get("description", ""),
             "x-kubernetes-preserve-unknown-fields": True,
         }
+    return _plain_definition(name, node)
+
+
+def _plain_definition(name: str, node: dict[str, Any]) -> dict[str, Any]:
     converted: dict[str, Any] = _converted(node)
+    for field, default in DEFAULTS.get(name, {}).items():
+        converted["properties"][field]["default"] = default
     if converted.get("type") == "object" and not {"properties", "additionalProperties"} & set(
         converted
     ):

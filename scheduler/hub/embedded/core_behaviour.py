@@ -14,6 +14,8 @@ from scheduler.hub.embedded.resources import Behaviour
 from scheduler.hub.jsontypes import Json, JsonObject
 from scheduler.hub.schema import FieldProblem, invalid_value, required_value
 
+_DATA_LIMIT_BYTES = 1024 * 1024
+"""Of a ConfigMap or a Secret."""
 _SERVICE_NETWORK = ipaddress.ip_network("10.96.0.0/12")
 
 
@@ -415,6 +417,14 @@ def _default_secret(item: JsonObject) -> None:
 
 def _data_problems(item: JsonObject, old: JsonObject | None) -> list[FieldProblem]:
     problems: list[FieldProblem] = []
+    size = sum(
+        len(key) + len(str(value))
+        for field in ("data", "binaryData")
+        for key, value in _map(item, field).items()
+    )
+    if size > _DATA_LIMIT_BYTES:
+        why = f"Too long: may not be more than {_DATA_LIMIT_BYTES} bytes"
+        problems.append(FieldProblem("FieldValueTooLong", "[]", why))
     if old is not None and old.get("immutable"):
         for key in ("data", "binaryData", "immutable"):
             if item.get(key) != old.get(key):
@@ -435,6 +445,29 @@ def _new_claim(item: JsonObject) -> None:
 
 def _new_node(item: JsonObject) -> None:
     _set(item, spec={}, status={})
+
+
+def _lease_problems(item: JsonObject, _old: JsonObject | None) -> list[FieldProblem]:
+    spec = _map(item, "spec")
+    seconds, transitions = spec.get("leaseDurationSeconds"), spec.get("leaseTransitions")
+    problems: list[FieldProblem] = []
+    if isinstance(seconds, int) and seconds <= 0:
+        why = "must be greater than 0"
+        problems.append(invalid_value("spec.leaseDurationSeconds", seconds, why))
+    if isinstance(transitions, int) and transitions < 0:
+        why = "must be greater than or equal to 0"
+        problems.append(invalid_value("spec.leaseTransitions", transitions, why))
+    return problems
+
+
+def _event_problems(item: JsonObject, _old: JsonObject | None) -> list[FieldProblem]:
+    """An event lives in the namespace of its object; of cluster-scoped ones in `default`."""
+    namespace = item["metadata"].get("namespace", "")
+    about = _map(item, "involvedObject").get("namespace") or ""
+    if about == namespace or (not about and namespace in {"default", "kube-system"}):
+        return []
+    why = "does not match event.namespace"
+    return [invalid_value("involvedObject.namespace", about, why)]
 
 
 def _default_event(item: JsonObject) -> None:
@@ -485,7 +518,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
         has_generation=False,
         returns_deleted=True,
     ),
-    "Event": _plain(defaults=_default_event),
+    "Event": _plain(_event_problems, defaults=_default_event),
     "Deployment": Behaviour(
         on_create=_empty_status, defaults=_default_deployment, problems=_workload_problems
     ),
@@ -500,5 +533,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     ),
     "Job": Behaviour(on_create=_new_job, defaults=_default_job, problems=_job_problems),
     "CronJob": Behaviour(on_create=_empty_status, defaults=_default_cron_job),
-    "Lease": Behaviour(has_generation=False, name_problems=path_segment_problems),
+    "Lease": Behaviour(
+        has_generation=False, name_problems=path_segment_problems, problems=_lease_problems
+    ),
 }

@@ -88,13 +88,14 @@ def custom_resources(definition: JsonObject) -> list[Resource]:
     spec = definition["spec"]
     stored = next(version["name"] for version in spec["versions"] if version["storage"])
     return [
-        _resource(definition["metadata"]["name"], spec, version, stored)
+        _resource(definition, version, stored)
         for version in spec["versions"]
         if version.get("served")
     ]
 
 
-def _resource(owner: str, spec: JsonObject, version: JsonObject, stored: str) -> Resource:
+def _resource(definition: JsonObject, version: JsonObject, stored: str) -> Resource:
+    spec = definition["spec"]
     names, group = spec["names"], spec["group"]
     schema = version.get("schema", {}).get("openAPIV3Schema", {})
     subresources = version.get("subresources") or {}
@@ -114,7 +115,8 @@ def _resource(owner: str, spec: JsonObject, version: JsonObject, stored: str) ->
             field["jsonPath"].removeprefix(".") for field in version.get("selectableFields") or ()
         ),
         scale=_scale(subresources.get("scale")),
-        owner=owner,
+        owner=definition["metadata"]["name"],
+        is_terminating=bool(definition["metadata"].get("deletionTimestamp")),
         warning=_warning(group, version, names["kind"]),
     )
     if version["name"] != stored:

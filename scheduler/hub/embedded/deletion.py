@@ -8,16 +8,26 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from scheduler.hub.embedded.collection import Stored
-from scheduler.hub.embedded.errors import ApiError, bad_request, conflict, not_found
+from scheduler.hub.embedded.errors import (
+    ApiError,
+    bad_request,
+    conflict,
+    forbidden,
+    not_found,
+    options_invalid,
+)
 from scheduler.hub.embedded.metadata import rfc3339
+from scheduler.hub.embedded.options import is_dry_run
 from scheduler.hub.embedded.registry import Registry, WriteOptions, holds
 from scheduler.hub.embedded.requests import decode_body, integer
 from scheduler.hub.embedded.resources import Resource
 from scheduler.hub.jsontypes import Json, JsonObject
+from scheduler.hub.schema import FieldProblem, invalid_value
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 _POLICIES = ("Background", "Foreground", "Orphan")
+_UNDELETABLE = frozenset({"default", "kube-public", "kube-system"})
 _ENDED = ("Succeeded", "Failed")
 
 
@@ -48,20 +58,25 @@ def delete_options(query: Mapping[str, str], body: bytes, content_type: str) -> 
     policy = value.get("propagationPolicy") or query.get("propagationPolicy") or ""
     if not policy and value.get("orphanDependents") is not None:
         policy = "Orphan" if value["orphanDependents"] else "Background"
-    if policy and policy not in _POLICIES:
-        raise ApiError(
-            422,
-            "Invalid",
-            f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: '
-            f'"{policy}": supported values: "Background", "Foreground", "Orphan", "nil"',
+    if value.get("propagationPolicy") and value.get("orphanDependents") is not None:
+        why = "orphanDependents and deletionPropagation cannot be both set"
+        raise options_invalid(
+            "DeleteOptions", [invalid_value("propagationPolicy", value["propagationPolicy"], why)]
         )
+    if policy and policy not in _POLICIES:
+        why = (
+            f'Unsupported value: "{policy}": supported values: "Background", "Foreground", '
+            '"Orphan", "nil"'
+        )
+        problem = FieldProblem("FieldValueNotSupported", "propagationPolicy", why)
+        raise options_invalid("DeleteOptions", [problem])
     grace = value.get("gracePeriodSeconds", integer(query, "gracePeriodSeconds"))
     return DeleteOptions(
         uid=str(preconditions.get("uid") or ""),
         resource_version=str(preconditions.get("resourceVersion") or ""),
         policy=policy,
         grace_seconds=grace if isinstance(grace, int) else None,
-        dry_run=bool(value.get("dryRun") or query.get("dryRun")),
+        dry_run=value.get("dryRun") == ["All"] or is_dry_run("DeleteOptions", query),
     )
 
 
@@ -84,6 +99,8 @@ class Deletion:
         stored = registry.collection(resource.storage).latest(key)
         if stored is None:
             raise not_found(resource.subject, name)
+        if resource.storage == "/namespaces" and name in _UNDELETABLE:
+            raise forbidden(resource.subject, name, "this namespace may not be deleted")
         item = stored.decoded()
         _check_preconditions(resource, item, options)
         was_marked = bool(item["metadata"].get("deletionTimestamp"))

@@ -51,8 +51,9 @@ class ApiError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
         }
+        if self.reason:
+            body["reason"] = self.reason
         if self.details:
             body["details"] = self.details
         return body | {"code": self.code}
@@ -89,9 +90,7 @@ def not_found(subject: Subject, name: str) -> ApiError:
 
 def no_route() -> ApiError:
     """404: no such resource at all."""
-    return ApiError(
-        404, "NotFound", "the server could not find the requested resource", {"causes": []}
-    )
+    return ApiError(404, "NotFound", "the server could not find the requested resource")
 
 
 def method_not_allowed(subject: Subject | None = None) -> ApiError:
@@ -151,6 +150,25 @@ def too_many_requests(message: str, *, retry_after_seconds: int = 1) -> ApiError
 def internal(message: str) -> ApiError:
     """500: our fault; the message says what failed."""
     return ApiError(500, "InternalError", f"Internal error occurred: {message}")
+
+
+def server_error(message: str) -> ApiError:
+    """500 without a reason, as the real server answers some wrong requests."""
+    return ApiError(500, "", message)
+
+
+def options_invalid(kind: str, problems: Sequence[FieldProblem]) -> ApiError:
+    """422: the options of a request, such as `PatchOptions`, are wrong."""
+    return invalid(Subject("meta.k8s.io", "", kind), "", problems)
+
+
+def not_acceptable() -> ApiError:
+    """406: no form that the client takes is served."""
+    return ApiError(
+        406,
+        "NotAcceptable",
+        "only the following media types are accepted: application/json, application/yaml",
+    )
 
 
 def invalid(subject: Subject, name: str, problems: Sequence[FieldProblem]) -> ApiError:

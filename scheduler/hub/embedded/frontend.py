@@ -81,7 +81,7 @@ class Frontend:
             return await self._review(request, target, identity)
         resource = self._registry.catalog.find(target.group, target.version, target.plural)
         if resource is None or (target.namespace and not resource.namespaced):
-            raise no_route()
+            return _no_page() if target.group else _failure(no_route())
         return await self._resource(request, target, resource, identity)
 
     def _static(self, request: web.BaseRequest, path: str) -> web.Response:
@@ -97,9 +97,7 @@ class Frontend:
         resource: Resource,
         identity: Identity,
     ) -> web.StreamResponse:
-        watches = (
-            request.method == "GET" and flag(request.query, "watch") and not target.subresource
-        )
+        watches = request.method == "GET" and not target.name and flag(request.query, "watch")
         attempt = _attempt(request.method, target, watches=watches)
         if not allows(identity, attempt):
             raise attempt.refusal(identity)
@@ -118,7 +116,7 @@ class Frontend:
         if resource.warning:
             call.warnings.append(resource.warning)
         answer = await self._verbs.handle(call)
-        response = _response(request, answer.code, answer.body)
+        response = _response(request, answer.code, answer.body, answer.kind)
         for warning in call.warnings:
             response.headers.add("Warning", f"299 - {_quoted(warning)}")
         return response
@@ -141,12 +139,7 @@ class Frontend:
     async def _watch(
         self, request: web.BaseRequest, target: ResourcePath, resource: Resource
     ) -> web.StreamResponse:
-        query = dict(request.query)
-        if target.name:
-            fields = query.get("fieldSelector", "")
-            query["fieldSelector"] = ",".join(
-                filter(None, (fields, f"metadata.name={target.name}"))
-            )
+        query = request.query
         asked = watch_request(
             resource,
             target.namespace,
@@ -239,6 +232,11 @@ def _response(
         body = gzip.compress(body, 1)
         headers["Content-Encoding"] = "gzip"
     return web.Response(status=code, body=body, headers=headers)
+
+
+def _no_page() -> web.Response:
+    """What lies below no served group is answered in plain text, as by a real server."""
+    return web.Response(status=404, text="404 page not found\n")
 
 
 def _failure(error: ApiError) -> web.Response:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
+import yaml
 
 from scheduler.hub.embedded.collection import Collection, Stored
-from scheduler.hub.embedded.errors import ApiError, bad_request, expired
+from scheduler.hub.embedded.errors import ApiError, bad_request, expired, not_acceptable
 from scheduler.hub.embedded.requests import integer
 from scheduler.hub.embedded.resources import Resource
 from scheduler.hub.embedded.selectors import Selection, parse_fields, parse_labels
@@ -21,6 +22,7 @@ from scheduler.hub.embedded.table import partial, table
 from scheduler.hub.jsontypes import JsonObject
 
 _encode = msgspec.json.Encoder().encode
+_ANY_JSON = re.compile(r"application/json|application/\*|\*/\*")
 _AS = re.compile(r"as=(Table|PartialObjectMetadata(?:List)?)")
 
 
@@ -30,17 +32,45 @@ class Shape:
 
     form: str = ""
     include: str = "Metadata"
+    yaml: bool = False
 
     @staticmethod
     def of(accept: str, query: Mapping[str, str]) -> "Shape":
-        """Reads the Accept header: the first form that we serve."""
-        for part in accept.split(","):
+        """Reads the Accept header: the first form that we serve.
+
+        Raises:
+            ApiError: 400 (includeObject), 406 (nothing that the client takes is served).
+        """
+        for part in accept.split(",") if accept else ("*/*",):
             found = _AS.search(part)
             if found and "g=meta.k8s.io" in part and "json" in part:
-                return Shape(found[1], query.get("includeObject", "Metadata"))
-            if not found and ("application/json" in part or "*/*" in part):
+                return Shape(found[1], _include(query))
+            if "as=" not in part and _ANY_JSON.search(part):
                 return Shape()
-        return Shape()
+            if "as=" not in part and "application/yaml" in part:
+                return Shape(yaml=True)
+        raise not_acceptable()
+
+    def encoded(self, body: bytes) -> tuple[bytes, str]:
+        """The body of an answer in this shape, and its content type."""
+        if not self.yaml:
+            return body, "application/json"
+        return _as_yaml(body), "application/yaml"
+
+
+def _include(query: Mapping[str, str]) -> str:
+    found = query.get("includeObject") or "Metadata"
+    if found not in {"Metadata", "Object", "None"}:
+        raise bad_request(
+            f'Unable to convert to Table as requested: includeObject: Invalid value: "{found}": '
+            "must be 'Metadata', 'Object', 'None', or empty"
+        )
+    return found
+
+
+def _as_yaml(body: bytes) -> bytes:
+    text: str = yaml.safe_dump(msgspec.json.decode(body), allow_unicode=True)
+    return text.encode()
 
 
 def selection(resource: Resource, query: Mapping[str, str]) -> Selection:
@@ -186,6 +216,8 @@ def page(
 def listed(resource: Resource, found: Page, shape: Shape, now: datetime) -> bytes:
     """A page as the body of an answer."""
     metadata: JsonObject = {"resourceVersion": str(found.revision)}
+    if resource.custom:
+        metadata["continue"] = ""  # always there for custom resources, as on a real server
     if found.token:
         metadata["continue"] = found.token
         if found.remaining is not None:

@@ -134,6 +134,19 @@ def after_update(
     return [*kept, writer.entry(grown)] if grown else kept
 
 
+def ordered(entries: list[JsonObject]) -> list[JsonObject]:
+    """Entries in the order of the real server: applies first, then by time and name."""
+    return sorted(
+        entries,
+        key=lambda entry: (
+            entry.get("operation") or "",
+            entry.get("time") or "",
+            entry.get("manager") or "",
+            entry.get("subresource") or "",
+        ),
+    )
+
+
 def _unmanaged(item: JsonObject) -> JsonObject:
     """The object without managedFields, which would differ with each write."""
     metadata = item.get("metadata")

@@ -2,6 +2,7 @@
 
 import secrets
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from scheduler.hub.embedded.errors import ApiError, bad_request, conflict, invalid
@@ -54,8 +55,15 @@ def check_shape(resource: Resource, item: Json) -> JsonObject:
         found = item.get(key)
         if found in {None, ""}:
             if resource.custom:
-                raise bad_request(f"Object '{key.title()}' is missing")
+                raise bad_request(
+                    f"the object provided is unrecognized (must be of type {kind}): Object "
+                    f"'{key[0].upper()}{key[1:]}' is missing in '{quoted(item)[:256]}'"
+                )
             item[key] = expected
+        elif found != expected and key == "kind" and resource.custom:
+            subject = replace(resource.subject, kind=str(found))
+            name = (item.get("metadata") or {}).get("name") or ""
+            raise invalid(subject, name, [invalid_value("kind", found, f"must be {expected}")])
         elif found != expected:
             raise bad_request(
                 f"the {'API version' if key == 'apiVersion' else 'kind'} in the data ({found}) "
@@ -134,7 +142,9 @@ def stamp_new(resource: Resource, item: JsonObject, now: datetime) -> None:
         metadata["generation"] = 1
 
 
-def carry_over(resource: Resource, item: JsonObject, old: JsonObject) -> None:
+def carry_over(
+    resource: Resource, item: JsonObject, old: JsonObject, *, patched: bool = False
+) -> None:
     """Keeps what the server wrote, whatever the client sends for it.
 
     Raises:
@@ -143,6 +153,8 @@ def carry_over(resource: Resource, item: JsonObject, old: JsonObject) -> None:
     metadata, before = item["metadata"], old["metadata"]
     name = before["name"]
     uid = metadata.get("uid")
+    if uid and uid != before["uid"] and patched and resource.custom:
+        refuse(resource, item, [invalid_value("metadata.uid", uid, "field is immutable")])
     if uid and uid != before["uid"]:
         raise conflict(
             resource.subject,
@@ -186,7 +198,7 @@ def metadata_problems(
                     "FieldValueForbidden",
                     "metadata.finalizers",
                     "Forbidden: no new finalizers can be added if the object is being deleted, "
-                    f"found new finalizers {quoted(new)}",
+                    "found new finalizers []string{" + ", ".join(map(quoted, new)) + "}",
                 )
             )
     return problems

@@ -20,14 +20,17 @@ from scheduler.hub.cel import rule_problems
 from scheduler.hub.embedded.apply import Applied, apply
 from scheduler.hub.embedded.collection import Collection, Stored
 from scheduler.hub.embedded.errors import (
+    Subject,
     already_exists,
     bad_request,
     conflict,
     forbidden,
     internal,
+    invalid,
     not_found,
+    server_error,
 )
-from scheduler.hub.embedded.managed import Writer, after_update, usable_entries
+from scheduler.hub.embedded.managed import Writer, after_update, ordered, usable_entries
 from scheduler.hub.embedded.metadata import (
     carry_over,
     check_shape,
@@ -39,15 +42,41 @@ from scheduler.hub.embedded.metadata import (
 )
 from scheduler.hub.embedded.resources import Catalog, Resource
 from scheduler.hub.embedded.store import Row, Store
+from scheduler.hub.embedded.typed_patch import check_typed
 from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema import FieldProblem, apply_defaults, drop_nulls, prune, validate
+from scheduler.hub.schema import (
+    FieldProblem,
+    apply_defaults,
+    drop_nulls,
+    invalid_value,
+    prune,
+    quoted,
+    validate,
+)
 
 log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 _OBJECT_LIMIT_BYTES = 1_572_864
 """As etcd's request limit of 1.5 MiB."""
 
-Change = Callable[[JsonObject], JsonObject]
+_HIDE_RULES = frozenset(
+    {
+        "FieldValueRequired",
+        "FieldValueTypeInvalid",
+        "FieldValueTooLong",
+        "FieldValueTooMany",
+        "FieldValueDuplicate",
+    }
+)
+_RULES_UNCHECKED = FieldProblem(
+    "FieldValueInvalid",
+    "<nil>",
+    "Invalid value: null: some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation",
+)
+"""Said instead of rules that could stumble over a wrong type or a missing field."""
+
+Change = Callable[[JsonObject], Json]
 
 
 @dataclass(slots=True)
@@ -59,6 +88,9 @@ class WriteOptions:
     field_validation: str = "Warn"
     force: bool = False
     subresource: str = ""
+    applies: bool = False
+    patches: bool = False
+    """Whether the new object comes from a patch: refusals are worded for that."""
     warnings: list[str] = field(default_factory=list)
     """Filled by the write, for `Warning` headers."""
     duplicates: list[str] = field(default_factory=list)
@@ -135,8 +167,8 @@ class Registry:
         item = check_shape(resource, item)
         place(resource, item, namespace)
         if item["metadata"].get("resourceVersion") not in {None, "", "0"}:
-            raise bad_request("resourceVersion should not be set on objects to be created")
-        self.check_namespace(resource, namespace)
+            raise server_error("resourceVersion should not be set on objects to be created")
+        self.check_place(resource, namespace)
         writer = self._writer(resource, options, "Update")
         new = self._new(resource, item, options, writer)
         return await self._insert(resource, new, options)
@@ -159,17 +191,24 @@ class Registry:
     async def _insert(self, resource: Resource, new: JsonObject, options: WriteOptions) -> Outcome:
         metadata = new["metadata"]
         key = self.key(resource, metadata.get("namespace", ""), metadata["name"])
-        if self.collection(resource.storage).latest(key) is not None:
-            raise already_exists(resource.subject, metadata["name"])
+        there = self.collection(resource.storage).latest(key)
+        if there is not None:
+            error = already_exists(resource.subject, metadata["name"])
+            if b'"deletionTimestamp"' in there.data:
+                error.message = f"object is being deleted: {error.message}"
+            raise error
         data = await self.put(resource, key, new, options)
         return Outcome(new, data, created=True)
 
-    def check_namespace(self, resource: Resource, namespace: str) -> None:
-        """Refuses new objects in a namespace that is not there or is going.
+    def check_place(self, resource: Resource, namespace: str) -> None:
+        """Refuses new objects in a namespace, or of a definition, that is not there or is going.
 
         Raises:
             ApiError: 404, 403.
         """
+        if resource.is_terminating:
+            why = "create not allowed while custom resource definition is terminating"
+            raise forbidden(resource.subject, "", why)
         spaces = self.catalog.find("", "v1", "namespaces")
         if not resource.namespaced or spaces is None:
             return
@@ -212,7 +251,13 @@ class Registry:
             raise not_found(resource.subject, name)
         old = stored.decoded()
         view = _to_view(resource, old)
-        new = check_shape(resource, change(view))
+        changed = change(view)
+        if isinstance(changed, dict) and changed.get("metadata") is None:
+            raise bad_request(
+                f"the name of the object ({name} based on URL) was undeterminable: "
+                "name must be provided"
+            )
+        new = check_shape(resource, changed)
         place(resource, new, namespace, name)
         entries = usable_entries(new["metadata"].pop("managedFields", None))
         if entries is None:
@@ -228,7 +273,7 @@ class Registry:
         self, resource: Resource, old: JsonObject, new: JsonObject, options: WriteOptions
     ) -> JsonObject:
         """The new object with all that a client may not change taken from the old one."""
-        carry_over(resource, new, old)
+        carry_over(resource, new, old, patched=options.patches)
         if options.subresource == "status":
             status = new.get("status")
             metadata = dict(old["metadata"])
@@ -259,13 +304,14 @@ class Registry:
         place(resource, config, namespace, name)
         if "managedFields" in config["metadata"]:
             raise bad_request("metadata.managedFields must be nil")
+        check_typed(resource.node, config)
+        options.applies = True
         writer = self._writer(resource, options, "Apply")
         key = self.key(resource, namespace, name)
         stored = self.collection(resource.storage).latest(key)
         if stored is None:
             return await self._apply_new(resource, namespace, config, options, writer)
         old = stored.decoded()
-        self._strict(resource, copy.deepcopy(config), options)
         config = _only_writable(resource, config, options.subresource)
         done = apply(resource.node, _to_view(resource, old), config, writer, force=options.force)
         new = self._merged(resource, old, done.item, options)
@@ -284,9 +330,9 @@ class Registry:
     ) -> Outcome:
         if options.subresource:
             raise not_found(resource.subject, config["metadata"]["name"])
-        if config["metadata"].get("uid") or config["metadata"].get("resourceVersion"):
-            raise conflict(resource.subject, config["metadata"]["name"])
-        self.check_namespace(resource, namespace)
+        if config["metadata"].get("uid"):
+            _refuse_uid(resource, config)
+        self.check_place(resource, namespace)
         config = _only_writable(resource, config, options.subresource)
         empty: JsonObject = {"metadata": {}}
         done: Applied = apply(resource.node, empty, config, writer, force=True)
@@ -308,7 +354,7 @@ class Registry:
         """Writes a changed object, or nothing where nothing changed."""
         new["metadata"].pop("managedFields", None)
         if entries:
-            new["metadata"]["managedFields"] = entries
+            new["metadata"]["managedFields"] = ordered(entries)
         if new == old:
             return Outcome(old, stored.data)
         metadata = new["metadata"]
@@ -339,8 +385,9 @@ class Registry:
         """The object, defaulted, pruned and found right, in stored form."""
         if resource.from_view is not None:
             item = resource.from_view(item)
-        self._strict(resource, item, options)
-        drop_nulls(resource.node, item)
+        self.strict(resource, item, options)
+        if not (options.applies and resource.custom):
+            drop_nulls(resource.node, item)
         apply_defaults(resource.node, item)
         behaviour = resource.behaviour
         behaviour.defaults(item)
@@ -353,23 +400,29 @@ class Registry:
         problems += validate(resource.node, item, old=old, has_old=old is not None)
         _refuse_unreadable(resource, problems)
         problems += behaviour.problems(item, old)
+        if resource.custom and any(one.reason in _HIDE_RULES for one in problems):
+            problems.append(_RULES_UNCHECKED)
+        elif resource.node.has_rules:
+            problems += rule_problems(resource.node, item, old)
         refuse(resource, item, problems)
-        if resource.node.has_rules:
-            refuse(resource, item, rule_problems(resource.node, item, old))
         return item
 
     @staticmethod
-    def _strict(resource: Resource, item: JsonObject, options: WriteOptions) -> None:
+    def strict(resource: Resource, item: JsonObject, options: WriteOptions) -> None:
         """Prunes unknown fields, and says so in the way that was asked for."""
-        unknown = [f'unknown field "{path}"' for path in prune(resource.node, item, root=True)]
+        unknown = [
+            f'unknown field "{path}"'
+            for path in sorted(prune(resource.node, item, root=True), key=_field_order)
+        ]
         found = [*unknown, *(f'duplicate field "{path}"' for path in options.duplicates)]
         if not found:
             return
         if options.field_validation == "Strict":
-            kind = resource.subject.kind
+            kind, words = resource.subject.kind, f"strict decoding error: {', '.join(found)}"
+            if options.patches:
+                raise invalid(_NOTHING, "", [invalid_value("patch", quoted(item)[:512], words)])
             raise bad_request(
-                f'{kind} in version "{resource.version}" cannot be handled as a {kind}: '
-                f"strict decoding error: {', '.join(found)}"
+                f'{kind} in version "{resource.version}" cannot be handled as a {kind}: {words}'
             )
         if options.field_validation == "Warn":
             options.warnings.extend(line for line in found if line not in options.warnings)
@@ -448,6 +501,27 @@ class Registry:
         self.revision = max(self.revision, stored.revision)
         for listener in self.listeners:
             listener(resource, item, kind)
+
+
+_NOTHING = Subject("", "", "")
+
+
+def _field_order(path: str) -> tuple[int, str]:
+    """Metadata first, then the other fields, the spec last: the order of the real server."""
+    top = path.partition(".")[0]
+    return ({"metadata": 0, "spec": 2}.get(top, 1), path)
+
+
+def _refuse_uid(resource: Resource, config: JsonObject) -> None:
+    """An apply cannot choose the incarnation that it creates."""
+    uid = config["metadata"]["uid"]
+    if not resource.custom:
+        raise conflict(
+            resource.subject,
+            config["metadata"]["name"],
+            f"Precondition failed: UID in precondition: {uid}, UID in object meta: ",
+        )
+    refuse(resource, config, [invalid_value("metadata.uid", uid, "field is immutable")])
 
 
 def holds(item: JsonObject) -> bool:

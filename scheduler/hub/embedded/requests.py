@@ -158,20 +158,38 @@ def _check_depth(value: Json) -> None:
     raise bad_request(f"the body is nested deeper than {_DEPTH_LIMIT} levels")
 
 
+class _Pairs(list[tuple[str, Json]]):
+    """A JSON map with its keys as they came."""
+
+
 def _duplicates(data: bytes) -> list[str]:
-    """The keys that one JSON map has twice."""
-    found: list[str] = []
+    """The paths of keys that a JSON map has twice."""
+    unique = True
 
     def check(pairs: list[tuple[str, Json]]) -> None:
-        if len({key for key, _value in pairs}) != len(pairs):
-            seen: set[str] = set()
-            for key, _value in pairs:
-                if key in seen:
-                    found.append(key)
-                seen.add(key)
+        nonlocal unique
+        unique = unique and len({key for key, _value in pairs}) == len(pairs)
 
     json.loads(data, object_pairs_hook=check)
+    if unique:
+        return []
+    found: list[str] = []
+    _find_duplicates(json.loads(data, object_pairs_hook=_Pairs), "", found)
     return found
+
+
+def _find_duplicates(value: Json, path: str, found: list[str]) -> None:
+    if isinstance(value, _Pairs):
+        seen: set[str] = set()
+        for key, item in value:
+            where = f"{path}.{key}" if path else key
+            if key in seen and where not in found:
+                found.append(where)
+            seen.add(key)
+            _find_duplicates(item, where, found)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _find_duplicates(item, f"{path}[{index}]", found)
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:

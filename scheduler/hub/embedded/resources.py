@@ -88,6 +88,8 @@ class Resource:
     """The name of its schema in OpenAPI."""
     warning: str = ""
     """Sent with each request, for deprecated versions."""
+    is_terminating: bool = False
+    """Its definition is to be deleted: nothing new is taken."""
     owner: str = ""
     """The CustomResourceDefinition that it comes from."""
 

@@ -16,10 +16,19 @@ from scheduler.hub.embedded.errors import (
     bad_request,
     method_not_allowed,
     no_route,
+    not_found,
+    server_error,
     unsupported_media_type,
 )
 from scheduler.hub.embedded.listing import Shape, listed, one, page, selection
 from scheduler.hub.embedded.metadata import rfc3339
+from scheduler.hub.embedded.options import (
+    KINDS,
+    check_patch_options,
+    field_manager,
+    field_validation,
+    is_dry_run,
+)
 from scheduler.hub.embedded.patches import json_patch, merge_patch
 from scheduler.hub.embedded.pods import bound, eviction_options
 from scheduler.hub.embedded.protobuf import PROTOBUF, decode_protobuf
@@ -44,8 +53,6 @@ from scheduler.hub.embedded.strategic import strategic_merge
 from scheduler.hub.jsontypes import Json, JsonObject
 
 _encode = msgspec.json.Encoder().encode
-_VALIDATIONS = ("Strict", "Warn", "Ignore")
-_MANAGER_LIMIT = 128
 
 
 @dataclass(slots=True)
@@ -69,6 +76,7 @@ class Answer:
 
     code: int
     body: bytes
+    kind: str = "application/json"
 
 
 class Verbs:
@@ -86,10 +94,12 @@ class Verbs:
         """
         subresource = call.path.subresource
         if subresource and subresource not in call.resource.subresources:
-            raise no_route()
+            raise _no_subresource(call)
         if call.method in {"GET", "HEAD"}:
             return self._get(call) if call.path.name else self._list(call)
         verb = self._verb(call)
+        if verb is None and call.resource.custom and not call.path.name:
+            raise bad_request("name must be provided")
         if verb is None:
             raise method_not_allowed(call.resource.subject)
         return await verb(call)
@@ -111,8 +121,10 @@ class Verbs:
         stored = self._registry.read(resource, path.namespace, path.name)
         if path.subresource == "scale":
             return Answer(200, _encode(scale_of(resource, stored.decoded())))
+        _check_read_version(call.query)
         shape = Shape.of(call.accept, call.query)
-        return Answer(200, one(resource, stored, shape, self._registry.clock.now()))
+        body = one(resource, stored, shape, self._registry.clock.now())
+        return Answer(200, *shape.encoded(body))
 
     def _list(self, call: Call) -> Answer:
         resource, registry = call.resource, self._registry
@@ -125,7 +137,7 @@ class Verbs:
             registry.revision,
         )
         shape = Shape.of(call.accept, call.query)
-        return Answer(200, listed(resource, found, shape, registry.clock.now()))
+        return Answer(200, *shape.encoded(listed(resource, found, shape, registry.clock.now())))
 
     # ------------------------------------------------------------ writing
 
@@ -164,8 +176,13 @@ class Verbs:
         if call.path.subresource == "scale":
             return await self._scale(call, lambda _old: body.value, options)
         value = body.value
+        path, resource = call.path, call.resource
+        key = self._registry.key(resource, path.namespace, path.name)
+        if self._registry.collection(resource.storage).latest(key) is None:
+            raise not_found(resource.subject, path.name)
         if isinstance(value, dict):
-            _check_version(call.resource, value)
+            self._registry.strict(resource, copy.deepcopy(value), options)
+            _check_version(resource, value)
         done = await self._update(call, lambda _old: value, options)
         return self._answer(call, done)
 
@@ -177,6 +194,7 @@ class Verbs:
             accepted.insert(2, STRATEGIC_PATCH)
         if kind not in accepted or kind == APPLY_CBOR:
             raise unsupported_media_type(accepted)
+        check_patch_options(call.query, applies=kind == APPLY_YAML)
         body = decode_body(call.body, call.content_type)
         options = self._options(call, body)
         if kind == APPLY_YAML:
@@ -189,15 +207,11 @@ class Verbs:
         return self._answer(call, await self._update(call, change, options))
 
     async def _apply(self, call: Call, body: Body, options: WriteOptions) -> Answer:
-        if not call.query.get("fieldManager"):
-            raise bad_request(
-                'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: '
-                "is required for apply patch"
-            )
         path = call.path
         if path.subresource == "scale":
             return await self._scale(call, lambda old: merge_patch(old, body.value), options)
         options.force = flag(call.query, "force")
+        _check_applied_name(body.value, path.name)
         done = await self._registry.apply(
             call.resource, path.namespace, path.name, body.value, options
         )
@@ -242,34 +256,55 @@ class Verbs:
         resource = call.resource
         code = 201 if done.created else 200
         shape = Shape.of(call.accept, call.query)
-        if not shape.form and resource.to_view is None:
-            return Answer(code, done.data)
         stored = Stored("", 0, done.data)
-        return Answer(code, one(resource, stored, shape, self._registry.clock.now()))
+        body = one(resource, stored, shape, self._registry.clock.now())
+        return Answer(code, *shape.encoded(body))
 
     def _options(self, call: Call, body: Body) -> WriteOptions:
-        query = call.query
-        dry_run = query.get("dryRun", "")
-        if dry_run not in {"", "All"}:
-            raise bad_request(f'dryRun: Unsupported value: "{dry_run}": supported values: "All"')
-        validation = query.get("fieldValidation") or "Warn"
-        if validation not in _VALIDATIONS:
-            raise bad_request(
-                f'fieldValidation: Unsupported value: "{validation}": supported values: "Ignore", '
-                '"Strict", "Warn"'
-            )
-        manager = query.get("fieldManager") or call.user_agent.partition("/")[0] or "unknown"
-        if len(manager) > _MANAGER_LIMIT:
-            raise bad_request(
-                f"fieldManager: Too long: may not be more than {_MANAGER_LIMIT} bytes"
-            )
+        query, kind = call.query, KINDS[call.method]
         return WriteOptions(
-            manager=manager,
-            dry_run=bool(dry_run),
-            field_validation=validation,
+            manager=field_manager(kind, query, call.user_agent),
+            dry_run=is_dry_run(kind, query),
+            field_validation=field_validation(kind, query),
+            patches=call.method == "PATCH",
             subresource=call.path.subresource,
             warnings=call.warnings,
             duplicates=list(body.duplicates),
+        )
+
+
+def _no_subresource(call: Call) -> ApiError:
+    """Says what is missing, where people would expect a cluster."""
+    if call.resource.subject.plural == "pods" and call.path.subresource in _CONTAINER_VERBS:
+        return ApiError(
+            501,
+            "NotImplemented",
+            f"the embedded hub runs no containers and does not serve {call.path.subresource}; "
+            "ask the cluster that runs the pod",
+        )
+    return no_route()
+
+
+_CONTAINER_VERBS = frozenset(
+    {"log", "exec", "attach", "portforward", "proxy", "ephemeralcontainers"}
+)
+
+
+def _check_read_version(query: Mapping[str, str]) -> None:
+    version = query.get("resourceVersion", "")
+    if version and not version.isdigit():
+        raise server_error(
+            f'resourceVersion: Invalid value: "{version}": strconv.ParseUint: parsing "{version}": '
+            "invalid syntax"
+        )
+
+
+def _check_applied_name(config: Json, name: str) -> None:
+    metadata = config.get("metadata") if isinstance(config, dict) else None
+    if not isinstance(metadata, dict) or not metadata.get("name"):
+        raise bad_request(
+            f"the name of the object ({name} based on URL) was undeterminable: "
+            "name must be provided"
         )
 
 

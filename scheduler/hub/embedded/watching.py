@@ -173,7 +173,7 @@ class Watch:
         was_in = event.before is not None and self._passes(event.before)
         if is_in:
             return self._shown("MODIFIED" if was_in else "ADDED", event.stored)
-        return self._shown("DELETED", event.stored) if was_in else None
+        return self._shown("DELETED", _as_it_was(event)) if was_in else None
 
     def _plain(self, event: Event) -> bytes:
         if self._request.shape.form or self._request.resource.to_view:
@@ -218,6 +218,15 @@ class Watch:
                 "rows": [],
             }
         return _line("BOOKMARK", _encode(item))
+
+
+def _as_it_was(event: Event) -> Stored:
+    """The object before a change, with the version of the change."""
+    if event.before is None or event.type == "DELETED":
+        return event.stored
+    item = event.before.decoded()
+    item["metadata"]["resourceVersion"] = str(event.revision)
+    return Stored(event.stored.key, event.revision, _encode(item))
 
 
 def _line(kind: str, data: bytes) -> bytes:
