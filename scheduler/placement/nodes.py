@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Taint
-from scheduler.model.quantities import CPU, GPU_MILLI, PODS, NotAQuantity, free
+from scheduler.model.quantities import CPU, GPU_MILLI, PODS, NotAQuantity, free, free_of
 from scheduler.model.site import NodeClass
 from scheduler.placement.ragged import Ragged
 
@@ -102,7 +102,7 @@ class NodeRows:
         self, read: ReadRows, row: dict[str, float | str], kind: float, left: float
     ) -> None:
         values = read.values
-        amounts = {name: free(name, amount) for name, amount in row.items()}
+        amounts = free_of(row)
         count = amounts.pop("count", 1)
         amounts.setdefault(PODS, ASSUMED_PODS)
         named: dict[str, float] = {COUNT: count, KIND: kind}

@@ -1,0 +1,252 @@
+"""Each hard rule: a table of what it lets through, through the whole decision."""
+
+import pytest
+
+from scheduler.placement import choose, explain
+from scheduler.placement.rules import all_rules, name_of
+from tests.support.sites import (
+    NOW,
+    Raw,
+    demand,
+    fleet_of,
+    grant,
+    nodes,
+    room,
+    site,
+    workload,
+)
+
+
+def refusal(site_raw: Raw, asked: Raw, *grants: Raw) -> str:
+    """The reason that the one site is refused for; empty when it is admitted."""
+    fleet = fleet_of(site_raw, grants=grants or (grant("m1"),))
+    decision = choose(demand(asked), fleet, now=NOW)
+    assert (decision.phase == "Placed") == (not decision.reasons)
+    return ",".join(decision.reasons)
+
+
+M1 = room("m1", 4)
+
+
+@pytest.mark.parametrize(
+    ("granted", "asked", "reason"),
+    [
+        ({"dataClass": "general-2"}, {"dataClass": "general-2"}, ""),
+        (
+            {"dataClass": "general-2"},
+            {"dataClass": "general-3", "jurisdictions": ["CN"]},
+            "data-class",
+        ),
+        (
+            {"dataClass": "core", "protectionLevel": 5, "dedicatedPool": True},
+            {"dataClass": "core"},
+            "data-class",
+        ),
+        ({}, {"dataClass": None}, "data-class-missing"),
+        ({}, {"protectionLevel": 3}, ""),
+        ({}, {"protectionLevel": 4}, "protection-level"),
+        ({"protectionLevel": 4}, {"protectionLevel": 4}, "dedicated-pool"),
+        ({"protectionLevel": 4, "dedicatedPool": True}, {"protectionLevel": 4}, ""),
+        ({"protectionLevel": 5, "dedicatedPool": True}, {"protectionLevel": 5}, "protection-level"),
+        ({}, {"networkZones": ["public-network"]}, ""),
+        ({}, {"networkZones": ["public-network", "internet-access"]}, "network-zone"),
+        ({"networkZones": ["classified"]}, {"networkZones": ["classified"]}, "network-zone"),
+        ({}, {"jurisdictions": ["CN"]}, ""),
+        ({}, {"jurisdictions": ["CN-GD"]}, ""),
+        ({}, {"jurisdictions": ["CN-GX", "HK"]}, "jurisdiction"),
+        ({"jurisdiction": "HK"}, {"jurisdictions": ["CN"]}, "jurisdiction"),
+        ({"jurisdiction": "HK"}, {"jurisdictions": ["HK"]}, ""),
+        ({"jurisdiction": "CN-HK"}, {"jurisdictions": ["CN"]}, "jurisdiction"),
+        ({"jurisdiction": ""}, {"jurisdictions": ["CN"]}, "jurisdiction"),
+        ({"jurisdiction": "HK"}, {"dataClass": "general-3"}, "jurisdiction"),
+        ({"dataClass": "general-4"}, {"dataClass": "general-4"}, "jurisdiction"),
+        ({"dataClass": "general-4"}, {"dataClass": "general-4", "jurisdictions": ["CN-GD"]}, ""),
+        ({"dataClass": "important"}, {"dataClass": "important"}, "not-allowed"),
+        ({"dataClass": "important", "allowList": ["ns/app"]}, {"dataClass": "important"}, ""),
+        ({"dataClass": "important", "allowList": ["ns"]}, {"dataClass": "important"}, ""),
+        (
+            {"dataClass": "important", "allowList": ["ns/other"]},
+            {"dataClass": "important"},
+            "not-allowed",
+        ),
+        (
+            {"dataClass": "important", "allowList": ["ns"], "jurisdiction": "MO"},
+            {"dataClass": "important"},
+            "jurisdiction",
+        ),
+        ({"validUntil": "2026-11-23T08:01:00Z"}, {}, "grant-expired"),
+        ({"validUntil": "2026-11-23T08:01:01Z"}, {}, ""),
+        ({"validFrom": "2026-11-23T08:01:01Z"}, {}, "grant-expired"),
+        ({"validFrom": "2026-11-23T08:01:00Z"}, {}, ""),
+        ({"cpuVendors": ["kunpeng"]}, {}, "cpu-vendor"),
+    ],
+    ids=str,
+)
+def test_a_grant_allows_what_it_says_and_no_more(granted: Raw, asked: Raw, reason: str) -> None:
+    assert refusal(M1, workload(**asked), grant("m1", **granted)) == reason
+
+
+def test_a_site_without_any_grant_takes_nothing() -> None:
+    assert refusal(M1, workload(), grant("other")) == "not-allowed"
+
+
+def test_two_grants_are_not_added_up() -> None:
+    high = grant("m1", name="a", dataClass="general-4", networkZones=[])
+    zone = grant("m1", name="b", dataClass="general-1")
+    asked = workload(dataClass="general-3", networkZones=["public-network"])
+    assert refusal(M1, asked, high, zone) == "network-zone"
+
+
+def test_one_grant_that_holds_is_enough() -> None:
+    lapsed = grant("m1", name="a", validUntil="2020-01-01T00:00:00Z")
+    assert refusal(M1, workload(), lapsed, grant("m1", name="b")) == ""
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "asked", "reason"),
+    [
+        ({}, {"observedAt": "2026-11-23T07:56:00Z"}, {}, ""),
+        ({}, {"observedAt": "2026-11-23T07:55:59Z"}, {}, "stale"),
+        ({}, {"observedAt": None}, {}, "stale"),
+        ({}, {"conditions": [{"type": "Ready", "status": "Unknown"}]}, {}, "silent"),
+        ({}, {"conditions": [{"type": "Ready", "status": "False"}]}, {}, "silent"),
+        ({}, {"conditions": [{"type": "Ready", "status": "True"}]}, {}, ""),
+        ({"cordon": True}, {}, {}, "cordoned"),
+        ({}, {"executor": False}, {}, "no-executor"),
+        ({}, {"apiKinds": []}, {}, "no-executor"),
+        ({}, {}, {"imagePlatforms": ["linux/arm64"]}, "architecture"),
+        ({}, {}, {"imagePlatforms": ["linux/arm64", "linux/amd64"]}, ""),
+        ({"taints": [{"key": "a"}]}, {}, {}, "taint"),
+        ({"taints": [{"key": "a", "effect": "PreferNoSchedule"}]}, {}, {}, ""),
+        (
+            {"taints": [{"key": "a", "value": "x"}]},
+            {},
+            {"placement": {"siteTolerations": [{"key": "a", "value": "x"}]}},
+            "",
+        ),
+        (
+            {"taints": [{"key": "a", "value": "x"}]},
+            {},
+            {"placement": {"siteTolerations": [{"key": "a", "value": "y"}]}},
+            "taint",
+        ),
+        (
+            {"taints": [{"key": "a", "effect": "NoExecute"}]},
+            {},
+            {"placement": {"siteTolerations": [{"operator": "Exists"}]}},
+            "",
+        ),
+    ],
+    ids=str,
+)
+def test_a_site_takes_new_work_only_in_good_standing(
+    spec: Raw, status: Raw, asked: Raw, reason: str
+) -> None:
+    found = site("m1", nodes(4), spec=spec)
+    found["status"] |= status
+    assert refusal(found, workload(**asked)) == reason
+
+
+@pytest.mark.parametrize(
+    ("operator", "key", "names", "passes"),
+    [
+        ("In", "rack", ["a", "b"], True),
+        ("In", "rack", ["c"], False),
+        ("In", "none", ["a"], False),
+        ("NotIn", "rack", ["c"], True),
+        ("NotIn", "rack", ["a"], False),
+        ("NotIn", "none", ["a"], True),
+        ("Exists", "rack", [], True),
+        ("Exists", "none", [], False),
+        ("DoesNotExist", "rack", [], False),
+        ("DoesNotExist", "none", [], True),
+        ("In", "kapok.dev/tier", ["edge"], True),
+    ],
+    ids=str,
+)
+def test_selectors_have_the_operators_of_kubernetes(
+    operator: str, key: str, names: list[str], *, passes: bool
+) -> None:
+    expression = {"key": key, "operator": operator, "values": names}
+    asked = workload(placement={"siteSelector": {"matchExpressions": [expression]}})
+    reason = refusal(room("m1", 4, labels={"rack": "a"}), asked)
+    assert reason == ("" if passes else "selector")
+
+
+def test_a_label_cannot_contradict_the_site() -> None:
+    liar = room("m1", 4, spec={"tier": "edge"}, labels={"kapok.dev/tier": "central"})
+    asked = workload(placement={"siteSelector": {"matchLabels": {"kapok.dev/tier": "central"}}})
+    assert refusal(liar, asked) == "selector"
+
+
+def test_an_empty_selector_matches_all_and_an_empty_group_nothing() -> None:
+    assert refusal(M1, workload(placement={"siteSelector": {}})) == ""
+    assert refusal(M1, workload(placement={"siteGroups": [{"name": "a"}]})) == "site-group"
+    everywhere = {"siteGroups": [{"name": "a", "siteSelector": {}}]}
+    assert refusal(M1, workload(placement=everywhere)) == ""
+
+
+@pytest.mark.parametrize(
+    ("rtt", "place", "reason"),
+    [
+        ({"core": 20}, "core", ""),
+        ({"core": 20.1}, "core", "too-far"),
+        ({"other": 1}, "core", "latency-unknown"),
+        ({}, "m1", ""),
+        ({"core": 5, "core2": 20}, "metro:gz", ""),
+        ({"core": 5, "core2": 21}, "metro:gz", "too-far"),
+        ({"core": 5}, "metro:gz", "latency-unknown"),
+        ({"core": 5}, "metro:nowhere", "latency-unknown"),
+    ],
+    ids=str,
+)
+def test_the_longest_known_round_trip_counts_and_unknown_ones_refuse(
+    rtt: Raw, place: str, reason: str
+) -> None:
+    peers = [
+        site(name, spec={"location": {"metro": "gz"}, "cordon": True}) for name in ("core", "core2")
+    ]
+    mine = site("m1", nodes(4), rtt=[{"to": to, "milliseconds": ms} for to, ms in rtt.items()])
+    asked = workload(placement={"latency": [{"from": place, "withinMilliseconds": 20}]})
+    fleet = fleet_of(mine, *peers)
+    explained = explain(demand(asked), fleet, now=NOW).sites
+    verdicts = next(each for each in explained if each.name == "m1").verdicts
+    assert ",".join(each.reason for each in verdicts if not each.passed) == reason
+
+
+def test_a_kind_that_the_cluster_does_not_serve_is_named() -> None:
+    asked = workload()
+    del asked["spec"]["demand"]
+    asked["spec"]["manifests"] = [
+        {"apiVersion": "volcano.sh/v1", "kind": "Queue", "metadata": {"name": "q"}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}},
+    ]
+    assert refusal(M1, asked) == "api-kind"
+    served = site("m1", nodes(1), apiKinds=["volcano.sh/v1/Queue"])
+    assert refusal(served, asked) == ""
+
+
+def test_vendors_of_workload_and_grant_must_both_permit_a_node() -> None:
+    mixed = site("m1", {**nodes(2), "cpuVendor": "kunpeng"}, {**nodes(3), "cpuVendor": "hygon"})
+    granted = grant("m1", cpuVendors=["hygon", "phytium"])
+    assert refusal(mixed, workload(placement={"cpuVendors": ["hygon"]}), granted) == ""
+    assert refusal(mixed, workload(placement={"cpuVendors": ["kunpeng"]}), granted) != ""
+    assert refusal(mixed, workload(4), granted) == "full"
+
+
+def test_the_first_reasons_are_counted_once_per_site() -> None:
+    far = site("m2", nodes(9), spec={"cordon": True, "taints": [{"key": "a"}]})
+    fleet = fleet_of(M1, far, room("m3", 1))
+    decision = choose(demand(workload(9)), fleet, now=NOW)
+    assert decision.line == "0/3 sites are feasible: 2 full, 1 taint"
+    assert decision.phase == "Waiting"
+
+
+def test_every_rule_says_for_every_site_why_and_what_wakes_it() -> None:
+    fleet = fleet_of(M1, site("m2", nodes(1, cpu="0"), spec={"cordon": True}))
+    for each in explain(demand(workload()), fleet, now=NOW).sites:
+        assert [verdict.rule for verdict in each.verdicts[:-1]] == [
+            name_of(rule) for rule in all_rules()
+        ]
+        assert all(verdict.sentence for verdict in each.verdicts)
+    assert all(rule.wakes for rule in all_rules())
