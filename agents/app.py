@@ -11,6 +11,7 @@ import os
 import random
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,7 @@ from agents.hearing import Hearing
 from agents.identity import Boot
 from agents.member.access import Access, from_kubeconfig, in_cluster
 from agents.member.api import ApiError, MemberApi
+from agents.member.discovery import Discovery
 from agents.metrics_page import MetricsPage
 from agents.orders.executor import Executor
 from agents.orders.intake import Intake
@@ -36,7 +38,6 @@ from agents.sensors.energy import EnergyMeter
 from agents.sensors.host import HostSensor, resident_bytes
 from agents.sensors.kubernetes import KubernetesSensor
 from agents.sensors.nodes import LabelChoice
-from agents.sensors.replay import ReplaySensor, read_rows
 from agents.sensors.rtt import RttSensor
 from agents.sensors.static import StaticSensor
 from agents.session import Session, Will
@@ -50,6 +51,7 @@ _UNSETTLED_SECONDS: Final = 1.0
 _UNSETTLED: Final = frozenset({"Fetching", "Applying", "Applied", "Withdrawing"})
 _EXPIRY_INTERVALS: Final = 3
 _LEASE_RENEWALS: Final = 3
+_THREADS: Final = 3
 
 
 @dataclass(slots=True)
@@ -96,12 +98,12 @@ class Agent:
         )
         self._journal = Journal(folder / "journal.sqlite")
         self.intake = Intake(settings.site, TrustedKeys.parse(settings.hub_keys), self._journal)
-        api = member_api(settings.cluster, self._count_request)
+        member = member_of(settings.cluster, self.clock, self._count_request)
         self.watch = Watch(
             sensors=sensors(
                 settings,
                 self.clock,
-                api,
+                member,
                 generations=self._journal.applied,
                 is_active=self._executes,
                 version=self.version,
@@ -112,9 +114,9 @@ class Agent:
         )
         self.session = self._new_session()
         self._fetcher = Fetcher(self.session, self.intake, self.clock)
-        if api is not None and settings.cluster.is_executing:
-            self._lease = self._new_lease(api)
-            self._executor = self._new_executor(api, self._lease)
+        if member is not None and settings.cluster.is_executing:
+            self._lease = self._new_lease(member)
+            self._executor = self._new_executor(member, self._lease)
 
     async def run(self) -> None:
         """Runs until cancelled; gives the lease back on the way out.
@@ -122,6 +124,8 @@ class Agent:
         Raises:
             OSError: the metrics port is taken.
         """
+        # One looks, one acts, one keeps the lease; each more would have a connection and a heap.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
         page = MetricsPage(self.metrics_text)
         if self.settings.metrics.port:
             await page.start(self.settings.metrics.host, self.settings.metrics.port)
@@ -319,13 +323,13 @@ class Agent:
             counters=self.counters,
         )
 
-    def _new_lease(self, api: MemberApi) -> LocalLease:
+    def _new_lease(self, member: Discovery) -> LocalLease:
         holder = f"{self.settings.agent}-{self.key.public.kid}"
-        return LocalLease(api, holder, self.settings.cluster.lease_seconds, self.clock)
+        return LocalLease(member.api, holder, self.settings.cluster.lease_seconds, self.clock)
 
-    def _new_executor(self, api: MemberApi, lease: LocalLease) -> Executor:
+    def _new_executor(self, member: Discovery, lease: LocalLease) -> Executor:
         return Executor(
-            api=api,
+            discovery=member,
             intake=self.intake,
             journal=self._journal,
             clock=self.clock,
@@ -353,9 +357,11 @@ async def run_until_told(agent: Agent) -> int:
     return 0
 
 
-def member_api(
-    cluster: ClusterSettings, observer: Callable[[str, str], None] = lambda _verb, _class: None
-) -> MemberApi | None:
+def member_of(
+    cluster: ClusterSettings,
+    clock: Clock,
+    observer: Callable[[str, str], None] = lambda _verb, _class: None,
+) -> Discovery | None:
     """The member's API by the settings; None for a site without one.
 
     Raises:
@@ -368,13 +374,13 @@ def member_api(
         access = in_cluster(os.environ)
     else:
         access = from_kubeconfig(Path(cluster.kubeconfig), cluster.context)
-    return MemberApi(access, observer)
+    return Discovery(MemberApi(access, observer), clock)
 
 
 def sensors(
     settings: Settings,
     clock: Clock,
-    api: MemberApi | None,
+    member: Discovery | None,
     *,
     generations: Callable[[], dict[str, int]],
     is_active: Callable[[], bool],
@@ -386,10 +392,12 @@ def sensors(
         ReplayError: the file to replay cannot be played.
     """
     found: list[Sensor] = []
-    if api is not None:
+    if member is not None:
         choice = LabelChoice(settings.cluster.labels, settings.cluster.labels_excluded)
-        found.append(KubernetesSensor(api, clock, choice, generations, is_active))
+        found.append(KubernetesSensor(member, choice, generations, is_active))
     if settings.replay.file:
+        from agents.sensors.replay import ReplaySensor, read_rows  # noqa: PLC0415 - for demos
+
         replay = settings.replay
         rows = read_rows(Path(replay.file))
         found.append(ReplaySensor(rows, clock, replay.is_looping, replay.speed_ratio))

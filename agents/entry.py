@@ -8,10 +8,10 @@ import os
 import random
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+from agents import __version__
 from agents.clock import SystemClock
 from agents.identity import (
     IdentityError,
@@ -79,14 +79,14 @@ def _chosen(arguments: argparse.Namespace, settings: Settings) -> int:
         return EXIT_GOOD
     from agents.app import Agent, run_until_told  # noqa: PLC0415 - the quick answers stay quick
     from agents.member.access import AccessError  # noqa: PLC0415 - see above
-    from agents.sensors.replay import ReplayError  # noqa: PLC0415 - see above
+    from agents.sensors import ReplayError  # noqa: PLC0415 - see above
 
     try:
         if arguments.print:
             return _print(settings)
         with only_process(data_dir):
             boot = begin_boot(data_dir)
-            agent = Agent(settings, key, boot, SystemClock(), random.Random(), _version())  # noqa: S311 - jitter
+            agent = Agent(settings, key, boot, SystemClock(), random.Random(), __version__)  # noqa: S311 - jitter
             return asyncio.run(run_until_told(agent))
     except (AccessError, ReplayError) as error:
         return _failed(str(error), EXIT_USAGE)
@@ -95,7 +95,7 @@ def _chosen(arguments: argparse.Namespace, settings: Settings) -> int:
 def _print(settings: Settings) -> int:
     from agents.printing import one_report  # noqa: PLC0415 - see _chosen
 
-    tree = asyncio.run(one_report(settings, _version()))
+    tree = asyncio.run(one_report(settings, __version__))
     sys.stdout.write(json.dumps(tree, indent=2, ensure_ascii=False) + "\n")
     return EXIT_GOOD
 
@@ -103,13 +103,6 @@ def _print(settings: Settings) -> int:
 def _failed(message: str, code: int) -> int:
     sys.stderr.write(f"kapok-agent: {message}\n")
     return code
-
-
-def _version() -> str | None:
-    try:
-        return version("kapok-scheduler")
-    except PackageNotFoundError:  # a source tree that was never installed
-        return None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -130,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--parent-pid", type=int, metavar="PID", help="end with this parent process (supervisors)"
     )
-    parser.add_argument("--version", action="version", version=f"kapok-agent {_version()}")
+    parser.add_argument("--version", action="version", version=f"kapok-agent {__version__}")
     return parser
 
 

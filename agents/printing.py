@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from agents.app import member_api, sensors
+from agents.app import member_of, sensors
 from agents.clock import SystemClock
 from agents.counters import Counters
 from agents.identity import Boot
@@ -25,11 +25,11 @@ async def one_report(settings: Settings, version: str | None) -> dict[str, Any]:
     """
     clock, folder = SystemClock(), Path(settings.data_dir)
     generations = _generations(folder / "journal.sqlite")
-    api = member_api(settings.cluster)
+    member = member_of(settings.cluster, clock)
     found = sensors(
         settings,
         clock,
-        api,
+        member,
         generations=lambda: generations,
         is_active=lambda: False,
         version=version,

@@ -1,15 +1,19 @@
 """Which kinds the member serves, under which paths: aggregated discovery (KEP-3352) or old."""
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from agents.clock import Clock
 from agents.member.api import ApiError, MemberApi, Tree, segment
 
 _AGGREGATED: Final = (
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 )
 _LONGEST_NAME: Final = 253
+_REFRESH_SECONDS: Final = 300.0
+_HASTY_REFRESH_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +58,10 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Kinds:
-    """All kinds of one server."""
+    """All kinds of one server, by their names; and its version."""
 
     by_name: Mapping[str, Kind]
+    version: str | None = None
 
     def find(self, api_version: str, kind: str) -> Kind | None:
         """The kind, if the server serves it."""
@@ -75,6 +80,36 @@ class Kinds:
         return tuple(chosen.values())
 
 
+@dataclass(slots=True)
+class Discovery:
+    """Asks now and then, for the sensor and the executor together. Safe in several threads.
+
+    Attributes:
+        api: the member's.
+        clock: its monotonic side.
+    """
+
+    api: MemberApi
+    clock: Clock
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _kinds: Kinds | None = field(default=None, init=False)
+    _asked_at: float = field(default=0.0, init=False)
+
+    def kinds(self) -> Kinds:
+        """The kinds, at most five minutes old. Raises ApiError."""
+        with self._lock:
+            now = self.clock.monotonic()
+            if self._kinds is None or now - self._asked_at > _REFRESH_SECONDS:
+                self._kinds, self._asked_at = discover(self.api), now
+            return self._kinds
+
+    def forget(self) -> None:
+        """A definition may just have been installed: ask again, but not every second."""
+        with self._lock:
+            if self.clock.monotonic() - self._asked_at > _HASTY_REFRESH_SECONDS:
+                self._kinds = None
+
+
 def discover(api: MemberApi) -> Kinds:
     """Asks the server.
 
@@ -88,7 +123,8 @@ def discover(api: MemberApi) -> Kinds:
         kinds = _aggregated(tree) if "items" in tree else _one_by_one(api, root, tree)
         for kind in kinds:
             found.setdefault(kind.name, kind)
-    return Kinds(found)
+    version = str(api.get("/version").get("gitVersion") or "")[:64]
+    return Kinds(found, version or None)
 
 
 def _aggregated(tree: Tree) -> Iterator[Kind]:

@@ -48,6 +48,7 @@ class Applied:
         ended: of these, jobs that must not be made again.
         conflicts: objects that belong to somebody else, as sentences.
         errors: what the member's API said, as sentences.
+        unserved: kinds that the member does not serve; they may be installed later.
         may_pass: all errors may pass by themselves.
     """
 
@@ -56,6 +57,7 @@ class Applied:
     ended: set[Identity] = field(default_factory=set)
     conflicts: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    unserved: set[str] = field(default_factory=set)
     may_pass: bool = True
 
     @property
@@ -124,6 +126,7 @@ class Applier:
             if kind is None:
                 name = f"{manifest['apiVersion']}/{manifest['kind']}"
                 result.errors.append(f"the cluster does not serve {name}; install its definition")
+                result.unserved.add(name)
                 continue
             trees.append((dressed(content, manifest, is_namespaced=kind.is_namespaced), kind))
         return trees

@@ -14,8 +14,8 @@ from typing import Final
 
 from agents.backoff import Backoff
 from agents.clock import Clock
-from agents.member.api import ApiError, MemberApi
-from agents.member.discovery import Kind, Kinds, discover
+from agents.member.api import ApiError
+from agents.member.discovery import Discovery, Kind, Kinds
 from agents.orders.applier import Applied, Applier
 from agents.orders.intake import Intake
 from agents.orders.journal import Journal
@@ -32,8 +32,6 @@ from agents.protocol.topics import order_token
 _log = logging.getLogger(__name__)
 
 _FULL_LOOK_SECONDS: Final = 600.0
-_DISCOVERY_SECONDS: Final = 300.0
-_HASTY_DISCOVERY_SECONDS: Final = 10.0
 _FIRST_RETRY_SECONDS: Final = 1.0
 _LAST_RETRY_SECONDS: Final = 60.0
 
@@ -43,7 +41,7 @@ class Executor:
     """Executes orders at one member.
 
     Attributes:
-        api: the member's.
+        discovery: the member's API and its kinds.
         intake: what is desired.
         journal: what survives a restart.
         clock: its monotonic side, for retries.
@@ -53,7 +51,7 @@ class Executor:
         bound: pods that hold room, by order id, from the last look of the sensor.
     """
 
-    api: MemberApi
+    discovery: Discovery
     intake: Intake
     journal: Journal
     clock: Clock
@@ -65,14 +63,11 @@ class Executor:
     _held: dict[str, Held] = field(default_factory=dict, init=False)
     _leaving: dict[str, OrderStatus] = field(default_factory=dict, init=False)
     _backoffs: dict[str, Backoff] = field(default_factory=dict, init=False)
-    _kinds: Kinds | None = field(default=None, init=False)
-    _discovered_at: float = field(default=0.0, init=False)
     _looked_at_all: float | None = field(default=None, init=False)
-    _extra_kinds: set[tuple[str, str]] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
-        self._once = RunOnce(self.api)
-        self._applier = Applier(self.api, self.journal, self._once, self._is_desired)
+        self._once = RunOnce(self.discovery.api)
+        self._applier = Applier(self.discovery.api, self.journal, self._once, self._is_desired)
 
     def prepare(self) -> bool:
         """Makes the namespace that the lease and the marks of ended jobs lie in. Blocking.
@@ -95,8 +90,8 @@ class Executor:
         if not self.is_allowed():
             return False
         self._applier.forget_namespaces()
-        kinds = self._known_kinds()
-        view = look(self.api, self._kinds_to_look_at(kinds))
+        kinds = self.discovery.kinds()
+        view = look(self.discovery.api, self._kinds_to_look_at(kinds))
         self._note_ended(view)
         changed = False
         for entry in self._entries():
@@ -117,7 +112,16 @@ class Executor:
             )
             for entry in self._entries()
         ]
-        return (*listed, *self._leaving.values())
+        return (*listed, *self._not_listed(applied))
+
+    def _not_listed(self, applied: Mapping[str, int]) -> list[OrderStatus]:
+        """Orders that the index no longer lists; also before the first pass has dealt with them."""
+        listed = {entry.id for entry in self._entries()}
+        known = {
+            order_id: _leaving(order_id, generation, [], self.bound().get(order_id, 0))
+            for order_id, generation in applied.items()
+        } | self._leaving
+        return [known[order_id] for order_id in sorted(known) if order_id not in listed]
 
     # ------------------------------------------------------------ applying
 
@@ -149,7 +153,8 @@ class Executor:
             _log.info("order %s generation %d: applied", entry.id, entry.generation)
         else:
             held.retry_at = self.clock.monotonic() + self._pause(entry.id)
-            self._forget_kinds(held.applied)
+            if held.applied.unserved:
+                self.discovery.forget()
         return held
 
     def _pause(self, order_id: str) -> float:
@@ -212,7 +217,7 @@ class Executor:
         if kind is None:
             return
         try:
-            self.api.delete(kind.path(seen.key.namespace, seen.key.name), uid=seen.uid)
+            self.discovery.api.delete(kind.path(seen.key.namespace, seen.key.name), uid=seen.uid)
             _log.info("%s of %s: withdrawn", seen.key, seen.order_id)
         except ApiError as error:
             if error.code == 0:
@@ -250,18 +255,6 @@ class Executor:
         _log.info("order %s: gone", order_id)
 
     # ------------------------------------------------------------ kinds
-
-    def _known_kinds(self) -> Kinds:
-        now = self.clock.monotonic()
-        if self._kinds is None or now - self._discovered_at > _DISCOVERY_SECONDS:
-            self._kinds, self._discovered_at = discover(self.api), now
-        return self._kinds
-
-    def _forget_kinds(self, applied: Applied) -> None:
-        """A definition may just have been installed: ask again, but not on every pass."""
-        is_due = self.clock.monotonic() - self._discovered_at > _HASTY_DISCOVERY_SECONDS
-        if is_due and any("does not serve" in error for error in applied.errors):
-            self._kinds = None
 
     def _kinds_to_look_at(self, kinds: Kinds) -> list[Kind]:
         """Kinds of which something was made; now and then all, for what a lost journal made."""

@@ -12,10 +12,11 @@ surrogates and integers beyond 64 bits are refused: none of them survives every 
 """
 
 import json
+from functools import cached_property
 from typing import Final, Generic, NoReturn, TypeVar
 
 from agents.protocol.errors import WireError
-from agents.protocol.shapes import Json, reader_of, writer_of
+from agents.protocol.shapes import Hint, Json, Reader, Writer, reader_of, writer_of
 
 T = TypeVar("T")
 
@@ -26,9 +27,17 @@ class Codec(Generic[T]):
     """Reads and writes one message type."""
 
     def __init__(self, kind: type[T], *, max_bytes: int = MAX_MESSAGE_BYTES) -> None:
-        self._read = reader_of(kind)
-        self._write = writer_of(kind)
+        self._kind: Hint = kind
         self._max_bytes = max_bytes
+
+    # Compiled at first use: an agent never reads a report, the hub never writes one.
+    @cached_property
+    def _read(self) -> Reader:
+        return reader_of(self._kind)
+
+    @cached_property
+    def _write(self) -> Writer:
+        return writer_of(self._kind)
 
     def decode(self, data: bytes) -> T:
         """The value that `data` (UTF-8 JSON) holds.

@@ -9,8 +9,9 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, Literal
 
 from agents.protocol.errors import WireError
@@ -57,8 +58,9 @@ def camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in others)
 
 
+@cache
 def reader_of(hint: Hint) -> Reader:
-    """Compiles the reader of a type."""
+    """Compiles the reader of a type, once."""
     hint, marks = _unwrap(hint)
     origin: Hint = typing.get_origin(hint)
     if dataclasses.is_dataclass(hint):
@@ -74,8 +76,9 @@ def reader_of(hint: Hint) -> Reader:
     return _scalar_reader(hint, marks)
 
 
+@cache
 def writer_of(hint: Hint) -> Writer:
-    """Compiles the writer of a type."""
+    """Compiles the writer of a type, once."""
     hint, _ = _unwrap(hint)
     origin: Hint = typing.get_origin(hint)
     if dataclasses.is_dataclass(hint):
@@ -278,58 +281,44 @@ def _free_json(value: Json, depth: int) -> Json:
 # ---------------------------------------------------------------- records
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
-    attribute: str
-    key: str
-    read: Reader
-    write: Writer
-    is_required: bool
-    is_rest: bool
-
-
-def _fields_of(record: Hint) -> tuple[_Field, ...]:
+def _hints_of(record: Hint) -> Iterator[tuple["dataclasses.Field[Any]", str, Hint, bool]]:
+    """Every field with its wire key, its type, and whether it takes the rest."""
     hints = typing.get_type_hints(record, include_extras=True)
-    return tuple(_field(each, hints[each.name]) for each in dataclasses.fields(record))
+    for each in dataclasses.fields(record):
+        hint = hints[each.name]
+        yield each, camel(each.name), hint, any(isinstance(m, Rest) for m in _unwrap(hint)[1])
 
 
-def _field(each: "dataclasses.Field[Any]", hint: Hint) -> _Field:
-    has_default = (
-        each.default is not dataclasses.MISSING or each.default_factory is not dataclasses.MISSING
-    )
-    is_rest = any(isinstance(mark, Rest) for mark in _unwrap(hint)[1])
-    return _Field(
-        attribute=each.name,
-        key=camel(each.name),
-        read=reader_of(hint),
-        write=writer_of(hint),
-        is_required=not has_default and not is_rest,
-        is_rest=is_rest,
-    )
+def _is_required(each: "dataclasses.Field[Any]") -> bool:
+    return each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
 
 
 def _record_reader(record: Hint) -> Reader:
-    fields = _fields_of(record)
-    plain = tuple(field for field in fields if not field.is_rest)
-    rest = next((field for field in fields if field.is_rest), None)
-    claimed = frozenset(field.key for field in plain)
+    plain: list[tuple[str, str, Reader, bool]] = []
+    rest: tuple[str, Reader] | None = None
+    for each, key, hint, is_rest in _hints_of(record):
+        if is_rest:
+            rest = (each.name, reader_of(hint))
+        else:
+            plain.append((each.name, key, reader_of(hint), _is_required(each)))
+    claimed = frozenset(key for _, key, _, _ in plain)
 
     def read(value: Json) -> Json:
         if type(value) is not dict:
             raise WireError("malformed", f"expected an object, found {_name(value)}")
         found = {}
-        for field in plain:
-            raw = value.get(field.key)
+        for attribute, key, read_field, is_required in plain:
+            raw = value.get(key)
             if raw is None:
-                if field.is_required:
-                    raise WireError("malformed", "is required", field.key)
+                if is_required:
+                    raise WireError("malformed", "is required", key)
                 continue
             try:
-                found[field.attribute] = field.read(raw)
+                found[attribute] = read_field(raw)
             except WireError as error:
-                raise error.inside(field.key) from None
+                raise error.inside(key) from None
         if rest is not None:
-            found[rest.attribute] = rest.read(_without(value, claimed))
+            found[rest[0]] = rest[1](_without(value, claimed))
         return record(**found)
 
     return read
@@ -340,18 +329,20 @@ def _without(value: Mapping[str, Any], claimed: frozenset[str]) -> dict[str, Any
 
 
 def _record_writer(record: Hint) -> Writer:
-    fields = _fields_of(record)
+    fields = [
+        (each.name, key, writer_of(hint), is_rest) for each, key, hint, is_rest in _hints_of(record)
+    ]
 
     def write(value: Json) -> dict[str, Any]:
         tree: dict[str, Any] = {}
-        for field in fields:
-            each = getattr(value, field.attribute)
+        for attribute, key, write_field, is_rest in fields:
+            each = getattr(value, attribute)
             if each is None:
                 continue
-            if field.is_rest:
-                tree.update(field.write(each))
+            if is_rest:
+                tree.update(write_field(each))
             else:
-                tree[field.key] = field.write(each)
+                tree[key] = write_field(each)
         return tree
 
     return write

@@ -61,3 +61,7 @@ class Sensor(Protocol):
 
 class SensorError(Exception):
     """A sensor could not look; the report goes out without its part and names the fault."""
+
+
+class ReplayError(Exception):
+    """A file cannot be replayed; the message names row and column."""

@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from agents.clock import Clock
-from agents.member.api import ApiError, MemberApi
-from agents.member.discovery import Kinds, discover
+from agents.member.api import ApiError
+from agents.member.discovery import Discovery
 from agents.protocol.report import Executor, OrderBound
 from agents.protocol.topics import order_token
 from agents.sensors import Look
@@ -25,7 +24,6 @@ NODE_FIGURES: Final = "node-figures-unreadable"
 _NODES: Final = "/api/v1/nodes"
 _PODS: Final = "/api/v1/pods"
 _NOT_ENDED: Final = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
-_DISCOVERY_SECONDS: Final = 300.0
 _BAD_REQUEST: Final = 400
 
 Generations = Callable[[], Mapping[str, int]]
@@ -37,23 +35,19 @@ class KubernetesSensor:
     """Looks at one member cluster.
 
     Attributes:
-        api: the member's.
-        clock: for refreshing the list of kinds.
+        discovery: the member's API and its kinds.
         labels: which node labels tell classes apart.
         generations: applied generations; read before the pods are, so that a report never claims a
             newer generation than the pods it counts.
         is_active: whether this agent applies orders here now.
     """
 
-    api: MemberApi
-    clock: Clock
+    discovery: Discovery
     labels: LabelChoice
     generations: Generations
     is_active: Callable[[], bool]
     name: str = "kubernetes"
-    _kinds: Kinds | None = field(default=None, init=False)
     _version: str | None = field(default=None, init=False)
-    _asked_at: float = field(default=0.0, init=False)
 
     async def look(self) -> Look:
         """Looks once; a cluster that does not answer is a fault in the report, not an error."""
@@ -68,31 +62,25 @@ class KubernetesSensor:
             return Look(executor=executor, faults=(fault,))
 
     def _look(self, generations: Mapping[str, int]) -> Look:
-        self._refresh_kinds()
-        nodes = self.api.fold(_NODES, None, lambda node: node_facts(node, self.labels))
+        kinds = self.discovery.kinds()
+        self._version = kinds.version
+        nodes = self.discovery.api.fold(_NODES, None, lambda node: node_facts(node, self.labels))
         snapshot = summarise(nodes, self._pods())
         return Look(
             node_classes=snapshot.classes,
             orders=_bound(snapshot, generations),
-            api_kinds=self._kinds.placeable() if self._kinds else None,
+            api_kinds=kinds.placeable(),
             executor=Executor(is_active=self.is_active(), server_version=self._version),
             faults=(NODE_FIGURES,) if snapshot.left_out else None,
         )
 
     def _pods(self) -> list[PodFacts]:
         try:
-            return self.api.fold(_PODS, _NOT_ENDED, pod_facts)
+            return self.discovery.api.fold(_PODS, _NOT_ENDED, pod_facts)
         except ApiError as error:
             if error.code != _BAD_REQUEST:
                 raise
-            return self.api.fold(_PODS, None, pod_facts)  # a server without that selector
-
-    def _refresh_kinds(self) -> None:
-        now = self.clock.monotonic()
-        if self._kinds is None or now - self._asked_at > _DISCOVERY_SECONDS:
-            self._kinds = discover(self.api)
-            self._version = str(self.api.get("/version").get("gitVersion") or "")[:64] or None
-            self._asked_at = now
+            return self.discovery.api.fold(_PODS, None, pod_facts)  # a server without that selector
 
 
 def _bound(snapshot: Snapshot, generations: Mapping[str, int]) -> tuple[OrderBound, ...]:

@@ -25,16 +25,12 @@ from typing import Any, Final, cast, get_args
 
 from agents.clock import Clock
 from agents.protocol.report import Figure, Intensity, Power
-from agents.sensors import Look
+from agents.sensors import Look, ReplayError
 
 SILENT: Final = "silent"
 _FIGURES: Final = ("power_watts", "gco2_per_kwh", "pv_watts", "battery_ratio", "pue")
 _COLUMNS: Final = ("seconds", *_FIGURES, "origin", "fault")
 _MOST_ROWS: Final = 1_000_000
-
-
-class ReplayError(Exception):
-    """The file cannot be played; the message names row and column."""
 
 
 @dataclass(frozen=True, slots=True)
