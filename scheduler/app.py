@@ -16,10 +16,10 @@ from typing import Any
 from scheduler.clock import Clock, SystemClock
 from scheduler.control.dispatch import Dispatcher
 from scheduler.control.events import EventWriter
-from scheduler.control.leadership import Leadership
+from scheduler.control.leadership import Leadership, LeadershipLost
 from scheduler.control.loop import Loop
 from scheduler.control.pending import PendingSites
-from scheduler.control.ports import OURS, SITES, Change, NotFound, Refused, Resource
+from scheduler.control.ports import OURS, SITES, Busy, Change, NotFound, Refused, Resource
 from scheduler.control.queue import WorkQueue
 from scheduler.control.reconcile import Reconciler
 from scheduler.control.registry import Registry
@@ -44,6 +44,8 @@ from scheduler.world import Running, World, open_world
 
 _log = logging.getLogger(__name__)
 
+_LIST_AGAIN_SECONDS = 1.0
+
 
 async def run(
     settings: Settings,
@@ -63,12 +65,20 @@ async def run(
     Raises:
         DataDirectoryError: the data directory is in use or cannot be made.
         SettingsError: a file that the settings name cannot be used.
-        LeadershipLost: another scheduler took over.
     """
     clock = clock or SystemClock()
     with held_directory(data_path) as directory:
         async with open_world(settings, directory, clock) as world:
-            await _Scheduler(settings, world, clock).run(on_ready)
+            while True:
+                try:
+                    await _Scheduler(settings, world, clock).run(on_ready)
+                except* LeadershipLost as lost:
+                    _log.warning("%s; standing by for the lease again", lost.exceptions[0])
+                on_ready = _said_already
+
+
+def _said_already(_: Running) -> None:
+    """Whoever started us was told once."""
 
 
 class _Scheduler:
@@ -160,18 +170,24 @@ class _Scheduler:
         )
         async with web:
             self.dispatcher.start_epoch(await self.leadership.acquire())
-            informers = [self._informer(resource) for resource in OURS]
-            for informer, resource in zip(informers, OURS, strict=True):
-                await _first_list(informer, resource)
-            self.loop.start()
-            async with asyncio.TaskGroup() as group:
-                for informer, resource in zip(informers, OURS, strict=True):
-                    group.create_task(informer.run(), name=f"watch {resource.plural}")
-                for name, task in self._tasks():
-                    group.create_task(task, name=name)
-                on_ready(self._world.running)
-                await self.loop.hear_first()
-                group.create_task(self.loop.work(), name="work")
+            try:
+                await self._lead(on_ready)
+            finally:
+                await self.leadership.release()
+
+    async def _lead(self, on_ready: Callable[[Running], None]) -> None:
+        informers = {resource: self._informer(resource) for resource in OURS}
+        for resource, informer in informers.items():
+            await self._first_list(informer, resource)
+        self.loop.start()
+        async with asyncio.TaskGroup() as group:
+            for resource, informer in informers.items():
+                group.create_task(informer.run(), name=f"watch {resource.plural}")
+            for name, task in self._tasks():
+                group.create_task(task, name=name)
+            on_ready(self._world.running)
+            await self.loop.hear_first()
+            group.create_task(self.loop.work(), name="work")
 
     def _tasks(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
         writer = SiteStatusWriter(
@@ -237,6 +253,26 @@ class _Scheduler:
                 site = self.ears.wants_full.pop()
                 self.speaker.ask(site, self.leadership.epoch, want_status=False, want_report=True)
 
+    async def _first_list(self, informer: Informer, resource: Resource) -> None:
+        """Lists for the first time, waiting for a hub that cannot yet.
+
+        Raises:
+            Refused: the hub does not serve the kind; the message says how to make it.
+        """
+        while True:
+            try:
+                await informer.synchronise()
+            except Busy as error:
+                _log.warning("%s: %s; again", resource.plural, error)
+                await self._clock.sleep(_LIST_AGAIN_SECONDS)
+            except NotFound as error:
+                raise Refused(
+                    f"the hub serves no {resource.plural}.{resource.group}; "
+                    "kubectl apply --server-side -f manifests/crds, then start again"
+                ) from error
+            else:
+                return
+
     def _snapshot(self) -> Snapshot:
         return snapshot(
             registry=self.registry,
@@ -255,18 +291,3 @@ class _Scheduler:
         if not self.session.is_connected:
             return "no session with the broker"
         return "" if self.loop.has_started else "hearing the sites"
-
-
-async def _first_list(informer: Informer, resource: Resource) -> None:
-    """Lists for the first time.
-
-    Raises:
-        Refused: the hub does not serve the kind; the message says how to make it.
-    """
-    try:
-        await informer.synchronise()
-    except NotFound as error:
-        raise Refused(
-            f"the hub serves no {resource.plural}.{resource.group}; "
-            "kubectl apply --server-side -f manifests/crds, then start again"
-        ) from error

@@ -63,6 +63,8 @@ class Dispatcher:
         repeat_seconds: an index or content is repeated at a site that lacks it this often at most.
         on_higher_epoch: told when a site works by an index of a later epoch than ours.
         epoch: ours.
+        is_open: every plan says what its site shall run. Until then no index goes out: one that is
+            made of half the workloads would withdraw the others.
     """
 
     speaker: Speaker
@@ -71,6 +73,7 @@ class Dispatcher:
     repeat_seconds: float
     on_higher_epoch: Callable[[int], None]
     epoch: int = 0
+    is_open: bool = False
     plans: dict[str, SitePlan] = field(default_factory=dict)
     _sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
     _event: asyncio.Event = field(default_factory=asyncio.Event)
@@ -133,6 +136,11 @@ class Dispatcher:
         middle = f"/{key[0]}/{key[1]}/"
         return not any(middle in f"/{order_id}" for order_id in word.orders)
 
+    def open(self) -> None:
+        """Every plan is complete: indexes may go out from now on."""
+        self.is_open = True
+        self._event.set()
+
     def start_epoch(self, epoch: int) -> None:
         """A new epoch: every index is published anew, under a version above all before."""
         self.epoch = epoch
@@ -156,8 +164,10 @@ class Dispatcher:
 
     def flush(self) -> None:
         """Publishes every changed plan of a site that was heard: contents first, then the index."""
+        if not self.is_open or not self.epoch:
+            return
         for site, plan in self.plans.items():
-            if plan.is_dirty and plan.heard and self.epoch:
+            if plan.is_dirty and plan.heard:
                 self._publish(site, plan)
 
     def _publish(self, site: str, plan: SitePlan) -> None:

@@ -3,16 +3,16 @@
 import asyncio
 import logging
 from dataclasses import dataclass, field
-from hashlib import sha256
 
 from scheduler.clock import Clock
-from scheduler.control.ports import EVENTS, Conflict, Hub, HubError, Object
+from scheduler.control.ports import EVENTS, Hub, HubError, NotFound, Object
 from scheduler.model.workload import Workload
 
 _log = logging.getLogger(__name__)
 
 _COMPONENT = "kapok-scheduler"
 _MOST_WAITING = 1000
+_MOST_KNOWN = 4096
 
 
 @dataclass(slots=True)
@@ -26,6 +26,7 @@ class EventWriter:
 
     hub: Hub
     clock: Clock
+    _known: dict[tuple[str, str, str], tuple[str, int]] = field(default_factory=dict)
     _queue: "asyncio.Queue[Object]" = field(
         default_factory=lambda: asyncio.Queue(maxsize=_MOST_WAITING)
     )
@@ -52,20 +53,30 @@ class EventWriter:
                 _log.debug("event left out: %s", error)
 
     async def _write(self, body: Object) -> None:
-        """The same event again counts up the one that is there."""
+        """The same event again counts up the one that was written before."""
         meta = body["metadata"]
-        try:
+        mark = (body["involvedObject"]["uid"], body["reason"], body["message"])
+        known = self._known.get(mark)
+        if known is None:
             await self.hub.create(EVENTS, body)
-        except Conflict:
-            known = await self.hub.get(EVENTS, meta["name"], meta["namespace"])
-            patch = {"count": int(known.get("count") or 1) + 1}
-            patch |= {"lastTimestamp": body["lastTimestamp"]}
-            await self.hub.merge_patch(EVENTS, meta["name"], patch, namespace=meta["namespace"])
+            self._known[mark] = (meta["name"], 1)
+            while len(self._known) > _MOST_KNOWN:
+                self._known.pop(next(iter(self._known)))
+            return
+        name, count = known
+        patch = {"count": count + 1, "lastTimestamp": body["lastTimestamp"]}
+        self._known[mark] = (name, count + 1)
+        try:
+            await self.hub.merge_patch(EVENTS, name, patch, namespace=meta["namespace"])
+        except NotFound:  # events live for an hour
+            del self._known[mark]
 
     def _body(self, workload: Workload, reason: str, message: str, *, is_warning: bool) -> Object:
         meta = workload.metadata
-        mark = sha256(f"{meta.uid} {reason} {message}".encode()).hexdigest()[:16]
-        now = self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        at = self.clock.now()
+        # Named by the nanosecond in hex, as client-go names them.
+        mark = f"{int(at.timestamp() * 1e9):x}"
+        now = at.strftime("%Y-%m-%dT%H:%M:%SZ")
         return {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,

@@ -16,6 +16,7 @@ from scheduler.control.ports import (
     Busy,
     Conflict,
     Hub,
+    HubError,
     NotFound,
     Object,
     Refused,
@@ -94,6 +95,15 @@ class Leadership:
                 if self.clock.monotonic() - renewed_at > self.duration_seconds:
                     raise LeadershipLost("lease: not renewed in time") from error
 
+    async def release(self) -> None:
+        """Gives the lease up, so that the next scheduler need not wait for it to expire."""
+        if not self.epoch:
+            return
+        try:
+            await self._write(self.epoch, holder="")
+        except HubError as error:
+            _log.info("lease: not given up: %s", error)
+
     async def raise_above(self, epoch: int) -> int:
         """Opens a new epoch above one that a site has seen (the hub is a restored backup).
 
@@ -149,12 +159,14 @@ class Leadership:
             return False
         return now - self._seen[1] > float(spec.get("leaseDurationSeconds") or 15)
 
-    async def _write(self, epoch: int) -> None:
+    async def _write(self, epoch: int, *, holder: str | None = None) -> None:
         """Renews; fails with Conflict when someone else wrote since we looked."""
         lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
         if (lease.get("spec") or {}).get("holderIdentity") != self.identity:
             raise Conflict("lease: held by another")
         body = self._body(epoch, lease["metadata"]["resourceVersion"])
+        if holder is not None:
+            body["spec"]["holderIdentity"] = holder
         await self.hub.merge_patch(LEASES, LEASE_NAME, body, namespace=NAMESPACE)
 
     def _body(self, epoch: int, version: str | None) -> Object:

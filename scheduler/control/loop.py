@@ -160,6 +160,8 @@ class Loop:
         deadline = self.clock.monotonic() + self.hear_seconds
         while self.clock.monotonic() < deadline and not self._all_heard():
             await self.clock.sleep(_HEAR_LOOK_SECONDS)
+        self.reconciler.resume()
+        self.dispatcher.open()
         self.has_started = True
 
     async def work(self) -> None:

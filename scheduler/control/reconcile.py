@@ -6,7 +6,7 @@ the ledger first, then the status (one API write), then the order.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -26,13 +26,19 @@ from scheduler.control.queue import WorkKey
 from scheduler.control.recorder import Recorder
 from scheduler.control.registry import Registry
 from scheduler.control.sites import Sites
+from scheduler.control.status import Share
 from scheduler.control.stuck import stuck_condition
 from scheduler.model.accept import demand_of
 from scheduler.model.canonical import plain
 from scheduler.model.decision import Decision
 from scheduler.model.demand import Demand, NotAccepted
 from scheduler.model.terms import Terms
-from scheduler.model.workload import DecisionReference, Workload, WorkloadStatus
+from scheduler.model.workload import (
+    DecisionReference,
+    PlacementStatus,
+    Workload,
+    WorkloadStatus,
+)
 from scheduler.placement import Fleet, choose
 
 _log = logging.getLogger(__name__)
@@ -124,6 +130,17 @@ class Reconciler:
             words = status.reason or f"{status.ready} of {status.replicas} ready"
             self.events.tell(before, reason=status.phase, message=words, is_warning=is_bad)
 
+    def resume(self) -> None:
+        """After a start: every order that the statuses, or else the sites, know of is planned.
+
+        Nothing is written; the first index of this epoch must list all that runs.
+        """
+        for key, workload in self.registry.workloads.items():
+            if workload.metadata.deletion_timestamp is None:
+                adopted = self._adopting(workload)
+                shares = statuses.shares_of(adopted.status)
+                self._plan(key, workload, shares)
+
     def _gone(self, key: WorkKey) -> Outcome:
         if ("Workload", key) in self.registry.invalid:  # unreadable is not gone: what runs stays
             return Outcome("not-accepted")
@@ -169,7 +186,8 @@ class Reconciler:
         groups = adopted_groups(self._order_id(workload), self.sites.states)
         if not groups:
             return workload
-        placement = msgspec.structs.replace(workload.status.placement, groups=groups)
+        newest = max(one.generation for one in groups)
+        placement = PlacementStatus(generation=newest, groups=groups)
         status = msgspec.structs.replace(workload.status, placement=placement)
         return msgspec.structs.replace(workload, status=status)
 
@@ -279,13 +297,17 @@ class Reconciler:
     def _order(self, key: WorkKey, demand: Demand | NotAccepted) -> None:
         """What the status says is ordered; nothing else is."""
         workload = self.registry.workloads[key]
-        tenant = self.registry.tenant_of(key[0])
         name = self._order_id(workload)
         shares = statuses.shares_of(workload.status)
-        self.dispatcher.set_orders(key, orders_of(workload, name, shares, tenant))
+        self._plan(key, workload, shares)
         if isinstance(demand, Demand):
             for site, share in shares.items():
                 self.sites.order(site, name, ordered_of(demand, share))
+
+    def _plan(self, key: WorkKey, workload: Workload, shares: Mapping[str, Share]) -> None:
+        tenant = self.registry.tenant_of(key[0])
+        name = self._order_id(workload)
+        self.dispatcher.set_orders(key, orders_of(workload, name, shares, tenant))
 
     def _order_id(self, workload: Workload) -> str:
         meta = workload.metadata

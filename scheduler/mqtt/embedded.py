@@ -6,6 +6,7 @@ retained state anew.
 """
 
 import asyncio
+import getpass
 import logging
 import os
 import shutil
@@ -26,7 +27,10 @@ _RESTART_PAUSE_SECONDS = 0.5
 _STOP_SECONDS = 5.0
 
 # The default queue of 1,000 drops under bursts; a site's orders come as one.
+# It runs as whoever started it: started by root it would become "mosquitto", and a change of user
+# clears the death signal that ends it with its parent (prctl(2)).
 _MOSQUITTO = """listener {port} 127.0.0.1
+user {user}
 allow_anonymous true
 persistence false
 max_queued_messages 100000
@@ -145,7 +149,7 @@ class EmbeddedBroker:
 
     def _write(self, name: str, template: str) -> Path:
         path = self._folder / name
-        path.write_text(template.format(port=self.port))
+        path.write_text(template.format(port=self.port, user=getpass.getuser()))
         return path
 
 

@@ -186,8 +186,10 @@ def test_a_restart_keeps_ports_placements_and_orders(up: Up) -> None:
         up.start()
         assert up.ready == before
         epoch = max(one.indexes)[0]
+        one.listed.clear()
         eventually(lambda: max(one.indexes)[0] > epoch)
         assert is_running(up)
+        assert () not in one.listed, "an index without the order would withdraw it"
         assert next(iter(one.contents.values())).generation == generation
 
 
@@ -211,6 +213,12 @@ def broker_pid(up: Up) -> int:
         if "mosquitto" in words or "iotcore" in words:
             return int(child)
     raise AssertionError("no broker among the children")
+
+
+def test_the_broker_ends_with_the_scheduler_also_by_kill(up: Up) -> None:
+    broker = broker_pid(up)
+    up.kill()
+    eventually(lambda: not Path(f"/proc/{broker}").exists(), within_seconds=10)
 
 
 def test_a_second_instance_on_one_directory_is_refused_by_name(up: Up) -> None:
@@ -250,6 +258,7 @@ def test_a_hub_that_lost_its_memory_adopts_what_sites_run(tmp_path: Path) -> Non
             eventually(lambda: is_running(up))
             assert up.get("workloads.kapok.dev", "portal")["status"]["sites"] == "m1 (3)"
             assert list(restored.contents) == [content.id]
+            assert () not in restored.listed, "an index without the order would withdraw it"
 
 
 def test_a_stranger_is_listed_with_the_command_that_admits_him(up: Up) -> None:

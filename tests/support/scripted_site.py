@@ -40,6 +40,7 @@ class ScriptedSite:
         index: the newest that was accepted.
         contents: by order id.
         indexes: (epoch, sequence) of every index that was accepted, in order.
+        listed: the order ids of each of these.
         runs: orders that it says it runs though no index of this session told it to.
         boot_number: of this life.
     """
@@ -56,6 +57,7 @@ class ScriptedSite:
     index: DesiredIndex | None = None
     contents: dict[str, OrderContent] = field(default_factory=dict)
     indexes: list[tuple[int, int]] = field(default_factory=list)
+    listed: list[tuple[str, ...]] = field(default_factory=list)
     runs: dict[str, tuple[int, int]] = field(default_factory=dict)
     boot_number: int = 1
     _digest: str = ""
@@ -141,6 +143,7 @@ spec:
             return
         self.index, self._digest = index, echo_of(index, data).digest
         self.indexes.append(index.version)
+        self.listed.append(tuple(entry.id for entry in index.orders))
         self.runs.clear()
         self._assemble()
         listed = {entry.id for entry in index.orders}
@@ -258,5 +261,5 @@ def talking(*sites: ScriptedSite) -> Iterator[None]:
         yield
     finally:
         loop.call_soon_threadsafe(task.cancel)
-        thread.join(timeout=10)
+        thread.join(timeout=30)
         loop.close()

@@ -57,6 +57,7 @@ class World:
         self.dispatcher = Dispatcher(self.said, self.clock, Silence(), 5.0, self.epochs.append)
         self.dispatcher.admit("m1", "u")
         self.dispatcher.start_epoch(7)
+        self.dispatcher.open()
 
     def flush(self) -> list[tuple[str, str, object]]:
         self.said.log.clear()
@@ -70,6 +71,16 @@ def test_nothing_is_said_to_a_site_that_was_not_heard() -> None:
     assert world.flush() == []
     world.dispatcher.word(word())
     assert world.flush() == [("order", "m1", 1), ("index", "m1", ((7, 1), (ORDER,)))]
+
+
+def test_nothing_is_said_before_every_plan_is_complete() -> None:
+    world = World()
+    world.dispatcher.is_open = False
+    world.dispatcher.word(word())
+    world.dispatcher.set_orders(KEY, {"m1": order(1)})
+    assert world.flush() == []
+    world.dispatcher.open()
+    assert [one[0] for one in world.flush()] == ["order", "index"]
 
 
 def test_a_new_generation_goes_out_under_a_new_sequence() -> None:
