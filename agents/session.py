@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 _KEEPALIVE_SECONDS: Final = 20
 _QUEUED_MESSAGES: Final = 2_000
 _FIRST_PAUSE_SECONDS: Final = 0.5
-_LAST_PAUSE_SECONDS: Final = 60.0
+_LAST_PAUSE_SECONDS: Final = 20.0
 _STABLE_SECONDS: Final = 10.0
 
 # Some brokers deliver only so many retained messages per subscription (the packaged one: 100).

@@ -27,6 +27,8 @@ MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 
 _APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML; older servers know only this name
 _TOO_OLD: Final = 410
+_STAYS_WRONG: Final = ("failed to create typed patch object", "request is too large")
+_GOING: Final = "because it is being terminated"
 _LISTS_ANEW: Final = 3
 
 
@@ -45,8 +47,19 @@ class ApiError(Exception):
 
     @property
     def may_pass(self) -> bool:
-        """Whether the same request may succeed later without anybody changing it."""
-        return self.code in (0, 408, 409, 429) or self.code >= 500  # noqa: PLR2004 - RFC 9110
+        """Whether the same request may succeed later without anybody changing it.
+
+        A real API server answers 500, without a reason, to a manifest with an unknown field or a
+        wrong type (server-side apply), and to one that is too large for etcd: those stay wrong. 404
+        and 403 of a namespace that is just going pass once it is gone and made anew.
+        """
+        if any(words in str(self) for words in _STAYS_WRONG):
+            return False
+        return (
+            self.code in (0, 404, 408, 409, 429)
+            or self.code >= 500  # noqa: PLR2004 - RFC 9110
+            or _GOING in str(self)
+        )
 
 
 class Unreachable(ApiError):
@@ -141,7 +154,7 @@ class MemberApi:
         return self._call("update", "PUT", f"{path}?{query}", tree)
 
     def delete(self, path: str, *, uid: str | None = None, propagation: str = "Background") -> None:
-        """Deletes an object; gone already is good. With `uid` only that very one."""
+        """Deletes an object; gone is good. With `uid` only that very one, not one remade since."""
         options: Tree = {
             "kind": "DeleteOptions",
             "apiVersion": "v1",
@@ -152,7 +165,9 @@ class MemberApi:
         try:
             self._call("delete", "DELETE", path, options)
         except ApiError as error:
-            if error.code != http.client.NOT_FOUND:
+            is_gone = error.code == http.client.NOT_FOUND
+            is_another = uid is not None and error.code == http.client.CONFLICT
+            if not is_gone and not is_another:
                 raise
 
     def _call(
