@@ -1,0 +1,56 @@
+"""What the documents say is what the code has."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from scheduler.cli.entry import COMMANDS
+from scheduler.control.enforced import NOT_ENFORCED
+from scheduler.model.reasons import PASSING_REASONS, REASONS
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
+def test_the_glossary_lists_every_reason_with_its_meaning() -> None:
+    rows = re.findall(
+        r"^\| `([a-z-]+)` \| (.*?) \| (yes)? *\|$",
+        (ROOT / "docs/glossary.md").read_text(),
+        re.MULTILINE,
+    )
+    assert {name: meaning for name, meaning, _ in rows} == REASONS
+    assert {name for name, _, passing in rows if passing} == PASSING_REASONS
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text())
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_commands_in_the_readme_exist() -> None:
+    words = re.findall(r"^kapok ([a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert words
+    assert set(words) <= COMMANDS.keys()
+
+
+def test_every_command_has_its_module() -> None:
+    for name in COMMANDS:
+        assert (ROOT / "scheduler/cli" / f"{name.replace('-', '_')}.py").is_file(), name
+
+
+def test_the_readme_names_what_is_not_enforced() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [path for path in NOT_ENFORCED if path not in text] == []
+
+
+def test_decisions_are_numbered_once() -> None:
+    numbers = [path.name[:4] for path in (ROOT / "docs/decisions").glob("0*.md")]
+    assert len(numbers) == len(set(numbers))
+
+
+def test_no_lock_holds_an_address() -> None:
+    locks = sorted(ROOT.glob("*.lock"))
+    assert locks
+    assert [lock.name for lock in locks if "://" in lock.read_text()] == []
