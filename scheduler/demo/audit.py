@@ -1,0 +1,211 @@
+"""Looks for broken rules in what runs, from objects alone and by other code than the engine's.
+
+Each finding is a sentence. None is expected, ever: the demo counts them as `violations`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from scheduler.model.fields import DATA_CLASSES
+from scheduler.model.quantities import free, requested
+
+Object = Mapping[str, Any]
+_SCALABLE = frozenset({"Deployment", "StatefulSet"})
+_POOL_LEVEL = 4
+_ORDER_ID = "kapok.dev/order-id"
+_PLACED = frozenset({"Running", "Completed"})
+_RESOURCES = ("cpu", "memory", "nvidia.com/gpu")
+_ENDED = frozenset({"Succeeded", "Failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is looked at.
+
+    Attributes:
+        hub: all objects of the hub.
+        members: all objects of each member cluster, by site.
+        now: when; grants end.
+    """
+
+    hub: Sequence[Object]
+    members: Mapping[str, Sequence[Object]]
+    now: datetime
+
+
+def violations(evidence: Evidence) -> list[str]:
+    """Every broken rule, as a sentence."""
+    found = list(_broken_grants(evidence))
+    for site, objects in evidence.members.items():
+        found += _overcommitted(site, objects)
+    found += _not_as_ordered(evidence)
+    return found
+
+
+# ---------------------------------------------------------------- rights
+
+
+def _broken_grants(evidence: Evidence) -> Iterator[str]:
+    sites = {o["metadata"]["name"]: o for o in _of(evidence.hub, "Site")}
+    for workload in _of(evidence.hub, "Workload"):
+        for name, _ in shares(workload):
+            if name not in sites:
+                yield f"{key(workload)} is placed on {name}, which is no site"
+                continue
+            grants = [g for g in _of(evidence.hub, "SiteGrant") if name in g["spec"]["sites"]]
+            reasons = [_why_not(workload, sites[name], g["spec"], evidence) for g in grants]
+            if not any(reason == "" for reason in reasons):
+                yield f"{key(workload)} on {name}: {'; '.join(reasons) or 'no grant at all'}"
+
+
+def _why_not(workload: Object, site: Object, grant: Object, evidence: Evidence) -> str:
+    """Why one grant does not allow a workload; empty when it does."""
+    spec, rule = workload["spec"], _class_rule(workload, evidence)
+    level = max(spec.get("protectionLevel", 1), rule.get("protectionLevel", 1))
+    answers = (
+        (_is_valid(grant, evidence.now), "the grant is not valid now"),
+        (_rank(spec) <= _rank(grant), "the grant's class is lower"),
+        (level <= grant.get("protectionLevel", 1), "the grant's level is lower"),
+        (level < _POOL_LEVEL or grant.get("dedicatedPool", False), "no dedicated pool"),
+        (
+            set(spec.get("networkZones", ())) <= set(grant.get("networkZones", ())),
+            "a network zone is missing",
+        ),
+        (_admits(spec.get("jurisdictions", ()), grant), "the workload names other jurisdictions"),
+        (_admits(rule.get("jurisdictions", ()), grant), "the class names other jurisdictions"),
+        (
+            not rule.get("allowListOnly") or key(workload) in grant.get("allowList", ()),
+            "it is not on the list",
+        ),
+        (
+            not rule.get("sameProvince") or _home(workload, evidence) == _province(site),
+            "the data left its province",
+        ),
+    )
+    return ", ".join(sentence for is_met, sentence in answers if not is_met)
+
+
+def _class_rule(workload: Object, evidence: Evidence) -> Object:
+    for scheme in _of(evidence.hub, "DataClassScheme"):
+        for rule in scheme["spec"].get("classes", []):
+            if rule["name"] == workload["spec"].get("dataClass"):
+                return dict(rule)
+    return {}
+
+
+def _rank(spec: Object) -> int:
+    """Place of the class among all; no class is above every one."""
+    given = spec.get("dataClass")
+    return DATA_CLASSES.index(given) if given in DATA_CLASSES else len(DATA_CLASSES)
+
+
+def _is_valid(grant: Object, now: datetime) -> bool:
+    begins, ends = grant.get("validFrom"), grant.get("validUntil")
+    has_begun = not begins or datetime.fromisoformat(begins) <= now
+    return has_begun and (not ends or now < datetime.fromisoformat(ends))
+
+
+def _admits(jurisdictions: Sequence[str], grant: Object) -> bool:
+    where = grant.get("jurisdiction", "")
+    mainland = where.startswith("CN-")
+    return not jurisdictions or where in jurisdictions or (mainland and "CN" in jurisdictions)
+
+
+def _home(workload: Object, evidence: Evidence) -> str:
+    for tenant in _of(evidence.hub, "Tenant"):
+        if workload["metadata"]["namespace"] in tenant["spec"]["namespaces"]:
+            return str(tenant["spec"].get("jurisdiction", ""))
+    return ""
+
+
+def _province(site: Object) -> str:
+    return str(site["spec"].get("location", {}).get("province", ""))
+
+
+# ---------------------------------------------------------------- nodes
+
+
+def _overcommitted(site: str, objects: Sequence[Object]) -> Iterator[str]:
+    asked: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for pod in _of(objects, "Pod"):
+        if pod.get("status", {}).get("phase") in _ENDED:
+            continue
+        for name, amount in _pod_requests(pod):
+            asked[pod["spec"].get("nodeName", "")][name] += amount
+    for node in _of(objects, "Node"):
+        name, room = node["metadata"]["name"], node["status"].get("allocatable", {})
+        for resource in _RESOURCES:
+            wanted, has = asked[name][resource], free(resource, room.get(resource, "0"))
+            if wanted > has:
+                yield f"{site}: node {name} holds {wanted} of {resource} and has {has}"
+
+
+def _pod_requests(pod: Object) -> Iterator[tuple[str, int]]:
+    for container in pod["spec"].get("containers", []):
+        for name, value in container.get("resources", {}).get("requests", {}).items():
+            yield name, requested(name, value)
+
+
+# ---------------------------------------------------------------- orders
+
+
+def _not_as_ordered(evidence: Evidence) -> Iterator[str]:
+    placed = {key(w): dict(shares(w)) for w in _of(evidence.hub, "Workload")}
+    phases = {key(w): w.get("status", {}).get("phase") for w in _of(evidence.hub, "Workload")}
+    manifests = {key(w): w["spec"].get("manifests", []) for w in _of(evidence.hub, "Workload")}
+    for site, objects in evidence.members.items():
+        held = _held(objects)
+        for workload, found in held.items():
+            if site not in placed.get(workload, {}):
+                yield f"{site} holds {len(found)} objects of {workload}, which is not placed there"
+        for workload, where in placed.items():
+            if site in where and phases[workload] in _PLACED:
+                yield from _unlike(
+                    f"{workload} on {site}",
+                    where[site],
+                    manifests[workload],
+                    held.get(workload, []),
+                )
+
+
+def _held(objects: Sequence[Object]) -> dict[str, list[Object]]:
+    """The objects of a member by the workload that ordered them."""
+    held: dict[str, list[Object]] = defaultdict(list)
+    for item in objects:
+        order = item["metadata"].get("annotations", {}).get(_ORDER_ID, "").split("/")
+        if len(order) >= 3:  # noqa: PLR2004 - hub id / namespace / name / incarnation
+            held[f"{order[1]}/{order[2]}"].append(item)
+    return held
+
+
+def _unlike(
+    what: str, replicas: int, manifests: Sequence[Object], held: Sequence[Object]
+) -> Iterator[str]:
+    there = {(o["kind"], o["metadata"]["name"]): o for o in held}
+    for manifest in manifests:
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        item = there.get((kind, name))
+        if item is None:
+            yield f"{what}: {kind} {name} was not applied"
+        elif kind in _SCALABLE and item["spec"].get("replicas") != replicas:
+            yield f"{what}: {kind} {name} has {item['spec'].get('replicas')} and not {replicas}"
+
+
+def shares(workload: Object) -> Iterator[tuple[str, int]]:
+    """(site, replicas) of a workload's placement."""
+    placement = workload.get("status", {}).get("placement") or {}
+    for group in placement.get("groups", []):
+        for site in group["sites"]:
+            yield site, group["replicas"]
+
+
+def key(item: Object) -> str:
+    """`namespace/name`."""
+    return f"{item['metadata']['namespace']}/{item['metadata']['name']}"
+
+
+def _of(objects: Sequence[Object], kind: str) -> list[Object]:
+    return [item for item in objects if item.get("kind") == kind]

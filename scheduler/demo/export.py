@@ -1,0 +1,134 @@
+"""Everything as files, so that a checker that shares no code can compute the demo's claims anew.
+
+hub.yaml           all objects of the hub
+members/SITE.yaml  all objects of a member cluster
+reports/SITE.json  a full report of its agent, as it would be sent
+decisions/ID.json  the record of each decision, with its hash and the facts of the fleet
+"""
+
+import asyncio
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scheduler.control.ports import OURS, Hub, NotFound, Object, Resource
+from scheduler.demo.folder import Folder
+from scheduler.demo.town import agent
+from scheduler.hub.client import open_hub
+from scheduler.ledger.fleet import read_fleet
+from scheduler.ledger.reader import LedgerReader
+from scheduler.ledger.tables import LEDGER_FILE
+
+
+def _core(plural: str, kind: str, *, namespaced: bool = True) -> Resource:
+    return Resource("", "v1", plural, kind, namespaced)
+
+
+_SHARED = (
+    _core("namespaces", "Namespace", namespaced=False),
+    _core("configmaps", "ConfigMap"),
+    _core("events", "Event"),
+    Resource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True),
+)
+HUB_KINDS = (*OURS, *_SHARED)
+MEMBER_KINDS = (
+    *_SHARED,
+    _core("nodes", "Node", namespaced=False),
+    _core("pods", "Pod"),
+    _core("services", "Service"),
+    _core("serviceaccounts", "ServiceAccount"),
+    _core("persistentvolumeclaims", "PersistentVolumeClaim"),
+    Resource("apps", "v1", "deployments", "Deployment", namespaced=True),
+    Resource("apps", "v1", "statefulsets", "StatefulSet", namespaced=True),
+    Resource("apps", "v1", "daemonsets", "DaemonSet", namespaced=True),
+    Resource("apps", "v1", "replicasets", "ReplicaSet", namespaced=True),
+    Resource("batch", "v1", "jobs", "Job", namespaced=True),
+    Resource("batch", "v1", "cronjobs", "CronJob", namespaced=True),
+)
+
+
+async def all_objects(hub: Hub, kinds: Iterable[Resource]) -> list[Object]:
+    """Every object of these kinds, each with its apiVersion and kind."""
+    found: list[Object] = []
+    for resource in kinds:
+        try:
+            items = (await hub.list(resource)).items
+        except NotFound:
+            continue  # this server does not serve the kind
+        about = {"apiVersion": resource.api_version, "kind": resource.kind}
+        found += [about | item for item in items]
+    return found
+
+
+async def member_objects(folder: Folder, sites: Iterable[str]) -> dict[str, list[Object]]:
+    """Every object of every member cluster, by site."""
+    found: dict[str, list[Object]] = {}
+    for site in sites:
+        async with open_hub(folder.member_kubeconfig(site)) as member:
+            found[site] = await all_objects(member, MEMBER_KINDS)
+    return found
+
+
+async def export(
+    target: Path, folder: Folder, hub: Sequence[Object], members: dict[str, list[Object]]
+) -> None:
+    """Writes everything into `target`.
+
+    Raises:
+        OSError: it cannot be written there.
+        LedgerError: the ledger cannot be read.
+    """
+    for name in ("members", "reports", "decisions"):
+        (target / name).mkdir(parents=True, exist_ok=True)
+    _write_yaml(target / "hub.yaml", hub)
+    for site, objects in members.items():
+        _write_yaml(target / "members" / f"{site}.yaml", objects)
+    await _reports(target / "reports", folder, members)
+    _decisions(target / "decisions", folder.hub / LEDGER_FILE)
+
+
+async def _reports(target: Path, folder: Folder, sites: Iterable[str]) -> None:
+    """Asks the agents' program for one look at each site; two at a time."""
+    two = asyncio.Semaphore(2)
+
+    async def report(site: str) -> None:
+        async with two:
+            process = await asyncio.create_subprocess_exec(
+                *agent(folder, site), "--print", stdout=asyncio.subprocess.PIPE
+            )
+            said, _ = await process.communicate()
+        (target / f"{site}.json").write_bytes(said)
+
+    async with asyncio.TaskGroup() as group:
+        for site in sites:
+            group.create_task(report(site))
+
+
+def _decisions(target: Path, ledger: Path) -> None:
+    with LedgerReader(ledger) as reader:
+        after = 0
+        while page := reader.records(after, 200):
+            for record in page:
+                fleet = read_fleet(str(record.content["fleet"]), reader.blob)
+                _write_json(
+                    target / f"{record.id}.json",
+                    {"hash": record.hash, "record": record.fields, "fleet": fleet},
+                )
+            after = page[-1].seq
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def _write_yaml(path: Path, objects: Sequence[Object]) -> None:
+    text: Any = yaml.dump_all(
+        objects,
+        Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper),
+        sort_keys=False,
+        allow_unicode=True,
+    )
+    path.write_text(text, encoding="utf-8")

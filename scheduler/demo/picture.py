@@ -1,0 +1,232 @@
+"""What the hub says now, as one value, and when that counts as settled."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from scheduler.control.ports import SITES, WORKLOADS, Hub, Object
+from scheduler.ledger.errors import LedgerError
+from scheduler.ledger.reader import LedgerReader
+from scheduler.ledger.tables import LEDGER_FILE
+
+GOOD_PHASES = frozenset({"Running", "Completed"})
+EXPLAINED_PHASES = frozenset({"Waiting", "Refused"})
+
+
+@dataclass(frozen=True, slots=True)
+class SitePicture:
+    """One site.
+
+    Attributes:
+        name: the site.
+        is_reporting: whether its condition Ready is True.
+        report_age_seconds: since its agent last observed it; None: never.
+        free_cpu: for people.
+        intensity_gco2_per_kwh: of its grid; None: unknown.
+        watts: what it draws; None: unknown.
+    """
+
+    name: str
+    is_reporting: bool
+    report_age_seconds: float | None
+    free_cpu: str
+    intensity_gco2_per_kwh: float | None
+    watts: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SharePicture:
+    """What one site runs of a workload."""
+
+    name: str
+    replicas: int
+    ready: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadPicture:
+    """One workload.
+
+    Attributes:
+        namespace: its namespace.
+        name: its name.
+        phase: where it stands.
+        sites: its shares.
+        reasons: why sites said no, counted by slug.
+        line: the decision in one line.
+        decision: id of the record.
+        is_current: whether the status is about the newest spec.
+    """
+
+    namespace: str
+    name: str
+    phase: str
+    sites: tuple[SharePicture, ...]
+    reasons: Mapping[str, int]
+    line: str
+    decision: str
+    is_current: bool
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more is to be expected."""
+        if not self.is_current:
+            return False
+        if self.phase in EXPLAINED_PHASES:
+            return bool(self.reasons)
+        return self.phase in GOOD_PHASES
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All sites and workloads at one moment."""
+
+    sites: tuple[SitePicture, ...]
+    workloads: tuple[WorkloadPicture, ...]
+
+    @property
+    def reporting(self) -> int:
+        """How many sites report."""
+        return sum(site.is_reporting for site in self.sites)
+
+    @property
+    def phases(self) -> dict[str, int]:
+        """How many workloads are in each phase."""
+        return dict(sorted(Counter(w.phase for w in self.workloads).items()))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every site reports and every workload is where it stays."""
+        everywhere = self.reporting == len(self.sites)
+        return everywhere and all(workload.is_settled for workload in self.workloads)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every workload runs, is done, or says why not."""
+        return all(workload.is_settled for workload in self.workloads)
+
+    def as_json(self, *, violations: Sequence[str], seconds: float) -> dict[str, Any]:
+        """The answer of `kapok demo -o json`."""
+        return {
+            "sites": [
+                {
+                    "name": site.name,
+                    "reporting": site.is_reporting,
+                    "reportAgeSeconds": site.report_age_seconds,
+                }
+                for site in self.sites
+            ],
+            "workloads": [_workload_json(workload) for workload in self.workloads],
+            "summary": {
+                "sites": len(self.sites),
+                "reporting": self.reporting,
+                "workloads": len(self.workloads),
+                "phases": self.phases,
+                "violations": len(violations),
+                "seconds": round(seconds, 1),
+            },
+        }
+
+
+def _workload_json(workload: WorkloadPicture) -> dict[str, Any]:
+    return {
+        "namespace": workload.namespace,
+        "name": workload.name,
+        "phase": workload.phase,
+        "sites": [
+            {"name": share.name, "replicas": share.replicas, "ready": share.ready}
+            for share in workload.sites
+        ],
+        "reasons": dict(workload.reasons),
+        "line": workload.line,
+        "decision": workload.decision,
+    }
+
+
+class Observer:
+    """Looks at the hub, and in its ledger for the reasons of decisions.
+
+    Args:
+        hub: client of the hub.
+        data_dir: of the hub.
+    """
+
+    def __init__(self, hub: Hub, data_dir: Path) -> None:
+        self._hub, self._ledger = hub, data_dir / LEDGER_FILE
+        self._reasons: dict[str, dict[str, int]] = {}
+
+    async def look(self, now: datetime) -> Picture:
+        """The picture at this moment.
+
+        Raises:
+            HubError: the hub does not answer.
+        """
+        sites = (await self._hub.list(SITES)).items
+        workloads = (await self._hub.list(WORKLOADS)).items
+        return Picture(
+            sites=tuple(_site(item, now) for item in sites),
+            workloads=tuple(self._workload(item) for item in workloads),
+        )
+
+    def _workload(self, item: Object) -> WorkloadPicture:
+        metadata, status = item["metadata"], item.get("status", {})
+        decision = status.get("decision") or {}
+        return WorkloadPicture(
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            phase=status.get("phase") or "Pending",
+            sites=_shares(status),
+            reasons=self._reasons_of(decision.get("id", "")),
+            line=decision.get("line", ""),
+            decision=decision.get("id", ""),
+            is_current=status.get("observedGeneration") == metadata.get("generation"),
+        )
+
+    def _reasons_of(self, decision: str) -> dict[str, int]:
+        if decision and decision not in self._reasons:
+            try:
+                with LedgerReader(self._ledger) as reader:
+                    record = reader.find(decision)
+            except (LedgerError, sqlite3.Error):
+                return {}  # looked for again with the next picture
+            if record is not None:
+                self._reasons[decision] = _reasons(record.content)
+        return self._reasons.get(decision, {})
+
+
+def _reasons(content: Mapping[str, Any]) -> dict[str, int]:
+    if "decision" in content:
+        return dict(content["decision"].get("reasons", {}))
+    refusal = content.get("refusal", {})
+    return {str(refusal["reason"]): 1} if "reason" in refusal else {}
+
+
+def _site(item: Object, now: datetime) -> SitePicture:
+    status = item.get("status", {})
+    ready = any(
+        one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions", [])
+    )
+    observed = status.get("observedAt")
+    age = None if not observed else (now - datetime.fromisoformat(observed)).total_seconds()
+    return SitePicture(
+        name=item["metadata"]["name"],
+        is_reporting=ready,
+        report_age_seconds=None if age is None else round(max(age, 0.0), 1),
+        free_cpu=status.get("freeCpu", ""),
+        intensity_gco2_per_kwh=(status.get("intensity") or {}).get("gco2PerKwh"),
+        watts=(status.get("power") or {}).get("watts"),
+    )
+
+
+def _shares(status: Mapping[str, Any]) -> tuple[SharePicture, ...]:
+    """Health is told in totals and exceptions: a site that is no exception is whole."""
+    exceptions = {one["site"]: one.get("ready", 0) for one in status.get("exceptions", [])}
+    return tuple(
+        SharePicture(site, group["replicas"], exceptions.get(site, group["replicas"]))
+        for group in (status.get("placement") or {}).get("groups", [])
+        for site in group["sites"]
+    )

@@ -1,0 +1,138 @@
+"""What a demo runs: the objects of manifests/samples and the clusters of configs/demo.yaml."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import yaml
+from msgspec import Meta, field
+
+from scheduler.resources import shipped
+
+Object = dict[str, Any]
+SAMPLES_FOLDER = "samples"
+SETTINGS_FILE = "demo.yaml"
+
+
+class SamplesError(ValueError):
+    """What is shipped does not fit together; the message names the file and what is missing."""
+
+
+class _Strict(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """Unknown fields are refused: a typo must not become a default."""
+
+
+class Cluster(_Strict, frozen=True, kw_only=True):
+    """What a member cluster consists of, and what nobody measures in a demo.
+
+    Attributes:
+        nodes: as `kapok simulate-cluster --spec` takes them.
+        power_watts: assumed draw of the site.
+        pv_watts: modelled yield of its own roof; None: it has none.
+        intensity_gco2_per_kwh: of its grid, a yearly factor; None: unknown.
+    """
+
+    nodes: Annotated[tuple[Object, ...], Meta(min_length=1)]
+    power_watts: float | None = None
+    pv_watts: float | None = None
+    intensity_gco2_per_kwh: float | None = None
+
+
+class Size(_Strict, frozen=True, kw_only=True):
+    """Which sites and workloads ("namespace/name") take part; empty: all that there are."""
+
+    sites: tuple[str, ...] = ()
+    workloads: tuple[str, ...] = ()
+
+
+class _Settings(_Strict, frozen=True, kw_only=True):
+    sizes: dict[str, Size] = field(default_factory=dict)
+    clusters: dict[str, Cluster] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Everything that a demo applies and plays.
+
+    Attributes:
+        clusters: by site name, in the order in which they are shown.
+        sites: Site objects by name.
+        rules: namespaces, tenants, grants and schemes, in the order of applying.
+        workloads: Workload objects.
+    """
+
+    clusters: Mapping[str, Cluster]
+    sites: Mapping[str, Object]
+    rules: tuple[Object, ...]
+    workloads: tuple[Object, ...]
+
+
+def sizes() -> tuple[str, ...]:
+    """The names of the sizes."""
+    return tuple(_settings().sizes)
+
+
+def load(size: str) -> Samples:
+    """Reads what a demo of this size runs.
+
+    Raises:
+        SamplesError: what is shipped does not fit together.
+    """
+    settings, objects = _settings(), list(_objects(shipped("manifests") / SAMPLES_FOLDER))
+    chosen = settings.sizes[size]
+    sites = {o["metadata"]["name"]: o for o in objects if o["kind"] == "Site"}
+    names = chosen.sites or tuple(settings.clusters)
+    missing = [name for name in names if name not in sites or name not in settings.clusters]
+    if missing:
+        raise SamplesError(
+            f"{', '.join(missing)}: needs a Site in samples and a cluster in demo.yaml"
+        )
+    rules = (o for o in objects if o["kind"] not in ("Site", "Workload"))
+    return Samples(
+        clusters={name: settings.clusters[name] for name in names},
+        sites={name: sites[name] for name in names},
+        rules=tuple(only for rule in rules if (only := _only(rule, set(names))) is not None),
+        workloads=_chosen(objects, chosen.workloads),
+    )
+
+
+def _settings() -> _Settings:
+    path = shipped("configs") / SETTINGS_FILE
+    try:
+        return msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), _Settings)
+    except (yaml.YAMLError, msgspec.ValidationError) as error:
+        raise SamplesError(f"{path}: {error}") from error
+
+
+def _objects(folder: Path) -> Iterator[Object]:
+    for path in sorted(folder.rglob("*.yaml")):
+        for item in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+            if item:
+                yield item
+
+
+def _only(rule: Object, sites: set[str]) -> Object | None:
+    """A grant names only sites that take part; one that names none is left out."""
+    if rule["kind"] != "SiteGrant":
+        return rule
+    grant = copy.deepcopy(rule)
+    grant["spec"]["sites"] = [name for name in grant["spec"]["sites"] if name in sites]
+    return grant if grant["spec"]["sites"] else None
+
+
+def _chosen(objects: list[Object], names: tuple[str, ...]) -> tuple[Object, ...]:
+    workloads = {key_of(o): o for o in objects if o["kind"] == "Workload"}
+    missing = [name for name in names if name not in workloads]
+    if missing:
+        raise SamplesError(f"{', '.join(missing)}: no such Workload in samples")
+    return tuple(workloads[name] for name in names or workloads)
+
+
+def key_of(item: Object) -> str:
+    """`namespace/name`."""
+    return f"{item['metadata']['namespace']}/{item['metadata']['name']}"

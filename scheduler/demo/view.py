@@ -1,0 +1,177 @@
+"""For people: what happens as lines, or a table that lives on a terminal. All of it on stderr."""
+
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from scheduler.clock import Clock
+from scheduler.demo.picture import Picture, SitePicture, WorkloadPicture
+
+_PHASE_COLOURS = {
+    "Running": "green",
+    "Completed": "green",
+    "Waiting": "yellow",
+    "Refused": "magenta",
+    "Degraded": "red",
+}
+_LINE_CHARACTERS = 70
+
+
+class View(Protocol):
+    """Shows a demo. A context manager: a live table is taken off the terminal at the end."""
+
+    def __enter__(self) -> Self:
+        """Begins."""
+        ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Ends."""
+        ...
+
+    def say(self, line: str) -> None:
+        """Something happened."""
+        ...
+
+    def show(self, picture: Picture) -> None:
+        """This is how things stand."""
+        ...
+
+
+def view_for_stderr(clock: Clock) -> View:
+    """A live table on a terminal, lines elsewhere."""
+    return Live(clock) if sys.stderr.isatty() else Lines(clock, sys.stderr.write)
+
+
+class Lines:
+    """One line per change.
+
+    Args:
+        clock: for the seconds since the start.
+        write: takes the text.
+    """
+
+    def __init__(self, clock: Clock, write: Callable[[str], object]) -> None:
+        self._clock, self._write = clock, write
+        self._started = clock.monotonic()
+        self._last = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to take away."""
+
+    def say(self, line: str) -> None:
+        """Writes one line."""
+        self._write(f"{self._clock.monotonic() - self._started:6.1f} s  {line}\n")
+
+    def show(self, picture: Picture) -> None:
+        """Writes a line when the counts have changed."""
+        line = summary(picture)
+        if line != self._last:
+            self._last = line
+            self.say(line)
+
+
+class Live:
+    """Two tables that are drawn anew; what is said scrolls above them.
+
+    Args:
+        clock: for the seconds since the start.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        from rich.console import Console  # noqa: PLC0415 - only for a terminal
+        from rich.live import Live as RichLive  # noqa: PLC0415 - see above
+
+        self._console = Console(stderr=True)
+        self._live = RichLive(console=self._console, refresh_per_second=4, transient=False)
+        self._lines = Lines(clock, lambda text: self._console.print(text.rstrip(), highlight=False))
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def say(self, line: str) -> None:
+        """Writes one line above the tables."""
+        self._lines.say(line)
+
+    def show(self, picture: Picture) -> None:
+        """Draws the tables anew."""
+        self._live.update(tables(picture))
+
+
+def summary(picture: Picture) -> str:
+    """One line: sites, phases, power and carbon."""
+    phases = ", ".join(f"{count} {phase}" for phase, count in picture.phases.items())
+    line = f"{picture.reporting}/{len(picture.sites)} sites report; {phases or 'no workload yet'}"
+    watts, grams = energy_now(picture)
+    return line if not watts else f"{line}; {watts / 1000:.1f} kW, {grams / 1000:.1f} kgCO2e/h"
+
+
+def energy_now(picture: Picture) -> tuple[float, float]:
+    """Watts, and gCO2e per hour, of the sites whose figures are known; the others are left out."""
+    known = [site for site in picture.sites if site.is_reporting and site.watts is not None]
+    watts = sum(site.watts or 0.0 for site in known)
+    grams = sum(
+        (site.watts or 0.0) / 1000 * site.intensity_gco2_per_kwh
+        for site in known
+        if site.intensity_gco2_per_kwh is not None
+    )
+    return watts, grams
+
+
+def tables(picture: Picture) -> Any:  # noqa: ANN401 - a renderable of rich
+    """The two tables."""
+    from rich.console import Group  # noqa: PLC0415 - only for a terminal
+    from rich.table import Table  # noqa: PLC0415 - see above
+
+    sites = Table("SITE", "REPORTS", "FREE CPU", "gCO2/kWh", "kW", box=None, pad_edge=False)
+    for site in picture.sites:
+        sites.add_row(*_site_row(site))
+    workloads = Table("WORKLOAD", "PHASE", "WHERE, OR WHY NOT", box=None, pad_edge=False)
+    for workload in picture.workloads:
+        workloads.add_row(*_workload_row(workload))
+    return Group(sites, "", workloads, "", summary(picture))
+
+
+def _site_row(site: SitePicture) -> tuple[str, ...]:
+    age = "" if site.report_age_seconds is None else f" {site.report_age_seconds:.0f} s"
+    reports = f"[green]yes[/]{age}" if site.is_reporting else f"[red]silent[/]{age}"
+    intensity = site.intensity_gco2_per_kwh
+    return (
+        site.name,
+        reports,
+        site.free_cpu,
+        "unknown" if intensity is None else f"{intensity:.0f}",
+        "unknown" if site.watts is None else f"{site.watts / 1000:.1f}",
+    )
+
+
+def _workload_row(workload: WorkloadPicture) -> tuple[str, ...]:
+    colour = _PHASE_COLOURS.get(workload.phase, "white")
+    where = ", ".join(f"{s.name} {s.ready}/{s.replicas}" for s in workload.sites)
+    return (
+        f"{workload.namespace}/{workload.name}",
+        f"[{colour}]{workload.phase}[/]",
+        (where or workload.line)[:_LINE_CHARACTERS],
+    )
