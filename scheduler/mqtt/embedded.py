@@ -8,7 +8,6 @@ retained state anew.
 import asyncio
 import getpass
 import logging
-import os
 import shutil
 import socket
 import sys
@@ -68,14 +67,7 @@ _RUN_PACKAGED = (
 
 def broker_kind() -> str:
     """Which broker would be started: "mosquitto" or "iotcore"."""
-    return "mosquitto" if _mosquitto() else "iotcore"
-
-
-def _mosquitto() -> str | None:
-    """Debian puts it into /usr/sbin, which an ordinary user's PATH may lack."""
-    return shutil.which("mosquitto") or shutil.which(
-        "mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
-    )
+    return "mosquitto" if shutil.which("mosquitto") else "iotcore"
 
 
 class EmbeddedBroker:
@@ -143,7 +135,7 @@ class EmbeddedBroker:
     def _command(self) -> list[str]:
         if self.kind == "mosquitto":
             config = self._write("mosquitto.conf", _MOSQUITTO)
-            return tied([_mosquitto() or "mosquitto", "-c", str(config)])
+            return tied(["mosquitto", "-c", str(config)])
         config = self._write("rumqttd.toml", _RUMQTTD)
         return [sys.executable, "-c", _RUN_PACKAGED, str(config)]
 
