@@ -1,0 +1,124 @@
+"""The agent's settings: a typo is never a silent default, and a secret never shows."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from agents import __version__
+from agents.settings import BrokerSettings, Secret, Settings
+from agents.settings_file import SettingsError, environment_names, load_settings
+
+ROOT = Path(__file__).parents[3]
+EXAMPLE = ROOT / "configs" / "agent.yaml"
+
+
+def load(tmp_path: Path, text: str, **environment: str) -> Settings:
+    path = tmp_path / "agent.yaml"
+    path.write_text(text)
+    return load_settings(path, environment)
+
+
+def refused(tmp_path: Path, text: str, **environment: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, text, **environment)
+    return str(caught.value)
+
+
+def test_the_example_holds_the_defaults() -> None:
+    example = load_settings(EXAMPLE, {})
+    assert example == Settings(site=example.site)
+
+
+def test_the_example_names_every_setting() -> None:
+    named = yaml.safe_load(EXAMPLE.read_text())
+    text = EXAMPLE.read_text()
+    for path in environment_names().values():
+        group = named.get(path[0])
+        assert f"{path[-1]}:" in text, path
+        assert len(path) == 1 or isinstance(group, dict), path
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{}", "site: is required"),
+        ("[1]", "a map of names"),
+        ("site: {", "not YAML"),
+        ("site: a\nbrokr: {}", "brokr: no such setting; did you mean broker?"),
+        ("site: a\nbroker: {prot: 1}", "broker.prot: no such setting; did you mean broker.port?"),
+        ("site: a\nzzz: 1", "zzz: no such setting; known: site,"),
+        ("site: a\nbroker: 7", "broker: a map of settings, not 7"),
+        ("site: a\nbroker: {port: x}", "broker.port: a whole number from 0 is expected, not 'x'"),
+        ("site: a\nbroker: {port: 1.5}", "broker.port: a whole number"),
+        ("site: a\nbroker: {port: true}", "broker.port: a whole number"),
+        ("site: a\nreport: {interval_seconds: -1}", "report.interval_seconds: a number from 0"),
+        ("site: a\nreport: {interval_seconds: .nan}", "report.interval_seconds: a number from 0"),
+        ("site: a\nreport: {interval_seconds: 0}", "report.interval_seconds: must be more than 0"),
+        ("site: a\nhost_sensor: perhaps", "host_sensor: true or false"),
+        ("site: a\nhub_keys: {a: 1}", "hub_keys: a list is expected, not a map"),
+        ("site: a\nhub_keys: [abc]", "hub_keys: a key is written ed25519:BASE64"),
+        ("site: [a]", "site: text is expected, not a list"),
+        ("site: A/b", "site: lower-case letters"),
+        ("site: a\ncluster: {source: kubernetes}", "cluster.source: one of none, kubeconfig"),
+        ("site: a\ncluster: {source: kubeconfig}", "cluster.kubeconfig: is needed"),
+        ("site: a\nstatic: {pue: 0.5}", "static.pue: is total over IT power"),
+        ("site: a\nstatic: {power_origin: guess}", "static.power_origin: one of measured"),
+        ("site: a\nbroker: {host: mqtt.example.org}", "broker.tls_ca_file: mqtt.example.org"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(tmp_path: Path, text: str, words: str) -> None:
+    assert words in refused(tmp_path, text)
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="name a file with --config"):
+        load_settings(tmp_path / "none.yaml", {})
+
+
+def test_the_environment_wins(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        "site: a\nbroker: {port: 1}",
+        KAPOK_AGENT_BROKER_PORT="2",
+        KAPOK_AGENT_BROKER_PASSWORD="hush",  # noqa: S106 - a test's
+        KAPOK_AGENT_HOST_SENSOR="false",
+        KAPOK_AGENT_CLUSTER_LABELS="zone, kapok.dev/*",
+        HOME="/",
+    )
+    assert (settings.broker.port, settings.broker.password) == (2, "hush")
+    assert settings.host_sensor is False
+    assert settings.cluster.labels == ("zone", "kapok.dev/*")
+
+
+def test_the_environment_alone_will_do() -> None:
+    assert load_settings(None, {"KAPOK_AGENT_SITE": "a"}).site == "a"
+
+
+def test_a_typo_in_the_environment_is_refused_too(tmp_path: Path) -> None:
+    words = refused(tmp_path, "site: a", KAPOK_AGENT_BROKER_PROT="1")
+    assert "did you mean KAPOK_AGENT_BROKER_PORT?" in words
+
+
+def test_what_kubernetes_sets_for_a_service_of_our_name_is_let_be(tmp_path: Path) -> None:
+    load(
+        tmp_path,
+        "site: a",
+        KAPOK_AGENT_SERVICE_HOST="10.0.0.1",
+        KAPOK_AGENT_SERVICE_PORT_METRICS="1",
+        KAPOK_AGENT_PORT="tcp://10.0.0.1:1",
+        KAPOK_AGENT_PORT_1_TCP="x",
+    )
+
+
+def test_a_secret_never_shows_in_a_repr() -> None:
+    settings = Settings(site="a", broker=BrokerSettings(password=Secret("hush")))
+    assert "hush" not in repr(settings)
+    assert "********" in repr(settings)
+    assert str(settings.broker.password) == "hush"
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert __version__ == project["project"]["version"]
