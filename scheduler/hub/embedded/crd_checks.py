@@ -7,7 +7,7 @@ Kubernetes documentation.
 
 from collections.abc import Iterator
 
-from scheduler.hub.cel import compile_rule, is_transition
+from scheduler.hub.embedded.crd_rules import definition_rule_problems
 from scheduler.hub.embedded.jsonpath import JsonPathError, parse
 from scheduler.hub.embedded.names import dns_label_problems, dns_subdomain_problems
 from scheduler.hub.jsontypes import Json, JsonObject
@@ -35,7 +35,6 @@ _FORBIDDEN = (
     "xml",
 )
 _IN_LOGIC = ("type", "additionalProperties", "default", "nullable", "description", "title")
-_COMPLETE_LIMIT = 1000
 
 
 def definition_problems(item: JsonObject, old: JsonObject | None) -> list[FieldProblem]:
@@ -53,7 +52,9 @@ def definition_problems(item: JsonObject, old: JsonObject | None) -> list[FieldP
         why = "must be false in order to use apiextensions.k8s.io/v1"
         problems.append(invalid_value("spec.preserveUnknownFields", True, why))  # noqa: FBT003
     for index, version in enumerate(versions):
-        problems += _version_problems(version, f"spec.versions[{index}]")
+        path = f"spec.versions[{index}]"
+        shared = "spec.validation" if len(versions) == 1 else f"{path}.schema"
+        problems += _version_problems(version, path, f"{shared}.openAPIV3Schema")
     if old is not None:
         for key in ("group", "scope"):
             if spec.get(key) != old["spec"].get(key):
@@ -90,11 +91,10 @@ def _name_problems(item: JsonObject, spec: JsonObject) -> list[FieldProblem]:
     return problems
 
 
-def _version_problems(version: JsonObject, path: str) -> list[FieldProblem]:
+def _version_problems(version: JsonObject, path: str, where: str) -> list[FieldProblem]:
     schema = (version.get("schema") or {}).get("openAPIV3Schema")
     if not isinstance(schema, dict):
         return [required_value(f"{path}.schema.openAPIV3Schema", "schemas are required")]
-    where = f"{path}.schema.openAPIV3Schema"
     problems: list[FieldProblem] = []
     if schema.get("type") != "object":
         problems.append(
@@ -103,7 +103,7 @@ def _version_problems(version: JsonObject, path: str) -> list[FieldProblem]:
     for at, node in _nodes(schema, where):
         problems += _structural_problems(node, at)
     if not problems:
-        problems += rule_problems(schema, where)
+        problems += definition_rule_problems(schema, where)
     for index, column in enumerate(version.get("additionalPrinterColumns") or ()):
         try:
             parse(str(column.get("jsonPath", "")))
@@ -212,69 +212,3 @@ def _default_problems(node: JsonObject, path: str) -> list[FieldProblem]:
         FieldProblem(found.reason, f"{path}.default", found.message)
         for found in validate(compiled, value, "")
     ]
-
-
-# ---------------------------------------------------------------- rules and their cost
-
-
-def rule_problems(schema: JsonObject, path: str) -> list[FieldProblem]:
-    """Rules that do not compile, or whose cost is not bounded."""
-    problems: list[FieldProblem] = []
-    _rule_problems(schema, path, problems, bounded=True, correlatable=True)
-    return problems
-
-
-def _rule_problems(
-    node: JsonObject,
-    path: str,
-    problems: list[FieldProblem],
-    *,
-    bounded: bool,
-    correlatable: bool,
-) -> None:
-    for index, rule in enumerate(node.get("x-kubernetes-validations") or ()):
-        at = f"{path}.x-kubernetes-validations[{index}].rule"
-        problems += _one_rule(rule, at, node, bounded=bounded, correlatable=correlatable)
-    for name, child in (node.get("properties") or {}).items():
-        _rule_problems(
-            child,
-            f"{path}.properties[{name}]",
-            problems,
-            bounded=bounded,
-            correlatable=correlatable,
-        )
-    items = node.get("items")
-    if isinstance(items, dict):
-        _rule_problems(
-            items,
-            f"{path}.items",
-            problems,
-            bounded=bounded and "maxItems" in node,
-            correlatable=correlatable and node.get("x-kubernetes-list-type") == "map",
-        )
-    more = node.get("additionalProperties")
-    if isinstance(more, dict):
-        _rule_problems(
-            more,
-            f"{path}.additionalProperties",
-            problems,
-            bounded=bounded and "maxProperties" in node,
-            correlatable=correlatable,
-        )
-
-
-def _one_rule(
-    rule: JsonObject, path: str, node: JsonObject, *, bounded: bool, correlatable: bool
-) -> list[FieldProblem]:
-    text = str(rule.get("rule") or "")
-    if not text.strip():
-        return [required_value(path, "rule is not specified")]
-    try:
-        compile_rule(text)
-    except RuntimeError as error:
-        return [invalid_value(path, text, f"compilation failed: {error}")]
-    if is_transition(text) and not correlatable:
-        why = "oldSelf cannot be used on the uncorrelatable portion of the schema"
-        return [invalid_value(path, text, why)]
-    del node, bounded
-    return []

@@ -224,8 +224,8 @@ def _name_problems(resource: Resource, metadata: JsonObject) -> list[FieldProble
 def _owner_problems(metadata: JsonObject) -> list[FieldProblem]:
     problems: list[FieldProblem] = []
     controllers = 0
-    for index, owner in enumerate(metadata.get("ownerReferences") or ()):
-        path = f"metadata.ownerReferences[{index}]"
+    for owner in metadata.get("ownerReferences") or ():
+        path = "metadata.ownerReferences"
         if not isinstance(owner, dict):
             problems.append(invalid_value(path, owner, "must be an object"))
             continue
