@@ -6,6 +6,7 @@ architecture, CPU vendor, GPU model) are few, so each row only carries the numbe
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import floor
 from typing import Final
 
@@ -108,7 +109,7 @@ class NodeRows:
         named: dict[str, float] = {COUNT: count, KIND: kind}
         for name, amount in amounts.items():
             if name.startswith(GPU_MILLI + "."):
-                card = int(free(name, name.rpartition(".")[2]))
+                card = _card_of(name)
                 self.most_cards = max(self.most_cards, card + 1)
                 named[f"{CARD}{card}"] = amount
             else:
@@ -157,6 +158,12 @@ class NodeRows:
             number = self._number_of[kind] = len(self.kinds)
             self.kinds.append(kind)
         return number
+
+
+@lru_cache(maxsize=256)
+def _card_of(resource: str) -> int:
+    """The number in `kapok.dev/gpu-milli.NUMBER`; there are few, and rows are read often."""
+    return int(free(resource, resource.rpartition(".")[2]))
 
 
 _MOST_QUESTIONS = 4096

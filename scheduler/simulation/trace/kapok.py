@@ -18,7 +18,7 @@ from scheduler.model.facts import SiteFacts, site_facts
 from scheduler.model.fields import NameReference
 from scheduler.model.metadata import Metadata
 from scheduler.model.policy import PlacementPolicy
-from scheduler.model.quantities import GPU_CARDS, GPU_MILLI
+from scheduler.model.quantities import GPU_CARDS, GPU_MILLI, MILLI_PER_UNIT
 from scheduler.model.rights import SiteGrant, SiteGrantSpec
 from scheduler.model.site import NodeClass, Site, SiteSpec, SiteStatus
 from scheduler.model.terms import Terms
@@ -159,7 +159,9 @@ def _node_classes(site: SiteBinder) -> tuple[NodeClass, ...]:
 def _row(state: FreeNode) -> dict[str, int | float | str]:
     _, cpu_milli, memory_mib, cards = state
     free = {f"{GPU_MILLI}.{number}": milli for number, milli in enumerate(cards)}
-    return {"cpu": f"{cpu_milli}m", "memory": memory_mib * 2**20, **free}
+    cores, rest = divmod(cpu_milli, MILLI_PER_UNIT)
+    cpu: int | str = f"{cpu_milli}m" if rest else cores
+    return {"cpu": cpu, "memory": memory_mib * 2**20, **free}
 
 
 def _reason(decision: Decision) -> str:

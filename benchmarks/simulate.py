@@ -1,0 +1,95 @@
+"""A public trace through the placement code: what is placed, how fast, against what baselines.
+
+Runs `kapok simulate`'s own code on openb-gpu-v2023, as recorded and with every pod staying longer,
+so that the machines fill up and a wrong choice costs something.
+"""
+
+import argparse
+import resource
+from pathlib import Path
+
+from scheduler.clock import SystemClock
+from scheduler.model.metadata import Metadata
+from scheduler.model.policy import Placement, PlacementPolicy, PolicySpec
+from scheduler.simulation.trace.reading import read_nodes, read_pods
+from scheduler.simulation.trace.report import Run
+from scheduler.simulation.trace.runner import Outcome
+from scheduler.simulation.trace.simulate import Trace, simulate
+
+_FOLDER = "openb-gpu-v2023"
+_NODES, _PODS = "openb_node_list_all_node.csv", "openb_pod_list_default.csv"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of this benchmark."""
+    parser.add_argument(
+        "--sites", type=int, nargs="+", default=[20, 100], metavar="N", help="default: 20 100"
+    )
+    parser.add_argument(
+        "--stretch",
+        type=float,
+        nargs="+",
+        default=[1.0, 10_000.0],
+        metavar="F",
+        help="pods stay F times as long (default: 1 10000)",
+    )
+
+
+def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
+    """One row per number of sites and stretch.
+
+    Raises:
+        FileNotFoundError: the data set is not there.
+    """
+    folder = _folder(arguments.data)
+    nodes, pods = read_nodes(folder / _NODES), read_pods(folder / _PODS)
+    # Seed 0 stands for the stated grouping by hardware; any other shuffles the machines.
+    seed = arguments.seed or None
+    return [
+        _row(
+            simulate(
+                Trace(nodes, pods, sites, seed, stretch),
+                _policy(),
+                clock=SystemClock(),
+                progress=lambda _name, _done, _whole: None,
+            )
+        )
+        for sites in arguments.sites
+        for stretch in arguments.stretch
+    ]
+
+
+def _folder(data: Path | None) -> Path:
+    if data is None:
+        raise FileNotFoundError(f"give --data DIR or KAPOK_DATA_DIR; it holds {_FOLDER}/")
+    return data / _FOLDER
+
+
+def _policy() -> PlacementPolicy:
+    metadata = Metadata(name="CostOptimal", namespace="trace")
+    placement = Placement(strategy="CostOptimal")
+    return PlacementPolicy(metadata=metadata, spec=PolicySpec(placement=placement))
+
+
+def _row(run: Run) -> dict[str, object]:
+    row: dict[str, object] = {
+        "sites": len(run.sites),
+        "stretch": run.stretch,
+        **_figures("", run.kapok),
+        "decisions_per_second": round(run.effort.decisions / run.effort.deciding_seconds, 1),
+        "decisions": run.effort.decisions,
+        "gpu_peak_ratio": round(run.kapok.usage.ratios()["gpu"]["peak"], 4),
+        "seconds": round(run.seconds, 2),
+        "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    for name, outcome in run.baselines.items():
+        row |= _figures(name.replace("-", "_") + "_", outcome)
+    return row
+
+
+def _figures(prefix: str, outcome: Outcome) -> dict[str, object]:
+    return {
+        f"{prefix}placed": len(outcome.assignments),
+        f"{prefix}refused": outcome.refused.total(),
+        f"{prefix}wrong_fits": outcome.wrong_fits,
+    }

@@ -1,0 +1,68 @@
+"""`python -m benchmarks`: the answer's form, and that every benchmark is documented."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import main, names
+
+README = Path(__file__).parents[2] / "benchmarks" / "README.md"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "openb-gpu-v2023"
+    folder.mkdir()
+    (folder / "openb_node_list_all_node.csv").write_text(
+        "sn,cpu_milli,memory_mib,gpu,model\n"
+        + "".join(f"n{n},8000,32768,{n % 2 * 2},T4\n" for n in range(6))
+    )
+    (folder / "openb_pod_list_default.csv").write_text(
+        "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,creation_time,deletion_time\n"
+        + "".join(f"p{n},2000,1024,1,600,,{n},{n + 9}\n" for n in range(40))
+    )
+    return tmp_path
+
+
+def test_the_last_line_is_one_object_with_rows_machine_and_commit(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["simulate", "--json", "--data", str(data), "--sites", "2", "--stretch", "1", "20"]
+    assert main(words) == 0
+    answer = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert answer.keys() == {"benchmark", "rows", "machine", "commit"}
+    assert (answer["benchmark"], len(answer["rows"])) == ("simulate", 2)
+    first, second = answer["rows"]
+    assert first["placed"] + first["refused"] == second["placed"] + second["refused"] == 40
+    assert first["wrong_fits"] == 0
+    assert answer["machine"]["cores"] >= 1
+
+
+def test_people_get_a_table(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "--data", str(data), "--sites", "2", "--stretch", "1"]) == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split()[:3] == ["sites", "stretch", "placed"]
+    assert row.split()[0] == "2"
+
+
+def test_missing_data_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KAPOK_DATA_DIR", raising=False)
+    assert main(["simulate", "--json"]) == 2
+    assert "openb-gpu-v2023" in capsys.readouterr().err
+    assert main(["simulate", "--json", "--data", str(tmp_path)]) == 2
+    assert "openb_node_list_all_node.csv" in capsys.readouterr().err
+
+
+def test_an_unknown_benchmark_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["fastest", "--json"])
+    assert ended.value.code == 2
+    assert "fastest" in capsys.readouterr().err
+
+
+def test_every_benchmark_has_a_chapter_in_the_readme() -> None:
+    headings = {line[3:].strip() for line in README.read_text().splitlines() if line[:3] == "## "}
+    assert set(names()) <= headings
