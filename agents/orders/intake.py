@@ -4,6 +4,7 @@ No network and no clock here: messages in, decisions out. Whatever is wrong with
 `WireError`, which the session counts; nothing that was accepted before is touched by it.
 """
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,6 +16,8 @@ from agents.protocol.index import DESIRED_INDEX, DesiredIndex, IndexEcho, IndexE
 from agents.protocol.keys import TrustedKeys
 from agents.protocol.orders import ORDER_CONTENT, OrderContent, unpack_content
 from agents.protocol.topics import Topic, order_token, order_topic, topic
+
+_log = logging.getLogger(__name__)
 
 _MOST_PENDING_BYTES: Final = 32 * 1024 * 1024
 
@@ -42,7 +45,16 @@ class Intake:
         known = self.journal.newest(self.trusted.ids())
         self._present = set(self.journal.digests())
         if known is not None:
-            self._use(DESIRED_INDEX.decode(known.payload), known.digest)
+            self._take_up(known)
+
+    def _take_up(self, known: AcceptedIndex) -> None:
+        """Goes on where we were; an index that cannot be read any more comes from the hub again."""
+        try:
+            index = DESIRED_INDEX.decode(known.payload)
+        except WireError as error:
+            _log.warning("the index on disk cannot be read: %s; waiting for the hub's", error)
+            return
+        self._use(index, known.digest)
 
     @property
     def index(self) -> DesiredIndex | None:

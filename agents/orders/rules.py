@@ -15,7 +15,7 @@ IsNamespaced = Callable[[str, str], bool | None]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9:._-]{0,251}[A-Za-z0-9])?")
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_API_VERSION: Final = re.compile(r"([a-z0-9.-]{1,200}/)?v[a-z0-9]{1,30}")
+_API_VERSION: Final = re.compile(r"([a-z0-9]([a-z0-9.-]{0,198}[a-z0-9])?/)?v[a-z0-9]{1,30}")
 _KIND: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
 _OUR_NAMESPACE: Final = "kapok-system"
 

@@ -1,0 +1,94 @@
+"""The hub's side of the wire for agent tests: signs indexes and contents as the scheduler does."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents.protocol.envelope import seal
+from agents.protocol.hub_requests import HUB_REQUEST, HubRequest
+from agents.protocol.index import DESIRED_INDEX, DesiredIndex, IndexEntry
+from agents.protocol.keys import SigningKey
+from agents.protocol.orders import OrderContent, PackedOrder, pack, seal_parts
+from agents.protocol.shapes import Json
+from agents.protocol.topics import topic
+
+Message = tuple[str, bytes]
+Manifest = dict[str, Any]
+
+
+@dataclass
+class WireHub:
+    """Signs what goes down to one site."""
+
+    site: str = "site-a"
+    key: SigningKey = field(default_factory=SigningKey.generate)
+    epoch: int = 1
+
+    def content(
+        self, name: str, *manifests: Manifest, generation: int = 1, **more: Json
+    ) -> OrderContent:
+        """An order of workload `name` in a namespace of that name."""
+        words: dict[str, Json] = {"id": f"hub/{name}/{name}/1", "namespace": name, "name": name}
+        words |= {"site": self.site, "generation": generation, "manifests": manifests}
+        return OrderContent(**(words | more))
+
+    def orders(self, *packed: PackedOrder) -> list[Message]:
+        """Retained contents."""
+        return [part for each in packed for part in seal_parts(each, site=self.site, key=self.key)]
+
+    def index(self, sequence: int, *packed: PackedOrder, **more: Json) -> Message:
+        """The retained index."""
+        return self.index_of(sequence, [each.entry for each in packed], **more)
+
+    def index_of(self, sequence: int, entries: Iterable[IndexEntry], **more: Json) -> Message:
+        """The retained index, from its lines."""
+        ordered = tuple(sorted(entries, key=lambda entry: entry.id))
+        words: dict[str, Json] = {"site": self.site, "site_uid": "uid-1", "epoch": self.epoch}
+        words |= {"sequence": sequence, "orders": ordered}
+        return self.sealed("desired", DESIRED_INDEX.encode(DesiredIndex(**(words | more))))
+
+    def request(self, *wants: str, agent: str | None = None) -> Message:
+        """A question to the site's agents."""
+        asked = HubRequest(site=self.site, epoch=self.epoch, agent=agent, wants=wants)
+        return self.sealed("hub", HUB_REQUEST.encode(asked))
+
+    def sealed(self, kind: str, payload: bytes) -> Message:
+        """Any payload under a topic of this site."""
+        name = topic(self.site, kind)  # type: ignore[arg-type]  # tests also make up kinds
+        return name, seal(payload, topic=name, key=self.key)
+
+
+def packed(*contents: OrderContent) -> list[PackedOrder]:
+    """Contents, packed."""
+    return [pack(each) for each in contents]
+
+
+def config_map(name: str = "settings", **data: str) -> Manifest:
+    """A small manifest."""
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+def deployment(name: str = "web", replicas: int = 2) -> Manifest:
+    """A manifest with a pod template."""
+    labels = {"app": name}
+    container = {"name": "c", "image": "nginx", "resources": {"requests": {"cpu": "500m"}}}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": spec,
+    }
+
+
+def job(name: str = "night", **spec: object) -> Manifest:
+    """A manifest that runs once."""
+    container = {"name": "c", "image": "busybox"}
+    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {"template": template, **spec},
+    }
