@@ -215,8 +215,9 @@ class Effects:
             _log.debug("%s: no service account made: %s", namespace, error)
 
     def _learn(self, resource: Resource, body: Object) -> None:
-        if resource in VIEWS:
-            self._mirror.put(resource, view_of(resource, body), self._clock.now())
+        view = read(resource, body) if resource in VIEWS else None
+        if view is not None:
+            self._mirror.put(resource, view, self._clock.now())
 
     def _gone(self, resource: Resource, name: Name, uid: str | None = None) -> None:
         view = self._mirror.find(resource, name)

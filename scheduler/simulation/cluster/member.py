@@ -55,7 +55,11 @@ _log = logging.getLogger(__name__)
 _WORKERS = 8
 _COUNT_SECONDS = 0.05
 """How long owners wait for more news before they count: ten pods become ready, one write."""
-_FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS = 0.1, 15.0
+_FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS = 0.1, 10.0
+
+_MOST_DOUBLINGS = 10
+_NOT_UNDERSTOOD = (ArithmeticError, LookupError, TypeError, ValueError)
+"""What a planner may meet in an object that no controller can make sense of."""
 
 Key = tuple[str, Resource, Name]
 """(what to do, with what, name); what to do is one of the four below."""
@@ -230,16 +234,29 @@ class Member:
             try:
                 await self._handle(key)
             except HubError as error:
-                self._failures[key] += 1
-                pause_seconds = min(
-                    _FIRST_PAUSE_SECONDS * 2 ** self._failures[key], _LAST_PAUSE_SECONDS
-                )
-                _log.info("%s: %s; again in %.1f s", self._settings.name, error, pause_seconds)
-                self._queue.add(key, pause_seconds * (0.5 + self._jitter.random()))
+                self._later(key, error, logging.INFO)
+            except _NOT_UNDERSTOOD as error:
+                self._later(key, error, logging.WARNING)
             else:
                 self._failures.pop(key, None)
             finally:
                 self._queue.done(key)
+
+    def _later(self, key: Key, error: Exception, level: int) -> None:
+        """Tries again with growing pauses; one bad object never stops the others."""
+        self._failures[key] = min(self._failures[key] + 1, _MOST_DOUBLINGS)
+        pause_seconds = min(_FIRST_PAUSE_SECONDS * 2 ** self._failures[key], _LAST_PAUSE_SECONDS)
+        what = f"{key[1].kind} {'/'.join(filter(None, key[2]))}"
+        _log.log(
+            level,
+            "%s: %s: %s; again in %.1f s",
+            self._settings.name,
+            what,
+            error,
+            pause_seconds,
+            exc_info=error if level > logging.INFO else None,
+        )
+        self._queue.add(key, pause_seconds * (0.5 + self._jitter.random()))
 
     async def _handle(self, key: Key) -> None:
         task, _, name = key

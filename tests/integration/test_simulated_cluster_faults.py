@@ -1,0 +1,152 @@
+"""Simulated controllers whose API loses answers, ends watches, forgets history and is busy."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scheduler.clock import SystemClock
+from scheduler.control.ports import Busy, Change, Conflict, Gone, Object, Resource
+from scheduler.hub.client import HubClient, open_hub
+from scheduler.hub.embedded import ApiServerOptions, serve
+from scheduler.simulation.cluster.description import NodeDescription
+from scheduler.simulation.cluster.kubelet import Pace
+from scheduler.simulation.cluster.member import Member, MemberSettings
+from scheduler.simulation.cluster.objects import (
+    DEPLOYMENTS,
+    JOBS,
+    NAMESPACES,
+    PODS,
+    REPLICA_SETS,
+    STATEFUL_SETS,
+)
+from tests.support.cluster_world import deployment, job
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+
+_SETTLE_SECONDS = 40.0
+
+
+class BadLine:
+    """A client whose requests and watches fail by chance, as on a bad line to a busy server."""
+
+    def __init__(self, client: HubClient, chance: random.Random, rate: float) -> None:
+        self._client = client
+        self._chance = chance
+        self.rate = rate
+        self.faults = 0
+
+    def _fails(self, part: float = 1.0) -> bool:
+        failed = self._chance.random() < self.rate * part
+        self.faults += failed
+        return failed
+
+    async def _ask(self, method: str, *given: Any, **named: Any) -> Any:  # noqa: ANN401 - passes everything on
+        if self._fails():
+            raise Busy("429 Too Many Requests", status=429)
+        answer = await getattr(self._client, method)(*given, **named)
+        if self._fails():
+            raise Busy("the answer was lost")
+        if self._fails(0.3):
+            raise Conflict("409 somebody wrote first", status=409)
+        return answer
+
+    async def get(self, *given: Any, **named: Any) -> Object:  # noqa: ANN401 - passes everything on
+        found: Object = await self._ask("get", *given, **named)
+        return found
+
+    async def list(self, *given: Any, **named: Any) -> Any:  # noqa: ANN401 - passes everything on
+        return await self._ask("list", *given, **named)
+
+    async def create(self, *given: Any, **named: Any) -> Object:  # noqa: ANN401 - passes everything on
+        found: Object = await self._ask("create", *given, **named)
+        return found
+
+    async def merge_patch(self, *given: Any, **named: Any) -> Object:  # noqa: ANN401 - passes everything on
+        found: Object = await self._ask("merge_patch", *given, **named)
+        return found
+
+    async def raw(self, method: str, path: str, *, body: Mapping[str, Any] | None = None) -> Object:
+        found: Object = await self._ask("raw", method, path, body=body)
+        return found
+
+    async def watch(self, resource: Resource, version: str) -> AsyncIterator[Change]:
+        async for change in self._client.watch(resource, version):
+            if self._fails(0.2):
+                raise Gone("410 Expired: too old resource version", status=410)
+            yield change
+            if self._fails(0.5):
+                return
+
+
+async def _play_until(
+    kubeconfig: Path, rate: float, settled: Callable[[HubClient], Any]
+) -> tuple[HubClient, int]:
+    """Plays a cluster over a bad line until it has settled; how many faults it met."""
+    chance = random.Random(11)  # noqa: S311 - the same faults in every run
+    settings = MemberSettings(
+        name="m",
+        kubeconfig=kubeconfig,
+        nodes=[NodeDescription(name="node", count=3)],
+        pace=Pace(start_seconds=0.1, stop_seconds=0.05, job_seconds=0.3),
+    )
+    async with open_hub(kubeconfig) as client:
+        line = BadLine(client, chance, rate)
+        member = Member(settings, line, clock=SystemClock(), jitter=chance)  # type: ignore[arg-type]
+        async with asyncio.TaskGroup() as group, asyncio.timeout(_SETTLE_SECONDS):
+            playing = group.create_task(member.run(lambda: None))
+            while not await settled(client):
+                await SystemClock().sleep(0.2)
+            playing.cancel()
+        return client, line.faults
+
+
+async def _objects(client: HubClient, resource: Resource) -> list[Object]:
+    return [
+        one
+        for one in (await client.list(resource)).items
+        if one["metadata"].get("namespace") == "city"
+    ]
+
+
+async def _has_settled(client: HubClient) -> bool:
+    web, db = await _objects(client, DEPLOYMENTS), await _objects(client, STATEFUL_SETS)
+    jobs = await _objects(client, JOBS)
+    ready = [one.get("status", {}).get("readyReplicas", 0) for one in (*web, *db)]
+    return ready == [5, 3] and "Complete" in json.dumps(jobs)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.06])
+async def test_it_settles_exactly_whatever_the_line_does(tmp_path: Path, rate: float) -> None:
+    options = ApiServerOptions(tmp_path / "m", name="m", crds=[])
+    async with serve(options) as server, open_hub(server.kubeconfig_path) as user:
+        await user.create(NAMESPACES, {"metadata": {"name": "city"}, "kind": "Namespace"})
+        await user.create(DEPLOYMENTS, deployment("web", 5, cpu="500m"))
+        await user.create(STATEFUL_SETS, deployment("db", 3, kind="StatefulSet", cpu="500m"))
+        await user.create(JOBS, job("calc", completions=3, parallelism=2))
+        _, faults = await _play_until(server.kubeconfig_path, rate, _has_settled)
+        assert (faults > 5) == (rate > 0)
+        pods = await _objects(user, PODS)
+        assert len(await _objects(user, REPLICA_SETS)) == 1
+        assert len(pods) == 5 + 3 + 3
+        assert all(pod["spec"]["nodeName"].startswith("node-") for pod in pods)
+
+
+async def test_one_object_that_makes_no_sense_stops_no_other(tmp_path: Path) -> None:
+    options = ApiServerOptions(tmp_path / "m", name="m", crds=[])
+    strange = deployment("strange", 2)
+    strange["spec"]["strategy"] = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "some"}}
+    async with serve(options) as server, open_hub(server.kubeconfig_path) as user:
+        await user.create(NAMESPACES, {"metadata": {"name": "city"}, "kind": "Namespace"})
+        await user.create(DEPLOYMENTS, strange)
+        await user.create(DEPLOYMENTS, deployment("web", 2))
+
+        async def web_is_ready(client: HubClient) -> bool:
+            found = await client.get(DEPLOYMENTS, "web", "city")
+            return bool(found.get("status", {}).get("readyReplicas") == 2)
+
+        await _play_until(server.kubeconfig_path, 0.0, web_is_ready)
