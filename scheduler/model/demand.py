@@ -4,6 +4,7 @@ A workload's own words, its policy, the cluster's policies, its tenant, the sche
 and what runs already are put together by `accept.demand_of`; a decision looks at nothing else.
 """
 
+from functools import cached_property
 from typing import Annotated
 
 import msgspec
@@ -53,7 +54,7 @@ class Companion(Part, frozen=True, kw_only=True):
     description: str = ""
 
 
-class Demand(Part, frozen=True, kw_only=True):
+class Demand(Part, frozen=True, kw_only=True, dict=True):
     """What a decision is asked."""
 
     key: str
@@ -111,7 +112,7 @@ class Demand(Part, frozen=True, kw_only=True):
     quota_left: dict[str, int] | None = None
     """What the tenant may still use beside this workload; None: no quota."""
 
-    @property
+    @cached_property
     def placed_replicas(self) -> dict[str, int]:
         """Replicas by site, without those that are being withdrawn."""
         total: dict[str, int] = {}
@@ -120,7 +121,7 @@ class Demand(Part, frozen=True, kw_only=True):
                 total[each.site] = total.get(each.site, 0) + each.replicas
         return total
 
-    @property
+    @cached_property
     def requests(self) -> dict[str, int]:
         """What one replica asks in all; millicores for cpu, whole units for all else."""
         return total_requests(self.unit)

@@ -6,10 +6,12 @@ models; what is not modelled is named in `not_modelled` and ends up in the decis
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
 
+from scheduler.model.canonical import canonical
 from scheduler.model.decode import decode_as
 from scheduler.model.fields import LabelSelector, Part, Toleration
 from scheduler.model.quantities import (
@@ -41,7 +43,7 @@ class Skew(Part, frozen=True, kw_only=True):
     min_domains: int = 1
 
 
-class PodShape(Part, frozen=True, kw_only=True):
+class PodShape(Part, frozen=True, kw_only=True, dict=True):
     """What one pod asks of a node. Equal shapes fit equally."""
 
     requests: dict[str, int] = msgspec.field(default_factory=dict)
@@ -60,6 +62,20 @@ class PodShape(Part, frozen=True, kw_only=True):
     """Node labels of whose every value at most one pod may stand."""
     skews: tuple[Skew, ...] = ()
     not_modelled: tuple[str, ...] = ()
+
+    @cached_property
+    def key(self) -> bytes:
+        """Equal for shapes that fit equally."""
+        return canonical(self)
+
+    @cached_property
+    def place_key(self) -> bytes:
+        """Equal for shapes that choose between kinds of node alike; empty: any will do."""
+        if not (self.node_selector or self.node_affinity or self.tolerations or self.gpu_models):
+            return b""
+        return canonical(
+            (self.node_selector, self.node_affinity, self.tolerations, self.gpu_models)
+        )
 
 
 def shape_of_template(template: Mapping[str, Any]) -> PodShape:

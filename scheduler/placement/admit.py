@@ -1,10 +1,13 @@
 """Step 1, admit: every hard rule answers for the whole fleet at once.
 
 The answer keeps, for each rule, which sites pass; so both the count of reasons and the sentence for
-one site can be told later, and only if somebody asks.
+one site can be told later, and only if somebody asks. Rules say what of a demand matters to them;
+equal questions are answered once, until what is known of the sites changes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,69 +16,180 @@ from scheduler.model.demand import Demand
 from scheduler.model.reasons import Reason
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
-from scheduler.placement.rules import GrantRule, Rule, SiteRule, all_rules, grant_bits
+from scheduler.placement.rules import (
+    EVERY_TIME,
+    GrantRule,
+    Rule,
+    SiteRule,
+    all_rules,
+    grant_bits,
+    is_grant_rule,
+    is_site_rule,
+)
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
+_MOST_REMEMBERED = 512
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
+class Answers:
+    """What some rules say of every site.
+
+    Attributes:
+        version: of the fleet that they were given for.
+        passed: by rule; [fleet.capacity] each.
+        admitted: sites that pass them all; [fleet.capacity].
+        refusing: the rules that refuse any site at all.
+        grants: bits of the grants that allow everything; [fleet.capacity]; rules of grants only.
+        vendor_sets: the set of CPU vendors that the grant in use permits; [fleet.capacity].
+    """
+
+    version: tuple[int, int, int]
+    passed: dict[Rule, Bools]
+    admitted: Bools
+    refusing: frozenset[Rule]
+    grants: Ints
+    vendor_sets: Ints
+
+
+@dataclass(slots=True)
 class Admission:
     """What the rules say of every site.
 
     Attributes:
-        passed: by rule, in the order of `all_rules()`; [fleet.capacity] each.
+        rights: what the rules of grants say.
+        standing: what the other rules say whose answers last.
+        moving: the answers that hold for this moment only.
         admitted: sites that pass every rule; [fleet.capacity].
-        grants: the bits of the grants that allow everything; [fleet.capacity].
+        slots: the same as slot numbers.
     """
 
-    passed: tuple[tuple[Rule, Bools], ...]
+    rights: Answers
+    standing: Answers
+    moving: dict[Rule, Bools]
     admitted: Bools
-    grants: Ints
+    slots: Ints = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.slots = self.admitted.nonzero()[0]
+
+    @property
+    def passed(self) -> list[tuple[Rule, Bools]]:
+        """Which sites pass, by rule, in the order in which reasons are told."""
+        answers = {**self.rights.passed, **self.standing.passed, **self.moving}
+        return [(rule, answers[rule]) for rule in all_rules()]
 
     def first_reasons(self, fleet: Fleet) -> dict[Reason, int]:
         """How many sites each rule refused that no rule before it had refused."""
         counts: dict[Reason, int] = {}
+        refusing = self.rights.refusing | self.standing.refusing | self.moving.keys()
         left = fleet.is_there
+        before = len(fleet)
         for rule, passed in self.passed:
-            refused = int(np.count_nonzero(left & ~passed))
-            if refused:
-                counts[rule.reason] = counts.get(rule.reason, 0) + refused
-                left = left & passed
+            if rule not in refusing or not before:
+                continue
+            left = left & passed
+            after = int(np.count_nonzero(left))
+            if after < before:
+                counts[rule.reason] = counts.get(rule.reason, 0) + before - after
+            before = after
         return counts
 
 
 def admit(demand: Demand, fleet: Fleet, moment: Moment) -> Admission:
-    """Asks every rule.
+    """Asks every rule."""
+    book = _rulebook()
+    version = fleet.version_at(moment.now_seconds)
+    rights = _remembered(book.rights, demand, fleet, moment, version)
+    standing = _remembered(book.standing, demand, fleet, moment, version)
+    admitted = rights.admitted & standing.admitted
+    moving: dict[Rule, Bools] = {}
+    for rule in book.moving:
+        moving[rule] = rule.admits(fleet, demand, moment)
+        admitted &= moving[rule]
+    return Admission(rights, standing, moving, admitted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rulebook:
+    rights: tuple[GrantRule, ...]
+    standing: tuple[SiteRule, ...]
+    moving: tuple[SiteRule, ...]
+
+
+@cache
+def _rulebook() -> _Rulebook:
+    """Rules of grants, other rules whose answers last, and those that every moment asks again."""
+    probe = Demand(key="")
+    rights: list[GrantRule] = []
+    standing: list[SiteRule] = []
+    moving: list[SiteRule] = []
+    for rule in all_rules():
+        if is_grant_rule(rule):
+            rights.append(rule)
+        elif is_site_rule(rule):
+            lasts = rule.question(probe) is not EVERY_TIME
+            (standing if lasts else moving).append(rule)
+    return _Rulebook(tuple(rights), tuple(standing), tuple(moving))
+
+
+def _remembered(
+    rules: tuple[Rule, ...],
+    demand: Demand,
+    fleet: Fleet,
+    moment: Moment,
+    version: tuple[int, int, int],
+) -> Answers:
+    question: Hashable = tuple([rule.question(demand) for rule in rules])
+    answers: Answers | None = fleet.admissions.get(question)
+    if answers is None or answers.version != version:
+        answers = _ask(rules, demand, fleet, moment, version)
+        fleet.admissions[question] = answers
+        if len(fleet.admissions) > _MOST_REMEMBERED:
+            fleet.admissions.pop(next(iter(fleet.admissions)))
+    return answers
+
+
+def _ask(
+    rules: tuple[Rule, ...],
+    demand: Demand,
+    fleet: Fleet,
+    moment: Moment,
+    version: tuple[int, int, int],
+) -> Answers:
+    """Asks rules whose answers last.
 
     A grant must allow everything by itself: the bits of the grants that are still in play are
     handed from rule to rule, and a site is refused by the rule that rules out its last grant.
     """
     valid = fleet.valid_bits(moment.now_seconds)
-    # Without a valid grant the dates, or the want of any grant, are the reason; others look at all
-    # grants.
+    # Without a valid grant its dates, or its want, are the reason; others then look at all grants.
     bits = np.where(valid != 0, valid, -1)
-    admitted = fleet.is_there
-    passed: list[tuple[Rule, Bools]] = []
-    for rule in all_rules():
-        if isinstance(rule, SiteRule):
-            holds = rule.admits(fleet, demand, moment)
-        else:
+    admitted = fleet.is_there & (valid != 0)
+    passed: dict[Rule, Bools] = {}
+    for rule in rules:
+        holds = fleet.is_there
+        if is_grant_rule(rule):
             holds, bits = _by_grants(rule, bits, fleet, demand)
+        elif is_site_rule(rule):
+            holds = rule.admits(fleet, demand, moment)
         admitted = admitted & holds
-        passed.append((rule, holds))
-    return Admission(tuple(passed), admitted & (valid != 0), np.where(valid != 0, bits, 0))
+        passed[rule] = holds
+    grants = np.where(valid != 0, bits, 0)
+    refusing = frozenset(rule for rule, holds in passed.items() if (fleet.is_there & ~holds).any())
+    return Answers(version, passed, admitted, refusing, grants, _vendor_sets(grants, fleet))
 
 
 def _by_grants(rule: GrantRule, bits: Ints, fleet: Fleet, demand: Demand) -> tuple[Bools, Ints]:
-    accepted = grant_bits(rule, fleet, demand)
-    left = bits & accepted
+    left = bits & grant_bits(rule, fleet, demand)
     holds = left != 0
     # A rule after the one that ruled out the last grant is judged by itself again.
     return holds, np.where(holds, left, bits)
 
 
-def vendor_sets(admission: Admission, fleet: Fleet) -> Ints:
+def _vendor_sets(grants: Ints, fleet: Fleet) -> Ints:
     """The number of the set of CPU vendors that the grant in use permits at each site; [capacity].
 
     Of several grants that allow everything the first counts, as a grant is used whole.
@@ -87,9 +201,9 @@ def vendor_sets(admission: Admission, fleet: Fleet) -> Ints:
             np.int64,
         )
     sets = np.zeros(fleet.capacity, np.int64)
-    for slot in np.flatnonzero(admission.grants):
+    for slot in np.flatnonzero(grants):
         facts = fleet.facts[slot]
-        first = (int(admission.grants[slot]) & -int(admission.grants[slot])).bit_length() - 1
+        first = (int(grants[slot]) & -int(grants[slot])).bit_length() - 1
         if facts is not None:
             sets[slot] = fleet.vendor_set(facts.grants[first].spec.cpu_vendors)
     return sets

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scheduler.model.decision import Decision
 from scheduler.model.demand import Demand
 from scheduler.model.terms import DEFAULT_TERMS, Terms
-from scheduler.placement.admit import admit, vendor_sets
+from scheduler.placement.admit import admit
 from scheduler.placement.conclude import Case, conclude
 from scheduler.placement.divide import Ask
 from scheduler.placement.evicting import standing_of
@@ -52,7 +52,7 @@ def consider(demand: Demand, fleet: Fleet, moment: Moment) -> Case:
     """The first three steps: who may, who has room, at what cost."""
     admission = admit(demand, fleet, moment)
     standing = standing_of(demand, fleet, admission, moment)
-    room = Room(fleet, demand, vendor_sets(admission, fleet))
+    room = Room(fleet, demand, admission.rights.vendor_sets)
     price = price_of(demand, fleet, moment)
     return Case(demand, fleet, moment, admission, standing, room, price)
 
@@ -61,7 +61,7 @@ def ask_of(case: Case) -> Ask:
     """What is left to divide: the difference in Steady, everything in Fresh."""
     demand, fleet = case.demand, case.fleet
     admission, standing = case.admission, case.standing
-    open_slots = np.flatnonzero(admission.admitted)
+    open_slots = admission.slots
     if standing.replaced:
         open_slots = np.setdiff1d(open_slots, np.array(sorted(standing.replaced)))
     weights = None
@@ -76,7 +76,7 @@ def ask_of(case: Case) -> Ask:
         demand=demand,
         replicas=demand.replicas,
         kept={} if fresh else dict(standing.kept),
-        open=open_slots.astype(np.int64),
+        open=open_slots,
         room=case.room,
         price=case.price,
         weights=weights,

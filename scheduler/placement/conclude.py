@@ -15,7 +15,7 @@ from scheduler.placement.evicting import Standing
 from scheduler.placement.fit import Room
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
-from scheduler.placement.power_draw import carbon_intensity, pue, replica_kwh_per_hour
+from scheduler.placement.power_draw import emissions, replica_kwh_per_hour
 from scheduler.placement.price import Price
 from scheduler.placement.spread import Division
 
@@ -74,7 +74,7 @@ def _what_stays(standing: Standing) -> Shares:
 def _phase(case: Case, *, placed: bool) -> Outcome:
     if placed:
         return "Placed"
-    return "Waiting" if case.admission.admitted.any() or _what_stays(case.standing) else "Refused"
+    return "Waiting" if len(case.admission.slots) or _what_stays(case.standing) else "Refused"
 
 
 def _as_reason(reason: str) -> Reason:
@@ -83,7 +83,7 @@ def _as_reason(reason: str) -> Reason:
 
 def _reasons(case: Case, division: Division, hindered: Reason | None) -> dict[Reason, int]:
     counts = case.admission.first_reasons(case.fleet)
-    slots = np.flatnonzero(case.admission.admitted)
+    slots = case.admission.slots
     if len(slots):
         if hindered:
             counts[hindered] = len(slots)
@@ -136,10 +136,9 @@ def _cost(case: Case, shares: Shares) -> Cost:
     if not len(slots):
         return Cost(cny_per_hour=0.0, gco2_per_hour=0.0)
     kwh = replica_kwh_per_hour(case.demand, case.moment)
-    building = pue(case.fleet, case.moment)
-    intensity = carbon_intensity(case.fleet, case.moment)
-    known = bool((building.known & intensity.known)[slots].all())
-    grams = float((counts * kwh * (building.value * intensity.value)[slots]).sum())
+    emitted = emissions(case.fleet, case.moment)
+    known = bool(emitted.known[slots].all())
+    grams = float((counts * kwh * emitted.value[slots]).sum())
     money = float((counts * case.price.cny[slots]).sum())
     return Cost(
         cny_per_hour=money if not case.price.unknown[slots].any() else None,

@@ -88,13 +88,16 @@ def divide(ask: Ask) -> Shares | None:
 def _cheapest_first(ask: Ask, missing: int) -> Shares | None:
     shares = dict(ask.kept)
     for chunk in ask.price.ranked(ask.open):
-        for slot, room in zip(chunk.tolist(), ask.more_at(chunk).tolist(), strict=True):
-            taken = min(room, missing)
-            if taken > 0:
-                shares[slot] = shares.get(slot, 0) + taken
-                missing -= taken
-            if missing == 0:
-                return shares
+        room = np.minimum(ask.more_at(chunk), missing)
+        reached = room.cumsum()
+        used = int(reached.searchsorted(missing)) + 1
+        for slot, taken in zip(chunk[:used].tolist(), room[:used].tolist(), strict=True):
+            given = min(taken, missing)
+            if given:
+                shares[slot] = shares.get(slot, 0) + given
+                missing -= given
+        if missing == 0:
+            return shares
     return None
 
 
@@ -110,7 +113,7 @@ def _dearest_gives(ask: Ask, surplus: int) -> Shares | None:
 def _aggregated(ask: Ask, missing: int) -> Shares | None:
     more = ask.more_at(ask.open)
     runs = np.array([slot in ask.kept for slot in ask.open.tolist()], np.bool_)
-    ranks = np.lexsort((ask.price.tie[ask.open], ask.price.cny[ask.open], -more, ~runs))
+    ranks = np.lexsort((ask.price.tie(ask.open), ask.price.cny[ask.open], -more, ~runs))
     enough = np.cumsum(more[ranks])
     used = int(np.searchsorted(enough, missing)) + 1
     if used > len(ranks):
@@ -126,7 +129,7 @@ def _aggregated(ask: Ask, missing: int) -> Shares | None:
 def _aggregated_fewer(ask: Ask, _surplus: int) -> Shares | None:
     slots = _slots(ask.kept)
     held = np.array([ask.kept[slot] for slot in slots.tolist()], np.int64)
-    ranks = np.lexsort((ask.price.tie[slots], ask.price.cny[slots], -held))
+    ranks = np.lexsort((ask.price.tie(slots), ask.price.cny[slots], -held))
     used = int(np.searchsorted(np.cumsum(held[ranks]), ask.replicas)) + 1
     chosen = ranks[:used]
     left = webster_of(ask, ask.replicas, held[chosen], slots[chosen], held[chosen])
@@ -156,7 +159,7 @@ def _by_weight(ask: Ask, _missing: int) -> Shares | None:
         _weights(ask, slots),
         caps=held + more,
         start=held,
-        tie=ask.price.tie[slots],
+        tie=ask.price.tie(slots),
     )
     return None if seats is None else _without_zeros(_by_slot(slots, seats))
 
@@ -197,7 +200,7 @@ _FEWER: dict[str, Callable[[Ask, int], Shares | None]] = {
 
 def webster_of(ask: Ask, total: int, weights: Ints, slots: Ints, caps: Ints) -> Ints | None:
     """Divides `total` among slots, ties by the hash of the workload."""
-    return webster(total, weights.astype(np.float64), caps=caps, tie=ask.price.tie[slots])
+    return webster(total, weights.astype(np.float64), caps=caps, tie=ask.price.tie(slots))
 
 
 def _weights(ask: Ask, slots: Ints) -> Floats:

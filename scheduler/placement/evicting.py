@@ -17,7 +17,7 @@ from scheduler.model.facts import SiteFacts
 from scheduler.placement.admit import Admission
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
-from scheduler.placement.rules import GrantRule, SiteRule
+from scheduler.placement.rules import is_grant_rule
 
 
 @dataclass(slots=True)
@@ -100,7 +100,6 @@ _RIGHTS = frozenset({"grant-expired", "not-allowed"})
 def _broken_right(slot: int, admission: Admission, moment: Moment, fleet: Fleet) -> str:
     del moment, fleet
     for rule, passed in admission.passed:
-        is_right = isinstance(rule, GrantRule) and not isinstance(rule, SiteRule)
-        if (is_right or rule.reason in _RIGHTS) and not passed[slot]:
+        if (is_grant_rule(rule) or rule.reason in _RIGHTS) and not passed[slot]:
             return rule.reason
     return ""

@@ -83,13 +83,13 @@ def _verdicts(case: Case, slot: int) -> tuple[Verdict, ...]:
 def _costs(case: Case, slot: int) -> tuple[CostTerm, ...]:
     facts = case.fleet.facts_of(case.fleet.name_at(slot))
     told = []
-    for cost, figures in case.price.terms:
+    for cost, units, figures in case.price.terms:
         origin, age = cost.origin(facts, case.moment)
         known = figures.known is None or bool(figures.known[slot])
         told.append(
             CostTerm(
                 term=cost.term,
-                cny_per_replica_hour=float(figures.cny[slot]) if known else None,
+                cny_per_replica_hour=float(figures.cny[slot]) * units if known else None,
                 origin=origin if known else "unknown",
                 age_seconds=age,
             )

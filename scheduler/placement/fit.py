@@ -16,7 +16,6 @@ from collections.abc import Hashable
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.model.canonical import canonical
 from scheduler.model.demand import Demand
 from scheduler.model.pods import PodShape
 from scheduler.placement.eligible import may_stand, platform_fits
@@ -91,7 +90,7 @@ class Room:
             )
         if self._shape.gpu_cards:
             asked = self._shape.gpu_cards * self._shape.gpu_milli
-            milli = sum(column[index] for column in self._cards())
+            milli = self._cards(index).sum(axis=0)
             np.minimum(total, rows.sums(slots, milli * counts) // asked, out=total)
         limited: Ints = np.minimum(total, ENDLESS).astype(np.int64)
         return limited
@@ -113,13 +112,16 @@ class Room:
         Whole numbers below 2**53 divide exactly enough in binary64 that floor is never wrong.
         """
         rows = self._fleet.nodes.rows
-        fits = np.where(self._kinds(index, slots, shape), np.inf, 0.0)
-        for name, asked in shape.requests.items():
-            np.minimum(fits, np.floor(rows.column(name)[index] / asked), out=fits)
+        asked = shape.requests
+        numbers = [rows.number(name) for name in asked]
+        shares = rows.matrix[np.array(numbers)[:, None], index]
+        shares /= np.array(list(asked.values()), np.float64)[:, None]
+        fits: Floats = np.floor(shares.min(axis=0))
         if shape.gpu_cards:
             np.minimum(fits, self._on_cards(index, shape), out=fits)
         if shape.one_per_node:
             np.minimum(fits, 1.0, out=fits)
+        fits *= self._kinds(index, slots, shape)
         return fits
 
     def _kinds(self, index: Ints, slots: Ints, shape: PodShape) -> Bools:
@@ -137,7 +139,7 @@ class Room:
 
     def _fits_kind(self, shape: PodShape) -> Bools:
         demand = self._demand
-        question = (place_of(shape), demand.architectures, demand.cpu_vendors)
+        question = (shape.place_key, demand.architectures, demand.cpu_vendors)
         return self._fleet.nodes.fits_kind(
             question,
             lambda kind: (
@@ -146,15 +148,17 @@ class Room:
             ),
         )
 
-    def _cards(self) -> list[Floats]:
+    def _cards(self, index: Ints) -> Floats:
+        """Free thousandths of each card; [cards of a node, len(index)]."""
         nodes = self._fleet.nodes
-        return [nodes.rows.column(f"{CARD}{card}") for card in range(nodes.most_cards)]
+        numbers = [nodes.rows.number(f"{CARD}{card}") for card in range(nodes.most_cards)]
+        found: Floats = nodes.rows.matrix[np.array(numbers, np.int64)[:, None], index]
+        return found
 
     def _on_cards(self, index: Ints, shape: PodShape) -> Floats:
-        shares = [np.floor(column[index] / shape.gpu_milli) for column in self._cards()]
-        if not shares:
+        if not self._fleet.nodes.most_cards:
             return np.zeros(len(index))
-        return sharing(np.array(shares), shape.gpu_cards)
+        return sharing(np.floor(self._cards(index) / shape.gpu_milli), shape.gpu_cards)
 
     def _leave_own_nodes(self, slots: Ints, found: Ints, shape: PodShape) -> None:
         """At most one per node: those that run stand on nodes of which reports do not say which."""
@@ -207,19 +211,10 @@ def sharing(shares: Floats, cards: int) -> Floats:
         most = less
 
 
-def place_of(shape: PodShape) -> Hashable:
-    """What of a shape chooses between kinds of node."""
-    if not (shape.node_selector or shape.node_affinity or shape.tolerations or shape.gpu_models):
-        return ""
-    return canonical(
-        (shape.node_selector, shape.node_affinity, shape.tolerations, shape.gpu_models)
-    )
-
-
 def _memo_of(fleet: Fleet, demand: Demand, shape: PodShape, vendor_sets: Ints) -> tuple[Ints, Ints]:
     """The remembered rooms of a shape and the row versions that they were computed at."""
     sets = vendor_sets.tobytes() if vendor_sets.any() else b""
-    question = (canonical(shape), demand.architectures, demand.cpu_vendors, sets)
+    question = (shape.key, demand.architectures, demand.cpu_vendors, sets)
     memos: OrderedDict[Hashable, tuple[Ints, Ints]] = fleet.rooms
     memo = memos.get(question)
     if memo is None or len(memo[0]) != fleet.capacity:

@@ -38,6 +38,7 @@ _FIGURES: Final = (
     "energy_p90",
 )
 _MOST_GRANTS = 63
+_MOST_REMEMBERED = 64
 
 
 class Fleet:
@@ -55,7 +56,6 @@ class Fleet:
         self._free_slots: list[int] = []
         self._capacity = 0
         self.is_there: Bools = np.zeros(0, np.bool_)
-        self.is_silent: Bools = np.zeros(0, np.bool_)
         self.tie: NDArray[np.uint64] = np.zeros(0, np.uint64)
         self.figures: dict[str, Floats] = {name: np.zeros(0) for name in _FIGURES}
         self.yearly: Bools = np.zeros(0, np.bool_)
@@ -71,6 +71,10 @@ class Fleet:
         self._vendor_sets: dict[tuple[str, ...], int] = {(): 0}
         self._permitted: Bools = np.ones((1, 0), np.bool_)
         self.has_mixed_grants = False
+        self._valid_version = 0
+        self.admissions: dict[Hashable, Any] = {}
+        self.remembered: dict[Hashable, tuple[int, float, float, Any]] = {}
+        self.figure_version = 0
         self._valid: tuple[Ints, float, float] | None = None
         self.descriptions = Columns(self.facts)
         self.reports = Columns(self.facts)
@@ -136,6 +140,7 @@ class Fleet:
             return
         self.facts[slot] = None
         self.is_there[slot] = False
+        self.figure_version += 1
         self._valid = None
         self.nodes.clear(slot)
         self.flights.write(slot, ())
@@ -175,9 +180,33 @@ class Fleet:
         """A remembered answer that depends on rarely changing parts of reports too; [capacity]."""
         return self.reports.get(question, answer, of=of, capacity=self._capacity)
 
+    def remember(
+        self, question: Hashable, now_seconds: float, compute: Callable[[], tuple[Any, float]]
+    ) -> Any:  # noqa: ANN401 - whatever is computed
+        """Something that follows from the figures, until they change or its time is over.
+
+        Args:
+            question: names it, with all that it depends on beside the figures.
+            now_seconds: the moment that it is asked for.
+            compute: computes it, and until when it stays true, in seconds since 1970.
+        """
+        kept = self.remembered.get(question)
+        version = self.figure_version
+        if kept is None or kept[0] != version or not kept[1] <= now_seconds < kept[2]:
+            value, until = compute()
+            if len(self.remembered) > _MOST_REMEMBERED:
+                self.remembered.clear()
+            kept = self.remembered[question] = (version, now_seconds, until, value)
+        return kept[3]
+
     def figure(self, name: str) -> Floats:
         """One figure of every site; NaN is unknown; [capacity]."""
         return self.figures[name]
+
+    def version_at(self, now_seconds: float) -> tuple[int, int, int]:
+        """Grows whenever a rule that does not depend on the moment could answer otherwise."""
+        self.valid_bits(now_seconds)
+        return (self.descriptions.version, self.reports.version, self._valid_version)
 
     def valid_bits(self, now_seconds: float) -> Ints:
         """Which grants of each site hold at a time, as bits; [capacity]."""
@@ -191,6 +220,7 @@ class Fleet:
                 since = max(since, float(np.max(edge[edge <= now_seconds], initial=-np.inf)))
                 until = min(until, float(np.min(edge[edge > now_seconds], initial=np.inf)))
         self._valid = (bits, since, until)
+        self._valid_version += 1
         return bits
 
     def place_number(self, place: str) -> int:
@@ -230,7 +260,7 @@ class Fleet:
     def _grow(self, capacity: int) -> None:
         more = capacity - self._capacity
         self._capacity = capacity
-        for name in ("is_there", "is_silent", "yearly", "tie", "row_version"):
+        for name in ("is_there", "yearly", "tie", "row_version"):
             array = getattr(self, name)
             setattr(self, name, np.concatenate([array, np.zeros(more, array.dtype)]))
         for name, array in self.figures.items():
@@ -258,7 +288,7 @@ class Fleet:
         }
         for name, value in figures.items():
             self.figures[name][slot] = value
-        self.is_silent[slot] = facts.is_silent
+        self.figure_version += 1
         self.yearly[slot] = intensity is not None and intensity.origin == "yearly"
 
     def _write_grants(self, slot: int, facts: SiteFacts) -> None:
@@ -306,6 +336,7 @@ def _reported(facts: SiteFacts) -> tuple[object, ...]:
     status = facts.status
     kinds = [(each.architecture, each.cpu_vendor) for each in status.node_classes]
     return (
+        facts.is_silent,
         facts.labels,
         facts.spec,
         facts.grants,

@@ -51,10 +51,11 @@ class FlightRows:
             return np.zeros(len(slots))
         index = rows.rows_of(slots)
         lost = np.zeros(len(index))
-        for name, asked in shape.requests.items():
-            taken = rows.columns.get(name)
-            if taken is not None:
-                np.maximum(lost, np.ceil(taken[index] / asked), out=lost)
+        known = [name for name in shape.requests if name in rows.number_of]
+        if known:
+            numbers = np.array([rows.number_of[name] for name in known])[:, None]
+            asked = np.array([shape.requests[name] for name in known], np.float64)[:, None]
+            lost = np.ceil((rows.matrix[numbers, index] / asked).max(axis=0))
         if shape.gpu_cards:
             per_card = np.ceil(rows.column(_MILLI)[index] / shape.gpu_milli)
             np.maximum(lost, rows.column(_CARDS)[index] * per_card, out=lost)

@@ -11,17 +11,14 @@ class Moment:
     """When a decision is made, and by which terms.
 
     Attributes:
-        now_seconds: seconds since 1970, UTC.
+        now: the time, aware, UTC.
+        now_seconds: the same in seconds since 1970.
         terms: limits, prices and assumed figures.
     """
 
+    now: datetime
     now_seconds: float
     terms: Terms
-
-    @property
-    def now(self) -> datetime:
-        """The time of the decision, aware, UTC."""
-        return datetime.fromtimestamp(self.now_seconds, UTC)
 
 
 def moment_of(now: datetime, terms: Terms) -> Moment:
@@ -32,4 +29,4 @@ def moment_of(now: datetime, terms: Terms) -> Moment:
     """
     if now.tzinfo is None:
         raise ValueError("now has no time zone; use an aware datetime in UTC")
-    return Moment(now.timestamp(), terms)
+    return Moment(now.astimezone(UTC), now.timestamp(), terms)

@@ -53,7 +53,13 @@ def energy_price(fleet: Fleet, moment: Moment) -> Known:
 
 def core_price(fleet: Fleet, moment: Moment) -> Known:
     """CNY per core-hour; missing counts as the fall-back."""
-    return _filled(fleet.figure("core_cny_per_hour"), moment.terms.fallback_core_cny_per_hour)
+    worst = moment.terms.fallback_core_cny_per_hour
+
+    def compute() -> tuple[Known, float]:
+        return _filled(fleet.figure("core_cny_per_hour"), worst), np.inf
+
+    found: Known = fleet.remember(("core price", worst), moment.now_seconds, compute)
+    return found
 
 
 def carbon_intensity(fleet: Fleet, moment: Moment) -> Known:
@@ -67,6 +73,39 @@ def carbon_intensity(fleet: Fleet, moment: Moment) -> Known:
     fresh = (fleet.figure("gco2_observed_at") >= oldest) | fleet.yearly
     known = ~np.isnan(last)
     return Known(np.where(known & fresh, last, np.fmax(last, worst)), known)
+
+
+def electricity(fleet: Fleet, moment: Moment) -> Known:
+    """CNY per kWh at the machine: price times PUE; [capacity]."""
+
+    def compute() -> tuple[Known, float]:
+        price, building = energy_price(fleet, moment), pue(fleet, moment)
+        return Known(price.value * building.value, price.known & building.known), np.inf
+
+    terms = moment.terms
+    question = ("electricity", terms.fallback_pue, terms.fallback_energy_cny_per_kwh)
+    found: Known = fleet.remember(question, moment.now_seconds, compute)
+    return found
+
+
+def emissions(fleet: Fleet, moment: Moment) -> Known:
+    """Grams of CO2 per kWh at the machine: intensity times PUE; [capacity]."""
+
+    def compute() -> tuple[Known, float]:
+        intensity, building = carbon_intensity(fleet, moment), pue(fleet, moment)
+        known = intensity.known & building.known
+        return Known(intensity.value * building.value, known), _until(fleet, moment)
+
+    terms = moment.terms
+    limits = (terms.fallback_pue, terms.fallback_gco2_per_kwh, terms.figure_old_seconds)
+    found: Known = fleet.remember(("emissions", limits), moment.now_seconds, compute)
+    return found
+
+
+def _until(fleet: Fleet, moment: Moment) -> float:
+    """When the next intensity grows old."""
+    ends = fleet.figure("gco2_observed_at") + moment.terms.figure_old_seconds
+    return float(np.nextafter(np.min(ends[ends >= moment.now_seconds], initial=np.inf), np.inf))
 
 
 def _filled(figure: Floats, worst: Floats | float) -> Known:

@@ -35,10 +35,10 @@ _UNKNOWN_WEIGHT = 1e18
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One cost at every site.
+    """One cost at every site, per unit of what is paid for (a kWh, a core, a millisecond).
 
     Attributes:
-        cny: CNY per replica-hour; where unknown, the worst of what is known; [capacity].
+        cny: CNY per unit and hour; where unknown, the worst of what is known; [capacity].
         known: whether it rests on known figures; [capacity]; None: everywhere.
     """
 
@@ -51,12 +51,12 @@ class CostRule(Protocol):
 
     term: str
 
-    def applies(self, demand: Demand, moment: Moment) -> bool:
-        """Whether the demand pays for it at all; terms of price 0 are not computed."""
+    def units(self, demand: Demand, moment: Moment) -> float:
+        """How many units one replica pays for; terms of 0 units are not computed."""
         ...
 
-    def figures(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
-        """The cost at every site."""
+    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+        """What a unit costs at every site."""
         ...
 
     def origin(self, facts: SiteFacts, moment: Moment) -> tuple[Origin, float | None]:
@@ -76,19 +76,28 @@ class Price:
     """What a replica costs at every site, and how sites rank by it.
 
     Attributes:
-        terms: the costs that apply, each with its figures.
+        terms: the costs that apply, each with its units and its figures.
         cny: their sum; [capacity].
         unknown: how many of them are unknown; [capacity].
-        tie: breaks ties the same way every time, differently for each workload; [capacity].
+        names: a number for every site that follows from its name; [capacity].
+        salt: a number for the workload.
     """
 
-    terms: tuple[tuple[CostRule, Figures], ...]
+    terms: tuple[tuple[CostRule, float, Figures], ...]
     cny: Floats
     unknown: Ints
-    tie: NDArray[np.uint64]
+    names: NDArray[np.uint64]
+    salt: int
+
+    def tie(self, slots: Ints) -> NDArray[np.uint64]:
+        """Breaks ties: always the same way, but differently for each workload."""
+        return (self.names[slots] ^ np.uint64(self.salt)) * _ODD
 
     def ranked(self, slots: Ints) -> Iterator[Ints]:
         """The slots in order, cheapest first, in chunks: few decisions need them all."""
+        if len(slots) <= _FIRST_CHUNK:
+            yield self.sorted(slots)
+            return
         key = self.cny[slots] + self.unknown[slots] * _UNKNOWN_WEIGHT
         left = np.arange(len(slots))
         size = _FIRST_CHUNK
@@ -105,7 +114,7 @@ class Price:
 
     def sorted(self, slots: Ints) -> Ints:
         """The slots in order, cheapest first."""
-        order = np.lexsort((self.tie[slots], self.cny[slots], self.unknown[slots]))
+        order = np.lexsort((self.tie(slots), self.cny[slots], self.unknown[slots]))
         in_order: Ints = slots[order]
         return in_order
 
@@ -116,19 +125,18 @@ class Price:
 
 def price_of(demand: Demand, fleet: Fleet, moment: Moment) -> Price:
     """Adds up all costs that the demand pays for."""
-    terms = tuple(
-        (cost, cost.figures(fleet, demand, moment))
-        for cost in all_costs()
-        if cost.applies(demand, moment)
-    )
+    terms: list[tuple[CostRule, float, Figures]] = []
     cny = np.zeros(fleet.capacity)
     unknown = np.zeros(fleet.capacity, np.int64)
-    for _, figures in terms:
-        cny = cny + figures.cny
-        if figures.known is not None:
-            unknown += ~figures.known
-    salt = np.uint64(mixed(demand.uid or demand.key))
-    return Price(terms, cny, unknown, (fleet.tie ^ salt) * _ODD)
+    for cost in all_costs():
+        units = cost.units(demand, moment)
+        if units:
+            figures = cost.per_unit(fleet, demand, moment)
+            terms.append((cost, units, figures))
+            cny += figures.cny * units
+            if figures.known is not None:
+                unknown += ~figures.known
+    return Price(tuple(terms), cny, unknown, fleet.tie, mixed(demand.uid or demand.key))
 
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)

@@ -2,8 +2,10 @@
 
 A site that reports is written into its own block if the new rows fit there, else its block moves to
 the end; when half of the space is holes, everything is packed. So one report costs its own rows
-only.
+only. Columns are the rows of one matrix, so that several are read in one step.
 """
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,38 +15,50 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 _FIRST_ROWS = 256
+_FIRST_COLUMNS = 8
 
 
 class Ragged:
-    """Named columns of floats in blocks, one block per site.
+    """Named columns of floats in blocks, one block per site; what a row does not name is 0.
 
-    A column that a row does not name holds 0 there, or the default of that column.
+    Attributes:
+        number_of: the columns by name, as rows of `matrix`.
+        matrix: [columns, rows].
+        start: the first row of each site; [sites].
+        length: how many rows each site has; [sites].
     """
 
     def __init__(self) -> None:
-        self.columns: dict[str, Floats] = {}
+        self.number_of: dict[str, int] = {}
+        self.matrix: Floats = np.zeros((_FIRST_COLUMNS, _FIRST_ROWS))
         self.start: Ints = np.zeros(0, np.int64)
         self.length: Ints = np.zeros(0, np.int64)
         self._space: Ints = np.zeros(0, np.int64)
-        self._capacity = _FIRST_ROWS
         self._end = 0
         self._holes = 0
 
     def grow_sites(self, sites: int) -> None:
         """Makes room for `sites` blocks."""
-        more = sites - len(self.start)
-        if more > 0:
-            for name in ("start", "length", "_space"):
-                setattr(self, name, np.concatenate([getattr(self, name), np.zeros(more, np.int64)]))
+        more = np.zeros(max(0, sites - len(self.start)), np.int64)
+        self.start = np.concatenate([self.start, more])
+        self.length = np.concatenate([self.length, more])
+        self._space = np.concatenate([self._space, more])
 
-    def column(self, name: str) -> Floats:
-        """One column over all rows; made of zeros when nobody has it yet."""
-        found = self.columns.get(name)
+    def number(self, name: str) -> int:
+        """The number of a column; it is made, of zeros, when nobody has it yet."""
+        found = self.number_of.get(name)
         if found is None:
-            found = self.columns[name] = np.zeros(self._capacity)
+            found = self.number_of[name] = len(self.number_of)
+            if found >= len(self.matrix):
+                self.matrix = np.concatenate([self.matrix, np.zeros_like(self.matrix)])
         return found
 
-    def write(self, site: int, rows: int, values: dict[str, list[float]]) -> None:
+    def column(self, name: str) -> Floats:
+        """One column over all rows."""
+        found: Floats = self.matrix[self.number(name)]
+        return found
+
+    def write(self, site: int, rows: int, values: Mapping[str, Sequence[float]]) -> None:
         """Replaces a site's rows.
 
         Args:
@@ -56,16 +70,16 @@ class Ragged:
             self._move(site, rows)
         self.length[site] = rows
         begin = int(self.start[site])
-        for name in values:
-            self.column(name)
-        for name, column in self.columns.items():
-            given = values.get(name)
-            column[begin : begin + rows] = 0.0 if given is None else given
+        numbers = [self.number(name) for name in values]
+        self.matrix[:, begin : begin + rows] = 0.0
+        if numbers:
+            self.matrix[numbers, begin : begin + rows] = np.array(list(values.values()))
 
     def _move(self, site: int, rows: int) -> None:
         self._holes += int(self._space[site])
         self._space[site] = self.length[site] = 0
-        if self._end + rows > self._capacity or self._holes > max(_FIRST_ROWS, self._end // 2):
+        is_full = self._end + rows > self.matrix.shape[1]
+        if is_full or self._holes > max(_FIRST_ROWS, self._end // 2):
             self._pack(rows)
         self.start[site] = self._end
         self._space[site] = rows
@@ -75,11 +89,9 @@ class Ragged:
         kept = np.flatnonzero(self.length)
         index = self.rows_of(kept)
         needed = len(index) + more
-        self._capacity = max(_FIRST_ROWS, needed + needed // 2)
-        for name, column in self.columns.items():
-            packed = np.zeros(self._capacity)
-            packed[: len(index)] = column[index]
-            self.columns[name] = packed
+        packed = np.zeros((len(self.matrix), max(_FIRST_ROWS, needed + needed // 2)))
+        packed[:, : len(index)] = self.matrix[:, index]
+        self.matrix = packed
         lengths = self.length[kept]
         self._space[:] = 0
         self._space[kept] = lengths
@@ -90,14 +102,30 @@ class Ragged:
     def rows_of(self, sites: Ints) -> Ints:
         """The row numbers of several sites, one site after the other."""
         lengths = self.length[sites]
-        ends = np.cumsum(lengths)
-        total = int(ends[-1]) if len(ends) else 0
+        equal = _equal(lengths)
+        if equal is not None:
+            return np.add.outer(self.start[sites], np.arange(equal)).ravel()
+        ends = lengths.cumsum()
         offsets = self.start[sites] - (ends - lengths)
-        return np.repeat(offsets, lengths) + np.arange(total)
+        index = np.repeat(offsets, lengths) + np.arange(int(ends[-1]))
+        return index.astype(np.int64, copy=False)
 
     def sums(self, sites: Ints, per_row: Floats) -> Floats:
         """Sums values of `rows_of(sites)` by site; [len(sites)]."""
-        ends = np.cumsum(self.length[sites])
-        padded = np.concatenate([np.zeros(1), np.cumsum(per_row)])
-        per_site: Floats = padded[ends] - padded[ends - self.length[sites]]
+        lengths = self.length[sites]
+        equal = _equal(lengths)
+        if equal is not None:
+            summed: Floats = per_row.reshape(len(sites), equal).sum(axis=1)
+            return summed
+        ends = lengths.cumsum()
+        padded = np.concatenate([np.zeros(1), per_row.cumsum()])
+        per_site: Floats = padded[ends] - padded[ends - lengths]
         return per_site
+
+
+def _equal(lengths: Ints) -> int | None:
+    """The length that all share; None when they differ."""
+    if not len(lengths):
+        return 0
+    first = int(lengths[0])
+    return first if (lengths == first).all() else None

@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from collections.abc import Hashable
 from functools import cache
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +29,22 @@ Event = Literal["grant", "scheme", "tenant", "workload", "site", "report", "capa
 facts, or more free capacity; time went by."""
 
 
-@runtime_checkable
+EVERY_TIME: Hashable = ("every time",)
+"""The question of a rule whose answer depends on the moment: it is asked for every decision."""
+
+
 class SiteRule(Protocol):
     """A rule about sites."""
 
     reason: Reason
     wakes: frozenset[Event]
+
+    def question(self, demand: Demand) -> Hashable:
+        """What of a demand matters to this rule; equal questions have equal answers.
+
+        Answers are remembered by it until a site changes. `EVERY_TIME`: never.
+        """
+        ...
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Which sites pass; [fleet.capacity]."""
@@ -45,7 +55,6 @@ class SiteRule(Protocol):
         ...
 
 
-@runtime_checkable
 class GrantRule(Protocol):
     """A rule about what an authority granted."""
 
@@ -81,6 +90,16 @@ def all_rules() -> tuple[Rule, ...]:
 
 _TOLD_FIRST = ("data_class_missing", "grant_expired", "has_grant")
 """Without a class, or without a grant, nothing else matters."""
+
+
+def is_grant_rule(rule: Rule) -> TypeGuard[GrantRule]:
+    """Whether a rule judges grants one by one."""
+    return hasattr(rule, "holds")
+
+
+def is_site_rule(rule: Rule) -> TypeGuard[SiteRule]:
+    """Whether a rule answers for the whole fleet at once."""
+    return hasattr(rule, "admits")
 
 
 def name_of(rule: Rule) -> str:

@@ -136,10 +136,10 @@ def _smallest(shapes: Sequence[PodShape]) -> dict[str, int]:
 def _nodes_of(fleet: "Fleet", slot: int) -> list[_Node]:
     rows = fleet.nodes.rows
     index = rows.rows_of(np.array([slot]))
-    names = [name for name in rows.columns if not name.startswith("\0")]
+    names = [name for name in rows.number_of if not name.startswith("\0")]
     nodes: list[_Node] = []
     for row in index.tolist():
-        free = {name: float(rows.columns[name][row]) for name in names}
+        free = {name: float(rows.column(name)[row]) for name in names}
         cards = [float(rows.column(f"{CARD}{card}")[row]) for card in range(fleet.nodes.most_cards)]
         count = min(int(rows.column(COUNT)[row]), MOST_NODES - len(nodes))
         kind = int(rows.column(KIND)[row])

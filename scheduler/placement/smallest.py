@@ -69,7 +69,7 @@ def _fits(trial: Trial, scratch: Fleet, fleet: Fleet, moment: Moment) -> bool:
 
 def _trials(case: Case) -> Iterator[Trial]:
     yield from _to_sites(case)
-    if case.admission.admitted.any():
+    if len(case.admission.slots):
         yield from _fewer_replicas(case)
         yield from _smaller_requests(case)
     yield from _without_spread(case.demand)

@@ -1,5 +1,7 @@
 """A cluster must serve every kind that the manifests use."""
 
+from collections.abc import Hashable
+
 import numpy as np
 
 from scheduler.model.demand import Demand
@@ -33,6 +35,10 @@ class ApiKind:
 
     reason: Reason = "api-kind"
     wakes: frozenset[Event] = frozenset({"report", "workload"})
+
+    def question(self, demand: Demand) -> Hashable:
+        """The kinds."""
+        return demand.api_kinds
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Compares the lists."""

@@ -1,5 +1,7 @@
 """Images run only on the architectures that they were built for; what is not said is amd64."""
 
+from collections.abc import Hashable
+
 import numpy as np
 
 from scheduler.model.demand import Demand
@@ -15,6 +17,10 @@ class Architecture:
 
     reason: Reason = "architecture"
     wakes: frozenset[Event] = frozenset({"report", "workload"})
+
+    def question(self, demand: Demand) -> Hashable:
+        """The architectures."""
+        return demand.architectures
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Looks at the kinds of node that each site reported."""

@@ -1,5 +1,7 @@
 """Operations can keep new work away from a site; what runs there stays."""
 
+from collections.abc import Hashable
+
 import numpy as np
 
 from scheduler.model.demand import Demand
@@ -15,6 +17,11 @@ class Cordoned:
 
     reason: Reason = "cordoned"
     wakes: frozenset[Event] = frozenset({"site"})
+
+    def question(self, demand: Demand) -> Hashable:
+        """Nothing of the demand matters."""
+        del demand
+        return None
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Looks at the switch."""

@@ -4,6 +4,8 @@ The site's grant may name the vendors that may be used there, and the workload, 
 cluster policy may name theirs; a node must satisfy all. Which node each replica gets is `fit.py`'s.
 """
 
+from collections.abc import Hashable
+
 import numpy as np
 
 from scheduler.model.demand import Demand
@@ -19,6 +21,10 @@ class CpuVendor:
 
     reason: Reason = "cpu-vendor"
     wakes: frozenset[Event] = frozenset({"report", "workload", "grant", "scheme"})
+
+    def question(self, demand: Demand) -> Hashable:
+        """Architectures, and the lists of vendors."""
+        return (demand.architectures, demand.cpu_vendors)
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Looks at the kinds of node that each site reported, and at its grants."""

@@ -1,5 +1,7 @@
 """A workload without a data class goes nowhere: unlabelled counts as the strictest."""
 
+from collections.abc import Hashable
+
 import numpy as np
 
 from scheduler.model.demand import Demand
@@ -15,6 +17,10 @@ class DataClassMissing:
 
     reason: Reason = "data-class-missing"
     wakes: frozenset[Event] = frozenset({"workload", "scheme"})
+
+    def question(self, demand: Demand) -> Hashable:
+        """Whether there is a class."""
+        return demand.data_class is not None
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """All sites or none."""

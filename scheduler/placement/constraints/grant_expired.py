@@ -1,5 +1,6 @@
 """A grant counts from `validFrom` until just before `validUntil`."""
 
+from collections.abc import Hashable
 from datetime import datetime
 
 import numpy as np
@@ -17,6 +18,11 @@ class GrantExpired:
 
     reason: Reason = "grant-expired"
     wakes: frozenset[Event] = frozenset({"grant", "time"})
+
+    def question(self, demand: Demand) -> Hashable:
+        """Nothing of the demand matters; the time does, and the fleet watches it."""
+        del demand
+        return None
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Sites without any grant pass here: that is another rule's to say."""

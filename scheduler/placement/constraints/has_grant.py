@@ -1,5 +1,7 @@
 """A site without any grant takes nothing: nobody grants himself anything."""
 
+from collections.abc import Hashable
+
 import numpy as np
 
 from scheduler.model.demand import Demand
@@ -15,6 +17,11 @@ class HasGrant:
 
     reason: Reason = "not-allowed"
     wakes: frozenset[Event] = frozenset({"grant"})
+
+    def question(self, demand: Demand) -> Hashable:
+        """Nothing of the demand matters."""
+        del demand
+        return None
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Looks for any grant; whether it still holds is another rule's."""

@@ -1,5 +1,7 @@
 """A round trip that nobody measured is not assumed to be short."""
 
+from collections.abc import Hashable
+
 import numpy as np
 
 from scheduler.model.demand import Demand
@@ -16,6 +18,10 @@ class LatencyUnknown:
 
     reason: Reason = "latency-unknown"
     wakes: frozenset[Event] = frozenset({"report", "workload"})
+
+    def question(self, demand: Demand) -> Hashable:
+        """The places of the bounds."""
+        return tuple(bound.from_ for bound in demand.latency)
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Which sites know the round trip to every place that is asked for."""

@@ -1,5 +1,7 @@
 """A site without a cluster that orders can be applied to reports, but takes no work."""
 
+from collections.abc import Hashable
+
 import numpy as np
 
 from scheduler.model.demand import Demand
@@ -15,6 +17,11 @@ class NoExecutor:
 
     reason: Reason = "no-executor"
     wakes: frozenset[Event] = frozenset({"report"})
+
+    def question(self, demand: Demand) -> Hashable:
+        """Nothing of the demand matters."""
+        del demand
+        return None
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Looks at what the agent said."""

@@ -1,5 +1,7 @@
 """A site's labels must match every selector: workload's, cluster policies', tenant's."""
 
+from collections.abc import Hashable
+
 import numpy as np
 
 from scheduler.model.canonical import canonical
@@ -11,6 +13,8 @@ from scheduler.placement.labels import site_labels
 from scheduler.placement.moment import Moment
 from scheduler.placement.rules import BoolPerSite, Event
 
+_NONE = b""
+
 
 class SiteSelector:
     """All selectors must match; an empty one matches everything."""
@@ -18,12 +22,20 @@ class SiteSelector:
     reason: Reason = "selector"
     wakes: frozenset[Event] = frozenset({"site", "workload", "tenant"})
 
+    def question(self, demand: Demand) -> Hashable:
+        """All selectors, as bytes."""
+        return (
+            _NONE
+            if not demand.site_selectors and demand.tenant_sites.is_empty
+            else canonical((demand.site_selectors, demand.tenant_sites))
+        )
+
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Looks at each site's labels."""
         del moment
-        if not demand.site_selectors and demand.tenant_sites.is_empty:
+        question = self.question(demand)
+        if question == _NONE:
             return fleet.is_there
-        question = canonical((demand.site_selectors, demand.tenant_sites))
         return fleet.described(
             (self.reason, question), lambda facts: _matches(facts, demand), np.bool_
         )

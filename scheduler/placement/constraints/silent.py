@@ -1,5 +1,9 @@
 """A site that is known not to report takes no new work."""
 
+from collections.abc import Hashable
+
+import numpy as np
+
 from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.reasons import Reason
@@ -14,10 +18,15 @@ class Silent:
     reason: Reason = "silent"
     wakes: frozenset[Event] = frozenset({"report"})
 
+    def question(self, demand: Demand) -> Hashable:
+        """Nothing of the demand matters."""
+        del demand
+        return None
+
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Looks at the condition."""
         del demand, moment
-        return ~fleet.is_silent
+        return fleet.reported(self.reason, lambda facts: not facts.is_silent, np.bool_)
 
     def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
         """Names the condition."""

@@ -1,5 +1,7 @@
 """Where a workload names site groups, a site must belong to one of them."""
 
+from collections.abc import Hashable
+
 import numpy as np
 
 from scheduler.model.canonical import canonical
@@ -17,6 +19,10 @@ class InSiteGroup:
 
     reason: Reason = "site-group"
     wakes: frozenset[Event] = frozenset({"site", "workload"})
+
+    def question(self, demand: Demand) -> Hashable:
+        """The groups, as bytes."""
+        return canonical(demand.site_groups) if demand.site_groups else b""
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Looks at names and labels."""

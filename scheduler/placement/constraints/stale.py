@@ -1,5 +1,7 @@
 """What a site had free long ago says nothing: old or undated reports take no new work."""
 
+from collections.abc import Hashable
+
 import numpy as np
 
 from scheduler.model.demand import Demand
@@ -7,7 +9,7 @@ from scheduler.model.facts import SiteFacts
 from scheduler.model.reasons import Reason
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
-from scheduler.placement.rules import BoolPerSite, Event
+from scheduler.placement.rules import EVERY_TIME, BoolPerSite, Event
 
 
 class Stale:
@@ -15,6 +17,11 @@ class Stale:
 
     reason: Reason = "stale"
     wakes: frozenset[Event] = frozenset({"capacity", "report"})
+
+    def question(self, demand: Demand) -> Hashable:
+        """Every moment is another."""
+        del demand
+        return EVERY_TIME
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Compares ages; NaN is never young enough."""

@@ -1,8 +1,9 @@
 """Taints of a site keep away what does not tolerate them, as taints of nodes do."""
 
+from collections.abc import Hashable
+
 import numpy as np
 
-from scheduler.model.canonical import canonical
 from scheduler.model.demand import Demand, tolerates
 from scheduler.model.facts import SiteFacts
 from scheduler.model.reasons import Reason
@@ -17,12 +18,17 @@ class SiteTaint:
     reason: Reason = "taint"
     wakes: frozenset[Event] = frozenset({"site", "workload"})
 
+    def question(self, demand: Demand) -> Hashable:
+        """The tolerations."""
+        return demand.site_tolerations
+
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Looks at each site's taints."""
         del moment
-        question = canonical(demand.site_tolerations) if demand.site_tolerations else b""
         return fleet.described(
-            (self.reason, question), lambda facts: not _blocking(facts, demand), np.bool_
+            (self.reason, demand.site_tolerations),
+            lambda facts: not _blocking(facts, demand),
+            np.bool_,
         )
 
     def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:

@@ -1,5 +1,7 @@
 """A round trip must be as short as the workload needs."""
 
+from collections.abc import Hashable
+
 from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.reasons import Reason
@@ -14,6 +16,10 @@ class TooFar:
 
     reason: Reason = "too-far"
     wakes: frozenset[Event] = frozenset({"report", "workload"})
+
+    def question(self, demand: Demand) -> Hashable:
+        """The bounds."""
+        return demand.latency
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Compares with every bound."""

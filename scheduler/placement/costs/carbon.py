@@ -6,8 +6,7 @@ from scheduler.model.fields import Origin
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
 from scheduler.placement.power_draw import (
-    carbon_intensity,
-    pue,
+    emissions,
     pue_origin,
     replica_kwh_per_hour,
     worst_origin,
@@ -28,16 +27,16 @@ class Carbon:
 
     term = "carbon"
 
-    def applies(self, demand: Demand, moment: Moment) -> bool:
-        """Where carbon has a price."""
-        return carbon_price(demand, moment) > 0 and replica_kwh_per_hour(demand, moment) > 0
+    def units(self, demand: Demand, moment: Moment) -> float:
+        """CNY per (gCO2/kWh): kWh per replica-hour times the price of a gram."""
+        price = carbon_price(demand, moment) / _GRAMS_PER_KILOGRAM
+        return price and replica_kwh_per_hour(demand, moment) * price
 
-    def figures(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
-        """CNY per replica-hour."""
-        intensity, building = carbon_intensity(fleet, moment), pue(fleet, moment)
-        kwh = replica_kwh_per_hour(demand, moment)
-        kilograms = kwh * building.value * intensity.value / _GRAMS_PER_KILOGRAM
-        return Figures(kilograms * carbon_price(demand, moment), intensity.known & building.known)
+    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+        """Grams of CO2 per kWh at the machine: the grid's intensity times the PUE."""
+        del demand
+        found = emissions(fleet, moment)
+        return Figures(found.value, found.known)
 
     def origin(self, facts: SiteFacts, moment: Moment) -> tuple[Origin, float | None]:
         """The intensity's origin and age, or the PUE's origin if that is worse."""

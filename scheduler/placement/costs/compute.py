@@ -15,15 +15,16 @@ class Compute:
 
     term = "compute"
 
-    def applies(self, demand: Demand, moment: Moment) -> bool:
-        """Whatever asks for cores pays."""
+    def units(self, demand: Demand, moment: Moment) -> float:
+        """Cores of one replica."""
         del moment
-        return demand.requests.get(CPU, 0) > 0
+        return demand.requests.get(CPU, 0) / MILLI_PER_UNIT
 
-    def figures(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
-        """CNY per replica-hour."""
+    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+        """CNY per core-hour."""
+        del demand
         price = core_price(fleet, moment)
-        return Figures(demand.requests[CPU] / MILLI_PER_UNIT * price.value, price.known)
+        return Figures(price.value, price.known)
 
     def origin(self, facts: SiteFacts, moment: Moment) -> tuple[Origin, float | None]:
         """A price list; operations wrote it down."""

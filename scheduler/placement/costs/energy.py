@@ -6,8 +6,7 @@ from scheduler.model.fields import Origin
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
 from scheduler.placement.power_draw import (
-    energy_price,
-    pue,
+    electricity,
     pue_origin,
     replica_kwh_per_hour,
     worst_origin,
@@ -20,15 +19,15 @@ class Energy:
 
     term = "energy"
 
-    def applies(self, demand: Demand, moment: Moment) -> bool:
-        """Whatever draws power pays."""
-        return replica_kwh_per_hour(demand, moment) > 0
+    def units(self, demand: Demand, moment: Moment) -> float:
+        """Kilowatt-hours per replica-hour, before PUE."""
+        return replica_kwh_per_hour(demand, moment)
 
-    def figures(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
-        """CNY per replica-hour."""
-        price, building = energy_price(fleet, moment), pue(fleet, moment)
-        kwh = replica_kwh_per_hour(demand, moment)
-        return Figures(kwh * building.value * price.value, price.known & building.known)
+    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+        """CNY per kWh at the machine: the site's price times its PUE."""
+        del demand
+        found = electricity(fleet, moment)
+        return Figures(found.value, found.known)
 
     def origin(self, facts: SiteFacts, moment: Moment) -> tuple[Origin, float | None]:
         """The price is a contract; the watts are assumed, so the product is at best that."""

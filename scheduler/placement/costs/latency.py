@@ -23,21 +23,25 @@ class Latency:
 
     term = "latency"
 
-    def applies(self, demand: Demand, moment: Moment) -> bool:
-        """Where a millisecond has a price, and somewhere to measure from."""
-        return bool(demand.latency) and latency_price(demand, moment) > 0
+    def units(self, demand: Demand, moment: Moment) -> float:
+        """CNY per millisecond and hour, if there is somewhere to measure from."""
+        return latency_price(demand, moment) if demand.latency else 0.0
 
-    def figures(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
-        """CNY per replica-hour."""
-        known = np.ones(fleet.capacity, np.bool_)
-        longest = np.zeros(fleet.capacity)
-        for bound in demand.latency:
-            trip = milliseconds(fleet, bound.from_)
-            known &= ~np.isnan(trip)
-            longest = np.maximum(longest, trip)
-        price = latency_price(demand, moment)
+    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+        """Milliseconds: the longest round trip of the bounds."""
+        places = tuple(bound.from_ for bound in demand.latency)
         worst = moment.terms.fallback_milliseconds
-        return Figures(np.where(known, longest, worst) * price, known)
+
+        def compute() -> tuple[Figures, float]:
+            longest = np.zeros(fleet.capacity)
+            for place in places:
+                longest = np.maximum(longest, milliseconds(fleet, place))
+            known = ~np.isnan(longest)
+            return Figures(np.where(known, longest, worst), known), np.inf
+
+        question = ("latency", places, worst)
+        found: Figures = fleet.remember(question, moment.now_seconds, compute)
+        return found
 
     def origin(self, facts: SiteFacts, moment: Moment) -> tuple[Origin, float | None]:
         """As good as the worst of the site's round trips, as old as its report."""

@@ -19,12 +19,12 @@ class Scarcity:
 
     term = "scarcity"
 
-    def applies(self, demand: Demand, moment: Moment) -> bool:
-        """Only while a batch has set prices."""
+    def units(self, demand: Demand, moment: Moment) -> float:
+        """One replica, while a batch has set prices."""
         del demand
-        return bool(moment.terms.scarcity)
+        return 1.0 if moment.terms.scarcity else 0.0
 
-    def figures(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
         """CNY per replica-hour; a site without a price is not scarce."""
         cny = np.zeros(fleet.capacity)
         requests = demand.requests

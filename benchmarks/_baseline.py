@@ -1,0 +1,63 @@
+"""A decision by sums of free capacity, as schedulers of clusters do it: only to compare speed with."""
+
+from scheduler.clock import SystemClock
+from scheduler.model.demand import Demand
+from scheduler.model.facts import SiteFacts
+from scheduler.model.fields import DATA_CLASSES
+from scheduler.model.quantities import free
+from scheduler.placement import Fleet
+
+
+class Baseline:
+    """Filters sites one by one, estimates replicas from sums, scores and sorts."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._sites = [(facts, _sums(facts)) for facts in fleet.all_facts()]
+
+    def per_second(self, asked: list[Demand]) -> float:
+        """Decisions per second over some demands."""
+        clock = SystemClock()
+        begun = clock.monotonic()
+        for demand in asked:
+            self.decide(demand)
+        return len(asked) / (clock.monotonic() - begun)
+
+    def decide(self, demand: Demand) -> dict[str, int]:
+        """Replicas by site, or nothing."""
+        scored = []
+        for facts, sums in self._sites:
+            if not _passes(facts, demand):
+                continue
+            room = min(sums.get(name, 0) // asked for name, asked in demand.requests.items())
+            if room > 0:
+                price = facts.spec.prices.energy_cny_per_kwh
+                scored.append((0.0 if price is None else price, facts.name, room))
+        shares: dict[str, int] = {}
+        left = demand.replicas
+        for _, name, room in sorted(scored):
+            shares[name] = min(room, left)
+            left -= shares[name]
+            if left == 0:
+                return shares
+        return {}
+
+
+def _sums(facts: SiteFacts) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for each in facts.status.node_classes:
+        for row in each.free:
+            for name, amount in row.items():
+                sums[name] = sums.get(name, 0) + free(name, amount)
+    return sums
+
+
+def _passes(facts: SiteFacts, demand: Demand) -> bool:
+    grant = facts.grants[0].spec
+    if demand.data_class is None or facts.spec.cordon:
+        return False
+    return (
+        DATA_CLASSES.index(grant.data_class) >= DATA_CLASSES.index(demand.data_class)
+        and grant.protection_level >= demand.protection_level
+        and set(demand.network_zones) <= set(grant.network_zones)
+        and not (facts.spec.taints and not demand.site_tolerations)
+    )

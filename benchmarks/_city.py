@@ -1,0 +1,209 @@
+"""A made-up country of sites, and demands whose pods come from the public trace; all from one seed."""
+
+import csv
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from scheduler.model.demand import Demand
+from scheduler.model.facts import Grant, SiteFacts
+from scheduler.model.fields import DataClass, NetworkZone, Taint, Toleration
+from scheduler.model.manifests import Pods
+from scheduler.model.pods import PodShape
+from scheduler.model.policy import LatencyBound, PriceList, Spread
+from scheduler.model.rights import SiteGrantSpec
+from scheduler.model.site import (
+    Intensity,
+    Location,
+    NodeClass,
+    Rtt,
+    SiteEnergy,
+    SitePrices,
+    SiteSpec,
+    SiteStatus,
+    Tier,
+)
+
+NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+FOLDER = "openb-gpu-v2023"
+PODS_FILE = "openb_pod_list_default.csv"
+_PROVINCES = ("CN-GD", "CN-GX", "CN-HN", "CN-GZ", "CN-SC", "CN-GS", "CN-NX", "CN-NM")
+_TIERS: tuple[Tier, ...] = ("edge", "edge", "regional", "central")
+_ZONES: tuple[NetworkZone, ...] = ("public-network", "internet-access", "dedicated-network")
+_CLASSES: tuple[DataClass, ...] = ("general-1", "general-2", "general-3")
+_HUBS = ("hub-0", "hub-1", "hub-2")
+_NODE_FORMS = (
+    # architecture, vendor, cores, GiB, cards, model
+    ("amd64", "hygon", 32, 128, 0, ""),
+    ("amd64", "intel", 64, 256, 0, ""),
+    ("arm64", "kunpeng", 48, 192, 0, ""),
+    ("amd64", "intel", 96, 384, 8, "T4"),
+)
+
+
+def site(number: int, nodes: int, random: Random) -> SiteFacts:
+    """One site with its grant, its prices and its nodes."""
+    name = f"site-{number:05d}"
+    province = random.choice(_PROVINCES)
+    grant = SiteGrantSpec(
+        sites=(name,),
+        data_class=random.choice(("general-2", "general-3", "general-3", "general-4")),
+        protection_level=random.choice((2, 3, 3, 4)),
+        network_zones=tuple(random.sample(_ZONES, random.choice((1, 2, 3)))),
+        jurisdiction=province,
+    )
+    spec = SiteSpec(
+        tier=random.choice(_TIERS),
+        provider=random.choice(("a", "b", "c")),
+        location=Location(
+            province=province, city=f"{province}-{random.randrange(6)}", metro=f"{province}-m"
+        ),
+        energy=SiteEnergy(pue=round(random.uniform(1.1, 1.9), 2), pue_origin="estimated"),
+        prices=SitePrices(
+            energy_cny_per_kwh=round(random.uniform(0.3, 0.9), 3),
+            core_cny_per_hour=round(random.uniform(0.02, 0.08), 4),
+        ),
+        taints=(Taint(key="maintenance"),) if random.random() < 0.1 else (),
+        cordon=random.random() < 0.02,
+    )
+    return SiteFacts(
+        name=name, spec=spec, status=_status(nodes, random), grants=(Grant(name="g", spec=grant),)
+    )
+
+
+def _status(nodes: int, random: Random) -> SiteStatus:
+    grams = None if random.random() < 0.05 else round(random.uniform(100, 900), 1)
+    return SiteStatus(
+        observed_at=NOW,
+        api_kinds=("apps/v1/Deployment", "batch/v1/Job"),
+        rtt=tuple(
+            Rtt(to=hub, milliseconds=round(random.uniform(1, 60), 1), origin="modelled")
+            for hub in _HUBS
+        ),
+        intensity=Intensity(gco2_per_kwh=grams, origin="measured"),
+        node_classes=_node_classes(nodes, random),
+    )
+
+
+def _node_classes(nodes: int, random: Random) -> tuple[NodeClass, ...]:
+    forms = random.sample(_NODE_FORMS, 2)
+    classes = []
+    for place, (architecture, vendor, cores, gibibytes, cards, model) in enumerate(forms):
+        rows = []
+        for _ in range(nodes // 2 + (nodes % 2) * place):
+            row: dict[str, int | float | str] = {
+                "count": 1,
+                "cpu": f"{random.randrange(cores * 1000)}m",
+                "memory": random.randrange(gibibytes) * 2**30,
+                "pods": random.randrange(10, 110),
+            }
+            for card in range(cards):
+                row[f"kapok.dev/gpu-milli.{card}"] = random.choice((0, 400, 1000, 1000))
+            rows.append(row)
+        classes.append(
+            NodeClass(
+                labels={"zone": random.choice("abc")},
+                architecture=architecture,
+                cpu_vendor=vendor,
+                gpu_model=model,
+                free=tuple(rows),
+            )
+        )
+    return tuple(classes)
+
+
+def reported(facts: SiteFacts, random: Random) -> SiteFacts:
+    """The site's next report: other free capacity, and all that was ordered is bound."""
+    nodes = sum(len(each.free) for each in facts.status.node_classes)
+    return msgspec.structs.replace(
+        facts,
+        in_flight=(),
+        status=msgspec.structs.replace(facts.status, node_classes=_node_classes(nodes, random)),
+    )
+
+
+def read_shapes(data: Path | None) -> list[PodShape]:
+    """The pods of the public trace, as they ask.
+
+    Raises:
+        FileNotFoundError: the data set is not there.
+    """
+    if data is None:
+        raise FileNotFoundError(f"give --data DIR or KAPOK_DATA_DIR; it holds {FOLDER}/")
+    with (data / FOLDER / PODS_FILE).open(encoding="utf-8", newline="") as file:
+        return [_shape(row) for row in csv.DictReader(file)]
+
+
+def _shape(row: dict[str, str]) -> PodShape:
+    cards = int(row["num_gpu"])
+    return PodShape(
+        requests={
+            "cpu": int(row["cpu_milli"]),
+            "memory": int(row["memory_mib"]) * 2**20,
+            "pods": 1,
+        },
+        gpu_cards=cards,
+        gpu_milli=int(row["gpu_milli"]) if cards else 0,
+    )
+
+
+def demands(shapes: list[PodShape], count: int, random: Random) -> Iterator[Demand]:
+    """Demands as a country makes them.
+
+    Half of them ask what nobody asked before (requests times 0.5 to 1.5), 20 % spread, 10 % tolerate,
+    5 % want more than 1,000 replicas, 10 % can only be refused.
+    """
+    common = random.sample(shapes, min(100, len(shapes)))
+    for number in range(count):
+        is_new = random.random() < 0.5
+        shape = _scaled(random.choice(shapes), random) if is_new else random.choice(common)
+        yield _demand(number, shape, random)
+
+
+def _scaled(shape: PodShape, random: Random) -> PodShape:
+    factor = random.uniform(0.5, 1.5)
+    requests = {
+        name: amount if name == "pods" else max(1, round(amount * factor))
+        for name, amount in shape.requests.items()
+    }
+    return msgspec.structs.replace(shape, requests=requests)
+
+
+def _demand(number: int, shape: PodShape, random: Random) -> Demand:
+    is_refused = random.random() < 0.1
+    is_large = random.random() < 0.05
+    replicas = random.randrange(1001, 3000) if is_large else random.choice((1, 2, 3, 5, 8, 12))
+    return Demand(
+        key=f"ns-{number % 50}/app-{number}",
+        replicas=replicas,
+        unit=(Pods(shape=shape, count=1),),
+        api_kinds=("apps/v1/Deployment",),
+        data_class="core" if is_refused else random.choice(_CLASSES),
+        protection_level=random.choice((1, 2, 3)),
+        network_zones=tuple(sorted(random.sample(_ZONES, random.choice((0, 1, 1, 2))))),
+        jurisdictions=(("CN",),) if random.random() < 0.7 else (),
+        architectures=random.choice((("amd64",), ("amd64", "arm64"))),
+        site_tolerations=(
+            (Toleration(key="maintenance", operator="Exists"),) if random.random() < 0.1 else ()
+        ),
+        spread=_spread(random) if random.random() < 0.2 else (),
+        latency=(
+            (LatencyBound(from_=random.choice(_HUBS), within_milliseconds=30.0),)
+            if random.random() < 0.3
+            else ()
+        ),
+        prices=PriceList(carbon_cny_per_kg=0.1, latency_cny_per_millisecond_hour=0.0001),
+    )
+
+
+def _spread(random: Random) -> tuple[Spread, ...]:
+    return random.choice(
+        (
+            (Spread(by="province", max_groups=2),),
+            (Spread(by="provider", min_groups=2, required=False),),
+            (Spread(by="province", max_groups=3), Spread(by="site", max_per_group=4)),
+        )
+    )

@@ -1,0 +1,140 @@
+"""Single decisions: how many in a second, how long the slow ones take, what memory a fleet needs.
+
+Every decision is committed before the next; after ten decisions one site reports. All rules and costs
+are on. The baseline decides as schedulers of clusters do, by sums of free capacity, without reasons; it
+is there to compare with, not to use. `--check` decides 1,000 demands again by brute force.
+"""
+
+import argparse
+import resource
+from random import Random
+from statistics import quantiles
+
+from benchmarks._baseline import Baseline
+from benchmarks._check import mismatches
+from benchmarks._city import NOW, demands, read_shapes, reported, site
+from scheduler.clock import SystemClock
+from scheduler.model.canonical import canonical
+from scheduler.model.demand import Demand
+from scheduler.model.terms import DEFAULT_TERMS
+from scheduler.placement import Fleet, choose, explain
+
+_MILLISECONDS = 1000
+_REPORT_EVERY = 10
+_BASELINE_DECISIONS = 30
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of this benchmark."""
+    parser.add_argument(
+        "--sites",
+        type=int,
+        nargs="+",
+        default=[100, 1000, 10_000],
+        metavar="N",
+        help="sizes of the fleet (default: 100 1000 10000)",
+    )
+    parser.add_argument("--nodes", type=int, default=20, metavar="N", help="nodes per site")
+    parser.add_argument("--decisions", type=int, default=3000, metavar="N", help="per size")
+    parser.add_argument(
+        "--placed", type=int, default=0, metavar="N", help="workloads placed before measuring"
+    )
+    parser.add_argument("--check", action="store_true", help="decide 1,000 again by brute force")
+
+
+def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
+    """One row per size of the fleet.
+
+    Raises:
+        FileNotFoundError: the public trace is not there.
+    """
+    shapes = read_shapes(arguments.data)
+    return [_row(arguments, sites, shapes) for sites in arguments.sites]
+
+
+def _row(arguments: argparse.Namespace, sites: int, shapes: list[object]) -> dict[str, object]:
+    random = Random(arguments.seed)  # noqa: S311 - a benchmark, seeded
+    fleet = Fleet(site(number, arguments.nodes, random) for number in range(sites))
+    asked = list(demands(shapes, arguments.decisions + 100, random))  # type: ignore[arg-type]
+    _place_before(fleet, arguments.placed, shapes, random)
+    for demand in asked[:100]:
+        choose(demand, fleet, now=NOW)
+    run = _Run(fleet, random)
+    for demand in asked[100:]:
+        run.decide(demand)
+    row = run.figures(sites)
+    baseline = Baseline(fleet).per_second(asked[:_BASELINE_DECISIONS])
+    row |= {
+        "baseline_decisions_per_second": round(baseline, 2),
+        "ratio": round(run.per_second / baseline, 1),
+        "explained_ms": _explained(fleet, asked[100]),
+        "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    if arguments.check:
+        row["mismatches"] = mismatches(fleet, asked[100:1100], now=NOW)
+    return row
+
+
+class _Run:
+    """Decisions one after the other, timed."""
+
+    def __init__(self, fleet: Fleet, random: Random) -> None:
+        self._fleet = fleet
+        self._random = random
+        self._clock = SystemClock()
+        self._warm: list[float] = []
+        self._cold: list[float] = []
+        self._seconds = 0.0
+
+    def decide(self, demand: Demand) -> None:
+        """One decision, its commit, and every tenth time a report."""
+        fleet, clock = self._fleet, self._clock
+        misses = fleet.room_misses
+        begun = clock.monotonic()
+        decision = choose(demand, fleet, now=NOW)
+        taken = clock.monotonic() - begun
+        fleet.commit(demand, decision)
+        (self._cold if fleet.room_misses > misses else self._warm).append(taken)
+        done = clock.monotonic() - begun
+        if (len(self._warm) + len(self._cold)) % _REPORT_EVERY == 0:
+            name = self._random.choice(list(fleet.slot_of))
+            report = reported(fleet.facts_of(name), self._random)
+            begun = clock.monotonic()
+            fleet.upsert(report)
+            done += clock.monotonic() - begun
+        self._seconds += done
+
+    @property
+    def per_second(self) -> float:
+        """Decisions per second, commits and reports included."""
+        return (len(self._warm) + len(self._cold)) / self._seconds
+
+    def figures(self, sites: int) -> dict[str, object]:
+        """The row's own figures."""
+        every = [*self._warm, *self._cold]
+        return {
+            "sites": sites,
+            "decisions": len(every),
+            "decisions_per_second": round(self.per_second, 1),
+            "p50_ms": round(_percentile(every, 50), 4),
+            "p99_ms": round(_percentile(every, 99), 4),
+            "cold_p99_ms": round(_percentile(self._cold, 99), 4),
+            "cache_hit_ratio": round(len(self._warm) / len(every), 3),
+        }
+
+
+def _percentile(seconds: list[float], percent: int) -> float:
+    return quantiles(seconds, n=100)[percent - 1] * _MILLISECONDS if len(seconds) > 1 else 0.0
+
+
+def _explained(fleet: Fleet, demand: Demand) -> float:
+    """What writing the whole explanation of one decision costs, in milliseconds."""
+    clock = SystemClock()
+    begun = clock.monotonic()
+    canonical(explain(demand, fleet, now=NOW, terms=DEFAULT_TERMS))
+    return round((clock.monotonic() - begun) * _MILLISECONDS, 2)
+
+
+def _place_before(fleet: Fleet, count: int, shapes: list[object], random: Random) -> None:
+    for demand in demands(shapes, count, random):  # type: ignore[arg-type]
+        fleet.commit(demand, choose(demand, fleet, now=NOW))
