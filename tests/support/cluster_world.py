@@ -129,8 +129,11 @@ class World:
         plans = []
         for resource, name in list(self.objects):
             for plan in self._plans_for(resource, name):
-                self._carry_out(plan)
-                plans.append(plan)
+                try:
+                    self._carry_out(plan)
+                    plans.append(plan)
+                except _NameTakenError:  # as the real loop does: look again a little later
+                    plans.append(Plan(again_seconds=0.2))
         return plans
 
     def _plans_for(self, resource: Resource, name: Name) -> list[Plan]:
@@ -172,7 +175,10 @@ class World:
         body = copy.deepcopy(write.body)
         meta = body["metadata"]
         name = (meta.get("namespace", ""), meta["name"])
-        assert (write.resource, name) not in self.objects, f"{name} is made twice"
+        if (write.resource, name) in self.objects:
+            there = self.objects[write.resource, name]["metadata"]
+            assert _owners(there) != _owners(meta), f"{name} is made twice"
+            raise _NameTakenError
         meta |= {
             "uid": f"uid-{next(self._numbers)}",
             "generation": 1,
@@ -217,6 +223,14 @@ class World:
         """The status of an object."""
         status: dict[str, Any] = self.objects[resource, (namespace, name)].get("status", {})
         return status
+
+
+class _NameTakenError(Exception):
+    """409: an object of this name, made for somebody else, is still there."""
+
+
+def _owners(meta: dict[str, Any]) -> set[str]:
+    return {owner["uid"] for owner in meta.get("ownerReferences", [])}
 
 
 def deployment(name: str, replicas: int, kind: str = "Deployment", **pod: Any) -> Object:  # noqa: ANN401 - any field of a pod's spec

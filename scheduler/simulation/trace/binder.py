@@ -62,6 +62,11 @@ class SiteBinder:
         """Free millicores, MiB and thousandths of cards, summed over the site; [3]."""
         return self._totals
 
+    def hindrance(self, shape: Shape) -> str:
+        """Why no node holds a pod: `fragmented` when the site's sums would do, else `full`."""
+        asked = np.array([shape.cpu_milli, shape.memory_mib, shape.cards * shape.card_milli])
+        return "fragmented" if (self._totals >= asked).all() else "full"
+
     def bind(self, shape: Shape) -> Bound | None:
         """Takes the room for a pod; None when no node has it."""
         fits = (self._cpu >= shape.cpu_milli) & (self._memory >= shape.memory_mib)

@@ -94,8 +94,10 @@ class Kapok:
         self.effort.decisions += 1
         if decision.phase != "Placed":
             return Choice(None, _reason(decision))
-        (assigned,) = decision.assignment
-        return Choice(self._index[assigned.site])
+        if decision.replicas != 1:
+            name = self._policy.metadata.name
+            raise NotForTraces(f"{name} runs a pod {decision.replicas} times; a pod runs once")
+        return Choice(self._index[decision.assignment[0].site])
 
     def changed(self, site: int, now_seconds: int) -> None:
         """The site reports what is free."""

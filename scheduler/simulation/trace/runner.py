@@ -16,9 +16,6 @@ from scheduler.simulation.trace.binder import Bound, SiteBinder
 from scheduler.simulation.trace.choosers import Chooser
 from scheduler.simulation.trace.reading import NodeRecord, PodRecord, Shape
 
-WRONG_SITE = "wrong-fit"
-"""Reason of a pod that waited in vain at a site that could not hold it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
@@ -160,7 +157,9 @@ class Runner:
         if self._bind(index, choice.site, now_seconds):
             return True
         self._outcome.wrong_fits += 1
-        self._unplaced[index] = _Unplaced(WRONG_SITE, choice.site)
+        self._unplaced[index] = _Unplaced(
+            self._sites[choice.site].hindrance(pod.shape), choice.site
+        )
         self._at_site[choice.site].add(index, pod.shape)
         return False
 

@@ -1,0 +1,97 @@
+"""Whatever users do to a simulated cluster, it comes to rest as asked and holds nothing twice."""
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scheduler.simulation.cluster.description import NodeDescription
+from scheduler.simulation.cluster.objects import (
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    NODES,
+    PODS,
+    REPLICA_SETS,
+    STATEFUL_SETS,
+)
+from scheduler.simulation.cluster.podwork import is_active, is_ready
+from tests.support.cluster_world import World, deployment
+
+FAULT = "kapok.dev/simulate-fault"
+_KINDS = {"Deployment": DEPLOYMENTS, "StatefulSet": STATEFUL_SETS, "DaemonSet": DAEMON_SETS}
+
+_steps = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("apply"),
+            st.sampled_from(["Deployment", "StatefulSet", "ReplicaSet", "DaemonSet"]),
+            st.integers(0, 4),
+            st.sampled_from(["registry.example/app:1", "registry.example/app:2"]),
+        ),
+        st.tuples(st.just("delete"), st.sampled_from(["Deployment", "StatefulSet"])),
+        st.tuples(st.just("kill"), st.integers(0, 20)),
+        st.tuples(
+            st.just("fault"),
+            st.integers(0, 2),
+            st.sampled_from([None, "not-ready", "drain", "slow-start=3"]),
+        ),
+        st.tuples(st.just("wait"), st.sampled_from([0.0, 0.3, 2.0, 400.0])),
+    ),
+    max_size=8,
+)
+
+
+def _do(world: World, step: tuple[Any, ...]) -> None:
+    match step:
+        case ("apply", kind, replicas, image):
+            world.apply(deployment(kind.lower(), replicas, kind=kind, image=image))
+        case ("delete", kind) if ("city", kind.lower()) in world.mirror.names(_KINDS[kind]):
+            world.delete(_KINDS[kind], ("city", kind.lower()))
+        case ("kill", number) if world.pods():
+            pods = world.pods()
+            world.delete(PODS, ("city", pods[number % len(pods)].metadata.name))
+        case ("fault", number, fault):
+            body = {"metadata": {"annotations": {FAULT: fault}}}
+            world.patch(NODES, ("", f"node-{number}"), body)
+        case ("wait", seconds):
+            world.settle(seconds)
+        case _:
+            pass
+
+
+def _no_node_is_over_committed(world: World) -> None:
+    for node in world.mirror.nodes():
+        assert world.mirror.used(node.metadata.name)["cpu"] <= 4000
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(_steps)
+def test_it_comes_to_rest_as_asked(steps: list[tuple[Any, ...]]) -> None:
+    world = World(NodeDescription(name="node", count=3, allocatable={"cpu": "4"}))
+    for step in steps:
+        _do(world, step)
+        _no_node_is_over_committed(world)
+    for number in range(3):
+        _do(world, ("fault", number, None))
+    world.settle(60)
+    _no_node_is_over_committed(world)
+    for resource in (REPLICA_SETS, STATEFUL_SETS):
+        for name in world.mirror.names(resource):
+            wanted = world.mirror.pod_set(resource, name)
+            assert wanted is not None
+            pods = [p for p in world.mirror.pods_of(wanted.metadata.uid) if is_active(p)]
+            waiting = [pod for pod in pods if not pod.spec.node_name]
+            if resource is REPLICA_SETS or not waiting:
+                assert len(pods) == wanted.spec.replicas
+            assert all(is_ready(pod) for pod in pods if pod not in waiting)
+    for pod in world.pods():
+        owner = pod.metadata.controller
+        assert owner is not None
+        assert world.mirror.find(_owner(owner.kind), ("city", owner.name)) is not None
+    world.writes.clear()
+    world.settle(300)
+    assert world.writes == []
+
+
+def _owner(kind: str) -> Any:  # noqa: ANN401 - a Resource
+    return {**_KINDS, "ReplicaSet": REPLICA_SETS}[kind]
