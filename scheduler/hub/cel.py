@@ -11,6 +11,7 @@ import functools
 import re
 from typing import Any
 
+import msgspec
 from cel_expr_python import cel  # type: ignore[import-untyped]
 
 from scheduler.hub.jsontypes import Json, JsonObject
@@ -66,6 +67,7 @@ def is_transition(rule: str) -> bool:
     return bool(_OLD_SELF.search(rule))
 
 
+@functools.lru_cache(maxsize=4096)
 def escaped(name: str) -> str:
     """A property's name as rules write it, such as `__namespace__`."""
     if name in _RESERVED:
@@ -173,6 +175,8 @@ def _own_problems(
         transition = is_transition(text)
         if (transition and not has_old) or (unchanged and not transition):
             continue
+        if unchanged and _is_known_to_hold(text, value):
+            continue
         if data is None:
             data = {"self": typed(node, value)}
             if has_old:
@@ -180,7 +184,24 @@ def _own_problems(
         problem = _broken(rule, data, value, path)
         if problem is not None:
             problems.append(problem)
+        elif unchanged:
+            _remember_to_hold(text, value)
     return problems
+
+
+_HELD_LIMIT = 20_000
+_held: set[tuple[str, bytes]] = set()
+"""Transition rules that held for an unchanged value: they hold again, whatever else is written."""
+
+
+def _is_known_to_hold(rule: str, value: Json) -> bool:
+    return (rule, msgspec.json.encode(value)) in _held
+
+
+def _remember_to_hold(rule: str, value: Json) -> None:
+    if len(_held) >= _HELD_LIMIT:
+        _held.clear()
+    _held.add((rule, msgspec.json.encode(value)))
 
 
 def _broken(rule: JsonObject, data: dict[str, Any], value: Json, path: str) -> FieldProblem | None:

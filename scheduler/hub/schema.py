@@ -373,7 +373,11 @@ def list_key(node: Node, item: Json) -> tuple[Any, ...] | None:
     """What identifies an item of a list of type map; None for other lists."""
     if node.list_type != "map" or not isinstance(item, dict):
         return None
-    return tuple(quoted(item.get(name, _key_default(node, name))) for name in node.map_keys)
+    found = []
+    for name in node.map_keys:
+        value = item[name] if name in item else _key_default(node, name)
+        found.append(value if isinstance(value, str) else quoted(value) + " ")
+    return tuple(found)
 
 
 def _key_default(node: Node, name: str) -> Json:

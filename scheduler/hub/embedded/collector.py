@@ -32,7 +32,10 @@ class Collector:
         self._dependents: dict[str, set[Place]] = {}
         """The objects that name an owner, by the owner's uid."""
         self._owners: dict[Place, tuple[str, ...]] = {}
+        self._waiting: dict[str, Place] = {}
+        """Owners that wait for their dependents in the foreground, by uid."""
         self._queue: asyncio.Queue[tuple[str, Place, str]] = asyncio.Queue()
+        self._queued: set[tuple[str, Place, str]] = set()
         registry.listeners.append(self._heard)
 
     def load(self) -> None:
@@ -50,16 +53,23 @@ class Collector:
         if owners or place in self._owners:
             self._index(place, () if kind == "DELETED" else owners or ())
         if kind == "DELETED":
+            self._waiting.pop(metadata["uid"], None)
             if self._dependents.get(metadata["uid"]):
-                self._queue.put_nowait(("owner", place, metadata["uid"]))
+                self._later(("owner", place, metadata["uid"]))
             self._someone_left(resource, metadata)
             for owner in owners or ():
-                self._queue.put_nowait(("blocked", place, owner["uid"]))
+                self._later(("blocked", place, owner["uid"]))
             return
         if owners:
-            self._queue.put_nowait(("dependent", place, ""))
+            self._later(("dependent", place, ""))
         if metadata.get("deletionTimestamp"):
-            self._queue.put_nowait(("marked", place, ""))
+            self._later(("marked", place, ""))
+
+    def _later(self, work: tuple[str, Place, str]) -> None:
+        """Queues work, once."""
+        if work not in self._queued:
+            self._queued.add(work)
+            self._queue.put_nowait(work)
 
     def _index(self, place: Place, owners: Iterable[JsonObject]) -> None:
         for uid in self._owners.pop(place, ()):
@@ -76,15 +86,17 @@ class Collector:
     def _someone_left(self, resource: Resource, metadata: JsonObject) -> None:
         """A namespace or a definition that waits for this object may go now."""
         if resource.namespaced:
-            self._queue.put_nowait(("marked", ("/namespaces", metadata["namespace"]), ""))
+            self._later(("marked", ("/namespaces", metadata["namespace"]), ""))
         if resource.owner:
             place = ("apiextensions.k8s.io/customresourcedefinitions", resource.owner)
-            self._queue.put_nowait(("marked", place, ""))
+            self._later(("marked", place, ""))
 
     async def run(self) -> None:
         """Works until cancelled."""
         while True:
-            what, place, uid = await self._queue.get()
+            work = await self._queue.get()
+            self._queued.discard(work)
+            what, place, uid = work
             try:
                 await self._work(what, place, uid)
             except ApiError as error:
@@ -142,14 +154,9 @@ class Collector:
 
     async def _unblock(self, uid: str) -> None:
         """A dependent is gone: an owner that waited for it may go."""
-        for storage in {resource.storage for resource in self._registry.catalog.all()}:
-            collection = self._registry.collection(storage)
-            for key in [
-                key
-                for key, stored in collection.objects.items()
-                if b"foregroundDeletion" in stored.data and uid.encode() in stored.data
-            ]:
-                await self._finish((storage, key))
+        owner = self._waiting.get(uid)
+        if owner is not None:
+            await self._finish(owner)
 
     # ------------------------------------------------------------ marked objects
 
@@ -163,8 +170,11 @@ class Collector:
         if ORPHAN in finalizers:
             await self._orphan(item["metadata"]["uid"])
             await self._drop_finalizer(place, ORPHAN)
-        elif FOREGROUND in finalizers and await self._dependents_gone(item["metadata"]["uid"]):
-            await self._drop_finalizer(place, FOREGROUND)
+        elif FOREGROUND in finalizers:
+            uid = item["metadata"]["uid"]
+            self._waiting[uid] = place
+            if await self._dependents_gone(uid):
+                await self._drop_finalizer(place, FOREGROUND)
         elif CLEANUP in finalizers and await self._emptied(resource, item):
             await self._drop_finalizer(place, CLEANUP)
         elif place[0] == "/namespaces" and await self._namespace_emptied(place[1]):
@@ -212,7 +222,7 @@ class Collector:
         storage = f"{spec['group']}/{spec['names']['plural']}"
         resource = self._registry.catalog.of_storage(storage)
         collection = self._registry.collection(storage)
-        if resource is not None:
+        if resource is not None and collection.objects:
             await self._deletion.delete_all(
                 resource, list(collection.objects.values()), _BACKGROUND
             )

@@ -3,7 +3,9 @@
 Source: "Garbage Collection", "Finalizers" and DeleteOptions of the Kubernetes documentation.
 """
 
-from collections.abc import Iterable, Mapping
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -24,10 +26,12 @@ from scheduler.hub.embedded.resources import Resource
 from scheduler.hub.jsontypes import Json, JsonObject
 from scheduler.hub.schema import FieldProblem, invalid_value
 
+log = logging.getLogger(__name__)
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 _POLICIES = ("Background", "Foreground", "Orphan")
 _UNDELETABLE = frozenset({"default", "kube-public", "kube-system"})
+_BATCH = 200
 _ENDED = ("Succeeded", "Failed")
 
 
@@ -121,14 +125,19 @@ class Deletion:
     async def delete_all(
         self, resource: Resource, found: Iterable[Stored], options: DeleteOptions
     ) -> None:
-        """Deletes many objects; who is gone in the meantime does not matter."""
-        for stored in found:
-            namespace, _slash, name = stored.key.rpartition("/")
-            try:
-                await self.delete(resource, namespace, name, options)
-            except ApiError as error:
-                if error.code != 404:  # noqa: PLR2004 - HTTP's Not Found
-                    raise
+        """Deletes many objects, many in one commit; who is gone meanwhile does not matter."""
+        for batch in _batches(list(found)):
+            async with asyncio.TaskGroup() as group:
+                for stored in batch:
+                    group.create_task(self._delete_one(resource, stored.key, options))
+
+    async def _delete_one(self, resource: Resource, key: str, options: DeleteOptions) -> None:
+        namespace, _slash, name = key.rpartition("/")
+        try:
+            await self.delete(resource, namespace, name, options)
+        except ApiError as error:
+            if error.code not in {403, 404}:  # a namespace that stays, an object that is gone
+                log.warning("deleting %s %s: %s", resource.subject.plural, key, error)
 
     def _mark(self, resource: Resource, item: JsonObject, options: DeleteOptions) -> None:
         """Writes into an object that it is to be deleted, and what has to happen before."""
@@ -157,6 +166,11 @@ class Deletion:
             metadata["generation"] += 1
         if resource.subject.kind == "Namespace" and not resource.subject.group:
             item["status"] = {**(item.get("status") or {}), "phase": "Terminating"}
+
+
+def _batches(found: list[Stored]) -> Iterator[list[Stored]]:
+    for start in range(0, len(found), _BATCH):
+        yield found[start : start + _BATCH]
 
 
 def _policy_of(metadata: JsonObject) -> str:

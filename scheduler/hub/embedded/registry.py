@@ -7,7 +7,6 @@ that two writers can never overtake each other.
 """
 
 import asyncio
-import copy
 import logging
 import sqlite3
 from collections.abc import Callable
@@ -250,8 +249,7 @@ class Registry:
         if stored is None:
             raise not_found(resource.subject, name)
         old = stored.decoded()
-        view = _to_view(resource, old)
-        changed = change(view)
+        changed = change(_to_view(resource, stored.decoded()))
         if isinstance(changed, dict) and changed.get("metadata") is None:
             raise bad_request(
                 f"the name of the object ({name} based on URL) was undeterminable: "
@@ -313,7 +311,8 @@ class Registry:
             return await self._apply_new(resource, namespace, config, options, writer)
         old = stored.decoded()
         config = _only_writable(resource, config, options.subresource)
-        done = apply(resource.node, _to_view(resource, old), config, writer, force=options.force)
+        live = _to_view(resource, stored.decoded())
+        done = apply(resource.node, live, config, writer, force=options.force)
         new = self._merged(resource, old, done.item, options)
         entries = done.entries(writer)
         return await self._replace(
@@ -385,10 +384,12 @@ class Registry:
         """The object, defaulted, pruned and found right, in stored form."""
         if resource.from_view is not None:
             item = resource.from_view(item)
+        kept = _unchanged(item, old)
         self.strict(resource, item, options)
         if not (options.applies and resource.custom):
             drop_nulls(resource.node, item)
         apply_defaults(resource.node, item)
+        item |= kept
         behaviour = resource.behaviour
         behaviour.defaults(item)
         if old is None:
@@ -534,8 +535,23 @@ def holds(item: JsonObject) -> bool:
     return bool(metadata.get("deletionGracePeriodSeconds"))
 
 
+def _unchanged(item: JsonObject, old: JsonObject | None) -> JsonObject:
+    """Takes out what is as it was stored, which needs no pruning and no defaults."""
+    if old is None:
+        return {}
+    same = [
+        key
+        for key, value in item.items()
+        if key not in _ALWAYS_READ and key in old and old[key] == value
+    ]
+    return {key: item.pop(key) for key in same}
+
+
+_ALWAYS_READ = frozenset({"apiVersion", "kind", "metadata"})
+
+
 def _to_view(resource: Resource, item: JsonObject) -> JsonObject:
-    return resource.to_view(item) if resource.to_view else copy.deepcopy(item)
+    return resource.to_view(item) if resource.to_view else item
 
 
 def _only_writable(resource: Resource, config: JsonObject, subresource: str) -> JsonObject:

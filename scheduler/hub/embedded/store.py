@@ -82,9 +82,11 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._waiting: list[_Job] = []
+        """Submitted in this turn of the event loop; the writer is woken once for all."""
 
     def open(self) -> tuple[int, Iterator[Row]]:
         """Opens (or makes) the file; the highest revision ever given out, and all objects."""
@@ -112,13 +114,22 @@ class Store:
 
     def submit(self, rows: tuple[Row, ...]) -> "asyncio.Future[None]":
         """Queues rows that belong together; the future ends when they are on disk."""
-        done = asyncio.get_running_loop().create_future()
-        self._queue.put(_Job(rows, done))
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        if not self._waiting:
+            loop.call_soon(self._hand_over)
+        self._waiting.append(_Job(rows, done))
         return done
+
+    def _hand_over(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._queue.put(waiting)
 
     async def close(self) -> None:
         """Writes what is queued, then ends the thread."""
         if self._thread is not None:
+            self._hand_over()
             self._queue.put(None)
             await asyncio.to_thread(self._thread.join)
             self._thread = None
@@ -138,13 +149,13 @@ class Store:
     def _take(self) -> tuple[list[_Job], bool]:
         """Waits for a job, then takes all others that are there."""
         batch: list[_Job] = []
-        job = self._queue.get()
-        while job is not None:
-            batch.append(job)
+        jobs = self._queue.get()
+        while jobs is not None:
+            batch += jobs
             if len(batch) >= _BATCH:
                 return batch, False
             try:
-                job = self._queue.get_nowait()
+                jobs = self._queue.get_nowait()
             except queue.Empty:
                 return batch, False
         return batch, True
@@ -163,17 +174,20 @@ class Store:
 
 
 def _apply(connection: sqlite3.Connection, rows: list[Row]) -> None:
-    for row in rows:
-        if row.data is None:
-            connection.execute(
-                "DELETE FROM objects WHERE resource = ? AND key = ?", (row.resource, row.key)
-            )
-        else:
-            connection.execute(
-                "INSERT INTO objects VALUES (?, ?, ?, ?) ON CONFLICT (resource, key)"
-                " DO UPDATE SET revision = excluded.revision, data = excluded.data",
-                (row.resource, row.key, row.revision, row.data),
-            )
+    last = {(row.resource, row.key): row for row in rows}
+    connection.executemany(
+        "DELETE FROM objects WHERE resource = ? AND key = ?",
+        [place for place, row in last.items() if row.data is None],
+    )
+    connection.executemany(
+        "INSERT INTO objects VALUES (?, ?, ?, ?) ON CONFLICT (resource, key)"
+        " DO UPDATE SET revision = excluded.revision, data = excluded.data",
+        [
+            (row.resource, row.key, row.revision, row.data)
+            for row in last.values()
+            if row.data is not None
+        ],
+    )
     revision = max(row.revision for row in rows)
     connection.execute(
         "INSERT INTO meta VALUES ('revision', ?) ON CONFLICT (name) DO UPDATE SET"
