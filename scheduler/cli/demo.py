@@ -7,7 +7,6 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ _EPILOG = """examples:
   kapok demo --data-dir ./city                the folder stays; later: kapok demo --resume ./city
 
 while it runs, in another terminal:
-  kapok demo poke silence gz-nansha-edge      its agent is gone: after 12 s Ready=False with its
+  kapok demo poke silence gz-nansha-edge      its agent is gone: after 10 s Ready=False with its
                                               age, no new work goes there, what runs there stays
   kapok demo poke return gz-nansha-edge
   kapok demo poke cordon shaoguan             no new work by an operator's word; uncordon ends it
@@ -89,8 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         if arguments.demo_command == "poke":
             return asyncio.run(poke(arguments))
-        wish = _wish(arguments)
-        return asyncio.run(_until_signalled(_run(wish, as_json=arguments.output == "json")))
+        session = _Session(_wish(arguments), as_json=arguments.output == "json")
+        return asyncio.run(session.until_signalled())
     except (PokeError, SamplesError) as error:
         sys.stderr.write(f"kapok demo: {error}\n")
         return EXIT_USAGE
@@ -119,39 +118,44 @@ def _new_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=home))
 
 
-async def _run(wish: Wish, *, as_json: bool) -> int:
-    clock = SystemClock()
+class _Session:
+    """One run of the command: the demo, its answer on stdout, and how it ends."""
 
-    def answer(value: dict[str, Any]) -> None:
-        if as_json:
+    def __init__(self, wish: Wish, *, as_json: bool) -> None:
+        self._wish, self._as_json = wish, as_json
+        self._has_answered = False
+        self._code = EXIT_NO
+
+    async def until_signalled(self) -> int:
+        """Runs the demo. Ctrl-C and SIGTERM end it; everything is ended before this returns."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(self._run(), name="demo")
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, task.cancel)
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        if task.cancelled():
+            sys.stderr.write("ended; nothing is left running\n")
+        if self._wish.is_kept:
+            folder = self._wish.folder
+            sys.stderr.write(f"kept in {folder}; go on with: kapok demo --resume {folder}\n")
+        return self._code if self._has_answered or not task.cancelled() else EXIT_INTERRUPTED
+
+    async def _run(self) -> None:
+        clock = SystemClock()
+        try:
+            await run_demo(self._wish, view_for_stderr(clock), clock, self._answer)
+        except* (ChildError, HubError, LedgerError, OSError) as group:
+            for error in _leaves(group):
+                sys.stderr.write(f"kapok demo: {error}\n")
+
+    def _answer(self, value: dict[str, Any], *, is_good: bool) -> None:
+        self._has_answered = True
+        self._code = EXIT_GOOD if is_good else EXIT_NO
+        if self._as_json:
             sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
             sys.stdout.flush()
-
-    code = EXIT_NO
-    try:
-        if await run_demo(wish, view_for_stderr(clock), clock, answer):
-            code = EXIT_GOOD
-    except* (ChildError, HubError, LedgerError, OSError) as group:
-        for error in _leaves(group):
-            sys.stderr.write(f"kapok demo: {error}\n")
-    if wish.is_kept:
-        sys.stderr.write(
-            f"kept in {wish.folder}; take it up with: kapok demo --resume {wish.folder}\n"
-        )
-    return code
-
-
-async def _until_signalled(work: Coroutine[Any, Any, int]) -> int:
-    """Ctrl-C and SIGTERM end the work; everything is ended before this returns."""
-    loop = asyncio.get_running_loop()
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(work, name="demo")
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, task.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            return await task
-    sys.stderr.write("ended; nothing is left running\n")
-    return EXIT_INTERRUPTED
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

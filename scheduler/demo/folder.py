@@ -14,7 +14,7 @@ from scheduler.world_files import KUBECONFIG
 
 HUB_CONTEXT = "hub"
 _REPORT_SECONDS = 2.0
-_SILENT_SECONDS = 12.0
+_SILENT_SECONDS = 10.0
 _HEAR_SECONDS = 6.0
 
 

@@ -126,7 +126,7 @@ async def _silence(folder: Folder, arguments: argparse.Namespace) -> str:
     site = _site(folder, arguments)
     _change(folder, lambda pokes: pokes.silenced(site))
     return (
-        f"The agent of {site} is being ended. After some 12 s `kapok kubectl get sites` says"
+        f"The agent of {site} is being ended. After some 10 s `kapok kubectl get sites` says"
         f" READY False and a growing REPORT-AGE. No new work goes to {site}; what runs there stays."
     )
 

@@ -4,10 +4,9 @@ import asyncio
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from scheduler.clock import Clock
 from scheduler.control.ports import HubError
@@ -22,6 +21,14 @@ from scheduler.demo.view import View
 _LOOK_SECONDS = 0.3
 _CALM_SECONDS = 1.5
 """A picture that stays the same for so long has settled."""
+
+
+class Answer(Protocol):
+    """Takes the answer of a demo."""
+
+    def __call__(self, value: dict[str, Any], *, is_good: bool) -> None:
+        """Called once."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,21 +59,17 @@ class Demo:
         wish: what is asked.
         view: shows it.
         clock: for waiting.
-        answer: gets the JSON value once, when settled or given up.
+        answer: gets the JSON value once, when settled or given up; good means that every workload
+            runs, is done or says why not, and that no rule is broken.
     """
 
-    def __init__(
-        self, wish: Wish, view: View, clock: Clock, answer: Callable[[dict[str, Any]], None]
-    ) -> None:
+    def __init__(self, wish: Wish, view: View, clock: Clock, answer: Answer) -> None:
         self._wish, self._view, self._clock, self._answer = wish, view, clock, answer
         self._started = clock.monotonic()
         self._pokes = Pokes()
 
-    async def run(self) -> bool:
+    async def run(self) -> None:
         """Runs until settled, or until cancelled.
-
-        Returns:
-            Whether every workload runs, is done, or says why not, and no rule is broken.
 
         Raises:
             ChildError: a process did not come up.
@@ -80,10 +83,9 @@ class Demo:
             self._view.say(f"handing in {len(place.samples.workloads)} workloads")
             await place.apply(place.samples.workloads)
             picture = await self._settled(observer, len(place.samples.workloads))
-            is_good = await self._conclude(place, observer, picture)
+            await self._conclude(place, observer, picture)
             if not self._wish.exit_when_settled:
                 await self._live(place, observer)
-        return is_good
 
     @property
     def _seconds(self) -> float:
@@ -123,7 +125,7 @@ class Demo:
         self._view.show(picture)
         return picture
 
-    async def _conclude(self, place: Town, observer: Observer, picture: Picture) -> bool:
+    async def _conclude(self, place: Town, observer: Observer, picture: Picture) -> None:
         """Looks for broken rules, exports, answers, and tells people what to try."""
         seconds = self._seconds
         hub = await all_objects(place.hub, HUB_KINDS)
@@ -141,11 +143,10 @@ class Demo:
             f"{word} after {seconds:.1f} s; {len(broken)} broken rules;"
             f" {place.children.memory_bytes() / 2**20:.0f} MiB in all processes"
         )
-        self._answer(picture.as_json(violations=broken, seconds=seconds))
+        self._answer(picture.as_json(violations=broken, seconds=seconds), is_good=is_good)
         if not self._wish.exit_when_settled:
             for line in things_to_try(place.folder, picture):
                 self._view.say(line)
-        return is_good
 
     async def _live(self, place: Town, observer: Observer) -> None:
         """Shows what happens, and does what `kapok demo poke` asks, until cancelled."""
@@ -197,7 +198,7 @@ def things_to_try(folder: Folder, picture: Picture) -> list[str]:
         lines.append(f"  {kapok} explain {placed.namespace}/{placed.name}")
         lines.append(f"  {kapok} replay {placed.decision}")
     if refused:
-        lines.append(f"  {kapok} explain {refused.namespace}/{refused.name}")
+        lines.append(f"  {kapok} kubectl describe kw -n {refused.namespace} {refused.name}")
     return [
         *lines,
         f"  {kapok} ledger verify",
@@ -207,13 +208,11 @@ def things_to_try(folder: Folder, picture: Picture) -> list[str]:
     ]
 
 
-async def run_demo(
-    wish: Wish, view: View, clock: Clock, answer: Callable[[dict[str, Any]], None]
-) -> bool:
+async def run_demo(wish: Wish, view: View, clock: Clock, answer: Answer) -> None:
     """Runs a demo, and takes its folder away when it is not to be kept."""
     try:
         with view:
-            return await Demo(wish, view, clock, answer).run()
+            await Demo(wish, view, clock, answer).run()
     finally:
         if not wish.is_kept:
             await asyncio.to_thread(shutil.rmtree, wish.folder, ignore_errors=True)

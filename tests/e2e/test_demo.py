@@ -1,0 +1,204 @@
+"""The demo as a newcomer runs it: real processes, and a checker that shares no code."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.demo_checker import (
+    Export,
+    broken_rules,
+    decisions_that_do_not_match,
+    orders_not_applied,
+)
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+
+KAPOK = [sys.executable, "-m", "scheduler.cli.entry"]
+ANSWER_WITHIN_SECONDS = 60.0
+
+
+def environment(home: Path, *, with_mosquitto: bool = True) -> dict[str, str]:
+    """Ours, with a data home of its own; without mosquitto the packaged broker is used."""
+    found = {k: v for k, v in os.environ.items() if not k.startswith(("KAPOK_", "KUBECONFIG"))}
+    found["KAPOK_DATA_HOME"] = str(home)
+    if not with_mosquitto:
+        folders = [Path(one) for one in found["PATH"].split(os.pathsep)]
+        hidden = [str(one) for one in folders if not (one / "mosquitto").exists()]
+        found["PATH"] = os.pathsep.join(hidden)
+    return found
+
+
+def processes_of(folder: Path) -> dict[int, str]:
+    """Processes whose command line names this folder, by id."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+        except OSError:
+            continue
+        if str(folder).encode() in words and int(entry.name) != os.getpid():
+            found[int(entry.name)] = words.replace(b"\0", b" ").decode()
+    return found
+
+
+def eventually(holds: Callable[[], object], *, within_seconds: float) -> bool:
+    end = time.monotonic() + within_seconds
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)  # noqa: TID251 - other processes are waited for
+    return True
+
+
+def test_the_city_settles_and_an_independent_checker_finds_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "export"
+    words = ["demo", "--exit-when-settled", "-o", "json", "--export", str(target)]
+    done = subprocess.run(
+        [*KAPOK, *words],
+        env=environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    _check_answer(answer)
+    export = Export(target)
+    assert broken_rules(export) == []
+    assert orders_not_applied(export) == []
+    assert decisions_that_do_not_match(export) == []
+    assert set(export.members) == set(export.reports) == {s["name"] for s in answer["sites"]}
+    assert list((tmp_path / "home").iterdir()) == []  # nothing is left behind
+    assert processes_of(tmp_path) == {}
+
+
+def _check_answer(answer: dict[str, Any]) -> None:
+    summary = answer["summary"]
+    assert summary["sites"] == summary["reporting"] == len(answer["sites"]) >= 12
+    assert summary["workloads"] == len(answer["workloads"]) >= 24
+    assert summary["violations"] == 0
+    assert summary["seconds"] < ANSWER_WITHIN_SECONDS
+    phases = summary["phases"]
+    assert phases.get("Running", 0) + phases.get("Completed", 0) >= 18
+    why = {one["name"]: one["reasons"] for one in answer["workloads"]}
+    assert "data-class-missing" in why["new-questionnaire"]
+    assert "jurisdiction" in why["patient-export"]
+    assert "architecture" in why["legacy-console"]
+    assert "network-zone" in why["sealed-files"]
+    assert "too-far" in why["vr-patrol"]
+    assert "fragmented" in why["in-memory-warehouse"]
+    for one in answer["workloads"]:
+        assert one["line"]
+        if one["phase"] == "Running":
+            assert all(site["ready"] == site["replicas"] for site in one["sites"])
+
+
+class Running:
+    """A demo that runs in the background."""
+
+    def __init__(self, process: "subprocess.Popen[str]", said: list[str], home: Path) -> None:
+        self.process, self.said, self.home = process, said, home
+
+    def paste(self, line: str) -> str:
+        """Runs the commands that the demo printed, as a shell would after pasting."""
+        export = next(one for one in self.said if one.startswith("export "))
+        done = subprocess.run(
+            ["bash", "-ec", f"{export}\n{line}"],  # noqa: S607 - what people type into
+            env={k: v for k, v in environment(self.home).items() if k != "KAPOK_DATA_HOME"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+
+@contextmanager
+def running(folder: Path, *words: str, with_mosquitto: bool = True) -> Iterator[Running]:
+    """A small demo, once it has said its last line."""
+    command = [*KAPOK, "demo", "--size", "small", "--data-dir", str(folder), *words]
+    home = folder.parent / "home"
+    with subprocess.Popen(
+        command,
+        env=environment(home, with_mosquitto=with_mosquitto),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        said: list[str] = []
+        try:
+            for line in process.stderr:
+                said.append(re.sub(r"^ *[0-9.]+ s +", "", line).strip())
+                if said[-1].startswith("Ctrl-C"):
+                    break
+            assert said[-1].startswith("Ctrl-C"), "\n".join(said)
+            yield Running(process, said, home)
+        finally:
+            process.kill()
+            process.stderr.close()
+
+
+def test_its_last_lines_work_when_pasted_and_ctrl_c_ends_everything(tmp_path: Path) -> None:
+    folder = tmp_path / "city"
+    with running(folder, with_mosquitto=False) as demo:
+        kapok = next(one.split()[0] for one in demo.said if one.endswith("get kw -A"))
+        commands = [one for one in demo.said if one.startswith(kapok)]
+        answers = {one.removeprefix(kapok).strip(): demo.paste(one) for one in commands}
+        assert "gz-nansha-edge" in answers["kubectl get sites"]
+        assert "sealed-files" in answers["kubectl get kw -A"]
+        assert any("Running" in text for name, text in answers.items() if "get pods" in name)
+        assert "network-zone" in answers["kubectl describe kw -n archive sealed-files"]
+        assert "all as they were written" in answers["ledger verify"]
+        assert any("the same, byte for byte" in text for text in answers.values())
+
+        site = next(one.split()[-1] for one in commands if "poke silence" in one)
+        demo.paste(f"{kapok} demo poke silence {site}")
+        ready = f"{kapok} kubectl get site {site} -o jsonpath='{{.status.conditions[0].status}}'"
+        assert eventually(lambda: demo.paste(ready) == "False", within_seconds=25)
+        demo.paste(f"{kapok} demo poke return {site}")
+        assert eventually(lambda: demo.paste(ready) == "True", within_seconds=15)
+
+        demo.process.send_signal(signal.SIGINT)
+        assert demo.process.wait(15) == 0
+    assert processes_of(folder) == {}
+
+
+def test_children_that_die_come_back_and_none_outlives_the_demo(tmp_path: Path) -> None:
+    folder = tmp_path / "city"
+    with running(folder, "--keep") as demo:
+        before = processes_of(folder)
+        agent = next(pid for pid, words in before.items() if "agents.entry" in words)
+        os.kill(agent, signal.SIGKILL)
+        assert eventually(
+            lambda: (
+                sum("agents.entry" in w for w in processes_of(folder).values()) == 3
+                and agent not in processes_of(folder)
+            ),
+            within_seconds=10,
+        )
+        demo.process.kill()
+        demo.process.wait(5)
+        assert eventually(lambda: processes_of(folder) == {}, within_seconds=15)
+    words = ["demo", "--resume", str(folder), "--exit-when-settled", "-o", "json"]
+    done = subprocess.run(
+        [*KAPOK, *words],
+        env=environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["summary"]["violations"] == 0

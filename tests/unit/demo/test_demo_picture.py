@@ -1,0 +1,100 @@
+"""When a demo counts as settled, and how it is told."""
+
+import dataclasses
+from pathlib import Path
+
+from scheduler.demo.picture import Picture, SharePicture, SitePicture, WorkloadPicture
+from scheduler.demo.pokes import Pokes, read_pokes, write_pokes
+from scheduler.demo.view import energy_now, summary, tables
+
+SITE = SitePicture(
+    "gz-core",
+    is_reporting=True,
+    report_age_seconds=1.5,
+    free_cpu="8",
+    intensity_gco2_per_kwh=400.0,
+    watts=2000.0,
+)
+RUNNING = WorkloadPicture(
+    "health",
+    "a",
+    "Running",
+    (SharePicture("gz-core", 2, 2),),
+    {},
+    "placed on gz-core (2)",
+    "1-1",
+    is_current=True,
+)
+REFUSED = dataclasses.replace(
+    RUNNING,
+    name="b",
+    phase="Refused",
+    sites=(),
+    reasons={"data-class": 1},
+    line="0/1 sites are feasible",
+)
+
+
+def test_what_runs_or_says_why_not_is_settled() -> None:
+    assert Picture((SITE,), (RUNNING, REFUSED)).is_settled
+
+
+def test_a_no_without_a_reason_is_not_settled() -> None:
+    assert not dataclasses.replace(REFUSED, reasons={}).is_settled
+
+
+def test_a_status_of_an_older_spec_is_not_settled() -> None:
+    assert not dataclasses.replace(RUNNING, is_current=False).is_settled
+
+
+def test_placed_and_degraded_are_not_settled() -> None:
+    for phase in ("Pending", "Placed", "Degraded"):
+        assert not dataclasses.replace(RUNNING, phase=phase).is_settled
+
+
+def test_a_silent_site_keeps_a_demo_from_settling_but_not_from_being_good() -> None:
+    silent = dataclasses.replace(SITE, is_reporting=False)
+    picture = Picture((silent,), (RUNNING,))
+    assert not picture.is_settled
+    assert picture.is_good
+
+
+def test_the_json_is_that_of_the_contract() -> None:
+    said = Picture((SITE,), (RUNNING, REFUSED)).as_json(violations=["one"], seconds=3.14159)
+    assert said["sites"] == [{"name": "gz-core", "reporting": True, "reportAgeSeconds": 1.5}]
+    assert said["workloads"][0]["sites"] == [{"name": "gz-core", "replicas": 2, "ready": 2}]
+    assert said["workloads"][1]["reasons"] == {"data-class": 1}
+    assert said["summary"] == {
+        "sites": 1,
+        "reporting": 1,
+        "workloads": 2,
+        "phases": {"Refused": 1, "Running": 1},
+        "violations": 1,
+        "seconds": 3.1,
+    }
+
+
+def test_unknown_carbon_is_left_out_and_not_zero() -> None:
+    unknown = dataclasses.replace(SITE, name="hongkong", intensity_gco2_per_kwh=None)
+    assert energy_now(Picture((SITE, unknown), ())) == (4000.0, 800.0)
+    assert "4.0 kW, 0.8 kgCO2e/h" in summary(Picture((SITE, unknown), ()))
+
+
+def test_the_tables_can_be_drawn() -> None:
+    from rich.console import Console  # noqa: PLC0415 - as the view does it
+
+    console = Console(width=120, record=True, file=None, quiet=True)
+    with console.capture() as drawn:
+        console.quiet = False
+        console.print(tables(Picture((SITE,), (RUNNING, REFUSED))))
+    assert "gz-core 2/2" in drawn.get()
+    assert "health/b" in drawn.get()
+
+
+def test_pokes_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "pokes.json"
+    assert read_pokes(path) == Pokes()
+    pokes = Pokes().silenced("a").silenced("b").returned("a").with_grid("CN-GD", 900.0)
+    write_pokes(path, pokes)
+    assert read_pokes(path) == pokes
+    assert pokes.with_grid("CN-GD", None).grids == ()
