@@ -79,6 +79,7 @@ class Agent:
     watch: Watch = field(init=False)
     session: Session = field(init=False)
     _journal: Journal = field(init=False)
+    _member: Discovery | None = field(init=False)
     _fetcher: Fetcher = field(init=False)
     _executor: Executor | None = field(default=None, init=False)
     _lease: LocalLease | None = field(default=None, init=False)
@@ -98,7 +99,7 @@ class Agent:
         )
         self._journal = Journal(folder / "journal.sqlite")
         self.intake = Intake(settings.site, TrustedKeys.parse(settings.hub_keys), self._journal)
-        member = member_of(settings.cluster, self.clock, self._count_request)
+        self._member = member = member_of(settings.cluster, self.clock, self._count_request)
         self.watch = Watch(
             sensors=sensors(
                 settings,
@@ -142,6 +143,8 @@ class Agent:
             page.stop()
             await self._release()
             self._journal.close()
+            if self._member:
+                self._member.api.close()
 
     def metrics_text(self) -> str:
         """The page of `/metrics`."""

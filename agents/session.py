@@ -115,6 +115,7 @@ class Session:
             finally:
                 self.link = None
                 self.counters.set("connected", 0)
+            _end_if_cancelled()
             # A broker that takes us and drops us at once (a doubled client id) is no success.
             if self.clock.monotonic() - started >= _STABLE_SECONDS:
                 backoff.reset()
@@ -192,3 +193,13 @@ def _properties(packet_type: int) -> Properties:
 
 def _batches(topics: Sequence[str]) -> Iterable[Sequence[str]]:
     return (topics[at : at + SUBSCRIBE_BATCH] for at in range(0, len(topics), SUBSCRIBE_BATCH))
+
+
+def _end_if_cancelled() -> None:
+    """A disconnection that times out while we are cancelled must not take us back into the loop.
+
+    aiomqtt then raises its own error in place of the cancellation, and nobody cancels twice.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -4,10 +4,10 @@ Blocking, and safe to call from several threads; the agent calls it from a threa
 the event loop goes on. Answers are bounded: a member's server is not trusted to be small.
 """
 
+import contextlib
 import http.client
 import json
 import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -70,12 +70,12 @@ class Unreachable(ApiError):
 
 
 class MemberApi:
-    """One API server. Connections are kept open, one per thread."""
+    """One API server. Connections are kept open, as many as there were requests at a time."""
 
     def __init__(self, access: Access, observer: Observer = lambda _verb, _class: None) -> None:
         self._access = access
         self._observe = observer
-        self._local = threading.local()
+        self._idle: list[http.client.HTTPConnection] = []
 
     def get(self, path: str, *, accept: str = "application/json") -> Tree:
         """Reads one object.
@@ -199,19 +199,33 @@ class MemberApi:
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]
     ) -> tuple[int, bytes]:
         """One request; once more if a kept connection was closed by the server meanwhile."""
-        is_kept = getattr(self._local, "connection", None) is not None
+        kept = self._kept()
+        if kept is not None:
+            with contextlib.suppress(
+                http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError
+            ):
+                return self._once(kept, method, path, body, headers)
+        return self._once(self._connect(), method, path, body, headers)
+
+    def _kept(self) -> http.client.HTTPConnection | None:
         try:
-            return self._once(method, path, body, headers)
-        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-            if not is_kept:
-                raise
-            return self._once(method, path, body, headers)
+            return self._idle.pop()  # atomic, so two threads never get the same one
+        except IndexError:
+            return None
+
+    def close(self) -> None:
+        """Closes kept connections; a later request opens new ones."""
+        while (connection := self._kept()) is not None:
+            connection.close()
 
     def _once(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: dict[str, str],
     ) -> tuple[int, bytes]:
-        connection = getattr(self._local, "connection", None) or self._connect()
-        self._local.connection = None  # kept again only after a whole answer
         try:
             if token := self._access.bearer():
                 headers["Authorization"] = f"Bearer {token}"
@@ -224,7 +238,7 @@ class MemberApi:
         if answer.will_close:
             connection.close()
         else:
-            self._local.connection = connection
+            self._idle.append(connection)
         return answer.status, data
 
     def _connect(self) -> http.client.HTTPConnection:

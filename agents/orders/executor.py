@@ -63,6 +63,7 @@ class Executor:
     _held: dict[str, Held] = field(default_factory=dict, init=False)
     _leaving: dict[str, OrderStatus] = field(default_factory=dict, init=False)
     _backoffs: dict[str, Backoff] = field(default_factory=dict, init=False)
+    _found: set[tuple[str, str]] = field(default_factory=set, init=False)
     _looked_at_all: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -92,6 +93,7 @@ class Executor:
         self._applier.forget_namespaces()
         kinds = self.discovery.kinds()
         view = look(self.discovery.api, self._kinds_to_look_at(kinds))
+        self._found |= {seen.key.group_kind for seen in view.objects.values()}
         self._note_ended(view)
         changed = False
         for entry in self._entries():
@@ -262,7 +264,8 @@ class Executor:
         if self._looked_at_all is None or now - self._looked_at_all > _FULL_LOOK_SECONDS:
             self._looked_at_all = now
             return list(kinds.prunable())
-        wanted = {key.group_kind for keys in self.journal.made().values() for key in keys}
+        made = {key.group_kind for keys in self.journal.made().values() for key in keys}
+        wanted = made | self._found
         return [kind for kind in kinds.prunable() if (kind.group, kind.kind) in wanted]
 
     def _entries(self) -> tuple[IndexEntry, ...]:
