@@ -23,35 +23,34 @@ from scheduler.settings import data_directory
 EXIT_GOOD, EXIT_NO, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 FOLDER_PREFIX = "demo-"
 
-_DESCRIPTION = """"Guangzhou one cloud" on this machine: sites, each with a real kapok-agent process
-and a member cluster of its own, the scheduler with its hub and broker, and the workloads that such
-a city runs (manifests/samples). Most run; some are refused or wait, each for a reason worth
-reading. Only the nodes are played: what is applied, reported, signed, decided and recorded is real.
+_DESCRIPTION = """"Guangzhou one cloud" on this machine: sites, each with a real kapok-agent
+process and a member cluster of its own, the scheduler with its hub and broker, and
+the workloads that such a city runs (manifests/samples). Most run; some are refused
+or wait, each for a reason worth reading. Only the nodes are played: what is applied,
+reported, signed, decided and recorded is real.
 
 Everything listens on 127.0.0.1 and lives in one folder. Ctrl-C ends it all."""
 
 _EPILOG = """examples:
-  kapok demo                                  watch it; its last lines are commands to paste
-  kapok demo --size small                     three sites, eight workloads
-  kapok demo --exit-when-settled -o json      one JSON object on stdout; exit 0: every workload
-                                              runs, is done, or says why not, and no rule is broken
-  kapok demo --exit-when-settled --export out everything as files, for your own checker
-  kapok demo --data-dir ./city                the folder stays; later: kapok demo --resume ./city
+  kapok demo                        watch it; its last lines are commands to paste
+  kapok demo --size small           three sites, eight workloads
+  kapok demo --exit-when-settled -o json
+                                    one JSON object on stdout; exit 0: every workload
+                                    runs, is done or says why not; no rule is broken
+  kapok demo --exit-when-settled --export out
+                                    everything as files, for your own checker
+  kapok demo --data-dir ./city      the folder stays; later: kapok demo --resume ./city
 
-while it runs, in another terminal:
-  kapok demo poke silence gz-nansha-edge      its agent is gone: after 10 s Ready=False with its
-                                              age, no new work goes there, what runs there stays
-  kapok demo poke return gz-nansha-edge
-  kapok demo poke cordon shaoguan             no new work by an operator's word; uncordon ends it
-  kapok demo poke dirty-grid CN-GD            its grid burns coal: 900 gCO2e per kWh; clean-grid
-  ends it kapok demo poke submit workload.yaml        hand in a workload of your own"""
+while it runs, in another terminal (kapok demo poke --help):
+  kapok demo poke silence gz-nansha-edge
+  kapok demo poke submit workload.yaml"""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `kapok demo`."""
     parser.description = _DESCRIPTION
     parser.epilog = _EPILOG
-    parser.usage = "kapok demo [options] | kapok demo poke WHAT …"
+    parser.usage = "kapok demo [options] | kapok demo poke WHAT ARGUMENT"
     parser.add_argument(
         "--size", choices=sizes(), default="city", help="how much (default: %(default)s)"
     )

@@ -22,12 +22,14 @@ hash of the one before it, so an edit, a gap or a new order is found. A cut end 
 anchor that was kept elsewhere, and by the hash in each workload's status.decision."""
 
 _EPILOG = """examples:
-  kapok ledger verify                        is the record still what was written?  exit 1: no
-  kapok ledger anchor >> /elsewhere/anchors  sequence and hash of the newest record, to keep
-  elsewhere kapok ledger verify --anchor "$(tail -1 /elsewhere/anchors)"
+  kapok ledger verify                   is the record still what was written? exit 1: no
+  kapok ledger anchor >> /elsewhere/anchors
+                                        sequence and hash of the newest record; keep them
+                                        where the keeper of the ledger cannot write
+  kapok ledger verify --anchor "$(tail -1 /elsewhere/anchors)"
   kapok ledger list --subject health/appointment
-  kapok ledger show 7-42 -o json             one record, as it was hashed
-  kapok replay 7-42                          decide again from the record, and compare"""
+  kapok ledger show 7-42 -o json        one record, as it was hashed
+  kapok replay 7-42                     decide again from the record, and compare"""
 
 
 def register(parser: argparse.ArgumentParser) -> None:

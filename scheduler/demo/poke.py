@@ -21,6 +21,16 @@ FIELD_MANAGER = "kapok-demo-poke"
 _RESOURCES: dict[str, Resource] = {one.kind: one for one in OURS}
 
 
+_EPILOG = """what you will see:
+  silence gz-nansha-edge  after 10 s `kapok kubectl get sites` says READY False with the
+                          age of the last report; no new work; what runs there stays
+  return gz-nansha-edge   READY True again
+  cordon shaoguan         new work is kept away, reason: cordoned; uncordon ends it
+  dirty-grid CN-GD        its sites report 900 gCO2e per kWh: new work avoids them where
+                          carbon has a price; clean-grid ends it
+  submit workload.yaml    a workload of your own: `kapok kubectl get kw -A -w`"""
+
+
 class PokeError(ValueError):
     """There is no such demo, site or zone; the message says which there are."""
 
@@ -42,11 +52,19 @@ class _Poke:
 
 def add_pokes(commands: Any) -> None:  # noqa: ANN401 - argparse keeps the type to itself
     """Adds `poke` and all that can be done."""
-    parser = commands.add_parser("poke", help="make something happen to a demo that runs")
+    parser = commands.add_parser(
+        "poke",
+        prog="kapok demo poke",
+        usage="kapok demo poke [--data-dir DIR] WHAT ARGUMENT",
+        help="make something happen to a demo that runs",
+        description="Makes something happen to a demo that runs, and says what to look at.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         "--data-dir", type=Path, metavar="DIR", help="of the demo (default: newest)"
     )
-    what = parser.add_subparsers(dest="poke", metavar="WHAT", required=True)
+    what = parser.add_subparsers(dest="poke", metavar="WHAT", required=True, prog="kapok demo poke")
     for name, one in POKES.items():
         command = what.add_parser(name, help=one.purpose, description=one.purpose)
         command.add_argument("argument", metavar=one.takes)
