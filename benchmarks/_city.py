@@ -172,10 +172,21 @@ def _scaled(shape: PodShape, random: Random) -> PodShape:
     return msgspec.structs.replace(shape, requests=requests)
 
 
+def _small(shape: PodShape, random: Random) -> PodShape:
+    requests = {
+        "cpu": random.randrange(50, 500),
+        "memory": random.randrange(64, 1024) * 2**20,
+        "pods": 1,
+    }
+    return msgspec.structs.replace(shape, requests=requests, gpu_cards=0, gpu_milli=0)
+
+
 def _demand(number: int, shape: PodShape, random: Random) -> Demand:
     is_refused = random.random() < 0.1
     is_large = random.random() < 0.05
     replicas = random.randrange(1001, 3000) if is_large else random.choice((1, 2, 3, 5, 8, 12))
+    if is_large:  # thousands of replicas are web servers, not training jobs
+        shape = _small(shape, random)
     return Demand(
         key=f"ns-{number % 50}/app-{number}",
         replicas=replicas,

@@ -117,11 +117,12 @@ class Room:
         shares = rows.matrix[np.array(numbers)[:, None], index]
         shares /= np.array(list(asked.values()), np.float64)[:, None]
         fits: Floats = np.floor(shares.min(axis=0))
-        if shape.gpu_cards:
-            np.minimum(fits, self._on_cards(index, shape), out=fits)
+        fits *= self._kinds(index, slots, shape)
+        if shape.gpu_cards:  # cards are looked at only where everything else fits
+            able = fits.nonzero()[0]
+            fits[able] = np.minimum(fits[able], self._on_cards(index[able], shape))
         if shape.one_per_node:
             np.minimum(fits, 1.0, out=fits)
-        fits *= self._kinds(index, slots, shape)
         return fits
 
     def _kinds(self, index: Ints, slots: Ints, shape: PodShape) -> Bools:

@@ -67,6 +67,7 @@ class Fleet:
         self.rooms: OrderedDict[Hashable, tuple[Ints, Ints]] = OrderedDict()
         self.room_hits = 0
         self.room_misses = 0
+        self.nestings: dict[tuple[str, ...], tuple[int, bool]] = {}
         self._places: dict[str, int] = {"": 0}
         self._vendor_sets: dict[tuple[str, ...], int] = {(): 0}
         self._permitted: Bools = np.ones((1, 0), np.bool_)
@@ -163,9 +164,10 @@ class Fleet:
         """Adds to what is in flight at a site."""
         slot = self.slot_of[name]
         facts = self.facts_of(name)
-        in_flight = (*facts.in_flight, *flights)
+        more = tuple(flights)
+        in_flight = (*facts.in_flight, *more)
         self.facts[slot] = msgspec.structs.replace(facts, in_flight=in_flight)
-        self.flights.write(slot, in_flight)
+        self.flights.append(slot, more)
         self.row_version[slot] += 1
 
     def described(

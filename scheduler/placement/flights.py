@@ -36,13 +36,12 @@ class FlightRows:
         """Replaces what is in flight at a site."""
         if not in_flight and not self.rows.length[slot]:
             return
-        names = sorted({name for each in in_flight for name in each.requests})
-        values = {name: [float(each.requests.get(name, 0)) for each in in_flight] for name in names}
+        self.rows.write(slot, len(in_flight), _columns(in_flight))
+
+    def append(self, slot: int, in_flight: Sequence[InFlight]) -> None:
+        """Adds to what is in flight at a site."""
         if in_flight:
-            values[_REPLICAS] = [float(each.replicas) for each in in_flight]
-            values[_CARDS] = [float(each.gpu_cards) for each in in_flight]
-            values[_MILLI] = [float(each.gpu_milli) for each in in_flight]
-        self.rows.write(slot, len(in_flight), values)
+            self.rows.append(slot, len(in_flight), _columns(in_flight))
 
     def lost_room(self, slots: Ints, shape: PodShape) -> Floats:
         """How many replicas of a shape may lose their room to what is in flight; [len(slots)]."""
@@ -60,6 +59,17 @@ class FlightRows:
             per_card = np.ceil(rows.column(_MILLI)[index] / shape.gpu_milli)
             np.maximum(lost, rows.column(_CARDS)[index] * per_card, out=lost)
         return rows.sums(slots, lost * rows.column(_REPLICAS)[index])
+
+
+def _columns(in_flight: Sequence[InFlight]) -> dict[str, list[float]]:
+    if not in_flight:
+        return {}
+    names = sorted({name for each in in_flight for name in each.requests})
+    values = {name: [float(each.requests.get(name, 0)) for each in in_flight] for name in names}
+    values[_REPLICAS] = [float(each.replicas) for each in in_flight]
+    values[_CARDS] = [float(each.gpu_cards) for each in in_flight]
+    values[_MILLI] = [float(each.gpu_milli) for each in in_flight]
+    return values
 
 
 def lost_pods(in_flight: Sequence[InFlight], smallest: dict[str, int]) -> int:

@@ -1,5 +1,6 @@
 """The levels of a spread as numbers: the group of each candidate site, and what each may hold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,6 +76,25 @@ def level_of(fleet: Fleet, slots: Ints, kept: dict[int, int], rule: Spread) -> L
     for number, slot in zip(numbers[len(slots) :].tolist(), holders, strict=True):
         held[number] += kept[slot]
     return Level(numbers[: len(slots)].astype(np.int64), held, rule)
+
+
+def are_nested_everywhere(fleet: Fleet, rules: Sequence[Spread]) -> bool:
+    """Whether the levels are nested over all sites; remembered until a site changes."""
+    names = tuple(sorted({rule.by for rule in rules} - {"site"}))
+    if len(names) < _CAN_CROSS:  # a level divides itself, and single sites divide every level
+        return True
+    kept = fleet.nestings.get(names)
+    version = fleet.descriptions.version
+    if kept is None or kept[0] != version:
+        slots = np.flatnonzero(fleet.is_there)
+        levels = [
+            Level(places(fleet, by)[slots], np.zeros(0, np.int64), Spread(by=by)) for by in names
+        ]
+        kept = fleet.nestings[names] = (version, are_nested(levels))
+    return kept[1]
+
+
+_CAN_CROSS = 2
 
 
 def are_nested(levels: list[Level]) -> bool:

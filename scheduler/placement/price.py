@@ -29,7 +29,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 _FIRST_CHUNK = 48
-_NEXT_CHUNK = 1024
+_GROWTH = 4
 _UNKNOWN_WEIGHT = 1e18
 
 
@@ -110,7 +110,7 @@ class Price:
                 near = key[left] <= border
                 chosen, left = left[near], left[~near]
             yield self.sorted(slots[chosen])
-            size = _NEXT_CHUNK
+            size *= _GROWTH
 
     def sorted(self, slots: Ints) -> Ints:
         """The slots in order, cheapest first."""

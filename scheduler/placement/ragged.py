@@ -75,6 +75,21 @@ class Ragged:
         if numbers:
             self.matrix[numbers, begin : begin + rows] = np.array(list(values.values()))
 
+    def append(self, site: int, rows: int, values: Mapping[str, Sequence[float]]) -> None:
+        """Adds rows to a site; its block grows by doubling, so that many small steps stay cheap."""
+        held = int(self.length[site])
+        if held + rows > self._space[site]:
+            begin = int(self.start[site])
+            kept = self.matrix[:, begin : begin + held].copy()
+            self._move(site, max(4, 2 * (held + rows)))
+            begin = int(self.start[site])
+            self.matrix[: len(kept), begin : begin + held] = kept
+        begin = int(self.start[site]) + held
+        numbers = [self.number(name) for name in values]
+        self.matrix[:, begin : begin + rows] = 0.0
+        self.matrix[numbers, begin : begin + rows] = np.array(list(values.values()))
+        self.length[site] = held + rows
+
     def _move(self, site: int, rows: int) -> None:
         self._holes += int(self._space[site])
         self._space[site] = self.length[site] = 0

@@ -18,11 +18,21 @@ from numpy.typing import NDArray
 
 from scheduler.model.policy import Spread
 from scheduler.placement.divide import Ask, Shares, divide
+from scheduler.placement.few_groups import cheapest_groups
 from scheduler.placement.fleet import Fleet
-from scheduler.placement.levels import Level, are_nested, level_of, places, satisfies
+from scheduler.placement.levels import (
+    Level,
+    are_nested,
+    are_nested_everywhere,
+    level_of,
+    places,
+    satisfies,
+)
+from scheduler.placement.price import Price
 from scheduler.placement.spread_search import search
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +97,11 @@ def _within(ask: Ask, fleet: Fleet, rules: Sequence[Spread]) -> Division:
         return _duplicated(ask, fleet, rules)
     if missing <= 0:
         return _fewer(ask, fleet, rules)
-    field = _field(ask, fleet, rules)
+    if ask.demand.strategy == "CostOptimal" and are_nested_everywhere(fleet, rules):
+        quick = _quickly(ask, fleet, rules, missing)
+        if quick is not None:
+            return quick
+    field = _field(ask, fleet, rules, ask.price.sorted(ask.open))
     if ask.demand.strategy != "CostOptimal":
         shares = _by_strategy(ask, field)
         if shares is not None:
@@ -95,8 +109,19 @@ def _within(ask: Ask, fleet: Fleet, rules: Sequence[Spread]) -> Division:
     return _cheapest(ask, field, missing)
 
 
-def _field(ask: Ask, fleet: Fleet, rules: Sequence[Spread]) -> Field:
-    slots = ask.price.sorted(ask.open)
+def _quickly(ask: Ask, fleet: Fleet, rules: Sequence[Spread], missing: int) -> Division | None:
+    """Looks at the cheapest sites only: if filling them meets every level, nothing is cheaper."""
+    cheapest = next(ask.price.ranked(ask.open), None)
+    if cheapest is None:
+        return None
+    field = _field(ask, fleet, rules, cheapest)
+    seats = _greedy(field, missing, np.zeros(len(field.slots), np.int64))
+    if seats is None or not satisfies(field.levels, seats):
+        return None
+    return Division(_shares(ask, field, seats))
+
+
+def _field(ask: Ask, fleet: Fleet, rules: Sequence[Spread], slots: Ints) -> Field:
     for rule in rules:  # a site whose place nobody knows cannot be counted
         slots = slots[places(fleet, rule.by)[slots] > 0]
     more = np.minimum(ask.more_at(slots), ask.replicas)
@@ -115,14 +140,11 @@ def _cheapest(ask: Ask, field: Field, missing: int) -> Division:
         seats = _with_more_groups(field, missing)
         if seats is not None and satisfies(field.levels, seats):
             return Division(_shares(ask, field, seats))
-    found = search(
-        field.more,
-        ask.price.cny[field.slots],
-        ask.price.unknown[field.slots],
-        field.levels,
-        missing,
-        nested=nested,
-    )
+    cost = weighed(ask.price, field.slots)
+    seats = _over_few_groups(field, cost, missing)
+    if seats is not None and satisfies(field.levels, seats):
+        return Division(_shares(ask, field, seats))
+    found = search(field.more, cost, field.levels, missing)
     if found is None:
         return Division(None)
     return Division(_shares(ask, field, found.seats), is_optimal=found.is_optimal, gap=found.gap)
@@ -150,6 +172,26 @@ def _greedy(field: Field, missing: int, seats: Ints) -> Ints | None:
         for level, limit in zip(field.levels, limits, strict=True):
             limit[level.group[place]] -= taken
     return seats if left == 0 else None
+
+
+def _over_few_groups(field: Field, cost: Floats, missing: int) -> Ints | None:
+    """Tries every choice of groups, where one level limits their number and others single sites."""
+    single = [level for level in field.levels if level.groups >= len(field.slots)]
+    coarse = [level for level in field.levels if level.groups < len(field.slots)]
+    if len(coarse) != 1 or any(level.most < level.groups for level in single):
+        return None
+    more = field.more
+    for level in single:
+        more = np.minimum(more, np.maximum(level.cap - level.held, 0)[level.group])
+    return cheapest_groups(more, cost, coarse[0], missing)
+
+
+def weighed(price: Price, slots: Ints) -> Floats:
+    """Cost with the unknown behind the known: one more unknown term outweighs any sum of money."""
+    cny = price.cny[slots]
+    most = float(np.abs(cny).max(initial=0.0))
+    weighed: Floats = cny + price.unknown[slots] * (1.0 + 2.0 * most)
+    return weighed
 
 
 def _with_more_groups(field: Field, missing: int) -> Ints | None:

@@ -35,34 +35,22 @@ class Found:
     gap: float
 
 
-def search(
-    more: Ints,
-    cny: Floats,
-    unknown: Ints,
-    levels: list[Level],
-    missing: int,
-    *,
-    nested: bool,
-) -> Found | None:
+def search(more: Ints, cost: Floats, levels: list[Level], missing: int) -> Found | None:
     """Finds the cheapest division of `missing` replicas; None: there is none.
 
     Args:
         more: how many each candidate could get, candidates in order of cost; [candidates].
-        cny: cost of a replica-hour; [candidates].
-        unknown: unknown terms; a site with more of them is dearer than any with fewer;
-            [candidates].
-        levels: the constraints.
+        cost: what a replica costs there, unknown costs behind all known ones; [candidates].
+        levels: the constraints, nested or crossed.
         missing: how many replicas to place.
-        nested: whether the levels are nested; crossed ones are marked unless proven optimal.
     """
     kept = _useful(more, levels, missing)
     if not len(kept) or int(more[kept].sum()) < missing:
         return None
-    cost = cny[kept] + unknown[kept] * (1.0 + 2.0 * float(np.abs(cny[kept]).max()))
     program = IntegerProgram()
     seats = [
         program.integer(0, min(int(more[place]), missing), float(price))
-        for place, price in zip(kept.tolist(), cost.tolist(), strict=True)
+        for place, price in zip(kept.tolist(), cost[kept].tolist(), strict=True)
     ]
     program.row([Term(seat, 1.0) for seat in seats], missing, missing)
     for level in levels:
@@ -72,7 +60,6 @@ def search(
         return None
     found = np.zeros(len(more), np.int64)
     found[kept] = answer.values[: len(kept)]
-    del nested  # the proof, or its want, is the solver's
     return Found(found, answer.is_optimal, answer.gap)
 
 
