@@ -147,6 +147,14 @@ def test_what_a_deleted_deployment_owned_goes(cluster: Cluster) -> None:
     wait_until(lambda: not cluster.get("pods") and not cluster.get("rs"))
 
 
+def test_a_deleted_namespace_goes_with_all_that_it_holds(cluster: Cluster) -> None:
+    cluster.apply(_here(cluster, deployment("web", 2)))
+    cluster.kubectl("create", "configmap", "settings", "--from-literal=a=b")
+    cluster.kubectl("rollout", "status", "deploy/web", "--timeout=20s")
+    cluster.kubectl("delete", "namespace", cluster.namespace, "--timeout=20s")
+    assert cluster.kubectl("get", "deploy,pods,cm", check=False) == ""
+
+
 def test_an_annotated_node_falls_silent_and_returns(cluster: Cluster) -> None:
     fault = "kapok.dev/simulate-fault"
     cluster.kubectl("annotate", "node", "sim-edge-2", f"{fault}=not-ready")

@@ -27,6 +27,7 @@ from scheduler.simulation.cluster.jobs import plan_job
 from scheduler.simulation.cluster.kubelet import Pace, is_simulated, plan_pod
 from scheduler.simulation.cluster.leases import Leases
 from scheduler.simulation.cluster.mirror import Mirror, Name
+from scheduler.simulation.cluster.namespaces import NamespaceController
 from scheduler.simulation.cluster.nodes import plan_node, register
 from scheduler.simulation.cluster.objects import (
     BY_KIND,
@@ -64,7 +65,7 @@ _NOT_UNDERSTOOD = (ArithmeticError, LookupError, TypeError, ValueError)
 Key = tuple[str, Resource, Name]
 """(what to do, with what, name); what to do is one of the four below."""
 
-_CONTROL, _LIVE, _COLLECT, _WELCOME = "control", "live", "collect", "welcome"
+_CONTROL, _LIVE, _COLLECT, _NAMESPACE = "control", "live", "collect", "namespace"
 _CONTROLLERS: dict[Resource, Callable[..., Plan]] = {
     DEPLOYMENTS: plan_deployment,
     REPLICA_SETS: plan_replica_set,
@@ -106,6 +107,7 @@ class Member:
         self._mirror = Mirror(self._on_change)
         self._queue: WorkQueue[Key] = WorkQueue(clock)
         self._effects = Effects(client, self._mirror, clock)
+        self._namespaces = NamespaceController(client, self._mirror, self._effects)
         self._leases = Leases(client, self._mirror, clock)
         self._client = client
         self._failures: Counter[Key] = Counter()
@@ -260,8 +262,10 @@ class Member:
 
     async def _handle(self, key: Key) -> None:
         task, _, name = key
-        if task == _WELCOME:
-            await self._welcome(name)
+        if task == _NAMESPACE:
+            again_seconds = await self._namespaces.handle(name[1])
+            if again_seconds is not None:
+                self._queue.add(key, again_seconds)
             return
         plan = self._plan(key)
         for write in plan.writes:
@@ -281,11 +285,6 @@ class Member:
         controller = _CONTROLLERS.get(resource)
         return controller(self._mirror, name, now) if controller else NOTHING
 
-    async def _welcome(self, name: Name) -> None:
-        namespace = self._mirror.namespace(name[1])
-        if namespace is not None and namespace.metadata.deletion_timestamp is None:
-            await self._effects.default_service_account(name[1])
-
     @property
     def is_idle(self) -> bool:
         """Whether nothing is due now."""
@@ -300,7 +299,7 @@ class Member:
 def _keys(resource: Resource, name: Name) -> list[Key]:
     """What a change of an object asks for, of itself."""
     if resource is NAMESPACES:
-        return [(_WELCOME, NAMESPACES, name)]
+        return [(_NAMESPACE, NAMESPACES, name)]
     if resource is NODES:
         return [(_LIVE, NODES, name)]
     collect = (_COLLECT, resource, name)

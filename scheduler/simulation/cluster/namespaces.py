@@ -1,0 +1,106 @@
+"""The namespace controller: a service account at the beginning, everything gone at the end.
+
+A bare API server keeps a deleted namespace until somebody has emptied it and taken its finalizer off.
+A server that does so itself is given the time to; then there is nothing left to do here.
+"""
+
+from collections.abc import Iterator
+
+from scheduler.control.ports import Conflict, HubError, NotFound, Object, Refused
+from scheduler.hub.client import HubClient
+from scheduler.simulation.cluster.effects import Effects
+from scheduler.simulation.cluster.mirror import Mirror
+from scheduler.simulation.cluster.objects import NAMESPACES
+
+_PATIENCE_SECONDS = 1.0
+_FINALIZER = "kubernetes"
+
+
+class NamespaceController:
+    """Greets new namespaces and empties those that are being deleted."""
+
+    def __init__(self, client: HubClient, mirror: Mirror, effects: Effects) -> None:
+        self._client = client
+        self._mirror = mirror
+        self._effects = effects
+        self._greeted: set[str] = set()
+        self._leaving: set[str] = set()
+
+    async def handle(self, name: str) -> float | None:
+        """Does what is due for a namespace.
+
+        Returns:
+            When to look again, in seconds; None means only when it changes.
+
+        Raises:
+            HubError: the API is busy; look again later.
+        """
+        namespace = self._mirror.namespace(name)
+        if namespace is None:
+            return None
+        uid = namespace.metadata.uid
+        if namespace.metadata.deletion_timestamp is None:
+            if uid not in self._greeted:
+                await self._effects.default_service_account(name)
+                self._greeted.add(uid)
+            return None
+        if uid not in self._leaving:
+            self._leaving.add(uid)
+            return _PATIENCE_SECONDS
+        return await self._farewell(name)
+
+    async def _farewell(self, name: str) -> float | None:
+        body = await self._found(name)
+        if body is None or _FINALIZER not in (body.get("spec") or {}).get("finalizers", []):
+            return None
+        if await self._empty(name):
+            return _PATIENCE_SECONDS
+        body["spec"]["finalizers"] = [
+            one for one in body["spec"]["finalizers"] if one != _FINALIZER
+        ]
+        try:
+            await self._client.raw("PUT", NAMESPACES.path(None, name) + "/finalize", body=body)
+        except (NotFound, Conflict):
+            return _PATIENCE_SECONDS
+        return None
+
+    async def _found(self, name: str) -> Object | None:
+        try:
+            return await self._client.get(NAMESPACES, name)
+        except NotFound:
+            return None
+
+    async def _empty(self, name: str) -> int:
+        """Deletes everything in a namespace; how much was there."""
+        remaining = 0
+        for root, resources in await self._served():
+            for plural in _deletable(resources):
+                path = f"{root}/namespaces/{name}/{plural}"
+                try:
+                    items = (await self._client.raw("GET", path)).get("items") or []
+                    if items:
+                        await self._client.raw("DELETE", path)
+                except (NotFound, Refused):
+                    continue  # not a collection that can be emptied
+                remaining += len(items)
+        return remaining
+
+    async def _served(self) -> list[tuple[str, Object]]:
+        """Every API that the server offers: (path, APIResourceList)."""
+        groups = (await self._client.raw("GET", "/apis")).get("groups") or []
+        roots = ["/api/v1"]
+        roots += [f"/apis/{group['preferredVersion']['groupVersion']}" for group in groups]
+        found = []
+        for root in roots:
+            try:
+                found.append((root, await self._client.raw("GET", root)))
+            except HubError:  # an API whose server is away must not keep a namespace for ever
+                continue
+        return found
+
+
+def _deletable(resources: Object) -> Iterator[str]:
+    for one in resources.get("resources") or []:
+        verbs = set(one.get("verbs") or [])
+        if one.get("namespaced") and {"list", "deletecollection"} <= verbs:
+            yield one["name"]
