@@ -27,8 +27,8 @@ _DAY_SECONDS = 86_400
 _DESCRIPTION = """Plays what a member cluster has besides its API server: the controllers of
 Deployment, ReplicaSet, StatefulSet, DaemonSet, Job and CronJob, the binder, the kubelets, node
 leases, eviction, garbage collection, the end of namespaces. It is an ordinary API client: it works
-on `kapok serve-api` and on a bare kube-apiserver. One process plays many clusters. Nodes that a real
-kubelet reports are left alone.
+on `kapok serve-api` and on a bare kube-apiserver. One process plays many clusters. Nodes that a
+real kubelet reports are left alone.
 
 Pods are bound node by node (requests, selectors, affinity, taints, spread), best fit first. A pod
 that fits nowhere stays Pending, with a condition and an Event that say why."""

@@ -1,12 +1,12 @@
 """The namespace controller: a service account at the beginning, everything gone at the end.
 
-A bare API server keeps a deleted namespace until somebody has emptied it and taken its finalizer off.
-A server that does so itself is given the time to; then there is nothing left to do here.
+A bare API server keeps a deleted namespace until somebody has emptied it and taken its finalizer
+off. A server that does so itself is given the time to; then there is nothing left to do here.
 """
 
 from collections.abc import Iterator
 
-from scheduler.control.ports import Conflict, HubError, NotFound, Object, Refused
+from scheduler.control.ports import Conflict, NotFound, Object, Refused
 from scheduler.hub.client import HubClient
 from scheduler.simulation.cluster.effects import Effects
 from scheduler.simulation.cluster.mirror import Mirror
@@ -55,9 +55,7 @@ class NamespaceController:
             return None
         if await self._empty(name):
             return _PATIENCE_SECONDS
-        body["spec"]["finalizers"] = [
-            one for one in body["spec"]["finalizers"] if one != _FINALIZER
-        ]
+        body["spec"]["finalizers"].remove(_FINALIZER)
         try:
             await self._client.raw("PUT", NAMESPACES.path(None, name) + "/finalize", body=body)
         except (NotFound, Conflict):
@@ -94,7 +92,7 @@ class NamespaceController:
         for root in roots:
             try:
                 found.append((root, await self._client.raw("GET", root)))
-            except HubError:  # an API whose server is away must not keep a namespace for ever
+            except (NotFound, Refused):
                 continue
         return found
 
