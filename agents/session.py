@@ -57,16 +57,19 @@ class Link:
         properties = _properties(PacketTypes.PUBLISH)
         properties.MessageExpiryInterval = max(1, round(expiry_seconds))
         await self._client.publish(topic, payload, qos=1, retain=False, properties=properties)
+        end_if_cancelled()
 
     async def subscribe(self, topics: Sequence[str]) -> None:
         """Subscribes in batches; what is retained there is delivered, again if it was before."""
         for batch in _batches(topics):
             await self._client.subscribe([(topic, 1) for topic in batch])
+            end_if_cancelled()
 
     async def unsubscribe(self, topics: Sequence[str]) -> None:
         """Ends subscriptions."""
         for batch in _batches(topics):
             await self._client.unsubscribe(list(batch))
+            end_if_cancelled()
 
 
 @dataclass(slots=True)
@@ -115,7 +118,7 @@ class Session:
             finally:
                 self.link = None
                 self.counters.set("connected", 0)
-            _end_if_cancelled()
+            end_if_cancelled()
             # A broker that takes us and drops us at once (a doubled client id) is no success.
             if self.clock.monotonic() - started >= _STABLE_SECONDS:
                 backoff.reset()
@@ -195,10 +198,12 @@ def _batches(topics: Sequence[str]) -> Iterable[Sequence[str]]:
     return (topics[at : at + SUBSCRIBE_BATCH] for at in range(0, len(topics), SUBSCRIBE_BATCH))
 
 
-def _end_if_cancelled() -> None:
-    """A disconnection that times out while we are cancelled must not take us back into the loop.
+def end_if_cancelled() -> None:
+    """Ends this task if it was cancelled and the cancellation got lost on the way.
 
-    aiomqtt then raises its own error in place of the cancellation, and nobody cancels twice.
+    It does in two places: `asyncio.wait_for` of Python 3.11, which aiomqtt uses, swallows one that
+    comes with the answer it waits for; and a disconnection that times out raises its own error in
+    its place. Nobody cancels twice, so whoever loops around such a call asks here.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

@@ -87,6 +87,7 @@ class Session:
                     group.exceptions[0],
                     pause_seconds,
                 )
+            end_if_cancelled()
             await self.clock.sleep(pause_seconds * (0.5 + self.jitter.random()))
             pause_seconds = min(pause_seconds * 2, _LAST_PAUSE_SECONDS)
 
@@ -129,3 +130,16 @@ class Session:
             except BaseException:
                 self.outbox.put_back(one)  # also when cancelled: the next session sends it
                 raise
+            end_if_cancelled()
+
+
+def end_if_cancelled() -> None:
+    """Ends this task if it was cancelled and the cancellation got lost on the way.
+
+    It does in two places: `asyncio.wait_for` of Python 3.11, which aiomqtt uses, swallows one that
+    comes with the answer it waits for; and a disconnection that times out raises its own error in
+    its place. Nobody cancels twice, so whoever loops around such a call asks here.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -20,6 +20,7 @@ from agents.protocol.orders import OrderContent, unpack_content
 from agents.protocol.report import REPORT, Executor, FreeRow, NodeClass, OrderBound, Report
 from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatus
 from agents.protocol.topics import order_topic, parse, topic
+from agents.session import end_if_cancelled
 
 _TICK_SECONDS = 0.1
 
@@ -100,6 +101,7 @@ spec:
                 await self._session(host, int(port))
             except* aiomqtt.MqttError:
                 pass  # comes back, as an agent does
+            end_if_cancelled()
             await asyncio.sleep(_TICK_SECONDS)  # noqa: TID251 - a real broker is waited for
 
     async def _session(self, host: str, port: int) -> None:
@@ -122,6 +124,7 @@ spec:
         await client.publish(
             where, seal(payload, topic=where, key=self.key, introduces=True), qos=1
         )
+        end_if_cancelled()
 
     async def _listen(self, client: aiomqtt.Client) -> None:
         trusted = TrustedKeys.parse([self.hub_key])
