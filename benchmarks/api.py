@@ -1,9 +1,9 @@
 """The embedded API server under load: requests a second, the slowest percent, memory.
 
-The server is a process of its own, as `kapok serve-api` runs it; this process plays the clients over
-TLS. Rows: case, per_second, p99_ms, rss_mib (of the server). For `watch` per_second counts deliveries
-and p99_ms is the time from a write's answer until the last of the watchers has the event; for `list`
-and `start` p99_ms is the time of the one list or start.
+The server is a process of its own, as `kapok serve-api` runs it; this process plays the clients
+over TLS. Rows: case, per_second, p99_ms, rss_mib (of the server). For `watch` per_second counts
+deliveries and p99_ms is the time from a write's answer until the last of the watchers has the
+event; for `list` and `start` p99_ms is the time of the one list or start.
 """
 
 import argparse

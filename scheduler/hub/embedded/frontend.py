@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 BODY_LIMIT_BYTES = 3 * 1024 * 1024
 """As the real server's limit on request bodies."""
-_WATCHES_LIMIT = 2_000
+_WATCHES_LIMIT = 1_000
 _GZIP_FROM_BYTES = 128 * 1024
 """As the real server: smaller answers are not worth it."""
 _WRITE_TIMEOUT_SECONDS = 30.0
