@@ -26,27 +26,23 @@ from scheduler.simulation.cluster.garbage import plan_collection
 from scheduler.simulation.cluster.jobs import plan_job
 from scheduler.simulation.cluster.kubelet import Pace, is_simulated, plan_pod
 from scheduler.simulation.cluster.leases import Leases
-from scheduler.simulation.cluster.mirror import Mirror, Name
+from scheduler.simulation.cluster.mirror import Mirror
 from scheduler.simulation.cluster.namespaces import NamespaceController
 from scheduler.simulation.cluster.nodes import plan_node, register
 from scheduler.simulation.cluster.objects import (
-    BY_KIND,
     CRON_JOBS,
     DAEMON_SETS,
     DEPLOYMENTS,
     JOBS,
-    NAMESPACES,
     NODES,
     PODS,
     REPLICA_SETS,
     STATEFUL_SETS,
     VIEWS,
-    Node,
-    Pod,
     View,
 )
 from scheduler.simulation.cluster.plan import NOTHING, Plan
-from scheduler.simulation.cluster.podwork import is_active, is_over
+from scheduler.simulation.cluster.reactions import COLLECT, LIVE, NAMESPACE, Key, Reactions
 from scheduler.simulation.cluster.replica_sets import plan_replica_set
 from scheduler.simulation.cluster.stateful_sets import plan_stateful_set
 from scheduler.simulation.cluster.work_queue import WorkQueue
@@ -54,18 +50,12 @@ from scheduler.simulation.cluster.work_queue import WorkQueue
 _log = logging.getLogger(__name__)
 
 _WORKERS = 8
-_COUNT_SECONDS = 0.05
-"""How long owners wait for more news before they count: ten pods become ready, one write."""
 _FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS = 0.1, 10.0
 
 _MOST_DOUBLINGS = 10
 _NOT_UNDERSTOOD = (ArithmeticError, LookupError, TypeError, ValueError)
 """What a planner may meet in an object that no controller can make sense of."""
 
-Key = tuple[str, Resource, Name]
-"""(what to do, with what, name); what to do is one of the four below."""
-
-_CONTROL, _LIVE, _COLLECT, _NAMESPACE = "control", "live", "collect", "namespace"
 _CONTROLLERS: dict[Resource, Callable[..., Plan]] = {
     DEPLOYMENTS: plan_deployment,
     REPLICA_SETS: plan_replica_set,
@@ -112,7 +102,7 @@ class Member:
         self._client = client
         self._failures: Counter[Key] = Counter()
         self._described: dict[str, NodeDescription] = {}
-        self._unplaced: set[Name] = set()
+        self._reactions = Reactions(self._mirror)
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Plays the cluster for ever.
@@ -157,7 +147,7 @@ class Member:
         for one in single:
             for write in register(self._mirror, one):
                 await self._effects.carry_out(write)
-            self._queue.add((_LIVE, NODES, ("", one.name)))
+            self._queue.add((LIVE, NODES, ("", one.name)))
 
     async def _insist(self, action: Callable[[], object]) -> None:
         """Repeats what meets a busy server; other errors are the caller's."""
@@ -184,49 +174,8 @@ class Member:
             self._mirror.put(resource, view, self._clock.now())
 
     def _on_change(self, resource: Resource, before: View | None, after: View | None) -> None:
-        view = after or before
-        if view is None:
-            return
-        name = (view.metadata.namespace, view.metadata.name)
-        for key in _keys(resource, name):
-            self._queue.add(key)
-        self._tell_owners(view)
-        if after is None:
-            for dependent, dependent_name in self._mirror.owned_names(view.metadata.uid):
-                self._queue.add((_COLLECT, dependent, dependent_name))
-        if isinstance(view, Node):
-            self._on_node(view)
-        if isinstance(view, Pod):
-            self._on_pod(name, before, after)
-
-    def _tell_owners(self, view: View) -> None:
-        for owner in view.metadata.owner_references:
-            resource = BY_KIND.get(owner.kind)
-            if resource is not None:
-                name = (view.metadata.namespace, owner.name)
-                self._queue.add((_CONTROL, resource, name), _COUNT_SECONDS)
-                self._queue.add((_COLLECT, resource, name), _COUNT_SECONDS)
-
-    def _on_node(self, node: Node) -> None:
-        for name in self._mirror.names(DAEMON_SETS):
-            self._queue.add((_CONTROL, DAEMON_SETS, name), _COUNT_SECONDS)
-        for pod in self._mirror.pods_on(node.metadata.name):
-            name = (pod.metadata.namespace, pod.metadata.name)
-            self._queue.add((_LIVE, PODS, name))
-        self._try_unplaced()
-
-    def _on_pod(self, name: Name, before: View | None, after: View | None) -> None:
-        if isinstance(after, Pod) and not after.spec.node_name and is_active(after):
-            self._unplaced.add(name)
-        else:
-            self._unplaced.discard(name)
-        was_there = isinstance(before, Pod) and bool(before.spec.node_name) and not is_over(before)
-        if was_there and (not isinstance(after, Pod) or is_over(after)):
-            self._try_unplaced()
-
-    def _try_unplaced(self) -> None:
-        for name in self._unplaced:
-            self._queue.add((_LIVE, PODS, name), _COUNT_SECONDS)
+        for key, after_seconds in self._reactions.to(resource, before, after):
+            self._queue.add(key, after_seconds)
 
     # ------------------------------------------------------------ work
 
@@ -262,7 +211,7 @@ class Member:
 
     async def _handle(self, key: Key) -> None:
         task, _, name = key
-        if task == _NAMESPACE:
+        if task == NAMESPACE:
             again_seconds = await self._namespaces.handle(name[1])
             if again_seconds is not None:
                 self._queue.add(key, again_seconds)
@@ -276,7 +225,7 @@ class Member:
     def _plan(self, key: Key) -> Plan:
         task, resource, name = key
         now = self._clock.now()
-        if task == _COLLECT:
+        if task == COLLECT:
             return plan_collection(self._mirror, resource, name, now)
         if resource is PODS:
             return plan_pod(self._mirror, name, now, self._settings.pace)
@@ -294,18 +243,6 @@ class Member:
     def simulated_nodes(self) -> int:
         """How many nodes are played."""
         return sum(is_simulated(node) for node in self._mirror.nodes())
-
-
-def _keys(resource: Resource, name: Name) -> list[Key]:
-    """What a change of an object asks for, of itself."""
-    if resource is NAMESPACES:
-        return [(_NAMESPACE, NAMESPACES, name)]
-    if resource is NODES:
-        return [(_LIVE, NODES, name)]
-    collect = (_COLLECT, resource, name)
-    if resource is PODS:
-        return [(_LIVE, PODS, name), collect]
-    return [(_CONTROL, resource, name), collect]
 
 
 async def play(
