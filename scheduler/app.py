@@ -10,12 +10,14 @@ import os
 import random
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from scheduler.clock import Clock, SystemClock
 from scheduler.control.dispatch import Dispatcher
 from scheduler.control.events import EventWriter
+from scheduler.control.figures import Figures
 from scheduler.control.leadership import Leadership, LeadershipLost
 from scheduler.control.loop import Loop
 from scheduler.control.pending import PendingSites
@@ -27,6 +29,8 @@ from scheduler.control.site_status import SiteStatusWriter
 from scheduler.control.sites import Sites
 from scheduler.datadir import held_directory
 from scheduler.hub.informer import Informer
+from scheduler.hub.review import open_reviewer
+from scheduler.ledger.as_json import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.model.facts import SiteFacts
 from scheduler.model.terms import Terms
@@ -37,9 +41,11 @@ from scheduler.mqtt.session import Session
 from scheduler.mqtt.speaker import Speaker
 from scheduler.placement import Fleet
 from scheduler.settings import Settings
-from scheduler.web.metrics import Metrics, Snapshot
-from scheduler.web.server import serve_web
-from scheduler.web.snapshot import snapshot
+from scheduler.web.lag import watch_lag
+from scheduler.web.metrics import Metrics
+from scheduler.web.server import Sources, serve_web
+from scheduler.web.sessions import Review
+from scheduler.web.snapshot import Scene, Snapshot, snapshot
 from scheduler.world import Running, World, open_world
 
 _log = logging.getLogger(__name__)
@@ -87,7 +93,9 @@ class _Scheduler:
     def __init__(self, settings: Settings, world: World, clock: Clock) -> None:
         self._settings, self._world, self._clock = settings, world, clock
         self._higher_epoch: asyncio.Queue[int] = asyncio.Queue()
-        self.metrics = Metrics(self._snapshot)
+        self.metrics = Metrics()
+        world.client.observe = self.metrics.api_request
+        self.figures = Figures(clock, self.metrics)
         self.keyring = Keyring()
         self.outbox = Outbox()
         self.fleet = Fleet()
@@ -146,6 +154,7 @@ class _Scheduler:
             lambda: self.leadership.epoch,
             self.events,
             self._settings.dispatch.stuck_in_flight_seconds,
+            self.figures,
         )
         return Loop(
             self.registry,
@@ -162,13 +171,11 @@ class _Scheduler:
 
     async def run(self, on_ready: Callable[[Running], None]) -> None:
         """Takes the lease, reads the hub, hears the sites, then decides."""
-        web = serve_web(
-            self._world.web_port,
-            look=self.metrics.look,
-            render=self.metrics.render,
-            why_not_ready=self._why_not_ready,
-        )
-        async with web:
+        running, context = self._world.running, self._settings.hub.context or None
+        async with (
+            open_reviewer(running.kubeconfig, context=context) as review,
+            serve_web(self._world.web_port, self._sources(review)),
+        ):
             self.dispatcher.start_epoch(await self.leadership.acquire())
             try:
                 await self._lead(on_ready)
@@ -205,6 +212,7 @@ class _Scheduler:
         yield "site status", writer.run()
         yield "events", self.events.run()
         yield "pending sites", self.pending.run(self._world.client)
+        yield "event-loop lag", watch_lag(self._clock, self.metrics.loop_lag)
         if self._world.broker:
             yield "embedded broker", self._world.broker.keep_running()
 
@@ -274,15 +282,31 @@ class _Scheduler:
                 return
 
     def _snapshot(self) -> Snapshot:
-        return snapshot(
+        scene = Scene(
             registry=self.registry,
             sites=self.sites,
+            fleet=self.fleet,
             queue=self.queue,
+            pending=self.pending,
+            figures=self.figures,
             clock=self._clock,
+            stale_after_seconds=self._settings.freshness.stale_after_seconds,
+        )
+        return snapshot(
+            scene,
             epoch=self.leadership.epoch,
             is_broker_connected=self.session.is_connected,
-            pending=self.pending,
             outbox=len(self.outbox),
+        )
+
+    def _sources(self, review: Review) -> Sources:
+        return Sources(
+            look=self._snapshot,
+            render=self.metrics.render,
+            decision=partial(decision_json, self._world.ledger.path),
+            why_not_ready=self._why_not_ready,
+            review=review,
+            clock=self._clock,
         )
 
     def _why_not_ready(self) -> str:

@@ -20,6 +20,7 @@ from scheduler.control.claims import Claims
 from scheduler.control.dispatch import Dispatcher
 from scheduler.control.enforced import not_enforced_condition
 from scheduler.control.events import EventWriter
+from scheduler.control.figures import Figures
 from scheduler.control.orders import adopted_groups, order_id, ordered_of, orders_of
 from scheduler.control.ports import WORKLOADS, Hub, Object
 from scheduler.control.queue import WorkKey
@@ -80,6 +81,7 @@ class Reconciler:
         epoch: gives the leader's epoch.
         events: tells `kubectl describe`.
         stuck_seconds: an order that does not run for so long sets StuckInFlight.
+        figures: what is counted for those who look.
         redecide: placed workloads that a change of rules or sites concerns.
     """
 
@@ -95,6 +97,7 @@ class Reconciler:
     epoch: Callable[[], int]
     events: EventWriter
     stuck_seconds: float
+    figures: Figures
     redecide: set[WorkKey] = field(default_factory=set)
     claims: Claims = field(default_factory=Claims)
 
@@ -116,6 +119,7 @@ class Reconciler:
         await self._write(key, status)
         self.redecide.discard(key)
         self._order(key, demand)
+        self.figures.settled(key, status, demand)
         self._tell(workload, status)
         return outcome
 
@@ -147,6 +151,7 @@ class Reconciler:
         self.claims.release(key)
         self.dispatcher.set_orders(key, {})
         self.redecide.discard(key)
+        self.figures.gone(key)
         return Outcome("deleted")
 
     async def _prepare(self, key: WorkKey, workload: Workload) -> Workload:
@@ -202,7 +207,7 @@ class Reconciler:
             return status, Outcome("unchanged")
         if demand.placed and not status.placement.groups:
             status = self._adopting(workload).status
-        decision = choose(demand, self.fleet, now=now, terms=self.terms)
+        decision = self._choose(key, workload, demand, now)
         outcome = _outcome(decision, demand)
         if _says_the_same(status, decision, workload):
             return status, outcome
@@ -218,6 +223,14 @@ class Reconciler:
         )
         generation = workload.metadata.generation
         return msgspec.structs.replace(fresh, observed_generation=generation), outcome
+
+    def _choose(self, key: WorkKey, workload: Workload, demand: Demand, now: datetime) -> Decision:
+        self.figures.seen(key, workload)
+        began = self.clock.monotonic()
+        decision = choose(demand, self.fleet, now=now, terms=self.terms)
+        self.figures.telemetry.decided(self.clock.monotonic() - began)
+        self.figures.decided(key, decision, demand, self.fleet, self.terms)
+        return decision
 
     async def _refused(
         self, workload: Workload, refusal: NotAccepted, now: datetime

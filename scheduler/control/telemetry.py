@@ -21,6 +21,18 @@ class Telemetry(Protocol):
         """A decision was made: placed, waiting, refused, unchanged, not-accepted, error."""
         ...
 
+    def decided(self, seconds: float) -> None:
+        """How long the decision alone took."""
+        ...
+
+    def placed_after(self, seconds: float) -> None:
+        """A spec was placed so long after it was first seen."""
+        ...
+
+    def ran_after(self, seconds: float) -> None:
+        """A spec runs, or has run, so long after it was first seen."""
+        ...
+
     def invalid_object(self, kind: str) -> None:
         """The hub holds an object of ours that does not decode."""
         ...
@@ -44,6 +56,15 @@ class Silence:
         """Ignored."""
 
     def attempt(self, result: str, seconds: float) -> None:
+        """Ignored."""
+
+    def decided(self, seconds: float) -> None:
+        """Ignored."""
+
+    def placed_after(self, seconds: float) -> None:
+        """Ignored."""
+
+    def ran_after(self, seconds: float) -> None:
         """Ignored."""
 
     def invalid_object(self, kind: str) -> None:

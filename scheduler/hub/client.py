@@ -6,7 +6,7 @@ the CPU per call.
 """
 
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -45,6 +45,8 @@ class HubClient:
         self._session = session
         self._configuration = configuration
         self._root = str(configuration.host).rstrip("/")
+        self.observe: Callable[[str, str], None] = _nobody
+        """Told (verb, HTTP status code or "<error>") of every request."""
 
     @property
     def address(self) -> str:
@@ -165,21 +167,31 @@ class HubClient:
         timeout: aiohttp.ClientTimeout | None = None,  # noqa: ASYNC109 - aiohttp's own, per request
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = {"Accept": "application/json", **await self._authorization()}
+        verb = "WATCH" if query and query.get("watch") == "1" else method
         data = None
         if body is not None:
             data, headers["Content-Type"] = msgspec.json.encode(body), content_type
+        answered = False
         try:
             async with self._session.request(
                 method, self._root + path, params=query, data=data, headers=headers, timeout=timeout
             ) as response:
+                self.observe(verb, str(response.status))
+                answered = True
                 yield response
         except (aiohttp.ClientError, TimeoutError) as error:
+            if not answered:
+                self.observe(verb, "<error>")  # the word of client-go's rest_client_requests_total
             raise Busy(f"{method} {self._root}{path}: {type(error).__name__}: {error}") from error
 
     async def _authorization(self) -> dict[str, str]:
         settings = await self._configuration.auth_settings()
         bearer: Any = settings.get("BearerToken")
         return {bearer["key"]: bearer["value"]} if bearer else {}
+
+
+def _nobody(_verb: str, _code: str) -> None:
+    """Nobody counts."""
 
 
 @asynccontextmanager
@@ -195,16 +207,21 @@ async def open_hub(
     Raises:
         Refused: the kubeconfig is missing or does not make sense.
     """
-    configuration = await _configuration(kubeconfig, context)
+    configuration = await read_configuration(kubeconfig, context)
     timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS, sock_connect=10)
-    connector = aiohttp.TCPConnector(ssl=_tls_of(configuration), limit=0)
+    connector = aiohttp.TCPConnector(ssl=tls_of(configuration), limit=0)
     async with aiohttp.ClientSession(
         connector=connector, timeout=timeout, read_bufsize=2**18
     ) as session:
         yield HubClient(session, configuration)
 
 
-async def _configuration(kubeconfig: Path | None, context: str | None) -> Configuration:
+async def read_configuration(kubeconfig: Path | None, context: str | None) -> Configuration:
+    """Address, authority and credentials.
+
+    Raises:
+        Refused: the kubeconfig is missing or does not make sense.
+    """
     loader: Any = kube_config  # the package ships no types
     configuration = Configuration()
     try:
@@ -222,7 +239,8 @@ async def _configuration(kubeconfig: Path | None, context: str | None) -> Config
     return configuration
 
 
-def _tls_of(configuration: Configuration) -> ssl.SSLContext | bool:
+def tls_of(configuration: Configuration, *, with_certificate: bool = True) -> ssl.SSLContext | bool:
+    """How the server is checked, and how we say who we are if that is by certificate."""
     if not str(configuration.host).startswith("https"):
         return True
     context = ssl.create_default_context(
@@ -230,7 +248,7 @@ def _tls_of(configuration: Configuration) -> ssl.SSLContext | bool:
     )
     # Clusters' own authorities often lack the extensions that strict X.509 asks for.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if configuration.cert_file:
+    if configuration.cert_file and with_certificate:
         context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
     if not configuration.verify_ssl:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

@@ -1,78 +1,137 @@
-"""What the loops hold, as the values that a scrape shows."""
+"""What the loops hold, as a value that another thread may read.
 
-from collections import Counter
+Taken on the event loop in the time of a few copies: arrays are summed by NumPy, everything else is
+a reference to a value that never changes. What takes longer is left to `state_text`.
+"""
 
-from scheduler import __version__
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
 from scheduler.clock import Clock
+from scheduler.control.figures import Figures
+from scheduler.control.hearing import SiteWord
 from scheduler.control.pending import PendingSites
-from scheduler.control.queue import WorkQueue
+from scheduler.control.queue import WorkKey, WorkQueue
 from scheduler.control.registry import Registry
-from scheduler.control.sites import Sites, SiteState
-from scheduler.model.quantities import CPU, MILLI_PER_UNIT, NotAQuantity, free
-from scheduler.model.site import NodeClass
-from scheduler.web.metrics import SiteFigures, Snapshot
+from scheduler.control.sites import Sites
+from scheduler.model.facts import SiteFacts
+from scheduler.model.workload import Workload
+from scheduler.placement import Fleet
+from scheduler.placement.nodes import COUNT
+from scheduler.web.definitions import RESOURCES
 
-_SHOWN_RESOURCES = ("cpu", "memory", "pods", "nvidia.com/gpu")
+Floats = NDArray[np.float64]
 
 
-def snapshot(
-    *,
-    registry: Registry,
-    sites: Sites,
-    queue: WorkQueue,
-    pending: PendingSites,
-    clock: Clock,
-    epoch: int,
-    is_broker_connected: bool,
-    outbox: int,
-) -> Snapshot:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The state that a scrape shows. Sequences and arrays about sites follow `facts`.
+
+    Attributes:
+        at: when it was taken.
+        epoch: of this leader; 0 while it stands by.
+        is_broker_connected: whether the session stands.
+        queue: workloads by pool.
+        waiting: the reasons of each unschedulable workload.
+        workloads: all of them.
+        pending_sites: strangers that report and are not admitted.
+        outbox: messages that wait to be published.
+        facts: what is known of each admitted site, by name.
+        is_ready: whether it reports.
+        ages_seconds: of its last report; NaN before the first.
+        free: by resource, summed over nodes: millicores for cpu, whole units for all else.
+        words: what sites said of their orders last.
+        used: what placed replicas ask for, by site and resource; units as in `free`.
+        refusals: see `Refusals.answers`.
+        reasons: of each unplaced workload, how many sites said no for which reason first.
+        names_by_slot: of the fleet, for `refusals`.
+        stale_after_seconds: figures older than this place nothing.
+    """
+
+    at: datetime
+    epoch: int
+    is_broker_connected: bool
+    queue: dict[str, int]
+    waiting: list[frozenset[str]]
+    workloads: list[Workload]
+    pending_sites: int
+    outbox: int
+    facts: list[SiteFacts]
+    is_ready: list[bool]
+    ages_seconds: list[float]
+    free: dict[str, Floats]
+    words: list[SiteWord]
+    used: dict[str, dict[str, int]]
+    refusals: list[tuple[bytes, int]]
+    reasons: dict[WorkKey, Mapping[str, int]]
+    names_by_slot: list[str]
+    stale_after_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a snapshot is taken of.
+
+    Attributes:
+        registry: the hub's objects.
+        sites: what was heard of sites.
+        fleet: the arrays that decisions stand on.
+        queue: of workloads.
+        pending: strangers.
+        figures: what the loops counted.
+        clock: for ages.
+        stale_after_seconds: figures older than this place nothing.
+    """
+
+    registry: Registry
+    sites: Sites
+    fleet: Fleet
+    queue: WorkQueue
+    pending: PendingSites
+    figures: Figures
+    clock: Clock
+    stale_after_seconds: float
+
+
+def snapshot(scene: Scene, *, epoch: int, is_broker_connected: bool, outbox: int) -> Snapshot:
     """The state now."""
-    phases: Counter[str] = Counter()
-    unplaced: Counter[str] = Counter()
-    for workload in registry.workloads.values():
-        phase = workload.status.phase or "Pending"
-        phases[phase] += 1
-    for reasons in queue.waiting_for():
-        unplaced.update(reasons)
+    fleet, states = scene.fleet, scene.sites.states
+    names = sorted(name for name in fleet.slot_of if name in states)
+    slots = np.array([fleet.slot_of[name] for name in names], np.int64)
+    now = scene.clock.monotonic()
+    reports = [states[name].report for name in names]
     return Snapshot(
-        version=__version__,
+        at=scene.clock.now(),
         epoch=epoch,
         is_broker_connected=is_broker_connected,
-        queue=queue.depths(),
-        phases=dict(phases),
-        unplaced=dict(unplaced),
-        sites=tuple(_figures(name, one, clock) for name, one in sorted(sites.states.items())),
-        pending_sites=len(pending),
+        queue=scene.queue.depths(),
+        waiting=scene.queue.waiting_for(),
+        workloads=list(scene.registry.workloads.values()),
+        pending_sites=len(scene.pending),
         outbox=outbox,
+        facts=[fleet.facts_of(name) for name in names],
+        is_ready=[states[name].is_ready for name in names],
+        ages_seconds=[now - one.observed_seconds if one else float("nan") for one in reports],
+        free=_free(fleet, slots),
+        words=[word for word in (states[name].word for name in names) if word is not None],
+        used={site: dict(amounts) for site, amounts in scene.figures.usage.totals.items()},
+        refusals=scene.figures.refusals.answers(),
+        reasons=dict(scene.figures.refusals.reasons),
+        names_by_slot=_names_by_slot(fleet),
+        stale_after_seconds=scene.stale_after_seconds,
     )
 
 
-def _figures(name: str, state: SiteState, clock: Clock) -> SiteFigures:
-    report = state.report
-    return SiteFigures(
-        name=name,
-        is_ready=state.is_ready,
-        report_age_seconds=clock.monotonic() - report.observed_seconds if report else None,
-        in_flight_replicas=sum(one.replicas for one in state.in_flight()),
-        free=_free(report.figures.node_classes) if report else {},
-    )
+def _free(fleet: Fleet, slots: NDArray[np.int64]) -> dict[str, Floats]:
+    rows = fleet.nodes.rows
+    index = rows.rows_of(slots)
+    nodes = rows.column(COUNT)[index]
+    return {name: rows.sums(slots, rows.column(name)[index] * nodes) for name in RESOURCES}
 
 
-def _free(classes: tuple[NodeClass, ...]) -> dict[str, float]:
-    """Sums over nodes, cores for CPU and bytes for memory; a wrong figure counts as unknown."""
-    total: dict[str, float] = {}
-    for row in (row for one in classes for row in one.free):
-        for name in _SHOWN_RESOURCES:
-            if name in row:
-                total[name] = total.get(name, 0) + _amount(name, row[name]) * int(
-                    row.get("count", 1)
-                )
-    return total
-
-
-def _amount(name: str, value: float | str) -> float:
-    try:
-        amount = free(name, value)
-    except NotAQuantity:
-        return 0.0
-    return amount / MILLI_PER_UNIT if name == CPU else float(amount)
+def _names_by_slot(fleet: Fleet) -> list[str]:
+    return [facts.name if facts else "" for facts in fleet.facts]

@@ -1,0 +1,128 @@
+"""Which sites refuse unplaced work, and for what: the counts behind a metric.
+
+Of each workload that no site can take, one byte is kept per site: the place of its first reason.
+Workloads with equal answers share them. Beyond a stated size nothing more is kept, and the metric
+then shows the earlier part.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.control.queue import WorkKey
+from scheduler.model.decision import Decision
+from scheduler.model.demand import Demand
+from scheduler.model.reasons import PASSING_REASONS, REASONS, Reason
+from scheduler.model.terms import Terms
+from scheduler.placement import Fleet
+from scheduler.placement.choose import consider
+from scheduler.placement.conclude import Case, is_fragmented
+from scheduler.placement.moment import moment_of
+
+Codes = NDArray[np.uint8]
+
+_CODES: dict[Reason, int] = {reason: number for number, reason in enumerate(REASONS, start=1)}
+_NAMES: dict[int, Reason] = {number: reason for reason, number in _CODES.items()}
+_MOST_BYTES = 64 * 2**20
+
+
+@dataclass(slots=True)
+class Refusals:
+    """First reasons by site of all unplaced workloads, by the slots of the fleet.
+
+    Attributes:
+        reasons: of each unplaced workload, how many sites said no for which reason first.
+    """
+
+    reasons: dict[WorkKey, Mapping[str, int]] = field(default_factory=dict)
+
+    _answer_of: dict[WorkKey, bytes] = field(default_factory=dict)
+    _times: Counter[bytes] = field(default_factory=Counter)
+    _same: dict[bytes, bytes] = field(default_factory=dict)
+    _kept_bytes: int = 0
+
+    def note(
+        self, key: WorkKey, decision: Decision, demand: Demand, fleet: Fleet, terms: Terms
+    ) -> None:
+        """Takes in what was decided; a placed workload is refused nowhere."""
+        if decision.phase == "Placed":
+            self.forget(key)
+            return
+        self.reasons[key] = {str(slug): count for slug, count in decision.reasons.items()}
+        codes = first_reasons(decision, demand, fleet, terms).tobytes()
+        if self._answer_of.get(key) != codes:
+            self._drop(key)
+            self._keep(key, codes)
+
+    def not_accepted(self, key: WorkKey, reason: str) -> None:
+        """A workload that is not asked of any site."""
+        self._drop(key)
+        self.reasons[key] = {reason: 1}
+
+    def forget(self, key: WorkKey) -> None:
+        """The workload is gone, or is placed."""
+        self.reasons.pop(key, None)
+        self._drop(key)
+
+    def _drop(self, key: WorkKey) -> None:
+        answer = self._answer_of.pop(key, None)
+        if answer is None:
+            return
+        self._times[answer] -= 1
+        if not self._times[answer]:
+            del self._times[answer]
+            del self._same[answer]
+            self._kept_bytes -= len(answer)
+
+    def answers(self) -> list[tuple[bytes, int]]:
+        """Each kept answer, and how many workloads got it: a copy, for another thread."""
+        return list(self._times.items())
+
+    def _keep(self, key: WorkKey, codes: bytes) -> None:
+        if codes not in self._times:
+            if self._kept_bytes + len(codes) > _MOST_BYTES:
+                return
+            self._kept_bytes += len(codes)
+            self._same[codes] = codes
+        self._times[codes] += 1
+        self._answer_of[key] = self._same[codes]
+
+
+def counted(answers: list[tuple[bytes, int]]) -> Iterator[tuple[int, Reason, int]]:
+    """(slot, reason, workloads), those above zero."""
+    longest = max((len(codes) for codes, _ in answers), default=0)
+    table = np.zeros((longest, len(_CODES) + 1), np.int64)
+    for codes, times in answers:
+        row = np.frombuffer(codes, np.uint8)
+        table[np.arange(len(row)), row] += times
+    table[:, 0] = 0
+    for slot, code in np.argwhere(table).tolist():
+        yield slot, _NAMES[code], int(table[slot, code])
+
+
+def first_reasons(decision: Decision, demand: Demand, fleet: Fleet, terms: Terms) -> Codes:
+    """The first reason of each site as its place in `REASONS`, from 1; 0 for none; [capacity]."""
+    case = consider(demand, fleet, moment_of(decision.decided_at, terms))
+    codes = np.zeros(fleet.capacity, np.uint8)
+    open_ = fleet.is_there.copy()
+    for rule, passed in case.admission.passed:
+        codes[open_ & ~passed] = _CODES[rule.reason]
+        open_ &= passed
+    _fill_passing(codes, np.flatnonzero(open_), decision, case)
+    return codes
+
+
+def _fill_passing(codes: Codes, slots: NDArray[np.intp], decision: Decision, case: Case) -> None:
+    """Sites that pass every rule: what they lack, as the decision says it."""
+    lacking = [reason for reason in decision.reasons if reason in PASSING_REASONS]
+    if not len(slots) or not lacking:
+        return
+    if set(lacking) != {"full", "fragmented"}:
+        codes[slots] = _CODES[lacking[0]]
+        return
+    room, summed = case.room.at(slots), case.room.summed(slots)
+    broken = is_fragmented(room, summed, case.demand.replicas)
+    codes[slots] = np.where(broken, _CODES["fragmented"], _CODES["full"])

@@ -1,0 +1,55 @@
+"""What the placed replicas ask for, summed by site: only what Kapok itself has placed.
+
+Sums are of whole numbers, so that adding and taking away leaves nothing behind.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from scheduler.control.queue import WorkKey
+from scheduler.model.demand import Demand
+
+Amounts = Mapping[str, int]
+"""By resource: millicores for cpu, whole units for all else."""
+
+
+@dataclass(slots=True)
+class Usage:
+    """By site and resource.
+
+    Attributes:
+        totals: millicores for cpu, whole units for all else.
+    """
+
+    totals: dict[str, Counter[str]] = field(default_factory=dict)
+    _parts: dict[WorkKey, dict[str, Amounts]] = field(default_factory=dict)
+
+    def set(self, key: WorkKey, demand: Demand, replicas: Mapping[str, int]) -> None:
+        """A workload's replicas by site, all of them; none at any site forgets it."""
+        parts = {site: _asked(demand, count) for site, count in replicas.items() if count}
+        if parts == self._parts.get(key, {}):
+            return
+        self.forget(key)
+        if parts:
+            self._parts[key] = parts
+        for site, amounts in parts.items():
+            self.totals.setdefault(site, Counter()).update(amounts)
+
+    def forget(self, key: WorkKey) -> None:
+        """The workload is gone."""
+        for site, amounts in self._parts.pop(key, {}).items():
+            left = self.totals[site]
+            left.subtract(amounts)
+            if not any(left.values()):
+                del self.totals[site]
+
+
+def _asked(demand: Demand, replicas: int) -> Amounts:
+    """What so many replicas and the pods beside them ask at one site."""
+    total: Counter[str] = Counter()
+    for pods, times in ((demand.unit, replicas), (demand.beside, 1)):
+        for each in pods:
+            for name, amount in each.shape.requests.items():
+                total[name] += amount * each.count * times
+    return dict(total)

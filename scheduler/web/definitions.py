@@ -1,0 +1,225 @@
+"""Every metric of the scheduler, defined once; docs/metrics.md lists the same and a test compares.
+
+Names follow karmada-scheduler, Kueue and kube-scheduler where they mean the same: what comes after
+`kapok_` is then what comes after their prefix. No label is unbounded: a site, a closed list of
+words, or an HTTP status code.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Type = Literal["counter", "gauge", "histogram"]
+
+_MOMENTS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_WAITS: Final = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14400.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One metric.
+
+    Attributes:
+        type: as Prometheus names it.
+        meaning: the help text; every value of every label is explained, or the list is named.
+        labels: their names.
+        unit: one of `units`; "" for plain counts and yes or no.
+        buckets: of a histogram, upper bounds in its unit.
+    """
+
+    type: Type
+    meaning: str
+    labels: tuple[str, ...] = ()
+    unit: str = ""
+    buckets: tuple[float, ...] = ()
+
+
+_RESULTS = (
+    "placed, waiting (a site passes every rule; room or time is missing), refused (no site passes "
+    "the rules), unchanged, not-accepted (the object cannot be read or breaks a rule of its own), "
+    "withdrawing, deleted, error (tried again)"
+)
+_RESOURCES = "cpu in cores, memory in bytes, pods, nvidia.com/gpu in cards"
+
+COUNTED: Final[Mapping[str, Definition]] = {
+    "kapok_messages_total": Definition(
+        "counter", "Messages taken in from sites, by kind: report, status, offline.", ("kind",)
+    ),
+    "kapok_bad_messages_total": Definition(
+        "counter",
+        "Messages that were refused, by kind: malformed, too-large, too-deep, algorithm, "
+        "unknown-key, unknown-site, signature, wrong-site, stale, digest; "
+        "agents/protocol/errors.py says what each means, unknown-site is a site that nobody "
+        "admitted.",
+        ("kind",),
+    ),
+    "kapok_schedule_attempts_total": Definition(
+        "counter", f"Looks at a workload, by result: {_RESULTS}.", ("result",)
+    ),
+    "kapok_e2e_scheduling_duration_seconds": Definition(
+        "histogram",
+        "From taking a workload off the queue to its status written, by result as in "
+        "kapok_schedule_attempts_total.",
+        ("result",),
+        "seconds",
+        _MOMENTS,
+    ),
+    "kapok_scheduling_algorithm_duration_seconds": Definition(
+        "histogram",
+        "The decision alone: admit, fit, cost, divide, choose.",
+        (),
+        "seconds",
+        (0.0001, 0.00025, 0.0005, *_MOMENTS),
+    ),
+    "kapok_admission_wait_time_seconds": Definition(
+        "histogram",
+        "From the first sight of a new or changed spec to its placement.",
+        (),
+        "seconds",
+        _WAITS,
+    ),
+    "kapok_ready_wait_time_seconds": Definition(
+        "histogram",
+        "End to end: from the first sight of a new or changed spec to Running or Completed.",
+        (),
+        "seconds",
+        _WAITS,
+    ),
+    "kapok_invalid_objects_total": Definition(
+        "counter",
+        "Objects in the hub that do not decode, by kind of object.",
+        ("kind",),
+    ),
+    "kapok_orders_published_total": Definition("counter", "Contents of orders sent to sites."),
+    "kapok_indexes_published_total": Definition("counter", "Indexes sent to sites."),
+    "kapok_api_requests_total": Definition(
+        "counter",
+        "Requests to the hub's API by verb (GET, POST, PATCH, DELETE, WATCH) and HTTP status "
+        "code; <error> when no answer came.",
+        ("verb", "code"),
+    ),
+    "kapok_event_loop_lag_seconds": Definition(
+        "histogram",
+        "How much later than asked the event loop came back, looked at four times a second.",
+        (),
+        "seconds",
+        _MOMENTS,
+    ),
+}
+"""Written by the loops, through `scheduler.control.telemetry.Telemetry`."""
+
+READ: Final[Mapping[str, Definition]] = {
+    "kapok_build_info": Definition(
+        "gauge", "Always 1; says which version of Kapok and of Python runs.", ("version", "python")
+    ),
+    "kapok_leader": Definition("gauge", "1 while this replica holds the lease."),
+    "kapok_epoch": Definition("gauge", "Epoch of this leader; 0 while it stands by."),
+    "kapok_broker_connected": Definition("gauge", "1 while there is a session with the broker."),
+    "kapok_outbox_messages": Definition("gauge", "Messages that wait to be published."),
+    "kapok_pending_sites": Definition("gauge", "Strangers that report and are not admitted."),
+    "kapok_pending_workloads": Definition(
+        "gauge",
+        "Workloads by queue: active (to be decided), backoff (failed, tried again), unschedulable "
+        "(no site can take it now).",
+        ("queue",),
+    ),
+    "kapok_workloads": Definition(
+        "gauge",
+        "Workloads by phase: Pending, Waiting, Refused, Placed, Running, Completed, Degraded, "
+        "Deleting.",
+        ("phase",),
+    ),
+    "kapok_unplaced_workloads": Definition(
+        "gauge",
+        "Workloads that no site can take now, by reason; one with several reasons counts for each. "
+        "docs/glossary.md explains the reasons.",
+        ("reason",),
+    ),
+    "kapok_site_unplaced_workloads": Definition(
+        "gauge",
+        "Workloads that no site can take now, by site and the first reason of that site.",
+        ("site", "reason"),
+    ),
+    "kapok_orders": Definition(
+        "gauge",
+        "Orders at all sites by phase, as their agents say: Fetching, Applying, Applied, Ready, "
+        "Finished, Failed, Conflict, Refused, Withdrawing; other for words "
+        "that this version does not know.",
+        ("phase",),
+    ),
+    "kapok_sites": Definition(
+        "gauge",
+        "Admitted sites by condition and status true or false: Ready (reports), Fresh (figures "
+        "young enough to place by), Executor (an agent there applies orders), Schedulable (not "
+        "cordoned).",
+        ("condition", "status"),
+    ),
+    "kapok_site_ready": Definition("gauge", "1 if the site reports.", ("site",)),
+    "kapok_site_report_age_seconds": Definition(
+        "gauge",
+        "Time since the site was observed last; absent before its first report.",
+        ("site",),
+        "seconds",
+    ),
+    "kapok_site_in_flight_replicas": Definition(
+        "gauge", "Replicas that were ordered and that no report shows on a node yet.", ("site",)
+    ),
+    "kapok_site_free": Definition(
+        "gauge",
+        f"Free capacity by the last report, less headroom, summed over nodes: {_RESOURCES}. "
+        "Sums lie: what fits is decided node by node.",
+        ("site", "resource"),
+        "by resource",
+    ),
+    "kapok_site_used": Definition(
+        "gauge",
+        f"What the replicas that Kapok has placed there ask for: {_RESOURCES}. Others' work is "
+        "not in it.",
+        ("site", "resource"),
+        "by resource",
+    ),
+    "kapok_site_power_watts": Definition(
+        "gauge",
+        "What the site's equipment draws, by origin of the figure: measured, estimated, modelled, "
+        "yearly, assumed, unknown; absent when not known.",
+        ("site", "origin"),
+        "watts",
+    ),
+    "kapok_site_intensity_gco2_per_kwh": Definition(
+        "gauge",
+        "Location-based carbon intensity of the grid that feeds the site, by origin of the "
+        "figure; absent when not known.",
+        ("site", "origin"),
+        "gCO2 per kWh",
+    ),
+    "kapok_site_emission_gco2_per_hour": Definition(
+        "gauge",
+        "Power of the equipment x PUE x intensity; absent when one of them is not known.",
+        ("site",),
+        "gCO2 per hour",
+    ),
+}
+"""Read from the state when somebody scrapes."""
+
+PROCESS: Final[Mapping[str, Definition]] = {
+    "process_cpu_seconds_total": Definition(
+        "counter", "User and system CPU time of this process.", (), "seconds"
+    ),
+    "process_resident_memory_bytes": Definition(
+        "gauge", "Resident memory of this process.", (), "bytes"
+    ),
+    "process_virtual_memory_bytes": Definition(
+        "gauge", "Virtual memory of this process.", (), "bytes"
+    ),
+    "process_start_time_seconds": Definition(
+        "gauge", "Start of this process since the epoch.", (), "seconds"
+    ),
+    "process_open_fds": Definition("gauge", "Open file descriptors."),
+    "process_max_fds": Definition("gauge", "Most file descriptors that may be open."),
+}
+"""What every Prometheus client tells of its process; Linux only."""
+
+ALL: Final[Mapping[str, Definition]] = {**COUNTED, **READ, **PROCESS}
+
+RESOURCES: Final = ("cpu", "memory", "pods", "nvidia.com/gpu")
+"""The resources that have series; a report may name any."""

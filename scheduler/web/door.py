@@ -1,0 +1,89 @@
+"""Checks each request before anything else: by which name it comes, and who sends it.
+
+A page in a browser on this machine can reach loopback, too. Hence: Host must be ours (DNS
+rebinding), Origin must be ours or absent, and what shows anything of the hub needs a token of the
+hub or a session. /metrics, /healthz and /readyz are open to every process of this machine.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from scheduler.web.sessions import Sessions
+
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+_OPEN: Final = frozenset(
+    {"/metrics", "/healthz", "/readyz", "/login", "/page.js", "/page.css", "/icon.svg"}
+)
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS: Final = {
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+"""On every answer: no other host is contacted, nothing is framed, nothing is kept."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def door(sessions: Sessions, port: int) -> Middleware:
+    """The middleware that checks names and identity."""
+    hosts = {f"{name}:{port}" for name in _LOOPBACK}
+    origins = {f"http://{host}" for host in hosts}
+    cookie = cookie_name(port)
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.headers.get("Host", "") not in hosts:
+            return _no(403, f"this is not the host you asked for; use http://127.0.0.1:{port}\n")
+        if request.headers.get("Origin", "") not in {"", *origins}:
+            return _no(403, "requests of other pages are not served\n")
+        if request.path not in _OPEN and not await _is_known(request, sessions, cookie):
+            return _unknown(request)
+        return await handler(request)
+
+    return check
+
+
+def cookie_name(port: int) -> str:
+    """Cookies do not know ports, so the name tells one server of this machine from another."""
+    return f"kapok-{port}"
+
+
+async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    """Puts `HEADERS` on an answer, the errors of the server itself included."""
+    response.headers.update(HEADERS)
+
+
+async def _is_known(request: web.Request, sessions: Sessions, cookie: str) -> bool:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return await sessions.admits_token(token.strip())
+    session = request.cookies.get(cookie, "")
+    is_safe = request.method in ("GET", "HEAD")
+    return is_safe and bool(session) and sessions.admits_session(session)
+
+
+def _unknown(request: web.Request) -> web.Response:
+    if request.path == "/":
+        return _no(
+            401,
+            "Kapok shows this page to those who can read the hub.\n\n"
+            "Run  kapok open  on this machine (with the --data-dir that `kapok up` has) and open "
+            "the address that it prints.\n",
+        )
+    response = _no(401, "a bearer token of the hub is needed, or a session: see `kapok open`\n")
+    response.headers["WWW-Authenticate"] = 'Bearer realm="kapok"'
+    return response
+
+
+def _no(status: int, text: str) -> web.Response:
+    return web.Response(status=status, text=text)
