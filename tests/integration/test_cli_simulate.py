@@ -27,6 +27,11 @@ _POD_COLUMNS = (
 )
 
 
+_needs_data = pytest.mark.skipif(
+    DATA is None and not IN_GATE, reason="openb-gpu-v2023: KAPOK_DATA_DIR is not set"
+)
+
+
 def _write(path: Path, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> Path:
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([columns, *rows])
@@ -155,15 +160,11 @@ def test_a_wrong_call_is_told_in_one_line(
 
 
 @pytest.mark.timeout(150)
-@pytest.mark.skipif(
-    DATA is None and not IN_GATE, reason="openb-gpu-v2023: KAPOK_DATA_DIR is not set"
-)
+@_needs_data
 def test_the_openb_trace_is_placed_soundly_within_a_minute(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert DATA, "the gate needs KAPOK_DATA_DIR with openb-gpu-v2023"
-    folder = Path(DATA) / "openb-gpu-v2023"
-    trace = (folder / "openb_node_list_all_node.csv", folder / "openb_pod_list_default.csv")
+    trace = _openb()
     placed = tmp_path / "placed.csv"
     answer = _simulate(capsys, *trace, "--sites", "20", "--assignments", str(placed))
     assert problems(*trace, placed) == []
@@ -173,3 +174,27 @@ def test_the_openb_trace_is_placed_soundly_within_a_minute(
     assert isinstance(baselines, dict)
     assert baselines["round-robin"]["wrong_fits"] > 0
     assert float(str(answer["seconds"])) < 60
+
+
+@pytest.mark.soak
+@_needs_data
+@pytest.mark.parametrize("sites", [1, 50, 1523])
+@pytest.mark.parametrize("policy", ["CostOptimal", "Balanced", "Aggregated"])
+def test_the_openb_trace_is_sound_for_every_grouping_and_policy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sites: int, policy: str
+) -> None:
+    trace, placed = _openb(), tmp_path / "placed.csv"
+    words = ("--sites", str(sites), "--policy", policy, "--assignments", str(placed))
+    answer = _simulate(capsys, *trace, *words)
+    found = problems(*trace, placed)
+    line = {"scenario": f"openb {sites} sites {policy}", "problems": len(found), **answer}
+    with capsys.disabled():
+        print(json.dumps(line))  # noqa: T201 - what `make soak` is for
+    assert found == []
+    assert answer["wrong_fits"] == 0
+
+
+def _openb() -> tuple[Path, Path]:
+    assert DATA, "the gate needs KAPOK_DATA_DIR with openb-gpu-v2023"
+    folder = Path(DATA) / "openb-gpu-v2023"
+    return folder / "openb_node_list_all_node.csv", folder / "openb_pod_list_default.csv"

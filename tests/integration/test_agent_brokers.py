@@ -1,0 +1,228 @@
+"""The agent with each broker: late, flooded with nonsense, killed, cut off."""
+
+import asyncio
+import json
+import random
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiomqtt
+import pytest
+
+from agents.app import Agent
+from agents.clock import SystemClock
+from agents.identity import Boot
+from agents.protocol.delta import decode_report
+from agents.protocol.envelope import unseal
+from agents.protocol.hub_requests import WANT_FULL_REPORT
+from agents.protocol.keys import SigningKey, TrustedKeys
+from agents.protocol.report import OFFLINE
+from agents.protocol.status import SITE_STATUS, SiteStatus
+from agents.protocol.topics import parse
+from agents.settings import BrokerSettings, ReportSettings, Settings
+from scheduler.mqtt.embedded import EmbeddedBroker, embedded_broker
+from tests.support.wire_hub import Message, WireHub, config_map, packed
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(40)]
+
+CLOCK = SystemClock()
+KEY = SigningKey(bytes(range(32)))
+TRUSTED = TrustedKeys([KEY.public])
+EVERY_BROKER = pytest.mark.parametrize("kind", ["mosquitto", "iotcore"])
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+@dataclass
+class Ears:
+    """A hub that listens."""
+
+    client: aiomqtt.Client
+    heard: list[tuple[str, Any, bool]] = field(default_factory=list)
+
+    async def listen(self) -> None:
+        await self.client.subscribe("kapok/v1/site-a/#", qos=1)
+        async for message in self.client.messages:
+            name, kind = str(message.topic), parse(str(message.topic)).kind
+            if kind in ("report", "status", "offline"):
+                payload = unseal(message.payload, topic=name, trusted=TRUSTED)
+                read = {"status": SITE_STATUS.decode, "offline": OFFLINE.decode}
+                value = read.get(kind, decode_report)(payload)
+                self.heard.append((kind, value, bool(message.retain)))
+
+    def of(self, kind: str) -> list[Any]:
+        return [value for heard, value, _ in self.heard if heard == kind]
+
+    async def until(self, kind: str, holds: Any = lambda _value: True, after: int = 0) -> Any:  # noqa: ANN401 - any message
+        """Waits for a message of a kind that fulfils a condition."""
+        async with asyncio.timeout(20):
+            while True:
+                for value in self.of(kind)[after:]:
+                    if holds(value):
+                        return value
+                await CLOCK.sleep(0.02)
+
+
+@asynccontextmanager
+async def hub_on(port: int) -> AsyncIterator[Ears]:
+    async with (
+        aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        ears = Ears(client)
+        task = group.create_task(ears.listen())
+        yield ears
+        task.cancel()
+
+
+async def publish(port: int, messages: list[Message], *, retain: bool = True) -> None:
+    async with aiomqtt.Client(
+        "127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5, max_inflight_messages=100
+    ) as client:
+        for name, payload in messages:
+            await client.publish(name, payload, qos=1, retain=retain)
+
+
+def settings(folder: Path, port: int, hub: WireHub, **report: float) -> Settings:
+    folder.mkdir(exist_ok=True)
+    return Settings(
+        site="site-a",
+        data_dir=str(folder),
+        hub_keys=(str(hub.key.public),),
+        host_sensor=False,
+        broker=BrokerSettings(port=port, will_delay_seconds=1),
+        report=ReportSettings(
+            **({"interval_seconds": 0.3, "status_interval_seconds": 0.5} | report)
+        ),
+    )
+
+
+@asynccontextmanager
+async def running(chosen: Settings) -> AsyncIterator[Agent]:
+    agent = Agent(chosen, KEY, Boot("b1", 1), CLOCK, random.Random(1))  # noqa: S311 - jitter
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(agent.run())
+        yield agent
+        task.cancel()
+
+
+@pytest.fixture
+async def broker(kind: str, tmp_path: Path) -> AsyncIterator[EmbeddedBroker]:
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    async with embedded_broker(folder, free_port(), clock=CLOCK, kind=kind) as one:
+        yield one
+
+
+@EVERY_BROKER
+async def test_a_thousand_orders_reach_an_agent_that_connects_late(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    hub = WireHub()
+    orders = packed(*(hub.content(f"w{n}", config_map(number=f"{n}")) for n in range(1000)))
+    await publish(broker.port, [*hub.orders(*orders), hub.index(1, *orders)])
+    async with running(settings(tmp_path / "agent", broker.port, hub)) as agent:
+        async with asyncio.timeout(25):
+            while agent.intake.index is None or agent.intake.missing():
+                await CLOCK.sleep(0.05)
+        assert len(agent.intake.index.orders) == 1000
+        assert agent.counters.bad_messages() == {}
+
+
+@EVERY_BROKER
+async def test_an_agent_flooded_with_nonsense_goes_on_and_names_it(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    hub, stranger = WireHub(), WireHub()
+    [one] = packed(hub.content("w", config_map()))
+    name, good = hub.index(5, one)
+    junk = [b"\x00\xff", b"{}", b"[" * 9_000, good[:-5], good[:40] + good[45:]]
+    async with (
+        hub_on(broker.port) as ears,
+        running(settings(tmp_path / "agent", broker.port, hub)),
+    ):
+        await ears.until("status")
+        await publish(broker.port, [(name, each) for each in junk] * 3, retain=False)
+        await publish(broker.port, [stranger.index(9), hub.index(1)], retain=False)
+        await publish(broker.port, [(name, good), (name, good), hub.index(4), (name, b"")])
+        await publish(broker.port, hub.orders(one))
+        await publish(broker.port, [hub.request(WANT_FULL_REPORT)], retain=False)
+
+        def is_right(status: SiteStatus) -> bool:
+            index = status.index
+            return index is not None and index.sequence == 5 and bool(status.bad_messages)
+
+        status = await ears.until("status", is_right)
+        full = [report.kind for report in ears.of("report")].count("full")
+        await ears.until("status", lambda status: status.bad_messages.get("stale"))
+        assert status.bad_messages["malformed"] >= 12
+        assert status.bad_messages["unknown-key"] == 1
+        assert full >= 1
+        assert not any(is_retained for _, _, is_retained in ears.heard)
+
+
+@EVERY_BROKER
+async def test_an_agent_comes_back_to_a_broker_that_was_away_and_speaks_in_full(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    hub = WireHub()
+    async with running(settings(tmp_path / "agent", broker.port, hub)):
+        async with hub_on(broker.port) as ears:
+            await ears.until("report", lambda report: report.kind == "delta")
+        await broker.stop()
+        await CLOCK.sleep(0.2)
+        await broker.start()
+        async with hub_on(broker.port) as ears:
+            first = await ears.until("report")
+            assert first.kind == "full"
+            await publish(broker.port, [hub.index(1)])
+            await ears.until("status", lambda status: status.index is not None)
+
+
+@pytest.fixture
+def config(tmp_path: Path, broker: EmbeddedBroker) -> Path:
+    folder = tmp_path / "agent"
+    folder.mkdir(mode=0o700)
+    (folder / "agent.key").write_bytes(KEY.raw())
+    (folder / "agent.key").chmod(0o600)
+    tree = {
+        "site": "site-a",
+        "data_dir": str(folder),
+        "broker": {"port": broker.port, "will_delay_seconds": 1},
+        "report": {"interval_seconds": 0.3},
+    }
+    path = tmp_path / "agent.yaml"
+    path.write_text(json.dumps(tree))
+    return path
+
+
+@EVERY_BROKER
+async def test_a_killed_agent_is_announced_and_one_that_ends_well_is_not(
+    config: Path, broker: EmbeddedBroker
+) -> None:
+    command = [sys.executable, "-m", "agents.entry", "--config", str(config)]
+    boots = []
+    async with hub_on(broker.port) as ears:
+        for number, how in ((1, signal.SIGTERM), (2, signal.SIGKILL)):
+            process = await asyncio.create_subprocess_exec(
+                *command, stderr=asyncio.subprocess.DEVNULL
+            )
+            report = await ears.until("report", lambda r, number=number: r.boot_number == number)
+            boots.append((report.boot_id, report.boot_number))
+            assert ears.of("offline") == []
+            process.send_signal(how)
+            await process.wait()
+            await CLOCK.sleep(1.5 if how == signal.SIGTERM else 0)
+        offline = await ears.until("offline")
+        assert (offline.boot_id, offline.boot_number) == boots[1]
