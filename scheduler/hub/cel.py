@@ -15,7 +15,8 @@ import msgspec
 from cel_expr_python import cel  # type: ignore[import-untyped]
 
 from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema import FieldProblem, Node, list_key, quoted
+from scheduler.hub.schema import Node, list_key
+from scheduler.hub.schema_problems import FieldProblem, quoted
 
 _RESERVED = frozenset(
     [

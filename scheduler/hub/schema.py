@@ -8,29 +8,20 @@ CustomResourceDefinitions; the wording of errors follows kube-apiserver 1.36.
 """
 
 import copy
-import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from scheduler.hub.jsontypes import Json, JsonObject
-
-
-@dataclass(frozen=True, slots=True)
-class FieldProblem:
-    """One thing that is wrong with one field."""
-
-    reason: str
-    """A cause type of Kubernetes, such as `FieldValueInvalid`."""
-    field: str
-    """The path, such as `spec.sites[0].name`."""
-    message: str
-
-    @property
-    def sentence(self) -> str:
-        """Path and message as the API server joins them."""
-        return f"{self.field}: {self.message}"
+from scheduler.hub.schema_checks import Check, value_checks
+from scheduler.hub.schema_problems import (
+    FieldProblem,
+    has_type,
+    json_type,
+    quoted,
+    required_value,
+    wrong_type,
+)
 
 
 @dataclass(slots=True)
@@ -66,7 +57,7 @@ class Node:
     """A rule stands here or somewhere below."""
     has_defaults: bool = False
     """A default stands here or somewhere below."""
-    checks: tuple[Callable[[Json, str], list[FieldProblem]], ...] = ()
+    checks: tuple[Check, ...] = ()
     schema: JsonObject = field(default_factory=dict)
 
     def child(self, key: str) -> "Node | None":
@@ -97,6 +88,10 @@ class _Compiler:
         known.retain_keys = "retainKeys" in str(schema["x-kubernetes-patch-strategy"])
         return known
 
+    def _check(self, schema: JsonObject) -> Check:
+        node = self.node(schema)
+        return lambda value, path: validate(node, value, path)
+
     def _fill(self, node: Node, schema: JsonObject) -> Node:
         node.schema = schema
         node.core = bool(self._definitions)
@@ -122,7 +117,7 @@ class _Compiler:
         known = [child for child in below if child is not None]
         node.has_rules = bool(node.rules) or any(child.has_rules for child in known)
         node.has_defaults = node.has_default or any(child.has_defaults for child in known)
-        node.checks = _checks(schema)
+        node.checks = value_checks(schema, self._check)
         return node
 
 
@@ -235,24 +230,6 @@ def drop_nulls(node: Node, value: Json) -> None:
 
 # ---------------------------------------------------------------- validation
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "boolean": (bool,),
-    "object": (dict,),
-    "array": (list,),
-    "integer": (int,),
-    "number": (int, float),
-}
-
-
-def has_type(value: Json, expected: str) -> bool:
-    """Whether a JSON value is of an OpenAPI type; true is no number, 3.0 is an integer."""
-    if isinstance(value, bool):
-        return expected == "boolean"
-    if expected == "integer" and isinstance(value, float):
-        return value.is_integer()
-    return isinstance(value, _TYPES.get(expected, (object,)))
-
 
 def validate(
     node: Node, value: Json, path: str = "", *, old: Json = None, has_old: bool = False
@@ -271,7 +248,7 @@ def validate(
     if value is None:
         if node.nullable or (node.type is None and not node.int_or_string):
             return []
-        return [_wrong_type(path, node.type or "integer,string", "null")]
+        return [wrong_type(path, node.type or "integer,string", "null")]
     problems = _type_problems(node, value, path)
     if problems:
         return problems
@@ -288,46 +265,10 @@ def _type_problems(node: Node, value: Json, path: str) -> list[FieldProblem]:
     if node.int_or_string:
         if isinstance(value, str | int | float) and not isinstance(value, bool):
             return []
-        return [_wrong_type(path, "integer,string", json_type(value))]
+        return [wrong_type(path, "integer,string", json_type(value))]
     if node.type is None or has_type(value, node.type):
         return []
-    return [_wrong_type(path, node.type, json_type(value))]
-
-
-def json_type(value: Json) -> str:
-    """The OpenAPI name of a JSON value's type."""
-    if value is None:
-        return "null"
-    for name in ("boolean", "string", "object", "array", "integer", "number"):
-        if has_type(value, name):
-            return name
-    return "unknown"
-
-
-def quoted(value: Json) -> str:
-    """A value as the API server prints it in a message."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
-
-
-def invalid_value(path: str, value: Json, why: str) -> FieldProblem:
-    """`Invalid value`: the type is right, the value is not."""
-    return FieldProblem("FieldValueInvalid", path, f"Invalid value: {quoted(value)}: {why}")
-
-
-def required_value(path: str, why: str = "") -> FieldProblem:
-    """`Required value`: the field is missing."""
-    return FieldProblem(
-        "FieldValueRequired", path, f"Required value: {why}" if why else "Required value"
-    )
-
-
-def _wrong_type(path: str, expected: str, found: str) -> FieldProblem:
-    where = path or "<root>"
-    return FieldProblem(
-        "FieldValueTypeInvalid",
-        where,
-        f'Invalid value: "{found}": {where} in body must be of type {expected}: "{found}"',
-    )
+    return [wrong_type(path, node.type, json_type(value))]
 
 
 def _validate_map(node: Node, value: JsonObject, path: str, old: Json) -> list[FieldProblem]:
@@ -412,218 +353,3 @@ def _duplicates(node: Node, value: list[Json], path: str) -> list[FieldProblem]:
             )
         seen.add(key)
     return problems
-
-
-# ---------------------------------------------------------------- checks of single values
-
-Check = Callable[[Json, str], list[FieldProblem]]
-
-
-def _checks(schema: JsonObject) -> tuple[Check, ...]:
-    """The value checks that a schema node asks for, precompiled."""
-    made = [make(schema[keyword], schema) for keyword, make in _MAKERS.items() if keyword in schema]
-    return tuple(check for check in made if check is not None)
-
-
-def _bound(sign: int, keyword: str, words: str) -> Callable[[Any, JsonObject], Check]:
-    def make(limit: Any, schema: JsonObject) -> Check:  # noqa: ANN401 - any JSON number
-        exclusive = bool(schema.get(f"exclusive{keyword.capitalize()}"))
-        text = f"{words} {'' if exclusive else 'or equal to '}{limit}"
-
-        def check(value: Json, path: str) -> list[FieldProblem]:
-            if not isinstance(value, int | float):
-                return []
-            over = sign * (value - limit)
-            if over < 0 or (over == 0 and not exclusive):
-                return []
-            return [invalid_value(path, value, f"{path} in body should be {text}")]
-
-        return check
-
-    return make
-
-
-def _max_length(limit: int, _schema: JsonObject) -> Check:
-    def check(value: Json, path: str) -> list[FieldProblem]:
-        if not isinstance(value, str) or len(value) <= limit:
-            return []
-        return [
-            FieldProblem("FieldValueTooLong", path, f"Too long: may not be more than {limit} bytes")
-        ]
-
-    return check
-
-
-def _min_length(limit: int, _schema: JsonObject) -> Check:
-    def check(value: Json, path: str) -> list[FieldProblem]:
-        if not isinstance(value, str) or len(value) >= limit:
-            return []
-        why = f"{path} in body should be at least {limit} chars long"
-        return [invalid_value(path, value, why)]
-
-    return check
-
-
-def _max_size(kind: type, noun: str) -> Callable[[Any, JsonObject], Check]:
-    def make(limit: Any, _schema: JsonObject) -> Check:  # noqa: ANN401 - any JSON number
-        def check(value: Json, path: str) -> list[FieldProblem]:
-            if not isinstance(value, kind) or len(value) <= limit:  # type: ignore[arg-type]
-                return []
-            found = len(value)  # type: ignore[arg-type]
-            return [
-                FieldProblem(
-                    "FieldValueTooMany",
-                    path,
-                    f"Too many: {found}: must have at most {limit} {noun}",
-                )
-            ]
-
-        return check
-
-    return make
-
-
-def _min_size(kind: type, noun: str) -> Callable[[Any, JsonObject], Check]:
-    def make(limit: Any, _schema: JsonObject) -> Check:  # noqa: ANN401 - any JSON number
-        def check(value: Json, path: str) -> list[FieldProblem]:
-            if not isinstance(value, kind) or len(value) >= limit:  # type: ignore[arg-type]
-                return []
-            found = len(value)  # type: ignore[arg-type]
-            why = f"{path} in body should have at least {limit} {noun}"
-            return [invalid_value(path, found, why)]
-
-        return check
-
-    return make
-
-
-def _pattern(pattern: str, _schema: JsonObject) -> Check:
-    compiled = re.compile(pattern)
-
-    def check(value: Json, path: str) -> list[FieldProblem]:
-        if not isinstance(value, str) or compiled.search(value):
-            return []
-        return [invalid_value(path, value, f"{path} in body should match '{pattern}'")]
-
-    return check
-
-
-def _enum(allowed: list[Json], _schema: JsonObject) -> Check:
-    shown = ", ".join(quoted(value) for value in allowed)
-
-    def check(value: Json, path: str) -> list[FieldProblem]:
-        if value in allowed:
-            return []
-        return [
-            FieldProblem(
-                "FieldValueNotSupported",
-                path,
-                f"Unsupported value: {quoted(value)}: supported values: {shown}",
-            )
-        ]
-
-    return check
-
-
-def _multiple_of(step: Any, _schema: JsonObject) -> Check:  # noqa: ANN401 - any JSON number
-    def check(value: Json, path: str) -> list[FieldProblem]:
-        if not isinstance(value, int | float) or value % step == 0:
-            return []
-        return [invalid_value(path, value, f"{path} in body should be a multiple of {step}")]
-
-    return check
-
-
-_MICRO_TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$")
-_FORMATS: dict[str, re.Pattern[str]] = {
-    "date-time": re.compile(r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$"),
-    "date": re.compile(r"^\d{4}-\d\d-\d\d$"),
-    "uuid": re.compile(r"(?i)^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$"),
-    "byte": re.compile(r"^([A-Za-z0-9+/\s]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"),
-    "micro-time": _MICRO_TIME,
-    "quantity": re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)(([KMGTPE]i)|[numkMGTPE]|[eE][+-]?\d+)?$"),
-}
-_INT32 = 2**31
-_INT64 = 2**63
-
-
-def _format(name: str, schema: JsonObject) -> Check | None:
-    if name in {"int32", "int64"} and schema.get("type") == "integer":
-        edge = _INT32 if name == "int32" else _INT64
-
-        def in_range(value: Json, path: str) -> list[FieldProblem]:
-            if isinstance(value, int | float) and not -edge <= value < edge:
-                return [invalid_value(path, value, f"{path} in body must be of type {name}")]
-            return []
-
-        return in_range
-    pattern = _FORMATS.get(name)
-    if pattern is None:
-        return None
-
-    def check(value: Json, path: str) -> list[FieldProblem]:
-        if not isinstance(value, str) or pattern.match(value):
-            return []
-        why = f'Invalid value: {quoted(value)}: {path} in body must be of type {name}: "{value}"'
-        return [FieldProblem("FieldValueTypeInvalid", path, why)]
-
-    return check
-
-
-def _all_of(schemas: list[JsonObject], _schema: JsonObject) -> Check | None:
-    nodes = [compile_schema(schema) for schema in schemas if _reference(schema) is None]
-    if not nodes:
-        return None
-    return lambda value, path: [
-        problem for node in nodes for problem in validate(node, value, path)
-    ]
-
-
-def _some_of(words: str, fits: Callable[[int], bool]) -> Callable[[Any, JsonObject], Check]:
-    def make(schemas: list[JsonObject], _schema: JsonObject) -> Check:
-        nodes = [compile_schema(schema) for schema in schemas]
-
-        def check(value: Json, path: str) -> list[FieldProblem]:
-            valid = sum(not validate(node, value, path) for node in nodes)
-            if fits(valid):
-                return []
-            shown = value if not isinstance(value, dict | list) else json_type(value)
-            why = f"{path or '<root>'} in body must validate {words}"
-            return [invalid_value(path or "<root>", shown, why)]
-
-        return check
-
-    return make
-
-
-def _not(schema: JsonObject, _schema: JsonObject) -> Check:
-    node = compile_schema(schema)
-
-    def check(value: Json, path: str) -> list[FieldProblem]:
-        if validate(node, value, path):
-            return []
-        why = f"{path or '<root>'} in body must not validate the schema (not)"
-        shown = value if not isinstance(value, dict | list) else json_type(value)
-        return [invalid_value(path or "<root>", shown, why)]
-
-    return check
-
-
-_MAKERS: dict[str, Callable[[Any, JsonObject], Check | None]] = {
-    "enum": _enum,
-    "maximum": _bound(1, "maximum", "less than"),
-    "minimum": _bound(-1, "minimum", "greater than"),
-    "multipleOf": _multiple_of,
-    "maxLength": _max_length,
-    "minLength": _min_length,
-    "pattern": _pattern,
-    "format": _format,
-    "maxItems": _max_size(list, "items"),
-    "minItems": _min_size(list, "items"),
-    "maxProperties": _max_size(dict, "items"),
-    "minProperties": _min_size(dict, "properties"),
-    "allOf": _all_of,
-    "anyOf": _some_of("at least one schema (anyOf)", lambda valid: valid > 0),
-    "oneOf": _some_of("one and only one schema (oneOf)", lambda valid: valid == 1),
-    "not": _not,
-}

@@ -9,10 +9,11 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
+from scheduler.hub.embedded.checks import WriteOptions
 from scheduler.hub.embedded.crd import CLEANUP
 from scheduler.hub.embedded.deletion import FOREGROUND, ORPHAN, DeleteOptions, Deletion
 from scheduler.hub.embedded.errors import ApiError
-from scheduler.hub.embedded.registry import Registry, WriteOptions, holds
+from scheduler.hub.embedded.heap import Heap, holds
 from scheduler.hub.embedded.resources import Resource
 from scheduler.hub.jsontypes import JsonObject
 
@@ -26,7 +27,7 @@ Place = tuple[str, str]
 class Collector:
     """Follows every write and cleans up after it."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Heap) -> None:
         self._registry = registry
         self._deletion = Deletion(registry)
         self._dependents: dict[str, set[Place]] = {}

@@ -5,39 +5,10 @@ are `Age` values; the table turns them into text at the time of the request.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from scheduler.hub.embedded.columns import AGE, NAME, Age, Span, at, column
 from scheduler.hub.embedded.resources import Column
 from scheduler.hub.jsontypes import Json, JsonObject
-
-
-@dataclass(frozen=True, slots=True)
-class Age:
-    """A cell that grows: printed as the time since an instant."""
-
-    since: str | None
-
-
-def at(item: JsonObject, *path: str, default: Json = None) -> Json:
-    """The value at a path of keys."""
-    found: Json = item
-    for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
-    return default if found is None else found
-
-
-def _column(
-    name: str,
-    value: Callable[[JsonObject], Json],
-    kind: str = "string",
-    *,
-    wide: bool = False,
-) -> Column:
-    return Column(name, value, kind, priority=1 if wide else 0)
-
-
-NAME = Column("Name", lambda item: at(item, "metadata", "name"), format="name")
-AGE = _column("Age", lambda item: Age(at(item, "metadata", "creationTimestamp")))
 
 
 def _labels(selector: Json) -> str:
@@ -58,17 +29,17 @@ def _containers(item: JsonObject) -> list[JsonObject]:
 
 
 _TEMPLATE = (
-    _column(
+    column(
         "Containers",
         lambda item: ",".join(str(c.get("name")) for c in _containers(item)),
         wide=True,
     ),
-    _column(
+    column(
         "Images",
         lambda item: ",".join(str(c.get("image")) for c in _containers(item)),
         wide=True,
     ),
-    _column("Selector", _selector, wide=True),
+    column("Selector", _selector, wide=True),
 )
 
 
@@ -99,18 +70,18 @@ def _pod_status(item: JsonObject) -> str:
 
 _PODS = (
     NAME,
-    _column("Ready", _ready_containers),
-    _column("Status", _pod_status),
-    _column("Restarts", _restarts),
+    column("Ready", _ready_containers),
+    column("Status", _pod_status),
+    column("Restarts", _restarts),
     AGE,
-    _column("IP", lambda item: at(item, "status", "podIP", default="<none>"), wide=True),
-    _column("Node", lambda item: at(item, "spec", "nodeName", default="<none>"), wide=True),
-    _column(
+    column("IP", lambda item: at(item, "status", "podIP", default="<none>"), wide=True),
+    column("Node", lambda item: at(item, "spec", "nodeName", default="<none>"), wide=True),
+    column(
         "Nominated Node",
         lambda item: at(item, "status", "nominatedNodeName", default="<none>"),
         wide=True,
     ),
-    _column("Readiness Gates", lambda _item: "<none>", wide=True),
+    column("Readiness Gates", lambda _item: "<none>", wide=True),
 )
 
 
@@ -150,15 +121,15 @@ def _node_info(key: str) -> Callable[[JsonObject], Json]:
 
 _NODES = (
     NAME,
-    _column("Status", _node_status),
-    _column("Roles", _node_roles),
+    column("Status", _node_status),
+    column("Roles", _node_roles),
     AGE,
-    _column("Version", lambda item: at(item, "status", "nodeInfo", "kubeletVersion", default="")),
-    _column("Internal-IP", _address("InternalIP"), wide=True),
-    _column("External-IP", _address("ExternalIP"), wide=True),
-    _column("OS-Image", _node_info("osImage"), wide=True),
-    _column("Kernel-Version", _node_info("kernelVersion"), wide=True),
-    _column("Container-Runtime", _node_info("containerRuntimeVersion"), wide=True),
+    column("Version", lambda item: at(item, "status", "nodeInfo", "kubeletVersion", default="")),
+    column("Internal-IP", _address("InternalIP"), wide=True),
+    column("External-IP", _address("ExternalIP"), wide=True),
+    column("OS-Image", _node_info("osImage"), wide=True),
+    column("Kernel-Version", _node_info("kernelVersion"), wide=True),
+    column("Container-Runtime", _node_info("containerRuntimeVersion"), wide=True),
 )
 
 
@@ -184,12 +155,12 @@ def _external_ip(item: JsonObject) -> str:
 
 _SERVICES = (
     NAME,
-    _column("Type", lambda item: at(item, "spec", "type")),
-    _column("Cluster-IP", lambda item: at(item, "spec", "clusterIP", default="<none>")),
-    _column("External-IP", _external_ip),
-    _column("Port(s)", _ports),
+    column("Type", lambda item: at(item, "spec", "type")),
+    column("Cluster-IP", lambda item: at(item, "spec", "clusterIP", default="<none>")),
+    column("External-IP", _external_ip),
+    column("Port(s)", _ports),
     AGE,
-    _column("Selector", _selector, wide=True),
+    column("Selector", _selector, wide=True),
 )
 
 _MODES = {
@@ -207,17 +178,17 @@ def _access_modes(item: JsonObject) -> str:
 
 _CLAIMS = (
     NAME,
-    _column("Status", lambda item: at(item, "status", "phase", default="")),
-    _column("Volume", lambda item: at(item, "spec", "volumeName", default="")),
-    _column("Capacity", lambda item: at(item, "status", "capacity", "storage", default="")),
-    _column("Access Modes", _access_modes),
-    _column("StorageClass", lambda item: at(item, "spec", "storageClassName", default="")),
-    _column(
+    column("Status", lambda item: at(item, "status", "phase", default="")),
+    column("Volume", lambda item: at(item, "spec", "volumeName", default="")),
+    column("Capacity", lambda item: at(item, "status", "capacity", "storage", default="")),
+    column("Access Modes", _access_modes),
+    column("StorageClass", lambda item: at(item, "spec", "storageClassName", default="")),
+    column(
         "VolumeAttributesClass",
         lambda item: at(item, "spec", "volumeAttributesClassName", default="<unset>"),
     ),
     AGE,
-    _column("VolumeMode", lambda item: at(item, "spec", "volumeMode", default=""), wide=True),
+    column("VolumeMode", lambda item: at(item, "spec", "volumeMode", default=""), wide=True),
 )
 
 
@@ -235,21 +206,21 @@ def _ratio(item: JsonObject) -> str:
 
 _DEPLOYMENTS = (
     NAME,
-    _column("Ready", _ratio),
-    _column("Up-to-date", _number("status", "updatedReplicas"), "integer"),
-    _column("Available", _number("status", "availableReplicas"), "integer"),
+    column("Ready", _ratio),
+    column("Up-to-date", _number("status", "updatedReplicas"), "integer"),
+    column("Available", _number("status", "availableReplicas"), "integer"),
     AGE,
     *_TEMPLATE,
 )
-_STATEFUL_SETS = (NAME, _column("Ready", _ratio), AGE, *_TEMPLATE[:2])
+_STATEFUL_SETS = (NAME, column("Ready", _ratio), AGE, *_TEMPLATE[:2])
 _DAEMON_SETS = (
     NAME,
-    _column("Desired", _number("status", "desiredNumberScheduled"), "integer"),
-    _column("Current", _number("status", "currentNumberScheduled"), "integer"),
-    _column("Ready", _number("status", "numberReady"), "integer"),
-    _column("Up-to-date", _number("status", "updatedNumberScheduled"), "integer"),
-    _column("Available", _number("status", "numberAvailable"), "integer"),
-    _column(
+    column("Desired", _number("status", "desiredNumberScheduled"), "integer"),
+    column("Current", _number("status", "currentNumberScheduled"), "integer"),
+    column("Ready", _number("status", "numberReady"), "integer"),
+    column("Up-to-date", _number("status", "updatedNumberScheduled"), "integer"),
+    column("Available", _number("status", "numberAvailable"), "integer"),
+    column(
         "Node Selector",
         lambda item: _labels(at(item, "spec", "template", "spec", "nodeSelector", default={})),
     ),
@@ -258,9 +229,9 @@ _DAEMON_SETS = (
 )
 _REPLICA_SETS = (
     NAME,
-    _column("Desired", _number("spec", "replicas"), "integer"),
-    _column("Current", _number("status", "replicas"), "integer"),
-    _column("Ready", _number("status", "readyReplicas"), "integer"),
+    column("Desired", _number("spec", "replicas"), "integer"),
+    column("Current", _number("status", "replicas"), "integer"),
+    column("Ready", _number("status", "readyReplicas"), "integer"),
     AGE,
     *_TEMPLATE,
 )
@@ -284,22 +255,14 @@ def _completions(item: JsonObject) -> str:
     return f"{succeeded}/{at(item, 'spec', 'completions', default=1)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A cell that shows the time between two instants; without an end it grows."""
-
-    start: str | None
-    end: str | None
-
-
 _JOBS = (
     NAME,
-    _column("Status", _job_status),
-    _column(
+    column("Status", _job_status),
+    column(
         "Completions",
         _completions,
     ),
-    _column(
+    column(
         "Duration",
         lambda item: Span(at(item, "status", "startTime"), at(item, "status", "completionTime")),
     ),
@@ -308,11 +271,11 @@ _JOBS = (
 )
 _CRON_JOBS = (
     NAME,
-    _column("Schedule", lambda item: at(item, "spec", "schedule")),
-    _column("Timezone", lambda item: at(item, "spec", "timeZone", default="<none>")),
-    _column("Suspend", lambda item: str(at(item, "spec", "suspend", default=False))),
-    _column("Active", lambda item: len(at(item, "status", "active", default=[])), "integer"),
-    _column(
+    column("Schedule", lambda item: at(item, "spec", "schedule")),
+    column("Timezone", lambda item: at(item, "spec", "timeZone", default="<none>")),
+    column("Suspend", lambda item: str(at(item, "spec", "suspend", default=False))),
+    column("Active", lambda item: len(at(item, "status", "active", default=[])), "integer"),
+    column(
         "Last Schedule",
         lambda item: (
             Age(at(item, "status", "lastScheduleTime"))
@@ -333,7 +296,7 @@ def _event_object(item: JsonObject) -> str:
 
 
 _EVENTS = (
-    _column(
+    column(
         "Last Seen",
         lambda item: Age(
             at(item, "lastTimestamp")
@@ -342,25 +305,25 @@ _EVENTS = (
             or at(item, "metadata", "creationTimestamp")
         ),
     ),
-    _column("Type", lambda item: at(item, "type", default="")),
-    _column("Reason", lambda item: at(item, "reason", default="")),
-    _column("Object", _event_object),
-    _column(
+    column("Type", lambda item: at(item, "type", default="")),
+    column("Reason", lambda item: at(item, "reason", default="")),
+    column("Object", _event_object),
+    column(
         "Subobject", lambda item: at(item, "involvedObject", "fieldPath", default=""), wide=True
     ),
-    _column(
+    column(
         "Source",
         lambda item: at(item, "source", "component") or at(item, "reportingComponent", default=""),
         wide=True,
     ),
-    _column("Message", lambda item: str(at(item, "message", default="")).strip()),
-    _column(
+    column("Message", lambda item: str(at(item, "message", default="")).strip()),
+    column(
         "First Seen",
         lambda item: Age(at(item, "firstTimestamp") or at(item, "eventTime")),
         wide=True,
     ),
-    _column("Count", lambda item: at(item, "count", default=1), wide=True),
-    _column("Name", NAME.value, wide=True),
+    column("Count", lambda item: at(item, "count", default=1), wide=True),
+    column("Name", NAME.value, wide=True),
 )
 
 COLUMNS: dict[str, tuple[Column, ...]] = {
@@ -377,12 +340,12 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "Event": _EVENTS,
     "Namespace": (
         NAME,
-        _column("Status", lambda item: at(item, "status", "phase", default="")),
+        column("Status", lambda item: at(item, "status", "phase", default="")),
         AGE,
     ),
     "ConfigMap": (
         NAME,
-        _column(
+        column(
             "Data",
             lambda item: len(item.get("data") or {}) + len(item.get("binaryData") or {}),
             "integer",
@@ -391,18 +354,18 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "Secret": (
         NAME,
-        _column("Type", lambda item: item.get("type")),
-        _column("Data", lambda item: len(item.get("data") or {}), "integer"),
+        column("Type", lambda item: item.get("type")),
+        column("Data", lambda item: len(item.get("data") or {}), "integer"),
         AGE,
     ),
     "ServiceAccount": (
         NAME,
-        _column("Secrets", lambda item: len(item.get("secrets") or []), "integer"),
+        column("Secrets", lambda item: len(item.get("secrets") or []), "integer"),
         AGE,
     ),
     "Lease": (
         NAME,
-        _column("Holder", lambda item: at(item, "spec", "holderIdentity", default="")),
+        column("Holder", lambda item: at(item, "spec", "holderIdentity", default="")),
         AGE,
     ),
     "CustomResourceDefinition": (

@@ -7,7 +7,7 @@ A definition is accepted when its schema is structural, its rules compile and th
 from collections.abc import Callable
 from datetime import datetime
 
-from scheduler.hub.embedded.core_columns import AGE, NAME, Age
+from scheduler.hub.embedded.columns import AGE, NAME, Age
 from scheduler.hub.embedded.core_schemas import with_metadata
 from scheduler.hub.embedded.crd_checks import definition_problems
 from scheduler.hub.embedded.errors import Subject

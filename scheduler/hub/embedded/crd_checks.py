@@ -11,15 +11,8 @@ from scheduler.hub.embedded.crd_rules import definition_rule_problems
 from scheduler.hub.embedded.jsonpath import JsonPathError, parse
 from scheduler.hub.embedded.names import dns_label_problems, dns_subdomain_problems
 from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema import (
-    FieldProblem,
-    apply_defaults,
-    compile_schema,
-    invalid_value,
-    prune,
-    required_value,
-    validate,
-)
+from scheduler.hub.schema import apply_defaults, compile_schema, prune, validate
+from scheduler.hub.schema_problems import FieldProblem, invalid_value, required_value
 
 _TYPES = frozenset({"array", "boolean", "integer", "number", "object", "string"})
 _FORBIDDEN = (

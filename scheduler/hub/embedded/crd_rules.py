@@ -15,7 +15,8 @@ from scheduler.hub.cel_cost import (
     rule_cost,
 )
 from scheduler.hub.jsontypes import JsonObject
-from scheduler.hub.schema import FieldProblem, Node, compile_schema, quoted, required_value
+from scheduler.hub.schema import Node, compile_schema
+from scheduler.hub.schema_problems import FieldProblem, quoted, required_value
 
 _ADVICE = (
     "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, "

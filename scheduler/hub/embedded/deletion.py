@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from scheduler.hub.embedded.checks import WriteOptions
 from scheduler.hub.embedded.collection import Stored
 from scheduler.hub.embedded.errors import (
     ApiError,
@@ -18,13 +19,13 @@ from scheduler.hub.embedded.errors import (
     not_found,
     options_invalid,
 )
+from scheduler.hub.embedded.heap import Heap, holds
 from scheduler.hub.embedded.metadata import rfc3339
 from scheduler.hub.embedded.options import is_dry_run
-from scheduler.hub.embedded.registry import Registry, WriteOptions, holds
 from scheduler.hub.embedded.requests import decode_body, integer
 from scheduler.hub.embedded.resources import Resource
 from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema import FieldProblem, invalid_value
+from scheduler.hub.schema_problems import FieldProblem, invalid_value
 
 log = logging.getLogger(__name__)
 FOREGROUND = "foregroundDeletion"
@@ -87,7 +88,7 @@ def delete_options(query: Mapping[str, str], body: bytes, content_type: str) -> 
 class Deletion:
     """Deletes through a registry."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Heap) -> None:
         self._registry = registry
 
     async def delete(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from scheduler.hub.jsontypes import JsonObject
-from scheduler.hub.schema import FieldProblem
+from scheduler.hub.schema_problems import FieldProblem
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from scheduler.hub.embedded.names import (
 )
 from scheduler.hub.embedded.resources import Resource
 from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema import FieldProblem, invalid_value, quoted, required_value
+from scheduler.hub.schema_problems import FieldProblem, invalid_value, quoted, required_value
 
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH = 5

@@ -6,94 +6,41 @@ see it once it is on disk. All steps up to the store happen without a pause of t
 that two writers can never overtake each other.
 """
 
-import asyncio
 import logging
-import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
-from scheduler.clock import Clock
-from scheduler.hub.cel import rule_problems
 from scheduler.hub.embedded.apply import Applied, apply
-from scheduler.hub.embedded.collection import Collection, Stored
+from scheduler.hub.embedded.checks import WriteOptions, checked
+from scheduler.hub.embedded.collection import Stored
 from scheduler.hub.embedded.errors import (
-    Subject,
     already_exists,
     bad_request,
     conflict,
-    forbidden,
-    internal,
-    invalid,
     not_found,
     server_error,
 )
+from scheduler.hub.embedded.heap import Heap, holds
 from scheduler.hub.embedded.managed import Writer, after_update, ordered, usable_entries
 from scheduler.hub.embedded.metadata import (
     carry_over,
     check_shape,
-    metadata_problems,
     place,
     refuse,
     rfc3339,
     stamp_new,
 )
-from scheduler.hub.embedded.resources import Catalog, Resource
-from scheduler.hub.embedded.store import Row, Store
+from scheduler.hub.embedded.resources import Resource
 from scheduler.hub.embedded.typed_patch import check_typed
 from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema import (
-    FieldProblem,
-    apply_defaults,
-    drop_nulls,
-    invalid_value,
-    prune,
-    quoted,
-    validate,
-)
+from scheduler.hub.schema_problems import invalid_value
 
 log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
-_OBJECT_LIMIT_BYTES = 1_572_864
-"""As etcd's request limit of 1.5 MiB."""
-
-_HIDE_RULES = frozenset(
-    {
-        "FieldValueRequired",
-        "FieldValueTypeInvalid",
-        "FieldValueTooLong",
-        "FieldValueTooMany",
-        "FieldValueDuplicate",
-    }
-)
-_RULES_UNCHECKED = FieldProblem(
-    "FieldValueInvalid",
-    "<nil>",
-    "Invalid value: null: some validation rules were not checked because the object was invalid; "
-    "correct the existing errors to complete validation",
-)
-"""Said instead of rules that could stumble over a wrong type or a missing field."""
 
 Change = Callable[[JsonObject], Json]
-
-
-@dataclass(slots=True)
-class WriteOptions:
-    """How a write is meant."""
-
-    manager: str = "unknown"
-    dry_run: bool = False
-    field_validation: str = "Warn"
-    force: bool = False
-    subresource: str = ""
-    applies: bool = False
-    patches: bool = False
-    """Whether the new object comes from a patch: refusals are worded for that."""
-    warnings: list[str] = field(default_factory=list)
-    """Filled by the write, for `Warning` headers."""
-    duplicates: list[str] = field(default_factory=list)
-    """Keys that the body had twice, as the reader of the body found them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,52 +53,8 @@ class Outcome:
     deleted: bool = False
 
 
-class Registry:
-    """All collections, and the writes to them."""
-
-    def __init__(self, catalog: Catalog, store: Store, clock: Clock) -> None:
-        self.catalog = catalog
-        self.clock = clock
-        self.revision = 0
-        """Of the newest write on disk: what a list may claim to show."""
-        self._next = 0
-        self._start = 0
-        self._store = store
-        self._collections: dict[str, Collection] = {}
-        self.listeners: list[Callable[[Resource, JsonObject, str], None]] = []
-        """Told of every write on disk: the resource, the object, ADDED, MODIFIED or DELETED."""
-
-    def load(self) -> None:
-        """Reads everything from disk."""
-        revision, rows = self._store.open()
-        self.revision = self._next = self._start = revision
-        for row in rows:
-            if row.data is not None:
-                stored = Stored(row.key, row.revision, row.data)
-                self.collection(row.resource).load(stored)
-
-    def collection(self, storage: str) -> Collection:
-        """The objects of a resource."""
-        found = self._collections.get(storage)
-        if found is None:
-            found = self._collections[storage] = Collection(storage, self._start)
-        return found
-
-    @staticmethod
-    def key(resource: Resource, namespace: str, name: str) -> str:
-        """Where an object lies in its collection."""
-        return f"{namespace}/{name}" if resource.namespaced else name
-
-    def read(self, resource: Resource, namespace: str, name: str) -> Stored:
-        """The object as it is on disk.
-
-        Raises:
-            ApiError: 404.
-        """
-        stored = self.collection(resource.storage).objects.get(self.key(resource, namespace, name))
-        if stored is None:
-            raise not_found(resource.subject, name)
-        return stored
+class Registry(Heap):
+    """The objects, and the ways in which clients write them."""
 
     # ------------------------------------------------------------ writes
 
@@ -180,7 +83,7 @@ class Registry:
         if resource.has_status and not resource.behaviour.status_on_create:
             item.pop("status", None)
         stamp_new(resource, item, self.clock.now())
-        new = self._checked(resource, item, None, options)
+        new = checked(resource, item, None, options)
         if writer.operation == "Update":
             entries = after_update(resource.node, {}, new, entries, writer)
             if entries:
@@ -198,38 +101,6 @@ class Registry:
             raise error
         data = await self.put(resource, key, new, options)
         return Outcome(new, data, created=True)
-
-    def check_place(self, resource: Resource, namespace: str) -> None:
-        """Refuses new objects in a namespace, or of a definition, that is not there or is going.
-
-        Raises:
-            ApiError: 404, 403.
-        """
-        if resource.is_terminating:
-            why = "create not allowed while custom resource definition is terminating"
-            raise forbidden(resource.subject, "", why)
-        spaces = self.catalog.find("", "v1", "namespaces")
-        if not resource.namespaced or spaces is None:
-            return
-        stored = self.collection(spaces.storage).latest(namespace)
-        if stored is None:
-            raise not_found(spaces.subject, namespace)
-        if b'"deletionTimestamp"' in stored.data and stored.decoded()["metadata"].get(
-            "deletionTimestamp"
-        ):
-            why = (
-                f"unable to create new content in namespace {namespace} "
-                "because it is being terminated"
-            )
-            error = forbidden(resource.subject, "", why)
-            error.details["causes"] = [
-                {
-                    "reason": "NamespaceTerminating",
-                    "message": f"namespace {namespace} is being terminated",
-                    "field": "metadata.namespace",
-                }
-            ]
-            raise error
 
     async def update(
         self,
@@ -283,7 +154,7 @@ class Registry:
             new.pop("status", None)
             if "status" in old:
                 new["status"] = old["status"]
-        return self._checked(resource, new, old, options)
+        return checked(resource, new, old, options)
 
     async def apply(
         self,
@@ -374,144 +245,6 @@ class Registry:
 
     # ------------------------------------------------------------ checks
 
-    def _checked(
-        self,
-        resource: Resource,
-        item: JsonObject,
-        old: JsonObject | None,
-        options: WriteOptions,
-    ) -> JsonObject:
-        """The object, defaulted, pruned and found right, in stored form."""
-        if resource.from_view is not None:
-            item = resource.from_view(item)
-        kept = _unchanged(item, old)
-        self.strict(resource, item, options)
-        if not (options.applies and resource.custom):
-            drop_nulls(resource.node, item)
-        apply_defaults(resource.node, item)
-        item |= kept
-        behaviour = resource.behaviour
-        behaviour.defaults(item)
-        if old is None:
-            behaviour.on_create(item)
-        else:
-            behaviour.on_update(item, old)
-            self._count_generation(resource, item, old)
-        problems = metadata_problems(resource, item, old)
-        problems += validate(resource.node, item, old=old, has_old=old is not None)
-        _refuse_unreadable(resource, problems)
-        problems += behaviour.problems(item, old)
-        if resource.custom and any(one.reason in _HIDE_RULES for one in problems):
-            problems.append(_RULES_UNCHECKED)
-        elif resource.node.has_rules:
-            problems += rule_problems(resource.node, item, old)
-        refuse(resource, item, problems)
-        return item
-
-    @staticmethod
-    def strict(resource: Resource, item: JsonObject, options: WriteOptions) -> None:
-        """Prunes unknown fields, and says so in the way that was asked for."""
-        unknown = [
-            f'unknown field "{path}"'
-            for path in sorted(prune(resource.node, item, root=True), key=_field_order)
-        ]
-        found = [*unknown, *(f'duplicate field "{path}"' for path in options.duplicates)]
-        if not found:
-            return
-        if options.field_validation == "Strict":
-            kind, words = resource.subject.kind, f"strict decoding error: {', '.join(found)}"
-            if options.patches:
-                raise invalid(_NOTHING, "", [invalid_value("patch", quoted(item)[:512], words)])
-            raise bad_request(
-                f'{kind} in version "{resource.version}" cannot be handled as a {kind}: {words}'
-            )
-        if options.field_validation == "Warn":
-            options.warnings.extend(line for line in found if line not in options.warnings)
-
-    @staticmethod
-    def _count_generation(resource: Resource, item: JsonObject, old: JsonObject) -> None:
-        if not resource.behaviour.has_generation:
-            return
-        keys = (set(item) | set(old)) - {"metadata", "status"}
-        if any(item.get(key) != old.get(key) for key in keys):
-            item["metadata"]["generation"] = int(old["metadata"].get("generation", 0)) + 1
-
-    # ------------------------------------------------------------ the disk
-
-    async def put(
-        self, resource: Resource, key: str, item: JsonObject, options: WriteOptions
-    ) -> bytes:
-        """Writes an object as it is; whoever calls has checked it."""
-        return await self._commit(resource, key, item, options, deleted=False)
-
-    async def remove(
-        self, resource: Resource, key: str, item: JsonObject, options: WriteOptions
-    ) -> bytes:
-        """Deletes an object for good; the last state goes to the watchers."""
-        return await self._commit(resource, key, item, options, deleted=True)
-
-    async def _commit(
-        self,
-        resource: Resource,
-        key: str,
-        item: JsonObject,
-        options: WriteOptions,
-        *,
-        deleted: bool,
-    ) -> bytes:
-        if options.dry_run:
-            return _encode(item)
-        self._next += 1
-        revision = self._next
-        item["metadata"]["resourceVersion"] = str(revision)
-        data = _encode(item)
-        if len(data) > _OBJECT_LIMIT_BYTES:
-            raise internal(f"etcdserver: request is too large ({len(data)} bytes)")
-        collection = self.collection(resource.storage)
-        stored = Stored(key, revision, data)
-        collection.head[key] = (revision, None if deleted else stored)
-        row = Row(resource.storage, key, revision, None if deleted else data)
-        done = self._store.submit((row,))
-
-        def on_disk(finished: "asyncio.Future[None]") -> None:
-            if finished.cancelled() or finished.exception() is not None:
-                collection.forget(key, revision)
-            else:
-                self._publish(resource, collection, stored, item, deleted=deleted)
-
-        done.add_done_callback(on_disk)
-        try:
-            await asyncio.shield(done)  # who asked may leave; the write goes on
-        except sqlite3.Error as error:
-            raise internal(f"the write did not reach the disk: {error}") from error
-        return data
-
-    def _publish(
-        self,
-        resource: Resource,
-        collection: Collection,
-        stored: Stored,
-        item: JsonObject,
-        *,
-        deleted: bool,
-    ) -> None:
-        """Shows a write to readers and watchers, now that it is on disk."""
-        is_new = stored.key not in collection.objects
-        kind = "DELETED" if deleted else "ADDED" if is_new else "MODIFIED"
-        collection.commit(stored.key, stored, deleted=deleted)
-        self.revision = max(self.revision, stored.revision)
-        for listener in self.listeners:
-            listener(resource, item, kind)
-
-
-_NOTHING = Subject("", "", "")
-
-
-def _field_order(path: str) -> tuple[int, str]:
-    """Metadata first, then the other fields, the spec last: the order of the real server."""
-    top = path.partition(".")[0]
-    return ({"metadata": 0, "spec": 2}.get(top, 1), path)
-
 
 def _refuse_uid(resource: Resource, config: JsonObject) -> None:
     """An apply cannot choose the incarnation that it creates."""
@@ -523,31 +256,6 @@ def _refuse_uid(resource: Resource, config: JsonObject) -> None:
             f"Precondition failed: UID in precondition: {uid}, UID in object meta: ",
         )
     refuse(resource, config, [invalid_value("metadata.uid", uid, "field is immutable")])
-
-
-def holds(item: JsonObject) -> bool:
-    """Whether something keeps an object that is to be deleted."""
-    metadata = item["metadata"]
-    if metadata.get("finalizers") or (
-        item.get("kind") == "Namespace" and item["spec"].get("finalizers")
-    ):
-        return True
-    return bool(metadata.get("deletionGracePeriodSeconds"))
-
-
-def _unchanged(item: JsonObject, old: JsonObject | None) -> JsonObject:
-    """Takes out what is as it was stored, which needs no pruning and no defaults."""
-    if old is None:
-        return {}
-    same = [
-        key
-        for key, value in item.items()
-        if key not in _ALWAYS_READ and key in old and old[key] == value
-    ]
-    return {key: item.pop(key) for key in same}
-
-
-_ALWAYS_READ = frozenset({"apiVersion", "kind", "metadata"})
 
 
 def _to_view(resource: Resource, item: JsonObject) -> JsonObject:
@@ -567,16 +275,3 @@ def _only_writable(resource: Resource, config: JsonObject, subresource: str) -> 
     if resource.has_status:
         return {key: value for key, value in config.items() if key != "status"}
     return config
-
-
-def _refuse_unreadable(resource: Resource, problems: list[FieldProblem]) -> None:
-    """Core kinds answer a wrong type with 400, for they cannot even be decoded."""
-    if resource.custom:
-        return
-    for problem in problems:
-        if problem.reason == "FieldValueTypeInvalid":
-            kind = resource.subject.kind
-            raise bad_request(
-                f'{kind} in version "{resource.version}" cannot be handled as a {kind}: '
-                f"json: cannot unmarshal: {problem.field}: {problem.message}"
-            )

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from scheduler.hub.embedded.errors import Subject
 from scheduler.hub.embedded.names import dns_subdomain_problems
 from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema import FieldProblem, Node
+from scheduler.hub.schema import Node
+from scheduler.hub.schema_problems import FieldProblem
 
 ALL_VERBS = (
     "create",

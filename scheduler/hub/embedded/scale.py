@@ -3,7 +3,7 @@
 from scheduler.hub.embedded.errors import bad_request, invalid
 from scheduler.hub.embedded.resources import Resource, ScalePaths
 from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema import invalid_value
+from scheduler.hub.schema_problems import invalid_value
 
 
 def _at(item: JsonObject, path: tuple[str, ...]) -> Json:

@@ -16,6 +16,7 @@ from aiohttp import web
 from scheduler.clock import Clock, SystemClock
 from scheduler.hub.embedded.backup import DATABASE
 from scheduler.hub.embedded.certificates import server_certificate
+from scheduler.hub.embedded.checks import WriteOptions
 from scheduler.hub.embedded.collector import Collector
 from scheduler.hub.embedded.core_kinds import core_resources
 from scheduler.hub.embedded.crd import behaviour, custom_resources
@@ -23,7 +24,7 @@ from scheduler.hub.embedded.door import Door
 from scheduler.hub.embedded.errors import ApiError
 from scheduler.hub.embedded.frontend import Frontend
 from scheduler.hub.embedded.kubeconfig import write_kubeconfig
-from scheduler.hub.embedded.registry import Registry, WriteOptions
+from scheduler.hub.embedded.registry import Registry
 from scheduler.hub.embedded.resources import Catalog, Resource
 from scheduler.hub.embedded.store import DirectoryLock, Store
 from scheduler.hub.embedded.tokens import ADMINISTRATOR, Tokens

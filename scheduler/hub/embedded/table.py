@@ -6,7 +6,7 @@ Source: "Receiving resources as Tables" of the Kubernetes API concepts.
 from collections.abc import Iterable
 from datetime import datetime
 
-from scheduler.hub.embedded.core_columns import Age, Span
+from scheduler.hub.embedded.columns import Age, Span
 from scheduler.hub.embedded.durations import age, human_duration
 from scheduler.hub.embedded.resources import Column, Resource
 from scheduler.hub.jsontypes import Json, JsonObject

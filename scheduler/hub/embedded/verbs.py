@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from scheduler.hub.embedded.checks import WriteOptions, prune_strictly
 from scheduler.hub.embedded.collection import Stored
 from scheduler.hub.embedded.deletion import Deletion, delete_options
 from scheduler.hub.embedded.errors import (
@@ -32,7 +33,7 @@ from scheduler.hub.embedded.options import (
 from scheduler.hub.embedded.patches import json_patch, merge_patch
 from scheduler.hub.embedded.pods import bound, eviction_options
 from scheduler.hub.embedded.protobuf import PROTOBUF, decode_protobuf
-from scheduler.hub.embedded.registry import Change, Outcome, Registry, WriteOptions
+from scheduler.hub.embedded.registry import Change, Outcome, Registry
 from scheduler.hub.embedded.requests import (
     APPLY_CBOR,
     APPLY_YAML,
@@ -181,7 +182,7 @@ class Verbs:
         if self._registry.collection(resource.storage).latest(key) is None:
             raise not_found(resource.subject, path.name)
         if isinstance(value, dict):
-            self._registry.strict(resource, copy.deepcopy(value), options)
+            prune_strictly(resource, copy.deepcopy(value), options)
             _check_version(resource, value)
         done = await self._update(call, lambda _old: value, options)
         return self._answer(call, done)

@@ -1,0 +1,213 @@
+"""The checks of single values that a schema asks for: bounds, patterns, formats, junctors.
+
+Each keyword is compiled once into a function. Source: "Validation" of the Kubernetes documentation
+of CustomResourceDefinitions, OpenAPI v3.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from scheduler.hub.jsontypes import Json, JsonObject
+from scheduler.hub.schema_problems import FieldProblem, invalid_value, json_type, quoted
+
+Check = Callable[[Json, str], list[FieldProblem]]
+
+
+Compile = Callable[[JsonObject], Check]
+"""Turns a schema of a junctor into a check that finds all its problems."""
+
+
+def value_checks(schema: JsonObject, compiled: Compile) -> tuple[Check, ...]:
+    """The value checks that a schema node asks for, precompiled."""
+    made = [make(schema[keyword], schema) for keyword, make in _MAKERS.items() if keyword in schema]
+    plain = [check for check in made if check is not None]
+    return (*plain, *_junctor_checks(schema, compiled))
+
+
+def _bound(sign: int, keyword: str, words: str) -> Callable[[Any, JsonObject], Check]:
+    def make(limit: Any, schema: JsonObject) -> Check:  # noqa: ANN401 - any JSON number
+        exclusive = bool(schema.get(f"exclusive{keyword.capitalize()}"))
+        text = f"{words} {'' if exclusive else 'or equal to '}{limit}"
+
+        def check(value: Json, path: str) -> list[FieldProblem]:
+            if not isinstance(value, int | float):
+                return []
+            over = sign * (value - limit)
+            if over < 0 or (over == 0 and not exclusive):
+                return []
+            return [invalid_value(path, value, f"{path} in body should be {text}")]
+
+        return check
+
+    return make
+
+
+def _max_length(limit: int, _schema: JsonObject) -> Check:
+    def check(value: Json, path: str) -> list[FieldProblem]:
+        if not isinstance(value, str) or len(value) <= limit:
+            return []
+        return [
+            FieldProblem("FieldValueTooLong", path, f"Too long: may not be more than {limit} bytes")
+        ]
+
+    return check
+
+
+def _min_length(limit: int, _schema: JsonObject) -> Check:
+    def check(value: Json, path: str) -> list[FieldProblem]:
+        if not isinstance(value, str) or len(value) >= limit:
+            return []
+        why = f"{path} in body should be at least {limit} chars long"
+        return [invalid_value(path, value, why)]
+
+    return check
+
+
+def _max_size(kind: type, noun: str) -> Callable[[Any, JsonObject], Check]:
+    def make(limit: Any, _schema: JsonObject) -> Check:  # noqa: ANN401 - any JSON number
+        def check(value: Json, path: str) -> list[FieldProblem]:
+            if not isinstance(value, kind) or len(value) <= limit:  # type: ignore[arg-type]
+                return []
+            found = len(value)  # type: ignore[arg-type]
+            return [
+                FieldProblem(
+                    "FieldValueTooMany",
+                    path,
+                    f"Too many: {found}: must have at most {limit} {noun}",
+                )
+            ]
+
+        return check
+
+    return make
+
+
+def _min_size(kind: type, noun: str) -> Callable[[Any, JsonObject], Check]:
+    def make(limit: Any, _schema: JsonObject) -> Check:  # noqa: ANN401 - any JSON number
+        def check(value: Json, path: str) -> list[FieldProblem]:
+            if not isinstance(value, kind) or len(value) >= limit:  # type: ignore[arg-type]
+                return []
+            found = len(value)  # type: ignore[arg-type]
+            why = f"{path} in body should have at least {limit} {noun}"
+            return [invalid_value(path, found, why)]
+
+        return check
+
+    return make
+
+
+def _pattern(pattern: str, _schema: JsonObject) -> Check:
+    compiled = re.compile(pattern)
+
+    def check(value: Json, path: str) -> list[FieldProblem]:
+        if not isinstance(value, str) or compiled.search(value):
+            return []
+        return [invalid_value(path, value, f"{path} in body should match '{pattern}'")]
+
+    return check
+
+
+def _enum(allowed: list[Json], _schema: JsonObject) -> Check:
+    shown = ", ".join(quoted(value) for value in allowed)
+
+    def check(value: Json, path: str) -> list[FieldProblem]:
+        if value in allowed:
+            return []
+        return [
+            FieldProblem(
+                "FieldValueNotSupported",
+                path,
+                f"Unsupported value: {quoted(value)}: supported values: {shown}",
+            )
+        ]
+
+    return check
+
+
+def _multiple_of(step: Any, _schema: JsonObject) -> Check:  # noqa: ANN401 - any JSON number
+    def check(value: Json, path: str) -> list[FieldProblem]:
+        if not isinstance(value, int | float) or value % step == 0:
+            return []
+        return [invalid_value(path, value, f"{path} in body should be a multiple of {step}")]
+
+    return check
+
+
+_MICRO_TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$")
+_FORMATS: dict[str, re.Pattern[str]] = {
+    "date-time": re.compile(r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$"),
+    "date": re.compile(r"^\d{4}-\d\d-\d\d$"),
+    "uuid": re.compile(r"(?i)^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$"),
+    "byte": re.compile(r"^([A-Za-z0-9+/\s]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"),
+    "micro-time": _MICRO_TIME,
+    "quantity": re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)(([KMGTPE]i)|[numkMGTPE]|[eE][+-]?\d+)?$"),
+}
+_INT32 = 2**31
+_INT64 = 2**63
+
+
+def _format(name: str, schema: JsonObject) -> Check | None:
+    if name in {"int32", "int64"} and schema.get("type") == "integer":
+        edge = _INT32 if name == "int32" else _INT64
+
+        def in_range(value: Json, path: str) -> list[FieldProblem]:
+            if isinstance(value, int | float) and not -edge <= value < edge:
+                return [invalid_value(path, value, f"{path} in body must be of type {name}")]
+            return []
+
+        return in_range
+    pattern = _FORMATS.get(name)
+    if pattern is None:
+        return None
+
+    def check(value: Json, path: str) -> list[FieldProblem]:
+        if not isinstance(value, str) or pattern.match(value):
+            return []
+        why = f'Invalid value: {quoted(value)}: {path} in body must be of type {name}: "{value}"'
+        return [FieldProblem("FieldValueTypeInvalid", path, why)]
+
+    return check
+
+
+def _junctor_checks(schema: JsonObject, compiled: Compile) -> list[Check]:
+    """The checks of allOf, anyOf, oneOf and not."""
+    made: list[Check] = [compiled(part) for part in schema.get("allOf") or () if "$ref" not in part]
+    for keyword, (words, fits) in _JUNCTORS.items():
+        parts = schema.get(keyword)
+        if parts:
+            one = [compiled(part) for part in (parts if isinstance(parts, list) else [parts])]
+            made.append(_counted(one, words, fits))
+    return made
+
+
+def _counted(parts: list[Check], words: str, fits: Callable[[int], bool]) -> Check:
+    def check(value: Json, path: str) -> list[FieldProblem]:
+        if fits(sum(not part(value, path) for part in parts)):
+            return []
+        shown = value if not isinstance(value, dict | list) else json_type(value)
+        where = path or "<root>"
+        return [invalid_value(where, shown, f"{where} in body must {words}")]
+
+    return check
+
+
+_JUNCTORS: dict[str, tuple[str, Callable[[int], bool]]] = {
+    "anyOf": ("validate at least one schema (anyOf)", lambda valid: valid > 0),
+    "oneOf": ("validate one and only one schema (oneOf)", lambda valid: valid == 1),
+    "not": ("not validate the schema (not)", lambda valid: valid == 0),
+}
+_MAKERS: dict[str, Callable[[Any, JsonObject], Check | None]] = {
+    "enum": _enum,
+    "maximum": _bound(1, "maximum", "less than"),
+    "minimum": _bound(-1, "minimum", "greater than"),
+    "multipleOf": _multiple_of,
+    "maxLength": _max_length,
+    "minLength": _min_length,
+    "pattern": _pattern,
+    "format": _format,
+    "maxItems": _max_size(list, "items"),
+    "minItems": _min_size(list, "items"),
+    "maxProperties": _max_size(dict, "items"),
+    "minProperties": _min_size(dict, "properties"),
+}

@@ -1,0 +1,81 @@
+"""One thing that is wrong with one field, in the words of the API server.
+
+Sources: the cause types of Kubernetes' Status; the wording of errors follows kube-apiserver 1.36.
+"""
+
+import json
+from dataclasses import dataclass
+
+from scheduler.hub.jsontypes import Json
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """One thing that is wrong with one field."""
+
+    reason: str
+    """A cause type of Kubernetes, such as `FieldValueInvalid`."""
+    field: str
+    """The path, such as `spec.sites[0].name`."""
+    message: str
+
+    @property
+    def sentence(self) -> str:
+        """Path and message as the API server joins them."""
+        return f"{self.field}: {self.message}"
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "boolean": (bool,),
+    "object": (dict,),
+    "array": (list,),
+    "integer": (int,),
+    "number": (int, float),
+}
+
+
+def has_type(value: Json, expected: str) -> bool:
+    """Whether a JSON value is of an OpenAPI type; true is no number, 3.0 is an integer."""
+    if isinstance(value, bool):
+        return expected == "boolean"
+    if expected == "integer" and isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, _TYPES.get(expected, (object,)))
+
+
+def json_type(value: Json) -> str:
+    """The OpenAPI name of a JSON value's type."""
+    if value is None:
+        return "null"
+    for name in ("boolean", "string", "object", "array", "integer", "number"):
+        if has_type(value, name):
+            return name
+    return "unknown"
+
+
+def quoted(value: Json) -> str:
+    """A value as the API server prints it in a message."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def invalid_value(path: str, value: Json, why: str) -> FieldProblem:
+    """`Invalid value`: the type is right, the value is not."""
+    return FieldProblem("FieldValueInvalid", path, f"Invalid value: {quoted(value)}: {why}")
+
+
+def required_value(path: str, why: str = "") -> FieldProblem:
+    """`Required value`: the field is missing."""
+    return FieldProblem(
+        "FieldValueRequired", path, f"Required value: {why}" if why else "Required value"
+    )
+
+
+def wrong_type(path: str, expected: str, found: str) -> FieldProblem:
+    """`must be of type`: a value of another type."""
+    where = path or "<root>"
+    return FieldProblem(
+        "FieldValueTypeInvalid",
+        where,
+        f'Invalid value: "{found}": {where} in body must be of type {expected}: "{found}"',
+    )
