@@ -84,10 +84,10 @@ class BadLine:
 
 
 async def _play_until(
-    kubeconfig: Path, rate: float, settled: Callable[[HubClient], Any]
-) -> tuple[HubClient, int]:
+    kubeconfig: Path, rate: float, settled: Callable[[HubClient], Any], *, seed: int = 11
+) -> int:
     """Plays a cluster over a bad line until it has settled; how many faults it met."""
-    chance = random.Random(11)  # noqa: S311 - the same faults in every run
+    chance = random.Random(seed)  # noqa: S311 - the same faults in every run
     settings = MemberSettings(
         name="m",
         kubeconfig=kubeconfig,
@@ -102,7 +102,7 @@ async def _play_until(
             while not await settled(client):
                 await SystemClock().sleep(0.2)
             playing.cancel()
-        return client, line.faults
+        return line.faults
 
 
 async def _objects(client: HubClient, resource: Resource) -> list[Object]:
@@ -122,18 +122,34 @@ async def _has_settled(client: HubClient) -> bool:
 
 @pytest.mark.parametrize("rate", [0.0, 0.06])
 async def test_it_settles_exactly_whatever_the_line_does(tmp_path: Path, rate: float) -> None:
-    options = ApiServerOptions(tmp_path / "m", name="m", crds=[])
+    faults = await _settles(tmp_path, rate, seed=11)
+    assert (faults > 5) == (rate > 0)
+
+
+@pytest.mark.soak
+async def test_it_settles_exactly_on_many_bad_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faults = [await _settles(tmp_path / f"{seed}", 0.08, seed=seed) for seed in range(30)]
+    line = {"scenario": "simulated cluster on a bad line", "runs": 30, "faults": sum(faults)}
+    with capsys.disabled():
+        print(json.dumps(line))  # noqa: T201 - what `make soak` is for
+
+
+async def _settles(folder: Path, rate: float, *, seed: int) -> int:
+    """Plays three workloads to rest and checks the result; how many faults were met."""
+    options = ApiServerOptions(folder / "m", name="m", crds=[])
     async with serve(options) as server, open_hub(server.kubeconfig_path) as user:
         await user.create(NAMESPACES, {"metadata": {"name": "city"}, "kind": "Namespace"})
         await user.create(DEPLOYMENTS, deployment("web", 5, cpu="500m"))
         await user.create(STATEFUL_SETS, deployment("db", 3, kind="StatefulSet", cpu="500m"))
         await user.create(JOBS, job("calc", completions=3, parallelism=2))
-        _, faults = await _play_until(server.kubeconfig_path, rate, _has_settled)
-        assert (faults > 5) == (rate > 0)
+        faults = await _play_until(server.kubeconfig_path, rate, _has_settled, seed=seed)
         pods = await _objects(user, PODS)
         assert len(await _objects(user, REPLICA_SETS)) == 1
         assert len(pods) == 5 + 3 + 3
         assert all(pod["spec"]["nodeName"].startswith("node-") for pod in pods)
+        return faults
 
 
 async def test_one_object_that_makes_no_sense_stops_no_other(tmp_path: Path) -> None:
