@@ -29,7 +29,7 @@ from agents.member.discovery import Discovery
 from agents.metrics_page import MetricsPage
 from agents.orders.executor import Executor
 from agents.orders.intake import Intake
-from agents.orders.journal import Journal
+from agents.orders.journal import Journal, JournalError
 from agents.orders.lease import LocalLease
 from agents.protocol.hub_requests import FETCH_ORDERS, WANT_FULL_REPORT
 from agents.protocol.keys import SigningKey, TrustedKeys
@@ -203,7 +203,8 @@ class Agent:
 
     def _status(self) -> bytes:
         now, index = self.clock.monotonic(), self.intake.index
-        executes = self._executes()
+        # Before the first pass nothing is known of what runs; to say so would say: nothing.
+        executes = self._executes() and self._passed_at is not None
         return self.voice.status_message(
             self._executor.statuses() if self._executor and executes else (),
             site_uid=index.site_uid if index else None,
@@ -220,10 +221,11 @@ class Agent:
             try:
                 started = self.clock.monotonic()
                 changed = await asyncio.to_thread(executor.run_once)
-                self._passed_at = started
-            except ApiError as error:
+                is_first, self._passed_at = self._passed_at is None, started
+                changed = changed or is_first
+            except (ApiError, JournalError) as error:
                 changed = False
-                _log.warning("the cluster: %s", error)
+                _log.warning("orders are not executed now: %s", error)
             if changed:
                 self._status_now.set()
             is_settled = all(each.phase not in _UNSETTLED for each in executor.statuses())

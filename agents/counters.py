@@ -23,6 +23,10 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
         "Good messages by kind: desired, orders, hub (received); report, status (sent)",
     ),
     "kapok_agent_empty_messages_total": ("counter", "Empty retained payloads, which mean nothing"),
+    "kapok_agent_journal_errors_total": (
+        "counter",
+        "Messages that were not taken because the disk did not (full, read-only, failing)",
+    ),
     "kapok_agent_connects_total": ("counter", "Sessions with the broker that were established"),
     "kapok_agent_connected": ("gauge", "1 while there is a session with the broker"),
     "kapok_agent_executing": ("gauge", "1 while this agent holds the site's lease and applies"),

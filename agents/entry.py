@@ -79,6 +79,7 @@ def _chosen(arguments: argparse.Namespace, settings: Settings) -> int:
         return EXIT_GOOD
     from agents.app import Agent, run_until_told  # noqa: PLC0415 - the quick answers stay quick
     from agents.member.access import AccessError  # noqa: PLC0415 - see above
+    from agents.orders.journal import JournalError  # noqa: PLC0415 - see above
     from agents.sensors import ReplayError  # noqa: PLC0415 - see above
 
     try:
@@ -90,6 +91,8 @@ def _chosen(arguments: argparse.Namespace, settings: Settings) -> int:
             return asyncio.run(run_until_told(agent))
     except (AccessError, ReplayError) as error:
         return _failed(str(error), EXIT_USAGE)
+    except JournalError as error:
+        return _failed(str(error), EXIT_NO)
 
 
 def _print(settings: Settings) -> int:

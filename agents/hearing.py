@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from agents.counters import Counters
 from agents.orders.intake import Intake
+from agents.orders.journal import JournalError
 from agents.protocol.envelope import unseal
 from agents.protocol.errors import WireError
 from agents.protocol.hub_requests import (
@@ -47,6 +48,9 @@ class Hearing:
         """Takes one message in."""
         try:
             self._take(parse(name), payload)
+        except JournalError as error:
+            self.counters.add("journal_errors_total")
+            _log.error("message on %s is not taken: %s", name[:300], error)
         except WireError as error:
             self.counters.add("bad_messages_total", reason=error.reason)
             _log.warning("message on %s is not used: %s: %s", name[:300], error.reason, error)

@@ -7,7 +7,7 @@ from agents.app import member_of, sensors
 from agents.clock import SystemClock
 from agents.counters import Counters
 from agents.identity import Boot
-from agents.orders.journal import Journal
+from agents.orders.journal import applied_at
 from agents.protocol.keys import SigningKey
 from agents.protocol.report import REPORT
 from agents.sensors.energy import EnergyMeter
@@ -24,7 +24,7 @@ async def one_report(settings: Settings, version: str | None) -> dict[str, Any]:
         ReplayError: the file to replay cannot be played.
     """
     clock, folder = SystemClock(), Path(settings.data_dir)
-    generations = _generations(folder / "journal.sqlite")
+    generations = applied_at(folder / "journal.sqlite")
     member = member_of(settings.cluster, clock)
     found = sensors(
         settings,
@@ -42,14 +42,3 @@ async def one_report(settings: Settings, version: str | None) -> dict[str, Any]:
         voice.report(observation.look, energy, ago_seconds=ago_seconds)
     )
     return tree
-
-
-def _generations(path: Path) -> dict[str, int]:
-    """Applied generations by the journal of the agent that runs, or ran, here."""
-    if not path.exists():
-        return {}
-    journal = Journal(path)
-    try:
-        return journal.applied()
-    finally:
-        journal.close()

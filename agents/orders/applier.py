@@ -201,4 +201,5 @@ def _in_order(manifests: Iterable[Tree]) -> list[Tree]:
 
 def _vanishes(tree: Tree) -> bool:
     """A Job with a time to live is deleted by the cluster after its end (KEP-592)."""
-    return (tree.get("spec") or {}).get("ttlSecondsAfterFinished") is not None
+    spec = tree.get("spec")
+    return isinstance(spec, dict) and spec.get("ttlSecondsAfterFinished") is not None

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 _log = logging.getLogger(__name__)
 
+_LOCK_SECONDS: float = 5.0
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS accepted (
   kid TEXT PRIMARY KEY, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL,
@@ -67,14 +68,24 @@ class AcceptedIndex:
     payload: bytes
 
 
+class JournalError(Exception):
+    """The disk does not take or give what it should; nothing follows from such a write."""
+
+
 class Journal:
     """The file; safe to use from the event loop and from the executor's thread."""
 
     def __init__(self, path: Path) -> None:
-        """Opens or makes the file; a spoilt one is moved aside."""
+        """Opens or makes the file; a spoilt one is moved aside.
+
+        Raises:
+            JournalError: the disk is full, or the file is locked or cannot be opened.
+        """
         self._lock = threading.Lock()
         try:
             self._database = _open(path)
+        except sqlite3.OperationalError as error:  # locked, full, unreadable: not spoilt
+            raise JournalError(f"{path}: {error}") from error
         except sqlite3.DatabaseError as error:
             aside = path.with_suffix(".spoilt")
             _log.error(
@@ -87,6 +98,7 @@ class Journal:
             for suffix in ("-wal", "-shm"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
             self._database = _open(path)
+        self._load()
 
     def close(self) -> None:
         """Closes the file."""
@@ -142,59 +154,94 @@ class Journal:
         """This generation was applied whole."""
         with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO applied VALUES (?, ?)", (order_id, generation))
+        self._applied[order_id] = generation
 
     def applied(self) -> dict[str, int]:
         """The generation of every order that was applied whole."""
-        return {row[0]: row[1] for row in self._rows("SELECT order_id, generation FROM applied")}
+        return dict(self._applied)
 
     def add_made(self, order_id: str, objects: Iterable[ObjectKey]) -> None:
         """These objects are about to be made; written first, so that none is ever forgotten."""
+        known = self._made.get(order_id, frozenset())
+        new = frozenset(objects) - known
+        if not new:
+            return
         with self._transaction() as database:
             database.executemany(
                 "INSERT OR IGNORE INTO made VALUES (?, ?, ?, ?, ?)",
-                [(order_id, k.api_version, k.kind, k.namespace, k.name) for k in objects],
+                [(order_id, k.api_version, k.kind, k.namespace, k.name) for k in new],
             )
+        self._made[order_id] = known | new
 
-    def made(self) -> dict[str, set[ObjectKey]]:
+    def made(self) -> dict[str, frozenset[ObjectKey]]:
         """Objects that were made, by order."""
-        found: dict[str, set[ObjectKey]] = {}
-        for order_id, *key in self._rows("SELECT * FROM made"):
-            found.setdefault(order_id, set()).add(ObjectKey(*key))
-        return found
+        return dict(self._made)
 
     def set_finished(self, order_id: str, key: ObjectKey, outcome: str) -> None:
-        """This job has ended and is never made again for this order."""
+        """This job has ended and is never made again for this order; the first outcome stays."""
         with self._transaction() as database:
             database.execute(
                 "INSERT OR IGNORE INTO finished VALUES (?, ?, ?, ?, ?)",
                 (order_id, key.kind, key.namespace, key.name, outcome),
             )
+        known = self._finished.get(order_id, {})
+        self._finished[order_id] = {(key.kind, key.namespace, key.name): outcome} | known
 
     def finished(self, order_id: str) -> dict[tuple[str, str, str], str]:
         """Outcomes of an order's ended jobs by (kind, namespace, name)."""
-        rows = self._rows(
-            "SELECT kind, namespace, name, outcome FROM finished WHERE order_id = ?", (order_id,)
-        )
-        return {(kind, namespace, name): outcome for kind, namespace, name, outcome in rows}
+        return self._finished.get(order_id, {})
 
     def forget_order(self, order_id: str) -> None:
         """Nothing of this order is left in the member, and no index lists it."""
         with self._transaction() as database:
             for table in ("applied", "made", "finished"):
                 database.execute(f"DELETE FROM {table} WHERE order_id = ?", (order_id,))  # noqa: S608 - our own words
+        for known in (self._applied, self._made, self._finished):
+            known.pop(order_id, None)
+
+    def _load(self) -> None:
+        """What the loops ask every second is in memory too: a sick disk stops no report."""
+        self._applied: dict[str, int] = dict(self._rows("SELECT order_id, generation FROM applied"))
+        self._made: dict[str, frozenset[ObjectKey]] = {}
+        for order_id, *key in self._rows("SELECT * FROM made"):
+            known = self._made.get(order_id, frozenset())
+            self._made[order_id] = known | {ObjectKey(*key)}
+        self._finished: dict[str, dict[tuple[str, str, str], str]] = {}
+        for order_id, *name, outcome in self._rows("SELECT * FROM finished"):
+            self._finished.setdefault(order_id, {})[name[0], name[1], name[2]] = outcome
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._database:
-            yield self._database
+        try:
+            with self._lock, self._database:
+                yield self._database
+        except sqlite3.Error as error:
+            raise JournalError(f"journal: {error}") from error
 
     def _rows(self, query: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
-        with self._lock:
-            return self._database.execute(query, values).fetchall()
+        try:
+            with self._lock:
+                return self._database.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise JournalError(f"journal: {error}") from error
+
+
+def applied_at(path: Path) -> dict[str, int]:
+    """What `Journal.applied` would say, read beside the agent that uses the file."""
+    try:
+        database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    except sqlite3.Error:
+        return {}
+    try:
+        return dict(database.execute("SELECT order_id, generation FROM applied").fetchall())
+    except sqlite3.Error:
+        return {}
+    finally:
+        database.close()
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, check_same_thread=False)
+    database = sqlite3.connect(path, check_same_thread=False, timeout=_LOCK_SECONDS)
     try:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=FULL")

@@ -47,7 +47,7 @@ def ends_by_itself(tree: Tree) -> bool:
     kind = (str(tree.get("apiVersion")).rpartition("/")[0], tree.get("kind"))
     if kind == ("batch", "Job"):
         return True
-    policy = (tree.get("spec") or {}).get("restartPolicy", "Always")
+    policy = _part(tree, "spec").get("restartPolicy", "Always")
     return kind == ("", "Pod") and policy != "Always"
 
 

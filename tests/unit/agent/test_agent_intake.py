@@ -3,6 +3,7 @@
 import base64
 import json
 import random
+import sqlite3
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from agents.counters import Counters
 from agents.hearing import Hearing
 from agents.orders.intake import Intake
-from agents.orders.journal import Journal, ObjectKey
+from agents.orders.journal import Journal, JournalError, ObjectKey, applied_at
 from agents.protocol.envelope import MAX_ENVELOPE_BYTES, seal
 from agents.protocol.hub_requests import FETCH_ORDERS, WANT_FULL_REPORT, WANT_STATUS
 from agents.protocol.index import IndexEntry
@@ -317,6 +318,29 @@ def test_a_spoilt_journal_is_moved_aside_and_a_new_one_begun(tmp_path: Path) -> 
     assert journal.applied() == {}
     assert (tmp_path / "journal.spoilt").exists()
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_journal_that_is_only_locked_is_not_moved_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal.sqlite"
+    Journal(path).set_applied("x", 1)
+    monkeypatch.setattr("agents.orders.journal._LOCK_SECONDS", 0.05)
+    other = sqlite3.connect(path)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(JournalError, match="locked"):
+        Journal(path).set_applied("y", 1)
+    other.close()
+    assert applied_at(path) == {"x": 1}
+    assert applied_at(tmp_path / "none") == {}
+
+
+def test_a_full_disk_costs_the_message_not_the_agent(site: Site) -> None:
+    site.hear(HUB.index(1))
+    site.journal.close()
+    site.hear(HUB.index(2, order()))
+    assert site.version == (1, 1)
+    assert "journal_errors_total 1" in site.counters.text()
 
 
 def test_what_was_done_is_kept_by_order_and_forgotten_by_order(tmp_path: Path) -> None:

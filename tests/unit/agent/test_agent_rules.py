@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agents.orders.applier import Applied
 from agents.orders.dressing import (
@@ -24,6 +26,22 @@ from agents.protocol.topics import order_token
 from tests.support.wire_hub import Manifest, WireHub, config_map, deployment, job
 
 HUB = WireHub()
+PATHS = (
+    "metadata",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "spec",
+    "template",
+    "jobTemplate",
+    "restartPolicy",
+    "replicas",
+    "parallelism",
+    "ttlSecondsAfterFinished",
+    "status",
+    "conditions",
+    "generation",
+)
 CLUSTER_KINDS = {"ClusterRole", "Namespace", "PersistentVolume"}
 
 
@@ -410,3 +428,32 @@ def test_jobs_together_end_well_only_if_all_did() -> None:
 def test_a_status_adds_up_its_objects() -> None:
     words = status_of(ENTRY, applied(UP, DOWN, PLAIN), bound=2, applied_generation=1)
     assert (words.desired, words.ready, words.bound, words.applied) == (2, 1, 2, 3)
+
+
+# ---------------------------------------------------------------- whatever is sent
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(PATHS), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(
+    parts=st.dictionaries(st.sampled_from(PATHS), ODD, max_size=4),
+    kind=st.sampled_from(["Deployment", "Job", "CronJob", "Pod", "DaemonSet", "ConfigMap"]),
+)
+@settings(max_examples=150)
+def test_no_manifest_whatever_stops_the_agent(parts: Manifest, kind: str) -> None:
+    versions = {"Job": "batch/v1", "CronJob": "batch/v1", "Pod": "v1", "ConfigMap": "v1"}
+    manifest = {"apiVersion": versions.get(kind, "apps/v1"), "kind": kind, **parts}
+    metadata = parts.get("metadata")
+    manifest["metadata"] = (metadata if isinstance(metadata, dict) else {}) | {"name": "x"}
+    content = order(manifest)
+    if not refusals(content, scope):
+        tree = dressed(content, manifest, is_namespaced=True)
+        assert token_of(tree) == order_token(content.id)
+        ends_by_itself(tree)
+        standing(tree)
