@@ -86,7 +86,6 @@ class Agent:
     _report_now: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _status_now: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _execute_now: asyncio.Event = field(default_factory=asyncio.Event, init=False)
-    _passed_at: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         settings, folder = self.settings, Path(self.settings.data_dir)
@@ -202,27 +201,26 @@ class Agent:
             await self._wait(self._status_now, interval)
 
     def _status(self) -> bytes:
-        now, index = self.clock.monotonic(), self.intake.index
-        # Before the first pass nothing is known of what runs; to say so would say: nothing.
-        executes = self._executes() and self._passed_at is not None
+        now, index, executor = self.clock.monotonic(), self.intake.index, self._executor
+        # Before its first pass an agent knows nothing of what runs; to say that would say: nothing.
+        passed_at = executor.passed_at if executor and self._executes() else None
         return self.voice.status_message(
-            self._executor.statuses() if self._executor and executes else (),
+            executor.statuses() if executor and passed_at is not None else (),
             site_uid=index.site_uid if index else None,
             echo=self.intake.echo,
-            missing=tuple(entry.id for entry in self.intake.missing()) if executes else (),
-            is_executing=executes,
+            missing=tuple(entry.id for entry in self.intake.missing())
+            if passed_at is not None
+            else (),
+            is_executing=passed_at is not None,
             bad_messages=self.counters.bad_messages(),
-            ago_seconds=now - (now if self._passed_at is None else self._passed_at),
+            ago_seconds=0.0 if passed_at is None else now - passed_at,
         )
 
     async def _execute_loop(self, executor: Executor) -> None:
         while True:
             self._execute_now.clear()
             try:
-                started = self.clock.monotonic()
                 changed = await asyncio.to_thread(executor.run_once)
-                is_first, self._passed_at = self._passed_at is None, started
-                changed = changed or is_first
             except (ApiError, JournalError) as error:
                 changed = False
                 _log.warning("orders are not executed now: %s", error)

@@ -49,6 +49,7 @@ class Executor:
         is_allowed: whether this agent may act now (it holds the local lease); asked before every
             act.
         bound: pods that hold room, by order id, from the last look of the sensor.
+        passed_at: monotonic seconds when the last whole pass began; None before the first.
     """
 
     discovery: Discovery
@@ -58,6 +59,7 @@ class Executor:
     jitter: random.Random
     is_allowed: Callable[[], bool]
     bound: Callable[[], Mapping[str, int]]
+    passed_at: float | None = field(default=None, init=False)
     _once: RunOnce = field(init=False)
     _applier: Applier = field(init=False)
     _held: dict[str, Held] = field(default_factory=dict, init=False)
@@ -83,13 +85,14 @@ class Executor:
         """One pass. Blocking.
 
         Returns:
-            Whether anything was changed in the member, so that a status is worth sending at once.
+            Whether there is news, so that a status is worth sending at once.
 
         Raises:
             ApiError: the member does not answer; try again later.
         """
         if not self.is_allowed():
             return False
+        started, is_first = self.clock.monotonic(), self.passed_at is None
         self._applier.forget_namespaces()
         kinds = self.discovery.kinds()
         view = look(self.discovery.api, self._kinds_to_look_at(kinds))
@@ -100,7 +103,9 @@ class Executor:
             if not self.is_allowed():
                 return changed
             changed = self._bring(entry, kinds, view) or changed
-        return self._withdraw(view, kinds) or changed
+        changed = self._withdraw(view, kinds) or changed
+        self.passed_at = started
+        return changed or is_first
 
     def statuses(self) -> tuple[OrderStatus, ...]:
         """How every order stands, by the last pass; listed ones first, then those that leave."""

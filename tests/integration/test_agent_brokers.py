@@ -4,30 +4,25 @@ import asyncio
 import json
 import random
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import aiomqtt
 import pytest
 
 from agents.app import Agent
 from agents.clock import SystemClock
 from agents.identity import Boot
-from agents.protocol.delta import decode_report
-from agents.protocol.envelope import unseal
 from agents.protocol.hub_requests import WANT_FULL_REPORT
 from agents.protocol.keys import SigningKey, TrustedKeys
-from agents.protocol.report import OFFLINE
-from agents.protocol.status import SITE_STATUS, SiteStatus
-from agents.protocol.topics import parse
+from agents.protocol.report import Report
+from agents.protocol.status import SiteStatus
 from agents.settings import BrokerSettings, ReportSettings, Settings
 from scheduler.mqtt.embedded import EmbeddedBroker, embedded_broker
-from tests.support.wire_hub import Message, WireHub, config_map, packed
+from tests.support.wire_ears import free_port, hub_on, publish
+from tests.support.wire_hub import WireHub, config_map, packed
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(40)]
 
@@ -35,63 +30,6 @@ CLOCK = SystemClock()
 KEY = SigningKey(bytes(range(32)))
 TRUSTED = TrustedKeys([KEY.public])
 EVERY_BROKER = pytest.mark.parametrize("kind", ["mosquitto", "iotcore"])
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
-@dataclass
-class Ears:
-    """A hub that listens."""
-
-    client: aiomqtt.Client
-    heard: list[tuple[str, Any, bool]] = field(default_factory=list)
-
-    async def listen(self) -> None:
-        await self.client.subscribe("kapok/v1/site-a/#", qos=1)
-        async for message in self.client.messages:
-            name, kind = str(message.topic), parse(str(message.topic)).kind
-            if kind in ("report", "status", "offline"):
-                payload = unseal(message.payload, topic=name, trusted=TRUSTED)
-                read = {"status": SITE_STATUS.decode, "offline": OFFLINE.decode}
-                value = read.get(kind, decode_report)(payload)
-                self.heard.append((kind, value, bool(message.retain)))
-
-    def of(self, kind: str) -> list[Any]:
-        return [value for heard, value, _ in self.heard if heard == kind]
-
-    async def until(self, kind: str, holds: Any = lambda _value: True, after: int = 0) -> Any:  # noqa: ANN401 - any message
-        """Waits for a message of a kind that fulfils a condition."""
-        async with asyncio.timeout(20):
-            while True:
-                for value in self.of(kind)[after:]:
-                    if holds(value):
-                        return value
-                await CLOCK.sleep(0.02)
-
-
-@asynccontextmanager
-async def hub_on(port: int) -> AsyncIterator[Ears]:
-    async with (
-        aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as client,
-        asyncio.TaskGroup() as group,
-    ):
-        ears = Ears(client)
-        task = group.create_task(ears.listen())
-        yield ears
-        task.cancel()
-
-
-async def publish(port: int, messages: list[Message], *, retain: bool = True) -> None:
-    async with aiomqtt.Client(
-        "127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5, max_inflight_messages=100
-    ) as client:
-        for name, payload in messages:
-            await client.publish(name, payload, qos=1, retain=retain)
 
 
 def settings(folder: Path, port: int, hub: WireHub, **report: float) -> Settings:
@@ -149,7 +87,7 @@ async def test_an_agent_flooded_with_nonsense_goes_on_and_names_it(
     name, good = hub.index(5, one)
     junk = [b"\x00\xff", b"{}", b"[" * 9_000, good[:-5], good[:40] + good[45:]]
     async with (
-        hub_on(broker.port) as ears,
+        hub_on(broker.port, [KEY]) as ears,
         running(settings(tmp_path / "agent", broker.port, hub)),
     ):
         await ears.until("status")
@@ -178,16 +116,20 @@ async def test_an_agent_comes_back_to_a_broker_that_was_away_and_speaks_in_full(
 ) -> None:
     hub = WireHub()
     async with running(settings(tmp_path / "agent", broker.port, hub)):
-        async with hub_on(broker.port) as ears:
+        async with hub_on(broker.port, [KEY]) as ears:
             await ears.until("report", lambda report: report.kind == "delta")
         await broker.stop()
         await CLOCK.sleep(0.2)
         await broker.start()
-        async with hub_on(broker.port) as ears:
+        async with hub_on(broker.port, [KEY]) as ears:
             first = await ears.until("report")
             assert first.kind == "full"
             await publish(broker.port, [hub.index(1)])
             await ears.until("status", lambda status: status.index is not None)
+
+
+def is_of_boot(number: int, report: Report) -> bool:
+    return report.boot_number == number
 
 
 @pytest.fixture
@@ -213,12 +155,12 @@ async def test_a_killed_agent_is_announced_and_one_that_ends_well_is_not(
 ) -> None:
     command = [sys.executable, "-m", "agents.entry", "--config", str(config)]
     boots = []
-    async with hub_on(broker.port) as ears:
+    async with hub_on(broker.port, [KEY]) as ears:
         for number, how in ((1, signal.SIGTERM), (2, signal.SIGKILL)):
             process = await asyncio.create_subprocess_exec(
                 *command, stderr=asyncio.subprocess.DEVNULL
             )
-            report = await ears.until("report", lambda r, number=number: r.boot_number == number)
+            report = await ears.until("report", partial(is_of_boot, number))
             boots.append((report.boot_id, report.boot_number))
             assert ears.of("offline") == []
             process.send_signal(how)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.api_client import Client
+from tests.support.api_proxy import api_proxy
 from tests.support.cluster_world import deployment, job
 from tests.support.member_clusters import (
     KAPOK,
@@ -226,3 +228,45 @@ def test_a_server_that_refuses_us_ends_it_with_a_word(
     assert done.returncode == 1
     assert "401" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_cut_expired_refused_and_lost_connections_are_survived(
+    kubeconfigs: list[Path], tmp_path: Path, nodes_file: Path
+) -> None:
+    cluster = Cluster(kubeconfigs[0], f"sim-{secrets.token_hex(3)}")
+    cluster.kubectl("create", "namespace", cluster.namespace)
+    log = tmp_path / "log"
+    with (
+        api_proxy(Client.of(kubeconfigs[0]), tmp_path) as proxy,
+        controllers(log, [proxy.kubeconfig], "--nodes", str(nodes_file)),
+    ):
+        proxy.faults.cut_watches_after_events = 4
+        proxy.faults.too_many = 20
+        cluster.apply(_here(cluster, deployment("web", 6, cpu="100m")))
+        cluster.kubectl("rollout", "status", "deploy/web", "--timeout=30s")
+        proxy.faults.gone = True
+        proxy.cut_watches()
+        cluster.kubectl("scale", "deploy/web", "--replicas=3")
+        time.sleep(1)  # noqa: TID251 - the server is away for a second
+        proxy.faults.expired_watches = 9
+        proxy.faults.gone = False
+        wait_until(lambda: len(cluster.get("pods")) == 3, log.read_text, seconds=40)
+    cluster.kubectl("delete", "deploy", "--all", "--wait=false")
+
+
+def test_a_pod_costs_a_small_number_of_calls(
+    kubeconfigs: list[Path], tmp_path: Path, nodes_file: Path
+) -> None:
+    cluster = Cluster(kubeconfigs[0], f"sim-{secrets.token_hex(3)}")
+    cluster.kubectl("create", "namespace", cluster.namespace)
+    with (
+        api_proxy(Client.of(kubeconfigs[0]), tmp_path) as proxy,
+        controllers(tmp_path / "log", [proxy.kubeconfig], "--nodes", str(nodes_file)),
+    ):
+        cluster.apply(_here(cluster, deployment("web", 10, cpu="100m")))
+        cluster.kubectl("rollout", "status", "deploy/web", "--timeout=20s")
+        about = [call for call in proxy.faults.seen if f"/namespaces/{cluster.namespace}/" in call]
+    pods = [call for call in about if "/pods" in call]
+    assert len(pods) == 3 * 10  # made, bound, running
+    assert len(about) - len(pods) <= 25  # one set, and what is counted of it
+    cluster.kubectl("delete", "deploy", "--all", "--wait=false")

@@ -1,0 +1,154 @@
+"""A site as it is: agent processes, a broker, a member cluster; agents are killed and replaced."""
+
+import asyncio
+import json
+import random
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from agents.clock import SystemClock
+from agents.member.access import from_kubeconfig
+from agents.member.api import MemberApi
+from agents.protocol.keys import SigningKey
+from agents.protocol.status import SiteStatus
+from scheduler.mqtt.embedded import EmbeddedBroker, embedded_broker
+from tests.support.member_clusters import api_servers
+from tests.support.wire_ears import Ears, free_port, hub_on, publish
+from tests.support.wire_hub import WireHub, config_map, deployment, job, packed
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+
+CLOCK = SystemClock()
+KEYS = {name: SigningKey(bytes([number]) * 32) for number, name in enumerate(("main", "spare"))}
+
+
+@pytest.fixture(scope="module")
+def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with api_servers(tmp_path_factory.mktemp("member"), "m1") as [path]:
+        yield path
+
+
+@pytest.fixture
+def member(kubeconfig: Path) -> Iterator[MemberApi]:
+    api = MemberApi(from_kubeconfig(kubeconfig))
+    yield api
+    api.close()
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[EmbeddedBroker]:
+    async with embedded_broker(tmp_path, free_port(), clock=CLOCK, kind="mosquitto") as one:
+        yield one
+
+
+class Site:
+    """Starts agents of one site."""
+
+    def __init__(self, folder: Path, broker: EmbeddedBroker, kubeconfig: Path) -> None:
+        self.folder = folder
+        self.broker = broker
+        self.kubeconfig = kubeconfig
+        self.hub = WireHub()
+
+    @asynccontextmanager
+    async def agent(self, name: str = "main") -> AsyncIterator[asyncio.subprocess.Process]:
+        """One agent process; killed at the end, as a power cut would."""
+        data = self.folder / name
+        data.mkdir(mode=0o700, exist_ok=True)
+        (data / "agent.key").write_bytes(KEYS[name].raw())
+        (data / "agent.key").chmod(0o600)
+        tree = {
+            "site": "site-a",
+            "agent": name,
+            "data_dir": str(data),
+            "hub_keys": [str(self.hub.key.public)],
+            "broker": {"port": self.broker.port},
+            "report": {"interval_seconds": 0.5, "status_interval_seconds": 0.5},
+            "cluster": {
+                "source": "kubeconfig",
+                "kubeconfig": str(self.kubeconfig),
+                "resync_seconds": 0.5,
+                "lease_seconds": 2,
+            },
+        }
+        path = self.folder / f"{name}.yaml"
+        path.write_text(json.dumps(tree))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "agents.entry",
+            "--config",
+            str(path),
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            await process.wait()
+
+
+@pytest.fixture
+def site(tmp_path: Path, broker: EmbeddedBroker, kubeconfig: Path) -> Site:
+    return Site(tmp_path, broker, kubeconfig)
+
+
+async def settled(ears: Ears, sequence: int, orders: int) -> SiteStatus:
+    """The first status that says all is applied under an index."""
+
+    def is_settled(status: SiteStatus) -> bool:
+        return (
+            status.index is not None
+            and status.index.sequence == sequence
+            and len(status.orders) == orders
+            and all(each.applied_generation == each.generation for each in status.orders)
+        )
+
+    status: SiteStatus = await ears.until("status", is_settled)
+    return status
+
+
+async def test_an_agent_killed_at_any_moment_ends_with_all_applied_and_jobs_run_once(
+    site: Site, member: MemberApi
+) -> None:
+    chance = random.Random(7)  # noqa: S311 - when to kill
+    orders = packed(*(site.hub.content(f"k{n}", config_map(), job()) for n in range(12)))
+    await publish(site.broker.port, [*site.hub.orders(*orders), site.hub.index(1, *orders)])
+    uids: dict[str, str] = {}
+    for _ in range(6):
+        async with site.agent():
+            await CLOCK.sleep(0.4 + 0.6 * chance.random())
+        for tree in member.fold("/apis/batch/v1/jobs", None, lambda tree: tree):
+            name, uid = tree["metadata"]["namespace"], tree["metadata"]["uid"]
+            assert uids.setdefault(name, uid) == uid, "a job was made twice"
+    async with hub_on(site.broker.port, KEYS.values()) as ears, site.agent():
+        status = await settled(ears, 1, 12)
+        assert {order.phase for order in status.orders} == {"Applied"}
+        await publish(site.broker.port, [site.hub.index(2)])
+        await settled(ears, 2, 0)
+    assert member.fold("/apis/batch/v1/jobs", None, lambda tree: tree) == []
+
+
+async def test_of_two_agents_one_executes_and_the_other_takes_over(
+    site: Site, member: MemberApi
+) -> None:
+    [one, two] = packed(site.hub.content("t1", deployment()), site.hub.content("t2", config_map()))
+    await publish(site.broker.port, [*site.hub.orders(one, two), site.hub.index(1, one)])
+    async with hub_on(site.broker.port, KEYS.values()) as ears, site.agent("spare"):
+        async with site.agent("main"):
+            await settled(ears, 1, 1)
+            last = {status.agent: status for status in ears.of("status")}
+            assert len(last) == 2
+            assert [status.is_executing for status in last.values()].count(True) == 1
+        after = len(ears.of("status"))
+        await publish(site.broker.port, [site.hub.index(2, one, two)])
+        await settled(ears, 2, 2)
+        executing = {each.agent for each in ears.of("status")[after:] if each.is_executing}
+        assert executing == {"spare"}
+        reports = [each for each in ears.of("report") if each.agent == "spare"]
+        assert reports[-1].sequence > reports[0].sequence
+    assert member.find("/api/v1/namespaces/t2/configmaps/settings") is not None

@@ -1,0 +1,84 @@
+"""Ears of a hub, for agent tests: hears what agents say, through a real broker."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiomqtt
+
+from agents.clock import SystemClock
+from agents.protocol.delta import decode_report
+from agents.protocol.envelope import unseal
+from agents.protocol.keys import SigningKey, TrustedKeys
+from agents.protocol.report import OFFLINE
+from agents.protocol.status import SITE_STATUS
+from agents.protocol.topics import parse
+from tests.support.wire_hub import Message
+
+CLOCK = SystemClock()
+Value = Any
+"""A report, delta, status or will."""
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody has now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+@dataclass
+class Ears:
+    """A hub that listens."""
+
+    client: aiomqtt.Client
+    trusted: TrustedKeys
+    heard: list[tuple[str, Any, bool]] = field(default_factory=list)
+
+    async def listen(self) -> None:
+        await self.client.subscribe("kapok/v1/site-a/#", qos=1)
+        async for message in self.client.messages:
+            name, kind = str(message.topic), parse(str(message.topic)).kind
+            if kind in ("report", "status", "offline"):
+                payload = unseal(message.payload, topic=name, trusted=self.trusted)
+                read = {"status": SITE_STATUS.decode, "offline": OFFLINE.decode}
+                value = read.get(kind, decode_report)(payload)
+                self.heard.append((kind, value, bool(message.retain)))
+
+    def of(self, kind: str) -> list[Any]:
+        return [value for heard, value, _ in self.heard if heard == kind]
+
+    async def until(self, kind: str, holds: Callable[[Value], object] = bool) -> Value:
+        """Waits for a message of a kind that fulfils a condition."""
+        async with asyncio.timeout(20):
+            while True:
+                for value in self.of(kind):
+                    if holds(value):
+                        return value
+                await CLOCK.sleep(0.02)
+
+
+@asynccontextmanager
+async def hub_on(port: int, keys: Iterable[SigningKey]) -> AsyncIterator[Ears]:
+    """Listens to the site's agents, which sign with these keys."""
+    async with (
+        aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        ears = Ears(client, TrustedKeys(key.public for key in keys))
+        task = group.create_task(ears.listen())
+        yield ears
+        task.cancel()
+
+
+async def publish(port: int, messages: list[Message], *, retain: bool = True) -> None:
+    """Publishes as the hub does."""
+    async with aiomqtt.Client(
+        "127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5, max_inflight_messages=100
+    ) as client:
+        for name, payload in messages:
+            await client.publish(name, payload, qos=1, retain=retain)
