@@ -53,6 +53,9 @@ class Node:
     """The strategic merge patch merges this list instead of replacing it."""
     retain_keys: bool = False
     rules: list[JsonObject] = field(default_factory=list)
+    is_quantity: bool = False
+    has_quantities: bool = False
+    """A quantity of a core kind stands here or somewhere below."""
     has_rules: bool = False
     """A rule stands here or somewhere below."""
     has_defaults: bool = False
@@ -115,6 +118,8 @@ class _Compiler:
         node.rules = list(schema.get("x-kubernetes-validations") or ())
         below = [*node.properties.values(), node.values, node.items]
         known = [child for child in below if child is not None]
+        node.is_quantity = node.core and schema.get("format") == "quantity"
+        node.has_quantities = node.is_quantity or any(child.has_quantities for child in known)
         node.has_rules = bool(node.rules) or any(child.has_rules for child in known)
         node.has_defaults = node.has_default or any(child.has_defaults for child in known)
         node.checks = value_checks(schema, self._check)

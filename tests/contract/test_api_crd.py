@@ -37,8 +37,8 @@ def test_a_definition_is_established_and_served(server: Server, client: Client) 
     try:
 
         def conditions() -> dict[str, str]:
-            found = client.get(f"{CRDS}/{name}").ok().get("status", {}).get("conditions", [])
-            return {one["type"]: one["status"] for one in found}
+            status = client.get(f"{CRDS}/{name}").ok().get("status") or {}
+            return {one["type"]: one["status"] for one in status.get("conditions") or ()}
 
         wait_until(lambda: conditions().get("Established") == "True", "it is established")
         assert conditions()["NamesAccepted"] == "True"

@@ -50,7 +50,7 @@ def test_openapi_v3_has_a_document_for_each_version(server: Server, client: Clie
     assert {"api/v1", "apis/apps/v1", f"apis/{server.group}/v1"} <= set(paths)
     url = paths[f"apis/{server.group}/v1"]["serverRelativeURL"]
     assert "hash=" in url
-    document = client.get(url).ok()
+    document = client.get(url.partition("?")[0]).ok()  # the hash moves with other definitions
     assert document["openapi"].startswith("3.")
     schemas = document["components"]["schemas"]
     (name,) = [key for key in schemas if key.endswith(".v1.Widget")]

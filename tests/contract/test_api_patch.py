@@ -156,6 +156,16 @@ def test_defaults_of_core_kinds_are_filled_in(server: Server, client: Client) ->
     assert pod["containers"][0]["terminationMessagePath"] == "/dev/termination-log"
 
 
+def test_quantities_are_stored_in_canonical_form(server: Server, client: Client) -> None:
+    item = _deployment(server)
+    requests = {"cpu": "0.5", "memory": "1024Mi", "example.com/gpu": 2}
+    pod = item["spec"]["template"]["spec"]  # type: ignore[index]
+    pod["containers"][0]["resources"] = {"requests": requests, "limits": {"example.com/gpu": "2"}}
+    made = client.create(server.apps("deployments"), item).ok()
+    found = made["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]
+    assert found == {"cpu": "500m", "memory": "1Gi", "example.com/gpu": "2"}
+
+
 def test_a_selector_that_misses_its_template_is_422(server: Server, client: Client) -> None:
     item = _deployment(server)
     item["spec"]["selector"] = {"matchLabels": {"app": "other"}}  # type: ignore[index]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from scheduler.hub.cel import rule_problems
 from scheduler.hub.embedded.errors import Subject, bad_request, invalid
 from scheduler.hub.embedded.metadata import metadata_problems, refuse
+from scheduler.hub.embedded.quantities import normalise
 from scheduler.hub.embedded.resources import Resource
 from scheduler.hub.jsontypes import JsonObject
 from scheduler.hub.schema import apply_defaults, drop_nulls, prune, validate
@@ -63,6 +64,7 @@ def checked(
     if not (options.applies and resource.custom):
         drop_nulls(resource.node, item)
     apply_defaults(resource.node, item)
+    normalise(resource.node, item)
     item |= kept
     behaviour = resource.behaviour
     behaviour.defaults(item)

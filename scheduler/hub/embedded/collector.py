@@ -8,16 +8,21 @@ documentation. One task works through a queue of objects; what it finds it reads
 import asyncio
 import logging
 from collections.abc import Iterable
+from datetime import timedelta
 
 from scheduler.hub.embedded.checks import WriteOptions
 from scheduler.hub.embedded.crd import CLEANUP
 from scheduler.hub.embedded.deletion import FOREGROUND, ORPHAN, DeleteOptions, Deletion
 from scheduler.hub.embedded.errors import ApiError
 from scheduler.hub.embedded.heap import Heap, holds
+from scheduler.hub.embedded.metadata import rfc3339
 from scheduler.hub.embedded.resources import Resource
 from scheduler.hub.jsontypes import JsonObject
 
 log = logging.getLogger(__name__)
+_EVENT_LIFETIME = timedelta(hours=1)
+"""As the real server's --event-ttl."""
+_EXPIRY_PAUSE_SECONDS = 60.0
 _BACKGROUND = DeleteOptions(policy="Background")
 
 Place = tuple[str, str]
@@ -102,6 +107,19 @@ class Collector:
                 await self._work(what, place, uid)
             except ApiError as error:
                 log.warning("collecting %s %s: %s", *place, error)
+
+    async def expire_events(self) -> None:
+        """Deletes events an hour after they last happened, until cancelled."""
+        clock = self._registry.clock
+        while True:
+            await clock.sleep(_EXPIRY_PAUSE_SECONDS)
+            resource = self._registry.catalog.of_storage("/events")
+            if resource is None:
+                continue
+            before = rfc3339(clock.now() - _EVENT_LIFETIME)
+            events = self._registry.collection("/events").objects.values()
+            old = [stored for stored in events if _last_seen(stored.decoded()) < before]
+            await self._deletion.delete_all(resource, old, _BACKGROUND)
 
     async def _work(self, what: str, place: Place, uid: str) -> None:
         if what == "owner":
@@ -272,3 +290,15 @@ class Collector:
             await self._registry.put(resource, key, item, WriteOptions())
         else:
             await self._registry.remove(resource, key, item, WriteOptions())
+
+
+def _last_seen(event: JsonObject) -> str:
+    """When an event last happened, as RFC 3339 (which sorts like time)."""
+    series = event.get("series") or {}
+    times = (
+        event.get("lastTimestamp"),
+        series.get("lastObservedTime"),
+        event.get("eventTime"),
+        event["metadata"]["creationTimestamp"],
+    )
+    return max(str(time) for time in times if time)

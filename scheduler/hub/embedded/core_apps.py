@@ -141,12 +141,14 @@ def _new_job(item: JsonObject) -> None:
     if template.get("metadata") is None:
         template["metadata"] = {}
     labels = template["metadata"].setdefault("labels", {})
-    labels |= {
+    owned = {
         "batch.kubernetes.io/controller-uid": uid,
         "batch.kubernetes.io/job-name": name,
         "controller-uid": uid,
         "job-name": name,
     }
+    labels |= owned
+    item["metadata"]["labels"] = {**(item["metadata"].get("labels") or {}), **owned}
 
 
 def _job_problems(item: JsonObject, old: JsonObject | None) -> list[FieldProblem]:

@@ -26,10 +26,6 @@ def behaviour(now: Callable[[], datetime]) -> Behaviour:
 
     def on_create(item: JsonObject) -> None:
         _accept(item, rfc3339(now()))
-        item["metadata"]["finalizers"] = [
-            *(name for name in item["metadata"].get("finalizers") or () if name != CLEANUP),
-            CLEANUP,
-        ]
 
     def on_update(item: JsonObject, _old: JsonObject) -> None:
         _accept(item, rfc3339(now()))
@@ -39,6 +35,8 @@ def behaviour(now: Callable[[], datetime]) -> Behaviour:
         on_update=on_update,
         defaults=_defaults,
         problems=definition_problems,
+        deletion_finalizer=CLEANUP,
+        returns_deleted=True,
     )
 
 
@@ -185,7 +183,8 @@ def _column(column: JsonObject) -> Column:
         value,
         kind,
         column.get("format", ""),
-        column.get("description", ""),
+        column.get("description")
+        or f"Custom resource definition column (in JSONPath format): {column['jsonPath']}",
         int(column.get("priority") or 0),
     )
 

@@ -151,6 +151,9 @@ class Deletion:
             finalizers.append(FOREGROUND)
         elif policy == "Orphan":
             finalizers.append(ORPHAN)
+        own = resource.behaviour.deletion_finalizer
+        if own and own not in finalizers and not metadata.get("deletionTimestamp"):
+            finalizers.append(own)
         if finalizers:
             metadata["finalizers"] = finalizers
         else:

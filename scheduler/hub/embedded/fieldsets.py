@@ -130,24 +130,32 @@ def _is_granular_list(node: Node, value: list[Json]) -> bool:
     )
 
 
-def fields_of(node: Node | None, value: Json, *, applied: bool) -> FieldSet:
+_ALWAYS_THERE = frozenset(
+    {"containers", "jobTemplate", "metadata", "spec", "status", "strategy", "template"}
+    | {"updateStrategy"}
+)
+"""Fields of core kinds that Go holds as plain structs: there from the start, owned by nobody."""
+
+
+def fields_of(node: Node | None, value: Json, *, applied: bool, plain: bool = False) -> FieldSet:
     """The fields of a value, as seen from its parent; `{}` is a single field.
 
     Args:
         node: the schema; None where there is none.
         value: the value.
         applied: for server-side apply maps do not count as fields themselves, unless empty.
+        plain: the container itself is no field, only what is in it.
     """
     node = node or _FREE
     if isinstance(value, dict) and value and not node.atomic:
         children: FieldSet = {}
         for key, item in value.items():
             child = node.child(key)
-            children[f"f:{key}"] = fields_of(child, item, applied=applied)
-        is_struct = node.core and bool(node.properties)
-        return children if applied or is_struct else {_MEMBER: {}, **children}
+            is_plain = node.core and key in _ALWAYS_THERE
+            children[f"f:{key}"] = fields_of(child, item, applied=applied, plain=is_plain)
+        return children if applied or plain else {_MEMBER: {}, **children}
     if isinstance(value, list) and value and _is_granular_list(node, value):
-        items: FieldSet = {} if applied else {_MEMBER: {}}
+        items: FieldSet = {} if applied or plain else {_MEMBER: {}}
         for item in value:
             key = item_key(node, item)
             if key is None:
@@ -174,7 +182,8 @@ def compare(node: Node | None, old: JsonObject, new: JsonObject) -> Differences:
     for key, value in new.items():
         child = node.child(key)
         if key not in old:
-            found.changed[f"f:{key}"] = fields_of(child, value, applied=False)
+            plain = key in _ALWAYS_THERE and (node.core or key == "metadata")
+            found.changed[f"f:{key}"] = fields_of(child, value, applied=False, plain=plain)
         elif old[key] is not value and old[key] != value:
             _descend(found, f"f:{key}", child, old[key], value)
     for key, value in old.items():

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import hashlib
 import logging
 from typing import cast
 
@@ -37,6 +38,10 @@ log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 BODY_LIMIT_BYTES = 3 * 1024 * 1024
 """As the real server's limit on request bodies."""
+_STATUS_GROUPS = frozenset(
+    {"", "apps", "batch", "events.k8s.io", "coordination.k8s.io", "apiextensions.k8s.io"}
+)
+"""Below these an unknown resource is answered with a Status; below others in plain text."""
 _WATCHES_LIMIT = 1_000
 _GZIP_FROM_BYTES = 128 * 1024
 """As the real server: smaller answers are not worth it."""
@@ -74,6 +79,13 @@ class Frontend:
         if path in PUBLIC:
             return self._static(request, path)
         identity = self._door.identify(request.headers)
+        if "Impersonate-User" in request.headers:
+            raise ApiError(
+                403,
+                "Forbidden",
+                "the embedded hub does not act as somebody else; "
+                "get a token of the role with: kapok hub token",
+            )
         target = parse_path(path)
         if target is None:
             return self._static(request, path)
@@ -81,14 +93,27 @@ class Frontend:
             return await self._review(request, target, identity)
         resource = self._registry.catalog.find(target.group, target.version, target.plural)
         if resource is None or (target.namespace and not resource.namespaced):
-            return _no_page() if target.group else _failure(no_route())
+            known = target.group in _STATUS_GROUPS
+            return _failure(no_route()) if known else _no_page()
         return await self._resource(request, target, resource, identity)
 
     def _static(self, request: web.BaseRequest, path: str) -> web.Response:
         if request.method not in {"GET", "HEAD"}:
             raise no_route()
-        kind, body = self._routes.answer(path, request.headers.get("Accept", ""))
-        return _response(request, 200, body, kind)
+        try:
+            kind, body = self._routes.answer(path, request.headers.get("Accept", ""))
+        except ApiError as error:
+            if error.code != 404 or path.startswith("/api/"):  # noqa: PLR2004 - HTTP's Not Found
+                raise
+            return _no_page()
+        tag = f'"{hashlib.sha256(body).hexdigest()[:32].upper()}"'
+        if request.headers.get("If-None-Match") == tag:
+            return web.Response(status=304, headers={"ETag": tag})
+        response = _response(request, 200, body, kind)
+        response.headers["ETag"] = tag
+        if request.query.get("hash", "-") == tag.strip('"'):
+            response.headers["Cache-Control"] = "public, immutable"
+        return response
 
     async def _resource(
         self,

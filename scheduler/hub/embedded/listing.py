@@ -14,12 +14,19 @@ import msgspec
 import yaml
 
 from scheduler.hub.embedded.collection import Collection, Stored
-from scheduler.hub.embedded.errors import ApiError, bad_request, expired, not_acceptable
+from scheduler.hub.embedded.errors import (
+    ApiError,
+    bad_request,
+    expired,
+    not_acceptable,
+    options_invalid,
+)
 from scheduler.hub.embedded.requests import integer
 from scheduler.hub.embedded.resources import Resource
 from scheduler.hub.embedded.selectors import Selection, parse_fields, parse_labels
 from scheduler.hub.embedded.table import partial, table
 from scheduler.hub.jsontypes import JsonObject
+from scheduler.hub.schema_problems import FieldProblem
 
 _encode = msgspec.json.Encoder().encode
 _ANY_JSON = re.compile(r"application/json|application/\*|\*/\*")
@@ -131,18 +138,26 @@ def _encode_token(revision: int, start: str) -> str:
     return base64.urlsafe_b64encode(_encode({"rv": revision, "start": start})).decode().rstrip("=")
 
 
+def _list_option(reason: str, why: str) -> ApiError:
+    return options_invalid("ListOptions", [FieldProblem(reason, "resourceVersionMatch", why)])
+
+
 def requested_revision(query: Mapping[str, str], newest: int) -> int | None:
     """The resource version that a list asks for; None for the newest.
 
     Raises:
-        ApiError: 400 (no number, or a wrong match), 504 (it lies in the future).
+        ApiError: 400 (no number), 422 (a wrong match), 504 (it lies in the future).
     """
     version = query.get("resourceVersion", "")
     match = query.get("resourceVersionMatch", "")
     if match not in {"", "Exact", "NotOlderThan"}:
-        raise bad_request(f'resourceVersionMatch: Unsupported value: "{match}"')
+        raise _list_option(
+            "FieldValueNotSupported",
+            f'Unsupported value: "{match}": supported values: "Exact", "NotOlderThan", ""',
+        )
     if match and not version:
-        raise bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided")
+        why = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
+        raise _list_option("FieldValueForbidden", why)
     if not version:
         return None
     if not version.isdigit():
@@ -151,12 +166,13 @@ def requested_revision(query: Mapping[str, str], newest: int) -> int | None:
         )
     revision = int(version)
     if match == "Exact" and revision == 0:
-        raise bad_request('resourceVersionMatch "Exact" is forbidden for resourceVersion "0"')
+        why = 'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+        raise _list_option("FieldValueForbidden", why)
     if revision > newest:
         raise ApiError(
             504,
             "Timeout",
-            f"Too large resource version: {revision}, current: {newest}",
+            f"Timeout: Too large resource version: {revision}, current: {newest}",
             {
                 "causes": [
                     {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}

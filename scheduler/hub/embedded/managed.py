@@ -41,6 +41,8 @@ class Writer:
     subresource: str
     time: str
     """RFC 3339, for new or changed entries."""
+    writes_status: bool = True
+    """False where the status has an endpoint of its own and this is another one."""
 
     def owns(self, entry: JsonObject) -> bool:
         """Whether an entry of managedFields is this writer's."""
@@ -115,6 +117,8 @@ def after_update(
     found = compare(node, _unmanaged(old), _unmanaged(new))
     changed = without_identity(found.changed)
     removed = without_identity(found.removed)
+    if not writer.writes_status:
+        changed.pop("f:status", None)
     if not changed and not removed:
         return entries
     kept: list[JsonObject] = []

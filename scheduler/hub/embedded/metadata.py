@@ -5,7 +5,7 @@ import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from scheduler.hub.embedded.errors import ApiError, bad_request, conflict, invalid
+from scheduler.hub.embedded.errors import ApiError, bad_request, conflict, invalid, server_error
 from scheduler.hub.embedded.names import (
     annotations_problems,
     dns_label_problems,
@@ -162,6 +162,8 @@ def carry_over(
             f"Precondition failed: UID in precondition: {uid}, UID in object meta: {before['uid']}",
         )
     version = metadata.get("resourceVersion")
+    if version and not version.isdigit():
+        raise server_error(f'strconv.ParseUint: parsing "{version}": invalid syntax')
     if version and version not in {before["resourceVersion"], "0"}:
         raise conflict(resource.subject, name)
     for key in (*_SET_BY_SERVER, "resourceVersion"):

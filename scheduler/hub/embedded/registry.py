@@ -241,6 +241,7 @@ class Registry(Heap):
             resource.api_version,
             options.subresource,
             rfc3339(self.clock.now()),
+            writes_status=not resource.has_status or options.subresource not in {"", "scale"},
         )
 
     # ------------------------------------------------------------ checks

@@ -57,6 +57,8 @@ class Behaviour:
     has_generation: bool = True
     status_on_create: bool = False
     """A new object may bring its status: nodes do."""
+    deletion_finalizer: str = ""
+    """Given to an object when it is deleted, for the collector to take off."""
     returns_deleted: bool = False
     """Deleting answers with the object instead of a Status."""
 

@@ -93,13 +93,17 @@ async def serve(options: ApiServerOptions) -> AsyncIterator[ApiServer]:
         async with asyncio.TaskGroup() as group:
             collector = Collector(registry)
             collector.load()
-            work = group.create_task(collector.run(), name="api-collector")
+            work = [
+                group.create_task(collector.run(), name="api-collector"),
+                group.create_task(collector.expire_events(), name="api-event-expiry"),
+            ]
             try:
                 await _bootstrap(registry, options)
                 async with _listening(registry, options) as server:
                     yield server
             finally:
-                work.cancel()
+                for task in work:
+                    task.cancel()
     finally:
         await store.close()
         lock.release()

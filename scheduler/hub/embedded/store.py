@@ -93,6 +93,7 @@ class Store:
         self._path.touch(mode=0o600)
         connection = _connect(self._path)
         connection.executescript(_SCHEMA)
+        connection.execute("PRAGMA incremental_vacuum").fetchall()  # gives freed pages back
         found = connection.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()
         return (int(found[0]) if found else 0), self._rows(connection)
 
@@ -208,6 +209,7 @@ def _finish(batch: list[_Job], failure: sqlite3.Error | None) -> None:
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in a new file
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 4000")

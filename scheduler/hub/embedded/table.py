@@ -52,7 +52,8 @@ def _definition(column: Column) -> JsonObject:
 
 
 def _row(resource: Resource, item: JsonObject, include: str, now: datetime) -> JsonObject:
-    cells = [_cell(column.value(item), now) for column in resource.columns]
+    shown = resource.from_view(item) if resource.from_view and not resource.custom else item
+    cells = [_cell(column.value(shown), now) for column in resource.columns]
     row: JsonObject = {"cells": cells}
     if include == "Object":
         row["object"] = item

@@ -99,7 +99,7 @@ class Verbs:
         if call.method in {"GET", "HEAD"}:
             return self._get(call) if call.path.name else self._list(call)
         verb = self._verb(call)
-        if verb is None and call.resource.custom and not call.path.name:
+        if verb is None and not call.path.name and call.method in {"PUT", "PATCH"}:
             raise bad_request("name must be provided")
         if verb is None:
             raise method_not_allowed(call.resource.subject)

@@ -11,13 +11,14 @@ import msgspec
 
 from scheduler.clock import Clock
 from scheduler.hub.embedded.collection import Collection, Event, Stored
-from scheduler.hub.embedded.errors import ApiError, bad_request
+from scheduler.hub.embedded.errors import ApiError, options_invalid, server_error
 from scheduler.hub.embedded.listing import Shape, view, viewed
 from scheduler.hub.embedded.requests import flag, integer
 from scheduler.hub.embedded.resources import Resource
 from scheduler.hub.embedded.selectors import Selection
 from scheduler.hub.embedded.table import partial, table
 from scheduler.hub.jsontypes import JsonObject
+from scheduler.hub.schema_problems import FieldProblem
 
 _encode = msgspec.json.Encoder().encode
 BOOKMARK_SECONDS = 60.0
@@ -53,28 +54,20 @@ def watch_request(
     """Reads the query of a watch.
 
     Raises:
-        ApiError: 400, 422.
+        ApiError: 422, or 500 as on a real server: the version is no number.
     """
     version = query.get("resourceVersion", "")
     if version and not version.isdigit():
-        raise bad_request(
+        raise server_error(
             f'resourceVersion: Invalid value: "{version}": strconv.ParseUint: parsing "{version}": '
             "invalid syntax"
         )
     initial = flag(query, "sendInitialEvents") if "sendInitialEvents" in query else None
     if initial is not None and query.get("resourceVersionMatch") != "NotOlderThan":
-        raise ApiError(
-            422,
-            "Invalid",
-            'ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: '
-            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        )
+        raise _forbidden("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
     if initial is None and query.get("resourceVersionMatch"):
-        raise ApiError(
-            422,
-            "Invalid",
-            'ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: '
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        raise _forbidden(
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
         )
     if initial:
         revision = None
@@ -92,6 +85,11 @@ def watch_request(
         revision,
         float(integer(query, "timeoutSeconds") or DEFAULT_TIMEOUT_SECONDS),
     )
+
+
+def _forbidden(why: str) -> ApiError:
+    problem = FieldProblem("FieldValueForbidden", "resourceVersionMatch", f"Forbidden: {why}")
+    return options_invalid("ListOptions", [problem])
 
 
 class Watch:

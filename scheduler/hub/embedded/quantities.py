@@ -1,0 +1,75 @@
+"""Quantities in their canonical form: `0.5` is `500m`, `1024Mi` is `1Gi`.
+
+Source: apimachinery's resource.Quantity, "serialized in canonical form": the exponent as large as
+possible without a fraction, the suffix family kept.
+"""
+
+import re
+from decimal import Decimal
+
+from scheduler.hub.jsontypes import Json
+from scheduler.hub.schema import Node
+
+_QUANTITY = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))((?:[KMGTPE]i)|[numkMGTPE]|[eE][+-]?\d+)?$")
+_BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
+_DECIMAL = ("n", "u", "m", "", "k", "M", "G", "T", "P", "E")
+_UNIT = _DECIMAL.index("")
+_KIBI, _KILO = 1024, 1000
+_NANO = Decimal("1e-9")
+
+
+def canonical(text: str) -> str:
+    """The canonical form of a quantity; what is none stays as it is."""
+    match = _QUANTITY.match(text)
+    if match is None:
+        return text
+    number, suffix = Decimal(match[1]), match[2] or ""
+    if suffix[:1] in {"e", "E"} and len(suffix) > 1 and suffix not in _BINARY:
+        return _with_exponent(number * Decimal(f"1{suffix}"))
+    if suffix in _BINARY and suffix:
+        value = number * _KIBI ** _BINARY.index(suffix)
+        if value == value.to_integral_value() and abs(value) >= _KIBI:
+            return _binary(int(value))
+        return _decimal(value)
+    return _decimal(number * Decimal(_KILO) ** (_DECIMAL.index(suffix) - _UNIT))
+
+
+def _binary(value: int) -> str:
+    step = 0
+    while value and value % _KIBI == 0 and step + 1 < len(_BINARY):
+        value, step = value // _KIBI, step + 1
+    return f"{value}{_BINARY[step]}"
+
+
+def _decimal(value: Decimal) -> str:
+    nanos = int((value / _NANO).to_integral_value(rounding="ROUND_CEILING"))
+    if nanos == 0:
+        return "0"
+    step = 0
+    while nanos % _KILO == 0 and step + 1 < len(_DECIMAL):
+        nanos, step = nanos // _KILO, step + 1
+    return f"{nanos}{_DECIMAL[step]}"
+
+
+def _with_exponent(value: Decimal) -> str:
+    plain = _decimal(value)
+    suffix = plain.lstrip("+-0123456789")
+    exponent = 3 * (_DECIMAL.index(suffix) - _UNIT)
+    digits = plain.removesuffix(suffix) if suffix else plain
+    return f"{digits}e{exponent}" if exponent else digits
+
+
+def normalise(node: Node, value: Json) -> Json:
+    """The value with every quantity in canonical form; maps and lists are changed in place."""
+    if not node.has_quantities:
+        return value
+    if node.is_quantity:
+        return canonical(str(value)) if isinstance(value, str | int | float) else value
+    if isinstance(value, dict):
+        for key, item in value.items():
+            child = node.child(key)
+            if child is not None and child.has_quantities:
+                value[key] = normalise(child, item)
+    elif isinstance(value, list) and node.items is not None:
+        value[:] = [normalise(node.items, item) for item in value]
+    return value
