@@ -4,6 +4,7 @@ Taken on the event loop in the time of a few copies: arrays are summed by NumPy,
 a reference to a value that never changes. What takes longer is left to `state_text`.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,7 +46,7 @@ class Snapshot:
         ages_seconds: of its last report; NaN before the first.
         free: by resource, summed over nodes: millicores for cpu, whole units for all else.
         words: what sites said of their orders last.
-        used: what placed replicas ask for, by site and resource; units as in `free`.
+        used: what placed replicas ask for, by resource; units as in `free`.
         refusals: see `Refusals.answers`.
         reasons: of each unplaced workload, how many sites said no for which reason first.
         names_by_slot: of the fleet, for `refusals`.
@@ -65,7 +66,7 @@ class Snapshot:
     ages_seconds: list[float]
     free: dict[str, Floats]
     words: list[SiteWord]
-    used: dict[str, dict[str, int]]
+    used: dict[str, list[int]]
     refusals: list[tuple[bytes, int]]
     reasons: dict[WorkKey, Mapping[str, int]]
     names_by_slot: list[str]
@@ -118,7 +119,7 @@ def snapshot(scene: Scene, *, epoch: int, is_broker_connected: bool, outbox: int
         ages_seconds=[now - one.observed_seconds if one else float("nan") for one in reports],
         free=_free(fleet, slots),
         words=[word for word in (states[name].word for name in names) if word is not None],
-        used={site: dict(amounts) for site, amounts in scene.figures.usage.totals.items()},
+        used=_used(scene.figures, names),
         refusals=scene.figures.refusals.answers(),
         reasons=dict(scene.figures.refusals.reasons),
         names_by_slot=_names_by_slot(fleet),
@@ -131,6 +132,14 @@ def _free(fleet: Fleet, slots: NDArray[np.int64]) -> dict[str, Floats]:
     index = rows.rows_of(slots)
     nodes = rows.column(COUNT)[index]
     return {name: rows.sums(slots, rows.column(name)[index] * nodes) for name in RESOURCES}
+
+
+def _used(figures: Figures, names: list[str]) -> dict[str, list[int]]:
+    """Lists of numbers, not a copy per site: a thousand new dicts would set the collector off."""
+    totals, nothing = figures.usage.totals, Counter[str]()
+    return {
+        resource: [totals.get(name, nothing)[resource] for name in names] for resource in RESOURCES
+    }
 
 
 def _names_by_slot(fleet: Fleet) -> list[str]:

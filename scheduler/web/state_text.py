@@ -43,23 +43,23 @@ def state_text(now: Snapshot) -> str:
         definition = READ[name]
         lines.append(f"# HELP {name} {definition.meaning}")
         lines.append(f"# TYPE {name} {definition.type}")
-        lines += [f"{name}{labels} {value}" for labels, value in series]
+        lines += [name + one for one in series]
     return "\n".join(lines) + "\n"
 
 
-Series = Iterable[tuple[str, object]]
-"""(labels in braces, value)"""
+Series = Iterable[str]
+"""Labels in braces and the value. Strings, since 15,000 tuples would set the collector off."""
 
 
 def _families(now: Snapshot) -> dict[str, Series]:
     build = f'{{version="{__version__}",python="{platform.python_version()}"}}'
     return {
-        "kapok_build_info": [(build, 1)],
-        "kapok_leader": [("", int(now.epoch > 0))],
-        "kapok_epoch": [("", now.epoch)],
-        "kapok_broker_connected": [("", int(now.is_broker_connected))],
-        "kapok_outbox_messages": [("", now.outbox)],
-        "kapok_pending_sites": [("", now.pending_sites)],
+        "kapok_build_info": [build + " 1"],
+        "kapok_leader": [f" {int(now.epoch > 0)}"],
+        "kapok_epoch": [f" {now.epoch}"],
+        "kapok_broker_connected": [f" {int(now.is_broker_connected)}"],
+        "kapok_outbox_messages": [f" {now.outbox}"],
+        "kapok_pending_sites": [f" {now.pending_sites}"],
         "kapok_pending_workloads": _by("queue", now.queue),
         "kapok_workloads": _by(
             "phase", Counter(one.status.phase or "Pending" for one in now.workloads)
@@ -102,12 +102,12 @@ def amount(resource: str, value: float) -> float:
 
 
 def _by(label: str, values: Mapping[str, int]) -> Series:
-    return [(f'{{{label}="{word}"}}', value) for word, value in sorted(values.items())]
+    return [f'{{{label}="{word}"}} {value}' for word, value in sorted(values.items())]
 
 
 def _each(now: Snapshot, values: Iterable[float | None]) -> Series:
     return [
-        (f'{{site="{facts.name}"}}', value)
+        f'{{site="{facts.name}"}} {value}'
         for facts, value in zip(now.facts, values, strict=True)
         if value is not None and isfinite(value)
     ]
@@ -117,7 +117,7 @@ def _refusals(now: Snapshot) -> Series:
     for slot, reason, workloads in counted(now.refusals):
         name = now.names_by_slot[slot] if slot < len(now.names_by_slot) else ""
         if name:
-            yield f'{{site="{name}",reason="{reason}"}}', workloads
+            yield f'{{site="{name}",reason="{reason}"}} {workloads}'
 
 
 def _orders(now: Snapshot) -> Counter[str]:
@@ -127,7 +127,7 @@ def _orders(now: Snapshot) -> Counter[str]:
     return known
 
 
-def _conditions(now: Snapshot) -> Iterator[tuple[str, object]]:
+def _conditions(now: Snapshot) -> Iterator[str]:
     holds = {
         "Ready": sum(now.is_ready),
         "Fresh": sum(age <= now.stale_after_seconds for age in now.ages_seconds),
@@ -135,11 +135,11 @@ def _conditions(now: Snapshot) -> Iterator[tuple[str, object]]:
         "Schedulable": sum(not facts.spec.cordon for facts in now.facts),
     }
     for condition, count in holds.items():
-        yield f'{{condition="{condition}",status="true"}}', count
-        yield f'{{condition="{condition}",status="false"}}', len(now.facts) - count
+        yield f'{{condition="{condition}",status="true"}} {count}'
+        yield f'{{condition="{condition}",status="false"}} {len(now.facts) - count}'
 
 
-def _free(now: Snapshot) -> Iterator[tuple[str, object]]:
+def _free(now: Snapshot) -> Iterator[str]:
     """A resource that no row of a site names is not known there, which is not zero."""
     named = [_named(facts) for facts in now.facts]
     for resource in RESOURCES:
@@ -149,32 +149,30 @@ def _free(now: Snapshot) -> Iterator[tuple[str, object]]:
         for facts, names, value in zip(now.facts, named, sums.tolist(), strict=True):
             if resource in names:
                 shown = amount(resource, value)
-                yield f'{{site="{facts.name}",resource="{resource}"}}', shown
+                yield f'{{site="{facts.name}",resource="{resource}"}} {shown}'
 
 
 def _named(facts: SiteFacts) -> set[str]:
     return {name for one in facts.status.node_classes for row in one.free for name in row}
 
 
-def _used(now: Snapshot) -> Iterator[tuple[str, object]]:
+def _used(now: Snapshot) -> Iterator[str]:
     """Zero is known here: what is not placed asks for nothing."""
-    for facts in now.facts:
-        amounts = now.used.get(facts.name, {})
-        for resource in RESOURCES:
-            shown = amount(resource, amounts.get(resource, 0))
-            yield f'{{site="{facts.name}",resource="{resource}"}}', shown
+    for resource, amounts in now.used.items():
+        for facts, value in zip(now.facts, amounts, strict=True):
+            yield f'{{site="{facts.name}",resource="{resource}"}} {amount(resource, value)}'
 
 
-def _powers(now: Snapshot) -> Iterator[tuple[str, object]]:
+def _powers(now: Snapshot) -> Iterator[str]:
     for facts in now.facts:
         power = facts.status.power
         if power is not None and power.watts is not None:
-            yield f'{{site="{facts.name}",origin="{power.origin}"}}', power.watts
+            yield f'{{site="{facts.name}",origin="{power.origin}"}} {power.watts}'
 
 
-def _intensities(now: Snapshot) -> Iterator[tuple[str, object]]:
+def _intensities(now: Snapshot) -> Iterator[str]:
     for facts in now.facts:
         intensity = facts.status.intensity
         if intensity is not None and intensity.gco2_per_kwh is not None:
-            labels = f'{{site="{facts.name}",origin="{intensity.origin}"}}'
-            yield labels, intensity.gco2_per_kwh
+            labels = f'site="{facts.name}",origin="{intensity.origin}"'
+            yield f"{{{labels}}} {intensity.gco2_per_kwh}"

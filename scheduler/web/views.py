@@ -100,9 +100,9 @@ def site_rows(now: Snapshot) -> Iterator[Row]:
                 "cordon": facts.spec.cordon,
                 "free": _free(facts, now, index),
                 "used": {
-                    name: amount(name, value)
-                    for name, value in now.used.get(facts.name, {}).items()
-                    if value
+                    name: amount(name, values[index])
+                    for name, values in now.used.items()
+                    if values[index]
                 },
                 "inFlightReplicas": sum(one.replicas for one in facts.in_flight),
                 "workloads": placed[facts.name],

@@ -1,0 +1,168 @@
+"""A state of many sites and workloads without hub and broker, for what is shown over HTTP."""
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from scheduler.clock import Clock
+from scheduler.control.figures import Figures
+from scheduler.control.hearing import OrderState, SiteReport, SiteWord
+from scheduler.control.pending import PendingSites
+from scheduler.control.queue import WorkQueue
+from scheduler.control.registry import Registry
+from scheduler.control.sites import Sites
+from scheduler.control.telemetry import Silence
+from scheduler.model.demand import Demand, Pods
+from scheduler.model.facts import SiteFacts
+from scheduler.model.kinds import Site, Workload
+from scheduler.model.metadata import Metadata
+from scheduler.model.pods import PodShape
+from scheduler.model.site import (
+    Intensity,
+    Location,
+    NodeClass,
+    Power,
+    SiteEnergy,
+    SiteSpec,
+    SiteStatus,
+)
+from scheduler.model.terms import DEFAULT_TERMS
+from scheduler.model.workload import PlacementGroup, PlacementStatus, WorkloadStatus
+from scheduler.placement import Fleet, choose
+from scheduler.web.snapshot import Scene, Snapshot, snapshot
+
+ROWS_PER_SITE = 20
+ORDERS_PER_SITE = 50
+_UNPLACED_KINDS = 20
+
+
+@dataclass(slots=True)
+class WebScene:
+    """Sites that report, and workloads, of which some cannot be placed.
+
+    Attributes:
+        clock: for ages.
+        scene: what snapshots are taken of.
+    """
+
+    clock: Clock
+    scene: Scene = field(init=False)
+    _looks: int = 0
+
+    def __post_init__(self) -> None:
+        fleet = Fleet()
+
+        def tell(site: str, facts: SiteFacts | None) -> None:
+            if facts is None:
+                fleet.remove(site)
+            else:
+                fleet.upsert(facts)
+
+        registry = Registry(Silence(), lambda *_: None)
+        self.scene = Scene(
+            registry=registry,
+            sites=Sites(registry, self.clock, 45.0, tell),
+            fleet=fleet,
+            queue=WorkQueue(self.clock, 1.0, 60.0, 300.0),
+            pending=PendingSites(self.clock),
+            figures=Figures(self.clock, Silence()),
+            clock=self.clock,
+            stale_after_seconds=300.0,
+        )
+
+    def admit(self, sites: int) -> None:
+        """Makes sites that have not reported."""
+        for number in range(sites):
+            site = Site(metadata=Metadata(name=name_of(number)), spec=_SPEC)
+            self.scene.registry.sites[site.metadata.name] = site
+            self.scene.sites.admit(site.metadata.name)
+
+    def report_all(self) -> None:
+        """Every site reports figures that it has never reported before."""
+        self._looks += 1
+        for number, name in enumerate(self.scene.sites.states):
+            self.scene.sites.report(_report(name, self._looks + number, self.clock.monotonic()))
+            self.scene.sites.word(_word(name))
+
+    def place(self, workloads: int) -> None:
+        """Makes workloads that run, one after the other on each site."""
+        names = list(self.scene.sites.states)
+        for number in range(workloads):
+            key, site = ("default", f"work-{number:05}"), names[number % len(names)]
+            self.scene.registry.workloads[key] = _workload(*key, site)
+            self.scene.figures.usage.set(key, _demand(key[1], "100m"), {site: 3})
+
+    def refuse(self, workloads: int) -> None:
+        """Makes workloads that no site takes: they ask for more than any node has."""
+        for number in range(workloads):
+            key = ("default", f"large-{number:05}")
+            demand = _demand(key[1], f"{900 + number % _UNPLACED_KINDS}")
+            decision = choose(demand, self.scene.fleet, now=self.clock.now())
+            self.scene.registry.workloads[key] = Workload(
+                metadata=Metadata(namespace=key[0], name=key[1]),
+                status=WorkloadStatus(phase="Refused", reason=decision.line),
+            )
+            self.scene.queue.park(key, decision.reasons)
+            self.scene.figures.decided(key, decision, demand, self.scene.fleet, DEFAULT_TERMS)
+
+    def look(self) -> Snapshot:
+        """The snapshot that the server would take."""
+        return snapshot(self.scene, epoch=1, is_broker_connected=True, outbox=0)
+
+
+_SPEC = SiteSpec(
+    location=Location(province="CN-GD", city="guangzhou", metro="guangzhou"),
+    energy=SiteEnergy(grid_zone="CN-GD", pue=1.4, pue_origin="assumed"),
+)
+
+
+def name_of(number: int) -> str:
+    """The name of a site."""
+    return f"site-{number:05}"
+
+
+def _report(name: str, turn: int, now_seconds: float) -> SiteReport:
+    rows = tuple(
+        {"count": 2, "cpu": f"{1000 + turn + row}m", "memory": f"{2000 + turn + row}Mi", "pods": 60}
+        for row in range(ROWS_PER_SITE)
+    )
+    return SiteReport(
+        site=name,
+        observed_seconds=now_seconds - 3.0,
+        figures=SiteStatus(
+            executor=True,
+            api_kinds=("apps/v1/Deployment",),
+            intensity=Intensity(gco2_per_kwh=400.0 + turn % 100, origin="estimated"),
+            power=Power(watts=4000.0 + turn % 1000, origin="measured"),
+            node_classes=(NodeClass(architecture="amd64", free=rows),),
+        ),
+        has_executor=True,
+    )
+
+
+def _word(name: str) -> SiteWord:
+    orders = {
+        f"hub/default/{name}-{number}/x": OrderState(id=str(number), generation=1, phase="Ready")
+        for number in range(ORDERS_PER_SITE)
+    }
+    return SiteWord(site=name, site_uid="u", version=(1, 1), digest="d", orders=orders)
+
+
+def _workload(namespace: str, name: str, site: str) -> Workload:
+    group = PlacementGroup(sites=(site,), replicas=3, generation=1, phase="Running")
+    return Workload(
+        metadata=Metadata(namespace=namespace, name=name),
+        status=WorkloadStatus(
+            phase="Running",
+            replicas=3,
+            ready=3,
+            placement=PlacementStatus(generation=1, groups=(group,)),
+        ),
+    )
+
+
+def _demand(name: str, cpu: str) -> Demand:
+    millicores = int(cpu[:-1]) if cpu.endswith("m") else int(cpu) * 1000
+    shape = PodShape(requests={"cpu": millicores, "memory": 2**30, "pods": 1})
+    pods = msgspec.convert({"shape": shape, "count": 1}, Pods)
+    return Demand(key=f"default/{name}", data_class="general-1", replicas=1, unit=(pods,))
