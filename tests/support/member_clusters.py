@@ -20,6 +20,13 @@ KUBECTL = Path(sys.executable).with_name("kubectl")
 KAPOK = [sys.executable, "-m", "scheduler.cli.entry"]
 
 
+NODES = """nodes:
+- {name: sim-edge, count: 3, labels: {zone: a}, allocatable: {cpu: "8", memory: 32Gi}}
+- {name: sim-gpu, allocatable: {cpu: "32", memory: 128Gi, nvidia.com/gpu: 4}, architecture: arm64,
+   taints: [{key: gpu, effect: NoSchedule}]}
+"""
+
+
 @dataclass(frozen=True)
 class Cluster:
     """One member cluster, seen through the real kubectl."""
@@ -40,6 +47,10 @@ class Cluster:
         )
         assert not check or done.returncode == 0, f"kubectl {' '.join(words)}: {done.stderr}"
         return done.stdout
+
+    def here(self, body: dict[str, Any]) -> dict[str, Any]:
+        """An object, moved to this namespace."""
+        return {**body, "metadata": {**body["metadata"], "namespace": self.namespace}}
 
     def get(self, kind: str, *words: str) -> list[dict[str, Any]]:
         """Objects of a kind."""
@@ -66,6 +77,23 @@ def api_servers(folder: Path, *names: str) -> Iterator[list[Path]]:
                 break
         assert process.poll() is None
         yield [folder / name / "kubeconfig" for name in names]
+
+
+@contextmanager
+def member_clusters(folder: Path, *names: str) -> Iterator[list[Path]]:
+    """Embedded API servers, or those of KAPOK_TEST_MEMBER_KUBECONFIGS; their kubeconfigs."""
+    if REAL:
+        yield REAL
+        return
+    with api_servers(folder, *names) as found:
+        yield found
+
+
+def write_nodes(folder: Path) -> Path:
+    """A description of four nodes, one with GPUs and a taint."""
+    path = folder / "nodes.yaml"
+    path.write_text(NODES)
+    return path
 
 
 @contextmanager
