@@ -7,10 +7,8 @@ to the index), lease (who executes). They live and die together.
 
 import asyncio
 import logging
-import os
 import random
 import signal
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +16,13 @@ from typing import Final
 
 import aiomqtt
 
+from agents.assembly import member_of, sensors
 from agents.clock import Clock
 from agents.counters import Counters
 from agents.fetching import Fetcher
 from agents.hearing import Hearing
 from agents.identity import Boot
-from agents.member.access import Access, from_kubeconfig, in_cluster
-from agents.member.api import ApiError, MemberApi
+from agents.member.api import ApiError
 from agents.member.discovery import Discovery
 from agents.metrics_page import MetricsPage
 from agents.orders.executor import Executor
@@ -33,15 +31,10 @@ from agents.orders.journal import Journal, JournalError
 from agents.orders.lease import LocalLease
 from agents.protocol.hub_requests import FETCH_ORDERS, WANT_FULL_REPORT
 from agents.protocol.keys import SigningKey, TrustedKeys
-from agents.sensors import Sensor
 from agents.sensors.energy import EnergyMeter
-from agents.sensors.host import HostSensor, resident_bytes
-from agents.sensors.kubernetes import KubernetesSensor
-from agents.sensors.nodes import LabelChoice
-from agents.sensors.rtt import RttSensor
-from agents.sensors.static import StaticSensor
+from agents.sensors.host import resident_bytes
 from agents.session import Session, Will
-from agents.settings import ClusterSettings, Settings
+from agents.settings import Settings
 from agents.voice import Voice
 from agents.watching import Observation, Watch
 
@@ -358,55 +351,3 @@ async def run_until_told(agent: Agent) -> int:
             loop.add_signal_handler(number, task.cancel)
     _log.info("ended as asked")
     return 0
-
-
-def member_of(
-    cluster: ClusterSettings,
-    clock: Clock,
-    observer: Callable[[str, str], None] = lambda _verb, _class: None,
-) -> Discovery | None:
-    """The member's API by the settings; None for a site without one.
-
-    Raises:
-        AccessError: the way to it is not described well enough.
-    """
-    access: Access
-    if cluster.source == "none":
-        return None
-    if cluster.source == "in-cluster":
-        access = in_cluster(os.environ)
-    else:
-        access = from_kubeconfig(Path(cluster.kubeconfig), cluster.context)
-    return Discovery(MemberApi(access, observer), clock)
-
-
-def sensors(
-    settings: Settings,
-    clock: Clock,
-    member: Discovery | None,
-    *,
-    generations: Callable[[], dict[str, int]],
-    is_active: Callable[[], bool],
-    version: str | None,
-) -> list[Sensor]:
-    """All sensors by the settings, the most believable first.
-
-    Raises:
-        ReplayError: the file to replay cannot be played.
-    """
-    found: list[Sensor] = []
-    if member is not None:
-        choice = LabelChoice(settings.cluster.labels, settings.cluster.labels_excluded)
-        found.append(KubernetesSensor(member, choice, generations, is_active))
-    if settings.replay.file:
-        from agents.sensors.replay import ReplaySensor, read_rows  # noqa: PLC0415 - for demos
-
-        replay = settings.replay
-        rows = read_rows(Path(replay.file))
-        found.append(ReplaySensor(rows, clock, replay.is_looping, replay.speed_ratio))
-    if settings.host_sensor:
-        found.append(HostSensor(clock, version))
-    found.append(StaticSensor(settings.static))
-    if settings.peers:
-        found.append(RttSensor(settings.peers, clock, settings.rtt_interval_seconds))
-    return found

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from agents.app import member_of, sensors
+from agents.assembly import member_of, sensors
 from agents.clock import SystemClock
 from agents.counters import Counters
 from agents.identity import Boot

@@ -21,7 +21,7 @@ Observer = Callable[[str, str], None]
 """Told about every request: verb, and class of the answer (`2xx`, …, `none`)."""
 
 FIELD_MANAGER: Final = "kapok-agent"
-PAGE: Final = 250
+PAGE: Final = 100
 TIMEOUT_SECONDS: Final = 20.0
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 

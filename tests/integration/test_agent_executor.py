@@ -3,37 +3,20 @@
 On the embedded server; on a real one when KAPOK_TEST_MEMBER_KUBECONFIGS names it.
 """
 
-import random
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from agents.member.access import AccessError, from_kubeconfig
-from agents.member.api import ApiError, MemberApi, Unreachable
-from agents.member.discovery import Discovery, discover
+from agents.member.access import from_kubeconfig
+from agents.member.api import MemberApi
 from agents.orders.dressing import ORDER_ID_ANNOTATION, ORDER_LABEL
-from agents.orders.executor import Executor
-from agents.orders.intake import Intake
-from agents.orders.journal import Journal
-from agents.orders.lease import LocalLease
-from agents.protocol.keys import TrustedKeys
-from agents.protocol.orders import OrderContent
-from agents.protocol.status import OrderStatus
-from agents.protocol.topics import order_token, parse
-from agents.sensors.kubernetes import KubernetesSensor
-from agents.sensors.nodes import LabelChoice
-from tests.support.fake_clock import FakeClock
+from agents.protocol.topics import order_token
+from tests.support.agent_rig import CONFIG_MAPS, DEPLOYMENTS, JOBS, Rig
 from tests.support.member_clusters import REAL, api_servers
-from tests.support.wire_hub import Manifest, WireHub, config_map, deployment, job, packed
+from tests.support.wire_hub import config_map, deployment, job
 
 pytestmark = pytest.mark.integration
-
-CONFIG_MAPS = "/api/v1/namespaces/{}/configmaps"
-DEPLOYMENTS = "/apis/apps/v1/namespaces/{}/deployments"
-JOBS = "/apis/batch/v1/namespaces/{}/jobs"
 
 
 @pytest.fixture(scope="module")
@@ -50,86 +33,6 @@ def api(kubeconfig: Path) -> Iterator[MemberApi]:
     one = MemberApi(from_kubeconfig(kubeconfig))
     yield one
     one.close()
-
-
-class Rig:
-    """One agent's orders at one member, step by step and without loops."""
-
-    def __init__(self, api: MemberApi, folder: Path) -> None:
-        self.api = api
-        self.folder = folder
-        self.clock = FakeClock()
-        self.hub = WireHub(site="site-a")
-        self.name = f"ka{secrets.token_hex(4)}"
-        self.bound: dict[str, int] = {}
-        self.is_allowed = True
-        self._sequence = 0
-        self.start()
-
-    def start(self) -> None:
-        """A start of the agent on the disk it has."""
-        self.journal = Journal(self.folder / "journal.sqlite")
-        self.intake = Intake("site-a", TrustedKeys([self.hub.key.public]), self.journal)
-        self.executor = Executor(
-            discovery=Discovery(self.api, self.clock),
-            intake=self.intake,
-            journal=self.journal,
-            clock=self.clock,
-            jitter=random.Random(1),  # noqa: S311 - jitter
-            is_allowed=lambda: self.is_allowed,
-            bound=lambda: self.bound,
-        )
-        self.executor.prepare()
-
-    def lose_disk(self) -> None:
-        """A start of the agent on an empty disk."""
-        self.journal.close()
-        for path in self.folder.iterdir():
-            path.unlink()
-        self.start()
-
-    def content(self, *manifests: Manifest, **more: Any) -> OrderContent:  # noqa: ANN401 - fields
-        return self.hub.content(self.name, *manifests, **more)
-
-    def order(self, *contents: OrderContent) -> None:
-        """The hub orders exactly this."""
-        self._sequence += 1
-        each = packed(*contents)
-        self.intake.take_index(self.hub.index(self._sequence, *each)[1])
-        for name, payload in self.hub.orders(*each):
-            self.intake.take_part(parse(name), payload)
-
-    def run(self, *contents: OrderContent) -> list[OrderStatus]:
-        """The hub orders exactly this, and one pass is made."""
-        self.order(*contents)
-        return self.step()
-
-    def step(self) -> list[OrderStatus]:
-        self.executor.run_once()
-        return list(self.executor.statuses())
-
-    def phases(self) -> list[str]:
-        return [status.phase for status in self.step()]
-
-    def find(self, collection: str, name: str) -> Any:  # noqa: ANN401 - a JSON tree, or None
-        return self.api.find(f"{collection.format(self.name)}/{name}")
-
-    def finish(self, name: str, kind: str = "Complete") -> None:
-        """Plays the job controller."""
-        path = f"{JOBS.format(self.name)}/{name}"
-        tree = self.api.get(path)
-        moment = "2026-01-01T00:00:00Z"
-        also = "SuccessCriteriaMet" if kind == "Complete" else "FailureTarget"
-        tree["status"] = {
-            "startTime": moment,
-            "conditions": [
-                {"type": each, "status": "True", "lastTransitionTime": moment}
-                for each in (also, kind)
-            ],
-        }
-        if kind == "Complete":
-            tree["status"] |= {"completionTime": moment, "succeeded": 1}
-        self.api.update(f"{path}/status", tree)
 
 
 @pytest.fixture
@@ -368,112 +271,3 @@ def test_the_marks_of_a_withdrawn_order_are_cleared_away(rig: Rig) -> None:
     rig.run()
     rig.step()
     assert rig.api.find(mark) is None
-
-
-# ---------------------------------------------------------------- lease, sensor, client
-
-
-async def test_the_lease_is_taken_over_when_its_holder_falls_silent(rig: Rig) -> None:
-    api = rig.api
-    rig.executor.prepare()
-    one, two = (LocalLease(api, name, 15.0, rig.clock) for name in ("one", "two"))
-    lease = "/apis/coordination.k8s.io/v1/namespaces/kapok-system/leases/kapok-agent"
-    api.delete(lease)
-    assert (one.renew(), two.renew()) == (True, False)
-    await rig.clock.advance(10)
-    assert one.renew()
-    await rig.clock.advance(10)
-    assert not two.renew(), "it has seen the lease change"
-    await rig.clock.advance(4)
-    assert not one.is_held(), "its holder stops before the others may begin"
-    await rig.clock.advance(11)
-    assert two.renew()
-    assert (one.renew(), two.is_held()) == (False, True)
-    two.release()
-    assert (two.is_held(), one.renew()) == (False, True)
-    assert api.get(lease)["spec"]["leaseTransitions"] >= 2
-    api.delete(lease)
-
-
-async def test_the_sensor_reports_orders_executor_and_kinds(rig: Rig) -> None:
-    content = rig.content(config_map())
-    rig.run(content)
-    sensor = KubernetesSensor(
-        Discovery(rig.api, rig.clock), LabelChoice(), rig.journal.applied, lambda: True
-    )
-    look = await sensor.look()
-    assert look.executor is not None
-    assert (look.executor.is_active, look.executor.is_reachable) == (True, True)
-    assert {"apps/v1/Deployment", "batch/v1/Job", "v1/ConfigMap"} <= set(look.api_kinds or ())
-    [order] = [each for each in look.orders or () if each.id == content.id]
-    assert (order.generation, order.bound) == (1, 0)
-
-
-async def test_a_member_that_does_not_answer_is_a_fault_in_the_report(tmp_path: Path) -> None:
-    path = tmp_path / "kubeconfig"
-    path.write_text(KUBECONFIG.format(server="http://127.0.0.1:9"))
-    clock = FakeClock()
-    discovery = Discovery(MemberApi(from_kubeconfig(path)), clock)
-    look = await KubernetesSensor(discovery, LabelChoice(), dict, lambda: False).look()
-    assert look.faults == ("kubernetes-unreachable",)
-    assert look.node_classes is None, "unknown, not empty"
-    assert look.executor is not None
-    assert not look.executor.is_reachable
-
-
-def test_lists_come_in_pages_and_kinds_from_both_forms_of_discovery(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rig.run(rig.content(*(config_map(f"c{n}") for n in range(7))))
-    monkeypatch.setattr("agents.member.api.PAGE", 3)
-    names = rig.api.fold(CONFIG_MAPS.format(rig.name), None, lambda tree: tree["metadata"]["name"])
-    assert {f"c{n}" for n in range(7)} <= set(names)
-    monkeypatch.setattr("agents.member.discovery._AGGREGATED", "application/json")
-    old = discover(rig.api)
-    monkeypatch.undo()
-    assert old.by_name == discover(rig.api).by_name
-
-
-def test_errors_tell_what_the_server_said(rig: Rig) -> None:
-    with pytest.raises(ApiError) as caught:
-        rig.api.get("/api/v1/namespaces/none-such")
-    assert (caught.value.code, caught.value.reason) == (404, "NotFound")
-    assert rig.api.find("/api/v1/namespaces/none-such") is None
-    rig.api.delete("/api/v1/namespaces/none-such")
-
-
-KUBECONFIG = """
-current-context: c
-contexts: [{{name: c, context: {{cluster: k, user: u}}}}]
-clusters: [{{name: k, cluster: {{server: "{server}"}}}}]
-users: [{{name: u, user: {{token: t}}}}]
-"""
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("[]", "not a kubeconfig"),
-        ("{", "not a kubeconfig"),
-        ("current-context: x", "no context named 'x'"),
-        (KUBECONFIG.format(server="unix:/x"), r"no http\(s\) address"),
-        (KUBECONFIG.format(server="http://h").replace("token: t", "exec: {}"), "uses 'exec'"),
-    ],
-    ids=["a list", "no YAML", "no context", "no address", "a plug-in"],
-)
-def test_a_kubeconfig_that_will_not_do_is_refused_with_what_is_missing(
-    tmp_path: Path, text: str, words: str
-) -> None:
-    path = tmp_path / "kubeconfig"
-    path.write_text(text)
-    with pytest.raises(AccessError, match=words):
-        from_kubeconfig(path)
-    with pytest.raises(AccessError):
-        from_kubeconfig(tmp_path / "none")
-
-
-def test_a_server_that_is_down_is_unreachable(tmp_path: Path) -> None:
-    path = tmp_path / "kubeconfig"
-    path.write_text(KUBECONFIG.format(server="http://127.0.0.1:9"))
-    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9"):
-        MemberApi(from_kubeconfig(path)).get("/api")

@@ -1,0 +1,69 @@
+"""Which member and which sensors an agent has, by its settings; for `app` and for `--print`."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from agents.clock import Clock
+from agents.member.access import Access, from_kubeconfig, in_cluster
+from agents.member.api import MemberApi
+from agents.member.discovery import Discovery
+from agents.sensors import Sensor
+from agents.sensors.host import HostSensor
+from agents.sensors.kubernetes import KubernetesSensor
+from agents.sensors.nodes import LabelChoice
+from agents.sensors.rtt import RttSensor
+from agents.sensors.static import StaticSensor
+from agents.settings import ClusterSettings, Settings
+
+
+def member_of(
+    cluster: ClusterSettings,
+    clock: Clock,
+    observer: Callable[[str, str], None] = lambda _verb, _class: None,
+) -> Discovery | None:
+    """The member's API by the settings; None for a site without one.
+
+    Raises:
+        AccessError: the way to it is not described well enough.
+    """
+    access: Access
+    if cluster.source == "none":
+        return None
+    if cluster.source == "in-cluster":
+        access = in_cluster(os.environ)
+    else:
+        access = from_kubeconfig(Path(cluster.kubeconfig), cluster.context)
+    return Discovery(MemberApi(access, observer), clock)
+
+
+def sensors(
+    settings: Settings,
+    clock: Clock,
+    member: Discovery | None,
+    *,
+    generations: Callable[[], dict[str, int]],
+    is_active: Callable[[], bool],
+    version: str | None,
+) -> list[Sensor]:
+    """All sensors by the settings, the most believable first.
+
+    Raises:
+        ReplayError: the file to replay cannot be played.
+    """
+    found: list[Sensor] = []
+    if member is not None:
+        choice = LabelChoice(settings.cluster.labels, settings.cluster.labels_excluded)
+        found.append(KubernetesSensor(member, choice, generations, is_active))
+    if settings.replay.file:
+        from agents.sensors.replay import ReplaySensor, read_rows  # noqa: PLC0415 - for demos
+
+        replay = settings.replay
+        rows = read_rows(Path(replay.file))
+        found.append(ReplaySensor(rows, clock, replay.is_looping, replay.speed_ratio))
+    if settings.host_sensor:
+        found.append(HostSensor(clock, version))
+    found.append(StaticSensor(settings.static))
+    if settings.peers:
+        found.append(RttSensor(settings.peers, clock, settings.rtt_interval_seconds))
+    return found

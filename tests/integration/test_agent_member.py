@@ -1,0 +1,157 @@
+"""The member's API as the agent uses it: lease, sensor, lists, errors, and the way there.
+
+On the embedded server; on a real one when KAPOK_TEST_MEMBER_KUBECONFIGS names it.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agents.member.access import AccessError, from_kubeconfig
+from agents.member.api import ApiError, MemberApi, Unreachable
+from agents.member.discovery import Discovery, discover
+from agents.orders.lease import LocalLease
+from agents.sensors.kubernetes import KubernetesSensor
+from agents.sensors.nodes import LabelChoice
+from tests.support.agent_rig import CONFIG_MAPS, Rig
+from tests.support.fake_clock import FakeClock
+from tests.support.member_clusters import REAL, api_servers
+from tests.support.wire_hub import config_map
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    if REAL:
+        yield REAL[0]
+        return
+    with api_servers(tmp_path_factory.mktemp("member"), "m1") as [path]:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def api(kubeconfig: Path) -> Iterator[MemberApi]:
+    one = MemberApi(from_kubeconfig(kubeconfig))
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def rig(api: MemberApi, tmp_path: Path) -> Iterator[Rig]:
+    folder = tmp_path / "agent"
+    folder.mkdir()
+    one = Rig(api, folder)
+    yield one
+    one.is_allowed = True
+    if one.intake.index:
+        one.run()
+    one.journal.close()
+    api.delete(f"/api/v1/namespaces/{one.name}")
+
+
+async def test_the_lease_is_taken_over_when_its_holder_falls_silent(rig: Rig) -> None:
+    api = rig.api
+    rig.executor.prepare()
+    one, two = (LocalLease(api, name, 15.0, rig.clock) for name in ("one", "two"))
+    lease = "/apis/coordination.k8s.io/v1/namespaces/kapok-system/leases/kapok-agent"
+    api.delete(lease)
+    assert (one.renew(), two.renew()) == (True, False)
+    await rig.clock.advance(10)
+    assert one.renew()
+    await rig.clock.advance(10)
+    assert not two.renew(), "it has seen the lease change"
+    await rig.clock.advance(4)
+    assert not one.is_held(), "its holder stops before the others may begin"
+    await rig.clock.advance(11)
+    assert two.renew()
+    assert (one.renew(), two.is_held()) == (False, True)
+    two.release()
+    assert (two.is_held(), one.renew()) == (False, True)
+    assert api.get(lease)["spec"]["leaseTransitions"] >= 2
+    api.delete(lease)
+
+
+async def test_the_sensor_reports_orders_executor_and_kinds(rig: Rig) -> None:
+    content = rig.content(config_map())
+    rig.run(content)
+    sensor = KubernetesSensor(
+        Discovery(rig.api, rig.clock), LabelChoice(), rig.journal.applied, lambda: True
+    )
+    look = await sensor.look()
+    assert look.executor is not None
+    assert (look.executor.is_active, look.executor.is_reachable) == (True, True)
+    assert {"apps/v1/Deployment", "batch/v1/Job", "v1/ConfigMap"} <= set(look.api_kinds or ())
+    [order] = [each for each in look.orders or () if each.id == content.id]
+    assert (order.generation, order.bound) == (1, 0)
+
+
+async def test_a_member_that_does_not_answer_is_a_fault_in_the_report(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(KUBECONFIG.format(server="http://127.0.0.1:9"))
+    clock = FakeClock()
+    discovery = Discovery(MemberApi(from_kubeconfig(path)), clock)
+    look = await KubernetesSensor(discovery, LabelChoice(), dict, lambda: False).look()
+    assert look.faults == ("kubernetes-unreachable",)
+    assert look.node_classes is None, "unknown, not empty"
+    assert look.executor is not None
+    assert not look.executor.is_reachable
+
+
+def test_lists_come_in_pages_and_kinds_from_both_forms_of_discovery(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.run(rig.content(*(config_map(f"c{n}") for n in range(7))))
+    monkeypatch.setattr("agents.member.api.PAGE", 3)
+    names = rig.api.fold(CONFIG_MAPS.format(rig.name), None, lambda tree: tree["metadata"]["name"])
+    assert {f"c{n}" for n in range(7)} <= set(names)
+    monkeypatch.setattr("agents.member.discovery._AGGREGATED", "application/json")
+    old = discover(rig.api)
+    monkeypatch.undo()
+    assert old.by_name == discover(rig.api).by_name
+
+
+def test_errors_tell_what_the_server_said(rig: Rig) -> None:
+    with pytest.raises(ApiError) as caught:
+        rig.api.get("/api/v1/namespaces/none-such")
+    assert (caught.value.code, caught.value.reason) == (404, "NotFound")
+    assert rig.api.find("/api/v1/namespaces/none-such") is None
+    rig.api.delete("/api/v1/namespaces/none-such")
+
+
+KUBECONFIG = """
+current-context: c
+contexts: [{{name: c, context: {{cluster: k, user: u}}}}]
+clusters: [{{name: k, cluster: {{server: "{server}"}}}}]
+users: [{{name: u, user: {{token: t}}}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[]", "not a kubeconfig"),
+        ("{", "not a kubeconfig"),
+        ("current-context: x", "no context named 'x'"),
+        (KUBECONFIG.format(server="unix:/x"), r"no http\(s\) address"),
+        (KUBECONFIG.format(server="http://h").replace("token: t", "exec: {}"), "uses 'exec'"),
+    ],
+    ids=["a list", "no YAML", "no context", "no address", "a plug-in"],
+)
+def test_a_kubeconfig_that_will_not_do_is_refused_with_what_is_missing(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(text)
+    with pytest.raises(AccessError, match=words):
+        from_kubeconfig(path)
+    with pytest.raises(AccessError):
+        from_kubeconfig(tmp_path / "none")
+
+
+def test_a_server_that_is_down_is_unreachable(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(KUBECONFIG.format(server="http://127.0.0.1:9"))
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9"):
+        MemberApi(from_kubeconfig(path)).get("/api")

@@ -1,0 +1,102 @@
+"""One agent's orders at one member, step by step and without loops."""
+
+import random
+import secrets
+from pathlib import Path
+from typing import Any
+
+from agents.member.api import MemberApi
+from agents.member.discovery import Discovery
+from agents.orders.executor import Executor
+from agents.orders.intake import Intake
+from agents.orders.journal import Journal
+from agents.protocol.keys import TrustedKeys
+from agents.protocol.orders import OrderContent
+from agents.protocol.status import OrderStatus
+from agents.protocol.topics import parse
+from tests.support.fake_clock import FakeClock
+from tests.support.wire_hub import Manifest, WireHub, packed
+
+CONFIG_MAPS = "/api/v1/namespaces/{}/configmaps"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/{}/deployments"
+JOBS = "/apis/batch/v1/namespaces/{}/jobs"
+
+
+class Rig:
+    """One agent's orders at one member, step by step and without loops."""
+
+    def __init__(self, api: MemberApi, folder: Path) -> None:
+        self.api = api
+        self.folder = folder
+        self.clock = FakeClock()
+        self.hub = WireHub(site="site-a")
+        self.name = f"ka{secrets.token_hex(4)}"
+        self.bound: dict[str, int] = {}
+        self.is_allowed = True
+        self._sequence = 0
+        self.start()
+
+    def start(self) -> None:
+        """A start of the agent on the disk it has."""
+        self.journal = Journal(self.folder / "journal.sqlite")
+        self.intake = Intake("site-a", TrustedKeys([self.hub.key.public]), self.journal)
+        self.executor = Executor(
+            discovery=Discovery(self.api, self.clock),
+            intake=self.intake,
+            journal=self.journal,
+            clock=self.clock,
+            jitter=random.Random(1),  # noqa: S311 - jitter
+            is_allowed=lambda: self.is_allowed,
+            bound=lambda: self.bound,
+        )
+        self.executor.prepare()
+
+    def lose_disk(self) -> None:
+        """A start of the agent on an empty disk."""
+        self.journal.close()
+        for path in self.folder.iterdir():
+            path.unlink()
+        self.start()
+
+    def content(self, *manifests: Manifest, **more: Any) -> OrderContent:  # noqa: ANN401 - fields
+        return self.hub.content(self.name, *manifests, **more)
+
+    def order(self, *contents: OrderContent) -> None:
+        """The hub orders exactly this."""
+        self._sequence += 1
+        each = packed(*contents)
+        self.intake.take_index(self.hub.index(self._sequence, *each)[1])
+        for name, payload in self.hub.orders(*each):
+            self.intake.take_part(parse(name), payload)
+
+    def run(self, *contents: OrderContent) -> list[OrderStatus]:
+        """The hub orders exactly this, and one pass is made."""
+        self.order(*contents)
+        return self.step()
+
+    def step(self) -> list[OrderStatus]:
+        self.executor.run_once()
+        return list(self.executor.statuses())
+
+    def phases(self) -> list[str]:
+        return [status.phase for status in self.step()]
+
+    def find(self, collection: str, name: str) -> Any:  # noqa: ANN401 - a JSON tree, or None
+        return self.api.find(f"{collection.format(self.name)}/{name}")
+
+    def finish(self, name: str, kind: str = "Complete") -> None:
+        """Plays the job controller."""
+        path = f"{JOBS.format(self.name)}/{name}"
+        tree = self.api.get(path)
+        moment = "2026-01-01T00:00:00Z"
+        also = "SuccessCriteriaMet" if kind == "Complete" else "FailureTarget"
+        tree["status"] = {
+            "startTime": moment,
+            "conditions": [
+                {"type": each, "status": "True", "lastTransitionTime": moment}
+                for each in (also, kind)
+            ],
+        }
+        if kind == "Complete":
+            tree["status"] |= {"completionTime": moment, "succeeded": 1}
+        self.api.update(f"{path}/status", tree)
