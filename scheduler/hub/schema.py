@@ -280,8 +280,8 @@ def _validate_map(node: Node, value: JsonObject, path: str, old: Json) -> list[F
     required = (*node.required, "apiVersion", "kind") if node.embedded else node.required
     problems = [required_value(_join(path, name)) for name in required if name not in value]
     if node.embedded:
-        missing = [name for name in ("apiVersion", "kind") if not value.get(name)]
-        problems += [required_value(_join(path, name), "must not be empty") for name in missing]
+        empty = [name for name in ("apiVersion", "kind") if value.get(name) == ""]
+        problems += [required_value(_join(path, name), "must not be empty") for name in empty]
     before = old if isinstance(old, dict) else {}
     for key, item in value.items():
         child = node.properties.get(key)
