@@ -111,6 +111,7 @@ class _Scheduler:
             self.metrics,
             settings.dispatch.repeat_seconds,
             self._higher_epoch.put_nowait,
+            settings.freshness.hear_sites_seconds,
         )
         self.leadership = Leadership(
             world.client,
@@ -208,7 +209,8 @@ class _Scheduler:
         yield "broker session", self.session.run()
         yield "full reports", self._ask_for_full_reports()
         yield "dispatch", self.dispatcher.run()
-        yield "silence", self.loop.watch_silence()
+        yield "wake", self.loop.wake()
+        yield "time", self.loop.watch_time()
         yield "site status", writer.run()
         yield "events", self.events.run()
         yield "pending sites", self.pending.run(self._world.client)
@@ -223,11 +225,11 @@ class _Scheduler:
     def _take(self, resource: Resource, change: Change) -> None:
         self.registry.take(resource, change)
 
-    def _changed(self, kind: str, key: tuple[str, str]) -> None:
+    def _changed(self, kind: str, key: tuple[str, str], sites: frozenset[str]) -> None:
         if kind == SITES.kind:
             self._admit_keys(key[1])
         if self.leadership.epoch and self.loop.is_open:
-            self.loop.changed(kind, key)
+            self.loop.changed(kind, key, sites)
 
     def _admit_keys(self, name: str) -> None:
         site = self.registry.sites.get(name)

@@ -36,6 +36,8 @@ class SitePlan:
         is_dirty: `orders` has changed since the newest index.
         sent_seconds: when the index went out last.
         repeated: when a content was repeated last, by order id.
+        strange: what it ran when it was heard first in this epoch and no plan knew.
+        hold_until_seconds: until then the first index waits for these to become known.
         gone: orders whose retained content is to be cleared once the index no longer lists them.
     """
 
@@ -50,6 +52,8 @@ class SitePlan:
     sent_seconds: float = float("-inf")
     repeated: dict[str, float] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
+    strange: frozenset[str] = frozenset()
+    hold_until_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -62,6 +66,8 @@ class Dispatcher:
         telemetry: counts what goes out.
         repeat_seconds: an index or content is repeated at a site that lacks it this often at most.
         on_higher_epoch: told when a site works by an index of a later epoch than ours.
+        hold_seconds: how long a site's first index waits when the site runs what no plan knows: its
+            workloads may be about to be read, or restored.
         epoch: ours.
         is_open: every plan says what its site shall run. Until then no index goes out: one that is
             made of half the workloads would withdraw the others.
@@ -72,6 +78,7 @@ class Dispatcher:
     telemetry: Telemetry
     repeat_seconds: float
     on_higher_epoch: Callable[[int], None]
+    hold_seconds: float = 0.0
     epoch: int = 0
     is_open: bool = False
     plans: dict[str, SitePlan] = field(default_factory=dict)
@@ -116,8 +123,10 @@ class Dispatcher:
             return
         if word.version is not None and word.version[0] > self.epoch:
             self.on_higher_epoch(word.version[0])
-        if not plan.heard:
+        if plan.version is None:
             plan.heard = True
+            plan.strange = frozenset(word.orders) - plan.orders.keys()
+            plan.hold_until_seconds = plan.hold_until_seconds or self._now() + self.hold_seconds
             self._event.set()
         plan.echoed = (word.version, word.digest) == (plan.version, plan.digest)
         if not plan.echoed and plan.version and self._is_due(plan.sent_seconds):
@@ -146,6 +155,7 @@ class Dispatcher:
         self.epoch = epoch
         for plan in self.plans.values():
             plan.version, plan.is_dirty, plan.echoed = None, True, False
+            plan.hold_until_seconds = 0.0
         self._event.set()
 
     def repeat_all(self) -> None:
@@ -167,8 +177,16 @@ class Dispatcher:
         if not self.is_open or not self.epoch:
             return
         for site, plan in self.plans.items():
-            if plan.is_dirty and plan.heard:
+            if plan.is_dirty and plan.heard and not self._is_held(plan):
                 self._publish(site, plan)
+
+    def _is_held(self, plan: SitePlan) -> bool:
+        """Whether the site runs what we do not know (yet), so that an index would withdraw it."""
+        unknown = plan.strange - plan.orders.keys()
+        return bool(unknown) and plan.version is None and self._now() < plan.hold_until_seconds
+
+    def _now(self) -> float:
+        return self.clock.monotonic()
 
     def _publish(self, site: str, plan: SitePlan) -> None:
         for order_id, order in plan.orders.items():

@@ -5,29 +5,33 @@ heard from sites goes into `sites` and `dispatch` at once, synchronously, so tha
 stands on one consistent state.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 
 from scheduler.clock import Clock
 from scheduler.control.dispatch import Dispatcher
 from scheduler.control.hearing import OrderState, SiteReport, SiteWord, Speaker
 from scheduler.control.pending import PendingSites
-from scheduler.control.ports import SITES, WORKLOADS, Conflict, HubError
+from scheduler.control.ports import GRANTS, SITES, WORKLOADS, Conflict, HubError
 from scheduler.control.queue import Urgency, WorkKey, WorkQueue
 from scheduler.control.reconcile import Outcome, Reconciler
 from scheduler.control.registry import Registry
 from scheduler.control.sites import Sites
 from scheduler.control.telemetry import Telemetry
+from scheduler.control.wakeups import could_help
 from scheduler.model.kinds import Site, Workload
+from scheduler.placement.rules import Event
 
 _log = logging.getLogger(__name__)
 
 _SILENCE_LOOK_SECONDS = 1.0
 _HEAR_LOOK_SECONDS = 0.05
 _STUCK_LOOK_SECONDS = 30.0
-_NEVER_HELPED_BY_SITES = frozenset({"invalid", "data-class-missing", "paused"})
-"""Reasons that only the workload's own change can alter."""
+_WAKE_SECONDS = 0.1
 
 
 @dataclass(slots=True)
@@ -62,17 +66,23 @@ class Loop:
     is_open: bool = False
     has_started: bool = False
     _leaving: set[WorkKey] = field(default_factory=set)
+    _boundaries: list[datetime] = field(default_factory=list)
+    _events: set[Event] = field(default_factory=set)
+    _event: asyncio.Event = field(default_factory=asyncio.Event)
 
     # ------------------------------------------------------------ from the hub
 
-    def changed(self, kind: str, key: WorkKey) -> None:
-        """An object of ours changed in the hub."""
+    def changed(self, kind: str, key: WorkKey, sites: frozenset[str]) -> None:
+        """An object of ours changed in the hub; `sites` are those that it is about."""
         if kind == WORKLOADS.kind:
             self._workload_changed(key)
         elif kind == SITES.kind:
             self._site_changed(key[1])
+        elif kind == GRANTS.kind:
+            self._grants_changed(sites)
         else:
-            self._rules_changed()
+            self._redecide(self.registry.workloads)
+            self._happened("scheme", "tenant", "workload")
 
     def _workload_changed(self, key: WorkKey) -> None:
         workload = self.registry.workloads.get(key)
@@ -90,7 +100,7 @@ class Loop:
             self._redecide(self._placed_at(name))
         else:
             self.admit(site)
-        self._wake()
+        self._happened("site", "report", "capacity")
 
     def admit(self, site: Site) -> None:
         """A site is there: it is listened to, and spoken to once it was heard."""
@@ -102,20 +112,28 @@ class Loop:
         if is_new:
             self.speaker.ask(name, self.dispatcher.epoch, want_status=True, want_report=True)
 
-    def _rules_changed(self) -> None:
-        """Grants, schemes, tenants or policies: everything may be otherwise now."""
-        for name in list(self.sites.states):
-            self.sites.admit(name)
-        self._redecide(self.registry.workloads)
-        self._wake()
+    def _grants_changed(self, sites: Iterable[str]) -> None:
+        """What runs at these sites may now break a right, and what waits may now have one."""
+        for name in sites:
+            if name in self.sites.states:
+                self.sites.admit(name)
+                self._redecide(self._placed_at(name))
+        self._note_boundaries()
+        self._happened("grant", "time")
+
+    def _note_boundaries(self) -> None:
+        """Instants at which a grant begins or ends."""
+        now = self.clock.now()
+        specs = [one.spec for one in self.registry.grants.values()]
+        instants = [at for spec in specs for at in (spec.valid_from, spec.valid_until) if at]
+        self._boundaries = sorted(at for at in instants if at > now)
 
     # ------------------------------------------------------------ from sites
 
     def report(self, report: SiteReport) -> None:
         """A newer report than the last one."""
         was_silent = self._is_silent(report.site)
-        if self.sites.report(report):
-            self._wake()
+        self._happened(*self.sites.report(report))
         if was_silent:
             self._look_at(self._placed_at(report.site))
 
@@ -149,6 +167,7 @@ class Loop:
     def start(self) -> None:
         """All objects are known: sites are admitted, claims made, every workload is to be seen."""
         self.is_open = True
+        self._note_boundaries()
         for site in self.registry.sites.values():
             self.admit(site)
         self.reconciler.claims.start(self.registry.workloads.values())
@@ -181,13 +200,23 @@ class Loop:
                 self.queue.finish(key)
             self.telemetry.attempt(result, self.clock.monotonic() - began)
 
-    async def watch_silence(self) -> None:
-        """Marks sites that say nothing, and looks at what is long on its way; until cancelled."""
+    async def wake(self) -> None:
+        """Wakes waiting work for what happened, a little later, so that a burst wakes it once."""
+        while True:
+            await self._event.wait()
+            await self.clock.sleep(_WAKE_SECONDS)
+            self._event.clear()
+            events, self._events = frozenset(self._events), set()
+            self.queue.wake(partial(could_help, events))
+
+    async def watch_time(self) -> None:
+        """What only the passing of time brings: silence, grants' ends, orders that are stuck."""
         looked_seconds = self.clock.monotonic()
         while True:
             await self.clock.sleep(_SILENCE_LOOK_SECONDS)
             for site in list(self.sites.overdue()):
                 self._silent(site)
+            self._pass_boundaries()
             if self.clock.monotonic() - looked_seconds >= _STUCK_LOOK_SECONDS:
                 looked_seconds = self.clock.monotonic()
                 self._look_at(self._on_their_way())
@@ -221,8 +250,18 @@ class Loop:
         self.reconciler.redecide.update(keys)
         self._look_at(keys)
 
-    def _wake(self) -> None:
-        self.queue.wake(lambda reasons: not reasons <= _NEVER_HELPED_BY_SITES)
+    def _happened(self, *events: Event) -> None:
+        if events:
+            self._events.update(events)
+            self._event.set()
+
+    def _pass_boundaries(self) -> None:
+        now = self.clock.now()
+        passed = [at for at in self._boundaries if at <= now]
+        if passed:
+            self._boundaries = self._boundaries[len(passed) :]
+            self._redecide(self.registry.workloads)
+            self._happened("grant", "time")
 
     def _silent(self, site: str) -> None:
         if self.sites.mark_silent(site):

@@ -34,8 +34,8 @@ _log = logging.getLogger(__name__)
 
 DEFAULT_SCHEME = "default"
 
-OnChange = Callable[[str, WorkKey], None]
-"""Told (kind, (namespace, name)) after the registry has taken a change in."""
+OnChange = Callable[[str, WorkKey, frozenset[str]], None]
+"""Told (kind, (namespace, name), sites that a Site or SiteGrant is about) after a change."""
 
 
 @dataclass(slots=True)
@@ -60,6 +60,8 @@ class Registry:
     workloads: dict[WorkKey, Workload] = field(default_factory=dict)
     raw_workloads: dict[WorkKey, Object] = field(default_factory=dict)
     invalid: dict[tuple[str, WorkKey], str] = field(default_factory=dict)
+    _grants_by_site: dict[str, dict[str, SiteGrant]] = field(default_factory=dict)
+    _tenant_by_namespace: dict[str, Tenant] = field(default_factory=dict)
 
     def take(self, resource: Resource, change: Change) -> None:
         """Takes one change in, as the informer tells it, and tells `on_change`."""
@@ -67,10 +69,13 @@ class Registry:
         key = (meta.get("namespace", ""), meta["name"])
         if self._is_older(resource, key, change):
             return
+        before = self._shelf(resource.kind).get(self._place(resource.kind, key))
         self._drop(resource.kind, key)
         if change.type != "DELETED":
             self._put(resource.kind, key, change.object)
-        self.on_change(resource.kind, key)
+        after = self._shelf(resource.kind).get(self._place(resource.kind, key))
+        if resource is WORKLOADS or not _is_same(before, after):
+            self.on_change(resource.kind, key, _sites_in(before) | _sites_in(after))
 
     def put_workload(self, body: Object) -> None:
         """Takes in what our own write returned, without telling anyone."""
@@ -84,12 +89,11 @@ class Registry:
 
     def tenant_of(self, namespace: str) -> Tenant | None:
         """The tenant that owns a namespace; of several the first by name, so that it is stable."""
-        owners = (one for _, one in sorted(self.tenants.items()))
-        return next((one for one in owners if namespace in one.spec.namespaces), None)
+        return self._tenant_by_namespace.get(namespace)
 
     def grants_of(self, site: str) -> Iterator[SiteGrant]:
         """Grants that name a site."""
-        return (one for _, one in sorted(self.grants.items()) if site in one.spec.sites)
+        return iter(self._grants_by_site.get(site, {}).values())
 
     def _is_older(self, resource: Resource, key: WorkKey, change: Change) -> bool:
         """A watch may bring what our own write already told, or what lay before it."""
@@ -110,13 +114,34 @@ class Registry:
             self.telemetry.invalid_object(kind)
             _log.warning("%s %s/%s does not decode: %s", kind, *key, error)
             return
-        self._shelf(kind)[key if kind in _NAMESPACED else key[1]] = decoded
+        self._shelf(kind)[self._place(kind, key)] = decoded
+        if isinstance(decoded, SiteGrant):
+            for site in decoded.spec.sites:
+                self._grants_by_site.setdefault(site, {})[key[1]] = decoded
+        elif isinstance(decoded, Tenant):
+            self._index_tenants()
 
     def _drop(self, kind: str, key: WorkKey) -> None:
         self.invalid.pop((kind, key), None)
-        self._shelf(kind).pop(key if kind in _NAMESPACED else key[1], None)
+        gone = self._shelf(kind).pop(self._place(kind, key), None)
         if kind == WORKLOADS.kind:
             self.raw_workloads.pop(key, None)
+        elif isinstance(gone, SiteGrant):
+            for site in gone.spec.sites:
+                self._grants_by_site.get(site, {}).pop(key[1], None)
+        elif isinstance(gone, Tenant):
+            self._index_tenants()
+
+    def _index_tenants(self) -> None:
+        self._tenant_by_namespace = {
+            namespace: tenant
+            for _, tenant in sorted(self.tenants.items(), reverse=True)
+            for namespace in tenant.spec.namespaces
+        }
+
+    @staticmethod
+    def _place(kind: str, key: WorkKey) -> WorkKey | str:
+        return key if kind in _NAMESPACED else key[1]
 
     def _shelf(self, kind: str) -> dict[Any, Any]:
         shelves: dict[str, dict[Any, Any]] = {
@@ -132,6 +157,20 @@ class Registry:
 
 
 _NAMESPACED = frozenset({WORKLOADS.kind, POLICIES.kind})
+
+
+def _sites_in(one: Any) -> frozenset[str]:  # noqa: ANN401 - any of our kinds, or none
+    if isinstance(one, SiteGrant):
+        return frozenset(one.spec.sites)
+    return frozenset({one.metadata.name}) if isinstance(one, Site) else frozenset()
+
+
+def _is_same(before: Any, after: Any) -> bool:  # noqa: ANN401 - any of our kinds, or none
+    """Whether only the status changed, which we write ourselves."""
+    if before is None or after is None:
+        return before is after
+    old, new = before.metadata, after.metadata
+    return (before.spec, old.uid, old.labels) == (after.spec, new.uid, new.labels)
 
 
 def _version(meta: Object) -> int:

@@ -15,7 +15,8 @@ from scheduler.control.hearing import SiteReport, SiteWord
 from scheduler.control.registry import Registry
 from scheduler.model.facts import InFlight, Ordered, SiteFacts, in_flight, site_facts
 from scheduler.model.fields import Condition
-from scheduler.model.site import SiteStatus
+from scheduler.model.site import NodeClass, SiteStatus
+from scheduler.placement.rules import Event
 
 FactsSink = Callable[[str, SiteFacts | None], None]
 """Told (site, facts) when the facts of a site changed; None when the site is gone."""
@@ -78,22 +79,24 @@ class Sites:
         self.states.pop(name, None)
         self.sink(name, None)
 
-    def report(self, report: SiteReport) -> bool:
+    def report(self, report: SiteReport) -> frozenset[Event]:
         """Takes a report in.
 
         Returns:
-            Whether it could help waiting work: other figures than before, or the site is back.
+            What of it could help waiting work: other facts, other free capacity.
         """
         state = self.states.get(report.site)
         if state is None:
-            return False
+            return frozenset()
         before, was_ready = state.report, state.is_ready
         state.report = report
         state.spoken_seconds = self.clock.monotonic()
         self._mark(state, is_ready=True)
         _settle(state, report.bound)
         self._tell(report.site)
-        return not was_ready or before is None or before.figures != report.figures
+        if not was_ready or before is None:
+            return frozenset({"report", "capacity"})
+        return _news(before.figures, report.figures)
 
     def word(self, word: SiteWord) -> bool:
         """Takes a site's word on its orders in; False for a site that nobody admitted."""
@@ -183,6 +186,23 @@ def _settle(state: SiteState, bound: Mapping[str, tuple[int, int]]) -> None:
         applied, _ = bound.get(order_id, (0, 0))
         left = tuple(one for one in ordered if one.generation >= applied)
         state.ordered[order_id] = left or ordered[-1:]
+
+
+def _news(before: SiteStatus, after: SiteStatus) -> frozenset[Event]:
+    events: set[Event] = set()
+    if before.node_classes != after.node_classes:
+        events.add("capacity")
+        if _without_free(before) != _without_free(after):
+            events.add("report")
+    if msgspec.structs.replace(before, node_classes=()) != msgspec.structs.replace(
+        after, node_classes=()
+    ):
+        events.add("report")
+    return frozenset(events)
+
+
+def _without_free(figures: SiteStatus) -> list[NodeClass]:
+    return [msgspec.structs.replace(one, free=()) for one in figures.node_classes]
 
 
 def _silence(state: SiteState) -> str:

@@ -10,7 +10,8 @@ import logging
 import random
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import aiomqtt
@@ -87,14 +88,16 @@ class Session:
                     group.exceptions[0],
                     pause_seconds,
                 )
-            end_if_cancelled()
             await self.clock.sleep(pause_seconds * (0.5 + self.jitter.random()))
             pause_seconds = min(pause_seconds * 2, _LAST_PAUSE_SECONDS)
 
     async def _once(self) -> None:
-        async with self._client() as client:
+        cancellations = _cancellations()
+        async with _leaving_quietly(self._client()) as client:
             for one in upward_filters():
                 await client.subscribe(one, qos=1)
+            if _cancellations() > cancellations:
+                raise asyncio.CancelledError
             self.is_connected = True
             self.on_connected()
             async with asyncio.TaskGroup() as group:
@@ -130,16 +133,30 @@ class Session:
             except BaseException:
                 self.outbox.put_back(one)  # also when cancelled: the next session sends it
                 raise
-            end_if_cancelled()
+            if _cancellations():
+                raise asyncio.CancelledError
 
 
-def end_if_cancelled() -> None:
-    """Ends this task if it was cancelled and the cancellation got lost on the way.
+def _cancellations() -> int:
+    """How often this task was cancelled.
 
-    It does in two places: `asyncio.wait_for` of Python 3.11, which aiomqtt uses, swallows one that
-    comes with the answer it waits for; and a disconnection that times out raises its own error in
-    its place. Nobody cancels twice, so whoever loops around such a call asks here.
+    `asyncio.wait_for` of Python 3.11, which aiomqtt uses, swallows a cancellation that comes with
+    the answer it waits for. Nobody cancels twice, so whoever loops around such a call counts. Only
+    within one task and around no TaskGroup: a group that ends by an error leaves its own
+    cancellation counted (both are mended in later Pythons).
     """
     task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
+    return task.cancelling() if task is not None else 0
+
+
+@asynccontextmanager
+async def _leaving_quietly(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
+    """The client's context, but an error of its leaving never takes the place of what ended us."""
+    await client.__aenter__()
+    try:
+        yield client
+    except BaseException as error:
+        with suppress(aiomqtt.MqttError):
+            await client.__aexit__(type(error), error, error.__traceback__)
+        raise
+    await client.__aexit__(None, None, None)

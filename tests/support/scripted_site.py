@@ -101,7 +101,6 @@ spec:
                 await self._session(host, int(port))
             except* aiomqtt.MqttError:
                 pass  # comes back, as an agent does
-            end_if_cancelled()
             await asyncio.sleep(_TICK_SECONDS)  # noqa: TID251 - a real broker is waited for
 
     async def _session(self, host: str, port: int) -> None:

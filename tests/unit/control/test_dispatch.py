@@ -83,6 +83,24 @@ def test_nothing_is_said_before_every_plan_is_complete() -> None:
     assert [one[0] for one in world.flush()] == ["order", "index"]
 
 
+def test_a_site_that_runs_what_nobody_knows_is_given_time_before_its_first_index() -> None:
+    world = World()
+    world.dispatcher.hold_seconds = 10.0
+    world.dispatcher.word(word(runs=True))
+    assert world.flush() == []
+    world.dispatcher.set_orders(KEY, {"m1": order(1)})
+    assert [one[0] for one in world.flush()] == ["order", "index"]
+
+
+def test_what_stays_unknown_is_withdrawn_after_that_time() -> None:
+    world = World()
+    world.dispatcher.hold_seconds = 10.0
+    world.dispatcher.word(word(runs=True))
+    world.clock._seconds = 11.0  # noqa: SLF001 - time passes
+    world.dispatcher.word(word(runs=True))
+    assert world.flush() == [("index", "m1", ((7, 1), ()))]
+
+
 def test_a_new_generation_goes_out_under_a_new_sequence() -> None:
     world = World()
     world.dispatcher.word(word())

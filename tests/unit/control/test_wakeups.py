@@ -1,0 +1,22 @@
+"""Waiting work is woken by what could change its answer, and by nothing else."""
+
+import pytest
+
+from scheduler.control.wakeups import could_help, events_that_help
+from scheduler.model.reasons import REASONS
+from scheduler.placement.rules import Event
+
+
+@pytest.mark.parametrize("reason", sorted(REASONS))
+def test_every_reason_can_be_helped_by_something(reason: str) -> None:
+    assert events_that_help(reason)
+
+
+def test_free_capacity_helps_the_full_and_not_the_forbidden() -> None:
+    capacity: frozenset[Event] = frozenset({"capacity"})
+    assert could_help(capacity, {"full", "data-class"})
+    assert not could_help(capacity, {"data-class", "jurisdiction"})
+
+
+def test_a_reason_that_nobody_knows_is_helped_by_everything() -> None:
+    assert could_help(frozenset({"time"}), {"from-a-newer-version"})
