@@ -54,17 +54,26 @@ def main(words: Sequence[str] | None = None) -> int:
         parser = _overview(known)
         parser.parse_args(given)  # answers --help and names a wrong benchmark
         return EXIT_USAGE
-    given.remove(chosen)
     if chosen == "all":
-        return max(_one(name, given, is_alone=False) for name in known)
-    return _one(chosen, given, is_alone=True)
+        return _all(known, given)
+    given.remove(chosen)
+    return _one(chosen, given)
 
 
-def _one(name: str, words: list[str], *, is_alone: bool) -> int:
+def _all(known: Sequence[str], words: Sequence[str]) -> int:
+    """Each in a process of its own, so that memory is measured by itself."""
+    _overview(known).parse_args(words)  # only the common arguments fit them all
+    common = [word for word in words if word != "all"]
+    command = [sys.executable, "-m", "benchmarks"]
+    return max(
+        subprocess.run([*command, name, *common], check=False).returncode  # noqa: S603 - ourselves
+        for name in known
+    )
+
+
+def _one(name: str, words: Sequence[str]) -> int:
     module = importlib.import_module(f"benchmarks.{name}")
-    parser = _parser(name, module)
-    # `all` gives every benchmark the common arguments; one that is run alone refuses strange ones.
-    arguments = parser.parse_args(words) if is_alone else parser.parse_known_args(words)[0]
+    arguments = _parser(name, module).parse_args(words)
     try:
         rows: list[dict[str, object]] = module.rows(arguments)
     except (FileNotFoundError, ValueError) as error:
@@ -113,7 +122,7 @@ def _overview(known: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("name", metavar="NAME|all", choices=[*known, "all"])
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     parser.add_argument("--data", metavar="DIR", help="public data (default: KAPOK_DATA_DIR)")
-    parser.add_argument("--seed", metavar="N", help="default: 0")
+    parser.add_argument("--seed", type=int, metavar="N", help="default: 0")
     return parser
 
 
