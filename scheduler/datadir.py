@@ -81,6 +81,14 @@ def held_directory(path: Path) -> Iterator[DataDirectory]:
         os.close(handle)
 
 
+def recorded_port(path: Path, name: str) -> int | None:
+    """The port that a server of this data directory has, or had; None when it never ran."""
+    try:
+        return int(json.loads((path / _PORTS).read_text())[name])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def holder_of(path: Path) -> int | None:
     """The process that holds a data directory; None when nobody does."""
     try:

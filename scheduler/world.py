@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scheduler.clock import Clock
+from scheduler.control.enforced import not_enforced_warnings
+from scheduler.control.ports import WORKLOADS
 from scheduler.datadir import DataDirectory
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds import crds
@@ -33,6 +35,7 @@ class Running:
         broker_kind: "mosquitto" or "iotcore" when embedded, else "external".
         hub_key: the public key that agents check orders with, `ed25519:BASE64`.
         metrics_url: for Prometheus.
+        page_url: for people; `kapok open` gives the address that lets them in.
     """
 
     data_dir: Path
@@ -42,6 +45,7 @@ class Running:
     broker_kind: str
     hub_key: str
     metrics_url: str
+    page_url: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,7 @@ async def open_world(
                 broker_kind=broker.kind if broker else "external",
                 hub_key=str(key.public),
                 metrics_url=f"http://127.0.0.1:{web_port}/metrics",
+                page_url=f"http://127.0.0.1:{web_port}/",
             ),
         )
 
@@ -115,6 +120,7 @@ async def _hub(settings: Settings, directory: DataDirectory, stack: AsyncExitSta
         port=settings.hub.port,
         crds=crds(),
         name="hub",
+        advisers={WORKLOADS.kind: not_enforced_warnings},
     )
     server = await stack.enter_async_context(serve(options))
     link = directory.path / KUBECONFIG

@@ -16,6 +16,7 @@ COMMANDS: dict[str, str] = {
     "place": "decide offline: where would these workloads run?",
     "explain": "why did it run there, and why not there?",
     "diff": "what changed between two decisions?",
+    "open": "an address that opens the page in a browser",
     "get": "sites and workloads as tables or JSON",
     "admit": "let a site that reports take part",
     "apply": "hand manifests to the hub",

@@ -118,6 +118,7 @@ def _say_ready(running: Running, output: str | None) -> None:
             "brokerKind": running.broker_kind,
             "hubKey": running.hub_key,
             "metrics": running.metrics_url,
+            "page": running.page_url,
         }
         sys.stdout.write(json.dumps(facts) + "\n")
         sys.stdout.flush()
@@ -127,6 +128,7 @@ def _say_ready(running: Running, output: str | None) -> None:
         f"  hub      {running.hub_url}\n"
         f"  broker   {running.broker} ({running.broker_kind})\n"
         f"  metrics  {running.metrics_url}\n"
+        f"  page     kapok open --data-dir {running.data_dir}\n"
         f"  hub key  {running.hub_key}\n"
         f"  data     {running.data_dir}\n\n"
         f"  export KUBECONFIG={running.kubeconfig}\n"

@@ -239,6 +239,17 @@ async def read_configuration(kubeconfig: Path | None, context: str | None) -> Co
     return configuration
 
 
+async def token_of(kubeconfig: Path, context: str | None = None) -> str | None:
+    """The bearer token that a kubeconfig logs in with; None when it logs in otherwise.
+
+    Raises:
+        Refused: the kubeconfig is missing or does not make sense.
+    """
+    configuration = await read_configuration(kubeconfig, context)
+    bearer: Any = (await configuration.auth_settings()).get("BearerToken")
+    return str(bearer["value"]).partition(" ")[2] if bearer else None
+
+
 def tls_of(configuration: Configuration, *, with_certificate: bool = True) -> ssl.SSLContext | bool:
     """How the server is checked, and how we say who we are if that is by certificate."""
     if not str(configuration.host).startswith("https"):
