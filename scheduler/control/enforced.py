@@ -4,7 +4,9 @@ A test ties this list to the code: whoever makes a field work takes it out here.
 """
 
 from datetime import datetime
+from typing import Any
 
+from scheduler.model.decode import NotReadable, decode
 from scheduler.model.fields import Condition, Part
 from scheduler.model.workload import Workload
 
@@ -18,6 +20,17 @@ NOT_ENFORCED: dict[str, str] = {
 def not_enforced(workload: Workload) -> tuple[str, ...]:
     """Paths that this workload sets and that nothing acts on."""
     return tuple(path for path in NOT_ENFORCED if _is_set(workload, path))
+
+
+def not_enforced_warnings(raw: dict[str, Any]) -> list[str]:
+    """What whoever writes this workload should know; nothing of one that does not decode."""
+    try:
+        workload = decode(raw, allow_unknown=True)
+    except NotReadable:
+        return []
+    if not isinstance(workload, Workload):
+        return []
+    return [f"{path} is not enforced: {NOT_ENFORCED[path]}" for path in not_enforced(workload)]
 
 
 def not_enforced_condition(workload: Workload, now: datetime) -> Condition | None:

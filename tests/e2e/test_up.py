@@ -296,6 +296,21 @@ def test_bad_messages_are_counted_and_the_process_goes_on(up: Up) -> None:
         eventually(lambda: is_running(up))
 
 
+def test_a_field_that_does_nothing_yet_says_so(up: Up) -> None:
+    asked = WORKLOAD + "  failover: {mode: Automatic, afterSeconds: 60}\n"
+    said = up.kubectl("apply", "-f", "-", text=asked, check=False)
+    assert "Warning: spec.failover is not enforced" in said
+    condition = eventually(lambda: not_enforced(up))
+    assert condition["status"] == "True"
+    assert "spec.failover" in condition["message"]
+
+
+def not_enforced(up: Up) -> dict[str, str]:
+    status = up.get("workloads.kapok.dev", "portal").get("status") or {}
+    found: list[dict[str, str]] = status.get("conditions") or []
+    return next((one for one in found if one["type"] == "NotEnforced"), {})
+
+
 def test_a_site_that_claims_rights_gets_none(up: Up) -> None:
     one = site(up)
     up.apply(one.manifest.partition("---")[0])  # the Site without its grant

@@ -4,6 +4,8 @@ import asyncio
 import gzip
 import hashlib
 import logging
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import cast
 
 import msgspec
@@ -31,8 +33,9 @@ from scheduler.hub.embedded.requests import (
 from scheduler.hub.embedded.resources import Resource
 from scheduler.hub.embedded.reviews import REVIEWS, definition, review
 from scheduler.hub.embedded.routes import PUBLIC, Routes
-from scheduler.hub.embedded.verbs import Call, Verbs
+from scheduler.hub.embedded.verbs import Answer, Call, Verbs
 from scheduler.hub.embedded.watching import Watch, watch_request
+from scheduler.hub.jsontypes import JsonObject
 
 log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
@@ -49,12 +52,20 @@ _WRITE_TIMEOUT_SECONDS = 30.0
 """A watcher that takes nothing for this long is cut off; it resumes where it was."""
 
 
+Adviser = Callable[[JsonObject], list[str]]
+"""Warnings about an object of one kind that was written, for the writer."""
+_WRITES = frozenset({"POST", "PUT", "PATCH"})
+
+
 class Frontend:
     """Handles every request of the server."""
 
-    def __init__(self, registry: Registry, door: Door) -> None:
+    def __init__(
+        self, registry: Registry, door: Door, advisers: Mapping[str, Adviser] | None = None
+    ) -> None:
         self._registry = registry
         self._door = door
+        self._advisers = advisers or {}
         self._routes = Routes(registry.catalog)
         self._verbs = Verbs(registry)
         self._watches: set[asyncio.Task[None]] = set()
@@ -141,10 +152,19 @@ class Frontend:
         if resource.warning:
             call.warnings.append(resource.warning)
         answer = await self._verbs.handle(call)
+        call.warnings += self._advice(call, answer)
         response = _response(request, answer.code, answer.body, answer.kind)
         for warning in call.warnings:
             response.headers.add("Warning", f"299 - {_quoted(warning)}")
         return response
+
+    def _advice(self, call: Call, answer: Answer) -> list[str]:
+        """What the writer of an object should know, though it was taken."""
+        adviser = self._advisers.get(call.resource.subject.kind)
+        is_write = call.method in _WRITES and not call.path.subresource
+        if adviser is None or not is_write or answer.code >= HTTPStatus.BAD_REQUEST:
+            return []
+        return adviser(msgspec.json.decode(answer.body))
 
     async def _review(
         self, request: web.BaseRequest, target: ResourcePath, identity: Identity

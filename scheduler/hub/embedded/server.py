@@ -6,7 +6,7 @@ import base64
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from scheduler.hub.embedded.core_kinds import core_resources
 from scheduler.hub.embedded.crd import behaviour, custom_resources
 from scheduler.hub.embedded.door import Door
 from scheduler.hub.embedded.errors import ApiError
-from scheduler.hub.embedded.frontend import Frontend
+from scheduler.hub.embedded.frontend import Adviser, Frontend
 from scheduler.hub.embedded.kubeconfig import write_kubeconfig
 from scheduler.hub.embedded.registry import Registry
 from scheduler.hub.embedded.resources import Catalog, Resource
@@ -58,6 +58,8 @@ class ApiServerOptions:
     """Namespaces made at the start, besides the ones that every cluster has."""
     requests_per_second: float = 5000.0
     """By one identity on the long run; above it answers 429."""
+    advisers: Mapping[str, Adviser] = field(default_factory=dict)
+    """By kind: warnings for whoever writes such an object, sent as Warning headers."""
     clock: Clock = field(default_factory=SystemClock)
 
 
@@ -170,7 +172,7 @@ async def _listening(registry: Registry, options: ApiServerOptions) -> AsyncIter
         options.clock,
         requests_per_second=options.requests_per_second,
     )
-    frontend = Frontend(registry, door)
+    frontend = Frontend(registry, door, options.advisers)
     server = web.Server(frontend.handle)
     asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES
     runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
