@@ -1,4 +1,4 @@
-"""A decision by sums of free capacity, as schedulers of clusters do it: only to compare speed with."""
+"""A decision by sums of free capacity, as schedulers of clusters do it: to compare speed with."""
 
 from scheduler.clock import SystemClock
 from scheduler.model.demand import Demand

@@ -1,4 +1,4 @@
-"""Decides again by brute force: rights, nodes and money with plain loops that share no code with the engine."""
+"""Decides again by brute force: rights, nodes and money with plain loops, no code of the engine."""
 
 from datetime import datetime
 
@@ -18,7 +18,7 @@ def mismatches(fleet: Fleet, asked: list[Demand], *, now: datetime) -> int:
 
 
 def is_confirmed(fleet: Fleet, demand: Demand, decision: Decision) -> bool:
-    """Whether a decision breaks no rule, over-commits no node, and leaves no cheaper site unused."""
+    """Whether a decision breaks no rule, over-commits nothing, leaves no cheaper site unused."""
     shares = {each.site: each.replicas for each in decision.assignment}
     room = {
         facts.name: min(room_of(facts, demand), demand.replicas) if allowed(facts, demand) else 0

@@ -1,4 +1,4 @@
-"""A made-up country of sites, and demands whose pods come from the public trace; all from one seed."""
+"""A made-up country of sites, and demands with the pods of the public trace; all from one seed."""
 
 import csv
 from collections.abc import Iterator
@@ -44,6 +44,10 @@ _NODE_FORMS = (
 )
 
 
+def _percent(random: Random, percent: int) -> bool:
+    return random.randrange(100) < percent
+
+
 def site(number: int, nodes: int, random: Random) -> SiteFacts:
     """One site with its grant, its prices and its nodes."""
     name = f"site-{number:05d}"
@@ -66,8 +70,8 @@ def site(number: int, nodes: int, random: Random) -> SiteFacts:
             energy_cny_per_kwh=round(random.uniform(0.3, 0.9), 3),
             core_cny_per_hour=round(random.uniform(0.02, 0.08), 4),
         ),
-        taints=(Taint(key="maintenance"),) if random.random() < 0.1 else (),
-        cordon=random.random() < 0.02,
+        taints=(Taint(key="maintenance"),) if _percent(random, 10) else (),
+        cordon=_percent(random, 2),
     )
     return SiteFacts(
         name=name, spec=spec, status=_status(nodes, random), grants=(Grant(name="g", spec=grant),)
@@ -75,7 +79,7 @@ def site(number: int, nodes: int, random: Random) -> SiteFacts:
 
 
 def _status(nodes: int, random: Random) -> SiteStatus:
-    grams = None if random.random() < 0.05 else round(random.uniform(100, 900), 1)
+    grams = None if _percent(random, 5) else round(random.uniform(100, 900), 1)
     return SiteStatus(
         observed_at=NOW,
         api_kinds=("apps/v1/Deployment", "batch/v1/Job"),
@@ -153,12 +157,13 @@ def _shape(row: dict[str, str]) -> PodShape:
 def demands(shapes: list[PodShape], count: int, random: Random) -> Iterator[Demand]:
     """Demands as a country makes them.
 
-    Half of them ask what nobody asked before (requests times 0.5 to 1.5), 20 % spread, 10 % tolerate,
+    Half of them ask what nobody asked before (requests times 0.5 to 1.5), 20 % spread, 10 %
+    tolerate,
     5 % want more than 1,000 replicas, 10 % can only be refused.
     """
     common = random.sample(shapes, min(100, len(shapes)))
     for number in range(count):
-        is_new = random.random() < 0.5
+        is_new = _percent(random, 50)
         shape = _scaled(random.choice(shapes), random) if is_new else random.choice(common)
         yield _demand(number, shape, random)
 
@@ -182,8 +187,8 @@ def _small(shape: PodShape, random: Random) -> PodShape:
 
 
 def _demand(number: int, shape: PodShape, random: Random) -> Demand:
-    is_refused = random.random() < 0.1
-    is_large = random.random() < 0.05
+    is_refused = _percent(random, 10)
+    is_large = _percent(random, 5)
     replicas = random.randrange(1001, 3000) if is_large else random.choice((1, 2, 3, 5, 8, 12))
     if is_large:  # thousands of replicas are web servers, not training jobs
         shape = _small(shape, random)
@@ -195,15 +200,15 @@ def _demand(number: int, shape: PodShape, random: Random) -> Demand:
         data_class="core" if is_refused else random.choice(_CLASSES),
         protection_level=random.choice((1, 2, 3)),
         network_zones=tuple(sorted(random.sample(_ZONES, random.choice((0, 1, 1, 2))))),
-        jurisdictions=(("CN",),) if random.random() < 0.7 else (),
+        jurisdictions=(("CN",),) if _percent(random, 70) else (),
         architectures=random.choice((("amd64",), ("amd64", "arm64"))),
         site_tolerations=(
-            (Toleration(key="maintenance", operator="Exists"),) if random.random() < 0.1 else ()
+            (Toleration(key="maintenance", operator="Exists"),) if _percent(random, 10) else ()
         ),
-        spread=_spread(random) if random.random() < 0.2 else (),
+        spread=_spread(random) if _percent(random, 20) else (),
         latency=(
             (LatencyBound(from_=random.choice(_HUBS), within_milliseconds=30.0),)
-            if random.random() < 0.3
+            if _percent(random, 30)
             else ()
         ),
         prices=PriceList(carbon_cny_per_kg=0.1, latency_cny_per_millisecond_hour=0.0001),

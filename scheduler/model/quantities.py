@@ -85,11 +85,30 @@ def free(resource: str, written: float | str) -> int:
     """
     if type(written) is int and 0 <= written < LARGEST // MILLI_PER_UNIT:
         return written * MILLI_PER_UNIT if resource == CPU else written
-    value = exact(written)
-    if value < 0:
+    if type(written) is str:
+        quick = _quick(resource, written)
+        if quick is not None:
+            return quick
+    if exact(written) < 0:
         return 0
     value = _amount(resource, written)
     return value.numerator // value.denominator
+
+
+def _quick(resource: str, text: str) -> int | None:
+    """The common forms without fractions: `1500m` of cpu, plain numbers, and Ki to Ti."""
+    if len(text) > _QUICK or not text.isascii():
+        return None
+    if text.isdigit():
+        return int(text) * MILLI_PER_UNIT if resource == CPU else int(text)
+    if resource == CPU:
+        return int(text[:-1]) if text[-1:] == "m" and text[:-1].isdigit() else None
+    shift = _BINARY.get(text[-2:])
+    return int(text[:-2]) << shift if shift is not None and text[:-2].isdigit() else None
+
+
+_QUICK = 9
+"""Digits that cannot reach the limits, whatever their suffix."""
 
 
 def _amount(resource: str, written: float | str) -> Fraction:

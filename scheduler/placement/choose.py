@@ -62,8 +62,8 @@ def ask_of(case: Case) -> Ask:
     demand, fleet = case.demand, case.fleet
     admission, standing = case.admission, case.standing
     open_slots = admission.slots
-    if standing.replaced:
-        open_slots = np.setdiff1d(open_slots, np.array(sorted(standing.replaced)))
+    if standing.barred:
+        open_slots = np.setdiff1d(open_slots, np.array(sorted(standing.barred)))
     weights = None
     if demand.strategy == "Weighted" and demand.weights:
         named = {each.site: each.weight for each in demand.weights if each.weight > 0}

@@ -27,12 +27,14 @@ class Standing:
     Attributes:
         kept: replicas that stay, by slot.
         replaced: replicas that stay only until, or unless, they fit elsewhere; by slot.
+        barred: slots that get nothing new: what was driven out does not come straight back.
         lost: sites whose replicas are gone.
         violated: sites where a rule of an authority is broken by what runs there, with the reason.
     """
 
     kept: dict[int, int] = field(default_factory=dict)
     replaced: dict[int, int] = field(default_factory=dict)
+    barred: set[int] = field(default_factory=set)
     lost: list[str] = field(default_factory=list)
     violated: dict[str, str] = field(default_factory=dict)
 
@@ -43,8 +45,12 @@ def standing_of(demand: Demand, fleet: Fleet, admission: Admission, moment: Mome
     for site, replicas in sorted(demand.placed_replicas.items()):
         slot = fleet.slot_of.get(site)
         facts = None if slot is None else fleet.facts[slot]
-        if slot is None or facts is None or is_driven_out(facts, demand, moment):
+        if slot is None or facts is None:
             standing.lost.append(site)
+            continue
+        if is_driven_out(facts, demand, moment):
+            standing.lost.append(site)
+            standing.barred.add(slot)
             continue
         broken = _broken_right(slot, admission, moment, fleet)
         if broken:
@@ -53,6 +59,7 @@ def standing_of(demand: Demand, fleet: Fleet, admission: Admission, moment: Mome
             standing.lost.append(site)
         elif (broken and demand.on_violation == "Move") or _is_replaced(facts, demand, moment):
             standing.replaced[slot] = replicas
+            standing.barred.add(slot)
         else:
             standing.kept[slot] = replicas
     return standing

@@ -1,0 +1,132 @@
+"""Batches: how close to the proven bound, how fast, and how much better than best-score greedy.
+
+Made-up instances want 1.3 times what the scarcest of three resources holds, and 30 % of all pairs
+are forbidden. `--instance FILE` solves one from a file, `--out FILE` writes its assignment.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scheduler.clock import SystemClock
+from scheduler.model.canonical import digest
+from scheduler.model.quantities import free as read_free
+from scheduler.model.quantities import requested
+from scheduler.placement.batch import Batch, Instance, greedy, solve_batch
+
+_OVERSUBSCRIBED = 1.3
+_FORBIDDEN = 0.3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of this benchmark."""
+    parser.add_argument(
+        "--size",
+        nargs="+",
+        default=["1000x100", "10000x1000"],
+        metavar="WORKLOADSxSITES",
+        help="sizes (default: 1000x100 10000x1000)",
+    )
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds from --seed on")
+    parser.add_argument("--instance", type=Path, metavar="FILE", help="solve this one instead")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write its assignment")
+
+
+def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
+    """One row per size and seed, or one for the instance.
+
+    Raises:
+        ValueError: the instance cannot be read.
+    """
+    if arguments.instance is not None:
+        raw = json.loads(arguments.instance.read_text(encoding="utf-8"))
+        batch, row = _solved(_read(raw), arguments.seed)
+        if arguments.out is not None:
+            arguments.out.write_text(json.dumps(_assignment(raw, batch)), encoding="utf-8")
+        return [row]
+    return [
+        _solved(made_up(*_size(text), arguments.seed + number), arguments.seed + number)[1]
+        for text in arguments.size
+        for number in range(arguments.seeds)
+    ]
+
+
+def _size(text: str) -> tuple[int, int]:
+    workloads, _, sites = text.partition("x")
+    return int(workloads), int(sites)
+
+
+def _solved(instance: Instance, seed: int) -> tuple[Batch, dict[str, object]]:
+    clock = SystemClock()
+    begun = clock.monotonic()
+    batch = solve_batch(instance)
+    seconds = clock.monotonic() - begun
+    achieved = greedy(instance)
+    return batch, {
+        "workloads": len(instance.replicas),
+        "sites": len(instance.free),
+        "seed": seed,
+        "bound_ratio": round(batch.ratio, 5),
+        "greedy_ratio": round(achieved / batch.bound, 5) if batch.bound else 1.0,
+        "seconds": round(seconds, 3),
+        "achieved": round(batch.achieved, 3),
+        "bound": round(batch.bound, 3),
+        "prices": digest(np.round(batch.prices, 9).tolist()),
+        "method": batch.method,
+    }
+
+
+def made_up(workloads: int, sites: int, seed: int) -> Instance:
+    """An instance in which three resources are scarce."""
+    random = np.random.default_rng(seed)
+    requests = np.stack(
+        [
+            random.choice([250, 500, 1000, 2000, 4000], workloads),
+            random.choice([256, 512, 1024, 4096, 8192], workloads),
+            random.integers(1, 4, workloads),
+        ],
+        axis=1,
+    ).astype(np.float64)
+    replicas = random.integers(1, 11, workloads)
+    wanted = (requests * replicas[:, None]).sum(axis=0)
+    share = random.dirichlet(np.full(sites, 2.0), 3).T
+    free = np.floor(share * wanted * (1 / _OVERSUBSCRIBED) * np.array([1.0, 1.15, 1.3]))
+    value = random.uniform(0.5, 3.0, workloads) * requests[:, 0] / 1000 + 0.2
+    cost = random.uniform(0.05, 0.5, (workloads, sites)) * (requests[:, :1] / 1000)
+    profit = value[:, None] - cost
+    profit[random.random((workloads, sites)) < _FORBIDDEN] = -np.inf
+    return Instance(free, requests, replicas.astype(np.int64), profit)
+
+
+def _read(raw: dict[str, Any]) -> Instance:
+    names = sorted({name for each in raw["workloads"] for name in each["requests"]})
+    free = [[read_free(name, each["free"].get(name, 0)) for name in names] for each in raw["sites"]]
+    requests = [
+        [requested(name, each["requests"].get(name, 0)) for name in names]
+        for each in raw["workloads"]
+    ]
+    profit = [
+        [-np.inf if cost is None else each["value"] - cost for cost in each["cost"]]
+        for each in raw["workloads"]
+    ]
+    return Instance(
+        np.array(free, np.float64),
+        np.array(requests, np.float64),
+        np.array([each.get("replicas", 1) for each in raw["workloads"]], np.int64),
+        np.array(profit, np.float64),
+    )
+
+
+def _assignment(raw: dict[str, Any], batch: Batch) -> dict[str, Any]:
+    pairs = [
+        {
+            "workload": raw["workloads"][workload]["name"],
+            "site": raw["sites"][site]["name"],
+            "replicas": int(batch.placed[workload, site]),
+        }
+        for workload, site in np.argwhere(batch.placed > 0).tolist()
+    ]
+    return {"assignment": pairs, "achieved": batch.achieved, "bound": batch.bound}

@@ -1,0 +1,143 @@
+"""Exact fit: random sites against brute force, and what one site's report costs a large fleet.
+
+Times are CPU seconds of the one thread, so that neighbours on the machine do not count.
+"""
+
+import argparse
+from random import Random
+from statistics import quantiles
+from time import thread_time
+
+import numpy as np
+
+from benchmarks._city import reported, site
+from scheduler.model.demand import Demand
+from scheduler.model.facts import InFlight, SiteFacts
+from scheduler.model.manifests import Pods
+from scheduler.model.pods import PodShape
+from scheduler.model.site import NodeClass, SiteStatus
+from scheduler.placement import Fleet
+from scheduler.placement.fit import Room
+
+_MICROSECONDS = 1_000_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of this benchmark."""
+    parser.add_argument("--cases", type=int, default=10_000, metavar="N", help="random cases")
+    parser.add_argument("--sites", type=int, default=10_000, metavar="N", help="fleet that reports")
+    parser.add_argument("--reports", type=int, default=500, metavar="N", help="reports timed")
+
+
+def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
+    """One row."""
+    random = Random(arguments.seed)  # noqa: S311 - a benchmark, seeded
+    wrong = sum(not is_exact(random) for _ in range(arguments.cases))
+    beyond, whole = _update(arguments.sites, arguments.reports, random)
+    return [
+        {
+            "cases": arguments.cases,
+            "mismatches": wrong,
+            "sites": arguments.sites,
+            "update_us_p99": round(beyond, 1),
+            "update_with_rows_us_p99": round(whole, 1),
+        }
+    ]
+
+
+def _one_in(random: Random, count: int) -> bool:
+    return random.randrange(count) == 0
+
+
+def is_exact(random: Random) -> bool:
+    """Whether the engine and brute force agree on one random site and pod."""
+    shape = PodShape(
+        requests={"cpu": random.randrange(1, 900), "memory": random.randrange(1, 900), "pods": 1},
+        gpu_cards=random.choice((0, 0, 1, 1, 2)),
+        one_per_node=_one_in(random, 10),
+    )
+    if shape.gpu_cards:
+        share = random.choice((1000, 500, 300)) if shape.gpu_cards == 1 else 1000
+        shape = PodShape(
+            requests=shape.requests,
+            gpu_cards=shape.gpu_cards,
+            gpu_milli=share,
+            one_per_node=shape.one_per_node,
+        )
+    facts = _random_site(random, shape)
+    demand = Demand(key="a/b", unit=(Pods(shape=shape, count=1),))
+    fleet = Fleet([facts])
+    found = Room(fleet, demand, np.zeros(fleet.capacity, np.int64)).at_one(0)
+    return found == _brute_force(facts, shape)
+
+
+def _random_site(random: Random, shape: PodShape) -> SiteFacts:
+    rows: list[dict[str, int | float | str]] = []
+    for _ in range(random.randrange(5)):
+        row: dict[str, int | float | str] = {
+            "count": random.randrange(1, 4),
+            "cpu": f"{random.randrange(3000)}m",
+            "memory": random.randrange(3000),
+            "pods": random.randrange(6),
+        }
+        for card in range(random.randrange(4)):
+            row[f"kapok.dev/gpu-milli.{card}"] = random.choice((0, 250, 600, 1000))
+        rows.append(row)
+    flights = (InFlight(workload="a/c", replicas=random.randrange(1, 3), requests=shape.requests),)
+    return SiteFacts(
+        name="site",
+        status=SiteStatus(node_classes=(NodeClass(architecture="amd64", free=tuple(rows)),)),
+        in_flight=flights if _one_in(random, 3) else (),
+    )
+
+
+def _brute_force(facts: SiteFacts, shape: PodShape) -> int:
+    total = 0
+    for row in facts.status.node_classes[0].free:
+        cards = [int(value) for name, value in row.items() if "gpu-milli" in name]
+        total += int(row["count"]) * _on_node(row, cards, shape)
+    return max(0, total - sum(each.replicas for each in facts.in_flight))
+
+
+def _on_node(row: dict[str, int | float | str], cards: list[int], shape: PodShape) -> int:
+    left = {
+        "cpu": int(str(row["cpu"]).rstrip("m")),
+        "memory": int(row["memory"]),
+        "pods": int(row["pods"]),
+    }
+    count = 0
+    while all(left[name] >= amount for name, amount in shape.requests.items()):
+        cards.sort(reverse=True)
+        if shape.gpu_cards and (
+            len(cards) < shape.gpu_cards or cards[shape.gpu_cards - 1] < shape.gpu_milli
+        ):
+            break
+        for place in range(shape.gpu_cards):
+            cards[place] -= shape.gpu_milli
+        for name, amount in shape.requests.items():
+            left[name] -= amount
+        count += 1
+        if shape.one_per_node:
+            break
+    return count
+
+
+def _update(sites: int, reports: int, random: Random) -> tuple[float, float]:
+    """The 99th percentile of an update beyond reading its own rows, and with it; microseconds."""
+    fleet = Fleet(site(number, 20, random) for number in range(sites))
+    names = sorted(fleet.slot_of)
+    whole, own = [], []
+    for _ in range(reports):
+        report = reported(fleet.facts_of(random.choice(names)), random)
+        begun = thread_time()
+        fleet.nodes.read(report)
+        own.append(thread_time() - begun)
+        begun = thread_time()
+        fleet.upsert(report)
+        whole.append(thread_time() - begun)
+    beyond = [max(0.0, one - other) for one, other in zip(whole, own, strict=True)]
+    return _p99(beyond), _p99(whole)
+
+
+def _p99(seconds: list[float]) -> float:
+    return quantiles(seconds, n=100)[98] * _MICROSECONDS

@@ -1,0 +1,169 @@
+"""Prices for scarce capacity by smoothed dual ascent.
+
+Every workload spreads over the sites that are best at the prices, by a softmax whose temperature
+falls; what is over-used grows dearer, what is under-used cheaper, with momentum. Only some sites
+per workload are followed; all pairs are looked at again between the rounds, and those that became
+attractive join. Sites never leave the followed set: otherwise an unfollowed site's price would fall
+to nothing. Source of the smoothing: Nesterov, Smooth minimization of non-smooth functions, 2005.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_TEMPERATURES = (0.04, 0.03, 0.02, 0.01)
+"""Of the softmax in each round, as a share of the mean best profit."""
+_STEPS = 50
+_STEP_SIZE = 0.3
+_STEP_HALVES_AFTER = 100
+_MOMENTUM = 0.8
+_FIRST_PAIRS = 30
+_MORE_PAIRS = 10
+_NEVER = -1e9
+_TINY = 1e-12
+
+
+class Problem(Protocol):
+    """Workloads that want room at sites; see `batch.Instance`."""
+
+    @property
+    def free(self) -> Floats:
+        """[sites, resources]."""
+        ...
+
+    @property
+    def requests(self) -> Floats:
+        """[workloads, resources]."""
+        ...
+
+    @property
+    def replicas(self) -> Ints:
+        """[workloads]."""
+        ...
+
+    @property
+    def profit(self) -> Floats:
+        """[workloads, sites]."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ascended:
+    """Prices, and the division that goes with them.
+
+    Attributes:
+        prices: [sites, resources].
+        bound: no division has more profit.
+        sites: the followed sites of each workload; [workloads, followed].
+        amounts: replicas, not whole, scaled down to what is free; [workloads, followed].
+    """
+
+    prices: Floats
+    bound: float
+    sites: Ints
+    amounts: Floats
+
+
+def reduced_profit(problem: Problem, prices: Floats) -> Floats:
+    """Profit less the price of what a replica takes; [workloads, sites]."""
+    reduced: Floats = problem.profit - problem.requests @ prices.T
+    return reduced
+
+
+def bound_at(problem: Problem, prices: Floats, reduced: Floats) -> float:
+    """An upper bound on every division, valid at any prices that are not negative (Lagrange)."""
+    best = np.maximum(reduced.max(axis=1), 0.0)
+    return float((prices * problem.free).sum() + (best * problem.replicas).sum())
+
+
+def ascend(problem: Problem) -> Ascended:
+    """Finds prices; the same problem gives the same prices."""
+    best_profit = np.where(np.isfinite(problem.profit), problem.profit, 0.0).max(axis=1)
+    mean_profit = max(float(best_profit.mean()), _TINY)
+    scale = mean_profit / np.maximum(problem.requests.mean(axis=0), _TINY)
+    count = problem.free.shape[0]
+    walk = _Walk(problem, np.tile(scale / (2 * len(scale)), (count, 1)))
+    best, best_bound = walk.prices, np.inf
+    for temperature in _TEMPERATURES:
+        reduced = reduced_profit(problem, walk.prices)
+        found = bound_at(problem, walk.prices, reduced)
+        if found < best_bound:
+            best, best_bound = walk.prices, found
+        walk.follow(reduced)
+        walk.walk(temperature * mean_profit)
+    found = bound_at(problem, walk.prices, reduced_profit(problem, walk.prices))
+    if found < best_bound:
+        best, best_bound = walk.prices, found
+    return Ascended(best, best_bound, walk.sites, walk.amounts())
+
+
+class _Walk:
+    """The state of an ascent."""
+
+    def __init__(self, problem: Problem, prices: Floats) -> None:
+        self.prices = prices
+        self.sites: Ints = np.zeros((len(problem.replicas), 0), np.int64)
+        self._problem = problem
+        self._free = np.maximum(problem.free, _TINY)
+        self._momentum = np.zeros_like(prices)
+        self._parts: Floats = np.zeros((len(problem.replicas), 0))
+        self._used: Floats = np.zeros_like(prices)
+        self._rows = np.arange(len(problem.replicas))[:, None]
+        self._step = 0
+
+    def follow(self, reduced: Floats) -> None:
+        """Adds the sites that are most attractive and not followed yet."""
+        reduced = reduced.copy()
+        reduced[self._rows, self.sites] = -np.inf
+        wanted = _MORE_PAIRS if self.sites.shape[1] else _FIRST_PAIRS
+        more = min(wanted, reduced.shape[1] - self.sites.shape[1])
+        if more > 0:
+            found = np.argpartition(-reduced, more - 1, axis=1)[:, :more]
+            self.sites = np.concatenate([self.sites, found], axis=1)
+
+    def walk(self, temperature: float) -> None:
+        """Takes the steps of one round."""
+        problem = self._problem
+        profit = problem.profit[self._rows, self.sites]
+        profit = np.where(np.isfinite(profit), profit, _NEVER)
+        for _ in range(_STEPS):
+            reduced = profit.copy()
+            for asked, price in zip(problem.requests.T, self.prices.T, strict=True):
+                reduced -= price[self.sites] * asked[:, None]
+            self._parts = _spread_out(reduced, problem.replicas, temperature)
+            self._used = self._usage(self._parts)
+            excess = np.clip(self._used / self._free - 1.0, -1.0, 1.0)
+            self._momentum = _MOMENTUM * self._momentum + (1 - _MOMENTUM) * excess
+            size = _STEP_SIZE / (1 + self._step / _STEP_HALVES_AFTER)
+            self.prices = self.prices * np.exp(size * self._momentum)
+            self._step += 1
+
+    def _usage(self, parts: Floats) -> Floats:
+        flat = self.sites.ravel()
+        return np.stack(
+            [
+                np.bincount(flat, (parts * asked[:, None]).ravel(), len(self._free))
+                for asked in self._problem.requests.T
+            ],
+            axis=1,
+        )
+
+    def amounts(self) -> Floats:
+        """The last division, scaled down where a site would be over-filled."""
+        over = np.maximum(1.0, (self._used / self._free).max(axis=1))
+        scaled: Floats = self._parts / over[self.sites]
+        return scaled
+
+
+def _spread_out(reduced: Floats, replicas: Ints, temperature: float) -> Floats:
+    """Replicas by softmax of reduced profit; staying unplaced is worth 0 and competes too."""
+    most = np.maximum(reduced.max(axis=1), 0.0)
+    weight = np.exp((reduced - most[:, None]) / temperature)
+    total = weight.sum(axis=1) + np.exp(-most / temperature)
+    parts: Floats = weight * (replicas / total)[:, None]
+    return parts

@@ -1,0 +1,93 @@
+"""Batches are close to a bound that holds for every division."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from benchmarks.batch import made_up
+from scheduler.placement import Fleet, choose
+from scheduler.placement.batch import Instance, greedy, profit_of, solve_batch
+from scheduler.placement.place_batch import place_batch
+from tests.support.brute_force import divisions
+from tests.support.sites import NOW, demand, fleet_of, nodes, site, workload
+
+
+def is_within_capacity(instance: Instance, placed: NDArray[np.int64]) -> bool:
+    used = placed.T @ instance.requests
+    whole = (placed.sum(axis=1) <= instance.replicas).all() and (placed >= 0).all()
+    allowed = np.isfinite(instance.profit[placed > 0]).all()
+    return bool((used <= instance.free).all() and whole and allowed)
+
+
+@pytest.mark.parametrize(("workloads", "sites"), [(200, 20), (4100, 40)])
+def test_a_batch_is_close_to_its_bound_and_better_than_greedy(workloads: int, sites: int) -> None:
+    instance = made_up(workloads, sites, 3)
+    batch = solve_batch(instance)
+    assert is_within_capacity(instance, batch.placed)
+    assert batch.achieved == pytest.approx(profit_of(instance, batch.placed))
+    assert 0.95 <= batch.ratio <= 1
+    assert batch.achieved > 1.1 * greedy(instance)
+
+
+def test_the_same_batch_gives_the_same_prices() -> None:
+    one, other = (solve_batch(made_up(100, 10, 1)) for _ in range(2))
+    assert (one.prices == other.prices).all()
+    assert (one.placed == other.placed).all()
+
+
+@given(
+    free=st.lists(st.integers(0, 6), min_size=2, max_size=2),
+    works=st.lists(
+        st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)),
+        min_size=1,
+        max_size=3,
+    ),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_bound_holds_for_every_division(
+    free: list[int], works: list[tuple[int, int, int, int]]
+) -> None:
+    instance = Instance(
+        np.array([[float(each)] for each in free]),
+        np.array([[float(asked)] for asked, _, _, _ in works]),
+        np.array([count for _, count, _, _ in works]),
+        np.array([[float(one), float(other)] for _, _, one, other in works]),
+    )
+    batch = solve_batch(instance)
+    best = 0.0
+    options = [
+        [seats for total in range(count + 1) for seats in divisions(total, [count, count])]
+        for _, count, _, _ in works
+    ]
+    for choice in np.ndindex(*(len(each) for each in options)):
+        placed = np.array([options[place][pick] for place, pick in enumerate(choice)])
+        if is_within_capacity(instance, placed):
+            best = max(best, profit_of(instance, placed))
+    assert is_within_capacity(instance, batch.placed)
+    assert batch.achieved <= best + 1e-6 <= batch.bound + 2e-6
+
+
+def test_an_empty_batch_and_one_that_nothing_fits_have_an_answer() -> None:
+    for profit in (np.zeros((0, 2)), np.full((1, 2), -np.inf)):
+        count = len(profit)
+        instance = Instance(np.ones((2, 1)), np.ones((count, 1)), np.ones(count, np.int64), profit)
+        assert solve_batch(instance).ratio == 1.0
+
+
+def test_a_batch_over_a_fleet_breaks_no_node_and_places_the_urgent_first() -> None:
+    prices = {"energyCnyPerKwh": 0.5, "coreCnyPerHour": 0.05}
+    spec = {"energy": {"pue": 1.2}, "prices": prices}
+    sites = [
+        site(f"m{place}", nodes(4), spec=spec, intensity={"gco2PerKwh": 100}) for place in (1, 2)
+    ]
+    fleet = fleet_of(*sites)
+    asked = [demand(workload(3, name=f"w{place}", priority=place)) for place in range(4)]
+    outcome = place_batch(asked, fleet, now=NOW)
+    assert [each.phase for each in outcome.decisions] == ["Waiting", "Waiting", "Placed", "Placed"]
+    assert 0 < outcome.ratio <= 1
+    assert outcome.terms.scarcity
+    assert outcome.terms.scarcity_version.startswith("sha256:")
+    again = Fleet(fleet.all_facts())
+    assert choose(asked[3], again, now=NOW, terms=outcome.terms).phase == "Placed"

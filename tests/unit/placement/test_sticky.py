@@ -1,0 +1,195 @@
+"""What runs stays, unless a rule says that it must go."""
+
+import pytest
+
+from scheduler.model.decode import decode_as
+from scheduler.model.kinds import DataClassScheme, Workload
+from scheduler.model.terms import Terms
+from scheduler.placement import choose
+from tests.support.sites import NOW, Raw, demand, fleet_of, grant, nodes, room, site, workload
+
+
+def shares(asked: Raw, *sites: Raw, grants: tuple[Raw, ...] | None = None) -> dict[str, int]:
+    decision = choose(demand(asked), fleet_of(*sites, grants=grants), now=NOW)
+    return {each.site: each.replicas for each in decision.assignment}
+
+
+NO_SCHEDULE = {"taints": [{"key": "a"}]}
+NO_EXECUTE = {"taints": [{"key": "a", "effect": "NoExecute"}]}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [NO_SCHEDULE, {"cordon": True}, {"taints": [{"key": "a", "effect": "PreferNoSchedule"}]}],
+    ids=str,
+)
+def test_a_site_that_takes_nothing_new_keeps_what_it_has(spec: Raw) -> None:
+    asked = workload(2, placed={"m1": 2})
+    assert shares(asked, room("m1", 0, spec=spec), room("m2", 9)) == {"m1": 2}
+    grown = workload(3, placed={"m1": 2})
+    moved = shares(grown, room("m1", 9, spec=spec), room("m2", 9))
+    assert moved["m1"] == (3 if "Prefer" in str(spec) else 2) or moved == {"m1": 2, "m2": 1}
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"observedAt": "2020-01-01T00:00:00Z"},
+        {"apiKinds": []},
+        {"executor": False},
+        {"nodeClasses": []},
+    ],
+    ids=str,
+)
+def test_lost_facts_do_not_throw_out_what_runs(status: Raw) -> None:
+    poor = room("m1", 4)
+    poor["status"] |= status
+    assert shares(workload(2, placed={"m1": 2}), poor, room("m2", 9)) == {"m1": 2}
+
+
+def test_a_cheaper_site_does_not_throw_out_what_runs() -> None:
+    cheap = {"energy": {"pue": 1.0}, "prices": {"energyCnyPerKwh": 0.01, "coreCnyPerHour": 0.0}}
+    assert shares(workload(2, placed={"m1": 2}), room("m1", 0), room("m2", 9, spec=cheap)) == {
+        "m1": 2
+    }
+
+
+def tolerating(*tolerations: Raw) -> Raw:
+    return workload(2, placed={"m1": 2}, placement={"siteTolerations": list(tolerations)})
+
+
+ADDED = "2026-11-23T08:00:00Z"  # a minute before now
+
+
+@pytest.mark.parametrize(
+    ("tolerations", "stays"),
+    [
+        ([], False),
+        ([{"key": "a"}], True),
+        ([{"key": "a", "effect": "NoSchedule"}], False),
+        ([{"key": "a", "tolerationSeconds": 61}], True),
+        ([{"key": "a", "tolerationSeconds": 60}], False),
+        ([{"key": "a", "tolerationSeconds": 0}], False),
+        ([{"key": "a", "tolerationSeconds": -5}], False),
+        (
+            [
+                {"key": "a", "tolerationSeconds": 90},
+                {"operator": "Exists", "tolerationSeconds": 30},
+            ],
+            False,
+        ),
+        ([{"key": "a"}, {"operator": "Exists", "tolerationSeconds": 90}], True),
+        ([{"key": "a"}, {"operator": "Exists", "tolerationSeconds": 30}], False),
+    ],
+    ids=str,
+)
+def test_no_execute_drives_out_what_does_not_tolerate_it_long_enough(
+    tolerations: list[Raw], *, stays: bool
+) -> None:
+    taint = {"key": "a", "effect": "NoExecute", "timeAdded": ADDED}
+    tainted = room("m1", 9, spec={"taints": [taint]})
+    found = shares(tolerating(*tolerations), tainted, room("m2", 9))
+    assert found == ({"m1": 2} if stays else {"m2": 2})
+
+
+def test_what_is_driven_out_is_gone_even_if_nothing_fits_elsewhere() -> None:
+    decision = choose(
+        demand(workload(2, placed={"m1": 2})), fleet_of(room("m1", 9, spec=NO_EXECUTE)), now=NOW
+    )
+    assert decision.assignment == ()
+    assert decision.lost == ("m1",)
+
+
+def silent(since: str) -> Raw:
+    condition = {"type": "Ready", "status": "Unknown", "lastTransitionTime": since}
+    return site("m1", nodes(9), conditions=[condition])
+
+
+@pytest.mark.parametrize(
+    ("since", "failover", "moves"),
+    [
+        ("2026-11-23T07:55:59Z", {}, True),
+        ("2026-11-23T07:57:00Z", {}, False),
+        ("2026-11-23T08:00:00Z", {"afterSeconds": 60}, True),
+        ("2026-11-23T08:00:01Z", {"afterSeconds": 60}, False),
+        ("2020-01-01T00:00:00Z", {"mode": "Manual"}, False),
+        ("2020-01-01T00:00:00Z", {"mode": "Fenced"}, False),
+    ],
+    ids=str,
+)
+def test_a_silent_site_is_replaced_after_its_time(
+    since: str, failover: Raw, *, moves: bool
+) -> None:
+    asked = workload(2, placed={"m1": 2}, failover=failover)
+    assert shares(asked, silent(since), room("m2", 9)) == ({"m2": 2} if moves else {"m1": 2})
+
+
+def test_what_cannot_be_replaced_stays_at_the_silent_site() -> None:
+    asked = workload(2, placed={"m1": 2})
+    decision = choose(
+        demand(asked), fleet_of(silent("2020-01-01T00:00:00Z"), room("m2", 1)), now=NOW
+    )
+    assert decision.phase == "Waiting"
+    assert {each.site: each.replicas for each in decision.assignment} == {"m1": 2}
+
+
+def test_evictions_freeze_when_the_hub_suspects_itself() -> None:
+    asked = demand(workload(2, placed={"m1": 2}))
+    fleet = fleet_of(silent("2020-01-01T00:00:00Z"), room("m2", 9))
+    decision = choose(asked, fleet, now=NOW, terms=Terms(may_evict=False))
+    assert {each.site for each in decision.assignment} == {"m1"}
+
+
+@pytest.mark.parametrize(
+    ("treatment", "expected"), [("Report", {"m1": 2}), ("Move", {"m2": 2}), ("Stop", {"m2": 2})]
+)
+def test_a_lapsed_right_is_reported_and_treated_as_the_authority_says(
+    treatment: str, expected: Raw
+) -> None:
+    scheme = decode_as(
+        {
+            "metadata": {"name": "default"},
+            "spec": {"classes": [{"name": "general-2", "onViolation": treatment}]},
+        },
+        DataClassScheme,
+    )
+    asked = demand(workload(2, placed={"m1": 2}), scheme=scheme)
+    grants = (grant("m1", validUntil="2026-01-01T00:00:00Z"), grant("m2", name="b"))
+    decision = choose(asked, fleet_of(room("m1", 9), room("m2", 9), grants=grants), now=NOW)
+    assert {each.site: each.replicas for each in decision.assignment} == expected
+    assert decision.violations == {"m1": "grant-expired"}
+
+
+def test_a_paused_workload_keeps_what_runs_and_gets_nothing_new() -> None:
+    asked = workload(3, placed={"m1": 2}, paused=True)
+    decision = choose(demand(asked), fleet_of(room("m1", 9)), now=NOW)
+    assert (decision.phase, decision.reasons) == ("Waiting", {"paused": 1})
+    assert decision.replicas == 2
+
+
+@pytest.mark.parametrize(
+    ("schedule", "phase"),
+    [
+        ({"earliest": "2026-11-23T08:01:01Z"}, "Waiting"),
+        ({"earliest": "2026-11-23T08:01:00Z"}, "Placed"),
+        ({"deadline": "2026-11-23T09:00:00Z", "durationSeconds": 3600}, "Waiting"),
+        ({"deadline": "2026-11-23T09:01:00Z", "durationSeconds": 3600}, "Placed"),
+    ],
+    ids=str,
+)
+def test_work_runs_only_in_its_time(schedule: Raw, phase: str) -> None:
+    decision = choose(demand(workload(schedule=schedule)), fleet_of(room("m1", 9)), now=NOW)
+    assert decision.phase == phase
+    assert (phase == "Placed") == (decision.reasons != {"deadline": 1})
+
+
+def test_companions_stand_together_or_apart() -> None:
+    mate = decode_as(workload(1, name="db", labels={"app": "db"}, placed={"m1": 1}), Workload)
+    fleet = fleet_of(room("m1", 9), room("m2", 9))
+    for kind, expected in (("With", {"m1"}), ("Apart", {"m2"})):
+        rule = {"kind": kind, "selector": {"matchLabels": {"app": "db"}}}
+        asked = demand(workload(2, placement={"affinity": [rule]}), others=[mate])
+        assert {each.site for each in choose(asked, fleet, now=NOW).assignment} == expected
+    absent = {"kind": "With", "selector": {"matchLabels": {"app": "none"}}}
+    alone = demand(workload(2, placement={"affinity": [absent]}), others=[mate])
+    assert choose(alone, fleet, now=NOW).reasons == {"spread": 2}
