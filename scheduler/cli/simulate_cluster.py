@@ -48,8 +48,8 @@ faults, as annotations that may come and go while it runs:
 {faults}
 
 examples:
-  kapok serve-api --data-dir /tmp/api --name nansha --name tianhe
-  kapok simulate-cluster --kubeconfig /tmp/api/nansha/kubeconfig /tmp/api/tianhe/kubeconfig
+  kapok serve-api --data-dir ./members --name nansha --name tianhe
+  kapok simulate-cluster --kubeconfig ./members/nansha/kubeconfig ./members/tianhe/kubeconfig
   kapok simulate-cluster --kubeconfig member.yaml --nodes nodes.yaml --start-seconds 2
   kubectl annotate node edge-0 kapok.dev/simulate-fault=not-ready    the node falls silent
   kubectl annotate node edge-0 kapok.dev/simulate-fault-             and is back"""
