@@ -29,6 +29,7 @@ from agents.orders.executor import Executor
 from agents.orders.intake import Intake
 from agents.orders.journal import Journal, JournalError
 from agents.orders.lease import LocalLease
+from agents.protocol.errors import WireError
 from agents.protocol.hub_requests import FETCH_ORDERS, WANT_FULL_REPORT
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.sensors.energy import EnergyMeter
@@ -44,6 +45,7 @@ _UNSETTLED_SECONDS: Final = 1.0
 _UNSETTLED: Final = frozenset({"Fetching", "Applying", "Applied", "Withdrawing"})
 _EXPIRY_INTERVALS: Final = 3
 _LEASE_RENEWALS: Final = 3
+_SOONEST_SECONDS: Final = 0.2
 _THREADS: Final = 3
 
 
@@ -161,22 +163,24 @@ class Agent:
             if not observation.look.is_silent:
                 await self._say_report(observation)
             await self._wait(self._report_now, report.interval_seconds)
+            # A hub, or somebody who plays its questions again, must not keep a small machine busy.
+            await self._not_before(observation.at + min(_SOONEST_SECONDS, report.interval_seconds))
 
     async def _say_report(self, observation: Observation) -> None:
         link = self.session.link
         if link is None:
             return
         now = self.clock.monotonic()
-        data = self.voice.report_message(
-            observation.look, observation.energy, ago_seconds=now - observation.at, now=now
-        )
         expiry = self.settings.report.interval_seconds * _EXPIRY_INTERVALS
         try:
+            data = self.voice.report_message(
+                observation.look, observation.energy, ago_seconds=now - observation.at, now=now
+            )
             await link.publish(self.voice.topic("report"), data, expiry_seconds=expiry)
             self.counters.add("messages_total", kind="report")
-        except aiomqtt.MqttError as error:
+        except (aiomqtt.MqttError, WireError) as error:
             self.voice.want_full()  # the base may not have arrived
-            _log.info("report is not sent: %s", error)
+            _log.warning("report is not sent: %s", error)
 
     async def _status_loop(self) -> None:
         interval = self.settings.report.status_interval_seconds
@@ -189,9 +193,14 @@ class Agent:
                     self.voice.topic("status"), self._status(), expiry_seconds=expiry
                 )
                 self.counters.add("messages_total", kind="status")
-            except aiomqtt.MqttError as error:
-                _log.info("status is not sent: %s", error)
+            except (aiomqtt.MqttError, WireError) as error:
+                _log.warning("status is not sent: %s", error)
+            said_at = self.clock.monotonic()
             await self._wait(self._status_now, interval)
+            await self._not_before(said_at + min(_SOONEST_SECONDS, interval))
+
+    async def _not_before(self, at: float) -> None:
+        await self.clock.sleep(max(0.0, at - self.clock.monotonic()))
 
     def _status(self) -> bytes:
         now, index, executor = self.clock.monotonic(), self.intake.index, self._executor

@@ -22,7 +22,7 @@ Observer = Callable[[str, str], None]
 
 FIELD_MANAGER: Final = "kapok-agent"
 PAGE: Final = 100
-TIMEOUT_SECONDS: Final = 20.0
+TIMEOUT_SECONDS: Final = 10.0
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 
 _APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML; older servers know only this name

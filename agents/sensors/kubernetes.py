@@ -12,7 +12,8 @@ from typing import Final
 
 from agents.member.api import ApiError
 from agents.member.discovery import Discovery
-from agents.protocol.report import Executor, OrderBound
+from agents.protocol.report import MOST_ORDERS, Executor, OrderBound
+from agents.protocol.shapes import DEFAULT_TEXT_CHARACTERS
 from agents.protocol.topics import order_token
 from agents.sensors import Look
 from agents.sensors.nodes import LabelChoice, Snapshot, node_facts, summarise
@@ -68,7 +69,7 @@ class KubernetesSensor:
         snapshot = summarise(nodes, self._pods())
         return Look(
             node_classes=snapshot.classes,
-            orders=_bound(snapshot, generations),
+            orders=bound_orders(snapshot, generations),
             api_kinds=kinds.placeable(),
             executor=Executor(is_active=self.is_active(), server_version=self._version),
             faults=(NODE_FIGURES,) if snapshot.left_out else None,
@@ -83,7 +84,7 @@ class KubernetesSensor:
             return self.discovery.api.fold(_PODS, None, pod_facts)  # a server without that selector
 
 
-def _bound(snapshot: Snapshot, generations: Mapping[str, int]) -> tuple[OrderBound, ...]:
+def bound_orders(snapshot: Snapshot, generations: Mapping[str, int]) -> tuple[OrderBound, ...]:
     """Every order that was applied, with 0 if it has no pod, and every other that has pods.
 
     Generation 0: pods of an order that our journal does not know, as after a lost disk.
@@ -95,6 +96,8 @@ def _bound(snapshot: Snapshot, generations: Mapping[str, int]) -> tuple[OrderBou
         for order_id, generation in generations.items()
     }
     for token, order_id in snapshot.order_ids.items():
-        if order_id not in found and order_token(order_id) == token:
+        # Anybody in the cluster may label a pod: such words must not spoil the whole report.
+        is_told = len(order_id) <= DEFAULT_TEXT_CHARACTERS and order_token(order_id) == token
+        if is_told and order_id not in found and len(found) < MOST_ORDERS:
             found[order_id] = OrderBound(id=order_id, generation=0, bound=snapshot.bound[token])
     return tuple(found[order_id] for order_id in sorted(found))

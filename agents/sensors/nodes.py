@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from agents.protocol.delta import class_identity
-from agents.protocol.report import FreeRow, NodeClass, Taint
+from agents.protocol.report import MOST_NODE_ROWS, FreeRow, NodeClass, Taint
 from agents.sensors.pods import Amounts, PodFacts
 from agents.sensors.quantities import QuantityError, milli_down, written
 
@@ -23,7 +23,10 @@ VENDOR_LABELS: Final = (
 GPU_LABELS: Final = ("kapok.dev/gpu-model", "nvidia.com/gpu.product")
 ARCHITECTURE_LABEL: Final = "kubernetes.io/arch"
 
+# What a report can hold; a hub would refuse the whole report of a site that says more.
 _MOST_LABELS: Final = 64
+_MOST_RESOURCES: Final = 64
+_FIRST_RESOURCES: Final = frozenset({"cpu", "memory", "pods", "ephemeral-storage"})
 _MOST_TAINTS: Final = 64
 # The control plane sets it beside `unschedulable`, and takes it off again.
 _CORDON_TAINT: Final = "node.kubernetes.io/unschedulable"
@@ -90,8 +93,9 @@ def node_facts(node: Tree, choice: LabelChoice) -> NodeFacts | None:
         return None
     amounts = (node.get("status") or {}).get("allocatable") or {}
     allocatable: Amounts | None
+    names = sorted(amounts, key=lambda resource: (resource not in _FIRST_RESOURCES, resource))
     try:
-        allocatable = {resource: milli_down(amount) for resource, amount in amounts.items()}
+        allocatable = {name: milli_down(amounts[name]) for name in names[:_MOST_RESOURCES]}
     except QuantityError:
         allocatable = None
     name = str((node.get("metadata") or {}).get("name") or "")
@@ -130,7 +134,8 @@ def _grouped(nodes: Iterable[tuple[NodeClass, Amounts]]) -> tuple[NodeClass, ...
     for identity, free in nodes:
         _, vectors = rows.setdefault(class_identity(identity), (identity, Counter()))
         vectors[_vector(free)] += 1
-    return tuple(_with_rows(identity, vectors) for identity, vectors in rows.values())
+    classes = [_with_rows(identity, vectors) for identity, vectors in rows.values()]
+    return tuple(classes[:MOST_NODE_ROWS])
 
 
 def _takes_pods(node: Tree) -> bool:
@@ -161,7 +166,7 @@ def _taints(taints: Iterable[Any]) -> tuple[Taint, ...]:
         Taint(
             key=str(each.get("key") or ""),
             value=str(each["value"]) if each.get("value") else None,
-            effect=str(each.get("effect") or ""),
+            effect=str(each.get("effect") or "")[:32],
         )
         for each in taints
         if isinstance(each, dict) and each.get("key") != _CORDON_TAINT
@@ -181,6 +186,6 @@ def _vector(free: Amounts) -> tuple[tuple[str, int], ...]:
 def _with_rows(identity: NodeClass, vectors: Counter[tuple[tuple[str, int], ...]]) -> NodeClass:
     rows = tuple(
         FreeRow(count=count, resources={name: written(name, amount) for name, amount in vector})
-        for vector, count in sorted(vectors.items(), reverse=True)
+        for vector, count in sorted(vectors.items(), reverse=True)[:MOST_NODE_ROWS]
     )
     return replace(identity, free=rows)

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agents.protocol.report import FreeRow, NodeClass
+from agents.protocol.report import REPORT, FreeRow, NodeClass, Report
+from agents.protocol.topics import order_token
+from agents.sensors.kubernetes import bound_orders
 from agents.sensors.nodes import LabelChoice, Snapshot, node_facts, summarise
 from agents.sensors.pods import pod_facts, requests_of
 from agents.sensors.quantities import QuantityError, exact, milli_down, milli_up, written
@@ -213,6 +215,37 @@ def test_what_is_free_and_what_is_taken_add_up(pods: list[tuple[str, int]]) -> N
         for row in each.free
     )
     assert free + sum(milli for _, milli in pods) == 200_000
+
+
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
+
+
+@settings(max_examples=40)
+@given(
+    labels=st.dictionaries(WORDS, WORDS, max_size=90),
+    resources=st.lists(WORDS, max_size=90, unique=True),
+    taints=st.lists(st.fixed_dictionaries({"key": WORDS, "effect": WORDS}), max_size=70),
+    order_id=st.text(max_size=5) | st.just("x" * 1_025),
+)
+def test_whatever_a_cluster_holds_its_report_can_be_read(
+    labels: Tree, resources: list[str], taints: list[Tree], order_id: str
+) -> None:
+    extra = dict.fromkeys(resources, "1")
+    tree = node("n1", labels=labels, extra=extra, spec={"taints": taints})
+    mine = {"labels": {"kapok.dev/order": order_token(order_id)}}
+    mine["annotations"] = {"kapok.dev/order-id": order_id}
+    snapshot = look([tree], [pod(metadata=mine)])
+    report = Report(
+        site="s",
+        boot_id="b",
+        boot_number=1,
+        sequence=1,
+        observed_seconds_ago=0,
+        node_classes=snapshot.classes,
+        orders=bound_orders(snapshot, {"hub/a/b/1": 1}),
+    )
+    assert REPORT.decode(REPORT.encode(report)) == report
+    assert "cpu" in snapshot.classes[0].free[0].resources
 
 
 def test_an_empty_cluster_has_no_class() -> None:
