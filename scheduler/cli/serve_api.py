@@ -18,6 +18,7 @@ and a kubeconfig of its own. Prints one line a server, then "ready".
 examples:
   kapok serve-api --data-dir ./hub                      one server, port chosen and recorded
   kapok serve-api --data-dir ./m --name m1 --name m2    two member clusters in one process
+  kapok serve-api --data-dir ./hub --host 0.0.0.0 --host-name hub.example.org
   KUBECONFIG=./m/m1/kubeconfig kubectl get namespaces
 """
 _PR_SET_PDEATHSIG = 1
@@ -37,6 +38,18 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--port", type=int, default=0, help="first port; 0 chooses free ones (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; others than loopback let the network in (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--host-name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a further name by which clients call the server; certified; may be repeated",
     )
     parser.add_argument(
         "--no-crds", action="store_true", help="do not apply the kinds of kapok.dev at the start"
@@ -64,16 +77,28 @@ def run(arguments: argparse.Namespace) -> int:
 def _options(arguments: argparse.Namespace) -> list[ApiServerOptions]:
     crds = [] if arguments.no_crds else _crds()
     if not arguments.name:
-        return [ApiServerOptions(arguments.data_dir, port=arguments.port, crds=crds)]
+        return [_one(arguments, "hub", arguments.data_dir, 0, crds)]
     return [
-        ApiServerOptions(
-            arguments.data_dir / name,
-            name=name,
-            port=arguments.port + index if arguments.port else 0,
-            crds=crds,
-        )
+        _one(arguments, name, arguments.data_dir / name, index, crds)
         for index, name in enumerate(arguments.name)
     ]
+
+
+def _one(
+    arguments: argparse.Namespace,
+    name: str,
+    folder: Path,
+    index: int,
+    crds: list[dict[str, object]],
+) -> ApiServerOptions:
+    return ApiServerOptions(
+        folder,
+        name=name,
+        port=arguments.port + index if arguments.port else 0,
+        host=arguments.host,
+        host_names=arguments.host_name,
+        crds=crds,
+    )
 
 
 def _crds() -> list[dict[str, object]]:

@@ -16,6 +16,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from scheduler.cli import hub
 from tests.contract.conftest import START, wait_until
@@ -263,6 +264,16 @@ def test_what_was_acknowledged_survives_200_times_kill_9(tmp_path: Path) -> None
         check_all_there(tmp_path, acknowledged)
     line = {"scenario": "kill -9 of the API server", "kills": 200, "writes": len(acknowledged)}
     sys.stdout.write(json.dumps({**line, "lost": 0}) + "\n")
+
+
+def test_a_further_name_is_certified_and_let_in(tmp_path: Path) -> None:
+    with running(tmp_path, "--host-name", "hub.example.org"):
+        client = Client.of(tmp_path / "kubeconfig")
+        named = {"Host": "hub.example.org"}
+        assert client.request("GET", "/api", headers=named).code == 200
+        certificate = x509.load_pem_x509_certificate((tmp_path / "tls.crt").read_bytes())
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        assert names.value.get_values_for_type(x509.DNSName) == ["hub.example.org", "localhost"]
 
 
 def test_the_certificate_of_the_kubeconfig_is_the_servers(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 _CRDS = ("apiextensions.k8s.io", "v1", "customresourcedefinitions")
 _NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 _LOCAL_NAMES = ("127.0.0.1", "::1", "localhost")
+_ALL_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, never a default
 _SHUTDOWN_SECONDS = 0.5
 _TLS_BUFFER_BYTES = 32 * 1024
 """Of each connection. asyncio takes 256 KiB, which makes 1,000 watches cost 280 MB."""
@@ -187,7 +188,7 @@ async def _listening(registry: Registry, options: ApiServerOptions) -> AsyncIter
         site = web.SockSite(runner, bound, ssl_context=certificate.context())
         await site.start()
         port = bound.getsockname()[1]
-        url = f"https://{options.host}:{port}"
+        url = f"https://{_reachable(options)}:{port}"
         path = options.data_dir / "kubeconfig"
         authority = base64.b64encode(certificate.authority.read_bytes()).decode()
         write_kubeconfig(path, name=options.name, url=url, token=token, ca=authority)
@@ -197,6 +198,13 @@ async def _listening(registry: Registry, options: ApiServerOptions) -> AsyncIter
         frontend.end_watches()
         await runner.cleanup()
         bound.close()
+
+
+def _reachable(options: ApiServerOptions) -> str:
+    """The name for the kubeconfig: an address that means "all" is none to call."""
+    if options.host in _ALL_ADDRESSES:
+        return next(iter(options.host_names), "127.0.0.1")
+    return f"[{options.host}]" if ":" in options.host else options.host
 
 
 def bind(host: str, port: int, record: Path) -> socket.socket:
