@@ -20,7 +20,7 @@ from scheduler.model.demand import Demand
 from scheduler.model.pods import PodShape
 from scheduler.placement.eligible import may_stand, platform_fits
 from scheduler.placement.fleet import Fleet
-from scheduler.placement.nodes import CARD, COUNT, KIND
+from scheduler.placement.nodes import CARD, CARDS, COUNT, KIND
 from scheduler.placement.sets import sets_at
 from scheduler.placement.skew import within_limits
 
@@ -119,7 +119,10 @@ class Room:
         fits: Floats = np.floor(shares.min(axis=0))
         fits *= self._kinds(index, slots, shape)
         if shape.gpu_cards:  # cards are looked at only where everything else fits
-            able = fits.nonzero()[0]
+            asked_milli = shape.gpu_cards * shape.gpu_milli
+            has_cards = rows.column(CARDS)[index] >= asked_milli
+            able = (has_cards & (fits > 0)).nonzero()[0]
+            fits *= has_cards
             fits[able] = np.minimum(fits[able], self._on_cards(index[able], shape))
         if shape.one_per_node:
             np.minimum(fits, 1.0, out=fits)

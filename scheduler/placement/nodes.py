@@ -25,7 +25,8 @@ Floats = NDArray[np.float64]
 COUNT: Final = "\0count"
 KIND: Final = "\0kind"
 CARD: Final = "\0card"
-"""Columns `CARD + "0"`, `CARD + "1"`, …: free thousandths of single GPU cards."""
+CARDS: Final = "\0cards"
+"""Columns `CARD + "0"`, `CARD + "1"`, …: free thousandths of single GPU cards; `CARDS`: of all."""
 
 ASSUMED_PODS = 110
 """What a kubelet allows when nobody says otherwise (its default --max-pods)."""
@@ -112,6 +113,7 @@ class NodeRows:
                 card = _card_of(name)
                 self.most_cards = max(self.most_cards, card + 1)
                 named[f"{CARD}{card}"] = amount
+                named[CARDS] = named.get(CARDS, 0.0) + amount
             else:
                 held = left != 1.0 and name in _HELD_BACK
                 named[name] = floor(amount * left) if held else amount
