@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from scheduler.ledger.reader import LedgerReader
+from scheduler.ledger.replay import replay
+from scheduler.ledger.verify import verify
 from tests.support.demo_checker import (
     Export,
     broken_rules,
@@ -202,3 +205,42 @@ def test_children_that_die_come_back_and_none_outlives_the_demo(tmp_path: Path) 
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["summary"]["violations"] == 0
+    with LedgerReader(folder / "hub" / "ledger.db") as reader:
+        assert verify(reader).is_ok
+        again = {record.id: replay(reader, record).same for record in reader.records(0, 1000)}
+    assert len(again) >= 8
+    assert set(again.values()) == {True}
+
+
+VICTIMS = {
+    "scheduler": "up --data-dir",
+    "agent": "agents.entry",
+    "members": "serve-api",
+    "broker": "mosquitto",
+}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_whatever_is_killed_in_the_middle_all_settles_again(tmp_path: Path, victim: str) -> None:
+    folder = tmp_path / "city"
+    words = ["demo", "--data-dir", str(folder), "--exit-when-settled", "-o", "json"]
+    with subprocess.Popen(
+        [*KAPOK, *words],
+        env=environment(tmp_path / "home"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        for line in process.stderr:
+            if "handing in" in line:
+                break
+        found = [pid for pid, said in processes_of(folder).items() if VICTIMS[victim] in said]
+        os.kill(found[0], signal.SIGKILL)
+        answer = json.loads(process.communicate(timeout=110)[0])
+    assert process.returncode == 0
+    assert answer["summary"]["violations"] == 0
+    told = {"scenario": f"demo-kill-{victim}", "seconds": answer["summary"]["seconds"]}
+    sys.stdout.write(json.dumps(told) + "\n")
