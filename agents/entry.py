@@ -37,9 +37,9 @@ _EPILOG: Final = """examples:
                                               broker.password is KAPOK_AGENT_BROKER_PASSWORD
 
 The hub admits the site once its Site object names the key:
-  kubectl patch site gz-nansha-edge --type merge -p \\
-    '{"spec":{"delivery":{"mode":"Pull","agentKeys":["'$(kapok-agent --config agent.yaml
-    --show-key)'"]}}}'
+  KEY=$(kapok-agent --config agent.yaml --show-key)
+  kubectl patch site gz-nansha-edge --type merge \\
+    -p '{"spec": {"delivery": {"mode": "Pull", "agentKeys": ["'"$KEY"'"]}}}'
 
 exit codes: 0 ended when asked to, 1 cannot run (the message says why), 2 wrong call or settings"""
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from agents.orders.journal import ObjectKey
 from agents.protocol.orders import OrderContent
+from agents.protocol.shapes import DEFAULT_TEXT_CHARACTERS
 from agents.protocol.topics import order_token
 
 Tree = dict[str, Any]
@@ -73,10 +74,14 @@ def token_of(tree: Mapping[str, Any]) -> str | None:
 
 
 def order_id_of(tree: Mapping[str, Any]) -> str | None:
-    """The order id in an object's annotation."""
+    """The order id in an object's annotation; None for what cannot be one.
+
+    Anybody in the cluster may write annotations: one that is too long would spoil the whole status.
+    """
     annotations = (tree.get("metadata") or {}).get("annotations") or {}
     order_id = annotations.get(ORDER_ID_ANNOTATION)
-    return order_id if isinstance(order_id, str) and order_id else None
+    is_one = isinstance(order_id, str) and 0 < len(order_id) <= DEFAULT_TEXT_CHARACTERS
+    return order_id if is_one else None
 
 
 def is_controlled(tree: Mapping[str, Any]) -> bool:

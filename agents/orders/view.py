@@ -10,6 +10,7 @@ from agents.member.discovery import Kind
 from agents.orders.dressing import ORDER_LABEL, is_controlled, key_of, order_id_of, token_of
 from agents.orders.journal import ObjectKey
 from agents.orders.standing import Standing, standing
+from agents.protocol.topics import order_token
 
 Identity = tuple[str, str, str, str]
 """(group, kind, namespace, name): one object, whatever version it is read in."""
@@ -27,7 +28,7 @@ class Seen:
         mark: changes when what was asked for changes: its generation, or for kinds that keep none
             its resourceVersion.
         token: of the order that it says it belongs to.
-        order_id: of that order, if it has our annotation; without it we did not make it.
+        order_id: of that order, if its annotation fits the label; else we did not make it.
         is_leaving: being deleted already.
         standing: how it stands.
     """
@@ -93,12 +94,13 @@ def seen_of(tree: Tree, kind: Kind) -> Seen | None:
     if token is None or is_controlled(tree):
         return None
     metadata: Mapping[str, Any] = tree.get("metadata") or {}
+    order_id = order_id_of(tree)
     return Seen(
         key=key_of(tree),
         uid=str(metadata.get("uid") or ""),
         mark=mark_of(tree),
         token=token,
-        order_id=order_id_of(tree),
+        order_id=order_id if order_id and order_token(order_id) == token else None,
         is_leaving=bool(metadata.get("deletionTimestamp")),
         standing=standing(tree),
     )

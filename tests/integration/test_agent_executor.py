@@ -150,6 +150,22 @@ def test_what_somebody_else_made_is_a_conflict_and_not_touched(rig: Rig) -> None
     assert rig.find(CONFIG_MAPS, "other") is not None, "what is to be replaced stays till then"
 
 
+@pytest.mark.parametrize("order_id", ["hub/a/b/1", "x" * 2000, ""])
+def test_what_only_claims_to_be_ours_is_let_be_and_spoils_no_status(
+    rig: Rig, order_id: str
+) -> None:
+    rig.run(rig.content(config_map("own")))
+    claim = config_map("claim")
+    claim["metadata"] |= {
+        "labels": {ORDER_LABEL: "0" * 32},
+        "annotations": {ORDER_ID_ANNOTATION: order_id},
+    }
+    rig.api.create(CONFIG_MAPS.format(rig.name), claim)
+    [status] = rig.run(rig.content(config_map("own")))
+    assert status.phase == "Ready"
+    assert rig.find(CONFIG_MAPS, "claim") is not None
+
+
 def test_of_two_orders_for_one_object_the_second_is_a_conflict(rig: Rig) -> None:
     first, second = rig.content(config_map(a="1")), rig.content(config_map(a="2"), id="hub/x/y/1")
     statuses = {status.id: status for status in rig.run(first, second)}

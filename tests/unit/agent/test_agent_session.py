@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.backoff import Backoff
@@ -39,6 +39,7 @@ KEY = SigningKey(bytes(range(32)))
 TRUSTED = TrustedKeys([KEY.public])
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 300), st.randoms(use_true_random=False))
 def test_a_pause_grows_has_jitter_and_stays_bounded(attempts: int, jitter: random.Random) -> None:
     backoff = Backoff(0.5, 20.0, jitter)
