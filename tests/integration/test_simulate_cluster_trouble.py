@@ -107,6 +107,7 @@ def test_a_server_that_refuses_us_ends_it_with_a_word(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.timeout(180)
 def test_cut_expired_refused_and_lost_connections_are_survived(
     kubeconfigs: list[Path], tmp_path: Path, nodes_file: Path
 ) -> None:
@@ -120,14 +121,14 @@ def test_cut_expired_refused_and_lost_connections_are_survived(
         proxy.faults.cut_watches_after_events = 4
         proxy.faults.too_many = 20
         cluster.apply(cluster.here(deployment("web", 6, cpu="100m")))
-        cluster.kubectl("rollout", "status", "deploy/web", "--timeout=30s")
+        cluster.kubectl("rollout", "status", "deploy/web", "--timeout=60s")
         proxy.faults.gone = True
         proxy.cut_watches()
         cluster.kubectl("scale", "deploy/web", "--replicas=3")
         time.sleep(1)  # noqa: TID251 - the server is away for a second
         proxy.faults.expired_watches = 9
         proxy.faults.gone = False
-        wait_until(lambda: len(cluster.get("pods")) == 3, log.read_text, seconds=40)
+        wait_until(lambda: len(cluster.get("pods")) == 3, log.read_text, seconds=60)
     cluster.kubectl("delete", "deploy", "--all", "--wait=false")
 
 

@@ -41,7 +41,7 @@ class Cluster:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=40,
+            timeout=70,
             check=False,
             env={"KUBECONFIG": str(self.kubeconfig), "HOME": str(self.kubeconfig.parent)},
         )
