@@ -17,12 +17,12 @@ watch: Any = importlib.import_module("kubernetes.watch")
 
 
 @pytest.fixture(scope="module")
-def api(server: Server) -> Iterator[Any]:
+def api(server: Server) -> Iterator[object]:
     with config.new_client_from_config(str(server.kubeconfig)) as found:
         yield found
 
 
-def test_core_objects_with_typed_calls(server: Server, api: Any) -> None:
+def test_core_objects_with_typed_calls(server: Server, api: object) -> None:
     core = kube.CoreV1Api(api)
     name = server.name("py")
     body = kube.V1ConfigMap(metadata=kube.V1ObjectMeta(name=name), data={"a": "b"})
@@ -40,7 +40,7 @@ def test_core_objects_with_typed_calls(server: Server, api: Any) -> None:
     core.delete_namespaced_config_map(name, server.namespace)
 
 
-def test_deployments_and_their_scale(server: Server, api: Any) -> None:
+def test_deployments_and_their_scale(server: Server, api: object) -> None:
     apps = kube.AppsV1Api(api)
     name = server.name("py")
     labels = {"app": name}
@@ -62,7 +62,7 @@ def test_deployments_and_their_scale(server: Server, api: Any) -> None:
     apps.delete_namespaced_deployment(name, server.namespace)
 
 
-def test_a_lease_is_taken_and_renewed(server: Server, api: Any) -> None:
+def test_a_lease_is_taken_and_renewed(server: Server, api: object) -> None:
     leases = kube.CoordinationV1Api(api)
     name = server.name("py")
     now = dt.datetime(2026, 1, 1, 12, 0, 0, 123456, dt.UTC)
@@ -77,7 +77,7 @@ def test_a_lease_is_taken_and_renewed(server: Server, api: Any) -> None:
     assert refused.value.status == 409
 
 
-def test_custom_objects_untyped(server: Server, api: Any) -> None:
+def test_custom_objects_untyped(server: Server, api: object) -> None:
     custom = kube.CustomObjectsApi(api)
     where = (server.group, "v1", server.namespace, "widgets")
     item: dict[str, Any] = server.widget()
@@ -92,7 +92,7 @@ def test_custom_objects_untyped(server: Server, api: Any) -> None:
     custom.delete_namespaced_custom_object(*where, name)
 
 
-def test_a_watch_follows_a_list(server: Server, api: Any) -> None:
+def test_a_watch_follows_a_list(server: Server, api: object) -> None:
     core = kube.CoreV1Api(api)
     listed = core.list_namespaced_config_map(server.namespace)
     name = server.name("py")
@@ -112,7 +112,7 @@ def test_a_watch_follows_a_list(server: Server, api: Any) -> None:
     assert name in names
 
 
-def test_the_dynamic_client_discovers_and_applies(server: Server, api: Any) -> None:
+def test_the_dynamic_client_discovers_and_applies(server: Server, api: object) -> None:
     found = dynamic.DynamicClient(api)
     widgets = found.resources.get(api_version=f"{server.group}/v1", kind="Widget")
     item: dict[str, Any] = server.widget()
