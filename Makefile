@@ -43,7 +43,9 @@ manifests: $(STAMP)  ## writes manifests/crds from the Python types
 
 system-deps:  ## Debian packages that the whole gate needs (root)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto iproute2
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto iproute2 chromium chromium-driver
+	# prometheus: its service would start where there is an init system; tests start their own.
+	RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus
 
 lock: $(STAMP)  ## resolves the hashed locks anew; they hold no address
 	$(BIN)/python -m pip install --quiet uv

@@ -25,6 +25,8 @@ class Definition:
         labels: their names.
         unit: one of `units`; "" for plain counts and yes or no.
         buckets: of a histogram, upper bounds in its unit.
+        values: all values of its one label, if the list is closed: they are there from the start,
+            at 0, so that a rate sees the first event too.
     """
 
     type: Type
@@ -32,8 +34,32 @@ class Definition:
     labels: tuple[str, ...] = ()
     unit: str = ""
     buckets: tuple[float, ...] = ()
+    values: tuple[str, ...] = ()
 
 
+OUTCOMES: Final = (
+    "placed",
+    "waiting",
+    "refused",
+    "unchanged",
+    "not-accepted",
+    "withdrawing",
+    "deleted",
+    "error",
+)
+MESSAGES: Final = ("report", "status", "offline")
+BAD_MESSAGES: Final = (
+    "malformed",
+    "too-large",
+    "too-deep",
+    "algorithm",
+    "unknown-key",
+    "unknown-site",
+    "signature",
+    "wrong-site",
+    "stale",
+    "digest",
+)
 _RESULTS = (
     "placed, waiting (a site passes every rule; room or time is missing), refused (no site passes "
     "the rules), unchanged, not-accepted (the object cannot be read or breaks a rule of its own), "
@@ -43,7 +69,10 @@ _RESOURCES = "cpu in cores, memory in bytes, pods, nvidia.com/gpu in cards"
 
 COUNTED: Final[Mapping[str, Definition]] = {
     "kapok_messages_total": Definition(
-        "counter", "Messages taken in from sites, by kind: report, status, offline.", ("kind",)
+        "counter",
+        "Messages taken in from sites, by kind: report, status, offline.",
+        ("kind",),
+        values=MESSAGES,
     ),
     "kapok_bad_messages_total": Definition(
         "counter",
@@ -52,9 +81,10 @@ COUNTED: Final[Mapping[str, Definition]] = {
         "agents/protocol/errors.py says what each means, unknown-site is a site that nobody "
         "admitted.",
         ("kind",),
+        values=BAD_MESSAGES,
     ),
     "kapok_schedule_attempts_total": Definition(
-        "counter", f"Looks at a workload, by result: {_RESULTS}.", ("result",)
+        "counter", f"Looks at a workload, by result: {_RESULTS}.", ("result",), values=OUTCOMES
     ),
     "kapok_e2e_scheduling_duration_seconds": Definition(
         "histogram",
@@ -63,6 +93,7 @@ COUNTED: Final[Mapping[str, Definition]] = {
         ("result",),
         "seconds",
         _MOMENTS,
+        OUTCOMES,
     ),
     "kapok_scheduling_algorithm_duration_seconds": Definition(
         "histogram",

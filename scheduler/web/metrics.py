@@ -38,6 +38,8 @@ class Metrics:
                 self._counters[name] = Counter(
                     name, one.meaning, one.labels, registry=self._registry
                 )
+            for value in one.values:
+                (self._counters.get(name) or self._histograms[name]).labels(value)
         ProcessCollector(registry=self._registry)
 
     def render(self, now: Snapshot) -> bytes:

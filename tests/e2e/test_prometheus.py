@@ -1,0 +1,243 @@
+"""A real Prometheus scrapes a running `kapok up`; every query of ours has an answer there."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.protocol.keys import SigningKey
+from agents.protocol.report import Intensity, Power, Report
+from tests.support.scripted_site import ScriptedSite, talking
+from tests.support.up import ROOT, Up, eventually, running_up
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+
+MANIFESTS = ROOT / "manifests"
+DASHBOARD = json.loads((MANIFESTS / "grafana" / "kapok.json").read_text())
+WORKLOAD = """
+apiVersion: kapok.dev/v1alpha1
+kind: Workload
+metadata: {{name: {name}, namespace: default}}
+spec:
+  dataClass: {data_class}
+  protectionLevel: 2
+  networkZones: [public-network]
+  replicas: 3
+  manifests:
+  - apiVersion: apps/v1
+    kind: Deployment
+    metadata: {{name: {name}}}
+    spec:
+      replicas: 1
+      selector: {{matchLabels: {{app: {name}}}}}
+      template:
+        metadata: {{labels: {{app: {name}}}}}
+        spec:
+          containers:
+          - {{name: web, image: "web:1", resources: {{requests: {{cpu: "1", memory: 1Gi}}}}}}
+---
+"""
+
+
+def need(tool: str) -> str:
+    found = shutil.which(tool)
+    if found is None:
+        message = f"{tool} is not installed (make system-deps)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+class PoweredSite(ScriptedSite):
+    """A site that knows its power and its grid."""
+
+    def report(self) -> Report:
+        return replace(
+            ScriptedSite.report(self),
+            power=Power(watts=4000, origin="measured"),
+            intensity=Intensity(gco2_per_kwh=441.9, origin="yearly"),
+        )
+
+
+class Prometheus:
+    """A running server."""
+
+    def __init__(self, port: int) -> None:
+        self.root = f"http://127.0.0.1:{port}"
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        body = self._get("/api/v1/query?" + urllib.parse.urlencode({"query": expression}))
+        result: list[dict[str, Any]] = body["data"]["result"]
+        return result
+
+    def value(self, expression: str) -> float | None:
+        found = self.query(expression)
+        return float(found[0]["value"][1]) if found else None
+
+    def is_ready(self) -> bool:
+        try:
+            return bool(self._get("/api/v1/status/buildinfo"))
+        except OSError:
+            return False
+
+    def _get(self, path: str) -> dict[str, Any]:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(self.root + path, timeout=10) as answer:
+            body: dict[str, Any] = json.load(answer)
+        return body
+
+
+@contextmanager
+def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    scrape = {"job_name": "kapok", "static_configs": [{"targets": [target]}]}
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(MANIFESTS / "prometheus" / "rules.yaml")],
+        "scrape_configs": [scrape],
+    }
+    (folder / "prometheus.yaml").write_text(json.dumps(config))  # JSON is YAML
+    words = [
+        need("prometheus"),
+        f"--config.file={folder / 'prometheus.yaml'}",
+        f"--storage.tsdb.path={folder / 'tsdb'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    with (folder / "prometheus.log").open("w") as log:
+        process = subprocess.Popen(words, stdout=log, stderr=log)
+    try:
+        server = Prometheus(port)
+        eventually(server.is_ready)
+        yield server
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def busy_up(up: Up) -> tuple[ScriptedSite, ...]:
+    """Sites and work of every kind: what runs, what is refused, and a liar."""
+    one = PoweredSite("m1", up.ready["broker"], up.ready["hubKey"])
+    liar = ScriptedSite("m1", up.ready["broker"], up.ready["hubKey"], key=SigningKey.generate())
+    up.apply(
+        one.manifest
+        + WORKLOAD.format(name="portal", data_class="general-2")
+        + WORKLOAD.format(name="secret", data_class="important")
+    )
+    return one, liar
+
+
+def test_prometheus_scrapes_kapok_and_answers_every_query_of_the_dashboard(tmp_path: Path) -> None:
+    need("prometheus")
+    with running_up(tmp_path) as up:
+        target = up.ready["metrics"].split("/")[2]
+        with prometheus(tmp_path, target) as server:
+            eventually(lambda: server.value("kapok_leader") == 1)
+            ask_everything(up, server)
+            page = fetch(up.ready["metrics"])
+    checked = subprocess.run(
+        [need("promtool"), "check", "metrics"], input=page, capture_output=True, check=False
+    )
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
+
+
+def ask_everything(up: Up, server: Prometheus) -> None:
+    with talking(*busy_up(up)):
+        running = 'kapok_workloads{phase="Running"}'
+        eventually(lambda: server.value(running) == 1)
+        eventually(lambda: server.value('kapok_workloads{phase="Refused"}') == 1)
+        assert server.value("up") == 1
+        assert server.value("kapok_site_power_watts") == 4000
+        emitted = server.value("kapok_site_emission_gco2_per_hour")
+        assert emitted == pytest.approx(4 * 1.3 * 441.9)
+        assert server.value('kapok_site_free{resource="cpu"}') == 32
+        assert server.value('kapok_site_used{resource="cpu"}') == 3
+        assert server.value('kapok_orders{phase="Ready"}') == 1
+        assert server.value("kapok_ready_wait_time_seconds_count") == 1
+        assert server.value('kapok_site_unplaced_workloads{site="m1"}') == 1
+        left = expressions()
+        for _ in range(40):
+            left = unanswered(server, left)
+            if not left:
+                break
+            time.sleep(0.5)  # noqa: TID251 - a real process is waited for
+        assert left == []
+        eventually(lambda: server.query("kapok:emission_gco2_per_hour:sum"))
+
+
+def fetch(url: str) -> bytes:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=10) as answer:
+        body: bytes = answer.read()
+    return body
+
+
+def expressions() -> list[str]:
+    found = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    assert len(found) > 20
+    return found
+
+
+def unanswered(server: Prometheus, wanted: list[str]) -> list[str]:
+    """Queries without data, or with nothing but NaN."""
+    return [one for one in wanted if not _numbers(server.query(_filled(one)))]
+
+
+def _filled(expression: str) -> str:
+    """Grafana's own variables."""
+    filled = expression.replace("$__rate_interval", "1m").replace("$__range", "1m")
+    assert not re.search(r"\$\w", filled), filled
+    return filled
+
+
+def _numbers(result: list[dict[str, Any]]) -> list[str]:
+    return [one["value"][1] for one in result if one["value"][1] != "NaN"]
+
+
+@pytest.mark.parametrize(
+    "words", [("check", "rules", "rules.yaml"), ("test", "rules", "rules_test.yaml")]
+)
+def test_the_rules_are_sound_and_alert_when_they_should(words: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [need("promtool"), *words],
+        cwd=MANIFESTS / "prometheus",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_has_a_test_and_says_what_to_do() -> None:
+    rules = (MANIFESTS / "prometheus" / "rules.yaml").read_text()
+    tests = (MANIFESTS / "prometheus" / "rules_test.yaml").read_text()
+    alerts = re.findall(r"alert: (\w+)", rules)
+    assert alerts
+    assert [name for name in alerts if f"alertname: {name}" not in tests] == []
+    assert rules.count("action:") == rules.count("summary:") == len(alerts)
+
+
+def test_the_example_scrape_configuration_is_one(tmp_path: Path) -> None:
+    for name in ("prometheus.yaml", "rules.yaml"):
+        shutil.copy(MANIFESTS / "prometheus" / name, tmp_path)
+    done = subprocess.run(
+        [need("promtool"), "check", "config", str(tmp_path / "prometheus.yaml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
