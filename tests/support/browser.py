@@ -1,0 +1,126 @@
+"""A real headless Chromium, driven over the WebDriver protocol (W3C) with nothing but urllib."""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+
+
+def need_browser() -> None:
+    """Skips by name where there is no browser; in CI that is a failure."""
+    if CHROMIUM and CHROMEDRIVER:
+        return
+    message = "chromium and chromedriver are not installed (make system-deps)"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Browser:
+    """One window.
+
+    Attributes:
+        session: its address at the driver.
+    """
+
+    session: str
+
+    def open(self, url: str) -> None:
+        """Goes there and waits for the page."""
+        _ask("POST", f"{self.session}/url", {"url": url})
+
+    def run(self, script: str) -> Any:  # noqa: ANN401 - whatever the script returns
+        """Runs a script in the page and gives what it returns."""
+        return _ask("POST", f"{self.session}/execute/sync", {"script": script, "args": []})
+
+    def text(self) -> str:
+        """What the page shows."""
+        return str(self.run("return document.body.innerText"))
+
+    def complaints(self) -> list[str]:
+        """What the console has to say, from warnings up; also what the policy blocked."""
+        found = _ask("POST", f"{self.session}/se/log", {"type": "browser"})
+        return [one["message"] for one in found if one["level"] in ("WARNING", "SEVERE")]
+
+    def requests(self) -> list[str]:
+        """Every address that was asked for since the last call."""
+        found = _ask("POST", f"{self.session}/se/log", {"type": "performance"})
+        events = (json.loads(one["message"])["message"] for one in found)
+        return [
+            event["params"]["request"]["url"]
+            for event in events
+            if event["method"] == "Network.requestWillBeSent"
+        ]
+
+    def screenshot(self, path: Path) -> None:
+        """Writes what the window shows as PNG."""
+        path.write_bytes(base64.b64decode(_ask("GET", f"{self.session}/screenshot")))
+
+
+@contextmanager
+def browser(folder: Path) -> Iterator[Browser]:
+    """A browser with an empty profile, for the time of the context."""
+    need_browser()
+    profile = folder / "profile"
+    profile.mkdir()
+    with (folder / "chromedriver.log").open("w") as log:
+        driver = subprocess.Popen(
+            [str(CHROMEDRIVER), "--port=0"], stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    try:
+        root = f"http://127.0.0.1:{_port(driver)}"
+        session = _ask("POST", f"{root}/session", {"capabilities": _capabilities(profile)})
+        window = f"{root}/session/{session['sessionId']}"
+        try:
+            yield Browser(window)
+        finally:
+            _ask("DELETE", window)
+    finally:
+        driver.terminate()
+        driver.communicate(timeout=20)
+
+
+def _capabilities(profile: Path) -> dict[str, Any]:
+    words = (
+        "headless",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-background-networking",
+        "disable-component-update",
+        "disable-sync",
+        "disable-dev-shm-usage",
+        "no-first-run",
+        "window-size=1500,1000",
+        f"user-data-dir={profile}",
+    )
+    options = {"binary": CHROMIUM, "args": [f"--{word}" for word in words]}
+    logs = {"browser": "ALL", "performance": "ALL"}
+    return {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": logs}}
+
+
+def _port(driver: subprocess.Popen[str]) -> int:
+    assert driver.stdout is not None
+    for line in driver.stdout:
+        if "started successfully on port" in line:
+            return int(line.split("on port")[1].strip(" .\n"))
+    raise AssertionError("chromedriver did not start")
+
+
+def _ask(method: str, url: str, body: object = None) -> Any:  # noqa: ANN401 - any JSON value
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, method=method)  # noqa: S310 - loopback
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=30) as answer:
+        return json.load(answer)["value"]

@@ -1,0 +1,138 @@
+"""Who may look: names, origins, tokens, codes, sessions. A real server on a real socket."""
+
+import socket
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from benchmarks._web_scene import WebScene
+from scheduler.web.metrics import Metrics
+from scheduler.web.server import Sources, serve_web
+from tests.support.fake_clock import FakeClock
+
+GOOD = {"Authorization": "Bearer good"}
+RECORD = b'{"id":"1-1"}'
+
+
+class Server:
+    def __init__(self, port: int, clock: FakeClock, session: aiohttp.ClientSession) -> None:
+        self.root = f"http://127.0.0.1:{port}"
+        self.clock, self._session = clock, session
+
+    async def ask(
+        self, path: str, method: str = "GET", **headers: str
+    ) -> tuple[int, str, aiohttp.ClientResponse]:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self._session.request(method, self.root + path, headers=named) as answer:
+            return answer.status, await answer.text(), answer
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    clock = FakeClock()
+    scene = WebScene(clock)
+    scene.admit(3)
+    scene.report_all()
+    scene.place(5)
+    scene.refuse(2)
+
+    async def review(token: str) -> bool:
+        return token == "good"  # noqa: S105 - the hub's answer in this test
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    sources = Sources(
+        look=scene.look,
+        render=Metrics().render,
+        decision=lambda name: RECORD if name == "1-1" else None,
+        why_not_ready=lambda: "hearing the sites",
+        review=review,
+        clock=clock,
+    )
+    async with (
+        serve_web(port, sources),
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
+    ):
+        yield Server(port, clock, session)
+
+
+async def test_metrics_and_health_are_open_and_say_what_is_missing(server: Server) -> None:
+    status, text, _ = await server.ask("/metrics")
+    assert (status, "kapok_site_ready" in text) == (200, True)
+    assert (await server.ask("/healthz"))[:2] == (200, "ok\n")
+    assert (await server.ask("/readyz"))[:2] == (503, "hearing the sites\n")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/sites", "/api/v1/workloads", "/api/v1/live", "/"])
+async def test_what_shows_work_asks_who_is_there(server: Server, path: str) -> None:
+    assert (await server.ask(path))[0] == 401
+    assert (await server.ask(path, Authorization="Bearer bad"))[0] == 401
+    assert (await server.ask(path, Cookie=f"kapok-{server.root.split(':')[2]}=guess"))[0] == 401
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/api/v1/sites", "/"])
+async def test_other_hosts_and_other_pages_are_not_served(server: Server, path: str) -> None:
+    assert (await server.ask(path, Host="evil.example:80", **GOOD))[0] == 403
+    assert (await server.ask(path, Origin="http://evil.example", **GOOD))[0] == 403
+    assert (await server.ask(path, Origin=server.root, **GOOD))[0] == 200
+
+
+async def test_every_answer_forbids_other_hosts_and_frames(server: Server) -> None:
+    for path in ("/metrics", "/", "/nothing"):
+        _, _, answer = await server.ask(path)
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+
+
+async def test_a_code_opens_one_session_which_only_reads(server: Server) -> None:
+    status, text, _ = await server.ask("/login/codes", "POST", **GOOD)
+    assert status == 201
+    code = text.split('"code":"')[1].split('"')[0]
+    status, _, answer = await server.ask(f"/login?code={code}")
+    assert status == 200
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    session = cookie.split(";")[0]
+    assert (await server.ask("/api/v1/sites", Cookie=session))[0] == 200
+    assert (await server.ask("/login/codes", "POST", Cookie=session))[0] == 401
+    assert (await server.ask(f"/login?code={code}"))[0] == 401
+
+
+async def test_a_code_ends_after_two_minutes_and_a_session_after_twelve_hours(
+    server: Server,
+) -> None:
+    _, text, _ = await server.ask("/login/codes", "POST", **GOOD)
+    late = text.split('"code":"')[1].split('"')[0]
+    await server.clock.advance(121)
+    assert (await server.ask(f"/login?code={late}"))[0] == 401
+    _, text, _ = await server.ask("/login/codes", "POST", **GOOD)
+    code = text.split('"code":"')[1].split('"')[0]
+    _, _, answer = await server.ask(f"/login?code={code}")
+    session = answer.headers["Set-Cookie"].split(";")[0]
+    await server.clock.advance(12 * 3600 + 1)
+    assert (await server.ask("/api/v1/sites", Cookie=session))[0] == 401
+
+
+async def test_workloads_come_in_pages(server: Server) -> None:
+    _, text, answer = await server.ask("/api/v1/workloads?limit=3", **GOOD)
+    body = await answer.json() if answer.content_type == "application/json" else {}
+    assert body["total"] == 7
+    assert [one["name"] for one in body["workloads"]] == [
+        "large-00000",
+        "large-00001",
+        "work-00000",
+    ]
+    assert body["workloads"][0]["reasons"] == {"not-allowed": 3}
+    _, text, _ = await server.ask(f"/api/v1/workloads?limit=9&after={body['next']}", **GOOD)
+    assert '"next"' not in text
+    assert text.count('"namespace"') == 4
+    assert (await server.ask("/api/v1/workloads?limit=0", **GOOD))[0] == 400
+
+
+async def test_a_decision_is_found_by_its_id(server: Server) -> None:
+    assert (await server.ask("/api/v1/decisions/1-1", **GOOD))[:2] == (200, RECORD.decode())
+    assert (await server.ask("/api/v1/decisions/9-9", **GOOD))[0] == 404
+    assert (await server.ask("/api/v1/decisions/..%2f..%2fkey", **GOOD))[0] == 404

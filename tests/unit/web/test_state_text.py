@@ -1,0 +1,90 @@
+"""What a scrape shows of sites and workloads."""
+
+import time
+
+from benchmarks._web_scene import ROWS_PER_SITE, WebScene, name_of
+from benchmarks.scrape import CPU_LIMIT_MILLISECONDS
+from scheduler.clock import SystemClock
+from scheduler.web.definitions import ALL
+from scheduler.web.metrics import Metrics
+from scheduler.web.state_text import state_text
+from tests.support.fake_clock import FakeClock
+
+
+def lines(scene: WebScene) -> list[str]:
+    return state_text(scene.look()).splitlines()
+
+
+def test_what_is_not_known_has_no_series() -> None:
+    scene = WebScene(FakeClock())
+    scene.admit(1)
+    shown = lines(scene)
+    assert 'kapok_site_ready{site="site-00000"} 0' in shown
+    assert not [line for line in shown if line.startswith("kapok_site_report_age_seconds{")]
+    assert not [line for line in shown if line.startswith("kapok_site_free{")]
+    assert not [line for line in shown if line.startswith("kapok_site_power_watts{")]
+    assert not [line for line in shown if line.startswith("kapok_site_emission")]
+
+
+def test_a_site_that_reports_shows_cores_bytes_power_and_emission() -> None:
+    scene = WebScene(FakeClock())
+    scene.admit(1)
+    scene.report_all()
+    shown = dict(line.rsplit(" ", 1) for line in lines(scene) if not line.startswith("#"))
+    site = name_of(0)
+    cores = 2 * sum(1001 + row for row in range(ROWS_PER_SITE)) / 1000
+    assert float(shown[f'kapok_site_free{{site="{site}",resource="cpu"}}']) == cores
+    assert f'kapok_site_free{{site="{site}",resource="nvidia.com/gpu"}}' not in shown
+    assert float(shown[f'kapok_site_report_age_seconds{{site="{site}"}}']) == 3
+    assert shown['kapok_sites{condition="Ready",status="true"}'] == "1"
+    assert float(shown[f'kapok_site_power_watts{{site="{site}",origin="measured"}}']) == 4001
+    emitted = float(shown[f'kapok_site_emission_gco2_per_hour{{site="{site}"}}'])
+    assert abs(emitted - 4001 * 1.4 * 401 / 1000) < 1e-6
+    assert shown['kapok_orders{phase="Ready"}'] == "50"
+
+
+def test_unplaced_work_is_counted_by_reason_and_by_site() -> None:
+    scene = WebScene(FakeClock())
+    scene.admit(3)
+    scene.report_all()
+    scene.refuse(5)
+    shown = lines(scene)
+    assert 'kapok_unplaced_workloads{reason="not-allowed"} 5' in shown
+    assert f'kapok_site_unplaced_workloads{{site="{name_of(2)}",reason="not-allowed"}} 5' in shown
+    scene.scene.figures.gone(("default", "large-00000"))
+    assert f'kapok_site_unplaced_workloads{{site="{name_of(2)}",reason="not-allowed"}} 4' in lines(
+        scene
+    )
+
+
+def test_used_is_what_placed_replicas_ask_for_and_nothing_is_left_behind() -> None:
+    scene = WebScene(FakeClock())
+    scene.admit(1)
+    scene.place(2)
+    used = f'kapok_site_used{{site="{name_of(0)}",resource="cpu"}} '
+    assert used + "0.6" in lines(scene)
+    for number in range(2):
+        scene.scene.figures.gone(("default", f"work-{number:05}"))
+    assert used + "0.0" in lines(scene)
+
+
+def test_every_series_is_of_a_defined_metric() -> None:
+    scene = WebScene(FakeClock())
+    scene.admit(2)
+    scene.report_all()
+    text = Metrics().render(scene.look()).decode()
+    names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    assert names == set(ALL)
+
+
+def test_a_scrape_of_a_thousand_sites_costs_less_than_fifty_milliseconds() -> None:
+    scene = WebScene(SystemClock())
+    scene.admit(1000)
+    scene.place(2000)
+    metrics, costs = Metrics(), []
+    for _ in range(3):
+        scene.report_all()
+        began = time.thread_time()
+        metrics.render(scene.look())
+        costs.append((time.thread_time() - began) * 1000)
+    assert min(costs) < CPU_LIMIT_MILLISECONDS
