@@ -1,22 +1,34 @@
-"""`kapok explain`: why it runs there, why not elsewhere, and what would have to change."""
+"""`kapok explain`: why it runs there, why not elsewhere, and what would have to change.
+
+Of a running hub the last recorded decision is explained: from the record and the fleet that it
+stood on, so that the answer is the one of that moment. With files the decision is made here.
+"""
 
 import argparse
 import json
 import sys
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from scheduler.cli.ledger import DATA_DIR_HELP
+import msgspec
+
 from scheduler.cli.moments import add_now, now_of
-from scheduler.cli.world import Turn, WorldError, fleet_of, read_world, turns
+from scheduler.cli.world import WorldError, fleet_of, read_world, turns
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader
-from scheduler.ledger.record import Record
 from scheduler.ledger.replay import recorded_case
 from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.model.canonical import digest_of_bytes
-from scheduler.model.decision import Change, Explanation, SiteExplanation, decision_bytes
-from scheduler.model.demand import NotAccepted
-from scheduler.model.terms import DEFAULT_TERMS
+from scheduler.model.decision import (
+    Change,
+    Decision,
+    Explanation,
+    SiteExplanation,
+    decision_bytes,
+)
+from scheduler.model.demand import Demand, NotAccepted
+from scheduler.model.terms import DEFAULT_TERMS, Terms
 from scheduler.placement import Fleet, explain
 from scheduler.placement.moment import moment_of
 from scheduler.placement.smallest import smallest_changes
@@ -26,11 +38,10 @@ EXIT_NO = 1
 EXIT_USAGE = 2
 
 _EPILOG = """examples:
-  kapok explain health/appointment                   the last decision of the hub, from its record
-  kapok explain health/appointment --decision 7-42   an earlier one
-  kapok explain health/appointment --versus tianfu
-  kapok explain health/appointment -f city/          offline, from files
-  kapok explain health/appointment -f city/ --now 2026-11-23T08:00:00Z -o json
+  kapok explain health/appointment                        the last decision of the hub
+  kapok explain health/appointment --versus tianfu        compare what was chosen with one site
+  kapok explain health/appointment -f city/ -o json       offline, from files
+  kapok explain health/appointment -f city/ --now 2026-11-23T08:00:00Z
 
 For every site: each rule's verdict with its sentence, how many more replicas fit there, and each
 cost with its origin and age. For a workload that is not placed: the smallest changes that would
@@ -52,104 +63,103 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="explain offline, from files as `kapok place` takes them",
     )
     parser.add_argument("--versus", metavar="SITE", help="compare what was chosen with one site")
-    parser.add_argument("--decision", metavar="ID", help="a recorded decision; default: the last")
-    parser.add_argument("--data-dir", metavar="DIR", help=DATA_DIR_HELP)
+    parser.add_argument("--data-dir", metavar="DIR", help="data directory of the hub")
     add_now(parser)
     parser.add_argument("-o", "--output", choices=["json"], help="one JSON object on stdout")
 
 
+class _Unanswerable(Exception):
+    """There is nothing to explain; the message says why."""
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A decision with what it stood on."""
+
+    key: str
+    record_id: str
+    now: datetime
+    demand: Demand | NotAccepted
+    decision: Decision | None
+    fleet: Fleet
+    terms: Terms
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Explains one workload."""
-    if not arguments.filename:
-        return _from_record(arguments)
+    key = arguments.workload if "/" in arguments.workload else f"default/{arguments.workload}"
     try:
-        world = read_world(arguments.filename)
-        fleet = fleet_of(world)
-    except WorldError as error:
-        return _wrong(str(error))
-    key = _key(arguments)
-    now = now_of(arguments)
-    for turn in turns(world, fleet, now=now):
-        if turn.workload.metadata.key == key:
-            return _explain(arguments, turn, fleet, now)
-    known = ", ".join(sorted(each.metadata.key for each in world.workloads)) or "none"
-    return _wrong(f"no workload {key}; the files hold {known}")
-
-
-def _key(arguments: argparse.Namespace) -> str:
-    named: str = arguments.workload
-    return named if "/" in named else f"default/{named}"
-
-
-def _from_record(arguments: argparse.Namespace) -> int:
-    """Explains a decision of the hub, by deciding again on what its record holds."""
-    key = _key(arguments)
-    try:
-        with LedgerReader(data_directory(arguments.data_dir) / LEDGER_FILE) as reader:
-            record = reader.last_about(key)
-            if arguments.decision:
-                record = reader.find(arguments.decision)
-            if record is None or record.subject != key:
-                what = arguments.decision or "any decision"
-                return _wrong(
-                    f"no record of {what} about {key}; see `kapok ledger list --subject {key}`, "
-                    "or explain offline with -f FILE"
-                )
-            told, is_placed = _recorded(reader, record)
-    except LedgerError as error:
-        return _wrong(str(error))
-    return _say(arguments, told, is_placed=is_placed)
-
-
-def _recorded(reader: LedgerReader, record: Record) -> tuple[dict[str, Any], bool]:
-    if "decision" not in record.content:
-        refusal = record.content.get("refusal") or {}
-        told = _no(record.subject, record.at, str(refusal.get("message", "")))
-        return told | {"decision": record.id}, False
-    case = recorded_case(reader, record)
-    now = case.decision.decided_at
-    explanation = explain(
-        case.demand, case.fleet, now=now, terms=case.terms, decision=case.decision
-    )
-    is_placed = case.decision.phase == "Placed"
-    changes: tuple[Change, ...] = ()
-    if not is_placed:
-        changes = smallest_changes(case.demand, case.fleet, moment_of(now, case.terms))
-    return _told(explanation, changes) | {"decision": record.id}, is_placed
-
-
-def _explain(arguments: argparse.Namespace, turn: Turn, fleet: Fleet, now: Any) -> int:  # noqa: ANN401
-    if isinstance(turn.demand, NotAccepted) or turn.decision is None:
-        told = _not_accepted(turn, now.isoformat())
-    else:
-        explanation = explain(turn.demand, fleet, now=now, decision=turn.decision)
-        changes: tuple[Change, ...] = ()
-        if turn.decision.phase != "Placed":
-            changes = smallest_changes(turn.demand, fleet, moment_of(now, DEFAULT_TERMS))
-        told = _told(explanation, changes)
-    is_placed = turn.decision is not None and turn.decision.phase == "Placed"
-    return _say(arguments, told, is_placed=is_placed)
-
-
-def _say(arguments: argparse.Namespace, told: dict[str, Any], *, is_placed: bool) -> int:
-    """Prints an explanation; the exit code says whether the workload is placed."""
-    known = sorted(each["name"] for each in told["sites"])
-    if arguments.versus:
-        told["sites"] = [
-            each for each in told["sites"] if each["name"] == arguments.versus or each["replicas"]
-        ]
-        if not any(each["name"] == arguments.versus for each in told["sites"]):
-            return _wrong(f"no site {arguments.versus}; there are {', '.join(known)}")
+        question = (_offline if arguments.filename else _recorded)(arguments, key)
+        told = _versus(_answer(question), arguments.versus)
+    except (WorldError, LedgerError, _Unanswerable) as error:
+        sys.stderr.write(f"kapok explain: {error}\n")
+        return EXIT_USAGE
     if arguments.output == "json":
         sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
     else:
         _print(told)
-    return 0 if is_placed else EXIT_NO
+    return 0 if told["phase"] == "Placed" else EXIT_NO
 
 
-def _wrong(message: str) -> int:
-    sys.stderr.write(f"kapok explain: {message}\n")
-    return EXIT_USAGE
+def _offline(arguments: argparse.Namespace, key: str) -> _Question:
+    world = read_world(arguments.filename)
+    fleet = fleet_of(world)
+    now = now_of(arguments)
+    for turn in turns(world, fleet, now=now):
+        if turn.workload.metadata.key == key:
+            return _Question(key, "", now, turn.demand, turn.decision, fleet, DEFAULT_TERMS)
+    known = ", ".join(sorted(each.metadata.key for each in world.workloads)) or "none"
+    raise _Unanswerable(f"no workload {key}; the files hold {known}")
+
+
+def _recorded(arguments: argparse.Namespace, key: str) -> _Question:
+    with LedgerReader(data_directory(arguments.data_dir) / LEDGER_FILE) as reader:
+        record = reader.last_about(key)
+        if record is None:
+            raise _Unanswerable(
+                f"nothing was decided about {key} here; see `kapok get workloads`, or name files"
+            )
+        if "refusal" in record.content:
+            refusal = msgspec.convert(record.content["refusal"], NotAccepted)
+            at = datetime.fromisoformat(record.at)
+            return _Question(key, record.id, at, refusal, None, Fleet(), DEFAULT_TERMS)
+        case = recorded_case(reader, record)
+    return _Question(
+        key,
+        record.id,
+        case.decision.decided_at,
+        case.demand,
+        case.decision,
+        case.fleet,
+        case.terms,
+    )
+
+
+def _answer(question: _Question) -> dict[str, Any]:
+    demand, decision = question.demand, question.decision
+    if isinstance(demand, NotAccepted) or decision is None:
+        return _not_accepted(question)
+    explanation = explain(
+        demand, question.fleet, now=question.now, terms=question.terms, decision=decision
+    )
+    changes: tuple[Change, ...] = ()
+    if decision.phase != "Placed":
+        moment = moment_of(question.now, question.terms)
+        changes = smallest_changes(demand, question.fleet, moment)
+    told = _told(explanation, changes)
+    return told | ({"decision": question.record_id} if question.record_id else {})
+
+
+def _versus(told: dict[str, Any], site: str | None) -> dict[str, Any]:
+    """Leaves only the chosen sites and one other."""
+    if site is None:
+        return told
+    names = [each["name"] for each in told["sites"]]
+    if site not in names:
+        raise _Unanswerable(f"no site {site}; there are {', '.join(names) or 'none'}")
+    return told | {
+        "sites": [each for each in told["sites"] if each["name"] == site or each["replicas"]]
+    }
 
 
 def _told(explanation: Explanation, changes: tuple[Change, ...]) -> dict[str, Any]:
@@ -203,16 +213,12 @@ def _site(each: SiteExplanation) -> dict[str, Any]:
     }
 
 
-def _not_accepted(turn: Turn, decided_at: str) -> dict[str, Any]:
-    message = turn.demand.message if isinstance(turn.demand, NotAccepted) else ""
-    return _no(turn.workload.metadata.key, decided_at, message)
-
-
-def _no(key: str, decided_at: str, message: str) -> dict[str, Any]:
+def _not_accepted(question: _Question) -> dict[str, Any]:
+    message = question.demand.message if isinstance(question.demand, NotAccepted) else ""
     return {
-        "workload": key,
-        "decision": "",
-        "decidedAt": decided_at.replace("+00:00", "Z"),
+        "workload": question.key,
+        "decision": question.record_id,
+        "decidedAt": question.now.isoformat().replace("+00:00", "Z"),
         "line": f"not accepted: {message}",
         "phase": "Refused",
         "sites": [],
