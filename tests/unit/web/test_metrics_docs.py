@@ -59,7 +59,8 @@ def _metric(node: ast.Call) -> str:
     match node.args[:1]:
         case [ast.Constant(value=str() as word)]:
             return f"kapok_agent_{word}"
-    return ""
+        case _:
+            return ""
 
 
 def test_closed_lists_of_words_are_those_of_the_wire() -> None:
