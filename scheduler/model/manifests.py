@@ -11,6 +11,9 @@ from scheduler.model.pods import PodShape, shape_of_template
 LARGEST_BYTES = 200_000
 """Of one workload in all, as JSON: etcd refuses objects above 1.5 MB, and status needs room."""
 
+MOST_REPLICAS = 1_000_000
+"""Of one manifest; as `Count` has it for `spec.replicas`."""
+
 _SCALABLE = ("Deployment", "StatefulSet", "ReplicaSet")
 _SERVED_EVERYWHERE = ("v1",)
 _CLUSTER_SCOPED = frozenset(
@@ -223,8 +226,11 @@ def _number(manifest: Mapping[str, Any], spec: Mapping[str, Any], field: str) ->
     value = spec.get(field, 1)
     if value is None:
         return 1
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise BadManifest(f"{_title(manifest)}: spec.{field} is {value!r}; write a number from 0")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_REPLICAS:
+        raise BadManifest(
+            f"{_title(manifest)}: spec.{field} is {value!r}; "
+            f"write a number from 0 to {MOST_REPLICAS}"
+        )
     return value
 
 

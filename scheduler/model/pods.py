@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from scheduler.model.canonical import canonical
-from scheduler.model.decode import decode_as
+from scheduler.model.decode import NotReadable, decode_as
 from scheduler.model.fields import LabelSelector, Part, Toleration
 from scheduler.model.quantities import (
     GPU,
@@ -25,6 +25,8 @@ from scheduler.model.quantities import (
 )
 
 HOSTNAME = "kubernetes.io/hostname"
+_MOST = 2**31 - 1
+"""The largest int32, the type of these fields in core/v1."""
 
 
 class NodeRequirement(Part, frozen=True, kw_only=True):
@@ -197,11 +199,22 @@ def _skews(constraints: object, labels: Mapping[str, str]) -> tuple[tuple[Skew, 
         skews.append(
             Skew(
                 topology_key=str(each.get("topologyKey", "")),
-                max_skew=max(1, int(each.get("maxSkew", 1))),
-                min_domains=max(1, int(each.get("minDomains") or 1)),
+                max_skew=_from_one(each, "maxSkew"),
+                min_domains=_from_one(each, "minDomains"),
             )
         )
     return tuple(skews), strange
+
+
+def _from_one(constraint: Mapping[str, Any], field: str) -> int:
+    value = constraint.get(field)
+    if value is None:
+        return 1
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST:
+        raise NotReadable(
+            "topologySpreadConstraints", field, f"{value!r}; write a number from 1 to {_MOST}"
+        )
+    return value
 
 
 def _node_affinity(affinity: Mapping[str, Any]) -> tuple[tuple[NodeRequirement, ...], ...]:

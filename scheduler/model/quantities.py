@@ -51,10 +51,10 @@ def exact(written: float | str) -> Fraction:
     return -value if sign == "-" else value
 
 
-def _as_text(written: float | str) -> str:
+def _as_text(written: object) -> str:
     if isinstance(written, str):
         return written.strip()
-    if isinstance(written, bool) or not isfinite(written):
+    if not isinstance(written, float | int) or isinstance(written, bool) or not isfinite(written):
         raise NotAQuantity(f"{written!r} is not a quantity; write 2, 500m, 1.5, 1Gi or 1e9")
     return repr(written)
 

@@ -102,8 +102,11 @@ def sets_at(
     low, high = 0, min(MOST_SETS, max(1, demand.replicas)) + lost
     while low < high:
         middle = (low + high + 1) // 2
-        pods = _pods(demand.unit, middle, shapes) + _pods(once, 1, shapes)
         nodes = _nodes_of(fleet, slot)
+        if _asks_more_than_all([(demand.unit, middle), (once, 1)], nodes):
+            high = middle - 1
+            continue
+        pods = _pods(demand.unit, middle, shapes) + _pods(once, 1, shapes)
         if is_new:
             _take_per_node(nodes, demand.per_node, shapes, may)
         if _all_fit(nodes, pods, shapes, may):
@@ -123,6 +126,18 @@ def _shapes(demand: Demand) -> list[PodShape]:
 
 def _pods(pods: Sequence[Pods], times: int, shapes: list[PodShape]) -> list[int]:
     return [shapes.index(each.shape) for each in pods for _ in range(each.count * times)]
+
+
+def _asks_more_than_all(sets: Sequence[tuple[Sequence[Pods], int]], nodes: Sequence[_Node]) -> bool:
+    """Whether the sum of nodes would not do: then no pod is tried, however many are asked."""
+    asked: dict[str, int] = {}
+    for pods, times in sets:
+        for each in pods:
+            for name, amount in each.shape.requests.items():
+                asked[name] = asked.get(name, 0) + amount * each.count * times
+    return any(
+        amount > sum(node.free.get(name, 0.0) for node in nodes) for name, amount in asked.items()
+    )
 
 
 def _smallest(shapes: Sequence[PodShape]) -> dict[str, int]:

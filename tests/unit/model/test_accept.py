@@ -71,6 +71,14 @@ def test_two_deployments_are_one_set_and_cannot_be_scaled() -> None:
     assert "exactly one scalable manifest" in refused.message
 
 
+def test_a_manifest_cannot_ask_more_replicas_than_a_workload_may() -> None:
+    endless = deployment()
+    endless["spec"]["replicas"] = 10**30
+    refused = of(with_manifests(endless))
+    assert isinstance(refused, NotAccepted)
+    assert "from 0 to 1000000" in refused.message
+
+
 def test_with_replicas_changes_the_scalable_manifest_only() -> None:
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}}
     scaled = with_replicas([service, deployment()], 7)

@@ -1,5 +1,6 @@
 import pytest
 
+from scheduler.model.decode import NotReadable
 from scheduler.model.pods import PodShape, pod_requests, shape_of_template
 from scheduler.model.quantities import NotAQuantity
 from tests.support.sites import Raw
@@ -72,6 +73,21 @@ def test_only_spread_constraints_that_must_hold_count() -> None:
     }
     soft = {**constraint, "whenUnsatisfiable": "ScheduleAnyway"}
     assert len(shape(topologySpreadConstraints=[constraint, soft]).skews) == 1
+
+
+@pytest.mark.parametrize("field", ["maxSkew", "minDomains"])
+@pytest.mark.parametrize("value", ["x", "", [None], {}, True, 0, 1.5, 10**30])
+def test_a_spread_number_of_an_odd_type_is_refused_by_name(field: str, value: object) -> None:
+    constraint = {"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "a"}}}
+    with pytest.raises(NotReadable, match=field):
+        shape(topologySpreadConstraints=[{**constraint, field: value}])
+
+
+@pytest.mark.parametrize("value", [[], {}, None, True])
+def test_a_request_of_an_odd_type_is_refused_by_name(value: object) -> None:
+    spec = {"containers": [{"name": "c", "resources": {"requests": {"cpu": value}}}]}
+    with pytest.raises(NotAQuantity, match="cpu"):
+        shape_of_template({"spec": spec})
 
 
 def test_shared_cards_are_taken_out_of_the_requests() -> None:
