@@ -143,7 +143,14 @@ class Reconciler:
             if workload.metadata.deletion_timestamp is None:
                 adopted = self._adopting(workload)
                 shares = statuses.shares_of(adopted.status)
-                self._plan(key, workload, shares)
+                self._plan(key, self._as_accepted(workload) if shares else workload, shares)
+
+    def _as_accepted(self, workload: Workload) -> Workload:
+        """The workload as it was decided on last, if what it says now is not accepted."""
+        if isinstance(self._demand(workload), Demand):
+            return workload
+        spec = self.recorder.last_accepted(workload.metadata.key)
+        return msgspec.structs.replace(workload, spec=spec) if spec else workload
 
     def _gone(self, key: WorkKey) -> Outcome:
         if ("Workload", key) in self.registry.invalid:  # unreadable is not gone: what runs stays
@@ -240,7 +247,7 @@ class Reconciler:
         seen = status.observed_generation == workload.metadata.generation
         if seen and status.decision and status.decision.line == line[:1024]:
             return status, outcome
-        content = {"workload": workload.spec, "refusal": refusal}
+        content = {"refusal": refusal}
         reference = await self._record(workload, now, content, line[:1024])
         fresh = statuses.with_refusal(status, refusal, reference, now)
         generation = workload.metadata.generation
@@ -259,7 +266,11 @@ class Reconciler:
         self, workload: Workload, now: datetime, content: dict[str, Any], line: str
     ) -> DecisionReference:
         recorded = await self.recorder.record(
-            subject=workload.metadata.key, epoch=self.epoch(), at=now, content=content
+            subject=workload.metadata.key,
+            epoch=self.epoch(),
+            at=now,
+            content=content,
+            spec=workload.spec,
         )
         return DecisionReference(
             id=recorded.id, hash=recorded.hash, line=line[:1024], decided_at=now
@@ -308,14 +319,15 @@ class Reconciler:
         self.registry.put_workload(body)
 
     def _order(self, key: WorkKey, demand: Demand | NotAccepted) -> None:
-        """What the status says is ordered; nothing else is."""
+        """What the status says is ordered; of what is not accepted the former orders stay."""
+        if isinstance(demand, NotAccepted):
+            return
         workload = self.registry.workloads[key]
         name = self._order_id(workload)
         shares = statuses.shares_of(workload.status)
         self._plan(key, workload, shares)
-        if isinstance(demand, Demand):
-            for site, share in shares.items():
-                self.sites.order(site, name, ordered_of(demand, share))
+        for site, share in shares.items():
+            self.sites.order(site, name, ordered_of(demand, share))
 
     def _plan(self, key: WorkKey, workload: Workload, shares: Mapping[str, Share]) -> None:
         tenant = self.registry.tenant_of(key[0])

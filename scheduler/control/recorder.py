@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from scheduler.model.facts import SiteFacts
+from scheduler.model.workload import WorkloadSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,13 @@ class Recorder(Protocol):
         ...
 
     async def record(
-        self, *, subject: str, epoch: int, at: datetime, content: dict[str, Any]
+        self,
+        *,
+        subject: str,
+        epoch: int,
+        at: datetime,
+        content: dict[str, Any],
+        spec: WorkloadSpec,
     ) -> Recorded:
         """Appends a decision with the fleet as it is at the call; returns when it is durable.
 
@@ -32,5 +39,14 @@ class Recorder(Protocol):
             epoch: of the deciding leader.
             at: when it was decided.
             content: demand, terms and decision as values of the model.
+            spec: what was asked, manifests and all; equal ones are kept once.
+        """
+        ...
+
+    def last_accepted(self, subject: str) -> WorkloadSpec | None:
+        """The spec of the newest decision about a workload; None when there is none.
+
+        Raises:
+            ValueError: the record cannot be read.
         """
         ...

@@ -142,7 +142,7 @@ def with_health(
     return msgspec.structs.replace(
         status,
         phase=phase,
-        reason=_clip(reason),
+        reason=_clip(reason or _refusal(status)),
         placement=msgspec.structs.replace(
             status.placement, groups=_groups(status, shares, now, marked)
         ),
@@ -314,6 +314,14 @@ def _available(phase: Any, reason: str, healths: Mapping[str, Health]) -> Condit
         text = _clip(reason)
         return Condition(type="Available", status="Unknown", reason="SiteSilent", message=text)
     return Condition(type="Available", status=status, reason=str(phase), message=_clip(reason))
+
+
+def _refusal(status: WorkloadStatus) -> str:
+    """Why the present spec is not accepted, while what was accepted before runs on."""
+    accepted = next((one for one in status.conditions if one.type == "Accepted"), None)
+    if accepted is None or accepted.status != "False":
+        return ""
+    return f"not accepted, the former runs on: {accepted.message}"
 
 
 def _ready(view: SiteView) -> int:

@@ -179,6 +179,8 @@ class HubClient:
                 self.observe(verb, str(response.status))
                 answered = True
                 yield response
+        except aiohttp.ClientConnectorCertificateError as error:  # waiting mends no certificate
+            raise Refused(f"{method} {self._root}{path}: {error}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             if not answered:
                 self.observe(verb, "<error>")  # the word of client-go's rest_client_requests_total

@@ -8,11 +8,15 @@ workload that could not be decided on. `replay` needs nothing else.
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from scheduler.control.recorder import Recorded
+from scheduler.ledger.blobs import blob_of
 from scheduler.ledger.fleet import FleetImage
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.record import Entry
 from scheduler.model.facts import SiteFacts
+from scheduler.model.workload import WorkloadSpec
 
 DECISION = "decision"
 REFUSAL = "refusal"
@@ -33,7 +37,13 @@ class LedgerRecorder:
             self._image.put(site, facts)
 
     async def record(
-        self, *, subject: str, epoch: int, at: datetime, content: dict[str, Any]
+        self,
+        *,
+        subject: str,
+        epoch: int,
+        at: datetime,
+        content: dict[str, Any],
+        spec: WorkloadSpec,
     ) -> Recorded:
         """Appends a decision; returns when it is durable.
 
@@ -41,15 +51,32 @@ class LedgerRecorder:
             LedgerUnavailableError: the disk refuses; nothing was recorded.
         """
         state = self._image.state()
+        asked = blob_of(spec)
         entry = Entry(
             kind=DECISION if "decision" in content else REFUSAL,
             subject=subject,
             epoch=epoch,
             at=at,
-            content={**content, "fleet": state.digest},
-            refs=[state.digest],
-            blobs=state.blobs,
+            content={**content, "fleet": state.digest, "spec": asked.digest},
+            refs=[state.digest, asked.digest],
+            blobs=(*state.blobs, asked),
         )
         receipt = await self._ledger.append(entry)
         self._image.stored(state)
         return Recorded(receipt.id, receipt.hash)
+
+    def last_accepted(self, subject: str) -> WorkloadSpec | None:
+        """The spec of the newest decision about a workload; None when there is none.
+
+        Raises:
+            LedgerCorruptError: it cannot be read.
+        """
+        after = 0
+        found: str | None = None
+        while records := self._ledger.records(after, subject=subject):
+            after = records[-1].seq
+            specs = [r.content.get("spec") for r in records if r.kind == DECISION]
+            found = next((spec for spec in reversed(specs) if spec), found)
+        if found is None:
+            return None
+        return msgspec.convert(self._ledger.blob(found), WorkloadSpec)

@@ -221,6 +221,27 @@ def test_the_broker_ends_with_the_scheduler_also_by_kill(up: Up) -> None:
     eventually(lambda: not Path(f"/proc/{broker}").exists(), within_seconds=10)
 
 
+def test_an_edit_that_is_not_accepted_leaves_what_runs_also_over_a_restart(up: Up) -> None:
+    one = site(up)
+    up.apply(one.manifest + WORKLOAD)
+    with talking(one):
+        eventually(lambda: is_running(up))
+        up.apply(
+            WORKLOAD.replace("kind: Deployment", "kind: Secret").replace(
+                "    spec:\n      replicas: 1",
+                "    stringData: {a: b}\n    spec:\n      replicas: 1",
+            )
+        )
+        eventually(lambda: "inline" in str(up.get("workloads.kapok.dev", "portal")["status"]))
+        one.listed.clear()
+        up.stop()
+        up.start()
+        eventually(lambda: one.listed)
+        assert () not in one.listed
+        assert "portal:1" in str(one.contents)
+        assert "stringData" not in str(one.contents)
+
+
 def test_a_second_instance_on_one_directory_is_refused_by_name(up: Up) -> None:
     second = Up(up.folder)
     with pytest.raises(AssertionError, match=rf"in use by another kapok \(process {up.pid}\)"):

@@ -20,6 +20,7 @@ from scheduler.control.ports import Object, Resource
 from scheduler.control.recorder import Recorded
 from scheduler.hub.client import HubClient
 from scheduler.ledger.recorder import LedgerRecorder
+from scheduler.model.workload import WorkloadSpec
 from scheduler.mqtt.speaker import Speaker
 
 
@@ -32,9 +33,17 @@ class DyingRecorder(LedgerRecorder):
     """Dies once the first placement is durable."""
 
     async def record(
-        self, *, subject: str, epoch: int, at: datetime, content: dict[str, Any]
+        self,
+        *,
+        subject: str,
+        epoch: int,
+        at: datetime,
+        content: dict[str, Any],
+        spec: WorkloadSpec,
     ) -> Recorded:
-        recorded = await super().record(subject=subject, epoch=epoch, at=at, content=content)
+        recorded = await super().record(
+            subject=subject, epoch=epoch, at=at, content=content, spec=spec
+        )
         if content.get("decision") and content["decision"].phase == "Placed":
             die()
         return recorded

@@ -135,6 +135,11 @@ def test_a_refusal_keeps_what_runs() -> None:
     assert after.placement == status.placement
     accepted = next(c for c in after.conditions if c.type == "Accepted")
     assert (accepted.status, accepted.reason) == ("False", "PolicyNotFound")
+    still = with_health(after, {"m1": view(1, ready=2)}, START)
+    assert (still.phase, still.reason) == (
+        "Running",
+        "not accepted, the former runs on: no such policy",
+    )
 
 
 json_values = st.recursive(
