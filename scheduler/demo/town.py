@@ -18,6 +18,7 @@ from scheduler.control.ports import (
     SITES,
     TENANTS,
     WORKLOADS,
+    Busy,
     Object,
     Resource,
 )
@@ -40,6 +41,7 @@ _RESOURCES: dict[str, Resource] = {
     one.kind: one for one in (GRANTS, NAMESPACES, SCHEMES, SITES, TENANTS, WORKLOADS)
 }
 _PARALLEL_STARTS = 2
+_RETRY_SECONDS = 0.3
 
 Say = Callable[[str], None]
 
@@ -70,14 +72,27 @@ class Town:
         """Applies objects to the hub; a Site gets the key of its agent.
 
         Raises:
-            HubError: the hub refuses one.
+            HubError: the hub refuses one, or does not come back.
         """
         for item in objects:
             body = copy.deepcopy(item)
             if body["kind"] == SITES.kind:
                 delivery = body["spec"].setdefault("delivery", {})
                 delivery["agentKeys"] = [self.keys[body["metadata"]["name"]]]
-            await self.hub.apply(_RESOURCES[body["kind"]], body, field_manager=FIELD_MANAGER)
+            await self._apply(body)
+
+    async def _apply(self, body: Object) -> None:
+        """Waits for a hub that is starting again: its process may have been killed."""
+        give_up_at = self.clock.monotonic() + _START_SECONDS
+        while True:
+            try:
+                await self.hub.apply(_RESOURCES[body["kind"]], body, field_manager=FIELD_MANAGER)
+            except Busy:
+                if self.clock.monotonic() > give_up_at:
+                    raise
+                await self.clock.sleep(_RETRY_SECONDS)
+            else:
+                return
 
     def silence(self, site: str, *, is_silent: bool) -> None:
         """Keeps a site's agent down, or lets it come back."""

@@ -64,8 +64,30 @@ def test_a_changed_site_of_ten_thousand_costs_itself_and_its_branch() -> None:
 
     image.put("site-77", {"free": -1})
     second = image.state()
-    assert len(second.blobs) <= 5
+    assert len(second.blobs) <= 6
     assert sum(len(blob.packed) for blob in second.blobs) < 8_000
+
+
+def test_a_fleet_that_says_still_the_same_costs_no_facts_again() -> None:
+    image = FleetImage()
+
+    def report(second: int) -> dict[str, Blob]:
+        for number in range(2_000):
+            at = f"2026-11-24T12:00:{second:02}.{number:06}Z"
+            row = {"count": 3, "cpu": str(number), "memory": "64Gi"}
+            status = {"observedAt": at, "power": {"watts": second * number}, "free": [row] * 20}
+            image.put(f"site-{number}", {"name": f"site-{number}", "status": status})
+        state = image.state()
+        image.stored(state)
+        return {blob.digest: blob for blob in state.blobs}
+
+    first, second = report(1), report(2)
+    cost = [sum(len(blob.packed) for blob in blobs.values()) for blobs in (first, second)]
+    assert cost[1] < cost[0] / 4
+    facts = read_fleet(image.state().digest, lambda digest: loaded(first | second, digest))
+    assert facts["site-7"]["status"]["observedAt"] == "2026-11-24T12:00:02.000007Z"
+    assert facts["site-7"]["status"]["power"] == {"watts": 14}
+    assert facts["site-7"]["status"]["free"][0]["cpu"] == "7"
 
 
 def test_an_unchanged_fleet_costs_nothing() -> None:
@@ -86,5 +108,8 @@ def test_blobs_are_handed_out_again_until_they_are_known_to_be_stored() -> None:
 
 
 def test_a_blob_that_is_no_node_is_named() -> None:
-    with pytest.raises(LedgerCorruptError, match="not a node"):
+    with pytest.raises(LedgerCorruptError, match="not a fleet state"):
         read_fleet("sha256:1", lambda _digest: {"free": 1})
+    root = {"steady": "sha256:2", "moving": "sha256:3"}
+    with pytest.raises(LedgerCorruptError, match="not a node"):
+        read_fleet("sha256:1", lambda digest: root if digest == "sha256:1" else {"free": 1})
