@@ -306,6 +306,11 @@ def test_a_thousand_watches_cost_little_and_the_next_ones_are_refused(tmp_path: 
         finally:
             for connection, _ in connections:
                 connection.close()
+        query = {"watch": "true", "timeoutSeconds": "1"}
+        wait_until(
+            lambda: client.get("/apis/few.kapok.dev/v1/widgets", **query).code == 200,
+            "the places of those who left are free",
+        )
 
 
 def _rss_mib(pid: int) -> float:

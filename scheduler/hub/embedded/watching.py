@@ -4,7 +4,7 @@ Source: "Efficient detection of changes" and "Streaming lists" of the Kubernetes
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -126,14 +126,15 @@ class Watch:
         except ApiError as error:
             yield _line("ERROR", _encode(error.status()))
 
-    def _present(self) -> list[bytes]:
-        snapshot = self._collection.objects
-        found = []
-        for key in list(self._collection.keys):
-            stored = snapshot[key]
-            if key.startswith(self._prefix) and self._passes(stored):
-                found.append(self._shown("ADDED", stored))
-        return found
+    def _present(self) -> Iterator[bytes]:
+        """What is there now, as one instant shows it; each line is made when it is sent."""
+        objects = self._collection.objects
+        return self._added([objects[key] for key in self._collection.keys])
+
+    def _added(self, found: list[Stored]) -> Iterator[bytes]:
+        for stored in found:
+            if stored.key.startswith(self._prefix) and self._passes(stored):
+                yield self._shown("ADDED", stored)
 
     async def _follow(self, position: int, end: float) -> AsyncIterator[bytes]:
         bookmark_at = self._clock.monotonic() + BOOKMARK_SECONDS
