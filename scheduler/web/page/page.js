@@ -17,7 +17,7 @@ function cell(tag, text, className) {
 
 function number(value, digits = 0) {
   if (value === undefined || value === null) return unknown();
-  return cell("td", value.toLocaleString("en", {maximumFractionDigits: digits}), "number");
+  return cell("td", value.toLocaleString("en", {minimumFractionDigits: digits, maximumFractionDigits: digits}), "number");
 }
 
 function memory(bytes) {
