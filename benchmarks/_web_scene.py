@@ -12,9 +12,10 @@ from scheduler.control.queue import WorkQueue
 from scheduler.control.registry import Registry
 from scheduler.control.sites import Sites
 from scheduler.control.telemetry import Silence
-from scheduler.model.demand import Demand, Pods
+from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.kinds import Site, Workload
+from scheduler.model.manifests import Pods
 from scheduler.model.metadata import Metadata
 from scheduler.model.pods import PodShape
 from scheduler.model.site import (
@@ -122,7 +123,7 @@ def name_of(number: int) -> str:
 
 
 def _report(name: str, turn: int, now_seconds: float) -> SiteReport:
-    rows = tuple(
+    rows: tuple[dict[str, int | float | str], ...] = tuple(
         {"count": 2, "cpu": f"{1000 + turn + row}m", "memory": f"{2000 + turn + row}Mi", "pods": 60}
         for row in range(ROWS_PER_SITE)
     )

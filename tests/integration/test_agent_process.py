@@ -149,7 +149,7 @@ def test_it_ends_with_its_supervisor_also_when_that_is_killed(tmp_path: Path) ->
     ) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        wait_until(lambda: (tmp_path / "data" / "boots").exists())
+        wait_until((tmp_path / "data" / "boots").exists)
         parent.kill()
     wait_until(lambda: not is_running(pid))
 

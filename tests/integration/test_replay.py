@@ -16,7 +16,7 @@ from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts, site_facts
 from scheduler.model.rights import SiteGrant
 from scheduler.model.site import Site
-from scheduler.model.workload import Workload
+from scheduler.model.workload import Workload, WorkloadSpec
 from scheduler.placement import DEFAULT_TERMS, Decision, Fleet, choose
 
 pytestmark = pytest.mark.integration
@@ -76,9 +76,13 @@ async def record(data_dir: Path, asked: Demand, change: dict[str, Any] | None = 
         decision = choose(asked, fleet, now=NOON, terms=DEFAULT_TERMS)
         written = msgspec.structs.replace(decision, **(change or {}))
         content = {"demand": asked, "terms": DEFAULT_TERMS, "decision": written}
-        await recorder.record(subject=asked.key, epoch=3, at=NOON, content=content)
+        await recorder.record(
+            subject=asked.key, epoch=3, at=NOON, content=content, spec=WorkloadSpec()
+        )
         recorder.facts("a-edge", None)  # later changes of the fleet touch no old record
-        await recorder.record(subject=asked.key, epoch=3, at=NOON, content=content)
+        await recorder.record(
+            subject=asked.key, epoch=3, at=NOON, content=content, spec=WorkloadSpec()
+        )
     return decision
 
 
