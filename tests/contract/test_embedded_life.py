@@ -173,6 +173,12 @@ def test_roles_bound_what_a_token_may_do(tmp_path: Path) -> None:
             assert answer.code == code, (role, method, path, answer.raw)
             if code == 403:
                 assert f'User "{name}" cannot' in answer.json["message"]
+        tenant = Client.of(tmp_path / "kubeconfig-tenant-3")
+        for namespace, allowed in (("default", True), ("kube-system", False)):
+            asked = {"verb": "create", "resource": "pods", "namespace": namespace}
+            review = {"spec": {"resourceAttributes": asked}}
+            path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+            assert tenant.create(path, review).ok()["status"]["allowed"] is allowed
         wrong = _hub("token", "--data-dir", str(tmp_path), "--name", "t", "--role", "tenant")
         assert (wrong[0], "--namespace" in wrong[2]) == (2, True)
 

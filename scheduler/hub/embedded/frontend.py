@@ -88,7 +88,7 @@ class Frontend:
         self._door.check_names(request.headers)
         path = request.path
         if path in PUBLIC:
-            return self._static(request, path)
+            return await self._static(request, path)
         identity = self._door.identify(request.headers)
         if "Impersonate-User" in request.headers:
             raise ApiError(
@@ -99,7 +99,7 @@ class Frontend:
             )
         target = parse_path(path)
         if target is None:
-            return self._static(request, path)
+            return await self._static(request, path)
         if (target.group, target.plural) in REVIEWS and request.method == "POST":
             return await self._review(request, target, identity)
         resource = self._registry.catalog.find(target.group, target.version, target.plural)
@@ -108,7 +108,7 @@ class Frontend:
             return _failure(no_route()) if known else _no_page()
         return await self._resource(request, target, resource, identity)
 
-    def _static(self, request: web.BaseRequest, path: str) -> web.Response:
+    async def _static(self, request: web.BaseRequest, path: str) -> web.Response:
         if request.method not in {"GET", "HEAD"}:
             raise no_route()
         try:
@@ -120,7 +120,7 @@ class Frontend:
         tag = f'"{hashlib.sha256(body).hexdigest()[:32].upper()}"'
         if request.headers.get("If-None-Match") == tag:
             return web.Response(status=304, headers={"ETag": tag})
-        response = _response(request, 200, body, kind)
+        response = await _compressed(request, 200, body, kind)
         response.headers["ETag"] = tag
         if request.query.get("hash", "-") == tag.strip('"'):
             response.headers["Cache-Control"] = "public, immutable"
@@ -153,7 +153,7 @@ class Frontend:
             call.warnings.append(resource.warning)
         answer = await self._verbs.handle(call)
         call.warnings += self._advice(call, answer)
-        response = _response(request, answer.code, answer.body, answer.kind)
+        response = await _compressed(request, answer.code, answer.body, answer.kind)
         for warning in call.warnings:
             response.headers.add("Warning", f"299 - {_quoted(warning)}")
         return response
@@ -177,7 +177,7 @@ class Frontend:
             item = decode_protobuf(data, definition(*key))
         else:
             item = decode_body(data, kind).value
-        return _response(request, 201, _encode(review(identity, REVIEWS[key], item)))
+        return _response(201, _encode(review(identity, REVIEWS[key], item)))
 
     # ------------------------------------------------------------ watches
 
@@ -269,14 +269,18 @@ async def _body(request: web.BaseRequest) -> bytes:
     return b"".join(chunks)
 
 
-def _response(
-    request: web.BaseRequest, code: int, body: bytes, kind: str = "application/json"
-) -> web.Response:
+def _response(code: int, body: bytes, kind: str = "application/json") -> web.Response:
     headers = {"Content-Type": kind, "Cache-Control": "no-cache, private"}
-    if len(body) >= _GZIP_FROM_BYTES and "gzip" in request.headers.get("Accept-Encoding", ""):
-        body = gzip.compress(body, 1)
-        headers["Content-Encoding"] = "gzip"
     return web.Response(status=code, body=body, headers=headers)
+
+
+async def _compressed(request: web.BaseRequest, code: int, body: bytes, kind: str) -> web.Response:
+    """An answer, compressed where that is worth it; others are served meanwhile."""
+    if len(body) < _GZIP_FROM_BYTES or "gzip" not in request.headers.get("Accept-Encoding", ""):
+        return _response(code, body, kind)
+    response = _response(code, await asyncio.to_thread(gzip.compress, body, 1), kind)
+    response.headers["Content-Encoding"] = "gzip"
+    return response
 
 
 def _no_page() -> web.Response:
