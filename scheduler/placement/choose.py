@@ -23,7 +23,7 @@ from scheduler.placement.groups import divide_in_groups
 from scheduler.placement.hindrance import hindrance
 from scheduler.placement.moment import Moment, moment_of
 from scheduler.placement.price import price_of
-from scheduler.placement.spread import Division
+from scheduler.placement.spread_answer import Division
 
 Ints = NDArray[np.int64]
 

@@ -17,7 +17,7 @@ from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
 from scheduler.placement.power_draw import emissions, replica_kwh_per_hour
 from scheduler.placement.price import Price
-from scheduler.placement.spread import Division
+from scheduler.placement.spread_answer import Division
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]

@@ -11,12 +11,16 @@ import numpy as np
 from scheduler.placement.divide import Ask, Shares
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.labels import in_group
-from scheduler.placement.spread import Division, divide_spread
+from scheduler.placement.spread import divide_spread
+from scheduler.placement.spread_answer import Division
+from scheduler.placement.two_places import PRESET, divide_two_places
 
 
 def divide_in_groups(ask: Ask, fleet: Fleet) -> Division:
     """Divides within the first group that has room, flowing over into the next ones."""
     demand = ask.demand
+    if demand.preset == PRESET and demand.replicas > 0:
+        return divide_two_places(ask, fleet)
     missing = ask.replicas - ask.kept_total
     if not demand.site_groups or demand.strategy == "Duplicated" or missing <= 0:
         return divide_spread(ask, fleet)

@@ -29,31 +29,11 @@ from scheduler.placement.levels import (
     satisfies,
 )
 from scheduler.placement.price import Price
+from scheduler.placement.spread_answer import Division
 from scheduler.placement.spread_search import search
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Division:
-    """The outcome of step 4.
-
-    Attributes:
-        shares: replicas by slot; None: there is no division that holds.
-        group: the site group that was used last.
-        is_optimal: whether nothing cheaper exists.
-        gap: how much dearer than the best possible it may be, as a ratio.
-        spread_failed: whether there would be room, but not spread as asked.
-        notes: what the answer does not promise.
-    """
-
-    shares: Shares | None
-    group: str = ""
-    is_optimal: bool = True
-    gap: float = 0.0
-    spread_failed: bool = False
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,138 @@
+"""Strange questions have a clear refusal or a defined answer."""
+
+from random import Random
+
+import msgspec
+import pytest
+
+from benchmarks.fit import is_exact
+from scheduler.model.facts import InFlight, Ordered, in_flight
+from scheduler.placement import Fleet, choose
+from tests.support.sites import (
+    NOW,
+    Raw,
+    demand,
+    facts_of,
+    fleet_of,
+    grant,
+    nodes,
+    room,
+    site,
+    workload,
+)
+
+
+def decided(asked: Raw, *sites: Raw) -> tuple[str, Raw, str]:
+    decision = choose(demand(asked), fleet_of(*sites), now=NOW)
+    return decision.phase, {**decision.reasons}, decision.line
+
+
+def test_no_replicas_are_placed_nowhere() -> None:
+    assert decided(workload(0), room("m1", 1)) == (
+        "Placed",
+        {},
+        "asks for no replicas, so there is nothing to place",
+    )
+
+
+def test_a_pod_without_requests_only_needs_a_free_pod_slot() -> None:
+    asked = workload(111, demand={"requests": {}})
+    assert decided(asked, site("m1", nodes(1, pods=110)))[:2] == ("Waiting", {"full": 1})
+    fits = workload(110, demand={"requests": {}})
+    assert decided(fits, site("m1", nodes(1, pods=110)))[0] == "Placed"
+
+
+def test_a_node_that_names_no_pods_takes_as_many_as_a_kubelet_does() -> None:
+    row = {"cpu": "500", "memory": "1Ti"}
+    silent = site("m1", {"architecture": "amd64", "free": [row]})
+    assert decided(workload(110), silent)[0] == "Placed"
+    assert decided(workload(111), silent)[0] == "Waiting"
+
+
+def test_a_request_larger_than_any_node_is_fragmented_or_full() -> None:
+    four = site("m1", nodes(4, cpu="4", memory="64Gi"))
+    assert decided(workload(1, requests={"cpu": "6"}), four)[1] == {"fragmented": 1}
+    assert decided(workload(1, requests={"cpu": "600"}), four)[1] == {"full": 1}
+
+
+def test_a_resource_that_no_node_reports_is_not_there() -> None:
+    asked = workload(1, requests={"example.com/fpga": 1})
+    assert decided(asked, room("m1", 4))[1] == {"full": 1}
+
+
+def test_a_site_of_a_hundred_thousand_nodes_is_one_site() -> None:
+    rows = [{"count": 1, "cpu": "2", "memory": "4Gi", "pods": 9} for _ in range(100_000)]
+    huge = site("m1", {"architecture": "amd64", "free": rows})
+    assert decided(workload(200_000), huge)[0] == "Placed"
+    assert decided(workload(200_001), huge)[0] == "Waiting"
+
+
+def test_an_empty_fleet_has_an_answer() -> None:
+    decision = choose(demand(workload()), Fleet(), now=NOW)
+    assert (decision.phase, decision.reasons, decision.line) == (
+        "Refused",
+        {},
+        "there are no sites",
+    )
+
+
+def test_all_figures_stale_refuses_new_work_and_keeps_the_old() -> None:
+    old = room("m1", 4)
+    old["status"]["observedAt"] = "2020-01-01T00:00:00Z"
+    assert decided(workload(), old)[:2] == ("Refused", {"stale": 1})
+    assert decided(workload(1, placed={"m1": 1}), old)[0] == "Placed"
+
+
+@pytest.mark.parametrize("price", [float("nan"), float("inf"), float("-inf")])
+def test_a_price_that_is_no_number_is_unknown_and_comes_last(price: float) -> None:
+    spec = {"energy": {"pue": 1.2}, "prices": {"energyCnyPerKwh": 9.0, "coreCnyPerHour": 9.0}}
+    dear = site("dear", nodes(9), spec=spec, intensity={"gco2PerKwh": 900.0})
+    broken = facts_of(
+        site("broken", nodes(9), spec=spec, intensity={"gco2PerKwh": 1.0}), grant("broken")
+    )
+    prices = msgspec.structs.replace(broken.spec.prices, energy_cny_per_kwh=price)
+    broken = msgspec.structs.replace(
+        broken, spec=msgspec.structs.replace(broken.spec, prices=prices)
+    )
+    fleet = Fleet([broken, facts_of(dear, grant("dear"))])
+    assert [each.site for each in choose(demand(workload()), fleet, now=NOW).assignment] == ["dear"]
+
+
+def test_a_measured_zero_is_not_unknown() -> None:
+    spec = {"energy": {"pue": 1.0}, "prices": {"energyCnyPerKwh": 0.0, "coreCnyPerHour": 0.0}}
+    free = site("free", nodes(9), spec=spec, intensity={"gco2PerKwh": 0.0})
+    decision = choose(demand(workload()), fleet_of(free), now=NOW)
+    assert (decision.cost.cny_per_hour, decision.cost.gco2_per_hour) == (0.0, 0.0)
+
+
+def test_an_unknown_cost_is_not_a_number() -> None:
+    decision = choose(demand(workload()), fleet_of(room("m1", 1)), now=NOW)
+    assert (decision.cost.cny_per_hour, decision.cost.gco2_per_hour) == (None, None)
+
+
+def test_what_is_in_flight_counts_at_its_worst() -> None:
+    raw, granted = site("m1", nodes(2, cpu="4", memory="64Gi")), grant("m1")
+    for flying, fits in ((0, 8), (1, 6), (2, 4)):  # each of 1.5 cores may cost two of one core
+        flight = InFlight(workload="ns/x", replicas=1, requests={"cpu": 1500, "pods": 1})
+        fleet = Fleet([facts_of(raw, granted, in_flight=(flight,) * flying)])
+        assert choose(demand(workload(fits)), fleet, now=NOW).phase == "Placed"
+        assert choose(demand(workload(fits + 1)), fleet, now=NOW).phase == "Waiting"
+
+
+def test_in_flight_ends_by_a_report_only() -> None:
+    pod = InFlight(workload="ns/x", replicas=1, requests={"cpu": 1})
+    ordered = [Ordered(generation=generation, replicas=3, pod=pod) for generation in (1, 2)]
+    assert [each.replicas for each in in_flight(ordered, {})] == [3, 3]
+    assert [each.replicas for each in in_flight(ordered, {1: 3, 2: 1})] == [2]
+    assert in_flight(ordered, {1: 9, 2: 3}) == ()
+
+
+def test_headroom_is_left_alone() -> None:
+    tight = site("m1", nodes(1, cpu="10", memory="64Gi"), spec={"headroom": {"ratio": 0.1}})
+    assert decided(workload(9), tight)[0] == "Placed"
+    assert decided(workload(10), tight)[0] == "Waiting"
+
+
+def test_exact_fit_agrees_with_brute_force() -> None:
+    random = Random(7)  # noqa: S311 - a test, seeded
+    assert all(is_exact(random) for _ in range(500))

@@ -1,0 +1,84 @@
+"""Presets by name."""
+
+import pytest
+
+from scheduler.placement import choose
+from tests.support.sites import NOW, Raw, demand, fleet_of, nodes, site, workload
+
+
+def at(name: str, province: str, metro: str, replicas: int = 9, **rtt: float) -> Raw:
+    return site(
+        name,
+        nodes(replicas),
+        spec={"location": {"province": province, "city": metro, "metro": metro}},
+        rtt=[{"to": to, "milliseconds": value} for to, value in rtt.items()],
+    )
+
+
+PAIR = [at("gz1", "CN-GD", "gz", gz2=1.5, gz3=9), at("gz2", "CN-GD", "gz", gz1=1.8, gz3=1)]
+FAR = at("gy1", "CN-GZ", "gy")
+
+
+def shares(asked: Raw, *sites: Raw) -> dict[str, int]:
+    decision = choose(demand(asked), fleet_of(*sites), now=NOW)
+    return {each.site: each.replicas for each in decision.assignment}
+
+
+def two_places(replicas: int, placed: dict[str, int] | None = None, **options: float) -> Raw:
+    placement = {"preset": "two-places-three-centres", "presetOptions": options}
+    return workload(replicas, placement=placement, placed=placed)
+
+
+def test_two_places_three_centres_is_a_near_pair_and_a_far_standby() -> None:
+    third = at("gz3", "CN-GD", "gz", gz1=9, gz2=9)
+    found = shares(two_places(6, standbyRatio=0.34), *PAIR, third, FAR)
+    assert found == {"gz1": 3, "gz2": 3, "gy1": 3}
+    assert shares(two_places(6, standbyRatio=0.0), *PAIR, FAR) == {"gz1": 3, "gz2": 3}
+
+
+@pytest.mark.parametrize(
+    ("sites", "options"),
+    [
+        (PAIR, {}),  # no other province
+        ([PAIR[0], FAR], {}),  # no pair
+        ([*PAIR, FAR], {"pairWithinMilliseconds": 1.7}),  # one end says 1.8 ms
+        ([at("gz1", "CN-GD", "gz", gz2=1), at("gz2", "CN-GD", "gz"), FAR], {}),  # one end is mute
+        ([*PAIR, at("gy1", "CN-GZ", "gy", 2)], {}),  # no room for the standby
+    ],
+    ids=["no-standby", "no-pair", "too-far", "unknown", "no-room"],
+)
+def test_two_places_are_whole_or_absent(sites: list[Raw], options: Raw) -> None:
+    decision = choose(demand(two_places(6, **options)), fleet_of(*sites), now=NOW)
+    assert (decision.phase, list(decision.reasons)) == ("Waiting", ["spread"])
+
+
+def test_two_places_keep_what_runs() -> None:
+    more = [
+        at("gz4", "CN-GD", "gz", gz5=1),
+        at("gz5", "CN-GD", "gz", gz4=1),
+        at("cd1", "CN-SC", "cd"),
+    ]
+    runs = {"gz4": 3, "gz5": 3, "cd1": 3}
+    assert shares(two_places(6, runs), *PAIR, FAR, *more) == runs
+
+
+def test_same_city_active_active_uses_two_sites_of_one_city() -> None:
+    found = shares(workload(4, placement={"preset": "same-city-active-active"}), *PAIR, FAR)
+    assert sorted(found) == ["gz1", "gz2"]
+    assert sum(found.values()) == 4
+
+
+def test_edge_everywhere_runs_at_every_edge_site() -> None:
+    core = site("core", nodes(9), spec={"tier": "central"})
+    found = shares(workload(2, placement={"preset": "edge-everywhere"}), *PAIR, core)
+    assert found == {"gz1": 2, "gz2": 2}
+
+
+def test_green_batch_pays_more_for_clean_power() -> None:
+    def powered(name: str, cny: float, grams: float) -> Raw:
+        spec = {"energy": {"pue": 1.2}, "prices": {"energyCnyPerKwh": cny, "coreCnyPerHour": 0.0}}
+        return site(name, nodes(9), spec=spec, intensity={"gco2PerKwh": grams, "origin": "yearly"})
+
+    cheap, clean = powered("cheap", 0.3, 900), powered("clean", 0.5, 100)
+    assert set(shares(workload(2), cheap, clean)) == {"cheap"}
+    assert set(shares(workload(2, placement={"preset": "green-batch"}), cheap, clean)) == {"clean"}
