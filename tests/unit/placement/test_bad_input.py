@@ -24,7 +24,7 @@ from tests.support.sites import (
 
 def decided(asked: Raw, *sites: Raw) -> tuple[str, Raw, str]:
     decision = choose(demand(asked), fleet_of(*sites), now=NOW)
-    return decision.phase, {**decision.reasons}, decision.line
+    return decision.phase, {str(name): n for name, n in decision.reasons.items()}, decision.line
 
 
 def test_no_replicas_are_placed_nowhere() -> None:
