@@ -174,6 +174,12 @@ def test_scale_reads_and_writes_replicas(server: Server, client: Client) -> None
     assert stale.code == 409
 
 
+def test_replicas_that_are_no_whole_number_are_refused(server: Server, client: Client) -> None:
+    answer = client.create(server.widgets(), server.widget(size="large", replicas=2.0))
+    assert answer.code == 422
+    assert "accessor error: 2 is of the type float64" in answer.json["message"]
+
+
 def test_a_yaml_body_is_taken(server: Server, client: Client) -> None:
     name = server.name("yaml")
     body = f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata: {{a: b}}\n"

@@ -42,7 +42,7 @@ def running(folder: Path, *words: str) -> Iterator["subprocess.Popen[str]"]:
             yield process
         finally:
             process.kill()
-            process.wait(5)
+            process.wait(20)
 
 
 def _config_map(name: str, **data: str) -> dict[str, object]:
@@ -99,7 +99,7 @@ def test_it_ends_cleanly_on_a_signal(tmp_path: Path, number: signal.Signals) -> 
         client = Client.of(tmp_path / "kubeconfig")
         with client.watch(CONFIG_MAPS, seconds=6):
             process.send_signal(number)
-            assert process.wait(6) == 0
+            assert process.wait(30) == 0
 
 
 def test_it_ends_with_its_parent(tmp_path: Path) -> None:
@@ -253,7 +253,6 @@ def check_all_there(folder: Path, acknowledged: dict[str, str]) -> None:
     assert not missing
 
 
-@pytest.mark.timeout(30)
 def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     acknowledged: dict[str, str] = {}
     for number, seconds in enumerate((0.2, 0.35)):
@@ -289,7 +288,6 @@ def test_the_certificate_of_the_kubeconfig_is_the_servers(tmp_path: Path) -> Non
         assert base64.b64decode(data) == (tmp_path / "ca.crt").read_bytes()
 
 
-@pytest.mark.timeout(30)
 def test_a_thousand_watches_cost_little_and_the_next_ones_are_refused(tmp_path: Path) -> None:
     with running(tmp_path) as process:
         client = Client.of(tmp_path / "kubeconfig")

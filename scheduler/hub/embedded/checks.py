@@ -10,6 +10,7 @@ from scheduler.hub.embedded.errors import Subject, bad_request, invalid
 from scheduler.hub.embedded.metadata import metadata_problems, refuse
 from scheduler.hub.embedded.quantities import normalise
 from scheduler.hub.embedded.resources import Resource
+from scheduler.hub.embedded.scale import scale_problems
 from scheduler.hub.jsontypes import JsonObject
 from scheduler.hub.schema import apply_defaults, drop_nulls, prune, validate
 from scheduler.hub.schema_problems import FieldProblem, invalid_value, quoted
@@ -77,6 +78,7 @@ def checked(
     problems += validate(resource.node, item, old=old, has_old=old is not None)
     _refuse_unreadable(resource, problems)
     problems += behaviour.problems(item, old)
+    problems += scale_problems(resource, item)
     if resource.custom and any(one.reason in _HIDE_RULES for one in problems):
         problems.append(_RULES_UNCHECKED)
     elif resource.node.has_rules:

@@ -3,7 +3,7 @@
 from scheduler.hub.embedded.errors import bad_request, invalid
 from scheduler.hub.embedded.resources import Resource, ScalePaths
 from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema_problems import invalid_value
+from scheduler.hub.schema_problems import FieldProblem, invalid_value
 
 
 def _at(item: JsonObject, path: tuple[str, ...]) -> Json:
@@ -31,6 +31,24 @@ def _selector(value: Json) -> str:
             }.get(term.get("operator", ""), "")
         )
     return ",".join(filter(None, terms))
+
+
+def scale_problems(resource: Resource, item: JsonObject) -> list[FieldProblem]:
+    """What keeps a custom resource from being scaled: replicas that are no whole number."""
+    if resource.scale is None or not resource.custom:
+        return []
+    replicas = _at(item, resource.scale.spec)
+    path = "." + ".".join(resource.scale.spec)
+    if replicas is None or isinstance(replicas, bool):
+        return []
+    if not isinstance(replicas, int):
+        kind = "float64" if isinstance(replicas, float) else "string"
+        shown = f"{replicas:g}" if isinstance(replicas, float) else replicas
+        why = f"{path} accessor error: {shown} is of the type {kind}, expected int64"
+        return [invalid_value(path, 0, why)]
+    if replicas < 0:
+        return [invalid_value(path, replicas, "should be a non-negative integer")]
+    return []
 
 
 def _paths(resource: Resource) -> ScalePaths:

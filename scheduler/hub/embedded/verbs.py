@@ -145,7 +145,7 @@ class Verbs:
     async def _create(self, call: Call) -> Answer:
         resource = call.resource
         if resource.namespaced and not call.path.namespace:
-            raise bad_request("an empty namespace may not be set during creation")
+            raise no_route() if resource.custom else method_not_allowed(resource.subject)
         body = _decoded(call)
         options = self._options(call, body)
         done = await self._registry.create(resource, call.path.namespace, body.value, options)
