@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from scheduler.cli.reach import HubNotFound, add_hub_arguments, find_kubeconfig
@@ -56,7 +57,7 @@ async def _get(kubeconfig: Path, arguments: argparse.Namespace) -> int:
     now = SystemClock().now()
     async with open_hub(kubeconfig) as client:
         if arguments.what == "sites" and arguments.pending:
-            rows = await _pending(client)
+            rows = await _pending(client, _reach(arguments))
             return _print(
                 arguments, "pending", rows, ("SITE", "FIRST-SEEN", "ADMIT WITH"), _pending_row
             )
@@ -84,7 +85,7 @@ def _print(
     return 0
 
 
-async def _pending(client: HubClient) -> list[Object]:
+async def _pending(client: HubClient, reach: str) -> list[Object]:
     try:
         body = await client.get(CONFIG_MAPS, CONFIG_MAP, NAMESPACE)
     except NotFound:
@@ -92,9 +93,15 @@ async def _pending(client: HubClient) -> list[Object]:
     rows = []
     for site, text in sorted((body.get("data") or {}).items()):
         found = json.loads(text)
-        command = f"kapok admit {site} --key {found['agentKey']}"
+        command = f"kapok admit {site} --key {found['agentKey']}{reach}"
         rows.append({"site": site, **found, "admitWith": command})
     return rows
+
+
+def _reach(arguments: argparse.Namespace) -> str:
+    """The words by which this call found its hub: a pasted command has to find the same one."""
+    given = (("--kubeconfig", arguments.kubeconfig), ("--data-dir", arguments.data_dir))
+    return "".join(f" {flag} {quote(str(value))}" for flag, value in given if value)
 
 
 def _pending_row(one: Object) -> tuple[str, ...]:
