@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-_MOST_NODES = 1_000_000
+_MOST_NODES = 5_000_000
 """YAML nodes in one file, aliases counted as often as they are used: a bomb is refused early."""
 _MOST_BYTES = 256 * 2**20
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -97,7 +97,7 @@ class _Loader(yaml.CSafeLoader):
     def construct_document(self, node: yaml.Node) -> Any:  # noqa: ANN401 - what YAML holds
         """Weighs the document before anything is built of it."""
         if _weight(node, {}) > _MOST_NODES:
-            raise yaml.YAMLError("its aliases stand for more than a million nodes")
+            raise yaml.YAMLError("its aliases stand for more than five million nodes")
         return super().construct_document(node)  # type: ignore[no-untyped-call, unused-ignore]
 
 

@@ -18,9 +18,9 @@ _EPILOG = """examples:
   cat all.yaml | kapok place -f -
 
 The files hold sites (with their last report in status), grants, schemes, tenants, policies and
-workloads, in any order. What runs already stands in a workload's status.placement. Without a
-DataClassScheme the built-in one counts. A site without a valid SiteGrant takes nothing; a report
-without observedAt, or older than 300 s at --now, is stale.
+workloads, in any order; objects of other API groups are passed over. What runs already stands in a
+workload's status.placement. Without a DataClassScheme the built-in one counts. A site without a
+valid SiteGrant takes nothing; a report without observedAt, or older than 300 s at --now, is stale.
 
 Workloads are decided by priority, then age, then name, each seeing what the ones before it got.
 Exit code: 0 all are placed, 1 some are not, 2 the files or the call are wrong."""

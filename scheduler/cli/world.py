@@ -20,6 +20,7 @@ from scheduler.model.decode import NotReadable, decode
 from scheduler.model.demand import Demand, NotAccepted
 from scheduler.model.facts import InFlight, site_facts
 from scheduler.model.kinds import (
+    API_GROUP,
     ClusterPlacementPolicy,
     DataClassScheme,
     PlacementPolicy,
@@ -50,6 +51,8 @@ class World:
     policies: list[PlacementPolicy] = field(default_factory=list)
     cluster_policies: list[ClusterPlacementPolicy] = field(default_factory=list)
     workloads: list[Workload] = field(default_factory=list)
+    ignored: int = 0
+    """Objects of other API groups."""
 
     @property
     def scheme(self) -> DataClassScheme | None:
@@ -77,6 +80,9 @@ def read_world(names: Sequence[str]) -> World:
     seen: set[tuple[str, str]] = set()
     try:
         for raw in read_objects(names):
+            if not str(raw["apiVersion"]).startswith(f"{API_GROUP}/"):
+                world.ignored += 1  # a whole export of a hub may be read; only our kinds count
+                continue
             _refuse_not_finite(raw, f"{raw['kind']} {raw['metadata']['name']}")
             each = decode(_in_namespace(raw))
             identity = (str(raw["kind"]), each.metadata.key)  # type: ignore[attr-defined]
