@@ -19,14 +19,18 @@ from agents.protocol.status import SiteStatus as SiteStatusMessage
 from scheduler.clock import Clock
 from scheduler.control.hearing import Listener, OrderState, SiteReport, SiteWord
 from scheduler.control.telemetry import Telemetry
+from scheduler.model.facts import SiteFacts
+from scheduler.model.quantities import NotAQuantity
 from scheduler.model.site import SiteStatus
 from scheduler.mqtt.keyring import Keyring
+from scheduler.placement.nodes import NodeRows
 
 _log = logging.getLogger(__name__)
 
 _FIGURES = ("nodeClasses", "rtt", "intensity", "power", "apiKinds")
 _SPARE_FIGURES = ("intensity", "power")
 _MOST_AGENTS_PER_SITE = 256
+_MOST_CARDS = 128
 
 
 @dataclass(slots=True)
@@ -193,7 +197,8 @@ def _report_of(whole: Report, looked_at_seconds: float, others: list[Report]) ->
     raw["executor"] = executor is not None
     try:
         figures = msgspec.convert(raw, SiteStatus)
-    except msgspec.ValidationError as error:
+        _check_rows(SiteFacts(name=whole.site, status=figures))
+    except (msgspec.ValidationError, NotAQuantity) as error:
         raise WireError("malformed", str(error)) from error
     return SiteReport(
         site=whole.site,
@@ -202,6 +207,19 @@ def _report_of(whole: Report, looked_at_seconds: float, others: list[Report]) ->
         has_executor=executor is not None,
         bound={one.id: (one.generation, one.bound) for one in whole.orders or ()},
     )
+
+
+def _check_rows(facts: SiteFacts) -> None:
+    """Reads the rows as the fleet will: what it cannot read must not get that far.
+
+    Raises:
+        NotAQuantity: an amount is none.
+        WireError: a card has a number that no machine's has; the fleet counts up to it.
+    """
+    rows = NodeRows()
+    rows.read(facts)
+    if rows.most_cards > _MOST_CARDS:
+        raise WireError("too-large", f"a GPU card of a number above {_MOST_CARDS}")
 
 
 def _word_of(message: SiteStatusMessage) -> SiteWord:

@@ -1,6 +1,7 @@
 """Ears: whatever arrives, the process goes on, bad input is counted, no stranger is heard."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -112,6 +113,26 @@ def test_a_report_becomes_figures_in_the_shape_of_the_site_status() -> None:
     )
     assert heard.has_executor
     assert heard.observed_seconds == -2.5
+
+
+@pytest.mark.parametrize(
+    ("name", "amount", "counted_as"),
+    [
+        ("cpu", "lots", "malformed"),
+        ("cpu", "9e99", "malformed"),
+        ("kapok.dev/gpu-milli.first", "500", "malformed"),
+        ("kapok.dev/gpu-milli.4000000000", "500", "too-large"),
+    ],
+)
+def test_amounts_that_the_fleet_cannot_read_are_refused(
+    name: str, amount: str, counted_as: str
+) -> None:
+    world = World()
+    row = FreeRow(count=1, resources={"cpu": "1", name: amount})
+    bad = replace(report(1), node_classes=(NodeClass(architecture="arm64", free=(row,)),))
+    world.say("report", REPORT, bad)
+    assert world.heard.reports == []
+    assert world.telemetry.bad == {counted_as: 1}
 
 
 def test_doubled_and_reordered_reports_change_nothing() -> None:
