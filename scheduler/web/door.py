@@ -15,7 +15,16 @@ from scheduler.web.sessions import Sessions
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _OPEN: Final = frozenset(
-    {"/metrics", "/healthz", "/readyz", "/login", "/page.js", "/page.css", "/icon.svg"}
+    {
+        "/metrics",
+        "/healthz",
+        "/readyz",
+        "/login",
+        "/page.js",
+        "/page.css",
+        "/icon.svg",
+        "/favicon.ico",
+    }
 )
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
