@@ -68,6 +68,10 @@ def checked(
     normalise(resource.node, item)
     item |= kept
     behaviour = resource.behaviour
+    if not resource.custom:  # what a kind does relies on the types
+        _refuse_unreadable(
+            resource, validate(resource.node, item, old=old, has_old=old is not None)
+        )
     behaviour.defaults(item)
     if old is None:
         behaviour.on_create(item)
@@ -76,7 +80,6 @@ def checked(
         _count_generation(resource, item, old)
     problems = metadata_problems(resource, item, old)
     problems += validate(resource.node, item, old=old, has_old=old is not None)
-    _refuse_unreadable(resource, problems)
     problems += behaviour.problems(item, old)
     problems += scale_problems(resource, item)
     if resource.custom and any(one.reason in _HIDE_RULES for one in problems):
@@ -141,8 +144,6 @@ _ALWAYS_READ = frozenset({"apiVersion", "kind", "metadata"})
 
 def _refuse_unreadable(resource: Resource, problems: list[FieldProblem]) -> None:
     """Core kinds answer a wrong type with 400, for they cannot even be decoded."""
-    if resource.custom:
-        return
     for problem in problems:
         if problem.reason == "FieldValueTypeInvalid":
             kind = resource.subject.kind

@@ -5,6 +5,7 @@ bounded. Source: "CustomResourceDefinition" and "Resource use by validation func
 Kubernetes documentation.
 """
 
+import re
 from collections.abc import Iterator
 
 from scheduler.hub.embedded.crd_rules import definition_rule_problems
@@ -88,6 +89,9 @@ def _version_problems(version: JsonObject, path: str, where: str) -> list[FieldP
     schema = (version.get("schema") or {}).get("openAPIV3Schema")
     if not isinstance(schema, dict):
         return [required_value(f"{path}.schema.openAPIV3Schema", "schemas are required")]
+    misshapen = list(_misshapen(schema, where))
+    if misshapen:
+        return misshapen
     problems: list[FieldProblem] = []
     if schema.get("type") != "object":
         problems.append(
@@ -104,6 +108,60 @@ def _version_problems(version: JsonObject, path: str, where: str) -> list[FieldP
             at = f"{path}.additionalPrinterColumns[{index}].jsonPath"
             problems.append(invalid_value(at, column.get("jsonPath"), str(error)))
     return problems
+
+
+_SHAPES: dict[str, tuple[type, ...]] = {
+    "type": (str,),
+    "format": (str,),
+    "pattern": (str,),
+    "properties": (dict,),
+    "items": (dict,),
+    "not": (dict,),
+    "additionalProperties": (dict, bool),
+    **dict.fromkeys(("required", "enum", "allOf", "anyOf", "oneOf"), (list,)),
+    **dict.fromkeys(("maxItems", "minItems", "maxLength", "minLength"), (int,)),
+    **dict.fromkeys(("maxProperties", "minProperties"), (int,)),
+    **dict.fromkeys(("maximum", "minimum", "multipleOf"), (int, float)),
+    "x-kubernetes-list-map-keys": (list,),
+    "x-kubernetes-validations": (list,),
+}
+"""What keywords of a schema hold; parts of a schema are free-form to the schema of schemas."""
+
+
+def _misshapen(schema: Json, path: str) -> Iterator[FieldProblem]:
+    """Keywords that hold something else than they must, anywhere below."""
+    if not isinstance(schema, dict):
+        yield invalid_value(path, schema, "must be a schema")
+        return
+    for key, value in schema.items():
+        if not _has_shape(value, _SHAPES.get(key)):
+            yield invalid_value(f"{path}.{key}", value, "is of the wrong type")
+        elif key == "properties":
+            for name, child in value.items():
+                yield from _misshapen(child, f"{path}.properties[{name}]")
+        elif key in {"items", "not"} or (
+            key == "additionalProperties" and value is not True and value is not False
+        ):
+            yield from _misshapen(value, f"{path}.{key}")
+        elif key in {"allOf", "anyOf", "oneOf"}:
+            for index, child in enumerate(value):
+                yield from _misshapen(child, f"{path}.{key}[{index}]")
+        elif key == "pattern" and not _is_pattern(value):
+            yield invalid_value(f"{path}.{key}", value, "must be a regular expression")
+
+
+def _has_shape(value: Json, expected: tuple[type, ...] | None) -> bool:
+    if expected is None:
+        return True
+    return isinstance(value, expected) and (not isinstance(value, bool) or bool in expected)
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
 
 
 def _nodes(schema: JsonObject, path: str) -> Iterator[tuple[str, JsonObject]]:

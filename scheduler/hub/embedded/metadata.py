@@ -53,7 +53,9 @@ def check_shape(resource: Resource, item: Json) -> JsonObject:
     kind = resource.subject.kind
     for key, expected in (("apiVersion", resource.api_version), ("kind", kind)):
         found = item.get(key)
-        if found in {None, ""}:
+        if found is not None and not isinstance(found, str):
+            raise _unreadable(kind, key, "string", found)
+        if not found:
             if resource.custom:
                 raise bad_request(
                     f"the object provided is unrecognized (must be of type {kind}): Object "

@@ -23,13 +23,20 @@ def strategic_merge(node: Node | None, target: JsonObject, patch: JsonObject) ->
     Raises:
         ApiError: 400, a directive that does not fit.
     """
+    try:
+        return _merged(node, target, patch)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise bad_request(f"the strategic merge patch does not fit the object: {error}") from None
+
+
+def _merged(node: Node | None, target: JsonObject, patch: JsonObject) -> JsonObject:
     directive = patch.get(_PATCH)
     if directive == "replace":
         replaced: JsonObject = _plain({k: value for k, value in patch.items() if k != _PATCH})
         return replaced
     if directive == "delete":
         return {}
-    if directive not in {None, "merge"}:
+    if directive is not None and directive != "merge":
         raise bad_request(f"unknown patch type {directive!r} in strategic merge patch")
     merged = dict(target)
     _retain_keys(merged, patch)
@@ -68,7 +75,7 @@ def _merge_key(node: Node | None, merged: JsonObject, key: str, value: Json) -> 
         elif below is not None and below.atomic:
             merged[key] = _plain(value)
         else:
-            merged[key] = strategic_merge(below, before if isinstance(before, dict) else {}, value)
+            merged[key] = _merged(below, before if isinstance(before, dict) else {}, value)
     elif isinstance(value, list) and below is not None and below.merges:
         merged[key] = _merge_list(below, before if isinstance(before, list) else [], value)
     else:
@@ -99,9 +106,9 @@ def _merge_item(node: Node, key: str, merged: list[Json], item: Json) -> None:
         for index in reversed(found):
             del merged[index]
     elif found:
-        merged[found[0]] = strategic_merge(node.items, merged[found[0]], item)
+        merged[found[0]] = _merged(node.items, merged[found[0]], item)
     else:
-        merged.append(strategic_merge(node.items, {}, item))
+        merged.append(_merged(node.items, {}, item))
 
 
 def _ordered(node: Node | None, items: list[Json], order: Json) -> list[Json]:
