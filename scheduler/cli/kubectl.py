@@ -4,6 +4,7 @@ import argparse
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from scheduler.cli.reach import HubNotFound, find_kubeconfig
@@ -20,6 +21,12 @@ def packaged_kubectl() -> str | None:
     return str(beside) if beside.exists() else shutil.which("kubectl")
 
 
+def _needs_a_hub(words: Sequence[str]) -> bool:
+    if not words or {"--help", "-h"} & set(words) or words[0] in ("help", "completion", "options"):
+        return False
+    return not any(word.startswith("--kubeconfig") for word in words)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Becomes kubectl; a KUBECONFIG that is set wins over the data directory's."""
     kubectl = packaged_kubectl()
@@ -28,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_USAGE
     environment = dict(os.environ)
     words = arguments.words
-    if "KUBECONFIG" not in environment and not any(w.startswith("--kubeconfig") for w in words):
+    if "KUBECONFIG" not in environment and _needs_a_hub(words):
         try:
             environment["KUBECONFIG"] = str(find_kubeconfig(None, None))
         except HubNotFound as error:

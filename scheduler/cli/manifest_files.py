@@ -88,6 +88,9 @@ def _taken_apart(document: object, where: str) -> Iterator[dict[str, Any]]:
     yield document
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+
+
 class _Loader(yaml.CSafeLoader):
     """Safe YAML with three more refusals: a key twice, too many nodes, dates made of text.
 
@@ -117,23 +120,24 @@ def _weight(node: yaml.Node, known: dict[int, int]) -> int:
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[object] = set()
-    for key_node, _ in node.value:
-        if key_node.tag == "tag:yaml.org,2002:merge":
-            continue
+    own = [pair for pair in node.value if pair[0].tag != _MERGE]
+    found = {}
+    for key_node, value_node in own:
         key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call, unused-ignore]
         if isinstance(key, list | dict):
             raise yaml.constructor.ConstructorError(
                 None, None, "a key is text", key_node.start_mark
             )
-        if key in seen:
+        if key in found:
             raise yaml.constructor.ConstructorError(
                 None, None, f"key {key!r} is given twice", key_node.start_mark
             )
-        seen.add(key)
+        found[key] = loader.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call, unused-ignore]
+    if len(own) == len(node.value):
+        return found
     loader.flatten_mapping(node)
-    found: dict[Any, Any] = yaml.SafeLoader.construct_mapping(loader, node, deep=True)
-    return found
+    merged: dict[Any, Any] = yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+    return merged
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)

@@ -26,6 +26,7 @@ from scheduler.control.ports import WORKLOADS, Hub, Object
 from scheduler.control.queue import WorkKey
 from scheduler.control.recorder import Recorder
 from scheduler.control.registry import Registry
+from scheduler.control.secrets import without_secrets
 from scheduler.control.sites import Sites
 from scheduler.control.status import Share
 from scheduler.control.stuck import stuck_condition
@@ -270,7 +271,7 @@ class Reconciler:
             epoch=self.epoch(),
             at=now,
             content=content,
-            spec=workload.spec,
+            spec=without_secrets(workload.spec),
         )
         return DecisionReference(
             id=recorded.id, hash=recorded.hash, line=line[:1024], decided_at=now

@@ -194,11 +194,14 @@ def _news(before: SiteStatus, after: SiteStatus) -> frozenset[Event]:
         events.add("capacity")
         if _without_free(before) != _without_free(after):
             events.add("report")
-    if msgspec.structs.replace(before, node_classes=()) != msgspec.structs.replace(
-        after, node_classes=()
-    ):
+    if _facts(before) != _facts(after):
         events.add("report")
     return frozenset(events)
+
+
+def _facts(figures: SiteStatus) -> SiteStatus:
+    """What rules judge by; power and intensity alter costs, never whether a site is feasible."""
+    return msgspec.structs.replace(figures, node_classes=(), power=None, intensity=None)
 
 
 def _without_free(figures: SiteStatus) -> list[NodeClass]:

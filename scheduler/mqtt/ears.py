@@ -6,7 +6,10 @@ input.
 """
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 
@@ -28,6 +31,7 @@ from scheduler.placement.nodes import NodeRows
 _log = logging.getLogger(__name__)
 
 _FIGURES = ("nodeClasses", "rtt", "intensity", "power", "apiKinds")
+_OLDEST_SECONDS = 10 * 365 * 86_400.0
 _SPARE_FIGURES = ("intensity", "power")
 _MOST_AGENTS_PER_SITE = 256
 _MOST_CARDS = 128
@@ -127,7 +131,8 @@ class Ears:
         if agent.whole is None:
             return
         others = self._others(site, agent)
-        self.listener.report(_report_of(agent.whole, agent.looked_seconds, others))
+        now = self.clock.now()
+        self.listener.report(_report_of(agent.whole, agent.looked_seconds, others, now))
 
     def _take_offline(self, site: str, data: bytes) -> None:
         message = OFFLINE.decode(data)
@@ -187,7 +192,9 @@ def _upward(topic: str, *, retained: bool) -> topics.Topic:
     return where
 
 
-def _report_of(whole: Report, looked_at_seconds: float, others: list[Report]) -> SiteReport:
+def _report_of(
+    whole: Report, looked_at_seconds: float, others: list[Report], now: datetime
+) -> SiteReport:
     tree = REPORT.to_json(whole)
     for other in others:
         spare = REPORT.to_json(other)
@@ -195,6 +202,9 @@ def _report_of(whole: Report, looked_at_seconds: float, others: list[Report]) ->
     executor = whole.executor
     raw = {key: tree[key] for key in _FIGURES if key in tree}
     raw["executor"] = executor is not None
+    for name in _SPARE_FIGURES:
+        if name in raw:
+            raw[name] = _dated(raw[name], now)
     try:
         figures = msgspec.convert(raw, SiteStatus)
         _check_rows(SiteFacts(name=whole.site, status=figures))
@@ -207,6 +217,24 @@ def _report_of(whole: Report, looked_at_seconds: float, others: list[Report]) ->
         has_executor=executor is not None,
         bound={one.id: (one.generation, one.bound) for one in whole.orders or ()},
     )
+
+
+def _dated(figure: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """A figure with the instant that it is of; one that cannot be read is left out.
+
+    An agent's settings may give a date; a sensor gives a duration. Without either a figure is as
+    old as the report that brings it.
+    """
+    text, ago = figure.get("observedAt"), figure.get("observedSecondsAgo")
+    plain = {k: v for k, v in figure.items() if k not in ("observedAt", "observedSecondsAgo")}
+    at = now - timedelta(seconds=min(ago, _OLDEST_SECONDS)) if ago else None
+    if text is not None:
+        with suppress(ValueError):
+            at = datetime.fromisoformat(text)
+    if at is None:
+        return plain
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return plain | {"observedAt": at.astimezone(UTC).replace(microsecond=0).isoformat()}
 
 
 def _check_rows(facts: SiteFacts) -> None:

@@ -229,7 +229,7 @@ def test_an_edit_that_is_not_accepted_leaves_what_runs_also_over_a_restart(up: U
         up.apply(
             WORKLOAD.replace("kind: Deployment", "kind: Secret").replace(
                 "    spec:\n      replicas: 1",
-                "    stringData: {a: b}\n    spec:\n      replicas: 1",
+                "    stringData: {a: top-secret}\n    spec:\n      replicas: 1",
             )
         )
         eventually(lambda: "inline" in str(up.get("workloads.kapok.dev", "portal")["status"]))
@@ -240,6 +240,14 @@ def test_an_edit_that_is_not_accepted_leaves_what_runs_also_over_a_restart(up: U
         assert () not in one.listed
         assert "portal:1" in str(one.contents)
         assert "stringData" not in str(one.contents)
+    assert b"top-secret" not in (up.data_dir / "ledger.db").read_bytes()
+    assert secret_is_recorded_as_hidden(up)
+
+
+def secret_is_recorded_as_hidden(up: Up) -> bool:
+    with LedgerReader(up.data_dir / "ledger.db") as ledger:
+        specs = [str(ledger.blob(one.content["spec"])) for one in ledger.records()]
+    return any("(not recorded)" in one for one in specs) and "top-secret" not in str(specs)
 
 
 def test_a_second_instance_on_one_directory_is_refused_by_name(up: Up) -> None:

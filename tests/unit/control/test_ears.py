@@ -1,5 +1,6 @@
 """Ears: whatever arrives, the process goes on, bad input is counted, no stranger is heard."""
 
+import dataclasses
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,7 @@ from agents.protocol.report import (
     REPORT_DELTA,
     Executor,
     FreeRow,
+    Intensity,
     NodeClass,
     Offline,
     Report,
@@ -133,6 +135,28 @@ def test_amounts_that_the_fleet_cannot_read_are_refused(
     world.say("report", REPORT, bad)
     assert world.heard.reports == []
     assert world.telemetry.bad == {counted_as: 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "at"),
+    [
+        ({"observed_at": "2023-12-31"}, "2023-12-31T00:00:00+00:00"),
+        ({"observed_seconds_ago": 60.0}, "2026-11-24T07:59:00+00:00"),
+        ({"observed_at": "some day"}, None),
+        ({}, None),
+    ],
+    ids=["date", "duration", "nonsense", "nothing"],
+)
+def test_an_intensity_keeps_its_age_and_never_costs_the_report(
+    words: dict[str, Any], at: str | None
+) -> None:
+    world = World()
+    intensity = Intensity(gco2_per_kwh=441.9, origin="yearly", **words)
+    world.say("report", REPORT, dataclasses.replace(report(1), intensity=intensity))
+    [heard] = world.heard.reports
+    assert heard.figures.intensity is not None
+    seen = heard.figures.intensity.observed_at
+    assert (seen.isoformat() if seen else None) == at
 
 
 def test_doubled_and_reordered_reports_change_nothing() -> None:
