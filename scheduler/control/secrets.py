@@ -12,7 +12,7 @@ _HIDDEN = "(not recorded)"
 
 
 def without_secrets(spec: WorkloadSpec) -> WorkloadSpec:
-    """The same spec without the values of inline Secrets, which are refused and recorded as such."""
+    """The same spec without the values of inline Secrets: refused, and recorded without them."""
     if not any(_is_secret(one) for one in spec.manifests):
         return spec
     return msgspec.structs.replace(spec, manifests=tuple(map(_hidden, spec.manifests)))
