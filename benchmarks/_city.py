@@ -93,39 +93,51 @@ def _status(nodes: int, random: Random) -> SiteStatus:
 
 
 def _node_classes(nodes: int, random: Random) -> tuple[NodeClass, ...]:
-    forms = random.sample(_NODE_FORMS, 2)
     classes = []
-    for place, (architecture, vendor, cores, gibibytes, cards, model) in enumerate(forms):
-        rows = []
-        for _ in range(nodes // 2 + (nodes % 2) * place):
-            row: dict[str, int | float | str] = {
-                "count": 1,
-                "cpu": f"{random.randrange(cores * 1000)}m",
-                "memory": random.randrange(gibibytes) * 2**30,
-                "pods": random.randrange(10, 110),
-            }
-            for card in range(cards):
-                row[f"kapok.dev/gpu-milli.{card}"] = random.choice((0, 400, 1000, 1000))
-            rows.append(row)
+    for place, form in enumerate(random.sample(_NODE_FORMS, 2)):
+        architecture, vendor, cores, gibibytes, cards, model = form
+        count = nodes // 2 + (nodes % 2) * place
         classes.append(
             NodeClass(
                 labels={"zone": random.choice("abc")},
                 architecture=architecture,
                 cpu_vendor=vendor,
                 gpu_model=model,
-                free=tuple(rows),
+                free=_rows(count, (cores, gibibytes, cards), random),
             )
         )
     return tuple(classes)
 
 
+def _rows(
+    count: int, form: tuple[int, int, int], random: Random
+) -> tuple[dict[str, int | float | str], ...]:
+    cores, gibibytes, cards = form
+    rows = []
+    for _ in range(count):
+        row: dict[str, int | float | str] = {
+            "count": 1,
+            "cpu": f"{random.randrange(cores * 1000)}m",
+            "memory": random.randrange(gibibytes) * 2**30,
+            "pods": random.randrange(10, 110),
+        }
+        for card in range(cards):
+            row[f"kapok.dev/gpu-milli.{card}"] = random.choice((0, 400, 1000, 1000))
+        rows.append(row)
+    return tuple(rows)
+
+
 def reported(facts: SiteFacts, random: Random) -> SiteFacts:
     """The site's next report: other free capacity, and all that was ordered is bound."""
-    nodes = sum(len(each.free) for each in facts.status.node_classes)
+    forms = {(form[1], form[5]): (form[2], form[3], form[4]) for form in _NODE_FORMS}
+    classes = tuple(
+        msgspec.structs.replace(
+            each, free=_rows(len(each.free), forms[each.cpu_vendor, each.gpu_model], random)
+        )
+        for each in facts.status.node_classes
+    )
     return msgspec.structs.replace(
-        facts,
-        in_flight=(),
-        status=msgspec.structs.replace(facts.status, node_classes=_node_classes(nodes, random)),
+        facts, in_flight=(), status=msgspec.structs.replace(facts.status, node_classes=classes)
     )
 
 

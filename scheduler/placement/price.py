@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-_FIRST_CHUNK = 48
+_FIRST_CHUNK = 96
 _GROWTH = 4
 _UNKNOWN_WEIGHT = 1e18
 
