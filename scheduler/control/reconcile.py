@@ -28,7 +28,7 @@ from scheduler.control.recorder import Recorder
 from scheduler.control.registry import Registry
 from scheduler.control.secrets import without_secrets
 from scheduler.control.sites import Sites
-from scheduler.control.status import Share
+from scheduler.control.status import Share, is_finished
 from scheduler.control.stuck import stuck_condition
 from scheduler.model.accept import demand_of
 from scheduler.model.canonical import plain
@@ -83,6 +83,7 @@ class Reconciler:
         events: tells `kubectl describe`.
         stuck_seconds: an order that does not run for so long sets StuckInFlight.
         figures: what is counted for those who look.
+        ordered_at: sites whose room each workload may still take.
         redecide: placed workloads that a change of rules or sites concerns.
     """
 
@@ -100,6 +101,7 @@ class Reconciler:
     stuck_seconds: float
     figures: Figures
     redecide: set[WorkKey] = field(default_factory=set)
+    ordered_at: dict[WorkKey, set[str]] = field(default_factory=dict)
     claims: Claims = field(default_factory=Claims)
 
     async def reconcile(self, key: WorkKey) -> Outcome:
@@ -157,6 +159,7 @@ class Reconciler:
         if ("Workload", key) in self.registry.invalid:  # unreadable is not gone: what runs stays
             return Outcome("not-accepted")
         self.claims.release(key)
+        self.ordered_at.pop(key, None)
         self.dispatcher.set_orders(key, {})
         self.redecide.discard(key)
         self.figures.gone(key)
@@ -328,7 +331,20 @@ class Reconciler:
         shares = statuses.shares_of(workload.status)
         self._plan(key, workload, shares)
         for site, share in shares.items():
-            self.sites.order(site, name, ordered_of(demand, share))
+            is_over = self._is_over(site, name, share)
+            self.sites.order(site, name, None if is_over else ordered_of(demand, share))
+        self._release(key, name, set(shares))
+
+    def _is_over(self, site: str, name: str, share: Share) -> bool:
+        """Jobs that have ended hold no room and will not ask for any."""
+        state = self._view(site, name).state
+        return state is not None and is_finished(state) and state.generation >= share.generation
+
+    def _release(self, key: WorkKey, name: str, here: set[str]) -> None:
+        """Sites that the workload has left give its room back once they have confirmed that."""
+        left = self.ordered_at.get(key, set()) - here
+        gone = {site for site in left if not self._runs(site, key, name)}
+        self.ordered_at[key] = (left - gone) | here
 
     def _plan(self, key: WorkKey, workload: Workload, shares: Mapping[str, Share]) -> None:
         tenant = self.registry.tenant_of(key[0])

@@ -252,12 +252,17 @@ def _health(share: Share, view: SiteView) -> Health:
     state = view.state
     if state is None or state.generation < share.generation:
         return "placing"
-    if state.finished or state.phase == "Finished":
+    if is_finished(state):
         return "failed" if state.finished == "Failed" else "finished"
     if state.phase in _BAD_PHASES:
         return "failed"
     applied = (state.applied_generation or 0) >= share.generation
     return "running" if applied and state.phase == "Ready" else "placing"
+
+
+def is_finished(state: OrderState) -> bool:
+    """Whether every job of an order has ended; how, may be unknown."""
+    return bool(state.finished) or state.phase == "Finished"
 
 
 def _without_replaced(

@@ -56,6 +56,17 @@ def test_apply_of_core_kinds_merges_strategically(server: Server, kubectl: Kubec
     assert image.out == "nginx:2"
 
 
+def test_a_list_is_taken_apart(server: Server, kubectl: Kubectl) -> None:
+    names = [server.name("one"), server.name("two")]
+    items = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}} for name in names
+    ]
+    made = kubectl(
+        "apply", "-f", "-", stdin=_yaml({"apiVersion": "v1", "kind": "List", "items": items})
+    )
+    assert made.out == "".join(f"configmap/{name} created\n" for name in names)
+
+
 def test_apply_server_side_and_its_conflicts(server: Server, kubectl: Kubectl) -> None:
     item = server.widget()
     name = item["metadata"]["name"]  # type: ignore[index]

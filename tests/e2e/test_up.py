@@ -131,6 +131,38 @@ def test_scaling_and_a_changed_manifest_reach_the_site(up: Up) -> None:
         eventually(lambda: is_running(up))
 
 
+def in_flight(up: Up, site: str) -> float:
+    """Replicas that are ordered at a site and in no report."""
+    line = f'kapok_site_in_flight_replicas{{site="{site}"}} '
+    return float(metrics(up).partition(line)[2].partition("\n")[0] or -1)
+
+
+def test_what_has_ended_or_moved_away_is_in_flight_no_longer(up: Up) -> None:
+    one, two = site(up), site(up, "m2")
+    chosen = "  placement: {siteSelector: {matchLabels: {pool: SITE}}}\n"
+    labelled = [
+        s.manifest.replace(
+            f"metadata: {{name: {s.name}}}",
+            f"metadata: {{name: {s.name}, labels: {{pool: {s.name}}}}}",
+        )
+        for s in (one, two)
+    ]
+    up.apply(labelled[0] + labelled[1] + WORKLOAD + chosen.replace("SITE", "m1"))
+    with talking(one, two):
+        eventually(lambda: is_running(up))
+        one.is_finished = True
+        eventually(lambda: phase(up) == "Completed")
+        eventually(lambda: in_flight(up, "m1") == 0)
+        one.is_finished = False
+        up.apply(
+            WORKLOAD
+            + chosen.replace("{siteSelector", "{mode: Fresh, siteSelector").replace("SITE", "m2")
+        )
+        eventually(lambda: two.contents)
+        eventually(lambda: not one.contents)
+        eventually(lambda: (in_flight(up, "m1"), in_flight(up, "m2")) == (0, 0))
+
+
 def test_a_workload_that_no_site_may_hold_says_why_and_is_placed_once_one_may(up: Up) -> None:
     one = site(up)
     up.apply(one.manifest + WORKLOAD.replace("general-2", "general-4"))

@@ -37,6 +37,7 @@ class ScriptedSite:
         cpu: free on each.
         architecture: of the nodes.
         is_ready: orders become ready as soon as their content is there.
+        is_finished: all jobs have ended, and their pods hold nothing any more.
         key: the site's own.
         index: the newest that was accepted.
         contents: by order id.
@@ -54,6 +55,7 @@ class ScriptedSite:
     architecture: str = "amd64"
     is_ready: bool = True
     is_talking: bool = True
+    is_finished: bool = False
     key: SigningKey = field(default_factory=SigningKey.generate)
     index: DesiredIndex | None = None
     contents: dict[str, OrderContent] = field(default_factory=dict)
@@ -181,7 +183,11 @@ spec:
             node_classes=(NodeClass(architecture=self.architecture, free=(row,)),),
             api_kinds=("apps/v1/Deployment", "batch/v1/Job", "v1/Service", "v1/ConfigMap"),
             orders=tuple(
-                OrderBound(id=one.id, generation=one.generation, bound=replicas_in(one))
+                OrderBound(
+                    id=one.id,
+                    generation=one.generation,
+                    bound=0 if self.is_finished else replicas_in(one),
+                )
                 for one in self.contents.values()
             ),
             executor=Executor(is_active=True),
@@ -209,6 +215,10 @@ spec:
 
     def _state(self, one: OrderContent) -> OrderStatus:
         replicas = replicas_in(one)
+        if self.is_finished:
+            return OrderStatus(
+                id=one.id, generation=one.generation, phase="Finished", finished="Succeeded"
+            )
         return OrderStatus(
             id=one.id,
             generation=one.generation,

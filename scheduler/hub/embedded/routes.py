@@ -2,7 +2,7 @@
 
 import msgspec
 
-from scheduler.hub.embedded import discovery, openapi
+from scheduler.hub.embedded import discovery, openapi, openapi_v2
 from scheduler.hub.embedded.errors import no_route
 from scheduler.hub.embedded.resources import Catalog
 from scheduler.hub.jsontypes import JsonObject
@@ -46,6 +46,8 @@ class Routes:
             return "text/plain", b"ok"
         if path == "/version":
             return _JSON, _encode(VERSION)
+        if path == "/openapi/v2":
+            return openapi_v2.answer(accept)
         if path.startswith("/openapi/v3"):
             return _JSON, self._openapi(path.removeprefix("/openapi/v3").strip("/"))
         return self._discovery(path.strip("/").split("/"), accept)
@@ -70,7 +72,9 @@ class Routes:
                 return discovery.AGGREGATED, body
             found = discovery.core_versions() if core else discovery.groups(catalog)
         elif parts == [""]:
-            found = {"paths": ["/api", "/apis", "/healthz", "/openapi/v3", "/version"]}
+            found = {
+                "paths": ["/api", "/apis", "/healthz", "/openapi/v2", "/openapi/v3", "/version"]
+            }
         elif parts[0] == "api" and len(parts) == _GROUP_PARTS:
             found = discovery.resources(catalog, "", parts[1])
         elif parts[0] == "apis" and len(parts) == _GROUP_PARTS:
