@@ -54,6 +54,17 @@ class NodeKind:
         }
 
 
+def kind_of(node_class: NodeClass) -> NodeKind:
+    """The kind of the nodes of a class: all but what is free."""
+    return NodeKind(
+        labels=tuple(sorted(node_class.labels.items())),
+        taints=node_class.taints,
+        architecture=node_class.architecture,
+        cpu_vendor=node_class.cpu_vendor,
+        gpu_model=node_class.gpu_model,
+    )
+
+
 @dataclass(slots=True)
 class ReadRows:
     """Node rows of one site, read and not yet written."""
@@ -148,13 +159,7 @@ class NodeRows:
         return known
 
     def _number(self, each: NodeClass) -> int:
-        kind = NodeKind(
-            labels=tuple(sorted(each.labels.items())),
-            taints=each.taints,
-            architecture=each.architecture,
-            cpu_vendor=each.cpu_vendor,
-            gpu_model=each.gpu_model,
-        )
+        kind = kind_of(each)
         number = self._number_of.get(kind)
         if number is None:
             number = self._number_of[kind] = len(self.kinds)

@@ -148,6 +148,40 @@ def test_a_site_takes_new_work_only_in_good_standing(
 
 
 @pytest.mark.parametrize(
+    ("node", "asked", "reason"),
+    [
+        ({"labels": {"gpu": "yes"}}, {"nodeSelector": {"gpu": "yes"}}, ""),
+        ({"labels": {"gpu": "no"}}, {"nodeSelector": {"gpu": "yes"}}, "selector"),
+        ({"gpuModel": "A100"}, {"gpuModels": ["A100"]}, ""),
+        ({"gpuModel": "T4"}, {"gpuModels": ["A100"]}, "selector"),
+        ({"taints": [{"key": "x", "effect": "NoSchedule"}]}, {}, "taint"),
+        ({"taints": [{"key": "x", "effect": "PreferNoSchedule"}]}, {}, ""),
+        (
+            {"taints": [{"key": "x", "effect": "NoSchedule"}]},
+            {"tolerations": [{"key": "x", "operator": "Exists"}]},
+            "",
+        ),
+    ],
+    ids=str,
+)
+def test_nodes_that_no_pod_may_stand_on_refuse_and_are_not_called_full(
+    node: Raw, asked: Raw, reason: str
+) -> None:
+    kind = {
+        "architecture": "amd64",
+        "free": [{"count": 2, "cpu": "4", "memory": "8Gi", "pods": 50}],
+    }
+    there = site("m1", kind | node)
+    need = {"replicas": 1, "requests": {"cpu": "1"}} | asked
+    assert refusal(there, workload(demand=need)) == reason
+    if reason:
+        decision = choose(
+            demand(workload(demand=need)), fleet_of(there, grants=(grant("m1"),)), now=NOW
+        )
+        assert decision.phase == "Refused"
+
+
+@pytest.mark.parametrize(
     ("operator", "key", "names", "passes"),
     [
         ("In", "rack", ["a", "b"], True),
