@@ -202,6 +202,7 @@ class Loop:
                 result = self._retry(key)
             finally:
                 self.queue.finish(key)
+            self._wake_for_quota()
             self.telemetry.attempt(result, self.clock.monotonic() - began)
 
     async def wake(self) -> None:
@@ -229,12 +230,18 @@ class Loop:
 
     def _file(self, key: WorkKey, outcome: Outcome) -> str:
         self.queue.succeed(key)
-        if outcome.result == "deleted":
-            self.queue.forget(key)
+        if outcome.result == "deleted" and key not in self.registry.workloads:
+            self.queue.forget(key)  # else made anew under its name meanwhile: looked at again
         elif outcome.parked_for:
             pause = outcome.again_in_seconds
             self.queue.park(key, outcome.parked_for, again_in_seconds=pause)
         return outcome.result
+
+    def _wake_for_quota(self) -> None:
+        """What was given back may be what somebody waits for."""
+        if self.reconciler.quotas.was_freed:
+            self.reconciler.quotas.was_freed = False
+            self.queue.wake(lambda reasons: "quota" in reasons)
 
     def _retry(self, key: WorkKey) -> str:
         self.queue.fail(key)

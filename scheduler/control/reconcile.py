@@ -16,6 +16,7 @@ import msgspec
 
 from scheduler.clock import Clock
 from scheduler.control import status as statuses
+from scheduler.control.asking import demand_from
 from scheduler.control.claims import Claims
 from scheduler.control.dispatch import Dispatcher
 from scheduler.control.enforced import not_enforced_condition
@@ -24,13 +25,13 @@ from scheduler.control.figures import Figures
 from scheduler.control.orders import adopted_groups, order_id, ordered_of, orders_of
 from scheduler.control.ports import WORKLOADS, Hub, Object
 from scheduler.control.queue import WorkKey
+from scheduler.control.quotas import Quotas
 from scheduler.control.recorder import Recorder
 from scheduler.control.registry import Registry
 from scheduler.control.secrets import without_secrets
 from scheduler.control.sites import Sites
 from scheduler.control.status import Share, is_finished
 from scheduler.control.stuck import stuck_condition
-from scheduler.model.accept import demand_of
 from scheduler.model.canonical import plain
 from scheduler.model.decision import Decision
 from scheduler.model.demand import Demand, NotAccepted
@@ -83,6 +84,8 @@ class Reconciler:
         events: tells `kubectl describe`.
         stuck_seconds: an order that does not run for so long sets StuckInFlight.
         figures: what is counted for those who look.
+        quotas: what placed workloads take of their tenants' quotas.
+        claims: which workload owns which Kubernetes object.
         ordered_at: sites whose room each workload may still take.
         redecide: placed workloads that a change of rules or sites concerns.
     """
@@ -102,6 +105,7 @@ class Reconciler:
     figures: Figures
     redecide: set[WorkKey] = field(default_factory=set)
     ordered_at: dict[WorkKey, set[str]] = field(default_factory=dict)
+    quotas: Quotas = field(default_factory=Quotas)
     claims: Claims = field(default_factory=Claims)
 
     async def reconcile(self, key: WorkKey) -> Outcome:
@@ -146,11 +150,13 @@ class Reconciler:
             if workload.metadata.deletion_timestamp is None:
                 adopted = self._adopting(workload)
                 shares = statuses.shares_of(adopted.status)
-                self._plan(key, self._as_accepted(workload) if shares else workload, shares)
+                self._plan(key, self._as_accepted(key, workload) if shares else workload, shares)
 
-    def _as_accepted(self, workload: Workload) -> Workload:
+    def _as_accepted(self, key: WorkKey, workload: Workload) -> Workload:
         """The workload as it was decided on last, if what it says now is not accepted."""
-        if isinstance(self._demand(workload), Demand):
+        demand = self._demand(workload)
+        if isinstance(demand, Demand):
+            self.quotas.take(key, demand, sum(demand.placed_replicas.values()))
             return workload
         spec = self.recorder.last_accepted(workload.metadata.key)
         return msgspec.structs.replace(workload, spec=spec) if spec else workload
@@ -158,12 +164,17 @@ class Reconciler:
     def _gone(self, key: WorkKey) -> Outcome:
         if ("Workload", key) in self.registry.invalid:  # unreadable is not gone: what runs stays
             return Outcome("not-accepted")
+        self._forget(key)
+        return Outcome("deleted")
+
+    def _forget(self, key: WorkKey) -> None:
+        """Nothing of a workload is held any more: not its objects, its quota, its orders."""
         self.claims.release(key)
         self.ordered_at.pop(key, None)
+        self.quotas.give_back(key)
         self.dispatcher.set_orders(key, {})
         self.redecide.discard(key)
         self.figures.gone(key)
-        return Outcome("deleted")
 
     async def _prepare(self, key: WorkKey, workload: Workload) -> Workload:
         """Our finalizer, and the incarnation that names this life of the object in order ids."""
@@ -182,18 +193,10 @@ class Reconciler:
         return self.registry.workloads[key]
 
     def _demand(self, workload: Workload) -> Demand | NotAccepted:
-        registry = self.registry
         owner = self.claims.claim(workload)
         if owner is not None:
             return _conflict(*owner)
-        tenant = registry.tenant_of(workload.metadata.namespace)
-        return demand_of(
-            self._adopting(workload),
-            scheme=registry.scheme(),
-            tenants=(tenant,) if tenant else (),
-            policies=registry.policies.values(),
-            cluster_policies=registry.cluster_policies.values(),
-        )
+        return demand_from(self._adopting(workload), self.registry, self.quotas)
 
     def _adopting(self, workload: Workload) -> Workload:
         """A workload that the hub knows no placement of, and that sites say they run."""
@@ -334,6 +337,7 @@ class Reconciler:
             is_over = self._is_over(site, name, share)
             self.sites.order(site, name, None if is_over else ordered_of(demand, share))
         self._release(key, name, set(shares))
+        self.quotas.take(key, demand, sum(one.replicas for one in shares.values()))
 
     def _is_over(self, site: str, name: str, share: Share) -> bool:
         """Jobs that have ended hold no room and will not ask for any."""
@@ -372,6 +376,7 @@ class Reconciler:
         patch = {"metadata": {"resourceVersion": meta.resource_version, "finalizers": finalizers}}
         namespace, name = key
         await self.hub.merge_patch(WORKLOADS, name, patch, namespace=namespace)
+        self._forget(key)
         return Outcome("deleted")
 
     def _runs(self, site: str, key: WorkKey, name: str) -> bool:

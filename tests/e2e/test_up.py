@@ -131,6 +131,59 @@ def test_scaling_and_a_changed_manifest_reach_the_site(up: Up) -> None:
         eventually(lambda: is_running(up))
 
 
+TENANT = """
+apiVersion: kapok.dev/v1alpha1
+kind: Tenant
+metadata: {name: bureau}
+spec: {namespaces: [default], quota: {cpu: "4"}}
+---
+"""
+
+
+def test_a_quota_counts_all_workloads_of_a_tenant_and_what_is_given_back_is_used(up: Up) -> None:
+    one = site(up)
+    second = WORKLOAD.replace("portal", "second")
+    up.apply(one.manifest + TENANT + WORKLOAD)
+    with talking(one):
+        eventually(lambda: is_running(up))
+        up.apply(second)
+        eventually(lambda: phase(up, "second") == "Waiting")
+        assert "quota" in up.get("workloads.kapok.dev", "second")["status"]["reason"]
+        up.kubectl("delete", "workloads.kapok.dev", "portal", "--timeout=20s")
+        eventually(lambda: phase(up, "second") == "Running")
+
+
+def test_workloads_that_want_to_be_apart_are(up: Up) -> None:
+    one, two = site(up), site(up, "m2")
+    apart = WORKLOAD.replace("portal", "second") + (
+        "  placement:\n"
+        "    affinity: [{kind: Apart, by: site, selector: {matchLabels: {app: portal}}}]\n"
+    )
+    labelled = WORKLOAD.replace("namespace: default}", "namespace: default, labels: {app: portal}}")
+    up.apply(one.manifest + two.manifest + labelled)
+    with talking(one, two):
+        eventually(lambda: is_running(up))
+        up.apply(apart)
+        eventually(lambda: phase(up, "second") == "Running")
+        sites = [
+            up.get("workloads.kapok.dev", name)["status"]["sites"] for name in ("portal", "second")
+        ]
+        assert sites[0] != sites[1]
+
+
+def test_a_workload_that_is_deleted_and_made_anew_runs_again(up: Up) -> None:
+    one = site(up)
+    up.apply(one.manifest + WORKLOAD)
+    with talking(one):
+        eventually(lambda: is_running(up))
+        for _ in range(3):
+            before = set(one.contents)
+            up.kubectl("delete", "workloads.kapok.dev", "portal", "--timeout=20s")
+            up.apply(WORKLOAD)
+            eventually(lambda: is_running(up))
+            assert before.isdisjoint(one.contents), "a new life has an order id of its own"
+
+
 def in_flight(up: Up, site: str) -> float:
     """Replicas that are ordered at a site and in no report."""
     line = f'kapok_site_in_flight_replicas{{site="{site}"}} '

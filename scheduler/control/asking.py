@@ -1,0 +1,50 @@
+"""From a workload to the question of a decision: all that bears on it, looked up."""
+
+from collections.abc import Iterable
+
+from scheduler.control.queue import WorkKey
+from scheduler.control.quotas import Quotas
+from scheduler.control.registry import Registry
+from scheduler.model.accept import demand_of
+from scheduler.model.demand import Demand, NotAccepted
+from scheduler.model.policy import PlacementPolicy
+from scheduler.model.workload import Workload
+
+
+def demand_from(workload: Workload, registry: Registry, quotas: Quotas) -> Demand | NotAccepted:
+    """Resolves what a decision about a workload is asked, as the hub has it now."""
+    meta = workload.metadata
+    tenant = registry.tenant_of(meta.namespace)
+    used = {}
+    if tenant is not None and tenant.spec.quota:
+        key: WorkKey = (meta.namespace, meta.name)
+        used = quotas.used(frozenset(tenant.spec.namespaces), besides=key)
+    policy = _policy(workload, registry)
+    return demand_of(
+        workload,
+        scheme=registry.scheme(),
+        tenants=(tenant,) if tenant else (),
+        policies=(policy,) if policy else (),
+        cluster_policies=registry.cluster_policies.values(),
+        used=used,
+        others=_others(workload, policy, registry),
+    )
+
+
+def _policy(workload: Workload, registry: Registry) -> PlacementPolicy | None:
+    reference = workload.spec.policy_ref
+    if reference is None:
+        return None
+    return registry.policies.get((workload.metadata.namespace, reference.name))
+
+
+def _others(
+    workload: Workload, policy: PlacementPolicy | None, registry: Registry
+) -> Iterable[Workload]:
+    """The workloads that an affinity may refer to; looked through only when there is one."""
+    inline = workload.spec.placement
+    rules = inline.affinity if inline else ()
+    if not rules and not (policy and policy.spec.placement.affinity):
+        return ()
+    namespace = workload.metadata.namespace
+    return [one for key, one in registry.workloads.items() if key[0] == namespace]
