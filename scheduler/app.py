@@ -20,6 +20,7 @@ from scheduler.control.events import EventWriter
 from scheduler.control.figures import Figures
 from scheduler.control.leadership import Leadership, LeadershipLost
 from scheduler.control.loop import Loop
+from scheduler.control.ordering import Ordering
 from scheduler.control.pending import PendingSites
 from scheduler.control.ports import OURS, SITES, Busy, Change, NotFound, Refused, Resource
 from scheduler.control.queue import WorkQueue
@@ -144,10 +145,9 @@ class _Scheduler:
             self.registry,
             self.sites,
             self.fleet,
-            self.dispatcher,
+            Ordering(self.registry, self.sites, self.dispatcher, self._settings.hub_id),
             self.recorder,
             self._clock,
-            self._settings.hub_id,
             Terms(
                 report_stale_seconds=int(self._settings.freshness.stale_after_seconds),
                 may_evict=False,  # nothing replaces the work of a silent site yet: NotEnforced

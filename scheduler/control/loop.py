@@ -239,8 +239,8 @@ class Loop:
 
     def _wake_for_quota(self) -> None:
         """What was given back may be what somebody waits for."""
-        if self.reconciler.quotas.was_freed:
-            self.reconciler.quotas.was_freed = False
+        if self.reconciler.ordering.quotas.was_freed:
+            self.reconciler.ordering.quotas.was_freed = False
             self.queue.wake(lambda reasons: "quota" in reasons)
 
     def _retry(self, key: WorkKey) -> str:

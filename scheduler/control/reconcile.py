@@ -6,7 +6,7 @@ the ledger first, then the status (one API write), then the order.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -18,19 +18,17 @@ from scheduler.clock import Clock
 from scheduler.control import status as statuses
 from scheduler.control.asking import demand_from
 from scheduler.control.claims import Claims
-from scheduler.control.dispatch import Dispatcher
 from scheduler.control.enforced import not_enforced_condition
 from scheduler.control.events import EventWriter
 from scheduler.control.figures import Figures
-from scheduler.control.orders import adopted_groups, order_id, ordered_of, orders_of
+from scheduler.control.ordering import INCARNATION, Ordering
+from scheduler.control.orders import adopted_groups
 from scheduler.control.ports import WORKLOADS, Hub, Object
 from scheduler.control.queue import WorkKey
-from scheduler.control.quotas import Quotas
 from scheduler.control.recorder import Recorder
 from scheduler.control.registry import Registry
 from scheduler.control.secrets import without_secrets
 from scheduler.control.sites import Sites
-from scheduler.control.status import Share, is_finished
 from scheduler.control.stuck import stuck_condition
 from scheduler.model.canonical import plain
 from scheduler.model.decision import Decision
@@ -47,7 +45,6 @@ from scheduler.placement import Fleet, choose
 _log = logging.getLogger(__name__)
 
 FINALIZER = "kapok.dev/withdraw"
-INCARNATION = "kapok.dev/incarnation"
 _INCARNATION_DIGITS = 10
 
 
@@ -75,18 +72,15 @@ class Reconciler:
         registry: the hub's objects.
         sites: what is known of sites.
         fleet: the arrays that decisions are made on.
-        dispatcher: who publishes orders.
+        ordering: what follows from a status once it is written.
         recorder: the ledger.
         clock: for instants.
-        hub_id: names this hub in order ids.
         terms: prices and limits of decisions; told `now` apart.
         epoch: gives the leader's epoch.
         events: tells `kubectl describe`.
         stuck_seconds: an order that does not run for so long sets StuckInFlight.
         figures: what is counted for those who look.
-        quotas: what placed workloads take of their tenants' quotas.
         claims: which workload owns which Kubernetes object.
-        ordered_at: sites whose room each workload may still take.
         redecide: placed workloads that a change of rules or sites concerns.
     """
 
@@ -94,18 +88,15 @@ class Reconciler:
     registry: Registry
     sites: Sites
     fleet: Fleet
-    dispatcher: Dispatcher
+    ordering: Ordering
     recorder: Recorder
     clock: Clock
-    hub_id: str
     terms: Terms
     epoch: Callable[[], int]
     events: EventWriter
     stuck_seconds: float
     figures: Figures
     redecide: set[WorkKey] = field(default_factory=set)
-    ordered_at: dict[WorkKey, set[str]] = field(default_factory=dict)
-    quotas: Quotas = field(default_factory=Quotas)
     claims: Claims = field(default_factory=Claims)
 
     async def reconcile(self, key: WorkKey) -> Outcome:
@@ -125,7 +116,8 @@ class Reconciler:
         status = self._with_facts(key, workload, status)
         await self._write(key, status)
         self.redecide.discard(key)
-        self._order(key, demand)
+        if isinstance(demand, Demand):  # of what is not accepted the former orders stay
+            self.ordering.order(key, demand)
         self.figures.settled(key, status, demand)
         self._tell(workload, status)
         return outcome
@@ -150,13 +142,15 @@ class Reconciler:
             if workload.metadata.deletion_timestamp is None:
                 adopted = self._adopting(workload)
                 shares = statuses.shares_of(adopted.status)
-                self._plan(key, self._as_accepted(key, workload) if shares else workload, shares)
+                self.ordering.plan(
+                    key, self._as_accepted(key, workload) if shares else workload, shares
+                )
 
     def _as_accepted(self, key: WorkKey, workload: Workload) -> Workload:
         """The workload as it was decided on last, if what it says now is not accepted."""
         demand = self._demand(workload)
         if isinstance(demand, Demand):
-            self.quotas.take(key, demand, sum(demand.placed_replicas.values()))
+            self.ordering.quotas.take(key, demand, sum(demand.placed_replicas.values()))
             return workload
         spec = self.recorder.last_accepted(workload.metadata.key)
         return msgspec.structs.replace(workload, spec=spec) if spec else workload
@@ -170,9 +164,7 @@ class Reconciler:
     def _forget(self, key: WorkKey) -> None:
         """Nothing of a workload is held any more: not its objects, its quota, its orders."""
         self.claims.release(key)
-        self.ordered_at.pop(key, None)
-        self.quotas.give_back(key)
-        self.dispatcher.set_orders(key, {})
+        self.ordering.forget(key)
         self.redecide.discard(key)
         self.figures.gone(key)
 
@@ -196,13 +188,13 @@ class Reconciler:
         owner = self.claims.claim(workload)
         if owner is not None:
             return _conflict(*owner)
-        return demand_from(self._adopting(workload), self.registry, self.quotas)
+        return demand_from(self._adopting(workload), self.registry, self.ordering.quotas)
 
     def _adopting(self, workload: Workload) -> Workload:
         """A workload that the hub knows no placement of, and that sites say they run."""
         if workload.status.placement.groups:
             return workload
-        groups = adopted_groups(self._order_id(workload), self.sites.states)
+        groups = adopted_groups(self.ordering.order_id(workload), self.sites.states)
         if not groups:
             return workload
         newest = max(one.generation for one in groups)
@@ -288,9 +280,9 @@ class Reconciler:
     ) -> WorkloadStatus:
         """Health, the conditions that follow from the object itself, and the epoch."""
         now = self.clock.now()
-        name = self._order_id(workload)
+        name = self.ordering.order_id(workload)
         if status.placement.groups:
-            views = {site: self._view(site, name) for site in statuses.shares_of(status)}
+            views = {site: self.ordering.view(site, name) for site in statuses.shares_of(status)}
             status = statuses.with_health(status, views, now)
         stuck = stuck_condition(status, self.stuck_seconds, now)
         status = statuses.set_condition(status, stuck, "StuckInFlight", now)
@@ -298,14 +290,6 @@ class Reconciler:
         status = statuses.set_condition(status, unheeded, "NotEnforced", now)
         _log.debug("%s/%s: %s", *key, status.phase)
         return msgspec.structs.replace(status, epoch=max(self.epoch(), status.epoch))
-
-    def _view(self, site: str, name: str) -> statuses.SiteView:
-        state = self.sites.states.get(site)
-        word = state.word if state else None
-        return statuses.SiteView(
-            state=word.orders.get(name) if word else None,
-            is_silent=state is None or not state.is_ready,
-        )
 
     async def _write(self, key: WorkKey, status: WorkloadStatus) -> None:
         raw = self.registry.raw_workloads[key]
@@ -325,50 +309,12 @@ class Reconciler:
         )
         self.registry.put_workload(body)
 
-    def _order(self, key: WorkKey, demand: Demand | NotAccepted) -> None:
-        """What the status says is ordered; of what is not accepted the former orders stay."""
-        if isinstance(demand, NotAccepted):
-            return
-        workload = self.registry.workloads[key]
-        name = self._order_id(workload)
-        shares = statuses.shares_of(workload.status)
-        self._plan(key, workload, shares)
-        for site, share in shares.items():
-            is_over = self._is_over(site, name, share)
-            self.sites.order(site, name, None if is_over else ordered_of(demand, share))
-        self._release(key, name, set(shares))
-        self.quotas.take(key, demand, sum(one.replicas for one in shares.values()))
-
-    def _is_over(self, site: str, name: str, share: Share) -> bool:
-        """Jobs that have ended hold no room and will not ask for any."""
-        state = self._view(site, name).state
-        return state is not None and is_finished(state) and state.generation >= share.generation
-
-    def _release(self, key: WorkKey, name: str, here: set[str]) -> None:
-        """Sites that the workload has left give its room back once they have confirmed that."""
-        left = self.ordered_at.get(key, set()) - here
-        gone = {site for site in left if not self._runs(site, key, name)}
-        self.ordered_at[key] = (left - gone) | here
-
-    def _plan(self, key: WorkKey, workload: Workload, shares: Mapping[str, Share]) -> None:
-        tenant = self.registry.tenant_of(key[0])
-        name = self._order_id(workload)
-        self.dispatcher.set_orders(key, orders_of(workload, name, shares, tenant))
-
-    def _order_id(self, workload: Workload) -> str:
-        meta = workload.metadata
-        return order_id(
-            self.hub_id, meta.namespace, meta.name, meta.annotations.get(INCARNATION, "")
-        )
-
     async def _withdraw(self, key: WorkKey, workload: Workload) -> Outcome:
         """Deletion: nothing is ordered any more, and the object stays until sites confirm that."""
         meta = workload.metadata
         if FINALIZER not in meta.finalizers:
             return Outcome("deleted")
-        self.dispatcher.set_orders(key, {})
-        name = self._order_id(workload)
-        left = [site for site in statuses.shares_of(workload.status) if self._runs(site, key, name)]
+        left = self.ordering.withdraw(key, workload)
         if left:
             await self._write(key, _deleting(workload.status, left, self.epoch()))
             return Outcome("withdrawing")
@@ -378,15 +324,6 @@ class Reconciler:
         await self.hub.merge_patch(WORKLOADS, name, patch, namespace=namespace)
         self._forget(key)
         return Outcome("deleted")
-
-    def _runs(self, site: str, key: WorkKey, name: str) -> bool:
-        state = self.sites.states.get(site)
-        if state is None:
-            return False
-        gone = self.dispatcher.is_withdrawn(site, key, state.word)
-        if gone:
-            self.sites.order(site, name, None)
-        return not gone
 
 
 def _conflict(owner: WorkKey, what: str) -> NotAccepted:
