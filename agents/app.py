@@ -143,6 +143,7 @@ class Agent:
     def metrics_text(self) -> str:
         """The page of `/metrics`."""
         rss, index = resident_bytes(), self.intake.index
+        self.counters.set("build_info", 1.0, version=self.version or "unknown")
         self.counters.set("resident_memory_bytes", float(rss or 0))
         self.counters.set("executing", float(self._executes()))
         self.counters.set("index_epoch", float(index.epoch if index else 0))

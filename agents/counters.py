@@ -43,6 +43,16 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "kapok_agent_index_sequence": ("gauge", "Sequence of the index that this site works by"),
     "kapok_agent_index_epoch": ("gauge", "Epoch of the index that this site works by"),
     "kapok_agent_resident_memory_bytes": ("gauge", "Memory of this process (VmRSS)"),
+    "kapok_agent_power_watts": ("gauge", "What the site's equipment draws, as last looked at"),
+    "kapok_agent_intensity_gco2_per_kwh": (
+        "gauge",
+        "Carbon intensity of the electricity here, as last looked at",
+    ),
+    "kapok_agent_it_energy_joules_total": (
+        "counter",
+        "Drawn by the equipment since the counters on disk began",
+    ),
+    "kapok_agent_build_info": ("gauge", "Always 1; says which version runs"),
 }
 
 Labels = tuple[tuple[str, str], ...]
@@ -62,6 +72,11 @@ class Counters:
     def set(self, name: str, value: float, **labels: str) -> None:
         """Sets a gauge; `name` without the `kapok_agent_` prefix."""
         self._values[self._key(name, labels)] = value
+
+    def clear(self, name: str) -> None:
+        """What was known is known no longer: no series, not 0."""
+        for key in [key for key in self._values if key[0] == f"kapok_agent_{name}"]:
+            del self._values[key]
 
     def replace(self, name: str, label: str, values: Mapping[str, int]) -> None:
         """Sets a gauge for every value of its label; those not given are no longer shown."""

@@ -52,7 +52,20 @@ class Watch:
         look = merged([await self._look(sensor) for sensor in self.sensors])
         if look.orders is not None:
             self.bound = {order.id: order.bound for order in look.orders}
-        return Observation(look, self._energy(look, started), started)
+        energy = self._energy(look, started)
+        self._show("power_watts", look.power.watts if look.power else None)
+        self._show(
+            "intensity_gco2_per_kwh", look.intensity.gco2_per_kwh if look.intensity else None
+        )
+        self._show("it_energy_joules_total", energy.it_joules if energy else None)
+        return Observation(look, energy, started)
+
+    def _show(self, name: str, value: float | None) -> None:
+        """Unknown has no series; 0 is a measured zero."""
+        if value is None:
+            self.counters.clear(name)
+        else:
+            self.counters.set(name, value)
 
     async def _look(self, sensor: Sensor) -> Look:
         started = self.clock.monotonic()

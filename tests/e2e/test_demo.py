@@ -23,6 +23,7 @@ from tests.support.demo_checker import (
     decisions_that_do_not_match,
     orders_not_applied,
 )
+from tests.support.prometheus import need, prometheus
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -153,6 +154,27 @@ def running(folder: Path, *words: str, with_mosquitto: bool = True) -> Iterator[
             process.stderr.close()
 
 
+def readme_commands() -> list[str]:
+    """What the README's first screen asks to paste, but for the export, which names a folder."""
+    text = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    block = text.partition("<!-- a test pastes these -->\n```\n")[2].partition("```")[0]
+    found = [line.partition("#")[0].strip() for line in block.splitlines()]
+    commands = [line for line in found if line and not line.startswith("export ")]
+    assert len(commands) >= 4
+    return commands
+
+
+def ask_prometheus(folder: Path) -> None:
+    """A real Prometheus scrapes the demo."""
+    need("prometheus")
+    port = json.loads((folder / "hub" / "ports.json").read_text())["web"]
+    with prometheus(folder.parent, f"127.0.0.1:{port}") as server:
+        assert eventually(lambda: server.value("kapok_leader") == 1, within_seconds=20)
+        assert len(server.query("kapok_site_power_watts")) == 3
+        assert (server.value('kapok_workloads{phase="Running"}') or 0) > 0
+        assert server.query("kapok_site_emission_gco2_per_hour")
+
+
 def test_its_last_lines_work_when_pasted_and_ctrl_c_ends_everything(tmp_path: Path) -> None:
     folder = tmp_path / "city"
     with running(folder, with_mosquitto=False) as demo:
@@ -165,6 +187,10 @@ def test_its_last_lines_work_when_pasted_and_ctrl_c_ends_everything(tmp_path: Pa
         assert "network-zone" in answers["kubectl describe kw -n archive sealed-files"]
         assert "all as they were written" in answers["ledger verify"]
         assert any("the same, byte for byte" in text for text in answers.values())
+
+        for command in readme_commands():
+            demo.paste(f"PATH={Path(sys.executable).parent}:$PATH\n{command}")
+        ask_prometheus(folder)
 
         site = next(one.split()[-1] for one in commands if "poke silence" in one)
         demo.paste(f"{kapok} demo poke silence {site}")
