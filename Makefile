@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
 .PHONY: help demo test soak check bench system-deps manifests lock clean
@@ -12,11 +13,13 @@ help:  ## what there is
 	@echo 'Kapok: make TARGET [ARGS="..."]'
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
+# Its words go to stderr: the targets' own output may be one JSON object.
 $(STAMP): requirements-dev.lock pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check hatchling editables
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo 'setting up $(VENV)' >&2
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) >&2
+	@$(PIP) --require-hashes -r requirements-dev.lock >&2
+	@$(PIP) hatchling editables >&2
+	@$(PIP) --no-deps --no-build-isolation -e . >&2
 	@touch $@
 
 demo: $(STAMP)  ## sets up and runs the demo (ARGS="--exit-when-settled -o json")
