@@ -14,7 +14,7 @@ import pytest
 from agents.protocol.keys import SigningKey
 from scheduler.ledger.reader import LedgerReader
 from tests.support.scripted_site import ScriptedSite, replicas_in, talking
-from tests.support.up import BIN, Up, eventually, running_up
+from tests.support.up import BIN, ROOT, Up, eventually, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
 
@@ -391,6 +391,25 @@ def pending(up: Up) -> list[dict[str, str]]:
         {"site": name, "admitWith": f"kapok admit {name} --key {json.loads(text)['agentKey']}"}
         for name, text in rows.items()
     ]
+
+
+def test_the_readme_makes_this_machine_a_site_in_three_commands(up: Up, tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text().partition("## This laptop as a site")[2]
+    block = text.partition("```\n")[2].partition("```")[0]
+    export, admit, agent = block.strip().splitlines()
+    environment = {
+        **os.environ,
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "KAPOK_DATA_HOME": str(up.data_dir),
+        "BROKER_PORT": up.ready["broker"].rpartition(":")[2],
+        "HUB_KEY": up.ready["hubKey"],
+    }
+    script = f"{export}\n{admit}\nexec {agent}"
+    with subprocess.Popen(["bash", "-ec", script], cwd=tmp_path, env=environment) as shell:  # noqa: S607 - as people do
+        try:
+            eventually(lambda: "True" in up.kubectl("get", "sites", "my-laptop", check=False))
+        finally:
+            shell.terminate()
 
 
 def metrics(up: Up) -> str:
