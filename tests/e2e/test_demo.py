@@ -23,7 +23,8 @@ from tests.support.demo_checker import (
     decisions_that_do_not_match,
     orders_not_applied,
 )
-from tests.support.prometheus import need, prometheus
+from tests.support.prometheus import prometheus
+from tests.support.tools import need
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 

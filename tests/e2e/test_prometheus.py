@@ -15,8 +15,9 @@ import pytest
 
 from agents.protocol.keys import SigningKey
 from agents.protocol.report import Intensity, Power, Report
-from tests.support.prometheus import Prometheus, need, prometheus
+from tests.support.prometheus import Prometheus, prometheus
 from tests.support.scripted_site import ScriptedSite, talking
+from tests.support.tools import need
 from tests.support.up import ROOT, Up, eventually, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]

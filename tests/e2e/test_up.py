@@ -366,7 +366,7 @@ def test_a_hub_that_lost_its_memory_adopts_what_sites_run(tmp_path: Path) -> Non
             + WORKLOAD.replace(
                 "namespace: default}",
                 f'namespace: default, annotations: {{kapok.dev/incarnation: "{incarnation}"}}}}',
-            ).replace('cpu: "1"', 'cpu: "1"')
+            )
         )
         with talking(restored):
             eventually(lambda: is_running(up))

@@ -1,8 +1,6 @@
 """A real Prometheus server with our rules, scraping one target every second."""
 
 import json
-import os
-import shutil
 import socket
 import subprocess
 import urllib.parse
@@ -12,21 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.support.tools import need
 from tests.support.up import ROOT, eventually
 
 MANIFESTS = ROOT / "manifests"
-
-
-def need(tool: str) -> str:
-    found = shutil.which(tool)
-    if found is None:
-        message = f"{tool} is not installed (make system-deps)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
 
 
 class Prometheus:
