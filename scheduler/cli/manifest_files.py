@@ -4,6 +4,7 @@ Bad files are refused by file, document and line: not YAML, a key given twice, a
 something that is no object. `kind: List` is taken apart.
 """
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -148,3 +149,9 @@ def _as_text(loader: _Loader, node: yaml.ScalarNode) -> str:
 
 
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", _as_text)
+# JSON and YAML 1.2 write 1e-05; YAML 1.1 wants a point in it and would read text.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+\Z"),
+    list("-+0123456789"),
+)

@@ -5,6 +5,7 @@ priority, then age, then name, each seeing what the ones before it were given. W
 stands in `status.placement`; groups in phase Placing have no node yet and count as in flight.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +20,7 @@ from scheduler.model.decision import Decision
 from scheduler.model.decode import NotReadable, decode
 from scheduler.model.demand import Demand, NotAccepted
 from scheduler.model.facts import InFlight, site_facts
+from scheduler.model.fields import NAME_PATTERN
 from scheduler.model.kinds import (
     API_GROUP,
     ClusterPlacementPolicy,
@@ -83,7 +85,9 @@ def read_world(names: Sequence[str]) -> World:
             if not str(raw["apiVersion"]).startswith(f"{API_GROUP}/"):
                 world.ignored += 1  # a whole export of a hub may be read; only our kinds count
                 continue
-            _refuse_not_finite(raw, f"{raw['kind']} {raw['metadata']['name']}")
+            title = f"{raw['kind']} {raw['metadata']['name']}"
+            _refuse_names(raw["metadata"], title)
+            _refuse_not_finite(raw, title)
             each = decode(_in_namespace(raw))
             identity = (str(raw["kind"]), each.metadata.key)  # type: ignore[attr-defined]
             if identity in seen:
@@ -93,6 +97,21 @@ def read_world(names: Sequence[str]) -> World:
     except (ManifestFileError, NotReadable) as error:
         raise WorldError(str(error)) from error
     return world
+
+
+def _refuse_names(metadata: dict[str, Any], title: str) -> None:
+    """Names that no API server would take; they stand in paths, topics and file names."""
+    for part, pattern, most in (("name", NAME_PATTERN, 253), ("namespace", _NAMESPACE, 63)):
+        name = metadata.get(part) or ("" if part == "name" else "default")
+        if not isinstance(name, str) or len(name) > most or not re.fullmatch(pattern, name):
+            raise WorldError(
+                f"{title[:80]}: metadata.{part} {str(name)[:80]!r} is no name; "
+                f"write at most {most} lower-case letters, digits, '-'"
+                + (" and '.'" if part == "name" else "")
+            )
+
+
+_NAMESPACE = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 
 
 def _in_namespace(raw: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ def contradictions(
     """Everything that can be known to be impossible without looking at a site, worst first."""
     yield from _jurisdictions(workload)
     yield from _replicas(workload, scalables)
+    yield from _selectors(demand)
     yield from _priority(workload, tenant)
     for rule in demand.spread:
         if rule.required:
@@ -47,6 +48,26 @@ def _replicas(workload: Workload, scalables: Sequence[str]) -> Iterator[NotAccep
             message=f"spec.replicas needs exactly one scalable manifest, there is: {there}; "
             "leave spec.replicas out or split the workload",
         )
+
+
+def _selectors(demand: Demand) -> Iterator[NotAccepted]:
+    """Operators and values that do not go together, which Kubernetes refuses too."""
+    named = [("siteSelector", each) for each in demand.site_selectors]
+    named += [
+        (f"siteGroups ({group.name})", group.site_selector)
+        for group in demand.site_groups
+        if group.site_selector is not None
+    ]
+    for where, selector in named:
+        for each in selector.match_expressions:
+            needs = each.operator in ("In", "NotIn")
+            if needs != bool(each.values):
+                yield NotAccepted(
+                    reason="invalid",
+                    condition="InvalidSelector",
+                    message=f"spec.placement.{where}: {each.key} {each.operator} "
+                    + ("needs values" if needs else "takes no values; leave them out"),
+                )
 
 
 def _priority(workload: Workload, tenant: Tenant | None) -> Iterator[NotAccepted]:

@@ -1,5 +1,6 @@
 """Raw data becomes types once, here; errors say which object, which field, and what instead."""
 
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -60,7 +61,8 @@ def decode_as(raw: Mapping[str, Any], of: type[Of], *, allow_unknown: bool = Fal
         return msgspec.convert(raw, of)
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at `$")
-        raise NotReadable(_title(raw), path.rstrip("`").lstrip("."), problem) from None
+        path = path.rstrip("`").lstrip(".")
+        raise NotReadable(_title(raw), path, problem + _instead(_info(of), path)) from None
 
 
 def _title(raw: object) -> str:
@@ -79,6 +81,46 @@ def _no_such_kind(raw: Mapping[str, Any]) -> str:
     near = get_close_matches(str(kind), KINDS, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(KINDS)}"
     return f"no such kind {kind!r} in {API_VERSION}; {hint}"
+
+
+def _instead(info: inspect.Type, path: str) -> str:
+    """What a field takes: the words of a closed list, or how its type describes it."""
+    for step in _STEP.findall(path):
+        info = next(_inside(info, step), inspect.AnyType())
+    found = list(_alternatives(info))
+    for each in found:
+        if isinstance(each, inspect.LiteralType):
+            return f"; write one of {', '.join(map(str, each.values))}"
+    for each in found:
+        if isinstance(each, inspect.Metadata) and (each.extra_json_schema or {}).get("description"):
+            return f"; it takes: {(each.extra_json_schema or {})['description']}"
+    return ""
+
+
+_STEP = re.compile(r"[^.\[\]]+|\[[^\]]*\]")
+
+
+def _inside(info: inspect.Type, step: str) -> Iterator[inspect.Type]:
+    for each in _alternatives(info):
+        match each:
+            case inspect.StructType():
+                yield from (field.type for field in each.fields if field.encode_name == step)
+            case inspect.VarTupleType():
+                yield each.item_type
+            case inspect.DictType():
+                yield each.value_type
+            case _:  # nothing lies inside
+                pass
+
+
+def _alternatives(info: inspect.Type) -> Iterator[inspect.Type]:
+    """A type and all that it may be: the parts of a union, and what carries a description."""
+    yield info
+    if isinstance(info, inspect.Metadata):
+        yield from _alternatives(info.type)
+    if isinstance(info, inspect.UnionType):
+        for each in info.types:
+            yield from _alternatives(each)
 
 
 @cache

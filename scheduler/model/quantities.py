@@ -53,7 +53,7 @@ def exact(written: float | str) -> Fraction:
 
 def _as_text(written: object) -> str:
     if isinstance(written, str):
-        return written.strip()
+        return written
     if not isinstance(written, float | int) or isinstance(written, bool) or not isfinite(written):
         raise NotAQuantity(f"{written!r} is not a quantity; write 2, 500m, 1.5, 1Gi or 1e9")
     return repr(written)

@@ -168,6 +168,29 @@ def test_manifests_are_bounded() -> None:
             "deadline",
             "not after earliest",
         ),
+        (
+            {"placement": {"siteSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}},
+            "invalid",
+            "spec.placement.siteSelector: a In needs values",
+        ),
+        (
+            {
+                "placement": {
+                    "siteGroups": [
+                        {
+                            "name": "near",
+                            "siteSelector": {
+                                "matchExpressions": [
+                                    {"key": "a", "operator": "Exists", "values": ["1"]}
+                                ]
+                            },
+                        }
+                    ]
+                }
+            },
+            "invalid",
+            "spec.placement.siteGroups (near): a Exists takes no values",
+        ),
         ({"policyRef": {"name": "nowhere"}}, "invalid", "there is no PlacementPolicy nowhere"),
     ],
 )

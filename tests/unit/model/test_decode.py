@@ -19,8 +19,20 @@ def test_every_kind_is_found_by_its_name() -> None:
         ),
         (workload(demand={"replicas": "two"}), "spec.demand.replicas: Expected `int`, got `str`"),
         (workload(replicas=-1), "spec.demand.replicas: Expected `int` >= 0"),
-        (workload(dataClass="general-9"), "spec.dataClass: Invalid enum value 'general-9'"),
-        (workload(placement={"spread": [{"by": "planet"}]}), "by"),
+        (
+            workload(dataClass="general-9"),
+            "spec.dataClass: .*'general-9'; write one of .*general-1",
+        ),
+        (
+            workload(placement={"spread": [{"by": "planet"}]}),
+            r"spread\[0\].by: .*metro, site, or label",
+        ),
+        (
+            workload(
+                placement={"siteSelector": {"matchExpressions": [{"key": "a", "operator": "Is"}]}}
+            ),
+            "operator: Invalid enum value 'Is'; write one of DoesNotExist, Exists, In, NotIn",
+        ),
         ({**room("m1", 1), "kind": "Sites"}, "no such kind 'Sites'.*did you mean Site"),
         ({**room("m1", 1), "apiVersion": "kapok.dev/v9"}, "write kapok.dev/v1alpha1"),
         ({**grant(), "spec": {"sites": []}}, "SiteGrant granted: spec.sites"),

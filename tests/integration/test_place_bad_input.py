@@ -1,0 +1,109 @@
+"""Bad files: a refusal that says what, where and what instead; nothing on stdout, exit code 2."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scheduler.cli.entry import main
+from tests.support.sites import NOW, Raw, grant, nodes, room, site, workload
+
+pytestmark = pytest.mark.integration
+
+PRICED = room("m1", 5, spec={"prices": {"coreCnyPerHour": 0.25}})
+
+
+def placed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | bytes
+) -> tuple[int, Raw, str]:
+    path = tmp_path / "all.yaml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    code = main(["place", "-f", str(path), "--now", NOW.isoformat(), "-o", "json"])
+    captured = capsys.readouterr()
+    return code, json.loads(captured.out or "{}"), captured.err
+
+
+def text_of(*objects: Raw) -> str:
+    return "\n---\n".join(json.dumps(each) for each in objects)
+
+
+def with_price(price: str) -> str:
+    return text_of(PRICED, grant("m1"), workload()).replace("0.25", price)
+
+
+def named(name: str, namespace: str = "ns") -> Raw:
+    raw = workload(name=name)
+    raw["metadata"]["namespace"] = namespace
+    return raw
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "hold no Workload"),
+        ("---\n---\n", "hold no Workload"),
+        ("hello", "document 1: expected an object"),
+        ("kind: a\nkind: b", "key 'kind' is given twice"),
+        ("apiVersion: x\n\tkind: y", "tab character"),
+        (b"kind: \xff", "not UTF-8"),
+        ("kind: !!python/name:os.system x", "could not determine a constructor"),
+        ("[" * 100_000, "nesting depth"),
+        (text_of(named("../../x")), "metadata.name '../../x' is no name; write"),
+        (text_of(named("")), "metadata.name '' is no name"),
+        (text_of(named("App")), "metadata.name 'App' is no name"),
+        (text_of(named("a" * 254)), "is no name; write at most 253"),
+        (text_of(named("app", "../x")), "metadata.namespace '../x' is no name"),
+        (text_of(site("../m", nodes(1)), workload()), "metadata.name '../m' is no name"),
+        (text_of(workload(-1)), "spec.demand.replicas: Expected `int` >= 0"),
+        (text_of(workload(demand={"replicas": "3"})), "spec.demand.replicas: Expected `int`"),
+        (text_of(PRICED, PRICED, workload()), "Site m1 stands in the files twice; keep one"),
+        (text_of({**workload(), "kind": "Workloads"}), "did you mean Workload?"),
+        (with_price(".nan"), "spec.prices.coreCnyPerHour: nan is not a number"),
+        (with_price(".inf"), "spec.prices.coreCnyPerHour: inf is not a number"),
+        (with_price("1e400"), "spec.prices.coreCnyPerHour: inf is not a number"),
+        (
+            text_of(site("m1", nodes(1, cpu="lots")), workload()),
+            "Site m1: status.nodeClasses[0].free[0]: cpu: 'lots' is not a quantity; write",
+        ),
+    ],
+)
+def test_a_bad_file_is_refused_with_what_and_where(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | bytes, message: str
+) -> None:
+    code, answer, error = placed(tmp_path, capsys, text)
+    assert (code, answer) == (2, {})
+    assert message in error
+    assert len(error) < 1000
+
+
+@pytest.mark.parametrize("cny", ["1e-05", "25E-2", "2.5e-1"])
+def test_numbers_are_read_as_json_writes_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], cny: str
+) -> None:
+    assert placed(tmp_path, capsys, with_price(cny))[0] == 0
+
+
+def test_a_byte_order_mark_and_windows_lines_do_no_harm(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = text_of(PRICED, grant("m1"), workload()).replace("\n", "\r\n")
+    assert placed(tmp_path, capsys, b"\xef\xbb\xbf" + text.encode())[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("requests", "message"),
+    [
+        ({"memory": "1Gi "}, "memory: '1Gi ' is not a quantity; write"),
+        ({"cpu": "-1"}, "cpu: '-1' is negative; write 0 or more"),
+        ({"cpu": "1e30"}, "cpu: '1e30' is more than any machine has"),
+        ({"memory": str(2**63)}, "is more than any machine has"),
+    ],
+)
+def test_an_impossible_request_is_not_accepted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], requests: Raw, message: str
+) -> None:
+    text = text_of(PRICED, grant("m1"), workload(requests=requests))
+    code, answer, _ = placed(tmp_path, capsys, text)
+    decision = answer["decisions"][0]
+    assert (code, decision["phase"], decision["sites"]) == (1, "Refused", [])
+    assert message in decision["line"]
