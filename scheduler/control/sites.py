@@ -15,7 +15,7 @@ from scheduler.control.hearing import SiteReport, SiteWord
 from scheduler.control.registry import Registry
 from scheduler.model.facts import InFlight, Ordered, SiteFacts, in_flight, site_facts
 from scheduler.model.fields import Condition
-from scheduler.model.site import NodeClass, SiteStatus
+from scheduler.model.site import Intensity, NodeClass, SiteStatus
 from scheduler.placement.rules import Event
 
 FactsSink = Callable[[str, SiteFacts | None], None]
@@ -156,7 +156,10 @@ class Sites:
             figures, observed_at = SiteStatus(), site.status.observed_at
         else:
             figures, observed_at = state.report.figures, self._when(state.report.observed_seconds)
-        return msgspec.structs.replace(figures, observed_at=observed_at, conditions=(ready,))
+        intensity = dated(figures.intensity, observed_at)
+        return msgspec.structs.replace(
+            figures, observed_at=observed_at, conditions=(ready,), intensity=intensity
+        )
 
     def facts_of(self, name: str) -> SiteFacts:
         """What a decision knows of a site now."""
@@ -178,6 +181,16 @@ class Sites:
     def _when(self, observed_seconds: float) -> datetime:
         age = max(0.0, self.clock.monotonic() - observed_seconds)
         return (self.clock.now() - timedelta(seconds=age)).replace(microsecond=0)
+
+
+def dated(intensity: Intensity | None, observed_at: datetime | None) -> Intensity | None:
+    """A figure that brings no date of its own is as old as the report that brings it.
+
+    A yearly factor needs none.
+    """
+    if intensity is None or intensity.observed_at or intensity.origin == "yearly":
+        return intensity
+    return msgspec.structs.replace(intensity, observed_at=observed_at)
 
 
 def _settle(state: SiteState, bound: Mapping[str, tuple[int, int]]) -> None:

@@ -26,7 +26,7 @@ from scheduler.ledger.errors import LedgerCorruptError
 _LEAF_SITES = 64
 _MAX_DEPTH = 64  # nibbles of a SHA-256
 _DIGEST = "sha256:"
-_MOVING = ("observedAt", "power", "reportAge", "freeCpu")
+_MOVING = ("observedAt", "intensity", "power", "reportAge", "freeCpu")
 
 
 @dataclass(frozen=True, slots=True)

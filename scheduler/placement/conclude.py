@@ -141,7 +141,7 @@ def _cost(case: Case, shares: Shares) -> Cost:
     grams = float((counts * kwh * emitted.value[slots]).sum())
     money = float((counts * case.price.cny[slots]).sum())
     return Cost(
-        cny_per_hour=money if not case.price.unknown[slots].any() else None,
+        cny_per_hour=money if case.price.is_known(slots) else None,
         gco2_per_hour=grams if known else None,
     )
 

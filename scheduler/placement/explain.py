@@ -61,7 +61,7 @@ def _site(case: Case, name: str, replicas: int) -> SiteExplanation:
         room=takes,
         costs=_costs(case, slot),
         total_cny_per_replica_hour=(
-            float(case.price.cny[slot]) if case.price.is_known(slot) else None
+            float(case.price.cny[slot]) if case.price.is_known(np.array([slot])) else None
         ),
         replicas=replicas,
     )
@@ -84,7 +84,7 @@ def _costs(case: Case, slot: int) -> tuple[CostTerm, ...]:
     facts = case.fleet.facts_of(case.fleet.name_at(slot))
     told = []
     for cost, units, figures in case.price.terms:
-        origin, age = cost.origin(facts, case.moment)
+        origin, age = cost.origin(facts, case.demand, case.moment)
         known = figures.known is None or bool(figures.known[slot])
         told.append(
             CostTerm(

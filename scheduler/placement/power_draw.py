@@ -15,6 +15,7 @@ from scheduler.placement.moment import Moment
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,12 @@ class Known:
         value: [capacity].
         known: whether the site has the figure at all; an old one is known, and counted at its
             worst.
+        missing: how many figures are missing behind it; one without a date that it needs counts.
     """
 
     value: Floats
     known: Bools
+    missing: Ints
 
 
 def replica_kwh_per_hour(demand: Demand, moment: Moment) -> float:
@@ -65,14 +68,16 @@ def core_price(fleet: Fleet, moment: Moment) -> Known:
 def carbon_intensity(fleet: Fleet, moment: Moment) -> Known:
     """Grams of CO2 per kWh; missing or old is the worst of fall-back, last known and p90.
 
-    A yearly factor does not age within its year.
+    A yearly factor does not age within its year. Any other figure without a date of its own is as
+    old as the report at least, and ranks after those whose age is known.
     """
     last = fleet.figure("gco2_per_kwh")
     worst = np.fmax(fleet.figure("gco2_p90"), moment.terms.fallback_gco2_per_kwh)
     oldest = moment.now_seconds - moment.terms.figure_old_seconds
     fresh = (fleet.figure("gco2_observed_at") >= oldest) | fleet.yearly
     known = ~np.isnan(last)
-    return Known(np.where(known & fresh, last, np.fmax(last, worst)), known)
+    missing = (~known).astype(np.int64) + (known & fleet.undated)
+    return Known(np.where(known & fresh, last, np.fmax(last, worst)), known, missing)
 
 
 def electricity(fleet: Fleet, moment: Moment) -> Known:
@@ -80,7 +85,7 @@ def electricity(fleet: Fleet, moment: Moment) -> Known:
 
     def compute() -> tuple[Known, float]:
         price, building = energy_price(fleet, moment), pue(fleet, moment)
-        return Known(price.value * building.value, price.known & building.known), np.inf
+        return _product(price, building), np.inf
 
     terms = moment.terms
     question = ("electricity", terms.fallback_pue, terms.fallback_energy_cny_per_kwh)
@@ -93,8 +98,7 @@ def emissions(fleet: Fleet, moment: Moment) -> Known:
 
     def compute() -> tuple[Known, float]:
         intensity, building = carbon_intensity(fleet, moment), pue(fleet, moment)
-        known = intensity.known & building.known
-        return Known(intensity.value * building.value, known), _until(fleet, moment)
+        return _product(intensity, building), _until(fleet, moment)
 
     terms = moment.terms
     limits = (terms.fallback_pue, terms.fallback_gco2_per_kwh, terms.figure_old_seconds)
@@ -110,7 +114,11 @@ def _until(fleet: Fleet, moment: Moment) -> float:
 
 def _filled(figure: Floats, worst: Floats | float) -> Known:
     known = ~np.isnan(figure)
-    return Known(np.where(known, figure, worst), known)
+    return Known(np.where(known, figure, worst), known, (~known).astype(np.int64))
+
+
+def _product(one: Known, other: Known) -> Known:
+    return Known(one.value * other.value, one.known & other.known, one.missing + other.missing)
 
 
 _QUALITY: tuple[Origin, ...] = (

@@ -1,8 +1,8 @@
 """Step 3, cost: what one replica costs for an hour at each site, in money.
 
 No cost is normalised over the candidates, so that a site that joins never changes the order of the
-others. Known costs sort before unknown ones: sites are ordered by the number of terms that are
-unknown, then by money, where an unknown or old figure counts as the worst of what is known of it.
+others. Known costs sort before unknown ones: sites are ordered by the number of figures that are
+missing, then by money, where a missing or old figure counts as the worst of what is known of it.
 Losing a figure thus never moves a site forward.
 """
 
@@ -40,10 +40,14 @@ class Figures:
     Attributes:
         cny: CNY per unit and hour; where unknown, the worst of what is known; [capacity].
         known: whether it rests on known figures; [capacity]; None: everywhere.
+        missing: how many of the figures behind it are missing, or bear no date where they need one;
+            [capacity]; None: one where it is not known. Counted one by one, so that losing any
+            further figure still moves a site back.
     """
 
     cny: Floats
     known: Bools | None
+    missing: Ints | None = None
 
 
 class CostRule(Protocol):
@@ -59,7 +63,9 @@ class CostRule(Protocol):
         """What a unit costs at every site."""
         ...
 
-    def origin(self, facts: SiteFacts, moment: Moment) -> tuple[Origin, float | None]:
+    def origin(
+        self, facts: SiteFacts, demand: Demand, moment: Moment
+    ) -> tuple[Origin, float | None]:
         """Where the figures of one site come from, and their age in seconds if they age."""
         ...
 
@@ -78,7 +84,7 @@ class Price:
     Attributes:
         terms: the costs that apply, each with its units and its figures.
         cny: their sum; [capacity].
-        unknown: how many of them are unknown; [capacity].
+        unknown: how many figures behind them are missing; [capacity].
         names: a number for every site that follows from its name; [capacity].
         salt: a number for the workload.
     """
@@ -118,9 +124,12 @@ class Price:
         in_order: Ints = slots[order]
         return in_order
 
-    def is_known(self, slot: int) -> bool:
-        """Whether every term is known at a site."""
-        return bool(self.unknown[slot] == 0)
+    def is_known(self, slots: Ints) -> bool:
+        """Whether every term is known at these sites."""
+        return all(
+            figures.known is None or bool(figures.known[slots].all())
+            for _, _, figures in self.terms
+        )
 
 
 def price_of(demand: Demand, fleet: Fleet, moment: Moment) -> Price:
@@ -134,7 +143,9 @@ def price_of(demand: Demand, fleet: Fleet, moment: Moment) -> Price:
             figures = cost.per_unit(fleet, demand, moment)
             terms.append((cost, units, figures))
             cny += figures.cny * units
-            if figures.known is not None:
+            if figures.missing is not None:
+                unknown += figures.missing
+            elif figures.known is not None:
                 unknown += ~figures.known
     return Price(tuple(terms), cny, unknown, fleet.tie, mixed(demand.uid or demand.key))
 

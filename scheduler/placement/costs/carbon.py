@@ -36,10 +36,13 @@ class Carbon:
         """Grams of CO2 per kWh at the machine: the grid's intensity times the PUE."""
         del demand
         found = emissions(fleet, moment)
-        return Figures(found.value, found.known)
+        return Figures(found.value, found.known, found.missing)
 
-    def origin(self, facts: SiteFacts, moment: Moment) -> tuple[Origin, float | None]:
+    def origin(
+        self, facts: SiteFacts, demand: Demand, moment: Moment
+    ) -> tuple[Origin, float | None]:
         """The intensity's origin and age, or the PUE's origin if that is worse."""
+        del demand
         intensity = facts.status.intensity
         if intensity is None or intensity.gco2_per_kwh is None:
             return "unknown", None

@@ -26,9 +26,11 @@ class Compute:
         price = core_price(fleet, moment)
         return Figures(price.value, price.known)
 
-    def origin(self, facts: SiteFacts, moment: Moment) -> tuple[Origin, float | None]:
+    def origin(
+        self, facts: SiteFacts, demand: Demand, moment: Moment
+    ) -> tuple[Origin, float | None]:
         """A price list; operations wrote it down."""
-        del moment
+        del demand, moment
         return ("unknown" if facts.spec.prices.core_cny_per_hour is None else "assumed"), None
 
 

@@ -27,11 +27,13 @@ class Energy:
         """CNY per kWh at the machine: the site's price times its PUE."""
         del demand
         found = electricity(fleet, moment)
-        return Figures(found.value, found.known)
+        return Figures(found.value, found.known, found.missing)
 
-    def origin(self, facts: SiteFacts, moment: Moment) -> tuple[Origin, float | None]:
+    def origin(
+        self, facts: SiteFacts, demand: Demand, moment: Moment
+    ) -> tuple[Origin, float | None]:
         """The price is a contract; the watts are assumed, so the product is at best that."""
-        del moment
+        del demand, moment
         if facts.spec.prices.energy_cny_per_kwh is None:
             return "unknown", None
         return worst_origin("assumed", pue_origin(facts)), None

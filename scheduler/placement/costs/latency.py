@@ -5,7 +5,7 @@ import numpy as np
 from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
-from scheduler.placement.distance import milliseconds
+from scheduler.placement.distance import METRO, milliseconds
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
 from scheduler.placement.power_draw import worst_origin
@@ -28,24 +28,35 @@ class Latency:
         return latency_price(demand, moment) if demand.latency else 0.0
 
     def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
-        """Milliseconds: the longest round trip of the bounds."""
+        """Milliseconds: the longest round trip of the bounds.
+
+        Where one is missing, the fall-back counts, or a longer one that is known. A round trip ages
+        with the report that it stands in, and old reports get no new work (`stale`).
+        """
         places = tuple(bound.from_ for bound in demand.latency)
         worst = moment.terms.fallback_milliseconds
 
         def compute() -> tuple[Figures, float]:
             longest = np.zeros(fleet.capacity)
+            missing = np.zeros(fleet.capacity, np.int64)
             for place in places:
-                longest = np.maximum(longest, milliseconds(fleet, place))
-            known = ~np.isnan(longest)
-            return Figures(np.where(known, longest, worst), known), np.inf
+                found = milliseconds(fleet, place)
+                is_missing = np.isnan(found)
+                missing += is_missing
+                longest = np.maximum(longest, np.where(is_missing, worst, found))
+            return Figures(longest, missing == 0, missing), np.inf
 
         question = ("latency", places, worst)
         found: Figures = fleet.remember(question, moment.now_seconds, compute)
         return found
 
-    def origin(self, facts: SiteFacts, moment: Moment) -> tuple[Origin, float | None]:
-        """As good as the worst of the site's round trips, as old as its report."""
-        origins = [each.origin for each in facts.status.rtt]
+    def origin(
+        self, facts: SiteFacts, demand: Demand, moment: Moment
+    ) -> tuple[Origin, float | None]:
+        """As good as the worst of the round trips that count, as old as the report."""
+        places = {bound.from_ for bound in demand.latency}
+        measures_metro = any(place.startswith(METRO) for place in places)
+        origins = [e.origin for e in facts.status.rtt if measures_metro or e.to in places]
         seen = facts.observed_at
         age = None if seen is None else moment.now_seconds - seen.timestamp()
         return worst_origin(*origins) if origins else "unknown", age

@@ -34,9 +34,11 @@ class Scarcity:
                 cny[slot] += requests.get(each.resource, 0) * each.cny_per_unit_hour
         return Figures(cny, None)
 
-    def origin(self, facts: SiteFacts, moment: Moment) -> tuple[Origin, float | None]:
+    def origin(
+        self, facts: SiteFacts, demand: Demand, moment: Moment
+    ) -> tuple[Origin, float | None]:
         """Computed."""
-        del facts, moment
+        del facts, demand, moment
         return "modelled", None
 
 
