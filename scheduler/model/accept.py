@@ -245,6 +245,7 @@ def _wishes(workload: Workload, context: _Context, *, has_state: bool) -> dict[s
         "latency": placement.latency + tuple(bound for each in tight for bound in each.latency),
         "companions": _companions(workload, placement, context.others),
         "prices": placement.prices,
+        "data": placement.data,
         "schedule": spec.schedule or policy.schedule,
         "failover_mode": failover.mode or ("Manual" if has_state else "Automatic"),
         "failover_after_seconds": failover.after_seconds,

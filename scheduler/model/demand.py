@@ -21,6 +21,7 @@ from scheduler.model.fields import (
 from scheduler.model.manifests import Pods
 from scheduler.model.pods import PodShape
 from scheduler.model.policy import (
+    DataAt,
     LatencyBound,
     Mode,
     PresetOptions,
@@ -99,6 +100,7 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     latency: tuple[LatencyBound, ...] = ()
     companions: tuple[Companion, ...] = ()
     prices: PriceList = PriceList()
+    data: tuple[DataAt, ...] = ()
     schedule: Schedule = Schedule()
     failover_mode: str = "Automatic"
     failover_after_seconds: int | None = None

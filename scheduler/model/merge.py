@@ -25,6 +25,7 @@ def merged(policy: Placement, own: Placement) -> Placement:
         affinity=policy.affinity + own.affinity,
         cpu_vendors=own.cpu_vendors or policy.cpu_vendors,
         prices=_prices(policy.prices, own.prices),
+        data=own.data or policy.data,
     )
 
 

@@ -74,6 +74,20 @@ class LatencyBound(Part, frozen=True, kw_only=True):
     within_milliseconds: Annotated[float, Meta(gt=0, le=1e6)]
 
 
+class DataAt(Part, frozen=True, kw_only=True):
+    """Data that a workload works on, and where it is."""
+
+    at: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=259,
+            description="A site, or metro:NAME for any site of a metro.",
+        ),
+    ]
+    gibibytes: Annotated[float, Meta(ge=0, le=1e8, description="GiB that a site elsewhere copies.")]
+
+
 class PriceList(Part, frozen=True, kw_only=True):
     """What a workload pays for things without a bill. Absent: our own list. 0: not counted."""
 
@@ -87,6 +101,13 @@ class PriceList(Part, frozen=True, kw_only=True):
         | None
     ) = None
     waiting_cny_per_hour: NotNegative | None = None
+    moving_cny_per_gibibyte: (
+        Annotated[
+            float,
+            Meta(ge=0, le=1e6, description="What copying a GiB of `data` to another place costs."),
+        ]
+        | None
+    ) = None
 
 
 class WorkloadAffinity(Part, frozen=True, kw_only=True):
@@ -124,6 +145,7 @@ class Placement(Part, frozen=True, kw_only=True):
     affinity: Annotated[tuple[WorkloadAffinity, ...], Meta(max_length=8)] = ()
     cpu_vendors: Annotated[tuple[CpuVendor, ...], Meta(max_length=16)] = ()
     prices: PriceList = PriceList()
+    data: Annotated[tuple[DataAt, ...], Meta(max_length=16)] = ()
 
 
 class Schedule(Part, frozen=True, kw_only=True):

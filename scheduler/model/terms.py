@@ -36,6 +36,9 @@ class Terms(Part, frozen=True, kw_only=True):
     """About the price of an allowance in the national carbon market, 2024-2025: 70 to 100 CNY/t."""
     latency_cny_per_millisecond_hour: NotNegative = 0.0
     waiting_cny_per_hour: NotNegative = 0.0
+    moving_cny_per_gibibyte: NotNegative = 0.0
+    moving_spread_seconds: Annotated[int, Meta(ge=1, le=315_360_000)] = 2_592_000
+    """Copying data is paid once; work that names no duration is taken to run for 30 days."""
     value_cny_per_replica_hour: NotNegative = 1.0
     """What a replica is worth for an hour in a batch, before its priority counts."""
 

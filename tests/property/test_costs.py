@@ -36,7 +36,7 @@ DATES = (("status", "intensity", "observedAt"), ("status", "observedAt"))
 
 def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Raw]:
     """A map in which every field may be missing."""
-    every = st.fixed_dictionaries({}, optional=fields)
+    return st.fixed_dictionaries({}, optional=fields)
 
 
 sites = st.lists(
@@ -68,8 +68,12 @@ asks = st.fixed_dictionaries(
     {
         "carbonCnyPerKg": st.sampled_from([0.0, 0.1, 1e6]),
         "latencyCnyPerMillisecondHour": st.sampled_from([0.0, 0.01]),
+        "movingCnyPerGibibyte": st.sampled_from([0.0, 0.5]),
     }
 )
+
+
+DATA: list[Raw] = [{"at": "metro:here", "gibibytes": 50}, {"at": "m1", "gibibytes": 400}]
 
 
 def raw_sites(drawn: list[Raw]) -> list[Raw]:
@@ -89,7 +93,7 @@ def raw_sites(drawn: list[Raw]) -> list[Raw]:
 
 def asked(prices: Raw) -> Demand:
     bounds = [{"from": name, "withinMilliseconds": 9000} for name in ("m0", "m1")]
-    return demand(workload(2, placement={"prices": prices, "latency": bounds}))
+    return demand(workload(2, placement={"prices": prices, "latency": bounds, "data": DATA}))
 
 
 def order(wanted: Demand, raw: list[Raw]) -> list[str]:
