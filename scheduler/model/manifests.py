@@ -219,7 +219,14 @@ def _template(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
     spec = _mapping(manifest.get("spec"))
     if manifest.get("kind") == "CronJob":
         spec = _mapping(_mapping(spec.get("jobTemplate")).get("spec"))
-    return _mapping(spec.get("template"))
+    template = _mapping(spec.get("template"))
+    if not spec.get("volumeClaimTemplates"):
+        return template
+    pod = _mapping(template.get("spec"))
+    written = pod.get("volumes")
+    volumes = written if isinstance(written, list | tuple) else ()
+    claimed = [*volumes, {"persistentVolumeClaim": {}}]
+    return {**template, "spec": {**pod, "volumes": claimed}}
 
 
 def _number(manifest: Mapping[str, Any], spec: Mapping[str, Any], field: str) -> int:

@@ -25,6 +25,9 @@ from scheduler.model.quantities import (
 )
 
 HOSTNAME = "kubernetes.io/hostname"
+NODE_NAME = "metadata.name"
+"""The one field that `matchFields` of a node affinity knows."""
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - a host port's address in core/v1, nothing listens here
 _MOST = 2**31 - 1
 """The largest int32, the type of these fields in core/v1."""
 
@@ -43,6 +46,10 @@ class Skew(Part, frozen=True, kw_only=True):
     topology_key: str
     max_skew: int
     min_domains: int = 1
+    honors_affinity: bool = True
+    """`nodeAffinityPolicy: Honor`: only nodes that selector and affinity choose are domains."""
+    honors_taints: bool = False
+    """`nodeTaintsPolicy: Honor`: nodes whose taints are not tolerated are no domains."""
 
 
 class PodShape(Part, frozen=True, kw_only=True, dict=True):
@@ -60,6 +67,8 @@ class PodShape(Part, frozen=True, kw_only=True, dict=True):
     tolerations: tuple[Toleration, ...] = ()
     one_per_node: bool = False
     """Hostname anti-affinity towards itself, or a host port."""
+    host_ports: tuple[str, ...] = ()
+    """As `TCP/0.0.0.0/80`. Pods of different shapes that take the same one cannot share a node."""
     one_per: tuple[str, ...] = ()
     """Node labels of whose every value at most one pod may stand."""
     skews: tuple[Skew, ...] = ()
@@ -94,23 +103,23 @@ def shape_of_template(template: Mapping[str, Any]) -> PodShape:
     labels = _labels(_mapping(template.get("metadata")).get("labels"))
     affinity = _mapping(spec.get("affinity"))
     keys, strange = _own_anti_affinity(_mapping(affinity.get("podAntiAffinity")), labels)
-    skews, loose = _skews(spec.get("topologySpreadConstraints"), labels)
-    not_modelled = [*strange, *loose]
-    if _mapping(affinity.get("podAffinity")).get(_REQUIRED):
-        not_modelled.append("podAffinity")
-    if any("persistentVolumeClaim" in volume for volume in _mappings(spec.get("volumes"))):
-        not_modelled.append("where volumes are bound")
+    constraints = _hard_constraints(spec)
+    skews, loose = _skews(constraints, labels)
+    ports = _host_ports(spec)
     return shape_of_requests(
         pod_requests(spec),
         node_selector=_labels(spec.get("nodeSelector")),
-        node_affinity=_node_affinity(_mapping(affinity.get("nodeAffinity"))),
+        node_affinity=_with_keys(
+            _node_affinity(_mapping(affinity.get("nodeAffinity"))), constraints
+        ),
         tolerations=tuple(
             decode_as(_toleration(each), Toleration) for each in _mappings(spec.get("tolerations"))
         ),
-        one_per_node=HOSTNAME in keys or _has_host_ports(spec),
+        one_per_node=HOSTNAME in keys or bool(ports),
+        host_ports=ports,
         one_per=tuple(sorted(keys - {HOSTNAME})),
         skews=skews,
-        not_modelled=tuple(not_modelled),
+        not_modelled=(*strange, *loose, *_not_modelled(spec, affinity)),
     )
 
 
@@ -152,15 +161,27 @@ def pod_requests(spec: Mapping[str, Any]) -> dict[str, int]:
             starting = _larger(starting, _added(running, asked))
     for container in _mappings(spec.get("containers")):
         running = _added(running, _container_requests(container))
-    whole = _larger(running, starting) | _container_requests(spec)
+    whole = _of_pod(spec, _larger(running, starting))
     return _added(whole, requests_of(_mapping(spec.get("overhead"))))
 
 
+def _of_pod(spec: Mapping[str, Any], containers: Mapping[str, int]) -> dict[str, int]:
+    """Requests of the pod win; its limits count where no container asks anything (KEP-2837)."""
+    resources = _mapping(spec.get("resources"))
+    limits = requests_of(_mapping(resources.get("limits")))
+    return limits | dict(containers) | requests_of(_mapping(resources.get("requests")))
+
+
 def _container_requests(container: Mapping[str, Any]) -> dict[str, int]:
+    """Requests; limits count for what is not named there. A request of 0 is a request."""
     resources = _mapping(container.get("resources"))
-    return requests_of(_mapping(resources.get("limits"))) | requests_of(
-        _mapping(resources.get("requests"))
-    )
+    asked = _mapping(resources.get("requests"))
+    limits = {
+        name: amount
+        for name, amount in _mapping(resources.get("limits")).items()
+        if name not in asked
+    }
+    return requests_of(limits) | requests_of(asked)
 
 
 def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
@@ -180,6 +201,8 @@ def _own_anti_affinity(
     keys: set[str] = set()
     strange: list[str] = []
     for term in _mappings(affinity.get(_REQUIRED)):
+        if term.get("labelSelector") is None:
+            continue  # core/v1: a null selector matches no pod, an empty one all
         if _selector(term.get("labelSelector")).matches(labels):
             keys.add(str(term.get("topologyKey", "")))
         else:
@@ -187,12 +210,33 @@ def _own_anti_affinity(
     return keys, strange
 
 
-def _skews(constraints: object, labels: Mapping[str, str]) -> tuple[tuple[Skew, ...], list[str]]:
+def _hard_constraints(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [
+        each
+        for each in _mappings(spec.get("topologySpreadConstraints"))
+        if each.get("whenUnsatisfiable", "DoNotSchedule") == "DoNotSchedule"
+    ]
+
+
+def _with_keys(
+    terms: tuple[tuple[NodeRequirement, ...], ...], constraints: Sequence[Mapping[str, Any]]
+) -> tuple[tuple[NodeRequirement, ...], ...]:
+    """Nodes without the label of a hard spread constraint bear no pod, whatever it counts."""
+    keys = sorted({str(each.get("topologyKey", "")) for each in constraints} - {HOSTNAME})
+    if not keys:
+        return terms
+    there = tuple(NodeRequirement(key=key, operator="Exists") for key in keys)
+    return tuple((*term, *there) for term in terms or ((),))
+
+
+def _skews(
+    constraints: Sequence[Mapping[str, Any]], labels: Mapping[str, str]
+) -> tuple[tuple[Skew, ...], list[str]]:
     skews: list[Skew] = []
     strange: list[str] = []
-    for each in _mappings(constraints):
-        if each.get("whenUnsatisfiable", "DoNotSchedule") != "DoNotSchedule":
-            continue
+    for each in constraints:
+        if each.get("labelSelector") is None:
+            continue  # core/v1: a null selector counts no pod
         if not _selector(each.get("labelSelector")).matches(labels):
             strange.append("topologySpreadConstraints over other pods")
             continue
@@ -201,6 +245,8 @@ def _skews(constraints: object, labels: Mapping[str, str]) -> tuple[tuple[Skew, 
                 topology_key=str(each.get("topologyKey", "")),
                 max_skew=_from_one(each, "maxSkew"),
                 min_domains=_from_one(each, "minDomains"),
+                honors_affinity=each.get("nodeAffinityPolicy") != "Ignore",
+                honors_taints=each.get("nodeTaintsPolicy") == "Honor",
             )
         )
     return tuple(skews), strange
@@ -223,10 +269,7 @@ def _node_affinity(affinity: Mapping[str, Any]) -> tuple[tuple[NodeRequirement, 
     for term in terms:
         conditions = [
             *_mappings(term.get("matchExpressions")),
-            *(
-                {**each, "key": f"metadata.{each.get('key')}"}
-                for each in _mappings(term.get("matchFields"))
-            ),
+            *_mappings(term.get("matchFields")),
         ]
         read.append(tuple(decode_as(each, NodeRequirement) for each in conditions))
     # An empty term matches nothing in core/v1, so it adds no choice.
@@ -234,13 +277,62 @@ def _node_affinity(affinity: Mapping[str, Any]) -> tuple[tuple[NodeRequirement, 
     return chosen or ((NOTHING_MATCHES,),) if terms else ()
 
 
-NOTHING_MATCHES = NodeRequirement(key="metadata.name", operator="In", values=())
+NOTHING_MATCHES = NodeRequirement(key=NODE_NAME, operator="In", values=())
 
 
-def _has_host_ports(spec: Mapping[str, Any]) -> bool:
-    containers = [*_mappings(spec.get("containers")), *_mappings(spec.get("initContainers"))]
-    ports = [port for each in containers for port in _mappings(each.get("ports"))]
-    return any(port.get("hostPort") for port in ports) or bool(spec.get("hostNetwork") and ports)
+def _host_ports(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """Ports of the node that the pod takes; with `hostNetwork` every port is one (core/v1)."""
+    sidecars = [
+        each
+        for each in _mappings(spec.get("initContainers"))
+        if each.get("restartPolicy") == "Always"
+    ]
+    found: set[str] = set()
+    for container in (*_mappings(spec.get("containers")), *sidecars):
+        for port in _mappings(container.get("ports")):
+            number = port.get("hostPort") or (spec.get("hostNetwork") and port.get("containerPort"))
+            if number:
+                protocol, address = port.get("protocol") or "TCP", port.get("hostIP") or ANY_ADDRESS
+                found.add(f"{protocol}/{address}/{number}")
+    return tuple(sorted(found))
+
+
+def ports_collide(one: Iterable[str], other: Iterable[str]) -> bool:
+    """Whether pods with these host ports cannot share a node.
+
+    The same port and protocol collide on the same address, and on all of them: 0.0.0.0.
+    """
+    theirs = [each.split("/") for each in other]
+    return any(
+        protocol == kind and number == port and (address == at or ANY_ADDRESS in (address, at))
+        for protocol, address, number in (each.split("/") for each in one)
+        for kind, at, port in theirs
+    )
+
+
+def _not_modelled(spec: Mapping[str, Any], affinity: Mapping[str, Any]) -> Iterable[str]:
+    """What else the Kubernetes scheduler looks at and `fit` does not."""
+    if _mapping(affinity.get("podAffinity")).get(_REQUIRED):
+        yield "podAffinity"
+    volumes = _mappings(spec.get("volumes"))
+    if any("persistentVolumeClaim" in each or "ephemeral" in each for each in volumes):
+        yield "where volumes are bound"
+    if _host_ports(spec):
+        yield "host ports that other pods hold"
+    for field, what in _FIELDS_NOT_MODELLED.items():
+        if spec.get(field):
+            yield f"{what} ({field})"
+    if spec.get("schedulerName") not in (None, "", "default-scheduler"):
+        yield "another scheduler than Kubernetes' own (schedulerName)"
+
+
+_FIELDS_NOT_MODELLED = {
+    "runtimeClassName": "overhead and nodes of a runtime class",
+    "resourceClaims": "devices that are claimed",
+    "schedulingGates": "gates that hold pods back",
+    "nodeName": "the one node that is named",
+    "priorityClassName": "preemption of other pods",
+}
 
 
 def _selector(raw: object) -> LabelSelector:
@@ -248,7 +340,11 @@ def _selector(raw: object) -> LabelSelector:
 
 
 def _toleration(raw: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in raw.items() if value is not None}
+    return {
+        key: value
+        for key, value in raw.items()
+        if value is not None and not (key == "operator" and value == "")
+    }
 
 
 def _labels(raw: object) -> dict[str, str]:

@@ -20,6 +20,8 @@ from scheduler.model.metadata import Metadata
 
 OnViolation = Literal["Report", "Move", "Stop"]
 
+_WRITTEN_OTHERWISE = {"CN-HK": "HK", "CN-MO": "MO"}
+
 
 class SiteGrantSpec(Part, frozen=True, kw_only=True):
     """What sites may hold, by whom it was granted, and for how long.
@@ -58,6 +60,19 @@ class SiteGrantSpec(Part, frozen=True, kw_only=True):
     document: Text = ""
     valid_from: Instant | None = None
     valid_until: Instant | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses forms that could be mistaken for the mainland; the hub's schema does the same.
+
+        Raises:
+            ValueError: the message says which form to write.
+        """
+        right = _WRITTEN_OTHERWISE.get(self.jurisdiction)
+        if right is not None:
+            raise ValueError(
+                f"jurisdiction {self.jurisdiction}: write {right}, a jurisdiction of its own; "
+                "CN and CN-… mean the mainland"
+            )
 
 
 class SiteGrant(Part, frozen=True, kw_only=True):

@@ -1,6 +1,5 @@
 """Step 5, choose: the division becomes a `Decision`, or the reasons are counted."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ from scheduler.placement.evicting import Standing
 from scheduler.placement.fit import Room
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
+from scheduler.placement.notes import notes_of
 from scheduler.placement.power_draw import emissions, replica_kwh_per_hour
 from scheduler.placement.price import Price
 from scheduler.placement.spread_answer import Division
@@ -62,7 +62,10 @@ def conclude(case: Case, division: Division, hindered: Reason | None) -> Decisio
         cost=_cost(case, shares),
         optimal=placed and division.is_optimal,
         gap=division.gap,
-        notes=(*_notes(case), *division.notes),
+        notes=(
+            *notes_of(case.demand, is_single=case.room.is_exact, is_searched=case.room.is_searched),
+            *division.notes,
+        ),
         decided_at=case.moment.now,
     )
 
@@ -144,12 +147,3 @@ def _cost(case: Case, shares: Shares) -> Cost:
         cny_per_hour=money if case.price.is_known(slots) else None,
         gco2_per_hour=grams if known else None,
     )
-
-
-def _notes(case: Case) -> Iterable[str]:
-    demand = case.demand
-    if not case.room.is_exact and (demand.unit or demand.beside or demand.per_node):
-        yield "room of a set of different pods is a lower bound (first fit decreasing)"
-    for pods in demand.unit:
-        for missing in pods.shape.not_modelled:
-            yield f"not modelled: {missing}"

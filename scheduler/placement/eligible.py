@@ -1,9 +1,10 @@
 """Which kinds of node a pod may stand on, as the Kubernetes scheduler decides it."""
 
+import re
 from collections.abc import Iterable
 
 from scheduler.model.demand import tolerates
-from scheduler.model.pods import NodeRequirement, PodShape
+from scheduler.model.pods import HOSTNAME, NODE_NAME, NodeRequirement, PodShape
 from scheduler.placement.nodes import NodeKind
 
 
@@ -33,7 +34,14 @@ def blocking_taints(shape: PodShape, kind: NodeKind) -> list[str]:
 
 
 def meets(requirement: NodeRequirement, labels: dict[str, str]) -> bool:
-    """Whether labels meet one condition of a node affinity (Gt and Lt compare integers)."""
+    """Whether labels meet one condition of a node affinity (Gt and Lt compare integers).
+
+    The name of a node (`matchFields`) is its hostname label; a name that was not reported is
+    neither among the names that are asked for, nor known to be none of them.
+    """
+    if requirement.key == NODE_NAME:
+        name = labels.get(HOSTNAME)
+        return name is not None and (name in requirement.values) == (requirement.operator == "In")
     value = labels.get(requirement.key)
     match requirement.operator:
         case "In":
@@ -44,18 +52,23 @@ def meets(requirement: NodeRequirement, labels: dict[str, str]) -> bool:
             return value is not None
         case "DoesNotExist":
             return value is None
-        case "Gt" | "Lt":
-            return _compares(requirement.operator, value, requirement.values)
         case _:
-            return False
+            return _compares(requirement.operator, value, requirement.values)
 
 
 def _compares(operator: str, value: str | None, values: tuple[str, ...]) -> bool:
-    try:
-        left, right = int(value or ""), int(values[0])
-    except (ValueError, IndexError):
+    numbers = (value or "", *values)
+    if (
+        operator not in ("Gt", "Lt")
+        or len(values) != 1
+        or not all(_INTEGER.fullmatch(each) for each in numbers)
+    ):
         return False
+    left, right = (int(each) for each in numbers)
     return left > right if operator == "Gt" else left < right
+
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 def platform_fits(

@@ -52,6 +52,7 @@ class Room:
         simple = len(demand.unit) == 1 and demand.unit[0].count == 1
         self._shape = demand.unit[0].shape if simple else None
         self.is_exact = simple and not demand.beside and not demand.per_node
+        self.is_searched = True
         self._memo = (
             None if self._shape is None else _memo_of(fleet, demand, self._shape, vendor_sets)
         )
@@ -99,11 +100,11 @@ class Room:
         rows = self._fleet.nodes.rows
         index = rows.rows_of(slots)
         per_node = self.per_node(index, slots, shape)
+        lost = self._fleet.flights.lost_room(slots, shape)
         if shape.skews or shape.one_per:
-            total = within_limits(self._fleet, slots, index, per_node, shape)
+            total = within_limits(self._fleet, slots, index, per_node, shape, lost=lost)
         else:
-            total = rows.sums(slots, per_node * rows.column(COUNT)[index])
-        total -= self._fleet.flights.lost_room(slots, shape)
+            total = rows.sums(slots, per_node * rows.column(COUNT)[index]) - lost
         return np.clip(total, 0, ENDLESS).astype(np.int64)
 
     def per_node(self, index: Ints, slots: Ints, shape: PodShape) -> Floats:
@@ -166,7 +167,7 @@ class Room:
 
     def _leave_own_nodes(self, slots: Ints, found: Ints, shape: PodShape) -> None:
         """At most one per node: those that run stand on nodes of which reports do not say which."""
-        if not (shape.one_per_node or shape.one_per):
+        if not (shape.one_per_node or shape.one_per or shape.skews):
             return
         for position, slot in enumerate(slots.tolist()):
             facts = self._fleet.facts[slot]
@@ -175,16 +176,32 @@ class Room:
                     each.replicas for each in facts.in_flight if each.workload == self._demand.key
                 )
                 bound = max(0, self._placed[slot] - flying)
-                found[position] = max(0, int(found[position]) - bound)
+                if shape.skews:
+                    found[position] = self._beside_own(slot, shape, bound, flying)
+                if shape.one_per_node or shape.one_per:
+                    found[position] = max(0, int(found[position]) - bound)
+
+    def _beside_own(self, slot: int, shape: PodShape, bound: int, flying: int) -> int:
+        """Own replicas in flight obey the spread too: they take room, and keep none from others."""
+        slots = np.array([slot])
+        index = self._fleet.nodes.rows.rows_of(slots)
+        lost = self._fleet.flights.lost_room(slots, shape) - flying
+        free = self.per_node(index, slots, shape)
+        own = np.array([float(bound)])
+        lost = np.maximum(lost, 0.0)
+        total = within_limits(self._fleet, slots, index, free, shape, lost=lost, own=own)
+        return int(np.clip(total[0] - flying, 0, ENDLESS))
 
     def _of_set(self, slot: int) -> int:
-        return sets_at(
+        found = sets_at(
             self._fleet,
             slot,
             self._demand,
             permitted=self._permitted_at(slot),
             is_new=slot not in self._placed,
         )
+        self.is_searched &= found.is_exact
+        return found.sets
 
     def _permitted_at(self, slot: int) -> Bools:
         kinds = len(self._fleet.nodes.kinds)

@@ -1,82 +1,104 @@
 """Sets of different pods at one site: a lower bound, exact where pods and nodes are few.
 
 A replica may be a set of pods (two Deployments, say), and a site may need pods beside its replicas.
-Pods are put on the nodes one after the other, largest first, on the first node that takes them.
-What so fits fits for sure; more might fit. Where pods and nodes are few, all assignments are
-searched instead.
+Pods are put on the nodes one after the other, largest first, on the first node that takes them
+(first fit decreasing); equal pods all at once, which is the same. What so fits fits for sure; more
+might fit. Where pods and nodes are few, all assignments are searched instead.
+
+The work is bounded in steps, never by time: a bound that is reached only lowers the answer.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.demand import Demand
+from scheduler.model.facts import SiteFacts
 from scheduler.model.manifests import Pods
 from scheduler.model.pods import PodShape
 from scheduler.placement.eligible import may_stand, platform_fits
 from scheduler.placement.flights import lost_pods
 from scheduler.placement.nodes import CARD, COUNT, KIND
+from scheduler.placement.set_nodes import SetNodes
+from scheduler.placement.set_search import fits_somehow
 
 if TYPE_CHECKING:
     from scheduler.placement.fleet import Fleet
 
+Bools = NDArray[np.bool_]
+Group = tuple[int, int]
+"""The number of a shape, and how many pods of it."""
+
 MOST_NODES = 2000
-"""Nodes of a site that are looked at one by one; more are left out, which only lowers the bound."""
+"""Nodes of a site that are looked at; more are left out, which only lowers the bound."""
 MOST_SETS = 256
+MOST_SINGLE_STEPS = 600
+"""Pods of one site that are put down one by one, because what they take depends on where the others
+stand: GPU cards, topology limits. Afterwards none of these fits any more."""
 _SMALL_PODS = 6
 _SMALL_NODES = 5
 
 
-class _Node:
-    """One node while pods are tried on it."""
+@dataclass(slots=True)
+class SetRoom:
+    """Room of a site for sets of pods.
 
-    __slots__ = ("cards", "free", "held", "kind")
+    Attributes:
+        sets: how many sets fit.
+        is_exact: whether all assignments were searched, so that not one more fits.
+    """
 
-    def __init__(self, free: dict[str, float], cards: list[float], kind: int) -> None:
-        self.free = free
-        self.cards = cards
-        self.kind = kind
-        self.held: set[int] = set()
+    sets: int
+    is_exact: bool
 
-    def takes(self, shape: PodShape, number: int) -> bool:
-        """Whether one more pod of this shape fits."""
-        if shape.one_per_node and number in self.held:
+
+@dataclass(slots=True)
+class _Try:
+    """One site, and what is asked of it."""
+
+    fleet: "Fleet"
+    slot: int
+    demand: Demand
+    shapes: list[PodShape]
+    may: list[Bools]
+    is_new: bool
+    is_exact: bool = True
+    single: list[int] = field(default_factory=lambda: [MOST_SINGLE_STEPS])
+    _fresh: SetNodes | None = field(default=None)
+
+    def nodes(self) -> SetNodes:
+        """The nodes, once pods that stand on every node have taken their share."""
+        if self._fresh is None:
+            self._fresh, is_whole = _nodes_of(self.fleet, self.slot, self.shapes, self.may)
+            self.is_exact = self.is_exact and is_whole
+            if self.is_new:
+                for shape in self.demand.per_node:
+                    self._fresh.put_on_each(self.shapes.index(shape))
+        return self._fresh.copy()
+
+    def fits(self, sets: int) -> bool:
+        """Whether so many sets fit, with what comes beside them."""
+        once = self.demand.beside if self.is_new else ()
+        pods = _groups([(self.demand.unit, sets), (once, 1)], self.shapes)
+        nodes = self.nodes()
+        if nodes.lacks(pods):
             return False
-        free = self.free
-        if any(free.get(name, 0.0) < asked for name, asked in shape.requests.items()):
+        if nodes.take_all(pods, self.single):
+            return True
+        if sum(count for _, count in pods) > _SMALL_PODS or len(nodes.kinds) > _SMALL_NODES:
+            self.is_exact = False
             return False
-        return not shape.gpu_cards or (
-            sum(card >= shape.gpu_milli for card in self.cards) >= shape.gpu_cards
-        )
-
-    def put(self, shape: PodShape, number: int) -> list[int]:
-        """Puts a pod there; returns the cards that it took, the fullest that hold it."""
-        for name, asked in shape.requests.items():
-            self.free[name] -= asked
-        self.held.add(number)
-        fitting = sorted(
-            (card, at) for at, card in enumerate(self.cards) if card >= shape.gpu_milli
-        )
-        taken = [at for _, at in fitting[: shape.gpu_cards]]
-        for at in taken:
-            self.cards[at] -= shape.gpu_milli
-        return taken
-
-    def take_back(self, shape: PodShape, number: int, cards: list[int], *, was_held: bool) -> None:
-        """Undoes `put`."""
-        for name, asked in shape.requests.items():
-            self.free[name] += asked
-        if not was_held:
-            self.held.discard(number)
-        for at in cards:
-            self.cards[at] += shape.gpu_milli
+        found = fits_somehow(self.nodes(), pods)
+        self.is_exact = self.is_exact and found is not None
+        return bool(found)
 
 
 def sets_at(
-    fleet: "Fleet", slot: int, demand: Demand, *, permitted: NDArray[np.bool_], is_new: bool
-) -> int:
+    fleet: "Fleet", slot: int, demand: Demand, *, permitted: Bools, is_new: bool
+) -> SetRoom:
     """How many replicas of a demand that is a set of pods fit at a site.
 
     Args:
@@ -87,33 +109,42 @@ def sets_at(
         is_new: whether the pods beside the replicas are not there yet.
     """
     shapes = _shapes(demand)
-    may = {
-        number: [
-            bool(permitted[index])
-            and platform_fits(kind, demand.architectures, demand.cpu_vendors)
-            and may_stand(shape, kind)
-            for index, kind in enumerate(fleet.nodes.kinds)
-        ]
-        for number, shape in enumerate(shapes)
-    }
+    kinds = [
+        bool(permitted[index]) and platform_fits(kind, demand.architectures, demand.cpu_vendors)
+        for index, kind in enumerate(fleet.nodes.kinds)
+    ]
+    may = [
+        np.array(
+            [
+                fits and may_stand(shape, kind)
+                for fits, kind in zip(kinds, fleet.nodes.kinds, strict=True)
+            ],
+            np.bool_,
+        )
+        for shape in shapes
+    ]
+    attempt = _Try(fleet, slot, demand, shapes, may, is_new)
     facts = fleet.facts[slot]
     lost = 0 if facts is None else lost_pods(facts.in_flight, _smallest(shapes))
-    once = demand.beside if is_new else ()
-    low, high = 0, min(MOST_SETS, max(1, demand.replicas)) + lost
+    wanted = max(1, demand.replicas)
+    most = min(MOST_SETS, wanted) + lost
+    low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
-        nodes = _nodes_of(fleet, slot)
-        if _asks_more_than_all([(demand.unit, middle), (once, 1)], nodes):
-            high = middle - 1
-            continue
-        pods = _pods(demand.unit, middle, shapes) + _pods(once, 1, shapes)
-        if is_new:
-            _take_per_node(nodes, demand.per_node, shapes, may)
-        if _all_fit(nodes, pods, shapes, may):
-            low = middle
-        else:
-            high = middle - 1
-    return max(0, low - lost)
+        low, high = (middle, high) if attempt.fits(middle) else (low, middle - 1)
+    lost += 0 if is_new else _kept_by_own(demand, facts)
+    is_capped = low == most and wanted > MOST_SETS
+    return SetRoom(max(0, low - lost), is_exact=attempt.is_exact and not lost and not is_capped)
+
+
+def _kept_by_own(demand: Demand, facts: SiteFacts | None) -> int:
+    """Sets that own running pods may keep out, as nobody reports on which nodes they stand."""
+    pods = [
+        each.count
+        for each in demand.unit
+        if each.shape.one_per_node or each.shape.one_per or each.shape.skews
+    ]
+    return max(pods, default=0) * demand.placed_replicas.get(facts.name if facts else "", 0)
 
 
 def _shapes(demand: Demand) -> list[PodShape]:
@@ -124,20 +155,13 @@ def _shapes(demand: Demand) -> list[PodShape]:
     return shapes
 
 
-def _pods(pods: Sequence[Pods], times: int, shapes: list[PodShape]) -> list[int]:
-    return [shapes.index(each.shape) for each in pods for _ in range(each.count * times)]
-
-
-def _asks_more_than_all(sets: Sequence[tuple[Sequence[Pods], int]], nodes: Sequence[_Node]) -> bool:
-    """Whether the sum of nodes would not do: then no pod is tried, however many are asked."""
-    asked: dict[str, int] = {}
+def _groups(sets: Sequence[tuple[Sequence[Pods], int]], shapes: list[PodShape]) -> list[Group]:
+    total: dict[int, int] = {}
     for pods, times in sets:
         for each in pods:
-            for name, amount in each.shape.requests.items():
-                asked[name] = asked.get(name, 0) + amount * each.count * times
-    return any(
-        amount > sum(node.free.get(name, 0.0) for node in nodes) for name, amount in asked.items()
-    )
+            number = shapes.index(each.shape)
+            total[number] = total.get(number, 0) + each.count * times
+    return [(number, count) for number, count in total.items() if count > 0]
 
 
 def _smallest(shapes: Sequence[PodShape]) -> dict[str, int]:
@@ -148,71 +172,27 @@ def _smallest(shapes: Sequence[PodShape]) -> dict[str, int]:
     return least
 
 
-def _nodes_of(fleet: "Fleet", slot: int) -> list[_Node]:
+def _nodes_of(
+    fleet: "Fleet", slot: int, shapes: list[PodShape], may: list[Bools]
+) -> tuple[SetNodes, bool]:
+    """The nodes of a site, and whether these are all."""
     rows = fleet.nodes.rows
     index = rows.rows_of(np.array([slot]))
-    names = [name for name in rows.number_of if not name.startswith("\0")]
-    nodes: list[_Node] = []
-    for row in index.tolist():
-        free = {name: float(rows.column(name)[row]) for name in names}
-        cards = [float(rows.column(f"{CARD}{card}")[row]) for card in range(fleet.nodes.most_cards)]
-        count = min(int(rows.column(COUNT)[row]), MOST_NODES - len(nodes))
-        kind = int(rows.column(KIND)[row])
-        nodes += [_Node(dict(free), list(cards), kind) for _ in range(count)]
-    return nodes
-
-
-def _take_per_node(
-    nodes: list[_Node],
-    per_node: Sequence[PodShape],
-    shapes: list[PodShape],
-    may: dict[int, list[bool]],
-) -> None:
-    for shape in per_node:
-        number = shapes.index(shape)
-        for node in nodes:
-            if may[number][node.kind] and node.takes(shape, number):
-                node.put(shape, number)
-
-
-def _all_fit(
-    nodes: list[_Node], pods: list[int], shapes: list[PodShape], may: dict[int, list[bool]]
-) -> bool:
-    sizes = [_size(shape, nodes) for shape in shapes]
-    ordered = sorted(pods, key=lambda number: sizes[number], reverse=True)
-    if len(ordered) <= _SMALL_PODS and len(nodes) <= _SMALL_NODES:
-        return _search(nodes, ordered, shapes, may)
-    for number in ordered:
-        shape, kinds = shapes[number], may[number]
-        node = next(
-            (each for each in nodes if kinds[each.kind] and each.takes(shape, number)), None
-        )
-        if node is None:
-            return False
-        node.put(shape, number)
-    return True
-
-
-def _search(
-    nodes: list[_Node], pods: list[int], shapes: list[PodShape], may: dict[int, list[bool]]
-) -> bool:
-    if not pods:
-        return True
-    number, rest = pods[0], pods[1:]
-    shape = shapes[number]
-    for node in nodes:
-        if may[number][node.kind] and node.takes(shape, number):
-            was_held = number in node.held
-            cards = node.put(shape, number)
-            if _search(nodes, rest, shapes, may):
-                return True
-            node.take_back(shape, number, cards, was_held=was_held)
-    return False
-
-
-def _size(shape: PodShape, nodes: list[_Node]) -> float:
-    largest = 0.0
-    for name, asked in shape.requests.items():
-        most = max((node.free.get(name, 0.0) for node in nodes), default=0.0)
-        largest = max(largest, asked / most if most else np.inf)
-    return largest
+    limited = np.minimum(rows.column(COUNT)[index], MOST_NODES + 1)
+    ends = np.minimum(np.cumsum(limited), MOST_NODES)
+    is_whole = not len(ends) or float(limited.sum()) <= MOST_NODES
+    each = np.repeat(index, np.diff(ends, prepend=0.0).astype(np.int64))
+    names = sorted({name for shape in shapes for name in shape.requests})
+    numbers = [rows.number(name) for name in names]
+    cards = [rows.number(f"{CARD}{card}") for card in range(fleet.nodes.most_cards)]
+    kinds = rows.column(KIND)[each].astype(np.int64)
+    nodes = SetNodes(
+        shapes=shapes,
+        names=names,
+        free=rows.matrix[np.array(numbers, np.int64)[:, None], each],
+        cards=rows.matrix[np.array(cards, np.int64)[:, None], each],
+        kinds=kinds,
+        all_kinds=fleet.nodes.kinds,
+        may=[fits[kinds] for fits in may],
+    )
+    return nodes, is_whole

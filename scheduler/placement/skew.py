@@ -1,19 +1,26 @@
 """Topology spread and "one per zone" inside a site: how many replicas the limits leave.
 
-For one constraint the answer is exact (core/v1 topologySpreadConstraints, `whenUnsatisfiable:
-DoNotSchedule`): every domain holds at most `max_skew` more than the emptiest. Several at once give
-a lower bound. Domains are the nodes that selector and affinity choose, whether their taints are
-tolerated or not (`nodeTaintsPolicy: Ignore`).
+core/v1 `topologySpreadConstraints` with `whenUnsatisfiable: DoNotSchedule`: no domain may hold more
+than `maxSkew` more than the emptiest. Exact for one constraint, and for one over a node label
+together with one over hostname (filled evenly, as the Kubernetes scheduler does). More at once give
+a lower bound: then every limit counts as if some domain stayed empty.
+
+Domains are the values of the label on nodes that have the labels of all constraints and that
+`nodeAffinityPolicy` (Honor: selector and affinity choose) and `nodeTaintsPolicy` (Ignore: tainted
+nodes count too) let count. What is in flight falls where it costs most; so do replicas that run
+already, as reports do not say where they stand.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.pods import HOSTNAME, PodShape, Skew
-from scheduler.placement.eligible import is_chosen
-from scheduler.placement.nodes import COUNT, KIND
+from scheduler.placement.eligible import blocking_taints, is_chosen
+from scheduler.placement.nodes import COUNT, KIND, NodeKind
 
 if TYPE_CHECKING:
     from scheduler.placement.fleet import Fleet
@@ -21,9 +28,28 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+Domains = list[tuple[float, float]]
+"""Room of a domain, and how many such domains there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The nodes of one site that may bear the pod: room of each, how many such, and their kind."""
+
+    caps: list[float]
+    counts: list[float]
+    kinds: list[NodeKind]
+
 
 def within_limits(
-    fleet: "Fleet", slots: Ints, index: Ints, per_node: Floats, shape: PodShape
+    fleet: "Fleet",
+    slots: Ints,
+    index: Ints,
+    per_node: Floats,
+    shape: PodShape,
+    *,
+    lost: Floats,
+    own: Floats | None = None,
 ) -> Floats:
     """Replicas that each site takes within the limits of its shape; [len(slots)].
 
@@ -33,67 +59,206 @@ def within_limits(
         index: their rows, site by site.
         per_node: what one node of each row takes when nothing limits the spread.
         shape: with `skews` and `one_per`.
+        lost: how many may lose their room to what is in flight; [len(slots)].
+        own: replicas of the same workload that run there already; None: none; [len(slots)].
     """
     lengths = fleet.nodes.rows.length[slots]
-    ends = np.cumsum(lengths)
-    counts = fleet.nodes.rows.column(COUNT)[index]
-    kinds = fleet.nodes.rows.column(KIND)[index].astype(np.int64)
+    ends = np.cumsum(lengths).tolist()
+    counts = fleet.nodes.rows.column(COUNT)[index].tolist()
+    numbers = fleet.nodes.rows.column(KIND)[index].astype(np.int64).tolist()
+    caps = per_node.tolist()
     totals = np.zeros(len(slots))
+    begin = 0
     for position, end in enumerate(ends):
-        part = slice(int(end - lengths[position]), int(end))
-        labels = [fleet.nodes.kinds[kind].all_labels for kind in kinds[part]]
-        chosen = [is_chosen(shape, fleet.nodes.kinds[kind]) for kind in kinds[part]]
-        totals[position] = _of_site(per_node[part], counts[part], labels, chosen, shape)
+        kinds = [fleet.nodes.kinds[number] for number in numbers[begin:end]]
+        rows = _Rows(caps[begin:end], counts[begin:end], kinds)
+        running = 0.0 if own is None else float(own[position])
+        totals[position] = _of_site(rows, shape, float(lost[position]), running)
+        begin = end
     return totals
 
 
-def _of_site(
-    per_node: Floats,
-    counts: Floats,
-    labels: list[dict[str, str]],
-    chosen: list[bool],
-    shape: PodShape,
-) -> float:
-    caps = per_node.copy()
-    by_host = [each for each in shape.skews if each.topology_key == HOSTNAME]
-    zoned = [each for each in shape.skews if each.topology_key != HOSTNAME]
-    if by_host:
-        caps = _host_caps(by_host, zoned, caps, counts, np.array(chosen, np.bool_))
-    total = float((caps * counts).sum())
-    for skew in zoned:
-        total = min(total, _zone_total(skew, caps, counts, labels, chosen))
-    for key in shape.one_per:
-        places = {
-            each[key]
-            for each, cap, count in zip(labels, caps, counts, strict=True)
-            if key in each and cap > 0 and count > 0
-        }
-        total = min(total, float(len(places)))
+def is_lower_bound(shape: PodShape) -> bool:
+    """Whether so many limits hold at once that the answer may be too low."""
+    zoned = {each.topology_key for each in shape.skews if each.topology_key != HOSTNAME}
+    limits = len(shape.skews) + len(shape.one_per)
+    return limits > 1 and not (limits == len(shape.skews) == 2 and len(zoned) == 1)  # noqa: PLR2004 - one of each
+
+
+def _of_site(rows: _Rows, shape: PodShape, lost: float, own: float) -> float:
+    if is_lower_bound(shape):
+        return (
+            _packed(rows, shape)
+            - lost
+            - sum(_excess(each, rows, shape, own) for each in shape.skews)
+        )
+    if shape.one_per:
+        return _one_per_place(rows, shape.one_per[0]) - lost
+    if len(shape.skews) == 1:
+        skew = shape.skews[0]
+        enough, domains = _domains(skew, rows, shape)
+        return _within(skew.max_skew, domains, lost, own, is_enough=enough)
+    if lost or own:
+        return (
+            _packed(rows, shape)
+            - lost
+            - sum(_excess(each, rows, shape, own) for each in shape.skews)
+        )
+    return _zone_and_host(rows, shape)
+
+
+def counts_in(skew: Skew, kind: NodeKind, shape: PodShape) -> bool:
+    """Whether nodes of a kind are part of a domain."""
+    labels = kind.all_labels
+    return (
+        all(each.topology_key in (HOSTNAME, *labels) for each in shape.skews)
+        and (not skew.honors_affinity or is_chosen(shape, kind))
+        and (not skew.honors_taints or not blocking_taints(shape, kind))
+    )
+
+
+def _domains(skew: Skew, rows: _Rows, shape: PodShape) -> tuple[bool, Domains]:
+    """Whether there are `minDomains` domains, and their room."""
+    hosts: Domains = []
+    zones: dict[str, float] = {}
+    for cap, count, kind in zip(rows.caps, rows.counts, rows.kinds, strict=True):
+        if count <= 0 or not counts_in(skew, kind, shape):
+            continue
+        if skew.topology_key == HOSTNAME:
+            hosts.append((cap, count))
+        else:
+            zone = kind.all_labels[skew.topology_key]
+            zones[zone] = zones.get(zone, 0.0) + cap * count
+    domains = hosts or [(cap, 1.0) for cap in zones.values()]
+    return sum(count for _, count in domains) >= skew.min_domains, domains
+
+
+def _within(most: int, domains: Domains, lost: float, own: float, *, is_enough: bool) -> float:
+    """Replicas that fit in the domains of one constraint, the worst of what is not known counted.
+
+    In flight costs most in the emptiest domain, as every other may then hold less too; once that is
+    full, in the domains with least room beyond their limit.
+    """
+    left = sorted(domains)
+    if not left:
+        return 0.0
+    if is_enough and lost:
+        cap, count = left[0]
+        taken = min(cap, lost)
+        left[0] = (cap, count - 1)
+        left.insert(0, (cap - taken, 1.0))
+        lost -= taken
+    limit = (left[0][0] if is_enough else 0.0) + most
+    total = sum(min(cap, limit) * count for cap, count in left)
+    for cap, count in sorted(left, key=lambda each: max(0.0, each[0] - limit)):
+        if lost <= 0 or cap <= 0:
+            continue
+        whole = min(count, lost // cap)
+        total -= whole * min(cap, limit)
+        lost -= whole * cap
+        if whole < count:
+            total -= max(0.0, lost - max(0.0, cap - limit))
+            lost = 0.0
+    if not own:
+        return total
+    felt = sum(max(0.0, most - max(0.0, limit - cap)) * count for cap, count in left)
+    return total - min(_above(most, domains, own, is_enough=is_enough), felt)
+
+
+def _above(most: int, domains: Domains, own: float, *, is_enough: bool) -> float:
+    """How many own running replicas may stand above the emptiest domain: they take of the limit."""
+    number = sum(count for _, count in domains)
+    if not is_enough or not number:
+        return own
+    lowest = max(0.0, -(-(own - (number - 1) * most) // number))
+    return own - number * lowest
+
+
+def _excess(skew: Skew, rows: _Rows, shape: PodShape, own: float) -> float:
+    if not own:
+        return 0.0
+    enough, domains = _domains(skew, rows, shape)
+    return _above(skew.max_skew, domains, own, is_enough=enough)
+
+
+def _one_per_place(rows: _Rows, key: str) -> float:
+    """One in each place that has room; nodes without the label are not limited (core/v1)."""
+    places: set[str] = set()
+    free = 0.0
+    for cap, count, kind in zip(rows.caps, rows.counts, rows.kinds, strict=True):
+        place = kind.all_labels.get(key)
+        if place is None:
+            free += cap * count
+        elif cap > 0 and count > 0:
+            places.add(place)
+    return free + len(places)
+
+
+def _packed(rows: _Rows, shape: PodShape) -> float:
+    """Node by node as much as every limit allows, as if some domain of each stayed empty."""
+    left: dict[tuple[int, str], float] = {}
+    total = 0.0
+    for cap, count, kind in zip(rows.caps, rows.counts, rows.kinds, strict=True):
+        places = _places(kind, shape)
+        if places is None:
+            continue
+        on_node = min([cap, *(most for at, most in places if at is None)])
+        room = on_node * count
+        for at, most in places:
+            if at is not None:
+                room = min(room, left.setdefault(at, most))
+        for at, _ in places:
+            if at is not None:
+                left[at] -= room
+        total += room
     return total
 
 
-def _host_caps(
-    skews: list[Skew], zoned: list[Skew], caps: Floats, counts: Floats, chosen: NDArray[np.bool_]
-) -> Floats:
-    domains = chosen & (counts > 0)
-    least = float(caps[domains].min()) if domains.any() else 0.0
-    for skew in skews:
-        enough = float(counts[domains].sum()) >= skew.min_domains
-        # With another constraint beside it the emptiest node may have to stay empty.
-        floor = least if enough and not zoned and len(skews) == 1 else 0.0
-        caps = np.minimum(caps, floor + skew.max_skew)
-    return caps
+def _places(
+    kind: NodeKind, shape: PodShape
+) -> Sequence[tuple[tuple[int, str] | None, float]] | None:
+    """The domains of a node and their limits; None when it may bear no pod at all."""
+    labels = kind.all_labels
+    found: list[tuple[tuple[int, str] | None, float]] = []
+    for number, skew in enumerate(shape.skews):
+        if not counts_in(skew, kind, shape):
+            return None
+        at = None if skew.topology_key == HOSTNAME else (number, labels[skew.topology_key])
+        found.append((at, float(skew.max_skew)))
+    for number, key in enumerate(shape.one_per, start=len(shape.skews)):
+        if key in labels:
+            found.append(((number, labels[key]), 1.0))
+    return found
 
 
-def _zone_total(
-    skew: Skew, caps: Floats, counts: Floats, labels: list[dict[str, str]], chosen: list[bool]
-) -> float:
-    zones: dict[str, float] = {}
-    for cap, count, each, fits in zip(caps, counts, labels, chosen, strict=True):
-        zone = each.get(skew.topology_key)
-        if zone is not None and fits and count > 0:
-            zones[zone] = zones.get(zone, 0.0) + cap * count
-    if not zones:
+def _zone_and_host(rows: _Rows, shape: PodShape) -> float:
+    """Fills evenly: what the emptiest node holds lets zones hold more, and so in turn."""
+    host = next(each for each in shape.skews if each.topology_key == HOSTNAME)
+    zone = next(each for each in shape.skews if each.topology_key != HOSTNAME)
+    nodes: dict[str, Domains] = {}
+    for cap, count, kind in zip(rows.caps, rows.counts, rows.kinds, strict=True):
+        if count > 0 and (counts_in(host, kind, shape) or counts_in(zone, kind, shape)):
+            place = kind.all_labels[zone.topology_key]
+            nodes.setdefault(place, []).append((cap, count))
+    if not nodes:
         return 0.0
-    least = min(zones.values()) if len(zones) >= skew.min_domains else 0.0
-    return sum(min(cap, least + skew.max_skew) for cap in zones.values())
+    has_hosts = _domains(host, rows, shape)[0]
+    has_zones = _domains(zone, rows, shape)[0]
+    floor = 0.0
+    while True:
+        most = {
+            place: sum(min(cap, floor + host.max_skew) * count for cap, count in each)
+            for place, each in nodes.items()
+        }
+        limit = (min(most.values()) if has_zones else 0.0) + zone.max_skew
+        totals = {place: min(limit, each) for place, each in most.items()}
+        lowest = min(_level(nodes[place], total) for place, total in totals.items())
+        if not has_hosts or lowest <= floor:
+            return sum(totals.values())
+        floor = lowest
+
+
+def _level(nodes: Domains, total: float) -> float:
+    """How high all of a zone's nodes can stand at least when it holds so many in all."""
+    least = min(cap for cap, _ in nodes)
+    return min(least, total // sum(count for _, count in nodes))

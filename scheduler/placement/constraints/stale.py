@@ -1,8 +1,9 @@
-"""What a site had free long ago says nothing: old or undated reports take no new work."""
+"""What a site had free long ago says nothing: old or undated reports take no new work.
+
+A report from the future is undated: some clock is wrong, so nobody knows how old it is.
+"""
 
 from collections.abc import Hashable
-
-import numpy as np
 
 from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
@@ -10,6 +11,10 @@ from scheduler.model.reasons import Reason
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
 from scheduler.placement.rules import EVERY_TIME, BoolPerSite, Event
+
+AHEAD_SECONDS = 60
+"""How far an observation may lie ahead of now before its date counts as unknown: clocks that NTP
+keeps differ by less, and times in files are often written to the minute."""
 
 
 class Stale:
@@ -27,7 +32,9 @@ class Stale:
         """Compares ages; NaN is never young enough."""
         del demand
         oldest = moment.now_seconds - moment.terms.report_stale_seconds
-        fresh: BoolPerSite = np.greater_equal(fleet.figure("observed_at"), oldest)
+        observed_at = fleet.figure("observed_at")
+        fresh: BoolPerSite = observed_at >= oldest
+        fresh &= observed_at <= moment.now_seconds + AHEAD_SECONDS
         return fresh
 
     def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
@@ -37,6 +44,11 @@ class Stale:
         if facts.observed_at is None:
             return f"nobody knows when {facts.name} was observed; at most {limit} s is fresh"
         age = moment.now_seconds - facts.observed_at.timestamp()
+        if age < -AHEAD_SECONDS:
+            return (
+                f"{facts.name} was observed {-age:.0f} s in the future, so a clock is wrong and "
+                f"its age is unknown; at most {AHEAD_SECONDS} s ahead is borne"
+            )
         return f"{facts.name} was observed {age:.0f} s ago; at most {limit} s is fresh"
 
 

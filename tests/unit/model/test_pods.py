@@ -1,7 +1,14 @@
 import pytest
 
 from scheduler.model.decode import NotReadable
-from scheduler.model.pods import PodShape, pod_requests, shape_of_template
+from scheduler.model.manifests import read_manifests
+from scheduler.model.pods import (
+    NodeRequirement,
+    PodShape,
+    pod_requests,
+    ports_collide,
+    shape_of_template,
+)
 from scheduler.model.quantities import NotAQuantity
 from tests.support.sites import Raw
 
@@ -101,3 +108,121 @@ def test_more_than_a_card_as_a_share_is_refused() -> None:
     spec = {"containers": [{"name": "c", "resources": {"limits": {"kapok.dev/gpu-milli": 1300}}}]}
     with pytest.raises(NotAQuantity, match="more than one card"):
         shape_of_template({"spec": spec})
+
+
+def test_a_request_of_zero_is_a_request_and_not_the_limit() -> None:
+    resources = {"requests": {"cpu": "0"}, "limits": {"cpu": "2", "memory": "1Gi"}}
+    asked = pod_requests({"containers": [{"name": "c", "resources": resources}]})
+    assert asked == {"memory": 2**30}
+
+
+def test_limits_of_a_pod_count_only_where_no_container_asks() -> None:
+    pod = {"containers": [container("2")], "resources": {"limits": {"cpu": "5", "memory": "1Gi"}}}
+    assert pod_requests(pod) == {"cpu": 2000, "memory": 2**30}
+
+
+@pytest.mark.parametrize(
+    ("spec", "ports"),
+    [
+        ({"containers": [container(ports=[{"containerPort": 80}])]}, ()),
+        ({"containers": [container(ports=[{"hostPort": 80}])]}, ("TCP/0.0.0.0/80",)),
+        (
+            {"containers": [container(ports=[{"containerPort": 80}])], "hostNetwork": True},
+            ("TCP/0.0.0.0/80",),
+        ),
+        (
+            {
+                "containers": [
+                    container(ports=[{"hostPort": 53, "protocol": "UDP", "hostIP": "10.0.0.1"}])
+                ]
+            },
+            ("UDP/10.0.0.1/53",),
+        ),
+        (
+            {
+                "containers": [container()],
+                "initContainers": [container(ports=[{"hostPort": 80}])],
+            },
+            (),
+        ),
+        (
+            {
+                "containers": [container()],
+                "initContainers": [container(ports=[{"hostPort": 80}], restartPolicy="Always")],
+            },
+            ("TCP/0.0.0.0/80",),
+        ),
+    ],
+)
+def test_host_ports_are_read_with_protocol_and_address(spec: Raw, ports: tuple[str, ...]) -> None:
+    found = shape(**spec)
+    assert found.host_ports == ports
+    assert found.one_per_node == bool(ports)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "collide"),
+    [
+        ("TCP/0.0.0.0/80", "TCP/0.0.0.0/80", True),
+        ("TCP/0.0.0.0/80", "TCP/10.0.0.1/80", True),
+        ("TCP/10.0.0.2/80", "TCP/10.0.0.1/80", False),
+        ("TCP/0.0.0.0/80", "UDP/0.0.0.0/80", False),
+        ("TCP/0.0.0.0/80", "TCP/0.0.0.0/81", False),
+    ],
+)
+def test_host_ports_collide_by_protocol_number_and_address(
+    one: str, other: str, *, collide: bool
+) -> None:
+    assert ports_collide([one], [other]) == collide
+    assert ports_collide([other], [one]) == collide
+
+
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        ({}, ()),
+        ({"volumes": [{"persistentVolumeClaim": {}}]}, ("where volumes are bound",)),
+        ({"volumes": [{"emptyDir": {}}]}, ()),
+        ({"priorityClassName": "high"}, ("preemption of other pods (priorityClassName)",)),
+        (
+            {"runtimeClassName": "kata"},
+            ("overhead and nodes of a runtime class (runtimeClassName)",),
+        ),
+        ({"nodeName": "n1"}, ("the one node that is named (nodeName)",)),
+        ({"schedulerName": "default-scheduler"}, ()),
+        (
+            {"schedulerName": "volcano"},
+            ("another scheduler than Kubernetes' own (schedulerName)",),
+        ),
+    ],
+)
+def test_what_the_kubernetes_scheduler_looks_at_beside_is_named(
+    spec: Raw, named: tuple[str, ...]
+) -> None:
+    assert shape(**spec).not_modelled == named
+
+
+def test_claims_of_a_stateful_set_are_named() -> None:
+    stateful = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "db"},
+        "spec": {
+            "template": {"spec": {"containers": [container()]}},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}}],
+        },
+    }
+    unit = read_manifests([stateful]).unit
+    assert unit[0].shape.not_modelled == ("where volumes are bound",)
+
+
+def test_a_null_selector_counts_no_pod_and_an_empty_one_all() -> None:
+    rule: Raw = {"maxSkew": 1, "topologyKey": "zone"}
+    null = shape(topologySpreadConstraints=[rule])
+    assert null.skews == ()
+    assert null.node_affinity == ((NodeRequirement(key="zone", operator="Exists"),),)
+    assert len(shape(topologySpreadConstraints=[{**rule, "labelSelector": {}}]).skews) == 1
+    term = {"topologyKey": "kubernetes.io/hostname"}
+    assert not shape(
+        affinity={"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    ).one_per_node

@@ -60,6 +60,15 @@ def node_affinity(operator: str, *values: str) -> Raw:
     }
 
 
+def node_name(operator: str, *names: str) -> Raw:
+    term = {"matchFields": [{"key": "metadata.name", "operator": operator, "values": list(names)}]}
+    return {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}
+        }
+    }
+
+
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
@@ -74,19 +83,37 @@ def node_affinity(operator: str, *values: str) -> Raw:
         ({"affinity": node_affinity("In", "1", "9")}, 4),
         ({"affinity": node_affinity("NotIn", "1")}, 8),
         ({"affinity": node_affinity("DoesNotExist")}, 0),
+        ({"affinity": node_name("In", "n1")}, 4),
+        ({"affinity": node_name("NotIn", "n1")}, 0),  # of the others no name was reported
+        ({"affinity": node_affinity("Gt", "1", "2")}, 0),
         # zone a takes 4, zone b 8: at most one more than the emptier
         ({"topologySpreadConstraints": skew("zone", 1)}, 9),
         ({"topologySpreadConstraints": skew("zone", 3)}, 11),
         ({"topologySpreadConstraints": skew("kubernetes.io/hostname", 1)}, 12),
         ({"topologySpreadConstraints": skew("zone", 1, minDomains=3)}, 2),
         ({"topologySpreadConstraints": skew("nowhere", 1)}, 0),
+        (
+            {
+                "topologySpreadConstraints": skew("zone", 1),
+                "nodeSelector": {"zone": "a"},
+            },
+            4,
+        ),
+        (
+            {
+                "topologySpreadConstraints": skew("zone", 1, nodeAffinityPolicy="Ignore"),
+                "nodeSelector": {"zone": "a"},
+            },
+            1,
+        ),
     ],
     ids=str,
 )
 def test_pods_stand_only_where_the_kubernetes_scheduler_would_put_them(
     spec: Raw, expected: int
 ) -> None:
-    classes = [node({"zone": "a", "rank": "1"}), node({"zone": "b", "rank": "2"}, count=2)]
+    named = {"kubernetes.io/hostname": "n1"}
+    classes = [node({"zone": "a", "rank": "1", **named}), node({"zone": "b", "rank": "2"}, count=2)]
     assert most(lambda replicas: [deployment(replicas, **spec)], *classes) == expected
 
 
@@ -95,6 +122,17 @@ def test_taints_of_nodes_keep_pods_away_unless_tolerated() -> None:
     assert most(lambda replicas: [deployment(replicas)], tainted, node()) == 4
     tolerating: Raw = {"tolerations": [{"key": "gpu", "operator": "Exists"}]}
     assert most(lambda replicas: [deployment(replicas, **tolerating)], tainted, node()) == 8
+
+
+@pytest.mark.parametrize(("policy", "expected"), [("Ignore", 1), ("Honor", 4)])
+def test_tainted_nodes_are_domains_unless_the_policy_honours_taints(
+    policy: str, expected: int
+) -> None:
+    tainted = node({"zone": "b"}, taints=[{"key": "x", "effect": "NoSchedule"}])
+    rule = skew("zone", 1, nodeTaintsPolicy=policy)
+    made: Raw = {"topologySpreadConstraints": rule}
+    found = most(lambda replicas: [deployment(replicas, **made)], tainted, node({"zone": "a"}))
+    assert found == expected
 
 
 def test_a_set_of_pods_is_placed_whole() -> None:

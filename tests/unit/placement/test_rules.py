@@ -1,8 +1,13 @@
 """Each hard rule: a table of what it lets through, through the whole decision."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
-from scheduler.placement import choose, explain
+from scheduler.model.decode import NotReadable, decode_as
+from scheduler.model.kinds import SiteGrant, Workload
+from scheduler.placement import admit, choose, constraints, explain
 from scheduler.placement.rules import all_rules, name_of
 from tests.support.sites import (
     NOW,
@@ -26,6 +31,7 @@ def refusal(site_raw: Raw, asked: Raw, *grants: Raw) -> str:
 
 
 M1 = room("m1", 4)
+NO_EXECUTE = {"key": "a", "effect": "NoExecute", "timeAdded": "2026-11-23T08:00:00Z"}
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,7 @@ M1 = room("m1", 4)
         ({}, {"jurisdictions": ["CN-GX", "HK"]}, "jurisdiction"),
         ({"jurisdiction": "HK"}, {"jurisdictions": ["CN"]}, "jurisdiction"),
         ({"jurisdiction": "HK"}, {"jurisdictions": ["HK"]}, ""),
-        ({"jurisdiction": "CN-HK"}, {"jurisdictions": ["CN"]}, "jurisdiction"),
+        ({"jurisdiction": "MO"}, {"jurisdictions": ["CN"]}, "jurisdiction"),
         ({"jurisdiction": ""}, {"jurisdictions": ["CN"]}, "jurisdiction"),
         ({"jurisdiction": "HK"}, {"dataClass": "general-3"}, "jurisdiction"),
         ({"dataClass": "general-4"}, {"dataClass": "general-4"}, "jurisdiction"),
@@ -86,8 +92,86 @@ def test_a_grant_allows_what_it_says_and_no_more(granted: Raw, asked: Raw, reaso
     assert refusal(M1, workload(**asked), grant("m1", **granted)) == reason
 
 
+@pytest.mark.parametrize(("written", "right"), [("CN-HK", "HK"), ("CN-MO", "MO")])
+def test_a_grant_for_a_jurisdiction_of_its_own_is_refused_with_the_form_to_write(
+    written: str, right: str
+) -> None:
+    with pytest.raises(NotReadable, match=f"jurisdiction {written}: write {right}"):
+        decode_as(grant("m1", jurisdiction=written), SiteGrant)
+
+
+_DROPPED_IN = """
+from scheduler.placement.constraints.cordoned import Cordoned
+
+
+class NotOnMondays(Cordoned):
+    reason = "deadline"
+
+    def admits(self, fleet, demand, moment):
+        return fleet.is_there & (moment.now.weekday() != 0)
+
+    def because(self, facts, demand, moment):
+        return "nothing is placed on Mondays"
+
+
+RULE = NotOnMondays()
+"""
+
+
+def test_a_new_rule_is_one_file_and_is_found_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "not_on_mondays.py").write_text(_DROPPED_IN)
+    monkeypatch.setattr(constraints, "__path__", [*constraints.__path__, str(tmp_path)])
+    remembered = (all_rules, admit._rulebook)  # noqa: SLF001 - forgotten, and made again
+    for each in remembered:
+        each.cache_clear()
+    try:
+        assert refusal(M1, workload()) == "deadline"
+        explained = explain(demand(workload()), fleet_of(M1), now=NOW).sites[0]
+        assert "nothing is placed on Mondays" in [each.sentence for each in explained.verdicts]
+    finally:
+        sys.modules.pop(f"{constraints.__name__}.not_on_mondays")
+        for each in remembered:
+            each.cache_clear()
+
+
+def test_every_rule_has_its_row_in_a_table_here() -> None:
+    """Whoever adds a rule adds what it refuses."""
+    told = Path(__file__).read_text()
+    assert [rule.reason for rule in all_rules() if f'"{rule.reason}"' not in told] == []
+
+
 def test_a_site_without_any_grant_takes_nothing() -> None:
     assert refusal(M1, workload(), grant("other")) == "not-allowed"
+
+
+@pytest.mark.parametrize(
+    ("kind", "by", "theirs", "reason"),
+    [
+        ("With", "site", "m1", ""),
+        ("With", "site", "m2", "spread"),
+        ("With", "metro", "m2", ""),
+        ("With", "city", "m2", "spread"),
+        ("Apart", "site", "m1", "spread"),
+        ("Apart", "site", "m2", ""),
+        ("Apart", "metro", "m2", "spread"),
+        ("Apart", "city", "m2", "spread"),
+    ],
+)
+def test_companions_stand_together_or_apart_and_an_unknown_place_is_neither(
+    kind: str, by: str, theirs: str, reason: str
+) -> None:
+    mine, other = (
+        site(name, nodes(4), spec={"location": {"metro": "gz"}}) for name in ("m1", "m2")
+    )
+    other["spec"]["cordon"] = True
+    mate = decode_as(workload(name="mate", labels={"a": "b"}, placed={theirs: 1}), Workload)
+    rule = {"kind": kind, "by": by, "selector": {"matchLabels": {"a": "b"}}}
+    asked = demand(workload(placement={"affinity": [rule]}), others=[mate])
+    sites = explain(asked, fleet_of(mine, other), now=NOW).sites
+    verdicts = next(each for each in sites if each.name == "m1").verdicts
+    assert ",".join(each.reason for each in verdicts if not each.passed) == reason
 
 
 def test_two_grants_are_not_added_up() -> None:
@@ -108,6 +192,9 @@ def test_one_grant_that_holds_is_enough() -> None:
         ({}, {"observedAt": "2026-11-23T07:56:00Z"}, {}, ""),
         ({}, {"observedAt": "2026-11-23T07:55:59Z"}, {}, "stale"),
         ({}, {"observedAt": None}, {}, "stale"),
+        ({}, {"observedAt": "2026-11-23T08:02:00Z"}, {}, ""),
+        ({}, {"observedAt": "2026-11-23T08:02:01Z"}, {}, "stale"),
+        ({}, {"observedAt": "2026-11-24T08:00:00Z"}, {}, "stale"),
         ({}, {"conditions": [{"type": "Ready", "status": "Unknown"}]}, {}, "silent"),
         ({}, {"conditions": [{"type": "Ready", "status": "False"}]}, {}, "silent"),
         ({}, {"conditions": [{"type": "Ready", "status": "True"}]}, {}, ""),
@@ -135,6 +222,28 @@ def test_one_grant_that_holds_is_enough() -> None:
             {},
             {"placement": {"siteTolerations": [{"operator": "Exists"}]}},
             "",
+        ),
+        (
+            {"taints": [NO_EXECUTE]},
+            {},
+            {"placement": {"siteTolerations": [{"key": "a", "tolerationSeconds": 61}]}},
+            "",
+        ),
+        (
+            {"taints": [NO_EXECUTE]},
+            {},
+            {"placement": {"siteTolerations": [{"key": "a", "tolerationSeconds": 60}]}},
+            "taint",
+        ),
+        (
+            {"taints": [NO_EXECUTE]},
+            {},
+            {
+                "placement": {
+                    "siteTolerations": [{"key": "a"}, {"key": "a", "tolerationSeconds": 0}]
+                }
+            },
+            "taint",
         ),
     ],
     ids=str,

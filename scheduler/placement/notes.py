@@ -1,0 +1,40 @@
+"""What a decision has to say about its own figures: what is a bound, and what is not looked at.
+
+Whoever reads "3 full" must be able to tell whether that is proven.
+"""
+
+from collections.abc import Iterator
+
+from scheduler.model.demand import Demand
+from scheduler.model.pods import PodShape
+from scheduler.placement.skew import is_lower_bound
+
+SEARCHED = "room of the set of different pods is exact (all assignments searched)"
+FIRST_FIT = "room of a set of different pods is a lower bound (first fit decreasing)"
+LIMITS = "room under several topology limits at once is a lower bound"
+OWN = "where running replicas stand is not reported; topology spread counts the worst case"
+
+
+def notes_of(demand: Demand, *, is_single: bool, is_searched: bool) -> Iterator[str]:
+    """The notes of one decision.
+
+    Args:
+        demand: what was asked.
+        is_single: one replica is one pod, and nothing comes beside it.
+        is_searched: for sets: every answer that counted was found by trying all assignments.
+    """
+    shapes = _shapes(demand)
+    if shapes and not is_single:
+        yield SEARCHED if is_searched else FIRST_FIT
+    elif any(is_lower_bound(shape) for shape in shapes):
+        yield LIMITS
+    if demand.placed_replicas and any(shape.skews for shape in shapes):
+        yield OWN
+    named = {missing: None for shape in shapes for missing in shape.not_modelled}
+    for missing in named:
+        yield f"not modelled: {missing}"
+
+
+def _shapes(demand: Demand) -> list[PodShape]:
+    beside = [each.shape for each in demand.beside]
+    return [*(each.shape for each in demand.unit), *beside, *demand.per_node]

@@ -1,0 +1,128 @@
+"""Sets of different pods at one site, against a search that shares no code with the engine."""
+
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scheduler.model.demand import Demand, Placed
+from scheduler.model.facts import InFlight, SiteFacts
+from scheduler.model.manifests import Pods
+from scheduler.model.pods import HOSTNAME, PodShape, Skew
+from scheduler.model.site import FreeRow, NodeClass, SiteStatus
+from scheduler.placement import Fleet, sets
+from scheduler.placement.fit import Room
+from scheduler.placement.sets import SetRoom, sets_at
+
+
+def shape(cpu: int, **more: Any) -> PodShape:  # noqa: ANN401 - fields
+    return PodShape(requests={"cpu": cpu, "pods": 1}, **more)
+
+
+def fleet(*rows: FreeRow, flights: tuple[InFlight, ...] = (), zone: str = "") -> Fleet:
+    labels = {"zone": zone} if zone else {}
+    classes = (NodeClass(architecture="amd64", labels=labels, free=tuple(rows)),)
+    status = SiteStatus(node_classes=classes)
+    return Fleet([SiteFacts(name="m1", status=status, in_flight=flights)])
+
+
+def row(cpu: int, count: int = 1, **more: float | str) -> FreeRow:
+    return {"count": count, "cpu": f"{cpu}m", "pods": 110, **more}
+
+
+def sets_of(there: Fleet, *unit: PodShape, replicas: int = 9, placed: int = 0) -> SetRoom:
+    demand = Demand(
+        key="a/b",
+        replicas=replicas,
+        unit=tuple(Pods(shape=each, count=1) for each in unit),
+        placed=(Placed(site="m1", replicas=placed),) if placed else (),
+    )
+    permitted = np.ones(len(there.nodes.kinds), np.bool_)
+    return sets_at(there, 0, demand, permitted=permitted, is_new=not placed)
+
+
+def possible(free: list[int], pods: list[int]) -> bool:
+    """Whether pods of these sizes fit somehow."""
+    if not pods:
+        return True
+    return any(
+        size >= pods[0] and possible([*free[:at], size - pods[0], *free[at + 1 :]], pods[1:])
+        for at, size in enumerate(free)
+    )
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_set_never_gets_more_than_fits_and_what_is_called_exact_is(seed: int) -> None:
+    random = Random(seed)  # noqa: S311 - cases that repeat
+    free = [random.randrange(1, 12) for _ in range(random.randrange(1, 5))]
+    asked = [random.randrange(1, 7) for _ in range(random.randrange(2, 4))]
+    found = sets_of(fleet(*(row(cpu) for cpu in free)), *(shape(cpu) for cpu in asked), replicas=4)
+    right = max(count for count in range(5) if possible(free, asked * count))
+    assert found.sets <= right
+    if found.is_exact:
+        assert found.sets == right
+
+
+def test_few_pods_are_searched_where_first_fit_fails() -> None:
+    there = fleet(row(6, 2))
+    assert sets_of(there, *(shape(cpu) for cpu in (3, 3, 2, 2, 2)), replicas=1) == SetRoom(
+        1, is_exact=True
+    )
+    assert sets_of(there, *(shape(cpu) for cpu in (4, 4, 3)), replicas=1) == SetRoom(
+        0, is_exact=True
+    )
+
+
+def test_pods_of_a_set_that_take_the_same_host_port_do_not_share_a_node() -> None:
+    one = shape(1, host_ports=("TCP/0.0.0.0/80",), one_per_node=True)
+    other = shape(2, host_ports=("TCP/10.0.0.1/80",), one_per_node=True)
+    apart = shape(2, host_ports=("UDP/0.0.0.0/80", "TCP/0.0.0.0/81"), one_per_node=True)
+    there = fleet(row(9, 3))
+    assert sets_of(there, one, other).sets == 1
+    assert sets_of(there, one, apart).sets == 3
+
+
+def test_a_set_obeys_the_topology_limits_of_its_pods() -> None:
+    single_zone = fleet(row(9, 3), zone="a")
+    assert sets_of(single_zone, shape(1, one_per=("zone",)), shape(2)).sets == 1
+    tight = shape(3, skews=(Skew(topology_key=HOSTNAME, max_skew=1),))
+    uneven = fleet(row(9), row(2))
+    assert sets_of(uneven, tight, shape(1)) == SetRoom(1, is_exact=False)
+
+
+def test_pods_of_a_set_take_whole_cards_and_shares_of_them() -> None:
+    there = fleet(row(9, 2, **{"kapok.dev/gpu-milli.0": 1000, "kapok.dev/gpu-milli.1": 500}))
+    whole, half = shape(1, gpu_cards=1, gpu_milli=1000), shape(2, gpu_cards=1, gpu_milli=500)
+    assert sets_of(there, whole, half).sets == 2
+    assert sets_of(there, whole, whole, half) == SetRoom(1, is_exact=True)
+
+
+def test_what_is_in_flight_and_what_runs_apart_counts_against_a_set() -> None:
+    flights = (InFlight(workload="a/c", replicas=1, requests={"cpu": 4, "pods": 1}),)
+    assert sets_of(fleet(row(9, 2), flights=flights), shape(4), shape(1)).sets == 0
+    alone = shape(1, one_per_node=True)
+    assert sets_of(fleet(row(9, 4)), alone, shape(1)).sets == 4
+    assert sets_of(fleet(row(9, 4)), alone, shape(1), placed=3).sets == 1
+
+
+def test_large_sets_are_counted_in_a_bounded_number_of_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Bounded work never says more than fits: what is not looked at is not there."""
+    there = fleet(row(100, 10**9))
+    assert sets_of(there, shape(60), shape(40), replicas=10**6) == SetRoom(256, is_exact=False)
+    alone = shape(60, skews=(Skew(topology_key=HOSTNAME, max_skew=1),))
+    monkeypatch.setattr(sets, "MOST_SINGLE_STEPS", 5)
+    few = sets_of(fleet(row(100, 50)), alone, shape(40), replicas=50)
+    assert few.sets <= 5
+    assert not few.is_exact
+
+
+def test_the_decision_says_whether_room_was_searched_or_bounded() -> None:
+    for count, searched in ((3, True), (9, False)):
+        there = fleet(row(7, count))
+        unit = (Pods(shape=shape(4), count=1), Pods(shape=shape(5), count=1))
+        room = Room(there, Demand(key="a/b", replicas=9, unit=unit), np.zeros(1, np.int64))
+        room.at(np.array([0]))
+        assert room.is_searched == searched
