@@ -26,6 +26,7 @@ from scheduler.control.ports import OURS, SITES, Busy, Change, NotFound, Refused
 from scheduler.control.queue import WorkQueue
 from scheduler.control.reconcile import Reconciler
 from scheduler.control.registry import Registry
+from scheduler.control.shares import SharesOfTenants
 from scheduler.control.site_status import SiteStatusWriter
 from scheduler.control.sites import Sites
 from scheduler.datadir import held_directory
@@ -126,6 +127,9 @@ class _Scheduler:
             settings.queue.last_backoff_seconds,
             settings.queue.unschedulable_recheck_seconds,
         )
+        self.ordering = Ordering(self.registry, self.sites, self.dispatcher, settings.hub_id)
+        self.shares = SharesOfTenants(self.registry, self.ordering.quotas, self.fleet, clock)
+        self.queue.shares = self.shares.share
         self.pending = PendingSites(clock)
         self.events = EventWriter(world.client, clock)
         self.loop = self._loop()
@@ -145,7 +149,7 @@ class _Scheduler:
             self.registry,
             self.sites,
             self.fleet,
-            Ordering(self.registry, self.sites, self.dispatcher, self._settings.hub_id),
+            self.ordering,
             self.recorder,
             self._clock,
             Terms(
@@ -163,6 +167,7 @@ class _Scheduler:
             self.dispatcher,
             reconciler,
             self.queue,
+            self.shares,
             self.pending,
             self.speaker,
             self.metrics,

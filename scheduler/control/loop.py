@@ -7,22 +7,21 @@ stands on one consistent state.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 
 from scheduler.clock import Clock
 from scheduler.control.dispatch import Dispatcher
 from scheduler.control.hearing import OrderState, SiteReport, SiteWord, Speaker
 from scheduler.control.pending import PendingSites
-from scheduler.control.ports import GRANTS, SITES, WORKLOADS, Conflict, HubError
+from scheduler.control.ports import GRANTS, SITES, TENANTS, WORKLOADS, Conflict, HubError
 from scheduler.control.queue import Urgency, WorkKey, WorkQueue
 from scheduler.control.reconcile import Outcome, Reconciler
 from scheduler.control.registry import Registry
+from scheduler.control.shares import SharesOfTenants
 from scheduler.control.sites import Sites
 from scheduler.control.telemetry import Telemetry
-from scheduler.control.wakeups import could_help
 from scheduler.model.kinds import Site, Workload
 from scheduler.placement.rules import Event
 
@@ -32,6 +31,9 @@ _SILENCE_LOOK_SECONDS = 1.0
 _HEAR_LOOK_SECONDS = 0.05
 _STUCK_LOOK_SECONDS = 30.0
 _WAKE_SECONDS = 0.1
+_WAKE_AT_ONCE = 1000
+_ELSEWHERE: Mapping[str, Event] = {"placed": "placed", "deleted": "gone"}
+"""What the result of one look means for other workloads."""
 
 
 @dataclass(slots=True)
@@ -44,6 +46,7 @@ class Loop:
         dispatcher: orders on their way.
         reconciler: what is done with one workload.
         queue: which is next.
+        shares: whose work it is, and how much he uses.
         pending: strangers.
         speaker: for asking sites.
         telemetry: counts attempts.
@@ -58,6 +61,7 @@ class Loop:
     dispatcher: Dispatcher
     reconciler: Reconciler
     queue: WorkQueue
+    shares: SharesOfTenants
     pending: PendingSites
     speaker: Speaker
     telemetry: Telemetry
@@ -81,6 +85,8 @@ class Loop:
         elif kind == GRANTS.kind:
             self._grants_changed(sites)
         else:
+            if kind == TENANTS.kind:
+                self.shares.tenants_changed()
             self._redecide(self.registry.workloads)
             self._happened("scheme", "tenant", "workload")
 
@@ -202,7 +208,7 @@ class Loop:
                 result = self._retry(key)
             finally:
                 self.queue.finish(key)
-            self._wake_for_quota()
+            self._note_freed()
             self.telemetry.attempt(result, self.clock.monotonic() - began)
 
     async def wake(self) -> None:
@@ -212,7 +218,8 @@ class Loop:
             await self.clock.sleep(_WAKE_SECONDS)
             self._event.clear()
             events, self._events = frozenset(self._events), set()
-            self.queue.wake(partial(could_help, events))
+            while self.queue.wake(*events, most=_WAKE_AT_ONCE) == _WAKE_AT_ONCE:
+                await self.clock.sleep(0)  # a hundred thousand wake without holding others up
 
     async def watch_time(self) -> None:
         """What only the passing of time brings: silence, grants' ends, orders that are stuck."""
@@ -230,6 +237,8 @@ class Loop:
 
     def _file(self, key: WorkKey, outcome: Outcome) -> str:
         self.queue.succeed(key)
+        if outcome.result in _ELSEWHERE:
+            self._happened(_ELSEWHERE[outcome.result])
         if outcome.result == "deleted" and key not in self.registry.workloads:
             self.queue.forget(key)  # else made anew under its name meanwhile: looked at again
         elif outcome.parked_for:
@@ -237,11 +246,14 @@ class Loop:
             self.queue.park(key, outcome.parked_for, again_in_seconds=pause)
         return outcome.result
 
-    def _wake_for_quota(self) -> None:
+    def _note_freed(self) -> None:
         """What was given back may be what somebody waits for."""
-        if self.reconciler.ordering.quotas.was_freed:
-            self.reconciler.ordering.quotas.was_freed = False
-            self.queue.wake(lambda reasons: "quota" in reasons)
+        quotas, sites = self.reconciler.ordering.quotas, self.sites
+        if quotas.was_freed:
+            self._happened("quota")
+        if sites.was_freed:
+            self._happened("capacity")
+        quotas.was_freed = sites.was_freed = False
 
     def _retry(self, key: WorkKey) -> str:
         self.queue.fail(key)
@@ -249,7 +261,17 @@ class Loop:
 
     def _enqueue(self, key: WorkKey) -> None:
         workload = self.registry.workloads.get(key)
-        self.queue.add(key, _urgency(workload))
+        self.queue.add(key, self._urgency(workload))
+
+    def _urgency(self, workload: Workload | None) -> Urgency:
+        if workload is None:
+            return Urgency()
+        created = workload.metadata.creation_timestamp
+        return Urgency(
+            workload.spec.priority,
+            created.timestamp() if created else 0.0,
+            self.shares.owner_of(workload.metadata.namespace),
+        )
 
     def _look_at(self, keys: Iterable[WorkKey]) -> None:
         for key in keys:
@@ -295,13 +317,6 @@ class Loop:
 
     def _all_heard(self) -> bool:
         return all(one.report and one.word for one in self.sites.states.values())
-
-
-def _urgency(workload: Workload | None) -> Urgency:
-    if workload is None:
-        return Urgency()
-    created = workload.metadata.creation_timestamp
-    return Urgency(workload.spec.priority, created.timestamp() if created else 0.0)
 
 
 def _touched(before: SiteWord | None, word: SiteWord) -> list[WorkKey]:

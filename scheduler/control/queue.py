@@ -1,21 +1,29 @@
 """Which workload is decided next: active, back-off, unschedulable.
 
-The three pools of the kube-scheduler. Active work is taken by priority, then age. What failed for a
-passing reason waits out a back-off; what no site can take waits until an event wakes it or a
-re-check is due. One workload is never in two decisions at once: what changes while it is decided is
-decided again.
+The three pools of the kube-scheduler; a workload is in one of them, or being decided, and never in
+two decisions at once: what changes while it is decided is decided again. Active work is taken in
+the order of `scheduler.placement.queueing`. What failed for a passing reason waits out a back-off;
+what no site can take waits until an event wakes it or a re-check is due. An event that comes while
+a workload is decided counts too: the decision may have stood on what was before.
 """
 
 import asyncio
-import heapq
-import itertools
-from collections.abc import Callable, Iterable
+import dataclasses
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from scheduler.clock import Clock
+from scheduler.control.due import Due
+from scheduler.control.parked import Parked, Reasons
+from scheduler.placement.queueing import UNRANKED, Shares, Waiting, WorkKey, could_help
+from scheduler.placement.rules import Event
+from scheduler.placement.turns import Turns
 
-WorkKey = tuple[str, str]
-"""(namespace, name)"""
+__all__ = ["Urgency", "WorkKey", "WorkQueue"]
+
+_MOST_DOUBLINGS = 16
+_LONGEST_SLEEP_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,26 +33,34 @@ class Urgency:
     Attributes:
         priority: higher first.
         created_at_seconds: since the epoch; older first.
+        tenant: whose share counts; empty: nobody's.
     """
 
     priority: int = 0
     created_at_seconds: float = 0.0
+    tenant: str = ""
 
 
 @dataclass(slots=True)
-class _Waiting:
-    """Work that no site can take now."""
+class _Deciding:
+    """What happens to a workload while it is decided.
 
-    reasons: frozenset[str]
-    due_seconds: float
+    Attributes:
+        again: it changed, so it is decided again.
+        events: what happened meanwhile.
+        due_seconds: when it is looked at again; None: it needs not be.
+        reasons: what stood in its way; None: it failed, and waits for its time only.
+    """
+
+    again: bool = False
+    events: set[Event] = field(default_factory=set)
+    due_seconds: float | None = None
+    reasons: Reasons | None = None
 
 
-@dataclass(slots=True)
-class _Retry:
-    """Work that waits out its back-off."""
-
-    due_seconds: float
-    attempts: int
+def _nobody(_: str) -> float:
+    """The share of every tenant where shares do not count."""
+    return 0.0
 
 
 @dataclass(slots=True)
@@ -52,74 +68,77 @@ class WorkQueue:
     """The scheduling queue.
 
     Attributes:
-        clock: for back-off and re-checks.
+        clock: for back-off, re-checks and the lift of what waits long.
         first_backoff_seconds: pause after the first failure, doubled each time.
         last_backoff_seconds: the longest pause.
         recheck_seconds: unschedulable work is decided again after so long.
+        shares: of its quota, how much a tenant uses.
     """
 
     clock: Clock
     first_backoff_seconds: float
     last_backoff_seconds: float
     recheck_seconds: float
-    _active: list[tuple[int, float, int, WorkKey]] = field(default_factory=list)
-    _queued: set[WorkKey] = field(default_factory=set)
-    _deciding: set[WorkKey] = field(default_factory=set)
-    _again: set[WorkKey] = field(default_factory=set)
-    _retries: dict[WorkKey, _Retry] = field(default_factory=dict)
-    _waiting: dict[WorkKey, _Waiting] = field(default_factory=dict)
+    shares: Shares = _nobody
     _urgency: dict[WorkKey, Urgency] = field(default_factory=dict)
-    _ticket: "itertools.count[int]" = field(default_factory=itertools.count)
+    _ranks: dict[WorkKey, int] = field(default_factory=dict)
+    _turns: Turns = field(default_factory=Turns)
+    _deciding: dict[WorkKey, _Deciding] = field(default_factory=dict)
+    _parked: Parked = field(default_factory=Parked)
+    _backoff: set[WorkKey] = field(default_factory=set)
+    _attempts: dict[WorkKey, int] = field(default_factory=dict)
+    _due: Due = field(default_factory=Due)
     _event: asyncio.Event = field(default_factory=asyncio.Event)
 
     def add(self, key: WorkKey, urgency: Urgency) -> None:
         """Something about this workload changed: it is to be decided, once."""
         self._urgency[key] = urgency
-        self._retries.pop(key, None)
-        self._waiting.pop(key, None)
+        self._attempts.pop(key, None)
+        self._leave(key)
         self._activate(key)
 
     def forget(self, key: WorkKey) -> None:
         """The workload is gone."""
         self._urgency.pop(key, None)
-        self._retries.pop(key, None)
-        self._waiting.pop(key, None)
-        self._queued.discard(key)
-        self._again.discard(key)
+        self._attempts.pop(key, None)
+        self._ranks.pop(key, None)
+        self._leave(key)
+        self._turns.drop(key)
+        if key in self._deciding:
+            self._deciding[key] = _Deciding()
 
     async def take(self) -> WorkKey:
-        """Waits for the most urgent workload; it stays out of the queue until `finish`."""
+        """Waits for whoever's turn it is; it stays out of the queue until `finish`."""
         while True:
-            self._revive()
-            while self._active:
-                key = heapq.heappop(self._active)[-1]
-                if key in self._queued:  # else forgotten, or queued anew with another urgency
-                    self._queued.discard(key)
-                    self._deciding.add(key)
-                    return key
+            now = self.clock.monotonic()
+            self._revive(now)
+            work = self._turns.pop(self.shares, now_seconds=now)
+            if work is not None:
+                self._deciding[work.key] = _Deciding()
+                return work.key
             self._event.clear()
             await self._wait()
 
     def finish(self, key: WorkKey) -> None:
         """The decision on this workload is done."""
-        self._deciding.discard(key)
-        if key in self._again:
-            self._again.discard(key)
+        done = self._deciding.pop(key, None)
+        if done is None or key not in self._urgency:
+            return
+        helped = done.reasons is not None and could_help(frozenset(done.events), done.reasons)
+        if done.again or helped:
             self._activate(key)
+        elif done.due_seconds is not None:
+            self._set_aside(key, done.due_seconds, done.reasons)
 
     def fail(self, key: WorkKey) -> None:
         """The attempt failed for a passing reason: try again after a back-off."""
-        earlier = self._retries.get(key)
-        attempts = (earlier.attempts if earlier else 0) + 1
-        pause = min(
-            self.first_backoff_seconds * 2 ** min(attempts - 1, 16), self.last_backoff_seconds
-        )
-        self._retries[key] = _Retry(self.clock.monotonic() + pause, attempts)
-        self._event.set()
+        attempts = self._attempts[key] = self._attempts.get(key, 0) + 1
+        doubled = self.first_backoff_seconds * 2 ** min(attempts - 1, _MOST_DOUBLINGS)
+        self._conclude(key, min(doubled, self.last_backoff_seconds), None)
 
     def succeed(self, key: WorkKey) -> None:
         """The attempt led somewhere: the next failure starts with the shortest pause."""
-        self._retries.pop(key, None)
+        self._attempts.pop(key, None)
 
     def park(
         self, key: WorkKey, reasons: Iterable[str], *, again_in_seconds: float | None = None
@@ -132,68 +151,118 @@ class WorkQueue:
             again_in_seconds: when it is known to change by itself; never later than a re-check.
         """
         pause = min(self.recheck_seconds, max(0.0, again_in_seconds or self.recheck_seconds))
-        self._waiting[key] = _Waiting(frozenset(reasons), self.clock.monotonic() + pause)
+        self._conclude(key, pause, frozenset(reasons))
 
-    def wake(self, could_help: Callable[[frozenset[str]], bool]) -> int:
-        """Something changed that may help: parked work with such reasons is decided again.
+    def wake(self, *events: Event, most: int = sys.maxsize) -> int:
+        """Something happened: parked work whose answer could change by it is decided again.
 
         Args:
-            could_help: whether the change could alter any of these reasons.
+            events: what happened.
+            most: wake no more than so many; the same call again wakes the next.
 
         Returns:
             How many workloads woke.
         """
-        helped = [key for key, one in self._waiting.items() if could_help(one.reasons)]
-        for key in helped:
-            del self._waiting[key]
+        happened = frozenset(events)
+        for one in self._deciding.values():
+            one.events |= happened
+        woken = self._parked.pop(happened, most)
+        for key in woken:
+            self._due.drop(key)
             self._activate(key)
-        return len(helped)
+        return len(woken)
 
-    def waiting_for(self) -> list[frozenset[str]]:
+    def rank(self, ranks: Mapping[WorkKey, int]) -> None:
+        """Within a tenant and a priority, work is taken by these ranks first, then by age."""
+        before, self._ranks = self._ranks, {k: r for k, r in ranks.items() if k in self._urgency}
+        for key in before.keys() | self._ranks.keys():
+            work = self._turns.get(key)
+            if work is not None:
+                rank = self._ranks.get(key, UNRANKED)
+                self._turns.put(dataclasses.replace(work, rank=rank))
+
+    def waiting_for(self) -> list[Reasons]:
         """The reasons of each workload that no site can take now."""
-        return [one.reasons for one in self._waiting.values()]
+        return self._parked.reasons()
+
+    def active(self) -> Iterator[Waiting]:
+        """All that waits for its turn, in no order."""
+        return iter(self._turns)
+
+    def parked_for(self, slugs: frozenset[str]) -> list[Waiting]:
+        """What no site can take for one of these reasons, as it will wait for its turn."""
+        now = self.clock.monotonic()
+        return [self._work(key, now) for key in self._parked.waiting_for(slugs)]
 
     def depths(self) -> dict[str, int]:
         """How many workloads are in each pool: active, backoff, unschedulable."""
         return {
-            "active": len(self._queued) + len(self._deciding),
-            "backoff": len(self._retries),
-            "unschedulable": len(self._waiting),
+            "active": len(self._turns) + len(self._deciding),
+            "backoff": len(self._backoff),
+            "unschedulable": len(self._parked),
         }
 
     def _activate(self, key: WorkKey) -> None:
         if key in self._deciding:
-            self._again.add(key)
+            self._deciding[key].again = True
             return
-        if key in self._queued:
-            return
-        urgency = self._urgency.get(key, Urgency())
-        self._queued.add(key)
-        entry = (-urgency.priority, urgency.created_at_seconds, next(self._ticket), key)
-        heapq.heappush(self._active, entry)
+        before = self._turns.get(key)
+        since = before.waiting_since_seconds if before else self.clock.monotonic()
+        self._turns.put(self._work(key, since))
         self._event.set()
 
-    def _revive(self) -> None:
+    def _work(self, key: WorkKey, since_seconds: float) -> Waiting:
+        urgency = self._urgency.get(key, _ORDINARY)
+        return Waiting(
+            key=key,
+            priority=urgency.priority,
+            tenant=urgency.tenant,
+            waiting_since_seconds=since_seconds,
+            created_at_seconds=urgency.created_at_seconds,
+            rank=self._ranks.get(key, UNRANKED),
+        )
+
+    def _conclude(self, key: WorkKey, pause_seconds: float, reasons: Reasons | None) -> None:
+        """How a decision ended: it counts at `finish`, or at once if it is not being decided."""
+        due = self.clock.monotonic() + pause_seconds
+        if key in self._deciding:
+            self._deciding[key].due_seconds, self._deciding[key].reasons = due, reasons
+        else:
+            self._set_aside(key, due, reasons)
+
+    def _set_aside(self, key: WorkKey, due_seconds: float, reasons: Reasons | None) -> None:
+        self._urgency.setdefault(key, _ORDINARY)
+        self._leave(key)
+        self._turns.drop(key)
+        self._due.set(key, due_seconds)
+        if reasons is None:
+            self._backoff.add(key)
+        else:
+            self._parked.put(key, reasons)
+        self._event.set()  # whoever sleeps until the next due time: it may be this one
+
+    def _leave(self, key: WorkKey) -> None:
+        """Out of back-off and unschedulable."""
+        self._due.drop(key)
+        self._backoff.discard(key)
+        self._parked.drop(key)
+
+    def _revive(self, now_seconds: float) -> None:
         """Moves what is due from back-off and unschedulable to active."""
-        now = self.clock.monotonic()
-        for key, retry in list(self._retries.items()):
-            if retry.due_seconds <= now and key not in self._queued | self._deciding:
-                retry.due_seconds = float("inf")  # kept, so that the next failure waits longer
-                self._activate(key)
-        for key, waiting in list(self._waiting.items()):
-            if waiting.due_seconds <= now:
-                del self._waiting[key]
-                self._activate(key)
+        for key in self._due.pop(now_seconds):
+            self._leave(key)
+            self._activate(key)
 
     async def _wait(self) -> None:
         """Until something is added, or the next due time."""
-        now = self.clock.monotonic()
-        dues = [retry.due_seconds for retry in self._retries.values()]
-        dues += [one.due_seconds for one in self._waiting.values()]
-        soonest = min(dues, default=now + self.recheck_seconds)
+        now, soonest = self.clock.monotonic(), self._due.soonest()
+        pause = _LONGEST_SLEEP_SECONDS if soonest is None else max(0.0, soonest - now)
         async with asyncio.TaskGroup() as group:
-            sleeper = group.create_task(self.clock.sleep(max(0.0, min(soonest - now, 3600.0))))
+            sleeper = group.create_task(self.clock.sleep(min(pause, _LONGEST_SLEEP_SECONDS)))
             event = group.create_task(self._event.wait())
             await asyncio.wait({sleeper, event}, return_when=asyncio.FIRST_COMPLETED)
             sleeper.cancel()
             event.cancel()
+
+
+_ORDINARY = Urgency()

@@ -15,7 +15,8 @@ from scheduler.control.hearing import SiteReport, SiteWord
 from scheduler.control.registry import Registry
 from scheduler.model.facts import InFlight, Ordered, SiteFacts, in_flight, site_facts
 from scheduler.model.fields import Condition
-from scheduler.model.site import Intensity, NodeClass, SiteStatus
+from scheduler.model.quantities import free
+from scheduler.model.site import FreeRow, Intensity, NodeClass, SiteStatus
 from scheduler.placement.rules import Event
 
 FactsSink = Callable[[str, SiteFacts | None], None]
@@ -61,12 +62,14 @@ class Sites:
         clock: for ages.
         silent_after_seconds: a site that said nothing for so long is not ready.
         sink: told of new facts.
+        was_freed: an order that held room on its way holds it no longer, since this was looked at.
     """
 
     registry: Registry
     clock: Clock
     silent_after_seconds: float
     sink: FactsSink
+    was_freed: bool = False
     states: dict[str, SiteState] = field(default_factory=dict)
 
     def admit(self, name: str) -> None:
@@ -96,7 +99,10 @@ class Sites:
         self._tell(report.site)
         if not was_ready or before is None:
             return frozenset({"report", "capacity"})
-        return _news(before.figures, report.figures)
+        news = _news(before.figures, report.figures)
+        if state.ordered and before.bound != report.bound:
+            return news | {"capacity"}  # what has a node now may have been counted on another
+        return news
 
     def word(self, word: SiteWord) -> bool:
         """Takes a site's word on its orders in; False for a site that nobody admitted."""
@@ -133,7 +139,7 @@ class Sites:
             return
         known = state.ordered.get(order_id, ())
         if ordered is None:
-            state.ordered.pop(order_id, None)
+            self.was_freed |= state.ordered.pop(order_id, None) is not None
         elif any(one.generation == ordered.generation for one in known):
             return
         else:
@@ -203,10 +209,10 @@ def _settle(state: SiteState, bound: Mapping[str, tuple[int, int]]) -> None:
 
 def _news(before: SiteStatus, after: SiteStatus) -> frozenset[Event]:
     events: set[Event] = set()
-    if before.node_classes != after.node_classes:
+    if _without_free(before) != _without_free(after):
+        events.update(("report", "capacity"))
+    elif _has_more(before, after):
         events.add("capacity")
-        if _without_free(before) != _without_free(after):
-            events.add("report")
     if _facts(before) != _facts(after):
         events.add("report")
     return frozenset(events)
@@ -219,6 +225,26 @@ def _facts(figures: SiteStatus) -> SiteStatus:
 
 def _without_free(figures: SiteStatus) -> list[NodeClass]:
     return [msgspec.structs.replace(one, free=()) for one in figures.node_classes]
+
+
+def _has_more(before: SiteStatus, after: SiteStatus) -> bool:
+    """Whether a node has more of something free; the nodes' classes are the same."""
+    for old, new in zip(before.node_classes, after.node_classes, strict=True):
+        if old.free == new.free:
+            continue
+        if len(old.free) != len(new.free):
+            return True
+        if any(_grew(*rows) for rows in zip(old.free, new.free, strict=True)):
+            return True
+    return False
+
+
+def _grew(old: FreeRow, new: FreeRow) -> bool:
+    return old != new and any(
+        free(name, amount) > free(name, old.get(name, 0))
+        for name, amount in new.items()
+        if amount != old.get(name)
+    )
 
 
 def _silence(state: SiteState) -> str:

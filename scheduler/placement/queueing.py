@@ -1,21 +1,33 @@
 """Whose turn it is, and what wakes those who wait; the loops of `control` keep the queue itself.
 
 Order: priority, then the share of its quota that the tenant uses already (who uses less goes
-first), then age. Waiting lifts priority slowly, so that no stream of urgent work can starve the
-rest for ever. Work that no site can take is woken only by events that could change the answer of a
-rule that refused it.
+first), then age; within a tenant the last batch may order by gain instead of age. Waiting for a
+turn lifts the priority, ever faster, so that no stream of urgent work can starve the rest. Work
+that no site can take is woken only by events that could change the answer of a rule that refused
+it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import get_args
 
-from scheduler.model.reasons import Reason
 from scheduler.placement.rules import Event, all_rules
 
 LIFT_AFTER_SECONDS = 600.0
-"""Every so long that work waits, its priority counts as one step higher."""
+"""Every so long that work waits for its turn, its priority counts as higher; it is also the grain:
+all that joined within the same such window is lifted at the same moments."""
 LIFT = 100
-"""One step."""
+"""The first step; each further one is twice the step before, so that 25 steps lift over any
+priority there is."""
+UNRANKED = 2**31
+"""Of work that the last batch did not see: behind what it saw, by age."""
+
+WorkKey = tuple[str, str]
+"""(namespace, name)"""
+
+Shares = Callable[[str], float]
+"""By tenant, the share of its quota (weighted) that it uses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,40 +35,55 @@ class Waiting:
     """Work that waits for its turn.
 
     Attributes:
-        key: `namespace/name`.
+        key: of the workload.
         priority: higher first.
         tenant: whose it is; empty: nobody's.
-        waiting_since_seconds: when it joined the queue, any clock that only grows.
+        waiting_since_seconds: since when it has waited for this turn, any clock that only grows.
         created_at_seconds: when the workload was made, since 1970.
+        rank: its place by gain in the last batch.
     """
 
-    key: str
+    key: WorkKey
     priority: int = 0
     tenant: str = ""
     waiting_since_seconds: float = 0.0
     created_at_seconds: float = 0.0
+    rank: int = UNRANKED
 
 
-Turn = tuple[int, float, float, str]
+TurnOfTenant = tuple[int, float, WorkKey]
+Turn = tuple[int, float, TurnOfTenant]
 
 
-def turn_of(work: Waiting, shares: Mapping[str, float], *, now_seconds: float) -> Turn:
+def window_of(seconds: float) -> int:
+    """The lift window that an instant lies in."""
+    return int(seconds // LIFT_AFTER_SECONDS)
+
+
+def lifted(priority: int, windows: int) -> int:
+    """What a priority counts for after so many windows of waiting."""
+    return priority + LIFT * ((1 << max(0, windows)) - 1)
+
+
+def turn_within_tenant(work: Waiting) -> TurnOfTenant:
+    """A key to sort the work of one tenant and one priority by: the smallest is next."""
+    return (work.rank, work.created_at_seconds, work.key)
+
+
+def turn_of(work: Waiting, shares: Shares, *, now_seconds: float) -> Turn:
     """A key to sort by: the smallest is next.
 
     Args:
         work: what waits.
-        shares: by tenant, the share of its quota (weighted) that it uses; absent: none.
+        shares: how much of its quota a tenant uses.
         now_seconds: by the clock of `waiting_since_seconds`.
     """
-    waited = max(0.0, now_seconds - work.waiting_since_seconds)
-    lifted = work.priority + LIFT * int(waited // LIFT_AFTER_SECONDS)
-    return (-lifted, shares.get(work.tenant, 0.0), work.created_at_seconds, work.key)
+    windows = window_of(now_seconds) - window_of(work.waiting_since_seconds)
+    return (-lifted(work.priority, windows), shares(work.tenant), turn_within_tenant(work))
 
 
-def next_of(
-    waiting: Iterable[Waiting], shares: Mapping[str, float], *, now_seconds: float
-) -> Waiting | None:
-    """Whose turn it is; None: nobody waits."""
+def next_of(waiting: Iterable[Waiting], shares: Shares, *, now_seconds: float) -> Waiting | None:
+    """Whose turn it is, by looking at all; None: nobody waits. `turns.py` finds the same faster."""
     return min(
         waiting, key=lambda work: turn_of(work, shares, now_seconds=now_seconds), default=None
     )
@@ -68,23 +95,30 @@ def share_of(used: Mapping[str, int], quota: Mapping[str, int], *, weight: float
     return max(shares, default=0.0) / weight
 
 
-_OF_ROOM: dict[Reason, frozenset[Event]] = {
-    "full": frozenset({"capacity", "site", "workload", "grant"}),
-    "fragmented": frozenset({"capacity", "site", "workload", "grant"}),
-    "spread": frozenset({"capacity", "site", "workload", "grant"}),
-    "quota": frozenset({"tenant", "workload"}),
+_OF_ROOM: frozenset[Event] = frozenset({"capacity", "site", "grant", "workload"})
+_OF_THE_FIT: dict[str, frozenset[Event]] = {
+    "full": _OF_ROOM,
+    "fragmented": _OF_ROOM,
+    "spread": _OF_ROOM | {"report"},
+    "quota": frozenset({"tenant", "quota", "workload"}),
     "deadline": frozenset({"time", "workload"}),
     "paused": frozenset({"workload"}),
-    "invalid": frozenset({"workload", "scheme", "tenant"}),
+    "invalid": frozenset({"workload", "scheme", "tenant", "gone"}),
 }
+"""Reasons that no rule in `constraints/` gives, or not alone."""
+
+_EVERY_EVENT: frozenset[Event] = frozenset(get_args(Event))
 
 
-def waking_events(reasons: Iterable[Reason]) -> frozenset[Event]:
-    """The events that could change an answer which was refused for these reasons."""
-    events: set[Event] = {"workload"}
-    for reason in reasons:
-        events |= _OF_ROOM.get(reason, frozenset())
-        for rule in all_rules():
-            if rule.reason == reason:
-                events |= rule.wakes
-    return frozenset(events)
+@cache
+def events_that_help(reason: str) -> frozenset[Event]:
+    """Events that could change an answer with this reason; of an unknown one, every event."""
+    found = [rule.wakes for rule in all_rules() if rule.reason == reason]
+    if reason in _OF_THE_FIT:
+        found.append(_OF_THE_FIT[reason])
+    return frozenset[Event]().union(*found) if found else _EVERY_EVENT
+
+
+def could_help(events: frozenset[Event], reasons: Iterable[str]) -> bool:
+    """Whether any of the events could change any of the reasons."""
+    return any(events & events_that_help(reason) for reason in reasons)

@@ -24,9 +24,22 @@ from scheduler.placement.moment import Moment
 
 BoolPerSite = NDArray[np.bool_]
 
-Event = Literal["grant", "scheme", "tenant", "workload", "site", "report", "capacity", "time"]
+Event = Literal[
+    "grant",
+    "scheme",
+    "tenant",
+    "workload",
+    "site",
+    "report",
+    "capacity",
+    "time",
+    "quota",
+    "placed",
+    "gone",
+]
 """What can happen: a grant, scheme, tenant, workload or site object changed; a report brought other
-facts, or more free capacity; time went by."""
+facts, or more free capacity; time went by; quota was given back; another workload was placed
+elsewhere than before; another workload is gone, and with it what it owned."""
 
 
 EVERY_TIME: Hashable = ("every time",)

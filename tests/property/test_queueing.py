@@ -1,45 +1,262 @@
-"""Whose turn it is: fair, ordered, and nobody waits for ever."""
+"""Whose turn it is: fair, ordered, and nobody waits for ever, of the queue that really runs."""
 
-from typing import get_args
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, get_args
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scheduler.control.queue import Urgency, WorkKey, WorkQueue
 from scheduler.model.reasons import REASONS
 from scheduler.placement.queueing import (
-    LIFT,
     LIFT_AFTER_SECONDS,
     Waiting,
+    could_help,
+    events_that_help,
     next_of,
     share_of,
-    waking_events,
 )
 from scheduler.placement.rules import Event
+from tests.support.fake_clock import FakeClock
+
+EVENTS = get_args(Event)
+TENANTS = ("", "modest", "greedy")
+RECHECK_SECONDS = 300.0
+LONGEST_WAIT_SECONDS = 26 * LIFT_AFTER_SECONDS
 
 
-def test_order_is_priority_then_share_then_age() -> None:
-    old = Waiting(key="a/old", tenant="greedy", created_at_seconds=1)
-    young = Waiting(key="a/young", tenant="modest", created_at_seconds=2)
-    urgent = Waiting(key="a/urgent", priority=1, tenant="greedy", created_at_seconds=3)
-    shares = {"greedy": 0.9, "modest": 0.1}
-    left = [old, young, urgent]
-    order = []
-    while left:
-        work = next_of(left, shares, now_seconds=0)
-        assert work is not None
-        order.append(work.key)
-        left.remove(work)
-    assert order == ["a/urgent", "a/young", "a/old"]
-    assert next_of([], shares, now_seconds=0) is None
+def key_of(number: int) -> WorkKey:
+    return ("ns", f"w{number:02}")
 
 
-@given(priority=st.integers(-1000, 1000), turn_seconds=st.floats(0.01, 60))
-def test_no_stream_of_urgent_work_starves_the_rest(priority: int, turn_seconds: float) -> None:
-    humble = Waiting(key="a/humble", priority=-1000)
-    longest = LIFT_AFTER_SECONDS * ((priority + 1000) // LIFT + 2)
-    now = longest + turn_seconds  # an adversary has brought fresh urgent work at every turn so far
-    fresh = Waiting(key="a/fresh", priority=priority, waiting_since_seconds=now)
-    assert next_of([humble, fresh], {}, now_seconds=now) is humble
+@dataclass
+class Model:
+    """What must be true of the queue, written down the slow and plain way."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    shares: dict[str, float] = field(default_factory=dict)
+    active: dict[WorkKey, Waiting] = field(default_factory=dict)
+    urgency: dict[WorkKey, Urgency] = field(default_factory=dict)
+    attempts: dict[WorkKey, int] = field(default_factory=dict)
+    aside: dict[WorkKey, tuple[float, frozenset[str] | None]] = field(default_factory=dict)
+    again: dict[WorkKey, bool] = field(default_factory=dict)
+    events: dict[WorkKey, set[Event]] = field(default_factory=dict)
+    ranks: dict[WorkKey, int] = field(default_factory=dict)
+    queue: WorkQueue = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.queue = WorkQueue(self.clock, 1.0, 60.0, RECHECK_SECONDS, self.share)
+
+    def share(self, tenant: str) -> float:
+        return self.shares.get(tenant, 0.0)
+
+    def activate(self, key: WorkKey) -> None:
+        if key in self.again:
+            self.again[key] = True
+            return
+        before, one = self.active.get(key), self.urgency[key]
+        since = before.waiting_since_seconds if before else self.clock.monotonic()
+        self.active[key] = Waiting(
+            key=key,
+            priority=one.priority,
+            tenant=one.tenant,
+            waiting_since_seconds=since,
+            created_at_seconds=one.created_at_seconds,
+            **({"rank": self.ranks[key]} if key in self.ranks else {}),
+        )
+
+    def add(self, number: int, priority: int, tenant: str, age: int) -> None:
+        key, urgency = key_of(number), Urgency(priority, age, tenant)
+        self.queue.add(key, urgency)
+        self.urgency[key] = urgency
+        self.aside.pop(key, None)
+        self.attempts.pop(key, None)
+        self.activate(key)
+
+    def forget(self, number: int) -> None:
+        key = key_of(number)
+        self.queue.forget(key)
+        for shelf in (self.active, self.urgency, self.aside, self.attempts, self.ranks):
+            shelf.pop(key, None)
+        if key in self.again:
+            self.again[key] = False
+            self.events[key] = set()
+
+    async def take(self) -> None:
+        now = self.clock.monotonic()
+        for key in [key for key, (due, _) in self.aside.items() if due <= now]:
+            del self.aside[key]
+            self.activate(key)
+        expected = next_of(self.active.values(), self.share, now_seconds=now)
+        if expected is None:
+            return
+        key = await self.queue.take()
+        assert key == expected.key
+        assert key not in self.again  # never in two decisions at once
+        del self.active[key]
+        self.again[key], self.events[key] = False, set()
+
+    def end(self, verdict: str, reasons: frozenset[str]) -> None:
+        """The oldest decision ends."""
+        if not self.again:
+            return
+        key, now = next(iter(self.again)), self.clock.monotonic()
+        is_there = key in self.urgency
+        aside: tuple[float, frozenset[str] | None] | None = None
+        if is_there and verdict == "fail":
+            self.queue.fail(key)
+            self.attempts[key] = self.attempts.get(key, 0) + 1
+            aside = (now + min(2.0 ** (self.attempts[key] - 1), 60.0), None)
+        elif is_there and verdict == "park":
+            self.queue.succeed(key)
+            self.attempts.pop(key, None)
+            self.queue.park(key, reasons)
+            aside = (now + RECHECK_SECONDS, reasons)
+        self.queue.finish(key)
+        again, events = self.again.pop(key), frozenset(self.events.pop(key))
+        if not is_there:
+            return
+        helped = verdict == "park" and could_help(events, reasons)
+        if again or helped:
+            self.activate(key)
+        elif aside is not None:
+            self.aside[key] = aside
+
+    def wake(self, events: tuple[Event, ...]) -> None:
+        woken = self.queue.wake(*events)
+        for seen in self.events.values():
+            seen.update(events)
+        helped = [
+            key
+            for key, (_, reasons) in self.aside.items()
+            if reasons is not None and could_help(frozenset(events), reasons)
+        ]
+        assert woken == len(helped)
+        for key in helped:
+            del self.aside[key]
+            self.activate(key)
+
+    def rank(self, ranks: dict[int, int]) -> None:
+        by_key = {key_of(number): rank for number, rank in ranks.items()}
+        self.queue.rank(by_key)
+        self.ranks = {key: rank for key, rank in by_key.items() if key in self.urgency}
+        for key in list(self.active):
+            self.activate(key)
+
+    def check(self) -> None:
+        """Nothing is lost, and nothing is in two pools."""
+        parked = [key for key, (_, reasons) in self.aside.items() if reasons is not None]
+        assert self.queue.depths() == {
+            "active": len(self.active) + len(self.again),
+            "backoff": len(self.aside) - len(parked),
+            "unschedulable": len(parked),
+        }
+        assert {work.key: work for work in self.queue.active()} == self.active
+
+
+def run(steps: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(steps())
+
+
+NUMBERS = st.integers(0, 7)
+REASON_SETS = st.frozensets(st.sampled_from(sorted(REASONS)), min_size=1, max_size=3)
+STEPS = st.one_of(
+    st.tuples(
+        st.just("add"),
+        NUMBERS,
+        st.sampled_from((-5, 0, 0, 0, 100, 10**9)),
+        st.sampled_from(TENANTS),
+        st.integers(0, 3),
+    ),
+    st.tuples(st.just("take")),
+    st.tuples(st.just("take")),
+    st.tuples(st.just("end"), st.sampled_from(("done", "fail", "park", "park")), REASON_SETS),
+    st.tuples(st.just("forget"), NUMBERS),
+    st.tuples(st.just("wake"), st.lists(st.sampled_from(EVENTS), min_size=1, max_size=2)),
+    st.tuples(st.just("pass"), st.sampled_from((0.5, 30.0, 400.0, 1500.0))),
+    st.tuples(st.just("share"), st.sampled_from(TENANTS), st.floats(0, 2)),
+    st.tuples(st.just("rank"), st.dictionaries(NUMBERS, st.integers(0, 3), max_size=4)),
+)
+
+
+async def follow(model: Model, step: tuple[Any, ...]) -> None:
+    match step:
+        case ("take",):
+            await model.take()
+        case ("pass", seconds):
+            await model.clock.advance(seconds)
+        case ("share", tenant, share):
+            model.shares[tenant] = share
+        case ("wake", events):
+            model.wake(tuple(events))
+        case _:
+            getattr(model, step[0])(*step[1:])
+    model.check()
+
+
+@given(st.lists(STEPS, min_size=20, max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_whatever_happens_nothing_is_lost_nothing_is_decided_twice_and_turns_are_right(
+    steps: list[tuple[Any, ...]],
+) -> None:
+    async def all_steps() -> None:
+        model = Model()
+        for step in steps:
+            await follow(model, step)
+        await model.clock.advance(2 * RECHECK_SECONDS)  # whatever is left gets its turn
+        for _ in range(20):
+            await model.take()
+            model.check()
+        assert not model.active
+
+    run(all_steps)
+
+
+@given(
+    humble=st.integers(-(10**9), 0),
+    urgent=st.integers(0, 10**9),
+    share=st.floats(0, 5),
+    turn_seconds=st.sampled_from((7.0, 61.0, 599.0)),
+)
+@settings(max_examples=25, deadline=None)
+def test_no_stream_of_urgent_work_starves_the_rest(
+    humble: int, urgent: int, share: float, turn_seconds: float
+) -> None:
+    """Whoever waits has his turn in 26 windows, though fresh urgent work comes at every turn."""
+
+    async def stream() -> None:
+        model = Model(shares={"greedy": share})
+        model.add(0, humble, "greedy", 9)
+        while key_of(0) in model.active:
+            assert model.clock.monotonic() <= LONGEST_WAIT_SECONDS + turn_seconds
+            model.add(1, urgent, "modest", 0)
+            model.add(2, urgent, "modest", 0)
+            await model.take()
+            model.end("done", frozenset())
+            await model.clock.advance(turn_seconds)
+
+    run(stream)
+
+
+def test_order_is_priority_then_share_then_rank_then_age() -> None:
+    async def order() -> list[str]:
+        shares = {"greedy": 0.9, "modest": 0.1}
+        queue = WorkQueue(FakeClock(), 1, 8, 300, lambda tenant: shares.get(tenant, 0.0))
+        queue.add(("a", "old"), Urgency(0, 1, "greedy"))
+        queue.add(("a", "young"), Urgency(0, 2, "modest"))
+        queue.add(("a", "younger"), Urgency(0, 3, "modest"))
+        queue.add(("a", "youngest"), Urgency(0, 4, "modest"))
+        queue.add(("a", "urgent"), Urgency(1, 5, "greedy"))
+        queue.rank({("a", "youngest"): 0})
+        taken = []
+        for _ in range(5):
+            taken.append((await queue.take())[1])
+            shares["modest"] += 0.3  # what is taken is placed: the share grows while others wait
+        return taken
+
+    assert asyncio.run(order()) == ["urgent", "youngest", "young", "old", "younger"]
 
 
 def test_the_dominant_share_counts_by_weight() -> None:
@@ -49,10 +266,12 @@ def test_the_dominant_share_counts_by_weight() -> None:
 
 
 def test_every_reason_can_be_woken_and_only_by_what_concerns_it() -> None:
-    known = set(get_args(Event))
+    known = set(EVENTS)
     for reason in REASONS:
-        assert waking_events([reason]) <= known
-    assert "capacity" in waking_events(["full"])
-    assert "capacity" not in waking_events(["data-class"])
-    assert "grant" in waking_events(["data-class"])
-    assert "report" in waking_events(["stale"])
+        assert events_that_help(reason)
+        assert events_that_help(reason) <= known
+    assert "capacity" in events_that_help("full")
+    assert "capacity" not in events_that_help("data-class")
+    assert "grant" in events_that_help("data-class")
+    assert "report" in events_that_help("stale")
+    assert {"placed", "gone"} <= events_that_help("spread")

@@ -20,7 +20,7 @@ class WithCompanions:
     """
 
     reason: Reason = "spread"
-    wakes: frozenset[Event] = frozenset({"workload", "site"})
+    wakes: frozenset[Event] = frozenset({"placed", "gone", "workload", "site"})
 
     def question(self, demand: Demand) -> Hashable:
         """The others and where they stand."""

@@ -2,8 +2,8 @@
 
 import pytest
 
-from scheduler.control.wakeups import could_help, events_that_help
 from scheduler.model.reasons import REASONS
+from scheduler.placement.queueing import could_help, events_that_help
 from scheduler.placement.rules import Event
 
 

@@ -1,0 +1,95 @@
+"""How much of what it may use each tenant uses: its weighted dominant share, for the queue's order.
+
+A tenant with a quota is measured by its quota. One without may use the whole fleet, so the fleet is
+its quota: what all sites have free, and what the placed work of all tenants takes. A namespace that
+belongs to no tenant is measured like a tenant without quota, by itself. So nobody counts as modest
+for want of a limit.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from scheduler.clock import Clock
+from scheduler.control.quotas import Quotas
+from scheduler.control.registry import Registry
+from scheduler.model.quantities import requests_of
+from scheduler.placement import Fleet
+from scheduler.placement.nodes import COUNT
+from scheduler.placement.queueing import share_of
+
+_SUM_AGAIN_SECONDS = 10.0
+_NAMESPACE = "namespace/"
+
+
+@dataclass(slots=True)
+class SharesOfTenants:
+    """Remembers every share until its tenant's usage or quota changes.
+
+    Attributes:
+        registry: tenants and their quotas.
+        quotas: what placed work takes.
+        fleet: what sites have free.
+        clock: for summing the fleet up now and then only.
+    """
+
+    registry: Registry
+    quotas: Quotas
+    fleet: Fleet
+    clock: Clock
+    _known: dict[str, float] = field(default_factory=dict)
+    _total: dict[str, int] = field(default_factory=dict)
+    _summed_seconds: float = float("-inf")
+
+    def owner_of(self, namespace: str) -> str:
+        """Whose share counts for work in a namespace."""
+        tenant = self.registry.tenant_of(namespace)
+        return tenant.metadata.name if tenant else _NAMESPACE + namespace
+
+    def tenants_changed(self) -> None:
+        """A tenant's quota, weight or namespaces may be others now."""
+        self._known.clear()
+
+    def share(self, owner: str) -> float:
+        """The share of an owner, as `owner_of` names him."""
+        for namespace in self.quotas.touched:
+            self._known.pop(self.owner_of(namespace), None)
+        self.quotas.touched.clear()
+        if self.clock.monotonic() - self._summed_seconds >= _SUM_AGAIN_SECONDS:
+            self._known.clear()
+            self._sum_up()
+        known = self._known.get(owner)
+        if known is None:
+            known = self._known[owner] = self._computed(owner)
+        return known
+
+    def _computed(self, owner: str) -> float:
+        tenant = self.registry.tenants.get(owner)
+        if tenant is None:
+            return share_of(self._used([owner.removeprefix(_NAMESPACE)]), self._total)
+        spec = tenant.spec
+        quota = requests_of(spec.quota) if spec.quota else self._total
+        return share_of(self._used(spec.namespaces), quota, weight=spec.weight)
+
+    def _used(self, namespaces: Iterable[str]) -> Counter[str]:
+        total: Counter[str] = Counter()
+        for namespace in namespaces:
+            total.update(self.quotas.totals.get(namespace, {}))
+        return total
+
+    def _sum_up(self) -> None:
+        """What all sites have free, and what placed work takes, of each resource in use."""
+        taken: Counter[str] = Counter()
+        for each in self.quotas.totals.values():
+            taken.update(each)
+        rows = self.fleet.nodes.rows
+        slots = np.array(sorted(self.fleet.slot_of.values()), np.int64)
+        index = rows.rows_of(slots)
+        nodes = rows.column(COUNT)[index]
+        self._total = {
+            name: amount + int(rows.sums(slots, rows.column(name)[index] * nodes).sum())
+            for name, amount in taken.items()
+        }
+        self._summed_seconds = self.clock.monotonic()

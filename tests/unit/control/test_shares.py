@@ -1,0 +1,59 @@
+"""What counts as modest: usage by quota, by the fleet where there is no quota, by weight."""
+
+from scheduler.control.ports import TENANTS, Change, Object
+from scheduler.control.quotas import Quotas
+from scheduler.control.registry import Registry
+from scheduler.control.shares import SharesOfTenants
+from scheduler.control.telemetry import Silence
+from scheduler.model.fields import API_VERSION
+from tests.support.fake_clock import FakeClock
+from tests.support.sites import demand, fleet_of, nodes, site, workload
+
+FLEET_CORES = 16.0
+
+
+def make(*tenants: Object) -> SharesOfTenants:
+    registry = Registry(Silence(), lambda *_: None)
+    for one in tenants:
+        registry.take(TENANTS, Change("ADDED", one))
+    return SharesOfTenants(registry, Quotas(), fleet_of(site("m1", nodes(16))), FakeClock())
+
+
+def tenant(name: str, quota: dict[str, str], weight: float = 1.0) -> Object:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Tenant",
+        "metadata": {"name": name},
+        "spec": {"namespaces": [f"{name}-ns"], "quota": quota, "weight": weight},
+    }
+
+
+def test_a_tenant_is_measured_by_his_quota_and_weight() -> None:
+    shares = make(tenant("a", {"cpu": "8"}), tenant("b", {"cpu": "8"}, weight=2.0))
+    for name in ("a", "b"):
+        shares.quotas.take((f"{name}-ns", "w"), demand(workload(4)), 4)
+    assert shares.share("a") == 0.5
+    assert shares.share("b") == 0.25
+
+
+def test_who_has_no_quota_is_measured_by_the_fleet_and_what_runs_there() -> None:
+    shares = make(tenant("a", {}))
+    shares.quotas.take(("a-ns", "w"), demand(workload(4)), 4)
+    shares.quotas.take(("stray", "w"), demand(workload(2)), 2)
+    assert shares.owner_of("a-ns") == "a"
+    assert shares.share("a") == 4 / (FLEET_CORES + 6)
+    assert shares.share(shares.owner_of("stray")) == 2 / (FLEET_CORES + 6)
+
+
+def test_shares_follow_what_is_placed_given_back_and_changed() -> None:
+    shares = make(tenant("a", {"cpu": "8"}))
+    assert shares.share("a") == 0.0
+    shares.quotas.take(("a-ns", "w"), demand(workload(4)), 4)
+    assert shares.share("a") == 0.5
+    shares.quotas.give_back(("a-ns", "w"))
+    assert shares.share("a") == 0.0
+    assert shares.quotas.was_freed
+    shares.quotas.take(("a-ns", "w"), demand(workload(4)), 4)
+    shares.registry.take(TENANTS, Change("MODIFIED", tenant("a", {"cpu": "4"})))
+    shares.tenants_changed()
+    assert shares.share("a") == 1.0

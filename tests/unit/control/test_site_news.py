@@ -1,0 +1,61 @@
+"""A report wakes waiting work only where it could help: more is free, or more is known."""
+
+import pytest
+
+from scheduler.control.hearing import SiteReport
+from scheduler.control.registry import Registry
+from scheduler.control.sites import Sites
+from scheduler.control.telemetry import Silence
+from scheduler.model.facts import InFlight, Ordered
+from scheduler.model.kinds import Site
+from scheduler.model.metadata import Metadata
+from scheduler.model.site import FreeRow, NodeClass, SiteStatus
+from tests.support.fake_clock import FakeClock
+
+
+def made() -> Sites:
+    registry = Registry(Silence(), lambda *_: None)
+    registry.sites["m1"] = Site(metadata=Metadata(name="m1"))
+    sites = Sites(registry, FakeClock(), 45.0, lambda *_: None)
+    sites.admit("m1")
+    return sites
+
+
+def said(*free: FreeRow, bound: dict[str, tuple[int, int]] | None = None) -> SiteReport:
+    figures = SiteStatus(node_classes=(NodeClass(architecture="amd64", free=free),))
+    return SiteReport(
+        site="m1", observed_seconds=0, figures=figures, has_executor=True, bound=bound or {}
+    )
+
+
+BEFORE: FreeRow = {"count": 2, "cpu": "4", "memory": "8Gi"}
+
+
+@pytest.mark.parametrize(
+    ("after", "helps"),
+    [
+        (({"count": 2, "cpu": "4", "memory": "8Gi"},), False),
+        (({"count": 2, "cpu": "3", "memory": "8Gi"},), False),
+        (({"count": 1, "cpu": "4", "memory": "8Gi"},), False),
+        (({"count": 2, "cpu": "4500m", "memory": "1Gi"},), True),
+        (({"count": 3, "cpu": "1", "memory": "8Gi"},), True),
+        (({"count": 2, "cpu": "4", "memory": "8Gi", "nvidia.com/gpu": 1},), True),
+        (({"count": 1, "cpu": "4"}, {"count": 1, "cpu": "2"}), True),
+    ],
+)
+def test_only_more_of_something_is_news(after: tuple[FreeRow, ...], *, helps: bool) -> None:
+    sites = made()
+    sites.report(said(BEFORE))
+    assert sites.report(said(*after)) == ({"capacity"} if helps else set())
+
+
+def test_what_was_on_its_way_and_is_not_any_more_gives_room() -> None:
+    sites = made()
+    sites.report(said(BEFORE))
+    pod = InFlight(workload="ns/w", replicas=1, requests={"cpu": 1000})
+    ordered = Ordered(generation=1, replicas=1, pod=pod)
+    sites.order("m1", "hub/ns/w/1", ordered)
+    assert sites.report(said(BEFORE, bound={"hub/ns/w/1": (1, 1)})) == {"capacity"}
+    assert not sites.was_freed
+    sites.order("m1", "hub/ns/w/1", None)
+    assert sites.was_freed
