@@ -67,7 +67,7 @@ def _add_level(
     program: IntegerProgram, level: Level, group: Ints, seats: list[int], missing: int
 ) -> None:
     counted = level.most < level.groups or level.least > 1
-    if not counted and level.cap >= missing:
+    if not counted and level.cap - int(level.held.max(initial=0)) >= missing:
         return
     used: list[Term] = []
     already = int(np.count_nonzero(level.held))
@@ -89,19 +89,28 @@ def _add_level(
 
 def _useful(more: Ints, levels: list[Level], missing: int) -> Ints:
     """Candidates that a best division can use; the rest are dominated within their cell."""
-    coarse = [level for level in levels if level.groups < len(more)]
-    by_site = [level for level in levels if level.groups >= len(more)]
+    by_site = [level for level in levels if _is_by_site(level)]
+    coarse = [level for level in levels if not _is_by_site(level)]
     cells = np.stack([level.group for level in coarse]) if coarse else np.zeros((1, len(more)))
     _, cell = np.unique(cells, axis=1, return_inverse=True)
-    at_most = min((level.cap for level in by_site), default=missing)
+    rooms = np.minimum(more, missing)
+    holds = np.zeros(len(more), np.bool_)
+    for level in by_site:
+        rooms = np.minimum(rooms, np.maximum(level.cap - level.held, 0)[level.group])
+        holds |= level.held[level.group] > 0
     fewest = max((level.least for level in by_site), default=1)
-    most = min((level.most for level in by_site), default=None) if by_site else None
-    kept: list[int] = []
+    opened = [level.most - int(np.count_nonzero(level.held)) for level in by_site]
+    kept: list[int] = np.flatnonzero(holds).tolist()  # to fill these up opens no new group
     for number in range(int(cell.max()) + 1 if len(cell) else 0):
-        members = np.flatnonzero(cell == number)
-        rooms = np.minimum(more[members], min(at_most, missing))
-        kept += members[_of_cell(rooms.tolist(), fewest, most, missing)].tolist()
+        members = np.flatnonzero((cell == number) & ~holds)
+        useful = _of_cell(rooms[members].tolist(), fewest, min(opened, default=None), missing)
+        kept += members[useful].tolist()
     return np.array(sorted(kept), np.int64)
+
+
+def _is_by_site(level: Level) -> bool:
+    """Whether each candidate is a group of its own."""
+    return len(np.unique(level.group)) == len(level.group)
 
 
 def _of_cell(rooms: list[int], fewest: int, most: int | None, missing: int) -> list[int]:
