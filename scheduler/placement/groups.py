@@ -1,7 +1,9 @@
 """Ordered site groups: the first is filled before the next is touched.
 
 A division resumes at the group that worked last, so that a workload that moved on does not try its
-first group again with every replica.
+first group again with every replica; where that group and the later ones are full, the earlier ones
+are asked once more, from the first. Spread counts over all groups that are in use; for CostOptimal
+it is the cheapest of the divisions that leave the fewest replicas to later groups.
 """
 
 from dataclasses import replace
@@ -27,9 +29,9 @@ def divide_in_groups(ask: Ask, fleet: Fleet) -> Division:
     members = _members(ask, fleet)
     names = [each.name for each in demand.site_groups]
     begin = names.index(demand.last_group) if demand.last_group in names else 0
-    if demand.spread:
-        return _widening(ask, fleet, members[begin:], names[begin:])
-    return _overflowing(ask, fleet, members[begin:], names[begin:])
+    members, names = members[begin:] + members[:begin], names[begin:] + names[:begin]
+    divided = _widening if demand.spread else _overflowing
+    return divided(ask, fleet, members, names)
 
 
 def _members(ask: Ask, fleet: Fleet) -> list[list[int]]:
@@ -70,9 +72,13 @@ def _overflowing(ask: Ask, fleet: Fleet, members: list[list[int]], names: list[s
 def _widening(ask: Ask, fleet: Fleet, members: list[list[int]], names: list[str]) -> Division:
     slots: list[int] = []
     division = Division(None)
-    for more, name in zip(members, names, strict=True):
+    later = ask.price.unknown.copy()
+    most = int(later.max(initial=0)) + 1
+    for place, (more, name) in enumerate(zip(members, names, strict=True)):
         slots += more
-        wider = replace(ask, open=np.array(sorted(slots), np.int64))
+        later[more] += place * most  # whatever it costs, a later group ranks behind
+        price = replace(ask.price, unknown=later)
+        wider = replace(ask, open=np.array(sorted(slots), np.int64), price=price)
         division = divide_spread(wider, fleet)
         if division.shares is not None:
             return replace(division, group=name)

@@ -103,6 +103,43 @@ def test_groups_are_used_in_order_and_overflow(
         assert sum(shares.values()) == replicas
 
 
+def test_groups_resume_at_the_last_that_worked_and_come_back_to_the_first_before_they_wait(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    groups = [{"name": "near", "sites": ["m1"]}, {"name": "far", "sites": ["m2", "m3"]}]
+    sites = [room("m1", 20), room("m2", 2), room("m3", 2)]
+    for replicas, expected in ((4, 1), (9, 5)):
+        asked = workload(replicas, placement={"siteGroups": groups}, placed={"m1": 1})
+        asked["status"]["lastGroup"] = "far"
+        code, decision = place(tmp_path, capsys, asked, grant("m1", "m2", "m3"), *sites)
+        shares = {each["name"]: each["replicas"] for each in decision["sites"]}
+        assert (code, shares["m1"], sum(shares.values())) == (0, expected, replicas)
+
+
+@pytest.mark.parametrize(
+    ("spread", "expected"),
+    [
+        ({"by": "site", "minGroups": 2}, {"m3": 5, "m1": 1}),
+        ({"by": "site", "maxPerGroup": 3}, {"m3": 3, "m1": 3}),
+    ],
+)
+def test_spread_touches_later_groups_only_as_far_as_it_must(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], spread: Raw, expected: Raw
+) -> None:
+    groups = [{"name": "first", "sites": ["m3"]}, {"name": "next", "sites": ["m1", "m2"]}]
+    cheap, dear = (
+        {
+            "energy": {"pue": 1.0},
+            "prices": {"energyCnyPerKwh": 0.0, "coreCnyPerHour": price},
+        }
+        for price in (0.1, 0.3)
+    )
+    sites = [room("m1", 4, spec=cheap), room("m2", 4, spec=dear), room("m3", 9, spec=dear)]
+    asked = workload(6, placement={"siteGroups": groups, "spread": [spread]})
+    _, decision = place(tmp_path, capsys, asked, grant("m1", "m2", "m3"), *sites)
+    assert {each["name"]: each["replicas"] for each in decision["sites"]} == expected
+
+
 def test_a_workload_sees_what_those_before_it_were_given(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
