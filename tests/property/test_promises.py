@@ -15,9 +15,10 @@ from scheduler.model.terms import DEFAULT_TERMS
 from scheduler.placement import Fleet, choose, decision_bytes, explain
 from scheduler.placement.choose import consider
 from scheduler.placement.moment import moment_of
-from tests.support.sites import NOW, Raw, demand, facts_of, grant, nodes, site, workload
+from tests.support.sites import NOW, OBSERVED, Raw, demand, facts_of, grant, nodes, site, workload
 
 STRATEGIES = ["CostOptimal", "Aggregated", "Balanced", "Weighted", "Duplicated"]
+ORIGINS = ["measured", "yearly"]
 OLD = "2026-11-23T01:00:00Z"
 
 
@@ -31,7 +32,11 @@ def figures(draw: st.DrawFn) -> Raw:
         spec["prices"]["coreCnyPerHour"] = core / 100
     if pue is not None:
         spec["energy"]["pue"] = 1 + pue / 10
-    intensity = None if grams is None else {"gco2PerKwh": grams * 100.0, "origin": "measured"}
+    intensity: Raw | None = None
+    if grams is not None:
+        intensity = {"gco2PerKwh": grams * 100.0, "origin": draw(st.sampled_from(ORIGINS))}
+        if draw(st.integers(0, 3)):
+            intensity["observedAt"] = OBSERVED
     return {"spec": spec, "intensity": intensity}
 
 
@@ -128,13 +133,13 @@ def without(path: str) -> Callable[[Raw], None]:
 
 
 def older(path: str) -> Callable[[Raw], None]:
-    """Ages one figure of a site."""
+    """Ages one figure of a site; a figure without a time has none that could grow."""
     *parents, last = path.split(".")
 
     def age(raw: Raw) -> None:
         for parent in parents:
             raw = raw.get(parent) or {}
-        if raw:
+        if last in raw:
             raw[last] = OLD
 
     return age
@@ -146,6 +151,8 @@ LOSSES = [
     without("spec.energy.pue"),
     without("status.intensity"),
     without("status.intensity.gco2PerKwh"),
+    without("status.intensity.observedAt"),
+    without("status.intensity.origin"),
     without("status.rtt"),
     without("status.observedAt"),
     without("status.nodeClasses"),

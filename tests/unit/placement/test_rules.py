@@ -30,6 +30,11 @@ def refusal(site_raw: Raw, asked: Raw, *grants: Raw) -> str:
     return ",".join(decision.reasons)
 
 
+def weighted(**weights: int) -> Raw:
+    named = [{"site": site, "weight": weight} for site, weight in weights.items()]
+    return {"strategy": "Weighted", "weights": named}
+
+
 M1 = room("m1", 4)
 NO_EXECUTE = {"key": "a", "effect": "NoExecute", "timeAdded": "2026-11-23T08:00:00Z"}
 
@@ -199,6 +204,11 @@ def test_one_grant_that_holds_is_enough() -> None:
         ({}, {"conditions": [{"type": "Ready", "status": "False"}]}, {}, "silent"),
         ({}, {"conditions": [{"type": "Ready", "status": "True"}]}, {}, ""),
         ({"cordon": True}, {}, {}, "cordoned"),
+        ({}, {}, {"placement": {"strategy": "Weighted"}}, ""),
+        ({}, {}, {"placement": weighted(m1=1)}, ""),
+        ({}, {}, {"placement": weighted(m1=0, m2=1)}, "selector"),
+        ({}, {}, {"placement": weighted(m2=1)}, "selector"),
+        ({}, {}, {"placement": {**weighted(m2=1), "strategy": "Balanced"}}, ""),
         ({}, {"executor": False}, {}, "no-executor"),
         ({}, {"apiKinds": []}, {}, "no-executor"),
         ({}, {}, {"imagePlatforms": ["linux/arm64"]}, "architecture"),
