@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from scheduler.control.queue import WorkKey
+from scheduler.model.demand import NotAccepted
 from scheduler.model.workload import Workload
 
 ObjectName = tuple[str, str, str, str]
@@ -45,6 +46,15 @@ class Claims:
         for name in names:
             self._owners.pop(name, None)
         return bool(names)
+
+
+def conflict_with(owner: WorkKey, what: str) -> NotAccepted:
+    """The refusal of a workload that names another one's object."""
+    return NotAccepted(
+        reason="invalid",
+        condition="Conflict",
+        message=f"{what} belongs to workload {owner[0]}/{owner[1]} already; name it otherwise",
+    )
 
 
 def _names(workload: Workload) -> Iterable[ObjectName]:

@@ -116,6 +116,11 @@ class Dispatcher:
         if not orders:
             del self._sites_of[key]
 
+    def order_at(self, site: str, order_id: str) -> OrderForSite | None:
+        """What a site is ordered under an id; None: nothing."""
+        plan = self.plans.get(site)
+        return plan.orders.get(order_id) if plan else None
+
     def word(self, word: SiteWord) -> None:
         """A site spoke: does it work by our newest index, and does it have all contents?"""
         plan = self.plans.get(word.site)

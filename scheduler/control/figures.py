@@ -54,7 +54,7 @@ class Figures:
         """The status is written, and ordered accordingly."""
         self._waits.reached(key, status.phase)
         if isinstance(demand, Demand):
-            shares = {site: one.replicas for site, one in shares_of(status).items()}
+            shares = {site: one.ordered for site, one in shares_of(status).items()}
             self.usage.set(key, demand, shares)
         else:
             self.refusals.not_accepted(key, demand.reason)

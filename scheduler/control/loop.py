@@ -15,7 +15,15 @@ from scheduler.clock import Clock
 from scheduler.control.dispatch import Dispatcher
 from scheduler.control.hearing import OrderState, SiteReport, SiteWord, Speaker
 from scheduler.control.pending import PendingSites
-from scheduler.control.ports import GRANTS, SITES, TENANTS, WORKLOADS, Conflict, HubError
+from scheduler.control.ports import (
+    GRANTS,
+    POLICIES,
+    SITES,
+    TENANTS,
+    WORKLOADS,
+    Conflict,
+    HubError,
+)
 from scheduler.control.queue import Urgency, WorkKey, WorkQueue
 from scheduler.control.reconcile import Outcome, Reconciler
 from scheduler.control.registry import Registry
@@ -87,8 +95,19 @@ class Loop:
         else:
             if kind == TENANTS.kind:
                 self.shares.tenants_changed()
+            self.reconciler.wishes.ask_anew(self._following(kind, key))
             self._redecide(self.registry.workloads)
             self._happened("scheme", "tenant", "workload")
+
+    def _following(self, kind: str, key: WorkKey) -> list[WorkKey]:
+        """The workloads of a policy; what it says anew is asked anew."""
+        if kind != POLICIES.kind:
+            return []
+        return [
+            each
+            for each, one in self.registry.workloads.items()
+            if each[0] == key[0] and one.spec.policy_ref and one.spec.policy_ref.name == key[1]
+        ]
 
     def _workload_changed(self, key: WorkKey) -> None:
         workload = self.registry.workloads.get(key)
@@ -106,6 +125,7 @@ class Loop:
             self._redecide(self._placed_at(name))
         else:
             self.admit(site)
+            self._redecide(self._placed_at(name))
         self._happened("site", "report", "capacity")
 
     def admit(self, site: Site) -> None:
@@ -229,6 +249,7 @@ class Loop:
             for site in list(self.sites.overdue()):
                 self._silent(site)
             self._pass_boundaries()
+            self._redecide(self.reconciler.wishes.due(self.clock.now()))
             if self.clock.monotonic() - looked_seconds >= _STUCK_LOOK_SECONDS:
                 looked_seconds = self.clock.monotonic()
                 self._look_at(self._on_their_way())
@@ -280,7 +301,7 @@ class Loop:
 
     def _redecide(self, keys: Iterable[WorkKey]) -> None:
         keys = list(keys)
-        self.reconciler.redecide.update(keys)
+        self.reconciler.wishes.redecide(keys)
         self._look_at(keys)
 
     def _happened(self, *events: Event) -> None:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 from scheduler.control import status as statuses
 from scheduler.control.dispatch import Dispatcher
+from scheduler.control.moves import Share, SiteView, is_finished
 from scheduler.control.orders import order_id, ordered_of, orders_of
 from scheduler.control.queue import WorkKey
 from scheduler.control.quotas import Quotas
 from scheduler.control.registry import Registry
 from scheduler.control.sites import Sites
-from scheduler.control.status import Share, SiteView, is_finished
 from scheduler.model.demand import Demand
 from scheduler.model.workload import Workload
 
@@ -59,18 +59,29 @@ class Ordering:
         """Tells the dispatcher what each site shall run, and nothing else."""
         tenant = self.registry.tenant_of(key[0])
         name = self.order_id(workload)
-        self.dispatcher.set_orders(key, orders_of(workload, name, shares, tenant))
+        known = {site: one for site in shares if (one := self.dispatcher.order_at(site, name))}
+        self.dispatcher.set_orders(key, orders_of(workload, name, shares, tenant, known))
 
     def order(self, key: WorkKey, demand: Demand) -> None:
         """What the status says is ordered; nothing else is."""
         workload = self.registry.workloads[key]
-        name = self.order_id(workload)
         shares = statuses.shares_of(workload.status)
         self.plan(key, workload, shares)
+        self.hold(key, demand, workload, shares)
+        self._release(key, self.order_id(workload), set(shares))
+
+    def hold(
+        self, key: WorkKey, demand: Demand, workload: Workload, shares: Mapping[str, Share]
+    ) -> None:
+        """What is ordered takes room until reports show it, and its part of the tenant's quota.
+
+        A move is not the tenant's doing: replicas that are leaving count at their site, not in the
+        quota.
+        """
+        name = self.order_id(workload)
         for site, share in shares.items():
             is_over = self._is_over(site, name, share)
             self.sites.order(site, name, None if is_over else ordered_of(demand, share))
-        self._release(key, name, set(shares))
         self.quotas.take(key, demand, sum(one.replicas for one in shares.values()))
 
     def withdraw(self, key: WorkKey, workload: Workload) -> list[str]:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from scheduler.control.hearing import OrderForSite
+from scheduler.control.moves import Share
 from scheduler.control.sites import SiteState
-from scheduler.control.status import Share
 from scheduler.model.demand import Demand
 from scheduler.model.facts import InFlight, Ordered
 from scheduler.model.manifests import with_replicas
@@ -19,22 +19,36 @@ def order_id(hub_id: str, namespace: str, name: str, incarnation: str) -> str:
 
 
 def orders_of(
-    workload: Workload, name: str, shares: Mapping[str, Share], tenant: Tenant | None
+    workload: Workload,
+    name: str,
+    shares: Mapping[str, Share],
+    tenant: Tenant | None,
+    known: Mapping[str, OrderForSite],
 ) -> dict[str, OrderForSite]:
-    """Site → order, for every site that holds a share."""
-    spec = workload.spec
-    return {
-        site: OrderForSite(
+    """Site → order, for every site that holds a share.
+
+    Args:
+        workload: what is asked now.
+        name: the order's id.
+        shares: by site.
+        tenant: the workload's.
+        known: what sites are ordered until now. One that is only to be left keeps that content: it
+            may not be allowed what is asked now.
+    """
+    orders: dict[str, OrderForSite] = {}
+    for site, share in shares.items():
+        former = known.get(site) if share.is_withdrawing else None
+        manifests = former.manifests if former else workload.spec.manifests
+        orders[site] = OrderForSite(
             id=name,
             generation=share.generation,
             namespace=workload.metadata.namespace,
             name=workload.metadata.name,
-            manifests=with_replicas(spec.manifests, share.replicas),
+            manifests=with_replicas(manifests, share.ordered),
             namespaces=tenant.spec.extra_namespaces if tenant else (),
             cluster_kinds=tenant.spec.cluster_kinds if tenant else (),
         )
-        for site, share in shares.items()
-    }
+    return orders
 
 
 def ordered_of(demand: Demand, share: Share) -> Ordered:
@@ -49,7 +63,7 @@ def ordered_of(demand: Demand, share: Share) -> Ordered:
     requests = {name: max(shape.requests.get(name, 0) for shape in shapes) for name in names}
     return Ordered(
         generation=share.generation,
-        replicas=share.replicas * pods,
+        replicas=share.ordered * pods,
         pod=InFlight(
             workload=demand.key,
             replicas=1,

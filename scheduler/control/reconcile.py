@@ -17,19 +17,23 @@ import msgspec
 from scheduler.clock import Clock
 from scheduler.control import status as statuses
 from scheduler.control.asking import demand_from
-from scheduler.control.claims import Claims
+from scheduler.control.claims import Claims, conflict_with
 from scheduler.control.enforced import not_enforced_condition
 from scheduler.control.events import EventWriter
 from scheduler.control.figures import Figures
+from scheduler.control.moves import SiteView, given_back
 from scheduler.control.ordering import INCARNATION, Ordering
 from scheduler.control.orders import adopted_groups
 from scheduler.control.ports import WORKLOADS, Hub, Object
 from scheduler.control.queue import WorkKey
 from scheduler.control.recorder import Recorder
+from scheduler.control.redeciding import as_asked, is_due, says_the_same
 from scheduler.control.registry import Registry
 from scheduler.control.secrets import without_secrets
 from scheduler.control.sites import Sites
 from scheduler.control.stuck import stuck_condition
+from scheduler.control.violations import told_of_violations
+from scheduler.control.wishes import Wish, Wishes
 from scheduler.model.canonical import plain
 from scheduler.model.decision import Decision
 from scheduler.model.demand import Demand, NotAccepted
@@ -41,6 +45,7 @@ from scheduler.model.workload import (
     WorkloadStatus,
 )
 from scheduler.placement import Fleet, choose
+from scheduler.placement.evicting import driven_out_at
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +86,7 @@ class Reconciler:
         stuck_seconds: an order that does not run for so long sets StuckInFlight.
         figures: what is counted for those who look.
         claims: which workload owns which Kubernetes object.
-        redecide: placed workloads that a change of rules or sites concerns.
+        wishes: placed workloads that a change of rules or sites, or the time, concerns.
     """
 
     hub: Hub
@@ -96,7 +101,7 @@ class Reconciler:
     events: EventWriter
     stuck_seconds: float
     figures: Figures
-    redecide: set[WorkKey] = field(default_factory=set)
+    wishes: Wishes = field(default_factory=Wishes)
     claims: Claims = field(default_factory=Claims)
 
     async def reconcile(self, key: WorkKey) -> Outcome:
@@ -111,11 +116,20 @@ class Reconciler:
         if workload.metadata.deletion_timestamp is not None:
             return await self._withdraw(key, workload)
         workload = await self._prepare(key, workload)
+        wish, is_done = self.wishes.take(key), False
+        try:
+            outcome = await self._look(key, workload, wish)
+            is_done = True
+        finally:
+            if not is_done:
+                self.wishes.give_back(key, wish)
+        return outcome
+
+    async def _look(self, key: WorkKey, workload: Workload, wish: Wish) -> Outcome:
         demand = self._demand(workload)
-        status, outcome = await self._decided(key, workload, demand)
-        status = self._with_facts(key, workload, status)
+        status, outcome = await self._decided(key, workload, demand, wish)
+        status = self._with_facts(key, workload, status, demand)
         await self._write(key, status)
-        self.redecide.discard(key)
         if isinstance(demand, Demand):  # of what is not accepted the former orders stay
             self.ordering.order(key, demand)
         self.figures.settled(key, status, demand)
@@ -136,8 +150,10 @@ class Reconciler:
     def resume(self) -> None:
         """After a start: every order that the statuses, or else the sites, know of is planned.
 
-        Nothing is written; the first index of this epoch must list all that runs.
+        Nothing is written; the first index of this epoch must list all that runs. All of it is
+        decided on again: a taint or the end of a grant may have come while nobody looked.
         """
+        self.wishes.redecide(self.registry.workloads)
         for key, workload in self.registry.workloads.items():
             if workload.metadata.deletion_timestamp is None:
                 adopted = self._adopting(workload)
@@ -150,7 +166,8 @@ class Reconciler:
         """The workload as it was decided on last, if what it says now is not accepted."""
         demand = self._demand(workload)
         if isinstance(demand, Demand):
-            self.ordering.quotas.take(key, demand, sum(demand.placed_replicas.values()))
+            shares = statuses.shares_of(self._adopting(workload).status)
+            self.ordering.hold(key, demand, workload, shares)
             return workload
         spec = self.recorder.last_accepted(workload.metadata.key)
         return msgspec.structs.replace(workload, spec=spec) if spec else workload
@@ -165,7 +182,7 @@ class Reconciler:
         """Nothing of a workload is held any more: not its objects, its quota, its orders."""
         self.claims.release(key)
         self.ordering.forget(key)
-        self.redecide.discard(key)
+        self.wishes.forget(key)
         self.figures.gone(key)
 
     async def _prepare(self, key: WorkKey, workload: Workload) -> Workload:
@@ -187,7 +204,7 @@ class Reconciler:
     def _demand(self, workload: Workload) -> Demand | NotAccepted:
         owner = self.claims.claim(workload)
         if owner is not None:
-            return _conflict(*owner)
+            return conflict_with(*owner)
         return demand_from(self._adopting(workload), self.registry, self.ordering.quotas)
 
     def _adopting(self, workload: Workload) -> Workload:
@@ -203,40 +220,77 @@ class Reconciler:
         return msgspec.structs.replace(workload, status=status)
 
     async def _decided(
-        self, key: WorkKey, workload: Workload, demand: Demand | NotAccepted
+        self, key: WorkKey, workload: Workload, demand: Demand | NotAccepted, wish: Wish
     ) -> tuple[WorkloadStatus, Outcome]:
         """The status after a decision, if one is due; it is recorded before this returns."""
         status, now = workload.status, self.clock.now()
         if isinstance(demand, NotAccepted):
             return await self._refused(workload, demand, now)
-        if not self._is_due(key, workload, demand):
+        if not is_due(workload, is_redecided=wish.is_redecided):
             return status, Outcome("unchanged")
         if demand.placed and not status.placement.groups:
             status = self._adopting(workload).status
-        decision = self._choose(key, workload, demand, now)
+        demand = as_asked(workload, demand, is_asked_anew=wish.is_asked_anew)
+        demand, decision = self._choose(key, workload, demand, now)
         outcome = _outcome(decision, demand)
-        if _says_the_same(status, decision, workload):
+        if says_the_same(workload, status, decision):
             return status, outcome
         content = {"demand": demand, "terms": self.terms, "decision": decision}
         reference = await self._record(workload, now, content, decision.line)
+        self._report(workload, demand, decision)
+        return self._with_decision(workload, status, decision, reference, now), outcome
+
+    def _with_decision(
+        self,
+        workload: Workload,
+        status: WorkloadStatus,
+        decision: Decision,
+        reference: DecisionReference,
+        now: datetime,
+    ) -> WorkloadStatus:
+        generation = workload.metadata.generation
+        is_changed = status.observed_generation != generation
         fresh = statuses.with_decision(
             status,
             decision,
             reference,
-            is_new_content=status.observed_generation != workload.metadata.generation,
+            is_new_content=is_changed,
             known_sites=self.registry.sites,
             now=now,
+            views=self._views(workload, status),
         )
-        generation = workload.metadata.generation
-        return msgspec.structs.replace(fresh, observed_generation=generation), outcome
+        if status.phase == "Completed" and not is_changed:
+            fresh = msgspec.structs.replace(fresh, phase="Completed")
+        return msgspec.structs.replace(fresh, observed_generation=generation)
 
-    def _choose(self, key: WorkKey, workload: Workload, demand: Demand, now: datetime) -> Decision:
+    def _views(self, workload: Workload, status: WorkloadStatus) -> dict[str, SiteView]:
+        name = self.ordering.order_id(workload)
+        return {site: self.ordering.view(site, name) for site in statuses.shares_of(status)}
+
+    def _report(self, workload: Workload, demand: Demand, decision: Decision) -> None:
+        """What breaks a right is told, whatever is done about it."""
+        if not decision.violations:
+            return
+        treatment = demand.on_violation
+        message = told_of_violations(decision, treatment)
+        self.events.tell(workload, reason="Violation", message=message, is_warning=True)
+        for why in decision.violations.values():
+            self.figures.telemetry.violation(why, treatment)
+
+    def _choose(
+        self, key: WorkKey, workload: Workload, demand: Demand, now: datetime
+    ) -> tuple[Demand, Decision]:
+        """The decision, and the demand that it answers: a move that cannot go on is turned back."""
         self.figures.seen(key, workload)
         began = self.clock.monotonic()
         decision = choose(demand, self.fleet, now=now, terms=self.terms)
+        turned = None if decision.phase == "Placed" else given_back(demand, decision)
+        if turned is not None:
+            demand, decision = turned, choose(turned, self.fleet, now=now, terms=self.terms)
+        self.wishes.alarm(key, driven_out_at(demand, self.fleet, now))
         self.figures.telemetry.decided(self.clock.monotonic() - began)
         self.figures.decided(key, decision, demand, self.fleet, self.terms)
-        return decision
+        return demand, decision
 
     async def _refused(
         self, workload: Workload, refusal: NotAccepted, now: datetime
@@ -251,15 +305,6 @@ class Reconciler:
         fresh = statuses.with_refusal(status, refusal, reference, now)
         generation = workload.metadata.generation
         return msgspec.structs.replace(fresh, observed_generation=generation), outcome
-
-    def _is_due(self, key: WorkKey, workload: Workload, demand: Demand) -> bool:
-        status = workload.status
-        if status.observed_generation != workload.metadata.generation:
-            return True
-        if not status.placement.groups or key in self.redecide:
-            return True
-        placed = sum(demand.placed_replicas.values())
-        return placed < demand.replicas and status.phase in ("Waiting", "Refused", "Pending")
 
     async def _record(
         self, workload: Workload, now: datetime, content: dict[str, Any], line: str
@@ -276,14 +321,21 @@ class Reconciler:
         )
 
     def _with_facts(
-        self, key: WorkKey, workload: Workload, status: WorkloadStatus
+        self,
+        key: WorkKey,
+        workload: Workload,
+        status: WorkloadStatus,
+        demand: Demand | NotAccepted,
     ) -> WorkloadStatus:
         """Health, the conditions that follow from the object itself, and the epoch."""
         now = self.clock.now()
-        name = self.ordering.order_id(workload)
-        if status.placement.groups:
-            views = {site: self.ordering.view(site, name) for site in statuses.shares_of(status)}
-            status = statuses.with_health(status, views, now)
+        status = statuses.with_health(
+            status,
+            self._views(workload, status),
+            now,
+            wanted=demand.replicas if isinstance(demand, Demand) else None,
+            may_end_moves=isinstance(demand, Demand),
+        )
         stuck = stuck_condition(status, self.stuck_seconds, now)
         status = statuses.set_condition(status, stuck, "StuckInFlight", now)
         unheeded = not_enforced_condition(workload, now)
@@ -326,35 +378,12 @@ class Reconciler:
         return Outcome("deleted")
 
 
-def _conflict(owner: WorkKey, what: str) -> NotAccepted:
-    return NotAccepted(
-        reason="invalid",
-        condition="Conflict",
-        message=f"{what} belongs to workload {owner[0]}/{owner[1]} already; name it otherwise",
-    )
-
-
 def _outcome(decision: Decision, demand: Demand) -> Outcome:
     if decision.phase == "Placed":
         return Outcome("placed")
     earliest, now = demand.schedule.earliest, decision.decided_at
     pause = (earliest - now).total_seconds() if earliest and earliest > now else None
     return Outcome(decision.phase.lower(), frozenset(decision.reasons), pause)
-
-
-def _says_the_same(status: WorkloadStatus, decision: Decision, workload: Workload) -> bool:
-    """Whether a record of this decision would say nothing new."""
-    if status.decision is None or status.observed_generation != workload.metadata.generation:
-        return False
-    shares = statuses.shares_of(status)
-    runs = {site: one.replicas for site, one in shares.items() if not one.is_withdrawing}
-    decided = {one.site: one.replicas for one in decision.assignment if one.replicas > 0}
-    if runs != decided:
-        return False
-    unplaced = decision.phase != "Placed"
-    return not unplaced or (
-        status.phase == decision.phase and status.decision.line == decision.line
-    )
 
 
 def _deleting(status: WorkloadStatus, left: list[str], epoch: int) -> WorkloadStatus:

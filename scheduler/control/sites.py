@@ -14,7 +14,8 @@ from scheduler.clock import Clock
 from scheduler.control.hearing import SiteReport, SiteWord
 from scheduler.control.registry import Registry
 from scheduler.model.facts import InFlight, Ordered, SiteFacts, in_flight, site_facts
-from scheduler.model.fields import Condition
+from scheduler.model.fields import Condition, Taint
+from scheduler.model.kinds import Site
 from scheduler.model.quantities import free
 from scheduler.model.site import FreeRow, Intensity, NodeClass, SiteStatus
 from scheduler.placement.rules import Event
@@ -34,6 +35,7 @@ class SiteState:
         since: when `is_ready` changed last.
         ordered: generations of each order that no report has shown bound yet, by order id.
         spoken_seconds: when anything was heard last.
+        taints_seen: when each NoExecute taint that does not say when it was added was seen first.
     """
 
     report: SiteReport | None = None
@@ -42,6 +44,7 @@ class SiteState:
     since: datetime | None = None
     ordered: dict[str, tuple[Ordered, ...]] = field(default_factory=dict)
     spoken_seconds: float = float("-inf")
+    taints_seen: dict[Taint, datetime] = field(default_factory=dict)
 
     def in_flight(self) -> tuple[InFlight, ...]:
         """What was ordered here and no report shows bound."""
@@ -74,7 +77,9 @@ class Sites:
 
     def admit(self, name: str) -> None:
         """The Site object is there, or has changed; or one of its grants has."""
-        self.states.setdefault(name, SiteState())
+        state = self.states.setdefault(name, SiteState())
+        if name in self.registry.sites:
+            self._see_taints(state, self.registry.sites[name])
         self._tell(name)
 
     def forget(self, name: str) -> None:
@@ -170,11 +175,21 @@ class Sites:
     def facts_of(self, name: str) -> SiteFacts:
         """What a decision knows of a site now."""
         state, site = self.states[name], self.registry.sites[name]
+        spec = msgspec.structs.replace(site.spec, taints=_dated(site.spec.taints, state))
         return site_facts(
-            msgspec.structs.replace(site, status=self.status_of(name)),
+            msgspec.structs.replace(site, spec=spec, status=self.status_of(name)),
             self.registry.grants_of(name),
             in_flight=state.in_flight(),
         )
+
+    def _see_taints(self, state: SiteState, site: Site) -> None:
+        """Seconds of tolerations count from `timeAdded`, else from when the taint was first seen.
+
+        As the taint eviction controller of Kubernetes does it: a restart counts anew.
+        """
+        now = self.clock.now().replace(microsecond=0)
+        undated = [one for one in site.spec.taints if _counts_from_now(one)]
+        state.taints_seen = {one: state.taints_seen.get(one, now) for one in undated}
 
     def _tell(self, name: str) -> None:
         if name in self.registry.sites and name in self.states:
@@ -205,6 +220,19 @@ def _settle(state: SiteState, bound: Mapping[str, tuple[int, int]]) -> None:
         applied, _ = bound.get(order_id, (0, 0))
         left = tuple(one for one in ordered if one.generation >= applied)
         state.ordered[order_id] = left or ordered[-1:]
+
+
+def _counts_from_now(taint: Taint) -> bool:
+    return taint.effect == "NoExecute" and taint.time_added is None
+
+
+def _dated(taints: tuple[Taint, ...], state: SiteState) -> tuple[Taint, ...]:
+    seen = state.taints_seen
+    if not seen:
+        return taints
+    return tuple(
+        msgspec.structs.replace(one, time_added=seen[one]) if one in seen else one for one in taints
+    )
 
 
 def _news(before: SiteStatus, after: SiteStatus) -> frozenset[Event]:

@@ -5,19 +5,32 @@ and writes the difference once.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
 
 from scheduler.control.hearing import OrderState
+from scheduler.control.moves import (
+    Health,
+    Share,
+    SiteView,
+    health_of,
+    next_shares,
+    shares_in,
+    without_replaced,
+)
+from scheduler.control.placement_groups import (
+    evicted_condition,
+    groups_of,
+    moving_condition,
+    violation_condition,
+)
 from scheduler.model.decision import Decision
 from scheduler.model.demand import NotAccepted
 from scheduler.model.fields import Condition
 from scheduler.model.workload import (
     DecisionReference,
-    PlacementGroup,
     PlacementStatus,
     SiteHealth,
     WorkloadStatus,
@@ -27,44 +40,11 @@ ConditionStatus = Literal["True", "False", "Unknown"]
 _LONGEST_TEXT = 1024
 _MOST_EXCEPTIONS = 64
 _MOST_SITES_SHOWN = 6
-_BAD_PHASES = frozenset({"Failed", "Conflict", "Refused"})
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """What one site runs of a workload.
-
-    Attributes:
-        replicas: the site's share.
-        generation: of the order that says so.
-        is_withdrawing: it runs on until its replacement runs.
-    """
-
-    replicas: int
-    generation: int
-    is_withdrawing: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SiteView:
-    """What is known of a share.
-
-    Attributes:
-        state: the site's word; None when it said nothing about the order.
-        is_silent: the site does not report, so whatever it said is old.
-    """
-
-    state: OrderState | None
-    is_silent: bool
 
 
 def shares_of(status: WorkloadStatus) -> dict[str, Share]:
     """Site → share, out of the groups."""
-    return {
-        site: Share(group.replicas, group.generation, group.phase == "Withdrawing")
-        for group in status.placement.groups
-        for site in group.sites
-    }
+    return shares_in(status.placement.groups)
 
 
 def with_decision(
@@ -75,6 +55,7 @@ def with_decision(
     is_new_content: bool,
     known_sites: Iterable[str],
     now: datetime,
+    views: Mapping[str, SiteView] | None = None,
 ) -> WorkloadStatus:
     """The status after a decision.
 
@@ -85,10 +66,16 @@ def with_decision(
         is_new_content: the manifests changed, so that every order is a new generation.
         known_sites: sites that still exist; a share at another one is dropped.
         now: for `since`.
+        views: what sites say of the shares before.
     """
-    shares = _next_shares(status, decision, is_new_content=is_new_content, known=set(known_sites))
-    generation = max((one.generation for one in shares.values()), default=0)
-    groups = _groups(status, shares, now)
+    shares = next_shares(
+        shares_of(status),
+        decision,
+        views or {},
+        generation=status.placement.generation + 1,
+        is_new_content=is_new_content,
+        known_sites=set(known_sites),
+    )
     placed = decision.phase == "Placed"
     condition = Condition(
         type="Placed",
@@ -96,18 +83,41 @@ def with_decision(
         reason=decision.phase,
         message=_clip(decision.line),
     )
-    return msgspec.structs.replace(
+    after = msgspec.structs.replace(
         status,
         phase=decision.phase,
         reason="" if placed else _clip(decision.line),
-        placement=PlacementStatus(
-            generation=max(generation, status.placement.generation), groups=groups
-        ),
-        replicas=sum(one.replicas for one in shares.values() if not one.is_withdrawing),
-        sites=_shown(shares),
         decision=reference,
         last_group=decision.group,
         conditions=_set(_accepted(status.conditions, now), condition, now),
+    )
+    if decision.ended:
+        after = set_condition(after, evicted_condition(decision), "Evicted", now)
+    return _with_shares(after, shares, now)
+
+
+def _with_shares(
+    status: WorkloadStatus,
+    shares: Mapping[str, Share],
+    now: datetime,
+    healths: Mapping[str, Health] | None = None,
+) -> WorkloadStatus:
+    """The status with these shares in it, and what follows from them alone."""
+    generation = max((one.generation for one in shares.values()), default=0)
+    placement = PlacementStatus(
+        generation=max(generation, status.placement.generation),
+        groups=groups_of(status.placement.groups, shares, healths, now),
+        slices=status.placement.slices,
+    )
+    moving = moving_condition(shares)
+    violation = violation_condition(shares)
+    conditions = _replaced(status.conditions, moving, "Moving", now)
+    return msgspec.structs.replace(
+        status,
+        placement=placement,
+        replicas=sum(one.replicas for one in shares.values()),
+        sites=_shown(shares),
+        conditions=_replaced(conditions, violation, "Violation", now),
     )
 
 
@@ -127,40 +137,82 @@ def with_refusal(
 
 
 def with_health(
-    status: WorkloadStatus, views: Mapping[str, SiteView], now: datetime
+    status: WorkloadStatus,
+    views: Mapping[str, SiteView],
+    now: datetime,
+    *,
+    wanted: int | None = None,
+    may_end_moves: bool = True,
 ) -> WorkloadStatus:
-    """The status after what sites said; a site that is silent changes nothing but `Available`."""
+    """The status after what sites said; a site that is silent changes nothing but `Available`.
+
+    Args:
+        status: before.
+        views: of every site that holds a share.
+        now: for times.
+        wanted: replicas that are asked for; None when that is not known.
+        may_end_moves: what has been replaced goes; not while nothing can be ordered.
+    """
     shares = shares_of(status)
     if not shares:
-        return msgspec.structs.replace(status, ready=0, exceptions=())
-    healths = {site: _health(shares[site], views[site]) for site in shares}
-    shares = _without_replaced(shares, healths)
-    healths = {site: healths[site] for site in shares}
+        return _with_nothing(status, now)
+    healths = {site: health_of(one, views[site]) for site, one in shares.items() if one.replicas}
+    fresh = status.placement.generation + 1
+    left = without_replaced(shares, healths, fresh) if may_end_moves else shares
+    narrowed = [site for site in left if left[site].ordered != shares[site].ordered]
+    healths |= dict.fromkeys(narrowed, "placing")
+    if narrowed:
+        status = msgspec.structs.replace(status, phase="Placed")
     phase, reason = _phase(status, healths, views)
-    before = {site: group for group in status.placement.groups for site in group.sites}
-    marked = {site: _mark(shares[site], healths[site], before[site]) for site in shares}
-    return msgspec.structs.replace(
+    missing = wanted is not None and sum(one.replicas for one in left.values()) < wanted
+    phase, reason = _as_decided(status, phase, reason, missing=missing)
+    ready = _ready_of(left, views)
+    serves = bool(healths) and ready >= sum(one.replicas for one in left.values())
+    after = msgspec.structs.replace(
         status,
         phase=phase,
         reason=_clip(reason or _refusal(status)),
-        placement=msgspec.structs.replace(
-            status.placement, groups=_groups(status, shares, now, marked)
-        ),
-        ready=sum(_ready(views[site]) for site in shares),
-        sites=_shown(shares),
-        exceptions=_exceptions(shares, views, healths),
-        conditions=_set(status.conditions, _available(phase, reason, healths), now),
+        ready=ready,
+        exceptions=_exceptions(healths, views),
+        conditions=_set(status.conditions, _available(phase, reason, healths, serves=serves), now),
     )
+    if phase in ("Running", "Completed"):
+        after = set_condition(after, None, "Evicted", now)
+    return _with_shares(after, left, now, healths)
+
+
+def _with_nothing(status: WorkloadStatus, now: datetime) -> WorkloadStatus:
+    """The status of a workload that runs nowhere."""
+    conditions = status.conditions
+    if any(one.type == "Available" for one in conditions) and status.phase != "Completed":
+        nothing = _available(status.phase, status.reason, {}, serves=False)
+        conditions = _set(conditions, nothing, now)
+    return msgspec.structs.replace(status, ready=0, exceptions=(), conditions=conditions)
+
+
+def _as_decided(
+    status: WorkloadStatus,
+    phase: Any,  # noqa: ANN401 - a phase
+    reason: str,
+    *,
+    missing: bool,
+) -> tuple[Any, str]:
+    """While not all is placed that was asked, the decision's word stands beside the sites'."""
+    placed = _condition(status, "Placed")
+    if placed is None or placed.status != "False":
+        return phase, reason
+    is_open = phase in ("Placed", "Running") or (phase, status.phase) == ("Completed", "Waiting")
+    if missing and is_open:
+        phase = placed.reason
+    return phase, "; ".join(text for text in (reason, placed.message) if text)
 
 
 def set_condition(
     status: WorkloadStatus, condition: Condition | None, kind: str, now: datetime
 ) -> WorkloadStatus:
     """Sets a condition, or with None takes the one of that kind away."""
-    if condition is None:
-        left = tuple(one for one in status.conditions if one.type != kind)
-        return msgspec.structs.replace(status, conditions=left)
-    return msgspec.structs.replace(status, conditions=_set(status.conditions, condition, now))
+    conditions = _replaced(status.conditions, condition, kind, now)
+    return msgspec.structs.replace(status, conditions=conditions)
 
 
 def merge_patch(old: Any, new: Any) -> Any:  # noqa: ANN401 - JSON
@@ -174,112 +226,6 @@ def merge_patch(old: Any, new: Any) -> Any:  # noqa: ANN401 - JSON
         elif old[key] != value:
             patch[key] = merge_patch(old[key], value)
     return patch
-
-
-def _next_shares(
-    status: WorkloadStatus, decision: Decision, *, is_new_content: bool, known: set[str]
-) -> dict[str, Share]:
-    before = shares_of(status)
-    generation = status.placement.generation + 1
-    shares: dict[str, Share] = {}
-    for one in decision.assignment:
-        old = before.get(one.site)
-        same = old and old.replicas == one.replicas and not old.is_withdrawing
-        if old and same and not is_new_content:
-            shares[one.site] = old
-        elif one.replicas > 0:
-            shares[one.site] = Share(one.replicas, generation)
-    for site, old in before.items():
-        if site not in shares and site in known and site not in decision.ended:
-            shares[site] = Share(old.replicas, old.generation, is_withdrawing=True)
-    return shares
-
-
-def _groups(
-    status: WorkloadStatus,
-    shares: Mapping[str, Share],
-    now: datetime,
-    marked: Mapping[str, str] | None = None,
-) -> tuple[PlacementGroup, ...]:
-    """Sites with equal values share an entry; `since` is when that entry's values began."""
-    before = {site: group for group in status.placement.groups for site in group.sites}
-    runs = tuple(sorted(site for site, one in shares.items() if not one.is_withdrawing))
-    gathered: dict[tuple[Any, ...], list[str]] = {}
-    for site, share in sorted(shares.items()):
-        phase = _group_phase(share, before.get(site), marked, site)
-        old = before.get(site)
-        kept = old and (old.replicas, old.generation, old.phase) == (
-            share.replicas,
-            share.generation,
-            phase,
-        )
-        since = old.since if old and kept else now.replace(microsecond=0)
-        values = (share.replicas, share.generation, phase, since)
-        gathered.setdefault(values, []).append(site)
-    return tuple(
-        PlacementGroup(
-            sites=tuple(sites),
-            replicas=replicas,
-            generation=generation,
-            phase=phase,
-            since=since,
-            replaced_by=runs[:64] if phase == "Withdrawing" else (),
-        )
-        for (replicas, generation, phase, since), sites in gathered.items()
-    )
-
-
-def _group_phase(
-    share: Share, old: PlacementGroup | None, marked: Mapping[str, str] | None, site: str
-) -> str:
-    if share.is_withdrawing:
-        return "Withdrawing"
-    if marked is not None:
-        return marked[site]
-    return "Running" if old and old.phase == "Running" and _same(old, share) else "Placing"
-
-
-def _same(old: PlacementGroup, share: Share) -> bool:
-    return (old.replicas, old.generation) == (share.replicas, share.generation)
-
-
-Health = Literal["placing", "running", "finished", "failed", "silent"]
-
-
-def _health(share: Share, view: SiteView) -> Health:
-    if view.is_silent:
-        return "silent"
-    state = view.state
-    if state is None or state.generation < share.generation:
-        return "placing"
-    if is_finished(state):
-        return "failed" if state.finished == "Failed" else "finished"
-    if state.phase in _BAD_PHASES:
-        return "failed"
-    applied = (state.applied_generation or 0) >= share.generation
-    return "running" if applied and state.phase == "Ready" else "placing"
-
-
-def is_finished(state: OrderState) -> bool:
-    """Whether every job of an order has ended; how, may be unknown."""
-    return bool(state.finished) or state.phase == "Finished"
-
-
-def _without_replaced(
-    shares: Mapping[str, Share], healths: Mapping[str, Health]
-) -> dict[str, Share]:
-    """What is being withdrawn goes once all that replaces it runs."""
-    stays = {site: one for site, one in shares.items() if not one.is_withdrawing}
-    if stays and all(healths[site] in ("running", "finished") for site in stays):
-        return stays
-    return dict(shares)
-
-
-def _mark(share: Share, health: Health, group: PlacementGroup) -> str:
-    """Running from the first time that it ran; a new generation starts anew."""
-    if health in ("running", "finished"):
-        return "Running"
-    return "Running" if group.phase == "Running" and _same(group, share) else "Placing"
 
 
 def _phase(
@@ -313,32 +259,49 @@ def _words(healths: Mapping[str, Health], views: Mapping[str, SiteView], which: 
     return f"{named}: {message}" if message else named
 
 
-def _available(phase: Any, reason: str, healths: Mapping[str, Health]) -> Condition:  # noqa: ANN401 - a phase
-    status: ConditionStatus = "True" if phase in ("Running", "Completed") else "False"
+def _available(
+    phase: Any,  # noqa: ANN401 - a phase
+    reason: str,
+    healths: Mapping[str, Health],
+    *,
+    serves: bool,
+) -> Condition:
+    text = _clip(reason)
     if "silent" in healths.values():
-        text = _clip(reason)
         return Condition(type="Available", status="Unknown", reason="SiteSilent", message=text)
-    return Condition(type="Available", status=status, reason=str(phase), message=_clip(reason))
+    good = phase in ("Running", "Completed") or (phase == "Placed" and serves)
+    status: ConditionStatus = "True" if good else "False"
+    return Condition(type="Available", status=status, reason=str(phase), message=text)
 
 
 def _refusal(status: WorkloadStatus) -> str:
     """Why the present spec is not accepted, while what was accepted before runs on."""
-    accepted = next((one for one in status.conditions if one.type == "Accepted"), None)
+    accepted = _condition(status, "Accepted")
     if accepted is None or accepted.status != "False":
         return ""
     return f"not accepted, the former runs on: {accepted.message}"
 
 
+def _ready_of(shares: Mapping[str, Share], views: Mapping[str, SiteView]) -> int:
+    """What is known to be ready; a silent site's share is not known to be.
+
+    While work moves, old and new run side by side: no more than what was asked is counted.
+    """
+    ready = sum(_ready(views[site]) for site in shares)
+    if any(one.leaving for one in shares.values()):
+        return min(ready, sum(one.replicas for one in shares.values()))
+    return ready
+
+
 def _ready(view: SiteView) -> int:
-    """What is known to be ready; a silent site's share is not known to be."""
     return (view.state.ready or 0) if view.state and not view.is_silent else 0
 
 
 def _exceptions(
-    shares: Mapping[str, Share], views: Mapping[str, SiteView], healths: Mapping[str, Health]
+    healths: Mapping[str, Health], views: Mapping[str, SiteView]
 ) -> tuple[SiteHealth, ...]:
     found = []
-    for site in sorted(shares):
+    for site in sorted(healths):
         state = views[site].state
         if healths[site] == "silent":
             found.append(SiteHealth(site=site, message="unknown: the site says nothing"))
@@ -355,10 +318,28 @@ def _message(state: OrderState | None) -> str:
 
 
 def _shown(shares: Mapping[str, Share]) -> str:
-    stays = [f"{site} ({one.replicas})" for site, one in sorted(shares.items())]
-    more = len(stays) - _MOST_SITES_SHOWN
-    shown = ", ".join(stays[:_MOST_SITES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    """Sites with what is to stay, then those that only wait for their replacement."""
+    stays = [f"{site} ({one.replicas})" for site, one in sorted(shares.items()) if one.replicas]
+    goes = [
+        f"{site} ({one.leaving} leaving)" for site, one in sorted(shares.items()) if one.leaving
+    ]
+    told = stays + goes
+    more = len(told) - _MOST_SITES_SHOWN
+    shown = ", ".join(told[:_MOST_SITES_SHOWN]) + (f" and {more} more" if more > 0 else "")
     return shown[:256]
+
+
+def _condition(status: WorkloadStatus, kind: str) -> Condition | None:
+    return next((one for one in status.conditions if one.type == kind), None)
+
+
+def _replaced(
+    conditions: tuple[Condition, ...], fresh: Condition | None, kind: str, now: datetime
+) -> tuple[Condition, ...]:
+    """Conditions with one set, or taken away."""
+    if fresh is not None:
+        return _set(conditions, fresh, now)
+    return tuple(one for one in conditions if one.type != kind)
 
 
 def _accepted(conditions: tuple[Condition, ...], now: datetime) -> tuple[Condition, ...]:

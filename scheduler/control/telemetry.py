@@ -37,6 +37,10 @@ class Telemetry(Protocol):
         """The hub holds an object of ours that does not decode."""
         ...
 
+    def violation(self, reason: str, treatment: str) -> None:
+        """What runs at a site breaks a right; `treatment` is Report, Move or Stop."""
+        ...
+
     def order_published(self) -> None:
         """An order's content went out."""
         ...
@@ -68,6 +72,9 @@ class Silence:
         """Ignored."""
 
     def invalid_object(self, kind: str) -> None:
+        """Ignored."""
+
+    def violation(self, reason: str, treatment: str) -> None:
         """Ignored."""
 
     def order_published(self) -> None:

@@ -200,6 +200,7 @@ TEXTS: dict[tuple[str, str], str] = {
     ("PlacementGroup", "generation"): "The placement that they are at.",
     ("PlacementGroup", "phase"): "Placing, Running or Withdrawing.",
     ("PlacementGroup", "replacedBy"): "Sites that take over before these withdraw.",
+    ("PlacementGroup", "violates"): "The right that is broken by what runs there, as a reason.",
     ("PlacementGroup", "since"): "Since when.",
     ("SiteHealth", "site"): "The site.",
     ("SiteHealth", "ready"): "Replicas that are ready there.",

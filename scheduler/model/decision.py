@@ -45,6 +45,8 @@ class Decision(Part, frozen=True, kw_only=True):
     ended: tuple[str, ...] = ()
     """Of these, the sites where the replicas end at once, replaced or not: gone, driven out by a
     NoExecute taint, or stopped by the authority. At the others they run until replaced."""
+    ended_by: dict[str, str] = msgspec.field(default_factory=dict)
+    """What ended them, by site."""
     violations: dict[str, Reason] = msgspec.field(default_factory=dict)
     """Sites where what runs breaks a right, with the rule; treated by the class's `onViolation`."""
     reasons: dict[Reason, int] = msgspec.field(default_factory=dict)

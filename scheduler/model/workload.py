@@ -116,6 +116,7 @@ class PlacementGroup(Part, frozen=True, kw_only=True):
     generation: int = 0
     phase: GroupPhase | None = None
     replaced_by: Annotated[tuple[Name, ...], Meta(max_length=64)] = ()
+    violates: ShortText = ""
     since: Instant | None = None
 
 

@@ -10,7 +10,7 @@ from scheduler.model.demand import Demand
 from scheduler.model.reasons import REASONS, Reason
 from scheduler.placement.admit import Admission
 from scheduler.placement.divide import Shares
-from scheduler.placement.evicting import Standing
+from scheduler.placement.evicting import Standing, told_of_lost
 from scheduler.placement.fit import Room
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
@@ -45,7 +45,7 @@ def conclude(case: Case, division: Division, hindered: Reason | None) -> Decisio
     shares = division.shares if division.shares is not None else _what_stays(standing)
     reasons = {} if placed else _reasons(case, division, hindered)
     names = {case.fleet.name_at(slot): count for slot, count in shares.items()}
-    lost = sorted({*demand.placed_replicas} - {*names})
+    lost = sorted({*demand.placed_replicas, *standing.lost} - {*names})
     return Decision(
         workload=demand.key,
         uid=demand.uid,
@@ -55,9 +55,10 @@ def conclude(case: Case, division: Division, hindered: Reason | None) -> Decisio
         ),
         lost=tuple(lost),
         ended=tuple(sorted({*standing.lost} - {*names})),
+        ended_by={site: why for site, why in sorted(standing.lost.items()) if site not in names},
         violations={site: _as_reason(reason) for site, reason in sorted(standing.violated.items())},
         reasons=reasons,
-        line=_line(case, names, reasons, placed=placed),
+        line=_line(case, names, reasons, placed=placed) + told_of_lost(standing, names),
         group=division.group,
         cost=_cost(case, shares),
         optimal=placed and division.is_optimal,

@@ -8,16 +8,24 @@ kind, a better price elsewhere) keeps what it has and gets nothing new. Only the
 - it is silent for longer than the workload bears, an operator or failover said so, or `onViolation`
   says
   Move: the replicas are replaced, and stay if nothing fits elsewhere.
+
+What is being withdrawn already waits for its replacement; only what ends a placement at once ends
+that too.
 """
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
-from scheduler.model.demand import Demand
+from scheduler.model.demand import Demand, tolerates
 from scheduler.model.facts import SiteFacts
+from scheduler.model.fields import Taint
 from scheduler.placement.admit import Admission
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
 from scheduler.placement.rules import is_grant_rule
+
+_MOST_NAMED = 8
 
 
 @dataclass(slots=True)
@@ -28,14 +36,14 @@ class Standing:
         kept: replicas that stay, by slot.
         replaced: replicas that stay only until, or unless, they fit elsewhere; by slot.
         barred: slots that get nothing new: what was driven out does not come straight back.
-        lost: sites whose replicas are gone.
+        lost: sites whose replicas are gone, with the reason.
         violated: sites where a rule of an authority is broken by what runs there, with the reason.
     """
 
     kept: dict[int, int] = field(default_factory=dict)
     replaced: dict[int, int] = field(default_factory=dict)
     barred: set[int] = field(default_factory=set)
-    lost: list[str] = field(default_factory=list)
+    lost: dict[str, str] = field(default_factory=dict)
     violated: dict[str, str] = field(default_factory=dict)
 
 
@@ -46,23 +54,86 @@ def standing_of(demand: Demand, fleet: Fleet, admission: Admission, moment: Mome
         slot = fleet.slot_of.get(site)
         facts = None if slot is None else fleet.facts[slot]
         if slot is None or facts is None:
-            standing.lost.append(site)
+            standing.lost[site] = _GONE
             continue
         if is_driven_out(facts, demand, moment):
-            standing.lost.append(site)
+            standing.lost[site] = "taint"
             standing.barred.add(slot)
             continue
-        broken = _broken_right(slot, admission, moment, fleet)
+        broken = _broken_right(slot, admission)
         if broken:
             standing.violated[site] = broken
         if broken and demand.on_violation == "Stop":
-            standing.lost.append(site)
+            standing.lost[site] = broken
         elif (broken and demand.on_violation == "Move") or _is_replaced(facts, demand, moment):
             standing.replaced[slot] = replicas
             standing.barred.add(slot)
         else:
             standing.kept[slot] = replicas
+    _judge_leaving(standing, demand, fleet, admission, moment)
     return standing
+
+
+def _judge_leaving(
+    standing: Standing, demand: Demand, fleet: Fleet, admission: Admission, moment: Moment
+) -> None:
+    """Replicas that run on until they are replaced: some may not even do that."""
+    leaving = {one.site for one in demand.placed if one.phase == "Withdrawing"}
+    for site in sorted(leaving - demand.placed_replicas.keys()):
+        slot = fleet.slot_of.get(site)
+        facts = None if slot is None else fleet.facts[slot]
+        if slot is None or facts is None:
+            standing.lost[site] = _GONE
+        elif is_driven_out(facts, demand, moment):
+            standing.lost[site] = "taint"
+            standing.barred.add(slot)
+        elif broken := _broken_right(slot, admission):
+            standing.violated[site] = broken
+            if demand.on_violation == "Stop":
+                standing.lost[site] = broken
+
+
+_GONE = "no such site"
+
+
+def told_of_lost(standing: Standing, there: Collection[str]) -> str:
+    """What ended, and by what, for the decision's line; empty when nothing did."""
+    ended = [f"{site} ({why})" for site, why in sorted(standing.lost.items()) if site not in there]
+    if not ended:
+        return ""
+    more = len(ended) - _MOST_NAMED
+    return f"; ended at {', '.join(ended[:_MOST_NAMED])}" + (f" and {more} more" * (more > 0))
+
+
+def driven_out_at(demand: Demand, fleet: Fleet, now: datetime) -> datetime | None:
+    """When the next NoExecute taint that is borne for a time will end what runs.
+
+    Returns:
+        The first such instant after `now`; None when no taint will.
+    """
+    found: list[float] = []
+    for site in {one.site for one in demand.placed}:
+        slot = fleet.slot_of.get(site)
+        facts = None if slot is None else fleet.facts[slot]
+        found.extend(_ends_of(facts, demand, now.timestamp()) if facts else ())
+    ahead = [at for at in found if at > now.timestamp()]
+    return datetime.fromtimestamp(min(ahead), UTC) if ahead else None
+
+
+def _ends_of(facts: SiteFacts, demand: Demand, now_seconds: float) -> Iterator[float]:
+    for taint in facts.spec.taints:
+        if taint.effect != "NoExecute":
+            continue
+        since = now_seconds if taint.time_added is None else taint.time_added.timestamp()
+        limits = _limits(taint, demand)
+        if limits:
+            yield since + min(limits)
+
+
+def _limits(taint: Taint, demand: Demand) -> list[int]:
+    """For how many seconds each toleration that has a limit bears a taint."""
+    matching = [each for each in demand.site_tolerations if each.tolerates(taint)]
+    return [each.toleration_seconds for each in matching if each.toleration_seconds is not None]
 
 
 def is_driven_out(facts: SiteFacts, demand: Demand, moment: Moment) -> bool:
@@ -76,12 +147,9 @@ def is_driven_out(facts: SiteFacts, demand: Demand, moment: Moment) -> bool:
     for taint in facts.spec.taints:
         if taint.effect != "NoExecute":
             continue
-        matching = [each for each in demand.site_tolerations if each.tolerates(taint)]
-        if not matching:
+        if not tolerates(demand.site_tolerations, taint):
             return True
-        limits = [
-            each.toleration_seconds for each in matching if each.toleration_seconds is not None
-        ]
+        limits = _limits(taint, demand)
         if not limits:
             continue
         since = moment.now_seconds if taint.time_added is None else taint.time_added.timestamp()
@@ -104,8 +172,7 @@ def _is_replaced(facts: SiteFacts, demand: Demand, moment: Moment) -> bool:
 _RIGHTS = frozenset({"grant-expired", "not-allowed"})
 
 
-def _broken_right(slot: int, admission: Admission, moment: Moment, fleet: Fleet) -> str:
-    del moment, fleet
+def _broken_right(slot: int, admission: Admission) -> str:
     for rule, passed in admission.passed:
         if (is_grant_rule(rule) or rule.reason in _RIGHTS) and not passed[slot]:
             return rule.reason

@@ -121,6 +121,12 @@ COUNTED: Final[Mapping[str, Definition]] = {
         "Objects in the hub that do not decode, by kind of object.",
         ("kind",),
     ),
+    "kapok_violations_total": Definition(
+        "counter",
+        "Placed shares that a decision found to break a right at their site, by the rule's reason "
+        "and by the authority's treatment: Report, Move, Stop.",
+        ("reason", "treatment"),
+    ),
     "kapok_orders_published_total": Definition("counter", "Contents of orders sent to sites."),
     "kapok_indexes_published_total": Definition("counter", "Indexes sent to sites."),
     "kapok_api_requests_total": Definition(
@@ -164,6 +170,12 @@ READ: Final[Mapping[str, Definition]] = {
         "gauge",
         "Workloads that no site can take now, by reason; one with several reasons counts for each. "
         "docs/glossary.md explains the reasons.",
+        ("reason",),
+    ),
+    "kapok_violating_workloads": Definition(
+        "gauge",
+        "Workloads that run where they break a right, by reason; one that breaks several counts "
+        "for each.",
         ("reason",),
     ),
     "kapok_site_unplaced_workloads": Definition(

@@ -75,6 +75,10 @@ class Metrics:
         """The hub holds an object of ours that does not decode."""
         self._count("kapok_invalid_objects_total", kind)
 
+    def violation(self, reason: str, treatment: str) -> None:
+        """What runs at a site breaks a right."""
+        self._count("kapok_violations_total", reason, treatment)
+
     def order_published(self) -> None:
         """An order's content went out."""
         self._count("kapok_orders_published_total")

@@ -67,6 +67,7 @@ def _families(now: Snapshot) -> dict[str, Series]:
         "kapok_unplaced_workloads": _by(
             "reason", Counter(reason for reasons in now.waiting for reason in reasons)
         ),
+        "kapok_violating_workloads": _by("reason", _violations(now)),
         "kapok_site_unplaced_workloads": _refusals(now),
         "kapok_orders": _by("phase", _orders(now)),
         "kapok_sites": _conditions(now),
@@ -118,6 +119,11 @@ def _refusals(now: Snapshot) -> Series:
         name = now.names_by_slot[slot] if slot < len(now.names_by_slot) else ""
         if name:
             yield f'{{site="{name}",reason="{reason}"}} {workloads}'
+
+
+def _violations(now: Snapshot) -> Counter[str]:
+    found = ({g.violates for g in one.status.placement.groups} for one in now.workloads)
+    return Counter(reason for reasons in found for reason in reasons if reason)
 
 
 def _orders(now: Snapshot) -> Counter[str]:

@@ -85,8 +85,7 @@ def site_rows(now: Snapshot) -> Iterator[Row]:
     placed = Counter(
         site
         for workload in now.workloads
-        for group in workload.status.placement.groups
-        for site in group.sites
+        for site in {s for group in workload.status.placement.groups for s in group.sites}
     )
     for index, facts in enumerate(now.facts):
         yield _known(

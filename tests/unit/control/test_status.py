@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.control.hearing import OrderState
+from scheduler.control.moves import SiteView
 from scheduler.control.status import (
-    SiteView,
     merge_patch,
     shares_of,
     with_decision,

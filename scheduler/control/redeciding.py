@@ -1,0 +1,84 @@
+"""Whether a decision is due, what it is asked, and whether it says anything new. Pure."""
+
+import msgspec
+
+from scheduler.control.moves import shares_in
+from scheduler.model.decision import Decision
+from scheduler.model.demand import Demand
+from scheduler.model.fields import Condition
+from scheduler.model.workload import Workload, WorkloadStatus
+
+
+def is_due(workload: Workload, *, is_redecided: bool) -> bool:
+    """Whether a workload that is accepted needs a decision.
+
+    Args:
+        workload: as the hub has it.
+        is_redecided: something that bears on what runs may have changed.
+    """
+    status = workload.status
+    if is_changed(workload):
+        return True
+    if status.phase == "Completed":  # never run again; but a right may end what it left there
+        return is_redecided and bool(status.placement.groups)
+    return is_redecided or not status.placement.groups or is_unplaced(status)
+
+
+def is_changed(workload: Workload) -> bool:
+    """Whether the spec is another one than at the last decision."""
+    return workload.status.observed_generation != workload.metadata.generation
+
+
+def is_unplaced(status: WorkloadStatus) -> bool:
+    """Whether the last decision could not place all that was asked."""
+    placed = _placed(status)
+    return placed is not None and placed.status == "False"
+
+
+def as_asked(workload: Workload, demand: Demand, *, is_asked_anew: bool) -> Demand:
+    """The demand of a decision that is due.
+
+    Fresh starts over when somebody asks for it: by a change of the workload or of its policy, and
+    until that could be done. A taint, a grant or a restart is no such wish. What has finished is
+    not placed again.
+
+    Args:
+        workload: as the hub has it.
+        demand: of its spec.
+        is_asked_anew: its policy has changed.
+    """
+    status = workload.status
+    if is_changed(workload) or not status.placement.groups:
+        return demand
+    if status.phase == "Completed":
+        return msgspec.structs.replace(demand, mode="Steady", paused=True)
+    if demand.mode == "Fresh" and not is_asked_anew and not is_unplaced(status):
+        return msgspec.structs.replace(demand, mode="Steady")
+    return demand
+
+
+def says_the_same(workload: Workload, status: WorkloadStatus, decision: Decision) -> bool:
+    """Whether a record of this decision would say nothing new.
+
+    Args:
+        workload: as the hub has it.
+        status: its status, or what it becomes by adopting what sites run.
+        decision: the new one.
+    """
+    placed = _placed(status)
+    if status.decision is None or placed is None or is_changed(workload):
+        return False
+    shares = shares_in(status.placement.groups)
+    if shares.keys() & set(decision.ended):
+        return False
+    if any(one.violates != decision.violations.get(site, "") for site, one in shares.items()):
+        return False
+    runs = {site: one.replicas for site, one in shares.items() if one.replicas}
+    decided = {one.site: one.replicas for one in decision.assignment if one.replicas > 0}
+    if runs != decided or placed.reason != decision.phase:
+        return False
+    return decision.phase == "Placed" or status.decision.line == decision.line
+
+
+def _placed(status: WorkloadStatus) -> Condition | None:
+    return next((one for one in status.conditions if one.type == "Placed"), None)

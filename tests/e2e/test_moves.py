@@ -1,0 +1,238 @@
+"""What runs stays, ends or moves: `kapok up`, real kubectl, sites at the level of the wire."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.scripted_site import ScriptedSite, replicas_in, talking
+from tests.support.up import Up, eventually, running_up
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+
+WORKLOAD = """
+apiVersion: kapok.dev/v1alpha1
+kind: Workload
+metadata: {name: NAME, namespace: default}
+spec:
+  dataClass: CLASS
+  protectionLevel: 2
+  networkZones: [public-network]
+  replicas: 6
+  placement: PLACEMENT
+  manifests:
+  - apiVersion: apps/v1
+    kind: Deployment
+    metadata: {name: NAME}
+    spec:
+      replicas: 1
+      selector: {matchLabels: {app: NAME}}
+      template:
+        metadata: {labels: {app: NAME}}
+        spec:
+          containers:
+          - {name: web, image: "web:1", resources: {requests: {cpu: "1", memory: 1Gi}}}
+---
+"""
+SCHEME = """
+apiVersion: kapok.dev/v1alpha1
+kind: DataClassScheme
+metadata: {name: default}
+spec:
+  classes:
+  - {name: general-1, onViolation: Report}
+  - {name: general-2, onViolation: Move}
+  - {name: general-3, onViolation: Stop}
+---
+"""
+
+
+def workload(name: str, *, cls: str = "general-2", placement: str = "{}") -> str:
+    return WORKLOAD.replace("NAME", name).replace("CLASS", cls).replace("PLACEMENT", placement)
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    with running_up(tmp_path) as running:
+        yield running
+
+
+def sites(up: Up) -> tuple[ScriptedSite, ScriptedSite]:
+    """m1 is cheap, m2 is dear."""
+    one, two = (ScriptedSite(n, up.ready["broker"], up.ready["hubKey"]) for n in ("m1", "m2"))
+    up.apply(one.manifest + two.manifest.replace("energyCnyPerKwh: 0.6", "energyCnyPerKwh: 9"))
+    return one, two
+
+
+def both_report(up: Up) -> None:
+    """So that the cheap one is chosen, and not the one that speaks first."""
+    eventually(lambda: up.kubectl("get", "sites").count("True") == 2)
+
+
+def status(up: Up, name: str = "web") -> dict[str, Any]:
+    found: dict[str, Any] = up.get("workloads.kapok.dev", name).get("status") or {}
+    return found
+
+
+def phase(up: Up, name: str = "web") -> str:
+    return str(status(up, name).get("phase", ""))
+
+
+def condition(of: dict[str, Any], kind: str) -> dict[str, str]:
+    return next((one for one in of.get("conditions", []) if one["type"] == kind), {})
+
+
+def groups(of: dict[str, Any]) -> dict[tuple[str, str], int]:
+    """(site, phase) → replicas."""
+    return {
+        (site, one["phase"]): one["replicas"]
+        for one in of.get("placement", {}).get("groups", [])
+        for site in one["sites"]
+    }
+
+
+def ordered(site: ScriptedSite, name: str = "web") -> int:
+    """Replicas of a workload that a site was told to run."""
+    return sum(replicas_in(one) for one in site.contents.values() if f"/{name}/" in one.id)
+
+
+def patch(up: Up, kind: str, name: str, spec: dict[str, Any]) -> None:
+    up.kubectl("patch", kind, name, "--type=merge", "-p", json.dumps({"spec": spec}))
+
+
+def taint(key: str, effect: str, **more: str) -> dict[str, Any]:
+    return {"key": key, "effect": effect, **more}
+
+
+def in_seconds(seconds: float) -> str:
+    now = datetime.now(UTC)  # noqa: TID251 - a real process reads the same clock
+    return (now + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_only_noexecute_ends_what_runs_at_once_or_after_the_seconds_that_are_borne(up: Up) -> None:
+    one, two = sites(up)
+    for_ever = "{siteTolerations: [{operator: Exists}]}"
+    for_a_time = "{siteTolerations: [{key: repair, operator: Exists, tolerationSeconds: 2}]}"
+    with talking(one, two):
+        both_report(up)
+        up.apply(workload("web", placement=for_a_time) + workload("rock", placement=for_ever))
+        eventually(lambda: (phase(up), phase(up, "rock")) == ("Running", "Running"))
+        patch(up, "site", "m1", {"taints": [taint("full", "NoSchedule")], "cordon": True})
+        patch(up, "site", "m2", {"prices": {"energyCnyPerKwh": 0.01, "coreCnyPerHour": 0}})
+        up.apply(workload("later"))
+        eventually(lambda: ordered(two, "later") == 6)
+        assert (ordered(one), ordered(one, "rock")) == (6, 6)
+
+        before = status(up)["decision"]["id"]
+        repair = taint("repair", "NoExecute", timeAdded=in_seconds(0))
+        patch(up, "site", "m1", {"taints": [repair], "cordon": False})
+        assert (ordered(one), status(up)["decision"]["id"]) == (6, before)
+        eventually(lambda: phase(up) == "Running" and ordered(two) == 6)
+        assert status(up)["decision"]["line"] == "placed on m2 (6); ended at m1 (taint)"
+        assert groups(status(up)) == {("m2", "Running"): 6}
+        assert not condition(status(up), "Evicted"), "all of it runs again"
+        eventually(lambda: ordered(one) == 0)
+
+        for name in ("m1", "m2"):
+            patch(up, "site", name, {"taints": [taint("fire", "NoExecute")]})
+        eventually(lambda: phase(up) == "Refused")
+        found = status(up)
+        assert "2 taint" in found["reason"]
+        assert condition(found, "Evicted")["message"] == "ended at m2 (taint)"
+        assert (groups(found), found.get("ready", 0)) == ({}, 0)
+        assert condition(found, "Available")["status"] == "False"
+        eventually(lambda: ordered(two) == 0)
+        assert ordered(one, "rock") == 6, "what bears every taint for ever stays"
+
+
+def test_a_right_that_ends_is_reported_moved_or_stopped_as_the_authority_says(up: Up) -> None:
+    one, two = sites(up)
+    names = {"told": "general-1", "moved": "general-2", "ended": "general-3"}
+    with talking(one, two):
+        both_report(up)
+        up.apply(SCHEME + "".join(workload(name, cls=cls) for name, cls in names.items()))
+        eventually(lambda: {phase(up, name) for name in names} == {"Running"})
+        assert [ordered(one, name) for name in names] == [6, 6, 6]
+        two.is_ready = False
+        patch(up, "sitegrant", "m1-grant", {"validUntil": in_seconds(2)})
+        eventually(lambda: ordered(two, "ended") == 6 and ordered(one, "ended") == 0)
+        assert "ended at m1 (grant-expired)" in status(up, "ended")["decision"]["line"]
+
+        told = eventually(lambda: condition(status(up, "told"), "Violation"))
+        assert (told["status"], told["reason"]) == ("True", "GrantExpired")
+        assert "m1 (grant-expired)" in told["message"]
+        assert groups(status(up, "told")) == {("m1", "Running"): 6}
+
+        moving = eventually(lambda: both_hold_it(up, "moved"))
+        assert condition(moving, "Violation")["reason"] == "GrantExpired"
+        assert condition(moving, "Moving")["message"] == "m1 (6) runs on until m2 (6) runs"
+        assert (moving["replicas"], moving["ready"], moving["phase"]) == (6, 6, "Placed")
+        assert condition(moving, "Available")["status"] == "True"
+        text = up.kubectl("get", "events")
+        for treatment in ("Report", "Move", "Stop"):
+            assert f"grant-expired; onViolation {treatment}" in text
+
+        up.kill()
+        one.listed.clear()
+        up.start()
+        eventually(lambda: one.listed)
+        assert (ordered(one, "moved"), ordered(one, "told")) == (6, 6)
+        assert both_hold_it(up, "moved")
+
+        two.is_ready = True
+        eventually(lambda: groups(status(up, "moved")) == {("m2", "Running"): 6})
+        eventually(lambda: ordered(one, "moved") == 0)
+        assert all(any("/moved/" in i for i in ids) for ids in one.listed[:1])
+        assert not condition(status(up, "moved"), "Violation")
+        assert not condition(status(up, "moved"), "Moving")
+
+        patch(up, "sitegrant", "m1-grant", {"validUntil": None})
+        eventually(lambda: not condition(status(up, "told"), "Violation"))
+        assert ordered(one, "told") == 6
+
+
+def both_hold_it(up: Up, name: str) -> dict[str, Any]:
+    """The status while the old runs and the new is placed; {} at any other time."""
+    found = status(up, name)
+    return found if groups(found) == {("m1", "Withdrawing"): 6, ("m2", "Placing"): 6} else {}
+
+
+def test_a_share_shrinks_only_after_the_rest_runs_elsewhere(up: Up) -> None:
+    one, two = sites(up)
+    weighted = "{strategy: Weighted, mode: Fresh, weights: [{site: m1, weight: 1}WEIGHTS]}"
+    with talking(one, two):
+        both_report(up)
+        up.apply(workload("web", placement=weighted.replace("WEIGHTS", "")))
+        eventually(lambda: phase(up) == "Running")
+        two.is_ready = False
+        half = weighted.replace("WEIGHTS", ", {site: m2, weight: 1}")
+        up.apply(workload("web", placement=half))
+        eventually(lambda: ordered(two) == 3)
+        found = status(up)
+        assert (
+            groups(found)
+            == {
+                ("m1", "Placing"): 3,
+                ("m1", "Withdrawing"): 3,
+                ("m2", "Placing"): 3,
+            }
+            or groups(found)[("m1", "Withdrawing")] == 3
+        )
+        assert found["sites"] == "m1 (3), m2 (3), m1 (3 leaving)"
+        assert (ordered(one), found["replicas"]) == (6, 6)
+        up.kill()
+        one.listed.clear()
+        up.start()
+        eventually(lambda: one.listed)
+        assert ordered(one) == 6
+        two.is_ready = True
+        eventually(lambda: ordered(one) == 3)
+        eventually(lambda: groups(status(up)) == {("m1", "Running"): 3, ("m2", "Running"): 3})
+        assert phase(up) == "Running"
+        # A Site that changes is no wish to start over: nothing moves, Fresh or not.
+        patch(up, "site", "m1", {"prices": {"energyCnyPerKwh": 8, "coreCnyPerHour": 1}})
+        up.apply(workload("web", placement=half).replace("replicas: 6", "replicas: 5"))
+        eventually(lambda: ordered(one) + ordered(two) == 5)
