@@ -7,6 +7,7 @@ from typing import Any
 
 from scheduler.cli.moments import add_now, now_of
 from scheduler.cli.world import Turn, WorldError, fleet_of, read_world, turns
+from scheduler.model.decision import Decision
 from scheduler.model.demand import NotAccepted
 
 EXIT_NO = 1
@@ -87,6 +88,17 @@ def answer(turn: Turn, sites: int) -> dict[str, Any]:
         "lost": list(decision.lost),
         "violations": dict(decision.violations),
         "notes": list(decision.notes),
+        **_plan(decision),
+    }
+
+
+def _plan(decision: Decision) -> dict[str, Any]:
+    """When and where work that waits for a better time is planned to start."""
+    if decision.start_at is None:
+        return {}
+    return {
+        "startAt": decision.start_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "planned": [{"name": each.site, "replicas": each.replicas} for each in decision.planned],
     }
 
 

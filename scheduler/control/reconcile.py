@@ -381,8 +381,8 @@ class Reconciler:
 def _outcome(decision: Decision, demand: Demand) -> Outcome:
     if decision.phase == "Placed":
         return Outcome("placed")
-    earliest, now = demand.schedule.earliest, decision.decided_at
-    pause = (earliest - now).total_seconds() if earliest and earliest > now else None
+    start, now = decision.start_at or demand.schedule.earliest, decision.decided_at
+    pause = (start - now).total_seconds() if start and start > now else None
     return Outcome(decision.phase.lower(), frozenset(decision.reasons), pause)
 
 

@@ -17,7 +17,7 @@ from scheduler.model.facts import InFlight, Ordered, SiteFacts, in_flight, site_
 from scheduler.model.fields import Condition, Taint
 from scheduler.model.kinds import Site
 from scheduler.model.quantities import free
-from scheduler.model.site import FreeRow, Intensity, NodeClass, SiteStatus
+from scheduler.model.site import FreeRow, NodeClass, SiteStatus
 from scheduler.placement.rules import Event
 
 FactsSink = Callable[[str, SiteFacts | None], None]
@@ -167,10 +167,7 @@ class Sites:
             figures, observed_at = SiteStatus(), site.status.observed_at
         else:
             figures, observed_at = state.report.figures, self._when(state.report.observed_seconds)
-        intensity = dated(figures.intensity, observed_at)
-        return msgspec.structs.replace(
-            figures, observed_at=observed_at, conditions=(ready,), intensity=intensity
-        )
+        return msgspec.structs.replace(figures, observed_at=observed_at, conditions=(ready,))
 
     def facts_of(self, name: str) -> SiteFacts:
         """What a decision knows of a site now."""
@@ -202,16 +199,6 @@ class Sites:
     def _when(self, observed_seconds: float) -> datetime:
         age = max(0.0, self.clock.monotonic() - observed_seconds)
         return (self.clock.now() - timedelta(seconds=age)).replace(microsecond=0)
-
-
-def dated(intensity: Intensity | None, observed_at: datetime | None) -> Intensity | None:
-    """A figure that brings no date of its own is as old as the report that brings it.
-
-    A yearly factor needs none.
-    """
-    if intensity is None or intensity.observed_at or intensity.origin == "yearly":
-        return intensity
-    return msgspec.structs.replace(intensity, observed_at=observed_at)
 
 
 def _settle(state: SiteState, bound: Mapping[str, tuple[int, int]]) -> None:

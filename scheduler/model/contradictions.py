@@ -118,9 +118,19 @@ def _division(demand: Demand) -> Iterator[NotAccepted]:
 
 def _schedule(demand: Demand) -> Iterator[NotAccepted]:
     earliest, deadline = demand.schedule.earliest, demand.schedule.deadline
-    if earliest is not None and deadline is not None and deadline <= earliest:
+    if earliest is None or deadline is None:
+        return
+    seconds, between = demand.schedule.duration_seconds or 0, (deadline - earliest).total_seconds()
+    problem = ""
+    if between <= 0:
+        problem = "the deadline is not after earliest"
+    elif between < seconds:
+        problem = (
+            f"{seconds} s of work do not fit into the {between:.0f} s between earliest and deadline"
+        )
+    if problem:
         yield NotAccepted(
             reason="deadline",
             condition="DeadlineImpossible",
-            message="spec.schedule: the deadline is not after earliest",
+            message=f"spec.schedule: {problem}",
         )

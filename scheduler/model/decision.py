@@ -55,6 +55,9 @@ class Decision(Part, frozen=True, kw_only=True):
     group: str = ""
     """The site group that was used last."""
     cost: Cost = Cost()
+    start_at: Instant | None = None
+    """Work that can wait: when it is planned to start, at `planned`. It is decided again then."""
+    planned: tuple[Assigned, ...] = ()
     optimal: bool = True
     """Whether nothing better exists by the stated costs; False: see `gap`."""
     gap: float = 0.0

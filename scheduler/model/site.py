@@ -36,6 +36,32 @@ class Location(Part, frozen=True, kw_only=True):
     failure_domains: Annotated[tuple[ShortText, ...], Meta(max_length=16)] = ()
 
 
+class ForecastStep(Part, frozen=True, kw_only=True):
+    """What the grid is expected to emit from an instant on, for one step of the forecast."""
+
+    at: Instant
+    gco2_per_kwh: NotNegative
+
+
+class IntensityForecast(Part, frozen=True, kw_only=True):
+    """The carbon intensity that is expected of the grid; written by whoever feeds it in.
+
+    Equal forecasts of a grid zone are understood once, however many sites have them.
+    """
+
+    observed_at: Annotated[Instant, Meta(description="When it was issued; it grows old by this.")]
+    origin: Annotated[
+        Origin, Meta(description="modelled or estimated; of any other nothing is claimed.")
+    ] = "unknown"
+    step_seconds: Annotated[
+        int, Meta(ge=60, le=86_400, description="How long every step holds; unknown after that.")
+    ] = 3600
+    steps: Annotated[
+        tuple[ForecastStep, ...],
+        Meta(max_length=200, description="In order of time, at least stepSeconds apart."),
+    ] = ()
+
+
 class SiteEnergy(Part, frozen=True, kw_only=True):
     """What is known of a site's power. Absent means unknown, and unknown ranks last."""
 
@@ -50,6 +76,7 @@ class SiteEnergy(Part, frozen=True, kw_only=True):
     green_share: Ratio | None = None
     green_evidence: ShortText = ""
     pv_peak_watts: NotNegative | None = None
+    forecast: IntensityForecast | None = None
 
 
 class SitePrices(Part, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from scheduler.model.fields import NotNegative, Part, Seconds
+from scheduler.model.fields import NotNegative, Part, Ratio, Seconds
 
 
 class ScarcityPrice(Part, frozen=True, kw_only=True):
@@ -41,6 +41,14 @@ class Terms(Part, frozen=True, kw_only=True):
     """Copying data is paid once; work that names no duration is taken to run for 30 days."""
     value_cny_per_replica_hour: NotNegative = 1.0
     """What a replica is worth for an hour in a batch, before its priority counts."""
+
+    forecast_old_seconds: Seconds = 86_400
+    """A forecast that was issued longer ago is not believed."""
+    start_margin_seconds: Seconds = 300
+    """A planned start leaves so much to the latest one, so that being late by a little is no loss.
+    """
+    least_saving_ratio: Ratio = 0.05
+    """Work waits only to save more than this part of what its carbon costs now: a forecast errs."""
 
     watts_per_core: NotNegative = 3.3
     """Between idle and full load of one hardware thread: Cascade Lake in the Cloud Carbon Footprint

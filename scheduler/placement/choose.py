@@ -20,7 +20,8 @@ from scheduler.placement.evicting import standing_of
 from scheduler.placement.fit import Room
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.groups import divide_in_groups
-from scheduler.placement.hindrance import hindrance
+from scheduler.placement.hindrance import hindrance, told
+from scheduler.placement.later import can_wait, planned, postponed
 from scheduler.placement.moment import Moment, moment_of
 from scheduler.placement.price import price_of
 from scheduler.placement.spread_answer import Division
@@ -40,12 +41,21 @@ def choose(
         terms: limits, prices and assumed figures.
 
     Returns:
-        The cheapest division that breaks no rule, or why there is none.
+        The cheapest division that breaks no rule, or why there is none; for work that can wait a
+        later start, if that is cheaper.
     """
     case = consider(demand, fleet, moment_of(now, terms))
     hindered = hindrance(demand, case.standing, case.moment)
-    division = Division(None) if hindered else divide_in_groups(ask_of(case), fleet)
-    return conclude(case, division, hindered)
+    if hindered:
+        return told(conclude(case, Division(None), hindered), demand, case.moment, hindered)
+    ask = ask_of(case)
+    division = divide_in_groups(ask, fleet)
+    if can_wait(demand) and division.shares:
+        plan = planned(case, ask, division.shares)
+        if plan is not None:
+            not_yet = conclude(case, Division(None), "deadline")
+            return postponed(not_yet, case, plan, division.shares)
+    return conclude(case, division, None)
 
 
 def consider(demand: Demand, fleet: Fleet, moment: Moment) -> Case:

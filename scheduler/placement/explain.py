@@ -21,6 +21,7 @@ from scheduler.model.terms import DEFAULT_TERMS, Terms
 from scheduler.placement.choose import choose, consider
 from scheduler.placement.conclude import Case, is_fragmented
 from scheduler.placement.fleet import Fleet
+from scheduler.placement.later import at_start
 from scheduler.placement.moment import moment_of
 from scheduler.placement.rules import name_of
 
@@ -43,7 +44,7 @@ def explain(
         decision: what `choose` said; None: ask it.
     """
     decided = choose(demand, fleet, now=now, terms=terms) if decision is None else decision
-    case = consider(demand, fleet, moment_of(now, terms))
+    case = consider(demand, fleet, at_start(moment_of(now, terms), decided))
     shares = {each.site: each.replicas for each in decided.assignment}
     return Explanation(
         decision=decided,

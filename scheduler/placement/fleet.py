@@ -59,7 +59,6 @@ class Fleet:
         self.tie: NDArray[np.uint64] = np.zeros(0, np.uint64)
         self.figures: dict[str, Floats] = {name: np.zeros(0) for name in _FIGURES}
         self.yearly: Bools = np.zeros(0, np.bool_)
-        self.undated: Bools = np.zeros(0, np.bool_)
         self.row_version: Ints = np.zeros(0, np.int64)
         self.valid_from: list[Floats] = []
         self.valid_until: list[Floats] = []
@@ -263,7 +262,7 @@ class Fleet:
     def _grow(self, capacity: int) -> None:
         more = capacity - self._capacity
         self._capacity = capacity
-        for name in ("is_there", "yearly", "undated", "tie", "row_version"):
+        for name in ("is_there", "yearly", "tie", "row_version"):
             array = getattr(self, name)
             setattr(self, name, np.concatenate([array, np.zeros(more, array.dtype)]))
         for name, array in self.figures.items():
@@ -292,8 +291,7 @@ class Fleet:
         for name, value in figures.items():
             self.figures[name][slot] = value
         self.figure_version += 1
-        self.yearly[slot] = is_yearly = intensity is not None and intensity.origin == "yearly"
-        self.undated[slot] = not (is_yearly or (intensity and intensity.observed_at))
+        self.yearly[slot] = intensity is not None and intensity.origin == "yearly"
 
     def _write_grants(self, slot: int, facts: SiteFacts) -> None:
         grants = facts.grants[:_MOST_GRANTS]

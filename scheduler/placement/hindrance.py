@@ -1,5 +1,10 @@
 """What keeps a workload from getting anything new, whatever the sites say: pause, time, quota."""
 
+from datetime import UTC, datetime
+
+import msgspec
+
+from scheduler.model.decision import Decision
 from scheduler.model.demand import Demand
 from scheduler.model.reasons import Reason
 from scheduler.placement.evicting import Standing
@@ -16,19 +21,43 @@ def hindrance(demand: Demand, standing: Standing, moment: Moment) -> Reason | No
         return None
     if demand.paused:
         return "paused"
-    if not _is_time(demand, moment):
+    if _wrong_time(demand, moment):
         return "deadline"
     return None if _within_quota(demand, more) else "quota"
 
 
-def _is_time(demand: Demand, moment: Moment) -> bool:
+def latest_start_seconds(demand: Demand) -> float | None:
+    """When work must have started to be done by its deadline, in seconds since 1970."""
     schedule = demand.schedule
-    if schedule.earliest is not None and moment.now_seconds < schedule.earliest.timestamp():
-        return False
     if schedule.deadline is None:
-        return True
-    latest = schedule.deadline.timestamp() - (schedule.duration_seconds or 0)
-    return moment.now_seconds <= latest
+        return None
+    return schedule.deadline.timestamp() - (schedule.duration_seconds or 0)
+
+
+def told(decision: Decision, demand: Demand, moment: Moment, hindered: Reason | None) -> Decision:
+    """The decision with a sentence about time, if time is what hinders."""
+    if hindered != "deadline" or decision.phase == "Placed":
+        return decision
+    line = f"{decision.line}; {_wrong_time(demand, moment)}"
+    return msgspec.structs.replace(decision, line=line)
+
+
+def _wrong_time(demand: Demand, moment: Moment) -> str:
+    """Why it is not the time to start; "" when it is."""
+    earliest, latest = demand.schedule.earliest, latest_start_seconds(demand)
+    if earliest is not None and moment.now_seconds < earliest.timestamp():
+        return f"it may not start before {_instant(earliest.timestamp())}"
+    if latest is None or moment.now_seconds <= latest:
+        return ""
+    seconds = demand.schedule.duration_seconds or 0
+    return (
+        f"too late to be done by its deadline: with {seconds} s of work the latest start was"
+        f" {_instant(latest)}"
+    )
+
+
+def _instant(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _within_quota(demand: Demand, more: int) -> bool:

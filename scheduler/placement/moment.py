@@ -14,11 +14,13 @@ class Moment:
         now: the time, aware, UTC.
         now_seconds: the same in seconds since 1970.
         terms: limits, prices and assumed figures.
+        start_seconds: when the work would start; None: now. Costs are those of that time.
     """
 
     now: datetime
     now_seconds: float
     terms: Terms
+    start_seconds: float | None = None
 
 
 def moment_of(now: datetime, terms: Terms) -> Moment:

@@ -11,6 +11,7 @@ from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
 from scheduler.model.quantities import MILLI_PER_UNIT
 from scheduler.placement.fleet import Fleet
+from scheduler.placement.forecasts import intensity_at
 from scheduler.placement.moment import Moment
 
 Floats = NDArray[np.float64]
@@ -26,7 +27,7 @@ class Known:
         value: [capacity].
         known: whether the site has the figure at all; an old one is known, and counted at its
             worst.
-        missing: how many figures are missing behind it; one without a date that it needs counts.
+        missing: how many figures are missing behind it.
     """
 
     value: Floats
@@ -68,16 +69,16 @@ def core_price(fleet: Fleet, moment: Moment) -> Known:
 def carbon_intensity(fleet: Fleet, moment: Moment) -> Known:
     """Grams of CO2 per kWh; missing or old is the worst of fall-back, last known and p90.
 
-    A yearly factor does not age within its year. Any other figure without a date of its own is as
-    old as the report at least, and ranks after those whose age is known.
+    A yearly factor does not age within its year. A figure without a date of its own is as old as
+    the report.
     """
     last = fleet.figure("gco2_per_kwh")
     worst = np.fmax(fleet.figure("gco2_p90"), moment.terms.fallback_gco2_per_kwh)
     oldest = moment.now_seconds - moment.terms.figure_old_seconds
     fresh = (fleet.figure("gco2_observed_at") >= oldest) | fleet.yearly
     known = ~np.isnan(last)
-    missing = (~known).astype(np.int64) + (known & fleet.undated)
-    return Known(np.where(known & fresh, last, np.fmax(last, worst)), known, missing)
+    value = np.where(known & fresh, last, np.fmax(last, worst))
+    return Known(value, known, (~known).astype(np.int64))
 
 
 def electricity(fleet: Fleet, moment: Moment) -> Known:
@@ -104,6 +105,14 @@ def emissions(fleet: Fleet, moment: Moment) -> Known:
     limits = (terms.fallback_pue, terms.fallback_gco2_per_kwh, terms.figure_old_seconds)
     found: Known = fleet.remember(("emissions", limits), moment.now_seconds, compute)
     return found
+
+
+def emissions_at_start(fleet: Fleet, demand: Demand, moment: Moment) -> Known:
+    """The same for a run that begins at the moment's start, by forecast; [capacity]."""
+    start = moment.now_seconds if moment.start_seconds is None else moment.start_seconds
+    seconds = float(demand.schedule.duration_seconds or 0)
+    found = intensity_at(fleet, start, seconds, moment)
+    return _product(_filled(found, moment.terms.fallback_gco2_per_kwh), pue(fleet, moment))
 
 
 def _until(fleet: Fleet, moment: Moment) -> float:

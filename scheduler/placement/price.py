@@ -40,9 +40,8 @@ class Figures:
     Attributes:
         cny: CNY per unit and hour; where unknown, the worst of what is known; [capacity].
         known: whether it rests on known figures; [capacity]; None: everywhere.
-        missing: how many of the figures behind it are missing, or bear no date where they need one;
-            [capacity]; None: one where it is not known. Counted one by one, so that losing any
-            further figure still moves a site back.
+        missing: how many of the figures behind it are missing; [capacity]; None: one where it is
+            not known. Counted one by one, so that losing a further one still moves a site back.
     """
 
     cny: Floats

@@ -7,6 +7,7 @@ from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
 from scheduler.placement.power_draw import (
     emissions,
+    emissions_at_start,
     pue_origin,
     replica_kwh_per_hour,
     worst_origin,
@@ -34,14 +35,20 @@ class Carbon:
 
     def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
         """Grams of CO2 per kWh at the machine: the grid's intensity times the PUE."""
-        del demand
-        found = emissions(fleet, moment)
+        if moment.start_seconds is None:
+            found = emissions(fleet, moment)
+        else:
+            found = emissions_at_start(fleet, demand, moment)
         return Figures(found.value, found.known, found.missing)
 
     def origin(
         self, facts: SiteFacts, demand: Demand, moment: Moment
     ) -> tuple[Origin, float | None]:
         """The intensity's origin and age, or the PUE's origin if that is worse."""
+        forecast = facts.spec.energy.forecast
+        if moment.start_seconds is not None and forecast is not None:
+            issued = moment.now_seconds - forecast.observed_at.timestamp()
+            return worst_origin(forecast.origin, pue_origin(facts)), issued
         del demand
         intensity = facts.status.intensity
         if intensity is None or intensity.gco2_per_kwh is None:

@@ -1,0 +1,52 @@
+"""Waiting: what the time until a later start costs, for work that can wait.
+
+Work that names its deadline and its duration may start later, where and when less is emitted
+(`later.py`); at `waitingCnyPerHour` each hour until then is paid. Starting now costs nothing.
+"""
+
+import numpy as np
+
+from scheduler.model.demand import Demand
+from scheduler.model.facts import SiteFacts
+from scheduler.model.fields import Origin
+from scheduler.placement.fleet import Fleet
+from scheduler.placement.moment import Moment
+from scheduler.placement.price import Figures
+
+_SECONDS_PER_HOUR = 3600
+
+
+def waiting_price(demand: Demand, moment: Moment) -> float:
+    """CNY per hour of waiting and replica: the workload's own price, else that of the terms."""
+    own = demand.prices.waiting_cny_per_hour
+    return moment.terms.waiting_cny_per_hour if own is None else own
+
+
+class Waiting:
+    """Hours until the start * the price of an hour, per hour of work."""
+
+    term = "waiting"
+
+    def units(self, demand: Demand, moment: Moment) -> float:
+        """CNY per hour of waiting and hour of work, when a later start is looked at."""
+        if moment.start_seconds is None or not demand.schedule.duration_seconds:
+            return 0.0
+        hours = demand.schedule.duration_seconds / _SECONDS_PER_HOUR
+        return waiting_price(demand, moment) / hours
+
+    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+        """Hours until the start, the same at every site."""
+        del demand
+        start = moment.now_seconds if moment.start_seconds is None else moment.start_seconds
+        hours = (start - moment.now_seconds) / _SECONDS_PER_HOUR
+        return Figures(np.full(fleet.capacity, hours), None)
+
+    def origin(
+        self, facts: SiteFacts, demand: Demand, moment: Moment
+    ) -> tuple[Origin, float | None]:
+        """The workload's own price."""
+        del facts, demand, moment
+        return "assumed", None
+
+
+COST = Waiting()

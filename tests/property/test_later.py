@@ -1,0 +1,163 @@
+"""Work that can wait: it is never lost to waiting, and no site gains by knowing less."""
+
+from copy import deepcopy
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scheduler.model.canonical import canonical
+from scheduler.model.decision import Decision
+from scheduler.model.demand import Demand
+from scheduler.model.facts import SiteFacts
+from scheduler.placement import Fleet, choose, decision_bytes
+from tests.support.sites import NOW, Raw, demand, fleet_of, nodes, site, workload
+
+GRAMS = st.sampled_from([0.0, 100.0, 300.0, 600.0, 900.0])
+LATEST = NOW + timedelta(hours=6)
+
+forecasts = st.none() | st.fixed_dictionaries(
+    {
+        "grams": st.lists(GRAMS | st.none(), min_size=1, max_size=10),
+        "origin": st.sampled_from(["modelled", "modelled", "yearly"]),
+        "issued": st.sampled_from([-1, -1, -30]),
+    }
+)
+places = st.lists(
+    st.fixed_dictionaries(
+        {
+            "now": GRAMS | st.none(),
+            "origin": st.sampled_from(["measured", "measured", "yearly"]),
+            "forecast": forecasts,
+            "core": st.sampled_from([0.0, 0.0001, 0.01]),
+            "pue": st.sampled_from([1.1, 1.5]),
+        }
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def instant(hours: float) -> str:
+    return (NOW + timedelta(hours=hours)).isoformat()
+
+
+def raw_site(name: str, drawn: Raw, observed_hours: float = 0.0) -> Raw:
+    spec: Raw = {
+        "energy": {"pue": drawn["pue"]},
+        "prices": {"energyCnyPerKwh": 0.5, "coreCnyPerHour": drawn["core"]},
+    }
+    expected = drawn["forecast"]
+    if expected:
+        steps = [
+            {"at": instant(hour), "gco2PerKwh": grams}
+            for hour, grams in enumerate(expected["grams"])
+            if grams is not None
+        ]
+        issued = {"origin": expected["origin"], "observedAt": instant(expected["issued"])}
+        spec["energy"]["forecast"] = issued | {"steps": steps}
+    seen = instant(observed_hours)
+    intensity: Raw = {"origin": drawn["origin"], "observedAt": seen}
+    if drawn["now"] is not None:
+        intensity["gco2PerKwh"] = drawn["now"]
+    found = site(name, nodes(4), spec=spec, intensity=intensity)
+    found["status"]["observedAt"] = seen
+    return found
+
+
+def asked(replicas: int, waiting: float) -> Raw:
+    schedule = {"deadline": instant(8), "durationSeconds": 7200}
+    placement = {"preset": "green-batch", "prices": {"waitingCnyPerHour": waiting}}
+    return workload(replicas, placement=placement, schedule=schedule)
+
+
+@given(
+    drawn=places,
+    replicas=st.integers(1, 3),
+    waiting=st.sampled_from([0.0, 0.0001]),
+    later=st.lists(GRAMS, min_size=16, max_size=16),
+    delay=st.integers(0, 240),
+)
+@settings(max_examples=60, deadline=None)
+def test_it_starts_in_time_whatever_the_figures_become_while_there_is_room(
+    drawn: list[Raw], replicas: int, waiting: float, later: list[float], delay: int
+) -> None:
+    wanted, now = demand(asked(replicas, waiting)), NOW
+    figures = iter(later)
+    while True:
+        hours = (now - NOW).total_seconds() / 3600
+        fleet = fleet_of(*(raw_site(f"m{at}", one, hours) for at, one in enumerate(drawn)))
+        decision = choose(wanted, fleet, now=now)
+        if decision.phase == "Placed":
+            assert now <= LATEST
+            return
+        assert decision.start_at is not None
+        assert now < decision.start_at <= LATEST
+        now = decision.start_at + timedelta(seconds=delay)  # the queue may be a little late
+        for one in drawn:
+            one["now"] = next(figures, 900.0)
+
+
+def chosen(decision: Decision) -> set[str]:
+    return {each.site for each in (*decision.assignment, *decision.planned)}
+
+
+LOSSES = ("forecast", "step", "forecast-origin", "age", "now", "origin", "pue", "core")
+
+
+def worse(raw: Raw, loss: str, which: int) -> None:
+    spec, status = raw["spec"], raw["status"]
+    expected: Any = spec["energy"].get("forecast")
+    match loss:
+        case "forecast":
+            spec["energy"].pop("forecast", None)
+        case "step" if expected and expected["steps"]:
+            expected["steps"].pop(which % len(expected["steps"]))
+        case "forecast-origin" if expected:
+            expected.pop("origin")
+        case "age" if expected:
+            expected["observedAt"] = instant(-48)
+        case "now":
+            status["intensity"].pop("gco2PerKwh", None)
+        case "origin":
+            status["intensity"].pop("origin")
+        case "pue":
+            spec["energy"].pop("pue")
+        case "core":
+            spec["prices"].pop("coreCnyPerHour")
+        case _:  # it had no forecast to lose
+            pass
+
+
+@given(
+    drawn=places,
+    loss=st.sampled_from(LOSSES),
+    which=st.integers(0, 9),
+    who=st.integers(0, 3),
+    waiting=st.sampled_from([0.0, 0.0001]),
+)
+@settings(max_examples=250, deadline=None)
+def test_a_site_is_not_chosen_for_having_lost_or_aged_a_figure(
+    drawn: list[Raw], loss: str, which: int, who: int, waiting: float
+) -> None:
+    raw = [raw_site(f"m{at}", one) for at, one in enumerate(drawn)]
+    name = f"m{who % len(raw)}"
+    wanted = demand(asked(1, waiting))
+    before = choose(wanted, fleet_of(*raw), now=NOW)
+    less = deepcopy(raw)
+    worse(less[who % len(raw)], loss, which)
+    after = choose(wanted, fleet_of(*less), now=NOW)
+    assert name in chosen(before) or name not in chosen(after)
+
+
+@given(drawn=places)
+@settings(max_examples=40, deadline=None)
+def test_what_was_recorded_is_planned_again_byte_for_byte(drawn: list[Raw]) -> None:
+    fleet = fleet_of(*(raw_site(f"m{at}", one) for at, one in enumerate(drawn)))
+    wanted = demand(asked(2, 0.0001))
+    first = decision_bytes(choose(wanted, fleet, now=NOW))
+    stored = [msgspec.json.decode(canonical(each), type=SiteFacts) for each in fleet.all_facts()]
+    again = msgspec.json.decode(canonical(wanted), type=Demand)
+    assert decision_bytes(choose(again, Fleet(reversed(stored)), now=NOW)) == first

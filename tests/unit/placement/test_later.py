@@ -1,0 +1,179 @@
+"""Work that can wait gets a site and a start."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from scheduler.model.decision import Decision
+from scheduler.placement import choose, explain
+from tests.support.sites import NOW, Raw, demand, fleet_of, nodes, site, workload
+
+MEASURED = {"origin": "measured", "observedAt": "2026-11-23T08:00:00Z"}
+
+
+def in_hours(hours: float) -> str:
+    return (NOW + timedelta(hours=hours)).isoformat()
+
+
+def forecast(*grams: float, **changes: object) -> Raw:
+    """One figure an hour from now on."""
+    steps = [{"at": in_hours(hour), "gco2PerKwh": each} for hour, each in enumerate(grams)]
+    issued = {"origin": "modelled", "observedAt": "2026-11-23T07:00:00Z", "steps": steps}
+    return issued | changes
+
+
+def place(name: str, now_grams: float, expected: Raw | None = None, room: int = 9) -> Raw:
+    spec: Raw = {
+        "energy": {"pue": 1.2},
+        "prices": {"energyCnyPerKwh": 0.6, "coreCnyPerHour": 0.01},
+    }
+    if expected:
+        spec["energy"]["forecast"] = expected
+    return site(name, nodes(room), spec=spec, intensity={"gco2PerKwh": now_grams, **MEASURED})
+
+
+def batch(deadline_hours: float = 8, replicas: int = 2, **prices: float) -> Raw:
+    schedule = {"deadline": in_hours(deadline_hours), "durationSeconds": 7200}
+    placement = {"preset": "green-batch", "prices": prices}
+    return workload(replicas, placement=placement, schedule=schedule)
+
+
+def decided(asked: Raw, *sites: Raw, now: datetime = NOW) -> Decision:
+    return choose(demand(asked), fleet_of(*sites), now=now)
+
+
+NIGHT = forecast(600, 600, 600, 100, 100, 100, 500, 500)
+
+
+def test_it_waits_for_a_cleaner_hour_and_says_where_when_and_what_that_saves() -> None:
+    found = decided(batch(), place("m1", 600, NIGHT), place("m2", 550))
+    assert (found.phase, found.reasons, found.assignment) == ("Waiting", {"deadline": 2}, ())
+    assert found.start_at == NOW + timedelta(hours=3)
+    assert [(each.site, each.replicas) for each in found.planned] == [("m1", 2)]
+    # 2 replicas * (3.3 + 0.4) W * 2 h * PUE 1.2 * 450 g/kWh less
+    assert found.line == (
+        "planned on m1 (2) at 2026-11-23T11:01:00Z: saves 0.008 kgCO2e and saves 0.008 CNY"
+        " against now on m2 (2); latest start 2026-11-23T14:01:00Z"
+    )
+
+
+def test_at_the_planned_start_it_is_placed() -> None:
+    then = NOW + timedelta(hours=3)
+    m1 = place("m1", 100, NIGHT)
+    m1["status"]["observedAt"] = m1["status"]["intensity"]["observedAt"] = in_hours(3)
+    assert decided(batch(), m1, now=then).phase == "Placed"
+
+
+def placed_now(asked: Raw, *sites: Raw) -> bool:
+    return decided(asked, *sites).phase == "Placed"
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        None,
+        forecast(600, 600, 600, 590, 590, 590),
+        forecast(600, 100),
+        forecast(600, 600, 600, 100, 100, origin="yearly"),
+        forecast(600, 600, 600, 100, 100, observedAt="2026-11-21T07:00:00Z"),
+        forecast(100, 100, 600, 100, 100),
+    ],
+    ids=["none", "too-little", "too-short", "yearly", "old", "clean-now-too"],
+)
+def test_it_starts_now_where_waiting_saves_nothing_that_is_known(expected: Raw | None) -> None:
+    assert placed_now(batch(), place("m1", 600, expected))
+
+
+def test_a_yearly_factor_allows_no_claim_whatever_a_forecast_says() -> None:
+    yearly = place("m1", 600, NIGHT)
+    yearly["status"]["intensity"] = {"gco2PerKwh": 600, "origin": "yearly"}
+    assert placed_now(batch(), yearly)
+
+
+def test_waiting_has_a_price() -> None:
+    site = place("m1", 600, NIGHT)
+    assert not placed_now(batch(waitingCnyPerHour=0.001), site)
+    assert placed_now(batch(waitingCnyPerHour=1.0), site)
+
+
+def test_without_a_price_of_carbon_nothing_waits() -> None:
+    assert placed_now(batch(carbonCnyPerKg=0.0), place("m1", 600, NIGHT))
+
+
+def test_it_does_not_wait_beyond_its_latest_start() -> None:
+    m1 = place("m1", 600, forecast(600, 600, 600, 100, 100))
+    assert decided(batch(deadline_hours=5.1), m1).start_at == NOW + timedelta(hours=3)
+    margin = timedelta(seconds=300)
+    assert decided(batch(deadline_hours=5), m1).start_at == NOW + timedelta(hours=3) - margin
+    assert placed_now(batch(deadline_hours=2 + 300 / 3600), m1)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [{"deadline": in_hours(8)}, {"durationSeconds": 7200}, {}],
+    ids=["no-duration", "no-deadline", "neither"],
+)
+def test_work_that_does_not_say_how_long_and_until_when_does_not_wait(schedule: Raw) -> None:
+    asked = batch()
+    asked["spec"]["schedule"] = schedule
+    assert placed_now(asked, place("m1", 600, NIGHT))
+
+
+def test_what_runs_is_not_stopped_to_wait() -> None:
+    asked = batch(replicas=3)
+    asked["status"] = {"placement": {"groups": [{"sites": ["m1"], "replicas": 2}]}}
+    assert placed_now(asked, place("m1", 600, NIGHT))
+
+
+def test_a_site_without_room_now_is_not_planned_on() -> None:
+    assert placed_now(batch(), place("m1", 600, NIGHT, room=1), place("m2", 600))
+
+
+def test_a_cleaner_site_now_beats_a_later_start_elsewhere() -> None:
+    found = decided(batch(), place("m1", 600, NIGHT), place("m2", 90))
+    assert [each.site for each in found.assignment] == ["m2"]
+
+
+def test_replicas_are_divided_at_the_planned_start_as_at_any_other() -> None:
+    asked = batch(replicas=4)
+    asked["spec"]["placement"]["spread"] = [{"by": "site", "minGroups": 2, "maxPerGroup": 2}]
+    found = decided(asked, place("m1", 600, NIGHT), place("m2", 600, NIGHT), place("m3", 600))
+    assert [(each.site, each.replicas) for each in found.planned] == [("m1", 2), ("m2", 2)]
+
+
+def test_the_explanation_shows_the_costs_of_the_planned_start() -> None:
+    told = explain(
+        demand(batch(waitingCnyPerHour=0.001)), fleet_of(place("m1", 600, NIGHT)), now=NOW
+    )
+    costs = {each.term: each for each in told.sites[0].costs}
+    assert costs["waiting"].cny_per_replica_hour == pytest.approx(0.001 * 3 / 2)
+    assert costs["carbon"].cny_per_replica_hour == pytest.approx(0.0037 * 1.2 * 0.1, rel=0.01)
+    assert (costs["carbon"].origin, costs["carbon"].age_seconds) == ("unknown", 3660.0)
+
+
+def test_a_start_now_pays_no_waiting() -> None:
+    told = explain(demand(batch(waitingCnyPerHour=0.001)), fleet_of(place("m1", 600)), now=NOW)
+    assert "waiting" not in {each.term for each in told.sites[0].costs}
+
+
+TOO_LATE = (
+    "too late to be done by its deadline: with 7200 s of work the latest start was"
+    " 2026-11-23T07:01:00Z"
+)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "sentence"),
+    [
+        ({"earliest": in_hours(1)}, "it may not start before 2026-11-23T09:01:00Z"),
+        (
+            {"deadline": in_hours(1), "durationSeconds": 7200},
+            TOO_LATE,
+        ),
+    ],
+    ids=["early", "late"],
+)
+def test_the_wrong_time_is_told_with_the_right_one(schedule: Raw, sentence: str) -> None:
+    found = decided(workload(1, schedule=schedule), place("m1", 600))
+    assert (found.phase, found.reasons) == ("Waiting", {"deadline": 1})
+    assert found.line == f"0/1 sites are feasible: 1 deadline; {sentence}"
