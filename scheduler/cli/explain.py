@@ -147,6 +147,8 @@ def _answer(question: _Question) -> dict[str, Any]:
         moment = moment_of(question.now, question.terms)
         changes = smallest_changes(demand, question.fleet, moment)
     told = _told(explanation, changes)
+    if decision.phase != "Placed" and not changes:
+        told["notes"].append("none of the changes that were tried would make it fit")
     return told | ({"decision": question.record_id} if question.record_id else {})
 
 

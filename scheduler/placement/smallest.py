@@ -1,310 +1,176 @@
 """The smallest change that would make a workload fit, computed and verified by running the engine.
 
-One change at a time is tried: to the workload, to a site, or to what an authority granted. A change
-is offered only if the engine, run with it, places the workload. Whether it should be made is for
-people to
-say: a grant is the authority's.
+One change at a time is tried first: to the workload, to a site, or to what an authority granted.
+Where one is not enough, what must be changed together is one offer: all that a site's rules want,
+several sites, or one site and fewer replicas. A change is offered only if the engine, run with it,
+places the workload. Whether it should be made is for people to say: a grant is the authority's.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import msgspec
-import numpy as np
 
 from scheduler.model.decision import Change
 from scheduler.model.demand import Demand
-from scheduler.model.facts import SiteFacts
-from scheduler.model.fields import Toleration
-from scheduler.model.quantities import CPU, PODS, written
-from scheduler.model.reasons import Reason
 from scheduler.placement.choose import choose, consider
 from scheduler.placement.conclude import Case
-from scheduler.placement.distance import milliseconds_to, targets_of
+from scheduler.placement.easing import (
+    fewer_replicas,
+    hindrances,
+    looser_pair,
+    looser_spread,
+    smaller_requests,
+)
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
+from scheduler.placement.remedy_sites import REMEDIES
+from scheduler.placement.rules import name_of
+from scheduler.placement.trial import Ill, Trial
 
-MOST_TRIED = 64
+MOST_TRIED = 48
+"""Sites that are looked at, those with the fewest refusing rules first."""
 MOST_OFFERED = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """A change and the world in which it was made."""
-
-    change: Change
-    demand: Demand
-    facts: SiteFacts | None = None
+MOST_STEPS = 4
+"""Changes at one site that make one offer."""
+MOST_TOGETHER = 6
+"""Sites that make one offer."""
 
 
 def smallest_changes(demand: Demand, fleet: Fleet, moment: Moment) -> tuple[Change, ...]:
-    """Verified single changes, smallest first; empty when none of those that are known will do.
+    """Verified changes, smallest first; empty when none of those that are known will do.
 
     Args:
         demand: a demand that is not placed.
         fleet: the fleet; it is left as it was.
         moment: the time and terms of the decision.
     """
-    case = consider(demand, fleet, moment)
-    if not len(fleet):
+    if not len(fleet) or not demand.replicas:
         return ()
-    scratch = Fleet(fleet.all_facts())
-    offered: list[Change] = []
-    for tried, trial in enumerate(_trials(case)):
-        if tried >= MOST_TRIED or len(offered) >= MOST_OFFERED:
+    search = _Search(fleet, Fleet(fleet.all_facts()), moment)
+    offers: list[Change] = []
+    for trial in search.offers(demand):
+        if search.fits(trial):
+            offers.append(msgspec.structs.replace(trial.change, verified=True))
+        if len(offers) >= MOST_OFFERED:
             break
-        if _fits(trial, scratch, fleet, moment):
-            offered.append(msgspec.structs.replace(trial.change, verified=True))
-    return tuple(offered)
+    return tuple(offers)
 
 
-def _fits(trial: Trial, scratch: Fleet, fleet: Fleet, moment: Moment) -> bool:
-    if trial.facts is not None:
-        scratch.upsert(trial.facts)
-    decision = choose(trial.demand, scratch, now=moment.now, terms=moment.terms)
-    if trial.facts is not None:
-        scratch.upsert(fleet.facts_of(trial.facts.name))
-    return decision.phase == "Placed"
+@dataclass(slots=True)
+class _Search:
+    """The trials, and a copy of the fleet on which they are made."""
 
+    fleet: Fleet
+    scratch: Fleet
+    moment: Moment
+    opened: dict[str, Trial] = field(default_factory=dict)
+    found: bool = False
 
-def _trials(case: Case) -> Iterator[Trial]:
-    yield from _to_sites(case)
-    if len(case.admission.slots):
-        yield from _fewer_replicas(case)
-        yield from _smaller_requests(case)
-    yield from _without_spread(case.demand)
+    def fits(self, trial: Trial) -> bool:
+        """Whether the engine places the workload with these changes."""
+        for facts in trial.facts.values():
+            self.scratch.upsert(facts)
+        decision = choose(trial.demand, self.scratch, now=self.moment.now, terms=self.moment.terms)
+        self._restore(trial)
+        placed = decision.phase == "Placed"
+        self.found = self.found or placed
+        return placed
 
+    def _restore(self, trial: Trial) -> None:
+        for name in trial.facts:
+            self.scratch.upsert(self.fleet.facts_of(name))
 
-def _to_sites(case: Case) -> Iterator[Trial]:
-    """What would open the sites that only one rule refuses, roomiest first."""
-    failed = {
-        slot: [rule.reason for rule, passed in case.admission.passed if not passed[slot]]
-        for slot in case.fleet.slot_of.values()
-    }
-    near = sorted(
-        (slot for slot, reasons in failed.items() if len(reasons) == 1),
-        key=lambda slot: (-case.room.at_one(slot), case.fleet.name_at(slot)),
-    )
-    for slot in near[:MOST_TRIED]:
-        fix = _FIXES.get(failed[slot][0])
-        facts = case.fleet.facts[slot]
-        if fix is not None and facts is not None:
-            yield from fix(case, facts)
+    def offers(self, demand: Demand) -> Iterator[Trial]:
+        """What is worth trying, smallest first."""
+        start = Trial((), demand)
+        yield from hindrances(start, self.moment)
+        yield from self._site_by_site(start)
+        if len(consider(demand, self.fleet, self.moment).admission.slots):
+            yield from self._easings(start)
+        if not self.found:
+            yield from self._together()
 
+    def _easings(self, trial: Trial) -> Iterator[Trial]:
+        def fits(demand: Demand) -> bool:
+            before = self.found
+            placed = self.fits(replace(trial, demand=demand))
+            self.found = before
+            return placed
 
-def _granted(
-    facts: SiteFacts, kind: str, was: str, becomes: str, **changed: object
-) -> Iterator[tuple[Change, SiteFacts]]:
-    grant = facts.grants[0]
-    better = msgspec.structs.replace(grant, spec=msgspec.structs.replace(grant.spec, **changed))
-    changed_facts = msgspec.structs.replace(facts, grants=(better, *facts.grants[1:]))
-    yield (
-        Change(kind=kind, target=f"SiteGrant {grant.name}", from_=was, to=becomes),
-        changed_facts,
-    )
+        yield from fewer_replicas(trial, fits)
+        yield from smaller_requests(trial, fits)
+        yield from looser_spread(trial, fits)
+        yield from looser_pair(trial, fits)
 
-
-def _data_class(case: Case, facts: SiteFacts) -> Iterator[Trial]:
-    wanted = case.demand.data_class
-    if wanted is None or not facts.grants:
-        return
-    was = facts.grants[0].spec.data_class
-    for change, better in _granted(facts, "grant.dataClass", was, wanted, data_class=wanted):
-        yield Trial(change, case.demand, better)
-
-
-def _level(case: Case, facts: SiteFacts) -> Iterator[Trial]:
-    wanted = case.demand.protection_level
-    was = str(facts.grants[0].spec.protection_level)
-    for change, better in _granted(
-        facts, "grant.protectionLevel", was, str(wanted), protection_level=wanted
-    ):
-        yield Trial(change, case.demand, better)
-
-
-def _zones(case: Case, facts: SiteFacts) -> Iterator[Trial]:
-    had = facts.grants[0].spec.network_zones
-    wanted = tuple(sorted({*had, *case.demand.network_zones}))
-    for change, better in _granted(
-        facts, "grant.networkZones", ", ".join(had), ", ".join(wanted), network_zones=wanted
-    ):
-        yield Trial(change, case.demand, better)
-
-
-def _pool(case: Case, facts: SiteFacts) -> Iterator[Trial]:
-    for change, better in _granted(
-        facts, "grant.dedicatedPool", "false", "true", dedicated_pool=True
-    ):
-        yield Trial(change, case.demand, better)
-
-
-def _dates(case: Case, facts: SiteFacts) -> Iterator[Trial]:
-    until = facts.grants[0].spec.valid_until
-    was = until.isoformat() if until else ""
-    for change, better in _granted(
-        facts, "grant.validUntil", was, "a later day", valid_from=None, valid_until=None
-    ):
-        yield Trial(change, case.demand, better)
-
-
-def _allow_list(case: Case, facts: SiteFacts) -> Iterator[Trial]:
-    if not facts.grants:
-        return
-    had = facts.grants[0].spec.allow_list
-    for change, better in _granted(
-        facts, "grant.allowList", "", case.demand.key, allow_list=(*had, case.demand.key)
-    ):
-        yield Trial(change, case.demand, better)
-
-
-def _architecture(case: Case, facts: SiteFacts) -> Iterator[Trial]:
-    for other in sorted({each.architecture for each in facts.status.node_classes} - {""}):
-        more = tuple(sorted({*case.demand.architectures, other}))
-        yield Trial(
-            Change(
-                kind="workload.imagePlatforms",
-                target=case.demand.key,
-                from_=", ".join(f"linux/{each}" for each in case.demand.architectures),
-                to=", ".join(f"linux/{each}" for each in more),
+    def _site_by_site(self, start: Trial) -> Iterator[Trial]:
+        """What would open one more site: few refusing rules first, then much room."""
+        case = consider(start.demand, self.fleet, self.moment)
+        refused = {slot: _refusals(case, slot) for slot in self.fleet.slot_of.values()}
+        order = sorted(
+            (slot for slot, rules in refused.items() if rules),
+            key=lambda slot: (
+                len(refused[slot]),
+                -case.room.at_one(slot),
+                self.fleet.name_at(slot),
             ),
-            msgspec.structs.replace(case.demand, architectures=more),
         )
+        for slot in order[:MOST_TRIED]:
+            trial = self._open(start, self.fleet.name_at(slot))
+            if trial is not None:
+                self.opened[self.fleet.name_at(slot)] = trial
+                yield trial
+
+    def _open(self, trial: Trial, name: str) -> Trial | None:
+        """Satisfies one rule of a site after the other until all admit it."""
+        for _ in range(MOST_STEPS + 1):
+            facts = trial.facts.get(name, self.fleet.facts_of(name))
+            self.scratch.upsert(facts)
+            case = consider(trial.demand, self.scratch, self.moment)
+            rules = _refusals(case, self.scratch.slot_of[name])
+            remedy = REMEDIES.get(rules[0]) if rules else None
+            step = remedy(Ill(case, facts)) if remedy else None
+            self.scratch.upsert(self.fleet.facts_of(name))
+            if not rules:
+                return trial
+            if step is None:
+                return None
+            trial = trial.after(step)
+        return None
+
+    def _together(self) -> Iterator[Trial]:
+        """A grant at all its sites, or several sites; or the best one, with what it takes."""
+        names = list(self.opened)[:MOST_TOGETHER]
+        if not names:
+            return
+        together = self._everywhere(self.opened[names[0]])
+        yield together
+        for name in names[1:]:
+            if self.found:
+                return
+            wider = self._open(together, name)
+            if wider is not None:
+                together = wider
+                yield together
+        if not self.found:
+            yield from self._easings(self._everywhere(self.opened[names[0]]))
+
+    def _everywhere(self, trial: Trial) -> Trial:
+        """With the changed grants at every site that they name."""
+        facts = dict(trial.facts)
+        for each in self.fleet.all_facts() if trial.grants else ():
+            if each.name not in facts and any(one.name in trial.grants for one in each.grants):
+                grants = tuple(
+                    msgspec.structs.replace(
+                        one,
+                        spec=msgspec.structs.replace(one.spec, **trial.grants.get(one.name, {})),
+                    )
+                    for one in each.grants
+                )
+                facts[each.name] = msgspec.structs.replace(each, grants=grants)
+        return replace(trial, facts=facts)
 
 
-def _taint(case: Case, facts: SiteFacts) -> Iterator[Trial]:
-    more = tuple(
-        Toleration(key=each.key, operator="Equal", value=each.value, effect=each.effect)
-        for each in facts.spec.taints
-    )
-    told = ", ".join(f"{each.key}={each.value}:{each.effect}" for each in facts.spec.taints)
-    yield Trial(
-        Change(kind="workload.siteTolerations", target=case.demand.key, to=told),
-        msgspec.structs.replace(
-            case.demand, site_tolerations=(*case.demand.site_tolerations, *more)
-        ),
-    )
-
-
-def _cordon(case: Case, facts: SiteFacts) -> Iterator[Trial]:
-    open_again = msgspec.structs.replace(
-        facts, spec=msgspec.structs.replace(facts.spec, cordon=False)
-    )
-    yield Trial(
-        Change(kind="site.cordon", target=facts.name, from_="true", to="false"),
-        case.demand,
-        open_again,
-    )
-
-
-def _nearer(case: Case, facts: SiteFacts) -> Iterator[Trial]:
-    bounds = []
-    told = []
-    for bound in case.demand.latency:
-        here = milliseconds_to(facts, targets_of(case.fleet, bound.from_))
-        wide = max(bound.within_milliseconds, float(np.ceil(here * 10) / 10))
-        if wide > bound.within_milliseconds:
-            told.append((bound.within_milliseconds, wide))
-        bounds.append(msgspec.structs.replace(bound, within_milliseconds=wide))
-    yield Trial(
-        Change(
-            kind="workload.latency",
-            target=case.demand.key,
-            from_=", ".join(f"{was:g} ms" for was, _ in told),
-            to=", ".join(f"{becomes:g} ms" for _, becomes in told),
-        ),
-        msgspec.structs.replace(case.demand, latency=tuple(bounds)),
-    )
-
-
-def _report(case: Case, facts: SiteFacts) -> Iterator[Trial]:
-    status = msgspec.structs.replace(facts.status, observed_at=case.moment.now, conditions=())
-    was = facts.observed_at.isoformat() if facts.observed_at else "never"
-    yield Trial(
-        Change(kind="site.report", target=facts.name, from_=was, to="a report from now"),
-        case.demand,
-        msgspec.structs.replace(facts, status=status),
-    )
-
-
-_FIXES: dict[Reason, Callable[[Case, SiteFacts], Iterator[Trial]]] = {
-    "cordoned": _cordon,
-    "stale": _report,
-    "silent": _report,
-    "architecture": _architecture,
-    "taint": _taint,
-    "too-far": _nearer,
-    "data-class": _data_class,
-    "protection-level": _level,
-    "network-zone": _zones,
-    "dedicated-pool": _pool,
-    "grant-expired": _dates,
-    "not-allowed": _allow_list,
-}
-
-
-def _fewer_replicas(case: Case) -> Iterator[Trial]:
-    """The most replicas that do fit."""
-    demand = case.demand
-    low, high = 0, demand.replicas - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        smaller = msgspec.structs.replace(demand, replicas=middle)
-        fits = choose(smaller, case.fleet, now=case.moment.now, terms=case.moment.terms)
-        low, high = (middle, high) if fits.phase == "Placed" else (low, middle - 1)
-    if low > 0:
-        yield Trial(
-            Change(
-                kind="workload.replicas",
-                target=demand.key,
-                from_=str(demand.replicas),
-                to=str(low),
-            ),
-            msgspec.structs.replace(demand, replicas=low),
-        )
-
-
-def _smaller_requests(case: Case) -> Iterator[Trial]:
-    """The largest request of each resource that does fit, the others left as they are."""
-    if len(case.demand.unit) != 1:
-        return
-    for name in (CPU, "memory"):
-        asked = case.demand.unit[0].shape.requests.get(name, 0)
-        step = 1 if name == CPU else 2**20
-        least, most = 0, -(-asked // step)
-        while most - least > 1:
-            middle = (least + most) // 2
-            smaller = _with_request(case.demand, name, middle * step)
-            fits = choose(smaller, case.fleet, now=case.moment.now, terms=case.moment.terms)
-            least, most = (middle, most) if fits.phase == "Placed" else (least, middle)
-        if least > 0 and name != PODS:
-            yield Trial(
-                Change(
-                    kind=f"workload.requests.{name}",
-                    target=case.demand.key,
-                    from_=written(name, asked),
-                    to=written(name, least * step),
-                ),
-                _with_request(case.demand, name, least * step),
-            )
-
-
-def _with_request(demand: Demand, name: str, amount: int) -> Demand:
-    pods = demand.unit[0]
-    requests = {**pods.shape.requests, name: max(1, amount)}
-    shape = msgspec.structs.replace(pods.shape, requests=requests)
-    return msgspec.structs.replace(demand, unit=(msgspec.structs.replace(pods, shape=shape),))
-
-
-def _without_spread(demand: Demand) -> Iterator[Trial]:
-    for place, rule in enumerate(demand.spread):
-        if rule.required:
-            rest = demand.spread[:place] + demand.spread[place + 1 :]
-            yield Trial(
-                Change(
-                    kind="workload.spread",
-                    target=demand.key,
-                    from_=f"by {rule.by}, required",
-                    to=f"by {rule.by}, preferred",
-                ),
-                msgspec.structs.replace(demand, spread=rest),
-            )
+def _refusals(case: Case, slot: int) -> list[str]:
+    """The names of the rules that refuse a site, in the order in which they are told."""
+    return [name_of(rule) for rule, passed in case.admission.passed if not passed[slot]]

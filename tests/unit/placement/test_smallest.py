@@ -1,0 +1,299 @@
+"""For each kind of refusal: what would make the workload fit, run by the engine."""
+
+from typing import Any
+
+import pytest
+
+from scheduler.model.decode import decode_as
+from scheduler.model.demand import Demand
+from scheduler.model.facts import SiteFacts
+from scheduler.model.kinds import Tenant
+from scheduler.model.reasons import REASONS
+from scheduler.placement import DEFAULT_TERMS, Fleet, choose
+from scheduler.placement.moment import moment_of
+from scheduler.placement.smallest import smallest_changes
+from tests.support.sites import NOW, Raw, demand, facts_of, grant, nodes, room, site, workload
+
+
+def tenant(**spec: object) -> Tenant:
+    raw = {"metadata": {"name": "bureau"}, "spec": {"namespaces": ["ns"], **spec}}
+    return decode_as(raw, Tenant)
+
+
+def at(spec: Raw | None = None, granted: Raw | None = None, **status: object) -> SiteFacts:
+    """The one site, with room for five replicas."""
+    raw = site("m1", nodes(5), spec=spec)
+    raw["status"] |= status
+    return facts_of(raw, grant("m1", **(granted or {})))
+
+
+def asking(replicas: int = 1, *, of: Tenant | None = None, **spec: Any) -> Demand:  # noqa: ANN401
+    return demand(workload(replicas, **spec), tenants=[of] if of else [])
+
+
+def spread(**rule: object) -> Raw:
+    return {"spread": [{"by": "site", **rule}]}
+
+
+TAINTED = {**nodes(5), "taints": [{"key": "a", "value": "b", "effect": "NoSchedule"}]}
+OFFERS: list[tuple[str, SiteFacts, Demand, str, str]] = [
+    (
+        "data-class",
+        at(),
+        asking(dataClass="general-4", jurisdictions=["CN-GD"]),
+        "grant.dataClass",
+        "general-4",
+    ),
+    ("data-class", at(), asking(of=tenant(classes=["general-1"])), "tenant.classes", "general-2"),
+    ("data-class-missing", at(), asking(dataClass=None), "workload.dataClass", "general-1"),
+    (
+        "protection-level",
+        at(granted={"protectionLevel": 1}),
+        asking(protectionLevel=3),
+        "grant.protectionLevel",
+        "3",
+    ),
+    (
+        "jurisdiction",
+        at(),
+        asking(jurisdictions=["CN-BJ"]),
+        "workload.jurisdictions",
+        "CN-BJ, CN-GD",
+    ),
+    (
+        "jurisdiction",
+        at(granted={"dataClass": "general-4"}),
+        asking(dataClass="general-4"),
+        "workload.jurisdictions",
+        "CN-GD",
+    ),
+    (
+        "network-zone",
+        at(),
+        asking(networkZones=["internet-access"]),
+        "grant.networkZones",
+        "internet-access, public-network",
+    ),
+    (
+        "dedicated-pool",
+        at(granted={"protectionLevel": 4}),
+        asking(protectionLevel=4),
+        "grant.dedicatedPool",
+        "true",
+    ),
+    (
+        "not-allowed",
+        at(granted={"dataClass": "important"}),
+        asking(dataClass="important"),
+        "grant.allowList",
+        "ns/app",
+    ),
+    ("not-allowed", facts_of(room("m1", 5)), asking(), "grant.sites", "general-2, level 1"),
+    (
+        "grant-expired",
+        at(granted={"validUntil": "2026-01-01T00:00:00Z"}),
+        asking(),
+        "grant.validUntil",
+        "2027-11-23T08:01:00Z",
+    ),
+    (
+        "grant-expired",
+        at(granted={"validFrom": "2027-01-01T00:00:00Z"}),
+        asking(),
+        "grant.validFrom",
+        "2026-11-23T08:01:00Z",
+    ),
+    (
+        "architecture",
+        at(),
+        asking(imagePlatforms=["linux/arm64"]),
+        "workload.imagePlatforms",
+        "linux/amd64, linux/arm64",
+    ),
+    (
+        "cpu-vendor",
+        at(nodeClasses=[{**nodes(5), "cpuVendor": "hygon"}], granted={"cpuVendors": ["kunpeng"]}),
+        asking(),
+        "grant.cpuVendors",
+        "kunpeng, hygon",
+    ),
+    (
+        "cpu-vendor",
+        at(nodeClasses=[{**nodes(5), "cpuVendor": "hygon"}]),
+        asking(placement={"cpuVendors": ["kunpeng"]}),
+        "workload.cpuVendors",
+        "kunpeng, hygon",
+    ),
+    (
+        "taint",
+        at({"taints": [{"key": "a", "value": "b"}]}),
+        asking(),
+        "workload.siteTolerations",
+        "a=b:NoSchedule",
+    ),
+    ("taint", at(nodeClasses=[TAINTED]), asking(), "workload.tolerations", "a=b:NoSchedule"),
+    (
+        "selector",
+        at(),
+        asking(placement={"siteSelector": {"matchLabels": {"a": "b"}}}),
+        "workload.siteSelector",
+        "",
+    ),
+    (
+        "selector",
+        at(),
+        asking(of=tenant(siteSelector={"matchLabels": {"a": "b"}})),
+        "tenant.siteSelector",
+        "",
+    ),
+    ("selector", at(), asking(demand={"nodeSelector": {"a": "b"}}), "workload.nodeSelector", ""),
+    (
+        "selector",
+        at(),
+        asking(placement={"strategy": "Weighted", "weights": [{"site": "m2", "weight": 1}]}),
+        "workload.weights",
+        "m1: 1",
+    ),
+    (
+        "site-group",
+        at(),
+        asking(placement={"siteGroups": [{"name": "far", "sites": ["m9"]}]}),
+        "workload.siteGroups",
+        "m1 in far",
+    ),
+    (
+        "too-far",
+        at(rtt=[{"to": "gz", "milliseconds": 50}]),
+        asking(placement={"latency": [{"from": "gz", "withinMilliseconds": 20}]}),
+        "workload.latency",
+        "50 ms",
+    ),
+    (
+        "latency-unknown",
+        at(),
+        asking(placement={"latency": [{"from": "gz", "withinMilliseconds": 20}]}),
+        "site.rtt",
+        "20 ms or less to gz",
+    ),
+    ("stale", at(observedAt="2026-11-22T08:00:00Z"), asking(), "site.report", "a report from now"),
+    (
+        "silent",
+        at(conditions=[{"type": "Ready", "status": "False"}]),
+        asking(),
+        "site.report",
+        "a report from now",
+    ),
+    ("cordoned", at({"cordon": True}), asking(), "site.cordon", "false"),
+    ("no-executor", at(executor=False), asking(), "site.executor", "true"),
+    (
+        "api-kind",
+        at(apiKinds=["apps/v1/Deployment"]),
+        asking(manifests=[{"apiVersion": "x.io/v1", "kind": "Y", "metadata": {"name": "y"}}]),
+        "site.apiKinds",
+        "x.io/v1/Y",
+    ),
+    ("full", at(), asking(8), "workload.replicas", "5"),
+    (
+        "full",
+        at(),
+        asking(requests={"cpu": "8", "memory": "9Gi"}),
+        "workload.requests",
+        "cpu 1, memory 2Gi",
+    ),
+    (
+        "full",
+        at(),
+        asking(requests={"example.com/fpga": 1}),
+        "workload.requests.example.com/fpga",
+        "0",
+    ),
+    ("fragmented", at(), asking(requests={"cpu": "3"}), "workload.requests.cpu", "1"),
+    ("spread", at(), asking(5, placement=spread(minGroups=3)), "workload.spread.minGroups", "1"),
+    (
+        "spread",
+        at(),
+        asking(5, placement=spread(maxPerGroup=3)),
+        "workload.spread.maxPerGroup",
+        "5",
+    ),
+    (
+        "spread",
+        at(),
+        asking(placement={"affinity": [{"kind": "With", "selector": {"matchLabels": {"a": "b"}}}]}),
+        "workload.affinity",
+        "preferred",
+    ),
+    ("quota", at(), asking(5, of=tenant(quota={"cpu": "3"})), "tenant.quota", "cpu: 5 left"),
+    (
+        "deadline",
+        at(),
+        asking(schedule={"deadline": "2026-11-23T09:00:00Z", "durationSeconds": 7200}),
+        "workload.schedule.deadline",
+        "2026-11-23T10:01:00Z",
+    ),
+    (
+        "deadline",
+        at(),
+        asking(schedule={"earliest": "2026-11-24T00:00:00Z"}),
+        "workload.schedule.earliest",
+        "2026-11-23T08:01:00Z",
+    ),
+    ("paused", at(), asking(paused=True), "workload.paused", "false"),
+]
+
+
+@pytest.mark.parametrize(
+    ("reason", "facts", "asked", "kind", "becomes"), OFFERS, ids=lambda each: str(each)[:40]
+)
+def test_each_refusal_has_a_change_that_the_engine_verified(
+    reason: str, facts: SiteFacts, asked: Demand, kind: str, becomes: str
+) -> None:
+    fleet = Fleet([facts])
+    assert set(choose(asked, fleet, now=NOW).reasons) == {reason}
+    offers = smallest_changes(asked, fleet, moment_of(NOW, DEFAULT_TERMS))
+    assert all(each.verified for each in offers)
+    assert (kind, becomes) in [(each.kind, each.to) for each in offers]
+
+
+def test_every_reason_has_a_row_above() -> None:
+    told = {row[0] for row in OFFERS} | {"invalid"}  # what is not accepted says what to write
+    assert set(REASONS) - told == set()
+
+
+def test_what_must_be_changed_together_is_one_offer() -> None:
+    asked = asking(dataClass="general-4", jurisdictions=["CN-GD"])
+    fleet = Fleet([at({"cordon": True})])
+    offer = smallest_changes(asked, fleet, moment_of(NOW, DEFAULT_TERMS))[0]
+    assert offer.kind == "grant.dataClass + site.cordon"
+    assert (offer.from_, offer.to) == ("general-3 + true", "general-4 + false")
+
+
+def test_several_sites_are_opened_where_one_is_not_enough() -> None:
+    shut = [
+        facts_of(room(name, 3, spec={"cordon": True}), grant("m1", "m2")) for name in ("m1", "m2")
+    ]
+    moment = moment_of(NOW, DEFAULT_TERMS)
+    (offer,) = smallest_changes(asking(6), Fleet(shut), moment)
+    assert offer.target == "m1 + m2"
+    kinds = [each.kind for each in smallest_changes(asking(7), Fleet(shut), moment)]
+    assert "site.cordon + workload.replicas" in kinds
+
+
+def test_a_grant_is_changed_for_all_its_sites() -> None:
+    names = [f"m{index}" for index in range(9)]
+    fleet = Fleet([facts_of(room(name, 3), grant(*names, dataClass="general-1")) for name in names])
+    (offer,) = smallest_changes(asking(27), fleet, moment_of(NOW, DEFAULT_TERMS))
+    assert (offer.kind, offer.target) == ("grant.dataClass", "SiteGrant granted")
+
+
+@pytest.mark.parametrize(
+    ("granted", "asked"),
+    [
+        ({"dataClass": "core"}, {"dataClass": "core"}),
+        ({}, {"networkZones": ["classified"]}),
+        ({"protectionLevel": 5}, {"protectionLevel": 5}),
+    ],
+)
+def test_what_is_never_scheduled_has_no_change(granted: Raw, asked: Raw) -> None:
+    fleet = Fleet([at(granted=granted)])
+    assert smallest_changes(asking(**asked), fleet, moment_of(NOW, DEFAULT_TERMS)) == ()
