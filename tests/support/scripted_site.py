@@ -17,7 +17,15 @@ from agents.protocol.envelope import seal, unseal
 from agents.protocol.index import DESIRED_INDEX, DesiredIndex, IndexEntry, echo_of
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.orders import OrderContent, unpack_content
-from agents.protocol.report import REPORT, Executor, FreeRow, NodeClass, OrderBound, Report
+from agents.protocol.report import (
+    REPORT,
+    Executor,
+    FreeRow,
+    Intensity,
+    NodeClass,
+    OrderBound,
+    Report,
+)
 from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatus
 from agents.protocol.topics import order_topic, parse, topic
 from agents.session import end_if_cancelled
@@ -38,6 +46,7 @@ class ScriptedSite:
         architecture: of the nodes.
         is_ready: orders become ready as soon as their content is there.
         is_finished: all jobs have ended, and their pods hold nothing any more.
+        intensity: of its grid; None: not known.
         key: the site's own.
         index: the newest that was accepted.
         contents: by order id.
@@ -56,6 +65,7 @@ class ScriptedSite:
     is_ready: bool = True
     is_talking: bool = True
     is_finished: bool = False
+    intensity: Intensity | None = None
     key: SigningKey = field(default_factory=SigningKey.generate)
     index: DesiredIndex | None = None
     contents: dict[str, OrderContent] = field(default_factory=dict)
@@ -191,6 +201,7 @@ spec:
                 for one in self.contents.values()
             ),
             executor=Executor(is_active=True),
+            intensity=self.intensity,
         )
 
     def status(self) -> SiteStatus:
