@@ -12,6 +12,7 @@ import msgspec
 
 from scheduler.clock import Clock
 from scheduler.control.hearing import SiteReport, SiteWord
+from scheduler.control.history import IntensityHistory
 from scheduler.control.registry import Registry
 from scheduler.model.facts import InFlight, Ordered, SiteFacts, in_flight, site_facts
 from scheduler.model.fields import Condition, Taint
@@ -35,6 +36,7 @@ class SiteState:
         since: when `is_ready` changed last.
         ordered: generations of each order that no report has shown bound yet, by order id.
         spoken_seconds: when anything was heard last.
+        history: what its figures used to be.
         taints_seen: when each NoExecute taint that does not say when it was added was seen first.
     """
 
@@ -44,6 +46,7 @@ class SiteState:
     since: datetime | None = None
     ordered: dict[str, tuple[Ordered, ...]] = field(default_factory=dict)
     spoken_seconds: float = float("-inf")
+    history: IntensityHistory = field(default_factory=IntensityHistory)
     taints_seen: dict[Taint, datetime] = field(default_factory=dict)
 
     def in_flight(self) -> tuple[InFlight, ...]:
@@ -99,6 +102,7 @@ class Sites:
         before, was_ready = state.report, state.is_ready
         state.report = report
         state.spoken_seconds = self.clock.monotonic()
+        state.history.note(report.figures.intensity, report.observed_seconds)
         self._mark(state, is_ready=True)
         _settle(state, report.bound)
         self._tell(report.site)
@@ -177,6 +181,7 @@ class Sites:
             msgspec.structs.replace(site, spec=spec, status=self.status_of(name)),
             self.registry.grants_of(name),
             in_flight=state.in_flight(),
+            p90=state.history.p90(),
         )
 
     def _see_taints(self, state: SiteState, site: Site) -> None:

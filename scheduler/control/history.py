@@ -1,0 +1,49 @@
+"""What a site's own figures used to be: what an old or missing one is reckoned at, at the least.
+
+Kept in memory only: after a restart the fall-back of the terms stands alone until figures come in.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Final
+
+from scheduler.model.site import Intensity
+
+_SECONDS_PER_HOUR: Final = 3600.0
+_MOST_HOURS: Final = 168
+_PERCENTILE: Final = 0.9
+
+
+@dataclass(slots=True)
+class IntensityHistory:
+    """The carbon intensity of one site: the highest of each hour, for a week of such hours.
+
+    A yearly factor is no history, and not kept.
+    """
+
+    _hours: dict[int, float] = field(default_factory=dict)
+
+    def note(self, intensity: Intensity | None, seconds: float) -> None:
+        """A report brought this figure.
+
+        Args:
+            intensity: what was reported; None: nothing.
+            seconds: monotonic, at which it came.
+        """
+        if intensity is None or intensity.gco2_per_kwh is None or intensity.origin == "yearly":
+            return
+        hour = int(seconds // _SECONDS_PER_HOUR)
+        self._hours[hour] = max(self._hours.get(hour, 0.0), intensity.gco2_per_kwh)
+        if len(self._hours) > _MOST_HOURS:
+            del self._hours[min(self._hours)]
+
+    def p90(self) -> dict[str, float]:
+        """The 90th percentile by figure, as `SiteFacts.p90` wants it; empty without history.
+
+        By nearest rank, in whole grams, so that it hardly ever changes.
+        """
+        if not self._hours:
+            return {}
+        ordered = sorted(self._hours.values())
+        rank = math.ceil(_PERCENTILE * len(ordered))
+        return {"gco2PerKwh": float(math.ceil(ordered[rank - 1]))}

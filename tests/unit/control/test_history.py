@@ -1,0 +1,55 @@
+"""What an old figure is reckoned at: no less than the worst tenth of what it used to be."""
+
+import msgspec
+
+from scheduler.control.history import IntensityHistory
+from scheduler.model.site import Intensity
+from scheduler.model.terms import DEFAULT_TERMS
+from scheduler.placement import Fleet
+from scheduler.placement.moment import moment_of
+from scheduler.placement.power_draw import carbon_intensity
+from tests.support.sites import NOW, facts_of, nodes, site
+
+HOUR = 3600.0
+
+
+def measured(grams: float | None) -> Intensity:
+    return Intensity(gco2_per_kwh=grams, origin="measured")
+
+
+def test_nine_tenths_of_its_hours_were_no_worse() -> None:
+    history = IntensityHistory()
+    for hour in range(10):
+        history.note(measured(100.0 * (hour + 1)), hour * HOUR)
+    assert history.p90() == {"gco2PerKwh": 900.0}
+
+
+def test_an_hour_counts_once_at_its_highest() -> None:
+    history = IntensityHistory()
+    for minute, grams in enumerate((100.2, 700.2, 300.2)):
+        history.note(measured(grams), minute * 60.0)
+    assert history.p90() == {"gco2PerKwh": 701.0}
+
+
+def test_a_week_of_hours_is_kept() -> None:
+    history = IntensityHistory()
+    for hour in range(400):
+        history.note(measured(1000.0 - hour), hour * HOUR)
+    assert history.p90()["gco2PerKwh"] < 1000.0 - 232
+
+
+def test_what_is_unknown_or_yearly_is_no_history() -> None:
+    history = IntensityHistory()
+    history.note(None, 0.0)
+    history.note(measured(None), 0.0)
+    history.note(Intensity(gco2_per_kwh=441.9, origin="yearly"), 0.0)
+    assert history.p90() == {}
+
+
+def test_an_old_figure_counts_at_the_worst_of_fall_back_last_value_and_history() -> None:
+    old = {"gco2PerKwh": 90.0, "origin": "measured", "observedAt": "2026-11-20T00:00:00Z"}
+    facts = facts_of(site("m1", nodes(1), intensity=old))
+    for p90, expected in ((400.0, 1000.0), (1400.0, 1400.0)):
+        known = msgspec.structs.replace(facts, p90={"gco2PerKwh": p90})
+        found = carbon_intensity(Fleet([known]), moment_of(NOW, DEFAULT_TERMS))
+        assert found.value[0] == expected
