@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from scheduler.cli.moments import add_now, now_of
+from scheduler.cli.versus import NoSuchSite, versus
 from scheduler.cli.world import WorldError, fleet_of, read_world, turns
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader
@@ -90,8 +91,10 @@ def run(arguments: argparse.Namespace) -> int:
     key = arguments.workload if "/" in arguments.workload else f"default/{arguments.workload}"
     try:
         question = (_offline if arguments.filename else _recorded)(arguments, key)
-        told = _versus(_answer(question), arguments.versus)
-    except (WorldError, LedgerError, _Unanswerable) as error:
+        told = _answer(question)
+        if arguments.versus is not None:
+            told = versus(told, arguments.versus, question.demand)
+    except (WorldError, LedgerError, NoSuchSite, _Unanswerable) as error:
         sys.stderr.write(f"kapok explain: {error}\n")
         return EXIT_USAGE
     if arguments.output == "json":
@@ -150,18 +153,6 @@ def _answer(question: _Question) -> dict[str, Any]:
     if decision.phase != "Placed" and not changes:
         told["notes"].append("none of the changes that were tried would make it fit")
     return told | ({"decision": question.record_id} if question.record_id else {})
-
-
-def _versus(told: dict[str, Any], site: str | None) -> dict[str, Any]:
-    """Leaves only the chosen sites and one other."""
-    if site is None:
-        return told
-    names = [each["name"] for each in told["sites"]]
-    if site not in names:
-        raise _Unanswerable(f"no site {site}; there are {', '.join(names) or 'none'}")
-    return told | {
-        "sites": [each for each in told["sites"] if each["name"] == site or each["replicas"]]
-    }
 
 
 def _told(explanation: Explanation, changes: tuple[Change, ...]) -> dict[str, Any]:
@@ -233,8 +224,8 @@ def _print(told: dict[str, Any]) -> None:
     from rich.console import Console  # noqa: PLC0415 - only when a table is drawn
     from rich.table import Table  # noqa: PLC0415 - only when a table is drawn
 
-    console = Console()
-    console.print(f"[bold]{told['workload']}[/bold]: {told['line']}")
+    console = Console(markup=False, emoji=False)  # what people wrote is shown as it is
+    console.print(f"{told['workload']}: {told['line']}", style="bold")
     table = Table(box=None, pad_edge=False)
     for title in ("SITE", "REPLICAS", "ROOM", "CNY/REPLICA-HOUR", "WHY, OR WHY NOT"):
         table.add_column(title, overflow="fold")
@@ -250,10 +241,12 @@ def _print(told: dict[str, Any]) -> None:
             why or _terms(site["costs"]),
         )
     console.print(table)
+    if "versus" in told:
+        console.print(told["versus"]["sentence"])
     for change in told["smallestChange"]:
         console.print(
             f"would fit with {change['kind']} of {change['target']}: "
-            f"{change['from'] or '(nothing)'} -> {change['to']}"
+            f"{change['from'] or '(nothing)'} -> {change['to'] or '(nothing)'}"
         )
 
 

@@ -137,7 +137,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
             _figure(cost["gco2PerHour"]),
             row["line"],
         )
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)  # what people wrote is shown as it is
 
 
 def _figure(value: float | None) -> str:

@@ -97,6 +97,72 @@ def test_versus_leaves_the_chosen_sites_and_one_other(
     assert (code, [each["name"] for each in answer["sites"]]) == (0, ["m1", "m3"])
 
 
+def priced(name: str, cny: float | None, replicas: int = 9) -> Raw:
+    prices: Raw = {"energyCnyPerKwh": 0.0} | ({} if cny is None else {"coreCnyPerHour": cny})
+    return room(name, replicas, spec={"prices": prices, "energy": {"pue": 1.0}})
+
+
+@pytest.mark.parametrize(
+    ("other", "asked", "sentence"),
+    [
+        (priced("m2", 0.3), {}, "m2 costs 0.3000 CNY per replica-hour, 0.1000 more than m1"),
+        (priced("m2", None), {}, "what m2 costs is not known (compute), so it ranks behind"),
+        (priced("m2", 0.1, 1), {"placement": {"strategy": "Aggregated"}}, "takes only 1 of 3"),
+        (
+            priced("m2", 0.1),
+            {"placed": {"m1": 3}},
+            "0.1000 less than m1; what runs stays where it is",
+        ),
+        (priced("m2", 0.2), {"placed": {"m1": 3}}, "m2 costs as much as m1"),
+        (
+            room("m2", 9, spec={"cordon": True}),
+            {},
+            "m2 is refused: cordoned: m2 is cordoned",
+        ),
+        (priced("m2", 0.1), {}, "m2 is chosen, for 3"),
+    ],
+)
+def test_versus_says_what_speaks_for_and_against_the_other_site(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], other: Raw, asked: Raw, sentence: str
+) -> None:
+    asked = {**asked, "placement": {**asked.get("placement", {}), "prices": {"carbonCnyPerKg": 0}}}
+    objects = [priced("m1", 0.2, 10), other, grant("m1", "m2"), workload(3, **asked)]
+    code, answer = explained(tmp_path, capsys, *objects, versus="m2")
+    assert code == 0
+    assert sentence in answer["versus"]["sentence"]
+    assert answer["versus"]["site"] == "m2"
+
+
+def test_versus_a_site_that_nobody_knows_names_those_that_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "all.yaml"
+    objects = [room("m1", 3), grant("m1"), workload(3)]
+    path.write_text("\n---\n".join(json.dumps(each) for each in objects), encoding="utf-8")
+    assert main(["explain", "ns/app", "-f", str(path), "--versus", "m9"]) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "kapok explain: no site m9; there are m1\n")
+
+
+def test_tables_show_what_people_wrote_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = workload(requests={"memory": "[red]:apple:"})
+    named = room("m1", 3, labels={"\u533a": "\u5357\u6c99"})
+    chosen = workload(
+        name="other", placement={"siteSelector": {"matchLabels": {"\u533a": "\u5929\u5e9c"}}}
+    )
+    path = tmp_path / "all.json"
+    objects = {"kind": "List", "items": [named, grant("m1"), asked, chosen]}
+    path.write_text(json.dumps(objects), encoding="utf-8")
+    assert main(["explain", "ns/app", "-f", str(path), "--now", NOW.isoformat()]) == 1
+    assert "'[red]:apple:' is not a quantity" in capsys.readouterr().out
+    assert main(["explain", "ns/other", "-f", str(path), "--now", NOW.isoformat()]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "m1 has \u533a=\u5357\u6c99" in lines[2]
+    assert lines[3].endswith("\u533a=\u5929\u5e9c -> (nothing)")
+
+
 async def test_the_hub_explains_and_compares_what_it_recorded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
