@@ -11,6 +11,7 @@ from agents.member.discovery import Discovery
 from agents.sensors import Sensor
 from agents.sensors.host import HostSensor
 from agents.sensors.kubernetes import KubernetesSensor
+from agents.sensors.namespaces import NamespaceSensor
 from agents.sensors.nodes import LabelChoice
 from agents.sensors.rtt import RttSensor
 from agents.sensors.static import StaticSensor
@@ -55,6 +56,7 @@ def sensors(
     if member is not None:
         choice = LabelChoice(settings.cluster.labels, settings.cluster.labels_excluded)
         found.append(KubernetesSensor(member, choice, generations, is_active))
+        found.append(NamespaceSensor(member.api))
     if settings.replay.file:
         from agents.sensors.replay import ReplaySensor, read_rows  # noqa: PLC0415 - for demos
 

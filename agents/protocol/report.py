@@ -14,6 +14,7 @@ from agents.protocol.shapes import AtMost, Between, Rest
 
 MOST_NODE_ROWS: Final = 5_000
 MOST_ORDERS: Final = 20_000
+MOST_NAMESPACES: Final = 500
 
 Figure = Literal["measured", "estimated", "modelled", "yearly", "assumed", "unknown"]
 """Where a figure comes from; the words of the whole project."""
@@ -92,6 +93,38 @@ class OrderBound:
     id: str
     generation: Count
     bound: Count
+
+
+Quantities = Annotated[dict[str, str | int], AtMost(64)]
+"""Resource name to quantity."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Namespace:
+    """What a namespace of the cluster lets pods ask: its ResourceQuotas and LimitRanges.
+
+    Attributes:
+        name: of the namespace; one without any limit is not listed.
+        quota_left: hard minus used by the quota's own names (`requests.cpu`, `pods`, …), the least
+            of several quotas; never below 0. Quotas with scopes do not count.
+        container_min: the least that each container must ask.
+        container_max: the most that each container may ask, or be limited to.
+        container_default: limits of containers that name none.
+        container_default_request: requests of containers that name none.
+        pod_min: the least that a pod must ask in all.
+        pod_max: the most that a pod may ask in all.
+        not_counted: stable slugs of limits that are there and not told, as `scoped-quota`.
+    """
+
+    name: Annotated[str, AtMost(253)]
+    quota_left: Quantities | None = None
+    container_min: Quantities | None = None
+    container_max: Quantities | None = None
+    container_default: Quantities | None = None
+    container_default_request: Quantities | None = None
+    pod_min: Quantities | None = None
+    pod_max: Quantities | None = None
+    not_counted: Annotated[tuple[Annotated[str, AtMost(64)], ...], AtMost(8)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +233,7 @@ class Sections:
     energy: Energy | None = None
     host: Host | None = None
     executor: Executor | None = None
+    namespaces: Annotated[tuple[Namespace, ...], AtMost(MOST_NAMESPACES)] | None = None
     faults: Annotated[tuple[str, ...], AtMost(64)] | None = None
 
 

@@ -1,6 +1,6 @@
 """From a placement to orders: what each site is told, and what it takes until a report shows it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from scheduler.control.hearing import OrderForSite
 from scheduler.control.moves import Share
@@ -59,19 +59,28 @@ def ordered_of(demand: Demand, share: Share) -> Ordered:
     """
     shapes = [one.shape for one in demand.unit]
     pods = sum(one.count for one in demand.unit)
-    names = {name for shape in shapes for name in shape.requests}
-    requests = {name: max(shape.requests.get(name, 0) for shape in shapes) for name in names}
+    requests = _largest(shape.requests for shape in shapes)
     return Ordered(
         generation=share.generation,
         replicas=share.ordered * pods,
         pod=InFlight(
             workload=demand.key,
             replicas=1,
-            requests=dict(sorted(requests.items())) or {PODS: 0},
+            requests=requests or {PODS: 0},
+            limits=_largest(one.limits for one in demand.unit),
             gpu_cards=max((shape.gpu_cards for shape in shapes), default=0),
             gpu_milli=max((shape.gpu_milli for shape in shapes), default=0),
         ),
     )
+
+
+def _largest(amounts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The most of each resource that any of these asks."""
+    most: dict[str, int] = {}
+    for each in amounts:
+        for name, amount in each.items():
+            most[name] = max(amount, most.get(name, 0))
+    return dict(sorted(most.items()))
 
 
 def adopted_groups(name: str, states: Mapping[str, SiteState]) -> tuple[PlacementGroup, ...]:

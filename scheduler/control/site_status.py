@@ -17,6 +17,7 @@ from scheduler.model.site import NodeClass, SiteStatus
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0
+_MOST_NAMESPACES = 200
 _MOST_ROWS = 200  # so that the object stays far from etcd's 1.5 MB
 
 
@@ -92,6 +93,7 @@ def shortened(status: SiteStatus) -> SiteStatus:
         truncated=rows_in_all > _MOST_ROWS,
         free_cpu=_cpu(status.node_classes),
         rtt=status.rtt[:256],
+        namespaces=status.namespaces[:_MOST_NAMESPACES],
         api_kinds=None if status.api_kinds is None else status.api_kinds[:1024],
     )
 

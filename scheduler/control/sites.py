@@ -233,6 +233,8 @@ def _news(before: SiteStatus, after: SiteStatus) -> frozenset[Event]:
         events.update(("report", "capacity"))
     elif _has_more(before, after):
         events.add("capacity")
+    if before.namespaces != after.namespaces:
+        events.add("capacity")
     if _facts(before) != _facts(after):
         events.add("report")
     return frozenset(events)
@@ -240,7 +242,9 @@ def _news(before: SiteStatus, after: SiteStatus) -> frozenset[Event]:
 
 def _facts(figures: SiteStatus) -> SiteStatus:
     """What rules judge by; power and intensity alter costs, never whether a site is feasible."""
-    return msgspec.structs.replace(figures, node_classes=(), power=None, intensity=None)
+    return msgspec.structs.replace(
+        figures, node_classes=(), namespaces=(), power=None, intensity=None
+    )
 
 
 def _without_free(figures: SiteStatus) -> list[NodeClass]:

@@ -27,6 +27,8 @@ class InFlight(Part, frozen=True, kw_only=True):
     """Cards of which one replica takes a share."""
     gpu_milli: int = 0
     """The share of each of these cards, in thousandths."""
+    limits: dict[str, int] = msgspec.field(default_factory=dict)
+    """What one replica is limited to, where that is known; units as in `requests`."""
 
 
 class Grant(Part, frozen=True, kw_only=True):

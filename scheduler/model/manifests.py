@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from scheduler.model.containers import Container, asked_in_all, containers_of
 from scheduler.model.fields import Part
 from scheduler.model.pods import PodShape, shape_of_template
 
@@ -51,6 +52,10 @@ class Pods(Part, frozen=True, kw_only=True):
 
     shape: PodShape
     count: int
+    containers: tuple[Container, ...] = ()
+    """One by one; empty where only the sum is known (`spec.demand`)."""
+    limits: dict[str, int] = msgspec.field(default_factory=dict)
+    """What one pod is limited to in all."""
 
 
 class Manifested(Part, frozen=True, kw_only=True):
@@ -98,7 +103,7 @@ def read_manifests(manifests: Sequence[Mapping[str, Any]]) -> Manifested:
     }
     if len(leading) == 1 and leading[0] not in singles:
         only = pods[leading[0]]
-        unit = (Pods(shape=only.shape, count=1),)
+        unit = (msgspec.structs.replace(only, count=1),)
         return Manifested(
             replicas=only.count, unit=unit, beside=rest, scalable=leading[0], **common
         )
@@ -210,7 +215,14 @@ def _pods(manifest: Mapping[str, Any]) -> Pods:
             count = 1
         case _:
             count = _number(manifest, spec, "replicas")
-    return Pods(shape=shape_of_template(_template(manifest)), count=count)
+    template = _template(manifest)
+    containers = containers_of(_mapping(template.get("spec")))
+    return Pods(
+        shape=shape_of_template(template),
+        count=count,
+        containers=containers,
+        limits=asked_in_all(containers, "limits"),
+    )
 
 
 def _template(manifest: Mapping[str, Any]) -> Mapping[str, Any]:

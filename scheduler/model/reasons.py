@@ -56,7 +56,7 @@ REASONS: dict[Reason, str] = {
     "full": "there is not enough free capacity",
     "fragmented": "the sum of free capacity would do, but no node has enough",
     "spread": "the replicas cannot be spread as asked",
-    "quota": "the tenant's quota is used up",
+    "quota": "a quota or budget of the tenant, or of the namespace at the site, is used up",
     "deadline": "it is not yet time, a later start is planned, or it is too late",
     "paused": "the workload is paused",
     "invalid": "the workload asks something that cannot be read or can never be met",

@@ -16,6 +16,7 @@ from scheduler.model.fields import (
     Part,
     Quantity,
     Ratio,
+    Resources,
     SecretReference,
     ShortText,
     Taint,
@@ -169,6 +170,46 @@ class Power(Part, frozen=True, kw_only=True):
     observed_at: Instant | None = None
 
 
+class NamespaceLimits(Part, frozen=True, kw_only=True):
+    """What a namespace of the site's cluster lets pods ask (ResourceQuota, LimitRange).
+
+    A namespace that is not listed has no known limit.
+    """
+
+    name: Annotated[ShortText, Meta(description="The namespace in the site's cluster.")]
+    quota_left: Annotated[
+        Resources,
+        Meta(
+            description=(
+                "What is left of the namespace's quotas, by their own names: requests.cpu, "
+                "limits.memory, pods, requests.nvidia.com/gpu."
+            )
+        ),
+    ] = msgspec.field(default_factory=dict)
+    container_min: Annotated[
+        Resources, Meta(description="The least that each container must ask.")
+    ] = msgspec.field(default_factory=dict)
+    container_max: Annotated[
+        Resources, Meta(description="The most that each container may ask or be limited to.")
+    ] = msgspec.field(default_factory=dict)
+    container_default: Annotated[
+        Resources, Meta(description="Limits of containers that name none.")
+    ] = msgspec.field(default_factory=dict)
+    container_default_request: Annotated[
+        Resources, Meta(description="Requests of containers that name none.")
+    ] = msgspec.field(default_factory=dict)
+    pod_min: Annotated[Resources, Meta(description="The least that a pod must ask in all.")] = (
+        msgspec.field(default_factory=dict)
+    )
+    pod_max: Annotated[Resources, Meta(description="The most that a pod may ask in all.")] = (
+        msgspec.field(default_factory=dict)
+    )
+    not_counted: Annotated[
+        tuple[ShortText, ...],
+        Meta(max_length=8, description="Limits that are there and not told, as scoped-quota."),
+    ] = ()
+
+
 class SiteStatus(Part, frozen=True, kw_only=True):
     """What the agent reported last, and how old it is."""
 
@@ -185,6 +226,13 @@ class SiteStatus(Part, frozen=True, kw_only=True):
     power: Power | None = None
     node_classes: Annotated[tuple[NodeClass, ...], Meta(extra_json_schema={"maxItems": 200})] = ()
     truncated: bool = False
+    namespaces: Annotated[
+        tuple[NamespaceLimits, ...],
+        Meta(
+            extra_json_schema={"maxItems": 200},
+            description="What namespaces let pods ask; one that is not listed has no known limit.",
+        ),
+    ] = ()
     free_cpu: Annotated[str, Meta(max_length=32, description="Free CPU in all, for people.")] = ""
     report_age: Annotated[
         str, Meta(max_length=32, description="Age of the last report, for people.")

@@ -30,7 +30,7 @@ from scheduler.placement.nodes import NodeRows
 
 _log = logging.getLogger(__name__)
 
-_FIGURES = ("nodeClasses", "rtt", "intensity", "power", "apiKinds")
+_FIGURES = ("nodeClasses", "rtt", "intensity", "power", "apiKinds", "namespaces")
 _OLDEST_SECONDS = 10 * 365 * 86_400.0
 _SPARE_FIGURES = ("intensity", "power")
 _MOST_AGENTS_PER_SITE = 256

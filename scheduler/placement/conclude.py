@@ -64,7 +64,12 @@ def conclude(case: Case, division: Division, hindered: Reason | None) -> Decisio
         optimal=placed and division.is_optimal,
         gap=division.gap,
         notes=(
-            *notes_of(case.demand, is_single=case.room.is_exact, is_searched=case.room.is_searched),
+            *notes_of(
+                case.demand,
+                case.fleet,
+                is_single=case.room.is_exact,
+                is_searched=case.room.is_searched,
+            ),
             *division.notes,
         ),
         decided_at=case.moment.now,
@@ -94,14 +99,25 @@ def _reasons(case: Case, division: Division, hindered: Reason | None) -> dict[Re
         elif division.spread_failed:
             counts["spread"] = len(slots)
         else:
-            room = case.room.at(slots)
-            summed = case.room.summed(slots)
-            broken = int(np.count_nonzero(is_fragmented(room, summed, case.demand.replicas)))
-            for reason, count in (("full", len(slots) - broken), ("fragmented", broken)):
-                if count:
-                    counts[_as_reason(reason)] = count
+            for reason, count in _without_room(case, slots).items():
+                counts[reason] = counts.get(reason, 0) + count
     order = list(REASONS)
     return dict(sorted(counts.items(), key=lambda each: (-each[1], order.index(each[0]))))
+
+
+def _without_room(case: Case, slots: Ints) -> dict[Reason, int]:
+    """Why sites that pass every rule do not take all: each counts once."""
+    room = case.room.at(slots)
+    short = room < case.demand.replicas
+    bound = short & np.isin(slots, sorted(case.room.bound_by_quota))
+    broken = ~bound & is_fragmented(room, case.room.summed(slots), case.demand.replicas)
+    by_quota, fragmented = int(bound.sum()), int(broken.sum())
+    told: dict[Reason, int] = {
+        "full": len(slots) - by_quota - fragmented,
+        "fragmented": fragmented,
+        "quota": by_quota,
+    }
+    return {reason: count for reason, count in told.items() if count}
 
 
 def is_fragmented(room: Ints, summed: Ints, replicas: int) -> Bools:

@@ -105,6 +105,9 @@ def _fit_verdict(case: Case, slot: int, takes: int, replicas: int) -> Verdict:
     reason: Reason = "fragmented" if broken else "full"
     name = case.fleet.name_at(slot)
     sentence = f"{name} takes {takes} more of {wanted} replicas, node by node"
+    if slot in case.room.bound_by_quota:
+        reason, broken = "quota", False
+        sentence += f"; the quotas of namespace {case.demand.namespace} there leave no more"
     if broken:
         sentence += f"; summed over its nodes the free capacity looks like room for {summed}"
     return Verdict(rule="fit", reason=reason, passed=takes > 0 or replicas > 0, sentence=sentence)

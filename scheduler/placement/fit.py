@@ -11,7 +11,7 @@ not name, is no node for this purpose.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from scheduler.placement.eligible import may_stand, platform_fits
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.nodes import CARD, CARDS, COUNT, KIND
 from scheduler.placement.sets import sets_at
+from scheduler.placement.site_limits import SiteLimits
 from scheduler.placement.skew import within_limits
 
 Floats = NDArray[np.float64]
@@ -53,6 +54,8 @@ class Room:
         self._shape = demand.unit[0].shape if simple else None
         self.is_exact = simple and not demand.beside and not demand.per_node
         self.is_searched = True
+        self.bound_by_quota: set[int] = set()
+        self._limits = fleet.limits.of(demand.namespace)
         self._memo = (
             None if self._shape is None else _memo_of(fleet, demand, self._shape, vendor_sets)
         )
@@ -61,6 +64,12 @@ class Room:
         """Replicas that fit beside what runs, for several sites; [len(slots)]."""
         if not self._demand.unit and not self._demand.beside and not self._demand.per_node:
             return np.full(len(slots), ENDLESS)
+        found = self._beside_limits(slots)
+        if self._limits is not None:
+            self._within_site_limits(slots, found, self._limits)
+        return found
+
+    def _beside_limits(self, slots: Ints) -> Ints:
         if not self.is_exact or self._shape is None or self._memo is None:
             return np.array([self._of_set(int(slot)) for slot in slots], np.int64)
         room, stamp = self._memo
@@ -72,6 +81,29 @@ class Room:
         found: Ints = room[slots]
         self._leave_own_nodes(slots, found, self._shape)
         return found
+
+    def _within_site_limits(
+        self, slots: Ints, found: Ints, limits: Mapping[int, SiteLimits]
+    ) -> None:
+        """Caps what fits by what the quotas of the namespace leave, at sites that report them.
+
+        Where a LimitRange makes the pods larger, larger ones are fitted.
+        """
+        for position, slot in enumerate(slots.tolist()):
+            here, facts = limits.get(slot), self._fleet.facts[slot]
+            if here is None or facts is None:
+                continue
+            if self.is_exact:
+                shape = here.completed(self._demand.unit[0]).shape
+                if shape is not self._demand.unit[0].shape:
+                    found[position] = self._shape_room(slots[position : position + 1], shape)[0]
+                    self._leave_own_nodes(
+                        slots[position : position + 1], found[position : position + 1], shape
+                    )
+            most = here.room(self._demand, facts.in_flight, is_new=slot not in self._placed)
+            if most is not None and most < found[position]:
+                found[position] = most
+                self.bound_by_quota.add(slot)
 
     def at_one(self, slot: int) -> int:
         """Replicas that fit at one site beside what runs there."""

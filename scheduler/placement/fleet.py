@@ -21,6 +21,7 @@ from scheduler.model.fields import Instant
 from scheduler.placement.columns import Columns
 from scheduler.placement.flights import FlightRows
 from scheduler.placement.nodes import NodeRows
+from scheduler.placement.site_limits import LimitIndex
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -48,6 +49,7 @@ class Fleet:
         facts: what is known by slot; None where a slot is empty.
         nodes: the node rows of all sites.
         flights: what is in flight at all sites.
+        limits: what namespaces of the sites let pods ask.
     """
 
     def __init__(self, sites: Iterable[SiteFacts] = ()) -> None:
@@ -64,6 +66,7 @@ class Fleet:
         self.valid_until: list[Floats] = []
         self.nodes = NodeRows()
         self.flights = FlightRows()
+        self.limits = LimitIndex()
         self.rooms: OrderedDict[Hashable, tuple[Ints, Ints]] = OrderedDict()
         self.room_hits = 0
         self.room_misses = 0
@@ -117,7 +120,7 @@ class Fleet:
         Raises:
             NotAQuantity: a node row cannot be read.
         """
-        rows = self.nodes.read(facts)
+        rows, limits = self.nodes.read(facts), self.limits.read(facts)
         slot = self.slot_of.get(facts.name)
         if slot is None:
             slot = self._new_slot(facts.name)
@@ -125,6 +128,7 @@ class Fleet:
         self.facts[slot] = facts
         self._write_figures(slot, facts)
         self.nodes.write(slot, rows)
+        self.limits.write(slot, facts.status.namespaces, limits)
         self.flights.write(slot, facts.in_flight)
         self.row_version[slot] += 1
         if old is None or _described(old) != _described(facts):
@@ -144,6 +148,7 @@ class Fleet:
         self.figure_version += 1
         self._valid = None
         self.nodes.clear(slot)
+        self.limits.write(slot, (), ())
         self.flights.write(slot, ())
         self.row_version[slot] += 1
         self.descriptions.changed(slot)
@@ -314,18 +319,19 @@ def flights_of(demand: Demand, replicas: int, *, new_site: bool) -> tuple[InFlig
         replicas: how many new replicas.
         new_site: whether the site gets the pods beside the replicas too.
     """
-    pods = [(each.shape, each.count * replicas) for each in demand.unit]
+    pods = [(each, each.count * replicas) for each in demand.unit]
     if new_site:
-        pods += [(each.shape, each.count) for each in demand.beside]
+        pods += [(each, each.count) for each in demand.beside]
     return tuple(
         InFlight(
             workload=demand.key,
             replicas=count,
-            requests=shape.requests,
-            gpu_cards=shape.gpu_cards,
-            gpu_milli=shape.gpu_milli,
+            requests=each.shape.requests,
+            gpu_cards=each.shape.gpu_cards,
+            gpu_milli=each.shape.gpu_milli,
+            limits=each.limits,
         )
-        for shape, count in pods
+        for each, count in pods
         if count > 0
     )
 

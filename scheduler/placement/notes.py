@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from scheduler.model.demand import Demand
 from scheduler.model.pods import PodShape
+from scheduler.placement.fleet import Fleet
 from scheduler.placement.skew import is_lower_bound
 
 SEARCHED = "room of the set of different pods is exact (all assignments searched)"
@@ -15,11 +16,12 @@ LIMITS = "room under several topology limits at once is a lower bound"
 OWN = "where running replicas stand is not reported; topology spread counts the worst case"
 
 
-def notes_of(demand: Demand, *, is_single: bool, is_searched: bool) -> Iterator[str]:
+def notes_of(demand: Demand, fleet: Fleet, *, is_single: bool, is_searched: bool) -> Iterator[str]:
     """The notes of one decision.
 
     Args:
         demand: what was asked.
+        fleet: what is known of the sites.
         is_single: one replica is one pod, and nothing comes beside it.
         is_searched: for sets: every answer that counted was found by trying all assignments.
     """
@@ -31,6 +33,10 @@ def notes_of(demand: Demand, *, is_single: bool, is_searched: bool) -> Iterator[
     if demand.placed_replicas and any(shape.skews for shape in shapes):
         yield OWN
     named = {missing: None for shape in shapes for missing in shape.not_modelled}
+    for limits in (fleet.limits.of(demand.namespace) or {}).values():
+        named |= {f"{each} of the namespace's limits": None for each in limits.not_modelled}
+        if demand.per_node or (not is_single and limits.container_default_request):
+            named["quota of DaemonSets, and requests that a LimitRange adds to sets"] = None
     for missing in named:
         yield f"not modelled: {missing}"
 

@@ -387,6 +387,14 @@ def test_vendors_of_workload_and_grant_must_both_permit_a_node() -> None:
     assert refusal(mixed, workload(4), granted) == "full"
 
 
+def test_a_pod_that_a_limit_range_refuses_is_not_sent() -> None:
+    capped = {"name": "ns", "podMax": {"cpu": "500m"}}
+    found = site("m1", nodes(4), namespaces=[capped])
+    assert refusal(found, workload()) == "quota"
+    other = site("m1", nodes(4), namespaces=[{**capped, "name": "elsewhere"}])
+    assert refusal(other, workload()) == ""
+
+
 def test_the_first_reasons_are_counted_once_per_site() -> None:
     far = site("m2", nodes(9), spec={"cordon": True, "taints": [{"key": "a"}]})
     fleet = fleet_of(M1, far, room("m3", 1))
