@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks._instance import BatchFile, instance_of, read
 from scheduler.clock import SystemClock
 from scheduler.model.canonical import digest
-from scheduler.model.quantities import free as read_free
-from scheduler.model.quantities import requested
 from scheduler.placement.batch import Batch, Instance, greedy, solve_batch
 
 _OVERSUBSCRIBED = 1.3
@@ -42,10 +41,10 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
         ValueError: the instance cannot be read.
     """
     if arguments.instance is not None:
-        raw = json.loads(arguments.instance.read_text(encoding="utf-8"))
-        batch, row = _solved(_read(raw), arguments.seed)
+        found = read(arguments.instance)
+        batch, row = _solved(instance_of(found), arguments.seed)
         if arguments.out is not None:
-            arguments.out.write_text(json.dumps(_assignment(raw, batch)), encoding="utf-8")
+            arguments.out.write_text(json.dumps(_assignment(found, batch)), encoding="utf-8")
         return [row]
     return [
         _solved(made_up(*_size(text), arguments.seed + number), arguments.seed + number)[1]
@@ -101,30 +100,11 @@ def made_up(workloads: int, sites: int, seed: int) -> Instance:
     return Instance(free, requests, replicas.astype(np.int64), profit)
 
 
-def _read(raw: dict[str, Any]) -> Instance:
-    names = sorted({name for each in raw["workloads"] for name in each["requests"]})
-    free = [[read_free(name, each["free"].get(name, 0)) for name in names] for each in raw["sites"]]
-    requests = [
-        [requested(name, each["requests"].get(name, 0)) for name in names]
-        for each in raw["workloads"]
-    ]
-    profit = [
-        [-np.inf if cost is None else each["value"] - cost for cost in each["cost"]]
-        for each in raw["workloads"]
-    ]
-    return Instance(
-        np.array(free, np.float64),
-        np.array(requests, np.float64),
-        np.array([each.get("replicas", 1) for each in raw["workloads"]], np.int64),
-        np.array(profit, np.float64),
-    )
-
-
-def _assignment(raw: dict[str, Any], batch: Batch) -> dict[str, Any]:
+def _assignment(found: BatchFile, batch: Batch) -> dict[str, Any]:
     pairs = [
         {
-            "workload": raw["workloads"][workload]["name"],
-            "site": raw["sites"][site]["name"],
+            "workload": found.workloads[workload].name,
+            "site": found.sites[site].name,
             "replicas": int(batch.placed[workload, site]),
         }
         for workload, site in np.argwhere(batch.placed > 0).tolist()

@@ -66,3 +66,47 @@ def test_an_unknown_benchmark_is_refused_by_name(capsys: pytest.CaptureFixture[s
 def test_every_benchmark_has_a_chapter_in_the_readme() -> None:
     headings = {line[3:].strip() for line in README.read_text().splitlines() if line[:3] == "## "}
     assert set(names()) <= headings
+
+
+WORKLOAD = {"name": "w", "replicas": 2, "requests": {"cpu": "2"}, "value": 5, "cost": [1, None]}
+SITES = [{"name": "a", "free": {"cpu": "4"}}, {"name": "b", "free": {"cpu": 8}}]
+
+
+def solved(tmp_path: Path, instance: object) -> int:
+    path = tmp_path / "instance.json"
+    path.write_text(json.dumps(instance))
+    words = ["batch", "--json", "--instance", str(path), "--out", str(tmp_path / "out.json")]
+    return main(words)
+
+
+def test_an_instance_from_a_file_is_solved_and_written(tmp_path: Path) -> None:
+    assert solved(tmp_path, {"sites": SITES, "workloads": [WORKLOAD]}) == 0
+    answer = json.loads((tmp_path / "out.json").read_text())
+    assert answer["assignment"] == [{"workload": "w", "site": "a", "replicas": 2}]
+    assert (answer["achieved"], answer["bound"]) == (8.0, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("instance", "message"),
+    [
+        ({"sites": [], "workloads": [WORKLOAD]}, "$.sites"),
+        ({"sites": SITES, "workloads": []}, "$.workloads"),
+        ({"sites": SITES, "workloads": [{**WORKLOAD, "cost": [1]}]}, "1 entries for 2 sites"),
+        ({"sites": SITES, "workloads": [{**WORKLOAD, "replicas": -1}]}, "$.workloads[0].replicas"),
+        ({"sites": SITES, "workloads": [{**WORKLOAD, "value": None}]}, "$.workloads[0].value"),
+        ({"sites": SITES, "workloads": [WORKLOAD, WORKLOAD]}, "the name w stands there twice"),
+        (
+            {"sites": SITES, "workloads": [{**WORKLOAD, "cost": [float("nan"), 1]}]},
+            "malformed",
+        ),
+        (
+            {"sites": SITES, "workloads": [{**WORKLOAD, "requests": {"cpu": "x"}}]},
+            "workload w: cpu: 'x' is not a quantity",
+        ),
+    ],
+)
+def test_a_bad_instance_is_refused_by_entry(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], instance: object, message: str
+) -> None:
+    assert solved(tmp_path, instance) == 2
+    assert message in capsys.readouterr().err

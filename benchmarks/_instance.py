@@ -1,0 +1,104 @@
+"""An instance of a batch in a file: read into types, refused with the entry and what to write."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from scheduler.model.quantities import NotAQuantity, free_of, requests_of
+from scheduler.placement.batch import Instance
+
+Amounts = dict[str, int | float | str]
+
+
+class BatchSite(msgspec.Struct, frozen=True):
+    """A site and what is free there."""
+
+    name: str
+    free: Amounts
+
+
+class BatchWorkload(msgspec.Struct, frozen=True):
+    """A workload: CNY that a replica is worth, and what one costs at each site; null: forbidden."""
+
+    name: str
+    requests: Amounts
+    value: float
+    cost: list[float | None]
+    replicas: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
+
+
+class BatchFile(msgspec.Struct, frozen=True):
+    """The whole file."""
+
+    sites: Annotated[list[BatchSite], Meta(min_length=1)]
+    workloads: Annotated[list[BatchWorkload], Meta(min_length=1)]
+
+
+def read(path: Path) -> BatchFile:
+    """Reads and checks a file.
+
+    Raises:
+        ValueError: it is no instance; the message says where.
+    """
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=BatchFile)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    _no_name_twice("sites", [each.name for each in found.sites])
+    _no_name_twice("workloads", [each.name for each in found.workloads])
+    for each in found.workloads:
+        if len(each.cost) != len(found.sites):
+            raise ValueError(
+                f"workload {each.name}: cost has {len(each.cost)} entries for "
+                f"{len(found.sites)} sites; write one for each, null where it is forbidden"
+            )
+        if not all(isfinite(figure) for figure in (each.value, *_known(each.cost))):
+            raise ValueError(f"workload {each.name}: value and cost must be finite numbers")
+    return found
+
+
+def _known(costs: Iterable[float | None]) -> list[float]:
+    return [cost for cost in costs if cost is not None]
+
+
+def _no_name_twice(what: str, names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{what}: the name {twice} stands there twice")
+
+
+def _read(
+    reader: Callable[[Mapping[str, float | str]], dict[str, int]], title: str, amounts: Amounts
+) -> dict[str, int]:
+    try:
+        return reader(amounts)
+    except NotAQuantity as error:
+        raise ValueError(f"{title}: {error}") from error
+
+
+def instance_of(found: BatchFile) -> Instance:
+    """The arrays of an instance.
+
+    Raises:
+        ValueError: a quantity cannot be read.
+    """
+    frees = [_read(free_of, f"site {each.name}", each.free) for each in found.sites]
+    asked = [_read(requests_of, f"workload {each.name}", each.requests) for each in found.workloads]
+    names = sorted({name for each in asked for name in each}) or ["cpu"]
+    return Instance(
+        np.array([[each.get(name, 0) for name in names] for each in frees], np.float64),
+        np.array([[each.get(name, 0) for name in names] for each in asked], np.float64),
+        np.array([each.replicas for each in found.workloads], np.int64),
+        np.array(
+            [
+                [-np.inf if cost is None else each.value - cost for cost in each.cost]
+                for each in found.workloads
+            ],
+            np.float64,
+        ),
+    )
