@@ -55,6 +55,16 @@ STRUCT_RULES: dict[str, dict[str, Any]] = {
             "deadline must be later than earliest",
         ),
     ),
+    "SitePrices": _rules(
+        _rule(
+            "!has(self.tariff) || size(self.tariff) == 0 || (has(self.energyCnyPerKwh)"
+            " && self.tariff.all(each, each.energyCnyPerKwh <= self.energyCnyPerKwh))",
+            "write the highest price as energyCnyPerKwh, and into tariff the cheaper hours only",
+        ),
+    ),
+    "TariffHours": _rules(
+        _rule("self.fromHour != self.toHour", "toHour must be another hour than fromHour"),
+    ),
     "Spread": _rules(
         _rule(
             "!has(self.maxGroups) || !has(self.minGroups) || self.minGroups <= self.maxGroups",

@@ -80,10 +80,21 @@ class SiteEnergy(Part, frozen=True, kw_only=True):
     forecast: IntensityForecast | None = None
 
 
+class TariffHours(Part, frozen=True, kw_only=True):
+    """Hours of every day in which electricity is cheaper, in China Standard Time (UTC+8)."""
+
+    from_hour: Annotated[int, Meta(ge=0, le=23)]
+    to_hour: Annotated[
+        int, Meta(ge=1, le=24, description="Until then. Below fromHour: over midnight.")
+    ]
+    energy_cny_per_kwh: Annotated[float, Meta(ge=-1e6, le=1e6)]
+
+
 class SitePrices(Part, frozen=True, kw_only=True):
     """What a site charges. Absent means unknown, and unknown ranks last."""
 
     energy_cny_per_kwh: Annotated[float, Meta(ge=-1e6, le=1e6)] | None = None
+    tariff: Annotated[tuple[TariffHours, ...], Meta(max_length=24)] = ()
     core_cny_per_hour: Annotated[float, Meta(ge=-1e6, le=1e6)] | None = None
 
 

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.energy.tariff import mean_price
 from scheduler.model.canonical import mixed
 from scheduler.model.decision import Decision
 from scheduler.model.demand import Demand
@@ -283,7 +284,7 @@ class Fleet:
         figures = {
             "observed_at": _seconds(status.observed_at),
             "silent_since": _seconds(facts.silent_since),
-            "energy_cny_per_kwh": _number(spec.prices.energy_cny_per_kwh),
+            "energy_cny_per_kwh": _number(mean_price(spec.prices)),
             "core_cny_per_hour": _number(spec.prices.core_cny_per_hour),
             "pue": _number(spec.energy.pue),
             "gco2_per_kwh": _number(intensity.gco2_per_kwh if intensity else None),

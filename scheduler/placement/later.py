@@ -1,7 +1,8 @@
 """Where and when: work that can wait gets the cheapest (site, start) within its deadline.
 
 Only work that names its deadline and its duration can wait, and only before any of it runs. A later
-start is looked at where a forecast covers the whole run; all else that a replica costs is taken to
+start is looked at where a forecast covers the whole run, or where the price changes with the hours
+and the intensity does not; all else that a replica costs is taken to
 stay as it is now, and so is the room: capacity is not reserved, and everything is decided again at
 the planned start. So a start is planned with a margin before the latest one, and when that time has
 come the work takes what there is.
@@ -15,16 +16,23 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.energy.forecast import Profile
+from scheduler.energy.tariff import Tariff
 from scheduler.model.decision import Assigned, Decision
 from scheduler.model.demand import Demand
 from scheduler.placement.conclude import Case
 from scheduler.placement.costs.waiting import waiting_price
 from scheduler.placement.divide import Ask, Shares
-from scheduler.placement.forecasts import believed, intensity_at
+from scheduler.placement.forecasts import changing, intensity_at
 from scheduler.placement.groups import divide_in_groups
 from scheduler.placement.hindrance import latest_start_seconds
 from scheduler.placement.moment import Moment
-from scheduler.placement.power_draw import pue, replica_kwh_per_hour
+from scheduler.placement.power_draw import (
+    emissions,
+    emissions_at_start,
+    pue,
+    replica_kwh_per_hour,
+)
 from scheduler.placement.price import Price, price_of
 
 Floats = NDArray[np.float64]
@@ -67,7 +75,7 @@ def planned(case: Case, ask: Ask, now_shares: Shares) -> Plan | None:
         now_shares: the division for a start now.
     """
     slots = np.array(sorted(now_shares), np.int64)
-    if not len(slots) or not case.price.is_known(slots) or not _carbon(case.price):
+    if not len(slots) or not case.price.is_known(slots):
         return None
     start = min(_tries(case, ask), default=None)
     if start is None:
@@ -84,64 +92,88 @@ def _plan(
 ) -> Plan | None:
     if shares is None:
         return None
-    hours = (case.demand.schedule.duration_seconds or 0) / _SECONDS_PER_HOUR
-    now_cny, now_grams = _now(case, now_shares)
-    saved = now_cny - _sum(price.cny, shares)
-    units = _carbon(case.price)
-    if saved <= case.moment.terms.least_saving_ratio * max(0.0, now_grams * units):
+    demand, moment = case.demand, case.moment
+    seconds = float(demand.schedule.duration_seconds or 0)
+    carbon, grams_now = _term(case.price, "carbon"), _honest_grams(case, seconds)
+    cny_now = case.price.cny - (carbon.figures - grams_now) * carbon.units
+    saved = _sum(cny_now, now_shares) - _sum(price.cny, shares)
+    at_stake = carbon.units * _sum(grams_now, now_shares) or abs(
+        _term(case.price, "energy").cny(now_shares)
+    )
+    if saved <= moment.terms.least_saving_ratio * max(0.0, at_stake):
         return None
-    kwh = replica_kwh_per_hour(case.demand, case.moment)
-    grams = (now_grams - _sum(_emitted(price), shares)) * kwh
-    return Plan(start_seconds, shares, saved * hours, grams * hours)
+    grams_then = emissions_at_start(
+        case.fleet, demand, replace(moment, start_seconds=start_seconds)
+    ).value
+    kwh = replica_kwh_per_hour(demand, moment) * seconds / _SECONDS_PER_HOUR
+    grams = (_sum(grams_now, now_shares) - _sum(grams_then, shares)) * kwh
+    return Plan(start_seconds, shares, saved * seconds / _SECONDS_PER_HOUR, grams)
 
 
-def _now(case: Case, shares: Shares) -> tuple[float, float]:
-    """What a start now costs in CNY per hour, and its gCO2 per kWh of one replica, summed.
+def _honest_grams(case: Case, seconds: float) -> Floats:
+    """The gCO2 per kWh at the machine of a start now; [capacity].
 
     Where the forecast says that the run will be cleaner than the present figure, that counts: a
     moment's peak is no reason to wait.
     """
-    emitted = _emitted(case.price)
-    seconds = float(case.demand.schedule.duration_seconds or 0)
-    forecast = intensity_at(case.fleet, case.moment.now_seconds, seconds, case.moment)
-    honest = np.fmin(emitted, forecast * pue(case.fleet, case.moment).value)
-    cny = case.price.cny - (emitted - honest) * _carbon(case.price)
-    return _sum(cny, shares), _sum(honest, shares)
+    fleet, moment = case.fleet, case.moment
+    forecast = intensity_at(fleet, moment.now_seconds, seconds, moment) * pue(fleet, moment).value
+    return np.fmin(emissions(fleet, moment).value, forecast)
 
 
 def _tries(case: Case, ask: Ask) -> Iterator[tuple[float, float]]:
-    """(CNY per replica-hour, start) of the best start by each forecast."""
+    """(CNY per replica-hour, start) of the best start by each forecast and tariff."""
     demand, moment = case.demand, case.moment
     seconds = float(demand.schedule.duration_seconds or 0)
-    latest = latest_start_seconds(demand)
-    last = (latest or 0.0) - moment.terms.start_margin_seconds
-    units = _carbon(case.price)
-    fixed = case.price.cny - _emitted(case.price) * units
-    building = pue(case.fleet, moment).value * units
+    last = (latest_start_seconds(demand) or 0.0) - moment.terms.start_margin_seconds
+    carbon, energy = _term(case.price, "carbon"), _term(case.price, "energy")
+    building = pue(case.fleet, moment).value
     roomy = ask.open[(case.price.unknown[ask.open] == 0) & (ask.more_at(ask.open) > 0)]
-    for profile, sites in believed(case.fleet, roomy, moment):
-        starts = profile.starts_worth_trying(moment.now_seconds, last, seconds)
-        means = profile.mean(starts, seconds)
-        starts, means = starts[~np.isnan(means)], means[~np.isnan(means)]
+    for profile, tariff, sites in changing(case.fleet, roomy, moment):
+        starts = _starts(profile, tariff, moment.now_seconds, last, seconds)
+        changes = np.zeros(len(starts))
+        fixed = case.price.cny[sites]
+        if profile is not None:
+            changes += profile.mean(starts, seconds) * carbon.units
+            fixed = fixed - carbon.figures[sites] * carbon.units
+        if tariff is not None:
+            changes += tariff.mean(starts, seconds) * energy.units
+            fixed = fixed - energy.figures[sites] * energy.units
+        starts, changes = starts[~np.isnan(changes)], changes[~np.isnan(changes)]
         if not len(starts):
             continue
         waits = (starts - moment.now_seconds) / seconds * waiting_price(demand, moment)
-        least = fixed[sites] + building[sites] * means.min()
-        few = sites[np.argsort(least, kind="stable")[:_MOST_SITES]]
-        costs = fixed[few, None] + building[few, None] * means + waits
+        least = fixed + building[sites] * changes.min()
+        few = np.argsort(least, kind="stable")[:_MOST_SITES]
+        costs = fixed[few, None] + building[sites[few], None] * changes + waits
         best = costs.min(axis=0)
         at = int(best.argmin())
         yield float(best[at]), float(starts[at])
 
 
-def _carbon(price: Price) -> float:
-    """CNY per gCO2/kWh of one replica; 0 when carbon has no price."""
-    return next((units for cost, units, _ in price.terms if cost.term == "carbon"), 0.0)
+def _starts(
+    profile: Profile | None, tariff: Tariff | None, first: float, last: float, seconds: float
+) -> Floats:
+    tried = [each.starts_worth_trying(first, last, seconds) for each in (profile, tariff) if each]
+    return np.unique(np.concatenate(tried))
 
 
-def _emitted(price: Price) -> Floats:
-    """The gCO2 per kWh at the machine that the carbon term stands on; [capacity]."""
-    return next(figures.cny for cost, _, figures in price.terms if cost.term == "carbon")
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """A term of the price: CNY per replica-hour = units * figures; 0 where it has no price."""
+
+    units: float
+    figures: Floats
+
+    def cny(self, shares: Shares) -> float:
+        return _sum(self.figures, shares) * self.units
+
+
+def _term(price: Price, name: str) -> _Term:
+    for cost, units, figures in price.terms:
+        if cost.term == name:
+            return _Term(units, figures.cny)
+    return _Term(0.0, np.zeros(len(price.cny)))
 
 
 def _sum(figures: Floats, shares: Shares) -> float:
@@ -159,12 +191,14 @@ def postponed(decision: Decision, case: Case, plan: Plan, now_shares: Shares) ->
     """
     there, here = _assigned(case, plan.shares), _assigned(case, now_shares)
     latest = latest_start_seconds(case.demand) or plan.start_seconds
-    more = "saves" if plan.saved_grams >= 0 else "emits"
+    kilograms = abs(plan.saved_grams) / _GRAMS_PER_KILOGRAM
+    carbon = f"and {kilograms:.2g} kgCO2e"
+    if plan.saved_grams < 0:
+        carbon = f"and emits {kilograms:.2g} kgCO2e more"
     line = (
-        f"planned on {_told(there)} at {_instant(plan.start_seconds)}:"
-        f" {more} {abs(plan.saved_grams) / _GRAMS_PER_KILOGRAM:.2g} kgCO2e"
-        f"{'' if plan.saved_grams >= 0 else ' more'} and saves {plan.saved_cny:.2g} CNY against"
-        f" now on {_told(here)}; latest start {_instant(latest)}"
+        f"planned on {_told(there)} at {_instant(plan.start_seconds)}: saves"
+        f" {plan.saved_cny:.2g} CNY {carbon} against now on {_told(here)};"
+        f" latest start {_instant(latest)}"
     )
     return msgspec.structs.replace(
         decision, line=line, start_at=_at(plan.start_seconds), planned=there

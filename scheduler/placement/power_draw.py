@@ -11,7 +11,7 @@ from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
 from scheduler.model.quantities import MILLI_PER_UNIT
 from scheduler.placement.fleet import Fleet
-from scheduler.placement.forecasts import intensity_at
+from scheduler.placement.forecasts import has_tariffs, intensity_at, price_at
 from scheduler.placement.moment import Moment
 
 Floats = NDArray[np.float64]
@@ -94,6 +94,20 @@ def electricity(fleet: Fleet, moment: Moment) -> Known:
     return found
 
 
+def electricity_of_run(fleet: Fleet, demand: Demand, moment: Moment) -> Known:
+    """The same while the work runs: by the hours of its run where both are known; [capacity].
+
+    Work of unknown duration pays the mean of the day.
+    """
+    found, seconds = electricity(fleet, moment), demand.schedule.duration_seconds
+    if not seconds or not has_tariffs(fleet):
+        return found
+    start = moment.now_seconds if moment.start_seconds is None else moment.start_seconds
+    price = price_at(fleet, start, float(seconds))
+    value = np.where(np.isnan(price), found.value, price * pue(fleet, moment).value)
+    return Known(value, found.known, found.missing)
+
+
 def emissions(fleet: Fleet, moment: Moment) -> Known:
     """Grams of CO2 per kWh at the machine: intensity times PUE; [capacity]."""
 
@@ -108,10 +122,14 @@ def emissions(fleet: Fleet, moment: Moment) -> Known:
 
 
 def emissions_at_start(fleet: Fleet, demand: Demand, moment: Moment) -> Known:
-    """The same for a run that begins at the moment's start, by forecast; [capacity]."""
+    """The same for a run that begins at the moment's start, by forecast; [capacity].
+
+    A yearly factor is the same at every hour.
+    """
     start = moment.now_seconds if moment.start_seconds is None else moment.start_seconds
     seconds = float(demand.schedule.duration_seconds or 0)
     found = intensity_at(fleet, start, seconds, moment)
+    found = np.where(fleet.yearly, fleet.figure("gco2_per_kwh"), found)
     return _product(_filled(found, moment.terms.fallback_gco2_per_kwh), pue(fleet, moment))
 
 

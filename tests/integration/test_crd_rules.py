@@ -51,6 +51,24 @@ REFUSED: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
         workload(policyRef={"name": "a"}, placement={}),
         "give policyRef or placement, not both",
     ),
+    "tariff above the highest price": (
+        site(
+            prices={
+                "energyCnyPerKwh": 0.6,
+                "tariff": [{"fromHour": 10, "toHour": 12, "energyCnyPerKwh": 0.9}],
+            }
+        ),
+        "write the highest price as energyCnyPerKwh",
+    ),
+    "tariff without hours": (
+        site(
+            prices={
+                "energyCnyPerKwh": 0.6,
+                "tariff": [{"fromHour": 10, "toHour": 10, "energyCnyPerKwh": 0.3}],
+            }
+        ),
+        "toHour must be another hour",
+    ),
     "hong kong as mainland": (workload(jurisdictions=["CN", "CN-HK"]), "write HK"),
     "macao as mainland": (workload(jurisdictions=["CN-MO"]), "write MO"),
     "hong kong in a grant": (grant(jurisdiction="CN-HK"), "write HK"),

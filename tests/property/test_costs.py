@@ -17,6 +17,8 @@ from tests.support.sites import NOW, Raw, demand, facts_of, grant, nodes, site, 
 FRESH, OLD = "2026-11-23T07:59:00Z", "2026-11-22T01:00:00Z"
 FIGURES = (
     ("spec", "prices", "energyCnyPerKwh"),
+    ("spec", "prices", "tariff"),
+    ("spec", "prices", "tariff", 0),
     ("spec", "prices", "coreCnyPerHour"),
     ("spec", "energy", "pue"),
     ("spec", "energy", "pueOrigin"),
@@ -43,6 +45,7 @@ sites = st.lists(
         {
             "prices": some(
                 energyCnyPerKwh=st.sampled_from([-0.3, 0.0, 0.3, 0.9, 40.0]),
+                tariff=st.just([{"fromHour": 22, "toHour": 8, "energyCnyPerKwh": 0.2}]),
                 coreCnyPerHour=st.sampled_from([-0.01, 0.0, 0.05, 30.0]),
             ),
             "energy": some(

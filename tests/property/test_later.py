@@ -25,6 +25,13 @@ forecasts = st.none() | st.fixed_dictionaries(
         "issued": st.sampled_from([-1, -1, -30]),
     }
 )
+hours = st.fixed_dictionaries(
+    {
+        "fromHour": st.integers(0, 23),
+        "toHour": st.sampled_from([1, 9, 20, 24]),
+        "energyCnyPerKwh": st.sampled_from([-0.1, 0.1, 0.4]),
+    }
+)
 places = st.lists(
     st.fixed_dictionaries(
         {
@@ -33,6 +40,7 @@ places = st.lists(
             "forecast": forecasts,
             "core": st.sampled_from([0.0, 0.0001, 0.01]),
             "pue": st.sampled_from([1.1, 1.5]),
+            "tariff": st.lists(hours, max_size=2),
         }
     ),
     min_size=1,
@@ -47,7 +55,11 @@ def instant(hours: float) -> str:
 def raw_site(name: str, drawn: Raw, observed_hours: float = 0.0) -> Raw:
     spec: Raw = {
         "energy": {"pue": drawn["pue"]},
-        "prices": {"energyCnyPerKwh": 0.5, "coreCnyPerHour": drawn["core"]},
+        "prices": {
+            "energyCnyPerKwh": 0.5,
+            "coreCnyPerHour": drawn["core"],
+            "tariff": drawn["tariff"],
+        },
     }
     expected = drawn["forecast"]
     if expected:
@@ -104,31 +116,33 @@ def chosen(decision: Decision) -> set[str]:
     return {each.site for each in (*decision.assignment, *decision.planned)}
 
 
-LOSSES = ("forecast", "step", "forecast-origin", "age", "now", "origin", "pue", "core")
+LOSSES = (
+    "spec.prices.tariff",
+    "spec.prices.tariff.*",
+    "spec.prices.energyCnyPerKwh",
+    "spec.prices.coreCnyPerHour",
+    "spec.energy.pue",
+    "spec.energy.forecast",
+    "spec.energy.forecast.origin",
+    "spec.energy.forecast.observedAt",
+    "spec.energy.forecast.steps.*",
+    "status.intensity.gco2PerKwh",
+    "status.intensity.origin",
+)
 
 
-def worse(raw: Raw, loss: str, which: int) -> None:
-    spec, status = raw["spec"], raw["status"]
-    expected: Any = spec["energy"].get("forecast")
-    match loss:
-        case "forecast":
-            spec["energy"].pop("forecast", None)
-        case "step" if expected and expected["steps"]:
-            expected["steps"].pop(which % len(expected["steps"]))
-        case "forecast-origin" if expected:
-            expected.pop("origin")
-        case "age" if expected:
-            expected["observedAt"] = instant(-48)
-        case "now":
-            status["intensity"].pop("gco2PerKwh", None)
-        case "origin":
-            status["intensity"].pop("origin")
-        case "pue":
-            spec["energy"].pop("pue")
-        case "core":
-            spec["prices"].pop("coreCnyPerHour")
-        case _:  # it had no forecast to lose
-            pass
+def lose(raw: Raw, path: str, which: int) -> None:
+    """Deletes a figure, or one of several; the date of a forecast grows old instead."""
+    *parents, last = path.split(".")
+    inside: Any = raw
+    for parent in parents:
+        inside = inside.get(parent) or {}
+    if last == "*" and inside:
+        inside.pop(which % len(inside))
+    elif last == "observedAt" and inside:
+        inside[last] = instant(-48)
+    elif last != "*":
+        inside.pop(last, None)
 
 
 @given(
@@ -147,7 +161,7 @@ def test_a_site_is_not_chosen_for_having_lost_or_aged_a_figure(
     wanted = demand(asked(1, waiting))
     before = choose(wanted, fleet_of(*raw), now=NOW)
     less = deepcopy(raw)
-    worse(less[who % len(raw)], loss, which)
+    lose(less[who % len(raw)], loss, which)
     after = choose(wanted, fleet_of(*less), now=NOW)
     assert name in chosen(before) or name not in chosen(after)
 

@@ -4,6 +4,7 @@ from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
 from scheduler.placement.fleet import Fleet
+from scheduler.placement.forecasts import follows_hours
 from scheduler.placement.moment import Moment
 from scheduler.placement.power_draw import (
     emissions,
@@ -46,7 +47,7 @@ class Carbon:
     ) -> tuple[Origin, float | None]:
         """The intensity's origin and age, or the PUE's origin if that is worse."""
         forecast = facts.spec.energy.forecast
-        if moment.start_seconds is not None and forecast is not None:
+        if moment.start_seconds is not None and forecast is not None and follows_hours(facts):
             issued = moment.now_seconds - forecast.observed_at.timestamp()
             return worst_origin(forecast.origin, pue_origin(facts)), issued
         del demand

@@ -6,7 +6,7 @@ from scheduler.model.fields import Origin
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
 from scheduler.placement.power_draw import (
-    electricity,
+    electricity_of_run,
     pue_origin,
     replica_kwh_per_hour,
     worst_origin,
@@ -24,9 +24,8 @@ class Energy:
         return replica_kwh_per_hour(demand, moment)
 
     def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
-        """CNY per kWh at the machine: the site's price times its PUE."""
-        del demand
-        found = electricity(fleet, moment)
+        """CNY per kWh at the machine: the site's price while the work runs, times its PUE."""
+        found = electricity_of_run(fleet, demand, moment)
         return Figures(found.value, found.known, found.missing)
 
     def origin(

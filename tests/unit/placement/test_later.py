@@ -1,6 +1,6 @@
 """Work that can wait gets a site and a start."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -52,7 +52,7 @@ def test_it_waits_for_a_cleaner_hour_and_says_where_when_and_what_that_saves() -
     assert [(each.site, each.replicas) for each in found.planned] == [("m1", 2)]
     # 2 replicas * (3.3 + 0.4) W * 2 h * PUE 1.2 * 450 g/kWh less
     assert found.line == (
-        "planned on m1 (2) at 2026-11-23T11:01:00Z: saves 0.008 kgCO2e and saves 0.008 CNY"
+        "planned on m1 (2) at 2026-11-23T11:01:00Z: saves 0.008 CNY and 0.008 kgCO2e"
         " against now on m2 (2); latest start 2026-11-23T14:01:00Z"
     )
 
@@ -139,6 +139,35 @@ def test_replicas_are_divided_at_the_planned_start_as_at_any_other() -> None:
     asked["spec"]["placement"]["spread"] = [{"by": "site", "minGroups": 2, "maxPerGroup": 2}]
     found = decided(asked, place("m1", 600, NIGHT), place("m2", 600, NIGHT), place("m3", 600))
     assert [(each.site, each.replicas) for each in found.planned] == [("m1", 2), ("m2", 2)]
+
+
+def cheap_nights(name: str, *, origin: str = "yearly") -> Raw:
+    """NOW is 16:01 in China; its night begins at 22:00."""
+    found = place(name, 600)
+    night = {"fromHour": 22, "toHour": 8, "energyCnyPerKwh": 0.2}
+    found["spec"]["prices"]["tariff"] = [night]
+    found["status"]["intensity"]["origin"] = origin
+    return found
+
+
+def test_it_waits_for_a_cheaper_hour_where_a_yearly_factor_knows_no_cleaner_one() -> None:
+    found = decided(batch(deadline_hours=12), cheap_nights("m1"))
+    assert found.start_at == datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
+    # 2 replicas * (3.3 + 0.4) W * 2 h * PUE 1.2 * 0.4 CNY/kWh less; no cleaner, by a yearly factor
+    assert "saves 0.0071 CNY and 0 kgCO2e against now on m1 (2)" in found.line
+
+
+def test_a_cheaper_hour_is_no_reason_where_its_intensity_is_not_known() -> None:
+    assert placed_now(batch(deadline_hours=12), cheap_nights("m1", origin="measured"))
+
+
+def test_a_tariff_and_a_forecast_are_weighed_together() -> None:
+    both = cheap_nights("m1", origin="measured")
+    both["spec"]["energy"]["forecast"] = forecast(*[600] * 5, 300, 900, 900, 900, 900)
+    found = decided(batch(deadline_hours=12), both)
+    # at 13:01Z an hour at 300 and 1 CNY/kg beats the night that begins at 14:00Z
+    assert found.start_at is not None
+    assert found.start_at <= datetime(2026, 11, 23, 13, 1, tzinfo=UTC)
 
 
 def test_the_explanation_shows_the_costs_of_the_planned_start() -> None:
