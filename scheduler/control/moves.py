@@ -175,15 +175,30 @@ def _leaving(
             missing = target - (old.ordered if runs else 0)
             if missing > 0:
                 pending[site] = missing
-    left = sum(pending.values())
-    leaving: dict[str, int] = {}
-    for site, share in sorted(held.items()):
-        surplus = _runs_at_most(share, views.get(site, UNSEEN)) - targets.get(site, 0)
-        stays = min(max(surplus, 0), left)
-        if stays:
-            leaving[site] = stays
-            left -= stays
+    leaving = _kept_for(sum(pending.values()), held, targets, views)
     return leaving, tuple(sorted(pending))[:MOST_REPLACING]
+
+
+def _kept_for(
+    missing: int,
+    held: Mapping[str, Share],
+    targets: Mapping[str, int],
+    views: Mapping[str, SiteView],
+) -> dict[str, int]:
+    """What runs on for so many replicas that do not run yet; what surely runs is taken first."""
+    beyond: list[tuple[int, str, int]] = []
+    for site, share in held.items():
+        view, target = views.get(site, UNSEEN), targets.get(site, 0)
+        surplus = _runs_at_most(share, view) - target
+        if surplus > 0:
+            sure = max(0, min(_runs_surely(share, view) - target, surplus))
+            beyond.append((-sure, site, surplus))
+    leaving: dict[str, int] = {}
+    for sure, site, surplus in sorted(beyond):
+        if missing > 0:
+            leaving[site] = min(surplus, missing)
+            missing -= min(-sure, missing)
+    return leaving
 
 
 def _runs_at_most(share: Share, view: SiteView) -> int:
@@ -197,6 +212,13 @@ def _runs_at_most(share: Share, view: SiteView) -> int:
     if state.bound is None and state.ready is None:
         return share.ordered
     return min(share.ordered, max(state.bound or 0, state.ready or 0))
+
+
+def _runs_surely(share: Share, view: SiteView) -> int:
+    """What the site says is ready."""
+    if view.is_silent or view.state is None:
+        return 0
+    return min(share.ordered, view.state.ready or 0)
 
 
 def without_replaced(
