@@ -14,6 +14,7 @@ from datetime import datetime
 from scheduler.clock import Clock
 from scheduler.control.dispatch import Dispatcher
 from scheduler.control.hearing import OrderState, SiteReport, SiteWord, Speaker
+from scheduler.control.outcome import Outcome
 from scheduler.control.pending import PendingSites
 from scheduler.control.ports import (
     GRANTS,
@@ -25,7 +26,7 @@ from scheduler.control.ports import (
     HubError,
 )
 from scheduler.control.queue import Urgency, WorkKey, WorkQueue
-from scheduler.control.reconcile import Outcome, Reconciler
+from scheduler.control.reconcile import Reconciler
 from scheduler.control.registry import Registry
 from scheduler.control.shares import SharesOfTenants
 from scheduler.control.sites import Sites

@@ -62,9 +62,8 @@ class Ordering:
         known = {site: one for site in shares if (one := self.dispatcher.order_at(site, name))}
         self.dispatcher.set_orders(key, orders_of(workload, name, shares, tenant, known))
 
-    def order(self, key: WorkKey, demand: Demand) -> None:
+    def order(self, key: WorkKey, demand: Demand, workload: Workload) -> None:
         """What the status says is ordered; nothing else is."""
-        workload = self.registry.workloads[key]
         shares = statuses.shares_of(workload.status)
         self.plan(key, workload, shares)
         self.hold(key, demand, workload, shares)

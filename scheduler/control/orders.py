@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from scheduler.control.hearing import OrderForSite
 from scheduler.control.moves import Share
 from scheduler.control.sites import SiteState
@@ -10,7 +12,7 @@ from scheduler.model.facts import InFlight, Ordered
 from scheduler.model.manifests import with_replicas
 from scheduler.model.quantities import PODS
 from scheduler.model.tenant import Tenant
-from scheduler.model.workload import PlacementGroup, Workload
+from scheduler.model.workload import PlacementGroup, PlacementStatus, Workload
 
 
 def order_id(hub_id: str, namespace: str, name: str, incarnation: str) -> str:
@@ -81,6 +83,17 @@ def _largest(amounts: Iterable[Mapping[str, int]]) -> dict[str, int]:
         for name, amount in each.items():
             most[name] = max(amount, most.get(name, 0))
     return dict(sorted(most.items()))
+
+
+def adopting(workload: Workload, name: str, states: Mapping[str, SiteState]) -> Workload:
+    """A workload that the hub knows no placement of, and that sites say they run."""
+    groups = () if workload.status.placement.groups else adopted_groups(name, states)
+    if not groups:
+        return workload
+    newest = max(one.generation for one in groups)
+    placement = PlacementStatus(generation=newest, groups=groups)
+    status = msgspec.structs.replace(workload.status, placement=placement)
+    return msgspec.structs.replace(workload, status=status)
 
 
 def adopted_groups(name: str, states: Mapping[str, SiteState]) -> tuple[PlacementGroup, ...]:

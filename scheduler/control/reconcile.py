@@ -23,11 +23,12 @@ from scheduler.control.events import EventWriter
 from scheduler.control.figures import Figures
 from scheduler.control.moves import SiteView, given_back
 from scheduler.control.ordering import INCARNATION, Ordering
-from scheduler.control.orders import adopted_groups
+from scheduler.control.orders import adopting
+from scheduler.control.outcome import Outcome, outcome_of
 from scheduler.control.ports import WORKLOADS, Hub, Object
 from scheduler.control.queue import WorkKey
 from scheduler.control.recorder import Recorder
-from scheduler.control.redeciding import as_asked, is_due, says_the_same
+from scheduler.control.redeciding import as_asked, as_judged, ends_or_breaks, is_due, says_the_same
 from scheduler.control.registry import Registry
 from scheduler.control.secrets import without_secrets
 from scheduler.control.sites import Sites
@@ -40,7 +41,6 @@ from scheduler.model.demand import Demand, NotAccepted
 from scheduler.model.terms import Terms
 from scheduler.model.workload import (
     DecisionReference,
-    PlacementStatus,
     Workload,
     WorkloadStatus,
 )
@@ -51,21 +51,6 @@ _log = logging.getLogger(__name__)
 
 FINALIZER = "kapok.dev/withdraw"
 _INCARNATION_DIGITS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a look at a workload came to.
-
-    Attributes:
-        result: placed, waiting, refused, unchanged, not-accepted, deleted, withdrawing.
-        parked_for: reasons that keep it from being placed; empty when nothing is to be waited for.
-        again_in_seconds: when the passing of time alone will change the answer.
-    """
-
-    result: str
-    parked_for: frozenset[str] = frozenset()
-    again_in_seconds: float | None = None
 
 
 @dataclass(slots=True)
@@ -130,11 +115,21 @@ class Reconciler:
         status, outcome = await self._decided(key, workload, demand, wish)
         status = self._with_facts(key, workload, status, demand)
         await self._write(key, status)
-        if isinstance(demand, Demand):  # of what is not accepted the former orders stay
-            self.ordering.order(key, demand)
+        if isinstance(demand, Demand):
+            self.ordering.order(key, demand, self.registry.workloads[key])
+        elif status.placement != workload.status.placement:
+            self._order_former(key)
         self.figures.settled(key, status, demand)
         self._tell(workload, status)
         return outcome
+
+    def _order_former(self, key: WorkKey) -> None:
+        """Of what is not accepted the former orders stay, where they may."""
+        workload = self.registry.workloads[key]
+        former = self.recorder.last_accepted(workload.metadata.key)
+        if former is not None:
+            workload = msgspec.structs.replace(workload, spec=former.spec)
+            self.ordering.order(key, former.demand, workload)
 
     def _tell(self, before: Workload, status: WorkloadStatus) -> None:
         """An event for each new decision, and for each new phase that sites brought about."""
@@ -169,8 +164,8 @@ class Reconciler:
             shares = statuses.shares_of(self._adopting(workload).status)
             self.ordering.hold(key, demand, workload, shares)
             return workload
-        spec = self.recorder.last_accepted(workload.metadata.key)
-        return msgspec.structs.replace(workload, spec=spec) if spec else workload
+        former = self.recorder.last_accepted(workload.metadata.key)
+        return msgspec.structs.replace(workload, spec=former.spec) if former else workload
 
     def _gone(self, key: WorkKey) -> Outcome:
         if ("Workload", key) in self.registry.invalid:  # unreadable is not gone: what runs stays
@@ -208,16 +203,7 @@ class Reconciler:
         return demand_from(self._adopting(workload), self.registry, self.ordering.quotas)
 
     def _adopting(self, workload: Workload) -> Workload:
-        """A workload that the hub knows no placement of, and that sites say they run."""
-        if workload.status.placement.groups:
-            return workload
-        groups = adopted_groups(self.ordering.order_id(workload), self.sites.states)
-        if not groups:
-            return workload
-        newest = max(one.generation for one in groups)
-        placement = PlacementStatus(generation=newest, groups=groups)
-        status = msgspec.structs.replace(workload.status, placement=placement)
-        return msgspec.structs.replace(workload, status=status)
+        return adopting(workload, self.ordering.order_id(workload), self.sites.states)
 
     async def _decided(
         self, key: WorkKey, workload: Workload, demand: Demand | NotAccepted, wish: Wish
@@ -225,14 +211,16 @@ class Reconciler:
         """The status after a decision, if one is due; it is recorded before this returns."""
         status, now = workload.status, self.clock.now()
         if isinstance(demand, NotAccepted):
-            return await self._refused(workload, demand, now)
+            if wish.is_redecided and status.placement.groups:
+                status = await self._judged(key, workload, now)
+            return await self._refused(workload, status, demand, now)
         if not is_due(workload, is_redecided=wish.is_redecided):
             return status, Outcome("unchanged")
         if demand.placed and not status.placement.groups:
             status = self._adopting(workload).status
         demand = as_asked(workload, demand, is_asked_anew=wish.is_asked_anew)
         demand, decision = self._choose(key, workload, demand, now)
-        outcome = _outcome(decision, demand)
+        outcome = outcome_of(decision, demand)
         if says_the_same(workload, status, decision):
             return status, outcome
         content = {"demand": demand, "terms": self.terms, "decision": decision}
@@ -292,10 +280,28 @@ class Reconciler:
         self.figures.decided(key, decision, demand, self.fleet, self.terms)
         return demand, decision
 
+    async def _judged(self, key: WorkKey, workload: Workload, now: datetime) -> WorkloadStatus:
+        """What runs of a workload that is not accepted now is judged by what it was before.
+
+        Nothing new is placed; but an edit that cannot be accepted saves nothing from a rule.
+        """
+        former = self.recorder.last_accepted(workload.metadata.key)
+        if former is None:
+            return workload.status
+        demand = as_judged(workload, former.demand)
+        demand, decision = self._choose(key, workload, demand, now)
+        if not ends_or_breaks(workload.status, decision):
+            return workload.status
+        before = msgspec.structs.replace(workload, spec=former.spec)
+        content = {"demand": demand, "terms": self.terms, "decision": decision}
+        reference = await self._record(before, now, content, decision.line)
+        self._report(workload, demand, decision)
+        return self._with_decision(workload, workload.status, decision, reference, now)
+
     async def _refused(
-        self, workload: Workload, refusal: NotAccepted, now: datetime
+        self, workload: Workload, status: WorkloadStatus, refusal: NotAccepted, now: datetime
     ) -> tuple[WorkloadStatus, Outcome]:
-        status, line = workload.status, f"{refusal.reason}: {refusal.message}"
+        line = f"{refusal.reason}: {refusal.message}"
         outcome = Outcome("not-accepted", frozenset({refusal.reason}))
         seen = status.observed_generation == workload.metadata.generation
         if seen and status.decision and status.decision.line == line[:1024]:
@@ -376,14 +382,6 @@ class Reconciler:
         await self.hub.merge_patch(WORKLOADS, name, patch, namespace=namespace)
         self._forget(key)
         return Outcome("deleted")
-
-
-def _outcome(decision: Decision, demand: Demand) -> Outcome:
-    if decision.phase == "Placed":
-        return Outcome("placed")
-    start, now = decision.start_at or demand.schedule.earliest, decision.decided_at
-    pause = (start - now).total_seconds() if start and start > now else None
-    return Outcome(decision.phase.lower(), frozenset(decision.reasons), pause)
 
 
 def _deleting(status: WorkloadStatus, left: list[str], epoch: int) -> WorkloadStatus:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.workload import WorkloadSpec
 
@@ -14,6 +15,19 @@ class Recorded:
 
     id: str
     hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What the newest decision about a workload was made on.
+
+    Attributes:
+        spec: what was asked.
+        demand: what that meant then.
+    """
+
+    spec: WorkloadSpec
+    demand: Demand
 
 
 class Recorder(Protocol):
@@ -43,8 +57,8 @@ class Recorder(Protocol):
         """
         ...
 
-    def last_accepted(self, subject: str) -> WorkloadSpec | None:
-        """The spec of the newest decision about a workload; None when there is none.
+    def last_accepted(self, subject: str) -> Accepted | None:
+        """What the newest decision about a workload was made on; None when there is none.
 
         Raises:
             ValueError: the record cannot be read.

@@ -4,7 +4,7 @@ import msgspec
 
 from scheduler.control.moves import shares_in
 from scheduler.model.decision import Decision
-from scheduler.model.demand import Demand
+from scheduler.model.demand import Demand, Placed
 from scheduler.model.fields import Condition
 from scheduler.model.workload import Workload, WorkloadStatus
 
@@ -57,6 +57,29 @@ def as_asked(workload: Workload, demand: Demand, *, is_asked_anew: bool) -> Dema
     return demand
 
 
+def as_judged(workload: Workload, former: Demand) -> Demand:
+    """The demand by which what runs of a workload is judged that is not accepted any more.
+
+    Args:
+        workload: as the hub has it.
+        former: of the newest decision about it.
+    """
+    placed = tuple(
+        Placed(site=site, replicas=group.replicas, phase=group.phase)
+        for group in workload.status.placement.groups
+        for site in group.sites
+    )
+    return msgspec.structs.replace(former, placed=placed, mode="Steady", paused=True)
+
+
+def ends_or_breaks(status: WorkloadStatus, decision: Decision) -> bool:
+    """Whether a decision ends something that runs, or finds other rights broken than before."""
+    shares = shares_in(status.placement.groups)
+    if shares.keys() & set(decision.ended):
+        return True
+    return any(one.violates != decision.violations.get(site, "") for site, one in shares.items())
+
+
 def says_the_same(workload: Workload, status: WorkloadStatus, decision: Decision) -> bool:
     """Whether a record of this decision would say nothing new.
 
@@ -68,11 +91,9 @@ def says_the_same(workload: Workload, status: WorkloadStatus, decision: Decision
     placed = _placed(status)
     if status.decision is None or placed is None or is_changed(workload):
         return False
+    if ends_or_breaks(status, decision):
+        return False
     shares = shares_in(status.placement.groups)
-    if shares.keys() & set(decision.ended):
-        return False
-    if any(one.violates != decision.violations.get(site, "") for site, one in shares.items()):
-        return False
     runs = {site: one.replicas for site, one in shares.items() if one.replicas}
     decided = {one.site: one.replicas for one in decision.assignment if one.replicas > 0}
     if runs != decided or placed.reason != decision.phase:

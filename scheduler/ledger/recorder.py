@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 
-from scheduler.control.recorder import Recorded
+from scheduler.control.recorder import Accepted, Recorded
 from scheduler.ledger.blobs import blob_of
 from scheduler.ledger.fleet import FleetImage
 from scheduler.ledger.ledger import Ledger
-from scheduler.ledger.record import Entry
+from scheduler.ledger.record import Entry, Record
+from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.workload import WorkloadSpec
 
@@ -65,18 +66,20 @@ class LedgerRecorder:
         self._image.stored(state)
         return Recorded(receipt.id, receipt.hash)
 
-    def last_accepted(self, subject: str) -> WorkloadSpec | None:
-        """The spec of the newest decision about a workload; None when there is none.
+    def last_accepted(self, subject: str) -> Accepted | None:
+        """What the newest decision about a workload was made on; None when there is none.
 
         Raises:
             LedgerCorruptError: it cannot be read.
         """
         after = 0
-        found: str | None = None
+        found: Record | None = None
         while records := self._ledger.records(after, subject=subject):
             after = records[-1].seq
-            specs = [r.content.get("spec") for r in records if r.kind == DECISION]
-            found = next((spec for spec in reversed(specs) if spec), found)
+            told = [r for r in records if r.kind == DECISION and r.content.get("spec")]
+            found = told[-1] if told else found
         if found is None:
             return None
-        return msgspec.convert(self._ledger.blob(found), WorkloadSpec)
+        spec = msgspec.convert(self._ledger.blob(str(found.content["spec"])), WorkloadSpec)
+        demand = msgspec.json.encode(found.content.get("demand"))
+        return Accepted(spec, msgspec.json.decode(demand, type=Demand))
