@@ -143,7 +143,8 @@ def next_shares(
         for site, share in before.items()
         if site in known_sites and site not in decision.ended
     }
-    leaving, replacing = _leaving(held, targets, views)
+    awaited = {site for share in before.values() for site in share.replaced_by}
+    leaving, replacing = _leaving(held, targets, views, awaited)
     shares: dict[str, Share] = {}
     for site in sorted(targets.keys() | leaving.keys()):
         old = before.get(site)
@@ -162,10 +163,15 @@ def next_shares(
 
 
 def _leaving(
-    held: Mapping[str, Share], targets: Mapping[str, int], views: Mapping[str, SiteView]
+    held: Mapping[str, Share],
+    targets: Mapping[str, int],
+    views: Mapping[str, SiteView],
+    named: set[str],
 ) -> tuple[dict[str, int], tuple[str, ...]]:
-    """What runs on beyond its site's new share, and the sites that are to replace it."""
-    named = {site for share in held.values() for site in share.replaced_by}
+    """What runs on beyond its site's new share, and the sites that are to replace it.
+
+    Sites that a move has waited for are waited for on, whatever became of what they replace.
+    """
     awaited = set(targets) if len(named) >= MOST_REPLACING else named
     pending: dict[str, int] = {}
     for site, target in targets.items():

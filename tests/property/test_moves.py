@@ -126,7 +126,7 @@ def decide(world: World, counts: tuple[int, ...], ended: set[str], *, new: bool)
     staying = {s: one for s, one in before.items() if s not in ended and s not in world.silent}
     awaited = {s for one in before.values() for s in one.replaced_by}
     of_old = sum(
-        max(0, n - min(world.runs[s], before[s].ordered))
+        n if s in world.silent else max(0, n - min(world.runs[s], before[s].ordered))
         for s, n in targets.items()
         if s in before and n <= before[s].ordered and s not in awaited
     )
@@ -162,6 +162,14 @@ def look(world: World) -> None:
         ("look", None, None),
         ("obey", "m3", 4),
         ("look", None, None),
+    ]
+)
+@example(
+    [
+        ("decide", (1, 1, 0), set()),
+        ("obey", "m2", 1),
+        ("edit", (0, 1, 1), None),
+        ("decide", (0, 0, 1), {"m1"}),
     ]
 )
 def test_a_move_is_never_finished_before_its_replacement_runs(
