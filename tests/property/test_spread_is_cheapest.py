@@ -3,7 +3,7 @@
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scheduler.placement import choose
@@ -50,6 +50,17 @@ sites = st.lists(
 )
 
 
+CROSSED = [
+    (1, 0.01, "CN-GD", "a"),
+    (1, 0.02, "CN-GD", "b"),
+    (1, 0.02, "CN-GX", "a"),
+    (1, 0.10, "CN-GX", "b"),
+]
+"""The cheapest site first leads to the dearest beside it."""
+ONE_EACH = [{"by": by, "minGroups": 1, "maxPerGroup": 1} for by in ("province", "provider")]
+
+
+@example(sites=CROSSED, replicas=2, rules=ONE_EACH)
 @given(sites=sites, replicas=st.integers(1, 7), rules=st.lists(levels, min_size=1, max_size=2))
 @settings(max_examples=150, deadline=None)
 def test_nothing_is_cheaper_than_the_spread_that_is_chosen(

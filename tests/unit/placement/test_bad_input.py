@@ -7,7 +7,10 @@ import pytest
 
 from benchmarks.fit import is_exact
 from scheduler.model.facts import InFlight, Ordered, in_flight
+from scheduler.model.terms import DEFAULT_TERMS
 from scheduler.placement import Fleet, choose
+from scheduler.placement.choose import consider
+from scheduler.placement.moment import moment_of
 from tests.support.sites import (
     NOW,
     Raw,
@@ -20,6 +23,8 @@ from tests.support.sites import (
     site,
     workload,
 )
+
+MOMENT = moment_of(NOW, DEFAULT_TERMS)
 
 
 def decided(asked: Raw, *sites: Raw) -> tuple[str, Raw, str]:
@@ -108,6 +113,65 @@ def test_a_measured_zero_is_not_unknown() -> None:
 def test_an_unknown_cost_is_not_a_number() -> None:
     decision = choose(demand(workload()), fleet_of(room("m1", 1)), now=NOW)
     assert (decision.cost.cny_per_hour, decision.cost.gco2_per_hour) == (None, None)
+
+
+def test_an_unknown_cost_is_never_reckoned_as_nothing() -> None:
+    """Where all sites want a figure, the worst of what is known of it decides."""
+    terms = {"energyCnyPerKwh": 0.5, "coreCnyPerHour": 0.05}
+    known = {"energy": {"pue": 1.2}, "prices": terms}
+    for lost in ("energy", "prices"):
+        spec = {name: part for name, part in known.items() if name != lost}
+        price = [
+            consider(
+                demand(workload()), fleet_of(site("m1", nodes(1), spec=each)), MOMENT
+            ).price.cny[0]
+            for each in (known, spec)
+        ]
+        assert price[1] > price[0] > 0
+
+
+def test_an_old_figure_counts_as_the_worst_of_it_and_the_fall_back() -> None:
+    old = {"observedAt": "2026-11-20T00:00:00Z", "origin": "measured"}
+    prices = []
+    for grams in (1.0, 2000.0):
+        raw = site("m1", nodes(1), intensity={"gco2PerKwh": grams, **old})
+        prices.append(consider(demand(workload()), fleet_of(raw), MOMENT).price.cny[0])
+    assert prices[0] < prices[1]
+
+
+def test_equal_sites_are_told_apart_by_the_workload_and_always_alike() -> None:
+    fleet = fleet_of(*(room(f"m{index}", 9) for index in range(4)))
+
+    def chosen(uid: str) -> str:
+        raw = workload()
+        raw["metadata"]["uid"] = uid
+        return choose(demand(raw), fleet, now=NOW).assignment[0].site
+
+    first = [chosen(f"uid-{number}") for number in range(40)]
+    assert set(first) == {"m0", "m1", "m2", "m3"}
+    assert [chosen(f"uid-{number}") for number in range(40)] == first
+
+
+def test_in_a_spread_a_known_cost_comes_before_an_unknown_one() -> None:
+    spec = {"energy": {"pue": 2.0}, "prices": {"energyCnyPerKwh": 9.0, "coreCnyPerHour": 9.0}}
+    grams = {"gco2PerKwh": 900.0, "origin": "yearly"}
+    places = [("CN-GD", "a"), ("CN-GX", "b"), ("CN-GD", "b")]  # crossed
+    dear, silent = (
+        [
+            site(
+                f"{name}{number}",
+                nodes(1),
+                spec={**more, "provider": provider, "location": {"province": province}},
+                **status,
+            )
+            for number, (province, provider) in enumerate(places)
+        ]
+        for name, more, status in (("dear", spec, {"intensity": grams}), ("silent", {}, {}))
+    )
+    crossed = [{"by": by, "minGroups": 2, "maxPerGroup": 1} for by in ("province", "provider")]
+    asked = workload(2, placement={"spread": crossed})
+    decision = choose(demand(asked), fleet_of(*silent, *dear), now=NOW)
+    assert [each.site for each in decision.assignment] == ["dear0", "dear1"]
 
 
 def test_what_is_in_flight_counts_at_its_worst() -> None:

@@ -54,6 +54,8 @@ AGGREGATED = {"strategy": "Aggregated"}
         (12, {"m1": 6, "m2": 8, "m3": 10}, AGGREGATED, {}, {"m2": 5, "m3": 7}),
         (12, {"m1": 12, "m2": 8, "m3": 10}, AGGREGATED, {}, {"m1": 12}),
         (6, MANY, AGGREGATED, {"m1": 4, "m2": 8}, {"m2": 6}),
+        (6, {"m1": 3, "m2": 8}, AGGREGATED, {"m1": 3}, {"m1": 6}),
+        (4, {"m1": 0, "m2": 3}, {"mode": "Fresh"}, {"m1": 4}, {"m1": 4}),
         (2, {"m1": 2, "m2": 1, "m3": 5}, {"strategy": "Duplicated"}, {}, {"m1": 2, "m3": 2}),
         (0, MANY, {}, {"m1": 3}, {}),
     ],

@@ -1,0 +1,66 @@
+"""Webster's method against the rule itself: seat by seat, to the largest claim."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scheduler.placement.rounding import fewer, webster
+
+
+def seat_by_seat(
+    total: int, weights: list[int], caps: list[int], start: list[int], tie: list[int]
+) -> list[int] | None:
+    """The next seat to the largest weight / (2 seats + 1); ties: fewer seats, then the hash."""
+    seats = list(start)
+    if sum(seats) > total:
+        return None
+    while sum(seats) < total:
+        able = [n for n, cap in enumerate(caps) if seats[n] < cap and weights[n] > 0]
+        if not able:
+            return None
+        best = max(able, key=lambda n: (weights[n] / (2 * seats[n] + 1), -seats[n], -tie[n]))
+        seats[best] += 1
+    return seats
+
+
+sizes = st.shared(st.integers(1, 6), key="size")
+
+
+def lists(low: int, high: int) -> st.SearchStrategy[list[int]]:
+    return sizes.flatmap(lambda n: st.lists(st.integers(low, high), min_size=n, max_size=n))
+
+
+@given(
+    total=st.integers(0, 60),
+    weights=lists(0, 6),
+    caps=lists(0, 30),
+    start=lists(0, 4),
+    tie=sizes.flatmap(lambda n: st.permutations(range(n))),
+)
+@settings(max_examples=300, deadline=None)
+def test_seats_are_those_of_the_method_with_its_ties(
+    total: int, weights: list[int], caps: list[int], start: list[int], tie: list[int]
+) -> None:
+    found = webster(total, weights, caps=caps, start=start, tie=tie)
+    expected = seat_by_seat(total, weights, caps, start, tie)
+    assert (None if found is None else found.tolist()) == expected
+
+
+def test_of_equal_claims_the_one_with_fewer_seats_comes_first() -> None:
+    # 1 / 3 of the first, who has a seat, and of the second, who has none: 3 : 9 / (2 * 1 + 1)
+    found = webster(2, [3, 1], start=[1, 0], tie=[0, 1])
+    assert found is not None
+    assert found.tolist() == [1, 1]
+
+
+@given(total=st.integers(0, 30), weights=lists(0, 6), held=lists(0, 9))
+@settings(max_examples=100, deadline=None)
+def test_what_is_taken_is_taken_from_the_one_most_above_its_share(
+    total: int, weights: list[int], held: list[int]
+) -> None:
+    left = fewer(total, weights, held).tolist()
+    assert sum(left) == min(total, sum(held))
+    for loser, (after, before) in enumerate(zip(left, held, strict=True)):
+        assert 0 <= after <= before
+        for keeper, stays in enumerate(left):
+            if after < before and stays:  # the last that was taken had no better claim
+                assert weights[loser] * (2 * stays - 1) <= weights[keeper] * (2 * after + 1)
