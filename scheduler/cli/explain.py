@@ -146,11 +146,12 @@ def _answer(question: _Question) -> dict[str, Any]:
         demand, question.fleet, now=question.now, terms=question.terms, decision=decision
     )
     changes: tuple[Change, ...] = ()
-    if decision.phase != "Placed":
+    is_kept_out = decision.phase != "Placed" and decision.start_at is None
+    if is_kept_out:
         moment = moment_of(question.now, question.terms)
         changes = smallest_changes(demand, question.fleet, moment)
     told = _told(explanation, changes)
-    if decision.phase != "Placed" and not changes:
+    if is_kept_out and not changes:
         told["notes"].append("none of the changes that were tried would make it fit")
     return told | ({"decision": question.record_id} if question.record_id else {})
 
