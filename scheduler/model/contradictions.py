@@ -18,9 +18,10 @@ def contradictions(
     yield from _replicas(workload, scalables)
     yield from _selectors(demand)
     yield from _priority(workload, tenant)
-    for rule in demand.spread:
-        if rule.required:
-            yield from _spread(rule, demand)
+    required = [rule for rule in demand.spread if rule.required]
+    for rule in required:
+        yield from _spread(rule, demand)
+    yield from _spreads(required)
     yield from _division(demand)
     yield from _schedule(demand)
 
@@ -68,6 +69,30 @@ def _selectors(demand: Demand) -> Iterator[NotAccepted]:
                     message=f"spec.placement.{where}: {each.key} {each.operator} "
                     + ("needs values" if needs else "takes no values; leave them out"),
                 )
+    yield from _values(demand)
+
+
+def _values(demand: Demand) -> Iterator[NotAccepted]:
+    """Labels that the workload, its policies and its tenant want to have different values."""
+    wanted: dict[str, set[str]] = {}
+    for selector in (*demand.site_selectors, demand.tenant_sites):
+        asked = [(key, {value}) for key, value in selector.match_labels.items()]
+        asked += [
+            (each.key, set(each.values))
+            for each in selector.match_expressions
+            if each.operator == "In"
+        ]
+        for key, values in asked:
+            had = wanted.get(key, values)
+            if not had & values:
+                told = " and also ".join(" or ".join(sorted(each)) for each in (had, values))
+                yield NotAccepted(
+                    reason="selector",
+                    condition="SelectorImpossible",
+                    message=f"spec.placement.siteSelector, with those of policies and tenant: "
+                    f"no site has {key} {told}",
+                )
+            wanted[key] = had & values
 
 
 def _priority(workload: Workload, tenant: Tenant | None) -> Iterator[NotAccepted]:
@@ -85,7 +110,9 @@ def _spread(rule: Spread, demand: Demand) -> Iterator[NotAccepted]:
     where = f"spec.placement.spread (by {rule.by})"
     highest, each = rule.max_groups, rule.max_per_group
     problem = ""
-    if highest is not None and rule.min_groups > highest:
+    if demand.strategy == "Duplicated" and each is not None and each < demand.replicas:
+        problem = f"Duplicated puts {demand.replicas} replicas at a site, maxPerGroup allows {each}"
+    elif highest is not None and rule.min_groups > highest:
         problem = f"minGroups {rule.min_groups} is more than maxGroups {highest}"
     elif demand.strategy != "Duplicated" and 0 < demand.replicas < rule.min_groups:
         problem = f"{demand.replicas} replicas cannot stand in {rule.min_groups} groups"
@@ -98,6 +125,22 @@ def _spread(rule: Spread, demand: Demand) -> Iterator[NotAccepted]:
         yield NotAccepted(
             reason="spread", condition="SpreadImpossible", message=f"{where}: {problem}"
         )
+
+
+def _spreads(required: Sequence[Spread]) -> Iterator[NotAccepted]:
+    """Two levels that contradict each other: no more groups of any kind than sites are used."""
+    for narrow in required:
+        for wide in required:
+            most = narrow.max_groups
+            if narrow.by not in ("site", wide.by) or narrow is wide or most is None:
+                continue
+            if wide.min_groups > most >= narrow.min_groups:
+                yield NotAccepted(
+                    reason="spread",
+                    condition="SpreadImpossible",
+                    message=f"spec.placement.spread: by {wide.by} minGroups {wide.min_groups} "
+                    f"needs more than by {narrow.by} maxGroups {most} allows",
+                )
 
 
 def _division(demand: Demand) -> Iterator[NotAccepted]:

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from scheduler.model.demand import NotAccepted
 from scheduler.placement import choose
 from tests.support.brute_force import cheapest, spread_allows
-from tests.support.sites import NOW, Raw, demand, fleet_of, grant, nodes, site, workload
+from tests.support.sites import NOW, Raw, asked_of, fleet_of, grant, nodes, site, workload
 
 PROVINCES = ("CN-GD", "CN-GX", "CN-HN")
 
@@ -69,13 +70,7 @@ def test_nothing_is_cheaper_than_the_spread_that_is_chosen(
     raw = [priced(place, *each) for place, each in enumerate(sites)]
     fleet = fleet_of(*raw, grants=(grant(*(f"m{place}" for place in range(len(sites)))),))
     asked = workload(replicas, placement={"spread": rules, "prices": {"carbonCnyPerKg": 0}})
-    if any(
-        rule["minGroups"] > replicas
-        or rule.get("maxGroups", 9) * rule.get("maxPerGroup", 9) < replicas
-        for rule in rules
-    ):
-        return  # not accepted at all
-    decision = choose(demand(asked), fleet, now=NOW)
+    wanted = asked_of(asked)
     groups = {
         "province": [each[2] for each in sites],
         "provider": [each[3] for each in sites],
@@ -97,6 +92,10 @@ def test_nothing_is_cheaper_than_the_spread_that_is_chosen(
         [each[1] for each in sites],
         lambda seats: all(check(seats) for check in checks),
     )
+    if isinstance(wanted, NotAccepted):
+        assert best is None, wanted.message
+        return
+    decision = choose(wanted, fleet, now=NOW)
     if best is None:
         assert decision.phase == "Waiting"
         assert set(decision.reasons) <= {"spread", "full"}

@@ -7,7 +7,7 @@ import msgspec
 
 from scheduler.model.accept import demand_of
 from scheduler.model.decode import decode_as
-from scheduler.model.demand import Demand
+from scheduler.model.demand import Demand, NotAccepted
 from scheduler.model.facts import InFlight, SiteFacts, site_facts
 from scheduler.model.kinds import API_VERSION, Site, SiteGrant, Workload
 from scheduler.placement import Fleet
@@ -102,9 +102,14 @@ def fleet_of(*sites: Raw, grants: tuple[Raw, ...] | None = None) -> Fleet:
     return Fleet(facts_of(each, *(usual if grants is None else grants)) for each in sites)
 
 
+def asked_of(raw: Raw, **context: Any) -> Demand | NotAccepted:  # noqa: ANN401 - demand_of's
+    """The demand of a workload, or why it is not accepted."""
+    return demand_of(decode_as(raw, Workload), **context)
+
+
 def demand(raw: Raw, **context: Any) -> Demand:  # noqa: ANN401 - what demand_of takes
     """The demand of a workload that is accepted."""
-    found = demand_of(decode_as(raw, Workload), **context)
+    found = asked_of(raw, **context)
     assert isinstance(found, Demand), found
     return found
 

@@ -191,6 +191,42 @@ def test_manifests_are_bounded() -> None:
             "invalid",
             "spec.placement.siteGroups (near): a Exists takes no values",
         ),
+        (
+            {
+                "placement": {
+                    "spread": [{"by": "site", "maxGroups": 1}, {"by": "province", "minGroups": 2}]
+                }
+            },
+            "spread",
+            "by province minGroups 2 needs more than by site maxGroups 1 allows",
+        ),
+        (
+            {
+                "placement": {
+                    "preset": "same-city-active-active",
+                    "spread": [{"by": "site", "minGroups": 3}],
+                }
+            },
+            "spread",
+            "by site minGroups 3 needs more than by site maxGroups 2 allows",
+        ),
+        (
+            {"placement": {"strategy": "Duplicated", "spread": [{"by": "city", "maxPerGroup": 5}]}},
+            "spread",
+            "Duplicated puts 12 replicas at a site, maxPerGroup allows 5",
+        ),
+        (
+            {
+                "placement": {
+                    "siteSelector": {
+                        "matchLabels": {"a": "1"},
+                        "matchExpressions": [{"key": "a", "operator": "In", "values": ["2", "3"]}],
+                    }
+                }
+            },
+            "selector",
+            "no site has a 1 and also 2 or 3",
+        ),
         ({"policyRef": {"name": "nowhere"}}, "invalid", "there is no PlacementPolicy nowhere"),
     ],
 )
@@ -227,6 +263,22 @@ def test_inline_values_win_over_the_policy_and_hard_rules_of_both_add_up() -> No
     assert (found.strategy, found.gang) == ("Weighted", True)
     assert found.site_selectors[0].match_labels == {"a": "1", "b": "2"}
     assert len(found.spread) == 1
+
+
+def test_policies_that_contradict_the_workload_are_not_accepted() -> None:
+    asked = workload(placement={"siteSelector": {"matchLabels": {"a": "1"}}})
+    other = {"placement": {"siteSelector": {"matchLabels": {"a": "2"}}}}
+    asked["spec"]["policyRef"] = {"name": "p"}
+    for context in (
+        {"policies": [kind(PlacementPolicy, "p", other, "ns")]},
+        {
+            "policies": [kind(PlacementPolicy, "p", {}, "ns")],
+            "cluster_policies": [kind(ClusterPlacementPolicy, "c", other)],
+        },
+    ):
+        refused = of(asked, **context)
+        assert isinstance(refused, NotAccepted)
+        assert (refused.reason, refused.condition) == ("selector", "SelectorImpossible")
 
 
 def test_a_cluster_policy_adds_rules_and_takes_none_away() -> None:
