@@ -14,7 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from scheduler.clock import Clock, SystemClock
+from scheduler.control.batching import Batching, Limits
 from scheduler.control.dispatch import Dispatcher
 from scheduler.control.events import EventWriter
 from scheduler.control.figures import Figures
@@ -133,6 +136,13 @@ class _Scheduler:
         self.pending = PendingSites(clock)
         self.events = EventWriter(world.client, clock)
         self.loop = self._loop()
+        self.batching = Batching(
+            self.queue,
+            self.loop.reconciler,
+            clock,
+            self.metrics,
+            Limits(**msgspec.structs.asdict(settings.batch)),
+        )
         self.ears = Ears(self.keyring, self.loop, self.metrics, clock)
         self.session = Session(
             world.address,
@@ -201,6 +211,7 @@ class _Scheduler:
             on_ready(self._world.running)
             await self.loop.hear_first()
             group.create_task(self.loop.work(), name="work")
+            group.create_task(self.batching.run(), name="batches")
 
     def _tasks(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
         writer = SiteStatusWriter(

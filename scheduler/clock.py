@@ -40,3 +40,8 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Waits `seconds`; other tasks go on."""
         await asyncio.sleep(seconds)
+
+
+def give_way() -> None:
+    """Lets other threads run; what computes beside the event loop calls it often."""
+    time.sleep(0)

@@ -101,6 +101,24 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     unschedulable_recheck_seconds: float = 300.0
 
 
+class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """When waiting work is looked at together, for the prices of what is scarce.
+
+    Attributes:
+        at_workloads: so many must wait; 0 never takes a batch.
+        interval_seconds: from one batch to the next at least.
+        prices_expire_seconds: prices that no later batch confirmed count no longer.
+        most_workloads: the most urgent so many are taken.
+        most_pairs: workloads times sites of a batch at most; a pair takes some 50 bytes meanwhile.
+    """
+
+    at_workloads: int = 100
+    interval_seconds: float = 30.0
+    prices_expire_seconds: float = 300.0
+    most_workloads: int = 10_000
+    most_pairs: int = 10_000_000
+
+
 class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How orders go out.
 
@@ -129,6 +147,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     web: WebSettings = WebSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     queue: QueueSettings = QueueSettings()
+    batch: BatchSettings = BatchSettings()
     dispatch: DispatchSettings = DispatchSettings()
 
 

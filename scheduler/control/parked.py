@@ -57,3 +57,7 @@ class Parked:
     def waiting_for(self, slugs: frozenset[str]) -> list[WorkKey]:
         """Whom at least one of these stands in the way of."""
         return [key for each, group in self._groups.items() if each & slugs for key in group]
+
+    def count(self, slugs: frozenset[str]) -> int:
+        """How many `waiting_for` gives."""
+        return sum(len(group) for each, group in self._groups.items() if each & slugs)

@@ -173,12 +173,18 @@ class WorkQueue:
         return len(woken)
 
     def rank(self, ranks: Mapping[WorkKey, int]) -> None:
-        """Within a tenant and a priority, work is taken by these ranks first, then by age."""
-        before, self._ranks = self._ranks, {k: r for k, r in ranks.items() if k in self._urgency}
-        for key in before.keys() | self._ranks.keys():
+        """Within a tenant and a priority, these workloads are taken by rank, before all unranked.
+
+        Args:
+            ranks: smaller is earlier; `UNRANKED` takes a rank back.
+        """
+        for key, rank in ranks.items():
+            if rank == UNRANKED:
+                self._ranks.pop(key, None)
+            elif key in self._urgency:
+                self._ranks[key] = rank
             work = self._turns.get(key)
             if work is not None:
-                rank = self._ranks.get(key, UNRANKED)
                 self._turns.put(dataclasses.replace(work, rank=rank))
 
     def waiting_for(self) -> list[Reasons]:
@@ -189,10 +195,13 @@ class WorkQueue:
         """All that waits for its turn, in no order."""
         return iter(self._turns)
 
-    def parked_for(self, slugs: frozenset[str]) -> list[Waiting]:
-        """What no site can take for one of these reasons, as it will wait for its turn."""
-        now = self.clock.monotonic()
-        return [self._work(key, now) for key in self._parked.waiting_for(slugs)]
+    def count_waiting(self, slugs: frozenset[str]) -> int:
+        """How many `waiting_keys` there are."""
+        return len(self._turns) + self._parked.count(slugs)
+
+    def waiting_keys(self, slugs: frozenset[str]) -> list[WorkKey]:
+        """All that waits for its turn, and all that no site can take for one of these reasons."""
+        return [*self._turns.keys(), *self._parked.waiting_for(slugs)]
 
     def depths(self) -> dict[str, int]:
         """How many workloads are in each pool: active, backoff, unschedulable."""

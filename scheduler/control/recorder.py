@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
+from scheduler.model.terms import Terms
 from scheduler.model.workload import WorkloadSpec
 
 
@@ -54,6 +55,19 @@ class Recorder(Protocol):
             at: when it was decided.
             content: demand, terms and decision as values of the model.
             spec: what was asked, manifests and all; equal ones are kept once.
+        """
+        ...
+
+    async def record_batch(
+        self, *, epoch: int, at: datetime, terms: Terms, content: dict[str, Any]
+    ) -> Recorded:
+        """Appends what a batch came to; returns when it is durable.
+
+        Args:
+            epoch: of the deciding leader.
+            at: when the batch was taken.
+            terms: with the scarcity prices that it found.
+            content: how it was solved, and how well.
         """
         ...
 

@@ -33,6 +33,14 @@ class Telemetry(Protocol):
         """A spec runs, or has run, so long after it was first seen."""
         ...
 
+    def batch(self, result: str, seconds: float) -> None:
+        """A batch was taken: scarce (it found prices), plentiful (nothing is scarce), failed."""
+        ...
+
+    def scarcity(self, *, number: int, workloads: int, prices: int, ratio: float) -> None:
+        """The prices that count from now on: of which batch, and how good it was; all 0: none."""
+        ...
+
     def invalid_object(self, kind: str) -> None:
         """The hub holds an object of ours that does not decode."""
         ...
@@ -69,6 +77,12 @@ class Silence:
         """Ignored."""
 
     def ran_after(self, seconds: float) -> None:
+        """Ignored."""
+
+    def batch(self, result: str, seconds: float) -> None:
+        """Ignored."""
+
+    def scarcity(self, *, number: int, workloads: int, prices: int, ratio: float) -> None:
         """Ignored."""
 
     def invalid_object(self, kind: str) -> None:

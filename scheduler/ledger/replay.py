@@ -16,7 +16,7 @@ from scheduler.ledger.record import Record
 from scheduler.model.canonical import canonical
 from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
-from scheduler.model.terms import Terms
+from scheduler.model.terms import ScarcityPrice, Terms
 from scheduler.placement import ENGINE_VERSION, Decision, Fleet, choose, decision_bytes
 
 _T = TypeVar("_T")
@@ -65,7 +65,7 @@ def recorded_case(reader: LedgerReader, record: Record) -> Recorded:
     content = record.content
     return Recorded(
         demand=_read(record, "demand", content.get("demand"), Demand),
-        terms=_read(record, "terms", content.get("terms"), Terms),
+        terms=_terms(reader, record),
         fleet=_fleet(reader, record),
         decision=_read(record, "decision", content.get("decision"), Decision),
     )
@@ -83,10 +83,8 @@ def replay(reader: LedgerReader, record: Record) -> Replayed:
     """
     content = record.content
     if "decision" not in content:
-        return Replayed(
-            None,
-            f"{record.id} is a {record.kind}: the workload was not accepted, nothing was decided",
-        )
+        why = "prices only" if "solver" in content else "the workload was not accepted"
+        return Replayed(None, f"{record.id} is a {record.kind}: {why}, nothing was decided")
     recorded = _read(record, "decision", content["decision"], Decision)
     if recorded.engine != ENGINE_VERSION:
         return Replayed(
@@ -100,6 +98,15 @@ def replay(reader: LedgerReader, record: Record) -> Replayed:
     same = decision_bytes(again) == canonical(content["decision"])
     said = "the same, byte for byte" if same else f"another one: {again.line}"
     return Replayed(same, f"{record.id} decided again: {said}", recorded, again)
+
+
+def _terms(reader: LedgerReader, record: Record) -> Terms:
+    terms = _read(record, "terms", record.content.get("terms"), Terms)
+    if not terms.scarcity_version or terms.scarcity:
+        return terms
+    listed = reader.blob(terms.scarcity_version)
+    prices = _read(record, "scarcity prices", listed, tuple[ScarcityPrice, ...])
+    return msgspec.structs.replace(terms, scarcity=prices)
 
 
 def _fleet(reader: LedgerReader, record: Record) -> Fleet:

@@ -12,7 +12,7 @@ every batch.
 Sources: Bertsimas, Tsitsiklis, Introduction to Linear Optimization, ch. 6 and 11.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ _GOOD_GAP = 0.003
 _ALMOST_ONE = 1e-6
 _WORTH_TRYING = 0.02
 _TINY = 1e-12
+_NOTHING = 1e-6
+"""CNY per hour that count as none."""
 _LP_METHOD = "smoothed dual ascent, then HiGHS interior point, no crossover, 1 thread, seed 0"
 _PRICE_METHOD = "smoothed dual ascent"
 
@@ -76,7 +78,12 @@ class Batch:
     @property
     def ratio(self) -> float:
         """Achieved over bound; 1 is proven optimal."""
-        return self.achieved / self.bound if self.bound > 0 else 1.0
+        return ratio_of(self.achieved, self.bound)
+
+
+def ratio_of(achieved: float, bound: float) -> float:
+    """How much of the bound was achieved; 1 where there was nothing to achieve."""
+    return achieved / bound if bound > _NOTHING else 1.0
 
 
 def solve_batch(instance: Instance) -> Batch:
@@ -89,9 +96,20 @@ def solve_batch(instance: Instance) -> Batch:
     return _by_prices(instance)
 
 
+def with_least_room(instance: Instance) -> Instance:
+    """The instance that prices are found on: no site has less room than the smallest replica asks.
+
+    The price of a resource of which nothing is free could be anything above what it is worth; so it
+    is what a first unit would be worth. Bounds are computed on what is really free.
+    """
+    asked = np.where(instance.requests > 0, instance.requests, np.inf).min(axis=0, initial=np.inf)
+    least = np.where(np.isfinite(asked), asked, 0.0)
+    return replace(instance, free=np.maximum(instance.free, least))
+
+
 def _by_prices(instance: Instance) -> Batch:
     """Rounds the ascent's division, or divides by its prices alone, whichever achieves more."""
-    ascended = ascend(instance)
+    ascended = ascend(with_least_room(instance))
     count, followed = ascended.sites.shape
     workloads = np.repeat(np.arange(count), followed)
     rounded = round_down(instance, workloads, ascended.sites.ravel(), ascended.amounts.ravel())
@@ -99,18 +117,22 @@ def _by_prices(instance: Instance) -> Batch:
     priced = np.zeros_like(rounded)
     fill(instance, priced, ascended.prices)
     best = max(rounded, priced, key=lambda placed: profit_of(instance, placed))
-    return Batch(best, ascended.prices, profit_of(instance, best), ascended.bound, _PRICE_METHOD)
+    prices = ascended.prices
+    bound = bound_at(instance, prices, reduced_profit(instance, prices))
+    return Batch(best, prices, profit_of(instance, best), bound, _PRICE_METHOD)
 
 
 def _by_program(instance: Instance) -> Batch:
     """Solves the program over the best pairs, adding pairs until it is good enough."""
-    ascended = ascend(instance)
-    best_bound, best_prices = ascended.bound, ascended.prices
-    chosen = best_pairs(reduced_profit(instance, best_prices), _PAIRS_PER_WORKLOAD)
+    roomy = with_least_room(instance)
+    best_prices = ascend(roomy).prices
+    reduced = reduced_profit(instance, best_prices)
+    best_bound = bound_at(instance, best_prices, reduced)
+    chosen = best_pairs(reduced, _PAIRS_PER_WORKLOAD)
     placed = np.zeros(instance.profit.shape, np.int64)
     for _ in range(_MOST_LP_ROUNDS):
         workloads, sites = np.nonzero(chosen)
-        answer = solve_packing(instance, workloads, sites)
+        answer = solve_packing(roomy, workloads, sites)
         reduced = reduced_profit(instance, answer.prices)
         found = bound_at(instance, answer.prices, reduced)
         if found < best_bound:
@@ -180,18 +202,27 @@ def fill(instance: Instance, placed: Ints, prices: Floats) -> None:
         workload = int(open_ones[place])
         asked = instance.requests[workload]
         wanted = int(left[workload])
-        room = np.floor((free / np.maximum(asked, _TINY)).min(axis=1))
+        room = _room(free, asked)
         room[instance.profit[workload] <= 0] = 0
         gain = np.where(room > 0, reduced[place], -np.inf)
         while wanted > 0:
             site = int(gain.argmax())
             if not np.isfinite(gain[site]):
                 break
-            given = min(wanted, int(room[site]))
+            given = int(min(wanted, room[site]))
             placed[workload, site] += given
             free[site] -= given * asked
             wanted -= given
             gain[site] = -np.inf
+
+
+def _room(free: Floats, asked: Floats) -> Floats:
+    """How many replicas each site still takes; what is not asked for need not be there."""
+    needed = asked > 0
+    if not needed.any():
+        return np.full(len(free), np.inf)
+    room: Floats = np.floor((free[:, needed] / asked[needed]).min(axis=1))
+    return room
 
 
 def greedy(instance: Instance) -> float:
@@ -201,7 +232,7 @@ def greedy(instance: Instance) -> float:
     for workload in np.argsort(-instance.profit.max(axis=1), kind="stable").tolist():
         asked = instance.requests[workload]
         wanted = int(instance.replicas[workload])
-        room = np.floor((free / np.maximum(asked, _TINY)).min(axis=1))
+        room = _room(free, asked)
         gain = np.where(
             (room > 0) & (instance.profit[workload] > 0), instance.profit[workload], -np.inf
         )
@@ -209,7 +240,7 @@ def greedy(instance: Instance) -> float:
             site = int(gain.argmax())
             if not np.isfinite(gain[site]):
                 break
-            given = min(wanted, int(room[site]))
+            given = int(min(wanted, room[site]))
             achieved += given * float(instance.profit[workload, site])
             free[site] -= given * asked
             wanted -= given

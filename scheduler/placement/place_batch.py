@@ -6,7 +6,7 @@ next, with the prices as its scarcity term: no rule is broken, no node over-comm
 still holds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,14 +19,19 @@ from scheduler.model.decision import Decision
 from scheduler.model.demand import Demand
 from scheduler.model.terms import DEFAULT_TERMS, ScarcityPrice, Terms
 from scheduler.placement.ascent import reduced_profit
-from scheduler.placement.batch import Batch, Instance, solve_batch
+from scheduler.placement.batch import Batch, Instance, ratio_of, solve_batch
 from scheduler.placement.choose import choose, consider
+from scheduler.placement.conclude import Case
 from scheduler.placement.fit import ENDLESS
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment, moment_of
 from scheduler.placement.nodes import COUNT
 
 Floats = NDArray[np.float64]
+
+_MOST_URGENCY = 999
+"""By how much a priority multiplies the value at most: priorities go up to a billion, and prices
+that span so much have no digits left. The order of decisions follows the priority itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +40,27 @@ class BatchOutcome:
 
     Attributes:
         decisions: one per demand, in the order of the demands.
+        order: keys of the demands in the order in which they were decided.
         achieved: value less cost of what was newly placed, CNY per hour.
         bound: no division of the batch has more.
         terms: the terms with the scarcity prices that were found, quantised and versioned.
+        method: how the prices were found, for the record.
     """
 
     decisions: tuple[Decision, ...]
+    order: tuple[str, ...]
     achieved: float
     bound: float
     terms: Terms
+    method: str
 
     @property
     def ratio(self) -> float:
         """Achieved over bound."""
-        return self.achieved / self.bound if self.bound > 0 else 1.0
+        return ratio_of(self.achieved, self.bound)
+
+
+Steps = Generator[None, None, BatchOutcome]
 
 
 def place_batch(
@@ -62,32 +74,61 @@ def place_batch(
         now: the time of the decisions.
         terms: limits and prices; scarcity prices of an earlier batch are replaced.
     """
+    steps = batch_steps(demands, Fleet(fleet.all_facts()), now=now, terms=terms)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            outcome: BatchOutcome = done.value
+            return outcome
+
+
+def batch_steps(demands: Sequence[Demand], fleet: Fleet, *, now: datetime, terms: Terms) -> Steps:
+    """The same in small steps, so that whoever runs it beside something else can give way.
+
+    Args:
+        demands: what is asked.
+        fleet: is changed: what is decided counts as in flight.
+        now: the time of the decisions.
+        terms: limits and prices.
+    """
     plain = msgspec.structs.replace(terms, scarcity=(), scarcity_version="")
     names, resources = sorted(fleet.slot_of), _resources(demands)
-    instance = _instance(demands, fleet, moment_of(now, plain), names, resources)
+    instance = yield from _instance(demands, fleet, moment_of(now, plain), names, resources)
     batch = solve_batch(instance)
     priced = with_prices(plain, batch, names, resources)
-    gain = reduced_profit(instance, batch.prices).max(axis=1, initial=-np.inf)
-    order = sorted(
-        range(len(demands)),
-        key=lambda place: (-demands[place].priority, -gain[place], demands[place].key),
-    )
-    scratch = Fleet(fleet.all_facts())
+    order = _order(demands, instance, batch)
     decisions: dict[int, Decision] = {}
     achieved = 0.0
     slots = {name: place for place, name in enumerate(names)}
     for place in order:
+        yield
         demand = demands[place]
-        decision = choose(demand, scratch, now=now, terms=priced)
-        scratch.commit(demand, decision)
-        decisions[place] = decision
-        before = demand.placed_replicas
-        for each in decision.assignment:
-            more = each.replicas - before.get(each.site, 0)
-            profit = instance.profit[place, slots[each.site]]
-            achieved += max(0, more) * float(profit) if np.isfinite(profit) else 0.0
+        decision = decisions[place] = choose(demand, fleet, now=now, terms=priced)
+        fleet.commit(demand, decision)
+        achieved += _gained(demand, decision, instance.profit[place], slots)
     ordered = tuple(decisions[place] for place in range(len(demands)))
-    return BatchOutcome(ordered, achieved, batch.bound, priced)
+    keys = tuple(demands[place].key for place in order)
+    return BatchOutcome(ordered, keys, achieved, batch.bound, priced, batch.method)
+
+
+def _order(demands: Sequence[Demand], instance: Instance, batch: Batch) -> list[int]:
+    """By priority first, then by what a replica gains at the prices."""
+    gain = reduced_profit(instance, batch.prices).max(axis=1, initial=-np.inf)
+    return sorted(
+        range(len(demands)),
+        key=lambda place: (-demands[place].priority, -gain[place], demands[place].key),
+    )
+
+
+def _gained(demand: Demand, decision: Decision, profit: Floats, slots: dict[str, int]) -> float:
+    """Value less cost of the replicas that a decision adds, CNY per hour."""
+    before, gained = demand.placed_replicas, 0.0
+    for each in decision.assignment:
+        more = each.replicas - before.get(each.site, 0)
+        worth = float(profit[slots[each.site]])
+        gained += max(0, more) * worth if np.isfinite(worth) else 0.0
+    return gained
 
 
 def with_prices(
@@ -100,7 +141,8 @@ def with_prices(
         for resource, price in zip(resources, prices, strict=True)
         if price > 0
     )
-    return msgspec.structs.replace(terms, scarcity=scarcity, scarcity_version=digest(scarcity))
+    version = digest(scarcity) if scarcity else ""
+    return msgspec.structs.replace(terms, scarcity=scarcity, scarcity_version=version)
 
 
 def _resources(demands: Sequence[Demand]) -> list[str]:
@@ -113,21 +155,37 @@ def _instance(
     moment: Moment,
     names: Sequence[str],
     resources: Sequence[str],
-) -> Instance:
+) -> Generator[None, None, Instance]:
     slots = np.array([fleet.slot_of[name] for name in names], np.int64)
     profit = np.full((len(demands), len(names)), -np.inf)
     missing = np.zeros(len(demands), np.int64)
     for place, demand in enumerate(demands):
+        yield
         case = consider(demand, fleet, moment)
-        own = demand.prices.value_cny_per_replica_hour
-        value = moment.terms.value_cny_per_replica_hour if own is None else own
-        worth = value * max(1, demand.priority + 1) - case.price.cny[slots]
-        profit[place] = np.where(case.admission.admitted[slots], worth, -np.inf)
+        profit[place] = _profit(case, slots)
         missing[place] = max(0, demand.replicas - sum(case.standing.kept.values()))
     requests = np.array(
         [[float(demand.requests.get(name, 0)) for name in resources] for demand in demands]
     ).reshape(len(demands), len(resources))
     return Instance(_free(fleet, slots, resources), requests, missing, profit)
+
+
+def _profit(case: Case, slots: NDArray[np.int64]) -> Floats:
+    """Value less cost of a replica at each site; -inf where a rule forbids it.
+
+    A workload that states no value is to run whatever it costs: it is worth what it costs at its
+    dearest site, and the value of the terms beyond that. Who states one sets his own limit.
+    """
+    demand, terms = case.demand, case.moment.terms
+    admitted = case.admission.admitted[slots]
+    cost = case.price.cny[slots]
+    urgency = 1 + min(max(0, demand.priority), _MOST_URGENCY)
+    own = demand.prices.value_cny_per_replica_hour
+    if own is None:
+        worth = terms.value_cny_per_replica_hour * urgency + cost[admitted].max(initial=0.0)
+    else:
+        worth = own * urgency
+    return np.where(admitted, worth - cost, -np.inf)
 
 
 def _free(fleet: Fleet, slots: NDArray[np.int64], resources: Sequence[str]) -> Floats:
@@ -138,4 +196,15 @@ def _free(fleet: Fleet, slots: NDArray[np.int64], resources: Sequence[str]) -> F
         np.minimum(rows.sums(slots, rows.column(name)[index] * counts), float(ENDLESS) * 2**40)
         for name in resources
     ]
-    return np.stack(free, axis=1) if free else np.zeros((len(slots), 0))
+    summed = np.stack(free, axis=1) if free else np.zeros((len(slots), 0))
+    return np.maximum(summed - _on_its_way(fleet, slots, resources), 0.0)
+
+
+def _on_its_way(fleet: Fleet, slots: NDArray[np.int64], resources: Sequence[str]) -> Floats:
+    """What is ordered at each site and stands on no node yet; [sites, resources]."""
+    taken = np.zeros((len(slots), len(resources)))
+    for place, slot in enumerate(slots.tolist()):
+        facts = fleet.facts[slot]
+        for each in facts.in_flight if facts else ():
+            taken[place] += [each.replicas * each.requests.get(name, 0) for name in resources]
+    return taken

@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 
 SOLVER = "highs"
 SEED = 0
+THREADS = 1
 _GAP_THAT_IS_NONE = 1e-6
 
 
@@ -182,6 +183,11 @@ def _packing_model(
 _FEASIBLE = 2
 
 
+def solver_version() -> str:
+    """Which HiGHS solves."""
+    return str(quiet_highs().version())
+
+
 def quiet_highs() -> Any:  # noqa: ANN401 - highspy has no types
     """A solver that prints nothing, on one thread, with a fixed seed."""
     import highspy  # noqa: PLC0415 - a third of a second that most commands never need
@@ -189,6 +195,6 @@ def quiet_highs() -> Any:  # noqa: ANN401 - highspy has no types
     # highspy.Highs() greets on stdout, which must hold one JSON object; what it wraps does not.
     highs = highspy._core._Highs()  # noqa: SLF001 - see above
     highs.setOptionValue("output_flag", False)  # noqa: FBT003 - the solver has no keywords
-    highs.setOptionValue("threads", 1)
+    highs.setOptionValue("threads", THREADS)
     highs.setOptionValue("random_seed", SEED)
     return highs

@@ -8,7 +8,7 @@ put in order once per window; the shares are looked at when somebody is taken.
 
 import heapq
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, KeysView
 from dataclasses import dataclass, field
 
 from scheduler.placement.queueing import (
@@ -56,6 +56,10 @@ class Turns:
 
     def __iter__(self) -> Iterator[Waiting]:
         return iter(self._works.values())
+
+    def keys(self) -> KeysView[WorkKey]:
+        """Whose work waits."""
+        return self._works.keys()
 
     def get(self, key: WorkKey) -> Waiting | None:
         """The work with this key, if it waits."""

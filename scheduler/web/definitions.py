@@ -60,6 +60,7 @@ BAD_MESSAGES: Final = (
     "stale",
     "digest",
 )
+BATCHES: Final = ("scarce", "plentiful", "failed")
 _RESULTS = (
     "placed, waiting (a site passes every rule; room or time is missing), refused (no site passes "
     "the rules), unchanged, not-accepted (the object cannot be read or breaks a rule of its own), "
@@ -115,6 +116,38 @@ COUNTED: Final[Mapping[str, Definition]] = {
         (),
         "seconds",
         _WAITS,
+    ),
+    "kapok_batches_total": Definition(
+        "counter",
+        "Batches of waiting workloads that were solved, by result: scarce (prices were found), "
+        "plentiful (there is room for all), failed (decisions go on without).",
+        ("result",),
+        values=BATCHES,
+    ),
+    "kapok_batch_duration_seconds": Definition(
+        "histogram",
+        "From collecting a batch to its prices, most of it beside the event loop.",
+        (),
+        "seconds",
+        _WAITS,
+    ),
+    "kapok_batch_number": Definition(
+        "gauge",
+        "Which batch of this process set the prices that count; 0 while none count. The log names "
+        "the version of its prices, as decisions record it.",
+    ),
+    "kapok_batch_workloads": Definition(
+        "gauge", "Workloads in the batch whose prices count; 0 while none count."
+    ),
+    "kapok_batch_achieved_ratio": Definition(
+        "gauge",
+        "Value less cost that the batch whose prices count would place, down to nodes, over a "
+        "bound that no division can exceed; 0 while none count.",
+    ),
+    "kapok_scarcity_prices": Definition(
+        "gauge",
+        "Prices of a resource at a site that are a cost of decisions now; 0 while nothing is "
+        "scarce.",
     ),
     "kapok_invalid_objects_total": Definition(
         "counter",

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     ProcessCollector,
     generate_latest,
@@ -28,12 +29,15 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
         for name, one in COUNTED.items():
             if one.type == "histogram":
                 self._histograms[name] = Histogram(
                     name, one.meaning, one.labels, buckets=one.buckets, registry=self._registry
                 )
+            elif one.type == "gauge":
+                self._gauges[name] = Gauge(name, one.meaning, registry=self._registry)
             else:
                 self._counters[name] = Counter(
                     name, one.meaning, one.labels, registry=self._registry
@@ -70,6 +74,18 @@ class Metrics:
     def ran_after(self, seconds: float) -> None:
         """A spec runs, or has run, so long after it was first seen."""
         self._observe("kapok_ready_wait_time_seconds", seconds)
+
+    def batch(self, result: str, seconds: float) -> None:
+        """A batch was taken."""
+        self._count("kapok_batches_total", result)
+        self._observe("kapok_batch_duration_seconds", seconds)
+
+    def scarcity(self, *, number: int, workloads: int, prices: int, ratio: float) -> None:
+        """The prices that count from now on."""
+        self._gauges["kapok_batch_number"].set(number)
+        self._gauges["kapok_batch_workloads"].set(workloads)
+        self._gauges["kapok_scarcity_prices"].set(prices)
+        self._gauges["kapok_batch_achieved_ratio"].set(ratio)
 
     def invalid_object(self, kind: str) -> None:
         """The hub holds an object of ours that does not decode."""

@@ -10,12 +10,16 @@ import pytest
 
 from scheduler.cli.entry import main
 from scheduler.ledger.ledger import Ledger
+from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.recorder import LedgerRecorder
+from scheduler.ledger.replay import recorded_case, replay
 from scheduler.model.accept import demand_of
+from scheduler.model.canonical import digest
 from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts, site_facts
 from scheduler.model.rights import SiteGrant
 from scheduler.model.site import Site
+from scheduler.model.terms import ScarcityPrice, Terms
 from scheduler.model.workload import Workload, WorkloadSpec
 from scheduler.placement import DEFAULT_TERMS, Decision, Fleet, choose
 
@@ -130,3 +134,30 @@ async def test_a_record_that_is_not_there_is_named(
     assert main(["replay", "9-9", "--data-dir", str(tmp_path)]) == 1
     assert "ledger list" in capsys.readouterr().err
     assert main(["replay", "9-9", "--data-dir", str(tmp_path / "none")]) == 2
+
+
+async def test_scarcity_prices_are_stored_once_and_decided_by_again(tmp_path: Path) -> None:
+    prices = tuple(
+        ScarcityPrice(site=name, resource="cpu", cny_per_unit_hour=price)
+        for name, price in (("a-edge", 0.001), ("b-core", 0.25))
+    )
+    terms = Terms(scarcity=prices, scarcity_version=digest(prices))
+    fleet, asked = Fleet(), demand()
+    async with Ledger(tmp_path) as ledger:
+        recorder = LedgerRecorder(ledger)
+        for facts in (facts_of("b-core", "16"), facts_of("a-edge", "4")):
+            fleet.upsert(facts)
+            recorder.facts(facts.name, facts)
+        content = {"terms": terms, "demand": asked}
+        content["decision"] = choose(asked, fleet, now=NOON, terms=terms)
+        for _ in range(2):
+            await recorder.record(
+                subject=asked.key, epoch=3, at=NOON, content=content, spec=WorkloadSpec()
+            )
+    with LedgerReader(tmp_path / "ledger.db") as reader:
+        for record in reader.records(0, 10, subject=asked.key):
+            assert terms.scarcity_version in record.refs
+            assert "scarcity" not in record.content["terms"]
+            case = recorded_case(reader, record)
+            assert case.terms == terms
+            assert replay(reader, record).same is True

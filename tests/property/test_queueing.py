@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 from hypothesis import given, settings
@@ -12,6 +12,7 @@ from scheduler.control.queue import Urgency, WorkKey, WorkQueue
 from scheduler.model.reasons import REASONS
 from scheduler.placement.queueing import (
     LIFT_AFTER_SECONDS,
+    UNRANKED,
     Waiting,
     could_help,
     events_that_help,
@@ -141,9 +142,10 @@ class Model:
     def rank(self, ranks: dict[int, int]) -> None:
         by_key = {key_of(number): rank for number, rank in ranks.items()}
         self.queue.rank(by_key)
-        self.ranks = {key: rank for key, rank in by_key.items() if key in self.urgency}
-        for key in list(self.active):
-            self.activate(key)
+        for key in by_key.keys() & self.urgency.keys():
+            self.ranks[key] = by_key[key]
+        for key in by_key.keys() & self.active.keys():
+            self.active[key] = replace(self.active[key], rank=by_key[key])
 
     def check(self) -> None:
         """Nothing is lost, and nothing is in two pools."""
@@ -177,7 +179,9 @@ STEPS = st.one_of(
     st.tuples(st.just("wake"), st.lists(st.sampled_from(EVENTS), min_size=1, max_size=2)),
     st.tuples(st.just("pass"), st.sampled_from((0.5, 30.0, 400.0, 1500.0))),
     st.tuples(st.just("share"), st.sampled_from(TENANTS), st.floats(0, 2)),
-    st.tuples(st.just("rank"), st.dictionaries(NUMBERS, st.integers(0, 3), max_size=4)),
+    st.tuples(
+        st.just("rank"), st.dictionaries(NUMBERS, st.sampled_from((0, 1, 2, UNRANKED)), max_size=4)
+    ),
 )
 
 

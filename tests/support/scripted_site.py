@@ -43,6 +43,7 @@ class ScriptedSite:
         hub_key: `ed25519:BASE64` of the hub.
         nodes: equal nodes.
         cpu: free on each.
+        cores_per_replica: what each replica takes of the free cores of its one node.
         architecture: of the nodes.
         is_ready: orders become ready as soon as their content is there.
         is_finished: all jobs have ended, and their pods hold nothing any more.
@@ -61,6 +62,7 @@ class ScriptedSite:
     hub_key: str
     nodes: int = 4
     cpu: str = "8"
+    cores_per_replica: int = 0
     architecture: str = "amd64"
     is_ready: bool = True
     is_talking: bool = True
@@ -183,7 +185,9 @@ spec:
     def report(self) -> Report:
         """What it says that it has."""
         self._sequence += 1
-        row = FreeRow(count=self.nodes, resources={"cpu": self.cpu, "memory": "64Gi", "pods": 100})
+        taken = self.cores_per_replica * sum(map(replicas_in, self.contents.values()))
+        cpu = f"{int(self.cpu) - taken}" if taken else self.cpu
+        row = FreeRow(count=self.nodes, resources={"cpu": cpu, "memory": "64Gi", "pods": 100})
         return Report(
             site=self.name,
             boot_id=f"boot-{self.boot_number}",

@@ -4,11 +4,15 @@ The prices are the dual prices of the last batch (`batch.py`), quantised and ver
 part of the terms and recorded with every decision that they entered.
 """
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import NDArray
 
 from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
+from scheduler.model.terms import Terms
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
 from scheduler.placement.price import Figures
@@ -27,11 +31,9 @@ class Scarcity:
     def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
         """CNY per replica-hour; a site without a price is not scarce."""
         cny = np.zeros(fleet.capacity)
-        requests = demand.requests
-        for each in moment.terms.scarcity:
-            slot = fleet.slot_of.get(each.site)
-            if slot is not None:
-                cny[slot] += requests.get(each.resource, 0) * each.cny_per_unit_hour
+        for resource, asked in demand.requests.items():
+            if asked:
+                cny += asked * _prices(fleet, moment.terms, resource)
         return Figures(cny, None)
 
     def origin(
@@ -40,6 +42,27 @@ class Scarcity:
         """Computed."""
         del facts, demand, moment
         return "modelled", None
+
+
+def _prices(fleet: Fleet, terms: Terms, resource: str) -> NDArray[np.float64]:
+    """The price of a resource at every site, remembered for as long as the prices count."""
+    version = terms.scarcity_version or terms.scarcity
+    return fleet.described(("scarcity", version, resource), _price_at(terms, resource), np.float64)
+
+
+def _price_at(terms: Terms, resource: str) -> Callable[[SiteFacts], float]:
+    """A look at the price list that is made only when somebody looks."""
+    listed: dict[str, float] = {}
+
+    def price(facts: SiteFacts) -> float:
+        if not listed:
+            listed[""] = 0.0
+            for each in terms.scarcity:
+                if each.resource == resource:
+                    listed[each.site] = listed.get(each.site, 0.0) + each.cny_per_unit_hour
+        return listed.get(facts.name, 0.0)
+
+    return price
 
 
 COST = Scarcity()

@@ -7,8 +7,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from benchmarks.batch import made_up
+from scheduler.model.canonical import digest
+from scheduler.model.terms import DEFAULT_TERMS, ScarcityPrice, Terms
 from scheduler.placement import Fleet, choose
 from scheduler.placement.batch import Instance, greedy, profit_of, solve_batch
+from scheduler.placement.costs.scarcity import COST
+from scheduler.placement.moment import moment_of
 from scheduler.placement.place_batch import place_batch
 from tests.support.brute_force import divisions
 from tests.support.sites import NOW, demand, fleet_of, nodes, site, workload
@@ -74,6 +78,49 @@ def test_an_empty_batch_and_one_that_nothing_fits_have_an_answer() -> None:
         count = len(profit)
         instance = Instance(np.ones((2, 1)), np.ones((count, 1)), np.ones(count, np.int64), profit)
         assert solve_batch(instance).ratio == 1.0
+
+
+def test_where_nothing_is_free_the_price_is_what_a_first_unit_is_worth() -> None:
+    profit = np.array([[4.0, 4.0], [2.0, -np.inf]])
+    asked = np.array([[2.0], [2.0]])
+    full = Instance(np.array([[0.0], [0.0]]), asked, np.array([5, 5]), profit)
+    batch = solve_batch(full)
+    assert batch.achieved == 0
+    assert batch.bound == pytest.approx(0, abs=1e-3)
+    assert ((batch.prices > 1) & (batch.prices < 20)).all()
+
+
+def test_what_is_not_asked_for_need_not_be_there() -> None:
+    free = np.array([[10.0, 0.0]])
+    instance = Instance(free, np.array([[1.0, 0.0]]), np.array([7]), np.array([[3.0]]))
+    assert solve_batch(instance).placed.sum() == 7
+    assert greedy(instance) == 21.0
+    nothing = Instance(free, np.array([[0.0, 0.0]]), np.array([7]), np.array([[3.0]]))
+    assert solve_batch(nothing).placed.sum() == 7
+
+
+def test_what_is_on_its_way_is_not_free() -> None:
+    one = site("m1", nodes(4), spec={"prices": {"coreCnyPerHour": 0.05}})
+    fleet = fleet_of(one)
+    first = demand(workload(4, name="first"))
+    fleet.commit(first, choose(first, fleet, now=NOW))
+    outcome = place_batch([demand(workload(2, name="late"))], fleet, now=NOW)
+    assert [each.phase for each in outcome.decisions] == ["Waiting"]
+    assert outcome.bound == pytest.approx(0, abs=1e-3)
+    assert outcome.terms.scarcity
+
+
+def test_scarcity_is_priced_by_site_and_resource_and_follows_its_version() -> None:
+    fleet = fleet_of(site("m1", nodes(4)), site("m2", nodes(4)))
+    asked, cores = demand(workload(1)), 1000
+    for price in (0.001, 0.002):
+        scarcity = (ScarcityPrice(site="m2", resource="cpu", cny_per_unit_hour=price),)
+        terms = Terms(scarcity=scarcity, scarcity_version=digest(scarcity))
+        figures = COST.per_unit(fleet, asked, moment_of(NOW, terms))
+        slots = [fleet.slot_of[name] for name in ("m1", "m2")]
+        assert figures.cny[slots].tolist() == [0.0, price * cores]
+        assert choose(asked, fleet, now=NOW, terms=terms).assignment[0].site == "m1"
+    assert COST.units(asked, moment_of(NOW, DEFAULT_TERMS)) == 0.0
 
 
 def test_a_batch_over_a_fleet_breaks_no_node_and_places_the_urgent_first() -> None:

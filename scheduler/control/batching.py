@@ -1,0 +1,272 @@
+"""Much waits: it is looked at together, and the prices of what is scarce enter single decisions.
+
+A batch changes nothing by itself. Its prices become part of the terms, so that work which bears it
+goes where nobody else must; and within a priority and a tenant, what gains most is decided first.
+Whether and where a workload runs is decided one by one, as always. The event loop only collects, in
+slices; the batch is solved in a thread on a snapshot: facts never change once they are made.
+"""
+
+import asyncio
+import heapq
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import msgspec
+
+from scheduler.clock import Clock, give_way
+from scheduler.control.asking import demand_from
+from scheduler.control.ports import HubError
+from scheduler.control.queue import WorkKey, WorkQueue
+from scheduler.control.reconcile import Reconciler
+from scheduler.control.telemetry import Telemetry
+from scheduler.model.demand import Demand
+from scheduler.model.facts import SiteFacts
+from scheduler.model.terms import Terms
+from scheduler.model.workload import Workload
+from scheduler.placement import Fleet
+from scheduler.placement.place_batch import BatchOutcome, batch_steps
+from scheduler.placement.queueing import UNRANKED
+from scheduler.placement.solver import SEED, SOLVER, THREADS, solver_version
+
+_log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 1.0
+_SLICE_SECONDS = 0.004
+_SLICE = 500
+_FOR_WANT_OF_ROOM = frozenset({"full", "fragmented", "spread"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """When a batch is taken, and how large it may be; `configs/scheduler.yaml` explains each."""
+
+    at_workloads: int
+    interval_seconds: float
+    prices_expire_seconds: float
+    most_workloads: int
+    most_pairs: int
+
+
+class Stopped(Exception):
+    """The batch was called off."""
+
+
+@dataclass(slots=True)
+class Image:
+    """A second fleet for batches, brought up to date with what changed since the last one.
+
+    Attributes:
+        is_called_off: a batch that runs ends at its next step.
+    """
+
+    is_called_off: bool = False
+    _fleet: Fleet = field(default_factory=Fleet)
+
+    def solve(
+        self, facts: list[SiteFacts], demands: list[Demand], now: datetime, terms: Terms
+    ) -> BatchOutcome:
+        """Runs in a thread, and gives way often.
+
+        Raises:
+            Stopped: it was called off.
+        """
+        self._follow(facts)
+        steps = batch_steps(demands, self._fleet, now=now, terms=terms)
+        while True:
+            self._give_way()
+            try:
+                next(steps)
+            except StopIteration as done:
+                outcome: BatchOutcome = done.value
+                return outcome
+
+    def _follow(self, facts: list[SiteFacts]) -> None:
+        """What a batch itself counted as in flight is undone here too: such facts are others."""
+        names = {one.name for one in facts}
+        for gone in [name for name in self._fleet.slot_of if name not in names]:
+            self._fleet.remove(gone)
+        for one in facts:
+            if one.name not in self._fleet.slot_of or self._fleet.facts_of(one.name) is not one:
+                self._fleet.upsert(one)
+                self._give_way()
+
+    def _give_way(self) -> None:
+        if self.is_called_off:
+            raise Stopped
+        give_way()
+
+
+@dataclass(slots=True)
+class Batching:
+    """Takes batches while much waits.
+
+    Attributes:
+        queue: what waits.
+        reconciler: who decides, by which terms.
+        clock: for intervals and instants.
+        telemetry: told of every batch.
+        limits: when, and how large.
+    """
+
+    queue: WorkQueue
+    reconciler: Reconciler
+    clock: Clock
+    telemetry: Telemetry
+    limits: Limits
+    _image: Image = field(default_factory=Image)
+    _ranked: set[WorkKey] = field(default_factory=set)
+    _number: int = 0
+    _tried_seconds: float = float("-inf")
+    _priced_seconds: float = 0.0
+
+    async def run(self) -> None:
+        """Looks every second; runs until cancelled."""
+        while True:
+            await self.look()
+            await self.clock.sleep(_LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Takes a batch if much waits, and drops prices that nobody waits by any more."""
+        count, now = self.queue.count_waiting(_FOR_WANT_OF_ROOM), self.clock.monotonic()
+        is_old = now - self._priced_seconds > self.limits.prices_expire_seconds
+        if self._is_priced() and (not count or is_old):
+            await self._set_prices((), "")
+            self.telemetry.scarcity(number=0, workloads=0, prices=0, ratio=0.0)
+        is_time = now - self._tried_seconds >= self.limits.interval_seconds
+        if self.limits.at_workloads and count >= self.limits.at_workloads and is_time:
+            self._tried_seconds = now
+            await self._take(self.queue.waiting_keys(_FOR_WANT_OF_ROOM))
+
+    def _is_priced(self) -> bool:
+        return bool(self.reconciler.terms.scarcity or self._ranked)
+
+    async def _take(self, keys: list[WorkKey]) -> None:
+        began = self.clock.monotonic()
+        asked = await self._demands(await self._most_urgent(keys))
+        if len(asked) < self.limits.at_workloads:
+            return
+        try:
+            outcome = await self._solved(list(asked.values()))
+            await self._recorded(outcome, len(asked))
+        except (HubError, ArithmeticError, LookupError, TypeError, ValueError):
+            _log.exception("a batch of %s workloads failed; decisions go on without", len(asked))
+            self.telemetry.batch("failed", self.clock.monotonic() - began)
+            return
+        key_of = {demand.key: key for key, demand in asked.items()}
+        await self._adopt(outcome, [key_of[text] for text in outcome.order])
+        result = "scarce" if outcome.terms.scarcity else "plentiful"
+        self.telemetry.batch(result, self.clock.monotonic() - began)
+
+    async def _adopt(self, outcome: BatchOutcome, order: list[WorkKey]) -> None:
+        """The prices and the order count from now on."""
+        self._number += 1
+        self._priced_seconds = self.clock.monotonic()
+        terms = outcome.terms
+        await self._set_prices(order, terms.scarcity_version, terms)
+        self.telemetry.scarcity(
+            number=self._number,
+            workloads=len(order),
+            prices=len(terms.scarcity),
+            ratio=outcome.ratio,
+        )
+        _log.info(
+            "batch %s: %s workloads, %.1f %% of the bound, %s scarcity prices %s",
+            self._number,
+            len(order),
+            outcome.ratio * 100,
+            len(terms.scarcity),
+            terms.scarcity_version,
+        )
+
+    async def _most_urgent(self, keys: list[WorkKey]) -> list[WorkKey]:
+        """Those that want replicas, the most urgent first if there are too many."""
+        wanting: list[tuple[int, float, WorkKey]] = []
+        for start in range(0, len(keys), _SLICE):
+            wanting += self._wanting(keys[start : start + _SLICE])
+            await self.clock.sleep(0)
+        sites = max(1, len(self.reconciler.fleet))
+        most = min(self.limits.most_workloads, self.limits.most_pairs // sites)
+        if len(wanting) > most:
+            wanting = await asyncio.to_thread(heapq.nsmallest, most, wanting)
+        return [each[-1] for each in wanting]
+
+    def _wanting(self, keys: Iterable[WorkKey]) -> Iterator[tuple[int, float, WorkKey]]:
+        for key in keys:
+            workload = self.reconciler.registry.workloads.get(key)
+            if workload is not None and _wants_room(workload):
+                created = workload.metadata.creation_timestamp
+                yield -workload.spec.priority, created.timestamp() if created else 0.0, key
+
+    async def _demands(self, keys: list[WorkKey]) -> dict[WorkKey, Demand]:
+        """What each asks, resolved in slices of the loop's time."""
+        registry, quotas = self.reconciler.registry, self.reconciler.ordering.quotas
+        found: dict[WorkKey, Demand] = {}
+        began = self.clock.monotonic()
+        for key in keys:
+            workload = registry.workloads.get(key)
+            demand = demand_from(workload, registry, quotas) if workload else None
+            if isinstance(demand, Demand):
+                found[key] = demand
+            if self.clock.monotonic() - began >= _SLICE_SECONDS:
+                await self.clock.sleep(0)
+                began = self.clock.monotonic()
+        return found
+
+    async def _solved(self, demands: list[Demand]) -> BatchOutcome:
+        facts = [one for one in self.reconciler.fleet.facts if one is not None]
+        now, terms = self.clock.now(), self.reconciler.terms
+        try:
+            return await asyncio.to_thread(self._image.solve, facts, demands, now, terms)
+        except asyncio.CancelledError:
+            self._image.is_called_off = True
+            raise
+
+    async def _recorded(self, outcome: BatchOutcome, workloads: int) -> None:
+        """How it was solved, and how well, stands in the ledger before its prices count."""
+        content = {
+            "solver": SOLVER,
+            "solverVersion": solver_version(),
+            "method": outcome.method,
+            "threads": THREADS,
+            "seed": SEED,
+            "workloads": workloads,
+            "sites": len(self.reconciler.fleet),
+            "achieved": outcome.achieved,
+            "bound": outcome.bound,
+        }
+        await self.reconciler.recorder.record_batch(
+            epoch=self.reconciler.epoch(),
+            at=self.clock.now(),
+            terms=outcome.terms,
+            content=content,
+        )
+
+    async def _set_prices(
+        self, order: Iterable[WorkKey], version: str, terms: Terms | None = None
+    ) -> None:
+        self.reconciler.terms = msgspec.structs.replace(
+            self.reconciler.terms,
+            scarcity=terms.scarcity if terms else (),
+            scarcity_version=version,
+        )
+        ranks = {key: place for place, key in enumerate(order)}
+        ranks |= dict.fromkeys(self._ranked - ranks.keys(), UNRANKED)
+        self._ranked = {key for key, rank in ranks.items() if rank != UNRANKED}
+        keys = list(ranks)
+        for start in range(0, len(keys), _SLICE):
+            self.queue.rank({key: ranks[key] for key in keys[start : start + _SLICE]})
+            await self.clock.sleep(0)
+
+
+def _wants_room(workload: Workload) -> bool:
+    """Whether it is not placed in full, as far as its status tells."""
+    status, meta = workload.status, workload.metadata
+    if meta.deletion_timestamp is not None or workload.spec.paused:
+        return False
+    return (
+        status.observed_generation != meta.generation
+        or not status.placement.groups
+        or status.phase in ("Waiting", "Refused", "Pending")
+    )
