@@ -45,6 +45,8 @@ from scheduler.mqtt.outbox import Outbox
 from scheduler.mqtt.session import Session
 from scheduler.mqtt.speaker import Speaker
 from scheduler.placement import Fleet
+from scheduler.placement.moment import moment_of
+from scheduler.placement.spending import spend_of
 from scheduler.settings import Settings
 from scheduler.web.lag import watch_lag
 from scheduler.web.metrics import Metrics
@@ -154,6 +156,13 @@ class _Scheduler:
         )
 
     def _loop(self) -> Loop:
+        terms = Terms(
+            report_stale_seconds=int(self._settings.freshness.stale_after_seconds),
+            may_evict=False,  # nothing replaces the work of a silent site yet: NotEnforced
+        )
+        self.ordering.quotas.cost = lambda demand, shares: spend_of(
+            demand, self.fleet, moment_of(self._clock.now(), terms), shares
+        )
         reconciler = Reconciler(
             self._world.client,
             self.registry,
@@ -162,10 +171,7 @@ class _Scheduler:
             self.ordering,
             self.recorder,
             self._clock,
-            Terms(
-                report_stale_seconds=int(self._settings.freshness.stale_after_seconds),
-                may_evict=False,  # nothing replaces the work of a silent site yet: NotEnforced
-            ),
+            terms,
             lambda: self.leadership.epoch,
             self.events,
             self._settings.dispatch.stuck_in_flight_seconds,

@@ -6,10 +6,11 @@ stands in `status.placement`; groups in phase Placing have no node yet and count
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from math import isfinite
+from math import fsum, isfinite
 from typing import Any
 
 import msgspec
@@ -32,10 +33,16 @@ from scheduler.model.kinds import (
     Workload,
 )
 from scheduler.model.quantities import NotAQuantity
+from scheduler.model.tenant import Budget, Spend, lent_to
 from scheduler.model.terms import DEFAULT_TERMS, Terms
 from scheduler.model.workload import PlacementGroup, PlacementStatus
 from scheduler.placement import Fleet, choose
 from scheduler.placement.fleet import flights_of
+from scheduler.placement.moment import Moment, moment_of
+from scheduler.placement.spending import spend_of
+
+Allowance = dict[str, Any]
+"""What of `demand_of` follows from other workloads: used, lent, spent."""
 
 
 class WorldError(ValueError):
@@ -184,8 +191,7 @@ def turns(
     A turn is handed out before its decision is committed, so that it can still be explained.
     """
     for workload in sorted(world.workloads, key=_order):
-        used = _used(world, workload)
-        demand = _demand(world, workload, used)
+        demand = _demand(world, workload, _allowance(world, workload, fleet, moment_of(now, terms)))
         if isinstance(demand, NotAccepted):
             yield Turn(workload, demand, None)
             continue
@@ -202,7 +208,7 @@ def _order(workload: Workload) -> tuple[int, float, str]:
     return (-workload.spec.priority, age, workload.metadata.key)
 
 
-def _demand(world: World, workload: Workload, used: dict[str, int]) -> Demand | NotAccepted:
+def _demand(world: World, workload: Workload, allowance: Allowance) -> Demand | NotAccepted:
     return demand_of(
         workload,
         scheme=world.scheme,
@@ -210,26 +216,50 @@ def _demand(world: World, workload: Workload, used: dict[str, int]) -> Demand | 
         policies=world.policies,
         cluster_policies=world.cluster_policies,
         others=world.workloads,
-        used=used,
+        **allowance,
     )
 
 
-def _used(world: World, workload: Workload) -> dict[str, int]:
-    """What the other workloads of the same tenant use now."""
+def _allowance(world: World, workload: Workload, fleet: Fleet, moment: Moment) -> Allowance:
+    """What other workloads use of the tenant's quota and budget, and what its cohort would lend."""
     tenant = tenant_of(workload, world.tenants)
-    used: dict[str, int] = {}
-    if tenant is None or not tenant.spec.quota:
-        return used
+    if tenant is None or not (tenant.spec.quota or tenant.spec.budget != Budget()):
+        return {}
+    others = _others_by_tenant(world, workload)
+
+    def used_by(one: Tenant) -> dict[str, int]:
+        total: Counter[str] = Counter()
+        for demand in others.get(one.metadata.name, ()):
+            held = demand.placed_replicas
+            total.update(demand.usage(sum(held.values()), len(held)) if held else {})
+        return dict(total)
+
+    spends = [
+        spend_of(demand, fleet, moment, demand.placed_replicas)
+        for demand in (
+            others.get(tenant.metadata.name, ()) if tenant.spec.budget != Budget() else ()
+        )
+    ]
+    return {
+        "used": used_by(tenant),
+        "lent": lent_to(tenant, world.tenants, used_by),
+        "spent": Spend(
+            cny_per_hour=fsum(each.cny_per_hour for each in spends),
+            gco2_per_hour=fsum(each.gco2_per_hour for each in spends),
+        ),
+    }
+
+
+def _others_by_tenant(world: World, workload: Workload) -> dict[str, list[Demand]]:
+    found: dict[str, list[Demand]] = {}
     for other in world.workloads:
-        if other is workload or tenant_of(other, world.tenants) is not tenant:
+        tenant = tenant_of(other, world.tenants)
+        if other is workload or tenant is None or not other.status.placement.groups:
             continue
         demand = _demand(world, other, {})
-        if isinstance(demand, NotAccepted):
-            continue
-        replicas = sum(demand.placed_replicas.values())
-        for name, amount in demand.requests.items():
-            used[name] = used.get(name, 0) + amount * replicas
-    return used
+        if isinstance(demand, Demand):
+            found.setdefault(tenant.metadata.name, []).append(demand)
+    return found
 
 
 def _placed(workload: Workload, decision: Decision) -> Workload:

@@ -1,6 +1,7 @@
 """From a workload to the question of a decision: all that bears on it, looked up."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from scheduler.control.queue import WorkKey
 from scheduler.control.quotas import Quotas
@@ -8,6 +9,7 @@ from scheduler.control.registry import Registry
 from scheduler.model.accept import demand_of
 from scheduler.model.demand import Demand, NotAccepted
 from scheduler.model.policy import PlacementPolicy
+from scheduler.model.tenant import Budget, Tenant, lent_to
 from scheduler.model.workload import Workload
 
 
@@ -15,10 +17,6 @@ def demand_from(workload: Workload, registry: Registry, quotas: Quotas) -> Deman
     """Resolves what a decision about a workload is asked, as the hub has it now."""
     meta = workload.metadata
     tenant = registry.tenant_of(meta.namespace)
-    used = {}
-    if tenant is not None and tenant.spec.quota:
-        key: WorkKey = (meta.namespace, meta.name)
-        used = quotas.used(frozenset(tenant.spec.namespaces), besides=key)
     policy = _policy(workload, registry)
     return demand_of(
         workload,
@@ -26,9 +24,28 @@ def demand_from(workload: Workload, registry: Registry, quotas: Quotas) -> Deman
         tenants=(tenant,) if tenant else (),
         policies=(policy,) if policy else (),
         cluster_policies=registry.cluster_policies.values(),
-        used=used,
+        **_allowance((meta.namespace, meta.name), tenant, registry, quotas),
         others=_others(workload, policy, registry),
     )
+
+
+def _allowance(
+    key: WorkKey, tenant: Tenant | None, registry: Registry, quotas: Quotas
+) -> dict[str, Any]:
+    """What others use of the tenant's quota and budget, and what its cohort would lend."""
+    if tenant is None:
+        return {}
+
+    def used_by(one: Tenant) -> dict[str, int]:
+        return quotas.used(frozenset(one.spec.namespaces), besides=key)
+
+    found: dict[str, Any] = {}
+    if tenant.spec.quota:
+        found["used"] = used_by(tenant)
+        found["lent"] = lent_to(tenant, registry.tenants.values(), used_by)
+    if tenant.spec.budget != Budget():
+        found["spent"] = quotas.spent(frozenset(tenant.spec.namespaces), besides=key)
+    return found
 
 
 def _policy(workload: Workload, registry: Registry) -> PlacementPolicy | None:

@@ -81,7 +81,7 @@ class Ordering:
         for site, share in shares.items():
             is_over = self._is_over(site, name, share)
             self.sites.order(site, name, None if is_over else ordered_of(demand, share))
-        self.quotas.take(key, demand, sum(one.replicas for one in shares.values()))
+        self.quotas.take(key, demand, {site: one.replicas for site, one in shares.items()})
 
     def withdraw(self, key: WorkKey, workload: Workload) -> list[str]:
         """Nothing is ordered any more.

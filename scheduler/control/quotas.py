@@ -1,11 +1,16 @@
-"""What each placed workload takes of its tenant's quota."""
+"""What each placed workload takes of its tenant's quota, and of its budget if there is one."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from math import fsum
 
 from scheduler.control.queue import WorkKey
 from scheduler.model.demand import Demand
+from scheduler.model.tenant import Spend
+
+Cost = Callable[[Demand, Mapping[str, int]], Spend]
+"""What replicas by site cost an hour now."""
 
 
 @dataclass(slots=True)
@@ -16,16 +21,22 @@ class Quotas:
         was_freed: something was given back since this was last looked at.
         touched: namespaces whose sums changed since this was last looked at.
         totals: by namespace; sums of whole numbers, so that taking back leaves nothing behind.
+        cost: asked only for work of tenants that have a budget.
     """
+
+    cost: Cost = lambda _demand, _shares: Spend()
 
     was_freed: bool = False
     touched: set[str] = field(default_factory=set)
     totals: dict[str, Counter[str]] = field(default_factory=dict)
     _taken: dict[WorkKey, Mapping[str, int]] = field(default_factory=dict)
+    _spent: dict[WorkKey, Spend] = field(default_factory=dict)
 
-    def take(self, key: WorkKey, demand: Demand, replicas: int) -> None:
-        """A workload holds so many replicas now, all sites together."""
-        fresh = {name: amount * replicas for name, amount in demand.requests.items()}
+    def take(self, key: WorkKey, demand: Demand, shares: Mapping[str, int]) -> None:
+        """A workload holds so many replicas by site now."""
+        held = {site: count for site, count in shares.items() if count}
+        fresh = demand.usage(sum(held.values()), len(held)) if held else {}
+        self._spend(key, self.cost(demand, held) if demand.budget_left and held else None)
         before = self._taken.get(key, {})
         if fresh == before:
             return
@@ -37,6 +48,7 @@ class Quotas:
         """The workload is gone."""
         before = self._taken.pop(key, {})
         self.was_freed |= bool(before)
+        self._spend(key, None)
         self._move(key[0], before, {})
 
     def used(self, namespaces: Collection[str], *, besides: WorkKey) -> dict[str, int]:
@@ -47,6 +59,29 @@ class Quotas:
         if besides[0] in namespaces:
             total.subtract(self._taken.get(besides, {}))
         return dict(total)
+
+    def spent(self, namespaces: Collection[str], *, besides: WorkKey) -> Spend:
+        """What all other workloads of these namespaces cost, each as of when it was looked at."""
+        found = [
+            each
+            for key, each in sorted(self._spent.items())
+            if key != besides and key[0] in namespaces
+        ]
+        return Spend(
+            cny_per_hour=fsum(each.cny_per_hour for each in found),
+            gco2_per_hour=fsum(each.gco2_per_hour for each in found),
+        )
+
+    def _spend(self, key: WorkKey, spend: Spend | None) -> None:
+        before = self._spent.pop(key, None)
+        if spend is not None:
+            self._spent[key] = spend
+        if before is not None and (
+            spend is None
+            or spend.cny_per_hour < before.cny_per_hour
+            or spend.gco2_per_hour < before.gco2_per_hour
+        ):
+            self.was_freed = True
 
     def _move(self, namespace: str, before: Mapping[str, int], after: Mapping[str, int]) -> None:
         total = self.totals.setdefault(namespace, Counter())

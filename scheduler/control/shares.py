@@ -15,9 +15,9 @@ import numpy as np
 from scheduler.clock import Clock
 from scheduler.control.quotas import Quotas
 from scheduler.control.registry import Registry
-from scheduler.model.quantities import requests_of
+from scheduler.model.quantities import GPU_CARDS, GPU_MILLI, requests_of
 from scheduler.placement import Fleet
-from scheduler.placement.nodes import COUNT
+from scheduler.placement.nodes import CARDS, COUNT
 from scheduler.placement.queueing import share_of
 
 _SUM_AGAIN_SECONDS = 10.0
@@ -89,7 +89,13 @@ class SharesOfTenants:
         index = rows.rows_of(slots)
         nodes = rows.column(COUNT)[index]
         self._total = {
-            name: amount + int(rows.sums(slots, rows.column(name)[index] * nodes).sum())
+            name: amount + int(rows.sums(slots, rows.column(_column(name))[index] * nodes).sum())
             for name, amount in taken.items()
+            if name != GPU_CARDS  # the same cards as their thousandths
         }
         self._summed_seconds = self.clock.monotonic()
+
+
+def _column(name: str) -> str:
+    """Where the fleet keeps what is free of a resource."""
+    return CARDS if name == GPU_MILLI else name

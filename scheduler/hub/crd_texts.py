@@ -104,10 +104,14 @@ TEXTS: dict[tuple[str, str], str] = {
     ("TenantSpec", "siteSelector"): "The sites that it may use. Empty: all.",
     ("TenantSpec", "weight"): "Its share when capacity is short, relative to others.",
     ("TenantSpec", "quota"): "What it may request in all. Empty: no limit.",
-    ("TenantSpec", "borrowing"): "Whether it may use what others leave free.",
-    ("TenantSpec", "budget"): "What it may spend.",
-    ("Budget", "cnyPerHour"): "CNY per hour.",
-    ("Budget", "kgco2ePerHour"): "kgCO2e per hour.",
+    ("TenantSpec", "borrowing"): "Whether it may use what others of its cohort leave of quotas.",
+    ("TenantSpec", "borrowingLimit"): (
+        "The most that it may borrow, by resource; others: all that is left."
+    ),
+    ("TenantSpec", "cohort"): "Tenants that name the same cohort lend each other what they leave.",
+    ("TenantSpec", "budget"): "What its placed work may cost; more is not placed.",
+    ("Budget", "cnyPerHour"): "CNY per hour, as decisions reckon it. Absent: no limit.",
+    ("Budget", "kgco2ePerHour"): "kgCO2e per hour. Absent: no limit.",
     ("TenantStatus", "used"): "What its placed work requests.",
     ("TenantStatus", "conditions"): _CONDITIONS,
     ("LabelSelector", "matchLabels"): "Labels that must be there, with these values.",

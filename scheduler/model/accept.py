@@ -29,7 +29,7 @@ from scheduler.model.policy import (
 )
 from scheduler.model.quantities import NotAQuantity, requests_of
 from scheduler.model.rights import DataClassScheme, class_of, rule_for
-from scheduler.model.tenant import Tenant
+from scheduler.model.tenant import Spend, Tenant, budget_left, quota_left, quota_of
 from scheduler.model.workload import PodDemand, Workload
 
 
@@ -52,6 +52,8 @@ def demand_of(
     policies: Iterable[PlacementPolicy] = (),
     cluster_policies: Iterable[ClusterPlacementPolicy] = (),
     used: Mapping[str, int] | None = None,
+    lent: Mapping[str, int] | None = None,
+    spent: Spend | None = None,
     others: Iterable[Workload] = (),
     evicted: Iterable[str] = (),
 ) -> Demand | NotAccepted:
@@ -64,6 +66,8 @@ def demand_of(
         policies: placement policies; the one that the workload names counts.
         cluster_policies: all of them; those that match the workload tighten it.
         used: what other workloads of the tenant use, in the units of `quantities.requested`.
+        lent: what the others of the tenant's cohort leave of their quotas, see `lent_to`.
+        spent: what other workloads of the tenant cost.
         others: workloads that an affinity may refer to.
         evicted: sites whose replicas are to be replaced.
     """
@@ -89,7 +93,7 @@ def demand_of(
         placed=_placed(workload),
         last_group=workload.status.last_group,
         evicted=tuple(sorted(evicted)),
-        quota_left=_quota_left(context.tenant, used or {}),
+        **_allowance(context.tenant, used or {}, lent or {}, spent or Spend()),
     )
     found = next(contradictions(workload, demand, context.tenant, asked.scalables), None)
     return demand if found is None else found
@@ -289,8 +293,13 @@ def _placed(workload: Workload) -> tuple[Placed, ...]:
     )
 
 
-def _quota_left(tenant: Tenant | None, used: Mapping[str, int]) -> dict[str, int] | None:
-    if tenant is None or not tenant.spec.quota:
-        return None
-    quota = dict.fromkeys(tenant.spec.quota, 0) | requests_of(tenant.spec.quota)
-    return {name: amount - used.get(name, 0) for name, amount in sorted(quota.items())}
+def _allowance(
+    tenant: Tenant | None, used: Mapping[str, int], lent: Mapping[str, int], spent: Spend
+) -> dict[str, Any]:
+    if tenant is None:
+        return {}
+    found: dict[str, Any] = {}
+    if tenant.spec.quota:
+        found = {"quota_left": quota_left(tenant, used, lent), "quota": quota_of(tenant)}
+    left = budget_left(tenant, spent)
+    return found if left is None else {**found, "budget_left": left, "budget": tenant.spec.budget}

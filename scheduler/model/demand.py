@@ -32,8 +32,10 @@ from scheduler.model.policy import (
     Spread,
     Strategy,
 )
+from scheduler.model.quantities import GPU_CARDS, GPU_MILLI
 from scheduler.model.reasons import Reason
 from scheduler.model.rights import OnViolation
+from scheduler.model.tenant import Budget, BudgetLeft
 from scheduler.model.workload import GroupPhase
 
 
@@ -112,7 +114,13 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     """Sites whose replicas are to be replaced, by word of failover or of an operator."""
     paused: bool = False
     quota_left: dict[str, int] | None = None
-    """What the tenant may still use beside this workload; None: no quota."""
+    """What the tenant may still use beside this workload, borrowed included; None: no quota."""
+    quota: dict[str, int] = msgspec.field(default_factory=dict)
+    """What the tenant's own quota is, for sentences."""
+    budget_left: BudgetLeft | None = None
+    """What the tenant may still spend beside this workload; None: no budget."""
+    budget: Budget = Budget()
+    """What the tenant's budget is, for sentences."""
 
     @cached_property
     def placed_replicas(self) -> dict[str, int]:
@@ -127,6 +135,25 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     def requests(self) -> dict[str, int]:
         """What one replica asks in all; millicores for cpu, whole units for all else."""
         return total_requests(self.unit)
+
+    def usage(self, replicas: int, sites: int) -> dict[str, int]:
+        """What counts in a quota: of all replicas, and of what comes beside them at each site.
+
+        Shares of GPU cards count as `kapok.dev/gpu-milli` (thousandths of all cards together) and
+        `kapok.dev/gpu-cards`.
+        """
+        total = {name: amount * replicas for name, amount in self._unit_usage.items()}
+        for name, amount in self._beside_usage.items():
+            total[name] = total.get(name, 0) + amount * sites
+        return total
+
+    @cached_property
+    def _unit_usage(self) -> dict[str, int]:
+        return _usage_of(self.unit)
+
+    @cached_property
+    def _beside_usage(self) -> dict[str, int]:
+        return _usage_of(self.beside)
 
     @property
     def namespace(self) -> str:
@@ -150,6 +177,15 @@ def total_requests(pods: tuple[Pods, ...]) -> dict[str, int]:
         for name, amount in each.shape.requests.items():
             total[name] = total.get(name, 0) + amount * each.count
     return dict(sorted(total.items()))
+
+
+def _usage_of(pods: tuple[Pods, ...]) -> dict[str, int]:
+    total = total_requests(pods)
+    cards = sum(each.shape.gpu_cards * each.count for each in pods)
+    if cards:
+        milli = sum(each.shape.gpu_cards * each.shape.gpu_milli * each.count for each in pods)
+        total |= {GPU_CARDS: cards, GPU_MILLI: milli}
+    return total
 
 
 def with_placement(demand: Demand, placed: tuple[Placed, ...]) -> Demand:

@@ -1,5 +1,6 @@
 """`Tenant`: a department, its namespaces, and what its workloads may ask."""
 
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -18,6 +19,9 @@ from scheduler.model.fields import (
     Resources,
 )
 from scheduler.model.metadata import Metadata
+from scheduler.model.quantities import requests_of
+
+GRAMS_PER_KILOGRAM = 1000
 
 
 class Budget(Part, frozen=True, kw_only=True):
@@ -25,6 +29,20 @@ class Budget(Part, frozen=True, kw_only=True):
 
     cny_per_hour: NotNegative | None = None
     kgco2e_per_hour: NotNegative | None = None
+
+
+class Spend(Part, frozen=True, kw_only=True):
+    """What placed work costs; figures that are not known count as assumed, on the dear side."""
+
+    cny_per_hour: float = 0.0
+    gco2_per_hour: float = 0.0
+
+
+class BudgetLeft(Part, frozen=True, kw_only=True):
+    """What a budget leaves beside other work. Absent: no limit."""
+
+    cny_per_hour: float | None = None
+    gco2_per_hour: float | None = None
 
 
 class TenantSpec(Part, frozen=True, kw_only=True):
@@ -55,6 +73,8 @@ class TenantSpec(Part, frozen=True, kw_only=True):
     weight: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
     quota: Resources = msgspec.field(default_factory=dict)
     borrowing: bool = False
+    borrowing_limit: Resources = msgspec.field(default_factory=dict)
+    cohort: Annotated[str, Meta(max_length=63)] = ""
     budget: Budget = Budget()
 
 
@@ -75,3 +95,65 @@ class Tenant(Part, frozen=True, kw_only=True):
     metadata: Metadata = Metadata()
     spec: TenantSpec
     status: TenantStatus = TenantStatus()
+
+
+def lent_to(
+    tenant: Tenant,
+    tenants: Iterable[Tenant],
+    used_by: Callable[[Tenant], Mapping[str, int]],
+) -> dict[str, int]:
+    """What the others of a tenant's cohort leave of their quotas; nothing if it may not borrow.
+
+    As cohorts of Kueue: who has borrowed lends that much less. Only resources in a tenant's own
+    quota are lent and borrowed.
+
+    Args:
+        tenant: who wants to borrow.
+        tenants: all of them.
+        used_by: what the placed work of a tenant requests; millicores for cpu, whole units else.
+    """
+    lent: dict[str, int] = {}
+    if not tenant.spec.borrowing:
+        return lent
+    for other in tenants:
+        is_other = other.metadata.name != tenant.metadata.name
+        if not is_other or other.spec.cohort != tenant.spec.cohort or not other.spec.quota:
+            continue
+        used = used_by(other)
+        for name, amount in quota_of(other).items():
+            lent[name] = lent.get(name, 0) + amount - used.get(name, 0)
+    return lent
+
+
+def quota_of(tenant: Tenant) -> dict[str, int]:
+    """A tenant's quota; a named 0 stays."""
+    return dict.fromkeys(sorted(tenant.spec.quota), 0) | requests_of(tenant.spec.quota)
+
+
+def quota_left(tenant: Tenant, used: Mapping[str, int], lent: Mapping[str, int]) -> dict[str, int]:
+    """What a tenant may still use: the rest of its own, and what it may borrow.
+
+    Its own quota is always its own: what others have borrowed of it is not taken off.
+    """
+    limits = requests_of(tenant.spec.borrowing_limit)
+    left = {}
+    for name, amount in quota_of(tenant).items():
+        more = lent.get(name, 0)
+        if name in tenant.spec.borrowing_limit:
+            more = min(more, limits.get(name, 0))
+        left[name] = amount - used.get(name, 0) + max(0, more)
+    return left
+
+
+def budget_left(tenant: Tenant, spent: Spend) -> BudgetLeft | None:
+    """What a tenant may still spend an hour; None: it has no budget."""
+    budget = tenant.spec.budget
+    money, carbon = budget.cny_per_hour, budget.kgco2e_per_hour
+    if money is None and carbon is None:
+        return None
+    return BudgetLeft(
+        cny_per_hour=None if money is None else money - spent.cny_per_hour,
+        gco2_per_hour=(
+            None if carbon is None else carbon * GRAMS_PER_KILOGRAM - spent.gco2_per_hour
+        ),
+    )

@@ -24,6 +24,7 @@ from scheduler.placement.hindrance import hindrance, told
 from scheduler.placement.later import can_wait, planned, postponed
 from scheduler.placement.moment import Moment, moment_of
 from scheduler.placement.price import price_of
+from scheduler.placement.spending import beyond_tenant, refused_for
 from scheduler.placement.spread_answer import Division
 
 Ints = NDArray[np.int64]
@@ -55,6 +56,9 @@ def choose(
         if plan is not None:
             not_yet = conclude(case, Division(None), "deadline")
             return postponed(not_yet, case, plan, division.shares)
+    beyond = beyond_tenant(demand, fleet, case.moment, case.price, division.shares or {})
+    if beyond:
+        return refused_for(conclude(case, Division(None), "quota"), beyond)
     return conclude(case, division, None)
 
 

@@ -6,6 +6,7 @@ narrowest bound that does fit, found by trying.
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from math import ceil
 
 from msgspec.structs import replace
 
@@ -13,6 +14,7 @@ from scheduler.model.decision import Change
 from scheduler.model.demand import Demand
 from scheduler.model.policy import Spread
 from scheduler.model.quantities import CPU, PODS, written
+from scheduler.model.tenant import GRAMS_PER_KILOGRAM, BudgetLeft, Spend
 from scheduler.placement.moment import Moment
 from scheduler.placement.trial import Step, Trial
 from scheduler.placement.two_places import DEFAULT_PAIR_MILLISECONDS, DEFAULT_STANDBY_RATIO, PRESET
@@ -59,22 +61,63 @@ def _more_quota(trial: Trial, moment: Moment) -> Trial:
     del moment
     demand = trial.demand
     left = demand.quota_left or {}
-    needed = {name: demand.requests.get(name, 0) * demand.replicas for name in left}
+    usage = demand.usage(demand.replicas, 1)
+    needed = {name: usage.get(name, 0) for name in left}
+    quota = {name: demand.quota.get(name, 0) for name in left}
     short = [name for name in sorted(left) if needed[name] > left[name]]
     if not short:
         return trial
     change = Change(
         kind="tenant.quota",
         target=f"Tenant {demand.tenant}",
-        from_=", ".join(f"{name}: {_amount(name, left[name])} left" for name in short),
-        to=", ".join(f"{name}: {written(name, needed[name])} left" for name in short),
+        from_=", ".join(f"{name}: {written(name, quota[name])}" for name in short),
+        to=", ".join(
+            f"{name}: {written(name, quota[name] + needed[name] - left[name])}" for name in short
+        ),
     )
     wider = {**left, **{name: needed[name] for name in short}}
     return trial.after(Step(change, demand=replace(demand, quota_left=wider)))
 
 
-def _amount(name: str, amount: int) -> str:
-    return f"-{written(name, -amount)}" if amount < 0 else written(name, amount)
+def larger_budget(trial: Trial, spend: Spend | None) -> Iterator[Trial]:
+    """The budget that would just do, to a hundredth, where what would be placed costs more."""
+    demand = trial.demand
+    left, budget = demand.budget_left, demand.budget
+    if left is None or spend is None:
+        return
+    changes: dict[str, tuple[float, float]] = {}
+    for name, per_unit in (("cny_per_hour", 1), ("kgco2e_per_hour", GRAMS_PER_KILOGRAM)):
+        field = "gco2_per_hour" if per_unit != 1 else name
+        was, rest, asked = getattr(budget, name), getattr(left, field), getattr(spend, field)
+        if was is not None and asked > rest:
+            changes[name] = (
+                was,
+                ceil((was + (asked - rest) / per_unit) * _HUNDREDTHS) / _HUNDREDTHS,
+            )
+    if not changes:
+        return
+    change = Change(
+        kind="tenant.budget",
+        target=f"Tenant {demand.tenant}",
+        from_=", ".join(f"{_CAMEL[name]}: {was:g}" for name, (was, _) in changes.items()),
+        to=", ".join(f"{_CAMEL[name]}: {becomes:g}" for name, (_, becomes) in changes.items()),
+    )
+    raised = {name: becomes - was for name, (was, becomes) in changes.items()}
+    wider = BudgetLeft(
+        cny_per_hour=_plus(left.cny_per_hour, raised.get("cny_per_hour", 0.0)),
+        gco2_per_hour=_plus(
+            left.gco2_per_hour, raised.get("kgco2e_per_hour", 0.0) * GRAMS_PER_KILOGRAM
+        ),
+    )
+    yield trial.after(Step(change, demand=replace(demand, budget_left=wider)))
+
+
+_HUNDREDTHS = 100
+_CAMEL = {"cny_per_hour": "cnyPerHour", "kgco2e_per_hour": "kgco2ePerHour"}
+
+
+def _plus(left: float | None, more: float) -> float | None:
+    return None if left is None else left + more
 
 
 def _changed(trial: Trial, what: str, was: str, becomes: str, demand: Demand) -> Trial:

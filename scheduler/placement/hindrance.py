@@ -2,13 +2,12 @@
 
 from datetime import UTC, datetime
 
-import msgspec
-
 from scheduler.model.decision import Decision
 from scheduler.model.demand import Demand
 from scheduler.model.reasons import Reason
 from scheduler.placement.evicting import Standing
 from scheduler.placement.moment import Moment
+from scheduler.placement.spending import beyond_quota, refused_for
 
 
 def hindrance(demand: Demand, standing: Standing, moment: Moment) -> Reason | None:
@@ -23,7 +22,7 @@ def hindrance(demand: Demand, standing: Standing, moment: Moment) -> Reason | No
         return "paused"
     if _wrong_time(demand, moment):
         return "deadline"
-    return None if _within_quota(demand, more) else "quota"
+    return "quota" if beyond_quota(demand, demand.replicas, 1) else None
 
 
 def latest_start_seconds(demand: Demand) -> float | None:
@@ -35,11 +34,15 @@ def latest_start_seconds(demand: Demand) -> float | None:
 
 
 def told(decision: Decision, demand: Demand, moment: Moment, hindered: Reason | None) -> Decision:
-    """The decision with a sentence about time, if time is what hinders."""
-    if hindered != "deadline" or decision.phase == "Placed":
+    """The decision with a sentence about time or quota, if that is what hinders."""
+    if decision.phase == "Placed":
         return decision
-    line = f"{decision.line}; {_wrong_time(demand, moment)}"
-    return msgspec.structs.replace(decision, line=line)
+    sentence = ""
+    if hindered == "deadline":
+        sentence = _wrong_time(demand, moment)
+    elif hindered == "quota":
+        sentence = beyond_quota(demand, demand.replicas, 1)
+    return refused_for(decision, sentence) if sentence else decision
 
 
 def _wrong_time(demand: Demand, moment: Moment) -> str:
@@ -58,11 +61,3 @@ def _wrong_time(demand: Demand, moment: Moment) -> str:
 
 def _instant(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _within_quota(demand: Demand, more: int) -> bool:
-    if demand.quota_left is None:
-        return True
-    replicas = max(demand.replicas, more)
-    requests = demand.requests
-    return all(requests.get(name, 0) * replicas <= left for name, left in demand.quota_left.items())

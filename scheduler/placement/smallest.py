@@ -13,11 +13,13 @@ import msgspec
 
 from scheduler.model.decision import Change
 from scheduler.model.demand import Demand
+from scheduler.model.tenant import Spend
 from scheduler.placement.choose import choose, consider
 from scheduler.placement.conclude import Case
 from scheduler.placement.easing import (
     fewer_replicas,
     hindrances,
+    larger_budget,
     looser_pair,
     looser_spread,
     smaller_requests,
@@ -26,6 +28,7 @@ from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
 from scheduler.placement.remedy_sites import REMEDIES
 from scheduler.placement.rules import name_of
+from scheduler.placement.spending import spend_of
 from scheduler.placement.trial import Ill, Trial
 
 MOST_TRIED = 48
@@ -77,6 +80,17 @@ class _Search:
         self.found = self.found or placed
         return placed
 
+    def without_budget(self, demand: Demand) -> Spend | None:
+        """What it would cost if the budget did not bind; None: there is none, or nothing fits."""
+        if demand.budget_left is None:
+            return None
+        free = msgspec.structs.replace(demand, budget_left=None)
+        decision = choose(free, self.fleet, now=self.moment.now, terms=self.moment.terms)
+        if decision.phase != "Placed":
+            return None
+        shares = {each.site: each.replicas for each in decision.assignment}
+        return spend_of(free, self.fleet, self.moment, shares)
+
     def _restore(self, trial: Trial) -> None:
         for name in trial.facts:
             self.scratch.upsert(self.fleet.facts_of(name))
@@ -98,6 +112,7 @@ class _Search:
             self.found = before
             return placed
 
+        yield from larger_budget(trial, self.without_budget(trial.demand))
         yield from fewer_replicas(trial, fits)
         yield from smaller_requests(trial, fits)
         yield from looser_spread(trial, fits)

@@ -31,15 +31,15 @@ def tenant(name: str, quota: dict[str, str], weight: float = 1.0) -> Object:
 def test_a_tenant_is_measured_by_his_quota_and_weight() -> None:
     shares = make(tenant("a", {"cpu": "8"}), tenant("b", {"cpu": "8"}, weight=2.0))
     for name in ("a", "b"):
-        shares.quotas.take((f"{name}-ns", "w"), demand(workload(4)), 4)
+        shares.quotas.take((f"{name}-ns", "w"), demand(workload(4)), {"m1": 4})
     assert shares.share("a") == 0.5
     assert shares.share("b") == 0.25
 
 
 def test_who_has_no_quota_is_measured_by_the_fleet_and_what_runs_there() -> None:
     shares = make(tenant("a", {}))
-    shares.quotas.take(("a-ns", "w"), demand(workload(4)), 4)
-    shares.quotas.take(("stray", "w"), demand(workload(2)), 2)
+    shares.quotas.take(("a-ns", "w"), demand(workload(4)), {"m1": 4})
+    shares.quotas.take(("stray", "w"), demand(workload(2)), {"m1": 2})
     assert shares.owner_of("a-ns") == "a"
     assert shares.share("a") == 4 / (FLEET_CORES + 6)
     assert shares.share(shares.owner_of("stray")) == 2 / (FLEET_CORES + 6)
@@ -48,12 +48,12 @@ def test_who_has_no_quota_is_measured_by_the_fleet_and_what_runs_there() -> None
 def test_shares_follow_what_is_placed_given_back_and_changed() -> None:
     shares = make(tenant("a", {"cpu": "8"}))
     assert shares.share("a") == 0.0
-    shares.quotas.take(("a-ns", "w"), demand(workload(4)), 4)
+    shares.quotas.take(("a-ns", "w"), demand(workload(4)), {"m1": 4})
     assert shares.share("a") == 0.5
     shares.quotas.give_back(("a-ns", "w"))
     assert shares.share("a") == 0.0
     assert shares.quotas.was_freed
-    shares.quotas.take(("a-ns", "w"), demand(workload(4)), 4)
+    shares.quotas.take(("a-ns", "w"), demand(workload(4)), {"m1": 4})
     shares.registry.take(TENANTS, Change("MODIFIED", tenant("a", {"cpu": "4"})))
     shares.tenants_changed()
     assert shares.share("a") == 1.0

@@ -223,7 +223,7 @@ OFFERS: list[tuple[str, SiteFacts, Demand, str, str]] = [
         "workload.affinity",
         "preferred",
     ),
-    ("quota", at(), asking(5, of=tenant(quota={"cpu": "3"})), "tenant.quota", "cpu: 5 left"),
+    ("quota", at(), asking(5, of=tenant(quota={"cpu": "3"})), "tenant.quota", "cpu: 5"),
     (
         "deadline",
         at(),
