@@ -18,6 +18,7 @@ def contradictions(
     yield from _replicas(workload, scalables)
     yield from _selectors(demand)
     yield from _priority(workload, tenant)
+    yield from _preset(demand)
     required = [rule for rule in demand.spread if rule.required]
     for rule in required:
         yield from _spread(rule, demand)
@@ -103,6 +104,16 @@ def _priority(workload: Workload, tenant: Tenant | None) -> Iterator[NotAccepted
             condition="PriorityTooHigh",
             message=f"spec.priority: {workload.spec.priority} is more than tenant "
             f"{tenant.metadata.name} may use; write {highest} or less",
+        )
+
+
+def _preset(demand: Demand) -> Iterator[NotAccepted]:
+    if demand.preset == "two-places-three-centres" and demand.replicas == 1:
+        yield NotAccepted(
+            reason="spread",
+            condition="SpreadImpossible",
+            message=f"spec.placement.preset: an active pair of {demand.preset} needs two replicas; "
+            "write 2 or more",
         )
 
 

@@ -1,8 +1,9 @@
 """Two places, three centres (两地三中心): an active pair in one metro, a standby far away.
 
 The replicas are divided between two sites of one metro whose round trip is short enough and known;
-a third site in another province gets a share of them on top, as standby. Of all triples the one
-that keeps most of what runs is taken, then the cheapest. Source: GB/T 20988, disaster recovery of
+a third site in another province gets a share of them on top, as standby. What runs stays, unless
+fewer are asked or Fresh starts over; of all triples the one that keeps most of it is taken, then
+the cheapest. Source: GB/T 20988, disaster recovery of
 information systems.
 """
 
@@ -10,10 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
+import numpy as np
+
 from scheduler.model.facts import SiteFacts
 from scheduler.placement.distance import milliseconds_to
 from scheduler.placement.divide import Ask, Shares
 from scheduler.placement.fleet import Fleet
+from scheduler.placement.levels import places
 from scheduler.placement.spread_answer import Division
 
 PRESET = "two-places-three-centres"
@@ -30,58 +34,101 @@ class _Candidate:
     facts: SiteFacts
     room: int
     cost: tuple[int, float]
-    runs: bool
+    runs: int
+    stays: bool
 
 
 def divide_two_places(ask: Ask, fleet: Fleet) -> Division:
     """Finds the pair and the standby; no division if there is none."""
-    candidates = _candidates(ask, fleet)
     ratio = ask.demand.preset_options.standby_ratio
     standby = ceil(ask.replicas * (DEFAULT_STANDBY_RATIO if ratio is None else ratio))
-    best = min(_triples(ask, candidates, standby), key=lambda found: found[0], default=None)
+    triples = (each for each in _triples(ask, fleet, standby) if _meets(ask, fleet, each.shares))
+    best = min(triples, key=lambda each: each.rank, default=None)
     if best is None:
         return Division(None, spread_failed=True)
-    _, shares, name = best
-    notes = (f"standby at {name} ({standby})",) if standby else ()
-    return Division(shares, is_optimal=False, notes=notes)
+    standing = best.shares.get(best.standby.slot, 0)
+    notes = (f"standby at {best.standby.facts.name} ({standing})",) if standing else ()
+    return Division(best.shares, is_optimal=False, notes=notes)
 
 
 def _candidates(ask: Ask, fleet: Fleet) -> list[_Candidate]:
+    """Sites that may get more, and those that keep what they have, cheapest first."""
     held = {**ask.kept, **ask.ran}
-    slots = ask.price.sorted(ask.open)
-    own = [held.get(slot, 0) for slot in slots.tolist()]
-    rooms = ask.room.at(slots).tolist()
+    is_open = set(ask.open.tolist())
+    slots = ask.price.sorted(np.union1d(ask.open, np.array(sorted(ask.kept), np.int64)))
     found = []
-    for slot, more, mine in zip(slots.tolist(), rooms, own, strict=True):
-        facts = fleet.facts[slot]
-        if facts is not None and more + mine > 0:
+    for slot, more in zip(slots.tolist(), ask.room.at(slots).tolist(), strict=True):
+        facts, runs = fleet.facts[slot], held.get(slot, 0)
+        room = runs + (more if slot in is_open else 0)
+        if facts is not None and room > 0:
             cost = (int(ask.price.unknown[slot]), float(ask.price.cny[slot]))
-            found.append(_Candidate(slot, facts, more + mine, cost, mine > 0))
+            found.append(_Candidate(slot, facts, room, cost, runs, slot in ask.kept))
     return found
 
 
-Rank = tuple[int, int, float]
+@dataclass(frozen=True, slots=True)
+class _Triple:
+    """A pair and a standby; the best rank is the least: most that stays, then the cost."""
+
+    shares: Shares
+    standby: _Candidate
+    rank: tuple[int, int, float]
 
 
-def _triples(
-    ask: Ask, candidates: list[_Candidate], standby: int
-) -> Iterator[tuple[Rank, Shares, str]]:
-    larger, smaller = ceil(ask.replicas / 2), ask.replicas // 2
+def _triples(ask: Ask, fleet: Fleet, standby: int) -> Iterator[_Triple]:
+    candidates = _candidates(ask, fleet)
     limit = ask.demand.preset_options.pair_within_milliseconds or DEFAULT_PAIR_MILLISECONDS
+    grows = ask.replicas + standby >= ask.kept_total
     for first, second in _pairs(candidates, limit):
+        larger, smaller = _halves(ask, first, second)
         if first.room < larger or second.room < smaller:
             continue
-        third = _standby(candidates, first, standby)
+        reserve = standby
+        third = _standby(candidates, first, reserve)
         if third is None:
             continue
-        shares = {first.slot: larger, second.slot: smaller, third.slot: standby}
-        trio = (first, second, third)
-        counts = (larger, smaller, standby)
-        money = sum(count * each.cost[1] for each, count in zip(trio, counts, strict=True))
-        unknown = sum(each.cost[0] for each in trio)
-        kept = sum(each.runs for each in trio)
-        wanted = {slot: count for slot, count in shares.items() if count > 0}
-        yield (-kept, unknown, money), wanted, third.facts.name
+        if grows:
+            reserve = max(reserve, ask.kept.get(third.slot, 0))
+        seats = ((first, larger), (second, smaller), (third, reserve))
+        shares = {each.slot: count for each, count in seats if count > 0}
+        if grows and any(shares.get(slot, 0) < count for slot, count in ask.kept.items()):
+            continue  # what runs stays
+        money = sum(count * each.cost[1] for each, count in seats)
+        unknown = sum(each.cost[0] for each, _ in seats)
+        stays = sum(min(each.runs, count) for each, count in seats)
+        yield _Triple(shares, third, (-stays, unknown, money))
+
+
+def _halves(ask: Ask, first: _Candidate, second: _Candidate) -> tuple[int, int]:
+    """Half of the replicas each, as far as what runs there lets it be; nobody is left without."""
+    one, other = ask.kept.get(first.slot, 0), ask.kept.get(second.slot, 0)
+    half, most = ceil(ask.replicas / 2), ask.replicas - 1
+    if one + other <= ask.replicas:
+        larger = min(max(half, one), ask.replicas - other)
+    else:
+        larger = max(min(half, one), ask.replicas - other)
+    larger = max(1, min(larger, most)) if most else larger
+    return larger, ask.replicas - larger
+
+
+def _meets(ask: Ask, fleet: Fleet, shares: Shares) -> bool:
+    """Whether the levels of spread that are asked beside the preset hold."""
+    for rule in ask.demand.spread:
+        if not rule.required:
+            continue
+        names = places(fleet, rule.by)
+        groups: dict[int, int] = {}
+        for slot, count in shares.items():
+            groups[int(names[slot])] = groups.get(int(names[slot]), 0) + count
+        fullest = max(groups.values(), default=0)
+        if (
+            0 in groups
+            or len(groups) < rule.min_groups
+            or (rule.max_groups is not None and len(groups) > rule.max_groups)
+            or (rule.max_per_group is not None and fullest > rule.max_per_group)
+        ):
+            return False
+    return True
 
 
 def _pairs(candidates: list[_Candidate], limit: float) -> Iterator[tuple[_Candidate, _Candidate]]:
@@ -93,7 +140,10 @@ def _pairs(candidates: list[_Candidate], limit: float) -> Iterator[tuple[_Candid
     for members in metros.values():
         for first in members:
             for second in members:
-                if first is not second and _round_trip(first.facts, second.facts) <= limit:
+                stays = first.stays and second.stays  # a pair that runs is not parted again
+                if first is not second and (
+                    stays or _round_trip(first.facts, second.facts) <= limit
+                ):
                     yield first, second
 
 
@@ -113,4 +163,4 @@ def _standby(candidates: list[_Candidate], first: _Candidate, replicas: int) -> 
         and province
         and each.facts.spec.location.province not in {"", province}
     ]
-    return min(fitting, key=lambda each: (not each.runs, each.cost), default=None)
+    return min(fitting, key=lambda each: (-each.runs, each.cost), default=None)

@@ -265,6 +265,13 @@ def test_inline_values_win_over_the_policy_and_hard_rules_of_both_add_up() -> No
     assert len(found.spread) == 1
 
 
+def test_an_active_pair_needs_two_replicas() -> None:
+    asked = workload(1, placement={"preset": "two-places-three-centres"})
+    assert isinstance(of(asked), NotAccepted)
+    asked["spec"]["demand"]["replicas"] = 2
+    assert isinstance(of(asked), Demand)
+
+
 def test_policies_that_contradict_the_workload_are_not_accepted() -> None:
     asked = workload(placement={"siteSelector": {"matchLabels": {"a": "1"}}})
     other = {"placement": {"siteSelector": {"matchLabels": {"a": "2"}}}}

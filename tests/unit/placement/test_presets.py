@@ -62,6 +62,31 @@ def test_two_places_keep_what_runs() -> None:
     assert shares(two_places(6, runs), *PAIR, FAR, *more) == runs
 
 
+RUNS = {"gz1": 3, "gz2": 3, "gy1": 3}
+
+
+def test_two_places_do_not_part_what_runs() -> None:
+    """Not for a cordon, a lost round trip or a cheaper place; and more of them go beside it."""
+    pair = [at("gz1", "CN-GD", "gz", gz2=1), at("gz2", "CN-GD", "gz", gz1=1)]
+    others = [at("gz3", "CN-GD", "gz", gz4=1), at("gz4", "CN-GD", "gz", gz3=1), FAR]
+    cordoned = [{**pair[0], "spec": {**pair[0]["spec"], "cordon": True}}, pair[1]]
+    mute = [at("gz1", "CN-GD", "gz"), pair[1]]
+    for one in (pair, cordoned, mute):
+        assert shares(two_places(6, RUNS), *one, *others) == RUNS
+    assert shares(two_places(8, RUNS), *pair, *others) == {"gz1": 4, "gz2": 4, "gy1": 4}
+    assert shares(two_places(5, RUNS), *pair, *others) == {"gz1": 3, "gz2": 2, "gy1": 3}
+    full = [at("gz1", "CN-GD", "gz", 0, gz2=1), at("gz2", "CN-GD", "gz", 0, gz1=1)]
+    assert shares(two_places(8, RUNS), *full, *others) == RUNS
+
+
+def test_two_places_obey_the_spread_beside_them() -> None:
+    asked = two_places(6)
+    asked["spec"]["placement"]["spread"] = [{"by": "site", "maxPerGroup": 2}]
+    assert shares(asked, *PAIR, FAR) == {}
+    asked["spec"]["placement"]["spread"] = [{"by": "province", "minGroups": 2, "maxPerGroup": 6}]
+    assert shares(asked, *PAIR, FAR) == {"gz1": 3, "gz2": 3, "gy1": 3}
+
+
 def test_same_city_active_active_uses_two_sites_of_one_city() -> None:
     found = shares(workload(4, placement={"preset": "same-city-active-active"}), *PAIR, FAR)
     assert sorted(found) == ["gz1", "gz2"]
