@@ -14,6 +14,7 @@ from scheduler.placement.batch import Instance, greedy, profit_of, solve_batch
 from scheduler.placement.costs.scarcity import COST
 from scheduler.placement.moment import moment_of
 from scheduler.placement.place_batch import place_batch
+from scheduler.placement.solver import IntegerProgram, Term
 from tests.support.brute_force import divisions
 from tests.support.sites import NOW, demand, fleet_of, nodes, site, workload
 
@@ -71,6 +72,44 @@ def test_the_bound_holds_for_every_division(
             best = max(best, profit_of(instance, placed))
     assert is_within_capacity(instance, batch.placed)
     assert batch.achieved <= best + 1e-6 <= batch.bound + 2e-6
+
+
+def exact(instance: Instance) -> float:
+    """The best whole division, by branch and bound."""
+    program, pairs = IntegerProgram(), {}
+    for pair in np.argwhere(np.isfinite(instance.profit)).tolist():
+        most = int(instance.replicas[pair[0]])
+        pairs[tuple(pair)] = program.integer(0, most, -float(instance.profit[tuple(pair)]))
+    for number, most in enumerate(instance.replicas.tolist()):
+        mine = [Term(variable, 1.0) for pair, variable in pairs.items() if pair[0] == number]
+        program.row(mine, None, most)
+    for where, resource in np.ndindex(*instance.free.shape):
+        asked = instance.requests[:, resource]
+        here = [Term(v, asked[pair[0]]) for pair, v in pairs.items() if pair[1] == where]
+        program.row(here, None, float(instance.free[where, resource]))
+    answer = program.solve(most_nodes=100_000)
+    assert answer is not None
+    assert answer.is_optimal
+    profit = sum(instance.profit[pair] * answer.values[number] for pair, number in pairs.items())
+    return float(profit)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_best_whole_division_lies_between_what_is_achieved_and_the_bound(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    profit = random.uniform(-1, 9, (6, 4)).round(2)
+    profit[random.random((6, 4)) < 0.3] = -np.inf
+    instance = Instance(
+        random.integers(0, 12, (4, 2)).astype(np.float64),
+        random.integers(0, 5, (6, 2)).astype(np.float64),
+        random.integers(0, 6, 6),
+        profit,
+    )
+    batch, best = solve_batch(instance), exact(instance)
+    assert is_within_capacity(instance, batch.placed)
+    assert batch.achieved <= best + 1e-6
+    assert best <= batch.bound + 1e-6
+    assert batch.achieved >= 0.7 * best
 
 
 def test_an_empty_batch_and_one_that_nothing_fits_have_an_answer() -> None:
