@@ -1,10 +1,26 @@
-"""The fleet that batches are solved on follows the real one, and no batch leaves a trace in it."""
+"""Batches: when, of what, recorded first; and no batch leaves a trace in the fleet it stands on."""
+
+from dataclasses import replace
+from datetime import datetime
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from scheduler.control.batching import Image, Stopped
-from scheduler.model.terms import DEFAULT_TERMS
+from scheduler.control.batching import Batching, Image, Limits, Stopped
+from scheduler.control.ports import WORKLOADS, Change
+from scheduler.control.queue import Urgency, WorkQueue
+from scheduler.control.quotas import Quotas
+from scheduler.control.recorder import Recorded
+from scheduler.control.registry import Registry
+from scheduler.control.telemetry import Silence
+from scheduler.model.terms import DEFAULT_TERMS, Terms
+from scheduler.placement.queueing import UNRANKED
+from tests.support.fake_clock import FakeClock
 from tests.support.sites import NOW, demand, fleet_of, nodes, site, workload
+
+if TYPE_CHECKING:
+    from scheduler.control.reconcile import Reconciler
 
 SPEC = {"prices": {"coreCnyPerHour": 0.05}}
 
@@ -29,3 +45,97 @@ def test_a_batch_that_is_called_off_ends() -> None:
     image = Image(is_called_off=True)
     with pytest.raises(Stopped):
         image.solve([], [], NOW, DEFAULT_TERMS)
+
+
+class Written:
+    """A ledger that keeps what batches were recorded."""
+
+    def __init__(self) -> None:
+        self.batches: list[Terms] = []
+
+    async def record_batch(
+        self, *, epoch: int, at: datetime, terms: Terms, content: dict[str, Any]
+    ) -> Recorded:
+        assert (epoch, content["solver"], content["threads"]) == (7, "highs", 1)
+        assert at.tzinfo is not None
+        self.batches.append(terms)
+        return Recorded("7-1", "sha256:0")
+
+
+def made(clock: FakeClock, written: Written, limits: Limits) -> Batching:
+    """Four workloads wait for room that two sites do not have for all of them."""
+    registry = Registry(Silence(), lambda *_: None)
+    seen = clock.now().isoformat()
+    both = fleet_of(*(site(f"m{n}", nodes(4), spec=SPEC, observedAt=seen) for n in (1, 2)))
+    queue = WorkQueue(clock, 1, 8, 300)
+    for number in range(4):
+        registry.take(WORKLOADS, Change("ADDED", workload(3, name=f"w{number}")))
+        queue.add(("ns", f"w{number}"), Urgency(0, number))
+    reconciler = SimpleNamespace(
+        registry=registry,
+        fleet=both,
+        ordering=SimpleNamespace(quotas=Quotas()),
+        recorder=written,
+        terms=DEFAULT_TERMS,
+        epoch=lambda: 7,
+    )
+    return Batching(queue, cast("Reconciler", reconciler), clock, Silence(), limits)
+
+
+LIMITS = Limits(
+    at_workloads=4,
+    interval_seconds=30.0,
+    prices_expire_seconds=100.0,
+    most_workloads=10,
+    most_pairs=1000,
+)
+
+
+async def test_a_batch_is_recorded_before_its_prices_count_and_sets_the_order() -> None:
+    clock, written = FakeClock(), Written()
+    batching = made(clock, written, LIMITS)
+    await batching.look()
+    terms = batching.reconciler.terms
+    assert terms.scarcity
+    assert [one.scarcity_version for one in written.batches] == [terms.scarcity_version]
+    assert {work.rank for work in batching.queue.active()} == {0, 1, 2, 3}
+    await batching.look()
+    assert len(written.batches) == 1  # not before its interval is over
+    await clock.advance(31)
+    await batching.look()
+    assert len(written.batches) == 2
+    assert batching.reconciler.terms == terms  # the same work has the same prices
+
+
+async def test_prices_end_with_the_need_and_with_their_time() -> None:
+    clock = FakeClock()
+    batching = made(clock, Written(), LIMITS)
+    await batching.look()
+    assert batching.reconciler.terms.scarcity
+    batching.queue.forget(("ns", "w0"))
+    await clock.advance(99)
+    await batching.look()
+    assert batching.reconciler.terms.scarcity  # fewer wait, and still some
+    await clock.advance(2)
+    await batching.look()
+    assert batching.reconciler.terms == DEFAULT_TERMS
+    assert {work.rank for work in batching.queue.active()} == {UNRANKED}
+
+
+async def test_nothing_waits_and_nothing_is_scarce() -> None:
+    batching = made(FakeClock(), Written(), LIMITS)
+    await batching.look()
+    for number in range(4):
+        batching.queue.forget(("ns", f"w{number}"))
+    await batching.look()
+    assert batching.reconciler.terms == DEFAULT_TERMS
+
+
+@pytest.mark.parametrize(
+    ("change", "batches"),
+    [({"at_workloads": 0}, 0), ({"at_workloads": 5}, 0), ({"most_workloads": 3}, 0), ({}, 1)],
+)
+async def test_a_batch_is_taken_only_of_enough(change: dict[str, int], batches: int) -> None:
+    written = Written()
+    await made(FakeClock(), written, replace(LIMITS, **change)).look()
+    assert len(written.batches) == batches
