@@ -29,6 +29,7 @@ class SitePlan:
         uid: the Site object's.
         orders: by order id.
         digests: of the contents that were published, by order id.
+        listed: the first index that binds an order to its content, by order id.
         version: of the newest index that was published; None before the first of this epoch.
         digest: of that index.
         echoed: the site works by that index.
@@ -44,6 +45,7 @@ class SitePlan:
     uid: str = ""
     orders: dict[str, OrderForSite] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
+    listed: dict[str, Version] = field(default_factory=dict)
     version: Version | None = None
     digest: str = ""
     echoed: bool = False
@@ -109,6 +111,7 @@ class Dispatcher:
             if plan and plan.orders.get(order.id) != order:
                 plan.orders[order.id] = order
                 plan.digests.pop(order.id, None)
+                plan.listed.pop(order.id, None)
                 plan.gone.discard(order.id)
                 plan.is_dirty = True
                 self._event.set()
@@ -140,6 +143,12 @@ class Dispatcher:
         for order_id in word.missing:
             self._repeat_content(word.site, plan, order_id)
 
+    def is_listed(self, site: str, order_id: str, word: SiteWord) -> bool:
+        """Whether a site works by an index that has an order with its present content."""
+        plan = self.plans.get(site)
+        listed = plan.listed.get(order_id) if plan else None
+        return listed is not None and word.version is not None and word.version >= listed
+
     def is_withdrawn(self, site: str, key: WorkKey, word: SiteWord | None) -> bool:
         """Whether the site is known to run nothing of a workload that is ordered there no more."""
         plan = self.plans.get(site)
@@ -161,6 +170,7 @@ class Dispatcher:
         for plan in self.plans.values():
             plan.version, plan.is_dirty, plan.echoed = None, True, False
             plan.hold_until_seconds = 0.0
+            plan.listed.clear()
         self._event.set()
 
     def repeat_all(self) -> None:
@@ -194,12 +204,13 @@ class Dispatcher:
         return self.clock.monotonic()
 
     def _publish(self, site: str, plan: SitePlan) -> None:
+        version = (self.epoch, plan.version[1] + 1 if plan.version else 1)
         for order_id, order in plan.orders.items():
             if order_id not in plan.digests:
                 plan.digests[order_id] = self.speaker.publish_order(site, order)
                 self.telemetry.order_published()
-        sequence = plan.version[1] + 1 if plan.version else 1
-        plan.version = (self.epoch, sequence)
+            plan.listed.setdefault(order_id, version)
+        plan.version = version
         plan.digest = self.speaker.publish_index(site, plan.uid, plan.version, plan.orders)
         plan.is_dirty, plan.echoed, plan.sent_seconds = False, False, self.clock.monotonic()
         self.telemetry.index_published()
@@ -219,6 +230,7 @@ class Dispatcher:
         plan = self.plans[site]
         del plan.orders[order_id]
         plan.digests.pop(order_id, None)
+        plan.listed.pop(order_id, None)
         plan.repeated.pop(order_id, None)
         plan.gone.add(order_id)
         plan.is_dirty = True

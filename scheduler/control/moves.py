@@ -44,6 +44,7 @@ class Share:
         leaving: replicas beside these that run on until their replacement runs.
         replaced_by: the sites that must run before `leaving` ends.
         violates: the right that is broken by what runs there, as a reason; empty: none.
+        has_run: `replicas` ran by this generation's order before.
     """
 
     replicas: int
@@ -51,6 +52,7 @@ class Share:
     leaving: int = 0
     replaced_by: tuple[str, ...] = ()
     violates: str = ""
+    has_run: bool = False
 
     @property
     def ordered(self) -> int:
@@ -70,10 +72,13 @@ class SiteView:
     Attributes:
         state: the site's word; None when it said nothing about the order.
         is_silent: the site does not report, so whatever it said is old.
+        is_current: it spoke while it worked by an index that has the order as it is now. Else its
+            word may be about another content of the same generation: of a hub that was restored.
     """
 
     state: OrderState | None
     is_silent: bool
+    is_current: bool = True
 
 
 UNSEEN = SiteView(state=None, is_silent=True)
@@ -94,6 +99,7 @@ def shares_in(groups: Iterable[PlacementGroup]) -> dict[str, Share]:
                 generation=max(known.generation, group.generation),
                 replaced_by=group.replaced_by if leaves else known.replaced_by,
                 violates=group.violates or known.violates,
+                has_run=known.has_run or group.phase == "Running",
             )
     return shares
 
@@ -104,6 +110,8 @@ def health_of(share: Share, view: SiteView) -> Health:
         return "silent"
     state = view.state
     if state is None or state.generation < share.generation:
+        return "placing"
+    if not (view.is_current or share.has_run):
         return "placing"
     if is_finished(state):
         return "failed" if state.finished == "Failed" else "finished"

@@ -52,6 +52,7 @@ class Ordering:
         word = state.word if state else None
         return SiteView(
             state=word.orders.get(name) if word else None,
+            is_current=word is not None and self.dispatcher.is_listed(site, name, word),
             is_silent=state is None or not state.is_ready,
         )
 

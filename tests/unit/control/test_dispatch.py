@@ -171,3 +171,20 @@ def test_a_broker_that_lost_everything_gets_every_index_again() -> None:
     world.flush()
     world.dispatcher.repeat_all()
     assert [one[0] for one in world.flush()] == ["index"]
+
+
+def test_a_word_is_about_an_orders_content_once_the_site_works_by_an_index_that_has_it() -> None:
+    world = World()
+    world.dispatcher.word(word((9, 9), runs=True))
+    assert world.epochs == [9], "the hub is a restored backup"
+    world.dispatcher.start_epoch(10)
+    world.dispatcher.set_orders(KEY, {"m1": order(1)})
+    world.dispatcher.word(word((9, 9), runs=True))
+    assert not world.dispatcher.is_listed("m1", ORDER, word((9, 9)))
+    world.flush()
+    assert not world.dispatcher.is_listed("m1", ORDER, word((9, 9)))
+    assert world.dispatcher.is_listed("m1", ORDER, word((10, 1)))
+    world.dispatcher.set_orders(KEY, {"m1": order(2)})
+    world.flush()
+    assert not world.dispatcher.is_listed("m1", ORDER, word((10, 1)))
+    assert world.dispatcher.is_listed("m1", ORDER, word((10, 2)))
