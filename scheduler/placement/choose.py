@@ -19,13 +19,13 @@ from scheduler.placement.divide import Ask
 from scheduler.placement.evicting import standing_of
 from scheduler.placement.fit import Room
 from scheduler.placement.fleet import Fleet
-from scheduler.placement.groups import divide_in_groups
 from scheduler.placement.hindrance import hindrance, told
 from scheduler.placement.later import can_wait, planned, postponed
 from scheduler.placement.moment import Moment, moment_of
 from scheduler.placement.price import price_of
 from scheduler.placement.spending import beyond_tenant, refused_for
 from scheduler.placement.spread_answer import Division
+from scheduler.placement.wishes import divide_as_wished
 
 Ints = NDArray[np.int64]
 
@@ -50,7 +50,7 @@ def choose(
     if hindered:
         return told(conclude(case, Division(None), hindered), demand, case.moment, hindered)
     ask = ask_of(case)
-    division = divide_in_groups(ask, fleet)
+    division = divide_as_wished(ask, fleet)
     if can_wait(demand) and division.shares:
         plan = planned(case, ask, division.shares)
         if plan is not None:

@@ -125,7 +125,8 @@ class Room:
             asked = self._shape.gpu_cards * self._shape.gpu_milli
             milli = self._cards(index).sum(axis=0)
             np.minimum(total, rows.sums(slots, milli * counts) // asked, out=total)
-        limited: Ints = np.minimum(total, ENDLESS).astype(np.int64)
+        total -= self._fleet.flights.lost_room(slots, self._shape)
+        limited: Ints = np.clip(total, 0, ENDLESS).astype(np.int64)
         return limited
 
     def _shape_room(self, slots: Ints, shape: PodShape) -> Ints:

@@ -32,7 +32,7 @@ class WithCompanions:
         passes = fleet.is_there
         for each in demand.companions:
             if each.required:
-                passes = passes & _fits(fleet, each)
+                passes = passes & fits(fleet, each)
         return passes
 
     def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
@@ -48,7 +48,8 @@ class WithCompanions:
         return f"{facts.name}: asked is {' and '.join(told)}"
 
 
-def _fits(fleet: Fleet, companion: Companion) -> BoolPerSite:
+def fits(fleet: Fleet, companion: Companion) -> BoolPerSite:
+    """Which sites are with, or apart from, the others; [fleet.capacity]."""
     places = fleet.described(
         ("place", companion.by),
         lambda facts: fleet.place_number(place_of(facts, companion.by)),

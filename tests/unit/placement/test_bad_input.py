@@ -60,6 +60,12 @@ def test_a_request_larger_than_any_node_is_fragmented_or_full() -> None:
     assert decided(workload(1, requests={"cpu": "600"}), four)[1] == {"full": 1}
 
 
+def test_what_is_in_flight_is_full_and_not_called_fragmented() -> None:
+    flying = InFlight(workload="ns/x", replicas=2, requests={"cpu": 1000, "pods": 1})
+    fleet = Fleet([facts_of(room("m1", 3), grant("m1"), in_flight=(flying,))])
+    assert choose(demand(workload(2)), fleet, now=NOW).reasons == {"full": 1}
+
+
 def test_a_resource_that_no_node_reports_is_not_there() -> None:
     asked = workload(1, requests={"example.com/fpga": 1})
     assert decided(asked, room("m1", 4))[1] == {"full": 1}

@@ -193,3 +193,19 @@ def test_companions_stand_together_or_apart() -> None:
     absent = {"kind": "With", "selector": {"matchLabels": {"app": "none"}}}
     alone = demand(workload(2, placement={"affinity": [absent]}), others=[mate])
     assert choose(alone, fleet, now=NOW).reasons == {"spread": 2}
+
+
+def test_preferred_companions_are_followed_as_far_as_there_is_room() -> None:
+    mate = decode_as(workload(1, name="db", labels={"app": "db"}, placed={"m1": 1}), Workload)
+    fleet = fleet_of(room("m1", 3), room("m2", 9))
+    for kind, replicas, expected in (
+        ("With", 3, {"m1": 3}),
+        ("Apart", 3, {"m2": 3}),
+        ("Apart", 12, {"m1": 3, "m2": 9}),
+    ):
+        rule = {"kind": kind, "selector": {"matchLabels": {"app": "db"}}, "required": False}
+        asked = demand(workload(replicas, placement={"affinity": [rule]}), others=[mate])
+        decision = choose(asked, fleet, now=NOW)
+        assert {each.site: each.replicas for each in decision.assignment} == expected
+        dropped = "1 preferred affinity could not be met"
+        assert (dropped in decision.notes) == (replicas == 12)
