@@ -58,6 +58,8 @@ class FlightRows:
         if shape.gpu_cards:
             per_card = np.ceil(rows.column(_MILLI)[index] / shape.gpu_milli)
             np.maximum(lost, rows.column(_CARDS)[index] * per_card, out=lost)
+        if shape.one_per_node:  # a node has one place to lose
+            np.minimum(lost, 1.0, out=lost)
         return rows.sums(slots, lost * rows.column(_REPLICAS)[index])
 
 
