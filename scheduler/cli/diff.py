@@ -43,11 +43,13 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
     else:
         _print(told)
-    return EXIT_NO if told["sites"] or told["phase"] else EXIT_GOOD
+    return EXIT_NO if told["sites"] or told["phase"] or told["reasons"] else EXIT_GOOD
 
 
 def _case(reader: LedgerReader, record_id: str) -> Recorded:
     record = reader.find(record_id)
+    if record is not None and "refusal" in record.content:
+        raise LedgerError(f"{record_id} is no decision: the workload was not accepted then")
     if record is None or "decision" not in record.content:
         raise LedgerError(f"no decision {record_id} here; see `kapok ledger list`")
     return recorded_case(reader, record)

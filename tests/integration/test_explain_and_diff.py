@@ -7,10 +7,14 @@ import pytest
 
 from scheduler.cli.entry import main
 from scheduler.ledger.ledger import Ledger
+from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.recorder import LedgerRecorder
+from scheduler.ledger.replay import recorded_case
+from scheduler.ledger.tables import LEDGER_FILE
+from scheduler.model.canonical import canonical
 from scheduler.model.demand import NotAccepted
 from scheduler.model.workload import WorkloadSpec
-from scheduler.placement import DEFAULT_TERMS, choose
+from scheduler.placement import DEFAULT_TERMS, choose, explain
 from tests.support.sites import NOW, Raw, demand, fleet_of, grant, nodes, room, site, workload
 
 pytestmark = pytest.mark.integration
@@ -198,3 +202,47 @@ async def test_the_hub_explains_and_compares_what_it_recorded(
     assert compared["demand"] == {"replicas": [2, 4]}
     assert compared["facts"] == {}
     assert main(["diff", "3-1", "3-1", *where]) == 0
+    capsys.readouterr()
+    assert main(["diff", "3-1", "3-3", *where]) == 2
+    assert "3-3 is no decision: the workload was not accepted" in capsys.readouterr().err
+
+
+async def test_an_explanation_is_recovered_byte_for_byte_whatever_happened_since(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grams = {"gco2PerKwh": 441.9, "origin": "measured", "observedAt": "2026-11-23T08:00:00Z"}
+    fleet = fleet_of(
+        site("m1", nodes(3), intensity=grams), room("m2", 9), room("m3", 1, spec={"cordon": True})
+    )
+    asked = demand(workload(2))
+    decision = choose(asked, fleet, now=NOW)
+    before = canonical(explain(asked, fleet, now=NOW, decision=decision))
+    async with Ledger(tmp_path) as ledger:
+        recorder = LedgerRecorder(ledger)
+        for facts in fleet.all_facts():
+            recorder.facts(facts.name, facts)
+        content = {"demand": asked, "terms": DEFAULT_TERMS, "decision": decision}
+        await recorder.record(
+            subject=asked.key, epoch=1, at=NOW, content=content, spec=WorkloadSpec()
+        )
+        for facts in fleet_of(room("m1", 0), room("m4", 8)).all_facts():
+            recorder.facts(facts.name, facts)
+    with LedgerReader(tmp_path / LEDGER_FILE) as reader:
+        record = reader.last_about(asked.key)
+        assert record is not None
+        case = recorded_case(reader, record)
+    later = explain(
+        case.demand,
+        case.fleet,
+        now=case.decision.decided_at,
+        terms=case.terms,
+        decision=case.decision,
+    )
+    assert canonical(later) == before
+    assert main(["explain", "ns/app", "--data-dir", str(tmp_path), "-o", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(each["name"], each["room"]) for each in told["sites"]] == [
+        ("m1", 3),
+        ("m2", 9),
+        ("m3", 1),
+    ]
