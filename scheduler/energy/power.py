@@ -8,6 +8,7 @@ public figures exist for the processors that edge rooms use; their origin is `as
 from collections.abc import Mapping
 
 from scheduler.model.quantities import CPU, GPU, MILLI_PER_UNIT
+from scheduler.model.site import Power
 from scheduler.model.terms import Terms
 
 MEMORY = "memory"
@@ -36,3 +37,15 @@ def marginal_watts(requests: Mapping[str, int], gpu_shares: float, terms: Terms)
 def kilowatt_hours_per_hour(watts: float) -> float:
     """Energy of one hour at constant power, before PUE."""
     return watts / _WATTS_PER_KILOWATT
+
+
+def pv_surplus_watts(power: Power | None, pue: float | None) -> float | None:
+    """What a site's own solar roof makes beyond what its building draws; None: unknown.
+
+    Args:
+        power: what it reported; only what is measured can be given away.
+        pue: total power over IT power.
+    """
+    if power is None or power.watts is None or power.pv_watts is None or pue is None:
+        return None
+    return power.pv_watts - power.watts * pue if power.origin == "measured" else None

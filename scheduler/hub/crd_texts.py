@@ -52,6 +52,7 @@ TEXTS: dict[tuple[str, str], str] = {
     ("SiteStatus", "apiKinds"): "Kinds that its cluster serves: apps/v1/Deployment.",
     ("SiteStatus", "rtt"): "Round trips to peers, as measured.",
     ("SiteStatus", "intensity"): "Average carbon intensity of its grid (location-based).",
+    ("Power", "pvWatts"): "What its own solar roof makes, W; of the same origin and date as watts.",
     ("SiteStatus", "power"): "What the site draws.",
     ("SiteStatus", "nodeClasses"): "Its nodes by kind, and what is free on each.",
     ("SiteStatus", "truncated"): "Whether there are more nodes than this list may hold.",

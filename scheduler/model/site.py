@@ -177,6 +177,7 @@ class Power(Part, frozen=True, kw_only=True):
     """The site's power draw."""
 
     watts: NotNegative | None = None
+    pv_watts: NotNegative | None = None
     origin: Origin = "unknown"
     observed_at: Instant | None = None
 

@@ -50,6 +50,9 @@ class Terms(Part, frozen=True, kw_only=True):
     least_saving_ratio: Ratio = 0.05
     """Work waits only to save more than this part of what its carbon costs now: a forecast errs."""
 
+    pv_longest_run_seconds: Seconds = 3600
+    """Solar surplus of this moment counts for runs of at most so long; 0: not at all."""
+
     watts_per_core: NotNegative = 3.3
     """Between idle and full load of one hardware thread: Cascade Lake in the Cloud Carbon Footprint
     coefficients (SPECpower), assumed for every CPU."""

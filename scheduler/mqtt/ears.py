@@ -205,6 +205,8 @@ def _report_of(
     for name in _SPARE_FIGURES:
         if name in raw:
             raw[name] = _dated(raw[name], now)
+    if whole.power is not None and whole.energy is not None and whole.energy.pv_watts is not None:
+        raw["power"]["pvWatts"] = whole.energy.pv_watts
     try:
         figures = msgspec.convert(raw, SiteStatus)
         _check_rows(SiteFacts(name=whole.site, status=figures))

@@ -15,7 +15,7 @@ from scheduler.placement.fit import Room
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
 from scheduler.placement.notes import notes_of
-from scheduler.placement.power_draw import emissions, replica_kwh_per_hour
+from scheduler.placement.power_draw import emissions_of_run, replica_kwh_per_hour
 from scheduler.placement.price import Price
 from scheduler.placement.spread_answer import Division
 
@@ -156,7 +156,7 @@ def _cost(case: Case, shares: Shares) -> Cost:
     if not len(slots):
         return Cost(cny_per_hour=0.0, gco2_per_hour=0.0)
     kwh = replica_kwh_per_hour(case.demand, case.moment)
-    emitted = emissions(case.fleet, case.moment)
+    emitted = emissions_of_run(case.fleet, case.demand, case.moment)
     known = bool(emitted.known[slots].all())
     grams = float((counts * kwh * emitted.value[slots]).sum())
     money = float((counts * case.price.cny[slots]).sum())

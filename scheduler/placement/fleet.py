@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.energy.power import pv_surplus_watts
 from scheduler.energy.tariff import mean_price
 from scheduler.model.canonical import mixed
 from scheduler.model.decision import Decision
@@ -38,6 +39,8 @@ _FIGURES: Final = (
     "gco2_observed_at",
     "gco2_p90",
     "energy_p90",
+    "pv_surplus_watts",
+    "power_observed_at",
 )
 _MOST_GRANTS = 63
 _MOST_REMEMBERED = 64
@@ -293,6 +296,10 @@ class Fleet:
             ),
             "gco2_p90": _number(facts.p90.get("gco2PerKwh")),
             "energy_p90": _number(facts.p90.get("energyCnyPerKwh")),
+            "pv_surplus_watts": _number(pv_surplus_watts(status.power, spec.energy.pue)),
+            "power_observed_at": _seconds(
+                (status.power.observed_at or status.observed_at) if status.power else None
+            ),
         }
         for name, value in figures.items():
             self.figures[name][slot] = value

@@ -28,8 +28,8 @@ from scheduler.placement.groups import divide_in_groups
 from scheduler.placement.hindrance import latest_start_seconds
 from scheduler.placement.moment import Moment
 from scheduler.placement.power_draw import (
-    emissions,
     emissions_at_start,
+    emissions_of_run,
     pue,
     replica_kwh_per_hour,
 )
@@ -118,7 +118,7 @@ def _honest_grams(case: Case, seconds: float) -> Floats:
     """
     fleet, moment = case.fleet, case.moment
     forecast = intensity_at(fleet, moment.now_seconds, seconds, moment) * pue(fleet, moment).value
-    return np.fmin(emissions(fleet, moment).value, forecast)
+    return np.fmin(emissions_of_run(fleet, case.demand, moment).value, forecast)
 
 
 def _tries(case: Case, ask: Ask) -> Iterator[tuple[float, float]]:

@@ -94,7 +94,8 @@ def batch_steps(demands: Sequence[Demand], fleet: Fleet, *, now: datetime, terms
     """
     plain = msgspec.structs.replace(terms, scarcity=(), scarcity_version="")
     names, resources = sorted(fleet.slot_of), _resources(demands)
-    instance = yield from _instance(demands, fleet, moment_of(now, plain), names, resources)
+    shaded = msgspec.structs.replace(plain, pv_longest_run_seconds=0)  # here all are priced at once
+    instance = yield from _instance(demands, fleet, moment_of(now, shaded), names, resources)
     batch = solve_batch(instance)
     priced = with_prices(plain, batch, names, resources)
     order = _order(demands, instance, batch)

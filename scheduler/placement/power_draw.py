@@ -13,9 +13,11 @@ from scheduler.model.quantities import MILLI_PER_UNIT
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.forecasts import has_tariffs, intensity_at, price_at
 from scheduler.placement.moment import Moment
+from scheduler.placement.pv import free_share
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+_WATTS_PER_KILOWATT = 1000
 Ints = NDArray[np.int64]
 
 
@@ -100,12 +102,27 @@ def electricity_of_run(fleet: Fleet, demand: Demand, moment: Moment) -> Known:
     Work of unknown duration pays the mean of the day.
     """
     found, seconds = electricity(fleet, moment), demand.schedule.duration_seconds
-    if not seconds or not has_tariffs(fleet):
+    if not seconds:
         return found
-    start = moment.now_seconds if moment.start_seconds is None else moment.start_seconds
-    price = price_at(fleet, start, float(seconds))
-    value = np.where(np.isnan(price), found.value, price * pue(fleet, moment).value)
-    return Known(value, found.known, found.missing)
+    value = found.value
+    if has_tariffs(fleet):
+        start = moment.now_seconds if moment.start_seconds is None else moment.start_seconds
+        price = price_at(fleet, start, float(seconds))
+        value = np.where(np.isnan(price), value, price * pue(fleet, moment).value)
+    return Known(_less_pv(value, fleet, demand, moment), found.known, found.missing)
+
+
+def emissions_of_run(fleet: Fleet, demand: Demand, moment: Moment) -> Known:
+    """`emissions`, less what own solar power serves of a short run; [capacity]."""
+    found = emissions(fleet, moment)
+    return Known(_less_pv(found.value, fleet, demand, moment), found.known, found.missing)
+
+
+def _less_pv(value: Floats, fleet: Fleet, demand: Demand, moment: Moment) -> Floats:
+    """The part of a figure that the grid serves; what is below zero stays as it is."""
+    watts = replica_kwh_per_hour(demand, moment) * _WATTS_PER_KILOWATT
+    share = free_share(fleet, demand, moment, watts)
+    return value if share is None else value - np.maximum(value, 0.0) * share
 
 
 def emissions(fleet: Fleet, moment: Moment) -> Known:

@@ -30,9 +30,17 @@ FIGURES = (
     ("status", "rtt", 0),
     ("status", "rtt", 0, "observedAt"),
     ("status", "rtt", 0, "origin"),
+    ("status", "power"),
+    ("status", "power", "watts"),
+    ("status", "power", "pvWatts"),
+    ("status", "power", "origin"),
     ("status", "observedAt"),
 )
-DATES = (("status", "intensity", "observedAt"), ("status", "observedAt"))
+DATES = (
+    ("status", "intensity", "observedAt"),
+    ("status", "power", "observedAt"),
+    ("status", "observedAt"),
+)
 
 
 def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Raw]:
@@ -57,6 +65,12 @@ sites = st.lists(
                 gco2PerKwh=st.sampled_from([0.0, 90.0, 500.0, 4000.0]),
                 origin=st.sampled_from(["yearly", "measured", "modelled"]),
                 observedAt=st.sampled_from([FRESH, OLD]),
+            ),
+            "power": some(
+                watts=st.sampled_from([0.0, 1000.0]),
+                pvWatts=st.sampled_from([0.0, 1305.0, 9000.0]),
+                origin=st.just("measured"),
+                observedAt=st.just(FRESH),
             ),
             "rtt": st.dictionaries(
                 st.sampled_from(["m0", "m1"]), st.sampled_from([1.0, 30.0, 5000.0])
@@ -85,6 +99,7 @@ def raw_sites(drawn: list[Raw]) -> list[Raw]:
         one = site(f"m{place}", nodes(3), spec=spec)
         if each["intensity"] is not None:
             one["status"]["intensity"] = each["intensity"]
+        one["status"]["power"] = each["power"]
         one["status"]["rtt"] = [
             {"to": to, "milliseconds": ms, "observedAt": FRESH, "origin": "measured"}
             for to, ms in each["rtt"].items()
@@ -95,7 +110,8 @@ def raw_sites(drawn: list[Raw]) -> list[Raw]:
 
 def asked(prices: Raw) -> Demand:
     bounds = [{"from": name, "withinMilliseconds": 9000} for name in ("m0", "m1")]
-    return demand(workload(2, placement={"prices": prices, "latency": bounds, "data": DATA}))
+    placement = {"prices": prices, "latency": bounds, "data": DATA}
+    return demand(workload(2, placement=placement, schedule={"durationSeconds": 1800}))
 
 
 def order(wanted: Demand, raw: list[Raw]) -> list[str]:
@@ -131,7 +147,14 @@ def aged(raw: Raw, path: tuple[str, ...]) -> Raw:
     return older
 
 
-ALL_UNKNOWN: Raw = {"prices": {}, "energy": {}, "location": {}, "intensity": None, "rtt": {}}
+ALL_UNKNOWN: Raw = {
+    "prices": {},
+    "energy": {},
+    "location": {},
+    "intensity": None,
+    "power": {},
+    "rtt": {},
+}
 WASTEFUL = ALL_UNKNOWN | {"energy": {"pue": 9.0}}
 NOTHING_PAID = {
     "carbonCnyPerKg": 1e6,

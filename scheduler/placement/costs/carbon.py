@@ -7,8 +7,8 @@ from scheduler.placement.fleet import Fleet
 from scheduler.placement.forecasts import follows_hours
 from scheduler.placement.moment import Moment
 from scheduler.placement.power_draw import (
-    emissions,
     emissions_at_start,
+    emissions_of_run,
     pue_origin,
     replica_kwh_per_hour,
     worst_origin,
@@ -37,7 +37,7 @@ class Carbon:
     def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
         """Grams of CO2 per kWh at the machine: the grid's intensity times the PUE."""
         if moment.start_seconds is None:
-            found = emissions(fleet, moment)
+            found = emissions_of_run(fleet, demand, moment)
         else:
             found = emissions_at_start(fleet, demand, moment)
         return Figures(found.value, found.known, found.missing)

@@ -17,11 +17,13 @@ from agents.protocol.report import (
     OFFLINE,
     REPORT,
     REPORT_DELTA,
+    Energy,
     Executor,
     FreeRow,
     Intensity,
     NodeClass,
     Offline,
+    Power,
     Report,
 )
 from agents.protocol.status import SITE_STATUS, SiteStatus
@@ -157,6 +159,18 @@ def test_an_intensity_keeps_its_age_and_never_costs_the_report(
     assert heard.figures.intensity is not None
     seen = heard.figures.intensity.observed_at
     assert (seen.isoformat() if seen else None) == at
+
+
+def test_what_the_roof_makes_comes_with_the_draw_that_it_is_weighed_against() -> None:
+    world = World()
+    energy = Energy(counter_id="c", pv_watts=5000.0)
+    power = Power(watts=1000.0, origin="measured")
+    world.say("report", REPORT, replace(report(1), power=power, energy=energy))
+    world.say("report", REPORT, replace(report(2), energy=energy))
+    both, alone = (one.figures.power for one in world.heard.reports)
+    assert both is not None
+    assert (both.watts, both.pv_watts, both.origin) == (1000.0, 5000.0, "measured")
+    assert alone is None
 
 
 def test_doubled_and_reordered_reports_change_nothing() -> None:
