@@ -13,6 +13,7 @@ from agents.member.api import ApiError, MemberApi, Unreachable
 from agents.member.discovery import Discovery, discover
 from agents.orders.lease import LocalLease
 from agents.sensors.kubernetes import KubernetesSensor
+from agents.sensors.namespaces import NamespaceSensor
 from agents.sensors.nodes import LabelChoice
 from tests.support.agent_rig import CONFIG_MAPS, Rig
 from tests.support.fake_clock import FakeClock
@@ -85,6 +86,15 @@ async def test_the_sensor_reports_orders_executor_and_kinds(rig: Rig) -> None:
     assert {"apps/v1/Deployment", "batch/v1/Job", "v1/ConfigMap"} <= set(look.api_kinds or ())
     [order] = [each for each in look.orders or () if each.id == content.id]
     assert (order.generation, order.bound) == (1, 0)
+
+
+async def test_namespaces_are_told_where_the_member_has_limits_and_else_not_at_all(
+    rig: Rig,
+) -> None:
+    """A member that does not serve quotas and limit ranges has none that is known."""
+    look = await NamespaceSensor(rig.api).look()
+    assert not look.faults
+    assert look.namespaces is None or all(each.name for each in look.namespaces)
 
 
 async def test_a_member_that_does_not_answer_is_a_fault_in_the_report(tmp_path: Path) -> None:
