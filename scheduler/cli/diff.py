@@ -5,11 +5,14 @@ import json
 import sys
 from typing import Any
 
+import msgspec
+
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.replay import Recorded, recorded_case
 from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.model.canonical import plain
+from scheduler.model.terms import Terms
 from scheduler.settings import data_directory
 
 EXIT_GOOD, EXIT_NO, EXIT_USAGE = 0, 1, 2
@@ -46,6 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_NO if told["sites"] or told["phase"] or told["reasons"] else EXIT_GOOD
 
 
+def _without_prices(terms: Terms) -> Any:  # noqa: ANN401 - JSON data
+    """Scarcity prices are many, sites times resources; their version says whether they differ."""
+    return plain(msgspec.structs.replace(terms, scarcity=()))
+
+
 def _case(reader: LedgerReader, record_id: str) -> Recorded:
     record = reader.find(record_id)
     if record is not None and "refusal" in record.content:
@@ -73,7 +81,7 @@ def difference(first: Recorded, second: Recorded) -> dict[str, Any]:
         "reasons": _changed(first.decision.reasons, second.decision.reasons),
         "demand": _changed(plain(first.demand), plain(second.demand)),
         "facts": _changed(facts[0], facts[1]),
-        "terms": _changed(plain(first.terms), plain(second.terms)),
+        "terms": _changed(_without_prices(first.terms), _without_prices(second.terms)),
     }
 
 
