@@ -1,7 +1,8 @@
-"""A made-up country of sites, and demands with the pods of the public trace; all from one seed."""
+"""A made-up country with the machines and pods of the public trace; all from one seed."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -30,17 +31,29 @@ from scheduler.model.site import (
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 FOLDER = "openb-gpu-v2023"
 PODS_FILE = "openb_pod_list_default.csv"
+NODES_FILE = "openb_node_list_all_node.csv"
 _PROVINCES = ("CN-GD", "CN-GX", "CN-HN", "CN-GZ", "CN-SC", "CN-GS", "CN-NX", "CN-NM")
 _TIERS: tuple[Tier, ...] = ("edge", "edge", "regional", "central")
 _ZONES: tuple[NetworkZone, ...] = ("public-network", "internet-access", "dedicated-network")
 _CLASSES: tuple[DataClass, ...] = ("general-1", "general-2", "general-3")
 _HUBS = ("hub-0", "hub-1", "hub-2")
-_NODE_FORMS = (
-    # architecture, vendor, cores, GiB, cards, model
-    ("amd64", "hygon", 32, 128, 0, ""),
-    ("amd64", "intel", 64, 256, 0, ""),
-    ("arm64", "kunpeng", 48, 192, 0, ""),
-    ("amd64", "intel", 96, 384, 8, "T4"),
+
+
+@dataclass(frozen=True, slots=True)
+class NodeForm:
+    """A machine of the public trace, or of the others that a city has."""
+
+    architecture: str
+    vendor: str
+    cores: int
+    mebibytes: int
+    cards: int
+    model: str
+
+
+_OTHERS = (
+    NodeForm("arm64", "kunpeng", 48, 192 * 1024, 0, ""),
+    NodeForm("amd64", "hygon", 32, 128 * 1024, 0, ""),
 )
 
 
@@ -48,7 +61,7 @@ def _percent(random: Random, percent: int) -> bool:
     return random.randrange(100) < percent
 
 
-def site(number: int, nodes: int, random: Random) -> SiteFacts:
+def site(number: int, nodes: int, forms: Sequence[NodeForm], random: Random) -> SiteFacts:
     """One site with its grant, its prices and its nodes."""
     name = f"site-{number:05d}"
     province = random.choice(_PROVINCES)
@@ -74,11 +87,14 @@ def site(number: int, nodes: int, random: Random) -> SiteFacts:
         cordon=_percent(random, 2),
     )
     return SiteFacts(
-        name=name, spec=spec, status=_status(nodes, random), grants=(Grant(name="g", spec=grant),)
+        name=name,
+        spec=spec,
+        status=_status(nodes, forms, random),
+        grants=(Grant(name="g", spec=grant),),
     )
 
 
-def _status(nodes: int, random: Random) -> SiteStatus:
+def _status(nodes: int, forms: Sequence[NodeForm], random: Random) -> SiteStatus:
     grams = None if _percent(random, 5) else round(random.uniform(100, 900), 1)
     return SiteStatus(
         observed_at=NOW,
@@ -88,40 +104,38 @@ def _status(nodes: int, random: Random) -> SiteStatus:
             for hub in _HUBS
         ),
         intensity=Intensity(gco2_per_kwh=grams, origin="measured"),
-        node_classes=_node_classes(nodes, random),
+        node_classes=_node_classes(nodes, forms, random),
     )
 
 
-def _node_classes(nodes: int, random: Random) -> tuple[NodeClass, ...]:
+def _node_classes(nodes: int, forms: Sequence[NodeForm], random: Random) -> tuple[NodeClass, ...]:
+    """Two kinds of node: one of the trace, and one of either."""
+    chosen = (random.choice(forms), random.choice((random.choice(forms), *_OTHERS)))
     classes = []
-    for place, form in enumerate(random.sample(_NODE_FORMS, 2)):
-        architecture, vendor, cores, gibibytes, cards, model = form
+    for place, form in enumerate(chosen):
         count = nodes // 2 + (nodes % 2) * place
         classes.append(
             NodeClass(
-                labels={"zone": random.choice("abc")},
-                architecture=architecture,
-                cpu_vendor=vendor,
-                gpu_model=model,
-                free=_rows(count, (cores, gibibytes, cards), random),
+                labels={"zone": random.choice("abc"), "cores": str(form.cores)},
+                architecture=form.architecture,
+                cpu_vendor=form.vendor,
+                gpu_model=form.model,
+                free=_rows(count, form, random),
             )
         )
     return tuple(classes)
 
 
-def _rows(
-    count: int, form: tuple[int, int, int], random: Random
-) -> tuple[dict[str, int | float | str], ...]:
-    cores, gibibytes, cards = form
+def _rows(count: int, form: NodeForm, random: Random) -> tuple[dict[str, int | float | str], ...]:
     rows = []
     for _ in range(count):
         row: dict[str, int | float | str] = {
             "count": 1,
-            "cpu": f"{random.randrange(cores * 1000)}m",
-            "memory": random.randrange(gibibytes) * 2**30,
+            "cpu": f"{random.randrange(form.cores * 1000)}m",
+            "memory": random.randrange(form.mebibytes) * 2**20,
             "pods": random.randrange(10, 110),
         }
-        for card in range(cards):
+        for card in range(form.cards):
             row[f"kapok.dev/gpu-milli.{card}"] = random.choice((0, 400, 1000, 1000))
         rows.append(row)
     return tuple(rows)
@@ -129,16 +143,44 @@ def _rows(
 
 def reported(facts: SiteFacts, random: Random) -> SiteFacts:
     """The site's next report: other free capacity, and all that was ordered is bound."""
-    forms = {(form[1], form[5]): (form[2], form[3], form[4]) for form in _NODE_FORMS}
     classes = tuple(
-        msgspec.structs.replace(
-            each, free=_rows(len(each.free), forms[each.cpu_vendor, each.gpu_model], random)
-        )
+        msgspec.structs.replace(each, free=_rows(len(each.free), _form_of(each), random))
         for each in facts.status.node_classes
     )
     return msgspec.structs.replace(
         facts, in_flight=(), status=msgspec.structs.replace(facts.status, node_classes=classes)
     )
+
+
+def _form_of(node_class: NodeClass) -> NodeForm:
+    first = node_class.free[0]
+    return NodeForm(
+        architecture=node_class.architecture,
+        vendor=node_class.cpu_vendor,
+        cores=int(node_class.labels["cores"]),
+        mebibytes=4096 * int(node_class.labels["cores"]),
+        cards=sum("gpu-milli" in name for name in first),
+        model=node_class.gpu_model,
+    )
+
+
+def read_forms(data: Path | None) -> list[NodeForm]:
+    """The machines of the public trace, as often as they are there.
+
+    Raises:
+        FileNotFoundError: the data set is not there.
+    """
+    return [
+        NodeForm(
+            "amd64",
+            "intel",
+            int(row["cpu_milli"]) // 1000,
+            int(row["memory_mib"]),
+            int(row["gpu"]),
+            row["model"],
+        )
+        for row in _read(data, NODES_FILE)
+    ]
 
 
 def read_shapes(data: Path | None) -> list[PodShape]:
@@ -147,10 +189,14 @@ def read_shapes(data: Path | None) -> list[PodShape]:
     Raises:
         FileNotFoundError: the data set is not there.
     """
+    return [_shape(row) for row in _read(data, PODS_FILE)]
+
+
+def _read(data: Path | None, name: str) -> list[dict[str, str]]:
     if data is None:
         raise FileNotFoundError(f"give --data DIR or KAPOK_DATA_DIR; it holds {FOLDER}/")
-    with (data / FOLDER / PODS_FILE).open(encoding="utf-8", newline="") as file:
-        return [_shape(row) for row in csv.DictReader(file)]
+    with (data / FOLDER / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def _shape(row: dict[str, str]) -> PodShape:
@@ -191,8 +237,8 @@ def _scaled(shape: PodShape, random: Random) -> PodShape:
 
 def _small(shape: PodShape, random: Random) -> PodShape:
     requests = {
-        "cpu": random.randrange(50, 500),
-        "memory": random.randrange(64, 1024) * 2**20,
+        "cpu": random.randrange(10, 100),
+        "memory": random.randrange(32, 256) * 2**20,
         "pods": 1,
     }
     return msgspec.structs.replace(shape, requests=requests, gpu_cards=0, gpu_milli=0)
@@ -201,7 +247,8 @@ def _small(shape: PodShape, random: Random) -> PodShape:
 def _demand(number: int, shape: PodShape, random: Random) -> Demand:
     is_refused = _percent(random, 10)
     is_large = _percent(random, 5)
-    replicas = random.randrange(1001, 3000) if is_large else random.choice((1, 2, 3, 5, 8, 12))
+    usual = (1, 1, 1, 2, 4) if shape.gpu_cards else (1, 2, 3, 5, 8, 12)
+    replicas = random.randrange(1001, 3000) if is_large else random.choice(usual)
     if is_large:  # thousands of replicas are web servers, not training jobs
         shape = _small(shape, random)
     return Demand(

@@ -4,13 +4,14 @@ Times are CPU seconds of the one thread, so that neighbours on the machine do no
 """
 
 import argparse
+from collections.abc import Sequence
 from random import Random
 from statistics import quantiles
 from time import thread_time
 
 import numpy as np
 
-from benchmarks._city import reported, site
+from benchmarks._city import NodeForm, read_forms, reported, site
 from scheduler.model.demand import Demand
 from scheduler.model.facts import InFlight, SiteFacts
 from scheduler.model.manifests import Pods
@@ -30,10 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
-    """One row."""
+    """One row.
+
+    Raises:
+        FileNotFoundError: the public trace is not there.
+    """
     random = Random(arguments.seed)  # noqa: S311 - a benchmark, seeded
     wrong = sum(not is_exact(random) for _ in range(arguments.cases))
-    beyond, whole = _update(arguments.sites, arguments.reports, random)
+    forms = read_forms(arguments.data)
+    beyond, whole = _update(arguments.sites, arguments.reports, forms, random)
     return [
         {
             "cases": arguments.cases,
@@ -122,9 +128,11 @@ def _on_node(row: dict[str, int | float | str], cards: list[int], shape: PodShap
     return count
 
 
-def _update(sites: int, reports: int, random: Random) -> tuple[float, float]:
+def _update(
+    sites: int, reports: int, forms: Sequence[NodeForm], random: Random
+) -> tuple[float, float]:
     """The 99th percentile of an update beyond reading its own rows, and with it; microseconds."""
-    fleet = Fleet(site(number, 20, random) for number in range(sites))
+    fleet = Fleet(site(number, 20, forms, random) for number in range(sites))
     names = sorted(fleet.slot_of)
     whole, own = [], []
     for _ in range(reports):

@@ -17,8 +17,9 @@ from scheduler.control.quotas import Quotas
 from scheduler.control.registry import Registry
 from scheduler.model.quantities import GPU_CARDS, GPU_MILLI, requests_of
 from scheduler.placement import Fleet
-from scheduler.placement.nodes import CARDS, COUNT
+from scheduler.placement.nodes import CARDS
 from scheduler.placement.queueing import share_of
+from scheduler.placement.ragged import Ragged
 
 _SUM_AGAIN_SECONDS = 10.0
 _NAMESPACE = "namespace/"
@@ -87,15 +88,16 @@ class SharesOfTenants:
         rows = self.fleet.nodes.rows
         slots = np.array(sorted(self.fleet.slot_of.values()), np.int64)
         index = rows.rows_of(slots)
-        nodes = rows.column(COUNT)[index]
+        nodes = self.fleet.nodes.counts(index)
         self._total = {
-            name: amount + int(rows.sums(slots, rows.column(_column(name))[index] * nodes).sum())
+            name: amount
+            + int(rows.sums(slots, rows.matrix[_column(rows, name)].take(index) * nodes).sum())
             for name, amount in taken.items()
             if name != GPU_CARDS  # the same cards as their thousandths
         }
         self._summed_seconds = self.clock.monotonic()
 
 
-def _column(name: str) -> str:
+def _column(rows: Ragged, name: str) -> int:
     """Where the fleet keeps what is free of a resource."""
-    return CARDS if name == GPU_MILLI else name
+    return CARDS if name == GPU_MILLI else rows.number(name)

@@ -6,7 +6,7 @@ node has free is rounded down, so that rounding never makes room.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from math import isfinite
 
@@ -139,12 +139,28 @@ def free_of(written: Mapping[str, float | str]) -> dict[str, int]:
     return {name: _named(free, name, value) for name, value in written.items()}
 
 
+def free_in(resource: str, written: Sequence[float | str]) -> list[float]:
+    """Reads the free capacity of many nodes; units as in `free`.
+
+    Raises:
+        NotAQuantity: one of them is not a quantity.
+    """
+    if resource != CPU and all(type(value) is int and 0 <= value < LARGEST for value in written):
+        return list(written)  # type: ignore[arg-type] # integers, as was just seen
+    return [free(resource, value) for value in written]
+
+
 def _named(reader: Callable[[str, float | str], int], name: str, value: float | str) -> int:
     try:
         return reader(name, value)
     except NotAQuantity as error:
-        message = str(error)
-        raise NotAQuantity(message if message.startswith(name) else f"{name}: {message}") from None
+        raise NotAQuantity(named(name, error)) from None
+
+
+def named(resource: str, error: NotAQuantity) -> str:
+    """The message of an error, beginning with the resource that it is about."""
+    message = str(error)
+    return message if message.startswith(resource) else f"{resource}: {message}"
 
 
 def written(resource: str, amount: int) -> str:

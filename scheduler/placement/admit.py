@@ -6,7 +6,7 @@ equal questions are answered once, until what is known of the sites changes.
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -29,7 +29,12 @@ from scheduler.placement.rules import (
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+Ranks = NDArray[np.uint8]
 
+EMPTY = np.uint8(0)
+"""The rank of a slot without a site. Rules rank from 1 in the order of `all_rules()`."""
+NONE = np.uint8(255)
+"""The rank of a site that no rule refuses."""
 _MOST_REMEMBERED = 512
 
 
@@ -40,16 +45,14 @@ class Answers:
     Attributes:
         version: of the fleet that they were given for.
         passed: by rule; [fleet.capacity] each.
-        admitted: sites that pass them all; [fleet.capacity].
-        refusing: the rules that refuse any site at all.
+        first: the rank of the first rule that refuses, `NONE` if none does; [fleet.capacity].
         grants: bits of the grants that allow everything; [fleet.capacity]; rules of grants only.
         vendor_sets: the set of CPU vendors that the grant in use permits; [fleet.capacity].
     """
 
     version: tuple[int, int, int]
     passed: dict[Rule, Bools]
-    admitted: Bools
-    refusing: frozenset[Rule]
+    first: Ranks
     grants: Ints
     vendor_sets: Ints
 
@@ -62,18 +65,21 @@ class Admission:
         rights: what the rules of grants say.
         standing: what the other rules say whose answers last.
         moving: the answers that hold for this moment only.
-        admitted: sites that pass every rule; [fleet.capacity].
-        slots: the same as slot numbers.
+        first: the rank of the first rule that refuses, `NONE` if none does; [fleet.capacity].
+        slots: sites that pass every rule, as slot numbers.
     """
 
     rights: Answers
     standing: Answers
     moving: dict[Rule, Bools]
-    admitted: Bools
-    slots: Ints = field(init=False)
+    first: Ranks
+    slots: Ints
 
-    def __post_init__(self) -> None:
-        self.slots = self.admitted.nonzero()[0]
+    @property
+    def admitted(self) -> Bools:
+        """Sites that pass every rule; [fleet.capacity]."""
+        admitted: Bools = self.first == NONE
+        return admitted
 
     @property
     def passed(self) -> list[tuple[Rule, Bools]]:
@@ -81,20 +87,13 @@ class Admission:
         answers = {**self.rights.passed, **self.standing.passed, **self.moving}
         return [(rule, answers[rule]) for rule in all_rules()]
 
-    def first_reasons(self, fleet: Fleet) -> dict[Reason, int]:
+    def first_reasons(self) -> dict[Reason, int]:
         """How many sites each rule refused that no rule before it had refused."""
         counts: dict[Reason, int] = {}
-        refusing = self.rights.refusing | self.standing.refusing | self.moving.keys()
-        left = fleet.is_there
-        before = len(fleet)
-        for rule, passed in self.passed:
-            if rule not in refusing or not before:
-                continue
-            left = left & passed
-            after = int(np.count_nonzero(left))
-            if after < before:
-                counts[rule.reason] = counts.get(rule.reason, 0) + before - after
-            before = after
+        refused = np.bincount(self.first, minlength=int(NONE)).tolist()
+        for rule, count in zip(all_rules(), refused[1:], strict=False):
+            if count:
+                counts[rule.reason] = counts.get(rule.reason, 0) + count
         return counts
 
 
@@ -104,19 +103,20 @@ def admit(demand: Demand, fleet: Fleet, moment: Moment) -> Admission:
     version = fleet.version_at(moment.now_seconds)
     rights = _remembered(book.rights, demand, fleet, moment, version)
     standing = _remembered(book.standing, demand, fleet, moment, version)
-    admitted = rights.admitted & standing.admitted
+    first = np.minimum(rights.first, standing.first)
     moving: dict[Rule, Bools] = {}
-    for rule in book.moving:
-        moving[rule] = rule.admits(fleet, demand, moment)
-        admitted &= moving[rule]
-    return Admission(rights, standing, moving, admitted)
+    for rule, rank in book.moving:
+        passes = moving[rule] = rule.admits(fleet, demand, moment)
+        np.minimum(first, np.where(passes, NONE, rank), out=first)
+    return Admission(rights, standing, moving, first, (first == NONE).nonzero()[0])
 
 
 @dataclass(frozen=True, slots=True)
 class _Rulebook:
     rights: tuple[GrantRule, ...]
     standing: tuple[SiteRule, ...]
-    moving: tuple[SiteRule, ...]
+    moving: tuple[tuple[SiteRule, np.uint8], ...]
+    rank_of: dict[Rule, np.uint8]
 
 
 @cache
@@ -125,14 +125,17 @@ def _rulebook() -> _Rulebook:
     probe = Demand(key="")
     rights: list[GrantRule] = []
     standing: list[SiteRule] = []
-    moving: list[SiteRule] = []
+    moving: list[tuple[SiteRule, np.uint8]] = []
+    rank_of = {rule: np.uint8(place) for place, rule in enumerate(all_rules(), 1)}
     for rule in all_rules():
         if is_grant_rule(rule):
             rights.append(rule)
         elif is_site_rule(rule):
-            lasts = rule.question(probe) is not EVERY_TIME
-            (standing if lasts else moving).append(rule)
-    return _Rulebook(tuple(rights), tuple(standing), tuple(moving))
+            if rule.question(probe) is EVERY_TIME:
+                moving.append((rule, rank_of[rule]))
+            else:
+                standing.append(rule)
+    return _Rulebook(tuple(rights), tuple(standing), tuple(moving), rank_of)
 
 
 def _remembered(
@@ -167,19 +170,19 @@ def _ask(
     valid = fleet.valid_bits(moment.now_seconds)
     # Without a valid grant its dates, or its want, are the reason; others then look at all grants.
     bits = np.where(valid != 0, valid, -1)
-    admitted = fleet.is_there & (valid != 0)
+    first = np.where(fleet.is_there, NONE, EMPTY)
     passed: dict[Rule, Bools] = {}
+    rank_of = _rulebook().rank_of
     for rule in rules:
         holds = fleet.is_there
         if is_grant_rule(rule):
             holds, bits = _by_grants(rule, bits, fleet, demand)
         elif is_site_rule(rule):
             holds = rule.admits(fleet, demand, moment)
-        admitted = admitted & holds
+        np.minimum(first, np.where(holds, NONE, rank_of[rule]), out=first)
         passed[rule] = holds
     grants = np.where(valid != 0, bits, 0)
-    refusing = frozenset(rule for rule, holds in passed.items() if (fleet.is_there & ~holds).any())
-    return Answers(version, passed, admitted, refusing, grants, _vendor_sets(grants, fleet))
+    return Answers(version, passed, first, grants, _vendor_sets(grants, fleet))
 
 
 def _by_grants(rule: GrantRule, bits: Ints, fleet: Fleet, demand: Demand) -> tuple[Bools, Ints]:

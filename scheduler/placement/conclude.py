@@ -1,6 +1,7 @@
 """Step 5, choose: the division becomes a `Decision`, or the reasons are counted."""
 
 from dataclasses import dataclass
+from operator import mul
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,21 +45,19 @@ def conclude(case: Case, division: Division, hindered: Reason | None) -> Decisio
     placed = division.shares is not None
     shares = division.shares if division.shares is not None else _what_stays(standing)
     reasons = {} if placed else _reasons(case, division, hindered)
-    names = {case.fleet.name_at(slot): count for slot, count in shares.items()}
-    lost = sorted({*demand.placed_replicas, *standing.lost} - {*names})
+    names = sorted([(case.fleet.name_at(slot), count) for slot, count in shares.items()])
+    left = {*demand.placed_replicas, *standing.lost}.difference([name for name, _ in names])
     return Decision(
         workload=demand.key,
         uid=demand.uid,
         phase=_phase(case, placed=placed),
-        assignment=tuple(
-            Assigned(site=site, replicas=count) for site, count in sorted(names.items())
-        ),
-        lost=tuple(lost),
-        ended=tuple(sorted({*standing.lost} - {*names})),
-        ended_by={site: why for site, why in sorted(standing.lost.items()) if site not in names},
+        assignment=tuple([Assigned(site=site, replicas=count) for site, count in names]),
+        lost=tuple(sorted(left)),
+        ended=tuple(sorted(left.intersection(standing.lost))),
+        ended_by={site: why for site, why in sorted(standing.lost.items()) if site in left},
         violations={site: _as_reason(reason) for site, reason in sorted(standing.violated.items())},
         reasons=reasons,
-        line=_line(case, names, reasons, placed=placed) + told_of_lost(standing, names),
+        line=_line(case, names, reasons, placed=placed) + told_of_lost(standing, dict(names)),
         group=division.group,
         cost=_cost(case, shares),
         optimal=placed and division.is_optimal,
@@ -87,11 +86,16 @@ def _phase(case: Case, *, placed: bool) -> Outcome:
 
 
 def _as_reason(reason: str) -> Reason:
-    return next(each for each in REASONS if each == reason)
+    return _ORDER_OF[reason][1]
+
+
+_ORDER_OF: dict[str, tuple[int, Reason]] = {
+    reason: (place, reason) for place, reason in enumerate(REASONS)
+}
 
 
 def _reasons(case: Case, division: Division, hindered: Reason | None) -> dict[Reason, int]:
-    counts = case.admission.first_reasons(case.fleet)
+    counts = case.admission.first_reasons()
     slots = case.admission.slots
     if len(slots):
         if hindered:
@@ -101,17 +105,24 @@ def _reasons(case: Case, division: Division, hindered: Reason | None) -> dict[Re
         else:
             for reason, count in _without_room(case, slots).items():
                 counts[reason] = counts.get(reason, 0) + count
-    order = list(REASONS)
-    return dict(sorted(counts.items(), key=lambda each: (-each[1], order.index(each[0]))))
+    return dict(sorted(counts.items(), key=lambda each: (-each[1], _ORDER_OF[each[0]][0])))
 
 
 def _without_room(case: Case, slots: Ints) -> dict[Reason, int]:
-    """Why sites that pass every rule do not take all: each counts once."""
-    room = case.room.at(slots)
-    short = room < case.demand.replicas
-    bound = short & np.isin(slots, sorted(case.room.bound_by_quota))
-    broken = ~bound & is_fragmented(room, case.room.summed(slots), case.demand.replicas)
-    by_quota, fragmented = int(bound.sum()), int(broken.sum())
+    """Why sites that pass every rule do not take all: each counts once.
+
+    Nodes are looked at only where the sums would do: else there is nothing to be fragmented.
+    """
+    summed = case.room.summed(slots)
+    may_be = np.arange(len(slots)) if case.room.has_limits else summed.nonzero()[0]
+    looked_at = slots.take(may_be)
+    room = case.room.at(looked_at)
+    bound = np.zeros(len(looked_at), np.bool_)
+    if case.room.bound_by_quota:
+        bound = np.isin(looked_at, sorted(case.room.bound_by_quota))
+        bound &= room < case.demand.replicas
+    broken = ~bound & is_fragmented(room, summed.take(may_be), case.demand.replicas)
+    by_quota, fragmented = int(np.count_nonzero(bound)), int(np.count_nonzero(broken))
     told: dict[Reason, int] = {
         "full": len(slots) - by_quota - fragmented,
         "fragmented": fragmented,
@@ -128,7 +139,9 @@ def is_fragmented(room: Ints, summed: Ints, replicas: int) -> Bools:
     return fragmented
 
 
-def _line(case: Case, names: dict[str, int], reasons: dict[Reason, int], *, placed: bool) -> str:
+def _line(
+    case: Case, names: list[tuple[str, int]], reasons: dict[Reason, int], *, placed: bool
+) -> str:
     there = _list(names)
     if placed:
         return (
@@ -142,25 +155,31 @@ def _line(case: Case, names: dict[str, int], reasons: dict[Reason, int], *, plac
     return f"{line}; stays on {there}" if names else line
 
 
-def _list(names: dict[str, int]) -> str:
-    told = [f"{site} ({count})" for site, count in sorted(names.items())]
-    more = len(told) - _MOST_NAMED
+def _list(names: list[tuple[str, int]]) -> str:
+    told = [f"{site} ({count})" for site, count in names[:_MOST_NAMED]]
+    more = len(names) - _MOST_NAMED
     if more > 0:
-        return f"{', '.join(told[:_MOST_NAMED])} and {more} more sites"
+        return f"{', '.join(told)} and {more} more sites"
     return ", ".join(told)
 
 
 def _cost(case: Case, shares: Shares) -> Cost:
-    slots = np.array(sorted(shares), np.int64)
-    counts = np.array([shares[slot] for slot in slots.tolist()], np.float64)
-    if not len(slots):
+    if not shares:
         return Cost(cny_per_hour=0.0, gco2_per_hour=0.0)
     kwh = replica_kwh_per_hour(case.demand, case.moment)
     emitted = emissions_of_run(case.fleet, case.demand, case.moment)
-    known = bool(emitted.known[slots].all())
-    grams = float((counts * kwh * emitted.value[slots]).sum())
-    money = float((counts * case.price.cny[slots]).sum())
+    slots = sorted(shares)
+    price = case.price
+    index = np.array(slots, np.int64)
+    counts = [shares[slot] for slot in slots]
+    grams = price_of_all(emitted.value.take(index).tolist(), counts) * kwh
+    money = price_of_all(price.cny.take(index).tolist(), counts)
     return Cost(
-        cny_per_hour=money if case.price.is_known(slots) else None,
-        gco2_per_hour=grams if known else None,
+        cny_per_hour=money if price.is_known(index) else None,
+        gco2_per_hour=grams if emitted.known.take(index).all() else None,
     )
+
+
+def price_of_all(each: list[float], counts: list[int]) -> float:
+    """The price of all replicas; `each` is what one costs at a site."""
+    return sum(map(mul, each, counts), 0.0)

@@ -10,7 +10,7 @@ site never gets more than it has and what fits beside that. The strategies:
 - Duplicated gives every site all replicas.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,8 +57,9 @@ class Ask:
     def more_at(self, slots: Ints) -> Ints:
         """How many replicas beyond `kept` each site could get; [len(slots)]."""
         more = self.room.at(slots)
-        if not self.ran and not self.caps:
-            return more
+        return more if not self.ran and not self.caps else self._limited(more, slots)
+
+    def _limited(self, more: Ints, slots: Ints) -> Ints:
         own = np.array([self.ran.get(slot, 0) for slot in slots.tolist()], np.int64)
         most = [self.caps.get(slot, self.replicas) for slot in slots.tolist()]
         limited: Ints = np.minimum(more + own, np.array(most, np.int64))
@@ -87,18 +88,42 @@ def divide(ask: Ask) -> Shares | None:
 
 def _cheapest_first(ask: Ask, missing: int) -> Shares | None:
     shares = dict(ask.kept)
-    for chunk in ask.price.ranked(ask.open):
-        room = np.minimum(ask.more_at(chunk), missing)
-        reached = room.cumsum()
-        used = int(reached.searchsorted(missing)) + 1
-        for slot, taken in zip(chunk[:used].tolist(), room[:used].tolist(), strict=True):
-            given = min(taken, missing)
-            if given:
-                shares[slot] = shares.get(slot, 0) + given
-                missing -= given
+    for slot, more in by_price(ask, missing):
+        given = min(more, missing)
+        shares[slot] = shares.get(slot, 0) + given
+        missing -= given
         if missing == 0:
             return shares
     return None
+
+
+def by_price(ask: Ask, missing: int) -> Iterator[tuple[int, int]]:
+    """Open sites with room, cheapest first, and how many replicas each could get.
+
+    Where all are looked at in one step and cannot hold what is missing, nothing comes.
+    """
+    slots = ask.open
+    if len(slots) > _AT_ONCE and not ask.ran:
+        slots = ask.room.not_known_full(slots)
+    if len(slots) <= _AT_ONCE:
+        more = ask.more_at(slots)
+        if int(more.sum()) >= missing:
+            room = dict(zip(slots.tolist(), more.tolist(), strict=True))
+            for slot in ask.price.sorted(slots.take(more.nonzero()[0])).tolist():
+                yield slot, room[slot]
+        return
+    for chunk in ask.price.ranked(slots, first=min(_FEW + missing, _MANY)):
+        more = ask.more_at(chunk)
+        if not ask.ran:
+            ask.room.note_full(chunk[more == 0])
+        for slot, room_there in zip(chunk.tolist(), more.tolist(), strict=True):
+            if room_there > 0:
+                yield slot, room_there
+
+
+_FEW, _MANY = 8, 64
+_AT_ONCE = 48
+"""Of so few sites all are looked at in one step."""
 
 
 def _dearest_gives(ask: Ask, surplus: int) -> Shares | None:

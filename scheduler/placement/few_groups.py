@@ -5,6 +5,7 @@ cumulative sum over the candidates, and all choices are tried in one matrix. Wit
 fit into memory the integer program takes over (`spread_search.py`).
 """
 
+from dataclasses import dataclass
 from itertools import combinations
 from math import comb
 
@@ -19,8 +20,19 @@ Floats = NDArray[np.float64]
 _MOST_CELLS = 2_000_000
 
 
-def cheapest_groups(more: Ints, cost: Floats, level: Level, missing: int) -> Ints | None:
-    """The cheapest division over at most `level.most` groups; None: none, or too many choices.
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of trying every choice of groups.
+
+    Attributes:
+        seats: the cheapest division, new replicas by candidate; None: no choice has room.
+    """
+
+    seats: Ints | None
+
+
+def cheapest_groups(more: Ints, cost: Floats, level: Level, missing: int) -> Tried | None:
+    """The cheapest division over at most `level.most` groups; None: too many choices to try.
 
     Args:
         more: how many replicas each candidate could get, candidates in order of cost; [candidates].
@@ -42,7 +54,7 @@ def cheapest_groups(more: Ints, cost: Floats, level: Level, missing: int) -> Int
     seats = np.diff(reached, axis=1, prepend=0)
     costs = np.where(reached[:, -1] == missing, seats @ cost, np.inf)
     best = int(np.argmin(costs))
-    return seats[best] if np.isfinite(costs[best]) else None
+    return Tried(seats[best] if np.isfinite(costs[best]) else None)
 
 
 def _within_cap(more: Ints, level: Level) -> Ints:

@@ -12,6 +12,7 @@ not name, is no node for this purpose.
 
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +21,17 @@ from scheduler.model.demand import Demand
 from scheduler.model.pods import PodShape
 from scheduler.placement.eligible import may_stand, platform_fits
 from scheduler.placement.fleet import Fleet
-from scheduler.placement.nodes import CARD, CARDS, COUNT, KIND
+from scheduler.placement.full_sites import FullSites, full_sites
+from scheduler.placement.nodes import CARDS, COUNT, IN_FLIGHT, KIND
 from scheduler.placement.sets import sets_at
 from scheduler.placement.site_limits import SiteLimits
 from scheduler.placement.skew import within_limits
+from scheduler.placement.sums import ENDLESS, Sums, permitted_rows
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-ENDLESS = 1_000_000
-"""Room of a site for what needs no node at all."""
 _MOST_SHAPES = 256
 
 
@@ -44,25 +45,36 @@ class Room:
     def __init__(self, fleet: Fleet, demand: Demand, vendor_sets: Ints) -> None:
         self._fleet = fleet
         self._demand = demand
-        self._vendor_sets = vendor_sets
-        self._placed = {
-            fleet.slot_of[site]: replicas
-            for site, replicas in demand.placed_replicas.items()
-            if site in fleet.slot_of
-        }
-        simple = len(demand.unit) == 1 and demand.unit[0].count == 1
-        self._shape = demand.unit[0].shape if simple else None
+        self._sets = vendor_sets if vendor_sets.any() else None
+        unit = demand.unit
+        simple = len(unit) == 1 and unit[0].count == 1
+        self._shape = unit[0].shape if simple else None
         self.is_exact = simple and not demand.beside and not demand.per_node
         self.is_searched = True
         self.bound_by_quota: set[int] = set()
         self._limits = fleet.limits.of(demand.namespace)
+        self._asks_nothing = not unit and not demand.beside and not demand.per_node
         self._memo = (
-            None if self._shape is None else _memo_of(fleet, demand, self._shape, vendor_sets)
+            None if self._shape is None else _memo_of(fleet, demand, self._shape, self._sets)
         )
+
+    @cached_property
+    def _placed(self) -> dict[int, int]:
+        slot_of = self._fleet.slot_of
+        return {
+            slot_of[site]: replicas
+            for site, replicas in self._demand.placed_replicas.items()
+            if site in slot_of
+        }
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether any site limits what the demand's namespace may ask."""
+        return self._limits is not None
 
     def at(self, slots: Ints) -> Ints:
         """Replicas that fit beside what runs, for several sites; [len(slots)]."""
-        if not self._demand.unit and not self._demand.beside and not self._demand.per_node:
+        if self._asks_nothing:
             return np.full(len(slots), ENDLESS)
         found = self._beside_limits(slots)
         if self._limits is not None:
@@ -73,12 +85,13 @@ class Room:
         if not self.is_exact or self._shape is None or self._memo is None:
             return np.array([self._of_set(int(slot)) for slot in slots], np.int64)
         room, stamp = self._memo
-        versions = self._fleet.row_version[slots]
-        old = slots[stamp[slots] != versions]
-        if len(old):
+        versions = self._fleet.row_version.take(slots)
+        is_old = stamp.take(slots) != versions
+        if is_old.any():
+            old = slots[is_old]
             room[old] = self._shape_room(old, self._shape)
-            stamp[old] = self._fleet.row_version[old]
-        found: Ints = room[slots]
+            stamp[old] = versions[is_old]
+        found: Ints = room.take(slots)
         self._leave_own_nodes(slots, found, self._shape)
         return found
 
@@ -105,6 +118,39 @@ class Room:
                 found[position] = most
                 self.bound_by_quota.add(slot)
 
+    def not_known_full(self, slots: Ints) -> Ints:
+        """The slots without those of which it is known that they take nothing."""
+        full = self._full
+        if full is None:
+            return slots
+        left: Ints = slots[full.stamp.take(slots) != self._fleet.row_version.take(slots)]
+        return left
+
+    def note_full(self, without: Ints) -> None:
+        """Remembers sites without room, if they have none for all demands of about this size."""
+        full = self._full
+        if full is None or not len(without):
+            return
+        rows = self._fleet.nodes.rows
+        index = rows.rows_of(without)
+        is_flight = rows.matrix[KIND].take(index) == IN_FLIGHT
+        most = self.per_row(index, without, full.smallest)
+        least_lost = self.per_row(index, without, full.largest)
+        most[is_flight] = least_lost[is_flight]
+        most *= rows.matrix[COUNT].take(index)
+        without = without[rows.sums(without, most) <= 0]
+        full.stamp[without] = self._fleet.row_version.take(without)
+
+    @cached_property
+    def _full(self) -> FullSites | None:
+        shape, demand = self._shape, self._demand
+        plain = shape is not None and not shape.skews and not shape.one_per
+        if shape is None or not plain or not self.is_exact or self.has_limits:
+            return None
+        sets = b"" if self._sets is None else self._sets.tobytes()
+        besides = (shape.place_key, demand.architectures, demand.cpu_vendors, sets)
+        return full_sites(self._fleet, shape, (besides, shape.one_per_node))
+
     def at_one(self, slot: int) -> int:
         """Replicas that fit at one site beside what runs there."""
         return int(self.at(np.array([slot]))[0])
@@ -113,69 +159,92 @@ class Room:
         """What the sums of free capacity would take: the lie that `fragmented` names."""
         if self._shape is None:
             return np.zeros(len(slots), np.int64)
-        rows = self._fleet.nodes.rows
-        index = rows.rows_of(slots)
-        counts = np.where(self._kinds(index, slots, self._shape), rows.column(COUNT)[index], 0.0)
-        total = np.full(len(slots), np.inf)
-        for name, asked in self._shape.requests.items():
-            np.minimum(
-                total, rows.sums(slots, rows.column(name)[index] * counts) // asked, out=total
-            )
-        if self._shape.gpu_cards:
-            asked = self._shape.gpu_cards * self._shape.gpu_milli
-            milli = self._cards(index).sum(axis=0)
-            np.minimum(total, rows.sums(slots, milli * counts) // asked, out=total)
-        total -= self._fleet.flights.lost_room(slots, self._shape)
-        limited: Ints = np.clip(total, 0, ENDLESS).astype(np.int64)
-        return limited
+        return self._sums.by_sums(slots)
+
+    @cached_property
+    def _sums(self) -> Sums:
+        shape = self._shape
+        assert shape is not None  # noqa: S101 - asked of single shapes only
+        return Sums(self._fleet, shape, self._fits_kind(shape)[0], self._sets)
 
     def _shape_room(self, slots: Ints, shape: PodShape) -> Ints:
         rows = self._fleet.nodes.rows
         index = rows.rows_of(slots)
-        per_node = self.per_node(index, slots, shape)
-        lost = self._fleet.flights.lost_room(slots, shape)
+        per_row = self.per_row(index, slots, shape)
         if shape.skews or shape.one_per:
-            total = within_limits(self._fleet, slots, index, per_node, shape, lost=lost)
+            lost = self._lost(slots, index, per_row)
+            total = within_limits(self._fleet, slots, index, per_row, shape, lost=lost)
         else:
-            total = rows.sums(slots, per_node * rows.column(COUNT)[index]) - lost
-        return np.clip(total, 0, ENDLESS).astype(np.int64)
+            per_row *= rows.matrix[COUNT].take(index)
+            total = rows.sums(slots, per_row)
+        np.maximum(total, 0.0, out=total)
+        np.minimum(total, ENDLESS, out=total)
+        return total.astype(np.int64)
 
-    def per_node(self, index: Ints, slots: Ints, shape: PodShape) -> Floats:
+    def _lost(self, slots: Ints, index: Ints, per_row: Floats) -> Floats:
+        """Replicas that may lose their room to what is in flight; [len(slots)]."""
+        matrix = self._fleet.nodes.rows.matrix
+        counts = matrix[COUNT].take(index) * (matrix[KIND].take(index) == IN_FLIGHT)
+        return -self._fleet.nodes.rows.sums(slots, per_row * counts)
+
+    def per_row(self, index: Ints, slots: Ints, shape: PodShape) -> Floats:
         """Replicas that one node of each row takes; [len(index)].
 
+        What is in flight counts less than nothing: as many as may lose their room to it.
         Whole numbers below 2**53 divide exactly enough in binary64 that floor is never wrong.
         """
-        rows = self._fleet.nodes.rows
-        asked = shape.requests
-        numbers = [rows.number(name) for name in asked]
-        shares = rows.matrix[np.array(numbers)[:, None], index]
-        shares /= np.array(list(asked.values()), np.float64)[:, None]
-        fits: Floats = np.floor(shares.min(axis=0))
-        fits *= self._kinds(index, slots, shape)
-        if shape.gpu_cards:  # cards are looked at only where everything else fits
-            asked_milli = shape.gpu_cards * shape.gpu_milli
-            has_cards = rows.column(CARDS)[index] >= asked_milli
-            able = (has_cards & (fits > 0)).nonzero()[0]
-            fits *= has_cards
-            fits[able] = np.minimum(fits[able], self._on_cards(index[able], shape))
-        if shape.one_per_node:
-            np.minimum(fits, 1.0, out=fits)
+        matrix = self._fleet.nodes.rows.matrix
+        number = self._fleet.nodes.rows.number
+        fits: Floats | None = None
+        for name, asked in shape.requests.items():
+            share = matrix[number(name)].take(index)
+            if asked != 1:
+                share /= asked
+            fits = share if fits is None else np.minimum(fits, share, out=fits)
+        if fits is None:
+            fits = np.where(matrix[KIND].take(index) == IN_FLIGHT, 0.0, float(ENDLESS))
+        np.floor(fits, out=fits)
+        self._only_fitting_kinds(fits, index, slots, shape)
+        if shape.gpu_cards:
+            self._only_with_cards(fits, index, shape)
+        if shape.one_per_node:  # a node has one place to give, and one to lose
+            np.clip(fits, -1.0, 1.0, out=fits)
         return fits
 
-    def _kinds(self, index: Ints, slots: Ints, shape: PodShape) -> Bools:
+    def _only_with_cards(self, fits: Floats, index: Ints, shape: PodShape) -> None:
+        """Cards are looked at only where everything else fits, and of what is in flight."""
         nodes = self._fleet.nodes
-        kinds = nodes.rows.column(KIND)[index].astype(np.int64)
-        fits = self._fits_kind(shape)
-        if not len(fits):
-            return np.zeros(len(index), np.bool_)
-        chosen = fits[kinds]
-        sets = self._vendor_sets[slots]
-        if sets.any():
-            permitted = self._fleet.permitted_kinds()
-            chosen &= permitted[np.repeat(sets, nodes.rows.length[slots]), kinds]
-        return chosen
+        if not nodes.most_cards:
+            fits[:] = 0.0
+            return
+        milli = shape.gpu_milli
+        cards = nodes.rows.matrix[CARDS].take(index)
+        has_cards = cards >= shape.gpu_cards * milli
+        has_cards &= fits > 0
+        has_cards |= cards < 0
+        some = has_cards.nonzero()[0]
+        shares = nodes.rows.matrix[nodes.card_columns, index.take(some)]
+        shares /= milli
+        np.floor(shares, out=shares)
+        pods = shares.sum(axis=0)
+        if shape.gpu_cards > 1:
+            pods = np.where(pods < 0, pods, sharing(np.maximum(shares, 0.0), shape.gpu_cards))
+        found = np.minimum(fits.take(some), pods)
+        np.minimum(fits, 0.0, out=fits)
+        fits[some] = found
 
-    def _fits_kind(self, shape: PodShape) -> Bools:
+    def _only_fitting_kinds(self, fits: Floats, index: Ints, slots: Ints, shape: PodShape) -> None:
+        chosen, all_are = self._fits_kind(shape)
+        if all_are and self._sets is None:
+            return
+        nodes = self._fleet.nodes
+        kinds = nodes.rows.matrix[KIND].take(index).astype(np.int64)
+        if not all_are:
+            fits *= chosen.take(kinds)
+        if self._sets is not None:
+            fits *= permitted_rows(self._fleet, self._sets, slots, kinds)
+
+    def _fits_kind(self, shape: PodShape) -> tuple[Bools, bool]:
         demand = self._demand
         question = (shape.place_key, demand.architectures, demand.cpu_vendors)
         return self._fleet.nodes.fits_kind(
@@ -185,18 +254,6 @@ class Room:
                 and may_stand(shape, kind)
             ),
         )
-
-    def _cards(self, index: Ints) -> Floats:
-        """Free thousandths of each card; [cards of a node, len(index)]."""
-        nodes = self._fleet.nodes
-        numbers = [nodes.rows.number(f"{CARD}{card}") for card in range(nodes.most_cards)]
-        found: Floats = nodes.rows.matrix[np.array(numbers, np.int64)[:, None], index]
-        return found
-
-    def _on_cards(self, index: Ints, shape: PodShape) -> Floats:
-        if not self._fleet.nodes.most_cards:
-            return np.zeros(len(index))
-        return sharing(np.floor(self._cards(index) / shape.gpu_milli), shape.gpu_cards)
 
     def _leave_own_nodes(self, slots: Ints, found: Ints, shape: PodShape) -> None:
         """At most one per node: those that run stand on nodes of which reports do not say which."""
@@ -218,10 +275,9 @@ class Room:
         """Own replicas in flight obey the spread too: they take room, and keep none from others."""
         slots = np.array([slot])
         index = self._fleet.nodes.rows.rows_of(slots)
-        lost = self._fleet.flights.lost_room(slots, shape) - flying
-        free = self.per_node(index, slots, shape)
+        free = self.per_row(index, slots, shape)
         own = np.array([float(bound)])
-        lost = np.maximum(lost, 0.0)
+        lost = np.maximum(self._lost(slots, index, free) - flying, 0.0)
         total = within_limits(self._fleet, slots, index, free, shape, lost=lost, own=own)
         return int(np.clip(total[0] - flying, 0, ENDLESS))
 
@@ -238,7 +294,7 @@ class Room:
 
     def _permitted_at(self, slot: int) -> Bools:
         kinds = len(self._fleet.nodes.kinds)
-        chosen = int(self._vendor_sets[slot])
+        chosen = 0 if self._sets is None else int(self._sets[slot])
         return self._fleet.permitted_kinds()[chosen] if chosen else np.ones(kinds, np.bool_)
 
 
@@ -265,9 +321,11 @@ def sharing(shares: Floats, cards: int) -> Floats:
         most = less
 
 
-def _memo_of(fleet: Fleet, demand: Demand, shape: PodShape, vendor_sets: Ints) -> tuple[Ints, Ints]:
+def _memo_of(
+    fleet: Fleet, demand: Demand, shape: PodShape, vendor_sets: Ints | None
+) -> tuple[Ints, Ints]:
     """The remembered rooms of a shape and the row versions that they were computed at."""
-    sets = vendor_sets.tobytes() if vendor_sets.any() else b""
+    sets = b"" if vendor_sets is None else vendor_sets.tobytes()
     question = (shape.key, demand.architectures, demand.cpu_vendors, sets)
     memos: OrderedDict[Hashable, tuple[Ints, Ints]] = fleet.rooms
     memo = memos.get(question)

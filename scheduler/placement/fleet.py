@@ -7,6 +7,7 @@ from the facts and remembered (`columns.py`).
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from math import isnan
 from typing import Any, Final
 
 import msgspec
@@ -21,8 +22,8 @@ from scheduler.model.demand import Demand
 from scheduler.model.facts import InFlight, SiteFacts
 from scheduler.model.fields import Instant
 from scheduler.placement.columns import Columns
-from scheduler.placement.flights import FlightRows
-from scheduler.placement.nodes import NodeRows
+from scheduler.placement.flights import Flying
+from scheduler.placement.nodes import IN_FLIGHT, NodeRows
 from scheduler.placement.site_limits import LimitIndex
 
 Floats = NDArray[np.float64]
@@ -42,6 +43,7 @@ _FIGURES: Final = (
     "pv_surplus_watts",
     "power_observed_at",
 )
+_UNPRICED: Final = frozenset({"observed_at", "silent_since"})
 _MOST_GRANTS = 63
 _MOST_REMEMBERED = 64
 
@@ -52,7 +54,7 @@ class Fleet:
     Attributes:
         facts: what is known by slot; None where a slot is empty.
         nodes: the node rows of all sites.
-        flights: what is in flight at all sites.
+        flying: sums of what is in flight at all sites.
         limits: what namespaces of the sites let pods ask.
     """
 
@@ -69,8 +71,10 @@ class Fleet:
         self.valid_from: list[Floats] = []
         self.valid_until: list[Floats] = []
         self.nodes = NodeRows()
-        self.flights = FlightRows()
+        self.flying = Flying(self.nodes)
         self.limits = LimitIndex()
+        self.sums: OrderedDict[Hashable, Any] = OrderedDict()
+        self.full: OrderedDict[Hashable, Any] = OrderedDict()
         self.rooms: OrderedDict[Hashable, tuple[Ints, Ints]] = OrderedDict()
         self.room_hits = 0
         self.room_misses = 0
@@ -83,6 +87,7 @@ class Fleet:
         self.admissions: dict[Hashable, Any] = {}
         self.remembered: dict[Hashable, tuple[int, float, float, Any]] = {}
         self.figure_version = 0
+        self.unknowns: dict[tuple[int, ...], tuple[Ints, bool, list[Any]]] = {}
         self._valid: tuple[Ints, float, float] | None = None
         self.descriptions = Columns(self.facts)
         self.reports = Columns(self.facts)
@@ -130,17 +135,20 @@ class Fleet:
             slot = self._new_slot(facts.name)
         old = self.facts[slot]
         self.facts[slot] = facts
-        self._write_figures(slot, facts)
-        self.nodes.write(slot, rows)
+        if self._write_figures(slot, facts):
+            self.figure_version += 1
+        self.nodes.write(slot, rows, facts.in_flight)
         self.limits.write(slot, facts.status.namespaces, limits)
-        self.flights.write(slot, facts.in_flight)
+        self.flying.replace(slot, facts.in_flight)
         self.row_version[slot] += 1
         if old is None or _described(old) != _described(facts):
             self.descriptions.changed(slot)
             self._write_grants(slot, facts)
             self._valid = None
+            self.figure_version += 1
         if old is None or _reported(old) != _reported(facts):
             self.reports.changed(slot)
+            self.figure_version += 1
 
     def remove(self, name: str) -> None:
         """Forgets a site. A site that is not there is no error."""
@@ -153,7 +161,7 @@ class Fleet:
         self._valid = None
         self.nodes.clear(slot)
         self.limits.write(slot, (), ())
-        self.flights.write(slot, ())
+        self.flying.replace(slot, ())
         self.row_version[slot] += 1
         self.descriptions.changed(slot)
         self.reports.changed(slot)
@@ -176,7 +184,9 @@ class Fleet:
         more = tuple(flights)
         in_flight = (*facts.in_flight, *more)
         self.facts[slot] = msgspec.structs.replace(facts, in_flight=in_flight)
-        self.flights.append(slot, more)
+        for each in more:
+            self.nodes.append(slot, each)
+            self.flying.add(slot, each)
         self.row_version[slot] += 1
 
     def described(
@@ -248,7 +258,10 @@ class Fleet:
         if self._permitted.shape != shape:
             self._permitted = np.array(
                 [
-                    [not vendors or kind.cpu_vendor in vendors for kind in self.nodes.kinds]
+                    [
+                        place == IN_FLIGHT or not vendors or kind.cpu_vendor in vendors
+                        for place, kind in enumerate(self.nodes.kinds)
+                    ]
                     for vendors in self._vendor_sets
                 ],
                 np.bool_,
@@ -279,9 +292,10 @@ class Fleet:
         for arrays in (self.valid_from, self.valid_until):
             arrays[:] = [np.concatenate([array, np.full(more, np.nan)]) for array in arrays]
         self.nodes.grow_sites(capacity)
-        self.flights.grow_sites(capacity)
+        self.flying.grow_sites(capacity)
 
-    def _write_figures(self, slot: int, facts: SiteFacts) -> None:
+    def _write_figures(self, slot: int, facts: SiteFacts) -> bool:
+        """Writes the figures of a site; returns whether any changed that has a price."""
         spec, status = facts.spec, facts.status
         intensity = status.intensity
         figures = {
@@ -301,10 +315,16 @@ class Fleet:
                 (status.power.observed_at or status.observed_at) if status.power else None
             ),
         }
+        is_yearly = intensity is not None and intensity.origin == "yearly"
+        changed = is_yearly != self.yearly[slot]
+        self.yearly[slot] = is_yearly
         for name, value in figures.items():
-            self.figures[name][slot] = value
-        self.figure_version += 1
-        self.yearly[slot] = intensity is not None and intensity.origin == "yearly"
+            column = self.figures[name]
+            old = column[slot]
+            if old != value and not (isnan(old) and isnan(value)):
+                column[slot] = value
+                changed |= name not in _UNPRICED
+        return bool(changed)
 
     def _write_grants(self, slot: int, facts: SiteFacts) -> None:
         grants = facts.grants[:_MOST_GRANTS]

@@ -3,6 +3,10 @@
 A replica in flight may land on any node. Taking a request q from a node lowers `min over r of
 floor(free_r / asked_r)` by at most `max over r of ceil(q_r / asked_r)`, wherever it lands. The sum
 of these over all that is in flight is therefore never too small, and exact for equal pods.
+
+`- max over r of ceil(q_r / asked_r)` is `min over r of floor(-q_r / asked_r)`: so what is in flight
+stands among the node rows as rows with less than nothing free (`nodes.py`), and is counted by the
+same formula in the same step.
 """
 
 from collections.abc import Sequence
@@ -11,67 +15,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.facts import InFlight
-from scheduler.model.pods import PodShape
-from scheduler.placement.ragged import Ragged
+from scheduler.placement.nodes import CARDS, NodeRows
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-_REPLICAS = "\0replicas"
-_CARDS = "\0cards"
-_MILLI = "\0milli"
 
 
-class FlightRows:
-    """One row per order in flight, for all sites."""
+class Flying:
+    """Sums of what is in flight, by column of the node rows and site.
 
-    def __init__(self) -> None:
-        self.rows = Ragged()
+    Attributes:
+        total: [columns, capacity].
+    """
+
+    def __init__(self, nodes: NodeRows) -> None:
+        self._number = nodes.rows.number
+        self.total: Floats = np.zeros((0, 0))
 
     def grow_sites(self, sites: int) -> None:
         """Makes room for more sites."""
-        self.rows.grow_sites(sites)
+        more = np.zeros((len(self.total), max(0, sites - self.total.shape[1])))
+        self.total = np.concatenate([self.total, more], axis=1)
 
-    def write(self, slot: int, in_flight: Sequence[InFlight]) -> None:
-        """Replaces what is in flight at a site."""
-        if not in_flight and not self.rows.length[slot]:
-            return
-        self.rows.write(slot, len(in_flight), _columns(in_flight))
+    def replace(self, slot: int, in_flight: Sequence[InFlight]) -> None:
+        """Counts anew what is in flight at a site."""
+        self.total[:, slot] = 0.0
+        for each in in_flight:
+            self.add(slot, each)
 
-    def append(self, slot: int, in_flight: Sequence[InFlight]) -> None:
-        """Adds to what is in flight at a site."""
-        if in_flight:
-            self.rows.append(slot, len(in_flight), _columns(in_flight))
+    def add(self, slot: int, flight: InFlight) -> None:
+        """Adds something in flight at a site."""
+        replicas = flight.replicas
+        for name, amount in flight.requests.items():
+            self._add(self._number(name), slot, replicas * amount)
+        if flight.gpu_cards:
+            self._add(CARDS, slot, replicas * flight.gpu_cards * flight.gpu_milli)
 
-    def lost_room(self, slots: Ints, shape: PodShape) -> Floats:
-        """How many replicas of a shape may lose their room to what is in flight; [len(slots)]."""
-        rows = self.rows
-        if not rows.length[slots].any():
-            return np.zeros(len(slots))
-        index = rows.rows_of(slots)
-        lost = np.zeros(len(index))
-        known = [name for name in shape.requests if name in rows.number_of]
-        if known:
-            numbers = np.array([rows.number_of[name] for name in known])[:, None]
-            asked = np.array([shape.requests[name] for name in known], np.float64)[:, None]
-            lost = np.ceil((rows.matrix[numbers, index] / asked).max(axis=0))
-        if shape.gpu_cards:
-            per_card = np.ceil(rows.column(_MILLI)[index] / shape.gpu_milli)
-            np.maximum(lost, rows.column(_CARDS)[index] * per_card, out=lost)
-        if shape.one_per_node:  # a node has one place to lose
-            np.minimum(lost, 1.0, out=lost)
-        return rows.sums(slots, lost * rows.column(_REPLICAS)[index])
+    def _add(self, number: int, slot: int, amount: int) -> None:
+        if number >= len(self.total):
+            self.widen(number + 8)
+        self.total[number, slot] += amount
 
-
-def _columns(in_flight: Sequence[InFlight]) -> dict[str, list[float]]:
-    if not in_flight:
-        return {}
-    names = sorted({name for each in in_flight for name in each.requests})
-    values = {name: [float(each.requests.get(name, 0)) for each in in_flight] for name in names}
-    values[_REPLICAS] = [float(each.replicas) for each in in_flight]
-    values[_CARDS] = [float(each.gpu_cards) for each in in_flight]
-    values[_MILLI] = [float(each.gpu_milli) for each in in_flight]
-    return values
+    def widen(self, columns: int) -> None:
+        """Makes room for so many columns."""
+        if columns > len(self.total):
+            more = np.zeros((columns - len(self.total), self.total.shape[1]))
+            self.total = np.concatenate([self.total, more])
 
 
 def lost_pods(in_flight: Sequence[InFlight], smallest: dict[str, int]) -> int:

@@ -77,7 +77,7 @@ def _widening(ask: Ask, fleet: Fleet, members: list[list[int]], names: list[str]
     for place, (more, name) in enumerate(zip(members, names, strict=True)):
         slots += more
         later[more] += place * most  # whatever it costs, a later group ranks behind
-        price = replace(ask.price, unknown=later)
+        price = replace(ask.price, unknown=later, is_any_unknown=True)
         wider = replace(ask, open=np.array(sorted(slots), np.int64), price=price)
         division = divide_spread(wider, fleet)
         if division.shares is not None:

@@ -4,8 +4,8 @@ A row stands for `count` equal nodes with equal free capacity. The kinds of node
 architecture, CPU vendor, GPU model) are few, so each row only carries the number of its kind.
 """
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from math import floor
 from typing import Final
@@ -13,20 +13,25 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.model.facts import SiteFacts
+from scheduler.model.facts import InFlight, SiteFacts
 from scheduler.model.fields import Taint
-from scheduler.model.quantities import CPU, GPU_MILLI, PODS, NotAQuantity, free, free_of
+from scheduler.model.quantities import CPU, GPU_MILLI, PODS, NotAQuantity, free, free_in, named
 from scheduler.model.site import NodeClass
-from scheduler.placement.ragged import Ragged
+from scheduler.placement.ragged import Part, Ragged
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
-COUNT: Final = "\0count"
-KIND: Final = "\0kind"
+COUNT: Final = 0
+KIND: Final = 1
+CARDS: Final = 2
+"""Numbers of the columns that every fleet has: how many equal nodes a row stands for, their kind,
+free thousandths of all GPU cards of one, less than 0 of what is in flight."""
 CARD: Final = "\0card"
-CARDS: Final = "\0cards"
-"""Columns `CARD + "0"`, `CARD + "1"`, …: free thousandths of single GPU cards; `CARDS`: of all."""
+"""Columns `CARD + "0"`, `CARD + "1"`, …: free thousandths of single GPU cards."""
+IN_FLIGHT: Final = 0
+"""The kind of rows that are no nodes: replicas on their way, see `flights.py`."""
 
 ASSUMED_PODS = 110
 """What a kubelet allows when nobody says otherwise (its default --max-pods)."""
@@ -65,98 +70,147 @@ def kind_of(node_class: NodeClass) -> NodeKind:
     )
 
 
-@dataclass(slots=True)
-class ReadRows:
-    """Node rows of one site, read and not yet written."""
-
-    values: dict[str, list[float]] = field(default_factory=dict)
-    rows: int = 0
-
-
 class NodeRows:
-    """Node rows of all sites.
+    """Node rows of all sites, and after the nodes of a site what is in flight there.
 
     Attributes:
         rows: the columns.
-        kinds: the kinds of node by number.
+        kinds: the kinds of node by number; the first stands for what is in flight.
         most_cards: the most GPU cards that any node has been seen with.
+        changed: slots whose nodes changed, one after the other.
     """
 
     def __init__(self) -> None:
         self.rows = Ragged()
-        self.kinds: list[NodeKind] = []
+        for place, name in enumerate(("count", "kind", "cards")):
+            assert self.rows.number(f"\0{name}") == place  # noqa: S101 - as the constants say
+        self.kinds: list[NodeKind] = [_NO_NODE]
         self.most_cards = 0
+        self.changed: list[int] = []
+        self._card_columns: Ints = np.zeros((0, 1), np.int64)
         self._number_of: dict[NodeKind, int] = {}
-        self._answers: dict[Hashable, Bools] = {}
+        self._answers: dict[Hashable, tuple[Bools, bool]] = {}
 
     def grow_sites(self, sites: int) -> None:
         """Makes room for more sites."""
         self.rows.grow_sites(sites)
 
-    def read(self, facts: SiteFacts) -> ReadRows:
+    def read(self, facts: SiteFacts) -> list[Part]:
         """Reads a site's node classes; nothing is changed if one cannot be read.
 
         Raises:
             NotAQuantity: the message names the site and the row.
         """
-        read = ReadRows()
         left = 1.0 - facts.spec.headroom.ratio
+        parts: list[Part] = []
         for index, each in enumerate(facts.status.node_classes):
-            number = float(self._number(each))
-            for row_number, row in enumerate(each.free):
-                try:
-                    self._read_row(read, dict(row), number, left)
-                except NotAQuantity as error:
-                    where = f"status.nodeClasses[{index}].free[{row_number}]"
-                    raise NotAQuantity(f"Site {facts.name}: {where}: {error}") from None
-        return read
+            try:
+                parts += self._read_class(each, left)
+            except NotAQuantity as error:
+                where = f"status.nodeClasses[{index}].free"
+                raise NotAQuantity(f"Site {facts.name}: {where}{error}") from None
+        return parts
 
-    def _read_row(
-        self, read: ReadRows, row: dict[str, float | str], kind: float, left: float
-    ) -> None:
-        values = read.values
-        amounts = free_of(row)
-        count = amounts.pop("count", 1)
-        amounts.setdefault(PODS, ASSUMED_PODS)
-        named: dict[str, float] = {COUNT: count, KIND: kind}
-        for name, amount in amounts.items():
-            if name.startswith(GPU_MILLI + "."):
+    def _read_class(self, node_class: NodeClass, left: float) -> Iterator[Part]:
+        """Rows that name the same resources are read together."""
+        kind = float(self._number(node_class))
+        free = node_class.free
+        begin = 0
+        while begin < len(free):
+            names = free[begin].keys()
+            end = begin + 1
+            while end < len(free) and free[end].keys() == names:
+                end += 1
+            yield end - begin, self._read_rows(free[begin:end], begin, kind, left)
+            begin = end
+
+    def _read_rows(
+        self, rows: Sequence[Mapping[str, float | str]], begin: int, kind: float, left: float
+    ) -> dict[int, list[float]]:
+        number = self.rows.number
+        columns: dict[int, list[float]] = {KIND: [kind] * len(rows)}
+        cards: list[list[float]] = []
+        for name in rows[0]:
+            amounts = _column(name, rows, begin)
+            if name == "count":
+                columns[COUNT] = amounts
+            elif name.startswith(_ONE_CARD):
                 card = _card_of(name)
                 self.most_cards = max(self.most_cards, card + 1)
-                named[f"{CARD}{card}"] = amount
-                named[CARDS] = named.get(CARDS, 0.0) + amount
+                columns[number(f"{CARD}{card}")] = amounts
+                cards.append(amounts)
+            elif left != 1.0 and name in _HELD_BACK:
+                columns[number(name)] = [floor(amount * left) for amount in amounts]
             else:
-                held = left != 1.0 and name in _HELD_BACK
-                named[name] = floor(amount * left) if held else amount
-        for name, value in named.items():
-            column = values.get(name)
-            if column is None:
-                column = values[name] = [0.0] * read.rows
-            column.append(float(value))
-        read.rows += 1
-        for column in values.values():
-            if len(column) < read.rows:
-                column.append(0.0)
+                columns[number(name)] = amounts
+        columns.setdefault(COUNT, [1.0] * len(rows))
+        columns.setdefault(number(PODS), [float(ASSUMED_PODS)] * len(rows))
+        if cards:
+            columns[CARDS] = [sum(each) for each in zip(*cards, strict=True)]
+        return columns
 
-    def write(self, slot: int, read: ReadRows) -> None:
+    def write(self, slot: int, nodes: list[Part], flights: Sequence[InFlight]) -> None:
         """Replaces a site's rows."""
-        self.rows.write(slot, read.rows, read.values)
+        self.rows.write(slot, [*nodes, *((1, _as_column(self.flight_row(f))) for f in flights)])
+        self._note(slot)
+
+    def append(self, slot: int, flight: InFlight) -> None:
+        """Adds something in flight at a site."""
+        self.rows.append(slot, self.flight_row(flight))
+
+    @property
+    def card_columns(self) -> Ints:
+        """The columns of single cards; [cards of a node, 1]."""
+        if len(self._card_columns) != self.most_cards:
+            numbers = [self.rows.number(f"{CARD}{card}") for card in range(self.most_cards)]
+            self._card_columns = np.array(numbers, np.int64)[:, None]
+        return self._card_columns
+
+    def flight_row(self, flight: InFlight) -> dict[int, float]:
+        """Something in flight as a row: of every resource it has less than nothing free."""
+        number = self.rows.number
+        row: dict[int, float] = {COUNT: flight.replicas, KIND: IN_FLIGHT, number(PODS): -1}
+        for name, amount in flight.requests.items():
+            row[number(name)] = -amount
+        if flight.gpu_cards:
+            self.most_cards = max(self.most_cards, flight.gpu_cards)
+            row[CARDS] = -flight.gpu_cards * flight.gpu_milli
+            for card in range(flight.gpu_cards):
+                row[number(f"{CARD}{card}")] = -flight.gpu_milli
+        return row
+
+    def counts(self, index: Ints) -> Floats:
+        """How many nodes rows stand for; 0 for what is in flight; [len(index)]."""
+        matrix = self.rows.matrix
+        counts: Floats = matrix[COUNT].take(index)
+        counts *= matrix[KIND].take(index) != IN_FLIGHT
+        return counts
 
     def clear(self, slot: int) -> None:
         """Forgets a site's rows."""
-        self.rows.write(slot, 0, {})
+        self.rows.write(slot, ())
+        self._note(slot)
 
-    def fits_kind(self, question: Hashable, answer: Callable[[NodeKind], bool]) -> Bools:
-        """Which kinds of node will do; remembered by question; [kinds]."""
-        known = self._answers.get(question)
-        if known is None or len(known) < len(self.kinds):
-            begun = 0 if known is None else len(known)
-            more = np.array([answer(kind) for kind in self.kinds[begun:]], np.bool_)
-            known = more if known is None else np.concatenate([known, more])
+    def _note(self, slot: int) -> None:
+        self.changed.append(slot)
+
+    def fits_kind(
+        self, question: Hashable, answer: Callable[[NodeKind], bool]
+    ) -> tuple[Bools, bool]:
+        """Which kinds of node will do, and whether all will; remembered by question; [kinds]."""
+        kept = self._answers.get(question)
+        if kept is None or len(kept[0]) < len(self.kinds):
+            begun = 0 if kept is None else len(kept[0])
+            kinds = enumerate(self.kinds[begun:], begun)
+            known = np.array(
+                [place == IN_FLIGHT or answer(kind) for place, kind in kinds], np.bool_
+            )
+            if kept is not None:
+                known = np.concatenate([kept[0], known])
             if len(self._answers) > _MOST_QUESTIONS:
                 self._answers.clear()
-            self._answers[question] = known
-        return known
+            kept = self._answers[question] = (known, bool(known.all()))
+        return kept
 
     def _number(self, each: NodeClass) -> int:
         kind = kind_of(each)
@@ -173,4 +227,28 @@ def _card_of(resource: str) -> int:
     return int(free(resource, resource.rpartition(".")[2]))
 
 
+def _column(name: str, rows: Sequence[Mapping[str, float | str]], begin: int) -> list[float]:
+    """One resource of several rows.
+
+    Raises:
+        NotAQuantity: the message begins with the number of the row.
+    """
+    written = [row[name] for row in rows]
+    try:
+        return free_in(name, written)
+    except NotAQuantity:
+        for place, value in enumerate(written, begin):
+            try:
+                free(name, value)
+            except NotAQuantity as error:
+                raise NotAQuantity(f"[{place}]: {named(name, error)}") from None
+        raise
+
+
+def _as_column(row: Mapping[int, float]) -> dict[int, list[float]]:
+    return {number: [value] for number, value in row.items()}
+
+
+_NO_NODE = NodeKind(labels=(), taints=(), architecture="", cpu_vendor="", gpu_model="")
+_ONE_CARD = GPU_MILLI + "."
 _MOST_QUESTIONS = 4096

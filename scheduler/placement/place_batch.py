@@ -22,10 +22,9 @@ from scheduler.placement.ascent import reduced_profit
 from scheduler.placement.batch import Batch, Instance, ratio_of, solve_batch
 from scheduler.placement.choose import choose, consider
 from scheduler.placement.conclude import Case
-from scheduler.placement.fit import ENDLESS
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment, moment_of
-from scheduler.placement.nodes import COUNT
+from scheduler.placement.sums import ENDLESS
 
 Floats = NDArray[np.float64]
 
@@ -192,7 +191,7 @@ def _profit(case: Case, slots: NDArray[np.int64]) -> Floats:
 def _free(fleet: Fleet, slots: NDArray[np.int64], resources: Sequence[str]) -> Floats:
     rows = fleet.nodes.rows
     index = rows.rows_of(slots)
-    counts = rows.column(COUNT)[index]
+    counts = fleet.nodes.counts(index)
     free = [
         np.minimum(rows.sums(slots, rows.column(name)[index] * counts), float(ENDLESS) * 2**40)
         for name in resources

@@ -10,6 +10,7 @@ from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
 from scheduler.model.quantities import MILLI_PER_UNIT
+from scheduler.model.terms import Terms
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.forecasts import has_tariffs, intensity_at, price_at
 from scheduler.placement.moment import Moment
@@ -39,11 +40,16 @@ class Known:
 
 def replica_kwh_per_hour(demand: Demand, moment: Moment) -> float:
     """What one replica draws, before PUE; kWh per hour."""
-    shares = sum(
-        each.count * each.shape.gpu_cards * each.shape.gpu_milli / MILLI_PER_UNIT
-        for each in demand.unit
-    )
-    return kilowatt_hours_per_hour(marginal_watts(demand.requests, shares, moment.terms))
+    kept: tuple[Terms, float] | None = demand.__dict__.get("replica_kwh_per_hour")
+    if kept is None or kept[0] is not moment.terms:
+        shares = sum(
+            each.count * each.shape.gpu_cards * each.shape.gpu_milli / MILLI_PER_UNIT
+            for each in demand.unit
+        )
+        watts = marginal_watts(demand.requests, shares, moment.terms)
+        kept = (moment.terms, kilowatt_hours_per_hour(watts))
+        demand.__dict__["replica_kwh_per_hour"] = kept  # as functools.cached_property does
+    return kept[1]
 
 
 def pue(fleet: Fleet, moment: Moment) -> Known:

@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-_FIRST_CHUNK = 96
+_FIRST_CHUNK = 64
 _GROWTH = 4
 _UNKNOWN_WEIGHT = 1e18
 
@@ -86,6 +86,7 @@ class Price:
         unknown: how many figures behind them are missing; [capacity].
         names: a number for every site that follows from its name; [capacity].
         salt: a number for the workload.
+        is_any_unknown: whether any term is unknown at any site.
     """
 
     terms: tuple[tuple[CostRule, float, Figures], ...]
@@ -93,35 +94,49 @@ class Price:
     unknown: Ints
     names: NDArray[np.uint64]
     salt: int
+    is_any_unknown: bool = True
 
     def tie(self, slots: Ints) -> NDArray[np.uint64]:
         """Breaks ties: always the same way, but differently for each workload."""
-        return (self.names[slots] ^ np.uint64(self.salt)) * _ODD
+        return (self.names.take(slots) ^ np.uint64(self.salt)) * _ODD
 
-    def ranked(self, slots: Ints) -> Iterator[Ints]:
-        """The slots in order, cheapest first, in chunks: few decisions need them all."""
-        if len(slots) <= _FIRST_CHUNK:
+    def ranked(self, slots: Ints, *, first: int = _FIRST_CHUNK) -> Iterator[Ints]:
+        """The slots in order, cheapest first, in chunks: few decisions need them all.
+
+        Args:
+            slots: what to put in order.
+            first: about how many are needed; later chunks are larger.
+        """
+        if len(slots) <= 2 * first:
             yield self.sorted(slots)
             return
-        key = self.cny[slots] + self.unknown[slots] * _UNKNOWN_WEIGHT
-        left = np.arange(len(slots))
-        size = _FIRST_CHUNK
-        while len(left):
-            if len(left) <= size:
-                chosen = left
-                left = left[:0]
-            else:
-                border = np.partition(key[left], size - 1)[size - 1]
-                near = key[left] <= border
-                chosen, left = left[near], left[~near]
-            yield self.sorted(slots[chosen])
+        key = self.cny.take(slots)
+        if self.is_any_unknown:
+            key += self.unknown.take(slots) * _UNKNOWN_WEIGHT
+        left = slots
+        size = first
+        while len(left) > 2 * size:
+            border = np.partition(key, size - 1)[size - 1]
+            near = key <= border
+            yield self.sorted(left[near])
+            left, key = left[~near], key[~near]
             size *= _GROWTH
+        if len(left):
+            yield self.sorted(left)
 
     def sorted(self, slots: Ints) -> Ints:
         """The slots in order, cheapest first."""
-        order = np.lexsort((self.tie(slots), self.cny[slots], self.unknown[slots]))
-        in_order: Ints = slots[order]
-        return in_order
+        cny = self.cny.take(slots)
+        unknown = self.unknown.take(slots) if self.is_any_unknown else None
+        if unknown is None or not unknown.any():
+            order = cny.argsort(kind="stable")
+            in_order = cny.take(order)
+            if not (in_order[1:] == in_order[:-1]).any():
+                return slots.take(order)
+        order = np.lexsort(
+            (self.tie(slots), cny, np.zeros(len(slots)) if unknown is None else unknown)
+        )
+        return slots.take(order)
 
     def is_known(self, slots: Ints) -> bool:
         """Whether every term is known at these sites."""
@@ -134,19 +149,48 @@ class Price:
 def price_of(demand: Demand, fleet: Fleet, moment: Moment) -> Price:
     """Adds up all costs that the demand pays for."""
     terms: list[tuple[CostRule, float, Figures]] = []
-    cny = np.zeros(fleet.capacity)
-    unknown = np.zeros(fleet.capacity, np.int64)
+    missing: list[Bools | Ints] = []
+    cny: Floats | None = None
     for cost in all_costs():
         units = cost.units(demand, moment)
         if units:
             figures = cost.per_unit(fleet, demand, moment)
             terms.append((cost, units, figures))
-            cny += figures.cny * units
+            if cny is None:
+                cny = figures.cny * units
+            else:
+                cny += figures.cny * units
             if figures.missing is not None:
-                unknown += figures.missing
+                missing.append(figures.missing)
             elif figures.known is not None:
-                unknown += ~figures.known
-    return Price(tuple(terms), cny, unknown, fleet.tie, mixed(demand.uid or demand.key))
+                missing.append(figures.known)
+    if cny is None:
+        cny = np.zeros(fleet.capacity)
+    unknown, is_any = _unknown(fleet, missing)
+    salt = mixed(demand.uid or demand.key)
+    return Price(tuple(terms), cny, unknown, fleet.tie, salt, is_any_unknown=is_any)
 
 
+def _unknown(fleet: Fleet, figures: list[Bools | Ints]) -> tuple[Ints, bool]:
+    """How many figures are missing; remembered as long as they are the same arrays.
+
+    Args:
+        fleet: the fleet; it remembers.
+        figures: of each cost how many are missing, or whether it is known; [capacity].
+    """
+    question = (fleet.figure_version, *map(id, figures))
+    kept = fleet.unknowns.get(question)
+    if kept is None or kept[0].shape[0] != fleet.capacity:
+        unknown = np.zeros(fleet.capacity, np.int64)
+        for each in figures:
+            unknown += ~each if each.dtype == np.bool_ else each
+        if len(fleet.unknowns) > _MOST_UNKNOWNS:
+            fleet.unknowns.clear()
+        is_any = bool((unknown[fleet.is_there] > 0).any())
+        # The arrays are kept too: as long as they live, no other can have their identity.
+        kept = fleet.unknowns[question] = (unknown, is_any, figures)
+    return kept[0], kept[1]
+
+
+_MOST_UNKNOWNS = 64
 _ODD = np.uint64(0x9E3779B97F4A7C15)

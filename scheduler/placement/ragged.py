@@ -15,7 +15,10 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 _FIRST_ROWS = 256
-_FIRST_COLUMNS = 8
+_FIRST_COLUMNS = 16
+
+Part = tuple[int, Mapping[int, Sequence[float]]]
+"""Some rows of a site: how many, and by column number one value per row."""
 
 
 class Ragged:
@@ -36,6 +39,7 @@ class Ragged:
         self._space: Ints = np.zeros(0, np.int64)
         self._end = 0
         self._holes = 0
+        self._count: Ints = np.arange(_FIRST_ROWS)
 
     def grow_sites(self, sites: int) -> None:
         """Makes room for `sites` blocks."""
@@ -58,37 +62,39 @@ class Ragged:
         found: Floats = self.matrix[self.number(name)]
         return found
 
-    def write(self, site: int, rows: int, values: Mapping[str, Sequence[float]]) -> None:
+    def write(self, site: int, parts: Sequence[Part]) -> None:
         """Replaces a site's rows.
 
         Args:
             site: the site's slot.
-            rows: how many rows.
-            values: by column, one number per row. Columns that are left out become 0.
+            parts: its rows; columns that a part leaves out become 0.
         """
+        rows = sum(count for count, _ in parts)
         if rows > self._space[site]:
             self._move(site, rows)
         self.length[site] = rows
         begin = int(self.start[site])
-        numbers = [self.number(name) for name in values]
         self.matrix[:, begin : begin + rows] = 0.0
-        if numbers:
-            self.matrix[numbers, begin : begin + rows] = np.array(list(values.values()))
+        for count, columns in parts:
+            if columns:
+                self.matrix[list(columns), begin : begin + count] = list(columns.values())
+            begin += count
 
-    def append(self, site: int, rows: int, values: Mapping[str, Sequence[float]]) -> None:
-        """Adds rows to a site; its block grows by doubling, so that many small steps stay cheap."""
+    def append(self, site: int, row: Mapping[int, float]) -> None:
+        """Adds a row to a site; blocks grow by doubling, so that many small steps stay cheap."""
         held = int(self.length[site])
-        if held + rows > self._space[site]:
+        if held >= self._space[site]:
             begin = int(self.start[site])
             kept = self.matrix[:, begin : begin + held].copy()
-            self._move(site, max(4, 2 * (held + rows)))
+            self._move(site, max(4, 2 * held))
             begin = int(self.start[site])
-            self.matrix[: len(kept), begin : begin + held] = kept
-        begin = int(self.start[site]) + held
-        numbers = [self.number(name) for name in values]
-        self.matrix[:, begin : begin + rows] = 0.0
-        self.matrix[numbers, begin : begin + rows] = np.array(list(values.values()))
-        self.length[site] = held + rows
+            self.matrix[:, begin : begin + held] = kept
+        place = int(self.start[site]) + held
+        matrix = self.matrix
+        matrix[:, place] = 0.0
+        for number, value in row.items():
+            matrix[number, place] = value
+        self.length[site] = held + 1
 
     def _move(self, site: int, rows: int) -> None:
         self._holes += int(self._space[site])
@@ -116,31 +122,33 @@ class Ragged:
 
     def rows_of(self, sites: Ints) -> Ints:
         """The row numbers of several sites, one site after the other."""
-        lengths = self.length[sites]
-        equal = _equal(lengths)
-        if equal is not None:
-            return np.add.outer(self.start[sites], np.arange(equal)).ravel()
+        if not len(sites):
+            return np.zeros(0, np.int64)
+        lengths = self.length.take(sites)
         ends = lengths.cumsum()
-        offsets = self.start[sites] - (ends - lengths)
-        index = np.repeat(offsets, lengths) + np.arange(int(ends[-1]))
-        return index.astype(np.int64, copy=False)
+        total = int(ends[-1])
+        if total > len(self._count):
+            self._count = np.arange(2 * total)
+        index: Ints = (self.start.take(sites) - ends + lengths).repeat(lengths)
+        index += self._count[:total]
+        return index
 
     def sums(self, sites: Ints, per_row: Floats) -> Floats:
-        """Sums values of `rows_of(sites)` by site; [len(sites)]."""
-        lengths = self.length[sites]
-        equal = _equal(lengths)
-        if equal is not None:
-            summed: Floats = per_row.reshape(len(sites), equal).sum(axis=1)
-            return summed
-        ends = lengths.cumsum()
-        padded = np.concatenate([np.zeros(1), per_row.cumsum()])
-        per_site: Floats = padded[ends] - padded[ends - lengths]
-        return per_site
+        """Sums values of `rows_of(sites)` by site; [..., len(sites)].
 
-
-def _equal(lengths: Ints) -> int | None:
-    """The length that all share; None when they differ."""
-    if not len(lengths):
-        return 0
-    first = int(lengths[0])
-    return first if (lengths == first).all() else None
+        Args:
+            sites: the sites.
+            per_row: [..., rows].
+        """
+        lengths = self.length.take(sites)
+        begins = lengths.cumsum() - lengths
+        if lengths.all():
+            if not len(sites):
+                return np.zeros((*per_row.shape[:-1], 0))
+            whole: Floats = np.add.reduceat(per_row, begins, axis=-1)
+            return whole
+        has_rows = lengths > 0
+        found = np.zeros((*per_row.shape[:-1], len(sites)))
+        if has_rows.any():
+            found[..., has_rows] = np.add.reduceat(per_row, begins[has_rows], axis=-1)
+        return found

@@ -21,7 +21,7 @@ from scheduler.model.manifests import Pods
 from scheduler.model.pods import PodShape
 from scheduler.placement.eligible import may_stand, platform_fits
 from scheduler.placement.flights import lost_pods
-from scheduler.placement.nodes import CARD, COUNT, KIND
+from scheduler.placement.nodes import CARD, COUNT, IN_FLIGHT, KIND
 from scheduler.placement.set_nodes import SetNodes
 from scheduler.placement.set_search import fits_somehow
 
@@ -178,14 +178,15 @@ def _nodes_of(
     """The nodes of a site, and whether these are all."""
     rows = fleet.nodes.rows
     index = rows.rows_of(np.array([slot]))
-    limited = np.minimum(rows.column(COUNT)[index], MOST_NODES + 1)
+    index = index[rows.matrix[KIND].take(index) != IN_FLIGHT]
+    limited = np.minimum(rows.matrix[COUNT].take(index), MOST_NODES + 1)
     ends = np.minimum(np.cumsum(limited), MOST_NODES)
     is_whole = not len(ends) or float(limited.sum()) <= MOST_NODES
     each = np.repeat(index, np.diff(ends, prepend=0.0).astype(np.int64))
     names = sorted({name for shape in shapes for name in shape.requests})
     numbers = [rows.number(name) for name in names]
     cards = [rows.number(f"{CARD}{card}") for card in range(fleet.nodes.most_cards)]
-    kinds = rows.column(KIND)[each].astype(np.int64)
+    kinds = rows.matrix[KIND].take(each).astype(np.int64)
     nodes = SetNodes(
         shapes=shapes,
         names=names,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from scheduler.model.pods import HOSTNAME, PodShape, Skew
 from scheduler.placement.eligible import blocking_taints, is_chosen
-from scheduler.placement.nodes import COUNT, KIND, NodeKind
+from scheduler.placement.nodes import COUNT, IN_FLIGHT, KIND, NodeKind
 
 if TYPE_CHECKING:
     from scheduler.placement.fleet import Fleet
@@ -62,16 +62,20 @@ def within_limits(
         lost: how many may lose their room to what is in flight; [len(slots)].
         own: replicas of the same workload that run there already; None: none; [len(slots)].
     """
-    lengths = fleet.nodes.rows.length[slots]
-    ends = np.cumsum(lengths).tolist()
-    counts = fleet.nodes.rows.column(COUNT)[index].tolist()
-    numbers = fleet.nodes.rows.column(KIND)[index].astype(np.int64).tolist()
+    matrix = fleet.nodes.rows.matrix
+    ends = np.cumsum(fleet.nodes.rows.length[slots]).tolist()
+    counts = matrix[COUNT].take(index).tolist()
+    numbers = matrix[KIND].take(index).astype(np.int64).tolist()
     caps = per_node.tolist()
     totals = np.zeros(len(slots))
     begin = 0
     for position, end in enumerate(ends):
-        kinds = [fleet.nodes.kinds[number] for number in numbers[begin:end]]
-        rows = _Rows(caps[begin:end], counts[begin:end], kinds)
+        places = [place for place in range(begin, end) if numbers[place] != IN_FLIGHT]
+        rows = _Rows(
+            [caps[place] for place in places],
+            [counts[place] for place in places],
+            [fleet.nodes.kinds[numbers[place]] for place in places],
+        )
         running = 0.0 if own is None else float(own[position])
         totals[position] = _of_site(rows, shape, float(lost[position]), running)
         begin = end

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.policy import Spread
-from scheduler.placement.divide import Ask, Shares, divide
+from scheduler.placement.divide import Ask, Shares, by_price, divide
 from scheduler.placement.few_groups import cheapest_groups
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.levels import (
+    UNLIMITED,
     Level,
     are_nested,
     are_nested_everywhere,
@@ -30,6 +31,7 @@ from scheduler.placement.levels import (
 )
 from scheduler.placement.price import Price
 from scheduler.placement.spread_answer import Division
+from scheduler.placement.spread_fill import Lazy, Tally, filled
 from scheduler.placement.spread_search import search
 
 Ints = NDArray[np.int64]
@@ -77,28 +79,74 @@ def _within(ask: Ask, fleet: Fleet, rules: Sequence[Spread]) -> Division:
         return _duplicated(ask, fleet, rules)
     if missing <= 0:
         return _fewer(ask, fleet, rules)
+    if any(rule.min_groups > ask.replicas for rule in rules):
+        return Division(None)
     if ask.demand.strategy == "CostOptimal" and are_nested_everywhere(fleet, rules):
         quick = _quickly(ask, fleet, rules, missing)
         if quick is not None:
             return quick
+    return _among_all(ask, fleet, rules)
+
+
+def _among_all(ask: Ask, fleet: Fleet, rules: Sequence[Spread]) -> Division:
+    """Looks at all candidates."""
     field = _field(ask, fleet, rules, ask.price.sorted(ask.open))
     if ask.demand.strategy != "CostOptimal":
         shares = _by_strategy(ask, field)
         if shares is not None:
             return Division(shares)
-    return _cheapest(ask, field, missing)
+    missing = ask.replicas - ask.kept_total
+    if _cannot_hold(field, missing):
+        return Division(None)
+    is_tried = ask.demand.strategy == "CostOptimal" and are_nested_everywhere(fleet, rules)
+    seats = None if is_tried else _without_search(field, missing, nested=are_nested(field.levels))
+    return _cheapest(ask, field, missing) if seats is None else Division(_shares(ask, field, seats))
 
 
 def _quickly(ask: Ask, fleet: Fleet, rules: Sequence[Spread], missing: int) -> Division | None:
-    """Looks at the cheapest sites only: if filling them meets every level, nothing is cheaper."""
-    cheapest = next(ask.price.ranked(ask.open), None)
-    if cheapest is None:
+    """Looks at the cheapest sites only, as long as what is found there is proven the cheapest."""
+    sites = Lazy(by_price(ask, missing))
+    shares = filled(sites, [_tally(ask, fleet, rule) for rule in rules], missing)
+    if shares is None and len(rules) == 1 and rules[0].min_groups > 1:
+        tally = _tally(ask, fleet, rules[0])
+        shares = filled(sites, [tally], missing, opened=_opened(sites, tally, missing))
+    if shares is None:
         return None
-    field = _field(ask, fleet, rules, cheapest)
-    seats = _greedy(field, missing, np.zeros(len(field.slots), np.int64))
-    if seats is None or not satisfies(field.levels, seats):
-        return None
-    return Division(_shares(ask, field, seats))
+    for slot, replicas in ask.kept.items():
+        shares[slot] = shares.get(slot, 0) + replicas
+    return Division(shares)
+
+
+def _opened(sites: Lazy, tally: Tally, missing: int) -> Shares:
+    """One replica for each group whose first replica is cheapest, until there are enough groups.
+
+    Replacing the dearest replica of a group that has several by the cheapest of a group that is not
+    used never costs more than doing it with any other unused group, so this is optimal at one
+    level.
+    """
+    opened: Shares = {}
+    for slot, _ in sites:
+        if tally.has_enough or len(opened) >= missing:
+            break
+        if tally.is_new(slot) and tally.left(slot) > 0:
+            opened[slot] = 1
+            tally.count(slot, 1)
+    return opened
+
+
+def _tally(ask: Ask, fleet: Fleet, rule: Spread) -> Tally:
+    place = places(fleet, rule.by)
+    held: dict[int, int] = {}
+    for slot, replicas in ask.kept.items():
+        if place[slot]:
+            held[int(place[slot])] = held.get(int(place[slot]), 0) + replicas
+    return Tally(
+        place,
+        held,
+        cap=UNLIMITED if rule.max_per_group is None else rule.max_per_group,
+        most=max(len(held), UNLIMITED if rule.max_groups is None else rule.max_groups),
+        least=rule.min_groups,
+    )
 
 
 def _field(ask: Ask, fleet: Fleet, rules: Sequence[Spread], slots: Ints) -> Field:
@@ -111,19 +159,28 @@ def _field(ask: Ask, fleet: Fleet, rules: Sequence[Spread], slots: Ints) -> Fiel
     return Field(slots, more, levels)
 
 
-def _cheapest(ask: Ask, field: Field, missing: int) -> Division:
+def _without_search(field: Field, missing: int, *, nested: bool) -> Ints | None:
+    """What `_quickly` does, over all candidates."""
     seats = _greedy(field, missing, np.zeros(len(field.slots), np.int64))
-    nested = are_nested(field.levels)
     if seats is not None and nested and satisfies(field.levels, seats):
-        return Division(_shares(ask, field, seats))
+        return seats
     if seats is not None and len(field.levels) == 1:
         seats = _with_more_groups(field, missing)
         if seats is not None and satisfies(field.levels, seats):
-            return Division(_shares(ask, field, seats))
+            return seats
+    return None
+
+
+def _cheapest(ask: Ask, field: Field, missing: int) -> Division:
     cost = weighed(ask.price, field.slots)
-    seats = _over_few_groups(field, cost, missing)
-    if seats is not None and satisfies(field.levels, seats):
-        return Division(_shares(ask, field, seats))
+    limited = _one_level(field)
+    if limited is not None:
+        more, level = limited
+        tried = cheapest_groups(more, cost, level, missing)
+        if tried is not None and tried.seats is None:
+            return Division(None)
+        if tried is not None and tried.seats is not None and satisfies(field.levels, tried.seats):
+            return Division(_shares(ask, field, tried.seats))
     found = search(field.more, cost, field.levels, missing)
     if found is None:
         return Division(None)
@@ -154,8 +211,8 @@ def _greedy(field: Field, missing: int, seats: Ints) -> Ints | None:
     return seats if left == 0 else None
 
 
-def _over_few_groups(field: Field, cost: Floats, missing: int) -> Ints | None:
-    """Tries every choice of groups, where one level limits their number and others single sites."""
+def _one_level(field: Field) -> tuple[Ints, Level] | None:
+    """Room and level, where one level limits the number of groups and others single sites only."""
     single = [level for level in field.levels if level.groups >= len(field.slots)]
     coarse = [level for level in field.levels if level.groups < len(field.slots)]
     if len(coarse) != 1 or any(level.most < level.groups for level in single):
@@ -163,7 +220,7 @@ def _over_few_groups(field: Field, cost: Floats, missing: int) -> Ints | None:
     more = field.more
     for level in single:
         more = np.minimum(more, np.maximum(level.cap - level.held, 0)[level.group])
-    return cheapest_groups(more, cost, coarse[0], missing)
+    return more, coarse[0]
 
 
 def weighed(price: Price, slots: Ints) -> Floats:
@@ -175,12 +232,7 @@ def weighed(price: Price, slots: Ints) -> Floats:
 
 
 def _with_more_groups(field: Field, missing: int) -> Ints | None:
-    """Opens the groups whose first replica is cheapest until there are enough, then fills up.
-
-    Replacing the dearest replica of a group that has several by the cheapest of a group that is not
-    used never costs more than doing it with any other unused group, so this is optimal at one
-    level.
-    """
+    """Opens the groups whose first replica is cheapest (`_opened`), then fills up."""
     level = field.levels[0]
     seats = np.zeros(len(field.slots), np.int64)
     used = level.held > 0
@@ -192,6 +244,21 @@ def _with_more_groups(field: Field, missing: int) -> Ints | None:
             used[group] = True
             seats[place] = 1
     return _greedy(field, missing, seats)
+
+
+def _cannot_hold(field: Field, missing: int) -> bool:
+    """Whether even the roomiest groups of a level, as many as may be used, are too few."""
+    more = field.more
+    for level in sorted(field.levels, key=lambda each: -each.groups):  # the finest first
+        room = np.bincount(level.group, more, level.groups)
+        room = np.minimum(room, np.maximum(level.cap - level.held, 0))
+        fresh = np.sort(room[level.held == 0])[::-1]
+        most = level.most - int(np.count_nonzero(level.held))
+        if room[level.held > 0].sum() + fresh[: max(0, most)].sum() < missing:
+            return True
+        if level.groups == len(field.slots):  # single sites: what one may hold is known now
+            more = np.minimum(more, room[level.group]).astype(np.int64)
+    return False
 
 
 def _by_strategy(ask: Ask, field: Field) -> Shares | None:

@@ -22,7 +22,6 @@ from scheduler.control.sites import Sites
 from scheduler.model.facts import SiteFacts
 from scheduler.model.workload import Workload
 from scheduler.placement import Fleet
-from scheduler.placement.nodes import COUNT
 from scheduler.web.definitions import RESOURCES
 
 Floats = NDArray[np.float64]
@@ -130,7 +129,7 @@ def snapshot(scene: Scene, *, epoch: int, is_broker_connected: bool, outbox: int
 def _free(fleet: Fleet, slots: NDArray[np.int64]) -> dict[str, Floats]:
     rows = fleet.nodes.rows
     index = rows.rows_of(slots)
-    nodes = rows.column(COUNT)[index]
+    nodes = fleet.nodes.counts(index)
     return {name: rows.sums(slots, rows.column(name)[index] * nodes) for name in RESOURCES}
 
 

@@ -1,0 +1,66 @@
+"""A fleet remembers much between decisions; none of it may change one.
+
+Many sites are full here, much is in flight, and demands are all of different size: so that sites
+are passed by which are known to be full, sums and rooms are brought up to date, and blocks move.
+"""
+
+from random import Random
+
+import pytest
+
+from benchmarks._check import is_confirmed, room_of
+from benchmarks._city import NOW, NodeForm, demands, reported, site
+from scheduler.model.decision import decision_bytes
+from scheduler.model.pods import PodShape
+from scheduler.model.terms import DEFAULT_TERMS
+from scheduler.placement import Fleet, choose
+from scheduler.placement.choose import consider
+from scheduler.placement.moment import moment_of
+
+FORMS = (
+    NodeForm("amd64", "intel", 16, 65536, 0, ""),
+    NodeForm("amd64", "intel", 32, 131072, 2, "T4"),
+    NodeForm("amd64", "intel", 96, 393216, 8, "A10"),
+)
+SHAPES = [
+    PodShape(
+        requests={"cpu": cpu, "memory": gibibytes * 2**30, "pods": 1},
+        gpu_cards=cards,
+        gpu_milli=milli,
+    )
+    for cpu, gibibytes in ((1000, 2), (4000, 16), (11300, 48), (700, 30), (30000, 4))
+    for cards, milli in ((0, 0), (1, 300), (1, 1000), (2, 1000))
+]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_fleet_that_remembers_decides_as_one_that_was_just_made(seed: int) -> None:
+    random = Random(seed)  # noqa: S311 - a test, seeded
+    fleet = Fleet(site(number, 3, FORMS, random) for number in range(140))
+    phases = set()
+    for number, demand in enumerate(demands(SHAPES, 160, random)):
+        decision = choose(demand, fleet, now=NOW)
+        if number % 4 == 0:
+            again = choose(demand, Fleet(fleet.all_facts()), now=NOW)
+            assert decision_bytes(decision) == decision_bytes(again)
+            assert is_confirmed(fleet, demand, decision)
+        fleet.commit(demand, decision)
+        phases.add(decision.phase)
+        if number % 10 == 9:
+            name = random.choice(list(fleet.slot_of))
+            fleet.upsert(reported(fleet.facts_of(name), random))
+    assert phases == {"Placed", "Waiting", "Refused"}
+    assert fleet.full, "no site was ever known to be full: the test does not test that"
+
+
+def test_room_is_what_brute_force_counts_and_sums_never_say_less() -> None:
+    random = Random(7)  # noqa: S311 - a test, seeded
+    fleet = Fleet(site(number, 4, FORMS, random) for number in range(40))
+    for demand in demands(SHAPES, 120, random):
+        case = consider(demand, fleet, moment_of(NOW, DEFAULT_TERMS))
+        slots = case.admission.slots
+        room, summed = case.room.at(slots), case.room.summed(slots)
+        names = [fleet.name_at(slot) for slot in slots.tolist()]
+        assert room.tolist() == [room_of(fleet.facts_of(name), demand) for name in names]
+        assert (summed >= room).all()
+        fleet.commit(demand, choose(demand, fleet, now=NOW))
