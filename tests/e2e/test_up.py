@@ -234,6 +234,12 @@ def test_a_workload_waits_for_room_and_is_woken_by_the_report_that_has_it(up: Up
         eventually(lambda: phase(up) == "Waiting")
         one.cpu = "8"
         eventually(lambda: is_running(up))
+        up.kubectl("scale", "workloads.kapok.dev/portal", "--replicas=100")
+        eventually(lambda: phase(up) == "Waiting")
+        assert up.get("workloads.kapok.dev", "portal")["status"]["sites"] == "m1 (3)"
+        one.cpu = "32"
+        eventually(lambda: is_running(up))
+        assert up.get("workloads.kapok.dev", "portal")["status"]["sites"] == "m1 (100)"
 
 
 @pytest.mark.parametrize("step", ["after-ledger", "after-status", "after-order"])

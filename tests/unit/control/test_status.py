@@ -105,6 +105,67 @@ def test_what_the_authority_stops_is_withdrawn_at_once() -> None:
     assert after.phase == "Refused"
 
 
+def unplaced(status: WorkloadStatus, line: str, **shares: int) -> WorkloadStatus:
+    """The status after a decision that could not place all that was asked."""
+    waiting = Decision(
+        workload="ns/w",
+        phase="Waiting",
+        assignment=tuple(Assigned(site=site, replicas=n) for site, n in shares.items()),
+        line=line,
+        decided_at=START,
+    )
+    return with_decision(
+        status, waiting, REFERENCE, is_new_content=False, known_sites=["m1"], now=START
+    )
+
+
+def test_while_a_part_runs_and_the_rest_has_no_room_it_waits_and_says_why() -> None:
+    views = {"m1": view(1, ready=2)}
+    status = unplaced(with_health(decided(WorkloadStatus(), m1=2), views, START), "1 full", m1=2)
+    short = with_health(status, views, START, wanted=5)
+    assert (short.phase, short.ready, short.reason) == ("Waiting", 2, "1 full")
+    assert phases(short) == {"m1": "Running"}
+
+
+def test_what_cannot_move_now_runs_on_and_says_why() -> None:
+    views = {"m1": view(1, ready=2)}
+    status = unplaced(with_health(decided(WorkloadStatus(), m1=2), views, START), "1 full", m1=2)
+    whole = with_health(status, views, START, wanted=2)
+    assert (whole.phase, whole.reason) == ("Running", "1 full")
+    placed = next(one for one in whole.conditions if one.type == "Placed")
+    assert (placed.status, placed.message) == ("False", "1 full")
+
+
+def test_what_runs_nowhere_any_more_is_neither_ready_nor_available() -> None:
+    status = with_health(decided(WorkloadStatus(), m1=2), {"m1": view(1, ready=2)}, START)
+    ended = Decision(
+        workload="ns/w",
+        phase="Refused",
+        ended=("m1",),
+        ended_by={"m1": "taint"},
+        line="no",
+        decided_at=START,
+    )
+    after = with_decision(
+        status, ended, REFERENCE, is_new_content=False, known_sites=["m1"], now=START
+    )
+    gone = with_health(after, {}, START, wanted=2)
+    told = {one.type: one for one in gone.conditions}
+    assert (gone.phase, gone.ready, gone.placement.groups) == ("Refused", 0, ())
+    assert told["Available"].status == "False"
+    assert told["Evicted"].message == "ended at m1 (taint)"
+
+
+def test_a_word_of_a_site_that_works_by_an_older_index_makes_nothing_run() -> None:
+    status = decided(WorkloadStatus(), m1=2)
+    claim = view(1, ready=2)
+    old = SiteView(claim.state, is_silent=False, is_current=False)
+    assert with_health(status, {"m1": old}, START).phase == "Placed"
+    ran = with_health(status, {"m1": claim}, START)
+    assert ran.phase == "Running"
+    assert with_health(ran, {"m1": old}, START).phase == "Running", "a restart degrades nothing"
+
+
 def test_a_silent_site_changes_nothing_but_what_is_known() -> None:
     status = with_health(decided(WorkloadStatus(), m1=2), {"m1": view(1, ready=2)}, START)
     quiet = with_health(status, {"m1": view(1, ready=2, silent=True)}, START + timedelta(hours=1))

@@ -1,11 +1,16 @@
 """What runs stays, unless a rule says that it must go."""
 
+from datetime import timedelta
+
+import msgspec
 import pytest
 
 from scheduler.model.decode import decode_as
+from scheduler.model.demand import Placed, with_placement
 from scheduler.model.kinds import DataClassScheme, Workload
 from scheduler.model.terms import Terms
 from scheduler.placement import choose
+from scheduler.placement.evicting import driven_out_at
 from tests.support.sites import NOW, Raw, demand, fleet_of, grant, nodes, room, site, workload
 
 
@@ -98,6 +103,32 @@ def test_what_is_driven_out_is_gone_even_if_nothing_fits_elsewhere() -> None:
     )
     assert decision.assignment == ()
     assert decision.lost == ("m1",)
+    assert decision.ended_by == {"m1": "taint"}
+    assert decision.line == "0/1 sites are feasible: 1 taint; ended at m1 (taint)"
+
+
+LEAVES = Placed(site="m1", replicas=2, phase="Withdrawing")
+MOVING = with_placement(demand(workload(2)), (LEAVES, Placed(site="m2", replicas=2)))
+
+
+def test_what_only_waits_for_its_replacement_is_ended_by_the_same_rules() -> None:
+    tainted = fleet_of(room("m1", 9, spec=NO_EXECUTE), room("m2", 9))
+    assert choose(MOVING, tainted, now=NOW).ended == ("m1",)
+    lapsed = (grant("m1", validUntil="2026-01-01T00:00:00Z"), grant("m2", name="b"))
+    fleet = fleet_of(room("m1", 9), room("m2", 9), grants=lapsed)
+    for treatment, ended in (("Report", ()), ("Move", ()), ("Stop", ("m1",))):
+        decision = choose(msgspec.structs.replace(MOVING, on_violation=treatment), fleet, now=NOW)
+        assert (decision.ended, decision.violations) == (ended, {"m1": "grant-expired"})
+        assert {one.site: one.replicas for one in decision.assignment} == {"m2": 2}
+
+
+def test_the_instant_is_told_at_which_a_taint_will_end_what_runs() -> None:
+    asked = demand(tolerating({"key": "a", "tolerationSeconds": 90}))
+    taint = {"key": "a", "effect": "NoExecute", "timeAdded": ADDED}
+    fleet = fleet_of(room("m1", 9, spec={"taints": [taint]}))
+    assert driven_out_at(asked, fleet, NOW) == NOW + timedelta(seconds=30)
+    assert driven_out_at(asked, fleet, NOW + timedelta(seconds=30)) is None
+    assert driven_out_at(demand(tolerating({"key": "a"})), fleet, NOW) is None
 
 
 def silent(since: str) -> Raw:

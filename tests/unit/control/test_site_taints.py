@@ -1,0 +1,37 @@
+"""Seconds of a toleration count from `timeAdded`, else from when the taint was seen first."""
+
+from datetime import timedelta
+
+import msgspec
+
+from scheduler.control.registry import Registry
+from scheduler.control.sites import Sites
+from scheduler.control.telemetry import Silence
+from scheduler.model.fields import Taint
+from scheduler.model.kinds import Site
+from scheduler.model.metadata import Metadata
+from scheduler.model.site import SiteSpec
+from tests.support.fake_clock import START, FakeClock
+
+FIRE = Taint(key="fire", effect="NoExecute")
+
+
+def taints_of(sites: Sites, *taints: Taint) -> list[Taint]:
+    spec = SiteSpec(taints=taints)
+    sites.registry.sites["m1"] = Site(metadata=Metadata(name="m1"), spec=spec)
+    sites.admit("m1")
+    return list(sites.facts_of("m1").spec.taints)
+
+
+async def test_a_taint_without_a_time_counts_from_when_it_was_seen_first() -> None:
+    clock = FakeClock()
+    sites = Sites(Registry(Silence(), lambda *_: None), clock, 45.0, lambda *_: None)
+    dated = msgspec.structs.replace(FIRE, time_added=START)
+    other = msgspec.structs.replace(FIRE, key="other", time_added=START - timedelta(hours=1))
+    no_schedule = Taint(key="full")
+    assert taints_of(sites, FIRE, other, no_schedule) == [dated, other, no_schedule]
+    await clock.advance(60)
+    assert taints_of(sites, FIRE) == [dated], "seeing it again changes nothing"
+    assert taints_of(sites) == []
+    again = msgspec.structs.replace(FIRE, time_added=START + timedelta(seconds=60))
+    assert taints_of(sites, FIRE) == [again], "it was away meanwhile"
