@@ -44,6 +44,15 @@ def taint(ill: Ill) -> Step | None:
     )
 
 
+def namespace_limits(ill: Ill) -> Step | None:
+    """A namespace at the site without the limits that it reports."""
+    name, status = ill.demand.namespace, ill.facts.status
+    rest = tuple(each for each in status.namespaces if each.name != name)
+    told = f"the limits of namespace {name}"
+    facts = replace(ill.facts, status=replace(status, namespaces=rest))
+    return of_site(ill, "namespaces", told, "", facts)
+
+
 def node_taint(ill: Ill) -> Step | None:
     """Tolerations of the taints of the nodes with the fewest."""
     kinds = [each for each in ill.facts.status.node_classes if each.taints]
@@ -215,6 +224,8 @@ REMEDIES: dict[str, Callable[[Ill], Step | None]] = {
     "architecture": architecture,
     "node-taint": node_taint,
     "taint": taint,
+    "taint-time": taint,
+    "site-limits": namespace_limits,
     "node-selector": node_selector,
     "selector": selector,
     "site-group": site_group,

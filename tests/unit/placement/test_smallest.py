@@ -28,7 +28,10 @@ def at(spec: Raw | None = None, granted: Raw | None = None, **status: object) ->
 
 
 def asking(replicas: int = 1, *, of: Tenant | None = None, **spec: Any) -> Demand:  # noqa: ANN401
-    return demand(workload(replicas, **spec), tenants=[of] if of else [])
+    raw = workload(replicas, **spec)
+    if spec.get("manifests") and "demand" in spec:
+        del raw["spec"]["demand"]
+    return demand(raw, tenants=[of] if of else [])
 
 
 def spread(**rule: object) -> Raw:
@@ -130,6 +133,34 @@ OFFERS: list[tuple[str, SiteFacts, Demand, str, str]] = [
         asking(),
         "workload.siteTolerations",
         "a=b:NoSchedule",
+    ),
+    (
+        "taint",
+        at({"taints": [{"key": "a", "effect": "NoExecute", "timeAdded": "2026-11-23T07:00:00Z"}]}),
+        asking(placement={"siteTolerations": [{"key": "a", "tolerationSeconds": 30}]}),
+        "workload.siteTolerations",
+        "a=:NoExecute",
+    ),
+    (
+        "quota",
+        at(namespaces=[{"name": "ns", "containerMax": {"cpu": "500m"}}]),
+        asking(
+            manifests=[
+                {
+                    "apiVersion": "v1",
+                    "kind": "Pod",
+                    "metadata": {"name": "y"},
+                    "spec": {
+                        "containers": [
+                            {"name": "c", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}
+                        ]
+                    },
+                }
+            ],
+            demand=None,
+        ),
+        "site.namespaces",
+        "",
     ),
     ("taint", at(nodeClasses=[TAINTED]), asking(), "workload.tolerations", "a=b:NoSchedule"),
     (
