@@ -107,7 +107,8 @@ def admit(demand: Demand, fleet: Fleet, moment: Moment) -> Admission:
     moving: dict[Rule, Bools] = {}
     for rule, rank in book.moving:
         passes = moving[rule] = rule.admits(fleet, demand, moment)
-        np.minimum(first, np.where(passes, NONE, rank), out=first)
+        if passes is not fleet.is_there:
+            np.minimum(first, np.where(passes, NONE, rank), out=first)
     return Admission(rights, standing, moving, first, (first == NONE).nonzero()[0])
 
 
@@ -179,7 +180,8 @@ def _ask(
             holds, bits = _by_grants(rule, bits, fleet, demand)
         elif is_site_rule(rule):
             holds = rule.admits(fleet, demand, moment)
-        np.minimum(first, np.where(holds, NONE, rank_of[rule]), out=first)
+        if holds is not fleet.is_there:
+            np.minimum(first, np.where(holds, NONE, rank_of[rule]), out=first)
         passed[rule] = holds
     grants = np.where(valid != 0, bits, 0)
     return Answers(version, passed, first, grants, _vendor_sets(grants, fleet))

@@ -46,18 +46,20 @@ def conclude(case: Case, division: Division, hindered: Reason | None) -> Decisio
     shares = division.shares if division.shares is not None else _what_stays(standing)
     reasons = {} if placed else _reasons(case, division, hindered)
     names = sorted([(case.fleet.name_at(slot), count) for slot, count in shares.items()])
-    left = {*demand.placed_replicas, *standing.lost}.difference([name for name, _ in names])
+    ran = demand.placed_replicas.keys() | standing.lost.keys()
+    left = sorted(ran.difference([name for name, _ in names])) if ran else []
+    lost, violated = standing.lost, sorted(standing.violated.items())
     return Decision(
         workload=demand.key,
         uid=demand.uid,
         phase=_phase(case, placed=placed),
         assignment=tuple([Assigned(site=site, replicas=count) for site, count in names]),
-        lost=tuple(sorted(left)),
-        ended=tuple(sorted(left.intersection(standing.lost))),
-        ended_by={site: why for site, why in sorted(standing.lost.items()) if site in left},
-        violations={site: _as_reason(reason) for site, reason in sorted(standing.violated.items())},
+        lost=tuple(left),
+        ended=tuple([site for site in left if site in lost]),
+        ended_by={site: lost[site] for site in left if site in lost},
+        violations={site: _as_reason(reason) for site, reason in violated},
         reasons=reasons,
-        line=_line(case, names, reasons, placed=placed) + told_of_lost(standing, dict(names)),
+        line=_line(case, names, reasons, placed=placed) + told_of_lost(lost, left),
         group=division.group,
         cost=_cost(case, shares),
         optimal=placed and division.is_optimal,

@@ -13,7 +13,7 @@ What is being withdrawn already waits for its replacement; only what ends a plac
 that too.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -50,6 +50,8 @@ class Standing:
 def standing_of(demand: Demand, fleet: Fleet, admission: Admission, moment: Moment) -> Standing:
     """Sorts what runs into kept, replaced and lost."""
     standing = Standing()
+    if not demand.placed:
+        return standing
     for site, replicas in sorted(demand.placed_replicas.items()):
         slot = fleet.slot_of.get(site)
         facts = None if slot is None else fleet.facts[slot]
@@ -96,9 +98,14 @@ def _judge_leaving(
 _GONE = "no such site"
 
 
-def told_of_lost(standing: Standing, there: Collection[str]) -> str:
-    """What ended, and by what, for the decision's line; empty when nothing did."""
-    ended = [f"{site} ({why})" for site, why in sorted(standing.lost.items()) if site not in there]
+def told_of_lost(lost: Mapping[str, str], left: Iterable[str]) -> str:
+    """What ended, and by what, for the decision's line; empty when nothing did.
+
+    Args:
+        lost: what ended placements, by site.
+        left: sites that hold nothing any more.
+    """
+    ended = [f"{site} ({lost[site]})" for site in left if site in lost]
     if not ended:
         return ""
     more = len(ended) - _MOST_NAMED

@@ -51,8 +51,10 @@ def spend_of(
 
 def beyond_quota(demand: Demand, replicas: int, sites: int) -> str:
     """Why a tenant's quota does not allow so much; empty when it does."""
+    if not demand.quota_left:
+        return ""
     usage = demand.usage(replicas, sites)
-    for name, left in (demand.quota_left or {}).items():
+    for name, left in demand.quota_left.items():
         asked = usage.get(name, 0)
         if asked > left:
             rest = written(name, max(0, left))
