@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sizes of the fleet (default: 100 1000 10000)",
     )
     parser.add_argument("--nodes", type=int, default=20, metavar="N", help="nodes per site")
-    parser.add_argument("--decisions", type=int, default=3000, metavar="N", help="per size")
+    parser.add_argument("--decisions", type=int, default=6000, metavar="N", help="per size")
     parser.add_argument(
         "--placed", type=int, default=0, metavar="N", help="workloads placed before measuring"
     )

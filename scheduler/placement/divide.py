@@ -121,8 +121,8 @@ def by_price(ask: Ask, missing: int) -> Iterator[tuple[int, int]]:
                 yield slot, room_there
 
 
-_FEW, _MANY = 8, 64
-_AT_ONCE = 48
+_FEW, _MANY = 20, 64
+_AT_ONCE = 64
 """Of so few sites all are looked at in one step."""
 
 
