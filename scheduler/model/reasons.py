@@ -66,4 +66,5 @@ REASONS: dict[Reason, str] = {
 PASSING_REASONS: frozenset[Reason] = frozenset(
     {"full", "fragmented", "spread", "quota", "deadline", "paused"}
 )
-"""A site refused for one of these passes every rule: the workload waits, it is not refused."""
+"""A site refused for one of these passes every rule: the workload waits, it is not refused; only
+what is too late for its `deadline` is, as time brings nothing back."""

@@ -1,8 +1,8 @@
 """The decision on one page: admit, fit, cost, divide, choose.
 
 A function of its inputs and of nothing else. "No" is an answer: `Waiting` when a site passes every
-rule and only room or time is missing, `Refused` when none does. What runs is never taken away
-because nothing fits now.
+rule and only room or time is missing, `Refused` when none does or it is too late. What runs is
+never taken away because nothing fits now.
 """
 
 from datetime import datetime

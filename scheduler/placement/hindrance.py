@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+import msgspec
+
 from scheduler.model.decision import Decision
 from scheduler.model.demand import Demand
 from scheduler.model.reasons import Reason
@@ -34,12 +36,17 @@ def latest_start_seconds(demand: Demand) -> float | None:
 
 
 def told(decision: Decision, demand: Demand, moment: Moment, hindered: Reason | None) -> Decision:
-    """The decision with a sentence about time or quota, if that is what hinders."""
+    """The decision with a sentence about time or quota, if that is what hinders.
+
+    What is too late never becomes timely again: it is refused, unless a part of it runs already.
+    """
     if decision.phase == "Placed":
         return decision
     sentence = ""
     if hindered == "deadline":
         sentence = _wrong_time(demand, moment)
+        if _too_late(demand, moment) and not decision.assignment:
+            decision = msgspec.structs.replace(decision, phase="Refused")
     elif hindered == "quota":
         sentence = beyond_quota(demand, demand.replicas, 1)
     return refused_for(decision, sentence) if sentence else decision
@@ -47,9 +54,15 @@ def told(decision: Decision, demand: Demand, moment: Moment, hindered: Reason | 
 
 def _wrong_time(demand: Demand, moment: Moment) -> str:
     """Why it is not the time to start; "" when it is."""
-    earliest, latest = demand.schedule.earliest, latest_start_seconds(demand)
+    earliest = demand.schedule.earliest
     if earliest is not None and moment.now_seconds < earliest.timestamp():
         return f"it may not start before {_instant(earliest.timestamp())}"
+    return _too_late(demand, moment)
+
+
+def _too_late(demand: Demand, moment: Moment) -> str:
+    """Why it cannot be done in time any more; "" when it can."""
+    latest = latest_start_seconds(demand)
     if latest is None or moment.now_seconds <= latest:
         return ""
     seconds = demand.schedule.duration_seconds or 0

@@ -192,17 +192,29 @@ TOO_LATE = (
 
 
 @pytest.mark.parametrize(
-    ("schedule", "sentence"),
+    ("schedule", "phase", "sentence"),
     [
-        ({"earliest": in_hours(1)}, "it may not start before 2026-11-23T09:01:00Z"),
+        ({"earliest": in_hours(1)}, "Waiting", "it may not start before 2026-11-23T09:01:00Z"),
         (
             {"deadline": in_hours(1), "durationSeconds": 7200},
+            "Refused",
             TOO_LATE,
         ),
     ],
     ids=["early", "late"],
 )
-def test_the_wrong_time_is_told_with_the_right_one(schedule: Raw, sentence: str) -> None:
+def test_the_wrong_time_is_told_with_the_right_one(
+    schedule: Raw, phase: str, sentence: str
+) -> None:
     found = decided(workload(1, schedule=schedule), place("m1", 600))
-    assert (found.phase, found.reasons) == ("Waiting", {"deadline": 1})
+    assert (found.phase, found.reasons) == (phase, {"deadline": 1})
     assert found.line == f"0/1 sites are feasible: 1 deadline; {sentence}"
+
+
+def test_what_came_too_late_for_a_part_waits_while_the_rest_runs() -> None:
+    late = workload(
+        3, placed={"m1": 2}, schedule={"deadline": in_hours(1), "durationSeconds": 7200}
+    )
+    found = decided(late, place("m1", 600))
+    assert (found.phase, found.replicas, found.reasons) == ("Waiting", 2, {"deadline": 1})
+    assert found.line.endswith(TOO_LATE)

@@ -203,7 +203,7 @@ def test_a_paused_workload_keeps_what_runs_and_gets_nothing_new() -> None:
     [
         ({"earliest": "2026-11-23T08:01:01Z"}, "Waiting"),
         ({"earliest": "2026-11-23T08:01:00Z"}, "Placed"),
-        ({"deadline": "2026-11-23T09:00:00Z", "durationSeconds": 3600}, "Waiting"),
+        ({"deadline": "2026-11-23T09:00:00Z", "durationSeconds": 3600}, "Refused"),
         ({"deadline": "2026-11-23T09:01:00Z", "durationSeconds": 3600}, "Placed"),
     ],
     ids=str,
