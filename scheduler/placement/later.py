@@ -82,7 +82,9 @@ def planned(case: Case, ask: Ask, now_shares: Shares) -> Plan | None:
         return None
     later = replace(case.moment, start_seconds=start[1])
     price = price_of(case.demand, case.fleet, later)
-    open_slots = ask.open[price.unknown[ask.open] == 0]
+    # Only what is known now was looked at for starts: a site must not gain by what another lost.
+    unknown = price.unknown[ask.open] + case.price.unknown[ask.open]
+    open_slots = ask.open[unknown == 0]
     division = divide_in_groups(replace(ask, open=open_slots, price=price), case.fleet)
     return _plan(case, price, now_shares, division.shares, start[1])
 

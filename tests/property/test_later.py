@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scheduler.model.canonical import canonical
@@ -145,6 +145,19 @@ def lose(raw: Raw, path: str, which: int) -> None:
         inside.pop(last, None)
 
 
+SURE: Raw = {
+    "now": 0.0,
+    "origin": "measured",
+    "forecast": {"grams": [0.0, 0.0, 0.0], "origin": "modelled", "issued": -1},
+    "core": 0.0,
+    "pue": 1.1,
+    "tariff": [],
+}
+DAY_LONG = [{"fromHour": 1, "toHour": 1, "energyCnyPerKwh": -0.1}]
+UNSURE = SURE | {"now": None, "tariff": DAY_LONG}
+
+
+@example(drawn=[UNSURE, SURE], loss="spec.energy.forecast", which=0, who=1, waiting=0.0)
 @given(
     drawn=places,
     loss=st.sampled_from(LOSSES),
