@@ -16,6 +16,7 @@ from scheduler.model.decision import (
     Verdict,
 )
 from scheduler.model.demand import Demand
+from scheduler.model.fields import Origin
 from scheduler.model.reasons import Reason
 from scheduler.model.terms import DEFAULT_TERMS, Terms
 from scheduler.placement.choose import choose, consider
@@ -91,11 +92,18 @@ def _costs(case: Case, slot: int) -> tuple[CostTerm, ...]:
             CostTerm(
                 term=cost.term,
                 cny_per_replica_hour=float(figures.cny[slot]) * units if known else None,
-                origin=origin if known else "unknown",
+                origin=_origin_told(origin, known=known),
                 age_seconds=age,
             )
         )
     return tuple(told)
+
+
+def _origin_told(origin: Origin, *, known: bool) -> Origin:
+    """What somebody wrote without saying where it is from is assumed, not unknown."""
+    if not known:
+        return "unknown"
+    return "assumed" if origin == "unknown" else origin
 
 
 def _fit_verdict(case: Case, slot: int, takes: int, replicas: int) -> Verdict:

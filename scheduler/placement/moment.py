@@ -5,6 +5,10 @@ from datetime import UTC, datetime
 
 from scheduler.model.terms import Terms
 
+AHEAD_SECONDS = 60
+"""How far an observation may lie ahead of now before its date counts as unknown: clocks that NTP
+keeps differ by less, and times in files are often written to the minute."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:

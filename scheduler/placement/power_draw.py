@@ -13,7 +13,7 @@ from scheduler.model.quantities import MILLI_PER_UNIT
 from scheduler.model.terms import Terms
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.forecasts import has_tariffs, intensity_at, price_at
-from scheduler.placement.moment import Moment
+from scheduler.placement.moment import AHEAD_SECONDS, Moment
 from scheduler.placement.pv import free_share
 
 Floats = NDArray[np.float64]
@@ -78,12 +78,14 @@ def carbon_intensity(fleet: Fleet, moment: Moment) -> Known:
     """Grams of CO2 per kWh; missing or old is the worst of fall-back, last known and p90.
 
     A yearly factor does not age within its year. A figure without a date of its own is as old as
-    the report.
+    the report. Nobody knows how old a figure from the future is: it counts as old.
     """
     last = fleet.figure("gco2_per_kwh")
     worst = np.fmax(fleet.figure("gco2_p90"), moment.terms.fallback_gco2_per_kwh)
     oldest = moment.now_seconds - moment.terms.figure_old_seconds
-    fresh = (fleet.figure("gco2_observed_at") >= oldest) | fleet.yearly
+    newest = moment.now_seconds + AHEAD_SECONDS
+    seen = fleet.figure("gco2_observed_at")
+    fresh = ((seen >= oldest) & (seen <= newest)) | fleet.yearly
     known = ~np.isnan(last)
     value = np.where(known & fresh, last, np.fmax(last, worst))
     return Known(value, known, (~known).astype(np.int64))
@@ -157,9 +159,11 @@ def emissions_at_start(fleet: Fleet, demand: Demand, moment: Moment) -> Known:
 
 
 def _until(fleet: Fleet, moment: Moment) -> float:
-    """When the next intensity grows old."""
-    ends = fleet.figure("gco2_observed_at") + moment.terms.figure_old_seconds
-    return float(np.nextafter(np.min(ends[ends >= moment.now_seconds], initial=np.inf), np.inf))
+    """When the next intensity grows old, or one from the future becomes one of now."""
+    seen, now = fleet.figure("gco2_observed_at"), moment.now_seconds
+    ends, begins = seen + moment.terms.figure_old_seconds, seen - AHEAD_SECONDS
+    old = np.nextafter(np.min(ends[ends >= now], initial=np.inf), np.inf)
+    return float(min(old, np.min(begins[begins > now], initial=np.inf)))
 
 
 def _filled(figure: Floats, worst: Floats | float) -> Known:

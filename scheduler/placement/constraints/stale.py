@@ -9,12 +9,8 @@ from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.reasons import Reason
 from scheduler.placement.fleet import Fleet
-from scheduler.placement.moment import Moment
+from scheduler.placement.moment import AHEAD_SECONDS, Moment
 from scheduler.placement.rules import EVERY_TIME, BoolPerSite, Event
-
-AHEAD_SECONDS = 60
-"""How far an observation may lie ahead of now before its date counts as unknown: clocks that NTP
-keeps differ by less, and times in files are often written to the minute."""
 
 
 class Stale:

@@ -1,5 +1,6 @@
 """Strange questions have a clear refusal or a defined answer."""
 
+from datetime import timedelta
 from random import Random
 
 import msgspec
@@ -143,6 +144,30 @@ def test_an_old_figure_counts_as_the_worst_of_it_and_the_fall_back() -> None:
         raw = site("m1", nodes(1), intensity={"gco2PerKwh": grams, **old})
         prices.append(consider(demand(workload()), fleet_of(raw), MOMENT).price.cny[0])
     assert prices[0] < prices[1]
+
+
+@pytest.mark.parametrize(("ahead", "is_old"), [(60, False), (61, True), (86400 * 365, True)])
+def test_an_intensity_from_the_future_counts_as_old(ahead: int, *, is_old: bool) -> None:
+    prices = []
+    for seconds in (0, ahead):
+        seen = (NOW + timedelta(seconds=seconds)).isoformat()
+        grams = {"gco2PerKwh": 1.0, "origin": "measured", "observedAt": seen}
+        raw = site("m1", nodes(1), intensity=grams)
+        prices.append(consider(demand(workload()), fleet_of(raw), MOMENT).price.cny[0])
+    assert (prices[1] > prices[0]) == is_old
+
+
+def test_an_intensity_from_the_future_is_remembered_only_until_its_time() -> None:
+    seen = (NOW + timedelta(seconds=120)).isoformat()
+    grams = {"gco2PerKwh": 1.0, "origin": "measured", "observedAt": seen}
+    fleet, wanted = fleet_of(site("m1", nodes(1), intensity=grams)), demand(workload())
+    prices = [
+        consider(wanted, fleet, moment_of(NOW + timedelta(seconds=wait), DEFAULT_TERMS)).price.cny[
+            0
+        ]
+        for wait in (0, 59, 60)
+    ]
+    assert prices[0] == prices[1] > prices[2]
 
 
 def test_equal_sites_are_told_apart_by_the_workload_and_always_alike() -> None:

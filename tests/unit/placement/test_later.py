@@ -177,7 +177,7 @@ def test_the_explanation_shows_the_costs_of_the_planned_start() -> None:
     costs = {each.term: each for each in told.sites[0].costs}
     assert costs["waiting"].cny_per_replica_hour == pytest.approx(0.001 * 3 / 2)
     assert costs["carbon"].cny_per_replica_hour == pytest.approx(0.0037 * 1.2 * 0.1, rel=0.01)
-    assert (costs["carbon"].origin, costs["carbon"].age_seconds) == ("unknown", 3660.0)
+    assert (costs["carbon"].origin, costs["carbon"].age_seconds) == ("assumed", 3660.0)
 
 
 def test_a_start_now_pays_no_waiting() -> None:
