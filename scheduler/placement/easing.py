@@ -4,7 +4,7 @@ Each easing offers the smallest step of its kind: the most replicas, the largest
 narrowest bound that does fit, found by trying.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from math import ceil
 
@@ -24,17 +24,27 @@ _PARTS = 1000
 _MOST_STEPS = 8
 
 
-def hindrances(trial: Trial, moment: Moment) -> Iterator[Trial]:
-    """Pause, time and quota, which hold whatever the sites say: all that bind are lifted."""
-    eased = trial
-    for lift in (_resumed, _in_time, _more_quota):
-        eased = lift(eased, moment)
+Usage = Mapping[str, int]
+
+
+def hindrances(
+    trial: Trial, moment: Moment, usage_of: Callable[[Demand], Usage]
+) -> Iterator[Trial]:
+    """Pause, time and quota, which hold whatever the sites say: all that bind are lifted.
+
+    Args:
+        trial: where to begin.
+        moment: of the decision.
+        usage_of: what a demand would take of its tenant's quota if that did not bind.
+    """
+    eased = _in_time(_resumed(trial), moment)
+    if eased.demand.quota_left:
+        eased = _more_quota(eased, usage_of(eased.demand))
     if eased is not trial:
         yield eased
 
 
-def _resumed(trial: Trial, moment: Moment) -> Trial:
-    del moment
+def _resumed(trial: Trial) -> Trial:
     if not trial.demand.paused:
         return trial
     return _changed(trial, "paused", "true", "false", replace(trial.demand, paused=False))
@@ -57,11 +67,9 @@ def _told(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _more_quota(trial: Trial, moment: Moment) -> Trial:
-    del moment
+def _more_quota(trial: Trial, usage: Usage) -> Trial:
     demand = trial.demand
     left = demand.quota_left or {}
-    usage = demand.usage(demand.replicas, 1)
     needed = {name: usage.get(name, 0) for name in left}
     quota = {name: demand.quota.get(name, 0) for name in left}
     short = [name for name in sorted(left) if needed[name] > left[name]]

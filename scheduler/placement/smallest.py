@@ -91,6 +91,14 @@ class _Search:
         shares = {each.site: each.replicas for each in decision.assignment}
         return spend_of(free, self.fleet, self.moment, shares)
 
+    def usage_without_quota(self, demand: Demand) -> dict[str, int]:
+        """What it would take of a quota that did not bind; at one site where nothing fits."""
+        free = msgspec.structs.replace(demand, quota_left=None, budget_left=None)
+        decision = choose(free, self.fleet, now=self.moment.now, terms=self.moment.terms)
+        if decision.phase != "Placed":
+            return demand.usage(demand.replicas, 1)
+        return demand.usage(decision.replicas, len(decision.assignment))
+
     def _restore(self, trial: Trial) -> None:
         for name in trial.facts:
             self.scratch.upsert(self.fleet.facts_of(name))
@@ -98,7 +106,7 @@ class _Search:
     def offers(self, demand: Demand) -> Iterator[Trial]:
         """What is worth trying, smallest first."""
         start = Trial((), demand)
-        yield from hindrances(start, self.moment)
+        yield from hindrances(start, self.moment, self.usage_without_quota)
         yield from self._site_by_site(start)
         if len(consider(demand, self.fleet, self.moment).admission.slots):
             yield from self._easings(start)

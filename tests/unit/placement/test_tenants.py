@@ -71,6 +71,16 @@ def test_the_smallest_change_names_the_quota_that_would_do() -> None:
     assert change == ("tenant.quota", "Tenant a", "cpu: 10", "cpu: 12", True)
 
 
+@pytest.mark.parametrize("quota", [3, 4, 7])
+def test_the_quota_that_would_do_counts_every_site_of_what_is_duplicated(quota: int) -> None:
+    decoded = decode_as(tenant("a", quota={"cpu": str(quota)}), Tenant)
+    asked = demand(of("a", 4, placement={"strategy": "Duplicated"}), tenants=[decoded])
+    fleet = fleet_of(site("m1", nodes(5)), site("m2", nodes(5)))
+    assert choose(asked, fleet, now=NOW).reasons == {"quota": 2}
+    change = smallest(asked, fleet)
+    assert change == ("tenant.quota", "Tenant a", f"cpu: {quota}", "cpu: 8", True)
+
+
 def smallest(asked: Any, fleet: Any) -> tuple[str, str, str, str, bool]:  # noqa: ANN401 - as in choose
     from scheduler.model.terms import DEFAULT_TERMS  # noqa: PLC0415 - only here
     from scheduler.placement.moment import moment_of  # noqa: PLC0415 - only here
