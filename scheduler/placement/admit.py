@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.demand import Demand
+from scheduler.model.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.placement.eligible import permits_node
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
 from scheduler.placement.rules import (
@@ -147,6 +149,8 @@ def _remembered(
     version: tuple[int, int, int],
 ) -> Answers:
     question: Hashable = tuple([rule.question(demand) for rule in rules])
+    if fleet.has_mixed_grants:  # then which grant is in use depends on the nodes that would do
+        question = (question, demand.architectures, demand.cpu_vendors)
     answers: Answers | None = fleet.admissions.get(question)
     if answers is None or answers.version != version:
         answers = _ask(rules, demand, fleet, moment, version)
@@ -184,7 +188,7 @@ def _ask(
             np.minimum(first, np.where(holds, NONE, rank_of[rule]), out=first)
         passed[rule] = holds
     grants = np.where(valid != 0, bits, 0)
-    return Answers(version, passed, first, grants, _vendor_sets(grants, fleet))
+    return Answers(version, passed, first, grants, _vendor_sets(grants, fleet, demand))
 
 
 def _by_grants(rule: GrantRule, bits: Ints, fleet: Fleet, demand: Demand) -> tuple[Bools, Ints]:
@@ -194,10 +198,11 @@ def _by_grants(rule: GrantRule, bits: Ints, fleet: Fleet, demand: Demand) -> tup
     return holds, np.where(holds, left, bits)
 
 
-def _vendor_sets(grants: Ints, fleet: Fleet) -> Ints:
+def _vendor_sets(grants: Ints, fleet: Fleet, demand: Demand) -> Ints:
     """The number of the set of CPU vendors that the grant in use permits at each site; [capacity].
 
-    Of several grants that allow everything the first counts, as a grant is used whole.
+    A grant is used whole. Of several that allow everything, the first counts that permits a node on
+    which the images run; if none does, the first.
     """
     if not fleet.has_mixed_grants:
         return fleet.described(
@@ -208,7 +213,16 @@ def _vendor_sets(grants: Ints, fleet: Fleet) -> Ints:
     sets = np.zeros(fleet.capacity, np.int64)
     for slot in np.flatnonzero(grants):
         facts = fleet.facts[slot]
-        first = (int(grants[slot]) & -int(grants[slot])).bit_length() - 1
         if facts is not None:
-            sets[slot] = fleet.vendor_set(facts.grants[first].spec.cpu_vendors)
+            sets[slot] = fleet.vendor_set(_vendors_in_use(int(grants[slot]), facts, demand))
     return sets
+
+
+def _vendors_in_use(bits: int, facts: SiteFacts, demand: Demand) -> tuple[str, ...]:
+    """The vendors that the grant in use permits at a site; any if there are none."""
+    allowing = [
+        grant.spec.cpu_vendors
+        for place, grant in enumerate(facts.grants[: bits.bit_length()])
+        if bits >> place & 1
+    ]
+    return next((each for each in allowing if permits_node(facts, demand, each)), allowing[0])

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable
 
-from scheduler.model.demand import tolerates
+from scheduler.model.demand import Demand, tolerates
+from scheduler.model.facts import SiteFacts
 from scheduler.model.pods import HOSTNAME, NODE_NAME, NodeRequirement, PodShape
 from scheduler.placement.nodes import NodeKind
 
@@ -77,4 +78,20 @@ def platform_fits(
     """Whether images run there and every list of permitted CPU vendors holds the node's."""
     return kind.architecture in architectures and all(
         kind.cpu_vendor in vendors for vendors in cpu_vendors
+    )
+
+
+def permits_node(facts: SiteFacts, demand: Demand, vendors: tuple[str, ...]) -> bool:
+    """Whether a site has a node on which the images run, of a vendor that every list permits.
+
+    Args:
+        facts: the site.
+        demand: its architectures, and the lists of its own.
+        vendors: that a grant permits; empty: any.
+    """
+    return any(
+        each.architecture in demand.architectures
+        and all(each.cpu_vendor in permitted for permitted in demand.cpu_vendors)
+        and (not vendors or each.cpu_vendor in vendors)
+        for each in facts.status.node_classes
     )

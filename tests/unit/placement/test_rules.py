@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -385,6 +386,42 @@ def test_vendors_of_workload_and_grant_must_both_permit_a_node() -> None:
     assert refusal(mixed, workload(placement={"cpuVendors": ["hygon"]}), granted) == ""
     assert refusal(mixed, workload(placement={"cpuVendors": ["kunpeng"]}), granted) != ""
     assert refusal(mixed, workload(4), granted) == "full"
+
+
+def named(name: str, **spec: Any) -> Raw:  # noqa: ANN401 - fields
+    made = grant("m1", **spec)
+    made["metadata"]["name"] = name
+    return made
+
+
+def test_of_several_grants_the_first_is_used_that_permits_a_node() -> None:
+    hygon = site("m1", {**nodes(3), "cpuVendor": "hygon"})
+    first, second = named("a", cpuVendors=["kunpeng"]), named("b", cpuVendors=["hygon"])
+    for grants in ((first, second), (second, first)):
+        fleet = fleet_of(hygon, grants=grants)
+        assert choose(demand(workload(3)), fleet, now=NOW).phase == "Placed"
+
+
+def test_which_grant_is_used_depends_on_the_architecture_of_each_workload() -> None:
+    arm = {**nodes(1), "architecture": "arm64", "cpuVendor": "kunpeng"}
+    both = site("m1", arm, {**nodes(3), "cpuVendor": "hygon"})
+    grants = (named("a", cpuVendors=["kunpeng"]), named("b", cpuVendors=["hygon"]))
+    fleet = fleet_of(both, grants=grants)
+    for platform, replicas in (("linux/amd64", 3), ("linux/arm64", 1)) * 2:
+        asked = demand(workload(replicas, imagePlatforms=[platform]))
+        assert choose(asked, fleet, now=NOW).phase == "Placed"
+        more = demand(workload(replicas + 1, imagePlatforms=[platform]))
+        assert choose(more, fleet, now=NOW).phase == "Waiting"
+
+
+def test_a_grant_that_ended_permits_no_vendor() -> None:
+    hygon = site("m1", {**nodes(3), "cpuVendor": "hygon"})
+    ended = named("b", cpuVendors=["hygon"], validUntil="2026-01-01T00:00:00Z")
+    fleet = fleet_of(hygon, grants=(named("a", cpuVendors=["kunpeng"]), ended))
+    told = explain(demand(workload()), fleet, now=NOW)
+    assert told.decision.reasons == {"cpu-vendor": 1}
+    sentences = {each.reason: each.sentence for each in told.sites[0].verdicts}
+    assert sentences["cpu-vendor"] == "m1 has hygon; permitted: kunpeng"
 
 
 def test_a_pod_that_a_limit_range_refuses_is_not_sent() -> None:
