@@ -85,19 +85,30 @@ def replay(reader: LedgerReader, record: Record) -> Replayed:
     if "decision" not in content:
         why = "prices only" if "solver" in content else "the workload was not accepted"
         return Replayed(None, f"{record.id} is a {record.kind}: {why}, nothing was decided")
-    recorded = _read(record, "decision", content["decision"], Decision)
-    if recorded.engine != ENGINE_VERSION:
+    engine = _engine_of(content["decision"])
+    if engine != ENGINE_VERSION:  # before it is read: another engine may know other fields
         return Replayed(
             None,
-            f"{record.id} was decided by engine {recorded.engine}, and this program has engine"
+            f"{record.id} was decided by engine {engine}, and this program has engine"
             f" {ENGINE_VERSION}: replay it with the Kapok that decided it",
-            recorded,
         )
+    recorded = _read(record, "decision", content["decision"], Decision)
     case = recorded_case(reader, record)
     again = choose(case.demand, case.fleet, now=recorded.decided_at, terms=case.terms)
     same = decision_bytes(again) == canonical(content["decision"])
     said = "the same, byte for byte" if same else f"another one: {again.line}"
     return Replayed(same, f"{record.id} decided again: {said}", recorded, again)
+
+
+_FIRST_ENGINE = "1"
+"""Of decisions that do not name their engine."""
+
+
+def _engine_of(decision: Any) -> str:  # noqa: ANN401 - JSON
+    """What is no decision at all is for the reading to refuse."""
+    return (
+        str(decision.get("engine", _FIRST_ENGINE)) if isinstance(decision, dict) else ENGINE_VERSION
+    )
 
 
 def _terms(reader: LedgerReader, record: Record) -> Terms:

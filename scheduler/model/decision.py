@@ -28,6 +28,10 @@ class Cost(Part, frozen=True, kw_only=True):
     gco2_per_hour: float | None = None
 
 
+def _this_engine() -> str:
+    return ENGINE_VERSION
+
+
 class Decision(Part, frozen=True, kw_only=True):
     """The answer for one workload.
 
@@ -65,7 +69,8 @@ class Decision(Part, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     """What the answer does not model."""
     decided_at: Instant
-    engine: str = ENGINE_VERSION
+    engine: str = msgspec.field(default_factory=_this_engine)
+    """Always written: what a record leaves out would be read as the engine of whoever reads it."""
 
     @property
     def replicas(self) -> int:

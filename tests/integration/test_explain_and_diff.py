@@ -207,6 +207,31 @@ async def test_the_hub_explains_and_compares_what_it_recorded(
     assert "3-3 is no decision: the workload was not accepted" in capsys.readouterr().err
 
 
+async def test_decisions_that_differ_in_their_reasons_only_are_not_equal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = demand(workload(5))
+    async with Ledger(tmp_path) as ledger:
+        recorder = LedgerRecorder(ledger)
+        for spec in ({}, {"cordon": True}):
+            fleet = fleet_of(room("m1", 3), room("m2", 1, spec=spec))
+            for facts in fleet.all_facts():
+                recorder.facts(facts.name, facts)
+            content = {"demand": asked, "decision": choose(asked, fleet, now=NOW)}
+            await recorder.record(
+                subject=asked.key,
+                epoch=3,
+                at=NOW,
+                content={**content, "terms": DEFAULT_TERMS},
+                spec=WorkloadSpec(),
+            )
+    where = ["--data-dir", str(tmp_path), "-o", "json"]
+    assert main(["diff", "3-1", "3-2", *where]) == 1
+    compared = json.loads(capsys.readouterr().out)
+    assert (compared["phase"], compared["sites"]) == ([], {})
+    assert compared["reasons"] == {"cordoned": [None, 1], "full": [2, 1]}
+
+
 async def test_an_explanation_is_recovered_byte_for_byte_whatever_happened_since(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -127,6 +127,22 @@ async def test_another_engine_makes_no_claim_and_says_so(
     assert "engine 0" in answer["sentence"]
 
 
+@pytest.mark.parametrize(("engine", "told"), [({"engine": "3"}, "engine 3"), ({}, "engine 1")])
+async def test_a_decision_of_another_engine_is_told_apart_whatever_else_it_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: dict[str, str], told: str
+) -> None:
+    decision = await record(tmp_path / "now", demand())
+    assert msgspec.to_builtins(decision)["engine"] == decision.engine
+    content = {"decision": {"workload": "health/appointment", "unheard": 1, **engine}}
+    async with Ledger(tmp_path) as ledger:
+        await LedgerRecorder(ledger).record(
+            subject="health/appointment", epoch=3, at=NOON, content=content, spec=WorkloadSpec()
+        )
+    code, answer = replayed(tmp_path, capsys)
+    assert (code, answer["same"]) == (1, None)
+    assert f"decided by {told}, and this program has engine 2" in answer["sentence"]
+
+
 async def test_a_record_that_is_not_there_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
