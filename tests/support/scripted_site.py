@@ -107,30 +107,33 @@ spec:
 ---
 """
 
-    async def run(self) -> None:
-        """Talks and listens until cancelled; comes back when the broker does."""
-        host, _, port = self.broker.rpartition(":")
-        while True:
+    async def run(self, stop: threading.Event) -> None:
+        """Talks and listens until told to stop; comes back when the broker does."""
+        while not stop.is_set():
             try:
-                await self._session(host, int(port))
+                await self._session(stop)
             except* aiomqtt.MqttError:
                 pass  # comes back, as an agent does
             await asyncio.sleep(_TICK_SECONDS)  # noqa: TID251 - a real broker is waited for
 
-    async def _session(self, host: str, port: int) -> None:
+    async def _session(self, stop: threading.Event) -> None:
+        host, _, port = self.broker.rpartition(":")
         version = aiomqtt.ProtocolVersion.V5
-        async with aiomqtt.Client(host, port, protocol=version) as client:
+        async with aiomqtt.Client(host, int(port), protocol=version) as client:
             await client.subscribe(topic(self.name, "desired"), qos=1)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._talk(client))
-                group.create_task(self._listen(client))
+                listening = group.create_task(self._listen(client))
+                group.create_task(self._talk(client, stop, listening))
 
-    async def _talk(self, client: aiomqtt.Client) -> None:
-        while True:
+    async def _talk(
+        self, client: aiomqtt.Client, stop: threading.Event, listening: asyncio.Task[None]
+    ) -> None:
+        while not stop.is_set():
             if self.is_talking:
                 await self._publish(client, "report", REPORT.encode(self.report()))
                 await self._publish(client, "status", SITE_STATUS.encode(self.status()))
             await asyncio.sleep(_TICK_SECONDS)  # noqa: TID251 - the pace of this site
+        listening.cancel()
 
     async def _publish(self, client: aiomqtt.Client, kind: str, payload: bytes) -> None:
         where = topic(self.name, kind)  # type: ignore[arg-type]
@@ -168,6 +171,7 @@ spec:
             if not self._has(entry):
                 for part in range(entry.parts):
                     await client.subscribe(order_topic(self.name, entry.id, part), qos=1)
+                    end_if_cancelled()
 
     def _assemble(self) -> None:
         for entry in self.index.orders if self.index else ():
@@ -268,25 +272,26 @@ def replicas_in(content: OrderContent) -> int:
 
 @contextmanager
 def talking(*sites: ScriptedSite) -> Iterator[None]:
-    """The sites talk in a thread of their own for the time of the context."""
-    loop = asyncio.new_event_loop()
+    """The sites talk in a thread of their own for the time of the context.
+
+    They are asked to stop and never cancelled from here: aiomqtt loses a cancellation that comes
+    with an answer of the broker, and one that comes while it connects leaves an open socket, which
+    speaks to its loop when it is collected, long after that loop is closed.
+    """
+    stop = threading.Event()
 
     async def all_of_them() -> None:
         async with asyncio.TaskGroup() as group:
             for site in sites:
-                group.create_task(site.run(), name=site.name)
+                group.create_task(site.run(stop), name=site.name)
 
-    task = loop.create_task(all_of_them())
-
-    def work() -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            loop.run_until_complete(task)
-
-    thread = threading.Thread(target=work, name="scripted sites", daemon=True)
+    thread = threading.Thread(
+        target=lambda: asyncio.run(all_of_them()), name="scripted sites", daemon=True
+    )
     thread.start()
     try:
         yield
     finally:
-        loop.call_soon_threadsafe(task.cancel)
+        stop.set()
         thread.join(timeout=30)
-        loop.close()
+        assert not thread.is_alive(), "the scripted sites do not end"
