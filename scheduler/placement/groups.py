@@ -2,12 +2,14 @@
 
 A division resumes at the group that worked last, so that a workload that moved on does not try its
 first group again with every replica; where that group and the later ones are full, the earlier ones
-are asked once more, from the first. Spread counts over all groups that are in use; for CostOptimal
-it is the cheapest of the divisions that leave the fewest replicas to later groups.
+are asked once more, from the first. Spread counts over all groups that are in use: it is the
+cheapest of the divisions that leave the fewest replicas to later groups. Another strategy divides
+so only as long as one group will do; the order of the groups goes before the evenness of shares.
 """
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 
 from scheduler.placement.divide import Ask, Shares
@@ -79,7 +81,12 @@ def _widening(ask: Ask, fleet: Fleet, members: list[list[int]], names: list[str]
         later[more] += place * most  # whatever it costs, a later group ranks behind
         price = replace(ask.price, unknown=later, is_any_unknown=True)
         wider = replace(ask, open=np.array(sorted(slots), np.int64), price=price)
-        division = divide_spread(wider, fleet)
+        division = divide_spread(_in_order(wider) if place else wider, fleet)
         if division.shares is not None:
             return replace(division, group=name)
     return division
+
+
+def _in_order(ask: Ask) -> Ask:
+    """The same by price alone, in which the order of the groups is: no share is any strategy's."""
+    return replace(ask, demand=msgspec.structs.replace(ask.demand, strategy="CostOptimal"))

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from scheduler.cli.entry import main
-from tests.support.sites import NOW, Raw, grant, room, workload
+from scheduler.placement import choose
+from tests.support.sites import NOW, Raw, demand, fleet_of, grant, room, workload
 
 
 def place(tmp_path: Path, capsys: pytest.CaptureFixture[str], *objects: Raw) -> tuple[int, Raw]:
@@ -140,6 +141,27 @@ def test_spread_touches_later_groups_only_as_far_as_it_must(
     asked = workload(6, placement={"siteGroups": groups, "spread": [spread]})
     _, decision = place(tmp_path, capsys, asked, grant("m1", "m2", "m3"), *sites)
     assert {each["name"]: each["replicas"] for each in decision["sites"]} == expected
+
+
+@pytest.mark.parametrize("strategy", ["CostOptimal", "Balanced", "Weighted", "Aggregated"])
+@pytest.mark.parametrize(
+    ("replicas", "spread", "expected"),
+    [
+        (4, {"by": "site", "minGroups": 2}, {"first": 4, "next": 0}),
+        (9, {"by": "site", "minGroups": 3}, {"first": 8, "next": 1}),
+        (8, {"by": "site", "maxPerGroup": 3}, {"first": 6, "next": 2}),
+    ],
+)
+def test_the_first_group_is_filled_first_by_every_strategy(
+    strategy: str, replicas: int, spread: Raw, expected: Raw
+) -> None:
+    groups = [{"name": "first", "sites": ["m1", "m2"]}, {"name": "next", "sites": ["m3", "m4"]}]
+    placement = {"strategy": strategy, "siteGroups": groups, "spread": [spread]}
+    fleet = fleet_of(*(room(f"m{at}", size) for at, size in enumerate((4, 4, 20, 20), 1)))
+    found = choose(demand(workload(replicas, placement=placement)), fleet, now=NOW)
+    shares = {each.site: each.replicas for each in found.assignment}
+    first = shares.get("m1", 0) + shares.get("m2", 0)
+    assert {"first": first, "next": found.replicas - first} == expected
 
 
 def test_a_workload_sees_what_those_before_it_were_given(
