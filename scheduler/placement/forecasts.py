@@ -9,7 +9,7 @@ from scheduler.energy.forecast import HOURLY_ORIGINS, Profile, profile_of
 from scheduler.energy.tariff import Tariff, tariff_of
 from scheduler.model.facts import SiteFacts
 from scheduler.placement.fleet import Fleet
-from scheduler.placement.moment import Moment
+from scheduler.placement.moment import AHEAD_SECONDS, Moment
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -42,15 +42,17 @@ def changing(
 def believed(fleet: Fleet, slots: Ints, moment: Moment) -> Iterator[tuple[Profile, Ints]]:
     """Every forecast by which a saving may be claimed, with the sites of `slots` that have it.
 
-    Not one that is too old; nor where the present figure is a yearly factor: there the account
-    knows no hours.
+    Not one that is too old, or from the future; nor where the present figure is a yearly factor:
+    there the account knows no hours.
     """
     profiles = fleet.described(("forecast",), _profile_of, np.object_)
     oldest = moment.now_seconds - moment.terms.forecast_old_seconds
+    newest = moment.now_seconds + AHEAD_SECONDS
     sharing: dict[int, tuple[Profile, list[int]]] = {}
     for slot in slots[profiles[slots] != 0].tolist():
         profile, facts = profiles[slot], fleet.facts[slot]
-        if facts is not None and follows_hours(facts) and profile.issued_seconds >= oldest:
+        is_fresh = oldest <= profile.issued_seconds <= newest
+        if facts is not None and follows_hours(facts) and is_fresh:
             sharing.setdefault(id(profile), (profile, []))[1].append(slot)
     for profile, sites in sharing.values():
         yield profile, np.array(sites, np.int64)

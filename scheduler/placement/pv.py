@@ -14,7 +14,7 @@ from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.quantities import MILLI_PER_UNIT
 from scheduler.placement.fleet import Fleet
-from scheduler.placement.moment import Moment
+from scheduler.placement.moment import AHEAD_SECONDS, Moment
 
 Floats = NDArray[np.float64]
 
@@ -36,8 +36,9 @@ def free_share(fleet: Fleet, demand: Demand, moment: Moment, replica_watts: floa
     if not is_short or moment.start_seconds is not None or replica_watts * demand.replicas <= 0:
         return None
     oldest = moment.now_seconds - moment.terms.report_stale_seconds
-    surplus = fleet.figure("pv_surplus_watts")
-    slots = np.flatnonzero((surplus > 0) & (fleet.figure("power_observed_at") >= oldest))
+    surplus, seen = fleet.figure("pv_surplus_watts"), fleet.figure("power_observed_at")
+    fresh = (seen >= oldest) & (seen <= moment.now_seconds + AHEAD_SECONDS)
+    slots = np.flatnonzero((surplus > 0) & fresh)
     if not len(slots):
         return None
     share = np.zeros(fleet.capacity)

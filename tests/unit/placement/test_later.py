@@ -76,9 +76,10 @@ def placed_now(asked: Raw, *sites: Raw) -> bool:
         forecast(600, 100),
         forecast(600, 600, 600, 100, 100, origin="yearly"),
         forecast(600, 600, 600, 100, 100, observedAt="2026-11-21T07:00:00Z"),
+        forecast(600, 600, 600, 100, 100, observedAt="2027-11-23T07:00:00Z"),
         forecast(100, 100, 600, 100, 100),
     ],
-    ids=["none", "too-little", "too-short", "yearly", "old", "clean-now-too"],
+    ids=["none", "too-little", "too-short", "yearly", "old", "future", "clean-now-too"],
 )
 def test_it_starts_now_where_waiting_saves_nothing_that_is_known(expected: Raw | None) -> None:
     assert placed_now(batch(), place("m1", 600, expected))

@@ -64,8 +64,9 @@ def test_all_replicas_share_it() -> None:
         {"origin": "assumed"},
         {"origin": None},
         {"observedAt": "2026-11-23T07:00:00Z"},
+        {"observedAt": "2026-11-23T09:00:00Z"},
     ],
-    ids=["none-left", "no-pv", "no-draw", "assumed", "no-origin", "old"],
+    ids=["none-left", "no-pv", "no-draw", "assumed", "no-origin", "old", "future"],
 )
 def test_without_a_measured_and_fresh_surplus_all_is_paid(power: Raw) -> None:
     assert cost(asked(), roof(**power)) == pytest.approx(FULL)
