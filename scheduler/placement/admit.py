@@ -141,6 +141,11 @@ def _rulebook() -> _Rulebook:
     return _Rulebook(tuple(rights), tuple(standing), tuple(moving), rank_of)
 
 
+def forget_rules() -> None:
+    """Reads the rules anew, after `all_rules` changed: for measurements of other sets of rules."""
+    _rulebook.cache_clear()
+
+
 def _remembered(
     rules: tuple[Rule, ...],
     demand: Demand,

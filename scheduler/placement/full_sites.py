@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 
-_KEPT_BITS = 2
+_KEPT_BITS = 1
 _MOST_CELLS = 256
 
 

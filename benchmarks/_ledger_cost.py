@@ -1,0 +1,57 @@
+"""What it costs to keep decisions so that their explanation can be had again byte for byte."""
+
+import asyncio
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+from benchmarks._city import NOW, reported
+from scheduler.clock import SystemClock
+from scheduler.ledger.ledger import Ledger
+from scheduler.ledger.recorder import LedgerRecorder
+from scheduler.model.decision import Decision
+from scheduler.model.demand import Demand
+from scheduler.model.terms import DEFAULT_TERMS
+from scheduler.model.workload import WorkloadSpec
+from scheduler.placement import Fleet, choose
+
+_REPORT_EVERY = 10
+
+
+def recorded_ms(fleet: Fleet, asked: list[Demand], random: Random) -> float:
+    """Milliseconds per decision for its durable record, the state of the fleet included.
+
+    Decisions are made before and not timed. As in the loops each record is on the disk before the
+    next begins, and one site has reported after ten of them.
+    """
+    decided = [(demand, choose(demand, fleet, now=NOW)) for demand in asked]
+    names = sorted(fleet.slot_of)
+    with TemporaryDirectory() as folder:
+        return asyncio.run(_record(Path(folder), fleet, names, decided, random))
+
+
+async def _record(
+    folder: Path,
+    fleet: Fleet,
+    names: list[str],
+    decided: list[tuple[Demand, Decision]],
+    random: Random,
+) -> float:
+    clock = SystemClock()
+    async with Ledger(folder) as ledger:
+        recorder = LedgerRecorder(ledger)
+        for facts in fleet.all_facts():
+            recorder.facts(facts.name, facts)
+        seconds = 0.0
+        for number, (demand, decision) in enumerate(decided):
+            content = {"demand": demand, "terms": DEFAULT_TERMS, "decision": decision}
+            if number % _REPORT_EVERY == 0:
+                name = random.choice(names)
+                recorder.facts(name, reported(fleet.facts_of(name), random))
+            begun = clock.monotonic()
+            await recorder.record(
+                subject=demand.key, epoch=1, at=NOW, content=content, spec=WorkloadSpec()
+            )
+            if number:  # the first stores the whole fleet, once
+                seconds += clock.monotonic() - begun
+    return seconds / max(1, len(decided) - 1) * 1000
