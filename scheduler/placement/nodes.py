@@ -77,7 +77,8 @@ class NodeRows:
         rows: the columns.
         kinds: the kinds of node by number; the first stands for what is in flight.
         most_cards: the most GPU cards that any node has been seen with.
-        changed: slots whose nodes changed, one after the other.
+        changed: slots whose nodes changed, one after the other, since the log was begun anew.
+        log: how often that was.
     """
 
     def __init__(self) -> None:
@@ -87,6 +88,7 @@ class NodeRows:
         self.kinds: list[NodeKind] = [_NO_NODE]
         self.most_cards = 0
         self.changed: list[int] = []
+        self.log = 0
         self._card_columns: Ints = np.zeros((0, 1), np.int64)
         self._number_of: dict[NodeKind, int] = {}
         self._answers: dict[Hashable, tuple[Bools, bool]] = {}
@@ -193,6 +195,9 @@ class NodeRows:
 
     def _note(self, slot: int) -> None:
         self.changed.append(slot)
+        if len(self.changed) > _LONGEST_LOG:
+            self.changed.clear()
+            self.log += 1
 
     def fits_kind(
         self, question: Hashable, answer: Callable[[NodeKind], bool]
@@ -252,3 +257,4 @@ def _as_column(row: Mapping[int, float]) -> dict[int, list[float]]:
 _NO_NODE = NodeKind(labels=(), taints=(), architecture="", cpu_vendor="", gpu_model="")
 _ONE_CARD = GPU_MILLI + "."
 _MOST_QUESTIONS = 4096
+_LONGEST_LOG = 65_536

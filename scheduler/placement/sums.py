@@ -30,14 +30,16 @@ class _Table:
 
     Attributes:
         sums: [columns, capacity].
-        seen: how much of the log of changes it has taken in.
+        log: which log of changes it follows.
+        seen: how much of it was taken in.
     """
 
-    __slots__ = ("seen", "sums")
+    __slots__ = ("log", "seen", "sums")
 
     def __init__(self, columns: int, capacity: int) -> None:
         self.sums: Floats = np.zeros((columns, capacity))
-        self.seen = -1
+        self.log = -1
+        self.seen = 0
 
 
 class Sums:
@@ -85,12 +87,12 @@ class Sums:
                 tables.popitem(last=False)
         fleet.flying.widen(shape[0])
         changed = fleet.nodes.changed
-        if table.seen < 0:
+        if table.log != fleet.nodes.log:
             self._fill(table, np.arange(len(fleet.facts)))
         else:
             for slot in changed[table.seen :]:
                 self._fill(table, np.array((slot,), np.int64))
-        table.seen = len(changed)
+        table.log, table.seen = fleet.nodes.log, len(changed)
         tables.move_to_end(question)
         return table
 

@@ -64,3 +64,28 @@ def test_room_is_what_brute_force_counts_and_sums_never_say_less() -> None:
         assert room.tolist() == [room_of(fleet.facts_of(name), demand) for name in names]
         assert (summed >= room).all()
         fleet.commit(demand, choose(demand, fleet, now=NOW))
+
+
+def test_the_log_of_changed_sites_begins_anew_and_nothing_is_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("scheduler.placement.nodes._LONGEST_LOG", 3)
+    random = Random(5)  # noqa: S311 - a test, seeded
+    fleet = Fleet(site(number, 3, FORMS, random) for number in range(12))
+    for demand in demands(SHAPES, 60, random):
+        case = consider(demand, fleet, moment_of(NOW, DEFAULT_TERMS))
+        again = consider(demand, Fleet(fleet.all_facts()), moment_of(NOW, DEFAULT_TERMS))
+        summed = dict(
+            zip(
+                map(again.fleet.name_at, again.admission.slots.tolist()),
+                again.room.summed(again.admission.slots).tolist(),
+                strict=True,
+            )
+        )
+        slots = case.admission.slots
+        for slot, told in zip(slots.tolist(), case.room.summed(slots).tolist(), strict=True):
+            assert told == summed[fleet.name_at(slot)]
+        fleet.commit(demand, choose(demand, fleet, now=NOW))
+        name = random.choice(sorted(fleet.slot_of))
+        fleet.upsert(reported(fleet.facts_of(name), random))
+    assert len(fleet.nodes.changed) <= 3
