@@ -1,16 +1,13 @@
 """A real `kapok up` with more work than room: a batch is taken, and its prices enter decisions."""
 
-import json
-import subprocess
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from scheduler.ledger.reader import LedgerReader
 from tests.support.scripted_site import ScriptedSite, talking
-from tests.support.up import BIN, FAST_SETTINGS, Up, eventually, running_up
+from tests.support.up import FAST_SETTINGS, Up, eventually, kapok, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
 
@@ -48,18 +45,6 @@ def metric(up: Up, name: str) -> float:
     with urllib.request.urlopen(up.ready["metrics"], timeout=10) as answer:  # noqa: S310 - our own
         lines = answer.read().decode().splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} "))
-
-
-def kapok(up: Up, *words: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [BIN / "kapok", *words, "--data-dir", str(up.data_dir), "-o", "json"],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 def phase(up: Up, name: str) -> str:

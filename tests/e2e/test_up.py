@@ -7,14 +7,13 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from agents.protocol.keys import SigningKey
 from scheduler.ledger.reader import LedgerReader
 from tests.support.scripted_site import ScriptedSite, replicas_in, talking
-from tests.support.up import BIN, ROOT, Up, eventually, running_up
+from tests.support.up import BIN, ROOT, Up, eventually, kapok, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
 
@@ -98,19 +97,6 @@ def test_a_recorded_decision_is_explained_replayed_and_verified(up: Up) -> None:
     assert verdict["ok"]
     assert verdict["first_bad"] is None
     assert verdict["records"] >= 1
-
-
-def kapok(up: Up, *words: str) -> dict[str, Any]:
-    """The one JSON object that a command prints."""
-    done = subprocess.run(
-        [BIN / "kapok", *words, "--data-dir", str(up.data_dir), "-o", "json"],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 def events_of(up: Up) -> str:

@@ -156,3 +156,16 @@ def running_up(folder: Path, **options: Any) -> Iterator[Up]:  # noqa: ANN401 - 
         yield up
     finally:
         up.kill()
+
+
+def kapok(up: Up, *words: str) -> dict[str, Any]:
+    """The one JSON object that a command prints."""
+    done = subprocess.run(
+        [BIN / "kapok", *words, "--data-dir", str(up.data_dir), "-o", "json"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
