@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
-.PHONY: help demo test soak check bench system-deps manifests lock clean
+.PHONY: help demo test soak check bench kernel system-deps manifests lock clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is
@@ -18,18 +18,21 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	@echo 'setting up $(VENV)' >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) >&2
 	@$(PIP) --require-hashes -r requirements-dev.lock >&2
-	@$(PIP) hatchling editables >&2
 	@$(PIP) --no-deps --no-build-isolation -e . >&2
 	@touch $@
 
-demo: $(STAMP)  ## sets up and runs the demo (ARGS="--exit-when-settled -o json")
+# It looks itself whether the source is newer than what is built: file times say little after a checkout.
+kernel: $(STAMP)  ## builds the compiled part of decisions, where there is a C compiler
+	@$(BIN)/python build_kernel.py
+
+demo: kernel  ## sets up and runs the demo (ARGS="--exit-when-settled -o json")
 	@$(BIN)/kapok demo $(ARGS)
 
-test: $(STAMP)  ## sets up and passes the tests: the gate, at most 10 minutes
+test: kernel  ## sets up and passes the tests: the gate, at most 10 minutes
 	$(MAKE) check
 	$(BIN)/python -m pytest $(ARGS)
 
-soak: $(STAMP)  ## the long scenarios with full counts, one JSON line each
+soak: kernel  ## the long scenarios with full counts, one JSON line each
 	$(BIN)/python -m pytest -m soak -s --timeout=3600 $(ARGS)
 
 check: $(STAMP)  ## linter, formatter, types, layers
@@ -38,7 +41,7 @@ check: $(STAMP)  ## linter, formatter, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP)  ## every benchmark, one JSON object each
+bench: kernel  ## every benchmark, one JSON object each
 	$(BIN)/python -m benchmarks all --json $(ARGS)
 
 manifests: $(STAMP)  ## writes manifests/crds from the Python types
@@ -52,9 +55,10 @@ system-deps:  ## Debian packages that the whole gate needs (root)
 
 lock: $(STAMP)  ## resolves the hashed locks anew; they hold no address
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile -q --no-header --generate-hashes --extra hub --extra test pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --no-header --generate-hashes --extra hub --extra test --extra build pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile -q --no-header --generate-hashes --extra hub pyproject.toml -o requirements-hub.lock
 	$(BIN)/uv pip compile -q --no-header --generate-hashes pyproject.toml -o requirements-agent.lock
 
 clean:  ## removes what the targets made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist build
+	rm -f scheduler/placement/kernel*.so scheduler/placement/kernel*.so.*
