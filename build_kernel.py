@@ -25,6 +25,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 MODULE = "scheduler.placement.kernel"
+ROOT = Path(__file__).resolve().parent
 FOLDER = Path("scheduler/placement")
 SUFFIX = str(sysconfig.get_config_var("EXT_SUFFIX"))
 """`.cpython-311-x86_64-linux-gnu.so`: a file for another Python or processor has another name."""
@@ -159,10 +160,10 @@ class KernelHook(BuildHookInterface):  # type: ignore[type-arg]  # any builder's
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called before the wheel is written; an editable install gets its kernel from `make`."""
-        self._work = Path(tempfile.mkdtemp(prefix="kapok-kernel-"))
+        self._work = tempfile.TemporaryDirectory(prefix="kapok-kernel-")
         if version == "editable" or os.environ.get(PURE_WHEEL) == "1":
             return
-        made = self._work / f"kernel{SUFFIX}"
+        made = Path(self._work.name) / f"kernel{SUFFIX}"
         try:
             build(Path(self.root), made)
         except CannotBuild as error:
@@ -174,12 +175,11 @@ class KernelHook(BuildHookInterface):  # type: ignore[type-arg]  # any builder's
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """Called when the wheel is written."""
         del version, build_data, artifact_path
-        shutil.rmtree(self._work, ignore_errors=True)
+        self._work.cleanup()
 
 
-def main() -> int:
+def main(root: Path = ROOT) -> int:
     """Builds into the source tree what is not there yet."""
-    root = Path(__file__).resolve().parent
     target = root / FOLDER / f"kernel{SUFFIX}"
     if built_digest(target) == digest(root):
         return 0
@@ -187,7 +187,7 @@ def main() -> int:
     try:
         build(root, target)
     except CannotBuild as error:
-        sys.stderr.write(f"decisions run interpreted: slower, with the same answers. {error}\n")
+        sys.stderr.write(f"decisions run interpreted, slower and with the same answers: {error}\n")
     except KernelIsWrong as error:
         sys.stderr.write(f"the kernel does not build:\n{error}\n")
         return 1

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import benchmarks
+from scheduler.placement import compiled
 
 _HERE = Path(__file__).resolve().parent
 EXIT_GOOD, EXIT_USAGE = 0, 2
@@ -134,6 +135,7 @@ def machine() -> dict[str, Any]:
         "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
+        "decisions": compiled.WORD,
     }
 
 

@@ -16,9 +16,12 @@ from scheduler.control.leadership import LeadershipLost
 from scheduler.control.ports import HubError
 from scheduler.datadir import DataDirectoryError
 from scheduler.hub.embedded import DataDirectoryInUse
+from scheduler.placement import compiled
 from scheduler.settings import DATA_HOME, SettingsError, data_directory, load_settings
 from scheduler.tied import tie_to_parent
 from scheduler.world import Running
+
+_log = logging.getLogger(__name__)
 
 EXIT_NO, EXIT_USAGE = 1, 2
 
@@ -56,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         )
         logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+        _log.info("%s", compiled.SENTENCE)
         return asyncio.run(
             _until_signalled(
                 run_scheduler(
@@ -117,6 +121,7 @@ def _say_ready(running: Running, output: str | None) -> None:
             "broker": running.broker,
             "brokerKind": running.broker_kind,
             "hubKey": running.hub_key,
+            "kernel": compiled.WORD,
             "metrics": running.metrics_url,
             "page": running.page_url,
         }

@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 
 import scheduler
+from scheduler.placement import compiled
 
 _NAMED = (
     "aiomqtt",
@@ -26,8 +27,11 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the versions of Kapok, Python and the packages that it stands on."""
-    found = {"kapok": scheduler.__version__, "python": platform.python_version()}
+    """Prints the versions of Kapok, Python and the packages, and what decides."""
+    found = {"kapok": scheduler.__version__, "kernel": compiled.WORD}
+    if compiled.WHY_INTERPRETED:
+        found["whyInterpreted"] = compiled.WHY_INTERPRETED
+    found["python"] = platform.python_version()
     found |= {name: _version_of(name) for name in _NAMED}
     if arguments.output == "json":
         sys.stdout.write(json.dumps(found) + "\n")

@@ -171,7 +171,9 @@ async def _start(
         scheduler = group.create_task(_scheduler(folder, children))
         keys = group.create_task(_keys(folder, samples))
     await members
-    return await scheduler, await keys
+    running = await scheduler
+    say(f"decisions run {running['kernel']}")
+    return running, await keys
 
 
 async def _members(folder: Folder, samples: Samples, children: Children) -> None:

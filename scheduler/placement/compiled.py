@@ -12,14 +12,15 @@ INTERFACE = 1
 """The kernel's `INTERFACE` that this code calls."""
 
 try:
-    from scheduler.placement import kernel
+    from scheduler.placement import kernel as kernel  # noqa: PLC0414 - passed on
 except ImportError as error:
-    _is_broken = error.name == f"{__package__}.kernel"
-    WHY_INTERPRETED = f"the kernel does not load: {error}" if _is_broken else "no kernel was built"
+    IS_ABSENT = not (error.path or "").endswith(".so")
+    WHY_INTERPRETED = "no kernel was built" if IS_ABSENT else f"the kernel does not load: {error}"
 else:
+    IS_ABSENT = False
     _found = getattr(kernel, "INTERFACE", None)
     WHY_INTERPRETED = (
-        f"the kernel is not of this version: interface {_found}, wanted {INTERFACE}"
+        f"the kernel is of another version: interface {_found}, wanted {INTERFACE}"
         if _found != INTERFACE
         else ""
     )
@@ -30,3 +31,8 @@ IS_COMPILED = not WHY_INTERPRETED
 
 WORD = "compiled" if IS_COMPILED else "interpreted"
 """What users see."""
+
+SENTENCE = f"decisions run {WORD}" + (
+    WHY_INTERPRETED and f", slower and with the same answers: {WHY_INTERPRETED}"
+)
+"""For logs."""

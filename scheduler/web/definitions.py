@@ -180,7 +180,10 @@ COUNTED: Final[Mapping[str, Definition]] = {
 
 READ: Final[Mapping[str, Definition]] = {
     "kapok_build_info": Definition(
-        "gauge", "Always 1; says which version of Kapok and of Python runs.", ("version", "python")
+        "gauge",
+        "Always 1; says which version of Kapok and of Python runs, and whether the kernel of "
+        "decisions is compiled or interpreted (slower, the same answers).",
+        ("version", "python", "kernel"),
     ),
     "kapok_leader": Definition("gauge", "1 while this replica holds the lease."),
     "kapok_epoch": Definition("gauge", "Epoch of this leader; 0 while it stands by."),

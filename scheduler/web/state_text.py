@@ -15,6 +15,7 @@ from scheduler import __version__
 from scheduler.control.refusals import counted
 from scheduler.model.facts import SiteFacts
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT
+from scheduler.placement import compiled
 from scheduler.web.definitions import READ, RESOURCES
 from scheduler.web.snapshot import Snapshot
 
@@ -52,7 +53,8 @@ Series = Iterable[str]
 
 
 def _families(now: Snapshot) -> dict[str, Series]:
-    build = f'{{version="{__version__}",python="{platform.python_version()}"}}'
+    python = platform.python_version()
+    build = f'{{version="{__version__}",python="{python}",kernel="{compiled.WORD}"}}'
     return {
         "kapok_build_info": [build + " 1"],
         "kapok_leader": [f" {int(now.epoch > 0)}"],

@@ -1,17 +1,30 @@
-"""Programs that tests need and Python packages do not bring."""
+"""What tests need and Python packages do not bring: programs, and the compiled kernel."""
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
+
+from scheduler.placement import compiled
 
 
 def need(tool: str) -> str:
     """The path of a program; without it the test is skipped by name, and in CI it fails."""
     found = shutil.which(tool)
     if found is None:
-        message = f"{tool} is not installed (make system-deps)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)  # a laptop without it runs the rest; the gate sets CI and fails above
+        _miss(f"{tool} is not installed (make system-deps)")
     return found
+
+
+def need_kernel() -> None:
+    """Decisions run compiled; the same bargain. A kernel that is there and old always fails."""
+    if compiled.IS_ABSENT:
+        _miss("the kernel is not built (make kernel says what it lacks)")
+    assert compiled.IS_COMPILED, f"{compiled.WHY_INTERPRETED} (make kernel)"
+
+
+def _miss(message: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)  # a laptop without it runs the rest; the gate sets CI and fails above

@@ -1,0 +1,89 @@
+"""A kernel is used only if it is the one that this code wants."""
+
+import ast
+import runpy
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import build_kernel
+from scheduler import placement
+from scheduler.placement import compiled
+from tests.support.tools import need_kernel
+
+STUB = build_kernel.ROOT / build_kernel.FOLDER / "kernel.pyi"
+
+
+def compiled_with(found: ModuleType | None, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What compiled.py says when it finds this kernel."""
+    monkeypatch.delattr(placement, "kernel", raising=False)
+    monkeypatch.setitem(sys.modules, f"{placement.__name__}.kernel", found)
+    return runpy.run_path(str(Path(compiled.__file__)))
+
+
+def kernel_of(interface: int | None) -> ModuleType:
+    """A kernel that was built for another version."""
+    found = ModuleType(f"{placement.__name__}.kernel")
+    if interface is not None:
+        vars(found)["INTERFACE"] = interface
+    return found
+
+
+def names_in(scope: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ...]]:
+    """What a stub declares, members after their class; names of types are only for mypy."""
+    for node in scope.body:
+        match node:
+            case ast.FunctionDef(name=name):
+                yield (name,)
+            case ast.ClassDef(name=name):
+                yield (name,)
+                yield from ((name, *rest) for rest in names_in(node))
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation):
+                if ast.unparse(annotation) != "TypeAlias":
+                    yield (name,)
+
+
+def test_the_kernel_was_built_from_this_source() -> None:
+    need_kernel()
+    assert build_kernel.digest(build_kernel.ROOT) == compiled.kernel.SOURCE, (
+        "kernel.pyx or build_kernel.py was edited after the kernel was built: make kernel"
+    )
+
+
+def test_the_kernel_has_what_its_stub_names() -> None:
+    need_kernel()
+    missing = [".".join(name) for name in names_in(ast.parse(STUB.read_text())) if not _has(name)]
+    assert missing == []
+
+
+def _has(name: tuple[str, ...]) -> bool:
+    found: object = compiled.kernel
+    for part in name:
+        found = getattr(found, part, None)
+    return found is not None
+
+
+def test_a_kernel_of_this_interface_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    says = compiled_with(kernel_of(compiled.INTERFACE), monkeypatch)
+    assert (says["WORD"], says["SENTENCE"]) == ("compiled", "decisions run compiled")
+
+
+@pytest.mark.parametrize("interface", [compiled.INTERFACE + 1, None])
+def test_a_kernel_of_another_interface_is_not_used(
+    interface: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says = compiled_with(kernel_of(interface), monkeypatch)
+    assert (says["IS_COMPILED"], says["IS_ABSENT"]) == (False, False)
+    assert f"interface {interface}, wanted {compiled.INTERFACE}" in says["SENTENCE"]
+
+
+def test_without_a_kernel_decisions_run_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    says = compiled_with(None, monkeypatch)
+    assert (says["IS_COMPILED"], says["IS_ABSENT"]) == (False, True)
+    assert says["SENTENCE"] == (
+        "decisions run interpreted, slower and with the same answers: no kernel was built"
+    )
