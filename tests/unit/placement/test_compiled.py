@@ -45,6 +45,8 @@ def names_in(scope: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ...]]:
             case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation):
                 if ast.unparse(annotation) != "TypeAlias":
                     yield (name,)
+            case _:
+                pass
 
 
 def test_the_kernel_was_built_from_this_source() -> None:
