@@ -8,7 +8,7 @@ from scheduler.model.canonical import canonical
 from scheduler.model.fields import Instant, Origin, Part
 from scheduler.model.reasons import Reason
 
-ENGINE_VERSION = "2"
+ENGINE_VERSION = "3"
 """Raised with every change that can change a decision; records replay by their own version."""
 
 Outcome = Literal["Placed", "Waiting", "Refused"]

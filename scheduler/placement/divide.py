@@ -61,8 +61,12 @@ class Ask:
 
     def _limited(self, more: Ints, slots: Ints) -> Ints:
         own = np.array([self.ran.get(slot, 0) for slot in slots.tolist()], np.int64)
-        most = [self.caps.get(slot, self.replicas) for slot in slots.tolist()]
-        limited: Ints = np.minimum(more + own, np.array(most, np.int64))
+        room = more + own
+        most = [
+            self.caps.get(slot, all_of_it)
+            for slot, all_of_it in zip(slots.tolist(), room.tolist(), strict=True)
+        ]
+        limited: Ints = np.minimum(room, np.array(most, np.int64))
         return limited
 
     @property
@@ -192,7 +196,8 @@ def _by_weight(ask: Ask, _missing: int) -> Shares | None:
 def _weight_fewer(ask: Ask, _surplus: int) -> Shares | None:
     slots = _slots(ask.kept)
     held = np.array([ask.kept[slot] for slot in slots.tolist()], np.int64)
-    return _without_zeros(_by_slot(slots, fewer(ask.replicas, _weights(ask, slots), held)))
+    left = fewer(ask.replicas, _weights(ask, slots), held, tie=ask.price.tie(slots))
+    return _without_zeros(_by_slot(slots, left))
 
 
 def _duplicated(ask: Ask) -> Shares | None:

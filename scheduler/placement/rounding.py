@@ -94,28 +94,38 @@ def _award(
             heappop(queue)
 
 
-def fewer(total: int, weights: Sequence[float] | Floats, held: Sequence[int] | Ints) -> Ints:
+def fewer(
+    total: int,
+    weights: Sequence[float] | Floats,
+    held: Sequence[int] | Ints,
+    *,
+    tie: Sequence[int] | NDArray[np.uint64] | None = None,
+) -> Ints:
     """Takes replicas away, from the one with the most above its share first, down to `total`.
+
+    The opposite of `webster`, ties too: the seat that it would have given last goes first.
 
     Args:
         total: how many are to be left.
         weights: the shares that the division tends to.
         held: what each has.
+        tie: breaks ties, largest first.
     """
     left = np.asarray(held, np.int64).copy()
     share = np.asarray(weights, np.float64)
     surplus = int(left.sum()) - total
+    order = [0] * len(left) if tie is None else [-int(each) for each in tie]
     queue = [
-        (share[place] / (2 * int(left[place]) - 1), -int(left[place]), place)
+        (share[place] / (2 * int(left[place]) - 1), -int(left[place]), order[place], place)
         for place in np.flatnonzero(left > 0).tolist()
     ]
     heapify(queue)
     for _ in range(max(0, surplus)):
-        _, _, place = queue[0]
+        _, _, _, place = queue[0]
         left[place] -= 1
         if left[place] > 0:
             now = int(left[place])
-            heapreplace(queue, (share[place] / (2 * now - 1), -now, place))
+            heapreplace(queue, (share[place] / (2 * now - 1), -now, order[place], place))
         else:
             heappop(queue)
     return left

@@ -59,6 +59,13 @@ AGGREGATED = {"strategy": "Aggregated"}
         (4, {"m1": 0, "m2": 3}, {"mode": "Fresh"}, {"m1": 4}, {"m1": 4}),
         (2, {"m1": 2, "m2": 1, "m3": 5}, {"strategy": "Duplicated"}, {}, {"m1": 2, "m3": 2}),
         (0, MANY, {}, {"m1": 3}, {}),
+        (
+            12,  # started over: what it runs is room for itself, and room counts whole
+            {"m1": 14, "m2": 8, "m3": 2},
+            {"strategy": "Balanced", "mode": "Fresh"},
+            {"m1": 4, "m2": 4, "m3": 4},
+            {"m1": 6, "m2": 4, "m3": 2},
+        ),
     ],
     ids=str,
 )
@@ -71,6 +78,20 @@ def test_replicas_are_divided_as_promised(
     code, decision = place(tmp_path, capsys, asked, grant("m1", "m2", "m3"), *sites)
     assert {each["name"]: each["replicas"] for each in decision["sites"]} == expected
     assert (code, decision["phase"], decision["reasons"]) == (0, "Placed", {})
+
+
+@pytest.mark.parametrize("strategy", ["Weighted", "Balanced", "Aggregated", "CostOptimal"])
+def test_of_equal_sites_it_is_the_workload_and_not_their_order_that_decides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], strategy: str
+) -> None:
+    names = ["m3", "b", "zz", "a"]
+    for replicas, runs in ((5, {}), (7, dict.fromkeys(names, 3)), (14, dict.fromkeys(names, 3))):
+        asked = workload(replicas, placement={"strategy": strategy}, placed=runs)
+        answers = [
+            place(tmp_path, capsys, asked, grant(*names), *(room(name, 9) for name in order))
+            for order in (names, names[::-1], sorted(names))
+        ]
+        assert answers[0] == answers[1] == answers[2]
 
 
 def test_changed_weights_move_what_runs_only_in_fresh(

@@ -64,3 +64,16 @@ def test_what_is_taken_is_taken_from_the_one_most_above_its_share(
         for keeper, stays in enumerate(left):
             if after < before and stays:  # the last that was taken had no better claim
                 assert weights[loser] * (2 * stays - 1) <= weights[keeper] * (2 * after + 1)
+
+
+@given(
+    total=st.integers(1, 40),
+    weights=lists(1, 4),
+    tie=sizes.flatmap(lambda n: st.permutations(range(n))),
+)
+@settings(max_examples=100, deadline=None)
+def test_what_was_given_last_is_taken_first(total: int, weights: list[int], tie: list[int]) -> None:
+    more, one_less = webster(total, weights, tie=tie), webster(total - 1, weights, tie=tie)
+    assert more is not None
+    assert one_less is not None
+    assert fewer(total - 1, weights, more, tie=tie).tolist() == one_less.tolist()
