@@ -52,6 +52,10 @@ system-deps:  ## Debian packages that the whole gate needs (root)
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto iproute2 chromium chromium-driver
 	# prometheus: its service would start where there is an init system; tests start their own.
 	RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus
+	# For the kernel. Debian's headers serve Debian's Python; any other brings its own.
+	command -v cc >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev
+	test -f "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" \
+	  || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-dev
 
 lock: $(STAMP)  ## resolves the hashed locks anew; they hold no address
 	$(BIN)/python -m pip install --quiet uv

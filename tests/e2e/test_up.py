@@ -12,6 +12,7 @@ import pytest
 
 from agents.protocol.keys import SigningKey
 from scheduler.ledger.reader import LedgerReader
+from scheduler.placement import compiled
 from tests.support.scripted_site import ScriptedSite, replicas_in, talking
 from tests.support.up import BIN, ROOT, Up, eventually, kapok, running_up
 
@@ -409,6 +410,12 @@ def metrics(up: Up) -> str:
     with urllib.request.urlopen(up.ready["metrics"], timeout=10) as answer:  # noqa: S310 - our own
         text: str = answer.read().decode()
     return text
+
+
+def test_it_says_whether_decisions_run_compiled(up: Up) -> None:
+    assert up.log.count(compiled.SENTENCE) == 1
+    assert up.ready["kernel"] == compiled.WORD
+    assert f'kernel="{compiled.WORD}"}} 1' in metrics(up)
 
 
 def test_bad_messages_are_counted_and_the_process_goes_on(up: Up) -> None:

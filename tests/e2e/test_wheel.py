@@ -1,13 +1,21 @@
-"""The wheel, installed into an empty environment in an empty folder, does the main job."""
+"""The wheel, installed into an empty environment in an empty folder, does the main job.
+
+It holds the compiled kernel where one can be built, and is for every platform where not.
+"""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
+
+from build_kernel import FOLDER, PURE_WHEEL, SUFFIX
+from tests.support.tools import need_kernel
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,13 +47,55 @@ def path_without(program: str) -> str:
     return os.pathsep.join(one for one in folders if not (Path(one) / program).exists())
 
 
+def built(kind: str, folder: Path, **environment: str) -> Path:
+    """A wheel or an sdist of this source tree."""
+    hatchling = [sys.executable, "-m", "hatchling", "build"]
+    done = run(*hatchling, "-t", kind, "-d", folder, cwd=ROOT, **environment)
+    assert done.returncode == 0, done.stderr
+    [found] = folder.iterdir()
+    return found
+
+
+def kernels_in(names: list[str]) -> list[str]:
+    """The compiled files among those of an archive."""
+    return [name for name in names if name.endswith((".so", ".pyd", ".dylib"))]
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    done = run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    [built] = folder.glob("*.whl")
-    return built
+    return built("wheel", tmp_path_factory.mktemp("wheel"), **{PURE_WHEEL: ""})
+
+
+def test_the_wheel_holds_the_kernel_and_is_for_this_python(wheel: Path) -> None:
+    need_kernel()
+    python = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    assert f"-{python}-{python}-" in wheel.name
+    assert kernels_in(zipfile.ZipFile(wheel).namelist()) == [str(FOLDER / f"kernel{SUFFIX}")]
+
+
+def test_a_pure_wheel_is_for_every_platform_and_says_that_it_is_slower(tmp_path: Path) -> None:
+    folder, says = tmp_path / "unpacked", "from scheduler.placement import compiled as c"
+    pure = built("wheel", tmp_path / "pure", **{PURE_WHEEL: "1"})
+    shutil.unpack_archive(pure, folder, "zip")
+    assert pure.name.endswith("-py3-none-any.whl")
+    assert kernels_in(zipfile.ZipFile(pure).namelist()) == []
+
+    words = [sys.executable, "-c", f"{says}; print(c.__file__, c.SENTENCE)"]
+    done = run(*words, cwd=folder)
+    assert done.stdout.startswith(str(folder)), done.stderr
+    assert "interpreted, slower and with the same answers: no kernel was built" in done.stdout
+
+    (folder / FOLDER / f"kernel{SUFFIX}").write_bytes(b"of another machine")
+    assert "interpreted, slower and with the same answers: the kernel does not load" in (
+        run(*words, cwd=folder).stdout
+    )
+
+
+def test_the_sdist_holds_what_the_kernel_is_built_from_and_no_kernel(tmp_path: Path) -> None:
+    with tarfile.open(built("sdist", tmp_path / "sdist")) as archive:
+        names = [name.partition("/")[2] for name in archive.getnames()]
+    assert {"build_kernel.py", f"{FOLDER}/kernel.pyx", f"{FOLDER}/kernel.pyi"} <= set(names)
+    assert kernels_in(names) == []
 
 
 def test_the_wheel_alone_runs_the_demo_without_mosquitto(wheel: Path, tmp_path: Path) -> None:
@@ -68,3 +118,8 @@ def test_the_wheel_alone_runs_the_demo_without_mosquitto(wheel: Path, tmp_path: 
     summary = json.loads(demo.stdout)["summary"]
     assert summary["violations"] == 0
     assert summary["reporting"] == summary["sites"]
+
+    version = json.loads(run(kapok, "version", "-o", "json", cwd=tmp_path).stdout)
+    is_pure = wheel.name.endswith("-py3-none-any.whl")
+    assert version["kernel"] == ("interpreted" if is_pure else "compiled")
+    assert f"decisions run {version['kernel']}" in demo.stderr
