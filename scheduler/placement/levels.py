@@ -60,18 +60,21 @@ def places(fleet: Fleet, by: str) -> Ints:
 
 
 def level_of(fleet: Fleet, slots: Ints, kept: dict[int, int], rule: Spread) -> Level:
-    """Numbers the groups of a level.
+    """Numbers the groups of a level, in the order in which the candidates come to them.
+
+    The numbers decide between equal groups, so they must not tell who joined the fleet first.
 
     Args:
         fleet: the fleet.
-        slots: the candidates; each must have a known place at this level.
+        slots: the candidates, cheapest first; each must have a known place at this level.
         kept: replicas that stay, by slot, on candidates or not.
         rule: the constraint.
     """
     names = places(fleet, rule.by)
     holders = [slot for slot in kept if names[slot]]
     both = np.concatenate([names[slots], names[np.array(holders, np.int64)]])
-    distinct, numbers = np.unique(both, return_inverse=True)
+    distinct, first, numbers = np.unique(both, return_index=True, return_inverse=True)
+    numbers = np.argsort(np.argsort(first))[numbers]
     held = np.zeros(len(distinct), np.int64)
     for number, slot in zip(numbers[len(slots) :].tolist(), holders, strict=True):
         held[number] += kept[slot]

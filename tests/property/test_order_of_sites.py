@@ -1,0 +1,62 @@
+"""In which order sites joined the fleet is no input: equal sites are told apart by the workload."""
+
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scheduler.placement import choose, decision_bytes
+from tests.support.sites import NOW, Raw, demand, fleet_of, grant, room, workload
+
+LEVELS = ["province", "city", "label:rack", "site"]
+NAMES = ["m1", "a", "zz", "m10", "b-2"]
+
+
+@st.composite
+def sites(draw: st.DrawFn) -> list[Raw]:
+    """Sites in few places and at few prices, so that many are equal."""
+    few = st.integers(1, 2)
+    found = []
+    for name in NAMES[: draw(st.integers(2, 5))]:
+        where = {"province": f"CN-G{draw(few)}", "city": f"c{draw(few)}"}
+        spec = {"location": where, "prices": {"coreCnyPerHour": draw(few) / 10}}
+        labels = {"rack": f"r{draw(few)}"}
+        found.append(room(name, draw(st.integers(1, 6)), spec=spec, labels=labels))
+    return found
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> list[Raw]:
+    found = []
+    for by in draw(st.lists(st.sampled_from(LEVELS), max_size=3, unique=True)):
+        least = draw(st.integers(1, 2))
+        rule: Raw = {"by": by, "minGroups": least, "maxGroups": draw(st.integers(2, 3))}
+        if draw(st.booleans()):
+            rule["maxPerGroup"] = draw(st.integers(2, 6))
+        found.append(rule)
+    return found
+
+
+@given(
+    raw=sites(),
+    spread=rules(),
+    strategy=st.sampled_from(["CostOptimal", "Aggregated", "Balanced", "Weighted"]),
+    replicas=st.integers(2, 9),
+    placed=st.dictionaries(st.sampled_from(NAMES), st.integers(1, 3), max_size=3),
+    shuffle=st.randoms(use_true_random=False),
+)
+@settings(max_examples=100, deadline=None)
+def test_the_order_in_which_sites_joined_decides_nothing(
+    raw: list[Raw], spread: list[Raw], strategy: str, replicas: int, placed: Raw, shuffle: Random
+) -> None:
+    there = {each["metadata"]["name"] for each in raw}
+    runs = {name: count for name, count in placed.items() if name in there}
+    placement = {"strategy": strategy, "spread": spread}
+    wanted = demand(workload(replicas, placement=placement, placed=runs))
+    other = list(raw)
+    shuffle.shuffle(other)
+    first, again = (
+        decision_bytes(choose(wanted, fleet_of(*order, grants=(grant(*NAMES),)), now=NOW))
+        for order in (raw, other)
+    )
+    assert first == again
