@@ -49,14 +49,15 @@ class Answers:
         passed: by rule; [fleet.capacity] each.
         first: the rank of the first rule that refuses, `NONE` if none does; [fleet.capacity].
         grants: bits of the grants that allow everything; [fleet.capacity]; rules of grants only.
-        vendor_sets: the set of CPU vendors that the grant in use permits; [fleet.capacity].
+        vendor_sets: the set of CPU vendors that the grant in use permits; [fleet.capacity]; None:
+            any vendor everywhere.
     """
 
     version: tuple[int, int, int]
     passed: dict[Rule, Bools]
     first: Ranks
     grants: Ints
-    vendor_sets: Ints
+    vendor_sets: Ints | None
 
 
 @dataclass(slots=True)
@@ -193,7 +194,8 @@ def _ask(
             np.minimum(first, np.where(holds, NONE, rank_of[rule]), out=first)
         passed[rule] = holds
     grants = np.where(valid != 0, bits, 0)
-    return Answers(version, passed, first, grants, _vendor_sets(grants, fleet, demand))
+    vendor_sets = _vendor_sets(grants, fleet, demand)
+    return Answers(version, passed, first, grants, vendor_sets if vendor_sets.any() else None)
 
 
 def _by_grants(rule: GrantRule, bits: Ints, fleet: Fleet, demand: Demand) -> tuple[Bools, Ints]:

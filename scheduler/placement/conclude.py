@@ -115,6 +115,12 @@ def _without_room(case: Case, slots: Ints) -> dict[Reason, int]:
 
     Nodes are looked at only where the sums would do: else there is nothing to be fragmented.
     """
+    compiled = case.room.compiled_alone
+    if compiled is not None:
+        return _told(
+            len(slots),
+            compiled.fragmented(slots, case.fleet.flying.total, case.demand.replicas),
+        )
     summed = case.room.summed(slots)
     may_be = np.arange(len(slots)) if case.room.has_limits else summed.nonzero()[0]
     looked_at = slots.take(may_be)
@@ -124,9 +130,12 @@ def _without_room(case: Case, slots: Ints) -> dict[Reason, int]:
         bound = np.isin(looked_at, sorted(case.room.bound_by_quota))
         bound &= room < case.demand.replicas
     broken = ~bound & is_fragmented(room, summed.take(may_be), case.demand.replicas)
-    by_quota, fragmented = int(np.count_nonzero(bound)), int(np.count_nonzero(broken))
+    return _told(len(slots), int(np.count_nonzero(broken)), int(np.count_nonzero(bound)))
+
+
+def _told(sites: int, fragmented: int, by_quota: int = 0) -> dict[Reason, int]:
     told: dict[Reason, int] = {
-        "full": len(slots) - by_quota - fragmented,
+        "full": sites - by_quota - fragmented,
         "fragmented": fragmented,
         "quota": by_quota,
     }

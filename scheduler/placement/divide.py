@@ -12,6 +12,7 @@ site never gets more than it has and what fits beside that. The strategies:
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from scheduler.model.demand import Demand
 from scheduler.placement.fit import Room
 from scheduler.placement.price import Price
 from scheduler.placement.rounding import fewer, webster
+
+if TYPE_CHECKING:
+    from scheduler.placement.kernel import Cheapest
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -92,6 +96,9 @@ def divide(ask: Ask) -> Shares | None:
 
 def _cheapest_first(ask: Ask, missing: int) -> Shares | None:
     shares = dict(ask.kept)
+    compiled = _compiled(ask)
+    if compiled is not None:
+        return shares if compiled.fill(shares, missing) else None
     for slot, more in by_price(ask, missing):
         given = min(more, missing)
         shares[slot] = shares.get(slot, 0) + given
@@ -104,8 +111,21 @@ def _cheapest_first(ask: Ask, missing: int) -> Shares | None:
 def by_price(ask: Ask, missing: int) -> Iterator[tuple[int, int]]:
     """Open sites with room, cheapest first, and how many replicas each could get.
 
-    Where all are looked at in one step and cannot hold what is missing, nothing comes.
+    Where they cannot hold what is missing, fewer or none may come.
     """
+    return _compiled(ask) or _by_price(ask, missing)
+
+
+def _compiled(ask: Ask) -> "Cheapest | None":
+    fit = None if ask.ran or ask.caps else ask.room.compiled_alone
+    if fit is None:
+        return None
+    price = ask.price
+    unknown = price.unknown if price.is_any_unknown else None
+    return fit.cheapest(ask.open, price.cny, unknown, price.names, price.salt)
+
+
+def _by_price(ask: Ask, missing: int) -> Iterator[tuple[int, int]]:
     slots = ask.open
     if len(slots) > _AT_ONCE and not ask.ran:
         slots = ask.room.not_known_full(slots)

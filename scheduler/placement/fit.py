@@ -13,12 +13,14 @@ not name, is no node for this purpose.
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.demand import Demand
 from scheduler.model.pods import PodShape
+from scheduler.placement.compiled_fit import can_fit, compiled_fit
 from scheduler.placement.eligible import may_stand, platform_fits
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.full_sites import FullSites, full_sites
@@ -27,6 +29,9 @@ from scheduler.placement.sets import sets_at
 from scheduler.placement.site_limits import SiteLimits
 from scheduler.placement.skew import within_limits
 from scheduler.placement.sums import ENDLESS, Sums, permitted_rows
+
+if TYPE_CHECKING:
+    from scheduler.placement.kernel import Fit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -42,10 +47,10 @@ class Room:
     has plus this.
     """
 
-    def __init__(self, fleet: Fleet, demand: Demand, vendor_sets: Ints) -> None:
+    def __init__(self, fleet: Fleet, demand: Demand, vendor_sets: Ints | None = None) -> None:
         self._fleet = fleet
         self._demand = demand
-        self._sets = vendor_sets if vendor_sets.any() else None
+        self._sets = vendor_sets
         unit = demand.unit
         simple = len(unit) == 1 and unit[0].count == 1
         self._shape = unit[0].shape if simple else None
@@ -54,9 +59,25 @@ class Room:
         self.bound_by_quota: set[int] = set()
         self._limits = fleet.limits.of(demand.namespace)
         self._asks_nothing = not unit and not demand.beside and not demand.per_node
-        self._memo = (
-            None if self._shape is None else _memo_of(fleet, demand, self._shape, self._sets)
-        )
+        self._compiled: Fit | None = None
+
+    @property
+    def compiled(self) -> "Fit | None":
+        """The compiled kernel for what is asked; None where it cannot do it, or is not there."""
+        shape, fleet = self._shape, self._fleet
+        if self._compiled is None and shape is not None and self.is_exact and can_fit(fleet, shape):
+            chosen, all_are = self._fits_kind(shape)
+            self._compiled = compiled_fit(fleet, shape, None if all_are else chosen, self._sets)
+        return self._compiled
+
+    @property
+    def compiled_alone(self) -> "Fit | None":
+        """The same, where nothing but the nodes bounds what a site takes."""
+        shape = self._shape
+        is_bound = self._limits is not None or self._asks_nothing or shape is None
+        if is_bound or (shape is not None and shape.one_per_node and self._placed):
+            return None
+        return self.compiled
 
     @cached_property
     def _placed(self) -> dict[int, int]:
@@ -82,17 +103,22 @@ class Room:
         return found
 
     def _beside_limits(self, slots: Ints) -> Ints:
-        if not self.is_exact or self._shape is None or self._memo is None:
+        if not self.is_exact or self._shape is None:
             return np.array([self._of_set(int(slot)) for slot in slots], np.int64)
-        room, stamp = self._memo
+        compiled = self.compiled
+        found = compiled.rooms(slots) if compiled else self._remembered(slots, self._shape)
+        self._leave_own_nodes(slots, found, self._shape)
+        return found
+
+    def _remembered(self, slots: Ints, shape: PodShape) -> Ints:
+        room, stamp = _memo_of(self._fleet, self._demand, shape, self._sets)
         versions = self._fleet.row_version.take(slots)
         is_old = stamp.take(slots) != versions
         if is_old.any():
             old = slots[is_old]
-            room[old] = self._shape_room(old, self._shape)
+            room[old] = self._shape_room(old, shape)
             stamp[old] = versions[is_old]
         found: Ints = room.take(slots)
-        self._leave_own_nodes(slots, found, self._shape)
         return found
 
     def _within_site_limits(
@@ -193,11 +219,11 @@ class Room:
         What is in flight counts less than nothing: as many as may lose their room to it.
         Whole numbers below 2**53 divide exactly enough in binary64 that floor is never wrong.
         """
+        columns = self._fleet.nodes.rows.numbers(shape.requests)
         matrix = self._fleet.nodes.rows.matrix
-        number = self._fleet.nodes.rows.number
         fits: Floats | None = None
-        for name, asked in shape.requests.items():
-            share = matrix[number(name)].take(index)
+        for column, asked in zip(columns, shape.requests.values(), strict=True):
+            share = matrix[column].take(index)
             if asked != 1:
                 share /= asked
             fits = share if fits is None else np.minimum(fits, share, out=fits)

@@ -21,6 +21,7 @@ from scheduler.model.decision import Decision
 from scheduler.model.demand import Demand
 from scheduler.model.facts import InFlight, SiteFacts
 from scheduler.model.fields import Instant
+from scheduler.placement import compiled
 from scheduler.placement.columns import Columns
 from scheduler.placement.flights import Flying
 from scheduler.placement.nodes import IN_FLIGHT, NodeRows
@@ -56,9 +57,13 @@ class Fleet:
         nodes: the node rows of all sites.
         flying: sums of what is in flight at all sites.
         limits: what namespaces of the sites let pods ask.
+        is_compiled: whether the compiled kernel reckons; the answers are the same without.
+        kernel_rows: the node rows as the kernel reads them.
     """
 
-    def __init__(self, sites: Iterable[SiteFacts] = ()) -> None:
+    def __init__(self, sites: Iterable[SiteFacts] = (), *, may_compile: bool = True) -> None:
+        self.is_compiled = may_compile and compiled.IS_COMPILED
+        self.kernel_rows: Any = None
         self.facts: list[SiteFacts | None] = []
         self.slot_of: dict[str, int] = {}
         self._free_slots: list[int] = []

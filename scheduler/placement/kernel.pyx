@@ -1,9 +1,390 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""What of a decision is compiled; `compiled.py` says whether it may be used.
+# cython: initializedcheck=False
+"""The arithmetic of single decisions, compiled: room of sites, order of cost, sums of money.
 
-Every function has a twin in NumPy that gives the same bytes: no operation is reordered, fused or
-done in another precision (build_kernel.py has the flags). No NumPy at C level: memoryviews only.
+It computes what `fit.py`, `price.py`, `divide.py` and `sums.py` compute with arrays, operation by
+operation in the same order (build_kernel.py has the flags), so that both give the same bytes; only
+without the dozens of calls on short arrays that are most of what a decision costs there. Typed
+memoryviews only, no NumPy at C level. `compiled.py` says whether it may be used.
 """
 
-INTERFACE: int = 1
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.math cimport floor
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+import numpy as np
+
+INTERFACE: int = 2
 """Raised with every change of a signature or of what a function means; compiled.py compares it."""
+
+cdef enum:
+    _COUNT = 0  # the columns that every fleet has, see nodes.py
+    _KIND = 1
+    _CARDS = 2
+    _IN_FLIGHT = 0
+    _MOST_COLUMNS = 16
+
+cdef double _ENDLESS = 1_000_000.0
+cdef uint64_t _ODD = 0x9E3779B97F4A7C15
+cdef uint8_t _NONE = 255
+
+MOST_COLUMNS = _MOST_COLUMNS
+"""Pods that ask for more different resources are fitted by `fit.py`."""
+
+
+cdef class Rows:
+    """The node rows of a fleet; made anew when the fleet's arrays are."""
+
+    cdef const double[:, ::1] matrix
+    cdef const int64_t[::1] start
+    cdef const int64_t[::1] length
+    cdef const int64_t[:, ::1] cards
+    cdef const double* data
+    cdef Py_ssize_t width
+    cdef readonly tuple arrays
+
+    def __init__(self, matrix, start, length, cards):
+        self.matrix = matrix
+        self.start = start
+        self.length = length
+        self.cards = cards
+        self.data = &self.matrix[0, 0]
+        self.width = self.matrix.shape[1]
+        self.arrays = (matrix, start, length, cards)
+
+
+cdef class Fit:
+    """How many more replicas of one shape of pod a site takes."""
+
+    cdef Rows rows
+    cdef int count
+    cdef int64_t columns[_MOST_COLUMNS]
+    cdef double asked[_MOST_COLUMNS]
+    cdef int64_t gpu_cards
+    cdef double gpu_milli
+    cdef bint one_per_node
+    cdef bint is_any_kind
+    cdef bint is_any_vendor
+    cdef const uint8_t[::1] chosen
+    cdef const int64_t[::1] sets
+    cdef const uint8_t[:, ::1] permitted
+
+    def __init__(
+        self,
+        Rows rows,
+        columns,
+        asked,
+        int64_t gpu_cards,
+        double gpu_milli,
+        bint one_per_node,
+        chosen,
+        sets,
+        permitted,
+    ):
+        cdef int place = 0
+        self.rows = rows
+        self.count = len(columns)
+        if self.count > _MOST_COLUMNS:
+            raise ValueError(f"at most {_MOST_COLUMNS} resources; got {self.count}")
+        for column, amount in zip(columns, asked):
+            if not 0 <= column < rows.matrix.shape[0]:
+                raise IndexError(f"there is no column {column}")
+            self.columns[place] = column
+            self.asked[place] = amount
+            place += 1
+        self.gpu_cards = gpu_cards
+        self.gpu_milli = gpu_milli
+        self.one_per_node = one_per_node
+        self.is_any_kind = chosen is None
+        self.is_any_vendor = sets is None
+        if chosen is not None:
+            self.chosen = chosen
+        if sets is not None:
+            self.sets = sets
+            self.permitted = permitted
+
+    cdef bint _is_usable(self, Py_ssize_t slot, int64_t kind) noexcept nogil:
+        if not self.is_any_kind and not self.chosen[kind]:
+            return False
+        return self.is_any_vendor or self.permitted[self.sets[slot], kind]
+
+    cdef double _on_row(self, Py_ssize_t row, bint is_flight) noexcept nogil:
+        """What one node of a row takes; less than nothing of what is in flight."""
+        cdef const double* data = self.rows.data
+        cdef Py_ssize_t width = self.rows.width
+        cdef double fits = 0.0 if is_flight else _ENDLESS
+        cdef double share
+        cdef int place
+        for place in range(self.count):
+            share = data[self.columns[place] * width + row]
+            if self.asked[place] != 1.0:
+                share /= self.asked[place]
+            if place == 0 or share < fits:
+                fits = share
+        fits = floor(fits)
+        if self.gpu_cards:
+            fits = self._with_cards(row, fits)
+        if self.one_per_node:
+            fits = min(max(fits, -1.0), 1.0)
+        return fits
+
+    cdef double _with_cards(self, Py_ssize_t row, double fits) noexcept nogil:
+        """Cards are looked at only where everything else fits, and of what is in flight."""
+        cdef double free = self.rows.data[_CARDS * self.rows.width + row]
+        cdef double pods = 0.0
+        cdef Py_ssize_t card
+        cdef Py_ssize_t cards = self.rows.cards.shape[0]
+        if not cards:
+            return 0.0
+        if not (free < 0.0 or (fits > 0.0 and free >= self.gpu_cards * self.gpu_milli)):
+            return min(fits, 0.0)
+        for card in range(cards):
+            pods += floor(self.rows.data[self.rows.cards[card, 0] * self.rows.width + row] / self.gpu_milli)
+        if self.gpu_cards > 1 and pods >= 0.0:
+            pods = self._on_different_cards(row)
+        return min(fits, pods)
+
+    cdef double _on_different_cards(self, Py_ssize_t row) noexcept nogil:
+        """The fixed point that `fit.sharing` describes."""
+        cdef double most = self._shares(row, -1.0)
+        cdef double less
+        while True:
+            less = min(most, self._shares(row, most))
+            if less == most:
+                return most
+            most = less
+
+    cdef double _shares(self, Py_ssize_t row, double most) noexcept nogil:
+        """Pods by the shares of all cards, of each at most `most`; below 0: no limit."""
+        cdef double total = 0.0
+        cdef double share
+        cdef Py_ssize_t card
+        for card in range(self.rows.cards.shape[0]):
+            share = floor(self.rows.data[self.rows.cards[card, 0] * self.rows.width + row] / self.gpu_milli)
+            share = max(share, 0.0)
+            if most >= 0.0:
+                share = min(share, most)
+            total += share
+        return floor(total / self.gpu_cards)
+
+    cdef int64_t room_at(self, Py_ssize_t slot) noexcept nogil:
+        """Replicas that a site takes, what is in flight taken off."""
+        cdef const double* data = self.rows.data
+        cdef Py_ssize_t width = self.rows.width
+        cdef Py_ssize_t row
+        cdef Py_ssize_t begin = self.rows.start[slot]
+        cdef int64_t kind
+        cdef double total = 0.0
+        for row in range(begin, begin + self.rows.length[slot]):
+            kind = <int64_t>data[_KIND * width + row]
+            if self._is_usable(slot, kind):
+                total += self._on_row(row, kind == _IN_FLIGHT) * data[_COUNT * width + row]
+        return <int64_t>min(max(total, 0.0), _ENDLESS)
+
+    cdef int64_t summed_at(self, Py_ssize_t slot, const double[:, ::1] flying) noexcept nogil:
+        """What the sums of a site's free capacity would take, as in `sums.py`."""
+        cdef const double* data = self.rows.data
+        cdef Py_ssize_t width = self.rows.width
+        cdef Py_ssize_t row
+        cdef Py_ssize_t begin = self.rows.start[slot]
+        cdef int64_t kind
+        cdef int64_t column
+        cdef int place
+        cdef double left
+        cdef double asked
+        cdef double least = _ENDLESS
+        for place in range(self.count + (self.gpu_cards > 0)):
+            column = self.columns[place] if place < self.count else _CARDS
+            asked = self.asked[place] if place < self.count else self.gpu_cards * self.gpu_milli
+            left = 0.0
+            for row in range(begin, begin + self.rows.length[slot]):
+                kind = <int64_t>data[_KIND * width + row]
+                if kind != _IN_FLIGHT and self._is_usable(slot, kind):
+                    left += data[column * width + row] * data[_COUNT * width + row]
+            if column < flying.shape[0]:
+                left -= flying[column, slot]
+            least = min(least, left / asked)
+        return <int64_t>max(least, 0.0)
+
+    def rooms(self, const int64_t[::1] slots):
+        found = np.empty(slots.shape[0], np.int64)
+        cdef int64_t[::1] rooms = found
+        cdef Py_ssize_t place
+        for place in range(slots.shape[0]):
+            rooms[place] = self.room_at(slots[place])
+        return found
+
+    def fragmented(self, const int64_t[::1] slots, const double[:, ::1] flying, int64_t replicas):
+        cdef Py_ssize_t place
+        cdef int64_t summed
+        cdef int64_t room
+        cdef int64_t found = 0
+        for place in range(slots.shape[0]):
+            summed = self.summed_at(slots[place], flying)
+            if summed:
+                room = self.room_at(slots[place])
+                if not room or (room < replicas and summed >= replicas):
+                    found += 1
+        return found
+
+    def cheapest(
+        self,
+        const int64_t[::1] slots,
+        const double[::1] cny,
+        unknown,
+        const uint64_t[::1] names,
+        uint64_t salt,
+    ):
+        return Cheapest(self, slots, cny, unknown, names, salt)
+
+
+cdef struct Site:
+    double cny
+    int64_t unknown
+    uint64_t tie
+    Py_ssize_t place
+    int64_t slot
+
+
+cdef bint _before(const Site* one, const Site* other) noexcept nogil:
+    """The order of `Price.sorted`: missing figures, money (NaN last), tie, and as they came."""
+    if one.unknown != other.unknown:
+        return one.unknown < other.unknown
+    if one.cny < other.cny:
+        return True
+    if one.cny > other.cny:
+        return False
+    if (one.cny != one.cny) != (other.cny != other.cny):
+        return other.cny != other.cny
+    if one.tie != other.tie:
+        return one.tie < other.tie
+    return one.place < other.place
+
+
+cdef class Cheapest:
+    """Sites with room, cheapest first; each is looked at only when it is asked for."""
+
+    cdef Fit fit
+    cdef Site* heap
+    cdef Py_ssize_t left
+
+    def __cinit__(
+        self,
+        Fit fit,
+        const int64_t[::1] slots,
+        const double[::1] cny,
+        unknown,
+        const uint64_t[::1] names,
+        uint64_t salt,
+    ):
+        cdef Py_ssize_t place
+        cdef int64_t slot
+        cdef const int64_t[::1] missing
+        cdef bint is_any = unknown is not None
+        self.fit = fit
+        self.left = slots.shape[0]
+        self.heap = <Site*>PyMem_Malloc(max(self.left, 1) * sizeof(Site))
+        if self.heap == NULL:
+            raise MemoryError
+        if is_any:
+            missing = unknown
+        for place in range(self.left):
+            slot = slots[place]
+            self.heap[place].slot = slot
+            self.heap[place].place = place
+            self.heap[place].cny = cny[slot]
+            self.heap[place].tie = (names[slot] ^ salt) * _ODD
+            self.heap[place].unknown = missing[slot] if is_any else 0
+        for place in range(self.left // 2 - 1, -1, -1):
+            self._sink(place)
+
+    def __dealloc__(self):
+        PyMem_Free(self.heap)
+
+    cdef void _sink(self, Py_ssize_t place) noexcept nogil:
+        cdef Site moved = self.heap[place]
+        cdef Py_ssize_t child
+        while True:
+            child = 2 * place + 1
+            if child >= self.left:
+                break
+            if child + 1 < self.left and _before(&self.heap[child + 1], &self.heap[child]):
+                child += 1
+            if not _before(&self.heap[child], &moved):
+                break
+            self.heap[place] = self.heap[child]
+            place = child
+        self.heap[place] = moved
+
+    cdef int64_t _next(self, int64_t* slot) noexcept nogil:
+        """The next site with room, and how much; 0: there is none."""
+        cdef int64_t room
+        while self.left:
+            slot[0] = self.heap[0].slot
+            self.left -= 1
+            self.heap[0] = self.heap[self.left]
+            self._sink(0)
+            room = self.fit.room_at(slot[0])
+            if room > 0:
+                return room
+        return 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef int64_t slot = 0
+        cdef int64_t room = self._next(&slot)
+        if not room:
+            raise StopIteration
+        return slot, room
+
+    def fill(self, dict shares, int64_t missing):
+        cdef int64_t slot = 0
+        cdef int64_t room
+        while missing > 0:
+            room = self._next(&slot)
+            if not room:
+                return False
+            room = min(room, missing)
+            shares[slot] = shares.get(slot, 0) + room
+            missing -= room
+        return True
+
+
+def added(terms, Py_ssize_t capacity):
+    found = np.zeros(capacity)
+    cdef double[::1] total = found
+    cdef const double[::1] figures
+    cdef double units
+    cdef Py_ssize_t slot
+    cdef bint is_first = True
+    for _, amount, figure in terms:
+        units = amount
+        figures = figure.cny
+        for slot in range(capacity):
+            if is_first:
+                total[slot] = figures[slot] * units
+            else:
+                total[slot] += figures[slot] * units
+        is_first = False
+    return found
+
+
+def admitted(const uint8_t[::1] one, const uint8_t[::1] other, const uint8_t[::1] third):
+    """The lowest rank of three, and the slots that no rule refuses."""
+    cdef Py_ssize_t capacity = one.shape[0]
+    cdef Py_ssize_t slot
+    cdef Py_ssize_t count = 0
+    cdef uint8_t rank
+    first = np.empty(capacity, np.uint8)
+    slots = np.empty(capacity, np.int64)
+    cdef uint8_t[::1] ranks = first
+    cdef int64_t[::1] passing = slots
+    for slot in range(capacity):
+        rank = min(min(one[slot], other[slot]), third[slot])
+        ranks[slot] = rank
+        if rank == _NONE:
+            passing[count] = slot
+            count += 1
+    return first, slots[:count]

@@ -5,7 +5,7 @@ the end; when half of the space is holes, everything is packed. So one report co
 only. Columns are the rows of one matrix, so that several are read in one step.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,9 +57,14 @@ class Ragged:
                 self.matrix = np.concatenate([self.matrix, np.zeros_like(self.matrix)])
         return found
 
+    def numbers(self, names: Iterable[str]) -> list[int]:
+        """The numbers of several columns. `matrix` is another one afterwards if some were made."""
+        return [self.number(name) for name in names]
+
     def column(self, name: str) -> Floats:
         """One column over all rows."""
-        found: Floats = self.matrix[self.number(name)]
+        number = self.number(name)  # first: it may replace the matrix
+        found: Floats = self.matrix[number]
         return found
 
     def write(self, site: int, parts: Sequence[Part]) -> None:

@@ -8,7 +8,11 @@ from random import Random
 
 import pytest
 
-from scheduler.placement import choose
+from scheduler.model.demand import Demand
+from scheduler.model.manifests import Pods
+from scheduler.model.pods import PodShape
+from scheduler.placement import Fleet, choose
+from scheduler.placement.fit import Room
 from tests.support.sites import NOW, Raw, demand, fleet_of, site, workload
 
 MOST = 40
@@ -220,3 +224,13 @@ def test_a_deployment_gets_exactly_the_replicas_that_a_search_finds(seed: int) -
         ]
         phase = choose(demand(asked), fleet, now=NOW).phase
         assert (phase == "Placed") == (replicas <= right), (replicas, right)
+
+
+@pytest.mark.parametrize("may_compile", [True, False])
+def test_resources_that_nobody_named_before_are_refused_and_crash_nothing(
+    *, may_compile: bool
+) -> None:
+    many = {f"example.org/device-{number}": 1 for number in range(40)}
+    sites = fleet_of(site("one")).all_facts()
+    wanted = Demand(key="a/b", unit=(Pods(shape=PodShape(requests=many), count=1),))
+    assert Room(Fleet(sites, may_compile=may_compile), wanted).at_one(0) == 0

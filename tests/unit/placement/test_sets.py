@@ -123,6 +123,6 @@ def test_the_decision_says_whether_room_was_searched_or_bounded() -> None:
     for count, searched in ((3, True), (9, False)):
         there = fleet(row(7, count))
         unit = (Pods(shape=shape(4), count=1), Pods(shape=shape(5), count=1))
-        room = Room(there, Demand(key="a/b", replicas=9, unit=unit), np.zeros(1, np.int64))
+        room = Room(there, Demand(key="a/b", replicas=9, unit=unit))
         room.at(np.array([0]))
         assert room.is_searched == searched

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from itertools import combinations_with_replacement
 from random import Random
 
-import numpy as np
 import pytest
 
 from scheduler.model.demand import Demand, Placed
@@ -41,7 +40,7 @@ def room(
     fleet = Fleet([facts])
     placed = (Placed(site="m1", replicas=own + own_flying),) if own + own_flying else ()
     demand = Demand(key="a/b", unit=(Pods(shape=shape, count=1),), placed=placed)
-    return Room(fleet, demand, np.zeros(fleet.capacity, np.int64)).at_one(0)
+    return Room(fleet, demand).at_one(0)
 
 
 def most(nodes: list[Node], skews: tuple[Skew, ...], begun: Counts | None = None) -> int:

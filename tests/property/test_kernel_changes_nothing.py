@@ -1,0 +1,137 @@
+"""The compiled kernel decides what the interpreted engine decides, byte for byte."""
+
+from random import Random
+
+import msgspec
+import pytest
+
+from benchmarks._city import NOW, NodeForm, demands, reported, site
+from scheduler.model.decision import Assigned, decision_bytes
+from scheduler.model.demand import Demand, Placed, with_placement
+from scheduler.model.facts import SiteFacts
+from scheduler.model.manifests import Pods
+from scheduler.model.pods import PodShape
+from scheduler.model.site import SitePrices
+from scheduler.model.terms import DEFAULT_TERMS
+from scheduler.placement import Fleet, choose
+from scheduler.placement.choose import ask_of, consider
+from scheduler.placement.divide import by_price
+from scheduler.placement.moment import moment_of
+from tests.support.tools import need_kernel
+
+FORMS = (
+    NodeForm("amd64", "intel", 16, 65536, 0, ""),
+    NodeForm("amd64", "hygon", 32, 131072, 2, "T4"),
+    NodeForm("amd64", "intel", 96, 393216, 8, "A10"),
+    NodeForm("arm64", "kunpeng", 48, 131072, 0, ""),
+)
+SHAPES = [
+    PodShape(
+        requests={"cpu": cpu, "memory": gibibytes * 2**30, "pods": 1},
+        gpu_cards=cards,
+        gpu_milli=milli,
+    )
+    for cpu, gibibytes in ((1000, 2), (4000, 16), (11300, 48), (30000, 4))
+    for cards, milli in ((0, 0), (1, 300), (1, 1000), (2, 400), (3, 1000))
+]
+STRATEGIES = ("CostOptimal", "CostOptimal", "Aggregated", "Balanced", "Weighted", "Duplicated")
+
+
+def alike(facts: SiteFacts, random: Random) -> SiteFacts:
+    """Every third site: prices as others have them, so that only the tie decides, or unknown."""
+    prices = random.choice(
+        (
+            SitePrices(energy_cny_per_kwh=0.5, core_cny_per_hour=0.05),
+            SitePrices(energy_cny_per_kwh=None, core_cny_per_hour=0.05),
+            SitePrices(),
+            facts.spec.prices,
+            facts.spec.prices,
+        )
+    )
+    grant = msgspec.structs.replace(
+        facts.grants[0].spec, cpu_vendors=random.choice(((), (), ("intel",), ("hygon", "kunpeng")))
+    )
+    grants = (msgspec.structs.replace(facts.grants[0], spec=grant),)
+    spec = msgspec.structs.replace(facts.spec, prices=prices)
+    return msgspec.structs.replace(facts, spec=spec, grants=grants)
+
+
+def varied(demand: Demand, random: Random) -> Demand:
+    """The same with other strategies, nodes that must be chosen, and odd resources."""
+    shape = msgspec.structs.replace(
+        demand.unit[0].shape,
+        one_per_node=random.random() < 0.15,
+        node_selector=random.choice(({}, {}, {"zone": "a"}, {"zone": "nowhere"})),
+    )
+    odd = random.randrange(12)
+    if odd == 0:
+        more = {f"example.org/device-{number}": 1 for number in range(random.choice((1, 20)))}
+        shape = msgspec.structs.replace(shape, requests={**shape.requests, **more})
+    elif odd == 1:
+        shape = msgspec.structs.replace(shape, requests={})
+    elif odd == 2:
+        shape = msgspec.structs.replace(shape, requests={**shape.requests, "cpu": 2**52 - 1})
+    return msgspec.structs.replace(
+        demand,
+        unit=(Pods(shape=shape, count=1),) if odd != 3 else (),
+        strategy=random.choice(STRATEGIES),
+        mode=random.choice(("Steady", "Steady", "Fresh")),
+        replicas=demand.replicas if odd != 4 else 0,
+    )
+
+
+def as_placed(assignment: tuple[Assigned, ...]) -> tuple[Placed, ...]:
+    """What a decision placed, as the next one sees it."""
+    return tuple(Placed(site=each.site, replicas=each.replicas) for each in assignment)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_both_decide_the_same_whatever_is_asked_and_reported(seed: int) -> None:
+    need_kernel()
+    random = Random(seed)  # noqa: S311 - a test, seeded
+    facts = [alike(site(number, 5, FORMS, random), random) for number in range(60 + 40 * seed)]
+    both = Fleet(facts), Fleet(facts, may_compile=False)
+    assert [fleet.is_compiled for fleet in both] == [True, False]
+    phases = set()
+    for number, plain in enumerate(demands(SHAPES, 150, random)):
+        demand = varied(plain, random)
+        one, other = (choose(demand, fleet, now=NOW) for fleet in both)
+        assert decision_bytes(one) == decision_bytes(other)
+        for fleet in both:
+            fleet.commit(demand, one)
+        phases.add(one.phase)
+        if one.assignment:
+            grown = with_placement(demand, as_placed(one.assignment))
+            grown = msgspec.structs.replace(grown, replicas=random.randrange(2 * demand.replicas))
+            one, other = (choose(grown, fleet, now=NOW) for fleet in both)
+            assert decision_bytes(one) == decision_bytes(other)
+        if number % 6 == 5:
+            name = random.choice(sorted(both[0].slot_of))
+            report = reported(both[0].facts_of(name), random)
+            for fleet in both:
+                fleet.upsert(report)
+        if number % 50 == 49:
+            for fleet in both:
+                fleet.remove(sorted(fleet.slot_of)[number % 7])
+    assert phases == {"Placed", "Waiting", "Refused"}
+
+
+def test_room_and_order_of_cost_are_the_same_at_every_site() -> None:
+    need_kernel()
+    random = Random(11)  # noqa: S311 - a test, seeded
+    facts = [alike(site(number, 6, FORMS, random), random) for number in range(150)]
+    both = Fleet(facts), Fleet(facts, may_compile=False)
+    moment = moment_of(NOW, DEFAULT_TERMS)
+    looked_at = 0
+    for plain in demands(SHAPES, 120, random):
+        demand = msgspec.structs.replace(varied(plain, random), strategy="CostOptimal")
+        cases = [consider(demand, fleet, moment) for fleet in both]
+        slots = cases[0].admission.slots
+        assert slots.tolist() == cases[1].admission.slots.tolist()
+        assert cases[0].room.at(slots).tolist() == cases[1].room.at(slots).tolist()
+        orders = [list(by_price(ask_of(case), missing=1)) for case in cases]
+        assert orders[0][: len(orders[1])] == orders[1]
+        looked_at += len(orders[1])
+        for fleet in both:
+            fleet.commit(demand, choose(demand, fleet, now=NOW))
+    assert looked_at > 500
