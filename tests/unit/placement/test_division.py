@@ -80,15 +80,23 @@ def test_replicas_are_divided_as_promised(
     assert (code, decision["phase"], decision["reasons"]) == (0, "Placed", {})
 
 
+@pytest.mark.parametrize("spread", [[], [{"by": "provider", "maxGroups": 2}]], ids=str)
 @pytest.mark.parametrize("strategy", ["Weighted", "Balanced", "Aggregated", "CostOptimal"])
 def test_of_equal_sites_it_is_the_workload_and_not_their_order_that_decides(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], strategy: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], strategy: str, spread: list[Raw]
 ) -> None:
     names = ["m3", "b", "zz", "a"]
     for replicas, runs in ((5, {}), (7, dict.fromkeys(names, 3)), (14, dict.fromkeys(names, 3))):
-        asked = workload(replicas, placement={"strategy": strategy}, placed=runs)
+        placement = {"strategy": strategy, "spread": spread}
+        asked = workload(replicas, placement=placement, placed=runs)
         answers = [
-            place(tmp_path, capsys, asked, grant(*names), *(room(name, 9) for name in order))
+            place(
+                tmp_path,
+                capsys,
+                asked,
+                grant(*names),
+                *(room(name, 9, spec={"provider": f"of-{name}"}) for name in order),
+            )
             for order in (names, names[::-1], sorted(names))
         ]
         assert answers[0] == answers[1] == answers[2]
