@@ -2,6 +2,7 @@
 
 import stat
 import sysconfig
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,10 @@ def test_a_kernel_that_does_not_compile_is_an_error(
     (root / FOLDER / "kernel.pyx").write_text("cdef int x = nothing\n")
     assert build_kernel.main(root) == 1
     assert "undeclared name not builtin: nothing" in capsys.readouterr().err
+
+
+def test_a_wheel_is_built_with_what_the_lock_pins() -> None:
+    text = (build_kernel.ROOT / "pyproject.toml").read_text()
+    project = tomllib.loads(text)
+    extra = project["project"]["optional-dependencies"]["build"]
+    assert set(project["build-system"]["requires"]) <= set(extra)
