@@ -159,9 +159,12 @@ class KernelHook(BuildHookInterface):  # type: ignore[type-arg]  # any builder's
     """Puts the kernel into a wheel, which then is for this Python and platform."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Called before the wheel is written; an editable install gets its kernel from `make`."""
+        """Called before the wheel is written; an editable one finds its kernel in the source."""
         self._work = tempfile.TemporaryDirectory(prefix="kapok-kernel-")
-        if version == "editable" or os.environ.get(PURE_WHEEL) == "1":
+        if os.environ.get(PURE_WHEEL) == "1":
+            return
+        if version == "editable":
+            main(Path(self.root))
             return
         made = Path(self._work.name) / f"kernel{SUFFIX}"
         try:

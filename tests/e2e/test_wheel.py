@@ -47,10 +47,11 @@ def path_without(program: str) -> str:
     return os.pathsep.join(one for one in folders if not (Path(one) / program).exists())
 
 
-def built(kind: str, folder: Path, **environment: str) -> Path:
-    """A wheel or an sdist of this source tree."""
+def built(kind: str, folder: Path, root: Path = ROOT, *, is_pure: bool = False) -> Path:
+    """A wheel or an sdist of a source tree."""
     hatchling = [sys.executable, "-m", "hatchling", "build"]
-    done = run(*hatchling, "-t", kind, "-d", folder, cwd=ROOT, **environment)
+    environment = {PURE_WHEEL: "1" if is_pure else ""}
+    done = run(*hatchling, "-t", kind, "-d", folder, cwd=root, **environment)
     assert done.returncode == 0, done.stderr
     [found] = folder.iterdir()
     return found
@@ -63,7 +64,7 @@ def kernels_in(names: list[str]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return built("wheel", tmp_path_factory.mktemp("wheel"), **{PURE_WHEEL: ""})
+    return built("wheel", tmp_path_factory.mktemp("wheel"))
 
 
 def test_the_wheel_holds_the_kernel_and_is_for_this_python(wheel: Path) -> None:
@@ -75,7 +76,7 @@ def test_the_wheel_holds_the_kernel_and_is_for_this_python(wheel: Path) -> None:
 
 def test_a_pure_wheel_is_for_every_platform_and_says_that_it_is_slower(tmp_path: Path) -> None:
     folder, says = tmp_path / "unpacked", "from scheduler.placement import compiled as c"
-    pure = built("wheel", tmp_path / "pure", **{PURE_WHEEL: "1"})
+    pure = built("wheel", tmp_path / "pure", is_pure=True)
     shutil.unpack_archive(pure, folder, "zip")
     assert pure.name.endswith("-py3-none-any.whl")
     assert kernels_in(zipfile.ZipFile(pure).namelist()) == []
@@ -89,6 +90,19 @@ def test_a_pure_wheel_is_for_every_platform_and_says_that_it_is_slower(tmp_path:
     assert "interpreted, slower and with the same answers: the kernel does not load" in (
         run(*words, cwd=folder).stdout
     )
+
+
+def test_an_editable_install_finds_its_kernel_in_the_source_tree(tmp_path: Path) -> None:
+    need_kernel()
+    root = tmp_path / "source"
+    (root / FOLDER).mkdir(parents=True)
+    (root / FOLDER / "kernel.pyx").write_text("INTERFACE: int = 1\n")
+    for name in ("agents", "manifests", "configs"):
+        (root / name).mkdir()
+    for name in ("pyproject.toml", "build_kernel.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, root)
+    built("wheel:editable", tmp_path / "wheel", root)
+    assert (root / FOLDER / f"kernel{SUFFIX}").exists()
 
 
 def test_the_sdist_holds_what_the_kernel_is_built_from_and_no_kernel(tmp_path: Path) -> None:
