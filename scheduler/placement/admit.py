@@ -155,8 +155,9 @@ def _remembered(
     version: tuple[int, int, int],
 ) -> Answers:
     question: Hashable = tuple([rule.question(demand) for rule in rules])
-    if fleet.has_mixed_grants:  # then which grant is in use depends on the nodes that would do
-        question = (question, demand.architectures, demand.cpu_vendors)
+    if fleet.has_mixed_grants:  # then nodes say which grant is in use, and rights which nodes count
+        rights = tuple([rule.question(demand) for rule in _rulebook().rights])
+        question = (question, rights, demand.architectures, demand.cpu_vendors)
     answers: Answers | None = fleet.admissions.get(question)
     if answers is None or answers.version != version:
         answers = _ask(rules, demand, fleet, moment, version)

@@ -4,7 +4,7 @@ Each easing offers the smallest step of its kind: the most replicas, the largest
 narrowest bound that does fit, found by trying.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from math import ceil
 
@@ -17,11 +17,15 @@ from scheduler.model.quantities import CPU, PODS, written
 from scheduler.model.tenant import GRAMS_PER_KILOGRAM, BudgetLeft, Spend
 from scheduler.placement.moment import Moment
 from scheduler.placement.trial import Step, Trial
-from scheduler.placement.two_places import DEFAULT_PAIR_MILLISECONDS, DEFAULT_STANDBY_RATIO, PRESET
+from scheduler.placement.two_places import (
+    DEFAULT_PAIR_MILLISECONDS,
+    DEFAULT_STANDBY_RATIO,
+    PRESET,
+    standby_of,
+)
 
 Fits = Callable[[Demand], bool]
 _PARTS = 1000
-_MOST_STEPS = 8
 
 
 Usage = Mapping[str, int]
@@ -134,10 +138,17 @@ def _changed(trial: Trial, what: str, was: str, becomes: str, demand: Demand) ->
 
 
 def fewer_replicas(trial: Trial, fits: Fits) -> Iterator[Trial]:
-    """The most replicas that do fit."""
+    """The most replicas that do fit, as many as the spread needs at least."""
     demand = trial.demand
-    most = _most(demand.replicas - 1, lambda count: fits(replace(demand, replicas=count)))
+    least = max((rule.min_groups for rule in demand.spread if rule.required), default=1)
+    least = max(least, _PAIR) if demand.preset == PRESET else least
+
+    def fitting(more: int) -> bool:
+        return fits(replace(demand, replicas=least - 1 + more))
+
+    most = _most(demand.replicas - least, fitting)
     if most > 0:
+        most += least - 1
         smaller = replace(demand, replicas=most)
         yield _changed(trial, "replicas", str(demand.replicas), str(most), smaller)
 
@@ -214,13 +225,10 @@ def looser_spread(trial: Trial, fits: Fits) -> Iterator[Trial]:
         if not rule.required:
             continue
         loosened = False
-        for what, was, becomes, looser in _looser(rule, trial.demand.replicas):
-            demand = _with_rule(trial.demand, place, looser)
-            if fits(demand):
-                loosened = True
-                title = f"spread.{what}"
-                yield _changed(trial, title, f"{was} (by {rule.by})", str(becomes), demand)
-                break
+        for what, was, becomes, demand in _looser(trial.demand, place, fits):
+            loosened = True
+            yield _changed(trial, f"spread.{what}", f"{was} (by {rule.by})", str(becomes), demand)
+            break
         if not loosened:
             wish = _with_rule(trial.demand, place, replace(rule, required=False))
             yield _changed(trial, "spread", f"by {rule.by}, required", "preferred", wish)
@@ -231,43 +239,74 @@ def _with_rule(demand: Demand, place: int, rule: Spread) -> Demand:
     return replace(demand, spread=(*spread[:place], rule, *spread[place + 1 :]))
 
 
-def _looser(rule: Spread, replicas: int) -> Iterator[tuple[str, int, int, Spread]]:
-    least, most, each = rule.min_groups, rule.max_groups, rule.max_per_group
-    for fewer in range(least - 1, max(0, least - 1 - _MOST_STEPS), -1):
-        yield "minGroups", least, fewer, replace(rule, min_groups=fewer)
-    for more in range(1, _MOST_STEPS + 1) if most is not None else ():
-        yield (
-            "maxGroups",
-            most or 0,
-            (most or 0) + more,
-            replace(rule, max_groups=(most or 0) + more),
-        )
-    if each is not None:
-        for more in sorted({each + 1, each + 2, each * 2, replicas}):
-            if more > each:
-                yield "maxPerGroup", each, more, replace(rule, max_per_group=more)
+def _looser(demand: Demand, place: int, fits: Fits) -> Iterator[tuple[str, int, int, Demand]]:
+    """One bound of a level, moved as little as will do."""
+    rule, replicas = demand.spread[place], demand.replicas
+
+    def moved(**bound: int) -> Demand:
+        return _with_rule(demand, place, replace(rule, **bound))
+
+    fewer = _most(rule.min_groups - 1, lambda count: fits(moved(min_groups=count)))
+    if fewer:
+        yield "minGroups", rule.min_groups, fewer, moved(min_groups=fewer)
+    for what, field, was in (
+        ("maxGroups", "max_groups", rule.max_groups),
+        ("maxPerGroup", "max_per_group", rule.max_per_group),
+    ):
+        most = None if was is None else _fewest(was, replicas, _fitting(moved, field, fits))
+        if was is not None and most is not None:
+            yield what, was, most, moved(**{field: most})
 
 
-def looser_pair(trial: Trial, fits: Fits) -> Iterator[Trial]:
-    """Two places, three centres: a longer round trip within the pair, or a smaller standby."""
+def _fitting(moved: Callable[..., Demand], field: str, fits: Fits) -> Callable[[int], bool]:
+    return lambda bound: fits(moved(**{field: bound}))
+
+
+def _fewest(above: int, limit: int, fits: Callable[[int], bool]) -> int | None:
+    """The smallest number above one that fits, if every larger one up to a limit does."""
+    if above >= limit or not fits(limit):
+        return None
+    return limit - _most(limit - above - 1, lambda less: fits(limit - less))
+
+
+def looser_pair(trial: Trial, trips: Iterable[float], fits: Fits) -> Iterator[Trial]:
+    """Two places, three centres: a longer round trip within the pair, or a smaller standby.
+
+    Args:
+        trial: where to begin.
+        trips: the round trips between sites of one metro, in milliseconds.
+        fits: whether the engine places a demand.
+    """
     demand = trial.demand
     if demand.preset != PRESET:
         return
-    options = demand.preset_options
-    within = options.pair_within_milliseconds or DEFAULT_PAIR_MILLISECONDS
-    for factor in (2, 4, 8, 16):
-        wider = replace(options, pair_within_milliseconds=within * factor)
-        if fits(replace(demand, preset_options=wider)):
-            title, becomes = "presetOptions.pairWithinMilliseconds", f"{within * factor:g}"
-            eased = replace(demand, preset_options=wider)
-            yield _changed(trial, title, f"{within:g}", becomes, eased)
-            break
-    ratio = options.standby_ratio
-    share = DEFAULT_STANDBY_RATIO if ratio is None else ratio
-    for tenth in range(9, -1, -1):
-        smaller = replace(options, standby_ratio=share * tenth / 10)
-        if fits(replace(demand, preset_options=smaller)):
-            title, becomes = "presetOptions.standbyRatio", f"{share * tenth / 10:g}"
-            eased = replace(demand, preset_options=smaller)
-            yield _changed(trial, title, f"{share:g}", becomes, eased)
-            break
+    within = demand.preset_options.pair_within_milliseconds or DEFAULT_PAIR_MILLISECONDS
+    longer = sorted({each for each in trips if each > within})
+    spare = _most(len(longer) - 1, lambda less: fits(_within(demand, longer[-1 - less])))
+    if longer and fits(_within(demand, longer[-1 - spare])):
+        becomes = longer[-1 - spare]
+        title, eased = "presetOptions.pairWithinMilliseconds", _within(demand, becomes)
+        yield _changed(trial, title, f"{within:.15g}", f"{becomes:.15g}", eased)
+    standby = standby_of(demand)
+    most = _most(standby, lambda more: fits(_reserving(demand, more - 1)))
+    if most:
+        ratio = demand.preset_options.standby_ratio
+        was = DEFAULT_STANDBY_RATIO if ratio is None else ratio
+        eased = _reserving(demand, most - 1)
+        becomes = eased.preset_options.standby_ratio or 0.0
+        yield _changed(trial, "presetOptions.standbyRatio", f"{was:g}", f"{becomes:g}", eased)
+
+
+def _within(demand: Demand, milliseconds: float) -> Demand:
+    options = replace(demand.preset_options, pair_within_milliseconds=milliseconds)
+    return replace(demand, preset_options=options)
+
+
+def _reserving(demand: Demand, standby: int) -> Demand:
+    """With so many replicas as standby: the largest ratio of six digits that asks no more."""
+    ratio = standby * _MILLIONTHS // demand.replicas / _MILLIONTHS
+    return replace(demand, preset_options=replace(demand.preset_options, standby_ratio=ratio))
+
+
+_MILLIONTHS = 1_000_000
+_PAIR = 2

@@ -12,6 +12,7 @@ from scheduler.model.decision import Change
 from scheduler.model.facts import Grant
 from scheduler.model.fields import NetworkZone
 from scheduler.model.rights import SiteGrantSpec, rule_for
+from scheduler.placement.remedy_nodes import vendor_there
 from scheduler.placement.rules import is_valid, valid_grants
 from scheduler.placement.trial import Ill, Step, of_workload
 
@@ -138,14 +139,11 @@ def jurisdiction(ill: Ill) -> Step | None:
 def cpu_vendor(ill: Ill) -> Step | None:
     """Lists that permit a vendor which the site has: the workload's, then the grant's."""
     demand, grant = ill.demand, _the_grant(ill)
-    there = [
-        each.cpu_vendor
-        for each in ill.facts.status.node_classes
-        if each.architecture in demand.architectures and each.cpu_vendor
-    ]
-    if not there or grant is None:
+    if grant is None:
         return None
-    vendor = there[0]
+    vendor = vendor_there(ill, (*demand.cpu_vendors, grant.spec.cpu_vendors))
+    if not vendor:
+        return None
     closed = [each for each in demand.cpu_vendors if vendor not in each]
     if closed:
         wider = tuple(each if vendor in each else (*each, vendor) for each in demand.cpu_vendors)

@@ -2,45 +2,43 @@
 
 from collections.abc import Callable
 
-import numpy as np
 from msgspec.structs import replace
 
 from scheduler.model.decision import Change
-from scheduler.model.fields import LabelSelector, Toleration, holds
+from scheduler.model.demand import tolerates
+from scheduler.model.fields import LabelSelector, Taint, holds
 from scheduler.model.policy import SiteWeight
 from scheduler.model.site import Rtt
+from scheduler.placement import remedy_nodes as nodes
 from scheduler.placement import remedy_rights as rights
 from scheduler.placement.distance import milliseconds_to, targets_of
+from scheduler.placement.evicting import is_driven_out
 from scheduler.placement.labels import site_labels
+from scheduler.placement.remedy_nodes import toleration_of
 from scheduler.placement.trial import Ill, Step, of_site, of_workload
 
 
-def architecture(ill: Ill) -> Step | None:
-    """Images for a processor that the site has."""
-    had = ill.demand.architectures
-    there = sorted({each.architecture for each in ill.facts.status.node_classes} - {""})
-    if not there:
-        return None
-    more = tuple(sorted({*had, there[0]}))
-    was, becomes = (", ".join(f"linux/{each}" for each in names) for names in (had, more))
-    return of_workload(ill, "imagePlatforms", was, becomes, replace(ill.demand, architectures=more))
-
-
 def taint(ill: Ill) -> Step | None:
-    """Tolerations of the site's taints."""
-    taints = ill.facts.spec.taints
+    """Tolerations of what keeps the workload away, and of nothing else."""
+    taints = [each for each in ill.facts.spec.taints if _keeps_away(ill, each)]
     told = ", ".join(f"{each.key}={each.value}:{each.effect}" for each in taints)
-    bearing = tuple(
-        Toleration(key=each.key, operator="Equal", value=each.value, effect=each.effect)
-        for each in taints
-    )
     had = tuple(  # a limit in seconds would still bind
         each
         for each in ill.demand.site_tolerations
         if not any(each.tolerates(one) for one in taints)
     )
+    bearing = tuple(toleration_of(each) for each in taints)
     return of_workload(
         ill, "siteTolerations", "", told, replace(ill.demand, site_tolerations=(*had, *bearing))
+    )
+
+
+def _keeps_away(ill: Ill, taint: Taint) -> bool:
+    if taint.effect == "PreferNoSchedule":
+        return False
+    alone = replace(ill.facts, spec=replace(ill.facts.spec, taints=(taint,)))
+    return not tolerates(ill.demand.site_tolerations, taint) or (
+        taint.effect == "NoExecute" and is_driven_out(alone, ill.demand, ill.case.moment)
     )
 
 
@@ -51,38 +49,6 @@ def namespace_limits(ill: Ill) -> Step | None:
     told = f"the limits of namespace {name}"
     facts = replace(ill.facts, status=replace(status, namespaces=rest))
     return of_site(ill, "namespaces", told, "", facts)
-
-
-def node_taint(ill: Ill) -> Step | None:
-    """Tolerations of the taints of the nodes with the fewest."""
-    kinds = [each for each in ill.facts.status.node_classes if each.taints]
-    if not kinds:
-        return None
-    taints = min(kinds, key=lambda each: len(each.taints)).taints
-    told = ", ".join(f"{each.key}={each.value}:{each.effect}" for each in taints)
-    bearing = tuple(
-        Toleration(key=each.key, operator="Equal", value=each.value, effect=each.effect)
-        for each in taints
-    )
-    unit = tuple(
-        replace(pods, shape=replace(pods.shape, tolerations=(*pods.shape.tolerations, *bearing)))
-        for pods in ill.demand.unit
-    )
-    return of_workload(ill, "tolerations", "", told, replace(ill.demand, unit=unit))
-
-
-def node_selector(ill: Ill) -> Step | None:
-    """Pods that do not choose their nodes."""
-    shapes = [pods.shape for pods in ill.demand.unit]
-    labels = {key: value for each in shapes for key, value in each.node_selector.items()}
-    models = sorted({model for each in shapes for model in each.gpu_models})
-    told = [f"{key}={value}" for key, value in sorted(labels.items())] + models
-    freed = [replace(each, node_selector={}, node_affinity=(), gpu_models=()) for each in shapes]
-    unit = tuple(
-        replace(pods, shape=shape) for pods, shape in zip(ill.demand.unit, freed, strict=True)
-    )
-    was = ", ".join(told) or "node affinity"
-    return of_workload(ill, "nodeSelector", was, "", replace(ill.demand, unit=unit))
 
 
 def selector(ill: Ill) -> Step | None:
@@ -144,15 +110,15 @@ def nearer(ill: Ill) -> Step | None:
     bounds, told = [], []
     for bound in ill.demand.latency:
         here = milliseconds_to(ill.facts, targets_of(ill.case.fleet, bound.from_))
-        wide = max(bound.within_milliseconds, float(np.ceil(here * 10) / 10))
+        wide = max(bound.within_milliseconds, here)
         if wide > bound.within_milliseconds:
             told.append((bound.within_milliseconds, wide))
         bounds.append(replace(bound, within_milliseconds=wide))
     return of_workload(
         ill,
         "latency",
-        ", ".join(f"{was:g} ms" for was, _ in told),
-        ", ".join(f"{becomes:g} ms" for _, becomes in told),
+        ", ".join(f"{was:.15g} ms" for was, _ in told),
+        ", ".join(f"{becomes:.15g} ms" for _, becomes in told),
         replace(ill.demand, latency=tuple(bounds)),
     )
 
@@ -221,12 +187,12 @@ REMEDIES: dict[str, Callable[[Ill], Step | None]] = {
     "dedicated-pool": rights.pool,
     "not-allowed": rights.allow_list,
     "cpu-vendor": rights.cpu_vendor,
-    "architecture": architecture,
-    "node-taint": node_taint,
+    "architecture": nodes.architecture,
+    "node-taint": nodes.node_taint,
     "taint": taint,
     "taint-time": taint,
     "site-limits": namespace_limits,
-    "node-selector": node_selector,
+    "node-selector": nodes.node_selector,
     "selector": selector,
     "site-group": site_group,
     "weighted": weighted,

@@ -30,6 +30,7 @@ from scheduler.placement.remedy_sites import REMEDIES
 from scheduler.placement.rules import name_of
 from scheduler.placement.spending import spend_of
 from scheduler.placement.trial import Ill, Trial
+from scheduler.placement.two_places import PRESET, trips_within_metros
 
 MOST_TRIED = 48
 """Sites that are looked at, those with the fewest refusing rules first."""
@@ -124,7 +125,8 @@ class _Search:
         yield from fewer_replicas(trial, fits)
         yield from smaller_requests(trial, fits)
         yield from looser_spread(trial, fits)
-        yield from looser_pair(trial, fits)
+        if trial.demand.preset == PRESET:
+            yield from looser_pair(trial, trips_within_metros(self.fleet), fits)
 
     def _site_by_site(self, start: Trial) -> Iterator[Trial]:
         """What would open one more site: few refusing rules first, then much room."""

@@ -9,10 +9,12 @@ information systems.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from math import ceil
 
 import numpy as np
 
+from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.placement.distance import milliseconds_to
 from scheduler.placement.divide import Ask, Shares
@@ -40,8 +42,7 @@ class _Candidate:
 
 def divide_two_places(ask: Ask, fleet: Fleet) -> Division:
     """Finds the pair and the standby; no division if there is none."""
-    ratio = ask.demand.preset_options.standby_ratio
-    standby = ceil(ask.replicas * (DEFAULT_STANDBY_RATIO if ratio is None else ratio))
+    standby = standby_of(ask.demand)
     triples = (each for each in _triples(ask, fleet, standby) if _meets(ask, fleet, each.shares))
     best = min(triples, key=lambda each: each.rank, default=None)
     if best is None:
@@ -49,6 +50,27 @@ def divide_two_places(ask: Ask, fleet: Fleet) -> Division:
     standing = best.shares.get(best.standby.slot, 0)
     notes = (f"standby at {best.standby.facts.name} ({standing})",) if standing else ()
     return Division(best.shares, is_optimal=False, notes=notes)
+
+
+def standby_of(demand: Demand) -> int:
+    """How many replicas stand by: the ratio of all as it is written, rounded up.
+
+    In binary 0.07 is a little more than that, and 7 of 100 would become 8.
+    """
+    ratio = demand.preset_options.standby_ratio
+    written = str(DEFAULT_STANDBY_RATIO if ratio is None else ratio)
+    return ceil(demand.replicas * Fraction(written))
+
+
+def trips_within_metros(fleet: Fleet) -> set[float]:
+    """The known round trips between sites of one metro, in milliseconds."""
+    metros = {each.name: each.spec.location.metro for each in fleet.all_facts()}
+    return {
+        trip.milliseconds
+        for each in fleet.all_facts()
+        for trip in each.status.rtt
+        if metros[each.name] and metros.get(trip.to) == metros[each.name]
+    }
 
 
 def _candidates(ask: Ask, fleet: Fleet) -> list[_Candidate]:

@@ -7,6 +7,7 @@ cluster policy may name theirs; a node must satisfy all. Which node each replica
 from collections.abc import Hashable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
@@ -14,7 +15,16 @@ from scheduler.model.reasons import Reason
 from scheduler.placement.eligible import permits_node
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
-from scheduler.placement.rules import BoolPerSite, Event, valid_grants
+from scheduler.placement.rules import (
+    BoolPerSite,
+    Event,
+    all_rules,
+    grant_bits,
+    is_grant_rule,
+    valid_grants,
+)
+
+Ints = NDArray[np.int64]
 
 ALL = -1
 """Every grant, as bits."""
@@ -42,18 +52,37 @@ class CpuVendor:
             lambda facts: _permitting(facts, demand),
             np.int64,
         )
-        valid = fleet.valid_bits(moment.now_seconds)
-        holds: BoolPerSite = (permitting & np.where(valid != 0, valid, ALL)) != 0
+        allowing = _allowing(fleet, demand, fleet.valid_bits(moment.now_seconds))
+        holds: BoolPerSite = (permitting & np.where(allowing != 0, allowing, ALL)) != 0
         return holds
 
     def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
         """Names the lists; what has ended permits nothing."""
         there = sorted({each.cpu_vendor or "unknown" for each in facts.status.node_classes})
-        grants = valid_grants(facts, moment) or facts.grants
+        valid = valid_grants(facts, moment)
+        rights = [rule for rule in all_rules() if is_grant_rule(rule)]
+        allowing = [each for each in valid if all(rule.holds(each, demand) for rule in rights)]
+        grants = allowing or valid or facts.grants
         lists = [*demand.cpu_vendors, *(grant.spec.cpu_vendors for grant in grants)]
         asked = [" or ".join(each) for each in lists if each]
         permitted = " and ".join(asked) or "any"
         return f"{facts.name} has {', '.join(there) or 'no nodes'}; permitted: {permitted}"
+
+
+def _allowing(fleet: Fleet, demand: Demand, valid: Ints) -> Ints:
+    """Of the valid grants those that allow all else, as bits; [fleet.capacity].
+
+    A grant is used whole: the vendors of one that does not allow the class permit nothing. What
+    rules out a site's last grant is another rule's to tell.
+    """
+    if not fleet.has_mixed_grants:
+        return valid
+    left = valid
+    for rule in all_rules():
+        if is_grant_rule(rule):
+            fewer = left & grant_bits(rule, fleet, demand)
+            left = np.where(fewer != 0, fewer, left)
+    return left
 
 
 def _permitting(facts: SiteFacts, demand: Demand) -> int:

@@ -36,6 +36,16 @@ def test_two_places_three_centres_is_a_near_pair_and_a_far_standby() -> None:
     assert shares(two_places(6, standbyRatio=0.0), *PAIR, FAR) == {"gz1": 3, "gz2": 3}
 
 
+@pytest.mark.parametrize(("replicas", "ratio", "standby"), [(100, 0.07, 7), (25, 0.28, 7)])
+def test_a_standby_is_the_share_as_it_is_written(replicas: int, ratio: float, standby: int) -> None:
+    raw = [
+        at("gz1", "CN-GD", "gz", 60, gz2=1),
+        at("gz2", "CN-GD", "gz", 60, gz1=1),
+        at("gy1", "CN-GZ", "gy", 60),
+    ]
+    assert shares(two_places(replicas, standbyRatio=ratio), *raw)["gy1"] == standby
+
+
 @pytest.mark.parametrize(
     ("sites", "options"),
     [

@@ -424,6 +424,21 @@ def test_a_grant_that_ended_permits_no_vendor() -> None:
     assert sentences["cpu-vendor"] == "m1 has hygon; permitted: kunpeng"
 
 
+def test_a_grant_that_does_not_allow_the_class_permits_no_vendor() -> None:
+    hygon = site("m1", {**nodes(3), "cpuVendor": "hygon"})
+    public = named("b", cpuVendors=["hygon"], dataClass="general-1")
+    for grants in (
+        (named("a", cpuVendors=["kunpeng"]), public),
+        (public, named("c", cpuVendors=["kunpeng"])),
+    ):
+        fleet = fleet_of(hygon, grants=grants)
+        assert choose(demand(workload(dataClass="general-1")), fleet, now=NOW).phase == "Placed"
+        told = explain(demand(workload()), fleet, now=NOW)
+        assert told.decision.reasons == {"cpu-vendor": 1}
+        sentences = {each.reason: each.sentence for each in told.sites[0].verdicts}
+        assert sentences["cpu-vendor"] == "m1 has hygon; permitted: kunpeng"
+
+
 def test_a_pod_that_a_limit_range_refuses_is_not_sent() -> None:
     capped = {"name": "ns", "podMax": {"cpu": "500m"}}
     found = site("m1", nodes(4), namespaces=[capped])

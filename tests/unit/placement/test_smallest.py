@@ -328,3 +328,85 @@ def test_a_grant_is_changed_for_all_its_sites() -> None:
 def test_what_is_never_scheduled_has_no_change(granted: Raw, asked: Raw) -> None:
     fleet = Fleet([at(granted=granted)])
     assert smallest_changes(asking(**asked), fleet, moment_of(NOW, DEFAULT_TERMS)) == ()
+
+
+def offered(asked: Demand, *raw: Raw) -> list[tuple[str, str, str]]:
+    """Kind, from and to of each offer, where every site has a grant."""
+    granted = grant(*(each["metadata"]["name"] for each in raw))
+    fleet = Fleet([facts_of(each, granted) for each in raw])
+    offers = smallest_changes(asked, fleet, moment_of(NOW, DEFAULT_TERMS))
+    assert all(each.verified for each in offers)
+    return [(each.kind, each.from_, each.to) for each in offers]
+
+
+def test_fewer_replicas_are_offered_where_a_spread_needs_some_at_least() -> None:
+    raw = [room(f"m{place}", 1) for place in range(3)]
+    asked = asking(20, placement=spread(minGroups=3))
+    assert offered(asked, *raw)[0] == ("workload.replicas", "20", "3")
+
+
+def test_a_bound_of_a_spread_is_moved_as_little_as_will_do() -> None:
+    raw = [room(f"m{place}", 30) for place in range(3)]
+    asked = asking(27, placement=spread(maxPerGroup=5))
+    assert ("workload.spread.maxPerGroup", "5 (by site)", "9") in offered(asked, *raw)
+    few = [room(f"m{place}", 1) for place in range(9)]
+    asked = asking(7, placement=spread(maxGroups=1))
+    assert ("workload.spread.maxGroups", "1 (by site)", "7") in offered(asked, *few)
+    asked = asking(20, placement=spread(minGroups=12))
+    assert ("workload.spread.minGroups", "12 (by site)", "3") in offered(asked, *raw)
+
+
+def test_only_what_keeps_away_is_to_be_tolerated() -> None:
+    taints = [
+        {"key": "a", "value": "1", "effect": "NoSchedule"},
+        {"key": "b", "effect": "PreferNoSchedule"},
+        {"key": "c", "effect": "NoExecute"},
+    ]
+    borne = [{"key": "c", "operator": "Exists"}]
+    asked = asking(placement={"siteTolerations": borne})
+    raw = room("m1", 3, spec={"taints": taints})
+    assert offered(asked, raw) == [("workload.siteTolerations", "", "a=1:NoSchedule")]
+    asked = asking(demand={"tolerations": borne})
+    raw = site("m1", {**nodes(3), "taints": taints})
+    assert offered(asked, raw) == [("workload.tolerations", "", "a=1:NoSchedule")]
+
+
+def test_nodes_with_room_are_opened_and_only_what_no_node_has_is_given_up() -> None:
+    full, empty = nodes(3, cpu="0"), nodes(3)
+    keys = [{"key": key, "effect": "NoSchedule"} for key in ("x", "y")]
+    raw = site("m1", {**full, "taints": keys[:1]}, {**empty, "taints": keys[1:]})
+    assert offered(asking(), raw) == [("workload.tolerations", "", "y=:NoSchedule")]
+    asked = asking(demand={"nodeSelector": {"zone": "a", "disk": "ssd"}})
+    raw = site("m1", {**empty, "labels": {"zone": "a", "disk": "hdd"}})
+    assert offered(asked, raw) == [("workload.nodeSelector", "disk=ssd", "")]
+    vendors = {"cpuVendors": ["kunpeng"]}
+    raw = site("m1", {**full, "cpuVendor": "hygon"}, {**empty, "cpuVendor": "intel"})
+    assert offered(asking(placement=vendors), raw) == [
+        ("workload.cpuVendors", "kunpeng", "kunpeng, intel")
+    ]
+
+
+def test_a_longer_round_trip_is_told_as_it_was_measured() -> None:
+    raw = site("m1", nodes(3), rtt=[{"to": "gz", "milliseconds": 12.3456789}])
+    asked = asking(placement={"latency": [{"from": "gz", "withinMilliseconds": 10}]})
+    assert offered(asked, raw) == [("workload.latency", "10 ms", "12.3456789 ms")]
+
+
+def centres(milliseconds: float, standby: int) -> list[Raw]:
+    """Two sites of one metro, so far apart, and one elsewhere with so much room."""
+    here, there = ({"location": {"province": p, "metro": p}} for p in ("CN-GD", "CN-GX"))
+    pair = [room(name, 20, spec=here) for name in ("a", "b")]
+    for each, other in zip(pair, ("b", "a"), strict=True):
+        each["status"]["rtt"] = [{"to": other, "milliseconds": milliseconds}]
+    return [*pair, room("c", standby, spec=there)]
+
+
+def test_a_pair_and_its_standby_are_eased_as_little_as_will_do() -> None:
+    def asked(**options: float) -> Demand:
+        preset = {"preset": "two-places-three-centres", "presetOptions": options}
+        return asking(10, placement=preset)
+
+    far = offered(asked(pairWithinMilliseconds=2), *centres(7.25, 20))
+    assert ("workload.presetOptions.pairWithinMilliseconds", "2", "7.25") in far
+    small = offered(asked(standbyRatio=0.95), *centres(1, 6))
+    assert ("workload.presetOptions.standbyRatio", "0.95", "0.6") in small
