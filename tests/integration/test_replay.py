@@ -21,7 +21,7 @@ from scheduler.model.rights import SiteGrant
 from scheduler.model.site import Site
 from scheduler.model.terms import ScarcityPrice, Terms
 from scheduler.model.workload import Workload, WorkloadSpec
-from scheduler.placement import DEFAULT_TERMS, Decision, Fleet, choose
+from scheduler.placement import DEFAULT_TERMS, ENGINE_VERSION, Decision, Fleet, choose
 
 pytestmark = pytest.mark.integration
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -127,7 +127,7 @@ async def test_another_engine_makes_no_claim_and_says_so(
     assert "engine 0" in answer["sentence"]
 
 
-@pytest.mark.parametrize(("engine", "told"), [({"engine": "3"}, "engine 3"), ({}, "engine 1")])
+@pytest.mark.parametrize(("engine", "told"), [({"engine": "99"}, "engine 99"), ({}, "engine 1")])
 async def test_a_decision_of_another_engine_is_told_apart_whatever_else_it_says(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: dict[str, str], told: str
 ) -> None:
@@ -140,7 +140,7 @@ async def test_a_decision_of_another_engine_is_told_apart_whatever_else_it_says(
         )
     code, answer = replayed(tmp_path, capsys)
     assert (code, answer["same"]) == (1, None)
-    assert f"decided by {told}, and this program has engine 2" in answer["sentence"]
+    assert f"decided by {told}, and this program has engine {ENGINE_VERSION}" in answer["sentence"]
 
 
 async def test_a_record_that_is_not_there_is_named(
