@@ -9,6 +9,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from math import isfinite
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 
 _FORM = re.compile(
     r"([+-]?)([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?"
@@ -139,15 +143,45 @@ def free_of(written: Mapping[str, float | str]) -> dict[str, int]:
     return {name: _named(free, name, value) for name, value in written.items()}
 
 
-def free_in(resource: str, written: Sequence[float | str]) -> list[float]:
+def free_in(resource: str, written: Sequence[float | str]) -> list[int]:
     """Reads the free capacity of many nodes; units as in `free`.
 
     Raises:
         NotAQuantity: one of them is not a quantity.
     """
-    if resource != CPU and all(type(value) is int and 0 <= value < LARGEST for value in written):
+    kinds = set(map(type, written))
+    if kinds == {str}:
+        numbers = _of_texts(resource, written)  # type: ignore[arg-type] # as was just seen
+        if len(numbers) == len(written):
+            return numbers
+    elif resource != CPU and are_plain(written):
         return list(written)  # type: ignore[arg-type] # integers, as was just seen
     return [free(resource, value) for value in written]
+
+
+def are_plain(written: Sequence[float | str]) -> bool:
+    """Whether all are integers that `free` gives back as they are, of all resources but cpu."""
+    try:
+        msgspec.convert(written, _PLAIN)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _of_texts(resource: str, texts: Sequence[str]) -> list[int]:
+    """Many amounts as agents write them, `1500m` of cpu and whole numbers; none if others are."""
+    joined = ",".join(texts)
+    if resource == CPU:
+        numbers = joined.replace("m", "") if _MILLICORES.fullmatch(joined) else ""
+    else:
+        numbers = joined if _WHOLE.fullmatch(joined) else ""
+    return list(map(int, numbers.split(","))) if numbers else []
+
+
+_PLAIN = list[Annotated[int, Meta(ge=0, lt=LARGEST)]]
+_MILLICORES = re.compile(r"[0-9]{1,15}m(?:,[0-9]{1,15}m)*")
+_WHOLE = re.compile(r"[0-9]{1,18}(?:,[0-9]{1,18})*")
+"""Digits that cannot reach the limits."""
 
 
 def _named(reader: Callable[[str, float | str], int], name: str, value: float | str) -> int:

@@ -8,22 +8,21 @@ from the facts and remembered (`columns.py`).
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from math import isnan
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.energy.power import pv_surplus_watts
-from scheduler.energy.tariff import mean_price
 from scheduler.model.canonical import mixed
 from scheduler.model.decision import Decision
 from scheduler.model.demand import Demand
 from scheduler.model.facts import InFlight, SiteFacts
-from scheduler.model.fields import Instant
 from scheduler.placement import compiled
 from scheduler.placement.columns import Columns
+from scheduler.placement.figures import FIGURES, UNPRICED, figures_of, seconds
 from scheduler.placement.flights import Flying
+from scheduler.placement.news import News, news_of
 from scheduler.placement.nodes import IN_FLIGHT, NodeRows
 from scheduler.placement.site_limits import LimitIndex
 
@@ -31,20 +30,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-_FIGURES: Final = (
-    "observed_at",
-    "silent_since",
-    "energy_cny_per_kwh",
-    "core_cny_per_hour",
-    "pue",
-    "gco2_per_kwh",
-    "gco2_observed_at",
-    "gco2_p90",
-    "energy_p90",
-    "pv_surplus_watts",
-    "power_observed_at",
-)
-_UNPRICED: Final = frozenset({"observed_at", "silent_since"})
 _MOST_GRANTS = 63
 _MOST_REMEMBERED = 64
 
@@ -70,7 +55,8 @@ class Fleet:
         self._capacity = 0
         self.is_there: Bools = np.zeros(0, np.bool_)
         self.tie: NDArray[np.uint64] = np.zeros(0, np.uint64)
-        self.figures: dict[str, Floats] = {name: np.zeros(0) for name in _FIGURES}
+        self._figures: Floats = np.zeros((len(FIGURES), 0))
+        self.figures: dict[str, Floats] = dict(zip(FIGURES, self._figures, strict=True))
         self.yearly: Bools = np.zeros(0, np.bool_)
         self.row_version: Ints = np.zeros(0, np.int64)
         self.valid_from: list[Floats] = []
@@ -134,24 +120,35 @@ class Fleet:
         Raises:
             NotAQuantity: a node row cannot be read.
         """
-        rows, limits = self.nodes.read(facts), self.limits.read(facts)
         slot = self.slot_of.get(facts.name)
+        old = None if slot is None else self.facts[slot]
+        news = news_of(old, facts)
+        rows = self.nodes.read(facts) if news.nodes else None
+        limits = self.limits.read(facts) if news.namespaces else ()
         if slot is None:
             slot = self._new_slot(facts.name)
-        old = self.facts[slot]
         self.facts[slot] = facts
-        if self._write_figures(slot, facts):
+        if rows is not None:
+            self.nodes.write(slot, rows)
+        elif news.in_flight and old is not None:
+            self.nodes.replace_flights(slot, len(old.in_flight), facts.in_flight)
+        if news.in_flight:
+            self.flying.replace(slot, facts.in_flight)
+        if news.namespaces:
+            self.limits.write(slot, facts.status.namespaces, limits)
+        if news.nodes or news.in_flight or news.descriptions:
+            self.row_version[slot] += 1
+        self._note_news(slot, facts, news)
+
+    def _note_news(self, slot: int, facts: SiteFacts, news: News) -> None:
+        if news.figures and self._write_figures(slot, facts):
             self.figure_version += 1
-        self.nodes.write(slot, rows, facts.in_flight)
-        self.limits.write(slot, facts.status.namespaces, limits)
-        self.flying.replace(slot, facts.in_flight)
-        self.row_version[slot] += 1
-        if old is None or _described(old) != _described(facts):
+        if news.descriptions:
             self.descriptions.changed(slot)
             self._write_grants(slot, facts)
             self._valid = None
             self.figure_version += 1
-        if old is None or _reported(old) != _reported(facts):
+        if news.reports:
             self.reports.changed(slot)
             self.figure_version += 1
 
@@ -292,8 +289,9 @@ class Fleet:
         for name in ("is_there", "yearly", "tie", "row_version"):
             array = getattr(self, name)
             setattr(self, name, np.concatenate([array, np.zeros(more, array.dtype)]))
-        for name, array in self.figures.items():
-            self.figures[name] = np.concatenate([array, np.full(more, np.nan)])
+        unknown = np.full((len(FIGURES), more), np.nan)
+        self._figures = np.concatenate([self._figures, unknown], axis=1)
+        self.figures = dict(zip(FIGURES, self._figures, strict=True))
         for arrays in (self.valid_from, self.valid_until):
             arrays[:] = [np.concatenate([array, np.full(more, np.nan)]) for array in arrays]
         self.nodes.grow_sites(capacity)
@@ -301,34 +299,17 @@ class Fleet:
 
     def _write_figures(self, slot: int, facts: SiteFacts) -> bool:
         """Writes the figures of a site; returns whether any changed that has a price."""
-        spec, status = facts.spec, facts.status
-        intensity = status.intensity
-        figures = {
-            "observed_at": _seconds(status.observed_at),
-            "silent_since": _seconds(facts.silent_since),
-            "energy_cny_per_kwh": _number(mean_price(spec.prices)),
-            "core_cny_per_hour": _number(spec.prices.core_cny_per_hour),
-            "pue": _number(spec.energy.pue),
-            "gco2_per_kwh": _number(intensity.gco2_per_kwh if intensity else None),
-            "gco2_observed_at": _seconds(
-                (intensity.observed_at or status.observed_at) if intensity else None
-            ),
-            "gco2_p90": _number(facts.p90.get("gco2PerKwh")),
-            "energy_p90": _number(facts.p90.get("energyCnyPerKwh")),
-            "pv_surplus_watts": _number(pv_surplus_watts(status.power, spec.energy.pue)),
-            "power_observed_at": _seconds(
-                (status.power.observed_at or status.observed_at) if status.power else None
-            ),
-        }
+        intensity = facts.status.intensity
         is_yearly = intensity is not None and intensity.origin == "yearly"
         changed = is_yearly != self.yearly[slot]
         self.yearly[slot] = is_yearly
-        for name, value in figures.items():
-            column = self.figures[name]
-            old = column[slot]
-            if old != value and not (isnan(old) and isnan(value)):
-                column[slot] = value
-                changed |= name not in _UNPRICED
+        here, figures = self._figures[:, slot], figures_of(facts)
+        before = here.tolist()
+        here[:] = figures
+        changed |= any(
+            new != old and not (isnan(new) and isnan(old))
+            for new, old in zip(figures[UNPRICED:], before[UNPRICED:], strict=True)
+        )
         return bool(changed)
 
     def _write_grants(self, slot: int, facts: SiteFacts) -> None:
@@ -340,8 +321,8 @@ class Fleet:
             self.valid_until.append(np.full(self._capacity, np.nan))
         for index, (begins, ends) in enumerate(zip(self.valid_from, self.valid_until, strict=True)):
             known = index < len(grants)
-            begins[slot] = _seconds(grants[index].spec.valid_from, -np.inf) if known else np.nan
-            ends[slot] = _seconds(grants[index].spec.valid_until, np.inf) if known else np.nan
+            begins[slot] = seconds(grants[index].spec.valid_from, -np.inf) if known else np.nan
+            ends[slot] = seconds(grants[index].spec.valid_until, np.inf) if known else np.nan
 
 
 def flights_of(demand: Demand, replicas: int, *, new_site: bool) -> tuple[InFlight, ...]:
@@ -367,31 +348,3 @@ def flights_of(demand: Demand, replicas: int, *, new_site: bool) -> tuple[InFlig
         for each, count in pods
         if count > 0
     )
-
-
-def _described(facts: SiteFacts) -> tuple[object, ...]:
-    return (facts.labels, facts.spec, facts.grants)
-
-
-def _reported(facts: SiteFacts) -> tuple[object, ...]:
-    status = facts.status
-    kinds = [(each.architecture, each.cpu_vendor) for each in status.node_classes]
-    return (
-        facts.is_silent,
-        facts.labels,
-        facts.spec,
-        facts.grants,
-        status.api_kinds,
-        status.executor,
-        status.rtt,
-        kinds,
-    )
-
-
-def _seconds(instant: Instant | None, otherwise: float = np.nan) -> float:
-    return otherwise if instant is None else instant.timestamp()
-
-
-def _number(value: float | None) -> float:
-    """A figure, or NaN: not finite is not known."""
-    return value if value is not None and np.isfinite(value) else np.nan

@@ -4,20 +4,20 @@ A row stands for `count` equal nodes with equal free capacity. The kinds of node
 architecture, CPU vendor, GPU model) are few, so each row only carries the number of its kind.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from math import floor
-from typing import Final
+from itertools import groupby
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.facts import InFlight, SiteFacts
 from scheduler.model.fields import Taint
-from scheduler.model.quantities import CPU, GPU_MILLI, PODS, NotAQuantity, free, free_in, named
+from scheduler.model.quantities import PODS, NotAQuantity
 from scheduler.model.site import NodeClass
-from scheduler.placement.ragged import Part, Ragged
+from scheduler.placement.ragged import Ragged
+from scheduler.placement.row_forms import Form, amounts, card_of, held_back
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -35,8 +35,6 @@ IN_FLIGHT: Final = 0
 
 ASSUMED_PODS = 110
 """What a kubelet allows when nobody says otherwise (its default --max-pods)."""
-_HELD_BACK = (CPU, "memory")
-"""Headroom is held back of these; devices and pods are whole things."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +55,15 @@ class NodeKind:
             "kubernetes.io/arch": self.architecture,
             **dict(self.labels),
         }
+
+
+class _Part(NamedTuple):
+    """`length` rows of one form and kind, as read, one after the other."""
+
+    form: Form
+    kind: int
+    length: int
+    values: list[int]
 
 
 def kind_of(node_class: NodeClass) -> NodeKind:
@@ -85,76 +92,112 @@ class NodeRows:
         self.rows = Ragged()
         for place, name in enumerate(("count", "kind", "cards")):
             assert self.rows.number(f"\0{name}") == place  # noqa: S101 - as the constants say
+        self._pods = self.rows.number(PODS)
         self.kinds: list[NodeKind] = [_NO_NODE]
         self.most_cards = 0
         self.changed: list[int] = []
         self.log = 0
         self._card_columns: Ints = np.zeros((0, 1), np.int64)
         self._number_of: dict[NodeKind, int] = {}
+        self._number_as_written: dict[Hashable, int] = {}
+        self._forms: dict[tuple[str, ...], Form] = {}
         self._answers: dict[Hashable, tuple[Bools, bool]] = {}
 
     def grow_sites(self, sites: int) -> None:
         """Makes room for more sites."""
         self.rows.grow_sites(sites)
 
-    def read(self, facts: SiteFacts) -> list[Part]:
-        """Reads a site's node classes; nothing is changed if one cannot be read.
+    def read(self, facts: SiteFacts) -> Floats:
+        """Reads a site's node classes and what is in flight there; no row of any site is changed.
+
+        Returns:
+            Its rows; [columns, rows].
 
         Raises:
             NotAQuantity: the message names the site and the row.
         """
-        left = 1.0 - facts.spec.headroom.ratio
-        parts: list[Part] = []
+        parts: list[_Part] = []
         for index, each in enumerate(facts.status.node_classes):
             try:
-                parts += self._read_class(each, left)
+                parts += self._parts(each)
             except NotAQuantity as error:
                 where = f"status.nodeClasses[{index}].free"
                 raise NotAQuantity(f"Site {facts.name}: {where}{error}") from None
-        return parts
-
-    def _read_class(self, node_class: NodeClass, left: float) -> Iterator[Part]:
-        """Rows that name the same resources are read together."""
-        kind = float(self._number(node_class))
-        free = node_class.free
+        flights = [self.flight_row(each) for each in facts.in_flight]
+        nodes = sum([part.length for part in parts])
+        rows = np.zeros((len(self.rows.number_of), nodes + len(flights)))
+        left = 1.0 - facts.spec.headroom.ratio
         begin = 0
-        while begin < len(free):
-            names = free[begin].keys()
-            end = begin + 1
-            while end < len(free) and free[end].keys() == names:
-                end += 1
-            yield end - begin, self._read_rows(free[begin:end], begin, kind, left)
-            begin = end
+        for part in parts:
+            self._fill(rows[:, begin : begin + part.length], part, left)
+            begin += part.length
+        for place, flight in enumerate(flights, nodes):
+            for number, value in flight.items():
+                rows[number, place] = value
+        return rows
 
-    def _read_rows(
-        self, rows: Sequence[Mapping[str, float | str]], begin: int, kind: float, left: float
-    ) -> dict[int, list[float]]:
-        number = self.rows.number
-        columns: dict[int, list[float]] = {KIND: [kind] * len(rows)}
-        cards: list[list[float]] = []
-        for name in rows[0]:
-            amounts = _column(name, rows, begin)
-            if name == "count":
-                columns[COUNT] = amounts
-            elif name.startswith(_ONE_CARD):
-                card = _card_of(name)
-                self.most_cards = max(self.most_cards, card + 1)
-                columns[number(f"{CARD}{card}")] = amounts
-                cards.append(amounts)
-            elif left != 1.0 and name in _HELD_BACK:
-                columns[number(name)] = [floor(amount * left) for amount in amounts]
-            else:
-                columns[number(name)] = amounts
-        columns.setdefault(COUNT, [1.0] * len(rows))
-        columns.setdefault(number(PODS), [float(ASSUMED_PODS)] * len(rows))
-        if cards:
-            columns[CARDS] = [sum(each) for each in zip(*cards, strict=True)]
-        return columns
+    def _parts(self, node_class: NodeClass) -> Iterator[_Part]:
+        kind = self._number(node_class)
+        begin = 0
+        for names, group in groupby(node_class.free, tuple):
+            rows = list(group)
+            form = self._forms.get(names) or self._new_form(names)
+            yield _Part(form, kind, len(rows), amounts(names, rows, begin))
+            begin += len(rows)
 
-    def write(self, slot: int, nodes: list[Part], flights: Sequence[InFlight]) -> None:
-        """Replaces a site's rows."""
-        self.rows.write(slot, [*nodes, *((1, _as_column(self.flight_row(f))) for f in flights)])
+    def _fill(self, rows: Floats, part: _Part, left: float) -> None:
+        form = part.form
+        values = np.array(part.values, np.int64).reshape(part.length, len(form.numbers)).T
+        rows[form.numbers] = values
+        rows[KIND] = part.kind
+        if not form.says_count:
+            rows[COUNT] = 1.0
+        if not form.says_pods:
+            rows[self._pods] = ASSUMED_PODS
+        if form.cards:
+            rows[CARDS] = values.take(form.cards, axis=0).sum(axis=0)
+        if left != 1.0:
+            for number in form.held_back:
+                rows[number] = np.floor(rows[number] * left)
+
+    def _new_form(self, names: tuple[str, ...]) -> Form:
+        cards = {
+            place: card for place, name in enumerate(names) if (card := card_of(name)) is not None
+        }
+        self.most_cards = max([self.most_cards, *(card + 1 for card in cards.values())])
+        numbers = [
+            COUNT
+            if name == "count"
+            else self.rows.number(name if place not in cards else f"{CARD}{cards[place]}")
+            for place, name in enumerate(names)
+        ]
+        form = Form(
+            numbers=np.array(numbers, np.int64),
+            says_count=COUNT in numbers,
+            says_pods=self._pods in numbers,
+            cards=tuple(cards),
+            held_back=held_back(names, numbers),
+        )
+        if len(self._forms) >= _MOST_QUESTIONS:
+            self._forms.clear()
+        self._forms[names] = form
+        return form
+
+    def write(self, slot: int, rows: Floats) -> None:
+        """Replaces a site's rows.
+
+        Args:
+            slot: the site's slot.
+            rows: as `read` gave them; [columns, rows].
+        """
+        self.rows.write(slot, rows)
         self._note(slot)
+
+    def replace_flights(self, slot: int, held: int, in_flight: Sequence[InFlight]) -> None:
+        """Replaces what is in flight at a site, of which `held` are there; its nodes remain."""
+        self.rows.cut(slot, held)
+        for each in in_flight:
+            self.append(slot, each)
 
     def append(self, slot: int, flight: InFlight) -> None:
         """Adds something in flight at a site."""
@@ -171,7 +214,7 @@ class NodeRows:
     def flight_row(self, flight: InFlight) -> dict[int, float]:
         """Something in flight as a row: of every resource it has less than nothing free."""
         number = self.rows.number
-        row: dict[int, float] = {COUNT: flight.replicas, KIND: IN_FLIGHT, number(PODS): -1}
+        row: dict[int, float] = {COUNT: flight.replicas, KIND: IN_FLIGHT, self._pods: -1}
         for name, amount in flight.requests.items():
             row[number(name)] = -amount
         if flight.gpu_cards:
@@ -190,8 +233,7 @@ class NodeRows:
 
     def clear(self, slot: int) -> None:
         """Forgets a site's rows."""
-        self.rows.write(slot, ())
-        self._note(slot)
+        self.write(slot, np.zeros((0, 0)))
 
     def _note(self, slot: int) -> None:
         self.changed.append(slot)
@@ -218,43 +260,22 @@ class NodeRows:
         return kept
 
     def _number(self, each: NodeClass) -> int:
-        kind = kind_of(each)
-        number = self._number_of.get(kind)
+        """The number of the kind of a class; classes as written before are known at once."""
+        labels = tuple(each.labels.items())
+        written = (labels, each.taints, each.architecture, each.cpu_vendor, each.gpu_model)
+        number = self._number_as_written.get(written)
         if number is None:
-            number = self._number_of[kind] = len(self.kinds)
-            self.kinds.append(kind)
+            kind = kind_of(each)
+            number = self._number_of.get(kind)
+            if number is None:
+                number = self._number_of[kind] = len(self.kinds)
+                self.kinds.append(kind)
+            if len(self._number_as_written) >= _MOST_QUESTIONS:
+                self._number_as_written.clear()
+            self._number_as_written[written] = number
         return number
 
 
-@lru_cache(maxsize=256)
-def _card_of(resource: str) -> int:
-    """The number in `kapok.dev/gpu-milli.NUMBER`; there are few, and rows are read often."""
-    return int(free(resource, resource.rpartition(".")[2]))
-
-
-def _column(name: str, rows: Sequence[Mapping[str, float | str]], begin: int) -> list[float]:
-    """One resource of several rows.
-
-    Raises:
-        NotAQuantity: the message begins with the number of the row.
-    """
-    written = [row[name] for row in rows]
-    try:
-        return free_in(name, written)
-    except NotAQuantity:
-        for place, value in enumerate(written, begin):
-            try:
-                free(name, value)
-            except NotAQuantity as error:
-                raise NotAQuantity(f"[{place}]: {named(name, error)}") from None
-        raise
-
-
-def _as_column(row: Mapping[int, float]) -> dict[int, list[float]]:
-    return {number: [value] for number, value in row.items()}
-
-
 _NO_NODE = NodeKind(labels=(), taints=(), architecture="", cpu_vendor="", gpu_model="")
-_ONE_CARD = GPU_MILLI + "."
 _MOST_QUESTIONS = 4096
 _LONGEST_LOG = 65_536

@@ -2,10 +2,12 @@
 
 A site that reports is written into its own block if the new rows fit there, else its block moves to
 the end; when half of the space is holes, everything is packed. So one report costs its own rows
-only. Columns are the rows of one matrix, so that several are read in one step.
+only. Every block has some space to spare, also after packing: what is ordered at a site adds rows
+one by one. Columns are the rows of one matrix, so that several are read in one step.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +15,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+_Counts = TypeVar("_Counts", int, Ints)
 
 _FIRST_ROWS = 256
 _FIRST_COLUMNS = 16
 
-Part = tuple[int, Mapping[int, Sequence[float]]]
-"""Some rows of a site: how many, and by column number one value per row."""
+_SPARE_ROWS = 4
+_SPARE_SHARE = 4
+"""A block of n rows gets space for n + n / _SPARE_SHARE + _SPARE_ROWS."""
 
 
 class Ragged:
@@ -67,62 +71,62 @@ class Ragged:
         found: Floats = self.matrix[number]
         return found
 
-    def write(self, site: int, parts: Sequence[Part]) -> None:
+    def write(self, site: int, rows: Floats) -> None:
         """Replaces a site's rows.
 
         Args:
             site: the site's slot.
-            parts: its rows; columns that a part leaves out become 0.
+            rows: a value for every column that has a number; [len(number_of), rows].
         """
-        rows = sum(count for count, _ in parts)
-        if rows > self._space[site]:
-            self._move(site, rows)
-        self.length[site] = rows
-        begin = int(self.start[site])
-        self.matrix[:, begin : begin + rows] = 0.0
-        for count, columns in parts:
-            if columns:
-                self.matrix[list(columns), begin : begin + count] = list(columns.values())
-            begin += count
+        columns, count = rows.shape
+        if count > self._space[site]:
+            self._move(site, _with_spare(count))
+        self.length[site] = count
+        begin = self.start.item(site)
+        self.matrix[:columns, begin : begin + count] = rows
+
+    def cut(self, site: int, count: int) -> None:
+        """Takes the last `count` rows off a site."""
+        self.length[site] -= count
 
     def append(self, site: int, row: Mapping[int, float]) -> None:
         """Adds a row to a site; blocks grow by doubling, so that many small steps stay cheap."""
-        held = int(self.length[site])
+        held = self.length.item(site)
         if held >= self._space[site]:
-            begin = int(self.start[site])
+            begin = self.start.item(site)
             kept = self.matrix[:, begin : begin + held].copy()
             self._move(site, max(4, 2 * held))
-            begin = int(self.start[site])
+            begin = self.start.item(site)
             self.matrix[:, begin : begin + held] = kept
-        place = int(self.start[site]) + held
+        place = self.start.item(site) + held
         matrix = self.matrix
         matrix[:, place] = 0.0
         for number, value in row.items():
             matrix[number, place] = value
         self.length[site] = held + 1
 
-    def _move(self, site: int, rows: int) -> None:
-        self._holes += int(self._space[site])
+    def _move(self, site: int, space: int) -> None:
+        self._holes += self._space.item(site)
         self._space[site] = self.length[site] = 0
-        is_full = self._end + rows > self.matrix.shape[1]
+        is_full = self._end + space > self.matrix.shape[1]
         if is_full or self._holes > max(_FIRST_ROWS, self._end // 2):
-            self._pack(rows)
+            self._pack(space)
         self.start[site] = self._end
-        self._space[site] = rows
-        self._end += rows
+        self._space[site] = space
+        self._end += space
 
     def _pack(self, more: int) -> None:
         kept = np.flatnonzero(self.length)
         index = self.rows_of(kept)
-        needed = len(index) + more
+        spaces = np.minimum(self._space, _with_spare(self.length))
+        spaces[self.length == 0] = 0
+        needed = int(spaces.sum()) + more
+        self._space[:] = spaces
+        self.start[:] = np.cumsum(spaces) - spaces
         packed = np.zeros((len(self.matrix), max(_FIRST_ROWS, needed + needed // 2)))
-        packed[:, : len(index)] = self.matrix[:, index]
+        packed[:, self.rows_of(kept)] = self.matrix[:, index]
         self.matrix = packed
-        lengths = self.length[kept]
-        self._space[:] = 0
-        self._space[kept] = lengths
-        self.start[kept] = np.cumsum(lengths) - lengths
-        self._end = len(index)
+        self._end = needed - more
         self._holes = 0
 
     def rows_of(self, sites: Ints) -> Ints:
@@ -157,3 +161,7 @@ class Ragged:
         if has_rows.any():
             found[..., has_rows] = np.add.reduceat(per_row, begins[has_rows], axis=-1)
         return found
+
+
+def _with_spare(rows: _Counts) -> _Counts:
+    return rows + rows // _SPARE_SHARE + _SPARE_ROWS

@@ -6,12 +6,16 @@ are passed by which are known to be full, sums and rooms are brought up to date,
 
 from random import Random
 
+import msgspec
 import pytest
 
 from benchmarks._check import is_confirmed, room_of
 from benchmarks._city import NOW, NodeForm, demands, reported, site
+from scheduler.model.canonical import canonical
 from scheduler.model.decision import decision_bytes
+from scheduler.model.facts import SiteFacts
 from scheduler.model.pods import PodShape
+from scheduler.model.site import Headroom, Intensity
 from scheduler.model.terms import DEFAULT_TERMS
 from scheduler.placement import Fleet, choose
 from scheduler.placement.choose import consider
@@ -92,3 +96,53 @@ def test_the_log_of_changed_sites_begins_anew_and_nothing_is_missed(
         name = random.choice(sorted(fleet.slot_of))
         fleet.upsert(reported(fleet.facts_of(name), random))
     assert len(fleet.nodes.changed) <= 3
+
+
+def _told(facts: SiteFacts, random: Random) -> SiteFacts:
+    """What a site may be said to be next: mostly one thing is new, often nothing is."""
+    choice = random.randrange(6)
+    if choice == 0:
+        return reported(facts, random)
+    if choice == 1:  # an order is settled
+        return msgspec.structs.replace(facts, in_flight=facts.in_flight[1:])
+    if choice == 2:
+        headroom = Headroom(ratio=random.choice((0.0, 0.25)))
+        return msgspec.structs.replace(
+            facts, spec=msgspec.structs.replace(facts.spec, headroom=headroom)
+        )
+    if choice == 3:
+        intensity = Intensity(gco2_per_kwh=random.choice((None, 0.0, 550.0)), origin="yearly")
+        return msgspec.structs.replace(
+            facts, status=msgspec.structs.replace(facts.status, intensity=intensity)
+        )
+    if choice == 4:
+        return msgspec.structs.replace(facts, p90={"gco2PerKwh": random.choice((400.0, 800.0))})
+    return msgspec.json.decode(canonical(facts), type=SiteFacts)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_part_of_a_site_is_new_the_fleet_is_as_one_that_was_just_made(seed: int) -> None:
+    random = Random(seed)  # noqa: S311 - a test, seeded
+    fleet = Fleet(site(number, 3, FORMS, random) for number in range(20))
+    for demand in demands(SHAPES, 100, random):
+        for name in random.sample(sorted(fleet.slot_of), 3):
+            facts = _told(fleet.facts_of(name), random)
+            if random.randrange(20) == 0:
+                fleet.remove(name)
+            fleet.upsert(facts)
+            assert fleet.facts_of(name) is facts
+        decision = choose(demand, fleet, now=NOW)
+        again = choose(demand, Fleet(fleet.all_facts()), now=NOW)
+        assert decision_bytes(decision) == decision_bytes(again)
+        fleet.commit(demand, decision)
+
+
+def test_what_is_said_again_makes_nobody_look_at_the_site_anew() -> None:
+    random = Random(3)  # noqa: S311 - a test, seeded
+    fleet = Fleet(site(number, 3, FORMS, random) for number in range(5))
+    for demand in demands(SHAPES, 20, random):
+        fleet.commit(demand, choose(demand, fleet, now=NOW))
+    versions = (fleet.row_version.tolist(), fleet.figure_version, fleet.version_at(0.0))
+    for facts in list(fleet.all_facts()):
+        fleet.upsert(msgspec.json.decode(canonical(facts), type=SiteFacts))
+    assert versions == (fleet.row_version.tolist(), fleet.figure_version, fleet.version_at(0.0))

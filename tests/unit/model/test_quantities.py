@@ -1,8 +1,17 @@
+from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
 
-from scheduler.model.quantities import NotAQuantity, exact, free, requested, requests_of, written
+from scheduler.model.quantities import (
+    NotAQuantity,
+    exact,
+    free,
+    free_in,
+    requested,
+    requests_of,
+    written,
+)
 
 
 @pytest.mark.parametrize(
@@ -106,3 +115,36 @@ def test_cpu_counts_in_millicores_and_zero_requests_are_left_out() -> None:
 def test_amounts_are_written_as_people_write_them(resource: str, amount: int, text: str) -> None:
     assert written(resource, amount) == text
     assert requested(resource, text) == amount
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        ["1500m", "007m", "0m"],
+        ["1500m", "2"],
+        ["1500m,3m", "2m"],
+        ["1073741824", "1", "999999999999999999"],
+        ["1073741824", "1Gi", 3, 0.5],
+        [5, 0, 2**62 - 1],
+        [5, -1],
+        ["-1", "3"],
+        ["1_0m", "3m"],
+        ["\u0661m", "3m"],
+        ["", "m"],
+        ["9999999999999999999m", "1m"],
+        [2**62, 1],
+        [True, 1],
+        [1.0, 2],
+        [],
+    ],
+)
+@pytest.mark.parametrize("resource", ["cpu", "memory"])
+def test_many_nodes_are_read_as_each_of_them_is(resource: str, column: list[float | str]) -> None:
+    def outcome(read: Callable[[], object]) -> object:
+        try:
+            return read()
+        except NotAQuantity as error:
+            return str(error)
+
+    each = outcome(lambda: [free(resource, value) for value in column])
+    assert outcome(lambda: free_in(resource, column)) == each
