@@ -5,7 +5,7 @@ one site can be told later, and only if somebody asks. Rules say what of a deman
 equal questions are answered once, until what is known of the sites changes.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cache
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.placement import compiled
 from scheduler.placement.eligible import permits_node
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
@@ -27,6 +28,7 @@ from scheduler.placement.rules import (
     grant_bits,
     is_grant_rule,
     is_site_rule,
+    question_of,
 )
 
 Bools = NDArray[np.bool_]
@@ -93,7 +95,7 @@ class Admission:
     def first_reasons(self) -> dict[Reason, int]:
         """How many sites each rule refused that no rule before it had refused."""
         counts: dict[Reason, int] = {}
-        refused = np.bincount(self.first, minlength=int(NONE)).tolist()
+        refused = np.bincount(self.first[self.first != NONE]).tolist()
         for rule, count in zip(all_rules(), refused[1:], strict=False):
             if count:
                 counts[rule.reason] = counts.get(rule.reason, 0) + count
@@ -106,21 +108,47 @@ def admit(demand: Demand, fleet: Fleet, moment: Moment) -> Admission:
     version = fleet.version_at(moment.now_seconds)
     rights = _remembered(book.rights, demand, fleet, moment, version)
     standing = _remembered(book.standing, demand, fleet, moment, version)
-    first = np.minimum(rights.first, standing.first)
     moving: dict[Rule, Bools] = {}
+    third: Ranks | None = None
     for rule, rank in book.moving:
         passes = moving[rule] = rule.admits(fleet, demand, moment)
         if passes is not fleet.is_there:
-            np.minimum(first, np.where(passes, NONE, rank), out=first)
-    return Admission(rights, standing, moving, first, (first == NONE).nonzero()[0])
+            ranks = _ranks(fleet, rank, passes)
+            third = ranks if third is None else np.minimum(third, ranks)
+    merge = compiled.kernel.admitted if fleet.is_compiled else _admitted
+    first, slots = merge(rights.first, standing.first, third)
+    return Admission(rights, standing, moving, first, slots)
+
+
+def _ranks(fleet: Fleet, rank: int, passes: Bools) -> Ranks:
+    """The rank of a rule where it refuses; computed once as long as its answer is the same one."""
+    kept: tuple[Bools, Ranks] | None = fleet.ranks.get(rank)
+    if kept is None or kept[0] is not passes:
+        kept = fleet.ranks[rank] = (passes, np.where(passes, NONE, np.uint8(rank)))
+    return kept[1]
+
+
+def _admitted(one: Ranks, other: Ranks, third: Ranks | None) -> tuple[Ranks, Ints]:
+    first = np.minimum(one, other)
+    if third is not None:
+        np.minimum(first, third, out=first)
+    return first, (first == NONE).nonzero()[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lasting:
+    """Rules whose answers last, and what of a demand matters to them."""
+
+    rules: tuple[Rule, ...]
+    question: Callable[[Demand], Hashable]
 
 
 @dataclass(frozen=True, slots=True)
 class _Rulebook:
-    rights: tuple[GrantRule, ...]
-    standing: tuple[SiteRule, ...]
-    moving: tuple[tuple[SiteRule, np.uint8], ...]
-    rank_of: dict[Rule, np.uint8]
+    rights: _Lasting
+    standing: _Lasting
+    moving: tuple[tuple[SiteRule, int], ...]
+    rank_of: dict[Rule, int]
 
 
 @cache
@@ -129,17 +157,22 @@ def _rulebook() -> _Rulebook:
     probe = Demand(key="")
     rights: list[GrantRule] = []
     standing: list[SiteRule] = []
-    moving: list[tuple[SiteRule, np.uint8]] = []
-    rank_of = {rule: np.uint8(place) for place, rule in enumerate(all_rules(), 1)}
-    for rule in all_rules():
+    moving: list[tuple[SiteRule, int]] = []
+    rank_of = {rule: place for place, rule in enumerate(all_rules(), 1)}
+    for place, rule in enumerate(all_rules(), 1):
         if is_grant_rule(rule):
             rights.append(rule)
         elif is_site_rule(rule):
             if rule.question(probe) is EVERY_TIME:
-                moving.append((rule, rank_of[rule]))
+                moving.append((rule, place))
             else:
                 standing.append(rule)
-    return _Rulebook(tuple(rights), tuple(standing), tuple(moving), rank_of)
+    return _Rulebook(
+        _Lasting(tuple(rights), question_of(rights)),
+        _Lasting(tuple(standing), question_of(standing)),
+        tuple(moving),
+        rank_of,
+    )
 
 
 def forget_rules() -> None:
@@ -148,19 +181,19 @@ def forget_rules() -> None:
 
 
 def _remembered(
-    rules: tuple[Rule, ...],
+    lasting: _Lasting,
     demand: Demand,
     fleet: Fleet,
     moment: Moment,
     version: tuple[int, int, int],
 ) -> Answers:
-    question: Hashable = tuple([rule.question(demand) for rule in rules])
+    question = lasting.question(demand)
     if fleet.has_mixed_grants:  # then nodes say which grant is in use, and rights which nodes count
-        rights = tuple([rule.question(demand) for rule in _rulebook().rights])
+        rights = _rulebook().rights.question(demand)
         question = (question, rights, demand.architectures, demand.cpu_vendors)
     answers: Answers | None = fleet.admissions.get(question)
     if answers is None or answers.version != version:
-        answers = _ask(rules, demand, fleet, moment, version)
+        answers = _ask(lasting.rules, demand, fleet, moment, version)
         fleet.admissions[question] = answers
         if len(fleet.admissions) > _MOST_REMEMBERED:
             fleet.admissions.pop(next(iter(fleet.admissions)))
@@ -185,25 +218,30 @@ def _ask(
     first = np.where(fleet.is_there, NONE, EMPTY)
     passed: dict[Rule, Bools] = {}
     rank_of = _rulebook().rank_of
+    judge = compiled.kernel.judged if fleet.is_compiled else _judged
     for rule in rules:
-        holds = fleet.is_there
         if is_grant_rule(rule):
-            holds, bits = _by_grants(rule, bits, fleet, demand)
+            passed[rule] = np.zeros(fleet.capacity, np.bool_)
+            accepted = grant_bits(rule, fleet, demand)
+            judge(first, bits, accepted, passed[rule].view(np.uint8), rank_of[rule])
         elif is_site_rule(rule):
-            holds = rule.admits(fleet, demand, moment)
-        if holds is not fleet.is_there:
-            np.minimum(first, np.where(holds, NONE, rank_of[rule]), out=first)
-        passed[rule] = holds
+            holds = passed[rule] = rule.admits(fleet, demand, moment)
+            if holds is not fleet.is_there:
+                np.minimum(first, np.where(holds, NONE, np.uint8(rank_of[rule])), out=first)
     grants = np.where(valid != 0, bits, 0)
     vendor_sets = _vendor_sets(grants, fleet, demand)
     return Answers(version, passed, first, grants, vendor_sets if vendor_sets.any() else None)
 
 
-def _by_grants(rule: GrantRule, bits: Ints, fleet: Fleet, demand: Demand) -> tuple[Bools, Ints]:
-    left = bits & grant_bits(rule, fleet, demand)
-    holds = left != 0
-    # A rule after the one that ruled out the last grant is judged by itself again.
-    return holds, np.where(holds, left, bits)
+def _judged(first: Ranks, bits: Ints, accepted: Ints, holds: Ranks, rank: int) -> None:
+    """Of the grants still in play, `bits`, a rule leaves those that it accepts.
+
+    Where it leaves none, it refuses, and the rules after it are judged by themselves again.
+    """
+    left = bits & accepted
+    np.not_equal(left, 0, out=holds.view(np.bool_))
+    np.copyto(bits, left, where=left != 0)
+    np.minimum(first, np.where(left != 0, NONE, np.uint8(rank)), out=first)
 
 
 def _vendor_sets(grants: Ints, fleet: Fleet, demand: Demand) -> Ints:

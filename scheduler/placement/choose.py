@@ -22,7 +22,6 @@ from scheduler.placement.fleet import Fleet
 from scheduler.placement.hindrance import hindrance, told
 from scheduler.placement.later import can_wait, planned, postponed
 from scheduler.placement.moment import Moment, moment_of
-from scheduler.placement.price import price_of
 from scheduler.placement.spending import beyond_tenant, refused_for
 from scheduler.placement.spread_answer import Division
 from scheduler.placement.wishes import divide_as_wished
@@ -49,6 +48,8 @@ def choose(
     hindered = hindrance(demand, case.standing, case.moment)
     if hindered:
         return told(conclude(case, Division(None), hindered), demand, case.moment, hindered)
+    if not len(case.admission.slots) and not demand.placed and not demand.companions:
+        return conclude(case, Division(None if demand.replicas else {}), None)
     ask = ask_of(case)
     division = divide_as_wished(ask, fleet)
     if can_wait(demand) and division.shares:
@@ -63,12 +64,11 @@ def choose(
 
 
 def consider(demand: Demand, fleet: Fleet, moment: Moment) -> Case:
-    """The first three steps: who may, who has room, at what cost."""
+    """The first three steps: who may, who has room, at what cost; the last two when asked for."""
     admission = admit(demand, fleet, moment)
     standing = standing_of(demand, fleet, admission, moment)
     room = Room(fleet, demand, admission.rights.vendor_sets)
-    price = price_of(demand, fleet, moment)
-    return Case(demand, fleet, moment, admission, standing, room, price)
+    return Case(demand, fleet, moment, admission, standing, room)
 
 
 def ask_of(case: Case) -> Ask:

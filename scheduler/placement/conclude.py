@@ -1,8 +1,10 @@
 """Step 5, choose: the division becomes a `Decision`, or the reasons are counted."""
 
-from dataclasses import dataclass
+from functools import cached_property
 from operator import mul
+from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +19,7 @@ from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
 from scheduler.placement.notes import notes_of
 from scheduler.placement.power_draw import emissions_of_run, replica_kwh_per_hour
-from scheduler.placement.price import Price
+from scheduler.placement.price import Price, price_of
 from scheduler.placement.spread_answer import Division
 
 Ints = NDArray[np.int64]
@@ -26,9 +28,8 @@ Bools = NDArray[np.bool_]
 _MOST_NAMED = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """All that the steps before have found."""
+class Case(msgspec.Struct, frozen=True, dict=True):
+    """All that the steps before have found, and the third, as soon as anybody asks for it."""
 
     demand: Demand
     fleet: Fleet
@@ -36,7 +37,11 @@ class Case:
     admission: Admission
     standing: Standing
     room: Room
-    price: Price
+
+    @cached_property
+    def price(self) -> Price:
+        """What a replica costs at every site."""
+        return price_of(self.demand, self.fleet, self.moment)
 
 
 def conclude(case: Case, division: Division, hindered: Reason | None) -> Decision:
@@ -46,9 +51,8 @@ def conclude(case: Case, division: Division, hindered: Reason | None) -> Decisio
     shares = division.shares if division.shares is not None else _what_stays(standing)
     reasons = {} if placed else _reasons(case, division, hindered)
     names = sorted([(case.fleet.name_at(slot), count) for slot, count in shares.items()])
-    ran = demand.placed_replicas.keys() | standing.lost.keys()
-    left = sorted(ran.difference([name for name, _ in names])) if ran else []
-    lost, violated = standing.lost, sorted(standing.violated.items())
+    left = _left(case, names) if demand.placed else []
+    lost, violated = standing.lost, standing.violated
     return Decision(
         workload=demand.key,
         uid=demand.uid,
@@ -57,24 +61,30 @@ def conclude(case: Case, division: Division, hindered: Reason | None) -> Decisio
         lost=tuple(left),
         ended=tuple([site for site in left if site in lost]),
         ended_by={site: lost[site] for site in left if site in lost},
-        violations={site: _as_reason(reason) for site, reason in violated},
+        violations={site: _as_reason(violated[site]) for site in sorted(violated)},
         reasons=reasons,
         line=_line(case, names, reasons, placed=placed) + told_of_lost(lost, left),
         group=division.group,
         cost=_cost(case, shares),
         optimal=placed and division.is_optimal,
         gap=division.gap,
-        notes=(
-            *notes_of(
-                case.demand,
-                case.fleet,
-                is_single=case.room.is_exact,
-                is_searched=case.room.is_searched,
-            ),
-            *division.notes,
-        ),
+        notes=_notes(case, division),
         decided_at=case.moment.now,
     )
+
+
+def _left(case: Case, names: list[tuple[str, int]]) -> list[str]:
+    """Sites that held replicas and hold none any more."""
+    ran = case.demand.placed_replicas.keys() | case.standing.lost.keys()
+    return sorted(ran.difference([name for name, _ in names]))
+
+
+def _notes(case: Case, division: Division) -> tuple[str, ...]:
+    if case.room.is_plain:
+        return division.notes
+    is_exact, is_searched = case.room.is_exact, case.room.is_searched
+    told = notes_of(case.demand, case.fleet, is_single=is_exact, is_searched=is_searched)
+    return (*told, *division.notes)
 
 
 def _what_stays(standing: Standing) -> Shares:
@@ -181,14 +191,19 @@ def _cost(case: Case, shares: Shares) -> Cost:
     emitted = emissions_of_run(case.fleet, case.demand, case.moment)
     slots = sorted(shares)
     price = case.price
-    index = np.array(slots, np.int64)
     counts = [shares[slot] for slot in slots]
-    grams = price_of_all(emitted.value.take(index).tolist(), counts) * kwh
-    money = price_of_all(price.cny.take(index).tolist(), counts)
+    money = price_of_all(_at(price.cny, slots), counts)
+    grams = price_of_all(_at(emitted.value, slots), counts) * kwh
+    is_known = not price.is_any_unknown or not any(_at(price.unknown, slots))
     return Cost(
-        cny_per_hour=money if price.is_known(index) else None,
-        gco2_per_hour=grams if emitted.known.take(index).all() else None,
+        cny_per_hour=money if is_known else None,
+        gco2_per_hour=None if any(_at(emitted.missing, slots)) else grams,
     )
+
+
+def _at(figures: NDArray[Any], slots: list[int]) -> list[Any]:
+    """Figures of a few sites; so much faster than as an array."""
+    return [figures.item(slot) for slot in slots]
 
 
 def price_of_all(each: list[float], counts: list[int]) -> float:

@@ -11,9 +11,9 @@ site never gets more than it has and what fits beside that. The strategies:
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,8 +32,7 @@ Shares = dict[int, int]
 """Replicas by slot."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """What is to be divided.
 
     Attributes:
@@ -55,8 +54,8 @@ class Ask:
     room: Room
     price: Price
     weights: Shares | None = None
-    ran: Shares = field(default_factory=dict)
-    caps: Shares = field(default_factory=dict)
+    ran: Shares = msgspec.field(default_factory=dict)
+    caps: Shares = msgspec.field(default_factory=dict)
 
     def more_at(self, slots: Ints) -> Ints:
         """How many replicas beyond `kept` each site could get; [len(slots)]."""

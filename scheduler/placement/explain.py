@@ -87,11 +87,11 @@ def _costs(case: Case, slot: int) -> tuple[CostTerm, ...]:
     told = []
     for cost, units, figures in case.price.terms:
         origin, age = cost.origin(facts, case.demand, case.moment)
-        known = figures.known is None or bool(figures.known[slot])
+        known = bool(figures.known[slot])
         told.append(
             CostTerm(
                 term=cost.term,
-                cny_per_replica_hour=float(figures.cny[slot]) * units if known else None,
+                cny_per_replica_hour=float(figures.value[slot]) * units if known else None,
                 origin=_origin_told(origin, known=known),
                 age_seconds=age,
             )

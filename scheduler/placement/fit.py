@@ -62,6 +62,13 @@ class Room:
         self._compiled: Fit | None = None
 
     @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing to say of how room is found: see `notes.py`."""
+        shape = self._shape
+        is_modelled = shape is not None and not shape.not_modelled
+        return is_modelled and self.compiled_alone is not None
+
+    @property
     def compiled(self) -> "Fit | None":
         """The compiled kernel for what is asked; None where it cannot do it, or is not there."""
         shape, fleet = self._shape, self._fleet

@@ -18,10 +18,12 @@ from scheduler.model.canonical import mixed
 from scheduler.model.decision import Decision
 from scheduler.model.demand import Demand
 from scheduler.model.facts import InFlight, SiteFacts
+from scheduler.model.terms import Terms
 from scheduler.placement import compiled
 from scheduler.placement.columns import Columns
 from scheduler.placement.figures import FIGURES, UNPRICED, figures_of, seconds
 from scheduler.placement.flights import Flying
+from scheduler.placement.moment import Moment
 from scheduler.placement.news import News, news_of
 from scheduler.placement.nodes import IN_FLIGHT, NodeRows
 from scheduler.placement.site_limits import LimitIndex
@@ -76,7 +78,9 @@ class Fleet:
         self.has_mixed_grants = False
         self._valid_version = 0
         self.admissions: dict[Hashable, Any] = {}
-        self.remembered: dict[Hashable, tuple[int, float, float, Any]] = {}
+        self.ranks: dict[int, Any] = {}
+        self.report_version = 0
+        self.remembered: dict[Hashable, tuple[int, Terms, float, float, Any]] = {}
         self.figure_version = 0
         self.unknowns: dict[tuple[int, ...], tuple[Ints, bool, list[Any]]] = {}
         self._valid: tuple[Ints, float, float] | None = None
@@ -120,6 +124,7 @@ class Fleet:
         Raises:
             NotAQuantity: a node row cannot be read.
         """
+        self.report_version += 1
         slot = self.slot_of.get(facts.name)
         old = None if slot is None else self.facts[slot]
         news = news_of(old, facts)
@@ -160,6 +165,7 @@ class Fleet:
         self.facts[slot] = None
         self.is_there[slot] = False
         self.figure_version += 1
+        self.report_version += 1
         self._valid = None
         self.nodes.clear(slot)
         self.limits.write(slot, (), ())
@@ -204,23 +210,35 @@ class Fleet:
         return self.reports.get(question, answer, of=of, capacity=self._capacity)
 
     def remember(
-        self, question: Hashable, now_seconds: float, compute: Callable[[], tuple[Any, float]]
+        self,
+        question: Hashable,
+        moment: Moment,
+        compute: Callable[["Fleet", Moment], tuple[Any, float]],
+        *,
+        version: int | None = None,
     ) -> Any:  # noqa: ANN401 - whatever is computed
         """Something that follows from the figures, until they change or its time is over.
 
         Args:
-            question: names it, with all that it depends on beside the figures.
-            now_seconds: the moment that it is asked for.
+            question: names it, with all that it depends on beside the figures and the terms.
+            moment: when and by which terms it is asked.
             compute: computes it, and until when it stays true, in seconds since 1970.
+            version: grows when it could be otherwise; None: with `figure_version`.
         """
+        version = self.figure_version if version is None else version
         kept = self.remembered.get(question)
-        version = self.figure_version
-        if kept is None or kept[0] != version or not kept[1] <= now_seconds < kept[2]:
-            value, until = compute()
+        if (
+            kept is None
+            or kept[0] != version
+            or kept[1] is not moment.terms
+            or not kept[2] <= moment.now_seconds < kept[3]
+        ):
+            value, until = compute(self, moment)
             if len(self.remembered) > _MOST_REMEMBERED:
                 self.remembered.clear()
-            kept = self.remembered[question] = (version, now_seconds, until, value)
-        return kept[3]
+            kept = (version, moment.terms, moment.now_seconds, until, value)
+            self.remembered[question] = kept
+        return kept[4]
 
     def figure(self, name: str) -> Floats:
         """One figure of every site; NaN is unknown; [capacity]."""

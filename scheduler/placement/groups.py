@@ -7,10 +7,8 @@ cheapest of the divisions that leave the fewest replicas to later groups. Anothe
 so only as long as one group will do; the order of the groups goes before the evenness of shares.
 """
 
-from dataclasses import replace
-
-import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from scheduler.placement.divide import Ask, Shares
 from scheduler.placement.fleet import Fleet
@@ -89,4 +87,4 @@ def _widening(ask: Ask, fleet: Fleet, members: list[list[int]], names: list[str]
 
 def _in_order(ask: Ask) -> Ask:
     """The same by price alone, in which the order of the groups is: no share is any strategy's."""
-    return replace(ask, demand=msgspec.structs.replace(ask.demand, strategy="CostOptimal"))
+    return replace(ask, demand=replace(ask.demand, strategy="CostOptimal"))

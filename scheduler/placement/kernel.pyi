@@ -1,8 +1,10 @@
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from scheduler.placement.known import Figures
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -11,6 +13,10 @@ Bytes: TypeAlias = NDArray[np.uint8]
 INTERFACE: int
 SOURCE: str  # digest of what it was built from; build_kernel.py adds it
 MOST_COLUMNS: int
+
+def added(terms: Sequence[tuple[object, float, Figures]], capacity: int) -> Floats: ...
+def judged(first: Bytes, bits: Ints, accepted: Ints, holds: Bytes, rank: int) -> None: ...
+def admitted(one: Bytes, other: Bytes, third: Bytes | None) -> tuple[Bytes, Ints]: ...
 
 class Rows:
     arrays: tuple[Floats, Ints, Ints, Ints]

@@ -14,7 +14,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 import numpy as np
 
-INTERFACE: int = 2
+INTERFACE: int = 3
 """Raised with every change of a signature or of what a function means; compiled.py compares it."""
 
 cdef enum:
@@ -23,6 +23,7 @@ cdef enum:
     _CARDS = 2
     _IN_FLIGHT = 0
     _MOST_COLUMNS = 16
+    _BLOCK = 64  # rows that are looked at in one go
 
 cdef double _ENDLESS = 1_000_000.0
 cdef uint64_t _ODD = 0x9E3779B97F4A7C15
@@ -30,6 +31,15 @@ cdef uint8_t _NONE = 255
 
 MOST_COLUMNS = _MOST_COLUMNS
 """Pods that ask for more different resources are fitted by `fit.py`."""
+
+
+cdef inline double _floor(double value) noexcept nogil:
+    """`floor`, without a call where the value is a whole number's neighbour that fits an int64."""
+    cdef double whole
+    if not -9e15 < value < 9e15:
+        return floor(value)
+    whole = <double><int64_t>value
+    return whole - 1.0 if whole > value else whole
 
 
 cdef class Rows:
@@ -108,30 +118,37 @@ cdef class Fit:
             return False
         return self.is_any_vendor or self.permitted[self.sets[slot], kind]
 
-    cdef double _on_row(self, Py_ssize_t row, bint is_flight) noexcept nogil:
-        """What one node of a row takes; less than nothing of what is in flight."""
-        cdef const double* data = self.rows.data
-        cdef Py_ssize_t width = self.rows.width
-        cdef double fits = 0.0 if is_flight else _ENDLESS
+    cdef void _shares_of_rows(self, Py_ssize_t begin, Py_ssize_t rows, double* fits) noexcept nogil:
+        """How often each of up to `_BLOCK` rows holds what is asked, cards left out.
+
+        Row by row there would be a branch for each, which half of the time is guessed wrong.
+        """
+        cdef const double* free
+        cdef double asked
         cdef double share
+        cdef Py_ssize_t row
         cdef int place
+        for row in range(rows):
+            fits[row] = _ENDLESS
         for place in range(self.count):
-            share = data[self.columns[place] * width + row]
-            if self.asked[place] != 1.0:
-                share /= self.asked[place]
-            if place == 0 or share < fits:
-                fits = share
-        fits = floor(fits)
-        if self.gpu_cards:
-            fits = self._with_cards(row, fits)
-        if self.one_per_node:
-            fits = min(max(fits, -1.0), 1.0)
-        return fits
+            free = self.rows.data + self.columns[place] * self.rows.width + begin
+            asked = self.asked[place]
+            if place == 0:
+                for row in range(rows):
+                    fits[row] = free[row] / asked
+            elif asked == 1.0:
+                for row in range(rows):
+                    fits[row] = free[row] if free[row] < fits[row] else fits[row]
+            else:
+                for row in range(rows):
+                    share = free[row] / asked
+                    fits[row] = share if share < fits[row] else fits[row]
 
     cdef double _with_cards(self, Py_ssize_t row, double fits) noexcept nogil:
         """Cards are looked at only where everything else fits, and of what is in flight."""
         cdef double free = self.rows.data[_CARDS * self.rows.width + row]
         cdef double pods = 0.0
+        cdef double share
         cdef Py_ssize_t card
         cdef Py_ssize_t cards = self.rows.cards.shape[0]
         if not cards:
@@ -139,7 +156,9 @@ cdef class Fit:
         if not (free < 0.0 or (fits > 0.0 and free >= self.gpu_cards * self.gpu_milli)):
             return min(fits, 0.0)
         for card in range(cards):
-            pods += floor(self.rows.data[self.rows.cards[card, 0] * self.rows.width + row] / self.gpu_milli)
+            share = self.rows.data[self.rows.cards[card, 0] * self.rows.width + row]
+            if share < 0.0 or share >= self.gpu_milli:  # in between none fits, without a division
+                pods += _floor(share / self.gpu_milli)
         if self.gpu_cards > 1 and pods >= 0.0:
             pods = self._on_different_cards(row)
         return min(fits, pods)
@@ -160,26 +179,46 @@ cdef class Fit:
         cdef double share
         cdef Py_ssize_t card
         for card in range(self.rows.cards.shape[0]):
-            share = floor(self.rows.data[self.rows.cards[card, 0] * self.rows.width + row] / self.gpu_milli)
-            share = max(share, 0.0)
+            share = self.rows.data[self.rows.cards[card, 0] * self.rows.width + row]
+            share = max(_floor(share / self.gpu_milli), 0.0)
             if most >= 0.0:
                 share = min(share, most)
             total += share
-        return floor(total / self.gpu_cards)
+        return _floor(total / self.gpu_cards)
 
     cdef int64_t room_at(self, Py_ssize_t slot) noexcept nogil:
         """Replicas that a site takes, what is in flight taken off."""
-        cdef const double* data = self.rows.data
-        cdef Py_ssize_t width = self.rows.width
-        cdef Py_ssize_t row
         cdef Py_ssize_t begin = self.rows.start[slot]
-        cdef int64_t kind
+        cdef Py_ssize_t end = begin + self.rows.length[slot]
         cdef double total = 0.0
-        for row in range(begin, begin + self.rows.length[slot]):
-            kind = <int64_t>data[_KIND * width + row]
-            if self._is_usable(slot, kind):
-                total += self._on_row(row, kind == _IN_FLIGHT) * data[_COUNT * width + row]
+        while begin < end:
+            total += self._room_of_rows(slot, begin, min(end - begin, _BLOCK))
+            begin += _BLOCK
         return <int64_t>min(max(total, 0.0), _ENDLESS)
+
+    cdef double _room_of_rows(self, Py_ssize_t slot, Py_ssize_t begin, Py_ssize_t rows) noexcept nogil:
+        cdef double[_BLOCK] shares
+        cdef const double* kinds = self.rows.data + _KIND * self.rows.width + begin
+        cdef const double* counts = self.rows.data + _COUNT * self.rows.width + begin
+        cdef Py_ssize_t row
+        cdef double fits
+        cdef double total = 0.0
+        self._shares_of_rows(begin, rows, shares)
+        for row in range(rows):
+            fits = shares[row]
+            if 0.0 <= fits < 1.0:
+                continue
+            if not self._is_usable(slot, <int64_t>kinds[row]):
+                continue
+            if not self.count and kinds[row] == _IN_FLIGHT:
+                fits = 0.0
+            fits = _floor(fits)
+            if self.gpu_cards:
+                fits = self._with_cards(begin + row, fits)
+            if self.one_per_node:
+                fits = min(max(fits, -1.0), 1.0)
+            total += fits * counts[row]
+        return total
 
     cdef int64_t summed_at(self, Py_ssize_t slot, const double[:, ::1] flying) noexcept nogil:
         """What the sums of a site's free capacity would take, as in `sums.py`."""
@@ -188,23 +227,31 @@ cdef class Fit:
         cdef Py_ssize_t row
         cdef Py_ssize_t begin = self.rows.start[slot]
         cdef int64_t kind
-        cdef int64_t column
         cdef int place
-        cdef double left
-        cdef double asked
+        cdef int places = self.count + (self.gpu_cards > 0)
+        cdef double nodes
         cdef double least = _ENDLESS
-        for place in range(self.count + (self.gpu_cards > 0)):
-            column = self.columns[place] if place < self.count else _CARDS
-            asked = self.asked[place] if place < self.count else self.gpu_cards * self.gpu_milli
-            left = 0.0
-            for row in range(begin, begin + self.rows.length[slot]):
-                kind = <int64_t>data[_KIND * width + row]
-                if kind != _IN_FLIGHT and self._is_usable(slot, kind):
-                    left += data[column * width + row] * data[_COUNT * width + row]
-            if column < flying.shape[0]:
-                left -= flying[column, slot]
-            least = min(least, left / asked)
+        cdef double[_MOST_COLUMNS + 1] left
+        for place in range(places):
+            left[place] = 0.0
+        for row in range(begin, begin + self.rows.length[slot]):
+            kind = <int64_t>data[_KIND * width + row]
+            if kind != _IN_FLIGHT and self._is_usable(slot, kind):
+                nodes = data[_COUNT * width + row]
+                for place in range(places):
+                    left[place] += data[self._column(place) * width + row] * nodes
+        for place in range(places):
+            if self._column(place) < flying.shape[0]:
+                left[place] -= flying[self._column(place), slot]
+            least = min(least, left[place] / self._amount(place))
         return <int64_t>max(least, 0.0)
+
+    cdef int64_t _column(self, int place) noexcept nogil:
+        """The columns that are asked, and after them the one of all cards."""
+        return self.columns[place] if place < self.count else _CARDS
+
+    cdef double _amount(self, int place) noexcept nogil:
+        return self.asked[place] if place < self.count else self.gpu_cards * self.gpu_milli
 
     def rooms(self, const int64_t[::1] slots):
         found = np.empty(slots.shape[0], np.int64)
@@ -361,7 +408,7 @@ def added(terms, Py_ssize_t capacity):
     cdef bint is_first = True
     for _, amount, figure in terms:
         units = amount
-        figures = figure.cny
+        figures = figure.value
         for slot in range(capacity):
             if is_first:
                 total[slot] = figures[slot] * units
@@ -371,18 +418,41 @@ def added(terms, Py_ssize_t capacity):
     return found
 
 
-def admitted(const uint8_t[::1] one, const uint8_t[::1] other, const uint8_t[::1] third):
-    """The lowest rank of three, and the slots that no rule refuses."""
+def judged(
+    uint8_t[::1] first,
+    int64_t[::1] bits,
+    const int64_t[::1] accepted,
+    uint8_t[::1] holds,
+    uint8_t rank,
+):
+    """Of the grants still in play, `bits`, a rule leaves those that it accepts.
+
+    Where it leaves none, it refuses, and the rules after it are judged by themselves again.
+    """
+    cdef Py_ssize_t slot
+    cdef int64_t left
+    for slot in range(first.shape[0]):
+        left = bits[slot] & accepted[slot]
+        holds[slot] = left != 0
+        if left:
+            bits[slot] = left
+        elif rank < first[slot]:
+            first[slot] = rank
+
+
+def admitted(const uint8_t[::1] one, const uint8_t[::1] other, third):
+    """The lowest rank of two or three, and the slots that no rule refuses."""
     cdef Py_ssize_t capacity = one.shape[0]
     cdef Py_ssize_t slot
     cdef Py_ssize_t count = 0
     cdef uint8_t rank
+    cdef const uint8_t[::1] more = other if third is None else third
     first = np.empty(capacity, np.uint8)
     slots = np.empty(capacity, np.int64)
     cdef uint8_t[::1] ranks = first
     cdef int64_t[::1] passing = slots
     for slot in range(capacity):
-        rank = min(min(one[slot], other[slot]), third[slot])
+        rank = min(min(one[slot], other[slot]), more[slot])
         ranks[slot] = rank
         if rank == _NONE:
             passing[count] = slot

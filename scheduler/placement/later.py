@@ -9,11 +9,12 @@ come the work takes what there is.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from scheduler.energy.forecast import Profile
@@ -174,7 +175,7 @@ class _Term:
 def _term(price: Price, name: str) -> _Term:
     for cost, units, figures in price.terms:
         if cost.term == name:
-            return _Term(units, figures.cny)
+            return _Term(units, figures.value)
     return _Term(0.0, np.zeros(len(price.cny)))
 
 

@@ -1,7 +1,8 @@
 """`Moment`: the time and the terms of one decision; both are inputs, and both are recorded."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 from scheduler.model.terms import Terms
 
@@ -10,8 +11,7 @@ AHEAD_SECONDS = 60
 keeps differ by less, and times in files are often written to the minute."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(msgspec.Struct, frozen=True):
     """When a decision is made, and by which terms.
 
     Attributes:
@@ -35,4 +35,5 @@ def moment_of(now: datetime, terms: Terms) -> Moment:
     """
     if now.tzinfo is None:
         raise ValueError("now has no time zone; use an aware datetime in UTC")
-    return Moment(now.astimezone(UTC), now.timestamp(), terms)
+    utc = now if now.tzinfo is UTC else now.astimezone(UTC)
+    return Moment(utc, now.timestamp(), terms)

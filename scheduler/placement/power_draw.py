@@ -1,7 +1,5 @@
 """Energy figures as the costs see them: the worst of what is known where one is missing."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +11,7 @@ from scheduler.model.quantities import MILLI_PER_UNIT
 from scheduler.model.terms import Terms
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.forecasts import has_tariffs, intensity_at, price_at
+from scheduler.placement.known import Figures
 from scheduler.placement.moment import AHEAD_SECONDS, Moment
 from scheduler.placement.pv import free_share
 
@@ -20,22 +19,6 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 _WATTS_PER_KILOWATT = 1000
 Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A figure of every site, filled in where it is missing.
-
-    Attributes:
-        value: [capacity].
-        known: whether the site has the figure at all; an old one is known, and counted at its
-            worst.
-        missing: how many figures are missing behind it.
-    """
-
-    value: Floats
-    known: Bools
-    missing: Ints
 
 
 def replica_kwh_per_hour(demand: Demand, moment: Moment) -> float:
@@ -52,29 +35,29 @@ def replica_kwh_per_hour(demand: Demand, moment: Moment) -> float:
     return kept[1]
 
 
-def pue(fleet: Fleet, moment: Moment) -> Known:
+def pue(fleet: Fleet, moment: Moment) -> Figures:
     """Power usage effectiveness; missing counts as the fall-back."""
     return _filled(fleet.figure("pue"), moment.terms.fallback_pue)
 
 
-def energy_price(fleet: Fleet, moment: Moment) -> Known:
+def energy_price(fleet: Fleet, moment: Moment) -> Figures:
     """CNY per kWh; missing counts as the worst of fall-back and the site's own 90th percentile."""
     worst = np.fmax(fleet.figure("energy_p90"), moment.terms.fallback_energy_cny_per_kwh)
     return _filled(fleet.figure("energy_cny_per_kwh"), worst)
 
 
-def core_price(fleet: Fleet, moment: Moment) -> Known:
+def core_price(fleet: Fleet, moment: Moment) -> Figures:
     """CNY per core-hour; missing counts as the fall-back."""
-    worst = moment.terms.fallback_core_cny_per_hour
-
-    def compute() -> tuple[Known, float]:
-        return _filled(fleet.figure("core_cny_per_hour"), worst), np.inf
-
-    found: Known = fleet.remember(("core price", worst), moment.now_seconds, compute)
+    found: Figures = fleet.remember("core price", moment, _core_price)
     return found
 
 
-def carbon_intensity(fleet: Fleet, moment: Moment) -> Known:
+def _core_price(fleet: Fleet, moment: Moment) -> tuple[Figures, float]:
+    worst = moment.terms.fallback_core_cny_per_hour
+    return _filled(fleet.figure("core_cny_per_hour"), worst), np.inf
+
+
+def carbon_intensity(fleet: Fleet, moment: Moment) -> Figures:
     """Grams of CO2 per kWh; missing or old is the worst of fall-back, last known and p90.
 
     A yearly factor does not age within its year. A figure without a date of its own is as old as
@@ -88,23 +71,20 @@ def carbon_intensity(fleet: Fleet, moment: Moment) -> Known:
     fresh = ((seen >= oldest) & (seen <= newest)) | fleet.yearly
     known = ~np.isnan(last)
     value = np.where(known & fresh, last, np.fmax(last, worst))
-    return Known(value, known, (~known).astype(np.int64))
+    return Figures(value, known, (~known).astype(np.int64))
 
 
-def electricity(fleet: Fleet, moment: Moment) -> Known:
+def electricity(fleet: Fleet, moment: Moment) -> Figures:
     """CNY per kWh at the machine: price times PUE; [capacity]."""
-
-    def compute() -> tuple[Known, float]:
-        price, building = energy_price(fleet, moment), pue(fleet, moment)
-        return _product(price, building), np.inf
-
-    terms = moment.terms
-    question = ("electricity", terms.fallback_pue, terms.fallback_energy_cny_per_kwh)
-    found: Known = fleet.remember(question, moment.now_seconds, compute)
+    found: Figures = fleet.remember("electricity", moment, _electricity)
     return found
 
 
-def electricity_of_run(fleet: Fleet, demand: Demand, moment: Moment) -> Known:
+def _electricity(fleet: Fleet, moment: Moment) -> tuple[Figures, float]:
+    return _product(energy_price(fleet, moment), pue(fleet, moment)), np.inf
+
+
+def electricity_of_run(fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
     """The same while the work runs: by the hours of its run where both are known; [capacity].
 
     Work of unknown duration pays the mean of the day.
@@ -117,13 +97,15 @@ def electricity_of_run(fleet: Fleet, demand: Demand, moment: Moment) -> Known:
         start = moment.now_seconds if moment.start_seconds is None else moment.start_seconds
         price = price_at(fleet, start, float(seconds))
         value = np.where(np.isnan(price), value, price * pue(fleet, moment).value)
-    return Known(_less_pv(value, fleet, demand, moment), found.known, found.missing)
+    return Figures(_less_pv(value, fleet, demand, moment), found.known, found.missing)
 
 
-def emissions_of_run(fleet: Fleet, demand: Demand, moment: Moment) -> Known:
+def emissions_of_run(fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
     """`emissions`, less what own solar power serves of a short run; [capacity]."""
     found = emissions(fleet, moment)
-    return Known(_less_pv(found.value, fleet, demand, moment), found.known, found.missing)
+    if not demand.schedule.duration_seconds:
+        return found
+    return Figures(_less_pv(found.value, fleet, demand, moment), found.known, found.missing)
 
 
 def _less_pv(value: Floats, fleet: Fleet, demand: Demand, moment: Moment) -> Floats:
@@ -133,20 +115,18 @@ def _less_pv(value: Floats, fleet: Fleet, demand: Demand, moment: Moment) -> Flo
     return value if share is None else value - np.maximum(value, 0.0) * share
 
 
-def emissions(fleet: Fleet, moment: Moment) -> Known:
+def emissions(fleet: Fleet, moment: Moment) -> Figures:
     """Grams of CO2 per kWh at the machine: intensity times PUE; [capacity]."""
-
-    def compute() -> tuple[Known, float]:
-        intensity, building = carbon_intensity(fleet, moment), pue(fleet, moment)
-        return _product(intensity, building), _until(fleet, moment)
-
-    terms = moment.terms
-    limits = (terms.fallback_pue, terms.fallback_gco2_per_kwh, terms.figure_old_seconds)
-    found: Known = fleet.remember(("emissions", limits), moment.now_seconds, compute)
+    found: Figures = fleet.remember("emissions", moment, _emissions)
     return found
 
 
-def emissions_at_start(fleet: Fleet, demand: Demand, moment: Moment) -> Known:
+def _emissions(fleet: Fleet, moment: Moment) -> tuple[Figures, float]:
+    found = _product(carbon_intensity(fleet, moment), pue(fleet, moment))
+    return found, _until(fleet, moment)
+
+
+def emissions_at_start(fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
     """The same for a run that begins at the moment's start, by forecast; [capacity].
 
     A yearly factor is the same at every hour.
@@ -166,13 +146,13 @@ def _until(fleet: Fleet, moment: Moment) -> float:
     return float(min(old, np.min(begins[begins > now], initial=np.inf)))
 
 
-def _filled(figure: Floats, worst: Floats | float) -> Known:
+def _filled(figure: Floats, worst: Floats | float) -> Figures:
     known = ~np.isnan(figure)
-    return Known(np.where(known, figure, worst), known, (~known).astype(np.int64))
+    return Figures(np.where(known, figure, worst), known, (~known).astype(np.int64))
 
 
-def _product(one: Known, other: Known) -> Known:
-    return Known(one.value * other.value, one.known & other.known, one.missing + other.missing)
+def _product(one: Figures, other: Figures) -> Figures:
+    return Figures(one.value * other.value, one.known & other.known, one.missing + other.missing)
 
 
 _QUALITY: tuple[Origin, ...] = (

@@ -8,11 +8,11 @@ Losing a figure thus never moves a site forward.
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +20,9 @@ from scheduler.model.canonical import mixed
 from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
-from scheduler.placement import costs
+from scheduler.placement import compiled, costs
 from scheduler.placement.fleet import Fleet
+from scheduler.placement.known import Figures
 from scheduler.placement.moment import Moment
 
 Floats = NDArray[np.float64]
@@ -31,22 +32,6 @@ Bools = NDArray[np.bool_]
 _FIRST_CHUNK = 64
 _GROWTH = 4
 _UNKNOWN_WEIGHT = 1e18
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """One cost at every site, per unit of what is paid for (a kWh, a core, a millisecond).
-
-    Attributes:
-        cny: CNY per unit and hour; where unknown, the worst of what is known; [capacity].
-        known: whether it rests on known figures; [capacity]; None: everywhere.
-        missing: how many of the figures behind it are missing; [capacity]; None: one where it is
-            not known. Counted one by one, so that losing a further one still moves a site back.
-    """
-
-    cny: Floats
-    known: Bools | None
-    missing: Ints | None = None
 
 
 class CostRule(Protocol):
@@ -76,8 +61,7 @@ def all_costs() -> tuple[CostRule, ...]:
     return tuple(importlib.import_module(f"{costs.__name__}.{name}").COST for name in names)
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(msgspec.Struct, frozen=True):
     """What a replica costs at every site, and how sites rank by it.
 
     Attributes:
@@ -140,50 +124,51 @@ class Price:
 
     def is_known(self, slots: Ints) -> bool:
         """Whether every term is known at these sites."""
-        return all(
-            figures.known is None or bool(figures.known[slots].all())
-            for _, _, figures in self.terms
+        return not self.is_any_unknown or all(
+            bool(figures.known[slots].all()) for _, _, figures in self.terms
         )
 
 
 def price_of(demand: Demand, fleet: Fleet, moment: Moment) -> Price:
     """Adds up all costs that the demand pays for."""
     terms: list[tuple[CostRule, float, Figures]] = []
-    missing: list[Bools | Ints] = []
-    cny: Floats | None = None
+    missing: list[Ints] = []
     for cost in all_costs():
         units = cost.units(demand, moment)
         if units:
             figures = cost.per_unit(fleet, demand, moment)
             terms.append((cost, units, figures))
-            if cny is None:
-                cny = figures.cny * units
-            else:
-                cny += figures.cny * units
-            if figures.missing is not None:
-                missing.append(figures.missing)
-            elif figures.known is not None:
-                missing.append(figures.known)
-    if cny is None:
-        cny = np.zeros(fleet.capacity)
+            missing.append(figures.missing)
+    add = compiled.kernel.added if fleet.is_compiled else _added
+    cny = add(terms, fleet.capacity)
     unknown, is_any = _unknown(fleet, missing)
     salt = mixed(demand.uid or demand.key)
     return Price(tuple(terms), cny, unknown, fleet.tie, salt, is_any_unknown=is_any)
 
 
-def _unknown(fleet: Fleet, figures: list[Bools | Ints]) -> tuple[Ints, bool]:
+def _added(terms: Sequence[tuple[CostRule, float, Figures]], capacity: int) -> Floats:
+    cny: Floats | None = None
+    for _, units, figures in terms:
+        if cny is None:
+            cny = figures.value * units
+        else:
+            cny += figures.value * units
+    return np.zeros(capacity) if cny is None else cny
+
+
+def _unknown(fleet: Fleet, figures: list[Ints]) -> tuple[Ints, bool]:
     """How many figures are missing; remembered as long as they are the same arrays.
 
     Args:
         fleet: the fleet; it remembers.
-        figures: of each cost how many are missing, or whether it is known; [capacity].
+        figures: of each cost how many are missing; [capacity].
     """
     question = (fleet.figure_version, *map(id, figures))
     kept = fleet.unknowns.get(question)
     if kept is None or kept[0].shape[0] != fleet.capacity:
         unknown = np.zeros(fleet.capacity, np.int64)
         for each in figures:
-            unknown += ~each if each.dtype == np.bool_ else each
+            unknown += each
         if len(fleet.unknowns) > _MOST_UNKNOWNS:
             fleet.unknowns.clear()
         is_any = bool((unknown[fleet.is_there] > 0).any())

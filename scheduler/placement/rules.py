@@ -8,8 +8,9 @@ events that could change its answer, so that waiting work is woken by those only
 
 import importlib
 import pkgutil
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import cache
+from operator import attrgetter
 from typing import Literal, Protocol, TypeGuard
 
 import numpy as np
@@ -44,6 +45,17 @@ elsewhere than before; another workload is gone, and with it what it owned."""
 
 EVERY_TIME: Hashable = ("every time",)
 """The question of a rule whose answer depends on the moment: it is asked for every decision."""
+
+
+class Fields:
+    """The question of a rule to which whole fields of a demand matter, and nothing else of it."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def __call__(self, demand: Demand) -> Hashable:
+        """The fields."""
+        return tuple([getattr(demand, name) for name in self.names])
 
 
 class SiteRule(Protocol):
@@ -113,6 +125,15 @@ def is_grant_rule(rule: Rule) -> TypeGuard[GrantRule]:
 def is_site_rule(rule: Rule) -> TypeGuard[SiteRule]:
     """Whether a rule answers for the whole fleet at once."""
     return hasattr(rule, "admits")
+
+
+def question_of(rules: Sequence[Rule]) -> Callable[[Demand], Hashable]:
+    """What of a demand matters to any of several rules, gathered in as few steps as can be."""
+    plain = [rule.question for rule in rules if isinstance(rule.question, Fields)]
+    others = [rule.question for rule in rules if not isinstance(rule.question, Fields)]
+    names = dict.fromkeys(name for each in plain for name in each.names)
+    fields = attrgetter(*names) if names else Fields()
+    return lambda demand: (fields(demand), *[ask(demand) for ask in others])
 
 
 def name_of(rule: Rule) -> str:

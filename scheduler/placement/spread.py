@@ -11,9 +11,10 @@ nowhere the cheapest division is taken, so that what can be spread is spread.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from scheduler.model.policy import Spread
@@ -61,11 +62,12 @@ def divide_spread(ask: Ask, fleet: Fleet) -> Division:
     preferred = [rule for rule in rules if not rule.required]
     while True:
         division = _within(ask, fleet, rules)
-        if division.shares is not None or not preferred:
+        if division.shares is not None or division.lacks_room or not preferred:
             break
         rules.remove(preferred.pop())
     if division.shares is None:
-        return replace(division, spread_failed=divide(ask) is not None)
+        has_room = not division.lacks_room and divide(ask) is not None
+        return replace(division, spread_failed=has_room)
     dropped = len(ask.demand.spread) - len(rules)
     notes = (f"{dropped} preferred spread could not be met",) if dropped else ()
     return replace(division, notes=(*division.notes, *notes))
@@ -90,12 +92,15 @@ def _within(ask: Ask, fleet: Fleet, rules: Sequence[Spread]) -> Division:
 
 def _among_all(ask: Ask, fleet: Fleet, rules: Sequence[Spread]) -> Division:
     """Looks at all candidates."""
-    field = _field(ask, fleet, rules, ask.price.sorted(ask.open))
+    missing = ask.replicas - ask.kept_total
+    more = ask.more_at(ask.open)
+    if int(more.sum()) < missing:
+        return Division(None, lacks_room=True)
+    field = _field(ask, fleet, rules, more)
     if ask.demand.strategy != "CostOptimal":
         shares = _by_strategy(ask, field)
         if shares is not None:
             return Division(shares)
-    missing = ask.replicas - ask.kept_total
     if _cannot_hold(field, missing):
         return Division(None)
     is_tried = ask.demand.strategy == "CostOptimal" and are_nested_everywhere(fleet, rules)
@@ -149,12 +154,15 @@ def _tally(ask: Ask, fleet: Fleet, rule: Spread) -> Tally:
     )
 
 
-def _field(ask: Ask, fleet: Fleet, rules: Sequence[Spread], slots: Ints) -> Field:
-    for rule in rules:  # a site whose place nobody knows cannot be counted
+def _field(ask: Ask, fleet: Fleet, rules: Sequence[Spread], more: Ints) -> Field:
+    """Sites with room in order of cost, without those whose place nobody knows."""
+    room = np.zeros(fleet.capacity, np.int64)
+    room[ask.open] = np.minimum(more, ask.replicas)
+    slots = ask.open[more > 0]
+    for rule in rules:
         slots = slots[places(fleet, rule.by)[slots] > 0]
-    more = np.minimum(ask.more_at(slots), ask.replicas)
-    has_room = more > 0
-    slots, more = slots[has_room], more[has_room]
+    slots = ask.price.sorted(slots)
+    more = room[slots]
     levels = [level_of(fleet, slots, ask.kept, rule) for rule in rules]
     return Field(slots, more, levels)
 
@@ -247,11 +255,16 @@ def _with_more_groups(field: Field, missing: int) -> Ints | None:
 
 
 def _cannot_hold(field: Field, missing: int) -> bool:
-    """Whether even the roomiest groups of a level, as many as may be used, are too few."""
+    """Whether even the roomiest groups of a level, as many as may be used, are too few.
+
+    Or hold too little, though as many are used as must be.
+    """
     more = field.more
     for level in sorted(field.levels, key=lambda each: -each.groups):  # the finest first
         room = np.bincount(level.group, more, level.groups)
         room = np.minimum(room, np.maximum(level.cap - level.held, 0))
+        if np.count_nonzero((room > 0) | (level.held > 0)) < level.least:
+            return True
         fresh = np.sort(room[level.held == 0])[::-1]
         most = level.most - int(np.count_nonzero(level.held))
         if room[level.held > 0].sum() + fresh[: max(0, most)].sum() < missing:

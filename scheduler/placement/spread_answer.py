@@ -1,12 +1,11 @@
 """What a division comes to: the shares, and how good they are."""
 
-from dataclasses import dataclass
+import msgspec
 
 from scheduler.placement.divide import Shares
 
 
-@dataclass(frozen=True, slots=True)
-class Division:
+class Division(msgspec.Struct, frozen=True):
     """The outcome of step 4.
 
     Attributes:
@@ -15,6 +14,7 @@ class Division:
         is_optimal: whether nothing cheaper exists.
         gap: how much dearer than the best possible it may be, as a ratio.
         spread_failed: whether there would be room, but not spread as asked.
+        lacks_room: whether there is too little room however it is spread.
         notes: what the answer does not promise.
     """
 
@@ -23,4 +23,5 @@ class Division:
     is_optimal: bool = True
     gap: float = 0.0
     spread_failed: bool = False
+    lacks_room: bool = False
     notes: tuple[str, ...] = ()

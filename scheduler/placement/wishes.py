@@ -1,6 +1,6 @@
 """Preferred affinity: sites that meet the wishes are tried alone; the last wish goes first."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from scheduler.placement.constraints.companion import fits
 from scheduler.placement.divide import Ask

@@ -8,7 +8,7 @@ import pytest
 from benchmarks._city import NOW, NodeForm, demands, reported, site
 from scheduler.model.decision import Assigned, decision_bytes
 from scheduler.model.demand import Demand, Placed, with_placement
-from scheduler.model.facts import SiteFacts
+from scheduler.model.facts import Grant, SiteFacts
 from scheduler.model.manifests import Pods
 from scheduler.model.pods import PodShape
 from scheduler.model.site import SitePrices
@@ -51,7 +51,10 @@ def alike(facts: SiteFacts, random: Random) -> SiteFacts:
     grant = msgspec.structs.replace(
         facts.grants[0].spec, cpu_vendors=random.choice(((), (), ("intel",), ("hygon", "kunpeng")))
     )
-    grants = (msgspec.structs.replace(facts.grants[0], spec=grant),)
+    grants: tuple[Grant, ...] = (msgspec.structs.replace(facts.grants[0], spec=grant),)
+    if random.random() < 0.2:  # a second one, of which another half is enough
+        other = msgspec.structs.replace(grant, data_class="general-1", protection_level=4)
+        grants = (*grants, msgspec.structs.replace(grants[0], name="h", spec=other))
     spec = msgspec.structs.replace(facts.spec, prices=prices)
     return msgspec.structs.replace(facts, spec=spec, grants=grants)
 

@@ -1,7 +1,5 @@
 """A cluster must serve every kind that the manifests use."""
 
-from collections.abc import Hashable
-
 import numpy as np
 
 from scheduler.model.demand import Demand
@@ -9,7 +7,7 @@ from scheduler.model.facts import SiteFacts
 from scheduler.model.reasons import Reason
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
-from scheduler.placement.rules import BoolPerSite, Event
+from scheduler.placement.rules import BoolPerSite, Event, Fields
 
 _CONFORMANT = frozenset(
     {
@@ -36,9 +34,7 @@ class ApiKind:
     reason: Reason = "api-kind"
     wakes: frozenset[Event] = frozenset({"report", "workload"})
 
-    def question(self, demand: Demand) -> Hashable:
-        """The kinds."""
-        return demand.api_kinds
+    question = Fields("api_kinds")
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Compares the lists."""

@@ -1,7 +1,5 @@
 """Images run only on the architectures that they were built for; what is not said is amd64."""
 
-from collections.abc import Hashable
-
 import numpy as np
 
 from scheduler.model.demand import Demand
@@ -9,7 +7,7 @@ from scheduler.model.facts import SiteFacts
 from scheduler.model.reasons import Reason
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
-from scheduler.placement.rules import BoolPerSite, Event
+from scheduler.placement.rules import BoolPerSite, Event, Fields
 
 
 class Architecture:
@@ -18,9 +16,7 @@ class Architecture:
     reason: Reason = "architecture"
     wakes: frozenset[Event] = frozenset({"report", "workload"})
 
-    def question(self, demand: Demand) -> Hashable:
-        """The architectures."""
-        return demand.architectures
+    question = Fields("architectures")
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Looks at the kinds of node that each site reported."""

@@ -1,7 +1,5 @@
 """Workloads that belong together, or apart: at one site, in one metro, province, and so on."""
 
-from collections.abc import Hashable
-
 import numpy as np
 
 from scheduler.model.demand import Companion, Demand
@@ -10,7 +8,7 @@ from scheduler.model.reasons import Reason
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.labels import place_of
 from scheduler.placement.moment import Moment
-from scheduler.placement.rules import BoolPerSite, Event
+from scheduler.placement.rules import BoolPerSite, Event, Fields
 
 
 class WithCompanions:
@@ -22,9 +20,7 @@ class WithCompanions:
     reason: Reason = "spread"
     wakes: frozenset[Event] = frozenset({"placed", "gone", "workload", "site"})
 
-    def question(self, demand: Demand) -> Hashable:
-        """The others and where they stand."""
-        return demand.companions
+    question = Fields("companions")
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Compares the place of every site with the places of the others."""

@@ -1,7 +1,5 @@
 """Operations can keep new work away from a site; what runs there stays."""
 
-from collections.abc import Hashable
-
 import numpy as np
 
 from scheduler.model.demand import Demand
@@ -9,7 +7,7 @@ from scheduler.model.facts import SiteFacts
 from scheduler.model.reasons import Reason
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
-from scheduler.placement.rules import BoolPerSite, Event
+from scheduler.placement.rules import BoolPerSite, Event, Fields
 
 
 class Cordoned:
@@ -18,10 +16,7 @@ class Cordoned:
     reason: Reason = "cordoned"
     wakes: frozenset[Event] = frozenset({"site"})
 
-    def question(self, demand: Demand) -> Hashable:
-        """Nothing of the demand matters."""
-        del demand
-        return None
+    question = Fields()
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Looks at the switch."""

@@ -4,8 +4,6 @@ The site's grant may name the vendors that may be used there, and the workload, 
 cluster policy may name theirs; a node must satisfy all. Which node each replica gets is `fit.py`'s.
 """
 
-from collections.abc import Hashable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +16,7 @@ from scheduler.placement.moment import Moment
 from scheduler.placement.rules import (
     BoolPerSite,
     Event,
+    Fields,
     all_rules,
     grant_bits,
     is_grant_rule,
@@ -38,9 +37,7 @@ class CpuVendor:
     reason: Reason = "cpu-vendor"
     wakes: frozenset[Event] = frozenset({"report", "workload", "grant", "scheme"})
 
-    def question(self, demand: Demand) -> Hashable:
-        """Architectures, and the lists of vendors."""
-        return (demand.architectures, demand.cpu_vendors)
+    question = Fields("architectures", "cpu_vendors")
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Looks at the kinds of node that each site reported, and at its valid grants.

@@ -1,13 +1,11 @@
 """Keeps data at or below the class that the authority granted a site (GB/T 43697-2024)."""
 
-from collections.abc import Hashable
-
 from scheduler.model.demand import Demand
 from scheduler.model.facts import Grant, SiteFacts
 from scheduler.model.fields import DATA_CLASSES
 from scheduler.model.reasons import Reason
 from scheduler.placement.moment import Moment
-from scheduler.placement.rules import Event, valid_grants
+from scheduler.placement.rules import Event, Fields, valid_grants
 
 _RANK = {name: rank for rank, name in enumerate(DATA_CLASSES)}
 _NEVER = "core"
@@ -19,9 +17,7 @@ class DataClass:
     reason: Reason = "data-class"
     wakes: frozenset[Event] = frozenset({"grant", "workload", "scheme", "tenant"})
 
-    def question(self, demand: Demand) -> Hashable:
-        """The class, and whether the tenant may bring it."""
-        return (demand.data_class, demand.class_not_allowed)
+    question = Fields("data_class", "class_not_allowed")
 
     def holds(self, grant: Grant, demand: Demand) -> bool:
         """Compares ranks; nothing to compare is the missing class's own rule."""

@@ -1,12 +1,10 @@
 """Protection level 4 needs machines of its own."""
 
-from collections.abc import Hashable
-
 from scheduler.model.demand import Demand
 from scheduler.model.facts import Grant, SiteFacts
 from scheduler.model.reasons import Reason
 from scheduler.placement.moment import Moment
-from scheduler.placement.rules import Event
+from scheduler.placement.rules import Event, Fields
 
 _NEEDS_POOL = 4
 
@@ -17,9 +15,7 @@ class DedicatedPool:
     reason: Reason = "dedicated-pool"
     wakes: frozenset[Event] = frozenset({"grant", "workload"})
 
-    def question(self, demand: Demand) -> Hashable:
-        """Whether a pool is needed."""
-        return demand.protection_level >= _NEEDS_POOL
+    question = Fields("protection_level")
 
     def holds(self, grant: Grant, demand: Demand) -> bool:
         """Whether it is there, if needed."""

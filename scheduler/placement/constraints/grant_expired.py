@@ -1,6 +1,5 @@
 """A grant counts from `validFrom` until just before `validUntil`."""
 
-from collections.abc import Hashable
 from datetime import datetime
 
 import numpy as np
@@ -10,7 +9,7 @@ from scheduler.model.facts import SiteFacts
 from scheduler.model.reasons import Reason
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
-from scheduler.placement.rules import BoolPerSite, Event, valid_grants
+from scheduler.placement.rules import BoolPerSite, Event, Fields, valid_grants
 
 
 class GrantExpired:
@@ -19,10 +18,7 @@ class GrantExpired:
     reason: Reason = "grant-expired"
     wakes: frozenset[Event] = frozenset({"grant", "time"})
 
-    def question(self, demand: Demand) -> Hashable:
-        """Nothing of the demand matters; the time does, and the fleet watches it."""
-        del demand
-        return None
+    question = Fields()
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Sites without any grant pass here: that is another rule's to say."""

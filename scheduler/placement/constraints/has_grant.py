@@ -1,7 +1,5 @@
 """A site without any grant takes nothing: nobody grants himself anything."""
 
-from collections.abc import Hashable
-
 import numpy as np
 
 from scheduler.model.demand import Demand
@@ -9,7 +7,7 @@ from scheduler.model.facts import SiteFacts
 from scheduler.model.reasons import Reason
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
-from scheduler.placement.rules import BoolPerSite, Event
+from scheduler.placement.rules import BoolPerSite, Event, Fields
 
 
 class HasGrant:
@@ -18,10 +16,7 @@ class HasGrant:
     reason: Reason = "not-allowed"
     wakes: frozenset[Event] = frozenset({"grant"})
 
-    def question(self, demand: Demand) -> Hashable:
-        """Nothing of the demand matters."""
-        del demand
-        return None
+    question = Fields()
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Looks for any grant; whether it still holds is another rule's."""

@@ -1,7 +1,5 @@
 """A round trip that nobody measured is not assumed to be short."""
 
-from collections.abc import Hashable
-
 import numpy as np
 
 from scheduler.model.demand import Demand
@@ -10,7 +8,7 @@ from scheduler.model.reasons import Reason
 from scheduler.placement.distance import milliseconds
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
-from scheduler.placement.rules import BoolPerSite, Event
+from scheduler.placement.rules import BoolPerSite, Event, Fields
 
 
 class LatencyUnknown:
@@ -19,9 +17,7 @@ class LatencyUnknown:
     reason: Reason = "latency-unknown"
     wakes: frozenset[Event] = frozenset({"report", "workload"})
 
-    def question(self, demand: Demand) -> Hashable:
-        """The places of the bounds."""
-        return tuple(bound.from_ for bound in demand.latency)
+    question = Fields("latency")
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Which sites know the round trip to every place that is asked for."""

@@ -1,12 +1,10 @@
 """A site must offer every network zone that the workload names; classified is always refused."""
 
-from collections.abc import Hashable
-
 from scheduler.model.demand import Demand
 from scheduler.model.facts import Grant, SiteFacts
 from scheduler.model.reasons import Reason
 from scheduler.placement.moment import Moment
-from scheduler.placement.rules import Event, valid_grants
+from scheduler.placement.rules import Event, Fields, valid_grants
 
 _NEVER = "classified"
 
@@ -17,9 +15,7 @@ class NetworkZone:
     reason: Reason = "network-zone"
     wakes: frozenset[Event] = frozenset({"grant", "workload"})
 
-    def question(self, demand: Demand) -> Hashable:
-        """The zones."""
-        return demand.network_zones
+    question = Fields("network_zones")
 
     def holds(self, grant: Grant, demand: Demand) -> bool:
         """Whether all zones are there."""

@@ -1,12 +1,10 @@
 """A site must be certified for the workload's level (GB/T 22239); level 5 goes nowhere."""
 
-from collections.abc import Hashable
-
 from scheduler.model.demand import Demand
 from scheduler.model.facts import Grant, SiteFacts
 from scheduler.model.reasons import Reason
 from scheduler.placement.moment import Moment
-from scheduler.placement.rules import Event, valid_grants
+from scheduler.placement.rules import Event, Fields, valid_grants
 
 NEVER_SCHEDULED = 5
 
@@ -17,9 +15,7 @@ class ProtectionLevel:
     reason: Reason = "protection-level"
     wakes: frozenset[Event] = frozenset({"grant", "workload", "scheme"})
 
-    def question(self, demand: Demand) -> Hashable:
-        """The level."""
-        return demand.protection_level
+    question = Fields("protection_level")
 
     def holds(self, grant: Grant, demand: Demand) -> bool:
         """Compares levels."""

@@ -1,7 +1,5 @@
 """A site that is known not to report takes no new work."""
 
-from collections.abc import Hashable
-
 import numpy as np
 
 from scheduler.model.demand import Demand
@@ -9,7 +7,7 @@ from scheduler.model.facts import SiteFacts
 from scheduler.model.reasons import Reason
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
-from scheduler.placement.rules import BoolPerSite, Event
+from scheduler.placement.rules import BoolPerSite, Event, Fields
 
 
 class Silent:
@@ -18,10 +16,7 @@ class Silent:
     reason: Reason = "silent"
     wakes: frozenset[Event] = frozenset({"report"})
 
-    def question(self, demand: Demand) -> Hashable:
-        """Nothing of the demand matters."""
-        del demand
-        return None
+    question = Fields()
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Looks at the condition."""

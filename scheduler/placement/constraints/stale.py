@@ -5,6 +5,8 @@ A report from the future is undated: some clock is wrong, so nobody knows how ol
 
 from collections.abc import Hashable
 
+import numpy as np
+
 from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.reasons import Reason
@@ -27,10 +29,7 @@ class Stale:
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Compares ages; NaN is never young enough."""
         del demand
-        oldest = moment.now_seconds - moment.terms.report_stale_seconds
-        observed_at = fleet.figure("observed_at")
-        fresh: BoolPerSite = observed_at >= oldest
-        fresh &= observed_at <= moment.now_seconds + AHEAD_SECONDS
+        fresh: BoolPerSite = fleet.remember("fresh", moment, _fresh, version=fleet.report_version)
         return fresh
 
     def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
@@ -46,6 +45,20 @@ class Stale:
                 f"its age is unknown; at most {AHEAD_SECONDS} s ahead is borne"
             )
         return f"{facts.name} was observed {age:.0f} s ago; at most {limit} s is fresh"
+
+
+def _fresh(fleet: Fleet, moment: Moment) -> tuple[BoolPerSite, float]:
+    """Which sites were observed lately, and until when no more and no fewer were."""
+    limit, newest = moment.terms.report_stale_seconds, moment.now_seconds + AHEAD_SECONDS
+    observed_at = fleet.figure("observed_at")
+    fresh = (observed_at >= moment.now_seconds - limit) & (observed_at <= newest)
+    ends = np.min(observed_at[fresh], initial=np.inf) + limit
+    begins = np.min(observed_at[observed_at > newest], initial=np.inf) - AHEAD_SECONDS
+    return fresh, float(min(ends, begins)) - _MARGIN_SECONDS
+
+
+_MARGIN_SECONDS = 0.001
+"""So close to the instant when an answer changes, it is computed and not remembered."""
 
 
 RULE = Stale()

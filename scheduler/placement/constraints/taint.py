@@ -1,7 +1,5 @@
 """Taints of a site keep away what does not tolerate them, as taints of nodes do."""
 
-from collections.abc import Hashable
-
 import numpy as np
 
 from scheduler.model.demand import Demand, tolerates
@@ -9,7 +7,7 @@ from scheduler.model.facts import SiteFacts
 from scheduler.model.reasons import Reason
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
-from scheduler.placement.rules import BoolPerSite, Event
+from scheduler.placement.rules import BoolPerSite, Event, Fields
 
 
 class SiteTaint:
@@ -18,9 +16,7 @@ class SiteTaint:
     reason: Reason = "taint"
     wakes: frozenset[Event] = frozenset({"site", "workload"})
 
-    def question(self, demand: Demand) -> Hashable:
-        """The tolerations."""
-        return demand.site_tolerations
+    question = Fields("site_tolerations")
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Looks at each site's taints."""

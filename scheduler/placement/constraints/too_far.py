@@ -1,14 +1,12 @@
 """A round trip must be as short as the workload needs."""
 
-from collections.abc import Hashable
-
 from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.reasons import Reason
 from scheduler.placement.distance import METRO, milliseconds
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
-from scheduler.placement.rules import BoolPerSite, Event
+from scheduler.placement.rules import BoolPerSite, Event, Fields
 
 
 class TooFar:
@@ -17,9 +15,7 @@ class TooFar:
     reason: Reason = "too-far"
     wakes: frozenset[Event] = frozenset({"report", "workload"})
 
-    def question(self, demand: Demand) -> Hashable:
-        """The bounds."""
-        return demand.latency
+    question = Fields("latency")
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Compares with every bound."""

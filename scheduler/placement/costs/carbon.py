@@ -5,6 +5,7 @@ from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.forecasts import follows_hours
+from scheduler.placement.known import Figures
 from scheduler.placement.moment import Moment
 from scheduler.placement.power_draw import (
     emissions_at_start,
@@ -13,7 +14,6 @@ from scheduler.placement.power_draw import (
     replica_kwh_per_hour,
     worst_origin,
 )
-from scheduler.placement.price import Figures
 
 _GRAMS_PER_KILOGRAM = 1000
 
@@ -37,10 +37,8 @@ class Carbon:
     def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
         """Grams of CO2 per kWh at the machine: the grid's intensity times the PUE."""
         if moment.start_seconds is None:
-            found = emissions_of_run(fleet, demand, moment)
-        else:
-            found = emissions_at_start(fleet, demand, moment)
-        return Figures(found.value, found.known, found.missing)
+            return emissions_of_run(fleet, demand, moment)
+        return emissions_at_start(fleet, demand, moment)
 
     def origin(
         self, facts: SiteFacts, demand: Demand, moment: Moment

@@ -5,9 +5,9 @@ from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT
 from scheduler.placement.fleet import Fleet
+from scheduler.placement.known import Figures
 from scheduler.placement.moment import Moment
 from scheduler.placement.power_draw import core_price
-from scheduler.placement.price import Figures
 
 
 class Compute:
@@ -23,8 +23,7 @@ class Compute:
     def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
         """CNY per core-hour."""
         del demand
-        price = core_price(fleet, moment)
-        return Figures(price.value, price.known)
+        return core_price(fleet, moment)
 
     def origin(
         self, facts: SiteFacts, demand: Demand, moment: Moment

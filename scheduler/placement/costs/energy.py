@@ -4,6 +4,7 @@ from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
 from scheduler.placement.fleet import Fleet
+from scheduler.placement.known import Figures
 from scheduler.placement.moment import Moment
 from scheduler.placement.power_draw import (
     electricity_of_run,
@@ -11,7 +12,6 @@ from scheduler.placement.power_draw import (
     replica_kwh_per_hour,
     worst_origin,
 )
-from scheduler.placement.price import Figures
 
 
 class Energy:
@@ -25,8 +25,7 @@ class Energy:
 
     def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
         """CNY per kWh at the machine: the site's price while the work runs, times its PUE."""
-        found = electricity_of_run(fleet, demand, moment)
-        return Figures(found.value, found.known, found.missing)
+        return electricity_of_run(fleet, demand, moment)
 
     def origin(
         self, facts: SiteFacts, demand: Demand, moment: Moment

@@ -1,5 +1,7 @@
 """Distance: the round trip to the places that a workload bounds, at its price of a millisecond."""
 
+from functools import partial
+
 import numpy as np
 
 from scheduler.model.demand import Demand
@@ -7,9 +9,9 @@ from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
 from scheduler.placement.distance import METRO, milliseconds
 from scheduler.placement.fleet import Fleet
+from scheduler.placement.known import Figures
 from scheduler.placement.moment import Moment
 from scheduler.placement.power_draw import worst_origin
-from scheduler.placement.price import Figures
 
 
 def latency_price(demand: Demand, moment: Moment) -> float:
@@ -33,21 +35,9 @@ class Latency:
         Where one is missing, the fall-back counts, or a longer one that is known. A round trip ages
         with the report that it stands in, and old reports get no new work (`stale`).
         """
-        places = tuple(bound.from_ for bound in demand.latency)
-        worst = moment.terms.fallback_milliseconds
-
-        def compute() -> tuple[Figures, float]:
-            longest = np.zeros(fleet.capacity)
-            missing = np.zeros(fleet.capacity, np.int64)
-            for place in places:
-                found = milliseconds(fleet, place)
-                is_missing = np.isnan(found)
-                missing += is_missing
-                longest = np.maximum(longest, np.where(is_missing, worst, found))
-            return Figures(longest, missing == 0, missing), np.inf
-
-        question = ("latency", places, worst)
-        found: Figures = fleet.remember(question, moment.now_seconds, compute)
+        places = tuple([bound.from_ for bound in demand.latency])
+        question = ("latency", *places)
+        found: Figures = fleet.remember(question, moment, partial(_longest, places))
         return found
 
     def origin(
@@ -60,6 +50,18 @@ class Latency:
         seen = facts.observed_at
         age = None if seen is None else moment.now_seconds - seen.timestamp()
         return worst_origin(*origins) if origins else "unknown", age
+
+
+def _longest(places: tuple[str, ...], fleet: Fleet, moment: Moment) -> tuple[Figures, float]:
+    worst = moment.terms.fallback_milliseconds
+    longest = np.zeros(fleet.capacity)
+    missing = np.zeros(fleet.capacity, np.int64)
+    for place in places:
+        found = milliseconds(fleet, place)
+        is_missing = np.isnan(found)
+        missing += is_missing
+        longest = np.maximum(longest, np.where(is_missing, worst, found))
+    return Figures(longest, missing == 0, missing), np.inf
 
 
 COST = Latency()

@@ -4,6 +4,8 @@ Paid once, and here spread over the hours that the work runs. What runs already 
 the Steady mode, so that moving a running replica needs no price of its own.
 """
 
+from functools import partial
+
 import numpy as np
 
 from scheduler.model.demand import Demand
@@ -12,8 +14,8 @@ from scheduler.model.fields import Origin
 from scheduler.model.policy import DataAt
 from scheduler.placement.distance import METRO
 from scheduler.placement.fleet import Bools, Fleet
+from scheduler.placement.known import Figures, known_everywhere
 from scheduler.placement.moment import Moment
-from scheduler.placement.price import Figures
 
 _SECONDS_PER_HOUR = 3600
 
@@ -38,19 +40,8 @@ class Moving:
 
     def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
         """GiB to be copied to each site; all of it, and unknown, when a named place is nowhere."""
-        data = demand.data
-
-        def compute() -> tuple[Figures, float]:
-            far = fleet.described(
-                ("data", data), lambda facts: gibibytes_elsewhere(facts, data), _F
-            )
-            lost = sum(not _is_there(fleet, each.at) for each in data)
-            if not lost:
-                return Figures(far.copy(), None), np.inf
-            missing = np.full(fleet.capacity, lost, np.int64)
-            return Figures(far.copy(), missing == 0, missing), np.inf
-
-        found: Figures = fleet.remember(("moving", data), moment.now_seconds, compute)
+        question = ("moving", demand.data)
+        found: Figures = fleet.remember(question, moment, partial(_to_move, demand.data))
         return found
 
     def origin(
@@ -62,6 +53,16 @@ class Moving:
 
 
 _F = np.float64
+
+
+def _to_move(data: tuple[DataAt, ...], fleet: Fleet, moment: Moment) -> tuple[Figures, float]:
+    del moment
+    far = fleet.described(("data", data), lambda facts: gibibytes_elsewhere(facts, data), _F)
+    lost = sum(not _is_there(fleet, each.at) for each in data)
+    if not lost:
+        return known_everywhere(far.copy()), np.inf
+    missing = np.full(fleet.capacity, lost, np.int64)
+    return Figures(far.copy(), missing == 0, missing), np.inf
 
 
 def gibibytes_elsewhere(facts: SiteFacts, data: tuple[DataAt, ...]) -> float:

@@ -14,8 +14,8 @@ from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
 from scheduler.model.terms import Terms
 from scheduler.placement.fleet import Fleet
+from scheduler.placement.known import Figures, known_everywhere
 from scheduler.placement.moment import Moment
-from scheduler.placement.price import Figures
 
 
 class Scarcity:
@@ -34,7 +34,7 @@ class Scarcity:
         for resource, asked in demand.requests.items():
             if asked:
                 cny += asked * _prices(fleet, moment.terms, resource)
-        return Figures(cny, None)
+        return known_everywhere(cny)
 
     def origin(
         self, facts: SiteFacts, demand: Demand, moment: Moment

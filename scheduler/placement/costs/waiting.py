@@ -10,8 +10,8 @@ from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
 from scheduler.placement.fleet import Fleet
+from scheduler.placement.known import Figures, known_everywhere
 from scheduler.placement.moment import Moment
-from scheduler.placement.price import Figures
 
 _SECONDS_PER_HOUR = 3600
 
@@ -39,7 +39,7 @@ class Waiting:
         del demand
         start = moment.now_seconds if moment.start_seconds is None else moment.start_seconds
         hours = (start - moment.now_seconds) / _SECONDS_PER_HOUR
-        return Figures(np.full(fleet.capacity, hours), None)
+        return known_everywhere(np.full(fleet.capacity, hours))
 
     def origin(
         self, facts: SiteFacts, demand: Demand, moment: Moment

@@ -157,7 +157,7 @@ def test_scarcity_is_priced_by_site_and_resource_and_follows_its_version() -> No
         terms = Terms(scarcity=scarcity, scarcity_version=digest(scarcity))
         figures = COST.per_unit(fleet, asked, moment_of(NOW, terms))
         slots = [fleet.slot_of[name] for name in ("m1", "m2")]
-        assert figures.cny[slots].tolist() == [0.0, price * cores]
+        assert figures.value[slots].tolist() == [0.0, price * cores]
         assert choose(asked, fleet, now=NOW, terms=terms).assignment[0].site == "m1"
     assert COST.units(asked, moment_of(NOW, DEFAULT_TERMS)) == 0.0
 
