@@ -22,6 +22,7 @@ from scheduler.control.dispatch import Dispatcher
 from scheduler.control.events import EventWriter
 from scheduler.control.figures import Figures
 from scheduler.control.leadership import Leadership, LeadershipLost
+from scheduler.control.lookout import Lookout
 from scheduler.control.loop import Loop
 from scheduler.control.ordering import Ordering
 from scheduler.control.pending import PendingSites
@@ -46,6 +47,7 @@ from scheduler.mqtt.session import Session
 from scheduler.mqtt.speaker import Speaker
 from scheduler.placement import Fleet
 from scheduler.placement.moment import moment_of
+from scheduler.placement.needs import Needs
 from scheduler.placement.spending import spend_of
 from scheduler.settings import Settings
 from scheduler.web.lag import watch_lag
@@ -131,6 +133,7 @@ class _Scheduler:
             settings.queue.first_backoff_seconds,
             settings.queue.last_backoff_seconds,
             settings.queue.unschedulable_recheck_seconds,
+            lookout=Lookout(Needs(self.fleet)),
         )
         self.ordering = Ordering(self.registry, self.sites, self.dispatcher, settings.hub_id)
         self.shares = SharesOfTenants(self.registry, self.ordering.quotas, self.fleet, clock)

@@ -81,6 +81,7 @@ class Loop:
     _leaving: set[WorkKey] = field(default_factory=set)
     _boundaries: list[datetime] = field(default_factory=list)
     _events: set[Event] = field(default_factory=set)
+    _gained: set[str] = field(default_factory=set)
     _event: asyncio.Event = field(default_factory=asyncio.Event)
 
     # ------------------------------------------------------------ from the hub
@@ -127,6 +128,7 @@ class Loop:
         else:
             self.admit(site)
             self._redecide(self._placed_at(name))
+        self._gained.add(name)
         self._happened("site", "report", "capacity")
 
     def admit(self, site: Site) -> None:
@@ -160,7 +162,10 @@ class Loop:
     def report(self, report: SiteReport) -> None:
         """A newer report than the last one."""
         was_silent = self._is_silent(report.site)
-        self._happened(*self.sites.report(report))
+        news = self.sites.report(report)
+        if "capacity" in news:
+            self._gained.add(report.site)
+        self._happened(*news)
         if was_silent:
             self._look_at(self._placed_at(report.site))
 
@@ -238,7 +243,11 @@ class Loop:
             await self._event.wait()
             await self.clock.sleep(_WAKE_SECONDS)
             self._event.clear()
-            events, self._events = frozenset(self._events), set()
+            events, self._events = self._events, set()
+            gained, self._gained = self._gained, set()
+            if gained:
+                events.discard("capacity")  # where there is more is known
+                self.queue.gained(gained)
             while self.queue.wake(*events, most=_WAKE_AT_ONCE) == _WAKE_AT_ONCE:
                 await self.clock.sleep(0)  # a hundred thousand wake without holding others up
 
@@ -265,7 +274,7 @@ class Loop:
             self.queue.forget(key)  # else made anew under its name meanwhile: looked at again
         elif outcome.parked_for:
             pause = outcome.again_in_seconds
-            self.queue.park(key, outcome.parked_for, again_in_seconds=pause)
+            self.queue.park(key, outcome.parked_for, need=outcome.need, again_in_seconds=pause)
         return outcome.result
 
     def _note_freed(self) -> None:
@@ -273,9 +282,10 @@ class Loop:
         quotas, sites = self.reconciler.ordering.quotas, self.sites
         if quotas.was_freed:
             self._happened("quota")
-        if sites.was_freed:
+        if sites.freed:
+            self._gained |= sites.freed
             self._happened("capacity")
-        quotas.was_freed = sites.was_freed = False
+        quotas.was_freed, sites.freed = False, set()
 
     def _retry(self, key: WorkKey) -> str:
         self.queue.fail(key)

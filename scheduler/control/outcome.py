@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from scheduler.model.decision import Decision
 from scheduler.model.demand import Demand
+from scheduler.placement.needs import Need, need_of
+from scheduler.placement.queueing import could_help
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +16,13 @@ class Outcome:
         result: placed, waiting, refused, unchanged, not-accepted, deleted, withdrawing.
         parked_for: reasons that keep it from being placed; empty when nothing is to be waited for.
         again_in_seconds: when the passing of time alone will change the answer.
+        need: what a site must have to matter to it; None: any could.
     """
 
     result: str
     parked_for: frozenset[str] = frozenset()
     again_in_seconds: float | None = None
+    need: Need | None = None
 
 
 def outcome_of(decision: Decision, demand: Demand) -> Outcome:
@@ -27,4 +31,6 @@ def outcome_of(decision: Decision, demand: Demand) -> Outcome:
         return Outcome("placed")
     start, now = decision.start_at or demand.schedule.earliest, decision.decided_at
     pause = (start - now).total_seconds() if start and start > now else None
-    return Outcome(decision.phase.lower(), frozenset(decision.reasons), pause)
+    reasons = frozenset[str](decision.reasons)
+    need = need_of(demand) if could_help(frozenset({"capacity"}), reasons) else None
+    return Outcome(decision.phase.lower(), reasons, pause, need)

@@ -1,7 +1,7 @@
 """Work that no site can take now, by what stood in its way.
 
 Many workloads wait for few kinds of reasons, so that an event is compared with the reasons and not
-with each workload.
+with each workload. Those that the lookout watches are not woken by capacity: it knows whom.
 """
 
 import itertools
@@ -12,52 +12,63 @@ from scheduler.placement.rules import Event
 
 Reasons = frozenset[str]
 
+_CAPACITY: frozenset[Event] = frozenset({"capacity"})
+
 
 @dataclass(slots=True)
 class Parked:
-    """Workloads by the slugs that stood in their way."""
+    """Workloads by the slugs that stood in their way, and whether they are watched."""
 
-    _reasons: dict[WorkKey, Reasons] = field(default_factory=dict)
-    _groups: dict[Reasons, dict[WorkKey, None]] = field(default_factory=dict)
+    _groups_of: dict[WorkKey, tuple[Reasons, bool]] = field(default_factory=dict)
+    _groups: dict[tuple[Reasons, bool], dict[WorkKey, None]] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self._reasons)
+        return len(self._groups_of)
 
     def __contains__(self, key: WorkKey) -> bool:
-        return key in self._reasons
+        return key in self._groups_of
 
-    def put(self, key: WorkKey, reasons: Reasons) -> None:
+    def put(self, key: WorkKey, reasons: Reasons, *, is_watched: bool = False) -> None:
         """It waits for one of these to change."""
         self.drop(key)
-        self._reasons[key] = reasons
-        self._groups.setdefault(reasons, {})[key] = None
+        place = self._groups_of[key] = (reasons, is_watched)
+        self._groups.setdefault(place, {})[key] = None
 
     def drop(self, key: WorkKey) -> None:
         """It does not wait any more."""
-        reasons = self._reasons.pop(key, None)
-        if reasons is not None:
-            group = self._groups[reasons]
+        place = self._groups_of.pop(key, None)
+        if place is not None:
+            group = self._groups[place]
             del group[key]
             if not group:
-                del self._groups[reasons]
+                del self._groups[place]
 
-    def pop(self, events: frozenset[Event], most: int) -> list[WorkKey]:
-        """Takes out whom these events could help, so many at most, first those that came first."""
+    def pop(self, events: frozenset[Event], most: int, *, is_room_known: bool) -> list[WorkKey]:
+        """Takes out whom these events could help, first those that came first.
+
+        Args:
+            events: what happened.
+            most: so many at most.
+            is_room_known: what has more capacity is named, so the lookout says whom it could help.
+        """
+        others = events - _CAPACITY if is_room_known else events
         woken: list[WorkKey] = []
-        for reasons in [each for each in self._groups if could_help(events, each)]:
-            woken += itertools.islice(self._groups[reasons], most - len(woken))
+        for place in list(self._groups):
+            reasons, is_watched = place
+            if could_help(others if is_watched else events, reasons):
+                woken += itertools.islice(self._groups[place], most - len(woken))
         for key in woken:
             self.drop(key)
         return woken
 
     def reasons(self) -> list[Reasons]:
         """The reasons of each."""
-        return list(self._reasons.values())
+        return [reasons for reasons, _ in self._groups_of.values()]
 
     def waiting_for(self, slugs: frozenset[str]) -> list[WorkKey]:
         """Whom at least one of these stands in the way of."""
-        return [key for each, group in self._groups.items() if each & slugs for key in group]
+        return [key for (each, _), group in self._groups.items() if each & slugs for key in group]
 
     def count(self, slugs: frozenset[str]) -> int:
         """How many `waiting_for` gives."""
-        return sum(len(group) for each, group in self._groups.items() if each & slugs)
+        return sum(len(group) for (each, _), group in self._groups.items() if each & slugs)

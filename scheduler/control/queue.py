@@ -5,18 +5,22 @@ two decisions at once: what changes while it is decided is decided again. Active
 the order of `scheduler.placement.queueing`. What failed for a passing reason waits out a back-off;
 what no site can take waits until an event wakes it or a re-check is due. An event that comes while
 a workload is decided counts too: the decision may have stood on what was before.
+
+What waits for room is not woken by every gain of room: the `Lookout` says who could fit there.
 """
 
 import asyncio
 import dataclasses
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from scheduler.clock import Clock
 from scheduler.control.due import Due
+from scheduler.control.lookout import Lookout
 from scheduler.control.parked import Parked, Reasons
-from scheduler.placement.queueing import UNRANKED, Shares, Waiting, WorkKey, could_help
+from scheduler.placement.needs import Need
+from scheduler.placement.queueing import UNRANKED, Shares, Waiting, WorkKey, could_help, turn_of
 from scheduler.placement.rules import Event
 from scheduler.placement.turns import Turns
 
@@ -50,12 +54,25 @@ class _Deciding:
         events: what happened meanwhile.
         due_seconds: when it is looked at again; None: it needs not be.
         reasons: what stood in its way; None: it failed, and waits for its time only.
+        need: what a site must have to matter to it; None: any could.
+        position: gains of room from here on came after it was taken.
+        is_gain: there were such gains.
     """
 
     again: bool = False
     events: set[Event] = field(default_factory=set)
     due_seconds: float | None = None
     reasons: Reasons | None = None
+    need: Need | None = None
+    position: int = 0
+    is_gain: bool = False
+
+    def is_helped(self) -> bool:
+        """Whether what happened meanwhile could change the answer."""
+        happened = self.events
+        if self.is_gain and self.need is None:
+            happened = happened | {"capacity"}
+        return self.reasons is not None and could_help(frozenset(happened), self.reasons)
 
 
 def _nobody(_: str) -> float:
@@ -73,6 +90,7 @@ class WorkQueue:
         last_backoff_seconds: the longest pause.
         recheck_seconds: unschedulable work is decided again after so long.
         shares: of its quota, how much a tenant uses.
+        lookout: who waits for room; None: every gain of room wakes all that wait for it.
     """
 
     clock: Clock
@@ -80,6 +98,7 @@ class WorkQueue:
     last_backoff_seconds: float
     recheck_seconds: float
     shares: Shares = _nobody
+    lookout: Lookout | None = None
     _urgency: dict[WorkKey, Urgency] = field(default_factory=dict)
     _ranks: dict[WorkKey, int] = field(default_factory=dict)
     _turns: Turns = field(default_factory=Turns)
@@ -112,9 +131,10 @@ class WorkQueue:
         while True:
             now = self.clock.monotonic()
             self._revive(now)
-            work = self._turns.pop(self.shares, now_seconds=now)
+            work = self._pop(now)
             if work is not None:
-                self._deciding[work.key] = _Deciding()
+                position = self._position()
+                self._deciding[work.key] = _Deciding(position=position)
                 return work.key
             self._event.clear()
             await self._wait()
@@ -124,40 +144,45 @@ class WorkQueue:
         done = self._deciding.pop(key, None)
         if done is None or key not in self._urgency:
             return
-        helped = done.reasons is not None and could_help(frozenset(done.events), done.reasons)
-        if done.again or helped:
+        if done.again or done.is_helped():
             self._activate(key)
         elif done.due_seconds is not None:
-            self._set_aside(key, done.due_seconds, done.reasons)
+            self._set_aside(key, done)
 
     def fail(self, key: WorkKey) -> None:
         """The attempt failed for a passing reason: try again after a back-off."""
         attempts = self._attempts[key] = self._attempts.get(key, 0) + 1
         doubled = self.first_backoff_seconds * 2 ** min(attempts - 1, _MOST_DOUBLINGS)
-        self._conclude(key, min(doubled, self.last_backoff_seconds), None)
+        self._conclude(key, min(doubled, self.last_backoff_seconds), None, None)
 
     def succeed(self, key: WorkKey) -> None:
         """The attempt led somewhere: the next failure starts with the shortest pause."""
         self._attempts.pop(key, None)
 
     def park(
-        self, key: WorkKey, reasons: Iterable[str], *, again_in_seconds: float | None = None
+        self,
+        key: WorkKey,
+        reasons: Iterable[str],
+        *,
+        need: Need | None = None,
+        again_in_seconds: float | None = None,
     ) -> None:
         """No site can take it now.
 
         Args:
             key: the workload.
             reasons: the slugs that stood in the way.
+            need: what a site must have to matter to it; None: any could.
             again_in_seconds: when it is known to change by itself; never later than a re-check.
         """
         pause = min(self.recheck_seconds, max(0.0, again_in_seconds or self.recheck_seconds))
-        self._conclude(key, pause, frozenset(reasons))
+        self._conclude(key, pause, frozenset(reasons), need)
 
     def wake(self, *events: Event, most: int = sys.maxsize) -> int:
         """Something happened: parked work whose answer could change by it is decided again.
 
         Args:
-            events: what happened.
+            events: what happened; "capacity": anywhere, nobody knows where.
             most: wake no more than so many; the same call again wakes the next.
 
         Returns:
@@ -166,9 +191,23 @@ class WorkQueue:
         happened = frozenset(events)
         for one in self._deciding.values():
             one.events |= happened
-        woken = self._parked.pop(happened, most)
+        return self._wake(happened, most, is_room_known=False)
+
+    def gained(self, sites: Collection[str]) -> None:
+        """These sites have more room than before: who could fit there has his turn."""
+        if self.lookout is None:
+            self.wake("capacity")
+            return
+        for one in self._deciding.values():
+            one.is_gain = True
+        self.lookout.gained(sites, now_seconds=self.clock.monotonic())
+        self._wake(frozenset({"capacity"}), sys.maxsize, is_room_known=True)
+        self._event.set()
+
+    def _wake(self, happened: frozenset[Event], most: int, *, is_room_known: bool) -> int:
+        woken = self._parked.pop(happened, most, is_room_known=is_room_known)
         for key in woken:
-            self._due.drop(key)
+            self._leave(key)
             self._activate(key)
         return len(woken)
 
@@ -186,6 +225,8 @@ class WorkQueue:
             work = self._turns.get(key)
             if work is not None:
                 self._turns.put(dataclasses.replace(work, rank=rank))
+            if self.lookout is not None:
+                self.lookout.rank(key, rank)
 
     def waiting_for(self) -> list[Reasons]:
         """The reasons of each workload that no site can take now."""
@@ -231,30 +272,61 @@ class WorkQueue:
             rank=self._ranks.get(key, UNRANKED),
         )
 
-    def _conclude(self, key: WorkKey, pause_seconds: float, reasons: Reasons | None) -> None:
-        """How a decision ended: it counts at `finish`, or at once if it is not being decided."""
-        due = self.clock.monotonic() + pause_seconds
-        if key in self._deciding:
-            self._deciding[key].due_seconds, self._deciding[key].reasons = due, reasons
-        else:
-            self._set_aside(key, due, reasons)
+    def _pop(self, now_seconds: float) -> Waiting | None:
+        """Takes out whose turn it is: who is active, or who could fit where room was gained."""
+        shares, woken = self.shares, None
+        if self.lookout is not None:
+            woken = self.lookout.best(shares, now_seconds=now_seconds)
+        if woken is None:
+            return self._turns.pop(shares, now_seconds=now_seconds)
+        active = self._turns.peek(shares, now_seconds=now_seconds)
+        turns = [turn_of(one, shares, now_seconds=now_seconds) for one in (woken, active) if one]
+        if turns[0] != min(turns):
+            return self._turns.pop(shares, now_seconds=now_seconds)
+        self._leave(woken.key)
+        return woken
 
-    def _set_aside(self, key: WorkKey, due_seconds: float, reasons: Reasons | None) -> None:
+    def _position(self) -> int:
+        """Gains of room from here on are still to come."""
+        return 0 if self.lookout is None else self.lookout.position
+
+    def _conclude(
+        self, key: WorkKey, pause_seconds: float, reasons: Reasons | None, need: Need | None
+    ) -> None:
+        """How a decision ended: it counts at `finish`, or at once if it is not being decided."""
+        is_being_decided = key in self._deciding
+        one = self._deciding[key] if is_being_decided else _Deciding(position=self._position())
+        one.due_seconds = self.clock.monotonic() + pause_seconds
+        one.reasons, one.need = reasons, need
+        if not is_being_decided:
+            self._set_aside(key, one)
+
+    def _set_aside(self, key: WorkKey, done: _Deciding) -> None:
         self._urgency.setdefault(key, _ORDINARY)
         self._leave(key)
         self._turns.drop(key)
-        self._due.set(key, due_seconds)
-        if reasons is None:
+        if done.due_seconds is not None:
+            self._due.set(key, done.due_seconds)
+        if done.reasons is None:
             self._backoff.add(key)
         else:
-            self._parked.put(key, reasons)
+            self._park(key, done.reasons, done)
         self._event.set()  # whoever sleeps until the next due time: it may be this one
+
+    def _park(self, key: WorkKey, reasons: Reasons, done: _Deciding) -> None:
+        is_watched = self.lookout is not None and done.need is not None
+        self._parked.put(key, reasons, is_watched=is_watched)
+        if self.lookout is not None and done.need is not None:
+            work = self._work(key, self.clock.monotonic())
+            self.lookout.put(work, done.need, done.position)
 
     def _leave(self, key: WorkKey) -> None:
         """Out of back-off and unschedulable."""
         self._due.drop(key)
         self._backoff.discard(key)
         self._parked.drop(key)
+        if self.lookout is not None:
+            self.lookout.drop(key)
 
     def _revive(self, now_seconds: float) -> None:
         """Moves what is due from back-off and unschedulable to active."""

@@ -68,14 +68,15 @@ class Sites:
         clock: for ages.
         silent_after_seconds: a site that said nothing for so long is not ready.
         sink: told of new facts.
-        was_freed: an order that held room on its way holds it no longer, since this was looked at.
+        freed: sites where an order held room on its way and holds it no longer, since this was
+            looked at.
     """
 
     registry: Registry
     clock: Clock
     silent_after_seconds: float
     sink: FactsSink
-    was_freed: bool = False
+    freed: set[str] = field(default_factory=set)
     states: dict[str, SiteState] = field(default_factory=dict)
 
     def admit(self, name: str) -> None:
@@ -148,7 +149,8 @@ class Sites:
             return
         known = state.ordered.get(order_id, ())
         if ordered is None:
-            self.was_freed |= state.ordered.pop(order_id, None) is not None
+            if state.ordered.pop(order_id, None) is not None:
+                self.freed.add(site)
         elif any(one.generation == ordered.generation for one in known):
             return
         else:

@@ -20,6 +20,8 @@ all that joined within the same such window is lifted at the same moments."""
 LIFT = 100
 """The first step; each further one is twice the step before, so that 25 steps lift over any
 priority there is."""
+MOST_WINDOWS = 50
+"""After so many, more than any difference of priorities, nothing is lifted further."""
 UNRANKED = 2**31
 """Of work that the last batch did not see: behind what it saw, by age."""
 
@@ -62,7 +64,7 @@ def window_of(seconds: float) -> int:
 
 def lifted(priority: int, windows: int) -> int:
     """What a priority counts for after so many windows of waiting."""
-    return priority + LIFT * ((1 << max(0, windows)) - 1)
+    return priority + LIFT * ((1 << min(max(0, windows), MOST_WINDOWS)) - 1)
 
 
 def turn_within_tenant(work: Waiting) -> TurnOfTenant:

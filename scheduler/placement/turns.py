@@ -78,16 +78,28 @@ class Turns:
         """It waits no longer; its entry is passed over when it comes up."""
         self._works.pop(key, None)
 
+    def peek(self, shares: Shares, *, now_seconds: float) -> Waiting | None:
+        """Whose turn it is; None: nobody waits."""
+        heap = self._next(shares, now_seconds)
+        return heap[0][-1] if heap else None
+
     def pop(self, shares: Shares, *, now_seconds: float) -> Waiting | None:
         """Takes out whose turn it is; None: nobody waits."""
+        heap = self._next(shares, now_seconds)
+        if heap is None:
+            return None
+        self._entries -= 1
+        work = heapq.heappop(heap)[-1]
+        del self._works[work.key]
+        return work
+
+    def _next(self, shares: Shares, now_seconds: float) -> _Heap | None:
+        """The heap with the work on top whose turn it is."""
         self._lift(window_of(now_seconds))
         while self._order:
             best = self._best(self._levels[-self._order[0]], shares)
             if best is not None:
-                self._entries -= 1
-                work = heapq.heappop(best)[-1]
-                del self._works[work.key]
-                return work
+                return best
             for group in self._levels.pop(-heapq.heappop(self._order)):
                 del self._groups[group.priority, group.window]
         return None

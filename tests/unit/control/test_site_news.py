@@ -56,6 +56,6 @@ def test_what_was_on_its_way_and_is_not_any_more_gives_room() -> None:
     ordered = Ordered(generation=1, replicas=1, pod=pod)
     sites.order("m1", "hub/ns/w/1", ordered)
     assert sites.report(said(BEFORE, bound={"hub/ns/w/1": (1, 1)})) == {"capacity"}
-    assert not sites.was_freed
+    assert not sites.freed
     sites.order("m1", "hub/ns/w/1", None)
-    assert sites.was_freed
+    assert sites.freed

@@ -1,0 +1,197 @@
+"""Whom a gain of room wakes: never fewer than could be placed, and few others.
+
+Two schedulers see the same: in one every gain wakes all that wait for room, in the other the
+lookout says whom. Both must place the same work, in the same order, at the same sites.
+"""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+
+import numpy as np
+import pytest
+
+from scheduler.control.lookout import Lookout
+from scheduler.control.outcome import outcome_of
+from scheduler.control.queue import Urgency, WorkKey, WorkQueue
+from scheduler.model.demand import Demand
+from scheduler.model.facts import InFlight
+from scheduler.model.manifests import Pods
+from scheduler.model.pods import PodShape, Skew
+from scheduler.placement import Fleet, choose
+from scheduler.placement.fit import Room
+from scheduler.placement.needs import Needs, need_of
+from tests.support.fake_clock import FakeClock
+from tests.support.sites import NOW, Raw, demand, facts_of, grant, nodes, site, workload
+
+SITES = ("m1", "m2", "m3", "m4")
+GIB = 2**30
+
+
+@dataclass
+class Scheduler:
+    """A queue, a fleet, and decisions in the order of the queue."""
+
+    is_watched: bool
+    clock: FakeClock = field(default_factory=FakeClock)
+    fleet: Fleet = field(default_factory=Fleet)
+    demands: dict[WorkKey, Demand] = field(default_factory=dict)
+    tenants: dict[WorkKey, str] = field(default_factory=dict)
+    used: Counter[str] = field(default_factory=Counter)
+    placed: list[object] = field(default_factory=list)
+    tried: int = 0
+    queue: WorkQueue = field(init=False)
+
+    def __post_init__(self) -> None:
+        lookout = Lookout(Needs(self.fleet)) if self.is_watched else None
+        self.queue = WorkQueue(self.clock, 1, 8, 1e6, lambda one: float(self.used[one]), lookout)
+
+    def add(self, asked: Demand, urgency: Urgency) -> None:
+        namespace, _, name = asked.key.partition("/")
+        self.demands[namespace, name] = asked
+        self.tenants[namespace, name] = urgency.tenant
+        self.queue.add((namespace, name), urgency)
+
+    def report(self, raw: Raw, in_flight: tuple[InFlight, ...]) -> None:
+        name = raw["metadata"]["name"]
+        self.fleet.upsert(facts_of(raw, grant(name), in_flight=in_flight))
+        self.queue.gained({name})
+
+    async def next(self) -> WorkKey | None:
+        taking = asyncio.get_running_loop().create_task(self.queue.take())
+        await self.clock.settle()
+        if taking.done():
+            return taking.result()
+        taking.cancel()
+        return None
+
+    async def drain(self, reports: list[tuple[Raw, tuple[InFlight, ...]]]) -> None:
+        """Decides until nobody has his turn; reports come in while somebody is decided."""
+        while (key := await self.next()) is not None:
+            asked = self.demands[key]
+            decision = choose(asked, self.fleet, now=NOW)
+            self.tried += 1
+            if reports and decision.phase == "Placed":  # vain decisions are not the same in both
+                self.report(*reports.pop())
+            outcome = outcome_of(decision, asked)
+            if decision.phase == "Placed":
+                self.fleet.commit(asked, decision)
+                self.used[self.tenants[key]] += 1
+                self.placed.append((key, decision.assignment))
+            else:
+                self.queue.park(key, outcome.parked_for, need=outcome.need)
+            self.queue.finish(key)
+
+
+def shape(random: Random) -> PodShape:
+    kind = random.choice(("plain", "plain", "plain", "cards", "one", "skewed"))
+    return PodShape(
+        requests={
+            "cpu": random.choice((300, 500, 900, 1000, 2000, 4000)),
+            "memory": random.choice((1, 2, 3)) * GIB,
+            "pods": 1,
+        },
+        gpu_cards=random.choice((1, 2)) if kind == "cards" else 0,
+        gpu_milli=random.choice((300, 1000)) if kind == "cards" else 0,
+        one_per_node=kind == "one",
+        skews=(Skew(topology_key="zone", max_skew=1),) if kind == "skewed" else (),
+    )
+
+
+def asked_by(number: int, random: Random) -> Demand:
+    unit = tuple(
+        Pods(shape=shape(random), count=random.choice((1, 1, 2)))
+        for _ in range(random.choice((1, 1, 1, 2)))
+    )
+    beside = (Pods(shape=shape(random), count=1),) if random.random() < 0.1 else ()
+    plain = demand(workload(random.choice((1, 1, 2, 5)), name=f"w{number:02}"))
+    fields = {name: getattr(plain, name) for name in plain.__struct_fields__}
+    gang = random.random() < 0.2
+    return Demand(**{**fields, "unit": unit, "beside": beside, "gang": gang})
+
+
+def figures(name: str, random: Random) -> Raw:
+    def cards(most: int) -> Raw:
+        return {f"kapok.dev/gpu-milli.{i}": random.choice((0, 300, 1000)) for i in range(most)}
+
+    classes = [
+        {**nodes(
+            random.choice((1, 1, 2, 3)),
+            cpu=random.choice(("0", "500m", "1", "2", "4")),
+            memory=f"{random.choice((0, 2, 4, 8))}Gi",
+            **cards(random.choice((0, 0, 1, 2))),
+        ), "labels": {"zone": zone}}
+        for zone in random.sample(("a", "b"), random.choice((1, 2)))
+    ]  # fmt: skip
+    limits: Raw = {}
+    if random.random() < 0.1:
+        limits = {"namespaces": [{"name": "ns", "quotaLeft": {"pods": "4"}}]}
+    return site(name, *classes, **limits)
+
+
+def flights(random: Random) -> tuple[InFlight, ...]:
+    return tuple(
+        InFlight(
+            workload="ns/other",
+            replicas=random.choice((1, 2)),
+            requests={"cpu": random.choice((400, 1500)), "memory": GIB, "pods": 1},
+            gpu_cards=random.choice((0, 0, 1)),
+            gpu_milli=500,
+        )
+        for _ in range(random.choice((0, 0, 1, 2)))
+    )
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_gain_of_room_wakes_all_that_it_could_place_in_the_right_order(seed: int) -> None:
+    async def both() -> tuple[Scheduler, Scheduler]:
+        pair = Scheduler(is_watched=False), Scheduler(is_watched=True)
+        for one in pair:
+            random = Random(seed)  # noqa: S311 - a test, seeded: both see the same
+            for name in SITES:
+                one.report(figures(name, random), ())
+            for number in range(25):
+                tenant = random.choice(("", "x", "y"))
+                urgency = Urgency(random.choice((0, 0, 100)), random.choice((1, 2, 3)), tenant)
+                one.add(asked_by(number, random), urgency)
+            await one.drain([])
+            for _ in range(12):
+                said = [
+                    (figures(random.choice(SITES), random), flights(random))
+                    for _ in range(random.choice((1, 1, 2)))
+                ]
+                one.report(*said.pop())
+                await one.drain(said)
+                await one.clock.advance(random.choice((0.1, 700.0)))
+        return pair
+
+    plain, watched = asyncio.run(both())
+    assert watched.placed == plain.placed
+    assert watched.queue.depths() == plain.queue.depths()
+    assert watched.tried <= plain.tried
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_site_that_has_room_is_ever_called_no_help(seed: int) -> None:
+    random = Random(seed)  # noqa: S311 - a test, seeded
+    fleet, yes = Fleet(), Counter[tuple[bool, bool]]()
+    needs = Needs(fleet)
+    for _ in range(60):
+        name = random.choice(SITES)
+        fleet.upsert(facts_of(figures(name, random), grant(name), in_flight=flights(random)))
+        needs.sum_up()
+        for number in range(12):
+            asked = asked_by(number, random)
+            need = need_of(asked)
+            assert need is not None
+            vendors = np.zeros(fleet.capacity, np.int64)
+            slots = np.array(sorted(fleet.slot_of.values()))
+            rooms = Room(fleet, asked, vendors).at(slots)
+            there = Room(fleet, asked, vendors).at_one(fleet.slot_of[name])
+            could = bool(needs.fit(np.array([needs.add(need)]), name)[0])
+            is_enough = there > 0 and rooms.sum() >= asked.replicas
+            assert could or not is_enough, (asked, fleet.facts_of(name))
+            yes[could, is_enough] += 1
+    assert yes[True, True] > 50
+    assert yes[False, False] > yes[True, False]

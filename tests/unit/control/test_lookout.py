@@ -1,0 +1,107 @@
+"""What waits for room is decided again where it could fit, and only there."""
+
+import asyncio
+
+from scheduler.control.lookout import Lookout
+from scheduler.control.queue import Urgency, WorkKey, WorkQueue
+from scheduler.placement import Fleet
+from scheduler.placement.needs import Needs, need_of
+from tests.support.fake_clock import FakeClock
+from tests.support.sites import changed, demand, facts_of, fleet_of, nodes, room, site, workload
+
+SMALL, LARGE, URGENT = ("ns", "small"), ("ns", "large"), ("ns", "urgent")
+
+
+def made(fleet: Fleet) -> WorkQueue:
+    return WorkQueue(FakeClock(), 1, 8, 300, lookout=Lookout(Needs(fleet)))
+
+
+def parked(queue: WorkQueue, key: WorkKey, cpu: str, *, priority: int = 0, times: int = 1) -> None:
+    asked = demand(workload(times, requests={"cpu": cpu}))
+    queue.add(key, Urgency(priority))
+    queue.park(key, {"full"}, need=need_of(asked))
+
+
+def gain(queue: WorkQueue, fleet: Fleet, name: str, cpu: str) -> None:
+    fleet.upsert(facts_of(site(name, nodes(1, cpu=cpu))))
+    queue.gained({name})
+
+
+async def taken(queue: WorkQueue) -> list[str]:
+    """Whose turn it is, one after the other; nobody is placed."""
+    found: list[str] = []
+    while True:
+        taking = asyncio.get_running_loop().create_task(queue.take())
+        await FakeClock().settle()
+        if not taking.done():
+            taking.cancel()
+            return found
+        found.append(taking.result()[1])
+
+
+async def test_only_what_could_fit_is_decided_again_the_most_urgent_first() -> None:
+    fleet = fleet_of(room("m1", 0))
+    queue = made(fleet)
+    parked(queue, SMALL, "1")
+    parked(queue, URGENT, "2", priority=5)
+    parked(queue, LARGE, "3", priority=9)
+    gain(queue, fleet, "m1", "2500m")
+    assert await taken(queue) == ["urgent", "small"]
+    assert queue.depths()["unschedulable"] == 1
+
+
+async def test_a_fleet_with_too_little_in_all_is_no_help_to_many_replicas() -> None:
+    fleet = fleet_of(room("m1", 0), room("m2", 1))
+    queue = made(fleet)
+    parked(queue, LARGE, "1", times=4)
+    gain(queue, fleet, "m1", "2")
+    assert await taken(queue) == []
+    gain(queue, fleet, "m1", "3")
+    assert await taken(queue) == ["large"]
+
+
+async def test_what_came_during_a_decision_counts_for_it_where_it_could_fit() -> None:
+    fleet = fleet_of(room("m1", 0))
+    queue = made(fleet)
+    for cpu, expected in (("1500m", []), ("3", ["large"])):
+        queue.add(LARGE, Urgency())
+        assert await queue.take() == LARGE
+        gain(queue, fleet, "m1", cpu)
+        queue.park(LARGE, {"full"}, need=need_of(demand(workload(1, requests={"cpu": "2"}))))
+        queue.finish(LARGE)
+        assert await taken(queue) == expected
+        queue.finish(LARGE)
+
+
+async def test_room_that_was_taken_meanwhile_is_no_room_but_another_site_may_have_some() -> None:
+    fleet = fleet_of(room("m1", 0), room("m2", 0))
+    queue = made(fleet)
+    parked(queue, SMALL, "1")
+    parked(queue, URGENT, "1", priority=5)
+    for name in ("m1", "m2"):
+        fleet.upsert(facts_of(site(name, nodes(1, cpu="1"))))
+    queue.gained(["m1", "m2"])
+    assert await queue.take() == URGENT
+    fleet.upsert(changed(fleet.facts_of("m1"), node_classes=()))  # the urgent one took it
+    assert await queue.take() == SMALL
+    parked(queue, LARGE, "1")
+    gain(queue, fleet, "m1", "1")
+    fleet.upsert(changed(fleet.facts_of("m1"), node_classes=()))
+    assert await taken(queue) == []
+    fleet.remove("m1")
+    queue.gained({"m1"})
+    assert await taken(queue) == []
+
+
+async def test_many_wait_and_the_room_for_two_takes_two_decisions_and_no_more() -> None:
+    fleet = fleet_of(room("m1", 0))
+    queue = made(fleet)
+    for number in range(200):
+        parked(queue, ("ns", f"w{number:03}"), "1")
+    gain(queue, fleet, "m1", "2")
+    decided = []
+    for _ in range(2):
+        decided.append((await queue.take())[1])
+        fleet.upsert(facts_of(site("m1", nodes(1, cpu=str(2 - len(decided))))))
+    assert decided == ["w000", "w001"]
+    assert await taken(queue) == []
