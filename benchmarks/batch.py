@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks._instance import BatchFile, instance_of, read
 from scheduler.clock import SystemClock
 from scheduler.model.canonical import digest
-from scheduler.placement.batch import Batch, Instance, greedy, solve_batch
+from scheduler.placement.batch import Batch, Instance, greedily, profit_of, solve_batch
 
 _OVERSUBSCRIBED = 1.3
 _FORBIDDEN = 0.3
@@ -63,7 +63,7 @@ def _solved(instance: Instance, seed: int) -> tuple[Batch, dict[str, object]]:
     begun = clock.monotonic()
     batch = solve_batch(instance)
     seconds = clock.monotonic() - begun
-    achieved = greedy(instance)
+    achieved = profit_of(instance, greedily(instance))
     return batch, {
         "workloads": len(instance.replicas),
         "sites": len(instance.free),

@@ -4,7 +4,8 @@ The best division is a linear program over (workload, site) pairs, too large to 
 for each resource of each site are found first (`ascent.py`). Where the pairs that are good at these
 prices are few enough, HiGHS solves the program over them, and its dual prices are the final ones;
 pairs that turn out to be missing are added and it is solved again. Whole replicas follow: round
-down, then give what is left to what gains most by it, at the final prices.
+down, then give what is left to what gains most by it, at the final prices. A small batch, of which
+single replicas are a large part, is solved whole; and none is worse than best-score greedy.
 
 Whatever the prices are, `sum of price * capacity + sum over workloads of replicas * best reduced
 profit over ALL sites` bounds every division from above (Lagrange). That bound is reported with
@@ -12,13 +13,14 @@ every batch.
 Sources: Bertsimas, Tsitsiklis, Introduction to Linear Optimization, ch. 6 and 11.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.placement.ascent import ascend, bound_at, reduced_profit
-from scheduler.placement.solver import solve_packing
+from scheduler.placement.solver import solve_packing, solve_whole
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -29,6 +31,9 @@ _MORE_PAIRS = 4
 _MOST_LP_ROUNDS = 4
 _MOST_LP_PAIRS = 40_000
 """More pairs take HiGHS longer than the program is worth: prices and rounding do it then."""
+_MOST_WHOLE_PAIRS = 100
+"""So few that the integer program takes HiGHS some tenths of a second."""
+_MOST_WHOLE_NODES = 500
 _GOOD_GAP = 0.003
 _ALMOST_ONE = 1e-6
 _WORTH_TRYING = 0.02
@@ -91,9 +96,24 @@ def solve_batch(instance: Instance) -> Batch:
     if not instance.profit.size or not np.isfinite(instance.profit).any():
         none = np.zeros(instance.profit.shape, np.int64)
         return Batch(none, np.zeros_like(instance.free), 0.0, 0.0, _PRICE_METHOD)
-    if len(instance.replicas) * _PAIRS_PER_WORKLOAD <= _MOST_LP_PAIRS:
-        return _by_program(instance)
-    return _by_prices(instance)
+    if len(instance.replicas) * _PAIRS_PER_WORKLOAD > _MOST_LP_PAIRS:
+        return _by_prices(instance)
+    batch = _by_program(instance)
+    others = [greedily(instance), *_wholes(instance)]
+    best = max((batch.placed, *others), key=lambda placed: profit_of(instance, placed))
+    return replace(batch, placed=best, achieved=profit_of(instance, best))
+
+
+def _wholes(instance: Instance) -> Iterator[Ints]:
+    """The best whole division, where so few pairs are worth anything that it is soon found."""
+    worth = (instance.profit > 0) & (instance.replicas > 0)[:, None]
+    workloads, sites = np.nonzero(worth)
+    if not 0 < len(workloads) <= _MOST_WHOLE_PAIRS:
+        return
+    placed = np.zeros(instance.profit.shape, np.int64)
+    placed[workloads, sites] = solve_whole(instance, workloads, sites, most_nodes=_MOST_WHOLE_NODES)
+    _take_back(instance, placed, instance.free - placed.T.astype(np.float64) @ instance.requests)
+    yield placed
 
 
 def with_least_room(instance: Instance) -> Instance:
@@ -225,10 +245,10 @@ def _room(free: Floats, asked: Floats) -> Floats:
     return room
 
 
-def greedy(instance: Instance) -> float:
-    """What best-score greedy achieves, workload by workload: only to compare with."""
+def greedily(instance: Instance) -> Ints:
+    """Best-score greedy, workload by workload; replicas, [workloads, sites]."""
     free = instance.free.copy()
-    achieved = 0.0
+    placed = np.zeros(instance.profit.shape, np.int64)
     for workload in np.argsort(-instance.profit.max(axis=1), kind="stable").tolist():
         asked = instance.requests[workload]
         wanted = int(instance.replicas[workload])
@@ -241,8 +261,8 @@ def greedy(instance: Instance) -> float:
             if not np.isfinite(gain[site]):
                 break
             given = int(min(wanted, room[site]))
-            achieved += given * float(instance.profit[workload, site])
+            placed[workload, site] += given
             free[site] -= given * asked
             wanted -= given
             gain[site] = -np.inf
-    return achieved
+    return placed

@@ -152,6 +152,38 @@ def solve_packing(problem: Problem, workloads: Ints, sites: Ints) -> Packing:
     return Packing(amounts, np.maximum(-duals, 0.0) / free, float(amounts @ profit))
 
 
+def solve_whole(problem: Problem, workloads: Ints, sites: Ints, *, most_nodes: int) -> Ints:
+    """The best whole replicas for some (workload, site) pairs; [pairs].
+
+    Args:
+        problem: requests, replicas, free capacity and profit.
+        workloads: the workload of each pair; [pairs].
+        sites: the site of each pair; [pairs].
+        most_nodes: of the search; what is best by then is taken.
+    """
+    program = IntegerProgram()
+    for workload, site in zip(workloads.tolist(), sites.tolist(), strict=True):
+        most = int(problem.replicas[workload])
+        program.integer(0, most, -float(problem.profit[workload, site]))
+    for workload in np.unique(workloads).tolist():
+        terms = [Term(pair, 1.0) for pair in np.flatnonzero(workloads == workload).tolist()]
+        program.row(terms, None, int(problem.replicas[workload]))
+    shares = problem.requests[workloads] / np.maximum(problem.free[sites], 1e-9)
+    for site in np.unique(sites).tolist():
+        pairs = np.flatnonzero(sites == site)
+        for resource, free in enumerate(problem.free[site].tolist()):
+            asked = pairs[shares[pairs, resource] > 0].tolist()
+            terms = [Term(pair, min(float(shares[pair, resource]), _TOO_MUCH)) for pair in asked]
+            program.row(terms, None, 1.0 if free > 0 else 0.0)
+    answer = program.solve(most_nodes=most_nodes)
+    nothing = np.zeros(len(workloads), np.int64)
+    return nothing if answer is None else answer.values
+
+
+_TOO_MUCH = 2.0
+"""As a share of what is free: not even one fits, however much more it is."""
+
+
 def _packing_model(
     problem: Problem, workloads: Ints, sites: Ints, profit: Floats, free: Floats
 ) -> Any:  # noqa: ANN401 - highspy has no types
