@@ -95,11 +95,18 @@ class Admission:
     def first_reasons(self) -> dict[Reason, int]:
         """How many sites each rule refused that no rule before it had refused."""
         counts: dict[Reason, int] = {}
-        refused = np.bincount(self.first[self.first != NONE]).tolist()
-        for rule, count in zip(all_rules(), refused[1:], strict=False):
+        rules = all_rules()
+        tally = compiled.kernel.tallied if compiled.IS_COMPILED else _tallied
+        for rule, count in zip(rules, tally(self.first, len(rules))[1:], strict=True):
             if count:
                 counts[rule.reason] = counts.get(rule.reason, 0) + count
         return counts
+
+
+def _tallied(first: Ranks, most: int) -> list[int]:
+    """How many slots have each rank up to `most`."""
+    counts: list[int] = np.bincount(first, minlength=int(NONE) + 1)[: most + 1].tolist()
+    return counts
 
 
 def admit(demand: Demand, fleet: Fleet, moment: Moment) -> Admission:

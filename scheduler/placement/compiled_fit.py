@@ -38,6 +38,7 @@ def compiled_fit(
         chosen: which kinds of node will do, [kinds]; None: all.
         vendor_sets: the set of permitted CPU vendors of each site, [capacity]; None: any.
     """
+    fleet.room_misses += 1
     columns = fleet.nodes.rows.numbers(shape.requests)  # may replace the arrays, so it comes first
     return compiled.kernel.Fit(
         _rows(fleet),

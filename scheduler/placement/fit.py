@@ -65,14 +65,17 @@ class Room:
     def is_plain(self) -> bool:
         """Whether there is nothing to say of how room is found: see `notes.py`."""
         shape = self._shape
-        is_modelled = shape is not None and not shape.not_modelled
-        return is_modelled and self.compiled_alone is not None
+        if shape is None or not self.is_exact or self._limits is not None:
+            return False
+        return not (shape.skews or shape.one_per or shape.not_modelled)
 
     @property
     def compiled(self) -> "Fit | None":
         """The compiled kernel for what is asked; None where it cannot do it, or is not there."""
+        if self._compiled is not None:
+            return self._compiled
         shape, fleet = self._shape, self._fleet
-        if self._compiled is None and shape is not None and self.is_exact and can_fit(fleet, shape):
+        if shape is not None and self.is_exact and can_fit(fleet, shape):
             chosen, all_are = self._fits_kind(shape)
             self._compiled = compiled_fit(fleet, shape, None if all_are else chosen, self._sets)
         return self._compiled
@@ -81,8 +84,7 @@ class Room:
     def compiled_alone(self) -> "Fit | None":
         """The same, where nothing but the nodes bounds what a site takes."""
         shape = self._shape
-        is_bound = self._limits is not None or self._asks_nothing or shape is None
-        if is_bound or (shape is not None and shape.one_per_node and self._placed):
+        if shape is None or self._limits is not None or (shape.one_per_node and self._placed):
             return None
         return self.compiled
 

@@ -14,7 +14,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 import numpy as np
 
-INTERFACE: int = 3
+INTERFACE: int = 4
 """Raised with every change of a signature or of what a function means; compiled.py compares it."""
 
 cdef enum:
@@ -191,10 +191,22 @@ cdef class Fit:
         cdef Py_ssize_t begin = self.rows.start[slot]
         cdef Py_ssize_t end = begin + self.rows.length[slot]
         cdef double total = 0.0
+        if self.gpu_cards and not self._has_cards(begin, end):
+            return 0
         while begin < end:
             total += self._room_of_rows(slot, begin, min(end - begin, _BLOCK))
             begin += _BLOCK
         return <int64_t>min(max(total, 0.0), _ENDLESS)
+
+    cdef bint _has_cards(self, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+        """Whether any node has as much of its cards left: most sites have none."""
+        cdef const double* free = self.rows.data + _CARDS * self.rows.width
+        cdef double asked = self.gpu_cards * self.gpu_milli
+        cdef Py_ssize_t row
+        for row in range(begin, end):
+            if free[row] >= asked:
+                return True
+        return False
 
     cdef double _room_of_rows(self, Py_ssize_t slot, Py_ssize_t begin, Py_ssize_t rows) noexcept nogil:
         cdef double[_BLOCK] shares
@@ -221,37 +233,36 @@ cdef class Fit:
         return total
 
     cdef int64_t summed_at(self, Py_ssize_t slot, const double[:, ::1] flying) noexcept nogil:
-        """What the sums of a site's free capacity would take, as in `sums.py`."""
-        cdef const double* data = self.rows.data
-        cdef Py_ssize_t width = self.rows.width
-        cdef Py_ssize_t row
-        cdef Py_ssize_t begin = self.rows.start[slot]
-        cdef int64_t kind
+        """What the sums of a site's free capacity would take, as in `sums.py`; cards first."""
         cdef int place
-        cdef int places = self.count + (self.gpu_cards > 0)
-        cdef double nodes
+        cdef double left
         cdef double least = _ENDLESS
-        cdef double[_MOST_COLUMNS + 1] left
-        for place in range(places):
-            left[place] = 0.0
+        if self.gpu_cards:
+            left = self._left(slot, _CARDS, flying) / (self.gpu_cards * self.gpu_milli)
+            if left < 1.0:
+                return 0
+            least = min(least, left)
+        for place in range(self.count):
+            left = self._left(slot, self.columns[place], flying) / self.asked[place]
+            if left < 1.0:
+                return 0
+            least = min(least, left)
+        return <int64_t>least
+
+    cdef double _left(
+        self, Py_ssize_t slot, int64_t column, const double[:, ::1] flying
+    ) noexcept nogil:
+        """The sum of a column over the nodes of a site, less what is in flight."""
+        cdef Py_ssize_t begin = self.rows.start[slot]
+        cdef const double* free = self.rows.data + column * self.rows.width
+        cdef const double* kinds = self.rows.data + _KIND * self.rows.width
+        cdef const double* counts = self.rows.data + _COUNT * self.rows.width
+        cdef Py_ssize_t row
+        cdef double left = 0.0
         for row in range(begin, begin + self.rows.length[slot]):
-            kind = <int64_t>data[_KIND * width + row]
-            if kind != _IN_FLIGHT and self._is_usable(slot, kind):
-                nodes = data[_COUNT * width + row]
-                for place in range(places):
-                    left[place] += data[self._column(place) * width + row] * nodes
-        for place in range(places):
-            if self._column(place) < flying.shape[0]:
-                left[place] -= flying[self._column(place), slot]
-            least = min(least, left[place] / self._amount(place))
-        return <int64_t>max(least, 0.0)
-
-    cdef int64_t _column(self, int place) noexcept nogil:
-        """The columns that are asked, and after them the one of all cards."""
-        return self.columns[place] if place < self.count else _CARDS
-
-    cdef double _amount(self, int place) noexcept nogil:
-        return self.asked[place] if place < self.count else self.gpu_cards * self.gpu_milli
+            if kinds[row] != _IN_FLIGHT and self._is_usable(slot, <int64_t>kinds[row]):
+                left += free[row] * counts[row]
+        return left - flying[column, slot] if column < flying.shape[0] else left
 
     def rooms(self, const int64_t[::1] slots):
         found = np.empty(slots.shape[0], np.int64)
@@ -438,6 +449,17 @@ def judged(
             bits[slot] = left
         elif rank < first[slot]:
             first[slot] = rank
+
+
+def tallied(const uint8_t[::1] first, Py_ssize_t most):
+    """How many slots have each rank up to `most`."""
+    cdef Py_ssize_t slot
+    cdef int64_t[256] counts
+    for slot in range(256):
+        counts[slot] = 0
+    for slot in range(first.shape[0]):
+        counts[first[slot]] += 1
+    return [counts[slot] for slot in range(most + 1)]
 
 
 def admitted(const uint8_t[::1] one, const uint8_t[::1] other, third):

@@ -26,8 +26,10 @@ def replica_kwh_per_hour(demand: Demand, moment: Moment) -> float:
     kept: tuple[Terms, float] | None = demand.__dict__.get("replica_kwh_per_hour")
     if kept is None or kept[0] is not moment.terms:
         shares = sum(
-            each.count * each.shape.gpu_cards * each.shape.gpu_milli / MILLI_PER_UNIT
-            for each in demand.unit
+            [
+                each.count * each.shape.gpu_cards * each.shape.gpu_milli / MILLI_PER_UNIT
+                for each in demand.unit
+            ]
         )
         watts = marginal_watts(demand.requests, shares, moment.terms)
         kept = (moment.terms, kilowatt_hours_per_hour(watts))
