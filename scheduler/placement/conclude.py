@@ -51,25 +51,34 @@ def conclude(case: Case, division: Division, hindered: Reason | None) -> Decisio
     shares = division.shares if division.shares is not None else _what_stays(standing)
     reasons = {} if placed else _reasons(case, division, hindered)
     names = sorted([(case.fleet.name_at(slot), count) for slot, count in shares.items()])
-    left = _left(case, names) if demand.placed else []
-    lost, violated = standing.lost, standing.violated
-    return Decision(
+    decision = Decision(
         workload=demand.key,
         uid=demand.uid,
         phase=_phase(case, placed=placed),
         assignment=tuple([Assigned(site=site, replicas=count) for site, count in names]),
-        lost=tuple(left),
-        ended=tuple([site for site in left if site in lost]),
-        ended_by={site: lost[site] for site in left if site in lost},
-        violations={site: _as_reason(violated[site]) for site in sorted(violated)},
         reasons=reasons,
-        line=_line(case, names, reasons, placed=placed) + told_of_lost(lost, left),
+        line=_line(case, names, reasons, placed=placed),
         group=division.group,
         cost=_cost(case, shares),
         optimal=placed and division.is_optimal,
         gap=division.gap,
         notes=_notes(case, division),
         decided_at=case.moment.now,
+    )
+    return _with_what_ran(decision, case, names) if demand.placed else decision
+
+
+def _with_what_ran(decision: Decision, case: Case, names: list[tuple[str, int]]) -> Decision:
+    """The decision, with what becomes of what ran before."""
+    lost, violated = case.standing.lost, case.standing.violated
+    left = _left(case, names)
+    return msgspec.structs.replace(
+        decision,
+        lost=tuple(left),
+        ended=tuple([site for site in left if site in lost]),
+        ended_by={site: lost[site] for site in left if site in lost},
+        violations={site: _as_reason(violated[site]) for site in sorted(violated)},
+        line=decision.line + told_of_lost(lost, left),
     )
 
 

@@ -124,7 +124,6 @@ class Fleet:
         Raises:
             NotAQuantity: a node row cannot be read.
         """
-        self.report_version += 1
         slot = self.slot_of.get(facts.name)
         old = None if slot is None else self.facts[slot]
         news = news_of(old, facts)
@@ -146,8 +145,10 @@ class Fleet:
         self._note_news(slot, facts, news)
 
     def _note_news(self, slot: int, facts: SiteFacts, news: News) -> None:
-        if news.figures and self._write_figures(slot, facts):
-            self.figure_version += 1
+        if news.figures:
+            self.report_version += 1
+            if self._write_figures(slot, facts):
+                self.figure_version += 1
         if news.descriptions:
             self.descriptions.changed(slot)
             self._write_grants(slot, facts)

@@ -400,12 +400,13 @@ cdef class Cheapest:
     def fill(self, dict shares, int64_t missing):
         cdef int64_t slot = 0
         cdef int64_t room
+        cdef bint is_new = not shares
         while missing > 0:
             room = self._next(&slot)
             if not room:
                 return False
             room = min(room, missing)
-            shares[slot] = shares.get(slot, 0) + room
+            shares[slot] = room if is_new else shares.get(slot, 0) + room
             missing -= room
         return True
 
