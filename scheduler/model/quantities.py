@@ -162,7 +162,7 @@ def free_in(resource: str, written: Sequence[float | str]) -> list[int]:
 def are_plain(written: Sequence[float | str]) -> bool:
     """Whether all are integers that `free` gives back as they are, of all resources but cpu."""
     try:
-        msgspec.convert(written, _PLAIN)
+        msgspec.convert((written,), _Plain)
     except msgspec.ValidationError:
         return False
     return True
@@ -178,7 +178,12 @@ def _of_texts(resource: str, texts: Sequence[str]) -> list[int]:
     return list(map(int, numbers.split(","))) if numbers else []
 
 
-_PLAIN = list[Annotated[int, Meta(ge=0, lt=LARGEST)]]
+class _Plain(msgspec.Struct, array_like=True):
+    """Integers in range; a struct, because msgspec looks at the type of any other every time."""
+
+    amounts: list[Annotated[int, Meta(ge=0, lt=LARGEST)]]
+
+
 _MILLICORES = re.compile(r"[0-9]{1,15}m(?:,[0-9]{1,15}m)*")
 _WHOLE = re.compile(r"[0-9]{1,18}(?:,[0-9]{1,18})*")
 """Digits that cannot reach the limits."""

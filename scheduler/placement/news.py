@@ -7,6 +7,7 @@ what is in flight, a heartbeat nothing but its time.
 from typing import NamedTuple
 
 from scheduler.model.facts import SiteFacts
+from scheduler.model.site import SiteStatus
 
 
 class News(NamedTuple):
@@ -41,7 +42,10 @@ def news_of(old: SiteFacts | None, new: SiteFacts) -> News:
     has_other_rows = was.node_classes != is_now.node_classes
     return News(
         descriptions=described,
-        reports=described or _said(old) != _said(new),
+        reports=described
+        or (was.api_kinds, was.executor, was.rtt) != (is_now.api_kinds, is_now.executor, is_now.rtt)
+        or (was.conditions != is_now.conditions and old.is_silent != new.is_silent)
+        or (has_other_rows and _kinds(was) != _kinds(is_now)),
         figures=described or _priced(old) != _priced(new),
         nodes=has_other_rows or (described and old.spec.headroom != new.spec.headroom),
         in_flight=old.in_flight != new.in_flight,
@@ -49,10 +53,8 @@ def news_of(old: SiteFacts | None, new: SiteFacts) -> News:
     )
 
 
-def _said(facts: SiteFacts) -> tuple[object, ...]:
-    status = facts.status
-    kinds = [(each.architecture, each.cpu_vendor) for each in status.node_classes]
-    return (facts.is_silent, status.api_kinds, status.executor, status.rtt, kinds)
+def _kinds(status: SiteStatus) -> list[tuple[str, str]]:
+    return [(each.architecture, each.cpu_vendor) for each in status.node_classes]
 
 
 def _priced(facts: SiteFacts) -> tuple[object, ...]:

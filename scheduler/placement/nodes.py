@@ -4,7 +4,7 @@ A row stands for `count` equal nodes with equal free capacity. The kinds of node
 architecture, CPU vendor, GPU model) are few, so each row only carries the number of its kind.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, NamedTuple
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from scheduler.model.facts import InFlight, SiteFacts
 from scheduler.model.fields import Taint
-from scheduler.model.quantities import PODS, NotAQuantity
+from scheduler.model.quantities import PODS, NotAQuantity, are_plain
 from scheduler.model.site import NodeClass
 from scheduler.placement.ragged import Ragged
-from scheduler.placement.row_forms import Form, amounts, card_of, held_back
+from scheduler.placement.row_forms import Form, amounts_of, card_of, held_back, places_of
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -58,12 +58,11 @@ class NodeKind:
 
 
 class _Part(NamedTuple):
-    """`length` rows of one form and kind, as read, one after the other."""
+    """`length` rows of one form and kind."""
 
     form: Form
     kind: int
     length: int
-    values: list[int]
 
 
 def kind_of(node_class: NodeClass) -> NodeKind:
@@ -116,46 +115,53 @@ class NodeRows:
         Raises:
             NotAQuantity: the message names the site and the row.
         """
-        parts: list[_Part] = []
-        for index, each in enumerate(facts.status.node_classes):
-            try:
-                parts += self._parts(each)
-            except NotAQuantity as error:
-                where = f"status.nodeClasses[{index}].free"
-                raise NotAQuantity(f"Site {facts.name}: {where}{error}") from None
+        parts, values = self._read(facts)
+        if not are_plain(values):
+            parts, values = self._read(facts, one_by_one=True)
         flights = [self.flight_row(each) for each in facts.in_flight]
         nodes = sum([part.length for part in parts])
         rows = np.zeros((len(self.rows.number_of), nodes + len(flights)))
         left = 1.0 - facts.spec.headroom.ratio
-        begin = 0
+        amounts = np.array(values, np.int64)
+        begin = place = 0
         for part in parts:
-            self._fill(rows[:, begin : begin + part.length], part, left)
-            begin += part.length
+            end, last = begin + part.length, place + part.length * len(part.form.numbers)
+            self._fill(rows[:, begin:end], part, amounts[place:last], left)
+            begin, place = end, last
         for place, flight in enumerate(flights, nodes):
             for number, value in flight.items():
                 rows[number, place] = value
         return rows
 
-    def _parts(self, node_class: NodeClass) -> Iterator[_Part]:
-        kind = self._number(node_class)
-        begin = 0
-        for names, group in groupby(node_class.free, tuple):
-            rows = list(group)
-            form = self._forms.get(names) or self._new_form(names)
-            yield _Part(form, kind, len(rows), amounts(names, rows, begin))
-            begin += len(rows)
+    def _read(self, facts: SiteFacts, *, one_by_one: bool = False) -> tuple[list[_Part], list[int]]:
+        parts: list[_Part] = []
+        values: list[int] = []
+        for index, each in enumerate(facts.status.node_classes):
+            kind = self._number(each)
+            begin = 0
+            try:
+                for names, group in groupby(each.free, tuple):
+                    rows = list(group)
+                    form = self._forms.get(names) or self._new_form(names)
+                    values += amounts_of(names, rows, begin, one_by_one=one_by_one)
+                    parts.append(_Part(form, kind, len(rows)))
+                    begin += len(rows)
+            except NotAQuantity as error:
+                where = f"status.nodeClasses[{index}].free"
+                raise NotAQuantity(f"Site {facts.name}: {where}{error}") from None
+        return parts, values
 
-    def _fill(self, rows: Floats, part: _Part, left: float) -> None:
+    def _fill(self, rows: Floats, part: _Part, amounts: Ints, left: float) -> None:
         form = part.form
-        values = np.array(part.values, np.int64).reshape(part.length, len(form.numbers)).T
-        rows[form.numbers] = values
+        columns = amounts.reshape(part.length, len(form.numbers)).T
+        rows[form.numbers] = columns
         rows[KIND] = part.kind
         if not form.says_count:
             rows[COUNT] = 1.0
         if not form.says_pods:
             rows[self._pods] = ASSUMED_PODS
-        if form.cards:
-            rows[CARDS] = values.take(form.cards, axis=0).sum(axis=0)
+        if form.has_cards:
+            rows[CARDS] = np.add.reduce(columns[form.cards])
         if left != 1.0:
             for number in form.held_back:
                 rows[number] = np.floor(rows[number] * left)
@@ -175,7 +181,8 @@ class NodeRows:
             numbers=np.array(numbers, np.int64),
             says_count=COUNT in numbers,
             says_pods=self._pods in numbers,
-            cards=tuple(cards),
+            has_cards=bool(cards),
+            cards=places_of(list(cards)),
             held_back=held_back(names, numbers),
         )
         if len(self._forms) >= _MOST_QUESTIONS:
