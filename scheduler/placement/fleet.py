@@ -18,6 +18,7 @@ from scheduler.model.canonical import mixed
 from scheduler.model.decision import Decision
 from scheduler.model.demand import Demand
 from scheduler.model.facts import InFlight, SiteFacts
+from scheduler.model.manifests import Pods
 from scheduler.model.terms import Terms
 from scheduler.placement import compiled
 from scheduler.placement.columns import Columns
@@ -178,22 +179,28 @@ class Fleet:
 
     def commit(self, demand: Demand, decision: Decision) -> None:
         """Counts what a decision newly ordered as in flight, until a report shows it bound."""
-        before = demand.placed_replicas
+        before, slot_of = demand.placed_replicas, self.slot_of
         for each in decision.assignment:
-            more = each.replicas - before.get(each.site, 0)
-            if more > 0 and each.site in self.slot_of:
-                self.add_in_flight(
-                    each.site, flights_of(demand, more, new_site=each.site not in before)
-                )
+            name = each.site
+            more = each.replicas - before.get(name, 0)
+            slot = slot_of.get(name) if more > 0 else None
+            if slot is not None:
+                self._add_in_flight(slot, flights_of(demand, more, new_site=name not in before))
 
     def add_in_flight(self, name: str, flights: Iterable[InFlight]) -> None:
-        """Adds to what is in flight at a site."""
-        slot = self.slot_of[name]
-        facts = self.facts_of(name)
-        more = tuple(flights)
-        in_flight = (*facts.in_flight, *more)
+        """Adds to what is in flight at a site.
+
+        Raises:
+            KeyError: there is no such site.
+        """
+        self._add_in_flight(self.slot_of[name], tuple(flights))
+
+    def _add_in_flight(self, slot: int, flights: tuple[InFlight, ...]) -> None:
+        facts = self.facts[slot]
+        assert facts is not None  # noqa: S101 - a site has facts
+        in_flight = (*facts.in_flight, *flights)
         self.facts[slot] = msgspec.structs.replace(facts, in_flight=in_flight)
-        for each in more:
+        for each in flights:
             self.nodes.append(slot, each)
             self.flying.add(slot, each)
         self.row_version[slot] += 1
@@ -352,18 +359,20 @@ def flights_of(demand: Demand, replicas: int, *, new_site: bool) -> tuple[InFlig
         replicas: how many new replicas.
         new_site: whether the site gets the pods beside the replicas too.
     """
-    pods = [(each, each.count * replicas) for each in demand.unit]
-    if new_site:
-        pods += [(each, each.count) for each in demand.beside]
-    return tuple(
-        InFlight(
-            workload=demand.key,
-            replicas=count,
-            requests=each.shape.requests,
-            gpu_cards=each.shape.gpu_cards,
-            gpu_milli=each.shape.gpu_milli,
-            limits=each.limits,
-        )
-        for each, count in pods
-        if count > 0
+    key = demand.key
+    flights = [_flight(key, each, replicas) for each in demand.unit if each.count * replicas > 0]
+    if new_site and demand.beside:
+        flights += [_flight(key, each, 1) for each in demand.beside if each.count > 0]
+    return tuple(flights)
+
+
+def _flight(key: str, pods: Pods, times: int) -> InFlight:
+    shape = pods.shape
+    return InFlight(
+        workload=key,
+        replicas=pods.count * times,
+        requests=shape.requests,
+        gpu_cards=shape.gpu_cards,
+        gpu_milli=shape.gpu_milli,
+        limits=pods.limits,
     )

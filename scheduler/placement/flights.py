@@ -44,16 +44,16 @@ class Flying:
 
     def add(self, slot: int, flight: InFlight) -> None:
         """Adds something in flight at a site."""
-        replicas = flight.replicas
+        total, number, replicas = self.total, self._number, flight.replicas
         for name, amount in flight.requests.items():
-            self._add(self._number(name), slot, replicas * amount)
+            column = number(name)
+            if column >= len(total):
+                self.widen(column + 8)
+                total = self.total
+            total[column, slot] += replicas * amount
         if flight.gpu_cards:
-            self._add(CARDS, slot, replicas * flight.gpu_cards * flight.gpu_milli)
-
-    def _add(self, number: int, slot: int, amount: int) -> None:
-        if number >= len(self.total):
-            self.widen(number + 8)
-        self.total[number, slot] += amount
+            self.widen(CARDS + 1)
+            self.total[CARDS, slot] += replicas * flight.gpu_cards * flight.gpu_milli
 
     def widen(self, columns: int) -> None:
         """Makes room for so many columns."""

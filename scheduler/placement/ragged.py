@@ -79,7 +79,7 @@ class Ragged:
             rows: a value for every column that has a number; [len(number_of), rows].
         """
         columns, count = rows.shape
-        if count > self._space[site]:
+        if count > self._space.item(site):
             self._move(site, _with_spare(count))
         self.length[site] = count
         begin = self.start.item(site)
@@ -92,7 +92,7 @@ class Ragged:
     def append(self, site: int, row: Mapping[int, float]) -> None:
         """Adds a row to a site; blocks grow by doubling, so that many small steps stay cheap."""
         held = self.length.item(site)
-        if held >= self._space[site]:
+        if held >= self._space.item(site):
             begin = self.start.item(site)
             kept = self.matrix[:, begin : begin + held].copy()
             self._move(site, max(4, 2 * held))
