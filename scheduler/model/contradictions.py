@@ -14,17 +14,30 @@ def contradictions(
     workload: Workload, demand: Demand, tenant: Tenant | None, scalables: Sequence[str]
 ) -> Iterator[NotAccepted]:
     """Everything that can be known to be impossible without looking at a site, worst first."""
+    yield from _content(workload)
     yield from _jurisdictions(workload)
     yield from _replicas(workload, scalables)
     yield from _selectors(demand)
     yield from _priority(workload, tenant)
     yield from _preset(demand)
+    yield from _groups(demand)
     required = [rule for rule in demand.spread if rule.required]
+    named = _named(demand)
     for rule in required:
         yield from _spread(rule, demand)
+        yield from _too_few(rule, demand, named)
     yield from _spreads(required)
     yield from _division(demand)
     yield from _schedule(demand)
+
+
+def _content(workload: Workload) -> Iterator[NotAccepted]:
+    if not workload.spec.manifests and workload.spec.demand is None:
+        yield NotAccepted(
+            reason="invalid",
+            condition="NothingToRun",
+            message="spec: there is nothing to run; write manifests, or a demand",
+        )
 
 
 def _jurisdictions(workload: Workload) -> Iterator[NotAccepted]:
@@ -135,6 +148,49 @@ def _spread(rule: Spread, demand: Demand) -> Iterator[NotAccepted]:
     if problem:
         yield NotAccepted(
             reason="spread", condition="SpreadImpossible", message=f"{where}: {problem}"
+        )
+
+
+def _named(demand: Demand) -> int | None:
+    """How many sites weights and groups name at all; None: sites may join."""
+    bounds: list[set[str]] = []
+    if demand.strategy == "Weighted" and demand.weights:
+        bounds.append({each.site for each in demand.weights if each.weight})
+    if demand.site_groups and all(each.site_selector is None for each in demand.site_groups):
+        bounds.append({name for each in demand.site_groups for name in each.sites})
+    return len(set.intersection(*bounds)) if bounds else None
+
+
+def _too_few(rule: Spread, demand: Demand, named: int | None) -> Iterator[NotAccepted]:
+    """A spread over more places than sites are named; a site is in one place of each kind."""
+    if named is None or not demand.replicas:
+        return
+    each = rule.max_per_group
+    problem = ""
+    if rule.min_groups > named:
+        problem = f"weights and siteGroups name {named} sites, minGroups is {rule.min_groups}"
+    elif each is not None and demand.strategy != "Duplicated" and each * named < demand.replicas:
+        problem = (
+            f"the {named} sites of weights and siteGroups, at most {each} in each group, "
+            f"do not hold {demand.replicas}"
+        )
+    if problem:
+        yield NotAccepted(
+            reason="spread",
+            condition="SpreadImpossible",
+            message=f"spec.placement.spread (by {rule.by}): {problem}",
+        )
+
+
+def _groups(demand: Demand) -> Iterator[NotAccepted]:
+    names = [each.name for each in demand.site_groups]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        yield NotAccepted(
+            reason="invalid",
+            condition="InvalidGroups",
+            message=f"spec.placement.siteGroups: {twice} stands there twice; "
+            "placement resumes at a group by its name",
         )
 
 

@@ -55,7 +55,11 @@ def test_every_field_of_the_spec_has_a_value_in_this_test() -> None:
 
 @pytest.mark.parametrize("field", sorted(SET))
 def test_a_field_changes_what_is_decided_or_is_listed_as_not_enforced(field: str) -> None:
-    base = {} if field == "dataClass" else {"dataClass": "general-1"}
+    base: dict[str, Any] = {} if field == "manifests" else {"demand": {}}
+    base |= {"dataClass": "general-1"}
+    base.pop(field, None)
+    if field == "demand":
+        base["manifests"] = SET["manifests"]
     changed = workload(**base, **{field: SET[field]})
     acts = demand_of(changed) != demand_of(workload(**base))
     assert acts or not_enforced(changed), f"spec.{field} does nothing and says nothing"

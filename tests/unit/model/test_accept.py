@@ -144,6 +144,32 @@ def test_manifests_are_bounded() -> None:
     [
         ({"jurisdictions": ["CN-HK"]}, "jurisdiction", "write HK"),
         (
+            {"placement": {"siteGroups": [{"name": "a", "sites": ["m1"]}, {"name": "a"}]}},
+            "invalid",
+            "siteGroups: a stands there twice",
+        ),
+        (
+            {
+                "placement": {
+                    "strategy": "Weighted",
+                    "weights": [{"site": "m1", "weight": 1}, {"site": "m2", "weight": 0}],
+                    "spread": [{"by": "province", "minGroups": 2}],
+                }
+            },
+            "spread",
+            "name 1 sites, minGroups is 2",
+        ),
+        (
+            {
+                "placement": {
+                    "siteGroups": [{"name": "a", "sites": ["m1", "m2"]}],
+                    "spread": [{"by": "province", "maxPerGroup": 5}],
+                }
+            },
+            "spread",
+            "the 2 sites of weights and siteGroups, at most 5 in each group, do not hold 12",
+        ),
+        (
             {"placement": {"spread": [{"by": "site", "minGroups": 3, "maxGroups": 2}]}},
             "spread",
             "minGroups 3",
@@ -235,6 +261,14 @@ def test_what_can_never_be_met_is_not_accepted(spec: Raw, reason: str, message: 
     assert isinstance(refused, NotAccepted)
     assert refused.reason == reason
     assert message in refused.message
+
+
+def test_a_workload_without_anything_to_run_is_not_accepted() -> None:
+    raw = workload()
+    del raw["spec"]["demand"]
+    refused = of(raw)
+    assert isinstance(refused, NotAccepted)
+    assert refused.message == "spec: there is nothing to run; write manifests, or a demand"
 
 
 def kind(of_type: type[Of], name: str, spec: Raw, namespace: str = "") -> Of:
