@@ -179,7 +179,8 @@ class Fleet:
 
     def commit(self, demand: Demand, decision: Decision) -> None:
         """Counts what a decision newly ordered as in flight, until a report shows it bound."""
-        before, slot_of = demand.placed_replicas, self.slot_of
+        before = demand.placed_replicas if demand.placed else {}
+        slot_of = self.slot_of
         for each in decision.assignment:
             name = each.site
             more = each.replicas - before.get(name, 0)

@@ -28,7 +28,7 @@ class Flying:
     """
 
     def __init__(self, nodes: NodeRows) -> None:
-        self._number = nodes.rows.number
+        self._number_of = nodes.rows.number_of
         self.total: Floats = np.zeros((0, 0))
 
     def grow_sites(self, sites: int) -> None:
@@ -44,9 +44,9 @@ class Flying:
 
     def add(self, slot: int, flight: InFlight) -> None:
         """Adds something in flight at a site."""
-        total, number, replicas = self.total, self._number, flight.replicas
+        total, number_of, replicas = self.total, self._number_of, flight.replicas
         for name, amount in flight.requests.items():
-            column = number(name)
+            column = number_of[name]
             if column >= len(total):
                 self.widen(column + 8)
                 total = self.total

@@ -94,6 +94,7 @@ class NodeRows:
         self._pods = self.rows.number(PODS)
         self.kinds: list[NodeKind] = [_NO_NODE]
         self.most_cards = 0
+        self._first_cards: list[int] = []
         self.changed: list[int] = []
         self.log = 0
         self._card_columns: Ints = np.zeros((0, 1), np.int64)
@@ -219,17 +220,27 @@ class NodeRows:
         return self._card_columns
 
     def flight_row(self, flight: InFlight) -> dict[int, float]:
-        """Something in flight as a row: of every resource it has less than nothing free."""
-        number = self.rows.number
-        row: dict[int, float] = {COUNT: flight.replicas, KIND: IN_FLIGHT, self._pods: -1}
+        """Something in flight as a row: of every resource it has less than nothing free.
+
+        Its kind is `IN_FLIGHT`, which is 0, as all that a row does not name.
+        """
+        number_of = self.rows.number_of
+        row: dict[int, float] = {COUNT: flight.replicas, self._pods: -1}
         for name, amount in flight.requests.items():
-            row[number(name)] = -amount
-        if flight.gpu_cards:
-            self.most_cards = max(self.most_cards, flight.gpu_cards)
-            row[CARDS] = -flight.gpu_cards * flight.gpu_milli
-            for card in range(flight.gpu_cards):
-                row[number(f"{CARD}{card}")] = -flight.gpu_milli
+            row[number_of[name]] = -amount
+        count, milli = flight.gpu_cards, flight.gpu_milli
+        if count:
+            row[CARDS] = -count * milli
+            for number in self._cards(count):
+                row[number] = -milli
         return row
+
+    def _cards(self, count: int) -> list[int]:
+        """The columns of the first so many single cards."""
+        self.most_cards = max(self.most_cards, count)
+        while len(self._first_cards) < count:
+            self._first_cards.append(self.rows.number(f"{CARD}{len(self._first_cards)}"))
+        return self._first_cards[:count]
 
     def counts(self, index: Ints) -> Floats:
         """How many nodes rows stand for; 0 for what is in flight; [len(index)]."""

@@ -6,7 +6,7 @@ only. Every block has some space to spare, also after packing: what is ordered a
 one by one. Columns are the rows of one matrix, so that several are read in one step.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -25,18 +25,32 @@ _SPARE_SHARE = 4
 """A block of n rows gets space for n + n / _SPARE_SHARE + _SPARE_ROWS."""
 
 
+class Numbers(dict[str, int]):
+    """The numbers of columns by name; a name that is asked for the first time gets the next one."""
+
+    def __init__(self, made: Callable[[], None]) -> None:
+        super().__init__()
+        self._made = made
+
+    def __missing__(self, name: str) -> int:
+        number = self[name] = len(self)
+        self._made()
+        return number
+
+
 class Ragged:
     """Named columns of floats in blocks, one block per site; what a row does not name is 0.
 
     Attributes:
-        number_of: the columns by name, as rows of `matrix`.
+        number_of: the columns by name, as rows of `matrix`; asking for a new one makes it, and may
+            replace the matrix.
         matrix: [columns, rows].
         start: the first row of each site; [sites].
         length: how many rows each site has; [sites].
     """
 
     def __init__(self) -> None:
-        self.number_of: dict[str, int] = {}
+        self.number_of = Numbers(self._widen)
         self.matrix: Floats = np.zeros((_FIRST_COLUMNS, _FIRST_ROWS))
         self.start: Ints = np.zeros(0, np.int64)
         self.length: Ints = np.zeros(0, np.int64)
@@ -54,16 +68,16 @@ class Ragged:
 
     def number(self, name: str) -> int:
         """The number of a column; it is made, of zeros, when nobody has it yet."""
-        found = self.number_of.get(name)
-        if found is None:
-            found = self.number_of[name] = len(self.number_of)
-            if found >= len(self.matrix):
-                self.matrix = np.concatenate([self.matrix, np.zeros_like(self.matrix)])
-        return found
+        return self.number_of[name]
+
+    def _widen(self) -> None:
+        if len(self.number_of) > len(self.matrix):
+            self.matrix = np.concatenate([self.matrix, np.zeros_like(self.matrix)])
 
     def numbers(self, names: Iterable[str]) -> list[int]:
         """The numbers of several columns. `matrix` is another one afterwards if some were made."""
-        return [self.number(name) for name in names]
+        number_of = self.number_of
+        return [number_of[name] for name in names]
 
     def column(self, name: str) -> Floats:
         """One column over all rows."""
