@@ -48,6 +48,7 @@ class Informer:
         self._jitter = jitter
         self._objects: dict[Key, Object] = {}
         self._version = ""
+        self._heard = False
 
     async def synchronise(self) -> None:
         """Lists once; the listener has heard of every object when this returns."""
@@ -62,29 +63,37 @@ class Informer:
         self._version = listing.resource_version
 
     async def run(self) -> None:
-        """Watches for ever. `synchronise` must have been called once."""
+        """Watches for ever. `synchronise` must have been called once.
+
+        Pauses grow as long as nothing is heard: a watch that brought something before it was cut
+        begins anew soon, however often that happens.
+        """
         pause_seconds = _FIRST_PAUSE_SECONDS
         while True:
+            self._heard = False
             try:
                 if not self._version:
                     await self.synchronise()
                 await self._follow()
                 pause_seconds = _FIRST_PAUSE_SECONDS
+                continue
             except Gone:
                 self._version = ""
+                told = "the server has forgotten where it was"
             except (Busy, HubError) as error:
-                _log.warning(
-                    "%s: watch lost, again in %.1f s: %s",
-                    self._resource.plural,
-                    pause_seconds,
-                    error,
-                )
-                await self._clock.sleep(pause_seconds * (0.5 + self._jitter.random()))
-                pause_seconds = min(pause_seconds * 2, _LAST_PAUSE_SECONDS)
+                told = str(error)
+            if self._heard:
+                pause_seconds = _FIRST_PAUSE_SECONDS
+            _log.warning(
+                "%s: watch lost, again in %.1f s: %s", self._resource.plural, pause_seconds, told
+            )
+            await self._clock.sleep(pause_seconds * (0.5 + self._jitter.random()))
+            pause_seconds = min(pause_seconds * 2, _LAST_PAUSE_SECONDS)
 
     async def _follow(self) -> None:
         started_at = self._clock.monotonic()
         async for change in self._hub.watch(self._resource, self._version):
+            self._heard = True
             body = self._whole(change.object)
             self._version = body["metadata"]["resourceVersion"]
             if change.type != "BOOKMARK":

@@ -1,0 +1,71 @@
+"""The informer on a hub that cuts, forgets and refuses: how long it pauses."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator
+from typing import cast
+
+import pytest
+
+from scheduler.control.ports import Change, Gone, Hub, HubError, Listing, Object, Resource
+from scheduler.hub.informer import Informer
+from tests.support.fake_clock import FakeClock
+
+PODS = Resource("", "v1", "pods", "Pod", namespaced=True)
+
+
+def pod(version: int) -> Object:
+    return {"metadata": {"name": "p", "namespace": "ns", "resourceVersion": str(version)}}
+
+
+class CuttingHub:
+    """Serves one collection; every watch brings so many changes and then fails."""
+
+    def __init__(self, changes: int, failure: HubError) -> None:
+        self.changes, self.failure = changes, failure
+        self.begun: list[float] = []
+        self.clock = FakeClock()
+        self._versions = iter(range(1, 1_000_000))
+
+    async def list(self, resource: Resource) -> Listing:
+        del resource
+        return Listing(items=[], resource_version="1")
+
+    async def watch(self, resource: Resource, version: str) -> AsyncIterator[Change]:
+        del resource, version
+        self.begun.append(self.clock.monotonic())
+        for number in self._some():
+            yield Change("MODIFIED", pod(number))
+        raise self.failure
+
+    def _some(self) -> Iterator[int]:
+        return (next(self._versions) for _ in range(self.changes))
+
+
+async def watches_in(seconds: float, hub: CuttingHub) -> int:
+    """How many watches are begun in some time."""
+    informer = Informer(
+        cast("Hub", hub),  # of the port what an informer uses
+        PODS,
+        lambda _resource, _change: None,
+        clock=hub.clock,
+        jitter=random.Random(1),  # noqa: S311 - spreads retries
+    )
+    await informer.synchronise()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(informer.run())
+        await hub.clock.advance(seconds)
+        task.cancel()
+    return len(hub.begun)
+
+
+@pytest.mark.parametrize("failure", [HubError("the connection was cut"), Gone("too old")])
+async def test_a_watch_that_brought_something_begins_anew_soon_however_often_it_is_cut(
+    failure: HubError,
+) -> None:
+    assert await watches_in(60, CuttingHub(changes=4, failure=failure)) > 150
+
+
+@pytest.mark.parametrize("failure", [HubError("the connection was cut"), Gone("too old")])
+async def test_a_watch_that_brings_nothing_is_begun_ever_more_seldom(failure: HubError) -> None:
+    assert 5 <= await watches_in(60, CuttingHub(changes=0, failure=failure)) <= 15
