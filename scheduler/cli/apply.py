@@ -21,9 +21,8 @@ _EPILOG = """examples:
   kapok apply -f - < workload.yaml
   kapok apply -f manifests/samples            every .yaml file of a folder
 
-Server-side apply as `kubectl apply --server-side --force-conflicts` does it. Exit code 1 when the
-hub
-refuses any object; the others are applied."""
+Server-side apply as `kubectl apply --server-side --force-conflicts` does it. Exit code 1 when
+the hub refuses any object; the others are applied."""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
