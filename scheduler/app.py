@@ -30,6 +30,7 @@ from scheduler.control.ports import OURS, SITES, Busy, Change, NotFound, Refused
 from scheduler.control.queue import WorkQueue
 from scheduler.control.reconcile import Reconciler
 from scheduler.control.registry import Registry
+from scheduler.control.reserving import Chooser, Reservations
 from scheduler.control.shares import SharesOfTenants
 from scheduler.control.site_status import SiteStatusWriter
 from scheduler.control.sites import Sites
@@ -180,6 +181,20 @@ class _Scheduler:
             self._settings.dispatch.stuck_in_flight_seconds,
             self.figures,
         )
+        reservations = Reservations(
+            self.sites,
+            self._clock,
+            self._settings.queue.reserve_after_seconds,
+            Chooser(
+                self.registry,
+                self.ordering.quotas,
+                self.fleet,
+                self.figures.usage,
+                self._clock,
+                lambda: reconciler.terms,
+            ),
+        )
+        reconciler.opened = reservations.opened
         return Loop(
             self.registry,
             self.sites,
@@ -191,6 +206,7 @@ class _Scheduler:
             self.speaker,
             self.metrics,
             self._clock,
+            reservations,
             self._settings.freshness.hear_sites_seconds,
         )
 

@@ -94,11 +94,13 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
         last_backoff_seconds: the longest pause.
         unschedulable_recheck_seconds: unplaced work is looked at again after so long even when no
             event named it.
+        reserve_after_seconds: for work that waits for room so long, room is reserved; 0: never.
     """
 
     first_backoff_seconds: float = 1.0
     last_backoff_seconds: float = 60.0
     unschedulable_recheck_seconds: float = 300.0
+    reserve_after_seconds: float = 600.0
 
 
 class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -136,6 +136,15 @@ class Lookout:
             self._next += 1
         self._walk(np.flatnonzero(self._rows.is_there), now_seconds)
 
+    def able(self, sites: Iterable[str], *, above: int) -> list[WorkKey]:
+        """Who could fit at one of these sites now, of those of a higher priority."""
+        rows = np.flatnonzero(self._rows.is_there & (self._rows.priority > above))
+        found = np.zeros(len(rows), np.bool_)
+        for site in sites:
+            found |= self.needs.fit(self._rows.need[rows], site)
+        works = [self._works[row] for row in rows[found].tolist()]
+        return [work.key for work in works if work is not None]
+
     def best(self, shares: Shares, *, now_seconds: float) -> Waiting | None:
         """Whose turn it is among those who could fit now; it stays here. None: nobody could."""
         while True:

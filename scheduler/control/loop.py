@@ -28,6 +28,7 @@ from scheduler.control.ports import (
 from scheduler.control.queue import Urgency, WorkKey, WorkQueue
 from scheduler.control.reconcile import Reconciler
 from scheduler.control.registry import Registry
+from scheduler.control.reserving import ROOM, Reservations
 from scheduler.control.shares import SharesOfTenants
 from scheduler.control.sites import Sites
 from scheduler.control.telemetry import Telemetry
@@ -60,6 +61,7 @@ class Loop:
         speaker: for asking sites.
         telemetry: counts attempts.
         clock: for durations.
+        reservations: room that is kept for who waits long.
         hear_seconds: how long sites are waited for after a start.
         is_open: all objects are known, so that changes are looked at one by one.
         has_started: the start is over, and decisions are made.
@@ -75,6 +77,7 @@ class Loop:
     speaker: Speaker
     telemetry: Telemetry
     clock: Clock
+    reservations: Reservations
     hear_seconds: float
     is_open: bool = False
     has_started: bool = False
@@ -121,6 +124,7 @@ class Loop:
 
     def _site_changed(self, name: str) -> None:
         site = self.registry.sites.get(name)
+        self.reservations.forget_site(name)
         if site is None:
             self.sites.forget(name)
             self.dispatcher.forget_site(name)
@@ -247,9 +251,18 @@ class Loop:
             gained, self._gained = self._gained, set()
             if gained:
                 events.discard("capacity")  # where there is more is known
-                self.queue.gained(gained)
+                self._gain(gained)
             while self.queue.wake(*events, most=_WAKE_AT_ONCE) == _WAKE_AT_ONCE:
                 await self.clock.sleep(0)  # a hundred thousand wake without holding others up
+
+    def _gain(self, sites: set[str]) -> None:
+        """Who could fit has his turn, and for whom what is reserved there is meant."""
+        self.queue.gained(sites)
+        for key in self.reservations.concerned(sites):
+            self._look_at([key])
+            level, lookout = self.reservations.level(key), self.queue.lookout
+            with self.reservations.opened(key, level):
+                self._look_at(lookout.able(sites, above=level) if lookout else ())
 
     async def watch_time(self) -> None:
         """What only the passing of time brings: silence, grants' ends, orders that are stuck."""
@@ -259,6 +272,8 @@ class Loop:
             for site in list(self.sites.overdue()):
                 self._silent(site)
             self._pass_boundaries()
+            self.reservations.look()
+            self._note_freed()
             self._redecide(self.reconciler.wishes.due(self.clock.now()))
             if self.clock.monotonic() - looked_seconds >= _STUCK_LOOK_SECONDS:
                 looked_seconds = self.clock.monotonic()
@@ -268,6 +283,7 @@ class Loop:
 
     def _file(self, key: WorkKey, outcome: Outcome) -> str:
         self.queue.succeed(key)
+        self._note_waiting(key, outcome)
         if outcome.result in _ELSEWHERE:
             self._happened(_ELSEWHERE[outcome.result])
         if outcome.result == "deleted" and key not in self.registry.workloads:
@@ -276,6 +292,18 @@ class Loop:
             pause = outcome.again_in_seconds
             self.queue.park(key, outcome.parked_for, need=outcome.need, again_in_seconds=pause)
         return outcome.result
+
+    def _note_waiting(self, key: WorkKey, outcome: Outcome) -> None:
+        workload = self.registry.workloads.get(key)
+        if workload is None:
+            self.reservations.note(key, is_waiting=False)
+            return
+        self.reservations.note(
+            key,
+            is_waiting=bool(outcome.parked_for & ROOM),
+            priority=workload.spec.priority,
+            generation=workload.metadata.generation,
+        )
 
     def _note_freed(self) -> None:
         """What was given back may be what somebody waits for."""
@@ -331,6 +359,7 @@ class Loop:
     def _silent(self, site: str) -> None:
         if self.sites.mark_silent(site):
             _log.warning("site %s is silent", site)
+            self.reservations.forget_site(site)
             self._look_at(self._placed_at(site))
 
     def _is_silent(self, site: str) -> bool:

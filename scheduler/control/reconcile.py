@@ -7,6 +7,7 @@ the ledger first, then the status (one API write), then the order.
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -72,6 +73,7 @@ class Reconciler:
         figures: what is counted for those who look.
         claims: which workload owns which Kubernetes object.
         wishes: placed workloads that a change of rules or sites, or the time, concerns.
+        opened: while it is decided, a workload may take what is reserved for it: (key, priority).
     """
 
     hub: Hub
@@ -87,6 +89,7 @@ class Reconciler:
     stuck_seconds: float
     figures: Figures
     wishes: Wishes = field(default_factory=Wishes)
+    opened: Callable[[WorkKey, int], AbstractContextManager[None]] = lambda *_: nullcontext()
     claims: Claims = field(default_factory=Claims)
 
     async def reconcile(self, key: WorkKey) -> Outcome:
@@ -112,7 +115,8 @@ class Reconciler:
 
     async def _look(self, key: WorkKey, workload: Workload, wish: Wish) -> Outcome:
         demand = self._demand(workload)
-        status, outcome = await self._decided(key, workload, demand, wish)
+        with self.opened(key, workload.spec.priority):
+            status, outcome = await self._decided(key, workload, demand, wish)
         status = self._with_facts(key, workload, status, demand)
         await self._write(key, status)
         if isinstance(demand, Demand):

@@ -37,6 +37,7 @@ class SiteState:
         ordered: generations of each order that no report has shown bound yet, by order id.
         spoken_seconds: when anything was heard last.
         history: what its figures used to be.
+        reserved: room that is kept for who waits long; to all others it counts as in flight.
         taints_seen: when each NoExecute taint that does not say when it was added was seen first.
     """
 
@@ -47,16 +48,17 @@ class SiteState:
     ordered: dict[str, tuple[Ordered, ...]] = field(default_factory=dict)
     spoken_seconds: float = float("-inf")
     history: IntensityHistory = field(default_factory=IntensityHistory)
+    reserved: tuple[InFlight, ...] = ()
     taints_seen: dict[Taint, datetime] = field(default_factory=dict)
 
     def in_flight(self) -> tuple[InFlight, ...]:
-        """What was ordered here and no report shows bound."""
+        """What was ordered here and no report shows bound, and what is reserved."""
         bound = self.report.bound if self.report else {}
         found: list[InFlight] = []
         for order_id, ordered in sorted(self.ordered.items()):
             generation, count = bound.get(order_id, (0, 0))
             found.extend(in_flight(ordered, {generation: count}))
-        return tuple(found)
+        return (*found, *self.reserved)
 
 
 @dataclass(slots=True)
@@ -158,6 +160,13 @@ class Sites:
             if state.report:
                 _settle(state, state.report.bound)
         self._tell(site)
+
+    def reserve(self, site: str, reserved: tuple[InFlight, ...]) -> None:
+        """What is kept free at a site for who waits long; it takes the place of what was."""
+        state = self.states.get(site)
+        if state is not None and state.reserved != reserved:
+            state.reserved = reserved
+            self._tell(site)
 
     def status_of(self, name: str) -> SiteStatus:
         """The figures of a site in the shape of its status; what was never heard is absent."""

@@ -15,6 +15,9 @@ from scheduler.model.fields import Instant, Part
 from scheduler.model.rights import SiteGrant, SiteGrantSpec
 from scheduler.model.site import Site, SiteSpec, SiteStatus
 
+RESERVED_FOR = "reserved for "
+"""What stands before the workload's name where nothing is on its way, and room is kept for it."""
+
 
 class InFlight(Part, frozen=True, kw_only=True):
     """Replicas that were ordered at a site and are not bound to nodes in its last report."""
@@ -68,6 +71,23 @@ class SiteFacts(Part, frozen=True, kw_only=True):
         if ready is None or ready.status == "True":
             return None
         return ready.last_transition_time or self.status.observed_at
+
+    @property
+    def reserved_for(self) -> tuple[str, ...]:
+        """The workloads for which room is kept at the site: nobody else has it."""
+        names = {each.workload for each in self.in_flight}
+        return tuple(
+            name.removeprefix(RESERVED_FOR)
+            for name in sorted(names)
+            if name.startswith(RESERVED_FOR)
+        )
+
+    @property
+    def replicas_in_flight(self) -> int:
+        """Replicas that are on their way; room that is only reserved is not counted."""
+        return sum(
+            each.replicas for each in self.in_flight if not each.workload.startswith(RESERVED_FOR)
+        )
 
     @property
     def has_executor(self) -> bool:

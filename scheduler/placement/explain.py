@@ -118,4 +118,7 @@ def _fit_verdict(case: Case, slot: int, takes: int, replicas: int) -> Verdict:
         sentence += f"; the quotas of namespace {case.demand.namespace} there leave no more"
     if broken:
         sentence += f"; summed over its nodes the free capacity looks like room for {summed}"
+    holders = case.fleet.facts_of(name).reserved_for
+    if holders:
+        sentence += f"; room there is reserved for {', '.join(holders)}, which has waited long"
     return Verdict(rule="fit", reason=reason, passed=takes > 0 or replicas > 0, sentence=sentence)

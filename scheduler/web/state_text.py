@@ -76,7 +76,7 @@ def _families(now: Snapshot) -> dict[str, Series]:
         "kapok_site_ready": _each(now, [int(one) for one in now.is_ready]),
         "kapok_site_report_age_seconds": _each(now, [round(one, 3) for one in now.ages_seconds]),
         "kapok_site_in_flight_replicas": _each(
-            now, [sum(one.replicas for one in facts.in_flight) for facts in now.facts]
+            now, [facts.replicas_in_flight for facts in now.facts]
         ),
         "kapok_site_free": _free(now),
         "kapok_site_used": _used(now),

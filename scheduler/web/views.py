@@ -103,7 +103,7 @@ def site_rows(now: Snapshot) -> Iterator[Row]:
                     for name, values in now.used.items()
                     if values[index]
                 },
-                "inFlightReplicas": sum(one.replicas for one in facts.in_flight),
+                "inFlightReplicas": facts.replicas_in_flight,
                 "workloads": placed[facts.name],
                 **_energy(facts),
             }

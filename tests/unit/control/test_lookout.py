@@ -105,3 +105,15 @@ async def test_many_wait_and_the_room_for_two_takes_two_decisions_and_no_more() 
         fleet.upsert(facts_of(site("m1", nodes(1, cpu=str(2 - len(decided))))))
     assert decided == ["w000", "w001"]
     assert await taken(queue) == []
+
+
+async def test_of_a_higher_priority_those_are_told_who_could_fit_now() -> None:
+    fleet = fleet_of(room("m1", 0))
+    queue = made(fleet)
+    assert queue.lookout is not None
+    parked(queue, SMALL, "1")
+    parked(queue, URGENT, "2", priority=5)
+    parked(queue, LARGE, "3", priority=9)
+    fleet.upsert(facts_of(site("m1", nodes(1, cpu="2"))))
+    assert queue.lookout.able(["m1"], above=4) == [URGENT]
+    assert queue.lookout.able(["m1"], above=5) == []

@@ -1,0 +1,49 @@
+"""A real `kapok up`: room is reserved for large work that has waited, and small work may wait."""
+
+from pathlib import Path
+from subprocess import CalledProcessError
+
+import pytest
+
+from tests.e2e.test_batch import WORKLOAD, phase
+from tests.support.scripted_site import ScriptedSite, talking
+from tests.support.up import FAST_SETTINGS, eventually, kapok, running_up
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+
+SETTINGS = FAST_SETTINGS + "queue: {reserve_after_seconds: 1.0}\n"
+
+
+def work(name: str, replicas: int, priority: int = 0) -> str:
+    text = WORKLOAD.format(name=name, priority=priority)
+    return text.replace("replicas: 2", f"replicas: {replicas}")
+
+
+def test_small_work_leaves_reserved_room_to_who_waits_and_each_decision_can_be_replayed(
+    tmp_path: Path,
+) -> None:
+    with running_up(tmp_path, settings=SETTINGS) as up:
+        site = ScriptedSite(
+            "m1", up.ready["broker"], up.ready["hubKey"], nodes=1, cpu="8", cores_per_replica=2
+        )
+        smalls = [f"small{number}" for number in range(4)]
+        up.apply(site.manifest + "".join(work(name, 1) for name in smalls))
+        with talking(site):
+            eventually(lambda: {phase(up, name) for name in smalls} <= {"Placed", "Running"})
+            up.apply(work("large", 3))
+            eventually(lambda: "room is reserved at m1" in up.log)
+            up.kubectl("delete", "workloads.kapok.dev", smalls[0], "--timeout=20s")
+            up.apply(work("late", 1))
+            eventually(lambda: phase(up, "late") == "Waiting")
+            with pytest.raises(CalledProcessError) as refused:  # it is not placed: exit status 1
+                kapok(up, "explain", "default/late")
+            assert "room there is reserved for default/large" in refused.value.stdout
+            up.apply(work("urgent", 1, priority=1))
+            eventually(lambda: phase(up, "urgent") in ("Placed", "Running"))
+            for name in (*smalls[1:], "urgent"):
+                up.kubectl("delete", "workloads.kapok.dev", name, "--timeout=20s")
+            eventually(lambda: phase(up, "large") in ("Placed", "Running"))
+            eventually(lambda: phase(up, "late") in ("Placed", "Running"))
+            for name in ("large", "late"):
+                decision = up.get("workloads.kapok.dev", name)["status"]["decision"]["id"]
+                assert kapok(up, "replay", decision)["same"] is True

@@ -1,0 +1,196 @@
+"""Work that needs a large gap gets one, though smaller work is always there to take every gap.
+
+A small cluster runs pods on nodes; small jobs come without end, more than fit. The queue, the
+lookout, the reservations, the facts of sites and the decisions are the real ones.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+
+from scheduler.control.hearing import SiteReport
+from scheduler.control.lookout import Lookout
+from scheduler.control.outcome import outcome_of
+from scheduler.control.ports import GRANTS, SITES, Change
+from scheduler.control.queue import Urgency, WorkKey, WorkQueue
+from scheduler.control.registry import Registry
+from scheduler.control.reserving import ROOM, Chosen, Reservations
+from scheduler.control.sites import Sites
+from scheduler.control.telemetry import Silence
+from scheduler.model.demand import Demand
+from scheduler.model.facts import SiteFacts
+from scheduler.model.site import FreeRow, NodeClass, SiteStatus
+from scheduler.model.terms import Terms
+from scheduler.placement import Fleet, choose
+from scheduler.placement.moment import moment_of
+from scheduler.placement.needs import Needs
+from scheduler.placement.queueing import LIFT_AFTER_SECONDS
+from scheduler.placement.reserve import where_to_reserve
+from tests.support.fake_clock import FakeClock
+from tests.support.sites import demand, grant, site, workload
+
+NODES, CORES = 3, 4
+MINUTE = 60.0
+SMALL_A_MINUTE = 4
+"""Each lasts up to 30 minutes; the cluster runs 24."""
+LIMIT = 260
+"""Minutes; 26 windows of the lift."""
+TERMS = Terms(report_stale_seconds=1_000_000_000)
+
+
+@dataclass
+class Pod:
+    """A pod on a node, until it ends."""
+
+    key: WorkKey
+    cores: int
+    node: tuple[str, int]
+    ends_seconds: float
+
+
+@dataclass
+class World:
+    """Sites whose nodes fill and empty, and a scheduler that sees their reports only."""
+
+    random: Random
+    after_seconds: float
+    names: tuple[str, ...] = ("m1", "m2")
+    clock: FakeClock = field(default_factory=FakeClock)
+    fleet: Fleet = field(default_factory=Fleet)
+    pods: list[Pod] = field(default_factory=list)
+    demands: dict[WorkKey, Demand] = field(default_factory=dict)
+    priorities: dict[WorkKey, int] = field(default_factory=dict)
+    number: int = 0
+
+    def __post_init__(self) -> None:
+        registry = Registry(Silence(), lambda *_: None)
+        self.sites = Sites(registry, self.clock, 1e9, self.told)
+        self.queue = WorkQueue(self.clock, 1, 8, 1e9, lookout=Lookout(Needs(self.fleet)))
+        self.reservations = Reservations(self.sites, self.clock, self.after_seconds, self.where)
+        for name in self.names:
+            registry.take(SITES, Change("ADDED", site(name)))
+            registry.take(GRANTS, Change("ADDED", grant(name, name=f"usual-{name}")))
+            self.sites.admit(name)
+            self.report(name)
+
+    def told(self, name: str, facts: SiteFacts | None) -> None:
+        assert facts is not None, name
+        self.fleet.upsert(facts)
+
+    def where(self, key: WorkKey, besides: frozenset[str]) -> Chosen:
+        used = {
+            name: {"cpu": 1000 * sum(one.cores for one in self.pods if one.node[0] == name)}
+            for name in self.names
+        }
+        moment, asked = moment_of(self.clock.now(), TERMS), self.demands[key]
+        return asked, where_to_reserve(asked, self.fleet, moment, used=used, besides=besides)
+
+    def free(self, name: str) -> list[int]:
+        taken = [sum(one.cores for one in self.pods if one.node == (name, n)) for n in range(NODES)]
+        return [CORES - each for each in taken]
+
+    def report(self, name: str) -> frozenset[str]:
+        rows: tuple[FreeRow, ...] = tuple(
+            {"count": 1, "cpu": str(cores), "memory": "64Gi"} for cores in self.free(name)
+        )
+        figures = SiteStatus(node_classes=(NodeClass(architecture="amd64", free=rows),))
+        seen = self.clock.monotonic()
+        return self.sites.report(
+            SiteReport(site=name, observed_seconds=seen, figures=figures, has_executor=True)
+        )
+
+    def submit(self, name: str, cores: int, replicas: int, priority: int = 0) -> WorkKey:
+        asked = demand(workload(replicas, name=name, requests={"cpu": str(cores)}))
+        key = ("ns", name)
+        self.demands[key], self.priorities[key] = asked, priority
+        self.number += 1
+        self.queue.add(key, Urgency(priority, self.number))
+        return key
+
+    def waits(self, key: WorkKey) -> bool:
+        return key in self.demands
+
+    async def minute(self, *, small: int, priority: int = 0, lasts: int = 30) -> None:
+        """Jobs end, sites report, new small jobs come, and everyone has his turn."""
+        await self.clock.advance(MINUTE)
+        now = self.clock.monotonic()
+        self.pods = [one for one in self.pods if one.ends_seconds > now]
+        gained = {name for name in self.names if "capacity" in self.report(name)}
+        self.reservations.look()
+        self.queue.gained(gained | self.sites.freed)
+        self.sites.freed.clear()
+        for key in self.reservations.concerned(gained):
+            self.queue.add(key, Urgency(self.priorities[key]))
+        for _ in range(small):
+            self.submit(f"small{self.number}", 1, 1, priority)
+        while (taken := await self.next()) is not None:
+            self.decide(taken, lasts)
+
+    async def next(self) -> WorkKey | None:
+        taking = asyncio.get_running_loop().create_task(self.queue.take())
+        await self.clock.settle()
+        if taking.done():
+            return taking.result()
+        taking.cancel()
+        return None
+
+    def decide(self, key: WorkKey, lasts: int) -> None:
+        asked, priority = self.demands[key], self.priorities[key]
+        with self.reservations.opened(key, priority):
+            decision = choose(asked, self.fleet, now=self.clock.now(), terms=TERMS)
+        outcome = outcome_of(decision, asked)
+        is_waiting = bool(outcome.parked_for & ROOM)
+        self.reservations.note(key, is_waiting=is_waiting, priority=priority)
+        if is_waiting:
+            self.queue.park(key, outcome.parked_for, need=outcome.need)
+        else:
+            assert decision.phase == "Placed", decision
+            for each in decision.assignment:
+                for _ in range(each.replicas):
+                    self.run(key, each.site, asked.requests["cpu"] // 1000, lasts)
+                self.report(each.site)
+            del self.demands[key], self.priorities[key]
+        self.queue.finish(key)
+        if not is_waiting:
+            self.queue.forget(key)
+
+    def run(self, key: WorkKey, name: str, cores: int, lasts: int) -> None:
+        """The site's own scheduler puts a pod on any node where it fits."""
+        fitting = [n for n, left in enumerate(self.free(name)) if left >= cores]
+        ends = self.clock.monotonic() + MINUTE * self.random.randint(1, lasts)
+        self.pods.append(Pod(key, cores, (name, self.random.choice(fitting)), ends))
+
+
+async def minutes_until_placed(
+    world: World, *, cores: int, replicas: int, priority: int
+) -> int | None:
+    for _ in range(15):
+        await world.minute(small=SMALL_A_MINUTE, priority=priority)
+    large = world.submit("large", cores, replicas)
+    for minute in range(LIMIT):
+        if not world.waits(large):
+            return minute
+        await world.minute(small=SMALL_A_MINUTE, priority=priority)
+    return None
+
+
+def minutes(cores: int, replicas: int, priority: int, *, after_seconds: float) -> int | None:
+    world = World(Random(7), after_seconds)  # noqa: S311 - a test, seeded
+    return asyncio.run(
+        minutes_until_placed(world, cores=cores, replicas=replicas, priority=priority)
+    )
+
+
+@pytest.mark.parametrize(
+    ("cores", "replicas", "priority"), [(4, 1, 0), (2, 6, 0), (4, 6, 0), (4, 1, 90), (4, 1, 1000)]
+)
+def test_large_work_is_placed_though_small_work_takes_every_gap(
+    cores: int, replicas: int, priority: int
+) -> None:
+    assert minutes(cores, replicas, priority, after_seconds=LIFT_AFTER_SECONDS) is not None
+
+
+def test_without_reservations_it_waits_for_ever() -> None:
+    assert minutes(4, 1, 0, after_seconds=0.0) is None

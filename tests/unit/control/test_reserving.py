@@ -1,0 +1,192 @@
+"""Room that is reserved for who waits long: for whom, against whom, and until when."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from scheduler.control.ports import GRANTS, SITES, Change
+from scheduler.control.queue import WorkKey
+from scheduler.control.registry import Registry
+from scheduler.control.reserving import MOST, MOST_WINDOWS_AT_A_SITE, Chosen, Reservations
+from scheduler.control.sites import Sites
+from scheduler.control.telemetry import Silence
+from scheduler.model.demand import Demand
+from scheduler.model.facts import SiteFacts
+from scheduler.model.terms import DEFAULT_TERMS
+from scheduler.placement.moment import moment_of
+from scheduler.placement.reserve import where_to_reserve
+from tests.support.fake_clock import FakeClock
+from tests.support.sites import NOW, Raw, demand, fleet_of, grant, nodes, room, site, workload
+
+AFTER = 600.0
+A, B = ("ns", "a"), ("ns", "b")
+
+
+@dataclass
+class Scene:
+    """Sites by name, and where each workload would have room reserved."""
+
+    names: tuple[str, ...] = ("m1", "m2")
+    clock: FakeClock = field(default_factory=FakeClock)
+    facts: dict[str, SiteFacts] = field(default_factory=dict)
+    wanted: dict[WorkKey, list[dict[str, int]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        registry = Registry(Silence(), lambda *_: None)
+        self.sites = Sites(registry, self.clock, 1e9, self.told)
+        self.kept = Reservations(self.sites, self.clock, AFTER, self.where)
+        for name in self.names:
+            registry.take(SITES, Change("ADDED", site(name, nodes(4))))
+            registry.take(GRANTS, Change("ADDED", grant(name, name=f"of-{name}")))
+            self.sites.admit(name)
+
+    def told(self, name: str, facts: SiteFacts | None) -> None:
+        assert facts is not None, name
+        self.facts[name] = facts
+
+    def where(self, key: WorkKey, besides: frozenset[str]) -> Chosen:
+        choices = self.wanted.get(key, [])
+        free = (one for one in choices if not besides & one.keys())
+        return demand(workload(2, name=key[1])), next(free, {})
+
+    def reserved(self) -> dict[str, int]:
+        """Replicas in flight by site."""
+        sums = {name: sum(i.replicas for i in one.in_flight) for name, one in self.facts.items()}
+        return {name: count for name, count in sums.items() if count}
+
+    def wait(self, key: WorkKey, *places: dict[str, int], priority: int = 0) -> None:
+        self.wanted[key] = list(places)
+        self.kept.note(key, is_waiting=True, priority=priority)
+
+    def passes(self, seconds: float) -> None:
+        asyncio.run(self.clock.advance(seconds))
+        self.kept.look()
+
+
+def test_who_waited_long_enough_has_room_that_doubles_with_each_window() -> None:
+    scene = Scene()
+    scene.wait(A, {"m1": 2})
+    scene.passes(AFTER - 1)
+    assert scene.reserved() == {}
+    scene.passes(11)
+    assert scene.reserved() == {"m1": 2}
+    assert scene.facts["m1"].in_flight[0].workload == "reserved for ns/a"
+    scene.passes(AFTER)
+    assert scene.reserved() == {"m1": 4}
+    scene.passes(AFTER)
+    assert scene.reserved() == {"m1": 8}
+
+
+def test_it_is_free_for_whom_it_is_meant_and_for_a_higher_priority_only() -> None:
+    scene = Scene()
+    scene.wait(A, {"m1": 2}, priority=5)
+    scene.passes(AFTER)
+    level = scene.kept.level(A)
+    assert level == 105
+    for key, priority, expected in ((A, 5, {}), (B, level, {"m1": 2}), (B, level + 1, {})):
+        with scene.kept.opened(key, priority):
+            assert scene.reserved() == expected
+        assert scene.reserved() == {"m1": 2}
+
+
+@pytest.mark.parametrize("how", ["placed", "edited", "site", "gone"])
+def test_it_is_given_back_and_others_hear_of_it(how: str) -> None:
+    scene = Scene()
+    scene.wait(A, {"m1": 2})
+    scene.passes(AFTER)
+    match how:
+        case "edited":
+            scene.kept.note(A, is_waiting=True, generation=2)
+        case "site":
+            scene.kept.forget_site("m2")
+            assert scene.reserved() == {"m1": 2}
+            scene.kept.forget_site("m1")
+        case _:
+            scene.kept.note(A, is_waiting=False)
+    assert scene.reserved() == {}
+    assert scene.sites.freed == {"m1"}
+    scene.passes(60)
+    assert scene.reserved() == ({"m1": 2} if how in ("edited", "site") else {})
+
+
+def test_what_came_to_nothing_for_long_moves_on_to_the_next_site_and_round_again() -> None:
+    scene = Scene()
+    scene.wait(A, {"m1": 2}, {"m2": 2})
+    scene.passes(AFTER)
+    assert scene.reserved() == {"m1": 2}
+    scene.passes(MOST_WINDOWS_AT_A_SITE * AFTER)
+    assert scene.reserved() == {"m2": 2}
+    scene.passes(MOST_WINDOWS_AT_A_SITE * AFTER)
+    scene.passes(60)
+    assert scene.reserved() == {"m1": 2}
+
+
+def test_a_site_is_kept_for_one_at_a_time_for_who_waited_longest_by_lifted_priority() -> None:
+    scene = Scene()
+    scene.wait(A, {"m1": 2})
+    scene.passes(AFTER)
+    scene.wait(B, {"m1": 3}, priority=50)
+    scene.passes(AFTER)
+    assert scene.reserved() == {"m1": 4}  # 300 against 150: A was first
+    scene.wait(("ns", "urgent"), {"m1": 1}, priority=9000)
+    scene.passes(AFTER)
+    assert scene.reserved() == {"m1": 1}
+    scene.kept.note(("ns", "urgent"), is_waiting=False)
+    scene.passes(60)
+    assert scene.reserved() == {"m1": 2}
+
+
+def test_who_would_fit_nowhere_waits_anew_and_does_not_stand_in_the_way() -> None:
+    scene = Scene()
+    scene.wait(A)
+    scene.passes(AFTER)
+    assert scene.kept.level(A) == 0
+
+
+def test_no_more_than_some_have_room_reserved_the_most_urgent_of_all() -> None:
+    scene = Scene(tuple(f"m{number}" for number in range(MOST + 3)))
+    for number, name in enumerate(scene.names):
+        scene.wait(("ns", name), {name: 1}, priority=number)
+    scene.passes(AFTER)
+    for _ in range(4):
+        scene.passes(10)
+    assert sorted(scene.reserved()) == sorted(scene.names[-MOST:])
+
+
+def asked_at(*sites: Raw, asked: Demand, used: dict[str, int], besides: str = "") -> dict[str, int]:
+    by_site = {
+        name: {"cpu": cores * 1000, "memory": cores * 2**30, "pods": cores}
+        for name, cores in used.items()
+    }
+    moment = moment_of(NOW, DEFAULT_TERMS)
+    return where_to_reserve(asked, fleet_of(*sites), moment, used=by_site, besides={besides})
+
+
+def test_the_site_is_one_that_could_hold_all_and_has_most_room_now() -> None:
+    sites = room("m1", 1), room("m2", 2), room("m3", 3)
+    asked = demand(workload(4))
+    assert asked_at(*sites, asked=asked, used={"m1": 9, "m2": 9}) == {"m2": 4}
+    assert asked_at(*sites, asked=asked, used={"m1": 9, "m2": 9}, besides="m2") == {"m1": 4}
+    assert asked_at(*sites, asked=asked, used={}) == {"m3": 3, "m2": 1}
+    assert asked_at(*sites, asked=demand(workload(40)), used={"m1": 9}) == {}
+
+
+@pytest.mark.parametrize(
+    "placement",
+    [
+        {"strategy": "Duplicated"},
+        {"spread": [{"by": "site", "minGroups": 2}]},
+        {"siteGroups": [{"name": "one", "sites": ["m1"]}]},
+    ],
+)
+def test_nothing_is_reserved_where_one_site_or_the_next_will_not_do(placement: Raw) -> None:
+    asked = demand(workload(2, placement=placement))
+    assert asked_at(room("m1", 9), asked=asked, used={}) == {}
+
+
+def test_shares_of_cards_are_reserved_where_there_are_cards_though_all_are_in_use() -> None:
+    cards = {"cpu": "1", "kapok.dev/gpu-cards": 1, "kapok.dev/gpu-milli": 500}
+    asked = demand(workload(1, requests=cards))
+    full = site("m2", nodes(1, **{"kapok.dev/gpu-milli.0": 0}))
+    assert asked_at(room("m1", 9), full, asked=asked, used={}) == {"m2": 1}
