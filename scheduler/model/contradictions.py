@@ -152,13 +152,14 @@ def _spread(rule: Spread, demand: Demand) -> Iterator[NotAccepted]:
 
 
 def _named(demand: Demand) -> int | None:
-    """How many sites weights and groups name at all; None: sites may join."""
+    """How many sites weights and groups name, or it runs at; None: sites may join."""
     bounds: list[set[str]] = []
     if demand.strategy == "Weighted" and demand.weights:
         bounds.append({each.site for each in demand.weights if each.weight})
     if demand.site_groups and all(each.site_selector is None for each in demand.site_groups):
         bounds.append({name for each in demand.site_groups for name in each.sites})
-    return len(set.intersection(*bounds)) if bounds else None
+    runs = {each.site for each in demand.placed}
+    return len(set.intersection(*bounds) | runs) if bounds else None
 
 
 def _too_few(rule: Spread, demand: Demand, named: int | None) -> Iterator[NotAccepted]:

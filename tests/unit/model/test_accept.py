@@ -263,6 +263,16 @@ def test_what_can_never_be_met_is_not_accepted(spec: Raw, reason: str, message: 
     assert message in refused.message
 
 
+def test_what_runs_at_a_site_without_weight_counts_in_a_spread_too() -> None:
+    placement = {
+        "strategy": "Weighted",
+        "weights": [{"site": "m1", "weight": 1}],
+        "spread": [{"by": "site", "minGroups": 2}],
+    }
+    assert isinstance(of(workload(4, placement=placement)), NotAccepted)
+    assert isinstance(of(workload(4, placement=placement, placed={"m2": 1})), Demand)
+
+
 def test_a_workload_without_anything_to_run_is_not_accepted() -> None:
     raw = workload()
     del raw["spec"]["demand"]
