@@ -12,7 +12,7 @@ from scheduler.model.decision import Assigned, Cost, Decision, Outcome
 from scheduler.model.demand import Demand
 from scheduler.model.reasons import REASONS, Reason
 from scheduler.placement.admit import Admission
-from scheduler.placement.divide import Shares
+from scheduler.placement.divide import MANY_SITES, Shares
 from scheduler.placement.evicting import Standing, told_of_lost
 from scheduler.placement.fit import Room
 from scheduler.placement.fleet import Fleet
@@ -136,10 +136,9 @@ def _without_room(case: Case, slots: Ints) -> dict[Reason, int]:
     """
     compiled = case.room.compiled_alone
     if compiled is not None:
-        return _told(
-            len(slots),
-            compiled.fragmented(slots, case.fleet.flying.total, case.demand.replicas),
-        )
+        flying, replicas = case.fleet.flying.total, case.demand.replicas
+        full = case.room.compiled_full if len(slots) > MANY_SITES else None
+        return _told(len(slots), compiled.fragmented(slots, flying, replicas, full))
     summed = case.room.summed(slots)
     may_be = np.arange(len(slots)) if case.room.has_limits else summed.nonzero()[0]
     looked_at = slots.take(may_be)

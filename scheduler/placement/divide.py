@@ -121,7 +121,8 @@ def _compiled(ask: Ask) -> "Cheapest | None":
         return None
     price = ask.price
     unknown = price.unknown if price.is_any_unknown else None
-    return fit.cheapest(ask.open, price.cny, unknown, price.names, price.salt)
+    full = ask.room.compiled_full if len(ask.open) > MANY_SITES else None
+    return fit.cheapest(ask.open, price.cny, unknown, price.names, price.salt, full)
 
 
 def _by_price(ask: Ask, missing: int) -> Iterator[tuple[int, int]]:
@@ -144,6 +145,8 @@ def _by_price(ask: Ask, missing: int) -> Iterator[tuple[int, int]]:
                 yield slot, room_there
 
 
+MANY_SITES = 256
+"""Of more open sites the kernel remembers which are full; of fewer, looking again is cheaper."""
 _FEW, _MANY = 20, 64
 _AT_ONCE = 64
 """Of so few sites all are looked at in one step."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from scheduler.model.demand import Demand
 from scheduler.model.pods import PodShape
+from scheduler.placement import compiled
 from scheduler.placement.compiled_fit import can_fit, compiled_fit
 from scheduler.placement.eligible import may_stand, platform_fits
 from scheduler.placement.fleet import Fleet
@@ -31,7 +32,7 @@ from scheduler.placement.skew import within_limits
 from scheduler.placement.sums import ENDLESS, Sums, permitted_rows
 
 if TYPE_CHECKING:
-    from scheduler.placement.kernel import Fit
+    from scheduler.placement.kernel import Fit, Full
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -114,8 +115,8 @@ class Room:
     def _beside_limits(self, slots: Ints) -> Ints:
         if not self.is_exact or self._shape is None:
             return np.array([self._of_set(int(slot)) for slot in slots], np.int64)
-        compiled = self.compiled
-        found = compiled.rooms(slots) if compiled else self._remembered(slots, self._shape)
+        quick = self.compiled
+        found = quick.rooms(slots) if quick else self._remembered(slots, self._shape)
         self._leave_own_nodes(slots, found, self._shape)
         return found
 
@@ -152,6 +153,21 @@ class Room:
             if most is not None and most < found[position]:
                 found[position] = most
                 self.bound_by_quota.add(slot)
+
+    @cached_property
+    def compiled_full(self) -> "Full | None":
+        """What the kernel remembers of full sites; asked for where there are many sites only."""
+        full = self._full
+        if full is None:
+            return None
+        chosen, all_are = self._fits_kind(full.smallest)
+        kinds = None if all_are else chosen
+        return compiled.kernel.Full(
+            full.stamp,
+            self._fleet.row_version,
+            compiled_fit(self._fleet, full.smallest, kinds, self._sets),
+            compiled_fit(self._fleet, full.largest, kinds, self._sets),
+        )
 
     def not_known_full(self, slots: Ints) -> Ints:
         """The slots without those of which it is known that they take nothing."""

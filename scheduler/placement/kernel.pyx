@@ -14,7 +14,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 import numpy as np
 
-INTERFACE: int = 4
+INTERFACE: int = 5
 """Raised with every change of a signature or of what a function means; compiled.py compares it."""
 
 cdef enum:
@@ -194,9 +194,19 @@ cdef class Fit:
         if self.gpu_cards and not self._has_cards(begin, end):
             return 0
         while begin < end:
-            total += self._room_of_rows(slot, begin, min(end - begin, _BLOCK))
+            total += self._room_of_rows(slot, begin, min(end - begin, _BLOCK), True, True)
             begin += _BLOCK
         return <int64_t>min(max(total, 0.0), _ENDLESS)
+
+    cdef double part_at(self, Py_ssize_t slot, bint nodes, bint flights) noexcept nogil:
+        """What a site's nodes take, or what is lost to what is in flight there."""
+        cdef Py_ssize_t begin = self.rows.start[slot]
+        cdef Py_ssize_t end = begin + self.rows.length[slot]
+        cdef double total = 0.0
+        while begin < end:
+            total += self._room_of_rows(slot, begin, min(end - begin, _BLOCK), nodes, flights)
+            begin += _BLOCK
+        return total
 
     cdef bint _has_cards(self, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
         """Whether any node has as much of its cards left: most sites have none."""
@@ -208,7 +218,9 @@ cdef class Fit:
                 return True
         return False
 
-    cdef double _room_of_rows(self, Py_ssize_t slot, Py_ssize_t begin, Py_ssize_t rows) noexcept nogil:
+    cdef double _room_of_rows(
+        self, Py_ssize_t slot, Py_ssize_t begin, Py_ssize_t rows, bint nodes, bint flights
+    ) noexcept nogil:
         cdef double[_BLOCK] shares
         cdef const double* kinds = self.rows.data + _KIND * self.rows.width + begin
         cdef const double* counts = self.rows.data + _COUNT * self.rows.width + begin
@@ -219,6 +231,8 @@ cdef class Fit:
         for row in range(rows):
             fits = shares[row]
             if 0.0 <= fits < 1.0:
+                continue
+            if not (flights if kinds[row] == _IN_FLIGHT else nodes):
                 continue
             if not self._is_usable(slot, <int64_t>kinds[row]):
                 continue
@@ -272,15 +286,23 @@ cdef class Fit:
             rooms[place] = self.room_at(slots[place])
         return found
 
-    def fragmented(self, const int64_t[::1] slots, const double[:, ::1] flying, int64_t replicas):
+    def fragmented(
+        self,
+        const int64_t[::1] slots,
+        const double[:, ::1] flying,
+        int64_t replicas,
+        Full full,
+    ):
         cdef Py_ssize_t place
+        cdef bint is_full
         cdef int64_t summed
         cdef int64_t room
         cdef int64_t found = 0
         for place in range(slots.shape[0]):
             summed = self.summed_at(slots[place], flying)
             if summed:
-                room = self.room_at(slots[place])
+                is_full = full is not None and full.holds(slots[place])
+                room = 0 if is_full else self.room_at(slots[place])
                 if not room or (room < replicas and summed >= replicas):
                     found += 1
         return found
@@ -292,8 +314,33 @@ cdef class Fit:
         unknown,
         const uint64_t[::1] names,
         uint64_t salt,
+        Full full,
     ):
-        return Cheapest(self, slots, cny, unknown, names, salt)
+        return Cheapest(self, slots, cny, unknown, names, salt, full)
+
+
+cdef class Full:
+    """Sites that take nothing of any shape of a cell, see `full_sites.py`."""
+
+    cdef int64_t[::1] stamp
+    cdef const int64_t[::1] versions
+    cdef Fit smallest
+    cdef Fit largest
+
+    def __init__(self, int64_t[::1] stamp, const int64_t[::1] versions, Fit smallest, Fit largest):
+        self.stamp = stamp
+        self.versions = versions
+        self.smallest = smallest
+        self.largest = largest
+
+    cdef bint holds(self, Py_ssize_t slot) noexcept nogil:
+        return self.stamp[slot] == self.versions[slot]
+
+    cdef void note(self, Py_ssize_t slot) noexcept nogil:
+        """Remembers a site without room, if it has none for the whole cell."""
+        cdef double most = self.smallest.part_at(slot, True, False)
+        if most + self.largest.part_at(slot, False, True) <= 0.0:
+            self.stamp[slot] = self.versions[slot]
 
 
 cdef struct Site:
@@ -323,6 +370,7 @@ cdef class Cheapest:
     """Sites with room, cheapest first; each is looked at only when it is asked for."""
 
     cdef Fit fit
+    cdef Full full
     cdef Site* heap
     cdef Py_ssize_t left
 
@@ -334,25 +382,31 @@ cdef class Cheapest:
         unknown,
         const uint64_t[::1] names,
         uint64_t salt,
+        Full full,
     ):
         cdef Py_ssize_t place
         cdef int64_t slot
         cdef const int64_t[::1] missing
         cdef bint is_any = unknown is not None
+        cdef Py_ssize_t made = 0
         self.fit = fit
-        self.left = slots.shape[0]
-        self.heap = <Site*>PyMem_Malloc(max(self.left, 1) * sizeof(Site))
+        self.full = full
+        self.heap = <Site*>PyMem_Malloc(max(slots.shape[0], 1) * sizeof(Site))
         if self.heap == NULL:
             raise MemoryError
         if is_any:
             missing = unknown
-        for place in range(self.left):
+        for place in range(slots.shape[0]):
             slot = slots[place]
-            self.heap[place].slot = slot
-            self.heap[place].place = place
-            self.heap[place].cny = cny[slot]
-            self.heap[place].tie = (names[slot] ^ salt) * _ODD
-            self.heap[place].unknown = missing[slot] if is_any else 0
+            if full is not None and full.holds(slot):
+                continue
+            self.heap[made].slot = slot
+            self.heap[made].place = place
+            self.heap[made].cny = cny[slot]
+            self.heap[made].tie = (names[slot] ^ salt) * _ODD
+            self.heap[made].unknown = missing[slot] if is_any else 0
+            made += 1
+        self.left = made
         for place in range(self.left // 2 - 1, -1, -1):
             self._sink(place)
 
@@ -385,6 +439,8 @@ cdef class Cheapest:
             room = self.fit.room_at(slot[0])
             if room > 0:
                 return room
+            if self.full is not None:
+                self.full.note(slot[0])
         return 0
 
     def __iter__(self):
