@@ -234,6 +234,18 @@ def looser_spread(trial: Trial, fits: Fits) -> Iterator[Trial]:
             yield _changed(trial, "spread", f"by {rule.by}, required", "preferred", wish)
 
 
+def wished_spread(trial: Trial) -> Trial | None:
+    """With all required levels as wishes; None: there are none."""
+    rules = trial.demand.spread
+    required = [rule for rule in rules if rule.required]
+    if not required:
+        return None
+    spread = tuple(replace(rule, required=False) for rule in rules)
+    told = ", ".join(f"by {rule.by}" for rule in required)
+    demand = replace(trial.demand, spread=spread)
+    return _changed(trial, "spread", f"{told}, required", "preferred", demand)
+
+
 def _with_rule(demand: Demand, place: int, rule: Spread) -> Demand:
     spread = demand.spread
     return replace(demand, spread=(*spread[:place], rule, *spread[place + 1 :]))

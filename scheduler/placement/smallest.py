@@ -2,8 +2,9 @@
 
 One change at a time is tried first: to the workload, to a site, or to what an authority granted.
 Where one is not enough, what must be changed together is one offer: all that a site's rules want,
-several sites, or one site and fewer replicas. A change is offered only if the engine, run with it,
-places the workload. Whether it should be made is for people to say: a grant is the authority's.
+several sites, one site and fewer replicas, or a spread that is given up and fewer replicas. A
+change is offered only if the engine, run with it, places the workload. Whether it should be made is
+for people to say: a grant is the authority's.
 """
 
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from scheduler.placement.easing import (
     looser_pair,
     looser_spread,
     smaller_requests,
+    wished_spread,
 )
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
@@ -113,6 +115,17 @@ class _Search:
             yield from self._easings(start)
         if not self.found:
             yield from self._together()
+        if not self.found:
+            yield from self._spread_and_more(start)
+
+    def _spread_and_more(self, start: Trial) -> Iterator[Trial]:
+        """A spread as a wish and what it takes beside that, with a site opened if it must be."""
+        bases = [start, *(self._everywhere(each) for each in list(self.opened.values())[:1])]
+        for base in bases:
+            wished = wished_spread(base)
+            if wished is not None and not self.found:
+                yield wished
+                yield from self._easings(wished)
 
     def _easings(self, trial: Trial) -> Iterator[Trial]:
         def fits(demand: Demand) -> bool:

@@ -410,3 +410,17 @@ def test_a_pair_and_its_standby_are_eased_as_little_as_will_do() -> None:
     assert ("workload.presetOptions.pairWithinMilliseconds", "2", "7.25") in far
     small = offered(asked(standbyRatio=0.95), *centres(1, 6))
     assert ("workload.presetOptions.standbyRatio", "0.95", "0.6") in small
+
+
+def test_a_spread_is_given_up_together_with_what_else_it_takes() -> None:
+    asked = asking(7, placement={"spread": [{"by": "province", "minGroups": 2}]})
+    here = {"location": {"province": "CN-GD"}}
+    raw = [room(name, 3, spec=here) for name in ("m1", "m2")]
+    assert offered(asked, *raw)[0] == (
+        "workload.spread + workload.replicas",
+        "by province, required + 7",
+        "preferred + 6",
+    )
+    shut = [room(name, 3, spec={**here, "cordon": True}) for name in ("m1", "m2")]
+    kinds = [kind for kind, _, _ in offered(asked, *shut)]
+    assert "site.cordon + workload.spread + workload.replicas" in kinds
