@@ -23,8 +23,7 @@ def divide_in_groups(ask: Ask, fleet: Fleet) -> Division:
     demand = ask.demand
     if demand.preset == PRESET and demand.replicas > 0:
         return divide_two_places(ask, fleet)
-    missing = ask.replicas - ask.kept_total
-    if not demand.site_groups or demand.strategy == "Duplicated" or missing <= 0:
+    if not demand.site_groups or demand.strategy == "Duplicated" or ask.replicas <= ask.kept_total:
         return divide_spread(ask, fleet)
     members = _members(ask, fleet)
     names = [each.name for each in demand.site_groups]

@@ -56,9 +56,9 @@ class Field:
 
 def divide_spread(ask: Ask, fleet: Fleet) -> Division:
     """Divides within the spread that is asked; preferred levels are dropped if they must be."""
-    rules = list(ask.demand.spread)
-    if not rules:
+    if not ask.demand.spread:
         return Division(divide(ask))
+    rules = list(ask.demand.spread)
     preferred = [rule for rule in rules if not rule.required]
     while True:
         division = _within(ask, fleet, rules)

@@ -11,6 +11,8 @@ from scheduler.placement.spread_answer import Division
 
 def divide_as_wished(ask: Ask, fleet: Fleet) -> Division:
     """Divides within the preferred affinity, or as much of it as can be met."""
+    if not ask.demand.companions:
+        return divide_in_groups(ask, fleet)
     wishes = [each for each in ask.demand.companions if not each.required]
     for dropped in range(len(wishes)):
         left = wishes[: len(wishes) - dropped]
