@@ -128,10 +128,10 @@ class Loop:
         if site is None:
             self.sites.forget(name)
             self.dispatcher.forget_site(name)
-            self._redecide(self._placed_at(name))
+            self._redecide(self.registry.placed_at(name))
         else:
             self.admit(site)
-            self._redecide(self._placed_at(name))
+            self._redecide(self.registry.placed_at(name))
         self._gained.add(name)
         self._happened("site", "report", "capacity")
 
@@ -150,7 +150,7 @@ class Loop:
         for name in sites:
             if name in self.sites.states:
                 self.sites.admit(name)
-                self._redecide(self._placed_at(name))
+                self._redecide(self.registry.placed_at(name))
         self._note_boundaries()
         self._happened("grant", "time")
 
@@ -171,7 +171,7 @@ class Loop:
             self._gained.add(report.site)
         self._happened(*news)
         if was_silent:
-            self._look_at(self._placed_at(report.site))
+            self._look_at(self.registry.placed_at(report.site))
 
     def word(self, word: SiteWord) -> None:
         """A newer status than the last one."""
@@ -360,7 +360,7 @@ class Loop:
         if self.sites.mark_silent(site):
             _log.warning("site %s is silent", site)
             self.reservations.forget_site(site)
-            self._look_at(self._placed_at(site))
+            self._look_at(self.registry.placed_at(site))
 
     def _is_silent(self, site: str) -> bool:
         state = self.sites.states.get(site)
@@ -368,13 +368,6 @@ class Loop:
 
     def _on_their_way(self) -> list[WorkKey]:
         return [key for key, one in self.registry.workloads.items() if one.status.phase == "Placed"]
-
-    def _placed_at(self, site: str) -> list[WorkKey]:
-        return [
-            key
-            for key, one in self.registry.workloads.items()
-            if any(site in group.sites for group in one.status.placement.groups)
-        ]
 
     def _all_heard(self) -> bool:
         return all(one.report and one.word for one in self.sites.states.values())

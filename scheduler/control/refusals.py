@@ -8,6 +8,7 @@ then shows the earlier part.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,11 @@ from scheduler.model.demand import Demand
 from scheduler.model.reasons import PASSING_REASONS, REASONS, Reason
 from scheduler.model.terms import Terms
 from scheduler.placement import Fleet
-from scheduler.placement.choose import consider
-from scheduler.placement.conclude import Case, is_fragmented
+from scheduler.placement.admit import admit
+from scheduler.placement.conclude import is_fragmented
+from scheduler.placement.fit import Room
 from scheduler.placement.moment import moment_of
+from scheduler.placement.rules import all_rules
 
 Codes = NDArray[np.uint8]
 
@@ -104,25 +107,33 @@ def counted(answers: list[tuple[bytes, int]]) -> Iterator[tuple[int, Reason, int
 
 
 def first_reasons(decision: Decision, demand: Demand, fleet: Fleet, terms: Terms) -> Codes:
-    """The first reason of each site as its place in `REASONS`, from 1; 0 for none; [capacity]."""
-    case = consider(demand, fleet, moment_of(decision.decided_at, terms))
-    codes = np.zeros(fleet.capacity, np.uint8)
-    open_ = fleet.is_there.copy()
-    for rule, passed in case.admission.passed:
-        codes[open_ & ~passed] = _CODES[rule.reason]
-        open_ &= passed
-    _fill_passing(codes, np.flatnonzero(open_), decision, case)
+    """The first reason of each site as its place in `REASONS`, from 1; 0 for none; [capacity].
+
+    The fleet remembers what rules say. Room is looked at only where two answers are possible.
+    """
+    admission = admit(demand, fleet, moment_of(decision.decided_at, terms))
+    codes = _codes_of_ranks().take(admission.first)
+    lacking = [reason for reason in decision.reasons if reason in PASSING_REASONS]
+    slots = admission.slots
+    if not lacking or not len(slots):
+        return codes
+    if set(lacking) != {"full", "fragmented"}:
+        codes[slots] = _CODES[lacking[0]]
+        return codes
+    codes[slots] = _CODES["full"]
+    room = Room(fleet, demand, admission.rights.vendor_sets)
+    summed = room.summed(slots)
+    may_be = summed.nonzero()[0]
+    looked_at = slots.take(may_be)
+    broken = is_fragmented(room.at(looked_at), summed.take(may_be), demand.replicas)
+    codes[looked_at[broken]] = _CODES["fragmented"]
     return codes
 
 
-def _fill_passing(codes: Codes, slots: NDArray[np.intp], decision: Decision, case: Case) -> None:
-    """Sites that pass every rule: what they lack, as the decision says it."""
-    lacking = [reason for reason in decision.reasons if reason in PASSING_REASONS]
-    if not len(slots) or not lacking:
-        return
-    if set(lacking) != {"full", "fragmented"}:
-        codes[slots] = _CODES[lacking[0]]
-        return
-    room, summed = case.room.at(slots), case.room.summed(slots)
-    broken = is_fragmented(room, summed, case.demand.replicas)
-    codes[slots] = np.where(broken, _CODES["fragmented"], _CODES["full"])
+@cache
+def _codes_of_ranks() -> Codes:
+    """The code of the reason of each rank of `Admission.first`."""
+    codes = np.zeros(256, np.uint8)
+    for rank, rule in enumerate(all_rules(), start=1):
+        codes[rank] = _CODES[rule.reason]
+    return codes

@@ -60,6 +60,7 @@ class Registry:
     workloads: dict[WorkKey, Workload] = field(default_factory=dict)
     raw_workloads: dict[WorkKey, Object] = field(default_factory=dict)
     invalid: dict[tuple[str, WorkKey], str] = field(default_factory=dict)
+    _placed_at: dict[str, dict[WorkKey, None]] = field(default_factory=dict)
     _grants_by_site: dict[str, dict[str, SiteGrant]] = field(default_factory=dict)
     _tenant_by_namespace: dict[str, Tenant] = field(default_factory=dict)
 
@@ -91,6 +92,10 @@ class Registry:
         """The tenant that owns a namespace; of several the first by name, so that it is stable."""
         return self._tenant_by_namespace.get(namespace)
 
+    def placed_at(self, site: str) -> list[WorkKey]:
+        """The workloads that have replicas at a site, by their statuses."""
+        return list(self._placed_at.get(site, ()))
+
     def grants_of(self, site: str) -> Iterator[SiteGrant]:
         """Grants that name a site."""
         return iter(self._grants_by_site.get(site, {}).values())
@@ -115,7 +120,10 @@ class Registry:
             _log.warning("%s %s/%s does not decode: %s", kind, *key, error)
             return
         self._shelf(kind)[self._place(kind, key)] = decoded
-        if isinstance(decoded, SiteGrant):
+        if isinstance(decoded, Workload):
+            for site in _sites_of(decoded):
+                self._placed_at.setdefault(site, {})[key] = None
+        elif isinstance(decoded, SiteGrant):
             for site in decoded.spec.sites:
                 self._grants_by_site.setdefault(site, {})[key[1]] = decoded
         elif isinstance(decoded, Tenant):
@@ -126,11 +134,20 @@ class Registry:
         gone = self._shelf(kind).pop(self._place(kind, key), None)
         if kind == WORKLOADS.kind:
             self.raw_workloads.pop(key, None)
+        if isinstance(gone, Workload):
+            self._forget_places(key, gone)
         elif isinstance(gone, SiteGrant):
             for site in gone.spec.sites:
                 self._grants_by_site.get(site, {}).pop(key[1], None)
         elif isinstance(gone, Tenant):
             self._index_tenants()
+
+    def _forget_places(self, key: WorkKey, gone: Workload) -> None:
+        for site in _sites_of(gone):
+            here = self._placed_at.get(site, {})
+            here.pop(key, None)
+            if not here:
+                self._placed_at.pop(site, None)
 
     def _index_tenants(self) -> None:
         self._tenant_by_namespace = {
@@ -157,6 +174,10 @@ class Registry:
 
 
 _NAMESPACED = frozenset({WORKLOADS.kind, POLICIES.kind})
+
+
+def _sites_of(workload: Workload) -> set[str]:
+    return {site for group in workload.status.placement.groups for site in group.sites}
 
 
 def _sites_in(one: Any) -> frozenset[str]:  # noqa: ANN401 - any of our kinds, or none

@@ -1,0 +1,29 @@
+"""Which workloads stand at a site is known without looking at all of them."""
+
+from random import Random
+
+from scheduler.control.ports import WORKLOADS, Change
+from scheduler.control.registry import Registry
+from scheduler.control.telemetry import Silence
+from tests.support.sites import workload
+
+
+def test_workloads_by_site_are_those_that_a_walk_over_all_finds() -> None:
+    random = Random(2)  # noqa: S311 - a test, seeded
+    registry = Registry(Silence(), lambda *_: None)
+    for version in range(1, 200):
+        sites = random.sample(("m1", "m2", "m3"), random.randint(0, 3))
+        one = workload(1, name=f"w{random.randint(0, 5)}", placed=dict.fromkeys(sites, 1))
+        one["metadata"] |= {"uid": "u", "resourceVersion": str(version)}
+        if random.random() < 0.3:
+            registry.put_workload(one)
+        else:
+            kind = random.choice(("ADDED", "MODIFIED", "DELETED"))
+            registry.take(WORKLOADS, Change(kind, one))
+        for name in ("m1", "m2", "m3"):
+            walked = {
+                key
+                for key, each in registry.workloads.items()
+                if any(name in group.sites for group in each.status.placement.groups)
+            }
+            assert set(registry.placed_at(name)) == walked

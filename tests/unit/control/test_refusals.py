@@ -1,0 +1,36 @@
+"""Which sites refuse what is not placed: the same counts as the decision tells."""
+
+from collections import Counter
+from random import Random
+
+from benchmarks._city import NOW, NodeForm, demands, site
+from scheduler.control.refusals import Refusals, counted
+from scheduler.model.pods import PodShape
+from scheduler.model.terms import DEFAULT_TERMS
+from scheduler.placement import Fleet, choose
+
+FORMS = (
+    NodeForm("amd64", "intel", 8, 32768, 0, ""),
+    NodeForm("arm64", "hisilicon", 16, 65536, 2, "T4"),
+)
+SHAPES = [
+    PodShape(requests={"cpu": cpu, "memory": 2**31, "pods": 1}) for cpu in (700, 3000, 15000, 30000)
+]
+
+
+def test_the_first_reasons_of_sites_add_up_to_those_of_the_decision() -> None:
+    random = Random(11)  # noqa: S311 - a test, seeded
+    fleet = Fleet(site(number, 3, FORMS, random) for number in range(60))
+    fleet.remove(fleet.name_at(7))
+    seen: Counter[str] = Counter()
+    for asked in demands(SHAPES, 150, random):
+        decision = choose(asked, fleet, now=NOW)
+        refusals = Refusals()
+        refusals.note(("ns", "w"), decision, asked, fleet, DEFAULT_TERMS)
+        told = Counter[str]()
+        for _, reason, count in counted(refusals.answers()):
+            told[reason] += count
+        assert told == Counter(dict(decision.reasons))
+        seen += told
+        fleet.commit(asked, decision)
+    assert {"full", "fragmented", "architecture"} <= seen.keys(), seen
