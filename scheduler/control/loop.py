@@ -133,7 +133,7 @@ class Loop:
             self.admit(site)
             self._redecide(self.registry.placed_at(name))
         self._gained.add(name)
-        self._happened("site", "report", "capacity")
+        self._happened("site", "report", "latency", "capacity")
 
     def admit(self, site: Site) -> None:
         """A site is there: it is listened to, and spoken to once it was heard."""

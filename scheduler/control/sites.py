@@ -7,6 +7,7 @@ nobody; a change says which reasons of waiting work it could help.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import inf
 
 import msgspec
 
@@ -109,12 +110,16 @@ class Sites:
         self._mark(state, is_ready=True)
         _settle(state, report.bound)
         self._tell(report.site)
-        if not was_ready or before is None:
-            return frozenset({"report", "capacity"})
+        if not was_ready or before is None or self._was_missed(before, report):
+            return frozenset({"report", "latency", "capacity"})
         news = _news(before.figures, report.figures)
         if state.ordered and before.bound != report.bound:
             return news | {"capacity"}  # what has a node now may have been counted on another
         return news
+
+    def _was_missed(self, before: SiteReport, report: SiteReport) -> bool:
+        """Figures may have counted as too old; words on orders alone do not make them newer."""
+        return report.observed_seconds - before.observed_seconds >= self.silent_after_seconds
 
     def word(self, word: SiteWord) -> bool:
         """Takes a site's word on its orders in; False for a site that nobody admitted."""
@@ -248,14 +253,22 @@ def _news(before: SiteStatus, after: SiteStatus) -> frozenset[Event]:
         events.add("capacity")
     if _facts(before) != _facts(after):
         events.add("report")
+    if before.rtt != after.rtt and _is_nearer(before, after):
+        events.add("latency")
     return frozenset(events)
 
 
 def _facts(figures: SiteStatus) -> SiteStatus:
     """What rules judge by; power and intensity alter costs, never whether a site is feasible."""
     return msgspec.structs.replace(
-        figures, node_classes=(), namespaces=(), power=None, intensity=None
+        figures, node_classes=(), namespaces=(), rtt=(), power=None, intensity=None
     )
+
+
+def _is_nearer(before: SiteStatus, after: SiteStatus) -> bool:
+    """Whether a round trip is known now that was not, or is shorter than it was."""
+    known = {each.to: each.milliseconds for each in before.rtt}
+    return any(each.milliseconds < known.get(each.to, inf) for each in after.rtt)
 
 
 def _without_free(figures: SiteStatus) -> list[NodeClass]:

@@ -101,7 +101,7 @@ _OF_ROOM: frozenset[Event] = frozenset({"capacity", "site", "grant", "workload"}
 _OF_THE_FIT: dict[str, frozenset[Event]] = {
     "full": _OF_ROOM,
     "fragmented": _OF_ROOM,
-    "spread": _OF_ROOM | {"report"},
+    "spread": _OF_ROOM | {"report", "latency"},
     "quota": frozenset({"tenant", "quota", "workload"}),
     "deadline": frozenset({"time", "workload"}),
     "paused": frozenset({"workload"}),

@@ -32,6 +32,7 @@ Event = Literal[
     "workload",
     "site",
     "report",
+    "latency",
     "capacity",
     "time",
     "quota",
@@ -39,8 +40,8 @@ Event = Literal[
     "gone",
 ]
 """What can happen: a grant, scheme, tenant, workload or site object changed; a report brought other
-facts, or more free capacity; time went by; quota was given back; another workload was placed
-elsewhere than before; another workload is gone, and with it what it owned."""
+facts, a shorter round trip, or more free capacity; time went by; quota was given back; another
+workload was placed elsewhere than before; another workload is gone, and with it what it owned."""
 
 
 EVERY_TIME: Hashable = ("every time",)

@@ -15,7 +15,7 @@ class LatencyUnknown:
     """Every bound needs a figure."""
 
     reason: Reason = "latency-unknown"
-    wakes: frozenset[Event] = frozenset({"report", "workload"})
+    wakes: frozenset[Event] = frozenset({"latency", "workload"})
 
     question = Fields("latency")
 

@@ -13,7 +13,7 @@ class TooFar:
     """Known round trips must be within every bound; unknown ones are another rule's."""
 
     reason: Reason = "too-far"
-    wakes: frozenset[Event] = frozenset({"report", "workload"})
+    wakes: frozenset[Event] = frozenset({"latency", "workload"})
 
     question = Fields("latency")
 

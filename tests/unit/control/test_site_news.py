@@ -1,5 +1,8 @@
 """A report wakes waiting work only where it could help: more is free, or more is known."""
 
+from dataclasses import replace
+
+import msgspec
 import pytest
 
 from scheduler.control.hearing import SiteReport
@@ -9,7 +12,7 @@ from scheduler.control.telemetry import Silence
 from scheduler.model.facts import InFlight, Ordered
 from scheduler.model.kinds import Site
 from scheduler.model.metadata import Metadata
-from scheduler.model.site import FreeRow, NodeClass, SiteStatus
+from scheduler.model.site import FreeRow, NodeClass, Rtt, SiteStatus
 from tests.support.fake_clock import FakeClock
 
 
@@ -59,3 +62,34 @@ def test_what_was_on_its_way_and_is_not_any_more_gives_room() -> None:
     assert not sites.freed
     sites.order("m1", "hub/ns/w/1", None)
     assert sites.freed
+
+
+@pytest.mark.parametrize(
+    ("after", "helps"),
+    [
+        ({"m2": 5.0}, False),
+        ({"m2": 9.0}, False),
+        ({}, False),
+        ({"m2": 4.5}, True),
+        ({"m2": 5.0, "m3": 80.0}, True),
+    ],
+)
+def test_round_trips_are_news_where_they_are_shorter_and_for_latency_only(
+    after: dict[str, float], *, helps: bool
+) -> None:
+    def measured(rtt: dict[str, float]) -> SiteReport:
+        told = tuple(Rtt(to=to, milliseconds=figure) for to, figure in rtt.items())
+        figures = msgspec.structs.replace(said(BEFORE).figures, rtt=told)
+        return replace(said(BEFORE), figures=figures)
+
+    sites = made()
+    sites.report(measured({"m2": 5.0}))
+    assert sites.report(measured(after)) == ({"latency"} if helps else set())
+
+
+def test_a_report_after_long_silence_is_news_though_it_says_the_same() -> None:
+    sites = made()
+    sites.report(said(BEFORE))
+    soon, late = (replace(said(BEFORE), observed_seconds=seconds) for seconds in (30.0, 75.0))
+    assert sites.report(soon) == set()
+    assert sites.report(late) == {"report", "latency", "capacity"}
