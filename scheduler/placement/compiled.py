@@ -8,7 +8,7 @@ This is the only module that imports it. A kernel of another interface (built fr
 for another version) counts as absent, and `WHY_INTERPRETED` says so.
 """
 
-INTERFACE = 5
+INTERFACE = 6
 """The kernel's `INTERFACE` that this code calls."""
 
 try:

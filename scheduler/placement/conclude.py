@@ -136,9 +136,11 @@ def _without_room(case: Case, slots: Ints) -> dict[Reason, int]:
     """
     compiled = case.room.compiled_alone
     if compiled is not None:
-        flying, replicas = case.fleet.flying.total, case.demand.replicas
-        full = case.room.compiled_full if len(slots) > MANY_SITES else None
-        return _told(len(slots), compiled.fragmented(slots, flying, replicas, full))
+        if len(slots) > MANY_SITES:
+            sums, full = case.room.summed(slots), case.room.compiled_full
+        else:
+            sums, full = compiled.sums(slots, case.fleet.flying.total), None
+        return _told(len(slots), compiled.fragmented(slots, sums, case.demand.replicas, full))
     summed = case.room.summed(slots)
     may_be = np.arange(len(slots)) if case.room.has_limits else summed.nonzero()[0]
     looked_at = slots.take(may_be)

@@ -14,7 +14,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 import numpy as np
 
-INTERFACE: int = 5
+INTERFACE: int = 6
 """Raised with every change of a signature or of what a function means; compiled.py compares it."""
 
 cdef enum:
@@ -286,24 +286,27 @@ cdef class Fit:
             rooms[place] = self.room_at(slots[place])
         return found
 
-    def fragmented(
-        self,
-        const int64_t[::1] slots,
-        const double[:, ::1] flying,
-        int64_t replicas,
-        Full full,
-    ):
+    def sums(self, const int64_t[::1] slots, const double[:, ::1] flying):
+        found = np.empty(slots.shape[0], np.int64)
+        cdef int64_t[::1] sums = found
         cdef Py_ssize_t place
-        cdef bint is_full
-        cdef int64_t summed
+        for place in range(slots.shape[0]):
+            sums[place] = self.summed_at(slots[place], flying)
+        return found
+
+    def fragmented(
+        self, const int64_t[::1] slots, const int64_t[::1] sums, int64_t replicas, Full full
+    ):
+        """At how many sites the sum would do, though no node, or too few, have enough."""
+        cdef Py_ssize_t place
         cdef int64_t room
         cdef int64_t found = 0
         for place in range(slots.shape[0]):
-            summed = self.summed_at(slots[place], flying)
-            if summed:
-                is_full = full is not None and full.holds(slots[place])
-                room = 0 if is_full else self.room_at(slots[place])
-                if not room or (room < replicas and summed >= replicas):
+            if sums[place]:
+                room = 0
+                if full is None or not full.holds(slots[place]):
+                    room = self.room_at(slots[place])
+                if not room or (room < replicas and sums[place] >= replicas):
                     found += 1
         return found
 
