@@ -1,8 +1,10 @@
 """Webster's method against the rule itself: seat by seat, to the largest claim."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scheduler.placement import rounding
 from scheduler.placement.rounding import fewer, webster
 
 
@@ -68,12 +70,34 @@ def test_what_is_taken_is_taken_from_the_one_most_above_its_share(
 
 @given(
     total=st.integers(1, 40),
+    less=st.integers(1, 12),
     weights=lists(1, 4),
     tie=sizes.flatmap(lambda n: st.permutations(range(n))),
 )
-@settings(max_examples=100, deadline=None)
-def test_what_was_given_last_is_taken_first(total: int, weights: list[int], tie: list[int]) -> None:
-    more, one_less = webster(total, weights, tie=tie), webster(total - 1, weights, tie=tie)
+@settings(max_examples=150, deadline=None)
+def test_what_was_given_last_is_taken_first(
+    total: int, less: int, weights: list[int], tie: list[int]
+) -> None:
+    few = max(0, total - less)
+    more, fewer_seats = webster(total, weights, tie=tie), webster(few, weights, tie=tie)
     assert more is not None
-    assert one_less is not None
-    assert fewer(total - 1, weights, more, tie=tie).tolist() == one_less.tolist()
+    assert fewer_seats is not None
+    assert fewer(few, weights, more, tie=tie).tolist() == fewer_seats.tolist()
+
+
+@given(
+    total=st.integers(0, 40),
+    weights=lists(0, 4),
+    tie=sizes.flatmap(lambda n: st.permutations(range(n))),
+)
+@settings(max_examples=150, deadline=None)
+def test_seats_are_the_same_however_many_are_found_at_once(
+    total: int, weights: list[int], tie: list[int]
+) -> None:
+    """Seats that the search for a divisor leaves over are given one by one, by the same rule."""
+    start = [0] * len(weights)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rounding, "_BISECTIONS", 0)
+        found = webster(total, weights, tie=tie)
+    expected = seat_by_seat(total, weights, [total] * len(weights), start, tie)
+    assert (None if found is None else found.tolist()) == expected
