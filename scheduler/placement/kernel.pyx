@@ -42,6 +42,21 @@ cdef inline double _floor(double value) noexcept nogil:
     return whole - 1.0 if whole > value else whole
 
 
+cdef inline int _all_within(const int64_t[::1] slots, Py_ssize_t capacity) except -1:
+    """Nothing outside of an array is ever read: that would be no error, but any answer."""
+    cdef Py_ssize_t place
+    for place in range(slots.shape[0]):
+        if not 0 <= slots[place] < capacity:
+            raise IndexError(f"slot {slots[place]} of {capacity}")
+    return 0
+
+
+cdef inline int _as_long(Py_ssize_t length, Py_ssize_t capacity) except -1:
+    if length != capacity:
+        raise ValueError(f"an array of {length} for {capacity} slots")
+    return 0
+
+
 cdef class Rows:
     """The node rows of a fleet; made anew when the fleet's arrays are."""
 
@@ -281,6 +296,7 @@ cdef class Fit:
     def rooms(self, const int64_t[::1] slots):
         found = np.empty(slots.shape[0], np.int64)
         cdef int64_t[::1] rooms = found
+        _all_within(slots, self.rows.start.shape[0])
         cdef Py_ssize_t place
         for place in range(slots.shape[0]):
             rooms[place] = self.room_at(slots[place])
@@ -290,6 +306,7 @@ cdef class Fit:
         found = np.empty(slots.shape[0], np.int64)
         cdef int64_t[::1] sums = found
         cdef Py_ssize_t place
+        _all_within(slots, min(self.rows.start.shape[0], flying.shape[1]))
         for place in range(slots.shape[0]):
             sums[place] = self.summed_at(slots[place], flying)
         return found
@@ -301,6 +318,8 @@ cdef class Fit:
         cdef Py_ssize_t place
         cdef int64_t room
         cdef int64_t found = 0
+        _all_within(slots, self.rows.start.shape[0])
+        _as_long(sums.shape[0], slots.shape[0])
         for place in range(slots.shape[0]):
             if sums[place]:
                 room = 0
@@ -331,6 +350,8 @@ cdef class Full:
     cdef Fit largest
 
     def __init__(self, int64_t[::1] stamp, const int64_t[::1] versions, Fit smallest, Fit largest):
+        _as_long(stamp.shape[0], smallest.rows.start.shape[0])
+        _as_long(versions.shape[0], smallest.rows.start.shape[0])
         self.stamp = stamp
         self.versions = versions
         self.smallest = smallest
@@ -392,6 +413,7 @@ cdef class Cheapest:
         cdef const int64_t[::1] missing
         cdef bint is_any = unknown is not None
         cdef Py_ssize_t made = 0
+        _all_within(slots, min(cny.shape[0], names.shape[0], fit.rows.start.shape[0]))
         self.fit = fit
         self.full = full
         self.heap = <Site*>PyMem_Malloc(max(slots.shape[0], 1) * sizeof(Site))
@@ -399,6 +421,7 @@ cdef class Cheapest:
             raise MemoryError
         if is_any:
             missing = unknown
+            _as_long(missing.shape[0], cny.shape[0])
         for place in range(slots.shape[0]):
             slot = slots[place]
             if full is not None and full.holds(slot):
@@ -480,6 +503,7 @@ def added(terms, Py_ssize_t capacity):
     for _, amount, figure in terms:
         units = amount
         figures = figure.value
+        _as_long(figures.shape[0], capacity)
         for slot in range(capacity):
             if is_first:
                 total[slot] = figures[slot] * units
@@ -502,6 +526,9 @@ def judged(
     """
     cdef Py_ssize_t slot
     cdef int64_t left
+    _as_long(bits.shape[0], first.shape[0])
+    _as_long(accepted.shape[0], first.shape[0])
+    _as_long(holds.shape[0], first.shape[0])
     for slot in range(first.shape[0]):
         left = bits[slot] & accepted[slot]
         holds[slot] = left != 0
@@ -529,6 +556,8 @@ def admitted(const uint8_t[::1] one, const uint8_t[::1] other, third):
     cdef Py_ssize_t count = 0
     cdef uint8_t rank
     cdef const uint8_t[::1] more = other if third is None else third
+    _as_long(other.shape[0], capacity)
+    _as_long(more.shape[0], capacity)
     first = np.empty(capacity, np.uint8)
     slots = np.empty(capacity, np.int64)
     cdef uint8_t[::1] ranks = first

@@ -3,6 +3,7 @@
 from random import Random
 
 import msgspec
+import numpy as np
 import pytest
 
 from benchmarks._city import NOW, NodeForm, demands, reported, site
@@ -16,6 +17,7 @@ from scheduler.model.terms import DEFAULT_TERMS
 from scheduler.placement import Fleet, choose
 from scheduler.placement.choose import ask_of, consider
 from scheduler.placement.divide import by_price
+from scheduler.placement.fit import Room
 from scheduler.placement.moment import moment_of
 from tests.support.tools import need_kernel
 
@@ -143,3 +145,19 @@ def test_room_and_order_of_cost_are_the_same_at_every_site() -> None:
         for fleet in both:
             fleet.commit(demand, choose(demand, fleet, now=NOW))
     assert looked_at > 500
+
+
+@pytest.mark.parametrize("slot", [-1, 16, 2**40])
+def test_the_kernel_reads_nothing_outside_of_its_arrays(slot: int) -> None:
+    need_kernel()
+    random = Random(3)  # noqa: S311 - a test, seeded
+    fleet = Fleet([site(0, 2, FORMS, random)])
+    fit = Room(fleet, next(demands(SHAPES, 1, random))).compiled
+    assert fit is not None
+    assert fleet.capacity == 16
+    with pytest.raises(IndexError, match=f"slot {slot} of 16"):
+        fit.rooms(np.array([slot]))
+    with pytest.raises(IndexError, match=f"slot {slot} of 16"):
+        fit.cheapest(np.array([slot]), np.zeros(16), None, fleet.tie, 0, None)
+    with pytest.raises(ValueError, match="an array of 3 for 16 slots"):
+        fit.cheapest(np.array([0]), np.zeros(16), np.zeros(3, np.int64), fleet.tie, 0, None)
