@@ -24,6 +24,7 @@ from scheduler.placement.later import can_wait, planned, postponed
 from scheduler.placement.moment import Moment, moment_of
 from scheduler.placement.spending import beyond_tenant, refused_for
 from scheduler.placement.spread_answer import Division
+from scheduler.placement.thrift import cheaper
 from scheduler.placement.wishes import divide_as_wished
 
 Ints = NDArray[np.int64]
@@ -58,9 +59,10 @@ def choose(
             not_yet = conclude(case, Division(None), "deadline")
             return postponed(not_yet, case, plan, division.shares)
     beyond = beyond_tenant(demand, fleet, case.moment, case.price, division.shares or {})
-    if beyond:
+    frugal = cheaper(ask, fleet, case.moment) if beyond else division
+    if frugal is None:
         return refused_for(conclude(case, Division(None), "quota"), beyond)
-    return conclude(case, division, None)
+    return conclude(case, frugal, None)
 
 
 def consider(demand: Demand, fleet: Fleet, moment: Moment) -> Case:

@@ -188,6 +188,34 @@ def test_what_would_cost_more_than_the_budget_leaves_is_not_placed(
     assert found["a-ns/new"]["reasons"] == ({} if phase == "Placed" else {"quota": 1})
 
 
+@pytest.mark.parametrize(
+    ("strategy", "budget", "expected"),
+    [
+        ("Balanced", 9.0, {"m1": 2, "m2": 2}),
+        ("Balanced", 5.0, {"m1": 4}),
+        ("Weighted", 5.0, {"m1": 4}),
+        ("Balanced", 3.0, {}),
+        ("Duplicated", 9.0, {}),
+    ],
+)
+def test_what_a_strategy_makes_too_dear_is_divided_by_cost(
+    strategy: str, budget: float, expected: dict[str, int]
+) -> None:
+    raw = [
+        site(
+            name, nodes(9), spec={**SPEC, "prices": {"energyCnyPerKwh": 0, "coreCnyPerHour": each}}
+        )
+        for name, each in (("m1", 1), ("m2", 3))
+    ]
+    limited = decode_as(tenant("a", budget={"cnyPerHour": budget}), Tenant)
+    asked = of("a", 4, placement={"strategy": strategy, "prices": {"carbonCnyPerKg": 0}})
+    decision = choose(demand(asked, tenants=[limited]), fleet_of(*raw), now=NOW)
+    assert {each.site: each.replicas for each in decision.assignment} == expected
+    said = any("divided by cost" in each for each in decision.notes)
+    assert said == (expected == {"m1": 4})
+    assert decision.reasons == ({} if expected else {"quota": 2})
+
+
 def test_unknown_carbon_is_dear_and_never_free_in_a_budget() -> None:
     fleet = fleet_of(site("m1", nodes(9), spec=SPEC))
     limited = decode_as(tenant("a", budget={"kgco2ePerHour": 0.001}), Tenant)
