@@ -59,7 +59,7 @@ def conclude(case: Case, division: Division, hindered: Reason | None) -> Decisio
         reasons=reasons,
         line=_line(case, names, reasons, placed=placed),
         group=division.group,
-        cost=_cost(case, shares),
+        cost=_cost(case, names),
         optimal=placed and division.is_optimal,
         gap=division.gap,
         notes=_notes(case, division),
@@ -194,14 +194,15 @@ def _list(names: list[tuple[str, int]]) -> str:
     return ", ".join(told)
 
 
-def _cost(case: Case, shares: Shares) -> Cost:
-    if not shares:
+def _cost(case: Case, names: list[tuple[str, int]]) -> Cost:
+    """What all replicas cost, added up by name: which site joined first is no input."""
+    if not names:
         return Cost(cny_per_hour=0.0, gco2_per_hour=0.0)
     kwh = replica_kwh_per_hour(case.demand, case.moment)
     emitted = emissions_of_run(case.fleet, case.demand, case.moment)
-    slots = sorted(shares)
+    slots = [case.fleet.slot_of[name] for name, _ in names]
     price = case.price
-    counts = [shares[slot] for slot in slots]
+    counts = [count for _, count in names]
     money = price_of_all(_at(price.cny, slots), counts)
     grams = price_of_all(_at(emitted.value, slots), counts) * kwh
     is_known = not price.is_any_unknown or not any(_at(price.unknown, slots))

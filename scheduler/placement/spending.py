@@ -36,11 +36,11 @@ def spend_of(
         shares: replicas by site.
         price: what `price_of` says, if it was asked already.
     """
-    known = {fleet.slot_of[site]: count for site, count in shares.items() if site in fleet.slot_of}
+    known = sorted(site for site in shares if site in fleet.slot_of)
     if not known:
         return Spend()
-    slots = np.array(sorted(known), np.int64)
-    counts = np.array([known[slot] for slot in slots.tolist()], np.float64)
+    slots = np.array([fleet.slot_of[site] for site in known], np.int64)
+    counts = np.array([shares[site] for site in known], np.float64)
     asked = price_of(demand, fleet, moment) if price is None else price
     kwh = replica_kwh_per_hour(demand, moment)
     return Spend(

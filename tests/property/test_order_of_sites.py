@@ -1,12 +1,16 @@
 """In which order sites joined the fleet is no input: equal sites are told apart by the workload."""
 
+from itertools import permutations
 from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scheduler.model.terms import DEFAULT_TERMS
 from scheduler.placement import choose, decision_bytes
-from tests.support.sites import NOW, Raw, demand, fleet_of, grant, room, workload
+from scheduler.placement.moment import moment_of
+from scheduler.placement.spending import spend_of
+from tests.support.sites import NOW, OBSERVED, Raw, demand, fleet_of, grant, room, workload
 
 LEVELS = ["province", "city", "label:rack", "site"]
 NAMES = ["m1", "a", "zz", "m10", "b-2"]
@@ -57,3 +61,33 @@ def test_the_order_in_which_sites_joined_decides_nothing(
         for order in (raw, other)
     )
     assert first == again
+
+
+def test_what_all_replicas_cost_is_added_up_in_one_order() -> None:
+    raw = [
+        priced(name, cny) for name, cny in zip(NAMES, (0.02, 0.05, 0.06, 0.07, 0.11), strict=True)
+    ]
+    wanted = demand(workload(3, placement={"strategy": "Duplicated"}))
+    made = set()
+    for order in permutations(raw):
+        fleet = fleet_of(*order, grants=(grant(*NAMES),))
+        decision = choose(wanted, fleet, now=NOW)
+        assert decision.cost.cny_per_hour
+        spend = spend_of(wanted, fleet, moment_of(NOW, DEFAULT_TERMS), dict.fromkeys(NAMES, 3))
+        made.add((decision_bytes(decision), spend.cny_per_hour, spend.gco2_per_hour))
+    assert len(made) == 1
+
+
+def priced(name: str, cny: float) -> Raw:
+    """A site whose every figure is known."""
+    spec = {
+        "prices": {"coreCnyPerHour": cny, "energyCnyPerKwh": 0.6 + cny},
+        "energy": {"pue": 1.1 + cny, "pueOrigin": "measured"},
+    }
+    one = room(name, 6, spec=spec)
+    one["status"]["intensity"] = {
+        "gco2PerKwh": 100 * cny,
+        "origin": "measured",
+        "observedAt": OBSERVED,
+    }
+    return one
