@@ -89,22 +89,6 @@ def recorded_port(path: Path, name: str) -> int | None:
         return None
 
 
-def holder_of(path: Path) -> int | None:
-    """The process that holds a data directory; None when nobody does."""
-    try:
-        handle = os.open(path / _LOCK, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return int(os.pread(handle, 32, 0) or b"0") or None
-    else:
-        return None
-    finally:
-        os.close(handle)
-
-
 def _lock(handle: int, path: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

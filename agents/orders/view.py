@@ -54,10 +54,6 @@ class View:
     objects: Mapping[Identity, Seen]
     visible: frozenset[tuple[str, str]]
 
-    def of_token(self, token: str) -> list[Seen]:
-        """Objects of one order."""
-        return [seen for seen in self.objects.values() if seen.token == token]
-
 
 def identity(key: ObjectKey) -> Identity:
     """What an object is known by across versions."""

@@ -7,7 +7,6 @@ it.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -15,8 +14,6 @@ from scheduler.clock import Clock
 from scheduler.control.hearing import OrderForSite, SiteWord, Speaker, Version
 from scheduler.control.queue import WorkKey
 from scheduler.control.telemetry import Telemetry
-
-_log = logging.getLogger(__name__)
 
 _GATHER_SECONDS = 0.02  # changes that come together go out as one index
 

@@ -44,7 +44,6 @@ _RESERVED = frozenset(
     ]
 )
 _ESCAPES = (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__"))
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OLD_SELF = re.compile(r"\boldSelf\b")
 
 

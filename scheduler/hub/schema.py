@@ -68,9 +68,6 @@ class Node:
         return self.properties.get(key) or self.values
 
 
-_FREE = Node(preserve=True)
-
-
 class _Compiler:
     """Turns schema dicts into nodes; references are resolved, cycles included."""
 

@@ -123,7 +123,6 @@ class Explanation(Part, frozen=True, kw_only=True):
 
     decision: Decision
     sites: tuple[SiteExplanation, ...]
-    smallest_change: tuple[Change, ...] = ()
 
 
 def decision_bytes(decision: Decision) -> bytes:

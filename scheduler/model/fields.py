@@ -33,7 +33,6 @@ Text = Annotated[str, Meta(max_length=1024)]
 LabelKey = Annotated[str, Meta(min_length=1, max_length=317)]
 LabelValue = Annotated[str, Meta(max_length=63)]
 Labels = Annotated[dict[LabelKey, LabelValue], Meta(max_length=64)]
-Annotations = dict[str, str]
 Instant = Annotated[datetime, Meta(tz=True)]
 """A point in time with its zone; written as `2026-11-23T08:00:00Z`."""
 
@@ -68,12 +67,6 @@ DATA_CLASSES: tuple[DataClass, ...] = (
 ProtectionLevel = Annotated[int, Meta(ge=1, le=5)]
 """Level of the multi-level protection scheme (GB/T 22239), 1 lowest."""
 NetworkZone = Literal["internet-access", "public-network", "dedicated-network", "classified"]
-NETWORK_ZONES: tuple[NetworkZone, ...] = (
-    "internet-access",
-    "public-network",
-    "dedicated-network",
-    "classified",
-)
 Jurisdiction = Annotated[
     str, Meta(min_length=2, max_length=16, pattern=r"^[A-Z0-9]+(-[A-Z0-9]+)*$")
 ]

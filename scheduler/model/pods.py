@@ -15,7 +15,6 @@ from scheduler.model.canonical import canonical
 from scheduler.model.decode import NotReadable, decode_as
 from scheduler.model.fields import LabelSelector, Part, Toleration
 from scheduler.model.quantities import (
-    GPU,
     GPU_CARDS,
     GPU_MILLI,
     MILLI_PER_UNIT,
@@ -358,8 +357,3 @@ def _mapping(raw: object) -> Mapping[str, Any]:
 def _mappings(raw: object) -> Sequence[Mapping[str, Any]]:
     items: Iterable[object] = raw if isinstance(raw, list | tuple) else ()
     return [each for each in items if isinstance(each, Mapping)]
-
-
-def whole_gpus(shape: PodShape) -> int:
-    """Whole cards that a pod asks through the device plugin."""
-    return shape.requests.get(GPU, 0)

@@ -8,7 +8,6 @@ never taken away because nothing fits now.
 from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scheduler.model.decision import Decision
 from scheduler.model.demand import Demand
@@ -26,8 +25,6 @@ from scheduler.placement.spending import beyond_tenant, refused_for
 from scheduler.placement.spread_answer import Division
 from scheduler.placement.thrift import cheaper
 from scheduler.placement.wishes import divide_as_wished
-
-Ints = NDArray[np.int64]
 
 
 def choose(

@@ -188,14 +188,6 @@ class Fleet:
             if slot is not None:
                 self._add_in_flight(slot, flights_of(demand, more, new_site=name not in before))
 
-    def add_in_flight(self, name: str, flights: Iterable[InFlight]) -> None:
-        """Adds to what is in flight at a site.
-
-        Raises:
-            KeyError: there is no such site.
-        """
-        self._add_in_flight(self.slot_of[name], tuple(flights))
-
     def _add_in_flight(self, slot: int, flights: tuple[InFlight, ...]) -> None:
         facts = self.facts[slot]
         assert facts is not None  # noqa: S101 - a site has facts

@@ -11,7 +11,6 @@ from scheduler.placement.fleet import Fleet
 from scheduler.placement.labels import place_of
 
 Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 UNLIMITED = 2**40
 

@@ -16,9 +16,7 @@ from scheduler.placement.moment import AHEAD_SECONDS, Moment
 from scheduler.placement.pv import free_share
 
 Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 _WATTS_PER_KILOWATT = 1000
-Ints = NDArray[np.int64]
 
 
 def replica_kwh_per_hour(demand: Demand, moment: Moment) -> float:

@@ -27,7 +27,6 @@ from scheduler.placement.moment import Moment
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 _FIRST_CHUNK = 64
 _GROWTH = 4

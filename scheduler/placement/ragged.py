@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 _Counts = TypeVar("_Counts", int, Ints)
 
 _FIRST_ROWS = 256

@@ -19,7 +19,6 @@ Floats = NDArray[np.float64]
 SOLVER = "highs"
 SEED = 0
 THREADS = 1
-_GAP_THAT_IS_NONE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
-
 from scheduler.hub.embedded.apply import Applied, apply
 from scheduler.hub.embedded.checks import WriteOptions, checked
 from scheduler.hub.embedded.collection import Stored
@@ -38,7 +36,6 @@ from scheduler.hub.jsontypes import Json, JsonObject
 from scheduler.hub.schema_problems import invalid_value
 
 log = logging.getLogger(__name__)
-_encode = msgspec.json.Encoder().encode
 
 Change = Callable[[JsonObject], Json]
 

@@ -24,7 +24,7 @@ from scheduler.simulation.cluster.description import DEFAULT_NODES, NodeDescript
 from scheduler.simulation.cluster.effects import Effects, read
 from scheduler.simulation.cluster.garbage import plan_collection
 from scheduler.simulation.cluster.jobs import plan_job
-from scheduler.simulation.cluster.kubelet import Pace, is_simulated, plan_pod
+from scheduler.simulation.cluster.kubelet import Pace, plan_pod
 from scheduler.simulation.cluster.leases import Leases
 from scheduler.simulation.cluster.mirror import Mirror
 from scheduler.simulation.cluster.namespaces import NamespaceController
@@ -238,11 +238,6 @@ class Member:
     def is_idle(self) -> bool:
         """Whether nothing is due now."""
         return self._queue.is_idle
-
-    @property
-    def simulated_nodes(self) -> int:
-        """How many nodes are played."""
-        return sum(is_simulated(node) for node in self._mirror.nodes())
 
 
 async def play(
