@@ -1,10 +1,9 @@
 """The compiled kernel, where it is there and is the one that this code wants.
 
-    if compiled.IS_COMPILED:
-        return compiled.kernel.room(...)
-    return room_with_numpy(...)           # the same bytes, slower
+    add = compiled.kernel.added if fleet.is_compiled else _added  # the same bytes, slower
 
-This is the only module that imports it. A kernel of another interface (built from older source, or
+A fleet is compiled where `IS_COMPILED` is true, unless its maker does without. This is the only
+module that imports the kernel. A kernel of another interface (built from older source, or
 for another version) counts as absent, and `WHY_INTERPRETED` says so.
 """
 
@@ -24,7 +23,8 @@ else:
         if _found != INTERFACE
         else ""
     )
-"""Why decisions run interpreted; empty when they are compiled."""
+"""`IS_ABSENT`: no kernel was built. `WHY_INTERPRETED`: in words, also when one is there that cannot
+be used; empty when decisions run compiled."""
 
 IS_COMPILED = not WHY_INTERPRETED
 """Whether `kernel` may be called. Decisions are the same either way."""

@@ -2,7 +2,7 @@
 
 from functools import cached_property
 from operator import mul
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -21,6 +21,9 @@ from scheduler.placement.notes import notes_of
 from scheduler.placement.power_draw import emissions_of_run, replica_kwh_per_hour
 from scheduler.placement.price import Price, price_of
 from scheduler.placement.spread_answer import Division
+
+if TYPE_CHECKING:
+    from scheduler.placement.kernel import Fit
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -134,13 +137,9 @@ def _without_room(case: Case, slots: Ints) -> dict[Reason, int]:
 
     Nodes are looked at only where the sums would do: else there is nothing to be fragmented.
     """
-    compiled = case.room.compiled_alone
-    if compiled is not None:
-        if len(slots) > MANY_SITES:
-            sums, full = case.room.summed(slots), case.room.compiled_full
-        else:
-            sums, full = compiled.sums(slots, case.fleet.flying.total), None
-        return _told(len(slots), compiled.fragmented(slots, sums, case.demand.replicas, full))
+    fit = case.room.sole_kernel_fit
+    if fit is not None:
+        return _told(len(slots), _fragmented(case, fit, slots))
     summed = case.room.summed(slots)
     may_be = np.arange(len(slots)) if case.room.has_limits else summed.nonzero()[0]
     looked_at = slots.take(may_be)
@@ -151,6 +150,15 @@ def _without_room(case: Case, slots: Ints) -> dict[Reason, int]:
         bound &= room < case.demand.replicas
     broken = ~bound & is_fragmented(room, summed.take(may_be), case.demand.replicas)
     return _told(len(slots), int(np.count_nonzero(broken)), int(np.count_nonzero(bound)))
+
+
+def _fragmented(case: Case, fit: "Fit", slots: Ints) -> int:
+    """At how many sites the sums would do, though no node, or too few, have enough."""
+    if len(slots) > MANY_SITES:
+        sums, full = case.room.summed(slots), case.room.kernel_full
+    else:
+        sums, full = fit.sums(slots, case.fleet.flying.total), None
+    return fit.fragmented(slots, sums, case.demand.replicas, full)
 
 
 def _told(sites: int, fragmented: int, by_quota: int = 0) -> dict[Reason, int]:

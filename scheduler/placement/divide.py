@@ -95,9 +95,9 @@ def divide(ask: Ask) -> Shares | None:
 
 def _cheapest_first(ask: Ask, missing: int) -> Shares | None:
     shares = dict(ask.kept)
-    compiled = _compiled(ask)
-    if compiled is not None:
-        return shares if compiled.fill(shares, missing) else None
+    cheapest = _by_kernel(ask)
+    if cheapest is not None:
+        return shares if cheapest.fill(shares, missing) else None
     for slot, more in by_price(ask, missing):
         given = min(more, missing)
         shares[slot] = shares.get(slot, 0) + given
@@ -112,20 +112,20 @@ def by_price(ask: Ask, missing: int) -> Iterator[tuple[int, int]]:
 
     Where they cannot hold what is missing, fewer or none may come.
     """
-    return _compiled(ask) or _by_price(ask, missing)
+    return _by_kernel(ask) or _interpreted(ask, missing)
 
 
-def _compiled(ask: Ask) -> "Cheapest | None":
-    fit = None if ask.ran or ask.caps else ask.room.compiled_alone
+def _by_kernel(ask: Ask) -> "Cheapest | None":
+    fit = None if ask.ran or ask.caps else ask.room.sole_kernel_fit
     if fit is None:
         return None
     price = ask.price
     unknown = price.unknown if price.is_any_unknown else None
-    full = ask.room.compiled_full if len(ask.open) > MANY_SITES else None
-    return fit.cheapest(ask.open, price.cny, unknown, price.names, price.salt, full)
+    full = ask.room.kernel_full if len(ask.open) > MANY_SITES else None
+    return fit.cheapest(ask.open, price.cny, unknown, price.name_hashes, price.salt, full)
 
 
-def _by_price(ask: Ask, missing: int) -> Iterator[tuple[int, int]]:
+def _interpreted(ask: Ask, missing: int) -> Iterator[tuple[int, int]]:
     slots = ask.open
     if len(slots) > _AT_ONCE and not ask.ran:
         slots = ask.room.not_known_full(slots)
@@ -148,8 +148,9 @@ def _by_price(ask: Ask, missing: int) -> Iterator[tuple[int, int]]:
 MANY_SITES = 256
 """Of more open sites the kernel remembers which are full; of fewer, looking again is cheaper."""
 _FEW, _MANY = 20, 64
+"""Without the kernel so many sites are looked at first: a few more than replicas, but not more."""
 _AT_ONCE = 64
-"""Of so few sites all are looked at in one step."""
+"""Of so few sites all are looked at in one step, without the kernel."""
 
 
 def _dearest_gives(ask: Ask, surplus: int) -> Shares | None:

@@ -1,55 +1,40 @@
-"""The figures of a site: numbers that a decision compares for all sites at once; NaN is unknown."""
+"""`Figures`: one figure at every site, filled in where it is missing."""
 
-from math import isfinite, nan
-from typing import Final
+from functools import lru_cache
 
-from scheduler.energy.power import pv_surplus_watts
-from scheduler.energy.tariff import mean_price
-from scheduler.model.facts import SiteFacts
-from scheduler.model.fields import Instant
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-FIGURES: Final = (
-    "observed_at",
-    "silent_since",
-    "energy_cny_per_kwh",
-    "core_cny_per_hour",
-    "pue",
-    "gco2_per_kwh",
-    "gco2_observed_at",
-    "gco2_p90",
-    "energy_p90",
-    "pv_surplus_watts",
-    "power_observed_at",
-)
-"""Their names; instants are in seconds since 1970."""
-UNPRICED: Final = 2
-"""So many of the first have no price: they tell how old all others are."""
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
-def figures_of(facts: SiteFacts) -> tuple[float, ...]:
-    """The figures of a site, in the order of `FIGURES`."""
-    spec, status = facts.spec, facts.status
-    intensity, power = status.intensity, status.power
-    return (
-        seconds(status.observed_at),
-        seconds(facts.silent_since),
-        _number(mean_price(spec.prices)),
-        _number(spec.prices.core_cny_per_hour),
-        _number(spec.energy.pue),
-        _number(intensity.gco2_per_kwh if intensity else None),
-        seconds((intensity.observed_at or status.observed_at) if intensity else None),
-        _number(facts.p90.get("gco2PerKwh")),
-        _number(facts.p90.get("energyCnyPerKwh")),
-        _number(pv_surplus_watts(power, spec.energy.pue)),
-        seconds((power.observed_at or status.observed_at) if power else None),
-    )
+class Figures(msgspec.Struct, frozen=True):
+    """A figure of every site.
+
+    Attributes:
+        value: what it is; where unknown, the worst of what is known; [capacity].
+        known: whether it rests on known figures; an old one is known, and counted at its worst;
+            [capacity].
+        missing: how many of the figures behind it are missing; [capacity]. Counted one by one, so
+            that losing a further one still moves a site back.
+    """
+
+    value: Floats
+    known: Bools
+    missing: Ints
 
 
-def seconds(instant: Instant | None, otherwise: float = nan) -> float:
-    """An instant in seconds since 1970, or what stands for none."""
-    return otherwise if instant is None else instant.timestamp()
+def known_everywhere(value: Floats) -> Figures:
+    """Figures of which none is missing."""
+    return Figures(value, *_nothing_missing(len(value)))
 
 
-def _number(value: float | None) -> float:
-    """A figure, or NaN: not finite is not known."""
-    return value if value is not None and isfinite(value) else nan
+@lru_cache(maxsize=4)
+def _nothing_missing(capacity: int) -> tuple[Bools, Ints]:
+    """Always the same arrays, which nobody may write to."""
+    known, missing = np.ones(capacity, np.bool_), np.zeros(capacity, np.int64)
+    known.flags.writeable = missing.flags.writeable = False
+    return known, missing

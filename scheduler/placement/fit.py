@@ -3,8 +3,9 @@
 For pods of one shape the answer is exact: per node `min over resources of floor(free / asked)`,
 shared GPU cards counted card by card, at most one where hostname anti-affinity or host ports say
 so, limits of topology spread obeyed, and what is in flight taken off as if it fell worst. For sets
-of different pods see `sets.py`. Answers are remembered per shape and computed again only for sites
-that changed.
+of different pods see `sets.py`. The compiled kernel looks at the nodes each time, which is quicker
+than to remember; otherwise answers are remembered per shape and computed again only for sites that
+changed.
 
 A node without an architecture that the images run on, or of a CPU vendor that the site's grant does
 not name, is no node for this purpose.
@@ -60,7 +61,7 @@ class Room:
         self.bound_by_quota: set[int] = set()
         self._limits = fleet.limits.of(demand.namespace)
         self._asks_nothing = not unit and not demand.beside and not demand.per_node
-        self._compiled: Fit | None = None
+        self._kernel_fit: Fit | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -71,23 +72,24 @@ class Room:
         return not (shape.skews or shape.one_per or shape.not_modelled)
 
     @property
-    def compiled(self) -> "Fit | None":
+    def kernel_fit(self) -> "Fit | None":
         """The compiled kernel for what is asked; None where it cannot do it, or is not there."""
-        if self._compiled is not None:
-            return self._compiled
-        shape, fleet = self._shape, self._fleet
-        if shape is not None and self.is_exact and can_fit(fleet, shape):
-            chosen, all_are = self._fits_kind(shape)
-            self._compiled = compiled_fit(fleet, shape, None if all_are else chosen, self._sets)
-        return self._compiled
+        found = self._kernel_fit  # a cached_property takes a lock
+        if found is None:
+            shape, fleet = self._shape, self._fleet
+            if shape is not None and self.is_exact and can_fit(fleet, shape):
+                chosen, all_are = self._fits_kind(shape)
+                found = compiled_fit(fleet, shape, None if all_are else chosen, self._sets)
+                self._kernel_fit = found
+        return found
 
     @property
-    def compiled_alone(self) -> "Fit | None":
+    def sole_kernel_fit(self) -> "Fit | None":
         """The same, where nothing but the nodes bounds what a site takes."""
         shape = self._shape
         if shape is None or self._limits is not None or (shape.one_per_node and self._placed):
             return None
-        return self.compiled
+        return self.kernel_fit
 
     @cached_property
     def _placed(self) -> dict[int, int]:
@@ -115,7 +117,7 @@ class Room:
     def _beside_limits(self, slots: Ints) -> Ints:
         if not self.is_exact or self._shape is None:
             return np.array([self._of_set(int(slot)) for slot in slots], np.int64)
-        quick = self.compiled
+        quick = self.kernel_fit
         found = quick.rooms(slots) if quick else self._remembered(slots, self._shape)
         self._leave_own_nodes(slots, found, self._shape)
         return found
@@ -155,7 +157,7 @@ class Room:
                 self.bound_by_quota.add(slot)
 
     @cached_property
-    def compiled_full(self) -> "Full | None":
+    def kernel_full(self) -> "Full | None":
         """What the kernel remembers of full sites; asked for where there are many sites only."""
         full = self._full
         if full is None:

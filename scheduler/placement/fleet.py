@@ -22,18 +22,19 @@ from scheduler.model.manifests import Pods
 from scheduler.model.terms import Terms
 from scheduler.placement import compiled
 from scheduler.placement.columns import Columns
-from scheduler.placement.figures import FIGURES, UNPRICED, figures_of, seconds
 from scheduler.placement.flights import Flying
 from scheduler.placement.moment import Moment
 from scheduler.placement.news import News, news_of
 from scheduler.placement.nodes import IN_FLIGHT, NodeRows
+from scheduler.placement.site_figures import FIGURES, FIRST_PRICED, figures_of, seconds
 from scheduler.placement.site_limits import LimitIndex
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-_MOST_GRANTS = 63
+MOST_GRANTS = 63
+"""So many grants of a site count, in the order of their names: one bit of an int64 each."""
 _MOST_REMEMBERED = 64
 
 
@@ -42,11 +43,29 @@ class Fleet:
 
     Attributes:
         facts: what is known by slot; None where a slot is empty.
+        slot_of: the slot of each site, by name.
+        is_there: slots that hold a site; [capacity].
+        name_hashes: breaks ties between sites that cost the same; [capacity].
+        yearly: whether the carbon intensity is a yearly factor; [capacity].
         nodes: the node rows of all sites.
+        row_version: grows with whatever the room of a site depends on; [capacity].
         flying: sums of what is in flight at all sites.
         limits: what namespaces of the sites let pods ask.
-        is_compiled: whether the compiled kernel reckons; the answers are the same without.
-        kernel_rows: the node rows as the kernel reads them.
+        valid_from: from when grants hold, in seconds since 1970, by place; [capacity] each.
+        valid_until: until when; [capacity] each.
+        has_mixed_grants: whether grants of one site have ever named different CPU vendors.
+        descriptions: what is remembered of labels, spec and grants.
+        reports: what is remembered of rarely changing parts of reports.
+        figure_version: grows when a cost could change: by figures that have a price, by
+            descriptions or by reports.
+        report_version: grows with every figure, the time of a report included.
+        is_compiled: whether the compiled kernel is used; the answers are the same without.
+        kernel_rows: the node rows as the kernel reads them, see `compiled_fit.py`.
+        room_hits: how often room was remembered; never by the kernel, which looks again.
+        room_misses: how often it was not.
+        sums, full, rooms, nestings, admissions, ranks, unknowns, remembered: answers of `sums.py`,
+            `full_sites.py`, `fit.py`, `levels.py`, `admit.py` (two), `price.py` and `remember`,
+            each by its question and with the version that it was given for.
     """
 
     def __init__(self, sites: Iterable[SiteFacts] = (), *, may_compile: bool = True) -> None:
@@ -57,9 +76,9 @@ class Fleet:
         self._free_slots: list[int] = []
         self._capacity = 0
         self.is_there: Bools = np.zeros(0, np.bool_)
-        self.tie: NDArray[np.uint64] = np.zeros(0, np.uint64)
+        self.name_hashes: NDArray[np.uint64] = np.zeros(0, np.uint64)
         self._figures: Floats = np.zeros((len(FIGURES), 0))
-        self.figures: dict[str, Floats] = dict(zip(FIGURES, self._figures, strict=True))
+        self._figure_of: dict[str, Floats] = dict(zip(FIGURES, self._figures, strict=True))
         self.yearly: Bools = np.zeros(0, np.bool_)
         self.row_version: Ints = np.zeros(0, np.int64)
         self.valid_from: list[Floats] = []
@@ -243,7 +262,7 @@ class Fleet:
 
     def figure(self, name: str) -> Floats:
         """One figure of every site; NaN is unknown; [capacity]."""
-        return self.figures[name]
+        return self._figure_of[name]
 
     def version_at(self, now_seconds: float) -> tuple[int, int, int]:
         """Grows whenever a rule that does not depend on the moment could answer otherwise."""
@@ -299,18 +318,18 @@ class Fleet:
                 self._grow(max(16, self._capacity * 2))
         self.slot_of[name] = slot
         self.is_there[slot] = True
-        self.tie[slot] = mixed(name)
+        self.name_hashes[slot] = mixed(name)
         return slot
 
     def _grow(self, capacity: int) -> None:
         more = capacity - self._capacity
         self._capacity = capacity
-        for name in ("is_there", "yearly", "tie", "row_version"):
+        for name in ("is_there", "yearly", "name_hashes", "row_version"):
             array = getattr(self, name)
             setattr(self, name, np.concatenate([array, np.zeros(more, array.dtype)]))
         unknown = np.full((len(FIGURES), more), np.nan)
         self._figures = np.concatenate([self._figures, unknown], axis=1)
-        self.figures = dict(zip(FIGURES, self._figures, strict=True))
+        self._figure_of = dict(zip(FIGURES, self._figures, strict=True))
         for arrays in (self.valid_from, self.valid_until):
             arrays[:] = [np.concatenate([array, np.full(more, np.nan)]) for array in arrays]
         self.nodes.grow_sites(capacity)
@@ -327,12 +346,12 @@ class Fleet:
         here[:] = figures
         changed |= any(
             new != old and not (isnan(new) and isnan(old))
-            for new, old in zip(figures[UNPRICED:], before[UNPRICED:], strict=True)
+            for new, old in zip(figures[FIRST_PRICED:], before[FIRST_PRICED:], strict=True)
         )
         return bool(changed)
 
     def _write_grants(self, slot: int, facts: SiteFacts) -> None:
-        grants = facts.grants[:_MOST_GRANTS]
+        grants = facts.grants[:MOST_GRANTS]
         if len({each.spec.cpu_vendors for each in grants}) > 1:
             self.has_mixed_grants = True
         while len(self.valid_from) < len(grants):

@@ -4,7 +4,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.placement.known import Figures
+from scheduler.placement.figures import Figures
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -44,7 +44,7 @@ class Fit:
         slots: Ints,
         cny: Floats,
         unknown: Ints | None,
-        names: NDArray[np.uint64],
+        name_hashes: NDArray[np.uint64],
         salt: int,
         full: Full | None,
     ) -> Cheapest: ...

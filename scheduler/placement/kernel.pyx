@@ -2,10 +2,13 @@
 # cython: initializedcheck=False
 """The arithmetic of single decisions, compiled: room of sites, order of cost, sums of money.
 
-It computes what `fit.py`, `price.py`, `divide.py` and `sums.py` compute with arrays, operation by
-operation in the same order (build_kernel.py has the flags), so that both give the same bytes; only
-without the dozens of calls on short arrays that are most of what a decision costs there. Typed
-memoryviews only, no NumPy at C level. `compiled.py` says whether it may be used.
+It computes what `admit.py`, `fit.py`, `full_sites.py`, `price.py`, `divide.py`, `sums.py` and
+`conclude.py` compute with arrays, operation by operation in the same order (build_kernel.py has the
+flags), so that both give the same bytes; only without the dozens of calls on short arrays that are
+most of what a decision costs there. Typed memoryviews only, no NumPy at C level. `compiled.py` says
+whether it may be used, `kernel.pyi` has the types.
+
+Slots are numbers of sites, `capacity` is how many there are room for, as in `fleet.py`.
 """
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
@@ -18,16 +21,16 @@ INTERFACE: int = 6
 """Raised with every change of a signature or of what a function means; compiled.py compares it."""
 
 cdef enum:
-    _COUNT = 0  # the columns that every fleet has, see nodes.py
+    _COUNT = 0  # the columns that every fleet has, as in nodes.py
     _KIND = 1
     _CARDS = 2
-    _IN_FLIGHT = 0
+    _IN_FLIGHT = 0  # the kind of rows that are no nodes, as in nodes.py
     _MOST_COLUMNS = 16
     _BLOCK = 64  # rows that are looked at in one go
 
-cdef double _ENDLESS = 1_000_000.0
-cdef uint64_t _ODD = 0x9E3779B97F4A7C15
-cdef uint8_t _NONE = 255
+cdef double _ENDLESS = 1_000_000.0  # as in sums.py
+cdef uint64_t _ODD = 0x9E3779B97F4A7C15  # as in price.py
+cdef uint8_t _NONE = 255  # the rank of a site that no rule refuses, as in admit.py
 
 MOST_COLUMNS = _MOST_COLUMNS
 """Pods that ask for more different resources are fitted by `fit.py`."""
@@ -58,7 +61,14 @@ cdef inline int _as_long(Py_ssize_t length, Py_ssize_t capacity) except -1:
 
 
 cdef class Rows:
-    """The node rows of a fleet; made anew when the fleet's arrays are."""
+    """The node rows of a fleet; made anew when the fleet's arrays are.
+
+    Args:
+        matrix: the columns of `ragged.py`; [columns, rows].
+        start: the first row of each site; [capacity].
+        length: how many rows each site has; [capacity].
+        cards: the columns of single GPU cards; [cards of a node, 1].
+    """
 
     cdef const double[:, ::1] matrix
     cdef const int64_t[::1] start
@@ -79,7 +89,23 @@ cdef class Rows:
 
 
 cdef class Fit:
-    """How many more replicas of one shape of pod a site takes."""
+    """How many more replicas of one shape of pod a site takes.
+
+    Args:
+        rows: the node rows.
+        columns: the columns of the resources that a pod asks.
+        asked: how much of each.
+        gpu_cards: on how many different cards a pod takes a share; 0: on none.
+        gpu_milli: the share of one card, in thousandths.
+        one_per_node: whether a node takes one at most.
+        chosen: 1 for each kind of node that will do, [kinds]; None: all.
+        sets: the set of permitted CPU vendors of each site, [capacity]; None: any.
+        permitted: 1 for each kind that a set permits; [vendor sets, kinds].
+
+    Raises:
+        ValueError: more than `MOST_COLUMNS` resources.
+        IndexError: there is no such column.
+    """
 
     cdef Rows rows
     cdef int count
@@ -129,6 +155,7 @@ cdef class Fit:
             self.permitted = permitted
 
     cdef bint _is_usable(self, Py_ssize_t slot, int64_t kind) noexcept nogil:
+        """Whether the shape may stand on this kind of node, and the site's grant permits it."""
         if not self.is_any_kind and not self.chosen[kind]:
             return False
         return self.is_any_vendor or self.permitted[self.sets[slot], kind]
@@ -236,6 +263,7 @@ cdef class Fit:
     cdef double _room_of_rows(
         self, Py_ssize_t slot, Py_ssize_t begin, Py_ssize_t rows, bint nodes, bint flights
     ) noexcept nogil:
+        """What up to `_BLOCK` rows of a site take, those of `nodes` or `flights` or both."""
         cdef double[_BLOCK] shares
         cdef const double* kinds = self.rows.data + _KIND * self.rows.width + begin
         cdef const double* counts = self.rows.data + _COUNT * self.rows.width + begin
@@ -294,6 +322,11 @@ cdef class Fit:
         return left - flying[column, slot] if column < flying.shape[0] else left
 
     def rooms(self, const int64_t[::1] slots):
+        """How many more replicas sites take; [slots].
+
+        Raises:
+            IndexError: there is no such slot.
+        """
         found = np.empty(slots.shape[0], np.int64)
         cdef int64_t[::1] rooms = found
         _all_within(slots, self.rows.start.shape[0])
@@ -303,6 +336,15 @@ cdef class Fit:
         return found
 
     def sums(self, const int64_t[::1] slots, const double[:, ::1] flying):
+        """What the sums of their free capacity would take, as in `sums.py`; [slots].
+
+        Args:
+            slots: the sites.
+            flying: what is in flight at all sites; [columns, capacity].
+
+        Raises:
+            IndexError: there is no such slot.
+        """
         found = np.empty(slots.shape[0], np.int64)
         cdef int64_t[::1] sums = found
         cdef Py_ssize_t place
@@ -314,7 +356,18 @@ cdef class Fit:
     def fragmented(
         self, const int64_t[::1] slots, const int64_t[::1] sums, int64_t replicas, Full full
     ):
-        """At how many sites the sum would do, though no node, or too few, have enough."""
+        """At how many sites the sum would do, though no node, or too few, have enough.
+
+        Args:
+            slots: the sites.
+            sums: what their sums would take; [slots].
+            replicas: how many are asked.
+            full: sites that are known to take nothing; None: of none it is known.
+
+        Raises:
+            IndexError: there is no such slot.
+            ValueError: not one sum for each slot.
+        """
         cdef Py_ssize_t place
         cdef int64_t room
         cdef int64_t found = 0
@@ -334,15 +387,26 @@ cdef class Fit:
         const int64_t[::1] slots,
         const double[::1] cny,
         unknown,
-        const uint64_t[::1] names,
+        const uint64_t[::1] name_hashes,
         uint64_t salt,
         Full full,
     ):
-        return Cheapest(self, slots, cny, unknown, names, salt, full)
+        """The sites of `slots` that have room, cheapest first; see `Cheapest`."""
+        return Cheapest(self, slots, cny, unknown, name_hashes, salt, full)
 
 
 cdef class Full:
-    """Sites that take nothing of any shape of a cell, see `full_sites.py`."""
+    """Sites that take nothing of any shape of a cell, see `full_sites.py`.
+
+    Args:
+        stamp: the version of a site's rows for which it is full; [capacity]; written here.
+        versions: the version that its rows have now; [capacity].
+        smallest: the fit of the smallest shape of the cell.
+        largest: the fit of the largest.
+
+    Raises:
+        ValueError: an array is not as long as the fleet's.
+    """
 
     cdef int64_t[::1] stamp
     cdef const int64_t[::1] versions
@@ -358,6 +422,7 @@ cdef class Full:
         self.largest = largest
 
     cdef bint holds(self, Py_ssize_t slot) noexcept nogil:
+        """Whether it is known that a site takes nothing."""
         return self.stamp[slot] == self.versions[slot]
 
     cdef void note(self, Py_ssize_t slot) noexcept nogil:
@@ -367,7 +432,7 @@ cdef class Full:
             self.stamp[slot] = self.versions[slot]
 
 
-cdef struct Site:
+cdef struct Candidate:
     double cny
     int64_t unknown
     uint64_t tie
@@ -375,7 +440,7 @@ cdef struct Site:
     int64_t slot
 
 
-cdef bint _before(const Site* one, const Site* other) noexcept nogil:
+cdef bint _before(const Candidate* one, const Candidate* other) noexcept nogil:
     """The order of `Price.sorted`: missing figures, money (NaN last), tie, and as they came."""
     if one.unknown != other.unknown:
         return one.unknown < other.unknown
@@ -391,11 +456,27 @@ cdef bint _before(const Site* one, const Site* other) noexcept nogil:
 
 
 cdef class Cheapest:
-    """Sites with room, cheapest first; each is looked at only when it is asked for."""
+    """Sites with room, cheapest first; each is looked at only when it is asked for.
+
+    Iterated, it gives (slot, how many more replicas it takes) in the order of `Price.sorted`.
+
+    Args:
+        fit: what sites take.
+        slots: the sites.
+        cny: what a replica costs for an hour; [capacity].
+        unknown: how many figures behind it are missing, [capacity]; None: of no site any.
+        name_hashes: as in `Fleet`; [capacity].
+        salt: the number of the workload, for ties.
+        full: sites that are known to take nothing, and where new ones are noted; None: nowhere.
+
+    Raises:
+        IndexError: there is no such slot.
+        ValueError: `cny` and `unknown` differ in length.
+    """
 
     cdef Fit fit
     cdef Full full
-    cdef Site* heap
+    cdef Candidate* heap
     cdef Py_ssize_t left
 
     def __cinit__(
@@ -404,22 +485,22 @@ cdef class Cheapest:
         const int64_t[::1] slots,
         const double[::1] cny,
         unknown,
-        const uint64_t[::1] names,
+        const uint64_t[::1] name_hashes,
         uint64_t salt,
         Full full,
     ):
         cdef Py_ssize_t place
         cdef int64_t slot
         cdef const int64_t[::1] missing
-        cdef bint is_any = unknown is not None
+        cdef bint is_any_missing = unknown is not None
         cdef Py_ssize_t made = 0
-        _all_within(slots, min(cny.shape[0], names.shape[0], fit.rows.start.shape[0]))
+        _all_within(slots, min(cny.shape[0], name_hashes.shape[0], fit.rows.start.shape[0]))
         self.fit = fit
         self.full = full
-        self.heap = <Site*>PyMem_Malloc(max(slots.shape[0], 1) * sizeof(Site))
+        self.heap = <Candidate*>PyMem_Malloc(max(slots.shape[0], 1) * sizeof(Candidate))
         if self.heap == NULL:
             raise MemoryError
-        if is_any:
+        if is_any_missing:
             missing = unknown
             _as_long(missing.shape[0], cny.shape[0])
         for place in range(slots.shape[0]):
@@ -429,8 +510,8 @@ cdef class Cheapest:
             self.heap[made].slot = slot
             self.heap[made].place = place
             self.heap[made].cny = cny[slot]
-            self.heap[made].tie = (names[slot] ^ salt) * _ODD
-            self.heap[made].unknown = missing[slot] if is_any else 0
+            self.heap[made].tie = (name_hashes[slot] ^ salt) * _ODD
+            self.heap[made].unknown = missing[slot] if is_any_missing else 0
             made += 1
         self.left = made
         for place in range(self.left // 2 - 1, -1, -1):
@@ -440,7 +521,8 @@ cdef class Cheapest:
         PyMem_Free(self.heap)
 
     cdef void _sink(self, Py_ssize_t place) noexcept nogil:
-        cdef Site moved = self.heap[place]
+        """Restores the order of the heap below a place of which only the entry may be too dear."""
+        cdef Candidate moved = self.heap[place]
         cdef Py_ssize_t child
         while True:
             child = 2 * place + 1
@@ -480,6 +562,15 @@ cdef class Cheapest:
         return slot, room
 
     def fill(self, dict shares, int64_t missing):
+        """Gives out replicas, all that a site takes before the next is looked at.
+
+        Args:
+            shares: replicas by slot; what sites get is added.
+            missing: how many to give out.
+
+        Returns:
+            Whether there was room for all.
+        """
         cdef int64_t slot = 0
         cdef int64_t room
         cdef bint is_new = not shares
@@ -494,6 +585,15 @@ cdef class Cheapest:
 
 
 def added(terms, Py_ssize_t capacity):
+    """What a replica costs at every site: each cost times its units, added up; [capacity].
+
+    Args:
+        terms: as in `Price`; the figures of each are [capacity].
+        capacity: of the fleet.
+
+    Raises:
+        ValueError: figures of another length.
+    """
     found = np.zeros(capacity)
     cdef double[::1] total = found
     cdef const double[::1] figures
@@ -523,6 +623,16 @@ def judged(
     """Of the grants still in play, `bits`, a rule leaves those that it accepts.
 
     Where it leaves none, it refuses, and the rules after it are judged by themselves again.
+
+    Args:
+        first: the rank of the first rule that refuses; [capacity]; changed.
+        bits: the grants in play; [capacity]; changed.
+        accepted: the grants that the rule accepts, as bits; [capacity].
+        holds: 1 where it leaves any; [capacity]; written.
+        rank: of the rule.
+
+    Raises:
+        ValueError: the arrays differ in length.
     """
     cdef Py_ssize_t slot
     cdef int64_t left
@@ -539,7 +649,7 @@ def judged(
 
 
 def tallied(const uint8_t[::1] first, Py_ssize_t most):
-    """How many slots have each rank up to `most`."""
+    """How many slots have each rank, as a list from 0 to `most` (255 at most)."""
     cdef Py_ssize_t slot
     cdef int64_t[256] counts
     for slot in range(256):
@@ -550,7 +660,11 @@ def tallied(const uint8_t[::1] first, Py_ssize_t most):
 
 
 def admitted(const uint8_t[::1] one, const uint8_t[::1] other, third):
-    """The lowest rank of two or three, and the slots that no rule refuses."""
+    """The lowest rank of two or three, [capacity], and the slots that no rule refuses.
+
+    Raises:
+        ValueError: the arrays differ in length.
+    """
     cdef Py_ssize_t capacity = one.shape[0]
     cdef Py_ssize_t slot
     cdef Py_ssize_t count = 0

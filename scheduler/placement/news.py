@@ -16,7 +16,7 @@ class News(NamedTuple):
     Attributes:
         descriptions: labels, spec and grants.
         reports: rarely changing parts of reports, or descriptions.
-        figures: anything that a figure follows from, see `figures.py`.
+        figures: anything that a figure follows from, see `site_figures.py`.
         nodes: the node rows.
         in_flight: what is in flight.
         namespaces: what namespaces let pods ask.

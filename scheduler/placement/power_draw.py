@@ -9,9 +9,9 @@ from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
 from scheduler.model.quantities import MILLI_PER_UNIT
 from scheduler.model.terms import Terms
+from scheduler.placement.figures import Figures
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.forecasts import has_tariffs, intensity_at, price_at
-from scheduler.placement.known import Figures
 from scheduler.placement.moment import AHEAD_SECONDS, Moment
 from scheduler.placement.pv import free_share
 

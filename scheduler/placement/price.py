@@ -21,8 +21,8 @@ from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
 from scheduler.placement import compiled, costs
+from scheduler.placement.figures import Figures
 from scheduler.placement.fleet import Fleet
-from scheduler.placement.known import Figures
 from scheduler.placement.moment import Moment
 
 Floats = NDArray[np.float64]
@@ -67,7 +67,7 @@ class Price(msgspec.Struct, frozen=True):
         terms: the costs that apply, each with its units and its figures.
         cny: their sum; [capacity].
         unknown: how many figures behind them are missing; [capacity].
-        names: a number for every site that follows from its name; [capacity].
+        name_hashes: a number for every site that follows from its name; [capacity].
         salt: a number for the workload.
         is_any_unknown: whether any term is unknown at any site.
     """
@@ -75,13 +75,13 @@ class Price(msgspec.Struct, frozen=True):
     terms: tuple[tuple[CostRule, float, Figures], ...]
     cny: Floats
     unknown: Ints
-    names: NDArray[np.uint64]
+    name_hashes: NDArray[np.uint64]
     salt: int
     is_any_unknown: bool = True
 
     def tie(self, slots: Ints) -> NDArray[np.uint64]:
         """Breaks ties: always the same way, but differently for each workload."""
-        return (self.names.take(slots) ^ np.uint64(self.salt)) * _ODD
+        return (self.name_hashes.take(slots) ^ np.uint64(self.salt)) * _ODD
 
     def ranked(self, slots: Ints, *, first: int = _FIRST_CHUNK) -> Iterator[Ints]:
         """The slots in order, cheapest first, in chunks: few decisions need them all.
@@ -142,7 +142,7 @@ def price_of(demand: Demand, fleet: Fleet, moment: Moment) -> Price:
     cny = add(terms, fleet.capacity)
     unknown, is_any = _unknown(fleet, missing)
     salt = mixed(demand.uid or demand.key)
-    return Price(tuple(terms), cny, unknown, fleet.tie, salt, is_any_unknown=is_any)
+    return Price(tuple(terms), cny, unknown, fleet.name_hashes, salt, is_any_unknown=is_any)
 
 
 def _added(terms: Sequence[tuple[CostRule, float, Figures]], capacity: int) -> Floats:

@@ -20,7 +20,7 @@ from scheduler.model.demand import Demand
 from scheduler.model.facts import Grant, SiteFacts
 from scheduler.model.reasons import REASONS, Reason
 from scheduler.placement import constraints
-from scheduler.placement.fleet import Fleet
+from scheduler.placement.fleet import MOST_GRANTS, Fleet
 from scheduler.placement.moment import Moment
 
 BoolPerSite = NDArray[np.bool_]
@@ -146,9 +146,8 @@ def grant_bits(rule: GrantRule, fleet: Fleet, demand: Demand) -> NDArray[np.int6
     """Which grants of each site a rule accepts, as bits; [fleet.capacity]."""
 
     def accepted(facts: SiteFacts) -> int:
-        return sum(
-            1 << place for place, grant in enumerate(facts.grants[:63]) if rule.holds(grant, demand)
-        )
+        grants = facts.grants[:MOST_GRANTS]
+        return sum(1 << place for place, grant in enumerate(grants) if rule.holds(grant, demand))
 
     return fleet.described((rule.reason, rule.question(demand)), accepted, np.int64)
 

@@ -32,6 +32,7 @@ from scheduler.placement.levels import (
 )
 from scheduler.placement.price import Price
 from scheduler.placement.spread_answer import Division
+from scheduler.placement.spread_fewer import fewer_within
 from scheduler.placement.spread_fill import Lazy, Tally, filled
 from scheduler.placement.spread_search import search
 
@@ -80,7 +81,7 @@ def _within(ask: Ask, fleet: Fleet, rules: Sequence[Spread]) -> Division:
     if ask.demand.strategy == "Duplicated":
         return _duplicated(ask, fleet, rules)
     if missing <= 0:
-        return _fewer(ask, fleet, rules)
+        return fewer_within(ask, fleet, rules)
     if any(rule.min_groups > ask.replicas for rule in rules):
         return Division(None)
     if ask.demand.strategy == "CostOptimal" and are_nested_everywhere(fleet, rules):
@@ -317,54 +318,6 @@ def _cap_the_fullest(field: Field, seats: Ints, caps: Shares) -> bool:
                 parts[extra] += 1
             for member, part in zip(members.tolist(), parts.tolist(), strict=True):
                 caps[int(field.slots[member])] = part
-            return True
-    return False
-
-
-def _fewer(ask: Ask, fleet: Fleet, rules: Sequence[Spread]) -> Division:
-    """Takes replicas away without giving up groups that the spread needs.
-
-    Fewer are always possible: where the groups that there are do not suffice, as many as can be
-    are kept.
-    """
-    shares = divide(ask)
-    if shares is None or not ask.replicas:
-        return Division(shares)
-    needed = [(places(fleet, rule.by), rule.min_groups) for rule in rules]
-    if all(len(_groups_of(shares, names)) >= least for names, least in needed):
-        return Division(shares)
-    return Division(_keeping_groups(ask, needed))
-
-
-def _groups_of(shares: Shares, names: Ints) -> set[int]:
-    """The places that hold replicas; a place that nobody knows is none."""
-    return {int(names[slot]) for slot, count in shares.items() if count > 0} - {0}
-
-
-def _keeping_groups(ask: Ask, needed: list[tuple[Ints, int]]) -> Shares:
-    shares = dict(ask.kept)
-    left = ask.kept_total - ask.replicas
-    dearest = ask.price.sorted(np.array(sorted(shares), np.int64))[::-1].tolist()
-    for slot in dearest:  # all but the last of a site cost no group
-        given = min(left, shares[slot] - 1)
-        shares[slot] -= given
-        left -= given
-        if left > 0 and not _is_needed(slot, shares, needed):
-            shares[slot] = 0
-            left -= 1
-    for slot in dearest:
-        given = min(left, shares[slot])
-        shares[slot] -= given
-        left -= given
-    return {slot: count for slot, count in shares.items() if count > 0}
-
-
-def _is_needed(slot: int, shares: Shares, needed: list[tuple[Ints, int]]) -> bool:
-    """Whether a level would have too few groups without the last replica of a site."""
-    without = {**shares, slot: 0}
-    for names, least in needed:
-        after = len(_groups_of(without, names))
-        if after < least and after < len(_groups_of(shares, names)):
             return True
     return False
 

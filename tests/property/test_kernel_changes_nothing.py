@@ -152,12 +152,12 @@ def test_the_kernel_reads_nothing_outside_of_its_arrays(slot: int) -> None:
     need_kernel()
     random = Random(3)  # noqa: S311 - a test, seeded
     fleet = Fleet([site(0, 2, FORMS, random)])
-    fit = Room(fleet, next(demands(SHAPES, 1, random))).compiled
+    fit = Room(fleet, next(demands(SHAPES, 1, random))).kernel_fit
     assert fit is not None
     assert fleet.capacity == 16
     with pytest.raises(IndexError, match=f"slot {slot} of 16"):
         fit.rooms(np.array([slot]))
     with pytest.raises(IndexError, match=f"slot {slot} of 16"):
-        fit.cheapest(np.array([slot]), np.zeros(16), None, fleet.tie, 0, None)
+        fit.cheapest(np.array([slot]), np.zeros(16), None, fleet.name_hashes, 0, None)
     with pytest.raises(ValueError, match="an array of 3 for 16 slots"):
-        fit.cheapest(np.array([0]), np.zeros(16), np.zeros(3, np.int64), fleet.tie, 0, None)
+        fit.cheapest(np.array([0]), np.zeros(16), np.zeros(3, np.int64), fleet.name_hashes, 0, None)

@@ -3,9 +3,9 @@
 from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
+from scheduler.placement.figures import Figures
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.forecasts import follows_hours
-from scheduler.placement.known import Figures
 from scheduler.placement.moment import Moment
 from scheduler.placement.power_draw import (
     emissions_at_start,

@@ -4,8 +4,8 @@ from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT
+from scheduler.placement.figures import Figures
 from scheduler.placement.fleet import Fleet
-from scheduler.placement.known import Figures
 from scheduler.placement.moment import Moment
 from scheduler.placement.power_draw import core_price
 

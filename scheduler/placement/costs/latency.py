@@ -8,8 +8,8 @@ from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
 from scheduler.placement.distance import METRO, milliseconds
+from scheduler.placement.figures import Figures
 from scheduler.placement.fleet import Fleet
-from scheduler.placement.known import Figures
 from scheduler.placement.moment import Moment
 from scheduler.placement.power_draw import worst_origin
 

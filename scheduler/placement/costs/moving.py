@@ -13,8 +13,8 @@ from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
 from scheduler.model.policy import DataAt
 from scheduler.placement.distance import METRO
+from scheduler.placement.figures import Figures, known_everywhere
 from scheduler.placement.fleet import Bools, Fleet
-from scheduler.placement.known import Figures, known_everywhere
 from scheduler.placement.moment import Moment
 
 _SECONDS_PER_HOUR = 3600

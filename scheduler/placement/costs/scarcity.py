@@ -13,8 +13,8 @@ from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
 from scheduler.model.terms import Terms
+from scheduler.placement.figures import Figures, known_everywhere
 from scheduler.placement.fleet import Fleet
-from scheduler.placement.known import Figures, known_everywhere
 from scheduler.placement.moment import Moment
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
+from scheduler.placement.figures import Figures, known_everywhere
 from scheduler.placement.fleet import Fleet
-from scheduler.placement.known import Figures, known_everywhere
 from scheduler.placement.moment import Moment
 
 _SECONDS_PER_HOUR = 3600
