@@ -240,11 +240,19 @@ def _zone_and_host(rows: _Rows, shape: PodShape) -> float:
     host = next(each for each in shape.skews if each.topology_key == HOSTNAME)
     zone = next(each for each in shape.skews if each.topology_key != HOSTNAME)
     nodes: dict[str, Domains] = {}
+    hosts: dict[str, Domains] = {}
+    zones: set[str] = set()
     for cap, count, kind in zip(rows.caps, rows.counts, rows.kinds, strict=True):
-        if count > 0 and (counts_in(host, kind, shape) or counts_in(zone, kind, shape)):
-            place = kind.all_labels[zone.topology_key]
-            nodes.setdefault(place, []).append((cap, count))
-    if not nodes:
+        is_host, is_in_zone = counts_in(host, kind, shape), counts_in(zone, kind, shape)
+        if count <= 0 or not (is_host or is_in_zone):
+            continue
+        place = kind.all_labels[zone.topology_key]
+        nodes.setdefault(place, []).append((cap, count))
+        if is_host:
+            hosts.setdefault(place, []).append((cap, count))
+        if is_in_zone:
+            zones.add(place)
+    if not zones or not hosts:  # a node that bears a pod is part of a domain of each
         return 0.0
     has_hosts = _domains(host, rows, shape)[0]
     has_zones = _domains(zone, rows, shape)[0]
@@ -254,9 +262,9 @@ def _zone_and_host(rows: _Rows, shape: PodShape) -> float:
             place: sum(min(cap, floor + host.max_skew) * count for cap, count in each)
             for place, each in nodes.items()
         }
-        limit = (min(most.values()) if has_zones else 0.0) + zone.max_skew
+        limit = (min(most[place] for place in zones) if has_zones else 0.0) + zone.max_skew
         totals = {place: min(limit, each) for place, each in most.items()}
-        lowest = min(_level(nodes[place], total) for place, total in totals.items())
+        lowest = min(_level(each, totals[place]) for place, each in hosts.items())
         if not has_hosts or lowest <= floor:
             return sum(totals.values())
         floor = lowest

@@ -8,6 +8,7 @@ import pytest
 
 from scheduler.model.demand import Demand, Placed
 from scheduler.model.facts import InFlight, SiteFacts
+from scheduler.model.fields import Taint
 from scheduler.model.manifests import Pods
 from scheduler.model.pods import HOSTNAME, PodShape, Skew
 from scheduler.model.site import NodeClass, SiteStatus
@@ -20,16 +21,23 @@ Counts = tuple[int, ...]
 
 
 def room(
-    nodes: list[Node], shape: PodShape, *, flying: int = 0, own: int = 0, own_flying: int = 0
+    nodes: list[Node],
+    shape: PodShape,
+    *,
+    flying: int = 0,
+    own: int = 0,
+    own_flying: int = 0,
+    tainted: tuple[int, ...] = (),
 ) -> int:
     """What the engine says."""
     classes = tuple(
         NodeClass(
             architecture="amd64",
             labels={"zone": zone} if zone else {},
+            taints=(Taint(key="k", effect="NoSchedule"),) if place in tainted else (),
             free=({"count": 1, "cpu": str(cap), "pods": 110},),
         )
-        for cap, zone in nodes
+        for place, (cap, zone) in enumerate(nodes)
     )
     flights = [
         InFlight(workload=workload, replicas=count, requests=shape.requests)
@@ -118,6 +126,25 @@ def test_zone_and_hostname_together_leave_exactly_what_a_search_finds(seed: int)
     nodes = some(random)
     skews = (zone_skew(random), host_skew(random))
     assert room(nodes, shape_of(*skews)) == most(nodes, skews)
+
+
+@pytest.mark.parametrize(
+    ("honoring", "expected"),
+    [
+        (("zone", HOSTNAME), 9),  # as if the tainted nodes were not there
+        (("zone",), 3),  # no node holds more than one more than the tainted ones
+        ((HOSTNAME,), 6),  # no zone holds more than three more than the tainted one
+        ((), 3),
+    ],
+)
+def test_each_constraint_has_domains_of_its_own(honoring: tuple[str, ...], expected: int) -> None:
+    """The last two nodes are tainted; `nodeTaintsPolicy` says whom they count for."""
+    nodes = [(3, "b"), (3, "b"), (3, "c"), (9, "b"), (9, "a")]
+    skews = tuple(
+        Skew(topology_key=key, max_skew=most, honors_taints=key in honoring)
+        for key, most in (("zone", 3), (HOSTNAME, 1))
+    )
+    assert room(nodes, shape_of(*skews), tainted=(3, 4)) == expected
 
 
 @pytest.mark.parametrize("seed", range(40))
