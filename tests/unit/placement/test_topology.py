@@ -129,20 +129,22 @@ def test_zone_and_hostname_together_leave_exactly_what_a_search_finds(seed: int)
 
 
 @pytest.mark.parametrize(
-    ("honoring", "expected"),
+    ("honoring", "most_apart", "expected"),
     [
-        (("zone", HOSTNAME), 9),  # as if the tainted nodes were not there
-        (("zone",), 3),  # no node holds more than one more than the tainted ones
-        ((HOSTNAME,), 6),  # no zone holds more than three more than the tainted one
-        ((), 3),
+        (("zone", HOSTNAME), 1, 7),  # as if the tainted nodes were not there
+        (("zone",), 1, 3),  # no node holds more than one more than the tainted ones
+        ((HOSTNAME,), 3, 5),  # no zone holds more than three more than the tainted one
+        ((), 3, 3),
     ],
 )
-def test_each_constraint_has_domains_of_its_own(honoring: tuple[str, ...], expected: int) -> None:
+def test_each_constraint_has_domains_of_its_own(
+    honoring: tuple[str, ...], most_apart: int, expected: int
+) -> None:
     """The last two nodes are tainted; `nodeTaintsPolicy` says whom they count for."""
     nodes = [(3, "b"), (3, "b"), (3, "c"), (9, "b"), (9, "a")]
     skews = tuple(
         Skew(topology_key=key, max_skew=most, honors_taints=key in honoring)
-        for key, most in (("zone", 3), (HOSTNAME, 1))
+        for key, most in (("zone", most_apart), (HOSTNAME, 1))
     )
     assert room(nodes, shape_of(*skews), tainted=(3, 4)) == expected
 
