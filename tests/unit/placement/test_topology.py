@@ -131,7 +131,7 @@ def test_zone_and_hostname_together_leave_exactly_what_a_search_finds(seed: int)
 @pytest.mark.parametrize(
     ("honoring", "most_apart", "expected"),
     [
-        (("zone", HOSTNAME), 1, 7),  # as if the tainted nodes were not there
+        (("zone", HOSTNAME), 1, 5),  # as if the tainted nodes were not there
         (("zone",), 1, 3),  # no node holds more than one more than the tainted ones
         ((HOSTNAME,), 3, 5),  # no zone holds more than three more than the tainted one
         ((), 3, 3),
