@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from scheduler.model.site import Intensity
+from scheduler.model.units import SECONDS_PER_HOUR
 
-_SECONDS_PER_HOUR: Final = 3600.0
 _MOST_HOURS: Final = 168
 _PERCENTILE: Final = 0.9
 
@@ -32,7 +32,7 @@ class IntensityHistory:
         """
         if intensity is None or intensity.gco2_per_kwh is None or intensity.origin == "yearly":
             return
-        hour = int(seconds // _SECONDS_PER_HOUR)
+        hour = int(seconds // SECONDS_PER_HOUR)
         self._hours[hour] = max(self._hours.get(hour, 0.0), intensity.gco2_per_kwh)
         if len(self._hours) > _MOST_HOURS:
             del self._hours[min(self._hours)]

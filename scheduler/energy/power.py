@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from scheduler.model.quantities import CPU, GPU, MILLI_PER_UNIT
 from scheduler.model.site import Power
 from scheduler.model.terms import Terms
+from scheduler.model.units import WATTS_PER_KILOWATT
 
 MEMORY = "memory"
 _BYTES_PER_GIBIBYTE = 2**30
-_WATTS_PER_KILOWATT = 1000
 
 
 def marginal_watts(requests: Mapping[str, int], gpu_shares: float, terms: Terms) -> float:
@@ -36,7 +36,7 @@ def marginal_watts(requests: Mapping[str, int], gpu_shares: float, terms: Terms)
 
 def kilowatt_hours_per_hour(watts: float) -> float:
     """Energy of one hour at constant power, before PUE."""
-    return watts / _WATTS_PER_KILOWATT
+    return watts / WATTS_PER_KILOWATT
 
 
 def pv_surplus_watts(power: Power | None, pue: float | None) -> float | None:

@@ -20,8 +20,7 @@ from scheduler.model.fields import (
 )
 from scheduler.model.metadata import Metadata
 from scheduler.model.quantities import requests_of
-
-GRAMS_PER_KILOGRAM = 1000
+from scheduler.model.units import GRAMS_PER_KILOGRAM
 
 
 class Budget(Part, frozen=True, kw_only=True):

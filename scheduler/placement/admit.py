@@ -34,6 +34,10 @@ from scheduler.placement.rules import (
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Ranks = NDArray[np.uint8]
+Flags = NDArray[np.uint8]
+"""0 or 1."""
+Version = tuple[int, int, int]
+"""As `Fleet.version_at` gives it."""
 
 EMPTY = np.uint8(0)
 """The rank of a slot without a site. Rules rank from 1 in the order of `all_rules()`."""
@@ -55,7 +59,7 @@ class Answers:
             any vendor everywhere.
     """
 
-    version: tuple[int, int, int]
+    version: Version
     passed: dict[Rule, Bools]
     first: Ranks
     grants: Ints
@@ -72,6 +76,7 @@ class Admission:
         moving: the answers that hold for this moment only.
         first: the rank of the first rule that refuses, `NONE` if none does; [fleet.capacity].
         slots: sites that pass every rule, as slot numbers.
+        is_compiled: whether the kernel counts the reasons.
     """
 
     rights: Answers
@@ -79,6 +84,7 @@ class Admission:
     moving: dict[Rule, Bools]
     first: Ranks
     slots: Ints
+    is_compiled: bool
 
     @property
     def admitted(self) -> Bools:
@@ -96,7 +102,7 @@ class Admission:
         """How many sites each rule refused that no rule before it had refused."""
         counts: dict[Reason, int] = {}
         rules = all_rules()
-        tally = compiled.kernel.tallied if compiled.IS_COMPILED else _tallied
+        tally = compiled.kernel.tallied if self.is_compiled else _tallied
         for rule, count in zip(rules, tally(self.first, len(rules))[1:], strict=True):
             if count:
                 counts[rule.reason] = counts.get(rule.reason, 0) + count
@@ -110,7 +116,7 @@ def _tallied(first: Ranks, most: int) -> list[int]:
 
 
 def admit(demand: Demand, fleet: Fleet, moment: Moment) -> Admission:
-    """Asks every rule."""
+    """Asks every rule; those whose answers last are asked only what was not asked before."""
     book = _rulebook()
     version = fleet.version_at(moment.now_seconds)
     rights = _remembered(book.rights, demand, fleet, moment, version)
@@ -124,15 +130,20 @@ def admit(demand: Demand, fleet: Fleet, moment: Moment) -> Admission:
             third = ranks if third is None else np.minimum(third, ranks)
     merge = compiled.kernel.admitted if fleet.is_compiled else _admitted
     first, slots = merge(rights.first, standing.first, third)
-    return Admission(rights, standing, moving, first, slots)
+    return Admission(rights, standing, moving, first, slots, fleet.is_compiled)
 
 
 def _ranks(fleet: Fleet, rank: int, passes: Bools) -> Ranks:
     """The rank of a rule where it refuses; computed once as long as its answer is the same one."""
     kept: tuple[Bools, Ranks] | None = fleet.ranks.get(rank)
     if kept is None or kept[0] is not passes:
-        kept = fleet.ranks[rank] = (passes, np.where(passes, NONE, np.uint8(rank)))
+        kept = fleet.ranks[rank] = (passes, _where_refused(passes, rank))
     return kept[1]
+
+
+def _where_refused(passes: Bools, rank: int) -> Ranks:
+    """The rank of a rule where it refuses, `NONE` where it does not; [capacity]."""
+    return np.where(passes, NONE, np.uint8(rank))
 
 
 def _admitted(one: Ranks, other: Ranks, third: Ranks | None) -> tuple[Ranks, Ints]:
@@ -192,7 +203,7 @@ def _remembered(
     demand: Demand,
     fleet: Fleet,
     moment: Moment,
-    version: tuple[int, int, int],
+    version: Version,
 ) -> Answers:
     question = lasting.question(demand)
     if fleet.has_mixed_grants:  # then nodes say which grant is in use, and rights which nodes count
@@ -212,7 +223,7 @@ def _ask(
     demand: Demand,
     fleet: Fleet,
     moment: Moment,
-    version: tuple[int, int, int],
+    version: Version,
 ) -> Answers:
     """Asks rules whose answers last.
 
@@ -234,13 +245,13 @@ def _ask(
         elif is_site_rule(rule):
             holds = passed[rule] = rule.admits(fleet, demand, moment)
             if holds is not fleet.is_there:
-                np.minimum(first, np.where(holds, NONE, np.uint8(rank_of[rule])), out=first)
+                np.minimum(first, _where_refused(holds, rank_of[rule]), out=first)
     grants = np.where(valid != 0, bits, 0)
     vendor_sets = _vendor_sets(grants, fleet, demand)
     return Answers(version, passed, first, grants, vendor_sets if vendor_sets.any() else None)
 
 
-def _judged(first: Ranks, bits: Ints, accepted: Ints, holds: Ranks, rank: int) -> None:
+def _judged(first: Ranks, bits: Ints, accepted: Ints, holds: Flags, rank: int) -> None:
     """Of the grants still in play, `bits`, a rule leaves those that it accepts.
 
     Where it leaves none, it refuses, and the rules after it are judged by themselves again.
@@ -248,7 +259,7 @@ def _judged(first: Ranks, bits: Ints, accepted: Ints, holds: Ranks, rank: int) -
     left = bits & accepted
     np.not_equal(left, 0, out=holds.view(np.bool_))
     np.copyto(bits, left, where=left != 0)
-    np.minimum(first, np.where(left != 0, NONE, np.uint8(rank)), out=first)
+    np.minimum(first, _where_refused(left != 0, rank), out=first)
 
 
 def _vendor_sets(grants: Ints, fleet: Fleet, demand: Demand) -> Ints:

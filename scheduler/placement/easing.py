@@ -14,7 +14,8 @@ from scheduler.model.decision import Change
 from scheduler.model.demand import Demand
 from scheduler.model.policy import Spread
 from scheduler.model.quantities import CPU, PODS, written
-from scheduler.model.tenant import GRAMS_PER_KILOGRAM, BudgetLeft, Spend
+from scheduler.model.tenant import BudgetLeft, Spend
+from scheduler.model.units import GRAMS_PER_KILOGRAM
 from scheduler.placement.moment import Moment
 from scheduler.placement.trial import Step, Trial
 from scheduler.placement.two_places import (
@@ -25,10 +26,10 @@ from scheduler.placement.two_places import (
 )
 
 Fits = Callable[[Demand], bool]
-_PARTS = 1000
-
-
 Usage = Mapping[str, int]
+"""Of a tenant's quota, by resource."""
+
+_PARTS = 1000
 
 
 def hindrances(
@@ -94,18 +95,10 @@ def _more_quota(trial: Trial, usage: Usage) -> Trial:
 def larger_budget(trial: Trial, spend: Spend | None) -> Iterator[Trial]:
     """The budget that would just do, to a hundredth, where what would be placed costs more."""
     demand = trial.demand
-    left, budget = demand.budget_left, demand.budget
+    left = demand.budget_left
     if left is None or spend is None:
         return
-    changes: dict[str, tuple[float, float]] = {}
-    for name, per_unit in (("cny_per_hour", 1), ("kgco2e_per_hour", GRAMS_PER_KILOGRAM)):
-        field = "gco2_per_hour" if per_unit != 1 else name
-        was, rest, asked = getattr(budget, name), getattr(left, field), getattr(spend, field)
-        if was is not None and asked > rest:
-            changes[name] = (
-                was,
-                ceil((was + (asked - rest) / per_unit) * _HUNDREDTHS) / _HUNDREDTHS,
-            )
+    changes = _budgets_to_raise(demand, left, spend)
     if not changes:
         return
     change = Change(
@@ -124,6 +117,24 @@ def larger_budget(trial: Trial, spend: Spend | None) -> Iterator[Trial]:
     yield trial.after(Step(change, demand=replace(demand, budget_left=wider)))
 
 
+def _budgets_to_raise(
+    demand: Demand, left: BudgetLeft, spend: Spend
+) -> dict[str, tuple[float, float]]:
+    """The budgets that are too small, as they are and as they would do; by field of `Budget`."""
+    changes: dict[str, tuple[float, float]] = {}
+    for name, (field, per_unit) in _LEFT_OF.items():
+        was, rest, asked = getattr(demand.budget, name), getattr(left, field), getattr(spend, field)
+        if was is not None and asked > rest:
+            enough = was + (asked - rest) / per_unit
+            changes[name] = (was, ceil(enough * _HUNDREDTHS) / _HUNDREDTHS)
+    return changes
+
+
+_LEFT_OF = {
+    "cny_per_hour": ("cny_per_hour", 1),
+    "kgco2e_per_hour": ("gco2_per_hour", GRAMS_PER_KILOGRAM),
+}
+"""Of each budget what is left of it, and how many units of that make one of the budget."""
 _HUNDREDTHS = 100
 _CAMEL = {"cny_per_hour": "cnyPerHour", "kgco2e_per_hour": "kgco2ePerHour"}
 

@@ -2,10 +2,10 @@
 
 Only work that names its deadline and its duration can wait, and only before any of it runs. A later
 start is looked at where a forecast covers the whole run, or where the price changes with the hours
-and the intensity does not; all else that a replica costs is taken to
-stay as it is now, and so is the room: capacity is not reserved, and everything is decided again at
-the planned start. So a start is planned with a margin before the latest one, and when that time has
-come the work takes what there is.
+and the intensity does not; all else that a replica costs is taken to stay as it is now, and so is
+the room: capacity is not reserved, and everything is decided again at the planned start. So a start
+is planned with a margin before the latest one, and when that time has come the work takes what
+there is.
 """
 
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ from scheduler.energy.forecast import Profile
 from scheduler.energy.tariff import Tariff
 from scheduler.model.decision import Assigned, Decision
 from scheduler.model.demand import Demand
+from scheduler.model.units import GRAMS_PER_KILOGRAM, SECONDS_PER_HOUR
 from scheduler.placement.conclude import Case
 from scheduler.placement.costs.waiting import waiting_price
 from scheduler.placement.divide import Ask, Shares
@@ -39,8 +40,6 @@ from scheduler.placement.price import Price, price_of
 Floats = NDArray[np.float64]
 
 _MOST_SITES = 64
-_SECONDS_PER_HOUR = 3600
-_GRAMS_PER_KILOGRAM = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +107,9 @@ def _plan(
     grams_then = emissions_at_start(
         case.fleet, demand, replace(moment, start_seconds=start_seconds)
     ).value
-    kwh = replica_kwh_per_hour(demand, moment) * seconds / _SECONDS_PER_HOUR
+    kwh = replica_kwh_per_hour(demand, moment) * seconds / SECONDS_PER_HOUR
     grams = (_sum(grams_now, now_shares) - _sum(grams_then, shares)) * kwh
-    return Plan(start_seconds, shares, saved * seconds / _SECONDS_PER_HOUR, grams)
+    return Plan(start_seconds, shares, saved * seconds / SECONDS_PER_HOUR, grams)
 
 
 def _honest_grams(case: Case, seconds: float) -> Floats:
@@ -194,7 +193,7 @@ def postponed(decision: Decision, case: Case, plan: Plan, now_shares: Shares) ->
     """
     there, here = _assigned(case, plan.shares), _assigned(case, now_shares)
     latest = latest_start_seconds(case.demand) or plan.start_seconds
-    kilograms = abs(plan.saved_grams) / _GRAMS_PER_KILOGRAM
+    kilograms = abs(plan.saved_grams) / GRAMS_PER_KILOGRAM
     carbon = f"and {kilograms:.2g} kgCO2e"
     if plan.saved_grams < 0:
         carbon = f"and emits {kilograms:.2g} kgCO2e more"

@@ -9,6 +9,7 @@ from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
 from scheduler.model.quantities import MILLI_PER_UNIT
 from scheduler.model.terms import Terms
+from scheduler.model.units import WATTS_PER_KILOWATT
 from scheduler.placement.figures import Figures
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.forecasts import has_tariffs, intensity_at, price_at
@@ -16,7 +17,6 @@ from scheduler.placement.moment import AHEAD_SECONDS, Moment
 from scheduler.placement.pv import free_share
 
 Floats = NDArray[np.float64]
-_WATTS_PER_KILOWATT = 1000
 
 
 def replica_kwh_per_hour(demand: Demand, moment: Moment) -> float:
@@ -110,7 +110,7 @@ def emissions_of_run(fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
 
 def _less_pv(value: Floats, fleet: Fleet, demand: Demand, moment: Moment) -> Floats:
     """The part of a figure that the grid serves; what is below zero stays as it is."""
-    watts = replica_kwh_per_hour(demand, moment) * _WATTS_PER_KILOWATT
+    watts = replica_kwh_per_hour(demand, moment) * WATTS_PER_KILOWATT
     share = free_share(fleet, demand, moment, watts)
     return value if share is None else value - np.maximum(value, 0.0) * share
 

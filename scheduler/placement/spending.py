@@ -13,7 +13,8 @@ import numpy as np
 from scheduler.model.decision import Decision
 from scheduler.model.demand import Demand
 from scheduler.model.quantities import written
-from scheduler.model.tenant import GRAMS_PER_KILOGRAM, Spend
+from scheduler.model.tenant import Spend
+from scheduler.model.units import GRAMS_PER_KILOGRAM
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
 from scheduler.placement.power_draw import emissions, replica_kwh_per_hour

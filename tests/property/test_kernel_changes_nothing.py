@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks._city import NOW, NodeForm, demands, reported, site
-from scheduler.model.decision import Assigned, decision_bytes
+from scheduler.model.decision import Assigned, Decision, decision_bytes
 from scheduler.model.demand import Demand, Placed, with_placement
 from scheduler.model.facts import Grant, SiteFacts
 from scheduler.model.manifests import Pods
@@ -90,6 +90,13 @@ def as_placed(assignment: tuple[Assigned, ...]) -> tuple[Placed, ...]:
     return tuple(Placed(site=each.site, replicas=each.replicas) for each in assignment)
 
 
+def decided_alike(demand: Demand, both: tuple[Fleet, Fleet]) -> Decision:
+    """The decision, which both make."""
+    one, other = (choose(demand, fleet, now=NOW) for fleet in both)
+    assert decision_bytes(one) == decision_bytes(other)
+    return one
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_both_decide_the_same_whatever_is_asked_and_reported(
     seed: int, monkeypatch: pytest.MonkeyPatch
@@ -105,16 +112,14 @@ def test_both_decide_the_same_whatever_is_asked_and_reported(
     phases = set()
     for number, plain in enumerate(demands(SHAPES, 150, random)):
         demand = varied(plain, random)
-        one, other = (choose(demand, fleet, now=NOW) for fleet in both)
-        assert decision_bytes(one) == decision_bytes(other)
+        one = decided_alike(demand, both)
         for fleet in both:
             fleet.commit(demand, one)
         phases.add(one.phase)
         if one.assignment:
             grown = with_placement(demand, as_placed(one.assignment))
             grown = msgspec.structs.replace(grown, replicas=random.randrange(2 * demand.replicas))
-            one, other = (choose(grown, fleet, now=NOW) for fleet in both)
-            assert decision_bytes(one) == decision_bytes(other)
+            decided_alike(grown, both)
         if number % 6 == 5:
             name = random.choice(sorted(both[0].slot_of))
             report = reported(both[0].facts_of(name), random)

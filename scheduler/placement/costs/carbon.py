@@ -3,6 +3,7 @@
 from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
+from scheduler.model.units import GRAMS_PER_KILOGRAM
 from scheduler.placement.figures import Figures
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.forecasts import follows_hours
@@ -14,8 +15,6 @@ from scheduler.placement.power_draw import (
     replica_kwh_per_hour,
     worst_origin,
 )
-
-_GRAMS_PER_KILOGRAM = 1000
 
 
 def carbon_price(demand: Demand, moment: Moment) -> float:
@@ -31,7 +30,7 @@ class Carbon:
 
     def units(self, demand: Demand, moment: Moment) -> float:
         """CNY per (gCO2/kWh): kWh per replica-hour times the price of a gram."""
-        price = carbon_price(demand, moment) / _GRAMS_PER_KILOGRAM
+        price = carbon_price(demand, moment) / GRAMS_PER_KILOGRAM
         return price and replica_kwh_per_hour(demand, moment) * price
 
     def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:

@@ -12,12 +12,11 @@ from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
 from scheduler.model.policy import DataAt
+from scheduler.model.units import SECONDS_PER_HOUR
 from scheduler.placement.distance import METRO
 from scheduler.placement.figures import Figures, known_everywhere
 from scheduler.placement.fleet import Bools, Fleet
 from scheduler.placement.moment import Moment
-
-_SECONDS_PER_HOUR = 3600
 
 
 def moving_price(demand: Demand, moment: Moment) -> float:
@@ -36,7 +35,7 @@ class Moving:
         if not demand.data or demand.replicas <= 0:
             return 0.0
         seconds = demand.schedule.duration_seconds or moment.terms.moving_spread_seconds
-        return moving_price(demand, moment) / (seconds / _SECONDS_PER_HOUR) / demand.replicas
+        return moving_price(demand, moment) / (seconds / SECONDS_PER_HOUR) / demand.replicas
 
     def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
         """GiB to be copied to each site; all of it, and unknown, when a named place is nowhere."""

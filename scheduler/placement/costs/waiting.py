@@ -9,11 +9,10 @@ import numpy as np
 from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import Origin
+from scheduler.model.units import SECONDS_PER_HOUR
 from scheduler.placement.figures import Figures, known_everywhere
 from scheduler.placement.fleet import Fleet
 from scheduler.placement.moment import Moment
-
-_SECONDS_PER_HOUR = 3600
 
 
 def waiting_price(demand: Demand, moment: Moment) -> float:
@@ -31,14 +30,14 @@ class Waiting:
         """CNY per hour of waiting and hour of work, when a later start is looked at."""
         if moment.start_seconds is None or not demand.schedule.duration_seconds:
             return 0.0
-        hours = demand.schedule.duration_seconds / _SECONDS_PER_HOUR
+        hours = demand.schedule.duration_seconds / SECONDS_PER_HOUR
         return waiting_price(demand, moment) / hours
 
     def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
         """Hours until the start, the same at every site."""
         del demand
         start = moment.now_seconds if moment.start_seconds is None else moment.start_seconds
-        hours = (start - moment.now_seconds) / _SECONDS_PER_HOUR
+        hours = (start - moment.now_seconds) / SECONDS_PER_HOUR
         return known_everywhere(np.full(fleet.capacity, hours))
 
     def origin(
