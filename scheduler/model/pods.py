@@ -248,6 +248,12 @@ def _skews(
                 honors_taints=each.get("nodeTaintsPolicy") == "Honor",
             )
         )
+    keys = [each.topology_key for each in skews]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:
+        raise NotReadable(
+            "topologySpreadConstraints", "topologyKey", f"{twice!r} stands there twice; keep one"
+        )
     return tuple(skews), strange
 
 

@@ -84,9 +84,10 @@ def within_limits(
 
 def is_lower_bound(shape: PodShape) -> bool:
     """Whether so many limits hold at once that the answer may be too low."""
-    zoned = {each.topology_key for each in shape.skews if each.topology_key != HOSTNAME}
-    limits = len(shape.skews) + len(shape.one_per)
-    return limits > 1 and not (limits == len(shape.skews) == 2 and len(zoned) == 1)  # noqa: PLR2004 - one of each
+    if len(shape.skews) + len(shape.one_per) < 2:  # noqa: PLR2004 - one alone is exact
+        return False
+    hosts = sum(each.topology_key == HOSTNAME for each in shape.skews)
+    return bool(shape.one_per) or (hosts, len(shape.skews)) != (1, 2)
 
 
 def _of_site(rows: _Rows, shape: PodShape, lost: float, own: float) -> float:

@@ -90,6 +90,12 @@ def test_a_spread_number_of_an_odd_type_is_refused_by_name(field: str, value: ob
         shape(topologySpreadConstraints=[{**constraint, field: value}])
 
 
+def test_two_spread_constraints_over_one_key_are_refused_as_the_api_server_does() -> None:
+    constraint = {"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "a"}}}
+    with pytest.raises(NotReadable, match="'zone' stands there twice"):
+        shape(topologySpreadConstraints=[constraint, {**constraint, "maxSkew": 2}])
+
+
 @pytest.mark.parametrize("value", [[], {}, None, True])
 def test_a_request_of_an_odd_type_is_refused_by_name(value: object) -> None:
     spec = {"containers": [{"name": "c", "resources": {"requests": {"cpu": value}}}]}

@@ -191,6 +191,15 @@ def test_running_replicas_never_make_more_room_than_their_worst_places_leave(see
     assert room(nodes, shape_of(*made), own=own) <= worst
 
 
+@pytest.mark.parametrize("keys", [("zone", "zone"), (HOSTNAME, HOSTNAME)])
+@pytest.mark.parametrize("seed", range(10))
+def test_two_constraints_over_one_key_are_a_lower_bound(seed: int, keys: tuple[str, ...]) -> None:
+    random = Random(seed)  # noqa: S311 - cases that repeat
+    nodes = some(random)
+    skews = tuple(Skew(topology_key=key, max_skew=random.randrange(1, 4)) for key in keys)
+    assert room(nodes, shape_of(*skews)) <= most(nodes, skews)
+
+
 def test_own_replicas_in_flight_take_room_and_obey_the_spread() -> None:
     skew = Skew(topology_key="zone", max_skew=1)
     assert room([(4, "a"), (4, "b")], shape_of(skew), own_flying=4) == 4
