@@ -156,7 +156,9 @@ class Lookout:
             if work is not None and self._fits_still(row):
                 since = float(self._rows.since_seconds[row])
                 return dataclasses.replace(work, waiting_since_seconds=since)
-            self._walk(rows[self._rows.seen[rows] == self._rows.seen[row]], None)
+            others = rows[self._rows.seen[rows] == self._rows.seen[row]]
+            self._rows.seen[row] += 1  # whatever is found for the others: here it was no
+            self._walk(others, None)
 
     def _fits_still(self, row: int) -> bool:
         site = self._gains.get(int(self._rows.seen[row]))

@@ -24,9 +24,10 @@ _CARDS = "\0cards"
 """The name of the column `CARDS`: thousandths of all GPU cards of a node."""
 _FIRST = 64
 _MOST_AT_ONCE = 1_000_000
-_MOST_IN_ALL = 20_000_000
-"""Pairs of need and node that are looked at in one step, and for one site. Beyond, only what the
-best nodes have counts."""
+"""Pairs of need and row of a site that are looked at in one step."""
+_MOST_ROWS = 1_000
+"""At a site with more different rows only what its best nodes have counts."""
+_FEW_ROWS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +131,18 @@ class Needs:
         """Which needs a site may be able to serve now; [len(numbers)].
 
         Args:
-            numbers: of needs.
+            numbers: of needs; the same one may stand there often.
             site: its name.
         """
         slot = self._fleet.slot_of.get(site)
-        if slot is None:
-            return np.zeros(len(numbers), np.bool_)
+        found = np.zeros(len(self._needs), np.bool_)
+        if slot is not None:
+            found[numbers] = True
+            some = np.flatnonzero(found)
+            found[some] = self._fit(some, slot)
+        return found[numbers]
+
+    def _fit(self, numbers: Ints, slot: int) -> Bools:
         rows = self._fleet.nodes.rows
         columns = np.array([rows.number(name) for name in self._rows], np.int64)
         index = rows.rows_of(np.array([slot]))
@@ -146,9 +153,10 @@ class Needs:
         found &= (self._in_all[: len(total), numbers] <= total[:, None]).all(axis=0)
         some = np.flatnonzero(found)
         some = some[self._counts_flights(numbers[some])]
-        if len(some) * len(index) <= _MOST_IN_ALL:
-            asked = self._of_a_node[:, numbers[some]]
-            found[some] = _has_room(asked, free, rows.matrix[COUNT].take(index))
+        if len(some):
+            free, counts = _merged(free, rows.matrix[COUNT].take(index))
+            if len(counts) <= _MOST_ROWS:
+                found[some] = _has_room(self._of_a_node[:, numbers[some]], free, counts)
         return found
 
     def _counts_flights(self, numbers: Ints) -> Bools:
@@ -196,6 +204,14 @@ class Needs:
 def _doubled(table: NDArray[Any]) -> NDArray[Any]:
     """The table with room for twice as many needs."""
     return np.concatenate([table, np.zeros_like(table)], axis=-1)
+
+
+def _merged(free: Floats, counts: Floats) -> tuple[Floats, Floats]:
+    """The same with equal rows as one: what is in flight has a row for each order."""
+    if len(counts) <= _FEW_ROWS:
+        return free, counts
+    once, places = np.unique(free, axis=1, return_inverse=True)
+    return once, np.bincount(places.ravel(), weights=counts)
 
 
 def _has_room(asked: Floats, free: Floats, counts: Floats) -> Bools:

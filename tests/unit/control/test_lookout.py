@@ -2,8 +2,12 @@
 
 import asyncio
 
+import numpy as np
+from numpy.typing import NDArray
+
 from scheduler.control.lookout import Lookout
 from scheduler.control.queue import Urgency, WorkKey, WorkQueue
+from scheduler.model.facts import InFlight
 from scheduler.placement import Fleet
 from scheduler.placement.needs import Needs, need_of
 from tests.support.fake_clock import FakeClock
@@ -105,6 +109,34 @@ async def test_many_wait_and_the_room_for_two_takes_two_decisions_and_no_more() 
         fleet.upsert(facts_of(site("m1", nodes(1, cpu=str(2 - len(decided))))))
     assert decided == ["w000", "w001"]
     assert await taken(queue) == []
+
+
+class Fickle(Needs):
+    """Says of several needs at once what it does not say of one."""
+
+    def fit(self, numbers: NDArray[np.int64], site: str) -> NDArray[np.bool_]:
+        del site
+        return np.full(len(numbers), len(numbers) > 1)
+
+
+async def test_whoever_is_asked_once_more_in_vain_goes_on_whatever_is_said_of_the_others() -> None:
+    lookout = Lookout(Fickle(Fleet()))
+    queue = WorkQueue(FakeClock(), 1, 8, 300, lookout=lookout)
+    for number in range(4):
+        parked(queue, ("ns", f"w{number}"), "1")
+    queue.gained({"m1"})
+    assert await taken(queue) == []
+
+
+async def test_what_is_in_flight_takes_room_order_by_order_and_in_great_number() -> None:
+    fleet = fleet_of(site("m1", nodes(1, cpu="50")))
+    queue = made(fleet)
+    flights = [InFlight(workload="ns/x", replicas=1, requests={"cpu": 1000, "pods": 1})] * 49
+    fleet.add_in_flight("m1", flights)
+    parked(queue, SMALL, "1")
+    parked(queue, LARGE, "2", priority=9)
+    queue.gained({"m1"})
+    assert await taken(queue) == ["small"]
 
 
 async def test_of_a_higher_priority_those_are_told_who_could_fit_now() -> None:
