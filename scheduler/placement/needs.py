@@ -211,7 +211,8 @@ def _merged(free: Floats, counts: Floats) -> tuple[Floats, Floats]:
     if len(counts) <= _FEW_ROWS:
         return free, counts
     once, places = np.unique(free, axis=1, return_inverse=True)
-    return once, np.bincount(places.ravel(), weights=counts)
+    merged: Floats = np.bincount(places.ravel(), weights=counts)
+    return once, merged
 
 
 def _has_room(asked: Floats, free: Floats, counts: Floats) -> Bools:

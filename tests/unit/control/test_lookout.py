@@ -129,10 +129,9 @@ async def test_whoever_is_asked_once_more_in_vain_goes_on_whatever_is_said_of_th
 
 
 async def test_what_is_in_flight_takes_room_order_by_order_and_in_great_number() -> None:
-    fleet = fleet_of(site("m1", nodes(1, cpu="50")))
+    flight = InFlight(workload="ns/x", replicas=1, requests={"cpu": 1000, "pods": 1})
+    fleet = Fleet([facts_of(site("m1", nodes(1, cpu="50")), in_flight=(flight,) * 49)])
     queue = made(fleet)
-    flights = [InFlight(workload="ns/x", replicas=1, requests={"cpu": 1000, "pods": 1})] * 49
-    fleet.add_in_flight("m1", flights)
     parked(queue, SMALL, "1")
     parked(queue, LARGE, "2", priority=9)
     queue.gained({"m1"})
