@@ -211,7 +211,7 @@ def _merged(free: Floats, counts: Floats) -> tuple[Floats, Floats]:
     if len(counts) <= _FEW_ROWS:
         return free, counts
     once, places = np.unique(free, axis=1, return_inverse=True)
-    merged: Floats = np.bincount(places.ravel(), weights=counts)
+    merged = np.bincount(places.ravel(), weights=counts).astype(np.float64)
     return once, merged
 
 
