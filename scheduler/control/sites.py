@@ -71,8 +71,9 @@ class Sites:
         clock: for ages.
         silent_after_seconds: a site that said nothing for so long is not ready.
         sink: told of new facts.
-        freed: sites where an order held room on its way and holds it no longer, since this was
-            looked at.
+        freed: sites where an order held room on its way, or room was reserved, and it is held no
+            longer, since this was looked at.
+        states: what was heard of each site, by name.
     """
 
     registry: Registry
@@ -98,7 +99,8 @@ class Sites:
         """Takes a report in.
 
         Returns:
-            What of it could help waiting work: other facts, other free capacity.
+            What of it could help waiting work: other facts, shorter round trips, other free
+            capacity.
         """
         state = self.states.get(report.site)
         if state is None:

@@ -116,7 +116,7 @@ def _wholes(instance: Instance) -> Iterator[Ints]:
     yield placed
 
 
-def with_least_room(instance: Instance) -> Instance:
+def _with_least_room(instance: Instance) -> Instance:
     """The instance that prices are found on: no site has less room than the smallest replica asks.
 
     The price of a resource of which nothing is free could be anything above what it is worth; so it
@@ -129,10 +129,10 @@ def with_least_room(instance: Instance) -> Instance:
 
 def _by_prices(instance: Instance) -> Batch:
     """Rounds the ascent's division, or divides by its prices alone, whichever achieves more."""
-    ascended = ascend(with_least_room(instance))
+    ascended = ascend(_with_least_room(instance))
     count, followed = ascended.sites.shape
     workloads = np.repeat(np.arange(count), followed)
-    rounded = round_down(instance, workloads, ascended.sites.ravel(), ascended.amounts.ravel())
+    rounded = _round_down(instance, workloads, ascended.sites.ravel(), ascended.amounts.ravel())
     fill(instance, rounded, ascended.prices)
     priced = np.zeros_like(rounded)
     fill(instance, priced, ascended.prices)
@@ -144,11 +144,11 @@ def _by_prices(instance: Instance) -> Batch:
 
 def _by_program(instance: Instance) -> Batch:
     """Solves the program over the best pairs, adding pairs until it is good enough."""
-    roomy = with_least_room(instance)
+    roomy = _with_least_room(instance)
     best_prices = ascend(roomy).prices
     reduced = reduced_profit(instance, best_prices)
     best_bound = bound_at(instance, best_prices, reduced)
-    chosen = best_pairs(reduced, _PAIRS_PER_WORKLOAD)
+    chosen = _best_pairs(reduced, _PAIRS_PER_WORKLOAD)
     placed = np.zeros(instance.profit.shape, np.int64)
     for _ in range(_MOST_LP_ROUNDS):
         workloads, sites = np.nonzero(chosen)
@@ -157,10 +157,10 @@ def _by_program(instance: Instance) -> Batch:
         found = bound_at(instance, answer.prices, reduced)
         if found < best_bound:
             best_bound, best_prices = found, answer.prices
-        placed = round_down(instance, workloads, sites, answer.amounts)
+        placed = _round_down(instance, workloads, sites, answer.amounts)
         if best_bound - answer.value <= _GOOD_GAP * best_bound:
             break
-        chosen |= best_pairs(reduced, _MORE_PAIRS)
+        chosen |= _best_pairs(reduced, _MORE_PAIRS)
     fill(instance, placed, best_prices)
     return Batch(placed, best_prices, profit_of(instance, placed), best_bound, _LP_METHOD)
 
@@ -170,7 +170,7 @@ def profit_of(instance: Instance, placed: Ints) -> float:
     return float((placed * np.where(placed > 0, instance.profit, 0.0)).sum())
 
 
-def best_pairs(reduced: Floats, count: int) -> Bools:
+def _best_pairs(reduced: Floats, count: int) -> Bools:
     """The best sites of each workload, of those that are allowed; [workloads, sites]."""
     kept = min(count, reduced.shape[1])
     order = np.argpartition(-reduced, kept - 1, axis=1)[:, :kept]
@@ -179,7 +179,7 @@ def best_pairs(reduced: Floats, count: int) -> Bools:
     return chosen & np.isfinite(reduced)
 
 
-def round_down(instance: Instance, workloads: Ints, sites: Ints, amounts: Floats) -> Ints:
+def _round_down(instance: Instance, workloads: Ints, sites: Ints, amounts: Floats) -> Ints:
     """Whole replicas: rounded down, then the largest rests where they fit."""
     placed = np.zeros(instance.profit.shape, np.int64)
     whole = np.floor(amounts + _ALMOST_ONE).astype(np.int64)
@@ -220,20 +220,36 @@ def fill(instance: Instance, placed: Ints, prices: Floats) -> None:
     )
     for place in np.argsort(-best, kind="stable").tolist():
         workload = int(open_ones[place])
-        asked = instance.requests[workload]
-        wanted = int(left[workload])
-        room = _room(free, asked)
-        room[instance.profit[workload] <= 0] = 0
-        gain = np.where(room > 0, reduced[place], -np.inf)
-        while wanted > 0:
-            site = int(gain.argmax())
-            if not np.isfinite(gain[site]):
-                break
-            given = int(min(wanted, room[site]))
-            placed[workload, site] += given
-            free[site] -= given * asked
-            wanted -= given
-            gain[site] = -np.inf
+        _hand_out(
+            instance, placed, free, workload, wanted=int(left[workload]), worth=reduced[place]
+        )
+
+
+def _hand_out(
+    instance: Instance, placed: Ints, free: Floats, workload: int, *, wanted: int, worth: Floats
+) -> None:
+    """Gives replicas to the sites where they are worth most, as many to each as it takes.
+
+    Args:
+        instance: the batch.
+        placed: replicas; [workloads, sites]; changed.
+        free: what is left; [sites, resources]; changed.
+        workload: whose replicas.
+        wanted: how many at most.
+        worth: what one is worth at each site; only where there is profit any is given; [sites].
+    """
+    asked = instance.requests[workload]
+    room = _room(free, asked)
+    gain = np.where((room > 0) & (instance.profit[workload] > 0), worth, -np.inf)
+    while wanted > 0:
+        site = int(gain.argmax())
+        if not np.isfinite(gain[site]):
+            break
+        given = int(min(wanted, room[site]))
+        placed[workload, site] += given
+        free[site] -= given * asked
+        wanted -= given
+        gain[site] = -np.inf
 
 
 def _room(free: Floats, asked: Floats) -> Floats:
@@ -250,19 +266,6 @@ def greedily(instance: Instance) -> Ints:
     free = instance.free.copy()
     placed = np.zeros(instance.profit.shape, np.int64)
     for workload in np.argsort(-instance.profit.max(axis=1), kind="stable").tolist():
-        asked = instance.requests[workload]
         wanted = int(instance.replicas[workload])
-        room = _room(free, asked)
-        gain = np.where(
-            (room > 0) & (instance.profit[workload] > 0), instance.profit[workload], -np.inf
-        )
-        while wanted > 0:
-            site = int(gain.argmax())
-            if not np.isfinite(gain[site]):
-                break
-            given = int(min(wanted, room[site]))
-            placed[workload, site] += given
-            free[site] -= given * asked
-            wanted -= given
-            gain[site] = -np.inf
+        _hand_out(instance, placed, free, workload, wanted=wanted, worth=instance.profit[workload])
     return placed

@@ -3,8 +3,8 @@
     add = compiled.kernel.added if fleet.is_compiled else _added  # the same bytes, slower
 
 A fleet is compiled where `IS_COMPILED` is true, unless its maker does without. This is the only
-module that imports the kernel. A kernel of another interface (built from older source, or
-for another version) counts as absent, and `WHY_INTERPRETED` says so.
+module that imports the kernel. One of another interface (built from older source, or for another
+version) is not used, and `WHY_INTERPRETED` says so.
 """
 
 INTERFACE = 6

@@ -211,8 +211,8 @@ def _cost(case: Case, names: list[tuple[str, int]]) -> Cost:
     slots = [case.fleet.slot_of[name] for name, _ in names]
     price = case.price
     counts = [count for _, count in names]
-    money = price_of_all(_at(price.cny, slots), counts)
-    grams = price_of_all(_at(emitted.value, slots), counts) * kwh
+    money = _price_of_all(_at(price.cny, slots), counts)
+    grams = _price_of_all(_at(emitted.value, slots), counts) * kwh
     is_known = not price.is_any_unknown or not any(_at(price.unknown, slots))
     return Cost(
         cny_per_hour=money if is_known else None,
@@ -225,6 +225,6 @@ def _at(figures: NDArray[Any], slots: list[int]) -> list[Any]:
     return [figures.item(slot) for slot in slots]
 
 
-def price_of_all(each: list[float], counts: list[int]) -> float:
+def _price_of_all(each: list[float], counts: list[int]) -> float:
     """The price of all replicas; `each` is what one costs at a site."""
     return sum(map(mul, each, counts), 0.0)

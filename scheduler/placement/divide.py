@@ -174,7 +174,7 @@ def _aggregated(ask: Ask, missing: int) -> Shares | None:
     return _added(
         ask,
         ask.open[chosen],
-        webster_of(ask, missing, more[chosen], ask.open[chosen], more[chosen]),
+        _seats(ask, missing, more[chosen], ask.open[chosen], more[chosen]),
     )
 
 
@@ -184,19 +184,19 @@ def _aggregated_fewer(ask: Ask, _surplus: int) -> Shares | None:
     ranks = np.lexsort((ask.price.tie(slots), ask.price.cny[slots], -held))
     used = int(np.searchsorted(np.cumsum(held[ranks]), ask.replicas)) + 1
     chosen = ranks[:used]
-    left = webster_of(ask, ask.replicas, held[chosen], slots[chosen], held[chosen])
+    left = _seats(ask, ask.replicas, held[chosen], slots[chosen], held[chosen])
     return None if left is None else _without_zeros(_by_slot(slots[chosen], left))
 
 
 def _by_room(ask: Ask, missing: int) -> Shares | None:
     more = ask.more_at(ask.open)
-    return _added(ask, ask.open, webster_of(ask, missing, more, ask.open, more))
+    return _added(ask, ask.open, _seats(ask, missing, more, ask.open, more))
 
 
 def _in_proportion(ask: Ask, _surplus: int) -> Shares | None:
     slots = _slots(ask.kept)
     held = np.array([ask.kept[slot] for slot in slots.tolist()], np.int64)
-    left = webster_of(ask, ask.replicas, held, slots, held)
+    left = _seats(ask, ask.replicas, held, slots, held)
     return None if left is None else _without_zeros(_by_slot(slots, left))
 
 
@@ -251,7 +251,7 @@ _FEWER: dict[str, Callable[[Ask, int], Shares | None]] = {
 }
 
 
-def webster_of(ask: Ask, total: int, weights: Ints, slots: Ints, caps: Ints) -> Ints | None:
+def _seats(ask: Ask, total: int, weights: Ints, slots: Ints, caps: Ints) -> Ints | None:
     """Divides `total` among slots, ties by the hash of the workload."""
     return webster(total, weights.astype(np.float64), caps=caps, tie=ask.price.tie(slots))
 

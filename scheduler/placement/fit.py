@@ -187,8 +187,8 @@ class Room:
         rows = self._fleet.nodes.rows
         index = rows.rows_of(without)
         is_flight = rows.matrix[KIND].take(index) == IN_FLIGHT
-        most = self.per_row(index, without, full.smallest)
-        least_lost = self.per_row(index, without, full.largest)
+        most = self._per_row(index, without, full.smallest)
+        least_lost = self._per_row(index, without, full.largest)
         most[is_flight] = least_lost[is_flight]
         most *= rows.matrix[COUNT].take(index)
         without = without[rows.sums(without, most) <= 0]
@@ -223,7 +223,7 @@ class Room:
     def _shape_room(self, slots: Ints, shape: PodShape) -> Ints:
         rows = self._fleet.nodes.rows
         index = rows.rows_of(slots)
-        per_row = self.per_row(index, slots, shape)
+        per_row = self._per_row(index, slots, shape)
         if shape.skews or shape.one_per:
             lost = self._lost(slots, index, per_row)
             total = within_limits(self._fleet, slots, index, per_row, shape, lost=lost)
@@ -240,7 +240,7 @@ class Room:
         counts = matrix[COUNT].take(index) * (matrix[KIND].take(index) == IN_FLIGHT)
         return -self._fleet.nodes.rows.sums(slots, per_row * counts)
 
-    def per_row(self, index: Ints, slots: Ints, shape: PodShape) -> Floats:
+    def _per_row(self, index: Ints, slots: Ints, shape: PodShape) -> Floats:
         """Replicas that one node of each row takes; [len(index)].
 
         What is in flight counts less than nothing: as many as may lose their room to it.
@@ -328,7 +328,7 @@ class Room:
         """Own replicas in flight obey the spread too: they take room, and keep none from others."""
         slots = np.array([slot])
         index = self._fleet.nodes.rows.rows_of(slots)
-        free = self.per_row(index, slots, shape)
+        free = self._per_row(index, slots, shape)
         own = np.array([float(bound)])
         lost = np.maximum(self._lost(slots, index, free) - flying, 0.0)
         total = within_limits(self._fleet, slots, index, free, shape, lost=lost, own=own)

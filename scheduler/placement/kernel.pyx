@@ -55,6 +55,7 @@ cdef inline int _all_within(const int64_t[::1] slots, Py_ssize_t capacity) excep
 
 
 cdef inline int _as_long(Py_ssize_t length, Py_ssize_t capacity) except -1:
+    """Refuses an array that is not as long as another."""
     if length != capacity:
         raise ValueError(f"an array of {length} for {capacity} slots")
     return 0

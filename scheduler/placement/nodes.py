@@ -119,7 +119,7 @@ class NodeRows:
         parts, values = self._read(facts)
         if not are_plain(values):
             parts, values = self._read(facts, one_by_one=True)
-        flights = [self.flight_row(each) for each in facts.in_flight]
+        flights = [self._flight_row(each) for each in facts.in_flight]
         nodes = sum([part.length for part in parts])
         rows = np.zeros((len(self.rows.number_of), nodes + len(flights)))
         left = 1.0 - facts.spec.headroom.ratio
@@ -209,7 +209,7 @@ class NodeRows:
 
     def append(self, slot: int, flight: InFlight) -> None:
         """Adds something in flight at a site."""
-        self.rows.append(slot, self.flight_row(flight))
+        self.rows.append(slot, self._flight_row(flight))
 
     @property
     def card_columns(self) -> Ints:
@@ -219,7 +219,7 @@ class NodeRows:
             self._card_columns = np.array(numbers, np.int64)[:, None]
         return self._card_columns
 
-    def flight_row(self, flight: InFlight) -> dict[int, float]:
+    def _flight_row(self, flight: InFlight) -> dict[int, float]:
         """Something in flight as a row: of every resource it has less than nothing free.
 
         Its kind is `IN_FLIGHT`, which is 0, as all that a row does not name.
