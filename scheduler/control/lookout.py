@@ -46,6 +46,8 @@ class _Rows:
         tenant: number of its tenant.
         rank: in the last batch.
         created_seconds: since 1970.
+        sorting: which sorting by key `place` comes from; 0: none yet.
+        place: among the keys that were sorted then.
     """
 
     is_there: Bools = field(default_factory=lambda: np.zeros(_FIRST, np.bool_))
@@ -57,6 +59,8 @@ class _Rows:
     tenant: Ints = field(default_factory=lambda: np.zeros(_FIRST, np.int64))
     rank: Ints = field(default_factory=lambda: np.zeros(_FIRST, np.int64))
     created_seconds: Floats = field(default_factory=lambda: np.zeros(_FIRST))
+    sorting: Ints = field(default_factory=lambda: np.zeros(_FIRST, np.int64))
+    place: Ints = field(default_factory=lambda: np.zeros(_FIRST, np.int64))
 
     def double(self) -> None:
         """Makes room for twice as many."""
@@ -81,6 +85,8 @@ class Lookout:
     _tenants: dict[str, int] = field(default_factory=dict)
     _gains: dict[int, str] = field(default_factory=dict)
     _gain_of: dict[str, int] = field(default_factory=dict)
+    _places: dict[WorkKey, tuple[int, int]] = field(default_factory=dict)
+    _sortings: int = 0
     _next: int = 0
     _summed: int = -1
 
@@ -107,6 +113,7 @@ class Lookout:
         rows.priority[row], rows.rank[row] = work.priority, work.rank
         rows.tenant[row] = self._tenants.setdefault(work.tenant, len(self._tenants))
         rows.created_seconds[row] = work.created_at_seconds
+        rows.sorting[row], rows.place[row] = self._places.pop(work.key, (0, 0))
         if position < self._next:
             self._walk(np.array([row]), work.waiting_since_seconds)
 
@@ -114,6 +121,7 @@ class Lookout:
         """It does not wait for room any more."""
         row = self._row_of.pop(key, None)
         if row is not None:
+            self._keep_place(key, row)
             self.needs.drop(int(self._rows.need[row]))
             self._rows.is_there[row] = self._rows.could_fit[row] = False
             self._works[row] = None
@@ -209,9 +217,24 @@ class Lookout:
         rows = _largest(rows, -self._shares(table.tenant[rows], shares))
         rows = _largest(rows, -table.rank[rows])
         rows = _largest(rows, -table.created_seconds[rows])
-        keyed = [(work.key, row) for row in rows.tolist() if (work := self._works[row])]
-        first: int = min(keyed)[1]
-        return first
+        return self._first_by_key(rows)
+
+    def _first_by_key(self, rows: Ints) -> int:
+        """The row with the smallest key; many are made in one second, so they are sorted once."""
+        table = self._rows
+        sortings = table.sorting[rows]
+        if len(rows) > 1 and (not sortings[0] or (sortings != sortings[0]).any()):
+            keyed = sorted((work.key, row) for row in rows.tolist() if (work := self._works[row]))
+            self._sortings += 1
+            ordered = [row for _, row in keyed]
+            table.sorting[ordered], table.place[ordered] = self._sortings, np.arange(len(ordered))
+        return int(rows[table.place[rows].argmin()])
+
+    def _keep_place(self, key: WorkKey, row: int) -> None:
+        """Who is decided in vain comes back, and stands where he stood."""
+        if len(self._places) > len(self._works):
+            self._places.clear()
+        self._places[key] = (int(self._rows.sorting[row]), int(self._rows.place[row]))
 
     def _shares(self, tenants: Ints, shares: Shares) -> Floats:
         """The share of each of these tenants; every one is asked for once."""
