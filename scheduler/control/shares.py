@@ -15,7 +15,7 @@ import numpy as np
 from scheduler.clock import Clock
 from scheduler.control.quotas import Quotas
 from scheduler.control.registry import Registry
-from scheduler.model.quantities import GPU_CARDS, GPU_MILLI, requests_of
+from scheduler.model.quantities import GPU_CARDS, GPU_MILLI, NotAQuantity, requests_of
 from scheduler.placement import Fleet
 from scheduler.placement.nodes import CARDS
 from scheduler.placement.queueing import share_of
@@ -71,7 +71,10 @@ class SharesOfTenants:
         if tenant is None:
             return share_of(self._used([owner.removeprefix(_NAMESPACE)]), self._total)
         spec = tenant.spec
-        quota = requests_of(spec.quota) if spec.quota else self._total
+        try:
+            quota = requests_of(spec.quota) if spec.quota else self._total
+        except NotAQuantity:  # its workloads are told, and nothing is placed
+            quota = self._total
         return share_of(self._used(spec.namespaces), quota, weight=spec.weight)
 
     def _used(self, namespaces: Iterable[str]) -> Counter[str]:

@@ -85,6 +85,10 @@ def demand_of(
         asked = _asked(workload, context.tenant)
     except (BadManifest, NotAQuantity, NotReadable) as error:
         return NotAccepted(reason="invalid", condition="InvalidManifest", message=str(error))
+    try:
+        allowance = _allowance(context.tenant, used or {}, lent or {}, spent or Spend())
+    except NotAQuantity as error:
+        return _unreadable_quota(context.tenant, error)
     demand = Demand(
         **_identity(workload, context),
         **_pods(workload, asked),
@@ -93,10 +97,20 @@ def demand_of(
         placed=_placed(workload),
         last_group=workload.status.last_group,
         evicted=tuple(sorted(evicted)),
-        **_allowance(context.tenant, used or {}, lent or {}, spent or Spend()),
+        **allowance,
     )
     found = next(contradictions(workload, demand, context.tenant, asked.scalables), None)
     return demand if found is None else found
+
+
+def _unreadable_quota(tenant: Tenant | None, error: NotAQuantity) -> NotAccepted:
+    """A limit that cannot be read is not no limit."""
+    name = tenant.metadata.name if tenant else ""
+    return NotAccepted(
+        reason="quota",
+        condition="InvalidTenant",
+        message=f"Tenant {name}: spec.quota or spec.borrowingLimit: {error}",
+    )
 
 
 def tenant_of(workload: Workload, tenants: Iterable[Tenant]) -> Tenant | None:

@@ -19,7 +19,7 @@ from scheduler.model.fields import (
     Resources,
 )
 from scheduler.model.metadata import Metadata
-from scheduler.model.quantities import requests_of
+from scheduler.model.quantities import NotAQuantity, requests_of
 from scheduler.model.units import GRAMS_PER_KILOGRAM
 
 
@@ -104,7 +104,7 @@ def lent_to(
     """What the others of a tenant's cohort leave of their quotas; nothing if it may not borrow.
 
     As cohorts of Kueue: who has borrowed lends that much less. Only resources in a tenant's own
-    quota are lent and borrowed.
+    quota are lent and borrowed; a quota that cannot be read lends nothing.
 
     Args:
         tenant: who wants to borrow.
@@ -119,9 +119,16 @@ def lent_to(
         if not is_other or other.spec.cohort != tenant.spec.cohort or not other.spec.quota:
             continue
         used = used_by(other)
-        for name, amount in quota_of(other).items():
+        for name, amount in _readable_quota(other).items():
             lent[name] = lent.get(name, 0) + amount - used.get(name, 0)
     return lent
+
+
+def _readable_quota(tenant: Tenant) -> dict[str, int]:
+    try:
+        return quota_of(tenant)
+    except NotAQuantity:
+        return {}
 
 
 def quota_of(tenant: Tenant) -> dict[str, int]:

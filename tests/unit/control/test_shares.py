@@ -45,6 +45,12 @@ def test_who_has_no_quota_is_measured_by_the_fleet_and_what_runs_there() -> None
     assert shares.share(shares.owner_of("stray")) == 2 / (FLEET_CORES + 6)
 
 
+def test_a_quota_that_cannot_be_read_is_measured_by_the_fleet() -> None:
+    shares = make(tenant("a", {"cpu": "9E"}))  # the schema lets it pass
+    shares.quotas.take(("a-ns", "w"), demand(workload(4)), {"m1": 4})
+    assert shares.share("a") == 4 / (FLEET_CORES + 4)
+
+
 def test_shares_follow_what_is_placed_given_back_and_changed() -> None:
     shares = make(tenant("a", {"cpu": "8"}))
     assert shares.share("a") == 0.0

@@ -216,6 +216,27 @@ def test_what_a_strategy_makes_too_dear_is_divided_by_cost(
     assert decision.reasons == ({} if expected else {"quota": 2})
 
 
+@pytest.mark.parametrize("limit", ["Exists", "", "9E"])
+@pytest.mark.parametrize("field", ["quota", "borrowingLimit"])
+def test_a_quota_that_cannot_be_read_is_told_and_is_not_no_limit(
+    field: str, limit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong: Raw = {"quota": {"cpu": "3"}, "borrowing": True, field: {"cpu": limit}}
+    found = place(
+        tmp_path,
+        capsys,
+        tenant("a", **wrong),
+        tenant("b", quota={"cpu": "2"}, borrowing=True),
+        of("a", 1),
+        of("b", 2),
+        of("b", 6, app="more"),
+    )
+    assert (found["a-ns/app"]["phase"], found["a-ns/app"]["reasons"]) == ("Refused", {"quota": 1})
+    assert "Tenant a: spec.quota or spec.borrowingLimit: cpu" in found["a-ns/app"]["line"]
+    assert found["b-ns/app"]["phase"] == "Placed"
+    assert found["b-ns/more"]["phase"] == "Waiting"
+
+
 def test_unknown_carbon_is_dear_and_never_free_in_a_budget() -> None:
     fleet = fleet_of(site("m1", nodes(9), spec=SPEC))
     limited = decode_as(tenant("a", budget={"kgco2ePerHour": 0.001}), Tenant)
