@@ -232,7 +232,7 @@ class Loop:
             except HubError as error:
                 _log.warning("%s/%s: again later: %s", *key, error)
                 result = self._retry(key)
-            except (ArithmeticError, LookupError, TypeError, ValueError):
+            except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
                 # A fault of ours that one object brought out must not end the work on all others.
                 _log.exception("%s/%s: a fault of the scheduler, tried again later", *key)
                 result = self._retry(key)
