@@ -147,6 +147,7 @@ class _Run:
         every = [*self._warm, *self._cold]
         return {
             "sites": sites,
+            "kernel": "compiled" if self._fleet.is_compiled else "interpreted",
             "decisions": len(every),
             "placed": self._placed,
             "decisions_per_second": round(self.per_second, 1),

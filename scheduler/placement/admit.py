@@ -94,7 +94,7 @@ class Admission:
 
     @property
     def passed(self) -> list[tuple[Rule, Bools]]:
-        """Which sites pass, by rule, in the order in which reasons are told."""
+        """Which sites pass, [fleet.capacity], by rule, in the order in which reasons are told."""
         answers = {**self.rights.passed, **self.standing.passed, **self.moving}
         return [(rule, answers[rule]) for rule in all_rules()]
 

@@ -171,7 +171,16 @@ def _told(sites: int, fragmented: int, by_quota: int = 0) -> dict[Reason, int]:
 
 
 def is_fragmented(room: Ints, summed: Ints, replicas: int) -> Bools:
-    """Sites whose free capacity would do in sum, though no node, or too few nodes, have enough."""
+    """Sites whose free capacity would do in sum, though no node, or too few nodes, have enough.
+
+    Args:
+        room: replicas that each site takes; [sites].
+        summed: replicas that the sums of its free capacity would take; [sites].
+        replicas: how many are asked.
+
+    Returns:
+        One answer per site; [sites].
+    """
     none_fits = (room == 0) & (summed >= 1)
     too_few = (room < replicas) & (summed >= replicas)
     fragmented: Bools = none_fits | too_few

@@ -28,7 +28,7 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 def known_everywhere(value: Floats) -> Figures:
-    """Figures of which none is missing."""
+    """Figures of which none is missing; `value` is [capacity]."""
     return Figures(value, *_nothing_missing(len(value)))
 
 

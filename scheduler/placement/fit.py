@@ -209,7 +209,7 @@ class Room:
         return int(self.at(np.array([slot]))[0])
 
     def summed(self, slots: Ints) -> Ints:
-        """What the sums of free capacity would take: the lie that `fragmented` names."""
+        """What sums of free capacity would take, the lie that `fragmented` names; [len(slots)]."""
         if self._shape is None:
             return np.zeros(len(slots), np.int64)
         return self._sums.by_sums(slots)

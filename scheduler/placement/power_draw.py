@@ -36,18 +36,21 @@ def replica_kwh_per_hour(demand: Demand, moment: Moment) -> float:
 
 
 def pue(fleet: Fleet, moment: Moment) -> Figures:
-    """Power usage effectiveness; missing counts as the fall-back."""
+    """Power usage effectiveness, a ratio; missing counts as the fall-back; [capacity]."""
     return _filled(fleet.figure("pue"), moment.terms.fallback_pue)
 
 
 def energy_price(fleet: Fleet, moment: Moment) -> Figures:
-    """CNY per kWh; missing counts as the worst of fall-back and the site's own 90th percentile."""
+    """CNY per kWh; [capacity].
+
+    Missing counts as the worst of fall-back and the site's own 90th percentile.
+    """
     worst = np.fmax(fleet.figure("energy_p90"), moment.terms.fallback_energy_cny_per_kwh)
     return _filled(fleet.figure("energy_cny_per_kwh"), worst)
 
 
 def core_price(fleet: Fleet, moment: Moment) -> Figures:
-    """CNY per core-hour; missing counts as the fall-back."""
+    """CNY per core-hour; missing counts as the fall-back; [capacity]."""
     found: Figures = fleet.remember("core price", moment, _core_price)
     return found
 
@@ -58,8 +61,9 @@ def _core_price(fleet: Fleet, moment: Moment) -> tuple[Figures, float]:
 
 
 def carbon_intensity(fleet: Fleet, moment: Moment) -> Figures:
-    """Grams of CO2 per kWh; missing or old is the worst of fall-back, last known and p90.
+    """Grams of CO2 per kWh; [capacity].
 
+    Missing or old counts as the worst of fall-back, last known and 90th percentile.
     A yearly factor does not age within its year. A figure without a date of its own is as old as
     the report. Nobody knows how old a figure from the future is: it counts as old.
     """

@@ -43,7 +43,7 @@ class CostRule(Protocol):
         ...
 
     def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
-        """What a unit costs at every site."""
+        """What a unit costs; by the units it is CNY per replica-hour; [fleet.capacity]."""
         ...
 
     def origin(
@@ -80,7 +80,7 @@ class Price(msgspec.Struct, frozen=True):
     is_any_unknown: bool = True
 
     def tie(self, slots: Ints) -> NDArray[np.uint64]:
-        """Breaks ties: always the same way, but differently for each workload."""
+        """Breaks ties always the same way, but differently for each workload; [len(slots)]."""
         return (self.name_hashes.take(slots) ^ np.uint64(self.salt)) * _ODD
 
     def ranked(self, slots: Ints, *, first: int = _FIRST_CHUNK) -> Iterator[Ints]:
@@ -108,7 +108,7 @@ class Price(msgspec.Struct, frozen=True):
             yield self.sorted(left)
 
     def sorted(self, slots: Ints) -> Ints:
-        """The slots in order, cheapest first."""
+        """The slots in order, cheapest first; [len(slots)]."""
         cny = self.cny.take(slots)
         unknown = self.unknown.take(slots) if self.is_any_unknown else None
         if unknown is None or not unknown.any():

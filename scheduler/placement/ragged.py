@@ -79,7 +79,7 @@ class Ragged:
         return [number_of[name] for name in names]
 
     def column(self, name: str) -> Floats:
-        """One column over all rows."""
+        """One column over all rows; [rows]."""
         number = self.number(name)  # first: it may replace the matrix
         found: Floats = self.matrix[number]
         return found
@@ -143,7 +143,7 @@ class Ragged:
         self._holes = 0
 
     def rows_of(self, sites: Ints) -> Ints:
-        """The row numbers of several sites, one site after the other."""
+        """The numbers of the rows of several sites, one site after the other; [their rows]."""
         if not len(sites):
             return np.zeros(0, np.int64)
         lengths = self.length.take(sites)

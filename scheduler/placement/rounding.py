@@ -35,7 +35,7 @@ def webster(
         tie: breaks ties, smallest first.
 
     Returns:
-        The replicas of each, or None when the caps do not leave enough room.
+        The replicas of each, [len(weights)]; None when the caps do not leave enough room.
     """
     count = len(weights)
     share = np.asarray(weights, np.float64)

@@ -233,7 +233,10 @@ def _one_level(field: Field) -> tuple[Ints, Level] | None:
 
 
 def weighed(price: Price, slots: Ints) -> Floats:
-    """Cost with the unknown behind the known: one more unknown term outweighs any sum of money."""
+    """Cost by which the unknown ranks behind the known; [len(slots)].
+
+    One more unknown term outweighs any sum of money.
+    """
     cny = price.cny[slots]
     most = float(np.abs(cny).max(initial=0.0))
     weighed: Floats = cny + price.unknown[slots] * (1.0 + 2.0 * most)
