@@ -47,6 +47,7 @@ from scheduler.model.workload import (
 )
 from scheduler.placement import Fleet, choose
 from scheduler.placement.evicting import driven_out_at
+from scheduler.placement.two_places import all_replicas
 
 _log = logging.getLogger(__name__)
 
@@ -343,7 +344,7 @@ class Reconciler:
             status,
             self._views(workload, status),
             now,
-            wanted=demand.replicas if isinstance(demand, Demand) else None,
+            wanted=all_replicas(demand) if isinstance(demand, Demand) else None,
             may_end_moves=isinstance(demand, Demand),
         )
         stuck = stuck_condition(status, self.stuck_seconds, now)

@@ -62,6 +62,14 @@ def standby_of(demand: Demand) -> int:
     return ceil(demand.replicas * Fraction(written))
 
 
+def all_replicas(demand: Demand) -> int:
+    """How many replicas run when everything is placed: those that stand by come on top.
+
+    Duplicated work wants that many at each of its sites.
+    """
+    return demand.replicas + (standby_of(demand) if demand.preset == PRESET else 0)
+
+
 def trips_within_metros(fleet: Fleet) -> set[float]:
     """The known round trips between sites of one metro, in milliseconds."""
     metros = {each.name: each.spec.location.metro for each in fleet.all_facts()}

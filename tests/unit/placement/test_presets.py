@@ -3,6 +3,7 @@
 import pytest
 
 from scheduler.placement import choose
+from scheduler.placement.two_places import all_replicas
 from tests.support.sites import NOW, Raw, demand, fleet_of, nodes, site, workload
 
 
@@ -34,6 +35,15 @@ def test_two_places_three_centres_is_a_near_pair_and_a_far_standby() -> None:
     found = shares(two_places(6, standbyRatio=0.34), *PAIR, third, FAR)
     assert found == {"gz1": 3, "gz2": 3, "gy1": 3}
     assert shares(two_places(6, standbyRatio=0.0), *PAIR, FAR) == {"gz1": 3, "gz2": 3}
+
+
+def test_a_workload_without_its_standby_is_not_all_there() -> None:
+    wanted = demand(two_places(6, standbyRatio=0.34))
+    assert all_replicas(wanted) == sum(
+        shares(two_places(6, standbyRatio=0.34), *PAIR, FAR).values()
+    )
+    assert all_replicas(wanted) == 9
+    assert all_replicas(demand(workload(6))) == 6
 
 
 @pytest.mark.parametrize(("replicas", "ratio", "standby"), [(100, 0.07, 7), (25, 0.28, 7)])
