@@ -118,6 +118,7 @@ class Batching:
     _image: Image = field(default_factory=Image)
     _ranked: set[WorkKey] = field(default_factory=set)
     _number: int = 0
+    _recorded_as: tuple[object, ...] = ()
     _tried_seconds: float = float("-inf")
     _priced_seconds: float = 0.0
 
@@ -224,7 +225,10 @@ class Batching:
             raise
 
     async def _recorded(self, outcome: BatchOutcome, workloads: int) -> None:
-        """How it was solved, and how well, stands in the ledger before its prices count."""
+        """How it was solved, and how well, stands in the ledger before its prices count.
+
+        Once: while nothing changes, a batch at every interval says what the last one said.
+        """
         content = {
             "solver": SOLVER,
             "solverVersion": solver_version(),
@@ -236,12 +240,14 @@ class Batching:
             "achieved": outcome.achieved,
             "bound": outcome.bound,
         }
+        epoch = self.reconciler.epoch()
+        says = (epoch, outcome.terms, *content.values())
+        if says == self._recorded_as:
+            return
         await self.reconciler.recorder.record_batch(
-            epoch=self.reconciler.epoch(),
-            at=self.clock.now(),
-            terms=outcome.terms,
-            content=content,
+            epoch=epoch, at=self.clock.now(), terms=outcome.terms, content=content
         )
+        self._recorded_as = says
 
     async def _set_prices(
         self, order: Iterable[WorkKey], version: str, terms: Terms | None = None

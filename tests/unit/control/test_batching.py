@@ -103,8 +103,13 @@ async def test_a_batch_is_recorded_before_its_prices_count_and_sets_the_order() 
     assert len(written.batches) == 1  # not before its interval is over
     await clock.advance(31)
     await batching.look()
-    assert len(written.batches) == 2
+    assert len(written.batches) == 1  # it would say the same
     assert batching.reconciler.terms == terms  # the same work has the same prices
+    batching.reconciler.fleet.remove("m2")
+    await clock.advance(31)
+    await batching.look()
+    assert len(written.batches) == 2
+    assert written.batches[-1].scarcity_version == batching.reconciler.terms.scarcity_version
 
 
 async def test_prices_end_with_the_need_and_with_their_time() -> None:
