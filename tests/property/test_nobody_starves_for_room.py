@@ -30,6 +30,7 @@ from scheduler.placement.queueing import LIFT_AFTER_SECONDS
 from scheduler.placement.reserve import where_to_reserve
 from tests.support.fake_clock import FakeClock
 from tests.support.sites import demand, grant, site, workload
+from tests.support.turns import take_now
 
 NODES, CORES = 3, 4
 MINUTE = 60.0
@@ -125,16 +126,8 @@ class World:
             self.queue.add(key, Urgency(self.priorities[key]))
         for _ in range(small):
             self.submit(f"small{self.number}", 1, 1, priority)
-        while (taken := await self.next()) is not None:
+        while (taken := await take_now(self.queue, self.clock)) is not None:
             self.decide(taken, lasts)
-
-    async def next(self) -> WorkKey | None:
-        taking = asyncio.get_running_loop().create_task(self.queue.take())
-        await self.clock.settle()
-        if taking.done():
-            return taking.result()
-        taking.cancel()
-        return None
 
     def decide(self, key: WorkKey, lasts: int) -> None:
         asked, priority = self.demands[key], self.priorities[key]

@@ -24,6 +24,7 @@ from scheduler.placement.fit import Room
 from scheduler.placement.needs import Needs, need_of
 from tests.support.fake_clock import FakeClock
 from tests.support.sites import NOW, Raw, demand, facts_of, grant, nodes, site, workload
+from tests.support.turns import take_now
 
 SITES = ("m1", "m2", "m3", "m4")
 GIB = 2**30
@@ -58,17 +59,9 @@ class Scheduler:
         self.fleet.upsert(facts_of(raw, grant(name), in_flight=in_flight))
         self.queue.gained({name})
 
-    async def next(self) -> WorkKey | None:
-        taking = asyncio.get_running_loop().create_task(self.queue.take())
-        await self.clock.settle()
-        if taking.done():
-            return taking.result()
-        taking.cancel()
-        return None
-
     async def drain(self, reports: list[tuple[Raw, tuple[InFlight, ...]]]) -> None:
         """Decides until nobody has his turn; reports come in while somebody is decided."""
-        while (key := await self.next()) is not None:
+        while (key := await take_now(self.queue, self.clock)) is not None:
             asked = self.demands[key]
             decision = choose(asked, self.fleet, now=NOW)
             self.tried += 1
