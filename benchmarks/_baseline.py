@@ -1,11 +1,11 @@
 """A decision by sums of free capacity, as schedulers of clusters do it: to compare speed with."""
 
-from scheduler.clock import SystemClock
 from scheduler.model.demand import Demand
 from scheduler.model.facts import SiteFacts
 from scheduler.model.fields import DATA_CLASSES
 from scheduler.model.quantities import free
 from scheduler.placement import Fleet
+from scheduler.runtime.clock import SystemClock
 
 
 class Baseline:

@@ -6,7 +6,6 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 from benchmarks._city import NOW, reported
-from scheduler.clock import SystemClock
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.model.decision import Decision
@@ -14,6 +13,7 @@ from scheduler.model.demand import Demand
 from scheduler.model.terms import DEFAULT_TERMS
 from scheduler.model.workload import WorkloadSpec
 from scheduler.placement import Fleet, choose
+from scheduler.runtime.clock import SystemClock
 
 _REPORT_EVERY = 10
 

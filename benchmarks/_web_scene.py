@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from scheduler.clock import Clock
 from scheduler.control.figures import Figures
 from scheduler.control.hearing import OrderState, SiteReport, SiteWord
 from scheduler.control.pending import PendingSites
@@ -30,6 +29,7 @@ from scheduler.model.site import (
 from scheduler.model.terms import DEFAULT_TERMS
 from scheduler.model.workload import PlacementGroup, PlacementStatus, WorkloadStatus
 from scheduler.placement import Fleet, choose
+from scheduler.runtime.clock import Clock
 from scheduler.web.snapshot import Scene, Snapshot, snapshot
 
 ROWS_PER_SITE = 20

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks._instance import BatchFile, instance_of, read
-from scheduler.clock import SystemClock
 from scheduler.model.canonical import digest
 from scheduler.placement.batch import Batch, Instance, greedily, profit_of, solve_batch
+from scheduler.runtime.clock import SystemClock
 
 _OVERSUBSCRIBED = 1.3
 _FORBIDDEN = 0.3

@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 
 from benchmarks._web_scene import WebScene
-from scheduler.clock import SystemClock
+from scheduler.runtime.clock import SystemClock
 from scheduler.web.metrics import Metrics
 from scheduler.web.server import Sources, serve_web
 

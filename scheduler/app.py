@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 
-from scheduler.clock import Clock, SystemClock
 from scheduler.control.batching import Batching, Limits
 from scheduler.control.dispatch import Dispatcher
 from scheduler.control.events import EventWriter
@@ -34,7 +33,6 @@ from scheduler.control.reserving import Chooser, Reservations
 from scheduler.control.shares import SharesOfTenants
 from scheduler.control.site_status import SiteStatusWriter
 from scheduler.control.sites import Sites
-from scheduler.datadir import held_directory
 from scheduler.hub.informer import Informer
 from scheduler.hub.review import open_reviewer
 from scheduler.ledger.as_json import decision_json
@@ -50,13 +48,15 @@ from scheduler.placement import Fleet
 from scheduler.placement.moment import moment_of
 from scheduler.placement.needs import Needs
 from scheduler.placement.spending import spend_of
+from scheduler.runtime.clock import Clock, SystemClock
+from scheduler.runtime.data_dir import held_directory
+from scheduler.services import Running, World, open_world
 from scheduler.settings import Settings
 from scheduler.web.lag import watch_lag
 from scheduler.web.metrics import Metrics
 from scheduler.web.server import Sources, serve_web
 from scheduler.web.sessions import Review
 from scheduler.web.snapshot import Scene, Snapshot, snapshot
-from scheduler.world import Running, World, open_world
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from scheduler.clock import SystemClock
 from scheduler.control.ports import HubError
 from scheduler.demo.children import ChildError
 from scheduler.demo.poke import PokeError, add_pokes, poke
@@ -18,6 +17,7 @@ from scheduler.demo.run import Wish, run_demo
 from scheduler.demo.samples import SamplesError, sizes
 from scheduler.demo.view import view_for_stderr
 from scheduler.ledger.errors import LedgerError
+from scheduler.runtime.clock import SystemClock
 from scheduler.settings import data_directory
 
 EXIT_GOOD, EXIT_NO, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130

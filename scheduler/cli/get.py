@@ -12,11 +12,11 @@ from shlex import quote
 from typing import Any
 
 from scheduler.cli.reach import HubNotFound, add_hub_arguments, find_kubeconfig
-from scheduler.clock import SystemClock
 from scheduler.control.leadership import NAMESPACE
 from scheduler.control.pending import CONFIG_MAP
 from scheduler.control.ports import CONFIG_MAPS, SITES, WORKLOADS, HubError, NotFound, Object
 from scheduler.hub.client import HubClient, open_hub
+from scheduler.runtime.clock import SystemClock
 
 EXIT_NO, EXIT_USAGE = 1, 2
 

@@ -3,7 +3,7 @@
 import argparse
 from datetime import UTC, datetime
 
-from scheduler.clock import SystemClock
+from scheduler.runtime.clock import SystemClock
 
 
 def add_now(parser: argparse.ArgumentParser) -> None:

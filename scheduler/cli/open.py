@@ -9,10 +9,9 @@ import urllib.request
 from pathlib import Path
 
 from scheduler.control.ports import Refused
-from scheduler.datadir import recorded_port
 from scheduler.hub.client import token_of
+from scheduler.runtime.data_dir import KUBECONFIG, recorded_port
 from scheduler.settings import DATA_HOME, data_directory
-from scheduler.world_files import KUBECONFIG
 
 EXIT_GOOD, EXIT_NO, EXIT_USAGE = 0, 1, 2
 _SECONDS = 10.0

@@ -4,8 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
+from scheduler.runtime.data_dir import KUBECONFIG
 from scheduler.settings import DATA_HOME, data_directory
-from scheduler.world_files import KUBECONFIG
 
 
 class HubNotFound(Exception):

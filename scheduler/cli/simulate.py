@@ -11,10 +11,10 @@ from typing import Any, get_args
 import msgspec
 import yaml
 
-from scheduler.clock import SystemClock
 from scheduler.model.decode import NotReadable, decode
 from scheduler.model.metadata import Metadata
 from scheduler.model.policy import Placement, PlacementPolicy, PolicySpec, Preset, Strategy
+from scheduler.runtime.clock import SystemClock
 from scheduler.simulation.trace.kapok import NotForTraces
 from scheduler.simulation.trace.reading import BadTrace, read_nodes, read_pods
 from scheduler.simulation.trace.report import as_json, as_text, write_assignments

@@ -8,8 +8,8 @@ import sys
 import textwrap
 from pathlib import Path
 
-from scheduler.clock import SystemClock
 from scheduler.control.ports import HubError
+from scheduler.runtime.clock import SystemClock
 from scheduler.simulation.cluster import faults
 from scheduler.simulation.cluster.description import (
     ClusterDescription,

@@ -14,12 +14,12 @@ from typing import Any
 from scheduler.app import run as run_scheduler
 from scheduler.control.leadership import LeadershipLost
 from scheduler.control.ports import HubError
-from scheduler.datadir import DataDirectoryError
 from scheduler.hub.embedded import DataDirectoryInUse
 from scheduler.placement import compiled
+from scheduler.runtime.data_dir import DataDirectoryError
+from scheduler.runtime.parent_death import tie_to_parent
+from scheduler.services import Running
 from scheduler.settings import DATA_HOME, SettingsError, data_directory, load_settings
-from scheduler.tied import tie_to_parent
-from scheduler.world import Running
 
 _log = logging.getLogger(__name__)
 

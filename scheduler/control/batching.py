@@ -15,7 +15,6 @@ from datetime import datetime
 
 import msgspec
 
-from scheduler.clock import Clock, give_way
 from scheduler.control.asking import demand_from
 from scheduler.control.ports import HubError
 from scheduler.control.queue import WorkKey, WorkQueue
@@ -29,6 +28,7 @@ from scheduler.placement import Fleet
 from scheduler.placement.place_batch import BatchOutcome, batch_steps
 from scheduler.placement.queueing import UNRANKED
 from scheduler.placement.solver import SEED, SOLVER, THREADS, solver_version
+from scheduler.runtime.clock import Clock, give_way
 
 _log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from scheduler.clock import Clock
 from scheduler.control.hearing import OrderForSite, SiteWord, Speaker, Version
 from scheduler.control.queue import WorkKey
 from scheduler.control.telemetry import Telemetry
+from scheduler.runtime.clock import Clock
 
 _GATHER_SECONDS = 0.02  # changes that come together go out as one index
 

@@ -4,9 +4,9 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
-from scheduler.clock import Clock
 from scheduler.control.ports import EVENTS, Hub, HubError, NotFound, Object
 from scheduler.model.workload import Workload
+from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 

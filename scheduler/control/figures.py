@@ -5,7 +5,6 @@ Nothing here changes what is decided or ordered.
 
 from dataclasses import dataclass, field
 
-from scheduler.clock import Clock
 from scheduler.control.queue import WorkKey
 from scheduler.control.refusals import Refusals
 from scheduler.control.status import shares_of
@@ -17,6 +16,7 @@ from scheduler.model.demand import Demand, NotAccepted
 from scheduler.model.terms import Terms
 from scheduler.model.workload import Workload, WorkloadStatus
 from scheduler.placement import Fleet
+from scheduler.runtime.clock import Clock
 
 
 @dataclass(slots=True)

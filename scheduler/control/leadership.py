@@ -9,7 +9,6 @@ import logging
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from scheduler.clock import Clock
 from scheduler.control.ports import (
     LEASES,
     NAMESPACES,
@@ -21,6 +20,7 @@ from scheduler.control.ports import (
     Object,
     Refused,
 )
+from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 

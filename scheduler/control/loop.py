@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from scheduler.clock import Clock
 from scheduler.control.dispatch import Dispatcher
 from scheduler.control.hearing import OrderState, SiteReport, SiteWord, Speaker
 from scheduler.control.outcome import Outcome
@@ -34,6 +33,7 @@ from scheduler.control.sites import Sites
 from scheduler.control.telemetry import Telemetry
 from scheduler.model.kinds import Site, Workload
 from scheduler.placement.rules import Event
+from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 

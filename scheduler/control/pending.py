@@ -8,9 +8,9 @@ import json
 import logging
 from dataclasses import dataclass, field
 
-from scheduler.clock import Clock
 from scheduler.control.leadership import NAMESPACE
 from scheduler.control.ports import CONFIG_MAPS, Hub, HubError
+from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from scheduler.clock import Clock
 from scheduler.control.due import Due
 from scheduler.control.lookout import Lookout
 from scheduler.control.parked import Parked, Reasons
@@ -23,6 +22,7 @@ from scheduler.placement.needs import Need
 from scheduler.placement.queueing import UNRANKED, Shares, Waiting, WorkKey, could_help, turn_of
 from scheduler.placement.rules import Event
 from scheduler.placement.turns import Turns
+from scheduler.runtime.clock import Clock
 
 __all__ = ["Urgency", "WorkKey", "WorkQueue"]
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 
-from scheduler.clock import Clock
 from scheduler.control import status as statuses
 from scheduler.control.asking import demand_from
 from scheduler.control.claims import Claims, conflict_with
@@ -48,6 +47,7 @@ from scheduler.model.workload import (
 from scheduler.placement import Fleet, choose
 from scheduler.placement.evicting import driven_out_at
 from scheduler.placement.two_places import all_replicas
+from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 

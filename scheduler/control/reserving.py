@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from scheduler.clock import Clock
 from scheduler.control.asking import demand_from
 from scheduler.control.queue import WorkKey
 from scheduler.control.quotas import Quotas
@@ -29,6 +28,7 @@ from scheduler.placement.fleet import Fleet, flights_of
 from scheduler.placement.moment import moment_of
 from scheduler.placement.queueing import lifted, window_of
 from scheduler.placement.reserve import where_to_reserve
+from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 

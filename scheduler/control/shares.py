@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scheduler.clock import Clock
 from scheduler.control.quotas import Quotas
 from scheduler.control.registry import Registry
 from scheduler.model.quantities import GPU_CARDS, GPU_MILLI, NotAQuantity, requests_of
@@ -20,6 +19,7 @@ from scheduler.placement import Fleet
 from scheduler.placement.nodes import CARDS
 from scheduler.placement.queueing import share_of
 from scheduler.placement.ragged import Ragged
+from scheduler.runtime.clock import Clock
 
 _SUM_AGAIN_SECONDS = 10.0
 _NAMESPACE = "namespace/"

@@ -11,7 +11,6 @@ from math import inf
 
 import msgspec
 
-from scheduler.clock import Clock
 from scheduler.control.hearing import SiteReport, SiteWord
 from scheduler.control.history import IntensityHistory
 from scheduler.control.registry import Registry
@@ -21,6 +20,7 @@ from scheduler.model.kinds import Site
 from scheduler.model.quantities import free
 from scheduler.model.site import FreeRow, NodeClass, SiteStatus
 from scheduler.placement.rules import Event
+from scheduler.runtime.clock import Clock
 
 FactsSink = Callable[[str, SiteFacts | None], None]
 """Told (site, facts) when the facts of a site changed; None when the site is gone."""

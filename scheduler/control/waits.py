@@ -6,9 +6,9 @@ loses a few waits and invents none.
 
 from dataclasses import dataclass, field
 
-from scheduler.clock import Clock
 from scheduler.control.queue import WorkKey
 from scheduler.control.telemetry import Telemetry
+from scheduler.runtime.clock import Clock
 
 _RUNS = frozenset({"Running", "Completed"})
 _PLACED = frozenset({"Placed", "Running", "Completed", "Degraded"})

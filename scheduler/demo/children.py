@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from scheduler.clock import Clock
-from scheduler.tied import tied
+from scheduler.runtime.clock import Clock
+from scheduler.runtime.parent_death import tied
 
 _POLL_SECONDS = 0.05
 _END_SECONDS = 6.0

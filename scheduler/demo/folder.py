@@ -10,7 +10,7 @@ import yaml
 
 from scheduler.demo.distance import round_trips
 from scheduler.demo.samples import Cluster, Samples
-from scheduler.world_files import KUBECONFIG
+from scheduler.runtime.data_dir import KUBECONFIG
 
 HUB_CONTEXT = "hub"
 _REPORT_SECONDS = 2.0

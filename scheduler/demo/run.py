@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from scheduler.clock import Clock
 from scheduler.control.ports import HubError
 from scheduler.demo.audit import Evidence, violations
 from scheduler.demo.export import HUB_KINDS, all_objects, export, member_objects
@@ -17,6 +16,7 @@ from scheduler.demo.picture import Observer, Picture
 from scheduler.demo.pokes import Pokes, read_pokes
 from scheduler.demo.town import Town, town
 from scheduler.demo.view import View
+from scheduler.runtime.clock import Clock
 
 _LOOK_SECONDS = 0.3
 _CALM_SECONDS = 1.5

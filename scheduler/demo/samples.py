@@ -10,7 +10,7 @@ import msgspec
 import yaml
 from msgspec import Meta, field
 
-from scheduler.resources import shipped
+from scheduler.runtime.packaged_files import shipped
 
 Object = dict[str, Any]
 SAMPLES_FOLDER = "samples"

@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from scheduler.clock import Clock
 from scheduler.control.ports import (
     GRANTS,
     NAMESPACES,
@@ -34,6 +33,7 @@ from scheduler.demo.folder import (
 )
 from scheduler.demo.samples import Samples, load
 from scheduler.hub.client import HubClient, open_hub
+from scheduler.runtime.clock import Clock
 
 FIELD_MANAGER = "kapok-demo"
 _START_SECONDS = 40.0

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from scheduler.clock import Clock
 from scheduler.demo.picture import Picture, SitePicture, WorkloadPicture
+from scheduler.runtime.clock import Clock
 
 _PHASE_COLOURS = {
     "Running": "green",

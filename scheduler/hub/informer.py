@@ -9,8 +9,8 @@ import logging
 import random
 from collections.abc import Callable
 
-from scheduler.clock import Clock
 from scheduler.control.ports import Busy, Change, Gone, Hub, HubError, Object, Resource
+from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 

@@ -19,7 +19,6 @@ from agents.protocol.errors import WireError
 from agents.protocol.report import OFFLINE, REPORT, Origin, Report, ReportDelta
 from agents.protocol.status import SITE_STATUS, OrderStatus
 from agents.protocol.status import SiteStatus as SiteStatusMessage
-from scheduler.clock import Clock
 from scheduler.control.hearing import Listener, OrderState, SiteReport, SiteWord
 from scheduler.control.telemetry import Telemetry
 from scheduler.model.facts import SiteFacts
@@ -27,6 +26,7 @@ from scheduler.model.quantities import NotAQuantity
 from scheduler.model.site import SiteStatus
 from scheduler.mqtt.keyring import Keyring
 from scheduler.placement.nodes import NodeRows
+from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 

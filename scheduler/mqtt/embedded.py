@@ -15,8 +15,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from scheduler.clock import Clock
-from scheduler.tied import tied
+from scheduler.runtime.clock import Clock
+from scheduler.runtime.parent_death import tied
 
 _log = logging.getLogger(__name__)
 

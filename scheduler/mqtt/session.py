@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 import aiomqtt
 
 from agents.protocol.topics import upward_filters
-from scheduler.clock import Clock
 from scheduler.mqtt.ears import Ears
 from scheduler.mqtt.outbox import Outbox
+from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 

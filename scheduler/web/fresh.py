@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from scheduler.clock import Clock
+from scheduler.runtime.clock import Clock
 from scheduler.web.snapshot import Snapshot
 
 T = TypeVar("T")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from scheduler.clock import Clock
+from scheduler.runtime.clock import Clock
 
 _LOOK_SECONDS = 0.25
 

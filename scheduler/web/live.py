@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from scheduler.clock import Clock
+from scheduler.runtime.clock import Clock
 from scheduler.web.views import View
 
 _PACE_SECONDS: Final = 1.0

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from scheduler.clock import Clock
+from scheduler.runtime.clock import Clock
 from scheduler.web.door import add_headers, cookie_name, door
 from scheduler.web.fresh import Fresh
 from scheduler.web.live import Live

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Final
 
-from scheduler.clock import Clock
+from scheduler.runtime.clock import Clock
 
 CODE_SECONDS: Final = 120.0
 SESSION_SECONDS: Final = 12 * 3600.0

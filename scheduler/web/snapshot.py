@@ -12,7 +12,6 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.clock import Clock
 from scheduler.control.figures import Figures
 from scheduler.control.hearing import SiteWord
 from scheduler.control.pending import PendingSites
@@ -22,6 +21,7 @@ from scheduler.control.sites import Sites
 from scheduler.model.facts import SiteFacts
 from scheduler.model.workload import Workload
 from scheduler.placement import Fleet
+from scheduler.runtime.clock import Clock
 from scheduler.web.definitions import RESOURCES
 
 Floats = NDArray[np.float64]

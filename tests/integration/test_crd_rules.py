@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from scheduler.model.fields import API_VERSION
-from scheduler.resources import shipped
+from scheduler.runtime.packaged_files import shipped
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 

@@ -13,7 +13,7 @@ from scheduler.hub.crd_schema import UnboundedError, schema_of
 from scheduler.hub.crd_texts import TEXTS
 from scheduler.hub.crds import as_yaml, crds, main
 from scheduler.model.kinds import KINDS
-from scheduler.resources import shipped
+from scheduler.runtime.packaged_files import shipped
 
 Schema = dict[str, Any]
 SCHEMAS = {

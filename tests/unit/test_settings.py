@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.resources import shipped
+from scheduler.runtime.packaged_files import shipped
 from scheduler.settings import Settings, SettingsError, load_settings, settings_from
 
 

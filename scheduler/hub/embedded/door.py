@@ -6,10 +6,10 @@ of Host (against DNS rebinding) and Origin.
 
 from collections.abc import Mapping
 
-from scheduler.clock import Clock
 from scheduler.hub.embedded.access import Identity
 from scheduler.hub.embedded.errors import ApiError, too_many_requests, unauthorized
 from scheduler.hub.embedded.tokens import Tokens
+from scheduler.runtime.clock import Clock
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 

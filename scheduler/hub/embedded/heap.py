@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 import msgspec
 
-from scheduler.clock import Clock
 from scheduler.hub.embedded.checks import WriteOptions
 from scheduler.hub.embedded.collection import Collection, Stored
 from scheduler.hub.embedded.errors import forbidden, internal, not_found
 from scheduler.hub.embedded.resources import Catalog, Resource
 from scheduler.hub.embedded.store import Row, Store
 from scheduler.hub.jsontypes import JsonObject
+from scheduler.runtime.clock import Clock
 
 _encode = msgspec.json.Encoder().encode
 _OBJECT_LIMIT_BYTES = 1_572_864

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from aiohttp import web
 
-from scheduler.clock import Clock, SystemClock
 from scheduler.hub.embedded.backup import DATABASE
 from scheduler.hub.embedded.certificates import server_certificate
 from scheduler.hub.embedded.checks import WriteOptions
@@ -29,6 +28,7 @@ from scheduler.hub.embedded.resources import Catalog, Resource
 from scheduler.hub.embedded.store import DirectoryLock, Store
 from scheduler.hub.embedded.tokens import ADMINISTRATOR, Tokens
 from scheduler.hub.jsontypes import JsonObject
+from scheduler.runtime.clock import Clock, SystemClock
 
 log = logging.getLogger(__name__)
 _CRDS = ("apiextensions.k8s.io", "v1", "customresourcedefinitions")

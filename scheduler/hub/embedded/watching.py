@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import msgspec
 
-from scheduler.clock import Clock
 from scheduler.hub.embedded.collection import Collection, Event, Stored
 from scheduler.hub.embedded.errors import ApiError, options_invalid, server_error
 from scheduler.hub.embedded.listing import Shape, view, viewed
@@ -19,6 +18,7 @@ from scheduler.hub.embedded.selectors import Selection
 from scheduler.hub.embedded.table import partial, table
 from scheduler.hub.jsontypes import JsonObject
 from scheduler.hub.schema_problems import FieldProblem
+from scheduler.runtime.clock import Clock
 
 _encode = msgspec.json.Encoder().encode
 BOOKMARK_SECONDS = 60.0

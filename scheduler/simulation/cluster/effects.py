@@ -9,9 +9,9 @@ import logging
 
 import msgspec
 
-from scheduler.clock import Clock
 from scheduler.control.ports import EVENTS, Busy, Conflict, NotFound, Object, Refused, Resource
 from scheduler.hub.client import HubClient
+from scheduler.runtime.clock import Clock
 from scheduler.simulation.cluster.mirror import Mirror, Name
 from scheduler.simulation.cluster.objects import (
     BY_KIND,

@@ -2,9 +2,9 @@
 
 import logging
 
-from scheduler.clock import Clock
 from scheduler.control.ports import LEASES, NAMESPACES, Conflict, HubError, NotFound, Object
 from scheduler.hub.client import HubClient
+from scheduler.runtime.clock import Clock
 from scheduler.simulation.cluster import faults
 from scheduler.simulation.cluster.kubelet import is_simulated
 from scheduler.simulation.cluster.mirror import Mirror

@@ -13,10 +13,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scheduler.clock import Clock
 from scheduler.control.ports import Busy, Change, Conflict, HubError, NotFound, Resource
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.informer import Informer
+from scheduler.runtime.clock import Clock
 from scheduler.simulation.cluster.cron_jobs import plan_cron_job
 from scheduler.simulation.cluster.daemon_sets import plan_daemon_set
 from scheduler.simulation.cluster.deployments import plan_deployment

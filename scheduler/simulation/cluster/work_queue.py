@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from scheduler.clock import Clock
+from scheduler.runtime.clock import Clock
 
 _Key = TypeVar("_Key", bound=Hashable)
 

@@ -11,7 +11,6 @@ from functools import lru_cache
 
 import msgspec
 
-from scheduler.clock import Clock
 from scheduler.model.accept import demand_of
 from scheduler.model.demand import Demand, NotAccepted
 from scheduler.model.facts import SiteFacts, site_facts
@@ -24,6 +23,7 @@ from scheduler.model.site import NodeClass, Site, SiteSpec, SiteStatus
 from scheduler.model.terms import Terms
 from scheduler.model.workload import PodDemand, Workload, WorkloadSpec
 from scheduler.placement import Decision, Fleet, choose
+from scheduler.runtime.clock import Clock
 from scheduler.simulation.trace.binder import FreeNode, SiteBinder
 from scheduler.simulation.trace.choosers import Choice
 from scheduler.simulation.trace.reading import PodRecord, Shape

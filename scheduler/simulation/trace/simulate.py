@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from scheduler.clock import Clock
 from scheduler.model.policy import PlacementPolicy
+from scheduler.runtime.clock import Clock
 from scheduler.simulation.trace.binder import SiteBinder
 from scheduler.simulation.trace.choosers import Chooser, RoundRobin, SumOfFree
 from scheduler.simulation.trace.grouping import BY_HARDWARE, SHUFFLED, SiteRecord, group

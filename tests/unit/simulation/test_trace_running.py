@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from scheduler.clock import SystemClock
 from scheduler.model.metadata import Metadata
 from scheduler.model.policy import Placement, PlacementPolicy, PolicySpec
+from scheduler.runtime.clock import SystemClock
 from scheduler.simulation.trace.binder import SiteBinder
 from scheduler.simulation.trace.grouping import SiteRecord, group
 from scheduler.simulation.trace.kapok import Kapok, NotForTraces

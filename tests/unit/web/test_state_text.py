@@ -4,7 +4,7 @@ import time
 
 from benchmarks._web_scene import ROWS_PER_SITE, WebScene, name_of
 from benchmarks.scrape import CPU_LIMIT_MILLISECONDS
-from scheduler.clock import SystemClock
+from scheduler.runtime.clock import SystemClock
 from scheduler.web.definitions import ALL
 from scheduler.web.metrics import Metrics
 from scheduler.web.state_text import state_text

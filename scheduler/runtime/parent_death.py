@@ -16,7 +16,7 @@ _PR_SET_PDEATHSIG = 1
 
 def tied(argv: Sequence[str]) -> list[str]:
     """The command line that runs `argv` as a child that does not outlive this process."""
-    return [sys.executable, "-m", "scheduler.tied", str(os.getpid()), *argv]
+    return [sys.executable, "-m", "scheduler.runtime.parent_death", str(os.getpid()), *argv]
 
 
 def tie_to_parent(parent_pid: int, *, death_signal: int = signal.SIGTERM) -> None:
@@ -33,7 +33,7 @@ def tie_to_parent(parent_pid: int, *, death_signal: int = signal.SIGTERM) -> Non
 
 
 def main() -> None:
-    """`python -m scheduler.tied PARENT_PID COMMAND …`."""
+    """`python -m scheduler.runtime.parent_death PARENT_PID COMMAND …`."""
     parent_pid, *command = sys.argv[1:]
     tie_to_parent(int(parent_pid))
     os.execvp(command[0], command)  # noqa: S606 - our own caller's words, no shell

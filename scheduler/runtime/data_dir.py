@@ -9,6 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+KUBECONFIG = "kubeconfig"
+"""The file that says how to reach the hub, mode 0600."""
+HUB_KEY = "hub.key"
+"""The file with the hub's signing key, mode 0600."""
+HUB_PUBLIC_KEY = "hub.pub"
+"""The file with the key's public half, `ed25519:BASE64`, for agents' settings."""
+
 _LOCK = "lock"
 _PORTS = "ports.json"
 

@@ -6,10 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scheduler.clock import Clock
 from scheduler.control.enforced import not_enforced_warnings
 from scheduler.control.ports import WORKLOADS
-from scheduler.datadir import DataDirectory
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds import crds
 from scheduler.hub.embedded import ApiServerOptions, serve
@@ -17,8 +15,9 @@ from scheduler.ledger.ledger import Ledger
 from scheduler.mqtt.embedded import EmbeddedBroker, embedded_broker
 from scheduler.mqtt.keyring import SigningKey, load_or_make_key
 from scheduler.mqtt.session import BrokerAddress
+from scheduler.runtime.clock import Clock
+from scheduler.runtime.data_dir import HUB_KEY, HUB_PUBLIC_KEY, KUBECONFIG, DataDirectory
 from scheduler.settings import BrokerSettings, Settings, SettingsError
-from scheduler.world_files import HUB_KEY, HUB_PUBLIC_KEY, KUBECONFIG
 
 _PLAIN_PORT, _TLS_PORT = 1883, 8883  # IANA's for MQTT
 
