@@ -65,4 +65,4 @@ lock: $(STAMP)  ## resolves the hashed locks anew; they hold no address
 
 clean:  ## removes what the targets made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist build
-	rm -f scheduler/placement/kernel*.so scheduler/placement/kernel*.so.*
+	rm -f scheduler/placement/kernel/kernel*.so scheduler/placement/kernel/kernel*.so.*

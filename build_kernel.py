@@ -24,9 +24,9 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-MODULE = "scheduler.placement.kernel"
+MODULE = "scheduler.placement.kernel.kernel"
 ROOT = Path(__file__).resolve().parent
-FOLDER = Path("scheduler/placement")
+FOLDER = Path("scheduler/placement/kernel")
 SUFFIX = str(sysconfig.get_config_var("EXT_SUFFIX"))
 """`.cpython-311-x86_64-linux-gnu.so`: a file for another Python or processor has another name."""
 PURE_WHEEL = "KAPOK_PURE_WHEEL"

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import benchmarks
-from scheduler.placement import compiled
+from scheduler.placement.kernel import loader as compiled
 
 _HERE = Path(__file__).resolve().parent
 EXIT_GOOD, EXIT_USAGE = 0, 2

@@ -1,10 +1,10 @@
 """A decision by sums of free capacity, as schedulers of clusters do it: to compare speed with."""
 
-from scheduler.model.demand import Demand
-from scheduler.model.facts import SiteFacts
-from scheduler.model.fields import DATA_CLASSES
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.fields import DATA_CLASSES
 from scheduler.model.quantities import free
-from scheduler.placement import Fleet
+from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import SystemClock
 
 

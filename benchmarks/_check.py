@@ -3,10 +3,11 @@
 from datetime import datetime
 
 from scheduler.model.decision import Decision
-from scheduler.model.demand import Demand
-from scheduler.model.facts import SiteFacts
-from scheduler.model.terms import DEFAULT_TERMS
-from scheduler.placement import Fleet, choose
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.terms import DEFAULT_TERMS
+from scheduler.placement.choose import choose
+from scheduler.placement.fleet.fleet import Fleet
 
 _CLASSES = ("general-1", "general-2", "general-3", "general-4", "important", "core")
 _TOLERANCE = 1e-9

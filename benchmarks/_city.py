@@ -9,14 +9,12 @@ from random import Random
 
 import msgspec
 
-from scheduler.model.demand import Demand
-from scheduler.model.facts import Grant, SiteFacts
-from scheduler.model.fields import DataClass, NetworkZone, Taint, Toleration
-from scheduler.model.manifests import Pods
-from scheduler.model.pods import PodShape
-from scheduler.model.policy import LatencyBound, PriceList, Spread
-from scheduler.model.rights import SiteGrantSpec
-from scheduler.model.site import (
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import Grant, SiteFacts
+from scheduler.model.kinds.fields import DataClass, NetworkZone, Taint, Toleration
+from scheduler.model.kinds.policy import LatencyBound, PriceList, Spread
+from scheduler.model.kinds.rights import SiteGrantSpec
+from scheduler.model.kinds.site import (
     Intensity,
     Location,
     NodeClass,
@@ -27,6 +25,8 @@ from scheduler.model.site import (
     SiteStatus,
     Tier,
 )
+from scheduler.model.manifests.manifests import Pods
+from scheduler.model.manifests.pods import PodShape
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 FOLDER = "openb-gpu-v2023"

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Meta
 
 from scheduler.model.quantities import NotAQuantity, free_of, requests_of
-from scheduler.placement.batch import Instance
+from scheduler.placement.batch.batch import Instance
 
 Amounts = dict[str, int | float | str]
 

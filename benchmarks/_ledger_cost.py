@@ -9,10 +9,11 @@ from benchmarks._city import NOW, reported
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.model.decision import Decision
-from scheduler.model.demand import Demand
-from scheduler.model.terms import DEFAULT_TERMS
-from scheduler.model.workload import WorkloadSpec
-from scheduler.placement import Fleet, choose
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.terms import DEFAULT_TERMS
+from scheduler.model.kinds.workload import WorkloadSpec
+from scheduler.placement.choose import choose
+from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import SystemClock
 
 _REPORT_EVERY = 10

@@ -11,13 +11,12 @@ from scheduler.control.queue import WorkQueue
 from scheduler.control.registry import Registry
 from scheduler.control.sites import Sites
 from scheduler.control.telemetry import Silence
-from scheduler.model.demand import Demand
-from scheduler.model.facts import SiteFacts
-from scheduler.model.kinds import Site, Workload
-from scheduler.model.manifests import Pods
-from scheduler.model.metadata import Metadata
-from scheduler.model.pods import PodShape
-from scheduler.model.site import (
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.terms import DEFAULT_TERMS
+from scheduler.model.kinds.kinds import Site, Workload
+from scheduler.model.kinds.metadata import Metadata
+from scheduler.model.kinds.site import (
     Intensity,
     Location,
     NodeClass,
@@ -26,9 +25,11 @@ from scheduler.model.site import (
     SiteSpec,
     SiteStatus,
 )
-from scheduler.model.terms import DEFAULT_TERMS
-from scheduler.model.workload import PlacementGroup, PlacementStatus, WorkloadStatus
-from scheduler.placement import Fleet, choose
+from scheduler.model.kinds.workload import PlacementGroup, PlacementStatus, WorkloadStatus
+from scheduler.model.manifests.manifests import Pods
+from scheduler.model.manifests.pods import PodShape
+from scheduler.placement.choose import choose
+from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import Clock
 from scheduler.web.snapshot import Scene, Snapshot, snapshot
 

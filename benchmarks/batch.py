@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks._instance import BatchFile, instance_of, read
 from scheduler.model.canonical import digest
-from scheduler.placement.batch import Batch, Instance, greedily, profit_of, solve_batch
+from scheduler.placement.batch.batch import Batch, Instance, greedily, profit_of, solve_batch
 from scheduler.runtime.clock import SystemClock
 
 _OVERSUBSCRIBED = 1.3

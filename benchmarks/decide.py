@@ -23,10 +23,12 @@ from benchmarks._check import mismatches
 from benchmarks._city import NOW, NodeForm, demands, read_forms, read_shapes, reported, site
 from benchmarks._ledger_cost import recorded_ms
 from scheduler.model.canonical import canonical
-from scheduler.model.demand import Demand
-from scheduler.model.pods import PodShape
-from scheduler.model.terms import DEFAULT_TERMS
-from scheduler.placement import Fleet, choose, explain
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.terms import DEFAULT_TERMS
+from scheduler.model.manifests.pods import PodShape
+from scheduler.placement.choose import choose
+from scheduler.placement.explain.explain import explain
+from scheduler.placement.fleet.fleet import Fleet
 
 _MILLISECONDS = 1000
 _REPORT_EVERY = 10

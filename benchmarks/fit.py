@@ -18,13 +18,13 @@ from statistics import quantiles
 from time import thread_time
 
 from benchmarks._city import NodeForm, read_forms, reported, site
-from scheduler.model.demand import Demand
-from scheduler.model.facts import InFlight, SiteFacts
-from scheduler.model.manifests import Pods
-from scheduler.model.pods import PodShape
-from scheduler.model.site import NodeClass, SiteStatus
-from scheduler.placement import Fleet
-from scheduler.placement.fit import Room
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import InFlight, SiteFacts
+from scheduler.model.kinds.site import NodeClass, SiteStatus
+from scheduler.model.manifests.manifests import Pods
+from scheduler.model.manifests.pods import PodShape
+from scheduler.placement.fit.capacity import Room
+from scheduler.placement.fleet.fleet import Fleet
 
 _MICROSECONDS = 1_000_000
 _EQUAL_FLEETS = 3

@@ -24,12 +24,14 @@ from benchmarks._city import (
     site,
 )
 from benchmarks._plot import Series, plot
-from scheduler.model.demand import Demand
-from scheduler.model.manifests import Pods
-from scheduler.model.pods import PodShape
-from scheduler.placement import Fleet, admit, choose
-from scheduler.placement.constraints.cordoned import Cordoned
-from scheduler.placement.rules import all_rules
+from scheduler.model.demand.demand import Demand
+from scheduler.model.manifests.manifests import Pods
+from scheduler.model.manifests.pods import PodShape
+from scheduler.placement.choose import choose
+from scheduler.placement.filter import filter as admit
+from scheduler.placement.filter.constraints.cordoned import Cordoned
+from scheduler.placement.filter.rules import all_rules
+from scheduler.placement.fleet.fleet import Fleet
 
 _MICROSECONDS = 1_000_000
 _REPORT_EVERY = 10

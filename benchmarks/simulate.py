@@ -8,8 +8,8 @@ import argparse
 import resource
 from pathlib import Path
 
-from scheduler.model.metadata import Metadata
-from scheduler.model.policy import Placement, PlacementPolicy, PolicySpec
+from scheduler.model.kinds.metadata import Metadata
+from scheduler.model.kinds.policy import Placement, PlacementPolicy, PolicySpec
 from scheduler.runtime.clock import SystemClock
 from scheduler.simulation.trace.reading import read_nodes, read_pods
 from scheduler.simulation.trace.report import Run

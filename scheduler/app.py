@@ -37,17 +37,17 @@ from scheduler.hub.informer import Informer
 from scheduler.hub.review import open_reviewer
 from scheduler.ledger.as_json import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
-from scheduler.model.facts import SiteFacts
-from scheduler.model.terms import Terms
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.terms import Terms
 from scheduler.mqtt.ears import Ears
 from scheduler.mqtt.keyring import Keyring
 from scheduler.mqtt.outbox import Outbox
 from scheduler.mqtt.session import Session
 from scheduler.mqtt.speaker import Speaker
-from scheduler.placement import Fleet
-from scheduler.placement.moment import moment_of
-from scheduler.placement.needs import Needs
-from scheduler.placement.spending import spend_of
+from scheduler.placement.cost.spend import spend_of
+from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.queue.minimum_requests import Needs
 from scheduler.runtime.clock import Clock, SystemClock
 from scheduler.runtime.data_dir import held_directory
 from scheduler.services import Running, World, open_world

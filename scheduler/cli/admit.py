@@ -9,7 +9,7 @@ from pathlib import Path
 from scheduler.cli.reach import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.control.ports import SITES, Conflict, HubError
 from scheduler.hub.client import HubClient, open_hub
-from scheduler.model.fields import NAME_PATTERN
+from scheduler.model.kinds.fields import NAME_PATTERN
 from scheduler.mqtt.keyring import checked_key
 
 EXIT_NO, EXIT_USAGE = 1, 2

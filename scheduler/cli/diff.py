@@ -12,7 +12,7 @@ from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.replay import Recorded, recorded_case
 from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.model.canonical import plain
-from scheduler.model.terms import Terms
+from scheduler.model.demand.terms import Terms
 from scheduler.settings import data_directory
 
 EXIT_GOOD, EXIT_NO, EXIT_USAGE = 0, 1, 2

@@ -28,11 +28,12 @@ from scheduler.model.decision import (
     SiteExplanation,
     decision_bytes,
 )
-from scheduler.model.demand import Demand, NotAccepted
-from scheduler.model.terms import DEFAULT_TERMS, Terms
-from scheduler.placement import Fleet, explain
-from scheduler.placement.moment import moment_of
-from scheduler.placement.smallest import smallest_changes
+from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
+from scheduler.placement.explain.explain import explain
+from scheduler.placement.explain.suggest import smallest_changes
+from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fleet.fleet import Fleet
 from scheduler.settings import data_directory
 
 EXIT_NO = 1

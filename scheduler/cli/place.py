@@ -8,7 +8,7 @@ from typing import Any
 from scheduler.cli.moments import add_now, now_of
 from scheduler.cli.world import Turn, WorldError, fleet_of, read_world, turns
 from scheduler.model.decision import Decision
-from scheduler.model.demand import NotAccepted
+from scheduler.model.demand.demand import NotAccepted
 
 EXIT_NO = 1
 EXIT_USAGE = 2

@@ -12,8 +12,8 @@ import msgspec
 import yaml
 
 from scheduler.model.decode import NotReadable, decode
-from scheduler.model.metadata import Metadata
-from scheduler.model.policy import Placement, PlacementPolicy, PolicySpec, Preset, Strategy
+from scheduler.model.kinds.metadata import Metadata
+from scheduler.model.kinds.policy import Placement, PlacementPolicy, PolicySpec, Preset, Strategy
 from scheduler.runtime.clock import SystemClock
 from scheduler.simulation.trace.kapok import NotForTraces
 from scheduler.simulation.trace.reading import BadTrace, read_nodes, read_pods

@@ -15,7 +15,7 @@ from scheduler.app import run as run_scheduler
 from scheduler.control.leadership import LeadershipLost
 from scheduler.control.ports import HubError
 from scheduler.hub.embedded import DataDirectoryInUse
-from scheduler.placement import compiled
+from scheduler.placement.kernel import loader as compiled
 from scheduler.runtime.data_dir import DataDirectoryError
 from scheduler.runtime.parent_death import tie_to_parent
 from scheduler.services import Running

@@ -7,7 +7,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 
 import scheduler
-from scheduler.placement import compiled
+from scheduler.placement.kernel import loader as compiled
 
 _NAMED = (
     "aiomqtt",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from scheduler.model.demand import Demand, NotAccepted
+from scheduler.model.demand.demand import Demand, NotAccepted
 
 _SMALL = 1e-9
 """CNY per replica-hour below which two prices are the same."""

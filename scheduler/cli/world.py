@@ -16,13 +16,14 @@ from typing import Any
 import msgspec
 
 from scheduler.cli.manifest_files import ManifestFileError, read_objects
-from scheduler.model.accept import demand_of, tenant_of
 from scheduler.model.decision import Decision
 from scheduler.model.decode import NotReadable, decode
-from scheduler.model.demand import Demand, NotAccepted
-from scheduler.model.facts import InFlight, site_facts
-from scheduler.model.fields import NAME_PATTERN
-from scheduler.model.kinds import (
+from scheduler.model.demand.accept import demand_of, tenant_of
+from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.facts import InFlight, site_facts
+from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
+from scheduler.model.kinds.fields import NAME_PATTERN
+from scheduler.model.kinds.kinds import (
     API_GROUP,
     ClusterPlacementPolicy,
     DataClassScheme,
@@ -32,14 +33,13 @@ from scheduler.model.kinds import (
     Tenant,
     Workload,
 )
+from scheduler.model.kinds.tenant import Budget, Spend, lent_to
+from scheduler.model.kinds.workload import PlacementGroup, PlacementStatus
 from scheduler.model.quantities import NotAQuantity
-from scheduler.model.tenant import Budget, Spend, lent_to
-from scheduler.model.terms import DEFAULT_TERMS, Terms
-from scheduler.model.workload import PlacementGroup, PlacementStatus
-from scheduler.placement import Fleet, choose
-from scheduler.placement.fleet import flights_of
-from scheduler.placement.moment import Moment, moment_of
-from scheduler.placement.spending import spend_of
+from scheduler.placement.choose import choose
+from scheduler.placement.cost.spend import spend_of
+from scheduler.placement.fleet.context import Moment, moment_of
+from scheduler.placement.fleet.fleet import Fleet, flights_of
 
 Allowance = dict[str, Any]
 """What of `demand_of` follows from other workloads: used, lent, spent."""

@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
-from scheduler.control.queue import WorkKey
 from scheduler.control.quotas import Quotas
 from scheduler.control.registry import Registry
-from scheduler.model.accept import demand_of
-from scheduler.model.demand import Demand, NotAccepted
-from scheduler.model.policy import PlacementPolicy
-from scheduler.model.tenant import Budget, Tenant, lent_to
-from scheduler.model.workload import Workload
+from scheduler.model.demand.accept import demand_of
+from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.policy import PlacementPolicy
+from scheduler.model.kinds.tenant import Budget, Tenant, lent_to
+from scheduler.model.kinds.workload import Workload
 
 
 def demand_from(workload: Workload, registry: Registry, quotas: Quotas) -> Demand | NotAccepted:

@@ -17,17 +17,18 @@ import msgspec
 
 from scheduler.control.asking import demand_from
 from scheduler.control.ports import HubError
-from scheduler.control.queue import WorkKey, WorkQueue
+from scheduler.control.queue import WorkQueue
 from scheduler.control.reconcile import Reconciler
 from scheduler.control.telemetry import Telemetry
-from scheduler.model.demand import Demand
-from scheduler.model.facts import SiteFacts
-from scheduler.model.terms import Terms
-from scheduler.model.workload import Workload
-from scheduler.placement import Fleet
-from scheduler.placement.place_batch import BatchOutcome, batch_steps
-from scheduler.placement.queueing import UNRANKED
-from scheduler.placement.solver import SEED, SOLVER, THREADS, solver_version
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.terms import Terms
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.workload import Workload
+from scheduler.placement.batch.place import BatchOutcome, batch_steps
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.queue.order import UNRANKED
+from scheduler.placement.solver.highs import SEED, SOLVER, THREADS, solver_version
 from scheduler.runtime.clock import Clock, give_way
 
 _log = logging.getLogger(__name__)

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from scheduler.control.queue import WorkKey
-from scheduler.model.demand import NotAccepted
-from scheduler.model.workload import Workload
+from scheduler.model.demand.demand import NotAccepted
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.workload import Workload
 
 ObjectName = tuple[str, str, str, str]
 """(namespace, API group, kind, name) of an object at every site."""

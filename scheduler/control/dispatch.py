@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from scheduler.control.hearing import OrderForSite, SiteWord, Speaker, Version
-from scheduler.control.queue import WorkKey
 from scheduler.control.telemetry import Telemetry
+from scheduler.model.kinds.metadata import WorkKey
 from scheduler.runtime.clock import Clock
 
 _GATHER_SECONDS = 0.02  # changes that come together go out as one index

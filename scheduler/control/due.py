@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from scheduler.placement.queueing import WorkKey
+from scheduler.model.kinds.metadata import WorkKey
 
 _SPARE_ENTRIES = 64
 

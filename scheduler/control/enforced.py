@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from scheduler.model.decode import NotReadable, decode
-from scheduler.model.fields import Condition, Part
-from scheduler.model.workload import Workload
+from scheduler.model.kinds.fields import Condition, Part
+from scheduler.model.kinds.workload import Workload
 
 NOT_ENFORCED: dict[str, str] = {
     "spec.schedule.interruptible": "nothing that runs is paused yet",

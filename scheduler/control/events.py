@@ -5,7 +5,7 @@ import logging
 from dataclasses import dataclass, field
 
 from scheduler.control.ports import EVENTS, Hub, HubError, NotFound, Object
-from scheduler.model.workload import Workload
+from scheduler.model.kinds.workload import Workload
 from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)

@@ -5,17 +5,17 @@ Nothing here changes what is decided or ordered.
 
 from dataclasses import dataclass, field
 
-from scheduler.control.queue import WorkKey
 from scheduler.control.refusals import Refusals
 from scheduler.control.status import shares_of
 from scheduler.control.telemetry import Telemetry
 from scheduler.control.usage import Usage
 from scheduler.control.waits import Waits
 from scheduler.model.decision import Decision
-from scheduler.model.demand import Demand, NotAccepted
-from scheduler.model.terms import Terms
-from scheduler.model.workload import Workload, WorkloadStatus
-from scheduler.placement import Fleet
+from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.terms import Terms
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.workload import Workload, WorkloadStatus
+from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import Clock
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from scheduler.model.site import SiteStatus
+from scheduler.model.kinds.site import SiteStatus
 
 Version = tuple[int, int]
 """(epoch, sequence) of an index."""

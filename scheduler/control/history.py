@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Final
 
-from scheduler.model.site import Intensity
+from scheduler.model.kinds.site import Intensity
 from scheduler.model.units import SECONDS_PER_HOUR
 
 _MOST_HOURS: Final = 168

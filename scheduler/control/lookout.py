@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.placement.needs import Need, Needs
-from scheduler.placement.queueing import (
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.placement.queue.minimum_requests import Need, Needs
+from scheduler.placement.queue.order import (
     LIFT,
     LIFT_AFTER_SECONDS,
     MOST_WINDOWS,
     Shares,
     Waiting,
-    WorkKey,
     window_of,
 )
 

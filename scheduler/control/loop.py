@@ -24,15 +24,16 @@ from scheduler.control.ports import (
     Conflict,
     HubError,
 )
-from scheduler.control.queue import Urgency, WorkKey, WorkQueue
+from scheduler.control.queue import Urgency, WorkQueue
 from scheduler.control.reconcile import Reconciler
 from scheduler.control.registry import Registry
 from scheduler.control.reserving import ROOM, Reservations
 from scheduler.control.shares import SharesOfTenants
 from scheduler.control.sites import Sites
 from scheduler.control.telemetry import Telemetry
-from scheduler.model.kinds import Site, Workload
-from scheduler.placement.rules import Event
+from scheduler.model.kinds.kinds import Site, Workload
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.placement.filter.rules import Event
 from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)

@@ -23,8 +23,8 @@ import msgspec
 
 from scheduler.control.hearing import OrderState
 from scheduler.model.decision import Decision
-from scheduler.model.demand import Demand, Placed
-from scheduler.model.workload import PlacementGroup
+from scheduler.model.demand.demand import Demand, Placed
+from scheduler.model.kinds.workload import PlacementGroup
 
 MOST_REPLACING = 64
 """Sites that an entry names as its replacement; with so many, all that stay must run."""

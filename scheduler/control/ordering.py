@@ -10,12 +10,12 @@ from scheduler.control import status as statuses
 from scheduler.control.dispatch import Dispatcher
 from scheduler.control.moves import Share, SiteView, is_finished
 from scheduler.control.orders import order_id, ordered_of, orders_of
-from scheduler.control.queue import WorkKey
 from scheduler.control.quotas import Quotas
 from scheduler.control.registry import Registry
 from scheduler.control.sites import Sites
-from scheduler.model.demand import Demand
-from scheduler.model.workload import Workload
+from scheduler.model.demand.demand import Demand
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.workload import Workload
 
 INCARNATION = "kapok.dev/incarnation"
 """Annotation that names one life of a workload in its order ids."""

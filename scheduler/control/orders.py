@@ -7,12 +7,12 @@ import msgspec
 from scheduler.control.hearing import OrderForSite
 from scheduler.control.moves import Share
 from scheduler.control.sites import SiteState
-from scheduler.model.demand import Demand
-from scheduler.model.facts import InFlight, Ordered
-from scheduler.model.manifests import with_replicas
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import InFlight, Ordered
+from scheduler.model.kinds.tenant import Tenant
+from scheduler.model.kinds.workload import PlacementGroup, PlacementStatus, Workload
+from scheduler.model.manifests.manifests import with_replicas
 from scheduler.model.quantities import PODS
-from scheduler.model.tenant import Tenant
-from scheduler.model.workload import PlacementGroup, PlacementStatus, Workload
 
 
 def order_id(hub_id: str, namespace: str, name: str, incarnation: str) -> str:

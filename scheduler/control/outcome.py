@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from scheduler.model.decision import Decision
-from scheduler.model.demand import Demand
-from scheduler.placement.needs import Need, need_of
-from scheduler.placement.queueing import could_help
+from scheduler.model.demand.demand import Demand
+from scheduler.placement.queue.minimum_requests import Need, need_of
+from scheduler.placement.queue.order import could_help
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ with each workload. Those that the lookout watches are not woken by capacity: it
 import itertools
 from dataclasses import dataclass, field
 
-from scheduler.placement.queueing import WorkKey, could_help
-from scheduler.placement.rules import Event
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.placement.filter.rules import Event
+from scheduler.placement.queue.order import could_help
 
 Reasons = frozenset[str]
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from scheduler.control.moves import Health, Share
 from scheduler.model.decision import Decision
-from scheduler.model.fields import Condition
-from scheduler.model.workload import GroupPhase, PlacementGroup
+from scheduler.model.kinds.fields import Condition
+from scheduler.model.kinds.workload import GroupPhase, PlacementGroup
 
 _MOST_NAMED = 6
 

@@ -2,9 +2,9 @@
 
 The three pools of the kube-scheduler; a workload is in one of them, or being decided, and never in
 two decisions at once: what changes while it is decided is decided again. Active work is taken in
-the order of `scheduler.placement.queueing`. What failed for a passing reason waits out a back-off;
-what no site can take waits until an event wakes it or a re-check is due. An event that comes while
-a workload is decided counts too: the decision may have stood on what was before.
+the order of `scheduler.placement.queue.order`. What failed for a passing reason waits out a
+back-off; what no site can take waits until an event wakes it or a re-check is due. An event that
+comes while a workload is decided counts too: the decision may have stood on what was before.
 
 What waits for room is not woken by every gain of room: the `Lookout` says who could fit there.
 """
@@ -18,13 +18,12 @@ from dataclasses import dataclass, field
 from scheduler.control.due import Due
 from scheduler.control.lookout import Lookout
 from scheduler.control.parked import Parked, Reasons
-from scheduler.placement.needs import Need
-from scheduler.placement.queueing import UNRANKED, Shares, Waiting, WorkKey, could_help, turn_of
-from scheduler.placement.rules import Event
-from scheduler.placement.turns import Turns
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.placement.filter.rules import Event
+from scheduler.placement.queue.fair_queue import Turns
+from scheduler.placement.queue.minimum_requests import Need
+from scheduler.placement.queue.order import UNRANKED, Shares, Waiting, could_help, turn_of
 from scheduler.runtime.clock import Clock
-
-__all__ = ["Urgency", "WorkKey", "WorkQueue"]
 
 _MOST_DOUBLINGS = 16
 _LONGEST_SLEEP_SECONDS = 3600.0

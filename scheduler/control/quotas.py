@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from math import fsum
 
-from scheduler.control.queue import WorkKey
-from scheduler.model.demand import Demand
-from scheduler.model.tenant import Spend
+from scheduler.model.demand.demand import Demand
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.tenant import Spend
 
 Cost = Callable[[Demand, Mapping[str, int]], Spend]
 """What replicas by site cost an hour now."""

@@ -26,7 +26,6 @@ from scheduler.control.ordering import INCARNATION, Ordering
 from scheduler.control.orders import adopting
 from scheduler.control.outcome import Outcome, outcome_of
 from scheduler.control.ports import WORKLOADS, Hub, Object
-from scheduler.control.queue import WorkKey
 from scheduler.control.recorder import Recorder
 from scheduler.control.redeciding import as_asked, as_judged, ends_or_breaks, is_due, says_the_same
 from scheduler.control.registry import Registry
@@ -37,16 +36,18 @@ from scheduler.control.violations import told_of_violations
 from scheduler.control.wishes import Wish, Wishes
 from scheduler.model.canonical import plain
 from scheduler.model.decision import Decision
-from scheduler.model.demand import Demand, NotAccepted
-from scheduler.model.terms import Terms
-from scheduler.model.workload import (
+from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.terms import Terms
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.workload import (
     DecisionReference,
     Workload,
     WorkloadStatus,
 )
-from scheduler.placement import Fleet, choose
-from scheduler.placement.evicting import driven_out_at
-from scheduler.placement.two_places import all_replicas
+from scheduler.placement.choose import choose
+from scheduler.placement.divide.disaster_recovery import all_replicas
+from scheduler.placement.filter.retention import driven_out_at
+from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from scheduler.model.demand import Demand
-from scheduler.model.facts import SiteFacts
-from scheduler.model.terms import Terms
-from scheduler.model.workload import WorkloadSpec
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.terms import Terms
+from scheduler.model.kinds.workload import WorkloadSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ import msgspec
 
 from scheduler.control.moves import shares_in
 from scheduler.model.decision import Decision
-from scheduler.model.demand import Demand, Placed
-from scheduler.model.fields import Condition
-from scheduler.model.workload import Workload, WorkloadStatus
+from scheduler.model.demand.demand import Demand, Placed
+from scheduler.model.kinds.fields import Condition
+from scheduler.model.kinds.workload import Workload, WorkloadStatus
 
 
 def is_due(workload: Workload, *, is_redecided: bool) -> bool:

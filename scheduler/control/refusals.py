@@ -13,17 +13,17 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.control.queue import WorkKey
 from scheduler.model.decision import Decision
-from scheduler.model.demand import Demand
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.terms import Terms
+from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.reasons import PASSING_REASONS, REASONS, Reason
-from scheduler.model.terms import Terms
-from scheduler.placement import Fleet
-from scheduler.placement.admit import admit
-from scheduler.placement.conclude import is_fragmented
-from scheduler.placement.fit import Room
-from scheduler.placement.moment import moment_of
-from scheduler.placement.rules import all_rules
+from scheduler.placement.filter.filter import admit
+from scheduler.placement.filter.rules import all_rules
+from scheduler.placement.fit.capacity import Room
+from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.result import is_fragmented
 
 Codes = NDArray[np.uint8]
 

@@ -17,10 +17,9 @@ from scheduler.control.ports import (
     Object,
     Resource,
 )
-from scheduler.control.queue import WorkKey
 from scheduler.control.telemetry import Telemetry
 from scheduler.model.decode import NotReadable, decode
-from scheduler.model.kinds import (
+from scheduler.model.kinds.kinds import (
     ClusterPlacementPolicy,
     DataClassScheme,
     PlacementPolicy,
@@ -29,6 +28,7 @@ from scheduler.model.kinds import (
     Tenant,
     Workload,
 )
+from scheduler.model.kinds.metadata import WorkKey
 
 _log = logging.getLogger(__name__)
 

@@ -16,18 +16,18 @@ from dataclasses import dataclass, field
 import msgspec
 
 from scheduler.control.asking import demand_from
-from scheduler.control.queue import WorkKey
 from scheduler.control.quotas import Quotas
 from scheduler.control.registry import Registry
 from scheduler.control.sites import Sites
 from scheduler.control.usage import Usage
-from scheduler.model.demand import Demand
-from scheduler.model.facts import RESERVED_FOR, InFlight
-from scheduler.model.terms import Terms
-from scheduler.placement.fleet import Fleet, flights_of
-from scheduler.placement.moment import moment_of
-from scheduler.placement.queueing import lifted, window_of
-from scheduler.placement.reserve import where_to_reserve
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import RESERVED_FOR, InFlight
+from scheduler.model.demand.terms import Terms
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fleet.fleet import Fleet, flights_of
+from scheduler.placement.queue.order import lifted, window_of
+from scheduler.placement.queue.reservation import where_to_reserve
 from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)

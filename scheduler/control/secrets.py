@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from scheduler.model.workload import WorkloadSpec
+from scheduler.model.kinds.workload import WorkloadSpec
 
 _DATA = ("data", "stringData")
 _HIDDEN = "(not recorded)"

@@ -15,10 +15,10 @@ import numpy as np
 from scheduler.control.quotas import Quotas
 from scheduler.control.registry import Registry
 from scheduler.model.quantities import GPU_CARDS, GPU_MILLI, NotAQuantity, requests_of
-from scheduler.placement import Fleet
-from scheduler.placement.nodes import CARDS
-from scheduler.placement.queueing import share_of
-from scheduler.placement.ragged import Ragged
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.node_table import CARDS
+from scheduler.placement.fleet.ragged import Ragged
+from scheduler.placement.queue.order import share_of
 from scheduler.runtime.clock import Clock
 
 _SUM_AGAIN_SECONDS = 10.0

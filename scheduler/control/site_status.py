@@ -10,8 +10,8 @@ from scheduler.control.ports import SITES, Hub, HubError, NotFound
 from scheduler.control.sites import Sites
 from scheduler.control.status import merge_patch
 from scheduler.model.canonical import plain
+from scheduler.model.kinds.site import NodeClass, SiteStatus
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT, free
-from scheduler.model.site import NodeClass, SiteStatus
 from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)

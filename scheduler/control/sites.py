@@ -14,12 +14,12 @@ import msgspec
 from scheduler.control.hearing import SiteReport, SiteWord
 from scheduler.control.history import IntensityHistory
 from scheduler.control.registry import Registry
-from scheduler.model.facts import InFlight, Ordered, SiteFacts, in_flight, site_facts
-from scheduler.model.fields import Condition, Taint
-from scheduler.model.kinds import Site
+from scheduler.model.demand.facts import InFlight, Ordered, SiteFacts, in_flight, site_facts
+from scheduler.model.kinds.fields import Condition, Taint
+from scheduler.model.kinds.kinds import Site
+from scheduler.model.kinds.site import FreeRow, NodeClass, SiteStatus
 from scheduler.model.quantities import free
-from scheduler.model.site import FreeRow, NodeClass, SiteStatus
-from scheduler.placement.rules import Event
+from scheduler.placement.filter.rules import Event
 from scheduler.runtime.clock import Clock
 
 FactsSink = Callable[[str, SiteFacts | None], None]

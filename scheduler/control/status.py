@@ -27,9 +27,9 @@ from scheduler.control.placement_groups import (
     violation_condition,
 )
 from scheduler.model.decision import Decision
-from scheduler.model.demand import NotAccepted
-from scheduler.model.fields import Condition
-from scheduler.model.workload import (
+from scheduler.model.demand.demand import NotAccepted
+from scheduler.model.kinds.fields import Condition
+from scheduler.model.kinds.workload import (
     DecisionReference,
     PlacementStatus,
     SiteHealth,

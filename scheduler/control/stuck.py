@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from scheduler.model.fields import Condition
-from scheduler.model.workload import WorkloadStatus
+from scheduler.model.kinds.fields import Condition
+from scheduler.model.kinds.workload import WorkloadStatus
 
 _MOST_SITES_NAMED = 6
 

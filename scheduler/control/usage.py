@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from scheduler.control.queue import WorkKey
-from scheduler.model.demand import Demand
+from scheduler.model.demand.demand import Demand
+from scheduler.model.kinds.metadata import WorkKey
 
 Amounts = Mapping[str, int]
 """By resource: millicores for cpu, whole units for all else."""

@@ -1,7 +1,7 @@
 """How a broken right is told in an event. Pure."""
 
 from scheduler.model.decision import Decision
-from scheduler.model.rights import OnViolation
+from scheduler.model.kinds.rights import OnViolation
 
 _TREATMENTS: dict[OnViolation, str] = {
     "Report": "what runs there stays",

@@ -6,8 +6,8 @@ loses a few waits and invents none.
 
 from dataclasses import dataclass, field
 
-from scheduler.control.queue import WorkKey
 from scheduler.control.telemetry import Telemetry
+from scheduler.model.kinds.metadata import WorkKey
 from scheduler.runtime.clock import Clock
 
 _RUNS = frozenset({"Running", "Completed"})

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from scheduler.control.due import Due
-from scheduler.control.queue import WorkKey
+from scheduler.model.kinds.metadata import WorkKey
 
 
 @dataclass(frozen=True, slots=True)

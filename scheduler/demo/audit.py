@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scheduler.model.fields import DATA_CLASSES
+from scheduler.model.kinds.fields import DATA_CLASSES
 from scheduler.model.quantities import free, requested
 
 Object = Mapping[str, Any]

@@ -11,8 +11,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.model.fields import Origin
-from scheduler.model.site import IntensityForecast
+from scheduler.model.kinds.fields import Origin
+from scheduler.model.kinds.site import IntensityForecast
 
 Floats = NDArray[np.float64]
 

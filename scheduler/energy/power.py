@@ -7,9 +7,9 @@ public figures exist for the processors that edge rooms use; their origin is `as
 
 from collections.abc import Mapping
 
+from scheduler.model.demand.terms import Terms
+from scheduler.model.kinds.site import Power
 from scheduler.model.quantities import CPU, GPU, MILLI_PER_UNIT
-from scheduler.model.site import Power
-from scheduler.model.terms import Terms
 from scheduler.model.units import WATTS_PER_KILOWATT
 
 MEMORY = "memory"

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.model.site import SitePrices, TariffHours
+from scheduler.model.kinds.site import SitePrices, TariffHours
 
 Floats = NDArray[np.float64]
 

@@ -9,6 +9,8 @@ classified zone, core data, no class), is no schema error: the hub takes the obj
 
 from typing import Any
 
+from scheduler.model.jurisdictions import SCHEMA_REFUSES, WRITTEN_AS
+
 # apimachinery's resource.Quantity, without a sign: nothing that is asked or free is negative.
 _NUMBER = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)"
 QUANTITY_PATTERN = rf"^\+?{_NUMBER}([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$"
@@ -25,16 +27,19 @@ def _rules(*rules: dict[str, str]) -> dict[str, Any]:
     return {_VALIDATIONS: list(rules)}
 
 
-_MAINLAND_ONLY = _rules(
-    _rule(
-        "self != 'CN-HK'",
-        "write HK: Hong Kong is a jurisdiction of its own, CN means the mainland",
-    ),
-    _rule(
-        "self != 'CN-MO'",
-        "write MO: Macao is a jurisdiction of its own, CN means the mainland",
-    ),
-)
+def _mainland_only(field: str, condition: str = "") -> list[dict[str, str]]:
+    """One rule for each code below CN that is no part of the mainland."""
+    return [
+        _rule(
+            f"{condition}{field} != '{code}'",
+            f"write {WRITTEN_AS[code]}: {place} is a jurisdiction of its own,"
+            " CN means the mainland",
+        )
+        for code, place in SCHEMA_REFUSES.items()
+    ]
+
+
+_MAINLAND_ONLY = _rules(*_mainland_only("self"))
 
 STRUCT_RULES: dict[str, dict[str, Any]] = {
     "WorkloadSpec": _rules(
@@ -114,14 +119,7 @@ STRUCT_RULES: dict[str, dict[str, Any]] = {
             "!has(self.networkZones) || !('classified' in self.networkZones)",
             "remove classified: no site of Kapok may be on a classified network",
         ),
-        _rule(
-            "!has(self.jurisdiction) || self.jurisdiction != 'CN-HK'",
-            "write HK: Hong Kong is a jurisdiction of its own, CN means the mainland",
-        ),
-        _rule(
-            "!has(self.jurisdiction) || self.jurisdiction != 'CN-MO'",
-            "write MO: Macao is a jurisdiction of its own, CN means the mainland",
-        ),
+        *_mainland_only("self.jurisdiction", condition="!has(self.jurisdiction) || "),
     ),
     "LabelSelector": {"x-kubernetes-map-type": "atomic"},
 }

@@ -15,8 +15,8 @@ import yaml
 
 from scheduler.hub.crd_rules import COLUMNS, ROOT_RULES, SCALE
 from scheduler.hub.crd_schema import Schema, described, field_of
-from scheduler.model.fields import API_GROUP, API_VERSION
-from scheduler.model.kinds import KINDS, Kind
+from scheduler.model.kinds.fields import API_GROUP, API_VERSION
+from scheduler.model.kinds.kinds import KINDS, Kind
 
 _VERSION = API_VERSION.rpartition("/")[2]
 _HEADER = "# Made from scheduler/model by `make manifests`; edit the types, not this file.\n"

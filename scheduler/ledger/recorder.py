@@ -18,10 +18,10 @@ from scheduler.ledger.blobs import Blob, blob_of
 from scheduler.ledger.fleet import FleetImage
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.record import Entry, Record
-from scheduler.model.demand import Demand
-from scheduler.model.facts import SiteFacts
-from scheduler.model.terms import Terms
-from scheduler.model.workload import WorkloadSpec
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.terms import Terms
+from scheduler.model.kinds.workload import WorkloadSpec
 
 DECISION = "decision"
 REFUSAL = "refusal"

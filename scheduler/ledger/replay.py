@@ -14,10 +14,12 @@ from scheduler.ledger.fleet import read_fleet
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.record import Record
 from scheduler.model.canonical import canonical
-from scheduler.model.demand import Demand
-from scheduler.model.facts import SiteFacts
-from scheduler.model.terms import ScarcityPrice, Terms
-from scheduler.placement import ENGINE_VERSION, Decision, Fleet, choose, decision_bytes
+from scheduler.model.decision import ENGINE_VERSION, Decision, decision_bytes
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.terms import ScarcityPrice, Terms
+from scheduler.placement.choose import choose
+from scheduler.placement.fleet.fleet import Fleet
 
 _T = TypeVar("_T")
 

@@ -1,6 +1,6 @@
-"""The vocabulary: what a site, a grant, a workload and a decision are. Pure values, no effects.
+"""The vocabulary: kinds, manifests, demands, decisions and reasons as values without effects.
 
-Read `kinds.py` for the kinds of `kapok.dev/v1alpha1`, `reasons.py` for every "no" that Kapok can
-say, `quantities.py` for Kubernetes quantities, `demand.py` for what a decision is asked and
-`facts.py` for what it knows of a site.
+Imports nothing else of ours. `kinds/` holds the kinds of `kapok.dev/v1alpha1`, `manifests/` what
+Kubernetes objects ask for, `demand/` what a decision is asked; `reasons.py` lists every "no".
+Start with `kinds/workload.py`, then `demand/demand.py` and `decision.py`.
 """

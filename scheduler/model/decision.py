@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from scheduler.model.canonical import canonical
-from scheduler.model.fields import Instant, Origin, Part
+from scheduler.model.kinds.fields import Instant, Origin, Part
 from scheduler.model.reasons import Reason
 
 ENGINE_VERSION = "3"

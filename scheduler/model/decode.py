@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import inspect
 
-from scheduler.model.fields import API_VERSION, Part
-from scheduler.model.kinds import KINDS
-from scheduler.model.metadata import Metadata
+from scheduler.model.kinds.fields import API_VERSION, Part
+from scheduler.model.kinds.kinds import KINDS
+from scheduler.model.kinds.metadata import Metadata
 
 Of = TypeVar("Of", bound=Part)
 

@@ -21,11 +21,11 @@ from agents.protocol.status import SITE_STATUS, OrderStatus
 from agents.protocol.status import SiteStatus as SiteStatusMessage
 from scheduler.control.hearing import Listener, OrderState, SiteReport, SiteWord
 from scheduler.control.telemetry import Telemetry
-from scheduler.model.facts import SiteFacts
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.site import SiteStatus
 from scheduler.model.quantities import NotAQuantity
-from scheduler.model.site import SiteStatus
 from scheduler.mqtt.keyring import Keyring
-from scheduler.placement.nodes import NodeRows
+from scheduler.placement.fleet.node_table import NodeRows
 from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)

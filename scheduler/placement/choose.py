@@ -10,21 +10,21 @@ from datetime import datetime
 import numpy as np
 
 from scheduler.model.decision import Decision
-from scheduler.model.demand import Demand
-from scheduler.model.terms import DEFAULT_TERMS, Terms
-from scheduler.placement.admit import admit
-from scheduler.placement.conclude import Case, conclude
-from scheduler.placement.divide import Ask
-from scheduler.placement.evicting import standing_of
-from scheduler.placement.fit import Room
-from scheduler.placement.fleet import Fleet
-from scheduler.placement.hindrance import hindrance, told
-from scheduler.placement.later import can_wait, planned, postponed
-from scheduler.placement.moment import Moment, moment_of
-from scheduler.placement.spending import beyond_tenant, refused_for
-from scheduler.placement.spread_answer import Division
-from scheduler.placement.thrift import cheaper
-from scheduler.placement.wishes import divide_as_wished
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
+from scheduler.placement.cost.spend import beyond_tenant, refused_for
+from scheduler.placement.divide.divide import Ask
+from scheduler.placement.divide.division import Division
+from scheduler.placement.divide.preferred_affinity import divide_as_wished
+from scheduler.placement.divide.within_budget import cheaper
+from scheduler.placement.filter.filter import admit
+from scheduler.placement.filter.retention import standing_of
+from scheduler.placement.fit.capacity import Room
+from scheduler.placement.fleet.context import Moment, moment_of
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.gates import hindrance, told
+from scheduler.placement.result import Case, conclude
+from scheduler.placement.start_time import can_wait, planned, postponed
 
 
 def choose(

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from scheduler.control.figures import Figures
 from scheduler.control.hearing import SiteWord
 from scheduler.control.pending import PendingSites
-from scheduler.control.queue import WorkKey, WorkQueue
+from scheduler.control.queue import WorkQueue
 from scheduler.control.registry import Registry
 from scheduler.control.sites import Sites
-from scheduler.model.facts import SiteFacts
-from scheduler.model.workload import Workload
-from scheduler.placement import Fleet
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.workload import Workload
+from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import Clock
 from scheduler.web.definitions import RESOURCES
 

@@ -13,9 +13,9 @@ from typing import Final
 
 from scheduler import __version__
 from scheduler.control.refusals import counted
-from scheduler.model.facts import SiteFacts
+from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT
-from scheduler.placement import compiled
+from scheduler.placement.kernel import loader as compiled
 from scheduler.web.definitions import READ, RESOURCES
 from scheduler.web.snapshot import Snapshot
 

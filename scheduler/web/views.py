@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
-from scheduler.control.queue import WorkKey
-from scheduler.model.facts import SiteFacts
-from scheduler.model.workload import Workload
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.workload import Workload
 from scheduler.web.snapshot import Snapshot
 from scheduler.web.state_text import amount, emission
 

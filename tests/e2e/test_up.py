@@ -12,7 +12,7 @@ import pytest
 
 from agents.protocol.keys import SigningKey
 from scheduler.ledger.reader import LedgerReader
-from scheduler.placement import compiled
+from scheduler.placement.kernel import loader as compiled
 from tests.support.scripted_site import ScriptedSite, replicas_in, talking
 from tests.support.up import BIN, ROOT, Up, eventually, kapok, running_up
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from scheduler.model.fields import API_VERSION
+from scheduler.model.kinds.fields import API_VERSION
 from scheduler.runtime.packaged_files import shipped
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]

@@ -12,9 +12,11 @@ from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.ledger.replay import recorded_case
 from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.model.canonical import canonical
-from scheduler.model.demand import NotAccepted
-from scheduler.model.workload import WorkloadSpec
-from scheduler.placement import DEFAULT_TERMS, choose, explain
+from scheduler.model.demand.demand import NotAccepted
+from scheduler.model.demand.terms import DEFAULT_TERMS
+from scheduler.model.kinds.workload import WorkloadSpec
+from scheduler.placement.choose import choose
+from scheduler.placement.explain.explain import explain
 from tests.support.sites import NOW, Raw, demand, fleet_of, grant, nodes, room, site, workload
 
 pytestmark = pytest.mark.integration

@@ -13,15 +13,17 @@ from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.ledger.replay import recorded_case, replay
-from scheduler.model.accept import demand_of
 from scheduler.model.canonical import digest
-from scheduler.model.demand import Demand
-from scheduler.model.facts import SiteFacts, site_facts
-from scheduler.model.rights import SiteGrant
-from scheduler.model.site import Site
-from scheduler.model.terms import ScarcityPrice, Terms
-from scheduler.model.workload import Workload, WorkloadSpec
-from scheduler.placement import DEFAULT_TERMS, ENGINE_VERSION, Decision, Fleet, choose
+from scheduler.model.decision import ENGINE_VERSION, Decision
+from scheduler.model.demand.accept import demand_of
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts, site_facts
+from scheduler.model.demand.terms import DEFAULT_TERMS, ScarcityPrice, Terms
+from scheduler.model.kinds.rights import SiteGrant
+from scheduler.model.kinds.site import Site
+from scheduler.model.kinds.workload import Workload, WorkloadSpec
+from scheduler.placement.choose import choose
+from scheduler.placement.fleet.fleet import Fleet
 
 pytestmark = pytest.mark.integration
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

@@ -7,11 +7,11 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from scheduler.model.demand import Demand
-from scheduler.model.terms import DEFAULT_TERMS
-from scheduler.placement import Fleet
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.placement.choose import consider
-from scheduler.placement.moment import moment_of
+from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fleet.fleet import Fleet
 from tests.support.sites import NOW, Raw, demand, facts_of, grant, nodes, site, workload
 
 FRESH, OLD = "2026-11-23T07:59:00Z", "2026-11-22T01:00:00Z"

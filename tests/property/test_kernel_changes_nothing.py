@@ -8,17 +8,17 @@ import pytest
 
 from benchmarks._city import NOW, NodeForm, demands, reported, site
 from scheduler.model.decision import Assigned, Decision, decision_bytes
-from scheduler.model.demand import Demand, Placed, with_placement
-from scheduler.model.facts import Grant, SiteFacts
-from scheduler.model.manifests import Pods
-from scheduler.model.pods import PodShape
-from scheduler.model.site import SitePrices
-from scheduler.model.terms import DEFAULT_TERMS
-from scheduler.placement import Fleet, choose
-from scheduler.placement.choose import ask_of, consider
-from scheduler.placement.divide import by_price
-from scheduler.placement.fit import Room
-from scheduler.placement.moment import moment_of
+from scheduler.model.demand.demand import Demand, Placed, with_placement
+from scheduler.model.demand.facts import Grant, SiteFacts
+from scheduler.model.demand.terms import DEFAULT_TERMS
+from scheduler.model.kinds.site import SitePrices
+from scheduler.model.manifests.manifests import Pods
+from scheduler.model.manifests.pods import PodShape
+from scheduler.placement.choose import ask_of, choose, consider
+from scheduler.placement.divide.divide import by_price
+from scheduler.placement.fit.capacity import Room
+from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fleet.fleet import Fleet
 from tests.support.tools import need_kernel
 
 FORMS = (
@@ -103,8 +103,8 @@ def test_both_decide_the_same_whatever_is_asked_and_reported(
 ) -> None:
     need_kernel()
     if seed % 2:  # the kernel remembers full sites of small fleets too
-        monkeypatch.setattr("scheduler.placement.divide.MANY_SITES", 8)
-        monkeypatch.setattr("scheduler.placement.conclude.MANY_SITES", 8)
+        monkeypatch.setattr("scheduler.placement.divide.divide.MANY_SITES", 8)
+        monkeypatch.setattr("scheduler.placement.result.MANY_SITES", 8)
     random = Random(seed)  # noqa: S311 - a test, seeded
     facts = [alike(site(number, 5, FORMS, random), random) for number in range(60 + 40 * seed)]
     both = Fleet(facts), Fleet(facts, may_compile=False)

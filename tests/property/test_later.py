@@ -9,10 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scheduler.model.canonical import canonical
-from scheduler.model.decision import Decision
-from scheduler.model.demand import Demand
-from scheduler.model.facts import SiteFacts
-from scheduler.placement import Fleet, choose, decision_bytes
+from scheduler.model.decision import Decision, decision_bytes
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.placement.choose import choose
+from scheduler.placement.fleet.fleet import Fleet
 from tests.support.sites import NOW, Raw, demand, fleet_of, nodes, site, workload
 
 GRAMS = st.sampled_from([0.0, 100.0, 300.0, 600.0, 900.0])

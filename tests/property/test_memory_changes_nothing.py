@@ -13,13 +13,13 @@ from benchmarks._check import is_confirmed, room_of
 from benchmarks._city import NOW, NodeForm, demands, reported, site
 from scheduler.model.canonical import canonical
 from scheduler.model.decision import decision_bytes
-from scheduler.model.facts import SiteFacts
-from scheduler.model.pods import PodShape
-from scheduler.model.site import Headroom, Intensity
-from scheduler.model.terms import DEFAULT_TERMS
-from scheduler.placement import Fleet, choose
-from scheduler.placement.choose import consider
-from scheduler.placement.moment import moment_of
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.terms import DEFAULT_TERMS
+from scheduler.model.kinds.site import Headroom, Intensity
+from scheduler.model.manifests.pods import PodShape
+from scheduler.placement.choose import choose, consider
+from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fleet.fleet import Fleet
 
 FORMS = (
     NodeForm("amd64", "intel", 16, 65536, 0, ""),
@@ -41,7 +41,7 @@ SHAPES = [
 def test_a_fleet_that_remembers_decides_as_one_that_was_just_made(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.placement.divide.MANY_SITES", 16)
+    monkeypatch.setattr("scheduler.placement.divide.divide.MANY_SITES", 16)
     random = Random(seed)  # noqa: S311 - a test, seeded
     sites = [site(number, 3, FORMS, random) for number in range(140)]
     fleet = Fleet(sites, may_compile=seed == 0)
@@ -77,7 +77,7 @@ def test_room_is_what_brute_force_counts_and_sums_never_say_less() -> None:
 def test_the_log_of_changed_sites_begins_anew_and_nothing_is_missed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("scheduler.placement.nodes._LONGEST_LOG", 3)
+    monkeypatch.setattr("scheduler.placement.fleet.node_table._LONGEST_LOG", 3)
     random = Random(5)  # noqa: S311 - a test, seeded
     fleet = Fleet(site(number, 3, FORMS, random) for number in range(12))
     for demand in demands(SHAPES, 60, random):

@@ -16,8 +16,8 @@ from scheduler.control.status import shares_of, with_decision, with_health
 from scheduler.model.canonical import plain
 from scheduler.model.decision import Assigned, Decision
 from scheduler.model.decode import decode_as
-from scheduler.model.kinds import Workload
-from scheduler.model.workload import DecisionReference, WorkloadStatus
+from scheduler.model.kinds.kinds import Workload
+from scheduler.model.kinds.workload import DecisionReference, WorkloadStatus
 from tests.support.fake_clock import START
 
 SITES = ("m1", "m2", "m3")

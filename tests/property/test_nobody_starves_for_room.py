@@ -14,20 +14,22 @@ from scheduler.control.hearing import SiteReport
 from scheduler.control.lookout import Lookout
 from scheduler.control.outcome import outcome_of
 from scheduler.control.ports import GRANTS, SITES, Change
-from scheduler.control.queue import Urgency, WorkKey, WorkQueue
+from scheduler.control.queue import Urgency, WorkQueue
 from scheduler.control.registry import Registry
 from scheduler.control.reserving import ROOM, Chosen, Reservations
 from scheduler.control.sites import Sites
 from scheduler.control.telemetry import Silence
-from scheduler.model.demand import Demand
-from scheduler.model.facts import SiteFacts
-from scheduler.model.site import FreeRow, NodeClass, SiteStatus
-from scheduler.model.terms import Terms
-from scheduler.placement import Fleet, choose
-from scheduler.placement.moment import moment_of
-from scheduler.placement.needs import Needs
-from scheduler.placement.queueing import LIFT_AFTER_SECONDS
-from scheduler.placement.reserve import where_to_reserve
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.terms import Terms
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.site import FreeRow, NodeClass, SiteStatus
+from scheduler.placement.choose import choose
+from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.queue.minimum_requests import Needs
+from scheduler.placement.queue.order import LIFT_AFTER_SECONDS
+from scheduler.placement.queue.reservation import where_to_reserve
 from tests.support.fake_clock import FakeClock
 from tests.support.sites import demand, grant, site, workload
 from tests.support.turns import take_now

@@ -6,10 +6,11 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.model.terms import DEFAULT_TERMS
-from scheduler.placement import choose, decision_bytes
-from scheduler.placement.moment import moment_of
-from scheduler.placement.spending import spend_of
+from scheduler.model.decision import decision_bytes
+from scheduler.model.demand.terms import DEFAULT_TERMS
+from scheduler.placement.choose import choose
+from scheduler.placement.cost.spend import spend_of
+from scheduler.placement.fleet.context import moment_of
 from tests.support.sites import NOW, OBSERVED, Raw, demand, fleet_of, grant, room, workload
 
 LEVELS = ["province", "city", "label:rack", "site"]

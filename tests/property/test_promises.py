@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.model.canonical import canonical
-from scheduler.model.demand import Demand
-from scheduler.model.facts import SiteFacts
-from scheduler.model.terms import DEFAULT_TERMS
-from scheduler.placement import Fleet, choose, decision_bytes, explain
-from scheduler.placement.choose import consider
-from scheduler.placement.moment import moment_of
+from scheduler.model.decision import decision_bytes
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.terms import DEFAULT_TERMS
+from scheduler.placement.choose import choose, consider
+from scheduler.placement.explain.explain import explain
+from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fleet.fleet import Fleet
 from tests.support.sites import NOW, OBSERVED, Raw, demand, facts_of, grant, nodes, site, workload
 
 STRATEGIES = ["CostOptimal", "Aggregated", "Balanced", "Weighted", "Duplicated"]

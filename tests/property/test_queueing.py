@@ -8,9 +8,11 @@ from typing import Any, get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.control.queue import Urgency, WorkKey, WorkQueue
+from scheduler.control.queue import Urgency, WorkQueue
+from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.reasons import REASONS
-from scheduler.placement.queueing import (
+from scheduler.placement.filter.rules import Event
+from scheduler.placement.queue.order import (
     LIFT_AFTER_SECONDS,
     UNRANKED,
     Waiting,
@@ -19,7 +21,6 @@ from scheduler.placement.queueing import (
     next_of,
     share_of,
 )
-from scheduler.placement.rules import Event
 from tests.support.fake_clock import FakeClock
 
 EVENTS = get_args(Event)

@@ -14,14 +14,16 @@ import pytest
 
 from scheduler.control.lookout import Lookout
 from scheduler.control.outcome import outcome_of
-from scheduler.control.queue import Urgency, WorkKey, WorkQueue
-from scheduler.model.demand import Demand
-from scheduler.model.facts import InFlight
-from scheduler.model.manifests import Pods
-from scheduler.model.pods import PodShape, Skew
-from scheduler.placement import Fleet, choose
-from scheduler.placement.fit import Room
-from scheduler.placement.needs import Needs, need_of
+from scheduler.control.queue import Urgency, WorkQueue
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import InFlight
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.manifests.manifests import Pods
+from scheduler.model.manifests.pods import PodShape, Skew
+from scheduler.placement.choose import choose
+from scheduler.placement.fit.capacity import Room
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.queue.minimum_requests import Needs, need_of
 from tests.support.fake_clock import FakeClock
 from tests.support.sites import NOW, Raw, demand, facts_of, grant, nodes, site, workload
 from tests.support.turns import take_now

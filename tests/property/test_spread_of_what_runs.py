@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from scheduler.model.demand import NotAccepted
-from scheduler.placement import choose
+from scheduler.model.demand.demand import NotAccepted
+from scheduler.placement.choose import choose
 from tests.support.sites import NOW, Raw, asked_of, fleet_of, grant, nodes, site, workload
 
 Place = tuple[int, int, float, str, str]

@@ -5,12 +5,12 @@ from typing import Any
 
 import msgspec
 
-from scheduler.model.accept import demand_of
 from scheduler.model.decode import decode_as
-from scheduler.model.demand import Demand, NotAccepted
-from scheduler.model.facts import InFlight, SiteFacts, site_facts
-from scheduler.model.kinds import API_VERSION, Site, SiteGrant, Workload
-from scheduler.placement import Fleet
+from scheduler.model.demand.accept import demand_of
+from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.facts import InFlight, SiteFacts, site_facts
+from scheduler.model.kinds.kinds import API_VERSION, Site, SiteGrant, Workload
+from scheduler.placement.fleet.fleet import Fleet
 
 NOW = datetime(2026, 11, 23, 8, 1, tzinfo=UTC)
 OBSERVED = "2026-11-23T08:00:00Z"

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import pytest
 
-from scheduler.placement import compiled
+from scheduler.placement.kernel import loader as compiled
 
 
 def need(tool: str) -> str:

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from scheduler.control.queue import WorkKey, WorkQueue
+from scheduler.control.queue import WorkQueue
+from scheduler.model.kinds.metadata import WorkKey
 from tests.support.fake_clock import FakeClock
 
 

@@ -20,7 +20,7 @@ from scheduler.control.ports import Object, Resource
 from scheduler.control.recorder import Recorded
 from scheduler.hub.client import HubClient
 from scheduler.ledger.recorder import LedgerRecorder
-from scheduler.model.workload import WorkloadSpec
+from scheduler.model.kinds.workload import WorkloadSpec
 from scheduler.mqtt.speaker import Speaker
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import scheduler
 from scheduler.cli.entry import main
-from scheduler.placement import compiled
+from scheduler.placement.kernel import loader as compiled
 
 
 def test_the_version_says_whether_decisions_run_compiled(

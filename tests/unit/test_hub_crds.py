@@ -12,7 +12,7 @@ from scheduler.hub.crd_rules import COLUMNS, ITEM_RULES, LIST_TYPES, ROOT_RULES,
 from scheduler.hub.crd_schema import UnboundedError, schema_of
 from scheduler.hub.crd_texts import TEXTS
 from scheduler.hub.crds import as_yaml, crds, main
-from scheduler.model.kinds import KINDS
+from scheduler.model.kinds.kinds import KINDS
 from scheduler.runtime.packaged_files import shipped
 
 Schema = dict[str, Any]

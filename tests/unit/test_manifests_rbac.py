@@ -9,7 +9,7 @@ import yaml
 
 from scheduler.control.leadership import LEASE_NAME, NAMESPACE
 from scheduler.control.pending import CONFIG_MAP
-from scheduler.model.kinds import KINDS
+from scheduler.model.kinds.kinds import KINDS
 from scheduler.runtime.packaged_files import shipped
 
 OBJECTS: list[dict[str, Any]] = [

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from scheduler.model.fields import LabelSelector, Requirement, Taint, Toleration, holds
-from scheduler.model.pods import NodeRequirement
+from scheduler.model.kinds.fields import LabelSelector, Requirement, Taint, Toleration, holds
+from scheduler.model.manifests.pods import NodeRequirement
 from scheduler.simulation.cluster.mirror import Mirror
 from scheduler.simulation.cluster.objects import Node, NodeTerm, Pod, PodTerm
 from scheduler.simulation.cluster.podwork import is_over

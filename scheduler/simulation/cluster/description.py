@@ -18,7 +18,7 @@ import msgspec
 import yaml
 from msgspec import Meta, field
 
-from scheduler.model.fields import Taint
+from scheduler.model.kinds.fields import Taint
 from scheduler.model.quantities import NotAQuantity, free
 
 _Quantities = dict[str, str | int | float]

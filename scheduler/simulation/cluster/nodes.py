@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from scheduler.control.ports import Object
-from scheduler.model.fields import Taint, Toleration
+from scheduler.model.kinds.fields import Taint, Toleration
 from scheduler.simulation.cluster import faults
 from scheduler.simulation.cluster.description import NodeDescription
 from scheduler.simulation.cluster.kubelet import SIMULATED, is_simulated

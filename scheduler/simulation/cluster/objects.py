@@ -11,8 +11,8 @@ import msgspec
 from msgspec import field
 
 from scheduler.control.ports import Object, Resource
-from scheduler.model.fields import LabelSelector, Taint, Toleration
-from scheduler.model.pods import NodeRequirement
+from scheduler.model.kinds.fields import LabelSelector, Taint, Toleration
+from scheduler.model.manifests.pods import NodeRequirement
 
 
 class _View(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -6,7 +6,7 @@ What is asked is rounded up and what a node has is rounded down, as everywhere i
 from collections.abc import Mapping
 from functools import lru_cache
 
-from scheduler.model.pods import pod_requests
+from scheduler.model.manifests.pods import pod_requests
 from scheduler.model.quantities import PODS, NotAQuantity, free
 from scheduler.simulation.cluster.objects import Pod
 

@@ -11,18 +11,20 @@ from functools import lru_cache
 
 import msgspec
 
-from scheduler.model.accept import demand_of
-from scheduler.model.demand import Demand, NotAccepted
-from scheduler.model.facts import SiteFacts, site_facts
-from scheduler.model.fields import NameReference
-from scheduler.model.metadata import Metadata
-from scheduler.model.policy import PlacementPolicy
+from scheduler.model.decision import Decision
+from scheduler.model.demand.accept import demand_of
+from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.facts import SiteFacts, site_facts
+from scheduler.model.demand.terms import Terms
+from scheduler.model.kinds.fields import NameReference
+from scheduler.model.kinds.metadata import Metadata
+from scheduler.model.kinds.policy import PlacementPolicy
+from scheduler.model.kinds.rights import SiteGrant, SiteGrantSpec
+from scheduler.model.kinds.site import NodeClass, Site, SiteSpec, SiteStatus
+from scheduler.model.kinds.workload import PodDemand, Workload, WorkloadSpec
 from scheduler.model.quantities import GPU_CARDS, GPU_MILLI, MILLI_PER_UNIT
-from scheduler.model.rights import SiteGrant, SiteGrantSpec
-from scheduler.model.site import NodeClass, Site, SiteSpec, SiteStatus
-from scheduler.model.terms import Terms
-from scheduler.model.workload import PodDemand, Workload, WorkloadSpec
-from scheduler.placement import Decision, Fleet, choose
+from scheduler.placement.choose import choose
+from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import Clock
 from scheduler.simulation.trace.binder import FreeNode, SiteBinder
 from scheduler.simulation.trace.choosers import Choice

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from scheduler.model.policy import PlacementPolicy
+from scheduler.model.kinds.policy import PlacementPolicy
 from scheduler.runtime.clock import Clock
 from scheduler.simulation.trace.binder import SiteBinder
 from scheduler.simulation.trace.choosers import Chooser, RoundRobin, SumOfFree

@@ -14,8 +14,8 @@ from scheduler.control.quotas import Quotas
 from scheduler.control.recorder import Recorded
 from scheduler.control.registry import Registry
 from scheduler.control.telemetry import Silence
-from scheduler.model.terms import DEFAULT_TERMS, Terms
-from scheduler.placement.queueing import UNRANKED
+from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
+from scheduler.placement.queue.order import UNRANKED
 from tests.support.fake_clock import FakeClock
 from tests.support.sites import NOW, demand, fleet_of, nodes, site, workload
 

@@ -6,9 +6,9 @@ import pytest
 
 from scheduler.control.enforced import NOT_ENFORCED, not_enforced, not_enforced_condition
 from scheduler.control.stuck import stuck_condition
-from scheduler.model.accept import demand_of
 from scheduler.model.decode import decode
-from scheduler.model.workload import Workload, WorkloadSpec, WorkloadStatus
+from scheduler.model.demand.accept import demand_of
+from scheduler.model.kinds.workload import Workload, WorkloadSpec, WorkloadStatus
 from tests.support.fake_clock import START
 
 # A value that is not the default, for every field of the spec.

@@ -3,11 +3,11 @@
 import msgspec
 
 from scheduler.control.history import IntensityHistory
-from scheduler.model.site import Intensity
-from scheduler.model.terms import DEFAULT_TERMS
-from scheduler.placement import Fleet
-from scheduler.placement.moment import moment_of
-from scheduler.placement.power_draw import carbon_intensity
+from scheduler.model.demand.terms import DEFAULT_TERMS
+from scheduler.model.kinds.site import Intensity
+from scheduler.placement.cost.energy import carbon_intensity
+from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fleet.fleet import Fleet
 from tests.support.sites import NOW, facts_of, nodes, site
 
 HOUR = 3600.0

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.control.lookout import Lookout
-from scheduler.control.queue import Urgency, WorkKey, WorkQueue
-from scheduler.model.facts import InFlight
-from scheduler.placement import Fleet
-from scheduler.placement.needs import Needs, need_of
+from scheduler.control.queue import Urgency, WorkQueue
+from scheduler.model.demand.facts import InFlight
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.queue.minimum_requests import Needs, need_of
 from tests.support.fake_clock import FakeClock
 from tests.support.sites import changed, demand, facts_of, fleet_of, nodes, room, site, workload
 

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from scheduler.control.outcome import Outcome, outcome_of
 from scheduler.control.status import with_decision
-from scheduler.model.demand import Demand
-from scheduler.model.workload import DecisionReference, WorkloadStatus
-from scheduler.placement import choose
+from scheduler.model.demand.demand import Demand
+from scheduler.model.kinds.workload import DecisionReference, WorkloadStatus
+from scheduler.placement.choose import choose
 from tests.support.sites import NOW, Raw, demand, fleet_of, room, workload
 
 

@@ -8,8 +8,8 @@ from scheduler.control.redeciding import as_asked, as_judged, is_due, says_the_s
 from scheduler.control.wishes import Wish, Wishes
 from scheduler.model.decision import Assigned, Decision
 from scheduler.model.decode import decode_as
-from scheduler.model.demand import Demand, Placed
-from scheduler.model.kinds import Workload
+from scheduler.model.demand.demand import Demand, Placed
+from scheduler.model.kinds.kinds import Workload
 from tests.support.fake_clock import START
 
 KEY = ("ns", "w")

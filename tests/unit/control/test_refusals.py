@@ -5,9 +5,10 @@ from random import Random
 
 from benchmarks._city import NOW, NodeForm, demands, site
 from scheduler.control.refusals import Refusals, counted
-from scheduler.model.pods import PodShape
-from scheduler.model.terms import DEFAULT_TERMS
-from scheduler.placement import Fleet, choose
+from scheduler.model.demand.terms import DEFAULT_TERMS
+from scheduler.model.manifests.pods import PodShape
+from scheduler.placement.choose import choose
+from scheduler.placement.fleet.fleet import Fleet
 
 FORMS = (
     NodeForm("amd64", "intel", 8, 32768, 0, ""),

@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 import pytest
 
 from scheduler.control.ports import GRANTS, SITES, Change
-from scheduler.control.queue import WorkKey
 from scheduler.control.registry import Registry
 from scheduler.control.reserving import MOST, MOST_WINDOWS_AT_A_SITE, Chosen, Reservations
 from scheduler.control.sites import Sites
 from scheduler.control.telemetry import Silence
-from scheduler.model.demand import Demand
-from scheduler.model.facts import SiteFacts
-from scheduler.model.terms import DEFAULT_TERMS
-from scheduler.placement.moment import moment_of
-from scheduler.placement.reserve import where_to_reserve
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.terms import DEFAULT_TERMS
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.queue.reservation import where_to_reserve
 from tests.support.fake_clock import FakeClock
 from tests.support.sites import NOW, Raw, demand, fleet_of, grant, nodes, room, site, workload
 

@@ -5,7 +5,7 @@ from scheduler.control.quotas import Quotas
 from scheduler.control.registry import Registry
 from scheduler.control.shares import SharesOfTenants
 from scheduler.control.telemetry import Silence
-from scheduler.model.fields import API_VERSION
+from scheduler.model.kinds.fields import API_VERSION
 from tests.support.fake_clock import FakeClock
 from tests.support.sites import demand, fleet_of, nodes, site, workload
 

@@ -9,10 +9,10 @@ from scheduler.control.hearing import SiteReport
 from scheduler.control.registry import Registry
 from scheduler.control.sites import Sites
 from scheduler.control.telemetry import Silence
-from scheduler.model.facts import InFlight, Ordered
-from scheduler.model.kinds import Site
-from scheduler.model.metadata import Metadata
-from scheduler.model.site import FreeRow, NodeClass, Rtt, SiteStatus
+from scheduler.model.demand.facts import InFlight, Ordered
+from scheduler.model.kinds.kinds import Site
+from scheduler.model.kinds.metadata import Metadata
+from scheduler.model.kinds.site import FreeRow, NodeClass, Rtt, SiteStatus
 from tests.support.fake_clock import FakeClock
 
 

@@ -7,10 +7,10 @@ import msgspec
 from scheduler.control.registry import Registry
 from scheduler.control.sites import Sites
 from scheduler.control.telemetry import Silence
-from scheduler.model.fields import Taint
-from scheduler.model.kinds import Site
-from scheduler.model.metadata import Metadata
-from scheduler.model.site import SiteSpec
+from scheduler.model.kinds.fields import Taint
+from scheduler.model.kinds.kinds import Site
+from scheduler.model.kinds.metadata import Metadata
+from scheduler.model.kinds.site import SiteSpec
 from tests.support.fake_clock import START, FakeClock
 
 FIRE = Taint(key="fire", effect="NoExecute")

@@ -16,8 +16,8 @@ from scheduler.control.status import (
     with_refusal,
 )
 from scheduler.model.decision import Assigned, Decision
-from scheduler.model.demand import NotAccepted
-from scheduler.model.workload import DecisionReference, WorkloadStatus
+from scheduler.model.demand.demand import NotAccepted
+from scheduler.model.kinds.workload import DecisionReference, WorkloadStatus
 from tests.support.fake_clock import START
 
 REFERENCE = DecisionReference(id="1-1", hash="sha256:0", line="placed")

@@ -5,7 +5,7 @@ import pytest
 from scheduler.demo.distance import great_circle_km, modelled_milliseconds, round_trips
 from scheduler.demo.samples import load, sizes
 from scheduler.model.decode import decode
-from scheduler.model.fields import API_VERSION
+from scheduler.model.kinds.fields import API_VERSION
 
 
 def test_the_city_has_twelve_sites_and_twenty_four_workloads() -> None:

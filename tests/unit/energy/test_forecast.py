@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.energy.forecast import Profile, profile_of
-from scheduler.model.fields import Origin
-from scheduler.model.site import ForecastStep, IntensityForecast
+from scheduler.model.kinds.fields import Origin
+from scheduler.model.kinds.site import ForecastStep, IntensityForecast
 
 BEGIN = datetime(2026, 11, 23, 8, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.energy.tariff import Tariff, mean_price, tariff_of
-from scheduler.model.site import SitePrices, TariffHours
+from scheduler.model.kinds.site import SitePrices, TariffHours
 
 MIDNIGHT = datetime(2026, 11, 22, 16, tzinfo=UTC).timestamp()  # in China
 HOUR = 3600.0

@@ -2,18 +2,18 @@ from typing import Any, TypeVar
 
 import pytest
 
-from scheduler.model.accept import demand_of
 from scheduler.model.decode import decode_as
-from scheduler.model.demand import Demand, NotAccepted
-from scheduler.model.fields import Part
-from scheduler.model.kinds import (
+from scheduler.model.demand.accept import demand_of
+from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.kinds.fields import Part
+from scheduler.model.kinds.kinds import (
     ClusterPlacementPolicy,
     DataClassScheme,
     PlacementPolicy,
     Tenant,
     Workload,
 )
-from scheduler.model.manifests import read_manifests, with_replicas
+from scheduler.model.manifests.manifests import read_manifests, with_replicas
 from tests.support.sites import Raw, workload
 
 Of = TypeVar("Of", bound=Part)

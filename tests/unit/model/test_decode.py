@@ -1,7 +1,7 @@
 import pytest
 
 from scheduler.model.decode import NotReadable, decode, decode_as
-from scheduler.model.kinds import KINDS, Site, Workload
+from scheduler.model.kinds.kinds import KINDS, Site, Workload
 from tests.support.sites import Raw, grant, room, workload
 
 

@@ -1,8 +1,8 @@
 import pytest
 
 from scheduler.model.decode import NotReadable
-from scheduler.model.manifests import read_manifests
-from scheduler.model.pods import (
+from scheduler.model.manifests.manifests import read_manifests
+from scheduler.model.manifests.pods import (
     NodeRequirement,
     PodShape,
     pod_requests,

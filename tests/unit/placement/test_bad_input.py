@@ -7,11 +7,11 @@ import msgspec
 import pytest
 
 from benchmarks.fit import is_exact
-from scheduler.model.facts import InFlight, Ordered, in_flight
-from scheduler.model.terms import DEFAULT_TERMS
-from scheduler.placement import Fleet, choose
-from scheduler.placement.choose import consider
-from scheduler.placement.moment import moment_of
+from scheduler.model.demand.facts import InFlight, Ordered, in_flight
+from scheduler.model.demand.terms import DEFAULT_TERMS
+from scheduler.placement.choose import choose, consider
+from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fleet.fleet import Fleet
 from tests.support.sites import (
     NOW,
     Raw,

@@ -5,7 +5,8 @@ from random import Random
 import pytest
 
 from scheduler.model.decision import Decision
-from scheduler.placement import choose, spread_search
+from scheduler.placement.choose import choose
+from scheduler.placement.divide.spread import search as spread_search
 from tests.support.sites import NOW, Raw, demand, fleet_of, nodes, site, workload
 
 SITES, PLACES, REPLICAS = 70, 10, 27

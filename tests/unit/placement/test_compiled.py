@@ -12,7 +12,7 @@ import pytest
 
 import build_kernel
 from scheduler import placement
-from scheduler.placement import compiled
+from scheduler.placement.kernel import loader as compiled
 from tests.support.tools import need_kernel
 
 STUB = build_kernel.ROOT / build_kernel.FOLDER / "kernel.pyi"

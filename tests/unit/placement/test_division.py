@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.cli.entry import main
-from scheduler.placement import choose
+from scheduler.placement.choose import choose
 from tests.support.sites import NOW, Raw, demand, fleet_of, grant, room, workload
 
 

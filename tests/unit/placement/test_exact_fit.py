@@ -8,11 +8,12 @@ from random import Random
 
 import pytest
 
-from scheduler.model.demand import Demand
-from scheduler.model.manifests import Pods
-from scheduler.model.pods import PodShape
-from scheduler.placement import Fleet, choose
-from scheduler.placement.fit import Room
+from scheduler.model.demand.demand import Demand
+from scheduler.model.manifests.manifests import Pods
+from scheduler.model.manifests.pods import PodShape
+from scheduler.placement.choose import choose
+from scheduler.placement.fit.capacity import Room
+from scheduler.placement.fleet.fleet import Fleet
 from tests.support.sites import NOW, Raw, demand, fleet_of, site, workload
 
 MOST = 40

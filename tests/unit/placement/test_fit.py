@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from scheduler.placement import choose
+from scheduler.placement.choose import choose
 from tests.support.sites import NOW, Raw, demand, fleet_of, site, workload
 
 

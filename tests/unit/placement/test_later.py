@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from scheduler.model.decision import Decision
-from scheduler.placement import choose, explain
+from scheduler.placement.choose import choose
+from scheduler.placement.explain.explain import explain
 from tests.support.sites import NOW, Raw, demand, fleet_of, nodes, site, workload
 
 MEASURED = {"origin": "measured", "observedAt": "2026-11-23T08:00:00Z"}

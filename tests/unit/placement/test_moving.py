@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from scheduler.model.accept import demand_of
 from scheduler.model.decode import decode_as
-from scheduler.model.demand import Demand
-from scheduler.model.kinds import PlacementPolicy, Workload
-from scheduler.placement import choose, explain
+from scheduler.model.demand.accept import demand_of
+from scheduler.model.demand.demand import Demand
+from scheduler.model.kinds.kinds import PlacementPolicy, Workload
+from scheduler.placement.choose import choose
+from scheduler.placement.explain.explain import explain
 from tests.support.sites import NOW, Raw, demand, fleet_of, nodes, site, workload
 
 PAID = {"movingCnyPerGibibyte": 0.5, "carbonCnyPerKg": 0.0}

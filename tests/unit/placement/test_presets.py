@@ -2,8 +2,8 @@
 
 import pytest
 
-from scheduler.placement import choose
-from scheduler.placement.two_places import all_replicas
+from scheduler.placement.choose import choose
+from scheduler.placement.divide.disaster_recovery import all_replicas
 from tests.support.sites import NOW, Raw, demand, fleet_of, nodes, site, workload
 
 

@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from scheduler.placement import Fleet, choose
+from scheduler.placement.choose import choose
+from scheduler.placement.fleet.fleet import Fleet
 from tests.support.sites import (
     NOW,
     OBSERVED,

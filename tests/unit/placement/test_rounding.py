@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.placement import rounding
-from scheduler.placement.rounding import fewer, webster
+from scheduler.placement.divide import apportionment as rounding
+from scheduler.placement.divide.apportionment import fewer, webster
 
 
 def seat_by_seat(

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from scheduler.model.decode import NotReadable, decode_as
-from scheduler.model.kinds import SiteGrant, Workload
-from scheduler.placement import admit, choose, constraints, explain
-from scheduler.placement.rules import all_rules, name_of
+from scheduler.model.kinds.kinds import SiteGrant, Workload
+from scheduler.placement.choose import choose
+from scheduler.placement.explain.explain import explain
+from scheduler.placement.filter import constraints
+from scheduler.placement.filter import filter as admit
+from scheduler.placement.filter.rules import all_rules, name_of
 from tests.support.sites import (
     NOW,
     Raw,
@@ -107,7 +110,7 @@ def test_a_grant_for_a_jurisdiction_of_its_own_is_refused_with_the_form_to_write
 
 
 _DROPPED_IN = """
-from scheduler.placement.constraints.cordoned import Cordoned
+from scheduler.placement.filter.constraints.cordoned import Cordoned
 
 
 class NotOnMondays(Cordoned):

@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scheduler.model.demand import Demand, Placed
-from scheduler.model.facts import InFlight, SiteFacts
-from scheduler.model.manifests import Pods
-from scheduler.model.pods import HOSTNAME, PodShape, Skew
-from scheduler.model.site import FreeRow, NodeClass, SiteStatus
-from scheduler.placement import Fleet, sets
-from scheduler.placement.fit import Room
-from scheduler.placement.sets import SetRoom, sets_at
+from scheduler.model.demand.demand import Demand, Placed
+from scheduler.model.demand.facts import InFlight, SiteFacts
+from scheduler.model.kinds.site import FreeRow, NodeClass, SiteStatus
+from scheduler.model.manifests.manifests import Pods
+from scheduler.model.manifests.pods import HOSTNAME, PodShape, Skew
+from scheduler.placement.fit import pod_sets as sets
+from scheduler.placement.fit.capacity import Room
+from scheduler.placement.fit.pod_sets import SetRoom, sets_at
+from scheduler.placement.fleet.fleet import Fleet
 
 
 def shape(cpu: int, **more: Any) -> PodShape:  # noqa: ANN401 - fields

@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
-from scheduler.model.demand import Demand
-from scheduler.model.facts import InFlight
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import InFlight
 from scheduler.model.quantities import NotAQuantity
-from scheduler.placement import Fleet, choose, explain
-from scheduler.placement.site_limits import LimitIndex
+from scheduler.placement.choose import choose
+from scheduler.placement.explain.explain import explain
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.namespace_limits import LimitIndex
 from tests.support.sites import NOW, Raw, demand, facts_of, fleet_of, grant, nodes, site, workload
 
 NODES = nodes(20, cpu="4", memory="8Gi")

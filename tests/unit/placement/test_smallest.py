@@ -5,13 +5,15 @@ from typing import Any
 import pytest
 
 from scheduler.model.decode import decode_as
-from scheduler.model.demand import Demand
-from scheduler.model.facts import SiteFacts
-from scheduler.model.kinds import Tenant
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.terms import DEFAULT_TERMS
+from scheduler.model.kinds.kinds import Tenant
 from scheduler.model.reasons import REASONS
-from scheduler.placement import DEFAULT_TERMS, Fleet, choose
-from scheduler.placement.moment import moment_of
-from scheduler.placement.smallest import smallest_changes
+from scheduler.placement.choose import choose
+from scheduler.placement.explain.suggest import smallest_changes
+from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fleet.fleet import Fleet
 from tests.support.sites import NOW, Raw, demand, facts_of, grant, nodes, room, site, workload
 
 

@@ -9,9 +9,10 @@ import pytest
 from scheduler.cli.entry import main
 from scheduler.control.quotas import Quotas
 from scheduler.model.decode import decode_as
-from scheduler.model.kinds import API_VERSION, Tenant
-from scheduler.model.tenant import BudgetLeft, Spend
-from scheduler.placement import choose, explain
+from scheduler.model.kinds.kinds import API_VERSION, Tenant
+from scheduler.model.kinds.tenant import BudgetLeft, Spend
+from scheduler.placement.choose import choose
+from scheduler.placement.explain.explain import explain
 from tests.support.sites import NOW, Raw, demand, fleet_of, grant, nodes, site, workload
 
 SPEC = {"prices": {"coreCnyPerHour": 1.0, "energyCnyPerKwh": 0.0}, "energy": {"pue": 1.0}}
@@ -82,9 +83,9 @@ def test_the_quota_that_would_do_counts_every_site_of_what_is_duplicated(quota: 
 
 
 def smallest(asked: Any, fleet: Any) -> tuple[str, str, str, str, bool]:  # noqa: ANN401 - as in choose
-    from scheduler.model.terms import DEFAULT_TERMS  # noqa: PLC0415 - only here
-    from scheduler.placement.moment import moment_of  # noqa: PLC0415 - only here
-    from scheduler.placement.smallest import smallest_changes  # noqa: PLC0415 - only here
+    from scheduler.model.demand.terms import DEFAULT_TERMS  # noqa: PLC0415 - only here
+    from scheduler.placement.explain.suggest import smallest_changes  # noqa: PLC0415 - only here
+    from scheduler.placement.fleet.context import moment_of  # noqa: PLC0415 - only here
 
     first = smallest_changes(asked, fleet, moment_of(NOW, DEFAULT_TERMS))[0]
     return (first.kind, first.target, first.from_, first.to, first.verified)

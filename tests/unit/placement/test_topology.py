@@ -6,14 +6,14 @@ from random import Random
 
 import pytest
 
-from scheduler.model.demand import Demand, Placed
-from scheduler.model.facts import InFlight, SiteFacts
-from scheduler.model.fields import Taint
-from scheduler.model.manifests import Pods
-from scheduler.model.pods import HOSTNAME, PodShape, Skew
-from scheduler.model.site import NodeClass, SiteStatus
-from scheduler.placement import Fleet
-from scheduler.placement.fit import Room
+from scheduler.model.demand.demand import Demand, Placed
+from scheduler.model.demand.facts import InFlight, SiteFacts
+from scheduler.model.kinds.fields import Taint
+from scheduler.model.kinds.site import NodeClass, SiteStatus
+from scheduler.model.manifests.manifests import Pods
+from scheduler.model.manifests.pods import HOSTNAME, PodShape, Skew
+from scheduler.placement.fit.capacity import Room
+from scheduler.placement.fleet.fleet import Fleet
 
 Node = tuple[int, str]
 """Room for pods, and zone; "" is none."""

@@ -3,8 +3,8 @@
 import pytest
 
 from scheduler.model.reasons import REASONS
-from scheduler.placement.queueing import could_help, events_that_help
-from scheduler.placement.rules import Event
+from scheduler.placement.filter.rules import Event
+from scheduler.placement.queue.order import could_help, events_that_help
 
 
 @pytest.mark.parametrize("reason", sorted(REASONS))

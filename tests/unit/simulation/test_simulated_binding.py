@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from scheduler.model.fields import Taint
+from scheduler.model.kinds.fields import Taint
 from scheduler.simulation.cluster.description import NodeDescription
 from scheduler.simulation.cluster.objects import NODES, PODS
 from tests.support.cluster_world import World, deployment

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from scheduler.model.metadata import Metadata
-from scheduler.model.policy import Placement, PlacementPolicy, PolicySpec
+from scheduler.model.kinds.metadata import Metadata
+from scheduler.model.kinds.policy import Placement, PlacementPolicy, PolicySpec
 from scheduler.runtime.clock import SystemClock
 from scheduler.simulation.trace.binder import SiteBinder
 from scheduler.simulation.trace.grouping import SiteRecord, group

@@ -1,0 +1,200 @@
+"""`Demand`: everything that a decision is asked, resolved, as one value.
+
+A workload's own words, its policy, the cluster's policies, its tenant, the scheme of data classes
+and what runs already are put together by `accept.demand_of`; a decision looks at nothing else.
+"""
+
+from functools import cached_property
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from scheduler.model.kinds.fields import (
+    DataClass,
+    Instant,
+    LabelSelector,
+    Part,
+    Taint,
+    Toleration,
+)
+from scheduler.model.kinds.policy import (
+    DataAt,
+    LatencyBound,
+    Mode,
+    PresetOptions,
+    PriceList,
+    Schedule,
+    SiteGroup,
+    SiteWeight,
+    Spread,
+    Strategy,
+)
+from scheduler.model.kinds.rights import OnViolation
+from scheduler.model.kinds.tenant import Budget, BudgetLeft
+from scheduler.model.kinds.workload import GroupPhase
+from scheduler.model.manifests.manifests import Pods
+from scheduler.model.manifests.pods import PodShape
+from scheduler.model.quantities import GPU_CARDS, GPU_MILLI
+from scheduler.model.reasons import Reason
+
+
+class Placed(Part, frozen=True, kw_only=True):
+    """What runs, or is on its way, at one site."""
+
+    site: str
+    replicas: int
+    phase: GroupPhase | None = None
+
+
+class Companion(Part, frozen=True, kw_only=True):
+    """Where the workloads stand that this one wants to be with, or apart from."""
+
+    apart: bool
+    by: str
+    sites: tuple[str, ...]
+    required: bool = True
+    description: str = ""
+
+
+class Demand(Part, frozen=True, kw_only=True, dict=True):
+    """What a decision is asked."""
+
+    key: str
+    uid: str = ""
+    tenant: str = ""
+    priority: int = 0
+    created_at: Instant | None = None
+
+    replicas: int = 1
+    unit: tuple[Pods, ...] = ()
+    """The pods of one replica: one pod, a set that stays together, or none."""
+    beside: tuple[Pods, ...] = ()
+    per_node: tuple[PodShape, ...] = ()
+    api_kinds: tuple[str, ...] = ()
+
+    data_class: DataClass | None = None
+    protection_level: int = 1
+    network_zones: tuple[str, ...] = ()
+    jurisdictions: tuple[tuple[str, ...], ...] = ()
+    """Every entry must admit the site: the workload's list, its class's. Empty: anywhere."""
+    same_province: bool = False
+    home: str = ""
+    """The province that the data belongs to; empty when nobody said."""
+    allow_list_only: bool = False
+    class_not_allowed: bool = False
+    """The tenant may not bring this class."""
+    cpu_vendors: tuple[tuple[str, ...], ...] = ()
+    """Every entry must hold the node's vendor."""
+    architectures: tuple[str, ...] = ("amd64",)
+
+    strategy: Strategy = "CostOptimal"
+    mode: Mode = "Steady"
+    weights: tuple[SiteWeight, ...] = ()
+    gang: bool = False
+    preset: str = ""
+    preset_options: PresetOptions = PresetOptions()
+    site_selectors: tuple[LabelSelector, ...] = ()
+    tenant_sites: LabelSelector = LabelSelector()
+    site_tolerations: tuple[Toleration, ...] = ()
+    site_groups: tuple[SiteGroup, ...] = ()
+    spread: tuple[Spread, ...] = ()
+    latency: tuple[LatencyBound, ...] = ()
+    companions: tuple[Companion, ...] = ()
+    prices: PriceList = PriceList()
+    data: tuple[DataAt, ...] = ()
+    schedule: Schedule = Schedule()
+    failover_mode: str = "Automatic"
+    failover_after_seconds: int | None = None
+
+    placed: tuple[Placed, ...] = ()
+    last_group: str = ""
+    on_violation: OnViolation = "Report"
+    evicted: tuple[str, ...] = ()
+    """Sites whose replicas are to be replaced, by word of failover or of an operator."""
+    paused: bool = False
+    quota_left: dict[str, int] | None = None
+    """What the tenant may still use beside this workload, borrowed included; None: no quota."""
+    quota: dict[str, int] = msgspec.field(default_factory=dict)
+    """What the tenant's own quota is, for sentences."""
+    budget_left: BudgetLeft | None = None
+    """What the tenant may still spend beside this workload; None: no budget."""
+    budget: Budget = Budget()
+    """What the tenant's budget is, for sentences."""
+
+    @cached_property
+    def placed_replicas(self) -> dict[str, int]:
+        """Replicas by site, without those that are being withdrawn."""
+        total: dict[str, int] = {}
+        for each in self.placed:
+            if each.phase != "Withdrawing" and each.replicas > 0:
+                total[each.site] = total.get(each.site, 0) + each.replicas
+        return total
+
+    @cached_property
+    def requests(self) -> dict[str, int]:
+        """What one replica asks in all; millicores for cpu, whole units for all else."""
+        return total_requests(self.unit)
+
+    def usage(self, replicas: int, sites: int) -> dict[str, int]:
+        """What counts in a quota: of all replicas, and of what comes beside them at each site.
+
+        Shares of GPU cards count as `kapok.dev/gpu-milli` (thousandths of all cards together) and
+        `kapok.dev/gpu-cards`.
+        """
+        total = {name: amount * replicas for name, amount in self._unit_usage.items()}
+        for name, amount in self._beside_usage.items():
+            total[name] = total.get(name, 0) + amount * sites
+        return total
+
+    @cached_property
+    def _unit_usage(self) -> dict[str, int]:
+        return _usage_of(self.unit)
+
+    @cached_property
+    def _beside_usage(self) -> dict[str, int]:
+        return _usage_of(self.beside)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace in `key`."""
+        return self.key.partition("/")[0]
+
+
+class NotAccepted(Part, frozen=True, kw_only=True):
+    """A workload that cannot be decided on: nothing is placed before it is corrected."""
+
+    reason: Reason
+    condition: Annotated[str, Meta(max_length=64)]
+    """The reason of the condition `Accepted=False`, in CamelCase as Kubernetes wants it."""
+    message: str
+
+
+def total_requests(pods: tuple[Pods, ...]) -> dict[str, int]:
+    """The sum of what pods ask, by resource."""
+    if len(pods) == 1 and pods[0].count == 1:
+        return dict(sorted(pods[0].shape.requests.items()))
+    total: dict[str, int] = {}
+    for each in pods:
+        for name, amount in each.shape.requests.items():
+            total[name] = total.get(name, 0) + amount * each.count
+    return dict(sorted(total.items()))
+
+
+def _usage_of(pods: tuple[Pods, ...]) -> dict[str, int]:
+    total = total_requests(pods)
+    cards = sum(each.shape.gpu_cards * each.count for each in pods)
+    if cards:
+        milli = sum(each.shape.gpu_cards * each.shape.gpu_milli * each.count for each in pods)
+        total |= {GPU_CARDS: cards, GPU_MILLI: milli}
+    return total
+
+
+def with_placement(demand: Demand, placed: tuple[Placed, ...]) -> Demand:
+    """The same demand, with something else placed."""
+    return msgspec.structs.replace(demand, placed=placed)
+
+
+def tolerates(tolerations: tuple[Toleration, ...], taint: Taint) -> bool:
+    """Whether any toleration matches a taint."""
+    return any(each.tolerates(taint) for each in tolerations)

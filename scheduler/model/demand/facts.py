@@ -1,0 +1,154 @@
+"""`SiteFacts`: all that a decision knows of one site, as one value that can be stored.
+
+Whoever builds a fleet (the hub's loops, `kapok place`, a simulation) makes one of these per site.
+What a decision used is then exactly the list of these values, so that a record of their digests is
+enough to decide again and compare.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from scheduler.model.kinds.fields import Instant, Part
+from scheduler.model.kinds.rights import SiteGrant, SiteGrantSpec
+from scheduler.model.kinds.site import Site, SiteSpec, SiteStatus
+
+RESERVED_FOR = "reserved for "
+"""What stands before the workload's name where nothing is on its way, and room is kept for it."""
+
+
+class InFlight(Part, frozen=True, kw_only=True):
+    """Replicas that were ordered at a site and are not bound to nodes in its last report."""
+
+    workload: str
+    replicas: Annotated[int, Meta(ge=1)]
+    requests: dict[str, int] = msgspec.field(default_factory=dict)
+    """What one replica asks: millicores for cpu, whole units for all else; `pods` is 1."""
+    gpu_cards: int = 0
+    """Cards of which one replica takes a share."""
+    gpu_milli: int = 0
+    """The share of each of these cards, in thousandths."""
+    limits: dict[str, int] = msgspec.field(default_factory=dict)
+    """What one replica is limited to, where that is known; units as in `requests`."""
+
+
+class Grant(Part, frozen=True, kw_only=True):
+    """A grant as it stands for one site."""
+
+    name: str
+    spec: SiteGrantSpec
+
+
+class SiteFacts(Part, frozen=True, kw_only=True):
+    """What a decision knows of one site."""
+
+    name: str
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    spec: SiteSpec = SiteSpec()
+    status: SiteStatus = SiteStatus()
+    grants: tuple[Grant, ...] = ()
+    in_flight: tuple[InFlight, ...] = ()
+    p90: dict[str, float] = msgspec.field(default_factory=dict)
+    """The 90th percentile of the site's own history by figure: `gco2PerKwh`, `energyCnyPerKwh`."""
+
+    @property
+    def observed_at(self) -> Instant | None:
+        """When the site was observed last; None: never."""
+        return self.status.observed_at
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the condition Ready says that the site does not report."""
+        ready = next((each for each in self.status.conditions if each.type == "Ready"), None)
+        return ready is not None and ready.status != "True"
+
+    @property
+    def silent_since(self) -> Instant | None:
+        """Since when the site does not report, if it is silent and that is known."""
+        ready = next((each for each in self.status.conditions if each.type == "Ready"), None)
+        if ready is None or ready.status == "True":
+            return None
+        return ready.last_transition_time or self.status.observed_at
+
+    @property
+    def reserved_for(self) -> tuple[str, ...]:
+        """The workloads for which room is kept at the site: nobody else has it."""
+        names = {each.workload for each in self.in_flight}
+        return tuple(
+            name.removeprefix(RESERVED_FOR)
+            for name in sorted(names)
+            if name.startswith(RESERVED_FOR)
+        )
+
+    @property
+    def replicas_in_flight(self) -> int:
+        """Replicas that are on their way; room that is only reserved is not counted."""
+        return sum(
+            each.replicas for each in self.in_flight if not each.workload.startswith(RESERVED_FOR)
+        )
+
+    @property
+    def has_executor(self) -> bool:
+        """Whether orders can be applied there: said so, or implied by nodes that were reported."""
+        if self.status.executor is not None:
+            return self.status.executor
+        return self.status.api_kinds != ()
+
+
+def site_facts(
+    site: Site,
+    grants: Iterable[SiteGrant] = (),
+    *,
+    in_flight: Iterable[InFlight] = (),
+    p90: Mapping[str, float] | None = None,
+) -> SiteFacts:
+    """Collects what a decision knows of one site.
+
+    Args:
+        site: the object; its status is the last report.
+        grants: all grants; those that do not name the site are left out.
+        in_flight: what was ordered there and is not bound yet, see `in_flight`.
+        p90: 90th percentiles of the site's own history, by figure.
+    """
+    name = site.metadata.name
+    return SiteFacts(
+        name=name,
+        labels=site.metadata.labels,
+        spec=site.spec,
+        status=site.status,
+        grants=tuple(
+            Grant(name=grant.metadata.name, spec=msgspec.structs.replace(grant.spec, sites=(name,)))
+            for grant in sorted(grants, key=lambda each: each.metadata.name)
+            if name in grant.spec.sites
+        ),
+        in_flight=tuple(in_flight),
+        p90=dict(p90 or {}),
+    )
+
+
+class Ordered(Part, frozen=True, kw_only=True):
+    """One generation of one workload's order at a site."""
+
+    generation: int
+    replicas: int
+    pod: InFlight
+    """What one replica takes; its own `replicas` is not read."""
+
+
+def in_flight(ordered: Iterable[Ordered], bound: Mapping[int, int]) -> tuple[InFlight, ...]:
+    """What of one workload's orders at one site has no node yet.
+
+    Per generation `max(0, desired - bound)`: a replica leaves this list only by a report that shows
+    it bound, never by the passing of time.
+
+    Args:
+        ordered: the generations of the order that may be on their way or applied.
+        bound: replicas bound to nodes by generation, terminating ones included, from the same
+            report as the free capacity.
+    """
+    missing = ((each, max(0, each.replicas - bound.get(each.generation, 0))) for each in ordered)
+    return tuple(
+        msgspec.structs.replace(each.pod, replicas=count) for each, count in missing if count > 0
+    )

@@ -1,0 +1,219 @@
+"""`PlacementPolicy`, `ClusterPlacementPolicy`, and their parts that a Workload may write inline."""
+
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta
+
+from scheduler.model.kinds.fields import (
+    API_VERSION,
+    Conditions,
+    Count,
+    CpuVendor,
+    Instant,
+    LabelSelector,
+    Name,
+    NotNegative,
+    Part,
+    Ratio,
+    Seconds,
+    ShortText,
+    Toleration,
+)
+from scheduler.model.kinds.metadata import Metadata
+
+Strategy = Literal["CostOptimal", "Aggregated", "Balanced", "Weighted", "Duplicated"]
+Mode = Literal["Steady", "Fresh"]
+Preset = Literal[
+    "two-places-three-centres", "same-city-active-active", "edge-everywhere", "green-batch"
+]
+
+
+class SiteWeight(Part, frozen=True, kw_only=True):
+    """The share of one site in a Weighted division."""
+
+    site: Name
+    weight: Annotated[int, Meta(ge=0, le=1_000_000)]
+
+
+class SiteGroup(Part, frozen=True, kw_only=True):
+    """One of several ordered groups of sites; the next is used when this one is full."""
+
+    name: ShortText
+    sites: Annotated[tuple[Name, ...], Meta(max_length=1000)] = ()
+    site_selector: LabelSelector | None = None
+
+
+class Spread(Part, frozen=True, kw_only=True):
+    """How replicas spread over places. Absent bounds do not bind."""
+
+    by: Annotated[
+        str,
+        Meta(
+            max_length=323,
+            pattern=r"^(provider|province|city|metro|site|label:.+)$",
+            description="provider, province, city, metro, site, or label:KEY.",
+        ),
+    ]
+    min_groups: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    max_groups: Annotated[int, Meta(ge=1, le=10_000)] | None = None
+    max_per_group: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    required: bool = True
+
+
+class LatencyBound(Part, frozen=True, kw_only=True):
+    """The longest round trip that a workload bears from a place."""
+
+    from_: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=259,
+            description="A site, or metro:NAME for all sites of a metro.",
+        ),
+    ]
+    within_milliseconds: Annotated[float, Meta(gt=0, le=1e6)]
+
+
+class DataAt(Part, frozen=True, kw_only=True):
+    """Data that a workload works on, and where it is."""
+
+    at: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=259,
+            description="A site, or metro:NAME for any site of a metro.",
+        ),
+    ]
+    gibibytes: Annotated[float, Meta(ge=0, le=1e8, description="GiB that a site elsewhere copies.")]
+
+
+class PriceList(Part, frozen=True, kw_only=True):
+    """What a workload pays for things without a bill. Absent: our own list. 0: not counted."""
+
+    carbon_cny_per_kg: NotNegative | None = None
+    latency_cny_per_millisecond_hour: NotNegative | None = None
+    value_cny_per_replica_hour: (
+        Annotated[
+            NotNegative,
+            Meta(description="What one replica is worth for an hour; a batch weighs it with cost."),
+        ]
+        | None
+    ) = None
+    waiting_cny_per_hour: NotNegative | None = None
+    moving_cny_per_gibibyte: (
+        Annotated[
+            float,
+            Meta(ge=0, le=1e6, description="What copying a GiB of `data` to another place costs."),
+        ]
+        | None
+    ) = None
+
+
+class WorkloadAffinity(Part, frozen=True, kw_only=True):
+    """Where a workload goes relative to other workloads of its namespace."""
+
+    kind: Literal["With", "Apart"]
+    selector: LabelSelector
+    by: Annotated[
+        str, Meta(max_length=323, pattern=r"^(provider|province|city|metro|site|label:.+)$")
+    ] = "site"
+    required: bool = True
+
+
+class PresetOptions(Part, frozen=True, kw_only=True):
+    """What a preset leaves open."""
+
+    pair_within_milliseconds: Annotated[float, Meta(gt=0, le=1e6)] | None = None
+    standby_ratio: Ratio | None = None
+
+
+class Placement(Part, frozen=True, kw_only=True):
+    """Where a workload may run and how its replicas are divided."""
+
+    preset: Preset | None = None
+    preset_options: PresetOptions = PresetOptions()
+    strategy: Strategy | None = None
+    mode: Mode | None = None
+    weights: Annotated[tuple[SiteWeight, ...], Meta(max_length=1000)] = ()
+    gang: bool | None = None
+    site_selector: LabelSelector = LabelSelector()
+    site_tolerations: Annotated[tuple[Toleration, ...], Meta(max_length=32)] = ()
+    site_groups: Annotated[tuple[SiteGroup, ...], Meta(max_length=16)] = ()
+    spread: Annotated[tuple[Spread, ...], Meta(max_length=8)] = ()
+    latency: Annotated[tuple[LatencyBound, ...], Meta(max_length=16)] = ()
+    affinity: Annotated[tuple[WorkloadAffinity, ...], Meta(max_length=8)] = ()
+    cpu_vendors: Annotated[tuple[CpuVendor, ...], Meta(max_length=16)] = ()
+    prices: PriceList = PriceList()
+    data: Annotated[tuple[DataAt, ...], Meta(max_length=16)] = ()
+
+
+class Schedule(Part, frozen=True, kw_only=True):
+    """When a workload may run."""
+
+    earliest: Instant | None = None
+    deadline: Instant | None = None
+    duration_seconds: Seconds | None = None
+    interruptible: bool = False
+
+
+class Failover(Part, frozen=True, kw_only=True):
+    """What happens when a site falls silent. Absent mode: Automatic, for StatefulSets Manual."""
+
+    mode: Literal["Automatic", "Manual", "Fenced"] | None = None
+    after_seconds: Seconds | None = None
+
+
+class RebalanceBudget(Part, frozen=True, kw_only=True):
+    """How much may be moved to save cost."""
+
+    max_moves_per_hour: Count | None = None
+
+
+class PolicySpec(Part, frozen=True, kw_only=True):
+    """Placement, schedule and failover in one named object."""
+
+    placement: Placement = Placement()
+    schedule: Schedule = Schedule()
+    failover: Failover = Failover()
+    rebalance: RebalanceBudget = RebalanceBudget()
+
+
+class ClusterPolicySpec(PolicySpec, frozen=True, kw_only=True):
+    """A policy for many workloads. It may only tighten what they ask."""
+
+    namespaces: Annotated[
+        tuple[Annotated[str, Meta(max_length=63)], ...],
+        Meta(max_length=256, description="Empty: all."),
+    ] = ()
+    workload_selector: LabelSelector = LabelSelector()
+
+
+class PolicyStatus(Part, frozen=True, kw_only=True):
+    """Whether the policy can be used."""
+
+    conditions: Conditions = ()
+
+
+class PlacementPolicy(Part, frozen=True, kw_only=True):
+    """A named placement that Workloads of its namespace refer to by policyRef."""
+
+    KIND: ClassVar[str] = "PlacementPolicy"
+
+    api_version: str = API_VERSION
+    kind: str = "PlacementPolicy"
+    metadata: Metadata = Metadata()
+    spec: PolicySpec = PolicySpec()
+    status: PolicyStatus = PolicyStatus()
+
+
+class ClusterPlacementPolicy(Part, frozen=True, kw_only=True):
+    """A placement that tightens what every matching Workload asks."""
+
+    KIND: ClassVar[str] = "ClusterPlacementPolicy"
+
+    api_version: str = API_VERSION
+    kind: str = "ClusterPlacementPolicy"
+    metadata: Metadata = Metadata()
+    spec: ClusterPolicySpec = ClusterPolicySpec()
+    status: PolicyStatus = PolicyStatus()

@@ -1,0 +1,265 @@
+"""`Site`: a place that can run work, described by operations and reported by its agent."""
+
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from scheduler.model.kinds.fields import (
+    API_VERSION,
+    Conditions,
+    CpuVendor,
+    Instant,
+    Labels,
+    NotNegative,
+    Origin,
+    Part,
+    Quantity,
+    Ratio,
+    Resources,
+    SecretReference,
+    ShortText,
+    Taint,
+)
+from scheduler.model.kinds.metadata import Metadata
+
+Tier = Literal["edge", "regional", "central"]
+
+
+class Location(Part, frozen=True, kw_only=True):
+    """Where a site stands. Places are names that spread constraints count by."""
+
+    province: ShortText = ""
+    city: ShortText = ""
+    metro: ShortText = ""
+    latitude: Annotated[float, Meta(ge=-90, le=90)] | None = None
+    longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
+    failure_domains: Annotated[tuple[ShortText, ...], Meta(max_length=16)] = ()
+
+
+class ForecastStep(Part, frozen=True, kw_only=True):
+    """What the grid is expected to emit from an instant on, for one step of the forecast."""
+
+    at: Instant
+    gco2_per_kwh: NotNegative
+
+
+class IntensityForecast(Part, frozen=True, kw_only=True):
+    """The carbon intensity that is expected of the grid; written by whoever feeds it in.
+
+    Equal forecasts of a grid zone are understood once, however many sites have them.
+    """
+
+    observed_at: Annotated[Instant, Meta(description="When it was issued; it grows old by this.")]
+    origin: Annotated[
+        Origin, Meta(description="modelled or estimated; of any other nothing is claimed.")
+    ] = "unknown"
+    step_seconds: Annotated[
+        int, Meta(ge=60, le=86_400, description="How long every step holds; unknown after that.")
+    ] = 3600
+    steps: Annotated[
+        tuple[ForecastStep, ...],
+        Meta(max_length=200, description="In order of time, at least stepSeconds apart."),
+    ] = ()
+
+
+class SiteEnergy(Part, frozen=True, kw_only=True):
+    """What is known of a site's power. Absent means unknown, and unknown ranks last."""
+
+    grid_zone: ShortText = ""
+    pue: (
+        Annotated[
+            float, Meta(ge=1, le=10, description="Total power over IT power (ISO/IEC 30134-2).")
+        ]
+        | None
+    ) = None
+    pue_origin: Origin = "unknown"
+    green_share: Ratio | None = None
+    green_evidence: ShortText = ""
+    pv_peak_watts: NotNegative | None = None
+    forecast: IntensityForecast | None = None
+
+
+class TariffHours(Part, frozen=True, kw_only=True):
+    """Hours of every day in which electricity is cheaper, in China Standard Time (UTC+8)."""
+
+    from_hour: Annotated[int, Meta(ge=0, le=23)]
+    to_hour: Annotated[
+        int, Meta(ge=1, le=24, description="Until then. Below fromHour: over midnight.")
+    ]
+    energy_cny_per_kwh: Annotated[float, Meta(ge=-1e6, le=1e6)]
+
+
+class SitePrices(Part, frozen=True, kw_only=True):
+    """What a site charges. Absent means unknown, and unknown ranks last."""
+
+    energy_cny_per_kwh: Annotated[float, Meta(ge=-1e6, le=1e6)] | None = None
+    tariff: Annotated[tuple[TariffHours, ...], Meta(max_length=24)] = ()
+    core_cny_per_hour: Annotated[float, Meta(ge=-1e6, le=1e6)] | None = None
+
+
+class Headroom(Part, frozen=True, kw_only=True):
+    """The share of a site's free capacity that is left alone."""
+
+    ratio: Ratio = 0.0
+
+
+class Delivery(Part, frozen=True, kw_only=True):
+    """How orders reach a site: an agent there (Pull), or one hosted beside the hub (Push)."""
+
+    mode: Literal["Pull", "Push"] = "Pull"
+    kubeconfig_secret_ref: SecretReference | None = None
+    cluster_profile_ref: SecretReference | None = None
+    agent_keys: Annotated[
+        tuple[Annotated[str, Meta(max_length=256)], ...],
+        Meta(
+            max_length=4,
+            description="Keys that the agent signs with: ed25519:BASE64 of the raw 32 bytes.",
+        ),
+    ] = ()
+
+
+class SiteSpec(Part, frozen=True, kw_only=True):
+    """What operations say about a site."""
+
+    tier: Tier = "edge"
+    provider: ShortText = ""
+    location: Location = Location()
+    energy: SiteEnergy = SiteEnergy()
+    prices: SitePrices = SitePrices()
+    taints: Annotated[tuple[Taint, ...], Meta(max_length=32)] = ()
+    headroom: Headroom = Headroom()
+    cordon: Annotated[bool, Meta(description="No new work; what runs stays.")] = False
+    delivery: Delivery = Delivery()
+
+
+FreeRow = Annotated[
+    dict[Annotated[str, Meta(max_length=317)], Quantity],
+    Meta(
+        max_length=64,
+        description=(
+            "Free capacity of `count` equal nodes: cpu, memory, pods, extended resources. Free "
+            "thousandths of single cards: kapok.dev/gpu-milli.0, kapok.dev/gpu-milli.1 and so on."
+        ),
+    ),
+]
+
+
+class NodeClass(Part, frozen=True, kw_only=True):
+    """Nodes of one kind at a site, and what is free on each."""
+
+    labels: Labels = msgspec.field(default_factory=dict)
+    taints: Annotated[tuple[Taint, ...], Meta(max_length=32)] = ()
+    architecture: ShortText = ""
+    cpu_vendor: Annotated[str, Meta(max_length=63)] = ""
+    gpu_model: ShortText = ""
+    free: Annotated[tuple[FreeRow, ...], Meta(extra_json_schema={"maxItems": 200})] = ()
+
+
+class Rtt(Part, frozen=True, kw_only=True):
+    """A round trip to a named peer."""
+
+    to: ShortText
+    milliseconds: NotNegative
+    origin: Origin = "unknown"
+    observed_at: Instant | None = None
+
+
+class Intensity(Part, frozen=True, kw_only=True):
+    """Average location-based carbon intensity of the grid that feeds a site."""
+
+    gco2_per_kwh: NotNegative | None = None
+    origin: Origin = "unknown"
+    observed_at: Instant | None = None
+
+
+class Power(Part, frozen=True, kw_only=True):
+    """The site's power draw."""
+
+    watts: NotNegative | None = None
+    pv_watts: NotNegative | None = None
+    origin: Origin = "unknown"
+    observed_at: Instant | None = None
+
+
+class NamespaceLimits(Part, frozen=True, kw_only=True):
+    """What a namespace of the site's cluster lets pods ask (ResourceQuota, LimitRange).
+
+    A namespace that is not listed has no known limit.
+    """
+
+    name: Annotated[ShortText, Meta(description="The namespace in the site's cluster.")]
+    quota_left: Annotated[
+        Resources,
+        Meta(
+            description=(
+                "What is left of the namespace's quotas, by their own names: requests.cpu, "
+                "limits.memory, pods, requests.nvidia.com/gpu."
+            )
+        ),
+    ] = msgspec.field(default_factory=dict)
+    container_min: Annotated[
+        Resources, Meta(description="The least that each container must ask.")
+    ] = msgspec.field(default_factory=dict)
+    container_max: Annotated[
+        Resources, Meta(description="The most that each container may ask or be limited to.")
+    ] = msgspec.field(default_factory=dict)
+    container_default: Annotated[
+        Resources, Meta(description="Limits of containers that name none.")
+    ] = msgspec.field(default_factory=dict)
+    container_default_request: Annotated[
+        Resources, Meta(description="Requests of containers that name none.")
+    ] = msgspec.field(default_factory=dict)
+    pod_min: Annotated[Resources, Meta(description="The least that a pod must ask in all.")] = (
+        msgspec.field(default_factory=dict)
+    )
+    pod_max: Annotated[Resources, Meta(description="The most that a pod may ask in all.")] = (
+        msgspec.field(default_factory=dict)
+    )
+    not_counted: Annotated[
+        tuple[ShortText, ...],
+        Meta(max_length=8, description="Limits that are there and not told, as scoped-quota."),
+    ] = ()
+
+
+class SiteStatus(Part, frozen=True, kw_only=True):
+    """What the agent reported last, and how old it is."""
+
+    observed_at: Instant | None = None
+    conditions: Conditions = ()
+    executor: (
+        Annotated[bool, Meta(description="Whether the agent can apply orders to a cluster.")] | None
+    ) = None
+    api_kinds: (
+        Annotated[tuple[Annotated[str, Meta(max_length=317)], ...], Meta(max_length=1024)] | None
+    ) = None
+    rtt: Annotated[tuple[Rtt, ...], Meta(extra_json_schema={"maxItems": 256})] = ()
+    intensity: Intensity | None = None
+    power: Power | None = None
+    node_classes: Annotated[tuple[NodeClass, ...], Meta(extra_json_schema={"maxItems": 200})] = ()
+    truncated: bool = False
+    namespaces: Annotated[
+        tuple[NamespaceLimits, ...],
+        Meta(
+            extra_json_schema={"maxItems": 200},
+            description="What namespaces let pods ask; one that is not listed has no known limit.",
+        ),
+    ] = ()
+    free_cpu: Annotated[str, Meta(max_length=32, description="Free CPU in all, for people.")] = ""
+    report_age: Annotated[
+        str, Meta(max_length=32, description="Age of the last report, for people.")
+    ] = ""
+    agent_version: ShortText = ""
+    cpu_vendors: Annotated[tuple[CpuVendor, ...], Meta(max_length=16)] = ()
+
+
+class Site(Part, frozen=True, kw_only=True):
+    """A place that can run work: an edge room, a data centre, a cloud region."""
+
+    KIND: ClassVar[str] = "Site"
+
+    api_version: str = API_VERSION
+    kind: str = "Site"
+    metadata: Metadata = Metadata()
+    spec: SiteSpec = SiteSpec()
+    status: SiteStatus = SiteStatus()

@@ -1,0 +1,165 @@
+"""`Tenant`: a department, its namespaces, and what its workloads may ask."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from scheduler.model.kinds.fields import (
+    API_VERSION,
+    Conditions,
+    DataClass,
+    Jurisdiction,
+    LabelSelector,
+    Namespace,
+    NotNegative,
+    Part,
+    Priority,
+    Resources,
+)
+from scheduler.model.kinds.metadata import Metadata
+from scheduler.model.quantities import NotAQuantity, requests_of
+from scheduler.model.units import GRAMS_PER_KILOGRAM
+
+
+class Budget(Part, frozen=True, kw_only=True):
+    """What a tenant may spend per hour, in money and in carbon. Absent: no limit."""
+
+    cny_per_hour: NotNegative | None = None
+    kgco2e_per_hour: NotNegative | None = None
+
+
+class Spend(Part, frozen=True, kw_only=True):
+    """What placed work costs; figures that are not known count as assumed, on the dear side."""
+
+    cny_per_hour: float = 0.0
+    gco2_per_hour: float = 0.0
+
+
+class BudgetLeft(Part, frozen=True, kw_only=True):
+    """What a budget leaves beside other work. Absent: no limit."""
+
+    cny_per_hour: float | None = None
+    gco2_per_hour: float | None = None
+
+
+class TenantSpec(Part, frozen=True, kw_only=True):
+    """What administrators allow a tenant."""
+
+    namespaces: Annotated[tuple[Namespace, ...], Meta(min_length=1, max_length=256)]
+    classes: Annotated[
+        tuple[DataClass, ...],
+        Meta(max_length=6, description="Classes that it may bring. Empty: any."),
+    ] = ()
+    max_priority: Priority | None = None
+    cluster_kinds: Annotated[
+        tuple[Annotated[str, Meta(max_length=317)], ...],
+        Meta(
+            max_length=64,
+            description="Cluster-scoped kinds that its manifests may touch: GROUP/VERSION/KIND.",
+        ),
+    ] = ()
+    extra_namespaces: Annotated[tuple[Namespace, ...], Meta(max_length=256)] = ()
+    site_selector: LabelSelector = LabelSelector()
+    jurisdiction: (
+        Annotated[
+            Jurisdiction,
+            Meta(description="The province that data which stays in its province belongs to."),
+        ]
+        | None
+    ) = None
+    weight: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
+    quota: Resources = msgspec.field(default_factory=dict)
+    borrowing: bool = False
+    borrowing_limit: Resources = msgspec.field(default_factory=dict)
+    cohort: Annotated[str, Meta(max_length=63)] = ""
+    budget: Budget = Budget()
+
+
+class TenantStatus(Part, frozen=True, kw_only=True):
+    """What the tenant uses now."""
+
+    used: Resources = msgspec.field(default_factory=dict)
+    conditions: Conditions = ()
+
+
+class Tenant(Part, frozen=True, kw_only=True):
+    """A department: it owns workloads and may not grant itself anything."""
+
+    KIND: ClassVar[str] = "Tenant"
+
+    api_version: str = API_VERSION
+    kind: str = "Tenant"
+    metadata: Metadata = Metadata()
+    spec: TenantSpec
+    status: TenantStatus = TenantStatus()
+
+
+def lent_to(
+    tenant: Tenant,
+    tenants: Iterable[Tenant],
+    used_by: Callable[[Tenant], Mapping[str, int]],
+) -> dict[str, int]:
+    """What the others of a tenant's cohort leave of their quotas; nothing if it may not borrow.
+
+    As cohorts of Kueue: who has borrowed lends that much less. Only resources in a tenant's own
+    quota are lent and borrowed; a quota that cannot be read lends nothing.
+
+    Args:
+        tenant: who wants to borrow.
+        tenants: all of them.
+        used_by: what the placed work of a tenant requests; millicores for cpu, whole units else.
+    """
+    lent: dict[str, int] = {}
+    if not tenant.spec.borrowing:
+        return lent
+    for other in tenants:
+        is_other = other.metadata.name != tenant.metadata.name
+        if not is_other or other.spec.cohort != tenant.spec.cohort or not other.spec.quota:
+            continue
+        used = used_by(other)
+        for name, amount in _readable_quota(other).items():
+            lent[name] = lent.get(name, 0) + amount - used.get(name, 0)
+    return lent
+
+
+def _readable_quota(tenant: Tenant) -> dict[str, int]:
+    try:
+        return quota_of(tenant)
+    except NotAQuantity:
+        return {}
+
+
+def quota_of(tenant: Tenant) -> dict[str, int]:
+    """A tenant's quota; a named 0 stays."""
+    return dict.fromkeys(sorted(tenant.spec.quota), 0) | requests_of(tenant.spec.quota)
+
+
+def quota_left(tenant: Tenant, used: Mapping[str, int], lent: Mapping[str, int]) -> dict[str, int]:
+    """What a tenant may still use: the rest of its own, and what it may borrow.
+
+    Its own quota is always its own: what others have borrowed of it is not taken off.
+    """
+    limits = requests_of(tenant.spec.borrowing_limit)
+    left = {}
+    for name, amount in quota_of(tenant).items():
+        more = lent.get(name, 0)
+        if name in tenant.spec.borrowing_limit:
+            more = min(more, limits.get(name, 0))
+        left[name] = amount - used.get(name, 0) + max(0, more)
+    return left
+
+
+def budget_left(tenant: Tenant, spent: Spend) -> BudgetLeft | None:
+    """What a tenant may still spend an hour; None: it has no budget."""
+    budget = tenant.spec.budget
+    money, carbon = budget.cny_per_hour, budget.kgco2e_per_hour
+    if money is None and carbon is None:
+        return None
+    return BudgetLeft(
+        cny_per_hour=None if money is None else money - spent.cny_per_hour,
+        gco2_per_hour=(
+            None if carbon is None else carbon * GRAMS_PER_KILOGRAM - spent.gco2_per_hour
+        ),
+    )

@@ -1,0 +1,181 @@
+"""`Workload`: what a tenant wants to run, and what became of it."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from scheduler.model.kinds.fields import (
+    API_VERSION,
+    Conditions,
+    Count,
+    DataClass,
+    Instant,
+    Jurisdiction,
+    Labels,
+    Name,
+    NameReference,
+    NetworkZone,
+    Part,
+    Priority,
+    ProtectionLevel,
+    Resources,
+    ShortText,
+    Toleration,
+)
+from scheduler.model.kinds.metadata import Metadata
+from scheduler.model.kinds.policy import Failover, Placement, Schedule
+
+Phase = Literal[
+    "Pending", "Waiting", "Refused", "Placed", "Running", "Completed", "Degraded", "Deleting"
+]
+GroupPhase = Literal["Placing", "Running", "Withdrawing"]
+
+Manifest = Annotated[
+    dict[str, Any],
+    Meta(
+        extra_json_schema={
+            "x-kubernetes-preserve-unknown-fields": True,
+            "x-kubernetes-embedded-resource": True,
+        }
+    ),
+]
+
+
+class PodDemand(Part, frozen=True, kw_only=True):
+    """What one replica needs, for custom resources whose pods Kapok cannot read from a manifest."""
+
+    replicas: Count = 1
+    requests: Resources = msgspec.field(default_factory=dict)
+    node_selector: Labels = msgspec.field(default_factory=dict)
+    tolerations: Annotated[tuple[Toleration, ...], Meta(max_length=32)] = ()
+    anti_affinity: Annotated[
+        Literal["", "hostname"], Meta(description="hostname: at most one replica on a node.")
+    ] = ""
+    gpu_models: Annotated[tuple[ShortText, ...], Meta(max_length=16)] = ()
+
+
+class WorkloadSpec(Part, frozen=True, kw_only=True):
+    """What a tenant wants to run."""
+
+    data_class: (
+        Annotated[
+            DataClass,
+            Meta(description="Class of the data it touches (GB/T 43697-2024). Not given: refused."),
+        ]
+        | None
+    ) = None
+    protection_level: (
+        Annotated[
+            ProtectionLevel,
+            Meta(description="Level that a site must be certified for. Not given: as its class."),
+        ]
+        | None
+    ) = None
+    network_zones: Annotated[tuple[NetworkZone, ...], Meta(max_length=4)] = ()
+    jurisdictions: Annotated[
+        tuple[Jurisdiction, ...],
+        Meta(
+            max_length=64,
+            description="Where it may run: CN (mainland), CN-GD, HK, MO. Not given: as its class.",
+        ),
+    ] = ()
+    image_platforms: Annotated[
+        tuple[
+            Annotated[str, Meta(max_length=64, pattern=r"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$")], ...
+        ],
+        Meta(max_length=16, description="Platforms of its images. Not given: linux/amd64 only."),
+    ] = ()
+    priority: Priority = 0
+    replicas: (
+        Annotated[
+            Count,
+            Meta(
+                description="Replicas in all; overrides the one scalable manifest and feeds /scale."
+            ),
+        ]
+        | None
+    ) = None
+    manifests: Annotated[
+        tuple[Manifest, ...],
+        Meta(max_length=64, description="Kubernetes objects, at most 200 kB in all."),
+    ] = ()
+    demand: PodDemand | None = None
+    policy_ref: NameReference | None = None
+    placement: Placement | None = None
+    schedule: Schedule | None = None
+    failover: Failover | None = None
+    paused: Annotated[bool, Meta(description="Keeps what runs and places nothing new.")] = False
+
+
+class PlacementGroup(Part, frozen=True, kw_only=True):
+    """Sites whose share of a workload is equal."""
+
+    sites: Annotated[tuple[Name, ...], Meta(max_length=1000)]
+    replicas: Count
+    generation: int = 0
+    phase: GroupPhase | None = None
+    replaced_by: Annotated[tuple[Name, ...], Meta(max_length=64)] = ()
+    violates: ShortText = ""
+    since: Instant | None = None
+
+
+class PlacementStatus(Part, frozen=True, kw_only=True):
+    """Where a workload is placed. The list is atomic: sites with equal values share an entry."""
+
+    generation: int = 0
+    groups: Annotated[
+        tuple[PlacementGroup, ...],
+        Meta(max_length=1000, extra_json_schema={"x-kubernetes-list-type": "atomic"}),
+    ] = ()
+    slices: Annotated[int, Meta(ge=0, le=1000)] = 0
+
+
+class DecisionReference(Part, frozen=True, kw_only=True):
+    """The record that holds the whole decision."""
+
+    id: ShortText = ""
+    hash: ShortText = ""
+    line: Annotated[str, Meta(max_length=1024)] = ""
+    decided_at: Instant | None = None
+
+
+class SiteHealth(Part, frozen=True, kw_only=True):
+    """A site where the workload is not as it should be."""
+
+    site: Name
+    ready: Count = 0
+    message: Annotated[str, Meta(max_length=1024)] = ""
+
+
+class WorkloadStatus(Part, frozen=True, kw_only=True):
+    """What became of a workload."""
+
+    observed_generation: int = 0
+    epoch: Annotated[int, Meta(ge=0)] = 0
+    incarnation: ShortText = ""
+    phase: Phase | None = None
+    reason: Annotated[str, Meta(max_length=1024)] = ""
+    placement: PlacementStatus = PlacementStatus()
+    replicas: Count = 0
+    ready: Count = 0
+    sites: Annotated[str, Meta(max_length=256, description="Its sites, for people.")] = ""
+    selector: Annotated[str, Meta(max_length=1024)] = ""
+    exceptions: Annotated[tuple[SiteHealth, ...], Meta(max_length=64)] = ()
+    last_group: Annotated[
+        str, Meta(max_length=128, description="The site group that worked last.")
+    ] = ""
+    decision: DecisionReference | None = None
+    conditions: Conditions = ()
+
+
+class Workload(Part, frozen=True, kw_only=True):
+    """What a tenant wants to run. Kueue has a kind of this name too: write workloads.kapok.dev."""
+
+    KIND: ClassVar[str] = "Workload"
+
+    api_version: str = API_VERSION
+    kind: str = "Workload"
+    metadata: Metadata = Metadata()
+    spec: WorkloadSpec = WorkloadSpec()
+    status: WorkloadStatus = WorkloadStatus()

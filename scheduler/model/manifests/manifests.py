@@ -1,0 +1,261 @@
+"""What a workload's Kubernetes objects ask: pods, replicas, API kinds; and what they may not do."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from scheduler.model.kinds.fields import Part
+from scheduler.model.manifests.containers import Container, asked_in_all, containers_of
+from scheduler.model.manifests.pods import PodShape, shape_of_template
+
+LARGEST_BYTES = 200_000
+"""Of one workload in all, as JSON: etcd refuses objects above 1.5 MB, and status needs room."""
+
+MOST_REPLICAS = 1_000_000
+"""Of one manifest; as `Count` has it for `spec.replicas`."""
+
+_SCALABLE = ("Deployment", "StatefulSet", "ReplicaSet")
+_SERVED_EVERYWHERE = ("v1",)
+_CLUSTER_SCOPED = frozenset(
+    {
+        "APIService",
+        "CertificateSigningRequest",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CSIDriver",
+        "CustomResourceDefinition",
+        "FlowSchema",
+        "IngressClass",
+        "MutatingWebhookConfiguration",
+        "Namespace",
+        "Node",
+        "PersistentVolume",
+        "PriorityClass",
+        "PriorityLevelConfiguration",
+        "RuntimeClass",
+        "StorageClass",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "ValidatingWebhookConfiguration",
+        "VolumeAttachment",
+    }
+)
+
+
+class BadManifest(ValueError):
+    """A manifest is not a Kubernetes object, or does what a workload may not do."""
+
+
+class Pods(Part, frozen=True, kw_only=True):
+    """Equal pods that belong together."""
+
+    shape: PodShape
+    count: int
+    containers: tuple[Container, ...] = ()
+    """One by one; empty where only the sum is known (`spec.demand`)."""
+    limits: dict[str, int] = msgspec.field(default_factory=dict)
+    """What one pod is limited to in all."""
+
+
+class Manifested(Part, frozen=True, kw_only=True):
+    """What the manifests of a workload ask."""
+
+    replicas: int
+    unit: tuple[Pods, ...]
+    """The pods of one replica of the workload: one pod, or a set that stays together."""
+    beside: tuple[Pods, ...] = ()
+    """Pods that come once with every site, whatever its replicas."""
+    per_node: tuple[PodShape, ...] = ()
+    """Pods that come once with every node that fits (DaemonSets)."""
+    api_kinds: tuple[str, ...] = ()
+    has_state: bool = False
+    scalable: int | None = None
+    """The index of the one manifest that `replicas` scales."""
+    scalables: tuple[str, ...] = ()
+
+
+def read_manifests(manifests: Sequence[Mapping[str, Any]]) -> Manifested:
+    """Reads pods, replicas and kinds.
+
+    Raises:
+        BadManifest: replicas are not a number.
+        NotAQuantity: a request cannot be read.
+        NotReadable: a selector, toleration or affinity cannot be read.
+    """
+    scalables = [index for index, each in enumerate(manifests) if each.get("kind") in _SCALABLE]
+    jobs = [index for index, each in enumerate(manifests) if each.get("kind") == "Job"]
+    singles = [
+        index for index, each in enumerate(manifests) if each.get("kind") in ("Pod", "CronJob")
+    ]
+    leading = scalables or jobs or singles
+    pods = {index: _pods(manifests[index]) for index in (*scalables, *jobs, *singles)}
+    rest = tuple(pods[index] for index in sorted(pods) if index not in leading)
+    common: dict[str, Any] = {
+        "per_node": tuple(
+            shape_of_template(_template(each))
+            for each in manifests
+            if each.get("kind") == "DaemonSet"
+        ),
+        "api_kinds": _api_kinds(manifests),
+        "has_state": any(each.get("kind") == "StatefulSet" for each in manifests),
+        "scalables": tuple(_title(manifests[index]) for index in (scalables or jobs)),
+    }
+    if len(leading) == 1 and leading[0] not in singles:
+        only = pods[leading[0]]
+        unit = (msgspec.structs.replace(only, count=1),)
+        return Manifested(
+            replicas=only.count, unit=unit, beside=rest, scalable=leading[0], **common
+        )
+    return Manifested(
+        replicas=1, unit=tuple(pods[index] for index in leading), beside=rest, **common
+    )
+
+
+def with_replicas(
+    manifests: Sequence[Mapping[str, Any]], replicas: int
+) -> tuple[dict[str, Any], ...]:
+    """The manifests with the one scalable manifest set to `replicas`; others are left as they are.
+
+    A Job is scaled by its parallelism. Without exactly one scalable manifest nothing is changed.
+    """
+    index = read_manifests(manifests).scalable
+    scaled = [dict(each) for each in manifests]
+    if index is not None:
+        field = "parallelism" if scaled[index].get("kind") == "Job" else "replicas"
+        scaled[index]["spec"] = {**_mapping(scaled[index].get("spec")), field: replicas}
+    return tuple(scaled)
+
+
+def check_manifests(
+    manifests: Sequence[Mapping[str, Any]],
+    *,
+    namespace: str,
+    extra_namespaces: Iterable[str] = (),
+    cluster_kinds: Iterable[str] = (),
+) -> None:
+    """Refuses what is not a Kubernetes object and what a workload may not touch.
+
+    Raises:
+        BadManifest: the message names the manifest and says what to write instead.
+    """
+    size = len(msgspec.json.encode(list(manifests)))
+    if size > LARGEST_BYTES:
+        raise BadManifest(
+            f"spec.manifests: {size} bytes; at most {LARGEST_BYTES}: keep large files in an image"
+        )
+    allowed = {namespace, *extra_namespaces}
+    seen: set[tuple[str, str, str]] = set()
+    for index, manifest in enumerate(manifests):
+        where = f"spec.manifests[{index}]"
+        identity = _identity(manifest, where)
+        if identity in seen:
+            raise BadManifest(f"{where}: {_title(manifest)} stands there twice")
+        seen.add(identity)
+        _check_scope(manifest, where, allowed, frozenset(cluster_kinds))
+        if manifest.get("kind") == "Secret" and (
+            manifest.get("data") or manifest.get("stringData")
+        ):
+            raise BadManifest(
+                f"{where}: {_title(manifest)} carries data inline; refer to a Secret that is there"
+            )
+
+
+def _identity(manifest: Mapping[str, Any], where: str) -> tuple[str, str, str]:
+    for field in ("apiVersion", "kind"):
+        if not isinstance(manifest.get(field), str) or not manifest[field]:
+            raise BadManifest(f"{where}: not a Kubernetes object, it has no {field}")
+    name = _mapping(manifest.get("metadata")).get("name")
+    if not isinstance(name, str) or not name:
+        raise BadManifest(f"{where}: {manifest['kind']} has no metadata.name")
+    return (manifest["apiVersion"], manifest["kind"], name)
+
+
+def _check_scope(
+    manifest: Mapping[str, Any], where: str, allowed: set[str], cluster_kinds: frozenset[str]
+) -> None:
+    kind = manifest["kind"]
+    full = api_kind(manifest)
+    if kind in _CLUSTER_SCOPED:
+        if not cluster_kinds & {kind, full}:
+            raise BadManifest(
+                f"{where}: {_title(manifest)} is cluster-scoped; "
+                f"the Tenant's clusterKinds must list {full}"
+            )
+        return
+    inside = _mapping(manifest.get("metadata")).get("namespace")
+    if inside is not None and inside not in allowed:
+        raise BadManifest(
+            f"{where}: {_title(manifest)} names namespace {inside}; "
+            f"leave metadata.namespace out or write {min(allowed)}"
+        )
+
+
+def api_kind(manifest: Mapping[str, Any]) -> str:
+    """The kind as sites report it: `apps/v1/Deployment`, `v1/Service`."""
+    return f"{manifest.get('apiVersion')}/{manifest.get('kind')}"
+
+
+def _api_kinds(manifests: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    needed = {
+        api_kind(each) for each in manifests if each.get("apiVersion") not in _SERVED_EVERYWHERE
+    }
+    return tuple(sorted(needed))
+
+
+def _pods(manifest: Mapping[str, Any]) -> Pods:
+    spec = _mapping(manifest.get("spec"))
+    match manifest.get("kind"):
+        case "Job":
+            count = _number(manifest, spec, "parallelism")
+        case "CronJob":
+            job = _mapping(_mapping(spec.get("jobTemplate")).get("spec"))
+            count = _number(manifest, job, "parallelism")
+        case "Pod":
+            count = 1
+        case _:
+            count = _number(manifest, spec, "replicas")
+    template = _template(manifest)
+    containers = containers_of(_mapping(template.get("spec")))
+    return Pods(
+        shape=shape_of_template(template),
+        count=count,
+        containers=containers,
+        limits=asked_in_all(containers, "limits"),
+    )
+
+
+def _template(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    if manifest.get("kind") == "Pod":
+        return manifest
+    spec = _mapping(manifest.get("spec"))
+    if manifest.get("kind") == "CronJob":
+        spec = _mapping(_mapping(spec.get("jobTemplate")).get("spec"))
+    template = _mapping(spec.get("template"))
+    if not spec.get("volumeClaimTemplates"):
+        return template
+    pod = _mapping(template.get("spec"))
+    written = pod.get("volumes")
+    volumes = written if isinstance(written, list | tuple) else ()
+    claimed = [*volumes, {"persistentVolumeClaim": {}}]
+    return {**template, "spec": {**pod, "volumes": claimed}}
+
+
+def _number(manifest: Mapping[str, Any], spec: Mapping[str, Any], field: str) -> int:
+    value = spec.get(field, 1)
+    if value is None:
+        return 1
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_REPLICAS:
+        raise BadManifest(
+            f"{_title(manifest)}: spec.{field} is {value!r}; "
+            f"write a number from 0 to {MOST_REPLICAS}"
+        )
+    return value
+
+
+def _title(manifest: Mapping[str, Any]) -> str:
+    return f"{manifest.get('kind')} {_mapping(manifest.get('metadata')).get('name', '')}".strip()
+
+
+def _mapping(raw: object) -> Mapping[str, Any]:
+    return raw if isinstance(raw, Mapping) else {}

@@ -1,0 +1,365 @@
+"""What one pod asks of a node, read from a pod template as the Kubernetes scheduler reads it.
+
+Requests follow KEP-753 (sidecars), KEP-2837 (pod-level resources) and KEP-688 (overhead): the
+larger of what runs together and of what starts, plus the overhead. What is read here is what `fit`
+models; what is not modelled is named in `not_modelled` and ends up in the decision.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from scheduler.model.canonical import canonical
+from scheduler.model.decode import NotReadable, decode_as
+from scheduler.model.kinds.fields import LabelSelector, Part, Toleration
+from scheduler.model.quantities import (
+    GPU_CARDS,
+    GPU_MILLI,
+    MILLI_PER_UNIT,
+    PODS,
+    NotAQuantity,
+    requests_of,
+)
+
+HOSTNAME = "kubernetes.io/hostname"
+NODE_NAME = "metadata.name"
+"""The one field that `matchFields` of a node affinity knows."""
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - a host port's address in core/v1, nothing listens here
+_MOST = 2**31 - 1
+"""The largest int32, the type of these fields in core/v1."""
+
+
+class NodeRequirement(Part, frozen=True, kw_only=True):
+    """One condition of a node affinity; the operators of core/v1, Gt and Lt included."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+class Skew(Part, frozen=True, kw_only=True):
+    """A topologySpreadConstraint that must hold."""
+
+    topology_key: str
+    max_skew: int
+    min_domains: int = 1
+    honors_affinity: bool = True
+    """`nodeAffinityPolicy: Honor`: only nodes that selector and affinity choose are domains."""
+    honors_taints: bool = False
+    """`nodeTaintsPolicy: Honor`: nodes whose taints are not tolerated are no domains."""
+
+
+class PodShape(Part, frozen=True, kw_only=True, dict=True):
+    """What one pod asks of a node. Equal shapes fit equally."""
+
+    requests: dict[str, int] = msgspec.field(default_factory=dict)
+    """Millicores for cpu, whole units for all else; `pods` is always 1."""
+    gpu_cards: int = 0
+    gpu_milli: int = 0
+    """The share of each of `gpu_cards` cards, in thousandths; 0: no shared card."""
+    gpu_models: tuple[str, ...] = ()
+    node_selector: dict[str, str] = msgspec.field(default_factory=dict)
+    node_affinity: tuple[tuple[NodeRequirement, ...], ...] = ()
+    """Terms of which one must hold; within a term all must. Empty: any node."""
+    tolerations: tuple[Toleration, ...] = ()
+    one_per_node: bool = False
+    """Hostname anti-affinity towards itself, or a host port."""
+    host_ports: tuple[str, ...] = ()
+    """As `TCP/0.0.0.0/80`. Pods of different shapes that take the same one cannot share a node."""
+    one_per: tuple[str, ...] = ()
+    """Node labels of whose every value at most one pod may stand."""
+    skews: tuple[Skew, ...] = ()
+    not_modelled: tuple[str, ...] = ()
+
+    @cached_property
+    def key(self) -> bytes:
+        """Equal for shapes that fit equally."""
+        return canonical(self)
+
+    @cached_property
+    def place_key(self) -> bytes:
+        """Equal for shapes that choose between kinds of node alike; empty: any will do."""
+        if not (self.node_selector or self.node_affinity or self.tolerations or self.gpu_models):
+            return b""
+        return canonical(
+            (self.node_selector, self.node_affinity, self.tolerations, self.gpu_models)
+        )
+
+
+def shape_of_template(template: Mapping[str, Any]) -> PodShape:
+    """Reads a pod template (or a Pod).
+
+    Args:
+        template: with `metadata` and `spec`, as in a Deployment's `spec.template`.
+
+    Raises:
+        NotAQuantity: a request cannot be read.
+        NotReadable: a toleration or an affinity cannot be read.
+    """
+    spec = _mapping(template.get("spec"))
+    labels = _labels(_mapping(template.get("metadata")).get("labels"))
+    affinity = _mapping(spec.get("affinity"))
+    keys, strange = _own_anti_affinity(_mapping(affinity.get("podAntiAffinity")), labels)
+    constraints = _hard_constraints(spec)
+    skews, loose = _skews(constraints, labels)
+    ports = _host_ports(spec)
+    return shape_of_requests(
+        pod_requests(spec),
+        node_selector=_labels(spec.get("nodeSelector")),
+        node_affinity=_with_keys(
+            _node_affinity(_mapping(affinity.get("nodeAffinity"))), constraints
+        ),
+        tolerations=tuple(
+            decode_as(_toleration(each), Toleration) for each in _mappings(spec.get("tolerations"))
+        ),
+        one_per_node=HOSTNAME in keys or bool(ports),
+        host_ports=ports,
+        one_per=tuple(sorted(keys - {HOSTNAME})),
+        skews=skews,
+        not_modelled=(*strange, *loose, *_not_modelled(spec, affinity)),
+    )
+
+
+def shape_of_requests(
+    requests: Mapping[str, int],
+    **rest: Any,  # noqa: ANN401 - fields of PodShape
+) -> PodShape:
+    """Makes a shape of plain requests; takes shared GPU cards out of them.
+
+    `kapok.dev/gpu-milli: 300` is three tenths of one card, with `kapok.dev/gpu-cards: 2` of each of
+    two.
+
+    Raises:
+        NotAQuantity: more than one card is asked as a share.
+    """
+    plain = {
+        name: amount for name, amount in requests.items() if name not in (GPU_MILLI, GPU_CARDS)
+    }
+    milli = requests.get(GPU_MILLI, 0)
+    if milli > MILLI_PER_UNIT:
+        raise NotAQuantity(
+            f"{GPU_MILLI}: {milli} is more than one card; write {GPU_CARDS}: N for whole cards"
+        )
+    cards = requests.get(GPU_CARDS, 1 if milli else 0)
+    milli = milli or (MILLI_PER_UNIT if cards else 0)
+    return PodShape(requests={**plain, PODS: 1}, gpu_cards=cards, gpu_milli=milli, **rest)
+
+
+def pod_requests(spec: Mapping[str, Any]) -> dict[str, int]:
+    """What a pod asks in all: the larger of running and starting, plus overhead."""
+    running: dict[str, int] = {}
+    starting: dict[str, int] = {}
+    for container in _mappings(spec.get("initContainers")):
+        asked = _container_requests(container)
+        if container.get("restartPolicy") == "Always":  # a sidecar runs on beside all that follows
+            running = _added(running, asked)
+            starting = _larger(starting, running)
+        else:
+            starting = _larger(starting, _added(running, asked))
+    for container in _mappings(spec.get("containers")):
+        running = _added(running, _container_requests(container))
+    whole = _of_pod(spec, _larger(running, starting))
+    return _added(whole, requests_of(_mapping(spec.get("overhead"))))
+
+
+def _of_pod(spec: Mapping[str, Any], containers: Mapping[str, int]) -> dict[str, int]:
+    """Requests of the pod win; its limits count where no container asks anything (KEP-2837)."""
+    resources = _mapping(spec.get("resources"))
+    limits = requests_of(_mapping(resources.get("limits")))
+    return limits | dict(containers) | requests_of(_mapping(resources.get("requests")))
+
+
+def _container_requests(container: Mapping[str, Any]) -> dict[str, int]:
+    """Requests; limits count for what is not named there. A request of 0 is a request."""
+    resources = _mapping(container.get("resources"))
+    asked = _mapping(resources.get("requests"))
+    limits = {
+        name: amount
+        for name, amount in _mapping(resources.get("limits")).items()
+        if name not in asked
+    }
+    return requests_of(limits) | requests_of(asked)
+
+
+def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in sorted({*one, *other})}
+
+
+def _larger(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: max(one.get(name, 0), other.get(name, 0)) for name in sorted({*one, *other})}
+
+
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+
+
+def _own_anti_affinity(
+    affinity: Mapping[str, Any], labels: Mapping[str, str]
+) -> tuple[set[str], list[str]]:
+    keys: set[str] = set()
+    strange: list[str] = []
+    for term in _mappings(affinity.get(_REQUIRED)):
+        if term.get("labelSelector") is None:
+            continue  # core/v1: a null selector matches no pod, an empty one all
+        if _selector(term.get("labelSelector")).matches(labels):
+            keys.add(str(term.get("topologyKey", "")))
+        else:
+            strange.append("podAntiAffinity towards other pods")
+    return keys, strange
+
+
+def _hard_constraints(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [
+        each
+        for each in _mappings(spec.get("topologySpreadConstraints"))
+        if each.get("whenUnsatisfiable", "DoNotSchedule") == "DoNotSchedule"
+    ]
+
+
+def _with_keys(
+    terms: tuple[tuple[NodeRequirement, ...], ...], constraints: Sequence[Mapping[str, Any]]
+) -> tuple[tuple[NodeRequirement, ...], ...]:
+    """Nodes without the label of a hard spread constraint bear no pod, whatever it counts."""
+    keys = sorted({str(each.get("topologyKey", "")) for each in constraints} - {HOSTNAME})
+    if not keys:
+        return terms
+    there = tuple(NodeRequirement(key=key, operator="Exists") for key in keys)
+    return tuple((*term, *there) for term in terms or ((),))
+
+
+def _skews(
+    constraints: Sequence[Mapping[str, Any]], labels: Mapping[str, str]
+) -> tuple[tuple[Skew, ...], list[str]]:
+    skews: list[Skew] = []
+    strange: list[str] = []
+    for each in constraints:
+        if each.get("labelSelector") is None:
+            continue  # core/v1: a null selector counts no pod
+        if not _selector(each.get("labelSelector")).matches(labels):
+            strange.append("topologySpreadConstraints over other pods")
+            continue
+        skews.append(
+            Skew(
+                topology_key=str(each.get("topologyKey", "")),
+                max_skew=_from_one(each, "maxSkew"),
+                min_domains=_from_one(each, "minDomains"),
+                honors_affinity=each.get("nodeAffinityPolicy") != "Ignore",
+                honors_taints=each.get("nodeTaintsPolicy") == "Honor",
+            )
+        )
+    keys = [each.topology_key for each in skews]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:
+        raise NotReadable(
+            "topologySpreadConstraints", "topologyKey", f"{twice!r} stands there twice; keep one"
+        )
+    return tuple(skews), strange
+
+
+def _from_one(constraint: Mapping[str, Any], field: str) -> int:
+    value = constraint.get(field)
+    if value is None:
+        return 1
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST:
+        raise NotReadable(
+            "topologySpreadConstraints", field, f"{value!r}; write a number from 1 to {_MOST}"
+        )
+    return value
+
+
+def _node_affinity(affinity: Mapping[str, Any]) -> tuple[tuple[NodeRequirement, ...], ...]:
+    terms = _mappings(_mapping(affinity.get(_REQUIRED)).get("nodeSelectorTerms"))
+    read = []
+    for term in terms:
+        conditions = [
+            *_mappings(term.get("matchExpressions")),
+            *_mappings(term.get("matchFields")),
+        ]
+        read.append(tuple(decode_as(each, NodeRequirement) for each in conditions))
+    # An empty term matches nothing in core/v1, so it adds no choice.
+    chosen = tuple(term for term in read if term)
+    return chosen or ((NOTHING_MATCHES,),) if terms else ()
+
+
+NOTHING_MATCHES = NodeRequirement(key=NODE_NAME, operator="In", values=())
+
+
+def _host_ports(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """Ports of the node that the pod takes; with `hostNetwork` every port is one (core/v1)."""
+    sidecars = [
+        each
+        for each in _mappings(spec.get("initContainers"))
+        if each.get("restartPolicy") == "Always"
+    ]
+    found: set[str] = set()
+    for container in (*_mappings(spec.get("containers")), *sidecars):
+        for port in _mappings(container.get("ports")):
+            number = port.get("hostPort") or (spec.get("hostNetwork") and port.get("containerPort"))
+            if number:
+                protocol, address = port.get("protocol") or "TCP", port.get("hostIP") or ANY_ADDRESS
+                found.add(f"{protocol}/{address}/{number}")
+    return tuple(sorted(found))
+
+
+def ports_collide(one: Iterable[str], other: Iterable[str]) -> bool:
+    """Whether pods with these host ports cannot share a node.
+
+    The same port and protocol collide on the same address, and on all of them: 0.0.0.0.
+    """
+    theirs = [each.split("/") for each in other]
+    return any(
+        protocol == kind and number == port and (address == at or ANY_ADDRESS in (address, at))
+        for protocol, address, number in (each.split("/") for each in one)
+        for kind, at, port in theirs
+    )
+
+
+def _not_modelled(spec: Mapping[str, Any], affinity: Mapping[str, Any]) -> Iterable[str]:
+    """What else the Kubernetes scheduler looks at and `fit` does not."""
+    if _mapping(affinity.get("podAffinity")).get(_REQUIRED):
+        yield "podAffinity"
+    volumes = _mappings(spec.get("volumes"))
+    if any("persistentVolumeClaim" in each or "ephemeral" in each for each in volumes):
+        yield "where volumes are bound"
+    if _host_ports(spec):
+        yield "host ports that other pods hold"
+    for field, what in _FIELDS_NOT_MODELLED.items():
+        if spec.get(field):
+            yield f"{what} ({field})"
+    if spec.get("schedulerName") not in (None, "", "default-scheduler"):
+        yield "another scheduler than Kubernetes' own (schedulerName)"
+
+
+_FIELDS_NOT_MODELLED = {
+    "runtimeClassName": "overhead and nodes of a runtime class",
+    "resourceClaims": "devices that are claimed",
+    "schedulingGates": "gates that hold pods back",
+    "nodeName": "the one node that is named",
+    "priorityClassName": "preemption of other pods",
+}
+
+
+def _selector(raw: object) -> LabelSelector:
+    return decode_as(_mapping(raw), LabelSelector)
+
+
+def _toleration(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in raw.items()
+        if value is not None and not (key == "operator" and value == "")
+    }
+
+
+def _labels(raw: object) -> dict[str, str]:
+    return {str(key): str(value) for key, value in _mapping(raw).items()}
+
+
+def _mapping(raw: object) -> Mapping[str, Any]:
+    return raw if isinstance(raw, Mapping) else {}
+
+
+def _mappings(raw: object) -> Sequence[Mapping[str, Any]]:
+    items: Iterable[object] = raw if isinstance(raw, list | tuple) else ()
+    return [each for each in items if isinstance(each, Mapping)]

@@ -1,0 +1,181 @@
+"""Step 3, cost: what one replica costs for an hour at each site, in money.
+
+No cost is normalised over the candidates, so that a site that joins never changes the order of the
+others. Known costs sort before unknown ones: sites are ordered by the number of figures that are
+missing, then by money, where a missing or old figure counts as the worst of what is known of it.
+Losing a figure thus never moves a site forward.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.model.canonical import mixed
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.fields import Origin
+from scheduler.placement.cost import terms as costs
+from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.site_vector import Figures
+from scheduler.placement.kernel import loader as compiled
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_FIRST_CHUNK = 64
+_GROWTH = 4
+_UNKNOWN_WEIGHT = 1e18
+
+
+class CostRule(Protocol):
+    """One cost."""
+
+    term: str
+
+    def units(self, demand: Demand, moment: Moment) -> float:
+        """How many units one replica pays for; terms of 0 units are not computed."""
+        ...
+
+    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+        """What a unit costs; by the units it is CNY per replica-hour; [fleet.capacity]."""
+        ...
+
+    def origin(
+        self, facts: SiteFacts, demand: Demand, moment: Moment
+    ) -> tuple[Origin, float | None]:
+        """Where the figures of one site come from, and their age in seconds if they age."""
+        ...
+
+
+@cache
+def all_costs() -> tuple[CostRule, ...]:
+    """Every cost in `costs/`, by file name."""
+    names = sorted(module.name for module in pkgutil.iter_modules(costs.__path__))
+    return tuple(importlib.import_module(f"{costs.__name__}.{name}").COST for name in names)
+
+
+class Price(msgspec.Struct, frozen=True):
+    """What a replica costs at every site, and how sites rank by it.
+
+    Attributes:
+        terms: the costs that apply, each with its units and its figures.
+        cny: their sum; [capacity].
+        unknown: how many figures behind them are missing; [capacity].
+        name_hashes: a number for every site that follows from its name; [capacity].
+        salt: a number for the workload.
+        is_any_unknown: whether any term is unknown at any site.
+    """
+
+    terms: tuple[tuple[CostRule, float, Figures], ...]
+    cny: Floats
+    unknown: Ints
+    name_hashes: NDArray[np.uint64]
+    salt: int
+    is_any_unknown: bool = True
+
+    def tie(self, slots: Ints) -> NDArray[np.uint64]:
+        """Breaks ties always the same way, but differently for each workload; [len(slots)]."""
+        return (self.name_hashes.take(slots) ^ np.uint64(self.salt)) * _ODD
+
+    def ranked(self, slots: Ints, *, first: int = _FIRST_CHUNK) -> Iterator[Ints]:
+        """The slots in order, cheapest first, in chunks: few decisions need them all.
+
+        Args:
+            slots: what to put in order.
+            first: about how many are needed; later chunks are larger.
+        """
+        if len(slots) <= 2 * first:
+            yield self.sorted(slots)
+            return
+        key = self.cny.take(slots)
+        if self.is_any_unknown:
+            key += self.unknown.take(slots) * _UNKNOWN_WEIGHT
+        left = slots
+        size = first
+        while len(left) > 2 * size:
+            border = np.partition(key, size - 1)[size - 1]
+            near = key <= border
+            yield self.sorted(left[near])
+            left, key = left[~near], key[~near]
+            size *= _GROWTH
+        if len(left):
+            yield self.sorted(left)
+
+    def sorted(self, slots: Ints) -> Ints:
+        """The slots in order, cheapest first; [len(slots)]."""
+        cny = self.cny.take(slots)
+        unknown = self.unknown.take(slots) if self.is_any_unknown else None
+        if unknown is None or not unknown.any():
+            order = cny.argsort(kind="stable")
+            in_order = cny.take(order)
+            if not (in_order[1:] == in_order[:-1]).any():
+                return slots.take(order)
+        order = np.lexsort(
+            (self.tie(slots), cny, np.zeros(len(slots)) if unknown is None else unknown)
+        )
+        return slots.take(order)
+
+    def is_known(self, slots: Ints) -> bool:
+        """Whether every term is known at these sites."""
+        return not self.is_any_unknown or all(
+            bool(figures.known[slots].all()) for _, _, figures in self.terms
+        )
+
+
+def price_of(demand: Demand, fleet: Fleet, moment: Moment) -> Price:
+    """Adds up all costs that the demand pays for."""
+    terms: list[tuple[CostRule, float, Figures]] = []
+    missing: list[Ints] = []
+    for cost in all_costs():
+        units = cost.units(demand, moment)
+        if units:
+            figures = cost.per_unit(fleet, demand, moment)
+            terms.append((cost, units, figures))
+            missing.append(figures.missing)
+    add = compiled.kernel.added if fleet.is_compiled else _added
+    cny = add(terms, fleet.capacity)
+    unknown, is_any = _unknown(fleet, missing)
+    salt = mixed(demand.uid or demand.key)
+    return Price(tuple(terms), cny, unknown, fleet.name_hashes, salt, is_any_unknown=is_any)
+
+
+def _added(terms: Sequence[tuple[CostRule, float, Figures]], capacity: int) -> Floats:
+    cny: Floats | None = None
+    for _, units, figures in terms:
+        if cny is None:
+            cny = figures.value * units
+        else:
+            cny += figures.value * units
+    return np.zeros(capacity) if cny is None else cny
+
+
+def _unknown(fleet: Fleet, figures: list[Ints]) -> tuple[Ints, bool]:
+    """How many figures are missing; remembered as long as they are the same arrays.
+
+    Args:
+        fleet: the fleet; it remembers.
+        figures: of each cost how many are missing; [capacity].
+    """
+    question = (fleet.figure_version, *map(id, figures))
+    kept = fleet.unknowns.get(question)
+    if kept is None or kept[0].shape[0] != fleet.capacity:
+        unknown = np.zeros(fleet.capacity, np.int64)
+        for each in figures:
+            unknown += each
+        if len(fleet.unknowns) > _MOST_UNKNOWNS:
+            fleet.unknowns.clear()
+        is_any = bool((unknown[fleet.is_there] > 0).any())
+        # The arrays are kept too: as long as they live, no other can have their identity.
+        kept = fleet.unknowns[question] = (unknown, is_any, figures)
+    return kept[0], kept[1]
+
+
+_MOST_UNKNOWNS = 64
+_ODD = np.uint64(0x9E3779B97F4A7C15)

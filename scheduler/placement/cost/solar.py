@@ -1,0 +1,62 @@
+"""Own solar power: free while there is more of it than the site draws, and given away once.
+
+The surplus is what the roof makes less what the building draws, both measured in one report, less
+what is on its way there and draws nothing yet. It is a figure of this moment: only runs of at most
+an hour that start now are reckoned with it. Without any of these figures there is no surplus, and
+the grid's price and intensity count in full.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.energy.power import marginal_watts
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.quantities import MILLI_PER_UNIT
+from scheduler.placement.fleet.context import AHEAD_SECONDS, Moment
+from scheduler.placement.fleet.fleet import Fleet
+
+Floats = NDArray[np.float64]
+
+
+def free_share(fleet: Fleet, demand: Demand, moment: Moment, replica_watts: float) -> Floats | None:
+    """Which part of its power the whole demand would have for nothing at each site; [capacity].
+
+    Args:
+        fleet: the fleet.
+        demand: what runs, all of its replicas in one place.
+        moment: the time and terms.
+        replica_watts: of one replica, before PUE.
+
+    Returns:
+        0 to 1; None when no site has anything to give, or the run is too long.
+    """
+    seconds = demand.schedule.duration_seconds or 0
+    is_short = 0 < seconds <= moment.terms.pv_longest_run_seconds
+    if not is_short or moment.start_seconds is not None or replica_watts * demand.replicas <= 0:
+        return None
+    oldest = moment.now_seconds - moment.terms.report_stale_seconds
+    surplus, seen = fleet.figure("pv_surplus_watts"), fleet.figure("power_observed_at")
+    fresh = (seen >= oldest) & (seen <= moment.now_seconds + AHEAD_SECONDS)
+    slots = np.flatnonzero((surplus > 0) & fresh)
+    if not len(slots):
+        return None
+    share = np.zeros(fleet.capacity)
+    asked = replica_watts * demand.replicas * fleet.figure("pue")[slots]
+    promised = np.array([_promised_watts(fleet.facts[slot], moment) for slot in slots.tolist()])
+    share[slots] = np.clip((surplus[slots] - promised) / asked, 0.0, 1.0)
+    return share
+
+
+def _promised_watts(facts: SiteFacts | None, moment: Moment) -> float:
+    """What is on its way to a site will draw, with its building."""
+    if facts is None:
+        return 0.0
+    watts = sum(
+        each.replicas
+        * marginal_watts(
+            each.requests, each.gpu_cards * each.gpu_milli / MILLI_PER_UNIT, moment.terms
+        )
+        for each in facts.in_flight
+    )
+    return watts * (facts.spec.energy.pue or 1.0)

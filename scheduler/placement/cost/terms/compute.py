@@ -1,0 +1,36 @@
+"""What a site charges for its cores."""
+
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.fields import Origin
+from scheduler.model.quantities import CPU, MILLI_PER_UNIT
+from scheduler.placement.cost.energy import core_price
+from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.site_vector import Figures
+
+
+class Compute:
+    """Cores * the site's price of a core-hour."""
+
+    term = "compute"
+
+    def units(self, demand: Demand, moment: Moment) -> float:
+        """Cores of one replica."""
+        del moment
+        return demand.requests.get(CPU, 0) / MILLI_PER_UNIT
+
+    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+        """CNY per core-hour."""
+        del demand
+        return core_price(fleet, moment)
+
+    def origin(
+        self, facts: SiteFacts, demand: Demand, moment: Moment
+    ) -> tuple[Origin, float | None]:
+        """A price list; operations wrote it down."""
+        del demand, moment
+        return ("unknown" if facts.spec.prices.core_cny_per_hour is None else "assumed"), None
+
+
+COST = Compute()

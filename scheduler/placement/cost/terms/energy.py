@@ -1,0 +1,40 @@
+"""Electricity: marginal watts * PUE * the site's price."""
+
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.fields import Origin
+from scheduler.placement.cost.energy import (
+    electricity_of_run,
+    pue_origin,
+    replica_kwh_per_hour,
+    worst_origin,
+)
+from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.site_vector import Figures
+
+
+class Energy:
+    """What the electricity of one replica costs."""
+
+    term = "energy"
+
+    def units(self, demand: Demand, moment: Moment) -> float:
+        """Kilowatt-hours per replica-hour, before PUE."""
+        return replica_kwh_per_hour(demand, moment)
+
+    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+        """CNY per kWh at the machine: the site's price while the work runs, times its PUE."""
+        return electricity_of_run(fleet, demand, moment)
+
+    def origin(
+        self, facts: SiteFacts, demand: Demand, moment: Moment
+    ) -> tuple[Origin, float | None]:
+        """The price is a contract; the watts are assumed, so the product is at best that."""
+        del demand, moment
+        if facts.spec.prices.energy_cny_per_kwh is None:
+            return "unknown", None
+        return worst_origin("assumed", pue_origin(facts)), None
+
+
+COST = Energy()

@@ -1,0 +1,67 @@
+"""Distance: the round trip to the places that a workload bounds, at its price of a millisecond."""
+
+from functools import partial
+
+import numpy as np
+
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.fields import Origin
+from scheduler.placement.cost.energy import worst_origin
+from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.distance import METRO, milliseconds
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.site_vector import Figures
+
+
+def latency_price(demand: Demand, moment: Moment) -> float:
+    """CNY per millisecond and hour: the workload's own price, else that of the terms."""
+    own = demand.prices.latency_cny_per_millisecond_hour
+    return moment.terms.latency_cny_per_millisecond_hour if own is None else own
+
+
+class Latency:
+    """The longest of the round trips that the workload bounds."""
+
+    term = "latency"
+
+    def units(self, demand: Demand, moment: Moment) -> float:
+        """CNY per millisecond and hour, if there is somewhere to measure from."""
+        return latency_price(demand, moment) if demand.latency else 0.0
+
+    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+        """Milliseconds: the longest round trip of the bounds.
+
+        Where one is missing, the fall-back counts, or a longer one that is known. A round trip ages
+        with the report that it stands in, and old reports get no new work (`stale`).
+        """
+        places = tuple([bound.from_ for bound in demand.latency])
+        question = ("latency", *places)
+        found: Figures = fleet.remember(question, moment, partial(_longest, places))
+        return found
+
+    def origin(
+        self, facts: SiteFacts, demand: Demand, moment: Moment
+    ) -> tuple[Origin, float | None]:
+        """As good as the worst of the round trips that count, as old as the report."""
+        places = {bound.from_ for bound in demand.latency}
+        measures_metro = any(place.startswith(METRO) for place in places)
+        origins = [e.origin for e in facts.status.rtt if measures_metro or e.to in places]
+        seen = facts.observed_at
+        age = None if seen is None else moment.now_seconds - seen.timestamp()
+        return worst_origin(*origins) if origins else "unknown", age
+
+
+def _longest(places: tuple[str, ...], fleet: Fleet, moment: Moment) -> tuple[Figures, float]:
+    worst = moment.terms.fallback_milliseconds
+    longest = np.zeros(fleet.capacity)
+    missing = np.zeros(fleet.capacity, np.int64)
+    for place in places:
+        found = milliseconds(fleet, place)
+        is_missing = np.isnan(found)
+        missing += is_missing
+        longest = np.maximum(longest, np.where(is_missing, worst, found))
+    return Figures(longest, missing == 0, missing), np.inf
+
+
+COST = Latency()

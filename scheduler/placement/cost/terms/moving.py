@@ -1,0 +1,85 @@
+"""Moving data: what a site must copy before it can work on what the workload names.
+
+Paid once, and here spread over the hours that the work runs. What runs already stays where it is by
+the Steady mode, so that moving a running replica needs no price of its own.
+"""
+
+from functools import partial
+
+import numpy as np
+
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.fields import Origin
+from scheduler.model.kinds.policy import DataAt
+from scheduler.model.units import SECONDS_PER_HOUR
+from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.distance import METRO
+from scheduler.placement.fleet.fleet import Bools, Fleet
+from scheduler.placement.fleet.site_vector import Figures, known_everywhere
+
+
+def moving_price(demand: Demand, moment: Moment) -> float:
+    """CNY per GiB: the workload's own price, else that of the terms."""
+    own = demand.prices.moving_cny_per_gibibyte
+    return moment.terms.moving_cny_per_gibibyte if own is None else own
+
+
+class Moving:
+    """Gibibytes that are elsewhere * the price of copying one, per replica and hour of work."""
+
+    term = "moving"
+
+    def units(self, demand: Demand, moment: Moment) -> float:
+        """CNY per GiB and replica-hour; the copy of a site serves all its replicas."""
+        if not demand.data or demand.replicas <= 0:
+            return 0.0
+        seconds = demand.schedule.duration_seconds or moment.terms.moving_spread_seconds
+        return moving_price(demand, moment) / (seconds / SECONDS_PER_HOUR) / demand.replicas
+
+    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+        """GiB to be copied to each site; all of it, and unknown, when a named place is nowhere."""
+        question = ("moving", demand.data)
+        found: Figures = fleet.remember(question, moment, partial(_to_move, demand.data))
+        return found
+
+    def origin(
+        self, facts: SiteFacts, demand: Demand, moment: Moment
+    ) -> tuple[Origin, float | None]:
+        """The workload says how much there is and where."""
+        del facts, demand, moment
+        return "assumed", None
+
+
+_F = np.float64
+
+
+def _to_move(data: tuple[DataAt, ...], fleet: Fleet, moment: Moment) -> tuple[Figures, float]:
+    del moment
+    far = fleet.described(("data", data), lambda facts: gibibytes_elsewhere(facts, data), _F)
+    lost = sum(not _is_there(fleet, each.at) for each in data)
+    if not lost:
+        return known_everywhere(far.copy()), np.inf
+    missing = np.full(fleet.capacity, lost, np.int64)
+    return Figures(far.copy(), missing == 0, missing), np.inf
+
+
+def gibibytes_elsewhere(facts: SiteFacts, data: tuple[DataAt, ...]) -> float:
+    """How much of the data is not at a site, nor in its metro if only the metro is named."""
+    return sum(each.gibibytes for each in data if not _is_at(facts, each.at))
+
+
+def _is_at(facts: SiteFacts, place: str) -> bool:
+    if place.startswith(METRO):
+        return facts.spec.location.metro == place.removeprefix(METRO)
+    return facts.name == place
+
+
+def _is_there(fleet: Fleet, place: str) -> bool:
+    if not place.startswith(METRO):
+        return place in fleet.slot_of
+    member: Bools = fleet.described(("at", place), lambda facts: _is_at(facts, place), np.bool_)
+    return bool(member.any())
+
+
+COST = Moving()

@@ -1,0 +1,68 @@
+"""Scarcity: what the resources of a replica are worth to the work that waits.
+
+The prices are the dual prices of the last batch (`batch.py`), quantised and versioned; they are
+part of the terms and recorded with every decision that they entered.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.terms import Terms
+from scheduler.model.kinds.fields import Origin
+from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.site_vector import Figures, known_everywhere
+
+
+class Scarcity:
+    """Requests * the price of the last unit of each resource at each site."""
+
+    term = "scarcity"
+
+    def units(self, demand: Demand, moment: Moment) -> float:
+        """One replica, while a batch has set prices."""
+        del demand
+        return 1.0 if moment.terms.scarcity else 0.0
+
+    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+        """CNY per replica-hour; a site without a price is not scarce."""
+        cny = np.zeros(fleet.capacity)
+        for resource, asked in demand.requests.items():
+            if asked:
+                cny += asked * _prices(fleet, moment.terms, resource)
+        return known_everywhere(cny)
+
+    def origin(
+        self, facts: SiteFacts, demand: Demand, moment: Moment
+    ) -> tuple[Origin, float | None]:
+        """Computed."""
+        del facts, demand, moment
+        return "modelled", None
+
+
+def _prices(fleet: Fleet, terms: Terms, resource: str) -> NDArray[np.float64]:
+    """The price of a resource at every site, remembered for as long as the prices count."""
+    version = terms.scarcity_version or terms.scarcity
+    return fleet.described(("scarcity", version, resource), _price_at(terms, resource), np.float64)
+
+
+def _price_at(terms: Terms, resource: str) -> Callable[[SiteFacts], float]:
+    """A look at the price list that is made only when somebody looks."""
+    listed: dict[str, float] = {}
+
+    def price(facts: SiteFacts) -> float:
+        if not listed:
+            listed[""] = 0.0
+            for each in terms.scarcity:
+                if each.resource == resource:
+                    listed[each.site] = listed.get(each.site, 0.0) + each.cny_per_unit_hour
+        return listed.get(facts.name, 0.0)
+
+    return price
+
+
+COST = Scarcity()

@@ -1,0 +1,51 @@
+"""Waiting: what the time until a later start costs, for work that can wait.
+
+Work that names its deadline and its duration may start later, where and when less is emitted
+(`start_time.py`); at `waitingCnyPerHour` each hour until then is paid. Starting now costs nothing.
+"""
+
+import numpy as np
+
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.fields import Origin
+from scheduler.model.units import SECONDS_PER_HOUR
+from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.site_vector import Figures, known_everywhere
+
+
+def waiting_price(demand: Demand, moment: Moment) -> float:
+    """CNY per hour of waiting and replica: the workload's own price, else that of the terms."""
+    own = demand.prices.waiting_cny_per_hour
+    return moment.terms.waiting_cny_per_hour if own is None else own
+
+
+class Waiting:
+    """Hours until the start * the price of an hour, per hour of work."""
+
+    term = "waiting"
+
+    def units(self, demand: Demand, moment: Moment) -> float:
+        """CNY per hour of waiting and hour of work, when a later start is looked at."""
+        if moment.start_seconds is None or not demand.schedule.duration_seconds:
+            return 0.0
+        hours = demand.schedule.duration_seconds / SECONDS_PER_HOUR
+        return waiting_price(demand, moment) / hours
+
+    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+        """Hours until the start, the same at every site."""
+        del demand
+        start = moment.now_seconds if moment.start_seconds is None else moment.start_seconds
+        hours = (start - moment.now_seconds) / SECONDS_PER_HOUR
+        return known_everywhere(np.full(fleet.capacity, hours))
+
+    def origin(
+        self, facts: SiteFacts, demand: Demand, moment: Moment
+    ) -> tuple[Origin, float | None]:
+        """The workload's own price."""
+        del facts, demand, moment
+        return "assumed", None
+
+
+COST = Waiting()

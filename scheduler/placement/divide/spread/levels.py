@@ -1,0 +1,125 @@
+"""The levels of a spread as numbers: the group of each candidate site, and what each may hold."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.model.kinds.policy import Spread
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.labels import place_of
+
+Ints = NDArray[np.int64]
+
+UNLIMITED = 2**40
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One spread constraint over the candidate sites.
+
+    Attributes:
+        group: the group of each candidate, numbered from 0; [candidates].
+        held: what each group holds already by replicas that stay; [groups].
+        rule: the constraint.
+    """
+
+    group: Ints
+    held: Ints
+    rule: Spread
+
+    @property
+    def groups(self) -> int:
+        """How many groups there are."""
+        return len(self.held)
+
+    @property
+    def cap(self) -> int:
+        """The most replicas of one group."""
+        return UNLIMITED if self.rule.max_per_group is None else self.rule.max_per_group
+
+    @property
+    def most(self) -> int:
+        """The most groups that may be used; what is used already stays."""
+        limit = UNLIMITED if self.rule.max_groups is None else self.rule.max_groups
+        return max(limit, int(np.count_nonzero(self.held)))
+
+    @property
+    def least(self) -> int:
+        """The fewest groups that must be used."""
+        return self.rule.min_groups
+
+
+def places(fleet: Fleet, by: str) -> Ints:
+    """The number of the place of every site; 0 where it is unknown; [capacity]."""
+    return fleet.described(
+        ("place", by), lambda facts: fleet.place_number(place_of(facts, by)), np.int64
+    )
+
+
+def level_of(fleet: Fleet, slots: Ints, kept: dict[int, int], rule: Spread) -> Level:
+    """Numbers the groups of a level, in the order in which the candidates come to them.
+
+    The numbers decide between equal groups, so they must not tell who joined the fleet first.
+
+    Args:
+        fleet: the fleet.
+        slots: the candidates, cheapest first; each must have a known place at this level.
+        kept: replicas that stay, by slot, on candidates or not.
+        rule: the constraint.
+    """
+    names = places(fleet, rule.by)
+    holders = [slot for slot in kept if names[slot]]
+    both = np.concatenate([names[slots], names[np.array(holders, np.int64)]])
+    distinct, first, numbers = np.unique(both, return_index=True, return_inverse=True)
+    numbers = np.argsort(np.argsort(first))[numbers]
+    held = np.zeros(len(distinct), np.int64)
+    for number, slot in zip(numbers[len(slots) :].tolist(), holders, strict=True):
+        held[number] += kept[slot]
+    return Level(numbers[: len(slots)].astype(np.int64), held, rule)
+
+
+def are_nested_everywhere(fleet: Fleet, rules: Sequence[Spread]) -> bool:
+    """Whether the levels are nested over all sites; remembered until a site changes."""
+    names = tuple(sorted({rule.by for rule in rules} - {"site"}))
+    if len(names) < _CAN_CROSS:  # a level divides itself, and single sites divide every level
+        return True
+    kept = fleet.nestings.get(names)
+    version = fleet.descriptions.version
+    if kept is None or kept[0] != version:
+        slots = np.flatnonzero(fleet.is_there)
+        levels = [
+            Level(places(fleet, by)[slots], np.zeros(0, np.int64), Spread(by=by)) for by in names
+        ]
+        kept = fleet.nestings[names] = (version, are_nested(levels))
+    return kept[1]
+
+
+_CAN_CROSS = 2
+
+
+def are_nested(levels: list[Level]) -> bool:
+    """Whether of any two levels one divides the groups of the other."""
+    return all(
+        _refines(one.group, other.group) or _refines(other.group, one.group)
+        for place, one in enumerate(levels)
+        for other in levels[place + 1 :]
+    )
+
+
+def _refines(fine: Ints, coarse: Ints) -> bool:
+    """Whether every group of `fine` lies in one group of `coarse`."""
+    pairs = np.unique(np.stack([fine, coarse]), axis=1)
+    return bool(len(np.unique(pairs[0])) == pairs.shape[1])
+
+
+def satisfies(levels: list[Level], seats: Ints) -> bool:
+    """Whether replicas on the candidates meet every level; [candidates]."""
+    for level in levels:
+        totals = level.held + np.bincount(level.group, seats, level.groups).astype(np.int64)
+        used = int(np.count_nonzero(totals))
+        over = totals > np.maximum(level.cap, level.held)
+        if over.any() or not level.least <= used <= level.most:
+            return False
+    return True

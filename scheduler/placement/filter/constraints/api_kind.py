@@ -1,0 +1,63 @@
+"""A cluster must serve every kind that the manifests use."""
+
+import numpy as np
+
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.reasons import Reason
+from scheduler.placement.filter.rules import BoolPerSite, Event, Fields
+from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.fleet import Fleet
+
+_CONFORMANT = frozenset(
+    {
+        "apps/v1/DaemonSet",
+        "apps/v1/Deployment",
+        "apps/v1/ReplicaSet",
+        "apps/v1/StatefulSet",
+        "batch/v1/CronJob",
+        "batch/v1/Job",
+        "networking.k8s.io/v1/Ingress",
+        "networking.k8s.io/v1/NetworkPolicy",
+        "policy/v1/PodDisruptionBudget",
+        "autoscaling/v2/HorizontalPodAutoscaler",
+        "rbac.authorization.k8s.io/v1/Role",
+        "rbac.authorization.k8s.io/v1/RoleBinding",
+    }
+)
+"""What every conformant cluster serves; counts where a site has not listed its kinds."""
+
+
+class ApiKind:
+    """The site's list must hold each kind; without a list, only what conformance promises."""
+
+    reason: Reason = "api-kind"
+    wakes: frozenset[Event] = frozenset({"report", "workload"})
+
+    question = Fields("api_kinds")
+
+    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+        """Compares the lists."""
+        del moment
+        if not demand.api_kinds:
+            return fleet.is_there
+        return fleet.reported(
+            (self.reason, demand.api_kinds), lambda facts: not _missing(facts, demand), np.bool_
+        )
+
+    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+        """Names what is missing."""
+        del moment
+        missing = _missing(facts, demand)
+        if missing:
+            return f"the cluster of {facts.name} does not serve {', '.join(missing)}"
+        return f"the cluster of {facts.name} serves every kind that is used"
+
+
+def _missing(facts: SiteFacts, demand: Demand) -> list[str]:
+    listed = facts.status.api_kinds
+    served = _CONFORMANT if listed is None else frozenset(listed)
+    return [kind for kind in demand.api_kinds if kind not in served]
+
+
+RULE = ApiKind()

@@ -1,0 +1,54 @@
+"""A grant counts from `validFrom` until just before `validUntil`."""
+
+from datetime import datetime
+
+import numpy as np
+
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.reasons import Reason
+from scheduler.placement.filter.rules import BoolPerSite, Event, Fields, valid_grants
+from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.fleet import Fleet
+
+
+class GrantExpired:
+    """At least one grant must hold now."""
+
+    reason: Reason = "grant-expired"
+    wakes: frozenset[Event] = frozenset({"grant", "time"})
+
+    question = Fields()
+
+    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+        """Sites without any grant pass here: that is another rule's to say."""
+        del demand
+        has_any = fleet.described("has-grant", lambda facts: bool(facts.grants), np.bool_)
+        holds: BoolPerSite = (fleet.valid_bits(moment.now_seconds) != 0) | ~has_any
+        return holds
+
+    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+        """Names the grant and its dates."""
+        del demand
+        valid = valid_grants(facts, moment)
+        if valid:
+            until = _day(valid[0].spec.valid_until)
+            return f"grant {valid[0].name} of {facts.name} holds until {until}"
+        if not facts.grants:
+            return f"{facts.name} has no grant that could expire"
+        last = max(facts.grants, key=lambda each: _seconds(each.spec.valid_until))
+        return (
+            f"grant {last.name} of {facts.name} holds from {_day(last.spec.valid_from)} "
+            f"until {_day(last.spec.valid_until)}"
+        )
+
+
+def _seconds(instant: datetime | None) -> float:
+    return float("inf") if instant is None else instant.timestamp()
+
+
+def _day(instant: datetime | None) -> str:
+    return "further notice" if instant is None else instant.isoformat()
+
+
+RULE = GrantExpired()

@@ -1,0 +1,52 @@
+"""Data stays under the law that its owner and its class name (ISO 3166-2).
+
+`CN` admits the mainland only: Hong Kong and Macao are HK and MO. A class that stays in its province
+needs to know the province: one `CN-…` in `spec.jurisdictions`, or the tenant's.
+"""
+
+from collections.abc import Hashable
+
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import Grant, SiteFacts
+from scheduler.model.jurisdictions import admits
+from scheduler.model.reasons import Reason
+from scheduler.placement.filter.rules import Event, valid_grants
+from scheduler.placement.fleet.context import Moment
+
+
+class Jurisdiction:
+    """The grant's jurisdiction must be admitted by the workload, its class, and its province."""
+
+    reason: Reason = "jurisdiction"
+    wakes: frozenset[Event] = frozenset({"grant", "workload", "scheme", "tenant"})
+
+    def question(self, demand: Demand) -> Hashable:
+        """Every list that must admit the place, and the home province if it binds."""
+        return (demand.jurisdictions, demand.home if demand.same_province else None)
+
+    def holds(self, grant: Grant, demand: Demand) -> bool:
+        """Whether the place is in every list."""
+        place = grant.spec.jurisdiction
+        if demand.same_province and (not demand.home or place != demand.home):
+            return False
+        return all(any(admits(entry, place) for entry in each) for each in demand.jurisdictions)
+
+    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+        """Names the place and what was asked."""
+        if demand.same_province and not demand.home:
+            return (
+                f"{demand.data_class} data stays in its province, and nobody named it; "
+                "write one province in spec.jurisdictions, as CN-GD"
+            )
+        places = sorted(
+            {grant.spec.jurisdiction or "nowhere" for grant in valid_grants(facts, moment)}
+        )
+        asked = [" or ".join(each) for each in demand.jurisdictions]
+        asked += [demand.home] if demand.same_province else []
+        return (
+            f"{facts.name} is granted for {', '.join(places) or 'nowhere'}; "
+            f"this may run in {' and '.join(asked) or 'any place'}"
+        )
+
+
+RULE = Jurisdiction()

@@ -1,0 +1,42 @@
+"""Classes that need an allow-list go only where one names the workload."""
+
+from collections.abc import Hashable
+
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import Grant, SiteFacts
+from scheduler.model.reasons import Reason
+from scheduler.placement.filter.rules import Event
+from scheduler.placement.fleet.context import Moment
+
+
+class NotAllowed:
+    """A class that needs an allow-list must find the workload, namespace or tenant there."""
+
+    reason: Reason = "not-allowed"
+    wakes: frozenset[Event] = frozenset({"grant", "workload", "scheme", "tenant"})
+
+    def question(self, demand: Demand) -> Hashable:
+        """Whose name must stand in the list, if a list counts."""
+        return _names(demand) if demand.allow_list_only else None
+
+    def holds(self, grant: Grant, demand: Demand) -> bool:
+        """Whether the list, if it counts, names the workload, namespace or tenant."""
+        return not demand.allow_list_only or not _names(demand).isdisjoint(grant.spec.allow_list)
+
+    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+        """Says what is missing."""
+        del moment
+        if demand.allow_list_only:
+            return (
+                f"{demand.data_class} data goes to allow-listed sites only; "
+                f"the allowList of a grant of {facts.name} must hold {demand.key}"
+            )
+        return f"{demand.data_class} data needs no allow-list"
+
+
+def _names(demand: Demand) -> frozenset[str]:
+    names = {demand.key, demand.namespace, f"{demand.namespace}/*", demand.tenant}
+    return frozenset(names - {""})
+
+
+RULE = NotAllowed()

@@ -1,0 +1,36 @@
+"""A site must be certified for the workload's level (GB/T 22239); level 5 goes nowhere."""
+
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import Grant, SiteFacts
+from scheduler.model.reasons import Reason
+from scheduler.placement.filter.rules import Event, Fields, valid_grants
+from scheduler.placement.fleet.context import Moment
+
+NEVER_SCHEDULED = 5
+
+
+class ProtectionLevel:
+    """The grant's level must be at least the workload's, or its class's if that is higher."""
+
+    reason: Reason = "protection-level"
+    wakes: frozenset[Event] = frozenset({"grant", "workload", "scheme"})
+
+    question = Fields("protection_level")
+
+    def holds(self, grant: Grant, demand: Demand) -> bool:
+        """Compares levels."""
+        level = demand.protection_level
+        return level < NEVER_SCHEDULED and grant.spec.protection_level >= level
+
+    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+        """Names both levels."""
+        if demand.protection_level >= NEVER_SCHEDULED:
+            return "protection level 5 is never scheduled"
+        levels = [grant.spec.protection_level for grant in valid_grants(facts, moment)]
+        most = max(levels, default=None)
+        if most is None:
+            return f"{facts.name} has no valid grant, so it is certified for nothing"
+        return f"{facts.name} is certified for level {most}; this needs {demand.protection_level}"
+
+
+RULE = ProtectionLevel()

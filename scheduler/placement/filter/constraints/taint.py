@@ -1,0 +1,47 @@
+"""Taints of a site keep away what does not tolerate them, as taints of nodes do."""
+
+import numpy as np
+
+from scheduler.model.demand.demand import Demand, tolerates
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.reasons import Reason
+from scheduler.placement.filter.rules import BoolPerSite, Event, Fields
+from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.fleet import Fleet
+
+
+class SiteTaint:
+    """NoSchedule and NoExecute must be tolerated; PreferNoSchedule does not refuse."""
+
+    reason: Reason = "taint"
+    wakes: frozenset[Event] = frozenset({"site", "workload"})
+
+    question = Fields("site_tolerations")
+
+    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+        """Looks at each site's taints."""
+        del moment
+        return fleet.described(
+            (self.reason, demand.site_tolerations),
+            lambda facts: not _blocking(facts, demand),
+            np.bool_,
+        )
+
+    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+        """Names the taints that are not tolerated."""
+        del moment
+        blocking = _blocking(facts, demand)
+        if blocking:
+            return f"{facts.name} has the taint {', '.join(blocking)}, which is not tolerated"
+        return f"{facts.name} has no taint that keeps this away"
+
+
+def _blocking(facts: SiteFacts, demand: Demand) -> list[str]:
+    return [
+        f"{taint.key}{'=' if taint.value else ''}{taint.value}:{taint.effect}"
+        for taint in facts.spec.taints
+        if taint.effect != "PreferNoSchedule" and not tolerates(demand.site_tolerations, taint)
+    ]
+
+
+RULE = SiteTaint()

@@ -1,0 +1,72 @@
+"""Topology limits of one shape while its pods are put on nodes one by one, as core/v1 has them."""
+
+from collections.abc import Sequence
+from copy import copy
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.model.manifests.pods import HOSTNAME, PodShape
+from scheduler.placement.fit.topology_spread import counts_in
+from scheduler.placement.fleet.node_table import NodeKind
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+_NO_DOMAIN = -1
+
+
+class Limits:
+    """How many pods each domain of each constraint holds."""
+
+    def __init__(self, shape: PodShape, kinds: Ints, all_kinds: Sequence[NodeKind]) -> None:
+        self._skews = shape.skews
+        self._domains: list[Ints] = []
+        self._held: list[Ints] = []
+        for skew in shape.skews:
+            counted = [counts_in(skew, kind, shape) for kind in all_kinds]
+            names = [kind.all_labels.get(skew.topology_key, "") for kind in all_kinds]
+            self._add(kinds, counted, names, by_host=skew.topology_key == HOSTNAME)
+        for key in shape.one_per:
+            names = [kind.all_labels.get(key, "") for kind in all_kinds]
+            self._add(kinds, [key in kind.all_labels for kind in all_kinds], names, by_host=False)
+
+    def copy(self) -> "Limits":
+        """Another one in the same state."""
+        other = copy(self)
+        other._held = [held.copy() for held in self._held]  # noqa: SLF001 - its own class
+        return other
+
+    def allow(self) -> Bools:
+        """Which nodes may take one more; [nodes]."""
+        allowed = np.ones(len(self._domains[0]), np.bool_)
+        for number, (domains, held) in enumerate(zip(self._domains, self._held, strict=True)):
+            inside = domains != _NO_DOMAIN
+            if number < len(self._skews):
+                skew = self._skews[number]
+                least = int(held.min(initial=2**62)) if len(held) >= skew.min_domains else 0
+                most = least + skew.max_skew
+                allowed &= inside
+            else:
+                most = 1
+            if len(held):
+                allowed &= ~inside | (held[domains] < most)
+        return allowed
+
+    def put(self, node: int) -> None:
+        """Counts one more pod on a node."""
+        for domains, held in zip(self._domains, self._held, strict=True):
+            if domains[node] != _NO_DOMAIN:
+                held[domains[node]] += 1
+
+    def _add(self, kinds: Ints, counted: list[bool], names: list[str], *, by_host: bool) -> None:
+        inside = np.array(counted, np.bool_)[kinds]
+        if by_host:
+            domains = np.where(inside, np.cumsum(inside) - 1, _NO_DOMAIN)
+            self._held.append(np.zeros(int(inside.sum()), np.int64))
+        else:
+            here = sorted({names[kind] for kind in np.unique(kinds[inside]).tolist()})
+            number = {name: place for place, name in enumerate(here)}
+            by_kind = np.array([number.get(name, _NO_DOMAIN) for name in names], np.int64)
+            domains = np.where(inside, by_kind[kinds], _NO_DOMAIN)
+            self._held.append(np.zeros(len(here), np.int64))
+        self._domains.append(domains)

@@ -1,0 +1,124 @@
+"""Sums of free capacity by site: what a cluster seems to have, and the lie that `fragmented` names.
+
+No site takes more than the sum of what is free, less the sum of what is in flight, divided by what
+is asked; how much less it takes is for `capacity.py` to say. Sums are over nodes of the kinds that
+a shape may stand on. They are remembered by these kinds, and computed again only for sites that
+reported.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.model.manifests.pods import PodShape
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.node_table import CARDS, COUNT, IN_FLIGHT, KIND
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+ENDLESS = 1_000_000
+"""Room of a site for what needs no node at all."""
+_MOST_TABLES = 48
+
+
+class _Table:
+    """What sites have free in nodes of some kinds, by column of the node rows.
+
+    Attributes:
+        sums: [columns, capacity].
+        log: which log of changes it follows.
+        seen: how much of it was taken in.
+    """
+
+    __slots__ = ("log", "seen", "sums")
+
+    def __init__(self, columns: int, capacity: int) -> None:
+        self.sums: Floats = np.zeros((columns, capacity))
+        self.log = -1
+        self.seen = 0
+
+
+class Sums:
+    """Sums for one shape."""
+
+    def __init__(
+        self, fleet: Fleet, shape: PodShape, fits_kind: Bools, vendor_sets: Ints | None
+    ) -> None:
+        number = fleet.nodes.rows.number
+        columns = [number(name) for name in shape.requests]
+        asked: list[float] = list(shape.requests.values())
+        if shape.gpu_cards:
+            columns.append(CARDS)
+            asked.append(shape.gpu_cards * shape.gpu_milli)
+        self._fleet = fleet
+        self._fits_kind = fits_kind
+        self._vendor_sets = vendor_sets
+        self._columns = np.array(columns, np.int64)[:, None]
+        self._asked = np.array(asked, np.float64)[:, None]
+        self._table = self._brought_up_to_date()
+
+    def by_sums(self, slots: Ints) -> Ints:
+        """What the sums would take, less what is in flight; [len(slots)]."""
+        if not len(self._columns):
+            return np.full(len(slots), ENDLESS)
+        left = self._table.sums[self._columns, slots]
+        left -= self._fleet.flying.total[self._columns, slots]
+        left /= self._asked
+        least = left.min(axis=0)
+        np.maximum(least, 0.0, out=least)
+        np.minimum(least, ENDLESS, out=least)
+        whole: Ints = least.astype(np.int64)
+        return whole
+
+    def _brought_up_to_date(self) -> _Table:
+        fleet = self._fleet
+        tables: OrderedDict[Hashable, _Table] = fleet.sums
+        sets = b"" if self._vendor_sets is None else self._vendor_sets.tobytes()
+        question = (self._fits_kind.tobytes(), sets)
+        table = tables.get(question)
+        shape = fleet.nodes.rows.matrix.shape[0], fleet.capacity
+        if table is None or table.sums.shape != shape:
+            table = tables[question] = _Table(*shape)
+            if len(tables) > _MOST_TABLES:
+                tables.popitem(last=False)
+        fleet.flying.widen(shape[0])
+        changed = fleet.nodes.changed
+        if table.log != fleet.nodes.log:
+            self._fill(table, np.arange(len(fleet.facts)))
+        else:
+            for slot in changed[table.seen :]:
+                self._fill(table, np.array((slot,), np.int64))
+        table.log, table.seen = fleet.nodes.log, len(changed)
+        tables.move_to_end(question)
+        return table
+
+    def _fill(self, table: _Table, slots: Ints) -> None:
+        nodes = self._fleet.nodes
+        rows = nodes.rows
+        index = rows.rows_of(slots)
+        kinds = rows.matrix[KIND].take(index).astype(np.int64)
+        usable = self._fits_kind.take(kinds)
+        usable &= kinds != IN_FLIGHT
+        if self._vendor_sets is not None:
+            usable &= permitted_rows(self._fleet, self._vendor_sets, slots, kinds)
+        free = rows.matrix.take(index, axis=1)
+        free *= free[COUNT] * usable
+        table.sums[:, slots] = rows.sums(slots, free)
+
+
+def permitted_rows(fleet: Fleet, vendor_sets: Ints, slots: Ints, kinds: Ints) -> Bools:
+    """Rows whose CPU vendor the grant in use permits; [rows].
+
+    Args:
+        fleet: the fleet.
+        vendor_sets: the set of permitted vendors of each site; [capacity].
+        slots: the sites.
+        kinds: the kind of each of their rows; [rows].
+    """
+    sets = vendor_sets.take(slots).repeat(fleet.nodes.rows.length.take(slots))
+    permitted: Bools = fleet.permitted_kinds()[sets, kinds]
+    return permitted

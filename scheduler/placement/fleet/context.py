@@ -1,0 +1,39 @@
+"""`Moment`: the time and the terms of one decision; both are inputs, and both are recorded."""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from scheduler.model.demand.terms import Terms
+
+AHEAD_SECONDS = 60
+"""How far an observation may lie ahead of now before its date counts as unknown: clocks that NTP
+keeps differ by less, and times in files are often written to the minute."""
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """When a decision is made, and by which terms.
+
+    Attributes:
+        now: the time, aware, UTC.
+        now_seconds: the same in seconds since 1970.
+        terms: limits, prices and assumed figures.
+        start_seconds: when the work would start; None: now. Costs are those of that time.
+    """
+
+    now: datetime
+    now_seconds: float
+    terms: Terms
+    start_seconds: float | None = None
+
+
+def moment_of(now: datetime, terms: Terms) -> Moment:
+    """The moment of an aware time.
+
+    Raises:
+        ValueError: `now` has no zone.
+    """
+    if now.tzinfo is None:
+        raise ValueError("now has no time zone; use an aware datetime in UTC")
+    utc = now if now.tzinfo is UTC else now.astimezone(UTC)
+    return Moment(utc, now.timestamp(), terms)

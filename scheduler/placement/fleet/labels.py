@@ -1,0 +1,43 @@
+"""The labels of a site: those on the object, and those that follow from what it says of itself."""
+
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.policy import SiteGroup
+
+
+def site_labels(facts: SiteFacts) -> dict[str, str]:
+    """Labels that selectors see.
+
+    `kapok.dev/site`, `tier`, `provider`, `province`, `city` and `metro` follow from the object and
+    win over labels of the same name, so that a label cannot contradict the site.
+    """
+    spec = facts.spec
+    implied = {
+        "kapok.dev/site": facts.name,
+        "kapok.dev/tier": spec.tier,
+        "kapok.dev/provider": spec.provider,
+        "kapok.dev/province": spec.location.province,
+        "kapok.dev/city": spec.location.city,
+        "kapok.dev/metro": spec.location.metro,
+    }
+    return {**facts.labels, **{key: value for key, value in implied.items() if value}}
+
+
+def in_group(group: SiteGroup, facts: SiteFacts) -> bool:
+    """Whether a site is in a group, by name or by labels. An empty group holds nothing."""
+    if facts.name in group.sites:
+        return True
+    selector = group.site_selector
+    return selector is not None and selector.matches(site_labels(facts))
+
+
+def place_of(facts: SiteFacts, by: str) -> str:
+    """The place that spread counts a site in; empty when it is unknown.
+
+    Args:
+        facts: the site.
+        by: provider, province, city, metro, site or label:KEY.
+    """
+    if by == "site":
+        return facts.name
+    key = by.removeprefix("label:") if by.startswith("label:") else f"kapok.dev/{by}"
+    return site_labels(facts).get(key, "")

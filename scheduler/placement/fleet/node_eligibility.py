@@ -1,0 +1,97 @@
+"""Which kinds of node a pod may stand on, as the Kubernetes scheduler decides it."""
+
+import re
+from collections.abc import Iterable
+
+from scheduler.model.demand.demand import Demand, tolerates
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.manifests.pods import HOSTNAME, NODE_NAME, NodeRequirement, PodShape
+from scheduler.placement.fleet.node_table import NodeKind
+
+
+def may_stand(shape: PodShape, kind: NodeKind) -> bool:
+    """Whether labels, affinity, GPU model and taints let a pod onto nodes of a kind."""
+    return is_chosen(shape, kind) and not blocking_taints(shape, kind)
+
+
+def is_chosen(shape: PodShape, kind: NodeKind) -> bool:
+    """Whether selector, affinity and GPU model choose a kind; taints do not count."""
+    labels = kind.all_labels
+    if any(labels.get(key) != value for key, value in shape.node_selector.items()):
+        return False
+    if shape.gpu_models and kind.gpu_model not in shape.gpu_models:
+        return False
+    terms = shape.node_affinity
+    return not terms or any(all(meets(each, labels) for each in term) for term in terms)
+
+
+def blocking_taints(shape: PodShape, kind: NodeKind) -> list[str]:
+    """Taints of a kind of node that keep the pod away."""
+    return [
+        taint.key
+        for taint in kind.taints
+        if taint.effect != "PreferNoSchedule" and not tolerates(shape.tolerations, taint)
+    ]
+
+
+def meets(requirement: NodeRequirement, labels: dict[str, str]) -> bool:
+    """Whether labels meet one condition of a node affinity (Gt and Lt compare integers).
+
+    The name of a node (`matchFields`) is its hostname label; a name that was not reported is
+    neither among the names that are asked for, nor known to be none of them.
+    """
+    if requirement.key == NODE_NAME:
+        name = labels.get(HOSTNAME)
+        return name is not None and (name in requirement.values) == (requirement.operator == "In")
+    value = labels.get(requirement.key)
+    match requirement.operator:
+        case "In":
+            return value in requirement.values
+        case "NotIn":
+            return value not in requirement.values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case _:
+            return _compares(requirement.operator, value, requirement.values)
+
+
+def _compares(operator: str, value: str | None, values: tuple[str, ...]) -> bool:
+    numbers = (value or "", *values)
+    if (
+        operator not in ("Gt", "Lt")
+        or len(values) != 1
+        or not all(_INTEGER.fullmatch(each) for each in numbers)
+    ):
+        return False
+    left, right = (int(each) for each in numbers)
+    return left > right if operator == "Gt" else left < right
+
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+
+
+def platform_fits(
+    kind: NodeKind, architectures: Iterable[str], cpu_vendors: Iterable[tuple[str, ...]]
+) -> bool:
+    """Whether images run there and every list of permitted CPU vendors holds the node's."""
+    return kind.architecture in architectures and all(
+        kind.cpu_vendor in vendors for vendors in cpu_vendors
+    )
+
+
+def permits_node(facts: SiteFacts, demand: Demand, vendors: tuple[str, ...]) -> bool:
+    """Whether a site has a node on which the images run, of a vendor that every list permits.
+
+    Args:
+        facts: the site.
+        demand: its architectures, and the lists of its own.
+        vendors: that a grant permits; empty: any.
+    """
+    return any(
+        each.architecture in demand.architectures
+        and all(each.cpu_vendor in permitted for permitted in demand.cpu_vendors)
+        and (not vendors or each.cpu_vendor in vendors)
+        for each in facts.status.node_classes
+    )

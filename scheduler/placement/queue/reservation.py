@@ -1,0 +1,115 @@
+"""At which sites room is to be kept for work that waits for it, and how much. Pure.
+
+Sites are chosen by what they could hold if all that Kapok placed there ended, because what runs
+beside it may stay for ever. Of those that suffice alone, the one that has most room now: there the
+least must end first.
+"""
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.model.demand.demand import Demand
+from scheduler.model.quantities import GPU_MILLI
+from scheduler.placement.choose import consider
+from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.fleet import Fleet
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_DIVIDED_FREELY = frozenset({"CostOptimal", "Aggregated", "Balanced"})
+
+
+def can_be_reserved_for(demand: Demand) -> bool:
+    """Whether room at any sites that suffice in sum is what it waits for.
+
+    Replicas that must stand at certain sites, in certain numbers or in certain order are not.
+    """
+    is_free = demand.strategy in _DIVIDED_FREELY and not demand.preset
+    return bool(demand.unit) and is_free and not demand.spread and not demand.site_groups
+
+
+def where_to_reserve(
+    demand: Demand,
+    fleet: Fleet,
+    moment: Moment,
+    *,
+    used: Mapping[str, Mapping[str, int]],
+    besides: Collection[str],
+) -> dict[str, int]:
+    """Replicas by site; empty: nowhere would it fit, whatever ended.
+
+    Args:
+        demand: what waits.
+        fleet: what is known of the sites.
+        moment: now.
+        used: what placed replicas ask, by site and resource.
+        besides: sites that do not count.
+    """
+    if not can_be_reserved_for(demand):
+        return {}
+    case = consider(demand, fleet, moment)
+    slots = np.array(
+        [
+            slot
+            for slot in case.admission.slots.tolist()
+            if slot not in case.standing.barred and fleet.name_at(slot) not in besides
+            if _has_cards(demand, fleet, slot)
+        ],
+        np.int64,
+    )
+    if not len(slots):
+        return {}
+    missing = max(1, demand.replicas - sum(case.standing.kept.values()))
+    room, most = case.room.at(slots), _most(demand, fleet, slots, used)
+    names = [fleet.name_at(slot) for slot in slots.tolist()]
+    return _chosen(missing, list(zip(names, room.tolist(), most.tolist(), strict=True)))
+
+
+def _chosen(missing: int, sites: list[tuple[str, int, int]]) -> dict[str, int]:
+    """The one site that suffices and has most room, or else those that hold most.
+
+    Args:
+        missing: how many replicas.
+        sites: name, room now, and the most that it could hold.
+    """
+    enough = [each for each in sites if each[2] >= missing]
+    if enough:
+        return {min(enough, key=lambda each: (-each[1], -each[2], each[0]))[0]: missing}
+    found: dict[str, int] = {}
+    for name, _, most in sorted(sites, key=lambda each: (-each[2], -each[1], each[0])):
+        found[name] = min(most, missing)
+        missing -= found[name]
+        if not missing:
+            return {site: count for site, count in found.items() if count}
+    return {}
+
+
+def _has_cards(demand: Demand, fleet: Fleet, slot: int) -> bool:
+    """Whether there are GPU cards at all, where shares of them are asked; used up ones count."""
+    facts = fleet.facts[slot]
+    if facts is None or not any(each.shape.gpu_cards for each in demand.unit):
+        return facts is not None
+    rows = (row for each in facts.status.node_classes for row in each.free)
+    return any(name.startswith(GPU_MILLI) for row in rows for name in row)
+
+
+def _most(demand: Demand, fleet: Fleet, slots: Ints, used: Mapping[str, Mapping[str, int]]) -> Ints:
+    """Replicas that sites could hold by the sums of what is free and what placed work asks."""
+    rows = fleet.nodes.rows
+    index = rows.rows_of(slots)
+    counts = fleet.nodes.counts(index)
+    names = [fleet.name_at(slot) for slot in slots.tolist()]
+    most: Floats = np.full(len(slots), float(demand.replicas))
+    for resource, asked in demand.requests.items():
+        if asked <= 0:
+            continue
+        number = rows.number(resource)
+        free = rows.sums(slots, rows.matrix[number].take(index) * counts)
+        if number < len(fleet.flying.total):
+            free -= fleet.flying.total[number].take(slots)
+        placed = np.array([used.get(name, {}).get(resource, 0) for name in names], np.float64)
+        most = np.minimum(most, np.floor((free + placed) / asked))
+    return np.maximum(most, 0.0).astype(np.int64)

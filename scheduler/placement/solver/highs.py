@@ -1,0 +1,231 @@
+"""HiGHS behind two small forms: an integer program for spreads, a linear program for batches.
+
+Method, threads, seed and limits are fixed, and limits count nodes instead of seconds, so that the
+same numbers give the same answer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.placement.solver.dual_ascent import Problem
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+SOLVER = "highs"
+SEED = 0
+THREADS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A coefficient of a variable in a row."""
+
+    variable: int
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the solver found.
+
+    Attributes:
+        values: whole numbers by variable.
+        is_optimal: whether nothing better exists.
+        gap: distance to the proven bound, relative.
+    """
+
+    values: Ints
+    is_optimal: bool
+    gap: float
+
+
+class IntegerProgram:
+    """Minimises a sum over whole variables within rows."""
+
+    def __init__(self) -> None:
+        self._cost: list[float] = []
+        self._lower: list[float] = []
+        self._upper: list[float] = []
+        self._rows: list[tuple[list[Term], float, float]] = []
+
+    def integer(self, lower: int, upper: int, cost: float) -> int:
+        """A whole variable; returns its number."""
+        self._cost.append(cost)
+        self._lower.append(lower)
+        self._upper.append(upper)
+        return len(self._cost) - 1
+
+    def row(self, terms: Sequence[Term], least: float | None, most: float | None) -> None:
+        """A constraint; None: no limit on that side."""
+        self._rows.append(
+            (
+                list(terms),
+                -np.inf if least is None else float(least),
+                np.inf if most is None else float(most),
+            )
+        )
+
+    def solve(self, *, most_nodes: int) -> Answer | None:
+        """The best values; None when there are none."""
+        highs = quiet_highs()
+        highs.setOptionValue("mip_rel_gap", 0.0)
+        highs.setOptionValue("mip_abs_gap", 1e-9)
+        highs.setOptionValue("mip_max_nodes", most_nodes)
+        highs.passModel(self._model())
+        highs.run()
+        info = highs.getInfo()
+        values = np.array(highs.getSolution().col_value)
+        if len(values) != len(self._cost) or not np.isfinite(info.objective_function_value):
+            return None
+        if info.primal_solution_status != _FEASIBLE:
+            return None
+        status = highs.modelStatusToString(highs.getModelStatus())
+        gap = max(0.0, float(info.mip_gap)) if np.isfinite(info.mip_gap) else 1.0
+        return Answer(
+            np.rint(values).astype(np.int64),
+            status == "Optimal",
+            0.0 if status == "Optimal" else gap,
+        )
+
+    def _model(self) -> Any:  # noqa: ANN401 - highspy has no types
+        import highspy  # noqa: PLC0415 - a third of a second that most commands never need
+
+        model = highspy.HighsLp()
+        model.num_col_ = len(self._cost)
+        model.num_row_ = len(self._rows)
+        model.col_cost_ = np.array(self._cost)
+        model.col_lower_ = np.array(self._lower, np.float64)
+        model.col_upper_ = np.array(self._upper, np.float64)
+        model.row_lower_ = np.array([least for _, least, _ in self._rows])
+        model.row_upper_ = np.array([most for _, _, most in self._rows])
+        model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+        lengths = [len(terms) for terms, _, _ in self._rows]
+        model.a_matrix_.start_ = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        flat = [term for terms, _, _ in self._rows for term in terms]
+        model.a_matrix_.index_ = np.array([term.variable for term in flat], np.int32)
+        model.a_matrix_.value_ = np.array([term.factor for term in flat])
+        model.integrality_ = [highspy.HighsVarType.kInteger] * len(self._cost)
+        return model
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """The solution of a packing program.
+
+    Attributes:
+        amounts: replicas of each pair; [pairs].
+        prices: what one more unit of each resource is worth; [sites, resources].
+        value: profit of the amounts.
+    """
+
+    amounts: Floats
+    prices: Floats
+    value: float
+
+
+def solve_packing(problem: Problem, workloads: Ints, sites: Ints) -> Packing:
+    """The linear program over some (workload, site) pairs, by interior point.
+
+    Capacity rows are scaled by what is free, so that bytes and millicores weigh alike.
+
+    Args:
+        problem: requests, replicas, free capacity and profit.
+        workloads: the workload of each pair; [pairs].
+        sites: the site of each pair; [pairs].
+    """
+    free = np.maximum(problem.free, 1e-9)
+    profit = problem.profit[workloads, sites]
+    highs = quiet_highs()
+    highs.setOptionValue("solver", "ipm")
+    highs.setOptionValue("run_crossover", "off")
+    highs.passModel(_packing_model(problem, workloads, sites, profit, free))
+    highs.run()
+    solution = highs.getSolution()
+    amounts = np.maximum(np.array(solution.col_value), 0.0)
+    duals = np.array(solution.row_dual)[len(problem.replicas) :].reshape(free.shape)
+    return Packing(amounts, np.maximum(-duals, 0.0) / free, float(amounts @ profit))
+
+
+def solve_whole(problem: Problem, workloads: Ints, sites: Ints, *, most_nodes: int) -> Ints:
+    """The best whole replicas for some (workload, site) pairs; [pairs].
+
+    Args:
+        problem: requests, replicas, free capacity and profit.
+        workloads: the workload of each pair; [pairs].
+        sites: the site of each pair; [pairs].
+        most_nodes: of the search; what is best by then is taken.
+    """
+    program = IntegerProgram()
+    for workload, site in zip(workloads.tolist(), sites.tolist(), strict=True):
+        most = int(problem.replicas[workload])
+        program.integer(0, most, -float(problem.profit[workload, site]))
+    for workload in np.unique(workloads).tolist():
+        terms = [Term(pair, 1.0) for pair in np.flatnonzero(workloads == workload).tolist()]
+        program.row(terms, None, int(problem.replicas[workload]))
+    shares = problem.requests[workloads] / np.maximum(problem.free[sites], 1e-9)
+    for site in np.unique(sites).tolist():
+        pairs = np.flatnonzero(sites == site)
+        for resource, free in enumerate(problem.free[site].tolist()):
+            asked = pairs[shares[pairs, resource] > 0].tolist()
+            terms = [Term(pair, min(float(shares[pair, resource]), _TOO_MUCH)) for pair in asked]
+            program.row(terms, None, 1.0 if free > 0 else 0.0)
+    answer = program.solve(most_nodes=most_nodes)
+    nothing = np.zeros(len(workloads), np.int64)
+    return nothing if answer is None else answer.values
+
+
+_TOO_MUCH = 2.0
+"""As a share of what is free: not even one fits, however much more it is."""
+
+
+def _packing_model(
+    problem: Problem, workloads: Ints, sites: Ints, profit: Floats, free: Floats
+) -> Any:  # noqa: ANN401 - highspy has no types
+    import highspy  # noqa: PLC0415 - a third of a second that most commands never need
+
+    count, resources = len(problem.replicas), free.shape[1]
+    pairs = len(workloads)
+    model = highspy.HighsLp()
+    model.num_col_ = pairs
+    model.num_row_ = count + free.size
+    model.col_cost_ = -profit
+    model.col_lower_ = np.zeros(pairs)
+    model.col_upper_ = problem.replicas[workloads].astype(np.float64)
+    model.row_lower_ = np.full(count + free.size, -np.inf)
+    model.row_upper_ = np.concatenate([problem.replicas.astype(np.float64), np.ones(free.size)])
+    rows = np.empty((pairs, 1 + resources), np.int32)
+    rows[:, 0] = workloads
+    rows[:, 1:] = count + sites[:, None] * resources + np.arange(resources)
+    values = np.empty((pairs, 1 + resources))
+    values[:, 0] = 1.0
+    values[:, 1:] = problem.requests[workloads] / free[sites]
+    model.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    model.a_matrix_.start_ = np.arange(pairs + 1, dtype=np.int32) * (1 + resources)
+    model.a_matrix_.index_ = rows.ravel()
+    model.a_matrix_.value_ = values.ravel()
+    return model
+
+
+_FEASIBLE = 2
+
+
+def solver_version() -> str:
+    """Which HiGHS solves."""
+    return str(quiet_highs().version())
+
+
+def quiet_highs() -> Any:  # noqa: ANN401 - highspy has no types
+    """A solver that prints nothing, on one thread, with a fixed seed."""
+    import highspy  # noqa: PLC0415 - a third of a second that most commands never need
+
+    # highspy.Highs() greets on stdout, which must hold one JSON object; what it wraps does not.
+    highs = highspy._core._Highs()  # noqa: SLF001 - see above
+    highs.setOptionValue("output_flag", False)  # noqa: FBT003 - the solver has no keywords
+    highs.setOptionValue("threads", THREADS)
+    highs.setOptionValue("random_seed", SEED)
+    return highs
