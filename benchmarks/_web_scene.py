@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from scheduler.control.figures import Figures
-from scheduler.control.hearing import OrderState, SiteReport, SiteWord
-from scheduler.control.pending import PendingSites
-from scheduler.control.queue import WorkQueue
-from scheduler.control.registry import Registry
-from scheduler.control.sites import Sites
-from scheduler.control.telemetry import Silence
+from scheduler.control.ports.agents import OrderState, SiteReport, SiteWord
+from scheduler.control.ports.telemetry import Silence
+from scheduler.control.queue.work_queue import WorkQueue
+from scheduler.control.state.objects import Registry
+from scheduler.control.state.sites import Sites
+from scheduler.control.state.unadmitted_sites import PendingSites
+from scheduler.control.stats.workloads import Figures
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS

@@ -16,23 +16,23 @@ from typing import Any
 
 import msgspec
 
-from scheduler.control.batching import Batching, Limits
-from scheduler.control.dispatch import Dispatcher
-from scheduler.control.events import EventWriter
-from scheduler.control.figures import Figures
-from scheduler.control.leadership import Leadership, LeadershipLost
-from scheduler.control.lookout import Lookout
-from scheduler.control.loop import Loop
-from scheduler.control.ordering import Ordering
-from scheduler.control.pending import PendingSites
-from scheduler.control.ports import OURS, SITES, Busy, Change, NotFound, Refused, Resource
-from scheduler.control.queue import WorkQueue
-from scheduler.control.reconcile import Reconciler
-from scheduler.control.registry import Registry
-from scheduler.control.reserving import Chooser, Reservations
-from scheduler.control.shares import SharesOfTenants
-from scheduler.control.site_status import SiteStatusWriter
-from scheduler.control.sites import Sites
+from scheduler.control.controller import Loop
+from scheduler.control.events.recorder import EventWriter
+from scheduler.control.leader_election import Leadership, LeadershipLost
+from scheduler.control.orders.dispatch import Dispatcher
+from scheduler.control.orders.sync import Ordering
+from scheduler.control.ports.hub import OURS, SITES, Busy, Change, NotFound, Refused, Resource
+from scheduler.control.queue.capacity_watch import Lookout
+from scheduler.control.queue.reservations import Chooser, Reservations
+from scheduler.control.queue.work_queue import WorkQueue
+from scheduler.control.reconcile.batch_prices import Batching, Limits
+from scheduler.control.reconcile.reconciler import Reconciler
+from scheduler.control.site_status_writer import SiteStatusWriter
+from scheduler.control.state.fair_shares import SharesOfTenants
+from scheduler.control.state.objects import Registry
+from scheduler.control.state.sites import Sites
+from scheduler.control.state.unadmitted_sites import PendingSites
+from scheduler.control.stats.workloads import Figures
 from scheduler.hub.informer import Informer
 from scheduler.hub.review import open_reviewer
 from scheduler.ledger.as_json import decision_json

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scheduler.control.enforced import not_enforced_warnings
-from scheduler.control.ports import WORKLOADS
+from scheduler.control.ports.hub import WORKLOADS
+from scheduler.control.status.not_enforced import not_enforced_warnings
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds import crds
 from scheduler.hub.embedded import ApiServerOptions, serve

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from scheduler.cli.reach import HubNotFound, add_hub_arguments, find_kubeconfig
-from scheduler.control.ports import SITES, Conflict, HubError
+from scheduler.control.ports.hub import SITES, Conflict, HubError
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.model.kinds.fields import NAME_PATTERN
 from scheduler.mqtt.keyring import checked_key

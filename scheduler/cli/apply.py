@@ -10,7 +10,7 @@ from typing import Any
 
 from scheduler.cli.manifest_files import ManifestFileError, read_objects
 from scheduler.cli.reach import HubNotFound, add_hub_arguments, find_kubeconfig
-from scheduler.control.ports import HubError, Object, Resource
+from scheduler.control.ports.hub import HubError, Object, Resource
 from scheduler.hub.client import HubClient, open_hub
 
 FIELD_MANAGER = "kapok-apply"

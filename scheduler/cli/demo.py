@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from scheduler.control.ports import HubError
+from scheduler.control.ports.hub import HubError
 from scheduler.demo.children import ChildError
 from scheduler.demo.poke import PokeError, add_pokes, poke
 from scheduler.demo.run import Wish, run_demo

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from scheduler.control.ports import Refused
+from scheduler.control.ports.hub import Refused
 from scheduler.hub.client import token_of
 from scheduler.runtime.data_dir import KUBECONFIG, recorded_port
 from scheduler.settings import DATA_HOME, data_directory

@@ -8,7 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from scheduler.control.ports import HubError
+from scheduler.control.ports.hub import HubError
 from scheduler.runtime.clock import SystemClock
 from scheduler.simulation.cluster import faults
 from scheduler.simulation.cluster.description import (

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from scheduler.app import run as run_scheduler
-from scheduler.control.leadership import LeadershipLost
-from scheduler.control.ports import HubError
+from scheduler.control.leader_election import LeadershipLost
+from scheduler.control.ports.hub import HubError
 from scheduler.hub.embedded import DataDirectoryInUse
 from scheduler.placement.kernel import loader as compiled
 from scheduler.runtime.data_dir import DataDirectoryError

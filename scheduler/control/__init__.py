@@ -1,4 +1,5 @@
-"""The loops: what is heard becomes a fleet, what is asked a decision, a decision an order.
+"""The loops: reports become a fleet, workloads become decisions, decisions become orders.
 
-No vendor names here: the hub, the broker and the ledger are ports (`ports.py`) that `app` plugs in.
+Knows `model`, `placement` and `energy`, and the world only through `ports`: no vendor names here.
+Start with `controller.py` (every event comes in there), then `reconcile/reconciler.py`.
 """

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from scheduler.control.ports import OURS, Hub, NotFound, Object, Resource
+from scheduler.control.ports.hub import OURS, Hub, NotFound, Object, Resource
 from scheduler.demo.folder import Folder
 from scheduler.demo.town import agent
 from scheduler.hub.client import open_hub

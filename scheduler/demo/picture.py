@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from scheduler.control.ports import SITES, WORKLOADS, Hub, Object
+from scheduler.control.ports.hub import SITES, WORKLOADS, Hub, Object
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.tables import LEDGER_FILE

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from scheduler.control.ports import OURS, SITES, HubError, NotFound, Resource
+from scheduler.control.ports.hub import OURS, SITES, HubError, NotFound, Resource
 from scheduler.demo.folder import Folder, read_json
 from scheduler.demo.pokes import DIRTY_GCO2_PER_KWH, Pokes, read_pokes, write_pokes
 from scheduler.demo.samples import load

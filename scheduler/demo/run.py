@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from scheduler.control.ports import HubError
+from scheduler.control.ports.hub import HubError
 from scheduler.demo.audit import Evidence, violations
 from scheduler.demo.export import HUB_KINDS, all_objects, export, member_objects
 from scheduler.demo.folder import Folder

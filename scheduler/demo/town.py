@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from scheduler.control.ports import (
+from scheduler.control.ports.hub import (
     GRANTS,
     NAMESPACES,
     SCHEMES,

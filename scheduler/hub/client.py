@@ -17,7 +17,7 @@ import msgspec
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import Configuration
 
-from scheduler.control.ports import (
+from scheduler.control.ports.hub import (
     Busy,
     Change,
     Conflict,
@@ -39,7 +39,7 @@ _APPLY_PATCH = "application/apply-patch+yaml"
 
 
 class HubClient:
-    """Implements `scheduler.control.ports.Hub` over HTTP."""
+    """Implements `scheduler.control.ports.hub.Hub` over HTTP."""
 
     def __init__(self, session: aiohttp.ClientSession, configuration: Configuration) -> None:
         self._session = session

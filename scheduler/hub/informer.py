@@ -9,7 +9,7 @@ import logging
 import random
 from collections.abc import Callable
 
-from scheduler.control.ports import Busy, Change, Gone, Hub, HubError, Object, Resource
+from scheduler.control.ports.hub import Busy, Change, Gone, Hub, HubError, Object, Resource
 from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)

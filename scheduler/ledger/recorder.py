@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from scheduler.control.recorder import Accepted, Recorded
+from scheduler.control.ports.ledger import Accepted, Recorded
 from scheduler.ledger.blobs import Blob, blob_of
 from scheduler.ledger.fleet import FleetImage
 from scheduler.ledger.ledger import Ledger
@@ -31,7 +31,7 @@ BATCHES = "batches"
 
 
 class LedgerRecorder:
-    """Implements `scheduler.control.recorder.Recorder`."""
+    """Implements `scheduler.control.ports.ledger.Recorder`."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

@@ -19,8 +19,8 @@ from agents.protocol.errors import WireError
 from agents.protocol.report import OFFLINE, REPORT, Origin, Report, ReportDelta
 from agents.protocol.status import SITE_STATUS, OrderStatus
 from agents.protocol.status import SiteStatus as SiteStatusMessage
-from scheduler.control.hearing import Listener, OrderState, SiteReport, SiteWord
-from scheduler.control.telemetry import Telemetry
+from scheduler.control.ports.agents import Listener, OrderState, SiteReport, SiteWord
+from scheduler.control.ports.telemetry import Telemetry
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.site import SiteStatus
 from scheduler.model.quantities import NotAQuantity

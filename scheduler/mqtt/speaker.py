@@ -16,7 +16,7 @@ from agents.protocol.index import DesiredIndex, IndexEntry, encode_index
 from agents.protocol.keys import SigningKey
 from agents.protocol.orders import OrderContent, pack, seal_parts
 from agents.protocol.topics import order_topic, topic
-from scheduler.control.hearing import OrderForSite, Version
+from scheduler.control.ports.agents import OrderForSite, Version
 from scheduler.mqtt.outbox import Outbox
 
 
@@ -26,7 +26,7 @@ class Unspeakable(ValueError):
 
 @dataclass(slots=True)
 class Speaker:
-    """Implements `scheduler.control.hearing.Speaker`.
+    """Implements `scheduler.control.ports.agents.Speaker`.
 
     Attributes:
         key: the hub's signing key.

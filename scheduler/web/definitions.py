@@ -176,7 +176,7 @@ COUNTED: Final[Mapping[str, Definition]] = {
         _MOMENTS,
     ),
 }
-"""Written by the loops, through `scheduler.control.telemetry.Telemetry`."""
+"""Written by the loops, through `scheduler.control.ports.telemetry.Telemetry`."""
 
 READ: Final[Mapping[str, Definition]] = {
     "kapok_build_info": Definition(

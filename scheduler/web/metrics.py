@@ -24,7 +24,7 @@ from scheduler.web.state_text import state_text
 
 
 class Metrics:
-    """Implements `scheduler.control.telemetry.Telemetry`, and renders everything."""
+    """Implements `scheduler.control.ports.telemetry.Telemetry`, and renders everything."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()

@@ -12,12 +12,12 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.control.figures import Figures
-from scheduler.control.hearing import SiteWord
-from scheduler.control.pending import PendingSites
-from scheduler.control.queue import WorkQueue
-from scheduler.control.registry import Registry
-from scheduler.control.sites import Sites
+from scheduler.control.ports.agents import SiteWord
+from scheduler.control.queue.work_queue import WorkQueue
+from scheduler.control.state.objects import Registry
+from scheduler.control.state.sites import Sites
+from scheduler.control.state.unadmitted_sites import PendingSites
+from scheduler.control.stats.workloads import Figures
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload

@@ -12,7 +12,7 @@ from math import isfinite
 from typing import Final
 
 from scheduler import __version__
-from scheduler.control.refusals import counted
+from scheduler.control.stats.refusals import counted
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT
 from scheduler.placement.kernel import loader as compiled

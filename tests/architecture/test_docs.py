@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.cli.entry import COMMANDS
-from scheduler.control.enforced import NOT_ENFORCED
+from scheduler.control.status.not_enforced import NOT_ENFORCED
 from scheduler.model.reasons import PASSING_REASONS, REASONS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scheduler.control.ports import Busy, Change, Conflict, Gone, Object, Resource
+from scheduler.control.ports.hub import Busy, Change, Conflict, Gone, Object, Resource
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.embedded import ApiServerOptions, serve
 from scheduler.runtime.clock import SystemClock

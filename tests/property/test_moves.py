@@ -10,9 +10,9 @@ from datetime import timedelta
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from scheduler.control.hearing import OrderState
-from scheduler.control.moves import Share, SiteView, health_of
-from scheduler.control.status import shares_of, with_decision, with_health
+from scheduler.control.ports.agents import OrderState
+from scheduler.control.status.migration import Share, SiteView, health_of
+from scheduler.control.status.workload import shares_of, with_decision, with_health
 from scheduler.model.canonical import plain
 from scheduler.model.decision import Assigned, Decision
 from scheduler.model.decode import decode_as

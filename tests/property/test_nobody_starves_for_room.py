@@ -10,15 +10,15 @@ from random import Random
 
 import pytest
 
-from scheduler.control.hearing import SiteReport
-from scheduler.control.lookout import Lookout
-from scheduler.control.outcome import outcome_of
-from scheduler.control.ports import GRANTS, SITES, Change
-from scheduler.control.queue import Urgency, WorkQueue
-from scheduler.control.registry import Registry
-from scheduler.control.reserving import ROOM, Chosen, Reservations
-from scheduler.control.sites import Sites
-from scheduler.control.telemetry import Silence
+from scheduler.control.ports.agents import SiteReport
+from scheduler.control.ports.hub import GRANTS, SITES, Change
+from scheduler.control.ports.telemetry import Silence
+from scheduler.control.queue.capacity_watch import Lookout
+from scheduler.control.queue.reservations import ROOM, Chosen, Reservations
+from scheduler.control.queue.work_queue import Urgency, WorkQueue
+from scheduler.control.reconcile.outcome import outcome_of
+from scheduler.control.state.objects import Registry
+from scheduler.control.state.sites import Sites
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import Terms

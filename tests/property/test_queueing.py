@@ -8,7 +8,7 @@ from typing import Any, get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.control.queue import Urgency, WorkQueue
+from scheduler.control.queue.work_queue import Urgency, WorkQueue
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.reasons import REASONS
 from scheduler.placement.filter.rules import Event

@@ -12,9 +12,9 @@ from random import Random
 import numpy as np
 import pytest
 
-from scheduler.control.lookout import Lookout
-from scheduler.control.outcome import outcome_of
-from scheduler.control.queue import Urgency, WorkQueue
+from scheduler.control.queue.capacity_watch import Lookout
+from scheduler.control.queue.work_queue import Urgency, WorkQueue
+from scheduler.control.reconcile.outcome import outcome_of
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import InFlight
 from scheduler.model.kinds.metadata import WorkKey

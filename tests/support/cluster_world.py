@@ -9,7 +9,7 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from scheduler.control.ports import Object, Resource
+from scheduler.control.ports.hub import Object, Resource
 from scheduler.simulation.cluster.cron_jobs import plan_cron_job
 from scheduler.simulation.cluster.daemon_sets import plan_daemon_set
 from scheduler.simulation.cluster.deployments import plan_deployment

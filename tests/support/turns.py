@@ -2,7 +2,7 @@
 
 import asyncio
 
-from scheduler.control.queue import WorkQueue
+from scheduler.control.queue.work_queue import WorkQueue
 from scheduler.model.kinds.metadata import WorkKey
 from tests.support.fake_clock import FakeClock
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import scheduler.app
 from scheduler.cli.entry import main
-from scheduler.control.hearing import OrderForSite, Version
-from scheduler.control.ports import Object, Resource
-from scheduler.control.recorder import Recorded
+from scheduler.control.ports.agents import OrderForSite, Version
+from scheduler.control.ports.hub import Object, Resource
+from scheduler.control.ports.ledger import Recorded
 from scheduler.hub.client import HubClient
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.model.kinds.workload import WorkloadSpec

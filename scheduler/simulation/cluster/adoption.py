@@ -4,7 +4,7 @@ Kubernetes' controllers adopt what their selector matches, so that a set that is
 its pods again and makes no second ones.
 """
 
-from scheduler.control.ports import Resource
+from scheduler.control.ports.hub import Resource
 from scheduler.simulation.cluster.mirror import Mirror
 from scheduler.simulation.cluster.objects import DEPLOYMENTS, PODS, REPLICA_SETS, PodSet
 from scheduler.simulation.cluster.plan import Patch, Write

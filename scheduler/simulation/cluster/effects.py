@@ -9,7 +9,7 @@ import logging
 
 import msgspec
 
-from scheduler.control.ports import EVENTS, Busy, Conflict, NotFound, Object, Refused, Resource
+from scheduler.control.ports.hub import EVENTS, Busy, Conflict, NotFound, Object, Refused, Resource
 from scheduler.hub.client import HubClient
 from scheduler.runtime.clock import Clock
 from scheduler.simulation.cluster.mirror import Mirror, Name

@@ -6,7 +6,7 @@ controller works off. A server that collects by itself only saves us the work.
 
 from datetime import datetime
 
-from scheduler.control.ports import Resource
+from scheduler.control.ports.hub import Resource
 from scheduler.simulation.cluster.mirror import Mirror, Name
 from scheduler.simulation.cluster.objects import BY_KIND, OwnerReference, View
 from scheduler.simulation.cluster.plan import NOTHING, Orphaned, Patch, Plan, Remove, Write

@@ -2,7 +2,7 @@
 
 import logging
 
-from scheduler.control.ports import LEASES, NAMESPACES, Conflict, HubError, NotFound, Object
+from scheduler.control.ports.hub import LEASES, NAMESPACES, Conflict, HubError, NotFound, Object
 from scheduler.hub.client import HubClient
 from scheduler.runtime.clock import Clock
 from scheduler.simulation.cluster import faults

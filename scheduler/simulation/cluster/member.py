@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scheduler.control.ports import Busy, Change, Conflict, HubError, NotFound, Resource
+from scheduler.control.ports.hub import Busy, Change, Conflict, HubError, NotFound, Resource
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.informer import Informer
 from scheduler.runtime.clock import Clock

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import TypeVar
 
-from scheduler.control.ports import Resource
+from scheduler.control.ports.hub import Resource
 from scheduler.simulation.cluster.objects import (
     CRON_JOBS,
     JOBS,

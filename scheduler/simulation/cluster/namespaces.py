@@ -6,7 +6,7 @@ off. A server that does so itself is given the time to; then there is nothing le
 
 from collections.abc import Iterator
 
-from scheduler.control.ports import Conflict, NotFound, Object, Refused
+from scheduler.control.ports.hub import Conflict, NotFound, Object, Refused
 from scheduler.hub.client import HubClient
 from scheduler.simulation.cluster.effects import Effects
 from scheduler.simulation.cluster.mirror import Mirror

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from scheduler.control.ports import Object
+from scheduler.control.ports.hub import Object
 from scheduler.model.kinds.fields import Taint, Toleration
 from scheduler.simulation.cluster import faults
 from scheduler.simulation.cluster.description import NodeDescription

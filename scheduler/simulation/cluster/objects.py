@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import field
 
-from scheduler.control.ports import Object, Resource
+from scheduler.control.ports.hub import Object, Resource
 from scheduler.model.kinds.fields import LabelSelector, Taint, Toleration
 from scheduler.model.manifests.pods import NodeRequirement
 

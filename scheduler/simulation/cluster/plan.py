@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from scheduler.control.ports import Object, Resource
+from scheduler.control.ports.hub import Object, Resource
 from scheduler.simulation.cluster.mirror import Name
 
 

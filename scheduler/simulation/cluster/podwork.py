@@ -5,7 +5,7 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
-from scheduler.control.ports import Object, Resource
+from scheduler.control.ports.hub import Object, Resource
 from scheduler.simulation.cluster.mirror import Name
 from scheduler.simulation.cluster.objects import PODS, Job, Pod, PodSet
 from scheduler.simulation.cluster.plan import Create, Remove

@@ -6,7 +6,7 @@ counted in one write.
 
 from collections.abc import Iterator
 
-from scheduler.control.ports import Resource
+from scheduler.control.ports.hub import Resource
 from scheduler.simulation.cluster.mirror import Mirror, Name
 from scheduler.simulation.cluster.objects import (
     BY_KIND,

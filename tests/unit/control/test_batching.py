@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from scheduler.control.batching import Batching, Image, Limits, Stopped
-from scheduler.control.ports import WORKLOADS, Change
-from scheduler.control.queue import Urgency, WorkQueue
-from scheduler.control.quotas import Quotas
-from scheduler.control.recorder import Recorded
-from scheduler.control.registry import Registry
-from scheduler.control.telemetry import Silence
+from scheduler.control.ports.hub import WORKLOADS, Change
+from scheduler.control.ports.ledger import Recorded
+from scheduler.control.ports.telemetry import Silence
+from scheduler.control.queue.work_queue import Urgency, WorkQueue
+from scheduler.control.reconcile.batch_prices import Batching, Image, Limits, Stopped
+from scheduler.control.state.objects import Registry
+from scheduler.control.state.quotas import Quotas
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.placement.queue.order import UNRANKED
 from tests.support.fake_clock import FakeClock
 from tests.support.sites import NOW, demand, fleet_of, nodes, site, workload
 
 if TYPE_CHECKING:
-    from scheduler.control.reconcile import Reconciler
+    from scheduler.control.reconcile.reconciler import Reconciler
 
 SPEC = {"prices": {"coreCnyPerHour": 0.05}}
 

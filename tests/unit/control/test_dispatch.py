@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from scheduler.control.dispatch import Dispatcher
-from scheduler.control.hearing import OrderForSite, OrderState, SiteWord, Version
-from scheduler.control.telemetry import Silence
+from scheduler.control.orders.dispatch import Dispatcher
+from scheduler.control.ports.agents import OrderForSite, OrderState, SiteWord, Version
+from scheduler.control.ports.telemetry import Silence
 from tests.support.fake_clock import FakeClock
 
 KEY = ("health", "appointment")

@@ -5,8 +5,8 @@ import asyncio
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.control.lookout import Lookout
-from scheduler.control.queue import Urgency, WorkQueue
+from scheduler.control.queue.capacity_watch import Lookout
+from scheduler.control.queue.work_queue import Urgency, WorkQueue
 from scheduler.model.demand.facts import InFlight
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.fleet.fleet import Fleet

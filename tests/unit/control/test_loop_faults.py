@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from scheduler.control.loop import Loop
+from scheduler.control.controller import Loop
 from tests.support.fake_clock import FakeClock
 
 FAULTS = [RuntimeError("generator raised StopIteration"), KeyError("x"), ZeroDivisionError()]

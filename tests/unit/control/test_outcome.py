@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from scheduler.control.outcome import Outcome, outcome_of
-from scheduler.control.status import with_decision
+from scheduler.control.reconcile.outcome import Outcome, outcome_of
+from scheduler.control.status.workload import with_decision
 from scheduler.model.demand.demand import Demand
 from scheduler.model.kinds.workload import DecisionReference, WorkloadStatus
 from scheduler.placement.choose import choose

@@ -2,9 +2,9 @@
 
 from random import Random
 
-from scheduler.control.ports import WORKLOADS, Change
-from scheduler.control.registry import Registry
-from scheduler.control.telemetry import Silence
+from scheduler.control.ports.hub import WORKLOADS, Change
+from scheduler.control.ports.telemetry import Silence
+from scheduler.control.state.objects import Registry
 from tests.support.sites import workload
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from scheduler.control.queue import Urgency, WorkQueue
+from scheduler.control.queue.work_queue import Urgency, WorkQueue
 from tests.support.fake_clock import FakeClock
 
 A, B, C = ("ns", "a"), ("ns", "b"), ("ns", "c")

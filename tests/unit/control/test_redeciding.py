@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from scheduler.control.moves import given_back
-from scheduler.control.redeciding import as_asked, as_judged, is_due, says_the_same
-from scheduler.control.wishes import Wish, Wishes
+from scheduler.control.queue.requeue import Wish, Wishes
+from scheduler.control.reconcile.triggers import as_asked, as_judged, is_due, says_the_same
+from scheduler.control.status.migration import given_back
 from scheduler.model.decision import Assigned, Decision
 from scheduler.model.decode import decode_as
 from scheduler.model.demand.demand import Demand, Placed

@@ -4,7 +4,7 @@ from collections import Counter
 from random import Random
 
 from benchmarks._city import NOW, NodeForm, demands, site
-from scheduler.control.refusals import Refusals, counted
+from scheduler.control.stats.refusals import Refusals, counted
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.choose import choose

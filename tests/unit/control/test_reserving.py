@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from scheduler.control.ports import GRANTS, SITES, Change
-from scheduler.control.registry import Registry
-from scheduler.control.reserving import MOST, MOST_WINDOWS_AT_A_SITE, Chosen, Reservations
-from scheduler.control.sites import Sites
-from scheduler.control.telemetry import Silence
+from scheduler.control.ports.hub import GRANTS, SITES, Change
+from scheduler.control.ports.telemetry import Silence
+from scheduler.control.queue.reservations import MOST, MOST_WINDOWS_AT_A_SITE, Chosen, Reservations
+from scheduler.control.state.objects import Registry
+from scheduler.control.state.sites import Sites
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS

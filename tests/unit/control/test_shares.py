@@ -1,10 +1,10 @@
 """What counts as modest: usage by quota, by the fleet where there is no quota, by weight."""
 
-from scheduler.control.ports import TENANTS, Change, Object
-from scheduler.control.quotas import Quotas
-from scheduler.control.registry import Registry
-from scheduler.control.shares import SharesOfTenants
-from scheduler.control.telemetry import Silence
+from scheduler.control.ports.hub import TENANTS, Change, Object
+from scheduler.control.ports.telemetry import Silence
+from scheduler.control.state.fair_shares import SharesOfTenants
+from scheduler.control.state.objects import Registry
+from scheduler.control.state.quotas import Quotas
 from scheduler.model.kinds.fields import API_VERSION
 from tests.support.fake_clock import FakeClock
 from tests.support.sites import demand, fleet_of, nodes, site, workload

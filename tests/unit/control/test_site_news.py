@@ -5,10 +5,10 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from scheduler.control.hearing import SiteReport
-from scheduler.control.registry import Registry
-from scheduler.control.sites import Sites
-from scheduler.control.telemetry import Silence
+from scheduler.control.ports.agents import SiteReport
+from scheduler.control.ports.telemetry import Silence
+from scheduler.control.state.objects import Registry
+from scheduler.control.state.sites import Sites
 from scheduler.model.demand.facts import InFlight, Ordered
 from scheduler.model.kinds.kinds import Site
 from scheduler.model.kinds.metadata import Metadata

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import msgspec
 
-from scheduler.control.registry import Registry
-from scheduler.control.sites import Sites
-from scheduler.control.telemetry import Silence
+from scheduler.control.ports.telemetry import Silence
+from scheduler.control.state.objects import Registry
+from scheduler.control.state.sites import Sites
 from scheduler.model.kinds.fields import Taint
 from scheduler.model.kinds.kinds import Site
 from scheduler.model.kinds.metadata import Metadata

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.control.hearing import OrderState
-from scheduler.control.moves import SiteView
-from scheduler.control.status import (
+from scheduler.control.ports.agents import OrderState
+from scheduler.control.status.migration import SiteView
+from scheduler.control.status.workload import (
     merge_patch,
     shares_of,
     with_decision,

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from scheduler.control.ports import Change, Gone, Hub, HubError, Listing, Object, Resource
+from scheduler.control.ports.hub import Change, Gone, Hub, HubError, Listing, Object, Resource
 from scheduler.hub.informer import Informer
 from tests.support.fake_clock import FakeClock
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from scheduler.cli.entry import main
-from scheduler.control.quotas import Quotas
+from scheduler.control.state.quotas import Quotas
 from scheduler.model.decode import decode_as
 from scheduler.model.kinds.kinds import API_VERSION, Tenant
 from scheduler.model.kinds.tenant import BudgetLeft, Spend

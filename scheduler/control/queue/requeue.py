@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from scheduler.control.due import Due
+from scheduler.control.queue.timers import Due
 from scheduler.model.kinds.metadata import WorkKey
 
 

@@ -6,7 +6,7 @@ loses a few waits and invents none.
 
 from dataclasses import dataclass, field
 
-from scheduler.control.telemetry import Telemetry
+from scheduler.control.ports.telemetry import Telemetry
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.runtime.clock import Clock
 

@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from scheduler.control.ports import (
+from scheduler.control.ports.hub import (
     LEASES,
     NAMESPACES,
     Busy,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from scheduler.control.moves import Health, Share
+from scheduler.control.status.migration import Health, Share
 from scheduler.model.decision import Decision
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.workload import GroupPhase, PlacementGroup

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from scheduler.control.quotas import Quotas
-from scheduler.control.registry import Registry
+from scheduler.control.state.objects import Registry
+from scheduler.control.state.quotas import Quotas
 from scheduler.model.demand.accept import demand_of
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.kinds.metadata import WorkKey

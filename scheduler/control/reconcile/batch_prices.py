@@ -15,11 +15,11 @@ from datetime import datetime
 
 import msgspec
 
-from scheduler.control.asking import demand_from
-from scheduler.control.ports import HubError
-from scheduler.control.queue import WorkQueue
-from scheduler.control.reconcile import Reconciler
-from scheduler.control.telemetry import Telemetry
+from scheduler.control.ports.hub import HubError
+from scheduler.control.ports.telemetry import Telemetry
+from scheduler.control.queue.work_queue import WorkQueue
+from scheduler.control.reconcile.reconciler import Reconciler
+from scheduler.control.state.resolve_demand import demand_from
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import Terms

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from scheduler.control.asking import demand_from
-from scheduler.control.quotas import Quotas
-from scheduler.control.registry import Registry
-from scheduler.control.sites import Sites
-from scheduler.control.usage import Usage
+from scheduler.control.state.objects import Registry
+from scheduler.control.state.quotas import Quotas
+from scheduler.control.state.resolve_demand import demand_from
+from scheduler.control.state.sites import Sites
+from scheduler.control.state.usage import Usage
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import RESERVED_FOR, InFlight
 from scheduler.model.demand.terms import Terms

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from scheduler.control.ports import SITES, Hub, HubError, NotFound
-from scheduler.control.sites import Sites
-from scheduler.control.status import merge_patch
+from scheduler.control.ports.hub import SITES, Hub, HubError, NotFound
+from scheduler.control.state.sites import Sites
+from scheduler.control.status.workload import merge_patch
 from scheduler.model.canonical import plain
 from scheduler.model.kinds.site import NodeClass, SiteStatus
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT, free

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from scheduler.control.moves import shares_in
+from scheduler.control.status.migration import shares_in
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, Placed
 from scheduler.model.kinds.fields import Condition

@@ -11,11 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from scheduler.control.dispatch import Dispatcher
-from scheduler.control.hearing import OrderState, SiteReport, SiteWord, Speaker
-from scheduler.control.outcome import Outcome
-from scheduler.control.pending import PendingSites
-from scheduler.control.ports import (
+from scheduler.control.orders.dispatch import Dispatcher
+from scheduler.control.ports.agents import OrderState, SiteReport, SiteWord, Speaker
+from scheduler.control.ports.hub import (
     GRANTS,
     POLICIES,
     SITES,
@@ -24,13 +22,15 @@ from scheduler.control.ports import (
     Conflict,
     HubError,
 )
-from scheduler.control.queue import Urgency, WorkQueue
-from scheduler.control.reconcile import Reconciler
-from scheduler.control.registry import Registry
-from scheduler.control.reserving import ROOM, Reservations
-from scheduler.control.shares import SharesOfTenants
-from scheduler.control.sites import Sites
-from scheduler.control.telemetry import Telemetry
+from scheduler.control.ports.telemetry import Telemetry
+from scheduler.control.queue.reservations import ROOM, Reservations
+from scheduler.control.queue.work_queue import Urgency, WorkQueue
+from scheduler.control.reconcile.outcome import Outcome
+from scheduler.control.reconcile.reconciler import Reconciler
+from scheduler.control.state.fair_shares import SharesOfTenants
+from scheduler.control.state.objects import Registry
+from scheduler.control.state.sites import Sites
+from scheduler.control.state.unadmitted_sites import PendingSites
 from scheduler.model.kinds.kinds import Site, Workload
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.filter.rules import Event

@@ -11,9 +11,9 @@ from math import inf
 
 import msgspec
 
-from scheduler.control.hearing import SiteReport, SiteWord
-from scheduler.control.history import IntensityHistory
-from scheduler.control.registry import Registry
+from scheduler.control.ports.agents import SiteReport, SiteWord
+from scheduler.control.state.intensity_history import IntensityHistory
+from scheduler.control.state.objects import Registry
 from scheduler.model.demand.facts import InFlight, Ordered, SiteFacts, in_flight, site_facts
 from scheduler.model.kinds.fields import Condition, Taint
 from scheduler.model.kinds.kinds import Site

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from scheduler.control.hearing import OrderState
-from scheduler.control.moves import (
+from scheduler.control.ports.agents import OrderState
+from scheduler.control.status.migration import (
     Health,
     Share,
     SiteView,
@@ -20,7 +20,7 @@ from scheduler.control.moves import (
     shares_in,
     without_replaced,
 )
-from scheduler.control.placement_groups import (
+from scheduler.control.status.placement_groups import (
     evicted_condition,
     groups_of,
     moving_condition,

@@ -21,7 +21,7 @@ from typing import Literal
 
 import msgspec
 
-from scheduler.control.hearing import OrderState
+from scheduler.control.ports.agents import OrderState
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, Placed
 from scheduler.model.kinds.workload import PlacementGroup

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scheduler.control.quotas import Quotas
-from scheduler.control.registry import Registry
+from scheduler.control.state.objects import Registry
+from scheduler.control.state.quotas import Quotas
 from scheduler.model.quantities import GPU_CARDS, GPU_MILLI, NotAQuantity, requests_of
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.node_table import CARDS

@@ -15,25 +15,31 @@ from typing import Any
 
 import msgspec
 
-from scheduler.control import status as statuses
-from scheduler.control.asking import demand_from
-from scheduler.control.claims import Claims, conflict_with
-from scheduler.control.enforced import not_enforced_condition
-from scheduler.control.events import EventWriter
-from scheduler.control.figures import Figures
-from scheduler.control.moves import SiteView, given_back
-from scheduler.control.ordering import INCARNATION, Ordering
-from scheduler.control.orders import adopting
-from scheduler.control.outcome import Outcome, outcome_of
-from scheduler.control.ports import WORKLOADS, Hub, Object
-from scheduler.control.recorder import Recorder
-from scheduler.control.redeciding import as_asked, as_judged, ends_or_breaks, is_due, says_the_same
-from scheduler.control.registry import Registry
-from scheduler.control.secrets import without_secrets
-from scheduler.control.sites import Sites
-from scheduler.control.stuck import stuck_condition
-from scheduler.control.violations import told_of_violations
-from scheduler.control.wishes import Wish, Wishes
+from scheduler.control.events.recorder import EventWriter
+from scheduler.control.orders.build import adopting
+from scheduler.control.orders.sync import INCARNATION, Ordering
+from scheduler.control.ports.hub import WORKLOADS, Hub, Object
+from scheduler.control.ports.ledger import Recorder
+from scheduler.control.queue.requeue import Wish, Wishes
+from scheduler.control.reconcile.outcome import Outcome, outcome_of
+from scheduler.control.reconcile.redaction import without_secrets
+from scheduler.control.reconcile.triggers import (
+    as_asked,
+    as_judged,
+    ends_or_breaks,
+    is_due,
+    says_the_same,
+)
+from scheduler.control.state.objects import Registry
+from scheduler.control.state.ownership import Claims, conflict_with
+from scheduler.control.state.resolve_demand import demand_from
+from scheduler.control.state.sites import Sites
+from scheduler.control.stats.workloads import Figures
+from scheduler.control.status import workload as statuses
+from scheduler.control.status.migration import SiteView, given_back
+from scheduler.control.status.not_enforced import not_enforced_condition
+from scheduler.control.status.stuck import stuck_condition
+from scheduler.control.status.violations import told_of_violations
 from scheduler.model.canonical import plain
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, NotAccepted

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
-from scheduler.control.ports import EVENTS, Hub, HubError, NotFound, Object
+from scheduler.control.ports.hub import EVENTS, Hub, HubError, NotFound, Object
 from scheduler.model.kinds.workload import Workload
 from scheduler.runtime.clock import Clock
 

@@ -6,13 +6,13 @@ The step after the status is written: plans for the dispatcher, room in flight, 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from scheduler.control import status as statuses
-from scheduler.control.dispatch import Dispatcher
-from scheduler.control.moves import Share, SiteView, is_finished
-from scheduler.control.orders import order_id, ordered_of, orders_of
-from scheduler.control.quotas import Quotas
-from scheduler.control.registry import Registry
-from scheduler.control.sites import Sites
+from scheduler.control.orders.build import order_id, ordered_of, orders_of
+from scheduler.control.orders.dispatch import Dispatcher
+from scheduler.control.state.objects import Registry
+from scheduler.control.state.quotas import Quotas
+from scheduler.control.state.sites import Sites
+from scheduler.control.status import workload as statuses
+from scheduler.control.status.migration import Share, SiteView, is_finished
 from scheduler.model.demand.demand import Demand
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from scheduler.control.ports import (
+from scheduler.control.ports.hub import (
     CLUSTER_POLICIES,
     GRANTS,
     POLICIES,
@@ -17,7 +17,7 @@ from scheduler.control.ports import (
     Object,
     Resource,
 )
-from scheduler.control.telemetry import Telemetry
+from scheduler.control.ports.telemetry import Telemetry
 from scheduler.model.decode import NotReadable, decode
 from scheduler.model.kinds.kinds import (
     ClusterPlacementPolicy,

@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from scheduler.control.hearing import OrderForSite, SiteWord, Speaker, Version
-from scheduler.control.telemetry import Telemetry
+from scheduler.control.ports.agents import OrderForSite, SiteWord, Speaker, Version
+from scheduler.control.ports.telemetry import Telemetry
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.runtime.clock import Clock
 

@@ -8,8 +8,8 @@ import json
 import logging
 from dataclasses import dataclass, field
 
-from scheduler.control.leadership import NAMESPACE
-from scheduler.control.ports import CONFIG_MAPS, Hub, HubError
+from scheduler.control.leader_election import NAMESPACE
+from scheduler.control.ports.hub import CONFIG_MAPS, Hub, HubError
 from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)

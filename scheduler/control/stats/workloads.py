@@ -5,11 +5,11 @@ Nothing here changes what is decided or ordered.
 
 from dataclasses import dataclass, field
 
-from scheduler.control.refusals import Refusals
-from scheduler.control.status import shares_of
-from scheduler.control.telemetry import Telemetry
-from scheduler.control.usage import Usage
-from scheduler.control.waits import Waits
+from scheduler.control.ports.telemetry import Telemetry
+from scheduler.control.state.usage import Usage
+from scheduler.control.stats.latency import Waits
+from scheduler.control.stats.refusals import Refusals
+from scheduler.control.status.workload import shares_of
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.terms import Terms

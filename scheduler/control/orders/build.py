@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from scheduler.control.hearing import OrderForSite
-from scheduler.control.moves import Share
-from scheduler.control.sites import SiteState
+from scheduler.control.ports.agents import OrderForSite
+from scheduler.control.state.sites import SiteState
+from scheduler.control.status.migration import Share
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import InFlight, Ordered
 from scheduler.model.kinds.tenant import Tenant

@@ -15,9 +15,9 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from scheduler.control.due import Due
-from scheduler.control.lookout import Lookout
-from scheduler.control.parked import Parked, Reasons
+from scheduler.control.queue.capacity_watch import Lookout
+from scheduler.control.queue.timers import Due
+from scheduler.control.queue.unschedulable import Parked, Reasons
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.filter.rules import Event
 from scheduler.placement.queue.fair_queue import Turns

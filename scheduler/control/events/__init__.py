@@ -1,0 +1,5 @@
+"""Kubernetes Events about workloads, so that `kubectl describe` shows what happened.
+
+Knows `ports`.
+Start with `recorder.py`.
+"""

@@ -1,0 +1,5 @@
+"""What is counted of workloads: waiting times, usage and refusals by site.
+
+Knows `state` and `ports`.
+Start with `workloads.py`.
+"""
