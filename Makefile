@@ -45,7 +45,7 @@ bench: kernel  ## every benchmark, one JSON object each
 	$(BIN)/python -m benchmarks all --json $(ARGS)
 
 manifests: $(STAMP)  ## writes manifests/crds from the Python types
-	$(BIN)/python -m scheduler.hub.crds manifests/crds
+	$(BIN)/python -m scheduler.hub.crds.generate manifests/crds
 
 system-deps:  ## Debian packages that the whole gate needs (root)
 	apt-get update -qq

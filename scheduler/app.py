@@ -34,7 +34,7 @@ from scheduler.control.state.sites import Sites
 from scheduler.control.state.unadmitted_sites import PendingSites
 from scheduler.control.stats.workloads import Figures
 from scheduler.hub.informer import Informer
-from scheduler.hub.review import open_reviewer
+from scheduler.hub.token_review import open_reviewer
 from scheduler.ledger.as_json import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.model.demand.facts import SiteFacts

@@ -9,7 +9,7 @@ from pathlib import Path
 from scheduler.control.ports.hub import WORKLOADS
 from scheduler.control.status.not_enforced import not_enforced_warnings
 from scheduler.hub.client import HubClient, open_hub
-from scheduler.hub.crds import crds
+from scheduler.hub.crds.generate import crds
 from scheduler.hub.embedded import ApiServerOptions, serve
 from scheduler.ledger.ledger import Ledger
 from scheduler.mqtt.embedded import EmbeddedBroker, embedded_broker

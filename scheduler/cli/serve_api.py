@@ -102,7 +102,7 @@ def _one(
 
 
 def _crds() -> list[dict[str, object]]:
-    from scheduler.hub.crds import crds  # noqa: PLC0415 - needs the model, which takes a moment
+    from scheduler.hub.crds.generate import crds  # noqa: PLC0415 - needs the model, which takes a moment
 
     return crds()
 

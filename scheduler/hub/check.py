@@ -9,10 +9,17 @@ from functools import lru_cache
 
 import msgspec
 
-from scheduler.hub.cel import rule_problems
-from scheduler.hub.jsontypes import JsonObject
-from scheduler.hub.schema import Node, apply_defaults, compile_schema, drop_nulls, prune, validate
-from scheduler.hub.schema_problems import FieldProblem, required_value
+from scheduler.hub.schema.cel import rule_problems
+from scheduler.hub.schema.json_types import JsonObject
+from scheduler.hub.schema.problems import FieldProblem, required_value
+from scheduler.hub.schema.structural import (
+    Node,
+    apply_defaults,
+    compile_schema,
+    drop_nulls,
+    prune,
+    validate,
+)
 
 
 def object_problems(definition: JsonObject, item: JsonObject) -> list[FieldProblem]:

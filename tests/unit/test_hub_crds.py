@@ -8,10 +8,16 @@ import msgspec
 import pytest
 import yaml
 
-from scheduler.hub.crd_rules import COLUMNS, ITEM_RULES, LIST_TYPES, ROOT_RULES, STRUCT_RULES
-from scheduler.hub.crd_schema import UnboundedError, schema_of
-from scheduler.hub.crd_texts import TEXTS
-from scheduler.hub.crds import as_yaml, crds, main
+from scheduler.hub.crds.descriptions import TEXTS
+from scheduler.hub.crds.from_types import UnboundedError, schema_of
+from scheduler.hub.crds.generate import as_yaml, crds, main
+from scheduler.hub.crds.validation_rules import (
+    COLUMNS,
+    ITEM_RULES,
+    LIST_TYPES,
+    ROOT_RULES,
+    STRUCT_RULES,
+)
 from scheduler.model.kinds.kinds import KINDS
 from scheduler.runtime.packaged_files import shipped
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from scheduler.hub.embedded.errors import ApiError
-from scheduler.hub.jsontypes import JsonObject
+from scheduler.hub.schema.json_types import JsonObject
 
 READ = ("get", "list", "watch")
 WRITE = ("create", "update", "patch", "delete", "deletecollection")

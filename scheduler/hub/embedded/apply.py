@@ -21,8 +21,8 @@ from scheduler.hub.embedded.fieldsets import (
     union,
 )
 from scheduler.hub.embedded.managed import Writer, without_identity
-from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema import Node
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.structural import Node
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _FREE = Node(preserve=True)

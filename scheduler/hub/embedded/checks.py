@@ -5,15 +5,15 @@ Source: the order of kube-apiserver's handlers: decode, admit, validate.
 
 from dataclasses import dataclass, field
 
-from scheduler.hub.cel import rule_problems
 from scheduler.hub.embedded.errors import Subject, bad_request, invalid
 from scheduler.hub.embedded.metadata import metadata_problems, refuse
 from scheduler.hub.embedded.quantities import normalise
 from scheduler.hub.embedded.resources import Resource
 from scheduler.hub.embedded.scale import scale_problems
-from scheduler.hub.jsontypes import JsonObject
-from scheduler.hub.schema import apply_defaults, drop_nulls, prune, validate
-from scheduler.hub.schema_problems import FieldProblem, invalid_value, quoted
+from scheduler.hub.schema.cel import rule_problems
+from scheduler.hub.schema.json_types import JsonObject
+from scheduler.hub.schema.problems import FieldProblem, invalid_value, quoted
+from scheduler.hub.schema.structural import apply_defaults, drop_nulls, prune, validate
 
 _HIDE_RULES = frozenset(
     {

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from scheduler.hub.embedded.errors import expired
-from scheduler.hub.jsontypes import JsonObject
+from scheduler.hub.schema.json_types import JsonObject
 
 HISTORY_EVENTS = 20_000
 """Events kept per resource; the API server's own watch cache keeps up to 100,000."""

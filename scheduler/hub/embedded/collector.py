@@ -17,7 +17,7 @@ from scheduler.hub.embedded.errors import ApiError
 from scheduler.hub.embedded.heap import Heap, holds
 from scheduler.hub.embedded.metadata import rfc3339
 from scheduler.hub.embedded.resources import Resource
-from scheduler.hub.jsontypes import JsonObject
+from scheduler.hub.schema.json_types import JsonObject
 
 log = logging.getLogger(__name__)
 _EVENT_LIFETIME = timedelta(hours=1)

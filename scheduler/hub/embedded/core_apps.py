@@ -6,8 +6,8 @@ Sources: the API reference of the groups apps and batch.
 from scheduler.hub.embedded.core_pods import default_pod_spec, pod_spec_problems
 from scheduler.hub.embedded.resources import Behaviour
 from scheduler.hub.embedded.shapes import fill_in, map_at, maps
-from scheduler.hub.jsontypes import JsonObject
-from scheduler.hub.schema_problems import FieldProblem, invalid_value, required_value
+from scheduler.hub.schema.json_types import JsonObject
+from scheduler.hub.schema.problems import FieldProblem, invalid_value, required_value
 
 
 def _default_template(item: JsonObject) -> None:

@@ -14,8 +14,8 @@ from scheduler.hub.embedded.core_pods import POD
 from scheduler.hub.embedded.names import dns_label_problems, path_segment_problems
 from scheduler.hub.embedded.resources import Behaviour
 from scheduler.hub.embedded.shapes import fill_in, map_at, maps
-from scheduler.hub.jsontypes import JsonObject
-from scheduler.hub.schema_problems import FieldProblem, invalid_value, required_value
+from scheduler.hub.schema.json_types import JsonObject
+from scheduler.hub.schema.problems import FieldProblem, invalid_value, required_value
 
 _DATA_LIMIT_BYTES = 1024 * 1024
 """Of a ConfigMap or a Secret."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from scheduler.hub.embedded.columns import AGE, NAME, Age, Span, at, column
 from scheduler.hub.embedded.resources import Column
-from scheduler.hub.jsontypes import Json, JsonObject
+from scheduler.hub.schema.json_types import Json, JsonObject
 
 
 def _labels(selector: Json) -> str:

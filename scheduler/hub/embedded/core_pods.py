@@ -6,8 +6,8 @@ Source: the API reference of Pod.
 from scheduler.hub.embedded.names import dns_label_problems
 from scheduler.hub.embedded.resources import Behaviour
 from scheduler.hub.embedded.shapes import fill_in, map_at, maps
-from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema_problems import FieldProblem, invalid_value, required_value
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.problems import FieldProblem, invalid_value, required_value
 
 
 def default_pod_spec(spec: JsonObject) -> None:

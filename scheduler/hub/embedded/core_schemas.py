@@ -5,8 +5,8 @@ from importlib.resources import files
 
 import msgspec
 
-from scheduler.hub.jsontypes import JsonObject
-from scheduler.hub.schema import Node, compile_schema
+from scheduler.hub.schema.json_types import JsonObject
+from scheduler.hub.schema.structural import Node, compile_schema
 
 _PREFIXES = {
     "": "io.k8s.api.core.v1.",

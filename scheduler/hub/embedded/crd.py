@@ -14,8 +14,8 @@ from scheduler.hub.embedded.errors import Subject
 from scheduler.hub.embedded.jsonpath import JsonPathError, parse
 from scheduler.hub.embedded.metadata import rfc3339
 from scheduler.hub.embedded.resources import Behaviour, Column, Resource, ScalePaths
-from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema import Node, compile_schema
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.structural import Node, compile_schema
 
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 """The finalizer that keeps a definition until its objects are gone."""

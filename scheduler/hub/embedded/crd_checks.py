@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from scheduler.hub.embedded.crd_rules import definition_rule_problems
 from scheduler.hub.embedded.jsonpath import JsonPathError, parse
 from scheduler.hub.embedded.names import dns_label_problems, dns_subdomain_problems
-from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema import apply_defaults, compile_schema, prune, validate
-from scheduler.hub.schema_problems import FieldProblem, invalid_value, required_value
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.problems import FieldProblem, invalid_value, required_value
+from scheduler.hub.schema.structural import apply_defaults, compile_schema, prune, validate
 
 _TYPES = frozenset({"array", "boolean", "integer", "number", "object", "string"})
 _FORBIDDEN = (

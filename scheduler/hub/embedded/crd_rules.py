@@ -6,17 +6,17 @@ sentences are kept.
 
 from dataclasses import dataclass, field, replace
 
-from scheduler.hub.cel import is_transition
-from scheduler.hub.cel_cost import (
+from scheduler.hub.schema.cel import is_transition
+from scheduler.hub.schema.cel_cost import (
     CRD_BUDGET,
     RULE_BUDGET,
     UndefinedField,
     largest_size,
     rule_cost,
 )
-from scheduler.hub.jsontypes import JsonObject
-from scheduler.hub.schema import Node, compile_schema
-from scheduler.hub.schema_problems import FieldProblem, quoted, required_value
+from scheduler.hub.schema.json_types import JsonObject
+from scheduler.hub.schema.problems import FieldProblem, quoted, required_value
+from scheduler.hub.schema.structural import Node, compile_schema
 
 _ADVICE = (
     "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, "

@@ -24,8 +24,8 @@ from scheduler.hub.embedded.metadata import rfc3339
 from scheduler.hub.embedded.options import is_dry_run
 from scheduler.hub.embedded.requests import decode_body, integer
 from scheduler.hub.embedded.resources import Resource
-from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema_problems import FieldProblem, invalid_value
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.problems import FieldProblem, invalid_value
 
 log = logging.getLogger(__name__)
 FOREGROUND = "foregroundDeletion"

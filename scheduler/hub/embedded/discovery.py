@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 from scheduler.hub.embedded.resources import ALL_VERBS, Catalog, Resource
-from scheduler.hub.jsontypes import JsonObject
+from scheduler.hub.schema.json_types import JsonObject
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _SCALE_KIND = {"group": "autoscaling", "version": "v1", "kind": "Scale"}

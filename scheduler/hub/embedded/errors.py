@@ -7,8 +7,8 @@ Source: the API conventions of Kubernetes, section "Response Status Kind".
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from scheduler.hub.jsontypes import JsonObject
-from scheduler.hub.schema_problems import FieldProblem
+from scheduler.hub.schema.json_types import JsonObject
+from scheduler.hub.schema.problems import FieldProblem
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 Source: pkg/apis/core/v1 conversion of Kubernetes; the API reference names the deprecated fields.
 """
 
-from scheduler.hub.jsontypes import JsonObject
+from scheduler.hub.schema.json_types import JsonObject
 
 _RENAMED = {
     "involvedObject": "regarding",

@@ -10,8 +10,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
-from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema import Node
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.structural import Node
 
 FieldSet: TypeAlias = dict[str, "FieldSet"]
 

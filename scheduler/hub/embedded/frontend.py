@@ -35,7 +35,7 @@ from scheduler.hub.embedded.reviews import REVIEWS, definition, review
 from scheduler.hub.embedded.routes import PUBLIC, Routes
 from scheduler.hub.embedded.verbs import Answer, Call, Verbs
 from scheduler.hub.embedded.watching import Watch, watch_request
-from scheduler.hub.jsontypes import JsonObject
+from scheduler.hub.schema.json_types import JsonObject
 
 log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode

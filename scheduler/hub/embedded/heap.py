@@ -15,7 +15,7 @@ from scheduler.hub.embedded.collection import Collection, Stored
 from scheduler.hub.embedded.errors import forbidden, internal, not_found
 from scheduler.hub.embedded.resources import Catalog, Resource
 from scheduler.hub.embedded.store import Row, Store
-from scheduler.hub.jsontypes import JsonObject
+from scheduler.hub.schema.json_types import JsonObject
 from scheduler.runtime.clock import Clock
 
 _encode = msgspec.json.Encoder().encode

@@ -8,7 +8,7 @@ import json
 import re
 from dataclasses import dataclass
 
-from scheduler.hub.jsontypes import Json
+from scheduler.hub.schema.json_types import Json
 
 _TOKEN = re.compile(
     r"""\.(?P<field>[^.\[\]]+)

@@ -25,8 +25,8 @@ from scheduler.hub.embedded.requests import integer
 from scheduler.hub.embedded.resources import Resource
 from scheduler.hub.embedded.selectors import Selection, parse_fields, parse_labels
 from scheduler.hub.embedded.table import partial, table
-from scheduler.hub.jsontypes import JsonObject
-from scheduler.hub.schema_problems import FieldProblem
+from scheduler.hub.schema.json_types import JsonObject
+from scheduler.hub.schema.problems import FieldProblem
 
 _encode = msgspec.json.Encoder().encode
 _ANY_JSON = re.compile(r"application/json|application/\*|\*/\*")

@@ -13,8 +13,8 @@ from scheduler.hub.embedded.fieldsets import (
     difference,
     union,
 )
-from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema import Node
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.structural import Node
 
 _SERVER_METADATA = (
     "name",

@@ -13,8 +13,8 @@ from scheduler.hub.embedded.names import (
     labels_problems,
 )
 from scheduler.hub.embedded.resources import Resource
-from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema_problems import FieldProblem, invalid_value, quoted, required_value
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.problems import FieldProblem, invalid_value, quoted, required_value
 
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH = 5

@@ -7,8 +7,8 @@ documentation; the sentences are those of k8s.io/apimachinery/pkg/util/validatio
 import re
 from collections.abc import Mapping
 
-from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema_problems import FieldProblem, invalid_value
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.problems import FieldProblem, invalid_value
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")

@@ -11,7 +11,7 @@ import msgspec
 
 from scheduler.hub.embedded.core_schemas import OBJECT_META, definitions
 from scheduler.hub.embedded.resources import Catalog, Resource
-from scheduler.hub.jsontypes import Json, JsonObject
+from scheduler.hub.schema.json_types import Json, JsonObject
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 _REF = "#/components/schemas/"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from scheduler.hub.embedded.errors import options_invalid
 from scheduler.hub.embedded.requests import flag
-from scheduler.hub.schema_problems import FieldProblem, quoted, required_value
+from scheduler.hub.schema.problems import FieldProblem, quoted, required_value
 
 _VALIDATIONS = ("Ignore", "Strict", "Warn")
 _MANAGER_LIMIT = 128

@@ -7,7 +7,7 @@ import jsonpatch
 import jsonpointer
 
 from scheduler.hub.embedded.errors import ApiError, bad_request
-from scheduler.hub.jsontypes import Json, JsonObject
+from scheduler.hub.schema.json_types import Json, JsonObject
 
 _OPERATIONS_LIMIT = 10_000
 """As the real server: a longer JSON patch is refused."""

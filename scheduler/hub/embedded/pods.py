@@ -5,7 +5,7 @@ Source: the API reference of Pod (`binding`, `eviction`); KEP of graceful deleti
 
 from scheduler.hub.embedded.deletion import DeleteOptions
 from scheduler.hub.embedded.errors import Subject, bad_request, conflict
-from scheduler.hub.jsontypes import Json, JsonObject
+from scheduler.hub.schema.json_types import Json, JsonObject
 
 _SUBJECT = Subject("", "pods", "Pod")
 

@@ -17,7 +17,7 @@ import msgspec
 
 from scheduler.hub.embedded.core_schemas import definitions
 from scheduler.hub.embedded.errors import bad_request
-from scheduler.hub.jsontypes import Json, JsonObject
+from scheduler.hub.schema.json_types import Json, JsonObject
 
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 _MAGIC = b"k8s\x00"

@@ -7,8 +7,8 @@ possible without a fraction, the suffix family kept.
 import re
 from decimal import Decimal
 
-from scheduler.hub.jsontypes import Json
-from scheduler.hub.schema import Node
+from scheduler.hub.schema.json_types import Json
+from scheduler.hub.schema.structural import Node
 
 _QUANTITY = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))((?:[KMGTPE]i)|[numkMGTPE]|[eE][+-]?\d+)?$")
 _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")

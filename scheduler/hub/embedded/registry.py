@@ -32,8 +32,8 @@ from scheduler.hub.embedded.metadata import (
 )
 from scheduler.hub.embedded.resources import Resource
 from scheduler.hub.embedded.typed_patch import check_typed
-from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema_problems import invalid_value
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.problems import invalid_value
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import msgspec
 import yaml
 
 from scheduler.hub.embedded.errors import ApiError, bad_request, unsupported_media_type
-from scheduler.hub.jsontypes import Json
+from scheduler.hub.schema.json_types import Json
 
 JSON = "application/json"
 YAML = "application/yaml"

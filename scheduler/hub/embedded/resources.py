@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from scheduler.hub.embedded.errors import Subject
 from scheduler.hub.embedded.names import dns_subdomain_problems
-from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema import Node
-from scheduler.hub.schema_problems import FieldProblem
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.problems import FieldProblem
+from scheduler.hub.schema.structural import Node
 
 ALL_VERBS = (
     "create",

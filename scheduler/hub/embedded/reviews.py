@@ -2,7 +2,7 @@
 
 from scheduler.hub.embedded.access import Attempt, Identity, allows, rules_in
 from scheduler.hub.embedded.errors import bad_request, no_route
-from scheduler.hub.jsontypes import Json, JsonObject
+from scheduler.hub.schema.json_types import Json, JsonObject
 
 REVIEWS: dict[tuple[str, str], str] = {
     ("authorization.k8s.io", "selfsubjectaccessreviews"): "SelfSubjectAccessReview",

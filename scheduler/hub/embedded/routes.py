@@ -5,7 +5,7 @@ import msgspec
 from scheduler.hub.embedded import discovery, openapi, openapi_v2
 from scheduler.hub.embedded.errors import no_route
 from scheduler.hub.embedded.resources import Catalog
-from scheduler.hub.jsontypes import JsonObject
+from scheduler.hub.schema.json_types import JsonObject
 
 _encode = msgspec.json.Encoder().encode
 _JSON = "application/json"

@@ -2,8 +2,8 @@
 
 from scheduler.hub.embedded.errors import bad_request, invalid
 from scheduler.hub.embedded.resources import Resource, ScalePaths
-from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema_problems import FieldProblem, invalid_value
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.problems import FieldProblem, invalid_value
 
 
 def _at(item: JsonObject, path: tuple[str, ...]) -> Json:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from scheduler.hub.embedded.errors import ApiError, bad_request
 from scheduler.hub.embedded.names import label_key_problems, label_value_problems
-from scheduler.hub.jsontypes import JsonObject
+from scheduler.hub.schema.json_types import JsonObject
 
 _SET = re.compile(r"^(?P<key>\S+)\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)$")
 _EQUALITY = re.compile(r"^(?P<key>[^\s=!<>,()]+)\s*(?P<op>==|=|!=|>|<)\s*(?P<value>[^\s=!<>,()]*)$")

@@ -27,7 +27,7 @@ from scheduler.hub.embedded.registry import Registry
 from scheduler.hub.embedded.resources import Catalog, Resource
 from scheduler.hub.embedded.store import DirectoryLock, Store
 from scheduler.hub.embedded.tokens import ADMINISTRATOR, Tokens
-from scheduler.hub.jsontypes import JsonObject
+from scheduler.hub.schema.json_types import JsonObject
 from scheduler.runtime.clock import Clock, SystemClock
 
 log = logging.getLogger(__name__)

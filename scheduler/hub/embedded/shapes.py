@@ -1,6 +1,6 @@
 """Reading objects whose shape is not yet checked: what is not there is empty."""
 
-from scheduler.hub.jsontypes import Json, JsonObject
+from scheduler.hub.schema.json_types import Json, JsonObject
 
 
 def fill_in(target: Json, **defaults: Json) -> None:

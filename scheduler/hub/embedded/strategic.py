@@ -8,8 +8,8 @@ Patch" in the Kubernetes documentation and design notes (directives `$patch`, `$
 import copy
 
 from scheduler.hub.embedded.errors import bad_request
-from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema import Node
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.structural import Node
 
 _PATCH = "$patch"
 _RETAIN = "$retainKeys"

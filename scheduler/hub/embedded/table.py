@@ -9,7 +9,7 @@ from datetime import datetime
 from scheduler.hub.embedded.columns import Age, Span
 from scheduler.hub.embedded.durations import age, human_duration
 from scheduler.hub.embedded.resources import Column, Resource
-from scheduler.hub.jsontypes import Json, JsonObject
+from scheduler.hub.schema.json_types import Json, JsonObject
 
 
 def table(

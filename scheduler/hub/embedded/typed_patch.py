@@ -7,8 +7,8 @@ answers: code 500 without a reason.
 
 from scheduler.hub.embedded.errors import ApiError
 from scheduler.hub.embedded.fieldsets import item_key, paths
-from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema import Node
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.structural import Node
 
 _ROOT_FIELDS = frozenset({"apiVersion", "kind", "metadata"})
 

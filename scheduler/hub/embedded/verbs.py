@@ -51,7 +51,7 @@ from scheduler.hub.embedded.requests import (
 from scheduler.hub.embedded.resources import Resource
 from scheduler.hub.embedded.scale import scale_of, with_scale
 from scheduler.hub.embedded.strategic import strategic_merge
-from scheduler.hub.jsontypes import Json, JsonObject
+from scheduler.hub.schema.json_types import Json, JsonObject
 
 _encode = msgspec.json.Encoder().encode
 

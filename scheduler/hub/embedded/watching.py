@@ -16,8 +16,8 @@ from scheduler.hub.embedded.requests import flag, integer
 from scheduler.hub.embedded.resources import Resource
 from scheduler.hub.embedded.selectors import Selection
 from scheduler.hub.embedded.table import partial, table
-from scheduler.hub.jsontypes import JsonObject
-from scheduler.hub.schema_problems import FieldProblem
+from scheduler.hub.schema.json_types import JsonObject
+from scheduler.hub.schema.problems import FieldProblem
 from scheduler.runtime.clock import Clock
 
 _encode = msgspec.json.Encoder().encode

@@ -2,9 +2,9 @@
 
 import pytest
 
-from scheduler.hub.cel_cost import RULE_BUDGET, UndefinedField, rule_cost
-from scheduler.hub.jsontypes import JsonObject
-from scheduler.hub.schema import compile_schema
+from scheduler.hub.schema.cel_cost import RULE_BUDGET, UndefinedField, rule_cost
+from scheduler.hub.schema.json_types import JsonObject
+from scheduler.hub.schema.structural import compile_schema
 
 
 def _cost(rule: str, **properties: JsonObject) -> float:

@@ -9,8 +9,8 @@ validation functions" in the Kubernetes documentation.
 from dataclasses import dataclass
 from typing import assert_never
 
-from scheduler.hub.cel import escaped
-from scheduler.hub.cel_syntax import (
+from scheduler.hub.schema.cel import escaped
+from scheduler.hub.schema.cel_syntax import (
     Call,
     Comprehension,
     Constant,
@@ -21,7 +21,7 @@ from scheduler.hub.cel_syntax import (
     Select,
     syntax_of,
 )
-from scheduler.hub.schema import Node
+from scheduler.hub.schema.structural import Node
 
 RULE_BUDGET = 10_000_000
 """Of one rule, times the number of places where it runs."""

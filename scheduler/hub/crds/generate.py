@@ -1,8 +1,8 @@
 """The custom resource definitions, made from the types that decode the objects.
 
-`python -m scheduler.hub.crds DIR` writes one file per kind (`make manifests`); a test compares what
-is in manifests/crds with what the types say. `crds()` gives the same to `kapok up`, which applies
-them.
+`python -m scheduler.hub.crds.generate DIR` writes one file per kind (`make manifests`); a test
+compares what is in manifests/crds with what the types say. `crds()` gives the same to `kapok up`,
+which applies them.
 """
 
 import sys
@@ -13,8 +13,8 @@ from typing import Any
 import msgspec.inspect as mi
 import yaml
 
-from scheduler.hub.crd_rules import COLUMNS, ROOT_RULES, SCALE
-from scheduler.hub.crd_schema import Schema, described, field_of
+from scheduler.hub.crds.from_types import Schema, described, field_of
+from scheduler.hub.crds.validation_rules import COLUMNS, ROOT_RULES, SCALE
 from scheduler.model.kinds.fields import API_GROUP, API_VERSION
 from scheduler.model.kinds.kinds import KINDS, Kind
 
@@ -126,7 +126,7 @@ def _root(kind: Kind) -> Schema:
 def main(words: Sequence[str]) -> int:
     """Writes the files into the folder that is named."""
     if len(words) != 1:
-        sys.stderr.write("usage: python -m scheduler.hub.crds FOLDER\n")
+        sys.stderr.write("usage: python -m scheduler.hub.crds.generate FOLDER\n")
         return 2
     for path in write(Path(words[0])):
         sys.stdout.write(f"{path}\n")

@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema_problems import FieldProblem, invalid_value, json_type, quoted
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.problems import FieldProblem, invalid_value, json_type, quoted
 
 Check = Callable[[Json, str], list[FieldProblem]]
 

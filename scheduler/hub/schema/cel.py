@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 from cel_expr_python import cel  # type: ignore[import-untyped]
 
-from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema import Node, list_key
-from scheduler.hub.schema_problems import FieldProblem, quoted
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.problems import FieldProblem, quoted
+from scheduler.hub.schema.structural import Node, list_key
 
 _RESERVED = frozenset(
     [

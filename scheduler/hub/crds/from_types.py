@@ -12,8 +12,13 @@ from typing import Any
 import msgspec
 import msgspec.inspect as mi
 
-from scheduler.hub.crd_rules import ITEM_RULES, LIST_TYPES, QUANTITY_PATTERN, STRUCT_RULES
-from scheduler.hub.crd_texts import TEXTS
+from scheduler.hub.crds.descriptions import TEXTS
+from scheduler.hub.crds.validation_rules import (
+    ITEM_RULES,
+    LIST_TYPES,
+    QUANTITY_PATTERN,
+    STRUCT_RULES,
+)
 
 Schema = dict[str, Any]
 

@@ -6,7 +6,7 @@ Sources: the cause types of Kubernetes' Status; the wording of errors follows ku
 import json
 from dataclasses import dataclass
 
-from scheduler.hub.jsontypes import Json
+from scheduler.hub.schema.json_types import Json
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from scheduler.hub.cel import compile_rule
+from scheduler.hub.schema.cel import compile_rule
 
 _VARINT, _FIXED64, _BYTES = 0, 1, 2
 

@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from scheduler.hub.jsontypes import Json, JsonObject
-from scheduler.hub.schema_checks import Check, value_checks
-from scheduler.hub.schema_problems import (
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.problems import (
     FieldProblem,
     has_type,
     json_type,
@@ -22,6 +21,7 @@ from scheduler.hub.schema_problems import (
     required_value,
     wrong_type,
 )
+from scheduler.hub.schema.value_checks import Check, value_checks
 
 
 @dataclass(slots=True)
