@@ -6,11 +6,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scheduler.apiserver.server import ApiServerOptions, serve
 from scheduler.control.ports.hub import WORKLOADS
 from scheduler.control.status.not_enforced import not_enforced_warnings
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds.generate import crds
-from scheduler.hub.embedded import ApiServerOptions, serve
 from scheduler.ledger.ledger import Ledger
 from scheduler.mqtt.embedded import EmbeddedBroker, embedded_broker
 from scheduler.mqtt.keyring import SigningKey, load_or_make_key

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from scheduler.hub.embedded.access import ROLES, Identity
-from scheduler.hub.embedded.backup import NotABackup, backup, restore
-from scheduler.hub.embedded.kubeconfig import write_kubeconfig
-from scheduler.hub.embedded.store import DataDirectoryInUse
-from scheduler.hub.embedded.tokens import Tokens
+from scheduler.apiserver.auth.kubeconfig import write_kubeconfig
+from scheduler.apiserver.auth.rbac import ROLES, Identity
+from scheduler.apiserver.auth.tokens import Tokens
+from scheduler.apiserver.backup import NotABackup, backup, restore
+from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
 from scheduler.settings import data_directory
 
 EXIT_GOOD, EXIT_NO, EXIT_USAGE = 0, 1, 2

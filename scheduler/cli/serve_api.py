@@ -9,7 +9,8 @@ import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from scheduler.hub.embedded import ApiServer, ApiServerOptions, DataDirectoryInUse, serve
+from scheduler.apiserver.server import ApiServer, ApiServerOptions, serve
+from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
 
 DESCRIPTION = """\
 Runs the embedded Kubernetes API server: one instance a --name, each with a data directory, a port

@@ -11,10 +11,10 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
 from scheduler.app import run as run_scheduler
 from scheduler.control.leader_election import LeadershipLost
 from scheduler.control.ports.hub import HubError
-from scheduler.hub.embedded import DataDirectoryInUse
 from scheduler.placement.kernel import loader as compiled
 from scheduler.runtime.data_dir import DataDirectoryError
 from scheduler.runtime.parent_death import tie_to_parent

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from scheduler.apiserver.server import ApiServerOptions, serve
 from scheduler.control.ports.hub import Busy, Change, Conflict, Gone, Object, Resource
 from scheduler.hub.client import HubClient, open_hub
-from scheduler.hub.embedded import ApiServerOptions, serve
 from scheduler.runtime.clock import SystemClock
 from scheduler.simulation.cluster.description import NodeDescription
 from scheduler.simulation.cluster.kubelet import Pace

@@ -2,9 +2,9 @@
 
 import pytest
 
-from scheduler.hub.embedded.collection import HISTORY_EVENTS, Collection, Stored
-from scheduler.hub.embedded.door import Budget, host_name
-from scheduler.hub.embedded.errors import ApiError
+from scheduler.apiserver.auth.middleware import Budget, host_name
+from scheduler.apiserver.base.errors import ApiError
+from scheduler.apiserver.storage.collection import HISTORY_EVENTS, Collection, Stored
 
 
 def test_a_budget_allows_a_burst_and_then_its_rate() -> None:

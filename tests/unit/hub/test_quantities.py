@@ -2,7 +2,7 @@
 
 import pytest
 
-from scheduler.hub.embedded.quantities import canonical
+from scheduler.apiserver.kinds.quantities import canonical
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,79 @@
+"""Questions about access (`kubectl auth can-i`, `auth whoami`): answered, never stored."""
+
+from scheduler.apiserver.auth.rbac import Attempt, Identity, allows, rules_in
+from scheduler.apiserver.base.errors import bad_request, no_route
+from scheduler.hub.schema.json_types import Json, JsonObject
+
+REVIEWS: dict[tuple[str, str], str] = {
+    ("authorization.k8s.io", "selfsubjectaccessreviews"): "SelfSubjectAccessReview",
+    ("authorization.k8s.io", "selfsubjectrulesreviews"): "SelfSubjectRulesReview",
+    ("authentication.k8s.io", "selfsubjectreviews"): "SelfSubjectReview",
+}
+"""By group and plural."""
+
+
+def definition(group: str, plural: str) -> str:
+    """The OpenAPI name of a review's kind."""
+    family = group.partition(".")[0]
+    return f"io.k8s.api.{family}.v1.{REVIEWS[group, plural]}"
+
+
+def review(identity: Identity, kind: str, item: Json) -> JsonObject:
+    """The review with its status.
+
+    Raises:
+        ApiError: 400, the review does not say what it asks.
+    """
+    if not isinstance(item, dict):
+        raise bad_request("the review is not a JSON object")
+    spec = item.get("spec") or {}
+    if not isinstance(spec, dict):
+        raise bad_request("spec is not an object")
+    if kind == "SelfSubjectAccessReview":
+        status = _access(identity, spec)
+    elif kind == "SelfSubjectRulesReview":
+        status = _rules(identity, spec)
+    elif kind == "SelfSubjectReview":
+        groups = list(identity.groups)
+        status = {"userInfo": {"username": identity.name, "groups": groups}}
+    else:
+        raise no_route()
+    group = "authentication.k8s.io" if kind == "SelfSubjectReview" else "authorization.k8s.io"
+    made: JsonObject = {"kind": kind, "apiVersion": f"{group}/v1", "metadata": {}}
+    if spec:
+        made["spec"] = spec
+    return made | {"status": status}
+
+
+def _access(identity: Identity, spec: JsonObject) -> JsonObject:
+    asked = spec.get("resourceAttributes")
+    if isinstance(spec.get("nonResourceAttributes"), dict):
+        return {"allowed": True}
+    if not isinstance(asked, dict):
+        raise bad_request(
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        )
+    resource = str(asked.get("resource", ""))
+    if asked.get("subresource"):
+        resource += f"/{asked['subresource']}"
+    attempt = Attempt(
+        str(asked.get("verb", "")),
+        str(asked.get("group", "")),
+        resource,
+        str(asked.get("namespace", "")),
+        str(asked.get("name", "")),
+    )
+    if allows(identity, attempt):
+        return {"allowed": True, "reason": f"the role {identity.role} allows it"}
+    return {"allowed": False, "reason": f"the role {identity.role} does not allow it"}
+
+
+def _rules(identity: Identity, spec: JsonObject) -> JsonObject:
+    namespace = str(spec.get("namespace", ""))
+    if not namespace:
+        raise bad_request("spec.namespace: Required value")
+    return {
+        "resourceRules": list(rules_in(identity, namespace)),
+        "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["*"]}],
+        "incomplete": False,
+    }

@@ -1,0 +1,94 @@
+"""Bearer tokens on disk: one for each identity, in a file that only the owner can read.
+
+`kapok hub token` adds some while the server runs; the file is read again when it has changed.
+"""
+
+import hmac
+import json
+import os
+import secrets
+from pathlib import Path
+
+from scheduler.apiserver.auth.rbac import ROLES, Identity
+
+_TOKEN_BYTES = 32
+ADMINISTRATOR = Identity("kapok-admin", "administrator")
+
+
+class UnknownRole(ValueError):
+    """No such role; the message lists those there are."""
+
+
+class Tokens:
+    """The tokens of a data directory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = -1
+        self._known: dict[bytes, Identity] = {}
+
+    def of(self, identity: Identity) -> str:
+        """The token of an identity; made when it has none.
+
+        Raises:
+            UnknownRole: the role does not exist.
+        """
+        if identity.role not in ROLES:
+            raise UnknownRole(f"no role {identity.role!r}; roles: {', '.join(ROLES)}")
+        self._read()
+        for token, known in self._known.items():
+            if known == identity:
+                return token.decode()
+        token = secrets.token_urlsafe(_TOKEN_BYTES).encode()
+        kept = {t: known for t, known in self._known.items() if known.name != identity.name}
+        self._known = {**kept, token: identity}
+        self._write()
+        return token.decode()
+
+    def holder(self, token: bytes) -> Identity | None:
+        """Who holds a token; the comparison takes the same time for all."""
+        found = self._find(token)
+        if found is None and self._changed():
+            self._read()
+            found = self._find(token)
+        return found
+
+    def _find(self, token: bytes) -> Identity | None:
+        found = None
+        for known, identity in self._known.items():
+            if hmac.compare_digest(known, token):
+                found = identity
+        return found
+
+    def _changed(self) -> bool:
+        return self._path.exists() and self._path.stat().st_mtime_ns != self._seen
+
+    def _read(self) -> None:
+        if not self._path.exists():
+            return
+        self._seen = self._path.stat().st_mtime_ns
+        self._known = {
+            entry["token"].encode(): Identity(
+                entry["name"], entry["role"], tuple(entry["namespaces"])
+            )
+            for entry in json.loads(self._path.read_text())
+        }
+
+    def _write(self) -> None:
+        entries = [
+            {
+                "name": identity.name,
+                "role": identity.role,
+                "namespaces": list(identity.namespaces),
+                "token": token.decode(),
+            }
+            for token, identity in self._known.items()
+        ]
+        draft = self._path.with_name(f".{self._path.name}.new")
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(entries, file, indent=2)
+            file.write("\n")
+        draft.replace(self._path)
+        self._seen = self._path.stat().st_mtime_ns

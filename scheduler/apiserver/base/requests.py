@@ -1,0 +1,211 @@
+"""From an HTTP request to what is meant: path, query and body.
+
+Source: "Kubernetes API Concepts", sections on resource URIs, patch types and request encodings.
+"""
+
+import json
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+import yaml
+
+from scheduler.apiserver.base.errors import ApiError, bad_request, unsupported_media_type
+from scheduler.hub.schema.json_types import Json
+
+JSON = "application/json"
+YAML = "application/yaml"
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_YAML = "application/apply-patch+yaml"
+APPLY_CBOR = "application/apply-patch+cbor"
+_DEPTH_LIMIT = 1000
+"""Nesting that a body may have; deeper ones are refused before they are walked."""
+_CORE_PARTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ResourcePath:
+    """A resource URI taken apart; empty strings for what it does not name."""
+
+    group: str
+    version: str
+    namespace: str
+    plural: str
+    name: str
+    subresource: str
+
+
+def parse_path(path: str) -> ResourcePath | None:
+    """Takes `/api/v1/...` or `/apis/GROUP/VERSION/...` apart; None where it names no resource."""
+    parts = path.strip("/").split("/")
+    if parts[0] == "api" and len(parts) > _CORE_PARTS:
+        group, version, rest = "", parts[1], parts[2:]
+    elif parts[0] == "apis" and len(parts) > _CORE_PARTS + 1:
+        group, version, rest = parts[1], parts[2], parts[3:]
+    else:
+        return None
+    namespace = ""
+    if (
+        rest[0] == "namespaces"
+        and len(rest) > _CORE_PARTS
+        and rest[2] not in {"status", "finalize"}
+    ):
+        namespace, rest = rest[1], rest[2:]
+    rest += [""] * (3 - len(rest))
+    return ResourcePath(group, version, namespace, rest[0], rest[1], "/".join(rest[2:]))
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A decoded body and the keys that it had twice."""
+
+    value: Json
+    duplicates: tuple[str, ...] = ()
+
+
+def media_type(header: str) -> str:
+    """The media type of a Content-Type header, without parameters."""
+    return header.partition(";")[0].strip().lower()
+
+
+def decode_body(data: bytes, content_type: str) -> Body:
+    """Decodes JSON or YAML.
+
+    Raises:
+        ApiError: 400 for what does not parse, 415 for other types.
+    """
+    kind = media_type(content_type) or JSON
+    if kind in {YAML, "text/yaml", "application/x-yaml", APPLY_YAML}:
+        return _yaml_body(data)
+    if kind == JSON or kind.endswith("+json"):
+        return _json_body(data)
+    raise unsupported_media_type([JSON, YAML])
+
+
+def _json_body(data: bytes) -> Body:
+    if not data.strip():
+        raise bad_request("the request has no body")
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise bad_request(f"couldn't get version/kind; json parse error: {error}") from None
+    _check_depth(value)
+    return Body(value, tuple(_duplicates(data)))
+
+
+def _yaml_body(data: bytes) -> Body:
+    if data.lstrip()[:1] == b"{":
+        try:
+            return _json_body(data)
+        except ApiError:
+            pass  # flow style YAML may still be right
+    try:
+        loader = _Loader(data)
+        try:
+            value = loader.get_single_data()
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise bad_request(f"error converting YAML to JSON: {error}") from None
+    _check_depth(value)
+    return Body(value, tuple(loader.duplicates))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as Kubernetes reads it: no aliases (they can explode), instants stay strings."""
+
+    def __init__(self, stream: bytes) -> None:
+        super().__init__(stream)
+        self.duplicates: list[str] = []
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not served; write the value out")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Json]:  # noqa: FBT001, FBT002 - PyYAML's signature
+        seen: set[str] = set()
+        for key_node, _value in node.value:
+            key = str(key_node.value)
+            if key in seen:
+                self.duplicates.append(key)
+            seen.add(key)
+        made = super().construct_mapping(node, deep=deep)
+        return {str(key): value for key, value in made.items()}
+
+
+def _as_text(loader: _Loader, node: yaml.ScalarNode) -> Json:
+    return loader.construct_scalar(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _as_text)
+
+
+def _check_depth(value: Json) -> None:
+    level = [value]
+    for _depth in range(_DEPTH_LIMIT):
+        below: list[Json] = []
+        for item in level:
+            if isinstance(item, dict):
+                below.extend(child for child in item.values() if isinstance(child, dict | list))
+            elif isinstance(item, list):
+                below.extend(child for child in item if isinstance(child, dict | list))
+        if not below:
+            return
+        level = below
+    raise bad_request(f"the body is nested deeper than {_DEPTH_LIMIT} levels")
+
+
+class _Pairs(list[tuple[str, Json]]):
+    """A JSON map with its keys as they came."""
+
+
+def _duplicates(data: bytes) -> list[str]:
+    """The paths of keys that a JSON map has twice."""
+    unique = True
+
+    def check(pairs: list[tuple[str, Json]]) -> None:
+        nonlocal unique
+        unique = unique and len({key for key, _value in pairs}) == len(pairs)
+
+    json.loads(data, object_pairs_hook=check)
+    if unique:
+        return []
+    found: list[str] = []
+    _find_duplicates(json.loads(data, object_pairs_hook=_Pairs), "", found)
+    return found
+
+
+def _find_duplicates(value: Json, path: str, found: list[str]) -> None:
+    if isinstance(value, _Pairs):
+        seen: set[str] = set()
+        for key, item in value:
+            where = f"{path}.{key}" if path else key
+            if key in seen and where not in found:
+                found.append(where)
+            seen.add(key)
+            _find_duplicates(item, where, found)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _find_duplicates(item, f"{path}[{index}]", found)
+
+
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """A boolean of the query string, as Go reads it."""
+    return query.get(name, "").lower() in {"1", "t", "true"}
+
+
+def integer(query: Mapping[str, str], name: str) -> int | None:
+    """A number of the query string.
+
+    Raises:
+        ApiError: 400, it is none.
+    """
+    text = query.get(name, "")
+    if not text:
+        return None
+    if not text.lstrip("-").isdigit():
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax (query {name})')
+    return int(text)

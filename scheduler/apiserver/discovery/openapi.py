@@ -1,0 +1,203 @@
+"""OpenAPI v3: one document a group and version, with hashes, for explain and validation.
+
+Source: "OpenAPI V3" of the Kubernetes documentation.
+"""
+
+import copy
+import hashlib
+from collections.abc import Iterable
+
+import msgspec
+
+from scheduler.apiserver.kinds.core.schemas import OBJECT_META, definitions
+from scheduler.apiserver.kinds.resources import Catalog, Resource
+from scheduler.hub.schema.json_types import Json, JsonObject
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+_REF = "#/components/schemas/"
+_DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
+_STATUS = "io.k8s.apimachinery.pkg.apis.meta.v1.Status"
+_LIST_META = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+
+def documents(catalog: Catalog) -> dict[str, bytes]:
+    """Every document by its path below `/openapi/v3`, such as `apis/apps/v1`."""
+    by_version: dict[str, list[Resource]] = {}
+    for resource in catalog.all():
+        group = resource.subject.group
+        path = f"apis/{group}/{resource.version}" if group else f"api/{resource.version}"
+        by_version.setdefault(path, []).append(resource)
+    return {path: _encode(_document(path, found)) for path, found in by_version.items()}
+
+
+def index(found: dict[str, bytes]) -> JsonObject:
+    """`/openapi/v3`: where each document is, with a hash that changes with it."""
+    return {
+        "paths": {
+            path: {
+                "serverRelativeURL": f"/openapi/v3/{path}?hash="
+                + hashlib.sha256(data).hexdigest()[:32].upper()
+            }
+            for path, data in found.items()
+        }
+    }
+
+
+def _document(path: str, found: list[Resource]) -> JsonObject:
+    schemas: JsonObject = {}
+    paths: JsonObject = {}
+    for resource in found:
+        name = definition_of(resource)
+        schemas[name] = _schema(resource)
+        schemas[f"{name}List"] = _list_schema(resource, name)
+        paths |= _paths(path, resource, name)
+    _close(schemas)
+    return {
+        "openapi": "3.0.0",
+        "info": {"title": "Kapok hub", "version": "v1.36.0"},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+
+
+def definition_of(resource: Resource) -> str:
+    """The name of a resource's schema: the group reversed, version and kind."""
+    if resource.definition:
+        return resource.definition
+    domain = ".".join(reversed(resource.subject.group.split(".")))
+    return f"{domain}.{resource.version}.{resource.subject.kind}"
+
+
+def _gvk(resource: Resource, kind: str = "") -> list[JsonObject]:
+    return [
+        {
+            "group": resource.subject.group,
+            "kind": kind or resource.subject.kind,
+            "version": resource.version,
+        }
+    ]
+
+
+def _schema(resource: Resource) -> JsonObject:
+    if not resource.custom:
+        return {
+            **definitions()[resource.definition],
+            "x-kubernetes-group-version-kind": _gvk(resource),
+        }
+    schema = copy.deepcopy(resource.node.schema)
+    schema.setdefault("type", "object")
+    schema["x-kubernetes-group-version-kind"] = _gvk(resource)
+    metadata = definitions()["io.k8s.api.core.v1.ConfigMap"]["properties"]
+    properties = schema.setdefault("properties", {})
+    for key in ("apiVersion", "kind", "metadata"):
+        properties[key] = metadata[key]
+    return schema
+
+
+def _list_schema(resource: Resource, name: str) -> JsonObject:
+    return {
+        "description": f"{resource.list_kind} is a list of {resource.subject.kind}",
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": _LIST_META,
+            "items": {"type": "array", "items": {"$ref": _REF + name}},
+        },
+        "x-kubernetes-group-version-kind": _gvk(resource, resource.list_kind),
+    }
+
+
+def _close(schemas: JsonObject) -> None:
+    """Adds every definition that is referred to."""
+    wanted = {_DELETE_OPTIONS, _STATUS, OBJECT_META}
+    wanted |= set(_references(list(schemas.values())))
+    while wanted:
+        name = wanted.pop()
+        if name not in schemas:
+            schemas[name] = definitions()[name]
+            wanted |= set(_references(schemas[name]))
+
+
+def _references(node: Json) -> Iterable[str]:
+    if isinstance(node, dict):
+        reference = node.get("$ref")
+        if isinstance(reference, str):
+            yield reference.removeprefix(_REF)
+        for child in node.values():
+            yield from _references(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from _references(child)
+
+
+# ---------------------------------------------------------------- paths
+
+
+def _parameter(name: str, kind: str = "string") -> JsonObject:
+    return {"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": True}}
+
+
+_WRITE_PARAMETERS = [
+    _parameter("dryRun"),
+    _parameter("fieldManager"),
+    _parameter("fieldValidation"),
+    _parameter("pretty"),
+]
+_FORCE = _parameter("force", "boolean")
+_PATCH_TYPES = (
+    "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+)
+
+
+def _content(reference: str, *types: str) -> JsonObject:
+    return {kind: {"schema": {"$ref": reference}} for kind in types or ("application/json",)}
+
+
+def _operation(
+    resource: Resource,
+    action: str,
+    name: str,
+    parameters: list[JsonObject],
+    body: JsonObject | None,
+) -> JsonObject:
+    found: JsonObject = {
+        "operationId": f"{action}{resource.subject.kind}",
+        "parameters": parameters,
+        "responses": {"200": {"description": "OK", "content": _content(_REF + name)}},
+        "x-kubernetes-action": action,
+        "x-kubernetes-group-version-kind": _gvk(resource)[0],
+    }
+    if body is not None:
+        found["requestBody"] = {"content": body, "required": True}
+    return found
+
+
+def _paths(path: str, resource: Resource, name: str) -> JsonObject:
+    scope = "/namespaces/{namespace}" if resource.namespaced else ""
+    many = f"/{path}{scope}/{resource.subject.plural}"
+    types = list(_PATCH_TYPES)
+    if not resource.custom:
+        types.append("application/strategic-merge-patch+json")
+    patch_body = {kind: {"schema": {"type": "object"}} for kind in types}
+    one = {
+        "get": _operation(resource, "get", name, [], None),
+        "put": _operation(resource, "put", name, _WRITE_PARAMETERS, _content(_REF + name)),
+        "patch": _operation(resource, "patch", name, [*_WRITE_PARAMETERS, _FORCE], patch_body),
+        "delete": _operation(
+            resource, "delete", _STATUS, [_parameter("dryRun")], _content(_REF + _DELETE_OPTIONS)
+        ),
+    }
+    paths: JsonObject = {
+        many: {
+            "get": _operation(resource, "list", f"{name}List", [], None),
+            "post": _operation(resource, "post", name, _WRITE_PARAMETERS, _content(_REF + name)),
+        },
+        f"{many}/{{name}}": one,
+    }
+    if "status" in resource.subresources:
+        paths[f"{many}/{{name}}/status"] = {key: one[key] for key in ("get", "put", "patch")}
+    return paths

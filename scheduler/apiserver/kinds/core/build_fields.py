@@ -1,0 +1,133 @@
+"""Writes core_fields.json: the protobuf field numbers of the core kinds.
+
+kubectl sends what it makes itself (`create deployment`, `auth can-i`) as protobuf. Field numbers
+never change; those of core and meta come from the package `k8s-proto` (generated code of 2019, no
+dependency of ours: unpack its archive anywhere), the few of younger or other groups stand below.
+Run again when a kind is added:
+
+    python -m scheduler.apiserver.kinds.core.build_fields UNPACKED_K8S_PROTO
+"""
+
+import ast
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from scheduler.apiserver.kinds.core.protobuf import fields_of
+from scheduler.apiserver.kinds.core.schemas import definitions
+
+_FILES = (
+    "k8s/io/apimachinery/pkg/apis/meta/v1/generated_pb2.py",
+    "k8s/io/api/core/v1/generated_pb2.py",
+)
+_BY_HAND = {
+    "apps.v1.Deployment": "metadata spec status",
+    "apps.v1.DeploymentSpec": (
+        "replicas selector template strategy minReadySeconds revisionHistoryLimit paused -"
+        " progressDeadlineSeconds"
+    ),
+    "apps.v1.DeploymentStrategy": "type rollingUpdate",
+    "apps.v1.RollingUpdateDeployment": "maxUnavailable maxSurge",
+    "batch.v1.Job": "metadata spec status",
+    "batch.v1.JobSpec": (
+        "parallelism completions activeDeadlineSeconds selector manualSelector template"
+        " backoffLimit ttlSecondsAfterFinished completionMode suspend podFailurePolicy"
+        " backoffLimitPerIndex maxFailedIndexes podReplacementPolicy managedBy successPolicy"
+    ),
+    "batch.v1.JobTemplateSpec": "metadata spec",
+    "batch.v1.CronJob": "metadata spec status",
+    "batch.v1.CronJobSpec": (
+        "schedule startingDeadlineSeconds concurrencyPolicy suspend jobTemplate"
+        " successfulJobsHistoryLimit failedJobsHistoryLimit timeZone"
+    ),
+    "coordination.v1.Lease": "metadata spec",
+    "coordination.v1.LeaseSpec": (
+        "holderIdentity leaseDurationSeconds acquireTime renewTime leaseTransitions strategy"
+        " preferredHolder"
+    ),
+    "autoscaling.v1.Scale": "metadata spec status",
+    "autoscaling.v1.ScaleSpec": "replicas",
+    "autoscaling.v1.ScaleStatus": "replicas selector",
+    "policy.v1.Eviction": "metadata deleteOptions",
+    "authorization.v1.SelfSubjectAccessReview": "metadata spec status",
+    "authorization.v1.SelfSubjectAccessReviewSpec": "resourceAttributes nonResourceAttributes",
+    "authorization.v1.ResourceAttributes": (
+        "namespace verb group version resource subresource name fieldSelector labelSelector"
+    ),
+    "authorization.v1.NonResourceAttributes": "path verb",
+    "authorization.v1.SelfSubjectRulesReview": "metadata spec status",
+    "authorization.v1.SelfSubjectRulesReviewSpec": "namespace",
+    "authentication.v1.SelfSubjectReview": "metadata status",
+}
+_TYPE_MESSAGE = 11
+Table = dict[str, dict[str, str]]
+
+
+def _messages(source: Path) -> Iterator[tuple[str, bytes]]:
+    """The messages of a generated module, from the file descriptor that it carries."""
+    text = re.search(r"serialized_pb=_b\((['\"].*['\"])\)\s*$", source.read_text(), re.MULTILINE)
+    if text is None:
+        raise SystemExit(f"{source}: no file descriptor found")
+    data = ast.literal_eval(text[1]).encode("latin1")
+    found = list(fields_of(data))
+    package = next(bytes(value) for number, value in found if number == 2).decode()  # noqa: PLR2004 - FileDescriptorProto.package
+    for number, value in found:
+        if number == 4 and isinstance(value, bytes):  # noqa: PLR2004 - FileDescriptorProto.message_type
+            name = next(bytes(text) for number, text in fields_of(value) if number == 1).decode()
+            yield f"{package.replace('k8s.io', 'io.k8s', 1)}.{name}", value
+
+
+def _fields(message: bytes) -> Iterator[tuple[str, int, str]]:
+    """Name, number and type name of the fields of a message descriptor."""
+    for number, value in fields_of(message):
+        if number == 2 and isinstance(value, bytes):  # noqa: PLR2004 - DescriptorProto.field
+            found = dict(fields_of(value))
+            kind = found.get(6, b"") if found.get(5) == _TYPE_MESSAGE else b""
+            yield bytes(found[1]).decode(), int(found[3]), bytes(kind).decode()
+
+
+def _table(messages: dict[str, bytes]) -> Table:
+    """Numbers by definition; a field that the schema does not know is an inlined struct."""
+    table: Table = {}
+    for name, message in messages.items():
+        known = definitions().get(name, {}).get("properties")
+        inlined = {}
+        for field, number, kind in _fields(message):
+            if known is None or field in known:
+                inlined[str(number)] = field
+            elif kind:
+                inlined[str(number)] = "+" + kind.removeprefix(".").replace("k8s.io", "io.k8s", 1)
+        table[name] = inlined
+    return table
+
+
+def _reached(table: Table) -> Table:
+    """What our kinds use: their definitions, and what is inlined into them."""
+    kept = {name: fields for name, fields in table.items() if name in definitions()}
+    waiting = [field[1:] for fields in kept.values() for field in fields.values()]
+    while waiting:
+        name = waiting.pop()
+        if name in table and name not in kept:
+            kept[name] = table[name]
+            waiting.extend(field[1:] for field in table[name].values())
+    return kept
+
+
+def main(folder: str) -> int:
+    """Reads the unpacked package and writes the data file beside this module."""
+    messages = {name: data for file in _FILES for name, data in _messages(Path(folder) / file)}
+    table = _reached(_table(messages))
+    for short, names in _BY_HAND.items():
+        numbered = {str(i): name for i, name in enumerate(names.split(), 1) if name != "-"}
+        table[f"io.k8s.api.{short}"] = numbered
+    lines = [f"{json.dumps(name)}: {json.dumps(table[name])}" for name in sorted(table)]
+    target = Path(__file__).with_name("core_fields.json")
+    target.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    sys.stderr.write(f"{target}: {len(lines)} messages\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,208 @@
+"""What the core kinds do beyond their schemas: defaults, what a new object starts with, checks.
+
+Only what clients see and depend on; the controllers and admission plugins of a cluster are not
+here. Sources: the API reference of each kind ("Defaults to ...").
+"""
+
+import base64
+import ipaddress
+import secrets
+from collections.abc import Callable
+
+from scheduler.apiserver.kinds.core.apps import APPS
+from scheduler.apiserver.kinds.core.pods import POD
+from scheduler.apiserver.kinds.names import dns_label_problems, path_segment_problems
+from scheduler.apiserver.kinds.resources import Behaviour
+from scheduler.apiserver.kinds.tolerant import fill_in, map_at, maps
+from scheduler.hub.schema.json_types import JsonObject
+from scheduler.hub.schema.problems import FieldProblem, invalid_value, required_value
+
+_DATA_LIMIT_BYTES = 1024 * 1024
+"""Of a ConfigMap or a Secret."""
+_SERVICE_NETWORK = ipaddress.ip_network("10.96.0.0/12")
+
+
+def _new_namespace(item: JsonObject) -> None:
+    item["spec"] = {"finalizers": ["kubernetes"]}
+    item["status"] = {"phase": "Active"}
+
+
+def _default_namespace(item: JsonObject) -> None:
+    metadata = item["metadata"]
+    if metadata.get("name"):
+        labels = metadata.setdefault("labels", {})
+        labels["kubernetes.io/metadata.name"] = metadata["name"]
+    fill_in(item, spec={}, status={})
+
+
+def _keep_namespace_spec(item: JsonObject, old: JsonObject) -> None:
+    item["spec"] = old.get("spec", {})
+
+
+def _default_service(item: JsonObject) -> None:
+    spec = map_at(item, "spec")
+    fill_in(spec, type="ClusterIP", sessionAffinity="None")
+    for port in maps(spec.get("ports")):
+        fill_in(port, protocol="TCP", targetPort=port.get("port"))
+    if spec["type"] != "ExternalName":
+        fill_in(
+            spec,
+            internalTrafficPolicy="Cluster",
+            ipFamilyPolicy="SingleStack",
+            ipFamilies=["IPv4"],
+        )
+
+
+def _new_service(item: JsonObject) -> None:
+    item["status"] = {"loadBalancer": {}}
+    spec = map_at(item, "spec")
+    if spec.get("type") != "ExternalName" and not spec.get("clusterIP"):
+        spec["clusterIP"] = str(
+            _SERVICE_NETWORK[1 + secrets.randbelow(_SERVICE_NETWORK.num_addresses - 2)]
+        )
+    if spec.get("clusterIP"):
+        spec["clusterIPs"] = [spec["clusterIP"]]
+
+
+def _keep_service_address(item: JsonObject, old: JsonObject) -> None:
+    spec, before = map_at(item, "spec"), map_at(old, "spec")
+    for key in ("clusterIP", "clusterIPs"):
+        if not spec.get(key) and before.get(key):
+            spec[key] = before[key]
+
+
+def _service_problems(item: JsonObject, old: JsonObject | None) -> list[FieldProblem]:
+    spec = map_at(item, "spec")
+    problems: list[FieldProblem] = []
+    headless = spec.get("clusterIP") == "None" or spec.get("type") == "ExternalName"
+    if not spec.get("ports") and not headless:
+        problems.append(required_value("spec.ports"))
+    for index, port in enumerate(maps(spec.get("ports"))):
+        number = port.get("port")
+        if not isinstance(number, int) or not 0 < number < 65536:  # noqa: PLR2004 - the port range
+            why = "must be between 1 and 65535, inclusive"
+            problems.append(invalid_value(f"spec.ports[{index}].port", number, why))
+    if old is not None:
+        before = map_at(old, "spec").get("clusterIP")
+        if before and spec.get("clusterIP") != before and spec.get("type") != "ExternalName":
+            why = "may not change once set"
+            problems.append(invalid_value("spec.clusterIP", spec.get("clusterIP"), why))
+    return problems
+
+
+def _default_secret(item: JsonObject) -> None:
+    fill_in(item, type="Opaque")
+    plain = item.pop("stringData", None)
+    if isinstance(plain, dict):
+        data = item.setdefault("data", {})
+        for key, value in plain.items():
+            data[key] = base64.b64encode(str(value).encode()).decode()
+
+
+def _data_problems(item: JsonObject, old: JsonObject | None) -> list[FieldProblem]:
+    problems: list[FieldProblem] = []
+    size = sum(
+        len(key) + len(str(value))
+        for field in ("data", "binaryData")
+        for key, value in map_at(item, field).items()
+    )
+    if size > _DATA_LIMIT_BYTES:
+        why = f"Too long: may not be more than {_DATA_LIMIT_BYTES} bytes"
+        problems.append(FieldProblem("FieldValueTooLong", "[]", why))
+    if old is not None and old.get("immutable"):
+        for key in ("data", "binaryData", "immutable"):
+            if item.get(key) != old.get(key):
+                why = "Forbidden: field is immutable when `immutable` is set"
+                problems.append(FieldProblem("FieldValueForbidden", key, why))
+    if old is not None and item.get("type") != old.get("type"):
+        problems.append(invalid_value("type", item.get("type"), "field is immutable"))
+    return problems
+
+
+def _default_claim(item: JsonObject) -> None:
+    fill_in(map_at(item, "spec"), volumeMode="Filesystem")
+
+
+def _new_claim(item: JsonObject) -> None:
+    item["status"] = {"phase": "Pending"}
+
+
+def _new_node(item: JsonObject) -> None:
+    fill_in(item, spec={}, status={})
+
+
+def _lease_problems(item: JsonObject, _old: JsonObject | None) -> list[FieldProblem]:
+    spec = map_at(item, "spec")
+    seconds, transitions = spec.get("leaseDurationSeconds"), spec.get("leaseTransitions")
+    problems: list[FieldProblem] = []
+    if isinstance(seconds, int) and seconds <= 0:
+        why = "must be greater than 0"
+        problems.append(invalid_value("spec.leaseDurationSeconds", seconds, why))
+    if isinstance(transitions, int) and transitions < 0:
+        why = "must be greater than or equal to 0"
+        problems.append(invalid_value("spec.leaseTransitions", transitions, why))
+    return problems
+
+
+def _event_problems(item: JsonObject, _old: JsonObject | None) -> list[FieldProblem]:
+    """An event lives in the namespace of its object; of cluster-scoped ones in `default`."""
+    namespace = item["metadata"].get("namespace", "")
+    about = map_at(item, "involvedObject").get("namespace") or ""
+    if about == namespace or (not about and namespace in {"default", "kube-system"}):
+        return []
+    why = "does not match event.namespace"
+    return [invalid_value("involvedObject.namespace", about, why)]
+
+
+def _default_event(item: JsonObject) -> None:
+    fill_in(item, source={}, involvedObject={})
+
+
+def _plain(
+    problems: Callable[[JsonObject, JsonObject | None], list[FieldProblem]] | None = None,
+    *,
+    defaults: Callable[[JsonObject], None] | None = None,
+) -> Behaviour:
+    """A kind without a spec."""
+    nothing = Behaviour()
+    return Behaviour(
+        problems=problems or nothing.problems,
+        defaults=defaults or nothing.defaults,
+        has_generation=False,
+    )
+
+
+BEHAVIOURS: dict[str, Behaviour] = {
+    "Namespace": Behaviour(
+        on_create=_new_namespace,
+        on_update=_keep_namespace_spec,
+        defaults=_default_namespace,
+        name_problems=dns_label_problems,
+        has_generation=False,
+    ),
+    "Node": Behaviour(on_create=_new_node, has_generation=False, status_on_create=True),
+    "Pod": POD,
+    "Service": Behaviour(
+        on_create=_new_service,
+        on_update=_keep_service_address,
+        defaults=_default_service,
+        problems=_service_problems,
+        name_problems=dns_label_problems,
+        has_generation=False,
+        returns_deleted=True,
+    ),
+    "ConfigMap": _plain(_data_problems),
+    "Secret": _plain(_data_problems, defaults=_default_secret),
+    "ServiceAccount": _plain(),
+    "PersistentVolumeClaim": Behaviour(
+        on_create=_new_claim,
+        defaults=_default_claim,
+        has_generation=False,
+        returns_deleted=True,
+    ),
+    "Event": _plain(_event_problems, defaults=_default_event),
+    **APPS,
+    "Lease": Behaviour(
+        has_generation=False, name_problems=path_segment_problems, problems=_lease_problems
+    ),
+}

@@ -1,0 +1,136 @@
+"""Pods: defaults, quality of service, what may change in one that is there.
+
+Source: the API reference of Pod.
+"""
+
+from scheduler.apiserver.kinds.names import dns_label_problems
+from scheduler.apiserver.kinds.resources import Behaviour
+from scheduler.apiserver.kinds.tolerant import fill_in, map_at, maps
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.problems import FieldProblem, invalid_value, required_value
+
+
+def default_pod_spec(spec: JsonObject) -> None:
+    """Fills in the defaults of a pod's spec."""
+    fill_in(
+        spec,
+        restartPolicy="Always",
+        dnsPolicy="ClusterFirst",
+        schedulerName="default-scheduler",
+        terminationGracePeriodSeconds=30,
+        securityContext={},
+    )
+    for container in [*maps(spec.get("initContainers")), *maps(spec.get("containers"))]:
+        _default_container(container)
+    for volume in maps(spec.get("volumes")):
+        fill_in(volume.get("configMap"), defaultMode=420)
+        fill_in(volume.get("secret"), defaultMode=420)
+        fill_in(volume.get("projected"), defaultMode=420)
+        fill_in(volume.get("downwardAPI"), defaultMode=420)
+
+
+def _default_container(container: JsonObject) -> None:
+    image = str(container.get("image") or "")
+    tag = image.rsplit("/", 1)[-1].partition(":")[2]
+    always = "@" not in image and tag in {"", "latest"}
+    fill_in(
+        container,
+        imagePullPolicy="Always" if always else "IfNotPresent",
+        terminationMessagePath="/dev/termination-log",
+        terminationMessagePolicy="File",
+        resources={},
+    )
+    resources = map_at(container, "resources")
+    for name, quantity in map_at(resources, "limits").items():
+        resources.setdefault("requests", {}).setdefault(name, quantity)
+    for port in maps(container.get("ports")):
+        fill_in(port, protocol="TCP")
+    for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
+        _default_probe(container.get(probe))
+
+
+def _default_probe(probe: Json) -> None:
+    fill_in(probe, timeoutSeconds=1, periodSeconds=10, successThreshold=1, failureThreshold=3)
+    if isinstance(probe, dict):
+        fill_in(probe.get("httpGet"), path="/", scheme="HTTP")
+
+
+def _default_pod(item: JsonObject) -> None:
+    spec = map_at(item, "spec")
+    default_pod_spec(spec)
+    fill_in(spec, enableServiceLinks=True)
+
+
+def _new_pod(item: JsonObject) -> None:
+    item["status"] = {"phase": "Pending", "qosClass": _qos(map_at(item, "spec"))}
+
+
+def _qos(spec: JsonObject) -> str:
+    """The quality-of-service class (documentation: "Pod Quality of Service Classes")."""
+    containers = [*maps(spec.get("initContainers")), *maps(spec.get("containers"))]
+    stated = [map_at(container, "resources") for container in containers]
+    if not any(map_at(one, "requests") or map_at(one, "limits") for one in stated):
+        return "BestEffort"
+    names = {"cpu", "memory"}
+    guaranteed = all(
+        names <= set(map_at(one, "limits")) and map_at(one, "limits") == map_at(one, "requests")
+        for one in stated
+    )
+    return "Guaranteed" if guaranteed else "Burstable"
+
+
+_MUTABLE_POD_FIELDS = frozenset(
+    {
+        "activeDeadlineSeconds",
+        "nodeName",  # through `binding`; a pod without a node may get one
+        "schedulingGates",
+        "terminationGracePeriodSeconds",
+        "tolerations",
+    }
+)
+
+
+def _pod_problems(item: JsonObject, old: JsonObject | None) -> list[FieldProblem]:
+    spec = map_at(item, "spec")
+    problems = pod_spec_problems(spec, "spec")
+    if old is not None and _frozen_pod_spec(spec) != _frozen_pod_spec(map_at(old, "spec")):
+        why = (
+            "Forbidden: pod updates may not change fields other than "
+            "`spec.containers[*].image`,`spec.initContainers[*].image`,"
+            "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
+            "tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was "
+            "previously negative)"
+        )
+        problems.append(FieldProblem("FieldValueForbidden", "spec", why))
+    return problems
+
+
+def _frozen_pod_spec(spec: JsonObject) -> JsonObject:
+    frozen = {key: value for key, value in spec.items() if key not in _MUTABLE_POD_FIELDS}
+    for key in ("containers", "initContainers"):
+        if key in spec:
+            frozen[key] = [{**one, "image": ""} for one in maps(spec[key])]
+    return frozen
+
+
+def pod_spec_problems(spec: JsonObject, path: str) -> list[FieldProblem]:
+    """What is wrong with the containers of a pod's spec."""
+    problems: list[FieldProblem] = []
+    containers = maps(spec.get("containers"))
+    if not containers:
+        problems.append(required_value(f"{path}.containers"))
+    for index, container in enumerate(containers):
+        where = f"{path}.containers[{index}]"
+        if not container.get("image"):
+            problems.append(required_value(f"{where}.image"))
+        name = str(container.get("name") or "")
+        if name:
+            problems += [
+                invalid_value(f"{where}.name", name, why) for why in dns_label_problems(name)
+            ]
+    return problems
+
+
+POD = Behaviour(
+    on_create=_new_pod, defaults=_default_pod, problems=_pod_problems, returns_deleted=True
+)

@@ -1,0 +1,257 @@
+"""The metadata that the server writes, and the checks of what clients write into it."""
+
+import secrets
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from scheduler.apiserver.base.errors import ApiError, bad_request, conflict, invalid, server_error
+from scheduler.apiserver.kinds.names import (
+    annotations_problems,
+    dns_label_problems,
+    finalizers_problems,
+    labels_problems,
+)
+from scheduler.apiserver.kinds.resources import Resource
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.problems import FieldProblem, invalid_value, quoted, required_value
+
+_SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_SUFFIX_LENGTH = 5
+_GENERATED_BASE_LIMIT = 58
+_SET_BY_SERVER = (
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "selfLink",
+)
+_STRING_MAPS = ("labels", "annotations")
+_STRINGS = ("name", "generateName", "namespace", "resourceVersion", "uid")
+_LISTS = ("finalizers", "ownerReferences", "managedFields")
+_METADATA_TYPES: dict[str, tuple[type, str]] = {
+    **dict.fromkeys(_STRINGS, (str, "string")),
+    **dict.fromkeys(_STRING_MAPS, (dict, "map of strings")),
+    **dict.fromkeys(_LISTS, (list, "list")),
+}
+
+
+def rfc3339(instant: datetime) -> str:
+    """An instant as Kubernetes writes it: UTC, whole seconds."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def check_shape(resource: Resource, item: Json) -> JsonObject:
+    """The object, when it is one of this resource, with a metadata map.
+
+    Raises:
+        ApiError: 400, naming what does not fit.
+    """
+    if not isinstance(item, dict):
+        raise bad_request("the object provided is not a JSON object")
+    kind = resource.subject.kind
+    for key, expected in (("apiVersion", resource.api_version), ("kind", kind)):
+        found = item.get(key)
+        if found is not None and not isinstance(found, str):
+            raise _unreadable(kind, key, "string", found)
+        if not found:
+            if resource.custom:
+                raise bad_request(
+                    f"the object provided is unrecognized (must be of type {kind}): Object "
+                    f"'{key[0].upper()}{key[1:]}' is missing in '{quoted(item)[:256]}'"
+                )
+            item[key] = expected
+        elif found != expected and key == "kind" and resource.custom:
+            subject = replace(resource.subject, kind=str(found))
+            name = (item.get("metadata") or {}).get("name") or ""
+            raise invalid(subject, name, [invalid_value("kind", found, f"must be {expected}")])
+        elif found != expected:
+            raise bad_request(
+                f"the {'API version' if key == 'apiVersion' else 'kind'} in the data ({found}) "
+                f"does not match the expected {'API version' if key == 'apiVersion' else 'kind'} "
+                f"({expected})"
+            )
+    if item.get("metadata") is None:
+        item["metadata"] = {}
+    _check_metadata_types(kind, item["metadata"])
+    return item
+
+
+def _check_metadata_types(kind: str, metadata: Json) -> None:
+    if not isinstance(metadata, dict):
+        raise _unreadable(kind, "metadata", "object", metadata)
+    for key, (expected, words) in _METADATA_TYPES.items():
+        value = metadata.get(key)
+        if value is None:
+            metadata.pop(key, None)
+        elif not isinstance(value, expected):
+            raise _unreadable(kind, f"metadata.{key}", words, value)
+    for key in _STRING_MAPS:
+        for name, text in metadata.get(key, {}).items():
+            if not isinstance(text, str):
+                raise _unreadable(kind, f"metadata.{key}.{name}", "string", text)
+
+
+def _unreadable(kind: str, path: str, expected: str, value: Json) -> ApiError:
+    return bad_request(
+        f"{kind} cannot be handled as a {kind}: json: cannot unmarshal {quoted(value)[:80]} into "
+        f"field {path} of type {expected}"
+    )
+
+
+def place(resource: Resource, item: JsonObject, namespace: str, name: str = "") -> None:
+    """Settles name and namespace between the path and the object.
+
+    Raises:
+        ApiError: 400, they contradict each other.
+    """
+    metadata = item["metadata"]
+    if not resource.namespaced:
+        metadata.pop("namespace", None)
+    elif metadata.get("namespace") in {None, ""}:
+        metadata["namespace"] = namespace
+    elif metadata["namespace"] != namespace:
+        raise bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    if name:
+        if metadata.get("name") in {None, ""}:
+            metadata["name"] = name
+        elif metadata["name"] != name:
+            raise bad_request(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL "
+                f"({name})"
+            )
+
+
+def generated_name(base: str) -> str:
+    """A name from `generateName`: five random characters that spell no word."""
+    suffix = "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(_SUFFIX_LENGTH))
+    return base[:_GENERATED_BASE_LIMIT] + suffix
+
+
+def stamp_new(resource: Resource, item: JsonObject, now: datetime) -> None:
+    """Gives a new object what the server writes: uid, creation time, first generation."""
+    metadata = item["metadata"]
+    for key in _SET_BY_SERVER:
+        metadata.pop(key, None)
+    if not metadata.get("name") and metadata.get("generateName"):
+        metadata["name"] = generated_name(metadata["generateName"])
+    metadata["uid"] = str(uuid.uuid4())
+    metadata["creationTimestamp"] = rfc3339(now)
+    if resource.behaviour.has_generation:
+        metadata["generation"] = 1
+
+
+def carry_over(
+    resource: Resource, item: JsonObject, old: JsonObject, *, patched: bool = False
+) -> None:
+    """Keeps what the server wrote, whatever the client sends for it.
+
+    Raises:
+        ApiError: 409, the client speaks of another incarnation or an older version.
+    """
+    metadata, before = item["metadata"], old["metadata"]
+    name = before["name"]
+    uid = metadata.get("uid")
+    if uid and uid != before["uid"] and patched and resource.custom:
+        refuse(resource, item, [invalid_value("metadata.uid", uid, "field is immutable")])
+    if uid and uid != before["uid"]:
+        raise conflict(
+            resource.subject,
+            name,
+            f"Precondition failed: UID in precondition: {uid}, UID in object meta: {before['uid']}",
+        )
+    version = metadata.get("resourceVersion")
+    if version and not version.isdigit():
+        raise server_error(f'strconv.ParseUint: parsing "{version}": invalid syntax')
+    if version and version not in {before["resourceVersion"], "0"}:
+        raise conflict(resource.subject, name)
+    for key in (*_SET_BY_SERVER, "resourceVersion"):
+        if key in before:
+            metadata[key] = before[key]
+        else:
+            metadata.pop(key, None)
+
+
+def metadata_problems(
+    resource: Resource, item: JsonObject, old: JsonObject | None
+) -> list[FieldProblem]:
+    """What is wrong with the metadata of an object."""
+    metadata = item["metadata"]
+    problems: list[FieldProblem] = []
+    if old is None:
+        problems += _name_problems(resource, metadata)
+    before = old["metadata"] if old else {}
+    if metadata.get("labels") != before.get("labels"):
+        problems += labels_problems(metadata.get("labels"), "metadata.labels")
+    if metadata.get("annotations") != before.get("annotations"):
+        problems += annotations_problems(metadata.get("annotations"), "metadata.annotations")
+    problems += finalizers_problems(metadata)
+    problems += _owner_problems(metadata)
+    if before.get("deletionTimestamp"):
+        new = [
+            name
+            for name in metadata.get("finalizers") or ()
+            if name not in (before.get("finalizers") or ())
+        ]
+        if new:
+            problems.append(
+                FieldProblem(
+                    "FieldValueForbidden",
+                    "metadata.finalizers",
+                    "Forbidden: no new finalizers can be added if the object is being deleted, "
+                    "found new finalizers []string{" + ", ".join(map(quoted, new)) + "}",
+                )
+            )
+    return problems
+
+
+def _name_problems(resource: Resource, metadata: JsonObject) -> list[FieldProblem]:
+    problems: list[FieldProblem] = []
+    name = metadata.get("name")
+    if not name:
+        return [required_value("metadata.name", "name or generateName is required")]
+    problems += [
+        invalid_value("metadata.name", name, why) for why in resource.behaviour.name_problems(name)
+    ]
+    if resource.namespaced:
+        namespace = metadata.get("namespace", "")
+        problems += [
+            invalid_value("metadata.namespace", namespace, why)
+            for why in dns_label_problems(namespace)
+        ]
+    return problems
+
+
+def _owner_problems(metadata: JsonObject) -> list[FieldProblem]:
+    problems: list[FieldProblem] = []
+    controllers = 0
+    for owner in metadata.get("ownerReferences") or ():
+        path = "metadata.ownerReferences"
+        if not isinstance(owner, dict):
+            problems.append(invalid_value(path, owner, "must be an object"))
+            continue
+        problems += [
+            required_value(f"{path}.{key}", f"{key} must not be empty")
+            for key in ("apiVersion", "kind", "name", "uid")
+            if not owner.get(key)
+        ]
+        controllers += owner.get("controller") is True
+    if controllers > 1:
+        why = "Only one reference can have Controller set to true"
+        problems.append(invalid_value("metadata.ownerReferences", controllers, why))
+    return problems
+
+
+def refuse(resource: Resource, item: JsonObject, problems: list[FieldProblem]) -> None:
+    """Refuses an object that has problems.
+
+    Raises:
+        ApiError: 422, with one cause a problem.
+    """
+    if problems:
+        metadata = item["metadata"]
+        name = metadata.get("name") or metadata.get("generateName") or ""
+        raise invalid(resource.subject, name, problems)

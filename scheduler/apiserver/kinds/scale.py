@@ -1,0 +1,105 @@
+"""The scale subresource: replicas behind one shape for every kind (autoscaling/v1 Scale)."""
+
+from scheduler.apiserver.base.errors import bad_request, invalid
+from scheduler.apiserver.kinds.resources import Resource, ScalePaths
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.problems import FieldProblem, invalid_value
+
+
+def _at(item: JsonObject, path: tuple[str, ...]) -> Json:
+    found: Json = item
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
+
+
+def _selector(value: Json) -> str:
+    """A label selector in the form of the query string."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict):
+        return ""
+    terms = [f"{key}={text}" for key, text in sorted((value.get("matchLabels") or {}).items())]
+    for term in value.get("matchExpressions") or ():
+        key, values = term.get("key"), ",".join(sorted(term.get("values") or ()))
+        terms.append(
+            {
+                "In": f"{key} in ({values})",
+                "NotIn": f"{key} notin ({values})",
+                "Exists": f"{key}",
+                "DoesNotExist": f"!{key}",
+            }.get(term.get("operator", ""), "")
+        )
+    return ",".join(filter(None, terms))
+
+
+def scale_problems(resource: Resource, item: JsonObject) -> list[FieldProblem]:
+    """What keeps a custom resource from being scaled: replicas that are no whole number."""
+    if resource.scale is None or not resource.custom:
+        return []
+    replicas = _at(item, resource.scale.spec)
+    path = "." + ".".join(resource.scale.spec)
+    if replicas is None or isinstance(replicas, bool):
+        return []
+    if not isinstance(replicas, int):
+        kind = "float64" if isinstance(replicas, float) else "string"
+        shown = f"{replicas:g}" if isinstance(replicas, float) else replicas
+        why = f"{path} accessor error: {shown} is of the type {kind}, expected int64"
+        return [invalid_value(path, 0, why)]
+    if replicas < 0:
+        return [invalid_value(path, replicas, "should be a non-negative integer")]
+    return []
+
+
+def _paths(resource: Resource) -> ScalePaths:
+    if resource.scale is None:
+        raise bad_request(f"{resource.subject.plural} cannot be scaled")
+    return resource.scale
+
+
+def scale_of(resource: Resource, item: JsonObject) -> JsonObject:
+    """The scale of an object."""
+    paths, metadata = _paths(resource), item["metadata"]
+    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    status: JsonObject = {"replicas": int(_at(item, paths.status) or 0)}
+    selector = _selector(_at(item, paths.selector)) if paths.selector else ""
+    if selector:
+        status["selector"] = selector
+    replicas = _at(item, paths.spec)
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {key: metadata[key] for key in kept if key in metadata},
+        "spec": {} if not replicas else {"replicas": int(replicas)},
+        "status": status,
+    }
+
+
+def with_scale(resource: Resource, item: JsonObject, scale: Json) -> JsonObject:
+    """The object with the replicas of a scale.
+
+    Raises:
+        ApiError: 400 or 422, the scale is none.
+    """
+    if not isinstance(scale, dict) or scale.get("kind", "Scale") != "Scale":
+        raise bad_request("the object provided is not a Scale")
+    spec: Json = scale.get("spec") or {}
+    if not isinstance(spec, dict):
+        raise bad_request("Scale: spec is not an object")
+    replicas = spec.get("replicas", 0)
+    if not isinstance(replicas, int) or isinstance(replicas, bool):
+        raise bad_request("Scale: spec.replicas is not a whole number")
+    if replicas < 0:
+        why = "must be greater than or equal to 0"
+        problem = invalid_value("spec.replicas", replicas, why)
+        raise invalid(resource.subject, item["metadata"]["name"], [problem])
+    changed = dict(item)
+    version = (scale.get("metadata") or {}).get("resourceVersion")
+    if version:
+        changed["metadata"] = {**item["metadata"], "resourceVersion": version}
+    target = changed
+    for key in _paths(resource).spec[:-1]:
+        target[key] = dict(target.get(key) or {})
+        target = target[key]
+    target[_paths(resource).spec[-1]] = replicas
+    return changed

@@ -1,0 +1,161 @@
+"""Label and field selectors: the two query strings that narrow lists and watches.
+
+Grammar: "Labels and Selectors" and "Field Selectors" of the Kubernetes documentation.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from scheduler.apiserver.base.errors import ApiError, bad_request
+from scheduler.apiserver.kinds.names import label_key_problems, label_value_problems
+from scheduler.hub.schema.json_types import JsonObject
+
+_SET = re.compile(r"^(?P<key>\S+)\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)$")
+_EQUALITY = re.compile(r"^(?P<key>[^\s=!<>,()]+)\s*(?P<op>==|=|!=|>|<)\s*(?P<value>[^\s=!<>,()]*)$")
+_KEY = re.compile(r"^[^\s=!<>,()]+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One term of a label selector."""
+
+    key: str
+    operator: str
+    values: frozenset[str] = frozenset()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether an object with these labels passes."""
+        found = labels.get(self.key)
+        if self.operator == "in":
+            return found is not None and found in self.values
+        if self.operator == "notin":
+            return found is None or found not in self.values
+        if self.operator == "exists":
+            return found is not None
+        if self.operator == "absent":
+            return found is None
+        return found is not None and self._compares(found)
+
+    def _compares(self, found: str) -> bool:
+        (limit,) = self.values
+        if not re.fullmatch(r"-?\d+", found):
+            return False
+        return int(found) > int(limit) if self.operator == ">" else int(found) < int(limit)
+
+
+def _split(text: str) -> list[str]:
+    """Splits at commas outside parentheses."""
+    return [part.strip() for part in re.split(r",(?![^(]*\))", text)]
+
+
+def parse_labels(text: str) -> tuple[Requirement, ...]:
+    """Parses a label selector.
+
+    Raises:
+        ApiError: 400, with the part that does not parse.
+    """
+    if not text.strip():
+        return ()
+    return tuple(_requirement(part, text) for part in _split(text))
+
+
+def _requirement(part: str, text: str) -> Requirement:
+    found = _term(part)
+    if found is None:
+        raise _unparsable(text, f"found {part!r}, expected: KEY, !KEY, KEY=VALUE, KEY in (VALUES)")
+    problems = label_key_problems(found.key)
+    if found.operator in {"in", "notin"}:
+        problems += [line for value in found.values for line in label_value_problems(value)]
+    if found.operator in {">", "<"} and not re.fullmatch(r"-?\d+", next(iter(found.values))):
+        problems.append("for 'Gt', 'Lt' operators, the value must be an integer")
+    if problems:
+        raise _unparsable(text, problems[0])
+    return found
+
+
+def _term(part: str) -> Requirement | None:
+    if match := _SET.match(part):
+        values = frozenset(value.strip() for value in match["values"].split(","))
+        return Requirement(match["key"], match["op"], values)
+    if match := _EQUALITY.match(part):
+        operator = {"=": "in", "==": "in", "!=": "notin"}.get(match["op"], match["op"])
+        return Requirement(match["key"], operator, frozenset({match["value"]}))
+    if part.startswith("!") and _KEY.match(part[1:].strip()):
+        return Requirement(part[1:].strip(), "absent")
+    return Requirement(part, "exists") if _KEY.match(part) else None
+
+
+def _unparsable(text: str, why: str) -> ApiError:
+    return bad_request(f"unable to parse requirement: {why} (label selector {text!r})")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldTerm:
+    """One term of a field selector."""
+
+    path: str
+    value: str
+    equal: bool
+
+
+def parse_fields(text: str, supported: Callable[[str], bool]) -> tuple[FieldTerm, ...]:
+    """Parses a field selector; only fields that the resource indexes are taken.
+
+    Raises:
+        ApiError: 400, naming the field or the term.
+    """
+    terms = []
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        path, operator, value = _field_parts(part)
+        if not operator:
+            raise bad_request(
+                f"invalid field selector {text!r}; can't understand {part!r}; "
+                "write FIELD=VALUE or FIELD!=VALUE"
+            )
+        if not supported(path):
+            raise bad_request(
+                f'Unable to find "{path}" that match label selector "", field selector "{text}": '
+                f'"{path}" is not a known field selector: only "metadata.name", '
+                '"metadata.namespace"'
+                if path.startswith("metadata.")
+                else f"field label not supported: {path}"
+            )
+        terms.append(FieldTerm(path, value, operator != "!="))
+    return tuple(terms)
+
+
+def _field_parts(part: str) -> tuple[str, str, str]:
+    for operator in ("!=", "==", "="):
+        path, found, value = part.partition(operator)
+        if found:
+            return path.strip(), operator, value.strip()
+    return part, "", ""
+
+
+def field_value(item: JsonObject, path: str) -> str:
+    """The value that a field selector compares; absent counts as empty."""
+    found: object = item
+    for step in path.split("."):
+        found = found.get(step) if isinstance(found, dict) else None
+    if found is None:
+        return ""
+    return str(found).lower() if isinstance(found, bool) else str(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a list or a watch asks for."""
+
+    labels: tuple[Requirement, ...] = ()
+    fields: tuple[FieldTerm, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.labels or self.fields)
+
+    def matches(self, item: JsonObject) -> bool:
+        """Whether an object passes."""
+        labels = item.get("metadata", {}).get("labels") or {}
+        return all(term.matches(labels) for term in self.labels) and all(
+            (field_value(item, term.path) == term.value) == term.equal for term in self.fields
+        )

@@ -1,0 +1,161 @@
+"""Who owns which field: `metadata.managedFields` after every write.
+
+Source: "Server-Side Apply" of the Kubernetes documentation; the algorithms are those of
+structured-merge-diff's Updater.
+"""
+
+import copy
+from dataclasses import dataclass
+
+from scheduler.apiserver.write.field_sets import (
+    FieldSet,
+    compare,
+    difference,
+    union,
+)
+from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.structural import Node
+
+_SERVER_METADATA = (
+    "name",
+    "namespace",
+    "uid",
+    "creationTimestamp",
+    "selfLink",
+    "generation",
+    "resourceVersion",
+    "managedFields",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who writes, and how."""
+
+    manager: str
+    operation: str
+    """`Apply` or `Update`."""
+    api_version: str
+    subresource: str
+    time: str
+    """RFC 3339, for new or changed entries."""
+    writes_status: bool = True
+    """False where the status has an endpoint of its own and this is another one."""
+
+    def owns(self, entry: JsonObject) -> bool:
+        """Whether an entry of managedFields is this writer's."""
+        return (
+            entry.get("manager") == self.manager
+            and entry.get("operation") == self.operation
+            and (entry.get("subresource") or "") == self.subresource
+            and (self.operation == "Apply" or entry.get("apiVersion") == self.api_version)
+        )
+
+    def entry(self, fields: FieldSet) -> JsonObject:
+        """A new entry."""
+        made: JsonObject = {
+            "manager": self.manager,
+            "operation": self.operation,
+            "apiVersion": self.api_version,
+            "time": self.time,
+            "fieldsType": "FieldsV1",
+            "fieldsV1": fields,
+        }
+        if self.subresource:
+            made["subresource"] = self.subresource
+        return made
+
+
+def without_identity(fields: FieldSet) -> FieldSet:
+    """A set without what nobody can own: apiVersion, kind, name, uid and the like."""
+    kept = {key: node for key, node in fields.items() if key not in {"f:apiVersion", "f:kind"}}
+    metadata = kept.get("f:metadata")
+    if metadata is not None:
+        left = {
+            key: node
+            for key, node in metadata.items()
+            if key != "." and key.removeprefix("f:") not in _SERVER_METADATA
+        }
+        if left:
+            kept["f:metadata"] = left
+        else:
+            del kept["f:metadata"]
+    return kept
+
+
+def usable_entries(value: Json) -> list[JsonObject] | None:
+    """A copy of managedFields as a client sent them; None where they cannot be used.
+
+    A list that holds one empty entry resets the ownership, an empty list counts as not sent.
+    """
+    if not isinstance(value, list) or not value:
+        return None
+    if value == [{}]:
+        return []
+    for entry in value:
+        if not isinstance(entry, dict) or not isinstance(entry.get("fieldsV1", {}), dict):
+            return None
+        if entry.get("operation") not in {"Apply", "Update"}:
+            return None
+    return [dict(entry) for entry in value]
+
+
+def after_update(
+    node: Node, old: JsonObject, new: JsonObject, entries: list[JsonObject], writer: Writer
+) -> list[JsonObject]:
+    """The entries after an update: who writes a field owns it, alone where it changed.
+
+    Args:
+        node: the schema of the object.
+        old: the object before; empty for a new one.
+        new: the object after.
+        entries: the entries before.
+        writer: who writes.
+    """
+    found = compare(node, _unmanaged(old), _unmanaged(new))
+    changed = without_identity(found.changed)
+    removed = without_identity(found.removed)
+    if not writer.writes_status:
+        changed.pop("f:status", None)
+    if not changed and not removed:
+        return entries
+    kept: list[JsonObject] = []
+    mine: FieldSet = {}
+    own: JsonObject | None = None
+    for entry in entries:
+        fields: FieldSet = entry.get("fieldsV1") or {}
+        if own is None and writer.owns(entry):
+            own, mine = entry, fields
+            continue
+        left = difference(difference(fields, removed), changed)
+        if left:
+            kept.append(entry if left == fields else {**entry, "fieldsV1": left})
+    grown = union(difference(mine, removed), changed)
+    if grown == mine and own is not None:
+        return [*kept, own] if own else kept
+    return [*kept, writer.entry(grown)] if grown else kept
+
+
+def ordered(entries: list[JsonObject]) -> list[JsonObject]:
+    """Entries in the order of the real server: applies first, then by time and name."""
+    return sorted(
+        entries,
+        key=lambda entry: (
+            entry.get("operation") or "",
+            entry.get("time") or "",
+            entry.get("manager") or "",
+            entry.get("subresource") or "",
+        ),
+    )
+
+
+def _unmanaged(item: JsonObject) -> JsonObject:
+    """The object without managedFields, which would differ with each write."""
+    metadata = item.get("metadata")
+    if not isinstance(metadata, dict) or "managedFields" not in metadata:
+        return item
+    shown = copy.copy(item)
+    shown["metadata"] = {key: value for key, value in metadata.items() if key != "managedFields"}
+    return shown

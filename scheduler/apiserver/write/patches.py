@@ -1,0 +1,57 @@
+"""JSON merge patch (RFC 7396) and JSON patch (RFC 6902)."""
+
+import copy
+import json
+
+import jsonpatch
+import jsonpointer
+
+from scheduler.apiserver.base.errors import ApiError, bad_request
+from scheduler.hub.schema.json_types import Json, JsonObject
+
+_OPERATIONS_LIMIT = 10_000
+"""As the real server: a longer JSON patch is refused."""
+
+
+def merge_patch(target: Json, patch: Json) -> Json:
+    """The target with a merge patch applied; neither is changed (RFC 7396, section 2)."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    merged = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value)
+    return merged
+
+
+def json_patch(target: JsonObject, operations: Json) -> JsonObject:
+    """The target with a JSON patch applied; the target is not changed.
+
+    Raises:
+        ApiError: 400 where it is no patch, 422 where it does not apply, 413 where it is too long.
+    """
+    if not isinstance(operations, list):
+        raise bad_request("a JSON patch is a list of operations")
+    if len(operations) > _OPERATIONS_LIMIT:
+        raise ApiError(
+            413,
+            "RequestEntityTooLarge",
+            f"The allowed maximum operations in a JSON patch is {_OPERATIONS_LIMIT}, "
+            f"got {len(operations)}",
+        )
+    try:
+        patched = jsonpatch.JsonPatch(operations).apply(target)
+    except (jsonpatch.InvalidJsonPatch, jsonpointer.JsonPointerException) as error:
+        raise _unprocessable(error) from None
+    except (jsonpatch.JsonPatchException, TypeError, KeyError, IndexError) as error:
+        raise _unprocessable(error) from None
+    if not isinstance(patched, dict):
+        raise bad_request("the patched document is not an object")
+    return json.loads(json.dumps(patched)) if patched is target else patched
+
+
+def _unprocessable(error: Exception) -> ApiError:
+    message = f"the server rejected our request due to an error in our request: {error}"
+    return ApiError(422, "Invalid", message, {"causes": [{"message": str(error)}]})

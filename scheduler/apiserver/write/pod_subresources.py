@@ -1,0 +1,44 @@
+"""What only pods have: binding to a node, and eviction.
+
+Source: the API reference of Pod (`binding`, `eviction`); KEP of graceful deletion.
+"""
+
+from scheduler.apiserver.base.errors import Subject, bad_request, conflict
+from scheduler.apiserver.write.deletion import DeleteOptions
+from scheduler.hub.schema.json_types import Json, JsonObject
+
+_SUBJECT = Subject("", "pods", "Pod")
+
+
+def bound(pod: JsonObject, binding: Json, now: str) -> JsonObject:
+    """The pod on the node of a Binding.
+
+    Raises:
+        ApiError: 400, no binding; 409, it is bound already.
+    """
+    target = binding.get("target") if isinstance(binding, dict) else None
+    name = target.get("name") if isinstance(target, dict) else None
+    if not name:
+        raise bad_request("Binding is invalid: target.name: Required value")
+    present = pod["spec"].get("nodeName")
+    pod_name = pod["metadata"]["name"]
+    if present:
+        why = f"pod {pod_name} is already assigned to node {present!r}"
+        raise conflict(_SUBJECT, pod_name, why.replace("'", '"'))
+    if pod["metadata"].get("deletionTimestamp"):
+        raise conflict(_SUBJECT, pod_name, f"pod {pod_name} is being deleted, cannot be assigned")
+    status = pod.get("status") or {}
+    others = [c for c in status.get("conditions") or () if c.get("type") != "PodScheduled"]
+    scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": now}
+    return {
+        **pod,
+        "spec": {**pod["spec"], "nodeName": name},
+        "status": {**status, "conditions": [*others, scheduled]},
+    }
+
+
+def eviction_options(eviction: Json) -> DeleteOptions:
+    """What an Eviction asks of the deletion."""
+    options = eviction.get("deleteOptions") if isinstance(eviction, dict) else None
+    grace = options.get("gracePeriodSeconds") if isinstance(options, dict) else None
+    return DeleteOptions(grace_seconds=grace if isinstance(grace, int) else None)
