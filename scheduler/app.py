@@ -39,11 +39,11 @@ from scheduler.ledger.as_json import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import Terms
-from scheduler.mqtt.ears import Ears
+from scheduler.mqtt.ingest import Ears
 from scheduler.mqtt.keyring import Keyring
+from scheduler.mqtt.order_publisher import Speaker
 from scheduler.mqtt.outbox import Outbox
 from scheduler.mqtt.session import Session
-from scheduler.mqtt.speaker import Speaker
 from scheduler.placement.cost.spend import spend_of
 from scheduler.placement.fleet.context import moment_of
 from scheduler.placement.fleet.fleet import Fleet
@@ -52,7 +52,7 @@ from scheduler.runtime.clock import Clock, SystemClock
 from scheduler.runtime.data_dir import held_directory
 from scheduler.services import Running, World, open_world
 from scheduler.settings import Settings
-from scheduler.web.lag import watch_lag
+from scheduler.web.loop_lag import watch_lag
 from scheduler.web.metrics import Metrics
 from scheduler.web.server import Sources, serve_web
 from scheduler.web.sessions import Review

@@ -12,7 +12,7 @@ from scheduler.control.status.not_enforced import not_enforced_warnings
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds.generate import crds
 from scheduler.ledger.ledger import Ledger
-from scheduler.mqtt.embedded import EmbeddedBroker, embedded_broker
+from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
 from scheduler.mqtt.keyring import SigningKey, load_or_make_key
 from scheduler.mqtt.session import BrokerAddress
 from scheduler.runtime.clock import Clock

@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from scheduler.cli.reach import HubNotFound, add_hub_arguments, find_kubeconfig
+from scheduler.cli.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.control.ports.hub import SITES, Conflict, HubError
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.model.kinds.fields import NAME_PATTERN

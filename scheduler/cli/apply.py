@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from scheduler.cli.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.manifest_files import ManifestFileError, read_objects
-from scheduler.cli.reach import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.control.ports.hub import HubError, Object, Resource
 from scheduler.hub.client import HubClient, open_hub
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from scheduler.cli.moments import add_now, now_of
+from scheduler.cli.now_option import add_now, now_of
+from scheduler.cli.offline_input import WorldError, fleet_of, read_world, turns
 from scheduler.cli.versus import NoSuchSite, versus
-from scheduler.cli.world import WorldError, fleet_of, read_world, turns
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.replay import recorded_case

@@ -11,7 +11,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from scheduler.cli.reach import HubNotFound, add_hub_arguments, find_kubeconfig
+from scheduler.cli.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.control.leader_election import NAMESPACE
 from scheduler.control.ports.hub import CONFIG_MAPS, SITES, WORKLOADS, HubError, NotFound, Object
 from scheduler.control.state.unadmitted_sites import CONFIG_MAP

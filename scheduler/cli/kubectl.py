@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scheduler.cli.reach import HubNotFound, find_kubeconfig
+from scheduler.cli.hub_access import HubNotFound, find_kubeconfig
 
 PASSES_WORDS_THROUGH = True
 """Everything after `kapok kubectl` belongs to kubectl, --help included."""

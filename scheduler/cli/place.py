@@ -5,8 +5,8 @@ import json
 import sys
 from typing import Any
 
-from scheduler.cli.moments import add_now, now_of
-from scheduler.cli.world import Turn, WorldError, fleet_of, read_world, turns
+from scheduler.cli.now_option import add_now, now_of
+from scheduler.cli.offline_input import Turn, WorldError, fleet_of, read_world, turns
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import NotAccepted
 

@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from scheduler.control.ports.hub import OURS, Hub, NotFound, Object, Resource
+from scheduler.demo.environment import agent
 from scheduler.demo.folder import Folder
-from scheduler.demo.town import agent
 from scheduler.hub.client import open_hub
 from scheduler.ledger.fleet import read_fleet
 from scheduler.ledger.reader import LedgerReader

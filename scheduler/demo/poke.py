@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from scheduler.control.ports.hub import OURS, SITES, HubError, NotFound, Resource
+from scheduler.demo.actions import DIRTY_GCO2_PER_KWH, Pokes, read_pokes, write_pokes
 from scheduler.demo.folder import Folder, read_json
-from scheduler.demo.pokes import DIRTY_GCO2_PER_KWH, Pokes, read_pokes, write_pokes
 from scheduler.demo.samples import load
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.settings import DATA_HOME, data_directory

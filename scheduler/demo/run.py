@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scheduler.control.ports.hub import HubError
+from scheduler.demo.actions import Pokes, read_pokes
 from scheduler.demo.audit import Evidence, violations
+from scheduler.demo.demo_status import Observer, Picture
+from scheduler.demo.environment import Town, town
 from scheduler.demo.export import HUB_KINDS, all_objects, export, member_objects
 from scheduler.demo.folder import Folder
-from scheduler.demo.picture import Observer, Picture
-from scheduler.demo.pokes import Pokes, read_pokes
-from scheduler.demo.town import Town, town
 from scheduler.demo.view import View
 from scheduler.runtime.clock import Clock
 

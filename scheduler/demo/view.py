@@ -5,7 +5,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from scheduler.demo.picture import Picture, SitePicture, WorkloadPicture
+from scheduler.demo.demo_status import Picture, SitePicture, WorkloadPicture
 from scheduler.runtime.clock import Clock
 
 _PHASE_COLOURS = {

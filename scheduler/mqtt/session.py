@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import aiomqtt
 
 from agents.protocol.topics import upward_filters
-from scheduler.mqtt.ears import Ears
+from scheduler.mqtt.ingest import Ears
 from scheduler.mqtt.outbox import Outbox
 from scheduler.runtime.clock import Clock
 

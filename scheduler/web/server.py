@@ -15,8 +15,8 @@ import msgspec
 from aiohttp import web
 
 from scheduler.runtime.clock import Clock
-from scheduler.web.door import add_headers, cookie_name, door
-from scheduler.web.fresh import Fresh
+from scheduler.web.auth import add_headers, cookie_name, door
+from scheduler.web.cached_render import Fresh
 from scheduler.web.live import Live
 from scheduler.web.sessions import CODE_SECONDS, SESSION_SECONDS, Review, Sessions
 from scheduler.web.snapshot import Snapshot

@@ -20,7 +20,7 @@ from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.report import Report
 from agents.protocol.status import SiteStatus
 from agents.settings import BrokerSettings, ReportSettings, Settings
-from scheduler.mqtt.embedded import EmbeddedBroker, embedded_broker
+from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
 from tests.support.wire_ears import free_port, hub_on, publish
 from tests.support.wire_hub import WireHub, config_map, packed
 

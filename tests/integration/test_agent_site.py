@@ -15,7 +15,7 @@ from agents.member.access import from_kubeconfig
 from agents.member.api import MemberApi
 from agents.protocol.keys import SigningKey
 from agents.protocol.status import SiteStatus
-from scheduler.mqtt.embedded import EmbeddedBroker, embedded_broker
+from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
 from tests.support.member_clusters import api_servers
 from tests.support.wire_ears import Ears, free_port, hub_on, publish
 from tests.support.wire_hub import WireHub, config_map, deployment, job, packed

@@ -10,12 +10,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from scheduler.control.ports.hub import Object, Resource
-from scheduler.simulation.cluster.cron_jobs import plan_cron_job
-from scheduler.simulation.cluster.daemon_sets import plan_daemon_set
-from scheduler.simulation.cluster.deployments import plan_deployment
+from scheduler.simulation.cluster.controllers.cron_jobs import plan_cron_job
+from scheduler.simulation.cluster.controllers.daemon_sets import plan_daemon_set
+from scheduler.simulation.cluster.controllers.deployments import plan_deployment
+from scheduler.simulation.cluster.controllers.garbage import plan_collection
+from scheduler.simulation.cluster.controllers.jobs import plan_job
+from scheduler.simulation.cluster.controllers.replica_sets import plan_replica_set
+from scheduler.simulation.cluster.controllers.stateful_sets import plan_stateful_set
 from scheduler.simulation.cluster.description import NodeDescription
-from scheduler.simulation.cluster.garbage import plan_collection
-from scheduler.simulation.cluster.jobs import plan_job
 from scheduler.simulation.cluster.kubelet import Pace, plan_pod
 from scheduler.simulation.cluster.mirror import Mirror, Name
 from scheduler.simulation.cluster.nodes import plan_node, register
@@ -43,8 +45,6 @@ from scheduler.simulation.cluster.plan import (
     Write,
     sooner,
 )
-from scheduler.simulation.cluster.replica_sets import plan_replica_set
-from scheduler.simulation.cluster.stateful_sets import plan_stateful_set
 
 _CONTROLLERS = {
     DEPLOYMENTS: plan_deployment,

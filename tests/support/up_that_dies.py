@@ -21,7 +21,7 @@ from scheduler.control.ports.ledger import Recorded
 from scheduler.hub.client import HubClient
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.model.kinds.workload import WorkloadSpec
-from scheduler.mqtt.speaker import Speaker
+from scheduler.mqtt.order_publisher import Speaker
 
 
 def die() -> None:

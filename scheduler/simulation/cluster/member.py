@@ -17,17 +17,19 @@ from scheduler.control.ports.hub import Busy, Change, Conflict, HubError, NotFou
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.informer import Informer
 from scheduler.runtime.clock import Clock
-from scheduler.simulation.cluster.cron_jobs import plan_cron_job
-from scheduler.simulation.cluster.daemon_sets import plan_daemon_set
-from scheduler.simulation.cluster.deployments import plan_deployment
+from scheduler.simulation.cluster.controllers.cron_jobs import plan_cron_job
+from scheduler.simulation.cluster.controllers.daemon_sets import plan_daemon_set
+from scheduler.simulation.cluster.controllers.deployments import plan_deployment
+from scheduler.simulation.cluster.controllers.garbage import plan_collection
+from scheduler.simulation.cluster.controllers.jobs import plan_job
+from scheduler.simulation.cluster.controllers.namespaces import NamespaceController
+from scheduler.simulation.cluster.controllers.replica_sets import plan_replica_set
+from scheduler.simulation.cluster.controllers.stateful_sets import plan_stateful_set
 from scheduler.simulation.cluster.description import DEFAULT_NODES, NodeDescription
 from scheduler.simulation.cluster.effects import Effects, read
-from scheduler.simulation.cluster.garbage import plan_collection
-from scheduler.simulation.cluster.jobs import plan_job
 from scheduler.simulation.cluster.kubelet import Pace, plan_pod
 from scheduler.simulation.cluster.leases import Leases
 from scheduler.simulation.cluster.mirror import Mirror
-from scheduler.simulation.cluster.namespaces import NamespaceController
 from scheduler.simulation.cluster.nodes import plan_node, register
 from scheduler.simulation.cluster.objects import (
     CRON_JOBS,
@@ -43,8 +45,6 @@ from scheduler.simulation.cluster.objects import (
 )
 from scheduler.simulation.cluster.plan import NOTHING, Plan
 from scheduler.simulation.cluster.reactions import COLLECT, LIVE, NAMESPACE, Key, Reactions
-from scheduler.simulation.cluster.replica_sets import plan_replica_set
-from scheduler.simulation.cluster.stateful_sets import plan_stateful_set
 from scheduler.simulation.cluster.work_queue import WorkQueue
 
 _log = logging.getLogger(__name__)

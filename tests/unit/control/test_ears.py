@@ -30,7 +30,7 @@ from agents.protocol.status import SITE_STATUS, SiteStatus
 from agents.protocol.topics import topic
 from scheduler.control.ports.agents import SiteReport, SiteWord
 from scheduler.control.ports.telemetry import Silence
-from scheduler.mqtt.ears import Ears
+from scheduler.mqtt.ingest import Ears
 from scheduler.mqtt.keyring import Keyring
 from tests.support.fake_clock import FakeClock
 

@@ -3,8 +3,8 @@
 import dataclasses
 from pathlib import Path
 
-from scheduler.demo.picture import Picture, SharePicture, SitePicture, WorkloadPicture
-from scheduler.demo.pokes import Pokes, read_pokes, write_pokes
+from scheduler.demo.actions import Pokes, read_pokes, write_pokes
+from scheduler.demo.demo_status import Picture, SharePicture, SitePicture, WorkloadPicture
 from scheduler.demo.view import energy_now, summary, tables
 
 SITE = SitePicture(

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from scheduler.simulation.cluster.adoption import adopt
+from scheduler.simulation.cluster.controllers.adoption import adopt
 from scheduler.simulation.cluster.mirror import Mirror, Name
 from scheduler.simulation.cluster.objects import STATEFUL_SETS, Pod, PodSet
 from scheduler.simulation.cluster.plan import NOTHING, Plan, Write, status_patch

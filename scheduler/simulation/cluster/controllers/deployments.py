@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scheduler.simulation.cluster.adoption import adopt
+from scheduler.simulation.cluster.controllers.adoption import adopt
 from scheduler.simulation.cluster.mirror import Mirror, Name
 from scheduler.simulation.cluster.objects import DEPLOYMENTS, REPLICA_SETS, PodSet
 from scheduler.simulation.cluster.plan import (

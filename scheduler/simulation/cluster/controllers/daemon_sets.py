@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import Any
 
-from scheduler.simulation.cluster.adoption import adopt
 from scheduler.simulation.cluster.binding import admits_daemon, keeps_daemon
+from scheduler.simulation.cluster.controllers.adoption import adopt
 from scheduler.simulation.cluster.mirror import Mirror, Name
 from scheduler.simulation.cluster.objects import DAEMON_SETS, Pod, PodSet, View, view_of
 from scheduler.simulation.cluster.objects import PODS as _PODS
