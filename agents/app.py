@@ -16,15 +16,16 @@ from typing import Final
 
 import aiomqtt
 
-from agents.assembly import member_of, sensors
-from agents.clock import Clock
-from agents.counters import Counters
-from agents.fetching import Fetcher
-from agents.hearing import Hearing
-from agents.identity import Boot
+from agents.config.settings import Settings
 from agents.member.api import ApiError
 from agents.member.discovery import Discovery
-from agents.metrics_page import MetricsPage
+from agents.metrics.counters import Counters
+from agents.metrics.server import MetricsPage
+from agents.mqtt.order_fetcher import Fetcher
+from agents.mqtt.publisher import Voice
+from agents.mqtt.router import Hearing
+from agents.mqtt.session import Session, Will
+from agents.observe import Observation, Watch
 from agents.orders.executor import Executor
 from agents.orders.intake import Intake
 from agents.orders.journal import Journal, JournalError
@@ -32,12 +33,11 @@ from agents.orders.lease import LocalLease
 from agents.protocol.errors import WireError
 from agents.protocol.hub_requests import FETCH_ORDERS, WANT_FULL_REPORT
 from agents.protocol.keys import SigningKey, TrustedKeys
+from agents.runtime.clock import Clock
+from agents.runtime.identity import Boot
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.host import resident_bytes
-from agents.session import Session, Will
-from agents.settings import Settings
-from agents.voice import Voice
-from agents.watching import Observation, Watch
+from agents.wiring import member_of, sensors
 
 _log = logging.getLogger(__name__)
 

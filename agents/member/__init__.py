@@ -1,5 +1,5 @@
-"""The site's own cluster: a Kubernetes API client of the standard library, for what we need.
+"""The site's own cluster: a Kubernetes API client of the standard library, for the agent's needs.
 
-`kubernetes.aio` would cost 60 MB; an edge node that runs a router's worth of memory cannot pay
-that.
+Knows nothing else of ours. `kubernetes.aio` would cost 60 MB, more than the whole agent takes.
+Start with `api.py`.
 """

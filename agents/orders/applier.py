@@ -6,12 +6,12 @@ from typing import Final
 
 from agents.member.api import ApiError, MemberApi, Tree
 from agents.member.discovery import Kind, Kinds
-from agents.orders.dressing import dressed, key_of, token_of
+from agents.orders.inventory import Identity, View, identity, mark_of
 from agents.orders.journal import Journal, ObjectKey
-from agents.orders.once import NAMESPACE as ONCE_NAMESPACE
-from agents.orders.once import STARTED, UNSEEN, RunOnce
-from agents.orders.standing import Standing, ends_by_itself, standing
-from agents.orders.view import Identity, View, identity, mark_of
+from agents.orders.labels import dressed, key_of, token_of
+from agents.orders.readiness import Standing, ends_by_itself, standing
+from agents.orders.run_once import NAMESPACE as ONCE_NAMESPACE
+from agents.orders.run_once import STARTED, UNSEEN, RunOnce
 from agents.protocol.orders import OrderContent
 from agents.protocol.topics import order_token
 

@@ -12,22 +12,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from agents.backoff import Backoff
-from agents.clock import Clock
 from agents.member.api import ApiError
 from agents.member.discovery import Discovery, Kind, Kinds
 from agents.orders.applier import Applied, Applier
 from agents.orders.intake import Intake
+from agents.orders.inventory import Seen, View, look
 from agents.orders.journal import Journal
-from agents.orders.once import NAMESPACE, UNSEEN, RunOnce
 from agents.orders.plan import Held, must_apply, refresh, status_of, surplus
-from agents.orders.rules import refusals
-from agents.orders.standing import Standing
-from agents.orders.view import Seen, View, look
+from agents.orders.policy import refusals
+from agents.orders.readiness import Standing
+from agents.orders.run_once import NAMESPACE, UNSEEN, RunOnce
 from agents.protocol.index import IndexEntry
 from agents.protocol.orders import OrderContent
 from agents.protocol.status import Finish, OrderStatus
 from agents.protocol.topics import order_token
+from agents.runtime.backoff import Backoff
+from agents.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ much.
 from dataclasses import dataclass, field
 from typing import Final
 
-from agents.clock import Clock
 from agents.member.api import ApiError, MemberApi, Tree
-from agents.orders.once import NAMESPACE
+from agents.orders.run_once import NAMESPACE
+from agents.runtime.clock import Clock
 
 _NAME: Final = "kapok-agent"
 _COLLECTION: Final = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agents.orders.applier import Applied
-from agents.orders.standing import Standing
-from agents.orders.view import Identity, Seen, View, identity
+from agents.orders.inventory import Identity, Seen, View, identity
+from agents.orders.readiness import Standing
 from agents.protocol.index import IndexEntry
 from agents.protocol.status import Finish, OrderStatus
 

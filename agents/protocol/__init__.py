@@ -28,5 +28,3 @@ Rules
 The files: `topics`, `errors`, `codec`, `envelope` (how bytes become types), `report` and `delta`
 (what a site has), `index` and `orders` (what it shall run), `status` (what it did), `hub_requests`.
 """
-
-VERSION = "v1"

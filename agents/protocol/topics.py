@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Literal
 
-from agents.protocol import VERSION
 from agents.protocol.errors import WireError
 
-PREFIX: Final = f"kapok/{VERSION}"
+PREFIX: Final = "kapok/v1"
 TOKEN_CHARACTERS: Final = 32
 
 Kind = Literal["desired", "orders", "hub", "report", "status", "offline"]

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from agents.disk import write_durably
 from agents.protocol.report import Energy, Power
-from agents.sensors import Look
+from agents.runtime.atomic_write import write_durably
+from agents.sensors.sensor import Look
 
 _LONGEST_GAP_SECONDS: Final = 300.0
 

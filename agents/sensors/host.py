@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from agents.clock import Clock
 from agents.protocol.report import Host, Power
-from agents.sensors import Look
+from agents.runtime.clock import Clock
+from agents.sensors.sensor import Look
 
 _ARCHITECTURES: Final = {
     "x86_64": "amd64",

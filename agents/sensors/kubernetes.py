@@ -15,9 +15,9 @@ from agents.member.discovery import Discovery
 from agents.protocol.report import MOST_ORDERS, Executor, OrderBound
 from agents.protocol.shapes import DEFAULT_TEXT_CHARACTERS
 from agents.protocol.topics import order_token
-from agents.sensors import Look
 from agents.sensors.nodes import LabelChoice, Snapshot, node_facts, summarise
 from agents.sensors.pods import PodFacts, pod_facts
+from agents.sensors.sensor import Look
 
 UNREACHABLE: Final = "kubernetes-unreachable"
 NODE_FIGURES: Final = "node-figures-unreadable"

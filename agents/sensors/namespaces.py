@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from agents.member.api import ApiError, MemberApi, Tree
 from agents.protocol.report import MOST_NAMESPACES, Namespace
-from agents.sensors import Look
 from agents.sensors.quantities import QuantityError, milli_down, milli_up, written
+from agents.sensors.sensor import Look
 
 FORBIDDEN: Final = "namespace-limits-forbidden"
 _QUOTAS: Final = "/api/v1/resourcequotas"

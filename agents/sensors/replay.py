@@ -23,9 +23,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, cast, get_args
 
-from agents.clock import Clock
 from agents.protocol.report import Figure, Intensity, Power
-from agents.sensors import Look, ReplayError
+from agents.runtime.clock import Clock
+from agents.sensors.sensor import Look, ReplayError
 
 SILENT: Final = "silent"
 _FIGURES: Final = ("power_watts", "gco2_per_kwh", "pv_watts", "battery_ratio", "pue")

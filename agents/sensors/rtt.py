@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-from agents.clock import Clock
+from agents.config.settings import PeerSettings
 from agents.protocol.report import Figure, Rtt
-from agents.sensors import Look
-from agents.settings import PeerSettings
+from agents.runtime.clock import Clock
+from agents.sensors.sensor import Look
 
 _TRIES: Final = 3
 _TIMEOUT_SECONDS: Final = 2.0

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import cast
 
+from agents.config.settings import StaticSettings
 from agents.protocol.report import Figure, Intensity, Power
-from agents.sensors import Look
-from agents.settings import StaticSettings
+from agents.sensors.sensor import Look
 
 
 @dataclass(frozen=True, slots=True)

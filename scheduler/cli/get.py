@@ -12,8 +12,15 @@ from shlex import quote
 from typing import Any
 
 from scheduler.cli.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
-from scheduler.control.leader_election import NAMESPACE
-from scheduler.control.ports.hub import CONFIG_MAPS, SITES, WORKLOADS, HubError, NotFound, Object
+from scheduler.control.ports.hub import (
+    CONFIG_MAPS,
+    NAMESPACE,
+    SITES,
+    WORKLOADS,
+    HubError,
+    NotFound,
+    Object,
+)
 from scheduler.control.state.unadmitted_sites import CONFIG_MAP
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.runtime.clock import SystemClock

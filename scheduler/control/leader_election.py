@@ -11,6 +11,7 @@ from datetime import datetime
 
 from scheduler.control.ports.hub import (
     LEASES,
+    NAMESPACE,
     NAMESPACES,
     Busy,
     Conflict,
@@ -24,7 +25,6 @@ from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 
-NAMESPACE = "kapok-system"
 LEASE_NAME = "kapok-scheduler"
 EPOCH_ANNOTATION = "kapok.dev/epoch"
 

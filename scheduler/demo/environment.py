@@ -230,7 +230,7 @@ def kapok(words: Sequence[str]) -> list[str]:
 
 def agent(folder: Folder, site: str) -> list[str]:
     """The command line of a site's agent."""
-    return [sys.executable, "-m", "agents.entry", "--config", str(folder.agent_config(site))]
+    return [sys.executable, "-m", "agents.cli", "--config", str(folder.agent_config(site))]
 
 
 def _says_ready(said: str) -> bool | None:

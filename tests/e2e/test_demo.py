@@ -209,11 +209,11 @@ def test_children_that_die_come_back_and_none_outlives_the_demo(tmp_path: Path) 
     folder = tmp_path / "city"
     with running(folder, "--keep") as demo:
         before = processes_of(folder)
-        agent = next(pid for pid, words in before.items() if "agents.entry" in words)
+        agent = next(pid for pid, words in before.items() if "agents.cli" in words)
         os.kill(agent, signal.SIGKILL)
         assert eventually(
             lambda: (
-                sum("agents.entry" in w for w in processes_of(folder).values()) == 3
+                sum("agents.cli" in w for w in processes_of(folder).values()) == 3
                 and agent not in processes_of(folder)
             ),
             within_seconds=10,
@@ -241,7 +241,7 @@ def test_children_that_die_come_back_and_none_outlives_the_demo(tmp_path: Path) 
 
 VICTIMS = {
     "scheduler": "up --data-dir",
-    "agent": "agents.entry",
+    "agent": "agents.cli",
     "members": "serve-api",
     "broker": "mosquitto",
 }

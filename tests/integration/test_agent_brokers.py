@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from agents.app import Agent
-from agents.clock import SystemClock
-from agents.identity import Boot
+from agents.config.settings import BrokerSettings, ReportSettings, Settings
 from agents.protocol.hub_requests import WANT_FULL_REPORT
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.report import Report
 from agents.protocol.status import SiteStatus
-from agents.settings import BrokerSettings, ReportSettings, Settings
+from agents.runtime.clock import SystemClock
+from agents.runtime.identity import Boot
 from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
 from tests.support.wire_ears import free_port, hub_on, publish
 from tests.support.wire_hub import WireHub, config_map, packed
@@ -153,7 +153,7 @@ def config(tmp_path: Path, broker: EmbeddedBroker) -> Path:
 async def test_a_killed_agent_is_announced_and_one_that_ends_well_is_not(
     config: Path, broker: EmbeddedBroker
 ) -> None:
-    command = [sys.executable, "-m", "agents.entry", "--config", str(config)]
+    command = [sys.executable, "-m", "agents.cli", "--config", str(config)]
     boots = []
     async with hub_on(broker.port, [KEY]) as ears:
         for number, how in ((1, signal.SIGTERM), (2, signal.SIGKILL)):

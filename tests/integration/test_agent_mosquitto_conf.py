@@ -23,10 +23,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from agents.app import Agent
-from agents.clock import SystemClock
-from agents.identity import Boot
+from agents.config.settings import BrokerSettings, ReportSettings, Settings
 from agents.protocol.keys import SigningKey
-from agents.settings import BrokerSettings, ReportSettings, Settings
+from agents.runtime.clock import SystemClock
+from agents.runtime.identity import Boot
 from tests.support.member_clusters import wait_until
 from tests.support.wire_hub import WireHub, config_map, packed
 

@@ -19,7 +19,7 @@ from tests.support.member_clusters import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
 
-AGENT = [sys.executable, "-m", "agents.entry"]
+AGENT = [sys.executable, "-m", "agents.cli"]
 HELPLESS = {name: value for name, value in os.environ.items() if not name.startswith("KAPOK_")}
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from agents.clock import SystemClock
 from agents.member.access import from_kubeconfig
 from agents.member.api import MemberApi
 from agents.protocol.keys import SigningKey
 from agents.protocol.status import SiteStatus
+from agents.runtime.clock import SystemClock
 from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
 from tests.support.member_clusters import api_servers
 from tests.support.wire_ears import Ears, free_port, hub_on, publish
@@ -80,7 +80,7 @@ class Site:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "agents.entry",
+            "agents.cli",
             "--config",
             str(path),
             stderr=asyncio.subprocess.DEVNULL,

@@ -8,7 +8,7 @@ START = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 
 
 class FakeClock:
-    """Implements `scheduler.runtime.clock.Clock` and `agents.clock.Clock`."""
+    """Implements `scheduler.runtime.clock.Clock` and `agents.runtime.clock.Clock`."""
 
     def __init__(self) -> None:
         self._seconds = 0.0

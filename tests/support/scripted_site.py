@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import aiomqtt
 
+from agents.mqtt.session import end_if_cancelled
 from agents.protocol.envelope import seal, unseal
 from agents.protocol.index import DESIRED_INDEX, DesiredIndex, IndexEntry, echo_of
 from agents.protocol.keys import SigningKey, TrustedKeys
@@ -28,7 +29,6 @@ from agents.protocol.report import (
 )
 from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatus
 from agents.protocol.topics import order_topic, parse, topic
-from agents.session import end_if_cancelled
 
 _TICK_SECONDS = 0.1
 

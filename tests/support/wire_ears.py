@@ -9,13 +9,13 @@ from typing import Any
 
 import aiomqtt
 
-from agents.clock import SystemClock
 from agents.protocol.delta import decode_report
 from agents.protocol.envelope import unseal
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.report import OFFLINE
 from agents.protocol.status import SITE_STATUS
 from agents.protocol.topics import parse
+from agents.runtime.clock import SystemClock
 from tests.support.wire_hub import Message
 
 CLOCK = SystemClock()

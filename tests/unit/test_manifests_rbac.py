@@ -7,7 +7,8 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from scheduler.control.leader_election import LEASE_NAME, NAMESPACE
+from scheduler.control.leader_election import LEASE_NAME
+from scheduler.control.ports.hub import NAMESPACE
 from scheduler.control.state.unadmitted_sites import CONFIG_MAP
 from scheduler.model.kinds.kinds import KINDS
 from scheduler.runtime.packaged_files import shipped

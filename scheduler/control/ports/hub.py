@@ -11,6 +11,9 @@ from typing import Any, Protocol
 Object = dict[str, Any]
 """A Kubernetes object as JSON holds it; it becomes a type once, in `scheduler.model`."""
 
+NAMESPACE = "kapok-system"
+"""The namespace of what the scheduler itself writes: its Lease, and lists for operators."""
+
 
 class HubError(Exception):
     """The hub did not do what was asked.

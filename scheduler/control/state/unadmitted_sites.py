@@ -8,8 +8,7 @@ import json
 import logging
 from dataclasses import dataclass, field
 
-from scheduler.control.leader_election import NAMESPACE
-from scheduler.control.ports.hub import CONFIG_MAPS, Hub, HubError
+from scheduler.control.ports.hub import CONFIG_MAPS, NAMESPACE, Hub, HubError
 from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)

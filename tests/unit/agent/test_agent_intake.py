@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agents.counters import Counters
-from agents.hearing import Hearing
+from agents.metrics.counters import Counters
+from agents.mqtt.router import Hearing
 from agents.orders.intake import Intake
 from agents.orders.journal import Journal, JournalError, ObjectKey, applied_at
 from agents.protocol.envelope import MAX_ENVELOPE_BYTES, seal

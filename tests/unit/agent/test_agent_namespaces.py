@@ -6,8 +6,8 @@ from typing import Any
 from agents.member.access import Access
 from agents.member.api import ApiError, MemberApi, Unreachable
 from agents.protocol.report import REPORT, Namespace, Report
-from agents.sensors import Look
 from agents.sensors.namespaces import NamespaceSensor, namespaces_of
+from agents.sensors.sensor import Look
 
 Tree = dict[str, Any]
 

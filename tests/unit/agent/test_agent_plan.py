@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from agents.orders.applier import Applied
-from agents.orders.dressing import dressed, is_controlled, key_of
+from agents.orders.inventory import Seen, View
+from agents.orders.labels import dressed, is_controlled, key_of
 from agents.orders.plan import Held, must_apply, status_of, surplus
-from agents.orders.standing import Standing, standing
-from agents.orders.view import Seen, View
+from agents.orders.readiness import Standing, standing
 from agents.protocol.index import IndexEntry
 from agents.protocol.orders import OrderContent
 from agents.protocol.topics import order_token

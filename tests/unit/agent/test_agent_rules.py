@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.orders.dressing import (
+from agents.orders.journal import ObjectKey
+from agents.orders.labels import (
     ORDER_ID_ANNOTATION,
     ORDER_LABEL,
     dressed,
     key_of,
     token_of,
 )
-from agents.orders.journal import ObjectKey
-from agents.orders.rules import refusals
-from agents.orders.standing import Standing, ends_by_itself, standing
+from agents.orders.policy import refusals
+from agents.orders.readiness import Standing, ends_by_itself, standing
 from agents.protocol.orders import OrderContent
 from agents.protocol.topics import order_token
 from tests.support.wire_hub import Manifest, WireHub, config_map, deployment, job

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from agents.config.settings import PeerSettings, StaticSettings
 from agents.protocol.report import Power, Rtt
-from agents.sensors import Look, ReplayError, merged
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.host import HostSensor
 from agents.sensors.replay import ReplaySensor, read_rows, row_at
 from agents.sensors.rtt import RttSensor
+from agents.sensors.sensor import Look, ReplayError, merged
 from agents.sensors.static import StaticSensor
-from agents.settings import PeerSettings, StaticSettings
 from tests.support.fake_clock import FakeClock
 
 

@@ -11,10 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.backoff import Backoff
-from agents.counters import METRICS, Counters
-from agents.disk import write_durably
-from agents.identity import (
+from agents.config.settings import BrokerSettings
+from agents.metrics.counters import METRICS, Counters
+from agents.metrics.server import MetricsPage
+from agents.mqtt.publisher import Voice
+from agents.mqtt.session import Session, Will
+from agents.observe import Watch
+from agents.protocol.delta import decode_report, whole
+from agents.protocol.envelope import unseal, unseal_stranger
+from agents.protocol.keys import SigningKey, TrustedKeys
+from agents.protocol.report import OFFLINE, Power, Report, ReportDelta
+from agents.protocol.status import SITE_STATUS
+from agents.runtime.atomic_write import write_durably
+from agents.runtime.backoff import Backoff
+from agents.runtime.identity import (
     Boot,
     IdentityError,
     begin_boot,
@@ -22,17 +32,7 @@ from agents.identity import (
     only_process,
     open_data_dir,
 )
-from agents.metrics_page import MetricsPage
-from agents.protocol.delta import decode_report, whole
-from agents.protocol.envelope import unseal, unseal_stranger
-from agents.protocol.keys import SigningKey, TrustedKeys
-from agents.protocol.report import OFFLINE, Power, Report, ReportDelta
-from agents.protocol.status import SITE_STATUS
-from agents.sensors import Look, SensorError
-from agents.session import Session, Will
-from agents.settings import BrokerSettings
-from agents.voice import Voice
-from agents.watching import Watch
+from agents.sensors.sensor import Look, SensorError
 from tests.support.fake_clock import FakeClock
 
 KEY = SigningKey(bytes(range(32)))

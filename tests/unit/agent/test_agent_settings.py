@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from agents import __version__
-from agents.settings import BrokerSettings, Secret, Settings
-from agents.settings_file import SettingsError, environment_names, load_settings
+from agents.config.load import SettingsError, environment_names, load_settings
+from agents.config.settings import BrokerSettings, Secret, Settings
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "configs" / "agent.yaml"

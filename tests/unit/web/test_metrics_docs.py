@@ -4,7 +4,7 @@ import ast
 import re
 from typing import get_args
 
-from agents.counters import METRICS
+from agents.metrics.counters import METRICS
 from agents.protocol.errors import REASONS as BAD_MESSAGES
 from agents.protocol.status import OrderPhase
 from scheduler.web import definitions

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-from agents.identity import Boot
 from agents.protocol.delta import canonical, delta
 from agents.protocol.envelope import seal
 from agents.protocol.index import IndexEcho
@@ -20,7 +19,8 @@ from agents.protocol.report import (
 )
 from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatus
 from agents.protocol.topics import Kind, topic
-from agents.sensors import Look
+from agents.runtime.identity import Boot
+from agents.sensors.sensor import Look
 
 _SECTIONS: Final = tuple(each.name for each in fields(Sections))
 

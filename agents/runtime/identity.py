@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agents.disk import write_durably
 from agents.protocol.keys import SigningKey
+from agents.runtime.atomic_write import write_durably
 
 _KEY_FILE: Final = "agent.key"
 _BOOTS_FILE: Final = "boots"

@@ -18,10 +18,10 @@ import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from agents.backoff import Backoff
-from agents.clock import Clock
-from agents.counters import Counters
-from agents.settings import BrokerSettings
+from agents.config.settings import BrokerSettings
+from agents.metrics.counters import Counters
+from agents.runtime.backoff import Backoff
+from agents.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 

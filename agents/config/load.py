@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from agents.config.settings import BrokerSettings, Settings
 from agents.protocol.errors import WireError
 from agents.protocol.keys import TrustedKeys
 from agents.protocol.report import Figure
 from agents.protocol.topics import is_site_name
-from agents.settings import BrokerSettings, Settings
 
 ENVIRONMENT_PREFIX: Final = "KAPOK_AGENT_"
 # Kubernetes sets these in every pod beside a Service that is named kapok-agent.

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from agents.member.api import ApiError, MemberApi, Tree
 from agents.member.discovery import Kind
-from agents.orders.dressing import ORDER_LABEL, is_controlled, key_of, order_id_of, token_of
 from agents.orders.journal import ObjectKey
-from agents.orders.standing import Standing, standing
+from agents.orders.labels import ORDER_LABEL, is_controlled, key_of, order_id_of, token_of
+from agents.orders.readiness import Standing, standing
 from agents.protocol.topics import order_token
 
 Identity = tuple[str, str, str, str]

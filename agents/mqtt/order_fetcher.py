@@ -12,10 +12,10 @@ from typing import Final
 
 import aiomqtt
 
-from agents.clock import Clock
+from agents.mqtt.session import SUBSCRIBE_BATCH, Link, Session
 from agents.orders.intake import Intake
 from agents.protocol.index import IndexEntry
-from agents.session import SUBSCRIBE_BATCH, Link, Session
+from agents.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 

@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-from agents.assembly import member_of, sensors
-from agents.clock import SystemClock
-from agents.counters import Counters
-from agents.identity import Boot
+from agents.config.settings import Settings
+from agents.metrics.counters import Counters
+from agents.mqtt.publisher import Voice
+from agents.observe import Watch
 from agents.orders.journal import applied_at
 from agents.protocol.keys import SigningKey
 from agents.protocol.report import REPORT
+from agents.runtime.clock import SystemClock
+from agents.runtime.identity import Boot
 from agents.sensors.energy import EnergyMeter
-from agents.settings import Settings
-from agents.voice import Voice
-from agents.watching import Watch
+from agents.wiring import member_of, sensors
 
 
 async def one_report(settings: Settings, version: str | None) -> dict[str, Any]:

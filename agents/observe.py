@@ -4,11 +4,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from agents.clock import Clock
-from agents.counters import Counters
+from agents.metrics.counters import Counters
 from agents.protocol.report import Energy
-from agents.sensors import Look, Sensor, SensorError, merged
+from agents.runtime.clock import Clock
 from agents.sensors.energy import EnergyMeter
+from agents.sensors.sensor import Look, Sensor, SensorError, merged
 
 _log = logging.getLogger(__name__)
 

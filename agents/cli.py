@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Final
 
 from agents import __version__
-from agents.clock import SystemClock
-from agents.identity import (
+from agents.config.load import SettingsError, load_settings
+from agents.config.settings import Settings
+from agents.runtime.clock import SystemClock
+from agents.runtime.identity import (
     IdentityError,
     begin_boot,
     load_or_make_key,
     only_process,
     open_data_dir,
 )
-from agents.settings import Settings
-from agents.settings_file import SettingsError, load_settings
-from agents.tied import tie_to_parent
+from agents.runtime.parent_death import tie_to_parent
 
 EXIT_GOOD: Final = 0
 EXIT_NO: Final = 1
@@ -80,7 +80,7 @@ def _chosen(arguments: argparse.Namespace, settings: Settings) -> int:
     from agents.app import Agent, run_until_told  # noqa: PLC0415 - the quick answers stay quick
     from agents.member.access import AccessError  # noqa: PLC0415 - see above
     from agents.orders.journal import JournalError  # noqa: PLC0415 - see above
-    from agents.sensors import ReplayError  # noqa: PLC0415 - see above
+    from agents.sensors.sensor import ReplayError  # noqa: PLC0415 - see above
 
     try:
         if arguments.print:
@@ -96,7 +96,7 @@ def _chosen(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _print(settings: Settings) -> int:
-    from agents.printing import one_report  # noqa: PLC0415 - see _chosen
+    from agents.print_report import one_report  # noqa: PLC0415 - see _chosen
 
     tree = asyncio.run(one_report(settings, __version__))
     sys.stdout.write(json.dumps(tree, indent=2, ensure_ascii=False) + "\n")

@@ -4,18 +4,18 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from agents.clock import Clock
+from agents.config.settings import ClusterSettings, Settings
 from agents.member.access import Access, from_kubeconfig, in_cluster
 from agents.member.api import MemberApi
 from agents.member.discovery import Discovery
-from agents.sensors import Sensor
+from agents.runtime.clock import Clock
 from agents.sensors.host import HostSensor
 from agents.sensors.kubernetes import KubernetesSensor
 from agents.sensors.namespaces import NamespaceSensor
 from agents.sensors.nodes import LabelChoice
 from agents.sensors.rtt import RttSensor
+from agents.sensors.sensor import Sensor
 from agents.sensors.static import StaticSensor
-from agents.settings import ClusterSettings, Settings
 
 
 def member_of(

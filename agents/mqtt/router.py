@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agents.counters import Counters
+from agents.metrics.counters import Counters
 from agents.orders.intake import Intake
 from agents.orders.journal import JournalError
 from agents.protocol.envelope import unseal
