@@ -10,7 +10,7 @@ from agents import __version__
 from agents.config.load import SettingsError, environment_names, load_settings
 from agents.config.settings import BrokerSettings, Secret, Settings
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 EXAMPLE = ROOT / "configs" / "agent.yaml"
 
 

@@ -263,7 +263,7 @@ async def test_the_page_answers_over_http_and_survives_nonsense() -> None:
 
 
 def test_json_of_a_report_names_fields_as_the_site_status_does() -> None:
-    recorded = Path(__file__).parents[1] / "wire" / "golden" / "payload-report.json"
+    recorded = Path(__file__).parents[1] / "protocol" / "golden" / "payload-report.json"
     tree = json.loads(recorded.read_text())
     assert set(tree["nodeClasses"][0]) >= {"labels", "taints", "architecture", "cpuVendor", "free"}
     assert tree["intensity"]["gco2PerKwh"] == 441.9

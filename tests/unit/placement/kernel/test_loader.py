@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import build_kernel
-from scheduler import placement
+from scheduler.placement import kernel as package
 from scheduler.placement.kernel import loader as compiled
 from tests.support.tools import need_kernel
 
@@ -19,15 +19,15 @@ STUB = build_kernel.ROOT / build_kernel.FOLDER / "kernel.pyi"
 
 
 def compiled_with(found: ModuleType | None, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What compiled.py says when it finds this kernel."""
-    monkeypatch.delattr(placement, "kernel", raising=False)
-    monkeypatch.setitem(sys.modules, f"{placement.__name__}.kernel", found)
+    """What loader.py says when it finds this kernel."""
+    monkeypatch.delattr(package, "kernel", raising=False)
+    monkeypatch.setitem(sys.modules, f"{package.__name__}.kernel", found)
     return runpy.run_path(str(Path(compiled.__file__)))
 
 
 def kernel_of(interface: int | None) -> ModuleType:
     """A kernel that was built for another version."""
-    found = ModuleType(f"{placement.__name__}.kernel")
+    found = ModuleType(f"{package.__name__}.kernel")
     if interface is not None:
         vars(found)["INTERFACE"] = interface
     return found

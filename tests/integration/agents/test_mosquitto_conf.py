@@ -32,7 +32,7 @@ from tests.support.wire_hub import WireHub, config_map, packed
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 CLOCK = SystemClock()
 SCHEDULER = "kapok-scheduler"
 
