@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
+# Two at a time: pure code, and what needs no process beside it.
+FAST_TESTS := tests/architecture tests/unit tests/property
+# One at a time: these start brokers, API servers, browsers, whole cities.
+PROCESS_TESTS := tests/contract tests/integration tests/e2e
 
 .PHONY: help demo test soak check bench kernel system-deps manifests lock clean
 .DEFAULT_GOAL := help
@@ -30,7 +34,8 @@ demo: kernel  ## sets up and runs the demo (ARGS="--exit-when-settled -o json")
 
 test: kernel  ## sets up and passes the tests: the gate, at most 10 minutes
 	$(MAKE) check
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(FAST_TESTS) $(ARGS)
+	$(BIN)/python -m pytest $(PROCESS_TESTS) $(ARGS)
 
 soak: kernel  ## the long scenarios with full counts, one JSON line each
 	$(BIN)/python -m pytest -m soak -s --timeout=3600 $(ARGS)
