@@ -20,5 +20,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not seconds:
         return
     terminalreporter.section("seconds per folder")
-    for folder, total in sorted(seconds.items(), key=lambda each: -each[1]):
-        terminalreporter.write_line(f"{total:8.1f}s {folder}")
+    for name, total in sorted(seconds.items(), key=lambda each: -each[1]):
+        terminalreporter.write_line(f"{total:8.1f}s {name}")

@@ -1,0 +1,61 @@
+"""A running city is upgraded: what earlier steps wrote opens with the code of today."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scheduler.ledger.reader import LedgerReader
+from scheduler.ledger.replay import replay
+from scheduler.ledger.verify import verify
+from tests.support.up import ROOT, running_up
+
+GOLDEN = sorted(path for path in (ROOT / "tests/golden").iterdir() if path.is_dir())
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(120),
+    pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.name),
+]
+
+
+def unpacked(golden: Path, data_dir: Path) -> Path:
+    """Writes a golden data directory; returns the ledger's path."""
+    (data_dir / "hub").mkdir(parents=True)
+    for name, target in (("ledger.db", data_dir), ("objects.db", data_dir / "hub")):
+        (target / name).write_bytes(gzip.decompress((golden / f"{name}.gz").read_bytes()))
+    return data_dir / "ledger.db"
+
+
+def placements(objects: dict[str, Any]) -> dict[str, Any]:
+    """Where each workload runs, by the groups of its status."""
+    return {
+        f"{one['metadata']['namespace']}/{one['metadata']['name']}": [
+            (group["sites"], group["replicas"])
+            for group in one["status"].get("placement", {}).get("groups", [])
+        ]
+        for one in objects["items"]
+    }
+
+
+def test_a_ledger_written_before_verifies_and_replays_the_same(
+    golden: Path, tmp_path: Path
+) -> None:
+    ledger = unpacked(golden, tmp_path)
+    with LedgerReader(ledger) as reader:
+        verdict = verify(reader)
+        assert (verdict.is_ok, verdict.records) == (True, 26)
+        answers = [replay(reader, record) for record in reader.records()]
+    assert [answer.sentence for answer in answers if answer.same is not True] == []
+
+
+def test_a_hub_written_before_opens_with_every_placement_kept(golden: Path, tmp_path: Path) -> None:
+    unpacked(golden, tmp_path / "data")
+    with running_up(tmp_path) as up:
+        after = placements(json.loads(up.kubectl("get", "kw", "-A", "-o", "json")))
+        assert len(after) == 26
+        assert after["health/appointment"] == [(["gz-core"], 4), (["shaoguan"], 2)]
+        assert sum(bool(groups) for groups in after.values()) == 20
+        assert len(up.kubectl("get", "sites", "-o", "name").split()) == 12
