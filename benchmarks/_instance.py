@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from scheduler.model.quantities import NotAQuantity, free_of, requests_of
+from scheduler.model.quantities import NotAQuantity, free, requests_of
 from scheduler.placement.batch.batch import Instance
 
 Amounts = dict[str, int | float | str]
@@ -81,13 +81,17 @@ def _read(
         raise ValueError(f"{title}: {error}") from error
 
 
+def _free_of(written: Mapping[str, float | str]) -> dict[str, int]:
+    return {name: free(name, value) for name, value in written.items()}
+
+
 def instance_of(found: BatchFile) -> Instance:
     """The arrays of an instance.
 
     Raises:
         ValueError: a quantity cannot be read.
     """
-    frees = [_read(free_of, f"site {each.name}", each.free) for each in found.sites]
+    frees = [_read(_free_of, f"site {each.name}", each.free) for each in found.sites]
     asked = [_read(requests_of, f"workload {each.name}", each.requests) for each in found.workloads]
     names = sorted({name for each in asked for name in each}) or ["cpu"]
     return Instance(

@@ -60,8 +60,6 @@ class World:
     policies: list[PlacementPolicy] = field(default_factory=list)
     cluster_policies: list[ClusterPlacementPolicy] = field(default_factory=list)
     workloads: list[Workload] = field(default_factory=list)
-    ignored: int = 0
-    """Objects of other API groups."""
 
     @property
     def scheme(self) -> DataClassScheme | None:
@@ -90,8 +88,7 @@ def read_world(names: Sequence[str]) -> World:
     try:
         for raw in read_objects(names):
             if not str(raw["apiVersion"]).startswith(f"{API_GROUP}/"):
-                world.ignored += 1  # a whole export of a hub may be read; only our kinds count
-                continue
+                continue  # a whole export of a hub may be read; only our kinds count
             title = f"{raw['kind']} {raw['metadata']['name']}"
             _refuse_names(raw["metadata"], title)
             _refuse_not_finite(raw, title)

@@ -134,15 +134,6 @@ def requests_of(written: Mapping[str, float | str]) -> dict[str, int]:
     return {name: amount for name, amount in sorted(read.items()) if amount > 0}
 
 
-def free_of(written: Mapping[str, float | str]) -> dict[str, int]:
-    """Reads a map of free capacity; names and units as in `free`.
-
-    Raises:
-        NotAQuantity: an entry is not a quantity; the message begins with its name.
-    """
-    return {name: _named(free, name, value) for name, value in written.items()}
-
-
 def free_in(resource: str, written: Sequence[float | str]) -> list[int]:
     """Reads the free capacity of many nodes; units as in `free`.
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks._city import NOW, NodeForm, demands, reported, site
 from scheduler.model.decision import Assigned, Decision, decision_bytes
-from scheduler.model.demand.demand import Demand, Placed, with_placement
+from scheduler.model.demand.demand import Demand, Placed
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.kinds.site import SitePrices
@@ -19,6 +19,7 @@ from scheduler.placement.divide.divide import by_price
 from scheduler.placement.fit.capacity import Room
 from scheduler.placement.fleet.context import moment_of
 from scheduler.placement.fleet.fleet import Fleet
+from tests.support.sites import with_placement
 from tests.support.tools import need_kernel
 
 FORMS = (

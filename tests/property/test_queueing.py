@@ -18,10 +18,10 @@ from scheduler.placement.queue.order import (
     Waiting,
     could_help,
     events_that_help,
-    next_of,
     share_of,
 )
 from tests.support.fake_clock import FakeClock
+from tests.support.turns import next_of
 
 EVENTS = get_args(Event)
 TENANTS = ("", "modest", "greedy")

@@ -7,7 +7,7 @@ import msgspec
 
 from scheduler.model.decode import decode_as
 from scheduler.model.demand.accept import demand_of
-from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.demand import Demand, NotAccepted, Placed
 from scheduler.model.demand.facts import InFlight, SiteFacts, site_facts
 from scheduler.model.kinds.kinds import API_VERSION, Site, SiteGrant, Workload
 from scheduler.placement.fleet.fleet import Fleet
@@ -117,3 +117,8 @@ def demand(raw: Raw, **context: Any) -> Demand:  # noqa: ANN401 - what demand_of
 def changed(facts: SiteFacts, **status: Any) -> SiteFacts:  # noqa: ANN401 - fields
     """The same site with other figures in its status."""
     return msgspec.structs.replace(facts, status=msgspec.structs.replace(facts.status, **status))
+
+
+def with_placement(demand: Demand, placed: tuple[Placed, ...]) -> Demand:
+    """The same demand, with something else placed."""
+    return msgspec.structs.replace(demand, placed=placed)

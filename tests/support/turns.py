@@ -1,9 +1,11 @@
 """Whose turn it is, without waiting for one."""
 
 import asyncio
+from collections.abc import Iterable
 
 from scheduler.control.queue.work_queue import WorkQueue
 from scheduler.model.kinds.metadata import WorkKey
+from scheduler.placement.queue.order import Shares, Waiting, turn_of
 from tests.support.fake_clock import FakeClock
 
 
@@ -15,3 +17,13 @@ async def take_now(queue: WorkQueue, clock: FakeClock) -> WorkKey | None:
         return taking.result()
     taking.cancel()
     return None
+
+
+def next_of(waiting: Iterable[Waiting], shares: Shares, *, now_seconds: float) -> Waiting | None:
+    """Whose turn it is, by looking at all.
+
+    None: nobody waits. `fair_queue.py` finds the same faster.
+    """
+    return min(
+        waiting, key=lambda work: turn_of(work, shares, now_seconds=now_seconds), default=None
+    )

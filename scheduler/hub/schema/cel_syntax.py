@@ -5,13 +5,11 @@ The evaluator has no Python view of its tree; its serialisation is the public pr
 fields that a cost estimate needs are read here. Source: cel-spec, proto/cel/expr/syntax.proto.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from scheduler.hub.schema.cel import compile_rule
-
-_VARINT, _FIXED64, _BYTES = 0, 1, 2
+from scheduler.hub.schema.protobuf_wire import fields_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,38 +82,9 @@ def syntax_of(rule: str) -> Expression:
     Raises:
         RuntimeError: the rule does not compile.
     """
-    wrapped = dict(_fields(compile_rule(rule).serialize()))
-    checked = dict(_fields(_bytes(wrapped[2])))
+    wrapped = dict(fields_of(compile_rule(rule).serialize()))
+    checked = dict(fields_of(_bytes(wrapped[2])))
     return _expression(_bytes(checked[4]))
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """The fields of a protobuf message of the evaluator, which is always well-formed."""
-    position = 0
-    while position < len(data):
-        tag, position = _number(data, position)
-        kind = tag & 7
-        if kind == _VARINT:
-            value, position = _number(data, position)
-            yield tag >> 3, value
-            continue
-        if kind == _BYTES:
-            size, position = _number(data, position)
-        else:
-            size = 8 if kind == _FIXED64 else 4
-        yield tag >> 3, data[position : position + size]
-        position += size
-
-
-def _number(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004 - the continuation bit
-            return value, position
-        shift += 7
 
 
 def _bytes(value: int | bytes) -> bytes:
@@ -127,7 +96,7 @@ def _text(value: int | bytes) -> str:
 
 
 def _expression(data: bytes) -> Expression:
-    for number, value in _fields(data):
+    for number, value in fields_of(data):
         maker = _MAKERS.get(number)
         if maker is not None:
             return maker(_bytes(value))
@@ -135,18 +104,18 @@ def _expression(data: bytes) -> Expression:
 
 
 def _constant(data: bytes) -> Expression:
-    for number, value in _fields(data):
+    for number, value in fields_of(data):
         if number in {6, 7}:  # string_value, bytes_value
             return Constant(len(_text(value)), is_text=True, text=_text(value))
     return Constant(1, is_text=False)
 
 
 def _name(data: bytes) -> Expression:
-    return Name(next((_text(value) for number, value in _fields(data) if number == 1), ""))
+    return Name(next((_text(value) for number, value in fields_of(data) if number == 1), ""))
 
 
 def _select(data: bytes) -> Expression:
-    found = dict(_fields(data))
+    found = dict(fields_of(data))
     return Select(_expression(_bytes(found[1])), _text(found[2]), bool(found.get(3)))
 
 
@@ -154,7 +123,7 @@ def _call(data: bytes) -> Expression:
     target: Expression | None = None
     function = ""
     arguments = []
-    for number, value in _fields(data):
+    for number, value in fields_of(data):
         if number == 1:
             target = _expression(_bytes(value))
         elif number == 2:  # noqa: PLR2004 - Call.function
@@ -165,19 +134,19 @@ def _call(data: bytes) -> Expression:
 
 
 def _list(data: bytes) -> Expression:
-    return ListOf(tuple(_expression(_bytes(v)) for number, v in _fields(data) if number == 1))
+    return ListOf(tuple(_expression(_bytes(v)) for number, v in fields_of(data) if number == 1))
 
 
 def _map(data: bytes) -> Expression:
     parts = []
-    for number, entry in _fields(data):
+    for number, entry in fields_of(data):
         if number == 2:  # noqa: PLR2004 - CreateStruct.entries
-            parts += [_expression(_bytes(v)) for n, v in _fields(_bytes(entry)) if n in {3, 4}]
+            parts += [_expression(_bytes(v)) for n, v in fields_of(_bytes(entry)) if n in {3, 4}]
     return MapOf(tuple(parts))
 
 
 def _comprehension(data: bytes) -> Expression:
-    found = dict(_fields(data))
+    found = dict(fields_of(data))
     return Comprehension(
         _text(found[1]),
         _expression(_bytes(found[2])),

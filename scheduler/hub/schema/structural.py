@@ -51,7 +51,6 @@ class Node:
     merge_key: str | None = None
     merges: bool = False
     """The strategic merge patch merges this list instead of replacing it."""
-    retain_keys: bool = False
     rules: list[JsonObject] = field(default_factory=list)
     is_quantity: bool = False
     has_quantities: bool = False
@@ -82,11 +81,7 @@ class _Compiler:
         if reference not in self._known:
             self._known[reference] = Node()
             self._fill(self._known[reference], self._definitions[reference])
-        if len(schema) == 1 or "x-kubernetes-patch-strategy" not in schema:
-            return self._known[reference]
-        known = copy.copy(self._known[reference])
-        known.retain_keys = "retainKeys" in str(schema["x-kubernetes-patch-strategy"])
-        return known
+        return self._known[reference]
 
     def _check(self, schema: JsonObject) -> Check:
         node = self.node(schema)
@@ -138,7 +133,6 @@ def _fill_merging(node: Node, schema: JsonObject) -> None:
     node.map_keys = tuple(schema.get("x-kubernetes-list-map-keys") or ())
     node.merge_key = schema.get("x-kubernetes-patch-merge-key")
     node.merges = "merge" in strategy.split(",")
-    node.retain_keys = "retainKeys" in strategy
 
 
 def compile_schema(schema: JsonObject, definitions: Mapping[str, JsonObject] | None = None) -> Node:

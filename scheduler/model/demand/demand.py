@@ -190,11 +190,6 @@ def _usage_of(pods: tuple[Pods, ...]) -> dict[str, int]:
     return total
 
 
-def with_placement(demand: Demand, placed: tuple[Placed, ...]) -> Demand:
-    """The same demand, with something else placed."""
-    return msgspec.structs.replace(demand, placed=placed)
-
-
 def tolerates(tolerations: tuple[Toleration, ...], taint: Taint) -> bool:
     """Whether any toleration matches a taint."""
     return any(each.tolerates(taint) for each in tolerations)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scheduler.model.canonical import digest
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
-from scheduler.model.demand.terms import DEFAULT_TERMS, ScarcityPrice, Terms
+from scheduler.model.demand.terms import ScarcityPrice, Terms
 from scheduler.placement.batch.batch import Batch, Instance, ratio_of, solve_batch
 from scheduler.placement.choose import choose, consider
 from scheduler.placement.fit.summed_capacity import ENDLESS
@@ -62,28 +62,8 @@ class BatchOutcome:
 Steps = Generator[None, None, BatchOutcome]
 
 
-def place_batch(
-    demands: Sequence[Demand], fleet: Fleet, *, now: datetime, terms: Terms = DEFAULT_TERMS
-) -> BatchOutcome:
-    """Decides many workloads together; the fleet is not changed.
-
-    Args:
-        demands: what is asked. What runs already stays where it is.
-        fleet: what is known of the sites.
-        now: the time of the decisions.
-        terms: limits and prices; scarcity prices of an earlier batch are replaced.
-    """
-    steps = batch_steps(demands, Fleet(fleet.all_facts()), now=now, terms=terms)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            outcome: BatchOutcome = done.value
-            return outcome
-
-
 def batch_steps(demands: Sequence[Demand], fleet: Fleet, *, now: datetime, terms: Terms) -> Steps:
-    """The same in small steps, so that whoever runs it beside something else can give way.
+    """Decides many workloads together, in steps between which the caller can give way.
 
     Args:
         demands: what is asked.

@@ -117,7 +117,7 @@ def _tallied(first: Ranks, most: int) -> list[int]:
 
 def admit(demand: Demand, fleet: Fleet, moment: Moment) -> Admission:
     """Asks every rule; those whose answers last are asked only what was not asked before."""
-    book = _rulebook()
+    book = rulebook()
     version = fleet.version_at(moment.now_seconds)
     rights = _remembered(book.rights, demand, fleet, moment, version)
     standing = _remembered(book.standing, demand, fleet, moment, version)
@@ -170,7 +170,7 @@ class _Rulebook:
 
 
 @cache
-def _rulebook() -> _Rulebook:
+def rulebook() -> _Rulebook:
     """Rules of grants, other rules whose answers last, and those that every moment asks again."""
     probe = Demand(key="")
     rights: list[GrantRule] = []
@@ -193,11 +193,6 @@ def _rulebook() -> _Rulebook:
     )
 
 
-def forget_rules() -> None:
-    """Reads the rules anew, after `all_rules` changed: for measurements of other sets of rules."""
-    _rulebook.cache_clear()
-
-
 def _remembered(
     lasting: _Lasting,
     demand: Demand,
@@ -207,7 +202,7 @@ def _remembered(
 ) -> Answers:
     question = lasting.question(demand)
     if fleet.has_mixed_grants:  # then nodes say which grant is in use, and rights which nodes count
-        rights = _rulebook().rights.question(demand)
+        rights = rulebook().rights.question(demand)
         question = (question, rights, demand.architectures, demand.cpu_vendors)
     answers: Answers | None = fleet.admissions.get(question)
     if answers is None or answers.version != version:
@@ -235,7 +230,7 @@ def _ask(
     bits = np.where(valid != 0, valid, -1)
     first = np.where(fleet.is_there, NONE, EMPTY)
     passed: dict[Rule, Bools] = {}
-    rank_of = _rulebook().rank_of
+    rank_of = rulebook().rank_of
     judge = compiled.kernel.judged if fleet.is_compiled else _judged
     for rule in rules:
         if is_grant_rule(rule):

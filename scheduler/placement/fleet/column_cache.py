@@ -19,20 +19,13 @@ _LONGEST_LOG = 65_536
 
 
 class Columns:
-    """Arrays over the site slots, by question.
-
-    Attributes:
-        hits: questions that were answered without asking more than the changed sites.
-        misses: questions that were asked for the first time.
-    """
+    """Arrays over the site slots, by question."""
 
     def __init__(self, facts: Sequence[SiteFacts | None]) -> None:
         self._facts = facts
         self._log: list[int] = []
         self._log_begins = 0
         self._kept: OrderedDict[Hashable, tuple[NDArray[Any], int]] = OrderedDict()
-        self.hits = 0
-        self.misses = 0
 
     def changed(self, slot: int) -> None:
         """Notes that what is known of a site has changed, or that the slot is empty now."""
@@ -65,11 +58,9 @@ class Columns:
         """
         kept = self._kept.get(question)
         if kept is None or len(kept[0]) != capacity:
-            self.misses += 1
             array = np.zeros(capacity, of)
             stale: Sequence[int] = range(len(self._facts))
         else:
-            self.hits += 1
             array, seen = kept
             if seen == self.version:
                 self._kept.move_to_end(question)

@@ -82,16 +82,6 @@ def turn_of(work: Waiting, shares: Shares, *, now_seconds: float) -> Turn:
     return (-lifted(work.priority, windows), shares(work.tenant), turn_within_tenant(work))
 
 
-def next_of(waiting: Iterable[Waiting], shares: Shares, *, now_seconds: float) -> Waiting | None:
-    """Whose turn it is, by looking at all.
-
-    None: nobody waits. `fair_queue.py` finds the same faster.
-    """
-    return min(
-        waiting, key=lambda work: turn_of(work, shares, now_seconds=now_seconds), default=None
-    )
-
-
 def share_of(used: Mapping[str, int], quota: Mapping[str, int], *, weight: float = 1.0) -> float:
     """The dominant share of a tenant (Ghodsi et al., NSDI 2011) by its weight; 0 without quota."""
     shares = [used.get(name, 0) / amount for name, amount in quota.items() if amount > 0]

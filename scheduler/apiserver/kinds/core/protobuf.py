@@ -17,12 +17,11 @@ import msgspec
 
 from scheduler.apiserver.base.errors import bad_request
 from scheduler.apiserver.kinds.core.schemas import definitions
+from scheduler.hub.schema import protobuf_wire
 from scheduler.hub.schema.json_types import Json, JsonObject
 
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 _MAGIC = b"k8s\x00"
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_MAX_VARINT_BITS = 70
 _INT64_SIGN = 1 << 63
 _POINTERS = {
     *("replicas", "completions", "parallelism", "backoffLimit", "suspend", "partition"),
@@ -43,36 +42,10 @@ def fields_of(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     Raises:
         ApiError: 400, the bytes are no message.
     """
-    position = 0
-    while position < len(data):
-        tag, position = _varint(data, position)
-        kind = tag & 7
-        if kind == _VARINT:
-            value, position = _varint(data, position)
-            yield tag >> 3, value
-            continue
-        if kind == _BYTES:
-            size, position = _varint(data, position)
-        elif kind in {_FIXED32, _FIXED64}:
-            size = 4 if kind == _FIXED32 else 8
-        else:
-            raise bad_request(f"protobuf: wire type {kind} is not served")
-        if position + size > len(data):
-            raise bad_request("protobuf: the message ends too early")
-        yield tag >> 3, data[position : position + size]
-        position += size
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while position < len(data) and shift < _MAX_VARINT_BITS:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004 - the continuation bit
-            return value, position
-        shift += 7
-    raise bad_request("protobuf: a number does not end")
+    try:
+        yield from protobuf_wire.fields_of(data)
+    except protobuf_wire.NotProtobuf as error:
+        raise bad_request(f"protobuf: {error}") from error
 
 
 @functools.cache

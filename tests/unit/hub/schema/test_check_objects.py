@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from scheduler.hub.check import object_problems
+from tests.support.object_check import object_problems
 from tests.support.widgets import widget_crd
 
 CRD = widget_crd("unit.kapok.dev")

@@ -10,12 +10,12 @@ from benchmarks.batch import made_up
 from scheduler.model.canonical import digest
 from scheduler.model.demand.terms import DEFAULT_TERMS, ScarcityPrice, Terms
 from scheduler.placement.batch.batch import Instance, greedily, profit_of, solve_batch
-from scheduler.placement.batch.place import place_batch
 from scheduler.placement.choose import choose
 from scheduler.placement.cost.terms.scarcity import COST
 from scheduler.placement.fleet.context import moment_of
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.solver.highs import IntegerProgram, Term
+from tests.support.batches import place_batch
 from tests.support.brute_force import divisions
 from tests.support.sites import NOW, demand, fleet_of, nodes, site, workload
 

@@ -6,12 +6,23 @@ import msgspec
 import pytest
 
 from scheduler.model.decode import decode_as
-from scheduler.model.demand.demand import Placed, with_placement
+from scheduler.model.demand.demand import Placed
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.kinds import DataClassScheme, Workload
 from scheduler.placement.choose import choose
 from scheduler.placement.filter.retention import driven_out_at
-from tests.support.sites import NOW, Raw, demand, fleet_of, grant, nodes, room, site, workload
+from tests.support.sites import (
+    NOW,
+    Raw,
+    demand,
+    fleet_of,
+    grant,
+    nodes,
+    room,
+    site,
+    with_placement,
+    workload,
+)
 
 
 def shares(asked: Raw, *sites: Raw, grants: tuple[Raw, ...] | None = None) -> dict[str, int]:

@@ -132,7 +132,7 @@ def test_a_new_rule_is_one_file_and_is_found_by_itself(
 ) -> None:
     (tmp_path / "not_on_mondays.py").write_text(_DROPPED_IN)
     monkeypatch.setattr(constraints, "__path__", [*constraints.__path__, str(tmp_path)])
-    remembered = (all_rules, admit._rulebook)  # noqa: SLF001 - forgotten, and made again
+    remembered = (all_rules, admit.rulebook)
     for each in remembered:
         each.cache_clear()
     try:

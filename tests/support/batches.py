@@ -1,0 +1,29 @@
+"""A whole batch in one call, where production takes it in steps."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
+from scheduler.placement.batch.place import BatchOutcome, batch_steps
+from scheduler.placement.fleet.fleet import Fleet
+
+
+def place_batch(
+    demands: Sequence[Demand], fleet: Fleet, *, now: datetime, terms: Terms = DEFAULT_TERMS
+) -> BatchOutcome:
+    """Decides many workloads together; the fleet is not changed.
+
+    Args:
+        demands: what is asked. What runs already stays where it is.
+        fleet: what is known of the sites.
+        now: the time of the decisions.
+        terms: limits and prices; scarcity prices of an earlier batch are replaced.
+    """
+    steps = batch_steps(demands, Fleet(fleet.all_facts()), now=now, terms=terms)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            outcome: BatchOutcome = done.value
+            return outcome
