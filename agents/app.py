@@ -16,37 +16,37 @@ from typing import Final
 
 import aiomqtt
 
-from agents.config.settings import Settings
-from agents.member.api import ApiError
+from agents.config.settings import AgentSettings
+from agents.member.api import MemberApiError
 from agents.member.discovery import Discovery
 from agents.metrics.counters import Counters
-from agents.metrics.server import MetricsPage
-from agents.mqtt.order_fetcher import Fetcher
-from agents.mqtt.publisher import Voice
-from agents.mqtt.router import Hearing
-from agents.mqtt.session import Session, Will
-from agents.observe import Observation, Watch
-from agents.orders.executor import Executor
+from agents.metrics.server import MetricsServer
+from agents.mqtt.order_fetcher import OrderFetcher
+from agents.mqtt.publisher import ReportBuilder
+from agents.mqtt.router import MessageRouter
+from agents.mqtt.session import AgentSession, Will
+from agents.observe import SensorCollector, SiteObservation
+from agents.orders.executor import OrderExecutor
 from agents.orders.intake import Intake
 from agents.orders.journal import Journal, JournalError
 from agents.orders.lease import LocalLease
 from agents.protocol.errors import WireError
 from agents.protocol.hub_requests import FETCH_ORDERS, WANT_FULL_REPORT
 from agents.protocol.keys import SigningKey, TrustedKeys
-from agents.runtime.clock import Clock
+from agents.runtime.clock import AgentClock
 from agents.runtime.identity import Boot
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.host import resident_bytes
-from agents.wiring import member_of, sensors
+from agents.wiring import build_discovery, build_sensors
 
 _log = logging.getLogger(__name__)
 
-_UNSETTLED_SECONDS: Final = 1.0
-_UNSETTLED: Final = frozenset({"Fetching", "Applying", "Applied", "Withdrawing"})
+_IN_PROGRESS_POLL_SECONDS: Final = 1.0
+_IN_PROGRESS_PHASES: Final = frozenset({"Fetching", "Applying", "Applied", "Withdrawing"})
 _EXPIRY_INTERVALS: Final = 3
-_LEASE_RENEWALS: Final = 3
-_SOONEST_SECONDS: Final = 0.2
-_THREADS: Final = 3
+_RENEWALS_PER_LEASE: Final = 3
+_MIN_INTERVAL_SECONDS: Final = 0.2
+_WORKER_THREADS: Final = 3
 
 
 @dataclass(slots=True)
@@ -62,21 +62,21 @@ class Agent:
         version: of the program, told in reports.
     """
 
-    settings: Settings
+    settings: AgentSettings
     key: SigningKey
     boot: Boot
-    clock: Clock
+    clock: AgentClock
     jitter: random.Random
     version: str | None = None
     counters: Counters = field(default_factory=Counters, init=False)
-    voice: Voice = field(init=False)
+    report_builder: ReportBuilder = field(init=False)
     intake: Intake = field(init=False)
-    watch: Watch = field(init=False)
-    session: Session = field(init=False)
+    collector: SensorCollector = field(init=False)
+    session: AgentSession = field(init=False)
     _journal: Journal = field(init=False)
-    _member: Discovery | None = field(init=False)
-    _fetcher: Fetcher = field(init=False)
-    _executor: Executor | None = field(default=None, init=False)
+    _discovery: Discovery | None = field(init=False)
+    _fetcher: OrderFetcher = field(init=False)
+    _executor: OrderExecutor | None = field(default=None, init=False)
     _lease: LocalLease | None = field(default=None, init=False)
     _report_now: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _status_now: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -84,23 +84,25 @@ class Agent:
 
     def __post_init__(self) -> None:
         settings, folder = self.settings, Path(self.settings.data_dir)
-        self.voice = Voice(
+        self.report_builder = ReportBuilder(
             site=settings.site,
             agent=settings.agent,
             boot=self.boot,
             key=self.key,
-            full_seconds=settings.report.full_interval_seconds,
+            full_interval_seconds=settings.report.full_interval_seconds,
         )
         self._journal = Journal(folder / "journal.sqlite")
         self.intake = Intake(settings.site, TrustedKeys.parse(settings.hub_keys), self._journal)
-        self._member = member = member_of(settings.cluster, self.clock, self._count_request)
-        self.watch = Watch(
-            sensors=sensors(
+        self._discovery = discovery = build_discovery(
+            settings.cluster, self.clock, self._count_request
+        )
+        self.collector = SensorCollector(
+            sensors=build_sensors(
                 settings,
                 self.clock,
-                member,
-                generations=self._journal.applied,
-                is_active=self._executes,
+                discovery,
+                read_applied_generations=self._journal.applied_generations,
+                is_active=self._is_executing,
                 version=self.version,
             ),
             meter=EnergyMeter(folder / "energy.json"),
@@ -108,10 +110,10 @@ class Agent:
             counters=self.counters,
         )
         self.session = self._new_session()
-        self._fetcher = Fetcher(self.session, self.intake, self.clock)
-        if member is not None and settings.cluster.is_executing:
-            self._lease = self._new_lease(member)
-            self._executor = self._new_executor(member, self._lease)
+        self._fetcher = OrderFetcher(self.session, self.intake, self.clock)
+        if discovery is not None and settings.cluster.is_executing:
+            self._lease = self._new_lease(discovery)
+            self._executor = self._new_executor(discovery, self._lease)
 
     async def run(self) -> None:
         """Runs until cancelled; gives the lease back on the way out.
@@ -120,10 +122,10 @@ class Agent:
             OSError: the metrics port is taken.
         """
         # One looks, one acts, one keeps the lease; each more would have a connection and a heap.
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
-        page = MetricsPage(self.metrics_text)
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_WORKER_THREADS))
+        metrics_server = MetricsServer(self.render_metrics)
         if self.settings.metrics.port:
-            await page.start(self.settings.metrics.host, self.settings.metrics.port)
+            await metrics_server.start(self.settings.metrics.host, self.settings.metrics.port)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.session.run(self._on_connected), name="session")
@@ -134,25 +136,25 @@ class Agent:
                     group.create_task(self._lease_loop(self._lease), name="lease")
                     group.create_task(self._execute_loop(self._executor), name="execute")
         finally:
-            page.stop()
-            await self._release()
+            metrics_server.stop()
+            await self._release_lease()
             self._journal.close()
-            if self._member:
-                self._member.api.close()
+            if self._discovery:
+                self._discovery.api.close()
 
-    def metrics_text(self) -> str:
+    def render_metrics(self) -> str:
         """The page of `/metrics`."""
         rss, index = resident_bytes(), self.intake.index
         self.counters.set("build_info", 1.0, version=self.version or "unknown")
         self.counters.set("resident_memory_bytes", float(rss or 0))
-        self.counters.set("executing", float(self._executes()))
+        self.counters.set("executing", float(self._is_executing()))
         self.counters.set("index_epoch", float(index.epoch if index else 0))
         self.counters.set("index_sequence", float(index.sequence if index else 0))
         phases: dict[str, int] = {}
-        for order in self._executor.statuses() if self._executor else ():
+        for order in self._executor.order_statuses() if self._executor else ():
             phases[order.phase] = phases.get(order.phase, 0) + 1
         self.counters.replace("orders", "phase", phases)
-        return self.counters.text()
+        return self.counters.render()
 
     # ------------------------------------------------------------ loops
 
@@ -160,108 +162,117 @@ class Agent:
         report = self.settings.report
         while True:
             self._report_now.clear()
-            observation = await self.watch.observe()
-            if not observation.look.is_silent:
-                await self._say_report(observation)
-            await self._wait(self._report_now, report.interval_seconds)
+            observed = await self.collector.collect()
+            if not observed.observation.is_silent:
+                await self._publish_report(observed)
+            await self._wait_with_timeout(self._report_now, report.interval_seconds)
             # A hub, or somebody who plays its questions again, must not keep a small machine busy.
-            await self._not_before(observation.at + min(_SOONEST_SECONDS, report.interval_seconds))
+            await self._sleep_until(
+                observed.started_at + min(_MIN_INTERVAL_SECONDS, report.interval_seconds)
+            )
 
-    async def _say_report(self, observation: Observation) -> None:
-        link = self.session.link
+    async def _publish_report(self, observed: SiteObservation) -> None:
+        link = self.session.connection
         if link is None:
             return
         now = self.clock.monotonic()
         expiry = self.settings.report.interval_seconds * _EXPIRY_INTERVALS
         try:
-            data = self.voice.report_message(
-                observation.look, observation.energy, ago_seconds=now - observation.at, now=now
+            data = self.report_builder.build_report_message(
+                observed.observation,
+                observed.energy,
+                observed_seconds_ago=now - observed.started_at,
+                now=now,
             )
-            await link.publish(self.voice.topic("report"), data, expiry_seconds=expiry)
+            await link.publish(self.report_builder.topic_of("report"), data, expiry_seconds=expiry)
             self.counters.add("messages_total", kind="report")
         except (aiomqtt.MqttError, WireError) as error:
-            self.voice.want_full()  # the base may not have arrived
+            self.report_builder.request_full_report()  # the base may not have arrived
             _log.warning("report is not sent: %s", error)
 
     async def _status_loop(self) -> None:
         interval = self.settings.report.status_interval_seconds
         while True:
-            link = await self.session.opened()
+            connection = await self.session.wait_for_connection()
             self._status_now.clear()
             try:
                 expiry = interval * _EXPIRY_INTERVALS
-                await link.publish(
-                    self.voice.topic("status"), self._status(), expiry_seconds=expiry
+                await connection.publish(
+                    self.report_builder.topic_of("status"),
+                    self._build_status_message(),
+                    expiry_seconds=expiry,
                 )
                 self.counters.add("messages_total", kind="status")
             except (aiomqtt.MqttError, WireError) as error:
                 _log.warning("status is not sent: %s", error)
-            said_at = self.clock.monotonic()
-            await self._wait(self._status_now, interval)
-            await self._not_before(said_at + min(_SOONEST_SECONDS, interval))
+            published_at = self.clock.monotonic()
+            await self._wait_with_timeout(self._status_now, interval)
+            await self._sleep_until(published_at + min(_MIN_INTERVAL_SECONDS, interval))
 
-    async def _not_before(self, at: float) -> None:
+    async def _sleep_until(self, at: float) -> None:
         await self.clock.sleep(max(0.0, at - self.clock.monotonic()))
 
-    def _status(self) -> bytes:
+    def _build_status_message(self) -> bytes:
         now, index, executor = self.clock.monotonic(), self.intake.index, self._executor
         # Before its first pass an agent knows nothing of what runs; to say that would say: nothing.
-        passed_at = executor.passed_at if executor and self._executes() else None
-        return self.voice.status_message(
-            executor.statuses() if executor and passed_at is not None else (),
+        passed_at = executor.last_pass_at if executor and self._is_executing() else None
+        return self.report_builder.build_status_message(
+            executor.order_statuses() if executor and passed_at is not None else (),
             site_uid=index.site_uid if index else None,
             echo=self.intake.echo,
-            missing=tuple(entry.id for entry in self.intake.missing())
+            missing=tuple(entry.id for entry in self.intake.missing_entries())
             if passed_at is not None
             else (),
             is_executing=passed_at is not None,
             bad_messages=self.counters.bad_messages(),
-            ago_seconds=0.0 if passed_at is None else now - passed_at,
+            observed_seconds_ago=0.0 if passed_at is None else now - passed_at,
         )
 
-    async def _execute_loop(self, executor: Executor) -> None:
+    async def _execute_loop(self, executor: OrderExecutor) -> None:
         while True:
             self._execute_now.clear()
             try:
-                changed = await asyncio.to_thread(executor.run_once)
-            except (ApiError, JournalError) as error:
+                changed = await asyncio.to_thread(executor.reconcile)
+            except (MemberApiError, JournalError) as error:
                 changed = False
                 _log.warning("orders are not executed now: %s", error)
             if changed:
                 self._status_now.set()
-            is_settled = all(each.phase not in _UNSETTLED for each in executor.statuses())
+            is_settled = all(
+                each.phase not in _IN_PROGRESS_PHASES for each in executor.order_statuses()
+            )
             resync = self.settings.cluster.resync_seconds
-            await self._wait(
-                self._execute_now, resync if is_settled else min(resync, _UNSETTLED_SECONDS)
+            await self._wait_with_timeout(
+                self._execute_now, resync if is_settled else min(resync, _IN_PROGRESS_POLL_SECONDS)
             )
 
     async def _lease_loop(self, lease: LocalLease) -> None:
         while True:
             was_held = lease.is_held()
             try:
-                is_held = await asyncio.to_thread(self._renew, lease)
-            except ApiError as error:
+                is_held = await asyncio.to_thread(self._renew_lease, lease)
+            except MemberApiError as error:
                 is_held = lease.is_held()
                 _log.warning("lease: %s", error)
             if is_held != was_held:
                 _log.info("this agent %s the site's lease", "has" if is_held else "has not")
                 self._execute_now.set()
                 self._status_now.set()
-            await self.clock.sleep(lease.seconds / _LEASE_RENEWALS)
+            await self.clock.sleep(lease.duration_seconds / _RENEWALS_PER_LEASE)
 
-    def _renew(self, lease: LocalLease) -> bool:
-        return bool(self._executor and self._executor.prepare() and lease.renew())
+    def _renew_lease(self, lease: LocalLease) -> bool:
+        return bool(self._executor and self._executor.ensure_system_namespace() and lease.renew())
 
-    async def _release(self) -> None:
+    async def _release_lease(self) -> None:
         if self._lease is None:
             return
         try:
             async with asyncio.timeout(2.0):
                 await asyncio.to_thread(self._lease.release)
-        except (ApiError, TimeoutError) as error:
+        except (MemberApiError, TimeoutError) as error:
             _log.info("lease: not given back: %s; it runs out by itself", error)
 
-    async def _wait(self, event: asyncio.Event, seconds: float) -> None:
+    async def _wait_with_timeout(self, event: asyncio.Event, seconds: float) -> None:
         """Until the event, or the time is over."""
         async with asyncio.TaskGroup() as group:
             waits = [group.create_task(event.wait()), group.create_task(self.clock.sleep(seconds))]
@@ -272,80 +283,80 @@ class Agent:
     # ------------------------------------------------------------ events
 
     def _on_connected(self) -> None:
-        self.voice.want_full()
+        self.report_builder.request_full_report()
         self._report_now.set()
         self._status_now.set()
-        self._fetcher.want()
+        self._fetcher.request_fetch()
 
     def _on_index(self) -> None:
-        self._fetcher.want()
+        self._fetcher.request_fetch()
         self._execute_now.set()
         self._status_now.set()
 
-    def _on_part(self) -> None:
-        self._fetcher.arrived()
+    def _on_order_part(self) -> None:
+        self._fetcher.notify_part_received()
 
-    def _on_want(self, word: str) -> None:
-        if word == WANT_FULL_REPORT:
-            self.voice.want_full()
+    def _on_hub_request(self, request: str) -> None:
+        if request == WANT_FULL_REPORT:
+            self.report_builder.request_full_report()
             self._report_now.set()
-        elif word == FETCH_ORDERS:
-            self._fetcher.want()
+        elif request == FETCH_ORDERS:
+            self._fetcher.request_fetch()
         else:
             self._status_now.set()
 
-    def _executes(self) -> bool:
+    def _is_executing(self) -> bool:
         return self._lease is not None and self._lease.is_held()
 
-    def _count_request(self, verb: str, answer: str) -> None:
-        self.counters.add("member_requests_total", verb=verb, code=answer)
+    def _count_request(self, verb: str, status_class: str) -> None:
+        self.counters.add("member_requests_total", verb=verb, code=status_class)
 
     # ------------------------------------------------------------ parts
 
-    def _new_session(self) -> Session:
+    def _new_session(self) -> AgentSession:
         settings = self.settings
-        hearing = Hearing(
+        router = MessageRouter(
             site=settings.site,
             agent=settings.agent,
             intake=self.intake,
             counters=self.counters,
             on_index=self._on_index,
-            on_content=self._execute_now.set,
-            on_part=self._on_part,
-            on_want=self._on_want,
+            on_order_content=self._execute_now.set,
+            on_order_part=self._on_order_part,
+            on_hub_request=self._on_hub_request,
         )
-        return Session(
+        return AgentSession(
             broker=settings.broker,
             client_id=f"kapok-agent-{settings.site}-{settings.agent}",
             will=Will(
-                topic=self.voice.topic("offline"),
-                payload=self.voice.offline_message(),
+                topic=self.report_builder.topic_of("offline"),
+                payload=self.report_builder.build_offline_message(),
                 delay_seconds=settings.broker.will_delay_seconds,
             ),
-            topics=(self.voice.topic("desired"), self.voice.topic("hub")),
-            hear=hearing.hear,
+            topics=(self.report_builder.topic_of("desired"), self.report_builder.topic_of("hub")),
+            on_message=router.handle,
             clock=self.clock,
             jitter=self.jitter,
             counters=self.counters,
         )
 
-    def _new_lease(self, member: Discovery) -> LocalLease:
+    def _new_lease(self, discovery: Discovery) -> LocalLease:
         holder = f"{self.settings.agent}-{self.key.public.kid}"
-        return LocalLease(member.api, holder, self.settings.cluster.lease_seconds, self.clock)
+        return LocalLease(discovery.api, holder, self.settings.cluster.lease_seconds, self.clock)
 
-    def _new_executor(self, member: Discovery, lease: LocalLease) -> Executor:
-        return Executor(
-            discovery=member,
+    def _new_executor(self, discovery: Discovery, lease: LocalLease) -> OrderExecutor:
+        return OrderExecutor(
+            discovery=discovery,
             intake=self.intake,
             journal=self._journal,
             clock=self.clock,
             jitter=self.jitter,
             is_allowed=lease.is_held,
-            bound=lambda: self.watch.bound,
+            bound_pods=lambda: self.collector.bound_pods,
         )
 
 
-async def run_until_told(agent: Agent) -> int:
+async def run_until_signalled(agent: Agent) -> int:
     """Runs an agent until SIGTERM or Ctrl-C.
 
     Returns:

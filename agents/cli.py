@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Final
 
 from agents import __version__
-from agents.config.load import SettingsError, load_settings
-from agents.config.settings import Settings
-from agents.runtime.clock import SystemClock
+from agents.config.load import AgentSettingsError, load_settings
+from agents.config.settings import AgentSettings
+from agents.runtime.clock import AgentSystemClock
 from agents.runtime.identity import (
     IdentityError,
-    begin_boot,
-    load_or_make_key,
-    only_process,
-    open_data_dir,
+    ensure_data_dir,
+    load_or_create_key,
+    lock_data_dir,
+    record_boot,
 )
 from agents.runtime.parent_death import tie_to_parent
 
@@ -53,62 +53,62 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 good, 1 it cannot run, 2 the call or a setting was wrong.
     """
-    arguments = _parser().parse_args(argv)
+    arguments = _build_parser().parse_args(argv)
     if arguments.parent_pid and not tie_to_parent(arguments.parent_pid):
         return EXIT_GOOD
     try:
         settings = load_settings(arguments.config, os.environ)
-    except SettingsError as error:
-        return _failed(str(error), EXIT_USAGE)
+    except AgentSettingsError as error:
+        return _exit_with_error(str(error), EXIT_USAGE)
     logging.basicConfig(
         level=settings.log_level.upper(),
         format="%(asctime)s %(levelname)-7s %(message)s",
         stream=sys.stderr,
     )
     try:
-        return _chosen(arguments, settings)
+        return _run_chosen_mode(arguments, settings)
     except (IdentityError, OSError) as error:
-        return _failed(str(error), EXIT_NO)
+        return _exit_with_error(str(error), EXIT_NO)
 
 
-def _chosen(arguments: argparse.Namespace, settings: Settings) -> int:
-    data_dir = open_data_dir(Path(settings.data_dir))
-    key = load_or_make_key(data_dir)
+def _run_chosen_mode(arguments: argparse.Namespace, settings: AgentSettings) -> int:
+    data_dir = ensure_data_dir(Path(settings.data_dir))
+    key = load_or_create_key(data_dir)
     if arguments.show_key:
         sys.stdout.write(f"{key.public}\n")
         return EXIT_GOOD
-    from agents.app import Agent, run_until_told  # noqa: PLC0415 - the quick answers stay quick
+    from agents.app import Agent, run_until_signalled  # noqa: PLC0415 - the quick answers stay quick
     from agents.member.access import AccessError  # noqa: PLC0415 - see above
     from agents.orders.journal import JournalError  # noqa: PLC0415 - see above
     from agents.sensors.sensor import ReplayError  # noqa: PLC0415 - see above
 
     try:
         if arguments.print:
-            return _print(settings)
-        with only_process(data_dir):
-            boot = begin_boot(data_dir)
-            agent = Agent(settings, key, boot, SystemClock(), random.Random(), __version__)  # noqa: S311 - jitter
-            return asyncio.run(run_until_told(agent))
+            return _print_report(settings)
+        with lock_data_dir(data_dir):
+            boot = record_boot(data_dir)
+            agent = Agent(settings, key, boot, AgentSystemClock(), random.Random(), __version__)  # noqa: S311 - jitter
+            return asyncio.run(run_until_signalled(agent))
     except (AccessError, ReplayError) as error:
-        return _failed(str(error), EXIT_USAGE)
+        return _exit_with_error(str(error), EXIT_USAGE)
     except JournalError as error:
-        return _failed(str(error), EXIT_NO)
+        return _exit_with_error(str(error), EXIT_NO)
 
 
-def _print(settings: Settings) -> int:
-    from agents.print_report import one_report  # noqa: PLC0415 - see _chosen
+def _print_report(settings: AgentSettings) -> int:
+    from agents.print_report import collect_report  # noqa: PLC0415 - see _chosen
 
-    tree = asyncio.run(one_report(settings, __version__))
+    tree = asyncio.run(collect_report(settings, __version__))
     sys.stdout.write(json.dumps(tree, indent=2, ensure_ascii=False) + "\n")
     return EXIT_GOOD
 
 
-def _failed(message: str, code: int) -> int:
+def _exit_with_error(message: str, code: int) -> int:
     sys.stderr.write(f"kapok-agent: {message}\n")
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kapok-agent",
         description="Reports what a site really has, and applies what the hub has signed.",

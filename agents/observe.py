@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agents.metrics.counters import Counters
-from agents.protocol.report import Energy
-from agents.runtime.clock import Clock
+from agents.protocol.report import ReportedEnergy
+from agents.runtime.clock import AgentClock
 from agents.sensors.energy import EnergyMeter
-from agents.sensors.sensor import Look, Sensor, SensorError, merged
+from agents.sensors.sensor import Observation, Sensor, SensorError, merge_observations
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class SiteObservation:
     """What was seen, and when looking began.
 
     Attributes:
@@ -23,13 +23,13 @@ class Observation:
         at: monotonic seconds.
     """
 
-    look: Look
-    energy: Energy | None
-    at: float
+    observation: Observation
+    energy: ReportedEnergy | None
+    started_at: float
 
 
 @dataclass(slots=True)
-class Watch:
+class SensorCollector:
     """All sensors of one agent.
 
     Attributes:
@@ -42,39 +42,39 @@ class Watch:
 
     sensors: Sequence[Sensor]
     meter: EnergyMeter | None
-    clock: Clock
+    clock: AgentClock
     counters: Counters
-    bound: dict[str, int] = field(default_factory=dict, init=False)
+    bound_pods: dict[str, int] = field(default_factory=dict, init=False)
 
-    async def observe(self) -> Observation:
+    async def collect(self) -> SiteObservation:
         """Looks once through all sensors."""
         started = self.clock.monotonic()
-        look = merged([await self._look(sensor) for sensor in self.sensors])
+        look = merge_observations([await self._read_sensor(sensor) for sensor in self.sensors])
         if look.orders is not None:
-            self.bound = {order.id: order.bound for order in look.orders}
-        energy = self._energy(look, started)
-        self._show("power_watts", look.power.watts if look.power else None)
-        self._show(
+            self.bound_pods = {order.id: order.bound for order in look.orders}
+        energy = self._record_energy(look, started)
+        self._set_gauge("power_watts", look.power.watts if look.power else None)
+        self._set_gauge(
             "intensity_gco2_per_kwh", look.intensity.gco2_per_kwh if look.intensity else None
         )
-        self._show("it_energy_joules_total", energy.it_joules if energy else None)
-        return Observation(look, energy, started)
+        self._set_gauge("it_energy_joules_total", energy.it_joules if energy else None)
+        return SiteObservation(look, energy, started)
 
-    def _show(self, name: str, value: float | None) -> None:
+    def _set_gauge(self, name: str, value: float | None) -> None:
         """Unknown has no series; 0 is a measured zero."""
         if value is None:
             self.counters.clear(name)
         else:
             self.counters.set(name, value)
 
-    async def _look(self, sensor: Sensor) -> Look:
+    async def _read_sensor(self, sensor: Sensor) -> Observation:
         started = self.clock.monotonic()
         try:
-            look = await sensor.look()
+            look = await sensor.observe()
         except (SensorError, OSError) as error:
             self.counters.add("sensor_errors_total", sensor=sensor.name)
             _log.warning("sensor %s: %s", sensor.name, error)
-            return Look(faults=(f"{sensor.name}-failed",))
+            return Observation(faults=(f"{sensor.name}-failed",))
         finally:
             seconds = self.clock.monotonic() - started
             self.counters.add("sensor_seconds_total", seconds, sensor=sensor.name)
@@ -82,11 +82,11 @@ class Watch:
             self.counters.add("sensor_errors_total", sensor=sensor.name)
         return look
 
-    def _energy(self, look: Look, now: float) -> Energy | None:
+    def _record_energy(self, observation: Observation, now: float) -> ReportedEnergy | None:
         if self.meter is None:
             return None
         try:
-            return self.meter.take(look, now)
+            return self.meter.record(observation, now)
         except OSError as error:
             self.counters.add("sensor_errors_total", sensor="energy")
             _log.warning("energy totals are not on disk, so they are not reported: %s", error)

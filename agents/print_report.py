@@ -3,42 +3,44 @@
 from pathlib import Path
 from typing import Any
 
-from agents.config.settings import Settings
+from agents.config.settings import AgentSettings
 from agents.metrics.counters import Counters
-from agents.mqtt.publisher import Voice
-from agents.observe import Watch
-from agents.orders.journal import applied_at
+from agents.mqtt.publisher import ReportBuilder
+from agents.observe import SensorCollector
+from agents.orders.journal import load_applied_generations
 from agents.protocol.keys import SigningKey
 from agents.protocol.report import REPORT
-from agents.runtime.clock import SystemClock
+from agents.runtime.clock import AgentSystemClock
 from agents.runtime.identity import Boot
 from agents.sensors.energy import EnergyMeter
-from agents.wiring import member_of, sensors
+from agents.wiring import build_discovery, build_sensors
 
 
-async def one_report(settings: Settings, version: str | None) -> dict[str, Any]:
+async def collect_report(settings: AgentSettings, version: str | None) -> dict[str, Any]:
     """The JSON tree of one full report.
 
     Raises:
         AccessError: the way to the cluster is not described well enough.
         ReplayError: the file to replay cannot be played.
     """
-    clock, folder = SystemClock(), Path(settings.data_dir)
-    generations = applied_at(folder / "journal.sqlite")
-    member = member_of(settings.cluster, clock)
-    found = sensors(
+    clock, folder = AgentSystemClock(), Path(settings.data_dir)
+    generations = load_applied_generations(folder / "journal.sqlite")
+    discovery = build_discovery(settings.cluster, clock)
+    found = build_sensors(
         settings,
         clock,
-        member,
-        generations=lambda: generations,
+        discovery,
+        read_applied_generations=lambda: generations,
         is_active=lambda: False,
         version=version,
     )
-    observation = await Watch(found, None, clock, Counters()).observe()
-    energy = EnergyMeter(folder / "energy.json").read(observation.look)
-    voice = Voice(settings.site, settings.agent, Boot("print", 0), SigningKey.generate(), 1.0)
-    ago_seconds = clock.monotonic() - observation.at
+    observed = await SensorCollector(found, None, clock, Counters()).collect()
+    energy = EnergyMeter(folder / "energy.json").read_totals(observed.observation)
+    report_builder = ReportBuilder(
+        settings.site, settings.agent, Boot("print", 0), SigningKey.generate(), 1.0
+    )
+    ago_seconds = clock.monotonic() - observed.started_at
     tree: dict[str, Any] = REPORT.to_json(
-        voice.report(observation.look, energy, ago_seconds=ago_seconds)
+        report_builder.build_report(observed.observation, energy, observed_seconds_ago=ago_seconds)
     )
     return tree

@@ -4,11 +4,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from agents.config.settings import ClusterSettings, Settings
+from agents.config.settings import AgentSettings, ClusterSettings
 from agents.member.access import Access, from_kubeconfig, in_cluster
 from agents.member.api import MemberApi
 from agents.member.discovery import Discovery
-from agents.runtime.clock import Clock
+from agents.runtime.clock import AgentClock
 from agents.sensors.host import HostSensor
 from agents.sensors.kubernetes import KubernetesSensor
 from agents.sensors.namespaces import NamespaceSensor
@@ -18,10 +18,10 @@ from agents.sensors.sensor import Sensor
 from agents.sensors.static import StaticSensor
 
 
-def member_of(
+def build_discovery(
     cluster: ClusterSettings,
-    clock: Clock,
-    observer: Callable[[str, str], None] = lambda _verb, _class: None,
+    clock: AgentClock,
+    on_request: Callable[[str, str], None] = lambda _verb, _class: None,
 ) -> Discovery | None:
     """The member's API by the settings; None for a site without one.
 
@@ -35,15 +35,15 @@ def member_of(
         access = in_cluster(os.environ)
     else:
         access = from_kubeconfig(Path(cluster.kubeconfig), cluster.context)
-    return Discovery(MemberApi(access, observer), clock)
+    return Discovery(MemberApi(access, on_request), clock)
 
 
-def sensors(
-    settings: Settings,
-    clock: Clock,
-    member: Discovery | None,
+def build_sensors(
+    settings: AgentSettings,
+    clock: AgentClock,
+    discovery: Discovery | None,
     *,
-    generations: Callable[[], dict[str, int]],
+    read_applied_generations: Callable[[], dict[str, int]],
     is_active: Callable[[], bool],
     version: str | None,
 ) -> list[Sensor]:
@@ -53,10 +53,10 @@ def sensors(
         ReplayError: the file to replay cannot be played.
     """
     found: list[Sensor] = []
-    if member is not None:
+    if discovery is not None:
         choice = LabelChoice(settings.cluster.labels, settings.cluster.labels_excluded)
-        found.append(KubernetesSensor(member, choice, generations, is_active))
-        found.append(NamespaceSensor(member.api))
+        found.append(KubernetesSensor(discovery, choice, read_applied_generations, is_active))
+        found.append(NamespaceSensor(discovery.api))
     if settings.replay.file:
         from agents.sensors.replay import ReplaySensor, read_rows  # noqa: PLC0415 - for demos
 

@@ -3,7 +3,7 @@
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import DATA_CLASSES
-from scheduler.model.quantities import free
+from scheduler.model.quantities import free_amount
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import SystemClock
 
@@ -47,7 +47,7 @@ def _sums(facts: SiteFacts) -> dict[str, int]:
     for each in facts.status.node_classes:
         for row in each.free:
             for name, amount in row.items():
-                sums[name] = sums.get(name, 0) + free(name, amount)
+                sums[name] = sums.get(name, 0) + free_amount(name, amount)
     return sums
 
 

@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from scheduler.model.quantities import NotAQuantity, free, requests_of
-from scheduler.placement.batch.batch import Instance
+from scheduler.model.quantities import NotAQuantity, free_amount, requests_of
+from scheduler.placement.batch.batch import BatchInstance
 
 Amounts = dict[str, int | float | str]
 
@@ -82,10 +82,10 @@ def _read(
 
 
 def _free_of(written: Mapping[str, float | str]) -> dict[str, int]:
-    return {name: free(name, value) for name, value in written.items()}
+    return {name: free_amount(name, value) for name, value in written.items()}
 
 
-def instance_of(found: BatchFile) -> Instance:
+def instance_of(found: BatchFile) -> BatchInstance:
     """The arrays of an instance.
 
     Raises:
@@ -94,7 +94,7 @@ def instance_of(found: BatchFile) -> Instance:
     frees = [_read(_free_of, f"site {each.name}", each.free) for each in found.sites]
     asked = [_read(requests_of, f"workload {each.name}", each.requests) for each in found.workloads]
     names = sorted({name for each in asked for name in each}) or ["cpu"]
-    return Instance(
+    return BatchInstance(
         np.array([[each.get(name, 0) for name in names] for each in frees], np.float64),
         np.array([[each.get(name, 0) for name in names] for each in asked], np.float64),
         np.array([each.replicas for each in found.workloads], np.int64),

@@ -42,13 +42,13 @@ async def _record(
     async with Ledger(folder) as ledger:
         recorder = LedgerRecorder(ledger)
         for facts in fleet.all_facts():
-            recorder.facts(facts.name, facts)
+            recorder.update_facts(facts.name, facts)
         seconds = 0.0
         for number, (demand, decision) in enumerate(decided):
             content = {"demand": demand, "terms": DEFAULT_TERMS, "decision": decision}
             if number % _REPORT_EVERY == 0:
                 name = random.choice(names)
-                recorder.facts(name, reported(fleet.facts_of(name), random))
+                recorder.update_facts(name, reported(fleet.facts_of(name), random))
             begun = clock.monotonic()
             await recorder.record(
                 subject=demand.key, epoch=1, at=NOW, content=content, spec=WorkloadSpec()

@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from scheduler.control.ports.agents import OrderState, SiteReport, SiteWord
-from scheduler.control.ports.telemetry import Silence
-from scheduler.control.queue.work_queue import WorkQueue
-from scheduler.control.state.objects import Registry
+from scheduler.control.ports.agents import OrderState, OrderStatusReport, SiteReport
+from scheduler.control.ports.telemetry import NullTelemetry
+from scheduler.control.queue.work_queue import SchedulingQueue
+from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
-from scheduler.control.state.unadmitted_sites import PendingSites
-from scheduler.control.stats.workloads import Figures
+from scheduler.control.state.unadmitted_sites import UnadmittedSites
+from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS
@@ -31,7 +31,7 @@ from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.choose import choose
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import Clock
-from scheduler.web.snapshot import Scene, Snapshot, snapshot
+from scheduler.web.snapshot import SnapshotSources, StateSnapshot, take_snapshot
 
 ROWS_PER_SITE = 20
 ORDERS_PER_SITE = 50
@@ -48,7 +48,7 @@ class WebScene:
     """
 
     clock: Clock
-    scene: Scene = field(init=False)
+    scene: SnapshotSources = field(init=False)
     _looks: int = 0
 
     def __post_init__(self) -> None:
@@ -60,14 +60,14 @@ class WebScene:
             else:
                 fleet.upsert(facts)
 
-        registry = Registry(Silence(), lambda *_: None)
-        self.scene = Scene(
+        registry = HubObjects(NullTelemetry(), lambda *_: None)
+        self.scene = SnapshotSources(
             registry=registry,
             sites=Sites(registry, self.clock, 45.0, tell),
             fleet=fleet,
-            queue=WorkQueue(self.clock, 1.0, 60.0, 300.0),
-            pending=PendingSites(self.clock),
-            figures=Figures(self.clock, Silence()),
+            queue=SchedulingQueue(self.clock, 1.0, 60.0, 300.0),
+            unadmitted_sites=UnadmittedSites(self.clock),
+            workload_stats=WorkloadStats(self.clock, NullTelemetry()),
             clock=self.clock,
             stale_after_seconds=300.0,
         )
@@ -83,8 +83,8 @@ class WebScene:
         """Every site reports figures that it has never reported before."""
         self._looks += 1
         for number, name in enumerate(self.scene.sites.states):
-            self.scene.sites.report(_report(name, self._looks + number, self.clock.monotonic()))
-            self.scene.sites.word(_word(name))
+            self.scene.sites.on_report(_report(name, self._looks + number, self.clock.monotonic()))
+            self.scene.sites.on_order_status(_word(name))
 
     def place(self, workloads: int) -> None:
         """Makes workloads that run, one after the other on each site."""
@@ -92,7 +92,7 @@ class WebScene:
         for number in range(workloads):
             key, site = ("default", f"work-{number:05}"), names[number % len(names)]
             self.scene.registry.workloads[key] = _workload(*key, site)
-            self.scene.figures.usage.set(key, _demand(key[1], "100m"), {site: 3})
+            self.scene.workload_stats.usage.set(key, _demand(key[1], "100m"), {site: 3})
 
     def refuse(self, workloads: int) -> None:
         """Makes workloads that no site takes: they ask for more than any node has."""
@@ -104,12 +104,14 @@ class WebScene:
                 metadata=Metadata(namespace=key[0], name=key[1]),
                 status=WorkloadStatus(phase="Refused", reason=decision.line),
             )
-            self.scene.queue.park(key, decision.reasons)
-            self.scene.figures.decided(key, decision, demand, self.scene.fleet, DEFAULT_TERMS)
+            self.scene.queue.mark_unschedulable(key, decision.reasons)
+            self.scene.workload_stats.record_decision(
+                key, decision, demand, self.scene.fleet, DEFAULT_TERMS
+            )
 
-    def look(self) -> Snapshot:
+    def look(self) -> StateSnapshot:
         """The snapshot that the server would take."""
-        return snapshot(self.scene, epoch=1, is_broker_connected=True, outbox=0)
+        return take_snapshot(self.scene, epoch=1, is_broker_connected=True, outbox_messages=0)
 
 
 _SPEC = SiteSpec(
@@ -142,12 +144,12 @@ def _report(name: str, turn: int, now_seconds: float) -> SiteReport:
     )
 
 
-def _word(name: str) -> SiteWord:
+def _word(name: str) -> OrderStatusReport:
     orders = {
         f"hub/default/{name}-{number}/x": OrderState(id=str(number), generation=1, phase="Ready")
         for number in range(ORDERS_PER_SITE)
     }
-    return SiteWord(site=name, site_uid="u", version=(1, 1), digest="d", orders=orders)
+    return OrderStatusReport(site=name, site_uid="u", version=(1, 1), digest="d", orders=orders)
 
 
 def _workload(namespace: str, name: str, site: str) -> Workload:

@@ -12,8 +12,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks._instance import BatchFile, instance_of, read
-from scheduler.model.canonical import digest
-from scheduler.placement.batch.batch import Batch, Instance, greedily, profit_of, solve_batch
+from scheduler.model.canonical import canonical_digest
+from scheduler.placement.batch.batch import (
+    BatchInstance,
+    BatchSolution,
+    profit_of,
+    solve_batch,
+    solve_greedily,
+)
 from scheduler.runtime.clock import SystemClock
 
 _OVERSUBSCRIBED = 1.3
@@ -58,12 +64,12 @@ def _size(text: str) -> tuple[int, int]:
     return int(workloads), int(sites)
 
 
-def _solved(instance: Instance, seed: int) -> tuple[Batch, dict[str, object]]:
+def _solved(instance: BatchInstance, seed: int) -> tuple[BatchSolution, dict[str, object]]:
     clock = SystemClock()
     begun = clock.monotonic()
     batch = solve_batch(instance)
     seconds = clock.monotonic() - begun
-    achieved = profit_of(instance, greedily(instance))
+    achieved = profit_of(instance, solve_greedily(instance))
     return batch, {
         "workloads": len(instance.replicas),
         "sites": len(instance.free),
@@ -73,12 +79,12 @@ def _solved(instance: Instance, seed: int) -> tuple[Batch, dict[str, object]]:
         "seconds": round(seconds, 3),
         "achieved": round(batch.achieved, 3),
         "bound": round(batch.bound, 3),
-        "prices": digest(np.round(batch.prices, 9).tolist()),
+        "prices": canonical_digest(np.round(batch.prices, 9).tolist()),
         "method": batch.method,
     }
 
 
-def made_up(workloads: int, sites: int, seed: int) -> Instance:
+def made_up(workloads: int, sites: int, seed: int) -> BatchInstance:
     """An instance in which three resources are scarce."""
     random = np.random.default_rng(seed)
     requests = np.stack(
@@ -97,10 +103,10 @@ def made_up(workloads: int, sites: int, seed: int) -> Instance:
     cost = random.uniform(0.05, 0.5, (workloads, sites)) * (requests[:, :1] / 1000)
     profit = value[:, None] - cost
     profit[random.random((workloads, sites)) < _FORBIDDEN] = -np.inf
-    return Instance(free, requests, replicas.astype(np.int64), profit)
+    return BatchInstance(free, requests, replicas.astype(np.int64), profit)
 
 
-def _assignment(found: BatchFile, batch: Batch) -> dict[str, Any]:
+def _assignment(found: BatchFile, batch: BatchSolution) -> dict[str, Any]:
     pairs = [
         {
             "workload": found.workloads[workload].name,

@@ -22,7 +22,7 @@ from benchmarks._baseline import Baseline
 from benchmarks._check import mismatches
 from benchmarks._city import NOW, NodeForm, demands, read_forms, read_shapes, reported, site
 from benchmarks._ledger_cost import recorded_ms
-from scheduler.model.canonical import canonical
+from scheduler.model.canonical import canonical_json
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.manifests.pods import PodShape
@@ -167,7 +167,7 @@ def _percentile(seconds: list[float], percent: int) -> float:
 def _explained(fleet: Fleet, demand: Demand) -> float:
     """What the whole explanation of one decision costs, in milliseconds."""
     begun = thread_time()
-    canonical(explain(demand, fleet, now=NOW, terms=DEFAULT_TERMS))
+    canonical_json(explain(demand, fleet, now=NOW, terms=DEFAULT_TERMS))
     return round((thread_time() - begun) * _MILLISECONDS, 2)
 
 

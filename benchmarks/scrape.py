@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from benchmarks._web_scene import WebScene
 from scheduler.runtime.clock import SystemClock
 from scheduler.web.metrics import Metrics
-from scheduler.web.server import Sources, serve_web
+from scheduler.web.server import WebSources, serve_web
 
 CPU_LIMIT_MILLISECONDS, STALL_LIMIT_MILLISECONDS = 50.0, 20.0
 _WORKLOADS_PER_SITE = 2
@@ -115,15 +115,15 @@ async def _watch(clock: SystemClock, stalls: list[float]) -> None:
         stalls.append(clock.monotonic() - due)
 
 
-def _sources(city: WebScene, clock: SystemClock) -> Sources:
+def _sources(city: WebScene, clock: SystemClock) -> WebSources:
     async def nobody(_: str) -> bool:
         return False
 
-    return Sources(
-        look=city.look,
-        render=Metrics().render,
-        decision=lambda _: None,
-        why_not_ready=lambda: "",
-        review=nobody,
+    return WebSources(
+        take_snapshot=city.look,
+        render_metrics=Metrics().render,
+        find_decision_json=lambda _: None,
+        readiness_problem=lambda: "",
+        review_token=nobody,
         clock=clock,
     )

@@ -16,58 +16,66 @@ from typing import Any
 
 import msgspec
 
-from scheduler.control.controller import Loop
-from scheduler.control.events.recorder import EventWriter
+from scheduler.control.controller import Controller
+from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.leader_election import Leadership, LeadershipLost
 from scheduler.control.orders.dispatch import Dispatcher
-from scheduler.control.orders.sync import Ordering
-from scheduler.control.ports.hub import OURS, SITES, Busy, Change, NotFound, Refused, Resource
-from scheduler.control.queue.capacity_watch import Lookout
-from scheduler.control.queue.reservations import Chooser, Reservations
-from scheduler.control.queue.work_queue import WorkQueue
-from scheduler.control.reconcile.batch_prices import Batching, Limits
+from scheduler.control.orders.sync import OrderSync
+from scheduler.control.ports.hub import (
+    KAPOK_RESOURCES,
+    SITES,
+    ApiResource,
+    Busy,
+    NotFound,
+    Refused,
+    WatchEvent,
+)
+from scheduler.control.queue.capacity_watch import CapacityWatcher
+from scheduler.control.queue.reservations import ReservationPlanner, Reservations
+from scheduler.control.queue.work_queue import SchedulingQueue
+from scheduler.control.reconcile.batch_prices import BatchLimits, BatchPricer
 from scheduler.control.reconcile.reconciler import Reconciler
 from scheduler.control.site_status_writer import SiteStatusWriter
-from scheduler.control.state.fair_shares import SharesOfTenants
-from scheduler.control.state.objects import Registry
+from scheduler.control.state.fair_shares import FairShares
+from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
-from scheduler.control.state.unadmitted_sites import PendingSites
-from scheduler.control.stats.workloads import Figures
+from scheduler.control.state.unadmitted_sites import UnadmittedSites
+from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.hub.informer import Informer
 from scheduler.hub.token_review import open_reviewer
 from scheduler.ledger.as_json import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import Terms
-from scheduler.mqtt.ingest import Ears
+from scheduler.mqtt.ingest import Ingest
 from scheduler.mqtt.keyring import Keyring
-from scheduler.mqtt.order_publisher import Speaker
+from scheduler.mqtt.order_publisher import OrderPublisher
 from scheduler.mqtt.outbox import Outbox
-from scheduler.mqtt.session import Session
+from scheduler.mqtt.session import BrokerSession
 from scheduler.placement.cost.spend import spend_of
 from scheduler.placement.fleet.context import moment_of
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.queue.minimum_requests import Needs
+from scheduler.placement.queue.minimum_requests import MinimumRequests
 from scheduler.runtime.clock import Clock, SystemClock
-from scheduler.runtime.data_dir import held_directory
-from scheduler.services import Running, World, open_world
+from scheduler.runtime.data_dir import locked_data_directory
+from scheduler.services import Endpoints, Services, open_services
 from scheduler.settings import Settings
-from scheduler.web.loop_lag import watch_lag
+from scheduler.web.loop_lag import watch_loop_lag
 from scheduler.web.metrics import Metrics
-from scheduler.web.server import Sources, serve_web
-from scheduler.web.sessions import Review
-from scheduler.web.snapshot import Scene, Snapshot, snapshot
+from scheduler.web.server import WebSources, serve_web
+from scheduler.web.sessions import TokenReviewer
+from scheduler.web.snapshot import SnapshotSources, StateSnapshot, take_snapshot
 
 _log = logging.getLogger(__name__)
 
-_LIST_AGAIN_SECONDS = 1.0
+_RELIST_SECONDS = 1.0
 
 
 async def run(
     settings: Settings,
     data_path: Path,
     *,
-    on_ready: Callable[[Running], None],
+    on_ready: Callable[[Endpoints], None],
     clock: Clock | None = None,
 ) -> None:
     """Runs the scheduler until cancelled.
@@ -83,228 +91,232 @@ async def run(
         SettingsError: a file that the settings name cannot be used.
     """
     clock = clock or SystemClock()
-    with held_directory(data_path) as directory:
-        async with open_world(settings, directory, clock) as world:
+    with locked_data_directory(data_path) as directory:
+        async with open_services(settings, directory, clock) as world:
             while True:
                 try:
                     await _Scheduler(settings, world, clock).run(on_ready)
                 except* LeadershipLost as lost:
                     _log.warning("%s; standing by for the lease again", lost.exceptions[0])
-                on_ready = _said_already
+                on_ready = _ignore_ready
 
 
-def _said_already(_: Running) -> None:
+def _ignore_ready(_: Endpoints) -> None:
     """Whoever started us was told once."""
 
 
 class _Scheduler:
     """The loops, plugged together."""
 
-    def __init__(self, settings: Settings, world: World, clock: Clock) -> None:
-        self._settings, self._world, self._clock = settings, world, clock
-        self._higher_epoch: asyncio.Queue[int] = asyncio.Queue()
+    def __init__(self, settings: Settings, services: Services, clock: Clock) -> None:
+        self._settings, self._services, self._clock = settings, services, clock
+        self._higher_epochs: asyncio.Queue[int] = asyncio.Queue()
         self.metrics = Metrics()
-        world.client.observe = self.metrics.api_request
-        self.figures = Figures(clock, self.metrics)
+        services.client.on_request = self.metrics.count_api_request
+        self.stats = WorkloadStats(clock, self.metrics)
         self.keyring = Keyring()
         self.outbox = Outbox()
         self.fleet = Fleet()
-        self.recorder = LedgerRecorder(world.ledger)
-        self.registry = Registry(self.metrics, self._changed)
+        self.recorder = LedgerRecorder(services.ledger)
+        self.objects = HubObjects(self.metrics, self._on_object_changed)
         self.sites = Sites(
-            self.registry, clock, settings.freshness.silent_after_seconds, self._facts_changed
+            self.objects, clock, settings.freshness.silent_after_seconds, self._on_facts_changed
         )
-        self.speaker = Speaker(world.key, self.outbox)
+        self.publisher = OrderPublisher(services.signing_key, self.outbox)
         self.dispatcher = Dispatcher(
-            self.speaker,
+            self.publisher,
             clock,
             self.metrics,
             settings.dispatch.repeat_seconds,
-            self._higher_epoch.put_nowait,
+            self._higher_epochs.put_nowait,
             settings.freshness.hear_sites_seconds,
         )
         self.leadership = Leadership(
-            world.client,
+            services.client,
             clock,
             f"{os.uname().nodename}-{uuid.uuid4().hex[:8]}",
-            alone=not settings.hub.kubeconfig,
+            is_sole_candidate=not settings.hub.kubeconfig,
         )
-        self.queue = WorkQueue(
+        self.queue = SchedulingQueue(
             clock,
             settings.queue.first_backoff_seconds,
             settings.queue.last_backoff_seconds,
             settings.queue.unschedulable_recheck_seconds,
-            lookout=Lookout(Needs(self.fleet)),
+            capacity_watcher=CapacityWatcher(MinimumRequests(self.fleet)),
         )
-        self.ordering = Ordering(self.registry, self.sites, self.dispatcher, settings.hub_id)
-        self.shares = SharesOfTenants(self.registry, self.ordering.quotas, self.fleet, clock)
-        self.queue.shares = self.shares.share
-        self.pending = PendingSites(clock)
-        self.events = EventWriter(world.client, clock)
-        self.loop = self._loop()
-        self.batching = Batching(
+        self.order_sync = OrderSync(self.objects, self.sites, self.dispatcher, settings.hub_id)
+        self.fair_shares = FairShares(self.objects, self.order_sync.quotas, self.fleet, clock)
+        self.queue.shares = self.fair_shares.share
+        self.unadmitted_sites = UnadmittedSites(clock)
+        self.events = EventRecorder(services.client, clock)
+        self.controller = self._build_controller()
+        self.batch_pricer = BatchPricer(
             self.queue,
-            self.loop.reconciler,
+            self.controller.reconciler,
             clock,
             self.metrics,
-            Limits(**msgspec.structs.asdict(settings.batch)),
+            BatchLimits(**msgspec.structs.asdict(settings.batch)),
         )
-        self.ears = Ears(self.keyring, self.loop, self.metrics, clock)
-        self.session = Session(
-            world.address,
-            self.ears,
+        self.ingest = Ingest(self.keyring, self.controller, self.metrics, clock)
+        self.session = BrokerSession(
+            services.broker_address,
+            self.ingest,
             self.outbox,
             clock,
             random.Random(),  # noqa: S311 - jitter, nothing secret
-            self.loop.broker_connected,
+            self.controller.on_broker_connected,
         )
 
-    def _loop(self) -> Loop:
+    def _build_controller(self) -> Controller:
         terms = Terms(
             report_stale_seconds=int(self._settings.freshness.stale_after_seconds),
             may_evict=False,  # nothing replaces the work of a silent site yet: NotEnforced
         )
-        self.ordering.quotas.cost = lambda demand, shares: spend_of(
+        self.order_sync.quotas.cost_of = lambda demand, shares: spend_of(
             demand, self.fleet, moment_of(self._clock.now(), terms), shares
         )
         reconciler = Reconciler(
-            self._world.client,
-            self.registry,
+            self._services.client,
+            self.objects,
             self.sites,
             self.fleet,
-            self.ordering,
+            self.order_sync,
             self.recorder,
             self._clock,
             terms,
             lambda: self.leadership.epoch,
             self.events,
             self._settings.dispatch.stuck_in_flight_seconds,
-            self.figures,
+            self.stats,
         )
         reservations = Reservations(
             self.sites,
             self._clock,
             self._settings.queue.reserve_after_seconds,
-            Chooser(
-                self.registry,
-                self.ordering.quotas,
+            ReservationPlanner(
+                self.objects,
+                self.order_sync.quotas,
                 self.fleet,
-                self.figures.usage,
+                self.stats.usage,
                 self._clock,
                 lambda: reconciler.terms,
             ),
         )
-        reconciler.opened = reservations.opened
-        return Loop(
-            self.registry,
+        reconciler.released_for = reservations.released_for
+        return Controller(
+            self.objects,
             self.sites,
             self.dispatcher,
             reconciler,
             self.queue,
-            self.shares,
-            self.pending,
-            self.speaker,
+            self.fair_shares,
+            self.unadmitted_sites,
+            self.publisher,
             self.metrics,
             self._clock,
             reservations,
             self._settings.freshness.hear_sites_seconds,
         )
 
-    async def run(self, on_ready: Callable[[Running], None]) -> None:
+    async def run(self, on_ready: Callable[[Endpoints], None]) -> None:
         """Takes the lease, reads the hub, hears the sites, then decides."""
-        running, context = self._world.running, self._settings.hub.context or None
+        running, context = self._services.endpoints, self._settings.hub.context or None
         async with (
             open_reviewer(running.kubeconfig, context=context) as review,
-            serve_web(self._world.web_port, self._sources(review)),
+            serve_web(self._services.web_port, self._sources(review)),
         ):
             self.dispatcher.start_epoch(await self.leadership.acquire())
             try:
-                await self._lead(on_ready)
+                await self._run_as_leader(on_ready)
             finally:
                 await self.leadership.release()
 
-    async def _lead(self, on_ready: Callable[[Running], None]) -> None:
-        informers = {resource: self._informer(resource) for resource in OURS}
+    async def _run_as_leader(self, on_ready: Callable[[Endpoints], None]) -> None:
+        informers = {resource: self._informer(resource) for resource in KAPOK_RESOURCES}
         for resource, informer in informers.items():
-            await self._first_list(informer, resource)
-        self.loop.start()
+            await self._list_first(informer, resource)
+        self.controller.start()
         async with asyncio.TaskGroup() as group:
             for resource, informer in informers.items():
                 group.create_task(informer.run(), name=f"watch {resource.plural}")
             for name, task in self._tasks():
                 group.create_task(task, name=name)
-            on_ready(self._world.running)
-            await self.loop.hear_first()
-            group.create_task(self.loop.work(), name="work")
-            group.create_task(self.batching.run(), name="batches")
+            on_ready(self._services.endpoints)
+            await self.controller.wait_for_sites()
+            group.create_task(self.controller.run_worker(), name="work")
+            group.create_task(self.batch_pricer.run(), name="batches")
 
     def _tasks(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
         writer = SiteStatusWriter(
-            self._world.client,
+            self._services.client,
             self.sites,
             self._clock,
             self._settings.freshness.site_status_seconds,
         )
-        yield "lease", self.leadership.keep()
-        yield "epoch", self._keep_epoch()
+        yield "lease", self.leadership.renew_until_lost()
+        yield "epoch", self._follow_higher_epochs()
         yield "broker session", self.session.run()
-        yield "full reports", self._ask_for_full_reports()
+        yield "full reports", self._request_full_reports()
         yield "dispatch", self.dispatcher.run()
-        yield "wake", self.loop.wake()
-        yield "time", self.loop.watch_time()
+        yield "wake", self.controller.run_wake_ups()
+        yield "time", self.controller.run_timers()
         yield "site status", writer.run()
         yield "events", self.events.run()
-        yield "pending sites", self.pending.run(self._world.client)
-        yield "event-loop lag", watch_lag(self._clock, self.metrics.loop_lag)
-        if self._world.broker:
-            yield "embedded broker", self._world.broker.keep_running()
+        yield "pending sites", self.unadmitted_sites.run(self._services.client)
+        yield "event-loop lag", watch_loop_lag(self._clock, self.metrics.observe_loop_lag)
+        if self._services.broker:
+            yield "embedded broker", self._services.broker.keep_running()
 
-    def _informer(self, resource: Resource) -> Informer:
+    def _informer(self, resource: ApiResource) -> Informer:
         jitter = random.Random()  # noqa: S311 - jitter, nothing secret
-        return Informer(self._world.client, resource, self._take, clock=self._clock, jitter=jitter)
+        return Informer(
+            self._services.client, resource, self._apply_event, clock=self._clock, jitter=jitter
+        )
 
-    def _take(self, resource: Resource, change: Change) -> None:
-        self.registry.take(resource, change)
+    def _apply_event(self, resource: ApiResource, event: WatchEvent) -> None:
+        self.objects.apply_event(resource, event)
 
-    def _changed(self, kind: str, key: tuple[str, str], sites: frozenset[str]) -> None:
+    def _on_object_changed(self, kind: str, key: tuple[str, str], sites: frozenset[str]) -> None:
         if kind == SITES.kind:
             self._admit_keys(key[1])
-        if self.leadership.epoch and self.loop.is_open:
-            self.loop.changed(kind, key, sites)
+        if self.leadership.epoch and self.controller.has_synced:
+            self.controller.on_object_changed(kind, key, sites)
 
     def _admit_keys(self, name: str) -> None:
-        site = self.registry.sites.get(name)
+        site = self.objects.sites.get(name)
         if site is None:
             self.keyring.forget(name)
-            self.ears.forget(name)
+            self.ingest.forget(name)
         elif self.keyring.admit(name, site.spec.delivery.agent_keys):
-            self.ears.forget(name)
+            self.ingest.forget(name)
 
-    def _facts_changed(self, site: str, facts: SiteFacts | None) -> None:
+    def _on_facts_changed(self, site: str, facts: SiteFacts | None) -> None:
         """The fleet and the ledger's image of it change together, so that replay sees the same."""
         if facts is None:
             self.fleet.remove(site)
         else:
             self.fleet.upsert(facts)
-        self.recorder.facts(site, facts)
+        self.recorder.update_facts(site, facts)
 
-    async def _keep_epoch(self) -> None:
+    async def _follow_higher_epochs(self) -> None:
         """A site works by a later epoch than ours: the hub is a restored backup."""
         while True:
-            seen = await self._higher_epoch.get()
+            seen = await self._higher_epochs.get()
             if seen > self.leadership.epoch:
                 _log.warning("a site knows epoch %s, ours is %s", seen, self.leadership.epoch)
-                self.dispatcher.start_epoch(await self.leadership.raise_above(seen))
+                self.dispatcher.start_epoch(await self.leadership.raise_epoch_above(seen))
 
-    async def _ask_for_full_reports(self) -> None:
+    async def _request_full_reports(self) -> None:
         """Deltas whose full report was never heard: asks for it."""
         while True:
             await self._clock.sleep(0.5)
-            while self.ears.wants_full:
-                site = self.ears.wants_full.pop()
-                self.speaker.ask(site, self.leadership.epoch, want_status=False, want_report=True)
+            while self.ingest.sites_needing_full_report:
+                site = self.ingest.sites_needing_full_report.pop()
+                self.publisher.request_reports(
+                    site, self.leadership.epoch, want_status=False, want_report=True
+                )
 
-    async def _first_list(self, informer: Informer, resource: Resource) -> None:
+    async def _list_first(self, informer: Informer, resource: ApiResource) -> None:
         """Lists for the first time, waiting for a hub that cannot yet.
 
         Raises:
@@ -315,7 +327,7 @@ class _Scheduler:
                 await informer.synchronise()
             except Busy as error:
                 _log.warning("%s: %s; again", resource.plural, error)
-                await self._clock.sleep(_LIST_AGAIN_SECONDS)
+                await self._clock.sleep(_RELIST_SECONDS)
             except NotFound as error:
                 raise Refused(
                     f"the hub serves no {resource.plural}.{resource.group}; "
@@ -324,31 +336,31 @@ class _Scheduler:
             else:
                 return
 
-    def _snapshot(self) -> Snapshot:
-        scene = Scene(
-            registry=self.registry,
+    def _snapshot(self) -> StateSnapshot:
+        scene = SnapshotSources(
+            registry=self.objects,
             sites=self.sites,
             fleet=self.fleet,
             queue=self.queue,
-            pending=self.pending,
-            figures=self.figures,
+            unadmitted_sites=self.unadmitted_sites,
+            workload_stats=self.stats,
             clock=self._clock,
             stale_after_seconds=self._settings.freshness.stale_after_seconds,
         )
-        return snapshot(
+        return take_snapshot(
             scene,
             epoch=self.leadership.epoch,
             is_broker_connected=self.session.is_connected,
-            outbox=len(self.outbox),
+            outbox_messages=len(self.outbox),
         )
 
-    def _sources(self, review: Review) -> Sources:
-        return Sources(
-            look=self._snapshot,
-            render=self.metrics.render,
-            decision=partial(decision_json, self._world.ledger.path),
-            why_not_ready=self._why_not_ready,
-            review=review,
+    def _sources(self, review: TokenReviewer) -> WebSources:
+        return WebSources(
+            take_snapshot=self._snapshot,
+            render_metrics=self.metrics.render,
+            find_decision_json=partial(decision_json, self._services.ledger.path),
+            readiness_problem=self._why_not_ready,
+            review_token=review,
             clock=self._clock,
         )
 
@@ -357,4 +369,4 @@ class _Scheduler:
             return "waiting for the lease"
         if not self.session.is_connected:
             return "no session with the broker"
-        return "" if self.loop.has_started else "hearing the sites"
+        return "" if self.controller.has_started else "hearing the sites"

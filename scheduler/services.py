@@ -10,20 +10,25 @@ from scheduler.apiserver.server import ApiServerOptions, serve
 from scheduler.control.ports.hub import WORKLOADS
 from scheduler.control.status.not_enforced import not_enforced_warnings
 from scheduler.hub.client import HubClient, open_hub
-from scheduler.hub.crds.generate import crds
+from scheduler.hub.crds.generate import make_crds
 from scheduler.ledger.ledger import Ledger
 from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
 from scheduler.mqtt.keyring import SigningKey, load_or_make_key
 from scheduler.mqtt.session import BrokerAddress
 from scheduler.runtime.clock import Clock
-from scheduler.runtime.data_dir import HUB_KEY, HUB_PUBLIC_KEY, KUBECONFIG, DataDirectory
+from scheduler.runtime.data_dir import (
+    HUB_KEY_FILE,
+    HUB_PUBLIC_KEY_FILE,
+    KUBECONFIG_FILE,
+    DataDirectory,
+)
 from scheduler.settings import BrokerSettings, Settings, SettingsError
 
 _PLAIN_PORT, _TLS_PORT = 1883, 8883  # IANA's for MQTT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
+class Endpoints:
     """Where a running scheduler is reached.
 
     Attributes:
@@ -48,7 +53,7 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class Services:
     """Everything that the loops are plugged into.
 
     Attributes:
@@ -62,18 +67,18 @@ class World:
     """
 
     client: HubClient
-    address: BrokerAddress
+    broker_address: BrokerAddress
     broker: EmbeddedBroker | None
     ledger: Ledger
-    key: SigningKey = field(repr=False)
+    signing_key: SigningKey = field(repr=False)
     web_port: int
-    running: Running
+    endpoints: Endpoints
 
 
 @asynccontextmanager
-async def open_world(
+async def open_services(
     settings: Settings, directory: DataDirectory, clock: Clock
-) -> AsyncIterator[World]:
+) -> AsyncIterator[Services]:
     """Opens the hub, the broker and the ledger for the time of the context.
 
     Raises:
@@ -81,23 +86,23 @@ async def open_world(
         OSError: a server does not start.
     """
     async with AsyncExitStack() as stack:
-        kubeconfig = await _hub(settings, directory, stack)
+        kubeconfig = await _open_hub(settings, directory, stack)
         client = await stack.enter_async_context(
             open_hub(kubeconfig, context=settings.hub.context or None)
         )
-        broker, address = await _broker(settings.broker, directory, clock, stack)
+        broker, address = await _open_broker(settings.broker, directory, clock, stack)
         ledger = await stack.enter_async_context(Ledger(directory.path))
         web_port = directory.port("web", settings.web.port)
-        key = load_or_make_key(directory.path / HUB_KEY)
-        (directory.path / HUB_PUBLIC_KEY).write_text(f"{key.public}\n")
-        yield World(
+        key = load_or_make_key(directory.path / HUB_KEY_FILE)
+        (directory.path / HUB_PUBLIC_KEY_FILE).write_text(f"{key.public}\n")
+        yield Services(
             client=client,
-            address=address,
+            broker_address=address,
             broker=broker,
             ledger=ledger,
-            key=key,
+            signing_key=key,
             web_port=web_port,
-            running=Running(
+            endpoints=Endpoints(
                 data_dir=directory.path,
                 hub_url=client.address,
                 kubeconfig=kubeconfig,
@@ -110,29 +115,29 @@ async def open_world(
         )
 
 
-async def _hub(settings: Settings, directory: DataDirectory, stack: AsyncExitStack) -> Path:
+async def _open_hub(settings: Settings, directory: DataDirectory, stack: AsyncExitStack) -> Path:
     """The kubeconfig of the hub; starts the embedded one unless the settings name another."""
     if settings.hub.kubeconfig:
         return Path(settings.hub.kubeconfig)
     options = ApiServerOptions(
         data_dir=directory.path / "hub",
         port=settings.hub.port,
-        crds=crds(),
+        crds=make_crds(),
         name="hub",
-        advisers={WORKLOADS.kind: not_enforced_warnings},
+        warning_funcs={WORKLOADS.kind: not_enforced_warnings},
     )
     server = await stack.enter_async_context(serve(options))
-    link = directory.path / KUBECONFIG
+    link = directory.path / KUBECONFIG_FILE
     link.unlink(missing_ok=True)
     link.symlink_to(server.kubeconfig_path)
     return link
 
 
-async def _broker(
+async def _open_broker(
     settings: BrokerSettings, directory: DataDirectory, clock: Clock, stack: AsyncExitStack
 ) -> tuple[EmbeddedBroker | None, BrokerAddress]:
     if settings.host:
-        return None, _address(settings)
+        return None, _broker_address(settings)
     port = directory.port("broker", settings.port)
     folder = directory.path / "broker"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -140,7 +145,7 @@ async def _broker(
     return broker, BrokerAddress(host="127.0.0.1", port=port)
 
 
-def _address(settings: BrokerSettings) -> BrokerAddress:
+def _broker_address(settings: BrokerSettings) -> BrokerAddress:
     tls = None
     try:
         if settings.tls_ca_file:

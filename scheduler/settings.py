@@ -180,7 +180,7 @@ def settings_from(raw: object, *, source: str) -> Settings:
         SettingsError: a setting is unknown or has a wrong value; the message names it.
     """
     if not isinstance(raw, dict):
-        raise SettingsError(f"{source}: settings are a map of groups, this is a {_kind(raw)}")
+        raise SettingsError(f"{source}: settings are a map of groups, this is a {_type_name(raw)}")
     _refuse_unknown(raw, Settings, source, "")
     try:
         settings = msgspec.convert(raw, Settings)
@@ -221,5 +221,5 @@ def _refuse_plain_broker(broker: BrokerSettings, source: str) -> None:
         )
 
 
-def _kind(value: object) -> str:
+def _type_name(value: object) -> str:
     return "list" if isinstance(value, list) else type(value).__name__

@@ -13,27 +13,27 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from agents.config.settings import BrokerSettings, Settings
+from agents.config.settings import AgentBrokerSettings, AgentSettings
 from agents.protocol.errors import WireError
 from agents.protocol.keys import TrustedKeys
-from agents.protocol.report import Figure
+from agents.protocol.report import FigureOrigin
 from agents.protocol.topics import is_site_name
 
 ENVIRONMENT_PREFIX: Final = "KAPOK_AGENT_"
 # Kubernetes sets these in every pod beside a Service that is named kapok-agent.
-_KUBERNETES: Final = re.compile(ENVIRONMENT_PREFIX + r"(SERVICE_(HOST|PORT)|PORT)(_|$)")
-_SOURCES: Final = ("none", "kubeconfig", "in-cluster")
+_SERVICE_LINK_VARIABLES: Final = re.compile(ENVIRONMENT_PREFIX + r"(SERVICE_(HOST|PORT)|PORT)(_|$)")
+_CLUSTER_SOURCES: Final = ("none", "kubeconfig", "in-cluster")
 
 
-class SettingsError(ValueError):
+class AgentSettingsError(ValueError):
     """The settings do not make sense; the message names the setting and the way out."""
 
 
-Hint = Any
-Raw = Any
+TypeHint = Any
+RawValue = Any
 
 
-def load_settings(path: Path | None, environment: Mapping[str, str]) -> Settings:
+def load_settings(path: Path | None, environment: Mapping[str, str]) -> AgentSettings:
     """Reads a settings file; the environment wins over it.
 
     Args:
@@ -46,120 +46,128 @@ def load_settings(path: Path | None, environment: Mapping[str, str]) -> Settings
     raw = _read_yaml(path) if path else {}
     source = str(path) if path else "environment"
     if not isinstance(raw, dict):
-        raise SettingsError(f"{source}: settings are a map of names to values")
-    for variable, keys, value in _from_environment(environment):
-        _put(raw, keys, value, variable)
-    settings: Settings = _record(Settings, raw, source, "")
-    _check(settings, source)
+        raise AgentSettingsError(f"{source}: settings are a map of names to values")
+    for variable, keys, value in _read_environment(environment):
+        _set_nested(raw, keys, value, variable)
+    settings: AgentSettings = _parse_record(AgentSettings, raw, source, "")
+    _validate(settings, source)
     return settings
 
 
-def _read_yaml(path: Path) -> Raw:
+def _read_yaml(path: Path) -> RawValue:
     import yaml  # noqa: PLC0415 - an agent set up by the environment alone never needs it
 
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}; name a file with --config") from error
+        raise AgentSettingsError(f"{path}: {error.strerror}; name a file with --config") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not YAML: {error}") from error
+        raise AgentSettingsError(f"{path}: not YAML: {error}") from error
 
 
 # ---------------------------------------------------------------- environment
 
 
-def _leaves(record: Hint, keys: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def _setting_paths(record: TypeHint, keys: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     hints = typing.get_type_hints(record)
     for each in dataclasses.fields(record):
         hint = hints[each.name]
         if dataclasses.is_dataclass(hint):
-            yield from _leaves(hint, (*keys, each.name))
+            yield from _setting_paths(hint, (*keys, each.name))
         else:
             yield (*keys, each.name)
 
 
 def environment_names() -> dict[str, tuple[str, ...]]:
     """Every environment variable that is a setting, and the path of that setting."""
-    return {ENVIRONMENT_PREFIX + "_".join(keys).upper(): keys for keys in _leaves(Settings)}
+    return {
+        ENVIRONMENT_PREFIX + "_".join(keys).upper(): keys for keys in _setting_paths(AgentSettings)
+    }
 
 
-def _from_environment(
+def _read_environment(
     environment: Mapping[str, str],
-) -> Iterator[tuple[str, tuple[str, ...], Raw]]:
+) -> Iterator[tuple[str, tuple[str, ...], RawValue]]:
     known = environment_names()
     for variable, text in environment.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX) or _KUBERNETES.match(variable):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or _SERVICE_LINK_VARIABLES.match(variable):
             continue
         if variable not in known:
-            raise SettingsError(f"environment: {variable}: no such setting{_hint(variable, known)}")
+            raise AgentSettingsError(
+                f"environment: {variable}: no such setting{_suggestion(variable, known)}"
+            )
         yield variable, known[variable], text
 
 
-def _put(raw: dict[str, Raw], keys: tuple[str, ...], value: Raw, source: str) -> None:
+def _set_nested(
+    raw: dict[str, RawValue], keys: tuple[str, ...], value: RawValue, source: str
+) -> None:
     *groups, last = keys
     for name in groups:
         raw = raw.setdefault(name, {})
         if not isinstance(raw, dict):
-            raise SettingsError(f"{source}: {name} in the file is no group of settings")
+            raise AgentSettingsError(f"{source}: {name} in the file is no group of settings")
     raw[last] = value
 
 
 # ---------------------------------------------------------------- values
 
 
-def _record(record: Hint, raw: Raw, source: str, prefix: str) -> Raw:
+def _parse_record(record: TypeHint, raw: RawValue, source: str, prefix: str) -> RawValue:
     if not isinstance(raw, dict):
-        raise SettingsError(f"{source}: {prefix.rstrip('.')}: a map of settings, not {_kind(raw)}")
+        raise AgentSettingsError(
+            f"{source}: {prefix.rstrip('.')}: a map of settings, not {_describe_type(raw)}"
+        )
     hints = typing.get_type_hints(record)
     for key in raw:
         if key not in hints:
-            hint = _hint(str(key), hints, prefix)
-            raise SettingsError(f"{source}: {prefix}{key}: no such setting{hint}")
+            hint = _suggestion(str(key), hints, prefix)
+            raise AgentSettingsError(f"{source}: {prefix}{key}: no such setting{hint}")
     for each in dataclasses.fields(record):
         is_given = raw.get(each.name) is not None
         if not is_given and each.default is each.default_factory is dataclasses.MISSING:
-            raise SettingsError(f"{source}: {prefix}{each.name}: is required")
+            raise AgentSettingsError(f"{source}: {prefix}{each.name}: is required")
     values = {
-        key: _value(hints[key], value, source, prefix + key)
+        key: _parse_value(hints[key], value, source, prefix + key)
         for key, value in raw.items()
         if value is not None
     }
     return record(**values)
 
 
-def _value(hint: Hint, raw: Raw, source: str, path: str) -> Raw:
+def _parse_value(hint: TypeHint, raw: RawValue, source: str, path: str) -> RawValue:
     if dataclasses.is_dataclass(hint):
-        return _record(hint, raw, source, f"{path}.")
-    origin: Hint = typing.get_origin(hint)
+        return _parse_record(hint, raw, source, f"{path}.")
+    origin: TypeHint = typing.get_origin(hint)
     if origin is tuple:
-        return _list(typing.get_args(hint)[0], raw, source, path)
+        return _parse_list(typing.get_args(hint)[0], raw, source, path)
     members = [each for each in typing.get_args(hint) if each is not type(None)]
-    return _scalar(members[0] if members else hint, raw, source, path)
+    return _parse_scalar(members[0] if members else hint, raw, source, path)
 
 
-def _list(item: Hint, raw: Raw, source: str, path: str) -> Raw:
+def _parse_list(item: TypeHint, raw: RawValue, source: str, path: str) -> RawValue:
     if isinstance(raw, str):  # from the environment, or a single value in the file
         raw = [word.strip() for word in raw.split(",") if word.strip()]
     if not isinstance(raw, list):
-        raise SettingsError(f"{source}: {path}: a list is expected, not {_kind(raw)}")
-    return tuple(_value(item, each, source, f"{path}[{at}]") for at, each in enumerate(raw))
+        raise AgentSettingsError(f"{source}: {path}: a list is expected, not {_describe_type(raw)}")
+    return tuple(_parse_value(item, each, source, f"{path}[{at}]") for at, each in enumerate(raw))
 
 
-def _scalar(hint: Hint, raw: Raw, source: str, path: str) -> Raw:
+def _parse_scalar(hint: TypeHint, raw: RawValue, source: str, path: str) -> RawValue:
     if hint is bool:
         words = {"true": True, "false": False, "yes": True, "no": False}
         value = raw if isinstance(raw, bool) else words.get(str(raw).lower())
         if value is None:
-            raise SettingsError(f"{source}: {path}: true or false is expected, not {raw!r}")
+            raise AgentSettingsError(f"{source}: {path}: true or false is expected, not {raw!r}")
         return value
     if hint in (int, float):
-        return _number(hint, raw, source, path)
+        return _parse_number(hint, raw, source, path)
     if not isinstance(raw, str | int | float) or isinstance(raw, bool):
-        raise SettingsError(f"{source}: {path}: text is expected, not {_kind(raw)}")
+        raise AgentSettingsError(f"{source}: {path}: text is expected, not {_describe_type(raw)}")
     return hint(raw)
 
 
-def _number(hint: Hint, raw: Raw, source: str, path: str) -> Raw:
+def _parse_number(hint: TypeHint, raw: RawValue, source: str, path: str) -> RawValue:
     try:
         value = hint(raw)
         is_same = not isinstance(raw, bool) and math.isfinite(value) and float(raw) == value
@@ -167,40 +175,46 @@ def _number(hint: Hint, raw: Raw, source: str, path: str) -> Raw:
         is_same, value = False, 0
     if not is_same or value < 0:
         kind = "a whole number" if hint is int else "a number"
-        raise SettingsError(f"{source}: {path}: {kind} from 0 is expected, not {raw!r}")
+        raise AgentSettingsError(f"{source}: {path}: {kind} from 0 is expected, not {raw!r}")
     return value
 
 
 # ---------------------------------------------------------------- sense
 
 
-def _check(settings: Settings, source: str) -> None:
-    for path, is_good, words in _rules(settings):
+def _validate(settings: AgentSettings, source: str) -> None:
+    for path, is_good, words in _validation_rules(settings):
         if not is_good:
-            raise SettingsError(f"{source}: {path}: {words}")
+            raise AgentSettingsError(f"{source}: {path}: {words}")
     try:
         TrustedKeys.parse(settings.hub_keys)
     except WireError as error:
-        raise SettingsError(f"{source}: hub_keys: {error}") from error
+        raise AgentSettingsError(f"{source}: hub_keys: {error}") from error
 
 
-def _peer_rules(settings: Settings, figures: tuple[str, ...]) -> Iterator[tuple[str, bool, str]]:
+def _peer_validation_rules(
+    settings: AgentSettings, origins: tuple[str, ...]
+) -> Iterator[tuple[str, bool, str]]:
     for number, peer in enumerate(settings.peers):
         yield (
             f"peers[{number}]",
             (bool(peer.host) and peer.port > 0) or peer.milliseconds is not None,
             "host and port to measure the round trip, or milliseconds that are modelled",
         )
-        origin = f"one of {', '.join(figures)}"
-        yield f"peers[{number}].origin", peer.origin in figures, origin
+        origin = f"one of {', '.join(origins)}"
+        yield f"peers[{number}].origin", peer.origin in origins, origin
 
 
-def _rules(settings: Settings) -> Iterator[tuple[str, bool, str]]:
+def _validation_rules(settings: AgentSettings) -> Iterator[tuple[str, bool, str]]:
     cluster, report = settings.cluster, settings.report
-    figures = typing.get_args(Figure)
+    origins = typing.get_args(FigureOrigin)
     yield "site", is_site_name(settings.site), "lower-case letters, digits, - and . are expected"
     yield "agent", is_site_name(settings.agent), "lower-case letters, digits, - and . are expected"
-    yield "cluster.source", cluster.source in _SOURCES, f"one of {', '.join(_SOURCES)}"
+    yield (
+        "cluster.source",
+        cluster.source in _CLUSTER_SOURCES,
+        f"one of {', '.join(_CLUSTER_SOURCES)}",
+    )
     yield (
         "cluster.kubeconfig",
         bool(cluster.kubeconfig) or cluster.source != "kubeconfig",
@@ -208,8 +222,8 @@ def _rules(settings: Settings) -> Iterator[tuple[str, bool, str]]:
     )
     for name in ("power_origin", "pue_origin", "intensity_origin"):
         word = getattr(settings.static, name)
-        yield f"static.{name}", word in figures, f"one of {', '.join(figures)}"
-    yield from _peer_rules(settings, figures)
+        yield f"static.{name}", word in origins, f"one of {', '.join(origins)}"
+    yield from _peer_validation_rules(settings, origins)
     yield (
         "static.pue",
         (settings.static.pue or 1.0) >= 1,
@@ -221,22 +235,22 @@ def _rules(settings: Settings) -> Iterator[tuple[str, bool, str]]:
     yield "cluster.lease_seconds", cluster.lease_seconds >= 1, "must be at least 1"
     yield (
         "broker.tls_ca_file",
-        _is_safe(settings.broker),
+        _is_loopback_or_tls(settings.broker),
         f"{settings.broker.host} is not on loopback; name the authority of its certificate",
     )
 
 
-def _is_safe(broker: BrokerSettings) -> bool:
+def _is_loopback_or_tls(broker: AgentBrokerSettings) -> bool:
     is_loopback = broker.host in ("localhost", "::1") or broker.host.startswith("127.")
     return is_loopback or bool(broker.tls_ca_file)
 
 
-def _hint(word: str, known: Mapping[str, object], prefix: str = "") -> str:
+def _suggestion(name: str, known: Mapping[str, object], prefix: str = "") -> str:
     import difflib  # noqa: PLC0415 - only for a wrong setting
 
-    near = difflib.get_close_matches(word, known, n=1)
+    near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {prefix}{near[0]}?" if near else f"; known: {', '.join(known)}"
 
 
-def _kind(raw: Raw) -> str:
+def _describe_type(raw: RawValue) -> str:
     return {dict: "a map", list: "a list", type(None): "nothing"}.get(type(raw), repr(raw))

@@ -19,7 +19,7 @@ NO_SECRET: Final = Secret()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerSettings:
+class AgentBrokerSettings:
     """The MQTT 5 broker.
 
     Attributes:
@@ -163,7 +163,7 @@ class MetricsSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class AgentSettings:
     """All settings.
 
     Attributes:
@@ -185,7 +185,7 @@ class Settings:
     host_sensor: bool = True
     rtt_interval_seconds: float = 60.0
     peers: tuple[PeerSettings, ...] = ()
-    broker: BrokerSettings = field(default_factory=BrokerSettings)
+    broker: AgentBrokerSettings = field(default_factory=AgentBrokerSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     static: StaticSettings = field(default_factory=StaticSettings)

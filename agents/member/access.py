@@ -34,12 +34,12 @@ class Access:
 
     host: str
     port: int
-    base: str = ""
+    path_prefix: str = ""
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     token_file: Path | None = None
 
-    def bearer(self) -> str | None:
+    def bearer_token(self) -> str | None:
         """The token to send now."""
         if self.token_file is None:
             return self.token
@@ -72,11 +72,11 @@ def from_kubeconfig(path: Path, context: str = "") -> Access:
     Raises:
         AccessError: unreadable, or the context, cluster or user is not in it.
     """
-    tree = _read(path)
+    tree = _read_kubeconfig(path)
     chosen = context or str(tree.get("current-context") or "")
-    names = _entry(tree, "contexts", chosen, "context", path)
-    cluster = _entry(tree, "clusters", str(names.get("cluster") or ""), "cluster", path)
-    user = _entry(tree, "users", str(names.get("user") or ""), "user", path)
+    names = _find_entry(tree, "contexts", chosen, "context", path)
+    cluster = _find_entry(tree, "clusters", str(names.get("cluster") or ""), "cluster", path)
+    user = _find_entry(tree, "users", str(names.get("user") or ""), "user", path)
     for plugin in ("exec", "auth-provider", "username"):
         if plugin in user:
             raise AccessError(
@@ -90,14 +90,14 @@ def from_kubeconfig(path: Path, context: str = "") -> Access:
     return Access(
         host=server.hostname,
         port=server.port or _PORTS[server.scheme],
-        base=server.path.rstrip("/"),
-        tls=_tls(cluster, user, path) if server.scheme == "https" else None,
+        path_prefix=server.path.rstrip("/"),
+        tls=_tls_context(cluster, user, path) if server.scheme == "https" else None,
         token=user.get("token"),
         token_file=path.parent / token_file if token_file else None,
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_kubeconfig(path: Path) -> dict[str, Any]:
     import yaml  # noqa: PLC0415 - only an agent with a kubeconfig needs it
 
     try:
@@ -111,16 +111,18 @@ def _read(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _entry(tree: Mapping[str, Any], group: str, name: str, key: str, path: Path) -> dict[str, Any]:
+def _find_entry(
+    tree: Mapping[str, Any], group: str, name: str, key: str, path: Path
+) -> dict[str, Any]:
     for each in tree.get(group) or ():
         if isinstance(each, dict) and each.get("name") == name:
             return dict(each.get(key) or {})
     raise AccessError(f"{path}: no {key} named {name!r} among its {group}")
 
 
-def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any], path: Path) -> ssl.SSLContext:
+def _tls_context(cluster: Mapping[str, Any], user: Mapping[str, Any], path: Path) -> ssl.SSLContext:
     try:
-        authority = _bytes(cluster, "certificate-authority", path)
+        authority = _read_credential(cluster, "certificate-authority", path)
         context = ssl.create_default_context(cadata=authority.decode() if authority else None)
         # Many clusters' own authorities lack extensions that Python 3.13 began to insist on.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -128,17 +130,17 @@ def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any], path: Path) -> ssl
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         certificate, key = (
-            _bytes(user, "client-certificate", path),
-            _bytes(user, "client-key", path),
+            _read_credential(user, "client-certificate", path),
+            _read_credential(user, "client-key", path),
         )
         if certificate and key:
-            _load_pair(context, certificate, key)
+            _load_client_certificate(context, certificate, key)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise AccessError(f"{path}: certificates: {error}") from error
     return context
 
 
-def _bytes(tree: Mapping[str, Any], name: str, path: Path) -> bytes | None:
+def _read_credential(tree: Mapping[str, Any], name: str, path: Path) -> bytes | None:
     """`NAME-data` (base64), else the file that `NAME` points to, relative to the kubeconfig."""
     if data := tree.get(f"{name}-data"):
         try:
@@ -148,7 +150,7 @@ def _bytes(tree: Mapping[str, Any], name: str, path: Path) -> bytes | None:
     return (path.parent / tree[name]).read_bytes() if tree.get(name) else None
 
 
-def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+def _load_client_certificate(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
     """OpenSSL's Python face takes files only; this one is gone from the folder at once."""
     with tempfile.NamedTemporaryFile(prefix="kapok-", delete=True) as file:
         os.fchmod(file.fileno(), 0o600)

@@ -17,22 +17,24 @@ from agents.member.access import Access, AccessError
 Tree = dict[str, Any]
 """A Kubernetes object as a JSON tree."""
 
-Observer = Callable[[str, str], None]
+RequestObserver = Callable[[str, str], None]
 """Told about every request: verb, and class of the answer (`2xx`, …, `none`)."""
 
 FIELD_MANAGER: Final = "kapok-agent"
 PAGE: Final = 100
 TIMEOUT_SECONDS: Final = 10.0
-MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024
 
-_APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML; older servers know only this name
-_TOO_OLD: Final = 410
-_STAYS_WRONG: Final = ("failed to create typed patch object", "request is too large")
-_GOING: Final = "because it is being terminated"
-_LISTS_ANEW: Final = 3
+_APPLY_CONTENT_TYPE: Final = (
+    "application/apply-patch+yaml"  # JSON is YAML; older servers know only this name
+)
+_GONE: Final = 410
+_PERMANENT_ERROR_TEXTS: Final = ("failed to create typed patch object", "request is too large")
+_TERMINATING_TEXT: Final = "because it is being terminated"
+_MAX_LIST_ATTEMPTS: Final = 3
 
 
-class ApiError(Exception):
+class MemberApiError(Exception):
     """The API did not do what was asked.
 
     Attributes:
@@ -46,23 +48,23 @@ class ApiError(Exception):
         self.reason = reason
 
     @property
-    def may_pass(self) -> bool:
+    def is_retryable(self) -> bool:
         """Whether the same request may succeed later without anybody changing it.
 
         A real API server answers 500, without a reason, to a manifest with an unknown field or a
         wrong type (server-side apply), and to one that is too large for etcd: those stay wrong. 404
         and 403 of a namespace that is just going pass once it is gone and made anew.
         """
-        if any(words in str(self) for words in _STAYS_WRONG):
+        if any(words in str(self) for words in _PERMANENT_ERROR_TEXTS):
             return False
         return (
             self.code in (0, 404, 408, 409, 429)
             or self.code >= 500  # noqa: PLR2004 - RFC 9110
-            or _GOING in str(self)
+            or _TERMINATING_TEXT in str(self)
         )
 
 
-class Unreachable(ApiError):
+class Unreachable(MemberApiError):
     """No answer: the server or the way to it is down."""
 
     def __init__(self, message: str) -> None:
@@ -72,10 +74,12 @@ class Unreachable(ApiError):
 class MemberApi:
     """One API server. Connections are kept open, as many as there were requests at a time."""
 
-    def __init__(self, access: Access, observer: Observer = lambda _verb, _class: None) -> None:
+    def __init__(
+        self, access: Access, on_request: RequestObserver = lambda _verb, _class: None
+    ) -> None:
         self._access = access
-        self._observe = observer
-        self._idle: list[http.client.HTTPConnection] = []
+        self._on_request = on_request
+        self._idle_connections: list[http.client.HTTPConnection] = []
 
     def get(self, path: str, *, accept: str = "application/json") -> Tree:
         """Reads one object.
@@ -83,18 +87,18 @@ class MemberApi:
         Raises:
             ApiError: any answer but success.
         """
-        return self._call("get", "GET", path, accept=accept)
+        return self._request("get", "GET", path, accept=accept)
 
     def find(self, path: str) -> Tree | None:
         """Reads one object; None if it is not there. Raises otherwise as `get`."""
         try:
             return self.get(path)
-        except ApiError as error:
+        except MemberApiError as error:
             if error.code == http.client.NOT_FOUND:
                 return None
             raise
 
-    def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[list[Tree]]:
+    def list_pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[list[Tree]]:
         """Lists a collection page by page, so that only one page is in memory.
 
         Pages of one list are one snapshot. If the server forgets it in between (410 Gone), the list
@@ -102,28 +106,28 @@ class MemberApi:
         """
         words = dict(query or {}, limit=str(PAGE))
         while True:
-            tree = self._call("list", "GET", f"{path}?{urlencode(words)}")
+            tree = self._request("list", "GET", f"{path}?{urlencode(words)}")
             yield [each for each in tree.get("items") or () if isinstance(each, dict)]
             token = (tree.get("metadata") or {}).get("continue")
             if not token:
                 return
             words["continue"] = token
 
-    def fold(
-        self, path: str, query: Mapping[str, str] | None, take: Callable[[Tree], Any]
+    def list_mapped(
+        self, path: str, query: Mapping[str, str] | None, transform: Callable[[Tree], Any]
     ) -> list[Any]:
         """Lists a collection and keeps of every object what `take` makes of it (None: nothing).
 
         Raises:
             ApiError: also when the server forgot the list's snapshot three times over.
         """
-        for attempt in range(_LISTS_ANEW):
+        for attempt in range(_MAX_LIST_ATTEMPTS):
             kept: list[Any] = []
             try:
-                for page in self.pages(path, query):
-                    kept += [found for each in page if (found := take(each)) is not None]
-            except ApiError as error:
-                if error.code == _TOO_OLD and attempt < _LISTS_ANEW - 1:
+                for page in self.list_pages(path, query):
+                    kept += [found for each in page if (found := transform(each)) is not None]
+            except MemberApiError as error:
+                if error.code == _GONE and attempt < _MAX_LIST_ATTEMPTS - 1:
                     continue
                 raise
             return kept
@@ -141,17 +145,19 @@ class MemberApi:
             ApiError: code 409 for a conflict.
         """
         query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
-        return self._call("apply", "PATCH", f"{path}?{urlencode(query)}", tree, content=_APPLY)
+        return self._request(
+            "apply", "PATCH", f"{path}?{urlencode(query)}", tree, content=_APPLY_CONTENT_TYPE
+        )
 
     def create(self, path: str, tree: Tree) -> Tree:
         """Creates an object in a collection; raises as `apply`, 409 if it exists."""
         query = urlencode({"fieldManager": FIELD_MANAGER})
-        return self._call("create", "POST", f"{path}?{query}", tree)
+        return self._request("create", "POST", f"{path}?{query}", tree)
 
     def update(self, path: str, tree: Tree) -> Tree:
         """Replaces an object; with its resourceVersion in `tree` only if nobody else did."""
         query = urlencode({"fieldManager": FIELD_MANAGER})
-        return self._call("update", "PUT", f"{path}?{query}", tree)
+        return self._request("update", "PUT", f"{path}?{query}", tree)
 
     def delete(self, path: str, *, uid: str | None = None, propagation: str = "Background") -> None:
         """Deletes an object; gone is good. With `uid` only that very one, not one remade since."""
@@ -163,14 +169,14 @@ class MemberApi:
         if uid:
             options["preconditions"] = {"uid": uid}
         try:
-            self._call("delete", "DELETE", path, options)
-        except ApiError as error:
+            self._request("delete", "DELETE", path, options)
+        except MemberApiError as error:
             is_gone = error.code == http.client.NOT_FOUND
             is_another = uid is not None and error.code == http.client.CONFLICT
             if not is_gone and not is_another:
                 raise
 
-    def _call(
+    def _request(
         self,
         verb: str,
         method: str,
@@ -185,40 +191,42 @@ class MemberApi:
         if body is not None:
             headers["Content-Type"] = content
         try:
-            code, data = self._exchange(method, self._access.base + path, body, headers)
+            code, data = self._send_with_retry(
+                method, self._access.path_prefix + path, body, headers
+            )
         except (OSError, http.client.HTTPException, AccessError) as error:
-            self._observe(verb, "none")
-            raise Unreachable(f"{self._where()}: {str(error) or type(error).__name__}") from error
-        self._observe(verb, f"{code // 100}xx")
-        answer = _parse(data)
+            self._on_request(verb, "none")
+            raise Unreachable(f"{self._address()}: {str(error) or type(error).__name__}") from error
+        self._on_request(verb, f"{code // 100}xx")
+        answer = _parse_object(data)
         if not 200 <= code < 300:  # noqa: PLR2004 - RFC 9110
-            raise _error(code, answer, f"{method} {path.partition('?')[0]}")
+            raise _api_error_of(code, answer, f"{method} {path.partition('?')[0]}")
         return answer
 
-    def _exchange(
+    def _send_with_retry(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]
     ) -> tuple[int, bytes]:
         """One request; once more if a kept connection was closed by the server meanwhile."""
-        kept = self._kept()
+        kept = self._pop_idle_connection()
         if kept is not None:
             with contextlib.suppress(
                 http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError
             ):
-                return self._once(kept, method, path, body, headers)
-        return self._once(self._connect(), method, path, body, headers)
+                return self._send(kept, method, path, body, headers)
+        return self._send(self._connect(), method, path, body, headers)
 
-    def _kept(self) -> http.client.HTTPConnection | None:
+    def _pop_idle_connection(self) -> http.client.HTTPConnection | None:
         try:
-            return self._idle.pop()  # atomic, so two threads never get the same one
+            return self._idle_connections.pop()  # atomic, so two threads never get the same one
         except IndexError:
             return None
 
     def close(self) -> None:
         """Closes kept connections; a later request opens new ones."""
-        while (connection := self._kept()) is not None:
+        while (connection := self._pop_idle_connection()) is not None:
             connection.close()
 
-    def _once(
+    def _send(
         self,
         connection: http.client.HTTPConnection,
         method: str,
@@ -227,18 +235,18 @@ class MemberApi:
         headers: dict[str, str],
     ) -> tuple[int, bytes]:
         try:
-            if token := self._access.bearer():
+            if token := self._access.bearer_token():
                 headers["Authorization"] = f"Bearer {token}"
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
-            data = _bounded(answer)
+            data = _read_bounded(answer)
         except BaseException:
             connection.close()
             raise
         if answer.will_close:
             connection.close()
         else:
-            self._idle.append(connection)
+            self._idle_connections.append(connection)
         return answer.status, data
 
     def _connect(self) -> http.client.HTTPConnection:
@@ -257,23 +265,23 @@ class MemberApi:
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
-    def _where(self) -> str:
+    def _address(self) -> str:
         return f"{self._access.host}:{self._access.port}"
 
 
-def _bounded(answer: http.client.HTTPResponse) -> bytes:
-    data = answer.read(MAX_ANSWER_BYTES + 1)
-    if len(data) > MAX_ANSWER_BYTES:
-        raise http.client.HTTPException(f"answer of more than {MAX_ANSWER_BYTES} bytes")
+def _read_bounded(answer: http.client.HTTPResponse) -> bytes:
+    data = answer.read(MAX_RESPONSE_BYTES + 1)
+    if len(data) > MAX_RESPONSE_BYTES:
+        raise http.client.HTTPException(f"answer of more than {MAX_RESPONSE_BYTES} bytes")
     return data
 
 
-def segment(name: str) -> str:
+def quote_path_segment(name: str) -> str:
     """A name as one segment of a path, whatever characters it has."""
     return quote(name, safe="")
 
 
-def _parse(data: bytes) -> Tree:
+def _parse_object(data: bytes) -> Tree:
     try:
         tree = json.loads(data) if data else {}
     except (ValueError, RecursionError):
@@ -281,6 +289,6 @@ def _parse(data: bytes) -> Tree:
     return tree if isinstance(tree, dict) else {}
 
 
-def _error(code: int, answer: Tree, what: str) -> ApiError:
+def _api_error_of(code: int, answer: Tree, what: str) -> MemberApiError:
     message = str(answer.get("message") or http.client.responses.get(code, "no reason given"))
-    return ApiError(code, str(answer.get("reason") or ""), f"{what}: {code} {message[:600]}")
+    return MemberApiError(code, str(answer.get("reason") or ""), f"{what}: {code} {message[:600]}")

@@ -5,21 +5,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from agents.member.api import ApiError, MemberApi, Tree, segment
-from agents.runtime.clock import Clock
+from agents.member.api import MemberApi, MemberApiError, Tree, quote_path_segment
+from agents.runtime.clock import AgentClock
 
 _AGGREGATED: Final = (
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 )
 # Controllers make these; an order that holds one is odd, and listing them costs the most.
-_MADE_BY_OTHERS: Final = frozenset({"Event", "Endpoints", "EndpointSlice", "ControllerRevision"})
-_LONGEST_NAME: Final = 253
+_CONTROLLER_MADE_KINDS: Final = frozenset(
+    {"Event", "Endpoints", "EndpointSlice", "ControllerRevision"}
+)
+_MAX_NAME_CHARACTERS: Final = 253
 _REFRESH_SECONDS: Final = 300.0
-_HASTY_REFRESH_SECONDS: Final = 10.0
+_MIN_REFRESH_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class MemberKind:
     """One kind as the server serves it.
 
     Attributes:
@@ -47,37 +49,44 @@ class Kind:
         group, slash, _ = self.api_version.partition("/")
         return group if slash else ""
 
-    def collection(self, namespace: str | None = None) -> str:
+    def collection_path(self, namespace: str | None = None) -> str:
         """The path of all objects of this kind, of one namespace or everywhere."""
         root = "apis" if "/" in self.api_version else "api"
-        where = f"namespaces/{segment(namespace)}/" if namespace and self.is_namespaced else ""
+        where = (
+            f"namespaces/{quote_path_segment(namespace)}/"
+            if namespace and self.is_namespaced
+            else ""
+        )
         return f"/{root}/{self.api_version}/{where}{self.plural}"
 
-    def path(self, namespace: str | None, name: str) -> str:
+    def object_path(self, namespace: str | None, name: str) -> str:
         """The path of one object."""
-        return f"{self.collection(namespace)}/{segment(name)}"
+        return f"{self.collection_path(namespace)}/{quote_path_segment(name)}"
 
 
 @dataclass(frozen=True, slots=True)
-class Kinds:
+class MemberKinds:
     """All kinds of one server, by their names; and its version."""
 
-    by_name: Mapping[str, Kind]
+    by_name: Mapping[str, MemberKind]
     version: str | None = None
 
-    def find(self, api_version: str, kind: str) -> Kind | None:
+    def find(self, api_version: str, kind: str) -> MemberKind | None:
         """The kind, if the server serves it."""
         return self.by_name.get(f"{api_version}/{kind}")
 
-    def placeable(self) -> tuple[str, ...]:
+    def creatable_names(self) -> tuple[str, ...]:
         """Names of kinds that objects can be made of; what a report lists."""
         return tuple(sorted(n for n, kind in self.by_name.items() if "create" in kind.verbs))
 
-    def prunable(self) -> tuple[Kind, ...]:
+    def prunable(self) -> tuple[MemberKind, ...]:
         """Kinds that can be listed, patched and deleted; of each the server's first version."""
-        chosen: dict[tuple[str, str], Kind] = {}
+        chosen: dict[tuple[str, str], MemberKind] = {}
         for kind in self.by_name.values():
-            if kind.kind not in _MADE_BY_OTHERS and {"list", "patch", "delete"} <= kind.verbs:
+            if (
+                kind.kind not in _CONTROLLER_MADE_KINDS
+                and {"list", "patch", "delete"} <= kind.verbs
+            ):
                 chosen.setdefault((kind.group, kind.kind), kind)
         return tuple(chosen.values())
 
@@ -92,92 +101,94 @@ class Discovery:
     """
 
     api: MemberApi
-    clock: Clock
+    clock: AgentClock
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-    _kinds: Kinds | None = field(default=None, init=False)
-    _asked_at: float = field(default=0.0, init=False)
+    _kinds: MemberKinds | None = field(default=None, init=False)
+    _discovered_at: float = field(default=0.0, init=False)
 
-    def kinds(self) -> Kinds:
+    def kinds(self) -> MemberKinds:
         """The kinds, at most five minutes old. Raises ApiError."""
         with self._lock:
             now = self.clock.monotonic()
-            if self._kinds is None or now - self._asked_at > _REFRESH_SECONDS:
-                self._kinds, self._asked_at = discover(self.api), now
+            if self._kinds is None or now - self._discovered_at > _REFRESH_SECONDS:
+                self._kinds, self._discovered_at = discover(self.api), now
             return self._kinds
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """A definition may just have been installed: ask again, but not every second."""
         with self._lock:
-            if self.clock.monotonic() - self._asked_at > _HASTY_REFRESH_SECONDS:
+            if self.clock.monotonic() - self._discovered_at > _MIN_REFRESH_SECONDS:
                 self._kinds = None
 
 
-def discover(api: MemberApi) -> Kinds:
+def discover(api: MemberApi) -> MemberKinds:
     """Asks the server.
 
     Raises:
         ApiError: it does not answer. A single broken group (an aggregated API that is down) is left
             out.
     """
-    found: dict[str, Kind] = {}
+    found: dict[str, MemberKind] = {}
     for root in ("/api", "/apis"):
         tree = api.get(root, accept=_AGGREGATED)
-        kinds = _aggregated(tree) if "items" in tree else _one_by_one(api, root, tree)
+        kinds = _parse_aggregated(tree) if "items" in tree else _discover_legacy(api, root, tree)
         for kind in kinds:
             found.setdefault(kind.name, kind)
     version = str(api.get("/version").get("gitVersion") or "")[:64]
-    return Kinds(found, version or None)
+    return MemberKinds(found, version or None)
 
 
-def _aggregated(tree: Tree) -> Iterator[Kind]:
-    for group in _trees(tree.get("items")):
+def _parse_aggregated(tree: Tree) -> Iterator[MemberKind]:
+    for group in _objects_in(tree.get("items")):
         name = str((group.get("metadata") or {}).get("name") or "")
-        for version in _trees(group.get("versions")):
+        for version in _objects_in(group.get("versions")):
             api_version = (
                 f"{name}/{version.get('version')}" if name else str(version.get("version"))
             )
-            for resource in _trees(version.get("resources")):
+            for resource in _objects_in(version.get("resources")):
                 served = resource.get("responseKind") or {}
                 scope = resource.get("scope") == "Namespaced"
-                yield from _kind(
+                yield from _member_kinds_of(
                     api_version, served.get("kind"), resource.get("resource"), scope, resource
                 )
 
 
-def _one_by_one(api: MemberApi, root: str, tree: Tree) -> Iterator[Kind]:
+def _discover_legacy(api: MemberApi, root: str, tree: Tree) -> Iterator[MemberKind]:
     """The old discovery: one document per group and version."""
     versions = [f"{root}/{each}" for each in tree.get("versions") or ()]
-    for group in _trees(tree.get("groups")):
-        versions += [f"{root}/{each.get('groupVersion')}" for each in _trees(group.get("versions"))]
+    for group in _objects_in(tree.get("groups")):
+        versions += [
+            f"{root}/{each.get('groupVersion')}" for each in _objects_in(group.get("versions"))
+        ]
     for path in versions:
         try:
             document = api.get(path)
-        except ApiError as error:
+        except MemberApiError as error:
             if error.code:
                 continue
             raise
         api_version = str(document.get("groupVersion") or path.rpartition("/")[2])
-        for resource in _trees(document.get("resources")):
+        for resource in _objects_in(document.get("resources")):
             scope = bool(resource.get("namespaced"))
-            yield from _kind(
+            yield from _member_kinds_of(
                 api_version, resource.get("kind"), resource.get("name"), scope, resource
             )
 
 
-def _kind(
+def _member_kinds_of(
     api_version: str,
     kind: object,
     plural: object,
     is_namespaced: bool,  # noqa: FBT001 - private, one call site per form of discovery
     resource: Tree,
-) -> Iterator[Kind]:
+) -> Iterator[MemberKind]:
     """A kind unless it is a subresource (`deployments/scale`) or not named as it must be."""
     if not isinstance(kind, str) or not isinstance(plural, str) or "/" in plural or not kind:
         return
-    if max(len(kind), len(plural), len(api_version)) <= _LONGEST_NAME:
+    if max(len(kind), len(plural), len(api_version)) <= _MAX_NAME_CHARACTERS:
         verbs = frozenset(str(verb) for verb in resource.get("verbs") or ())
-        yield Kind(api_version, kind, plural, is_namespaced, verbs)
+        yield MemberKind(api_version, kind, plural, is_namespaced, verbs)
 
 
-def _trees(value: Any) -> Iterable[Tree]:  # noqa: ANN401 - a JSON value of the server's
+def _objects_in(value: Any) -> Iterable[Tree]:  # noqa: ANN401 - a JSON value of the server's
     return [each for each in value or () if isinstance(each, dict)] if value else []

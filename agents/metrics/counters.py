@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from agents.protocol.errors import REASONS
+from agents.protocol.errors import WIRE_ERROR_REASONS
 
 # name: (type, help text; every label value explained)
 METRICS: Final[Mapping[str, tuple[str, str]]] = {
@@ -15,7 +15,7 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
         "counter",
         (
             "Messages from the broker that could not be used, by reason as the wire's errors.py "
-            f"explains them: {', '.join(REASONS)}"
+            f"explains them: {', '.join(WIRE_ERROR_REASONS)}"
         ),
     ),
     "kapok_agent_messages_total": (
@@ -66,12 +66,12 @@ class Counters:
 
     def add(self, name: str, amount: float = 1.0, **labels: str) -> None:
         """Adds to a counter; `name` without the `kapok_agent_` prefix."""
-        key = self._key(name, labels)
+        key = self._series_key(name, labels)
         self._values[key] = self._values.get(key, 0.0) + amount
 
     def set(self, name: str, value: float, **labels: str) -> None:
         """Sets a gauge; `name` without the `kapok_agent_` prefix."""
-        self._values[self._key(name, labels)] = value
+        self._values[self._series_key(name, labels)] = value
 
     def clear(self, name: str) -> None:
         """What was known is known no longer: no series, not 0."""
@@ -89,32 +89,32 @@ class Counters:
     def bad_messages(self) -> dict[str, int]:
         """Bad messages by reason, those that occurred."""
         found: dict[str, int] = {}
-        for reason in REASONS:
-            value = self._values.get(self._key("bad_messages_total", {"reason": reason}))
+        for reason in WIRE_ERROR_REASONS:
+            value = self._values.get(self._series_key("bad_messages_total", {"reason": reason}))
             if value:
                 found[reason] = int(value)
         return found
 
-    def text(self) -> str:
+    def render(self) -> str:
         """The page."""
         lines: list[str] = []
         for name, (kind, purpose) in METRICS.items():
             rows = sorted((key[1], value) for key, value in self._values.items() if key[0] == name)
             lines += [f"# HELP {name} {purpose}", f"# TYPE {name} {kind}"]
-            lines += [f"{name}{_braces(labels)} {value:.17g}" for labels, value in rows]
+            lines += [f"{name}{_format_labels(labels)} {value:.17g}" for labels, value in rows]
         return "\n".join(lines) + "\n"
 
-    def _key(self, name: str, labels: Mapping[str, str]) -> tuple[str, Labels]:
+    def _series_key(self, name: str, labels: Mapping[str, str]) -> tuple[str, Labels]:
         full = f"kapok_agent_{name}"
         if full not in METRICS:
             raise KeyError(full)  # an undocumented metric is a mistake in this program
         return full, tuple(sorted(labels.items()))
 
 
-def _braces(labels: Iterable[tuple[str, str]]) -> str:
-    inner = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels)
+def _format_labels(labels: Iterable[tuple[str, str]]) -> str:
+    inner = ",".join(f'{name}="{_escape_label_value(value)}"' for name, value in labels)
     return f"{{{inner}}}" if inner else ""
 
 
-def _escaped(value: str) -> str:
+def _escape_label_value(value: str) -> str:
     return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

@@ -4,17 +4,17 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-_LONGEST_REQUEST_BYTES: Final = 8192
-_PATIENCE_SECONDS: Final = 5.0
-_TEXT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_MAX_REQUEST_BYTES: Final = 8192
+_IO_TIMEOUT_SECONDS: Final = 5.0
+_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class MetricsPage:
+class MetricsServer:
     """Answers `GET /metrics` and `GET /healthz`, each on a connection of its own."""
 
-    def __init__(self, text: Callable[[], str]) -> None:
+    def __init__(self, render: Callable[[], str]) -> None:
         """Takes the function that renders the page."""
-        self._text = text
+        self._render = render
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -27,7 +27,7 @@ class MetricsPage:
             OSError: the port is taken.
         """
         self._server = await asyncio.start_server(
-            self._answer, host, port, limit=_LONGEST_REQUEST_BYTES
+            self._handle_connection, host, port, limit=_MAX_REQUEST_BYTES
         )
         chosen: int = self._server.sockets[0].getsockname()[1]
         return chosen
@@ -37,12 +37,14 @@ class MetricsPage:
         if self._server:
             self._server.close()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _handle_connection(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_IO_TIMEOUT_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
             writer.write(self._response(head))
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_IO_TIMEOUT_SECONDS):
                 await writer.drain()
         except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
             return  # a scraper that went away; it will come again
@@ -55,11 +57,11 @@ class MetricsPage:
         if words[0] != b"GET":
             status, body = "405 Method Not Allowed", "only GET\n"
         elif path == b"/metrics":
-            status, body = "200 OK", self._text()
+            status, body = "200 OK", self._render()
         elif path == b"/healthz":
             status, body = "200 OK", "ok\n"
         else:
             status, body = "404 Not Found", "try /metrics\n"
         data = body.encode()
-        lines = f"HTTP/1.1 {status}\r\nContent-Type: {_TEXT_TYPE}\r\n"
+        lines = f"HTTP/1.1 {status}\r\nContent-Type: {_CONTENT_TYPE}\r\n"
         return f"{lines}Content-Length: {len(data)}\r\nConnection: close\r\n\r\n".encode() + data

@@ -12,19 +12,19 @@ from typing import Final
 
 import aiomqtt
 
-from agents.mqtt.session import SUBSCRIBE_BATCH, Link, Session
+from agents.mqtt.session import SUBSCRIBE_BATCH, AgentSession, BrokerConnection
 from agents.orders.intake import Intake
 from agents.protocol.index import IndexEntry
-from agents.runtime.clock import Clock
+from agents.runtime.clock import AgentClock
 
 _log = logging.getLogger(__name__)
 
-_PATIENCE_SECONDS: Final = 3.0
-_ROUND_SECONDS: Final = 5.0
+_PART_TIMEOUT_SECONDS: Final = 3.0
+_ROUND_INTERVAL_SECONDS: Final = 5.0
 
 
 @dataclass(slots=True)
-class Fetcher:
+class OrderFetcher:
     """Keeps asking until everything that the index names is here.
 
     Attributes:
@@ -33,61 +33,61 @@ class Fetcher:
         clock: for pauses between rounds.
     """
 
-    session: Session
+    session: AgentSession
     intake: Intake
-    clock: Clock
-    _wanted: asyncio.Event = field(default_factory=asyncio.Event, init=False)
-    _arrived: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    clock: AgentClock
+    _fetch_requested: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _part_received: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
-    def want(self) -> None:
+    def request_fetch(self) -> None:
         """There is a new index, a new session, or the hub has published again."""
-        self._wanted.set()
+        self._fetch_requested.set()
 
-    def arrived(self) -> None:
+    def notify_part_received(self) -> None:
         """Something came."""
-        self._arrived.set()
+        self._part_received.set()
 
     async def run(self) -> None:
         """Runs until cancelled."""
         while True:
-            link = await self.session.opened()
-            self._wanted.clear()
+            connection = await self.session.wait_for_connection()
+            self._fetch_requested.clear()
             try:
-                await self._round(link)
+                await self._fetch_missing(connection)
             except aiomqtt.MqttError as error:
                 _log.info("fetching orders: %s", error)  # the session says so too, and comes back
-            await self._pause()
+            await self._wait_for_next_round()
 
-    async def _round(self, link: Link) -> None:
+    async def _fetch_missing(self, connection: BrokerConnection) -> None:
         """Asks once for everything that is missing."""
-        waiting = list(self.intake.missing())
+        waiting = list(self.intake.missing_entries())
         while waiting:
             batch, waiting = waiting[:SUBSCRIBE_BATCH], waiting[SUBSCRIBE_BATCH:]
-            topics = [topic for entry in batch for topic in self.intake.topics_of(entry)]
+            topics = [topic for entry in batch for topic in self.intake.missing_topics_of(entry)]
             if not topics:
                 continue
-            self._arrived.clear()
-            await link.subscribe(topics)
-            await self._wait_for(batch)
-            await link.unsubscribe(topics)
+            self._part_received.clear()
+            await connection.subscribe(topics)
+            await self._wait_for_batch(batch)
+            await connection.unsubscribe(topics)
 
-    async def _wait_for(self, batch: list[IndexEntry]) -> None:
+    async def _wait_for_batch(self, batch: list[IndexEntry]) -> None:
         """Until all of a batch is here, or nothing has come for a while."""
         digests = {entry.digest for entry in batch}
-        while any(entry.digest in digests for entry in self.intake.missing()):
+        while any(entry.digest in digests for entry in self.intake.missing_entries()):
             try:
-                async with asyncio.timeout(_PATIENCE_SECONDS):
-                    await self._arrived.wait()
+                async with asyncio.timeout(_PART_TIMEOUT_SECONDS):
+                    await self._part_received.wait()
             except TimeoutError:
                 return
-            self._arrived.clear()
+            self._part_received.clear()
 
-    async def _pause(self) -> None:
-        if not self.intake.missing():
-            await self._wanted.wait()
+    async def _wait_for_next_round(self) -> None:
+        if not self.intake.missing_entries():
+            await self._fetch_requested.wait()
             return
         try:
-            async with asyncio.timeout(_ROUND_SECONDS):
-                await self._wanted.wait()
+            async with asyncio.timeout(_ROUND_INTERVAL_SECONDS):
+                await self._fetch_requested.wait()
         except TimeoutError:
             return

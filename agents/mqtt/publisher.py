@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-from agents.protocol.delta import canonical, delta
+from agents.protocol.delta import canonicalise_report, compute_delta
 from agents.protocol.envelope import seal
 from agents.protocol.index import IndexEcho
 from agents.protocol.keys import SigningKey
@@ -12,21 +12,21 @@ from agents.protocol.report import (
     OFFLINE,
     REPORT,
     REPORT_DELTA,
-    Energy,
     Offline,
     Report,
-    Sections,
+    ReportedEnergy,
+    ReportSections,
 )
-from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatus
-from agents.protocol.topics import Kind, topic
+from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatusMessage
+from agents.protocol.topics import TopicKind, site_topic
 from agents.runtime.identity import Boot
-from agents.sensors.sensor import Look
+from agents.sensors.sensor import Observation
 
-_SECTIONS: Final = tuple(each.name for each in fields(Sections))
+_SECTION_NAMES: Final = tuple(each.name for each in fields(ReportSections))
 
 
 @dataclass(slots=True)
-class Voice:
+class ReportBuilder:
     """Speaks for one agent during one boot.
 
     Attributes:
@@ -41,27 +41,40 @@ class Voice:
     agent: str
     boot: Boot
     key: SigningKey
-    full_seconds: float
+    full_interval_seconds: float
     _sequence: int = field(default=0, init=False)
-    _base: Report | None = field(default=None, init=False)
-    _base_at: float = field(default=0.0, init=False)
+    _base_report: Report | None = field(default=None, init=False)
+    _base_sent_at: float = field(default=0.0, init=False)
 
-    def topic(self, kind: Kind) -> str:
+    def topic_of(self, kind: TopicKind) -> str:
         """One of this site's topics."""
-        return topic(self.site, kind)
+        return site_topic(self.site, kind)
 
-    def want_full(self) -> None:
+    def request_full_report(self) -> None:
         """The next report is a full one: the hub asked, or the session is new."""
-        self._base = None
+        self._base_report = None
 
-    def report(self, look: Look, energy: Energy | None, *, ago_seconds: float) -> Report:
+    def build_report(
+        self,
+        observation: Observation,
+        energy: ReportedEnergy | None,
+        *,
+        observed_seconds_ago: float,
+    ) -> Report:
         """A full report as a value, numbered."""
-        sections: dict[str, Any] = {name: getattr(look, name) for name in _SECTIONS}
+        sections: dict[str, Any] = {name: getattr(observation, name) for name in _SECTION_NAMES}
         sections["energy"] = energy
-        return canonical(Report(**self._origin(ago_seconds), site=self.site, **sections))
+        return canonicalise_report(
+            Report(**self._header_fields(observed_seconds_ago), site=self.site, **sections)
+        )
 
-    def report_message(
-        self, look: Look, energy: Energy | None, *, ago_seconds: float, now: float
+    def build_report_message(
+        self,
+        observation: Observation,
+        energy: ReportedEnergy | None,
+        *,
+        observed_seconds_ago: float,
+        now: float,
     ) -> bytes:
         """The next report, sealed: full when it is time or was asked for, else a delta.
 
@@ -71,13 +84,13 @@ class Voice:
             ago_seconds: since they looked.
             now: monotonic seconds.
         """
-        report = self.report(look, energy, ago_seconds=ago_seconds)
-        if self._base is None or now - self._base_at >= self.full_seconds:
-            self._base, self._base_at = report, now
-            return self._seal("report", REPORT.encode(report), introduces=True)
-        return self._seal("report", REPORT_DELTA.encode(delta(self._base, report)))
+        report = self.build_report(observation, energy, observed_seconds_ago=observed_seconds_ago)
+        if self._base_report is None or now - self._base_sent_at >= self.full_interval_seconds:
+            self._base_report, self._base_sent_at = report, now
+            return self._seal("report", REPORT.encode(report), includes_public_key=True)
+        return self._seal("report", REPORT_DELTA.encode(compute_delta(self._base_report, report)))
 
-    def status_message(
+    def build_status_message(
         self,
         orders: tuple[OrderStatus, ...],
         *,
@@ -86,11 +99,11 @@ class Voice:
         missing: tuple[str, ...],
         is_executing: bool,
         bad_messages: Mapping[str, int],
-        ago_seconds: float,
+        observed_seconds_ago: float,
     ) -> bytes:
         """A status, sealed."""
-        status = SiteStatus(
-            **self._origin(ago_seconds),
+        status = SiteStatusMessage(
+            **self._header_fields(observed_seconds_ago),
             site=self.site,
             site_uid=site_uid,
             index=echo,
@@ -101,7 +114,7 @@ class Voice:
         )
         return self._seal("status", SITE_STATUS.encode(status))
 
-    def offline_message(self) -> bytes:
+    def build_offline_message(self) -> bytes:
         """The last will, sealed: good for this boot only."""
         message = Offline(
             site=self.site,
@@ -111,15 +124,20 @@ class Voice:
         )
         return self._seal("offline", OFFLINE.encode(message))
 
-    def _origin(self, ago_seconds: float) -> dict[str, Any]:
+    def _header_fields(self, observed_seconds_ago: float) -> dict[str, Any]:
         self._sequence += 1
         return {
             "agent": self.agent,
             "boot_id": self.boot.id,
             "boot_number": self.boot.number,
             "sequence": self._sequence,
-            "observed_seconds_ago": max(0.0, round(ago_seconds, 3)),
+            "observed_seconds_ago": max(0.0, round(observed_seconds_ago, 3)),
         }
 
-    def _seal(self, kind: Kind, payload: bytes, *, introduces: bool = False) -> bytes:
-        return seal(payload, topic=self.topic(kind), key=self.key, introduces=introduces)
+    def _seal(self, kind: TopicKind, payload: bytes, *, includes_public_key: bool = False) -> bytes:
+        return seal(
+            payload,
+            topic=self.topic_of(kind),
+            key=self.key,
+            includes_public_key=includes_public_key,
+        )

@@ -15,13 +15,13 @@ from agents.protocol.hub_requests import (
     WANT_FULL_REPORT,
     WANT_STATUS,
 )
-from agents.protocol.topics import Topic, parse, topic
+from agents.protocol.topics import Topic, parse_topic, site_topic
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hearing:
+class MessageRouter:
     """Where messages go.
 
     Attributes:
@@ -40,44 +40,44 @@ class Hearing:
     intake: Intake
     counters: Counters
     on_index: Callable[[], None]
-    on_content: Callable[[], None]
-    on_part: Callable[[], None]
-    on_want: Callable[[str], None]
+    on_order_content: Callable[[], None]
+    on_order_part: Callable[[], None]
+    on_hub_request: Callable[[str], None]
 
-    def hear(self, name: str, payload: bytes) -> None:
+    def handle(self, topic_name: str, payload: bytes) -> None:
         """Takes one message in."""
         try:
-            self._take(parse(name), payload)
+            self._route(parse_topic(topic_name), payload)
         except JournalError as error:
             self.counters.add("journal_errors_total")
-            _log.error("message on %s is not taken: %s", name[:300], error)
+            _log.error("message on %s is not taken: %s", topic_name[:300], error)
         except WireError as error:
             self.counters.add("bad_messages_total", reason=error.reason)
-            _log.warning("message on %s is not used: %s: %s", name[:300], error.reason, error)
+            _log.warning("message on %s is not used: %s: %s", topic_name[:300], error.reason, error)
 
-    def _take(self, where: Topic, payload: bytes) -> None:
-        if where.site != self.site:
-            raise WireError("wrong-site", f"topic of site {where.site!r}")
+    def _route(self, parsed_topic: Topic, payload: bytes) -> None:
+        if parsed_topic.site != self.site:
+            raise WireError("wrong-site", f"topic of site {parsed_topic.site!r}")
         if not payload:
             self.counters.add("empty_messages_total")
-        elif where.kind == "desired":
+        elif parsed_topic.kind == "desired":
             self.counters.add("messages_total", kind="desired")
-            if self.intake.take_index(payload):
+            if self.intake.accept_index(payload):
                 self.on_index()
-        elif where.kind == "orders":
+        elif parsed_topic.kind == "orders":
             self.counters.add("messages_total", kind="orders")
-            content = self.intake.take_part(where, payload)
-            self.on_part()
+            content = self.intake.accept_part(parsed_topic, payload)
+            self.on_order_part()
             if content is not None:
-                self.on_content()
-        elif where.kind == "hub":
-            self._take_request(payload)
+                self.on_order_content()
+        elif parsed_topic.kind == "hub":
+            self._handle_request(payload)
         else:
-            raise WireError("malformed", f"{where.kind} goes up, not down")
+            raise WireError("malformed", f"{parsed_topic.kind} goes up, not down")
 
-    def _take_request(self, payload: bytes) -> None:
-        name = topic(self.site, "hub")
-        request = HUB_REQUEST.decode(unseal(payload, topic=name, trusted=self.intake.trusted))
+    def _handle_request(self, payload: bytes) -> None:
+        name = site_topic(self.site, "hub")
+        request = HUB_REQUEST.decode(unseal(payload, topic=name, trusted=self.intake.trusted_keys))
         if request.site != self.site:
             raise WireError("wrong-site", f"asks site {request.site!r}")
         self.counters.add("messages_total", kind="hub")
@@ -85,4 +85,4 @@ class Hearing:
             return
         for word in request.wants:
             if word in (WANT_FULL_REPORT, WANT_STATUS, FETCH_ORDERS):
-                self.on_want(word)
+                self.on_hub_request(word)

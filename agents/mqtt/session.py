@@ -18,23 +18,23 @@ import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from agents.config.settings import BrokerSettings
+from agents.config.settings import AgentBrokerSettings
 from agents.metrics.counters import Counters
 from agents.runtime.backoff import Backoff
-from agents.runtime.clock import Clock
+from agents.runtime.clock import AgentClock
 
 _log = logging.getLogger(__name__)
 
 _KEEPALIVE_SECONDS: Final = 20
-_QUEUED_MESSAGES: Final = 2_000
-_FIRST_PAUSE_SECONDS: Final = 0.5
-_LAST_PAUSE_SECONDS: Final = 20.0
+_MAX_QUEUED_MESSAGES: Final = 2_000
+_INITIAL_BACKOFF_SECONDS: Final = 0.5
+_MAX_BACKOFF_SECONDS: Final = 20.0
 _STABLE_SECONDS: Final = 10.0
 
 # Some brokers deliver only so many retained messages per subscription (the packaged one: 100).
 SUBSCRIBE_BATCH: Final = 50
 
-Hear = Callable[[str, bytes], None]
+MessageHandler = Callable[[str, bytes], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Will:
     delay_seconds: float
 
 
-class Link:
+class BrokerConnection:
     """An open session: publish and subscribe; any of them may raise `aiomqtt.MqttError`."""
 
     def __init__(self, client: aiomqtt.Client) -> None:
@@ -57,23 +57,23 @@ class Link:
         properties = _properties(PacketTypes.PUBLISH)
         properties.MessageExpiryInterval = max(1, round(expiry_seconds))
         await self._client.publish(topic, payload, qos=1, retain=False, properties=properties)
-        end_if_cancelled()
+        raise_if_cancelled()
 
     async def subscribe(self, topics: Sequence[str]) -> None:
         """Subscribes in batches; what is retained there is delivered, again if it was before."""
         for batch in _batches(topics):
             await self._client.subscribe([(topic, 1) for topic in batch])
-            end_if_cancelled()
+            raise_if_cancelled()
 
     async def unsubscribe(self, topics: Sequence[str]) -> None:
         """Ends subscriptions."""
         for batch in _batches(topics):
             await self._client.unsubscribe(list(batch))
-            end_if_cancelled()
+            raise_if_cancelled()
 
 
 @dataclass(slots=True)
-class Session:
+class AgentSession:
     """Keeps a session for as long as `run` runs.
 
     Attributes:
@@ -87,38 +87,38 @@ class Session:
         counters: of sessions.
     """
 
-    broker: BrokerSettings
+    broker: AgentBrokerSettings
     client_id: str
     will: Will
     topics: Sequence[str]
-    hear: Hear
-    clock: Clock
+    on_message: MessageHandler
+    clock: AgentClock
     jitter: random.Random
     counters: Counters
-    link: Link | None = field(default=None, init=False)
-    _opened: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    connection: BrokerConnection | None = field(default=None, init=False)
+    _connected: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
-    async def opened(self) -> "Link":
+    async def wait_for_connection(self) -> "BrokerConnection":
         """Waits until there is a session."""
-        while self.link is None:
-            self._opened.clear()
-            await self._opened.wait()
-        return self.link
+        while self.connection is None:
+            self._connected.clear()
+            await self._connected.wait()
+        return self.connection
 
     async def run(self, on_connected: Callable[[], None]) -> None:
         """Runs until cancelled; `on_connected` is told of each session after its subscriptions."""
-        backoff = Backoff(_FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS, self.jitter)
+        backoff = Backoff(_INITIAL_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS, self.jitter)
         while True:
             started = self.clock.monotonic()
             try:
-                await self._once(on_connected)
+                await self._run_connection(on_connected)
                 problem = "the broker closed the session"
             except (aiomqtt.MqttError, OSError) as error:
                 problem = str(error) or type(error).__name__
             finally:
-                self.link = None
+                self.connection = None
                 self.counters.set("connected", 0)
-            end_if_cancelled()
+            raise_if_cancelled()
             # A broker that takes us and drops us at once (a doubled client id) is no success.
             if self.clock.monotonic() - started >= _STABLE_SECONDS:
                 backoff.reset()
@@ -127,20 +127,20 @@ class Session:
             _log.warning("broker %s: %s; again in %.1f s", where, problem, pause)
             await self.clock.sleep(pause)
 
-    async def _once(self, on_connected: Callable[[], None]) -> None:
-        async with self._client() as client:
-            link = Link(client)
+    async def _run_connection(self, on_connected: Callable[[], None]) -> None:
+        async with self._build_client() as client:
+            link = BrokerConnection(client)
             await link.subscribe(self.topics)
-            self.link = link
+            self.connection = link
             self.counters.set("connected", 1)
             self.counters.add("connects_total")
             _log.info("broker %s:%s: connected", self.broker.host, self.broker.port)
             on_connected()
-            self._opened.set()
+            self._connected.set()
             async for message in client.messages:
-                self.hear(str(message.topic), message.payload)
+                self.on_message(str(message.topic), message.payload)
 
-    def _client(self) -> aiomqtt.Client:
+    def _build_client(self) -> aiomqtt.Client:
         broker, will = self.broker, self.will
         delay = _properties(PacketTypes.WILLMESSAGE)
         delay.WillDelayInterval = round(will.delay_seconds)
@@ -158,14 +158,14 @@ class Session:
             properties=session,
             will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=False, properties=delay),
             keepalive=_KEEPALIVE_SECONDS,
-            tls_context=tls_of(broker),
-            max_queued_incoming_messages=_QUEUED_MESSAGES,
+            tls_context=tls_context_of(broker),
+            max_queued_incoming_messages=_MAX_QUEUED_MESSAGES,
             # Without it the kernel holds small packets back for 44 ms.
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
 
 
-def password_of(broker: BrokerSettings) -> str:
+def password_of(broker: AgentBrokerSettings) -> str:
     """The password, read anew for each session so that it can be changed without a restart.
 
     Raises:
@@ -176,7 +176,7 @@ def password_of(broker: BrokerSettings) -> str:
     return broker.password
 
 
-def tls_of(broker: BrokerSettings) -> ssl.SSLContext | None:
+def tls_context_of(broker: AgentBrokerSettings) -> ssl.SSLContext | None:
     """TLS 1.2 or later, with the client certificate if one is set; read anew for each session.
 
     Raises:
@@ -198,7 +198,7 @@ def _batches(topics: Sequence[str]) -> Iterable[Sequence[str]]:
     return (topics[at : at + SUBSCRIBE_BATCH] for at in range(0, len(topics), SUBSCRIBE_BATCH))
 
 
-def end_if_cancelled() -> None:
+def raise_if_cancelled() -> None:
     """Ends this task if it was cancelled and the cancellation got lost on the way.
 
     It does in two places: `asyncio.wait_for` of Python 3.11, which aiomqtt uses, swallows one that

@@ -4,21 +4,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from agents.member.api import ApiError, MemberApi, Tree
-from agents.member.discovery import Kind, Kinds
-from agents.orders.inventory import Identity, View, identity, mark_of
+from agents.member.api import MemberApi, MemberApiError, Tree
+from agents.member.discovery import MemberKind, MemberKinds
+from agents.orders.inventory import MemberInventory, ObjectIdentity, identity_of, revision_of
 from agents.orders.journal import Journal, ObjectKey
-from agents.orders.labels import dressed, key_of, token_of
-from agents.orders.readiness import Standing, ends_by_itself, standing
-from agents.orders.run_once import NAMESPACE as ONCE_NAMESPACE
-from agents.orders.run_once import STARTED, UNSEEN, RunOnce
+from agents.orders.labels import object_key_of, order_token_of, with_ownership_labels
+from agents.orders.readiness import Readiness, readiness_of, runs_to_completion
+from agents.orders.run_once import STARTED, UNKNOWN_OUTCOME, JobRecords
+from agents.orders.run_once import SYSTEM_NAMESPACE as ONCE_NAMESPACE
 from agents.protocol.orders import OrderContent
 from agents.protocol.topics import order_token
 
-MANAGED_BY: Final = {"app.kubernetes.io/managed-by": "kapok-agent"}
+MANAGED_BY_LABELS: Final = {"app.kubernetes.io/managed-by": "kapok-agent"}
 
 # What others of one order refer to comes first, so that pods do not start in vain.
-_FIRST: Final = (
+_APPLY_ORDER: Final = (
     "Namespace",
     "CustomResourceDefinition",
     "PriorityClass",
@@ -35,11 +35,11 @@ _FIRST: Final = (
     "NetworkPolicy",
     "Service",
 )
-_RANK: Final = {kind: rank for rank, kind in enumerate(_FIRST)}
+_APPLY_RANK: Final = {kind: rank for rank, kind in enumerate(_APPLY_ORDER)}
 
 
 @dataclass(slots=True)
-class Applied:
+class ApplyResult:
     """What became of one order's objects.
 
     Attributes:
@@ -52,16 +52,16 @@ class Applied:
         may_pass: all errors may pass by themselves.
     """
 
-    marks: dict[Identity, tuple[str, str]] = field(default_factory=dict)
-    standings: dict[Identity, Standing] = field(default_factory=dict)
-    ended: set[Identity] = field(default_factory=set)
+    applied_revisions: dict[ObjectIdentity, tuple[str, str]] = field(default_factory=dict)
+    readiness_by_object: dict[ObjectIdentity, Readiness] = field(default_factory=dict)
+    finished_jobs: set[ObjectIdentity] = field(default_factory=set)
     conflicts: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    unserved: set[str] = field(default_factory=set)
-    may_pass: bool = True
+    unserved_kinds: set[str] = field(default_factory=set)
+    is_retryable: bool = True
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the member has every object."""
         return not self.conflicts and not self.errors
 
@@ -79,110 +79,124 @@ class Applier:
 
     api: MemberApi
     journal: Journal
-    once: RunOnce
+    job_records: JobRecords
     is_desired: Callable[[str], bool]
-    _namespaces: set[str] = field(default_factory=set, init=False)
+    _known_namespaces: set[str] = field(default_factory=set, init=False)
 
-    def apply(self, content: OrderContent, kinds: Kinds, view: View) -> Applied:
+    def apply(
+        self, content: OrderContent, kinds: MemberKinds, inventory: MemberInventory
+    ) -> ApplyResult:
         """Applies everything that can be; each object's trouble is its own.
 
         Raises:
             Unreachable: the member does not answer; nothing more was tried.
         """
-        result = Applied()
-        trees = self._trees(content, kinds, result)
-        self.journal.add_made(content.id, [key_of(tree) for tree, _ in trees])
+        result = ApplyResult()
+        trees = self._labelled_objects(content, kinds, result)
+        self.journal.record_created(content.id, [object_key_of(tree) for tree, _ in trees])
         for tree, kind in trees:
             try:
-                self._one(content, tree, kind, view, result)
-            except ApiError as error:
+                self._apply_object(content, tree, kind, inventory, result)
+            except MemberApiError as error:
                 if error.code == 0:
                     raise
-                result.errors.append(f"{key_of(tree)}: {error}")
-                result.may_pass = result.may_pass and error.may_pass
+                result.errors.append(f"{object_key_of(tree)}: {error}")
+                result.is_retryable = result.is_retryable and error.is_retryable
         return result
 
     def ensure_namespace(self, name: str) -> None:
         """Makes a namespace, labelled as ours, if it is missing; else leaves it as it is."""
-        if name in self._namespaces or not name:
+        if name in self._known_namespaces or not name:
             return
         path = f"/api/v1/namespaces/{name}"
         if self.api.find(path) is None:
-            metadata = {"name": name, "labels": MANAGED_BY}
+            metadata = {"name": name, "labels": MANAGED_BY_LABELS}
             tree = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
             self.api.apply(path, tree, force=False)
-        self._namespaces.add(name)
+        self._known_namespaces.add(name)
 
     def forget_namespaces(self) -> None:
         """Looks anew which namespaces are there: somebody may have deleted one."""
-        self._namespaces.clear()
+        self._known_namespaces.clear()
 
-    def _trees(
-        self, content: OrderContent, kinds: Kinds, result: Applied
-    ) -> list[tuple[Tree, Kind]]:
+    def _labelled_objects(
+        self, content: OrderContent, kinds: MemberKinds, result: ApplyResult
+    ) -> list[tuple[Tree, MemberKind]]:
         trees = []
-        for manifest in _in_order(content.manifests):
+        for manifest in _sort_for_apply(content.manifests):
             kind = kinds.find(manifest["apiVersion"], manifest["kind"])
             if kind is None:
                 name = f"{manifest['apiVersion']}/{manifest['kind']}"
                 result.errors.append(f"the cluster does not serve {name}; install its definition")
-                result.unserved.add(name)
+                result.unserved_kinds.add(name)
                 continue
-            trees.append((dressed(content, manifest, is_namespaced=kind.is_namespaced), kind))
+            trees.append(
+                (with_ownership_labels(content, manifest, is_namespaced=kind.is_namespaced), kind)
+            )
         return trees
 
-    def _one(
-        self, content: OrderContent, tree: Tree, kind: Kind, view: View, result: Applied
+    def _apply_object(
+        self,
+        content: OrderContent,
+        tree: Tree,
+        kind: MemberKind,
+        inventory: MemberInventory,
+        result: ApplyResult,
     ) -> None:
-        key = key_of(tree)
-        known = view.objects.get(identity(key))
+        key = object_key_of(tree)
+        known = inventory.objects.get(identity_of(key))
         token = order_token(content.id)
-        runs_once = ends_by_itself(tree)
-        if runs_once and self._has_ended(content.id, key, tree, known is not None):
-            result.ended.add(identity(key))
+        runs_once = runs_to_completion(tree)
+        if runs_once and self._has_finished(content.id, key, tree, known is not None):
+            result.finished_jobs.add(identity_of(key))
             return
-        path = kind.path(key.namespace, key.name)
+        path = kind.object_path(key.namespace, key.name)
         uid = known.uid if known else ""
         if known is None or known.token != token:
             existing = self.api.find(path)
-            if existing is not None and self._is_foreign(existing, token, key, result):
+            if existing is not None and self._record_if_foreign(existing, token, key, result):
                 return
             uid = str((existing or {}).get("metadata", {}).get("uid") or "")
         if not uid:
             self.ensure_namespace(key.namespace)
             if runs_once:
                 self.ensure_namespace(ONCE_NAMESPACE)
-                self.once.begin(content.id, key)
-        self._send(path, tree, uid, result)
+                self.job_records.record_start(content.id, key)
+        self._apply_and_record(path, tree, uid, result)
 
-    def _send(self, path: str, tree: Tree, uid: str, result: Applied) -> None:
+    def _apply_and_record(self, path: str, tree: Tree, uid: str, result: ApplyResult) -> None:
         """With the uid the server refuses an object that was remade since we looked."""
-        key = key_of(tree)
+        key = object_key_of(tree)
         if uid:
             tree["metadata"]["uid"] = uid
         taken = self.api.apply(path, tree, force=bool(uid))
         taken = {**taken, "apiVersion": key.api_version, "kind": key.kind}
         metadata = taken.get("metadata") or {}
-        result.marks[identity(key)] = (str(metadata.get("uid") or ""), mark_of(taken))
-        result.standings[identity(key)] = standing(taken)
+        result.applied_revisions[identity_of(key)] = (
+            str(metadata.get("uid") or ""),
+            revision_of(taken),
+        )
+        result.readiness_by_object[identity_of(key)] = readiness_of(taken)
 
-    def _has_ended(self, order_id: str, key: ObjectKey, tree: Tree, is_there: bool) -> bool:  # noqa: FBT001 - private
+    def _has_finished(self, order_id: str, key: ObjectKey, tree: Tree, is_present: bool) -> bool:  # noqa: FBT001 - private
         """Whether a job ran to its end before, by journal or member; then it is not made again."""
         name = (key.kind, key.namespace, key.name)
-        if self.journal.finished(order_id).get(name):
+        if self.journal.finished_jobs_of(order_id).get(name):
             return True
-        if is_there:
+        if is_present:
             return False
-        state = self.once.state(order_id, key)
-        if state == STARTED and _vanishes(tree):
-            state = UNSEEN
+        state = self.job_records.state_of(order_id, key)
+        if state == STARTED and _has_ttl_after_finished(tree):
+            state = UNKNOWN_OUTCOME
         if state is None or state == STARTED:
             return False
-        self.journal.set_finished(order_id, key, state)
+        self.journal.record_finished(order_id, key, state)
         return True
 
-    def _is_foreign(self, existing: Tree, token: str, key: ObjectKey, result: Applied) -> bool:
-        owner = token_of(existing)
+    def _record_if_foreign(
+        self, existing: Tree, token: str, key: ObjectKey, result: ApplyResult
+    ) -> bool:
+        owner = order_token_of(existing)
         if owner == token:
             return False
         if owner is not None and not self.is_desired(owner):
@@ -195,11 +209,13 @@ class Applier:
         return True
 
 
-def _in_order(manifests: Iterable[Tree]) -> list[Tree]:
-    return sorted(manifests, key=lambda tree: _RANK.get(str(tree.get("kind")), len(_FIRST)))
+def _sort_for_apply(manifests: Iterable[Tree]) -> list[Tree]:
+    return sorted(
+        manifests, key=lambda tree: _APPLY_RANK.get(str(tree.get("kind")), len(_APPLY_ORDER))
+    )
 
 
-def _vanishes(tree: Tree) -> bool:
+def _has_ttl_after_finished(tree: Tree) -> bool:
     """A Job with a time to live is deleted by the cluster after its end (KEP-592)."""
     spec = tree.get("spec")
     return isinstance(spec, dict) and spec.get("ttlSecondsAfterFinished") is not None

@@ -12,32 +12,38 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from agents.member.api import ApiError
-from agents.member.discovery import Discovery, Kind, Kinds
-from agents.orders.applier import Applied, Applier
+from agents.member.api import MemberApiError
+from agents.member.discovery import Discovery, MemberKind, MemberKinds
+from agents.orders.applier import Applier, ApplyResult
 from agents.orders.intake import Intake
-from agents.orders.inventory import Seen, View, look
+from agents.orders.inventory import MemberInventory, ObservedObject, read_inventory
 from agents.orders.journal import Journal
-from agents.orders.plan import Held, must_apply, refresh, status_of, surplus
-from agents.orders.policy import refusals
-from agents.orders.readiness import Standing
-from agents.orders.run_once import NAMESPACE, UNSEEN, RunOnce
+from agents.orders.plan import (
+    TrackedOrder,
+    find_surplus,
+    needs_apply,
+    order_status_of,
+    refresh_readiness,
+)
+from agents.orders.policy import find_refusals
+from agents.orders.readiness import Readiness
+from agents.orders.run_once import SYSTEM_NAMESPACE, UNKNOWN_OUTCOME, JobRecords
 from agents.protocol.index import IndexEntry
 from agents.protocol.orders import OrderContent
-from agents.protocol.status import Finish, OrderStatus
+from agents.protocol.status import JobOutcome, OrderStatus
 from agents.protocol.topics import order_token
 from agents.runtime.backoff import Backoff
-from agents.runtime.clock import Clock
+from agents.runtime.clock import AgentClock
 
 _log = logging.getLogger(__name__)
 
-_FULL_LOOK_SECONDS: Final = 600.0
-_FIRST_RETRY_SECONDS: Final = 1.0
-_LAST_RETRY_SECONDS: Final = 60.0
+_ALL_KINDS_LIST_INTERVAL_SECONDS: Final = 600.0
+_INITIAL_RETRY_SECONDS: Final = 1.0
+_MAX_RETRY_SECONDS: Final = 60.0
 
 
 @dataclass(slots=True)
-class Executor:
+class OrderExecutor:
     """Executes orders at one member.
 
     Attributes:
@@ -55,33 +61,35 @@ class Executor:
     discovery: Discovery
     intake: Intake
     journal: Journal
-    clock: Clock
+    clock: AgentClock
     jitter: random.Random
     is_allowed: Callable[[], bool]
-    bound: Callable[[], Mapping[str, int]]
-    passed_at: float | None = field(default=None, init=False)
-    _once: RunOnce = field(init=False)
+    bound_pods: Callable[[], Mapping[str, int]]
+    last_pass_at: float | None = field(default=None, init=False)
+    _job_records: JobRecords = field(init=False)
     _applier: Applier = field(init=False)
-    _held: dict[str, Held] = field(default_factory=dict, init=False)
-    _leaving: dict[str, OrderStatus] = field(default_factory=dict, init=False)
+    _tracked: dict[str, TrackedOrder] = field(default_factory=dict, init=False)
+    _withdrawing: dict[str, OrderStatus] = field(default_factory=dict, init=False)
     _backoffs: dict[str, Backoff] = field(default_factory=dict, init=False)
-    _found: set[tuple[str, str]] = field(default_factory=set, init=False)
-    _looked_at_all: float | None = field(default=None, init=False)
+    _found_kinds: set[tuple[str, str]] = field(default_factory=set, init=False)
+    _all_kinds_listed_at: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._once = RunOnce(self.discovery.api)
-        self._applier = Applier(self.discovery.api, self.journal, self._once, self._is_desired)
+        self._job_records = JobRecords(self.discovery.api)
+        self._applier = Applier(
+            self.discovery.api, self.journal, self._job_records, self._is_desired
+        )
 
-    def prepare(self) -> bool:
+    def ensure_system_namespace(self) -> bool:
         """Makes the namespace that the lease and the marks of ended jobs lie in. Blocking.
 
         Raises:
             ApiError: the member does not answer, or does not allow it.
         """
-        self._applier.ensure_namespace(NAMESPACE)
+        self._applier.ensure_namespace(SYSTEM_NAMESPACE)
         return True
 
-    def run_once(self) -> bool:
+    def reconcile(self) -> bool:
         """One pass. Blocking.
 
         Returns:
@@ -92,169 +100,197 @@ class Executor:
         """
         if not self.is_allowed():
             return False
-        started, is_first = self.clock.monotonic(), self.passed_at is None
+        started, is_first = self.clock.monotonic(), self.last_pass_at is None
         self._applier.forget_namespaces()
         kinds = self.discovery.kinds()
-        view = look(self.discovery.api, self._kinds_to_look_at(kinds))
-        self._found |= {seen.key.group_kind for seen in view.objects.values()}
-        self._note_ended(view)
+        view = read_inventory(self.discovery.api, self._kinds_to_list(kinds))
+        self._found_kinds |= {seen.key.group_kind for seen in view.objects.values()}
+        self._record_finished_jobs(view)
         changed = False
-        for entry in self._entries():
+        for entry in self._index_entries():
             if not self.is_allowed():
                 return changed
-            changed = self._bring(entry, kinds, view) or changed
-        changed = self._withdraw(view, kinds) or changed
-        self.passed_at = started
+            changed = self._apply_if_needed(entry, kinds, view) or changed
+        changed = self._delete_surplus(view, kinds) or changed
+        self.last_pass_at = started
         return changed or is_first
 
-    def statuses(self) -> tuple[OrderStatus, ...]:
+    def order_statuses(self) -> tuple[OrderStatus, ...]:
         """How every order stands, by the last pass; listed ones first, then those that leave."""
-        bound, applied = self.bound(), self.journal.applied()
+        bound, applied = self.bound_pods(), self.journal.applied_generations()
         listed = [
-            status_of(
+            order_status_of(
                 entry,
-                self._held.get(order_token(entry.id)),
-                bound=bound.get(entry.id),
+                self._tracked.get(order_token(entry.id)),
+                bound_pods=bound.get(entry.id),
                 applied_generation=applied.get(entry.id),
             )
-            for entry in self._entries()
+            for entry in self._index_entries()
         ]
-        return (*listed, *self._not_listed(applied))
+        return (*listed, *self._unlisted_statuses(applied))
 
-    def _not_listed(self, applied: Mapping[str, int]) -> list[OrderStatus]:
+    def _unlisted_statuses(self, applied: Mapping[str, int]) -> list[OrderStatus]:
         """Orders that the index no longer lists; also before the first pass has dealt with them."""
-        listed = {entry.id for entry in self._entries()}
+        listed = {entry.id for entry in self._index_entries()}
         known = {
-            order_id: _leaving(order_id, generation, [], self.bound().get(order_id, 0))
+            order_id: _withdrawing_status(
+                order_id, generation, [], self.bound_pods().get(order_id, 0)
+            )
             for order_id, generation in applied.items()
-        } | self._leaving
+        } | self._withdrawing
         return [known[order_id] for order_id in sorted(known) if order_id not in listed]
 
     # ------------------------------------------------------------ applying
 
-    def _bring(self, entry: IndexEntry, kinds: Kinds, view: View) -> bool:
+    def _apply_if_needed(
+        self, entry: IndexEntry, kinds: MemberKinds, inventory: MemberInventory
+    ) -> bool:
         """Applies one order if it needs it."""
         token = order_token(entry.id)
-        held = self._held.get(token)
-        if not must_apply(held, entry, view, self.clock.monotonic()):
+        held = self._tracked.get(token)
+        if not needs_apply(held, entry, inventory, self.clock.monotonic()):
             if held is not None:
-                refresh(held, view)
+                refresh_readiness(held, inventory)
             return False
-        content = self.intake.content(entry)
+        content = self.intake.content_of(entry)
         if content is None:
             return False
-        self._held[token] = self._applied(entry, content, kinds, view)
+        self._tracked[token] = self._apply_order(entry, content, kinds, inventory)
         return True
 
-    def _applied(self, entry: IndexEntry, content: OrderContent, kinds: Kinds, view: View) -> Held:
-        held = Held(entry.digest, entry.generation, len(content.manifests))
-        held.refusals = refusals(content, lambda version, kind: _scope(kinds, version, kind))
+    def _apply_order(
+        self,
+        entry: IndexEntry,
+        content: OrderContent,
+        kinds: MemberKinds,
+        inventory: MemberInventory,
+    ) -> TrackedOrder:
+        held = TrackedOrder(entry.digest, entry.generation, len(content.manifests))
+        held.refusals = find_refusals(
+            content, lambda version, kind: _is_namespaced(kinds, version, kind)
+        )
         if held.refusals:
             _log.warning("order %s: refused: %s", entry.id, "; ".join(held.refusals))
             return held
-        held.applied = self._applier.apply(content, kinds, view)
-        self._add_ended(content.id, held.applied)
-        if held.applied.is_whole:
-            self.journal.set_applied(entry.id, entry.generation)
+        held.result = self._applier.apply(content, kinds, inventory)
+        self._add_finished_jobs(content.id, held.result)
+        if held.result.is_complete:
+            self.journal.record_applied(entry.id, entry.generation)
             self._backoffs.pop(entry.id, None)
             _log.info("order %s generation %d: applied", entry.id, entry.generation)
         else:
-            held.retry_at = self.clock.monotonic() + self._pause(entry.id)
-            if held.applied.unserved:
-                self.discovery.forget()
+            held.retry_at = self.clock.monotonic() + self._next_retry_seconds(entry.id)
+            if held.result.unserved_kinds:
+                self.discovery.invalidate()
         return held
 
-    def _pause(self, order_id: str) -> float:
+    def _next_retry_seconds(self, order_id: str) -> float:
         if order_id not in self._backoffs:
             self._backoffs[order_id] = Backoff(
-                _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS, self.jitter
+                _INITIAL_RETRY_SECONDS, _MAX_RETRY_SECONDS, self.jitter
             )
         return self._backoffs[order_id].next_seconds()
 
-    def _add_ended(self, order_id: str, applied: Applied) -> None:
+    def _add_finished_jobs(self, order_id: str, result: ApplyResult) -> None:
         """Jobs that ended before stand as they ended, though the member may have lost them."""
-        outcomes = self.journal.finished(order_id)
-        for name in applied.ended:
-            outcome = outcomes.get((name[1], name[2], name[3]), UNSEEN)
-            finish: Finish | None = None
-            if outcome != UNSEEN:
+        outcomes = self.journal.finished_jobs_of(order_id)
+        for name in result.finished_jobs:
+            outcome = outcomes.get((name[1], name[2], name[3]), UNKNOWN_OUTCOME)
+            finish: JobOutcome | None = None
+            if outcome != UNKNOWN_OUTCOME:
                 finish = "Failed" if outcome == "Failed" else "Succeeded"
-            applied.standings[name] = Standing(
+            result.readiness_by_object[name] = Readiness(
                 is_ready=False, desired=0 if finish else None, finished=finish
             )
 
-    def _note_ended(self, view: View) -> None:
+    def _record_finished_jobs(self, inventory: MemberInventory) -> None:
         """Writes down every job that has ended, before anything else can make it vanish."""
-        for seen in view.objects.values():
-            finished = seen.standing.finished
+        for seen in inventory.objects.values():
+            finished = seen.readiness.finished
             if finished is None or seen.order_id is None:
                 continue
             name = (seen.key.kind, seen.key.namespace, seen.key.name)
-            if name not in self.journal.finished(seen.order_id) and self._is_desired(seen.token):
-                self._mark_ended(seen, seen.order_id, finished)
-                self.journal.set_finished(seen.order_id, seen.key, finished)
+            if name not in self.journal.finished_jobs_of(seen.order_id) and self._is_desired(
+                seen.token
+            ):
+                self._record_finished_in_member(seen, seen.order_id, finished)
+                self.journal.record_finished(seen.order_id, seen.key, finished)
 
-    def _mark_ended(self, seen: Seen, order_id: str, finished: Finish) -> None:
+    def _record_finished_in_member(
+        self, observed: ObservedObject, order_id: str, finished: JobOutcome
+    ) -> None:
         try:
-            self._once.end(order_id, seen.key, finished)
-        except ApiError as error:
+            self._job_records.record_finish(order_id, observed.key, finished)
+        except MemberApiError as error:
             if error.code == 0:
                 raise
-            _log.warning("%s has ended; the mark in the cluster failed: %s", seen.key, error)
+            _log.warning("%s has ended; the mark in the cluster failed: %s", observed.key, error)
 
     # ------------------------------------------------------------ withdrawing
 
-    def _withdraw(self, view: View, kinds: Kinds) -> bool:
+    def _delete_surplus(self, inventory: MemberInventory, kinds: MemberKinds) -> bool:
         """Deletes what no order asks for, and forgets orders of which nothing is left."""
         index = self.intake.index
         if index is None:  # a lost disk: nothing is known to be unwanted
             return False
         desired = frozenset(order_token(entry.id) for entry in index.orders)
-        self._held = {token: held for token, held in self._held.items() if token in desired}
-        gone = surplus(view, self._held, desired)
+        self._tracked = {token: held for token, held in self._tracked.items() if token in desired}
+        gone = find_surplus(inventory, self._tracked, desired)
         for seen in gone:
             if not self.is_allowed():
                 return True
-            self._delete(seen, kinds)
-        self._settle(view, desired)
+            self._delete_object(seen, kinds)
+        self._update_withdrawing(inventory, desired)
         return bool(gone)
 
-    def _delete(self, seen: Seen, kinds: Kinds) -> None:
-        kind = kinds.find(seen.key.api_version, seen.key.kind)
+    def _delete_object(self, observed: ObservedObject, kinds: MemberKinds) -> None:
+        kind = kinds.find(observed.key.api_version, observed.key.kind)
         if kind is None:
             return
         try:
-            self.discovery.api.delete(kind.path(seen.key.namespace, seen.key.name), uid=seen.uid)
-            _log.info("%s of %s: withdrawn", seen.key, seen.order_id)
-        except ApiError as error:
+            self.discovery.api.delete(
+                kind.object_path(observed.key.namespace, observed.key.name), uid=observed.uid
+            )
+            _log.info("%s of %s: withdrawn", observed.key, observed.order_id)
+        except MemberApiError as error:
             if error.code == 0:
                 raise
-            _log.warning("%s of %s: cannot be withdrawn: %s", seen.key, seen.order_id, error)
+            _log.warning(
+                "%s of %s: cannot be withdrawn: %s", observed.key, observed.order_id, error
+            )
 
-    def _settle(self, view: View, desired: frozenset[str]) -> None:
+    def _update_withdrawing(self, inventory: MemberInventory, desired: frozenset[str]) -> None:
         """What is reported of orders that are not listed: withdrawing, until nothing is left."""
-        objects: dict[str, list[Seen]] = {}
-        for seen in view.objects.values():
+        objects: dict[str, list[ObservedObject]] = {}
+        for seen in inventory.objects.values():
             if seen.order_id is not None and seen.token not in desired:
                 objects.setdefault(seen.order_id, []).append(seen)
-        bound, applied, made = self.bound(), self.journal.applied(), self.journal.made()
+        bound, applied, made = (
+            self.bound_pods(),
+            self.journal.applied_generations(),
+            self.journal.created_objects(),
+        )
         known = {*applied, *made, *objects, *bound}
         leaving: dict[str, OrderStatus] = {}
         for order_id in sorted(known):
             if order_token(order_id) in desired:
                 continue
             left, pods = objects.get(order_id, []), bound.get(order_id, 0)
-            unseen = [k for k in made.get(order_id, ()) if k.group_kind not in view.visible]
+            unseen = [
+                k for k in made.get(order_id, ()) if k.group_kind not in inventory.listed_kinds
+            ]
             if left or pods or unseen:
-                leaving[order_id] = _leaving(order_id, applied.get(order_id, 0), left, pods)
+                leaving[order_id] = _withdrawing_status(
+                    order_id, applied.get(order_id, 0), left, pods
+                )
             else:
-                self._forget(order_id)
-        self._leaving = leaving
+                self._forget_order(order_id)
+        self._withdrawing = leaving
 
-    def _forget(self, order_id: str) -> None:
+    def _forget_order(self, order_id: str) -> None:
         try:
-            self._once.forget(order_id)
-        except ApiError as error:
+            self._job_records.forget_order(order_id)
+        except MemberApiError as error:
             if error.code == 0:
                 raise
             _log.warning("order %s: its marks of ended jobs stay behind: %s", order_id, error)
@@ -263,33 +299,40 @@ class Executor:
 
     # ------------------------------------------------------------ kinds
 
-    def _kinds_to_look_at(self, kinds: Kinds) -> list[Kind]:
+    def _kinds_to_list(self, kinds: MemberKinds) -> list[MemberKind]:
         """Kinds of which something was made; now and then all, for what a lost journal made."""
         now = self.clock.monotonic()
-        if self._looked_at_all is None or now - self._looked_at_all > _FULL_LOOK_SECONDS:
-            self._looked_at_all = now
+        if (
+            self._all_kinds_listed_at is None
+            or now - self._all_kinds_listed_at > _ALL_KINDS_LIST_INTERVAL_SECONDS
+        ):
+            self._all_kinds_listed_at = now
             return list(kinds.prunable())
-        made = {key.group_kind for keys in self.journal.made().values() for key in keys}
-        wanted = made | self._found
+        made = {key.group_kind for keys in self.journal.created_objects().values() for key in keys}
+        wanted = made | self._found_kinds
         return [kind for kind in kinds.prunable() if (kind.group, kind.kind) in wanted]
 
-    def _entries(self) -> tuple[IndexEntry, ...]:
+    def _index_entries(self) -> tuple[IndexEntry, ...]:
         return self.intake.index.orders if self.intake.index else ()
 
     def _is_desired(self, token: str) -> bool:
-        return any(order_token(entry.id) == token for entry in self._entries())
+        return any(order_token(entry.id) == token for entry in self._index_entries())
 
 
-def _scope(kinds: Kinds, api_version: str, kind: str) -> bool | None:
+def _is_namespaced(kinds: MemberKinds, api_version: str, kind: str) -> bool | None:
     found = kinds.find(api_version, kind)
     return None if found is None else found.is_namespaced
 
 
-def _leaving(order_id: str, generation: int, left: list[Seen], pods: int) -> OrderStatus:
+def _withdrawing_status(
+    order_id: str, generation: int, remaining: list[ObservedObject], bound_pods: int
+) -> OrderStatus:
     return OrderStatus(
         id=order_id,
         generation=generation,
         phase="Withdrawing",
-        bound=pods,
-        message=f"{len(left)} objects and {pods} bound pods are left" if left or pods else None,
+        bound=bound_pods,
+        message=f"{len(remaining)} objects and {bound_pods} bound pods are left"
+        if remaining or bound_pods
+        else None,
     )

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agents.orders.journal import AcceptedIndex, Journal
-from agents.protocol.envelope import sender, unseal
+from agents.protocol.envelope import sender_key_id, unseal
 from agents.protocol.errors import WireError
 from agents.protocol.index import DESIRED_INDEX, DesiredIndex, IndexEcho, IndexEntry, digest_of
 from agents.protocol.keys import TrustedKeys
 from agents.protocol.orders import ORDER_CONTENT, OrderContent, unpack_content
-from agents.protocol.topics import Topic, order_token, order_topic, topic
+from agents.protocol.topics import Topic, order_token, order_topic, site_topic
 
 _log = logging.getLogger(__name__)
 
-_MOST_PENDING_BYTES: Final = 32 * 1024 * 1024
+_MAX_PENDING_BYTES: Final = 32 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -33,28 +33,28 @@ class Intake:
     """
 
     site: str
-    trusted: TrustedKeys
+    trusted_keys: TrustedKeys
     journal: Journal
     _index: DesiredIndex | None = field(default=None, init=False)
     _echo: IndexEcho | None = field(default=None, init=False)
-    _by_token: dict[str, IndexEntry] = field(default_factory=dict, init=False)
-    _present: set[str] = field(default_factory=set, init=False)
-    _parts: dict[str, dict[int, bytes]] = field(default_factory=dict, init=False)
+    _entries_by_token: dict[str, IndexEntry] = field(default_factory=dict, init=False)
+    _present_digests: set[str] = field(default_factory=set, init=False)
+    _parts_by_digest: dict[str, dict[int, bytes]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        known = self.journal.newest(self.trusted.ids())
-        self._present = set(self.journal.digests())
+        known = self.journal.newest_index(self.trusted_keys.ids())
+        self._present_digests = set(self.journal.content_digests())
         if known is not None:
-            self._take_up(known)
+            self._resume_from(known)
 
-    def _take_up(self, known: AcceptedIndex) -> None:
+    def _resume_from(self, accepted: AcceptedIndex) -> None:
         """Goes on where we were; an index that cannot be read any more comes from the hub again."""
         try:
-            index = DESIRED_INDEX.decode(known.payload)
+            index = DESIRED_INDEX.decode(accepted.payload)
         except WireError as error:
             _log.warning("the index on disk cannot be read: %s; waiting for the hub's", error)
             return
-        self._use(index, known.digest)
+        self._adopt_index(index, accepted.digest)
 
     @property
     def index(self) -> DesiredIndex | None:
@@ -66,7 +66,7 @@ class Intake:
         """What the status says of it."""
         return self._echo
 
-    def take_index(self, data: bytes) -> bool:
+    def accept_index(self, data: bytes) -> bool:
         """Takes an index message in.
 
         Returns:
@@ -76,8 +76,8 @@ class Intake:
             WireError: not by the hub, not for this site, older, or of equal version but other
                 content.
         """
-        name = topic(self.site, "desired")
-        payload = unseal(data, topic=name, trusted=self.trusted)
+        name = site_topic(self.site, "desired")
+        payload = unseal(data, topic=name, trusted=self.trusted_keys)
         index = DESIRED_INDEX.decode(payload)
         if index.site != self.site:
             raise WireError("wrong-site", f"index is for {index.site!r}, this is {self.site!r}")
@@ -88,14 +88,14 @@ class Intake:
             raise WireError(
                 "stale", f"index {index.version} is not newer than {self._index.version}"
             )
-        _check_tokens(index)
-        self.journal.accept(
-            AcceptedIndex(sender(data), index.epoch, index.sequence, digest, payload)
+        _check_unique_ids(index)
+        self.journal.save_index(
+            AcceptedIndex(sender_key_id(data), index.epoch, index.sequence, digest, payload)
         )
-        self._use(index, digest)
+        self._adopt_index(index, digest)
         return True
 
-    def take_part(self, where: Topic, data: bytes) -> OrderContent | None:
+    def accept_part(self, parsed_topic: Topic, data: bytes) -> OrderContent | None:
         """Takes one part of a content in.
 
         Returns:
@@ -104,64 +104,74 @@ class Intake:
         Raises:
             WireError: not by the hub, or the whole is not what the index names.
         """
-        entry = self._by_token.get(where.token or "")
-        if entry is None or entry.digest in self._present or where.part >= entry.parts:
+        entry = self._entries_by_token.get(parsed_topic.token or "")
+        if (
+            entry is None
+            or entry.digest in self._present_digests
+            or parsed_topic.part >= entry.parts
+        ):
             return None
-        name = order_topic(self.site, entry.id, where.part)
-        part = unseal(data, topic=name, trusted=self.trusted)
-        parts = self._parts.setdefault(entry.digest, {})
-        parts[where.part] = part
+        name = order_topic(self.site, entry.id, parsed_topic.part)
+        part = unseal(data, topic=name, trusted=self.trusted_keys)
+        parts = self._parts_by_digest.setdefault(entry.digest, {})
+        parts[parsed_topic.part] = part
         if len(parts) < entry.parts:
-            self._bound_pending()
+            self._limit_pending_parts()
             return None
-        del self._parts[entry.digest]
+        del self._parts_by_digest[entry.digest]
         whole = [parts[number] for number in range(entry.parts)]
         content = unpack_content(entry, whole, site=self.site)
-        self.journal.keep_content(entry.digest, ORDER_CONTENT.encode(content))
-        self._present.add(entry.digest)
+        self.journal.save_content(entry.digest, ORDER_CONTENT.encode(content))
+        self._present_digests.add(entry.digest)
         return content
 
-    def content(self, entry: IndexEntry) -> OrderContent | None:
+    def content_of(self, entry: IndexEntry) -> OrderContent | None:
         """The content of a line of the index, if it is here."""
-        data = self.journal.content(entry.digest) if entry.digest in self._present else None
+        data = (
+            self.journal.content_of(entry.digest) if entry.digest in self._present_digests else None
+        )
         return None if data is None else ORDER_CONTENT.decode(data)
 
-    def missing(self) -> tuple[IndexEntry, ...]:
+    def missing_entries(self) -> tuple[IndexEntry, ...]:
         """Lines of the index whose content is not here."""
         entries = self._index.orders if self._index else ()
-        return tuple(entry for entry in entries if entry.digest not in self._present)
+        return tuple(entry for entry in entries if entry.digest not in self._present_digests)
 
-    def topics_of(self, entry: IndexEntry) -> tuple[str, ...]:
+    def missing_topics_of(self, entry: IndexEntry) -> tuple[str, ...]:
         """The topics that a content's missing parts lie on."""
-        have = self._parts.get(entry.digest, {})
+        have = self._parts_by_digest.get(entry.digest, {})
         return tuple(
             order_topic(self.site, entry.id, part)
             for part in range(entry.parts)
             if part not in have
         )
 
-    def _use(self, index: DesiredIndex, digest: str) -> None:
+    def _adopt_index(self, index: DesiredIndex, digest: str) -> None:
         self._index = index
         self._echo = IndexEcho(epoch=index.epoch, sequence=index.sequence, digest=digest)
-        self._by_token = {order_token(entry.id): entry for entry in index.orders}
+        self._entries_by_token = {order_token(entry.id): entry for entry in index.orders}
         wanted = frozenset(entry.digest for entry in index.orders)
-        self._parts = {digest: parts for digest, parts in self._parts.items() if digest in wanted}
-        self.journal.forget_contents(wanted)
-        self._present &= wanted
+        self._parts_by_digest = {
+            digest: parts for digest, parts in self._parts_by_digest.items() if digest in wanted
+        }
+        self.journal.delete_contents_except(wanted)
+        self._present_digests &= wanted
 
-    def _bound_pending(self) -> None:
+    def _limit_pending_parts(self) -> None:
         """Parts that wait for others may not fill the memory of a small machine."""
-        sizes = {digest: _size(parts.values()) for digest, parts in self._parts.items()}
-        while sum(sizes.values()) > _MOST_PENDING_BYTES:
+        sizes = {
+            digest: _total_bytes(parts.values()) for digest, parts in self._parts_by_digest.items()
+        }
+        while sum(sizes.values()) > _MAX_PENDING_BYTES:
             largest = max(sizes, key=lambda digest: sizes[digest])
-            del self._parts[largest], sizes[largest]
+            del self._parts_by_digest[largest], sizes[largest]
 
 
-def _check_tokens(index: DesiredIndex) -> None:
+def _check_unique_ids(index: DesiredIndex) -> None:
     ids = {entry.id for entry in index.orders}
     if len(ids) != len(index.orders):
         raise WireError("malformed", "the index lists an order twice")
 
 
-def _size(parts: Iterable[bytes]) -> int:
+def _total_bytes(parts: Iterable[bytes]) -> int:
     return sum(len(part) for part in parts)

@@ -5,21 +5,27 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from agents.member.api import ApiError, MemberApi, Tree
-from agents.member.discovery import Kind
+from agents.member.api import MemberApi, MemberApiError, Tree
+from agents.member.discovery import MemberKind
 from agents.orders.journal import ObjectKey
-from agents.orders.labels import ORDER_LABEL, is_controlled, key_of, order_id_of, token_of
-from agents.orders.readiness import Standing, standing
+from agents.orders.labels import (
+    ORDER_LABEL,
+    is_controlled,
+    object_key_of,
+    order_id_of,
+    order_token_of,
+)
+from agents.orders.readiness import Readiness, readiness_of
 from agents.protocol.topics import order_token
 
-Identity = tuple[str, str, str, str]
+ObjectIdentity = tuple[str, str, str, str]
 """(group, kind, namespace, name): one object, whatever version it is read in."""
 
-_OURS: Final = {"labelSelector": ORDER_LABEL}
+_OWNED_QUERY: Final = {"labelSelector": ORDER_LABEL}
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ObservedObject:
     """One object of the member that carries our label.
 
     Attributes:
@@ -35,15 +41,15 @@ class Seen:
 
     key: ObjectKey
     uid: str
-    mark: str
+    revision: str
     token: str
     order_id: str | None
-    is_leaving: bool
-    standing: Standing
+    is_terminating: bool
+    readiness: Readiness
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class MemberInventory:
     """One look.
 
     Attributes:
@@ -51,58 +57,60 @@ class View:
         visible: (group, kind) that could be listed; of others nothing is concluded.
     """
 
-    objects: Mapping[Identity, Seen]
-    visible: frozenset[tuple[str, str]]
+    objects: Mapping[ObjectIdentity, ObservedObject]
+    listed_kinds: frozenset[tuple[str, str]]
 
 
-def identity(key: ObjectKey) -> Identity:
+def identity_of(key: ObjectKey) -> ObjectIdentity:
     """What an object is known by across versions."""
     return (*key.group_kind, key.namespace, key.name)
 
 
-def look(api: MemberApi, kinds: Iterable[Kind]) -> View:
+def read_inventory(api: MemberApi, kinds: Iterable[MemberKind]) -> MemberInventory:
     """Lists our objects of these kinds; a kind that cannot be listed now is not visible.
 
     Raises:
         Unreachable: the member does not answer at all.
     """
-    objects: dict[Identity, Seen] = {}
-    visible: set[tuple[str, str]] = set()
+    objects: dict[ObjectIdentity, ObservedObject] = {}
+    listed_kinds: set[tuple[str, str]] = set()
     for kind in kinds:
         try:
-            found = api.fold(kind.collection(), _OURS, partial(seen_of, kind=kind))
-        except ApiError as error:
+            found = api.list_mapped(
+                kind.collection_path(), _OWNED_QUERY, partial(observed_object_of, kind=kind)
+            )
+        except MemberApiError as error:
             if error.code == 0:
                 raise
             continue
-        visible.add((kind.group, kind.kind))
-        objects.update((identity(seen.key), seen) for seen in found)
-    return View(objects, frozenset(visible))
+        listed_kinds.add((kind.group, kind.kind))
+        objects.update((identity_of(seen.key), seen) for seen in found)
+    return MemberInventory(objects, frozenset(listed_kinds))
 
 
-def seen_of(tree: Tree, kind: Kind) -> Seen | None:
+def observed_object_of(tree: Tree, kind: MemberKind) -> ObservedObject | None:
     """Reduces an object; None for one that a controller made or that is not ours.
 
     Items of a list carry neither apiVersion nor kind, so both are filled in.
     """
     tree = {**tree, "apiVersion": kind.api_version, "kind": kind.kind}
-    token = token_of(tree)
+    token = order_token_of(tree)
     if token is None or is_controlled(tree):
         return None
     metadata: Mapping[str, Any] = tree.get("metadata") or {}
     order_id = order_id_of(tree)
-    return Seen(
-        key=key_of(tree),
+    return ObservedObject(
+        key=object_key_of(tree),
         uid=str(metadata.get("uid") or ""),
-        mark=mark_of(tree),
+        revision=revision_of(tree),
         token=token,
         order_id=order_id if order_id and order_token(order_id) == token else None,
-        is_leaving=bool(metadata.get("deletionTimestamp")),
-        standing=standing(tree),
+        is_terminating=bool(metadata.get("deletionTimestamp")),
+        readiness=readiness_of(tree),
     )
 
 
-def mark_of(tree: Tree) -> str:
+def revision_of(tree: Tree) -> str:
     """What changes when somebody asks for something else."""
     metadata = tree.get("metadata") or {}
     generation = metadata.get("generation")

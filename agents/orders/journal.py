@@ -83,7 +83,7 @@ class Journal:
         """
         self._lock = threading.Lock()
         try:
-            self._database = _open(path)
+            self._database = _open_database(path)
         except sqlite3.OperationalError as error:  # locked, full, unreadable: not spoilt
             raise JournalError(f"{path}: {error}") from error
         except sqlite3.DatabaseError as error:
@@ -97,8 +97,8 @@ class Journal:
             path.replace(aside)
             for suffix in ("-wal", "-shm"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
-            self._database = _open(path)
-        self._load()
+            self._database = _open_database(path)
+        self._load_cache()
 
     def close(self) -> None:
         """Closes the file."""
@@ -106,7 +106,7 @@ class Journal:
 
     # ------------------------------------------------------------ index and contents
 
-    def accept(self, index: AcceptedIndex) -> None:
+    def save_index(self, index: AcceptedIndex) -> None:
         """Keeps an index as the newest under its key."""
         with self._transaction() as database:
             database.execute(
@@ -114,7 +114,7 @@ class Journal:
                 (index.kid, index.epoch, index.sequence, index.digest, index.payload),
             )
 
-    def newest(self, trusted: Iterable[str]) -> AcceptedIndex | None:
+    def newest_index(self, trusted_key_ids: Iterable[str]) -> AcceptedIndex | None:
         """The newest index under any of the keys that are trusted now.
 
         A key that was taken out of the settings takes its indexes with it: a hub made anew has a
@@ -124,45 +124,45 @@ class Journal:
             "SELECT kid, epoch, sequence, digest, payload FROM accepted"
             " ORDER BY epoch DESC, sequence DESC"
         )
-        keys = frozenset(trusted)
+        keys = frozenset(trusted_key_ids)
         return next((AcceptedIndex(*row) for row in rows if row[0] in keys), None)
 
-    def keep_content(self, digest: str, data: bytes) -> None:
+    def save_content(self, digest: str, data: bytes) -> None:
         """Keeps a content whose digest was checked."""
         with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO content VALUES (?, ?)", (digest, data))
 
-    def content(self, digest: str) -> bytes | None:
+    def content_of(self, digest: str) -> bytes | None:
         """The content with this digest, if it is here."""
         rows = self._rows("SELECT data FROM content WHERE digest = ?", (digest,))
         return bytes(rows[0][0]) if rows else None
 
-    def digests(self) -> frozenset[str]:
+    def content_digests(self) -> frozenset[str]:
         """Digests of all contents that are here."""
         return frozenset(row[0] for row in self._rows("SELECT digest FROM content"))
 
-    def forget_contents(self, keep: frozenset[str]) -> None:
+    def delete_contents_except(self, kept_digests: frozenset[str]) -> None:
         """Drops contents that no index names any more."""
-        gone = [(digest,) for digest in self.digests() - keep]
+        gone = [(digest,) for digest in self.content_digests() - kept_digests]
         if gone:
             with self._transaction() as database:
                 database.executemany("DELETE FROM content WHERE digest = ?", gone)
 
     # ------------------------------------------------------------ what was done
 
-    def set_applied(self, order_id: str, generation: int) -> None:
+    def record_applied(self, order_id: str, generation: int) -> None:
         """This generation was applied whole."""
         with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO applied VALUES (?, ?)", (order_id, generation))
-        self._applied[order_id] = generation
+        self._applied_generations[order_id] = generation
 
-    def applied(self) -> dict[str, int]:
+    def applied_generations(self) -> dict[str, int]:
         """The generation of every order that was applied whole."""
-        return dict(self._applied)
+        return dict(self._applied_generations)
 
-    def add_made(self, order_id: str, objects: Iterable[ObjectKey]) -> None:
+    def record_created(self, order_id: str, objects: Iterable[ObjectKey]) -> None:
         """These objects are about to be made; written first, so that none is ever forgotten."""
-        known = self._made.get(order_id, frozenset())
+        known = self._created_objects.get(order_id, frozenset())
         new = frozenset(objects) - known
         if not new:
             return
@@ -171,44 +171,46 @@ class Journal:
                 "INSERT OR IGNORE INTO made VALUES (?, ?, ?, ?, ?)",
                 [(order_id, k.api_version, k.kind, k.namespace, k.name) for k in new],
             )
-        self._made[order_id] = known | new
+        self._created_objects[order_id] = known | new
 
-    def made(self) -> dict[str, frozenset[ObjectKey]]:
+    def created_objects(self) -> dict[str, frozenset[ObjectKey]]:
         """Objects that were made, by order."""
-        return dict(self._made)
+        return dict(self._created_objects)
 
-    def set_finished(self, order_id: str, key: ObjectKey, outcome: str) -> None:
+    def record_finished(self, order_id: str, key: ObjectKey, outcome: str) -> None:
         """This job has ended and is never made again for this order; the first outcome stays."""
         with self._transaction() as database:
             database.execute(
                 "INSERT OR IGNORE INTO finished VALUES (?, ?, ?, ?, ?)",
                 (order_id, key.kind, key.namespace, key.name, outcome),
             )
-        known = self._finished.get(order_id, {})
-        self._finished[order_id] = {(key.kind, key.namespace, key.name): outcome} | known
+        known = self._finished_jobs.get(order_id, {})
+        self._finished_jobs[order_id] = {(key.kind, key.namespace, key.name): outcome} | known
 
-    def finished(self, order_id: str) -> dict[tuple[str, str, str], str]:
+    def finished_jobs_of(self, order_id: str) -> dict[tuple[str, str, str], str]:
         """Outcomes of an order's ended jobs by (kind, namespace, name)."""
-        return self._finished.get(order_id, {})
+        return self._finished_jobs.get(order_id, {})
 
     def forget_order(self, order_id: str) -> None:
         """Nothing of this order is left in the member, and no index lists it."""
         with self._transaction() as database:
             for table in ("applied", "made", "finished"):
                 database.execute(f"DELETE FROM {table} WHERE order_id = ?", (order_id,))  # noqa: S608 - our own words
-        for known in (self._applied, self._made, self._finished):
+        for known in (self._applied_generations, self._created_objects, self._finished_jobs):
             known.pop(order_id, None)
 
-    def _load(self) -> None:
+    def _load_cache(self) -> None:
         """What the loops ask every second is in memory too: a sick disk stops no report."""
-        self._applied: dict[str, int] = dict(self._rows("SELECT order_id, generation FROM applied"))
-        self._made: dict[str, frozenset[ObjectKey]] = {}
+        self._applied_generations: dict[str, int] = dict(
+            self._rows("SELECT order_id, generation FROM applied")
+        )
+        self._created_objects: dict[str, frozenset[ObjectKey]] = {}
         for order_id, *key in self._rows("SELECT * FROM made"):
-            known = self._made.get(order_id, frozenset())
-            self._made[order_id] = known | {ObjectKey(*key)}
-        self._finished: dict[str, dict[tuple[str, str, str], str]] = {}
+            known = self._created_objects.get(order_id, frozenset())
+            self._created_objects[order_id] = known | {ObjectKey(*key)}
+        self._finished_jobs: dict[str, dict[tuple[str, str, str], str]] = {}
         for order_id, *name, outcome in self._rows("SELECT * FROM finished"):
-            self._finished.setdefault(order_id, {})[name[0], name[1], name[2]] = outcome
+            self._finished_jobs.setdefault(order_id, {})[name[0], name[1], name[2]] = outcome
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -226,7 +228,7 @@ class Journal:
             raise JournalError(f"journal: {error}") from error
 
 
-def applied_at(path: Path) -> dict[str, int]:
+def load_applied_generations(path: Path) -> dict[str, int]:
     """What `Journal.applied` would say, read beside the agent that uses the file."""
     try:
         database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
@@ -240,7 +242,7 @@ def applied_at(path: Path) -> dict[str, int]:
         database.close()
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open_database(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, check_same_thread=False, timeout=_LOCK_SECONDS)
     try:
         database.execute("PRAGMA journal_mode=WAL")

@@ -19,37 +19,39 @@ ORDER_LABEL: Final = "kapok.dev/order"
 ORDER_ID_ANNOTATION: Final = "kapok.dev/order-id"
 
 # What only the server writes; a manifest from `kubectl get -o yaml` has it, and SSA refuses it.
-_SERVERS_OWN: Final = (
+_SERVER_OWNED_FIELDS: Final = (
     "uid",
     "resourceVersion",
     "managedFields",
     "creationTimestamp",
     "generation",
 )
-_TEMPLATE_OWNERS: Final = frozenset(
+_KINDS_WITH_POD_TEMPLATE: Final = frozenset(
     {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job"}
 )
 
 
-def dressed(content: OrderContent, manifest: Mapping[str, Any], *, is_namespaced: bool) -> Tree:
+def with_ownership_labels(
+    content: OrderContent, manifest: Mapping[str, Any], *, is_namespaced: bool
+) -> Tree:
     """The object as it is applied."""
     tree: Tree = copy.deepcopy(dict(manifest))
     tree.pop("status", None)
     metadata = tree.setdefault("metadata", {})
-    for name in _SERVERS_OWN:
+    for name in _SERVER_OWNED_FIELDS:
         metadata.pop(name, None)
     if is_namespaced:
         metadata.setdefault("namespace", content.namespace)
     else:
         metadata.pop("namespace", None)
     for each in (metadata, *_template_metadata(tree)):
-        _mark(each, content.id)
+        _set_order_labels(each, content.id)
     if content.replicas is not None and content.scales == f"{tree.get('kind')}/{metadata['name']}":
         tree.setdefault("spec", {})["replicas"] = content.replicas
     return tree
 
 
-def key_of(tree: Mapping[str, Any]) -> ObjectKey:
+def object_key_of(tree: Mapping[str, Any]) -> ObjectKey:
     """Which object a dressed tree or one of the member's is."""
     metadata = tree.get("metadata") or {}
     return ObjectKey(
@@ -60,7 +62,7 @@ def key_of(tree: Mapping[str, Any]) -> ObjectKey:
     )
 
 
-def token_of(tree: Mapping[str, Any]) -> str | None:
+def order_token_of(tree: Mapping[str, Any]) -> str | None:
     """The token of the order that an object says it belongs to, by label, else by annotation.
 
     A person may have taken the label off; the annotation alone still makes it ours.
@@ -94,23 +96,23 @@ def _template_metadata(tree: Tree) -> Iterator[Tree]:
     spec = tree.get("spec")
     if not isinstance(spec, dict):
         return
-    if tree.get("kind") in _TEMPLATE_OWNERS and isinstance(spec.get("template"), dict):
-        yield _metadata(spec["template"])
+    if tree.get("kind") in _KINDS_WITH_POD_TEMPLATE and isinstance(spec.get("template"), dict):
+        yield _metadata_of(spec["template"])
     job = spec.get("jobTemplate")
     if tree.get("kind") == "CronJob" and isinstance(job, dict):
         job_spec = job.get("spec")
         if isinstance(job_spec, dict) and isinstance(job_spec.get("template"), dict):
-            yield _metadata(job_spec["template"])
+            yield _metadata_of(job_spec["template"])
 
 
-def _metadata(template: Tree) -> Tree:
+def _metadata_of(template: Tree) -> Tree:
     metadata = template.setdefault("metadata", {})
     if metadata is None:
         metadata = template["metadata"] = {}
     return metadata if isinstance(metadata, dict) else {}
 
 
-def _mark(metadata: Tree, order_id: str) -> None:
+def _set_order_labels(metadata: Tree, order_id: str) -> None:
     for field, name, value in (
         ("labels", ORDER_LABEL, order_token(order_id)),
         ("annotations", ORDER_ID_ANNOTATION, order_id),

@@ -9,14 +9,14 @@ much.
 from dataclasses import dataclass, field
 from typing import Final
 
-from agents.member.api import ApiError, MemberApi, Tree
-from agents.orders.run_once import NAMESPACE
-from agents.runtime.clock import Clock
+from agents.member.api import MemberApi, MemberApiError, Tree
+from agents.orders.run_once import SYSTEM_NAMESPACE
+from agents.runtime.clock import AgentClock
 
-_NAME: Final = "kapok-agent"
-_COLLECTION: Final = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
-_PATH: Final = f"{_COLLECTION}/{_NAME}"
-_SAFE_RATIO: Final = 0.8
+_LEASE_NAME: Final = "kapok-agent"
+_COLLECTION: Final = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM_NAMESPACE}/leases"
+_PATH: Final = f"{_COLLECTION}/{_LEASE_NAME}"
+_RENEW_DEADLINE_RATIO: Final = 0.8
 _CONFLICT: Final = 409
 
 
@@ -33,10 +33,10 @@ class LocalLease:
 
     api: MemberApi
     holder: str
-    seconds: float
-    clock: Clock
+    duration_seconds: float
+    clock: AgentClock
     _held_until: float = field(default=-1.0, init=False)
-    _seen: tuple[str, float] | None = field(default=None, init=False)
+    _last_seen_version: tuple[str, float] | None = field(default=None, init=False)
 
     def is_held(self) -> bool:
         """Whether this agent may act now."""
@@ -55,18 +55,18 @@ class LocalLease:
         lease = self.api.find(_PATH)
         try:
             if lease is None:
-                self.api.create(_COLLECTION, self._lease({}, started_anew=True))
-            elif self._is_ours(lease):
-                self.api.update(_PATH, self._lease(lease, started_anew=False))
+                self.api.create(_COLLECTION, self._lease_object({}, is_new_holder=True))
+            elif self._is_held_by_us(lease):
+                self.api.update(_PATH, self._lease_object(lease, is_new_holder=False))
             elif self._has_expired(lease):
-                self.api.update(_PATH, self._lease(lease, started_anew=True))
+                self.api.update(_PATH, self._lease_object(lease, is_new_holder=True))
             else:
                 return False
-        except ApiError as error:
+        except MemberApiError as error:
             if error.code != _CONFLICT:
                 raise
             return False  # another agent was quicker
-        self._held_until = started + self.seconds * _SAFE_RATIO
+        self._held_until = started + self.duration_seconds * _RENEW_DEADLINE_RATIO
         return True
 
     def release(self) -> None:
@@ -75,11 +75,11 @@ class LocalLease:
             return
         self._held_until = -1.0
         lease = self.api.find(_PATH)
-        if lease is not None and self._is_ours(lease):
+        if lease is not None and self._is_held_by_us(lease):
             lease["spec"]["holderIdentity"] = ""
             self.api.update(_PATH, lease)
 
-    def _is_ours(self, lease: Tree) -> bool:
+    def _is_held_by_us(self, lease: Tree) -> bool:
         return bool((lease.get("spec") or {}).get("holderIdentity") == self.holder)
 
     def _has_expired(self, lease: Tree) -> bool:
@@ -88,25 +88,25 @@ class LocalLease:
             return True
         version = str((lease.get("metadata") or {}).get("resourceVersion"))
         now = self.clock.monotonic()
-        if self._seen is None or self._seen[0] != version:
-            self._seen = (version, now)
+        if self._last_seen_version is None or self._last_seen_version[0] != version:
+            self._last_seen_version = (version, now)
             return False
         duration = spec.get("leaseDurationSeconds")
-        seconds = float(duration) if isinstance(duration, int) else self.seconds
-        return now - self._seen[1] >= seconds
+        seconds = float(duration) if isinstance(duration, int) else self.duration_seconds
+        return now - self._last_seen_version[1] >= seconds
 
-    def _lease(self, lease: Tree, *, started_anew: bool) -> Tree:
+    def _lease_object(self, lease: Tree, *, is_new_holder: bool) -> Tree:
         spec = dict(lease.get("spec") or {})
         now = self.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        if started_anew:
+        if is_new_holder:
             spec["acquireTime"] = now
             spec["leaseTransitions"] = int(spec.get("leaseTransitions") or 0) + bool(lease)
         spec |= {
             "holderIdentity": self.holder,
-            "leaseDurationSeconds": max(1, round(self.seconds)),
+            "leaseDurationSeconds": max(1, round(self.duration_seconds)),
             "renewTime": now,
         }
-        metadata = lease.get("metadata") or {"name": _NAME, "namespace": NAMESPACE}
+        metadata = lease.get("metadata") or {"name": _LEASE_NAME, "namespace": SYSTEM_NAMESPACE}
         return {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",

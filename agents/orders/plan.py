@@ -7,17 +7,17 @@ only objects that carry both our label and our annotation, and that no controlle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from agents.orders.applier import Applied
-from agents.orders.inventory import Identity, Seen, View, identity
-from agents.orders.readiness import Standing
+from agents.orders.applier import ApplyResult
+from agents.orders.inventory import MemberInventory, ObjectIdentity, ObservedObject, identity_of
+from agents.orders.readiness import Readiness
 from agents.protocol.index import IndexEntry
-from agents.protocol.status import Finish, OrderStatus
+from agents.protocol.status import JobOutcome, OrderStatus
 
-_LONGEST_MESSAGE = 900
+_MAX_MESSAGE_CHARACTERS = 900
 
 
 @dataclass(slots=True)
-class Held:
+class TrackedOrder:
     """What the agent holds of one order since its start.
 
     Attributes:
@@ -31,38 +31,44 @@ class Held:
 
     digest: str
     generation: int
-    objects: int
-    applied: Applied = field(default_factory=Applied)
+    object_count: int
+    result: ApplyResult = field(default_factory=ApplyResult)
     refusals: tuple[str, ...] = ()
     retry_at: float | None = None
 
     @property
-    def identities(self) -> frozenset[Identity]:
+    def identities(self) -> frozenset[ObjectIdentity]:
         """Objects that belong to the order now."""
-        return frozenset(self.applied.marks) | self.applied.ended
+        return frozenset(self.result.applied_revisions) | self.result.finished_jobs
 
 
-def must_apply(held: Held | None, entry: IndexEntry, view: View, now: float) -> bool:
+def needs_apply(
+    tracked: TrackedOrder | None, entry: IndexEntry, inventory: MemberInventory, now: float
+) -> bool:
     """Whether an order is to be applied now: new, changed, drifted, gone, or to be tried again."""
-    if held is None or held.digest != entry.digest:
+    if tracked is None or tracked.digest != entry.digest:
         return True
-    if held.retry_at is not None:
-        return now >= held.retry_at
-    if held.refusals:
+    if tracked.retry_at is not None:
+        return now >= tracked.retry_at
+    if tracked.refusals:
         return False
     return any(
-        has_drifted(mark, view.objects.get(name))
-        for name, mark in held.applied.marks.items()
-        if name[:2] in view.visible
+        has_drifted(mark, inventory.objects.get(name))
+        for name, mark in tracked.result.applied_revisions.items()
+        if name[:2] in inventory.listed_kinds
     )
 
 
-def has_drifted(mark: tuple[str, str], seen: Seen | None) -> bool:
+def has_drifted(applied_revision: tuple[str, str], observed: ObservedObject | None) -> bool:
     """Whether an object is gone, another one, or asks for something else than was applied."""
-    return seen is None or (not seen.is_leaving and (seen.uid, seen.mark) != mark)
+    return observed is None or (
+        not observed.is_terminating and (observed.uid, observed.revision) != applied_revision
+    )
 
 
-def surplus(view: View, held: Mapping[str, Held], desired: frozenset[str]) -> list[Seen]:
+def find_surplus(
+    inventory: MemberInventory, tracked: Mapping[str, TrackedOrder], desired_tokens: frozenset[str]
+) -> list[ObservedObject]:
     """Objects that are ours and that no order asks for any more.
 
     Args:
@@ -72,89 +78,102 @@ def surplus(view: View, held: Mapping[str, Held], desired: frozenset[str]) -> li
     """
     return [
         seen
-        for seen in view.objects.values()
-        if seen.order_id is not None and not seen.is_leaving and _is_surplus(seen, held, desired)
+        for seen in inventory.objects.values()
+        if seen.order_id is not None
+        and not seen.is_terminating
+        and _is_surplus(seen, tracked, desired_tokens)
     ]
 
 
-def _is_surplus(seen: Seen, held: Mapping[str, Held], desired: frozenset[str]) -> bool:
-    if seen.token not in desired:
+def _is_surplus(
+    observed: ObservedObject, tracked: Mapping[str, TrackedOrder], desired_tokens: frozenset[str]
+) -> bool:
+    if observed.token not in desired_tokens:
         return True
-    order = held.get(seen.token)
-    if order is None or not order.applied.is_whole or order.refusals or order.retry_at is not None:
+    order = tracked.get(observed.token)
+    if (
+        order is None
+        or not order.result.is_complete
+        or order.refusals
+        or order.retry_at is not None
+    ):
         return False  # what replaces it is not there yet
-    return identity(seen.key) not in order.identities
+    return identity_of(observed.key) not in order.identities
 
 
-def refresh(held: Held, view: View) -> None:
+def refresh_readiness(tracked: TrackedOrder, inventory: MemberInventory) -> None:
     """Takes over how the order's objects stand now."""
-    for name in held.applied.marks:
-        seen = view.objects.get(name)
+    for name in tracked.result.applied_revisions:
+        seen = inventory.objects.get(name)
         if seen is not None:
-            held.applied.standings[name] = seen.standing
+            tracked.result.readiness_by_object[name] = seen.readiness
 
 
-def status_of(
-    entry: IndexEntry, held: Held | None, *, bound: int | None, applied_generation: int | None
+def order_status_of(
+    entry: IndexEntry,
+    tracked: TrackedOrder | None,
+    *,
+    bound_pods: int | None,
+    applied_generation: int | None,
 ) -> OrderStatus:
     """What is reported of one listed order."""
-    if held is None or held.digest != entry.digest:
+    if tracked is None or tracked.digest != entry.digest:
         return OrderStatus(
             id=entry.id,
             generation=entry.generation,
             phase="Fetching",
-            bound=bound,
+            bound=bound_pods,
             applied_generation=applied_generation,
         )
-    standings = list(held.applied.standings.values())
-    phase, message = _phase(held, standings)
+    object_readiness = list(tracked.result.readiness_by_object.values())
+    phase, message = _phase_of(tracked, object_readiness)
     return OrderStatus(
         id=entry.id,
         generation=entry.generation,
         phase=phase,
-        objects=held.objects,
-        applied=len(held.identities),
-        desired=_sum(each.desired for each in standings),
-        ready=_sum(each.ready for each in standings),
-        succeeded=_sum(each.succeeded for each in standings),
-        bound=bound,
-        finished=_finish(standings) if phase == "Finished" else None,
+        objects=tracked.object_count,
+        applied=len(tracked.identities),
+        desired=_sum_known(each.desired for each in object_readiness),
+        ready=_sum_known(each.ready for each in object_readiness),
+        succeeded=_sum_known(each.succeeded for each in object_readiness),
+        bound=bound_pods,
+        finished=_combined_outcome(object_readiness) if phase == "Finished" else None,
         applied_generation=applied_generation,
-        message=message[:_LONGEST_MESSAGE] if message else None,
+        message=message[:_MAX_MESSAGE_CHARACTERS] if message else None,
     )
 
 
-def _phase(held: Held, standings: list[Standing]) -> tuple[str, str | None]:
-    applied = held.applied
-    if held.refusals:
-        return "Refused", "; ".join(held.refusals)
+def _phase_of(tracked: TrackedOrder, object_readiness: list[Readiness]) -> tuple[str, str | None]:
+    applied = tracked.result
+    if tracked.refusals:
+        return "Refused", "; ".join(tracked.refusals)
     if applied.conflicts:
         return "Conflict", "; ".join(applied.conflicts + applied.errors)
     if applied.errors:
-        return "Applying" if applied.may_pass else "Failed", "; ".join(applied.errors)
-    message = next((each.message for each in standings if each.message), None)
-    if _all_ended(applied, standings):
+        return "Applying" if applied.is_retryable else "Failed", "; ".join(applied.errors)
+    message = next((each.message for each in object_readiness if each.message), None)
+    if _is_all_finished(applied, object_readiness):
         return "Finished", message
-    running = [each for each in standings if each.finished is None]
+    running = [each for each in object_readiness if each.finished is None]
     return "Ready" if all(each.is_ready for each in running) else "Applied", message
 
 
-def _all_ended(applied: Applied, standings: list[Standing]) -> bool:
+def _is_all_finished(result: ApplyResult, object_readiness: list[Readiness]) -> bool:
     """Whether there was something that ends, and nothing that runs is left."""
-    has_ended = bool(applied.ended) or any(each.finished for each in standings)
+    has_ended = bool(result.finished_jobs) or any(each.finished for each in object_readiness)
     return has_ended and all(
-        each.finished is not None for each in standings if each.desired is not None
+        each.finished is not None for each in object_readiness if each.desired is not None
     )
 
 
-def _finish(standings: list[Standing]) -> Finish | None:
+def _combined_outcome(object_readiness: list[Readiness]) -> JobOutcome | None:
     """How all jobs together ended; None if none was seen to end."""
-    outcomes = {each.finished for each in standings if each.finished}
+    outcomes = {each.finished for each in object_readiness if each.finished}
     if not outcomes:
         return None
     return "Failed" if "Failed" in outcomes else "Succeeded"
 
 
-def _sum(numbers: Iterable[int | None]) -> int | None:
+def _sum_known(numbers: Iterable[int | None]) -> int | None:
     known = [number for number in numbers if number is not None]
     return sum(known) if known else None

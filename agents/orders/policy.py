@@ -8,50 +8,54 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from agents.protocol.orders import OrderContent, kind_key
+from agents.protocol.orders import OrderContent, format_group_kind
 
-IsNamespaced = Callable[[str, str], bool | None]
+ScopeLookup = Callable[[str, str], bool | None]
 """Scope of (apiVersion, kind) at the member; None if the member does not serve it."""
 
-_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9:._-]{0,251}[A-Za-z0-9])?")
-_NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_API_VERSION: Final = re.compile(r"([a-z0-9]([a-z0-9.-]{0,198}[a-z0-9])?/)?v[a-z0-9]{1,30}")
-_KIND: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
-_OUR_NAMESPACE: Final = "kapok-system"
+_NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9:._-]{0,251}[A-Za-z0-9])?")
+_NAMESPACE_PATTERN: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_API_VERSION_PATTERN: Final = re.compile(r"([a-z0-9]([a-z0-9.-]{0,198}[a-z0-9])?/)?v[a-z0-9]{1,30}")
+_KIND_PATTERN: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
+_SYSTEM_NAMESPACE: Final = "kapok-system"
 
 
-def refusals(content: OrderContent, is_namespaced: IsNamespaced) -> tuple[str, ...]:
+def find_refusals(content: OrderContent, is_namespaced: ScopeLookup) -> tuple[str, ...]:
     """Everything that is wrong with an order; empty if it may be applied.
 
     A kind that the member does not serve is no refusal here: it may be installed later.
     """
     found: list[str] = []
-    if not _NAMESPACE.fullmatch(content.namespace):
+    if not _NAMESPACE_PATTERN.fullmatch(content.namespace):
         found.append(f"namespace {content.namespace!r} is no namespace's name")
     seen: set[tuple[str, str, str]] = set()
     for at, manifest in enumerate(content.manifests):
         where = f"manifests[{at}]"
-        problem = _form(manifest) or _place(content, manifest, is_namespaced) or _secret(manifest)
+        problem = (
+            _check_form(manifest)
+            or _check_namespace(content, manifest, is_namespaced)
+            or _check_inline_secret(manifest)
+        )
         if problem:
             found.append(f"{where}: {problem}")
             continue
-        key = _identity(content, manifest)
+        key = _manifest_identity(content, manifest)
         if key in seen:
             found.append(f"{where}: {key[1]} {key[2]} is given twice; merge the two")
         seen.add(key)
     return tuple(found)
 
 
-def _form(manifest: Mapping[str, Any]) -> str | None:
+def _check_form(manifest: Mapping[str, Any]) -> str | None:
     api_version, kind, metadata = (manifest.get(k) for k in ("apiVersion", "kind", "metadata"))
-    if not isinstance(api_version, str) or not _API_VERSION.fullmatch(api_version):
+    if not isinstance(api_version, str) or not _API_VERSION_PATTERN.fullmatch(api_version):
         return "not a Kubernetes object: apiVersion is missing or malformed, as apps/v1"
-    if not isinstance(kind, str) or not _KIND.fullmatch(kind):
+    if not isinstance(kind, str) or not _KIND_PATTERN.fullmatch(kind):
         return "not a Kubernetes object: kind is missing or malformed, as Deployment"
     if not isinstance(metadata, dict):
         return "not a Kubernetes object: metadata is missing"
     name = metadata.get("name")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME_PATTERN.fullmatch(name):
         return (
             f"{kind}: metadata.name is missing or malformed; generateName cannot be kept track of"
         )
@@ -60,22 +64,26 @@ def _form(manifest: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _place(
-    content: OrderContent, manifest: Mapping[str, Any], is_namespaced: IsNamespaced
+def _check_namespace(
+    content: OrderContent, manifest: Mapping[str, Any], is_namespaced: ScopeLookup
 ) -> str | None:
     api_version, kind = manifest["apiVersion"], manifest["kind"]
     name, namespace = manifest["metadata"]["name"], manifest["metadata"].get("namespace")
     scope = is_namespaced(api_version, kind)
     if scope is False:
-        if kind_key(api_version, kind) in content.cluster_kinds:
+        if format_group_kind(api_version, kind) in content.cluster_kinds:
             return None
         return (
             f"{kind} {name} is cluster-scoped; the tenant may not touch that kind "
-            f"(Tenant.spec.clusterKinds would have to name {kind_key(api_version, kind)})"
+            f"(Tenant.spec.clusterKinds would have to name {format_group_kind(api_version, kind)})"
         )
     if namespace in (None, content.namespace):
-        return None if content.namespace != _OUR_NAMESPACE else f"{_OUR_NAMESPACE} is Kapok's own"
-    if namespace in content.namespaces and namespace != _OUR_NAMESPACE:
+        return (
+            None
+            if content.namespace != _SYSTEM_NAMESPACE
+            else f"{_SYSTEM_NAMESPACE} is Kapok's own"
+        )
+    if namespace in content.namespaces and namespace != _SYSTEM_NAMESPACE:
         return None
     return (
         f"{kind} {name} names namespace {namespace!r}; manifests go into the workload's own, "
@@ -83,7 +91,7 @@ def _place(
     )
 
 
-def _secret(manifest: Mapping[str, Any]) -> str | None:
+def _check_inline_secret(manifest: Mapping[str, Any]) -> str | None:
     if manifest["apiVersion"] != "v1" or manifest["kind"] != "Secret":
         return None
     if not manifest.get("data") and not manifest.get("stringData"):
@@ -94,7 +102,7 @@ def _secret(manifest: Mapping[str, Any]) -> str | None:
     )
 
 
-def _identity(content: OrderContent, manifest: Mapping[str, Any]) -> tuple[str, str, str]:
+def _manifest_identity(content: OrderContent, manifest: Mapping[str, Any]) -> tuple[str, str, str]:
     group = manifest["apiVersion"].rpartition("/")[0]
     namespace = manifest["metadata"].get("namespace") or content.namespace
     return group, manifest["kind"], f"{namespace}/{manifest['metadata']['name']}"

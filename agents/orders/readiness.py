@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agents.protocol.status import Finish
+from agents.protocol.status import JobOutcome
 
 Tree = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Readiness:
     """One object.
 
     Attributes:
@@ -30,126 +30,130 @@ class Standing:
     desired: int | None = None
     ready: int | None = None
     succeeded: int | None = None
-    finished: Finish | None = None
+    finished: JobOutcome | None = None
     message: str | None = None
 
 
-def standing(tree: Tree) -> Standing:
+def readiness_of(tree: Tree) -> Readiness:
     """How one object stands."""
     api_version, kind = str(tree.get("apiVersion")), str(tree.get("kind"))
     group = api_version.rpartition("/")[0]
-    rule = _RULES.get((group, kind))
-    return rule(tree) if rule else Standing(is_ready=True)
+    rule = _READINESS_BY_KIND.get((group, kind))
+    return rule(tree) if rule else Readiness(is_ready=True)
 
 
-def ends_by_itself(tree: Tree) -> bool:
+def runs_to_completion(tree: Tree) -> bool:
     """Whether it is a kind that runs once: a Job, or a bare pod that is not restarted."""
     kind = (str(tree.get("apiVersion")).rpartition("/")[0], tree.get("kind"))
     if kind == ("batch", "Job"):
         return True
-    policy = _part(tree, "spec").get("restartPolicy", "Always")
+    policy = _map_at(tree, "spec").get("restartPolicy", "Always")
     return kind == ("", "Pod") and policy != "Always"
 
 
-def _replicated(tree: Tree) -> Standing:
+def _replicated_readiness(tree: Tree) -> Readiness:
     """Deployment, StatefulSet, ReplicaSet, ReplicationController."""
-    spec, status = _part(tree, "spec"), _part(tree, "status")
-    desired = _number(spec.get("replicas"), 1)
-    ready = _number(status.get("readyReplicas"), 0)
-    updated = _number(status.get("updatedReplicas", status.get("replicas")), 0)
-    return Standing(
-        is_ready=_is_seen(tree) and ready >= desired and updated >= desired,
+    spec, status = _map_at(tree, "spec"), _map_at(tree, "status")
+    desired = _integer_or(spec.get("replicas"), 1)
+    ready = _integer_or(status.get("readyReplicas"), 0)
+    updated = _integer_or(status.get("updatedReplicas", status.get("replicas")), 0)
+    return Readiness(
+        is_ready=_is_generation_observed(tree) and ready >= desired and updated >= desired,
         desired=desired,
         ready=ready,
-        message=_complaint(status, (("Progressing", "False"), ("ReplicaFailure", "True"))),
+        message=_failing_condition_message(
+            status, (("Progressing", "False"), ("ReplicaFailure", "True"))
+        ),
     )
 
 
-def _daemon_set(tree: Tree) -> Standing:
-    status = _part(tree, "status")
-    desired = _number(status.get("desiredNumberScheduled"), 0)
-    ready = _number(status.get("numberReady"), 0)
-    return Standing(
-        is_ready=_is_seen(tree) and bool(status) and ready >= desired, desired=desired, ready=ready
+def _daemon_set_readiness(tree: Tree) -> Readiness:
+    status = _map_at(tree, "status")
+    desired = _integer_or(status.get("desiredNumberScheduled"), 0)
+    ready = _integer_or(status.get("numberReady"), 0)
+    return Readiness(
+        is_ready=_is_generation_observed(tree) and bool(status) and ready >= desired,
+        desired=desired,
+        ready=ready,
     )
 
 
-def _job(tree: Tree) -> Standing:
-    spec, status = _part(tree, "spec"), _part(tree, "status")
-    parallel = _number(spec.get("parallelism"), 1)
-    ends = _number(spec.get("completions"), parallel)
-    done = _number(status.get("succeeded"), 0)
-    finished = _finish(status)
-    ready = _number(status.get("ready"), 0)
+def _job_readiness(tree: Tree) -> Readiness:
+    spec, status = _map_at(tree, "spec"), _map_at(tree, "status")
+    parallel = _integer_or(spec.get("parallelism"), 1)
+    ends = _integer_or(spec.get("completions"), parallel)
+    done = _integer_or(status.get("succeeded"), 0)
+    finished = _job_outcome(status)
+    ready = _integer_or(status.get("ready"), 0)
     desired = 0 if finished else min(parallel, max(0, ends - done))
-    return Standing(
+    return Readiness(
         is_ready=finished is None and (ready >= desired or bool(spec.get("suspend"))),
         desired=desired,
         ready=ready,
         succeeded=done,
         finished=finished,
-        message=_complaint(status, (("Failed", "True"),)),
+        message=_failing_condition_message(status, (("Failed", "True"),)),
     )
 
 
-def _pod(tree: Tree) -> Standing:
-    status = _part(tree, "status")
+def _pod_readiness(tree: Tree) -> Readiness:
+    status = _map_at(tree, "status")
     phase = status.get("phase")
-    if ends_by_itself(tree) and phase in ("Succeeded", "Failed"):
-        outcome: Finish = "Succeeded" if phase == "Succeeded" else "Failed"
-        return Standing(
+    if runs_to_completion(tree) and phase in ("Succeeded", "Failed"):
+        outcome: JobOutcome = "Succeeded" if phase == "Succeeded" else "Failed"
+        return Readiness(
             is_ready=False,
             desired=0,
             ready=0,
             succeeded=int(phase == "Succeeded"),
             finished=outcome,
         )
-    is_ready = _condition(status, "Ready").get("status") == "True"
-    return Standing(is_ready=is_ready, desired=1, ready=int(is_ready))
+    is_ready = _find_condition(status, "Ready").get("status") == "True"
+    return Readiness(is_ready=is_ready, desired=1, ready=int(is_ready))
 
 
-_RULES: Final[Mapping[tuple[str, str], Callable[[Tree], Standing]]] = {
-    ("apps", "Deployment"): _replicated,
-    ("apps", "StatefulSet"): _replicated,
-    ("apps", "ReplicaSet"): _replicated,
-    ("", "ReplicationController"): _replicated,
-    ("apps", "DaemonSet"): _daemon_set,
-    ("batch", "Job"): _job,
-    ("", "Pod"): _pod,
+_READINESS_BY_KIND: Final[Mapping[tuple[str, str], Callable[[Tree], Readiness]]] = {
+    ("apps", "Deployment"): _replicated_readiness,
+    ("apps", "StatefulSet"): _replicated_readiness,
+    ("apps", "ReplicaSet"): _replicated_readiness,
+    ("", "ReplicationController"): _replicated_readiness,
+    ("apps", "DaemonSet"): _daemon_set_readiness,
+    ("batch", "Job"): _job_readiness,
+    ("", "Pod"): _pod_readiness,
 }
 
 
-def _is_seen(tree: Tree) -> bool:
+def _is_generation_observed(tree: Tree) -> bool:
     """Whether the controller has looked at this generation."""
-    wanted = _number(_part(tree, "metadata").get("generation"), 0)
-    return _number(_part(tree, "status").get("observedGeneration"), 0) >= wanted
+    wanted = _integer_or(_map_at(tree, "metadata").get("generation"), 0)
+    return _integer_or(_map_at(tree, "status").get("observedGeneration"), 0) >= wanted
 
 
-def _finish(status: Tree) -> Finish | None:
-    if _condition(status, "Complete").get("status") == "True":
+def _job_outcome(status: Tree) -> JobOutcome | None:
+    if _find_condition(status, "Complete").get("status") == "True":
         return "Succeeded"
-    return "Failed" if _condition(status, "Failed").get("status") == "True" else None
+    return "Failed" if _find_condition(status, "Failed").get("status") == "True" else None
 
 
-def _complaint(status: Tree, bad: Iterable[tuple[str, str]]) -> str | None:
-    for kind, value in bad:
-        condition = _condition(status, kind)
+def _failing_condition_message(status: Tree, failing: Iterable[tuple[str, str]]) -> str | None:
+    for kind, value in failing:
+        condition = _find_condition(status, kind)
         if condition.get("status") == value:
             return str(condition.get("message") or condition.get("reason") or kind)[:500]
     return None
 
 
-def _condition(status: Tree, kind: str) -> Tree:
+def _find_condition(status: Tree, kind: str) -> Tree:
     for each in status.get("conditions") or ():
         if isinstance(each, dict) and each.get("type") == kind:
             return each
     return {}
 
 
-def _part(tree: Tree, name: str) -> Tree:
+def _map_at(tree: Tree, name: str) -> Tree:
     part = tree.get(name)
     return part if isinstance(part, dict) else {}
 
 
-def _number(value: object, default: int) -> int:
+def _integer_or(value: object, default: int) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else default

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Final, Generic, NoReturn, TypeVar
 
 from agents.protocol.errors import WireError
-from agents.protocol.shapes import Hint, Json, Reader, Writer, reader_of, writer_of
+from agents.protocol.shapes import Json, Reader, TypeHint, Writer, reader_of, writer_of
 
 T = TypeVar("T")
 
@@ -26,18 +26,18 @@ MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 class Codec(Generic[T]):
     """Reads and writes one message type."""
 
-    def __init__(self, kind: type[T], *, max_bytes: int = MAX_MESSAGE_BYTES) -> None:
-        self._kind: Hint = kind
+    def __init__(self, message_type: type[T], *, max_bytes: int = MAX_MESSAGE_BYTES) -> None:
+        self._message_type: TypeHint = message_type
         self._max_bytes = max_bytes
 
     # Compiled at first use: an agent never reads a report, the hub never writes one.
     @cached_property
     def _read(self) -> Reader:
-        return reader_of(self._kind)
+        return reader_of(self._message_type)
 
     @cached_property
     def _write(self) -> Writer:
-        return writer_of(self._kind)
+        return writer_of(self._message_type)
 
     def decode(self, data: bytes) -> T:
         """The value that `data` (UTF-8 JSON) holds.

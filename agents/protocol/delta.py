@@ -15,29 +15,38 @@ from agents.protocol.errors import WireError
 from agents.protocol.report import (
     REPORT,
     REPORT_DELTA,
-    NodeClass,
-    OrderBound,
+    OrderBoundPods,
     Report,
     ReportDelta,
-    Sections,
+    ReportedNodeClass,
+    ReportSections,
 )
-from agents.protocol.shapes import Json, camel
+from agents.protocol.shapes import Json, to_camel_case
 
 Item = TypeVar("Item")
 
-_CLASS: Final = Codec(NodeClass)
-_ORIGIN: Final = ("agent", "boot_id", "boot_number", "sequence", "observed_seconds_ago", "site")
-_KEYED: Final = frozenset({"node_classes", "orders"})
-_SMALL: Final = tuple(each.name for each in dataclasses.fields(Sections) if each.name not in _KEYED)
-_SECTIONS: Final = tuple(each.name for each in dataclasses.fields(Sections))
+_NODE_CLASS_CODEC: Final = Codec(ReportedNodeClass)
+_HEADER_FIELDS: Final = (
+    "agent",
+    "boot_id",
+    "boot_number",
+    "sequence",
+    "observed_seconds_ago",
+    "site",
+)
+_KEYED_SECTIONS: Final = frozenset({"node_classes", "orders"})
+_UNKEYED_SECTIONS: Final = tuple(
+    each.name for each in dataclasses.fields(ReportSections) if each.name not in _KEYED_SECTIONS
+)
+_SECTION_NAMES: Final = tuple(each.name for each in dataclasses.fields(ReportSections))
 
 
-def class_identity(node_class: NodeClass) -> bytes:
+def node_class_key(node_class: ReportedNodeClass) -> bytes:
     """What makes two node classes the same one: everything but what is free."""
-    return dump_json(_CLASS.to_json(dataclasses.replace(node_class, free=())))
+    return dump_json(_NODE_CLASS_CODEC.to_json(dataclasses.replace(node_class, free=())))
 
 
-def canonical(report: Report) -> Report:
+def canonicalise_report(report: Report) -> Report:
     """The report with its node classes and orders in the one order that deltas give back.
 
     Two entries of one identity would be ambiguous in a delta; classes are merged, of orders the
@@ -46,28 +55,28 @@ def canonical(report: Report) -> Report:
     classes, orders = report.node_classes, report.orders
     return dataclasses.replace(
         report,
-        node_classes=None if classes is None else _sorted_classes(classes),
-        orders=None if orders is None else _sorted_orders(orders),
+        node_classes=None if classes is None else _merge_and_sort_classes(classes),
+        orders=None if orders is None else _merge_and_sort_orders(orders),
     )
 
 
-def delta(base: Report, now: Report) -> ReportDelta:
+def compute_delta(base: Report, current: Report) -> ReportDelta:
     """What `now` says that `base` did not. Both in canonical order, of the same boot."""
     changes: dict[str, Any] = {}
     cleared = []
-    for name in _SECTIONS:
-        old, new = getattr(base, name), getattr(now, name)
+    for name in _SECTION_NAMES:
+        old, new = getattr(base, name), getattr(current, name)
         if new is None and old is not None:
-            cleared.append(camel(name))
-        elif new != old and name in _SMALL:
+            cleared.append(to_camel_case(name))
+        elif new != old and name in _UNKEYED_SECTIONS:
             changes[name] = new
-    changes["node_classes"], changes["node_classes_gone"] = _class_changes(base, now)
-    changes["orders"], changes["orders_gone"] = _order_changes(base, now)
-    origin = {name: getattr(now, name) for name in _ORIGIN}
+    changes["node_classes"], changes["node_classes_gone"] = _diff_node_classes(base, current)
+    changes["orders"], changes["orders_gone"] = _diff_orders(base, current)
+    origin = {name: getattr(current, name) for name in _HEADER_FIELDS}
     return ReportDelta(**origin, **changes, base=base.sequence, cleared=tuple(cleared))
 
 
-def whole(base: Report, change: ReportDelta) -> Report:
+def apply_delta(base: Report, change: ReportDelta) -> Report:
     """The full report that a delta stands for.
 
     Raises:
@@ -80,13 +89,13 @@ def whole(base: Report, change: ReportDelta) -> Report:
         raise WireError(
             "stale", f"builds on full report {change.base}, which is not the one at hand"
         )
-    sections = {name: _section(name, base, change) for name in _SMALL}
-    sections["node_classes"] = _classes(base, change)
-    sections["orders"] = _orders(base, change)
-    for name in _SECTIONS:
-        if camel(name) in change.cleared:
+    sections = {name: _section_after(name, base, change) for name in _UNKEYED_SECTIONS}
+    sections["node_classes"] = _node_classes_after(base, change)
+    sections["orders"] = _orders_after(base, change)
+    for name in _SECTION_NAMES:
+        if to_camel_case(name) in change.cleared:
             sections[name] = None
-    origin = {name: getattr(change, name) for name in _ORIGIN}
+    origin = {name: getattr(change, name) for name in _HEADER_FIELDS}
     return Report(**origin, **sections)
 
 
@@ -102,51 +111,53 @@ def decode_report(data: bytes) -> Report | ReportDelta:
     return REPORT.from_json(tree)
 
 
-def _section(name: str, base: Report, change: ReportDelta) -> Json:
+def _section_after(name: str, base: Report, change: ReportDelta) -> Json:
     new = getattr(change, name)
     return getattr(base, name) if new is None else new
 
 
-def _class_changes(
-    base: Report, now: Report
-) -> tuple[tuple[NodeClass, ...] | None, tuple[int, ...]]:
-    if now.node_classes is None or now.node_classes == base.node_classes:
+def _diff_node_classes(
+    base: Report, current: Report
+) -> tuple[tuple[ReportedNodeClass, ...] | None, tuple[int, ...]]:
+    if current.node_classes is None or current.node_classes == base.node_classes:
         return None, ()
-    before = [(class_identity(each), each) for each in base.node_classes or ()]
-    known, present = dict(before), {class_identity(each) for each in now.node_classes}
-    changed = tuple(each for each in now.node_classes if known.get(class_identity(each)) != each)
+    before = [(node_class_key(each), each) for each in base.node_classes or ()]
+    known, present = dict(before), {node_class_key(each) for each in current.node_classes}
+    changed = tuple(
+        each for each in current.node_classes if known.get(node_class_key(each)) != each
+    )
     gone = tuple(at for at, (identity, _) in enumerate(before) if identity not in present)
     return changed, gone
 
 
-def _order_changes(
-    base: Report, now: Report
-) -> tuple[tuple[OrderBound, ...] | None, tuple[str, ...]]:
-    if now.orders is None or now.orders == base.orders:
+def _diff_orders(
+    base: Report, current: Report
+) -> tuple[tuple[OrderBoundPods, ...] | None, tuple[str, ...]]:
+    if current.orders is None or current.orders == base.orders:
         return None, ()
     before = {each.id: each for each in base.orders or ()}
-    present = {each.id for each in now.orders}
-    changed = tuple(each for each in now.orders if before.get(each.id) != each)
+    present = {each.id for each in current.orders}
+    changed = tuple(each for each in current.orders if before.get(each.id) != each)
     return changed, tuple(sorted(before.keys() - present))
 
 
-def _classes(base: Report, change: ReportDelta) -> tuple[NodeClass, ...] | None:
+def _node_classes_after(base: Report, change: ReportDelta) -> tuple[ReportedNodeClass, ...] | None:
     if change.node_classes is None:
         return base.node_classes
     gone = frozenset(change.node_classes_gone)
     kept = (each for at, each in enumerate(base.node_classes or ()) if at not in gone)
-    return _merged(kept, change.node_classes, class_identity)
+    return _merge_by_identity(kept, change.node_classes, node_class_key)
 
 
-def _orders(base: Report, change: ReportDelta) -> tuple[OrderBound, ...] | None:
+def _orders_after(base: Report, change: ReportDelta) -> tuple[OrderBoundPods, ...] | None:
     if change.orders is None:
         return base.orders
     gone = frozenset(change.orders_gone)
     kept = (each for each in base.orders or () if each.id not in gone)
-    return _merged(kept, change.orders, lambda each: each.id)
+    return _merge_by_identity(kept, change.orders, lambda each: each.id)
 
 
-def _merged(
+def _merge_by_identity(
     kept: Iterable[Item], changed: Iterable[Item], identity: Callable[[Item], Any]
 ) -> tuple[Item, ...]:
     items = {identity(each): each for each in kept}
@@ -154,15 +165,17 @@ def _merged(
     return tuple(items[key] for key in sorted(items))
 
 
-def _sorted_classes(classes: tuple[NodeClass, ...]) -> tuple[NodeClass, ...]:
-    merged: dict[bytes, NodeClass] = {}
+def _merge_and_sort_classes(
+    classes: tuple[ReportedNodeClass, ...],
+) -> tuple[ReportedNodeClass, ...]:
+    merged: dict[bytes, ReportedNodeClass] = {}
     for each in classes:
-        identity = class_identity(each)
+        identity = node_class_key(each)
         known = merged.get(identity)
         free = each.free if known is None else known.free + each.free
         merged[identity] = dataclasses.replace(each, free=free)
     return tuple(merged[identity] for identity in sorted(merged))
 
 
-def _sorted_orders(orders: tuple[OrderBound, ...]) -> tuple[OrderBound, ...]:
-    return _merged((), orders, lambda each: each.id)
+def _merge_and_sort_orders(orders: tuple[OrderBoundPods, ...]) -> tuple[OrderBoundPods, ...]:
+    return _merge_by_identity((), orders, lambda each: each.id)

@@ -21,8 +21,8 @@ from agents.protocol.shapes import AtMost
 MAX_ENVELOPE_BYTES: Final = 4 * 1024 * 1024
 MAX_PAYLOAD_BYTES: Final = 8 * 1024 * 1024
 
-_WORTH_DEFLATING_BYTES: Final = 512
-_SIGNATURE_CHARACTERS: Final = 128
+_MIN_DEFLATE_BYTES: Final = 512
+_MAX_SIGNATURE_CHARACTERS: Final = 128
 
 Encoding = Literal["json", "deflate", "part"]
 """How to read a payload: JSON, deflated (zlib, RFC 1950) JSON, or a slice of deflated JSON."""
@@ -38,11 +38,11 @@ class Envelope:
     kid: str
     encoding: str
     payload: Annotated[str, AtMost(MAX_ENVELOPE_BYTES)]
-    signature: Annotated[str, AtMost(_SIGNATURE_CHARACTERS)]
+    signature: Annotated[str, AtMost(_MAX_SIGNATURE_CHARACTERS)]
     public_key: str | None = None
 
 
-_CODEC: Final = Codec(Envelope, max_bytes=MAX_ENVELOPE_BYTES)
+_ENVELOPE_CODEC: Final = Codec(Envelope, max_bytes=MAX_ENVELOPE_BYTES)
 
 
 def seal(
@@ -51,7 +51,7 @@ def seal(
     topic: str,
     key: SigningKey,
     encoding: Encoding | None = None,
-    introduces: bool = False,
+    includes_public_key: bool = False,
 ) -> bytes:
     """Wraps and signs a message.
 
@@ -66,7 +66,7 @@ def seal(
         WireError: larger than a reader takes.
     """
     if encoding is None:
-        packed = zlib.compress(payload, 6) if len(payload) >= _WORTH_DEFLATING_BYTES else payload
+        packed = zlib.compress(payload, 6) if len(payload) >= _MIN_DEFLATE_BYTES else payload
         encoding, payload = ("deflate", packed) if len(packed) < len(payload) else ("json", payload)
     kid = key.public.kid
     signature = key.sign(_signed_bytes(ALGORITHM, kid, encoding, topic, payload))
@@ -76,9 +76,9 @@ def seal(
         encoding=encoding,
         payload=base64.b64encode(payload).decode(),
         signature=base64.b64encode(signature).decode(),
-        public_key=str(key.public) if introduces else None,
+        public_key=str(key.public) if includes_public_key else None,
     )
-    return _CODEC.encode(envelope)
+    return _ENVELOPE_CODEC.encode(envelope)
 
 
 def unseal(
@@ -89,23 +89,23 @@ def unseal(
     Raises:
         WireError: too large, malformed, by nobody known, changed, or meant for another topic.
     """
-    envelope = _CODEC.decode(data)
+    envelope = _ENVELOPE_CODEC.decode(data)
     key = trusted.find(envelope.kid)
     if key is None:
         raise WireError("unknown-key", f"key {envelope.kid[:16]!r} is not among the trusted ones")
-    return _checked(envelope, topic, key, max_payload_bytes)
+    return _verify_and_unpack(envelope, topic, key, max_payload_bytes)
 
 
-def sender(data: bytes) -> str:
+def sender_key_id(data: bytes) -> str:
     """The key id that a message names; trusted only after `unseal` has taken that message.
 
     Raises:
         WireError: not an envelope.
     """
-    return _CODEC.decode(data).kid
+    return _ENVELOPE_CODEC.decode(data).kid
 
 
-def unseal_stranger(
+def unseal_unadmitted(
     data: bytes, *, topic: str, max_payload_bytes: int = MAX_PAYLOAD_BYTES
 ) -> tuple[bytes, PublicKey]:
     """The payload of a message that introduces its sender, and the key to ask an operator about.
@@ -116,16 +116,16 @@ def unseal_stranger(
     Raises:
         WireError: as `unseal`; "unknown-key" if it introduces nobody.
     """
-    envelope = _CODEC.decode(data)
+    envelope = _ENVELOPE_CODEC.decode(data)
     if envelope.public_key is None:
         raise WireError("unknown-key", "the message does not introduce its sender")
     key = PublicKey.parse(envelope.public_key)
     if key.kid != envelope.kid:
         raise WireError("unknown-key", "the introduced key is not the one that signed")
-    return _checked(envelope, topic, key, max_payload_bytes), key
+    return _verify_and_unpack(envelope, topic, key, max_payload_bytes), key
 
 
-def unpack(packed: bytes, max_bytes: int) -> bytes:
+def inflate(packed: bytes, max_bytes: int) -> bytes:
     """Inflates zlib data up to a bound.
 
     Raises:
@@ -143,17 +143,19 @@ def unpack(packed: bytes, max_bytes: int) -> bytes:
     return data
 
 
-def _checked(envelope: Envelope, topic: str, key: PublicKey, max_payload_bytes: int) -> bytes:
+def _verify_and_unpack(
+    envelope: Envelope, topic: str, key: PublicKey, max_payload_bytes: int
+) -> bytes:
     if envelope.alg != ALGORITHM:
         raise WireError("algorithm", f"signed with {envelope.alg[:32]!r}; known: {ALGORITHM}")
     if envelope.encoding not in _ENCODINGS:
         raise WireError("algorithm", f"encoding {envelope.encoding[:32]!r} is not known")
-    payload = _base64(envelope.payload, "payload")
+    payload = _decode_base64(envelope.payload, "payload")
     message = _signed_bytes(envelope.alg, envelope.kid, envelope.encoding, topic, payload)
-    if not key.is_signed(_base64(envelope.signature, "signature"), message):
+    if not key.is_valid_signature(_decode_base64(envelope.signature, "signature"), message):
         raise WireError("signature", f"the signature does not fit this message on {topic}")
     if envelope.encoding == "deflate":
-        return unpack(payload, max_payload_bytes)
+        return inflate(payload, max_payload_bytes)
     if len(payload) > max_payload_bytes:
         raise WireError("too-large", f"{len(payload)} bytes; at most {max_payload_bytes}")
     return payload
@@ -165,8 +167,8 @@ def _signed_bytes(alg: str, kid: str, encoding: str, topic: str, payload: bytes)
     return head.encode() + payload
 
 
-def _base64(text: str, where: str) -> bytes:
+def _decode_base64(text: str, path: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise WireError("malformed", "not base64", where) from None
+        raise WireError("malformed", "not base64", path) from None

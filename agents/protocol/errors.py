@@ -2,7 +2,7 @@
 
 from typing import Final, Literal
 
-Reason = Literal[
+WireErrorReason = Literal[
     "malformed",  # not JSON, not base64, not the type that the field has
     "too-large",  # beyond a stated bound: bytes, items, characters, unpacked size
     "too-deep",  # nested deeper than any message of ours
@@ -13,7 +13,7 @@ Reason = Literal[
     "stale",  # older than what the reader has already accepted
     "digest",  # content that is not what the signed index names
 ]
-REASONS: Final[tuple[Reason, ...]] = (
+WIRE_ERROR_REASONS: Final[tuple[WireErrorReason, ...]] = (
     "malformed",
     "too-large",
     "too-deep",
@@ -35,13 +35,13 @@ class WireError(ValueError):
         detail: what was found and what was expected.
     """
 
-    def __init__(self, reason: Reason, detail: str, path: str = "") -> None:
+    def __init__(self, reason: WireErrorReason, detail: str, path: str = "") -> None:
         super().__init__(detail)
-        self.reason: Reason = reason
+        self.reason: WireErrorReason = reason
         self.detail = detail
         self.path = path
 
-    def inside(self, step: str) -> "WireError":
+    def with_path_prefix(self, step: str) -> "WireError":
         """The same error seen from one level further out; `step` is a field name or `[index]`."""
         joint = "" if not self.path or self.path.startswith("[") else "."
         return WireError(self.reason, self.detail, f"{step}{joint}{self.path}")

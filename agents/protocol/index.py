@@ -5,10 +5,10 @@ from hashlib import sha256
 from typing import Annotated, Final
 
 from agents.protocol.codec import Codec
-from agents.protocol.report import MOST_ORDERS, Count
+from agents.protocol.report import MAX_ORDERS, Count
 from agents.protocol.shapes import AtMost, Between
 
-MOST_PARTS: Final = 64
+MAX_PARTS: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class IndexEntry:
     id: str
     generation: Count
     digest: Annotated[str, AtMost(71)]
-    parts: Annotated[int, Between(1, MOST_PARTS)] = 1
+    parts: Annotated[int, Between(1, MAX_PARTS)] = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class DesiredIndex:
     site_uid: Annotated[str, AtMost(128)]
     epoch: Count
     sequence: Count
-    orders: Annotated[tuple[IndexEntry, ...], AtMost(MOST_ORDERS)] = ()
+    orders: Annotated[tuple[IndexEntry, ...], AtMost(MAX_ORDERS)] = ()
 
     @property
     def version(self) -> tuple[int, int]:

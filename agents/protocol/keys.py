@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from agents.protocol.errors import WireError
 
 ALGORITHM: Final = "Ed25519"
-_FORM: Final = "ed25519:"
+_KEY_PREFIX: Final = "ed25519:"
 _RAW_BYTES: Final = 32
 _KEY_ID_DIGITS: Final = 16
 
@@ -43,17 +43,17 @@ class PublicKey:
             WireError: another form or length; the message says which is wanted.
         """
         try:
-            raw = base64.b64decode(text.removeprefix(_FORM), validate=True)
+            raw = base64.b64decode(text.removeprefix(_KEY_PREFIX), validate=True)
         except (binascii.Error, ValueError):
             raw = b""
-        if not text.startswith(_FORM) or len(raw) != _RAW_BYTES:
+        if not text.startswith(_KEY_PREFIX) or len(raw) != _RAW_BYTES:
             raise WireError("malformed", "a key is written ed25519:BASE64 of its 32 raw bytes")
         try:
             return cls(raw)
         except ValueError:  # some OpenSSL builds refuse points off the curve here
             raise WireError("malformed", "these 32 bytes are no Ed25519 key") from None
 
-    def is_signed(self, signature: bytes, message: bytes) -> bool:
+    def is_valid_signature(self, signature: bytes, message: bytes) -> bool:
         """Whether this key's owner signed `message`."""
         try:
             self._key.verify(signature, message)
@@ -62,7 +62,7 @@ class PublicKey:
         return True
 
     def __str__(self) -> str:
-        return _FORM + base64.b64encode(self._raw).decode()
+        return _KEY_PREFIX + base64.b64encode(self._raw).decode()
 
     def __repr__(self) -> str:
         return f"PublicKey({self.kid})"

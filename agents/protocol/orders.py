@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
 from agents.protocol.codec import Codec
-from agents.protocol.envelope import seal, unpack
+from agents.protocol.envelope import inflate, seal
 from agents.protocol.errors import WireError
-from agents.protocol.index import MOST_PARTS, IndexEntry, digest_of
+from agents.protocol.index import MAX_PARTS, IndexEntry, digest_of
 from agents.protocol.keys import SigningKey
 from agents.protocol.report import Count
 from agents.protocol.shapes import AtMost, Json
@@ -21,7 +21,7 @@ from agents.protocol.topics import order_topic
 
 MAX_PART_BYTES: Final = 256 * 1024
 MAX_CONTENT_BYTES: Final = 8 * 1024 * 1024
-MOST_MANIFESTS: Final = 500
+MAX_MANIFESTS: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class OrderContent:
     namespace: Annotated[str, AtMost(63)]
     name: Annotated[str, AtMost(253)]
     manifests: Annotated[
-        tuple[Annotated[dict[str, Json], AtMost(256)], ...], AtMost(MOST_MANIFESTS)
+        tuple[Annotated[dict[str, Json], AtMost(256)], ...], AtMost(MAX_MANIFESTS)
     ] = ()
     replicas: Count | None = None
     scales: Annotated[str, AtMost(320)] | None = None
@@ -74,7 +74,7 @@ class PackedOrder:
     parts: tuple[bytes, ...] = field(repr=False)
 
 
-def pack(content: OrderContent) -> PackedOrder:
+def pack_content(content: OrderContent) -> PackedOrder:
     """Encodes, deflates and cuts content; equal content gives an equal entry.
 
     Raises:
@@ -83,8 +83,8 @@ def pack(content: OrderContent) -> PackedOrder:
     data = ORDER_CONTENT.encode(content)
     packed = zlib.compress(data, 6)
     parts = tuple(packed[at : at + MAX_PART_BYTES] for at in range(0, len(packed), MAX_PART_BYTES))
-    if len(parts) > MOST_PARTS:
-        raise WireError("too-large", f"{len(parts)} parts; at most {MOST_PARTS}")
+    if len(parts) > MAX_PARTS:
+        raise WireError("too-large", f"{len(parts)} parts; at most {MAX_PARTS}")
     entry = IndexEntry(
         id=content.id, generation=content.generation, digest=digest_of(data), parts=len(parts)
     )
@@ -107,7 +107,7 @@ def unpack_content(entry: IndexEntry, parts: Sequence[bytes], *, site: str) -> O
         WireError: "digest", not what the index names (a newer or older one: wait and fetch again);
             "wrong-site"; or malformed.
     """
-    data = unpack(b"".join(parts), MAX_CONTENT_BYTES)
+    data = inflate(b"".join(parts), MAX_CONTENT_BYTES)
     if digest_of(data) != entry.digest:
         raise WireError("digest", f"content of {entry.id} is not what the index names")
     content = ORDER_CONTENT.decode(data)
@@ -118,7 +118,7 @@ def unpack_content(entry: IndexEntry, parts: Sequence[bytes], *, site: str) -> O
     return content
 
 
-def kind_key(api_version: str, kind: str) -> str:
+def format_group_kind(api_version: str, kind: str) -> str:
     """`apps/v1`, `Deployment` as `apps/Deployment`; core kinds stand alone: `Pod`."""
     group, slash, _ = api_version.partition("/")
     return f"{group}/{kind}" if slash else kind

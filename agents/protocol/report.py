@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
 from agents.protocol.codec import Codec
-from agents.protocol.shapes import AtMost, Between, Rest
+from agents.protocol.shapes import AtMost, Between, RemainingKeys
 
-MOST_NODE_ROWS: Final = 5_000
-MOST_ORDERS: Final = 20_000
-MOST_NAMESPACES: Final = 500
+MAX_NODE_ROWS: Final = 5_000
+MAX_ORDERS: Final = 20_000
+MAX_NAMESPACES: Final = 500
 
-Figure = Literal["measured", "estimated", "modelled", "yearly", "assumed", "unknown"]
+FigureOrigin = Literal["measured", "estimated", "modelled", "yearly", "assumed", "unknown"]
 """Where a figure comes from; the words of the whole project."""
 
 Count = Annotated[int, Between(0, 2**53)]
@@ -25,7 +25,7 @@ Seconds = Annotated[float, Between(0, 1e12)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class MessageHeader:
     """Who sent a message up and when it was true; every message up begins with it.
 
     Attributes:
@@ -45,7 +45,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taint:
+class ReportedTaint:
     """A node's taint as Kubernetes has it; `effect` NoSchedule, PreferNoSchedule or NoExecute."""
 
     key: str
@@ -65,23 +65,25 @@ class FreeRow:
     """
 
     count: Annotated[int, Between(1, 10_000_000)]
-    resources: Annotated[dict[str, str | int], Rest(), AtMost(64)] = field(default_factory=dict)
+    resources: Annotated[dict[str, str | int], RemainingKeys(), AtMost(64)] = field(
+        default_factory=dict
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodeClass:
+class ReportedNodeClass:
     """Nodes that a scheduler cannot tell apart except by what is free on them."""
 
     labels: Annotated[dict[str, str], AtMost(64)] = field(default_factory=dict)
-    taints: Annotated[tuple[Taint, ...], AtMost(64)] = ()
+    taints: Annotated[tuple[ReportedTaint, ...], AtMost(64)] = ()
     architecture: Annotated[str, AtMost(64)] = ""
     cpu_vendor: Annotated[str, AtMost(64)] = ""
     gpu_model: Annotated[str, AtMost(128)] = ""
-    free: Annotated[tuple[FreeRow, ...], AtMost(MOST_NODE_ROWS)] = ()
+    free: Annotated[tuple[FreeRow, ...], AtMost(MAX_NODE_ROWS)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OrderBound:
+class OrderBoundPods:
     """Pods of one order that hold room on nodes, from the same look as the free vectors.
 
     Attributes:
@@ -100,7 +102,7 @@ Quantities = Annotated[dict[str, str | int], AtMost(64)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Namespace:
+class ReportedNamespace:
     """What a namespace of the cluster lets pods ask: its ResourceQuotas and LimitRanges.
 
     Attributes:
@@ -128,35 +130,35 @@ class Namespace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rtt:
+class ReportedRtt:
     """Round-trip time to a peer by its name in the hub (a site)."""
 
     to: Annotated[str, AtMost(253)]
     milliseconds: Amount
-    origin: Figure = "measured"
+    origin: FigureOrigin = "measured"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Intensity:
+class ReportedIntensity:
     """Location-based carbon intensity of the electricity here, if the site knows it."""
 
     gco2_per_kwh: Amount
-    origin: Figure
+    origin: FigureOrigin
     observed_at: Annotated[str, AtMost(64)] | None = None
     observed_seconds_ago: Seconds | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Power:
+class ReportedPower:
     """What the site's equipment draws now."""
 
     watts: Amount
-    origin: Figure
+    origin: FigureOrigin
     observed_seconds_ago: Seconds | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Energy:
+class ReportedEnergy:
     """Energy as totals that only grow, so that a lost report loses nothing; and what goes with it.
 
     Attributes:
@@ -181,15 +183,15 @@ class Energy:
     battery_charge_joules: Amount | None = None
     battery_discharge_joules: Amount | None = None
     unmeasured_seconds: Seconds | None = None
-    origin: Figure = "unknown"
+    origin: FigureOrigin = "unknown"
     pue: Annotated[float, Between(1, 10)] | None = None
-    pue_origin: Figure | None = None
+    pue_origin: FigureOrigin | None = None
     pv_watts: Amount | None = None
     battery_ratio: Annotated[float, Between(0, 1)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class ReportedHost:
     """The machine that the agent itself runs on."""
 
     hostname: Annotated[str, AtMost(253)] | None = None
@@ -203,7 +205,7 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Executor:
+class ReportedExecutor:
     """There is a cluster API here. Absent: reports only, takes no work (`no-executor`).
 
     Attributes:
@@ -218,27 +220,27 @@ class Executor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sections:
+class ReportSections:
     """The parts of a report, each absent when not known; in a delta: when not changed.
 
     `faults` are stable slugs of what a sensor could not do (`kubernetes-unreachable`).
     """
 
-    node_classes: Annotated[tuple[NodeClass, ...], AtMost(MOST_NODE_ROWS)] | None = None
-    orders: Annotated[tuple[OrderBound, ...], AtMost(MOST_ORDERS)] | None = None
+    node_classes: Annotated[tuple[ReportedNodeClass, ...], AtMost(MAX_NODE_ROWS)] | None = None
+    orders: Annotated[tuple[OrderBoundPods, ...], AtMost(MAX_ORDERS)] | None = None
     api_kinds: Annotated[tuple[str, ...], AtMost(2_000)] | None = None
-    rtt: Annotated[tuple[Rtt, ...], AtMost(2_000)] | None = None
-    intensity: Intensity | None = None
-    power: Power | None = None
-    energy: Energy | None = None
-    host: Host | None = None
-    executor: Executor | None = None
-    namespaces: Annotated[tuple[Namespace, ...], AtMost(MOST_NAMESPACES)] | None = None
+    rtt: Annotated[tuple[ReportedRtt, ...], AtMost(2_000)] | None = None
+    intensity: ReportedIntensity | None = None
+    power: ReportedPower | None = None
+    energy: ReportedEnergy | None = None
+    host: ReportedHost | None = None
+    executor: ReportedExecutor | None = None
+    namespaces: Annotated[tuple[ReportedNamespace, ...], AtMost(MAX_NAMESPACES)] | None = None
     faults: Annotated[tuple[str, ...], AtMost(64)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report(Origin, Sections):
+class Report(MessageHeader, ReportSections):
     """A full report: what is absent is unknown.
 
     Attributes:
@@ -251,7 +253,7 @@ class Report(Origin, Sections):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportDelta(Origin, Sections):
+class ReportDelta(MessageHeader, ReportSections):
     """What changed since a full report of the same boot; cumulative, so that any one may be lost.
 
     Attributes:
@@ -268,8 +270,8 @@ class ReportDelta(Origin, Sections):
     site: Annotated[str, AtMost(253)]
     base: Count
     cleared: Annotated[tuple[str, ...], AtMost(32)] = ()
-    node_classes_gone: Annotated[tuple[Count, ...], AtMost(MOST_NODE_ROWS)] = ()
-    orders_gone: Annotated[tuple[str, ...], AtMost(MOST_ORDERS)] = ()
+    node_classes_gone: Annotated[tuple[Count, ...], AtMost(MAX_NODE_ROWS)] = ()
+    orders_gone: Annotated[tuple[str, ...], AtMost(MAX_ORDERS)] = ()
 
 
 REPORT: Final = Codec(Report)

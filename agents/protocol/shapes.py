@@ -19,7 +19,7 @@ from agents.protocol.errors import WireError
 Json = Any
 """A JSON value; a field of this type holds any, at most 64 levels deep (a Kubernetes object)."""
 
-Hint = Any
+TypeHint = Any
 """A type expression."""
 
 Reader = Callable[[Json], Any]
@@ -28,8 +28,8 @@ Writer = Callable[[Any], Any]
 DEFAULT_TEXT_CHARACTERS: Final = 1024
 DEFAULT_LIST_ITEMS: Final = 10_000
 DEFAULT_MAP_ENTRIES: Final = 256
-DEEPEST_FREE_JSON: Final = 64
-_LARGEST_INTEGER: Final = 2**63 - 1
+MAX_FREE_JSON_DEPTH: Final = 64
+_MAX_INTEGER: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,39 +48,43 @@ class Between:
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class RemainingKeys:
     """Marks the map field that takes every key of the object which no other field claims."""
 
 
-def camel(name: str) -> str:
+def to_camel_case(name: str) -> str:
     """`observed_seconds_ago` as `observedSecondsAgo`."""
     first, *others = name.split("_")
     return first + "".join(word.capitalize() for word in others)
 
 
 @cache
-def reader_of(hint: Hint) -> Reader:
+def reader_of(hint: TypeHint) -> Reader:
     """Compiles the reader of a type, once."""
-    hint, marks = _unwrap(hint)
-    origin: Hint = typing.get_origin(hint)
+    hint, marks = _unwrap_hint(hint)
+    origin: TypeHint = typing.get_origin(hint)
     if dataclasses.is_dataclass(hint):
         return _record_reader(hint)
     if origin is tuple:
-        return _list_reader(reader_of(typing.get_args(hint)[0]), _count(marks, DEFAULT_LIST_ITEMS))
+        return _list_reader(
+            reader_of(typing.get_args(hint)[0]), _bound_of(marks, DEFAULT_LIST_ITEMS)
+        )
     if origin is dict:
-        return _map_reader(reader_of(typing.get_args(hint)[1]), _count(marks, DEFAULT_MAP_ENTRIES))
+        return _map_reader(
+            reader_of(typing.get_args(hint)[1]), _bound_of(marks, DEFAULT_MAP_ENTRIES)
+        )
     if origin is Literal:
         return _choice_reader(typing.get_args(hint))
     if origin in (types.UnionType, typing.Union):
-        return _either_reader(typing.get_args(hint), marks)
+        return _union_reader(typing.get_args(hint), marks)
     return _scalar_reader(hint, marks)
 
 
 @cache
-def writer_of(hint: Hint) -> Writer:
+def writer_of(hint: TypeHint) -> Writer:
     """Compiles the writer of a type, once."""
-    hint, _ = _unwrap(hint)
-    origin: Hint = typing.get_origin(hint)
+    hint, _ = _unwrap_hint(hint)
+    origin: TypeHint = typing.get_origin(hint)
     if dataclasses.is_dataclass(hint):
         return _record_writer(hint)
     if origin is tuple:
@@ -89,18 +93,18 @@ def writer_of(hint: Hint) -> Writer:
     if origin is dict:
         entry = writer_of(typing.get_args(hint)[1])
         return lambda value: {key: entry(each) for key, each in value.items()}
-    return _same
+    return _write_unchanged
 
 
-def _same(value: Json) -> Json:
+def _write_unchanged(value: Json) -> Json:
     return value
 
 
-def _unwrap(hint: Hint) -> tuple[Hint, tuple[object, ...]]:
+def _unwrap_hint(hint: TypeHint) -> tuple[TypeHint, tuple[object, ...]]:
     """Takes `Annotated` and `| None` off: absence is the record's business."""
     marks: tuple[object, ...] = ()
     while True:
-        origin: Hint = typing.get_origin(hint)
+        origin: TypeHint = typing.get_origin(hint)
         if origin is typing.Annotated:
             marks += tuple(hint.__metadata__)
             hint = hint.__origin__
@@ -113,11 +117,11 @@ def _unwrap(hint: Hint) -> tuple[Hint, tuple[object, ...]]:
         return hint, marks
 
 
-def _count(marks: tuple[object, ...], default: int) -> int:
+def _bound_of(marks: tuple[object, ...], default: int) -> int:
     return next((mark.count for mark in marks if isinstance(mark, AtMost)), default)
 
 
-def _name(value: object) -> str:
+def _json_type_name(value: object) -> str:
     names = {
         dict: "an object",
         list: "a list",
@@ -131,41 +135,41 @@ def _name(value: object) -> str:
 # ---------------------------------------------------------------- scalars
 
 
-def _scalar_reader(hint: Hint, marks: tuple[object, ...]) -> Reader:
+def _scalar_reader(hint: TypeHint, marks: tuple[object, ...]) -> Reader:
     span = next((mark for mark in marks if isinstance(mark, Between)), None)
     if hint is str:
-        return _text_reader(_count(marks, DEFAULT_TEXT_CHARACTERS))
+        return _text_reader(_bound_of(marks, DEFAULT_TEXT_CHARACTERS))
     if hint is bool:
-        return _read_flag
+        return _read_bool
     if hint is int:
-        return _integer_reader(span or Between(-_LARGEST_INTEGER, _LARGEST_INTEGER))
+        return _integer_reader(span or Between(-_MAX_INTEGER, _MAX_INTEGER))
     if hint is float:
         return _number_reader(span or Between(-math.inf, math.inf))
     if hint is Any:
-        return lambda value: _free_json(value, 0)
+        return lambda value: _read_free_json(value, 0)
     raise TypeError(f"{hint!r}: the wire has no such shape")
 
 
-def _text_reader(longest: int) -> Reader:
+def _text_reader(max_characters: int) -> Reader:
     def read(value: Json) -> str:
         if type(value) is not str:
-            raise WireError("malformed", f"expected text, found {_name(value)}")
-        if len(value) > longest:
-            raise WireError("too-large", f"{len(value)} characters; at most {longest}")
-        return _sound(value)
+            raise WireError("malformed", f"expected text, found {_json_type_name(value)}")
+        if len(value) > max_characters:
+            raise WireError("too-large", f"{len(value)} characters; at most {max_characters}")
+        return _check_surrogates(value)
 
     return read
 
 
-def _sound(text: str) -> str:
+def _check_surrogates(text: str) -> str:
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise WireError("malformed", "half a surrogate pair is not text")
     return text
 
 
-def _read_flag(value: Json) -> bool:
+def _read_bool(value: Json) -> bool:
     if type(value) is not bool:
-        raise WireError("malformed", f"expected true or false, found {_name(value)}")
+        raise WireError("malformed", f"expected true or false, found {_json_type_name(value)}")
     return value
 
 
@@ -174,7 +178,7 @@ def _integer_reader(span: Between) -> Reader:
 
     def read(value: Json) -> int:
         if type(value) is not int:
-            raise WireError("malformed", f"expected a whole number, found {_name(value)}")
+            raise WireError("malformed", f"expected a whole number, found {_json_type_name(value)}")
         if not low <= value <= high:
             raise WireError("malformed", f"a number from {low:g} to {high:g} is expected")
         return value
@@ -186,10 +190,12 @@ def _number_reader(span: Between) -> Reader:
     low, high = span.low, span.high
 
     def read(value: Json) -> float:
-        if type(value) is int and abs(value) <= _LARGEST_INTEGER:
+        if type(value) is int and abs(value) <= _MAX_INTEGER:
             value = float(value)
         if type(value) is not float or not math.isfinite(value):
-            raise WireError("malformed", f"expected a finite number, found {_name(value)}")
+            raise WireError(
+                "malformed", f"expected a finite number, found {_json_type_name(value)}"
+            )
         if not low <= value <= high:
             raise WireError("malformed", f"a number from {low:g} to {high:g} is expected")
         return value
@@ -209,15 +215,15 @@ def _choice_reader(choices: tuple[object, ...]) -> Reader:
     return read
 
 
-def _either_reader(members: tuple[Any, ...], marks: tuple[object, ...]) -> Reader:
+def _union_reader(members: tuple[Any, ...], marks: tuple[object, ...]) -> Reader:
     """One of several scalars, told apart by the JSON type: `str | int`."""
     readers = {member: _scalar_reader(member, marks) for member in members}
-    words = " or ".join(_name(member()) for member in members)
+    words = " or ".join(_json_type_name(member()) for member in members)
 
     def read(value: Json) -> Json:
         reader = readers.get(type(value))
         if reader is None:
-            raise WireError("malformed", f"expected {words}, found {_name(value)}")
+            raise WireError("malformed", f"expected {words}, found {_json_type_name(value)}")
         return reader(value)
 
     return read
@@ -226,54 +232,57 @@ def _either_reader(members: tuple[Any, ...], marks: tuple[object, ...]) -> Reade
 # ---------------------------------------------------------------- containers
 
 
-def _list_reader(read_item: Reader, most: int) -> Reader:
+def _list_reader(read_item: Reader, max_items: int) -> Reader:
     def read(value: Json) -> tuple[Any, ...]:
         if type(value) is not list:
-            raise WireError("malformed", f"expected a list, found {_name(value)}")
-        if len(value) > most:
-            raise WireError("too-large", f"{len(value)} items; at most {most}")
+            raise WireError("malformed", f"expected a list, found {_json_type_name(value)}")
+        if len(value) > max_items:
+            raise WireError("too-large", f"{len(value)} items; at most {max_items}")
         items: list[Any] = []
         try:
             for item in value:
                 items.append(read_item(item))  # noqa: PERF401 - its length is the failing index
         except WireError as error:
-            raise error.inside(f"[{len(items)}]") from None
+            raise error.with_path_prefix(f"[{len(items)}]") from None
         return tuple(items)
 
     return read
 
 
-def _map_reader(read_entry: Reader, most: int) -> Reader:
+def _map_reader(read_entry: Reader, max_entries: int) -> Reader:
     read_key = _text_reader(DEFAULT_TEXT_CHARACTERS)
 
     def read(value: Json) -> dict[str, Any]:
         if type(value) is not dict:
-            raise WireError("malformed", f"expected an object, found {_name(value)}")
-        if len(value) > most:
-            raise WireError("too-large", f"{len(value)} entries; at most {most}")
+            raise WireError("malformed", f"expected an object, found {_json_type_name(value)}")
+        if len(value) > max_entries:
+            raise WireError("too-large", f"{len(value)} entries; at most {max_entries}")
         entries: dict[str, Any] = {}
         for key, entry in value.items():
             try:
                 entries[read_key(key)] = read_entry(entry)
             except WireError as error:
-                raise error.inside(repr(key[:64])) from None
+                raise error.with_path_prefix(repr(key[:64])) from None
         return entries
 
     return read
 
 
-def _free_json(value: Json, depth: int) -> Json:
-    if depth >= DEEPEST_FREE_JSON and type(value) in (dict, list):
-        raise WireError("too-deep", f"nested deeper than {DEEPEST_FREE_JSON} levels")
+def _read_free_json(value: Json, depth: int) -> Json:
+    if depth >= MAX_FREE_JSON_DEPTH and type(value) in (dict, list):
+        raise WireError("too-deep", f"nested deeper than {MAX_FREE_JSON_DEPTH} levels")
     if type(value) is dict:
-        return {_sound(key): _free_json(entry, depth + 1) for key, entry in value.items()}
+        return {
+            _check_surrogates(key): _read_free_json(entry, depth + 1)
+            for key, entry in value.items()
+        }
     if type(value) is list:
-        return [_free_json(item, depth + 1) for item in value]
+        return [_read_free_json(item, depth + 1) for item in value]
     if type(value) is str:
-        return _sound(value)
+        return _check_surrogates(value)
     if type(value) is float and not math.isfinite(value):
         raise WireError("malformed", "expected a finite number")
-    if type(value) is int and abs(value) > _LARGEST_INTEGER:
+    if type(value) is int and abs(value) > _MAX_INTEGER:
         raise WireError("malformed", "a whole number of more than 64 bits")
     return value
 
@@ -281,22 +290,29 @@ def _free_json(value: Json, depth: int) -> Json:
 # ---------------------------------------------------------------- records
 
 
-def _hints_of(record: Hint) -> Iterator[tuple["dataclasses.Field[Any]", str, Hint, bool]]:
+def _wire_fields_of(
+    record: TypeHint,
+) -> Iterator[tuple["dataclasses.Field[Any]", str, TypeHint, bool]]:
     """Every field with its wire key, its type, and whether it takes the rest."""
     hints = typing.get_type_hints(record, include_extras=True)
     for each in dataclasses.fields(record):
         hint = hints[each.name]
-        yield each, camel(each.name), hint, any(isinstance(m, Rest) for m in _unwrap(hint)[1])
+        yield (
+            each,
+            to_camel_case(each.name),
+            hint,
+            any(isinstance(m, RemainingKeys) for m in _unwrap_hint(hint)[1]),
+        )
 
 
 def _is_required(each: "dataclasses.Field[Any]") -> bool:
     return each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
 
 
-def _record_reader(record: Hint) -> Reader:
+def _record_reader(record: TypeHint) -> Reader:
     plain: list[tuple[str, str, Reader, bool]] = []
     rest: tuple[str, Reader] | None = None
-    for each, key, hint, is_rest in _hints_of(record):
+    for each, key, hint, is_rest in _wire_fields_of(record):
         if is_rest:
             rest = (each.name, reader_of(hint))
         else:
@@ -305,7 +321,7 @@ def _record_reader(record: Hint) -> Reader:
 
     def read(value: Json) -> Json:
         if type(value) is not dict:
-            raise WireError("malformed", f"expected an object, found {_name(value)}")
+            raise WireError("malformed", f"expected an object, found {_json_type_name(value)}")
         found = {}
         for attribute, key, read_field, is_required in plain:
             raw = value.get(key)
@@ -316,7 +332,7 @@ def _record_reader(record: Hint) -> Reader:
             try:
                 found[attribute] = read_field(raw)
             except WireError as error:
-                raise error.inside(key) from None
+                raise error.with_path_prefix(key) from None
         if rest is not None:
             found[rest[0]] = rest[1](_without(value, claimed))
         return record(**found)
@@ -328,9 +344,10 @@ def _without(value: Mapping[str, Any], claimed: frozenset[str]) -> dict[str, Any
     return {key: entry for key, entry in value.items() if key not in claimed}
 
 
-def _record_writer(record: Hint) -> Writer:
+def _record_writer(record: TypeHint) -> Writer:
     fields = [
-        (each.name, key, writer_of(hint), is_rest) for each, key, hint, is_rest in _hints_of(record)
+        (each.name, key, writer_of(hint), is_rest)
+        for each, key, hint, is_rest in _wire_fields_of(record)
     ]
 
     def write(value: Json) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 from agents.protocol.codec import Codec
 from agents.protocol.index import IndexEcho
-from agents.protocol.report import MOST_ORDERS, Count, Origin
+from agents.protocol.report import MAX_ORDERS, Count, MessageHeader
 from agents.protocol.shapes import AtMost
 
 OrderPhase = Literal[
@@ -21,7 +21,7 @@ OrderPhase = Literal[
 ]
 """Closed list; a reader of version 1 that meets another word treats it as Applying."""
 
-Finish = Literal["Succeeded", "Failed"]
+JobOutcome = Literal["Succeeded", "Failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +52,13 @@ class OrderStatus:
     ready: Count | None = None
     bound: Count | None = None
     succeeded: Count | None = None
-    finished: Finish | None = None
+    finished: JobOutcome | None = None
     applied_generation: Count | None = None
     message: Annotated[str, AtMost(1024)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class SiteStatus(Origin):
+class SiteStatusMessage(MessageHeader):
     """Everything that the site knows of its orders; newest wins.
 
     Attributes:
@@ -76,10 +76,10 @@ class SiteStatus(Origin):
     site: Annotated[str, AtMost(253)]
     site_uid: Annotated[str, AtMost(128)] | None = None
     index: IndexEcho | None = None
-    orders: Annotated[tuple[OrderStatus, ...], AtMost(MOST_ORDERS)] = ()
-    missing: Annotated[tuple[str, ...], AtMost(MOST_ORDERS)] = ()
+    orders: Annotated[tuple[OrderStatus, ...], AtMost(MAX_ORDERS)] = ()
+    missing: Annotated[tuple[str, ...], AtMost(MAX_ORDERS)] = ()
     is_executing: bool = False
     bad_messages: Annotated[dict[str, Count], AtMost(64)] = field(default_factory=dict)
 
 
-SITE_STATUS: Final = Codec(SiteStatus)
+SITE_STATUS: Final = Codec(SiteStatusMessage)

@@ -15,12 +15,19 @@ from agents.protocol.errors import WireError
 PREFIX: Final = "kapok/v1"
 TOKEN_CHARACTERS: Final = 32
 
-Kind = Literal["desired", "orders", "hub", "report", "status", "offline"]
-_KINDS: Final[tuple[Kind, ...]] = ("desired", "orders", "hub", "report", "status", "offline")
+TopicKind = Literal["desired", "orders", "hub", "report", "status", "offline"]
+_TOPIC_KINDS: Final[tuple[TopicKind, ...]] = (
+    "desired",
+    "orders",
+    "hub",
+    "report",
+    "status",
+    "offline",
+)
 
-_SITE = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
-_TOKEN = re.compile(rf"[0-9a-f]{{{TOKEN_CHARACTERS}}}")
-_LONGEST_TOPIC: Final = 512
+_SITE_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+_TOKEN_PATTERN = re.compile(rf"[0-9a-f]{{{TOKEN_CHARACTERS}}}")
+_MAX_TOPIC_CHARACTERS: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +35,17 @@ class Topic:
     """A topic taken apart: whose, what, and for orders which content and which part of it."""
 
     site: str
-    kind: Kind
+    kind: TopicKind
     token: str | None = None
     part: int = 0
 
 
 def is_site_name(name: str) -> bool:
     """Whether `name` can be a site's: RFC 1123 subdomain, at most 253 characters."""
-    return _SITE.fullmatch(name) is not None
+    return _SITE_PATTERN.fullmatch(name) is not None
 
 
-def topic(site: str, kind: Kind) -> str:
+def site_topic(site: str, kind: TopicKind) -> str:
     """The topic of one kind at one site; for orders see `order_topic`."""
     return f"{PREFIX}/{site}/{kind}"
 
@@ -53,38 +60,38 @@ def order_token(order_id: str) -> str:
 
 def order_topic(site: str, order_id: str, part: int = 0) -> str:
     """The topic of an order's content; content above one part goes on at `/1`, `/2` and so on."""
-    first = f"{topic(site, 'orders')}/{order_token(order_id)}"
+    first = f"{site_topic(site, 'orders')}/{order_token(order_id)}"
     return f"{first}/{part}" if part else first
 
 
-def upward_filters() -> tuple[str, ...]:
+def hub_subscriptions() -> tuple[str, ...]:
     """What the hub subscribes to: every site's reports, statuses and wills."""
     return tuple(f"{PREFIX}/+/{kind}" for kind in ("report", "status", "offline"))
 
 
-def parse(name: str) -> Topic:
+def parse_topic(name: str) -> Topic:
     """Takes a topic apart.
 
     Raises:
         WireError: not a topic of this version.
     """
-    if len(name) > _LONGEST_TOPIC:
+    if len(name) > _MAX_TOPIC_CHARACTERS:
         raise WireError("malformed", "topic: longer than any of ours")
     words = name.split("/")
     if len(words) < 4 or "/".join(words[:2]) != PREFIX or not is_site_name(words[2]):  # noqa: PLR2004 - kapok, v1, site, kind
         raise WireError("malformed", f"topic {name!r}: expected {PREFIX}/SITE/KIND")
-    for kind in _KINDS:
+    for kind in _TOPIC_KINDS:
         if kind == words[3]:
-            return _with_rest(name, words[2], kind, words[4:])
-    raise WireError("malformed", f"topic {name!r}: the kind is none of {', '.join(_KINDS)}")
+            return _parse_rest(name, words[2], kind, words[4:])
+    raise WireError("malformed", f"topic {name!r}: the kind is none of {', '.join(_TOPIC_KINDS)}")
 
 
-def _with_rest(name: str, site: str, kind: Kind, rest: list[str]) -> Topic:
+def _parse_rest(name: str, site: str, kind: TopicKind, rest: list[str]) -> Topic:
     if kind != "orders":
         if rest:
             raise WireError("malformed", f"topic {name!r}: nothing follows {kind}")
         return Topic(site, kind)
-    if not rest or not _TOKEN.fullmatch(rest[0]):
+    if not rest or not _TOKEN_PATTERN.fullmatch(rest[0]):
         raise WireError("malformed", f"topic {name!r}: expected a token of 32 hex digits")
     token, *parts = rest
     if not parts:

@@ -14,15 +14,15 @@ class Backoff:
         jitter: chance, as an input; each pause is 0.5 to 1.5 times its mean.
     """
 
-    first_seconds: float
-    last_seconds: float
+    initial_seconds: float
+    max_seconds: float
     jitter: random.Random
     _attempts: int = field(default=0, init=False)
 
     def next_seconds(self) -> float:
         """The pause before the next attempt."""
         # The exponent is bounded: after months without a broker 2 ** attempts is no float any more.
-        mean: float = min(self.first_seconds * 2 ** min(self._attempts, 32), self.last_seconds)
+        mean: float = min(self.initial_seconds * 2 ** min(self._attempts, 32), self.max_seconds)
         self._attempts += 1
         return mean * (0.5 + self.jitter.random())
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 
-class Clock(Protocol):
+class AgentClock(Protocol):
     """What a loop may ask of time."""
 
     def now(self) -> datetime:
@@ -26,7 +26,7 @@ class Clock(Protocol):
         ...
 
 
-class SystemClock:
+class AgentSystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:

@@ -15,7 +15,7 @@ from agents.runtime.atomic_write import write_durably
 _KEY_FILE: Final = "agent.key"
 _BOOTS_FILE: Final = "boots"
 _LOCK_FILE: Final = "lock"
-_PRIVATE: Final = 0o077
+_GROUP_AND_OTHERS_MASK: Final = 0o077
 
 
 class IdentityError(Exception):
@@ -35,7 +35,7 @@ class Boot:
     number: int
 
 
-def open_data_dir(path: Path) -> Path:
+def ensure_data_dir(path: Path) -> Path:
     """The data directory, made if it is not there, readable by its owner only.
 
     Raises:
@@ -48,7 +48,7 @@ def open_data_dir(path: Path) -> Path:
     return path
 
 
-def load_or_make_key(data_dir: Path) -> SigningKey:
+def load_or_create_key(data_dir: Path) -> SigningKey:
     """The agent's key; made on first start, with mode 0600.
 
     Raises:
@@ -57,7 +57,7 @@ def load_or_make_key(data_dir: Path) -> SigningKey:
     path = data_dir / _KEY_FILE
     if not path.exists():
         write_durably(path, SigningKey.generate().raw())
-    if path.stat().st_mode & _PRIVATE:
+    if path.stat().st_mode & _GROUP_AND_OTHERS_MASK:
         raise IdentityError(f"{path}: others may read this key; chmod 600 it, or make a new one")
     try:
         return SigningKey(path.read_bytes())
@@ -68,7 +68,7 @@ def load_or_make_key(data_dir: Path) -> SigningKey:
         ) from error
 
 
-def begin_boot(data_dir: Path) -> Boot:
+def record_boot(data_dir: Path) -> Boot:
     """Counts this start on disk before anything is sent in its name."""
     path = data_dir / _BOOTS_FILE
     try:
@@ -80,7 +80,7 @@ def begin_boot(data_dir: Path) -> Boot:
 
 
 @contextmanager
-def only_process(data_dir: Path) -> Iterator[None]:
+def lock_data_dir(data_dir: Path) -> Iterator[None]:
     """Holds the data directory for this process; the kernel lets go when it dies.
 
     Raises:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from agents.protocol.report import Energy, Power
+from agents.protocol.report import ReportedEnergy, ReportedPower
 from agents.runtime.atomic_write import write_durably
-from agents.sensors.sensor import Look
+from agents.sensors.sensor import Observation
 
-_LONGEST_GAP_SECONDS: Final = 300.0
+_MAX_GAP_SECONDS: Final = 300.0
 
 
 @dataclass(slots=True)
@@ -29,12 +29,14 @@ class EnergyMeter:
     path: Path
     _counter_id: str = field(init=False)
     _totals: dict[str, float] = field(init=False)
-    _last: "tuple[float, float | None, float | None] | None" = field(default=None, init=False)
+    _last_reading: "tuple[float, float | None, float | None] | None" = field(
+        default=None, init=False
+    )
 
     def __post_init__(self) -> None:
-        self._counter_id, self._totals = _load(self.path)
+        self._counter_id, self._totals = _load_totals(self.path)
 
-    def take(self, look: Look, now: float) -> Energy:
+    def record(self, observation: Observation, now: float) -> ReportedEnergy:
         """Counts up to now and says the totals; they are on disk before they are returned.
 
         Args:
@@ -44,46 +46,59 @@ class EnergyMeter:
         Raises:
             OSError: the disk does not take them.
         """
-        watts = look.power.watts if look.power else None
-        if self._last is not None:
-            seconds = max(0.0, now - self._last[0])
-            self._count("it_joules", "unmeasured_seconds", self._last[1], watts, seconds)
-            self._count("pv_joules", None, self._last[2], look.pv_watts, seconds)
-        self._last = (now, watts, look.pv_watts)
+        watts = observation.power.watts if observation.power else None
+        if self._last_reading is not None:
+            seconds = max(0.0, now - self._last_reading[0])
+            self._add_interval(
+                "it_joules", "unmeasured_seconds", self._last_reading[1], watts, seconds
+            )
+            self._add_interval(
+                "pv_joules", None, self._last_reading[2], observation.pv_watts, seconds
+            )
+        self._last_reading = (now, watts, observation.pv_watts)
         self._save()
-        return self._energy(look, look.power)
+        return self._build_energy(observation, observation.power)
 
-    def read(self, look: Look) -> Energy:
+    def read_totals(self, observation: Observation) -> ReportedEnergy:
         """Says the totals as they are on disk; counts nothing and writes nothing."""
-        return self._energy(look, look.power)
+        return self._build_energy(observation, observation.power)
 
-    def _count(
-        self, name: str, blind: str | None, before: float | None, now: float | None, seconds: float
+    def _add_interval(
+        self,
+        total: str,
+        unmeasured_total: str | None,
+        watts_before: float | None,
+        watts_now: float | None,
+        seconds: float,
     ) -> None:
-        if before is not None and now is not None and seconds <= _LONGEST_GAP_SECONDS:
-            self._totals[name] = self._totals.get(name, 0.0) + (before + now) / 2 * seconds
-        elif blind is not None:
-            self._totals[blind] = self._totals.get(blind, 0.0) + seconds
+        if watts_before is not None and watts_now is not None and seconds <= _MAX_GAP_SECONDS:
+            self._totals[total] = (
+                self._totals.get(total, 0.0) + (watts_before + watts_now) / 2 * seconds
+            )
+        elif unmeasured_total is not None:
+            self._totals[unmeasured_total] = self._totals.get(unmeasured_total, 0.0) + seconds
 
     def _save(self) -> None:
         tree = {"counterId": self._counter_id, "totals": self._totals}
         write_durably(self.path, json.dumps(tree).encode())
 
-    def _energy(self, look: Look, power: Power | None) -> Energy:
-        return Energy(
+    def _build_energy(
+        self, observation: Observation, power: ReportedPower | None
+    ) -> ReportedEnergy:
+        return ReportedEnergy(
             counter_id=self._counter_id,
             it_joules=self._totals.get("it_joules"),
             pv_joules=self._totals.get("pv_joules"),
             unmeasured_seconds=self._totals.get("unmeasured_seconds"),
             origin=power.origin if power else "unknown",
-            pue=look.pue,
-            pue_origin=look.pue_origin,
-            pv_watts=look.pv_watts,
-            battery_ratio=look.battery_ratio,
+            pue=observation.pue,
+            pue_origin=observation.pue_origin,
+            pv_watts=observation.pv_watts,
+            battery_ratio=observation.battery_ratio,
         )
 
 
-def _load(path: Path) -> tuple[str, dict[str, float]]:
+def _load_totals(path: Path) -> tuple[str, dict[str, float]]:
     """The counters on disk; new ones, under a new id, if they are lost or spoilt."""
     try:
         tree = json.loads(path.read_bytes())

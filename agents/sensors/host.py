@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from agents.protocol.report import Host, Power
-from agents.runtime.clock import Clock
-from agents.sensors.sensor import Look
+from agents.protocol.report import ReportedHost, ReportedPower
+from agents.runtime.clock import AgentClock
+from agents.sensors.sensor import Observation
 
 _ARCHITECTURES: Final = {
     "x86_64": "amd64",
@@ -36,23 +36,23 @@ class HostSensor:
         root: where /proc and /sys are; tests have their own.
     """
 
-    clock: Clock
+    clock: AgentClock
     version: str | None = None
     root: Path = Path("/")
     name: str = "host"
-    _last: "tuple[float, dict[str, int]] | None" = field(default=None, init=False)
+    _last_counters: "tuple[float, dict[str, int]] | None" = field(default=None, init=False)
 
-    async def look(self) -> Look:
+    async def observe(self) -> Observation:
         """Looks once; what cannot be read is left out."""
-        return Look(host=self._host(), power=self._power())
+        return Observation(host=self._read_host(), power=self._read_power())
 
-    def _host(self) -> Host:
+    def _read_host(self) -> ReportedHost:
         machine = platform.machine()
-        memory = _table(self.root / "proc/meminfo")
-        own = _table(self.root / "proc/self/status")
+        memory = _read_table(self.root / "proc/meminfo")
+        own = _read_table(self.root / "proc/self/status")
         processors = os.cpu_count()
-        load = _first_number(self.root / "proc/loadavg")
-        return Host(
+        load = _read_first_number(self.root / "proc/loadavg")
+        return ReportedHost(
             hostname=platform.node()[:253] or None,
             architecture=_ARCHITECTURES.get(machine, machine) or None,
             processors=processors,
@@ -63,43 +63,45 @@ class HostSensor:
             agent_version=self.version,
         )
 
-    def _power(self) -> Power | None:
+    def _read_power(self) -> ReportedPower | None:
         meters = (self.root / "sys/class/hwmon").glob("hwmon*/power1_average")
-        watts = [value / _MICRO for meter in meters if (value := _first_number(meter)) is not None]
+        watts = [
+            value / _MICRO for meter in meters if (value := _read_first_number(meter)) is not None
+        ]
         if watts:
-            return Power(watts=sum(watts), origin="measured")
-        return self._package_power()
+            return ReportedPower(watts=sum(watts), origin="measured")
+        return self._read_package_power()
 
-    def _package_power(self) -> Power | None:
+    def _read_package_power(self) -> ReportedPower | None:
         """Energy since the last look over the time since then."""
-        now, counters = self.clock.monotonic(), self._packages()
-        last, self._last = self._last, (now, counters)
+        now, counters = self.clock.monotonic(), self._read_package_counters()
+        last, self._last_counters = self._last_counters, (now, counters)
         if last is None or not counters or counters.keys() != last[1].keys() or now <= last[0]:
             return None
         microjoules = sum(
-            self._grown(name, last[1][name], value) for name, value in counters.items()
+            self._counter_increase(name, last[1][name], value) for name, value in counters.items()
         )
-        return Power(watts=microjoules / _MICRO / (now - last[0]), origin="estimated")
+        return ReportedPower(watts=microjoules / _MICRO / (now - last[0]), origin="estimated")
 
-    def _packages(self) -> dict[str, int]:
+    def _read_package_counters(self) -> dict[str, int]:
         found = {}
         for folder in (self.root / "sys/class/powercap").glob("intel-rapl:*"):
-            energy = _first_number(folder / "energy_uj")
+            energy = _read_first_number(folder / "energy_uj")
             # intel-rapl:0:1 is part of intel-rapl:0, and psys contains all packages.
             if energy is not None and folder.name.count(":") == 1 and not _is_psys(folder):
                 found[folder.name] = int(energy)
         return found
 
-    def _grown(self, name: str, before: int, now: int) -> float:
-        if now >= before:
-            return now - before
-        span = _first_number(self.root / "sys/class/powercap" / name / "max_energy_range_uj")
-        return now - before + (span or before)
+    def _counter_increase(self, name: str, before: int, after: int) -> float:
+        if after >= before:
+            return after - before
+        span = _read_first_number(self.root / "sys/class/powercap" / name / "max_energy_range_uj")
+        return after - before + (span or before)
 
 
 def resident_bytes(root: Path = Path("/")) -> int | None:
     """This process's resident memory."""
-    return _table(root / "proc/self/status").get("VmRSS")
+    return _read_table(root / "proc/self/status").get("VmRSS")
 
 
 def _is_psys(folder: Path) -> bool:
@@ -109,7 +111,7 @@ def _is_psys(folder: Path) -> bool:
         return False
 
 
-def _table(path: Path) -> dict[str, int]:
+def _read_table(path: Path) -> dict[str, int]:
     """`Name:  123 kB` lines, in bytes."""
     try:
         lines = path.read_text().splitlines()
@@ -124,7 +126,7 @@ def _table(path: Path) -> dict[str, int]:
     return found
 
 
-def _first_number(path: Path) -> float | None:
+def _read_first_number(path: Path) -> float | None:
     try:
         return float(path.read_text().split()[0])
     except (OSError, ValueError, IndexError):

@@ -10,24 +10,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from agents.member.api import ApiError
+from agents.member.api import MemberApiError
 from agents.member.discovery import Discovery
-from agents.protocol.report import MOST_ORDERS, Executor, OrderBound
+from agents.protocol.report import MAX_ORDERS, OrderBoundPods, ReportedExecutor
 from agents.protocol.shapes import DEFAULT_TEXT_CHARACTERS
 from agents.protocol.topics import order_token
-from agents.sensors.nodes import LabelChoice, Snapshot, node_facts, summarise
-from agents.sensors.pods import PodFacts, pod_facts
-from agents.sensors.sensor import Look
+from agents.sensors.nodes import LabelChoice, NodeSnapshot, node_facts_of, summarise_nodes
+from agents.sensors.pods import PodFacts, pod_facts_of
+from agents.sensors.sensor import Observation
 
-UNREACHABLE: Final = "kubernetes-unreachable"
-NODE_FIGURES: Final = "node-figures-unreadable"
+FAULT_UNREACHABLE: Final = "kubernetes-unreachable"
+FAULT_NODE_FIGURES: Final = "node-figures-unreadable"
 
-_NODES: Final = "/api/v1/nodes"
-_PODS: Final = "/api/v1/pods"
-_NOT_ENDED: Final = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
+_NODES_PATH: Final = "/api/v1/nodes"
+_PODS_PATH: Final = "/api/v1/pods"
+_UNFINISHED_PODS_QUERY: Final = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
 _BAD_REQUEST: Final = 400
 
-Generations = Callable[[], Mapping[str, int]]
+AppliedGenerationsReader = Callable[[], Mapping[str, int]]
 """Gives the applied generation of every order of this site, by id."""
 
 
@@ -44,60 +44,68 @@ class KubernetesSensor:
     """
 
     discovery: Discovery
-    labels: LabelChoice
-    generations: Generations
+    label_choice: LabelChoice
+    read_applied_generations: AppliedGenerationsReader
     is_active: Callable[[], bool]
     name: str = "kubernetes"
     _version: str | None = field(default=None, init=False)
 
-    async def look(self) -> Look:
+    async def observe(self) -> Observation:
         """Looks once; a cluster that does not answer is a fault in the report, not an error."""
-        generations = dict(self.generations())
+        generations = dict(self.read_applied_generations())
         try:
-            return await asyncio.to_thread(self._look, generations)
-        except ApiError as error:
-            executor = Executor(
+            return await asyncio.to_thread(self._read_cluster, generations)
+        except MemberApiError as error:
+            executor = ReportedExecutor(
                 is_active=self.is_active(), server_version=self._version, is_reachable=False
             )
-            fault = UNREACHABLE if error.code == 0 else f"kubernetes-{error.code}"
-            return Look(executor=executor, faults=(fault,))
+            fault = FAULT_UNREACHABLE if error.code == 0 else f"kubernetes-{error.code}"
+            return Observation(executor=executor, faults=(fault,))
 
-    def _look(self, generations: Mapping[str, int]) -> Look:
+    def _read_cluster(self, generations: Mapping[str, int]) -> Observation:
         kinds = self.discovery.kinds()
         self._version = kinds.version
-        nodes = self.discovery.api.fold(_NODES, None, lambda node: node_facts(node, self.labels))
-        snapshot = summarise(nodes, self._pods())
-        return Look(
+        nodes = self.discovery.api.list_mapped(
+            _NODES_PATH, None, lambda node: node_facts_of(node, self.label_choice)
+        )
+        snapshot = summarise_nodes(nodes, self._list_pods())
+        return Observation(
             node_classes=snapshot.classes,
-            orders=bound_orders(snapshot, generations),
-            api_kinds=kinds.placeable(),
-            executor=Executor(is_active=self.is_active(), server_version=self._version),
-            faults=(NODE_FIGURES,) if snapshot.left_out else None,
+            orders=bound_orders_of(snapshot, generations),
+            api_kinds=kinds.creatable_names(),
+            executor=ReportedExecutor(is_active=self.is_active(), server_version=self._version),
+            faults=(FAULT_NODE_FIGURES,) if snapshot.unreadable_nodes else None,
         )
 
-    def _pods(self) -> list[PodFacts]:
+    def _list_pods(self) -> list[PodFacts]:
         try:
-            return self.discovery.api.fold(_PODS, _NOT_ENDED, pod_facts)
-        except ApiError as error:
+            return self.discovery.api.list_mapped(_PODS_PATH, _UNFINISHED_PODS_QUERY, pod_facts_of)
+        except MemberApiError as error:
             if error.code != _BAD_REQUEST:
                 raise
-            return self.discovery.api.fold(_PODS, None, pod_facts)  # a server without that selector
+            return self.discovery.api.list_mapped(
+                _PODS_PATH, None, pod_facts_of
+            )  # a server without that selector
 
 
-def bound_orders(snapshot: Snapshot, generations: Mapping[str, int]) -> tuple[OrderBound, ...]:
+def bound_orders_of(
+    snapshot: NodeSnapshot, generations: Mapping[str, int]
+) -> tuple[OrderBoundPods, ...]:
     """Every order that was applied, with 0 if it has no pod, and every other that has pods.
 
     Generation 0: pods of an order that our journal does not know, as after a lost disk.
     """
     found = {
-        order_id: OrderBound(
-            id=order_id, generation=generation, bound=snapshot.bound[order_token(order_id)]
+        order_id: OrderBoundPods(
+            id=order_id, generation=generation, bound=snapshot.bound_pods[order_token(order_id)]
         )
         for order_id, generation in generations.items()
     }
     for token, order_id in snapshot.order_ids.items():
         # Anybody in the cluster may label a pod: such words must not spoil the whole report.
         is_told = len(order_id) <= DEFAULT_TEXT_CHARACTERS and order_token(order_id) == token
-        if is_told and order_id not in found and len(found) < MOST_ORDERS:
-            found[order_id] = OrderBound(id=order_id, generation=0, bound=snapshot.bound[token])
+        if is_told and order_id not in found and len(found) < MAX_ORDERS:
+            found[order_id] = OrderBoundPods(
+                id=order_id, generation=0, bound=snapshot.bound_pods[token]
+            )
     return tuple(found[order_id] for order_id in sorted(found))

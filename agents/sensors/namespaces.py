@@ -9,29 +9,29 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from agents.member.api import ApiError, MemberApi, Tree
-from agents.protocol.report import MOST_NAMESPACES, Namespace
-from agents.sensors.quantities import QuantityError, milli_down, milli_up, written
-from agents.sensors.sensor import Look
+from agents.member.api import MemberApi, MemberApiError, Tree
+from agents.protocol.report import MAX_NAMESPACES, ReportedNamespace
+from agents.sensors.quantities import QuantityError, ceil_milli, floor_milli, format_quantity
+from agents.sensors.sensor import Observation
 
-FORBIDDEN: Final = "namespace-limits-forbidden"
-_QUOTAS: Final = "/api/v1/resourcequotas"
-_RANGES: Final = "/api/v1/limitranges"
+FAULT_FORBIDDEN: Final = "namespace-limits-forbidden"
+_QUOTAS_PATH: Final = "/api/v1/resourcequotas"
+_LIMIT_RANGES_PATH: Final = "/api/v1/limitranges"
 _NOT_READABLE: Final = (403, 404)
-_LOOKS_BETWEEN: Final = 60
-_MOST_NAMES: Final = 64
+_SKIPPED_OBSERVATIONS: Final = 60
+_MAX_RESOURCES: Final = 64
 
-Milli = dict[str, int]
+MilliAmounts = dict[str, int]
 """Resource name to whole milli-units."""
 
-_CONTAINER: Final = {
+_CONTAINER_FIELDS: Final = {
     "min": "container_min",
     "max": "container_max",
     "default": "container_default",
     "defaultRequest": "container_default_request",
 }
-_POD: Final = {"min": "pod_min", "max": "pod_max"}
-_FIELDS: Final = {"Container": _CONTAINER, "Pod": _POD}
+_POD_FIELDS: Final = {"min": "pod_min", "max": "pod_max"}
+_FIELDS_BY_TYPE: Final = {"Container": _CONTAINER_FIELDS, "Pod": _POD_FIELDS}
 
 
 @dataclass(slots=True)
@@ -44,73 +44,75 @@ class NamespaceSensor:
 
     api: MemberApi
     name: str = "namespaces"
-    _looks_to_wait: int = field(default=0, init=False)
+    _observations_to_skip: int = field(default=0, init=False)
     _faults: tuple[str, ...] | None = field(default=None, init=False)
 
-    async def look(self) -> Look:
+    async def observe(self) -> Observation:
         """Looks once; a member that does not answer is another sensor's fault to name."""
-        if self._looks_to_wait:
-            self._looks_to_wait -= 1
-            return Look(faults=self._faults)
+        if self._observations_to_skip:
+            self._observations_to_skip -= 1
+            return Observation(faults=self._faults)
         try:
-            found = await asyncio.to_thread(self._look)
-        except ApiError as error:
+            found = await asyncio.to_thread(self._read_namespaces)
+        except MemberApiError as error:
             if error.code in _NOT_READABLE:
-                self._looks_to_wait = _LOOKS_BETWEEN
-                self._faults = (FORBIDDEN,) if error.code == _NOT_READABLE[0] else None
-            return Look(faults=self._faults)
+                self._observations_to_skip = _SKIPPED_OBSERVATIONS
+                self._faults = (FAULT_FORBIDDEN,) if error.code == _NOT_READABLE[0] else None
+            return Observation(faults=self._faults)
         self._faults = None
-        return Look(namespaces=found)
+        return Observation(namespaces=found)
 
-    def _look(self) -> tuple[Namespace, ...]:
-        quotas = self.api.fold(_QUOTAS, None, _plain)
-        return namespaces_of(quotas, self.api.fold(_RANGES, None, _plain))
+    def _read_namespaces(self) -> tuple[ReportedNamespace, ...]:
+        quotas = self.api.list_mapped(_QUOTAS_PATH, None, _spec_and_status_of)
+        return namespaces_of(
+            quotas, self.api.list_mapped(_LIMIT_RANGES_PATH, None, _spec_and_status_of)
+        )
 
 
-def _plain(tree: Tree) -> Tree:
+def _spec_and_status_of(tree: Tree) -> Tree:
     """What is kept of an object while the lists are read."""
-    metadata = _mapping(tree.get("metadata"))
-    kept = {"spec": _mapping(tree.get("spec")), "status": _mapping(tree.get("status"))}
+    metadata = _as_map(tree.get("metadata"))
+    kept = {"spec": _as_map(tree.get("spec")), "status": _as_map(tree.get("status"))}
     return {"namespace": str(metadata.get("namespace", "")), **kept}
 
 
-def namespaces_of(quotas: Iterable[Tree], ranges: Iterable[Tree]) -> tuple[Namespace, ...]:
+def namespaces_of(quotas: Iterable[Tree], ranges: Iterable[Tree]) -> tuple[ReportedNamespace, ...]:
     """The limits of every namespace that has any, by name."""
-    found: dict[str, _Limits] = {}
+    found: dict[str, _LimitsBuilder] = {}
     for each in quotas:
-        found.setdefault(each["namespace"], _Limits()).take_quota(each)
+        found.setdefault(each["namespace"], _LimitsBuilder()).add_quota(each)
     for each in ranges:
-        found.setdefault(each["namespace"], _Limits()).take_range(each)
-    return tuple(found[name].told(name) for name in sorted(found)[:MOST_NAMESPACES])
+        found.setdefault(each["namespace"], _LimitsBuilder()).add_limit_range(each)
+    return tuple(found[name].build(name) for name in sorted(found)[:MAX_NAMESPACES])
 
 
 @dataclass(slots=True)
-class _Limits:
-    amounts: dict[str, Milli] = field(default_factory=dict)
+class _LimitsBuilder:
+    amounts: dict[str, MilliAmounts] = field(default_factory=dict)
     not_counted: set[str] = field(default_factory=set)
 
-    def take_quota(self, quota: Tree) -> None:
+    def add_quota(self, quota: Tree) -> None:
         spec, status = quota["spec"], quota["status"]
         if spec.get("scopes") or spec.get("scopeSelector"):
             self.not_counted.add("scoped-quota")
             return
-        hard, used = _mapping(spec.get("hard")), _mapping(status.get("used"))
+        hard, used = _as_map(spec.get("hard")), _as_map(status.get("used"))
         for name, amount in hard.items():
-            self._keep("quota_left", name, _left, (amount, used.get(name, 0)), min)
+            self._tighten("quota_left", name, _quota_left, (amount, used.get(name, 0)), min)
 
-    def take_range(self, limits: Tree) -> None:
+    def add_limit_range(self, limits: Tree) -> None:
         items = limits["spec"].get("limits")
         for item in items if isinstance(items, list) else ():
             if not isinstance(item, dict):
                 continue
             if item.get("maxLimitRequestRatio"):
                 self.not_counted.add("limit-request-ratio")
-            for source, target in _FIELDS.get(str(item.get("type")), {}).items():
-                for name, amount in _mapping(item.get(source)).items():
+            for source, target in _FIELDS_BY_TYPE.get(str(item.get("type")), {}).items():
+                for name, amount in _as_map(item.get(source)).items():
                     tighter = max if source == "min" else min
-                    self._keep(target, name, milli_up, (amount,), tighter)
+                    self._tighten(target, name, ceil_milli, (amount,), tighter)
 
-    def _keep(
+    def _tighten(
         self,
         target: str,
         name: str,
@@ -124,27 +126,29 @@ class _Limits:
             self.not_counted.add("unreadable-limit")
             return
         kept = self.amounts.setdefault(target, {})
-        if name in kept or len(kept) < _MOST_NAMES:
+        if name in kept or len(kept) < _MAX_RESOURCES:
             kept[name] = tighter(amount, kept.get(name, amount))
         else:
             self.not_counted.add("more-limits")
 
-    def told(self, name: str) -> Namespace:
+    def build(self, name: str) -> ReportedNamespace:
         fields: dict[str, Any] = {
-            target: {resource: _written(resource, amount) for resource, amount in kept.items()}
+            target: {
+                resource: _format_amount(resource, amount) for resource, amount in kept.items()
+            }
             for target, kept in self.amounts.items()
         }
-        return Namespace(name=name, not_counted=tuple(sorted(self.not_counted)), **fields)
+        return ReportedNamespace(name=name, not_counted=tuple(sorted(self.not_counted)), **fields)
 
 
-def _left(hard: str | float, used: str | float) -> int:
-    return max(0, milli_down(hard) - milli_up(used))
+def _quota_left(hard: str | float, used: str | float) -> int:
+    return max(0, floor_milli(hard) - ceil_milli(used))
 
 
-def _written(name: str, amount: int) -> str | int:
+def _format_amount(name: str, amount: int) -> str | int:
     """As the resource that a quota's name stands for is written."""
-    return written(name.removeprefix("requests.").removeprefix("limits."), amount)
+    return format_quantity(name.removeprefix("requests.").removeprefix("limits."), amount)
 
 
-def _mapping(value: object) -> dict[str, Any]:
+def _as_map(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}

@@ -4,16 +4,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agents.sensors.quantities import QuantityError, milli_up
+from agents.sensors.quantities import QuantityError, ceil_milli
 
 Tree = Mapping[str, Any]
-Amounts = dict[str, int]
+MilliAmounts = dict[str, int]
 """Resource name to whole milli-units."""
 
 ORDER_LABEL: Final = "kapok.dev/order"
 ORDER_ID_ANNOTATION: Final = "kapok.dev/order-id"
 
-_ENDED: Final = frozenset({"Succeeded", "Failed"})
+_FINISHED_PHASES: Final = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,14 @@ class PodFacts:
     """
 
     node: str
-    amounts: Amounts | None
+    amounts: MilliAmounts | None
     token: str | None = None
     order_id: str | None = None
 
 
-def pod_facts(pod: Tree) -> PodFacts | None:
+def pod_facts_of(pod: Tree) -> PodFacts | None:
     """What is to be kept of a pod; None if it takes no room."""
-    if not takes_room(pod):
+    if not holds_capacity(pod):
         return None
     metadata = pod.get("metadata") or {}
     try:
@@ -50,13 +50,13 @@ def pod_facts(pod: Tree) -> PodFacts | None:
     )
 
 
-def takes_room(pod: Tree) -> bool:
+def holds_capacity(pod: Tree) -> bool:
     """Whether the pod is bound to a node and has not ended; a terminating one still takes room."""
     is_bound = bool((pod.get("spec") or {}).get("nodeName"))
-    return is_bound and (pod.get("status") or {}).get("phase") not in _ENDED
+    return is_bound and (pod.get("status") or {}).get("phase") not in _FINISHED_PHASES
 
 
-def requests_of(pod: Tree) -> Amounts:
+def requests_of(pod: Tree) -> MilliAmounts:
     """What the pod takes: containers and sidecars, or its largest init step; plus overhead.
 
     By KEP-753: a restartable init container (sidecar) stays, so it counts with all that starts
@@ -68,72 +68,72 @@ def requests_of(pod: Tree) -> Amounts:
         QuantityError: a request is no quantity.
     """
     spec = pod.get("spec") or {}
-    allocated = _allocated(pod)
-    total = _running(spec, allocated)
-    for name, amount in _requests(spec.get("resources")).items():
+    allocated = _allocated_by_container(pod)
+    total = _pod_requests(spec, allocated)
+    for name, amount in _requests_of_resources(spec.get("resources")).items():
         total[name] = amount
     for name, amount in (spec.get("overhead") or {}).items():
-        total[name] = total.get(name, 0) + milli_up(amount)
+        total[name] = total.get(name, 0) + ceil_milli(amount)
     total["pods"] = 1000
     return total
 
 
-def _running(spec: Tree, allocated: Mapping[str, Amounts]) -> Amounts:
-    sidecars: Amounts = {}
-    largest_step: Amounts = {}
-    for container in _trees(spec.get("initContainers")):
-        amounts = _container(container, allocated)
+def _pod_requests(spec: Tree, allocated: Mapping[str, MilliAmounts]) -> MilliAmounts:
+    sidecars: MilliAmounts = {}
+    largest_step: MilliAmounts = {}
+    for container in _objects_in(spec.get("initContainers")):
+        amounts = _container_requests(container, allocated)
         if container.get("restartPolicy") == "Always":
-            _add(sidecars, amounts)
-            _raise(largest_step, sidecars)
+            _add_into(sidecars, amounts)
+            _raise_to(largest_step, sidecars)
         else:
-            _raise(largest_step, _sum(sidecars, amounts))
+            _raise_to(largest_step, _sum_of(sidecars, amounts))
     total = dict(sidecars)
-    for container in _trees(spec.get("containers")):
-        _add(total, _container(container, allocated))
-    _raise(total, largest_step)
+    for container in _objects_in(spec.get("containers")):
+        _add_into(total, _container_requests(container, allocated))
+    _raise_to(total, largest_step)
     return total
 
 
-def _container(container: Tree, allocated: Mapping[str, Amounts]) -> Amounts:
-    amounts = _requests(container.get("resources"))
-    _raise(amounts, allocated.get(str(container.get("name")), {}))
+def _container_requests(container: Tree, allocated: Mapping[str, MilliAmounts]) -> MilliAmounts:
+    amounts = _requests_of_resources(container.get("resources"))
+    _raise_to(amounts, allocated.get(str(container.get("name")), {}))
     return amounts
 
 
-def _requests(resources: Tree | None) -> Amounts:
+def _requests_of_resources(resources: Tree | None) -> MilliAmounts:
     """Requests; a limit without a request is one, as the API server would have filled in."""
     tree = resources or {}
     wanted = {**(tree.get("limits") or {}), **(tree.get("requests") or {})}
-    return {name: milli_up(amount) for name, amount in wanted.items()}
+    return {name: ceil_milli(amount) for name, amount in wanted.items()}
 
 
-def _allocated(pod: Tree) -> dict[str, Amounts]:
-    statuses = _trees((pod.get("status") or {}).get("containerStatuses"))
+def _allocated_by_container(pod: Tree) -> dict[str, MilliAmounts]:
+    statuses = _objects_in((pod.get("status") or {}).get("containerStatuses"))
     return {
         str(each.get("name")): {
-            name: milli_up(amount) for name, amount in each["allocatedResources"].items()
+            name: ceil_milli(amount) for name, amount in each["allocatedResources"].items()
         }
         for each in statuses
         if isinstance(each.get("allocatedResources"), dict)
     }
 
 
-def _add(into: Amounts, amounts: Amounts) -> None:
+def _add_into(target: MilliAmounts, amounts: MilliAmounts) -> None:
     for name, amount in amounts.items():
-        into[name] = into.get(name, 0) + amount
+        target[name] = target.get(name, 0) + amount
 
 
-def _sum(one: Amounts, other: Amounts) -> Amounts:
+def _sum_of(one: MilliAmounts, other: MilliAmounts) -> MilliAmounts:
     both = dict(one)
-    _add(both, other)
+    _add_into(both, other)
     return both
 
 
-def _raise(into: Amounts, floor: Amounts) -> None:
+def _raise_to(target: MilliAmounts, floor: MilliAmounts) -> None:
     for name, amount in floor.items():
-        into[name] = max(into.get(name, 0), amount)
+        target[name] = max(target.get(name, 0), amount)
 
 
-def _trees(value: Any) -> Iterable[Tree]:  # noqa: ANN401 - a JSON value of the server's
+def _objects_in(value: Any) -> Iterable[Tree]:  # noqa: ANN401 - a JSON value of the server's
     return [each for each in value or () if isinstance(each, dict)]

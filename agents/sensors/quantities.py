@@ -11,8 +11,10 @@ from typing import Final
 
 MILLI: Final = 1000
 
-_FORM = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)([a-zA-Z]{0,2}|[eE][+-]?[0-9]{1,3})")
-_LONGEST: Final = 64
+_QUANTITY_PATTERN = re.compile(
+    r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)([a-zA-Z]{0,2}|[eE][+-]?[0-9]{1,3})"
+)
+_MAX_CHARACTERS: Final = 64
 _DECIMAL: Final = ("n", "u", "m", "", "k", "M", "G", "T", "P", "E")
 _BINARY: Final = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _SCALES: Final[dict[str, Fraction]] = {
@@ -25,16 +27,18 @@ class QuantityError(ValueError):
 
 
 @lru_cache(maxsize=4096, typed=True)
-def exact(text: str | float) -> Fraction:
+def parse_quantity(text: str | float) -> Fraction:
     """The value of a quantity, as `500m`, `1Gi`, `1e9`, `0.5`, 3.
 
     Raises:
         QuantityError: it is none.
     """
     word = str(text)
-    match = _FORM.fullmatch(word) if len(word) <= _LONGEST else None
+    match = _QUANTITY_PATTERN.fullmatch(word) if len(word) <= _MAX_CHARACTERS else None
     if match is None or isinstance(text, bool):
-        raise QuantityError(f"{word[:_LONGEST]!r} is no quantity; write 500m, 2, 1.5, 4Gi or 1e9")
+        raise QuantityError(
+            f"{word[:_MAX_CHARACTERS]!r} is no quantity; write 500m, 2, 1.5, 4Gi or 1e9"
+        )
     sign, digits, suffix = match.groups()
     scale = _SCALES.get(suffix)
     if scale is None:
@@ -46,20 +50,20 @@ def exact(text: str | float) -> Fraction:
 
 
 @lru_cache(maxsize=4096, typed=True)
-def milli_up(text: str | float) -> int:
+def ceil_milli(text: str | float) -> int:
     """Whole milli-units, rounded up: for requests."""
-    value = exact(text) * MILLI
+    value = parse_quantity(text) * MILLI
     return -((-value.numerator) // value.denominator)
 
 
 @lru_cache(maxsize=4096, typed=True)
-def milli_down(text: str | float) -> int:
+def floor_milli(text: str | float) -> int:
     """Whole milli-units, rounded down: for capacities."""
-    value = exact(text) * MILLI
+    value = parse_quantity(text) * MILLI
     return value.numerator // value.denominator
 
 
-def written(resource: str, milli: int) -> str | int:
+def format_quantity(resource: str, milli: int) -> str | int:
     """A free amount as a report has it; rounded down to what the resource is counted in.
 
     cpu in millicores (`7500m`, `7`), memory and storage in bytes as text, all others as whole

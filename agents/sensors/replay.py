@@ -23,23 +23,23 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, cast, get_args
 
-from agents.protocol.report import Figure, Intensity, Power
-from agents.runtime.clock import Clock
-from agents.sensors.sensor import Look, ReplayError
+from agents.protocol.report import FigureOrigin, ReportedIntensity, ReportedPower
+from agents.runtime.clock import AgentClock
+from agents.sensors.sensor import Observation, ReplayError
 
-SILENT: Final = "silent"
-_FIGURES: Final = ("power_watts", "gco2_per_kwh", "pv_watts", "battery_ratio", "pue")
-_COLUMNS: Final = ("seconds", *_FIGURES, "origin", "fault")
-_MOST_ROWS: Final = 1_000_000
+FAULT_SILENT: Final = "silent"
+_FIGURE_COLUMNS: Final = ("power_watts", "gco2_per_kwh", "pv_watts", "battery_ratio", "pue")
+_COLUMNS: Final = ("seconds", *_FIGURE_COLUMNS, "origin", "fault")
+_MAX_ROWS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ReplayRow:
     """What holds from `seconds` on."""
 
     seconds: float
     figures: Mapping[str, float]
-    origin: Figure
+    origin: FigureOrigin
     fault: str | None
 
 
@@ -54,24 +54,24 @@ class ReplaySensor:
         speed_ratio: seconds of the file per second of the clock.
     """
 
-    rows: tuple[Row, ...]
-    clock: Clock
+    rows: tuple[ReplayRow, ...]
+    clock: AgentClock
     is_looping: bool = True
     speed_ratio: float = 1.0
     name: str = "replay"
-    _started: float = field(init=False)
+    _started_at: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self._started = self.clock.monotonic()
+        self._started_at = self.clock.monotonic()
 
-    async def look(self) -> Look:
+    async def observe(self) -> Observation:
         """Looks once; before the first row nothing is known."""
-        seconds = (self.clock.monotonic() - self._started) * self.speed_ratio
+        seconds = (self.clock.monotonic() - self._started_at) * self.speed_ratio
         row = row_at(self.rows, seconds, is_looping=self.is_looping)
-        return Look() if row is None else _look(row)
+        return Observation() if row is None else _observation_of(row)
 
 
-def row_at(rows: tuple[Row, ...], seconds: float, *, is_looping: bool) -> Row | None:
+def row_at(rows: tuple[ReplayRow, ...], seconds: float, *, is_looping: bool) -> ReplayRow | None:
     """The row that holds at a time; None before the first."""
     if is_looping:
         last_step = rows[-1].seconds - rows[-2].seconds if len(rows) > 1 else 1.0
@@ -80,30 +80,30 @@ def row_at(rows: tuple[Row, ...], seconds: float, *, is_looping: bool) -> Row | 
     return rows[at - 1] if at else None
 
 
-def read_rows(path: Path) -> tuple[Row, ...]:
+def read_rows(path: Path) -> tuple[ReplayRow, ...]:
     """Reads a CSV or YAML file.
 
     Raises:
         ReplayError: unreadable, empty, or a cell that makes no sense.
     """
     try:
-        raw = _yaml_rows(path) if path.suffix in (".yaml", ".yml") else _csv_rows(path)
+        raw = _read_yaml_rows(path) if path.suffix in (".yaml", ".yml") else _read_csv_rows(path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ReplayError(f"{path}: {error}") from error
-    if not raw or len(raw) > _MOST_ROWS:
-        raise ReplayError(f"{path}: 1 to {_MOST_ROWS} rows are expected, found {len(raw)}")
-    rows = tuple(_row(each, f"{path}: row {at}") for at, each in enumerate(raw, 1))
+    if not raw or len(raw) > _MAX_ROWS:
+        raise ReplayError(f"{path}: 1 to {_MAX_ROWS} rows are expected, found {len(raw)}")
+    rows = tuple(_parse_row(each, f"{path}: row {at}") for at, each in enumerate(raw, 1))
     if any(after.seconds < row.seconds for row, after in pairwise(rows)):
         raise ReplayError(f"{path}: seconds must ascend")
     return rows
 
 
-def _csv_rows(path: Path) -> list[Any]:
+def _read_csv_rows(path: Path) -> list[Any]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 
-def _yaml_rows(path: Path) -> list[Any]:
+def _read_yaml_rows(path: Path) -> list[Any]:
     import yaml  # noqa: PLC0415 - only for this form of the file
 
     try:
@@ -115,7 +115,7 @@ def _yaml_rows(path: Path) -> list[Any]:
     return raw
 
 
-def _row(raw: object, where: str) -> Row:
+def _parse_row(raw: object, where: str) -> ReplayRow:
     if not isinstance(raw, dict):
         raise ReplayError(f"{where}: a map is expected")
     for column in raw:
@@ -123,18 +123,20 @@ def _row(raw: object, where: str) -> Row:
             raise ReplayError(f"{where}: no column {column!r}; known: {', '.join(_COLUMNS)}")
     cells = {name: cell for name, cell in raw.items() if cell is not None and cell != ""}
     origin = str(cells.get("origin", "measured"))
-    if origin not in get_args(Figure):
-        raise ReplayError(f"{where}: origin {origin!r}; one of {', '.join(get_args(Figure))}")
-    figures = {name: _number(cells[name], where, name) for name in _FIGURES if name in cells}
-    return Row(
-        seconds=_number(cells.get("seconds"), where, "seconds"),
+    if origin not in get_args(FigureOrigin):
+        raise ReplayError(f"{where}: origin {origin!r}; one of {', '.join(get_args(FigureOrigin))}")
+    figures = {
+        name: _parse_number(cells[name], where, name) for name in _FIGURE_COLUMNS if name in cells
+    }
+    return ReplayRow(
+        seconds=_parse_number(cells.get("seconds"), where, "seconds"),
         figures=figures,
-        origin=cast("Figure", origin),
+        origin=cast("FigureOrigin", origin),
         fault=str(cells["fault"]) if "fault" in cells else None,
     )
 
 
-def _number(cell: object, where: str, column: str) -> float:
+def _parse_number(cell: object, where: str, column: str) -> float:
     try:
         value = float(str(cell))
     except ValueError:
@@ -144,16 +146,16 @@ def _number(cell: object, where: str, column: str) -> float:
     return value
 
 
-def _look(row: Row) -> Look:
+def _observation_of(row: ReplayRow) -> Observation:
     figures, origin = row.figures, row.origin
     watts, grams = figures.get("power_watts"), figures.get("gco2_per_kwh")
-    return Look(
-        power=None if watts is None else Power(watts=watts, origin=origin),
-        intensity=None if grams is None else Intensity(gco2_per_kwh=grams, origin=origin),
+    return Observation(
+        power=None if watts is None else ReportedPower(watts=watts, origin=origin),
+        intensity=None if grams is None else ReportedIntensity(gco2_per_kwh=grams, origin=origin),
         pue=figures.get("pue"),
         pue_origin=origin if "pue" in figures else None,
         pv_watts=figures.get("pv_watts"),
         battery_ratio=figures.get("battery_ratio"),
         faults=(row.fault,) if row.fault else None,
-        is_silent=row.fault == SILENT,
+        is_silent=row.fault == FAULT_SILENT,
     )

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Final, cast
 
 from agents.config.settings import PeerSettings
-from agents.protocol.report import Figure, Rtt
-from agents.runtime.clock import Clock
-from agents.sensors.sensor import Look
+from agents.protocol.report import FigureOrigin, ReportedRtt
+from agents.runtime.clock import AgentClock
+from agents.sensors.sensor import Observation
 
-_TRIES: Final = 3
+_ATTEMPTS: Final = 3
 _TIMEOUT_SECONDS: Final = 2.0
 
 Connect = Callable[[str, int], Awaitable[None]]
@@ -39,32 +39,34 @@ class RttSensor:
     """
 
     peers: Sequence[PeerSettings]
-    clock: Clock
+    clock: AgentClock
     interval_seconds: float
     connect: Connect = connect_tcp
     name: str = "rtt"
     _measured_at: float | None = field(default=None, init=False)
-    _last: tuple[Rtt, ...] = field(default=(), init=False)
+    _last_results: tuple[ReportedRtt, ...] = field(default=(), init=False)
 
-    async def look(self) -> Look:
+    async def observe(self) -> Observation:
         """Looks once; a peer that does not answer is left out: unknown, not far away."""
         now = self.clock.monotonic()
         if self._measured_at is None or now - self._measured_at >= self.interval_seconds:
             self._measured_at = now
             found = [await self._measure(peer) for peer in self.peers]
-            self._last = tuple(rtt for rtt in found if rtt is not None)
-        return Look(rtt=self._last) if self.peers else Look()
+            self._last_results = tuple(rtt for rtt in found if rtt is not None)
+        return Observation(rtt=self._last_results) if self.peers else Observation()
 
-    async def _measure(self, peer: PeerSettings) -> Rtt | None:
+    async def _measure(self, peer: PeerSettings) -> ReportedRtt | None:
         if not peer.host:
-            return _modelled(peer)
-        times = [await self._once(peer) for _ in range(_TRIES)]
+            return _modelled_rtt(peer)
+        times = [await self._measure_once(peer) for _ in range(_ATTEMPTS)]
         known = [seconds for seconds in times if seconds is not None]
         if not known:
             return None
-        return Rtt(to=peer.name, milliseconds=round(min(known) * 1000, 3), origin="measured")
+        return ReportedRtt(
+            to=peer.name, milliseconds=round(min(known) * 1000, 3), origin="measured"
+        )
 
-    async def _once(self, peer: PeerSettings) -> float | None:
+    async def _measure_once(self, peer: PeerSettings) -> float | None:
         started = self.clock.monotonic()
         try:
             await asyncio.wait_for(self.connect(peer.host, peer.port), _TIMEOUT_SECONDS)
@@ -73,8 +75,8 @@ class RttSensor:
         return self.clock.monotonic() - started
 
 
-def _modelled(peer: PeerSettings) -> Rtt | None:
+def _modelled_rtt(peer: PeerSettings) -> ReportedRtt | None:
     if peer.milliseconds is None:
         return None
-    origin = cast("Figure", peer.origin)  # settings_file checked it
-    return Rtt(to=peer.name, milliseconds=peer.milliseconds, origin=origin)
+    origin = cast("FigureOrigin", peer.origin)  # settings_file checked it
+    return ReportedRtt(to=peer.name, milliseconds=peer.milliseconds, origin=origin)

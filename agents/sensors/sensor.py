@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
-from agents.protocol.report import Figure, Sections
+from agents.protocol.report import FigureOrigin, ReportSections
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look(Sections):
+class Observation(ReportSections):
     """What one sensor saw: sections of a report, and figures that the energy meter puts together.
 
     Attributes:
@@ -20,21 +20,21 @@ class Look(Sections):
     """
 
     pue: float | None = None
-    pue_origin: Figure | None = None
+    pue_origin: FigureOrigin | None = None
     pv_watts: float | None = None
     battery_ratio: float | None = None
     is_silent: bool = False
 
 
-def merged(looks: Sequence[Look]) -> Look:
+def merge_observations(observations: Sequence[Observation]) -> Observation:
     """One look of many: of each fact the first that is known; faults of all."""
     facts: dict[str, Any] = {}
-    for each in fields(Look):
-        values = (getattr(look, each.name) for look in looks)
+    for each in fields(Observation):
+        values = (getattr(look, each.name) for look in observations)
         facts[each.name] = next((value for value in values if value is not None), None)
-    facts["faults"] = tuple(sorted({fault for look in looks for fault in look.faults or ()}))
-    facts["is_silent"] = any(look.is_silent for look in looks)
-    return Look(**facts)
+    facts["faults"] = tuple(sorted({fault for look in observations for fault in look.faults or ()}))
+    facts["is_silent"] = any(look.is_silent for look in observations)
+    return Observation(**facts)
 
 
 class Sensor(Protocol):
@@ -45,7 +45,7 @@ class Sensor(Protocol):
         """A slug, for metrics and faults."""
         ...
 
-    async def look(self) -> Look:
+    async def observe(self) -> Observation:
         """Looks once.
 
         Raises:

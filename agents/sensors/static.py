@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from agents.config.settings import StaticSettings
-from agents.protocol.report import Figure, Intensity, Power
-from agents.sensors.sensor import Look
+from agents.protocol.report import FigureOrigin, ReportedIntensity, ReportedPower
+from agents.sensors.sensor import Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,23 +19,25 @@ class StaticSensor:
     facts: StaticSettings
     name: str = "static"
 
-    async def look(self) -> Look:
+    async def observe(self) -> Observation:
         """Looks once."""
         facts = self.facts
         watts, grams = facts.power_watts, facts.intensity_gco2_per_kwh
-        return Look(
-            power=None if watts is None else Power(watts=watts, origin=_figure(facts.power_origin)),
+        return Observation(
+            power=None
+            if watts is None
+            else ReportedPower(watts=watts, origin=_as_origin(facts.power_origin)),
             intensity=None
             if grams is None
-            else Intensity(
+            else ReportedIntensity(
                 gco2_per_kwh=grams,
-                origin=_figure(facts.intensity_origin),
+                origin=_as_origin(facts.intensity_origin),
                 observed_at=facts.intensity_observed_at or None,
             ),
             pue=facts.pue,
-            pue_origin=None if facts.pue is None else _figure(facts.pue_origin),
+            pue_origin=None if facts.pue is None else _as_origin(facts.pue_origin),
         )
 
 
-def _figure(word: str) -> Figure:
-    return cast("Figure", word)  # settings_file checked it
+def _as_origin(text: str) -> FigureOrigin:
+    return cast("FigureOrigin", text)  # settings_file checked it

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from scheduler.apiserver.storage.sqlite import DirectoryLock, copy_database
 
-DATABASE = "objects.db"
-_LEAP = 1_000_000
+DATABASE_NAME = "objects.db"
+_RESTORE_REVISION_STEP = 1_000_000
 """Added to the revision at a restore: above all that was given out after the backup."""
 
 
@@ -26,7 +26,7 @@ def backup(folder: Path, target: Path) -> int:
         FileNotFoundError: the directory holds no hub.
         FileExistsError: the target is there already.
     """
-    source = folder / DATABASE
+    source = folder / DATABASE_NAME
     if not source.exists():
         raise FileNotFoundError(f"{folder}: there is no hub in this directory")
     if target.exists():
@@ -34,7 +34,7 @@ def backup(folder: Path, target: Path) -> int:
     draft = target.with_name(f".{target.name}.new")
     draft.unlink(missing_ok=True)
     copy_database(source, draft)
-    count = _count(draft)
+    count = _count_objects(draft)
     draft.replace(target)
     return count
 
@@ -48,18 +48,18 @@ def restore(folder: Path, source: Path) -> int:
         NotABackup: the file is something else.
         DataDirectoryInUse: the hub runs.
     """
-    count = _count(source)
+    count = _count_objects(source)
     lock = DirectoryLock(folder)
-    lock.take()
+    lock.acquire()
     try:
-        present = folder / DATABASE
-        highest = _revision(present) if present.exists() else 0
-        draft = folder / f".{DATABASE}.new"
+        present = folder / DATABASE_NAME
+        highest = _read_revision(present) if present.exists() else 0
+        draft = folder / f".{DATABASE_NAME}.new"
         draft.unlink(missing_ok=True)
         copy_database(source, draft)
-        _set_revision(draft, max(highest, _revision(draft)) + _LEAP)
+        _set_revision(draft, max(highest, _read_revision(draft)) + _RESTORE_REVISION_STEP)
         if present.exists():
-            former = folder / f"{DATABASE}.before-restore"
+            former = folder / f"{DATABASE_NAME}.before-restore"
             former.unlink(missing_ok=True)
             copy_database(present, former)
             for suffix in ("", "-wal", "-shm"):
@@ -76,7 +76,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path)
 
 
-def _count(path: Path) -> int:
+def _count_objects(path: Path) -> int:
     connection = _connect(path)
     try:
         return int(connection.execute("SELECT count(*) FROM objects").fetchone()[0])
@@ -86,7 +86,7 @@ def _count(path: Path) -> int:
         connection.close()
 
 
-def _revision(path: Path) -> int:
+def _read_revision(path: Path) -> int:
     connection = _connect(path)
     try:
         found = connection.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()

@@ -11,85 +11,92 @@ from typing import cast
 import msgspec
 from aiohttp import web
 
-from scheduler.apiserver.auth.access_reviews import REVIEWS, definition, review
-from scheduler.apiserver.auth.middleware import Door
-from scheduler.apiserver.auth.rbac import Attempt, Identity, allows
+from scheduler.apiserver.auth.access_reviews import (
+    REVIEW_KINDS,
+    answer_review,
+    openapi_name_of_review,
+)
+from scheduler.apiserver.auth.middleware import AuthMiddleware
+from scheduler.apiserver.auth.rbac import AccessAttributes, Identity, is_allowed
 from scheduler.apiserver.base.errors import (
     ApiError,
-    internal,
-    no_route,
-    too_large,
+    internal_error,
+    request_entity_too_large,
+    resource_not_found,
     too_many_requests,
 )
 from scheduler.apiserver.base.requests import (
     ResourcePath,
     decode_body,
-    flag,
-    media_type,
-    parse_path,
+    media_type_of,
+    parse_flag,
+    parse_resource_path,
 )
 from scheduler.apiserver.kinds.core.protobuf import PROTOBUF, decode_protobuf
-from scheduler.apiserver.kinds.resources import Resource
-from scheduler.apiserver.read.lists import Shape, selection
-from scheduler.apiserver.read.watch import Watch, watch_request
-from scheduler.apiserver.routes import PUBLIC, Routes
-from scheduler.apiserver.verbs import Answer, Call, Verbs
-from scheduler.apiserver.write.writer import Registry
+from scheduler.apiserver.kinds.resources import ServerResource
+from scheduler.apiserver.read.lists import ObjectRepresentation, parse_selectors
+from scheduler.apiserver.read.watch import WatchStream, parse_watch_request
+from scheduler.apiserver.routes import PUBLIC_PATHS, NonResourceHandler
+from scheduler.apiserver.verbs import ResourceRequest, VerbHandler, VerbResponse
+from scheduler.apiserver.write.writer import ObjectWriter
 from scheduler.hub.schema.json_types import JsonObject
 
 log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
-BODY_LIMIT_BYTES = 3 * 1024 * 1024
+MAX_BODY_BYTES = 3 * 1024 * 1024
 """As the real server's limit on request bodies."""
 _STATUS_GROUPS = frozenset(
     {"", "apps", "batch", "events.k8s.io", "coordination.k8s.io", "apiextensions.k8s.io"}
 )
 """Below these an unknown resource is answered with a Status; below others in plain text."""
-_WATCHES_LIMIT = 1_000
-_GZIP_FROM_BYTES = 128 * 1024
+_MAX_WATCHES = 1_000
+_MIN_GZIP_BYTES = 128 * 1024
 """As the real server: smaller answers are not worth it."""
 _WRITE_TIMEOUT_SECONDS = 30.0
 """A watcher that takes nothing for this long is cut off; it resumes where it was."""
 
 
-Adviser = Callable[[JsonObject], list[str]]
+WarningFunc = Callable[[JsonObject], list[str]]
 """Warnings about an object of one kind that was written, for the writer."""
-_WRITES = frozenset({"POST", "PUT", "PATCH"})
+_WRITE_METHODS = frozenset({"POST", "PUT", "PATCH"})
 
 
-class Frontend:
+class HttpHandler:
     """Handles every request of the server."""
 
     def __init__(
-        self, registry: Registry, door: Door, advisers: Mapping[str, Adviser] | None = None
+        self,
+        writer: ObjectWriter,
+        auth_middleware: AuthMiddleware,
+        warning_funcs: Mapping[str, WarningFunc] | None = None,
     ) -> None:
-        self._registry = registry
-        self._door = door
-        self._advisers = advisers or {}
-        self._routes = Routes(registry.catalog)
-        self._verbs = Verbs(registry)
-        self._watches: set[asyncio.Task[None]] = set()
-        self._watching = 0
+        self._writer = writer
+        self._auth_middleware = auth_middleware
+        self._warning_funcs = warning_funcs or {}
+        self._non_resource_handler = NonResourceHandler(writer.catalog)
+        self._verb_handler = VerbHandler(writer)
+        self._watch_tasks: set[asyncio.Task[None]] = set()
+        self._open_watch_count = 0
         self.closing = asyncio.Event()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers a request; every error becomes a Status."""
         try:
-            return await self._handle(request)
+            return await self._route(request)
         except ApiError as error:
-            return _failure(error)
+            return _status_response(error)
         except (ConnectionResetError, asyncio.CancelledError):
             raise
         except Exception as error:
             log.exception("%s %s failed", request.method, request.path)
-            return _failure(internal(f"{type(error).__name__}: {error}"))
+            return _status_response(internal_error(f"{type(error).__name__}: {error}"))
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        self._door.check_names(request.headers)
+    async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._auth_middleware.check_host_and_origin(request.headers)
         path = request.path
-        if path in PUBLIC:
-            return await self._static(request, path)
-        identity = self._door.identify(request.headers)
+        if path in PUBLIC_PATHS:
+            return await self._handle_non_resource(request, path)
+        identity = self._auth_middleware.authenticate(request.headers)
         if "Impersonate-User" in request.headers:
             raise ApiError(
                 403,
@@ -97,123 +104,137 @@ class Frontend:
                 "the embedded hub does not act as somebody else; "
                 "get a token of the role with: kapok hub token",
             )
-        target = parse_path(path)
+        target = parse_resource_path(path)
         if target is None:
-            return await self._static(request, path)
-        if (target.group, target.plural) in REVIEWS and request.method == "POST":
-            return await self._review(request, target, identity)
-        resource = self._registry.catalog.find(target.group, target.version, target.plural)
+            return await self._handle_non_resource(request, path)
+        if (target.group, target.plural) in REVIEW_KINDS and request.method == "POST":
+            return await self._handle_access_review(request, target, identity)
+        resource = self._writer.catalog.find(target.group, target.version, target.plural)
         if resource is None or (target.namespace and not resource.namespaced):
             known = target.group in _STATUS_GROUPS
-            return _failure(no_route()) if known else _no_page()
-        return await self._resource(request, target, resource, identity)
+            return _status_response(resource_not_found()) if known else _plain_not_found()
+        return await self._handle_resource(request, target, resource, identity)
 
-    async def _static(self, request: web.BaseRequest, path: str) -> web.Response:
+    async def _handle_non_resource(self, request: web.BaseRequest, path: str) -> web.Response:
         if request.method not in {"GET", "HEAD"}:
-            raise no_route()
+            raise resource_not_found()
         try:
-            kind, body = self._routes.answer(path, request.headers.get("Accept", ""))
+            kind, body = self._non_resource_handler.response_of(
+                path, request.headers.get("Accept", "")
+            )
         except ApiError as error:
             if error.code != 404 or path.startswith("/api/"):  # noqa: PLR2004 - HTTP's Not Found
                 raise
-            return _no_page()
+            return _plain_not_found()
         tag = f'"{hashlib.sha256(body).hexdigest()[:32].upper()}"'
         if request.headers.get("If-None-Match") == tag:
             return web.Response(status=304, headers={"ETag": tag})
-        response = await _compressed(request, 200, body, kind)
+        response = await _make_compressed_response(request, 200, body, kind)
         response.headers["ETag"] = tag
         if request.query.get("hash", "-") == tag.strip('"'):
             response.headers["Cache-Control"] = "public, immutable"
         return response
 
-    async def _resource(
+    async def _handle_resource(
         self,
         request: web.BaseRequest,
-        target: ResourcePath,
-        resource: Resource,
+        resource_path: ResourcePath,
+        resource: ServerResource,
         identity: Identity,
     ) -> web.StreamResponse:
-        watches = request.method == "GET" and not target.name and flag(request.query, "watch")
-        attempt = _attempt(request.method, target, watches=watches)
-        if not allows(identity, attempt):
-            raise attempt.refusal(identity)
+        watches = (
+            request.method == "GET"
+            and not resource_path.name
+            and parse_flag(request.query, "watch")
+        )
+        attempt = _access_attributes_of(request.method, resource_path, is_watch=watches)
+        if not is_allowed(identity, attempt):
+            raise attempt.forbidden_error(identity)
         if watches:
-            return await self._watch(request, target, resource)
-        call = Call(
+            return await self._handle_watch(request, resource_path, resource)
+        call = ResourceRequest(
             method=request.method,
-            path=target,
+            path=resource_path,
             resource=resource,
             query=request.query,
             content_type=request.headers.get("Content-Type", ""),
             accept=request.headers.get("Accept", ""),
             user_agent=request.headers.get("User-Agent", ""),
-            body=await _body(request),
+            body=await _read_body(request),
         )
-        if resource.warning:
-            call.warnings.append(resource.warning)
-        answer = await self._verbs.handle(call)
-        call.warnings += self._advice(call, answer)
-        response = await _compressed(request, answer.code, answer.body, answer.kind)
+        if resource.deprecation_warning:
+            call.warnings.append(resource.deprecation_warning)
+        answer = await self._verb_handler.handle(call)
+        call.warnings += self._object_warnings(call, answer)
+        response = await _make_compressed_response(
+            request, answer.status_code, answer.body, answer.content_type
+        )
         for warning in call.warnings:
-            response.headers.add("Warning", f"299 - {_quoted(warning)}")
+            response.headers.add("Warning", f"299 - {_quote_warning(warning)}")
         return response
 
-    def _advice(self, call: Call, answer: Answer) -> list[str]:
+    def _object_warnings(
+        self, resource_request: ResourceRequest, response: VerbResponse
+    ) -> list[str]:
         """What the writer of an object should know, though it was taken."""
-        adviser = self._advisers.get(call.resource.subject.kind)
-        is_write = call.method in _WRITES and not call.path.subresource
-        if adviser is None or not is_write or answer.code >= HTTPStatus.BAD_REQUEST:
+        adviser = self._warning_funcs.get(resource_request.resource.group_resource.kind)
+        is_write = (
+            resource_request.method in _WRITE_METHODS and not resource_request.path.subresource
+        )
+        if adviser is None or not is_write or response.status_code >= HTTPStatus.BAD_REQUEST:
             return []
-        return adviser(msgspec.json.decode(answer.body))
+        return adviser(msgspec.json.decode(response.body))
 
-    async def _review(
-        self, request: web.BaseRequest, target: ResourcePath, identity: Identity
+    async def _handle_access_review(
+        self, request: web.BaseRequest, resource_path: ResourcePath, identity: Identity
     ) -> web.Response:
         """Answers a question about access."""
-        key = (target.group, target.plural)
-        data = await _body(request)
+        key = (resource_path.group, resource_path.plural)
+        data = await _read_body(request)
         kind = request.headers.get("Content-Type", "")
-        if media_type(kind) == PROTOBUF:
-            item = decode_protobuf(data, definition(*key))
+        if media_type_of(kind) == PROTOBUF:
+            item = decode_protobuf(data, openapi_name_of_review(*key))
         else:
             item = decode_body(data, kind).value
-        return _response(201, _encode(review(identity, REVIEWS[key], item)))
+        return _make_response(201, _encode(answer_review(identity, REVIEW_KINDS[key], item)))
 
     # ------------------------------------------------------------ watches
 
-    async def _watch(
-        self, request: web.BaseRequest, target: ResourcePath, resource: Resource
+    async def _handle_watch(
+        self, request: web.BaseRequest, resource_path: ResourcePath, resource: ServerResource
     ) -> web.StreamResponse:
         query = request.query
-        asked = watch_request(
+        asked = parse_watch_request(
             resource,
-            target.namespace,
-            selection(resource, query),
-            Shape.of(request.headers.get("Accept", ""), query),
+            resource_path.namespace,
+            parse_selectors(resource, query),
+            ObjectRepresentation.negotiate(request.headers.get("Accept", ""), query),
             query,
         )
-        if self._watching >= _WATCHES_LIMIT:
-            raise too_many_requests(f"{self._watching} watches are open, the limit of this server")
-        collection = self._registry.collection(resource.storage)
-        watch = Watch(asked, collection, self._registry.clock, lambda: self._registry.revision)
+        if self._open_watch_count >= _MAX_WATCHES:
+            raise too_many_requests(
+                f"{self._open_watch_count} watches are open, the limit of this server"
+            )
+        collection = self._writer.collection(resource.collection_name)
+        watch = WatchStream(asked, collection, self._writer.clock, lambda: self._writer.revision)
         response = web.StreamResponse(
             headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
         )
-        self._watching += 1
+        self._open_watch_count += 1
         try:
-            await self._stream(request, response, watch)
+            await self._stream_watch(request, response, watch)
         finally:
-            self._watching -= 1
+            self._open_watch_count -= 1
         return response
 
-    async def _stream(
-        self, request: web.BaseRequest, response: web.StreamResponse, watch: Watch
+    async def _stream_watch(
+        self, request: web.BaseRequest, response: web.StreamResponse, watch: WatchStream
     ) -> None:
         await response.prepare(request)
         task = cast("asyncio.Task[None]", asyncio.current_task())
-        self._watches.add(task)
+        self._watch_tasks.add(task)
         try:
-            async for line in watch.lines():
+            async for line in watch.stream_lines():
                 async with asyncio.timeout(_WRITE_TIMEOUT_SECONDS):
                     await response.write(line)
         except (TimeoutError, ConnectionResetError):
@@ -221,35 +242,39 @@ class Frontend:
                 request.transport.abort()
             raise ConnectionResetError("the watcher takes no more") from None
         finally:
-            self._watches.discard(task)
+            self._watch_tasks.discard(task)
 
     def end_watches(self) -> None:
         """Ends all watches: the server stops."""
-        for task in list(self._watches):
+        for task in list(self._watch_tasks):
             task.cancel()
 
 
-_METHODS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_VERB_BY_METHOD = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
-def _attempt(method: str, target: ResourcePath, *, watches: bool) -> Attempt:
+def _access_attributes_of(
+    method: str, resource_path: ResourcePath, *, is_watch: bool
+) -> AccessAttributes:
     """What a request tries to do, in the words of access rules."""
-    verb = _METHODS.get(method, "get" if target.name else "list")
-    if watches:
+    verb = _VERB_BY_METHOD.get(method, "get" if resource_path.name else "list")
+    if is_watch:
         verb = "watch"
-    elif method == "DELETE" and not target.name:
+    elif method == "DELETE" and not resource_path.name:
         verb = "deletecollection"
-    resource = target.plural
-    if target.subresource:
-        resource += f"/{target.subresource}"
-    return Attempt(verb, target.group, resource, target.namespace, target.name)
+    resource = resource_path.plural
+    if resource_path.subresource:
+        resource += f"/{resource_path.subresource}"
+    return AccessAttributes(
+        verb, resource_path.group, resource, resource_path.namespace, resource_path.name
+    )
 
 
-def _quoted(text: str) -> str:
+def _quote_warning(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") + '"'
 
 
-async def _body(request: web.BaseRequest) -> bytes:
+async def _read_body(request: web.BaseRequest) -> bytes:
     """The body, decompressed, up to the limit.
 
     Raises:
@@ -257,37 +282,39 @@ async def _body(request: web.BaseRequest) -> bytes:
     """
     if not request.body_exists:
         return b""
-    if (request.content_length or 0) > BODY_LIMIT_BYTES:
-        raise too_large(BODY_LIMIT_BYTES)
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise request_entity_too_large(MAX_BODY_BYTES)
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.content.iter_any():
         size += len(chunk)
-        if size > BODY_LIMIT_BYTES:
-            raise too_large(BODY_LIMIT_BYTES)
+        if size > MAX_BODY_BYTES:
+            raise request_entity_too_large(MAX_BODY_BYTES)
         chunks.append(chunk)
     return b"".join(chunks)
 
 
-def _response(code: int, body: bytes, kind: str = "application/json") -> web.Response:
-    headers = {"Content-Type": kind, "Cache-Control": "no-cache, private"}
+def _make_response(code: int, body: bytes, content_type: str = "application/json") -> web.Response:
+    headers = {"Content-Type": content_type, "Cache-Control": "no-cache, private"}
     return web.Response(status=code, body=body, headers=headers)
 
 
-async def _compressed(request: web.BaseRequest, code: int, body: bytes, kind: str) -> web.Response:
+async def _make_compressed_response(
+    request: web.BaseRequest, code: int, body: bytes, content_type: str
+) -> web.Response:
     """An answer, compressed where that is worth it; others are served meanwhile."""
-    if len(body) < _GZIP_FROM_BYTES or "gzip" not in request.headers.get("Accept-Encoding", ""):
-        return _response(code, body, kind)
-    response = _response(code, await asyncio.to_thread(gzip.compress, body, 1), kind)
+    if len(body) < _MIN_GZIP_BYTES or "gzip" not in request.headers.get("Accept-Encoding", ""):
+        return _make_response(code, body, content_type)
+    response = _make_response(code, await asyncio.to_thread(gzip.compress, body, 1), content_type)
     response.headers["Content-Encoding"] = "gzip"
     return response
 
 
-def _no_page() -> web.Response:
+def _plain_not_found() -> web.Response:
     """What lies below no served group is answered in plain text, as by a real server."""
     return web.Response(status=404, text="404 page not found\n")
 
 
-def _failure(error: ApiError) -> web.Response:
+def _status_response(error: ApiError) -> web.Response:
     headers = {"Content-Type": "application/json", **error.headers}
-    return web.Response(status=error.code, body=_encode(error.status()), headers=headers)
+    return web.Response(status=error.code, body=_encode(error.to_status()), headers=headers)

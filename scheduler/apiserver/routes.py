@@ -2,14 +2,14 @@
 
 import msgspec
 
-from scheduler.apiserver.base.errors import no_route
+from scheduler.apiserver.base.errors import resource_not_found
 from scheduler.apiserver.discovery import discovery, openapi, openapi_v2
-from scheduler.apiserver.kinds.resources import Catalog
+from scheduler.apiserver.kinds.resources import ResourceCatalog
 from scheduler.hub.schema.json_types import JsonObject
 
 _encode = msgspec.json.Encoder().encode
-_JSON = "application/json"
-VERSION: JsonObject = {
+_JSON_CONTENT_TYPE = "application/json"
+VERSION_INFO: JsonObject = {
     "major": "1",
     "minor": "36",
     "emulationMajor": "1",
@@ -22,21 +22,21 @@ VERSION: JsonObject = {
     "compiler": "",
     "platform": "",
 }
-PUBLIC = frozenset({"/healthz", "/livez", "/readyz", "/version"})
+PUBLIC_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version"})
 """Answered without a token, as on a real server."""
-_GROUP_PARTS = 2
-_VERSION_PARTS = 3
+_GROUP_PATH_PARTS = 2
+_VERSION_PATH_PARTS = 3
 
 
-class Routes:
+class NonResourceHandler:
     """Answers derived from the catalog, cached until it changes."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: ResourceCatalog) -> None:
         self._catalog = catalog
-        self._stamp = -1
+        self._seen_change_count = -1
         self._documents: dict[str, bytes] = {}
 
-    def answer(self, path: str, accept: str) -> tuple[str, bytes]:
+    def response_of(self, path: str, accept: str) -> tuple[str, bytes]:
         """Content type and body.
 
         Raises:
@@ -45,21 +45,21 @@ class Routes:
         if path in {"/healthz", "/livez", "/readyz"}:
             return "text/plain", b"ok"
         if path == "/version":
-            return _JSON, _encode(VERSION)
+            return _JSON_CONTENT_TYPE, _encode(VERSION_INFO)
         if path == "/openapi/v2":
-            return openapi_v2.answer(accept)
+            return openapi_v2.encode_document(accept)
         if path.startswith("/openapi/v3"):
-            return _JSON, self._openapi(path.removeprefix("/openapi/v3").strip("/"))
+            return _JSON_CONTENT_TYPE, self._openapi(path.removeprefix("/openapi/v3").strip("/"))
         return self._discovery(path.strip("/").split("/"), accept)
 
     def _openapi(self, path: str) -> bytes:
-        if self._stamp != self._catalog.stamp:
-            self._documents = openapi.documents(self._catalog)
-            self._stamp = self._catalog.stamp
+        if self._seen_change_count != self._catalog.change_count:
+            self._documents = openapi.make_documents(self._catalog)
+            self._seen_change_count = self._catalog.change_count
         if not path:
-            return _encode(openapi.index(self._documents))
+            return _encode(openapi.make_index(self._documents))
         if path not in self._documents:
-            raise no_route()
+            raise resource_not_found()
         return self._documents[path]
 
     def _discovery(self, parts: list[str], accept: str) -> tuple[str, bytes]:
@@ -67,20 +67,22 @@ class Routes:
         found: JsonObject | None = None
         if parts in (["api"], ["apis"]):
             core = parts == ["api"]
-            if discovery.wants_aggregated(accept):
-                body = _encode(discovery.aggregated(catalog, core=core))
-                return discovery.AGGREGATED, body
-            found = discovery.core_versions() if core else discovery.groups(catalog)
+            if discovery.accepts_aggregated(accept):
+                body = _encode(discovery.make_group_discovery_list(catalog, is_core=core))
+                return discovery.AGGREGATED_CONTENT_TYPE, body
+            found = (
+                discovery.make_api_versions() if core else discovery.make_api_group_list(catalog)
+            )
         elif parts == [""]:
             found = {
                 "paths": ["/api", "/apis", "/healthz", "/openapi/v2", "/openapi/v3", "/version"]
             }
-        elif parts[0] == "api" and len(parts) == _GROUP_PARTS:
-            found = discovery.resources(catalog, "", parts[1])
-        elif parts[0] == "apis" and len(parts) == _GROUP_PARTS:
-            found = discovery.group(catalog, parts[1])
-        elif parts[0] == "apis" and len(parts) == _VERSION_PARTS:
-            found = discovery.resources(catalog, parts[1], parts[2])
+        elif parts[0] == "api" and len(parts) == _GROUP_PATH_PARTS:
+            found = discovery.make_api_resource_list(catalog, "", parts[1])
+        elif parts[0] == "apis" and len(parts) == _GROUP_PATH_PARTS:
+            found = discovery.make_api_group(catalog, parts[1])
+        elif parts[0] == "apis" and len(parts) == _VERSION_PATH_PARTS:
+            found = discovery.make_api_resource_list(catalog, parts[1], parts[2])
         if found is None:
-            raise no_route()
-        return _JSON, _encode(found)
+            raise resource_not_found()
+        return _JSON_CONTENT_TYPE, _encode(found)

@@ -23,29 +23,29 @@ from pathlib import Path
 
 from aiohttp import web
 
-from scheduler.apiserver.auth.certificates import server_certificate
+from scheduler.apiserver.auth.certificates import ensure_server_certificate
 from scheduler.apiserver.auth.kubeconfig import write_kubeconfig
-from scheduler.apiserver.auth.middleware import Door
-from scheduler.apiserver.auth.tokens import ADMINISTRATOR, Tokens
-from scheduler.apiserver.backup import DATABASE
+from scheduler.apiserver.auth.middleware import AuthMiddleware
+from scheduler.apiserver.auth.tokens import ADMINISTRATOR, TokenStore
+from scheduler.apiserver.backup import DATABASE_NAME
 from scheduler.apiserver.base.errors import ApiError
-from scheduler.apiserver.garbage_collector import Collector
-from scheduler.apiserver.http import Adviser, Frontend
+from scheduler.apiserver.garbage_collector import GarbageCollector
+from scheduler.apiserver.http import HttpHandler, WarningFunc
 from scheduler.apiserver.kinds.admission import WriteOptions
 from scheduler.apiserver.kinds.core.core_kinds import core_resources
-from scheduler.apiserver.kinds.custom.definitions import behaviour, custom_resources
-from scheduler.apiserver.kinds.resources import Catalog, Resource
-from scheduler.apiserver.storage.sqlite import DirectoryLock, Store
-from scheduler.apiserver.write.writer import Registry
+from scheduler.apiserver.kinds.custom.definitions import custom_resources_of, definition_strategy
+from scheduler.apiserver.kinds.resources import ResourceCatalog, ServerResource
+from scheduler.apiserver.storage.sqlite import DirectoryLock, SqliteStore
+from scheduler.apiserver.write.writer import ObjectWriter
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.runtime.clock import Clock, SystemClock
 
 log = logging.getLogger(__name__)
-_CRDS = ("apiextensions.k8s.io", "v1", "customresourcedefinitions")
-_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
-_LOCAL_NAMES = ("127.0.0.1", "::1", "localhost")
-_ALL_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, never a default
-_SHUTDOWN_SECONDS = 0.5
+_CRD_RESOURCE = ("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+_SYSTEM_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+_LOOPBACK_NAMES = ("127.0.0.1", "::1", "localhost")
+_WILDCARD_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, never a default
+_SHUTDOWN_TIMEOUT_SECONDS = 0.5
 _TLS_BUFFER_BYTES = 32 * 1024
 """Of each connection. asyncio takes 256 KiB, which makes 1,000 watches cost 280 MB."""
 
@@ -69,7 +69,7 @@ class ApiServerOptions:
     """Namespaces made at the start, besides the ones that every cluster has."""
     requests_per_second: float = 20_000.0
     """By one identity on the long run; above it answers 429."""
-    advisers: Mapping[str, Adviser] = field(default_factory=dict)
+    warning_funcs: Mapping[str, WarningFunc] = field(default_factory=dict)
     """By kind: warnings for whoever writes such an object, sent as Warning headers."""
     clock: Clock = field(default_factory=SystemClock)
 
@@ -84,7 +84,7 @@ class ApiServer:
     kubeconfig_path: Path
     ca_path: Path
     """The certificate to trust for `url`."""
-    registry: Registry = field(repr=False)
+    writer: ObjectWriter = field(repr=False)
 
 
 @asynccontextmanager
@@ -98,13 +98,13 @@ async def serve(options: ApiServerOptions) -> AsyncIterator[ApiServer]:
     """
     options.data_dir.mkdir(parents=True, exist_ok=True)
     lock = DirectoryLock(options.data_dir)
-    lock.take()
-    store = Store(options.data_dir / DATABASE)
+    lock.acquire()
+    store = SqliteStore(options.data_dir / DATABASE_NAME)
     try:
-        registry = _registry(store, options.clock)
+        registry = _open_writer(store, options.clock)
         store.start()
         async with asyncio.TaskGroup() as group:
-            collector = Collector(registry)
+            collector = GarbageCollector(registry)
             collector.load()
             work = [
                 group.create_task(collector.run(), name="api-collector"),
@@ -112,7 +112,7 @@ async def serve(options: ApiServerOptions) -> AsyncIterator[ApiServer]:
             ]
             try:
                 await _bootstrap(registry, options)
-                async with _listening(registry, options) as server:
+                async with _listen(registry, options) as server:
                     yield server
             finally:
                 for task in work:
@@ -122,121 +122,121 @@ async def serve(options: ApiServerOptions) -> AsyncIterator[ApiServer]:
         lock.release()
 
 
-def _registry(store: Store, clock: Clock) -> Registry:
-    catalog = Catalog()
+def _open_writer(database: SqliteStore, clock: Clock) -> ObjectWriter:
+    catalog = ResourceCatalog()
     for resource in core_resources():
-        if resource.subject.kind == "CustomResourceDefinition":
-            resource = replace(resource, behaviour=behaviour(clock.now))  # noqa: PLW2901
+        if resource.group_resource.kind == "CustomResourceDefinition":
+            resource = replace(resource, strategy=definition_strategy(clock.now))  # noqa: PLW2901
         catalog.add(resource)
-    registry = Registry(catalog, store, clock)
+    registry = ObjectWriter(catalog, database, clock)
     registry.load()
-    definitions = catalog.find(*_CRDS)
+    definitions = catalog.find(*_CRD_RESOURCE)
     if definitions is not None:
-        for stored in registry.collection(definitions.storage).objects.values():
-            _serve_definition(registry, stored.decoded())
+        for stored in registry.collection(definitions.collection_name).objects.values():
+            _serve_definition(registry, stored.decode())
     registry.listeners.append(
-        lambda resource, item, kind: _definition_changed(registry, resource, item, kind)
+        lambda resource, item, kind: _on_definition_change(registry, resource, item, kind)
     )
     return registry
 
 
-def _definition_changed(
-    registry: Registry, resource: Resource, item: JsonObject, kind: str
+def _on_definition_change(
+    writer: ObjectWriter, resource: ServerResource, item: JsonObject, event_type: str
 ) -> None:
-    if resource.subject.kind != "CustomResourceDefinition" or resource.custom:
+    if resource.group_resource.kind != "CustomResourceDefinition" or resource.is_custom:
         return
-    if kind == "DELETED":
-        registry.catalog.remove_owned(item["metadata"]["name"])
+    if event_type == "DELETED":
+        writer.catalog.remove_crd(item["metadata"]["name"])
     else:
-        _serve_definition(registry, item)
+        _serve_definition(writer, item)
 
 
-def _serve_definition(registry: Registry, definition: JsonObject) -> None:
-    registry.catalog.remove_owned(definition["metadata"]["name"])
-    for resource in custom_resources(definition):
-        registry.catalog.add(resource)
+def _serve_definition(writer: ObjectWriter, definition: JsonObject) -> None:
+    writer.catalog.remove_crd(definition["metadata"]["name"])
+    for resource in custom_resources_of(definition):
+        writer.catalog.add(resource)
 
 
-async def _bootstrap(registry: Registry, options: ApiServerOptions) -> None:
+async def _bootstrap(writer: ObjectWriter, options: ApiServerOptions) -> None:
     """Makes the namespaces and applies the CRDs that the options name."""
-    spaces = registry.catalog.find("", "v1", "namespaces")
-    definitions = registry.catalog.find(*_CRDS)
-    write = WriteOptions(manager="kapok-hub", force=True)
-    for name in (*_NAMESPACES, *options.namespaces):
-        if spaces is not None and registry.collection(spaces.storage).latest(name) is None:
+    spaces = writer.catalog.find("", "v1", "namespaces")
+    definitions = writer.catalog.find(*_CRD_RESOURCE)
+    write = WriteOptions(field_manager="kapok-hub", force=True)
+    for name in (*_SYSTEM_NAMESPACES, *options.namespaces):
+        if spaces is not None and writer.collection(spaces.collection_name).latest(name) is None:
             item: JsonObject = {"metadata": {"name": name}}
-            await registry.create(spaces, "", item, replace(write))
+            await writer.create(spaces, "", item, replace(write))
     for definition in options.crds:
         if definitions is not None:
             name = definition["metadata"]["name"]
             config = json.loads(json.dumps(definition))
-            await registry.apply(definitions, "", name, config, replace(write))
+            await writer.apply(definitions, "", name, config, replace(write))
 
 
 @asynccontextmanager
-async def _listening(registry: Registry, options: ApiServerOptions) -> AsyncIterator[ApiServer]:
-    tokens = Tokens(options.data_dir / "tokens.json")
-    token = tokens.of(ADMINISTRATOR)
-    door = Door(
+async def _listen(writer: ObjectWriter, options: ApiServerOptions) -> AsyncIterator[ApiServer]:
+    tokens = TokenStore(options.data_dir / "tokens.json")
+    token = tokens.get_or_create(ADMINISTRATOR)
+    door = AuthMiddleware(
         tokens,
         frozenset({options.host, *options.host_names}),
         options.clock,
         requests_per_second=options.requests_per_second,
     )
-    frontend = Frontend(registry, door, options.advisers)
+    frontend = HttpHandler(writer, door, options.warning_funcs)
     # a watcher that leaves frees its place at once; writes go on, they are shielded
     server = web.Server(frontend.handle, handler_cancellation=True)
     asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES
-    runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
+    runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_TIMEOUT_SECONDS)
     await runner.setup()
-    bound = bind(options.host, options.port, options.data_dir / "port")
+    bound = bind_port(options.host, options.port, options.data_dir / "port")
     try:
-        certificate = server_certificate(
+        certificate = ensure_server_certificate(
             options.data_dir,
-            sorted({*_LOCAL_NAMES, options.host, *options.host_names}),
+            sorted({*_LOOPBACK_NAMES, options.host, *options.host_names}),
             options.clock.now(),
         )
-        site = web.SockSite(runner, bound, ssl_context=certificate.context())
+        site = web.SockSite(runner, bound, ssl_context=certificate.ssl_context())
         await site.start()
         port = bound.getsockname()[1]
-        url = f"https://{_reachable(options)}:{port}"
+        url = f"https://{_reachable_host(options)}:{port}"
         path = options.data_dir / "kubeconfig"
-        authority = base64.b64encode(certificate.authority.read_bytes()).decode()
+        authority = base64.b64encode(certificate.authority_path.read_bytes()).decode()
         write_kubeconfig(path, name=options.name, url=url, token=token, ca=authority)
         log.info("%s: the Kubernetes API is at %s, kubeconfig %s", options.name, url, path)
-        yield ApiServer(options.name, url, token, path, certificate.authority, registry)
+        yield ApiServer(options.name, url, token, path, certificate.authority_path, writer)
     finally:
         frontend.end_watches()
         await runner.cleanup()
         bound.close()
 
 
-def _reachable(options: ApiServerOptions) -> str:
+def _reachable_host(options: ApiServerOptions) -> str:
     """The name for the kubeconfig: an address that means "all" is none to call."""
-    if options.host in _ALL_ADDRESSES:
+    if options.host in _WILDCARD_ADDRESSES:
         return next(iter(options.host_names), "127.0.0.1")
     return f"[{options.host}]" if ":" in options.host else options.host
 
 
-def bind(host: str, port: int, record: Path) -> socket.socket:
+def bind_port(host: str, port: int, port_file: Path) -> socket.socket:
     """A listening socket on the wanted port, else the recorded one, else any; records it.
 
     Raises:
         OSError: the wanted port is taken.
     """
-    recorded = int(record.read_text()) if not port and record.exists() else 0
+    recorded = int(port_file.read_text()) if not port and port_file.exists() else 0
     try:
-        bound = _bound(host, port or recorded)
+        bound = _bind_socket(host, port or recorded)
     except OSError:
         if port:
             raise
         log.warning("port %d is taken, another one is used and recorded", recorded)
-        bound = _bound(host, 0)
-    record.write_text(f"{bound.getsockname()[1]}\n")
+        bound = _bind_socket(host, 0)
+    port_file.write_text(f"{bound.getsockname()[1]}\n")
     return bound
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _bind_socket(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     found = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -13,8 +13,8 @@ from scheduler.apiserver.base.errors import (
     ApiError,
     bad_request,
     method_not_allowed,
-    no_route,
     not_found,
+    resource_not_found,
     server_error,
     unsupported_media_type,
 )
@@ -26,43 +26,49 @@ from scheduler.apiserver.base.requests import (
     MERGE_PATCH,
     STRATEGIC_PATCH,
     YAML,
-    Body,
+    RequestBody,
     ResourcePath,
     decode_body,
-    flag,
-    media_type,
+    media_type_of,
+    parse_flag,
 )
-from scheduler.apiserver.kinds.admission import WriteOptions, prune_strictly
+from scheduler.apiserver.kinds.admission import WriteOptions, prune_unknown_fields
 from scheduler.apiserver.kinds.core.protobuf import PROTOBUF, decode_protobuf
-from scheduler.apiserver.kinds.metadata import rfc3339
-from scheduler.apiserver.kinds.resources import Resource
-from scheduler.apiserver.kinds.scale import scale_of, with_scale
-from scheduler.apiserver.read.lists import Shape, listed, one, page, selection
-from scheduler.apiserver.storage.collection import Stored
-from scheduler.apiserver.write.deletion import Deletion, delete_options
-from scheduler.apiserver.write.options import (
-    KINDS,
-    check_patch_options,
-    field_manager,
-    field_validation,
-    is_dry_run,
+from scheduler.apiserver.kinds.metadata import format_rfc3339
+from scheduler.apiserver.kinds.resources import ServerResource
+from scheduler.apiserver.kinds.scale import apply_scale, scale_of
+from scheduler.apiserver.read.lists import (
+    ObjectRepresentation,
+    encode_list,
+    encode_object,
+    parse_selectors,
+    read_page,
 )
-from scheduler.apiserver.write.patches import json_patch, merge_patch
-from scheduler.apiserver.write.pod_subresources import bound, eviction_options
-from scheduler.apiserver.write.strategic_merge import strategic_merge
-from scheduler.apiserver.write.writer import Change, Outcome, Registry
+from scheduler.apiserver.storage.collection import StoredObject
+from scheduler.apiserver.write.deletion import ObjectDeleter, parse_delete_options
+from scheduler.apiserver.write.options import (
+    OPTIONS_KINDS,
+    check_patch_options,
+    parse_dry_run,
+    parse_field_manager,
+    parse_field_validation,
+)
+from scheduler.apiserver.write.patches import apply_json_patch, apply_merge_patch
+from scheduler.apiserver.write.pod_subresources import bind_pod, parse_eviction_options
+from scheduler.apiserver.write.strategic_merge import apply_strategic_merge_patch
+from scheduler.apiserver.write.writer import ObjectWriter, TransformFunc, WriteResult
 from scheduler.hub.schema.json_types import Json, JsonObject
 
 _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(slots=True)
-class Call:
+class ResourceRequest:
     """One request on a resource."""
 
     method: str
     path: ResourcePath
-    resource: Resource
+    resource: ServerResource
     query: Mapping[str, str]
     content_type: str
     accept: str
@@ -72,226 +78,247 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class VerbResponse:
     """What goes back."""
 
-    code: int
+    status_code: int
     body: bytes
-    kind: str = "application/json"
+    content_type: str = "application/json"
 
 
-class Verbs:
+class VerbHandler:
     """The verbs, on one registry."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._deletion = Deletion(registry)
+    def __init__(self, writer: ObjectWriter) -> None:
+        self._writer = writer
+        self._deleter = ObjectDeleter(writer)
 
-    async def handle(self, call: Call) -> Answer:
+    async def handle(self, request: ResourceRequest) -> VerbResponse:
         """Does what a call asks for; watches are not calls.
 
         Raises:
             ApiError: the answer is an error.
         """
-        subresource = call.path.subresource
-        if subresource and subresource not in call.resource.subresources:
-            raise _no_subresource(call)
-        if call.method in {"GET", "HEAD"}:
-            return self._get(call) if call.path.name else self._list(call)
-        verb = self._verb(call)
-        if verb is None and not call.path.name and call.method in {"PUT", "PATCH"}:
+        subresource = request.path.subresource
+        if subresource and subresource not in request.resource.subresources:
+            raise _subresource_error(request)
+        if request.method in {"GET", "HEAD"}:
+            return self._get(request) if request.path.name else self._list(request)
+        verb = self._write_handler_of(request)
+        if verb is None and not request.path.name and request.method in {"PUT", "PATCH"}:
             raise bad_request("name must be provided")
         if verb is None:
-            raise method_not_allowed(call.resource.subject)
-        return await verb(call)
+            raise method_not_allowed(request.resource.group_resource)
+        return await verb(request)
 
-    def _verb(self, call: Call) -> Callable[[Call], Awaitable[Answer]] | None:
+    def _write_handler_of(
+        self, request: ResourceRequest
+    ) -> Callable[[ResourceRequest], Awaitable[VerbResponse]] | None:
         """The function of a method that writes; None where there is none."""
-        if not call.path.name:
-            return {"POST": self._create, "DELETE": self._delete_collection}.get(call.method)
-        if call.path.subresource in {"binding", "eviction"}:
-            return self._act_on_pod if call.method == "POST" else None
-        if call.method == "DELETE":
-            return None if call.path.subresource else self._delete
-        return {"PUT": self._put, "PATCH": self._patch}.get(call.method)
+        if not request.path.name:
+            return {"POST": self._create, "DELETE": self._delete_collection}.get(request.method)
+        if request.path.subresource in {"binding", "eviction"}:
+            return self._bind_or_evict if request.method == "POST" else None
+        if request.method == "DELETE":
+            return None if request.path.subresource else self._delete
+        return {"PUT": self._put, "PATCH": self._patch}.get(request.method)
 
     # ------------------------------------------------------------ reading
 
-    def _get(self, call: Call) -> Answer:
-        path, resource = call.path, call.resource
-        stored = self._registry.read(resource, path.namespace, path.name)
+    def _get(self, request: ResourceRequest) -> VerbResponse:
+        path, resource = request.path, request.resource
+        stored = self._writer.get(resource, path.namespace, path.name)
         if path.subresource == "scale":
-            return Answer(200, _encode(scale_of(resource, stored.decoded())))
-        _check_read_version(call.query)
-        shape = Shape.of(call.accept, call.query)
-        body = one(resource, stored, shape, self._registry.clock.now())
-        return Answer(200, *shape.encoded(body))
+            return VerbResponse(200, _encode(scale_of(resource, stored.decode())))
+        _check_resource_version_syntax(request.query)
+        shape = ObjectRepresentation.negotiate(request.accept, request.query)
+        body = encode_object(resource, stored, shape, self._writer.clock.now())
+        return VerbResponse(200, *shape.encode(body))
 
-    def _list(self, call: Call) -> Answer:
-        resource, registry = call.resource, self._registry
-        selected = selection(resource, call.query)
-        found = page(
-            registry.collection(resource.storage),
-            call.path.namespace,
+    def _list(self, request: ResourceRequest) -> VerbResponse:
+        resource, registry = request.resource, self._writer
+        selected = parse_selectors(resource, request.query)
+        found = read_page(
+            registry.collection(resource.collection_name),
+            request.path.namespace,
             selected,
-            call.query,
+            request.query,
             registry.revision,
         )
-        shape = Shape.of(call.accept, call.query)
-        return Answer(200, *shape.encoded(listed(resource, found, shape, registry.clock.now())))
+        shape = ObjectRepresentation.negotiate(request.accept, request.query)
+        return VerbResponse(
+            200, *shape.encode(encode_list(resource, found, shape, registry.clock.now()))
+        )
 
     # ------------------------------------------------------------ writing
 
-    async def _create(self, call: Call) -> Answer:
-        resource = call.resource
-        if resource.namespaced and not call.path.namespace:
-            raise no_route() if resource.custom else method_not_allowed(resource.subject)
-        body = _decoded(call)
-        options = self._options(call, body)
-        done = await self._registry.create(resource, call.path.namespace, body.value, options)
-        return self._answer(call, done)
+    async def _create(self, request: ResourceRequest) -> VerbResponse:
+        resource = request.resource
+        if resource.namespaced and not request.path.namespace:
+            raise (
+                resource_not_found()
+                if resource.is_custom
+                else method_not_allowed(resource.group_resource)
+            )
+        body = _decode_write_body(request)
+        options = self._parse_write_options(request, body)
+        done = await self._writer.create(resource, request.path.namespace, body.value, options)
+        return self._write_response(request, done)
 
-    async def _act_on_pod(self, call: Call) -> Answer:
+    async def _bind_or_evict(self, request: ResourceRequest) -> VerbResponse:
         """Binds or evicts a pod."""
-        path, registry = call.path, self._registry
-        body = _decoded(call)
-        options = self._options(call, body)
+        path, registry = request.path, self._writer
+        body = _decode_write_body(request)
+        options = self._parse_write_options(request, body)
         if path.subresource == "eviction":
-            evict = eviction_options(body.value)
-            await self._deletion.delete(call.resource, path.namespace, path.name, evict)
+            evict = parse_eviction_options(body.value)
+            await self._deleter.delete(request.resource, path.namespace, path.name, evict)
         else:
-            now = rfc3339(registry.clock.now())
+            now = format_rfc3339(registry.clock.now())
             await registry.update(
-                call.resource,
+                request.resource,
                 path.namespace,
                 path.name,
-                lambda pod: bound(pod, body.value, now),
+                lambda pod: bind_pod(pod, body.value, now),
                 options,
             )
         done = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
-        return Answer(201, _encode({**done, "code": 201}))
+        return VerbResponse(201, _encode({**done, "code": 201}))
 
-    async def _put(self, call: Call) -> Answer:
-        body = _decoded(call)
-        options = self._options(call, body)
-        if call.path.subresource == "scale":
-            return await self._scale(call, lambda _old: body.value, options)
+    async def _put(self, request: ResourceRequest) -> VerbResponse:
+        body = _decode_write_body(request)
+        options = self._parse_write_options(request, body)
+        if request.path.subresource == "scale":
+            return await self._update_scale(request, lambda _old: body.value, options)
         value = body.value
-        path, resource = call.path, call.resource
-        key = self._registry.key(resource, path.namespace, path.name)
-        if self._registry.collection(resource.storage).latest(key) is None:
-            raise not_found(resource.subject, path.name)
+        path, resource = request.path, request.resource
+        key = self._writer.key_of(resource, path.namespace, path.name)
+        if self._writer.collection(resource.collection_name).latest(key) is None:
+            raise not_found(resource.group_resource, path.name)
         if isinstance(value, dict):
-            prune_strictly(resource, copy.deepcopy(value), options)
-            _check_version(resource, value)
-        done = await self._update(call, lambda _old: value, options)
-        return self._answer(call, done)
+            prune_unknown_fields(resource, copy.deepcopy(value), options)
+            _require_resource_version(resource, value)
+        done = await self._update(request, lambda _old: value, options)
+        return self._write_response(request, done)
 
-    async def _patch(self, call: Call) -> Answer:
-        kind = media_type(call.content_type)
-        resource = call.resource
+    async def _patch(self, request: ResourceRequest) -> VerbResponse:
+        kind = media_type_of(request.content_type)
+        resource = request.resource
         accepted = [JSON_PATCH, MERGE_PATCH, APPLY_YAML, APPLY_CBOR]
-        if not resource.custom:
+        if not resource.is_custom:
             accepted.insert(2, STRATEGIC_PATCH)
         if kind not in accepted or kind == APPLY_CBOR:
             raise unsupported_media_type(accepted)
-        check_patch_options(call.query, applies=kind == APPLY_YAML)
-        body = decode_body(call.body, call.content_type)
-        options = self._options(call, body)
+        check_patch_options(request.query, is_apply=kind == APPLY_YAML)
+        body = decode_body(request.body, request.content_type)
+        options = self._parse_write_options(request, body)
         if kind == APPLY_YAML:
-            return await self._apply(call, body, options)
+            return await self._apply(request, body, options)
         if kind != JSON_PATCH and not isinstance(body.value, dict):
             raise bad_request("the patch is not a JSON object")
-        change = _change(resource, kind, body.value)
-        if call.path.subresource == "scale":
-            return await self._scale(call, change, options)
-        return self._answer(call, await self._update(call, change, options))
+        change = _patch_transform(resource, kind, body.value)
+        if request.path.subresource == "scale":
+            return await self._update_scale(request, change, options)
+        return self._write_response(request, await self._update(request, change, options))
 
-    async def _apply(self, call: Call, body: Body, options: WriteOptions) -> Answer:
-        path = call.path
+    async def _apply(
+        self, request: ResourceRequest, body: RequestBody, options: WriteOptions
+    ) -> VerbResponse:
+        path = request.path
         if path.subresource == "scale":
-            return await self._scale(call, lambda old: merge_patch(old, body.value), options)
-        options.force = flag(call.query, "force")
+            return await self._update_scale(
+                request, lambda old: apply_merge_patch(old, body.value), options
+            )
+        options.force = parse_flag(request.query, "force")
         _check_applied_name(body.value, path.name)
-        done = await self._registry.apply(
-            call.resource, path.namespace, path.name, body.value, options
+        done = await self._writer.apply(
+            request.resource, path.namespace, path.name, body.value, options
         )
-        return self._answer(call, done)
+        return self._write_response(request, done)
 
-    async def _scale(self, call: Call, change: Change, options: WriteOptions) -> Answer:
-        resource, path = call.resource, call.path
+    async def _update_scale(
+        self, request: ResourceRequest, transform: TransformFunc, options: WriteOptions
+    ) -> VerbResponse:
+        resource, path = request.resource, request.path
 
         def scaled(old: JsonObject) -> JsonObject:
-            return with_scale(resource, old, change(scale_of(resource, old)))
+            return apply_scale(resource, old, transform(scale_of(resource, old)))
 
-        done = await self._registry.update(resource, path.namespace, path.name, scaled, options)
-        return Answer(200, _encode(scale_of(resource, done.item)))
+        done = await self._writer.update(resource, path.namespace, path.name, scaled, options)
+        return VerbResponse(200, _encode(scale_of(resource, done.item)))
 
-    async def _update(self, call: Call, change: Change, options: WriteOptions) -> Outcome:
-        path = call.path
-        return await self._registry.update(
-            call.resource, path.namespace, path.name, change, options
+    async def _update(
+        self, request: ResourceRequest, transform: TransformFunc, options: WriteOptions
+    ) -> WriteResult:
+        path = request.path
+        return await self._writer.update(
+            request.resource, path.namespace, path.name, transform, options
         )
 
     # ------------------------------------------------------------ deleting
 
-    async def _delete(self, call: Call) -> Answer:
-        options = delete_options(call.query, call.body, call.content_type)
-        path = call.path
-        code, item = await self._deletion.delete(call.resource, path.namespace, path.name, options)
-        return Answer(code, _encode(item))
+    async def _delete(self, request: ResourceRequest) -> VerbResponse:
+        options = parse_delete_options(request.query, request.body, request.content_type)
+        path = request.path
+        code, item = await self._deleter.delete(
+            request.resource, path.namespace, path.name, options
+        )
+        return VerbResponse(code, _encode(item))
 
-    async def _delete_collection(self, call: Call) -> Answer:
-        resource = call.resource
-        selected = selection(resource, call.query)
-        options = delete_options(call.query, call.body, call.content_type)
-        collection = self._registry.collection(resource.storage)
-        found = page(collection, call.path.namespace, selected, {}, self._registry.revision)
-        await self._deletion.delete_all(resource, found.items, options)
-        body = listed(resource, found, Shape(), self._registry.clock.now())
-        return Answer(200, body)
+    async def _delete_collection(self, request: ResourceRequest) -> VerbResponse:
+        resource = request.resource
+        selected = parse_selectors(resource, request.query)
+        options = parse_delete_options(request.query, request.body, request.content_type)
+        collection = self._writer.collection(resource.collection_name)
+        found = read_page(collection, request.path.namespace, selected, {}, self._writer.revision)
+        await self._deleter.delete_all(resource, found.items, options)
+        body = encode_list(resource, found, ObjectRepresentation(), self._writer.clock.now())
+        return VerbResponse(200, body)
 
     # ------------------------------------------------------------ the rest
 
-    def _answer(self, call: Call, done: Outcome) -> Answer:
-        resource = call.resource
-        code = 201 if done.created else 200
-        shape = Shape.of(call.accept, call.query)
-        stored = Stored("", 0, done.data)
-        body = one(resource, stored, shape, self._registry.clock.now())
-        return Answer(code, *shape.encoded(body))
+    def _write_response(self, request: ResourceRequest, result: WriteResult) -> VerbResponse:
+        resource = request.resource
+        code = 201 if result.created else 200
+        shape = ObjectRepresentation.negotiate(request.accept, request.query)
+        stored = StoredObject("", 0, result.data)
+        body = encode_object(resource, stored, shape, self._writer.clock.now())
+        return VerbResponse(code, *shape.encode(body))
 
-    def _options(self, call: Call, body: Body) -> WriteOptions:
-        query, kind = call.query, KINDS[call.method]
+    def _parse_write_options(self, request: ResourceRequest, body: RequestBody) -> WriteOptions:
+        query, kind = request.query, OPTIONS_KINDS[request.method]
         return WriteOptions(
-            manager=field_manager(kind, query, call.user_agent),
-            dry_run=is_dry_run(kind, query),
-            field_validation=field_validation(kind, query),
-            patches=call.method == "PATCH",
-            subresource=call.path.subresource,
-            warnings=call.warnings,
-            duplicates=list(body.duplicates),
+            field_manager=parse_field_manager(kind, query, request.user_agent),
+            dry_run=parse_dry_run(kind, query),
+            field_validation=parse_field_validation(kind, query),
+            is_patch=request.method == "PATCH",
+            subresource=request.path.subresource,
+            warnings=request.warnings,
+            duplicate_fields=list(body.duplicate_fields),
         )
 
 
-def _no_subresource(call: Call) -> ApiError:
+def _subresource_error(request: ResourceRequest) -> ApiError:
     """Says what is missing, where people would expect a cluster."""
-    if call.resource.subject.plural == "pods" and call.path.subresource in _CONTAINER_VERBS:
+    if (
+        request.resource.group_resource.plural == "pods"
+        and request.path.subresource in _CONTAINER_SUBRESOURCES
+    ):
         return ApiError(
             501,
             "NotImplemented",
-            f"the embedded hub runs no containers and does not serve {call.path.subresource}; "
+            f"the embedded hub runs no containers and does not serve {request.path.subresource}; "
             "ask the cluster that runs the pod",
         )
-    return no_route()
+    return resource_not_found()
 
 
-_CONTAINER_VERBS = frozenset(
+_CONTAINER_SUBRESOURCES = frozenset(
     {"log", "exec", "attach", "portforward", "proxy", "ephemeralcontainers"}
 )
 
 
-def _check_read_version(query: Mapping[str, str]) -> None:
+def _check_resource_version_syntax(query: Mapping[str, str]) -> None:
     version = query.get("resourceVersion", "")
     if version and not version.isdigit():
         raise server_error(
@@ -309,37 +336,39 @@ def _check_applied_name(config: Json, name: str) -> None:
         )
 
 
-def _decoded(call: Call) -> Body:
+def _decode_write_body(request: ResourceRequest) -> RequestBody:
     """The body of a create or an update; core kinds also come as protobuf."""
-    if media_type(call.content_type) != PROTOBUF:
-        return decode_body(call.body, call.content_type)
-    if call.resource.custom:
+    if media_type_of(request.content_type) != PROTOBUF:
+        return decode_body(request.body, request.content_type)
+    if request.resource.is_custom:
         raise unsupported_media_type([JSON, YAML])
-    subresource = _SUBRESOURCE_KINDS.get(call.path.subresource, call.resource.definition)
-    return Body(decode_protobuf(call.body, subresource))
+    subresource = _SUBRESOURCE_DEFINITIONS.get(
+        request.path.subresource, request.resource.openapi_name
+    )
+    return RequestBody(decode_protobuf(request.body, subresource))
 
 
-_SUBRESOURCE_KINDS = {
+_SUBRESOURCE_DEFINITIONS = {
     "binding": "io.k8s.api.core.v1.Binding",
     "eviction": "io.k8s.api.policy.v1.Eviction",
     "scale": "io.k8s.api.autoscaling.v1.Scale",
 }
 
 
-def _check_version(resource: Resource, value: JsonObject) -> None:
+def _require_resource_version(resource: ServerResource, value: JsonObject) -> None:
     """Custom resources are updated only with the version that the writer has seen."""
     metadata = value.get("metadata")
-    if resource.custom and isinstance(metadata, dict) and not metadata.get("resourceVersion"):
+    if resource.is_custom and isinstance(metadata, dict) and not metadata.get("resourceVersion"):
         name = metadata.get("name", "")
         raise ApiError(
             422,
             "Invalid",
-            f'{resource.subject.qualified} "{name}" is invalid: metadata.resourceVersion: '
+            f'{resource.group_resource.qualified_resource} "{name}" is invalid: metadata.resourceVersion: '
             "Invalid value: 0: must be specified for an update",
             {
                 "name": name,
-                "group": resource.subject.group,
-                "kind": resource.subject.plural,
+                "group": resource.group_resource.group,
+                "kind": resource.group_resource.plural,
                 "causes": [
                     {
                         "reason": "FieldValueInvalid",
@@ -351,9 +380,11 @@ def _check_version(resource: Resource, value: JsonObject) -> None:
         )
 
 
-def _change(resource: Resource, kind: str, patch: Json) -> Change:
-    if kind == JSON_PATCH:
-        return lambda old: json_patch(old, copy.deepcopy(patch))
-    if kind == STRATEGIC_PATCH:
-        return lambda old: strategic_merge(resource.node, old, copy.deepcopy(patch))
-    return lambda old: merge_patch(old, patch)
+def _patch_transform(resource: ServerResource, patch_type: str, patch: Json) -> TransformFunc:
+    if patch_type == JSON_PATCH:
+        return lambda old: apply_json_patch(old, copy.deepcopy(patch))
+    if patch_type == STRATEGIC_PATCH:
+        return lambda old: apply_strategic_merge_patch(
+            resource.schema_node, old, copy.deepcopy(patch)
+        )
+    return lambda old: apply_merge_patch(old, patch)

@@ -10,7 +10,7 @@ from scheduler.cli.hub_access import HubNotFound, add_hub_arguments, find_kubeco
 from scheduler.control.ports.hub import SITES, Conflict, HubError
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.model.kinds.fields import NAME_PATTERN
-from scheduler.mqtt.keyring import checked_key
+from scheduler.mqtt.keyring import canonical_public_key
 
 EXIT_NO, EXIT_USAGE = 1, 2
 
@@ -34,7 +34,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Makes the Site, or adds the key to the one that is there."""
     try:
-        key = checked_key(arguments.key)
+        key = canonical_public_key(arguments.key)
         kubeconfig = find_kubeconfig(arguments.kubeconfig, arguments.data_dir)
     except (ValueError, HubNotFound) as error:
         sys.stderr.write(f"kapok admit: {error}\n")

@@ -10,7 +10,7 @@ from typing import Any
 
 from scheduler.cli.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.manifest_files import ManifestFileError, read_objects
-from scheduler.control.ports.hub import HubError, Object, Resource
+from scheduler.control.ports.hub import ApiResource, HubError, Object
 from scheduler.hub.client import HubClient, open_hub
 
 FIELD_MANAGER = "kapok-apply"
@@ -81,7 +81,7 @@ class Kinds:
         self._client = client
         self._known: dict[str, list[dict[str, Any]]] = {}
 
-    async def resource_of(self, body: Object) -> Resource:
+    async def resource_of(self, body: Object) -> ApiResource:
         """The resource of an object.
 
         Raises:
@@ -94,7 +94,7 @@ class Kinds:
             self._known[root] = (await self._client.raw("GET", root)).get("resources") or []
         for one in self._known[root]:
             if one["kind"] == kind and "/" not in one["name"]:
-                return Resource(group, version, one["name"], kind, bool(one["namespaced"]))
+                return ApiResource(group, version, one["name"], kind, bool(one["namespaced"]))
         raise HubError(f"{api_version} {kind}: the hub serves no such kind")
 
 

@@ -9,9 +9,9 @@ import msgspec
 
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader
-from scheduler.ledger.replay import Recorded, recorded_case
+from scheduler.ledger.replay import RecordedDecision, read_recorded_decision
 from scheduler.ledger.tables import LEDGER_FILE
-from scheduler.model.canonical import plain
+from scheduler.model.canonical import to_plain_json
 from scheduler.model.demand.terms import Terms
 from scheduler.settings import data_directory
 
@@ -51,25 +51,26 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _without_prices(terms: Terms) -> Any:  # noqa: ANN401 - JSON data
     """Scarcity prices are many, sites times resources; their version says whether they differ."""
-    return plain(msgspec.structs.replace(terms, scarcity=()))
+    return to_plain_json(msgspec.structs.replace(terms, scarcity=()))
 
 
-def _case(reader: LedgerReader, record_id: str) -> Recorded:
+def _case(reader: LedgerReader, record_id: str) -> RecordedDecision:
     record = reader.find(record_id)
     if record is not None and "refusal" in record.content:
         raise LedgerError(f"{record_id} is no decision: the workload was not accepted then")
     if record is None or "decision" not in record.content:
         raise LedgerError(f"no decision {record_id} here; see `kapok ledger list`")
-    return recorded_case(reader, record)
+    return read_recorded_decision(reader, record)
 
 
-def difference(first: Recorded, second: Recorded) -> dict[str, Any]:
+def difference(first: RecordedDecision, second: RecordedDecision) -> dict[str, Any]:
     """What differs: shares, phase, reasons, and the inputs by dotted path, as [before, after]."""
     before = {each.site: each.replicas for each in first.decision.assignment}
     after = {each.site: each.replicas for each in second.decision.assignment}
     phases = [first.decision.phase, second.decision.phase]
     facts = [
-        {each.name: plain(each) for each in case.fleet.all_facts()} for case in (first, second)
+        {each.name: to_plain_json(each) for each in case.fleet.all_facts()}
+        for case in (first, second)
     ]
     return {
         "phase": phases if phases[0] != phases[1] else [],
@@ -79,7 +80,7 @@ def difference(first: Recorded, second: Recorded) -> dict[str, Any]:
             if before.get(site) != after.get(site)
         },
         "reasons": _changed(first.decision.reasons, second.decision.reasons),
-        "demand": _changed(plain(first.demand), plain(second.demand)),
+        "demand": _changed(to_plain_json(first.demand), to_plain_json(second.demand)),
         "facts": _changed(facts[0], facts[1]),
         "terms": _changed(_without_prices(first.terms), _without_prices(second.terms)),
     }

@@ -18,20 +18,20 @@ from scheduler.cli.offline_input import WorldError, fleet_of, read_world, turns
 from scheduler.cli.versus import NoSuchSite, versus
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader
-from scheduler.ledger.replay import recorded_case
+from scheduler.ledger.replay import read_recorded_decision
 from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.model.canonical import digest_of_bytes
 from scheduler.model.decision import (
-    Change,
     Decision,
     Explanation,
     SiteExplanation,
+    SuggestedChange,
     decision_bytes,
 )
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.placement.explain.explain import explain
-from scheduler.placement.explain.suggest import smallest_changes
+from scheduler.placement.explain.suggest import suggest_changes
 from scheduler.placement.fleet.context import moment_of
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.settings import data_directory
@@ -127,7 +127,7 @@ def _recorded(arguments: argparse.Namespace, key: str) -> _Question:
             refusal = msgspec.convert(record.content["refusal"], NotAccepted)
             at = datetime.fromisoformat(record.at)
             return _Question(key, record.id, at, refusal, None, Fleet(), DEFAULT_TERMS)
-        case = recorded_case(reader, record)
+        case = read_recorded_decision(reader, record)
     return _Question(
         key,
         record.id,
@@ -146,18 +146,18 @@ def _answer(question: _Question) -> dict[str, Any]:
     explanation = explain(
         demand, question.fleet, now=question.now, terms=question.terms, decision=decision
     )
-    changes: tuple[Change, ...] = ()
+    changes: tuple[SuggestedChange, ...] = ()
     is_kept_out = decision.phase != "Placed" and decision.start_at is None
     if is_kept_out:
         moment = moment_of(question.now, question.terms)
-        changes = smallest_changes(demand, question.fleet, moment)
+        changes = suggest_changes(demand, question.fleet, moment)
     told = _told(explanation, changes)
     if is_kept_out and not changes:
         told["notes"].append("none of the changes that were tried would make it fit")
     return told | ({"decision": question.record_id} if question.record_id else {})
 
 
-def _told(explanation: Explanation, changes: tuple[Change, ...]) -> dict[str, Any]:
+def _told(explanation: Explanation, changes: tuple[SuggestedChange, ...]) -> dict[str, Any]:
     decision = explanation.decision
     return {
         "workload": decision.workload,

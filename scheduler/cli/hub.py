@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scheduler.apiserver.auth.kubeconfig import write_kubeconfig
 from scheduler.apiserver.auth.rbac import ROLES, Identity
-from scheduler.apiserver.auth.tokens import Tokens
+from scheduler.apiserver.auth.tokens import TokenStore
 from scheduler.apiserver.backup import NotABackup, backup, restore
 from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
 from scheduler.settings import data_directory
@@ -89,7 +89,7 @@ def _token(arguments: argparse.Namespace, folder: Path) -> int:
         sys.stderr.write("kapok hub token: a tenant needs --namespace, at least once\n")
         return EXIT_USAGE
     identity = Identity(arguments.name, arguments.role, tuple(arguments.namespace))
-    token = Tokens(folder / "tokens.json").of(identity)
+    token = TokenStore(folder / "tokens.json").get_or_create(identity)
     cluster = json.loads((folder / "kubeconfig").read_text())["clusters"][0]["cluster"]
     target = folder / f"kubeconfig-{arguments.name}"
     ca = cluster.get("certificate-authority-data", "")

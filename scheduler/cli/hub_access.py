@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from scheduler.runtime.data_dir import KUBECONFIG
+from scheduler.runtime.data_dir import KUBECONFIG_FILE
 from scheduler.settings import DATA_HOME, data_directory
 
 
@@ -27,11 +27,11 @@ def find_kubeconfig(kubeconfig: str | None, data_dir: str | None) -> Path:
     if kubeconfig:
         return _existing(Path(kubeconfig))
     if data_dir or os.environ.get(DATA_HOME):
-        return _existing(data_directory(data_dir) / KUBECONFIG)
+        return _existing(data_directory(data_dir) / KUBECONFIG_FILE)
     from_environment = os.environ.get("KUBECONFIG")
     if from_environment:
         return _existing(Path(from_environment.split(os.pathsep)[0]))
-    return _existing(data_directory(None) / KUBECONFIG)
+    return _existing(data_directory(None) / KUBECONFIG_FILE)
 
 
 def _existing(path: Path) -> Path:

@@ -10,7 +10,7 @@ from scheduler.ledger.errors import LedgerCorruptError, LedgerError
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.record import Record
 from scheduler.ledger.tables import LEDGER_FILE
-from scheduler.ledger.verify import Anchor, Finding, Verdict, parse_anchor, verify
+from scheduler.ledger.verify import Anchor, Finding, VerificationResult, parse_anchor, verify
 from scheduler.settings import data_directory
 
 EXIT_GOOD, EXIT_NO, EXIT_USAGE = 0, 1, 2
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
             return answer(arguments, reader)
     except LedgerCorruptError as error:
         if arguments.ledger_command == "verify":
-            return _say(arguments, Verdict(0, Finding(1, str(error))))
+            return _say(arguments, VerificationResult(0, Finding(1, str(error))))
         sys.stderr.write(f"kapok ledger: {error}\n")
         return EXIT_NO
     except LedgerError as error:
@@ -64,8 +64,8 @@ def _verify(arguments: argparse.Namespace, reader: LedgerReader) -> int:
     return _say(arguments, verify(reader, arguments.anchor))
 
 
-def _say(arguments: argparse.Namespace, verdict: Verdict) -> int:
-    bad = verdict.first_bad
+def _say(arguments: argparse.Namespace, verdict: VerificationResult) -> int:
+    bad = verdict.first_finding
     if arguments.output == "json":
         _put(
             {

@@ -20,7 +20,7 @@ from scheduler.model.decision import Decision
 from scheduler.model.decode import NotReadable, decode
 from scheduler.model.demand.accept import demand_of, tenant_of
 from scheduler.model.demand.demand import Demand, NotAccepted
-from scheduler.model.demand.facts import InFlight, site_facts
+from scheduler.model.demand.facts import InFlight, site_facts_of
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.model.kinds.fields import NAME_PATTERN
 from scheduler.model.kinds.kinds import (
@@ -33,7 +33,7 @@ from scheduler.model.kinds.kinds import (
     Tenant,
     Workload,
 )
-from scheduler.model.kinds.tenant import Budget, Spend, lent_to
+from scheduler.model.kinds.tenant import Budget, Spend, cohort_quota_left
 from scheduler.model.kinds.workload import PlacementGroup, PlacementStatus
 from scheduler.model.quantities import NotAQuantity
 from scheduler.placement.choose import choose
@@ -161,7 +161,7 @@ def fleet_of(world: World) -> Fleet:
     try:
         for site in world.sites:
             name = site.metadata.name
-            fleet.upsert(site_facts(site, world.grants, in_flight=flying.get(name, ())))
+            fleet.upsert(site_facts_of(site, world.grants, in_flight=flying.get(name, ())))
     except NotAQuantity as error:
         raise WorldError(str(error)) from error
     return fleet
@@ -228,7 +228,7 @@ def _allowance(world: World, workload: Workload, fleet: Fleet, moment: Moment) -
         total: Counter[str] = Counter()
         for demand in others.get(one.metadata.name, ()):
             held = demand.placed_replicas
-            total.update(demand.usage(sum(held.values()), len(held)) if held else {})
+            total.update(demand.quota_usage(sum(held.values()), len(held)) if held else {})
         return dict(total)
 
     spends = [
@@ -239,7 +239,7 @@ def _allowance(world: World, workload: Workload, fleet: Fleet, moment: Moment) -
     ]
     return {
         "used": used_by(tenant),
-        "lent": lent_to(tenant, world.tenants, used_by),
+        "cohort_left": cohort_quota_left(tenant, world.tenants, used_by),
         "spent": Spend(
             cny_per_hour=fsum(each.cny_per_hour for each in spends),
             gco2_per_hour=fsum(each.gco2_per_hour for each in spends),

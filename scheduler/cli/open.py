@@ -9,8 +9,8 @@ import urllib.request
 from pathlib import Path
 
 from scheduler.control.ports.hub import Refused
-from scheduler.hub.client import token_of
-from scheduler.runtime.data_dir import KUBECONFIG, recorded_port
+from scheduler.hub.client import bearer_token_of
+from scheduler.runtime.data_dir import KUBECONFIG_FILE, recorded_port
 from scheduler.settings import DATA_HOME, data_directory
 
 EXIT_GOOD, EXIT_NO, EXIT_USAGE = 0, 1, 2
@@ -61,10 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _token(arguments: argparse.Namespace, directory: Path) -> str:
     if arguments.token_file:
         return str(arguments.token_file.read_text(encoding="utf-8")).strip()
-    kubeconfig = Path(arguments.kubeconfig or directory / KUBECONFIG)
+    kubeconfig = Path(arguments.kubeconfig or directory / KUBECONFIG_FILE)
     if not kubeconfig.exists():
         raise NoPage(f"{kubeconfig}: no kubeconfig there; name one with --kubeconfig FILE")
-    token = asyncio.run(token_of(kubeconfig))
+    token = asyncio.run(bearer_token_of(kubeconfig))
     if not token:
         raise NoPage(f"{kubeconfig} logs in without a token; give one with --token-file FILE")
     return token

@@ -8,7 +8,7 @@ import msgspec
 
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader
-from scheduler.ledger.replay import Replayed, replay
+from scheduler.ledger.replay import ReplayResult, replay
 from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.settings import data_directory
 
@@ -50,23 +50,25 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"kapok replay: {error}\n")
         return EXIT_USAGE
     _say(arguments.id, answer, as_json=arguments.output == "json")
-    return EXIT_GOOD if answer.same else EXIT_NO
+    return EXIT_GOOD if answer.is_same else EXIT_NO
 
 
-def _say(record_id: str, answer: Replayed, *, as_json: bool) -> None:
+def _say(record_id: str, answer: ReplayResult, *, as_json: bool) -> None:
     if as_json:
         said: dict[str, object] = {
             "decision": record_id,
-            "same": answer.same,
+            "same": answer.is_same,
             "sentence": answer.sentence,
         }
-        if answer.same is False:
+        if answer.is_same is False:
             said |= {
                 "recorded": msgspec.to_builtins(answer.recorded),
-                "again": msgspec.to_builtins(answer.again),
+                "again": msgspec.to_builtins(answer.replayed),
             }
         sys.stdout.write(json.dumps(said, ensure_ascii=False) + "\n")
         return
     sys.stdout.write(answer.sentence + "\n")
-    if answer.same is False and answer.recorded and answer.again:
-        sys.stdout.write(f"  recorded  {answer.recorded.line}\n  again     {answer.again.line}\n")
+    if answer.is_same is False and answer.recorded and answer.replayed:
+        sys.stdout.write(
+            f"  recorded  {answer.recorded.line}\n  again     {answer.replayed.line}\n"
+        )

@@ -103,9 +103,9 @@ def _one(
 
 
 def _crds() -> list[dict[str, object]]:
-    from scheduler.hub.crds.generate import crds  # noqa: PLC0415 - needs the model, which takes a moment
+    from scheduler.hub.crds.generate import make_crds  # noqa: PLC0415 - needs the model, which takes a moment
 
-    return crds()
+    return make_crds()
 
 
 async def _run(options: list[ApiServerOptions]) -> None:

@@ -18,7 +18,7 @@ from scheduler.control.ports.hub import HubError
 from scheduler.placement.kernel import loader as compiled
 from scheduler.runtime.data_dir import DataDirectoryError
 from scheduler.runtime.parent_death import tie_to_parent
-from scheduler.services import Running
+from scheduler.services import Endpoints
 from scheduler.settings import DATA_HOME, SettingsError, data_directory, load_settings
 
 _log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return leaves
 
 
-def _say_ready(running: Running, output: str | None) -> None:
+def _say_ready(running: Endpoints, output: str | None) -> None:
     if output == "json":
         facts = {
             "dataDir": str(running.data_dir),

@@ -12,7 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from scheduler.control.orders.dispatch import Dispatcher
-from scheduler.control.ports.agents import OrderState, SiteReport, SiteWord, Speaker
+from scheduler.control.ports.agents import (
+    OrderPublisherPort,
+    OrderState,
+    OrderStatusReport,
+    SiteReport,
+)
 from scheduler.control.ports.hub import (
     GRANTS,
     POLICIES,
@@ -23,14 +28,14 @@ from scheduler.control.ports.hub import (
     HubError,
 )
 from scheduler.control.ports.telemetry import Telemetry
-from scheduler.control.queue.reservations import ROOM, Reservations
-from scheduler.control.queue.work_queue import Urgency, WorkQueue
-from scheduler.control.reconcile.outcome import Outcome
+from scheduler.control.queue.reservations import CAPACITY_REASONS, Reservations
+from scheduler.control.queue.work_queue import SchedulingQueue, Urgency
+from scheduler.control.reconcile.outcome import ReconcileResult
 from scheduler.control.reconcile.reconciler import Reconciler
-from scheduler.control.state.fair_shares import SharesOfTenants
-from scheduler.control.state.objects import Registry
+from scheduler.control.state.fair_shares import FairShares
+from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
-from scheduler.control.state.unadmitted_sites import PendingSites
+from scheduler.control.state.unadmitted_sites import UnadmittedSites
 from scheduler.model.kinds.kinds import Site, Workload
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.filter.rules import Event
@@ -38,17 +43,17 @@ from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 
-_SILENCE_LOOK_SECONDS = 1.0
-_HEAR_LOOK_SECONDS = 0.05
-_STUCK_LOOK_SECONDS = 30.0
-_WAKE_SECONDS = 0.1
-_WAKE_AT_ONCE = 1000
-_ELSEWHERE: Mapping[str, Event] = {"placed": "placed", "deleted": "gone"}
+_TIMER_INTERVAL_SECONDS = 1.0
+_SITE_POLL_SECONDS = 0.05
+_STUCK_CHECK_SECONDS = 30.0
+_WAKE_DELAY_SECONDS = 0.1
+_MAX_WAKES_AT_ONCE = 1000
+_EVENT_OF_RESULT: Mapping[str, Event] = {"placed": "placed", "deleted": "gone"}
 """What the result of one look means for other workloads."""
 
 
 @dataclass(slots=True)
-class Loop:
+class Controller:
     """Where events become work.
 
     Attributes:
@@ -68,73 +73,73 @@ class Loop:
         has_started: the start is over, and decisions are made.
     """
 
-    registry: Registry
+    objects: HubObjects
     sites: Sites
     dispatcher: Dispatcher
     reconciler: Reconciler
-    queue: WorkQueue
-    shares: SharesOfTenants
-    pending: PendingSites
-    speaker: Speaker
+    queue: SchedulingQueue
+    fair_shares: FairShares
+    unadmitted_sites: UnadmittedSites
+    publisher: OrderPublisherPort
     telemetry: Telemetry
     clock: Clock
     reservations: Reservations
-    hear_seconds: float
-    is_open: bool = False
+    wait_for_sites_seconds: float
+    has_synced: bool = False
     has_started: bool = False
-    _leaving: set[WorkKey] = field(default_factory=set)
-    _boundaries: list[datetime] = field(default_factory=list)
-    _events: set[Event] = field(default_factory=set)
-    _gained: set[str] = field(default_factory=set)
-    _event: asyncio.Event = field(default_factory=asyncio.Event)
+    _deleting: set[WorkKey] = field(default_factory=set)
+    _grant_boundaries: list[datetime] = field(default_factory=list)
+    _pending_events: set[Event] = field(default_factory=set)
+    _capacity_increased_sites: set[str] = field(default_factory=set)
+    _wake_requested: asyncio.Event = field(default_factory=asyncio.Event)
 
     # ------------------------------------------------------------ from the hub
 
-    def changed(self, kind: str, key: WorkKey, sites: frozenset[str]) -> None:
+    def on_object_changed(self, kind: str, key: WorkKey, sites: frozenset[str]) -> None:
         """An object of ours changed in the hub; `sites` are those that it is about."""
         if kind == WORKLOADS.kind:
-            self._workload_changed(key)
+            self._on_workload_changed(key)
         elif kind == SITES.kind:
-            self._site_changed(key[1])
+            self._on_site_changed(key[1])
         elif kind == GRANTS.kind:
-            self._grants_changed(sites)
+            self._on_grants_changed(sites)
         else:
             if kind == TENANTS.kind:
-                self.shares.tenants_changed()
-            self.reconciler.wishes.ask_anew(self._following(kind, key))
-            self._redecide(self.registry.workloads)
-            self._happened("scheme", "tenant", "workload")
+                self.fair_shares.invalidate()
+            self.reconciler.requeue_reasons.add_policy_change(self._workloads_of_policy(kind, key))
+            self._redecide(self.objects.workloads)
+            self._add_events("scheme", "tenant", "workload")
 
-    def _following(self, kind: str, key: WorkKey) -> list[WorkKey]:
+    def _workloads_of_policy(self, kind: str, key: WorkKey) -> list[WorkKey]:
         """The workloads of a policy; what it says anew is asked anew."""
         if kind != POLICIES.kind:
             return []
         return [
             each
-            for each, one in self.registry.workloads.items()
+            for each, one in self.objects.workloads.items()
             if each[0] == key[0] and one.spec.policy_ref and one.spec.policy_ref.name == key[1]
         ]
 
-    def _workload_changed(self, key: WorkKey) -> None:
-        workload = self.registry.workloads.get(key)
+    def _on_workload_changed(self, key: WorkKey) -> None:
+        workload = self.objects.workloads.get(key)
         if workload is not None and workload.metadata.deletion_timestamp:
-            self._leaving.add(key)
+            self._deleting.add(key)
         else:
-            self._leaving.discard(key)
+            self._deleting.discard(key)
         self._enqueue(key)
 
-    def _site_changed(self, name: str) -> None:
-        site = self.registry.sites.get(name)
+    def _on_site_changed(self, name: str) -> None:
+        site = self.objects.sites.get(name)
         self.reservations.forget_site(name)
         if site is None:
             self.sites.forget(name)
             self.dispatcher.forget_site(name)
-            self._redecide(self.registry.placed_at(name))
+            self._redecide(self.objects.workloads_at(name))
         else:
             self.admit(site)
-            self._redecide(self.registry.placed_at(name))
-        self._gained.add(name)
-        self._happened("site", "report", "latency", "capacity")
+            self._redecide(self.objects.workloads_at(name))
+        self._capacity_increased_sites.add(name)
+        self._add_events("site", "report", "latency", "capacity")
 
     def admit(self, site: Site) -> None:
         """A site is there: it is listened to, and spoken to once it was heard."""
@@ -142,91 +147,95 @@ class Loop:
         is_new = name not in self.sites.states
         self.sites.admit(name)
         self.dispatcher.admit(name, site.metadata.uid)
-        self.pending.admitted(name)
+        self.unadmitted_sites.remove(name)
         if is_new:
-            self.speaker.ask(name, self.dispatcher.epoch, want_status=True, want_report=True)
+            self.publisher.request_reports(
+                name, self.dispatcher.epoch, want_status=True, want_report=True
+            )
 
-    def _grants_changed(self, sites: Iterable[str]) -> None:
+    def _on_grants_changed(self, sites: Iterable[str]) -> None:
         """What runs at these sites may now break a right, and what waits may now have one."""
         for name in sites:
             if name in self.sites.states:
                 self.sites.admit(name)
-                self._redecide(self.registry.placed_at(name))
-        self._note_boundaries()
-        self._happened("grant", "time")
+                self._redecide(self.objects.workloads_at(name))
+        self._update_grant_boundaries()
+        self._add_events("grant", "time")
 
-    def _note_boundaries(self) -> None:
+    def _update_grant_boundaries(self) -> None:
         """Instants at which a grant begins or ends."""
         now = self.clock.now()
-        specs = [one.spec for one in self.registry.grants.values()]
+        specs = [one.spec for one in self.objects.grants.values()]
         instants = [at for spec in specs for at in (spec.valid_from, spec.valid_until) if at]
-        self._boundaries = sorted(at for at in instants if at > now)
+        self._grant_boundaries = sorted(at for at in instants if at > now)
 
     # ------------------------------------------------------------ from sites
 
-    def report(self, report: SiteReport) -> None:
+    def on_report(self, report: SiteReport) -> None:
         """A newer report than the last one."""
         was_silent = self._is_silent(report.site)
-        news = self.sites.report(report)
+        news = self.sites.on_report(report)
         if "capacity" in news:
-            self._gained.add(report.site)
-        self._happened(*news)
+            self._capacity_increased_sites.add(report.site)
+        self._add_events(*news)
         if was_silent:
-            self._look_at(self.registry.placed_at(report.site))
+            self._requeue(self.objects.workloads_at(report.site))
 
-    def word(self, word: SiteWord) -> None:
+    def on_order_status(self, report: OrderStatusReport) -> None:
         """A newer status than the last one."""
-        state = self.sites.states.get(word.site)
-        before = state.word if state else None
-        if not self.sites.word(word):
+        state = self.sites.states.get(report.site)
+        before = state.order_status if state else None
+        if not self.sites.on_order_status(report):
             return
-        self.dispatcher.word(word)
-        if word.is_executing:
-            self._look_at(_touched(before, word))
-            self._look_at(self._leaving)
+        self.dispatcher.on_order_status(report)
+        if report.is_executing:
+            self._requeue(_workloads_with_changed_status(before, report))
+            self._requeue(self._deleting)
 
-    def offline(self, site: str) -> None:
+    def on_site_offline(self, site: str) -> None:
         """The broker says that the site's session ended without a good-bye."""
-        self._silent(site)
+        self._mark_silent(site)
 
-    def stranger(self, site: str, public_key: str) -> None:
+    def on_unadmitted_site(self, site: str, public_key: str) -> None:
         """Somebody reports as a site that does not admit his key."""
-        self.pending.seen(site, public_key)
+        self.unadmitted_sites.record(site, public_key)
 
-    def broker_connected(self) -> None:
+    def on_broker_connected(self) -> None:
         """A session with the broker begins; it may have forgotten everything."""
-        self.dispatcher.repeat_all()
+        self.dispatcher.republish_all()
         for name in self.sites.states:
-            self.speaker.ask(name, self.dispatcher.epoch, want_status=True, want_report=True)
+            self.publisher.request_reports(
+                name, self.dispatcher.epoch, want_status=True, want_report=True
+            )
 
     # ------------------------------------------------------------ loops
 
     def start(self) -> None:
         """All objects are known: sites are admitted, claims made, every workload is to be seen."""
-        self.is_open = True
-        self._note_boundaries()
-        for site in self.registry.sites.values():
+        self.has_synced = True
+        self._update_grant_boundaries()
+        for site in self.objects.sites.values():
             self.admit(site)
-        self.reconciler.claims.start(self.registry.workloads.values())
-        for key in self.registry.workloads:
-            self._workload_changed(key)
+        self.reconciler.ownership.claim_all(self.objects.workloads.values())
+        for key in self.objects.workloads:
+            self._on_workload_changed(key)
 
-    async def hear_first(self) -> None:
+    async def wait_for_sites(self) -> None:
         """Waits until every site has spoken, or for the stated time, before anything is decided."""
-        deadline = self.clock.monotonic() + self.hear_seconds
-        while self.clock.monotonic() < deadline and not self._all_heard():
-            await self.clock.sleep(_HEAR_LOOK_SECONDS)
-        self.reconciler.resume()
-        self.dispatcher.open()
+        deadline = self.clock.monotonic() + self.wait_for_sites_seconds
+        while self.clock.monotonic() < deadline and not self._have_all_sites_reported():
+            await self.clock.sleep(_SITE_POLL_SECONDS)
+        self.reconciler.restore_orders()
+        self.dispatcher.start_publishing()
         self.has_started = True
 
-    async def work(self) -> None:
+    async def run_worker(self) -> None:
         """Takes workloads one after the other; runs until cancelled."""
         while True:
             key = await self.queue.take()
             began = self.clock.monotonic()
             try:
-                result = self._file(key, await self.reconciler.reconcile(key))
+                result = self._handle_outcome(key, await self.reconciler.reconcile(key))
             except Conflict as error:  # somebody wrote first: what he wrote comes by the watch
                 _log.info("%s/%s: %s", *key, error)
                 result = self._retry(key)
@@ -239,149 +248,156 @@ class Loop:
                 result = self._retry(key)
             finally:
                 self.queue.finish(key)
-            self._note_freed()
-            self.telemetry.attempt(result, self.clock.monotonic() - began)
+            self._signal_freed_resources()
+            self.telemetry.observe_attempt(result, self.clock.monotonic() - began)
 
-    async def wake(self) -> None:
+    async def run_wake_ups(self) -> None:
         """Wakes waiting work for what happened, a little later, so that a burst wakes it once."""
         while True:
-            await self._event.wait()
-            await self.clock.sleep(_WAKE_SECONDS)
-            self._event.clear()
-            events, self._events = self._events, set()
-            gained, self._gained = self._gained, set()
+            await self._wake_requested.wait()
+            await self.clock.sleep(_WAKE_DELAY_SECONDS)
+            self._wake_requested.clear()
+            events, self._pending_events = self._pending_events, set()
+            gained, self._capacity_increased_sites = self._capacity_increased_sites, set()
             if gained:
                 events.discard("capacity")  # where there is more is known
-                self._gain(gained)
-            while self.queue.wake(*events, most=_WAKE_AT_ONCE) == _WAKE_AT_ONCE:
+                self._on_capacity_increased(gained)
+            while self.queue.wake(*events, max_count=_MAX_WAKES_AT_ONCE) == _MAX_WAKES_AT_ONCE:
                 await self.clock.sleep(0)  # a hundred thousand wake without holding others up
 
-    def _gain(self, sites: set[str]) -> None:
+    def _on_capacity_increased(self, sites: set[str]) -> None:
         """Who could fit has his turn, and for whom what is reserved there is meant."""
-        self.queue.gained(sites)
-        for key in self.reservations.concerned(sites):
-            self._look_at([key])
-            level, lookout = self.reservations.level(key), self.queue.lookout
-            with self.reservations.opened(key, level):
-                self._look_at(lookout.able(sites, above=level) if lookout else ())
+        self.queue.on_capacity_increased(sites)
+        for key in self.reservations.reserved_at(sites):
+            self._requeue([key])
+            level, lookout = self.reservations.aged_priority(key), self.queue.capacity_watcher
+            with self.reservations.released_for(key, level):
+                self._requeue(lookout.fitting_keys(sites, above_priority=level) if lookout else ())
 
-    async def watch_time(self) -> None:
+    async def run_timers(self) -> None:
         """What only the passing of time brings: silence, grants' ends, orders that are stuck."""
         looked_seconds = self.clock.monotonic()
         while True:
-            await self.clock.sleep(_SILENCE_LOOK_SECONDS)
-            for site in list(self.sites.overdue()):
-                self._silent(site)
-            self._pass_boundaries()
-            self.reservations.look()
-            self._note_freed()
-            self._redecide(self.reconciler.wishes.due(self.clock.now()))
-            if self.clock.monotonic() - looked_seconds >= _STUCK_LOOK_SECONDS:
+            await self.clock.sleep(_TIMER_INTERVAL_SECONDS)
+            for site in list(self.sites.overdue_sites()):
+                self._mark_silent(site)
+            self._handle_grant_boundaries()
+            self.reservations.update()
+            self._signal_freed_resources()
+            self._redecide(self.reconciler.requeue_reasons.pop_due(self.clock.now()))
+            if self.clock.monotonic() - looked_seconds >= _STUCK_CHECK_SECONDS:
                 looked_seconds = self.clock.monotonic()
-                self._look_at(self._on_their_way())
+                self._requeue(self._placed_not_running())
 
     # ------------------------------------------------------------ inside
 
-    def _file(self, key: WorkKey, outcome: Outcome) -> str:
+    def _handle_outcome(self, key: WorkKey, outcome: ReconcileResult) -> str:
         self.queue.succeed(key)
-        self._note_waiting(key, outcome)
-        if outcome.result in _ELSEWHERE:
-            self._happened(_ELSEWHERE[outcome.result])
-        if outcome.result == "deleted" and key not in self.registry.workloads:
+        self._update_waiting_for_capacity(key, outcome)
+        if outcome.result in _EVENT_OF_RESULT:
+            self._add_events(_EVENT_OF_RESULT[outcome.result])
+        if outcome.result == "deleted" and key not in self.objects.workloads:
             self.queue.forget(key)  # else made anew under its name meanwhile: looked at again
-        elif outcome.parked_for:
-            pause = outcome.again_in_seconds
-            self.queue.park(key, outcome.parked_for, need=outcome.need, again_in_seconds=pause)
+        elif outcome.unschedulable_reasons:
+            pause = outcome.retry_after_seconds
+            self.queue.mark_unschedulable(
+                key,
+                outcome.unschedulable_reasons,
+                minimum_request=outcome.minimum_request,
+                retry_after_seconds=pause,
+            )
         return outcome.result
 
-    def _note_waiting(self, key: WorkKey, outcome: Outcome) -> None:
-        workload = self.registry.workloads.get(key)
+    def _update_waiting_for_capacity(self, key: WorkKey, outcome: ReconcileResult) -> None:
+        workload = self.objects.workloads.get(key)
         if workload is None:
-            self.reservations.note(key, is_waiting=False)
+            self.reservations.set_waiting(key, is_waiting=False)
             return
-        self.reservations.note(
+        self.reservations.set_waiting(
             key,
-            is_waiting=bool(outcome.parked_for & ROOM),
+            is_waiting=bool(outcome.unschedulable_reasons & CAPACITY_REASONS),
             priority=workload.spec.priority,
             generation=workload.metadata.generation,
         )
 
-    def _note_freed(self) -> None:
+    def _signal_freed_resources(self) -> None:
         """What was given back may be what somebody waits for."""
-        quotas, sites = self.reconciler.ordering.quotas, self.sites
+        quotas, sites = self.reconciler.order_sync.quotas, self.sites
         if quotas.was_freed:
-            self._happened("quota")
-        if sites.freed:
-            self._gained |= sites.freed
-            self._happened("capacity")
-        quotas.was_freed, sites.freed = False, set()
+            self._add_events("quota")
+        if sites.freed_sites:
+            self._capacity_increased_sites |= sites.freed_sites
+            self._add_events("capacity")
+        quotas.was_freed, sites.freed_sites = False, set()
 
     def _retry(self, key: WorkKey) -> str:
         self.queue.fail(key)
         return "error"
 
     def _enqueue(self, key: WorkKey) -> None:
-        workload = self.registry.workloads.get(key)
-        self.queue.add(key, self._urgency(workload))
+        workload = self.objects.workloads.get(key)
+        self.queue.add(key, self._urgency_of(workload))
 
-    def _urgency(self, workload: Workload | None) -> Urgency:
+    def _urgency_of(self, workload: Workload | None) -> Urgency:
         if workload is None:
             return Urgency()
         created = workload.metadata.creation_timestamp
         return Urgency(
             workload.spec.priority,
             created.timestamp() if created else 0.0,
-            self.shares.owner_of(workload.metadata.namespace),
+            self.fair_shares.owner_of(workload.metadata.namespace),
         )
 
-    def _look_at(self, keys: Iterable[WorkKey]) -> None:
+    def _requeue(self, keys: Iterable[WorkKey]) -> None:
         for key in keys:
-            if key in self.registry.workloads:
+            if key in self.objects.workloads:
                 self._enqueue(key)
 
     def _redecide(self, keys: Iterable[WorkKey]) -> None:
         keys = list(keys)
-        self.reconciler.wishes.redecide(keys)
-        self._look_at(keys)
+        self.reconciler.requeue_reasons.add_redecision(keys)
+        self._requeue(keys)
 
-    def _happened(self, *events: Event) -> None:
+    def _add_events(self, *events: Event) -> None:
         if events:
-            self._events.update(events)
-            self._event.set()
+            self._pending_events.update(events)
+            self._wake_requested.set()
 
-    def _pass_boundaries(self) -> None:
+    def _handle_grant_boundaries(self) -> None:
         now = self.clock.now()
-        passed = [at for at in self._boundaries if at <= now]
+        passed = [at for at in self._grant_boundaries if at <= now]
         if passed:
-            self._boundaries = self._boundaries[len(passed) :]
-            self._redecide(self.registry.workloads)
-            self._happened("grant", "time")
+            self._grant_boundaries = self._grant_boundaries[len(passed) :]
+            self._redecide(self.objects.workloads)
+            self._add_events("grant", "time")
 
-    def _silent(self, site: str) -> None:
+    def _mark_silent(self, site: str) -> None:
         if self.sites.mark_silent(site):
             _log.warning("site %s is silent", site)
             self.reservations.forget_site(site)
-            self._look_at(self.registry.placed_at(site))
+            self._requeue(self.objects.workloads_at(site))
 
     def _is_silent(self, site: str) -> bool:
         state = self.sites.states.get(site)
         return state is not None and not state.is_ready
 
-    def _on_their_way(self) -> list[WorkKey]:
-        return [key for key, one in self.registry.workloads.items() if one.status.phase == "Placed"]
+    def _placed_not_running(self) -> list[WorkKey]:
+        return [key for key, one in self.objects.workloads.items() if one.status.phase == "Placed"]
 
-    def _all_heard(self) -> bool:
-        return all(one.report and one.word for one in self.sites.states.values())
+    def _have_all_sites_reported(self) -> bool:
+        return all(one.report and one.order_status for one in self.sites.states.values())
 
 
-def _touched(before: SiteWord | None, word: SiteWord) -> list[WorkKey]:
+def _workloads_with_changed_status(
+    before: OrderStatusReport | None, report: OrderStatusReport
+) -> list[WorkKey]:
     """Workloads of whose orders a site says something else than before."""
     old: dict[str, OrderState] = dict(before.orders) if before else {}
-    changed = [i for i, state in word.orders.items() if old.pop(i, None) != state]
-    return [key for key in map(_key_of, (*changed, *old)) if key is not None]
+    changed = [i for i, state in report.orders.items() if old.pop(i, None) != state]
+    return [key for key in map(_work_key_of, (*changed, *old)) if key is not None]
 
 
-def _key_of(order_id: str) -> WorkKey | None:
+def _work_key_of(order_id: str) -> WorkKey | None:
     """Hub / namespace / name / incarnation."""
     parts = order_id.split("/")
     return (parts[-3], parts[-2]) if len(parts) >= 4 else None  # noqa: PLR2004 - as above

@@ -52,11 +52,11 @@ class Leadership:
     identity: str
     duration_seconds: float = 15.0
     renew_seconds: float = 4.0
-    alone: bool = False
+    is_sole_candidate: bool = False
     epoch: int = 0
-    _seen: tuple[str, float] = field(default=("", 0.0))
+    _last_renewal_seen: tuple[str, float] = field(default=("", 0.0))
     _holder: str = ""
-    _said: str = ""
+    _logged_holder: str = ""
 
     async def acquire(self) -> int:
         """Waits until the lease is ours.
@@ -64,17 +64,17 @@ class Leadership:
         Returns:
             The new epoch, higher than every one before.
         """
-        await self._make_namespace()
+        await self._create_namespace()
         while True:
             try:
-                if await self._try_take():
+                if await self._try_acquire():
                     return self.epoch
-                self._say_who_holds_it()
+                self._log_holder()
             except (Conflict, Busy) as error:
                 _log.info("lease: %s", error)
             await self.clock.sleep(self.renew_seconds / 2)
 
-    async def keep(self) -> None:
+    async def renew_until_lost(self) -> None:
         """Renews until cancelled.
 
         Raises:
@@ -84,7 +84,7 @@ class Leadership:
         while True:
             await self.clock.sleep(self.renew_seconds)
             try:
-                await self._write(self.epoch)
+                await self._renew(self.epoch)
                 renewed_at = self.clock.monotonic()
             except Conflict as error:
                 lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
@@ -100,22 +100,22 @@ class Leadership:
         if not self.epoch:
             return
         try:
-            await self._write(self.epoch, holder="")
+            await self._renew(self.epoch, holder="")
         except HubError as error:
             _log.info("lease: not given up: %s", error)
 
-    async def raise_above(self, epoch: int) -> int:
+    async def raise_epoch_above(self, epoch: int) -> int:
         """Opens a new epoch above one that a site has seen (the hub is a restored backup).
 
         Returns:
             The new epoch.
         """
         if epoch >= self.epoch:
-            await self._write(epoch + 1)
+            await self._renew(epoch + 1)
             self.epoch = epoch + 1
         return self.epoch
 
-    async def _make_namespace(self) -> None:
+    async def _create_namespace(self) -> None:
         try:
             await self.hub.create(
                 NAMESPACES,
@@ -124,53 +124,53 @@ class Leadership:
         except (Conflict, Refused):
             return  # it is there, or with least rights an administrator makes it
 
-    async def _try_take(self) -> bool:
+    async def _try_acquire(self) -> bool:
         try:
             lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
         except NotFound:
-            await self.hub.create(LEASES, self._body(epoch=1, version=None))
+            await self.hub.create(LEASES, self._lease_body(epoch=1, version=None))
             self.epoch = 1
             return True
-        if not self.alone and not self._expired(lease):
+        if not self.is_sole_candidate and not self._is_expired(lease):
             return False
         epoch = _epoch_of(lease) + 1
         version = lease["metadata"]["resourceVersion"]
         await self.hub.merge_patch(
-            LEASES, LEASE_NAME, self._body(epoch, version), namespace=NAMESPACE
+            LEASES, LEASE_NAME, self._lease_body(epoch, version), namespace=NAMESPACE
         )
         self.epoch = epoch
         return True
 
-    def _say_who_holds_it(self) -> None:
-        if self._holder != self._said:
+    def _log_holder(self) -> None:
+        if self._holder != self._logged_holder:
             _log.info(
                 "waiting for the lease %s/%s: held by %s", NAMESPACE, LEASE_NAME, self._holder
             )
-            self._said = self._holder
+            self._logged_holder = self._holder
 
-    def _expired(self, lease: Object) -> bool:
+    def _is_expired(self, lease: Object) -> bool:
         spec = lease.get("spec") or {}
         self._holder = str(spec.get("holderIdentity") or "")
         if not self._holder:
             return True
         mark, now = str(spec.get("renewTime")), self.clock.monotonic()
-        if self._seen[0] != mark:
-            self._seen = (mark, now)
+        if self._last_renewal_seen[0] != mark:
+            self._last_renewal_seen = (mark, now)
             return False
-        return now - self._seen[1] > float(spec.get("leaseDurationSeconds") or 15)
+        return now - self._last_renewal_seen[1] > float(spec.get("leaseDurationSeconds") or 15)
 
-    async def _write(self, epoch: int, *, holder: str | None = None) -> None:
+    async def _renew(self, epoch: int, *, holder: str | None = None) -> None:
         """Renews; fails with Conflict when someone else wrote since we looked."""
         lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
         if (lease.get("spec") or {}).get("holderIdentity") != self.identity:
             raise Conflict("lease: held by another")
-        body = self._body(epoch, lease["metadata"]["resourceVersion"])
+        body = self._lease_body(epoch, lease["metadata"]["resourceVersion"])
         if holder is not None:
             body["spec"]["holderIdentity"] = holder
         await self.hub.merge_patch(LEASES, LEASE_NAME, body, namespace=NAMESPACE)
 
-    def _body(self, epoch: int, version: str | None) -> Object:
-        now = _micro_time(self.clock.now())
+    def _lease_body(self, epoch: int, version: str | None) -> Object:
+        now = _format_micro_time(self.clock.now())
         metadata: Object = {
             "name": LEASE_NAME,
             "namespace": NAMESPACE,
@@ -199,6 +199,6 @@ def _epoch_of(lease: Object) -> int:
     return max(transitions, int(noted) if noted.isdecimal() else 0)
 
 
-def _micro_time(at: datetime) -> str:
+def _format_micro_time(at: datetime) -> str:
     """Kubernetes' MicroTime."""
     return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -9,20 +9,20 @@ import msgspec
 from scheduler.control.ports.hub import SITES, Hub, HubError, NotFound
 from scheduler.control.state.sites import Sites
 from scheduler.control.status.workload import merge_patch
-from scheduler.model.canonical import plain
+from scheduler.model.canonical import to_plain_json
 from scheduler.model.kinds.site import NodeClass, SiteStatus
-from scheduler.model.quantities import CPU, MILLI_PER_UNIT, free
+from scheduler.model.quantities import CPU, MILLI_PER_UNIT, free_amount
 from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 1.0
-_MOST_NAMESPACES = 200
-_MOST_ROWS = 200  # so that the object stays far from etcd's 1.5 MB
+_CHECK_INTERVAL_SECONDS = 1.0
+_MAX_NAMESPACES = 200
+_MAX_ROWS = 200  # so that the object stays far from etcd's 1.5 MB
 
 
 @dataclass(slots=True)
-class _Written:
+class _LastWrite:
     is_ready: bool
     at_seconds: float
     status: dict[str, Any]
@@ -43,18 +43,18 @@ class SiteStatusWriter:
     sites: Sites
     clock: Clock
     interval_seconds: float
-    _written: dict[str, _Written] = field(default_factory=dict)
+    _written: dict[str, _LastWrite] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Runs until cancelled."""
         while True:
             for name in [name for name in self.sites.states if self._is_due(name)]:
                 await self._write(name)
-            await self.clock.sleep(_LOOK_SECONDS)
+            await self.clock.sleep(_CHECK_INTERVAL_SECONDS)
 
     def _is_due(self, name: str) -> bool:
         state, written = self.sites.states[name], self._written.get(name)
-        if name not in self.sites.registry.sites:
+        if name not in self.sites.objects.sites:
             return False
         if written is None or written.is_ready != state.is_ready:
             return True
@@ -63,9 +63,9 @@ class SiteStatusWriter:
 
     async def _write(self, name: str) -> None:
         """A merge patch of what changed; nobody else writes here, so no version is needed."""
-        status = plain(shortened(self.sites.status_of(name)))
+        status = to_plain_json(truncate_status(self.sites.status_of(name)))
         before = self._written.get(name)
-        known = before.status if before else plain(self.sites.registry.sites[name].status)
+        known = before.status if before else to_plain_json(self.sites.objects.sites[name].status)
         is_ready = self.sites.states[name].is_ready
         try:
             patch = {"status": merge_patch(known, status)}
@@ -75,13 +75,13 @@ class SiteStatusWriter:
         except HubError as error:
             _log.warning("status of site %s: %s", name, error)
         else:
-            self._written[name] = _Written(is_ready, self.clock.monotonic(), status)
+            self._written[name] = _LastWrite(is_ready, self.clock.monotonic(), status)
 
 
-def shortened(status: SiteStatus) -> SiteStatus:
+def truncate_status(status: SiteStatus) -> SiteStatus:
     """At most 200 rows of equal nodes, and the free CPU in all for people."""
-    left, kept = _MOST_ROWS, []
-    for one in status.node_classes[:_MOST_ROWS]:
+    left, kept = _MAX_ROWS, []
+    for one in status.node_classes[:_MAX_ROWS]:
         rows = one.free[:left]
         left -= len(rows)
         if rows:
@@ -90,19 +90,21 @@ def shortened(status: SiteStatus) -> SiteStatus:
     return msgspec.structs.replace(
         status,
         node_classes=tuple(kept),
-        truncated=rows_in_all > _MOST_ROWS,
-        free_cpu=_cpu(status.node_classes),
+        truncated=rows_in_all > _MAX_ROWS,
+        free_cpu=_format_free_cpu(status.node_classes),
         rtt=status.rtt[:256],
-        namespaces=status.namespaces[:_MOST_NAMESPACES],
+        namespaces=status.namespaces[:_MAX_NAMESPACES],
         api_kinds=None if status.api_kinds is None else status.api_kinds[:1024],
     )
 
 
-def _cpu(classes: tuple[NodeClass, ...]) -> str:
+def _format_free_cpu(classes: tuple[NodeClass, ...]) -> str:
     """Free cores over all nodes, for the printer column; "" when nothing was reported."""
     if not classes:
         return ""
     millicores = sum(
-        free(CPU, row.get(CPU, 0)) * int(row.get("count", 1)) for one in classes for row in one.free
+        free_amount(CPU, row.get(CPU, 0)) * int(row.get("count", 1))
+        for one in classes
+        for row in one.free
     )
     return f"{millicores / MILLI_PER_UNIT:g}"

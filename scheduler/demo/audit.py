@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from scheduler.model.kinds.fields import DATA_CLASSES
-from scheduler.model.quantities import free, requested
+from scheduler.model.quantities import free_amount, requested_amount
 
 Object = Mapping[str, Any]
 _SCALABLE = frozenset({"Deployment", "StatefulSet"})
@@ -138,7 +138,7 @@ def _overcommitted(site: str, objects: Sequence[Object]) -> Iterator[str]:
     for node in _of(objects, "Node"):
         name, room = node["metadata"]["name"], node["status"].get("allocatable", {})
         for resource in _RESOURCES:
-            wanted, has = asked[name][resource], free(resource, room.get(resource, "0"))
+            wanted, has = asked[name][resource], free_amount(resource, room.get(resource, "0"))
             if wanted > has:
                 yield f"{site}: node {name} holds {wanted} of {resource} and has {has}"
 
@@ -146,7 +146,7 @@ def _overcommitted(site: str, objects: Sequence[Object]) -> Iterator[str]:
 def _pod_requests(pod: Object) -> Iterator[tuple[str, int]]:
     for container in pod["spec"].get("containers", []):
         for name, value in container.get("resources", {}).get("requests", {}).items():
-            yield name, requested(name, value)
+            yield name, requested_amount(name, value)
 
 
 # ---------------------------------------------------------------- orders

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from scheduler.runtime.clock import Clock
-from scheduler.runtime.parent_death import tied
+from scheduler.runtime.parent_death import command_tied_to_parent
 
 _POLL_SECONDS = 0.05
 _END_SECONDS = 6.0
@@ -58,7 +58,7 @@ class Child:
         """Starts the process in a session of its own: a Ctrl-C is ours to pass on."""
         with self.log.open("ab") as errors, self.output.open("wb") as output:
             self.process = await asyncio.create_subprocess_exec(
-                *tied(self.argv),
+                *command_tied_to_parent(self.argv),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,

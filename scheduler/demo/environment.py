@@ -17,9 +17,9 @@ from scheduler.control.ports.hub import (
     SITES,
     TENANTS,
     WORKLOADS,
+    ApiResource,
     Busy,
     Object,
-    Resource,
 )
 from scheduler.demo.children import ChildError, Children
 from scheduler.demo.folder import (
@@ -37,7 +37,7 @@ from scheduler.runtime.clock import Clock
 
 FIELD_MANAGER = "kapok-demo"
 _START_SECONDS = 40.0
-_RESOURCES: dict[str, Resource] = {
+_RESOURCES: dict[str, ApiResource] = {
     one.kind: one for one in (GRANTS, NAMESPACES, SCHEMES, SITES, TENANTS, WORKLOADS)
 }
 _PARALLEL_STARTS = 2

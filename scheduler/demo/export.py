@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from scheduler.control.ports.hub import OURS, Hub, NotFound, Object, Resource
+from scheduler.control.ports.hub import KAPOK_RESOURCES, ApiResource, Hub, NotFound, Object
 from scheduler.demo.environment import agent
 from scheduler.demo.folder import Folder
 from scheduler.hub.client import open_hub
@@ -23,17 +23,17 @@ from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.tables import LEDGER_FILE
 
 
-def _core(plural: str, kind: str, *, namespaced: bool = True) -> Resource:
-    return Resource("", "v1", plural, kind, namespaced)
+def _core(plural: str, kind: str, *, namespaced: bool = True) -> ApiResource:
+    return ApiResource("", "v1", plural, kind, namespaced)
 
 
 _SHARED = (
     _core("namespaces", "Namespace", namespaced=False),
     _core("configmaps", "ConfigMap"),
     _core("events", "Event"),
-    Resource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True),
+    ApiResource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True),
 )
-HUB_KINDS = (*OURS, *_SHARED)
+HUB_KINDS = (*KAPOK_RESOURCES, *_SHARED)
 MEMBER_KINDS = (
     *_SHARED,
     _core("nodes", "Node", namespaced=False),
@@ -41,16 +41,16 @@ MEMBER_KINDS = (
     _core("services", "Service"),
     _core("serviceaccounts", "ServiceAccount"),
     _core("persistentvolumeclaims", "PersistentVolumeClaim"),
-    Resource("apps", "v1", "deployments", "Deployment", namespaced=True),
-    Resource("apps", "v1", "statefulsets", "StatefulSet", namespaced=True),
-    Resource("apps", "v1", "daemonsets", "DaemonSet", namespaced=True),
-    Resource("apps", "v1", "replicasets", "ReplicaSet", namespaced=True),
-    Resource("batch", "v1", "jobs", "Job", namespaced=True),
-    Resource("batch", "v1", "cronjobs", "CronJob", namespaced=True),
+    ApiResource("apps", "v1", "deployments", "Deployment", namespaced=True),
+    ApiResource("apps", "v1", "statefulsets", "StatefulSet", namespaced=True),
+    ApiResource("apps", "v1", "daemonsets", "DaemonSet", namespaced=True),
+    ApiResource("apps", "v1", "replicasets", "ReplicaSet", namespaced=True),
+    ApiResource("batch", "v1", "jobs", "Job", namespaced=True),
+    ApiResource("batch", "v1", "cronjobs", "CronJob", namespaced=True),
 )
 
 
-async def all_objects(hub: Hub, kinds: Iterable[Resource]) -> list[Object]:
+async def all_objects(hub: Hub, kinds: Iterable[ApiResource]) -> list[Object]:
     """Every object of these kinds, each with its apiVersion and kind."""
     found: list[Object] = []
     for resource in kinds:

@@ -10,7 +10,7 @@ import yaml
 
 from scheduler.demo.distance import round_trips
 from scheduler.demo.samples import Cluster, Samples
-from scheduler.runtime.data_dir import KUBECONFIG
+from scheduler.runtime.data_dir import KUBECONFIG_FILE
 
 HUB_CONTEXT = "hub"
 _REPORT_SECONDS = 2.0
@@ -36,7 +36,7 @@ class Folder:
     @property
     def hub_kubeconfig(self) -> Path:
         """How to reach the hub."""
-        return self.hub / KUBECONFIG
+        return self.hub / KUBECONFIG_FILE
 
     @property
     def members(self) -> Path:
@@ -45,7 +45,7 @@ class Folder:
 
     def member_kubeconfig(self, site: str) -> Path:
         """How to reach a member cluster."""
-        return self.members / site / KUBECONFIG
+        return self.members / site / KUBECONFIG_FILE
 
     @property
     def clusters(self) -> Path:
@@ -60,7 +60,7 @@ class Folder:
     @property
     def kubeconfig(self) -> Path:
         """For people: contexts `hub` and one per site."""
-        return self.path / KUBECONFIG
+        return self.path / KUBECONFIG_FILE
 
     @property
     def logs(self) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from scheduler.control.ports.hub import OURS, SITES, HubError, NotFound, Resource
+from scheduler.control.ports.hub import KAPOK_RESOURCES, SITES, ApiResource, HubError, NotFound
 from scheduler.demo.actions import DIRTY_GCO2_PER_KWH, Pokes, read_pokes, write_pokes
 from scheduler.demo.folder import Folder, read_json
 from scheduler.demo.samples import load
@@ -18,7 +18,7 @@ from scheduler.hub.client import HubClient, open_hub
 from scheduler.settings import DATA_HOME, data_directory
 
 FIELD_MANAGER = "kapok-demo-poke"
-_RESOURCES: dict[str, Resource] = {one.kind: one for one in OURS}
+_RESOURCES: dict[str, ApiResource] = {one.kind: one for one in KAPOK_RESOURCES}
 
 
 _EPILOG = """what you will see:

@@ -10,7 +10,7 @@ import msgspec
 import yaml
 from msgspec import Meta, field
 
-from scheduler.runtime.packaged_files import shipped
+from scheduler.runtime.packaged_files import packaged_folder
 
 Object = dict[str, Any]
 SAMPLES_FOLDER = "samples"
@@ -83,7 +83,7 @@ def load(size: str) -> Samples:
     Raises:
         SamplesError: what is shipped does not fit together.
     """
-    settings, objects = _settings(), list(_objects(shipped("manifests") / SAMPLES_FOLDER))
+    settings, objects = _settings(), list(_objects(packaged_folder("manifests") / SAMPLES_FOLDER))
     chosen = settings.sizes[size]
     sites = {o["metadata"]["name"]: o for o in objects if o["kind"] == "Site"}
     names = chosen.sites or tuple(settings.clusters)
@@ -102,7 +102,7 @@ def load(size: str) -> Samples:
 
 
 def _settings() -> _Settings:
-    path = shipped("configs") / SETTINGS_FILE
+    path = packaged_folder("configs") / SETTINGS_FILE
     try:
         return msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), _Settings)
     except (yaml.YAMLError, msgspec.ValidationError) as error:

@@ -19,11 +19,11 @@ Floats = NDArray[np.float64]
 HOURLY_ORIGINS: frozenset[Origin] = frozenset({"measured", "estimated", "modelled"})
 """Origins of figures that follow the hours."""
 
-_MOST_KEPT = 4096
+_MAX_CACHED_PROFILES = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Profile:
+class IntensityProfile:
     """A forecast, ready to be asked.
 
     Attributes:
@@ -37,10 +37,10 @@ class Profile:
     starts: Floats
     step_seconds: float
     gco2_per_kwh: Floats
-    sums: Floats
+    cumulative_sums: Floats
     issued_seconds: float
 
-    def mean(self, starts: Floats, duration_seconds: float) -> Floats:
+    def mean_gco2_per_kwh(self, starts: Floats, duration_seconds: float) -> Floats:
         """Mean intensity of runs that begin at `starts`; NaN where not all of a run is covered.
 
         Args:
@@ -48,12 +48,12 @@ class Profile:
             duration_seconds: of a run, above 0.
         """
         ends = starts + duration_seconds
-        covered = self._covered(ends) - self._covered(starts)
+        covered = self._covered_seconds(ends) - self._covered_seconds(starts)
         whole = covered >= duration_seconds - _TOLERANCE_SECONDS
-        mean = (self._summed(ends) - self._summed(starts)) / duration_seconds
+        mean = (self._integral_until(ends) - self._integral_until(starts)) / duration_seconds
         return np.where(whole, mean, np.nan)
 
-    def starts_worth_trying(self, first: float, last: float, duration_seconds: float) -> Floats:
+    def candidate_starts(self, first: float, last: float, duration_seconds: float) -> Floats:
         """Starts after `first`, up to `last`, among which the best one is.
 
         The mean over a sliding run is linear between the moments at which its start or its end
@@ -63,28 +63,28 @@ class Profile:
         tried = np.unique(np.concatenate([edges, edges - duration_seconds, [last]]))
         return tried[(tried > first) & (tried <= last)]
 
-    def _inside(self, times: Floats) -> tuple[NDArray[np.int64], Floats]:
+    def _locate_step(self, times: Floats) -> tuple[NDArray[np.int64], Floats]:
         step = np.searchsorted(self.starts, times, side="right") - 1
         into = np.clip(times - self.starts[np.maximum(step, 0)], 0.0, self.step_seconds)
         return step, np.where(step < 0, 0.0, into)
 
-    def _covered(self, times: Floats) -> Floats:
-        step, into = self._inside(times)
+    def _covered_seconds(self, times: Floats) -> Floats:
+        step, into = self._locate_step(times)
         covered: Floats = np.maximum(step, 0) * self.step_seconds + into
         return covered
 
-    def _summed(self, times: Floats) -> Floats:
-        step, into = self._inside(times)
+    def _integral_until(self, times: Floats) -> Floats:
+        step, into = self._locate_step(times)
         at = np.maximum(step, 0)
-        summed: Floats = self.sums[at] + self.gco2_per_kwh[at] * into
+        summed: Floats = self.cumulative_sums[at] + self.gco2_per_kwh[at] * into
         return summed
 
 
 _TOLERANCE_SECONDS = 1e-3
 
 
-@lru_cache(maxsize=_MOST_KEPT)
-def profile_of(forecast: IntensityForecast) -> Profile | None:
+@lru_cache(maxsize=_MAX_CACHED_PROFILES)
+def intensity_profile_of(forecast: IntensityForecast) -> IntensityProfile | None:
     """A forecast ready to be asked; None: nothing can be claimed by it.
 
     Remembered, as all sites of a grid zone bring the same one. Steps that overlap contradict each
@@ -97,4 +97,4 @@ def profile_of(forecast: IntensityForecast) -> Profile | None:
     if not usable or (np.diff(starts) < step).any():
         return None
     sums = np.concatenate([[0.0], np.cumsum(grams[:-1] * step)])
-    return Profile(starts, step, grams, sums, forecast.observed_at.timestamp())
+    return IntensityProfile(starts, step, grams, sums, forecast.observed_at.timestamp())

@@ -18,8 +18,8 @@ from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import Configuration
 
 from scheduler.control.ports.hub import (
+    ApiResource,
     Busy,
-    Change,
     Conflict,
     Gone,
     HubError,
@@ -27,13 +27,13 @@ from scheduler.control.ports.hub import (
     NotFound,
     Object,
     Refused,
-    Resource,
+    WatchEvent,
 )
 
-_PAGE_OBJECTS = 500
-_REQUEST_SECONDS = 30.0
-_WATCH_SECONDS = 290  # below the server's own limit, so that we end the stream, not a proxy
-_LINE_BYTES = 8 * 2**20  # a watch event holds one object; etcd takes 1.5 MB
+_OBJECTS_PER_PAGE = 500
+_REQUEST_TIMEOUT_SECONDS = 30.0
+_WATCH_TIMEOUT_SECONDS = 290  # below the server's own limit, so that we end the stream, not a proxy
+_MAX_LINE_BYTES = 8 * 2**20  # a watch event holds one object; etcd takes 1.5 MB
 _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
 
@@ -45,7 +45,7 @@ class HubClient:
         self._session = session
         self._configuration = configuration
         self._root = str(configuration.host).rstrip("/")
-        self.observe: Callable[[str, str], None] = _nobody
+        self.on_request: Callable[[str, str], None] = _ignore_request
         """Told (verb, HTTP status code or "<error>") of every request."""
 
     @property
@@ -53,30 +53,32 @@ class HubClient:
         """The server's URL."""
         return self._root
 
-    async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
+    async def get(self, resource: ApiResource, name: str, namespace: str | None = None) -> Object:
         """One object."""
-        return await self._json("GET", resource.path(namespace, name))
+        return await self._request_json("GET", resource.path(namespace, name))
 
-    async def list(self, resource: Resource, namespace: str | None = None) -> Listing:
+    async def list(self, resource: ApiResource, namespace: str | None = None) -> Listing:
         """The whole collection, page by page; starts over when a page token has expired."""
         while True:
             try:
-                return await self._pages(resource.path(namespace))
+                return await self._list_pages(resource.path(namespace))
             except Gone:
                 continue
 
-    async def _pages(self, path: str) -> Listing:
+    async def _list_pages(self, path: str) -> Listing:
         items: list[Object] = []
-        query = {"limit": str(_PAGE_OBJECTS)}
+        query = {"limit": str(_OBJECTS_PER_PAGE)}
         while True:
-            page = await self._json("GET", path, query=query)
+            page = await self._request_json("GET", path, query=query)
             items.extend(page.get("items") or [])
             meta = page.get("metadata") or {}
             if not meta.get("continue"):
                 return Listing(items=items, resource_version=str(meta.get("resourceVersion", "")))
-            query = {"limit": str(_PAGE_OBJECTS), "continue": meta["continue"]}
+            query = {"limit": str(_OBJECTS_PER_PAGE), "continue": meta["continue"]}
 
-    async def watch(self, resource: Resource, resource_version: str) -> AsyncIterator[Change]:
+    async def watch(
+        self, resource: ApiResource, resource_version: str
+    ) -> AsyncIterator[WatchEvent]:
         """Changes after `resource_version`; ends when the server ends the stream.
 
         Raises:
@@ -86,22 +88,24 @@ class HubClient:
             "watch": "1",
             "resourceVersion": resource_version,
             "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(_WATCH_SECONDS),
+            "timeoutSeconds": str(_WATCH_TIMEOUT_SECONDS),
         }
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_WATCH_SECONDS + 30)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=10, sock_read=_WATCH_TIMEOUT_SECONDS + 30
+        )
         async with self._request("GET", resource.path(), query=query, timeout=timeout) as response:
-            await _raise_for(response, "GET", resource.path())
-            async for line in _lines(response):
-                yield _change(line)
+            await _raise_for_status(response, "GET", resource.path())
+            async for line in _iter_lines(response):
+                yield _decode_change(line)
 
-    async def create(self, resource: Resource, body: Object) -> Object:
+    async def create(self, resource: ApiResource, body: Object) -> Object:
         """Creates; `Conflict` when the name is taken."""
         namespace = body["metadata"].get("namespace")
-        return await self._json("POST", resource.path(namespace), body=body)
+        return await self._request_json("POST", resource.path(namespace), body=body)
 
     async def merge_patch(
         self,
-        resource: Resource,
+        resource: ApiResource,
         name: str,
         patch: Mapping[str, Any],
         *,
@@ -110,21 +114,23 @@ class HubClient:
     ) -> Object:
         """RFC 7386 patch of the object or of one subresource."""
         path = resource.path(namespace, name) + (f"/{subresource}" if subresource else "")
-        return await self._json("PATCH", path, body=patch, content_type=_MERGE_PATCH)
+        return await self._request_json("PATCH", path, body=patch, content_type=_MERGE_PATCH)
 
     async def apply(
-        self, resource: Resource, body: Object, *, field_manager: str, force: bool = True
+        self, resource: ApiResource, body: Object, *, field_manager: str, force: bool = True
     ) -> Object:
         """Server-side apply (KEP-555)."""
         meta = body["metadata"]
         query = {"fieldManager": field_manager, "force": "true" if force else "false"}
         path = resource.path(meta.get("namespace"), meta["name"])
-        return await self._json("PATCH", path, body=body, query=query, content_type=_APPLY_PATCH)
+        return await self._request_json(
+            "PATCH", path, body=body, query=query, content_type=_APPLY_PATCH
+        )
 
-    async def delete(self, resource: Resource, name: str, namespace: str | None = None) -> None:
+    async def delete(self, resource: ApiResource, name: str, namespace: str | None = None) -> None:
         """Deletes; gone already is good."""
         try:
-            await self._json("DELETE", resource.path(namespace, name))
+            await self._request_json("DELETE", resource.path(namespace, name))
         except NotFound:
             return
 
@@ -137,9 +143,9 @@ class HubClient:
         body: Mapping[str, Any] | None = None,
     ) -> Object:
         """Any other request that answers with JSON: discovery, bindings, deletion with options."""
-        return await self._json(method, path, query=query, body=body)
+        return await self._request_json(method, path, query=query, body=body)
 
-    async def _json(
+    async def _request_json(
         self,
         method: str,
         path: str,
@@ -151,7 +157,7 @@ class HubClient:
         async with self._request(
             method, path, body=body, query=query, content_type=content_type
         ) as response:
-            await _raise_for(response, method, path)
+            await _raise_for_status(response, method, path)
             found: Object = msgspec.json.decode(await response.read())
             return found
 
@@ -176,14 +182,16 @@ class HubClient:
             async with self._session.request(
                 method, self._root + path, params=query, data=data, headers=headers, timeout=timeout
             ) as response:
-                self.observe(verb, str(response.status))
+                self.on_request(verb, str(response.status))
                 answered = True
                 yield response
         except aiohttp.ClientConnectorCertificateError as error:  # waiting mends no certificate
             raise Refused(f"{method} {self._root}{path}: {error}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             if not answered:
-                self.observe(verb, "<error>")  # the word of client-go's rest_client_requests_total
+                self.on_request(
+                    verb, "<error>"
+                )  # the word of client-go's rest_client_requests_total
             raise Busy(f"{method} {self._root}{path}: {type(error).__name__}: {error}") from error
 
     async def _authorization(self) -> dict[str, str]:
@@ -192,7 +200,7 @@ class HubClient:
         return {bearer["key"]: bearer["value"]} if bearer else {}
 
 
-def _nobody(_verb: str, _code: str) -> None:
+def _ignore_request(_verb: str, _code: str) -> None:
     """Nobody counts."""
 
 
@@ -210,8 +218,8 @@ async def open_hub(
         Refused: the kubeconfig is missing or does not make sense.
     """
     configuration = await read_configuration(kubeconfig, context)
-    timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS, sock_connect=10)
-    connector = aiohttp.TCPConnector(ssl=tls_of(configuration), limit=0)
+    timeout = aiohttp.ClientTimeout(total=_REQUEST_TIMEOUT_SECONDS, sock_connect=10)
+    connector = aiohttp.TCPConnector(ssl=ssl_context_of(configuration), limit=0)
     async with aiohttp.ClientSession(
         connector=connector, timeout=timeout, read_bufsize=2**18
     ) as session:
@@ -241,7 +249,7 @@ async def read_configuration(kubeconfig: Path | None, context: str | None) -> Co
     return configuration
 
 
-async def token_of(kubeconfig: Path, context: str | None = None) -> str | None:
+async def bearer_token_of(kubeconfig: Path, context: str | None = None) -> str | None:
     """The bearer token that a kubeconfig logs in with; None when it logs in otherwise.
 
     Raises:
@@ -252,7 +260,9 @@ async def token_of(kubeconfig: Path, context: str | None = None) -> str | None:
     return str(bearer["value"]).partition(" ")[2] if bearer else None
 
 
-def tls_of(configuration: Configuration, *, with_certificate: bool = True) -> ssl.SSLContext | bool:
+def ssl_context_of(
+    configuration: Configuration, *, with_certificate: bool = True
+) -> ssl.SSLContext | bool:
     """How the server is checked, and how we say who we are if that is by certificate."""
     if not str(configuration.host).startswith("https"):
         return True
@@ -268,12 +278,12 @@ def tls_of(configuration: Configuration, *, with_certificate: bool = True) -> ss
     return context
 
 
-async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def _iter_lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     """Lines of a watch stream; aiohttp's own reader refuses lines beyond its buffer."""
     pending = bytearray()
     async for piece in response.content.iter_any():
         pending += piece
-        if len(pending) > _LINE_BYTES:
+        if len(pending) > _MAX_LINE_BYTES:
             raise Busy("watch: an event of more than 8 MiB; the stream is not JSON lines")
         while (end := pending.find(b"\n")) >= 0:
             line, pending = bytes(pending[:end]), pending[end + 1 :]
@@ -281,17 +291,17 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
                 yield line
 
 
-def _change(line: bytes) -> Change:
+def _decode_change(line: bytes) -> WatchEvent:
     try:
         event = msgspec.json.decode(line)
     except msgspec.DecodeError as error:
         raise Busy(f"watch: not JSON: {error}") from error
     if event["type"] == "ERROR":
         raise _error_of(event["object"], "watch")
-    return Change(type=event["type"], object=event["object"])
+    return WatchEvent(type=event["type"], object=event["object"])
 
 
-async def _raise_for(response: aiohttp.ClientResponse, method: str, path: str) -> None:
+async def _raise_for_status(response: aiohttp.ClientResponse, method: str, path: str) -> None:
     if response.status < HTTPStatus.BAD_REQUEST:
         return
     text = await response.read()
@@ -305,8 +315,8 @@ async def _raise_for(response: aiohttp.ClientResponse, method: str, path: str) -
 
 
 # A real server (1.36) answers some faults of the request with 500: repeating them never helps.
-_FINAL_500 = ("failed to create typed patch object", "etcdserver: request is too large")
-_BY_CODE: dict[int, type[HubError]] = {
+_FINAL_SERVER_ERRORS = ("failed to create typed patch object", "etcdserver: request is too large")
+_ERROR_BY_CODE: dict[int, type[HubError]] = {
     HTTPStatus.NOT_FOUND: NotFound,
     HTTPStatus.CONFLICT: Conflict,
     HTTPStatus.GONE: Gone,
@@ -315,11 +325,11 @@ _BY_CODE: dict[int, type[HubError]] = {
 }
 
 
-def _error_of(status: Object, what: str) -> HubError:
+def _error_of(status: Object, action: str) -> HubError:
     code = int(status.get("code") or 0)
     text = str(status.get("message", ""))
-    kind = _BY_CODE.get(code, Busy if code >= HTTPStatus.INTERNAL_SERVER_ERROR else Refused)
-    if code == HTTPStatus.INTERNAL_SERVER_ERROR and text.startswith(_FINAL_500):
+    kind = _ERROR_BY_CODE.get(code, Busy if code >= HTTPStatus.INTERNAL_SERVER_ERROR else Refused)
+    if code == HTTPStatus.INTERNAL_SERVER_ERROR and text.startswith(_FINAL_SERVER_ERRORS):
         kind = Refused
-    message = f"{what}: {code} {text}"
+    message = f"{action}: {code} {text}"
     return kind(message, status=code, reason=str(status.get("reason", "")))

@@ -13,11 +13,11 @@ from typing import Final
 import aiohttp
 import msgspec
 
-from scheduler.hub.client import read_configuration, tls_of
+from scheduler.hub.client import read_configuration, ssl_context_of
 
-_SECONDS: Final = 10.0
-_PATH: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-_QUESTION: Final = {
+_TIMEOUT_SECONDS: Final = 10.0
+_REVIEW_PATH: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_ACCESS_REVIEW: Final = {
     "apiVersion": "authorization.k8s.io/v1",
     "kind": "SelfSubjectAccessReview",
     "spec": {"resourceAttributes": {"group": "kapok.dev", "resource": "workloads", "verb": "list"}},
@@ -37,19 +37,19 @@ async def open_reviewer(
     configuration = await read_configuration(kubeconfig, context)
     root = str(configuration.host).rstrip("/")
     # Our certificate would come before the token, and the hub would answer about us.
-    tls = tls_of(configuration, with_certificate=False)
+    tls = ssl_context_of(configuration, with_certificate=False)
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=tls, limit=4),
-        timeout=aiohttp.ClientTimeout(total=_SECONDS),
+        timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS),
     ) as session:
 
         async def may_read(token: str) -> bool:
             if not token.isascii() or not token.isprintable():
                 return False
             headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-            body = msgspec.json.encode(_QUESTION)
+            body = msgspec.json.encode(_ACCESS_REVIEW)
             try:
-                async with session.post(root + _PATH, data=body, headers=headers) as answer:
+                async with session.post(root + _REVIEW_PATH, data=body, headers=headers) as answer:
                     if answer.status != HTTPStatus.CREATED:
                         return False
                     found = msgspec.json.decode(await answer.read())

@@ -6,9 +6,9 @@ The digest covers the plain bytes, so that a change of the compressor changes no
 import zlib
 from dataclasses import dataclass
 
-from scheduler.model.canonical import canonical, digest_of_bytes
+from scheduler.model.canonical import canonical_json, digest_of_bytes
 
-_MAX_PLAIN_BYTES = 64 << 20  # a forged blob must not unpack into all memory
+_MAX_UNPACKED_BYTES = 64 << 20  # a forged blob must not unpack into all memory
 _COMPRESSION_LEVEL = (
     1  # facts shrink to a quarter at 1; level 9 wins a few percent at six times the CPU
 )
@@ -29,7 +29,7 @@ class Blob:
 
 def blob_of(value: object) -> Blob:
     """Packs a JSON value (or msgspec Struct) by its canonical bytes."""
-    plain = canonical(value)
+    plain = canonical_json(value)
     return Blob(digest_of_bytes(plain), zlib.compress(plain, _COMPRESSION_LEVEL))
 
 
@@ -41,7 +41,7 @@ def unpack(packed: bytes) -> bytes:
     """
     reader = zlib.decompressobj()
     try:
-        plain = reader.decompress(packed, _MAX_PLAIN_BYTES)
+        plain = reader.decompress(packed, _MAX_UNPACKED_BYTES)
     except zlib.error as error:
         raise ValueError(f"it does not unpack ({error})") from error
     if not reader.eof or reader.unused_data:

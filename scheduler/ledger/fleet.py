@@ -23,10 +23,10 @@ import msgspec
 from scheduler.ledger.blobs import Blob, blob_of
 from scheduler.ledger.errors import LedgerCorruptError
 
-_LEAF_SITES = 64
+_MAX_LEAF_SITES = 64
 _MAX_DEPTH = 64  # nibbles of a SHA-256
-_DIGEST = "sha256:"
-_MOVING = ("observedAt", "intensity", "power", "reportAge", "freeCpu")
+_DIGEST_PREFIX = "sha256:"
+_VOLATILE_FIELDS = ("observedAt", "intensity", "power", "reportAge", "freeCpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class _Node:
     digest: str | None = None
 
 
-class FleetImage:
+class FleetTree:
     """The fleet as the ledger keeps it, brought up to date site by site.
 
     Facts are encoded in `state()`, and only those of sites that were put since the last call; so a
@@ -60,53 +60,53 @@ class FleetImage:
     """
 
     def __init__(self) -> None:
-        self._changed: dict[str, object] = {}
-        self._digests: dict[str, str] = {}
-        self._moving_values: dict[str, dict[str, Any]] = {}
-        self._steady, self._moving = _Node(), _Node()
-        self._root = ""
+        self._changed_facts: dict[str, object] = {}
+        self._stable_digests: dict[str, str] = {}
+        self._volatile_values: dict[str, dict[str, Any]] = {}
+        self._stable_tree, self._volatile_tree = _Node(), _Node()
+        self._root_digest = ""
         self._unstored: dict[str, Blob] = {}
 
     def put(self, name: str, facts: object) -> None:
         """The newest facts of a site: a JSON value or msgspec Struct that nobody changes."""
-        self._changed[name] = facts
+        self._changed_facts[name] = facts
 
     def remove(self, name: str) -> None:
         """The site is gone."""
-        self._changed.pop(name, None)
-        if self._digests.pop(name, None) is not None:
-            del self._moving_values[name]
-            self._steady = _without(self._steady, name, _path_of(name), 0)
-            self._moving = _without(self._moving, name, _path_of(name), 0)
+        self._changed_facts.pop(name, None)
+        if self._stable_digests.pop(name, None) is not None:
+            del self._volatile_values[name]
+            self._stable_tree = _remove_site(self._stable_tree, name, _hash_path_of(name), 0)
+            self._volatile_tree = _remove_site(self._volatile_tree, name, _hash_path_of(name), 0)
 
-    def state(self) -> FleetState:
+    def current_state(self) -> FleetState:
         """The state now, with every blob that is not known to be stored."""
-        for name, facts in self._changed.items():
-            steady, moving = _parted(facts)
-            self._take(name, blob_of(steady), moving)
-        self._changed.clear()
+        for name, facts in self._changed_facts.items():
+            steady, moving = _split_volatile(facts)
+            self._update_site(name, blob_of(steady), moving)
+        self._changed_facts.clear()
         root = blob_of(
             {
-                "steady": _seal(self._steady, self._unstored),
-                "moving": _seal(self._moving, self._unstored),
+                "steady": _store_tree(self._stable_tree, self._unstored),
+                "moving": _store_tree(self._volatile_tree, self._unstored),
             }
         )
-        if root.digest != self._root:
-            self._root = root.digest
+        if root.digest != self._root_digest:
+            self._root_digest = root.digest
             self._unstored[root.digest] = root
         return FleetState(root.digest, tuple(self._unstored.values()))
 
-    def _take(self, name: str, steady: Blob, moving: dict[str, Any]) -> None:
-        path = _path_of(name)
-        if self._digests.get(name) != steady.digest:
-            self._digests[name] = steady.digest
-            self._unstored[steady.digest] = steady
-            _insert(self._steady, name, steady.digest, path, 0)
-        if name not in self._moving_values or self._moving_values[name] != moving:
-            self._moving_values[name] = moving
-            _insert(self._moving, name, moving, path, 0)
+    def _update_site(self, name: str, stable: Blob, volatile: dict[str, Any]) -> None:
+        path = _hash_path_of(name)
+        if self._stable_digests.get(name) != stable.digest:
+            self._stable_digests[name] = stable.digest
+            self._unstored[stable.digest] = stable
+            _insert_site(self._stable_tree, name, stable.digest, path, 0)
+        if name not in self._volatile_values or self._volatile_values[name] != volatile:
+            self._volatile_values[name] = volatile
+            _insert_site(self._volatile_tree, name, volatile, path, 0)
 
-    def stored(self, state: FleetState) -> None:
+    def mark_stored(self, state: FleetState) -> None:
         """The record with this state's blobs is durable: they need not be handed out again."""
         for blob in state.blobs:
             self._unstored.pop(blob.digest, None)
@@ -125,40 +125,43 @@ def read_fleet(digest: str, load: Callable[[str], Any]) -> dict[str, Any]:
     root = load(digest)
     if not isinstance(root, Mapping) or set(root) != {"steady", "moving"}:
         raise LedgerCorruptError(f"blob {digest}: not a fleet state")
-    steady = dict(_walk(str(root["steady"]), load, 0))
-    moving = dict(_walk(str(root["moving"]), load, 0))
+    stable = dict(_walk(str(root["steady"]), load, 0))
+    volatile = dict(_walk(str(root["moving"]), load, 0))
     return {
-        name: _joined(load(str(steady[name])), moving.get(name) or {}) for name in sorted(steady)
+        name: _join_volatile(load(str(stable[name])), volatile.get(name) or {})
+        for name in sorted(stable)
     }
 
 
-def _parted(facts: object) -> tuple[object, dict[str, Any]]:
+def _split_volatile(facts: object) -> tuple[object, dict[str, Any]]:
     """What stays, and what of `status` is new with every report."""
     value = msgspec.to_builtins(facts)
     status = value.get("status") if isinstance(value, dict) else None
     if not isinstance(status, dict):
         return value, {}
-    moving = {key: status[key] for key in _MOVING if key in status}
-    steady = {key: item for key, item in status.items() if key not in _MOVING}
-    return {**value, "status": steady}, moving
+    volatile = {key: status[key] for key in _VOLATILE_FIELDS if key in status}
+    stable = {key: item for key, item in status.items() if key not in _VOLATILE_FIELDS}
+    return {**value, "status": stable}, volatile
 
 
-def _joined(steady: Any, moving: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
-    if not moving:
-        return steady
-    return {**steady, "status": {**steady["status"], **moving}}
+def _join_volatile(stable: Any, volatile: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
+    if not volatile:
+        return stable
+    return {**stable, "status": {**stable["status"], **volatile}}
 
 
-def children(node: object) -> Iterator[str]:
+def child_digests(node: object) -> Iterator[str]:
     """The digests that a blob of a fleet state refers to; none for the facts of a site."""
     if not isinstance(node, Mapping):
         return
     if set(node) == {"steady", "moving"}:
         yield from (str(node["steady"]), str(node["moving"]))
     for key in ("leaf", "branches"):
-        below = node.get(key) if len(node) == 1 else None
-        if isinstance(below, Mapping):
-            yield from (v for v in below.values() if isinstance(v, str) and v.startswith(_DIGEST))
+        entries = node.get(key) if len(node) == 1 else None
+        if isinstance(entries, Mapping):
+            yield from (
+                v for v in entries.values() if isinstance(v, str) and v.startswith(_DIGEST_PREFIX)
+            )
 
 
 def _walk(digest: str, load: Callable[[str], Any], depth: int) -> Iterator[tuple[str, Any]]:
@@ -172,62 +175,64 @@ def _walk(digest: str, load: Callable[[str], Any], depth: int) -> Iterator[tuple
             yield from _walk(below, load, depth + 1)
 
 
-def _path_of(name: str) -> str:
+def _hash_path_of(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def _insert(node: _Node, name: str, value: object, path: str, depth: int) -> None:
+def _insert_site(node: _Node, name: str, value: object, path: str, depth: int) -> None:
     node.digest = None
     if node.branches is None:
         node.sites[name] = value
         node.count = len(node.sites)
-        if node.count > _LEAF_SITES:
-            _split(node, depth)
+        if node.count > _MAX_LEAF_SITES:
+            _split_leaf(node, depth)
         return
-    below = node.branches.setdefault(path[depth], _Node())
-    before = below.count
-    _insert(below, name, value, path, depth + 1)
-    node.count += below.count - before
+    child = node.branches.setdefault(path[depth], _Node())
+    before = child.count
+    _insert_site(child, name, value, path, depth + 1)
+    node.count += child.count - before
 
 
-def _split(node: _Node, depth: int) -> None:
+def _split_leaf(node: _Node, depth: int) -> None:
     sites, node.sites, node.branches, node.count = node.sites, {}, {}, 0
     for name, value in sites.items():
-        _insert(node, name, value, _path_of(name), depth)
+        _insert_site(node, name, value, _hash_path_of(name), depth)
 
 
-def _without(node: _Node, name: str, path: str, depth: int) -> _Node:
+def _remove_site(node: _Node, name: str, path: str, depth: int) -> _Node:
     """The same tree that would have grown without this site."""
     node.digest = None
     if node.branches is None:
         del node.sites[name]
         node.count = len(node.sites)
         return node
-    below = _without(node.branches[path[depth]], name, path, depth + 1)
-    node.branches[path[depth]] = below
-    if below.count == 0:
+    child = _remove_site(node.branches[path[depth]], name, path, depth + 1)
+    node.branches[path[depth]] = child
+    if child.count == 0:
         del node.branches[path[depth]]
     node.count -= 1
-    if node.count > _LEAF_SITES:
+    if node.count > _MAX_LEAF_SITES:
         return node
-    return _Node(sites=dict(_sites_of(node)), count=node.count)
+    return _Node(sites=dict(_sites_below(node)), count=node.count)
 
 
-def _sites_of(node: _Node) -> Iterator[tuple[str, object]]:
+def _sites_below(node: _Node) -> Iterator[tuple[str, object]]:
     if node.branches is None:
         yield from node.sites.items()
         return
     for below in node.branches.values():
-        yield from _sites_of(below)
+        yield from _sites_below(below)
 
 
-def _seal(node: _Node, unstored: dict[str, Blob]) -> str:
+def _store_tree(node: _Node, unstored: dict[str, Blob]) -> str:
     if node.digest is not None:
         return node.digest
     if node.branches is None:
         blob = blob_of({"leaf": node.sites})
     else:
-        blob = blob_of({"branches": {key: _seal(n, unstored) for key, n in node.branches.items()}})
+        blob = blob_of(
+            {"branches": {key: _store_tree(n, unstored) for key, n in node.branches.items()}}
+        )
     node.digest = blob.digest
     unstored[blob.digest] = blob
     return blob.digest

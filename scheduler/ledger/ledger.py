@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from scheduler.ledger.reader import LedgerReader
-from scheduler.ledger.record import Entry, Receipt, Record
+from scheduler.ledger.record import LedgerEntry, Receipt, Record
 from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.ledger.writer import GroupWriter
 
@@ -42,7 +42,7 @@ class Ledger:
         self._reader.close()  # first: the last to leave folds the log in, and a reader cannot
         await asyncio.to_thread(self._writer.close)
 
-    async def append(self, entry: Entry) -> Receipt:
+    async def append(self, entry: LedgerEntry) -> Receipt:
         """Records `entry`; returns only when it is on the disk.
 
         Cancelling the wait does not take the record back.

@@ -9,11 +9,11 @@ from typing import Any, Self
 
 from scheduler.ledger.blobs import unpack
 from scheduler.ledger.errors import LedgerCorruptError
-from scheduler.ledger.record import Record, read_record
+from scheduler.ledger.record import Record, record_of_row
 from scheduler.ledger.tables import open_for_reading
 
 _COLUMNS = "seq, id, hash, subject, body"
-_PAGE = 256
+_PAGE_ROWS = 256
 
 
 class LedgerReader:
@@ -48,19 +48,19 @@ class LedgerReader:
 
     def find(self, record_id: str) -> Record | None:
         """The record with this id, or None."""
-        return self._one("WHERE id = ?", record_id)
+        return self._read_one("WHERE id = ?", record_id)
 
     def at(self, seq: int) -> Record | None:
         """The record at this place (the first is 1), or None."""
-        return self._one("WHERE seq = ?", seq)
+        return self._read_one("WHERE seq = ?", seq)
 
     def last(self) -> Record | None:
         """The newest record, or None while the ledger is empty."""
-        return self._one("ORDER BY seq DESC LIMIT 1")
+        return self._read_one("ORDER BY seq DESC LIMIT 1")
 
     def last_about(self, subject: str) -> Record | None:
         """The newest record about "namespace/name", or None."""
-        return self._one("WHERE subject = ? ORDER BY seq DESC LIMIT 1", subject)
+        return self._read_one("WHERE subject = ? ORDER BY seq DESC LIMIT 1", subject)
 
     def records(
         self, after: int = 0, limit: int = 100, *, subject: str | None = None
@@ -73,15 +73,15 @@ class LedgerReader:
             subject: only those about this "namespace/name".
         """
         if subject is None:
-            return self._many("WHERE seq > ? ORDER BY seq LIMIT ?", after, limit)
-        return self._many(
+            return self._read_many("WHERE seq > ? ORDER BY seq LIMIT ?", after, limit)
+        return self._read_many(
             "WHERE subject = ? AND seq > ? ORDER BY seq LIMIT ?", subject, after, limit
         )
 
     def rows(self) -> Iterator[tuple[int, str, str, str, bytes]]:
         """Every row as stored, unchecked, in the order of sequence; memory stays flat."""
         after = -(1 << 63)
-        while page := self._rows(f"WHERE seq > ? ORDER BY seq LIMIT {_PAGE}", after):
+        while page := self._rows(f"WHERE seq > ? ORDER BY seq LIMIT {_PAGE_ROWS}", after):
             yield from page
             after = page[-1][0]
 
@@ -110,11 +110,11 @@ class LedgerReader:
         except ValueError as error:
             raise LedgerCorruptError(f"{self._path}: blob {digest}: {error}") from error
 
-    def _one(self, where: str, *values: object) -> Record | None:
-        return next(iter(self._many(where, *values)), None)
+    def _read_one(self, where: str, *values: object) -> Record | None:
+        return next(iter(self._read_many(where, *values)), None)
 
-    def _many(self, where: str, *values: object) -> list[Record]:
-        return [self._read(row) for row in self._rows(where, *values)]
+    def _read_many(self, where: str, *values: object) -> list[Record]:
+        return [self._record_of(row) for row in self._rows(where, *values)]
 
     def _rows(self, where: str, *values: object) -> list[tuple[int, str, str, str, bytes]]:
         query = f"SELECT {_COLUMNS} FROM records {where}"  # noqa: S608 - constants of this file
@@ -123,10 +123,10 @@ class LedgerReader:
         except sqlite3.DatabaseError as error:
             raise LedgerCorruptError(f"{self._path}: {error}") from error
 
-    def _read(self, row: tuple[int, str, str, str, bytes]) -> Record:
+    def _record_of(self, row: tuple[int, str, str, str, bytes]) -> Record:
         seq, record_id, digest, subject, body = row
         try:
-            return read_record(
+            return record_of_row(
                 seq=seq, record_id=record_id, digest=digest, subject=subject, body=body
             )
         except (ValueError, TypeError) as error:

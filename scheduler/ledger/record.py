@@ -13,14 +13,14 @@ from datetime import datetime
 from typing import Any
 
 from scheduler.ledger.blobs import Blob
-from scheduler.model.canonical import canonical, digest_of_bytes
+from scheduler.model.canonical import canonical_json, digest_of_bytes
 
 GENESIS = "sha256:" + "0" * 64
 """The previous hash of the first record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class LedgerEntry:
     """What a caller hands in.
 
     Attributes:
@@ -96,7 +96,7 @@ class Record:
         return f"{self.seq}:{self.hash}"
 
 
-def seal(entry: Entry, *, seq: int, previous: str) -> Record:
+def chain_entry(entry: LedgerEntry, *, seq: int, previous: str) -> Record:
     """Makes the record that follows `previous`.
 
     Args:
@@ -117,8 +117,8 @@ def seal(entry: Entry, *, seq: int, previous: str) -> Record:
         "refs": list(entry.refs),
         "content": dict(entry.content),
     }
-    body = canonical(fields)
-    return read_record(
+    body = canonical_json(fields)
+    return record_of_row(
         seq=seq,
         record_id=str(fields["id"]),
         digest=digest_of_bytes(body),
@@ -127,7 +127,7 @@ def seal(entry: Entry, *, seq: int, previous: str) -> Record:
     )
 
 
-def read_record(*, seq: int, record_id: str, digest: str, subject: str, body: bytes) -> Record:
+def record_of_row(*, seq: int, record_id: str, digest: str, subject: str, body: bytes) -> Record:
     """A record from the columns of its row; nothing is checked here.
 
     Raises:

@@ -13,20 +13,20 @@ from typing import Any
 
 import msgspec
 
-from scheduler.control.ports.ledger import Accepted, Recorded
+from scheduler.control.ports.ledger import AcceptedSpec, RecordReference
 from scheduler.ledger.blobs import Blob, blob_of
-from scheduler.ledger.fleet import FleetImage
+from scheduler.ledger.fleet import FleetTree
 from scheduler.ledger.ledger import Ledger
-from scheduler.ledger.record import Entry, Record
+from scheduler.ledger.record import LedgerEntry, Record
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.workload import WorkloadSpec
 
-DECISION = "decision"
-REFUSAL = "refusal"
-BATCH = "batch"
-BATCHES = "batches"
+DECISION_KIND = "decision"
+REFUSAL_KIND = "refusal"
+BATCH_KIND = "batch"
+BATCHES_SUBJECT = "batches"
 """The subject of records of batches, which are about no single workload."""
 
 
@@ -35,15 +35,15 @@ class LedgerRecorder:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._image = FleetImage()
-        self._prices_stored = ""
+        self._fleet_tree = FleetTree()
+        self._stored_scarcity_version = ""
 
-    def facts(self, site: str, facts: SiteFacts | None) -> None:
+    def update_facts(self, site: str, facts: SiteFacts | None) -> None:
         """The newest facts of a site; None: the site is gone."""
         if facts is None:
-            self._image.remove(site)
+            self._fleet_tree.remove(site)
         else:
-            self._image.put(site, facts)
+            self._fleet_tree.put(site, facts)
 
     async def record(
         self,
@@ -53,46 +53,46 @@ class LedgerRecorder:
         at: datetime,
         content: dict[str, Any],
         spec: WorkloadSpec,
-    ) -> Recorded:
+    ) -> RecordReference:
         """Appends a decision; returns when it is durable.
 
         Raises:
             LedgerUnavailableError: the disk refuses; nothing was recorded.
         """
-        state = self._image.state()
-        asked = blob_of(spec)
+        state = self._fleet_tree.current_state()
+        spec_blob = blob_of(spec)
         terms = content.get("terms")
         version, prices = "", tuple[Blob, ...]()
         if isinstance(terms, Terms) and terms.scarcity:
-            version, prices = terms.scarcity_version, await self._prices(terms)
+            version, prices = terms.scarcity_version, await self._price_blobs(terms)
             content = {**content, "terms": msgspec.structs.replace(terms, scarcity=())}
-        entry = Entry(
-            kind=DECISION if "decision" in content else REFUSAL,
+        entry = LedgerEntry(
+            kind=DECISION_KIND if "decision" in content else REFUSAL_KIND,
             subject=subject,
             epoch=epoch,
             at=at,
-            content={**content, "fleet": state.digest, "spec": asked.digest},
-            refs=[state.digest, asked.digest, *([version] if version else ())],
-            blobs=(*state.blobs, asked, *prices),
+            content={**content, "fleet": state.digest, "spec": spec_blob.digest},
+            refs=[state.digest, spec_blob.digest, *([version] if version else ())],
+            blobs=(*state.blobs, spec_blob, *prices),
         )
         receipt = await self._ledger.append(entry)
-        self._image.stored(state)
-        self._prices_stored = version or self._prices_stored
-        return Recorded(receipt.id, receipt.hash)
+        self._fleet_tree.mark_stored(state)
+        self._stored_scarcity_version = version or self._stored_scarcity_version
+        return RecordReference(receipt.id, receipt.hash)
 
     async def record_batch(
         self, *, epoch: int, at: datetime, terms: Terms, content: dict[str, Any]
-    ) -> Recorded:
+    ) -> RecordReference:
         """Appends what a batch came to, with its prices.
 
         Raises:
             LedgerUnavailableError: the disk refuses; nothing was recorded.
         """
-        prices = await self._prices(terms) if terms.scarcity else ()
+        prices = await self._price_blobs(terms) if terms.scarcity else ()
         version = terms.scarcity_version if terms.scarcity else ""
-        entry = Entry(
-            kind=BATCH,
-            subject=BATCHES,
+        entry = LedgerEntry(
+            kind=BATCH_KIND,
+            subject=BATCHES_SUBJECT,
             epoch=epoch,
             at=at,
             content={**content, "scarcityVersion": version},
@@ -100,19 +100,19 @@ class LedgerRecorder:
             blobs=prices,
         )
         receipt = await self._ledger.append(entry)
-        self._prices_stored = version or self._prices_stored
-        return Recorded(receipt.id, receipt.hash)
+        self._stored_scarcity_version = version or self._stored_scarcity_version
+        return RecordReference(receipt.id, receipt.hash)
 
-    async def _prices(self, terms: Terms) -> tuple[Blob, ...]:
+    async def _price_blobs(self, terms: Terms) -> tuple[Blob, ...]:
         """The price list as a blob, until it is stored; packed beside the loop."""
-        if terms.scarcity_version == self._prices_stored:
+        if terms.scarcity_version == self._stored_scarcity_version:
             return ()
         blob = await asyncio.to_thread(blob_of, terms.scarcity)
         if blob.digest != terms.scarcity_version:
             raise ValueError("the version of scarcity prices is not the digest of the list")
         return (blob,)
 
-    def last_accepted(self, subject: str) -> Accepted | None:
+    def last_accepted(self, subject: str) -> AcceptedSpec | None:
         """What the newest decision about a workload was made on; None when there is none.
 
         Raises:
@@ -122,10 +122,10 @@ class LedgerRecorder:
         found: Record | None = None
         while records := self._ledger.records(after, subject=subject):
             after = records[-1].seq
-            told = [r for r in records if r.kind == DECISION and r.content.get("spec")]
-            found = told[-1] if told else found
+            decisions = [r for r in records if r.kind == DECISION_KIND and r.content.get("spec")]
+            found = decisions[-1] if decisions else found
         if found is None:
             return None
         spec = msgspec.convert(self._ledger.blob(str(found.content["spec"])), WorkloadSpec)
         demand = msgspec.json.encode(found.content.get("demand"))
-        return Accepted(spec, msgspec.json.decode(demand, type=Demand))
+        return AcceptedSpec(spec, msgspec.json.decode(demand, type=Demand))

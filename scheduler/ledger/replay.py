@@ -13,7 +13,7 @@ from scheduler.ledger.errors import LedgerCorruptError
 from scheduler.ledger.fleet import read_fleet
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.record import Record
-from scheduler.model.canonical import canonical
+from scheduler.model.canonical import canonical_json
 from scheduler.model.decision import ENGINE_VERSION, Decision, decision_bytes
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
+class ReplayResult:
     """What deciding again came to.
 
     Attributes:
@@ -35,14 +35,14 @@ class Replayed:
         again: the decision made now; None when none could be made.
     """
 
-    same: bool | None
+    is_same: bool | None
     sentence: str
     recorded: Decision | None = None
-    again: Decision | None = None
+    replayed: Decision | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedDecision:
     """What a decision stood on, read back from its record.
 
     Attributes:
@@ -58,22 +58,22 @@ class Recorded:
     decision: Decision
 
 
-def recorded_case(reader: LedgerReader, record: Record) -> Recorded:
+def read_recorded_decision(reader: LedgerReader, record: Record) -> RecordedDecision:
     """Reads a decision's record and the fleet that it refers to.
 
     Raises:
         LedgerCorruptError: the record or its fleet cannot be read.
     """
     content = record.content
-    return Recorded(
-        demand=_read(record, "demand", content.get("demand"), Demand),
-        terms=_terms(reader, record),
-        fleet=_fleet(reader, record),
-        decision=_read(record, "decision", content.get("decision"), Decision),
+    return RecordedDecision(
+        demand=_decode_value(record, "demand", content.get("demand"), Demand),
+        terms=_read_terms(reader, record),
+        fleet=_read_recorded_fleet(reader, record),
+        decision=_decode_value(record, "decision", content.get("decision"), Decision),
     )
 
 
-def replay(reader: LedgerReader, record: Record) -> Replayed:
+def replay(reader: LedgerReader, record: Record) -> ReplayResult:
     """Decides again from a record.
 
     Args:
@@ -86,51 +86,53 @@ def replay(reader: LedgerReader, record: Record) -> Replayed:
     content = record.content
     if "decision" not in content:
         why = "prices only" if "solver" in content else "the workload was not accepted"
-        return Replayed(None, f"{record.id} is a {record.kind}: {why}, nothing was decided")
-    engine = _engine_of(content["decision"])
+        return ReplayResult(None, f"{record.id} is a {record.kind}: {why}, nothing was decided")
+    engine = _engine_version_of(content["decision"])
     if engine != ENGINE_VERSION:  # before it is read: another engine may know other fields
-        return Replayed(
+        return ReplayResult(
             None,
             f"{record.id} was decided by engine {engine}, and this program has engine"
             f" {ENGINE_VERSION}: replay it with the Kapok that decided it",
         )
-    recorded = _read(record, "decision", content["decision"], Decision)
-    case = recorded_case(reader, record)
-    again = choose(case.demand, case.fleet, now=recorded.decided_at, terms=case.terms)
-    same = decision_bytes(again) == canonical(content["decision"])
-    said = "the same, byte for byte" if same else f"another one: {again.line}"
-    return Replayed(same, f"{record.id} decided again: {said}", recorded, again)
+    recorded = _decode_value(record, "decision", content["decision"], Decision)
+    inputs = read_recorded_decision(reader, record)
+    replayed = choose(inputs.demand, inputs.fleet, now=recorded.decided_at, terms=inputs.terms)
+    same = decision_bytes(replayed) == canonical_json(content["decision"])
+    answer = "the same, byte for byte" if same else f"another one: {replayed.line}"
+    return ReplayResult(same, f"{record.id} decided again: {answer}", recorded, replayed)
 
 
-_FIRST_ENGINE = "1"
+_FIRST_ENGINE_VERSION = "1"
 """Of decisions that do not name their engine."""
 
 
-def _engine_of(decision: Any) -> str:  # noqa: ANN401 - JSON
+def _engine_version_of(decision: Any) -> str:  # noqa: ANN401 - JSON
     """What is no decision at all is for the reading to refuse."""
     return (
-        str(decision.get("engine", _FIRST_ENGINE)) if isinstance(decision, dict) else ENGINE_VERSION
+        str(decision.get("engine", _FIRST_ENGINE_VERSION))
+        if isinstance(decision, dict)
+        else ENGINE_VERSION
     )
 
 
-def _terms(reader: LedgerReader, record: Record) -> Terms:
-    terms = _read(record, "terms", record.content.get("terms"), Terms)
+def _read_terms(reader: LedgerReader, record: Record) -> Terms:
+    terms = _decode_value(record, "terms", record.content.get("terms"), Terms)
     if not terms.scarcity_version or terms.scarcity:
         return terms
     listed = reader.blob(terms.scarcity_version)
-    prices = _read(record, "scarcity prices", listed, tuple[ScarcityPrice, ...])
+    prices = _decode_value(record, "scarcity prices", listed, tuple[ScarcityPrice, ...])
     return msgspec.structs.replace(terms, scarcity=prices)
 
 
-def _fleet(reader: LedgerReader, record: Record) -> Fleet:
+def _read_recorded_fleet(reader: LedgerReader, record: Record) -> Fleet:
     fleet = Fleet()
     for name, facts in read_fleet(str(record.content.get("fleet")), reader.blob).items():
-        fleet.upsert(_read(record, f"fleet.{name}", facts, SiteFacts))
+        fleet.upsert(_decode_value(record, f"fleet.{name}", facts, SiteFacts))
     return fleet
 
 
-def _read(record: Record, what: str, value: Any, kind: type[_T]) -> _T:  # noqa: ANN401 - JSON
+def _decode_value(record: Record, label: str, value: Any, value_type: type[_T]) -> _T:  # noqa: ANN401 - JSON
     try:
-        return msgspec.json.decode(msgspec.json.encode(value), type=kind)
+        return msgspec.json.decode(msgspec.json.encode(value), type=value_type)
     except msgspec.ValidationError as error:
-        raise LedgerCorruptError(f"record {record.id}: {what}: {error}") from error
+        raise LedgerCorruptError(f"record {record.id}: {label}: {error}") from error

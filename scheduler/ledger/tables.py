@@ -11,8 +11,8 @@ LEDGER_FILE = "ledger.db"
 """The ledger's name inside a data directory."""
 
 _APPLICATION_ID = 0x4B61706B  # "Kapk": `file ledger.db` and we ourselves know whose it is
-_VERSION = 1
-_BUSY_SECONDS = 10.0
+_FORMAT_VERSION = 1
+_BUSY_TIMEOUT_SECONDS = 10.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
@@ -41,7 +41,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         connection = sqlite3.connect(
-            path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            path, timeout=_BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
         )
     except (OSError, sqlite3.OperationalError) as error:
         raise LedgerUnavailableError(f"{path}: cannot be opened for writing: {error}") from error
@@ -62,13 +62,13 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     has_tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] > 0
     if has_tables:
-        _check(connection, path)
+        _check_format(connection, path)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     if not has_tables:
         connection.executescript(
             f"BEGIN IMMEDIATE; {_SCHEMA}"
-            f"PRAGMA application_id={_APPLICATION_ID}; PRAGMA user_version={_VERSION}; COMMIT;"
+            f"PRAGMA application_id={_APPLICATION_ID}; PRAGMA user_version={_FORMAT_VERSION}; COMMIT;"
             "PRAGMA wal_checkpoint(TRUNCATE);"
         )
 
@@ -87,13 +87,13 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         )
     try:
         connection = sqlite3.connect(
-            f"file:{quote(str(path.absolute()))}?{_reading_mode(path)}",
+            f"file:{quote(str(path.absolute()))}?{_read_only_options(path)}",
             uri=True,
-            timeout=_BUSY_SECONDS,
+            timeout=_BUSY_TIMEOUT_SECONDS,
             isolation_level=None,
         )
         try:
-            _check(connection, path)
+            _check_format(connection, path)
         except (sqlite3.Error, LedgerCorruptError):
             connection.close()
             raise
@@ -102,18 +102,18 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _reading_mode(path: Path) -> str:
+def _read_only_options(path: Path) -> str:
     """An auditor's copy on a read-only disk has no write-ahead log and can get none."""
     has_log = path.with_name(path.name + "-wal").exists()
     return "mode=ro" if has_log or os.access(path.parent, os.W_OK) else "immutable=1"
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
+def _check_format(connection: sqlite3.Connection, path: Path) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != _APPLICATION_ID:
         raise LedgerCorruptError(f"{path}: this SQLite file is not a Kapok ledger")
-    if version > _VERSION:
+    if version > _FORMAT_VERSION:
         raise LedgerCorruptError(
-            f"{path}: format {version}, and this Kapok reads up to {_VERSION}; use a newer Kapok"
+            f"{path}: format {version}, and this Kapok reads up to {_FORMAT_VERSION}; use a newer Kapok"
         )

@@ -16,7 +16,7 @@ from typing import Any
 
 from scheduler.ledger.blobs import unpack
 from scheduler.ledger.errors import LedgerCorruptError
-from scheduler.ledger.fleet import children
+from scheduler.ledger.fleet import child_digests
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.record import GENESIS
 from scheduler.model.canonical import digest_of_bytes
@@ -46,7 +46,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class VerificationResult:
     """The answer.
 
     Attributes:
@@ -55,12 +55,12 @@ class Verdict:
     """
 
     records: int
-    first_bad: Finding | None
+    first_finding: Finding | None
 
     @property
     def is_ok(self) -> bool:
         """Whether the file holds what was written."""
-        return self.first_bad is None
+        return self.first_finding is None
 
 
 def parse_anchor(text: str) -> Anchor:
@@ -77,47 +77,51 @@ def parse_anchor(text: str) -> Anchor:
     return Anchor(int(match[1]), match[2])
 
 
-def verify(reader: LedgerReader, anchors: Iterable[Anchor] = ()) -> Verdict:
+def verify(reader: LedgerReader, anchors: Iterable[Anchor] = ()) -> VerificationResult:
     """Reads the whole ledger once, in order; memory grows only by 32 bytes per distinct blob.
 
     Args:
         reader: the ledger.
         anchors: what must still be true.
     """
-    checker = _Checker(reader, anchors)
+    checker = _ChainChecker(reader, anchors)
     try:
         for row in reader.rows():
             checker.check(*row)
-    except _BadError as bad:
-        return Verdict(_count(reader, checker.records), Finding(bad.seq, bad.sentence))
+    except _VerificationError as bad:
+        return VerificationResult(
+            _count_records(reader, checker.records), Finding(bad.seq, bad.sentence)
+        )
     except (sqlite3.DatabaseError, LedgerCorruptError) as error:
         seq = checker.records + 1
-        return Verdict(checker.records, Finding(seq, f"the file cannot be read on: {error}"))
-    return Verdict(checker.records, checker.missing_end())
+        return VerificationResult(
+            checker.records, Finding(seq, f"the file cannot be read on: {error}")
+        )
+    return VerificationResult(checker.records, checker.find_missing_end())
 
 
-def _count(reader: LedgerReader, at_least: int) -> int:
+def _count_records(reader: LedgerReader, at_least: int) -> int:
     try:
         return reader.count()
     except sqlite3.DatabaseError:
         return at_least
 
 
-class _BadError(Exception):
+class _VerificationError(Exception):
     def __init__(self, seq: int, sentence: str) -> None:
         super().__init__(sentence)
         self.seq = seq
         self.sentence = sentence
 
 
-class _Checker:
+class _ChainChecker:
     """Holds the state between two records: the hash to expect and the blobs already seen."""
 
     def __init__(self, reader: LedgerReader, anchors: Iterable[Anchor]) -> None:
         self._reader = reader
         self._anchors = {(anchor.seq, anchor.hash) for anchor in anchors}
         self._previous = GENESIS
-        self._sound_blobs: set[bytes] = set()
+        self._verified_blobs: set[bytes] = set()
         self.records = 0
 
     def check(
@@ -130,23 +134,25 @@ class _Checker:
         """
         expected = self.records + 1
         if seq != expected:
-            raise _BadError(expected, f"record {expected} is missing; {seq} follows")
+            raise _VerificationError(expected, f"record {expected} is missing; {seq} follows")
         if not isinstance(body, bytes) or digest_of_bytes(body) != digest:
-            raise _BadError(seq, "its content does not match its hash: it was edited")
-        fields = _fields(seq, body)
+            raise _VerificationError(seq, "its content does not match its hash: it was edited")
+        fields = _read_fields(seq, body)
         if fields["previous"] != self._previous:
-            raise _BadError(
+            raise _VerificationError(
                 seq, "it does not follow the record before it: one of the two was changed"
             )
         if (fields["seq"], fields["id"], fields["subject"]) != (seq, record_id, subject):
-            raise _BadError(seq, "its columns do not match its content: it was edited or moved")
+            raise _VerificationError(
+                seq, "its columns do not match its content: it was edited or moved"
+            )
         for ref in fields["refs"]:
             self._check_blob(seq, ref)
         self._check_anchor(seq, str(digest))
         self._previous = str(digest)
         self.records = seq
 
-    def missing_end(self) -> Finding | None:
+    def find_missing_end(self) -> Finding | None:
         """An anchor behind the last record: the end was cut off."""
         lost = sorted(seq for seq, _ in self._anchors if seq > self.records)
         if not lost:
@@ -159,46 +165,46 @@ class _Checker:
     def _check_anchor(self, seq: int, digest: str) -> None:
         for anchored_seq, anchored in self._anchors:
             if anchored_seq == seq and anchored != digest:
-                raise _BadError(
+                raise _VerificationError(
                     seq, "it is not the record that was anchored: history was rewritten"
                 )
 
     def _check_blob(self, seq: int, digest: str) -> None:
         """Walks the tree below `digest`, past what is known to be sound."""
-        waiting = [digest]
-        while waiting:
-            current = waiting.pop()
-            key = hashlib.sha256(current.encode()).digest()
-            if key in self._sound_blobs:
+        pending = [digest]
+        while pending:
+            pending_digest = pending.pop()
+            key = hashlib.sha256(pending_digest.encode()).digest()
+            if key in self._verified_blobs:
                 continue
-            self._sound_blobs.add(key)
-            waiting.extend(self._children_of(seq, current))
+            self._verified_blobs.add(key)
+            pending.extend(self._children_of(seq, pending_digest))
 
     def _children_of(self, seq: int, digest: str) -> Iterator[str]:
         packed = self._reader.packed_blob(digest)
         if packed is None:
-            raise _BadError(seq, f"it stands on blob {digest}, which is missing")
+            raise _VerificationError(seq, f"it stands on blob {digest}, which is missing")
         try:
             plain = unpack(packed)
         except (ValueError, TypeError) as error:
-            raise _BadError(
+            raise _VerificationError(
                 seq, f"it stands on blob {digest}, which was changed: {error}"
             ) from error
         if digest_of_bytes(plain) != digest:
-            raise _BadError(seq, f"it stands on blob {digest}, which was edited")
-        return children(json.loads(plain))
+            raise _VerificationError(seq, f"it stands on blob {digest}, which was edited")
+        return child_digests(json.loads(plain))
 
 
-def _fields(seq: int, body: bytes) -> dict[str, Any]:
+def _read_fields(seq: int, body: bytes) -> dict[str, Any]:
     """The record's fields; a hash can be right and the content still no record (a forger's)."""
     try:
         fields = json.loads(body)
     except ValueError as error:
-        raise _BadError(seq, f"it is not JSON: {error}") from error
+        raise _VerificationError(seq, f"it is not JSON: {error}") from error
     if not isinstance(fields, dict) or not {"seq", "id", "previous", "subject", "refs"} <= set(
         fields
     ):
-        raise _BadError(seq, "it is not a record")
+        raise _VerificationError(seq, "it is not a record")
     if not isinstance(fields["refs"], list) or not all(isinstance(r, str) for r in fields["refs"]):
-        raise _BadError(seq, "it is not a record: refs must be a list of digests")
+        raise _VerificationError(seq, "it is not a record: refs must be a list of digests")
     return fields

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scheduler.ledger.errors import LedgerUnavailableError
-from scheduler.ledger.record import GENESIS, Entry, Receipt, Record, seal
+from scheduler.ledger.record import GENESIS, LedgerEntry, Receipt, Record, chain_entry
 from scheduler.ledger.tables import open_for_writing
 
-_MAX_BATCH = 256
-_CLOSE_SECONDS = 30.0
+_MAX_BATCH_ENTRIES = 256
+_CLOSE_TIMEOUT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    entry: Entry
+    entry: LedgerEntry
     done: Future[Receipt]
 
 
@@ -42,12 +42,12 @@ class GroupWriter:
         self._path = path
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._is_closed = False
-        self._closing = threading.Lock()
+        self._close_lock = threading.Lock()
         self._connection = open_for_writing(path)  # what is wrong is said here, to the caller
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, entry: Entry) -> Future[Receipt]:
+    def submit(self, entry: LedgerEntry) -> Future[Receipt]:
         """Hands an entry to the thread.
 
         Returns:
@@ -55,7 +55,7 @@ class GroupWriter:
         """
         done: Future[Receipt] = Future()
         done.set_running_or_notify_cancel()  # who stops waiting does not take the record back
-        with self._closing:
+        with self._close_lock:
             if self._is_closed:
                 raise LedgerUnavailableError(f"{self._path}: the ledger is closed")
             self._jobs.put(_Job(entry, done))
@@ -63,23 +63,23 @@ class GroupWriter:
 
     def close(self) -> None:
         """Writes what waits, then ends the thread. Doing it twice is harmless."""
-        with self._closing:
+        with self._close_lock:
             if not self._is_closed:
                 self._is_closed = True
                 self._jobs.put(None)
-        self._thread.join(_CLOSE_SECONDS)
+        self._thread.join(_CLOSE_TIMEOUT_SECONDS)
 
     def _run(self) -> None:
         try:
             while (batch := self._next_batch()) is not None:
-                _write(self._connection, batch)
+                _write_batch(self._connection, batch)
         finally:
             self._connection.close()
-            self._refuse_the_rest()
+            self._fail_remaining_jobs()
 
-    def _refuse_the_rest(self) -> None:
+    def _fail_remaining_jobs(self) -> None:
         """Nobody may wait for a thread that has ended, whatever ended it."""
-        with self._closing:
+        with self._close_lock:
             self._is_closed = True
         while not self._jobs.empty():
             job = self._jobs.get()
@@ -94,7 +94,7 @@ class GroupWriter:
         if first is None:
             return None
         batch = [first]
-        while len(batch) < _MAX_BATCH:
+        while len(batch) < _MAX_BATCH_ENTRIES:
             try:
                 job = self._jobs.get_nowait()
             except queue.Empty:
@@ -106,22 +106,22 @@ class GroupWriter:
         return batch
 
 
-def _write(connection: sqlite3.Connection, batch: Sequence[_Job]) -> None:
+def _write_batch(connection: sqlite3.Connection, batch: Sequence[_Job]) -> None:
     """One transaction: all of the batch or nothing."""
     try:
         connection.execute("BEGIN IMMEDIATE")
-        receipts = _insert(connection, batch)
+        receipts = _insert_batch(connection, batch)
         connection.execute("COMMIT")
     except (sqlite3.Error, ValueError, TypeError) as error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        _refuse(connection, batch, error)
+        _fail_batch(connection, batch, error)
         return
     for job, receipt in zip(batch, receipts, strict=True):
         job.done.set_result(receipt)
 
 
-def _refuse(connection: sqlite3.Connection, batch: Sequence[_Job], error: Exception) -> None:
+def _fail_batch(connection: sqlite3.Connection, batch: Sequence[_Job], error: Exception) -> None:
     """One entry that cannot be sealed must not take its neighbours with it."""
     if len(batch) == 1:
         reason = error
@@ -130,35 +130,35 @@ def _refuse(connection: sqlite3.Connection, batch: Sequence[_Job], error: Except
         batch[0].done.set_exception(reason)
         return
     for job in batch:
-        _write(connection, [job])
+        _write_batch(connection, [job])
 
 
-def _insert(connection: sqlite3.Connection, batch: Sequence[_Job]) -> list[Receipt]:
+def _insert_batch(connection: sqlite3.Connection, batch: Sequence[_Job]) -> list[Receipt]:
     for job in batch:
         _check_refs(connection, job.entry)
     row = connection.execute("SELECT seq, hash FROM records ORDER BY seq DESC LIMIT 1").fetchone()
     seq, previous = row or (0, GENESIS)
-    sealed: list[Record] = []
+    records: list[Record] = []
     for job in batch:
         seq += 1
-        sealed.append(seal(job.entry, seq=seq, previous=previous))
-        previous = sealed[-1].hash
+        records.append(chain_entry(job.entry, seq=seq, previous=previous))
+        previous = records[-1].hash
     connection.executemany(
         "INSERT OR IGNORE INTO blobs (digest, packed) VALUES (?, ?)",
         [(blob.digest, blob.packed) for job in batch for blob in job.entry.blobs],
     )
     connection.executemany(
         "INSERT INTO records (seq, id, hash, subject, body) VALUES (?, ?, ?, ?, ?)",
-        [(r.seq, r.id, r.hash, r.subject, r.body) for r in sealed],
+        [(r.seq, r.id, r.hash, r.subject, r.body) for r in records],
     )
-    return [Receipt(r.seq, r.id, r.hash) for r in sealed]
+    return [Receipt(r.seq, r.id, r.hash) for r in records]
 
 
-def _check_refs(connection: sqlite3.Connection, entry: Entry) -> None:
+def _check_refs(connection: sqlite3.Connection, entry: LedgerEntry) -> None:
     """A record that stands on nothing could never be replayed: refuse it now."""
-    coming = {blob.digest for blob in entry.blobs}
+    new_digests = {blob.digest for blob in entry.blobs}
     for digest in entry.refs:
-        if digest in coming:
+        if digest in new_digests:
             continue
         if connection.execute("SELECT 1 FROM blobs WHERE digest = ?", (digest,)).fetchone() is None:
             raise ValueError(f"{entry.kind} of {entry.subject}: blob {digest} is not in the ledger")

@@ -4,17 +4,17 @@ from typing import Literal
 
 import msgspec
 
-from scheduler.model.canonical import canonical
+from scheduler.model.canonical import canonical_json
 from scheduler.model.kinds.fields import Instant, Origin, Part
 from scheduler.model.reasons import Reason
 
 ENGINE_VERSION = "3"
 """Raised with every change that can change a decision; records replay by their own version."""
 
-Outcome = Literal["Placed", "Waiting", "Refused"]
+DecisionPhase = Literal["Placed", "Waiting", "Refused"]
 
 
-class Assigned(Part, frozen=True, kw_only=True):
+class SiteAssignment(Part, frozen=True, kw_only=True):
     """A site's share of the replicas."""
 
     site: str
@@ -28,7 +28,7 @@ class Cost(Part, frozen=True, kw_only=True):
     gco2_per_hour: float | None = None
 
 
-def _this_engine() -> str:
+def _current_engine_version() -> str:
     return ENGINE_VERSION
 
 
@@ -42,8 +42,8 @@ class Decision(Part, frozen=True, kw_only=True):
 
     workload: str
     uid: str = ""
-    phase: Outcome
-    assignment: tuple[Assigned, ...] = ()
+    phase: DecisionPhase
+    assignment: tuple[SiteAssignment, ...] = ()
     lost: tuple[str, ...] = ()
     """Sites that held replicas and hold none any more: gone, evicted, or given up."""
     ended: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class Decision(Part, frozen=True, kw_only=True):
     cost: Cost = Cost()
     start_at: Instant | None = None
     """Work that can wait: when it is planned to start, at `planned`. It is decided again then."""
-    planned: tuple[Assigned, ...] = ()
+    planned: tuple[SiteAssignment, ...] = ()
     optimal: bool = True
     """Whether nothing better exists by the stated costs; False: see `gap`."""
     gap: float = 0.0
@@ -69,7 +69,7 @@ class Decision(Part, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     """What the answer does not model."""
     decided_at: Instant
-    engine: str = msgspec.field(default_factory=_this_engine)
+    engine: str = msgspec.field(default_factory=_current_engine_version)
     """Always written: what a record leaves out would be read as the engine of whoever reads it."""
 
     @property
@@ -108,7 +108,7 @@ class SiteExplanation(Part, frozen=True, kw_only=True):
     replicas: int
 
 
-class Change(Part, frozen=True, kw_only=True):
+class SuggestedChange(Part, frozen=True, kw_only=True):
     """One change that would make a workload fit. Verified: the engine ran it, and it fits."""
 
     kind: str
@@ -127,4 +127,4 @@ class Explanation(Part, frozen=True, kw_only=True):
 
 def decision_bytes(decision: Decision) -> bytes:
     """The decision as canonical JSON: equal inputs give equal bytes."""
-    return canonical(decision)
+    return canonical_json(decision)

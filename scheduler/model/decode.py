@@ -44,25 +44,27 @@ def decode(raw: Mapping[str, Any], *, allow_unknown: bool = False) -> Part:
     kind = raw.get("kind")
     known = KINDS.get(kind) if isinstance(kind, str) else None
     if known is None or raw.get("apiVersion") != API_VERSION:
-        raise NotReadable(_title(raw), "", _no_such_kind(raw))
+        raise NotReadable(_title(raw), "", _unknown_kind_message(raw))
     return decode_as(raw, known.type, allow_unknown=allow_unknown)
 
 
-def decode_as(raw: Mapping[str, Any], of: type[Of], *, allow_unknown: bool = False) -> Of:
+def decode_as(raw: Mapping[str, Any], part_type: type[Of], *, allow_unknown: bool = False) -> Of:
     """Reads one object or part as a given type.
 
     Raises:
         NotReadable: a field is wrong; the message names object and path.
     """
     if not allow_unknown:
-        for path, problem in _unknown_fields(raw, _info(of), ""):
+        for path, problem in _unknown_fields(raw, _type_info(part_type), ""):
             raise NotReadable(_title(raw), path, problem)
     try:
-        return msgspec.convert(raw, of)
+        return msgspec.convert(raw, part_type)
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at `$")
         path = path.rstrip("`").lstrip(".")
-        raise NotReadable(_title(raw), path, problem + _instead(_info(of), path)) from None
+        raise NotReadable(
+            _title(raw), path, problem + _accepted_values_hint(_type_info(part_type), path)
+        ) from None
 
 
 def _title(raw: object) -> str:
@@ -74,7 +76,7 @@ def _title(raw: object) -> str:
     return f"{raw.get('kind', 'object')} {key}".strip()
 
 
-def _no_such_kind(raw: Mapping[str, Any]) -> str:
+def _unknown_kind_message(raw: Mapping[str, Any]) -> str:
     kind, version = raw.get("kind"), raw.get("apiVersion")
     if kind in KINDS:
         return f"apiVersion is {version!r}; write {API_VERSION}"
@@ -83,10 +85,10 @@ def _no_such_kind(raw: Mapping[str, Any]) -> str:
     return f"no such kind {kind!r} in {API_VERSION}; {hint}"
 
 
-def _instead(info: inspect.Type, path: str) -> str:
+def _accepted_values_hint(info: inspect.Type, path: str) -> str:
     """What a field takes: the words of a closed list, or how its type describes it."""
-    for step in _STEP.findall(path):
-        info = next(_inside(info, step), inspect.AnyType())
+    for step in _PATH_STEP.findall(path):
+        info = next(_nested_types(info, step), inspect.AnyType())
     found = list(_alternatives(info))
     for each in found:
         if isinstance(each, inspect.LiteralType):
@@ -97,10 +99,10 @@ def _instead(info: inspect.Type, path: str) -> str:
     return ""
 
 
-_STEP = re.compile(r"[^.\[\]]+|\[[^\]]*\]")
+_PATH_STEP = re.compile(r"[^.\[\]]+|\[[^\]]*\]")
 
 
-def _inside(info: inspect.Type, step: str) -> Iterator[inspect.Type]:
+def _nested_types(info: inspect.Type, step: str) -> Iterator[inspect.Type]:
     for each in _alternatives(info):
         match each:
             case inspect.StructType():
@@ -124,8 +126,8 @@ def _alternatives(info: inspect.Type) -> Iterator[inspect.Type]:
 
 
 @cache
-def _info(of: type[Part]) -> inspect.Type:
-    return inspect.type_info(of)
+def _type_info(part_type: type[Part]) -> inspect.Type:
+    return inspect.type_info(part_type)
 
 
 def _unknown_fields(raw: object, info: inspect.Type, path: str) -> Iterator[tuple[str, str]]:
@@ -149,10 +151,10 @@ def _unknown_in_struct(
 ) -> Iterator[tuple[str, str]]:
     fields = {field.encode_name: field for field in info.fields}
     for name, value in raw.items():
-        inside = f"{path}.{name}" if path else str(name)
+        field_path = f"{path}.{name}" if path else str(name)
         field = fields.get(name)
         if field is None:
             near = get_close_matches(str(name), fields, n=1)
-            yield inside, "no such field" + (f"; did you mean {near[0]}?" if near else "")
+            yield field_path, "no such field" + (f"; did you mean {near[0]}?" if near else "")
         else:
-            yield from _unknown_fields(value, field.type, inside)
+            yield from _unknown_fields(value, field.type, field_path)

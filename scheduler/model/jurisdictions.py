@@ -6,10 +6,10 @@
 
 MAINLAND = "CN"
 
-WRITTEN_AS = {"CN-HK": "HK", "CN-MO": "MO", "CN-TW": "TW"}
+REPLACEMENT_CODES = {"CN-HK": "HK", "CN-MO": "MO", "CN-TW": "TW"}
 """Codes below `CN` that are not the mainland, with the code to write instead."""
 
-SCHEMA_REFUSES = {"CN-HK": "Hong Kong", "CN-MO": "Macao"}
+REFUSED_BY_SCHEMA = {"CN-HK": "Hong Kong", "CN-MO": "Macao"}
 """Codes that the schemas of our kinds refuse, with the name of the place."""
 
 
@@ -22,4 +22,4 @@ def admits(entry: str, code: str) -> bool:
     """Whether an entry of `jurisdictions` admits a site's code; `CN` admits the mainland only."""
     if entry == code:
         return True
-    return entry == MAINLAND and is_province(code) and code not in WRITTEN_AS
+    return entry == MAINLAND and is_province(code) and code not in REPLACEMENT_CODES

@@ -14,13 +14,13 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-_FORM = re.compile(
+_QUANTITY = re.compile(
     r"([+-]?)([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?"
 )
-_DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
-_BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
-_LONGEST = 64
-LARGEST = 2**62
+_DECIMAL_EXPONENTS = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_BINARY_SHIFTS = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
+_MAX_TEXT_LENGTH = 64
+MAX_AMOUNT = 2**62
 """Larger amounts are refused: no site has them, and sums stay within 64 bits."""
 
 CPU = "cpu"
@@ -35,7 +35,7 @@ class NotAQuantity(ValueError):
     """What was written is not a quantity, or not one that can be used here."""
 
 
-def exact(written: float | str) -> Fraction:
+def parse_quantity(written: float | str) -> Fraction:
     """Reads a quantity exactly.
 
     Args:
@@ -47,11 +47,13 @@ def exact(written: float | str) -> Fraction:
     if isinstance(written, int) and not isinstance(written, bool):
         return Fraction(written)
     text = _as_text(written)
-    form = _FORM.fullmatch(text) if len(text) <= _LONGEST else None
+    form = _QUANTITY.fullmatch(text) if len(text) <= _MAX_TEXT_LENGTH else None
     if form is None:
         raise NotAQuantity(f"{text[:40]!r} is not a quantity; write 2, 500m, 1.5, 1Gi or 1e9")
     sign, number, suffix = form.groups()
-    value = Fraction(number.rstrip(".") if number.endswith(".") else number) * _factor(suffix or "")
+    value = Fraction(number.rstrip(".") if number.endswith(".") else number) * _suffix_factor(
+        suffix or ""
+    )
     return -value if sign == "-" else value
 
 
@@ -63,63 +65,63 @@ def _as_text(written: object) -> str:
     return repr(written)
 
 
-def _factor(suffix: str) -> Fraction:
-    if suffix in _BINARY:
-        return Fraction(2 ** _BINARY[suffix])
-    if suffix in _DECIMAL:
-        return Fraction(10) ** _DECIMAL[suffix]
+def _suffix_factor(suffix: str) -> Fraction:
+    if suffix in _BINARY_SHIFTS:
+        return Fraction(2 ** _BINARY_SHIFTS[suffix])
+    if suffix in _DECIMAL_EXPONENTS:
+        return Fraction(10) ** _DECIMAL_EXPONENTS[suffix]
     return Fraction(10) ** int(suffix[1:]) if suffix else Fraction(1)
 
 
-def requested(resource: str, written: float | str) -> int:
+def requested_amount(resource: str, written: float | str) -> int:
     """What a pod asks, rounded up: millicores for cpu, whole units (bytes, cards) for all else.
 
     Raises:
         NotAQuantity: it is not one, negative, or larger than anything that exists.
     """
-    value = _amount(resource, written)
+    value = _checked_amount(resource, written)
     return -((-value.numerator) // value.denominator)
 
 
-def free(resource: str, written: float | str) -> int:
+def free_amount(resource: str, written: float | str) -> int:
     """What a node has free, rounded down, units as in `requested`; below zero counts as none.
 
     Raises:
         NotAQuantity: it is not one, or larger than anything that exists.
     """
-    if type(written) is int and 0 <= written < LARGEST // MILLI_PER_UNIT:
+    if type(written) is int and 0 <= written < MAX_AMOUNT // MILLI_PER_UNIT:
         return written * MILLI_PER_UNIT if resource == CPU else written
     if type(written) is str:
-        quick = _quick(resource, written)
+        quick = _parse_common_form(resource, written)
         if quick is not None:
             return quick
-    if exact(written) < 0:
+    if parse_quantity(written) < 0:
         return 0
-    value = _amount(resource, written)
+    value = _checked_amount(resource, written)
     return value.numerator // value.denominator
 
 
-def _quick(resource: str, text: str) -> int | None:
+def _parse_common_form(resource: str, text: str) -> int | None:
     """The common forms without fractions: `1500m` of cpu, plain numbers, and Ki to Ti."""
-    if len(text) > _QUICK or not text.isascii():
+    if len(text) > _MAX_COMMON_FORM_LENGTH or not text.isascii():
         return None
     if text.isdigit():
         return int(text) * MILLI_PER_UNIT if resource == CPU else int(text)
     if resource == CPU:
         return int(text[:-1]) if text[-1:] == "m" and text[:-1].isdigit() else None
-    shift = _BINARY.get(text[-2:])
+    shift = _BINARY_SHIFTS.get(text[-2:])
     return int(text[:-2]) << shift if shift is not None and text[:-2].isdigit() else None
 
 
-_QUICK = 9
+_MAX_COMMON_FORM_LENGTH = 9
 """Digits that cannot reach the limits, whatever their suffix."""
 
 
-def _amount(resource: str, written: float | str) -> Fraction:
-    value = exact(written) * (MILLI_PER_UNIT if resource == CPU else 1)
+def _checked_amount(resource: str, written: float | str) -> Fraction:
+    value = parse_quantity(written) * (MILLI_PER_UNIT if resource == CPU else 1)
     if value < 0:
         raise NotAQuantity(f"{resource}: {written!r} is negative; write 0 or more")
-    if value >= LARGEST:
+    if value >= MAX_AMOUNT:
         raise NotAQuantity(f"{resource}: {written!r} is more than any machine has")
     return value
 
@@ -130,11 +132,11 @@ def requests_of(written: Mapping[str, float | str]) -> dict[str, int]:
     Raises:
         NotAQuantity: an entry is not a quantity; the message begins with its name.
     """
-    read = {name: _named(requested, name, value) for name, value in written.items()}
+    read = {name: _read_named(requested_amount, name, value) for name, value in written.items()}
     return {name: amount for name, amount in sorted(read.items()) if amount > 0}
 
 
-def free_in(resource: str, written: Sequence[float | str]) -> list[int]:
+def free_amounts(resource: str, written: Sequence[float | str]) -> list[int]:
     """Reads the free capacity of many nodes; units as in `free`.
 
     Raises:
@@ -142,64 +144,64 @@ def free_in(resource: str, written: Sequence[float | str]) -> list[int]:
     """
     kinds = set(map(type, written))
     if kinds == {str}:
-        numbers = _of_texts(resource, written)  # type: ignore[arg-type] # as was just seen
+        numbers = _parse_common_texts(resource, written)  # type: ignore[arg-type] # as was just seen
         if len(numbers) == len(written):
             return numbers
-    elif resource != CPU and are_plain(written):
+    elif resource != CPU and are_plain_integers(written):
         return list(written)  # type: ignore[arg-type] # integers, as was just seen
-    return [free(resource, value) for value in written]
+    return [free_amount(resource, value) for value in written]
 
 
-def are_plain(written: Sequence[float | str]) -> bool:
+def are_plain_integers(written: Sequence[float | str]) -> bool:
     """Whether all are integers that `free` gives back as they are, of all resources but cpu."""
     try:
-        msgspec.convert((written,), _Plain)
+        msgspec.convert((written,), _PlainIntegers)
     except msgspec.ValidationError:
         return False
     return True
 
 
-def _of_texts(resource: str, texts: Sequence[str]) -> list[int]:
+def _parse_common_texts(resource: str, texts: Sequence[str]) -> list[int]:
     """Many amounts as agents write them, `1500m` of cpu and whole numbers; none if others are."""
     joined = ",".join(texts)
     if resource == CPU:
         numbers = joined.replace("m", "") if _MILLICORES.fullmatch(joined) else ""
     else:
-        numbers = joined if _WHOLE.fullmatch(joined) else ""
+        numbers = joined if _WHOLE_NUMBERS.fullmatch(joined) else ""
     return list(map(int, numbers.split(","))) if numbers else []
 
 
-class _Plain(msgspec.Struct, array_like=True):
+class _PlainIntegers(msgspec.Struct, array_like=True):
     """Integers in range; a struct, because msgspec looks at the type of any other every time."""
 
-    amounts: list[Annotated[int, Meta(ge=0, lt=LARGEST)]]
+    amounts: list[Annotated[int, Meta(ge=0, lt=MAX_AMOUNT)]]
 
 
 _MILLICORES = re.compile(r"[0-9]{1,15}m(?:,[0-9]{1,15}m)*")
-_WHOLE = re.compile(r"[0-9]{1,18}(?:,[0-9]{1,18})*")
+_WHOLE_NUMBERS = re.compile(r"[0-9]{1,18}(?:,[0-9]{1,18})*")
 """Digits that cannot reach the limits."""
 
 
-def _named(reader: Callable[[str, float | str], int], name: str, value: float | str) -> int:
+def _read_named(reader: Callable[[str, float | str], int], name: str, value: float | str) -> int:
     try:
         return reader(name, value)
     except NotAQuantity as error:
-        raise NotAQuantity(named(name, error)) from None
+        raise NotAQuantity(with_resource_name(name, error)) from None
 
 
-def named(resource: str, error: NotAQuantity) -> str:
+def with_resource_name(resource: str, error: NotAQuantity) -> str:
     """The message of an error, beginning with the resource that it is about."""
     message = str(error)
     return message if message.startswith(resource) else f"{resource}: {message}"
 
 
-def written(resource: str, amount: int) -> str:
+def format_amount(resource: str, amount: int) -> str:
     """An amount in the units of `requested`, as people write it."""
     if resource == CPU:
         whole, rest = divmod(amount, MILLI_PER_UNIT)
         return str(whole) if rest == 0 else f"{amount}m"
     for suffix in ("Ti", "Gi", "Mi", "Ki"):
-        unit = 2 ** _BINARY[suffix]
+        unit = 2 ** _BINARY_SHIFTS[suffix]
         if amount >= unit and amount % unit == 0:
             return f"{amount // unit}{suffix}"
     return str(amount)

@@ -63,7 +63,7 @@ REASONS: dict[Reason, str] = {
 }
 """What each slug means."""
 
-PASSING_REASONS: frozenset[Reason] = frozenset(
+TRANSIENT_REASONS: frozenset[Reason] = frozenset(
     {"full", "fragmented", "spread", "quota", "deadline", "paused"}
 )
 """A site refused for one of these passes every rule: the workload waits, it is not refused; only

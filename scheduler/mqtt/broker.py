@@ -16,19 +16,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from scheduler.runtime.clock import Clock
-from scheduler.runtime.parent_death import tied
+from scheduler.runtime.parent_death import command_tied_to_parent
 
 _log = logging.getLogger(__name__)
 
 _READY_ATTEMPTS = 200
 _READY_PAUSE_SECONDS = 0.05
 _RESTART_PAUSE_SECONDS = 0.5
-_STOP_SECONDS = 5.0
+_STOP_TIMEOUT_SECONDS = 5.0
 
 # The default queue of 1,000 drops under bursts; a site's orders come as one.
 # It runs as whoever started it: started by root it would become "mosquitto", and a change of user
 # clears the death signal that ends it with its parent (prctl(2)).
-_MOSQUITTO = """listener {port} 127.0.0.1
+_MOSQUITTO_CONFIG = """listener {port} 127.0.0.1
 user {user}
 allow_anonymous true
 persistence false
@@ -41,7 +41,7 @@ log_type error
 log_type warning
 """
 
-_RUMQTTD = """id = 0
+_RUMQTTD_CONFIG = """id = 0
 [router]
 id = 0
 max_connections = 10010
@@ -59,7 +59,7 @@ max_inflight_count = 1000
 """
 
 # The packaged broker ends when its standard input closes, so it ends with us as well.
-_RUN_PACKAGED = (
+_PACKAGED_BROKER_SCRIPT = (
     "import json, sys; from iotcore._serve import main; "
     "sys.argv[1:] = [json.dumps({'config_path': sys.argv[1]})]; main()"
 )
@@ -103,7 +103,7 @@ class EmbeddedBroker:
         for _ in range(_READY_ATTEMPTS):
             if self._process.returncode is not None:
                 break
-            if _accepts(self.port):
+            if _accepts_connections(self.port):
                 return
             await self._clock.sleep(_READY_PAUSE_SECONDS)
         await self.stop()
@@ -127,19 +127,19 @@ class EmbeddedBroker:
             return
         process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+            await asyncio.wait_for(process.wait(), _STOP_TIMEOUT_SECONDS)
         except TimeoutError:
             process.kill()
             await process.wait()
 
     def _command(self) -> list[str]:
         if self.kind == "mosquitto":
-            config = self._write("mosquitto.conf", _MOSQUITTO)
-            return tied(["mosquitto", "-c", str(config)])
-        config = self._write("rumqttd.toml", _RUMQTTD)
-        return [sys.executable, "-c", _RUN_PACKAGED, str(config)]
+            config = self._write_config("mosquitto.conf", _MOSQUITTO_CONFIG)
+            return command_tied_to_parent(["mosquitto", "-c", str(config)])
+        config = self._write_config("rumqttd.toml", _RUMQTTD_CONFIG)
+        return [sys.executable, "-c", _PACKAGED_BROKER_SCRIPT, str(config)]
 
-    def _write(self, name: str, template: str) -> Path:
+    def _write_config(self, name: str, template: str) -> Path:
         path = self._folder / name
         path.write_text(template.format(port=self.port, user=getpass.getuser()))
         return path
@@ -168,7 +168,7 @@ async def embedded_broker(
         await broker.stop()
 
 
-def _accepts(port: int) -> bool:
+def _accepts_connections(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.2)
         return probe.connect_ex(("127.0.0.1", port)) == 0

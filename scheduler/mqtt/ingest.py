@@ -14,12 +14,17 @@ from typing import Any
 import msgspec
 
 from agents.protocol import delta, topics
-from agents.protocol.envelope import unseal, unseal_stranger
+from agents.protocol.envelope import unseal, unseal_unadmitted
 from agents.protocol.errors import WireError
-from agents.protocol.report import OFFLINE, REPORT, Origin, Report, ReportDelta
+from agents.protocol.report import OFFLINE, REPORT, MessageHeader, Report, ReportDelta
 from agents.protocol.status import SITE_STATUS, OrderStatus
-from agents.protocol.status import SiteStatus as SiteStatusMessage
-from scheduler.control.ports.agents import Listener, OrderState, SiteReport, SiteWord
+from agents.protocol.status import SiteStatusMessage
+from scheduler.control.ports.agents import (
+    AgentEventHandler,
+    OrderState,
+    OrderStatusReport,
+    SiteReport,
+)
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.site import SiteStatus
@@ -30,26 +35,26 @@ from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 
-_FIGURES = ("nodeClasses", "rtt", "intensity", "power", "apiKinds", "namespaces")
-_OLDEST_SECONDS = 10 * 365 * 86_400.0
-_SPARE_FIGURES = ("intensity", "power")
-_MOST_AGENTS_PER_SITE = 256
-_MOST_CARDS = 128
+_STATUS_FIELDS = ("nodeClasses", "rtt", "intensity", "power", "apiKinds", "namespaces")
+_MAX_FIGURE_AGE_SECONDS = 10 * 365 * 86_400.0
+_FALLBACK_FIELDS = ("intensity", "power")
+_MAX_AGENTS_PER_SITE = 256
+_MAX_GPU_CARD_NUMBER = 128
 
 
 @dataclass(slots=True)
-class _Agent:
+class _AgentState:
     """What was last heard of one agent of a site."""
 
     boot: tuple[int, str] = (-1, "")
     sequences: dict[str, int] = field(default_factory=dict)
-    base: Report | None = None
-    whole: Report | None = None
-    looked_seconds: float = 0.0
+    last_full_report: Report | None = None
+    latest_report: Report | None = None
+    observed_seconds: float = 0.0
 
 
 @dataclass(slots=True)
-class Ears:
+class Ingest:
     """Hears all sites.
 
     Attributes:
@@ -61,167 +66,177 @@ class Ears:
     """
 
     keyring: Keyring
-    listener: Listener
+    listener: AgentEventHandler
     telemetry: Telemetry
     clock: Clock
-    wants_full: set[str] = field(default_factory=set)
-    _agents: dict[str, dict[str, _Agent]] = field(default_factory=dict)
+    sites_needing_full_report: set[str] = field(default_factory=set)
+    _agents: dict[str, dict[str, _AgentState]] = field(default_factory=dict)
 
-    def hear(self, topic: str, payload: bytes, *, retained: bool = False) -> None:
+    def handle(self, topic: str, payload: bytes, *, retained: bool = False) -> None:
         """Takes one message in."""
         try:
-            where = _upward(topic, retained=retained)
-            data = self._opened(topic, where, payload)
+            where = _parse_site_topic(topic, retained=retained)
+            data = self._verified_payload(topic, where, payload)
             if data is not None:
-                self._take(where, data)
+                self._dispatch(where, data)
         except WireError as error:
-            self.telemetry.bad_message(error.reason)
+            self.telemetry.count_bad_message(error.reason)
             _log.debug("%s: %s: %s", topic[:300], error.reason, error)
 
     def forget(self, site: str) -> None:
         """The site is gone: its numbers start anew if it comes back."""
         self._agents.pop(site, None)
-        self.wants_full.discard(site)
+        self.sites_needing_full_report.discard(site)
 
-    def _opened(self, topic: str, where: topics.Topic, payload: bytes) -> bytes | None:
+    def _verified_payload(
+        self, topic: str, parsed_topic: topics.Topic, payload: bytes
+    ) -> bytes | None:
         """The payload, if someone whom the site admits signed it."""
-        trusted = self.keyring.of(where.site)
+        trusted = self.keyring.keys_of(parsed_topic.site)
         if trusted is not None:
             try:
                 return unseal(payload, topic=topic, trusted=trusted)
             except WireError as error:
                 if error.reason != "unknown-key":
                     raise
-        self.telemetry.bad_message("unknown-site" if trusted is None else "unknown-key")
-        _, key = unseal_stranger(payload, topic=topic)
-        self.listener.stranger(where.site, str(key))
+        self.telemetry.count_bad_message("unknown-site" if trusted is None else "unknown-key")
+        _, key = unseal_unadmitted(payload, topic=topic)
+        self.listener.on_unadmitted_site(parsed_topic.site, str(key))
         return None
 
-    def _take(self, where: topics.Topic, data: bytes) -> None:
-        if where.kind == "offline":
-            self._take_offline(where.site, data)
-        elif where.kind == "status":
+    def _dispatch(self, parsed_topic: topics.Topic, data: bytes) -> None:
+        if parsed_topic.kind == "offline":
+            self._handle_offline(parsed_topic.site, data)
+        elif parsed_topic.kind == "status":
             message = SITE_STATUS.decode(data)
-            self._newest(where, message, message.site)
-            self.telemetry.message("status")
-            self.listener.word(_word_of(message))
+            self._accept_newest(parsed_topic, message, message.site)
+            self.telemetry.count_message("status")
+            self.listener.on_order_status(_order_status_report_of(message))
         else:
-            self._take_report(where, delta.decode_report(data))
+            self._handle_report(parsed_topic, delta.decode_report(data))
 
-    def _take_report(self, where: topics.Topic, message: Report | ReportDelta) -> None:
-        agent = self._newest(where, message, message.site)
+    def _handle_report(self, parsed_topic: topics.Topic, message: Report | ReportDelta) -> None:
+        agent = self._accept_newest(parsed_topic, message, message.site)
         if isinstance(message, Report):
-            agent.base = delta.canonical(message)
-            agent.whole = agent.base
-        elif agent.base is None:
-            self.wants_full.add(where.site)
+            agent.last_full_report = delta.canonicalise_report(message)
+            agent.latest_report = agent.last_full_report
+        elif agent.last_full_report is None:
+            self.sites_needing_full_report.add(parsed_topic.site)
             raise WireError("stale", "a delta, and its full report was never heard")
         else:
             try:
-                agent.whole = delta.whole(agent.base, message)
+                agent.latest_report = delta.apply_delta(agent.last_full_report, message)
             except WireError:
-                self.wants_full.add(where.site)
+                self.sites_needing_full_report.add(parsed_topic.site)
                 raise
-        agent.looked_seconds = self.clock.monotonic() - message.observed_seconds_ago
-        self.telemetry.message("report")
-        self._tell(where.site, self._voice_of(where.site) or agent)
+        agent.observed_seconds = self.clock.monotonic() - message.observed_seconds_ago
+        self.telemetry.count_message("report")
+        self._notify_report(parsed_topic.site, self._active_agent_of(parsed_topic.site) or agent)
 
-    def _tell(self, site: str, agent: _Agent) -> None:
+    def _notify_report(self, site: str, agent: _AgentState) -> None:
         """The site's figures are as old as its voice's look, whoever else has reported since."""
-        if agent.whole is None:
+        if agent.latest_report is None:
             return
-        others = self._others(site, agent)
+        others = self._other_reports(site, agent)
         now = self.clock.now()
-        self.listener.report(_report_of(agent.whole, agent.looked_seconds, others, now))
+        self.listener.on_report(
+            _site_report_of(agent.latest_report, agent.observed_seconds, others, now)
+        )
 
-    def _take_offline(self, site: str, data: bytes) -> None:
+    def _handle_offline(self, site: str, data: bytes) -> None:
         message = OFFLINE.decode(data)
         if message.site != site:
             raise WireError("wrong-site", f"a will of {message.site!r} on the topic of {site!r}")
         known = self._agents.get(site, {}).get(message.agent)
         if known is None or known.boot != (message.boot_number, message.boot_id):
             raise WireError("stale", "the will of another boot")
-        self.telemetry.message("offline")
-        self.listener.offline(site)
+        self.telemetry.count_message("offline")
+        self.listener.on_site_offline(site)
 
-    def _newest(self, where: topics.Topic, message: Origin, site: str) -> _Agent:
+    def _accept_newest(
+        self, parsed_topic: topics.Topic, message: MessageHeader, site: str
+    ) -> _AgentState:
         """The sender's record, if this message is the newest of its kind.
 
         Raises:
             WireError: "wrong-site" or "stale".
         """
-        if site != where.site:
-            raise WireError("wrong-site", f"says {site!r} on the topic of {where.site!r}")
-        agent = self._agent(where.site, message.agent)
+        if site != parsed_topic.site:
+            raise WireError("wrong-site", f"says {site!r} on the topic of {parsed_topic.site!r}")
+        agent = self._agent_state_of(parsed_topic.site, message.agent)
         boot = (message.boot_number, message.boot_id)
         if boot != agent.boot:
             if boot[0] <= agent.boot[0]:
                 raise WireError("stale", "a message of an earlier boot")
-            agent.boot, agent.sequences, agent.base = boot, {}, None
-        if message.sequence <= agent.sequences.get(where.kind, -1):
+            agent.boot, agent.sequences, agent.last_full_report = boot, {}, None
+        if message.sequence <= agent.sequences.get(parsed_topic.kind, -1):
             raise WireError("stale", "an older message than the last one, or the same")
-        agent.sequences[where.kind] = message.sequence
+        agent.sequences[parsed_topic.kind] = message.sequence
         return agent
 
-    def _agent(self, site: str, name: str) -> _Agent:
+    def _agent_state_of(self, site: str, name: str) -> _AgentState:
         agents = self._agents.setdefault(site, {})
         if name not in agents:
-            if len(agents) >= _MOST_AGENTS_PER_SITE:
-                raise WireError("too-large", f"more than {_MOST_AGENTS_PER_SITE} agents at a site")
-            agents[name] = _Agent()
+            if len(agents) >= _MAX_AGENTS_PER_SITE:
+                raise WireError("too-large", f"more than {_MAX_AGENTS_PER_SITE} agents at a site")
+            agents[name] = _AgentState()
         return agents[name]
 
-    def _voice_of(self, site: str) -> _Agent | None:
+    def _active_agent_of(self, site: str) -> _AgentState | None:
         """The agent that applies orders; it alone speaks for the cluster."""
         for agent in self._agents[site].values():
-            whole = agent.whole
+            whole = agent.latest_report
             if whole and whole.executor and whole.executor.is_active:
                 return agent
         return None
 
-    def _others(self, site: str, voice: _Agent) -> list[Report]:
+    def _other_reports(self, site: str, active: _AgentState) -> list[Report]:
         """Reports of the site's other agents, for facts that its voice lacks."""
         agents = (agent for _, agent in sorted(self._agents[site].items()))
-        return [one.whole for one in agents if one.whole and one is not voice]
+        return [one.latest_report for one in agents if one.latest_report and one is not active]
 
 
-def _upward(topic: str, *, retained: bool) -> topics.Topic:
-    where = topics.parse(topic)
-    if retained or where.kind not in ("report", "status", "offline"):
+def _parse_site_topic(topic: str, *, retained: bool) -> topics.Topic:
+    parsed_topic = topics.parse_topic(topic)
+    if retained or parsed_topic.kind not in ("report", "status", "offline"):
         raise WireError("malformed", f"{topic}: nothing that sites say is retained")
-    return where
+    return parsed_topic
 
 
-def _report_of(
-    whole: Report, looked_at_seconds: float, others: list[Report], now: datetime
+def _site_report_of(
+    report: Report, observed_seconds: float, others: list[Report], now: datetime
 ) -> SiteReport:
-    tree = REPORT.to_json(whole)
+    tree = REPORT.to_json(report)
     for other in others:
-        spare = REPORT.to_json(other)
-        tree = {key: spare[key] for key in _SPARE_FIGURES if key in spare} | tree
-    executor = whole.executor
-    raw = {key: tree[key] for key in _FIGURES if key in tree}
+        other_tree = REPORT.to_json(other)
+        tree = {key: other_tree[key] for key in _FALLBACK_FIELDS if key in other_tree} | tree
+    executor = report.executor
+    raw = {key: tree[key] for key in _STATUS_FIELDS if key in tree}
     raw["executor"] = executor is not None
-    for name in _SPARE_FIGURES:
+    for name in _FALLBACK_FIELDS:
         if name in raw:
-            raw[name] = _dated(raw[name], now)
-    if whole.power is not None and whole.energy is not None and whole.energy.pv_watts is not None:
-        raw["power"]["pvWatts"] = whole.energy.pv_watts
+            raw[name] = _with_observed_at(raw[name], now)
+    if (
+        report.power is not None
+        and report.energy is not None
+        and report.energy.pv_watts is not None
+    ):
+        raw["power"]["pvWatts"] = report.energy.pv_watts
     try:
         figures = msgspec.convert(raw, SiteStatus)
-        _check_rows(SiteFacts(name=whole.site, status=figures))
+        _check_node_rows(SiteFacts(name=report.site, status=figures))
     except (msgspec.ValidationError, NotAQuantity) as error:
         raise WireError("malformed", str(error)) from error
     return SiteReport(
-        site=whole.site,
-        observed_seconds=looked_at_seconds,
+        site=report.site,
+        observed_seconds=observed_seconds,
         figures=figures,
         has_executor=executor is not None,
-        bound={one.id: (one.generation, one.bound) for one in whole.orders or ()},
+        bound={one.id: (one.generation, one.bound) for one in report.orders or ()},
     )
 
 
-def _dated(figure: dict[str, Any], now: datetime) -> dict[str, Any]:
+def _with_observed_at(figure: dict[str, Any], now: datetime) -> dict[str, Any]:
     """A figure with the instant that it is of; one that cannot be read is left out.
 
     An agent's settings may give a date; a sensor gives a duration. Without either a figure is as
@@ -229,7 +244,7 @@ def _dated(figure: dict[str, Any], now: datetime) -> dict[str, Any]:
     """
     text, ago = figure.get("observedAt"), figure.get("observedSecondsAgo")
     plain = {k: v for k, v in figure.items() if k not in ("observedAt", "observedSecondsAgo")}
-    at = now - timedelta(seconds=min(ago, _OLDEST_SECONDS)) if ago else None
+    at = now - timedelta(seconds=min(ago, _MAX_FIGURE_AGE_SECONDS)) if ago else None
     if text is not None:
         with suppress(ValueError):
             at = datetime.fromisoformat(text)
@@ -239,7 +254,7 @@ def _dated(figure: dict[str, Any], now: datetime) -> dict[str, Any]:
     return plain | {"observedAt": at.astimezone(UTC).replace(microsecond=0).isoformat()}
 
 
-def _check_rows(facts: SiteFacts) -> None:
+def _check_node_rows(facts: SiteFacts) -> None:
     """Reads the rows as the fleet will: what it cannot read must not get that far.
 
     Raises:
@@ -248,32 +263,32 @@ def _check_rows(facts: SiteFacts) -> None:
     """
     rows = NodeRows()
     rows.read(facts)
-    if rows.most_cards > _MOST_CARDS:
-        raise WireError("too-large", f"a GPU card of a number above {_MOST_CARDS}")
+    if rows.most_cards > _MAX_GPU_CARD_NUMBER:
+        raise WireError("too-large", f"a GPU card of a number above {_MAX_GPU_CARD_NUMBER}")
 
 
-def _word_of(message: SiteStatusMessage) -> SiteWord:
+def _order_status_report_of(message: SiteStatusMessage) -> OrderStatusReport:
     index = message.index
-    return SiteWord(
+    return OrderStatusReport(
         site=message.site,
         site_uid=message.site_uid,
         version=(index.epoch, index.sequence) if index else None,
         digest=index.digest if index else "",
-        orders={one.id: _state_of(one) for one in message.orders},
+        orders={one.id: _order_state_of(one) for one in message.orders},
         missing=message.missing,
         is_executing=message.is_executing,
     )
 
 
-def _state_of(one: OrderStatus) -> OrderState:
+def _order_state_of(order: OrderStatus) -> OrderState:
     return OrderState(
-        id=one.id,
-        generation=one.generation,
-        phase=one.phase,
-        applied_generation=one.applied_generation,
-        replicas=one.desired,
-        ready=one.ready,
-        bound=one.bound,
-        finished=one.finished,
-        message=one.message or "",
+        id=order.id,
+        generation=order.generation,
+        phase=order.phase,
+        applied_generation=order.applied_generation,
+        replicas=order.desired,
+        ready=order.ready,
+        bound=order.bound,
+        finished=order.finished,
+        message=order.message or "",
     )

@@ -7,12 +7,12 @@ from pathlib import Path
 from agents.protocol.errors import WireError
 from agents.protocol.keys import PublicKey, SigningKey, TrustedKeys
 
-__all__ = ["Keyring", "SigningKey", "checked_key", "load_or_make_key"]
+__all__ = ["Keyring", "SigningKey", "canonical_public_key", "load_or_make_key"]
 
-_MODE = 0o600
+_KEY_FILE_MODE = 0o600
 
 
-def checked_key(text: str) -> str:
+def canonical_public_key(text: str) -> str:
     """A public key in its one written form.
 
     Raises:
@@ -29,7 +29,7 @@ def load_or_make_key(path: Path) -> SigningKey:
     """
     if not path.exists():
         key = SigningKey.generate()
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _KEY_FILE_MODE)
         with os.fdopen(handle, "wb") as file:
             file.write(key.raw())
             file.flush()
@@ -52,7 +52,7 @@ class Keyring:
     def __init__(self) -> None:
         self._trusted: dict[str, TrustedKeys] = {}
         self._texts: dict[str, tuple[str, ...]] = {}
-        self.refused: dict[str, str] = {}
+        self.invalid_keys: dict[str, str] = {}
 
     def admit(self, site: str, keys: Iterable[str]) -> bool:
         """Sets the keys of a site, in the form `ed25519:BASE64`.
@@ -64,12 +64,12 @@ class Keyring:
         is_new = self._texts.get(site) != keys
         self._texts[site] = keys
         good: list[PublicKey] = []
-        self.refused.pop(site, None)
+        self.invalid_keys.pop(site, None)
         for text in keys:
             try:
                 good.append(PublicKey.parse(text))
             except WireError as error:
-                self.refused[site] = str(error)
+                self.invalid_keys[site] = str(error)
         self._trusted[site] = TrustedKeys(good)
         return is_new
 
@@ -77,9 +77,9 @@ class Keyring:
         """The site is gone."""
         self._trusted.pop(site, None)
         self._texts.pop(site, None)
-        self.refused.pop(site, None)
+        self.invalid_keys.pop(site, None)
 
-    def of(self, site: str) -> TrustedKeys | None:
+    def keys_of(self, site: str) -> TrustedKeys | None:
         """The site's keys; None for a site that nobody admitted."""
         return self._trusted.get(site)
 

@@ -14,18 +14,18 @@ from agents.protocol.errors import WireError
 from agents.protocol.hub_requests import HUB_REQUEST, WANT_FULL_REPORT, WANT_STATUS, HubRequest
 from agents.protocol.index import DesiredIndex, IndexEntry, encode_index
 from agents.protocol.keys import SigningKey
-from agents.protocol.orders import OrderContent, pack, seal_parts
-from agents.protocol.topics import order_topic, topic
-from scheduler.control.ports.agents import OrderForSite, Version
+from agents.protocol.orders import OrderContent, pack_content, seal_parts
+from agents.protocol.topics import order_topic, site_topic
+from scheduler.control.ports.agents import IndexVersion, OrderForSite
 from scheduler.mqtt.outbox import Outbox
 
 
-class Unspeakable(ValueError):
+class OrderTooLarge(ValueError):
     """An order that no message can hold; the message names the limit."""
 
 
 @dataclass(slots=True)
-class Speaker:
+class OrderPublisher:
     """Implements `scheduler.control.ports.agents.Speaker`.
 
     Attributes:
@@ -35,7 +35,7 @@ class Speaker:
 
     key: SigningKey
     outbox: Outbox
-    _entries: dict[tuple[str, str], IndexEntry] = field(default_factory=dict)
+    _index_entries: dict[tuple[str, str], IndexEntry] = field(default_factory=dict)
 
     def publish_order(self, site: str, order: OrderForSite) -> str:
         """Publishes one order's content, retained.
@@ -52,22 +52,22 @@ class Speaker:
             site=site,
             namespace=order.namespace,
             name=order.name,
-            manifests=_plain(order.manifests),
+            manifests=_plain_dicts(order.manifests),
             namespaces=order.namespaces,
             cluster_kinds=order.cluster_kinds,
         )
         try:
-            packed = pack(content)
+            packed = pack_content(content)
             sealed = seal_parts(packed, site=site, key=self.key)
         except WireError as error:
-            raise Unspeakable(f"{order.namespace}/{order.name}: {error}") from error
-        for where, message in sealed:
-            self.outbox.put(where, message, retain=True)
-        self._entries[site, order.id] = packed.entry
+            raise OrderTooLarge(f"{order.namespace}/{order.name}: {error}") from error
+        for part_topic, message in sealed:
+            self.outbox.put(part_topic, message, retain=True)
+        self._index_entries[site, order.id] = packed.entry
         return packed.entry.digest
 
     def publish_index(
-        self, site: str, site_uid: str, version: Version, orders: Mapping[str, OrderForSite]
+        self, site: str, site_uid: str, version: IndexVersion, orders: Mapping[str, OrderForSite]
     ) -> str:
         """Publishes the complete index of a site, retained.
 
@@ -82,31 +82,33 @@ class Speaker:
             site_uid=site_uid,
             epoch=epoch,
             sequence=sequence,
-            orders=tuple(self._entries[site, order_id] for order_id in sorted(orders)),
+            orders=tuple(self._index_entries[site, order_id] for order_id in sorted(orders)),
         )
         data, echo = encode_index(index)
-        where = topic(site, "desired")
-        self.outbox.put(where, seal(data, topic=where, key=self.key), retain=True)
+        index_topic = site_topic(site, "desired")
+        self.outbox.put(index_topic, seal(data, topic=index_topic, key=self.key), retain=True)
         return echo.digest
 
     def withdraw_content(self, site: str, order_id: str) -> None:
         """Clears the retained content of an order that the index no longer lists."""
-        entry = self._entries.pop((site, order_id), None)
+        entry = self._index_entries.pop((site, order_id), None)
         for part in range(entry.parts if entry else 1):
             self.outbox.put(order_topic(site, order_id, part), b"", retain=True)
 
-    def ask(self, site: str, epoch: int, *, want_status: bool, want_report: bool) -> None:
+    def request_reports(
+        self, site: str, epoch: int, *, want_status: bool, want_report: bool
+    ) -> None:
         """Asks a site's agents for what would come anyway."""
-        wants = _wanted((WANT_STATUS, want_status), (WANT_FULL_REPORT, want_report))
+        wants = _selected_wants((WANT_STATUS, want_status), (WANT_FULL_REPORT, want_report))
         request = HubRequest(site=site, epoch=epoch, wants=wants)
-        where = topic(site, "hub")
+        where = site_topic(site, "hub")
         data = HUB_REQUEST.encode(request)
         self.outbox.put(where, seal(data, topic=where, key=self.key), retain=False)
 
 
-def _wanted(*wants: tuple[str, bool]) -> tuple[str, ...]:
+def _selected_wants(*wants: tuple[str, bool]) -> tuple[str, ...]:
     return tuple(word for word, is_wanted in wants if is_wanted)
 
 
-def _plain(manifests: Iterable[Mapping[str, object]]) -> tuple[dict[str, Any], ...]:
+def _plain_dicts(manifests: Iterable[Mapping[str, object]]) -> tuple[dict[str, Any], ...]:
     return tuple(dict(one) for one in manifests)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class OutgoingMessage:
     """One publication."""
 
     topic: str
@@ -17,27 +17,27 @@ class Outgoing:
 class Outbox:
     """Newest payload per topic, waiting to be sent."""
 
-    _waiting: dict[str, Outgoing] = field(default_factory=dict)
-    _filled: asyncio.Event = field(default_factory=asyncio.Event)
+    _waiting: dict[str, OutgoingMessage] = field(default_factory=dict)
+    _not_empty: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put(self, topic: str, payload: bytes, *, retain: bool) -> None:
         """Replaces what waits for this topic; it moves to the end, behind what it may refer to."""
         self._waiting.pop(topic, None)
-        self._waiting[topic] = Outgoing(topic, payload, retain)
-        self._filled.set()
+        self._waiting[topic] = OutgoingMessage(topic, payload, retain)
+        self._not_empty.set()
 
-    async def take(self) -> Outgoing:
+    async def take(self) -> OutgoingMessage:
         """Waits for the oldest."""
         while not self._waiting:
-            self._filled.clear()
-            await self._filled.wait()
+            self._not_empty.clear()
+            await self._not_empty.wait()
         return self._waiting.pop(next(iter(self._waiting)))
 
-    def put_back(self, unsent: Outgoing) -> None:
+    def put_back(self, unsent: OutgoingMessage) -> None:
         """It could not be sent: first again, unless something newer waits for the topic."""
         if unsent.topic not in self._waiting:
             self._waiting = {unsent.topic: unsent, **self._waiting}
-            self._filled.set()
+            self._not_empty.set()
 
     def __len__(self) -> int:
         return len(self._waiting)

@@ -16,18 +16,18 @@ from dataclasses import dataclass, field
 
 import aiomqtt
 
-from agents.protocol.topics import upward_filters
-from scheduler.mqtt.ingest import Ears
+from agents.protocol.topics import hub_subscriptions
+from scheduler.mqtt.ingest import Ingest
 from scheduler.mqtt.outbox import Outbox
 from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 
-_QUEUE_MESSAGES = 100_000
+_MAX_QUEUED_MESSAGES = 100_000
 _KEEPALIVE_SECONDS = 20
-_FIRST_PAUSE_SECONDS = 0.2
-_LAST_PAUSE_SECONDS = 15.0
-_PUBLISHERS = 32  # publications in flight; each waits for the broker's acknowledgement
+_INITIAL_BACKOFF_SECONDS = 0.2
+_MAX_BACKOFF_SECONDS = 15.0
+_PUBLISHER_COUNT = 32  # publications in flight; each waits for the broker's acknowledgement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class BrokerAddress:
 
 
 @dataclass(slots=True)
-class Session:
+class BrokerSession:
     """Keeps a session with the broker for as long as `run` runs.
 
     Attributes:
@@ -64,7 +64,7 @@ class Session:
     """
 
     address: BrokerAddress
-    ears: Ears
+    ingest: Ingest
     outbox: Outbox
     clock: Clock
     jitter: random.Random
@@ -73,39 +73,39 @@ class Session:
 
     async def run(self) -> None:
         """Runs until cancelled."""
-        pause_seconds = _FIRST_PAUSE_SECONDS
+        backoff_seconds = _INITIAL_BACKOFF_SECONDS
         while True:
             try:
-                await self._once()
+                await self._run_session()
             except* (aiomqtt.MqttError, OSError) as group:
                 was_connected, self.is_connected = self.is_connected, False
                 if was_connected:
-                    pause_seconds = _FIRST_PAUSE_SECONDS
+                    backoff_seconds = _INITIAL_BACKOFF_SECONDS
                 _log.warning(
                     "broker %s:%s: %s; again in about %.1f s",
                     self.address.host,
                     self.address.port,
                     group.exceptions[0],
-                    pause_seconds,
+                    backoff_seconds,
                 )
-            await self.clock.sleep(pause_seconds * (0.5 + self.jitter.random()))
-            pause_seconds = min(pause_seconds * 2, _LAST_PAUSE_SECONDS)
+            await self.clock.sleep(backoff_seconds * (0.5 + self.jitter.random()))
+            backoff_seconds = min(backoff_seconds * 2, _MAX_BACKOFF_SECONDS)
 
-    async def _once(self) -> None:
-        cancellations = _cancellations()
-        async with _leaving_quietly(self._client()) as client:
-            for one in upward_filters():
+    async def _run_session(self) -> None:
+        cancellations = _cancellation_count()
+        async with _client_context(self._make_client()) as client:
+            for one in hub_subscriptions():
                 await client.subscribe(one, qos=1)
-            if _cancellations() > cancellations:
+            if _cancellation_count() > cancellations:
                 raise asyncio.CancelledError
             self.is_connected = True
             self.on_connected()
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._listen(client), name="mqtt listen")
-                for number in range(_PUBLISHERS):
-                    group.create_task(self._speak(client), name=f"mqtt publish {number}")
+                group.create_task(self._receive(client), name="mqtt listen")
+                for number in range(_PUBLISHER_COUNT):
+                    group.create_task(self._publish(client), name=f"mqtt publish {number}")
 
-    def _client(self) -> aiomqtt.Client:
+    def _make_client(self) -> aiomqtt.Client:
         return aiomqtt.Client(
             self.address.host,
             self.address.port,
@@ -115,17 +115,17 @@ class Session:
             protocol=aiomqtt.ProtocolVersion.V5,
             clean_start=True,
             keepalive=_KEEPALIVE_SECONDS,
-            max_queued_incoming_messages=_QUEUE_MESSAGES,
-            max_concurrent_outgoing_calls=_PUBLISHERS,
+            max_queued_incoming_messages=_MAX_QUEUED_MESSAGES,
+            max_concurrent_outgoing_calls=_PUBLISHER_COUNT,
             # Without it the kernel holds small packets back for 44 ms.
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
 
-    async def _listen(self, client: aiomqtt.Client) -> None:
+    async def _receive(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:
-            self.ears.hear(str(message.topic), message.payload, retained=bool(message.retain))
+            self.ingest.handle(str(message.topic), message.payload, retained=bool(message.retain))
 
-    async def _speak(self, client: aiomqtt.Client) -> None:
+    async def _publish(self, client: aiomqtt.Client) -> None:
         while True:
             one = await self.outbox.take()
             try:
@@ -133,11 +133,11 @@ class Session:
             except BaseException:
                 self.outbox.put_back(one)  # also when cancelled: the next session sends it
                 raise
-            if _cancellations():
+            if _cancellation_count():
                 raise asyncio.CancelledError
 
 
-def _cancellations() -> int:
+def _cancellation_count() -> int:
     """How often this task was cancelled.
 
     `asyncio.wait_for` of Python 3.11, which aiomqtt uses, swallows a cancellation that comes with
@@ -150,7 +150,7 @@ def _cancellations() -> int:
 
 
 @asynccontextmanager
-async def _leaving_quietly(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
+async def _client_context(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
     """The client's context, but an error of its leaving never takes the place of what ended us."""
     await client.__aenter__()
     try:

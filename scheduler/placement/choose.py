@@ -12,11 +12,11 @@ import numpy as np
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
-from scheduler.placement.cost.spend import beyond_tenant, refused_for
-from scheduler.placement.divide.divide import Ask
+from scheduler.placement.cost.spend import explain_over_tenant_limits, with_limit_message
+from scheduler.placement.divide.divide import DivisionRequest
 from scheduler.placement.divide.division import Division
-from scheduler.placement.divide.preferred_affinity import divide_as_wished
-from scheduler.placement.divide.within_budget import cheaper
+from scheduler.placement.divide.preferred_affinity import divide_with_preferred_affinity
+from scheduler.placement.divide.within_budget import divide_within_budget
 from scheduler.placement.filter.filter import admit
 from scheduler.placement.filter.retention import standing_of
 from scheduler.placement.fit.capacity import Room
@@ -49,16 +49,18 @@ def choose(
     if not len(case.admission.slots) and not demand.placed and not demand.companions:
         return conclude(case, Division(None if demand.replicas else {}), None)
     ask = ask_of(case)
-    division = divide_as_wished(ask, fleet)
-    if can_wait(demand) and division.shares:
-        plan = planned(case, ask, division.shares)
+    division = divide_with_preferred_affinity(ask, fleet)
+    if can_wait(demand) and division.replicas_by_slot:
+        plan = planned(case, ask, division.replicas_by_slot)
         if plan is not None:
             not_yet = conclude(case, Division(None), "deadline")
-            return postponed(not_yet, case, plan, division.shares)
-    beyond = beyond_tenant(demand, fleet, case.moment, case.price, division.shares or {})
-    frugal = cheaper(ask, fleet, case.moment) if beyond else division
+            return postponed(not_yet, case, plan, division.replicas_by_slot)
+    beyond = explain_over_tenant_limits(
+        demand, fleet, case.moment, case.price, division.replicas_by_slot or {}
+    )
+    frugal = divide_within_budget(ask, fleet, case.moment) if beyond else division
     if frugal is None:
-        return refused_for(conclude(case, Division(None), "quota"), beyond)
+        return with_limit_message(conclude(case, Division(None), "quota"), beyond)
     return conclude(case, frugal, None)
 
 
@@ -70,7 +72,7 @@ def consider(demand: Demand, fleet: Fleet, moment: Moment) -> Case:
     return Case(demand, fleet, moment, admission, standing, room)
 
 
-def ask_of(case: Case) -> Ask:
+def ask_of(case: Case) -> DivisionRequest:
     """What is left to divide: the difference in Steady, everything in Fresh."""
     demand, fleet = case.demand, case.fleet
     admission, standing = case.admission, case.standing
@@ -85,13 +87,13 @@ def ask_of(case: Case) -> Ask:
         }
         open_slots = np.intersect1d(open_slots, np.array(sorted(weights), np.int64))
     fresh = demand.mode == "Fresh"
-    return Ask(
+    return DivisionRequest(
         demand=demand,
         replicas=demand.replicas,
         kept={} if fresh else dict(standing.kept),
-        open=open_slots,
-        room=case.room,
-        price=case.price,
+        open_slots=open_slots,
+        capacity=case.room,
+        costs=case.price,
         weights=weights,
-        ran=dict(standing.kept) if fresh else {},
+        own_replicas=dict(standing.kept) if fresh else {},
     )

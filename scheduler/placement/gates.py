@@ -7,7 +7,7 @@ import msgspec
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
 from scheduler.model.reasons import Reason
-from scheduler.placement.cost.spend import beyond_quota, refused_for
+from scheduler.placement.cost.spend import explain_over_quota, with_limit_message
 from scheduler.placement.filter.retention import Standing
 from scheduler.placement.fleet.context import Moment
 
@@ -24,7 +24,7 @@ def hindrance(demand: Demand, standing: Standing, moment: Moment) -> Reason | No
         return "paused"
     if _wrong_time(demand, moment):
         return "deadline"
-    return "quota" if beyond_quota(demand, demand.replicas, 1) else None
+    return "quota" if explain_over_quota(demand, demand.replicas, 1) else None
 
 
 def latest_start_seconds(demand: Demand) -> float | None:
@@ -48,8 +48,8 @@ def told(decision: Decision, demand: Demand, moment: Moment, hindered: Reason | 
         if _too_late(demand, moment) and not decision.assignment:
             decision = msgspec.structs.replace(decision, phase="Refused")
     elif hindered == "quota":
-        sentence = beyond_quota(demand, demand.replicas, 1)
-    return refused_for(decision, sentence) if sentence else decision
+        sentence = explain_over_quota(demand, demand.replicas, 1)
+    return with_limit_message(decision, sentence) if sentence else decision
 
 
 def _wrong_time(demand: Demand, moment: Moment) -> str:

@@ -8,12 +8,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.model.decision import Assigned, Cost, Decision, Outcome
+from scheduler.model.decision import Cost, Decision, DecisionPhase, SiteAssignment
 from scheduler.model.demand.demand import Demand
 from scheduler.model.reasons import REASONS, Reason
-from scheduler.placement.cost.energy import emissions_of_run, replica_kwh_per_hour
-from scheduler.placement.cost.site_costs import Price, price_of
-from scheduler.placement.divide.divide import MANY_SITES, Shares
+from scheduler.placement.cost.energy import carbon_intensity_of_run, replica_kwh_per_hour
+from scheduler.placement.cost.site_costs import SiteCosts, site_costs_of
+from scheduler.placement.divide.divide import MIN_SITES_TO_CACHE_FULL, ReplicasBySlot
 from scheduler.placement.divide.division import Division
 from scheduler.placement.filter.filter import Admission
 from scheduler.placement.filter.retention import Standing, told_of_lost
@@ -42,23 +42,27 @@ class Case(msgspec.Struct, frozen=True, dict=True):
     room: Room
 
     @cached_property
-    def price(self) -> Price:
+    def price(self) -> SiteCosts:
         """What a replica costs at every site."""
-        return price_of(self.demand, self.fleet, self.moment)
+        return site_costs_of(self.demand, self.fleet, self.moment)
 
 
 def conclude(case: Case, division: Division, hindered: Reason | None) -> Decision:
     """Makes the decision."""
     demand, standing = case.demand, case.standing
-    placed = division.shares is not None
-    shares = division.shares if division.shares is not None else _what_stays(standing)
+    placed = division.replicas_by_slot is not None
+    shares = (
+        division.replicas_by_slot
+        if division.replicas_by_slot is not None
+        else _what_stays(standing)
+    )
     reasons = {} if placed else _reasons(case, division, hindered)
     names = sorted([(case.fleet.name_at(slot), count) for slot, count in shares.items()])
     decision = Decision(
         workload=demand.key,
         uid=demand.uid,
         phase=_phase(case, placed=placed),
-        assignment=tuple([Assigned(site=site, replicas=count) for site, count in names]),
+        assignment=tuple([SiteAssignment(site=site, replicas=count) for site, count in names]),
         reasons=reasons,
         line=_line(case, names, reasons, placed=placed),
         group=division.group,
@@ -99,11 +103,11 @@ def _notes(case: Case, division: Division) -> tuple[str, ...]:
     return (*told, *division.notes)
 
 
-def _what_stays(standing: Standing) -> Shares:
+def _what_stays(standing: Standing) -> ReplicasBySlot:
     return {**standing.kept, **standing.replaced}
 
 
-def _phase(case: Case, *, placed: bool) -> Outcome:
+def _phase(case: Case, *, placed: bool) -> DecisionPhase:
     if placed:
         return "Placed"
     return "Waiting" if len(case.admission.slots) or _what_stays(case.standing) else "Refused"
@@ -154,7 +158,7 @@ def _without_room(case: Case, slots: Ints) -> dict[Reason, int]:
 
 def _fragmented(case: Case, fit: "Fit", slots: Ints) -> int:
     """At how many sites the sums would do, though no node, or too few, have enough."""
-    if len(slots) > MANY_SITES:
+    if len(slots) > MIN_SITES_TO_CACHE_FULL:
         sums, full = case.room.summed(slots), case.room.kernel_full
     else:
         sums, full = fit.sums(slots, case.fleet.flying.total), None
@@ -216,7 +220,7 @@ def _cost(case: Case, names: list[tuple[str, int]]) -> Cost:
     if not names:
         return Cost(cny_per_hour=0.0, gco2_per_hour=0.0)
     kwh = replica_kwh_per_hour(case.demand, case.moment)
-    emitted = emissions_of_run(case.fleet, case.demand, case.moment)
+    emitted = carbon_intensity_of_run(case.fleet, case.demand, case.moment)
     slots = [case.fleet.slot_of[name] for name, _ in names]
     price = case.price
     counts = [count for _, count in names]

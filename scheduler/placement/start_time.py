@@ -17,21 +17,24 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from scheduler.energy.forecast import Profile
+from scheduler.energy.forecast import IntensityProfile
 from scheduler.energy.tariff import Tariff
-from scheduler.model.decision import Assigned, Decision
+from scheduler.model.decision import Decision, SiteAssignment
 from scheduler.model.demand.demand import Demand
 from scheduler.model.units import GRAMS_PER_KILOGRAM, SECONDS_PER_HOUR
 from scheduler.placement.cost.energy import (
-    emissions_at_start,
-    emissions_of_run,
+    carbon_intensity_at_start,
+    carbon_intensity_of_run,
     pue,
     replica_kwh_per_hour,
 )
-from scheduler.placement.cost.forecasts import changing, intensity_at
-from scheduler.placement.cost.site_costs import Price, price_of
+from scheduler.placement.cost.forecasts import (
+    forecast_intensity_of_run,
+    group_by_forecast_and_tariff,
+)
+from scheduler.placement.cost.site_costs import SiteCosts, site_costs_of
 from scheduler.placement.cost.terms.waiting import waiting_price
-from scheduler.placement.divide.divide import Ask, Shares
+from scheduler.placement.divide.divide import DivisionRequest, ReplicasBySlot
 from scheduler.placement.divide.site_groups import divide_in_groups
 from scheduler.placement.fleet.context import Moment
 from scheduler.placement.gates import latest_start_seconds
@@ -54,7 +57,7 @@ class Plan:
     """
 
     start_seconds: float
-    shares: Shares
+    shares: ReplicasBySlot
     saved_cny: float
     saved_grams: float
 
@@ -66,7 +69,7 @@ def can_wait(demand: Demand) -> bool:
     return is_timed and demand.replicas > 0 and not demand.placed_replicas
 
 
-def planned(case: Case, ask: Ask, now_shares: Shares) -> Plan | None:
+def planned(case: Case, ask: DivisionRequest, now_shares: ReplicasBySlot) -> Plan | None:
     """The cheapest later start, if it saves enough; None: start now.
 
     Args:
@@ -75,22 +78,26 @@ def planned(case: Case, ask: Ask, now_shares: Shares) -> Plan | None:
         now_shares: the division for a start now.
     """
     slots = np.array(sorted(now_shares), np.int64)
-    if not len(slots) or not case.price.is_known(slots):
+    if not len(slots) or not case.price.are_known(slots):
         return None
     start = min(_tries(case, ask), default=None)
     if start is None:
         return None
     later = replace(case.moment, start_seconds=start[1])
-    price = price_of(case.demand, case.fleet, later)
+    price = site_costs_of(case.demand, case.fleet, later)
     # Only what is known now was looked at for starts: a site must not gain by what another lost.
-    unknown = price.unknown[ask.open] + case.price.unknown[ask.open]
-    open_slots = ask.open[unknown == 0]
-    division = divide_in_groups(replace(ask, open=open_slots, price=price), case.fleet)
-    return _plan(case, price, now_shares, division.shares, start[1])
+    unknown = price.unknown[ask.open_slots] + case.price.unknown[ask.open_slots]
+    open_slots = ask.open_slots[unknown == 0]
+    division = divide_in_groups(replace(ask, open_slots=open_slots, costs=price), case.fleet)
+    return _plan(case, price, now_shares, division.replicas_by_slot, start[1])
 
 
 def _plan(
-    case: Case, price: Price, now_shares: Shares, shares: Shares | None, start_seconds: float
+    case: Case,
+    price: SiteCosts,
+    now_shares: ReplicasBySlot,
+    shares: ReplicasBySlot | None,
+    start_seconds: float,
 ) -> Plan | None:
     if shares is None:
         return None
@@ -104,7 +111,7 @@ def _plan(
     )
     if saved <= moment.terms.least_saving_ratio * max(0.0, at_stake):
         return None
-    grams_then = emissions_at_start(
+    grams_then = carbon_intensity_at_start(
         case.fleet, demand, replace(moment, start_seconds=start_seconds)
     ).value
     kwh = replica_kwh_per_hour(demand, moment) * seconds / SECONDS_PER_HOUR
@@ -119,27 +126,32 @@ def _honest_grams(case: Case, seconds: float) -> Floats:
     moment's peak is no reason to wait.
     """
     fleet, moment = case.fleet, case.moment
-    forecast = intensity_at(fleet, moment.now_seconds, seconds, moment) * pue(fleet, moment).value
-    return np.fmin(emissions_of_run(fleet, case.demand, moment).value, forecast)
+    forecast = (
+        forecast_intensity_of_run(fleet, moment.now_seconds, seconds, moment)
+        * pue(fleet, moment).value
+    )
+    return np.fmin(carbon_intensity_of_run(fleet, case.demand, moment).value, forecast)
 
 
-def _tries(case: Case, ask: Ask) -> Iterator[tuple[float, float]]:
+def _tries(case: Case, ask: DivisionRequest) -> Iterator[tuple[float, float]]:
     """(CNY per replica-hour, start) of the best start by each forecast and tariff."""
     demand, moment = case.demand, case.moment
     seconds = float(demand.schedule.duration_seconds or 0)
     last = (latest_start_seconds(demand) or 0.0) - moment.terms.start_margin_seconds
     carbon, energy = _term(case.price, "carbon"), _term(case.price, "energy")
     building = pue(case.fleet, moment).value
-    roomy = ask.open[(case.price.unknown[ask.open] == 0) & (ask.more_at(ask.open) > 0)]
-    for profile, tariff, sites in changing(case.fleet, roomy, moment):
+    roomy = ask.open_slots[
+        (case.price.unknown[ask.open_slots] == 0) & (ask.max_additional_at(ask.open_slots) > 0)
+    ]
+    for profile, tariff, sites in group_by_forecast_and_tariff(case.fleet, roomy, moment):
         starts = _starts(profile, tariff, moment.now_seconds, last, seconds)
         changes = np.zeros(len(starts))
         fixed = case.price.cny[sites]
         if profile is not None:
-            changes += profile.mean(starts, seconds) * carbon.units
+            changes += profile.mean_gco2_per_kwh(starts, seconds) * carbon.units
             fixed = fixed - carbon.figures[sites] * carbon.units
         if tariff is not None:
-            changes += tariff.mean(starts, seconds) * energy.units
+            changes += tariff.mean_cny_per_kwh(starts, seconds) * energy.units
             fixed = fixed - energy.figures[sites] * energy.units
         starts, changes = starts[~np.isnan(changes)], changes[~np.isnan(changes)]
         if not len(starts):
@@ -154,9 +166,13 @@ def _tries(case: Case, ask: Ask) -> Iterator[tuple[float, float]]:
 
 
 def _starts(
-    profile: Profile | None, tariff: Tariff | None, first: float, last: float, seconds: float
+    profile: IntensityProfile | None,
+    tariff: Tariff | None,
+    first: float,
+    last: float,
+    seconds: float,
 ) -> Floats:
-    tried = [each.starts_worth_trying(first, last, seconds) for each in (profile, tariff) if each]
+    tried = [each.candidate_starts(first, last, seconds) for each in (profile, tariff) if each]
     return np.unique(np.concatenate(tried))
 
 
@@ -167,22 +183,22 @@ class _Term:
     units: float
     figures: Floats
 
-    def cny(self, shares: Shares) -> float:
+    def cny(self, shares: ReplicasBySlot) -> float:
         return _sum(self.figures, shares) * self.units
 
 
-def _term(price: Price, name: str) -> _Term:
+def _term(price: SiteCosts, name: str) -> _Term:
     for cost, units, figures in price.terms:
         if cost.term == name:
             return _Term(units, figures.value)
     return _Term(0.0, np.zeros(len(price.cny)))
 
 
-def _sum(figures: Floats, shares: Shares) -> float:
+def _sum(figures: Floats, shares: ReplicasBySlot) -> float:
     return float(sum(figures[slot] * count for slot, count in sorted(shares.items())))
 
 
-def postponed(decision: Decision, case: Case, plan: Plan, now_shares: Shares) -> Decision:
+def postponed(decision: Decision, case: Case, plan: Plan, now_shares: ReplicasBySlot) -> Decision:
     """The decision to wait for the planned start.
 
     Args:
@@ -207,15 +223,15 @@ def postponed(decision: Decision, case: Case, plan: Plan, now_shares: Shares) ->
     )
 
 
-def _assigned(case: Case, shares: Shares) -> tuple[Assigned, ...]:
+def _assigned(case: Case, shares: ReplicasBySlot) -> tuple[SiteAssignment, ...]:
     named = {case.fleet.name_at(slot): count for slot, count in shares.items()}
-    return tuple(Assigned(site=site, replicas=count) for site, count in sorted(named.items()))
+    return tuple(SiteAssignment(site=site, replicas=count) for site, count in sorted(named.items()))
 
 
 _MOST_NAMED = 4
 
 
-def _told(assigned: tuple[Assigned, ...]) -> str:
+def _told(assigned: tuple[SiteAssignment, ...]) -> str:
     told = ", ".join(f"{each.site} ({each.replicas})" for each in assigned[:_MOST_NAMED])
     more = len(assigned) - _MOST_NAMED
     return f"{told} and {more} more sites" if more > 0 else told

@@ -42,6 +42,6 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
-def give_way() -> None:
+def yield_thread() -> None:
     """Lets other threads run; what computes beside the event loop calls it often."""
     time.sleep(0)

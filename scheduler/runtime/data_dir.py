@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-KUBECONFIG = "kubeconfig"
+KUBECONFIG_FILE = "kubeconfig"
 """The file that says how to reach the hub, mode 0600."""
-HUB_KEY = "hub.key"
+HUB_KEY_FILE = "hub.key"
 """The file with the hub's signing key, mode 0600."""
-HUB_PUBLIC_KEY = "hub.pub"
+HUB_PUBLIC_KEY_FILE = "hub.pub"
 """The file with the key's public half, `ed25519:BASE64`, for agents' settings."""
 
-_LOCK = "lock"
-_PORTS = "ports.json"
+_LOCK_FILE = "lock"
+_PORTS_FILE = "ports.json"
 
 
 class DataDirectoryError(RuntimeError):
@@ -34,7 +34,7 @@ class DataDirectory:
 
     path: Path
 
-    def port(self, name: str, wanted: int) -> int:
+    def port(self, name: str, configured: int) -> int:
         """The port of one of our servers on 127.0.0.1.
 
         Args:
@@ -42,31 +42,31 @@ class DataDirectory:
             wanted: from the settings; 0 takes the recorded one, or chooses a free one and
                 records it.
         """
-        recorded = self._recorded()
-        port = wanted or recorded.get(name) or _free_port()
+        recorded = self._read_ports()
+        port = configured or recorded.get(name) or _free_port()
         if recorded.get(name) != port:
-            self._record({**recorded, name: port})
+            self._write_ports({**recorded, name: port})
         return port
 
-    def _recorded(self) -> dict[str, int]:
+    def _read_ports(self) -> dict[str, int]:
         try:
-            found = json.loads((self.path / _PORTS).read_text())
+            found = json.loads((self.path / _PORTS_FILE).read_text())
         except FileNotFoundError:
             return {}
         except ValueError as error:
             raise DataDirectoryError(
-                f"{self.path / _PORTS}: not JSON; delete it, and ports are chosen anew"
+                f"{self.path / _PORTS_FILE}: not JSON; delete it, and ports are chosen anew"
             ) from error
         return {str(name): int(port) for name, port in found.items()}
 
-    def _record(self, ports: dict[str, int]) -> None:
-        draft = self.path / f"{_PORTS}.new"
+    def _write_ports(self, ports: dict[str, int]) -> None:
+        draft = self.path / f"{_PORTS_FILE}.new"
         draft.write_text(json.dumps(ports) + "\n")
-        draft.replace(self.path / _PORTS)
+        draft.replace(self.path / _PORTS_FILE)
 
 
 @contextmanager
-def held_directory(path: Path) -> Iterator[DataDirectory]:
+def locked_data_directory(path: Path) -> Iterator[DataDirectory]:
     """Makes the directory if need be and holds its lock for the time of the context.
 
     Raises:
@@ -74,13 +74,13 @@ def held_directory(path: Path) -> Iterator[DataDirectory]:
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise DataDirectoryError(
             f"{path}: {error.strerror}; name another with --data-dir"
         ) from error
     try:
-        _lock(handle, path)
+        _acquire_lock(handle, path)
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield DataDirectory(path)
@@ -91,12 +91,12 @@ def held_directory(path: Path) -> Iterator[DataDirectory]:
 def recorded_port(path: Path, name: str) -> int | None:
     """The port that a server of this data directory has, or had; None when it never ran."""
     try:
-        return int(json.loads((path / _PORTS).read_text())[name])
+        return int(json.loads((path / _PORTS_FILE).read_text())[name])
     except (OSError, ValueError, KeyError):
         return None
 
 
-def _lock(handle: int, path: Path) -> None:
+def _acquire_lock(handle: int, path: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

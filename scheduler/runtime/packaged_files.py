@@ -5,7 +5,7 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def shipped(folder: str) -> Path:
+def packaged_folder(folder: str) -> Path:
     """The folder `manifests` or `configs` as shipped.
 
     Args:

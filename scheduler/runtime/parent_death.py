@@ -14,7 +14,7 @@ from collections.abc import Sequence
 _PR_SET_PDEATHSIG = 1
 
 
-def tied(argv: Sequence[str]) -> list[str]:
+def command_tied_to_parent(argv: Sequence[str]) -> list[str]:
     """The command line that runs `argv` as a child that does not outlive this process."""
     return [sys.executable, "-m", "scheduler.runtime.parent_death", str(os.getpid()), *argv]
 

@@ -13,8 +13,8 @@ from aiohttp.typedefs import Middleware
 
 from scheduler.web.sessions import Sessions
 
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
-_OPEN: Final = frozenset(
+_LOOPBACK_HOSTS: Final = ("127.0.0.1", "localhost", "[::1]")
+_PUBLIC_PATHS: Final = frozenset(
     {
         "/metrics",
         "/healthz",
@@ -26,12 +26,12 @@ _OPEN: Final = frozenset(
         "/favicon.ico",
     }
 )
-_POLICY: Final = (
+_CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-HEADERS: Final = {
-    "Content-Security-Policy": _POLICY,
+SECURITY_HEADERS: Final = {
+    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -43,20 +43,24 @@ HEADERS: Final = {
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def door(sessions: Sessions, port: int) -> Middleware:
+def auth_middleware(sessions: Sessions, port: int) -> Middleware:
     """The middleware that checks names and identity."""
-    hosts = {f"{name}:{port}" for name in _LOOPBACK}
+    hosts = {f"{name}:{port}" for name in _LOOPBACK_HOSTS}
     origins = {f"http://{host}" for host in hosts}
     cookie = cookie_name(port)
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.headers.get("Host", "") not in hosts:
-            return _no(403, f"this is not the host you asked for; use http://127.0.0.1:{port}\n")
+            return _error_response(
+                403, f"this is not the host you asked for; use http://127.0.0.1:{port}\n"
+            )
         if request.headers.get("Origin", "") not in {"", *origins}:
-            return _no(403, "requests of other pages are not served\n")
-        if request.path not in _OPEN and not await _is_known(request, sessions, cookie):
-            return _unknown(request)
+            return _error_response(403, "requests of other pages are not served\n")
+        if request.path not in _PUBLIC_PATHS and not await _is_authenticated(
+            request, sessions, cookie
+        ):
+            return _unauthorized(request)
         return await handler(request)
 
     return check
@@ -69,10 +73,10 @@ def cookie_name(port: int) -> str:
 
 async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
     """Puts `HEADERS` on an answer, the errors of the server itself included."""
-    response.headers.update(HEADERS)
+    response.headers.update(SECURITY_HEADERS)
 
 
-async def _is_known(request: web.Request, sessions: Sessions, cookie: str) -> bool:
+async def _is_authenticated(request: web.Request, sessions: Sessions, cookie: str) -> bool:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return await sessions.admits_token(token.strip())
@@ -81,18 +85,20 @@ async def _is_known(request: web.Request, sessions: Sessions, cookie: str) -> bo
     return is_safe and bool(session) and sessions.admits_session(session)
 
 
-def _unknown(request: web.Request) -> web.Response:
+def _unauthorized(request: web.Request) -> web.Response:
     if request.path == "/":
-        return _no(
+        return _error_response(
             401,
             "Kapok shows this page to those who can read the hub.\n\n"
             "Run  kapok open  on this machine (with the --data-dir that `kapok up` has) and open "
             "the address that it prints.\n",
         )
-    response = _no(401, "a bearer token of the hub is needed, or a session: see `kapok open`\n")
+    response = _error_response(
+        401, "a bearer token of the hub is needed, or a session: see `kapok open`\n"
+    )
     response.headers["WWW-Authenticate"] = 'Bearer realm="kapok"'
     return response
 
 
-def _no(status: int, text: str) -> web.Response:
+def _error_response(status: int, text: str) -> web.Response:
     return web.Response(status=status, text=text)

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from scheduler.runtime.clock import Clock
-from scheduler.web.snapshot import Snapshot
+from scheduler.web.snapshot import StateSnapshot
 
 T = TypeVar("T")
 
 
-class Fresh(Generic[T]):
+class CachedRender(Generic[T]):
     """Shared by everybody who asks within a stated time.
 
     Args:
@@ -23,18 +23,23 @@ class Fresh(Generic[T]):
     def __init__(
         self,
         clock: Clock,
-        look: Callable[[], Snapshot],
-        make: Callable[[Snapshot], T],
-        seconds: float,
+        take_snapshot: Callable[[], StateSnapshot],
+        render: Callable[[StateSnapshot], T],
+        max_age_seconds: float,
     ) -> None:
-        self._clock, self._look, self._make, self._seconds = clock, look, make, seconds
+        self._clock, self._take_snapshot, self._render, self._max_age_seconds = (
+            clock,
+            take_snapshot,
+            render,
+            max_age_seconds,
+        )
         self._lock = asyncio.Lock()
-        self._made: tuple[float, T] | None = None
+        self._cached: tuple[float, T] | None = None
 
     async def get(self) -> T:
         """The value, made anew if it is too old."""
         async with self._lock:
             now = self._clock.monotonic()
-            if self._made is None or now - self._made[0] >= self._seconds:
-                self._made = (now, await asyncio.to_thread(self._make, self._look()))
-            return self._made[1]
+            if self._cached is None or now - self._cached[0] >= self._max_age_seconds:
+                self._cached = (now, await asyncio.to_thread(self._render, self._take_snapshot()))
+            return self._cached[1]

@@ -12,32 +12,32 @@ import msgspec
 from aiohttp import web
 
 from scheduler.runtime.clock import Clock
-from scheduler.web.views import View
+from scheduler.web.views import DashboardView
 
-_PACE_SECONDS: Final = 1.0
-_MOST_READERS: Final = 32
-_GONE: Final = b"null"
+_INTERVAL_SECONDS: Final = 1.0
+_MAX_READERS: Final = 32
+_DELETED_ROW: Final = b"null"
 
 
 @dataclass(slots=True)
-class Sent:
+class SentRows:
     """What one reader has."""
 
     sites: dict[str, bytes] = field(default_factory=dict)
     workloads: dict[str, bytes] = field(default_factory=dict)
 
-    def event(self, view: View) -> bytes:
+    def next_event(self, view: DashboardView) -> bytes:
         """What it has not got yet, as one server-sent event; rows that are gone are null."""
         body = {
             "summary": msgspec.Raw(msgspec.json.encode(view.summary)),
-            "sites": _changes(self.sites, view.sites),
-            "workloads": _changes(self.workloads, view.workloads),
+            "sites": _changed_rows(self.sites, view.sites),
+            "workloads": _changed_rows(self.workloads, view.workloads),
         }
         self.sites, self.workloads = view.sites, view.workloads
         return b"data: " + msgspec.json.encode(body) + b"\n\n"
 
 
-class Live:
+class LiveStream:
     """Serves /api/v1/live.
 
     Args:
@@ -45,7 +45,7 @@ class Live:
         clock: for the pace.
     """
 
-    def __init__(self, view: Callable[[], Awaitable[View]], clock: Clock) -> None:
+    def __init__(self, view: Callable[[], Awaitable[DashboardView]], clock: Clock) -> None:
         self._view, self._clock = view, clock
         self._readers = 0
         self._is_closing = False
@@ -56,19 +56,19 @@ class Live:
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """One reader, until it goes or the server ends."""
-        if self._readers >= _MOST_READERS:
+        if self._readers >= _MAX_READERS:
             return web.Response(
                 status=HTTPStatus.SERVICE_UNAVAILABLE,
-                text=f"{_MOST_READERS} readers are here already, the most that are served\n",
+                text=f"{_MAX_READERS} readers are here already, the most that are served\n",
             )
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         self._readers += 1
         try:
             await response.prepare(request)
-            sent = Sent()
+            sent = SentRows()
             while not self._is_closing:
-                await response.write(sent.event(await self._view()))
-                await self._clock.sleep(_PACE_SECONDS)
+                await response.write(sent.next_event(await self._view()))
+                await self._clock.sleep(_INTERVAL_SECONDS)
         except ConnectionResetError:
             pass  # the reader went away
         finally:
@@ -76,6 +76,8 @@ class Live:
         return response
 
 
-def _changes(had: Mapping[str, bytes], has: Mapping[str, bytes]) -> dict[str, msgspec.Raw]:
-    changed = {name: msgspec.Raw(row) for name, row in has.items() if had.get(name) != row}
-    return changed | {name: msgspec.Raw(_GONE) for name in had if name not in has}
+def _changed_rows(
+    before: Mapping[str, bytes], after: Mapping[str, bytes]
+) -> dict[str, msgspec.Raw]:
+    changed = {name: msgspec.Raw(row) for name, row in after.items() if before.get(name) != row}
+    return changed | {name: msgspec.Raw(_DELETED_ROW) for name in before if name not in after}

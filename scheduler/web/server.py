@@ -15,22 +15,27 @@ import msgspec
 from aiohttp import web
 
 from scheduler.runtime.clock import Clock
-from scheduler.web.auth import add_headers, cookie_name, door
-from scheduler.web.cached_render import Fresh
-from scheduler.web.live import Live
-from scheduler.web.sessions import CODE_SECONDS, SESSION_SECONDS, Review, Sessions
-from scheduler.web.snapshot import Snapshot
-from scheduler.web.views import Views, ages, site_rows, workload_row
+from scheduler.web.auth import add_headers, auth_middleware, cookie_name
+from scheduler.web.cached_render import CachedRender
+from scheduler.web.live import LiveStream
+from scheduler.web.sessions import (
+    CODE_LIFETIME_SECONDS,
+    SESSION_LIFETIME_SECONDS,
+    Sessions,
+    TokenReviewer,
+)
+from scheduler.web.snapshot import StateSnapshot
+from scheduler.web.views import DashboardRenderer, report_ages_seconds, site_rows, workload_row
 
-_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+_EXPOSITION_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SHUTDOWN_SECONDS: Final = 2.0
-_FRESH_SECONDS: Final = 1.0
-_SWITCH_SECONDS: Final = 0.0005
+_MAX_RENDER_AGE_SECONDS: Final = 1.0
+_THREAD_SWITCH_SECONDS: Final = 0.0005
 """How long a thread that renders keeps the event loop waiting at most (5 ms unless set)."""
-_MOST_BODY_BYTES: Final = 1024
-_PAGE_ROWS, _MOST_PAGE_ROWS = 1000, 10_000
+_MAX_BODY_BYTES: Final = 1024
+_DEFAULT_PAGE_ROWS, _MAX_PAGE_ROWS = 1000, 10_000
 _DECISION_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_FILES: Final = {
+_STATIC_FILES: Final = {
     "/page.js": ("page.js", "text/javascript"),
     "/page.css": ("page.css", "text/css"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
@@ -39,7 +44,7 @@ _FILES: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
+class WebSources:
     """What is shown.
 
     Attributes:
@@ -52,102 +57,112 @@ class Sources:
         clock: for the age of what is shared.
     """
 
-    look: Callable[[], Snapshot]
-    render: Callable[[Snapshot], bytes]
-    decision: Callable[[str], bytes | None]
-    why_not_ready: Callable[[], str]
-    review: Review
+    take_snapshot: Callable[[], StateSnapshot]
+    render_metrics: Callable[[StateSnapshot], bytes]
+    find_decision_json: Callable[[str], bytes | None]
+    readiness_problem: Callable[[], str]
+    review_token: TokenReviewer
     clock: Clock
 
 
 @asynccontextmanager
-async def serve_web(port: int, sources: Sources) -> AsyncIterator[None]:
+async def serve_web(port: int, sources: WebSources) -> AsyncIterator[None]:
     """Serves on 127.0.0.1 for the time of the context.
 
     Raises:
         OSError: the port is taken.
     """
-    pages = _Pages(port, sources)
+    handlers = _Handlers(port, sources)
     before = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    runner = web.AppRunner(pages.app(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+    sys.setswitchinterval(_THREAD_SWITCH_SECONDS)
+    runner = web.AppRunner(handlers.app(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
     try:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
         yield
     finally:
-        pages.live.close()
+        handlers.live_stream.close()
         await runner.cleanup()
         sys.setswitchinterval(before)
 
 
-class _Pages:
+class _Handlers:
     """The handlers."""
 
-    def __init__(self, port: int, sources: Sources) -> None:
+    def __init__(self, port: int, sources: WebSources) -> None:
         self._port, self._sources = port, sources
-        self._sessions = Sessions(sources.clock, sources.review)
-        clock, look = sources.clock, sources.look
-        self._metrics = Fresh(clock, look, sources.render, _FRESH_SECONDS)
-        self._view = Fresh(clock, look, Views().view, _FRESH_SECONDS)
-        self.live = Live(self._view.get, clock)
+        self._sessions = Sessions(sources.clock, sources.review_token)
+        clock, take_snapshot = sources.clock, sources.take_snapshot
+        self._cached_metrics = CachedRender(
+            clock, take_snapshot, sources.render_metrics, _MAX_RENDER_AGE_SECONDS
+        )
+        self._cached_view = CachedRender(
+            clock, take_snapshot, DashboardRenderer().render, _MAX_RENDER_AGE_SECONDS
+        )
+        self.live_stream = LiveStream(self._cached_view.get, clock)
 
     def app(self) -> web.Application:
         app = web.Application(
-            middlewares=[door(self._sessions, self._port)], client_max_size=_MOST_BODY_BYTES
+            middlewares=[auth_middleware(self._sessions, self._port)],
+            client_max_size=_MAX_BODY_BYTES,
         )
         app.on_response_prepare.append(add_headers)
         app.add_routes(
             [
-                web.get("/", self._index),
-                *(web.get(path, _static(*one)) for path, one in _FILES.items()),
-                web.get("/login", self._login),
-                web.post("/login/codes", self._new_code),
-                web.get("/api/v1/sites", self._sites),
-                web.get("/api/v1/workloads", self._workloads),
-                web.get("/api/v1/decisions/{id}", self._decision),
-                web.get("/api/v1/live", self.live.stream),
-                web.get("/metrics", self._scrape),
-                web.get("/healthz", self._healthz),
-                web.get("/readyz", self._readyz),
+                web.get("/", self._get_page),
+                *(web.get(path, _static_handler(*one)) for path, one in _STATIC_FILES.items()),
+                web.get("/login", self._get_login),
+                web.post("/login/codes", self._create_code),
+                web.get("/api/v1/sites", self._get_sites),
+                web.get("/api/v1/workloads", self._get_workloads),
+                web.get("/api/v1/decisions/{id}", self._get_decision),
+                web.get("/api/v1/live", self.live_stream.stream),
+                web.get("/metrics", self._get_metrics),
+                web.get("/healthz", self._get_healthz),
+                web.get("/readyz", self._get_readyz),
             ]
         )
         return app
 
     # ------------------------------------------------------------ open to this machine
 
-    async def _scrape(self, _: web.Request) -> web.Response:
-        return web.Response(body=await self._metrics.get(), headers={"Content-Type": _TEXT})
+    async def _get_metrics(self, _: web.Request) -> web.Response:
+        return web.Response(
+            body=await self._cached_metrics.get(),
+            headers={"Content-Type": _EXPOSITION_CONTENT_TYPE},
+        )
 
-    async def _healthz(self, _: web.Request) -> web.Response:
+    async def _get_healthz(self, _: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
-    async def _readyz(self, _: web.Request) -> web.Response:
-        missing = self._sources.why_not_ready()
+    async def _get_readyz(self, _: web.Request) -> web.Response:
+        missing = self._sources.readiness_problem()
         return web.Response(text=(missing or "ok") + "\n", status=503 if missing else 200)
 
     # ------------------------------------------------------------ the page
 
-    async def _index(self, _: web.Request) -> web.Response:
-        return web.Response(body=_file("index.html"), content_type="text/html", charset="utf-8")
+    async def _get_page(self, _: web.Request) -> web.Response:
+        return web.Response(
+            body=_read_page_file("index.html"), content_type="text/html", charset="utf-8"
+        )
 
-    async def _new_code(self, _: web.Request) -> web.Response:
+    async def _create_code(self, _: web.Request) -> web.Response:
         """For `kapok open`, which holds a token of the hub."""
-        answer = {"code": self._sessions.new_code(), "expiresInSeconds": CODE_SECONDS}
-        return _json(answer, status=HTTPStatus.CREATED)
+        answer = {"code": self._sessions.create_code(), "expiresInSeconds": CODE_LIFETIME_SECONDS}
+        return _json_response(answer, status=HTTPStatus.CREATED)
 
-    async def _login(self, request: web.Request) -> web.Response:
-        session = self._sessions.session_for(request.query.get("code", ""))
+    async def _get_login(self, request: web.Request) -> web.Response:
+        session = self._sessions.redeem_code(request.query.get("code", ""))
         if session is None:
             text = "this code was used already, or is older than two minutes; run  kapok open\n"
             return web.Response(status=HTTPStatus.UNAUTHORIZED, text=text)
         # A redirect would still count as coming from wherever the link was; a page of ours does
         # not, and so the browser sends the strict cookie with what follows.
-        response = web.Response(body=_file("welcome.html"), content_type="text/html")
+        response = web.Response(body=_read_page_file("welcome.html"), content_type="text/html")
         response.set_cookie(
             cookie_name(self._port),
             session,
-            max_age=int(SESSION_SECONDS),
+            max_age=int(SESSION_LIFETIME_SECONDS),
             httponly=True,
             samesite="Strict",
             path="/",
@@ -156,49 +171,56 @@ class _Pages:
 
     # ------------------------------------------------------------ /api/v1
 
-    async def _sites(self, _: web.Request) -> web.Response:
-        return _raw(await asyncio.to_thread(_sites_body, self._sources.look()))
+    async def _get_sites(self, _: web.Request) -> web.Response:
+        return _json_bytes_response(
+            await asyncio.to_thread(_sites_body, self._sources.take_snapshot())
+        )
 
-    async def _workloads(self, request: web.Request) -> web.Response:
+    async def _get_workloads(self, request: web.Request) -> web.Response:
         try:
-            limit = int(request.query.get("limit", _PAGE_ROWS))
+            limit = int(request.query.get("limit", _DEFAULT_PAGE_ROWS))
         except ValueError:
             limit = 0
-        if not 1 <= limit <= _MOST_PAGE_ROWS:
-            text = f"limit: a number from 1 to {_MOST_PAGE_ROWS}\n"
+        if not 1 <= limit <= _MAX_PAGE_ROWS:
+            text = f"limit: a number from 1 to {_MAX_PAGE_ROWS}\n"
             return web.Response(status=HTTPStatus.BAD_REQUEST, text=text)
         namespace, after = request.query.get("namespace", ""), request.query.get("after", "")
-        now = self._sources.look()
-        return _raw(await asyncio.to_thread(_workloads_body, now, namespace, after, limit))
+        now = self._sources.take_snapshot()
+        return _json_bytes_response(
+            await asyncio.to_thread(_workloads_body, now, namespace, after, limit)
+        )
 
-    async def _decision(self, request: web.Request) -> web.Response:
+    async def _get_decision(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]
         found = None
         if _DECISION_ID.fullmatch(name):
             try:
-                found = await asyncio.to_thread(self._sources.decision, name)
+                found = await asyncio.to_thread(self._sources.find_decision_json, name)
             except LookupError as error:
                 return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=f"{error}\n")
         if found is None:
             text = "no such decision; the id stands in the workload's status.decision.id\n"
             return web.Response(status=HTTPStatus.NOT_FOUND, text=text)
-        return _raw(found)
+        return _json_bytes_response(found)
 
 
-def _sites_body(now: Snapshot) -> bytes:
-    age_of = ages(now)
-    rows = [{**row, "reportAgeSeconds": age_of.get(row["name"])} for row in site_rows(now)]
+def _sites_body(snapshot: StateSnapshot) -> bytes:
+    age_of = report_ages_seconds(snapshot)
+    rows = [{**row, "reportAgeSeconds": age_of.get(row["name"])} for row in site_rows(snapshot)]
     return msgspec.json.encode({"sites": rows})
 
 
-def _workloads_body(now: Snapshot, namespace: str, after: str, limit: int) -> bytes:
+def _workloads_body(snapshot: StateSnapshot, namespace: str, after: str, limit: int) -> bytes:
     """One page in the order of namespace and name; `next` continues it."""
-    keyed = {(one.metadata.namespace, one.metadata.name): one for one in now.workloads}
+    keyed = {(one.metadata.namespace, one.metadata.name): one for one in snapshot.workloads}
     keys = sorted(key for key in keyed if not namespace or key[0] == namespace)
     start = tuple(after.split("/", 1)) if after else ()
     page = list(islice((key for key in keys if key > start), limit + 1))
     body: dict[str, Any] = {
-        "workloads": [workload_row(keyed[key], now.reasons.get(key, {})) for key in page[:limit]],
+        "workloads": [
+            workload_row(keyed[key], snapshot.reasons_by_workload.get(key, {}))
+            for key in page[:limit]
+        ],
         "total": len(keys),
     }
     if len(page) > limit:
@@ -206,8 +228,8 @@ def _workloads_body(now: Snapshot, namespace: str, after: str, limit: int) -> by
     return msgspec.json.encode(body)
 
 
-def _static(name: str, kind: str) -> Callable[[web.Request], Any]:
-    body = _file(name)
+def _static_handler(name: str, kind: str) -> Callable[[web.Request], Any]:
+    body = _read_page_file(name)
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(body=body, content_type=kind, charset="utf-8")
@@ -215,13 +237,13 @@ def _static(name: str, kind: str) -> Callable[[web.Request], Any]:
     return answer
 
 
-def _file(name: str) -> bytes:
+def _read_page_file(name: str) -> bytes:
     return files("scheduler.web").joinpath("page", name).read_bytes()
 
 
-def _json(value: object, *, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
-    return _raw(msgspec.json.encode(value), status=status)
+def _json_response(value: object, *, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+    return _json_bytes_response(msgspec.json.encode(value), status=status)
 
 
-def _raw(body: bytes, *, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+def _json_bytes_response(body: bytes, *, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
     return web.Response(body=body, content_type="application/json", status=status)

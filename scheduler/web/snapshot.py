@@ -12,24 +12,24 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.control.ports.agents import SiteWord
-from scheduler.control.queue.work_queue import WorkQueue
-from scheduler.control.state.objects import Registry
+from scheduler.control.ports.agents import OrderStatusReport
+from scheduler.control.queue.work_queue import SchedulingQueue
+from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
-from scheduler.control.state.unadmitted_sites import PendingSites
-from scheduler.control.stats.workloads import Figures
+from scheduler.control.state.unadmitted_sites import UnadmittedSites
+from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import Clock
-from scheduler.web.definitions import RESOURCES
+from scheduler.web.definitions import METRIC_RESOURCES
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class StateSnapshot:
     """The state that a scrape shows. Sequences and arrays about sites follow `facts`.
 
     Attributes:
@@ -56,25 +56,25 @@ class Snapshot:
     at: datetime
     epoch: int
     is_broker_connected: bool
-    queue: dict[str, int]
-    waiting: list[frozenset[str]]
+    queue_depths: dict[str, int]
+    unschedulable_reasons: list[frozenset[str]]
     workloads: list[Workload]
-    pending_sites: int
-    outbox: int
+    unadmitted_site_count: int
+    outbox_messages: int
     facts: list[SiteFacts]
     is_ready: list[bool]
     ages_seconds: list[float]
-    free: dict[str, Floats]
-    words: list[SiteWord]
-    used: dict[str, list[int]]
+    free_by_resource: dict[str, Floats]
+    order_statuses: list[OrderStatusReport]
+    used_by_resource: dict[str, list[int]]
     refusals: list[tuple[bytes, int]]
-    reasons: dict[WorkKey, Mapping[str, int]]
+    reasons_by_workload: dict[WorkKey, Mapping[str, int]]
     names_by_slot: list[str]
     stale_after_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class SnapshotSources:
     """What a snapshot is taken of.
 
     Attributes:
@@ -88,57 +88,62 @@ class Scene:
         stale_after_seconds: figures older than this place nothing.
     """
 
-    registry: Registry
+    registry: HubObjects
     sites: Sites
     fleet: Fleet
-    queue: WorkQueue
-    pending: PendingSites
-    figures: Figures
+    queue: SchedulingQueue
+    unadmitted_sites: UnadmittedSites
+    workload_stats: WorkloadStats
     clock: Clock
     stale_after_seconds: float
 
 
-def snapshot(scene: Scene, *, epoch: int, is_broker_connected: bool, outbox: int) -> Snapshot:
+def take_snapshot(
+    sources: SnapshotSources, *, epoch: int, is_broker_connected: bool, outbox_messages: int
+) -> StateSnapshot:
     """The state now."""
-    fleet, states = scene.fleet, scene.sites.states
+    fleet, states = sources.fleet, sources.sites.states
     names = sorted(name for name in fleet.slot_of if name in states)
     slots = np.array([fleet.slot_of[name] for name in names], np.int64)
-    now = scene.clock.monotonic()
+    now = sources.clock.monotonic()
     reports = [states[name].report for name in names]
-    return Snapshot(
-        at=scene.clock.now(),
+    return StateSnapshot(
+        at=sources.clock.now(),
         epoch=epoch,
         is_broker_connected=is_broker_connected,
-        queue=scene.queue.depths(),
-        waiting=scene.queue.waiting_for(),
-        workloads=list(scene.registry.workloads.values()),
-        pending_sites=len(scene.pending),
-        outbox=outbox,
+        queue_depths=sources.queue.depths(),
+        unschedulable_reasons=sources.queue.unschedulable_reasons(),
+        workloads=list(sources.registry.workloads.values()),
+        unadmitted_site_count=len(sources.unadmitted_sites),
+        outbox_messages=outbox_messages,
         facts=[fleet.facts_of(name) for name in names],
         is_ready=[states[name].is_ready for name in names],
         ages_seconds=[now - one.observed_seconds if one else float("nan") for one in reports],
-        free=_free(fleet, slots),
-        words=[word for word in (states[name].word for name in names) if word is not None],
-        used=_used(scene.figures, names),
-        refusals=scene.figures.refusals.answers(),
-        reasons=dict(scene.figures.refusals.reasons),
+        free_by_resource=_free_by_resource(fleet, slots),
+        order_statuses=[
+            word for word in (states[name].order_status for name in names) if word is not None
+        ],
+        used_by_resource=_used_by_resource(sources.workload_stats, names),
+        refusals=sources.workload_stats.refusals.answer_counts(),
+        reasons_by_workload=dict(sources.workload_stats.refusals.reasons),
         names_by_slot=_names_by_slot(fleet),
-        stale_after_seconds=scene.stale_after_seconds,
+        stale_after_seconds=sources.stale_after_seconds,
     )
 
 
-def _free(fleet: Fleet, slots: NDArray[np.int64]) -> dict[str, Floats]:
+def _free_by_resource(fleet: Fleet, slots: NDArray[np.int64]) -> dict[str, Floats]:
     rows = fleet.nodes.rows
     index = rows.rows_of(slots)
     nodes = fleet.nodes.counts(index)
-    return {name: rows.sums(slots, rows.column(name)[index] * nodes) for name in RESOURCES}
+    return {name: rows.sums(slots, rows.column(name)[index] * nodes) for name in METRIC_RESOURCES}
 
 
-def _used(figures: Figures, names: list[str]) -> dict[str, list[int]]:
+def _used_by_resource(workload_stats: WorkloadStats, names: list[str]) -> dict[str, list[int]]:
     """Lists of numbers, not a copy per site: a thousand new dicts would set the collector off."""
-    totals, nothing = figures.usage.totals, Counter[str]()
+    totals, nothing = workload_stats.usage.totals, Counter[str]()
     return {
-        resource: [totals.get(name, nothing)[resource] for name in names] for resource in RESOURCES
+        resource: [totals.get(name, nothing)[resource] for name in names]
+        for resource in METRIC_RESOURCES
     }
 
 

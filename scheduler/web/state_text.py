@@ -12,14 +12,14 @@ from math import isfinite
 from typing import Final
 
 from scheduler import __version__
-from scheduler.control.stats.refusals import counted
+from scheduler.control.stats.refusals import count_refusals
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT
 from scheduler.placement.kernel import loader as compiled
-from scheduler.web.definitions import READ, RESOURCES
-from scheduler.web.snapshot import Snapshot
+from scheduler.web.definitions import METRIC_RESOURCES, STATE_METRICS
+from scheduler.web.snapshot import StateSnapshot
 
-ORDER_PHASES: Final = frozenset(
+KNOWN_ORDER_PHASES: Final = frozenset(
     {
         "Fetching",
         "Applying",
@@ -34,15 +34,15 @@ ORDER_PHASES: Final = frozenset(
 )
 """Phases of orders as the wire has them; a later agent may say others."""
 
-_WATTS_PER_KW = 1000.0
+_WATTS_PER_KILOWATT = 1000.0
 
 
-def state_text(now: Snapshot) -> str:
+def format_state(snapshot: StateSnapshot) -> str:
     """Every metric of `definitions.READ` that has a value now."""
     lines: list[str] = []
-    for name, series in _families(now).items():
-        definition = READ[name]
-        lines.append(f"# HELP {name} {definition.meaning}")
+    for name, series in _metric_families(snapshot).items():
+        definition = STATE_METRICS[name]
+        lines.append(f"# HELP {name} {definition.help_text}")
         lines.append(f"# TYPE {name} {definition.type}")
         lines += [name + one for one in series]
     return "\n".join(lines) + "\n"
@@ -52,41 +52,46 @@ Series = Iterable[str]
 """Labels in braces and the value. Strings, since 15,000 tuples would set the collector off."""
 
 
-def _families(now: Snapshot) -> dict[str, Series]:
+def _metric_families(snapshot: StateSnapshot) -> dict[str, Series]:
     python = platform.python_version()
     build = f'{{version="{__version__}",python="{python}",kernel="{compiled.WORD}"}}'
     return {
         "kapok_build_info": [build + " 1"],
-        "kapok_leader": [f" {int(now.epoch > 0)}"],
-        "kapok_epoch": [f" {now.epoch}"],
-        "kapok_broker_connected": [f" {int(now.is_broker_connected)}"],
-        "kapok_outbox_messages": [f" {now.outbox}"],
-        "kapok_pending_sites": [f" {now.pending_sites}"],
-        "kapok_pending_workloads": _by("queue", now.queue),
-        "kapok_workloads": _by(
-            "phase", Counter(one.status.phase or "Pending" for one in now.workloads)
+        "kapok_leader": [f" {int(snapshot.epoch > 0)}"],
+        "kapok_epoch": [f" {snapshot.epoch}"],
+        "kapok_broker_connected": [f" {int(snapshot.is_broker_connected)}"],
+        "kapok_outbox_messages": [f" {snapshot.outbox_messages}"],
+        "kapok_pending_sites": [f" {snapshot.unadmitted_site_count}"],
+        "kapok_pending_workloads": _label_series("queue", snapshot.queue_depths),
+        "kapok_workloads": _label_series(
+            "phase", Counter(one.status.phase or "Pending" for one in snapshot.workloads)
         ),
-        "kapok_unplaced_workloads": _by(
-            "reason", Counter(reason for reasons in now.waiting for reason in reasons)
+        "kapok_unplaced_workloads": _label_series(
+            "reason",
+            Counter(reason for reasons in snapshot.unschedulable_reasons for reason in reasons),
         ),
-        "kapok_violating_workloads": _by("reason", _violations(now)),
-        "kapok_site_unplaced_workloads": _refusals(now),
-        "kapok_orders": _by("phase", _orders(now)),
-        "kapok_sites": _conditions(now),
-        "kapok_site_ready": _each(now, [int(one) for one in now.is_ready]),
-        "kapok_site_report_age_seconds": _each(now, [round(one, 3) for one in now.ages_seconds]),
-        "kapok_site_in_flight_replicas": _each(
-            now, [facts.replicas_in_flight for facts in now.facts]
+        "kapok_violating_workloads": _label_series("reason", _count_violations(snapshot)),
+        "kapok_site_unplaced_workloads": _refusal_series(snapshot),
+        "kapok_orders": _label_series("phase", _count_order_phases(snapshot)),
+        "kapok_sites": _condition_series(snapshot),
+        "kapok_site_ready": _site_series(snapshot, [int(one) for one in snapshot.is_ready]),
+        "kapok_site_report_age_seconds": _site_series(
+            snapshot, [round(one, 3) for one in snapshot.ages_seconds]
         ),
-        "kapok_site_free": _free(now),
-        "kapok_site_used": _used(now),
-        "kapok_site_power_watts": _powers(now),
-        "kapok_site_intensity_gco2_per_kwh": _intensities(now),
-        "kapok_site_emission_gco2_per_hour": _each(now, [emission(one) for one in now.facts]),
+        "kapok_site_in_flight_replicas": _site_series(
+            snapshot, [facts.replicas_in_flight for facts in snapshot.facts]
+        ),
+        "kapok_site_free": _free_series(snapshot),
+        "kapok_site_used": _used_series(snapshot),
+        "kapok_site_power_watts": _power_series(snapshot),
+        "kapok_site_intensity_gco2_per_kwh": _intensity_series(snapshot),
+        "kapok_site_emission_gco2_per_hour": _site_series(
+            snapshot, [emission_gco2_per_hour(one) for one in snapshot.facts]
+        ),
     }
 
 
-def emission(facts: SiteFacts) -> float | None:
+def emission_gco2_per_hour(facts: SiteFacts) -> float | None:
     """What the site's equipment emits now, in gCO2 per hour; None when a factor is not known.
 
     Location-based: power x PUE x average intensity (GHG Protocol, Scope 2 Guidance).
@@ -96,90 +101,92 @@ def emission(facts: SiteFacts) -> float | None:
         return None
     if intensity is None or intensity.gco2_per_kwh is None:
         return None
-    return power.watts * pue * intensity.gco2_per_kwh / _WATTS_PER_KW
+    return power.watts * pue * intensity.gco2_per_kwh / _WATTS_PER_KILOWATT
 
 
-def amount(resource: str, value: float) -> float:
+def to_metric_units(resource: str, value: float) -> float:
     """An amount of the model in the units of metrics: cores instead of millicores."""
     return value / MILLI_PER_UNIT if resource == CPU else value
 
 
-def _by(label: str, values: Mapping[str, int]) -> Series:
+def _label_series(label: str, values: Mapping[str, int]) -> Series:
     return [f'{{{label}="{word}"}} {value}' for word, value in sorted(values.items())]
 
 
-def _each(now: Snapshot, values: Iterable[float | None]) -> Series:
+def _site_series(snapshot: StateSnapshot, values: Iterable[float | None]) -> Series:
     return [
         f'{{site="{facts.name}"}} {value}'
-        for facts, value in zip(now.facts, values, strict=True)
+        for facts, value in zip(snapshot.facts, values, strict=True)
         if value is not None and isfinite(value)
     ]
 
 
-def _refusals(now: Snapshot) -> Series:
-    for slot, reason, workloads in counted(now.refusals):
-        name = now.names_by_slot[slot] if slot < len(now.names_by_slot) else ""
+def _refusal_series(snapshot: StateSnapshot) -> Series:
+    for slot, reason, workloads in count_refusals(snapshot.refusals):
+        name = snapshot.names_by_slot[slot] if slot < len(snapshot.names_by_slot) else ""
         if name:
             yield f'{{site="{name}",reason="{reason}"}} {workloads}'
 
 
-def _violations(now: Snapshot) -> Counter[str]:
-    found = ({g.violates for g in one.status.placement.groups} for one in now.workloads)
+def _count_violations(snapshot: StateSnapshot) -> Counter[str]:
+    found = ({g.violates for g in one.status.placement.groups} for one in snapshot.workloads)
     return Counter(reason for reasons in found for reason in reasons if reason)
 
 
-def _orders(now: Snapshot) -> Counter[str]:
-    said = Counter(order.phase for word in now.words for order in word.orders.values())
-    known = Counter({phase: said.pop(phase, 0) for phase in sorted(ORDER_PHASES)})
-    known["other"] = said.total()
-    return known
+def _count_order_phases(snapshot: StateSnapshot) -> Counter[str]:
+    counts = Counter(
+        order.phase for word in snapshot.order_statuses for order in word.orders.values()
+    )
+    counts_by_phase = Counter({phase: counts.pop(phase, 0) for phase in sorted(KNOWN_ORDER_PHASES)})
+    counts_by_phase["other"] = counts.total()
+    return counts_by_phase
 
 
-def _conditions(now: Snapshot) -> Iterator[str]:
+def _condition_series(snapshot: StateSnapshot) -> Iterator[str]:
     holds = {
-        "Ready": sum(now.is_ready),
-        "Fresh": sum(age <= now.stale_after_seconds for age in now.ages_seconds),
-        "Executor": sum(facts.has_executor for facts in now.facts),
-        "Schedulable": sum(not facts.spec.cordon for facts in now.facts),
+        "Ready": sum(snapshot.is_ready),
+        "Fresh": sum(age <= snapshot.stale_after_seconds for age in snapshot.ages_seconds),
+        "Executor": sum(facts.has_executor for facts in snapshot.facts),
+        "Schedulable": sum(not facts.spec.cordon for facts in snapshot.facts),
     }
     for condition, count in holds.items():
         yield f'{{condition="{condition}",status="true"}} {count}'
-        yield f'{{condition="{condition}",status="false"}} {len(now.facts) - count}'
+        yield f'{{condition="{condition}",status="false"}} {len(snapshot.facts) - count}'
 
 
-def _free(now: Snapshot) -> Iterator[str]:
+def _free_series(snapshot: StateSnapshot) -> Iterator[str]:
     """A resource that no row of a site names is not known there, which is not zero."""
-    named = [_named(facts) for facts in now.facts]
-    for resource in RESOURCES:
-        sums = now.free.get(resource)
+    reported = [_reported_resources(facts) for facts in snapshot.facts]
+    for resource in METRIC_RESOURCES:
+        sums = snapshot.free_by_resource.get(resource)
         if sums is None:
             continue
-        for facts, names, value in zip(now.facts, named, sums.tolist(), strict=True):
+        for facts, names, value in zip(snapshot.facts, reported, sums.tolist(), strict=True):
             if resource in names:
-                shown = amount(resource, value)
+                shown = to_metric_units(resource, value)
                 yield f'{{site="{facts.name}",resource="{resource}"}} {shown}'
 
 
-def _named(facts: SiteFacts) -> set[str]:
+def _reported_resources(facts: SiteFacts) -> set[str]:
     return {name for one in facts.status.node_classes for row in one.free for name in row}
 
 
-def _used(now: Snapshot) -> Iterator[str]:
+def _used_series(snapshot: StateSnapshot) -> Iterator[str]:
     """Zero is known here: what is not placed asks for nothing."""
-    for resource, amounts in now.used.items():
-        for facts, value in zip(now.facts, amounts, strict=True):
-            yield f'{{site="{facts.name}",resource="{resource}"}} {amount(resource, value)}'
+    for resource, amounts in snapshot.used_by_resource.items():
+        for facts, value in zip(snapshot.facts, amounts, strict=True):
+            yield f'{{site="{facts.name}",resource="{resource}"}} {to_metric_units(resource, value)}'
 
 
-def _powers(now: Snapshot) -> Iterator[str]:
-    for facts in now.facts:
+def _power_series(snapshot: StateSnapshot) -> Iterator[str]:
+    for facts in snapshot.facts:
         power = facts.status.power
         if power is not None and power.watts is not None:
             yield f'{{site="{facts.name}",origin="{power.origin}"}} {power.watts}'
 
 
-def _intensities(now: Snapshot) -> Iterator[str]:
-    for facts in now.facts:
+def _intensity_series(snapshot: StateSnapshot) -> Iterator[str]:
+    for facts in snapshot.facts:
         intensity = facts.status.intensity
         if intensity is not None and intensity.gco2_per_kwh is not None:
             labels = f'site="{facts.name}",origin="{intensity.origin}"'

@@ -12,16 +12,16 @@ import msgspec
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload
-from scheduler.web.snapshot import Snapshot
-from scheduler.web.state_text import amount, emission
+from scheduler.web.snapshot import StateSnapshot
+from scheduler.web.state_text import emission_gco2_per_hour, to_metric_units
 
 Row = dict[str, Any]
-LIVE_ROWS: Final = 1000
+MAX_LIVE_ROWS: Final = 1000
 """Most rows of each table that the page is sent; /api/v1 has them all."""
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class DashboardView:
     """Both tables at one moment.
 
     Attributes:
@@ -36,83 +36,90 @@ class View:
 
 
 @dataclass(slots=True)
-class Views:
+class DashboardRenderer:
     """Makes views; a workload that has not changed is encoded once."""
 
-    _rows: dict[WorkKey, tuple[Workload, Mapping[str, int], bytes]] = field(default_factory=dict)
+    _cached_rows: dict[WorkKey, tuple[Workload, Mapping[str, int], bytes]] = field(
+        default_factory=dict
+    )
 
-    def view(self, now: Snapshot) -> View:
+    def render(self, snapshot: StateSnapshot) -> DashboardView:
         """The first rows of both tables, and totals; may run on any thread, one at a time."""
-        ordered = sorted(now.workloads, key=_key)
-        rows = dict(self._encoded(ordered, now))
-        sites = {row["name"]: msgspec.json.encode(row) for row in islice(site_rows(now), LIVE_ROWS)}
-        return View(summary_of(now), sites, rows)
+        ordered = sorted(snapshot.workloads, key=_work_key)
+        rows = dict(self._encode_workloads(ordered, snapshot))
+        sites = {
+            row["name"]: msgspec.json.encode(row)
+            for row in islice(site_rows(snapshot), MAX_LIVE_ROWS)
+        }
+        return DashboardView(summary_of(snapshot), sites, rows)
 
-    def _encoded(self, ordered: list[Workload], now: Snapshot) -> Iterator[tuple[str, bytes]]:
+    def _encode_workloads(
+        self, ordered: list[Workload], snapshot: StateSnapshot
+    ) -> Iterator[tuple[str, bytes]]:
         kept = {}
-        for workload in ordered[:LIVE_ROWS]:
-            key = _key(workload)
-            reasons = now.reasons.get(key, {})
-            known = self._rows.get(key)
+        for workload in ordered[:MAX_LIVE_ROWS]:
+            key = _work_key(workload)
+            reasons = snapshot.reasons_by_workload.get(key, {})
+            known = self._cached_rows.get(key)
             if known is None or known[0] is not workload or known[1] != reasons:
                 row = msgspec.json.encode(workload_row(workload, reasons))
                 known = (workload, reasons, row)
             kept[key] = known
             yield workload.metadata.key, known[2]
-        self._rows = kept
+        self._cached_rows = kept
 
 
-def summary_of(now: Snapshot) -> Row:
+def summary_of(snapshot: StateSnapshot) -> Row:
     """Totals over all sites and workloads, shown or not."""
-    emissions = [emission(facts) for facts in now.facts]
-    watts = [facts.status.power.watts for facts in now.facts if facts.status.power]
+    emissions = [emission_gco2_per_hour(facts) for facts in snapshot.facts]
+    watts = [facts.status.power.watts for facts in snapshot.facts if facts.status.power]
     return {
-        "sites": len(now.facts),
-        "reporting": sum(now.is_ready),
-        "workloads": len(now.workloads),
-        "phases": dict(sorted(Counter(map(_phase, now.workloads)).items())),
-        "pendingSites": now.pending_sites,
-        "watts": _sum(watts),
-        "gco2PerHour": _sum(emissions),
+        "sites": len(snapshot.facts),
+        "reporting": sum(snapshot.is_ready),
+        "workloads": len(snapshot.workloads),
+        "phases": dict(sorted(Counter(map(_phase, snapshot.workloads)).items())),
+        "pendingSites": snapshot.unadmitted_site_count,
+        "watts": _sum_known(watts),
+        "gco2PerHour": _sum_known(emissions),
         "sitesOfUnknownEmission": sum(one is None for one in emissions),
-        "leading": now.epoch > 0,
-        "now": now.at,
+        "leading": snapshot.epoch > 0,
+        "now": snapshot.at,
     }
 
 
-def site_rows(now: Snapshot) -> Iterator[Row]:
+def site_rows(snapshot: StateSnapshot) -> Iterator[Row]:
     """One row per site, by name; what is not known is absent."""
     placed = Counter(
         site
-        for workload in now.workloads
+        for workload in snapshot.workloads
         for site in {s for group in workload.status.placement.groups for s in group.sites}
     )
-    for index, facts in enumerate(now.facts):
-        yield _known(
+    for index, facts in enumerate(snapshot.facts):
+        yield _without_unknown(
             {
                 "name": facts.name,
-                "reporting": now.is_ready[index],
+                "reporting": snapshot.is_ready[index],
                 "observedAt": facts.status.observed_at,
                 "tier": facts.spec.tier,
                 "province": facts.spec.location.province,
                 "city": facts.spec.location.city,
                 "cordon": facts.spec.cordon,
-                "free": _free(facts, now, index),
+                "free": _free_amounts(facts, snapshot, index),
                 "used": {
-                    name: amount(name, values[index])
-                    for name, values in now.used.items()
+                    name: to_metric_units(name, values[index])
+                    for name, values in snapshot.used_by_resource.items()
                     if values[index]
                 },
                 "inFlightReplicas": facts.replicas_in_flight,
                 "workloads": placed[facts.name],
-                **_energy(facts),
+                **_energy_fields(facts),
             }
         )
 
 
-def ages(now: Snapshot) -> dict[str, float]:
+def report_ages_seconds(snapshot: StateSnapshot) -> dict[str, float]:
     """Age of each site's last report in seconds."""
-    pairs = zip(now.facts, now.ages_seconds, strict=True)
+    pairs = zip(snapshot.facts, snapshot.ages_seconds, strict=True)
     return {facts.name: round(age, 1) for facts, age in pairs if isfinite(age)}
 
 
@@ -121,14 +128,14 @@ def workload_row(workload: Workload, reasons: Mapping[str, int]) -> Row:
     status, meta = workload.status, workload.metadata
     decision = status.decision
     exceptions = {one.site: one for one in status.exceptions}
-    return _known(
+    return _without_unknown(
         {
             "namespace": meta.namespace,
             "name": meta.name,
             "phase": _phase(workload),
             "dataClass": workload.spec.data_class,
             "sites": [
-                _known(
+                _without_unknown(
                     {
                         "name": site,
                         "replicas": group.replicas,
@@ -152,7 +159,7 @@ def workload_row(workload: Workload, reasons: Mapping[str, int]) -> Row:
     )
 
 
-def _key(workload: Workload) -> WorkKey:
+def _work_key(workload: Workload) -> WorkKey:
     return (workload.metadata.namespace, workload.metadata.name)
 
 
@@ -160,14 +167,16 @@ def _phase(workload: Workload) -> str:
     return workload.status.phase or "Pending"
 
 
-def _free(facts: SiteFacts, now: Snapshot, index: int) -> Row:
+def _free_amounts(facts: SiteFacts, snapshot: StateSnapshot, index: int) -> Row:
     named = {name for one in facts.status.node_classes for row in one.free for name in row}
     return {
-        name: amount(name, float(sums[index])) for name, sums in now.free.items() if name in named
+        name: to_metric_units(name, float(sums[index]))
+        for name, sums in snapshot.free_by_resource.items()
+        if name in named
     }
 
 
-def _energy(facts: SiteFacts) -> Row:
+def _energy_fields(facts: SiteFacts) -> Row:
     power, intensity = facts.status.power, facts.status.intensity
     return {
         "watts": power.watts if power else None,
@@ -176,15 +185,15 @@ def _energy(facts: SiteFacts) -> Row:
         "gco2PerKwhOrigin": intensity.origin
         if intensity and intensity.gco2_per_kwh is not None
         else None,
-        "gco2PerHour": emission(facts),
+        "gco2PerHour": emission_gco2_per_hour(facts),
     }
 
 
-def _sum(values: list[float | None]) -> float | None:
+def _sum_known(values: list[float | None]) -> float | None:
     """The sum of what is known; None when nothing is."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 
 
-def _known(row: Row) -> Row:
+def _without_unknown(row: Row) -> Row:
     return {name: value for name, value in row.items() if value is not None and value != ""}

@@ -7,7 +7,7 @@ import pytest
 
 from scheduler.cli.entry import COMMANDS
 from scheduler.control.status.not_enforced import NOT_ENFORCED
-from scheduler.model.reasons import PASSING_REASONS, REASONS
+from scheduler.model.reasons import REASONS, TRANSIENT_REASONS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
@@ -20,7 +20,7 @@ def test_the_glossary_lists_every_reason_with_its_meaning() -> None:
         re.MULTILINE,
     )
     assert {name: meaning for name, meaning, _ in rows} == REASONS
-    assert {name for name, _, passing in rows if passing} == PASSING_REASONS
+    assert {name for name, _, passing in rows if passing} == TRANSIENT_REASONS
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -234,7 +234,7 @@ def test_children_that_die_come_back_and_none_outlives_the_demo(tmp_path: Path) 
     assert json.loads(done.stdout)["summary"]["violations"] == 0
     with LedgerReader(folder / "hub" / "ledger.db") as reader:
         assert verify(reader).is_ok
-        again = {record.id: replay(reader, record).same for record in reader.records(0, 1000)}
+        again = {record.id: replay(reader, record).is_same for record in reader.records(0, 1000)}
     assert len(again) >= 8
     assert set(again.values()) == {True}
 

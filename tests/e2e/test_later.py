@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agents.protocol.report import Intensity
+from agents.protocol.report import ReportedIntensity
 from tests.support.scripted_site import ScriptedSite, talking
 from tests.support.up import Up, eventually, running_up
 
@@ -55,7 +55,7 @@ def test_it_waits_for_the_cleaner_minute_and_is_placed_then(tmp_path: Path) -> N
         return found
 
     with running_up(tmp_path) as up:
-        intensity = Intensity(gco2_per_kwh=600.0, origin="measured")
+        intensity = ReportedIntensity(gco2_per_kwh=600.0, origin="measured")
         m1 = ScriptedSite("m1", up.ready["broker"], up.ready["hubKey"], intensity=intensity)
         up.apply(m1.manifest)
         with talking(m1):

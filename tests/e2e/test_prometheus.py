@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from agents.protocol.keys import SigningKey
-from agents.protocol.report import Intensity, Power, Report
+from agents.protocol.report import Report, ReportedIntensity, ReportedPower
 from tests.support.prometheus import Prometheus, prometheus
 from tests.support.scripted_site import ScriptedSite, talking
 from tests.support.tools import need
@@ -55,8 +55,8 @@ class PoweredSite(ScriptedSite):
     def report(self) -> Report:
         return replace(
             ScriptedSite.report(self),
-            power=Power(watts=4000, origin="measured"),
-            intensity=Intensity(gco2_per_kwh=441.9, origin="yearly"),
+            power=ReportedPower(watts=4000, origin="measured"),
+            intensity=ReportedIntensity(gco2_per_kwh=441.9, origin="yearly"),
         )
 
 

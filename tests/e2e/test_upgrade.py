@@ -48,7 +48,7 @@ def test_a_ledger_written_before_verifies_and_replays_the_same(
         verdict = verify(reader)
         assert (verdict.is_ok, verdict.records) == (True, 26)
         answers = [replay(reader, record) for record in reader.records()]
-    assert [answer.sentence for answer in answers if answer.same is not True] == []
+    assert [answer.sentence for answer in answers if answer.is_same is not True] == []
 
 
 def test_a_hub_written_before_opens_with_every_placement_kept(golden: Path, tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def order(wanted: Demand, raw: list[Raw]) -> list[str]:
     fleet = Fleet(facts_of(each, granted) for each in raw)
     price = consider(wanted, fleet, moment_of(NOW, DEFAULT_TERMS)).price
     everyone = np.array(sorted(fleet.slot_of.values()))
-    return [fleet.name_at(slot) for slot in price.sorted(everyone).tolist()]
+    return [fleet.name_at(slot) for slot in price.sort_cheapest_first(everyone).tolist()]
 
 
 def without(raw: Raw, path: tuple[str | int, ...]) -> Raw:

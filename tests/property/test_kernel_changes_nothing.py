@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from benchmarks._city import NOW, NodeForm, demands, reported, site
-from scheduler.model.decision import Assigned, Decision, decision_bytes
-from scheduler.model.demand.demand import Demand, Placed
+from scheduler.model.decision import Decision, SiteAssignment, decision_bytes
+from scheduler.model.demand.demand import Demand, PlacedReplicas
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.kinds.site import SitePrices
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.choose import ask_of, choose, consider
-from scheduler.placement.divide.divide import by_price
+from scheduler.placement.divide.divide import iter_cheapest_sites
 from scheduler.placement.fit.capacity import Room
 from scheduler.placement.fleet.context import moment_of
 from scheduler.placement.fleet.fleet import Fleet
@@ -86,9 +86,9 @@ def varied(demand: Demand, random: Random) -> Demand:
     )
 
 
-def as_placed(assignment: tuple[Assigned, ...]) -> tuple[Placed, ...]:
+def as_placed(assignment: tuple[SiteAssignment, ...]) -> tuple[PlacedReplicas, ...]:
     """What a decision placed, as the next one sees it."""
-    return tuple(Placed(site=each.site, replicas=each.replicas) for each in assignment)
+    return tuple(PlacedReplicas(site=each.site, replicas=each.replicas) for each in assignment)
 
 
 def decided_alike(demand: Demand, both: tuple[Fleet, Fleet]) -> Decision:
@@ -104,8 +104,8 @@ def test_both_decide_the_same_whatever_is_asked_and_reported(
 ) -> None:
     need_kernel()
     if seed % 2:  # the kernel remembers full sites of small fleets too
-        monkeypatch.setattr("scheduler.placement.divide.divide.MANY_SITES", 8)
-        monkeypatch.setattr("scheduler.placement.result.MANY_SITES", 8)
+        monkeypatch.setattr("scheduler.placement.divide.divide.MIN_SITES_TO_CACHE_FULL", 8)
+        monkeypatch.setattr("scheduler.placement.result.MIN_SITES_TO_CACHE_FULL", 8)
     random = Random(seed)  # noqa: S311 - a test, seeded
     facts = [alike(site(number, 5, FORMS, random), random) for number in range(60 + 40 * seed)]
     both = Fleet(facts), Fleet(facts, may_compile=False)
@@ -145,7 +145,7 @@ def test_room_and_order_of_cost_are_the_same_at_every_site() -> None:
         slots = cases[0].admission.slots
         assert slots.tolist() == cases[1].admission.slots.tolist()
         assert cases[0].room.at(slots).tolist() == cases[1].room.at(slots).tolist()
-        orders = [list(by_price(ask_of(case), missing=1)) for case in cases]
+        orders = [list(iter_cheapest_sites(ask_of(case), missing=1)) for case in cases]
         assert orders[0][: len(orders[1])] == orders[1]
         looked_at += len(orders[1])
         for fleet in both:

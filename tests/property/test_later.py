@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from scheduler.model.canonical import canonical
+from scheduler.model.canonical import canonical_json
 from scheduler.model.decision import Decision, decision_bytes
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
@@ -186,6 +186,8 @@ def test_what_was_recorded_is_planned_again_byte_for_byte(drawn: list[Raw]) -> N
     fleet = fleet_of(*(raw_site(f"m{at}", one) for at, one in enumerate(drawn)))
     wanted = demand(asked(2, 0.0001))
     first = decision_bytes(choose(wanted, fleet, now=NOW))
-    stored = [msgspec.json.decode(canonical(each), type=SiteFacts) for each in fleet.all_facts()]
-    again = msgspec.json.decode(canonical(wanted), type=Demand)
+    stored = [
+        msgspec.json.decode(canonical_json(each), type=SiteFacts) for each in fleet.all_facts()
+    ]
+    again = msgspec.json.decode(canonical_json(wanted), type=Demand)
     assert decision_bytes(choose(again, Fleet(reversed(stored)), now=NOW)) == first

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks._check import is_confirmed, room_of
 from benchmarks._city import NOW, NodeForm, demands, reported, site
-from scheduler.model.canonical import canonical
+from scheduler.model.canonical import canonical_json
 from scheduler.model.decision import decision_bytes
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS
@@ -41,7 +41,7 @@ SHAPES = [
 def test_a_fleet_that_remembers_decides_as_one_that_was_just_made(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.placement.divide.divide.MANY_SITES", 16)
+    monkeypatch.setattr("scheduler.placement.divide.divide.MIN_SITES_TO_CACHE_FULL", 16)
     random = Random(seed)  # noqa: S311 - a test, seeded
     sites = [site(number, 3, FORMS, random) for number in range(140)]
     fleet = Fleet(sites, may_compile=seed == 0)
@@ -118,7 +118,7 @@ def _told(facts: SiteFacts, random: Random) -> SiteFacts:
         )
     if choice == 4:
         return msgspec.structs.replace(facts, p90={"gco2PerKwh": random.choice((400.0, 800.0))})
-    return msgspec.json.decode(canonical(facts), type=SiteFacts)
+    return msgspec.json.decode(canonical_json(facts), type=SiteFacts)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -145,5 +145,5 @@ def test_what_is_said_again_makes_nobody_look_at_the_site_anew() -> None:
         fleet.commit(demand, choose(demand, fleet, now=NOW))
     versions = (fleet.row_version.tolist(), fleet.figure_version, fleet.version_at(0.0))
     for facts in list(fleet.all_facts()):
-        fleet.upsert(msgspec.json.decode(canonical(facts), type=SiteFacts))
+        fleet.upsert(msgspec.json.decode(canonical_json(facts), type=SiteFacts))
     assert versions == (fleet.row_version.tolist(), fleet.figure_version, fleet.version_at(0.0))

@@ -11,10 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scheduler.control.ports.agents import OrderState
-from scheduler.control.status.migration import Share, SiteView, health_of
+from scheduler.control.status.migration import SiteShare, SiteView, health_of
 from scheduler.control.status.workload import shares_of, with_decision, with_health
-from scheduler.model.canonical import plain
-from scheduler.model.decision import Assigned, Decision
+from scheduler.model.canonical import to_plain_json
+from scheduler.model.decision import Decision, SiteAssignment
 from scheduler.model.decode import decode_as
 from scheduler.model.kinds.kinds import Workload
 from scheduler.model.kinds.workload import DecisionReference, WorkloadStatus
@@ -43,7 +43,7 @@ class World:
     asked: int = 0
 
     @property
-    def shares(self) -> dict[str, Share]:
+    def shares(self) -> dict[str, SiteShare]:
         """What the status says."""
         return shares_of(self.status)
 
@@ -68,7 +68,7 @@ class World:
 
     def take(self, status: WorkloadStatus) -> None:
         """The status is written, and read again by whoever lives then."""
-        raw = {"metadata": {"name": "w", "namespace": "ns"}, "status": plain(status)}
+        raw = {"metadata": {"name": "w", "namespace": "ns"}, "status": to_plain_json(status)}
         self.status = decode_as(raw, Workload).status
 
     def obey(self, site: str, ready: int) -> None:
@@ -81,7 +81,7 @@ class World:
             self.orders[site] = (share.generation, share.ordered)
             self.runs[site] = min(ready, share.ordered)
 
-    def left(self, shares: dict[str, Share]) -> int:
+    def left(self, shares: dict[str, SiteShare]) -> int:
         """What still runs once these shares are obeyed and nothing new is up."""
         return sum(min(self.runs[s], shares[s].ordered) for s in SITES if s in shares)
 
@@ -104,7 +104,7 @@ def decide(world: World, counts: tuple[int, ...], ended: set[str], *, new: bool)
     decision = Decision(
         workload="ns/w",
         phase="Placed",
-        assignment=tuple(Assigned(site=s, replicas=n) for s, n in targets.items()),
+        assignment=tuple(SiteAssignment(site=s, replicas=n) for s, n in targets.items()),
         ended=tuple(sorted(ended)),
         decided_at=START,
     )

@@ -11,13 +11,13 @@ from random import Random
 import pytest
 
 from scheduler.control.ports.agents import SiteReport
-from scheduler.control.ports.hub import GRANTS, SITES, Change
-from scheduler.control.ports.telemetry import Silence
-from scheduler.control.queue.capacity_watch import Lookout
-from scheduler.control.queue.reservations import ROOM, Chosen, Reservations
-from scheduler.control.queue.work_queue import Urgency, WorkQueue
+from scheduler.control.ports.hub import GRANTS, SITES, WatchEvent
+from scheduler.control.ports.telemetry import NullTelemetry
+from scheduler.control.queue.capacity_watch import CapacityWatcher
+from scheduler.control.queue.reservations import CAPACITY_REASONS, ReservationChoice, Reservations
+from scheduler.control.queue.work_queue import SchedulingQueue, Urgency
 from scheduler.control.reconcile.outcome import outcome_of
-from scheduler.control.state.objects import Registry
+from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
@@ -27,9 +27,9 @@ from scheduler.model.kinds.site import FreeRow, NodeClass, SiteStatus
 from scheduler.placement.choose import choose
 from scheduler.placement.fleet.context import moment_of
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.queue.minimum_requests import Needs
-from scheduler.placement.queue.order import LIFT_AFTER_SECONDS
-from scheduler.placement.queue.reservation import where_to_reserve
+from scheduler.placement.queue.minimum_requests import MinimumRequests
+from scheduler.placement.queue.order import AGING_WINDOW_SECONDS
+from scheduler.placement.queue.reservation import choose_reservation
 from tests.support.fake_clock import FakeClock
 from tests.support.sites import demand, grant, site, workload
 from tests.support.turns import take_now
@@ -68,13 +68,15 @@ class World:
     number: int = 0
 
     def __post_init__(self) -> None:
-        registry = Registry(Silence(), lambda *_: None)
+        registry = HubObjects(NullTelemetry(), lambda *_: None)
         self.sites = Sites(registry, self.clock, 1e9, self.told)
-        self.queue = WorkQueue(self.clock, 1, 8, 1e9, lookout=Lookout(Needs(self.fleet)))
+        self.queue = SchedulingQueue(
+            self.clock, 1, 8, 1e9, capacity_watcher=CapacityWatcher(MinimumRequests(self.fleet))
+        )
         self.reservations = Reservations(self.sites, self.clock, self.after_seconds, self.where)
         for name in self.names:
-            registry.take(SITES, Change("ADDED", site(name)))
-            registry.take(GRANTS, Change("ADDED", grant(name, name=f"usual-{name}")))
+            registry.apply_event(SITES, WatchEvent("ADDED", site(name)))
+            registry.apply_event(GRANTS, WatchEvent("ADDED", grant(name, name=f"usual-{name}")))
             self.sites.admit(name)
             self.report(name)
 
@@ -82,13 +84,15 @@ class World:
         assert facts is not None, name
         self.fleet.upsert(facts)
 
-    def where(self, key: WorkKey, besides: frozenset[str]) -> Chosen:
+    def where(self, key: WorkKey, besides: frozenset[str]) -> ReservationChoice:
         used = {
             name: {"cpu": 1000 * sum(one.cores for one in self.pods if one.node[0] == name)}
             for name in self.names
         }
         moment, asked = moment_of(self.clock.now(), TERMS), self.demands[key]
-        return asked, where_to_reserve(asked, self.fleet, moment, used=used, besides=besides)
+        return asked, choose_reservation(
+            asked, self.fleet, moment, used_by_site=used, excluded_sites=besides
+        )
 
     def free(self, name: str) -> list[int]:
         taken = [sum(one.cores for one in self.pods if one.node == (name, n)) for n in range(NODES)]
@@ -100,7 +104,7 @@ class World:
         )
         figures = SiteStatus(node_classes=(NodeClass(architecture="amd64", free=rows),))
         seen = self.clock.monotonic()
-        return self.sites.report(
+        return self.sites.on_report(
             SiteReport(site=name, observed_seconds=seen, figures=figures, has_executor=True)
         )
 
@@ -121,10 +125,10 @@ class World:
         now = self.clock.monotonic()
         self.pods = [one for one in self.pods if one.ends_seconds > now]
         gained = {name for name in self.names if "capacity" in self.report(name)}
-        self.reservations.look()
-        self.queue.gained(gained | self.sites.freed)
-        self.sites.freed.clear()
-        for key in self.reservations.concerned(gained):
+        self.reservations.update()
+        self.queue.on_capacity_increased(gained | self.sites.freed_sites)
+        self.sites.freed_sites.clear()
+        for key in self.reservations.reserved_at(gained):
             self.queue.add(key, Urgency(self.priorities[key]))
         for _ in range(small):
             self.submit(f"small{self.number}", 1, 1, priority)
@@ -133,13 +137,15 @@ class World:
 
     def decide(self, key: WorkKey, lasts: int) -> None:
         asked, priority = self.demands[key], self.priorities[key]
-        with self.reservations.opened(key, priority):
+        with self.reservations.released_for(key, priority):
             decision = choose(asked, self.fleet, now=self.clock.now(), terms=TERMS)
         outcome = outcome_of(decision, asked)
-        is_waiting = bool(outcome.parked_for & ROOM)
-        self.reservations.note(key, is_waiting=is_waiting, priority=priority)
+        is_waiting = bool(outcome.unschedulable_reasons & CAPACITY_REASONS)
+        self.reservations.set_waiting(key, is_waiting=is_waiting, priority=priority)
         if is_waiting:
-            self.queue.park(key, outcome.parked_for, need=outcome.need)
+            self.queue.mark_unschedulable(
+                key, outcome.unschedulable_reasons, minimum_request=outcome.minimum_request
+            )
         else:
             assert decision.phase == "Placed", decision
             for each in decision.assignment:
@@ -184,7 +190,7 @@ def minutes(cores: int, replicas: int, priority: int, *, after_seconds: float) -
 def test_large_work_is_placed_though_small_work_takes_every_gap(
     cores: int, replicas: int, priority: int
 ) -> None:
-    assert minutes(cores, replicas, priority, after_seconds=LIFT_AFTER_SECONDS) is not None
+    assert minutes(cores, replicas, priority, after_seconds=AGING_WINDOW_SECONDS) is not None
 
 
 def test_without_reservations_it_waits_for_ever() -> None:

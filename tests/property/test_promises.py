@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.model.canonical import canonical
+from scheduler.model.canonical import canonical_json
 from scheduler.model.decision import decision_bytes
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
@@ -117,8 +117,10 @@ def test_the_same_inputs_give_the_same_bytes_whatever_happened_before(
         other.remove(each.name)
         other.upsert(each)
     assert decision_bytes(choose(wanted, other, now=NOW)) == first
-    stored = [msgspec.json.decode(canonical(each), type=SiteFacts) for each in other.all_facts()]
-    again = msgspec.json.decode(canonical(wanted), type=Demand)
+    stored = [
+        msgspec.json.decode(canonical_json(each), type=SiteFacts) for each in other.all_facts()
+    ]
+    again = msgspec.json.decode(canonical_json(wanted), type=Demand)
     assert decision_bytes(choose(again, Fleet(stored), now=NOW)) == first
 
 
@@ -168,7 +170,7 @@ def rank(wanted: Demand, facts: list[SiteFacts], name: str) -> tuple[int, int]:
     fleet = Fleet(facts)
     case = consider(wanted, fleet, moment_of(NOW, DEFAULT_TERMS))
     slot = fleet.slot_of[name]
-    everyone = case.price.sorted(np.array(sorted(fleet.slot_of.values())))
+    everyone = case.price.sort_cheapest_first(np.array(sorted(fleet.slot_of.values())))
     return (0 if case.admission.admitted[slot] else 1, everyone.tolist().index(slot))
 
 

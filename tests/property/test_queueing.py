@@ -8,17 +8,17 @@ from typing import Any, get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.control.queue.work_queue import Urgency, WorkQueue
+from scheduler.control.queue.work_queue import SchedulingQueue, Urgency
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.reasons import REASONS
 from scheduler.placement.filter.rules import Event
 from scheduler.placement.queue.order import (
-    LIFT_AFTER_SECONDS,
+    AGING_WINDOW_SECONDS,
     UNRANKED,
-    Waiting,
-    could_help,
-    events_that_help,
-    share_of,
+    QueuedWork,
+    could_wake,
+    dominant_share,
+    wake_events_of,
 )
 from tests.support.fake_clock import FakeClock
 from tests.support.turns import next_of
@@ -26,7 +26,7 @@ from tests.support.turns import next_of
 EVENTS = get_args(Event)
 TENANTS = ("", "modest", "greedy")
 RECHECK_SECONDS = 300.0
-LONGEST_WAIT_SECONDS = 26 * LIFT_AFTER_SECONDS
+LONGEST_WAIT_SECONDS = 26 * AGING_WINDOW_SECONDS
 
 
 def key_of(number: int) -> WorkKey:
@@ -39,17 +39,17 @@ class Model:
 
     clock: FakeClock = field(default_factory=FakeClock)
     shares: dict[str, float] = field(default_factory=dict)
-    active: dict[WorkKey, Waiting] = field(default_factory=dict)
+    active: dict[WorkKey, QueuedWork] = field(default_factory=dict)
     urgency: dict[WorkKey, Urgency] = field(default_factory=dict)
     attempts: dict[WorkKey, int] = field(default_factory=dict)
     aside: dict[WorkKey, tuple[float, frozenset[str] | None]] = field(default_factory=dict)
     again: dict[WorkKey, bool] = field(default_factory=dict)
     events: dict[WorkKey, set[Event]] = field(default_factory=dict)
     ranks: dict[WorkKey, int] = field(default_factory=dict)
-    queue: WorkQueue = field(init=False)
+    queue: SchedulingQueue = field(init=False)
 
     def __post_init__(self) -> None:
-        self.queue = WorkQueue(self.clock, 1.0, 60.0, RECHECK_SECONDS, self.share)
+        self.queue = SchedulingQueue(self.clock, 1.0, 60.0, RECHECK_SECONDS, self.share)
 
     def share(self, tenant: str) -> float:
         return self.shares.get(tenant, 0.0)
@@ -60,7 +60,7 @@ class Model:
             return
         before, one = self.active.get(key), self.urgency[key]
         since = before.waiting_since_seconds if before else self.clock.monotonic()
-        self.active[key] = Waiting(
+        self.active[key] = QueuedWork(
             key=key,
             priority=one.priority,
             tenant=one.tenant,
@@ -114,13 +114,13 @@ class Model:
         elif is_there and verdict == "park":
             self.queue.succeed(key)
             self.attempts.pop(key, None)
-            self.queue.park(key, reasons)
+            self.queue.mark_unschedulable(key, reasons)
             aside = (now + RECHECK_SECONDS, reasons)
         self.queue.finish(key)
         again, events = self.again.pop(key), frozenset(self.events.pop(key))
         if not is_there:
             return
-        helped = verdict == "park" and could_help(events, reasons)
+        helped = verdict == "park" and could_wake(events, reasons)
         if again or helped:
             self.activate(key)
         elif aside is not None:
@@ -133,7 +133,7 @@ class Model:
         helped = [
             key
             for key, (_, reasons) in self.aside.items()
-            if reasons is not None and could_help(frozenset(events), reasons)
+            if reasons is not None and could_wake(frozenset(events), reasons)
         ]
         assert woken == len(helped)
         for key in helped:
@@ -142,7 +142,7 @@ class Model:
 
     def rank(self, ranks: dict[int, int]) -> None:
         by_key = {key_of(number): rank for number, rank in ranks.items()}
-        self.queue.rank(by_key)
+        self.queue.set_ranks(by_key)
         for key in by_key.keys() & self.urgency.keys():
             self.ranks[key] = by_key[key]
         for key in by_key.keys() & self.active.keys():
@@ -248,13 +248,13 @@ def test_no_stream_of_urgent_work_starves_the_rest(
 def test_order_is_priority_then_share_then_rank_then_age() -> None:
     async def order() -> list[str]:
         shares = {"greedy": 0.9, "modest": 0.1}
-        queue = WorkQueue(FakeClock(), 1, 8, 300, lambda tenant: shares.get(tenant, 0.0))
+        queue = SchedulingQueue(FakeClock(), 1, 8, 300, lambda tenant: shares.get(tenant, 0.0))
         queue.add(("a", "old"), Urgency(0, 1, "greedy"))
         queue.add(("a", "young"), Urgency(0, 2, "modest"))
         queue.add(("a", "younger"), Urgency(0, 3, "modest"))
         queue.add(("a", "youngest"), Urgency(0, 4, "modest"))
         queue.add(("a", "urgent"), Urgency(1, 5, "greedy"))
-        queue.rank({("a", "youngest"): 0})
+        queue.set_ranks({("a", "youngest"): 0})
         taken = []
         for _ in range(5):
             taken.append((await queue.take())[1])
@@ -265,18 +265,18 @@ def test_order_is_priority_then_share_then_rank_then_age() -> None:
 
 
 def test_the_dominant_share_counts_by_weight() -> None:
-    assert share_of({"cpu": 5, "memory": 1}, {"cpu": 10, "memory": 10}) == 0.5
-    assert share_of({"cpu": 5}, {"cpu": 10}, weight=2.0) == 0.25
-    assert share_of({"cpu": 5}, {}) == 0.0
+    assert dominant_share({"cpu": 5, "memory": 1}, {"cpu": 10, "memory": 10}) == 0.5
+    assert dominant_share({"cpu": 5}, {"cpu": 10}, weight=2.0) == 0.25
+    assert dominant_share({"cpu": 5}, {}) == 0.0
 
 
 def test_every_reason_can_be_woken_and_only_by_what_concerns_it() -> None:
     known = set(EVENTS)
     for reason in REASONS:
-        assert events_that_help(reason)
-        assert events_that_help(reason) <= known
-    assert "capacity" in events_that_help("full")
-    assert "capacity" not in events_that_help("data-class")
-    assert "grant" in events_that_help("data-class")
-    assert "report" in events_that_help("stale")
-    assert {"placed", "gone"} <= events_that_help("spread")
+        assert wake_events_of(reason)
+        assert wake_events_of(reason) <= known
+    assert "capacity" in wake_events_of("full")
+    assert "capacity" not in wake_events_of("data-class")
+    assert "grant" in wake_events_of("data-class")
+    assert "report" in wake_events_of("stale")
+    assert {"placed", "gone"} <= wake_events_of("spread")

@@ -12,18 +12,18 @@ from random import Random
 import numpy as np
 import pytest
 
-from scheduler.control.queue.capacity_watch import Lookout
-from scheduler.control.queue.work_queue import Urgency, WorkQueue
+from scheduler.control.queue.capacity_watch import CapacityWatcher
+from scheduler.control.queue.work_queue import SchedulingQueue, Urgency
 from scheduler.control.reconcile.outcome import outcome_of
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import InFlight
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.manifests.manifests import Pods
-from scheduler.model.manifests.pods import PodShape, Skew
+from scheduler.model.manifests.pods import PodShape, TopologySpreadConstraint
 from scheduler.placement.choose import choose
 from scheduler.placement.fit.capacity import Room
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.queue.minimum_requests import Needs, need_of
+from scheduler.placement.queue.minimum_requests import MinimumRequests, minimum_request_of
 from tests.support.fake_clock import FakeClock
 from tests.support.sites import NOW, Raw, demand, facts_of, grant, nodes, site, workload
 from tests.support.turns import take_now
@@ -44,11 +44,13 @@ class Scheduler:
     used: Counter[str] = field(default_factory=Counter)
     placed: list[object] = field(default_factory=list)
     tried: int = 0
-    queue: WorkQueue = field(init=False)
+    queue: SchedulingQueue = field(init=False)
 
     def __post_init__(self) -> None:
-        lookout = Lookout(Needs(self.fleet)) if self.is_watched else None
-        self.queue = WorkQueue(self.clock, 1, 8, 1e6, lambda one: float(self.used[one]), lookout)
+        lookout = CapacityWatcher(MinimumRequests(self.fleet)) if self.is_watched else None
+        self.queue = SchedulingQueue(
+            self.clock, 1, 8, 1e6, lambda one: float(self.used[one]), lookout
+        )
 
     def add(self, asked: Demand, urgency: Urgency) -> None:
         namespace, _, name = asked.key.partition("/")
@@ -59,7 +61,7 @@ class Scheduler:
     def report(self, raw: Raw, in_flight: tuple[InFlight, ...]) -> None:
         name = raw["metadata"]["name"]
         self.fleet.upsert(facts_of(raw, grant(name), in_flight=in_flight))
-        self.queue.gained({name})
+        self.queue.on_capacity_increased({name})
 
     async def drain(self, reports: list[tuple[Raw, tuple[InFlight, ...]]]) -> None:
         """Decides until nobody has his turn; reports come in while somebody is decided."""
@@ -75,7 +77,9 @@ class Scheduler:
                 self.used[self.tenants[key]] += 1
                 self.placed.append((key, decision.assignment))
             else:
-                self.queue.park(key, outcome.parked_for, need=outcome.need)
+                self.queue.mark_unschedulable(
+                    key, outcome.unschedulable_reasons, minimum_request=outcome.minimum_request
+                )
             self.queue.finish(key)
 
 
@@ -90,7 +94,9 @@ def shape(random: Random) -> PodShape:
         gpu_cards=random.choice((1, 2)) if kind == "cards" else 0,
         gpu_milli=random.choice((300, 1000)) if kind == "cards" else 0,
         one_per_node=kind == "one",
-        skews=(Skew(topology_key="zone", max_skew=1),) if kind == "skewed" else (),
+        skews=(TopologySpreadConstraint(topology_key="zone", max_skew=1),)
+        if kind == "skewed"
+        else (),
     )
 
 
@@ -171,20 +177,20 @@ def test_a_gain_of_room_wakes_all_that_it_could_place_in_the_right_order(seed: i
 def test_no_site_that_has_room_is_ever_called_no_help(seed: int) -> None:
     random = Random(seed)  # noqa: S311 - a test, seeded
     fleet, yes = Fleet(), Counter[tuple[bool, bool]]()
-    needs = Needs(fleet)
+    needs = MinimumRequests(fleet)
     for _ in range(60):
         name = random.choice(SITES)
         fleet.upsert(facts_of(figures(name, random), grant(name), in_flight=flights(random)))
-        needs.sum_up()
+        needs.update_totals()
         for number in range(12):
             asked = asked_by(number, random)
-            need = need_of(asked)
+            need = minimum_request_of(asked)
             assert need is not None
             vendors = np.zeros(fleet.capacity, np.int64)
             slots = np.array(sorted(fleet.slot_of.values()))
             rooms = Room(fleet, asked, vendors).at(slots)
             there = Room(fleet, asked, vendors).at_one(fleet.slot_of[name])
-            could = bool(needs.fit(np.array([needs.add(need)]), name)[0])
+            could = bool(needs.may_fit(np.array([needs.add(need)]), name)[0])
             is_enough = there > 0 and rooms.sum() >= asked.replicas
             assert could or not is_enough, (asked, fleet.facts_of(name))
             yes[could, is_enough] += 1

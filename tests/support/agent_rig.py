@@ -7,13 +7,13 @@ from typing import Any
 
 from agents.member.api import MemberApi
 from agents.member.discovery import Discovery
-from agents.orders.executor import Executor
+from agents.orders.executor import OrderExecutor
 from agents.orders.intake import Intake
 from agents.orders.journal import Journal
 from agents.protocol.keys import TrustedKeys
 from agents.protocol.orders import OrderContent
 from agents.protocol.status import OrderStatus
-from agents.protocol.topics import parse
+from agents.protocol.topics import parse_topic
 from tests.support.fake_clock import FakeClock
 from tests.support.wire_hub import Manifest, WireHub, packed
 
@@ -40,16 +40,16 @@ class Rig:
         """A start of the agent on the disk it has."""
         self.journal = Journal(self.folder / "journal.sqlite")
         self.intake = Intake("site-a", TrustedKeys([self.hub.key.public]), self.journal)
-        self.executor = Executor(
+        self.executor = OrderExecutor(
             discovery=Discovery(self.api, self.clock),
             intake=self.intake,
             journal=self.journal,
             clock=self.clock,
             jitter=random.Random(1),  # noqa: S311 - jitter
             is_allowed=lambda: self.is_allowed,
-            bound=lambda: self.bound,
+            bound_pods=lambda: self.bound,
         )
-        self.executor.prepare()
+        self.executor.ensure_system_namespace()
 
     def lose_disk(self) -> None:
         """A start of the agent on an empty disk."""
@@ -65,9 +65,9 @@ class Rig:
         """The hub orders exactly this."""
         self._sequence += 1
         each = packed(*contents)
-        self.intake.take_index(self.hub.index(self._sequence, *each)[1])
+        self.intake.accept_index(self.hub.index(self._sequence, *each)[1])
         for name, payload in self.hub.orders(*each):
-            self.intake.take_part(parse(name), payload)
+            self.intake.accept_part(parse_topic(name), payload)
 
     def run(self, *contents: OrderContent) -> list[OrderStatus]:
         """The hub orders exactly this, and one pass is made."""
@@ -75,8 +75,8 @@ class Rig:
         return self.step()
 
     def step(self) -> list[OrderStatus]:
-        self.executor.run_once()
-        return list(self.executor.statuses())
+        self.executor.reconcile()
+        return list(self.executor.order_statuses())
 
     def phases(self) -> list[str]:
         return [status.phase for status in self.step()]

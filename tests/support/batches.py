@@ -5,7 +5,7 @@ from datetime import datetime
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
-from scheduler.placement.batch.place import BatchOutcome, batch_steps
+from scheduler.placement.batch.place import BatchOutcome, place_batch_in_steps
 from scheduler.placement.fleet.fleet import Fleet
 
 
@@ -20,7 +20,7 @@ def place_batch(
         now: the time of the decisions.
         terms: limits and prices; scarcity prices of an earlier batch are replaced.
     """
-    steps = batch_steps(demands, Fleet(fleet.all_facts()), now=now, terms=terms)
+    steps = place_batch_in_steps(demands, Fleet(fleet.all_facts()), now=now, terms=terms)
     while True:
         try:
             next(steps)

@@ -9,7 +9,7 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from scheduler.control.ports.hub import Object, Resource
+from scheduler.control.ports.hub import ApiResource, Object
 from scheduler.simulation.cluster.controllers.cron_jobs import plan_cron_job
 from scheduler.simulation.cluster.controllers.daemon_sets import plan_daemon_set
 from scheduler.simulation.cluster.controllers.deployments import plan_deployment
@@ -64,7 +64,7 @@ class World:
     def __init__(self, *nodes: NodeDescription, pace: Pace | None = None) -> None:
         self.now = START
         self.pace = pace or Pace(start_seconds=1, stop_seconds=1, job_seconds=5)
-        self.objects: dict[tuple[Resource, Name], Object] = {}
+        self.objects: dict[tuple[ApiResource, Name], Object] = {}
         self.mirror = Mirror(lambda _resource, _before, _after: None)
         self.writes: list[Write] = []
         self.events: list[Tell] = []
@@ -84,7 +84,9 @@ class World:
         else:
             self._create(Create(resource, copy.deepcopy(body)))
 
-    def patch(self, resource: Resource, name: Name, body: Object, *, replace: bool = False) -> None:
+    def patch(
+        self, resource: ApiResource, name: Name, body: Object, *, replace: bool = False
+    ) -> None:
         """A merge patch, or a new value for each named field."""
         found = self.objects[resource, name]
         if replace:
@@ -95,7 +97,7 @@ class World:
             found["metadata"]["generation"] += 1
         self._show(resource, found)
 
-    def delete(self, resource: Resource, name: Name, *finalizers: str) -> None:
+    def delete(self, resource: ApiResource, name: Name, *finalizers: str) -> None:
         """Marks an object with finalizers, or takes it away."""
         body = self.objects[resource, name]
         if finalizers or resource is PODS:
@@ -136,7 +138,7 @@ class World:
                     plans.append(Plan(again_seconds=0.2))
         return plans
 
-    def _plans_for(self, resource: Resource, name: Name) -> list[Plan]:
+    def _plans_for(self, resource: ApiResource, name: Name) -> list[Plan]:
         if resource is NODES:
             return [plan_node(self.mirror, name[1], self.now, self._described.get(name[1]))]
         found = [plan_collection(self.mirror, resource, name, self.now)]
@@ -197,7 +199,7 @@ class World:
         elif not body["metadata"].get("finalizers"):
             self._vanish(write.resource, write.name)
 
-    def _show(self, resource: Resource, body: Object) -> None:
+    def _show(self, resource: ApiResource, body: Object) -> None:
         body["metadata"]["resourceVersion"] = str(next(self._numbers))
         ended = body["metadata"].get("deletionTimestamp") and resource is not PODS
         if ended and not body["metadata"].get("finalizers"):
@@ -207,7 +209,7 @@ class World:
         else:
             self.mirror.put(resource, view_of(resource, copy.deepcopy(body)), self.now)
 
-    def _vanish(self, resource: Resource, name: Name) -> None:
+    def _vanish(self, resource: ApiResource, name: Name) -> None:
         body = self.objects.pop((resource, name), None)
         if body is not None:
             self.mirror.bury(resource, view_of(resource, body))
@@ -219,7 +221,7 @@ class World:
         found = [pod for pod in self.mirror.pods() if pod.metadata.name.startswith(prefix)]
         return sorted(found, key=lambda pod: pod.metadata.name)
 
-    def status(self, resource: Resource, name: str, namespace: str = "city") -> dict[str, Any]:
+    def status(self, resource: ApiResource, name: str, namespace: str = "city") -> dict[str, Any]:
         """The status of an object."""
         status: dict[str, Any] = self.objects[resource, (namespace, name)].get("status", {})
         return status

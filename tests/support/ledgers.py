@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from scheduler.ledger.blobs import Blob
-from scheduler.ledger.fleet import FleetImage
+from scheduler.ledger.fleet import FleetTree
 from scheduler.ledger.ledger import Ledger
-from scheduler.ledger.record import Entry, Receipt
+from scheduler.ledger.record import LedgerEntry, Receipt
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -21,10 +21,10 @@ def entry(
     content: Mapping[str, object] | None = None,
     refs: Sequence[str] = (),
     blobs: Sequence[Blob] = (),
-) -> Entry:
+) -> LedgerEntry:
     """A small decision; `number` makes it differ from others."""
     default = {"decision": {"line": f"placed on m{number}"}, "number": number}
-    return Entry(
+    return LedgerEntry(
         kind="decision",
         subject=f"health/work-{number % 5}",
         epoch=epoch,
@@ -42,18 +42,18 @@ def facts(number: int) -> dict[str, object]:
 
 async def fill(data_dir: Path, count: int) -> list[Receipt]:
     """Appends `count` decisions, each on a fleet of three sites of which one changes each time."""
-    image = FleetImage()
+    image = FleetTree()
     for site in range(3):
         image.put(f"site-{site}", facts(site))
     receipts = []
     async with Ledger(data_dir) as ledger:
         for number in range(1, count + 1):
             image.put(f"site-{number % 3}", facts(number * 10))
-            state = image.state()
+            state = image.current_state()
             receipts.append(
                 await ledger.append(entry(number, refs=[state.digest], blobs=state.blobs))
             )
-            image.stored(state)
+            image.mark_stored(state)
     return receipts
 
 
@@ -62,12 +62,12 @@ async def _append_for_ever(data_dir: Path) -> None:
     async with Ledger(data_dir) as ledger:
 
         async def work(worker: int) -> None:
-            image = FleetImage()
+            image = FleetTree()
             for number in range(1 << 30):
                 image.put(f"site-{worker}", facts(number))
-                state = image.state()
+                state = image.current_state()
                 receipt = await ledger.append(entry(number, refs=[state.digest], blobs=state.blobs))
-                image.stored(state)
+                image.mark_stored(state)
                 sys.stdout.write(receipt.anchor + "\n")
                 sys.stdout.flush()
 

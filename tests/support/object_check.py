@@ -13,7 +13,7 @@ from scheduler.hub.schema.cel import rule_problems
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.problems import FieldProblem, required_value
 from scheduler.hub.schema.structural import (
-    Node,
+    SchemaNode,
     apply_defaults,
     compile_schema,
     drop_nulls,
@@ -48,7 +48,7 @@ def object_problems(definition: JsonObject, item: JsonObject) -> list[FieldProbl
     return problems + (found or rule_problems(node, checked))
 
 
-def _node_of(definition: JsonObject, api_version: str) -> Node | None:
+def _node_of(definition: JsonObject, api_version: str) -> SchemaNode | None:
     group, _slash, version = api_version.rpartition("/")
     if group != definition["spec"]["group"]:
         return None
@@ -59,5 +59,5 @@ def _node_of(definition: JsonObject, api_version: str) -> Node | None:
 
 
 @lru_cache(maxsize=64)
-def _compiled(schema: bytes) -> Node:
+def _compiled(schema: bytes) -> SchemaNode:
     return compile_schema(msgspec.json.decode(schema))

@@ -13,22 +13,22 @@ from dataclasses import dataclass, field
 
 import aiomqtt
 
-from agents.mqtt.session import end_if_cancelled
+from agents.mqtt.session import raise_if_cancelled
 from agents.protocol.envelope import seal, unseal
 from agents.protocol.index import DESIRED_INDEX, DesiredIndex, IndexEntry, echo_of
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.orders import OrderContent, unpack_content
 from agents.protocol.report import (
     REPORT,
-    Executor,
     FreeRow,
-    Intensity,
-    NodeClass,
-    OrderBound,
+    OrderBoundPods,
     Report,
+    ReportedExecutor,
+    ReportedIntensity,
+    ReportedNodeClass,
 )
-from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatus
-from agents.protocol.topics import order_topic, parse, topic
+from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatusMessage
+from agents.protocol.topics import order_topic, parse_topic, site_topic
 
 _TICK_SECONDS = 0.1
 
@@ -67,7 +67,7 @@ class ScriptedSite:
     is_ready: bool = True
     is_talking: bool = True
     is_finished: bool = False
-    intensity: Intensity | None = None
+    intensity: ReportedIntensity | None = None
     key: SigningKey = field(default_factory=SigningKey.generate)
     index: DesiredIndex | None = None
     contents: dict[str, OrderContent] = field(default_factory=dict)
@@ -120,7 +120,7 @@ spec:
         host, _, port = self.broker.rpartition(":")
         version = aiomqtt.ProtocolVersion.V5
         async with aiomqtt.Client(host, int(port), protocol=version) as client:
-            await client.subscribe(topic(self.name, "desired"), qos=1)
+            await client.subscribe(site_topic(self.name, "desired"), qos=1)
             async with asyncio.TaskGroup() as group:
                 listening = group.create_task(self._listen(client))
                 group.create_task(self._talk(client, stop, listening))
@@ -136,11 +136,11 @@ spec:
         listening.cancel()
 
     async def _publish(self, client: aiomqtt.Client, kind: str, payload: bytes) -> None:
-        where = topic(self.name, kind)  # type: ignore[arg-type]
+        where = site_topic(self.name, kind)  # type: ignore[arg-type]
         await client.publish(
-            where, seal(payload, topic=where, key=self.key, introduces=True), qos=1
+            where, seal(payload, topic=where, key=self.key, includes_public_key=True), qos=1
         )
-        end_if_cancelled()
+        raise_if_cancelled()
 
     async def _listen(self, client: aiomqtt.Client) -> None:
         trusted = TrustedKeys.parse([self.hub_key])
@@ -149,7 +149,7 @@ spec:
             if not message.payload:
                 continue
             data = unseal(message.payload, topic=name, trusted=trusted)
-            where = parse(name)
+            where = parse_topic(name)
             if where.kind == "desired":
                 await self._take_index(client, data)
             elif where.token is not None:
@@ -171,7 +171,7 @@ spec:
             if not self._has(entry):
                 for part in range(entry.parts):
                     await client.subscribe(order_topic(self.name, entry.id, part), qos=1)
-                    end_if_cancelled()
+                    raise_if_cancelled()
 
     def _assemble(self) -> None:
         for entry in self.index.orders if self.index else ():
@@ -198,25 +198,25 @@ spec:
             boot_number=self.boot_number,
             sequence=self._sequence,
             observed_seconds_ago=0.0,
-            node_classes=(NodeClass(architecture=self.architecture, free=(row,)),),
+            node_classes=(ReportedNodeClass(architecture=self.architecture, free=(row,)),),
             api_kinds=("apps/v1/Deployment", "batch/v1/Job", "v1/Service", "v1/ConfigMap"),
             orders=tuple(
-                OrderBound(
+                OrderBoundPods(
                     id=one.id,
                     generation=one.generation,
                     bound=0 if self.is_finished else replicas_in(one),
                 )
                 for one in self.contents.values()
             ),
-            executor=Executor(is_active=True),
+            executor=ReportedExecutor(is_active=True),
             intensity=self.intensity,
         )
 
-    def status(self) -> SiteStatus:
+    def status(self) -> SiteStatusMessage:
         """What it says of its orders."""
         self._sequence += 1
         index = self.index
-        return SiteStatus(
+        return SiteStatusMessage(
             site=self.name,
             site_uid=index.site_uid if index else None,
             boot_id=f"boot-{self.boot_number}",

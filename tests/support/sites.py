@@ -7,8 +7,8 @@ import msgspec
 
 from scheduler.model.decode import decode_as
 from scheduler.model.demand.accept import demand_of
-from scheduler.model.demand.demand import Demand, NotAccepted, Placed
-from scheduler.model.demand.facts import InFlight, SiteFacts, site_facts
+from scheduler.model.demand.demand import Demand, NotAccepted, PlacedReplicas
+from scheduler.model.demand.facts import InFlight, SiteFacts, site_facts_of
 from scheduler.model.kinds.kinds import API_VERSION, Site, SiteGrant, Workload
 from scheduler.placement.fleet.fleet import Fleet
 
@@ -89,7 +89,7 @@ def workload(
 
 def facts_of(raw: Raw, *grants: Raw, in_flight: tuple[InFlight, ...] = ()) -> SiteFacts:
     """What a decision knows of a site."""
-    return site_facts(
+    return site_facts_of(
         decode_as(raw, Site),
         [decode_as(each, SiteGrant) for each in grants],
         in_flight=in_flight,
@@ -119,6 +119,6 @@ def changed(facts: SiteFacts, **status: Any) -> SiteFacts:  # noqa: ANN401 - fie
     return msgspec.structs.replace(facts, status=msgspec.structs.replace(facts.status, **status))
 
 
-def with_placement(demand: Demand, placed: tuple[Placed, ...]) -> Demand:
+def with_placement(demand: Demand, placed: tuple[PlacedReplicas, ...]) -> Demand:
     """The same demand, with something else placed."""
     return msgspec.structs.replace(demand, placed=placed)

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Iterable
 
-from scheduler.control.queue.work_queue import WorkQueue
+from scheduler.control.queue.work_queue import SchedulingQueue
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.placement.queue.order import Shares, Waiting, turn_of
+from scheduler.placement.queue.order import QueuedWork, TenantShare, sort_key
 from tests.support.fake_clock import FakeClock
 
 
-async def take_now(queue: WorkQueue, clock: FakeClock) -> WorkKey | None:
+async def take_now(queue: SchedulingQueue, clock: FakeClock) -> WorkKey | None:
     """Who has his turn at this moment; None: nobody."""
     taking = asyncio.get_running_loop().create_task(queue.take())
     await clock.settle()
@@ -19,11 +19,13 @@ async def take_now(queue: WorkQueue, clock: FakeClock) -> WorkKey | None:
     return None
 
 
-def next_of(waiting: Iterable[Waiting], shares: Shares, *, now_seconds: float) -> Waiting | None:
+def next_of(
+    waiting: Iterable[QueuedWork], shares: TenantShare, *, now_seconds: float
+) -> QueuedWork | None:
     """Whose turn it is, by looking at all.
 
     None: nobody waits. `fair_queue.py` finds the same faster.
     """
     return min(
-        waiting, key=lambda work: turn_of(work, shares, now_seconds=now_seconds), default=None
+        waiting, key=lambda work: sort_key(work, shares, now_seconds=now_seconds), default=None
     )

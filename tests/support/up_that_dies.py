@@ -15,13 +15,13 @@ from typing import Any
 
 import scheduler.app
 from scheduler.cli.entry import main
-from scheduler.control.ports.agents import OrderForSite, Version
-from scheduler.control.ports.hub import Object, Resource
-from scheduler.control.ports.ledger import Recorded
+from scheduler.control.ports.agents import IndexVersion, OrderForSite
+from scheduler.control.ports.hub import ApiResource, Object
+from scheduler.control.ports.ledger import RecordReference
 from scheduler.hub.client import HubClient
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.model.kinds.workload import WorkloadSpec
-from scheduler.mqtt.order_publisher import Speaker
+from scheduler.mqtt.order_publisher import OrderPublisher
 
 
 def die() -> None:
@@ -40,7 +40,7 @@ class DyingRecorder(LedgerRecorder):
         at: datetime,
         content: dict[str, Any],
         spec: WorkloadSpec,
-    ) -> Recorded:
+    ) -> RecordReference:
         recorded = await super().record(
             subject=subject, epoch=epoch, at=at, content=content, spec=spec
         )
@@ -51,7 +51,7 @@ class DyingRecorder(LedgerRecorder):
 
 async def dying_patch(
     self: HubClient,
-    resource: Resource,
+    resource: ApiResource,
     name: str,
     patch: Mapping[str, Any],
     *,
@@ -68,11 +68,11 @@ async def dying_patch(
 _patch = HubClient.merge_patch
 
 
-class DyingSpeaker(Speaker):
+class DyingSpeaker(OrderPublisher):
     """Dies when the first index with an order is about to be published."""
 
     def publish_index(
-        self, site: str, site_uid: str, version: Version, orders: Mapping[str, OrderForSite]
+        self, site: str, site_uid: str, version: IndexVersion, orders: Mapping[str, OrderForSite]
     ) -> str:
         if orders:
             die()
@@ -86,7 +86,7 @@ if __name__ == "__main__":
     elif step == "after-status":
         HubClient.merge_patch = dying_patch  # type: ignore[method-assign]
     elif step == "after-order":
-        vars(scheduler.app)["Speaker"] = DyingSpeaker
+        vars(scheduler.app)["OrderPublisher"] = DyingSpeaker
     else:
         raise SystemExit(f"no such step: {step}")
     sys.exit(main(words))

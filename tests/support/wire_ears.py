@@ -14,11 +14,11 @@ from agents.protocol.envelope import unseal
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.report import OFFLINE
 from agents.protocol.status import SITE_STATUS
-from agents.protocol.topics import parse
-from agents.runtime.clock import SystemClock
+from agents.protocol.topics import parse_topic
+from agents.runtime.clock import AgentSystemClock
 from tests.support.wire_hub import Message
 
-CLOCK = SystemClock()
+CLOCK = AgentSystemClock()
 Value = Any
 """A report, delta, status or will."""
 
@@ -42,7 +42,7 @@ class Ears:
     async def listen(self) -> None:
         await self.client.subscribe("kapok/v1/site-a/#", qos=1)
         async for message in self.client.messages:
-            name, kind = str(message.topic), parse(str(message.topic)).kind
+            name, kind = str(message.topic), parse_topic(str(message.topic)).kind
             if kind in ("report", "status", "offline"):
                 payload = unseal(message.payload, topic=name, trusted=self.trusted)
                 read = {"status": SITE_STATUS.decode, "offline": OFFLINE.decode}

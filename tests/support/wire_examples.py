@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from hypothesis import strategies as st
 
-from agents.protocol.shapes import AtMost, Between, Rest
+from agents.protocol.shapes import AtMost, Between, RemainingKeys
 
 _TEXT = st.text(
     st.characters(exclude_categories=["Cs"], max_codepoint=0x2FFFF), min_size=0, max_size=12
@@ -50,7 +50,7 @@ def _values(hint: Hint, marks: tuple[Any, ...] = ()) -> st.SearchStrategy[Any]:
 
 def _maps(entry: Hint, marks: tuple[Any, ...]) -> st.SearchStrategy[Any]:
     keys = _TEXT
-    if any(isinstance(mark, Rest) for mark in marks):
+    if any(isinstance(mark, RemainingKeys) for mark in marks):
         keys = st.sampled_from(["cpu", "memory", "pods", "nvidia.com/gpu"])
     return st.dictionaries(keys, _values(entry), max_size=_FEW)
 

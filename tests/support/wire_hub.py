@@ -8,9 +8,9 @@ from agents.protocol.envelope import seal
 from agents.protocol.hub_requests import HUB_REQUEST, HubRequest
 from agents.protocol.index import DESIRED_INDEX, DesiredIndex, IndexEntry
 from agents.protocol.keys import SigningKey
-from agents.protocol.orders import OrderContent, PackedOrder, pack, seal_parts
+from agents.protocol.orders import OrderContent, PackedOrder, pack_content, seal_parts
 from agents.protocol.shapes import Json
-from agents.protocol.topics import topic
+from agents.protocol.topics import site_topic
 
 Message = tuple[str, bytes]
 Manifest = dict[str, Any]
@@ -54,13 +54,13 @@ class WireHub:
 
     def sealed(self, kind: str, payload: bytes) -> Message:
         """Any payload under a topic of this site."""
-        name = topic(self.site, kind)  # type: ignore[arg-type]  # tests also make up kinds
+        name = site_topic(self.site, kind)  # type: ignore[arg-type]  # tests also make up kinds
         return name, seal(payload, topic=name, key=self.key)
 
 
 def packed(*contents: OrderContent) -> list[PackedOrder]:
     """Contents, packed."""
-    return [pack(each) for each in contents]
+    return [pack_content(each) for each in contents]
 
 
 def config_map(name: str = "settings", **data: str) -> Manifest:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.runtime.packaged_files import shipped
+from scheduler.runtime.packaged_files import packaged_folder
 from scheduler.settings import Settings, SettingsError, load_settings, settings_from
 
 
 def test_the_shipped_file_states_exactly_the_defaults() -> None:
-    assert load_settings(shipped("configs") / "scheduler.yaml") == Settings()
+    assert load_settings(packaged_folder("configs") / "scheduler.yaml") == Settings()
 
 
 def test_a_typo_is_refused_with_the_name_that_was_meant() -> None:

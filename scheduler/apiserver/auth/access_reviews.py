@@ -1,10 +1,10 @@
 """Questions about access (`kubectl auth can-i`, `auth whoami`): answered, never stored."""
 
-from scheduler.apiserver.auth.rbac import Attempt, Identity, allows, rules_in
-from scheduler.apiserver.base.errors import bad_request, no_route
+from scheduler.apiserver.auth.rbac import AccessAttributes, Identity, is_allowed, resource_rules_of
+from scheduler.apiserver.base.errors import bad_request, resource_not_found
 from scheduler.hub.schema.json_types import Json, JsonObject
 
-REVIEWS: dict[tuple[str, str], str] = {
+REVIEW_KINDS: dict[tuple[str, str], str] = {
     ("authorization.k8s.io", "selfsubjectaccessreviews"): "SelfSubjectAccessReview",
     ("authorization.k8s.io", "selfsubjectrulesreviews"): "SelfSubjectRulesReview",
     ("authentication.k8s.io", "selfsubjectreviews"): "SelfSubjectReview",
@@ -12,32 +12,32 @@ REVIEWS: dict[tuple[str, str], str] = {
 """By group and plural."""
 
 
-def definition(group: str, plural: str) -> str:
+def openapi_name_of_review(group: str, plural: str) -> str:
     """The OpenAPI name of a review's kind."""
     family = group.partition(".")[0]
-    return f"io.k8s.api.{family}.v1.{REVIEWS[group, plural]}"
+    return f"io.k8s.api.{family}.v1.{REVIEW_KINDS[group, plural]}"
 
 
-def review(identity: Identity, kind: str, item: Json) -> JsonObject:
+def answer_review(identity: Identity, kind: str, review: Json) -> JsonObject:
     """The review with its status.
 
     Raises:
         ApiError: 400, the review does not say what it asks.
     """
-    if not isinstance(item, dict):
+    if not isinstance(review, dict):
         raise bad_request("the review is not a JSON object")
-    spec = item.get("spec") or {}
+    spec = review.get("spec") or {}
     if not isinstance(spec, dict):
         raise bad_request("spec is not an object")
     if kind == "SelfSubjectAccessReview":
-        status = _access(identity, spec)
+        status = _access_status(identity, spec)
     elif kind == "SelfSubjectRulesReview":
-        status = _rules(identity, spec)
+        status = _rules_status(identity, spec)
     elif kind == "SelfSubjectReview":
         groups = list(identity.groups)
         status = {"userInfo": {"username": identity.name, "groups": groups}}
     else:
-        raise no_route()
+        raise resource_not_found()
     group = "authentication.k8s.io" if kind == "SelfSubjectReview" else "authorization.k8s.io"
     made: JsonObject = {"kind": kind, "apiVersion": f"{group}/v1", "metadata": {}}
     if spec:
@@ -45,7 +45,7 @@ def review(identity: Identity, kind: str, item: Json) -> JsonObject:
     return made | {"status": status}
 
 
-def _access(identity: Identity, spec: JsonObject) -> JsonObject:
+def _access_status(identity: Identity, spec: JsonObject) -> JsonObject:
     asked = spec.get("resourceAttributes")
     if isinstance(spec.get("nonResourceAttributes"), dict):
         return {"allowed": True}
@@ -56,24 +56,24 @@ def _access(identity: Identity, spec: JsonObject) -> JsonObject:
     resource = str(asked.get("resource", ""))
     if asked.get("subresource"):
         resource += f"/{asked['subresource']}"
-    attempt = Attempt(
+    attempt = AccessAttributes(
         str(asked.get("verb", "")),
         str(asked.get("group", "")),
         resource,
         str(asked.get("namespace", "")),
         str(asked.get("name", "")),
     )
-    if allows(identity, attempt):
+    if is_allowed(identity, attempt):
         return {"allowed": True, "reason": f"the role {identity.role} allows it"}
     return {"allowed": False, "reason": f"the role {identity.role} does not allow it"}
 
 
-def _rules(identity: Identity, spec: JsonObject) -> JsonObject:
+def _rules_status(identity: Identity, spec: JsonObject) -> JsonObject:
     namespace = str(spec.get("namespace", ""))
     if not namespace:
         raise bad_request("spec.namespace: Required value")
     return {
-        "resourceRules": list(rules_in(identity, namespace)),
+        "resourceRules": list(resource_rules_of(identity, namespace)),
         "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["*"]}],
         "incomplete": False,
     }

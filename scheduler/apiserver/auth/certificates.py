@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _LIFETIME = timedelta(days=365)
 _RENEW_BEFORE = timedelta(days=30)
-_BACKDATED = timedelta(hours=1)
+_BACKDATE = timedelta(hours=1)
 """Tolerates clients whose clock is behind."""
 
 
@@ -28,19 +28,21 @@ _BACKDATED = timedelta(hours=1)
 class ServerCertificate:
     """The files of a certificate."""
 
-    chain: Path
-    key: Path
-    authority: Path
+    chain_path: Path
+    key_path: Path
+    authority_path: Path
 
-    def context(self) -> ssl.SSLContext:
+    def ssl_context(self) -> ssl.SSLContext:
         """A TLS context for the server; TLS 1.2 and above."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(self.chain, self.key)
+        context.load_cert_chain(self.chain_path, self.key_path)
         return context
 
 
-def server_certificate(directory: Path, names: Sequence[str], now: datetime) -> ServerCertificate:
+def ensure_server_certificate(
+    directory: Path, names: Sequence[str], now: datetime
+) -> ServerCertificate:
     """The certificate in a directory, made anew if it is missing, old or for other names.
 
     Args:
@@ -50,14 +52,16 @@ def server_certificate(directory: Path, names: Sequence[str], now: datetime) -> 
     """
     found = ServerCertificate(directory / "tls.crt", directory / "tls.key", directory / "ca.crt")
     if not _is_usable(found, names, now):
-        _make(found, names, now)
+        _generate_certificate(found, names, now)
     return found
 
 
 def _is_usable(files: ServerCertificate, names: Sequence[str], now: datetime) -> bool:
-    if not (files.chain.exists() and files.key.exists() and files.authority.exists()):
+    if not (
+        files.chain_path.exists() and files.key_path.exists() and files.authority_path.exists()
+    ):
         return False
-    certificate = x509.load_pem_x509_certificate(files.chain.read_bytes())
+    certificate = x509.load_pem_x509_certificate(files.chain_path.read_bytes())
     if certificate.not_valid_after_utc - _RENEW_BEFORE <= now:
         return False
     san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -71,22 +75,22 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _subject(name: str) -> x509.Name:
+def _x509_name(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
-def _make(files: ServerCertificate, names: Sequence[str], now: datetime) -> None:
+def _generate_certificate(files: ServerCertificate, names: Sequence[str], now: datetime) -> None:
     authority_key = ec.generate_private_key(ec.SECP256R1())
-    authority = _authority(authority_key, now)
+    authority = _sign_authority(authority_key, now)
     key = ec.generate_private_key(ec.SECP256R1())
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     certificate = (
-        _builder("kapok hub", "kapok hub authority", key.public_key(), now)
+        _certificate_builder("kapok hub", "kapok hub authority", key.public_key(), now)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(
             x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False
         )
-        .add_extension(_usage(signs=False), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(identifier, critical=False)
         .sign(authority_key, hashes.SHA256())
@@ -97,51 +101,51 @@ def _make(files: ServerCertificate, names: Sequence[str], now: datetime) -> None
         serialization.NoEncryption(),
     )
     pem = serialization.Encoding.PEM
-    _write(files.key, private)
-    _write(files.chain, certificate.public_bytes(pem))
-    _write(files.authority, authority.public_bytes(pem))
+    _write_private_file(files.key_path, private)
+    _write_private_file(files.chain_path, certificate.public_bytes(pem))
+    _write_private_file(files.authority_path, authority.public_bytes(pem))
 
 
-def _authority(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
+def _sign_authority(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
     name = "kapok hub authority"
     return (
-        _builder(name, name, key.public_key(), now)
+        _certificate_builder(name, name, key.public_key(), now)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs=True), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
 
 
-def _builder(
+def _certificate_builder(
     subject: str, issuer: str, key: ec.EllipticCurvePublicKey, now: datetime
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
-        .subject_name(_subject(subject))
-        .issuer_name(_subject(issuer))
+        .subject_name(_x509_name(subject))
+        .issuer_name(_x509_name(issuer))
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATED)
+        .not_valid_before(now - _BACKDATE)
         .not_valid_after(now + _LIFETIME)
     )
 
 
-def _usage(*, signs: bool) -> x509.KeyUsage:
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=not signs,
+        digital_signature=not signs_certificates,
         content_commitment=False,
         key_encipherment=False,
         data_encipherment=False,
         key_agreement=False,
-        key_cert_sign=signs,
-        crl_sign=signs,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
         encipher_only=False,
         decipher_only=False,
     )
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write_private_file(path: Path, content: bytes) -> None:
     """Writes a file that only its owner can read."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from scheduler.apiserver.base.errors import ApiError
 from scheduler.hub.schema.json_types import JsonObject
 
-READ = ("get", "list", "watch")
-WRITE = ("create", "update", "patch", "delete", "deletecollection")
-_ANY = ("*",)
-_KAPOK = ("kapok.dev",)
-_NAMESPACED_CORE = (
+READ_VERBS = ("get", "list", "watch")
+WRITE_VERBS = ("create", "update", "patch", "delete", "deletecollection")
+_ANYTHING = ("*",)
+_KAPOK_GROUPS = ("kapok.dev",)
+_NAMESPACED_CORE_RESOURCES = (
     "configmaps",
     "events",
     "persistentvolumeclaims",
@@ -24,74 +24,92 @@ _NAMESPACED_CORE = (
     "serviceaccounts",
     "services",
 )
-_APPS = ("apps", "batch", "coordination.k8s.io", "events.k8s.io")
+_APPS_GROUPS = ("apps", "batch", "coordination.k8s.io", "events.k8s.io")
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class PolicyRule:
     """What a role allows; `*` stands for everything. In namespaces, if the identity has some."""
 
     groups: tuple[str, ...]
     resources: tuple[str, ...]
     verbs: tuple[str, ...]
-    anywhere: bool = False
+    is_cluster_wide: bool = False
     """Also outside the namespaces of a tenant."""
 
     def covers(self, group: str, resource: str, verb: str) -> bool:
         """Whether the rule speaks of a verb on a resource (`plural` or `plural/subresource`)."""
         plural, _slash, subresource = resource.partition("/")
         return (
-            _has(self.groups, group)
-            and _has(self.verbs, verb)
+            _matches(self.groups, group)
+            and _matches(self.verbs, verb)
             and (
-                _has(self.resources, resource)
+                _matches(self.resources, resource)
                 or (f"{plural}/*" in self.resources and bool(subresource))
             )
         )
 
 
-def _has(values: tuple[str, ...], value: str) -> bool:
+def _matches(values: tuple[str, ...], value: str) -> bool:
     return "*" in values or value in values
 
 
-_OPERATOR = (
-    Rule(_KAPOK, ("sites", "sites/*", "clusterplacementpolicies"), READ + WRITE),
-    Rule(_KAPOK, ("workloads", "workloads/status", "placementpolicies"), READ),
-    Rule(_KAPOK, ("sitegrants", "dataclassschemes", "tenants"), READ),
-    Rule(("",), ("namespaces", "nodes", "pods", "events", "configmaps", "services"), READ),
-    Rule(("multicluster.x-k8s.io", "cluster.x-k8s.io", "about.k8s.io"), _ANY, READ),
-    Rule(_APPS, _ANY, READ),
-    Rule(("apiextensions.k8s.io",), _ANY, READ),
+_OPERATOR_RULES = (
+    PolicyRule(
+        _KAPOK_GROUPS, ("sites", "sites/*", "clusterplacementpolicies"), READ_VERBS + WRITE_VERBS
+    ),
+    PolicyRule(_KAPOK_GROUPS, ("workloads", "workloads/status", "placementpolicies"), READ_VERBS),
+    PolicyRule(_KAPOK_GROUPS, ("sitegrants", "dataclassschemes", "tenants"), READ_VERBS),
+    PolicyRule(
+        ("",), ("namespaces", "nodes", "pods", "events", "configmaps", "services"), READ_VERBS
+    ),
+    PolicyRule(
+        ("multicluster.x-k8s.io", "cluster.x-k8s.io", "about.k8s.io"), _ANYTHING, READ_VERBS
+    ),
+    PolicyRule(_APPS_GROUPS, _ANYTHING, READ_VERBS),
+    PolicyRule(("apiextensions.k8s.io",), _ANYTHING, READ_VERBS),
 )
-_AUTHORITY = (
-    Rule(_KAPOK, ("sitegrants", "dataclassschemes"), READ + WRITE),
-    Rule(_KAPOK, _ANY, READ),
-    Rule(("",), ("namespaces", "events"), READ),
+_AUTHORITY_RULES = (
+    PolicyRule(_KAPOK_GROUPS, ("sitegrants", "dataclassschemes"), READ_VERBS + WRITE_VERBS),
+    PolicyRule(_KAPOK_GROUPS, _ANYTHING, READ_VERBS),
+    PolicyRule(("",), ("namespaces", "events"), READ_VERBS),
 )
-_TENANT = (
-    Rule(_KAPOK, ("workloads", "workloads/scale", "placementpolicies"), READ + WRITE),
-    Rule(_KAPOK, ("workloads/status",), READ),
-    Rule(("",), _NAMESPACED_CORE, READ + WRITE),
-    Rule(_APPS, _ANY, READ + WRITE),
-    Rule(("",), ("namespaces",), ("get",)),
-    Rule(
-        _KAPOK,
+_TENANT_RULES = (
+    PolicyRule(
+        _KAPOK_GROUPS,
+        ("workloads", "workloads/scale", "placementpolicies"),
+        READ_VERBS + WRITE_VERBS,
+    ),
+    PolicyRule(_KAPOK_GROUPS, ("workloads/status",), READ_VERBS),
+    PolicyRule(("",), _NAMESPACED_CORE_RESOURCES, READ_VERBS + WRITE_VERBS),
+    PolicyRule(_APPS_GROUPS, _ANYTHING, READ_VERBS + WRITE_VERBS),
+    PolicyRule(("",), ("namespaces",), ("get",)),
+    PolicyRule(
+        _KAPOK_GROUPS,
         ("sites", "clusterplacementpolicies", "dataclassschemes"),
-        READ,
-        anywhere=True,
+        READ_VERBS,
+        is_cluster_wide=True,
     ),
 )
-_AUDITED_CORE = (*(name for name in _NAMESPACED_CORE if name != "secrets"), "namespaces", "nodes")
-_AUDITOR = (
-    Rule(("",), _AUDITED_CORE, READ),
-    Rule((*_KAPOK, *_APPS, "apiextensions.k8s.io", "multicluster.x-k8s.io"), _ANY, READ),
+_AUDITED_CORE_RESOURCES = (
+    *(name for name in _NAMESPACED_CORE_RESOURCES if name != "secrets"),
+    "namespaces",
+    "nodes",
 )
-ROLES: dict[str, tuple[Rule, ...]] = {
-    "administrator": (Rule(_ANY, _ANY, _ANY),),
-    "operator": _OPERATOR,
-    "authority": _AUTHORITY,
-    "tenant": _TENANT,
-    "auditor": _AUDITOR,
+_AUDITOR_RULES = (
+    PolicyRule(("",), _AUDITED_CORE_RESOURCES, READ_VERBS),
+    PolicyRule(
+        (*_KAPOK_GROUPS, *_APPS_GROUPS, "apiextensions.k8s.io", "multicluster.x-k8s.io"),
+        _ANYTHING,
+        READ_VERBS,
+    ),
+)
+ROLES: dict[str, tuple[PolicyRule, ...]] = {
+    "administrator": (PolicyRule(_ANYTHING, _ANYTHING, _ANYTHING),),
+    "operator": _OPERATOR_RULES,
+    "authority": _AUTHORITY_RULES,
+    "tenant": _TENANT_RULES,
+    "auditor": _AUDITOR_RULES,
 }
 """By name. Reviews of one's own rights are open to everyone."""
 
@@ -113,7 +131,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class AccessAttributes:
     """What somebody tries to do."""
 
     verb: str
@@ -123,7 +141,7 @@ class Attempt:
     namespace: str = ""
     name: str = ""
 
-    def refusal(self, identity: Identity) -> ApiError:
+    def forbidden_error(self, identity: Identity) -> ApiError:
         """The 403 of the RBAC authorizer."""
         plural = self.resource.partition("/")[0]
         qualified = f"{plural}.{self.group}" if self.group else plural
@@ -139,22 +157,23 @@ class Attempt:
         return ApiError(403, "Forbidden", message, details | {"kind": plural})
 
 
-def allows(identity: Identity, attempt: Attempt) -> bool:
+def is_allowed(identity: Identity, attributes: AccessAttributes) -> bool:
     """Whether an identity may do something."""
-    inside = not identity.namespaces or attempt.namespace in identity.namespaces
-    if attempt.resource == "namespaces" and attempt.name in identity.namespaces:
+    inside = not identity.namespaces or attributes.namespace in identity.namespaces
+    if attributes.resource == "namespaces" and attributes.name in identity.namespaces:
         inside = True
     return any(
-        rule.covers(attempt.group, attempt.resource, attempt.verb) and (inside or rule.anywhere)
+        rule.covers(attributes.group, attributes.resource, attributes.verb)
+        and (inside or rule.is_cluster_wide)
         for rule in ROLES[identity.role]
     )
 
 
-def rules_in(identity: Identity, namespace: str) -> Iterable[JsonObject]:
+def resource_rules_of(identity: Identity, namespace: str) -> Iterable[JsonObject]:
     """The rules that hold in a namespace, as SelfSubjectRulesReview shows them."""
     inside = not identity.namespaces or namespace in identity.namespaces
     for rule in ROLES[identity.role]:
-        if inside or rule.anywhere:
+        if inside or rule.is_cluster_wide:
             yield {
                 "verbs": list(rule.verbs),
                 "apiGroups": list(rule.groups),

@@ -19,15 +19,15 @@ class UnknownRole(ValueError):
     """No such role; the message lists those there are."""
 
 
-class Tokens:
+class TokenStore:
     """The tokens of a data directory."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen = -1
-        self._known: dict[bytes, Identity] = {}
+        self._read_mtime_ns = -1
+        self._identities: dict[bytes, Identity] = {}
 
-    def of(self, identity: Identity) -> str:
+    def get_or_create(self, identity: Identity) -> str:
         """The token of an identity; made when it has none.
 
         Raises:
@@ -36,38 +36,38 @@ class Tokens:
         if identity.role not in ROLES:
             raise UnknownRole(f"no role {identity.role!r}; roles: {', '.join(ROLES)}")
         self._read()
-        for token, known in self._known.items():
+        for token, known in self._identities.items():
             if known == identity:
                 return token.decode()
         token = secrets.token_urlsafe(_TOKEN_BYTES).encode()
-        kept = {t: known for t, known in self._known.items() if known.name != identity.name}
-        self._known = {**kept, token: identity}
+        kept = {t: known for t, known in self._identities.items() if known.name != identity.name}
+        self._identities = {**kept, token: identity}
         self._write()
         return token.decode()
 
-    def holder(self, token: bytes) -> Identity | None:
+    def identity_of(self, token: bytes) -> Identity | None:
         """Who holds a token; the comparison takes the same time for all."""
         found = self._find(token)
-        if found is None and self._changed():
+        if found is None and self._has_changed():
             self._read()
             found = self._find(token)
         return found
 
     def _find(self, token: bytes) -> Identity | None:
         found = None
-        for known, identity in self._known.items():
+        for known, identity in self._identities.items():
             if hmac.compare_digest(known, token):
                 found = identity
         return found
 
-    def _changed(self) -> bool:
-        return self._path.exists() and self._path.stat().st_mtime_ns != self._seen
+    def _has_changed(self) -> bool:
+        return self._path.exists() and self._path.stat().st_mtime_ns != self._read_mtime_ns
 
     def _read(self) -> None:
         if not self._path.exists():
             return
-        self._seen = self._path.stat().st_mtime_ns
-        self._known = {
+        self._read_mtime_ns = self._path.stat().st_mtime_ns
+        self._identities = {
             entry["token"].encode(): Identity(
                 entry["name"], entry["role"], tuple(entry["namespaces"])
             )
@@ -82,7 +82,7 @@ class Tokens:
                 "namespaces": list(identity.namespaces),
                 "token": token.decode(),
             }
-            for token, identity in self._known.items()
+            for token, identity in self._identities.items()
         ]
         draft = self._path.with_name(f".{self._path.name}.new")
         draft.unlink(missing_ok=True)
@@ -91,4 +91,4 @@ class Tokens:
             json.dump(entries, file, indent=2)
             file.write("\n")
         draft.replace(self._path)
-        self._seen = self._path.stat().st_mtime_ns
+        self._read_mtime_ns = self._path.stat().st_mtime_ns

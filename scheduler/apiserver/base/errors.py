@@ -12,7 +12,7 @@ from scheduler.hub.schema.problems import FieldProblem
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class GroupResource:
     """What an error speaks of: the group and the plural of a resource, and the kind."""
 
     group: str
@@ -20,7 +20,7 @@ class Subject:
     kind: str
 
     @property
-    def qualified(self) -> str:
+    def qualified_resource(self) -> str:
         """`deployments.apps`, or the plural alone for the core group."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
@@ -43,7 +43,7 @@ class ApiError(Exception):
     def __str__(self) -> str:
         return self.message
 
-    def status(self) -> JsonObject:
+    def to_status(self) -> JsonObject:
         """The body: kind `Status` of v1."""
         body: JsonObject = {
             "kind": "Status",
@@ -59,11 +59,11 @@ class ApiError(Exception):
         return body | {"code": self.code}
 
 
-def _details(subject: Subject, name: str, **more: object) -> JsonObject:
+def _details(group_resource: GroupResource, name: str, **more: object) -> JsonObject:
     details: JsonObject = {"name": name} if name else {}
-    if subject.group:
-        details["group"] = subject.group
-    return details | {"kind": subject.plural} | more
+    if group_resource.group:
+        details["group"] = group_resource.group
+    return details | {"kind": group_resource.plural} | more
 
 
 def bad_request(message: str) -> ApiError:
@@ -76,44 +76,52 @@ def unauthorized() -> ApiError:
     return ApiError(401, "Unauthorized", "Unauthorized")
 
 
-def forbidden(subject: Subject, name: str, why: str) -> ApiError:
+def forbidden(group_resource: GroupResource, name: str, why: str) -> ApiError:
     """403: who asks may not do this, or not now."""
-    label = f'{subject.qualified} "{name}"' if name else subject.qualified
-    return ApiError(403, "Forbidden", f"{label} is forbidden: {why}", _details(subject, name))
+    label = (
+        f'{group_resource.qualified_resource} "{name}"'
+        if name
+        else group_resource.qualified_resource
+    )
+    return ApiError(
+        403, "Forbidden", f"{label} is forbidden: {why}", _details(group_resource, name)
+    )
 
 
-def not_found(subject: Subject, name: str) -> ApiError:
+def not_found(group_resource: GroupResource, name: str) -> ApiError:
     """404: no such object."""
-    message = f'{subject.qualified} "{name}" not found'
-    return ApiError(404, "NotFound", message, _details(subject, name))
+    message = f'{group_resource.qualified_resource} "{name}" not found'
+    return ApiError(404, "NotFound", message, _details(group_resource, name))
 
 
-def no_route() -> ApiError:
+def resource_not_found() -> ApiError:
     """404: no such resource at all."""
     return ApiError(404, "NotFound", "the server could not find the requested resource")
 
 
-def method_not_allowed(subject: Subject | None = None) -> ApiError:
+def method_not_allowed(group_resource: GroupResource | None = None) -> ApiError:
     """405: the resource is there, the verb is not."""
     message = "the server does not allow this method on the requested resource"
-    details = _details(subject, "") if subject else {}
+    details = _details(group_resource, "") if group_resource else {}
     return ApiError(405, "MethodNotAllowed", message, details)
 
 
-def already_exists(subject: Subject, name: str) -> ApiError:
+def already_exists(group_resource: GroupResource, name: str) -> ApiError:
     """409: the name is taken."""
-    message = f'{subject.qualified} "{name}" already exists'
-    return ApiError(409, "AlreadyExists", message, _details(subject, name))
+    message = f'{group_resource.qualified_resource} "{name}" already exists'
+    return ApiError(409, "AlreadyExists", message, _details(group_resource, name))
 
 
-def conflict(subject: Subject, name: str, why: str = "") -> ApiError:
+def conflict(group_resource: GroupResource, name: str, why: str = "") -> ApiError:
     """409: what the writer has seen is not what is there."""
     why = why or (
         "the object has been modified; "
         "please apply your changes to the latest version and try again"
     )
-    message = f'Operation cannot be fulfilled on {subject.qualified} "{name}": {why}'
-    return ApiError(409, "Conflict", message, _details(subject, name))
+    message = (
+        f'Operation cannot be fulfilled on {group_resource.qualified_resource} "{name}": {why}'
+    )
+    return ApiError(409, "Conflict", message, _details(group_resource, name))
 
 
 def expired(message: str) -> ApiError:
@@ -121,7 +129,7 @@ def expired(message: str) -> ApiError:
     return ApiError(410, "Expired", message)
 
 
-def too_large(limit_bytes: int) -> ApiError:
+def request_entity_too_large(limit_bytes: int) -> ApiError:
     """413: the body is longer than the server reads."""
     message = f"Request entity too large: limit is {limit_bytes}"
     return ApiError(413, "RequestEntityTooLarge", message)
@@ -147,7 +155,7 @@ def too_many_requests(message: str, *, retry_after_seconds: int = 1) -> ApiError
     )
 
 
-def internal(message: str) -> ApiError:
+def internal_error(message: str) -> ApiError:
     """500: our fault; the message says what failed."""
     return ApiError(500, "InternalError", f"Internal error occurred: {message}")
 
@@ -157,9 +165,9 @@ def server_error(message: str) -> ApiError:
     return ApiError(500, "", message)
 
 
-def options_invalid(kind: str, problems: Sequence[FieldProblem]) -> ApiError:
+def invalid_options(kind: str, problems: Sequence[FieldProblem]) -> ApiError:
     """422: the options of a request, such as `PatchOptions`, are wrong."""
-    return invalid(Subject("meta.k8s.io", "", kind), "", problems)
+    return invalid(GroupResource("meta.k8s.io", "", kind), "", problems)
 
 
 def not_acceptable() -> ApiError:
@@ -171,18 +179,18 @@ def not_acceptable() -> ApiError:
     )
 
 
-def invalid(subject: Subject, name: str, problems: Sequence[FieldProblem]) -> ApiError:
+def invalid(group_resource: GroupResource, name: str, problems: Sequence[FieldProblem]) -> ApiError:
     """422: the object is readable, and wrong; one cause a problem."""
-    sentences = [problem.sentence for problem in problems]
+    sentences = [problem.full_message for problem in problems]
     text = sentences[0] if len(sentences) == 1 else f"[{', '.join(sentences)}]"
     causes = [
         {"reason": problem.reason, "message": problem.message, "field": problem.field}
         for problem in problems
     ]
     details: JsonObject = {"name": name} if name else {}
-    if subject.group:
-        details["group"] = subject.group
-    details |= {"kind": subject.kind, "causes": causes}
+    if group_resource.group:
+        details["group"] = group_resource.group
+    details |= {"kind": group_resource.kind, "causes": causes}
     return ApiError(
-        422, "Invalid", f'{subject.qualified_kind} "{name}" is invalid: {text}', details
+        422, "Invalid", f'{group_resource.qualified_kind} "{name}" is invalid: {text}', details
     )

@@ -20,9 +20,9 @@ JSON_PATCH = "application/json-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_YAML = "application/apply-patch+yaml"
 APPLY_CBOR = "application/apply-patch+cbor"
-_DEPTH_LIMIT = 1000
+_MAX_DEPTH = 1000
 """Nesting that a body may have; deeper ones are refused before they are walked."""
-_CORE_PARTS = 2
+_MIN_PATH_PARTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +37,19 @@ class ResourcePath:
     subresource: str
 
 
-def parse_path(path: str) -> ResourcePath | None:
+def parse_resource_path(path: str) -> ResourcePath | None:
     """Takes `/api/v1/...` or `/apis/GROUP/VERSION/...` apart; None where it names no resource."""
     parts = path.strip("/").split("/")
-    if parts[0] == "api" and len(parts) > _CORE_PARTS:
+    if parts[0] == "api" and len(parts) > _MIN_PATH_PARTS:
         group, version, rest = "", parts[1], parts[2:]
-    elif parts[0] == "apis" and len(parts) > _CORE_PARTS + 1:
+    elif parts[0] == "apis" and len(parts) > _MIN_PATH_PARTS + 1:
         group, version, rest = parts[1], parts[2], parts[3:]
     else:
         return None
     namespace = ""
     if (
         rest[0] == "namespaces"
-        and len(rest) > _CORE_PARTS
+        and len(rest) > _MIN_PATH_PARTS
         and rest[2] not in {"status", "finalize"}
     ):
         namespace, rest = rest[1], rest[2:]
@@ -58,33 +58,33 @@ def parse_path(path: str) -> ResourcePath | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class RequestBody:
     """A decoded body and the keys that it had twice."""
 
     value: Json
-    duplicates: tuple[str, ...] = ()
+    duplicate_fields: tuple[str, ...] = ()
 
 
-def media_type(header: str) -> str:
+def media_type_of(header: str) -> str:
     """The media type of a Content-Type header, without parameters."""
     return header.partition(";")[0].strip().lower()
 
 
-def decode_body(data: bytes, content_type: str) -> Body:
+def decode_body(data: bytes, content_type: str) -> RequestBody:
     """Decodes JSON or YAML.
 
     Raises:
         ApiError: 400 for what does not parse, 415 for other types.
     """
-    kind = media_type(content_type) or JSON
+    kind = media_type_of(content_type) or JSON
     if kind in {YAML, "text/yaml", "application/x-yaml", APPLY_YAML}:
-        return _yaml_body(data)
+        return _decode_yaml(data)
     if kind == JSON or kind.endswith("+json"):
-        return _json_body(data)
+        return _decode_json(data)
     raise unsupported_media_type([JSON, YAML])
 
 
-def _json_body(data: bytes) -> Body:
+def _decode_json(data: bytes) -> RequestBody:
     if not data.strip():
         raise bad_request("the request has no body")
     try:
@@ -92,17 +92,17 @@ def _json_body(data: bytes) -> Body:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise bad_request(f"couldn't get version/kind; json parse error: {error}") from None
     _check_depth(value)
-    return Body(value, tuple(_duplicates(data)))
+    return RequestBody(value, tuple(_find_duplicate_keys(data)))
 
 
-def _yaml_body(data: bytes) -> Body:
+def _decode_yaml(data: bytes) -> RequestBody:
     if data.lstrip()[:1] == b"{":
         try:
-            return _json_body(data)
+            return _decode_json(data)
         except ApiError:
             pass  # flow style YAML may still be right
     try:
-        loader = _Loader(data)
+        loader = _YamlLoader(data)
         try:
             value = loader.get_single_data()
         finally:
@@ -110,15 +110,15 @@ def _yaml_body(data: bytes) -> Body:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise bad_request(f"error converting YAML to JSON: {error}") from None
     _check_depth(value)
-    return Body(value, tuple(loader.duplicates))
+    return RequestBody(value, tuple(loader.duplicate_keys))
 
 
-class _Loader(yaml.SafeLoader):
+class _YamlLoader(yaml.SafeLoader):
     """YAML as Kubernetes reads it: no aliases (they can explode), instants stay strings."""
 
     def __init__(self, stream: bytes) -> None:
         super().__init__(stream)
-        self.duplicates: list[str] = []
+        self.duplicate_keys: list[str] = []
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -130,22 +130,22 @@ class _Loader(yaml.SafeLoader):
         for key_node, _value in node.value:
             key = str(key_node.value)
             if key in seen:
-                self.duplicates.append(key)
+                self.duplicate_keys.append(key)
             seen.add(key)
         made = super().construct_mapping(node, deep=deep)
         return {str(key): value for key, value in made.items()}
 
 
-def _as_text(loader: _Loader, node: yaml.ScalarNode) -> Json:
+def _construct_text(loader: _YamlLoader, node: yaml.ScalarNode) -> Json:
     return loader.construct_scalar(node)
 
 
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", _as_text)
+_YamlLoader.add_constructor("tag:yaml.org,2002:timestamp", _construct_text)
 
 
 def _check_depth(value: Json) -> None:
     level = [value]
-    for _depth in range(_DEPTH_LIMIT):
+    for _depth in range(_MAX_DEPTH):
         below: list[Json] = []
         for item in level:
             if isinstance(item, dict):
@@ -155,14 +155,14 @@ def _check_depth(value: Json) -> None:
         if not below:
             return
         level = below
-    raise bad_request(f"the body is nested deeper than {_DEPTH_LIMIT} levels")
+    raise bad_request(f"the body is nested deeper than {_MAX_DEPTH} levels")
 
 
-class _Pairs(list[tuple[str, Json]]):
+class _KeyValuePairs(list[tuple[str, Json]]):
     """A JSON map with its keys as they came."""
 
 
-def _duplicates(data: bytes) -> list[str]:
+def _find_duplicate_keys(data: bytes) -> list[str]:
     """The paths of keys that a JSON map has twice."""
     unique = True
 
@@ -174,30 +174,30 @@ def _duplicates(data: bytes) -> list[str]:
     if unique:
         return []
     found: list[str] = []
-    _find_duplicates(json.loads(data, object_pairs_hook=_Pairs), "", found)
+    _collect_duplicate_keys(json.loads(data, object_pairs_hook=_KeyValuePairs), "", found)
     return found
 
 
-def _find_duplicates(value: Json, path: str, found: list[str]) -> None:
-    if isinstance(value, _Pairs):
+def _collect_duplicate_keys(value: Json, path: str, found: list[str]) -> None:
+    if isinstance(value, _KeyValuePairs):
         seen: set[str] = set()
         for key, item in value:
             where = f"{path}.{key}" if path else key
             if key in seen and where not in found:
                 found.append(where)
             seen.add(key)
-            _find_duplicates(item, where, found)
+            _collect_duplicate_keys(item, where, found)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _find_duplicates(item, f"{path}[{index}]", found)
+            _collect_duplicate_keys(item, f"{path}[{index}]", found)
 
 
-def flag(query: Mapping[str, str], name: str) -> bool:
+def parse_flag(query: Mapping[str, str], name: str) -> bool:
     """A boolean of the query string, as Go reads it."""
     return query.get(name, "").lower() in {"1", "t", "true"}
 
 
-def integer(query: Mapping[str, str], name: str) -> int | None:
+def parse_integer(query: Mapping[str, str], name: str) -> int | None:
     """A number of the query string.
 
     Raises:

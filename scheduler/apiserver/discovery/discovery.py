@@ -6,41 +6,41 @@ Source: "API Discovery" of the Kubernetes API concepts; apidiscovery.k8s.io/v2.
 import re
 from collections.abc import Iterable
 
-from scheduler.apiserver.kinds.resources import ALL_VERBS, Catalog, Resource
+from scheduler.apiserver.kinds.resources import ALL_VERBS, ResourceCatalog, ServerResource
 from scheduler.hub.schema.json_types import JsonObject
 
-AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-_SCALE_KIND = {"group": "autoscaling", "version": "v1", "kind": "Scale"}
-_UPDATES = ("get", "patch", "update")
-_REVIEWS: tuple[tuple[str, str, str, str, bool], ...] = (
+AGGREGATED_CONTENT_TYPE = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+_SCALE_GVK = {"group": "autoscaling", "version": "v1", "kind": "Scale"}
+_SUBRESOURCE_VERBS = ("get", "patch", "update")
+_REVIEW_RESOURCES: tuple[tuple[str, str, str, str, bool], ...] = (
     ("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", False),
     ("authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", False),
     ("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", False),
 )
 """Resources that can only be created and are answered at once."""
-_CREATE_ONLY: dict[str, tuple[str, JsonObject]] = {
+_CREATE_ONLY_SUBRESOURCES: dict[str, tuple[str, JsonObject]] = {
     "binding": ("binding", {"group": "", "version": "v1", "kind": "Binding"}),
     "eviction": ("eviction", {"group": "policy", "version": "v1", "kind": "Eviction"}),
 }
 
 
-def wants_aggregated(accept: str) -> bool:
+def accepts_aggregated(accept: str) -> bool:
     """Whether the client takes the aggregated form."""
     return "as=APIGroupDiscoveryList" in accept and "v=v2;" in accept.replace(" ", "") + ";"
 
 
-def _versions(catalog: Catalog) -> dict[str, dict[str, list[Resource]]]:
+def _resources_by_version(catalog: ResourceCatalog) -> dict[str, dict[str, list[ServerResource]]]:
     """The resources by group and version."""
-    found: dict[str, dict[str, list[Resource]]] = {"": {"v1": []}}
+    found: dict[str, dict[str, list[ServerResource]]] = {"": {"v1": []}}
     for resource in catalog.all():
-        group = found.setdefault(resource.subject.group, {})
+        group = found.setdefault(resource.group_resource.group, {})
         group.setdefault(resource.version, []).append(resource)
-    for review in _REVIEWS:
+    for review in _REVIEW_RESOURCES:
         found.setdefault(review[0], {}).setdefault(review[1], [])
     return found
 
 
-def _order(version: str) -> tuple[int, int, int]:
+def _version_sort_key(version: str) -> tuple[int, int, int]:
     """Kubernetes' version order: v2, v1, v1beta1, v1alpha1, anything else."""
     match = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
     if match is None:
@@ -49,7 +49,7 @@ def _order(version: str) -> tuple[int, int, int]:
     return (stage, -int(match[1]), -int(match[3] or 0))
 
 
-def aggregated(catalog: Catalog, *, core: bool) -> JsonObject:
+def make_group_discovery_list(catalog: ResourceCatalog, *, is_core: bool) -> JsonObject:
     """The APIGroupDiscoveryList of `/api` or of `/apis`."""
     items = [
         {
@@ -59,15 +59,15 @@ def aggregated(catalog: Catalog, *, core: bool) -> JsonObject:
                     "version": version,
                     "freshness": "Current",
                     "resources": [
-                        *map(_aggregated_resource, versions[version]),
-                        *_aggregated_reviews(group, version),
+                        *map(_discovered_resource, versions[version]),
+                        *_discovered_reviews(group, version),
                     ],
                 }
-                for version in sorted(versions, key=_order)
+                for version in sorted(versions, key=_version_sort_key)
             ],
         }
-        for group, versions in _versions(catalog).items()
-        if (group == "") == core
+        for group, versions in _resources_by_version(catalog).items()
+        if (group == "") == is_core
     ]
     return {
         "kind": "APIGroupDiscoveryList",
@@ -77,18 +77,18 @@ def aggregated(catalog: Catalog, *, core: bool) -> JsonObject:
     }
 
 
-def _kind(resource: Resource) -> JsonObject:
+def _gvk_of(resource: ServerResource) -> JsonObject:
     return {
-        "group": resource.subject.group,
+        "group": resource.group_resource.group,
         "version": resource.version,
-        "kind": resource.subject.kind,
+        "kind": resource.group_resource.kind,
     }
 
 
-def _aggregated_resource(resource: Resource) -> JsonObject:
+def _discovered_resource(resource: ServerResource) -> JsonObject:
     found: JsonObject = {
-        "resource": resource.subject.plural,
-        "responseKind": _kind(resource),
+        "resource": resource.group_resource.plural,
+        "responseKind": _gvk_of(resource),
         "scope": "Namespaced" if resource.namespaced else "Cluster",
         "singularResource": resource.singular,
         "verbs": list(ALL_VERBS),
@@ -97,7 +97,7 @@ def _aggregated_resource(resource: Resource) -> JsonObject:
         found["shortNames"] = list(resource.short_names)
     if resource.categories:
         found["categories"] = list(resource.categories)
-    subresources = list(_subresources(resource))
+    subresources = list(_subresources_of(resource))
     if subresources:
         found["subresources"] = [
             {"subresource": name, "responseKind": kind, "verbs": list(verbs)}
@@ -106,15 +106,15 @@ def _aggregated_resource(resource: Resource) -> JsonObject:
     return found
 
 
-def _subresources(resource: Resource) -> Iterable[tuple[str, JsonObject, tuple[str, ...]]]:
+def _subresources_of(resource: ServerResource) -> Iterable[tuple[str, JsonObject, tuple[str, ...]]]:
     for name in sorted(resource.subresources):
-        if name in _CREATE_ONLY:
-            yield name, _CREATE_ONLY[name][1], ("create",)
+        if name in _CREATE_ONLY_SUBRESOURCES:
+            yield name, _CREATE_ONLY_SUBRESOURCES[name][1], ("create",)
         else:
-            yield name, _SCALE_KIND if name == "scale" else _kind(resource), _UPDATES
+            yield name, _SCALE_GVK if name == "scale" else _gvk_of(resource), _SUBRESOURCE_VERBS
 
 
-def _aggregated_reviews(group: str, version: str) -> list[JsonObject]:
+def _discovered_reviews(group: str, version: str) -> list[JsonObject]:
     return [
         {
             "resource": plural,
@@ -123,7 +123,7 @@ def _aggregated_reviews(group: str, version: str) -> list[JsonObject]:
             "singularResource": kind.lower(),
             "verbs": ["create"],
         }
-        for of_group, of_version, plural, kind, _namespaced in _REVIEWS
+        for of_group, of_version, plural, kind, _namespaced in _REVIEW_RESOURCES
         if (of_group, of_version) == (group, version)
     ]
 
@@ -131,7 +131,7 @@ def _aggregated_reviews(group: str, version: str) -> list[JsonObject]:
 # ---------------------------------------------------------------- the old form
 
 
-def core_versions() -> JsonObject:
+def make_api_versions() -> JsonObject:
     """`/api`."""
     return {
         "kind": "APIVersions",
@@ -140,39 +140,43 @@ def core_versions() -> JsonObject:
     }
 
 
-def groups(catalog: Catalog) -> JsonObject:
+def make_api_group_list(catalog: ResourceCatalog) -> JsonObject:
     """`/apis`."""
     return {
         "kind": "APIGroupList",
         "apiVersion": "v1",
-        "groups": [_group(name, versions) for name, versions in _versions(catalog).items() if name],
+        "groups": [
+            _api_group(name, versions)
+            for name, versions in _resources_by_version(catalog).items()
+            if name
+        ],
     }
 
 
-def group(catalog: Catalog, name: str) -> JsonObject | None:
+def make_api_group(catalog: ResourceCatalog, name: str) -> JsonObject | None:
     """`/apis/GROUP`; None where there is no such group."""
-    versions = _versions(catalog).get(name)
+    versions = _resources_by_version(catalog).get(name)
     if not name or versions is None:
         return None
-    return {"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)}
+    return {"kind": "APIGroup", "apiVersion": "v1", **_api_group(name, versions)}
 
 
-def _group(name: str, versions: dict[str, list[Resource]]) -> JsonObject:
+def _api_group(name: str, versions: dict[str, list[ServerResource]]) -> JsonObject:
     shown = [
         {"groupVersion": f"{name}/{version}", "version": version}
-        for version in sorted(versions, key=_order)
+        for version in sorted(versions, key=_version_sort_key)
     ]
     return {"name": name, "versions": shown, "preferredVersion": shown[0]}
 
 
-def resources(catalog: Catalog, name: str, version: str) -> JsonObject | None:
+def make_api_resource_list(catalog: ResourceCatalog, name: str, version: str) -> JsonObject | None:
     """`/api/v1` and `/apis/GROUP/VERSION`; None where there is no such version."""
-    found = _versions(catalog).get(name, {}).get(version)
+    found = _resources_by_version(catalog).get(name, {}).get(version)
     if found is None:
         return None
     shown: list[JsonObject] = []
     for resource in found:
-        shown.extend(_listed(resource))
+        shown.extend(_api_resources(resource))
     shown.extend(
         {
             "name": review["resource"],
@@ -181,7 +185,7 @@ def resources(catalog: Catalog, name: str, version: str) -> JsonObject | None:
             "kind": review["responseKind"]["kind"],
             "verbs": ["create"],
         }
-        for review in _aggregated_reviews(name, version)
+        for review in _discovered_reviews(name, version)
     )
     return {
         "kind": "APIResourceList",
@@ -191,12 +195,12 @@ def resources(catalog: Catalog, name: str, version: str) -> JsonObject | None:
     }
 
 
-def _listed(resource: Resource) -> Iterable[JsonObject]:
+def _api_resources(resource: ServerResource) -> Iterable[JsonObject]:
     entry: JsonObject = {
-        "name": resource.subject.plural,
+        "name": resource.group_resource.plural,
         "singularName": resource.singular,
         "namespaced": resource.namespaced,
-        "kind": resource.subject.kind,
+        "kind": resource.group_resource.kind,
         "verbs": list(ALL_VERBS),
     }
     if resource.short_names:
@@ -204,15 +208,15 @@ def _listed(resource: Resource) -> Iterable[JsonObject]:
     if resource.categories:
         entry["categories"] = list(resource.categories)
     yield entry
-    for name, kind, verbs in _subresources(resource):
+    for name, kind, verbs in _subresources_of(resource):
         yield {
-            "name": f"{resource.subject.plural}/{name}",
+            "name": f"{resource.group_resource.plural}/{name}",
             "singularName": "",
             "namespaced": resource.namespaced,
             "kind": kind["kind"],
             "verbs": list(verbs),
         } | (
             {"group": kind["group"], "version": kind["version"]}
-            if kind["group"] != resource.subject.group
+            if kind["group"] != resource.group_resource.group
             else {}
         )

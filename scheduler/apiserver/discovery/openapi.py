@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from scheduler.apiserver.kinds.core.schemas import OBJECT_META, definitions
-from scheduler.apiserver.kinds.resources import Catalog, Resource
+from scheduler.apiserver.kinds.core.schemas import OBJECT_META_DEFINITION, load_definitions
+from scheduler.apiserver.kinds.resources import ResourceCatalog, ServerResource
 from scheduler.hub.schema.json_types import Json, JsonObject
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -20,17 +20,17 @@ _STATUS = "io.k8s.apimachinery.pkg.apis.meta.v1.Status"
 _LIST_META = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
-def documents(catalog: Catalog) -> dict[str, bytes]:
+def make_documents(catalog: ResourceCatalog) -> dict[str, bytes]:
     """Every document by its path below `/openapi/v3`, such as `apis/apps/v1`."""
-    by_version: dict[str, list[Resource]] = {}
+    by_version: dict[str, list[ServerResource]] = {}
     for resource in catalog.all():
-        group = resource.subject.group
+        group = resource.group_resource.group
         path = f"apis/{group}/{resource.version}" if group else f"api/{resource.version}"
         by_version.setdefault(path, []).append(resource)
-    return {path: _encode(_document(path, found)) for path, found in by_version.items()}
+    return {path: _encode(_make_document(path, found)) for path, found in by_version.items()}
 
 
-def index(found: dict[str, bytes]) -> JsonObject:
+def make_index(documents: dict[str, bytes]) -> JsonObject:
     """`/openapi/v3`: where each document is, with a hash that changes with it."""
     return {
         "paths": {
@@ -38,20 +38,20 @@ def index(found: dict[str, bytes]) -> JsonObject:
                 "serverRelativeURL": f"/openapi/v3/{path}?hash="
                 + hashlib.sha256(data).hexdigest()[:32].upper()
             }
-            for path, data in found.items()
+            for path, data in documents.items()
         }
     }
 
 
-def _document(path: str, found: list[Resource]) -> JsonObject:
+def _make_document(path: str, resources: list[ServerResource]) -> JsonObject:
     schemas: JsonObject = {}
     paths: JsonObject = {}
-    for resource in found:
-        name = definition_of(resource)
-        schemas[name] = _schema(resource)
+    for resource in resources:
+        name = openapi_name_of(resource)
+        schemas[name] = _resource_schema(resource)
         schemas[f"{name}List"] = _list_schema(resource, name)
-        paths |= _paths(path, resource, name)
-    _close(schemas)
+        paths |= _resource_paths(path, resource, name)
+    _add_referenced_definitions(schemas)
     return {
         "openapi": "3.0.0",
         "info": {"title": "Kapok hub", "version": "v1.36.0"},
@@ -60,43 +60,43 @@ def _document(path: str, found: list[Resource]) -> JsonObject:
     }
 
 
-def definition_of(resource: Resource) -> str:
+def openapi_name_of(resource: ServerResource) -> str:
     """The name of a resource's schema: the group reversed, version and kind."""
-    if resource.definition:
-        return resource.definition
-    domain = ".".join(reversed(resource.subject.group.split(".")))
-    return f"{domain}.{resource.version}.{resource.subject.kind}"
+    if resource.openapi_name:
+        return resource.openapi_name
+    domain = ".".join(reversed(resource.group_resource.group.split(".")))
+    return f"{domain}.{resource.version}.{resource.group_resource.kind}"
 
 
-def _gvk(resource: Resource, kind: str = "") -> list[JsonObject]:
+def _gvks_of(resource: ServerResource, kind: str = "") -> list[JsonObject]:
     return [
         {
-            "group": resource.subject.group,
-            "kind": kind or resource.subject.kind,
+            "group": resource.group_resource.group,
+            "kind": kind or resource.group_resource.kind,
             "version": resource.version,
         }
     ]
 
 
-def _schema(resource: Resource) -> JsonObject:
-    if not resource.custom:
+def _resource_schema(resource: ServerResource) -> JsonObject:
+    if not resource.is_custom:
         return {
-            **definitions()[resource.definition],
-            "x-kubernetes-group-version-kind": _gvk(resource),
+            **load_definitions()[resource.openapi_name],
+            "x-kubernetes-group-version-kind": _gvks_of(resource),
         }
-    schema = copy.deepcopy(resource.node.schema)
+    schema = copy.deepcopy(resource.schema_node.schema)
     schema.setdefault("type", "object")
-    schema["x-kubernetes-group-version-kind"] = _gvk(resource)
-    metadata = definitions()["io.k8s.api.core.v1.ConfigMap"]["properties"]
+    schema["x-kubernetes-group-version-kind"] = _gvks_of(resource)
+    metadata = load_definitions()["io.k8s.api.core.v1.ConfigMap"]["properties"]
     properties = schema.setdefault("properties", {})
     for key in ("apiVersion", "kind", "metadata"):
         properties[key] = metadata[key]
     return schema
 
 
-def _list_schema(resource: Resource, name: str) -> JsonObject:
+def _list_schema(resource: ServerResource, name: str) -> JsonObject:
     return {
-        "description": f"{resource.list_kind} is a list of {resource.subject.kind}",
+        "description": f"{resource.list_kind} is a list of {resource.group_resource.kind}",
         "type": "object",
         "required": ["items"],
         "properties": {
@@ -105,31 +105,31 @@ def _list_schema(resource: Resource, name: str) -> JsonObject:
             "metadata": _LIST_META,
             "items": {"type": "array", "items": {"$ref": _REF + name}},
         },
-        "x-kubernetes-group-version-kind": _gvk(resource, resource.list_kind),
+        "x-kubernetes-group-version-kind": _gvks_of(resource, resource.list_kind),
     }
 
 
-def _close(schemas: JsonObject) -> None:
+def _add_referenced_definitions(schemas: JsonObject) -> None:
     """Adds every definition that is referred to."""
-    wanted = {_DELETE_OPTIONS, _STATUS, OBJECT_META}
-    wanted |= set(_references(list(schemas.values())))
+    wanted = {_DELETE_OPTIONS, _STATUS, OBJECT_META_DEFINITION}
+    wanted |= set(_referenced_names(list(schemas.values())))
     while wanted:
         name = wanted.pop()
         if name not in schemas:
-            schemas[name] = definitions()[name]
-            wanted |= set(_references(schemas[name]))
+            schemas[name] = load_definitions()[name]
+            wanted |= set(_referenced_names(schemas[name]))
 
 
-def _references(node: Json) -> Iterable[str]:
+def _referenced_names(node: Json) -> Iterable[str]:
     if isinstance(node, dict):
         reference = node.get("$ref")
         if isinstance(reference, str):
             yield reference.removeprefix(_REF)
         for child in node.values():
-            yield from _references(child)
+            yield from _referenced_names(child)
     elif isinstance(node, list):
         for child in node:
-            yield from _references(child)
+            yield from _referenced_names(child)
 
 
 # ---------------------------------------------------------------- paths
@@ -145,7 +145,7 @@ _WRITE_PARAMETERS = [
     _parameter("fieldValidation"),
     _parameter("pretty"),
 ]
-_FORCE = _parameter("force", "boolean")
+_FORCE_PARAMETER = _parameter("force", "boolean")
 _PATCH_TYPES = (
     "application/apply-patch+yaml",
     "application/json-patch+json",
@@ -158,35 +158,37 @@ def _content(reference: str, *types: str) -> JsonObject:
 
 
 def _operation(
-    resource: Resource,
+    resource: ServerResource,
     action: str,
     name: str,
     parameters: list[JsonObject],
     body: JsonObject | None,
 ) -> JsonObject:
     found: JsonObject = {
-        "operationId": f"{action}{resource.subject.kind}",
+        "operationId": f"{action}{resource.group_resource.kind}",
         "parameters": parameters,
         "responses": {"200": {"description": "OK", "content": _content(_REF + name)}},
         "x-kubernetes-action": action,
-        "x-kubernetes-group-version-kind": _gvk(resource)[0],
+        "x-kubernetes-group-version-kind": _gvks_of(resource)[0],
     }
     if body is not None:
         found["requestBody"] = {"content": body, "required": True}
     return found
 
 
-def _paths(path: str, resource: Resource, name: str) -> JsonObject:
+def _resource_paths(path: str, resource: ServerResource, name: str) -> JsonObject:
     scope = "/namespaces/{namespace}" if resource.namespaced else ""
-    many = f"/{path}{scope}/{resource.subject.plural}"
+    many = f"/{path}{scope}/{resource.group_resource.plural}"
     types = list(_PATCH_TYPES)
-    if not resource.custom:
+    if not resource.is_custom:
         types.append("application/strategic-merge-patch+json")
     patch_body = {kind: {"schema": {"type": "object"}} for kind in types}
     one = {
         "get": _operation(resource, "get", name, [], None),
         "put": _operation(resource, "put", name, _WRITE_PARAMETERS, _content(_REF + name)),
-        "patch": _operation(resource, "patch", name, [*_WRITE_PARAMETERS, _FORCE], patch_body),
+        "patch": _operation(
+            resource, "patch", name, [*_WRITE_PARAMETERS, _FORCE_PARAMETER], patch_body
+        ),
         "delete": _operation(
             resource, "delete", _STATUS, [_parameter("dryRun")], _content(_REF + _DELETE_OPTIONS)
         ),

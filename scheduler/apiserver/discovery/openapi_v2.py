@@ -8,15 +8,15 @@ gnostic-models.
 
 import msgspec
 
-PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-_MARKS = ("proto-openapi.spec.v2", "protobuf")
+OPENAPI_V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+_PROTOBUF_ACCEPT_PARTS = ("proto-openapi.spec.v2", "protobuf")
 _TITLE, _VERSION = "Kubernetes", "v1.36.0"
 
 
-def answer(accept: str) -> tuple[str, bytes]:
+def encode_document(accept: str) -> tuple[str, bytes]:
     """Content type and body, protobuf where it is asked for."""
-    if all(mark in accept for mark in _MARKS):
-        return PROTOBUF, _protobuf()
+    if all(mark in accept for mark in _PROTOBUF_ACCEPT_PARTS):
+        return OPENAPI_V2_PROTOBUF, _encode_protobuf()
     document = {
         "swagger": "2.0",
         "info": {"title": _TITLE, "version": _VERSION},
@@ -26,11 +26,11 @@ def answer(accept: str) -> tuple[str, bytes]:
     return "application/json", msgspec.json.encode(document)
 
 
-def _protobuf() -> bytes:
-    info = _field(1, _TITLE.encode()) + _field(2, _VERSION.encode())
-    return _field(1, b"2.0") + _field(2, info) + _field(8, b"")
+def _encode_protobuf() -> bytes:
+    info = _encode_field(1, _TITLE.encode()) + _encode_field(2, _VERSION.encode())
+    return _encode_field(1, b"2.0") + _encode_field(2, info) + _encode_field(8, b"")
 
 
-def _field(number: int, content: bytes) -> bytes:
+def _encode_field(number: int, content: bytes) -> bytes:
     """A length-delimited field of less than 128 bytes."""
     return bytes([number << 3 | 2, len(content)]) + content

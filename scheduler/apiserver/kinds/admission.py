@@ -5,17 +5,17 @@ Source: the order of kube-apiserver's handlers: decode, admit, validate.
 
 from dataclasses import dataclass, field
 
-from scheduler.apiserver.base.errors import Subject, bad_request, invalid
-from scheduler.apiserver.kinds.metadata import metadata_problems, refuse
-from scheduler.apiserver.kinds.quantities import normalise
-from scheduler.apiserver.kinds.resources import Resource
+from scheduler.apiserver.base.errors import GroupResource, bad_request, invalid
+from scheduler.apiserver.kinds.metadata import metadata_problems, raise_if_invalid
+from scheduler.apiserver.kinds.quantities import canonicalise_quantities
+from scheduler.apiserver.kinds.resources import ServerResource
 from scheduler.apiserver.kinds.scale import scale_problems
 from scheduler.hub.schema.cel import rule_problems
 from scheduler.hub.schema.json_types import JsonObject
-from scheduler.hub.schema.problems import FieldProblem, invalid_value, quoted
+from scheduler.hub.schema.problems import FieldProblem, invalid_value, quote_value
 from scheduler.hub.schema.structural import apply_defaults, drop_nulls, prune, validate
 
-_HIDE_RULES = frozenset(
+_REASONS_THAT_SKIP_RULES = frozenset(
     {
         "FieldValueRequired",
         "FieldValueTypeInvalid",
@@ -24,7 +24,7 @@ _HIDE_RULES = frozenset(
         "FieldValueDuplicate",
     }
 )
-_RULES_UNCHECKED = FieldProblem(
+_RULES_UNCHECKED_PROBLEM = FieldProblem(
     "FieldValueInvalid",
     "<nil>",
     "Invalid value: null: some validation rules were not checked because the object was invalid; "
@@ -37,72 +37,74 @@ _RULES_UNCHECKED = FieldProblem(
 class WriteOptions:
     """How a write is meant."""
 
-    manager: str = "unknown"
+    field_manager: str = "unknown"
     dry_run: bool = False
     field_validation: str = "Warn"
     force: bool = False
     subresource: str = ""
-    applies: bool = False
-    patches: bool = False
+    is_apply: bool = False
+    is_patch: bool = False
     """Whether the new object comes from a patch: refusals are worded for that."""
     warnings: list[str] = field(default_factory=list)
     """Filled by the write, for `Warning` headers."""
-    duplicates: list[str] = field(default_factory=list)
+    duplicate_fields: list[str] = field(default_factory=list)
     """Keys that the body had twice, as the reader of the body found them."""
 
 
-def checked(
-    resource: Resource,
+def admit_object(
+    resource: ServerResource,
     item: JsonObject,
     old: JsonObject | None,
     options: WriteOptions,
 ) -> JsonObject:
     """The object, defaulted, pruned and found right, in stored form."""
-    if resource.from_view is not None:
-        item = resource.from_view(item)
-    kept = _unchanged(item, old)
-    prune_strictly(resource, item, options)
-    if not (options.applies and resource.custom):
-        drop_nulls(resource.node, item)
-    apply_defaults(resource.node, item)
-    normalise(resource.node, item)
+    if resource.to_storage_version is not None:
+        item = resource.to_storage_version(item)
+    kept = _take_unchanged_fields(item, old)
+    prune_unknown_fields(resource, item, options)
+    if not (options.is_apply and resource.is_custom):
+        drop_nulls(resource.schema_node, item)
+    apply_defaults(resource.schema_node, item)
+    canonicalise_quantities(resource.schema_node, item)
     item |= kept
-    behaviour = resource.behaviour
-    if not resource.custom:  # what a kind does relies on the types
-        _refuse_unreadable(
-            resource, validate(resource.node, item, old=old, has_old=old is not None)
+    behaviour = resource.strategy
+    if not resource.is_custom:  # what a kind does relies on the types
+        _refuse_wrong_types(
+            resource, validate(resource.schema_node, item, old=old, has_old=old is not None)
         )
-    behaviour.defaults(item)
+    behaviour.set_defaults(item)
     if old is None:
-        behaviour.on_create(item)
+        behaviour.prepare_for_create(item)
     else:
-        behaviour.on_update(item, old)
-        _count_generation(resource, item, old)
+        behaviour.prepare_for_update(item, old)
+        _increment_generation(resource, item, old)
     problems = metadata_problems(resource, item, old)
-    problems += validate(resource.node, item, old=old, has_old=old is not None)
+    problems += validate(resource.schema_node, item, old=old, has_old=old is not None)
     problems += behaviour.problems(item, old)
     problems += scale_problems(resource, item)
-    if resource.custom and any(one.reason in _HIDE_RULES for one in problems):
-        problems.append(_RULES_UNCHECKED)
-    elif resource.node.has_rules:
-        problems += rule_problems(resource.node, item, old)
-    refuse(resource, item, problems)
+    if resource.is_custom and any(one.reason in _REASONS_THAT_SKIP_RULES for one in problems):
+        problems.append(_RULES_UNCHECKED_PROBLEM)
+    elif resource.schema_node.has_rules:
+        problems += rule_problems(resource.schema_node, item, old)
+    raise_if_invalid(resource, item, problems)
     return item
 
 
-def prune_strictly(resource: Resource, item: JsonObject, options: WriteOptions) -> None:
+def prune_unknown_fields(resource: ServerResource, item: JsonObject, options: WriteOptions) -> None:
     """Prunes unknown fields, and says so in the way that was asked for."""
     unknown = [
         f'unknown field "{path}"'
-        for path in sorted(prune(resource.node, item, root=True), key=_field_order)
+        for path in sorted(prune(resource.schema_node, item, root=True), key=_field_sort_key)
     ]
-    found = [*unknown, *(f'duplicate field "{path}"' for path in options.duplicates)]
+    found = [*unknown, *(f'duplicate field "{path}"' for path in options.duplicate_fields)]
     if not found:
         return
     if options.field_validation == "Strict":
-        kind, words = resource.subject.kind, f"strict decoding error: {', '.join(found)}"
-        if options.patches:
-            raise invalid(_NOTHING, "", [invalid_value("patch", quoted(item)[:512], words)])
+        kind, words = resource.group_resource.kind, f"strict decoding error: {', '.join(found)}"
+        if options.is_patch:
+            raise invalid(
+                _NO_GROUP_RESOURCE, "", [invalid_value("patch", quote_value(item)[:512], words)]
+            )
         raise bad_request(
             f'{kind} in version "{resource.version}" cannot be handled as a {kind}: {words}'
         )
@@ -110,43 +112,43 @@ def prune_strictly(resource: Resource, item: JsonObject, options: WriteOptions) 
         options.warnings.extend(line for line in found if line not in options.warnings)
 
 
-def _count_generation(resource: Resource, item: JsonObject, old: JsonObject) -> None:
-    if not resource.behaviour.has_generation:
+def _increment_generation(resource: ServerResource, item: JsonObject, old: JsonObject) -> None:
+    if not resource.strategy.has_generation:
         return
     keys = (set(item) | set(old)) - {"metadata", "status"}
     if any(item.get(key) != old.get(key) for key in keys):
         item["metadata"]["generation"] = int(old["metadata"].get("generation", 0)) + 1
 
 
-_NOTHING = Subject("", "", "")
+_NO_GROUP_RESOURCE = GroupResource("", "", "")
 
 
-def _field_order(path: str) -> tuple[int, str]:
+def _field_sort_key(path: str) -> tuple[int, str]:
     """Metadata first, then the other fields, the spec last: the order of the real server."""
     top = path.partition(".")[0]
     return ({"metadata": 0, "spec": 2}.get(top, 1), path)
 
 
-def _unchanged(item: JsonObject, old: JsonObject | None) -> JsonObject:
+def _take_unchanged_fields(item: JsonObject, old: JsonObject | None) -> JsonObject:
     """Takes out what is as it was stored, which needs no pruning and no defaults."""
     if old is None:
         return {}
     same = [
         key
         for key, value in item.items()
-        if key not in _ALWAYS_READ and key in old and old[key] == value
+        if key not in _ALWAYS_CHECKED_KEYS and key in old and old[key] == value
     ]
     return {key: item.pop(key) for key in same}
 
 
-_ALWAYS_READ = frozenset({"apiVersion", "kind", "metadata"})
+_ALWAYS_CHECKED_KEYS = frozenset({"apiVersion", "kind", "metadata"})
 
 
-def _refuse_unreadable(resource: Resource, problems: list[FieldProblem]) -> None:
+def _refuse_wrong_types(resource: ServerResource, problems: list[FieldProblem]) -> None:
     """Core kinds answer a wrong type with 400, for they cannot even be decoded."""
     for problem in problems:
         if problem.reason == "FieldValueTypeInvalid":
-            kind = resource.subject.kind
+            kind = resource.group_resource.kind
             raise bad_request(
                 f'{kind} in version "{resource.version}" cannot be handled as a {kind}: '
                 f"json: cannot unmarshal: {problem.field}: {problem.message}"

@@ -8,7 +8,7 @@ _DAY = 86400
 _YEAR = 365 * _DAY
 
 
-_STEPS = (
+_DURATION_FORMATS = (
     (2 * _MINUTE, "s", 1, "", 0),
     (10 * _MINUTE, "m", _MINUTE, "s", 1),
     (3 * _HOUR, "m", _MINUTE, "", 0),
@@ -21,21 +21,21 @@ _STEPS = (
 """Below how many seconds: the unit and its seconds, the finer unit and its seconds."""
 
 
-def human_duration(seconds: float) -> str:
+def format_human_duration(seconds: float) -> str:
     """Two units at most, coarser with age: `53s`, `3m20s`, `5h12m`, `47h`, `8d`, `2y40d`."""
     whole = max(0, int(seconds))
-    for limit, unit, size, finer, finer_size in _STEPS:
+    for limit, unit, size, finer, finer_size in _DURATION_FORMATS:
         if whole < limit:
             rest = whole % size // finer_size if finer_size else 0
             return f"{whole // size}{unit}" + (f"{rest}{finer}" if rest else "")
     return f"{whole // _YEAR}y"
 
 
-def age(timestamp: object, now: datetime) -> str:
+def format_age(timestamp: object, now: datetime) -> str:
     """How long ago an RFC 3339 instant was."""
     if not isinstance(timestamp, str) or not timestamp:
         return "<unknown>"
     try:
-        return human_duration((now - datetime.fromisoformat(timestamp)).total_seconds())
+        return format_human_duration((now - datetime.fromisoformat(timestamp)).total_seconds())
     except (ValueError, TypeError):
         return "<invalid>"

@@ -30,16 +30,16 @@ class _Step:
     field: str | None = None
     index: int | None = None
     path: str | None = None
-    equal: bool = True
+    must_equal: bool = True
     value: Json = None
 
-    def from_(self, values: list[Json]) -> list[Json]:
+    def select(self, values: list[Json]) -> list[Json]:
         found: list[Json] = []
         for value in values:
-            found.extend(self._one(value))
+            found.extend(self._select_from(value))
         return found
 
-    def _one(self, value: Json) -> list[Json]:
+    def _select_from(self, value: Json) -> list[Json]:
         if self.field is not None:
             return [value[self.field]] if isinstance(value, dict) and self.field in value else []
         if isinstance(value, dict):
@@ -49,10 +49,14 @@ class _Step:
         if self.index is not None:
             return value[self.index : self.index + 1 or None]
         if self.path is not None:
-            return [item for item in value if (self._look(item) == self.value) == self.equal]
+            return [
+                item
+                for item in value
+                if (self._filter_value_of(item) == self.value) == self.must_equal
+            ]
         return value
 
-    def _look(self, item: Json) -> Json:
+    def _filter_value_of(self, item: Json) -> Json:
         for step in (self.path or "").split("."):
             item = item.get(step) if isinstance(item, dict) else None
         return item
@@ -68,11 +72,11 @@ class JsonPath:
         """All values that the path reaches."""
         values = [item]
         for step in self.steps:
-            values = step.from_(values)
+            values = step.select(values)
         return values
 
 
-def parse(text: str) -> JsonPath:
+def parse_json_path(text: str) -> JsonPath:
     """Parses a path.
 
     Raises:
@@ -85,12 +89,12 @@ def parse(text: str) -> JsonPath:
         match = _TOKEN.match(path, position)
         if match is None:
             raise JsonPathError(f"{text!r}: cannot read {path[position:]!r}")
-        steps.append(_step(match))
+        steps.append(_parse_step(match))
         position = match.end()
     return JsonPath(tuple(steps))
 
 
-def _step(match: re.Match[str]) -> _Step:
+def _parse_step(match: re.Match[str]) -> _Step:
     name = match["field"] or match["quoted"]
     if name == "*" or match["star"]:
         return _Step()
@@ -100,4 +104,4 @@ def _step(match: re.Match[str]) -> _Step:
         return _Step(index=int(match["index"]))
     raw = match["value"]
     value = raw[1:-1] if raw[0] in "\"'" else json.loads(raw)
-    return _Step(path=match["path"], equal=match["op"] == "==", value=value)
+    return _Step(path=match["path"], must_equal=match["op"] == "==", value=value)

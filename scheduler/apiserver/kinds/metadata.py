@@ -12,14 +12,14 @@ from scheduler.apiserver.kinds.names import (
     finalizers_problems,
     labels_problems,
 )
-from scheduler.apiserver.kinds.resources import Resource
+from scheduler.apiserver.kinds.resources import ServerResource
 from scheduler.hub.schema.json_types import Json, JsonObject
-from scheduler.hub.schema.problems import FieldProblem, invalid_value, quoted, required_value
+from scheduler.hub.schema.problems import FieldProblem, invalid_value, quote_value, required_value
 
-_SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-_SUFFIX_LENGTH = 5
-_GENERATED_BASE_LIMIT = 58
-_SET_BY_SERVER = (
+_GENERATED_SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_GENERATED_SUFFIX_LENGTH = 5
+_MAX_GENERATED_BASE_LENGTH = 58
+_SYSTEM_METADATA_FIELDS = (
     "uid",
     "creationTimestamp",
     "deletionTimestamp",
@@ -27,22 +27,22 @@ _SET_BY_SERVER = (
     "generation",
     "selfLink",
 )
-_STRING_MAPS = ("labels", "annotations")
-_STRINGS = ("name", "generateName", "namespace", "resourceVersion", "uid")
-_LISTS = ("finalizers", "ownerReferences", "managedFields")
+_STRING_MAP_FIELDS = ("labels", "annotations")
+_STRING_FIELDS = ("name", "generateName", "namespace", "resourceVersion", "uid")
+_LIST_FIELDS = ("finalizers", "ownerReferences", "managedFields")
 _METADATA_TYPES: dict[str, tuple[type, str]] = {
-    **dict.fromkeys(_STRINGS, (str, "string")),
-    **dict.fromkeys(_STRING_MAPS, (dict, "map of strings")),
-    **dict.fromkeys(_LISTS, (list, "list")),
+    **dict.fromkeys(_STRING_FIELDS, (str, "string")),
+    **dict.fromkeys(_STRING_MAP_FIELDS, (dict, "map of strings")),
+    **dict.fromkeys(_LIST_FIELDS, (list, "list")),
 }
 
 
-def rfc3339(instant: datetime) -> str:
+def format_rfc3339(instant: datetime) -> str:
     """An instant as Kubernetes writes it: UTC, whole seconds."""
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def check_shape(resource: Resource, item: Json) -> JsonObject:
+def check_type_meta(resource: ServerResource, item: Json) -> JsonObject:
     """The object, when it is one of this resource, with a metadata map.
 
     Raises:
@@ -50,20 +50,20 @@ def check_shape(resource: Resource, item: Json) -> JsonObject:
     """
     if not isinstance(item, dict):
         raise bad_request("the object provided is not a JSON object")
-    kind = resource.subject.kind
+    kind = resource.group_resource.kind
     for key, expected in (("apiVersion", resource.api_version), ("kind", kind)):
         found = item.get(key)
         if found is not None and not isinstance(found, str):
-            raise _unreadable(kind, key, "string", found)
+            raise _unmarshal_error(kind, key, "string", found)
         if not found:
-            if resource.custom:
+            if resource.is_custom:
                 raise bad_request(
                     f"the object provided is unrecognized (must be of type {kind}): Object "
-                    f"'{key[0].upper()}{key[1:]}' is missing in '{quoted(item)[:256]}'"
+                    f"'{key[0].upper()}{key[1:]}' is missing in '{quote_value(item)[:256]}'"
                 )
             item[key] = expected
-        elif found != expected and key == "kind" and resource.custom:
-            subject = replace(resource.subject, kind=str(found))
+        elif found != expected and key == "kind" and resource.is_custom:
+            subject = replace(resource.group_resource, kind=str(found))
             name = (item.get("metadata") or {}).get("name") or ""
             raise invalid(subject, name, [invalid_value("kind", found, f"must be {expected}")])
         elif found != expected:
@@ -80,27 +80,29 @@ def check_shape(resource: Resource, item: Json) -> JsonObject:
 
 def _check_metadata_types(kind: str, metadata: Json) -> None:
     if not isinstance(metadata, dict):
-        raise _unreadable(kind, "metadata", "object", metadata)
+        raise _unmarshal_error(kind, "metadata", "object", metadata)
     for key, (expected, words) in _METADATA_TYPES.items():
         value = metadata.get(key)
         if value is None:
             metadata.pop(key, None)
         elif not isinstance(value, expected):
-            raise _unreadable(kind, f"metadata.{key}", words, value)
-    for key in _STRING_MAPS:
+            raise _unmarshal_error(kind, f"metadata.{key}", words, value)
+    for key in _STRING_MAP_FIELDS:
         for name, text in metadata.get(key, {}).items():
             if not isinstance(text, str):
-                raise _unreadable(kind, f"metadata.{key}.{name}", "string", text)
+                raise _unmarshal_error(kind, f"metadata.{key}.{name}", "string", text)
 
 
-def _unreadable(kind: str, path: str, expected: str, value: Json) -> ApiError:
+def _unmarshal_error(kind: str, path: str, expected: str, value: Json) -> ApiError:
     return bad_request(
-        f"{kind} cannot be handled as a {kind}: json: cannot unmarshal {quoted(value)[:80]} into "
+        f"{kind} cannot be handled as a {kind}: json: cannot unmarshal {quote_value(value)[:80]} into "
         f"field {path} of type {expected}"
     )
 
 
-def place(resource: Resource, item: JsonObject, namespace: str, name: str = "") -> None:
+def ensure_name_and_namespace(
+    resource: ServerResource, item: JsonObject, namespace: str, name: str = ""
+) -> None:
     """Settles name and namespace between the path and the object.
 
     Raises:
@@ -125,27 +127,29 @@ def place(resource: Resource, item: JsonObject, namespace: str, name: str = "") 
             )
 
 
-def generated_name(base: str) -> str:
+def generate_name(base: str) -> str:
     """A name from `generateName`: five random characters that spell no word."""
-    suffix = "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(_SUFFIX_LENGTH))
-    return base[:_GENERATED_BASE_LIMIT] + suffix
+    suffix = "".join(
+        secrets.choice(_GENERATED_SUFFIX_ALPHABET) for _ in range(_GENERATED_SUFFIX_LENGTH)
+    )
+    return base[:_MAX_GENERATED_BASE_LENGTH] + suffix
 
 
-def stamp_new(resource: Resource, item: JsonObject, now: datetime) -> None:
+def fill_system_metadata(resource: ServerResource, item: JsonObject, now: datetime) -> None:
     """Gives a new object what the server writes: uid, creation time, first generation."""
     metadata = item["metadata"]
-    for key in _SET_BY_SERVER:
+    for key in _SYSTEM_METADATA_FIELDS:
         metadata.pop(key, None)
     if not metadata.get("name") and metadata.get("generateName"):
-        metadata["name"] = generated_name(metadata["generateName"])
+        metadata["name"] = generate_name(metadata["generateName"])
     metadata["uid"] = str(uuid.uuid4())
-    metadata["creationTimestamp"] = rfc3339(now)
-    if resource.behaviour.has_generation:
+    metadata["creationTimestamp"] = format_rfc3339(now)
+    if resource.strategy.has_generation:
         metadata["generation"] = 1
 
 
-def carry_over(
-    resource: Resource, item: JsonObject, old: JsonObject, *, patched: bool = False
+def keep_system_metadata(
+    resource: ServerResource, item: JsonObject, old: JsonObject, *, is_patch: bool = False
 ) -> None:
     """Keeps what the server wrote, whatever the client sends for it.
 
@@ -155,11 +159,11 @@ def carry_over(
     metadata, before = item["metadata"], old["metadata"]
     name = before["name"]
     uid = metadata.get("uid")
-    if uid and uid != before["uid"] and patched and resource.custom:
-        refuse(resource, item, [invalid_value("metadata.uid", uid, "field is immutable")])
+    if uid and uid != before["uid"] and is_patch and resource.is_custom:
+        raise_if_invalid(resource, item, [invalid_value("metadata.uid", uid, "field is immutable")])
     if uid and uid != before["uid"]:
         raise conflict(
-            resource.subject,
+            resource.group_resource,
             name,
             f"Precondition failed: UID in precondition: {uid}, UID in object meta: {before['uid']}",
         )
@@ -167,8 +171,8 @@ def carry_over(
     if version and not version.isdigit():
         raise server_error(f'strconv.ParseUint: parsing "{version}": invalid syntax')
     if version and version not in {before["resourceVersion"], "0"}:
-        raise conflict(resource.subject, name)
-    for key in (*_SET_BY_SERVER, "resourceVersion"):
+        raise conflict(resource.group_resource, name)
+    for key in (*_SYSTEM_METADATA_FIELDS, "resourceVersion"):
         if key in before:
             metadata[key] = before[key]
         else:
@@ -176,7 +180,7 @@ def carry_over(
 
 
 def metadata_problems(
-    resource: Resource, item: JsonObject, old: JsonObject | None
+    resource: ServerResource, item: JsonObject, old: JsonObject | None
 ) -> list[FieldProblem]:
     """What is wrong with the metadata of an object."""
     metadata = item["metadata"]
@@ -189,7 +193,7 @@ def metadata_problems(
     if metadata.get("annotations") != before.get("annotations"):
         problems += annotations_problems(metadata.get("annotations"), "metadata.annotations")
     problems += finalizers_problems(metadata)
-    problems += _owner_problems(metadata)
+    problems += _owner_reference_problems(metadata)
     if before.get("deletionTimestamp"):
         new = [
             name
@@ -202,19 +206,19 @@ def metadata_problems(
                     "FieldValueForbidden",
                     "metadata.finalizers",
                     "Forbidden: no new finalizers can be added if the object is being deleted, "
-                    "found new finalizers []string{" + ", ".join(map(quoted, new)) + "}",
+                    "found new finalizers []string{" + ", ".join(map(quote_value, new)) + "}",
                 )
             )
     return problems
 
 
-def _name_problems(resource: Resource, metadata: JsonObject) -> list[FieldProblem]:
+def _name_problems(resource: ServerResource, metadata: JsonObject) -> list[FieldProblem]:
     problems: list[FieldProblem] = []
     name = metadata.get("name")
     if not name:
         return [required_value("metadata.name", "name or generateName is required")]
     problems += [
-        invalid_value("metadata.name", name, why) for why in resource.behaviour.name_problems(name)
+        invalid_value("metadata.name", name, why) for why in resource.strategy.name_problems(name)
     ]
     if resource.namespaced:
         namespace = metadata.get("namespace", "")
@@ -225,7 +229,7 @@ def _name_problems(resource: Resource, metadata: JsonObject) -> list[FieldProble
     return problems
 
 
-def _owner_problems(metadata: JsonObject) -> list[FieldProblem]:
+def _owner_reference_problems(metadata: JsonObject) -> list[FieldProblem]:
     problems: list[FieldProblem] = []
     controllers = 0
     for owner in metadata.get("ownerReferences") or ():
@@ -245,7 +249,9 @@ def _owner_problems(metadata: JsonObject) -> list[FieldProblem]:
     return problems
 
 
-def refuse(resource: Resource, item: JsonObject, problems: list[FieldProblem]) -> None:
+def raise_if_invalid(
+    resource: ServerResource, item: JsonObject, problems: list[FieldProblem]
+) -> None:
     """Refuses an object that has problems.
 
     Raises:
@@ -254,4 +260,4 @@ def refuse(resource: Resource, item: JsonObject, problems: list[FieldProblem]) -
     if problems:
         metadata = item["metadata"]
         name = metadata.get("name") or metadata.get("generateName") or ""
-        raise invalid(resource.subject, name, problems)
+        raise invalid(resource.group_resource, name, problems)

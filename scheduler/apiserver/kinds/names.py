@@ -12,28 +12,28 @@ from scheduler.hub.schema.problems import FieldProblem, invalid_value
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
+_QUALIFIED_NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 _PATH_SEGMENT = re.compile(r"[^/%]+")
-_LABEL_LIMIT = 63
-_SUBDOMAIN_LIMIT = 253
-_ANNOTATIONS_LIMIT_BYTES = 256 * 1024
+_MAX_LABEL_LENGTH = 63
+_MAX_SUBDOMAIN_LENGTH = 253
+_MAX_ANNOTATIONS_BYTES = 256 * 1024
 
-SUBDOMAIN_RULE = (
+SUBDOMAIN_MESSAGE = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
     "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used "
     "for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 )
-LABEL_RULE = (
+LABEL_MESSAGE = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
     "must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used "
     "for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
 )
-_QUALIFIED_RULE = (
+_QUALIFIED_NAME_MESSAGE = (
     "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end "
     "with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
     "validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 )
-_VALUE_RULE = (
+_LABEL_VALUE_MESSAGE = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', "
     "and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or "
     "'12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
@@ -43,20 +43,20 @@ _VALUE_RULE = (
 def dns_label_problems(name: str) -> list[str]:
     """What is wrong with a name that must be an RFC 1123 label."""
     problems = []
-    if len(name) > _LABEL_LIMIT:
-        problems.append(f"must be no more than {_LABEL_LIMIT} characters")
+    if len(name) > _MAX_LABEL_LENGTH:
+        problems.append(f"must be no more than {_MAX_LABEL_LENGTH} characters")
     if not _DNS_LABEL.fullmatch(name):
-        problems.append(LABEL_RULE)
+        problems.append(LABEL_MESSAGE)
     return problems
 
 
 def dns_subdomain_problems(name: str) -> list[str]:
     """What is wrong with a name that must be an RFC 1123 subdomain."""
     problems = []
-    if len(name) > _SUBDOMAIN_LIMIT:
-        problems.append(f"must be no more than {_SUBDOMAIN_LIMIT} characters")
+    if len(name) > _MAX_SUBDOMAIN_LENGTH:
+        problems.append(f"must be no more than {_MAX_SUBDOMAIN_LENGTH} characters")
     if not _DNS_SUBDOMAIN.fullmatch(name):
-        problems.append(SUBDOMAIN_RULE)
+        problems.append(SUBDOMAIN_MESSAGE)
     return problems
 
 
@@ -72,22 +72,22 @@ def label_key_problems(key: str) -> list[str]:
     prefix, slash, name = key.rpartition("/")
     problems = []
     if slash and (not prefix or dns_subdomain_problems(prefix)):
-        problems.append(f"prefix part {SUBDOMAIN_RULE}")
+        problems.append(f"prefix part {SUBDOMAIN_MESSAGE}")
     if not name:
         return [*problems, "name part must be non-empty"]
-    if len(name) > _LABEL_LIMIT:
-        problems.append(f"name part must be no more than {_LABEL_LIMIT} characters")
-    if not _QUALIFIED.fullmatch(name):
-        problems.append(_QUALIFIED_RULE)
+    if len(name) > _MAX_LABEL_LENGTH:
+        problems.append(f"name part must be no more than {_MAX_LABEL_LENGTH} characters")
+    if not _QUALIFIED_NAME.fullmatch(name):
+        problems.append(_QUALIFIED_NAME_MESSAGE)
     return problems
 
 
 def label_value_problems(value: str) -> list[str]:
     """What is wrong with the value of a label."""
-    if value and not _QUALIFIED.fullmatch(value):
-        return [_VALUE_RULE]
-    if len(value) > _LABEL_LIMIT:
-        return [f"must be no more than {_LABEL_LIMIT} characters"]
+    if value and not _QUALIFIED_NAME.fullmatch(value):
+        return [_LABEL_VALUE_MESSAGE]
+    if len(value) > _MAX_LABEL_LENGTH:
+        return [f"must be no more than {_MAX_LABEL_LENGTH} characters"]
     return []
 
 
@@ -110,8 +110,8 @@ def annotations_problems(annotations: Json, path: str) -> list[FieldProblem]:
         for why in label_key_problems(key.lower())
     ]
     size = sum(len(key.encode()) + len(str(value).encode()) for key, value in annotations.items())
-    if size > _ANNOTATIONS_LIMIT_BYTES:
-        why = f"Too long: may not be more than {_ANNOTATIONS_LIMIT_BYTES} bytes"
+    if size > _MAX_ANNOTATIONS_BYTES:
+        why = f"Too long: may not be more than {_MAX_ANNOTATIONS_BYTES} bytes"
         found.append(FieldProblem("FieldValueTooLong", path, why))
     return found
 

@@ -8,68 +8,70 @@ import re
 from decimal import Decimal
 
 from scheduler.hub.schema.json_types import Json
-from scheduler.hub.schema.structural import Node
+from scheduler.hub.schema.structural import SchemaNode
 
 _QUANTITY = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))((?:[KMGTPE]i)|[numkMGTPE]|[eE][+-]?\d+)?$")
-_BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
-_DECIMAL = ("n", "u", "m", "", "k", "M", "G", "T", "P", "E")
-_UNIT = _DECIMAL.index("")
+_BINARY_SUFFIXES = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
+_DECIMAL_SUFFIXES = ("n", "u", "m", "", "k", "M", "G", "T", "P", "E")
+_UNIT_INDEX = _DECIMAL_SUFFIXES.index("")
 _KIBI, _KILO = 1024, 1000
 _NANO = Decimal("1e-9")
 
 
-def canonical(text: str) -> str:
+def canonical_quantity(text: str) -> str:
     """The canonical form of a quantity; what is none stays as it is."""
     match = _QUANTITY.match(text)
     if match is None:
         return text
     number, suffix = Decimal(match[1]), match[2] or ""
-    if suffix[:1] in {"e", "E"} and len(suffix) > 1 and suffix not in _BINARY:
-        return _with_exponent(number * Decimal(f"1{suffix}"))
-    if suffix in _BINARY and suffix:
-        value = number * _KIBI ** _BINARY.index(suffix)
+    if suffix[:1] in {"e", "E"} and len(suffix) > 1 and suffix not in _BINARY_SUFFIXES:
+        return _format_exponent(number * Decimal(f"1{suffix}"))
+    if suffix in _BINARY_SUFFIXES and suffix:
+        value = number * _KIBI ** _BINARY_SUFFIXES.index(suffix)
         if value == value.to_integral_value() and abs(value) >= _KIBI:
-            return _binary(int(value))
-        return _decimal(value)
-    return _decimal(number * Decimal(_KILO) ** (_DECIMAL.index(suffix) - _UNIT))
+            return _format_binary(int(value))
+        return _format_decimal(value)
+    return _format_decimal(
+        number * Decimal(_KILO) ** (_DECIMAL_SUFFIXES.index(suffix) - _UNIT_INDEX)
+    )
 
 
-def _binary(value: int) -> str:
+def _format_binary(value: int) -> str:
     step = 0
-    while value and value % _KIBI == 0 and step + 1 < len(_BINARY):
+    while value and value % _KIBI == 0 and step + 1 < len(_BINARY_SUFFIXES):
         value, step = value // _KIBI, step + 1
-    return f"{value}{_BINARY[step]}"
+    return f"{value}{_BINARY_SUFFIXES[step]}"
 
 
-def _decimal(value: Decimal) -> str:
+def _format_decimal(value: Decimal) -> str:
     nanos = int((value / _NANO).to_integral_value(rounding="ROUND_CEILING"))
     if nanos == 0:
         return "0"
     step = 0
-    while nanos % _KILO == 0 and step + 1 < len(_DECIMAL):
+    while nanos % _KILO == 0 and step + 1 < len(_DECIMAL_SUFFIXES):
         nanos, step = nanos // _KILO, step + 1
-    return f"{nanos}{_DECIMAL[step]}"
+    return f"{nanos}{_DECIMAL_SUFFIXES[step]}"
 
 
-def _with_exponent(value: Decimal) -> str:
-    plain = _decimal(value)
+def _format_exponent(value: Decimal) -> str:
+    plain = _format_decimal(value)
     suffix = plain.lstrip("+-0123456789")
-    exponent = 3 * (_DECIMAL.index(suffix) - _UNIT)
+    exponent = 3 * (_DECIMAL_SUFFIXES.index(suffix) - _UNIT_INDEX)
     digits = plain.removesuffix(suffix) if suffix else plain
     return f"{digits}e{exponent}" if exponent else digits
 
 
-def normalise(node: Node, value: Json) -> Json:
+def canonicalise_quantities(node: SchemaNode, value: Json) -> Json:
     """The value with every quantity in canonical form; maps and lists are changed in place."""
     if not node.has_quantities:
         return value
     if node.is_quantity:
-        return canonical(str(value)) if isinstance(value, str | int | float) else value
+        return canonical_quantity(str(value)) if isinstance(value, str | int | float) else value
     if isinstance(value, dict):
         for key, item in value.items():
             child = node.child(key)
             if child is not None and child.has_quantities:
-                value[key] = normalise(child, item)
+                value[key] = canonicalise_quantities(child, item)
     elif isinstance(value, list) and node.items is not None:
-        value[:] = [normalise(node.items, item) for item in value]
+        value[:] = [canonicalise_quantities(node.items, item) for item in value]
     return value

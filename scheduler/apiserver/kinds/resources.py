@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from scheduler.apiserver.base.errors import Subject
+from scheduler.apiserver.base.errors import GroupResource
 from scheduler.apiserver.kinds.names import dns_subdomain_problems
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import FieldProblem
-from scheduler.hub.schema.structural import Node
+from scheduler.hub.schema.structural import SchemaNode
 
 ALL_VERBS = (
     "create",
@@ -22,11 +22,11 @@ ALL_VERBS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """A column of a Table."""
 
     name: str
-    value: Callable[[JsonObject], Json]
+    cell_of: Callable[[JsonObject], Json]
     """The cell of an object, or None."""
     type: str = "string"
     format: str = ""
@@ -45,12 +45,12 @@ class ScalePaths:
 
 
 @dataclass(frozen=True, slots=True)
-class Behaviour:
+class KindStrategy:
     """What a kind does beyond its schema. Functions change the object they get, or answer."""
 
-    on_create: Callable[[JsonObject], None] = lambda _item: None
-    on_update: Callable[[JsonObject, JsonObject], None] = lambda _item, _old: None
-    defaults: Callable[[JsonObject], None] = lambda _item: None
+    prepare_for_create: Callable[[JsonObject], None] = lambda _item: None
+    prepare_for_update: Callable[[JsonObject, JsonObject], None] = lambda _item, _old: None
+    set_defaults: Callable[[JsonObject], None] = lambda _item: None
     problems: Callable[[JsonObject, JsonObject | None], list[FieldProblem]] = lambda _item, _old: []
     """Of an object, and of the change from the old one."""
     name_problems: Callable[[str], list[str]] = dns_subdomain_problems
@@ -64,46 +64,48 @@ class Behaviour:
 
 
 @dataclass(slots=True)
-class Resource:
+class ServerResource:
     """One resource in one version."""
 
-    subject: Subject
+    group_resource: GroupResource
     version: str
     singular: str
     namespaced: bool
-    node: Node
+    schema_node: SchemaNode
     list_kind: str = ""
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     subresources: frozenset[str] = frozenset()
-    columns: tuple[Column, ...] = ()
-    custom: bool = False
-    fields: frozenset[str] = frozenset()
+    columns: tuple[TableColumn, ...] = ()
+    is_custom: bool = False
+    selectable_fields: frozenset[str] = frozenset()
     """Paths that field selectors may name, besides metadata.name and metadata.namespace."""
-    scale: ScalePaths | None = None
-    behaviour: Behaviour = field(default_factory=Behaviour)
-    storage: str = ""
+    scale_paths: ScalePaths | None = None
+    strategy: KindStrategy = field(default_factory=KindStrategy)
+    collection_name: str = ""
     """The collection; versions of one resource share it."""
-    to_view: Callable[[JsonObject], JsonObject] | None = None
+    from_storage_version: Callable[[JsonObject], JsonObject] | None = None
     """From the stored form to this version's; None where they are equal."""
-    from_view: Callable[[JsonObject], JsonObject] | None = None
-    definition: str = ""
+    to_storage_version: Callable[[JsonObject], JsonObject] | None = None
+    openapi_name: str = ""
     """The name of its schema in OpenAPI."""
-    warning: str = ""
+    deprecation_warning: str = ""
     """Sent with each request, for deprecated versions."""
     is_terminating: bool = False
     """Its definition is to be deleted: nothing new is taken."""
-    owner: str = ""
+    crd_name: str = ""
     """The CustomResourceDefinition that it comes from."""
 
     def __post_init__(self) -> None:
-        self.list_kind = self.list_kind or f"{self.subject.kind}List"
-        self.storage = self.storage or f"{self.subject.group}/{self.subject.plural}"
+        self.list_kind = self.list_kind or f"{self.group_resource.kind}List"
+        self.collection_name = (
+            self.collection_name or f"{self.group_resource.group}/{self.group_resource.plural}"
+        )
 
     @property
     def api_version(self) -> str:
         """`apps/v1`, or `v1` for the core group."""
-        group = self.subject.group
+        group = self.group_resource.group
         return f"{group}/{self.version}" if group else self.version
 
     @property
@@ -111,48 +113,51 @@ class Resource:
         """Whether `status` is written through a subresource only."""
         return "status" in self.subresources
 
-    def supports_field(self, path: str) -> bool:
+    def supports_field_selector(self, path: str) -> bool:
         """Whether a field selector may name a path."""
         if path == "metadata.name" or (path == "metadata.namespace" and self.namespaced):
             return True
-        return path in self.fields
+        return path in self.selectable_fields
 
 
 @dataclass(slots=True)
-class Catalog:
+class ResourceCatalog:
     """All resources that are served now."""
 
-    _by_path: dict[tuple[str, str, str], Resource] = field(default_factory=dict)
-    stamp: int = 0
+    _by_path: dict[tuple[str, str, str], ServerResource] = field(default_factory=dict)
+    change_count: int = 0
     """Grows with every change; what is derived from the catalog is cached under it."""
 
-    def add(self, resource: Resource) -> None:
+    def add(self, resource: ServerResource) -> None:
         """Serves a resource, or replaces what was served under its names."""
-        key = (resource.subject.group, resource.version, resource.subject.plural)
+        key = (resource.group_resource.group, resource.version, resource.group_resource.plural)
         self._by_path[key] = resource
-        self.stamp += 1
+        self.change_count += 1
 
-    def remove_owned(self, owner: str) -> None:
+    def remove_crd(self, crd_name: str) -> None:
         """Stops serving what came from a CustomResourceDefinition."""
-        for key in [key for key, found in self._by_path.items() if found.owner == owner]:
+        for key in [key for key, found in self._by_path.items() if found.crd_name == crd_name]:
             del self._by_path[key]
-        self.stamp += 1
+        self.change_count += 1
 
-    def find(self, group: str, version: str, plural: str) -> Resource | None:
+    def find(self, group: str, version: str, plural: str) -> ServerResource | None:
         """The resource at a path."""
         return self._by_path.get((group, version, plural))
 
-    def all(self) -> list[Resource]:
+    def all(self) -> list[ServerResource]:
         """Every resource, in the order in which they were added."""
         return list(self._by_path.values())
 
-    def of_storage(self, storage: str) -> Resource | None:
+    def find_by_collection(self, collection_name: str) -> ServerResource | None:
         """A resource that stands for a collection."""
-        return next((found for found in self._by_path.values() if found.storage == storage), None)
+        return next(
+            (found for found in self._by_path.values() if found.collection_name == collection_name),
+            None,
+        )
 
-    def by_kind(self, group: str, kind: str) -> Resource | None:
+    def find_by_kind(self, group: str, kind: str) -> ServerResource | None:
         """A resource by its kind, in any version."""
         for found in self._by_path.values():
-            if found.subject.group == group and found.subject.kind == kind:
+            if found.group_resource.group == group and found.group_resource.kind == kind:
                 return found
         return None

@@ -1,19 +1,19 @@
 """The scale subresource: replicas behind one shape for every kind (autoscaling/v1 Scale)."""
 
 from scheduler.apiserver.base.errors import bad_request, invalid
-from scheduler.apiserver.kinds.resources import Resource, ScalePaths
+from scheduler.apiserver.kinds.resources import ScalePaths, ServerResource
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value
 
 
-def _at(item: JsonObject, path: tuple[str, ...]) -> Json:
+def _value_at(item: JsonObject, path: tuple[str, ...]) -> Json:
     found: Json = item
     for key in path:
         found = found.get(key) if isinstance(found, dict) else None
     return found
 
 
-def _selector(value: Json) -> str:
+def _format_selector(value: Json) -> str:
     """A label selector in the form of the query string."""
     if isinstance(value, str):
         return value
@@ -33,12 +33,12 @@ def _selector(value: Json) -> str:
     return ",".join(filter(None, terms))
 
 
-def scale_problems(resource: Resource, item: JsonObject) -> list[FieldProblem]:
+def scale_problems(resource: ServerResource, item: JsonObject) -> list[FieldProblem]:
     """What keeps a custom resource from being scaled: replicas that are no whole number."""
-    if resource.scale is None or not resource.custom:
+    if resource.scale_paths is None or not resource.is_custom:
         return []
-    replicas = _at(item, resource.scale.spec)
-    path = "." + ".".join(resource.scale.spec)
+    replicas = _value_at(item, resource.scale_paths.spec)
+    path = "." + ".".join(resource.scale_paths.spec)
     if replicas is None or isinstance(replicas, bool):
         return []
     if not isinstance(replicas, int):
@@ -51,21 +51,21 @@ def scale_problems(resource: Resource, item: JsonObject) -> list[FieldProblem]:
     return []
 
 
-def _paths(resource: Resource) -> ScalePaths:
-    if resource.scale is None:
-        raise bad_request(f"{resource.subject.plural} cannot be scaled")
-    return resource.scale
+def _scale_paths_of(resource: ServerResource) -> ScalePaths:
+    if resource.scale_paths is None:
+        raise bad_request(f"{resource.group_resource.plural} cannot be scaled")
+    return resource.scale_paths
 
 
-def scale_of(resource: Resource, item: JsonObject) -> JsonObject:
+def scale_of(resource: ServerResource, item: JsonObject) -> JsonObject:
     """The scale of an object."""
-    paths, metadata = _paths(resource), item["metadata"]
+    paths, metadata = _scale_paths_of(resource), item["metadata"]
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    status: JsonObject = {"replicas": int(_at(item, paths.status) or 0)}
-    selector = _selector(_at(item, paths.selector)) if paths.selector else ""
+    status: JsonObject = {"replicas": int(_value_at(item, paths.status) or 0)}
+    selector = _format_selector(_value_at(item, paths.selector)) if paths.selector else ""
     if selector:
         status["selector"] = selector
-    replicas = _at(item, paths.spec)
+    replicas = _value_at(item, paths.spec)
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
@@ -75,7 +75,7 @@ def scale_of(resource: Resource, item: JsonObject) -> JsonObject:
     }
 
 
-def with_scale(resource: Resource, item: JsonObject, scale: Json) -> JsonObject:
+def apply_scale(resource: ServerResource, item: JsonObject, scale: Json) -> JsonObject:
     """The object with the replicas of a scale.
 
     Raises:
@@ -92,14 +92,14 @@ def with_scale(resource: Resource, item: JsonObject, scale: Json) -> JsonObject:
     if replicas < 0:
         why = "must be greater than or equal to 0"
         problem = invalid_value("spec.replicas", replicas, why)
-        raise invalid(resource.subject, item["metadata"]["name"], [problem])
+        raise invalid(resource.group_resource, item["metadata"]["name"], [problem])
     changed = dict(item)
     version = (scale.get("metadata") or {}).get("resourceVersion")
     if version:
         changed["metadata"] = {**item["metadata"], "resourceVersion": version}
     target = changed
-    for key in _paths(resource).spec[:-1]:
+    for key in _scale_paths_of(resource).spec[:-1]:
         target[key] = dict(target.get(key) or {})
         target = target[key]
-    target[_paths(resource).spec[-1]] = replicas
+    target[_scale_paths_of(resource).spec[-1]] = replicas
     return changed

@@ -3,18 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scheduler.apiserver.kinds.resources import Column
+from scheduler.apiserver.kinds.resources import TableColumn
 from scheduler.hub.schema.json_types import Json, JsonObject
 
 
 @dataclass(frozen=True, slots=True)
-class Age:
+class AgeCell:
     """A cell that grows: printed as the time since an instant."""
 
     since: str | None
 
 
-def at(item: JsonObject, *path: str, default: Json = None) -> Json:
+def value_at(item: JsonObject, *path: str, default: Json = None) -> Json:
     """The value at a path of keys."""
     found: Json = item
     for key in path:
@@ -22,23 +22,25 @@ def at(item: JsonObject, *path: str, default: Json = None) -> Json:
     return default if found is None else found
 
 
-def column(
+def make_column(
     name: str,
     value: Callable[[JsonObject], Json],
     kind: str = "string",
     *,
-    wide: bool = False,
-) -> Column:
+    is_wide: bool = False,
+) -> TableColumn:
     """A column whose cells a function finds in the object."""
-    return Column(name, value, kind, priority=1 if wide else 0)
+    return TableColumn(name, value, kind, priority=1 if is_wide else 0)
 
 
-NAME = Column("Name", lambda item: at(item, "metadata", "name"), format="name")
-AGE = column("Age", lambda item: Age(at(item, "metadata", "creationTimestamp")))
+NAME_COLUMN = TableColumn("Name", lambda item: value_at(item, "metadata", "name"), format="name")
+AGE_COLUMN = make_column(
+    "Age", lambda item: AgeCell(value_at(item, "metadata", "creationTimestamp"))
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class DurationCell:
     """A cell that shows the time between two instants; without an end it grows."""
 
     start: str | None

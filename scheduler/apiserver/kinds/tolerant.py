@@ -3,7 +3,7 @@
 from scheduler.hub.schema.json_types import Json, JsonObject
 
 
-def fill_in(target: Json, **defaults: Json) -> None:
+def set_missing(target: Json, **defaults: Json) -> None:
     """Sets keys that are missing or null; does nothing where the target is no map."""
     if isinstance(target, dict):
         for key, value in defaults.items():
@@ -11,7 +11,7 @@ def fill_in(target: Json, **defaults: Json) -> None:
                 target[key] = value
 
 
-def maps(value: Json) -> list[JsonObject]:
+def maps_in(value: Json) -> list[JsonObject]:
     """The maps in a list; none where it is no list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 

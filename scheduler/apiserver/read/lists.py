@@ -17,55 +17,59 @@ from scheduler.apiserver.base.errors import (
     ApiError,
     bad_request,
     expired,
+    invalid_options,
     not_acceptable,
-    options_invalid,
 )
-from scheduler.apiserver.base.requests import integer
-from scheduler.apiserver.kinds.resources import Resource
-from scheduler.apiserver.read.selectors import Selection, parse_fields, parse_labels
-from scheduler.apiserver.read.tables import partial, table
-from scheduler.apiserver.storage.collection import Collection, Stored
+from scheduler.apiserver.base.requests import parse_integer
+from scheduler.apiserver.kinds.resources import ServerResource
+from scheduler.apiserver.read.selectors import (
+    SelectionPredicate,
+    parse_field_selector,
+    parse_label_selector,
+)
+from scheduler.apiserver.read.tables import make_partial_metadata, make_table
+from scheduler.apiserver.storage.collection import ObjectCollection, StoredObject
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.problems import FieldProblem
 
 _encode = msgspec.json.Encoder().encode
-_ANY_JSON = re.compile(r"application/json|application/\*|\*/\*")
-_AS = re.compile(r"as=(Table|PartialObjectMetadata(?:List)?)")
+_ACCEPTS_JSON = re.compile(r"application/json|application/\*|\*/\*")
+_AS_KIND = re.compile(r"as=(Table|PartialObjectMetadata(?:List)?)")
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ObjectRepresentation:
     """How the client wants objects: plain, as a Table, or their metadata alone."""
 
-    form: str = ""
-    include: str = "Metadata"
-    yaml: bool = False
+    as_kind: str = ""
+    include_object: str = "Metadata"
+    is_yaml: bool = False
 
     @staticmethod
-    def of(accept: str, query: Mapping[str, str]) -> "Shape":
+    def negotiate(accept: str, query: Mapping[str, str]) -> "ObjectRepresentation":
         """Reads the Accept header: the first form that we serve.
 
         Raises:
             ApiError: 400 (includeObject), 406 (nothing that the client takes is served).
         """
         for part in accept.split(",") if accept else ("*/*",):
-            found = _AS.search(part)
+            found = _AS_KIND.search(part)
             if found and "g=meta.k8s.io" in part and "json" in part:
-                return Shape(found[1], _include(query))
-            if "as=" not in part and _ANY_JSON.search(part):
-                return Shape()
+                return ObjectRepresentation(found[1], _parse_include_object(query))
+            if "as=" not in part and _ACCEPTS_JSON.search(part):
+                return ObjectRepresentation()
             if "as=" not in part and "application/yaml" in part:
-                return Shape(yaml=True)
+                return ObjectRepresentation(is_yaml=True)
         raise not_acceptable()
 
-    def encoded(self, body: bytes) -> tuple[bytes, str]:
+    def encode(self, body: bytes) -> tuple[bytes, str]:
         """The body of an answer in this shape, and its content type."""
-        if not self.yaml:
+        if not self.is_yaml:
             return body, "application/json"
-        return _as_yaml(body), "application/yaml"
+        return _convert_to_yaml(body), "application/yaml"
 
 
-def _include(query: Mapping[str, str]) -> str:
+def _parse_include_object(query: Mapping[str, str]) -> str:
     found = query.get("includeObject") or "Metadata"
     if found not in {"Metadata", "Object", "None"}:
         raise bad_request(
@@ -75,58 +79,67 @@ def _include(query: Mapping[str, str]) -> str:
     return found
 
 
-def _as_yaml(body: bytes) -> bytes:
+def _convert_to_yaml(body: bytes) -> bytes:
     text: str = yaml.safe_dump(msgspec.json.decode(body), allow_unicode=True)
     return text.encode()
 
 
-def selection(resource: Resource, query: Mapping[str, str]) -> Selection:
+def parse_selectors(resource: ServerResource, query: Mapping[str, str]) -> SelectionPredicate:
     """The selectors of a request.
 
     Raises:
         ApiError: 400.
     """
-    return Selection(
-        parse_labels(query.get("labelSelector", "")),
-        parse_fields(query.get("fieldSelector", ""), resource.supports_field),
+    return SelectionPredicate(
+        parse_label_selector(query.get("labelSelector", "")),
+        parse_field_selector(query.get("fieldSelector", ""), resource.supports_field_selector),
     )
 
 
-def view(resource: Resource, stored: Stored) -> bytes:
+def encode_in_version(resource: ServerResource, stored: StoredObject) -> bytes:
     """The JSON of an object in the version of a resource."""
-    if resource.to_view is None:
+    if resource.from_storage_version is None:
         return stored.data
-    return _encode(resource.to_view(stored.decoded()))
+    return _encode(resource.from_storage_version(stored.decode()))
 
 
-def viewed(resource: Resource, stored: Stored) -> JsonObject:
+def decode_in_version(resource: ServerResource, stored: StoredObject) -> JsonObject:
     """The object in the version of a resource, decoded."""
-    item = stored.decoded()
-    return resource.to_view(item) if resource.to_view else item
+    item = stored.decode()
+    return resource.from_storage_version(item) if resource.from_storage_version else item
 
 
-def one(resource: Resource, stored: Stored, shape: Shape, now: datetime) -> bytes:
+def encode_object(
+    resource: ServerResource,
+    stored: StoredObject,
+    representation: ObjectRepresentation,
+    now: datetime,
+) -> bytes:
     """A single object in the form that was asked for."""
-    if not shape.form:
-        return view(resource, stored)
-    item = viewed(resource, stored)
-    if shape.form == "Table":
+    if not representation.as_kind:
+        return encode_in_version(resource, stored)
+    item = decode_in_version(resource, stored)
+    if representation.as_kind == "Table":
         metadata = {"resourceVersion": item["metadata"]["resourceVersion"]}
-        return _encode(table(resource, [item], metadata, include=shape.include, now=now))
-    return _encode(partial(item))
+        return _encode(
+            make_table(
+                resource, [item], metadata, include_object=representation.include_object, now=now
+            )
+        )
+    return _encode(make_partial_metadata(item))
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ListPage:
     """One page of a list."""
 
-    items: list[Stored]
+    items: list[StoredObject]
     revision: int
-    token: str
-    remaining: int | None
+    continue_token: str
+    remaining_count: int | None
 
 
-def _decode_token(token: str) -> tuple[int, str]:
+def _decode_continue(token: str) -> tuple[int, str]:
     try:
         found = msgspec.json.decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         return int(found["rv"]), str(found["start"])
@@ -134,15 +147,15 @@ def _decode_token(token: str) -> tuple[int, str]:
         raise bad_request(f"continue key is not valid: {token[:80]!r}") from None
 
 
-def _encode_token(revision: int, start: str) -> str:
+def _encode_continue(revision: int, start: str) -> str:
     return base64.urlsafe_b64encode(_encode({"rv": revision, "start": start})).decode().rstrip("=")
 
 
-def _list_option(reason: str, why: str) -> ApiError:
-    return options_invalid("ListOptions", [FieldProblem(reason, "resourceVersionMatch", why)])
+def _list_option_error(reason: str, why: str) -> ApiError:
+    return invalid_options("ListOptions", [FieldProblem(reason, "resourceVersionMatch", why)])
 
 
-def requested_revision(query: Mapping[str, str], newest: int) -> int | None:
+def parse_requested_revision(query: Mapping[str, str], current_revision: int) -> int | None:
     """The resource version that a list asks for; None for the newest.
 
     Raises:
@@ -151,13 +164,13 @@ def requested_revision(query: Mapping[str, str], newest: int) -> int | None:
     version = query.get("resourceVersion", "")
     match = query.get("resourceVersionMatch", "")
     if match not in {"", "Exact", "NotOlderThan"}:
-        raise _list_option(
+        raise _list_option_error(
             "FieldValueNotSupported",
             f'Unsupported value: "{match}": supported values: "Exact", "NotOlderThan", ""',
         )
     if match and not version:
         why = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
-        raise _list_option("FieldValueForbidden", why)
+        raise _list_option_error("FieldValueForbidden", why)
     if not version:
         return None
     if not version.isdigit():
@@ -167,12 +180,12 @@ def requested_revision(query: Mapping[str, str], newest: int) -> int | None:
     revision = int(version)
     if match == "Exact" and revision == 0:
         why = 'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
-        raise _list_option("FieldValueForbidden", why)
-    if revision > newest:
+        raise _list_option_error("FieldValueForbidden", why)
+    if revision > current_revision:
         raise ApiError(
             504,
             "Timeout",
-            f"Timeout: Too large resource version: {revision}, current: {newest}",
+            f"Timeout: Too large resource version: {revision}, current: {current_revision}",
             {
                 "causes": [
                     {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
@@ -183,28 +196,28 @@ def requested_revision(query: Mapping[str, str], newest: int) -> int | None:
     return revision if match == "Exact" else None
 
 
-def page(
-    collection: Collection,
+def read_page(
+    collection: ObjectCollection,
     namespace: str,
-    selected: Selection,
+    predicate: SelectionPredicate,
     query: Mapping[str, str],
-    newest: int,
-) -> Page:
+    current_revision: int,
+) -> ListPage:
     """Reads one page of a list.
 
     Raises:
         ApiError: 400, 410 (the snapshot of a continue token is gone), 504.
     """
-    limit = integer(query, "limit") or 0
+    limit = parse_integer(query, "limit") or 0
     token = query.get("continue", "")
     if token:
         if query.get("resourceVersion", "") not in {"", "0"}:
             raise bad_request("specifying resource version is not allowed when using continue")
-        revision, start = _decode_token(token)
+        revision, start = _decode_continue(token)
     else:
-        revision, start = requested_revision(query, newest) or newest, ""
+        revision, start = parse_requested_revision(query, current_revision) or current_revision, ""
     try:
-        snapshot = collection.at(revision)
+        snapshot = collection.snapshot_at(revision)
     except ApiError:
         if not token:
             raise
@@ -213,32 +226,37 @@ def page(
             "You can start a new list without the continue parameter."
         ) from None
     prefix = f"{namespace}/" if namespace else ""
-    items: list[Stored] = []
+    items: list[StoredObject] = []
     more = False
-    for stored in snapshot.after(start, prefix):
-        if selected and not selected.matches(stored.decoded()):
+    for stored in snapshot.iter_after(start, prefix):
+        if predicate and not predicate.matches(stored.decode()):
             continue
         if limit and len(items) == limit:
             more = True
             break
         items.append(stored)
     if not more:
-        return Page(items, revision, "", None)
+        return ListPage(items, revision, "", None)
     last = items[-1].key
-    remaining = None if selected else snapshot.count(last, prefix)
-    return Page(items, revision, _encode_token(revision, last), remaining)
+    remaining = None if predicate else snapshot.count_after(last, prefix)
+    return ListPage(items, revision, _encode_continue(revision, last), remaining)
 
 
-def listed(resource: Resource, found: Page, shape: Shape, now: datetime) -> bytes:
+def encode_list(
+    resource: ServerResource,
+    list_page: ListPage,
+    representation: ObjectRepresentation,
+    now: datetime,
+) -> bytes:
     """A page as the body of an answer."""
-    metadata: JsonObject = {"resourceVersion": str(found.revision)}
-    if resource.custom:
+    metadata: JsonObject = {"resourceVersion": str(list_page.revision)}
+    if resource.is_custom:
         metadata["continue"] = ""  # always there for custom resources, as on a real server
-    if found.token:
-        metadata["continue"] = found.token
-        if found.remaining is not None:
-            metadata["remainingItemCount"] = found.remaining
-    if not shape.form:
+    if list_page.continue_token:
+        metadata["continue"] = list_page.continue_token
+        if list_page.remaining_count is not None:
+            metadata["remainingItemCount"] = list_page.remaining_count
+    if not representation.as_kind:
         head = _encode(
             {
                 "kind": resource.list_kind,
@@ -246,16 +264,20 @@ def listed(resource: Resource, found: Page, shape: Shape, now: datetime) -> byte
                 "metadata": metadata,
             }
         )
-        items = b",".join(view(resource, stored) for stored in found.items)
+        items = b",".join(encode_in_version(resource, stored) for stored in list_page.items)
         return b"".join((head[:-1], b',"items":[', items, b"]}\n"))
-    items_ = [viewed(resource, stored) for stored in found.items]
-    if shape.form == "Table":
-        return _encode(table(resource, items_, metadata, include=shape.include, now=now))
+    items_ = [decode_in_version(resource, stored) for stored in list_page.items]
+    if representation.as_kind == "Table":
+        return _encode(
+            make_table(
+                resource, items_, metadata, include_object=representation.include_object, now=now
+            )
+        )
     return _encode(
         {
             "kind": "PartialObjectMetadataList",
             "apiVersion": "meta.k8s.io/v1",
             "metadata": metadata,
-            "items": [partial(item) for item in items_],
+            "items": [make_partial_metadata(item) for item in items_],
         }
     )

@@ -11,13 +11,15 @@ from scheduler.apiserver.base.errors import ApiError, bad_request
 from scheduler.apiserver.kinds.names import label_key_problems, label_value_problems
 from scheduler.hub.schema.json_types import JsonObject
 
-_SET = re.compile(r"^(?P<key>\S+)\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)$")
-_EQUALITY = re.compile(r"^(?P<key>[^\s=!<>,()]+)\s*(?P<op>==|=|!=|>|<)\s*(?P<value>[^\s=!<>,()]*)$")
-_KEY = re.compile(r"^[^\s=!<>,()]+$")
+_SET_REQUIREMENT = re.compile(r"^(?P<key>\S+)\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)$")
+_EQUALITY_REQUIREMENT = re.compile(
+    r"^(?P<key>[^\s=!<>,()]+)\s*(?P<op>==|=|!=|>|<)\s*(?P<value>[^\s=!<>,()]*)$"
+)
+_LABEL_KEY = re.compile(r"^[^\s=!<>,()]+$")
 
 
 @dataclass(frozen=True, slots=True)
-class Requirement:
+class LabelRequirement:
     """One term of a label selector."""
 
     key: str
@@ -35,21 +37,21 @@ class Requirement:
             return found is not None
         if self.operator == "absent":
             return found is None
-        return found is not None and self._compares(found)
+        return found is not None and self._compare_bound(found)
 
-    def _compares(self, found: str) -> bool:
+    def _compare_bound(self, found: str) -> bool:
         (limit,) = self.values
         if not re.fullmatch(r"-?\d+", found):
             return False
         return int(found) > int(limit) if self.operator == ">" else int(found) < int(limit)
 
 
-def _split(text: str) -> list[str]:
+def _split_requirements(text: str) -> list[str]:
     """Splits at commas outside parentheses."""
     return [part.strip() for part in re.split(r",(?![^(]*\))", text)]
 
 
-def parse_labels(text: str) -> tuple[Requirement, ...]:
+def parse_label_selector(text: str) -> tuple[LabelRequirement, ...]:
     """Parses a label selector.
 
     Raises:
@@ -57,49 +59,53 @@ def parse_labels(text: str) -> tuple[Requirement, ...]:
     """
     if not text.strip():
         return ()
-    return tuple(_requirement(part, text) for part in _split(text))
+    return tuple(_parse_requirement(part, text) for part in _split_requirements(text))
 
 
-def _requirement(part: str, text: str) -> Requirement:
-    found = _term(part)
+def _parse_requirement(part: str, text: str) -> LabelRequirement:
+    found = _match_requirement(part)
     if found is None:
-        raise _unparsable(text, f"found {part!r}, expected: KEY, !KEY, KEY=VALUE, KEY in (VALUES)")
+        raise _selector_error(
+            text, f"found {part!r}, expected: KEY, !KEY, KEY=VALUE, KEY in (VALUES)"
+        )
     problems = label_key_problems(found.key)
     if found.operator in {"in", "notin"}:
         problems += [line for value in found.values for line in label_value_problems(value)]
     if found.operator in {">", "<"} and not re.fullmatch(r"-?\d+", next(iter(found.values))):
         problems.append("for 'Gt', 'Lt' operators, the value must be an integer")
     if problems:
-        raise _unparsable(text, problems[0])
+        raise _selector_error(text, problems[0])
     return found
 
 
-def _term(part: str) -> Requirement | None:
-    if match := _SET.match(part):
+def _match_requirement(part: str) -> LabelRequirement | None:
+    if match := _SET_REQUIREMENT.match(part):
         values = frozenset(value.strip() for value in match["values"].split(","))
-        return Requirement(match["key"], match["op"], values)
-    if match := _EQUALITY.match(part):
+        return LabelRequirement(match["key"], match["op"], values)
+    if match := _EQUALITY_REQUIREMENT.match(part):
         operator = {"=": "in", "==": "in", "!=": "notin"}.get(match["op"], match["op"])
-        return Requirement(match["key"], operator, frozenset({match["value"]}))
-    if part.startswith("!") and _KEY.match(part[1:].strip()):
-        return Requirement(part[1:].strip(), "absent")
-    return Requirement(part, "exists") if _KEY.match(part) else None
+        return LabelRequirement(match["key"], operator, frozenset({match["value"]}))
+    if part.startswith("!") and _LABEL_KEY.match(part[1:].strip()):
+        return LabelRequirement(part[1:].strip(), "absent")
+    return LabelRequirement(part, "exists") if _LABEL_KEY.match(part) else None
 
 
-def _unparsable(text: str, why: str) -> ApiError:
+def _selector_error(text: str, why: str) -> ApiError:
     return bad_request(f"unable to parse requirement: {why} (label selector {text!r})")
 
 
 @dataclass(frozen=True, slots=True)
-class FieldTerm:
+class FieldRequirement:
     """One term of a field selector."""
 
     path: str
     value: str
-    equal: bool
+    must_equal: bool
 
 
-def parse_fields(text: str, supported: Callable[[str], bool]) -> tuple[FieldTerm, ...]:
+def parse_field_selector(
+    text: str, is_supported: Callable[[str], bool]
+) -> tuple[FieldRequirement, ...]:
     """Parses a field selector; only fields that the resource indexes are taken.
 
     Raises:
@@ -107,13 +113,13 @@ def parse_fields(text: str, supported: Callable[[str], bool]) -> tuple[FieldTerm
     """
     terms = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
-        path, operator, value = _field_parts(part)
+        path, operator, value = _split_field_requirement(part)
         if not operator:
             raise bad_request(
                 f"invalid field selector {text!r}; can't understand {part!r}; "
                 "write FIELD=VALUE or FIELD!=VALUE"
             )
-        if not supported(path):
+        if not is_supported(path):
             raise bad_request(
                 f'Unable to find "{path}" that match label selector "", field selector "{text}": '
                 f'"{path}" is not a known field selector: only "metadata.name", '
@@ -121,11 +127,11 @@ def parse_fields(text: str, supported: Callable[[str], bool]) -> tuple[FieldTerm
                 if path.startswith("metadata.")
                 else f"field label not supported: {path}"
             )
-        terms.append(FieldTerm(path, value, operator != "!="))
+        terms.append(FieldRequirement(path, value, operator != "!="))
     return tuple(terms)
 
 
-def _field_parts(part: str) -> tuple[str, str, str]:
+def _split_field_requirement(part: str) -> tuple[str, str, str]:
     for operator in ("!=", "==", "="):
         path, found, value = part.partition(operator)
         if found:
@@ -133,7 +139,7 @@ def _field_parts(part: str) -> tuple[str, str, str]:
     return part, "", ""
 
 
-def field_value(item: JsonObject, path: str) -> str:
+def field_value_of(item: JsonObject, path: str) -> str:
     """The value that a field selector compares; absent counts as empty."""
     found: object = item
     for step in path.split("."):
@@ -144,11 +150,11 @@ def field_value(item: JsonObject, path: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class SelectionPredicate:
     """What a list or a watch asks for."""
 
-    labels: tuple[Requirement, ...] = ()
-    fields: tuple[FieldTerm, ...] = ()
+    labels: tuple[LabelRequirement, ...] = ()
+    fields: tuple[FieldRequirement, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.labels or self.fields)
@@ -157,5 +163,6 @@ class Selection:
         """Whether an object passes."""
         labels = item.get("metadata", {}).get("labels") or {}
         return all(term.matches(labels) for term in self.labels) and all(
-            (field_value(item, term.path) == term.value) == term.equal for term in self.fields
+            (field_value_of(item, term.path) == term.value) == term.must_equal
+            for term in self.fields
         )

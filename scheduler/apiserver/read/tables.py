@@ -6,20 +6,20 @@ Source: "Receiving resources as Tables" of the Kubernetes API concepts.
 from collections.abc import Iterable
 from datetime import datetime
 
-from scheduler.apiserver.kinds.durations import age, human_duration
-from scheduler.apiserver.kinds.resources import Column, Resource
-from scheduler.apiserver.kinds.table_cells import Age, Span
+from scheduler.apiserver.kinds.durations import format_age, format_human_duration
+from scheduler.apiserver.kinds.resources import ServerResource, TableColumn
+from scheduler.apiserver.kinds.table_cells import AgeCell, DurationCell
 from scheduler.hub.schema.json_types import Json, JsonObject
 
 
-def table(
-    resource: Resource,
+def make_table(
+    resource: ServerResource,
     items: Iterable[JsonObject],
     metadata: JsonObject,
     *,
-    include: str,
+    include_object: str,
     now: datetime,
-    headers: bool = True,
+    with_headers: bool = True,
 ) -> JsonObject:
     """Objects as a Table.
 
@@ -31,17 +31,17 @@ def table(
         now: for ages.
         headers: False in watches after the first event.
     """
-    columns = [_definition(column) for column in resource.columns] if headers else None
+    columns = [_column_definition(column) for column in resource.columns] if with_headers else None
     return {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": metadata,
         "columnDefinitions": columns,
-        "rows": [_row(resource, item, include, now) for item in items],
+        "rows": [_make_row(resource, item, include_object, now) for item in items],
     }
 
 
-def _definition(column: Column) -> JsonObject:
+def _column_definition(column: TableColumn) -> JsonObject:
     return {
         "name": column.name,
         "type": column.type,
@@ -51,18 +51,24 @@ def _definition(column: Column) -> JsonObject:
     }
 
 
-def _row(resource: Resource, item: JsonObject, include: str, now: datetime) -> JsonObject:
-    shown = resource.from_view(item) if resource.from_view and not resource.custom else item
-    cells = [_cell(column.value(shown), now) for column in resource.columns]
+def _make_row(
+    resource: ServerResource, item: JsonObject, include_object: str, now: datetime
+) -> JsonObject:
+    shown = (
+        resource.to_storage_version(item)
+        if resource.to_storage_version and not resource.is_custom
+        else item
+    )
+    cells = [_format_cell(column.cell_of(shown), now) for column in resource.columns]
     row: JsonObject = {"cells": cells}
-    if include == "Object":
+    if include_object == "Object":
         row["object"] = item
-    elif include != "None":
-        row["object"] = partial(item)
+    elif include_object != "None":
+        row["object"] = make_partial_metadata(item)
     return row
 
 
-def partial(item: JsonObject) -> JsonObject:
+def make_partial_metadata(item: JsonObject) -> JsonObject:
     """The metadata alone, as kind PartialObjectMetadata."""
     return {
         "kind": "PartialObjectMetadata",
@@ -71,16 +77,16 @@ def partial(item: JsonObject) -> JsonObject:
     }
 
 
-def _cell(value: Json, now: datetime) -> Json:
-    if isinstance(value, Age):
-        return age(value.since, now)
-    if isinstance(value, Span):
-        return _span(value, now)
+def _format_cell(value: Json, now: datetime) -> Json:
+    if isinstance(value, AgeCell):
+        return format_age(value.since, now)
+    if isinstance(value, DurationCell):
+        return _format_duration_cell(value, now)
     return value
 
 
-def _span(value: Span, now: datetime) -> str:
+def _format_duration_cell(value: DurationCell, now: datetime) -> str:
     if not value.start:
         return ""
     end = datetime.fromisoformat(value.end) if value.end else now
-    return human_duration((end - datetime.fromisoformat(value.start)).total_seconds())
+    return format_human_duration((end - datetime.fromisoformat(value.start)).total_seconds())

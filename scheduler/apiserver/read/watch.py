@@ -9,46 +9,50 @@ from dataclasses import dataclass
 
 import msgspec
 
-from scheduler.apiserver.base.errors import ApiError, options_invalid, server_error
-from scheduler.apiserver.base.requests import flag, integer
-from scheduler.apiserver.kinds.resources import Resource
-from scheduler.apiserver.read.lists import Shape, view, viewed
-from scheduler.apiserver.read.selectors import Selection
-from scheduler.apiserver.read.tables import partial, table
-from scheduler.apiserver.storage.collection import Collection, Event, Stored
+from scheduler.apiserver.base.errors import ApiError, invalid_options, server_error
+from scheduler.apiserver.base.requests import parse_flag, parse_integer
+from scheduler.apiserver.kinds.resources import ServerResource
+from scheduler.apiserver.read.lists import (
+    ObjectRepresentation,
+    decode_in_version,
+    encode_in_version,
+)
+from scheduler.apiserver.read.selectors import SelectionPredicate
+from scheduler.apiserver.read.tables import make_partial_metadata, make_table
+from scheduler.apiserver.storage.collection import CollectionEvent, ObjectCollection, StoredObject
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.problems import FieldProblem
 from scheduler.runtime.clock import Clock
 
 _encode = msgspec.json.Encoder().encode
-BOOKMARK_SECONDS = 60.0
+BOOKMARK_PERIOD_SECONDS = 60.0
 """Between bookmarks, as the real server's watch cache."""
 DEFAULT_TIMEOUT_SECONDS = 1800.0
 """A watch without `timeoutSeconds` ends after this; clients resume."""
-_INITIAL_EVENTS_END = {"annotations": {"k8s.io/initial-events-end": "true"}}
+_INITIAL_EVENTS_END_METADATA = {"annotations": {"k8s.io/initial-events-end": "true"}}
 
 
 @dataclass(frozen=True, slots=True)
 class WatchRequest:
     """What a watch asks for."""
 
-    resource: Resource
+    resource: ServerResource
     namespace: str
-    selected: Selection
-    shape: Shape
-    bookmarks: bool
-    initial: bool | None
+    predicate: SelectionPredicate
+    representation: ObjectRepresentation
+    allows_bookmarks: bool
+    sends_initial_events: bool | None
     """`sendInitialEvents`; None where it was not given."""
-    revision: int | None
+    start_revision: int | None
     """Where to start; None for what is there now, as synthetic events."""
     timeout_seconds: float
 
 
-def watch_request(
-    resource: Resource,
+def parse_watch_request(
+    resource: ServerResource,
     namespace: str,
-    selected: Selection,
-    shape: Shape,
+    predicate: SelectionPredicate,
+    representation: ObjectRepresentation,
     query: Mapping[str, str],
 ) -> WatchRequest:
     """Reads the query of a watch.
@@ -62,11 +66,13 @@ def watch_request(
             f'resourceVersion: Invalid value: "{version}": strconv.ParseUint: parsing "{version}": '
             "invalid syntax"
         )
-    initial = flag(query, "sendInitialEvents") if "sendInitialEvents" in query else None
+    initial = parse_flag(query, "sendInitialEvents") if "sendInitialEvents" in query else None
     if initial is not None and query.get("resourceVersionMatch") != "NotOlderThan":
-        raise _forbidden("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+        raise _forbidden_option_error(
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        )
     if initial is None and query.get("resourceVersionMatch"):
-        raise _forbidden(
+        raise _forbidden_option_error(
             "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
         )
     if initial:
@@ -78,69 +84,71 @@ def watch_request(
     return WatchRequest(
         resource,
         namespace,
-        selected,
-        shape,
-        flag(query, "allowWatchBookmarks"),
+        predicate,
+        representation,
+        parse_flag(query, "allowWatchBookmarks"),
         initial,
         revision,
-        float(integer(query, "timeoutSeconds") or DEFAULT_TIMEOUT_SECONDS),
+        float(parse_integer(query, "timeoutSeconds") or DEFAULT_TIMEOUT_SECONDS),
     )
 
 
-def _forbidden(why: str) -> ApiError:
+def _forbidden_option_error(why: str) -> ApiError:
     problem = FieldProblem("FieldValueForbidden", "resourceVersionMatch", f"Forbidden: {why}")
-    return options_invalid("ListOptions", [problem])
+    return invalid_options("ListOptions", [problem])
 
 
-class Watch:
+class WatchStream:
     """One running watch."""
 
     def __init__(
         self,
         request: WatchRequest,
-        collection: Collection,
+        collection: ObjectCollection,
         clock: Clock,
-        newest: Callable[[], int],
+        current_revision: Callable[[], int],
     ) -> None:
         self._request = request
-        self._newest = newest
+        self._current_revision = current_revision
         self._collection = collection
         self._clock = clock
         self._prefix = f"{request.namespace}/" if request.namespace else ""
-        self._headers_sent = False
+        self._has_sent_headers = False
 
-    async def lines(self) -> AsyncIterator[bytes]:
+    async def stream_lines(self) -> AsyncIterator[bytes]:
         """The events, line by line, until the time is over."""
-        newest = self._newest()
+        newest = self._current_revision()
         request = self._request
         end = self._clock.monotonic() + request.timeout_seconds
-        position = newest if request.revision in {None, -1} else int(request.revision or 0)
-        if request.revision is None:
-            for line in self._present():
+        position = (
+            newest if request.start_revision in {None, -1} else int(request.start_revision or 0)
+        )
+        if request.start_revision is None:
+            for line in self._initial_lines():
                 yield line
-            if request.initial and request.bookmarks:
-                yield self._bookmark(newest, _INITIAL_EVENTS_END)
+            if request.sends_initial_events and request.allows_bookmarks:
+                yield self._encode_bookmark(newest, _INITIAL_EVENTS_END_METADATA)
         try:
-            async for line in self._follow(position, end):
+            async for line in self._follow_history(position, end):
                 yield line
         except ApiError as error:
-            yield _line("ERROR", _encode(error.status()))
+            yield _encode_line("ERROR", _encode(error.to_status()))
 
-    def _present(self) -> Iterator[bytes]:
+    def _initial_lines(self) -> Iterator[bytes]:
         """What is there now, as one instant shows it; each line is made when it is sent."""
         objects = self._collection.objects
-        return self._added([objects[key] for key in self._collection.keys])
+        return self._added_lines([objects[key] for key in self._collection.keys])
 
-    def _added(self, found: list[Stored]) -> Iterator[bytes]:
-        for stored in found:
-            if stored.key.startswith(self._prefix) and self._passes(stored):
-                yield self._shown("ADDED", stored)
+    def _added_lines(self, objects: list[StoredObject]) -> Iterator[bytes]:
+        for stored in objects:
+            if stored.key.startswith(self._prefix) and self._matches(stored):
+                yield self._encode_object("ADDED", stored)
 
-    async def _follow(self, position: int, end: float) -> AsyncIterator[bytes]:
-        bookmark_at = self._clock.monotonic() + BOOKMARK_SECONDS
+    async def _follow_history(self, position: int, end: float) -> AsyncIterator[bytes]:
+        bookmark_at = self._clock.monotonic() + BOOKMARK_PERIOD_SECONDS
         while True:
-            for event in self._collection.since(position):
-                line = self._line(event)
+            for event in self._collection.events_since(position):
+                line = self._encode_event(event)
                 position = event.revision
                 if line is not None:
                     yield line
@@ -148,67 +156,67 @@ class Watch:
             if now >= end:
                 return
             if now >= bookmark_at:
-                bookmark_at = now + BOOKMARK_SECONDS
-                position = max(position, self._newest())
-                if self._request.bookmarks:
-                    yield self._bookmark(position)
+                bookmark_at = now + BOOKMARK_PERIOD_SECONDS
+                position = max(position, self._current_revision())
+                if self._request.allows_bookmarks:
+                    yield self._encode_bookmark(position)
             try:
                 async with asyncio.timeout(min(end, bookmark_at) - now):
-                    await self._collection.changed(position)
+                    await self._collection.wait_for_change(position)
             except TimeoutError:
                 continue
 
-    def _passes(self, stored: Stored) -> bool:
-        selected = self._request.selected
-        return not selected or selected.matches(stored.decoded())
+    def _matches(self, stored: StoredObject) -> bool:
+        selected = self._request.predicate
+        return not selected or selected.matches(stored.decode())
 
-    def _line(self, event: Event) -> bytes | None:
+    def _encode_event(self, event: CollectionEvent) -> bytes | None:
         """The event as this watch sees it: leaving a selection is a deletion."""
         if not event.stored.key.startswith(self._prefix):
             return None
-        if not self._request.selected:
-            return self._plain(event)
-        is_in = event.type != "DELETED" and self._passes(event.stored)
-        was_in = event.before is not None and self._passes(event.before)
+        if not self._request.predicate:
+            return self._encode_unfiltered(event)
+        is_in = event.type != "DELETED" and self._matches(event.stored)
+        was_in = event.previous is not None and self._matches(event.previous)
         if is_in:
-            return self._shown("MODIFIED" if was_in else "ADDED", event.stored)
-        return self._shown("DELETED", _as_it_was(event)) if was_in else None
+            return self._encode_object("MODIFIED" if was_in else "ADDED", event.stored)
+        return self._encode_object("DELETED", _object_before(event)) if was_in else None
 
-    def _plain(self, event: Event) -> bytes:
-        if self._request.shape.form or self._request.resource.to_view:
-            return self._shown(event.type, event.stored)
-        if event.line is None:
-            event.line = _line(event.type, event.stored.data)
-        return event.line
+    def _encode_unfiltered(self, event: CollectionEvent) -> bytes:
+        if self._request.representation.as_kind or self._request.resource.from_storage_version:
+            return self._encode_object(event.type, event.stored)
+        if event.encoded_line is None:
+            event.encoded_line = _encode_line(event.type, event.stored.data)
+        return event.encoded_line
 
-    def _shown(self, kind: str, stored: Stored) -> bytes:
+    def _encode_object(self, event_type: str, stored: StoredObject) -> bytes:
         request = self._request
-        if not request.shape.form:
-            return _line(kind, view(request.resource, stored))
-        item = viewed(request.resource, stored)
-        if request.shape.form != "Table":
-            return _line(kind, _encode(partial(item)))
-        shown = table(
+        if not request.representation.as_kind:
+            return _encode_line(event_type, encode_in_version(request.resource, stored))
+        item = decode_in_version(request.resource, stored)
+        if request.representation.as_kind != "Table":
+            return _encode_line(event_type, _encode(make_partial_metadata(item)))
+        shown = make_table(
             request.resource,
             [item],
             {"resourceVersion": item["metadata"]["resourceVersion"]},
-            include=request.shape.include,
+            include_object=request.representation.include_object,
             now=self._clock.now(),
-            headers=not self._headers_sent,
+            with_headers=not self._has_sent_headers,
         )
-        self._headers_sent = True
-        return _line(kind, _encode(shown))
+        self._has_sent_headers = True
+        return _encode_line(event_type, _encode(shown))
 
-    def _bookmark(self, revision: int, more: JsonObject | None = None) -> bytes:
+    def _encode_bookmark(self, revision: int, extra_metadata: JsonObject | None = None) -> bytes:
         resource = self._request.resource
         metadata: JsonObject = {"resourceVersion": str(revision), "creationTimestamp": None}
-        metadata |= more or {}
+        metadata |= extra_metadata or {}
         item: JsonObject = {
-            "kind": resource.subject.kind,
+            "kind": resource.group_resource.kind,
             "apiVersion": resource.api_version,
             "metadata": metadata,
         }
-        if self._request.shape.form == "Table":
+        if self._request.representation.as_kind == "Table":
             item = {
                 "kind": "Table",
                 "apiVersion": "meta.k8s.io/v1",
@@ -216,17 +224,17 @@ class Watch:
                 "columnDefinitions": None,
                 "rows": [],
             }
-        return _line("BOOKMARK", _encode(item))
+        return _encode_line("BOOKMARK", _encode(item))
 
 
-def _as_it_was(event: Event) -> Stored:
+def _object_before(event: CollectionEvent) -> StoredObject:
     """The object before a change, with the version of the change."""
-    if event.before is None or event.type == "DELETED":
+    if event.previous is None or event.type == "DELETED":
         return event.stored
-    item = event.before.decoded()
+    item = event.previous.decode()
     item["metadata"]["resourceVersion"] = str(event.revision)
-    return Stored(event.stored.key, event.revision, _encode(item))
+    return StoredObject(event.stored.key, event.revision, _encode(item))
 
 
-def _line(kind: str, data: bytes) -> bytes:
-    return b'{"type":"%s","object":%s}\n' % (kind.encode(), data.rstrip())
+def _encode_line(event_type: str, data: bytes) -> bytes:
+    return b'{"type":"%s","object":%s}\n' % (event_type.encode(), data.rstrip())

@@ -15,14 +15,14 @@ import msgspec
 from scheduler.apiserver.base.errors import expired
 from scheduler.hub.schema.json_types import JsonObject
 
-HISTORY_EVENTS = 20_000
+MAX_HISTORY_EVENTS = 20_000
 """Events kept per resource; the API server's own watch cache keeps up to 100,000."""
-HISTORY_BYTES = 32 * 1024 * 1024
+MAX_HISTORY_BYTES = 32 * 1024 * 1024
 """Bytes of objects kept per resource's history."""
 
 
 @dataclass(slots=True)
-class Stored:
+class StoredObject:
     """One version of one object: its JSON with the resource version in it."""
 
     key: str
@@ -30,61 +30,61 @@ class Stored:
     revision: int
     data: bytes
 
-    def decoded(self) -> JsonObject:
+    def decode(self) -> JsonObject:
         """A fresh copy that the caller may change."""
         found: JsonObject = msgspec.json.decode(self.data)
         return found
 
 
 @dataclass(slots=True)
-class Event:
+class CollectionEvent:
     """One change. `before` is what a selector compares with: None for a new object."""
 
     revision: int
     type: str
-    stored: Stored
-    before: Stored | None
-    line: bytes | None = None
+    stored: StoredObject
+    previous: StoredObject | None
+    encoded_line: bytes | None = None
     """The event as it goes to plain watchers; made once."""
 
 
-class Collection:
+class ObjectCollection:
     """All objects of one resource."""
 
-    def __init__(self, resource: str, revision: int) -> None:
-        self.resource = resource
-        self.objects: dict[str, Stored] = {}
+    def __init__(self, name: str, revision: int) -> None:
+        self.name = name
+        self.objects: dict[str, StoredObject] = {}
         self.keys: list[str] = []
-        self.head: dict[str, tuple[int, Stored | None]] = {}
+        self.pending_writes: dict[str, tuple[int, StoredObject | None]] = {}
         """Writes that are not on disk yet, with their revision; None is a deletion."""
-        self.events: list[Event] = []
-        self._first = 0
-        self._bytes = 0
-        self.oldest = revision
+        self.events: list[CollectionEvent] = []
+        self._first_index = 0
+        self._history_bytes = 0
+        self.oldest_revision = revision
         """Watches may start at this revision or later."""
         self._waiters: set[asyncio.Future[None]] = set()
 
-    def load(self, stored: Stored) -> None:
+    def load(self, stored: StoredObject) -> None:
         """Takes an object from disk at the start; keys come in order."""
         self.objects[stored.key] = stored
         self.keys.append(stored.key)
 
-    def latest(self, key: str) -> Stored | None:
+    def latest(self, key: str) -> StoredObject | None:
         """The newest version, also if it is still on its way to the disk."""
-        waiting = self.head.get(key)
+        waiting = self.pending_writes.get(key)
         return waiting[1] if waiting else self.objects.get(key)
 
-    def forget(self, key: str, revision: int) -> None:
+    def drop_pending(self, key: str, revision: int) -> None:
         """Takes a write off the head: it is on disk now, or it failed."""
-        waiting = self.head.get(key)
+        waiting = self.pending_writes.get(key)
         if waiting and waiting[0] == revision:
-            del self.head[key]
+            del self.pending_writes[key]
 
-    def commit(self, key: str, stored: Stored, *, deleted: bool) -> None:
+    def commit(self, key: str, stored: StoredObject, *, is_deletion: bool) -> None:
         """Makes a write visible: it is on disk."""
-        self.forget(key, stored.revision)
+        self.drop_pending(key, stored.revision)
         before = self.objects.get(key)
-        if deleted:
+        if is_deletion:
             if before is None:
                 return
             del self.objects[key]
@@ -93,43 +93,43 @@ class Collection:
             self.objects[key] = stored
             if before is None:
                 bisect.insort(self.keys, key)
-        kind = "DELETED" if deleted else "ADDED" if before is None else "MODIFIED"
-        self._append(Event(stored.revision, kind, stored, before))
+        kind = "DELETED" if is_deletion else "ADDED" if before is None else "MODIFIED"
+        self._append_event(CollectionEvent(stored.revision, kind, stored, before))
 
-    def _append(self, event: Event) -> None:
+    def _append_event(self, event: CollectionEvent) -> None:
         self.events.append(event)
-        self._bytes += len(event.stored.data)
-        while len(self.events) - self._first > HISTORY_EVENTS or (
-            self._bytes > HISTORY_BYTES and len(self.events) - self._first > 1
+        self._history_bytes += len(event.stored.data)
+        while len(self.events) - self._first_index > MAX_HISTORY_EVENTS or (
+            self._history_bytes > MAX_HISTORY_BYTES and len(self.events) - self._first_index > 1
         ):
-            gone = self.events[self._first]
-            self._bytes -= len(gone.stored.data)
-            self.oldest = gone.revision
-            self._first += 1
-        if self._first > len(self.events) // 2:
-            del self.events[: self._first]
-            self._first = 0
+            gone = self.events[self._first_index]
+            self._history_bytes -= len(gone.stored.data)
+            self.oldest_revision = gone.revision
+            self._first_index += 1
+        if self._first_index > len(self.events) // 2:
+            del self.events[: self._first_index]
+            self._first_index = 0
         waiters, self._waiters = self._waiters, set()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def since(self, revision: int) -> list[Event]:
+    def events_since(self, revision: int) -> list[CollectionEvent]:
         """The events after a revision.
 
         Raises:
             ApiError: 410, the history does not reach back that far.
         """
-        if revision < self.oldest:
-            raise expired(f"too old resource version: {revision} ({self.oldest})")
+        if revision < self.oldest_revision:
+            raise expired(f"too old resource version: {revision} ({self.oldest_revision})")
         start = bisect.bisect_right(
-            self.events, revision, lo=self._first, key=lambda event: event.revision
+            self.events, revision, lo=self._first_index, key=lambda event: event.revision
         )
         return self.events[start:]
 
-    async def changed(self, revision: int) -> None:
+    async def wait_for_change(self, revision: int) -> None:
         """Waits until there is an event after `revision`."""
-        if len(self.events) > self._first and self.events[-1].revision > revision:
+        if len(self.events) > self._first_index and self.events[-1].revision > revision:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
@@ -138,28 +138,30 @@ class Collection:
         finally:
             self._waiters.discard(waiter)
 
-    def at(self, revision: int) -> "Snapshot":
+    def snapshot_at(self, revision: int) -> "CollectionSnapshot":
         """The objects as they were at a revision.
 
         Raises:
             ApiError: 410, the history does not reach back that far.
         """
-        changed: dict[str, Stored | None] = {}
-        for event in reversed(self.since(revision)):
-            changed[event.stored.key] = event.before
-        return Snapshot(self, changed)
+        changed: dict[str, StoredObject | None] = {}
+        for event in reversed(self.events_since(revision)):
+            changed[event.stored.key] = event.previous
+        return CollectionSnapshot(self, changed)
 
 
-class Snapshot:
+class CollectionSnapshot:
     """A collection at one revision: today's objects and what differs from them."""
 
-    def __init__(self, collection: Collection, changed: dict[str, Stored | None]) -> None:
+    def __init__(
+        self, collection: ObjectCollection, previous: dict[str, StoredObject | None]
+    ) -> None:
         self._objects = collection.objects
-        self._changed = changed
-        gone = [key for key, was in changed.items() if was and key not in collection.objects]
+        self._previous = previous
+        gone = [key for key, was in previous.items() if was and key not in collection.objects]
         self._keys = sorted([*collection.keys, *gone]) if gone else collection.keys
 
-    def after(self, start: str, prefix: str) -> Iterator[Stored]:
+    def iter_after(self, start: str, prefix: str) -> Iterator[StoredObject]:
         """The objects whose key begins with `prefix` and lies after `start`, in order."""
         position = bisect.bisect_right(self._keys, start) if start else 0
         if prefix and (not start or start < prefix):
@@ -168,11 +170,11 @@ class Snapshot:
             key = self._keys[index]
             if not key.startswith(prefix):
                 return
-            found = self._changed[key] if key in self._changed else self._objects.get(key)
+            found = self._previous[key] if key in self._previous else self._objects.get(key)
             if found is not None:
                 yield found
 
-    def count(self, start: str, prefix: str) -> int:
+    def count_after(self, start: str, prefix: str) -> int:
         """How many objects lie after `start`; an upper bound is enough for clients."""
         low = bisect.bisect_right(self._keys, start)
         high = bisect.bisect_left(self._keys, prefix + "\U0010ffff") if prefix else len(self._keys)

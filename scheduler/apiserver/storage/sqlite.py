@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS objects (
 );
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-_BATCH = 512
+_MAX_BATCH_WRITES = 512
 """Writes that share a transaction at most; bounds how long the first one waits."""
 
 
@@ -37,7 +37,7 @@ class DirectoryLock:
         self._path = directory / "lock"
         self._file: IO[str] | None = None
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Takes the lock.
 
         Raises:
@@ -62,7 +62,7 @@ class DirectoryLock:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ObjectRow:
     """One object as it lies on disk; `data` None deletes it."""
 
     resource: str
@@ -72,88 +72,88 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    rows: tuple[Row, ...]
+class _WriteJob:
+    rows: tuple[ObjectRow, ...]
     done: "asyncio.Future[None]"
 
 
-class Store:
+class SqliteStore:
     """The database file and its writer thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._queue: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[_WriteJob] | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._waiting: list[_Job] = []
+        self._pending_jobs: list[_WriteJob] = []
         """Submitted in this turn of the event loop; the writer is woken once for all."""
 
-    def open(self) -> tuple[int, Iterator[Row]]:
+    def open(self) -> tuple[int, Iterator[ObjectRow]]:
         """Opens (or makes) the file; the highest revision ever given out, and all objects."""
         self._path.touch(mode=0o600)
         connection = _connect(self._path)
         connection.executescript(_SCHEMA)
         connection.execute("PRAGMA incremental_vacuum").fetchall()  # gives freed pages back
         found = connection.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()
-        return (int(found[0]) if found else 0), self._rows(connection)
+        return (int(found[0]) if found else 0), self._iter_rows(connection)
 
     @staticmethod
-    def _rows(connection: sqlite3.Connection) -> Iterator[Row]:
+    def _iter_rows(connection: sqlite3.Connection) -> Iterator[ObjectRow]:
         try:
             for row in connection.execute(
                 "SELECT resource, key, revision, data FROM objects ORDER BY resource, key"
             ):
-                yield Row(*row)
+                yield ObjectRow(*row)
         finally:
             connection.close()
 
     def start(self) -> None:
         """Starts the writer; call it on the event loop that will submit."""
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._write, name="api-store", daemon=True)
+        self._thread = threading.Thread(target=self._run_writer, name="api-store", daemon=True)
         self._thread.start()
 
-    def submit(self, rows: tuple[Row, ...]) -> "asyncio.Future[None]":
+    def submit(self, rows: tuple[ObjectRow, ...]) -> "asyncio.Future[None]":
         """Queues rows that belong together; the future ends when they are on disk."""
         loop = asyncio.get_running_loop()
         done = loop.create_future()
-        if not self._waiting:
-            loop.call_soon(self._hand_over)
-        self._waiting.append(_Job(rows, done))
+        if not self._pending_jobs:
+            loop.call_soon(self._flush_pending)
+        self._pending_jobs.append(_WriteJob(rows, done))
         return done
 
-    def _hand_over(self) -> None:
-        waiting, self._waiting = self._waiting, []
+    def _flush_pending(self) -> None:
+        waiting, self._pending_jobs = self._pending_jobs, []
         if waiting:
             self._queue.put(waiting)
 
     async def close(self) -> None:
         """Writes what is queued, then ends the thread."""
         if self._thread is not None:
-            self._hand_over()
+            self._flush_pending()
             self._queue.put(None)
             await asyncio.to_thread(self._thread.join)
             self._thread = None
 
-    def _write(self) -> None:
+    def _run_writer(self) -> None:
         connection = _connect(self._path)
         try:
             while True:
-                batch, ended = self._take()
+                batch, ended = self._take_batch()
                 if batch:
-                    self._commit(connection, batch)
+                    self._commit_batch(connection, batch)
                 if ended:
                     return
         finally:
             connection.close()
 
-    def _take(self) -> tuple[list[_Job], bool]:
+    def _take_batch(self) -> tuple[list[_WriteJob], bool]:
         """Waits for a job, then takes all others that are there."""
-        batch: list[_Job] = []
+        batch: list[_WriteJob] = []
         jobs = self._queue.get()
         while jobs is not None:
             batch += jobs
-            if len(batch) >= _BATCH:
+            if len(batch) >= _MAX_BATCH_WRITES:
                 return batch, False
             try:
                 jobs = self._queue.get_nowait()
@@ -161,20 +161,20 @@ class Store:
                 return batch, False
         return batch, True
 
-    def _commit(self, connection: sqlite3.Connection, batch: list[_Job]) -> None:
+    def _commit_batch(self, connection: sqlite3.Connection, batch: list[_WriteJob]) -> None:
         rows = [row for job in batch for row in job.rows]
         failure: sqlite3.Error | None = None
         try:
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
-                _apply(connection, rows)
+                _apply_rows(connection, rows)
         except sqlite3.Error as error:
             failure = error
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_finish, batch, failure)
+            self._loop.call_soon_threadsafe(_complete_jobs, batch, failure)
 
 
-def _apply(connection: sqlite3.Connection, rows: list[Row]) -> None:
+def _apply_rows(connection: sqlite3.Connection, rows: list[ObjectRow]) -> None:
     last = {(row.resource, row.key): row for row in rows}
     connection.executemany(
         "DELETE FROM objects WHERE resource = ? AND key = ?",
@@ -197,7 +197,7 @@ def _apply(connection: sqlite3.Connection, rows: list[Row]) -> None:
     )
 
 
-def _finish(batch: list[_Job], failure: sqlite3.Error | None) -> None:
+def _complete_jobs(batch: list[_WriteJob], failure: sqlite3.Error | None) -> None:
     for job in batch:
         if job.done.done():
             continue

@@ -14,26 +14,26 @@ from scheduler.apiserver.base.errors import (
     bad_request,
     conflict,
     forbidden,
+    invalid_options,
     not_found,
-    options_invalid,
 )
-from scheduler.apiserver.base.requests import decode_body, integer
+from scheduler.apiserver.base.requests import decode_body, parse_integer
 from scheduler.apiserver.kinds.admission import WriteOptions
-from scheduler.apiserver.kinds.metadata import rfc3339
-from scheduler.apiserver.kinds.resources import Resource
-from scheduler.apiserver.storage.collection import Stored
-from scheduler.apiserver.storage.object_store import Heap, holds
-from scheduler.apiserver.write.options import is_dry_run
+from scheduler.apiserver.kinds.metadata import format_rfc3339
+from scheduler.apiserver.kinds.resources import ServerResource
+from scheduler.apiserver.storage.collection import StoredObject
+from scheduler.apiserver.storage.object_store import ObjectStore, is_deletion_blocked
+from scheduler.apiserver.write.options import parse_dry_run
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value
 
 log = logging.getLogger(__name__)
-FOREGROUND = "foregroundDeletion"
-ORPHAN = "orphan"
-_POLICIES = ("Background", "Foreground", "Orphan")
-_UNDELETABLE = frozenset({"default", "kube-public", "kube-system"})
-_BATCH = 200
-_ENDED = ("Succeeded", "Failed")
+FOREGROUND_FINALIZER = "foregroundDeletion"
+ORPHAN_FINALIZER = "orphan"
+_PROPAGATION_POLICIES = ("Background", "Foreground", "Orphan")
+_PROTECTED_NAMESPACES = frozenset({"default", "kube-public", "kube-system"})
+_MAX_BATCH_OBJECTS = 200
+_FINISHED_PHASES = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,13 @@ class DeleteOptions:
 
     uid: str = ""
     resource_version: str = ""
-    policy: str = ""
+    propagation_policy: str = ""
     """Empty: what the finalizers say, else Background."""
-    grace_seconds: int | None = None
+    grace_period_seconds: int | None = None
     dry_run: bool = False
 
 
-def delete_options(query: Mapping[str, str], body: bytes, content_type: str) -> DeleteOptions:
+def parse_delete_options(query: Mapping[str, str], body: bytes, content_type: str) -> DeleteOptions:
     """Reads DeleteOptions from the body and the query.
 
     Raises:
@@ -65,137 +65,151 @@ def delete_options(query: Mapping[str, str], body: bytes, content_type: str) -> 
         policy = "Orphan" if value["orphanDependents"] else "Background"
     if value.get("propagationPolicy") and value.get("orphanDependents") is not None:
         why = "orphanDependents and deletionPropagation cannot be both set"
-        raise options_invalid(
+        raise invalid_options(
             "DeleteOptions", [invalid_value("propagationPolicy", value["propagationPolicy"], why)]
         )
-    if policy and policy not in _POLICIES:
+    if policy and policy not in _PROPAGATION_POLICIES:
         why = (
             f'Unsupported value: "{policy}": supported values: "Background", "Foreground", '
             '"Orphan", "nil"'
         )
         problem = FieldProblem("FieldValueNotSupported", "propagationPolicy", why)
-        raise options_invalid("DeleteOptions", [problem])
-    grace = value.get("gracePeriodSeconds", integer(query, "gracePeriodSeconds"))
+        raise invalid_options("DeleteOptions", [problem])
+    grace = value.get("gracePeriodSeconds", parse_integer(query, "gracePeriodSeconds"))
     return DeleteOptions(
         uid=str(preconditions.get("uid") or ""),
         resource_version=str(preconditions.get("resourceVersion") or ""),
-        policy=policy,
-        grace_seconds=grace if isinstance(grace, int) else None,
-        dry_run=value.get("dryRun") == ["All"] or is_dry_run("DeleteOptions", query),
+        propagation_policy=policy,
+        grace_period_seconds=grace if isinstance(grace, int) else None,
+        dry_run=value.get("dryRun") == ["All"] or parse_dry_run("DeleteOptions", query),
     )
 
 
-class Deletion:
+class ObjectDeleter:
     """Deletes through a registry."""
 
-    def __init__(self, registry: Heap) -> None:
-        self._registry = registry
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
 
     async def delete(
-        self, resource: Resource, namespace: str, name: str, options: DeleteOptions
+        self, resource: ServerResource, namespace: str, name: str, options: DeleteOptions
     ) -> tuple[int, JsonObject]:
         """Deletes an object, or marks it as to be deleted; the code and the body of the answer.
 
         Raises:
             ApiError: 404, 409.
         """
-        registry = self._registry
-        key = registry.key(resource, namespace, name)
-        stored = registry.collection(resource.storage).latest(key)
+        registry = self._store
+        key = registry.key_of(resource, namespace, name)
+        stored = registry.collection(resource.collection_name).latest(key)
         if stored is None:
-            raise not_found(resource.subject, name)
-        if resource.storage == "/namespaces" and name in _UNDELETABLE:
-            raise forbidden(resource.subject, name, "this namespace may not be deleted")
-        item = stored.decoded()
+            raise not_found(resource.group_resource, name)
+        if resource.collection_name == "/namespaces" and name in _PROTECTED_NAMESPACES:
+            raise forbidden(resource.group_resource, name, "this namespace may not be deleted")
+        item = stored.decode()
         _check_preconditions(resource, item, options)
         was_marked = bool(item["metadata"].get("deletionTimestamp"))
-        before = stored.decoded()
-        self._mark(resource, item, options)
+        before = stored.decode()
+        self._mark_for_deletion(resource, item, options)
         write = WriteOptions(dry_run=options.dry_run)
-        if not holds(item):
+        if not is_deletion_blocked(item):
             if not was_marked:
                 item["metadata"] = before["metadata"]
             await registry.remove(resource, key, item, write)
-            if resource.behaviour.returns_deleted:
+            if resource.strategy.returns_deleted:
                 return 200, item
-            return 200, _success(resource, item)
+            return 200, _success_status(resource, item)
         if item != before:
             await registry.put(resource, key, item, write)
         return 200, item
 
     async def delete_all(
-        self, resource: Resource, found: Iterable[Stored], options: DeleteOptions
+        self, resource: ServerResource, objects: Iterable[StoredObject], options: DeleteOptions
     ) -> None:
         """Deletes many objects, many in one commit; who is gone meanwhile does not matter."""
-        for batch in _batches(list(found)):
+        for batch in _split_batches(list(objects)):
             async with asyncio.TaskGroup() as group:
                 for stored in batch:
                     group.create_task(self._delete_one(resource, stored.key, options))
 
-    async def _delete_one(self, resource: Resource, key: str, options: DeleteOptions) -> None:
+    async def _delete_one(self, resource: ServerResource, key: str, options: DeleteOptions) -> None:
         namespace, _slash, name = key.rpartition("/")
         try:
             await self.delete(resource, namespace, name, options)
         except ApiError as error:
             if error.code not in {403, 404}:  # a namespace that stays, an object that is gone
-                log.warning("deleting %s %s: %s", resource.subject.plural, key, error)
+                log.warning("deleting %s %s: %s", resource.group_resource.plural, key, error)
 
-    def _mark(self, resource: Resource, item: JsonObject, options: DeleteOptions) -> None:
+    def _mark_for_deletion(
+        self, resource: ServerResource, item: JsonObject, options: DeleteOptions
+    ) -> None:
         """Writes into an object that it is to be deleted, and what has to happen before."""
         metadata = item["metadata"]
         finalizers = [
-            name for name in metadata.get("finalizers") or () if name not in {FOREGROUND, ORPHAN}
+            name
+            for name in metadata.get("finalizers") or ()
+            if name not in {FOREGROUND_FINALIZER, ORPHAN_FINALIZER}
         ]
-        policy = options.policy or _policy_of(metadata)
+        policy = options.propagation_policy or _propagation_policy_of(metadata)
         if policy == "Foreground":
-            finalizers.append(FOREGROUND)
+            finalizers.append(FOREGROUND_FINALIZER)
         elif policy == "Orphan":
-            finalizers.append(ORPHAN)
-        own = resource.behaviour.deletion_finalizer
+            finalizers.append(ORPHAN_FINALIZER)
+        own = resource.strategy.deletion_finalizer
         if own and own not in finalizers and not metadata.get("deletionTimestamp"):
             finalizers.append(own)
         if finalizers:
             metadata["finalizers"] = finalizers
         else:
             metadata.pop("finalizers", None)
-        grace = _grace_seconds(resource, item, options)
+        grace = _grace_period_seconds_of(resource, item, options)
         if metadata.get("deletionTimestamp"):
             grace = min(grace, int(metadata.get("deletionGracePeriodSeconds") or 0))
             metadata["deletionGracePeriodSeconds"] = grace
             return
-        now = self._registry.clock.now()
-        metadata["deletionTimestamp"] = rfc3339(now + timedelta(seconds=grace))
+        now = self._store.clock.now()
+        metadata["deletionTimestamp"] = format_rfc3339(now + timedelta(seconds=grace))
         metadata["deletionGracePeriodSeconds"] = grace
         if "generation" in metadata:
             metadata["generation"] += 1
-        if resource.subject.kind == "Namespace" and not resource.subject.group:
+        if resource.group_resource.kind == "Namespace" and not resource.group_resource.group:
             item["status"] = {**(item.get("status") or {}), "phase": "Terminating"}
 
 
-def _batches(found: list[Stored]) -> Iterator[list[Stored]]:
-    for start in range(0, len(found), _BATCH):
-        yield found[start : start + _BATCH]
+def _split_batches(objects: list[StoredObject]) -> Iterator[list[StoredObject]]:
+    for start in range(0, len(objects), _MAX_BATCH_OBJECTS):
+        yield objects[start : start + _MAX_BATCH_OBJECTS]
 
 
-def _policy_of(metadata: JsonObject) -> str:
+def _propagation_policy_of(metadata: JsonObject) -> str:
     finalizers = metadata.get("finalizers") or ()
-    return "Foreground" if FOREGROUND in finalizers else "Orphan" if ORPHAN in finalizers else ""
+    return (
+        "Foreground"
+        if FOREGROUND_FINALIZER in finalizers
+        else "Orphan"
+        if ORPHAN_FINALIZER in finalizers
+        else ""
+    )
 
 
-def _grace_seconds(resource: Resource, item: JsonObject, options: DeleteOptions) -> int:
+def _grace_period_seconds_of(
+    resource: ServerResource, item: JsonObject, options: DeleteOptions
+) -> int:
     """How long a pod may take: bound pods wait for their kubelet, all else goes at once."""
-    if resource.subject.kind != "Pod" or resource.custom:
+    if resource.group_resource.kind != "Pod" or resource.is_custom:
         return 0
     spec = item.get("spec") or {}
     phase = (item.get("status") or {}).get("phase")
-    if not spec.get("nodeName") or phase in _ENDED:
+    if not spec.get("nodeName") or phase in _FINISHED_PHASES:
         return 0
-    if options.grace_seconds is not None:
-        return max(0, options.grace_seconds)
+    if options.grace_period_seconds is not None:
+        return max(0, options.grace_period_seconds)
     return int(spec.get("terminationGracePeriodSeconds") or 0)
 
 
-def _check_preconditions(resource: Resource, item: JsonObject, options: DeleteOptions) -> None:
+def _check_preconditions(
+    resource: ServerResource, item: JsonObject, options: DeleteOptions
+) -> None:
     metadata = item["metadata"]
     checks: tuple[tuple[str, str, Json], ...] = (
         ("UID", options.uid, metadata["uid"]),
@@ -204,21 +218,22 @@ def _check_preconditions(resource: Resource, item: JsonObject, options: DeleteOp
     for words, wanted, found in checks:
         if wanted and wanted != found:
             raise conflict(
-                resource.subject,
+                resource.group_resource,
                 metadata["name"],
                 f"Precondition failed: {words} in precondition: {wanted}, "
                 f"{words} in object meta: {found}",
             )
 
 
-def _success(resource: Resource, item: JsonObject) -> JsonObject:
+def _success_status(resource: ServerResource, item: JsonObject) -> JsonObject:
     details: JsonObject = {"name": item["metadata"]["name"]}
-    if resource.subject.group:
-        details["group"] = resource.subject.group
+    if resource.group_resource.group:
+        details["group"] = resource.group_resource.group
     return {
         "kind": "Status",
         "apiVersion": "v1",
         "metadata": {},
         "status": "Success",
-        "details": details | {"kind": resource.subject.plural, "uid": item["metadata"]["uid"]},
+        "details": details
+        | {"kind": resource.group_resource.plural, "uid": item["metadata"]["uid"]},
     }

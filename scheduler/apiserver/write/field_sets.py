@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
 from scheduler.hub.schema.json_types import Json, JsonObject
-from scheduler.hub.schema.structural import Node
+from scheduler.hub.schema.structural import SchemaNode
 
 FieldSet: TypeAlias = dict[str, "FieldSet"]
 
-_FREE = Node(preserve=True)
+_SCHEMALESS = SchemaNode(preserves_unknown=True)
 _MEMBER = "."
 
 
@@ -24,13 +24,13 @@ def is_member(node: FieldSet) -> bool:
     return not node or _MEMBER in node
 
 
-def _made(children: FieldSet, *, member: bool) -> FieldSet | None:
-    if member:
+def _make_member(children: FieldSet, *, in_set: bool) -> FieldSet | None:
+    if in_set:
         return {_MEMBER: {}, **children} if children else {}
     return children or None
 
 
-def _children(node: FieldSet) -> FieldSet:
+def _children_of(node: FieldSet) -> FieldSet:
     return {key: child for key, child in node.items() if key != _MEMBER}
 
 
@@ -42,9 +42,9 @@ def union(left: FieldSet, right: FieldSet) -> FieldSet:
         if mine is None or mine == node:
             merged[key] = node
         else:
-            children = union(_children(mine), _children(node))
+            children = union(_children_of(mine), _children_of(node))
             member = is_member(mine) or is_member(node)
-            merged[key] = _made(children, member=member) or {}
+            merged[key] = _make_member(children, in_set=member) or {}
     return merged
 
 
@@ -56,8 +56,8 @@ def difference(left: FieldSet, right: FieldSet) -> FieldSet:
         if other is None:
             kept[key] = node
             continue
-        children = difference(_children(node), _children(other))
-        made = _made(children, member=is_member(node) and not is_member(other))
+        children = difference(_children_of(node), _children_of(other))
+        made = _make_member(children, in_set=is_member(node) and not is_member(other))
         if made is not None:
             kept[key] = made
     return kept
@@ -70,27 +70,27 @@ def intersection(left: FieldSet, right: FieldSet) -> FieldSet:
         other = right.get(key)
         if other is None:
             continue
-        children = intersection(_children(node), _children(other))
-        made = _made(children, member=is_member(node) and is_member(other))
+        children = intersection(_children_of(node), _children_of(other))
+        made = _make_member(children, in_set=is_member(node) and is_member(other))
         if made is not None:
             kept[key] = made
     return kept
 
 
-def paths(fields: FieldSet, prefix: str = "") -> list[str]:
+def format_paths(fields: FieldSet, prefix: str = "") -> list[str]:
     """Every member as the API server writes it in conflicts, such as `.spec.replicas`."""
     found = []
     for key, node in sorted(fields.items()):
         if key == _MEMBER:
             continue
-        path = prefix + _step(key)
+        path = prefix + _format_path_element(key)
         if is_member(node):
             found.append(path)
-        found.extend(paths(node, path))
+        found.extend(format_paths(node, path))
     return found
 
 
-def _step(key: str) -> str:
+def _format_path_element(key: str) -> str:
     kind, rest = key[:2], key[2:]
     if kind == "f:":
         return f".{rest}"
@@ -103,15 +103,15 @@ def _step(key: str) -> str:
 # ---------------------------------------------------------------- fields of values
 
 
-def compact(value: Json) -> str:
+def encode_compact_json(value: Json) -> str:
     """The JSON of a key in a field set."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def item_key(node: Node, item: Json) -> str | None:
+def path_element_of(node: SchemaNode, item: Json) -> str | None:
     """`k:...` or `v:...` of a list item; None where the list has no keys or the item lacks them."""
     if node.list_type == "set" and not isinstance(item, dict | list):
-        return f"v:{compact(item)}"
+        return f"v:{encode_compact_json(item)}"
     if node.list_type == "map" and isinstance(item, dict):
         keys = {}
         for name in node.map_keys:
@@ -120,24 +120,26 @@ def item_key(node: Node, item: Json) -> str | None:
                 value = node.items.properties[name].default
             if value is not None:
                 keys[name] = value
-        return f"k:{compact(keys)}" if keys else None
+        return f"k:{encode_compact_json(keys)}" if keys else None
     return None
 
 
-def _is_granular_list(node: Node, value: list[Json]) -> bool:
+def _is_granular_list(node: SchemaNode, value: list[Json]) -> bool:
     return node.list_type in {"set", "map"} and all(
-        item_key(node, item) is not None for item in value
+        path_element_of(node, item) is not None for item in value
     )
 
 
-_ALWAYS_THERE = frozenset(
+_GO_STRUCT_FIELDS = frozenset(
     {"containers", "jobTemplate", "metadata", "spec", "status", "strategy", "template"}
     | {"updateStrategy"}
 )
 """Fields of core kinds that Go holds as plain structs: there from the start, owned by nobody."""
 
 
-def fields_of(node: Node | None, value: Json, *, applied: bool, plain: bool = False) -> FieldSet:
+def fields_of(
+    node: SchemaNode | None, value: Json, *, for_apply: bool, is_struct: bool = False
+) -> FieldSet:
     """The fields of a value, as seen from its parent; `{}` is a single field.
 
     Args:
@@ -146,28 +148,28 @@ def fields_of(node: Node | None, value: Json, *, applied: bool, plain: bool = Fa
         applied: for server-side apply maps do not count as fields themselves, unless empty.
         plain: the container itself is no field, only what is in it.
     """
-    node = node or _FREE
-    if isinstance(value, dict) and value and not node.atomic:
+    node = node or _SCHEMALESS
+    if isinstance(value, dict) and value and not node.is_atomic:
         children: FieldSet = {}
         for key, item in value.items():
             child = node.child(key)
-            is_plain = node.core and key in _ALWAYS_THERE
-            children[f"f:{key}"] = fields_of(child, item, applied=applied, plain=is_plain)
-        return children if applied or plain else {_MEMBER: {}, **children}
+            is_plain = node.is_core and key in _GO_STRUCT_FIELDS
+            children[f"f:{key}"] = fields_of(child, item, for_apply=for_apply, is_struct=is_plain)
+        return children if for_apply or is_struct else {_MEMBER: {}, **children}
     if isinstance(value, list) and value and _is_granular_list(node, value):
-        items: FieldSet = {} if applied or plain else {_MEMBER: {}}
+        items: FieldSet = {} if for_apply or is_struct else {_MEMBER: {}}
         for item in value:
-            key = item_key(node, item)
+            key = path_element_of(node, item)
             if key is None:
                 continue
-            below = fields_of(node.items, item, applied=applied)
+            below = fields_of(node.items, item, for_apply=for_apply)
             items[key] = {_MEMBER: {}, **below} if node.list_type == "map" else {}
         return items
     return {}
 
 
 @dataclass(slots=True)
-class Differences:
+class FieldDifferences:
     """How a new value differs from an old one."""
 
     changed: FieldSet = field(default_factory=dict)
@@ -175,38 +177,40 @@ class Differences:
     removed: FieldSet = field(default_factory=dict)
 
 
-def compare(node: Node | None, old: JsonObject, new: JsonObject) -> Differences:
+def compare_fields(node: SchemaNode | None, old: JsonObject, new: JsonObject) -> FieldDifferences:
     """The fields in which two maps differ."""
-    node = node or _FREE
-    found = Differences()
+    node = node or _SCHEMALESS
+    found = FieldDifferences()
     for key, value in new.items():
         child = node.child(key)
         if key not in old:
-            plain = key in _ALWAYS_THERE and (node.core or key == "metadata")
-            found.changed[f"f:{key}"] = fields_of(child, value, applied=False, plain=plain)
+            plain = key in _GO_STRUCT_FIELDS and (node.is_core or key == "metadata")
+            found.changed[f"f:{key}"] = fields_of(child, value, for_apply=False, is_struct=plain)
         elif old[key] is not value and old[key] != value:
-            _descend(found, f"f:{key}", child, old[key], value)
+            _compare_field(found, f"f:{key}", child, old[key], value)
     for key, value in old.items():
         if key not in new:
-            found.removed[f"f:{key}"] = fields_of(node.child(key), value, applied=False)
+            found.removed[f"f:{key}"] = fields_of(node.child(key), value, for_apply=False)
     return found
 
 
-def _descend(found: Differences, step: str, node: Node | None, old: Json, new: Json) -> None:
-    below = _inside(node or _FREE, old, new)
+def _compare_field(
+    differences: FieldDifferences, step: str, node: SchemaNode | None, old: Json, new: Json
+) -> None:
+    below = _compare_containers(node or _SCHEMALESS, old, new)
     if below is None:
-        found.changed[step] = {}
+        differences.changed[step] = {}
         return
     if below.changed:
-        found.changed[step] = below.changed
+        differences.changed[step] = below.changed
     if below.removed:
-        found.removed[step] = below.removed
+        differences.removed[step] = below.removed
 
 
-def _inside(node: Node, old: Json, new: Json) -> Differences | None:
+def _compare_containers(node: SchemaNode, old: Json, new: Json) -> FieldDifferences | None:
     """The differences within two containers; None where the value counts as one field."""
     if isinstance(old, dict) and isinstance(new, dict):
-        return None if node.atomic or not (old and new) else compare(node, old, new)
+        return None if node.is_atomic or not (old and new) else compare_fields(node, old, new)
     if not (isinstance(old, list) and isinstance(new, list) and old and new):
         return None
     if _is_granular_list(node, old) and _is_granular_list(node, new):
@@ -214,18 +218,18 @@ def _inside(node: Node, old: Json, new: Json) -> Differences | None:
     return None
 
 
-def _compare_items(node: Node, old: list[Json], new: list[Json]) -> Differences:
-    found = Differences()
-    before = {item_key(node, item) or "": item for item in old}
-    after = {item_key(node, item) or "": item for item in new}
+def _compare_items(node: SchemaNode, old: list[Json], new: list[Json]) -> FieldDifferences:
+    found = FieldDifferences()
+    before = {path_element_of(node, item) or "": item for item in old}
+    after = {path_element_of(node, item) or "": item for item in new}
     for key, item in after.items():
         if key not in before:
-            below = fields_of(node.items, item, applied=False)
+            below = fields_of(node.items, item, for_apply=False)
             found.changed[key] = {_MEMBER: {}, **below} if node.list_type == "map" else {}
         elif before[key] != item:
-            _descend(found, key, node.items, before[key], item)
+            _compare_field(found, key, node.items, before[key], item)
     for key, item in before.items():
         if key not in after:
-            below = fields_of(node.items, item, applied=False)
+            below = fields_of(node.items, item, for_apply=False)
             found.removed[key] = {_MEMBER: {}, **below} if node.list_type == "map" else {}
     return found

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from scheduler.apiserver.write.field_sets import (
     FieldSet,
-    compare,
+    compare_fields,
     difference,
     union,
 )
 from scheduler.hub.schema.json_types import Json, JsonObject
-from scheduler.hub.schema.structural import Node
+from scheduler.hub.schema.structural import SchemaNode
 
-_SERVER_METADATA = (
+_UNOWNED_METADATA = (
     "name",
     "namespace",
     "uid",
@@ -31,7 +31,7 @@ _SERVER_METADATA = (
 
 
 @dataclass(frozen=True, slots=True)
-class Writer:
+class FieldManager:
     """Who writes, and how."""
 
     manager: str
@@ -41,7 +41,7 @@ class Writer:
     subresource: str
     time: str
     """RFC 3339, for new or changed entries."""
-    writes_status: bool = True
+    owns_status: bool = True
     """False where the status has an endpoint of its own and this is another one."""
 
     def owns(self, entry: JsonObject) -> bool:
@@ -53,7 +53,7 @@ class Writer:
             and (self.operation == "Apply" or entry.get("apiVersion") == self.api_version)
         )
 
-    def entry(self, fields: FieldSet) -> JsonObject:
+    def new_entry(self, fields: FieldSet) -> JsonObject:
         """A new entry."""
         made: JsonObject = {
             "manager": self.manager,
@@ -68,7 +68,7 @@ class Writer:
         return made
 
 
-def without_identity(fields: FieldSet) -> FieldSet:
+def strip_system_fields(fields: FieldSet) -> FieldSet:
     """A set without what nobody can own: apiVersion, kind, name, uid and the like."""
     kept = {key: node for key, node in fields.items() if key not in {"f:apiVersion", "f:kind"}}
     metadata = kept.get("f:metadata")
@@ -76,7 +76,7 @@ def without_identity(fields: FieldSet) -> FieldSet:
         left = {
             key: node
             for key, node in metadata.items()
-            if key != "." and key.removeprefix("f:") not in _SERVER_METADATA
+            if key != "." and key.removeprefix("f:") not in _UNOWNED_METADATA
         }
         if left:
             kept["f:metadata"] = left
@@ -85,7 +85,7 @@ def without_identity(fields: FieldSet) -> FieldSet:
     return kept
 
 
-def usable_entries(value: Json) -> list[JsonObject] | None:
+def parse_managed_fields(value: Json) -> list[JsonObject] | None:
     """A copy of managedFields as a client sent them; None where they cannot be used.
 
     A list that holds one empty entry resets the ownership, an empty list counts as not sent.
@@ -102,8 +102,12 @@ def usable_entries(value: Json) -> list[JsonObject] | None:
     return [dict(entry) for entry in value]
 
 
-def after_update(
-    node: Node, old: JsonObject, new: JsonObject, entries: list[JsonObject], writer: Writer
+def update_managed_fields(
+    node: SchemaNode,
+    old: JsonObject,
+    new: JsonObject,
+    entries: list[JsonObject],
+    manager: FieldManager,
 ) -> list[JsonObject]:
     """The entries after an update: who writes a field owns it, alone where it changed.
 
@@ -114,10 +118,10 @@ def after_update(
         entries: the entries before.
         writer: who writes.
     """
-    found = compare(node, _unmanaged(old), _unmanaged(new))
-    changed = without_identity(found.changed)
-    removed = without_identity(found.removed)
-    if not writer.writes_status:
+    found = compare_fields(node, _without_managed_fields(old), _without_managed_fields(new))
+    changed = strip_system_fields(found.changed)
+    removed = strip_system_fields(found.removed)
+    if not manager.owns_status:
         changed.pop("f:status", None)
     if not changed and not removed:
         return entries
@@ -126,7 +130,7 @@ def after_update(
     own: JsonObject | None = None
     for entry in entries:
         fields: FieldSet = entry.get("fieldsV1") or {}
-        if own is None and writer.owns(entry):
+        if own is None and manager.owns(entry):
             own, mine = entry, fields
             continue
         left = difference(difference(fields, removed), changed)
@@ -135,10 +139,10 @@ def after_update(
     grown = union(difference(mine, removed), changed)
     if grown == mine and own is not None:
         return [*kept, own] if own else kept
-    return [*kept, writer.entry(grown)] if grown else kept
+    return [*kept, manager.new_entry(grown)] if grown else kept
 
 
-def ordered(entries: list[JsonObject]) -> list[JsonObject]:
+def sort_entries(entries: list[JsonObject]) -> list[JsonObject]:
     """Entries in the order of the real server: applies first, then by time and name."""
     return sorted(
         entries,
@@ -151,7 +155,7 @@ def ordered(entries: list[JsonObject]) -> list[JsonObject]:
     )
 
 
-def _unmanaged(item: JsonObject) -> JsonObject:
+def _without_managed_fields(item: JsonObject) -> JsonObject:
     """The object without managedFields, which would differ with each write."""
     metadata = item.get("metadata")
     if not isinstance(metadata, dict) or "managedFields" not in metadata:

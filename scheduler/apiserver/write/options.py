@@ -6,16 +6,16 @@ kube-apiserver 1.36, which says 422 for options and not 400.
 
 from collections.abc import Mapping
 
-from scheduler.apiserver.base.errors import options_invalid
-from scheduler.apiserver.base.requests import flag
-from scheduler.hub.schema.problems import FieldProblem, quoted, required_value
+from scheduler.apiserver.base.errors import invalid_options
+from scheduler.apiserver.base.requests import parse_flag
+from scheduler.hub.schema.problems import FieldProblem, quote_value, required_value
 
-_VALIDATIONS = ("Ignore", "Strict", "Warn")
-_MANAGER_LIMIT = 128
-KINDS = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "PatchOptions"}
+_FIELD_VALIDATIONS = ("Ignore", "Strict", "Warn")
+_MAX_MANAGER_LENGTH = 128
+OPTIONS_KINDS = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "PatchOptions"}
 
 
-def is_dry_run(kind: str, query: Mapping[str, str]) -> bool:
+def parse_dry_run(options_kind: str, query: Mapping[str, str]) -> bool:
     """Whether nothing shall be written.
 
     Raises:
@@ -25,52 +25,56 @@ def is_dry_run(kind: str, query: Mapping[str, str]) -> bool:
         return False
     value = query["dryRun"]
     if value != "All":
-        why = f'Unsupported value: {quoted([value])}: supported values: "All"'
-        raise options_invalid(kind, [FieldProblem("FieldValueNotSupported", "dryRun", why)])
+        why = f'Unsupported value: {quote_value([value])}: supported values: "All"'
+        raise invalid_options(options_kind, [FieldProblem("FieldValueNotSupported", "dryRun", why)])
     return True
 
 
-def field_validation(kind: str, query: Mapping[str, str]) -> str:
+def parse_field_validation(options_kind: str, query: Mapping[str, str]) -> str:
     """What happens with unknown and duplicate fields: Strict, Warn (default) or Ignore.
 
     Raises:
         ApiError: 422, another value.
     """
     value = query.get("fieldValidation") or "Warn"
-    if value not in _VALIDATIONS:
-        shown = ", ".join(quoted(one) for one in ("", *_VALIDATIONS))
-        why = f"Unsupported value: {quoted(value)}: supported values: {shown}"
-        raise options_invalid(
-            kind, [FieldProblem("FieldValueNotSupported", "fieldValidation", why)]
+    if value not in _FIELD_VALIDATIONS:
+        shown = ", ".join(quote_value(one) for one in ("", *_FIELD_VALIDATIONS))
+        why = f"Unsupported value: {quote_value(value)}: supported values: {shown}"
+        raise invalid_options(
+            options_kind, [FieldProblem("FieldValueNotSupported", "fieldValidation", why)]
         )
     return value
 
 
-def field_manager(kind: str, query: Mapping[str, str], user_agent: str) -> str:
+def parse_field_manager(options_kind: str, query: Mapping[str, str], user_agent: str) -> str:
     """Who owns what is written: as given, else the first word of the user agent.
 
     Raises:
         ApiError: 422, longer than 128 characters or unprintable.
     """
     given = query.get("fieldManager", "")
-    if len(given) > _MANAGER_LIMIT:
-        why = f"Too long: may not be more than {_MANAGER_LIMIT} bytes"
-        raise options_invalid(kind, [FieldProblem("FieldValueTooLong", "fieldManager", why)])
+    if len(given) > _MAX_MANAGER_LENGTH:
+        why = f"Too long: may not be more than {_MAX_MANAGER_LENGTH} bytes"
+        raise invalid_options(
+            options_kind, [FieldProblem("FieldValueTooLong", "fieldManager", why)]
+        )
     if not given.isprintable():
-        why = f"Invalid value: {quoted(given)}: should only contain printable characters"
-        raise options_invalid(kind, [FieldProblem("FieldValueInvalid", "fieldManager", why)])
-    return given or user_agent.partition("/")[0][:_MANAGER_LIMIT] or "unknown"
+        why = f"Invalid value: {quote_value(given)}: should only contain printable characters"
+        raise invalid_options(
+            options_kind, [FieldProblem("FieldValueInvalid", "fieldManager", why)]
+        )
+    return given or user_agent.partition("/")[0][:_MAX_MANAGER_LENGTH] or "unknown"
 
 
-def check_patch_options(query: Mapping[str, str], *, applies: bool) -> None:
+def check_patch_options(query: Mapping[str, str], *, is_apply: bool) -> None:
     """Refuses an apply without a manager, and force without an apply.
 
     Raises:
         ApiError: 422.
     """
-    if applies and not query.get("fieldManager"):
+    if is_apply and not query.get("fieldManager"):
         problem = required_value("fieldManager", "is required for apply patch")
-        raise options_invalid("PatchOptions", [problem])
-    if not applies and flag(query, "force"):
+        raise invalid_options("PatchOptions", [problem])
+    if not is_apply and parse_flag(query, "force"):
         why = "Forbidden: may not be specified for non-apply patch"
-        raise options_invalid("PatchOptions", [FieldProblem("FieldValueForbidden", "force", why)])
+        raise invalid_options("PatchOptions", [FieldProblem("FieldValueForbidden", "force", why)])

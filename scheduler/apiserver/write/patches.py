@@ -9,11 +9,11 @@ import jsonpointer
 from scheduler.apiserver.base.errors import ApiError, bad_request
 from scheduler.hub.schema.json_types import Json, JsonObject
 
-_OPERATIONS_LIMIT = 10_000
+_MAX_PATCH_OPERATIONS = 10_000
 """As the real server: a longer JSON patch is refused."""
 
 
-def merge_patch(target: Json, patch: Json) -> Json:
+def apply_merge_patch(target: Json, patch: Json) -> Json:
     """The target with a merge patch applied; neither is changed (RFC 7396, section 2)."""
     if not isinstance(patch, dict):
         return copy.deepcopy(patch)
@@ -22,11 +22,11 @@ def merge_patch(target: Json, patch: Json) -> Json:
         if value is None:
             merged.pop(key, None)
         else:
-            merged[key] = merge_patch(merged.get(key), value)
+            merged[key] = apply_merge_patch(merged.get(key), value)
     return merged
 
 
-def json_patch(target: JsonObject, operations: Json) -> JsonObject:
+def apply_json_patch(target: JsonObject, operations: Json) -> JsonObject:
     """The target with a JSON patch applied; the target is not changed.
 
     Raises:
@@ -34,24 +34,24 @@ def json_patch(target: JsonObject, operations: Json) -> JsonObject:
     """
     if not isinstance(operations, list):
         raise bad_request("a JSON patch is a list of operations")
-    if len(operations) > _OPERATIONS_LIMIT:
+    if len(operations) > _MAX_PATCH_OPERATIONS:
         raise ApiError(
             413,
             "RequestEntityTooLarge",
-            f"The allowed maximum operations in a JSON patch is {_OPERATIONS_LIMIT}, "
+            f"The allowed maximum operations in a JSON patch is {_MAX_PATCH_OPERATIONS}, "
             f"got {len(operations)}",
         )
     try:
         patched = jsonpatch.JsonPatch(operations).apply(target)
     except (jsonpatch.InvalidJsonPatch, jsonpointer.JsonPointerException) as error:
-        raise _unprocessable(error) from None
+        raise _unprocessable_error(error) from None
     except (jsonpatch.JsonPatchException, TypeError, KeyError, IndexError) as error:
-        raise _unprocessable(error) from None
+        raise _unprocessable_error(error) from None
     if not isinstance(patched, dict):
         raise bad_request("the patched document is not an object")
     return json.loads(json.dumps(patched)) if patched is target else patched
 
 
-def _unprocessable(error: Exception) -> ApiError:
+def _unprocessable_error(error: Exception) -> ApiError:
     message = f"the server rejected our request due to an error in our request: {error}"
     return ApiError(422, "Invalid", message, {"causes": [{"message": str(error)}]})

@@ -3,14 +3,14 @@
 Source: the API reference of Pod (`binding`, `eviction`); KEP of graceful deletion.
 """
 
-from scheduler.apiserver.base.errors import Subject, bad_request, conflict
+from scheduler.apiserver.base.errors import GroupResource, bad_request, conflict
 from scheduler.apiserver.write.deletion import DeleteOptions
 from scheduler.hub.schema.json_types import Json, JsonObject
 
-_SUBJECT = Subject("", "pods", "Pod")
+_PODS = GroupResource("", "pods", "Pod")
 
 
-def bound(pod: JsonObject, binding: Json, now: str) -> JsonObject:
+def bind_pod(pod: JsonObject, binding: Json, now: str) -> JsonObject:
     """The pod on the node of a Binding.
 
     Raises:
@@ -24,9 +24,9 @@ def bound(pod: JsonObject, binding: Json, now: str) -> JsonObject:
     pod_name = pod["metadata"]["name"]
     if present:
         why = f"pod {pod_name} is already assigned to node {present!r}"
-        raise conflict(_SUBJECT, pod_name, why.replace("'", '"'))
+        raise conflict(_PODS, pod_name, why.replace("'", '"'))
     if pod["metadata"].get("deletionTimestamp"):
-        raise conflict(_SUBJECT, pod_name, f"pod {pod_name} is being deleted, cannot be assigned")
+        raise conflict(_PODS, pod_name, f"pod {pod_name} is being deleted, cannot be assigned")
     status = pod.get("status") or {}
     others = [c for c in status.get("conditions") or () if c.get("type") != "PodScheduled"]
     scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": now}
@@ -37,8 +37,8 @@ def bound(pod: JsonObject, binding: Json, now: str) -> JsonObject:
     }
 
 
-def eviction_options(eviction: Json) -> DeleteOptions:
+def parse_eviction_options(eviction: Json) -> DeleteOptions:
     """What an Eviction asks of the deletion."""
     options = eviction.get("deleteOptions") if isinstance(eviction, dict) else None
     grace = options.get("gracePeriodSeconds") if isinstance(options, dict) else None
-    return DeleteOptions(grace_seconds=grace if isinstance(grace, int) else None)
+    return DeleteOptions(grace_period_seconds=grace if isinstance(grace, int) else None)

@@ -11,81 +11,81 @@ from dataclasses import dataclass, field
 from scheduler.apiserver.base.errors import ApiError
 from scheduler.apiserver.write.field_sets import (
     FieldSet,
-    compare,
+    compare_fields,
     difference,
     fields_of,
+    format_paths,
     intersection,
     is_member,
-    item_key,
-    paths,
+    path_element_of,
     union,
 )
-from scheduler.apiserver.write.managed_fields import Writer, without_identity
+from scheduler.apiserver.write.managed_fields import FieldManager, strip_system_fields
 from scheduler.hub.schema.json_types import Json, JsonObject
-from scheduler.hub.schema.structural import Node
+from scheduler.hub.schema.structural import SchemaNode
 
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-_FREE = Node(preserve=True)
+LAST_APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
+_SCHEMALESS = SchemaNode(preserves_unknown=True)
 
 
 @dataclass(slots=True)
-class Applied:
+class ServerSideApplyResult:
     """The outcome of an apply."""
 
     item: JsonObject
     """The merged object, without managedFields."""
-    wanted: FieldSet
-    others: list[JsonObject] = field(default_factory=list)
+    applied_fields: FieldSet
+    other_entries: list[JsonObject] = field(default_factory=list)
     """The entries of the other managers."""
-    before: JsonObject | None = None
+    previous_entry: JsonObject | None = None
     """The manager's own entry, as it was."""
 
-    def entries(self, writer: Writer) -> list[JsonObject]:
+    def managed_fields_of(self, manager: FieldManager) -> list[JsonObject]:
         """The new managedFields; an unchanged entry keeps its time."""
-        before = self.before
+        before = self.previous_entry
         if (
             before is not None
-            and before.get("fieldsV1") == self.wanted
-            and before.get("apiVersion") == writer.api_version
+            and before.get("fieldsV1") == self.applied_fields
+            and before.get("apiVersion") == manager.api_version
         ):
-            return [*self.others, before]
-        if not self.wanted:
-            return self.others
-        return [*self.others, writer.entry(self.wanted)]
+            return [*self.other_entries, before]
+        if not self.applied_fields:
+            return self.other_entries
+        return [*self.other_entries, manager.new_entry(self.applied_fields)]
 
 
-def apply(
-    node: Node, live: JsonObject, config: JsonObject, writer: Writer, *, force: bool
-) -> Applied:
+def apply_configuration(
+    node: SchemaNode, live: JsonObject, config: JsonObject, manager: FieldManager, *, force: bool
+) -> ServerSideApplyResult:
     """Applies a configuration to the live object; neither is changed.
 
     Raises:
         ApiError: 409 with one cause a field, when others own what the configuration changes.
     """
     entries: list[JsonObject] = live.get("metadata", {}).get("managedFields") or []
-    own = next((entry for entry in entries if writer.owns(entry)), None)
+    own = next((entry for entry in entries if manager.owns(entry)), None)
     others = [entry for entry in entries if entry is not own]
-    wanted = without_identity(fields_of(node, config, applied=True))
-    merged = merge(node, _plain(live), config)
+    wanted = strip_system_fields(fields_of(node, config, for_apply=True))
+    merged = merge_values(node, _without_managed_fields(live), config)
     last: FieldSet = (own or {}).get("fieldsV1") or {}
     gone = difference(last, wanted)
     if gone:
         keep = wanted
         for entry in others:
             keep = union(keep, entry.get("fieldsV1") or {})
-        _remove(node, merged, gone, keep)
-    found = compare(node, _plain(live), merged)
-    changed, removed = without_identity(found.changed), without_identity(found.removed)
-    conflicts = _conflicts(others, changed)
-    if conflicts and not force and writer.manager == "kubectl":
-        conflicts = _conflicts(others, difference(changed, _client_side(node, live)))
+        _remove_fields(node, merged, gone, keep)
+    found = compare_fields(node, _without_managed_fields(live), merged)
+    changed, removed = strip_system_fields(found.changed), strip_system_fields(found.removed)
+    conflicts = _find_conflicts(others, changed)
+    if conflicts and not force and manager.manager == "kubectl":
+        conflicts = _find_conflicts(others, difference(changed, _client_side_fields(node, live)))
     if conflicts and not force:
         raise _conflict_error(conflicts)
-    _note_last_applied(merged, config, writer)
-    return Applied(merged, wanted, _after(others, changed, removed), own)
+    _update_last_applied(merged, config, manager)
+    return ServerSideApplyResult(merged, wanted, _release_fields(others, changed, removed), own)
 
 
-def _plain(item: JsonObject) -> JsonObject:
+def _without_managed_fields(item: JsonObject) -> JsonObject:
     plain = copy.copy(item)
     metadata = item.get("metadata")
     if isinstance(metadata, dict):
@@ -95,36 +95,38 @@ def _plain(item: JsonObject) -> JsonObject:
     return plain
 
 
-def _last_applied(item: JsonObject) -> Json:
+def _last_applied_of(item: JsonObject) -> Json:
     annotations = item.get("metadata", {}).get("annotations") or {}
     try:
-        return json.loads(annotations.get(LAST_APPLIED, "null"))
+        return json.loads(annotations.get(LAST_APPLIED_ANNOTATION, "null"))
     except ValueError:
         return None
 
 
-def _client_side(node: Node, live: JsonObject) -> FieldSet:
+def _client_side_fields(node: SchemaNode, live: JsonObject) -> FieldSet:
     """The fields that `kubectl apply` wrote from the client and that are still as it wrote them.
 
     Who moves from client-side to server-side apply does not conflict with himself.
     """
-    last = _last_applied(live)
+    last = _last_applied_of(live)
     if not isinstance(last, dict):
         return {}
-    written = fields_of(node, last, applied=True)
-    return difference(written, compare(node, last, live).changed)
+    written = fields_of(node, last, for_apply=True)
+    return difference(written, compare_fields(node, last, live).changed)
 
 
-def _note_last_applied(merged: JsonObject, config: JsonObject, writer: Writer) -> None:
+def _update_last_applied(merged: JsonObject, config: JsonObject, manager: FieldManager) -> None:
     """Keeps the annotation of client-side apply up to date, for those who move back."""
-    if writer.manager == "kubectl" and _last_applied(merged) is not None:
+    if manager.manager == "kubectl" and _last_applied_of(merged) is not None:
         text = json.dumps(config, separators=(",", ":"), sort_keys=True, ensure_ascii=False) + "\n"
         metadata = dict(merged["metadata"])
-        metadata["annotations"] = {**metadata["annotations"], LAST_APPLIED: text}
+        metadata["annotations"] = {**metadata["annotations"], LAST_APPLIED_ANNOTATION: text}
         merged["metadata"] = metadata
 
 
-def _conflicts(others: list[JsonObject], changed: FieldSet) -> list[tuple[JsonObject, FieldSet]]:
+def _find_conflicts(
+    others: list[JsonObject], changed: FieldSet
+) -> list[tuple[JsonObject, FieldSet]]:
     found = []
     for entry in others:
         shared = intersection(entry.get("fieldsV1") or {}, changed)
@@ -142,7 +144,7 @@ def _conflict_error(conflicts: list[tuple[JsonObject, FieldSet]]) -> ApiError:
             who += f' with subresource "{entry["subresource"]}"'
         if entry.get("operation") == "Update":
             who += f" using {entry.get('apiVersion')}"
-        for path in paths(fields):
+        for path in format_paths(fields):
             by_manager.setdefault(who, []).append(path)
             causes.append(
                 {
@@ -166,7 +168,9 @@ def _conflict_message(by_manager: dict[str, list[str]]) -> str:
     return f"Apply failed with {total} conflicts: " + "\n".join(lines)
 
 
-def _after(others: list[JsonObject], changed: FieldSet, removed: FieldSet) -> list[JsonObject]:
+def _release_fields(
+    others: list[JsonObject], changed: FieldSet, removed: FieldSet
+) -> list[JsonObject]:
     """The others' entries: what was taken from them by force, or is gone, is theirs no more."""
     kept = []
     for entry in others:
@@ -180,30 +184,32 @@ def _after(others: list[JsonObject], changed: FieldSet, removed: FieldSet) -> li
 # ---------------------------------------------------------------- merging
 
 
-def merge(node: Node | None, live: Json, config: Json) -> Json:
+def merge_values(node: SchemaNode | None, live: Json, config: Json) -> Json:
     """The live value with the configuration laid over it; shares nothing with the configuration."""
-    node = node or _FREE
-    if isinstance(live, dict) and isinstance(config, dict) and not node.atomic:
+    node = node or _SCHEMALESS
+    if isinstance(live, dict) and isinstance(config, dict) and not node.is_atomic:
         merged = dict(live)
         for key, value in config.items():
             below = node.child(key)
-            merged[key] = merge(below, live[key], value) if key in live else copy.deepcopy(value)
+            merged[key] = (
+                merge_values(below, live[key], value) if key in live else copy.deepcopy(value)
+            )
         return merged
     if isinstance(live, list) and isinstance(config, list) and node.list_type in {"map", "set"}:
-        keys = [item_key(node, item) for item in (*live, *config)]
+        keys = [path_element_of(node, item) for item in (*live, *config)]
         if None not in keys:
             return _merge_items(node, live, config)
     return copy.deepcopy(config)
 
 
-def _merge_items(node: Node, live: list[Json], config: list[Json]) -> list[Json]:
+def _merge_items(node: SchemaNode, live: list[Json], config: list[Json]) -> list[Json]:
     """Merges by key: live items first, in their order, then the new ones in theirs."""
-    wanted = {item_key(node, item): item for item in config}
+    wanted = {path_element_of(node, item): item for item in config}
     merged: list[Json] = []
     for item in live:
-        key = item_key(node, item)
+        key = path_element_of(node, item)
         new = wanted.pop(key, None)
-        merged.append(item if new is None else merge(node.items, item, new))
+        merged.append(item if new is None else merge_values(node.items, item, new))
     merged.extend(copy.deepcopy(item) for item in wanted.values())
     return merged
 
@@ -211,9 +217,9 @@ def _merge_items(node: Node, live: list[Json], config: list[Json]) -> list[Json]
 # ---------------------------------------------------------------- removing
 
 
-def _remove(node: Node | None, value: Json, gone: FieldSet, keep: FieldSet) -> None:
+def _remove_fields(node: SchemaNode | None, value: Json, gone: FieldSet, keep: FieldSet) -> None:
     """Removes fields that nobody wants any more; containers go when nothing is left in them."""
-    node = node or _FREE
+    node = node or _SCHEMALESS
     for step, below in gone.items():
         kept = keep.get(step)
         if step.startswith("f:") and isinstance(value, dict):
@@ -223,34 +229,34 @@ def _remove(node: Node | None, value: Json, gone: FieldSet, keep: FieldSet) -> N
 
 
 def _remove_key(
-    node: Node, value: JsonObject, key: str, below: FieldSet, kept: FieldSet | None
+    node: SchemaNode, value: JsonObject, key: str, below: FieldSet, kept: FieldSet | None
 ) -> None:
     if key not in value:
         return
     item = value[key]
-    if not isinstance(item, dict | list) or not item or not _children_of(below):
+    if not isinstance(item, dict | list) or not item or not _has_children(below):
         if kept is None and is_member(below):
             del value[key]
         return
     value[key] = copy.copy(item)
-    _remove(node.child(key), value[key], below, kept or {})
+    _remove_fields(node.child(key), value[key], below, kept or {})
     if not value[key] and kept is None:
         del value[key]
 
 
 def _remove_item(
-    node: Node, value: list[Json], step: str, below: FieldSet, kept: FieldSet | None
+    node: SchemaNode, value: list[Json], step: str, below: FieldSet, kept: FieldSet | None
 ) -> None:
     for index, item in enumerate(value):
-        if item_key(node, item) != step:
+        if path_element_of(node, item) != step:
             continue
         if kept is None and is_member(below):
             del value[index]
         elif isinstance(item, dict):
             value[index] = copy.copy(item)
-            _remove(node.items, value[index], below, kept or {})
+            _remove_fields(node.items, value[index], below, kept or {})
         return
 
 
-def _children_of(fields: FieldSet) -> bool:
+def _has_children(fields: FieldSet) -> bool:
     return any(key != "." for key in fields)

@@ -9,30 +9,34 @@ import copy
 
 from scheduler.apiserver.base.errors import bad_request
 from scheduler.hub.schema.json_types import Json, JsonObject
-from scheduler.hub.schema.structural import Node
+from scheduler.hub.schema.structural import SchemaNode
 
-_PATCH = "$patch"
-_RETAIN = "$retainKeys"
-_ORDER = "$setElementOrder/"
-_DELETE = "$deleteFromPrimitiveList/"
+_PATCH_DIRECTIVE = "$patch"
+_RETAIN_KEYS_DIRECTIVE = "$retainKeys"
+_ELEMENT_ORDER_PREFIX = "$setElementOrder/"
+_DELETE_FROM_LIST_PREFIX = "$deleteFromPrimitiveList/"
 
 
-def strategic_merge(node: Node | None, target: JsonObject, patch: JsonObject) -> JsonObject:
+def apply_strategic_merge_patch(
+    node: SchemaNode | None, target: JsonObject, patch: JsonObject
+) -> JsonObject:
     """The target with a strategic merge patch applied; neither is changed.
 
     Raises:
         ApiError: 400, a directive that does not fit.
     """
     try:
-        return _merged(node, target, patch)
+        return _merge_map(node, target, patch)
     except (AttributeError, KeyError, TypeError) as error:
         raise bad_request(f"the strategic merge patch does not fit the object: {error}") from None
 
 
-def _merged(node: Node | None, target: JsonObject, patch: JsonObject) -> JsonObject:
-    directive = patch.get(_PATCH)
+def _merge_map(node: SchemaNode | None, target: JsonObject, patch: JsonObject) -> JsonObject:
+    directive = patch.get(_PATCH_DIRECTIVE)
     if directive == "replace":
-        replaced: JsonObject = _plain({k: value for k, value in patch.items() if k != _PATCH})
+        replaced: JsonObject = _strip_directives(
+            {k: value for k, value in patch.items() if k != _PATCH_DIRECTIVE}
+        )
         return replaced
     if directive == "delete":
         return {}
@@ -41,52 +45,54 @@ def _merged(node: Node | None, target: JsonObject, patch: JsonObject) -> JsonObj
     merged = dict(target)
     _retain_keys(merged, patch)
     for key, value in patch.items():
-        if key.startswith(_DELETE):
-            name = key.removeprefix(_DELETE)
+        if key.startswith(_DELETE_FROM_LIST_PREFIX):
+            name = key.removeprefix(_DELETE_FROM_LIST_PREFIX)
             merged[name] = [item for item in merged.get(name) or () if item not in value]
         elif not key.startswith("$"):
             _merge_key(node, merged, key, value)
     for key, order in patch.items():
-        name = key.removeprefix(_ORDER)
-        if key.startswith(_ORDER) and isinstance(merged.get(name), list):
+        name = key.removeprefix(_ELEMENT_ORDER_PREFIX)
+        if key.startswith(_ELEMENT_ORDER_PREFIX) and isinstance(merged.get(name), list):
             below = node.child(name) if node else None
-            merged[name] = _ordered(below, merged[name], order)
+            merged[name] = _order_elements(below, merged[name], order)
     return merged
 
 
 def _retain_keys(merged: JsonObject, patch: JsonObject) -> None:
-    keys = patch.get(_RETAIN)
+    keys = patch.get(_RETAIN_KEYS_DIRECTIVE)
     if keys is None:
         return
     if not isinstance(keys, list):
-        raise bad_request(f"{_RETAIN} in a strategic merge patch is a list of keys")
+        raise bad_request(f"{_RETAIN_KEYS_DIRECTIVE} in a strategic merge patch is a list of keys")
     for key in [key for key in merged if key not in keys]:
         del merged[key]
 
 
-def _merge_key(node: Node | None, merged: JsonObject, key: str, value: Json) -> None:
+def _merge_key(node: SchemaNode | None, merged: JsonObject, key: str, value: Json) -> None:
     below = node.child(key) if node else None
     before = merged.get(key)
     if value is None:
         merged.pop(key, None)
     elif isinstance(value, dict):
-        if value.get(_PATCH) == "delete":
+        if value.get(_PATCH_DIRECTIVE) == "delete":
             merged.pop(key, None)
-        elif below is not None and below.atomic:
-            merged[key] = _plain(value)
+        elif below is not None and below.is_atomic:
+            merged[key] = _strip_directives(value)
         else:
-            merged[key] = _merged(below, before if isinstance(before, dict) else {}, value)
-    elif isinstance(value, list) and below is not None and below.merges:
+            merged[key] = _merge_map(below, before if isinstance(before, dict) else {}, value)
+    elif isinstance(value, list) and below is not None and below.is_merge_list:
         merged[key] = _merge_list(below, before if isinstance(before, list) else [], value)
     else:
-        merged[key] = _plain(value)
+        merged[key] = _strip_directives(value)
 
 
-def _merge_list(node: Node, target: list[Json], patch: list[Json]) -> list[Json]:
+def _merge_list(node: SchemaNode, target: list[Json], patch: list[Json]) -> list[Json]:
     if node.merge_key is None:
         return target + [item for item in patch if item not in target]
-    if any(isinstance(item, dict) and item.get(_PATCH) == "replace" for item in patch):
-        replaced: list[Json] = _plain([item for item in patch if item.get(_PATCH) != "replace"])
+    if any(isinstance(item, dict) and item.get(_PATCH_DIRECTIVE) == "replace" for item in patch):
+        replaced: list[Json] = _strip_directives(
+            [item for item in patch if item.get(_PATCH_DIRECTIVE) != "replace"]
+        )
         return replaced
     merged = list(target)
     for item in patch:
@@ -94,7 +100,7 @@ def _merge_list(node: Node, target: list[Json], patch: list[Json]) -> list[Json]
     return merged
 
 
-def _merge_item(node: Node, key: str, merged: list[Json], item: Json) -> None:
+def _merge_item(node: SchemaNode, key: str, merged: list[Json], item: Json) -> None:
     if not isinstance(item, dict) or key not in item:
         raise bad_request(f"an item of a strategic merge patch has no merge key {key!r}: {item!r}")
     found = [
@@ -102,19 +108,19 @@ def _merge_item(node: Node, key: str, merged: list[Json], item: Json) -> None:
         for index, old in enumerate(merged)
         if isinstance(old, dict) and old.get(key) == item[key]
     ]
-    if item.get(_PATCH) == "delete":
+    if item.get(_PATCH_DIRECTIVE) == "delete":
         for index in reversed(found):
             del merged[index]
     elif found:
-        merged[found[0]] = _merged(node.items, merged[found[0]], item)
+        merged[found[0]] = _merge_map(node.items, merged[found[0]], item)
     else:
-        merged.append(_merged(node.items, {}, item))
+        merged.append(_merge_map(node.items, {}, item))
 
 
-def _ordered(node: Node | None, items: list[Json], order: Json) -> list[Json]:
+def _order_elements(node: SchemaNode | None, items: list[Json], order: Json) -> list[Json]:
     """The items in the order that the client has; what it does not know keeps its place."""
     if not isinstance(order, list):
-        raise bad_request(f"{_ORDER}... in a strategic merge patch is a list")
+        raise bad_request(f"{_ELEMENT_ORDER_PREFIX}... in a strategic merge patch is a list")
     key = node.merge_key if node else None
     wanted = [entry.get(key) if key and isinstance(entry, dict) else entry for entry in order]
     known = {str(value): position for position, value in enumerate(wanted)}
@@ -129,14 +135,15 @@ def _ordered(node: Node | None, items: list[Json], order: Json) -> list[Json]:
     return [next(slots) if name(item) in known else item for item in items]
 
 
-def _plain(value: Json) -> Json:
+def _strip_directives(value: Json) -> Json:
     """A copy without directives and nulls."""
     if isinstance(value, dict):
         return {
-            key: _plain(item)
+            key: _strip_directives(item)
             for key, item in value.items()
-            if item is not None and not (key.startswith("$") and ("/" in key or key == _PATCH))
+            if item is not None
+            and not (key.startswith("$") and ("/" in key or key == _PATCH_DIRECTIVE))
         }
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_strip_directives(item) for item in value]
     return copy.copy(value)

@@ -6,20 +6,20 @@ answers: code 500 without a reason.
 """
 
 from scheduler.apiserver.base.errors import ApiError
-from scheduler.apiserver.write.field_sets import item_key, paths
+from scheduler.apiserver.write.field_sets import format_paths, path_element_of
 from scheduler.hub.schema.json_types import Json, JsonObject
-from scheduler.hub.schema.structural import Node
+from scheduler.hub.schema.structural import SchemaNode
 
 _ROOT_FIELDS = frozenset({"apiVersion", "kind", "metadata"})
 
 
-def check_typed(node: Node, config: JsonObject) -> None:
+def check_typed_patch(node: SchemaNode, config: JsonObject) -> None:
     """Refuses a configuration that the schema cannot type.
 
     Raises:
         ApiError: 500 without a reason, naming the first field.
     """
-    problem = _problem(node, config, "", root=True)
+    problem = _value_problem(node, config, "", root=True)
     if problem:
         metadata = config.get("metadata") or {}
         where = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
@@ -31,11 +31,11 @@ def check_typed(node: Node, config: JsonObject) -> None:
         )
 
 
-def _problem(node: Node, value: Json, path: str, *, root: bool = False) -> str:
+def _value_problem(node: SchemaNode, value: Json, path: str, *, root: bool = False) -> str:
     if value is None:
         return ""
-    if node.properties or node.values is not None or node.type == "object":
-        return _map_problem(node, value, path, root=root or node.embedded)
+    if node.properties or node.additional_properties is not None or node.type == "object":
+        return _map_problem(node, value, path, root=root or node.is_embedded)
     if node.type == "array" and node.items is not None:
         return _list_problem(node, node.items, value, path)
     if node.type in {"string", "integer", "number", "boolean"}:
@@ -43,15 +43,19 @@ def _problem(node: Node, value: Json, path: str, *, root: bool = False) -> str:
     return ""
 
 
-def _map_problem(node: Node, value: Json, path: str, *, root: bool) -> str:
+def _map_problem(node: SchemaNode, value: Json, path: str, *, root: bool) -> str:
     if not isinstance(value, dict):
-        return f"{path}: expected map, got {_shown(value)}"
-    free = node.preserve or node.any_value or (not node.properties and node.values is None)
+        return f"{path}: expected map, got {_format_go_value(value)}"
+    free = (
+        node.preserves_unknown
+        or node.allows_any_value
+        or (not node.properties and node.additional_properties is None)
+    )
     for key, item in value.items():
         child = node.child(key)
         where = f"{path}.{key}"
         if child is not None:
-            found = _problem(child, item, where)
+            found = _value_problem(child, item, where)
             if found:
                 return found
         elif not free and not (root and key in _ROOT_FIELDS):
@@ -59,26 +63,26 @@ def _map_problem(node: Node, value: Json, path: str, *, root: bool) -> str:
     return ""
 
 
-def _list_problem(node: Node, items: Node, value: Json, path: str) -> str:
+def _list_problem(node: SchemaNode, items: SchemaNode, value: Json, path: str) -> str:
     if not isinstance(value, list):
-        return f"{path}: expected list, got {_shown(value)}"
+        return f"{path}: expected list, got {_format_go_value(value)}"
     seen: set[str] = set()
     for index, item in enumerate(value):
-        key = item_key(node, item)
+        key = path_element_of(node, item)
         if key is not None and key in seen:
-            return f"{path}: duplicate entries for key {paths({key: {}})[0]}"
+            return f"{path}: duplicate entries for key {format_paths({key: {}})[0]}"
         if key is not None:
             seen.add(key)
-        where = f"{path}[{index}]" if key is None else path + paths({key: {}})[0]
-        found = _problem(items, item, where)
+        where = f"{path}[{index}]" if key is None else path + format_paths({key: {}})[0]
+        found = _value_problem(items, item, where)
         if found:
             return found
     return ""
 
 
-def _scalar_problem(node: Node, value: Json, path: str) -> str:
+def _scalar_problem(node: SchemaNode, value: Json, path: str) -> str:
     if isinstance(value, dict | list):
-        return f"{path}: expected {node.type}, got {_shown(value)}"
+        return f"{path}: expected {node.type}, got {_format_go_value(value)}"
     fits = {
         "string": isinstance(value, str),
         "boolean": isinstance(value, bool),
@@ -88,8 +92,8 @@ def _scalar_problem(node: Node, value: Json, path: str) -> str:
     if fits:
         return ""
     kind = {"integer": "numeric (int or float)", "number": "numeric (int or float)"}
-    return f"{path}: expected {kind.get(str(node.type), node.type)}, got {_shown(value)}"
+    return f"{path}: expected {kind.get(str(node.type), node.type)}, got {_format_go_value(value)}"
 
 
-def _shown(value: Json) -> str:
+def _format_go_value(value: Json) -> str:
     return f"&{{{value}}}"

@@ -17,31 +17,36 @@ from scheduler.apiserver.base.errors import (
     not_found,
     server_error,
 )
-from scheduler.apiserver.kinds.admission import WriteOptions, checked
+from scheduler.apiserver.kinds.admission import WriteOptions, admit_object
 from scheduler.apiserver.kinds.metadata import (
-    carry_over,
-    check_shape,
-    place,
-    refuse,
-    rfc3339,
-    stamp_new,
+    check_type_meta,
+    ensure_name_and_namespace,
+    fill_system_metadata,
+    format_rfc3339,
+    keep_system_metadata,
+    raise_if_invalid,
 )
-from scheduler.apiserver.kinds.resources import Resource
-from scheduler.apiserver.storage.collection import Stored
-from scheduler.apiserver.storage.object_store import Heap, holds
-from scheduler.apiserver.write.managed_fields import Writer, after_update, ordered, usable_entries
-from scheduler.apiserver.write.server_side_apply import Applied, apply
-from scheduler.apiserver.write.typed import check_typed
+from scheduler.apiserver.kinds.resources import ServerResource
+from scheduler.apiserver.storage.collection import StoredObject
+from scheduler.apiserver.storage.object_store import ObjectStore, is_deletion_blocked
+from scheduler.apiserver.write.managed_fields import (
+    FieldManager,
+    parse_managed_fields,
+    sort_entries,
+    update_managed_fields,
+)
+from scheduler.apiserver.write.server_side_apply import ServerSideApplyResult, apply_configuration
+from scheduler.apiserver.write.typed import check_typed_patch
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import invalid_value
 
 log = logging.getLogger(__name__)
 
-Change = Callable[[JsonObject], Json]
+TransformFunc = Callable[[JsonObject], Json]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class WriteResult:
     """What a write left."""
 
     item: JsonObject
@@ -50,96 +55,102 @@ class Outcome:
     deleted: bool = False
 
 
-class Registry(Heap):
+class ObjectWriter(ObjectStore):
     """The objects, and the ways in which clients write them."""
 
     # ------------------------------------------------------------ writes
 
     async def create(
-        self, resource: Resource, namespace: str, item: Json, options: WriteOptions
-    ) -> Outcome:
+        self, resource: ServerResource, namespace: str, item: Json, options: WriteOptions
+    ) -> WriteResult:
         """Creates an object.
 
         Raises:
             ApiError: 400, 403, 404 (no such namespace), 409 (the name is taken), 422.
         """
-        item = check_shape(resource, item)
-        place(resource, item, namespace)
+        item = check_type_meta(resource, item)
+        ensure_name_and_namespace(resource, item, namespace)
         if item["metadata"].get("resourceVersion") not in {None, "", "0"}:
             raise server_error("resourceVersion should not be set on objects to be created")
-        self.check_place(resource, namespace)
-        writer = self._writer(resource, options, "Update")
-        new = self._new(resource, item, options, writer)
-        return await self._insert(resource, new, options)
+        self.check_accepts_new_objects(resource, namespace)
+        writer = self._field_manager(resource, options, "Update")
+        new = self._prepare_new(resource, item, options, writer)
+        return await self._insert_new(resource, new, options)
 
-    def _new(
-        self, resource: Resource, item: JsonObject, options: WriteOptions, writer: Writer
+    def _prepare_new(
+        self,
+        resource: ServerResource,
+        item: JsonObject,
+        options: WriteOptions,
+        manager: FieldManager,
     ) -> JsonObject:
-        entries = usable_entries(item["metadata"].pop("managedFields", None)) or []
+        entries = parse_managed_fields(item["metadata"].pop("managedFields", None)) or []
         item["metadata"].pop("resourceVersion", None)
-        if resource.has_status and not resource.behaviour.status_on_create:
+        if resource.has_status and not resource.strategy.status_on_create:
             item.pop("status", None)
-        stamp_new(resource, item, self.clock.now())
-        new = checked(resource, item, None, options)
-        if writer.operation == "Update":
-            entries = after_update(resource.node, {}, new, entries, writer)
+        fill_system_metadata(resource, item, self.clock.now())
+        new = admit_object(resource, item, None, options)
+        if manager.operation == "Update":
+            entries = update_managed_fields(resource.schema_node, {}, new, entries, manager)
             if entries:
                 new["metadata"]["managedFields"] = entries
         return new
 
-    async def _insert(self, resource: Resource, new: JsonObject, options: WriteOptions) -> Outcome:
+    async def _insert_new(
+        self, resource: ServerResource, new: JsonObject, options: WriteOptions
+    ) -> WriteResult:
         metadata = new["metadata"]
-        key = self.key(resource, metadata.get("namespace", ""), metadata["name"])
-        there = self.collection(resource.storage).latest(key)
+        key = self.key_of(resource, metadata.get("namespace", ""), metadata["name"])
+        there = self.collection(resource.collection_name).latest(key)
         if there is not None:
-            error = already_exists(resource.subject, metadata["name"])
+            error = already_exists(resource.group_resource, metadata["name"])
             if b'"deletionTimestamp"' in there.data:
                 error.message = f"object is being deleted: {error.message}"
             raise error
         data = await self.put(resource, key, new, options)
-        return Outcome(new, data, created=True)
+        return WriteResult(new, data, created=True)
 
     async def update(
         self,
-        resource: Resource,
+        resource: ServerResource,
         namespace: str,
         name: str,
-        change: Change,
+        transform: TransformFunc,
         options: WriteOptions,
-    ) -> Outcome:
+    ) -> WriteResult:
         """Changes an object that is there; `change` makes the new one of the old, in view form.
 
         Raises:
             ApiError: 400, 404, 409, 422.
         """
-        key = self.key(resource, namespace, name)
-        stored = self.collection(resource.storage).latest(key)
+        key = self.key_of(resource, namespace, name)
+        stored = self.collection(resource.collection_name).latest(key)
         if stored is None:
-            raise not_found(resource.subject, name)
-        old = stored.decoded()
-        changed = change(_to_view(resource, stored.decoded()))
+            raise not_found(resource.group_resource, name)
+        old = stored.decode()
+        changed = transform(_from_storage_version(resource, stored.decode()))
         if isinstance(changed, dict) and changed.get("metadata") is None:
             raise bad_request(
                 f"the name of the object ({name} based on URL) was undeterminable: "
                 "name must be provided"
             )
-        new = check_shape(resource, changed)
-        place(resource, new, namespace, name)
-        entries = usable_entries(new["metadata"].pop("managedFields", None))
+        new = check_type_meta(resource, changed)
+        ensure_name_and_namespace(resource, new, namespace, name)
+        entries = parse_managed_fields(new["metadata"].pop("managedFields", None))
         if entries is None:
             entries = old["metadata"].get("managedFields") or []
-        new = self._merged(resource, old, new, options)
-        writer = self._writer(resource, options, "Update")
-        entries = after_update(resource.node, old, new, entries, writer)
-        return await self._replace(
+        new = self._prepare_update(resource, old, new, options)
+        writer = self._field_manager(resource, options, "Update")
+        entries = update_managed_fields(resource.schema_node, old, new, entries, writer)
+        return await self._write_if_changed(
             resource, key, stored, old=old, new=new, entries=entries, options=options
         )
 
-    def _merged(
-        self, resource: Resource, old: JsonObject, new: JsonObject, options: WriteOptions
+    def _prepare_update(
+        self, resource: ServerResource, old: JsonObject, new: JsonObject, options: WriteOptions
     ) -> JsonObject:
         """The new object with all that a client may not change taken from the old one."""
-        carry_over(resource, new, old, patched=options.patches)
+        keep_system_metadata(resource, new, old, is_patch=options.is_patch)
         if options.subresource == "status":
             status = new.get("status")
             metadata = dict(old["metadata"])
@@ -151,116 +162,122 @@ class Registry(Heap):
             new.pop("status", None)
             if "status" in old:
                 new["status"] = old["status"]
-        return checked(resource, new, old, options)
+        return admit_object(resource, new, old, options)
 
     async def apply(
         self,
-        resource: Resource,
+        resource: ServerResource,
         namespace: str,
         name: str,
         config: Json,
         options: WriteOptions,
-    ) -> Outcome:
+    ) -> WriteResult:
         """Server-side apply: creates or changes an object, by field ownership.
 
         Raises:
             ApiError: 400, 404, 409 (conflicts), 422.
         """
-        config = check_shape(resource, config)
-        place(resource, config, namespace, name)
+        config = check_type_meta(resource, config)
+        ensure_name_and_namespace(resource, config, namespace, name)
         if "managedFields" in config["metadata"]:
             raise bad_request("metadata.managedFields must be nil")
-        check_typed(resource.node, config)
-        options.applies = True
-        writer = self._writer(resource, options, "Apply")
-        key = self.key(resource, namespace, name)
-        stored = self.collection(resource.storage).latest(key)
+        check_typed_patch(resource.schema_node, config)
+        options.is_apply = True
+        writer = self._field_manager(resource, options, "Apply")
+        key = self.key_of(resource, namespace, name)
+        stored = self.collection(resource.collection_name).latest(key)
         if stored is None:
             return await self._apply_new(resource, namespace, config, options, writer)
-        old = stored.decoded()
-        config = _only_writable(resource, config, options.subresource)
-        live = _to_view(resource, stored.decoded())
-        done = apply(resource.node, live, config, writer, force=options.force)
-        new = self._merged(resource, old, done.item, options)
-        entries = done.entries(writer)
-        return await self._replace(
+        old = stored.decode()
+        config = _keep_writable_fields(resource, config, options.subresource)
+        live = _from_storage_version(resource, stored.decode())
+        done = apply_configuration(resource.schema_node, live, config, writer, force=options.force)
+        new = self._prepare_update(resource, old, done.item, options)
+        entries = done.managed_fields_of(writer)
+        return await self._write_if_changed(
             resource, key, stored, old=old, new=new, entries=entries, options=options
         )
 
     async def _apply_new(
         self,
-        resource: Resource,
+        resource: ServerResource,
         namespace: str,
         config: JsonObject,
         options: WriteOptions,
-        writer: Writer,
-    ) -> Outcome:
+        manager: FieldManager,
+    ) -> WriteResult:
         if options.subresource:
-            raise not_found(resource.subject, config["metadata"]["name"])
+            raise not_found(resource.group_resource, config["metadata"]["name"])
         if config["metadata"].get("uid"):
             _refuse_uid(resource, config)
-        self.check_place(resource, namespace)
-        config = _only_writable(resource, config, options.subresource)
+        self.check_accepts_new_objects(resource, namespace)
+        config = _keep_writable_fields(resource, config, options.subresource)
         empty: JsonObject = {"metadata": {}}
-        done: Applied = apply(resource.node, empty, config, writer, force=True)
-        new = self._new(resource, done.item, options, writer)
-        new["metadata"]["managedFields"] = done.entries(writer)
-        return await self._insert(resource, new, options)
+        done: ServerSideApplyResult = apply_configuration(
+            resource.schema_node, empty, config, manager, force=True
+        )
+        new = self._prepare_new(resource, done.item, options, manager)
+        new["metadata"]["managedFields"] = done.managed_fields_of(manager)
+        return await self._insert_new(resource, new, options)
 
-    async def _replace(
+    async def _write_if_changed(
         self,
-        resource: Resource,
+        resource: ServerResource,
         key: str,
-        stored: Stored,
+        stored: StoredObject,
         *,
         old: JsonObject,
         new: JsonObject,
         entries: list[JsonObject],
         options: WriteOptions,
-    ) -> Outcome:
+    ) -> WriteResult:
         """Writes a changed object, or nothing where nothing changed."""
         new["metadata"].pop("managedFields", None)
         if entries:
-            new["metadata"]["managedFields"] = ordered(entries)
+            new["metadata"]["managedFields"] = sort_entries(entries)
         if new == old:
-            return Outcome(old, stored.data)
+            return WriteResult(old, stored.data)
         metadata = new["metadata"]
-        if metadata.get("deletionTimestamp") and not holds(new):
+        if metadata.get("deletionTimestamp") and not is_deletion_blocked(new):
             data = await self.remove(resource, key, new, options)
-            return Outcome(new, data, deleted=True)
+            return WriteResult(new, data, deleted=True)
         data = await self.put(resource, key, new, options)
-        return Outcome(new, data)
+        return WriteResult(new, data)
 
-    def _writer(self, resource: Resource, options: WriteOptions, operation: str) -> Writer:
-        return Writer(
-            options.manager,
+    def _field_manager(
+        self, resource: ServerResource, options: WriteOptions, operation: str
+    ) -> FieldManager:
+        return FieldManager(
+            options.field_manager,
             operation,
             resource.api_version,
             options.subresource,
-            rfc3339(self.clock.now()),
-            writes_status=not resource.has_status or options.subresource not in {"", "scale"},
+            format_rfc3339(self.clock.now()),
+            owns_status=not resource.has_status or options.subresource not in {"", "scale"},
         )
 
     # ------------------------------------------------------------ checks
 
 
-def _refuse_uid(resource: Resource, config: JsonObject) -> None:
+def _refuse_uid(resource: ServerResource, config: JsonObject) -> None:
     """An apply cannot choose the incarnation that it creates."""
     uid = config["metadata"]["uid"]
-    if not resource.custom:
+    if not resource.is_custom:
         raise conflict(
-            resource.subject,
+            resource.group_resource,
             config["metadata"]["name"],
             f"Precondition failed: UID in precondition: {uid}, UID in object meta: ",
         )
-    refuse(resource, config, [invalid_value("metadata.uid", uid, "field is immutable")])
+    raise_if_invalid(resource, config, [invalid_value("metadata.uid", uid, "field is immutable")])
 
 
-def _to_view(resource: Resource, item: JsonObject) -> JsonObject:
-    return resource.to_view(item) if resource.to_view else item
+def _from_storage_version(resource: ServerResource, item: JsonObject) -> JsonObject:
+    return resource.from_storage_version(item) if resource.from_storage_version else item
 
 
-def _only_writable(resource: Resource, config: JsonObject, subresource: str) -> JsonObject:
+def _keep_writable_fields(
+    resource: ServerResource, config: JsonObject, subresource: str
+) -> JsonObject:
     """What of an applied configuration this endpoint takes: spec here, status there."""
     if subresource == "status":
         metadata = {

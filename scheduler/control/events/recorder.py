@@ -11,12 +11,12 @@ from scheduler.runtime.clock import Clock
 _log = logging.getLogger(__name__)
 
 _COMPONENT = "kapok-scheduler"
-_MOST_WAITING = 1000
-_MOST_KNOWN = 4096
+_MAX_QUEUED = 1000
+_MAX_REMEMBERED = 4096
 
 
 @dataclass(slots=True)
-class EventWriter:
+class EventRecorder:
     """Writes events beside the worker, never in its way; what does not fit is left out.
 
     Attributes:
@@ -26,12 +26,12 @@ class EventWriter:
 
     hub: Hub
     clock: Clock
-    _known: dict[tuple[str, str, str], tuple[str, int]] = field(default_factory=dict)
+    _written: dict[tuple[str, str, str], tuple[str, int]] = field(default_factory=dict)
     _queue: "asyncio.Queue[Object]" = field(
-        default_factory=lambda: asyncio.Queue(maxsize=_MOST_WAITING)
+        default_factory=lambda: asyncio.Queue(maxsize=_MAX_QUEUED)
     )
 
-    def tell(self, workload: Workload, *, reason: str, message: str, is_warning: bool) -> None:
+    def record(self, workload: Workload, *, reason: str, message: str, is_warning: bool) -> None:
         """Something happened to a workload.
 
         Args:
@@ -41,7 +41,9 @@ class EventWriter:
             is_warning: whether somebody should look.
         """
         if not self._queue.full():
-            self._queue.put_nowait(self._body(workload, reason, message, is_warning=is_warning))
+            self._queue.put_nowait(
+                self._event_body(workload, reason, message, is_warning=is_warning)
+            )
 
     async def run(self) -> None:
         """Writes until cancelled."""
@@ -56,22 +58,24 @@ class EventWriter:
         """The same event again counts up the one that was written before."""
         meta = body["metadata"]
         mark = (body["involvedObject"]["uid"], body["reason"], body["message"])
-        known = self._known.get(mark)
+        known = self._written.get(mark)
         if known is None:
             await self.hub.create(EVENTS, body)
-            self._known[mark] = (meta["name"], 1)
-            while len(self._known) > _MOST_KNOWN:
-                self._known.pop(next(iter(self._known)))
+            self._written[mark] = (meta["name"], 1)
+            while len(self._written) > _MAX_REMEMBERED:
+                self._written.pop(next(iter(self._written)))
             return
         name, count = known
         patch = {"count": count + 1, "lastTimestamp": body["lastTimestamp"]}
-        self._known[mark] = (name, count + 1)
+        self._written[mark] = (name, count + 1)
         try:
             await self.hub.merge_patch(EVENTS, name, patch, namespace=meta["namespace"])
         except NotFound:  # events live for an hour
-            del self._known[mark]
+            del self._written[mark]
 
-    def _body(self, workload: Workload, reason: str, message: str, *, is_warning: bool) -> Object:
+    def _event_body(
+        self, workload: Workload, reason: str, message: str, *, is_warning: bool
+    ) -> Object:
         meta = workload.metadata
         at = self.clock.now()
         # Named by the nanosecond in hex, as client-go names them.

@@ -6,26 +6,26 @@ import msgspec
 
 from scheduler.control.ports.agents import OrderForSite
 from scheduler.control.state.sites import SiteState
-from scheduler.control.status.migration import Share
+from scheduler.control.status.migration import SiteShare
 from scheduler.model.demand.demand import Demand
-from scheduler.model.demand.facts import InFlight, Ordered
+from scheduler.model.demand.facts import InFlight, OrderGeneration
 from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import PlacementGroup, PlacementStatus, Workload
 from scheduler.model.manifests.manifests import with_replicas
 from scheduler.model.quantities import PODS
 
 
-def order_id(hub_id: str, namespace: str, name: str, incarnation: str) -> str:
+def format_order_id(hub_id: str, namespace: str, name: str, incarnation: str) -> str:
     """Names an order for ever: not by uid, so that a restored backup finds its own work again."""
     return f"{hub_id}/{namespace}/{name}/{incarnation}"
 
 
 def orders_of(
     workload: Workload,
-    name: str,
-    shares: Mapping[str, Share],
+    order_id: str,
+    shares: Mapping[str, SiteShare],
     tenant: Tenant | None,
-    known: Mapping[str, OrderForSite],
+    current_orders: Mapping[str, OrderForSite],
 ) -> dict[str, OrderForSite]:
     """Site → order, for every site that holds a share.
 
@@ -39,10 +39,10 @@ def orders_of(
     """
     orders: dict[str, OrderForSite] = {}
     for site, share in shares.items():
-        former = known.get(site) if share.is_withdrawing else None
+        former = current_orders.get(site) if share.is_withdrawing else None
         manifests = former.manifests if former else workload.spec.manifests
         orders[site] = OrderForSite(
-            id=name,
+            id=order_id,
             generation=share.generation,
             namespace=workload.metadata.namespace,
             name=workload.metadata.name,
@@ -53,7 +53,7 @@ def orders_of(
     return orders
 
 
-def ordered_of(demand: Demand, share: Share) -> Ordered:
+def ordered_of(demand: Demand, share: SiteShare) -> OrderGeneration:
     """What a share takes at its site until a report shows its pods bound.
 
     A report counts pods; a replica of several pods counts as that many of its largest one, so that
@@ -61,22 +61,22 @@ def ordered_of(demand: Demand, share: Share) -> Ordered:
     """
     shapes = [one.shape for one in demand.unit]
     pods = sum(one.count for one in demand.unit)
-    requests = _largest(shape.requests for shape in shapes)
-    return Ordered(
+    requests = _max_amounts(shape.requests for shape in shapes)
+    return OrderGeneration(
         generation=share.generation,
         replicas=share.ordered * pods,
         pod=InFlight(
             workload=demand.key,
             replicas=1,
             requests=requests or {PODS: 0},
-            limits=_largest(one.limits for one in demand.unit),
+            limits=_max_amounts(one.limits for one in demand.unit),
             gpu_cards=max((shape.gpu_cards for shape in shapes), default=0),
             gpu_milli=max((shape.gpu_milli for shape in shapes), default=0),
         ),
     )
 
 
-def _largest(amounts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+def _max_amounts(amounts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """The most of each resource that any of these asks."""
     most: dict[str, int] = {}
     for each in amounts:
@@ -85,9 +85,11 @@ def _largest(amounts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(sorted(most.items()))
 
 
-def adopting(workload: Workload, name: str, states: Mapping[str, SiteState]) -> Workload:
+def with_adopted_placement(
+    workload: Workload, order_id: str, states: Mapping[str, SiteState]
+) -> Workload:
     """A workload that the hub knows no placement of, and that sites say they run."""
-    groups = () if workload.status.placement.groups else adopted_groups(name, states)
+    groups = () if workload.status.placement.groups else adopted_groups(order_id, states)
     if not groups:
         return workload
     newest = max(one.generation for one in groups)
@@ -96,15 +98,15 @@ def adopting(workload: Workload, name: str, states: Mapping[str, SiteState]) -> 
     return msgspec.structs.replace(workload, status=status)
 
 
-def adopted_groups(name: str, states: Mapping[str, SiteState]) -> tuple[PlacementGroup, ...]:
+def adopted_groups(order_id: str, states: Mapping[str, SiteState]) -> tuple[PlacementGroup, ...]:
     """What sites say they run under an order id: the placement of a hub that lost its own.
 
     An id that ends in "/" (the object has no incarnation yet) takes any incarnation.
     """
     found: list[PlacementGroup] = []
     for site, state in sorted(states.items()):
-        for one in state.word.orders.values() if state.word else ():
-            same = one.id == name or (name.endswith("/") and one.id.startswith(name))
+        for one in state.order_status.orders.values() if state.order_status else ():
+            same = one.id == order_id or (order_id.endswith("/") and one.id.startswith(order_id))
             if same and one.phase != "Withdrawing":
                 replicas = one.replicas if one.replicas is not None else one.bound or 0
                 found.append(

@@ -10,7 +10,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from scheduler.control.ports.agents import OrderForSite, SiteWord, Speaker, Version
+from scheduler.control.ports.agents import (
+    IndexVersion,
+    OrderForSite,
+    OrderPublisherPort,
+    OrderStatusReport,
+)
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.runtime.clock import Clock
@@ -41,17 +46,17 @@ class SitePlan:
 
     uid: str = ""
     orders: dict[str, OrderForSite] = field(default_factory=dict)
-    digests: dict[str, str] = field(default_factory=dict)
-    listed: dict[str, Version] = field(default_factory=dict)
-    version: Version | None = None
-    digest: str = ""
-    echoed: bool = False
-    heard: bool = False
+    content_digests: dict[str, str] = field(default_factory=dict)
+    first_listed_in: dict[str, IndexVersion] = field(default_factory=dict)
+    version: IndexVersion | None = None
+    index_digest: str = ""
+    is_echoed: bool = False
+    has_reported: bool = False
     is_dirty: bool = True
     sent_seconds: float = float("-inf")
-    repeated: dict[str, float] = field(default_factory=dict)
-    gone: set[str] = field(default_factory=set)
-    strange: frozenset[str] = frozenset()
+    content_sent_seconds: dict[str, float] = field(default_factory=dict)
+    contents_to_clear: set[str] = field(default_factory=set)
+    unknown_orders: frozenset[str] = frozenset()
     hold_until_seconds: float = 0.0
 
 
@@ -72,24 +77,24 @@ class Dispatcher:
             made of half the workloads would withdraw the others.
     """
 
-    speaker: Speaker
+    publisher: OrderPublisherPort
     clock: Clock
     telemetry: Telemetry
     repeat_seconds: float
     on_higher_epoch: Callable[[int], None]
     hold_seconds: float = 0.0
     epoch: int = 0
-    is_open: bool = False
+    is_publishing: bool = False
     plans: dict[str, SitePlan] = field(default_factory=dict)
     _sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
-    _event: asyncio.Event = field(default_factory=asyncio.Event)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def admit(self, site: str, uid: str) -> None:
         """There is such a site; a new uid under an old name is another site."""
         plan = self.plans.setdefault(site, SitePlan())
         if plan.uid != uid:
             plan.uid, plan.is_dirty = uid, True
-            self._event.set()
+            self._changed.set()
 
     def forget_site(self, site: str) -> None:
         """The Site object is gone: nothing more is said there; what runs is left alone."""
@@ -100,18 +105,18 @@ class Dispatcher:
         for site in self._sites_of.get(key, frozenset()) - orders.keys():
             plan = self.plans.get(site)
             for order_id in (
-                [i for i, one in plan.orders.items() if _is_of(one, key)] if plan else ()
+                [i for i, one in plan.orders.items() if _belongs_to(one, key)] if plan else ()
             ):
-                self._remove(site, order_id)
+                self._remove_order(site, order_id)
         for site, order in orders.items():
             plan = self.plans.get(site)
             if plan and plan.orders.get(order.id) != order:
                 plan.orders[order.id] = order
-                plan.digests.pop(order.id, None)
-                plan.listed.pop(order.id, None)
-                plan.gone.discard(order.id)
+                plan.content_digests.pop(order.id, None)
+                plan.first_listed_in.pop(order.id, None)
+                plan.contents_to_clear.discard(order.id)
                 plan.is_dirty = True
-                self._event.set()
+                self._changed.set()
         self._sites_of[key] = frozenset(orders)
         if not orders:
             del self._sites_of[key]
@@ -121,80 +126,80 @@ class Dispatcher:
         plan = self.plans.get(site)
         return plan.orders.get(order_id) if plan else None
 
-    def word(self, word: SiteWord) -> None:
+    def on_order_status(self, report: OrderStatusReport) -> None:
         """A site spoke: does it work by our newest index, and does it have all contents?"""
-        plan = self.plans.get(word.site)
-        if plan is None or not word.is_executing:
+        plan = self.plans.get(report.site)
+        if plan is None or not report.is_executing:
             return
-        if word.version is not None and word.version[0] > self.epoch:
-            self.on_higher_epoch(word.version[0])
+        if report.version is not None and report.version[0] > self.epoch:
+            self.on_higher_epoch(report.version[0])
         if plan.version is None:
-            plan.heard = True
-            plan.strange = frozenset(word.orders) - plan.orders.keys()
+            plan.has_reported = True
+            plan.unknown_orders = frozenset(report.orders) - plan.orders.keys()
             plan.hold_until_seconds = plan.hold_until_seconds or self._now() + self.hold_seconds
-            self._event.set()
-        plan.echoed = (word.version, word.digest) == (plan.version, plan.digest)
-        if not plan.echoed and plan.version and self._is_due(plan.sent_seconds):
+            self._changed.set()
+        plan.is_echoed = (report.version, report.digest) == (plan.version, plan.index_digest)
+        if not plan.is_echoed and plan.version and self._is_repeat_due(plan.sent_seconds):
             plan.is_dirty = True
-            self._event.set()
-        for order_id in word.missing:
-            self._repeat_content(word.site, plan, order_id)
+            self._changed.set()
+        for order_id in report.missing:
+            self._republish_content(report.site, plan, order_id)
 
-    def is_listed(self, site: str, order_id: str, word: SiteWord) -> bool:
+    def is_listed(self, site: str, order_id: str, report: OrderStatusReport) -> bool:
         """Whether a site works by an index that has an order with its present content."""
         plan = self.plans.get(site)
-        listed = plan.listed.get(order_id) if plan else None
-        return listed is not None and word.version is not None and word.version >= listed
+        listed = plan.first_listed_in.get(order_id) if plan else None
+        return listed is not None and report.version is not None and report.version >= listed
 
-    def is_withdrawn(self, site: str, key: WorkKey, word: SiteWord | None) -> bool:
+    def is_withdrawn(self, site: str, key: WorkKey, report: OrderStatusReport | None) -> bool:
         """Whether the site is known to run nothing of a workload that is ordered there no more."""
         plan = self.plans.get(site)
         if plan is None:
             return True
-        if plan.is_dirty or not plan.echoed or word is None:
+        if plan.is_dirty or not plan.is_echoed or report is None:
             return False
         middle = f"/{key[0]}/{key[1]}/"
-        return not any(middle in f"/{order_id}" for order_id in word.orders)
+        return not any(middle in f"/{order_id}" for order_id in report.orders)
 
-    def open(self) -> None:
+    def start_publishing(self) -> None:
         """Every plan is complete: indexes may go out from now on."""
-        self.is_open = True
-        self._event.set()
+        self.is_publishing = True
+        self._changed.set()
 
     def start_epoch(self, epoch: int) -> None:
         """A new epoch: every index is published anew, under a version above all before."""
         self.epoch = epoch
         for plan in self.plans.values():
-            plan.version, plan.is_dirty, plan.echoed = None, True, False
+            plan.version, plan.is_dirty, plan.is_echoed = None, True, False
             plan.hold_until_seconds = 0.0
-            plan.listed.clear()
-        self._event.set()
+            plan.first_listed_in.clear()
+        self._changed.set()
 
-    def repeat_all(self) -> None:
+    def republish_all(self) -> None:
         """The broker may have forgotten all: every index goes out again, contents if asked."""
         for plan in self.plans.values():
             plan.is_dirty = plan.is_dirty or plan.version is not None
-        self._event.set()
+        self._changed.set()
 
     async def run(self) -> None:
         """Publishes what changed; runs until cancelled."""
         while True:
-            await self._event.wait()
+            await self._changed.wait()
             await self.clock.sleep(_GATHER_SECONDS)
-            self._event.clear()
+            self._changed.clear()
             self.flush()
 
     def flush(self) -> None:
         """Publishes every changed plan of a site that was heard: contents first, then the index."""
-        if not self.is_open or not self.epoch:
+        if not self.is_publishing or not self.epoch:
             return
         for site, plan in self.plans.items():
-            if plan.is_dirty and plan.heard and not self._is_held(plan):
+            if plan.is_dirty and plan.has_reported and not self._is_held(plan):
                 self._publish(site, plan)
 
     def _is_held(self, plan: SitePlan) -> bool:
         """Whether the site runs what we do not know (yet), so that an index would withdraw it."""
-        unknown = plan.strange - plan.orders.keys()
+        unknown = plan.unknown_orders - plan.orders.keys()
         return bool(unknown) and plan.version is None and self._now() < plan.hold_until_seconds
 
     def _now(self) -> float:
@@ -203,39 +208,41 @@ class Dispatcher:
     def _publish(self, site: str, plan: SitePlan) -> None:
         version = (self.epoch, plan.version[1] + 1 if plan.version else 1)
         for order_id, order in plan.orders.items():
-            if order_id not in plan.digests:
-                plan.digests[order_id] = self.speaker.publish_order(site, order)
-                self.telemetry.order_published()
-            plan.listed.setdefault(order_id, version)
+            if order_id not in plan.content_digests:
+                plan.content_digests[order_id] = self.publisher.publish_order(site, order)
+                self.telemetry.count_order_published()
+            plan.first_listed_in.setdefault(order_id, version)
         plan.version = version
-        plan.digest = self.speaker.publish_index(site, plan.uid, plan.version, plan.orders)
-        plan.is_dirty, plan.echoed, plan.sent_seconds = False, False, self.clock.monotonic()
-        self.telemetry.index_published()
-        for order_id in plan.gone:
-            self.speaker.withdraw_content(site, order_id)
-        plan.gone.clear()
+        plan.index_digest = self.publisher.publish_index(site, plan.uid, plan.version, plan.orders)
+        plan.is_dirty, plan.is_echoed, plan.sent_seconds = False, False, self.clock.monotonic()
+        self.telemetry.count_index_published()
+        for order_id in plan.contents_to_clear:
+            self.publisher.withdraw_content(site, order_id)
+        plan.contents_to_clear.clear()
 
-    def _repeat_content(self, site: str, plan: SitePlan, order_id: str) -> None:
+    def _republish_content(self, site: str, plan: SitePlan, order_id: str) -> None:
         order = plan.orders.get(order_id)
-        if order is None or not self._is_due(plan.repeated.get(order_id, float("-inf"))):
+        if order is None or not self._is_repeat_due(
+            plan.content_sent_seconds.get(order_id, float("-inf"))
+        ):
             return
-        plan.repeated[order_id] = self.clock.monotonic()
-        plan.digests[order_id] = self.speaker.publish_order(site, order)
-        self.telemetry.order_published()
+        plan.content_sent_seconds[order_id] = self.clock.monotonic()
+        plan.content_digests[order_id] = self.publisher.publish_order(site, order)
+        self.telemetry.count_order_published()
 
-    def _remove(self, site: str, order_id: str) -> None:
+    def _remove_order(self, site: str, order_id: str) -> None:
         plan = self.plans[site]
         del plan.orders[order_id]
-        plan.digests.pop(order_id, None)
-        plan.listed.pop(order_id, None)
-        plan.repeated.pop(order_id, None)
-        plan.gone.add(order_id)
+        plan.content_digests.pop(order_id, None)
+        plan.first_listed_in.pop(order_id, None)
+        plan.content_sent_seconds.pop(order_id, None)
+        plan.contents_to_clear.add(order_id)
         plan.is_dirty = True
-        self._event.set()
+        self._changed.set()
 
-    def _is_due(self, since_seconds: float) -> bool:
+    def _is_repeat_due(self, since_seconds: float) -> bool:
         return self.clock.monotonic() - since_seconds >= self.repeat_seconds
 
 
-def _is_of(order: OrderForSite, key: WorkKey) -> bool:
+def _belongs_to(order: OrderForSite, key: WorkKey) -> bool:
     return (order.namespace, order.name) == key

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from scheduler.model.kinds.site import SiteStatus
 
-Version = tuple[int, int]
+IndexVersion = tuple[int, int]
 """(epoch, sequence) of an index."""
 
 
@@ -60,7 +60,7 @@ class OrderState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SiteWord:
+class OrderStatusReport:
     """What a site says of its orders.
 
     Attributes:
@@ -75,33 +75,33 @@ class SiteWord:
 
     site: str
     site_uid: str | None
-    version: Version | None
+    version: IndexVersion | None
     digest: str
     orders: Mapping[str, OrderState]
     missing: tuple[str, ...] = ()
     is_executing: bool = True
 
 
-class Listener(Protocol):
+class AgentEventHandler(Protocol):
     """Who is told."""
 
-    def report(self, report: SiteReport) -> None:
+    def on_report(self, report: SiteReport) -> None:
         """A newer report than the last one."""
         ...
 
-    def word(self, word: SiteWord) -> None:
+    def on_order_status(self, report: OrderStatusReport) -> None:
         """A newer status than the last one."""
         ...
 
-    def offline(self, site: str) -> None:
+    def on_site_offline(self, site: str) -> None:
         """The broker says that the site's session ended without a good-bye."""
         ...
 
-    def stranger(self, site: str, public_key: str) -> None:
+    def on_unadmitted_site(self, site: str, public_key: str) -> None:
         """Somebody who holds this key reports as a site that does not admit the key."""
         ...
 
-    def broker_connected(self) -> None:
+    def on_broker_connected(self) -> None:
         """A session with the broker begins; it may have forgotten everything."""
         ...
 
@@ -129,7 +129,7 @@ class OrderForSite:
     cluster_kinds: tuple[str, ...] = ()
 
 
-class Speaker(Protocol):
+class OrderPublisherPort(Protocol):
     """The way to sites."""
 
     def publish_order(self, site: str, order: OrderForSite) -> str:
@@ -141,7 +141,7 @@ class Speaker(Protocol):
         ...
 
     def publish_index(
-        self, site: str, site_uid: str, version: Version, orders: Mapping[str, OrderForSite]
+        self, site: str, site_uid: str, version: IndexVersion, orders: Mapping[str, OrderForSite]
     ) -> str:
         """Publishes the complete index of a site, retained.
 
@@ -154,6 +154,8 @@ class Speaker(Protocol):
         """Clears the retained content of an order that the index no longer lists."""
         ...
 
-    def ask(self, site: str, epoch: int, *, want_status: bool, want_report: bool) -> None:
+    def request_reports(
+        self, site: str, epoch: int, *, want_status: bool, want_report: bool
+    ) -> None:
         """Asks a site's agents for what would come anyway."""
         ...

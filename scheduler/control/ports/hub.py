@@ -50,7 +50,7 @@ class Busy(HubError):
 
 
 @dataclass(frozen=True, slots=True)
-class Resource:
+class ApiResource:
     """One kind's place in the API.
 
     Attributes:
@@ -80,25 +80,25 @@ class Resource:
 
 
 _GROUP, _VERSION = "kapok.dev", "v1alpha1"
-SITES = Resource(_GROUP, _VERSION, "sites", "Site", namespaced=False)
-GRANTS = Resource(_GROUP, _VERSION, "sitegrants", "SiteGrant", namespaced=False)
-SCHEMES = Resource(_GROUP, _VERSION, "dataclassschemes", "DataClassScheme", namespaced=False)
-TENANTS = Resource(_GROUP, _VERSION, "tenants", "Tenant", namespaced=False)
-POLICIES = Resource(_GROUP, _VERSION, "placementpolicies", "PlacementPolicy", namespaced=True)
-CLUSTER_POLICIES = Resource(
+SITES = ApiResource(_GROUP, _VERSION, "sites", "Site", namespaced=False)
+GRANTS = ApiResource(_GROUP, _VERSION, "sitegrants", "SiteGrant", namespaced=False)
+SCHEMES = ApiResource(_GROUP, _VERSION, "dataclassschemes", "DataClassScheme", namespaced=False)
+TENANTS = ApiResource(_GROUP, _VERSION, "tenants", "Tenant", namespaced=False)
+POLICIES = ApiResource(_GROUP, _VERSION, "placementpolicies", "PlacementPolicy", namespaced=True)
+CLUSTER_POLICIES = ApiResource(
     _GROUP, _VERSION, "clusterplacementpolicies", "ClusterPlacementPolicy", namespaced=False
 )
-WORKLOADS = Resource(_GROUP, _VERSION, "workloads", "Workload", namespaced=True)
-CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", namespaced=True)
-EVENTS = Resource("", "v1", "events", "Event", namespaced=True)
-LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True)
-NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+WORKLOADS = ApiResource(_GROUP, _VERSION, "workloads", "Workload", namespaced=True)
+CONFIG_MAPS = ApiResource("", "v1", "configmaps", "ConfigMap", namespaced=True)
+EVENTS = ApiResource("", "v1", "events", "Event", namespaced=True)
+LEASES = ApiResource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True)
+NAMESPACES = ApiResource("", "v1", "namespaces", "Namespace", namespaced=False)
 
-OURS = (SITES, GRANTS, SCHEMES, TENANTS, POLICIES, CLUSTER_POLICIES, WORKLOADS)
+KAPOK_RESOURCES = (SITES, GRANTS, SCHEMES, TENANTS, POLICIES, CLUSTER_POLICIES, WORKLOADS)
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class WatchEvent:
     """One watch event.
 
     Attributes:
@@ -121,25 +121,25 @@ class Listing:
 class Hub(Protocol):
     """The Kubernetes API as far as Kapok uses it. Every method may raise `HubError`."""
 
-    async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
+    async def get(self, resource: ApiResource, name: str, namespace: str | None = None) -> Object:
         """One object."""
         ...
 
-    async def list(self, resource: Resource, namespace: str | None = None) -> Listing:
+    async def list(self, resource: ApiResource, namespace: str | None = None) -> Listing:
         """The whole collection, read page by page."""
         ...
 
-    def watch(self, resource: Resource, resource_version: str) -> AsyncIterator[Change]:
+    def watch(self, resource: ApiResource, resource_version: str) -> AsyncIterator[WatchEvent]:
         """Changes after `resource_version`, until the server ends the stream."""
         ...
 
-    async def create(self, resource: Resource, body: Object) -> Object:
+    async def create(self, resource: ApiResource, body: Object) -> Object:
         """Creates; `Conflict` when the name is taken."""
         ...
 
     async def merge_patch(
         self,
-        resource: Resource,
+        resource: ApiResource,
         name: str,
         patch: Mapping[str, Any],
         *,
@@ -150,11 +150,11 @@ class Hub(Protocol):
         ...
 
     async def apply(
-        self, resource: Resource, body: Object, *, field_manager: str, force: bool = True
+        self, resource: ApiResource, body: Object, *, field_manager: str, force: bool = True
     ) -> Object:
         """Server-side apply."""
         ...
 
-    async def delete(self, resource: Resource, name: str, namespace: str | None = None) -> None:
+    async def delete(self, resource: ApiResource, name: str, namespace: str | None = None) -> None:
         """Deletes; gone already is good."""
         ...

@@ -11,7 +11,7 @@ from scheduler.model.kinds.workload import WorkloadSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordReference:
     """Proof that a decision is durable."""
 
     id: str
@@ -19,7 +19,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedSpec:
     """What the newest decision about a workload was made on.
 
     Attributes:
@@ -31,10 +31,10 @@ class Accepted:
     demand: Demand
 
 
-class Recorder(Protocol):
+class DecisionRecorder(Protocol):
     """Keeps what decisions stood on, and the decisions."""
 
-    def facts(self, site: str, facts: SiteFacts | None) -> None:
+    def update_facts(self, site: str, facts: SiteFacts | None) -> None:
         """The newest facts of a site; None: the site is gone."""
         ...
 
@@ -46,7 +46,7 @@ class Recorder(Protocol):
         at: datetime,
         content: dict[str, Any],
         spec: WorkloadSpec,
-    ) -> Recorded:
+    ) -> RecordReference:
         """Appends a decision with the fleet as it is at the call; returns when it is durable.
 
         Args:
@@ -60,7 +60,7 @@ class Recorder(Protocol):
 
     async def record_batch(
         self, *, epoch: int, at: datetime, terms: Terms, content: dict[str, Any]
-    ) -> Recorded:
+    ) -> RecordReference:
         """Appends what a batch came to; returns when it is durable.
 
         Args:
@@ -71,7 +71,7 @@ class Recorder(Protocol):
         """
         ...
 
-    def last_accepted(self, subject: str) -> Accepted | None:
+    def last_accepted(self, subject: str) -> AcceptedSpec | None:
         """What the newest decision about a workload was made on; None when there is none.
 
         Raises:

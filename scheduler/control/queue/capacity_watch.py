@@ -15,21 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.placement.queue.minimum_requests import Need, Needs
+from scheduler.placement.queue.minimum_requests import MinimumRequest, MinimumRequests
 from scheduler.placement.queue.order import (
-    LIFT,
-    LIFT_AFTER_SECONDS,
-    MOST_WINDOWS,
-    Shares,
-    Waiting,
-    window_of,
+    AGING_STEP,
+    AGING_WINDOW_SECONDS,
+    MAX_AGING_WINDOWS,
+    QueuedWork,
+    TenantShare,
+    aging_window_of,
 )
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_FIRST = 64
+_INITIAL_ROWS = 64
 
 
 @dataclass(slots=True)
@@ -50,19 +50,19 @@ class _Rows:
         place: among the keys that were sorted then.
     """
 
-    is_there: Bools = field(default_factory=lambda: np.zeros(_FIRST, np.bool_))
-    need: Ints = field(default_factory=lambda: np.zeros(_FIRST, np.int64))
-    seen: Ints = field(default_factory=lambda: np.zeros(_FIRST, np.int64))
-    could_fit: Bools = field(default_factory=lambda: np.zeros(_FIRST, np.bool_))
-    since_seconds: Floats = field(default_factory=lambda: np.zeros(_FIRST))
-    priority: Ints = field(default_factory=lambda: np.zeros(_FIRST, np.int64))
-    tenant: Ints = field(default_factory=lambda: np.zeros(_FIRST, np.int64))
-    rank: Ints = field(default_factory=lambda: np.zeros(_FIRST, np.int64))
-    created_seconds: Floats = field(default_factory=lambda: np.zeros(_FIRST))
-    sorting: Ints = field(default_factory=lambda: np.zeros(_FIRST, np.int64))
-    place: Ints = field(default_factory=lambda: np.zeros(_FIRST, np.int64))
+    is_used: Bools = field(default_factory=lambda: np.zeros(_INITIAL_ROWS, np.bool_))
+    request_number: Ints = field(default_factory=lambda: np.zeros(_INITIAL_ROWS, np.int64))
+    increase: Ints = field(default_factory=lambda: np.zeros(_INITIAL_ROWS, np.int64))
+    could_fit: Bools = field(default_factory=lambda: np.zeros(_INITIAL_ROWS, np.bool_))
+    since_seconds: Floats = field(default_factory=lambda: np.zeros(_INITIAL_ROWS))
+    priority: Ints = field(default_factory=lambda: np.zeros(_INITIAL_ROWS, np.int64))
+    tenant: Ints = field(default_factory=lambda: np.zeros(_INITIAL_ROWS, np.int64))
+    rank: Ints = field(default_factory=lambda: np.zeros(_INITIAL_ROWS, np.int64))
+    created_seconds: Floats = field(default_factory=lambda: np.zeros(_INITIAL_ROWS))
+    sort_number: Ints = field(default_factory=lambda: np.zeros(_INITIAL_ROWS, np.int64))
+    sort_position: Ints = field(default_factory=lambda: np.zeros(_INITIAL_ROWS, np.int64))
 
-    def double(self) -> None:
+    def double_capacity(self) -> None:
         """Makes room for twice as many."""
         for one in dataclasses.fields(self):
             column = getattr(self, one.name)
@@ -70,32 +70,32 @@ class _Rows:
 
 
 @dataclass(slots=True)
-class Lookout:
+class CapacityWatcher:
     """Workloads that wait for room, and the gains of room that they have not looked at.
 
     Attributes:
         needs: what they ask, and where it could fit.
     """
 
-    needs: Needs
+    minimum_requests: MinimumRequests
     _rows: _Rows = field(default_factory=_Rows)
-    _works: list[Waiting | None] = field(default_factory=list)
+    _waiting: list[QueuedWork | None] = field(default_factory=list)
     _row_of: dict[WorkKey, int] = field(default_factory=dict)
-    _unused: list[int] = field(default_factory=list)
+    _free_rows: list[int] = field(default_factory=list)
     _tenants: dict[str, int] = field(default_factory=dict)
-    _gains: dict[int, str] = field(default_factory=dict)
-    _gain_of: dict[str, int] = field(default_factory=dict)
-    _places: dict[WorkKey, tuple[int, int]] = field(default_factory=dict)
-    _sortings: int = 0
-    _next: int = 0
-    _summed: int = -1
+    _increases: dict[int, str] = field(default_factory=dict)
+    _increase_of: dict[str, int] = field(default_factory=dict)
+    _sort_positions: dict[WorkKey, tuple[int, int]] = field(default_factory=dict)
+    _sort_count: int = 0
+    _next_increase: int = 0
+    _summed_at_increase: int = -1
 
     @property
-    def position(self) -> int:
+    def next_increase(self) -> int:
         """Gains from this number on are still to come."""
-        return self._next
+        return self._next_increase
 
-    def put(self, work: Waiting, need: Need, position: int) -> None:
+    def put(self, work: QueuedWork, minimum_request: MinimumRequest, since_increase: int) -> None:
         """It waits for room.
 
         Args:
@@ -104,75 +104,77 @@ class Lookout:
             position: gains from here on it has not been decided on.
         """
         self.drop(work.key)
-        row, rows = self._free_row(), self._rows
-        self._works[row] = work
+        row, rows = self._allocate_row(), self._rows
+        self._waiting[row] = work
         self._row_of[work.key] = row
-        rows.need[row] = self.needs.add(need)
-        rows.seen[row] = position
-        rows.is_there[row], rows.could_fit[row] = True, False
+        rows.request_number[row] = self.minimum_requests.add(minimum_request)
+        rows.increase[row] = since_increase
+        rows.is_used[row], rows.could_fit[row] = True, False
         rows.priority[row], rows.rank[row] = work.priority, work.rank
         rows.tenant[row] = self._tenants.setdefault(work.tenant, len(self._tenants))
         rows.created_seconds[row] = work.created_at_seconds
-        rows.sorting[row], rows.place[row] = self._places.pop(work.key, (0, 0))
-        if position < self._next:
-            self._walk(np.array([row]), work.waiting_since_seconds)
+        rows.sort_number[row], rows.sort_position[row] = self._sort_positions.pop(work.key, (0, 0))
+        if since_increase < self._next_increase:
+            self._advance(np.array([row]), work.waiting_since_seconds)
 
     def drop(self, key: WorkKey) -> None:
         """It does not wait for room any more."""
         row = self._row_of.pop(key, None)
         if row is not None:
-            self._keep_place(key, row)
-            self.needs.drop(int(self._rows.need[row]))
-            self._rows.is_there[row] = self._rows.could_fit[row] = False
-            self._works[row] = None
-            self._unused.append(row)
+            self._remember_sort_position(key, row)
+            self.minimum_requests.drop(int(self._rows.request_number[row]))
+            self._rows.is_used[row] = self._rows.could_fit[row] = False
+            self._waiting[row] = None
+            self._free_rows.append(row)
 
-    def rank(self, key: WorkKey, rank: int) -> None:
+    def set_rank(self, key: WorkKey, rank: int) -> None:
         """Its place by gain in the last batch."""
         row = self._row_of.get(key)
-        work = None if row is None else self._works[row]
+        work = None if row is None else self._waiting[row]
         if row is not None and work is not None:
-            self._works[row] = dataclasses.replace(work, rank=rank)
+            self._waiting[row] = dataclasses.replace(work, rank=rank)
             self._rows.rank[row] = rank
 
-    def gained(self, sites: Iterable[str], *, now_seconds: float) -> None:
+    def on_capacity_increased(self, sites: Iterable[str], *, now_seconds: float) -> None:
         """These sites have more room than before."""
         for site in sites:
-            self._gains.pop(self._gain_of.get(site, -1), None)
-            self._gains[self._next] = site
-            self._gain_of[site] = self._next
-            self._next += 1
-        self._walk(np.flatnonzero(self._rows.is_there), now_seconds)
+            self._increases.pop(self._increase_of.get(site, -1), None)
+            self._increases[self._next_increase] = site
+            self._increase_of[site] = self._next_increase
+            self._next_increase += 1
+        self._advance(np.flatnonzero(self._rows.is_used), now_seconds)
 
-    def able(self, sites: Iterable[str], *, above: int) -> list[WorkKey]:
+    def fitting_keys(self, sites: Iterable[str], *, above_priority: int) -> list[WorkKey]:
         """Who could fit at one of these sites now, of those of a higher priority."""
-        rows = np.flatnonzero(self._rows.is_there & (self._rows.priority > above))
+        rows = np.flatnonzero(self._rows.is_used & (self._rows.priority > above_priority))
         found = np.zeros(len(rows), np.bool_)
         for site in sites:
-            found |= self.needs.fit(self._rows.need[rows], site)
-        works = [self._works[row] for row in rows[found].tolist()]
+            found |= self.minimum_requests.may_fit(self._rows.request_number[rows], site)
+        works = [self._waiting[row] for row in rows[found].tolist()]
         return [work.key for work in works if work is not None]
 
-    def best(self, shares: Shares, *, now_seconds: float) -> Waiting | None:
+    def next_fitting(self, shares: TenantShare, *, now_seconds: float) -> QueuedWork | None:
         """Whose turn it is among those who could fit now; it stays here. None: nobody could."""
         while True:
             rows = np.flatnonzero(self._rows.could_fit)
             if not len(rows):
                 return None
-            row = self._first(rows, shares, now_seconds)
-            work = self._works[row]
-            if work is not None and self._fits_still(row):
+            row = self._next_row(rows, shares, now_seconds)
+            work = self._waiting[row]
+            if work is not None and self._still_fits(row):
                 since = float(self._rows.since_seconds[row])
                 return dataclasses.replace(work, waiting_since_seconds=since)
-            others = rows[self._rows.seen[rows] == self._rows.seen[row]]
-            self._rows.seen[row] += 1  # whatever is found for the others: here it was no
-            self._walk(others, None)
+            others = rows[self._rows.increase[rows] == self._rows.increase[row]]
+            self._rows.increase[row] += 1  # whatever is found for the others: here it was no
+            self._advance(others, None)
 
-    def _fits_still(self, row: int) -> bool:
-        site = self._gains.get(int(self._rows.seen[row]))
-        return site is not None and bool(self.needs.fit(self._rows.need[row : row + 1], site)[0])
+    def _still_fits(self, row: int) -> bool:
+        site = self._increases.get(int(self._rows.increase[row]))
+        return site is not None and bool(
+            self.minimum_requests.may_fit(self._rows.request_number[row : row + 1], site)[0]
+        )
 
-    def _walk(self, some: Ints, now_seconds: float | None) -> None:
+    def _advance(self, selected: Ints, now_seconds: float | None) -> None:
         """Goes on along the gains until it could fit, or there are no more.
 
         Args:
@@ -180,63 +182,69 @@ class Lookout:
             now_seconds: from now on it has its turn; None: it has waited for it already.
         """
         rows = self._rows
-        left = some if now_seconds is None else some[~rows.could_fit[some]]
+        left = selected if now_seconds is None else selected[~rows.could_fit[selected]]
         if not len(left):
             return
-        if self._summed != self._next:
-            self.needs.sum_up()
-            self._summed = self._next
+        if self._summed_at_increase != self._next_increase:
+            self.minimum_requests.update_totals()
+            self._summed_at_increase = self._next_increase
         rows.could_fit[left] = False
         if now_seconds is not None:
             rows.since_seconds[left] = now_seconds
-        for number, site in self._gains_from(int(rows.seen[left].min())):
-            here = left[rows.seen[left] <= number]
-            fits = self.needs.fit(rows.need[here], site)
-            rows.seen[here] = number + ~fits
+        for number, site in self._increases_from(int(rows.increase[left].min())):
+            here = left[rows.increase[left] <= number]
+            fits = self.minimum_requests.may_fit(rows.request_number[here], site)
+            rows.increase[here] = number + ~fits
             rows.could_fit[here] = fits
             left = left[~rows.could_fit[left]]
             if not len(left):
                 return
-        rows.seen[left] = self._next
+        rows.increase[left] = self._next_increase
 
-    def _gains_from(self, number: int) -> list[tuple[int, str]]:
+    def _increases_from(self, number: int) -> list[tuple[int, str]]:
         """The gains from a number on, first the oldest; only the last of each site."""
         found: list[tuple[int, str]] = []
-        for each in reversed(self._gains.items()):
+        for each in reversed(self._increases.items()):
             if each[0] < number:
                 break
             found.append(each)
         return found[::-1]
 
-    def _first(self, rows: Ints, shares: Shares, now_seconds: float) -> int:
+    def _next_row(self, rows: Ints, shares: TenantShare, now_seconds: float) -> int:
         """The row whose turn it is, by the order of `queueing.turn_of`."""
         table = self._rows
-        began = (table.since_seconds[rows] // LIFT_AFTER_SECONDS).astype(np.int64)
-        windows = np.clip(window_of(now_seconds) - began, 0, MOST_WINDOWS)
-        rows = _largest(rows, table.priority[rows] + LIFT * ((1 << windows) - 1))
-        rows = _largest(rows, -self._shares(table.tenant[rows], shares))
-        rows = _largest(rows, -table.rank[rows])
-        rows = _largest(rows, -table.created_seconds[rows])
-        return self._first_by_key(rows)
+        began = (table.since_seconds[rows] // AGING_WINDOW_SECONDS).astype(np.int64)
+        windows = np.clip(aging_window_of(now_seconds) - began, 0, MAX_AGING_WINDOWS)
+        rows = _rows_with_largest(rows, table.priority[rows] + AGING_STEP * ((1 << windows) - 1))
+        rows = _rows_with_largest(rows, -self._shares_by_row(table.tenant[rows], shares))
+        rows = _rows_with_largest(rows, -table.rank[rows])
+        rows = _rows_with_largest(rows, -table.created_seconds[rows])
+        return self._row_of_smallest_key(rows)
 
-    def _first_by_key(self, rows: Ints) -> int:
+    def _row_of_smallest_key(self, rows: Ints) -> int:
         """The row with the smallest key; many are made in one second, so they are sorted once."""
         table = self._rows
-        sortings = table.sorting[rows]
+        sortings = table.sort_number[rows]
         if len(rows) > 1 and (not sortings[0] or (sortings != sortings[0]).any()):
-            keyed = sorted((work.key, row) for row in rows.tolist() if (work := self._works[row]))
-            self._sortings += 1
+            keyed = sorted((work.key, row) for row in rows.tolist() if (work := self._waiting[row]))
+            self._sort_count += 1
             ordered = [row for _, row in keyed]
-            table.sorting[ordered], table.place[ordered] = self._sortings, np.arange(len(ordered))
-        return int(rows[table.place[rows].argmin()])
+            table.sort_number[ordered], table.sort_position[ordered] = (
+                self._sort_count,
+                np.arange(len(ordered)),
+            )
+        return int(rows[table.sort_position[rows].argmin()])
 
-    def _keep_place(self, key: WorkKey, row: int) -> None:
+    def _remember_sort_position(self, key: WorkKey, row: int) -> None:
         """Who is decided in vain comes back, and stands where he stood."""
-        if len(self._places) > len(self._works):
-            self._places.clear()
-        self._places[key] = (int(self._rows.sorting[row]), int(self._rows.place[row]))
+        if len(self._sort_positions) > len(self._waiting):
+            self._sort_positions.clear()
+        self._sort_positions[key] = (
+            int(self._rows.sort_number[row]),
+            int(self._rows.sort_position[row]),
+        )
 
-    def _shares(self, tenants: Ints, shares: Shares) -> Floats:
+    def _shares_by_row(self, tenants: Ints, shares: TenantShare) -> Floats:
         """The share of each of these tenants; every one is asked for once."""
         wanted = np.zeros(len(self._tenants), np.bool_)
         wanted[tenants] = True
@@ -247,16 +255,16 @@ class Lookout:
         by_row: Floats = found[tenants]
         return by_row
 
-    def _free_row(self) -> int:
-        if self._unused:
-            return self._unused.pop()
-        self._works.append(None)
-        if len(self._works) > len(self._rows.need):
-            self._rows.double()
-        return len(self._works) - 1
+    def _allocate_row(self) -> int:
+        if self._free_rows:
+            return self._free_rows.pop()
+        self._waiting.append(None)
+        if len(self._waiting) > len(self._rows.request_number):
+            self._rows.double_capacity()
+        return len(self._waiting) - 1
 
 
-def _largest(rows: Ints, by: Ints | Floats) -> Ints:
+def _rows_with_largest(rows: Ints, by: Ints | Floats) -> Ints:
     """The rows of which `by` is largest."""
     found: Ints = rows[by == by.max()]
     return found

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from scheduler.control.queue.timers import Due
+from scheduler.control.queue.timers import TimerQueue
 from scheduler.model.kinds.metadata import WorkKey
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class RequeueReason:
     """What is wanted of one look at a workload.
 
     Attributes:
@@ -20,52 +20,52 @@ class Wish:
         is_asked_anew: its policy has changed.
     """
 
-    is_redecided: bool = False
-    is_asked_anew: bool = False
+    needs_redecision: bool = False
+    is_policy_changed: bool = False
 
 
 @dataclass(slots=True)
-class Wishes:
+class RequeueReasons:
     """Kept until a look is done; what comes during a look is for the next one."""
 
-    _redecided: set[WorkKey] = field(default_factory=set)
-    _asked_anew: set[WorkKey] = field(default_factory=set)
-    _alarms: Due = field(default_factory=Due)
+    _needs_redecision: set[WorkKey] = field(default_factory=set)
+    _policy_changed: set[WorkKey] = field(default_factory=set)
+    _timers: TimerQueue = field(default_factory=TimerQueue)
 
-    def redecide(self, keys: Iterable[WorkKey]) -> None:
+    def add_redecision(self, keys: Iterable[WorkKey]) -> None:
         """Something may bear on what runs of these."""
-        self._redecided.update(keys)
+        self._needs_redecision.update(keys)
 
-    def ask_anew(self, keys: Iterable[WorkKey]) -> None:
+    def add_policy_change(self, keys: Iterable[WorkKey]) -> None:
         """The policy of these has changed."""
-        self._asked_anew.update(keys)
+        self._policy_changed.update(keys)
 
-    def alarm(self, key: WorkKey, at: datetime | None) -> None:
+    def set_timer(self, key: WorkKey, at: datetime | None) -> None:
         """The passing of time may bear on what runs of it then; None: at no time."""
         if at is None:
-            self._alarms.drop(key)
+            self._timers.drop(key)
         else:
-            self._alarms.set(key, at.timestamp())
+            self._timers.set(key, at.timestamp())
 
-    def due(self, now: datetime) -> list[WorkKey]:
+    def pop_due(self, now: datetime) -> list[WorkKey]:
         """Takes out the workloads whose alarm has come."""
-        return list(self._alarms.pop(now.timestamp()))
+        return list(self._timers.pop_due(now.timestamp()))
 
-    def take(self, key: WorkKey) -> Wish:
+    def take(self, key: WorkKey) -> RequeueReason:
         """A look begins."""
-        wish = Wish(key in self._redecided, key in self._asked_anew)
-        self._redecided.discard(key)
-        self._asked_anew.discard(key)
+        wish = RequeueReason(key in self._needs_redecision, key in self._policy_changed)
+        self._needs_redecision.discard(key)
+        self._policy_changed.discard(key)
         return wish
 
-    def give_back(self, key: WorkKey, wish: Wish) -> None:
+    def restore(self, key: WorkKey, reason: RequeueReason) -> None:
         """The look came to nothing."""
-        if wish.is_redecided:
-            self._redecided.add(key)
-        if wish.is_asked_anew:
-            self._asked_anew.add(key)
+        if reason.needs_redecision:
+            self._needs_redecision.add(key)
+        if reason.is_policy_changed:
+            self._policy_changed.add(key)
 
     def forget(self, key: WorkKey) -> None:
         """The workload is gone."""
         self.take(key)
-        self._alarms.drop(key)
+        self._timers.drop(key)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.filter.rules import Event
-from scheduler.placement.queue.order import could_help
+from scheduler.placement.queue.order import could_wake
 
 Reasons = frozenset[str]
 
@@ -17,34 +17,36 @@ _CAPACITY: frozenset[Event] = frozenset({"capacity"})
 
 
 @dataclass(slots=True)
-class Parked:
+class Unschedulable:
     """Workloads by the slugs that stood in their way, and whether they are watched."""
 
-    _groups_of: dict[WorkKey, tuple[Reasons, bool]] = field(default_factory=dict)
+    _group_of: dict[WorkKey, tuple[Reasons, bool]] = field(default_factory=dict)
     _groups: dict[tuple[Reasons, bool], dict[WorkKey, None]] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self._groups_of)
+        return len(self._group_of)
 
     def __contains__(self, key: WorkKey) -> bool:
-        return key in self._groups_of
+        return key in self._group_of
 
     def put(self, key: WorkKey, reasons: Reasons, *, is_watched: bool = False) -> None:
         """It waits for one of these to change."""
         self.drop(key)
-        place = self._groups_of[key] = (reasons, is_watched)
+        place = self._group_of[key] = (reasons, is_watched)
         self._groups.setdefault(place, {})[key] = None
 
     def drop(self, key: WorkKey) -> None:
         """It does not wait any more."""
-        place = self._groups_of.pop(key, None)
+        place = self._group_of.pop(key, None)
         if place is not None:
             group = self._groups[place]
             del group[key]
             if not group:
                 del self._groups[place]
 
-    def pop(self, events: frozenset[Event], most: int, *, is_room_known: bool) -> list[WorkKey]:
+    def pop_helped(
+        self, events: frozenset[Event], max_count: int, *, are_sites_known: bool
+    ) -> list[WorkKey]:
         """Takes out whom these events could help, first those that came first.
 
         Args:
@@ -52,21 +54,21 @@ class Parked:
             most: so many at most.
             is_room_known: what has more capacity is named, so the lookout says whom it could help.
         """
-        others = events - _CAPACITY if is_room_known else events
+        others = events - _CAPACITY if are_sites_known else events
         woken: list[WorkKey] = []
         for place in list(self._groups):
             reasons, is_watched = place
-            if could_help(others if is_watched else events, reasons):
-                woken += itertools.islice(self._groups[place], most - len(woken))
+            if could_wake(others if is_watched else events, reasons):
+                woken += itertools.islice(self._groups[place], max_count - len(woken))
         for key in woken:
             self.drop(key)
         return woken
 
     def reasons(self) -> list[Reasons]:
         """The reasons of each."""
-        return [reasons for reasons, _ in self._groups_of.values()]
+        return [reasons for reasons, _ in self._group_of.values()]
 
-    def waiting_for(self, slugs: frozenset[str]) -> list[WorkKey]:
+    def keys_with_reason(self, slugs: frozenset[str]) -> list[WorkKey]:
         """Whom at least one of these stands in the way of."""
         return [key for (each, _), group in self._groups.items() if each & slugs for key in group]
 

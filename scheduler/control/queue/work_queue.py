@@ -15,18 +15,18 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from scheduler.control.queue.capacity_watch import Lookout
-from scheduler.control.queue.timers import Due
-from scheduler.control.queue.unschedulable import Parked, Reasons
+from scheduler.control.queue.capacity_watch import CapacityWatcher
+from scheduler.control.queue.timers import TimerQueue
+from scheduler.control.queue.unschedulable import Reasons, Unschedulable
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.filter.rules import Event
-from scheduler.placement.queue.fair_queue import Turns
-from scheduler.placement.queue.minimum_requests import Need
-from scheduler.placement.queue.order import UNRANKED, Shares, Waiting, could_help, turn_of
+from scheduler.placement.queue.fair_queue import FairQueue
+from scheduler.placement.queue.minimum_requests import MinimumRequest
+from scheduler.placement.queue.order import UNRANKED, QueuedWork, TenantShare, could_wake, sort_key
 from scheduler.runtime.clock import Clock
 
-_MOST_DOUBLINGS = 16
-_LONGEST_SLEEP_SECONDS = 3600.0
+_MAX_DOUBLINGS = 16
+_MAX_SLEEP_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Urgency:
 
 
 @dataclass(slots=True)
-class _Deciding:
+class _DecisionState:
     """What happens to a workload while it is decided.
 
     Attributes:
@@ -58,29 +58,29 @@ class _Deciding:
         is_gain: there were such gains.
     """
 
-    again: bool = False
+    is_requeued: bool = False
     events: set[Event] = field(default_factory=set)
     due_seconds: float | None = None
     reasons: Reasons | None = None
-    need: Need | None = None
-    position: int = 0
-    is_gain: bool = False
+    minimum_request: MinimumRequest | None = None
+    since_increase: int = 0
+    is_capacity_increased: bool = False
 
-    def is_helped(self) -> bool:
+    def could_be_helped(self) -> bool:
         """Whether what happened meanwhile could change the answer."""
         happened = self.events
-        if self.is_gain and self.need is None:
+        if self.is_capacity_increased and self.minimum_request is None:
             happened = happened | {"capacity"}
-        return self.reasons is not None and could_help(frozenset(happened), self.reasons)
+        return self.reasons is not None and could_wake(frozenset(happened), self.reasons)
 
 
-def _nobody(_: str) -> float:
+def _no_share(_: str) -> float:
     """The share of every tenant where shares do not count."""
     return 0.0
 
 
 @dataclass(slots=True)
-class WorkQueue:
+class SchedulingQueue:
     """The scheduling queue.
 
     Attributes:
@@ -96,23 +96,23 @@ class WorkQueue:
     first_backoff_seconds: float
     last_backoff_seconds: float
     recheck_seconds: float
-    shares: Shares = _nobody
-    lookout: Lookout | None = None
+    shares: TenantShare = _no_share
+    capacity_watcher: CapacityWatcher | None = None
     _urgency: dict[WorkKey, Urgency] = field(default_factory=dict)
     _ranks: dict[WorkKey, int] = field(default_factory=dict)
-    _turns: Turns = field(default_factory=Turns)
-    _deciding: dict[WorkKey, _Deciding] = field(default_factory=dict)
-    _parked: Parked = field(default_factory=Parked)
+    _active: FairQueue = field(default_factory=FairQueue)
+    _deciding: dict[WorkKey, _DecisionState] = field(default_factory=dict)
+    _unschedulable: Unschedulable = field(default_factory=Unschedulable)
     _backoff: set[WorkKey] = field(default_factory=set)
     _attempts: dict[WorkKey, int] = field(default_factory=dict)
-    _due: Due = field(default_factory=Due)
-    _event: asyncio.Event = field(default_factory=asyncio.Event)
+    _timers: TimerQueue = field(default_factory=TimerQueue)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def add(self, key: WorkKey, urgency: Urgency) -> None:
         """Something about this workload changed: it is to be decided, once."""
         self._urgency[key] = urgency
         self._attempts.pop(key, None)
-        self._leave(key)
+        self._leave_waiting_pools(key)
         self._activate(key)
 
     def forget(self, key: WorkKey) -> None:
@@ -120,30 +120,30 @@ class WorkQueue:
         self._urgency.pop(key, None)
         self._attempts.pop(key, None)
         self._ranks.pop(key, None)
-        self._leave(key)
-        self._turns.drop(key)
+        self._leave_waiting_pools(key)
+        self._active.drop(key)
         if key in self._deciding:
-            self._deciding[key] = _Deciding()
+            self._deciding[key] = _DecisionState()
 
     async def take(self) -> WorkKey:
         """Waits for whoever's turn it is; it stays out of the queue until `finish`."""
         while True:
             now = self.clock.monotonic()
-            self._revive(now)
+            self._flush_backoff(now)
             work = self._pop(now)
             if work is not None:
-                position = self._position()
-                self._deciding[work.key] = _Deciding(position=position)
+                position = self._next_increase()
+                self._deciding[work.key] = _DecisionState(since_increase=position)
                 return work.key
-            self._event.clear()
-            await self._wait()
+            self._changed.clear()
+            await self._wait_for_change()
 
     def finish(self, key: WorkKey) -> None:
         """The decision on this workload is done."""
         done = self._deciding.pop(key, None)
         if done is None or key not in self._urgency:
             return
-        if done.again or done.is_helped():
+        if done.is_requeued or done.could_be_helped():
             self._activate(key)
         elif done.due_seconds is not None:
             self._set_aside(key, done)
@@ -151,20 +151,20 @@ class WorkQueue:
     def fail(self, key: WorkKey) -> None:
         """The attempt failed for a passing reason: try again after a back-off."""
         attempts = self._attempts[key] = self._attempts.get(key, 0) + 1
-        doubled = self.first_backoff_seconds * 2 ** min(attempts - 1, _MOST_DOUBLINGS)
+        doubled = self.first_backoff_seconds * 2 ** min(attempts - 1, _MAX_DOUBLINGS)
         self._conclude(key, min(doubled, self.last_backoff_seconds), None, None)
 
     def succeed(self, key: WorkKey) -> None:
         """The attempt led somewhere: the next failure starts with the shortest pause."""
         self._attempts.pop(key, None)
 
-    def park(
+    def mark_unschedulable(
         self,
         key: WorkKey,
         reasons: Iterable[str],
         *,
-        need: Need | None = None,
-        again_in_seconds: float | None = None,
+        minimum_request: MinimumRequest | None = None,
+        retry_after_seconds: float | None = None,
     ) -> None:
         """No site can take it now.
 
@@ -174,10 +174,10 @@ class WorkQueue:
             need: what a site must have to matter to it; None: any could.
             again_in_seconds: when it is known to change by itself; never later than a re-check.
         """
-        pause = min(self.recheck_seconds, max(0.0, again_in_seconds or self.recheck_seconds))
-        self._conclude(key, pause, frozenset(reasons), need)
+        pause = min(self.recheck_seconds, max(0.0, retry_after_seconds or self.recheck_seconds))
+        self._conclude(key, pause, frozenset(reasons), minimum_request)
 
-    def wake(self, *events: Event, most: int = sys.maxsize) -> int:
+    def wake(self, *events: Event, max_count: int = sys.maxsize) -> int:
         """Something happened: parked work whose answer could change by it is decided again.
 
         Args:
@@ -190,27 +190,27 @@ class WorkQueue:
         happened = frozenset(events)
         for one in self._deciding.values():
             one.events |= happened
-        return self._wake(happened, most, is_room_known=False)
+        return self._wake(happened, max_count, are_sites_known=False)
 
-    def gained(self, sites: Collection[str]) -> None:
+    def on_capacity_increased(self, sites: Collection[str]) -> None:
         """These sites have more room than before: who could fit there has his turn."""
-        if self.lookout is None:
+        if self.capacity_watcher is None:
             self.wake("capacity")
             return
         for one in self._deciding.values():
-            one.is_gain = True
-        self.lookout.gained(sites, now_seconds=self.clock.monotonic())
-        self._wake(frozenset({"capacity"}), sys.maxsize, is_room_known=True)
-        self._event.set()
+            one.is_capacity_increased = True
+        self.capacity_watcher.on_capacity_increased(sites, now_seconds=self.clock.monotonic())
+        self._wake(frozenset({"capacity"}), sys.maxsize, are_sites_known=True)
+        self._changed.set()
 
-    def _wake(self, happened: frozenset[Event], most: int, *, is_room_known: bool) -> int:
-        woken = self._parked.pop(happened, most, is_room_known=is_room_known)
+    def _wake(self, happened: frozenset[Event], max_count: int, *, are_sites_known: bool) -> int:
+        woken = self._unschedulable.pop_helped(happened, max_count, are_sites_known=are_sites_known)
         for key in woken:
-            self._leave(key)
+            self._leave_waiting_pools(key)
             self._activate(key)
         return len(woken)
 
-    def rank(self, ranks: Mapping[WorkKey, int]) -> None:
+    def set_ranks(self, ranks: Mapping[WorkKey, int]) -> None:
         """Within a tenant and a priority, these workloads are taken by rank, before all unranked.
 
         Args:
@@ -221,48 +221,48 @@ class WorkQueue:
                 self._ranks.pop(key, None)
             elif key in self._urgency:
                 self._ranks[key] = rank
-            work = self._turns.get(key)
+            work = self._active.get(key)
             if work is not None:
-                self._turns.put(dataclasses.replace(work, rank=rank))
-            if self.lookout is not None:
-                self.lookout.rank(key, rank)
+                self._active.put(dataclasses.replace(work, rank=rank))
+            if self.capacity_watcher is not None:
+                self.capacity_watcher.set_rank(key, rank)
 
-    def waiting_for(self) -> list[Reasons]:
+    def unschedulable_reasons(self) -> list[Reasons]:
         """The reasons of each workload that no site can take now."""
-        return self._parked.reasons()
+        return self._unschedulable.reasons()
 
-    def active(self) -> Iterator[Waiting]:
+    def active(self) -> Iterator[QueuedWork]:
         """All that waits for its turn, in no order."""
-        return iter(self._turns)
+        return iter(self._active)
 
     def count_waiting(self, slugs: frozenset[str]) -> int:
         """How many `waiting_keys` there are."""
-        return len(self._turns) + self._parked.count(slugs)
+        return len(self._active) + self._unschedulable.count(slugs)
 
     def waiting_keys(self, slugs: frozenset[str]) -> list[WorkKey]:
         """All that waits for its turn, and all that no site can take for one of these reasons."""
-        return [*self._turns.keys(), *self._parked.waiting_for(slugs)]
+        return [*self._active.keys(), *self._unschedulable.keys_with_reason(slugs)]
 
     def depths(self) -> dict[str, int]:
         """How many workloads are in each pool: active, backoff, unschedulable."""
         return {
-            "active": len(self._turns) + len(self._deciding),
+            "active": len(self._active) + len(self._deciding),
             "backoff": len(self._backoff),
-            "unschedulable": len(self._parked),
+            "unschedulable": len(self._unschedulable),
         }
 
     def _activate(self, key: WorkKey) -> None:
         if key in self._deciding:
-            self._deciding[key].again = True
+            self._deciding[key].is_requeued = True
             return
-        before = self._turns.get(key)
+        before = self._active.get(key)
         since = before.waiting_since_seconds if before else self.clock.monotonic()
-        self._turns.put(self._work(key, since))
-        self._event.set()
+        self._active.put(self._waiting_entry(key, since))
+        self._changed.set()
 
-    def _work(self, key: WorkKey, since_seconds: float) -> Waiting:
-        urgency = self._urgency.get(key, _ORDINARY)
-        return Waiting(
+    def _waiting_entry(self, key: WorkKey, since_seconds: float) -> QueuedWork:
+        urgency = self._urgency.get(key, _DEFAULT_URGENCY)
+        return QueuedWork(
             key=key,
             priority=urgency.priority,
             tenant=urgency.tenant,
@@ -271,78 +271,86 @@ class WorkQueue:
             rank=self._ranks.get(key, UNRANKED),
         )
 
-    def _pop(self, now_seconds: float) -> Waiting | None:
+    def _pop(self, now_seconds: float) -> QueuedWork | None:
         """Takes out whose turn it is: who is active, or who could fit where room was gained."""
         shares, woken = self.shares, None
-        if self.lookout is not None:
-            woken = self.lookout.best(shares, now_seconds=now_seconds)
+        if self.capacity_watcher is not None:
+            woken = self.capacity_watcher.next_fitting(shares, now_seconds=now_seconds)
         if woken is None:
-            return self._turns.pop(shares, now_seconds=now_seconds)
-        active = self._turns.peek(shares, now_seconds=now_seconds)
-        turns = [turn_of(one, shares, now_seconds=now_seconds) for one in (woken, active) if one]
+            return self._active.pop(shares, now_seconds=now_seconds)
+        active = self._active.peek(shares, now_seconds=now_seconds)
+        turns = [sort_key(one, shares, now_seconds=now_seconds) for one in (woken, active) if one]
         if turns[0] != min(turns):
-            return self._turns.pop(shares, now_seconds=now_seconds)
-        self._leave(woken.key)
+            return self._active.pop(shares, now_seconds=now_seconds)
+        self._leave_waiting_pools(woken.key)
         return woken
 
-    def _position(self) -> int:
+    def _next_increase(self) -> int:
         """Gains of room from here on are still to come."""
-        return 0 if self.lookout is None else self.lookout.position
+        return 0 if self.capacity_watcher is None else self.capacity_watcher.next_increase
 
     def _conclude(
-        self, key: WorkKey, pause_seconds: float, reasons: Reasons | None, need: Need | None
+        self,
+        key: WorkKey,
+        pause_seconds: float,
+        reasons: Reasons | None,
+        minimum_request: MinimumRequest | None,
     ) -> None:
         """How a decision ended: it counts at `finish`, or at once if it is not being decided."""
         is_being_decided = key in self._deciding
-        one = self._deciding[key] if is_being_decided else _Deciding(position=self._position())
+        one = (
+            self._deciding[key]
+            if is_being_decided
+            else _DecisionState(since_increase=self._next_increase())
+        )
         one.due_seconds = self.clock.monotonic() + pause_seconds
-        one.reasons, one.need = reasons, need
+        one.reasons, one.minimum_request = reasons, minimum_request
         if not is_being_decided:
             self._set_aside(key, one)
 
-    def _set_aside(self, key: WorkKey, done: _Deciding) -> None:
-        self._urgency.setdefault(key, _ORDINARY)
-        self._leave(key)
-        self._turns.drop(key)
+    def _set_aside(self, key: WorkKey, done: _DecisionState) -> None:
+        self._urgency.setdefault(key, _DEFAULT_URGENCY)
+        self._leave_waiting_pools(key)
+        self._active.drop(key)
         if done.due_seconds is not None:
-            self._due.set(key, done.due_seconds)
+            self._timers.set(key, done.due_seconds)
         if done.reasons is None:
             self._backoff.add(key)
         else:
-            self._park(key, done.reasons, done)
-        self._event.set()  # whoever sleeps until the next due time: it may be this one
+            self._add_unschedulable(key, done.reasons, done)
+        self._changed.set()  # whoever sleeps until the next due time: it may be this one
 
-    def _park(self, key: WorkKey, reasons: Reasons, done: _Deciding) -> None:
-        is_watched = self.lookout is not None and done.need is not None
-        self._parked.put(key, reasons, is_watched=is_watched)
-        if self.lookout is not None and done.need is not None:
-            work = self._work(key, self.clock.monotonic())
-            self.lookout.put(work, done.need, done.position)
+    def _add_unschedulable(self, key: WorkKey, reasons: Reasons, done: _DecisionState) -> None:
+        is_watched = self.capacity_watcher is not None and done.minimum_request is not None
+        self._unschedulable.put(key, reasons, is_watched=is_watched)
+        if self.capacity_watcher is not None and done.minimum_request is not None:
+            work = self._waiting_entry(key, self.clock.monotonic())
+            self.capacity_watcher.put(work, done.minimum_request, done.since_increase)
 
-    def _leave(self, key: WorkKey) -> None:
+    def _leave_waiting_pools(self, key: WorkKey) -> None:
         """Out of back-off and unschedulable."""
-        self._due.drop(key)
+        self._timers.drop(key)
         self._backoff.discard(key)
-        self._parked.drop(key)
-        if self.lookout is not None:
-            self.lookout.drop(key)
+        self._unschedulable.drop(key)
+        if self.capacity_watcher is not None:
+            self.capacity_watcher.drop(key)
 
-    def _revive(self, now_seconds: float) -> None:
+    def _flush_backoff(self, now_seconds: float) -> None:
         """Moves what is due from back-off and unschedulable to active."""
-        for key in self._due.pop(now_seconds):
-            self._leave(key)
+        for key in self._timers.pop_due(now_seconds):
+            self._leave_waiting_pools(key)
             self._activate(key)
 
-    async def _wait(self) -> None:
+    async def _wait_for_change(self) -> None:
         """Until something is added, or the next due time."""
-        now, soonest = self.clock.monotonic(), self._due.soonest()
-        pause = _LONGEST_SLEEP_SECONDS if soonest is None else max(0.0, soonest - now)
+        now, soonest = self.clock.monotonic(), self._timers.next_due_seconds()
+        pause = _MAX_SLEEP_SECONDS if soonest is None else max(0.0, soonest - now)
         async with asyncio.TaskGroup() as group:
-            sleeper = group.create_task(self.clock.sleep(min(pause, _LONGEST_SLEEP_SECONDS)))
-            event = group.create_task(self._event.wait())
+            sleeper = group.create_task(self.clock.sleep(min(pause, _MAX_SLEEP_SECONDS)))
+            event = group.create_task(self._changed.wait())
             await asyncio.wait({sleeper, event}, return_when=asyncio.FIRST_COMPLETED)
             sleeper.cancel()
             event.cancel()
 
 
-_ORDINARY = Urgency()
+_DEFAULT_URGENCY = Urgency()

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
-from scheduler.placement.queue.minimum_requests import Need, need_of
-from scheduler.placement.queue.order import could_help
+from scheduler.placement.queue.minimum_requests import MinimumRequest, minimum_request_of
+from scheduler.placement.queue.order import could_wake
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ReconcileResult:
     """What a look at a workload came to.
 
     Attributes:
@@ -20,17 +20,17 @@ class Outcome:
     """
 
     result: str
-    parked_for: frozenset[str] = frozenset()
-    again_in_seconds: float | None = None
-    need: Need | None = None
+    unschedulable_reasons: frozenset[str] = frozenset()
+    retry_after_seconds: float | None = None
+    minimum_request: MinimumRequest | None = None
 
 
-def outcome_of(decision: Decision, demand: Demand) -> Outcome:
+def outcome_of(decision: Decision, demand: Demand) -> ReconcileResult:
     """The outcome of a decision: what is not placed waits for its reasons, or for its time."""
     if decision.phase == "Placed":
-        return Outcome("placed")
+        return ReconcileResult("placed")
     start, now = decision.start_at or demand.schedule.earliest, decision.decided_at
     pause = (start - now).total_seconds() if start and start > now else None
     reasons = frozenset[str](decision.reasons)
-    need = need_of(demand) if could_help(frozenset({"capacity"}), reasons) else None
-    return Outcome(decision.phase.lower(), reasons, pause, need)
+    need = minimum_request_of(demand) if could_wake(frozenset({"capacity"}), reasons) else None
+    return ReconcileResult(decision.phase.lower(), reasons, pause, need)

@@ -4,12 +4,12 @@ import msgspec
 
 from scheduler.control.status.migration import shares_in
 from scheduler.model.decision import Decision
-from scheduler.model.demand.demand import Demand, Placed
+from scheduler.model.demand.demand import Demand, PlacedReplicas
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.workload import Workload, WorkloadStatus
 
 
-def is_due(workload: Workload, *, is_redecided: bool) -> bool:
+def is_decision_due(workload: Workload, *, needs_redecision: bool) -> bool:
     """Whether a workload that is accepted needs a decision.
 
     Args:
@@ -17,25 +17,25 @@ def is_due(workload: Workload, *, is_redecided: bool) -> bool:
         is_redecided: something that bears on what runs may have changed.
     """
     status = workload.status
-    if is_changed(workload):
+    if is_spec_changed(workload):
         return True
     if status.phase == "Completed":  # never run again; but a right may end what it left there
-        return is_redecided and bool(status.placement.groups)
-    return is_redecided or not status.placement.groups or is_unplaced(status)
+        return needs_redecision and bool(status.placement.groups)
+    return needs_redecision or not status.placement.groups or is_unplaced(status)
 
 
-def is_changed(workload: Workload) -> bool:
+def is_spec_changed(workload: Workload) -> bool:
     """Whether the spec is another one than at the last decision."""
     return workload.status.observed_generation != workload.metadata.generation
 
 
 def is_unplaced(status: WorkloadStatus) -> bool:
     """Whether the last decision could not place all that was asked."""
-    placed = _placed(status)
+    placed = _placed_condition(status)
     return placed is not None and placed.status == "False"
 
 
-def as_asked(workload: Workload, demand: Demand, *, is_asked_anew: bool) -> Demand:
+def demand_to_decide(workload: Workload, demand: Demand, *, is_policy_changed: bool) -> Demand:
     """The demand of a decision that is due.
 
     Fresh starts over when somebody asks for it: by a change of the workload or of its policy, and
@@ -48,16 +48,16 @@ def as_asked(workload: Workload, demand: Demand, *, is_asked_anew: bool) -> Dema
         is_asked_anew: its policy has changed.
     """
     status = workload.status
-    if is_changed(workload) or not status.placement.groups:
+    if is_spec_changed(workload) or not status.placement.groups:
         return demand
     if status.phase == "Completed":
         return msgspec.structs.replace(demand, mode="Steady", paused=True)
-    if demand.mode == "Fresh" and not is_asked_anew and not is_unplaced(status):
+    if demand.mode == "Fresh" and not is_policy_changed and not is_unplaced(status):
         return msgspec.structs.replace(demand, mode="Steady")
     return demand
 
 
-def as_judged(workload: Workload, former: Demand) -> Demand:
+def demand_to_recheck(workload: Workload, former: Demand) -> Demand:
     """The demand by which what runs of a workload is judged that is not accepted any more.
 
     Args:
@@ -65,14 +65,14 @@ def as_judged(workload: Workload, former: Demand) -> Demand:
         former: of the newest decision about it.
     """
     placed = tuple(
-        Placed(site=site, replicas=group.replicas, phase=group.phase)
+        PlacedReplicas(site=site, replicas=group.replicas, phase=group.phase)
         for group in workload.status.placement.groups
         for site in group.sites
     )
     return msgspec.structs.replace(former, placed=placed, mode="Steady", paused=True)
 
 
-def ends_or_breaks(status: WorkloadStatus, decision: Decision) -> bool:
+def ends_or_violates(status: WorkloadStatus, decision: Decision) -> bool:
     """Whether a decision ends something that runs, or finds other rights broken than before."""
     shares = shares_in(status.placement.groups)
     if shares.keys() & set(decision.ended):
@@ -80,7 +80,7 @@ def ends_or_breaks(status: WorkloadStatus, decision: Decision) -> bool:
     return any(one.violates != decision.violations.get(site, "") for site, one in shares.items())
 
 
-def says_the_same(workload: Workload, status: WorkloadStatus, decision: Decision) -> bool:
+def is_unchanged(workload: Workload, status: WorkloadStatus, decision: Decision) -> bool:
     """Whether a record of this decision would say nothing new.
 
     Args:
@@ -88,10 +88,10 @@ def says_the_same(workload: Workload, status: WorkloadStatus, decision: Decision
         status: its status, or what it becomes by adopting what sites run.
         decision: the new one.
     """
-    placed = _placed(status)
-    if status.decision is None or placed is None or is_changed(workload):
+    placed = _placed_condition(status)
+    if status.decision is None or placed is None or is_spec_changed(workload):
         return False
-    if ends_or_breaks(status, decision):
+    if ends_or_violates(status, decision):
         return False
     shares = shares_in(status.placement.groups)
     runs = {site: one.replicas for site, one in shares.items() if one.replicas}
@@ -101,5 +101,5 @@ def says_the_same(workload: Workload, status: WorkloadStatus, decision: Decision
     return decision.phase == "Placed" or status.decision.line == decision.line
 
 
-def _placed(status: WorkloadStatus) -> Condition | None:
+def _placed_condition(status: WorkloadStatus) -> Condition | None:
     return next((one for one in status.conditions if one.type == "Placed"), None)

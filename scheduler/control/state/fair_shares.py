@@ -12,21 +12,21 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scheduler.control.state.objects import Registry
+from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
 from scheduler.model.quantities import GPU_CARDS, GPU_MILLI, NotAQuantity, requests_of
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.node_table import CARDS
 from scheduler.placement.fleet.ragged import Ragged
-from scheduler.placement.queue.order import share_of
+from scheduler.placement.queue.order import dominant_share
 from scheduler.runtime.clock import Clock
 
-_SUM_AGAIN_SECONDS = 10.0
-_NAMESPACE = "namespace/"
+_RESUM_INTERVAL_SECONDS = 10.0
+_NAMESPACE_PREFIX = "namespace/"
 
 
 @dataclass(slots=True)
-class SharesOfTenants:
+class FairShares:
     """Remembers every share until its tenant's usage or quota changes.
 
     Attributes:
@@ -36,54 +36,56 @@ class SharesOfTenants:
         clock: for summing the fleet up now and then only.
     """
 
-    registry: Registry
+    objects: HubObjects
     quotas: Quotas
     fleet: Fleet
     clock: Clock
-    _known: dict[str, float] = field(default_factory=dict)
-    _total: dict[str, int] = field(default_factory=dict)
+    _cached: dict[str, float] = field(default_factory=dict)
+    _fleet_capacity: dict[str, int] = field(default_factory=dict)
     _summed_seconds: float = float("-inf")
 
     def owner_of(self, namespace: str) -> str:
         """Whose share counts for work in a namespace."""
-        tenant = self.registry.tenant_of(namespace)
-        return tenant.metadata.name if tenant else _NAMESPACE + namespace
+        tenant = self.objects.tenant_of(namespace)
+        return tenant.metadata.name if tenant else _NAMESPACE_PREFIX + namespace
 
-    def tenants_changed(self) -> None:
+    def invalidate(self) -> None:
         """A tenant's quota, weight or namespaces may be others now."""
-        self._known.clear()
+        self._cached.clear()
 
     def share(self, owner: str) -> float:
         """The share of an owner, as `owner_of` names him."""
-        for namespace in self.quotas.touched:
-            self._known.pop(self.owner_of(namespace), None)
-        self.quotas.touched.clear()
-        if self.clock.monotonic() - self._summed_seconds >= _SUM_AGAIN_SECONDS:
-            self._known.clear()
-            self._sum_up()
-        known = self._known.get(owner)
+        for namespace in self.quotas.changed_namespaces:
+            self._cached.pop(self.owner_of(namespace), None)
+        self.quotas.changed_namespaces.clear()
+        if self.clock.monotonic() - self._summed_seconds >= _RESUM_INTERVAL_SECONDS:
+            self._cached.clear()
+            self._sum_fleet_capacity()
+        known = self._cached.get(owner)
         if known is None:
-            known = self._known[owner] = self._computed(owner)
+            known = self._cached[owner] = self._compute_share(owner)
         return known
 
-    def _computed(self, owner: str) -> float:
-        tenant = self.registry.tenants.get(owner)
+    def _compute_share(self, owner: str) -> float:
+        tenant = self.objects.tenants.get(owner)
         if tenant is None:
-            return share_of(self._used([owner.removeprefix(_NAMESPACE)]), self._total)
+            return dominant_share(
+                self._usage_of([owner.removeprefix(_NAMESPACE_PREFIX)]), self._fleet_capacity
+            )
         spec = tenant.spec
         try:
-            quota = requests_of(spec.quota) if spec.quota else self._total
+            quota = requests_of(spec.quota) if spec.quota else self._fleet_capacity
         except NotAQuantity:  # its workloads are told, and nothing is placed
-            quota = self._total
-        return share_of(self._used(spec.namespaces), quota, weight=spec.weight)
+            quota = self._fleet_capacity
+        return dominant_share(self._usage_of(spec.namespaces), quota, weight=spec.weight)
 
-    def _used(self, namespaces: Iterable[str]) -> Counter[str]:
+    def _usage_of(self, namespaces: Iterable[str]) -> Counter[str]:
         total: Counter[str] = Counter()
         for namespace in namespaces:
             total.update(self.quotas.totals.get(namespace, {}))
         return total
 
-    def _sum_up(self) -> None:
+    def _sum_fleet_capacity(self) -> None:
         """What all sites have free, and what placed work takes, of each resource in use."""
         taken: Counter[str] = Counter()
         for each in self.quotas.totals.values():
@@ -92,15 +94,15 @@ class SharesOfTenants:
         slots = np.array(sorted(self.fleet.slot_of.values()), np.int64)
         index = rows.rows_of(slots)
         nodes = self.fleet.nodes.counts(index)
-        self._total = {
+        self._fleet_capacity = {
             name: amount
-            + int(rows.sums(slots, rows.matrix[_column(rows, name)].take(index) * nodes).sum())
+            + int(rows.sums(slots, rows.matrix[_column_of(rows, name)].take(index) * nodes).sum())
             for name, amount in taken.items()
             if name != GPU_CARDS  # the same cards as their thousandths
         }
         self._summed_seconds = self.clock.monotonic()
 
 
-def _column(rows: Ragged, name: str) -> int:
+def _column_of(rows: Ragged, name: str) -> int:
     """Where the fleet keeps what is free of a resource."""
     return CARDS if name == GPU_MILLI else rows.number(name)

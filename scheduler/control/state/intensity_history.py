@@ -10,7 +10,7 @@ from typing import Final
 from scheduler.model.kinds.site import Intensity
 from scheduler.model.units import SECONDS_PER_HOUR
 
-_MOST_HOURS: Final = 168
+_MAX_HOURS: Final = 168
 _PERCENTILE: Final = 0.9
 
 
@@ -21,9 +21,9 @@ class IntensityHistory:
     A yearly factor is no history, and not kept.
     """
 
-    _hours: dict[int, float] = field(default_factory=dict)
+    _highest_by_hour: dict[int, float] = field(default_factory=dict)
 
-    def note(self, intensity: Intensity | None, seconds: float) -> None:
+    def record(self, intensity: Intensity | None, seconds: float) -> None:
         """A report brought this figure.
 
         Args:
@@ -33,17 +33,19 @@ class IntensityHistory:
         if intensity is None or intensity.gco2_per_kwh is None or intensity.origin == "yearly":
             return
         hour = int(seconds // SECONDS_PER_HOUR)
-        self._hours[hour] = max(self._hours.get(hour, 0.0), intensity.gco2_per_kwh)
-        if len(self._hours) > _MOST_HOURS:
-            del self._hours[min(self._hours)]
+        self._highest_by_hour[hour] = max(
+            self._highest_by_hour.get(hour, 0.0), intensity.gco2_per_kwh
+        )
+        if len(self._highest_by_hour) > _MAX_HOURS:
+            del self._highest_by_hour[min(self._highest_by_hour)]
 
     def p90(self) -> dict[str, float]:
         """The 90th percentile by figure, as `SiteFacts.p90` wants it; empty without history.
 
         By nearest rank, in whole grams, so that it hardly ever changes.
         """
-        if not self._hours:
+        if not self._highest_by_hour:
             return {}
-        ordered = sorted(self._hours.values())
+        ordered = sorted(self._highest_by_hour.values())
         rank = math.ceil(_PERCENTILE * len(ordered))
         return {"gco2PerKwh": float(math.ceil(ordered[rank - 1]))}

@@ -13,9 +13,9 @@ from scheduler.control.ports.hub import (
     SITES,
     TENANTS,
     WORKLOADS,
-    Change,
+    ApiResource,
     Object,
-    Resource,
+    WatchEvent,
 )
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.model.decode import NotReadable, decode
@@ -39,7 +39,7 @@ OnChange = Callable[[str, WorkKey, frozenset[str]], None]
 
 
 @dataclass(slots=True)
-class Registry:
+class HubObjects:
     """What the hub holds.
 
     Attributes:
@@ -60,23 +60,23 @@ class Registry:
     workloads: dict[WorkKey, Workload] = field(default_factory=dict)
     raw_workloads: dict[WorkKey, Object] = field(default_factory=dict)
     invalid: dict[tuple[str, WorkKey], str] = field(default_factory=dict)
-    _placed_at: dict[str, dict[WorkKey, None]] = field(default_factory=dict)
+    _workloads_at: dict[str, dict[WorkKey, None]] = field(default_factory=dict)
     _grants_by_site: dict[str, dict[str, SiteGrant]] = field(default_factory=dict)
     _tenant_by_namespace: dict[str, Tenant] = field(default_factory=dict)
 
-    def take(self, resource: Resource, change: Change) -> None:
+    def apply_event(self, resource: ApiResource, event: WatchEvent) -> None:
         """Takes one change in, as the informer tells it, and tells `on_change`."""
-        meta = change.object["metadata"]
+        meta = event.object["metadata"]
         key = (meta.get("namespace", ""), meta["name"])
-        if self._is_older(resource, key, change):
+        if self._is_older(resource, key, event):
             return
-        before = self._shelf(resource.kind).get(self._place(resource.kind, key))
+        before = self._collection(resource.kind).get(self._collection_key(resource.kind, key))
         self._drop(resource.kind, key)
-        if change.type != "DELETED":
-            self._put(resource.kind, key, change.object)
-        after = self._shelf(resource.kind).get(self._place(resource.kind, key))
-        if resource is WORKLOADS or not _is_same(before, after):
-            self.on_change(resource.kind, key, _sites_in(before) | _sites_in(after))
+        if event.type != "DELETED":
+            self._put(resource.kind, key, event.object)
+        after = self._collection(resource.kind).get(self._collection_key(resource.kind, key))
+        if resource is WORKLOADS or not _is_same_spec(before, after):
+            self.on_change(resource.kind, key, _sites_concerned(before) | _sites_concerned(after))
 
     def put_workload(self, body: Object) -> None:
         """Takes in what our own write returned, without telling anyone."""
@@ -84,7 +84,7 @@ class Registry:
         self._drop(WORKLOADS.kind, key)
         self._put(WORKLOADS.kind, key, body)
 
-    def scheme(self) -> DataClassScheme | None:
+    def default_scheme(self) -> DataClassScheme | None:
         """The scheme that counts: the one named "default"."""
         return self.schemes.get(DEFAULT_SCHEME)
 
@@ -92,22 +92,22 @@ class Registry:
         """The tenant that owns a namespace; of several the first by name, so that it is stable."""
         return self._tenant_by_namespace.get(namespace)
 
-    def placed_at(self, site: str) -> list[WorkKey]:
+    def workloads_at(self, site: str) -> list[WorkKey]:
         """The workloads that have replicas at a site, by their statuses."""
-        return list(self._placed_at.get(site, ()))
+        return list(self._workloads_at.get(site, ()))
 
     def grants_of(self, site: str) -> Iterator[SiteGrant]:
         """Grants that name a site."""
         return iter(self._grants_by_site.get(site, {}).values())
 
-    def _is_older(self, resource: Resource, key: WorkKey, change: Change) -> bool:
+    def _is_older(self, resource: ApiResource, key: WorkKey, event: WatchEvent) -> bool:
         """A watch may bring what our own write already told, or what lay before it."""
         known = self.raw_workloads.get(key) if resource is WORKLOADS else None
-        if known is None or change.type == "DELETED":
+        if known is None or event.type == "DELETED":
             return False
-        meta, fresh = known["metadata"], change.object["metadata"]
+        meta, fresh = known["metadata"], event.object["metadata"]
         same = meta.get("uid") == fresh.get("uid")
-        return same and _version(fresh) <= _version(meta)
+        return same and _resource_version(fresh) <= _resource_version(meta)
 
     def _put(self, kind: str, key: WorkKey, body: Object) -> None:
         if kind == WORKLOADS.kind:
@@ -116,13 +116,13 @@ class Registry:
             decoded: Any = decode(body, allow_unknown=True)
         except NotReadable as error:
             self.invalid[kind, key] = str(error)
-            self.telemetry.invalid_object(kind)
+            self.telemetry.count_invalid_object(kind)
             _log.warning("%s %s/%s does not decode: %s", kind, *key, error)
             return
-        self._shelf(kind)[self._place(kind, key)] = decoded
+        self._collection(kind)[self._collection_key(kind, key)] = decoded
         if isinstance(decoded, Workload):
-            for site in _sites_of(decoded):
-                self._placed_at.setdefault(site, {})[key] = None
+            for site in _placed_sites(decoded):
+                self._workloads_at.setdefault(site, {})[key] = None
         elif isinstance(decoded, SiteGrant):
             for site in decoded.spec.sites:
                 self._grants_by_site.setdefault(site, {})[key[1]] = decoded
@@ -131,23 +131,23 @@ class Registry:
 
     def _drop(self, kind: str, key: WorkKey) -> None:
         self.invalid.pop((kind, key), None)
-        gone = self._shelf(kind).pop(self._place(kind, key), None)
+        gone = self._collection(kind).pop(self._collection_key(kind, key), None)
         if kind == WORKLOADS.kind:
             self.raw_workloads.pop(key, None)
         if isinstance(gone, Workload):
-            self._forget_places(key, gone)
+            self._unindex_placement(key, gone)
         elif isinstance(gone, SiteGrant):
             for site in gone.spec.sites:
                 self._grants_by_site.get(site, {}).pop(key[1], None)
         elif isinstance(gone, Tenant):
             self._index_tenants()
 
-    def _forget_places(self, key: WorkKey, gone: Workload) -> None:
-        for site in _sites_of(gone):
-            here = self._placed_at.get(site, {})
+    def _unindex_placement(self, key: WorkKey, gone: Workload) -> None:
+        for site in _placed_sites(gone):
+            here = self._workloads_at.get(site, {})
             here.pop(key, None)
             if not here:
-                self._placed_at.pop(site, None)
+                self._workloads_at.pop(site, None)
 
     def _index_tenants(self) -> None:
         self._tenant_by_namespace = {
@@ -157,10 +157,10 @@ class Registry:
         }
 
     @staticmethod
-    def _place(kind: str, key: WorkKey) -> WorkKey | str:
+    def _collection_key(kind: str, key: WorkKey) -> WorkKey | str:
         return key if kind in _NAMESPACED else key[1]
 
-    def _shelf(self, kind: str) -> dict[Any, Any]:
+    def _collection(self, kind: str) -> dict[Any, Any]:
         shelves: dict[str, dict[Any, Any]] = {
             SITES.kind: self.sites,
             GRANTS.kind: self.grants,
@@ -176,17 +176,17 @@ class Registry:
 _NAMESPACED = frozenset({WORKLOADS.kind, POLICIES.kind})
 
 
-def _sites_of(workload: Workload) -> set[str]:
+def _placed_sites(workload: Workload) -> set[str]:
     return {site for group in workload.status.placement.groups for site in group.sites}
 
 
-def _sites_in(one: Any) -> frozenset[str]:  # noqa: ANN401 - any of our kinds, or none
+def _sites_concerned(one: Any) -> frozenset[str]:  # noqa: ANN401 - any of our kinds, or none
     if isinstance(one, SiteGrant):
         return frozenset(one.spec.sites)
     return frozenset({one.metadata.name}) if isinstance(one, Site) else frozenset()
 
 
-def _is_same(before: Any, after: Any) -> bool:  # noqa: ANN401 - any of our kinds, or none
+def _is_same_spec(before: Any, after: Any) -> bool:  # noqa: ANN401 - any of our kinds, or none
     """Whether only the status changed, which we write ourselves."""
     if before is None or after is None:
         return before is after
@@ -194,7 +194,7 @@ def _is_same(before: Any, after: Any) -> bool:  # noqa: ANN401 - any of our kind
     return (before.spec, old.uid, old.labels) == (after.spec, new.uid, new.labels)
 
 
-def _version(meta: Object) -> int:
+def _resource_version(meta: Object) -> int:
     """ResourceVersions are integers on every server since KEP-5504; others never compare lower."""
     text = str(meta.get("resourceVersion", ""))
     return int(text) if text.isdecimal() else 0

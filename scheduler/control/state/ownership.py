@@ -12,13 +12,13 @@ ObjectName = tuple[str, str, str, str]
 
 
 @dataclass(slots=True)
-class Claims:
+class ObjectOwnership:
     """First come, first served; what is placed came first."""
 
     _owners: dict[ObjectName, WorkKey] = field(default_factory=dict)
     _owned: dict[WorkKey, frozenset[ObjectName]] = field(default_factory=dict)
 
-    def start(self, workloads: Iterable[Workload]) -> None:
+    def claim_all(self, workloads: Iterable[Workload]) -> None:
         """Claims for all at once after a start: what is placed first, then the older first."""
         for workload in sorted(workloads, key=_seniority):
             self.claim(workload)
@@ -30,7 +30,7 @@ class Claims:
             None when they are its own now; else who owns one of them already, and which.
         """
         key = (workload.metadata.namespace, workload.metadata.name)
-        wanted = frozenset(_names(workload))
+        wanted = frozenset(_object_names(workload))
         for name in sorted(wanted):
             owner = self._owners.get(name)
             if owner is not None and owner != key:
@@ -48,16 +48,16 @@ class Claims:
         return bool(names)
 
 
-def conflict_with(owner: WorkKey, what: str) -> NotAccepted:
+def conflict_refusal(owner: WorkKey, object_name: str) -> NotAccepted:
     """The refusal of a workload that names another one's object."""
     return NotAccepted(
         reason="invalid",
         condition="Conflict",
-        message=f"{what} belongs to workload {owner[0]}/{owner[1]} already; name it otherwise",
+        message=f"{object_name} belongs to workload {owner[0]}/{owner[1]} already; name it otherwise",
     )
 
 
-def _names(workload: Workload) -> Iterable[ObjectName]:
+def _object_names(workload: Workload) -> Iterable[ObjectName]:
     for manifest in workload.spec.manifests:
         meta = manifest.get("metadata")
         meta = meta if isinstance(meta, dict) else {}

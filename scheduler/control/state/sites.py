@@ -11,14 +11,20 @@ from math import inf
 
 import msgspec
 
-from scheduler.control.ports.agents import SiteReport, SiteWord
+from scheduler.control.ports.agents import OrderStatusReport, SiteReport
 from scheduler.control.state.intensity_history import IntensityHistory
-from scheduler.control.state.objects import Registry
-from scheduler.model.demand.facts import InFlight, Ordered, SiteFacts, in_flight, site_facts
+from scheduler.control.state.objects import HubObjects
+from scheduler.model.demand.facts import (
+    InFlight,
+    OrderGeneration,
+    SiteFacts,
+    in_flight_of,
+    site_facts_of,
+)
 from scheduler.model.kinds.fields import Condition, Taint
 from scheduler.model.kinds.kinds import Site
 from scheduler.model.kinds.site import FreeRow, NodeClass, SiteStatus
-from scheduler.model.quantities import free
+from scheduler.model.quantities import free_amount
 from scheduler.placement.filter.rules import Event
 from scheduler.runtime.clock import Clock
 
@@ -43,14 +49,14 @@ class SiteState:
     """
 
     report: SiteReport | None = None
-    word: SiteWord | None = None
+    order_status: OrderStatusReport | None = None
     is_ready: bool = False
-    since: datetime | None = None
-    ordered: dict[str, tuple[Ordered, ...]] = field(default_factory=dict)
-    spoken_seconds: float = float("-inf")
-    history: IntensityHistory = field(default_factory=IntensityHistory)
+    ready_changed_at: datetime | None = None
+    ordered: dict[str, tuple[OrderGeneration, ...]] = field(default_factory=dict)
+    last_heard_seconds: float = float("-inf")
+    intensity_history: IntensityHistory = field(default_factory=IntensityHistory)
     reserved: tuple[InFlight, ...] = ()
-    taints_seen: dict[Taint, datetime] = field(default_factory=dict)
+    taint_first_seen_at: dict[Taint, datetime] = field(default_factory=dict)
 
     def in_flight(self) -> tuple[InFlight, ...]:
         """What was ordered here and no report shows bound, and what is reserved."""
@@ -58,7 +64,7 @@ class SiteState:
         found: list[InFlight] = []
         for order_id, ordered in sorted(self.ordered.items()):
             generation, count = bound.get(order_id, (0, 0))
-            found.extend(in_flight(ordered, {generation: count}))
+            found.extend(in_flight_of(ordered, {generation: count}))
         return (*found, *self.reserved)
 
 
@@ -76,26 +82,26 @@ class Sites:
         states: what was heard of each site, by name.
     """
 
-    registry: Registry
+    objects: HubObjects
     clock: Clock
     silent_after_seconds: float
-    sink: FactsSink
-    freed: set[str] = field(default_factory=set)
+    facts_sink: FactsSink
+    freed_sites: set[str] = field(default_factory=set)
     states: dict[str, SiteState] = field(default_factory=dict)
 
     def admit(self, name: str) -> None:
         """The Site object is there, or has changed; or one of its grants has."""
         state = self.states.setdefault(name, SiteState())
-        if name in self.registry.sites:
-            self._see_taints(state, self.registry.sites[name])
-        self._tell(name)
+        if name in self.objects.sites:
+            self._record_taint_times(state, self.objects.sites[name])
+        self._publish_facts(name)
 
     def forget(self, name: str) -> None:
         """The Site object is gone."""
         self.states.pop(name, None)
-        self.sink(name, None)
+        self.facts_sink(name, None)
 
-    def report(self, report: SiteReport) -> frozenset[Event]:
+    def on_report(self, report: SiteReport) -> frozenset[Event]:
         """Takes a report in.
 
         Returns:
@@ -107,30 +113,30 @@ class Sites:
             return frozenset()
         before, was_ready = state.report, state.is_ready
         state.report = report
-        state.spoken_seconds = self.clock.monotonic()
-        state.history.note(report.figures.intensity, report.observed_seconds)
-        self._mark(state, is_ready=True)
-        _settle(state, report.bound)
-        self._tell(report.site)
-        if not was_ready or before is None or self._was_missed(before, report):
+        state.last_heard_seconds = self.clock.monotonic()
+        state.intensity_history.record(report.figures.intensity, report.observed_seconds)
+        self._set_ready(state, is_ready=True)
+        _drop_superseded(state, report.bound)
+        self._publish_facts(report.site)
+        if not was_ready or before is None or self._may_have_been_stale(before, report):
             return frozenset({"report", "latency", "capacity"})
-        news = _news(before.figures, report.figures)
+        news = _wake_events_of(before.figures, report.figures)
         if state.ordered and before.bound != report.bound:
             return news | {"capacity"}  # what has a node now may have been counted on another
         return news
 
-    def _was_missed(self, before: SiteReport, report: SiteReport) -> bool:
+    def _may_have_been_stale(self, before: SiteReport, report: SiteReport) -> bool:
         """Figures may have counted as too old; words on orders alone do not make them newer."""
         return report.observed_seconds - before.observed_seconds >= self.silent_after_seconds
 
-    def word(self, word: SiteWord) -> bool:
+    def on_order_status(self, report: OrderStatusReport) -> bool:
         """Takes a site's word on its orders in; False for a site that nobody admitted."""
-        state = self.states.get(word.site)
+        state = self.states.get(report.site)
         if state is None:
             return False
-        state.spoken_seconds = self.clock.monotonic()
-        if word.is_executing:
-            state.word = word
+        state.last_heard_seconds = self.clock.monotonic()
+        if report.is_executing:
+            state.order_status = report
         return True
 
     def mark_silent(self, name: str) -> bool:
@@ -142,16 +148,18 @@ class Sites:
         state = self.states.get(name)
         if state is None or not state.is_ready:
             return False
-        self._mark(state, is_ready=False)
-        self._tell(name)
+        self._set_ready(state, is_ready=False)
+        self._publish_facts(name)
         return True
 
-    def overdue(self) -> Iterable[str]:
+    def overdue_sites(self) -> Iterable[str]:
         """Sites that count as ready and have said nothing for too long."""
         limit = self.clock.monotonic() - self.silent_after_seconds
-        return [n for n, one in self.states.items() if one.is_ready and one.spoken_seconds < limit]
+        return [
+            n for n, one in self.states.items() if one.is_ready and one.last_heard_seconds < limit
+        ]
 
-    def order(self, site: str, order_id: str, ordered: Ordered | None) -> None:
+    def set_order(self, site: str, order_id: str, ordered: OrderGeneration | None) -> None:
         """What one order takes at a site until a report shows it; None: no longer ordered."""
         state = self.states.get(site)
         if state is None:
@@ -159,72 +167,77 @@ class Sites:
         known = state.ordered.get(order_id, ())
         if ordered is None:
             if state.ordered.pop(order_id, None) is not None:
-                self.freed.add(site)
+                self.freed_sites.add(site)
         elif any(one.generation == ordered.generation for one in known):
             return
         else:
             state.ordered[order_id] = (*known, ordered)
             if state.report:
-                _settle(state, state.report.bound)
-        self._tell(site)
+                _drop_superseded(state, state.report.bound)
+        self._publish_facts(site)
 
-    def reserve(self, site: str, reserved: tuple[InFlight, ...]) -> None:
+    def set_reserved(self, site: str, reserved: tuple[InFlight, ...]) -> None:
         """What is kept free at a site for who waits long; it takes the place of what was."""
         state = self.states.get(site)
         if state is not None and state.reserved != reserved:
             state.reserved = reserved
-            self._tell(site)
+            self._publish_facts(site)
 
     def status_of(self, name: str) -> SiteStatus:
         """The figures of a site in the shape of its status; what was never heard is absent."""
-        state, site = self.states[name], self.registry.sites[name]
+        state, site = self.states[name], self.objects.sites[name]
         ready = Condition(
             type="Ready",
             status="True" if state.is_ready else "False",
             reason="Reporting" if state.is_ready else "Silent",
-            message="" if state.is_ready else _silence(state),
-            last_transition_time=state.since,
+            message="" if state.is_ready else _format_silence(state),
+            last_transition_time=state.ready_changed_at,
         )
         if state.report is None:
             figures, observed_at = SiteStatus(), site.status.observed_at
         else:
-            figures, observed_at = state.report.figures, self._when(state.report.observed_seconds)
+            figures, observed_at = (
+                state.report.figures,
+                self._instant_of(state.report.observed_seconds),
+            )
         return msgspec.structs.replace(figures, observed_at=observed_at, conditions=(ready,))
 
     def facts_of(self, name: str) -> SiteFacts:
         """What a decision knows of a site now."""
-        state, site = self.states[name], self.registry.sites[name]
-        spec = msgspec.structs.replace(site.spec, taints=_dated(site.spec.taints, state))
-        return site_facts(
+        state, site = self.states[name], self.objects.sites[name]
+        spec = msgspec.structs.replace(site.spec, taints=_with_taint_times(site.spec.taints, state))
+        return site_facts_of(
             msgspec.structs.replace(site, spec=spec, status=self.status_of(name)),
-            self.registry.grants_of(name),
+            self.objects.grants_of(name),
             in_flight=state.in_flight(),
-            p90=state.history.p90(),
+            p90=state.intensity_history.p90(),
         )
 
-    def _see_taints(self, state: SiteState, site: Site) -> None:
+    def _record_taint_times(self, state: SiteState, site: Site) -> None:
         """Seconds of tolerations count from `timeAdded`, else from when the taint was first seen.
 
         As the taint eviction controller of Kubernetes does it: a restart counts anew.
         """
         now = self.clock.now().replace(microsecond=0)
-        undated = [one for one in site.spec.taints if _counts_from_now(one)]
-        state.taints_seen = {one: state.taints_seen.get(one, now) for one in undated}
+        undated = [one for one in site.spec.taints if _is_undated_no_execute(one)]
+        state.taint_first_seen_at = {
+            one: state.taint_first_seen_at.get(one, now) for one in undated
+        }
 
-    def _tell(self, name: str) -> None:
-        if name in self.registry.sites and name in self.states:
-            self.sink(name, self.facts_of(name))
+    def _publish_facts(self, name: str) -> None:
+        if name in self.objects.sites and name in self.states:
+            self.facts_sink(name, self.facts_of(name))
 
-    def _mark(self, state: SiteState, *, is_ready: bool) -> None:
-        if state.is_ready != is_ready or state.since is None:
-            state.is_ready, state.since = is_ready, self.clock.now()
+    def _set_ready(self, state: SiteState, *, is_ready: bool) -> None:
+        if state.is_ready != is_ready or state.ready_changed_at is None:
+            state.is_ready, state.ready_changed_at = is_ready, self.clock.now()
 
-    def _when(self, observed_seconds: float) -> datetime:
+    def _instant_of(self, observed_seconds: float) -> datetime:
         age = max(0.0, self.clock.monotonic() - observed_seconds)
         return (self.clock.now() - timedelta(seconds=age)).replace(microsecond=0)
 
 
-def _settle(state: SiteState, bound: Mapping[str, tuple[int, int]]) -> None:
+def _drop_superseded(state: SiteState, bound: Mapping[str, tuple[int, int]]) -> None:
     """A generation that the site has left behind is on its way no longer."""
     for order_id, ordered in list(state.ordered.items()):
         applied, _ = bound.get(order_id, (0, 0))
@@ -232,12 +245,12 @@ def _settle(state: SiteState, bound: Mapping[str, tuple[int, int]]) -> None:
         state.ordered[order_id] = left or ordered[-1:]
 
 
-def _counts_from_now(taint: Taint) -> bool:
+def _is_undated_no_execute(taint: Taint) -> bool:
     return taint.effect == "NoExecute" and taint.time_added is None
 
 
-def _dated(taints: tuple[Taint, ...], state: SiteState) -> tuple[Taint, ...]:
-    seen = state.taints_seen
+def _with_taint_times(taints: tuple[Taint, ...], state: SiteState) -> tuple[Taint, ...]:
+    seen = state.taint_first_seen_at
     if not seen:
         return taints
     return tuple(
@@ -245,29 +258,29 @@ def _dated(taints: tuple[Taint, ...], state: SiteState) -> tuple[Taint, ...]:
     )
 
 
-def _news(before: SiteStatus, after: SiteStatus) -> frozenset[Event]:
+def _wake_events_of(before: SiteStatus, after: SiteStatus) -> frozenset[Event]:
     events: set[Event] = set()
     if _without_free(before) != _without_free(after):
         events.update(("report", "capacity"))
-    elif _has_more(before, after):
+    elif _has_more_free(before, after):
         events.add("capacity")
     if before.namespaces != after.namespaces:
         events.add("capacity")
-    if _facts(before) != _facts(after):
+    if _rule_inputs(before) != _rule_inputs(after):
         events.add("report")
-    if before.rtt != after.rtt and _is_nearer(before, after):
+    if before.rtt != after.rtt and _has_shorter_rtt(before, after):
         events.add("latency")
     return frozenset(events)
 
 
-def _facts(figures: SiteStatus) -> SiteStatus:
+def _rule_inputs(figures: SiteStatus) -> SiteStatus:
     """What rules judge by; power and intensity alter costs, never whether a site is feasible."""
     return msgspec.structs.replace(
         figures, node_classes=(), namespaces=(), rtt=(), power=None, intensity=None
     )
 
 
-def _is_nearer(before: SiteStatus, after: SiteStatus) -> bool:
+def _has_shorter_rtt(before: SiteStatus, after: SiteStatus) -> bool:
     """Whether a round trip is known now that was not, or is shorter than it was."""
     known = {each.to: each.milliseconds for each in before.rtt}
     return any(each.milliseconds < known.get(each.to, inf) for each in after.rtt)
@@ -277,27 +290,27 @@ def _without_free(figures: SiteStatus) -> list[NodeClass]:
     return [msgspec.structs.replace(one, free=()) for one in figures.node_classes]
 
 
-def _has_more(before: SiteStatus, after: SiteStatus) -> bool:
+def _has_more_free(before: SiteStatus, after: SiteStatus) -> bool:
     """Whether a node has more of something free; the nodes' classes are the same."""
     for old, new in zip(before.node_classes, after.node_classes, strict=True):
         if old.free == new.free:
             continue
         if len(old.free) != len(new.free):
             return True
-        if any(_grew(*rows) for rows in zip(old.free, new.free, strict=True)):
+        if any(_is_more_free(*rows) for rows in zip(old.free, new.free, strict=True)):
             return True
     return False
 
 
-def _grew(old: FreeRow, new: FreeRow) -> bool:
+def _is_more_free(old: FreeRow, new: FreeRow) -> bool:
     return old != new and any(
-        free(name, amount) > free(name, old.get(name, 0))
+        free_amount(name, amount) > free_amount(name, old.get(name, 0))
         for name, amount in new.items()
         if amount != old.get(name)
     )
 
 
-def _silence(state: SiteState) -> str:
+def _format_silence(state: SiteState) -> str:
     if state.report is None:
         return "the site has not reported since the scheduler started"
     return "the site says nothing; what runs there is unknown"

@@ -15,20 +15,20 @@ _log = logging.getLogger(__name__)
 
 CONFIG_MAP = "kapok-pending-sites"
 FIELD_MANAGER = "kapok-scheduler"
-_MOST = 200
+_MAX_SITES = 200
 _WRITE_SECONDS = 2.0
 _FORGET_SECONDS = 600.0
 
 
 @dataclass(slots=True)
-class _Stranger:
+class _UnadmittedSite:
     public_key: str
     first_seen: str
     last_seconds: float
 
 
 @dataclass(slots=True)
-class PendingSites:
+class UnadmittedSites:
     """Who waits to be admitted.
 
     Attributes:
@@ -36,25 +36,25 @@ class PendingSites:
     """
 
     clock: Clock
-    _strangers: dict[str, _Stranger] = field(default_factory=dict)
+    _sites: dict[str, _UnadmittedSite] = field(default_factory=dict)
     _is_changed: bool = True
 
-    def seen(self, site: str, public_key: str) -> None:
+    def record(self, site: str, public_key: str) -> None:
         """Somebody who holds this key calls himself so."""
-        known = self._strangers.get(site)
+        known = self._sites.get(site)
         if known and known.public_key == public_key:
             known.last_seconds = self.clock.monotonic()
-        elif known or len(self._strangers) < _MOST:
+        elif known or len(self._sites) < _MAX_SITES:
             now = self.clock.now().isoformat(timespec="seconds")
-            self._strangers[site] = _Stranger(public_key, now, self.clock.monotonic())
+            self._sites[site] = _UnadmittedSite(public_key, now, self.clock.monotonic())
             self._is_changed = True
 
-    def admitted(self, site: str) -> None:
+    def remove(self, site: str) -> None:
         """It is a stranger no more."""
-        self._is_changed = self._strangers.pop(site, None) is not None or self._is_changed
+        self._is_changed = self._sites.pop(site, None) is not None or self._is_changed
 
     def __len__(self) -> int:
-        return len(self._strangers)
+        return len(self._sites)
 
     async def run(self, hub: Hub) -> None:
         """Writes the list when it changes; runs until cancelled."""
@@ -63,7 +63,9 @@ class PendingSites:
             if self._is_changed:
                 self._is_changed = False
                 try:
-                    await hub.apply(CONFIG_MAPS, self._body(), field_manager=FIELD_MANAGER)
+                    await hub.apply(
+                        CONFIG_MAPS, self._config_map_body(), field_manager=FIELD_MANAGER
+                    )
                 except HubError as error:
                     self._is_changed = True
                     _log.warning("pending sites: %s", error)
@@ -71,13 +73,13 @@ class PendingSites:
 
     def _forget_old(self) -> None:
         limit = self.clock.monotonic() - _FORGET_SECONDS
-        for site in [name for name, one in self._strangers.items() if one.last_seconds < limit]:
-            self.admitted(site)
+        for site in [name for name, one in self._sites.items() if one.last_seconds < limit]:
+            self.remove(site)
 
-    def _body(self) -> dict[str, object]:
+    def _config_map_body(self) -> dict[str, object]:
         rows = {
             site: json.dumps({"agentKey": one.public_key, "firstSeen": one.first_seen})
-            for site, one in sorted(self._strangers.items())
+            for site, one in sorted(self._sites.items())
         }
         return {
             "apiVersion": "v1",

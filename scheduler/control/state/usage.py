@@ -15,7 +15,7 @@ Amounts = Mapping[str, int]
 
 
 @dataclass(slots=True)
-class Usage:
+class SiteUsage:
     """By site and resource.
 
     Attributes:
@@ -23,29 +23,29 @@ class Usage:
     """
 
     totals: dict[str, Counter[str]] = field(default_factory=dict)
-    _parts: dict[WorkKey, dict[str, Amounts]] = field(default_factory=dict)
+    _usage_of: dict[WorkKey, dict[str, Amounts]] = field(default_factory=dict)
 
     def set(self, key: WorkKey, demand: Demand, replicas: Mapping[str, int]) -> None:
         """A workload's replicas by site, all of them; none at any site forgets it."""
-        parts = {site: _asked(demand, count) for site, count in replicas.items() if count}
-        if parts == self._parts.get(key, {}):
+        parts = {site: _requests_of(demand, count) for site, count in replicas.items() if count}
+        if parts == self._usage_of.get(key, {}):
             return
         self.forget(key)
         if parts:
-            self._parts[key] = parts
+            self._usage_of[key] = parts
         for site, amounts in parts.items():
             self.totals.setdefault(site, Counter()).update(amounts)
 
     def forget(self, key: WorkKey) -> None:
         """The workload is gone."""
-        for site, amounts in self._parts.pop(key, {}).items():
+        for site, amounts in self._usage_of.pop(key, {}).items():
             left = self.totals[site]
             left.subtract(amounts)
             if not any(left.values()):
                 del self.totals[site]
 
 
-def _asked(demand: Demand, replicas: int) -> Amounts:
+def _requests_of(demand: Demand, replicas: int) -> Amounts:
     """What so many replicas and the pods beside them ask at one site."""
     total: Counter[str] = Counter()
     for pods, times in ((demand.unit, replicas), (demand.beside, 1)):

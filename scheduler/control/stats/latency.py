@@ -10,8 +10,8 @@ from scheduler.control.ports.telemetry import Telemetry
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.runtime.clock import Clock
 
-_RUNS = frozenset({"Running", "Completed"})
-_PLACED = frozenset({"Placed", "Running", "Completed", "Degraded"})
+_RUNNING_PHASES = frozenset({"Running", "Completed"})
+_PLACED_PHASES = frozenset({"Placed", "Running", "Completed", "Degraded"})
 
 
 @dataclass(slots=True)
@@ -24,7 +24,7 @@ class _Wait:
 
 
 @dataclass(slots=True)
-class Waits:
+class WaitTimes:
     """Measures every accepted spec once.
 
     Attributes:
@@ -34,27 +34,27 @@ class Waits:
 
     clock: Clock
     telemetry: Telemetry
-    _open: dict[WorkKey, _Wait] = field(default_factory=dict)
+    _waits: dict[WorkKey, _Wait] = field(default_factory=dict)
 
     def begin(self, key: WorkKey, generation: int) -> None:
         """A spec is seen; seeing it again changes nothing."""
-        known = self._open.get(key)
+        known = self._waits.get(key)
         if known is None or known.generation != generation:
-            self._open[key] = _Wait(generation, self.clock.monotonic())
+            self._waits[key] = _Wait(generation, self.clock.monotonic())
 
-    def reached(self, key: WorkKey, phase: str | None) -> None:
+    def record_phase(self, key: WorkKey, phase: str | None) -> None:
         """A workload is in this phase now."""
-        wait = self._open.get(key)
+        wait = self._waits.get(key)
         if wait is None:
             return
         waited = self.clock.monotonic() - wait.began_seconds
-        if phase in _PLACED and not wait.is_placed:
+        if phase in _PLACED_PHASES and not wait.is_placed:
             wait.is_placed = True
-            self.telemetry.placed_after(waited)
-        if phase in _RUNS:
-            del self._open[key]
-            self.telemetry.ran_after(waited)
+            self.telemetry.observe_time_to_placed(waited)
+        if phase in _RUNNING_PHASES:
+            del self._waits[key]
+            self.telemetry.observe_time_to_running(waited)
 
-    def end(self, key: WorkKey) -> None:
+    def forget(self, key: WorkKey) -> None:
         """The workload is gone."""
-        self._open.pop(key, None)
+        self._waits.pop(key, None)

@@ -17,7 +17,7 @@ from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.model.reasons import PASSING_REASONS, REASONS, Reason
+from scheduler.model.reasons import REASONS, TRANSIENT_REASONS, Reason
 from scheduler.placement.filter.filter import admit
 from scheduler.placement.filter.rules import all_rules
 from scheduler.placement.fit.capacity import Room
@@ -27,9 +27,11 @@ from scheduler.placement.result import is_fragmented
 
 Codes = NDArray[np.uint8]
 
-_CODES: dict[Reason, int] = {reason: number for number, reason in enumerate(REASONS, start=1)}
-_NAMES: dict[int, Reason] = {number: reason for reason, number in _CODES.items()}
-_MOST_BYTES = 64 * 2**20
+_CODE_OF_REASON: dict[Reason, int] = {
+    reason: number for number, reason in enumerate(REASONS, start=1)
+}
+_REASON_OF_CODE: dict[int, Reason] = {number: reason for reason, number in _CODE_OF_REASON.items()}
+_MAX_BYTES = 64 * 2**20
 
 
 @dataclass(slots=True)
@@ -43,11 +45,11 @@ class Refusals:
     reasons: dict[WorkKey, Mapping[str, int]] = field(default_factory=dict)
 
     _answer_of: dict[WorkKey, bytes] = field(default_factory=dict)
-    _times: Counter[bytes] = field(default_factory=Counter)
-    _same: dict[bytes, bytes] = field(default_factory=dict)
+    _count_of_answer: Counter[bytes] = field(default_factory=Counter)
+    _interned: dict[bytes, bytes] = field(default_factory=dict)
     _kept_bytes: int = 0
 
-    def note(
+    def record(
         self, key: WorkKey, decision: Decision, demand: Demand, fleet: Fleet, terms: Terms
     ) -> None:
         """Takes in what was decided; a placed workload is refused nowhere."""
@@ -55,12 +57,12 @@ class Refusals:
             self.forget(key)
             return
         self.reasons[key] = {str(slug): count for slug, count in decision.reasons.items()}
-        codes = first_reasons(decision, demand, fleet, terms).tobytes()
+        codes = first_reason_codes(decision, demand, fleet, terms).tobytes()
         if self._answer_of.get(key) != codes:
             self._drop(key)
-            self._keep(key, codes)
+            self._store(key, codes)
 
-    def not_accepted(self, key: WorkKey, reason: str) -> None:
+    def record_not_accepted(self, key: WorkKey, reason: str) -> None:
         """A workload that is not asked of any site."""
         self._drop(key)
         self.reasons[key] = {reason: 1}
@@ -74,59 +76,59 @@ class Refusals:
         answer = self._answer_of.pop(key, None)
         if answer is None:
             return
-        self._times[answer] -= 1
-        if not self._times[answer]:
-            del self._times[answer]
-            del self._same[answer]
+        self._count_of_answer[answer] -= 1
+        if not self._count_of_answer[answer]:
+            del self._count_of_answer[answer]
+            del self._interned[answer]
             self._kept_bytes -= len(answer)
 
-    def answers(self) -> list[tuple[bytes, int]]:
+    def answer_counts(self) -> list[tuple[bytes, int]]:
         """Each kept answer, and how many workloads got it: a copy, for another thread."""
-        return list(self._times.items())
+        return list(self._count_of_answer.items())
 
-    def _keep(self, key: WorkKey, codes: bytes) -> None:
-        if codes not in self._times:
-            if self._kept_bytes + len(codes) > _MOST_BYTES:
+    def _store(self, key: WorkKey, codes: bytes) -> None:
+        if codes not in self._count_of_answer:
+            if self._kept_bytes + len(codes) > _MAX_BYTES:
                 return
             self._kept_bytes += len(codes)
-            self._same[codes] = codes
-        self._times[codes] += 1
-        self._answer_of[key] = self._same[codes]
+            self._interned[codes] = codes
+        self._count_of_answer[codes] += 1
+        self._answer_of[key] = self._interned[codes]
 
 
-def counted(answers: list[tuple[bytes, int]]) -> Iterator[tuple[int, Reason, int]]:
+def count_refusals(answers: list[tuple[bytes, int]]) -> Iterator[tuple[int, Reason, int]]:
     """(slot, reason, workloads), those above zero."""
     longest = max((len(codes) for codes, _ in answers), default=0)
-    table = np.zeros((longest, len(_CODES) + 1), np.int64)
+    table = np.zeros((longest, len(_CODE_OF_REASON) + 1), np.int64)
     for codes, times in answers:
         row = np.frombuffer(codes, np.uint8)
         table[np.arange(len(row)), row] += times
     table[:, 0] = 0
     for slot, code in np.argwhere(table).tolist():
-        yield slot, _NAMES[code], int(table[slot, code])
+        yield slot, _REASON_OF_CODE[code], int(table[slot, code])
 
 
-def first_reasons(decision: Decision, demand: Demand, fleet: Fleet, terms: Terms) -> Codes:
+def first_reason_codes(decision: Decision, demand: Demand, fleet: Fleet, terms: Terms) -> Codes:
     """The first reason of each site as its place in `REASONS`, from 1; 0 for none; [capacity].
 
     The fleet remembers what rules say. Room is looked at only where two answers are possible.
     """
     admission = admit(demand, fleet, moment_of(decision.decided_at, terms))
     codes = _codes_of_ranks().take(admission.first)
-    lacking = [reason for reason in decision.reasons if reason in PASSING_REASONS]
+    lacking = [reason for reason in decision.reasons if reason in TRANSIENT_REASONS]
     slots = admission.slots
     if not lacking or not len(slots):
         return codes
     if set(lacking) != {"full", "fragmented"}:
-        codes[slots] = _CODES[lacking[0]]
+        codes[slots] = _CODE_OF_REASON[lacking[0]]
         return codes
-    codes[slots] = _CODES["full"]
+    codes[slots] = _CODE_OF_REASON["full"]
     room = Room(fleet, demand, admission.rights.vendor_sets)
     summed = room.summed(slots)
     may_be = summed.nonzero()[0]
     looked_at = slots.take(may_be)
     broken = is_fragmented(room.at(looked_at), summed.take(may_be), demand.replicas)
-    codes[looked_at[broken]] = _CODES["fragmented"]
+    codes[looked_at[broken]] = _CODE_OF_REASON["fragmented"]
     return codes
 
 
@@ -135,5 +137,5 @@ def _codes_of_ranks() -> Codes:
     """The code of the reason of each rank of `Admission.first`."""
     codes = np.zeros(256, np.uint8)
     for rank, rule in enumerate(all_rules(), start=1):
-        codes[rank] = _CODES[rule.reason]
+        codes[rank] = _CODE_OF_REASON[rule.reason]
     return codes

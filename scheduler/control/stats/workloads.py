@@ -6,8 +6,8 @@ Nothing here changes what is decided or ordered.
 from dataclasses import dataclass, field
 
 from scheduler.control.ports.telemetry import Telemetry
-from scheduler.control.state.usage import Usage
-from scheduler.control.stats.latency import Waits
+from scheduler.control.state.usage import SiteUsage
+from scheduler.control.stats.latency import WaitTimes
 from scheduler.control.stats.refusals import Refusals
 from scheduler.control.status.workload import shares_of
 from scheduler.model.decision import Decision
@@ -20,7 +20,7 @@ from scheduler.runtime.clock import Clock
 
 
 @dataclass(slots=True)
-class Figures:
+class WorkloadStats:
     """Kept by the reconciler, read when somebody scrapes.
 
     Attributes:
@@ -32,35 +32,37 @@ class Figures:
 
     clock: Clock
     telemetry: Telemetry
-    usage: Usage = field(default_factory=Usage)
+    usage: SiteUsage = field(default_factory=SiteUsage)
     refusals: Refusals = field(default_factory=Refusals)
-    _waits: Waits = field(init=False)
+    _wait_times: WaitTimes = field(init=False)
 
     def __post_init__(self) -> None:
-        self._waits = Waits(self.clock, self.telemetry)
+        self._wait_times = WaitTimes(self.clock, self.telemetry)
 
-    def seen(self, key: WorkKey, workload: Workload) -> None:
+    def record_seen(self, key: WorkKey, workload: Workload) -> None:
         """A workload that is accepted is about to be decided."""
         if workload.status.observed_generation != workload.metadata.generation:
-            self._waits.begin(key, workload.metadata.generation)
+            self._wait_times.begin(key, workload.metadata.generation)
 
-    def decided(
+    def record_decision(
         self, key: WorkKey, decision: Decision, demand: Demand, fleet: Fleet, terms: Terms
     ) -> None:
         """A decision was made on this demand and fleet."""
-        self.refusals.note(key, decision, demand, fleet, terms)
+        self.refusals.record(key, decision, demand, fleet, terms)
 
-    def settled(self, key: WorkKey, status: WorkloadStatus, demand: Demand | NotAccepted) -> None:
+    def record_status(
+        self, key: WorkKey, status: WorkloadStatus, demand: Demand | NotAccepted
+    ) -> None:
         """The status is written, and ordered accordingly."""
-        self._waits.reached(key, status.phase)
+        self._wait_times.record_phase(key, status.phase)
         if isinstance(demand, Demand):
             shares = {site: one.ordered for site, one in shares_of(status).items()}
             self.usage.set(key, demand, shares)
         else:
-            self.refusals.not_accepted(key, demand.reason)
+            self.refusals.record_not_accepted(key, demand.reason)
 
-    def gone(self, key: WorkKey) -> None:
+    def forget(self, key: WorkKey) -> None:
         """The workload is gone."""
-        self._waits.end(key)
+        self._wait_times.forget(key)
         self.usage.forget(key)
         self.refusals.forget(key)

@@ -23,10 +23,10 @@ import msgspec
 
 from scheduler.control.ports.agents import OrderState
 from scheduler.model.decision import Decision
-from scheduler.model.demand.demand import Demand, Placed
+from scheduler.model.demand.demand import Demand, PlacedReplicas
 from scheduler.model.kinds.workload import PlacementGroup
 
-MOST_REPLACING = 64
+MAX_REPLACING = 64
 """Sites that an entry names as its replacement; with so many, all that stay must run."""
 
 BAD_PHASES = frozenset({"Failed", "Conflict", "Refused"})
@@ -35,7 +35,7 @@ Health = Literal["placing", "running", "finished", "failed", "silent"]
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class SiteShare:
     """What one site holds of a workload.
 
     Attributes:
@@ -85,13 +85,13 @@ UNSEEN = SiteView(state=None, is_silent=True)
 """Nothing is known."""
 
 
-def shares_in(groups: Iterable[PlacementGroup]) -> dict[str, Share]:
+def shares_in(groups: Iterable[PlacementGroup]) -> dict[str, SiteShare]:
     """Site → share, out of the groups of a status."""
-    shares: dict[str, Share] = {}
+    shares: dict[str, SiteShare] = {}
     for group in groups:
         leaves = group.phase == "Withdrawing"
         for site in group.sites:
-            known = shares.get(site, Share(0, 0))
+            known = shares.get(site, SiteShare(0, 0))
             shares[site] = replace(
                 known,
                 replicas=known.replicas + (0 if leaves else group.replicas),
@@ -104,7 +104,7 @@ def shares_in(groups: Iterable[PlacementGroup]) -> dict[str, Share]:
     return shares
 
 
-def health_of(share: Share, view: SiteView) -> Health:
+def health_of(share: SiteShare, view: SiteView) -> Health:
     """How a share stands, by the site's word."""
     if view.is_silent:
         return "silent"
@@ -127,14 +127,14 @@ def is_finished(state: OrderState) -> bool:
 
 
 def next_shares(
-    before: Mapping[str, Share],
+    before: Mapping[str, SiteShare],
     decision: Decision,
     views: Mapping[str, SiteView],
     *,
     generation: int,
     is_new_content: bool,
     known_sites: set[str],
-) -> dict[str, Share]:
+) -> dict[str, SiteShare]:
     """The shares after a decision.
 
     Args:
@@ -152,11 +152,11 @@ def next_shares(
         if site in known_sites and site not in decision.ended
     }
     awaited = {site for share in before.values() for site in share.replaced_by}
-    leaving, replacing = _leaving(held, targets, views, awaited)
-    shares: dict[str, Share] = {}
+    leaving, replacing = _replicas_leaving(held, targets, views, awaited)
+    shares: dict[str, SiteShare] = {}
     for site in sorted(targets.keys() | leaving.keys()):
         old = before.get(site)
-        fresh = Share(
+        fresh = SiteShare(
             replicas=targets.get(site, 0),
             generation=generation,
             leaving=leaving.get(site, 0),
@@ -170,32 +170,32 @@ def next_shares(
     return shares
 
 
-def _leaving(
-    held: Mapping[str, Share],
+def _replicas_leaving(
+    held: Mapping[str, SiteShare],
     targets: Mapping[str, int],
     views: Mapping[str, SiteView],
-    named: set[str],
+    awaited_sites: set[str],
 ) -> tuple[dict[str, int], tuple[str, ...]]:
     """What runs on beyond its site's new share, and the sites that are to replace it.
 
     Sites that a move has waited for are waited for on, whatever became of what they replace.
     """
-    awaited = set(targets) if len(named) >= MOST_REPLACING else named
+    awaited = set(targets) if len(awaited_sites) >= MAX_REPLACING else awaited_sites
     pending: dict[str, int] = {}
     for site, target in targets.items():
-        old = held.get(site, Share(0, 0))
+        old = held.get(site, SiteShare(0, 0))
         if target > old.ordered or site in awaited:
             runs = health_of(old, views.get(site, UNSEEN)) in ("running", "finished")
             missing = target - (old.ordered if runs else 0)
             if missing > 0:
                 pending[site] = missing
-    leaving = _kept_for(sum(pending.values()), held, targets, views)
-    return leaving, tuple(sorted(pending))[:MOST_REPLACING]
+    leaving = _replicas_kept_for(sum(pending.values()), held, targets, views)
+    return leaving, tuple(sorted(pending))[:MAX_REPLACING]
 
 
-def _kept_for(
+def _replicas_kept_for(
     missing: int,
-    held: Mapping[str, Share],
+    held: Mapping[str, SiteShare],
     targets: Mapping[str, int],
     views: Mapping[str, SiteView],
 ) -> dict[str, int]:
@@ -203,9 +203,9 @@ def _kept_for(
     beyond: list[tuple[int, str, int]] = []
     for site, share in held.items():
         view, target = views.get(site, UNSEEN), targets.get(site, 0)
-        surplus = _runs_at_most(share, view) - target
+        surplus = _max_running(share, view) - target
         if surplus > 0:
-            sure = max(0, min(_runs_surely(share, view) - target, surplus))
+            sure = max(0, min(_min_running(share, view) - target, surplus))
             beyond.append((-sure, site, surplus))
     leaving: dict[str, int] = {}
     for sure, site, surplus in sorted(beyond):
@@ -215,7 +215,7 @@ def _kept_for(
     return leaving
 
 
-def _runs_at_most(share: Share, view: SiteView) -> int:
+def _max_running(share: SiteShare, view: SiteView) -> int:
     """What may be running of a share; all of it unless the site says otherwise.
 
     Pods on nodes count, ready or not: a probe that fails for a moment must not end a service.
@@ -228,7 +228,7 @@ def _runs_at_most(share: Share, view: SiteView) -> int:
     return min(share.ordered, max(state.bound or 0, state.ready or 0))
 
 
-def _runs_surely(share: Share, view: SiteView) -> int:
+def _min_running(share: SiteShare, view: SiteView) -> int:
     """What the site says is ready."""
     if view.is_silent or view.state is None:
         return 0
@@ -236,8 +236,8 @@ def _runs_surely(share: Share, view: SiteView) -> int:
 
 
 def without_replaced(
-    shares: Mapping[str, Share], healths: Mapping[str, Health], generation: int
-) -> dict[str, Share]:
+    shares: Mapping[str, SiteShare], healths: Mapping[str, Health], generation: int
+) -> dict[str, SiteShare]:
     """The shares once every replacement that runs has taken over.
 
     Args:
@@ -247,10 +247,10 @@ def without_replaced(
     """
     runs = {site for site, one in healths.items() if one in ("running", "finished")}
     stay = {site for site, share in shares.items() if not share.is_withdrawing}
-    after: dict[str, Share] = {}
+    after: dict[str, SiteShare] = {}
     for site, share in shares.items():
         awaited = set(share.replaced_by) & stay
-        if len(share.replaced_by) >= MOST_REPLACING:
+        if len(share.replaced_by) >= MAX_REPLACING:
             awaited = stay
         if not share.leaving or not awaited or not awaited <= runs:
             after[site] = share
@@ -259,7 +259,7 @@ def without_replaced(
     return after
 
 
-def given_back(demand: Demand, decision: Decision) -> Demand | None:
+def revert_migration(demand: Demand, decision: Decision) -> Demand | None:
     """The demand as it is if what was leaving stays after all; None when nothing was.
 
     A move whose replacement was lost, or that cannot be carried on, is turned back: what still
@@ -272,7 +272,7 @@ def given_back(demand: Demand, decision: Decision) -> Demand | None:
     missing = demand.replicas - decision.replicas
     if demand.strategy == "Duplicated":
         missing = demand.replicas * len(demand.placed)
-    placed: list[Placed] = []
+    placed: list[PlacedReplicas] = []
     for one in demand.placed:
         back = 0
         if one.phase == "Withdrawing" and one.site not in decision.ended:

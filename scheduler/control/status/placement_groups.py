@@ -4,15 +4,15 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from scheduler.control.status.migration import Health, Share
+from scheduler.control.status.migration import Health, SiteShare
 from scheduler.model.decision import Decision
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.workload import GroupPhase, PlacementGroup
 
-_MOST_NAMED = 6
+_MAX_NAMED = 6
 
 
-class _Values(NamedTuple):
+class _GroupValues(NamedTuple):
     """What sites of one entry have in common."""
 
     replicas: int
@@ -25,7 +25,7 @@ class _Values(NamedTuple):
 
 def groups_of(
     before: Iterable[PlacementGroup],
-    shares: Mapping[str, Share],
+    shares: Mapping[str, SiteShare],
     healths: Mapping[str, Health] | None,
     now: datetime,
 ) -> tuple[PlacementGroup, ...]:
@@ -38,16 +38,16 @@ def groups_of(
         now: for values that are new.
     """
     known = {(site, one.phase == "Withdrawing"): one for one in before for site in one.sites}
-    gathered: dict[_Values, list[str]] = {}
+    gathered: dict[_GroupValues, list[str]] = {}
     for site, share in sorted(shares.items()):
         if share.replicas:
             old = known.get((site, False))
-            phase = _phase(share, old, None if healths is None else healths[site])
-            values = _values(share.replicas, share, phase, old, now)
+            phase = _group_phase(share, old, None if healths is None else healths[site])
+            values = _group_values(share.replicas, share, phase, old, now)
             gathered.setdefault(values, []).append(site)
         if share.leaving:
             old = known.get((site, True))
-            values = _values(share.leaving, share, "Withdrawing", old, now)
+            values = _group_values(share.leaving, share, "Withdrawing", old, now)
             gathered.setdefault(values, []).append(site)
     return tuple(
         PlacementGroup(sites=tuple(sites), **_as_fields(values))
@@ -55,9 +55,9 @@ def groups_of(
     )
 
 
-def _values(
-    replicas: int, share: Share, phase: GroupPhase, old: PlacementGroup | None, now: datetime
-) -> _Values:
+def _group_values(
+    replicas: int, share: SiteShare, phase: GroupPhase, old: PlacementGroup | None, now: datetime
+) -> _GroupValues:
     same = old is not None and (old.replicas, old.generation, old.phase) == (
         replicas,
         share.generation,
@@ -66,14 +66,14 @@ def _values(
     since = old.since if old and same else now.replace(microsecond=0)
     leaves = phase == "Withdrawing"
     replaced_by = share.replaced_by if leaves else ()
-    return _Values(replicas, share.generation, phase, share.violates, replaced_by, since)
+    return _GroupValues(replicas, share.generation, phase, share.violates, replaced_by, since)
 
 
-def _as_fields(values: _Values) -> dict[str, Any]:
+def _as_fields(values: _GroupValues) -> dict[str, Any]:
     return values._asdict()
 
 
-def _phase(share: Share, old: PlacementGroup | None, health: Health | None) -> GroupPhase:
+def _group_phase(share: SiteShare, old: PlacementGroup | None, health: Health | None) -> GroupPhase:
     """Running from the first time that it ran; a new generation starts anew."""
     if health in ("running", "finished"):
         return "Running"
@@ -81,14 +81,14 @@ def _phase(share: Share, old: PlacementGroup | None, health: Health | None) -> G
     return "Running" if ran else "Placing"
 
 
-def moving_condition(shares: Mapping[str, Share]) -> Condition | None:
+def moving_condition(shares: Mapping[str, SiteShare]) -> Condition | None:
     """The condition of a workload that runs on somewhere until its replacement runs."""
     leaving = {site: one for site, one in shares.items() if one.leaving}
     if not leaving:
         return None
-    held = _named(f"{site} ({one.leaving})" for site, one in leaving.items())
+    held = _format_names(f"{site} ({one.leaving})" for site, one in leaving.items())
     awaited = sorted({site for one in leaving.values() for site in one.replaced_by})
-    runs = _named(f"{site} ({shares[site].replicas})" for site in awaited if site in shares)
+    runs = _format_names(f"{site} ({shares[site].replicas})" for site in awaited if site in shares)
     return Condition(
         type="Moving",
         status="True",
@@ -99,34 +99,34 @@ def moving_condition(shares: Mapping[str, Share]) -> Condition | None:
 
 def evicted_condition(decision: Decision) -> Condition:
     """The condition of a workload that was ended somewhere; until all of it runs again."""
-    told = _named(f"{site} ({why})" for site, why in decision.ended_by.items())
+    told = _format_names(f"{site} ({why})" for site, why in decision.ended_by.items())
     return Condition(
         type="Evicted", status="True", reason="EndedAtOnce", message=f"ended at {told}"
     )
 
 
-def violation_condition(shares: Mapping[str, Share]) -> Condition | None:
+def violation_condition(shares: Mapping[str, SiteShare]) -> Condition | None:
     """The condition of a workload that runs where it has no right to."""
     broken = {site: one for site, one in shares.items() if one.violates}
     if not broken:
         return None
     reasons = {one.violates for one in broken.values()}
-    told = _named(f"{site} ({one.violates})" for site, one in broken.items())
+    told = _format_names(f"{site} ({one.violates})" for site, one in broken.items())
     leaves = all(one.is_withdrawing for one in broken.values())
     ending = "runs on only until its replacement runs" if leaves else "stays"
     return Condition(
         type="Violation",
         status="True",
-        reason=_camel(reasons.pop()) if len(reasons) == 1 else "SeveralRights",
+        reason=_camel_case(reasons.pop()) if len(reasons) == 1 else "SeveralRights",
         message=f"what runs at {told} breaks a right there, and {ending}",
     )
 
 
-def _named(told: Iterable[str]) -> str:
-    words = sorted(told)
-    more = len(words) - _MOST_NAMED
-    return ", ".join(words[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+def _format_names(names: Iterable[str]) -> str:
+    words = sorted(names)
+    more = len(words) - _MAX_NAMED
+    return ", ".join(words[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _camel(slug: str) -> str:
+def _camel_case(slug: str) -> str:
     return "".join(part.capitalize() for part in slug.split("-"))

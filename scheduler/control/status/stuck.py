@@ -5,7 +5,7 @@ from datetime import datetime
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.workload import WorkloadStatus
 
-_MOST_SITES_NAMED = 6
+_MAX_SITES_NAMED = 6
 
 
 def stuck_condition(
@@ -26,7 +26,7 @@ def stuck_condition(
     )
     if not stuck:
         return None
-    named = ", ".join(stuck[:_MOST_SITES_NAMED])
+    named = ", ".join(stuck[:_MAX_SITES_NAMED])
     return Condition(
         type="StuckInFlight",
         status="True",

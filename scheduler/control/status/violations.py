@@ -10,7 +10,7 @@ _TREATMENTS: dict[OnViolation, str] = {
 }
 
 
-def told_of_violations(decision: Decision, treatment: OnViolation) -> str:
+def format_violations(decision: Decision, treatment: OnViolation) -> str:
     """One line: where which right is broken, and what the authority has said to do."""
     told = ", ".join(f"{site}: {why}" for site, why in sorted(decision.violations.items()))
     return f"breaks a right at {told}; onViolation {treatment}: {_TREATMENTS[treatment]}"

@@ -13,7 +13,7 @@ import msgspec
 from scheduler.control.ports.agents import OrderState
 from scheduler.control.status.migration import (
     Health,
-    Share,
+    SiteShare,
     SiteView,
     health_of,
     next_shares,
@@ -37,12 +37,12 @@ from scheduler.model.kinds.workload import (
 )
 
 ConditionStatus = Literal["True", "False", "Unknown"]
-_LONGEST_TEXT = 1024
-_MOST_EXCEPTIONS = 64
-_MOST_SITES_SHOWN = 6
+_MAX_TEXT_LENGTH = 1024
+_MAX_EXCEPTIONS = 64
+_MAX_SITES_SHOWN = 6
 
 
-def shares_of(status: WorkloadStatus) -> dict[str, Share]:
+def shares_of(status: WorkloadStatus) -> dict[str, SiteShare]:
     """Site → share, out of the groups."""
     return shares_in(status.placement.groups)
 
@@ -89,7 +89,7 @@ def with_decision(
         reason="" if placed else _clip(decision.line),
         decision=reference,
         last_group=decision.group,
-        conditions=_set(_accepted(status.conditions, now), condition, now),
+        conditions=_upsert_condition(_with_accepted(status.conditions, now), condition, now),
     )
     if decision.ended:
         after = set_condition(after, evicted_condition(decision), "Evicted", now)
@@ -98,7 +98,7 @@ def with_decision(
 
 def _with_shares(
     status: WorkloadStatus,
-    shares: Mapping[str, Share],
+    shares: Mapping[str, SiteShare],
     now: datetime,
     healths: Mapping[str, Health] | None = None,
 ) -> WorkloadStatus:
@@ -111,13 +111,13 @@ def _with_shares(
     )
     moving = moving_condition(shares)
     violation = violation_condition(shares)
-    conditions = _replaced(status.conditions, moving, "Moving", now)
+    conditions = _with_condition(status.conditions, moving, "Moving", now)
     return msgspec.structs.replace(
         status,
         placement=placement,
         replicas=sum(one.replicas for one in shares.values()),
-        sites=_shown(shares),
-        conditions=_replaced(conditions, violation, "Violation", now),
+        sites=_format_sites(shares),
+        conditions=_with_condition(conditions, violation, "Violation", now),
     )
 
 
@@ -132,7 +132,7 @@ def with_refusal(
         phase="Refused" if not status.placement.groups else status.phase,
         reason=_clip(f"{refusal.reason}: {refusal.message}"),
         decision=reference,
-        conditions=_set(status.conditions, no, now),
+        conditions=_upsert_condition(status.conditions, no, now),
     )
 
 
@@ -155,7 +155,7 @@ def with_health(
     """
     shares = shares_of(status)
     if not shares:
-        return _with_nothing(status, now)
+        return _with_no_shares(status, now)
     healths = {site: health_of(one, views[site]) for site, one in shares.items() if one.replicas}
     fresh = status.placement.generation + 1
     left = without_replaced(shares, healths, fresh) if may_end_moves else shares
@@ -163,34 +163,36 @@ def with_health(
     healths |= dict.fromkeys(narrowed, "placing")
     if narrowed:
         status = msgspec.structs.replace(status, phase="Placed")
-    phase, reason = _phase(status, healths, views)
+    phase, reason = _phase_and_reason(status, healths, views)
     missing = wanted is not None and sum(one.replicas for one in left.values()) < wanted
-    phase, reason = _as_decided(status, phase, reason, missing=missing)
-    ready = _ready_of(left, views)
+    phase, reason = _combine_with_decision(status, phase, reason, missing=missing)
+    ready = _ready_replicas(left, views)
     serves = bool(healths) and ready >= sum(one.replicas for one in left.values())
     after = msgspec.structs.replace(
         status,
         phase=phase,
-        reason=_clip(reason or _refusal(status)),
+        reason=_clip(reason or _format_not_accepted(status)),
         ready=ready,
         exceptions=_exceptions(healths, views),
-        conditions=_set(status.conditions, _available(phase, reason, healths, serves=serves), now),
+        conditions=_upsert_condition(
+            status.conditions, _available_condition(phase, reason, healths, serves=serves), now
+        ),
     )
     if phase in ("Running", "Completed"):
         after = set_condition(after, None, "Evicted", now)
     return _with_shares(after, left, now, healths)
 
 
-def _with_nothing(status: WorkloadStatus, now: datetime) -> WorkloadStatus:
+def _with_no_shares(status: WorkloadStatus, now: datetime) -> WorkloadStatus:
     """The status of a workload that runs nowhere."""
     conditions = status.conditions
     if any(one.type == "Available" for one in conditions) and status.phase != "Completed":
-        nothing = _available(status.phase, status.reason, {}, serves=False)
-        conditions = _set(conditions, nothing, now)
+        nothing = _available_condition(status.phase, status.reason, {}, serves=False)
+        conditions = _upsert_condition(conditions, nothing, now)
     return msgspec.structs.replace(status, ready=0, exceptions=(), conditions=conditions)
 
 
-def _as_decided(
+def _combine_with_decision(
     status: WorkloadStatus,
     phase: Any,  # noqa: ANN401 - a phase
     reason: str,
@@ -198,7 +200,7 @@ def _as_decided(
     missing: bool,
 ) -> tuple[Any, str]:
     """While not all is placed that was asked, the decision's word stands beside the sites'."""
-    placed = _condition(status, "Placed")
+    placed = _find_condition(status, "Placed")
     if placed is None or placed.status != "False":
         return phase, reason
     is_open = phase in ("Placed", "Running") or (phase, status.phase) == ("Completed", "Waiting")
@@ -211,7 +213,7 @@ def set_condition(
     status: WorkloadStatus, condition: Condition | None, kind: str, now: datetime
 ) -> WorkloadStatus:
     """Sets a condition, or with None takes the one of that kind away."""
-    conditions = _replaced(status.conditions, condition, kind, now)
+    conditions = _with_condition(status.conditions, condition, kind, now)
     return msgspec.structs.replace(status, conditions=conditions)
 
 
@@ -228,13 +230,13 @@ def merge_patch(old: Any, new: Any) -> Any:  # noqa: ANN401 - JSON
     return patch
 
 
-def _phase(
+def _phase_and_reason(
     status: WorkloadStatus, healths: Mapping[str, Health], views: Mapping[str, SiteView]
 ) -> tuple[Any, str]:
     """The phase, and in one line what keeps it from running."""
     found = set(healths.values())
     if "failed" in found:
-        return "Degraded", f"failed at {_words(healths, views, 'failed')}"
+        return "Degraded", f"failed at {_format_sites_with_health(healths, views, 'failed')}"
     if found <= {"finished"}:
         return "Completed", ""
     if found <= {"running", "finished"}:
@@ -243,23 +245,25 @@ def _phase(
         kept = status.phase if status.phase in ("Running", "Completed", "Degraded") else "Placed"
         quiet = ", ".join(sorted(site for site, one in healths.items() if one == "silent"))
         return kept, f"unknown at {quiet}: the site says nothing"
-    words = _words(healths, views, "placing")
+    words = _format_sites_with_health(healths, views, "placing")
     if status.phase in ("Running", "Degraded"):
         return "Degraded", f"not all ready at {words}"
     troubled = any(view.state and view.state.message for view in views.values())
     return "Placed", f"not yet at {words}" if troubled else ""
 
 
-def _words(healths: Mapping[str, Health], views: Mapping[str, SiteView], which: Health) -> str:
+def _format_sites_with_health(
+    healths: Mapping[str, Health], views: Mapping[str, SiteView], health: Health
+) -> str:
     """Sites of one health, with what the first of them says about it."""
-    sites = sorted(site for site, one in healths.items() if one == which)
+    sites = sorted(site for site, one in healths.items() if one == health)
     said = (views[site].state for site in sites)
     message = next((one.message for one in said if one and one.message), "")
-    named = ", ".join(sites[:_MOST_SITES_SHOWN])
+    named = ", ".join(sites[:_MAX_SITES_SHOWN])
     return f"{named}: {message}" if message else named
 
 
-def _available(
+def _available_condition(
     phase: Any,  # noqa: ANN401 - a phase
     reason: str,
     healths: Mapping[str, Health],
@@ -274,26 +278,26 @@ def _available(
     return Condition(type="Available", status=status, reason=str(phase), message=text)
 
 
-def _refusal(status: WorkloadStatus) -> str:
+def _format_not_accepted(status: WorkloadStatus) -> str:
     """Why the present spec is not accepted, while what was accepted before runs on."""
-    accepted = _condition(status, "Accepted")
+    accepted = _find_condition(status, "Accepted")
     if accepted is None or accepted.status != "False":
         return ""
     return f"not accepted, the former runs on: {accepted.message}"
 
 
-def _ready_of(shares: Mapping[str, Share], views: Mapping[str, SiteView]) -> int:
+def _ready_replicas(shares: Mapping[str, SiteShare], views: Mapping[str, SiteView]) -> int:
     """What is known to be ready; a silent site's share is not known to be.
 
     While work moves, old and new run side by side: no more than what was asked is counted.
     """
-    ready = sum(_ready(views[site]) for site in shares)
+    ready = sum(_ready_at(views[site]) for site in shares)
     if any(one.leaving for one in shares.values()):
         return min(ready, sum(one.replicas for one in shares.values()))
     return ready
 
 
-def _ready(view: SiteView) -> int:
+def _ready_at(view: SiteView) -> int:
     return (view.state.ready or 0) if view.state and not view.is_silent else 0
 
 
@@ -307,46 +311,48 @@ def _exceptions(
             found.append(SiteHealth(site=site, message="unknown: the site says nothing"))
         elif healths[site] in ("failed", "placing"):
             ready = (state.ready if state else None) or 0
-            found.append(SiteHealth(site=site, ready=ready, message=_message(state)))
-    return tuple(found[:_MOST_EXCEPTIONS])
+            found.append(SiteHealth(site=site, ready=ready, message=_format_order_state(state)))
+    return tuple(found[:_MAX_EXCEPTIONS])
 
 
-def _message(state: OrderState | None) -> str:
+def _format_order_state(state: OrderState | None) -> str:
     if state is None:
         return "ordered; the site has not said anything about it yet"
     return _clip(f"{state.phase}: {state.message}" if state.message else state.phase)
 
 
-def _shown(shares: Mapping[str, Share]) -> str:
+def _format_sites(shares: Mapping[str, SiteShare]) -> str:
     """Sites with what is to stay, then those that only wait for their replacement."""
     stays = [f"{site} ({one.replicas})" for site, one in sorted(shares.items()) if one.replicas]
     goes = [
         f"{site} ({one.leaving} leaving)" for site, one in sorted(shares.items()) if one.leaving
     ]
     told = stays + goes
-    more = len(told) - _MOST_SITES_SHOWN
-    shown = ", ".join(told[:_MOST_SITES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(told) - _MAX_SITES_SHOWN
+    shown = ", ".join(told[:_MAX_SITES_SHOWN]) + (f" and {more} more" if more > 0 else "")
     return shown[:256]
 
 
-def _condition(status: WorkloadStatus, kind: str) -> Condition | None:
+def _find_condition(status: WorkloadStatus, kind: str) -> Condition | None:
     return next((one for one in status.conditions if one.type == kind), None)
 
 
-def _replaced(
+def _with_condition(
     conditions: tuple[Condition, ...], fresh: Condition | None, kind: str, now: datetime
 ) -> tuple[Condition, ...]:
     """Conditions with one set, or taken away."""
     if fresh is not None:
-        return _set(conditions, fresh, now)
+        return _upsert_condition(conditions, fresh, now)
     return tuple(one for one in conditions if one.type != kind)
 
 
-def _accepted(conditions: tuple[Condition, ...], now: datetime) -> tuple[Condition, ...]:
-    return _set(conditions, Condition(type="Accepted", status="True", reason="Accepted"), now)
+def _with_accepted(conditions: tuple[Condition, ...], now: datetime) -> tuple[Condition, ...]:
+    return _upsert_condition(
+        conditions, Condition(type="Accepted", status="True", reason="Accepted"), now
+    )
 
 
-def _set(
+def _upsert_condition(
     conditions: tuple[Condition, ...], fresh: Condition, now: datetime
 ) -> tuple[Condition, ...]:
     """Sets a condition; its transition time moves only with its status."""
@@ -359,4 +365,4 @@ def _set(
 
 
 def _clip(text: str) -> str:
-    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "..."
+    return text if len(text) <= _MAX_TEXT_LENGTH else text[: _MAX_TEXT_LENGTH - 3] + "..."

@@ -3,11 +3,11 @@
 Keyed by (Struct, field as written). A test asks for one of every field, and for no field too many.
 """
 
-_ORIGIN = "Where the figure comes from; it travels with the number."
-_OBSERVED = "When the figure was observed."
-_CONDITIONS = "What is true of it now, in the standard form of Kubernetes."
+_ORIGIN_TEXT = "Where the figure comes from; it travels with the number."
+_OBSERVED_TEXT = "When the figure was observed."
+_CONDITIONS_TEXT = "What is true of it now, in the standard form of Kubernetes."
 
-TEXTS: dict[tuple[str, str], str] = {
+FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
     ("Site", "spec"): "What operations say about the site.",
     ("Site", "status"): "What the site's agent reported last. Written by the scheduler.",
     ("SiteSpec", "tier"): "edge (a room), regional, or central (a core cloud).",
@@ -31,7 +31,7 @@ TEXTS: dict[tuple[str, str], str] = {
     ("ForecastStep", "at"): "From when.",
     ("ForecastStep", "gco2PerKwh"): "gCO2e per kWh, location-based average.",
     ("SiteEnergy", "gridZone"): "The grid that feeds it; carbon intensity is known by zone.",
-    ("SiteEnergy", "pueOrigin"): _ORIGIN,
+    ("SiteEnergy", "pueOrigin"): _ORIGIN_TEXT,
     ("SiteEnergy", "greenShare"): "Share of bought green power, 0 to 1. Counts with evidence only.",
     ("SiteEnergy", "greenEvidence"): "GEC (green certificates), PPA, … Empty: no green share.",
     ("SiteEnergy", "pvPeakWatts"): "Peak power of its own solar roof, W.",
@@ -48,7 +48,7 @@ TEXTS: dict[tuple[str, str], str] = {
     ("SecretReference", "namespace"): "Its namespace.",
     ("SecretReference", "name"): "Its name.",
     ("SiteStatus", "observedAt"): "When the agent last observed the site.",
-    ("SiteStatus", "conditions"): _CONDITIONS,
+    ("SiteStatus", "conditions"): _CONDITIONS_TEXT,
     ("SiteStatus", "apiKinds"): "Kinds that its cluster serves: apps/v1/Deployment.",
     ("SiteStatus", "rtt"): "Round trips to peers, as measured.",
     ("SiteStatus", "intensity"): "Average carbon intensity of its grid (location-based).",
@@ -66,14 +66,14 @@ TEXTS: dict[tuple[str, str], str] = {
     ("Condition", "observedGeneration"): "The generation of spec that this is about.",
     ("Rtt", "to"): "A site.",
     ("Rtt", "milliseconds"): "The round trip, ms.",
-    ("Rtt", "origin"): _ORIGIN,
-    ("Rtt", "observedAt"): _OBSERVED,
+    ("Rtt", "origin"): _ORIGIN_TEXT,
+    ("Rtt", "observedAt"): _OBSERVED_TEXT,
     ("Intensity", "gco2PerKwh"): "gCO2e per kWh. Left out: unknown, never 0.",
-    ("Intensity", "origin"): _ORIGIN,
-    ("Intensity", "observedAt"): _OBSERVED,
+    ("Intensity", "origin"): _ORIGIN_TEXT,
+    ("Intensity", "observedAt"): _OBSERVED_TEXT,
     ("Power", "watts"): "W. Left out: unknown, never 0.",
-    ("Power", "origin"): _ORIGIN,
-    ("Power", "observedAt"): _OBSERVED,
+    ("Power", "origin"): _ORIGIN_TEXT,
+    ("Power", "observedAt"): _OBSERVED_TEXT,
     ("NodeClass", "labels"): "Labels that all nodes of this class have.",
     ("NodeClass", "taints"): "Taints that all nodes of this class have.",
     ("NodeClass", "architecture"): "amd64, arm64, …",
@@ -114,7 +114,7 @@ TEXTS: dict[tuple[str, str], str] = {
     ("Budget", "cnyPerHour"): "CNY per hour, as decisions reckon it. Absent: no limit.",
     ("Budget", "kgco2ePerHour"): "kgCO2e per hour. Absent: no limit.",
     ("TenantStatus", "used"): "What its placed work requests.",
-    ("TenantStatus", "conditions"): _CONDITIONS,
+    ("TenantStatus", "conditions"): _CONDITIONS_TEXT,
     ("LabelSelector", "matchLabels"): "Labels that must be there, with these values.",
     ("LabelSelector", "matchExpressions"): "Conditions on labels; all must hold.",
     ("Requirement", "key"): "The label.",
@@ -129,7 +129,7 @@ TEXTS: dict[tuple[str, str], str] = {
     ("PolicySpec", "schedule"): "When they may run.",
     ("PolicySpec", "failover"): "What happens when a site falls silent.",
     ("PolicySpec", "rebalance"): "How much may be moved to save cost.",
-    ("PolicyStatus", "conditions"): _CONDITIONS,
+    ("PolicyStatus", "conditions"): _CONDITIONS_TEXT,
     ("Placement", "preset"): "A well-known arrangement by name; other fields refine it.",
     ("Placement", "presetOptions"): "Figures of the preset.",
     ("PresetOptions", "pairWithinMilliseconds"): "The longest round trip between a pair, ms.",
@@ -202,7 +202,7 @@ TEXTS: dict[tuple[str, str], str] = {
     ("WorkloadStatus", "selector"): "Selects its pods; for autoscalers.",
     ("WorkloadStatus", "exceptions"): "Sites where it is not as it should be.",
     ("WorkloadStatus", "decision"): "The record that holds the whole decision.",
-    ("WorkloadStatus", "conditions"): _CONDITIONS,
+    ("WorkloadStatus", "conditions"): _CONDITIONS_TEXT,
     ("PlacementStatus", "generation"): "Rises with each placement.",
     ("PlacementStatus", "groups"): "Sites with equal shares share an entry.",
     ("PlacementStatus", "slices"): "Further objects that hold the rest of a very long list.",

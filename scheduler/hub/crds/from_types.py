@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import msgspec.inspect as mi
 
-from scheduler.hub.crds.descriptions import TEXTS
+from scheduler.hub.crds.descriptions import FIELD_DESCRIPTIONS
 from scheduler.hub.crds.validation_rules import (
     ITEM_RULES,
     LIST_TYPES,
@@ -22,9 +22,9 @@ from scheduler.hub.crds.validation_rules import (
 
 Schema = dict[str, Any]
 
-_INSTANT_CHARACTERS = 64
-_QUANTITY = "x-kubernetes-int-or-string"
-_EMBEDDED = "x-kubernetes-embedded-resource"
+_MAX_INSTANT_LENGTH = 64
+_QUANTITY_MARK = "x-kubernetes-int-or-string"
+_EMBEDDED_MARK = "x-kubernetes-embedded-resource"
 
 
 class UnboundedError(ValueError):
@@ -45,75 +45,79 @@ def schema_of(struct: type[msgspec.Struct], path: str, *, defaults: bool) -> Sch
     info = mi.type_info(struct)
     if not isinstance(info, mi.StructType):
         raise TypeError(f"{path}: {struct} is no Struct")
-    schema: Schema = {"description": described(struct), "type": "object"}
+    schema: Schema = {"description": description_of(struct), "type": "object"}
     required = [field.encode_name for field in info.fields if field.required]
     if required:
         schema["required"] = required
     schema["properties"] = {
-        field.encode_name: field_of(struct, field, f"{path}.{field.encode_name}", defaults=defaults)
+        field.encode_name: field_schema_of(
+            struct, field, f"{path}.{field.encode_name}", defaults=defaults
+        )
         for field in info.fields
     }
     return schema | STRUCT_RULES.get(struct.__name__, {})
 
 
-def field_of(struct: type[msgspec.Struct], field: mi.Field, path: str, *, defaults: bool) -> Schema:
+def field_schema_of(
+    struct: type[msgspec.Struct], field: mi.Field, path: str, *, defaults: bool
+) -> Schema:
     """The schema of one field of a Struct, with the rules, texts and defaults that stand for it."""
-    schema = _type(field.type, path, defaults=defaults)
-    place = _place(struct, field)
+    schema = _type_schema(field.type, path, defaults=defaults)
+    place = _field_key(struct, field)
     schema |= LIST_TYPES.get(place, {})
     if place in ITEM_RULES:
         schema["items"] |= ITEM_RULES[place]
-    text = TEXTS.get(place)
+    text = FIELD_DESCRIPTIONS.get(place)
     if text:
         schema = {"description": text} | {k: v for k, v in schema.items() if k != "description"}
-    if defaults and _is_worth_writing(field.default):
+    if defaults and _is_written_default(field.default):
         schema["default"] = field.default
     return schema
 
 
-def _place(struct: type[msgspec.Struct], field: mi.Field) -> tuple[str, str]:
+def _field_key(struct: type[msgspec.Struct], field: mi.Field) -> tuple[str, str]:
     """The key of a field in the tables: the Struct that brought it, not one that inherits it."""
     owners = [base for base in struct.__mro__ if field.name in inspect.get_annotations(base)]
     return owners[0].__name__, field.encode_name
 
 
-def _is_worth_writing(default: object) -> bool:
+def _is_written_default(default: object) -> bool:
     """Empty text and empty collections mean the same as absent."""
     return isinstance(default, bool | int | float) or (isinstance(default, str) and default != "")
 
 
-def _type(kind: mi.Type, path: str, *, defaults: bool) -> Schema:
+def _type_schema(kind: mi.Type, path: str, *, defaults: bool) -> Schema:
     """One type, by its form."""
     match kind:
         case mi.Metadata():
-            schema = _annotated(kind, path, defaults=defaults)
+            schema = _annotated_schema(kind, path, defaults=defaults)
         case mi.UnionType():
-            schema = _union(kind, path, defaults=defaults)
+            schema = _union_schema(kind, path, defaults=defaults)
         case mi.StructType(cls=cls):
             schema = schema_of(cls, path, defaults=defaults)
         case mi.VarTupleType() | mi.ListType():
-            schema = _list(kind, path, defaults=defaults)
+            schema = _list_schema(kind, path, defaults=defaults)
         case mi.DictType():
-            schema = _map(kind, path, defaults=defaults)
+            schema = _map_schema(kind, path, defaults=defaults)
         case _:
-            schema = _scalar(kind, path)
+            schema = _scalar_schema(kind, path)
     return schema
 
 
-def _annotated(kind: mi.Metadata, path: str, *, defaults: bool) -> Schema:
+def _annotated_schema(kind: mi.Metadata, path: str, *, defaults: bool) -> Schema:
     extra = dict(kind.extra_json_schema or {})
-    if extra.get(_EMBEDDED):
+    if extra.get(_EMBEDDED_MARK):
         return {"type": "object", **extra}
-    if extra.get(_QUANTITY):
-        return _quantity(extra)
+    if extra.get(_QUANTITY_MARK):
+        return _quantity_schema(extra)
     inner = kind.type
     if "maxItems" in extra and isinstance(inner, mi.VarTupleType) and inner.max_length is None:
         inner = mi.VarTupleType(inner.item_type, inner.min_length, extra["maxItems"])
-    schema = _type(inner, path, defaults=defaults)
+    schema = _type_schema(inner, path, defaults=defaults)
     return {key: extra[key] for key in extra if key == "description"} | schema | extra
 
 
-def _quantity(extra: Mapping[str, Any]) -> Schema:
+def _quantity_schema(extra: Mapping[str, Any]) -> Schema:
     return {
         **extra,
         "anyOf": [{"type": "integer"}, {"type": "string"}],
@@ -122,31 +126,31 @@ def _quantity(extra: Mapping[str, Any]) -> Schema:
     }
 
 
-def _union(kind: mi.UnionType, path: str, *, defaults: bool) -> Schema:
+def _union_schema(kind: mi.UnionType, path: str, *, defaults: bool) -> Schema:
     members = [member for member in kind.types if not isinstance(member, mi.NoneType)]
     if all(isinstance(member, mi.LiteralType) for member in members):
-        values = [value for member in members for value in _values(member)]
-        return _enum(values)
+        values = [value for member in members for value in _literal_values(member)]
+        return _enum_schema(values)
     if len(members) != 1:
         raise TypeError(f"{path}: a union of {len(members)} types has no structural schema")
-    return _type(members[0], path, defaults=defaults)
+    return _type_schema(members[0], path, defaults=defaults)
 
 
-def _list(kind: mi.VarTupleType | mi.ListType, path: str, *, defaults: bool) -> Schema:
+def _list_schema(kind: mi.VarTupleType | mi.ListType, path: str, *, defaults: bool) -> Schema:
     if kind.max_length is None:
         raise UnboundedError(f"{path}: a list without a maximum")
     schema: Schema = {"type": "array", "maxItems": kind.max_length}
     if kind.min_length:
         schema["minItems"] = kind.min_length
     schema["x-kubernetes-list-type"] = "atomic"
-    schema["items"] = _type(kind.item_type, f"{path}[]", defaults=defaults)
+    schema["items"] = _type_schema(kind.item_type, f"{path}[]", defaults=defaults)
     return schema
 
 
-def _map(kind: mi.DictType, path: str, *, defaults: bool) -> Schema:
+def _map_schema(kind: mi.DictType, path: str, *, defaults: bool) -> Schema:
     if kind.max_length is None:
         raise UnboundedError(f"{path}: a map without a maximum")
-    values = _type(kind.value_type, f"{path}.*", defaults=defaults)
+    values = _type_schema(kind.value_type, f"{path}.*", defaults=defaults)
     return {
         "type": "object",
         "maxProperties": kind.max_length,
@@ -155,25 +159,25 @@ def _map(kind: mi.DictType, path: str, *, defaults: bool) -> Schema:
     }
 
 
-def _scalar(kind: mi.Type, path: str) -> Schema:
+def _scalar_schema(kind: mi.Type, path: str) -> Schema:
     match kind:
         case mi.StrType():
-            return _string(kind, path)
+            return _string_schema(kind, path)
         case mi.LiteralType():
-            return _enum(_values(kind))
+            return _enum_schema(_literal_values(kind))
         case mi.BoolType():
             return {"type": "boolean"}
         case mi.IntType():
-            return {"type": "integer", "format": "int64"} | _bounds(kind)
+            return {"type": "integer", "format": "int64"} | _bounds_schema(kind)
         case mi.FloatType():
-            return {"type": "number"} | _bounds(kind)
+            return {"type": "number"} | _bounds_schema(kind)
         case mi.DateTimeType():
-            return {"type": "string", "format": "date-time", "maxLength": _INSTANT_CHARACTERS}
+            return {"type": "string", "format": "date-time", "maxLength": _MAX_INSTANT_LENGTH}
         case _:
             raise TypeError(f"{path}: {kind} has no structural schema")
 
 
-def _string(kind: mi.StrType, path: str) -> Schema:
+def _string_schema(kind: mi.StrType, path: str) -> Schema:
     if kind.max_length is None:
         raise UnboundedError(f"{path}: a string without a maximum")
     schema: Schema = {"type": "string", "maxLength": kind.max_length}
@@ -184,15 +188,15 @@ def _string(kind: mi.StrType, path: str) -> Schema:
     return schema
 
 
-def _values(kind: mi.Type) -> list[str]:
+def _literal_values(kind: mi.Type) -> list[str]:
     return [str(value) for value in kind.values] if isinstance(kind, mi.LiteralType) else []
 
 
-def _enum(values: list[str]) -> Schema:
+def _enum_schema(values: list[str]) -> Schema:
     return {"type": "string", "maxLength": max(map(len, values)), "enum": values}
 
 
-def _bounds(kind: mi.IntType | mi.FloatType) -> Schema:
+def _bounds_schema(kind: mi.IntType | mi.FloatType) -> Schema:
     """OpenAPI 3.0 writes an open bound as a flag beside the bound."""
     schema: Schema = {}
     for bound, name, flag in (
@@ -208,6 +212,6 @@ def _bounds(kind: mi.IntType | mi.FloatType) -> Schema:
     return schema
 
 
-def described(struct: type[msgspec.Struct]) -> str:
+def description_of(struct: type[msgspec.Struct]) -> str:
     """What a Struct is: the first paragraph of its docstring."""
     return " ".join((struct.__doc__ or "").strip().split("\n\n")[0].split())

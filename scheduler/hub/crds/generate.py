@@ -13,14 +13,14 @@ from typing import Any
 import msgspec.inspect as mi
 import yaml
 
-from scheduler.hub.crds.from_types import Schema, described, field_of
-from scheduler.hub.crds.validation_rules import COLUMNS, ROOT_RULES, SCALE
+from scheduler.hub.crds.from_types import Schema, description_of, field_schema_of
+from scheduler.hub.crds.validation_rules import PRINTER_COLUMNS, ROOT_RULES, SCALE_SUBRESOURCES
 from scheduler.model.kinds.fields import API_GROUP, API_VERSION
 from scheduler.model.kinds.kinds import KINDS, Kind
 
 _VERSION = API_VERSION.rpartition("/")[2]
 _HEADER = "# Made from scheduler/model by `make manifests`; edit the types, not this file.\n"
-_TYPE_FIELDS = {
+_TYPE_META_PROPERTIES = {
     "apiVersion": {
         "description": f"Always {API_VERSION}.",
         "type": "string",
@@ -31,16 +31,16 @@ _TYPE_FIELDS = {
 }
 
 
-def crds() -> list[dict[str, Any]]:
+def make_crds() -> list[dict[str, Any]]:
     """One CustomResourceDefinition per kind, as JSON values.
 
     Raises:
         UnboundedError: a type has a list, map or string without a maximum.
     """
-    return [_crd(kind) for kind in KINDS.values()]
+    return [_make_crd(kind) for kind in KINDS.values()]
 
 
-def write(folder: Path) -> list[Path]:
+def write_crds(folder: Path) -> list[Path]:
     """Writes one YAML file per kind into `folder`, `GROUP_PLURAL.yaml`.
 
     Returns:
@@ -48,14 +48,14 @@ def write(folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for crd in crds():
+    for crd in make_crds():
         path = folder / f"{API_GROUP}_{crd['spec']['names']['plural']}.yaml"
-        path.write_text(as_yaml(crd), encoding="utf-8")
+        path.write_text(format_yaml(crd), encoding="utf-8")
         files.append(path)
     return files
 
 
-def as_yaml(crd: dict[str, Any]) -> str:
+def format_yaml(crd: dict[str, Any]) -> str:
     """One definition as it stands in its file."""
     text: str = yaml.dump(crd, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=96)
     return _HEADER + text
@@ -68,7 +68,7 @@ class _PlainDumper(yaml.SafeDumper):
         return True
 
 
-def _crd(kind: Kind) -> dict[str, Any]:
+def _make_crd(kind: Kind) -> dict[str, Any]:
     names: dict[str, Any] = {
         "kind": kind.kind,
         "listKind": f"{kind.kind}List",
@@ -86,49 +86,49 @@ def _crd(kind: Kind) -> dict[str, Any]:
             "group": API_GROUP,
             "names": names,
             "scope": "Namespaced" if kind.is_namespaced else "Cluster",
-            "versions": [_version(kind)],
+            "versions": [_make_version(kind)],
         },
     }
 
 
-def _version(kind: Kind) -> dict[str, Any]:
-    schema = _root(kind)
+def _make_version(kind: Kind) -> dict[str, Any]:
+    schema = _root_schema(kind)
     subresources: dict[str, Any] = {}
     if "status" in schema["properties"]:
         subresources["status"] = {}
-    if kind.kind in SCALE:
-        subresources["scale"] = SCALE[kind.kind]
+    if kind.kind in SCALE_SUBRESOURCES:
+        subresources["scale"] = SCALE_SUBRESOURCES[kind.kind]
     version: dict[str, Any] = {"name": _VERSION, "served": True, "storage": True}
-    version["additionalPrinterColumns"] = COLUMNS[kind.kind]
+    version["additionalPrinterColumns"] = PRINTER_COLUMNS[kind.kind]
     if subresources:
         version["subresources"] = subresources
     version["schema"] = {"openAPIV3Schema": schema}
     return version
 
 
-def _root(kind: Kind) -> Schema:
+def _root_schema(kind: Kind) -> Schema:
     info = mi.type_info(kind.type)
     assert isinstance(info, mi.StructType)  # noqa: S101 - the registry holds nothing else
     parts = {field.encode_name: field for field in info.fields if field.name in ("spec", "status")}
-    root: Schema = {"description": described(kind.type), "type": "object"}
+    root: Schema = {"description": description_of(kind.type), "type": "object"}
     required = [name for name, part in parts.items() if part.required]
     if required:
         root["required"] = required
-    root["properties"] = dict(_TYPE_FIELDS)
+    root["properties"] = dict(_TYPE_META_PROPERTIES)
     for name, part in parts.items():
         has_defaults = name == "spec"  # a status says what is, never what was left out
-        root["properties"][name] = field_of(
+        root["properties"][name] = field_schema_of(
             kind.type, part, f"{kind.kind}.{name}", defaults=has_defaults
         )
     return root | ROOT_RULES.get(kind.kind, {})
 
 
-def main(words: Sequence[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """Writes the files into the folder that is named."""
-    if len(words) != 1:
+    if len(argv) != 1:
         sys.stderr.write("usage: python -m scheduler.hub.crds.generate FOLDER\n")
         return 2
-    for path in write(Path(words[0])):
+    for path in write_crds(Path(argv[0])):
         sys.stdout.write(f"{path}\n")
     return 0
 

@@ -9,11 +9,11 @@ classified zone, core data, no class), is no schema error: the hub takes the obj
 
 from typing import Any
 
-from scheduler.model.jurisdictions import SCHEMA_REFUSES, WRITTEN_AS
+from scheduler.model.jurisdictions import REFUSED_BY_SCHEMA, REPLACEMENT_CODES
 
 # apimachinery's resource.Quantity, without a sign: nothing that is asked or free is negative.
-_NUMBER = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)"
-QUANTITY_PATTERN = rf"^\+?{_NUMBER}([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$"
+_NUMBER_PATTERN = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)"
+QUANTITY_PATTERN = rf"^\+?{_NUMBER_PATTERN}([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$"
 """A Kubernetes quantity that is not negative."""
 
 _VALIDATIONS = "x-kubernetes-validations"
@@ -27,19 +27,19 @@ def _rules(*rules: dict[str, str]) -> dict[str, Any]:
     return {_VALIDATIONS: list(rules)}
 
 
-def _mainland_only(field: str, condition: str = "") -> list[dict[str, str]]:
+def _mainland_only_rules(field: str, condition: str = "") -> list[dict[str, str]]:
     """One rule for each code below CN that is no part of the mainland."""
     return [
         _rule(
             f"{condition}{field} != '{code}'",
-            f"write {WRITTEN_AS[code]}: {place} is a jurisdiction of its own,"
+            f"write {REPLACEMENT_CODES[code]}: {place} is a jurisdiction of its own,"
             " CN means the mainland",
         )
-        for code, place in SCHEMA_REFUSES.items()
+        for code, place in REFUSED_BY_SCHEMA.items()
     ]
 
 
-_MAINLAND_ONLY = _rules(*_mainland_only("self"))
+_MAINLAND_ONLY_ITEM = _rules(*_mainland_only_rules("self"))
 
 STRUCT_RULES: dict[str, dict[str, Any]] = {
     "WorkloadSpec": _rules(
@@ -119,7 +119,7 @@ STRUCT_RULES: dict[str, dict[str, Any]] = {
             "!has(self.networkZones) || !('classified' in self.networkZones)",
             "remove classified: no site of Kapok may be on a classified network",
         ),
-        *_mainland_only("self.jurisdiction", condition="!has(self.jurisdiction) || "),
+        *_mainland_only_rules("self.jurisdiction", condition="!has(self.jurisdiction) || "),
     ),
     "LabelSelector": {"x-kubernetes-map-type": "atomic"},
 }
@@ -146,44 +146,44 @@ _AGENT_KEY = _rules(
 )
 
 ITEM_RULES: dict[tuple[str, str], dict[str, Any]] = {
-    ("WorkloadSpec", "jurisdictions"): _MAINLAND_ONLY,
-    ("DataClassRule", "jurisdictions"): _MAINLAND_ONLY,
+    ("WorkloadSpec", "jurisdictions"): _MAINLAND_ONLY_ITEM,
+    ("DataClassRule", "jurisdictions"): _MAINLAND_ONLY_ITEM,
     ("Delivery", "agentKeys"): _AGENT_KEY,
 }
 """Rules on each item of a list: (Struct, field)."""
 
-_SET = {"x-kubernetes-list-type": "set"}
+_SET_LIST = {"x-kubernetes-list-type": "set"}
 
 
-def _by(key: str) -> dict[str, Any]:
+def _map_list_by(key: str) -> dict[str, Any]:
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
 
 
 LIST_TYPES: dict[tuple[str, str], dict[str, Any]] = {
-    ("WorkloadSpec", "networkZones"): _SET,
-    ("WorkloadSpec", "jurisdictions"): _SET,
-    ("WorkloadSpec", "imagePlatforms"): _SET,
-    ("Delivery", "agentKeys"): _SET,
-    ("SiteGrantSpec", "sites"): _SET,
-    ("SiteGrantSpec", "networkZones"): _SET,
-    ("SiteGrantSpec", "cpuVendors"): _SET,
-    ("SiteGrantSpec", "allowList"): _SET,
-    ("DataClassRule", "jurisdictions"): _SET,
-    ("DataClassSchemeSpec", "classes"): _by("name"),
-    ("TenantSpec", "namespaces"): _SET,
-    ("TenantSpec", "classes"): _SET,
-    ("TenantSpec", "clusterKinds"): _SET,
-    ("TenantSpec", "extraNamespaces"): _SET,
-    ("Placement", "weights"): _by("site"),
-    ("Placement", "siteGroups"): _by("name"),
-    ("WorkloadStatus", "conditions"): _by("type"),
-    ("SiteStatus", "conditions"): _by("type"),
-    ("TenantStatus", "conditions"): _by("type"),
-    ("PolicyStatus", "conditions"): _by("type"),
+    ("WorkloadSpec", "networkZones"): _SET_LIST,
+    ("WorkloadSpec", "jurisdictions"): _SET_LIST,
+    ("WorkloadSpec", "imagePlatforms"): _SET_LIST,
+    ("Delivery", "agentKeys"): _SET_LIST,
+    ("SiteGrantSpec", "sites"): _SET_LIST,
+    ("SiteGrantSpec", "networkZones"): _SET_LIST,
+    ("SiteGrantSpec", "cpuVendors"): _SET_LIST,
+    ("SiteGrantSpec", "allowList"): _SET_LIST,
+    ("DataClassRule", "jurisdictions"): _SET_LIST,
+    ("DataClassSchemeSpec", "classes"): _map_list_by("name"),
+    ("TenantSpec", "namespaces"): _SET_LIST,
+    ("TenantSpec", "classes"): _SET_LIST,
+    ("TenantSpec", "clusterKinds"): _SET_LIST,
+    ("TenantSpec", "extraNamespaces"): _SET_LIST,
+    ("Placement", "weights"): _map_list_by("site"),
+    ("Placement", "siteGroups"): _map_list_by("name"),
+    ("WorkloadStatus", "conditions"): _map_list_by("type"),
+    ("SiteStatus", "conditions"): _map_list_by("type"),
+    ("TenantStatus", "conditions"): _map_list_by("type"),
+    ("PolicyStatus", "conditions"): _map_list_by("type"),
 }
 """Lists that are merged by item; all others, as status.placement.groups, are atomic."""
 
-COLUMNS: dict[str, list[dict[str, Any]]] = {
+PRINTER_COLUMNS: dict[str, list[dict[str, Any]]] = {
     "Workload": [
         {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
         {"name": "Class", "type": "string", "jsonPath": ".spec.dataClass"},
@@ -244,7 +244,7 @@ COLUMNS: dict[str, list[dict[str, Any]]] = {
 }
 """What `kubectl get` prints."""
 
-SCALE: dict[str, dict[str, str]] = {
+SCALE_SUBRESOURCES: dict[str, dict[str, str]] = {
     "Workload": {
         "specReplicasPath": ".spec.replicas",
         "statusReplicasPath": ".status.replicas",

@@ -15,10 +15,10 @@ import msgspec
 from cel_expr_python import cel  # type: ignore[import-untyped]
 
 from scheduler.hub.schema.json_types import Json, JsonObject
-from scheduler.hub.schema.problems import FieldProblem, quoted
-from scheduler.hub.schema.structural import Node, list_key
+from scheduler.hub.schema.problems import FieldProblem, quote_value
+from scheduler.hub.schema.structural import SchemaNode, list_key_of
 
-_RESERVED = frozenset(
+_RESERVED_WORDS = frozenset(
     [
         "true",
         "false",
@@ -62,51 +62,55 @@ def compile_rule(rule: str) -> Any:  # noqa: ANN401 - the evaluator's own type
     return _environment().compile(rule)
 
 
-def is_transition(rule: str) -> bool:
+def is_transition_rule(rule: str) -> bool:
     """Whether a rule compares with the old value."""
     return bool(_OLD_SELF.search(rule))
 
 
 @functools.lru_cache(maxsize=4096)
-def escaped(name: str) -> str:
+def escape_name(name: str) -> str:
     """A property's name as rules write it, such as `__namespace__`."""
-    if name in _RESERVED:
+    if name in _RESERVED_WORDS:
         return f"__{name}__"
     for text, replacement in _ESCAPES:
         name = name.replace(text, replacement)
     return name
 
 
-def typed(node: Node | None, value: Json) -> Any:  # noqa: ANN401 - any CEL value
+def to_cel_value(node: SchemaNode | None, value: Json) -> Any:  # noqa: ANN401 - any CEL value
     """A JSON value as CEL sees it: numbers by the schema's type, instants as UTC text."""
     if isinstance(value, dict):
-        return _typed_map(node, value)
+        return _to_cel_map(node, value)
     if isinstance(value, list):
         below = node.items if node else None
-        return [typed(below, item) for item in value]
+        return [to_cel_value(below, item) for item in value]
     if node is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return _typed_string(value, node.schema.get("format"))
+        return _to_cel_string(value, node.schema.get("format"))
     if isinstance(value, int | float):
         return {"number": float, "integer": int}.get(node.type or "", type(value))(value)
     return value
 
 
-def _typed_map(node: Node | None, value: JsonObject) -> dict[str, Any]:
+def _to_cel_map(node: SchemaNode | None, value: JsonObject) -> dict[str, Any]:
     if node is None:
-        return {key: typed(None, item) for key, item in value.items()}
+        return {key: to_cel_value(None, item) for key, item in value.items()}
     found = {}
     for key, item in value.items():
         child = node.properties.get(key)
         if child is not None:
-            found[escaped(key)] = typed(child, item)
-        elif node.values is not None or node.preserve or node.any_value:
-            found[key] = typed(node.values, item)
+            found[escape_name(key)] = to_cel_value(child, item)
+        elif (
+            node.additional_properties is not None
+            or node.preserves_unknown
+            or node.allows_any_value
+        ):
+            found[key] = to_cel_value(node.additional_properties, item)
     return found
 
 
-def _typed_string(value: str, form: object) -> str:
+def _to_cel_string(value: str, form: object) -> str:
     """The evaluator takes no instants: they go in as UTC text of one width, which sorts as time."""
     if form not in ("date-time", "date"):
         return value
@@ -116,7 +120,7 @@ def _typed_string(value: str, form: object) -> str:
 
 
 def rule_problems(
-    node: Node, value: Json, old: Json = None, path: str = "", *, has_old: bool | None = None
+    node: SchemaNode, value: Json, old: Json = None, path: str = "", *, has_old: bool | None = None
 ) -> list[FieldProblem]:
     """Every rule that a value breaks; the value has passed `validate` before.
 
@@ -132,7 +136,7 @@ def rule_problems(
     has_old = old is not None if has_old is None else has_old
     problems: list[FieldProblem] = []
     if node.rules:
-        problems += _own_problems(node, value, old, path, has_old=has_old)
+        problems += _node_rule_problems(node, value, old, path, has_old=has_old)
     if isinstance(value, dict):
         before = old if isinstance(old, dict) else {}
         for key, item in value.items():
@@ -148,63 +152,65 @@ def rule_problems(
 
 
 def _item_problems(
-    node: Node, items: Node, value: list[Json], old: Json, path: str
+    node: SchemaNode, items: SchemaNode, value: list[Json], old: Json, path: str
 ) -> list[FieldProblem]:
     before = {}
     for item in old if isinstance(old, list) else ():
-        key = list_key(node, item)
+        key = list_key_of(node, item)
         if key is not None:
             before[key] = item
     problems = []
     for index, item in enumerate(value):
-        key = list_key(node, item)
+        key = list_key_of(node, item)
         has_old = key is not None and key in before
         known = before[key] if has_old and key is not None else None
         problems += rule_problems(items, item, known, f"{path}[{index}]", has_old=has_old)
     return problems
 
 
-def _own_problems(
-    node: Node, value: Json, old: Json, path: str, *, has_old: bool
+def _node_rule_problems(
+    node: SchemaNode, value: Json, old: Json, path: str, *, has_old: bool
 ) -> list[FieldProblem]:
     problems = []
     unchanged = has_old and value == old
     data: dict[str, Any] | None = None
     for rule in node.rules:
         text = rule["rule"]
-        transition = is_transition(text)
+        transition = is_transition_rule(text)
         if (transition and not has_old) or (unchanged and not transition):
             continue
-        if unchanged and _is_known_to_hold(text, value):
+        if unchanged and _has_held(text, value):
             continue
         if data is None:
-            data = {"self": typed(node, value)}
+            data = {"self": to_cel_value(node, value)}
             if has_old:
-                data["oldSelf"] = typed(node, old)
-        problem = _broken(rule, data, value, path)
+                data["oldSelf"] = to_cel_value(node, old)
+        problem = _evaluate_rule(rule, data, value, path)
         if problem is not None:
             problems.append(problem)
         elif unchanged:
-            _remember_to_hold(text, value)
+            _record_held(text, value)
     return problems
 
 
-_HELD_LIMIT = 20_000
-_held: set[tuple[str, bytes]] = set()
+_MAX_HELD_RULES = 20_000
+_held_rules: set[tuple[str, bytes]] = set()
 """Transition rules that held for an unchanged value: they hold again, whatever else is written."""
 
 
-def _is_known_to_hold(rule: str, value: Json) -> bool:
-    return (rule, msgspec.json.encode(value)) in _held
+def _has_held(rule: str, value: Json) -> bool:
+    return (rule, msgspec.json.encode(value)) in _held_rules
 
 
-def _remember_to_hold(rule: str, value: Json) -> None:
-    if len(_held) >= _HELD_LIMIT:
-        _held.clear()
-    _held.add((rule, msgspec.json.encode(value)))
+def _record_held(rule: str, value: Json) -> None:
+    if len(_held_rules) >= _MAX_HELD_RULES:
+        _held_rules.clear()
+    _held_rules.add((rule, msgspec.json.encode(value)))
 
 
-def _broken(rule: JsonObject, data: dict[str, Any], value: Json, path: str) -> FieldProblem | None:
+def _evaluate_rule(
+    rule: JsonObject, data: dict[str, Any], value: Json, path: str
+) -> FieldProblem | None:
     text = rule["rule"]
     try:
         result = compile_rule(text).eval(data=data)
@@ -215,14 +221,14 @@ def _broken(rule: JsonObject, data: dict[str, Any], value: Json, path: str) -> F
         return None
     where = path + rule.get("fieldPath", "") if path else rule.get("fieldPath", "")[1:] or "<nil>"
     if kind == "BOOL":
-        message = _message(rule, data)
+        message = _rule_message(rule, data)
     else:
-        message = f"rule evaluation error: {passed} evaluating rule: {_message(rule, data)}"
+        message = f"rule evaluation error: {passed} evaluating rule: {_rule_message(rule, data)}"
     reason = rule.get("reason") or "FieldValueInvalid"
     if isinstance(value, dict | list) or rule.get("fieldPath"):
         invalid = "Invalid value"
     else:
-        invalid = f"Invalid value: {quoted(value)}"
+        invalid = f"Invalid value: {quote_value(value)}"
     prefix = {
         "FieldValueForbidden": "Forbidden",
         "FieldValueRequired": "Required value",
@@ -231,7 +237,7 @@ def _broken(rule: JsonObject, data: dict[str, Any], value: Json, path: str) -> F
     return FieldProblem(reason, where, f"{prefix}: {message}")
 
 
-def _message(rule: JsonObject, data: dict[str, Any]) -> str:
+def _rule_message(rule: JsonObject, data: dict[str, Any]) -> str:
     expression = rule.get("messageExpression")
     if expression:
         try:

@@ -9,57 +9,57 @@ validation functions" in the Kubernetes documentation.
 from dataclasses import dataclass
 from typing import assert_never
 
-from scheduler.hub.schema.cel import escaped
+from scheduler.hub.schema.cel import escape_name
 from scheduler.hub.schema.cel_syntax import (
     Call,
     Comprehension,
     Constant,
+    CreateList,
+    CreateStruct,
     Expression,
-    ListOf,
-    MapOf,
-    Name,
+    Ident,
     Select,
-    syntax_of,
+    parse_syntax,
 )
-from scheduler.hub.schema.structural import Node
+from scheduler.hub.schema.structural import SchemaNode
 
-RULE_BUDGET = 10_000_000
+RULE_COST_BUDGET = 10_000_000
 """Of one rule, times the number of places where it runs."""
-CRD_BUDGET = 100_000_000
+CRD_COST_BUDGET = 100_000_000
 """Of all rules of a definition together."""
-_REQUEST_BYTES = 3 * 1024 * 1024
-_UNKNOWN = 1 << 63
-_TRAVERSAL = 0.1
+_MAX_REQUEST_BYTES = 3 * 1024 * 1024
+_UNKNOWN_SIZE = 1 << 63
+_TRAVERSAL_COST = 0.1
 """Per byte of a string that is read through."""
-_REGEX = 0.25
+_REGEX_COST = 0.25
 """Per byte of a regular expression."""
-_LIST_PRICE, _MAP_PRICE = 10, 30
+_LIST_COST, _MAP_COST = 10, 30
 _FORMAT_BYTES = {"date": 12, "date-time": 37, "duration": 34}
-_CUTS_SHORT = frozenset({"_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_"})
-_SCALARS = frozenset({"integer", "number", "boolean"})
+_COMPARISON_FUNCTIONS = frozenset({"_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_"})
+_SCALAR_TYPES = frozenset({"integer", "number", "boolean"})
 
 
 class UndefinedField(ValueError):
     """A rule speaks of a field that the schema does not have."""
 
 
-def largest_size(node: Node | None) -> int:
+def max_size_of(node: SchemaNode | None) -> int:
     """The most elements of a list or map, or bytes of a string, that a schema allows."""
     if node is None:
-        return _UNKNOWN
+        return _UNKNOWN_SIZE
     schema = node.schema
     if node.type == "array":
-        smallest = smallest_bytes(node.items) if node.items else 1
-        return int(schema.get("maxItems", (_REQUEST_BYTES - 2) // (smallest + 1)))
-    if node.type == "object" and node.values is not None:
-        pair = smallest_bytes(node.values) + 6
-        return int(schema.get("maxProperties", (_REQUEST_BYTES - 2) // pair))
+        smallest = min_bytes_of(node.items) if node.items else 1
+        return int(schema.get("maxItems", (_MAX_REQUEST_BYTES - 2) // (smallest + 1)))
+    if node.type == "object" and node.additional_properties is not None:
+        pair = min_bytes_of(node.additional_properties) + 6
+        return int(schema.get("maxProperties", (_MAX_REQUEST_BYTES - 2) // pair))
     if node.int_or_string or node.type == "string":
-        return _largest_text(node)
-    return 1 if node.type in _SCALARS else _UNKNOWN
+        return _max_text_bytes(node)
+    return 1 if node.type in _SCALAR_TYPES else _UNKNOWN_SIZE
 
 
-def _largest_text(node: Node) -> int:
+def _max_text_bytes(node: SchemaNode) -> int:
     schema = node.schema
     if "maxLength" in schema:
         return int(schema["maxLength"]) * 4  # of UTF-8
@@ -67,33 +67,33 @@ def _largest_text(node: Node) -> int:
         return _FORMAT_BYTES[schema["format"]]
     if schema.get("enum") and not node.int_or_string:
         return max(len(str(value)) for value in schema["enum"])
-    return _REQUEST_BYTES - 2
+    return _MAX_REQUEST_BYTES - 2
 
 
-def smallest_bytes(node: Node | None) -> int:
+def min_bytes_of(node: SchemaNode | None) -> int:
     """The fewest bytes that a value of a schema takes in JSON."""
     if node is None or node.type in {"integer", "number"} or node.int_or_string:
         return 1
     if node.type == "boolean":
         return 4
-    if node.type != "object" or node.values is not None:
+    if node.type != "object" or node.additional_properties is not None:
         return 2
     required = ((name, node.properties[name]) for name in node.required if name in node.properties)
     return 2 + sum(
-        len(name) + smallest_bytes(child) + 4 for name, child in required if not child.has_default
+        len(name) + min_bytes_of(child) + 4 for name, child in required if not child.has_default
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Value:
+class _ValueEstimate:
     """What an expression costs, how large its value is, and which schema describes it."""
 
     cost: float
     size: float = 1
-    node: Node | None = None
+    node: SchemaNode | None = None
 
 
-def rule_cost(rule: str, node: Node, *, root: bool = False) -> float:
+def estimate_rule_cost(rule: str, node: SchemaNode, *, is_root: bool = False) -> float:
     """The worst case of running a rule once, in cost units of CEL.
 
     Args:
@@ -105,140 +105,142 @@ def rule_cost(rule: str, node: Node, *, root: bool = False) -> float:
         UndefinedField: the rule names a field that the schema does not have.
         RuntimeError: the rule does not compile.
     """
-    estimate = _Estimate(node, root=root)
-    return estimate.of(syntax_of(rule)).cost
+    estimate = _CostEstimator(node, is_root=is_root)
+    return estimate.estimate(parse_syntax(rule)).cost
 
 
-class _Estimate:
+class _CostEstimator:
     """Walks a syntax tree; knows the variables of the comprehensions around."""
 
-    def __init__(self, node: Node, *, root: bool) -> None:
-        self._self = node
-        self._root = root
-        self._variables: dict[str, _Value] = {}
+    def __init__(self, node: SchemaNode, *, is_root: bool) -> None:
+        self._self_node = node
+        self._is_root = is_root
+        self._variables: dict[str, _ValueEstimate] = {}
 
-    def of(self, expression: Expression) -> _Value:
+    def estimate(self, expression: Expression) -> _ValueEstimate:
         """The estimate of an expression."""
         match expression:
             case Constant():
-                found = _Value(0, expression.size)
-            case Name():
+                found = _ValueEstimate(0, expression.size)
+            case Ident():
                 found = self._name(expression)
             case Select():
                 found = self._select(expression)
             case Call():
                 found = self._call(expression)
-            case ListOf():
-                parts = [self.of(element) for element in expression.elements]
-                found = _Value(_LIST_PRICE + sum(part.cost for part in parts), len(parts))
-            case MapOf():
-                cost = sum(self.of(part).cost for part in expression.parts)
-                found = _Value(_MAP_PRICE + cost, len(expression.parts) / 2)
+            case CreateList():
+                parts = [self.estimate(element) for element in expression.elements]
+                found = _ValueEstimate(_LIST_COST + sum(part.cost for part in parts), len(parts))
+            case CreateStruct():
+                cost = sum(self.estimate(part).cost for part in expression.keys_and_values)
+                found = _ValueEstimate(_MAP_COST + cost, len(expression.keys_and_values) / 2)
             case Comprehension():
                 found = self._comprehension(expression)
             case _:
                 assert_never(expression)
         return found
 
-    def _name(self, expression: Name) -> _Value:
+    def _name(self, expression: Ident) -> _ValueEstimate:
         if expression.name in self._variables:
             known = self._variables[expression.name]
-            return _Value(1, known.size, known.node)
+            return _ValueEstimate(1, known.size, known.node)
         if expression.name in {"self", "oldSelf"}:
-            return _Value(1, largest_size(self._self), self._self)
-        return _Value(1, _UNKNOWN)
+            return _ValueEstimate(1, max_size_of(self._self_node), self._self_node)
+        return _ValueEstimate(1, _UNKNOWN_SIZE)
 
-    def _select(self, expression: Select) -> _Value:
-        operand = self.of(expression.operand)
+    def _select(self, expression: Select) -> _ValueEstimate:
+        operand = self.estimate(expression.operand)
         child = self._child(operand.node, expression.field)
         if expression.tests_presence:
-            return _Value(operand.cost + 1)
-        return _Value(operand.cost + 1, largest_size(child), child)
+            return _ValueEstimate(operand.cost + 1)
+        return _ValueEstimate(operand.cost + 1, max_size_of(child), child)
 
-    def _child(self, node: Node | None, field: str) -> Node | None:
+    def _child(self, node: SchemaNode | None, field: str) -> SchemaNode | None:
         if node is None or node.type != "object":
             return None
-        if node.values is not None:
-            return node.values
+        if node.additional_properties is not None:
+            return node.additional_properties
         for name, child in node.properties.items():
-            if escaped(name) == field:
+            if escape_name(name) == field:
                 return child
-        is_whole = (node is self._self and self._root) or node.embedded
+        is_whole = (node is self._self_node and self._is_root) or node.is_embedded
         if is_whole and field in {"apiVersion", "kind", "metadata"}:
             return None
         raise UndefinedField(f"undefined field '{field}'")
 
     # ------------------------------------------------------------ calls
 
-    def _call(self, expression: Call) -> _Value:
-        arguments = [self.of(argument) for argument in expression.arguments]
+    def _call(self, expression: Call) -> _ValueEstimate:
+        arguments = [self.estimate(argument) for argument in expression.arguments]
         spent = sum(argument.cost for argument in arguments)
-        target = self.of(expression.target) if expression.target else None
+        target = self.estimate(expression.target) if expression.target else None
         if target is not None:
             spent += target.cost
         name = expression.function
         if name == "_?_:_":
             return self._conditional(arguments)
         if name in {"_&&_", "_||_"}:
-            return _Value(spent)
+            return _ValueEstimate(spent)
         if name == "_[_]":
             node = arguments[0].node
-            below = (node.items or node.values) if node else None
-            return _Value(spent + 1, largest_size(below), below)
+            below = (node.items or node.additional_properties) if node else None
+            return _ValueEstimate(spent + 1, max_size_of(below), below)
         if name in {"dyn", "string"} and arguments:
             return self._converted(name, arguments[0], spent)
-        return _priced(name, target, arguments, spent)
+        return _function_estimate(name, target, arguments, spent)
 
     @staticmethod
-    def _conditional(arguments: list[_Value]) -> _Value:
+    def _conditional(arguments: list[_ValueEstimate]) -> _ValueEstimate:
         condition, left, right = arguments
         larger = left if left.size >= right.size else right
-        return _Value(condition.cost + max(left.cost, right.cost), larger.size, larger.node)
+        return _ValueEstimate(condition.cost + max(left.cost, right.cost), larger.size, larger.node)
 
     @staticmethod
-    def _converted(name: str, argument: _Value, spent: float) -> _Value:
+    def _converted(name: str, argument: _ValueEstimate, spent: float) -> _ValueEstimate:
         if name == "dyn" or (argument.node and argument.node.type == "string"):
-            return _Value(spent + 1, argument.size, argument.node)
-        return _Value(spent + 1, _UNKNOWN)
+            return _ValueEstimate(spent + 1, argument.size, argument.node)
+        return _ValueEstimate(spent + 1, _UNKNOWN_SIZE)
 
-    def _comprehension(self, expression: Comprehension) -> _Value:
-        over, start = self.of(expression.over), self.of(expression.start)
+    def _comprehension(self, expression: Comprehension) -> _ValueEstimate:
+        over, start = self.estimate(expression.iter_range), self.estimate(expression.accu_init)
         before = dict(self._variables)
-        self._variables[expression.variable] = self._element(over)
+        self._variables[expression.variable] = self._element_of(over)
         self._variables[expression.accumulator] = start
-        loop = self.of(expression.condition).cost + self.of(expression.step).cost
-        result = self.of(expression.result)
+        loop = self.estimate(expression.condition).cost + self.estimate(expression.step).cost
+        result = self.estimate(expression.result)
         self._variables = before
-        size = over.size if isinstance(expression.start, ListOf) else 1
+        size = over.size if isinstance(expression.accu_init, CreateList) else 1
         cost = over.cost + start.cost + result.cost + over.size * loop
-        return _Value(min(cost, _UNKNOWN), size)
+        return _ValueEstimate(min(cost, _UNKNOWN_SIZE), size)
 
     @staticmethod
-    def _element(over: _Value) -> _Value:
+    def _element_of(over: _ValueEstimate) -> _ValueEstimate:
         node = over.node
         if node is None:
-            return _Value(0, _UNKNOWN)
+            return _ValueEstimate(0, _UNKNOWN_SIZE)
         if node.type == "array":
-            return _Value(0, largest_size(node.items), node.items)
-        return _Value(0, 0)  # the key of a map: its length counts as nothing
+            return _ValueEstimate(0, max_size_of(node.items), node.items)
+        return _ValueEstimate(0, 0)  # the key of a map: its length counts as nothing
 
 
-def _priced(name: str, target: _Value | None, arguments: list[_Value], spent: float) -> _Value:
+def _function_estimate(
+    name: str, target: _ValueEstimate | None, arguments: list[_ValueEstimate], spent_cost: float
+) -> _ValueEstimate:
     """The price of a function by what it reads."""
     sizes = [argument.size for argument in arguments]
     size: float = 1
     price: float = 1
     if name == "matches" and target is not None:
-        price = (target.size + 1) * _TRAVERSAL * sizes[0] * _REGEX
+        price = (target.size + 1) * _TRAVERSAL_COST * sizes[0] * _REGEX_COST
     elif name == "contains" and target is not None:
-        price = target.size * _TRAVERSAL * sizes[0] * _TRAVERSAL
+        price = target.size * _TRAVERSAL_COST * sizes[0] * _TRAVERSAL_COST
     elif name in {"startsWith", "endsWith"}:
-        price = sizes[0] * _TRAVERSAL
+        price = sizes[0] * _TRAVERSAL_COST
     elif name == "@in":
         price = sizes[1]
     elif name == "_+_" and max(sizes) > 1:
         size = sum(sizes)
-        price = size * _TRAVERSAL
-    elif name in _CUTS_SHORT:
-        price = max(1, min(sizes) * _TRAVERSAL)
-    return _Value(spent + price, size)
+        price = size * _TRAVERSAL_COST
+    elif name in _COMPARISON_FUNCTIONS:
+        price = max(1, min(sizes) * _TRAVERSAL_COST)
+    return _ValueEstimate(spent_cost + price, size)

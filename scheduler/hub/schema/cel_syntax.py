@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from scheduler.hub.schema.cel import compile_rule
-from scheduler.hub.schema.protobuf_wire import fields_of
+from scheduler.hub.schema.protobuf_wire import iter_wire_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Constant:
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class Ident:
     """A variable."""
 
     name: str
@@ -47,17 +47,17 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class ListOf:
+class CreateList:
     """A list literal."""
 
     elements: tuple["Expression", ...]
 
 
 @dataclass(frozen=True, slots=True)
-class MapOf:
+class CreateStruct:
     """A map literal; keys and values in turn."""
 
-    parts: tuple["Expression", ...] = field(default=())
+    keys_and_values: tuple["Expression", ...] = field(default=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,94 +65,110 @@ class Comprehension:
     """What a macro over a list or a map became."""
 
     variable: str
-    over: "Expression"
+    iter_range: "Expression"
     accumulator: str
-    start: "Expression"
+    accu_init: "Expression"
     condition: "Expression"
     step: "Expression"
     result: "Expression"
 
 
-Expression: TypeAlias = Constant | Name | Select | Call | ListOf | MapOf | Comprehension
+Expression: TypeAlias = Constant | Ident | Select | Call | CreateList | CreateStruct | Comprehension
 
 
-def syntax_of(rule: str) -> Expression:
+def parse_syntax(rule: str) -> Expression:
     """The tree of a rule.
 
     Raises:
         RuntimeError: the rule does not compile.
     """
-    wrapped = dict(fields_of(compile_rule(rule).serialize()))
-    checked = dict(fields_of(_bytes(wrapped[2])))
-    return _expression(_bytes(checked[4]))
+    wrapped = dict(iter_wire_fields(compile_rule(rule).serialize()))
+    checked = dict(iter_wire_fields(_as_bytes(wrapped[2])))
+    return _read_expression(_as_bytes(checked[4]))
 
 
-def _bytes(value: int | bytes) -> bytes:
+def _as_bytes(value: int | bytes) -> bytes:
     return value if isinstance(value, bytes) else b""
 
 
-def _text(value: int | bytes) -> str:
-    return _bytes(value).decode()
+def _as_text(value: int | bytes) -> str:
+    return _as_bytes(value).decode()
 
 
-def _expression(data: bytes) -> Expression:
-    for number, value in fields_of(data):
-        maker = _MAKERS.get(number)
+def _read_expression(data: bytes) -> Expression:
+    for number, value in iter_wire_fields(data):
+        maker = _READERS_BY_NUMBER.get(number)
         if maker is not None:
-            return maker(_bytes(value))
+            return maker(_as_bytes(value))
     return Constant(1, is_text=False)
 
 
-def _constant(data: bytes) -> Expression:
-    for number, value in fields_of(data):
+def _read_constant(data: bytes) -> Expression:
+    for number, value in iter_wire_fields(data):
         if number in {6, 7}:  # string_value, bytes_value
-            return Constant(len(_text(value)), is_text=True, text=_text(value))
+            return Constant(len(_as_text(value)), is_text=True, text=_as_text(value))
     return Constant(1, is_text=False)
 
 
-def _name(data: bytes) -> Expression:
-    return Name(next((_text(value) for number, value in fields_of(data) if number == 1), ""))
-
-
-def _select(data: bytes) -> Expression:
-    found = dict(fields_of(data))
-    return Select(_expression(_bytes(found[1])), _text(found[2]), bool(found.get(3)))
-
-
-def _call(data: bytes) -> Expression:
-    target: Expression | None = None
-    function = ""
-    arguments = []
-    for number, value in fields_of(data):
-        if number == 1:
-            target = _expression(_bytes(value))
-        elif number == 2:  # noqa: PLR2004 - Call.function
-            function = _text(value)
-        else:
-            arguments.append(_expression(_bytes(value)))
-    return Call(function, target, tuple(arguments))
-
-
-def _list(data: bytes) -> Expression:
-    return ListOf(tuple(_expression(_bytes(v)) for number, v in fields_of(data) if number == 1))
-
-
-def _map(data: bytes) -> Expression:
-    parts = []
-    for number, entry in fields_of(data):
-        if number == 2:  # noqa: PLR2004 - CreateStruct.entries
-            parts += [_expression(_bytes(v)) for n, v in fields_of(_bytes(entry)) if n in {3, 4}]
-    return MapOf(tuple(parts))
-
-
-def _comprehension(data: bytes) -> Expression:
-    found = dict(fields_of(data))
-    return Comprehension(
-        _text(found[1]),
-        _expression(_bytes(found[2])),
-        _text(found[3]),
-        *(_expression(_bytes(found[number])) for number in (4, 5, 6, 7)),
+def _read_ident(data: bytes) -> Expression:
+    return Ident(
+        next((_as_text(value) for number, value in iter_wire_fields(data) if number == 1), "")
     )
 
 
-_MAKERS = {3: _constant, 4: _name, 5: _select, 6: _call, 7: _list, 8: _map, 9: _comprehension}
+def _read_select(data: bytes) -> Expression:
+    found = dict(iter_wire_fields(data))
+    return Select(_read_expression(_as_bytes(found[1])), _as_text(found[2]), bool(found.get(3)))
+
+
+def _read_call(data: bytes) -> Expression:
+    target: Expression | None = None
+    function = ""
+    arguments = []
+    for number, value in iter_wire_fields(data):
+        if number == 1:
+            target = _read_expression(_as_bytes(value))
+        elif number == 2:  # noqa: PLR2004 - Call.function
+            function = _as_text(value)
+        else:
+            arguments.append(_read_expression(_as_bytes(value)))
+    return Call(function, target, tuple(arguments))
+
+
+def _read_list(data: bytes) -> Expression:
+    return CreateList(
+        tuple(_read_expression(_as_bytes(v)) for number, v in iter_wire_fields(data) if number == 1)
+    )
+
+
+def _read_struct(data: bytes) -> Expression:
+    parts = []
+    for number, entry in iter_wire_fields(data):
+        if number == 2:  # noqa: PLR2004 - CreateStruct.entries
+            parts += [
+                _read_expression(_as_bytes(v))
+                for n, v in iter_wire_fields(_as_bytes(entry))
+                if n in {3, 4}
+            ]
+    return CreateStruct(tuple(parts))
+
+
+def _read_comprehension(data: bytes) -> Expression:
+    found = dict(iter_wire_fields(data))
+    return Comprehension(
+        _as_text(found[1]),
+        _read_expression(_as_bytes(found[2])),
+        _as_text(found[3]),
+        *(_read_expression(_as_bytes(found[number])) for number in (4, 5, 6, 7)),
+    )
+
+
+_READERS_BY_NUMBER = {
+    3: _read_constant,
+    4: _read_ident,
+    5: _read_select,
+    6: _read_call,
+    7: _read_list,
+    8: _read_struct,
+    9: _read_comprehension,
+}

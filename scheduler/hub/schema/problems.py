@@ -20,12 +20,12 @@ class FieldProblem:
     message: str
 
     @property
-    def sentence(self) -> str:
+    def full_message(self) -> str:
         """Path and message as the API server joins them."""
         return f"{self.field}: {self.message}"
 
 
-_TYPES: dict[str, tuple[type, ...]] = {
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "boolean": (bool,),
     "object": (dict,),
@@ -41,10 +41,10 @@ def has_type(value: Json, expected: str) -> bool:
         return expected == "boolean"
     if expected == "integer" and isinstance(value, float):
         return value.is_integer()
-    return isinstance(value, _TYPES.get(expected, (object,)))
+    return isinstance(value, _PYTHON_TYPES.get(expected, (object,)))
 
 
-def json_type(value: Json) -> str:
+def json_type_of(value: Json) -> str:
     """The OpenAPI name of a JSON value's type."""
     if value is None:
         return "null"
@@ -54,14 +54,14 @@ def json_type(value: Json) -> str:
     return "unknown"
 
 
-def quoted(value: Json) -> str:
+def quote_value(value: Json) -> str:
     """A value as the API server prints it in a message."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 def invalid_value(path: str, value: Json, why: str) -> FieldProblem:
     """`Invalid value`: the type is right, the value is not."""
-    return FieldProblem("FieldValueInvalid", path, f"Invalid value: {quoted(value)}: {why}")
+    return FieldProblem("FieldValueInvalid", path, f"Invalid value: {quote_value(value)}: {why}")
 
 
 def required_value(path: str, why: str = "") -> FieldProblem:

@@ -15,7 +15,7 @@ class NotProtobuf(ValueError):
     """The bytes are no protobuf message."""
 
 
-def fields_of(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+def iter_wire_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     """The fields of a message: number, and a varint or bytes.
 
     Raises:
@@ -23,14 +23,14 @@ def fields_of(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     """
     position = 0
     while position < len(data):
-        tag, position = _varint(data, position)
+        tag, position = _read_varint(data, position)
         kind = tag & 7
         if kind == _VARINT:
-            value, position = _varint(data, position)
+            value, position = _read_varint(data, position)
             yield tag >> 3, value
             continue
         if kind == _BYTES:
-            size, position = _varint(data, position)
+            size, position = _read_varint(data, position)
         elif kind in _SIZES:
             size = _SIZES[kind]
         else:
@@ -41,7 +41,7 @@ def fields_of(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         position += size
 
 
-def _varint(data: bytes, position: int) -> tuple[int, int]:
+def _read_varint(data: bytes, position: int) -> tuple[int, int]:
     value = shift = 0
     while position < len(data) and shift < _MAX_VARINT_BITS:
         byte = data[position]

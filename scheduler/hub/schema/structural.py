@@ -16,40 +16,40 @@ from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import (
     FieldProblem,
     has_type,
-    json_type,
-    quoted,
+    json_type_of,
+    quote_value,
     required_value,
     wrong_type,
 )
-from scheduler.hub.schema.value_checks import Check, value_checks
+from scheduler.hub.schema.value_checks import ValueCheck, compile_value_checks
 
 
 @dataclass(slots=True)
-class Node:
+class SchemaNode:
     """One compiled schema node. `None` means that the schema says nothing about it."""
 
     type: str | None = None
-    properties: dict[str, "Node"] = field(default_factory=dict)
-    values: "Node | None" = None
+    properties: dict[str, "SchemaNode"] = field(default_factory=dict)
+    additional_properties: "SchemaNode | None" = None
     """The schema of every other key (`additionalProperties`)."""
-    any_value: bool = False
+    allows_any_value: bool = False
     """`additionalProperties: true`: other keys are kept, unchecked."""
-    items: "Node | None" = None
+    items: "SchemaNode | None" = None
     required: tuple[str, ...] = ()
     nullable: bool = False
-    preserve: bool = False
+    preserves_unknown: bool = False
     int_or_string: bool = False
-    embedded: bool = False
-    core: bool = False
+    is_embedded: bool = False
+    is_core: bool = False
     """Of a core kind, which a real server holds as a Go struct."""
     default: Json = None
     has_default: bool = False
-    atomic: bool = False
+    is_atomic: bool = False
     """A map that has one owner as a whole."""
     list_type: str = "atomic"
     map_keys: tuple[str, ...] = ()
     merge_key: str | None = None
-    merges: bool = False
+    is_merge_list: bool = False
     """The strategic merge patch merges this list instead of replacing it."""
     rules: list[JsonObject] = field(default_factory=list)
     is_quantity: bool = False
@@ -59,66 +59,66 @@ class Node:
     """A rule stands here or somewhere below."""
     has_defaults: bool = False
     """A default stands here or somewhere below."""
-    checks: tuple[Check, ...] = ()
+    checks: tuple[ValueCheck, ...] = ()
     schema: JsonObject = field(default_factory=dict)
 
-    def child(self, key: str) -> "Node | None":
+    def child(self, key: str) -> "SchemaNode | None":
         """The node of a key of this map; None where the schema does not know it."""
-        return self.properties.get(key) or self.values
+        return self.properties.get(key) or self.additional_properties
 
 
-class _Compiler:
+class _SchemaCompiler:
     """Turns schema dicts into nodes; references are resolved, cycles included."""
 
     def __init__(self, definitions: Mapping[str, JsonObject]) -> None:
         self._definitions = definitions
-        self._known: dict[str, Node] = {}
+        self._compiled: dict[str, SchemaNode] = {}
 
-    def node(self, schema: JsonObject) -> Node:
-        reference = _reference(schema)
+    def compile(self, schema: JsonObject) -> SchemaNode:
+        reference = _reference_of(schema)
         if reference is None:
-            return self._fill(Node(), schema)
-        if reference not in self._known:
-            self._known[reference] = Node()
-            self._fill(self._known[reference], self._definitions[reference])
-        return self._known[reference]
+            return self._fill(SchemaNode(), schema)
+        if reference not in self._compiled:
+            self._compiled[reference] = SchemaNode()
+            self._fill(self._compiled[reference], self._definitions[reference])
+        return self._compiled[reference]
 
-    def _check(self, schema: JsonObject) -> Check:
-        node = self.node(schema)
+    def _compile_check(self, schema: JsonObject) -> ValueCheck:
+        node = self.compile(schema)
         return lambda value, path: validate(node, value, path)
 
-    def _fill(self, node: Node, schema: JsonObject) -> Node:
+    def _fill(self, node: SchemaNode, schema: JsonObject) -> SchemaNode:
         node.schema = schema
-        node.core = bool(self._definitions)
+        node.is_core = bool(self._definitions)
         node.type = schema.get("type")
         node.properties = {
-            name: self.node(child) for name, child in (schema.get("properties") or {}).items()
+            name: self.compile(child) for name, child in (schema.get("properties") or {}).items()
         }
         more = schema.get("additionalProperties")
-        node.any_value = more is True
-        node.values = self.node(more) if isinstance(more, dict) else None
+        node.allows_any_value = more is True
+        node.additional_properties = self.compile(more) if isinstance(more, dict) else None
         items = schema.get("items")
-        node.items = self.node(items) if isinstance(items, dict) else None
+        node.items = self.compile(items) if isinstance(items, dict) else None
         node.required = tuple(schema.get("required") or ())
         node.nullable = bool(schema.get("nullable"))
-        node.preserve = bool(schema.get("x-kubernetes-preserve-unknown-fields"))
+        node.preserves_unknown = bool(schema.get("x-kubernetes-preserve-unknown-fields"))
         node.int_or_string = bool(schema.get("x-kubernetes-int-or-string"))
-        node.embedded = bool(schema.get("x-kubernetes-embedded-resource"))
+        node.is_embedded = bool(schema.get("x-kubernetes-embedded-resource"))
         node.has_default = "default" in schema
         node.default = schema.get("default")
-        _fill_merging(node, schema)
+        _set_merge_rules(node, schema)
         node.rules = list(schema.get("x-kubernetes-validations") or ())
-        below = [*node.properties.values(), node.values, node.items]
+        below = [*node.properties.values(), node.additional_properties, node.items]
         known = [child for child in below if child is not None]
-        node.is_quantity = node.core and schema.get("format") == "quantity"
+        node.is_quantity = node.is_core and schema.get("format") == "quantity"
         node.has_quantities = node.is_quantity or any(child.has_quantities for child in known)
         node.has_rules = bool(node.rules) or any(child.has_rules for child in known)
         node.has_defaults = node.has_default or any(child.has_defaults for child in known)
-        node.checks = value_checks(schema, self._check)
+        node.checks = compile_value_checks(schema, self._compile_check)
         return node
 
 
-def _reference(schema: JsonObject) -> str | None:
+def _reference_of(schema: JsonObject) -> str | None:
     """The name of the definition that a schema points to."""
     found = schema.get("$ref")
     if found is None and len(schema.get("allOf") or ()) == 1:
@@ -126,70 +126,76 @@ def _reference(schema: JsonObject) -> str | None:
     return str(found).rsplit("/", 1)[-1] if found else None
 
 
-def _fill_merging(node: Node, schema: JsonObject) -> None:
+def _set_merge_rules(node: SchemaNode, schema: JsonObject) -> None:
     strategy = str(schema.get("x-kubernetes-patch-strategy", ""))
-    node.atomic = schema.get("x-kubernetes-map-type") == "atomic"
+    node.is_atomic = schema.get("x-kubernetes-map-type") == "atomic"
     node.list_type = schema.get("x-kubernetes-list-type") or "atomic"
     node.map_keys = tuple(schema.get("x-kubernetes-list-map-keys") or ())
     node.merge_key = schema.get("x-kubernetes-patch-merge-key")
-    node.merges = "merge" in strategy.split(",")
+    node.is_merge_list = "merge" in strategy.split(",")
 
 
-def compile_schema(schema: JsonObject, definitions: Mapping[str, JsonObject] | None = None) -> Node:
+def compile_schema(
+    schema: JsonObject, definitions: Mapping[str, JsonObject] | None = None
+) -> SchemaNode:
     """Compiles an OpenAPI v3 schema.
 
     Args:
         schema: such as `spec.versions[].schema.openAPIV3Schema` of a CRD.
         definitions: what `$ref`s point to, by name; CRDs have none.
     """
-    return _Compiler(definitions or {}).node(schema)
+    return _SchemaCompiler(definitions or {}).compile(schema)
 
 
 # ---------------------------------------------------------------- pruning
 
 
-def prune(node: Node, value: Json, path: str = "", *, root: bool = False) -> list[str]:
+def prune(node: SchemaNode, value: Json, path: str = "", *, root: bool = False) -> list[str]:
     """Removes fields that the schema does not know, in place, and returns their paths.
 
     At the root of an object `apiVersion`, `kind` and `metadata` always belong.
     """
     unknown: list[str] = []
-    _prune(node, value, path, unknown, root=root or node.embedded)
+    _prune(node, value, path, unknown, root=root or node.is_embedded)
     return unknown
 
 
-def _prune(node: Node, value: Json, path: str, unknown: list[str], *, root: bool) -> None:
+def _prune(node: SchemaNode, value: Json, path: str, unknown: list[str], *, root: bool) -> None:
     if isinstance(value, dict):
         _prune_map(node, value, path, unknown, root=root)
     elif isinstance(value, list) and node.items is not None:
         for index, item in enumerate(value):
             if isinstance(item, dict | list):
-                _prune(node.items, item, f"{path}[{index}]", unknown, root=node.items.embedded)
+                _prune(node.items, item, f"{path}[{index}]", unknown, root=node.items.is_embedded)
 
 
-def _prune_map(node: Node, value: JsonObject, path: str, unknown: list[str], *, root: bool) -> None:
+def _prune_map(
+    node: SchemaNode, value: JsonObject, path: str, unknown: list[str], *, root: bool
+) -> None:
     for key in list(value):
-        child = node.properties.get(key) or node.values
+        child = node.properties.get(key) or node.additional_properties
         if child is not None:
             item = value[key]
             if isinstance(item, dict | list):
-                _prune(child, item, _join(path, key), unknown, root=child.embedded)
-        elif not (node.preserve or node.any_value or (root and key in _OBJECT_FIELDS)):
-            unknown.append(_join(path, key))
+                _prune(child, item, _join_path(path, key), unknown, root=child.is_embedded)
+        elif not (
+            node.preserves_unknown or node.allows_any_value or (root and key in _ROOT_FIELDS)
+        ):
+            unknown.append(_join_path(path, key))
             del value[key]
 
 
-_OBJECT_FIELDS = frozenset({"apiVersion", "kind", "metadata"})
+_ROOT_FIELDS = frozenset({"apiVersion", "kind", "metadata"})
 
 
-def _join(path: str, key: str) -> str:
+def _join_path(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
 # ---------------------------------------------------------------- defaults
 
 
-def apply_defaults(node: Node, value: Json) -> None:
+def apply_defaults(node: SchemaNode, value: Json) -> None:
     """Fills in defaults, in place; a null where null is not allowed counts as absent."""
     if not node.has_defaults:
         return
@@ -200,7 +206,7 @@ def apply_defaults(node: Node, value: Json) -> None:
             ):
                 value[key] = copy.deepcopy(child.default)
         for key, item in value.items():
-            below = node.properties.get(key) or node.values
+            below = node.properties.get(key) or node.additional_properties
             if below is not None and below.has_defaults:
                 apply_defaults(below, item)
     elif isinstance(value, list) and node.items is not None:
@@ -208,11 +214,11 @@ def apply_defaults(node: Node, value: Json) -> None:
             apply_defaults(node.items, item)
 
 
-def drop_nulls(node: Node, value: Json) -> None:
+def drop_nulls(node: SchemaNode, value: Json) -> None:
     """Removes nulls of fields that may not be null and have no default, as real servers do."""
     if isinstance(value, dict):
         for key in list(value):
-            child = node.properties.get(key) or node.values
+            child = node.properties.get(key) or node.additional_properties
             if child is None:
                 continue
             if value[key] is None and key in node.properties and not child.nullable:
@@ -228,7 +234,7 @@ def drop_nulls(node: Node, value: Json) -> None:
 
 
 def validate(
-    node: Node, value: Json, path: str = "", *, old: Json = None, has_old: bool = False
+    node: SchemaNode, value: Json, path: str = "", *, old: Json = None, has_old: bool = False
 ) -> list[FieldProblem]:
     """Every problem of a value; what equals `old` is not looked at again (ratcheting).
 
@@ -257,28 +263,28 @@ def validate(
     return problems
 
 
-def _type_problems(node: Node, value: Json, path: str) -> list[FieldProblem]:
+def _type_problems(node: SchemaNode, value: Json, path: str) -> list[FieldProblem]:
     if node.int_or_string:
         if isinstance(value, str | int | float) and not isinstance(value, bool):
             return []
-        return [wrong_type(path, "integer,string", json_type(value))]
+        return [wrong_type(path, "integer,string", json_type_of(value))]
     if node.type is None or has_type(value, node.type):
         return []
-    return [wrong_type(path, node.type, json_type(value))]
+    return [wrong_type(path, node.type, json_type_of(value))]
 
 
-def _validate_map(node: Node, value: JsonObject, path: str, old: Json) -> list[FieldProblem]:
-    required = (*node.required, "apiVersion", "kind") if node.embedded else node.required
-    problems = [required_value(_join(path, name)) for name in required if name not in value]
-    if node.embedded:
+def _validate_map(node: SchemaNode, value: JsonObject, path: str, old: Json) -> list[FieldProblem]:
+    required = (*node.required, "apiVersion", "kind") if node.is_embedded else node.required
+    problems = [required_value(_join_path(path, name)) for name in required if name not in value]
+    if node.is_embedded:
         empty = [name for name in ("apiVersion", "kind") if value.get(name) == ""]
-        problems += [required_value(_join(path, name), "must not be empty") for name in empty]
+        problems += [required_value(_join_path(path, name), "must not be empty") for name in empty]
     before = old if isinstance(old, dict) else {}
     for key, item in value.items():
         child = node.properties.get(key)
-        where = _join(path, key)
-        if child is None and node.values is not None:
-            child = node.values
+        where = _join_path(path, key)
+        if child is None and node.additional_properties is not None:
+            child = node.additional_properties
         if child is not None:
             problems.extend(
                 validate(child, item, where, old=before.get(key), has_old=key in before)
@@ -286,13 +292,13 @@ def _validate_map(node: Node, value: JsonObject, path: str, old: Json) -> list[F
     return problems
 
 
-def _validate_list(node: Node, value: list[Json], path: str, old: Json) -> list[FieldProblem]:
-    problems = _duplicates(node, value, path)
+def _validate_list(node: SchemaNode, value: list[Json], path: str, old: Json) -> list[FieldProblem]:
+    problems = _duplicate_problems(node, value, path)
     if node.items is None:
         return problems
-    before = _correlated(node, old if isinstance(old, list) else [])
+    before = _items_by_key(node, old if isinstance(old, list) else [])
     for index, item in enumerate(value):
-        key = list_key(node, item)
+        key = list_key_of(node, item)
         has_old = key is not None and key in before
         where = f"{path}[{index}]"
         problems.extend(
@@ -301,32 +307,32 @@ def _validate_list(node: Node, value: list[Json], path: str, old: Json) -> list[
     return problems
 
 
-def _correlated(node: Node, items: list[Json]) -> dict[Any, Json]:
+def _items_by_key(node: SchemaNode, items: list[Json]) -> dict[Any, Json]:
     """The old items by key; lists without keys cannot be correlated."""
-    return {key: item for item in items if (key := list_key(node, item)) is not None}
+    return {key: item for item in items if (key := list_key_of(node, item)) is not None}
 
 
-def list_key(node: Node, item: Json) -> tuple[Any, ...] | None:
+def list_key_of(node: SchemaNode, item: Json) -> tuple[Any, ...] | None:
     """What identifies an item of a list of type map; None for other lists."""
     if node.list_type != "map" or not isinstance(item, dict):
         return None
     found = []
     for name in node.map_keys:
         value = item[name] if name in item else _key_default(node, name)
-        found.append(value if isinstance(value, str) else quoted(value) + " ")
+        found.append(value if isinstance(value, str) else quote_value(value) + " ")
     return tuple(found)
 
 
-def _key_default(node: Node, name: str) -> Json:
+def _key_default(node: SchemaNode, name: str) -> Json:
     child = node.items.properties.get(name) if node.items else None
     return child.default if child else None
 
 
-def _duplicates(node: Node, value: list[Json], path: str) -> list[FieldProblem]:
+def _duplicate_problems(node: SchemaNode, value: list[Json], path: str) -> list[FieldProblem]:
     if node.list_type == "set":
-        keys = [quoted(item) for item in value]
+        keys = [quote_value(item) for item in value]
     elif node.list_type == "map":
-        keys = [str(list_key(node, item)) for item in value]
+        keys = [str(list_key_of(node, item)) for item in value]
     else:
         return []
     if len(set(keys)) == len(keys):
@@ -344,7 +350,7 @@ def _duplicates(node: Node, value: list[Json], path: str) -> list[FieldProblem]:
                 FieldProblem(
                     "FieldValueDuplicate",
                     f"{path}[{index}]",
-                    f"Duplicate value: {quoted(shown)}",
+                    f"Duplicate value: {quote_value(shown)}",
                 )
             )
         seen.add(key)

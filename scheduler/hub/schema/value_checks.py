@@ -9,24 +9,32 @@ from collections.abc import Callable
 from typing import Any
 
 from scheduler.hub.schema.json_types import Json, JsonObject
-from scheduler.hub.schema.problems import FieldProblem, invalid_value, json_type, quoted
+from scheduler.hub.schema.problems import FieldProblem, invalid_value, json_type_of, quote_value
 
-Check = Callable[[Json, str], list[FieldProblem]]
+ValueCheck = Callable[[Json, str], list[FieldProblem]]
 
 
-Compile = Callable[[JsonObject], Check]
+CompileCheck = Callable[[JsonObject], ValueCheck]
 """Turns a schema of a junctor into a check that finds all its problems."""
 
 
-def value_checks(schema: JsonObject, compiled: Compile) -> tuple[Check, ...]:
+def compile_value_checks(
+    schema: JsonObject, compile_branch: CompileCheck
+) -> tuple[ValueCheck, ...]:
     """The value checks that a schema node asks for, precompiled."""
-    made = [make(schema[keyword], schema) for keyword, make in _MAKERS.items() if keyword in schema]
+    made = [
+        make(schema[keyword], schema)
+        for keyword, make in _CHECK_MAKERS.items()
+        if keyword in schema
+    ]
     plain = [check for check in made if check is not None]
-    return (*plain, *_junctor_checks(schema, compiled))
+    return (*plain, *_make_junctor_checks(schema, compile_branch))
 
 
-def _bound(sign: int, keyword: str, words: str) -> Callable[[Any, JsonObject], Check]:
-    def make(limit: Any, schema: JsonObject) -> Check:  # noqa: ANN401 - any JSON number
+def _make_bound_check(
+    sign: int, keyword: str, words: str
+) -> Callable[[Any, JsonObject], ValueCheck]:
+    def make(limit: Any, schema: JsonObject) -> ValueCheck:  # noqa: ANN401 - any JSON number
         exclusive = bool(schema.get(f"exclusive{keyword.capitalize()}"))
         text = f"{words} {'' if exclusive else 'or equal to '}{limit}"
 
@@ -43,7 +51,7 @@ def _bound(sign: int, keyword: str, words: str) -> Callable[[Any, JsonObject], C
     return make
 
 
-def _max_length(limit: int, _schema: JsonObject) -> Check:
+def _make_max_length_check(limit: int, _schema: JsonObject) -> ValueCheck:
     def check(value: Json, path: str) -> list[FieldProblem]:
         if not isinstance(value, str) or len(value) <= limit:
             return []
@@ -54,7 +62,7 @@ def _max_length(limit: int, _schema: JsonObject) -> Check:
     return check
 
 
-def _min_length(limit: int, _schema: JsonObject) -> Check:
+def _make_min_length_check(limit: int, _schema: JsonObject) -> ValueCheck:
     def check(value: Json, path: str) -> list[FieldProblem]:
         if not isinstance(value, str) or len(value) >= limit:
             return []
@@ -64,8 +72,8 @@ def _min_length(limit: int, _schema: JsonObject) -> Check:
     return check
 
 
-def _max_size(kind: type, noun: str) -> Callable[[Any, JsonObject], Check]:
-    def make(limit: Any, _schema: JsonObject) -> Check:  # noqa: ANN401 - any JSON number
+def _make_max_size_check(kind: type, noun: str) -> Callable[[Any, JsonObject], ValueCheck]:
+    def make(limit: Any, _schema: JsonObject) -> ValueCheck:  # noqa: ANN401 - any JSON number
         def check(value: Json, path: str) -> list[FieldProblem]:
             if not isinstance(value, kind) or len(value) <= limit:  # type: ignore[arg-type]
                 return []
@@ -83,8 +91,8 @@ def _max_size(kind: type, noun: str) -> Callable[[Any, JsonObject], Check]:
     return make
 
 
-def _min_size(kind: type, noun: str) -> Callable[[Any, JsonObject], Check]:
-    def make(limit: Any, _schema: JsonObject) -> Check:  # noqa: ANN401 - any JSON number
+def _make_min_size_check(kind: type, noun: str) -> Callable[[Any, JsonObject], ValueCheck]:
+    def make(limit: Any, _schema: JsonObject) -> ValueCheck:  # noqa: ANN401 - any JSON number
         def check(value: Json, path: str) -> list[FieldProblem]:
             if not isinstance(value, kind) or len(value) >= limit:  # type: ignore[arg-type]
                 return []
@@ -97,7 +105,7 @@ def _min_size(kind: type, noun: str) -> Callable[[Any, JsonObject], Check]:
     return make
 
 
-def _pattern(pattern: str, _schema: JsonObject) -> Check:
+def _make_pattern_check(pattern: str, _schema: JsonObject) -> ValueCheck:
     compiled = re.compile(pattern)
 
     def check(value: Json, path: str) -> list[FieldProblem]:
@@ -108,8 +116,8 @@ def _pattern(pattern: str, _schema: JsonObject) -> Check:
     return check
 
 
-def _enum(allowed: list[Json], _schema: JsonObject) -> Check:
-    shown = ", ".join(quoted(value) for value in allowed)
+def _make_enum_check(allowed: list[Json], _schema: JsonObject) -> ValueCheck:
+    shown = ", ".join(quote_value(value) for value in allowed)
 
     def check(value: Json, path: str) -> list[FieldProblem]:
         if value in allowed:
@@ -118,14 +126,14 @@ def _enum(allowed: list[Json], _schema: JsonObject) -> Check:
             FieldProblem(
                 "FieldValueNotSupported",
                 path,
-                f"Unsupported value: {quoted(value)}: supported values: {shown}",
+                f"Unsupported value: {quote_value(value)}: supported values: {shown}",
             )
         ]
 
     return check
 
 
-def _multiple_of(step: Any, _schema: JsonObject) -> Check:  # noqa: ANN401 - any JSON number
+def _make_multiple_of_check(step: Any, _schema: JsonObject) -> ValueCheck:  # noqa: ANN401 - any JSON number
     def check(value: Json, path: str) -> list[FieldProblem]:
         if not isinstance(value, int | float) or value % step == 0:
             return []
@@ -147,7 +155,7 @@ _INT32 = 2**31
 _INT64 = 2**63
 
 
-def _format(name: str, schema: JsonObject) -> Check | None:
+def _make_format_check(name: str, schema: JsonObject) -> ValueCheck | None:
     if name in {"int32", "int64"} and schema.get("type") == "integer":
         edge = _INT32 if name == "int32" else _INT64
 
@@ -164,28 +172,34 @@ def _format(name: str, schema: JsonObject) -> Check | None:
     def check(value: Json, path: str) -> list[FieldProblem]:
         if not isinstance(value, str) or pattern.match(value):
             return []
-        why = f'Invalid value: {quoted(value)}: {path} in body must be of type {name}: "{value}"'
+        why = (
+            f'Invalid value: {quote_value(value)}: {path} in body must be of type {name}: "{value}"'
+        )
         return [FieldProblem("FieldValueTypeInvalid", path, why)]
 
     return check
 
 
-def _junctor_checks(schema: JsonObject, compiled: Compile) -> list[Check]:
+def _make_junctor_checks(schema: JsonObject, compile_branch: CompileCheck) -> list[ValueCheck]:
     """The checks of allOf, anyOf, oneOf and not."""
-    made: list[Check] = [compiled(part) for part in schema.get("allOf") or () if "$ref" not in part]
+    made: list[ValueCheck] = [
+        compile_branch(part) for part in schema.get("allOf") or () if "$ref" not in part
+    ]
     for keyword, (words, fits) in _JUNCTORS.items():
         parts = schema.get(keyword)
         if parts:
-            one = [compiled(part) for part in (parts if isinstance(parts, list) else [parts])]
-            made.append(_counted(one, words, fits))
+            one = [compile_branch(part) for part in (parts if isinstance(parts, list) else [parts])]
+            made.append(_make_junctor_check(one, words, fits))
     return made
 
 
-def _counted(parts: list[Check], words: str, fits: Callable[[int], bool]) -> Check:
+def _make_junctor_check(
+    parts: list[ValueCheck], words: str, is_valid_count: Callable[[int], bool]
+) -> ValueCheck:
     def check(value: Json, path: str) -> list[FieldProblem]:
-        if fits(sum(not part(value, path) for part in parts)):
+        if is_valid_count(sum(not part(value, path) for part in parts)):
             return []
-        shown = value if not isinstance(value, dict | list) else json_type(value)
+        shown = value if not isinstance(value, dict | list) else json_type_of(value)
         where = path or "<root>"
         return [invalid_value(where, shown, f"{where} in body must {words}")]
 
@@ -197,17 +211,17 @@ _JUNCTORS: dict[str, tuple[str, Callable[[int], bool]]] = {
     "oneOf": ("validate one and only one schema (oneOf)", lambda valid: valid == 1),
     "not": ("not validate the schema (not)", lambda valid: valid == 0),
 }
-_MAKERS: dict[str, Callable[[Any, JsonObject], Check | None]] = {
-    "enum": _enum,
-    "maximum": _bound(1, "maximum", "less than"),
-    "minimum": _bound(-1, "minimum", "greater than"),
-    "multipleOf": _multiple_of,
-    "maxLength": _max_length,
-    "minLength": _min_length,
-    "pattern": _pattern,
-    "format": _format,
-    "maxItems": _max_size(list, "items"),
-    "minItems": _min_size(list, "items"),
-    "maxProperties": _max_size(dict, "items"),
-    "minProperties": _min_size(dict, "properties"),
+_CHECK_MAKERS: dict[str, Callable[[Any, JsonObject], ValueCheck | None]] = {
+    "enum": _make_enum_check,
+    "maximum": _make_bound_check(1, "maximum", "less than"),
+    "minimum": _make_bound_check(-1, "minimum", "greater than"),
+    "multipleOf": _make_multiple_of_check,
+    "maxLength": _make_max_length_check,
+    "minLength": _make_min_length_check,
+    "pattern": _make_pattern_check,
+    "format": _make_format_check,
+    "maxItems": _make_max_size_check(list, "items"),
+    "minItems": _make_min_size_check(list, "items"),
+    "maxProperties": _make_max_size_check(dict, "items"),
+    "minProperties": _make_min_size_check(dict, "properties"),
 }

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from scheduler.model.decode import NotReadable
-from scheduler.model.demand.contradictions import contradictions
-from scheduler.model.demand.demand import Companion, Demand, NotAccepted, Placed
-from scheduler.model.demand.merge import expanded, merged
+from scheduler.model.demand.contradictions import find_contradictions
+from scheduler.model.demand.demand import Companion, Demand, NotAccepted, PlacedReplicas
+from scheduler.model.demand.merge import expand_preset, merge_placements
 from scheduler.model.jurisdictions import is_province
 from scheduler.model.kinds.fields import LabelSelector
 from scheduler.model.kinds.policy import (
@@ -20,12 +20,12 @@ from scheduler.model.kinds.policy import (
     PlacementPolicy,
     PolicySpec,
 )
-from scheduler.model.kinds.rights import DataClassScheme, class_of, rule_for
+from scheduler.model.kinds.rights import DataClassScheme, data_class_of, data_class_rule_of
 from scheduler.model.kinds.tenant import Spend, Tenant, budget_left, quota_left, quota_of
 from scheduler.model.kinds.workload import PodDemand, Workload
 from scheduler.model.manifests.manifests import (
     BadManifest,
-    Manifested,
+    ParsedManifests,
     Pods,
     check_manifests,
     read_manifests,
@@ -35,13 +35,13 @@ from scheduler.model.quantities import NotAQuantity, requests_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Context:
+class _DemandContext:
     """All that bears on one workload."""
 
     scheme: DataClassScheme | None
     tenant: Tenant | None
     policy: PolicySpec
-    tight: tuple[Placement, ...]
+    cluster_placements: tuple[Placement, ...]
     others: tuple[Workload, ...]
 
 
@@ -53,7 +53,7 @@ def demand_of(
     policies: Iterable[PlacementPolicy] = (),
     cluster_policies: Iterable[ClusterPlacementPolicy] = (),
     used: Mapping[str, int] | None = None,
-    lent: Mapping[str, int] | None = None,
+    cohort_left: Mapping[str, int] | None = None,
     spent: Spend | None = None,
     others: Iterable[Workload] = (),
     evicted: Iterable[str] = (),
@@ -75,33 +75,37 @@ def demand_of(
     policy = _policy_of(workload, policies)
     if policy is None:
         return _missing_policy(workload)
-    context = _Context(
+    context = _DemandContext(
         scheme=scheme,
         tenant=tenant_of(workload, tenants),
         policy=policy,
-        tight=tuple(each.spec.placement for each in cluster_policies if _applies(each, workload)),
+        cluster_placements=tuple(
+            each.spec.placement for each in cluster_policies if _applies_to(each, workload)
+        ),
         others=tuple(others),
     )
     try:
-        asked = _asked(workload, context.tenant)
+        parsed = _read_pods_of(workload, context.tenant)
     except (BadManifest, NotAQuantity, NotReadable) as error:
         return NotAccepted(reason="invalid", condition="InvalidManifest", message=str(error))
     try:
-        allowance = _allowance(context.tenant, used or {}, lent or {}, spent or Spend())
+        quota_fields = _quota_fields(
+            context.tenant, used or {}, cohort_left or {}, spent or Spend()
+        )
     except NotAQuantity as error:
         return _unreadable_quota(context.tenant, error)
     demand = Demand(
-        **_identity(workload, context),
-        **_pods(workload, asked),
-        **_rights(workload, context),
-        **_wishes(workload, context, has_state=asked.has_state),
-        placed=_placed(workload),
+        **_identity_fields(workload, context),
+        **_pod_fields(workload, parsed),
+        **_rights_fields(workload, context),
+        **_placement_fields(workload, context, has_state=parsed.has_state),
+        placed=_placed_by_status(workload),
         last_group=workload.status.last_group,
         evicted=tuple(sorted(evicted)),
-        **allowance,
+        **quota_fields,
     )
-    found = next(contradictions(workload, demand, context.tenant, asked.scalables), None)
-    return demand if found is None else found
+    refusal = next(find_contradictions(workload, demand, context.tenant, parsed.scalables), None)
+    return demand if refusal is None else refusal
 
 
 def _unreadable_quota(tenant: Tenant | None, error: NotAQuantity) -> NotAccepted:
@@ -143,13 +147,13 @@ def _missing_policy(workload: Workload) -> NotAccepted:
     )
 
 
-def _applies(policy: ClusterPlacementPolicy, workload: Workload) -> bool:
+def _applies_to(policy: ClusterPlacementPolicy, workload: Workload) -> bool:
     spec = policy.spec
     in_namespace = not spec.namespaces or workload.metadata.namespace in spec.namespaces
     return in_namespace and spec.workload_selector.matches(workload.metadata.labels)
 
 
-def _asked(workload: Workload, tenant: Tenant | None) -> Manifested:
+def _read_pods_of(workload: Workload, tenant: Tenant | None) -> ParsedManifests:
     spec = workload.spec
     check_manifests(
         spec.manifests,
@@ -160,9 +164,9 @@ def _asked(workload: Workload, tenant: Tenant | None) -> Manifested:
     read = read_manifests(spec.manifests)
     if spec.demand is None:
         return read
-    return Manifested(
+    return ParsedManifests(
         replicas=spec.demand.replicas,
-        unit=(Pods(shape=_shape(spec.demand), count=1),),
+        unit=(Pods(shape=_shape_of_demand(spec.demand), count=1),),
         per_node=read.per_node,
         api_kinds=read.api_kinds,
         has_state=read.has_state,
@@ -170,7 +174,7 @@ def _asked(workload: Workload, tenant: Tenant | None) -> Manifested:
     )
 
 
-def _shape(demand: PodDemand) -> Any:  # noqa: ANN401 - PodShape, whose fields are passed on
+def _shape_of_demand(demand: PodDemand) -> Any:  # noqa: ANN401 - PodShape, whose fields are passed on
     return shape_of_requests(
         requests_of(demand.requests),
         gpu_models=demand.gpu_models,
@@ -180,7 +184,7 @@ def _shape(demand: PodDemand) -> Any:  # noqa: ANN401 - PodShape, whose fields a
     )
 
 
-def _identity(workload: Workload, context: _Context) -> dict[str, Any]:
+def _identity_fields(workload: Workload, context: _DemandContext) -> dict[str, Any]:
     return {
         "key": workload.metadata.key,
         "uid": workload.metadata.uid,
@@ -191,27 +195,33 @@ def _identity(workload: Workload, context: _Context) -> dict[str, Any]:
     }
 
 
-def _pods(workload: Workload, asked: Manifested) -> dict[str, Any]:
+def _pod_fields(workload: Workload, parsed: ParsedManifests) -> dict[str, Any]:
     replicas = workload.spec.replicas
     return {
-        "replicas": asked.replicas if replicas is None else replicas,
-        "unit": asked.unit,
-        "beside": asked.beside,
-        "per_node": asked.per_node,
-        "api_kinds": asked.api_kinds,
+        "replicas": parsed.replicas if replicas is None else replicas,
+        "unit": parsed.unit,
+        "beside": parsed.beside,
+        "per_node": parsed.per_node,
+        "api_kinds": parsed.api_kinds,
     }
 
 
-def _rights(workload: Workload, context: _Context) -> dict[str, Any]:
+def _rights_fields(workload: Workload, context: _DemandContext) -> dict[str, Any]:
     spec = workload.spec
-    data_class = class_of(context.scheme, spec.data_class)
+    data_class = data_class_of(context.scheme, spec.data_class)
     # A workload without a class is refused anyway; the strictest rule keeps the other answers
     # honest.
-    rule = rule_for(context.scheme, data_class or "core")
+    rule = data_class_rule_of(context.scheme, data_class or "core")
     level = rule.protection_level if data_class else 1
     allowed = context.tenant.spec.classes if context.tenant else ()
-    wished = merged(context.policy.placement, spec.placement or Placement()).cpu_vendors
-    vendors = (wished, rule.cpu_vendors, *(each.cpu_vendors for each in context.tight))
+    requested_vendors = merge_placements(
+        context.policy.placement, spec.placement or Placement()
+    ).cpu_vendors
+    vendors = (
+        requested_vendors,
+        rule.cpu_vendors,
+        *(each.cpu_vendors for each in context.cluster_placements),
+    )
     return {
         "data_class": data_class,
         "protection_level": max(spec.protection_level or 1, level),
@@ -220,7 +230,7 @@ def _rights(workload: Workload, context: _Context) -> dict[str, Any]:
             each for each in (spec.jurisdictions, rule.jurisdictions if data_class else ()) if each
         ),
         "same_province": rule.same_province,
-        "home": _home(spec.jurisdictions, context.tenant),
+        "home": _home_province(spec.jurisdictions, context.tenant),
         "allow_list_only": rule.allow_list_only and data_class is not None,
         "class_not_allowed": bool(allowed) and data_class is not None and data_class not in allowed,
         "cpu_vendors": tuple(each for each in vendors if each),
@@ -229,7 +239,7 @@ def _rights(workload: Workload, context: _Context) -> dict[str, Any]:
     }
 
 
-def _home(jurisdictions: Sequence[str], tenant: Tenant | None) -> str:
+def _home_province(jurisdictions: Sequence[str], tenant: Tenant | None) -> str:
     provinces = {each for each in jurisdictions if is_province(each)}
     if len(provinces) == 1 and len(jurisdictions) == 1:
         return provinces.pop()
@@ -243,25 +253,29 @@ def _architectures(platforms: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(linux))
 
 
-def _wishes(workload: Workload, context: _Context, *, has_state: bool) -> dict[str, Any]:
+def _placement_fields(
+    workload: Workload, context: _DemandContext, *, has_state: bool
+) -> dict[str, Any]:
     spec, policy = workload.spec, context.policy
-    placement = expanded(merged(policy.placement, spec.placement or Placement()))
-    tight = context.tight
+    placement = expand_preset(merge_placements(policy.placement, spec.placement or Placement()))
+    cluster_placements = context.cluster_placements
     failover = spec.failover or policy.failover
-    selectors = (placement.site_selector, *(each.site_selector for each in tight))
+    selectors = (placement.site_selector, *(each.site_selector for each in cluster_placements))
     return {
         "strategy": placement.strategy or "CostOptimal",
         "mode": placement.mode or "Steady",
         "weights": placement.weights,
-        "gang": bool(placement.gang) or any(each.gang for each in tight),
+        "gang": bool(placement.gang) or any(each.gang for each in cluster_placements),
         "preset": placement.preset or "",
         "preset_options": placement.preset_options,
         "site_selectors": tuple(each for each in selectors if not each.is_empty),
         "tenant_sites": context.tenant.spec.site_selector if context.tenant else LabelSelector(),
         "site_tolerations": placement.site_tolerations,
         "site_groups": placement.site_groups,
-        "spread": placement.spread + tuple(rule for each in tight for rule in each.spread),
-        "latency": placement.latency + tuple(bound for each in tight for bound in each.latency),
+        "spread": placement.spread
+        + tuple(rule for each in cluster_placements for rule in each.spread),
+        "latency": placement.latency
+        + tuple(bound for each in cluster_placements for bound in each.latency),
         "companions": _companions(workload, placement, context.others),
         "prices": placement.prices,
         "data": placement.data,
@@ -274,7 +288,7 @@ def _wishes(workload: Workload, context: _Context, *, has_state: bool) -> dict[s
 def _companions(
     workload: Workload, placement: Placement, others: Iterable[Workload]
 ) -> tuple[Companion, ...]:
-    mates = [
+    neighbours = [
         each
         for each in others
         if each.metadata.namespace == workload.metadata.namespace
@@ -288,9 +302,9 @@ def _companions(
                 sorted(
                     {
                         placed.site
-                        for mate in mates
+                        for mate in neighbours
                         if rule.selector.matches(mate.metadata.labels)
-                        for placed in _placed(mate)
+                        for placed in _placed_by_status(mate)
                     }
                 )
             ),
@@ -300,21 +314,21 @@ def _companions(
     )
 
 
-def _placed(workload: Workload) -> tuple[Placed, ...]:
+def _placed_by_status(workload: Workload) -> tuple[PlacedReplicas, ...]:
     return tuple(
-        Placed(site=site, replicas=group.replicas, phase=group.phase)
+        PlacedReplicas(site=site, replicas=group.replicas, phase=group.phase)
         for group in workload.status.placement.groups
         for site in group.sites
     )
 
 
-def _allowance(
-    tenant: Tenant | None, used: Mapping[str, int], lent: Mapping[str, int], spent: Spend
+def _quota_fields(
+    tenant: Tenant | None, used: Mapping[str, int], cohort_left: Mapping[str, int], spent: Spend
 ) -> dict[str, Any]:
     if tenant is None:
         return {}
     found: dict[str, Any] = {}
     if tenant.spec.quota:
-        found = {"quota_left": quota_left(tenant, used, lent), "quota": quota_of(tenant)}
+        found = {"quota_left": quota_left(tenant, used, cohort_left), "quota": quota_of(tenant)}
     left = budget_left(tenant, spent)
     return found if left is None else {**found, "budget_left": left, "budget": tenant.spec.budget}

@@ -3,34 +3,34 @@
 from collections.abc import Iterator, Sequence
 
 from scheduler.model.demand.demand import Demand, NotAccepted
-from scheduler.model.jurisdictions import WRITTEN_AS
+from scheduler.model.jurisdictions import REPLACEMENT_CODES
 from scheduler.model.kinds.policy import Spread
 from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import Workload
 
 
-def contradictions(
+def find_contradictions(
     workload: Workload, demand: Demand, tenant: Tenant | None, scalables: Sequence[str]
 ) -> Iterator[NotAccepted]:
     """Everything that can be known to be impossible without looking at a site, worst first."""
-    yield from _content(workload)
-    yield from _jurisdictions(workload)
-    yield from _replicas(workload, scalables)
-    yield from _selectors(demand)
-    yield from _priority(workload, tenant)
-    yield from _preset(demand)
-    yield from _groups(demand)
+    yield from _check_content(workload)
+    yield from _check_jurisdictions(workload)
+    yield from _check_replicas(workload, scalables)
+    yield from _check_selectors(demand)
+    yield from _check_priority(workload, tenant)
+    yield from _check_preset(demand)
+    yield from _check_site_groups(demand)
     required = [rule for rule in demand.spread if rule.required]
-    named = _named(demand)
+    named_sites = _count_named_sites(demand)
     for rule in required:
-        yield from _spread(rule, demand)
-        yield from _too_few(rule, demand, named)
-    yield from _spreads(required)
-    yield from _division(demand)
-    yield from _schedule(demand)
+        yield from _check_spread(rule, demand)
+        yield from _check_named_sites(rule, demand, named_sites)
+    yield from _check_spread_pairs(required)
+    yield from _check_weights(demand)
+    yield from _check_schedule(demand)
 
 
-def _content(workload: Workload) -> Iterator[NotAccepted]:
+def _check_content(workload: Workload) -> Iterator[NotAccepted]:
     if not workload.spec.manifests and workload.spec.demand is None:
         yield NotAccepted(
             reason="invalid",
@@ -39,18 +39,18 @@ def _content(workload: Workload) -> Iterator[NotAccepted]:
         )
 
 
-def _jurisdictions(workload: Workload) -> Iterator[NotAccepted]:
+def _check_jurisdictions(workload: Workload) -> Iterator[NotAccepted]:
     for place in workload.spec.jurisdictions:
-        if place in WRITTEN_AS:
+        if place in REPLACEMENT_CODES:
             yield NotAccepted(
                 reason="jurisdiction",
                 condition="InvalidJurisdiction",
                 message=f"spec.jurisdictions: {place} is not how it is written; "
-                f"write {WRITTEN_AS[place]} (CN and CN-… are the mainland)",
+                f"write {REPLACEMENT_CODES[place]} (CN and CN-… are the mainland)",
             )
 
 
-def _replicas(workload: Workload, scalables: Sequence[str]) -> Iterator[NotAccepted]:
+def _check_replicas(workload: Workload, scalables: Sequence[str]) -> Iterator[NotAccepted]:
     spec = workload.spec
     if spec.replicas is None or spec.demand is not None or len(scalables) == 1:
         return
@@ -64,7 +64,7 @@ def _replicas(workload: Workload, scalables: Sequence[str]) -> Iterator[NotAccep
         )
 
 
-def _selectors(demand: Demand) -> Iterator[NotAccepted]:
+def _check_selectors(demand: Demand) -> Iterator[NotAccepted]:
     """Operators and values that do not go together, which Kubernetes refuses too."""
     named = [("siteSelector", each) for each in demand.site_selectors]
     named += [
@@ -82,10 +82,10 @@ def _selectors(demand: Demand) -> Iterator[NotAccepted]:
                     message=f"spec.placement.{where}: {each.key} {each.operator} "
                     + ("needs values" if needs else "takes no values; leave them out"),
                 )
-    yield from _values(demand)
+    yield from _check_label_values(demand)
 
 
-def _values(demand: Demand) -> Iterator[NotAccepted]:
+def _check_label_values(demand: Demand) -> Iterator[NotAccepted]:
     """Labels that the workload, its policies and its tenant want to have different values."""
     wanted: dict[str, set[str]] = {}
     for selector in (*demand.site_selectors, demand.tenant_sites):
@@ -96,19 +96,21 @@ def _values(demand: Demand) -> Iterator[NotAccepted]:
             if each.operator == "In"
         ]
         for key, values in asked:
-            had = wanted.get(key, values)
-            if not had & values:
-                told = " and also ".join(" or ".join(sorted(each)) for each in (had, values))
+            allowed = wanted.get(key, values)
+            if not allowed & values:
+                conflicting_values = " and also ".join(
+                    " or ".join(sorted(each)) for each in (allowed, values)
+                )
                 yield NotAccepted(
                     reason="selector",
                     condition="SelectorImpossible",
                     message=f"spec.placement.siteSelector, with those of policies and tenant: "
-                    f"no site has {key} {told}",
+                    f"no site has {key} {conflicting_values}",
                 )
-            wanted[key] = had & values
+            wanted[key] = allowed & values
 
 
-def _priority(workload: Workload, tenant: Tenant | None) -> Iterator[NotAccepted]:
+def _check_priority(workload: Workload, tenant: Tenant | None) -> Iterator[NotAccepted]:
     highest = tenant.spec.max_priority if tenant else None
     if tenant is not None and highest is not None and workload.spec.priority > highest:
         yield NotAccepted(
@@ -119,7 +121,7 @@ def _priority(workload: Workload, tenant: Tenant | None) -> Iterator[NotAccepted
         )
 
 
-def _preset(demand: Demand) -> Iterator[NotAccepted]:
+def _check_preset(demand: Demand) -> Iterator[NotAccepted]:
     if demand.preset == "two-places-three-centres" and demand.replicas == 1:
         yield NotAccepted(
             reason="spread",
@@ -129,7 +131,7 @@ def _preset(demand: Demand) -> Iterator[NotAccepted]:
         )
 
 
-def _spread(rule: Spread, demand: Demand) -> Iterator[NotAccepted]:
+def _check_spread(rule: Spread, demand: Demand) -> Iterator[NotAccepted]:
     where = f"spec.placement.spread (by {rule.by})"
     highest, each = rule.max_groups, rule.max_per_group
     problem = ""
@@ -150,7 +152,7 @@ def _spread(rule: Spread, demand: Demand) -> Iterator[NotAccepted]:
         )
 
 
-def _named(demand: Demand) -> int | None:
+def _count_named_sites(demand: Demand) -> int | None:
     """How many sites weights and groups name, or it runs at; None: sites may join."""
     bounds: list[set[str]] = []
     if demand.strategy == "Weighted" and demand.weights:
@@ -161,17 +163,23 @@ def _named(demand: Demand) -> int | None:
     return len(set.intersection(*bounds) | runs) if bounds else None
 
 
-def _too_few(rule: Spread, demand: Demand, named: int | None) -> Iterator[NotAccepted]:
+def _check_named_sites(
+    rule: Spread, demand: Demand, named_sites: int | None
+) -> Iterator[NotAccepted]:
     """A spread over more places than sites are named; a site is in one place of each kind."""
-    if named is None or not demand.replicas:
+    if named_sites is None or not demand.replicas:
         return
     each = rule.max_per_group
     problem = ""
-    if rule.min_groups > named:
-        problem = f"weights and siteGroups name {named} sites, minGroups is {rule.min_groups}"
-    elif each is not None and demand.strategy != "Duplicated" and each * named < demand.replicas:
+    if rule.min_groups > named_sites:
+        problem = f"weights and siteGroups name {named_sites} sites, minGroups is {rule.min_groups}"
+    elif (
+        each is not None
+        and demand.strategy != "Duplicated"
+        and each * named_sites < demand.replicas
+    ):
         problem = (
-            f"the {named} sites of weights and siteGroups, at most {each} in each group, "
+            f"the {named_sites} sites of weights and siteGroups, at most {each} in each group, "
             f"do not hold {demand.replicas}"
         )
     if problem:
@@ -182,41 +190,41 @@ def _too_few(rule: Spread, demand: Demand, named: int | None) -> Iterator[NotAcc
         )
 
 
-def _groups(demand: Demand) -> Iterator[NotAccepted]:
+def _check_site_groups(demand: Demand) -> Iterator[NotAccepted]:
     names = [each.name for each in demand.site_groups]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    duplicate = next((name for name in names if names.count(name) > 1), None)
+    if duplicate is not None:
         yield NotAccepted(
             reason="invalid",
             condition="InvalidGroups",
-            message=f"spec.placement.siteGroups: {twice} stands there twice; "
+            message=f"spec.placement.siteGroups: {duplicate} stands there twice; "
             "placement resumes at a group by its name",
         )
 
 
-def _spreads(required: Sequence[Spread]) -> Iterator[NotAccepted]:
+def _check_spread_pairs(required: Sequence[Spread]) -> Iterator[NotAccepted]:
     """Two levels that contradict each other: no more groups of any kind than sites are used."""
-    for narrow in required:
-        for wide in required:
-            most = narrow.max_groups
-            if narrow.by not in ("site", wide.by) or narrow is wide or most is None:
+    for limiting in required:
+        for demanding in required:
+            most = limiting.max_groups
+            if limiting.by not in ("site", demanding.by) or limiting is demanding or most is None:
                 continue
-            if wide.min_groups > most >= narrow.min_groups:
+            if demanding.min_groups > most >= limiting.min_groups:
                 yield NotAccepted(
                     reason="spread",
                     condition="SpreadImpossible",
-                    message=f"spec.placement.spread: by {wide.by} minGroups {wide.min_groups} "
-                    f"needs more than by {narrow.by} maxGroups {most} allows",
+                    message=f"spec.placement.spread: by {demanding.by} minGroups {demanding.min_groups} "
+                    f"needs more than by {limiting.by} maxGroups {most} allows",
                 )
 
 
-def _division(demand: Demand) -> Iterator[NotAccepted]:
+def _check_weights(demand: Demand) -> Iterator[NotAccepted]:
     if demand.strategy != "Weighted" or not demand.weights:
         return
     names = [each.site for each in demand.weights]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        problem = f"{twice} stands there twice"
+    duplicate = next((name for name in names if names.count(name) > 1), None)
+    if duplicate is not None:
+        problem = f"{duplicate} stands there twice"
     elif not any(each.weight for each in demand.weights):
         problem = "every weight is 0; give at least one site more"
     else:
@@ -226,7 +234,7 @@ def _division(demand: Demand) -> Iterator[NotAccepted]:
     )
 
 
-def _schedule(demand: Demand) -> Iterator[NotAccepted]:
+def _check_schedule(demand: Demand) -> Iterator[NotAccepted]:
     earliest, deadline = demand.schedule.earliest, demand.schedule.deadline
     if earliest is None or deadline is None:
         return

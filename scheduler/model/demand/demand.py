@@ -39,7 +39,7 @@ from scheduler.model.quantities import GPU_CARDS, GPU_MILLI
 from scheduler.model.reasons import Reason
 
 
-class Placed(Part, frozen=True, kw_only=True):
+class PlacedReplicas(Part, frozen=True, kw_only=True):
     """What runs, or is on its way, at one site."""
 
     site: str
@@ -107,7 +107,7 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     failover_mode: str = "Automatic"
     failover_after_seconds: int | None = None
 
-    placed: tuple[Placed, ...] = ()
+    placed: tuple[PlacedReplicas, ...] = ()
     last_group: str = ""
     on_violation: OnViolation = "Report"
     evicted: tuple[str, ...] = ()
@@ -136,24 +136,24 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
         """What one replica asks in all; millicores for cpu, whole units for all else."""
         return total_requests(self.unit)
 
-    def usage(self, replicas: int, sites: int) -> dict[str, int]:
+    def quota_usage(self, replicas: int, sites: int) -> dict[str, int]:
         """What counts in a quota: of all replicas, and of what comes beside them at each site.
 
         Shares of GPU cards count as `kapok.dev/gpu-milli` (thousandths of all cards together) and
         `kapok.dev/gpu-cards`.
         """
-        total = {name: amount * replicas for name, amount in self._unit_usage.items()}
-        for name, amount in self._beside_usage.items():
+        total = {name: amount * replicas for name, amount in self._unit_quota_usage.items()}
+        for name, amount in self._beside_quota_usage.items():
             total[name] = total.get(name, 0) + amount * sites
         return total
 
     @cached_property
-    def _unit_usage(self) -> dict[str, int]:
-        return _usage_of(self.unit)
+    def _unit_quota_usage(self) -> dict[str, int]:
+        return _quota_usage_of(self.unit)
 
     @cached_property
-    def _beside_usage(self) -> dict[str, int]:
-        return _usage_of(self.beside)
+    def _beside_quota_usage(self) -> dict[str, int]:
+        return _quota_usage_of(self.beside)
 
     @property
     def namespace(self) -> str:
@@ -181,7 +181,7 @@ def total_requests(pods: tuple[Pods, ...]) -> dict[str, int]:
     return dict(sorted(total.items()))
 
 
-def _usage_of(pods: tuple[Pods, ...]) -> dict[str, int]:
+def _quota_usage_of(pods: tuple[Pods, ...]) -> dict[str, int]:
     total = total_requests(pods)
     cards = sum(each.shape.gpu_cards * each.count for each in pods)
     if cards:
@@ -190,6 +190,6 @@ def _usage_of(pods: tuple[Pods, ...]) -> dict[str, int]:
     return total
 
 
-def tolerates(tolerations: tuple[Toleration, ...], taint: Taint) -> bool:
+def any_tolerates(tolerations: tuple[Toleration, ...], taint: Taint) -> bool:
     """Whether any toleration matches a taint."""
     return any(each.tolerates(taint) for each in tolerations)

@@ -15,7 +15,7 @@ from scheduler.model.kinds.fields import Instant, Part
 from scheduler.model.kinds.rights import SiteGrant, SiteGrantSpec
 from scheduler.model.kinds.site import Site, SiteSpec, SiteStatus
 
-RESERVED_FOR = "reserved for "
+RESERVED_FOR_PREFIX = "reserved for "
 """What stands before the workload's name where nothing is on its way, and room is kept for it."""
 
 
@@ -77,16 +77,18 @@ class SiteFacts(Part, frozen=True, kw_only=True):
         """The workloads for which room is kept at the site: nobody else has it."""
         names = {each.workload for each in self.in_flight}
         return tuple(
-            name.removeprefix(RESERVED_FOR)
+            name.removeprefix(RESERVED_FOR_PREFIX)
             for name in sorted(names)
-            if name.startswith(RESERVED_FOR)
+            if name.startswith(RESERVED_FOR_PREFIX)
         )
 
     @property
     def replicas_in_flight(self) -> int:
         """Replicas that are on their way; room that is only reserved is not counted."""
         return sum(
-            each.replicas for each in self.in_flight if not each.workload.startswith(RESERVED_FOR)
+            each.replicas
+            for each in self.in_flight
+            if not each.workload.startswith(RESERVED_FOR_PREFIX)
         )
 
     @property
@@ -97,7 +99,7 @@ class SiteFacts(Part, frozen=True, kw_only=True):
         return self.status.api_kinds != ()
 
 
-def site_facts(
+def site_facts_of(
     site: Site,
     grants: Iterable[SiteGrant] = (),
     *,
@@ -128,7 +130,7 @@ def site_facts(
     )
 
 
-class Ordered(Part, frozen=True, kw_only=True):
+class OrderGeneration(Part, frozen=True, kw_only=True):
     """One generation of one workload's order at a site."""
 
     generation: int
@@ -137,7 +139,9 @@ class Ordered(Part, frozen=True, kw_only=True):
     """What one replica takes; its own `replicas` is not read."""
 
 
-def in_flight(ordered: Iterable[Ordered], bound: Mapping[int, int]) -> tuple[InFlight, ...]:
+def in_flight_of(
+    generations: Iterable[OrderGeneration], bound_by_generation: Mapping[int, int]
+) -> tuple[InFlight, ...]:
     """What of one workload's orders at one site has no node yet.
 
     Per generation `max(0, desired - bound)`: a replica leaves this list only by a report that shows
@@ -148,7 +152,10 @@ def in_flight(ordered: Iterable[Ordered], bound: Mapping[int, int]) -> tuple[InF
         bound: replicas bound to nodes by generation, terminating ones included, from the same
             report as the free capacity.
     """
-    missing = ((each, max(0, each.replicas - bound.get(each.generation, 0))) for each in ordered)
+    missing = (
+        (each, max(0, each.replicas - bound_by_generation.get(each.generation, 0)))
+        for each in generations
+    )
     return tuple(
         msgspec.structs.replace(each.pod, replicas=count) for each, count in missing if count > 0
     )

@@ -6,7 +6,7 @@ from scheduler.model.kinds.fields import LabelSelector, Requirement
 from scheduler.model.kinds.policy import Placement, PresetOptions, PriceList, Spread
 
 
-def merged(policy: Placement, own: Placement) -> Placement:
+def merge_placements(policy: Placement, own: Placement) -> Placement:
     """One placement of two: single values of `own` win, hard rules of both add up."""
     return Placement(
         preset=own.preset or policy.preset,
@@ -17,19 +17,19 @@ def merged(policy: Placement, own: Placement) -> Placement:
         mode=own.mode or policy.mode,
         weights=own.weights or policy.weights,
         gang=policy.gang if own.gang is None else own.gang,
-        site_selector=_both(policy.site_selector, own.site_selector),
+        site_selector=_merge_selectors(policy.site_selector, own.site_selector),
         site_tolerations=policy.site_tolerations + own.site_tolerations,
         site_groups=own.site_groups or policy.site_groups,
         spread=policy.spread + own.spread,
         latency=policy.latency + own.latency,
         affinity=policy.affinity + own.affinity,
         cpu_vendors=own.cpu_vendors or policy.cpu_vendors,
-        prices=_prices(policy.prices, own.prices),
+        prices=_merge_prices(policy.prices, own.prices),
         data=own.data or policy.data,
     )
 
 
-def _both(one: LabelSelector, other: LabelSelector) -> LabelSelector:
+def _merge_selectors(one: LabelSelector, other: LabelSelector) -> LabelSelector:
     clash = {
         key
         for key, value in one.match_labels.items()
@@ -37,17 +37,17 @@ def _both(one: LabelSelector, other: LabelSelector) -> LabelSelector:
     }
     expressions = one.match_expressions + other.match_expressions
     if clash:  # two values of one label: nothing matches, and the wording keeps that visible
-        expressions += tuple(_is(key, one.match_labels[key]) for key in sorted(clash))
+        expressions += tuple(_label_equals(key, one.match_labels[key]) for key in sorted(clash))
     return LabelSelector(
         match_labels={**one.match_labels, **other.match_labels}, match_expressions=expressions
     )
 
 
-def _is(key: str, value: str) -> Requirement:
+def _label_equals(key: str, value: str) -> Requirement:
     return Requirement(key=key, operator="In", values=(value,))
 
 
-def _prices(policy: PriceList, own: PriceList) -> PriceList:
+def _merge_prices(policy: PriceList, own: PriceList) -> PriceList:
     given = {
         name: getattr(own, name)
         for name in PriceList.__struct_fields__
@@ -56,7 +56,7 @@ def _prices(policy: PriceList, own: PriceList) -> PriceList:
     return msgspec.structs.replace(policy, **given)
 
 
-def expanded(placement: Placement) -> Placement:
+def expand_preset(placement: Placement) -> Placement:
     """The placement that a preset stands for, tightened by what is written beside it.
 
     `two-places-three-centres` (两地三中心) keeps its name: its standby is sized by the decision.
@@ -67,17 +67,17 @@ def expanded(placement: Placement) -> Placement:
             return msgspec.structs.replace(
                 placement,
                 strategy=placement.strategy or "Duplicated",
-                site_selector=_both(edge, placement.site_selector),
+                site_selector=_merge_selectors(edge, placement.site_selector),
             )
         case "green-batch":
             green = PriceList(carbon_cny_per_kg=1.0)
             return msgspec.structs.replace(
                 placement,
                 strategy=placement.strategy or "CostOptimal",
-                prices=_prices(green, placement.prices),
+                prices=_merge_prices(green, placement.prices),
             )
         case "same-city-active-active":
-            return _spread_first(
+            return _with_spread_first(
                 placement,
                 Spread(by="city", max_groups=1),
                 Spread(by="site", min_groups=2, max_groups=2),
@@ -88,7 +88,7 @@ def expanded(placement: Placement) -> Placement:
             return placement
 
 
-def _spread_first(placement: Placement, *spread: Spread) -> Placement:
+def _with_spread_first(placement: Placement, *spread: Spread) -> Placement:
     return msgspec.structs.replace(
         placement,
         strategy=placement.strategy or "Balanced",

@@ -102,10 +102,10 @@ class LabelSelector(Part, frozen=True, kw_only=True):
         `NotIn` and `DoesNotExist` match objects that do not have the key.
         """
         wanted = all(labels.get(key) == value for key, value in self.match_labels.items())
-        return wanted and all(holds(each, labels) for each in self.match_expressions)
+        return wanted and all(requirement_matches(each, labels) for each in self.match_expressions)
 
 
-def holds(requirement: Requirement, labels: Mapping[str, str]) -> bool:
+def requirement_matches(requirement: Requirement, labels: Mapping[str, str]) -> bool:
     """Whether labels meet one requirement."""
     value = labels.get(requirement.key)
     match requirement.operator:

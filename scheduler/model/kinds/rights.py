@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from scheduler.model.jurisdictions import SCHEMA_REFUSES, WRITTEN_AS
+from scheduler.model.jurisdictions import REFUSED_BY_SCHEMA, REPLACEMENT_CODES
 from scheduler.model.kinds.fields import (
     API_VERSION,
     CpuVendor,
@@ -66,8 +66,8 @@ class SiteGrantSpec(Part, frozen=True, kw_only=True):
         Raises:
             ValueError: the message says which form to write.
         """
-        if self.jurisdiction in SCHEMA_REFUSES:
-            right = WRITTEN_AS[self.jurisdiction]
+        if self.jurisdiction in REFUSED_BY_SCHEMA:
+            right = REPLACEMENT_CODES[self.jurisdiction]
             raise ValueError(
                 f"jurisdiction {self.jurisdiction}: write {right}, a jurisdiction of its own; "
                 "CN and CN-… mean the mainland"
@@ -151,13 +151,13 @@ on the mainland, general-4 in its province, important data on allow-listed mainl
 nowhere."""
 
 
-def rule_for(scheme: DataClassScheme | None, data_class: str) -> DataClassRule:
+def data_class_rule_of(scheme: DataClassScheme | None, data_class: str) -> DataClassRule:
     """The rule of one class: the scheme's, else the built-in one."""
     listed = scheme.spec.classes if scheme is not None else ()
     return next((rule for rule in listed if rule.name == data_class), BUILT_IN_RULES[data_class])
 
 
-def class_of(scheme: DataClassScheme | None, labelled: DataClass | None) -> DataClass | None:
+def data_class_of(scheme: DataClassScheme | None, labelled: DataClass | None) -> DataClass | None:
     """The class that counts for a workload; None when it has none and the scheme refuses that."""
     if labelled is not None or scheme is None or scheme.spec.unlabelled == "Refuse":
         return labelled

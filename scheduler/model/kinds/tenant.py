@@ -96,7 +96,7 @@ class Tenant(Part, frozen=True, kw_only=True):
     status: TenantStatus = TenantStatus()
 
 
-def lent_to(
+def cohort_quota_left(
     tenant: Tenant,
     tenants: Iterable[Tenant],
     used_by: Callable[[Tenant], Mapping[str, int]],
@@ -119,12 +119,12 @@ def lent_to(
         if not is_other or other.spec.cohort != tenant.spec.cohort or not other.spec.quota:
             continue
         used = used_by(other)
-        for name, amount in _readable_quota(other).items():
+        for name, amount in _quota_or_empty(other).items():
             lent[name] = lent.get(name, 0) + amount - used.get(name, 0)
     return lent
 
 
-def _readable_quota(tenant: Tenant) -> dict[str, int]:
+def _quota_or_empty(tenant: Tenant) -> dict[str, int]:
     try:
         return quota_of(tenant)
     except NotAQuantity:
@@ -136,7 +136,9 @@ def quota_of(tenant: Tenant) -> dict[str, int]:
     return dict.fromkeys(sorted(tenant.spec.quota), 0) | requests_of(tenant.spec.quota)
 
 
-def quota_left(tenant: Tenant, used: Mapping[str, int], lent: Mapping[str, int]) -> dict[str, int]:
+def quota_left(
+    tenant: Tenant, used: Mapping[str, int], cohort_left: Mapping[str, int]
+) -> dict[str, int]:
     """What a tenant may still use: the rest of its own, and what it may borrow.
 
     Its own quota is always its own: what others have borrowed of it is not taken off.
@@ -144,10 +146,10 @@ def quota_left(tenant: Tenant, used: Mapping[str, int], lent: Mapping[str, int])
     limits = requests_of(tenant.spec.borrowing_limit)
     left = {}
     for name, amount in quota_of(tenant).items():
-        more = lent.get(name, 0)
+        borrowable = cohort_left.get(name, 0)
         if name in tenant.spec.borrowing_limit:
-            more = min(more, limits.get(name, 0))
-        left[name] = amount - used.get(name, 0) + max(0, more)
+            borrowable = min(borrowable, limits.get(name, 0))
+        left[name] = amount - used.get(name, 0) + max(0, borrowable)
     return left
 
 

@@ -45,14 +45,14 @@ def containers_of(spec: Mapping[str, Any]) -> tuple[Container, ...]:
                 Container(
                     name=str(each.get("name", "")),
                     is_init=field == "initContainers" and each.get("restartPolicy") != "Always",
-                    requests=_exact({**limits, **_mapping(resources.get("requests"))}),
-                    limits=_exact(limits),
+                    requests=_amounts_with_zeros({**limits, **_mapping(resources.get("requests"))}),
+                    limits=_amounts_with_zeros(limits),
                 )
             )
     return tuple(found)
 
 
-def asked_in_all(containers: Sequence[Container], what: str) -> Amounts:
+def pod_amounts(containers: Sequence[Container], amounts_field: str) -> Amounts:
     """What a pod's containers ask in all: the larger of running and starting (KEP-753).
 
     Args:
@@ -62,8 +62,8 @@ def asked_in_all(containers: Sequence[Container], what: str) -> Amounts:
     running: Amounts = {}
     starting: Amounts = {}
     for each in containers:
-        amounts: Amounts = getattr(each, what)
-        beside = _added(running, amounts)
+        amounts: Amounts = getattr(each, amounts_field)
+        beside = _sum_amounts(running, amounts)
         starting = {
             name: max(starting.get(name, 0), beside.get(name, 0)) for name in {*starting, *beside}
         }
@@ -71,13 +71,13 @@ def asked_in_all(containers: Sequence[Container], what: str) -> Amounts:
     return dict(sorted(starting.items()))
 
 
-def _exact(written: Mapping[str, Any]) -> Amounts:
+def _amounts_with_zeros(written: Mapping[str, Any]) -> Amounts:
     """A named 0 is kept here: it is not the same as nothing."""
     zeros = dict.fromkeys(sorted(written), 0)
     return zeros | requests_of(written)
 
 
-def _added(one: Amounts, other: Amounts) -> Amounts:
+def _sum_amounts(one: Amounts, other: Amounts) -> Amounts:
     return {name: one.get(name, 0) + other.get(name, 0) for name in {*one, *other}}
 
 

@@ -6,18 +6,18 @@ from typing import Any
 import msgspec
 
 from scheduler.model.kinds.fields import Part
-from scheduler.model.manifests.containers import Container, asked_in_all, containers_of
+from scheduler.model.manifests.containers import Container, containers_of, pod_amounts
 from scheduler.model.manifests.pods import PodShape, shape_of_template
 
-LARGEST_BYTES = 200_000
+MAX_MANIFESTS_BYTES = 200_000
 """Of one workload in all, as JSON: etcd refuses objects above 1.5 MB, and status needs room."""
 
-MOST_REPLICAS = 1_000_000
+MAX_MANIFEST_REPLICAS = 1_000_000
 """Of one manifest; as `Count` has it for `spec.replicas`."""
 
-_SCALABLE = ("Deployment", "StatefulSet", "ReplicaSet")
-_SERVED_EVERYWHERE = ("v1",)
-_CLUSTER_SCOPED = frozenset(
+_SCALABLE_KINDS = ("Deployment", "StatefulSet", "ReplicaSet")
+_ALWAYS_SERVED_API_VERSIONS = ("v1",)
+_CLUSTER_SCOPED_KINDS = frozenset(
     {
         "APIService",
         "CertificateSigningRequest",
@@ -58,7 +58,7 @@ class Pods(Part, frozen=True, kw_only=True):
     """What one pod is limited to in all."""
 
 
-class Manifested(Part, frozen=True, kw_only=True):
+class ParsedManifests(Part, frozen=True, kw_only=True):
     """What the manifests of a workload ask."""
 
     replicas: int
@@ -75,7 +75,7 @@ class Manifested(Part, frozen=True, kw_only=True):
     scalables: tuple[str, ...] = ()
 
 
-def read_manifests(manifests: Sequence[Mapping[str, Any]]) -> Manifested:
+def read_manifests(manifests: Sequence[Mapping[str, Any]]) -> ParsedManifests:
     """Reads pods, replicas and kinds.
 
     Raises:
@@ -83,14 +83,16 @@ def read_manifests(manifests: Sequence[Mapping[str, Any]]) -> Manifested:
         NotAQuantity: a request cannot be read.
         NotReadable: a selector, toleration or affinity cannot be read.
     """
-    scalables = [index for index, each in enumerate(manifests) if each.get("kind") in _SCALABLE]
+    scalables = [
+        index for index, each in enumerate(manifests) if each.get("kind") in _SCALABLE_KINDS
+    ]
     jobs = [index for index, each in enumerate(manifests) if each.get("kind") == "Job"]
     singles = [
         index for index, each in enumerate(manifests) if each.get("kind") in ("Pod", "CronJob")
     ]
-    leading = scalables or jobs or singles
-    pods = {index: _pods(manifests[index]) for index in (*scalables, *jobs, *singles)}
-    rest = tuple(pods[index] for index in sorted(pods) if index not in leading)
+    replica_indexes = scalables or jobs or singles
+    pods = {index: _read_pods(manifests[index]) for index in (*scalables, *jobs, *singles)}
+    beside = tuple(pods[index] for index in sorted(pods) if index not in replica_indexes)
     common: dict[str, Any] = {
         "per_node": tuple(
             shape_of_template(_template(each))
@@ -101,14 +103,14 @@ def read_manifests(manifests: Sequence[Mapping[str, Any]]) -> Manifested:
         "has_state": any(each.get("kind") == "StatefulSet" for each in manifests),
         "scalables": tuple(_title(manifests[index]) for index in (scalables or jobs)),
     }
-    if len(leading) == 1 and leading[0] not in singles:
-        only = pods[leading[0]]
+    if len(replica_indexes) == 1 and replica_indexes[0] not in singles:
+        only = pods[replica_indexes[0]]
         unit = (msgspec.structs.replace(only, count=1),)
-        return Manifested(
-            replicas=only.count, unit=unit, beside=rest, scalable=leading[0], **common
+        return ParsedManifests(
+            replicas=only.count, unit=unit, beside=beside, scalable=replica_indexes[0], **common
         )
-    return Manifested(
-        replicas=1, unit=tuple(pods[index] for index in leading), beside=rest, **common
+    return ParsedManifests(
+        replicas=1, unit=tuple(pods[index] for index in replica_indexes), beside=beside, **common
     )
 
 
@@ -140,53 +142,53 @@ def check_manifests(
         BadManifest: the message names the manifest and says what to write instead.
     """
     size = len(msgspec.json.encode(list(manifests)))
-    if size > LARGEST_BYTES:
+    if size > MAX_MANIFESTS_BYTES:
         raise BadManifest(
-            f"spec.manifests: {size} bytes; at most {LARGEST_BYTES}: keep large files in an image"
+            f"spec.manifests: {size} bytes; at most {MAX_MANIFESTS_BYTES}: keep large files in an image"
         )
     allowed = {namespace, *extra_namespaces}
     seen: set[tuple[str, str, str]] = set()
     for index, manifest in enumerate(manifests):
-        where = f"spec.manifests[{index}]"
-        identity = _identity(manifest, where)
+        path = f"spec.manifests[{index}]"
+        identity = _object_identity(manifest, path)
         if identity in seen:
-            raise BadManifest(f"{where}: {_title(manifest)} stands there twice")
+            raise BadManifest(f"{path}: {_title(manifest)} stands there twice")
         seen.add(identity)
-        _check_scope(manifest, where, allowed, frozenset(cluster_kinds))
+        _check_scope(manifest, path, allowed, frozenset(cluster_kinds))
         if manifest.get("kind") == "Secret" and (
             manifest.get("data") or manifest.get("stringData")
         ):
             raise BadManifest(
-                f"{where}: {_title(manifest)} carries data inline; refer to a Secret that is there"
+                f"{path}: {_title(manifest)} carries data inline; refer to a Secret that is there"
             )
 
 
-def _identity(manifest: Mapping[str, Any], where: str) -> tuple[str, str, str]:
+def _object_identity(manifest: Mapping[str, Any], path: str) -> tuple[str, str, str]:
     for field in ("apiVersion", "kind"):
         if not isinstance(manifest.get(field), str) or not manifest[field]:
-            raise BadManifest(f"{where}: not a Kubernetes object, it has no {field}")
+            raise BadManifest(f"{path}: not a Kubernetes object, it has no {field}")
     name = _mapping(manifest.get("metadata")).get("name")
     if not isinstance(name, str) or not name:
-        raise BadManifest(f"{where}: {manifest['kind']} has no metadata.name")
+        raise BadManifest(f"{path}: {manifest['kind']} has no metadata.name")
     return (manifest["apiVersion"], manifest["kind"], name)
 
 
 def _check_scope(
-    manifest: Mapping[str, Any], where: str, allowed: set[str], cluster_kinds: frozenset[str]
+    manifest: Mapping[str, Any], path: str, allowed: set[str], cluster_kinds: frozenset[str]
 ) -> None:
     kind = manifest["kind"]
     full = api_kind(manifest)
-    if kind in _CLUSTER_SCOPED:
+    if kind in _CLUSTER_SCOPED_KINDS:
         if not cluster_kinds & {kind, full}:
             raise BadManifest(
-                f"{where}: {_title(manifest)} is cluster-scoped; "
+                f"{path}: {_title(manifest)} is cluster-scoped; "
                 f"the Tenant's clusterKinds must list {full}"
             )
         return
     inside = _mapping(manifest.get("metadata")).get("namespace")
     if inside is not None and inside not in allowed:
         raise BadManifest(
-            f"{where}: {_title(manifest)} names namespace {inside}; "
+            f"{path}: {_title(manifest)} names namespace {inside}; "
             f"leave metadata.namespace out or write {min(allowed)}"
         )
 
@@ -198,30 +200,32 @@ def api_kind(manifest: Mapping[str, Any]) -> str:
 
 def _api_kinds(manifests: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     needed = {
-        api_kind(each) for each in manifests if each.get("apiVersion") not in _SERVED_EVERYWHERE
+        api_kind(each)
+        for each in manifests
+        if each.get("apiVersion") not in _ALWAYS_SERVED_API_VERSIONS
     }
     return tuple(sorted(needed))
 
 
-def _pods(manifest: Mapping[str, Any]) -> Pods:
+def _read_pods(manifest: Mapping[str, Any]) -> Pods:
     spec = _mapping(manifest.get("spec"))
     match manifest.get("kind"):
         case "Job":
-            count = _number(manifest, spec, "parallelism")
+            count = _read_count(manifest, spec, "parallelism")
         case "CronJob":
             job = _mapping(_mapping(spec.get("jobTemplate")).get("spec"))
-            count = _number(manifest, job, "parallelism")
+            count = _read_count(manifest, job, "parallelism")
         case "Pod":
             count = 1
         case _:
-            count = _number(manifest, spec, "replicas")
+            count = _read_count(manifest, spec, "replicas")
     template = _template(manifest)
     containers = containers_of(_mapping(template.get("spec")))
     return Pods(
         shape=shape_of_template(template),
         count=count,
         containers=containers,
-        limits=asked_in_all(containers, "limits"),
+        limits=pod_amounts(containers, "limits"),
     )
 
 
@@ -241,14 +245,18 @@ def _template(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**template, "spec": {**pod, "volumes": claimed}}
 
 
-def _number(manifest: Mapping[str, Any], spec: Mapping[str, Any], field: str) -> int:
+def _read_count(manifest: Mapping[str, Any], spec: Mapping[str, Any], field: str) -> int:
     value = spec.get(field, 1)
     if value is None:
         return 1
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_REPLICAS:
+    if (
+        not isinstance(value, int)
+        or isinstance(value, bool)
+        or not 0 <= value <= MAX_MANIFEST_REPLICAS
+    ):
         raise BadManifest(
             f"{_title(manifest)}: spec.{field} is {value!r}; "
-            f"write a number from 0 to {MOST_REPLICAS}"
+            f"write a number from 0 to {MAX_MANIFEST_REPLICAS}"
         )
     return value
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from scheduler.model.canonical import canonical
+from scheduler.model.canonical import canonical_json
 from scheduler.model.decode import NotReadable, decode_as
 from scheduler.model.kinds.fields import LabelSelector, Part, Toleration
 from scheduler.model.quantities import (
@@ -23,11 +23,11 @@ from scheduler.model.quantities import (
     requests_of,
 )
 
-HOSTNAME = "kubernetes.io/hostname"
-NODE_NAME = "metadata.name"
+HOSTNAME_LABEL = "kubernetes.io/hostname"
+NODE_NAME_FIELD = "metadata.name"
 """The one field that `matchFields` of a node affinity knows."""
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - a host port's address in core/v1, nothing listens here
-_MOST = 2**31 - 1
+_MAX_INT32 = 2**31 - 1
 """The largest int32, the type of these fields in core/v1."""
 
 
@@ -39,7 +39,7 @@ class NodeRequirement(Part, frozen=True, kw_only=True):
     values: tuple[str, ...] = ()
 
 
-class Skew(Part, frozen=True, kw_only=True):
+class TopologySpreadConstraint(Part, frozen=True, kw_only=True):
     """A topologySpreadConstraint that must hold."""
 
     topology_key: str
@@ -70,20 +70,20 @@ class PodShape(Part, frozen=True, kw_only=True, dict=True):
     """As `TCP/0.0.0.0/80`. Pods of different shapes that take the same one cannot share a node."""
     one_per: tuple[str, ...] = ()
     """Node labels of whose every value at most one pod may stand."""
-    skews: tuple[Skew, ...] = ()
+    skews: tuple[TopologySpreadConstraint, ...] = ()
     not_modelled: tuple[str, ...] = ()
 
     @cached_property
     def key(self) -> bytes:
         """Equal for shapes that fit equally."""
-        return canonical(self)
+        return canonical_json(self)
 
     @cached_property
-    def place_key(self) -> bytes:
+    def node_selection_key(self) -> bytes:
         """Equal for shapes that choose between kinds of node alike; empty: any will do."""
         if not (self.node_selector or self.node_affinity or self.tolerations or self.gpu_models):
             return b""
-        return canonical(
+        return canonical_json(
             (self.node_selector, self.node_affinity, self.tolerations, self.gpu_models)
         )
 
@@ -101,24 +101,26 @@ def shape_of_template(template: Mapping[str, Any]) -> PodShape:
     spec = _mapping(template.get("spec"))
     labels = _labels(_mapping(template.get("metadata")).get("labels"))
     affinity = _mapping(spec.get("affinity"))
-    keys, strange = _own_anti_affinity(_mapping(affinity.get("podAntiAffinity")), labels)
+    keys, affinity_not_modelled = _self_anti_affinity_keys(
+        _mapping(affinity.get("podAntiAffinity")), labels
+    )
     constraints = _hard_constraints(spec)
-    skews, loose = _skews(constraints, labels)
+    skews, spread_not_modelled = _topology_spread_constraints(constraints, labels)
     ports = _host_ports(spec)
     return shape_of_requests(
         pod_requests(spec),
         node_selector=_labels(spec.get("nodeSelector")),
-        node_affinity=_with_keys(
+        node_affinity=_require_topology_labels(
             _node_affinity(_mapping(affinity.get("nodeAffinity"))), constraints
         ),
         tolerations=tuple(
             decode_as(_toleration(each), Toleration) for each in _mappings(spec.get("tolerations"))
         ),
-        one_per_node=HOSTNAME in keys or bool(ports),
+        one_per_node=HOSTNAME_LABEL in keys or bool(ports),
         host_ports=ports,
-        one_per=tuple(sorted(keys - {HOSTNAME})),
+        one_per=tuple(sorted(keys - {HOSTNAME_LABEL})),
         skews=skews,
-        not_modelled=(*strange, *loose, *_not_modelled(spec, affinity)),
+        not_modelled=(*affinity_not_modelled, *spread_not_modelled, *_not_modelled(spec, affinity)),
     )
 
 
@@ -154,17 +156,19 @@ def pod_requests(spec: Mapping[str, Any]) -> dict[str, int]:
     for container in _mappings(spec.get("initContainers")):
         asked = _container_requests(container)
         if container.get("restartPolicy") == "Always":  # a sidecar runs on beside all that follows
-            running = _added(running, asked)
-            starting = _larger(starting, running)
+            running = _sum_amounts(running, asked)
+            starting = _max_amounts(starting, running)
         else:
-            starting = _larger(starting, _added(running, asked))
+            starting = _max_amounts(starting, _sum_amounts(running, asked))
     for container in _mappings(spec.get("containers")):
-        running = _added(running, _container_requests(container))
-    whole = _of_pod(spec, _larger(running, starting))
-    return _added(whole, requests_of(_mapping(spec.get("overhead"))))
+        running = _sum_amounts(running, _container_requests(container))
+    whole = _with_pod_level_resources(spec, _max_amounts(running, starting))
+    return _sum_amounts(whole, requests_of(_mapping(spec.get("overhead"))))
 
 
-def _of_pod(spec: Mapping[str, Any], containers: Mapping[str, int]) -> dict[str, int]:
+def _with_pod_level_resources(
+    spec: Mapping[str, Any], containers: Mapping[str, int]
+) -> dict[str, int]:
     """Requests of the pod win; its limits count where no container asks anything (KEP-2837)."""
     resources = _mapping(spec.get("resources"))
     limits = requests_of(_mapping(resources.get("limits")))
@@ -183,30 +187,30 @@ def _container_requests(container: Mapping[str, Any]) -> dict[str, int]:
     return requests_of(limits) | requests_of(asked)
 
 
-def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+def _sum_amounts(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return {name: one.get(name, 0) + other.get(name, 0) for name in sorted({*one, *other})}
 
 
-def _larger(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+def _max_amounts(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return {name: max(one.get(name, 0), other.get(name, 0)) for name in sorted({*one, *other})}
 
 
-_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+_REQUIRED_AT_SCHEDULING = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
-def _own_anti_affinity(
+def _self_anti_affinity_keys(
     affinity: Mapping[str, Any], labels: Mapping[str, str]
 ) -> tuple[set[str], list[str]]:
     keys: set[str] = set()
-    strange: list[str] = []
-    for term in _mappings(affinity.get(_REQUIRED)):
+    not_modelled: list[str] = []
+    for term in _mappings(affinity.get(_REQUIRED_AT_SCHEDULING)):
         if term.get("labelSelector") is None:
             continue  # core/v1: a null selector matches no pod, an empty one all
         if _selector(term.get("labelSelector")).matches(labels):
             keys.add(str(term.get("topologyKey", "")))
         else:
-            strange.append("podAntiAffinity towards other pods")
-    return keys, strange
+            not_modelled.append("podAntiAffinity towards other pods")
+    return keys, not_modelled
 
 
 def _hard_constraints(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -217,59 +221,61 @@ def _hard_constraints(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]
 
 
-def _with_keys(
+def _require_topology_labels(
     terms: tuple[tuple[NodeRequirement, ...], ...], constraints: Sequence[Mapping[str, Any]]
 ) -> tuple[tuple[NodeRequirement, ...], ...]:
     """Nodes without the label of a hard spread constraint bear no pod, whatever it counts."""
-    keys = sorted({str(each.get("topologyKey", "")) for each in constraints} - {HOSTNAME})
+    keys = sorted({str(each.get("topologyKey", "")) for each in constraints} - {HOSTNAME_LABEL})
     if not keys:
         return terms
-    there = tuple(NodeRequirement(key=key, operator="Exists") for key in keys)
-    return tuple((*term, *there) for term in terms or ((),))
+    keys_exist = tuple(NodeRequirement(key=key, operator="Exists") for key in keys)
+    return tuple((*term, *keys_exist) for term in terms or ((),))
 
 
-def _skews(
+def _topology_spread_constraints(
     constraints: Sequence[Mapping[str, Any]], labels: Mapping[str, str]
-) -> tuple[tuple[Skew, ...], list[str]]:
-    skews: list[Skew] = []
-    strange: list[str] = []
+) -> tuple[tuple[TopologySpreadConstraint, ...], list[str]]:
+    skews: list[TopologySpreadConstraint] = []
+    not_modelled: list[str] = []
     for each in constraints:
         if each.get("labelSelector") is None:
             continue  # core/v1: a null selector counts no pod
         if not _selector(each.get("labelSelector")).matches(labels):
-            strange.append("topologySpreadConstraints over other pods")
+            not_modelled.append("topologySpreadConstraints over other pods")
             continue
         skews.append(
-            Skew(
+            TopologySpreadConstraint(
                 topology_key=str(each.get("topologyKey", "")),
-                max_skew=_from_one(each, "maxSkew"),
-                min_domains=_from_one(each, "minDomains"),
+                max_skew=_read_positive(each, "maxSkew"),
+                min_domains=_read_positive(each, "minDomains"),
                 honors_affinity=each.get("nodeAffinityPolicy") != "Ignore",
                 honors_taints=each.get("nodeTaintsPolicy") == "Honor",
             )
         )
     keys = [each.topology_key for each in skews]
-    twice = next((key for key in keys if keys.count(key) > 1), None)
-    if twice is not None:
+    duplicate = next((key for key in keys if keys.count(key) > 1), None)
+    if duplicate is not None:
         raise NotReadable(
-            "topologySpreadConstraints", "topologyKey", f"{twice!r} stands there twice; keep one"
+            "topologySpreadConstraints",
+            "topologyKey",
+            f"{duplicate!r} stands there twice; keep one",
         )
-    return tuple(skews), strange
+    return tuple(skews), not_modelled
 
 
-def _from_one(constraint: Mapping[str, Any], field: str) -> int:
+def _read_positive(constraint: Mapping[str, Any], field: str) -> int:
     value = constraint.get(field)
     if value is None:
         return 1
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MAX_INT32:
         raise NotReadable(
-            "topologySpreadConstraints", field, f"{value!r}; write a number from 1 to {_MOST}"
+            "topologySpreadConstraints", field, f"{value!r}; write a number from 1 to {_MAX_INT32}"
         )
     return value
 
 
 def _node_affinity(affinity: Mapping[str, Any]) -> tuple[tuple[NodeRequirement, ...], ...]:
-    terms = _mappings(_mapping(affinity.get(_REQUIRED)).get("nodeSelectorTerms"))
+    terms = _mappings(_mapping(affinity.get(_REQUIRED_AT_SCHEDULING)).get("nodeSelectorTerms"))
     read = []
     for term in terms:
         conditions = [
@@ -282,7 +288,7 @@ def _node_affinity(affinity: Mapping[str, Any]) -> tuple[tuple[NodeRequirement, 
     return chosen or ((NOTHING_MATCHES,),) if terms else ()
 
 
-NOTHING_MATCHES = NodeRequirement(key=NODE_NAME, operator="In", values=())
+NOTHING_MATCHES = NodeRequirement(key=NODE_NAME_FIELD, operator="In", values=())
 
 
 def _host_ports(spec: Mapping[str, Any]) -> tuple[str, ...]:
@@ -302,22 +308,22 @@ def _host_ports(spec: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def ports_collide(one: Iterable[str], other: Iterable[str]) -> bool:
+def host_ports_conflict(ports: Iterable[str], other_ports: Iterable[str]) -> bool:
     """Whether pods with these host ports cannot share a node.
 
     The same port and protocol collide on the same address, and on all of them: 0.0.0.0.
     """
-    theirs = [each.split("/") for each in other]
+    theirs = [each.split("/") for each in other_ports]
     return any(
         protocol == kind and number == port and (address == at or ANY_ADDRESS in (address, at))
-        for protocol, address, number in (each.split("/") for each in one)
+        for protocol, address, number in (each.split("/") for each in ports)
         for kind, at, port in theirs
     )
 
 
 def _not_modelled(spec: Mapping[str, Any], affinity: Mapping[str, Any]) -> Iterable[str]:
     """What else the Kubernetes scheduler looks at and `fit` does not."""
-    if _mapping(affinity.get("podAffinity")).get(_REQUIRED):
+    if _mapping(affinity.get("podAffinity")).get(_REQUIRED_AT_SCHEDULING):
         yield "podAffinity"
     volumes = _mappings(spec.get("volumes"))
     if any("persistentVolumeClaim" in each or "ephemeral" in each for each in volumes):

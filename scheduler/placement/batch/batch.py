@@ -19,33 +19,33 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.placement.solver.dual_ascent import ascend, bound_at, reduced_profit
-from scheduler.placement.solver.highs import solve_packing, solve_whole
+from scheduler.placement.solver.dual_ascent import ascend, reduced_profit, upper_bound_at
+from scheduler.placement.solver.highs import solve_integer_packing, solve_packing
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 _PAIRS_PER_WORKLOAD = 10
-_MORE_PAIRS = 4
-_MOST_LP_ROUNDS = 4
-_MOST_LP_PAIRS = 40_000
+_ADDED_PAIRS_PER_ROUND = 4
+_MAX_LP_ROUNDS = 4
+_MAX_LP_PAIRS = 40_000
 """More pairs take HiGHS longer than the program is worth: prices and rounding do it then."""
-_MOST_WHOLE_PAIRS = 100
+_MAX_INTEGER_PAIRS = 100
 """So few that the integer program takes HiGHS some tenths of a second."""
-_MOST_WHOLE_NODES = 500
-_GOOD_GAP = 0.003
-_ALMOST_ONE = 1e-6
-_WORTH_TRYING = 0.02
-_TINY = 1e-12
-_NOTHING = 1e-6
+_MAX_INTEGER_NODES = 500
+_TARGET_GAP_RATIO = 0.003
+_ROUNDING_TOLERANCE = 1e-6
+_MIN_FRACTION_TO_ROUND_UP = 0.02
+_EPSILON = 1e-12
+_ZERO_TOLERANCE_CNY_PER_HOUR = 1e-6
 """CNY per hour that count as none."""
 _LP_METHOD = "smoothed dual ascent, then HiGHS interior point, no crossover, 1 thread, seed 0"
 _PRICE_METHOD = "smoothed dual ascent"
 
 
 @dataclass(frozen=True, slots=True)
-class Instance:
+class BatchInstance:
     """A batch in numbers.
 
     Attributes:
@@ -63,7 +63,7 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class BatchSolution:
     """The outcome of a batch.
 
     Attributes:
@@ -83,40 +83,44 @@ class Batch:
     @property
     def ratio(self) -> float:
         """Achieved over bound; 1 is proven optimal."""
-        return ratio_of(self.achieved, self.bound)
+        return achieved_ratio_of(self.achieved, self.bound)
 
 
-def ratio_of(achieved: float, bound: float) -> float:
+def achieved_ratio_of(achieved: float, bound: float) -> float:
     """How much of the bound was achieved; 1 where there was nothing to achieve."""
-    return achieved / bound if bound > _NOTHING else 1.0
+    return achieved / bound if bound > _ZERO_TOLERANCE_CNY_PER_HOUR else 1.0
 
 
-def solve_batch(instance: Instance) -> Batch:
+def solve_batch(instance: BatchInstance) -> BatchSolution:
     """Places as much value as can be, less cost."""
     if not instance.profit.size or not np.isfinite(instance.profit).any():
-        none = np.zeros(instance.profit.shape, np.int64)
-        return Batch(none, np.zeros_like(instance.free), 0.0, 0.0, _PRICE_METHOD)
-    if len(instance.replicas) * _PAIRS_PER_WORKLOAD > _MOST_LP_PAIRS:
-        return _by_prices(instance)
-    batch = _by_program(instance)
-    others = [greedily(instance), *_wholes(instance)]
+        nothing = np.zeros(instance.profit.shape, np.int64)
+        return BatchSolution(nothing, np.zeros_like(instance.free), 0.0, 0.0, _PRICE_METHOD)
+    if len(instance.replicas) * _PAIRS_PER_WORKLOAD > _MAX_LP_PAIRS:
+        return _solve_by_prices(instance)
+    batch = _solve_by_linear_program(instance)
+    others = [solve_greedily(instance), *_iter_integer_solutions(instance)]
     best = max((batch.placed, *others), key=lambda placed: profit_of(instance, placed))
     return replace(batch, placed=best, achieved=profit_of(instance, best))
 
 
-def _wholes(instance: Instance) -> Iterator[Ints]:
+def _iter_integer_solutions(instance: BatchInstance) -> Iterator[Ints]:
     """The best whole division, where so few pairs are worth anything that it is soon found."""
     worth = (instance.profit > 0) & (instance.replicas > 0)[:, None]
     workloads, sites = np.nonzero(worth)
-    if not 0 < len(workloads) <= _MOST_WHOLE_PAIRS:
+    if not 0 < len(workloads) <= _MAX_INTEGER_PAIRS:
         return
     placed = np.zeros(instance.profit.shape, np.int64)
-    placed[workloads, sites] = solve_whole(instance, workloads, sites, most_nodes=_MOST_WHOLE_NODES)
-    _take_back(instance, placed, instance.free - placed.T.astype(np.float64) @ instance.requests)
+    placed[workloads, sites] = solve_integer_packing(
+        instance, workloads, sites, max_nodes=_MAX_INTEGER_NODES
+    )
+    _repair_overfilled(
+        instance, placed, instance.free - placed.T.astype(np.float64) @ instance.requests
+    )
     yield placed
 
 
-def _with_least_room(instance: Instance) -> Instance:
+def _with_minimum_capacity(instance: BatchInstance) -> BatchInstance:
     """The instance that prices are found on: no site has less room than the smallest replica asks.
 
     The price of a resource of which nothing is free could be anything above what it is worth; so it
@@ -127,45 +131,45 @@ def _with_least_room(instance: Instance) -> Instance:
     return replace(instance, free=np.maximum(instance.free, least))
 
 
-def _by_prices(instance: Instance) -> Batch:
+def _solve_by_prices(instance: BatchInstance) -> BatchSolution:
     """Rounds the ascent's division, or divides by its prices alone, whichever achieves more."""
-    ascended = ascend(_with_least_room(instance))
+    ascended = ascend(_with_minimum_capacity(instance))
     count, followed = ascended.sites.shape
     workloads = np.repeat(np.arange(count), followed)
     rounded = _round_down(instance, workloads, ascended.sites.ravel(), ascended.amounts.ravel())
-    fill(instance, rounded, ascended.prices)
+    fill_remaining(instance, rounded, ascended.prices)
     priced = np.zeros_like(rounded)
-    fill(instance, priced, ascended.prices)
+    fill_remaining(instance, priced, ascended.prices)
     best = max(rounded, priced, key=lambda placed: profit_of(instance, placed))
     prices = ascended.prices
-    bound = bound_at(instance, prices, reduced_profit(instance, prices))
-    return Batch(best, prices, profit_of(instance, best), bound, _PRICE_METHOD)
+    bound = upper_bound_at(instance, prices, reduced_profit(instance, prices))
+    return BatchSolution(best, prices, profit_of(instance, best), bound, _PRICE_METHOD)
 
 
-def _by_program(instance: Instance) -> Batch:
+def _solve_by_linear_program(instance: BatchInstance) -> BatchSolution:
     """Solves the program over the best pairs, adding pairs until it is good enough."""
-    roomy = _with_least_room(instance)
-    best_prices = ascend(roomy).prices
+    relaxed = _with_minimum_capacity(instance)
+    best_prices = ascend(relaxed).prices
     reduced = reduced_profit(instance, best_prices)
-    best_bound = bound_at(instance, best_prices, reduced)
+    best_bound = upper_bound_at(instance, best_prices, reduced)
     chosen = _best_pairs(reduced, _PAIRS_PER_WORKLOAD)
     placed = np.zeros(instance.profit.shape, np.int64)
-    for _ in range(_MOST_LP_ROUNDS):
+    for _ in range(_MAX_LP_ROUNDS):
         workloads, sites = np.nonzero(chosen)
-        answer = solve_packing(roomy, workloads, sites)
-        reduced = reduced_profit(instance, answer.prices)
-        found = bound_at(instance, answer.prices, reduced)
+        packing = solve_packing(relaxed, workloads, sites)
+        reduced = reduced_profit(instance, packing.prices)
+        found = upper_bound_at(instance, packing.prices, reduced)
         if found < best_bound:
-            best_bound, best_prices = found, answer.prices
-        placed = _round_down(instance, workloads, sites, answer.amounts)
-        if best_bound - answer.value <= _GOOD_GAP * best_bound:
+            best_bound, best_prices = found, packing.prices
+        placed = _round_down(instance, workloads, sites, packing.amounts)
+        if best_bound - packing.value <= _TARGET_GAP_RATIO * best_bound:
             break
-        chosen |= _best_pairs(reduced, _MORE_PAIRS)
-    fill(instance, placed, best_prices)
-    return Batch(placed, best_prices, profit_of(instance, placed), best_bound, _LP_METHOD)
+        chosen |= _best_pairs(reduced, _ADDED_PAIRS_PER_ROUND)
+    fill_remaining(instance, placed, best_prices)
+    return BatchSolution(placed, best_prices, profit_of(instance, placed), best_bound, _LP_METHOD)
 
 
-def profit_of(instance: Instance, placed: Ints) -> float:
+def profit_of(instance: BatchInstance, placed: Ints) -> float:
     """Value less cost of what is placed, CNY per hour."""
     return float((placed * np.where(placed > 0, instance.profit, 0.0)).sum())
 
@@ -179,16 +183,16 @@ def _best_pairs(reduced: Floats, count: int) -> Bools:
     return chosen & np.isfinite(reduced)
 
 
-def _round_down(instance: Instance, workloads: Ints, sites: Ints, amounts: Floats) -> Ints:
+def _round_down(instance: BatchInstance, workloads: Ints, sites: Ints, amounts: Floats) -> Ints:
     """Whole replicas: rounded down, then the largest rests where they fit."""
     placed = np.zeros(instance.profit.shape, np.int64)
-    whole = np.floor(amounts + _ALMOST_ONE).astype(np.int64)
+    whole = np.floor(amounts + _ROUNDING_TOLERANCE).astype(np.int64)
     placed[workloads, sites] = whole
     free = instance.free - placed.T.astype(np.float64) @ instance.requests
-    _take_back(instance, placed, free)
+    _repair_overfilled(instance, placed, free)
     rest = amounts - whole
     left = instance.replicas - placed.sum(axis=1)
-    candidates = np.flatnonzero((rest > _WORTH_TRYING) & (left[workloads] > 0))
+    candidates = np.flatnonzero((rest > _MIN_FRACTION_TO_ROUND_UP) & (left[workloads] > 0))
     for pair in candidates[np.argsort(-rest[candidates], kind="stable")].tolist():
         workload, site = int(workloads[pair]), int(sites[pair])
         asked = instance.requests[workload]
@@ -199,7 +203,7 @@ def _round_down(instance: Instance, workloads: Ints, sites: Ints, amounts: Float
     return placed
 
 
-def _take_back(instance: Instance, placed: Ints, free: Floats) -> None:
+def _repair_overfilled(instance: BatchInstance, placed: Ints, free: Floats) -> None:
     """Repairs what the solver's tolerance over-filled, least profit first."""
     for site in np.flatnonzero((free < 0).any(axis=1)).tolist():
         held = np.flatnonzero(placed[:, site])
@@ -209,24 +213,35 @@ def _take_back(instance: Instance, placed: Ints, free: Floats) -> None:
                 free[site] += instance.requests[workload]
 
 
-def fill(instance: Instance, placed: Ints, prices: Floats) -> None:
+def fill_remaining(instance: BatchInstance, placed: Ints, prices: Floats) -> None:
     """Gives what is left to what gains most by it; changes `placed`."""
     free = instance.free - placed.T.astype(np.float64) @ instance.requests
     left = instance.replicas - placed.sum(axis=1)
-    open_ones = np.flatnonzero(left > 0)
-    reduced = instance.profit[open_ones] - instance.requests[open_ones] @ prices.T
+    unfinished = np.flatnonzero(left > 0)
+    reduced = instance.profit[unfinished] - instance.requests[unfinished] @ prices.T
     best = reduced.max(axis=1) / np.maximum(
-        (instance.requests[open_ones] * prices.mean(axis=0)).sum(axis=1), _TINY
+        (instance.requests[unfinished] * prices.mean(axis=0)).sum(axis=1), _EPSILON
     )
     for place in np.argsort(-best, kind="stable").tolist():
-        workload = int(open_ones[place])
-        _hand_out(
-            instance, placed, free, workload, wanted=int(left[workload]), worth=reduced[place]
+        workload = int(unfinished[place])
+        _assign_best_first(
+            instance,
+            placed,
+            free,
+            workload,
+            max_replicas=int(left[workload]),
+            profit_by_site=reduced[place],
         )
 
 
-def _hand_out(
-    instance: Instance, placed: Ints, free: Floats, workload: int, *, wanted: int, worth: Floats
+def _assign_best_first(
+    instance: BatchInstance,
+    placed: Ints,
+    free: Floats,
+    workload: int,
+    *,
+    max_replicas: int,
+    profit_by_site: Floats,
 ) -> None:
     """Gives replicas to the sites where they are worth most, as many to each as it takes.
 
@@ -239,33 +254,40 @@ def _hand_out(
         worth: what one is worth at each site; only where there is profit any is given; [sites].
     """
     asked = instance.requests[workload]
-    room = _room(free, asked)
-    gain = np.where((room > 0) & (instance.profit[workload] > 0), worth, -np.inf)
-    while wanted > 0:
+    capacity = _replicas_that_fit(free, asked)
+    gain = np.where((capacity > 0) & (instance.profit[workload] > 0), profit_by_site, -np.inf)
+    while max_replicas > 0:
         site = int(gain.argmax())
         if not np.isfinite(gain[site]):
             break
-        given = int(min(wanted, room[site]))
-        placed[workload, site] += given
-        free[site] -= given * asked
-        wanted -= given
+        added = int(min(max_replicas, capacity[site]))
+        placed[workload, site] += added
+        free[site] -= added * asked
+        max_replicas -= added
         gain[site] = -np.inf
 
 
-def _room(free: Floats, asked: Floats) -> Floats:
+def _replicas_that_fit(free: Floats, asked: Floats) -> Floats:
     """How many replicas each site still takes; what is not asked for need not be there."""
-    needed = asked > 0
-    if not needed.any():
+    is_asked = asked > 0
+    if not is_asked.any():
         return np.full(len(free), np.inf)
-    room: Floats = np.floor((free[:, needed] / asked[needed]).min(axis=1))
-    return room
+    fitting: Floats = np.floor((free[:, is_asked] / asked[is_asked]).min(axis=1))
+    return fitting
 
 
-def greedily(instance: Instance) -> Ints:
+def solve_greedily(instance: BatchInstance) -> Ints:
     """Best-score greedy, workload by workload; replicas, [workloads, sites]."""
     free = instance.free.copy()
     placed = np.zeros(instance.profit.shape, np.int64)
     for workload in np.argsort(-instance.profit.max(axis=1), kind="stable").tolist():
         wanted = int(instance.replicas[workload])
-        _hand_out(instance, placed, free, workload, wanted=wanted, worth=instance.profit[workload])
+        _assign_best_first(
+            instance,
+            placed,
+            free,
+            workload,
+            max_replicas=wanted,
+            profit_by_site=instance.profit[workload],
+        )
     return placed

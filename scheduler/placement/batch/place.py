@@ -14,11 +14,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.model.canonical import digest
+from scheduler.model.canonical import canonical_digest
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.terms import ScarcityPrice, Terms
-from scheduler.placement.batch.batch import Batch, Instance, ratio_of, solve_batch
+from scheduler.placement.batch.batch import (
+    BatchInstance,
+    BatchSolution,
+    achieved_ratio_of,
+    solve_batch,
+)
 from scheduler.placement.choose import choose, consider
 from scheduler.placement.fit.summed_capacity import ENDLESS
 from scheduler.placement.fleet.context import Moment, moment_of
@@ -28,7 +33,7 @@ from scheduler.placement.solver.dual_ascent import reduced_profit
 
 Floats = NDArray[np.float64]
 
-_MOST_URGENCY = 999
+_MAX_PRIORITY_FACTOR = 999
 """By how much a priority multiplies the value at most: priorities go up to a billion, and prices
 that span so much have no digits left. The order of decisions follows the priority itself."""
 
@@ -56,13 +61,15 @@ class BatchOutcome:
     @property
     def ratio(self) -> float:
         """Achieved over bound."""
-        return ratio_of(self.achieved, self.bound)
+        return achieved_ratio_of(self.achieved, self.bound)
 
 
-Steps = Generator[None, None, BatchOutcome]
+BatchSteps = Generator[None, None, BatchOutcome]
 
 
-def batch_steps(demands: Sequence[Demand], fleet: Fleet, *, now: datetime, terms: Terms) -> Steps:
+def place_batch_in_steps(
+    demands: Sequence[Demand], fleet: Fleet, *, now: datetime, terms: Terms
+) -> BatchSteps:
     """Decides many workloads together, in steps between which the caller can give way.
 
     Args:
@@ -71,13 +78,17 @@ def batch_steps(demands: Sequence[Demand], fleet: Fleet, *, now: datetime, terms
         now: the time of the decisions.
         terms: limits and prices.
     """
-    plain = msgspec.structs.replace(terms, scarcity=(), scarcity_version="")
-    names, resources = sorted(fleet.slot_of), _resources(demands)
-    shaded = msgspec.structs.replace(plain, pv_longest_run_seconds=0)  # here all are priced at once
-    instance = yield from _instance(demands, fleet, moment_of(now, shaded), names, resources)
+    without_scarcity = msgspec.structs.replace(terms, scarcity=(), scarcity_version="")
+    names, resources = sorted(fleet.slot_of), _resource_names(demands)
+    without_solar = msgspec.structs.replace(
+        without_scarcity, pv_longest_run_seconds=0
+    )  # here all are priced at once
+    instance = yield from _build_instance(
+        demands, fleet, moment_of(now, without_solar), names, resources
+    )
     batch = solve_batch(instance)
-    priced = with_prices(plain, batch, names, resources)
-    order = _order(demands, instance, batch)
+    priced = with_scarcity_prices(without_scarcity, batch, names, resources)
+    order = _decision_order(demands, instance, batch)
     decisions: dict[int, Decision] = {}
     achieved = 0.0
     slots = {name: place for place, name in enumerate(names)}
@@ -86,33 +97,37 @@ def batch_steps(demands: Sequence[Demand], fleet: Fleet, *, now: datetime, terms
         demand = demands[place]
         decision = decisions[place] = choose(demand, fleet, now=now, terms=priced)
         fleet.commit(demand, decision)
-        achieved += _gained(demand, decision, instance.profit[place], slots)
+        achieved += _added_profit(demand, decision, instance.profit[place], slots)
     ordered = tuple(decisions[place] for place in range(len(demands)))
     keys = tuple(demands[place].key for place in order)
     return BatchOutcome(ordered, keys, achieved, batch.bound, priced, batch.method)
 
 
-def _order(demands: Sequence[Demand], instance: Instance, batch: Batch) -> list[int]:
+def _decision_order(
+    demands: Sequence[Demand], instance: BatchInstance, batch: BatchSolution
+) -> list[int]:
     """By priority first, then by what a replica gains at the prices."""
-    gain = reduced_profit(instance, batch.prices).max(axis=1, initial=-np.inf)
+    reduced = reduced_profit(instance, batch.prices).max(axis=1, initial=-np.inf)
     return sorted(
         range(len(demands)),
-        key=lambda place: (-demands[place].priority, -gain[place], demands[place].key),
+        key=lambda place: (-demands[place].priority, -reduced[place], demands[place].key),
     )
 
 
-def _gained(demand: Demand, decision: Decision, profit: Floats, slots: dict[str, int]) -> float:
+def _added_profit(
+    demand: Demand, decision: Decision, profit: Floats, slots: dict[str, int]
+) -> float:
     """Value less cost of the replicas that a decision adds, CNY per hour."""
-    before, gained = demand.placed_replicas, 0.0
+    before, added_profit = demand.placed_replicas, 0.0
     for each in decision.assignment:
         more = each.replicas - before.get(each.site, 0)
-        worth = float(profit[slots[each.site]])
-        gained += max(0, more) * worth if np.isfinite(worth) else 0.0
-    return gained
+        profit_of_replica = float(profit[slots[each.site]])
+        added_profit += max(0, more) * profit_of_replica if np.isfinite(profit_of_replica) else 0.0
+    return added_profit
 
 
-def with_prices(
-    terms: Terms, batch: Batch, names: Sequence[str], resources: Sequence[str]
+def with_scarcity_prices(
+    terms: Terms, batch: BatchSolution, names: Sequence[str], resources: Sequence[str]
 ) -> Terms:
     """Terms with the prices of a batch: six digits, versioned by their digest."""
     scarcity = tuple(
@@ -121,54 +136,54 @@ def with_prices(
         for resource, price in zip(resources, prices, strict=True)
         if price > 0
     )
-    version = digest(scarcity) if scarcity else ""
+    version = canonical_digest(scarcity) if scarcity else ""
     return msgspec.structs.replace(terms, scarcity=scarcity, scarcity_version=version)
 
 
-def _resources(demands: Sequence[Demand]) -> list[str]:
+def _resource_names(demands: Sequence[Demand]) -> list[str]:
     return sorted({name for demand in demands for name in demand.requests})
 
 
-def _instance(
+def _build_instance(
     demands: Sequence[Demand],
     fleet: Fleet,
-    moment: Moment,
+    context: Moment,
     names: Sequence[str],
     resources: Sequence[str],
-) -> Generator[None, None, Instance]:
+) -> Generator[None, None, BatchInstance]:
     slots = np.array([fleet.slot_of[name] for name in names], np.int64)
     profit = np.full((len(demands), len(names)), -np.inf)
     missing = np.zeros(len(demands), np.int64)
     for place, demand in enumerate(demands):
         yield
-        case = consider(demand, fleet, moment)
-        profit[place] = _profit(case, slots)
-        missing[place] = max(0, demand.replicas - sum(case.standing.kept.values()))
+        state = consider(demand, fleet, context)
+        profit[place] = _profit_by_site(state, slots)
+        missing[place] = max(0, demand.replicas - sum(state.standing.kept.values()))
     requests = np.array(
         [[float(demand.requests.get(name, 0)) for name in resources] for demand in demands]
     ).reshape(len(demands), len(resources))
-    return Instance(_free(fleet, slots, resources), requests, missing, profit)
+    return BatchInstance(_free_by_site(fleet, slots, resources), requests, missing, profit)
 
 
-def _profit(case: Case, slots: NDArray[np.int64]) -> Floats:
+def _profit_by_site(state: Case, slots: NDArray[np.int64]) -> Floats:
     """Value less cost of a replica at each site; -inf where a rule forbids it.
 
     A workload that states no value is to run whatever it costs: it is worth what it costs at its
     dearest site, and the value of the terms beyond that. Who states one sets his own limit.
     """
-    demand, terms = case.demand, case.moment.terms
-    admitted = case.admission.admitted[slots]
-    cost = case.price.cny[slots]
-    urgency = 1 + min(max(0, demand.priority), _MOST_URGENCY)
-    own = demand.prices.value_cny_per_replica_hour
-    if own is None:
-        worth = terms.value_cny_per_replica_hour * urgency + cost[admitted].max(initial=0.0)
+    demand, terms = state.demand, state.moment.terms
+    admitted = state.admission.admitted[slots]
+    cost = state.price.cny[slots]
+    priority_factor = 1 + min(max(0, demand.priority), _MAX_PRIORITY_FACTOR)
+    stated_value = demand.prices.value_cny_per_replica_hour
+    if stated_value is None:
+        value = terms.value_cny_per_replica_hour * priority_factor + cost[admitted].max(initial=0.0)
     else:
-        worth = own * urgency
-    return np.where(admitted, worth - cost, -np.inf)
+        value = stated_value * priority_factor
+    return np.where(admitted, value - cost, -np.inf)
 
 
-def _free(fleet: Fleet, slots: NDArray[np.int64], resources: Sequence[str]) -> Floats:
+def _free_by_site(fleet: Fleet, slots: NDArray[np.int64], resources: Sequence[str]) -> Floats:
     rows = fleet.nodes.rows
     index = rows.rows_of(slots)
     counts = fleet.nodes.counts(index)
@@ -177,10 +192,10 @@ def _free(fleet: Fleet, slots: NDArray[np.int64], resources: Sequence[str]) -> F
         for name in resources
     ]
     summed = np.stack(free, axis=1) if free else np.zeros((len(slots), 0))
-    return np.maximum(summed - _on_its_way(fleet, slots, resources), 0.0)
+    return np.maximum(summed - _in_flight_by_site(fleet, slots, resources), 0.0)
 
 
-def _on_its_way(fleet: Fleet, slots: NDArray[np.int64], resources: Sequence[str]) -> Floats:
+def _in_flight_by_site(fleet: Fleet, slots: NDArray[np.int64], resources: Sequence[str]) -> Floats:
     """What is ordered at each site and stands on no node yet; [sites, resources]."""
     taken = np.zeros((len(slots), len(resources)))
     for place, slot in enumerate(slots.tolist()):

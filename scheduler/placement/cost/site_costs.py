@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.model.canonical import mixed
+from scheduler.model.canonical import stable_hash
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import Origin
@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _FIRST_CHUNK = 64
-_GROWTH = 4
+_CHUNK_GROWTH = 4
 _UNKNOWN_WEIGHT = 1e18
 
 
@@ -39,16 +39,16 @@ class CostRule(Protocol):
 
     term: str
 
-    def units(self, demand: Demand, moment: Moment) -> float:
+    def units(self, demand: Demand, context: Moment) -> float:
         """How many units one replica pays for; terms of 0 units are not computed."""
         ...
 
-    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+    def per_unit(self, fleet: Fleet, demand: Demand, context: Moment) -> Figures:
         """What a unit costs; by the units it is CNY per replica-hour; [fleet.capacity]."""
         ...
 
     def origin(
-        self, facts: SiteFacts, demand: Demand, moment: Moment
+        self, facts: SiteFacts, demand: Demand, context: Moment
     ) -> tuple[Origin, float | None]:
         """Where the figures of one site come from, and their age in seconds if they age."""
         ...
@@ -61,7 +61,7 @@ def all_costs() -> tuple[CostRule, ...]:
     return tuple(importlib.import_module(f"{costs.__name__}.{name}").COST for name in names)
 
 
-class Price(msgspec.Struct, frozen=True):
+class SiteCosts(msgspec.Struct, frozen=True):
     """What a replica costs at every site, and how sites rank by it.
 
     Attributes:
@@ -80,35 +80,37 @@ class Price(msgspec.Struct, frozen=True):
     salt: int
     is_any_unknown: bool = True
 
-    def tie(self, slots: Ints) -> NDArray[np.uint64]:
+    def tie_breakers_of(self, slots: Ints) -> NDArray[np.uint64]:
         """Breaks ties always the same way, but differently for each workload; [len(slots)]."""
-        return (self.name_hashes.take(slots) ^ np.uint64(self.salt)) * _ODD
+        return (self.name_hashes.take(slots) ^ np.uint64(self.salt)) * _HASH_MULTIPLIER
 
-    def ranked(self, slots: Ints, *, first: int = _FIRST_CHUNK) -> Iterator[Ints]:
+    def iter_cheapest_first(
+        self, slots: Ints, *, first_chunk: int = _FIRST_CHUNK
+    ) -> Iterator[Ints]:
         """The slots in order, cheapest first, in chunks: few decisions need them all.
 
         Args:
             slots: what to put in order.
             first: about how many are needed; later chunks are larger.
         """
-        if len(slots) <= 2 * first:
-            yield self.sorted(slots)
+        if len(slots) <= 2 * first_chunk:
+            yield self.sort_cheapest_first(slots)
             return
         key = self.cny.take(slots)
         if self.is_any_unknown:
             key += self.unknown.take(slots) * _UNKNOWN_WEIGHT
         left = slots
-        size = first
+        size = first_chunk
         while len(left) > 2 * size:
             border = np.partition(key, size - 1)[size - 1]
             near = key <= border
-            yield self.sorted(left[near])
+            yield self.sort_cheapest_first(left[near])
             left, key = left[~near], key[~near]
-            size *= _GROWTH
+            size *= _CHUNK_GROWTH
         if len(left):
-            yield self.sorted(left)
+            yield self.sort_cheapest_first(left)
 
-    def sorted(self, slots: Ints) -> Ints:
+    def sort_cheapest_first(self, slots: Ints) -> Ints:
         """The slots in order, cheapest first; [len(slots)]."""
         cny = self.cny.take(slots)
         unknown = self.unknown.take(slots) if self.is_any_unknown else None
@@ -118,35 +120,35 @@ class Price(msgspec.Struct, frozen=True):
             if not (in_order[1:] == in_order[:-1]).any():
                 return slots.take(order)
         order = np.lexsort(
-            (self.tie(slots), cny, np.zeros(len(slots)) if unknown is None else unknown)
+            (self.tie_breakers_of(slots), cny, np.zeros(len(slots)) if unknown is None else unknown)
         )
         return slots.take(order)
 
-    def is_known(self, slots: Ints) -> bool:
+    def are_known(self, slots: Ints) -> bool:
         """Whether every term is known at these sites."""
         return not self.is_any_unknown or all(
             bool(figures.known[slots].all()) for _, _, figures in self.terms
         )
 
 
-def price_of(demand: Demand, fleet: Fleet, moment: Moment) -> Price:
+def site_costs_of(demand: Demand, fleet: Fleet, context: Moment) -> SiteCosts:
     """Adds up all costs that the demand pays for."""
     terms: list[tuple[CostRule, float, Figures]] = []
     missing: list[Ints] = []
     for cost in all_costs():
-        units = cost.units(demand, moment)
+        units = cost.units(demand, context)
         if units:
-            figures = cost.per_unit(fleet, demand, moment)
+            figures = cost.per_unit(fleet, demand, context)
             terms.append((cost, units, figures))
             missing.append(figures.missing)
-    add = compiled.kernel.added if fleet.is_compiled else _added
+    add = compiled.kernel.added if fleet.is_compiled else _sum_terms
     cny = add(terms, fleet.capacity)
-    unknown, is_any = _unknown(fleet, missing)
-    salt = mixed(demand.uid or demand.key)
-    return Price(tuple(terms), cny, unknown, fleet.name_hashes, salt, is_any_unknown=is_any)
+    unknown, is_any = _count_missing(fleet, missing)
+    salt = stable_hash(demand.uid or demand.key)
+    return SiteCosts(tuple(terms), cny, unknown, fleet.name_hashes, salt, is_any_unknown=is_any)
 
 
-def _added(terms: Sequence[tuple[CostRule, float, Figures]], capacity: int) -> Floats:
+def _sum_terms(terms: Sequence[tuple[CostRule, float, Figures]], capacity: int) -> Floats:
     cny: Floats | None = None
     for _, units, figures in terms:
         if cny is None:
@@ -156,26 +158,26 @@ def _added(terms: Sequence[tuple[CostRule, float, Figures]], capacity: int) -> F
     return np.zeros(capacity) if cny is None else cny
 
 
-def _unknown(fleet: Fleet, figures: list[Ints]) -> tuple[Ints, bool]:
+def _count_missing(fleet: Fleet, missing_by_cost: list[Ints]) -> tuple[Ints, bool]:
     """How many figures are missing; remembered as long as they are the same arrays.
 
     Args:
         fleet: the fleet; it remembers.
         figures: of each cost how many are missing; [capacity].
     """
-    question = (fleet.figure_version, *map(id, figures))
-    kept = fleet.unknowns.get(question)
-    if kept is None or kept[0].shape[0] != fleet.capacity:
+    cache_key = (fleet.figure_version, *map(id, missing_by_cost))
+    cached = fleet.unknowns.get(cache_key)
+    if cached is None or cached[0].shape[0] != fleet.capacity:
         unknown = np.zeros(fleet.capacity, np.int64)
-        for each in figures:
+        for each in missing_by_cost:
             unknown += each
-        if len(fleet.unknowns) > _MOST_UNKNOWNS:
+        if len(fleet.unknowns) > _MAX_CACHED_COUNTS:
             fleet.unknowns.clear()
         is_any = bool((unknown[fleet.is_there] > 0).any())
         # The arrays are kept too: as long as they live, no other can have their identity.
-        kept = fleet.unknowns[question] = (unknown, is_any, figures)
-    return kept[0], kept[1]
+        cached = fleet.unknowns[cache_key] = (unknown, is_any, missing_by_cost)
+    return cached[0], cached[1]
 
 
-_MOST_UNKNOWNS = 64
-_ODD = np.uint64(0x9E3779B97F4A7C15)
+_MAX_CACHED_COUNTS = 64
+_HASH_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)

@@ -19,7 +19,9 @@ from scheduler.placement.fleet.fleet import Fleet
 Floats = NDArray[np.float64]
 
 
-def free_share(fleet: Fleet, demand: Demand, moment: Moment, replica_watts: float) -> Floats | None:
+def free_solar_ratio(
+    fleet: Fleet, demand: Demand, context: Moment, replica_watts: float
+) -> Floats | None:
     """Which part of its power the whole demand would have for nothing at each site; [capacity].
 
     Args:
@@ -32,30 +34,32 @@ def free_share(fleet: Fleet, demand: Demand, moment: Moment, replica_watts: floa
         0 to 1; None when no site has anything to give, or the run is too long.
     """
     seconds = demand.schedule.duration_seconds or 0
-    is_short = 0 < seconds <= moment.terms.pv_longest_run_seconds
-    if not is_short or moment.start_seconds is not None or replica_watts * demand.replicas <= 0:
+    is_short = 0 < seconds <= context.terms.pv_longest_run_seconds
+    if not is_short or context.start_seconds is not None or replica_watts * demand.replicas <= 0:
         return None
-    oldest = moment.now_seconds - moment.terms.report_stale_seconds
-    surplus, seen = fleet.figure("pv_surplus_watts"), fleet.figure("power_observed_at")
-    fresh = (seen >= oldest) & (seen <= moment.now_seconds + AHEAD_SECONDS)
-    slots = np.flatnonzero((surplus > 0) & fresh)
+    oldest = context.now_seconds - context.terms.report_stale_seconds
+    surplus_watts, seen = fleet.figure("pv_surplus_watts"), fleet.figure("power_observed_at")
+    fresh = (seen >= oldest) & (seen <= context.now_seconds + AHEAD_SECONDS)
+    slots = np.flatnonzero((surplus_watts > 0) & fresh)
     if not len(slots):
         return None
-    share = np.zeros(fleet.capacity)
-    asked = replica_watts * demand.replicas * fleet.figure("pue")[slots]
-    promised = np.array([_promised_watts(fleet.facts[slot], moment) for slot in slots.tolist()])
-    share[slots] = np.clip((surplus[slots] - promised) / asked, 0.0, 1.0)
-    return share
+    ratio = np.zeros(fleet.capacity)
+    asked_watts = replica_watts * demand.replicas * fleet.figure("pue")[slots]
+    in_flight_watts = np.array(
+        [_in_flight_watts(fleet.facts[slot], context) for slot in slots.tolist()]
+    )
+    ratio[slots] = np.clip((surplus_watts[slots] - in_flight_watts) / asked_watts, 0.0, 1.0)
+    return ratio
 
 
-def _promised_watts(facts: SiteFacts | None, moment: Moment) -> float:
+def _in_flight_watts(facts: SiteFacts | None, context: Moment) -> float:
     """What is on its way to a site will draw, with its building."""
     if facts is None:
         return 0.0
     watts = sum(
         each.replicas
         * marginal_watts(
-            each.requests, each.gpu_cards * each.gpu_milli / MILLI_PER_UNIT, moment.terms
+            each.requests, each.gpu_cards * each.gpu_milli / MILLI_PER_UNIT, context.terms
         )
         for each in facts.in_flight
     )

@@ -13,10 +13,10 @@ import numpy as np
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
 from scheduler.model.kinds.tenant import Spend
-from scheduler.model.quantities import written
+from scheduler.model.quantities import format_amount
 from scheduler.model.units import GRAMS_PER_KILOGRAM
-from scheduler.placement.cost.energy import emissions, replica_kwh_per_hour
-from scheduler.placement.cost.site_costs import Price, price_of
+from scheduler.placement.cost.energy import carbon_intensity_with_pue, replica_kwh_per_hour
+from scheduler.placement.cost.site_costs import SiteCosts, site_costs_of
 from scheduler.placement.fleet.context import Moment
 from scheduler.placement.fleet.fleet import Fleet
 
@@ -24,9 +24,9 @@ from scheduler.placement.fleet.fleet import Fleet
 def spend_of(
     demand: Demand,
     fleet: Fleet,
-    moment: Moment,
-    shares: Mapping[str, int],
-    price: Price | None = None,
+    context: Moment,
+    replicas_by_site: Mapping[str, int],
+    costs: SiteCosts | None = None,
 ) -> Spend:
     """What replicas at these sites cost an hour; sites that are gone cost nothing.
 
@@ -37,53 +37,61 @@ def spend_of(
         shares: replicas by site.
         price: what `price_of` says, if it was asked already.
     """
-    known = sorted(site for site in shares if site in fleet.slot_of)
+    known = sorted(site for site in replicas_by_site if site in fleet.slot_of)
     if not known:
         return Spend()
     slots = np.array([fleet.slot_of[site] for site in known], np.int64)
-    counts = np.array([shares[site] for site in known], np.float64)
-    asked = price_of(demand, fleet, moment) if price is None else price
-    kwh = replica_kwh_per_hour(demand, moment)
+    counts = np.array([replicas_by_site[site] for site in known], np.float64)
+    site_costs = site_costs_of(demand, fleet, context) if costs is None else costs
+    kwh = replica_kwh_per_hour(demand, context)
     return Spend(
-        cny_per_hour=float((counts * asked.cny[slots]).sum()),
-        gco2_per_hour=float((counts * kwh * emissions(fleet, moment).value[slots]).sum()),
+        cny_per_hour=float((counts * site_costs.cny[slots]).sum()),
+        gco2_per_hour=float(
+            (counts * kwh * carbon_intensity_with_pue(fleet, context).value[slots]).sum()
+        ),
     )
 
 
-def beyond_quota(demand: Demand, replicas: int, sites: int) -> str:
+def explain_over_quota(demand: Demand, replicas: int, sites: int) -> str:
     """Why a tenant's quota does not allow so much; empty when it does."""
     if not demand.quota_left:
         return ""
-    usage = demand.usage(replicas, sites)
+    usage = demand.quota_usage(replicas, sites)
     for name, left in demand.quota_left.items():
         asked = usage.get(name, 0)
         if asked > left:
-            rest = written(name, max(0, left))
-            own = written(name, demand.quota.get(name, 0))
+            rest = format_amount(name, max(0, left))
+            own = format_amount(name, demand.quota.get(name, 0))
             return (
                 f"tenant {demand.tenant} has {rest} of {name} left (its quota is {own}); "
-                f"this asks for {written(name, asked)}"
+                f"this asks for {format_amount(name, asked)}"
             )
     return ""
 
 
-def beyond_tenant(
-    demand: Demand, fleet: Fleet, moment: Moment, price: Price, shares: Mapping[int, int]
+def explain_over_tenant_limits(
+    demand: Demand,
+    fleet: Fleet,
+    context: Moment,
+    costs: SiteCosts,
+    replicas_by_slot: Mapping[int, int],
 ) -> str:
     """Why the tenant may not have this division; empty when it may."""
     if demand.quota_left is None and demand.budget_left is None:
         return ""
-    names = {fleet.name_at(slot): count for slot, count in shares.items() if count}
+    replicas_by_site = {
+        fleet.name_at(slot): count for slot, count in replicas_by_slot.items() if count
+    }
     before = demand.placed_replicas
-    replicas = sum(names.values())
-    if replicas <= sum(before.values()) and len(names) <= len(before):
+    replicas = sum(replicas_by_site.values())
+    if replicas <= sum(before.values()) and len(replicas_by_site) <= len(before):
         return ""
-    return beyond_quota(demand, replicas, len(names)) or _beyond_budget(
-        demand, spend_of(demand, fleet, moment, names, price)
+    return explain_over_quota(demand, replicas, len(replicas_by_site)) or _explain_over_budget(
+        demand, spend_of(demand, fleet, context, replicas_by_site, costs)
     )
 
 
-def _beyond_budget(demand: Demand, spend: Spend) -> str:
+def _explain_over_budget(demand: Demand, spend: Spend) -> str:
     left, budget = demand.budget_left, demand.budget
     if left is None:
         return ""
@@ -100,6 +108,6 @@ def _beyond_budget(demand: Demand, spend: Spend) -> str:
     return ""
 
 
-def refused_for(decision: Decision, sentence: str) -> Decision:
+def with_limit_message(decision: Decision, sentence: str) -> Decision:
     """The decision, with what the tenant's limits say."""
     return msgspec.structs.replace(decision, line=f"{decision.line}; {sentence}")

@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_BISECTIONS = 50
+_MAX_BISECTIONS = 50
 
 
-def webster(
+def apportion(
     total: int,
     weights: Sequence[float] | Floats,
     *,
     caps: Sequence[int] | Ints | None = None,
     start: Sequence[int] | Ints | None = None,
-    tie: Sequence[int] | NDArray[np.uint64] | None = None,
+    tie_breakers: Sequence[int] | NDArray[np.uint64] | None = None,
 ) -> Ints | None:
     """Divides `total` by weights.
 
@@ -44,62 +44,67 @@ def webster(
     most = np.maximum(np.where(share > 0, np.minimum(most, total), 0), least)
     if int(least.sum()) > total or int(most.sum()) < total:
         return None
-    seats = _nearly(total, share, least, most)
-    _award(total - int(seats.sum()), seats, share, most, tie)
-    return seats
+    replicas = _apportion_by_divisor(total, share, least, most)
+    _apportion_remaining(total - int(replicas.sum()), replicas, share, most, tie_breakers)
+    return replicas
 
 
-def _nearly(total: int, share: Floats, least: Ints, most: Ints) -> Ints:
+def _apportion_by_divisor(total: int, weights: Floats, start: Ints, caps: Ints) -> Ints:
     """Seats by the smallest divisor that does not give away too many; few are left over."""
-    low, high = 0.0, 2.0 * max(float(share.sum()), 1e-300)
-    best = least.copy()
-    for _ in range(_BISECTIONS):
+    low, high = 0.0, 2.0 * max(float(weights.sum()), 1e-300)
+    best = start.copy()
+    for _ in range(_MAX_BISECTIONS):
         divisor = (low + high) / 2
         # Seats whose priority weight / (2 s + 1) is above the divisor / 2.
-        seats = np.ceil(np.minimum(share / max(divisor, 1e-300) - 0.5, 4e15)).astype(np.int64)
-        seats = np.minimum(np.maximum(seats, least), most)
-        given = int(seats.sum())
+        replicas = np.ceil(np.minimum(weights / max(divisor, 1e-300) - 0.5, 4e15)).astype(np.int64)
+        replicas = np.minimum(np.maximum(replicas, start), caps)
+        given = int(replicas.sum())
         if given > total:
             low = divisor
         else:
-            best, high = seats, divisor
+            best, high = replicas, divisor
         if given == total:
             break
     return best
 
 
-def _award(
-    left: int,
-    seats: Ints,
-    share: Floats,
-    most: Ints,
-    tie: Sequence[int] | NDArray[np.uint64] | None,
+def _apportion_remaining(
+    remaining: int,
+    replicas: Ints,
+    weights: Floats,
+    caps: Ints,
+    tie_breakers: Sequence[int] | NDArray[np.uint64] | None,
 ) -> None:
-    if left <= 0:
+    if remaining <= 0:
         return
-    order = [0] * len(seats) if tie is None else [int(each) for each in tie]
-    queue = [
-        (-share[place] / (2 * int(seats[place]) + 1), int(seats[place]), order[place], place)
-        for place in np.flatnonzero((seats < most) & (share > 0)).tolist()
+    order = [0] * len(replicas) if tie_breakers is None else [int(each) for each in tie_breakers]
+    heap = [
+        (
+            -weights[place] / (2 * int(replicas[place]) + 1),
+            int(replicas[place]),
+            order[place],
+            place,
+        )
+        for place in np.flatnonzero((replicas < caps) & (weights > 0)).tolist()
     ]
-    heapify(queue)
-    while left > 0:
-        _, _, _, place = queue[0]
-        seats[place] += 1
-        left -= 1
-        if seats[place] < most[place]:
-            now = int(seats[place])
-            heapreplace(queue, (-share[place] / (2 * now + 1), now, order[place], place))
+    heapify(heap)
+    while remaining > 0:
+        _, _, _, place = heap[0]
+        replicas[place] += 1
+        remaining -= 1
+        if replicas[place] < caps[place]:
+            current = int(replicas[place])
+            heapreplace(heap, (-weights[place] / (2 * current + 1), current, order[place], place))
         else:
-            heappop(queue)
+            heappop(heap)
 
 
-def fewer(
+def scale_down_by_weight(
     total: int,
     weights: Sequence[float] | Floats,
     held: Sequence[int] | Ints,
     *,
-    tie: Sequence[int] | NDArray[np.uint64] | None = None,
+    tie_breakers: Sequence[int] | NDArray[np.uint64] | None = None,
 ) -> Ints:
     """Takes replicas away, from the one with the most above its share first, down to `total`.
 
@@ -111,21 +116,26 @@ def fewer(
         held: what each has.
         tie: breaks ties, largest first.
     """
-    left = np.asarray(held, np.int64).copy()
+    remaining = np.asarray(held, np.int64).copy()
     share = np.asarray(weights, np.float64)
-    surplus = int(left.sum()) - total
-    order = [0] * len(left) if tie is None else [-int(each) for each in tie]
-    queue = [
-        (share[place] / (2 * int(left[place]) - 1), -int(left[place]), order[place], place)
-        for place in np.flatnonzero(left > 0).tolist()
+    surplus = int(remaining.sum()) - total
+    order = [0] * len(remaining) if tie_breakers is None else [-int(each) for each in tie_breakers]
+    heap = [
+        (
+            share[place] / (2 * int(remaining[place]) - 1),
+            -int(remaining[place]),
+            order[place],
+            place,
+        )
+        for place in np.flatnonzero(remaining > 0).tolist()
     ]
-    heapify(queue)
+    heapify(heap)
     for _ in range(max(0, surplus)):
-        _, _, _, place = queue[0]
-        left[place] -= 1
-        if left[place] > 0:
-            now = int(left[place])
-            heapreplace(queue, (share[place] / (2 * now - 1), -now, order[place], place))
+        _, _, _, place = heap[0]
+        remaining[place] -= 1
+        if remaining[place] > 0:
+            current = int(remaining[place])
+            heapreplace(heap, (share[place] / (2 * current - 1), -current, order[place], place))
         else:
-            heappop(queue)
-    return left
+            heappop(heap)
+    return remaining

@@ -16,17 +16,17 @@ import numpy as np
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
-from scheduler.placement.divide.divide import Ask, Shares
+from scheduler.placement.divide.divide import DivisionRequest, ReplicasBySlot
 from scheduler.placement.divide.division import Division
-from scheduler.placement.divide.spread.levels import places
+from scheduler.placement.divide.spread.levels import place_numbers_of
 from scheduler.placement.fleet.distance import milliseconds_to
 from scheduler.placement.fleet.fleet import Fleet
 
-PRESET = "two-places-three-centres"
+DISASTER_RECOVERY_PRESET = "two-places-three-centres"
 DEFAULT_PAIR_MILLISECONDS = 5.0
 """A round trip that synchronous replication bears."""
 DEFAULT_STANDBY_RATIO = 0.5
-MOST_PER_METRO = 40
+MAX_SITES_PER_METRO = 40
 """Sites of one metro that are paired; cheaper ones first."""
 
 
@@ -34,25 +34,31 @@ MOST_PER_METRO = 40
 class _Candidate:
     slot: int
     facts: SiteFacts
-    room: int
+    max_replicas: int
     cost: tuple[int, float]
-    runs: int
-    stays: bool
+    running_replicas: int
+    is_kept: bool
 
 
-def divide_two_places(ask: Ask, fleet: Fleet) -> Division:
+def divide_disaster_recovery(request: DivisionRequest, fleet: Fleet) -> Division:
     """Finds the pair and the standby; no division if there is none."""
-    standby = standby_of(ask.demand)
-    triples = (each for each in _triples(ask, fleet, standby) if _meets(ask, fleet, each.shares))
+    standby = standby_replicas_of(request.demand)
+    triples = (
+        each
+        for each in _iter_triples(request, fleet, standby)
+        if _meets_spread(request, fleet, each.replicas_by_slot)
+    )
     best = min(triples, key=lambda each: each.rank, default=None)
     if best is None:
         return Division(None, spread_failed=True)
-    standing = best.shares.get(best.standby.slot, 0)
-    notes = (f"standby at {best.standby.facts.name} ({standing})",) if standing else ()
-    return Division(best.shares, is_optimal=False, notes=notes)
+    standby_replicas = best.replicas_by_slot.get(best.standby.slot, 0)
+    notes = (
+        (f"standby at {best.standby.facts.name} ({standby_replicas})",) if standby_replicas else ()
+    )
+    return Division(best.replicas_by_slot, is_optimal=False, notes=notes)
 
 
-def standby_of(demand: Demand) -> int:
+def standby_replicas_of(demand: Demand) -> int:
     """How many replicas stand by: the ratio of all as it is written, rounded up.
 
     In binary 0.07 is a little more than that, and 7 of 100 would become 8.
@@ -62,15 +68,17 @@ def standby_of(demand: Demand) -> int:
     return ceil(demand.replicas * Fraction(written))
 
 
-def all_replicas(demand: Demand) -> int:
+def total_replicas_of(demand: Demand) -> int:
     """How many replicas run when everything is placed: those that stand by come on top.
 
     Duplicated work wants that many at each of its sites.
     """
-    return demand.replicas + (standby_of(demand) if demand.preset == PRESET else 0)
+    return demand.replicas + (
+        standby_replicas_of(demand) if demand.preset == DISASTER_RECOVERY_PRESET else 0
+    )
 
 
-def trips_within_metros(fleet: Fleet) -> set[float]:
+def round_trips_within_metros(fleet: Fleet) -> set[float]:
     """The known round trips between sites of one metro, in milliseconds."""
     metros = {each.name: each.spec.location.metro for each in fleet.all_facts()}
     return {
@@ -81,18 +89,22 @@ def trips_within_metros(fleet: Fleet) -> set[float]:
     }
 
 
-def _candidates(ask: Ask, fleet: Fleet) -> list[_Candidate]:
+def _find_candidates(request: DivisionRequest, fleet: Fleet) -> list[_Candidate]:
     """Sites that may get more, and those that keep what they have, cheapest first."""
-    held = {**ask.kept, **ask.ran}
-    is_open = set(ask.open.tolist())
-    slots = ask.price.sorted(np.union1d(ask.open, np.array(sorted(ask.kept), np.int64)))
+    held = {**request.kept, **request.own_replicas}
+    is_open = set(request.open_slots.tolist())
+    slots = request.costs.sort_cheapest_first(
+        np.union1d(request.open_slots, np.array(sorted(request.kept), np.int64))
+    )
     found = []
-    for slot, more in zip(slots.tolist(), ask.room.at(slots).tolist(), strict=True):
-        facts, runs = fleet.facts[slot], held.get(slot, 0)
-        room = runs + (more if slot in is_open else 0)
-        if facts is not None and room > 0:
-            cost = (int(ask.price.unknown[slot]), float(ask.price.cny[slot]))
-            found.append(_Candidate(slot, facts, room, cost, runs, slot in ask.kept))
+    for slot, additional in zip(slots.tolist(), request.capacity.at(slots).tolist(), strict=True):
+        facts, running_replicas = fleet.facts[slot], held.get(slot, 0)
+        max_replicas = running_replicas + (additional if slot in is_open else 0)
+        if facts is not None and max_replicas > 0:
+            cost = (int(request.costs.unknown[slot]), float(request.costs.cny[slot]))
+            found.append(
+                _Candidate(slot, facts, max_replicas, cost, running_replicas, slot in request.kept)
+            )
     return found
 
 
@@ -100,53 +112,55 @@ def _candidates(ask: Ask, fleet: Fleet) -> list[_Candidate]:
 class _Triple:
     """A pair and a standby; the best rank is the least: most that stays, then the cost."""
 
-    shares: Shares
+    replicas_by_slot: ReplicasBySlot
     standby: _Candidate
     rank: tuple[int, int, float]
 
 
-def _triples(ask: Ask, fleet: Fleet, standby: int) -> Iterator[_Triple]:
-    candidates = _candidates(ask, fleet)
-    limit = ask.demand.preset_options.pair_within_milliseconds or DEFAULT_PAIR_MILLISECONDS
-    grows = ask.replicas + standby >= ask.kept_total
-    for first, second in _pairs(candidates, limit):
-        larger, smaller = _halves(ask, first, second)
-        if first.room < larger or second.room < smaller:
+def _iter_triples(request: DivisionRequest, fleet: Fleet, standby: int) -> Iterator[_Triple]:
+    candidates = _find_candidates(request, fleet)
+    limit = request.demand.preset_options.pair_within_milliseconds or DEFAULT_PAIR_MILLISECONDS
+    grows = request.replicas + standby >= request.kept_total
+    for first, second in _iter_pairs(candidates, limit):
+        larger, smaller = _split_in_halves(request, first, second)
+        if first.max_replicas < larger or second.max_replicas < smaller:
             continue
-        reserve = standby
-        third = _standby(candidates, first, reserve)
-        if third is None:
+        standby_replicas = standby
+        standby_site = _choose_standby(candidates, first, standby_replicas)
+        if standby_site is None:
             continue
         if grows:
-            reserve = max(reserve, ask.kept.get(third.slot, 0))
-        seats = ((first, larger), (second, smaller), (third, reserve))
-        shares = {each.slot: count for each, count in seats if count > 0}
-        if grows and any(shares.get(slot, 0) < count for slot, count in ask.kept.items()):
+            standby_replicas = max(standby_replicas, request.kept.get(standby_site.slot, 0))
+        assignments = ((first, larger), (second, smaller), (standby_site, standby_replicas))
+        shares = {each.slot: count for each, count in assignments if count > 0}
+        if grows and any(shares.get(slot, 0) < count for slot, count in request.kept.items()):
             continue  # what runs stays
-        money = sum(count * each.cost[1] for each, count in seats)
-        unknown = sum(each.cost[0] for each, _ in seats)
-        stays = sum(min(each.runs, count) for each, count in seats)
-        yield _Triple(shares, third, (-stays, unknown, money))
+        cny = sum(count * each.cost[1] for each, count in assignments)
+        unknown = sum(each.cost[0] for each, _ in assignments)
+        kept_replicas = sum(min(each.running_replicas, count) for each, count in assignments)
+        yield _Triple(shares, standby_site, (-kept_replicas, unknown, cny))
 
 
-def _halves(ask: Ask, first: _Candidate, second: _Candidate) -> tuple[int, int]:
+def _split_in_halves(
+    request: DivisionRequest, first: _Candidate, second: _Candidate
+) -> tuple[int, int]:
     """Half of the replicas each, as far as what runs there lets it be; nobody is left without."""
-    one, other = ask.kept.get(first.slot, 0), ask.kept.get(second.slot, 0)
-    half, most = ceil(ask.replicas / 2), ask.replicas - 1
-    if one + other <= ask.replicas:
-        larger = min(max(half, one), ask.replicas - other)
+    one, other = request.kept.get(first.slot, 0), request.kept.get(second.slot, 0)
+    half, most = ceil(request.replicas / 2), request.replicas - 1
+    if one + other <= request.replicas:
+        larger = min(max(half, one), request.replicas - other)
     else:
-        larger = max(min(half, one), ask.replicas - other)
+        larger = max(min(half, one), request.replicas - other)
     larger = max(1, min(larger, most)) if most else larger
-    return larger, ask.replicas - larger
+    return larger, request.replicas - larger
 
 
-def _meets(ask: Ask, fleet: Fleet, shares: Shares) -> bool:
+def _meets_spread(request: DivisionRequest, fleet: Fleet, shares: ReplicasBySlot) -> bool:
     """Whether the levels of spread that are asked beside the preset hold."""
-    for rule in ask.demand.spread:
+    for rule in request.demand.spread:
         if not rule.required:
             continue
-        names = places(fleet, rule.by)
+        names = place_numbers_of(fleet, rule.by)
         groups: dict[int, int] = {}
         for slot, count in shares.items():
             groups[int(names[slot])] = groups.get(int(names[slot]), 0) + count
@@ -161,36 +175,40 @@ def _meets(ask: Ask, fleet: Fleet, shares: Shares) -> bool:
     return True
 
 
-def _pairs(candidates: list[_Candidate], limit: float) -> Iterator[tuple[_Candidate, _Candidate]]:
+def _iter_pairs(
+    candidates: list[_Candidate], max_milliseconds: float
+) -> Iterator[tuple[_Candidate, _Candidate]]:
     metros: dict[str, list[_Candidate]] = {}
     for each in candidates:
         metro = each.facts.spec.location.metro
-        if metro and len(metros.setdefault(metro, [])) < MOST_PER_METRO:
+        if metro and len(metros.setdefault(metro, [])) < MAX_SITES_PER_METRO:
             metros[metro].append(each)
     for members in metros.values():
         for first in members:
             for second in members:
-                stays = first.stays and second.stays  # a pair that runs is not parted again
+                stays = first.is_kept and second.is_kept  # a pair that runs is not parted again
                 if first is not second and (
-                    stays or _round_trip(first.facts, second.facts) <= limit
+                    stays or _round_trip_milliseconds(first.facts, second.facts) <= max_milliseconds
                 ):
                     yield first, second
 
 
-def _round_trip(first: SiteFacts, second: SiteFacts) -> float:
+def _round_trip_milliseconds(first: SiteFacts, second: SiteFacts) -> float:
     """The longer of both ends' figures; endless where an end does not know it."""
     trips = (milliseconds_to(first, (second.name,)), milliseconds_to(second, (first.name,)))
     known = [trip for trip in trips if trip == trip]  # noqa: PLR0124 - NaN is the unknown
     return max(known) if len(known) == len(trips) else float("inf")
 
 
-def _standby(candidates: list[_Candidate], first: _Candidate, replicas: int) -> _Candidate | None:
+def _choose_standby(
+    candidates: list[_Candidate], first: _Candidate, replicas: int
+) -> _Candidate | None:
     province = first.facts.spec.location.province
     fitting = [
         each
         for each in candidates
-        if each.room >= replicas
+        if each.max_replicas >= replicas
         and province
         and each.facts.spec.location.province not in {"", province}
     ]
-    return min(fitting, key=lambda each: (-each.runs, each.cost), default=None)
+    return min(fitting, key=lambda each: (-each.running_replicas, each.cost), default=None)

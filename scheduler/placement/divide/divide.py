@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.demand.demand import Demand
-from scheduler.placement.cost.site_costs import Price
-from scheduler.placement.divide.apportionment import fewer, webster
+from scheduler.placement.cost.site_costs import SiteCosts
+from scheduler.placement.divide.apportionment import apportion, scale_down_by_weight
 from scheduler.placement.fit.capacity import Room
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-Shares = dict[int, int]
+ReplicasBySlot = dict[int, int]
 """Replicas by slot."""
 
 
-class Ask(msgspec.Struct, frozen=True):
+class DivisionRequest(msgspec.Struct, frozen=True):
     """What is to be divided.
 
     Attributes:
@@ -49,22 +49,24 @@ class Ask(msgspec.Struct, frozen=True):
 
     demand: Demand
     replicas: int
-    kept: Shares
-    open: Ints
-    room: Room
-    price: Price
-    weights: Shares | None = None
-    ran: Shares = msgspec.field(default_factory=dict)
-    caps: Shares = msgspec.field(default_factory=dict)
+    kept: ReplicasBySlot
+    open_slots: Ints
+    capacity: Room
+    costs: SiteCosts
+    weights: ReplicasBySlot | None = None
+    own_replicas: ReplicasBySlot = msgspec.field(default_factory=dict)
+    caps: ReplicasBySlot = msgspec.field(default_factory=dict)
 
-    def more_at(self, slots: Ints) -> Ints:
+    def max_additional_at(self, slots: Ints) -> Ints:
         """How many replicas beyond `kept` each site could get; [len(slots)]."""
-        more = self.room.at(slots)
-        return more if not self.ran and not self.caps else self._limited(more, slots)
+        more = self.capacity.at(slots)
+        return (
+            more if not self.own_replicas and not self.caps else self._limit_additional(more, slots)
+        )
 
-    def _limited(self, more: Ints, slots: Ints) -> Ints:
-        own = np.array([self.ran.get(slot, 0) for slot in slots.tolist()], np.int64)
-        room = more + own
+    def _limit_additional(self, additional: Ints, slots: Ints) -> Ints:
+        own = np.array([self.own_replicas.get(slot, 0) for slot in slots.tolist()], np.int64)
+        room = additional + own
         most = [
             self.caps.get(slot, all_of_it)
             for slot, all_of_it in zip(slots.tolist(), room.tolist(), strict=True)
@@ -78,206 +80,245 @@ class Ask(msgspec.Struct, frozen=True):
         return sum(self.kept.values())
 
 
-def divide(ask: Ask) -> Shares | None:
+def divide(request: DivisionRequest) -> ReplicasBySlot | None:
     """Divides by the demand's strategy.
 
     Returns:
         Replicas by slot, kept ones included; None when there is not room for all.
     """
-    missing = ask.replicas - ask.kept_total
-    if ask.demand.strategy == "Duplicated":
-        return _duplicated(ask)
+    missing = request.replicas - request.kept_total
+    if request.demand.strategy == "Duplicated":
+        return _divide_duplicated(request)
     if missing == 0:
-        return dict(ask.kept)
-    strategy = ask.demand.strategy
-    return (_MORE[strategy] if missing > 0 else _FEWER[strategy])(ask, abs(missing))
+        return dict(request.kept)
+    strategy = request.demand.strategy
+    return (_FILL_BY_STRATEGY[strategy] if missing > 0 else _SCALE_DOWN_BY_STRATEGY[strategy])(
+        request, abs(missing)
+    )
 
 
-def _cheapest_first(ask: Ask, missing: int) -> Shares | None:
-    shares = dict(ask.kept)
-    cheapest = _by_kernel(ask)
+def _fill_cheapest_first(request: DivisionRequest, missing: int) -> ReplicasBySlot | None:
+    shares = dict(request.kept)
+    cheapest = _cheapest_sites_by_kernel(request)
     if cheapest is not None:
         return shares if cheapest.fill(shares, missing) else None
-    for slot, more in by_price(ask, missing):
-        given = min(more, missing)
-        shares[slot] = shares.get(slot, 0) + given
-        missing -= given
+    for slot, more in iter_cheapest_sites(request, missing):
+        added = min(more, missing)
+        shares[slot] = shares.get(slot, 0) + added
+        missing -= added
         if missing == 0:
             return shares
     return None
 
 
-def by_price(ask: Ask, missing: int) -> Iterator[tuple[int, int]]:
+def iter_cheapest_sites(request: DivisionRequest, missing: int) -> Iterator[tuple[int, int]]:
     """Open sites with room, cheapest first, and how many replicas each could get.
 
     Where they cannot hold what is missing, fewer or none may come.
     """
-    return _by_kernel(ask) or _interpreted(ask, missing)
+    return _cheapest_sites_by_kernel(request) or _iter_cheapest_sites_interpreted(request, missing)
 
 
-def _by_kernel(ask: Ask) -> "Cheapest | None":
-    fit = None if ask.ran or ask.caps else ask.room.sole_kernel_fit
+def _cheapest_sites_by_kernel(request: DivisionRequest) -> "Cheapest | None":
+    fit = None if request.own_replicas or request.caps else request.capacity.sole_kernel_fit
     if fit is None:
         return None
-    price = ask.price
+    price = request.costs
     unknown = price.unknown if price.is_any_unknown else None
-    full = ask.room.kernel_full if len(ask.open) > MANY_SITES else None
-    return fit.cheapest(ask.open, price.cny, unknown, price.name_hashes, price.salt, full)
+    full = (
+        request.capacity.kernel_full if len(request.open_slots) > MIN_SITES_TO_CACHE_FULL else None
+    )
+    return fit.cheapest(request.open_slots, price.cny, unknown, price.name_hashes, price.salt, full)
 
 
-def _interpreted(ask: Ask, missing: int) -> Iterator[tuple[int, int]]:
-    slots = ask.open
-    if len(slots) > _AT_ONCE and not ask.ran:
-        slots = ask.room.not_known_full(slots)
-    if len(slots) <= _AT_ONCE:
-        more = ask.more_at(slots)
+def _iter_cheapest_sites_interpreted(
+    request: DivisionRequest, missing: int
+) -> Iterator[tuple[int, int]]:
+    slots = request.open_slots
+    if len(slots) > _MAX_SITES_IN_ONE_STEP and not request.own_replicas:
+        slots = request.capacity.not_known_full(slots)
+    if len(slots) <= _MAX_SITES_IN_ONE_STEP:
+        more = request.max_additional_at(slots)
         if int(more.sum()) >= missing:
             room = dict(zip(slots.tolist(), more.tolist(), strict=True))
-            for slot in ask.price.sorted(slots.take(more.nonzero()[0])).tolist():
+            for slot in request.costs.sort_cheapest_first(slots.take(more.nonzero()[0])).tolist():
                 yield slot, room[slot]
         return
-    for chunk in ask.price.ranked(slots, first=min(_FEW + missing, _MANY)):
-        more = ask.more_at(chunk)
-        if not ask.ran:
-            ask.room.note_full(chunk[more == 0])
+    for chunk in request.costs.iter_cheapest_first(
+        slots, first_chunk=min(_EXTRA_SITES_IN_FIRST_CHUNK + missing, _MAX_SITES_IN_FIRST_CHUNK)
+    ):
+        more = request.max_additional_at(chunk)
+        if not request.own_replicas:
+            request.capacity.note_full(chunk[more == 0])
         for slot, room_there in zip(chunk.tolist(), more.tolist(), strict=True):
             if room_there > 0:
                 yield slot, room_there
 
 
-MANY_SITES = 256
+MIN_SITES_TO_CACHE_FULL = 256
 """Of more open sites the kernel remembers which are full; of fewer, looking again is cheaper."""
-_FEW, _MANY = 20, 64
+_EXTRA_SITES_IN_FIRST_CHUNK, _MAX_SITES_IN_FIRST_CHUNK = 20, 64
 """Without the kernel so many sites are looked at first: a few more than replicas, but not more."""
-_AT_ONCE = 64
+_MAX_SITES_IN_ONE_STEP = 64
 """Of so few sites all are looked at in one step, without the kernel."""
 
 
-def _dearest_gives(ask: Ask, surplus: int) -> Shares | None:
-    shares = dict(ask.kept)
-    for slot in ask.price.sorted(_slots(ask.kept))[::-1].tolist():
-        given = min(shares[slot], surplus)
-        shares[slot] -= given
-        surplus -= given
-    return _without_zeros(shares)
+def _scale_down_most_expensive_first(
+    request: DivisionRequest, surplus: int
+) -> ReplicasBySlot | None:
+    shares = dict(request.kept)
+    for slot in request.costs.sort_cheapest_first(_slots_of(request.kept))[::-1].tolist():
+        removed = min(shares[slot], surplus)
+        shares[slot] -= removed
+        surplus -= removed
+    return _drop_zeros(shares)
 
 
-def _aggregated(ask: Ask, missing: int) -> Shares | None:
-    more = ask.more_at(ask.open)
-    runs = np.array([slot in ask.kept for slot in ask.open.tolist()], np.bool_)
-    ranks = np.lexsort((ask.price.tie(ask.open), ask.price.cny[ask.open], -more, ~runs))
-    enough = np.cumsum(more[ranks])
-    used = int(np.searchsorted(enough, missing)) + 1
+def _fill_aggregated(request: DivisionRequest, missing: int) -> ReplicasBySlot | None:
+    more = request.max_additional_at(request.open_slots)
+    is_kept = np.array([slot in request.kept for slot in request.open_slots.tolist()], np.bool_)
+    ranks = np.lexsort(
+        (
+            request.costs.tie_breakers_of(request.open_slots),
+            request.costs.cny[request.open_slots],
+            -more,
+            ~is_kept,
+        )
+    )
+    cumulative = np.cumsum(more[ranks])
+    used = int(np.searchsorted(cumulative, missing)) + 1
     if used > len(ranks):
         return None
     chosen = ranks[:used]
-    return _added(
-        ask,
-        ask.open[chosen],
-        _seats(ask, missing, more[chosen], ask.open[chosen], more[chosen]),
+    return _add_to_kept(
+        request,
+        request.open_slots[chosen],
+        _apportion_by_workload(
+            request, missing, more[chosen], request.open_slots[chosen], more[chosen]
+        ),
     )
 
 
-def _aggregated_fewer(ask: Ask, _surplus: int) -> Shares | None:
-    slots = _slots(ask.kept)
-    held = np.array([ask.kept[slot] for slot in slots.tolist()], np.int64)
-    ranks = np.lexsort((ask.price.tie(slots), ask.price.cny[slots], -held))
-    used = int(np.searchsorted(np.cumsum(held[ranks]), ask.replicas)) + 1
+def _scale_down_aggregated(request: DivisionRequest, _surplus: int) -> ReplicasBySlot | None:
+    slots = _slots_of(request.kept)
+    held = np.array([request.kept[slot] for slot in slots.tolist()], np.int64)
+    ranks = np.lexsort((request.costs.tie_breakers_of(slots), request.costs.cny[slots], -held))
+    used = int(np.searchsorted(np.cumsum(held[ranks]), request.replicas)) + 1
     chosen = ranks[:used]
-    left = _seats(ask, ask.replicas, held[chosen], slots[chosen], held[chosen])
-    return None if left is None else _without_zeros(_by_slot(slots[chosen], left))
+    left = _apportion_by_workload(
+        request, request.replicas, held[chosen], slots[chosen], held[chosen]
+    )
+    return None if left is None else _drop_zeros(_replicas_by_slot(slots[chosen], left))
 
 
-def _by_room(ask: Ask, missing: int) -> Shares | None:
-    more = ask.more_at(ask.open)
-    return _added(ask, ask.open, _seats(ask, missing, more, ask.open, more))
+def _fill_balanced(request: DivisionRequest, missing: int) -> ReplicasBySlot | None:
+    more = request.max_additional_at(request.open_slots)
+    return _add_to_kept(
+        request,
+        request.open_slots,
+        _apportion_by_workload(request, missing, more, request.open_slots, more),
+    )
 
 
-def _in_proportion(ask: Ask, _surplus: int) -> Shares | None:
-    slots = _slots(ask.kept)
-    held = np.array([ask.kept[slot] for slot in slots.tolist()], np.int64)
-    left = _seats(ask, ask.replicas, held, slots, held)
-    return None if left is None else _without_zeros(_by_slot(slots, left))
+def _scale_down_balanced(request: DivisionRequest, _surplus: int) -> ReplicasBySlot | None:
+    slots = _slots_of(request.kept)
+    held = np.array([request.kept[slot] for slot in slots.tolist()], np.int64)
+    left = _apportion_by_workload(request, request.replicas, held, slots, held)
+    return None if left is None else _drop_zeros(_replicas_by_slot(slots, left))
 
 
-def _by_weight(ask: Ask, _missing: int) -> Shares | None:
+def _fill_weighted(request: DivisionRequest, _missing: int) -> ReplicasBySlot | None:
     """Towards the weights: whatever is added goes where the share is shortest of its weight."""
-    slots = np.union1d(ask.open, _slots(ask.kept)).astype(np.int64)
-    held = np.array([ask.kept.get(slot, 0) for slot in slots.tolist()], np.int64)
-    is_open = np.isin(slots, ask.open)
-    more = np.where(is_open, ask.more_at(slots), 0)
-    seats = webster(
-        ask.replicas,
-        _weights(ask, slots),
+    slots = np.union1d(request.open_slots, _slots_of(request.kept)).astype(np.int64)
+    held = np.array([request.kept.get(slot, 0) for slot in slots.tolist()], np.int64)
+    is_open = np.isin(slots, request.open_slots)
+    more = np.where(is_open, request.max_additional_at(slots), 0)
+    replicas = apportion(
+        request.replicas,
+        _weights_of(request, slots),
         caps=held + more,
         start=held,
-        tie=ask.price.tie(slots),
+        tie_breakers=request.costs.tie_breakers_of(slots),
     )
-    return None if seats is None else _without_zeros(_by_slot(slots, seats))
+    return None if replicas is None else _drop_zeros(_replicas_by_slot(slots, replicas))
 
 
-def _weight_fewer(ask: Ask, _surplus: int) -> Shares | None:
-    slots = _slots(ask.kept)
-    held = np.array([ask.kept[slot] for slot in slots.tolist()], np.int64)
-    left = fewer(ask.replicas, _weights(ask, slots), held, tie=ask.price.tie(slots))
-    return _without_zeros(_by_slot(slots, left))
+def _scale_down_weighted(request: DivisionRequest, _surplus: int) -> ReplicasBySlot | None:
+    slots = _slots_of(request.kept)
+    held = np.array([request.kept[slot] for slot in slots.tolist()], np.int64)
+    left = scale_down_by_weight(
+        request.replicas,
+        _weights_of(request, slots),
+        held,
+        tie_breakers=request.costs.tie_breakers_of(slots),
+    )
+    return _drop_zeros(_replicas_by_slot(slots, left))
 
 
-def _duplicated(ask: Ask) -> Shares | None:
+def _divide_duplicated(request: DivisionRequest) -> ReplicasBySlot | None:
     """Every site that can gets all replicas; one that cannot take more keeps what it has."""
-    shares = dict(ask.kept)
-    more = ask.more_at(ask.open)
-    for slot, room in zip(ask.open.tolist(), more.tolist(), strict=True):
-        held = ask.kept.get(slot, 0)
-        if held + room >= ask.replicas:
-            shares[slot] = ask.replicas
+    shares = dict(request.kept)
+    more = request.max_additional_at(request.open_slots)
+    for slot, room in zip(request.open_slots.tolist(), more.tolist(), strict=True):
+        held = request.kept.get(slot, 0)
+        if held + room >= request.replicas:
+            shares[slot] = request.replicas
     for slot, held in shares.items():
-        shares[slot] = min(held, ask.replicas)
-    shares = _without_zeros(shares)
-    return shares or (None if ask.replicas else {})
+        shares[slot] = min(held, request.replicas)
+    shares = _drop_zeros(shares)
+    return shares or (None if request.replicas else {})
 
 
-_MORE: dict[str, Callable[[Ask, int], Shares | None]] = {
-    "CostOptimal": _cheapest_first,
-    "Aggregated": _aggregated,
-    "Balanced": _by_room,
-    "Weighted": _by_weight,
+_FILL_BY_STRATEGY: dict[str, Callable[[DivisionRequest, int], ReplicasBySlot | None]] = {
+    "CostOptimal": _fill_cheapest_first,
+    "Aggregated": _fill_aggregated,
+    "Balanced": _fill_balanced,
+    "Weighted": _fill_weighted,
 }
-_FEWER: dict[str, Callable[[Ask, int], Shares | None]] = {
-    "CostOptimal": _dearest_gives,
-    "Aggregated": _aggregated_fewer,
-    "Balanced": _in_proportion,
-    "Weighted": _weight_fewer,
+_SCALE_DOWN_BY_STRATEGY: dict[str, Callable[[DivisionRequest, int], ReplicasBySlot | None]] = {
+    "CostOptimal": _scale_down_most_expensive_first,
+    "Aggregated": _scale_down_aggregated,
+    "Balanced": _scale_down_balanced,
+    "Weighted": _scale_down_weighted,
 }
 
 
-def _seats(ask: Ask, total: int, weights: Ints, slots: Ints, caps: Ints) -> Ints | None:
+def _apportion_by_workload(
+    request: DivisionRequest, total: int, weights: Ints, slots: Ints, caps: Ints
+) -> Ints | None:
     """Divides `total` among slots, ties by the hash of the workload."""
-    return webster(total, weights.astype(np.float64), caps=caps, tie=ask.price.tie(slots))
+    return apportion(
+        total,
+        weights.astype(np.float64),
+        caps=caps,
+        tie_breakers=request.costs.tie_breakers_of(slots),
+    )
 
 
-def _weights(ask: Ask, slots: Ints) -> Floats:
-    if ask.weights is None:
+def _weights_of(request: DivisionRequest, slots: Ints) -> Floats:
+    if request.weights is None:
         return np.ones(len(slots))
-    return np.array([float(ask.weights.get(slot, 0)) for slot in slots.tolist()])
+    return np.array([float(request.weights.get(slot, 0)) for slot in slots.tolist()])
 
 
-def _slots(shares: Shares) -> Ints:
+def _slots_of(shares: ReplicasBySlot) -> Ints:
     return np.array(sorted(shares), np.int64)
 
 
-def _by_slot(slots: Ints, seats: Ints) -> Shares:
-    return dict(zip(slots.tolist(), seats.tolist(), strict=True))
+def _replicas_by_slot(slots: Ints, replicas: Ints) -> ReplicasBySlot:
+    return dict(zip(slots.tolist(), replicas.tolist(), strict=True))
 
 
-def _added(ask: Ask, slots: Ints, seats: Ints | None) -> Shares | None:
-    if seats is None:
+def _add_to_kept(
+    request: DivisionRequest, slots: Ints, added_replicas: Ints | None
+) -> ReplicasBySlot | None:
+    if added_replicas is None:
         return None
-    shares = dict(ask.kept)
-    for slot, more in zip(slots.tolist(), seats.tolist(), strict=True):
+    shares = dict(request.kept)
+    for slot, more in zip(slots.tolist(), added_replicas.tolist(), strict=True):
         shares[slot] = shares.get(slot, 0) + more
-    return _without_zeros(shares)
+    return _drop_zeros(shares)
 
 
-def _without_zeros(shares: Shares) -> Shares:
+def _drop_zeros(shares: ReplicasBySlot) -> ReplicasBySlot:
     return {slot: count for slot, count in shares.items() if count > 0}

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from scheduler.placement.divide.divide import Shares
+from scheduler.placement.divide.divide import ReplicasBySlot
 
 
 class Division(msgspec.Struct, frozen=True):
@@ -18,10 +18,10 @@ class Division(msgspec.Struct, frozen=True):
         notes: what the answer does not promise.
     """
 
-    shares: Shares | None
+    replicas_by_slot: ReplicasBySlot | None
     group: str = ""
     is_optimal: bool = True
     gap: float = 0.0
     spread_failed: bool = False
-    lacks_room: bool = False
+    lacks_capacity: bool = False
     notes: tuple[str, ...] = ()

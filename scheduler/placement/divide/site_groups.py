@@ -10,80 +10,91 @@ so only as long as one group will do; the order of the groups goes before the ev
 import numpy as np
 from msgspec.structs import replace
 
-from scheduler.placement.divide.disaster_recovery import PRESET, divide_two_places
-from scheduler.placement.divide.divide import Ask, Shares
+from scheduler.placement.divide.disaster_recovery import (
+    DISASTER_RECOVERY_PRESET,
+    divide_disaster_recovery,
+)
+from scheduler.placement.divide.divide import DivisionRequest, ReplicasBySlot
 from scheduler.placement.divide.division import Division
 from scheduler.placement.divide.spread.spread import divide_spread
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.labels import in_group
 
 
-def divide_in_groups(ask: Ask, fleet: Fleet) -> Division:
+def divide_in_groups(request: DivisionRequest, fleet: Fleet) -> Division:
     """Divides within the first group that has room, flowing over into the next ones."""
-    demand = ask.demand
-    if demand.preset == PRESET and demand.replicas > 0:
-        return divide_two_places(ask, fleet)
-    if not demand.site_groups or demand.strategy == "Duplicated" or ask.replicas <= ask.kept_total:
-        return divide_spread(ask, fleet)
-    members = _members(ask, fleet)
+    demand = request.demand
+    if demand.preset == DISASTER_RECOVERY_PRESET and demand.replicas > 0:
+        return divide_disaster_recovery(request, fleet)
+    if (
+        not demand.site_groups
+        or demand.strategy == "Duplicated"
+        or request.replicas <= request.kept_total
+    ):
+        return divide_spread(request, fleet)
+    members = _open_slots_by_group(request, fleet)
     names = [each.name for each in demand.site_groups]
     begin = names.index(demand.last_group) if demand.last_group in names else 0
     members, names = members[begin:] + members[:begin], names[begin:] + names[:begin]
-    divided = _widening if demand.spread else _overflowing
-    return divided(ask, fleet, members, names)
+    divided = _divide_widening if demand.spread else _divide_overflowing
+    return divided(request, fleet, members, names)
 
 
-def _members(ask: Ask, fleet: Fleet) -> list[list[int]]:
+def _open_slots_by_group(request: DivisionRequest, fleet: Fleet) -> list[list[int]]:
     """The open slots of each group; a site belongs to the first group that holds it."""
-    members: list[list[int]] = [[] for _ in ask.demand.site_groups]
-    for slot in ask.open.tolist():
+    members: list[list[int]] = [[] for _ in request.demand.site_groups]
+    for slot in request.open_slots.tolist():
         facts = fleet.facts[slot]
-        for place, group in enumerate(ask.demand.site_groups):
+        for place, group in enumerate(request.demand.site_groups):
             if facts is not None and in_group(group, facts):
                 members[place].append(slot)
                 break
     return members
 
 
-def _overflowing(ask: Ask, fleet: Fleet, members: list[list[int]], names: list[str]) -> Division:
-    shares: Shares = dict(ask.kept)
+def _divide_overflowing(
+    request: DivisionRequest, fleet: Fleet, members: list[list[int]], names: list[str]
+) -> Division:
+    shares: ReplicasBySlot = dict(request.kept)
     for slots, name in zip(members, names, strict=True):
-        missing = ask.replicas - sum(shares.values())
+        missing = request.replicas - sum(shares.values())
         open_here = np.array(slots, np.int64)
-        room = int(ask.more_at(open_here).sum()) if slots else 0
-        if room <= 0:
+        additional = int(request.max_additional_at(open_here).sum()) if slots else 0
+        if additional <= 0:
             continue
         part = replace(
-            ask,
-            replicas=sum(shares.values()) + min(room, missing),
+            request,
+            replicas=sum(shares.values()) + min(additional, missing),
             kept=shares,
-            open=open_here,
+            open_slots=open_here,
         )
         division = divide_spread(part, fleet)
-        if division.shares is None:
+        if division.replicas_by_slot is None:
             continue
-        shares = division.shares
-        if sum(shares.values()) == ask.replicas:
+        shares = division.replicas_by_slot
+        if sum(shares.values()) == request.replicas:
             return replace(division, group=name)
     return Division(None)
 
 
-def _widening(ask: Ask, fleet: Fleet, members: list[list[int]], names: list[str]) -> Division:
+def _divide_widening(
+    request: DivisionRequest, fleet: Fleet, members: list[list[int]], names: list[str]
+) -> Division:
     slots: list[int] = []
     division = Division(None)
-    later = ask.price.unknown.copy()
+    later = request.costs.unknown.copy()
     most = int(later.max(initial=0)) + 1
     for place, (more, name) in enumerate(zip(members, names, strict=True)):
         slots += more
         later[more] += place * most  # whatever it costs, a later group ranks behind
-        price = replace(ask.price, unknown=later, is_any_unknown=True)
-        wider = replace(ask, open=np.array(sorted(slots), np.int64), price=price)
-        division = divide_spread(_in_order(wider) if place else wider, fleet)
-        if division.shares is not None:
+        price = replace(request.costs, unknown=later, is_any_unknown=True)
+        widened = replace(request, open_slots=np.array(sorted(slots), np.int64), costs=price)
+        division = divide_spread(_with_cost_optimal_strategy(widened) if place else widened, fleet)
+        if division.replicas_by_slot is not None:
             return replace(division, group=name)
     return division
 
 
-def _in_order(ask: Ask) -> Ask:
+def _with_cost_optimal_strategy(request: DivisionRequest) -> DivisionRequest:
     """The same by price alone, in which the order of the groups is: no share is any strategy's."""
-    return replace(ask, demand=replace(ask.demand, strategy="CostOptimal"))
+    return replace(request, demand=replace(request.demand, strategy="CostOptimal"))

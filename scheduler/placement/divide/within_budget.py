@@ -7,16 +7,18 @@ standby) is not.
 
 from msgspec.structs import replace
 
-from scheduler.placement.cost.spend import beyond_tenant
-from scheduler.placement.divide.disaster_recovery import PRESET
-from scheduler.placement.divide.divide import Ask
+from scheduler.placement.cost.spend import explain_over_tenant_limits
+from scheduler.placement.divide.disaster_recovery import DISASTER_RECOVERY_PRESET
+from scheduler.placement.divide.divide import DivisionRequest
 from scheduler.placement.divide.division import Division
-from scheduler.placement.divide.preferred_affinity import divide_as_wished
+from scheduler.placement.divide.preferred_affinity import divide_with_preferred_affinity
 from scheduler.placement.fleet.context import Moment
 from scheduler.placement.fleet.fleet import Fleet
 
 
-def cheaper(ask: Ask, fleet: Fleet, moment: Moment) -> Division | None:
+def divide_within_budget(
+    request: DivisionRequest, fleet: Fleet, context: Moment
+) -> Division | None:
     """The cheapest division, if the tenant may have it; None: not even that.
 
     Args:
@@ -24,15 +26,21 @@ def cheaper(ask: Ask, fleet: Fleet, moment: Moment) -> Division | None:
         fleet: the fleet.
         moment: the time and terms.
     """
-    demand = ask.demand
-    if demand.budget_left is None or demand.strategy in _AS_THEY_ARE or demand.preset == PRESET:
+    demand = request.demand
+    if (
+        demand.budget_left is None
+        or demand.strategy in _STRATEGIES_NOT_REPLACED
+        or demand.preset == DISASTER_RECOVERY_PRESET
+    ):
         return None
     by_cost = replace(demand, strategy="CostOptimal")
-    division = divide_as_wished(replace(ask, demand=by_cost, weights=None), fleet)
-    if not division.shares or beyond_tenant(demand, fleet, moment, ask.price, division.shares):
+    division = divide_with_preferred_affinity(replace(request, demand=by_cost, weights=None), fleet)
+    if not division.replicas_by_slot or explain_over_tenant_limits(
+        demand, fleet, context, request.costs, division.replicas_by_slot
+    ):
         return None
     note = f"{demand.strategy} would cost more than the budget leaves; divided by cost"
     return replace(division, notes=(*division.notes, note))
 
 
-_AS_THEY_ARE = ("CostOptimal", "Duplicated")
+_STRATEGIES_NOT_REPLACED = ("CostOptimal", "Duplicated")

@@ -45,80 +45,87 @@ def explain(
         decision: what `choose` said; None: ask it.
     """
     decided = choose(demand, fleet, now=now, terms=terms) if decision is None else decision
-    case = consider(demand, fleet, at_start(moment_of(now, terms), decided))
+    state = consider(demand, fleet, at_start(moment_of(now, terms), decided))
     shares = {each.site: each.replicas for each in decided.assignment}
     return Explanation(
         decision=decided,
-        sites=tuple(_site(case, name, shares.get(name, 0)) for name in sorted(fleet.slot_of)),
+        sites=tuple(
+            _explain_site(state, name, shares.get(name, 0)) for name in sorted(fleet.slot_of)
+        ),
     )
 
 
-def _site(case: Case, name: str, replicas: int) -> SiteExplanation:
-    slot = case.fleet.slot_of[name]
-    takes = case.room.at_one(slot)
+def _explain_site(state: Case, name: str, replicas: int) -> SiteExplanation:
+    slot = state.fleet.slot_of[name]
+    max_additional = state.room.at_one(slot)
     return SiteExplanation(
         name=name,
-        admitted=bool(case.admission.admitted[slot]),
-        verdicts=(*_verdicts(case, slot), _fit_verdict(case, slot, takes, replicas)),
-        room=takes,
-        costs=_costs(case, slot),
+        admitted=bool(state.admission.admitted[slot]),
+        verdicts=(
+            *_rule_verdicts(state, slot),
+            _fit_verdict(state, slot, max_additional, replicas),
+        ),
+        room=max_additional,
+        costs=_cost_terms(state, slot),
         total_cny_per_replica_hour=(
-            float(case.price.cny[slot]) if case.price.is_known(np.array([slot])) else None
+            float(state.price.cny[slot]) if state.price.are_known(np.array([slot])) else None
         ),
         replicas=replicas,
     )
 
 
-def _verdicts(case: Case, slot: int) -> tuple[Verdict, ...]:
-    facts = case.fleet.facts_of(case.fleet.name_at(slot))
+def _rule_verdicts(state: Case, slot: int) -> tuple[Verdict, ...]:
+    facts = state.fleet.facts_of(state.fleet.name_at(slot))
     return tuple(
         Verdict(
             rule=name_of(rule),
             reason=rule.reason,
             passed=bool(passed[slot]),
-            sentence=rule.because(facts, case.demand, case.moment),
+            sentence=rule.because(facts, state.demand, state.moment),
         )
-        for rule, passed in case.admission.passed
+        for rule, passed in state.admission.passed
     )
 
 
-def _costs(case: Case, slot: int) -> tuple[CostTerm, ...]:
-    facts = case.fleet.facts_of(case.fleet.name_at(slot))
-    told = []
-    for cost, units, figures in case.price.terms:
-        origin, age = cost.origin(facts, case.demand, case.moment)
+def _cost_terms(state: Case, slot: int) -> tuple[CostTerm, ...]:
+    facts = state.fleet.facts_of(state.fleet.name_at(slot))
+    terms = []
+    for cost, units, figures in state.price.terms:
+        origin, age = cost.origin(facts, state.demand, state.moment)
         known = bool(figures.known[slot])
-        told.append(
+        terms.append(
             CostTerm(
                 term=cost.term,
                 cny_per_replica_hour=float(figures.value[slot]) * units if known else None,
-                origin=_origin_told(origin, known=known),
+                origin=_shown_origin(origin, known=known),
                 age_seconds=age,
             )
         )
-    return tuple(told)
+    return tuple(terms)
 
 
-def _origin_told(origin: Origin, *, known: bool) -> Origin:
+def _shown_origin(origin: Origin, *, known: bool) -> Origin:
     """What somebody wrote without saying where it is from is assumed, not unknown."""
     if not known:
         return "unknown"
     return "assumed" if origin == "unknown" else origin
 
 
-def _fit_verdict(case: Case, slot: int, takes: int, replicas: int) -> Verdict:
-    wanted = case.demand.replicas
-    summed = int(case.room.summed(np.array([slot]))[0])
-    broken = bool(is_fragmented(np.array([takes]), np.array([summed]), wanted)[0])
-    reason: Reason = "fragmented" if broken else "full"
-    name = case.fleet.name_at(slot)
-    sentence = f"{name} takes {takes} more of {wanted} replicas, node by node"
-    if slot in case.room.bound_by_quota:
-        reason, broken = "quota", False
-        sentence += f"; the quotas of namespace {case.demand.namespace} there leave no more"
-    if broken:
+def _fit_verdict(state: Case, slot: int, max_additional: int, replicas: int) -> Verdict:
+    wanted = state.demand.replicas
+    summed = int(state.room.summed(np.array([slot]))[0])
+    fragmented = bool(is_fragmented(np.array([max_additional]), np.array([summed]), wanted)[0])
+    reason: Reason = "fragmented" if fragmented else "full"
+    name = state.fleet.name_at(slot)
+    sentence = f"{name} takes {max_additional} more of {wanted} replicas, node by node"
+    if slot in state.room.bound_by_quota:
+        reason, fragmented = "quota", False
+        sentence += f"; the quotas of namespace {state.demand.namespace} there leave no more"
+    if fragmented:
         sentence += f"; summed over its nodes the free capacity looks like room for {summed}"
-    holders = case.fleet.facts_of(name).reserved_for
-    if holders:
-        sentence += f"; room there is reserved for {', '.join(holders)}, which has waited long"
-    return Verdict(rule="fit", reason=reason, passed=takes > 0 or replicas > 0, sentence=sentence)
+    reserved_for = state.fleet.facts_of(name).reserved_for
+    if reserved_for:
+        sentence += f"; room there is reserved for {', '.join(reserved_for)}, which has waited long"
+    return Verdict(
+        rule="fit", reason=reason, passed=max_additional > 0 or replicas > 0, sentence=sentence
+    )

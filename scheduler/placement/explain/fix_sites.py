@@ -4,205 +4,219 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from scheduler.model.decision import Change
-from scheduler.model.demand.demand import tolerates
-from scheduler.model.kinds.fields import LabelSelector, Taint, holds
+from scheduler.model.decision import SuggestedChange
+from scheduler.model.demand.demand import any_tolerates
+from scheduler.model.kinds.fields import LabelSelector, Taint, requirement_matches
 from scheduler.model.kinds.policy import SiteWeight
 from scheduler.model.kinds.site import Rtt
 from scheduler.placement.explain import fix_nodes as nodes
 from scheduler.placement.explain import fix_rights as rights
 from scheduler.placement.explain.fix_nodes import toleration_of
-from scheduler.placement.explain.trial import Ill, Step, of_site, of_workload
+from scheduler.placement.explain.trial import RefusedSite, TrialStep, change_site, change_workload
 from scheduler.placement.filter.retention import is_driven_out
 from scheduler.placement.fleet.distance import milliseconds_to, targets_of
 from scheduler.placement.fleet.labels import site_labels
 
 
-def taint(ill: Ill) -> Step | None:
+def fix_site_taint(refused: RefusedSite) -> TrialStep | None:
     """Tolerations of what keeps the workload away, and of nothing else."""
-    taints = [each for each in ill.facts.spec.taints if _keeps_away(ill, each)]
-    told = ", ".join(f"{each.key}={each.value}:{each.effect}" for each in taints)
-    had = tuple(  # a limit in seconds would still bind
+    taints = [each for each in refused.facts.spec.taints if _is_blocking(refused, each)]
+    shown = ", ".join(f"{each.key}={each.value}:{each.effect}" for each in taints)
+    kept = tuple(  # a limit in seconds would still bind
         each
-        for each in ill.demand.site_tolerations
+        for each in refused.demand.site_tolerations
         if not any(each.tolerates(one) for one in taints)
     )
-    bearing = tuple(toleration_of(each) for each in taints)
-    return of_workload(
-        ill, "siteTolerations", "", told, replace(ill.demand, site_tolerations=(*had, *bearing))
+    added = tuple(toleration_of(each) for each in taints)
+    return change_workload(
+        refused,
+        "siteTolerations",
+        "",
+        shown,
+        replace(refused.demand, site_tolerations=(*kept, *added)),
     )
 
 
-def _keeps_away(ill: Ill, taint: Taint) -> bool:
+def _is_blocking(refused: RefusedSite, taint: Taint) -> bool:
     if taint.effect == "PreferNoSchedule":
         return False
-    alone = replace(ill.facts, spec=replace(ill.facts.spec, taints=(taint,)))
-    return not tolerates(ill.demand.site_tolerations, taint) or (
-        taint.effect == "NoExecute" and is_driven_out(alone, ill.demand, ill.case.moment)
+    alone = replace(refused.facts, spec=replace(refused.facts.spec, taints=(taint,)))
+    return not any_tolerates(refused.demand.site_tolerations, taint) or (
+        taint.effect == "NoExecute" and is_driven_out(alone, refused.demand, refused.state.moment)
     )
 
 
-def namespace_limits(ill: Ill) -> Step | None:
+def fix_namespace_limits(refused: RefusedSite) -> TrialStep | None:
     """A namespace at the site without the limits that it reports."""
-    name, status = ill.demand.namespace, ill.facts.status
+    name, status = refused.demand.namespace, refused.facts.status
     rest = tuple(each for each in status.namespaces if each.name != name)
-    told = f"the limits of namespace {name}"
-    facts = replace(ill.facts, status=replace(status, namespaces=rest))
-    return of_site(ill, "namespaces", told, "", facts)
+    shown = f"the limits of namespace {name}"
+    facts = replace(refused.facts, status=replace(status, namespaces=rest))
+    return change_site(refused, "namespaces", shown, "", facts)
 
 
-def selector(ill: Ill) -> Step | None:
+def fix_site_selector(refused: RefusedSite) -> TrialStep | None:
     """Selectors without what the site does not match."""
-    labels = site_labels(ill.facts)
-    if not ill.demand.tenant_sites.matches(labels):
-        change = Change(
+    labels = site_labels(refused.facts)
+    if not refused.demand.tenant_sites.matches(labels):
+        change = SuggestedChange(
             kind="tenant.siteSelector",
-            target=f"Tenant {ill.demand.tenant}",
-            from_=", ".join(_unmet(ill.demand.tenant_sites, labels)),
+            target=f"Tenant {refused.demand.tenant}",
+            from_=", ".join(_unmet_terms_of(refused.demand.tenant_sites, labels)),
         )
-        return Step(change, demand=replace(ill.demand, tenant_sites=LabelSelector()))
-    unmet = [told for each in ill.demand.site_selectors for told in _unmet(each, labels)]
-    met = tuple(_met(each, labels) for each in ill.demand.site_selectors)
-    return of_workload(
-        ill, "siteSelector", ", ".join(unmet), "", replace(ill.demand, site_selectors=met)
+        return TrialStep(change, demand=replace(refused.demand, tenant_sites=LabelSelector()))
+    unmet = [
+        told for each in refused.demand.site_selectors for told in _unmet_terms_of(each, labels)
+    ]
+    met = tuple(_keep_met_terms(each, labels) for each in refused.demand.site_selectors)
+    return change_workload(
+        refused, "siteSelector", ", ".join(unmet), "", replace(refused.demand, site_selectors=met)
     )
 
 
-def _unmet(wanted: LabelSelector, labels: dict[str, str]) -> list[str]:
+def _unmet_terms_of(wanted: LabelSelector, labels: dict[str, str]) -> list[str]:
     unmet = [f"{k}={v}" for k, v in wanted.match_labels.items() if labels.get(k) != v]
     return unmet + [
         " ".join((each.key, each.operator, *each.values))
         for each in wanted.match_expressions
-        if not holds(each, labels)
+        if not requirement_matches(each, labels)
     ]
 
 
-def _met(wanted: LabelSelector, labels: dict[str, str]) -> LabelSelector:
+def _keep_met_terms(wanted: LabelSelector, labels: dict[str, str]) -> LabelSelector:
     return LabelSelector(
         match_labels={k: v for k, v in wanted.match_labels.items() if labels.get(k) == v},
-        match_expressions=tuple(each for each in wanted.match_expressions if holds(each, labels)),
+        match_expressions=tuple(
+            each for each in wanted.match_expressions if requirement_matches(each, labels)
+        ),
     )
 
 
-def site_group(ill: Ill) -> Step | None:
+def fix_site_group(refused: RefusedSite) -> TrialStep | None:
     """A last group that holds the site too."""
-    *others, last = ill.demand.site_groups
-    wider = replace(last, sites=(*last.sites, ill.facts.name))
-    return of_workload(
-        ill,
+    *others, last = refused.demand.site_groups
+    wider = replace(last, sites=(*last.sites, refused.facts.name))
+    return change_workload(
+        refused,
         "siteGroups",
         "",
-        f"{ill.facts.name} in {last.name}",
-        replace(ill.demand, site_groups=(*others, wider)),
+        f"{refused.facts.name} in {last.name}",
+        replace(refused.demand, site_groups=(*others, wider)),
     )
 
 
-def weighted(ill: Ill) -> Step | None:
+def fix_site_weight(refused: RefusedSite) -> TrialStep | None:
     """A weight for the site."""
-    name = ill.facts.name
-    others = tuple(each for each in ill.demand.weights if each.site != name)
+    name = refused.facts.name
+    others = tuple(each for each in refused.demand.weights if each.site != name)
     weights = (*others, SiteWeight(site=name, weight=1))
-    return of_workload(ill, "weights", "", f"{name}: 1", replace(ill.demand, weights=weights))
+    return change_workload(
+        refused, "weights", "", f"{name}: 1", replace(refused.demand, weights=weights)
+    )
 
 
-def nearer(ill: Ill) -> Step | None:
+def fix_latency_bound(refused: RefusedSite) -> TrialStep | None:
     """Bounds as wide as the site is far."""
-    bounds, told = [], []
-    for bound in ill.demand.latency:
-        here = milliseconds_to(ill.facts, targets_of(ill.case.fleet, bound.from_))
+    bounds, widened = [], []
+    for bound in refused.demand.latency:
+        here = milliseconds_to(refused.facts, targets_of(refused.state.fleet, bound.from_))
         wide = max(bound.within_milliseconds, here)
         if wide > bound.within_milliseconds:
-            told.append((bound.within_milliseconds, wide))
+            widened.append((bound.within_milliseconds, wide))
         bounds.append(replace(bound, within_milliseconds=wide))
-    return of_workload(
-        ill,
+    return change_workload(
+        refused,
         "latency",
-        ", ".join(f"{was:.15g} ms" for was, _ in told),
-        ", ".join(f"{becomes:.15g} ms" for _, becomes in told),
-        replace(ill.demand, latency=tuple(bounds)),
+        ", ".join(f"{was:.15g} ms" for was, _ in widened),
+        ", ".join(f"{becomes:.15g} ms" for _, becomes in widened),
+        replace(refused.demand, latency=tuple(bounds)),
     )
 
 
-def measured(ill: Ill) -> Step | None:
+def fix_unknown_latency(refused: RefusedSite) -> TrialStep | None:
     """A report that knows the round trips that are asked for, and that they are short enough."""
-    known = {each.to for each in ill.facts.status.rtt} | {ill.facts.name}
-    figures, told = list(ill.facts.status.rtt), []
-    for bound in ill.demand.latency:
+    known = {each.to for each in refused.facts.status.rtt} | {refused.facts.name}
+    figures, shown = list(refused.facts.status.rtt), []
+    for bound in refused.demand.latency:
         within = bound.within_milliseconds
-        for target in targets_of(ill.case.fleet, bound.from_):
+        for target in targets_of(refused.state.fleet, bound.from_):
             if target not in known:
                 known.add(target)
                 figures.append(Rtt(to=target, milliseconds=within, origin="measured"))
-                told.append(f"{within:g} ms or less to {target}")
-    if not told:
+                shown.append(f"{within:g} ms or less to {target}")
+    if not shown:
         return None
-    status = replace(ill.facts.status, rtt=tuple(figures))
-    return of_site(ill, "rtt", "", ", ".join(told), replace(ill.facts, status=status))
+    status = replace(refused.facts.status, rtt=tuple(figures))
+    return change_site(refused, "rtt", "", ", ".join(shown), replace(refused.facts, status=status))
 
 
-def report(ill: Ill) -> Step | None:
+def fix_stale_report(refused: RefusedSite) -> TrialStep | None:
     """A report from now."""
-    status = replace(ill.facts.status, observed_at=ill.case.moment.now, conditions=())
-    was = ill.facts.observed_at.isoformat() if ill.facts.observed_at else "never"
-    return of_site(ill, "report", was, "a report from now", replace(ill.facts, status=status))
-
-
-def cordon(ill: Ill) -> Step | None:
-    """A site that is open again."""
-    spec = replace(ill.facts.spec, cordon=False)
-    return of_site(ill, "cordon", "true", "false", replace(ill.facts, spec=spec))
-
-
-def executor(ill: Ill) -> Step | None:
-    """An agent that applies orders."""
-    kinds = ill.facts.status.api_kinds or None
-    status = replace(ill.facts.status, executor=True, api_kinds=kinds)
-    return of_site(ill, "executor", "false", "true", replace(ill.facts, status=status))
-
-
-def api_kind(ill: Ill) -> Step | None:
-    """A cluster that serves the kinds: their definitions are installed there."""
-    had = ill.facts.status.api_kinds or ()
-    missing = [each for each in ill.demand.api_kinds if each not in had]
-    status = replace(ill.facts.status, api_kinds=(*had, *missing))
-    return of_site(ill, "apiKinds", "", ", ".join(missing), replace(ill.facts, status=status))
-
-
-def companion(ill: Ill) -> Step | None:
-    """Affinity to other workloads as a wish, not a must."""
-    wished = tuple(replace(each, required=False) for each in ill.demand.companions)
-    return of_workload(
-        ill, "affinity", "required", "preferred", replace(ill.demand, companions=wished)
+    status = replace(refused.facts.status, observed_at=refused.state.moment.now, conditions=())
+    was = refused.facts.observed_at.isoformat() if refused.facts.observed_at else "never"
+    return change_site(
+        refused, "report", was, "a report from now", replace(refused.facts, status=status)
     )
 
 
-REMEDIES: dict[str, Callable[[Ill], Step | None]] = {
-    "data-class-missing": rights.data_class_missing,
-    "has-grant": rights.first_grant,
-    "grant-expired": rights.valid_dates,
-    "data-class": rights.data_class,
-    "protection-level": rights.level,
-    "network-zone": rights.zones,
-    "jurisdiction": rights.jurisdiction,
-    "dedicated-pool": rights.pool,
-    "not-allowed": rights.allow_list,
-    "cpu-vendor": rights.cpu_vendor,
-    "architecture": nodes.architecture,
-    "node-taint": nodes.node_taint,
-    "taint": taint,
-    "taint-time": taint,
-    "site-limits": namespace_limits,
-    "node-selector": nodes.node_selector,
-    "selector": selector,
-    "site-group": site_group,
-    "weighted": weighted,
-    "too-far": nearer,
-    "latency-unknown": measured,
-    "stale": report,
-    "silent": report,
-    "cordoned": cordon,
-    "no-executor": executor,
-    "api-kind": api_kind,
-    "companion": companion,
+def fix_cordon(refused: RefusedSite) -> TrialStep | None:
+    """A site that is open again."""
+    spec = replace(refused.facts.spec, cordon=False)
+    return change_site(refused, "cordon", "true", "false", replace(refused.facts, spec=spec))
+
+
+def fix_executor(refused: RefusedSite) -> TrialStep | None:
+    """An agent that applies orders."""
+    kinds = refused.facts.status.api_kinds or None
+    status = replace(refused.facts.status, executor=True, api_kinds=kinds)
+    return change_site(refused, "executor", "false", "true", replace(refused.facts, status=status))
+
+
+def fix_api_kind(refused: RefusedSite) -> TrialStep | None:
+    """A cluster that serves the kinds: their definitions are installed there."""
+    had = refused.facts.status.api_kinds or ()
+    missing = [each for each in refused.demand.api_kinds if each not in had]
+    status = replace(refused.facts.status, api_kinds=(*had, *missing))
+    return change_site(
+        refused, "apiKinds", "", ", ".join(missing), replace(refused.facts, status=status)
+    )
+
+
+def fix_companion(refused: RefusedSite) -> TrialStep | None:
+    """Affinity to other workloads as a wish, not a must."""
+    preferred = tuple(replace(each, required=False) for each in refused.demand.companions)
+    return change_workload(
+        refused, "affinity", "required", "preferred", replace(refused.demand, companions=preferred)
+    )
+
+
+FIXES: dict[str, Callable[[RefusedSite], TrialStep | None]] = {
+    "data-class-missing": rights.fix_data_class_missing,
+    "has-grant": rights.fix_missing_grant,
+    "grant-expired": rights.fix_grant_dates,
+    "data-class": rights.fix_data_class,
+    "protection-level": rights.fix_protection_level,
+    "network-zone": rights.fix_network_zones,
+    "jurisdiction": rights.fix_jurisdiction,
+    "dedicated-pool": rights.fix_dedicated_pool,
+    "not-allowed": rights.fix_allow_list,
+    "cpu-vendor": rights.fix_cpu_vendor,
+    "architecture": nodes.fix_architecture,
+    "node-taint": nodes.fix_node_taint,
+    "taint": fix_site_taint,
+    "taint-time": fix_site_taint,
+    "site-limits": fix_namespace_limits,
+    "node-selector": nodes.fix_node_selector,
+    "selector": fix_site_selector,
+    "site-group": fix_site_group,
+    "weighted": fix_site_weight,
+    "too-far": fix_latency_bound,
+    "latency-unknown": fix_unknown_latency,
+    "stale": fix_stale_report,
+    "silent": fix_stale_report,
+    "cordoned": fix_cordon,
+    "no-executor": fix_executor,
+    "api-kind": fix_api_kind,
+    "companion": fix_companion,
 }
 """By the name of the rule: what would satisfy it."""

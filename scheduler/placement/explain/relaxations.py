@@ -10,30 +10,30 @@ from math import ceil
 
 from msgspec.structs import replace
 
-from scheduler.model.decision import Change
+from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.demand import Demand
 from scheduler.model.kinds.policy import Spread
 from scheduler.model.kinds.tenant import BudgetLeft, Spend
-from scheduler.model.quantities import CPU, PODS, written
+from scheduler.model.quantities import CPU, PODS, format_amount
 from scheduler.model.units import GRAMS_PER_KILOGRAM
 from scheduler.placement.divide.disaster_recovery import (
     DEFAULT_PAIR_MILLISECONDS,
     DEFAULT_STANDBY_RATIO,
-    PRESET,
-    standby_of,
+    DISASTER_RECOVERY_PRESET,
+    standby_replicas_of,
 )
-from scheduler.placement.explain.trial import Step, Trial
+from scheduler.placement.explain.trial import Trial, TrialStep
 from scheduler.placement.fleet.context import Moment
 
-Fits = Callable[[Demand], bool]
-Usage = Mapping[str, int]
+FitsDemand = Callable[[Demand], bool]
+QuotaUsage = Mapping[str, int]
 """Of a tenant's quota, by resource."""
 
-_PARTS = 1000
+_SCALE_STEPS = 1000
 
 
-def hindrances(
-    trial: Trial, moment: Moment, usage_of: Callable[[Demand], Usage]
+def lift_scheduling_gates(
+    trial: Trial, context: Moment, usage_of: Callable[[Demand], QuotaUsage]
 ) -> Iterator[Trial]:
     """Pause, time and quota, which hold whatever the sites say: all that bind are lifted.
 
@@ -42,37 +42,39 @@ def hindrances(
         moment: of the decision.
         usage_of: what a demand would take of its tenant's quota if that did not bind.
     """
-    eased = _in_time(_resumed(trial), moment)
-    if eased.demand.quota_left:
-        eased = _more_quota(eased, usage_of(eased.demand))
-    if eased is not trial:
-        yield eased
+    relaxed = _relax_schedule(_resume(trial), context)
+    if relaxed.demand.quota_left:
+        relaxed = _raise_quota(relaxed, usage_of(relaxed.demand))
+    if relaxed is not trial:
+        yield relaxed
 
 
-def _resumed(trial: Trial) -> Trial:
+def _resume(trial: Trial) -> Trial:
     if not trial.demand.paused:
         return trial
-    return _changed(trial, "paused", "true", "false", replace(trial.demand, paused=False))
+    return _change_workload(trial, "paused", "true", "false", replace(trial.demand, paused=False))
 
 
-def _in_time(trial: Trial, moment: Moment) -> Trial:
+def _relax_schedule(trial: Trial, context: Moment) -> Trial:
     for bound in ("earliest", "deadline"):
         schedule = trial.demand.schedule
-        runs = timedelta(seconds=schedule.duration_seconds or 0)
+        duration = timedelta(seconds=schedule.duration_seconds or 0)
         was = schedule.earliest if bound == "earliest" else schedule.deadline
-        becomes = moment.now if bound == "earliest" else moment.now + runs
+        becomes = context.now if bound == "earliest" else context.now + duration
         if was is None or (was <= becomes if bound == "earliest" else was >= becomes):
             continue
         demand = replace(trial.demand, schedule=replace(schedule, **{bound: becomes}))
-        trial = _changed(trial, f"schedule.{bound}", _told(was), _told(becomes), demand)
+        trial = _change_workload(
+            trial, f"schedule.{bound}", _format_rfc3339(was), _format_rfc3339(becomes), demand
+        )
     return trial
 
 
-def _told(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+def _format_rfc3339(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _more_quota(trial: Trial, usage: Usage) -> Trial:
+def _raise_quota(trial: Trial, usage: QuotaUsage) -> Trial:
     demand = trial.demand
     left = demand.quota_left or {}
     needed = {name: usage.get(name, 0) for name in left}
@@ -80,19 +82,20 @@ def _more_quota(trial: Trial, usage: Usage) -> Trial:
     short = [name for name in sorted(left) if needed[name] > left[name]]
     if not short:
         return trial
-    change = Change(
+    change = SuggestedChange(
         kind="tenant.quota",
         target=f"Tenant {demand.tenant}",
-        from_=", ".join(f"{name}: {written(name, quota[name])}" for name in short),
+        from_=", ".join(f"{name}: {format_amount(name, quota[name])}" for name in short),
         to=", ".join(
-            f"{name}: {written(name, quota[name] + needed[name] - left[name])}" for name in short
+            f"{name}: {format_amount(name, quota[name] + needed[name] - left[name])}"
+            for name in short
         ),
     )
     wider = {**left, **{name: needed[name] for name in short}}
-    return trial.after(Step(change, demand=replace(demand, quota_left=wider)))
+    return trial.with_step(TrialStep(change, demand=replace(demand, quota_left=wider)))
 
 
-def larger_budget(trial: Trial, spend: Spend | None) -> Iterator[Trial]:
+def raise_budget(trial: Trial, spend: Spend | None) -> Iterator[Trial]:
     """The budget that would just do, to a hundredth, where what would be placed costs more."""
     demand = trial.demand
     left = demand.budget_left
@@ -101,20 +104,24 @@ def larger_budget(trial: Trial, spend: Spend | None) -> Iterator[Trial]:
     changes = _budgets_to_raise(demand, left, spend)
     if not changes:
         return
-    change = Change(
+    change = SuggestedChange(
         kind="tenant.budget",
         target=f"Tenant {demand.tenant}",
-        from_=", ".join(f"{_CAMEL[name]}: {was:g}" for name, (was, _) in changes.items()),
-        to=", ".join(f"{_CAMEL[name]}: {becomes:g}" for name, (_, becomes) in changes.items()),
+        from_=", ".join(
+            f"{_SHOWN_BUDGET_NAMES[name]}: {was:g}" for name, (was, _) in changes.items()
+        ),
+        to=", ".join(
+            f"{_SHOWN_BUDGET_NAMES[name]}: {becomes:g}" for name, (_, becomes) in changes.items()
+        ),
     )
     raised = {name: becomes - was for name, (was, becomes) in changes.items()}
     wider = BudgetLeft(
-        cny_per_hour=_plus(left.cny_per_hour, raised.get("cny_per_hour", 0.0)),
-        gco2_per_hour=_plus(
+        cny_per_hour=_add_to_known(left.cny_per_hour, raised.get("cny_per_hour", 0.0)),
+        gco2_per_hour=_add_to_known(
             left.gco2_per_hour, raised.get("kgco2e_per_hour", 0.0) * GRAMS_PER_KILOGRAM
         ),
     )
-    yield trial.after(Step(change, demand=replace(demand, budget_left=wider)))
+    yield trial.with_step(TrialStep(change, demand=replace(demand, budget_left=wider)))
 
 
 def _budgets_to_raise(
@@ -122,7 +129,7 @@ def _budgets_to_raise(
 ) -> dict[str, tuple[float, float]]:
     """The budgets that are too small, as they are and as they would do; by field of `Budget`."""
     changes: dict[str, tuple[float, float]] = {}
-    for name, (field, per_unit) in _LEFT_OF.items():
+    for name, (field, per_unit) in _LEFT_FIELD_OF_BUDGET.items():
         was, rest, asked = getattr(demand.budget, name), getattr(left, field), getattr(spend, field)
         if was is not None and asked > rest:
             enough = was + (asked - rest) / per_unit
@@ -130,41 +137,41 @@ def _budgets_to_raise(
     return changes
 
 
-_LEFT_OF = {
+_LEFT_FIELD_OF_BUDGET = {
     "cny_per_hour": ("cny_per_hour", 1),
     "kgco2e_per_hour": ("gco2_per_hour", GRAMS_PER_KILOGRAM),
 }
 """Of each budget what is left of it, and how many units of that make one of the budget."""
 _HUNDREDTHS = 100
-_CAMEL = {"cny_per_hour": "cnyPerHour", "kgco2e_per_hour": "kgco2ePerHour"}
+_SHOWN_BUDGET_NAMES = {"cny_per_hour": "cnyPerHour", "kgco2e_per_hour": "kgco2ePerHour"}
 
 
-def _plus(left: float | None, more: float) -> float | None:
+def _add_to_known(left: float | None, more: float) -> float | None:
     return None if left is None else left + more
 
 
-def _changed(trial: Trial, what: str, was: str, becomes: str, demand: Demand) -> Trial:
-    change = Change(kind=f"workload.{what}", target=demand.key, from_=was, to=becomes)
-    return trial.after(Step(change, demand=demand))
+def _change_workload(trial: Trial, field: str, was: str, becomes: str, demand: Demand) -> Trial:
+    change = SuggestedChange(kind=f"workload.{field}", target=demand.key, from_=was, to=becomes)
+    return trial.with_step(TrialStep(change, demand=demand))
 
 
-def fewer_replicas(trial: Trial, fits: Fits) -> Iterator[Trial]:
+def reduce_replicas(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
     """The most replicas that do fit, as many as the spread needs at least."""
     demand = trial.demand
     least = max((rule.min_groups for rule in demand.spread if rule.required), default=1)
-    least = max(least, _PAIR) if demand.preset == PRESET else least
+    least = max(least, _MIN_PAIR_REPLICAS) if demand.preset == DISASTER_RECOVERY_PRESET else least
 
     def fitting(more: int) -> bool:
         return fits(replace(demand, replicas=least - 1 + more))
 
-    most = _most(demand.replicas - least, fitting)
+    most = _find_largest(demand.replicas - least, fitting)
     if most > 0:
         most += least - 1
         smaller = replace(demand, replicas=most)
-        yield _changed(trial, "replicas", str(demand.replicas), str(most), smaller)
+        yield _change_workload(trial, "replicas", str(demand.replicas), str(most), smaller)
 
 
-def _most(limit: int, fits: Callable[[int], bool]) -> int:
+def _find_largest(limit: int, fits: Callable[[int], bool]) -> int:
     """The largest number up to a limit that fits, if every smaller one does; 0: none."""
     low, high = 0, max(0, limit)
     while low < high:
@@ -173,88 +180,98 @@ def _most(limit: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def smaller_requests(trial: Trial, fits: Fits) -> Iterator[Trial]:
+def reduce_requests(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
     """The largest request of one resource that does fit; if no single one helps, of all alike."""
     if len(trial.demand.unit) != 1:
         return
     requests = trial.demand.unit[0].shape.requests
     found = False
     for name in sorted(requests, key=lambda each: (each not in (CPU, "memory"), each)):
-        for eased in () if name == PODS else _of_one(trial, name, fits):
+        for relaxed in () if name == PODS else _reduce_one_request(trial, name, fits):
             found = True
-            yield eased
+            yield relaxed
     if not found:
-        yield from _of_all(trial, fits)
+        yield from _reduce_all_requests(trial, fits)
 
 
-def _of_one(trial: Trial, name: str, fits: Fits) -> Iterator[Trial]:
+def _reduce_one_request(trial: Trial, name: str, fits: FitsDemand) -> Iterator[Trial]:
     asked = trial.demand.unit[0].shape.requests[name]
     step = 2**20 if name == "memory" else 1
     demand = trial.demand
-    least = _most(-(-asked // step) - 1, lambda n: fits(_asking(demand, {name: n * step})))
-    smaller = _asking(demand, {name: least * step})
+    least = _find_largest(
+        -(-asked // step) - 1, lambda n: fits(_with_requests(demand, {name: n * step}))
+    )
+    smaller = _with_requests(demand, {name: least * step})
     if least > 0 or (name not in (CPU, "memory") and fits(smaller)):
-        becomes = written(name, least * step)
-        yield _changed(trial, f"requests.{name}", written(name, asked), becomes, smaller)
+        becomes = format_amount(name, least * step)
+        yield _change_workload(
+            trial, f"requests.{name}", format_amount(name, asked), becomes, smaller
+        )
 
 
-def _of_all(trial: Trial, fits: Fits) -> Iterator[Trial]:
+def _reduce_all_requests(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
     requests = {n: a for n, a in trial.demand.unit[0].shape.requests.items() if n != PODS}
 
     def scaled(part: int) -> dict[str, int]:
-        return {name: max(1, amount * part // _PARTS) for name, amount in requests.items()}
+        return {name: max(1, amount * part // _SCALE_STEPS) for name, amount in requests.items()}
 
     def trying(amounts: dict[str, int], name: str, step: int) -> Callable[[int], bool]:
-        return lambda count: fits(_asking(trial.demand, {**amounts, name: count * step}))
+        return lambda count: fits(_with_requests(trial.demand, {**amounts, name: count * step}))
 
-    part = _most(_PARTS - 1, lambda part: fits(_asking(trial.demand, scaled(part))))
+    part = _find_largest(
+        _SCALE_STEPS - 1, lambda part: fits(_with_requests(trial.demand, scaled(part)))
+    )
     if part == 0:
         return
     smaller = scaled(part)
     for name in sorted(requests):  # each as large as the others let it be
         step = 2**20 if name == "memory" else 1
-        most = _most(requests[name] // step, trying(smaller, name, step))
+        most = _find_largest(requests[name] // step, trying(smaller, name, step))
         smaller[name] = max(smaller[name], most * step)
     was, becomes = (
-        ", ".join(f"{name} {written(name, amount)}" for name, amount in sorted(each.items()))
+        ", ".join(f"{name} {format_amount(name, amount)}" for name, amount in sorted(each.items()))
         for each in (requests, smaller)
     )
-    yield _changed(trial, "requests", was, becomes, _asking(trial.demand, smaller))
+    yield _change_workload(trial, "requests", was, becomes, _with_requests(trial.demand, smaller))
 
 
-def _asking(demand: Demand, amounts: dict[str, int]) -> Demand:
+def _with_requests(demand: Demand, amounts: dict[str, int]) -> Demand:
     pods = demand.unit[0]
     kept = {**pods.shape.requests, **amounts}
     requests = {name: amount for name, amount in kept.items() if amount > 0}
     return replace(demand, unit=(replace(pods, shape=replace(pods.shape, requests=requests)),))
 
 
-def looser_spread(trial: Trial, fits: Fits) -> Iterator[Trial]:
+def loosen_spread(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
     """Each required level with its narrowest bound that fits, else as a wish."""
     spread = trial.demand.spread
     for place, rule in enumerate(spread):
         if not rule.required:
             continue
         loosened = False
-        for what, was, becomes, demand in _looser(trial.demand, place, fits):
+        for what, was, becomes, demand in _iter_looser_bounds(trial.demand, place, fits):
             loosened = True
-            yield _changed(trial, f"spread.{what}", f"{was} (by {rule.by})", str(becomes), demand)
+            yield _change_workload(
+                trial, f"spread.{what}", f"{was} (by {rule.by})", str(becomes), demand
+            )
             break
         if not loosened:
-            wish = _with_rule(trial.demand, place, replace(rule, required=False))
-            yield _changed(trial, "spread", f"by {rule.by}, required", "preferred", wish)
+            preferred = _with_rule(trial.demand, place, replace(rule, required=False))
+            yield _change_workload(
+                trial, "spread", f"by {rule.by}, required", "preferred", preferred
+            )
 
 
-def wished_spread(trial: Trial) -> Trial | None:
+def prefer_spread(trial: Trial) -> Trial | None:
     """With all required levels as wishes; None: there are none."""
     rules = trial.demand.spread
     required = [rule for rule in rules if rule.required]
     if not required:
         return None
     spread = tuple(replace(rule, required=False) for rule in rules)
-    told = ", ".join(f"by {rule.by}" for rule in required)
+    shown = ", ".join(f"by {rule.by}" for rule in required)
     demand = replace(trial.demand, spread=spread)
-    return _changed(trial, "spread", f"{told}, required", "preferred", demand)
+    return _change_workload(trial, "spread", f"{shown}, required", "preferred", demand)
 
 
 def _with_rule(demand: Demand, place: int, rule: Spread) -> Demand:
@@ -262,37 +279,45 @@ def _with_rule(demand: Demand, place: int, rule: Spread) -> Demand:
     return replace(demand, spread=(*spread[:place], rule, *spread[place + 1 :]))
 
 
-def _looser(demand: Demand, place: int, fits: Fits) -> Iterator[tuple[str, int, int, Demand]]:
+def _iter_looser_bounds(
+    demand: Demand, place: int, fits: FitsDemand
+) -> Iterator[tuple[str, int, int, Demand]]:
     """One bound of a level, moved as little as will do."""
     rule, replicas = demand.spread[place], demand.replicas
 
     def moved(**bound: int) -> Demand:
         return _with_rule(demand, place, replace(rule, **bound))
 
-    fewer = _most(rule.min_groups - 1, lambda count: fits(moved(min_groups=count)))
+    fewer = _find_largest(rule.min_groups - 1, lambda count: fits(moved(min_groups=count)))
     if fewer:
         yield "minGroups", rule.min_groups, fewer, moved(min_groups=fewer)
     for what, field, was in (
         ("maxGroups", "max_groups", rule.max_groups),
         ("maxPerGroup", "max_per_group", rule.max_per_group),
     ):
-        most = None if was is None else _fewest(was, replicas, _fitting(moved, field, fits))
+        most = (
+            None
+            if was is None
+            else _find_smallest(was, replicas, _fits_with_bound(moved, field, fits))
+        )
         if was is not None and most is not None:
             yield what, was, most, moved(**{field: most})
 
 
-def _fitting(moved: Callable[..., Demand], field: str, fits: Fits) -> Callable[[int], bool]:
+def _fits_with_bound(
+    moved: Callable[..., Demand], field: str, fits: FitsDemand
+) -> Callable[[int], bool]:
     return lambda bound: fits(moved(**{field: bound}))
 
 
-def _fewest(above: int, limit: int, fits: Callable[[int], bool]) -> int | None:
+def _find_smallest(above: int, limit: int, fits: Callable[[int], bool]) -> int | None:
     """The smallest number above one that fits, if every larger one up to a limit does."""
     if above >= limit or not fits(limit):
         return None
-    return limit - _most(limit - above - 1, lambda less: fits(limit - less))
+    return limit - _find_largest(limit - above - 1, lambda less: fits(limit - less))
 
 
-def looser_pair(trial: Trial, trips: Iterable[float], fits: Fits) -> Iterator[Trial]:
+def loosen_pair(trial: Trial, round_trips: Iterable[float], fits: FitsDemand) -> Iterator[Trial]:
     """Two places, three centres: a longer round trip within the pair, or a smaller standby.
 
     Args:
@@ -301,35 +326,39 @@ def looser_pair(trial: Trial, trips: Iterable[float], fits: Fits) -> Iterator[Tr
         fits: whether the engine places a demand.
     """
     demand = trial.demand
-    if demand.preset != PRESET:
+    if demand.preset != DISASTER_RECOVERY_PRESET:
         return
     within = demand.preset_options.pair_within_milliseconds or DEFAULT_PAIR_MILLISECONDS
-    longer = sorted({each for each in trips if each > within})
-    spare = _most(len(longer) - 1, lambda less: fits(_within(demand, longer[-1 - less])))
-    if longer and fits(_within(demand, longer[-1 - spare])):
+    longer = sorted({each for each in round_trips if each > within})
+    spare = _find_largest(
+        len(longer) - 1, lambda less: fits(_with_pair_limit(demand, longer[-1 - less]))
+    )
+    if longer and fits(_with_pair_limit(demand, longer[-1 - spare])):
         becomes = longer[-1 - spare]
-        title, eased = "presetOptions.pairWithinMilliseconds", _within(demand, becomes)
-        yield _changed(trial, title, f"{within:.15g}", f"{becomes:.15g}", eased)
-    standby = standby_of(demand)
-    most = _most(standby, lambda more: fits(_reserving(demand, more - 1)))
+        title, relaxed = "presetOptions.pairWithinMilliseconds", _with_pair_limit(demand, becomes)
+        yield _change_workload(trial, title, f"{within:.15g}", f"{becomes:.15g}", relaxed)
+    standby = standby_replicas_of(demand)
+    most = _find_largest(standby, lambda more: fits(_with_standby(demand, more - 1)))
     if most:
         ratio = demand.preset_options.standby_ratio
         was = DEFAULT_STANDBY_RATIO if ratio is None else ratio
-        eased = _reserving(demand, most - 1)
-        becomes = eased.preset_options.standby_ratio or 0.0
-        yield _changed(trial, "presetOptions.standbyRatio", f"{was:g}", f"{becomes:g}", eased)
+        relaxed = _with_standby(demand, most - 1)
+        becomes = relaxed.preset_options.standby_ratio or 0.0
+        yield _change_workload(
+            trial, "presetOptions.standbyRatio", f"{was:g}", f"{becomes:g}", relaxed
+        )
 
 
-def _within(demand: Demand, milliseconds: float) -> Demand:
+def _with_pair_limit(demand: Demand, milliseconds: float) -> Demand:
     options = replace(demand.preset_options, pair_within_milliseconds=milliseconds)
     return replace(demand, preset_options=options)
 
 
-def _reserving(demand: Demand, standby: int) -> Demand:
+def _with_standby(demand: Demand, standby: int) -> Demand:
     """With so many replicas as standby: the largest ratio of six digits that asks no more."""
-    ratio = standby * _MILLIONTHS // demand.replicas / _MILLIONTHS
+    ratio = standby * _RATIO_STEPS // demand.replicas / _RATIO_STEPS
     return replace(demand, preset_options=replace(demand.preset_options, standby_ratio=ratio))
 
 
-_MILLIONTHS = 1_000_000
-_PAIR = 2
+_RATIO_STEPS = 1_000_000
+_MIN_PAIR_REPLICAS = 2

@@ -12,38 +12,41 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from scheduler.model.decision import Change
+from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.demand import Demand
 from scheduler.model.kinds.tenant import Spend
 from scheduler.placement.choose import choose, consider
 from scheduler.placement.cost.spend import spend_of
-from scheduler.placement.divide.disaster_recovery import PRESET, trips_within_metros
-from scheduler.placement.explain.fix_sites import REMEDIES
-from scheduler.placement.explain.relaxations import (
-    fewer_replicas,
-    hindrances,
-    larger_budget,
-    looser_pair,
-    looser_spread,
-    smaller_requests,
-    wished_spread,
+from scheduler.placement.divide.disaster_recovery import (
+    DISASTER_RECOVERY_PRESET,
+    round_trips_within_metros,
 )
-from scheduler.placement.explain.trial import Ill, Trial
+from scheduler.placement.explain.fix_sites import FIXES
+from scheduler.placement.explain.relaxations import (
+    lift_scheduling_gates,
+    loosen_pair,
+    loosen_spread,
+    prefer_spread,
+    raise_budget,
+    reduce_replicas,
+    reduce_requests,
+)
+from scheduler.placement.explain.trial import RefusedSite, Trial
 from scheduler.placement.filter.rules import name_of
 from scheduler.placement.fleet.context import Moment
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.result import Case
 
-MOST_TRIED = 48
+MAX_SITES_TRIED = 48
 """Sites that are looked at, those with the fewest refusing rules first."""
-MOST_OFFERED = 5
-MOST_STEPS = 4
+MAX_SUGGESTIONS = 5
+MAX_STEPS_PER_SITE = 4
 """Changes at one site that make one offer."""
-MOST_TOGETHER = 6
+MAX_SITES_TOGETHER = 6
 """Sites that make one offer."""
 
 
-def smallest_changes(demand: Demand, fleet: Fleet, moment: Moment) -> tuple[Change, ...]:
+def suggest_changes(demand: Demand, fleet: Fleet, context: Moment) -> tuple[SuggestedChange, ...]:
     """Verified changes, smallest first; empty when none of those that are known will do.
 
     Args:
@@ -53,14 +56,14 @@ def smallest_changes(demand: Demand, fleet: Fleet, moment: Moment) -> tuple[Chan
     """
     if not len(fleet) or not demand.replicas:
         return ()
-    search = _Search(fleet, Fleet(fleet.all_facts()), moment)
-    offers: list[Change] = []
-    for trial in search.offers(demand):
+    search = _Search(fleet, Fleet(fleet.all_facts()), context)
+    suggestions: list[SuggestedChange] = []
+    for trial in search.iter_trials(demand):
         if search.fits(trial):
-            offers.append(msgspec.structs.replace(trial.change, verified=True))
-        if len(offers) >= MOST_OFFERED:
+            suggestions.append(msgspec.structs.replace(trial.combined_change, verified=True))
+        if len(suggestions) >= MAX_SUGGESTIONS:
             break
-    return tuple(offers)
+    return tuple(suggestions)
 
 
 @dataclass(slots=True)
@@ -68,83 +71,91 @@ class _Search:
     """The trials, and a copy of the fleet on which they are made."""
 
     fleet: Fleet
-    scratch: Fleet
-    moment: Moment
-    opened: dict[str, Trial] = field(default_factory=dict)
-    found: bool = False
+    scratch_fleet: Fleet
+    context: Moment
+    trial_by_site: dict[str, Trial] = field(default_factory=dict)
+    has_found: bool = False
 
     def fits(self, trial: Trial) -> bool:
         """Whether the engine places the workload with these changes."""
         for facts in trial.facts.values():
-            self.scratch.upsert(facts)
-        decision = choose(trial.demand, self.scratch, now=self.moment.now, terms=self.moment.terms)
+            self.scratch_fleet.upsert(facts)
+        decision = choose(
+            trial.demand, self.scratch_fleet, now=self.context.now, terms=self.context.terms
+        )
         self._restore(trial)
         placed = decision.phase == "Placed"
-        self.found = self.found or placed
+        self.has_found = self.has_found or placed
         return placed
 
-    def without_budget(self, demand: Demand) -> Spend | None:
+    def spend_without_budget(self, demand: Demand) -> Spend | None:
         """What it would cost if the budget did not bind; None: there is none, or nothing fits."""
         if demand.budget_left is None:
             return None
         free = msgspec.structs.replace(demand, budget_left=None)
-        decision = choose(free, self.fleet, now=self.moment.now, terms=self.moment.terms)
+        decision = choose(free, self.fleet, now=self.context.now, terms=self.context.terms)
         if decision.phase != "Placed":
             return None
         shares = {each.site: each.replicas for each in decision.assignment}
-        return spend_of(free, self.fleet, self.moment, shares)
+        return spend_of(free, self.fleet, self.context, shares)
 
     def usage_without_quota(self, demand: Demand) -> dict[str, int]:
         """What it would take of a quota that did not bind; at one site where nothing fits."""
-        free = msgspec.structs.replace(demand, quota_left=None, budget_left=None)
-        decision = choose(free, self.fleet, now=self.moment.now, terms=self.moment.terms)
+        unlimited = msgspec.structs.replace(demand, quota_left=None, budget_left=None)
+        decision = choose(unlimited, self.fleet, now=self.context.now, terms=self.context.terms)
         if decision.phase != "Placed":
-            return demand.usage(demand.replicas, 1)
-        return demand.usage(decision.replicas, len(decision.assignment))
+            return demand.quota_usage(demand.replicas, 1)
+        return demand.quota_usage(decision.replicas, len(decision.assignment))
 
     def _restore(self, trial: Trial) -> None:
         for name in trial.facts:
-            self.scratch.upsert(self.fleet.facts_of(name))
+            self.scratch_fleet.upsert(self.fleet.facts_of(name))
 
-    def offers(self, demand: Demand) -> Iterator[Trial]:
+    def iter_trials(self, demand: Demand) -> Iterator[Trial]:
         """What is worth trying, smallest first."""
         start = Trial((), demand)
-        yield from hindrances(start, self.moment, self.usage_without_quota)
-        yield from self._site_by_site(start)
-        if len(consider(demand, self.fleet, self.moment).admission.slots):
-            yield from self._easings(start)
-        if not self.found:
-            yield from self._together()
-        if not self.found:
-            yield from self._spread_and_more(start)
+        yield from lift_scheduling_gates(start, self.context, self.usage_without_quota)
+        yield from self._iter_single_sites(start)
+        if len(consider(demand, self.fleet, self.context).admission.slots):
+            yield from self._iter_relaxations(start)
+        if not self.has_found:
+            yield from self._iter_sites_together()
+        if not self.has_found:
+            yield from self._iter_preferred_spread(start)
 
-    def _spread_and_more(self, start: Trial) -> Iterator[Trial]:
+    def _iter_preferred_spread(self, start: Trial) -> Iterator[Trial]:
         """A spread as a wish and what it takes beside that, with a site opened if it must be."""
-        bases = [start, *(self._everywhere(each) for each in list(self.opened.values())[:1])]
+        bases = [
+            start,
+            *(
+                self._apply_grants_everywhere(each)
+                for each in list(self.trial_by_site.values())[:1]
+            ),
+        ]
         for base in bases:
-            wished = wished_spread(base)
-            if wished is not None and not self.found:
+            wished = prefer_spread(base)
+            if wished is not None and not self.has_found:
                 yield wished
-                yield from self._easings(wished)
+                yield from self._iter_relaxations(wished)
 
-    def _easings(self, trial: Trial) -> Iterator[Trial]:
+    def _iter_relaxations(self, trial: Trial) -> Iterator[Trial]:
         def fits(demand: Demand) -> bool:
-            before = self.found
+            before = self.has_found
             placed = self.fits(replace(trial, demand=demand))
-            self.found = before
+            self.has_found = before
             return placed
 
-        yield from larger_budget(trial, self.without_budget(trial.demand))
-        yield from fewer_replicas(trial, fits)
-        yield from smaller_requests(trial, fits)
-        yield from looser_spread(trial, fits)
-        if trial.demand.preset == PRESET:
-            yield from looser_pair(trial, trips_within_metros(self.fleet), fits)
+        yield from raise_budget(trial, self.spend_without_budget(trial.demand))
+        yield from reduce_replicas(trial, fits)
+        yield from reduce_requests(trial, fits)
+        yield from loosen_spread(trial, fits)
+        if trial.demand.preset == DISASTER_RECOVERY_PRESET:
+            yield from loosen_pair(trial, round_trips_within_metros(self.fleet), fits)
 
-    def _site_by_site(self, start: Trial) -> Iterator[Trial]:
+    def _iter_single_sites(self, start: Trial) -> Iterator[Trial]:
         """What would open one more site: few refusing rules first, then much room."""
-        case = consider(start.demand, self.fleet, self.moment)
-        refused = {slot: _refusals(case, slot) for slot in self.fleet.slot_of.values()}
+        case = consider(start.demand, self.fleet, self.context)
+        refused = {slot: _refusing_rules(case, slot) for slot in self.fleet.slot_of.values()}
         order = sorted(
             (slot for slot, rules in refused.items() if rules),
             key=lambda slot: (
@@ -153,55 +164,61 @@ class _Search:
                 self.fleet.name_at(slot),
             ),
         )
-        for slot in order[:MOST_TRIED]:
-            trial = self._open(start, self.fleet.name_at(slot))
+        for slot in order[:MAX_SITES_TRIED]:
+            trial = self._fix_site(start, self.fleet.name_at(slot))
             if trial is not None:
-                self.opened[self.fleet.name_at(slot)] = trial
+                self.trial_by_site[self.fleet.name_at(slot)] = trial
                 yield trial
 
-    def _open(self, trial: Trial, name: str) -> Trial | None:
+    def _fix_site(self, trial: Trial, name: str) -> Trial | None:
         """Satisfies one rule of a site after the other until all admit it."""
-        for _ in range(MOST_STEPS + 1):
+        for _ in range(MAX_STEPS_PER_SITE + 1):
             facts = trial.facts.get(name, self.fleet.facts_of(name))
-            self.scratch.upsert(facts)
-            case = consider(trial.demand, self.scratch, self.moment)
-            rules = _refusals(case, self.scratch.slot_of[name])
-            remedy = REMEDIES.get(rules[0]) if rules else None
-            step = remedy(Ill(case, facts)) if remedy else None
-            self.scratch.upsert(self.fleet.facts_of(name))
+            self.scratch_fleet.upsert(facts)
+            case = consider(trial.demand, self.scratch_fleet, self.context)
+            rules = _refusing_rules(case, self.scratch_fleet.slot_of[name])
+            remedy = FIXES.get(rules[0]) if rules else None
+            step = remedy(RefusedSite(case, facts)) if remedy else None
+            self.scratch_fleet.upsert(self.fleet.facts_of(name))
             if not rules:
                 return trial
             if step is None:
                 return None
-            trial = trial.after(step)
+            trial = trial.with_step(step)
         return None
 
-    def _together(self) -> Iterator[Trial]:
+    def _iter_sites_together(self) -> Iterator[Trial]:
         """A grant at all its sites, or several sites; or the best one, with what it takes."""
-        names = list(self.opened)[:MOST_TOGETHER]
+        names = list(self.trial_by_site)[:MAX_SITES_TOGETHER]
         if not names:
             return
-        together = self._everywhere(self.opened[names[0]])
+        together = self._apply_grants_everywhere(self.trial_by_site[names[0]])
         yield together
         for name in names[1:]:
-            if self.found:
+            if self.has_found:
                 return
-            wider = self._open(together, name)
+            wider = self._fix_site(together, name)
             if wider is not None:
                 together = wider
                 yield together
-        if not self.found:
-            yield from self._easings(self._everywhere(self.opened[names[0]]))
+        if not self.has_found:
+            yield from self._iter_relaxations(
+                self._apply_grants_everywhere(self.trial_by_site[names[0]])
+            )
 
-    def _everywhere(self, trial: Trial) -> Trial:
+    def _apply_grants_everywhere(self, trial: Trial) -> Trial:
         """With the changed grants at every site that they name."""
         facts = dict(trial.facts)
-        for each in self.fleet.all_facts() if trial.grants else ():
-            if each.name not in facts and any(one.name in trial.grants for one in each.grants):
+        for each in self.fleet.all_facts() if trial.changed_grants else ():
+            if each.name not in facts and any(
+                one.name in trial.changed_grants for one in each.grants
+            ):
                 grants = tuple(
                     msgspec.structs.replace(
                         one,
-                        spec=msgspec.structs.replace(one.spec, **trial.grants.get(one.name, {})),
+                        spec=msgspec.structs.replace(
+                            one.spec, **trial.changed_grants.get(one.name, {})
+                        ),
                     )
                     for one in each.grants
                 )
@@ -209,6 +226,6 @@ class _Search:
         return replace(trial, facts=facts)
 
 
-def _refusals(case: Case, slot: int) -> list[str]:
+def _refusing_rules(state: Case, slot: int) -> list[str]:
     """The names of the rules that refuse a site, in the order in which they are told."""
-    return [name_of(rule) for rule, passed in case.admission.passed if not passed[slot]]
+    return [name_of(rule) for rule, passed in state.admission.passed if not passed[slot]]

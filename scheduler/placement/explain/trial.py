@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from scheduler.model.decision import Change
+from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.placement.result import Case
 
-_JOIN = " + "
+_SEPARATOR = " + "
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,36 +21,39 @@ class Trial:
         grants: the fields that were changed of grants, by name: they hold at other sites too.
     """
 
-    changes: tuple[Change, ...]
+    changes: tuple[SuggestedChange, ...]
     demand: Demand
     facts: dict[str, SiteFacts] = field(default_factory=dict)
-    grants: dict[str, dict[str, object]] = field(default_factory=dict)
+    changed_grants: dict[str, dict[str, object]] = field(default_factory=dict)
 
-    def after(self, step: "Step") -> "Trial":
+    def with_step(self, step: "TrialStep") -> "Trial":
         """The same with one more change."""
-        facts, grants = self.facts, self.grants
+        facts, grants = self.facts, self.changed_grants
         if step.facts is not None:
             facts = {**facts, step.facts.name: step.facts}
-        if step.grant:
-            grants = {**grants, step.grant: {**grants.get(step.grant, {}), **step.granted}}
+        if step.grant_name:
+            grants = {
+                **grants,
+                step.grant_name: {**grants.get(step.grant_name, {}), **step.changed_grant},
+            }
         demand = self.demand if step.demand is None else step.demand
         return Trial((*self.changes, step.change), demand, facts, grants)
 
     @property
-    def change(self) -> Change:
+    def combined_change(self) -> SuggestedChange:
         """All changes as one: what must be done together is told together."""
         if len(self.changes) == 1:
             return self.changes[0]
-        return Change(
-            kind=_JOIN.join(each.kind for each in self.changes),
-            target=_JOIN.join(each.target for each in self.changes),
-            from_=_JOIN.join(each.from_ or "(nothing)" for each in self.changes),
-            to=_JOIN.join(each.to or "(nothing)" for each in self.changes),
+        return SuggestedChange(
+            kind=_SEPARATOR.join(each.kind for each in self.changes),
+            target=_SEPARATOR.join(each.target for each in self.changes),
+            from_=_SEPARATOR.join(each.from_ or "(nothing)" for each in self.changes),
+            to=_SEPARATOR.join(each.to or "(nothing)" for each in self.changes),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TrialStep:
     """One change, and what it makes of what is asked or of one site; None: nothing.
 
     Attributes:
@@ -61,15 +64,15 @@ class Step:
         granted: its fields that were changed.
     """
 
-    change: Change
+    change: SuggestedChange
     demand: Demand | None = None
     facts: SiteFacts | None = None
-    grant: str = ""
-    granted: dict[str, object] = field(default_factory=dict)
+    grant_name: str = ""
+    changed_grant: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Ill:
+class RefusedSite:
     """What a remedy looks at.
 
     Attributes:
@@ -78,22 +81,28 @@ class Ill:
         facts: the site that a rule refuses.
     """
 
-    case: Case
+    state: Case
     facts: SiteFacts
 
     @property
     def demand(self) -> Demand:
         """What is asked."""
-        return self.case.demand
+        return self.state.demand
 
 
-def of_workload(ill: Ill, what: str, was: str, becomes: str, demand: Demand) -> Step:
+def change_workload(
+    refused: RefusedSite, field: str, was: str, becomes: str, demand: Demand
+) -> TrialStep:
     """A change to the workload."""
-    change = Change(kind=f"workload.{what}", target=ill.demand.key, from_=was, to=becomes)
-    return Step(change, demand=demand)
+    change = SuggestedChange(
+        kind=f"workload.{field}", target=refused.demand.key, from_=was, to=becomes
+    )
+    return TrialStep(change, demand=demand)
 
 
-def of_site(ill: Ill, what: str, was: str, becomes: str, facts: SiteFacts) -> Step:
+def change_site(
+    refused: RefusedSite, field: str, was: str, becomes: str, facts: SiteFacts
+) -> TrialStep:
     """A change to the site."""
-    change = Change(kind=f"site.{what}", target=ill.facts.name, from_=was, to=becomes)
-    return Step(change, facts=facts)
+    change = SuggestedChange(kind=f"site.{field}", target=refused.facts.name, from_=was, to=becomes)
+    return TrialStep(change, facts=facts)

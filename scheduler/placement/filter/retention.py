@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from scheduler.model.demand.demand import Demand, tolerates
+from scheduler.model.demand.demand import Demand, any_tolerates
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import Taint
 from scheduler.placement.filter.filter import Admission
@@ -154,7 +154,7 @@ def is_driven_out(facts: SiteFacts, demand: Demand, moment: Moment) -> bool:
     for taint in facts.spec.taints:
         if taint.effect != "NoExecute":
             continue
-        if not tolerates(demand.site_tolerations, taint):
+        if not any_tolerates(demand.site_tolerations, taint):
             return True
         limits = _limits(taint, demand)
         if not limits:

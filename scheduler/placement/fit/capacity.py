@@ -201,7 +201,7 @@ class Room:
         if shape is None or not plain or not self.is_exact or self.has_limits:
             return None
         sets = b"" if self._sets is None else self._sets.tobytes()
-        besides = (shape.place_key, demand.architectures, demand.cpu_vendors, sets)
+        besides = (shape.node_selection_key, demand.architectures, demand.cpu_vendors, sets)
         return full_sites(self._fleet, shape, (besides, shape.one_per_node))
 
     def at_one(self, slot: int) -> int:
@@ -299,7 +299,7 @@ class Room:
 
     def _fits_kind(self, shape: PodShape) -> tuple[Bools, bool]:
         demand = self._demand
-        question = (shape.place_key, demand.architectures, demand.cpu_vendors)
+        question = (shape.node_selection_key, demand.architectures, demand.cpu_vendors)
         return self._fleet.nodes.fits_kind(
             question,
             lambda kind: (

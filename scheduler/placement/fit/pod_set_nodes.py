@@ -11,7 +11,7 @@ from copy import copy
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.model.manifests.pods import PodShape, ports_collide
+from scheduler.model.manifests.pods import PodShape, host_ports_conflict
 from scheduler.placement.fit.pod_set_topology import Limits
 from scheduler.placement.fleet.node_table import NodeKind
 
@@ -57,7 +57,7 @@ class SetNodes:
         self.keeps_out = [
             [
                 (one == other and shape.one_per_node)
-                or ports_collide(shape.host_ports, against.host_ports)
+                or host_ports_conflict(shape.host_ports, against.host_ports)
                 for other, against in enumerate(shapes)
             ]
             for one, shape in enumerate(shapes)

@@ -6,7 +6,7 @@ from copy import copy
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.model.manifests.pods import HOSTNAME, PodShape
+from scheduler.model.manifests.pods import HOSTNAME_LABEL, PodShape
 from scheduler.placement.fit.topology_spread import counts_in
 from scheduler.placement.fleet.node_table import NodeKind
 
@@ -25,7 +25,7 @@ class Limits:
         for skew in shape.skews:
             counted = [counts_in(skew, kind, shape) for kind in all_kinds]
             names = [kind.all_labels.get(skew.topology_key, "") for kind in all_kinds]
-            self._add(kinds, counted, names, by_host=skew.topology_key == HOSTNAME)
+            self._add(kinds, counted, names, by_host=skew.topology_key == HOSTNAME_LABEL)
         for key in shape.one_per:
             names = [kind.all_labels.get(key, "") for kind in all_kinds]
             self._add(kinds, [key in kind.all_labels for kind in all_kinds], names, by_host=False)

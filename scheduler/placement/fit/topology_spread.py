@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.model.manifests.pods import HOSTNAME, PodShape, Skew
+from scheduler.model.manifests.pods import HOSTNAME_LABEL, PodShape, TopologySpreadConstraint
 from scheduler.placement.fleet.node_eligibility import blocking_taints, is_chosen
 from scheduler.placement.fleet.node_table import COUNT, IN_FLIGHT, KIND, NodeKind
 
@@ -86,7 +86,7 @@ def is_lower_bound(shape: PodShape) -> bool:
     """Whether so many limits hold at once that the answer may be too low."""
     if len(shape.skews) + len(shape.one_per) < 2:  # noqa: PLR2004 - one alone is exact
         return False
-    hosts = sum(each.topology_key == HOSTNAME for each in shape.skews)
+    hosts = sum(each.topology_key == HOSTNAME_LABEL for each in shape.skews)
     return bool(shape.one_per) or (hosts, len(shape.skews)) != (1, 2)
 
 
@@ -112,24 +112,24 @@ def _of_site(rows: _Rows, shape: PodShape, lost: float, own: float) -> float:
     return _zone_and_host(rows, shape)
 
 
-def counts_in(skew: Skew, kind: NodeKind, shape: PodShape) -> bool:
+def counts_in(skew: TopologySpreadConstraint, kind: NodeKind, shape: PodShape) -> bool:
     """Whether nodes of a kind are part of a domain."""
     labels = kind.all_labels
     return (
-        all(each.topology_key in (HOSTNAME, *labels) for each in shape.skews)
+        all(each.topology_key in (HOSTNAME_LABEL, *labels) for each in shape.skews)
         and (not skew.honors_affinity or is_chosen(shape, kind))
         and (not skew.honors_taints or not blocking_taints(shape, kind))
     )
 
 
-def _domains(skew: Skew, rows: _Rows, shape: PodShape) -> tuple[bool, Domains]:
+def _domains(skew: TopologySpreadConstraint, rows: _Rows, shape: PodShape) -> tuple[bool, Domains]:
     """Whether there are `minDomains` domains, and their room."""
     hosts: Domains = []
     zones: dict[str, float] = {}
     for cap, count, kind in zip(rows.caps, rows.counts, rows.kinds, strict=True):
         if count <= 0 or not counts_in(skew, kind, shape):
             continue
-        if skew.topology_key == HOSTNAME:
+        if skew.topology_key == HOSTNAME_LABEL:
             hosts.append((cap, count))
         else:
             zone = kind.all_labels[skew.topology_key]
@@ -179,7 +179,7 @@ def _above(most: int, domains: Domains, own: float, *, is_enough: bool) -> float
     return own - number * lowest
 
 
-def _excess(skew: Skew, rows: _Rows, shape: PodShape, own: float) -> float:
+def _excess(skew: TopologySpreadConstraint, rows: _Rows, shape: PodShape, own: float) -> float:
     if not own:
         return 0.0
     enough, domains = _domains(skew, rows, shape)
@@ -228,7 +228,7 @@ def _places(
     for number, skew in enumerate(shape.skews):
         if not counts_in(skew, kind, shape):
             return None
-        at = None if skew.topology_key == HOSTNAME else (number, labels[skew.topology_key])
+        at = None if skew.topology_key == HOSTNAME_LABEL else (number, labels[skew.topology_key])
         found.append((at, float(skew.max_skew)))
     for number, key in enumerate(shape.one_per, start=len(shape.skews)):
         if key in labels:
@@ -238,8 +238,8 @@ def _places(
 
 def _zone_and_host(rows: _Rows, shape: PodShape) -> float:
     """Fills evenly: what the emptiest node holds lets zones hold more, and so in turn."""
-    host = next(each for each in shape.skews if each.topology_key == HOSTNAME)
-    zone = next(each for each in shape.skews if each.topology_key != HOSTNAME)
+    host = next(each for each in shape.skews if each.topology_key == HOSTNAME_LABEL)
+    zone = next(each for each in shape.skews if each.topology_key != HOSTNAME_LABEL)
     nodes: dict[str, Domains] = {}
     hosts: dict[str, Domains] = {}
     zones: set[str] = set()

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.model.canonical import mixed
+from scheduler.model.canonical import stable_hash
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import InFlight, SiteFacts
@@ -319,7 +319,7 @@ class Fleet:
                 self._grow(max(16, self._capacity * 2))
         self.slot_of[name] = slot
         self.is_there[slot] = True
-        self.name_hashes[slot] = mixed(name)
+        self.name_hashes[slot] = stable_hash(name)
         return slot
 
     def _grow(self, capacity: int) -> None:

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from scheduler.model.canonical import canonical
+from scheduler.model.canonical import canonical_json
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import InFlight, SiteFacts
 from scheduler.model.kinds.site import NamespaceLimits
-from scheduler.model.manifests.containers import Amounts, Container, asked_in_all
+from scheduler.model.manifests.containers import Amounts, Container, pod_amounts
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape
-from scheduler.model.quantities import PODS, NotAQuantity, free, written
+from scheduler.model.quantities import PODS, NotAQuantity, format_amount, free_amount
 
 _OF_PODS = ("pods", "count/pods")
 _PLAIN = ("cpu", "memory", "ephemeral-storage")
@@ -55,15 +55,15 @@ class SiteLimits:
             return pods
         # A limit that is filled in is no request: LimitRange objects carry their own for that.
         full = tuple(each.with_defaults(*defaults) for each in pods.containers)
-        before = asked_in_all(pods.containers, "requests")
-        after = asked_in_all(full, "requests")
+        before = pod_amounts(pods.containers, "requests")
+        after = pod_amounts(full, "requests")
         more = {name: amount - before.get(name, 0) for name, amount in after.items()}
         requests = {
             name: max(0, pods.shape.requests.get(name, 0) + more.get(name, 0))
             for name in sorted({*pods.shape.requests, *more})
         }
         shape = _with_requests(pods.shape, {name: one for name, one in requests.items() if one})
-        limits = asked_in_all(full, "limits")
+        limits = pod_amounts(full, "limits")
         return msgspec.structs.replace(pods, shape=shape, containers=full, limits=limits)
 
     def room(self, demand: Demand, in_flight: Iterable[InFlight], *, is_new: bool) -> int | None:
@@ -90,7 +90,7 @@ class SiteLimits:
         """Why the API server of the site would refuse a pod of it; empty when it would not."""
         if not any((self.left, self.container_min, self.container_max, self.pod_min, self.pod_max)):
             return ""
-        key = canonical((demand.unit, demand.beside))
+        key = canonical_json((demand.unit, demand.beside))
         found = self._breaches.get(key)
         if found is None:
             if len(self._breaches) >= _MOST_REMEMBERED:
@@ -193,7 +193,7 @@ def _amounts(amounts: Mapping[str, float | str]) -> Amounts:
 
 
 def _amount(name: str, amount: float | str) -> int:
-    return free(_meaning(name)[1] or name, amount)
+    return free_amount(_meaning(name)[1] or name, amount)
 
 
 def _meaning(name: str) -> tuple[str, str]:
@@ -231,15 +231,15 @@ def _outside(
 ) -> Iterator[str]:
     """What the LimitRanger admission says no to (core/v1 LimitRange)."""
     for name, amount in least.items():
-        asked, bound = requests.get(name), f"of {name}; the least is {written(name, amount)}"
+        asked, bound = requests.get(name), f"of {name}; the least is {format_amount(name, amount)}"
         if asked is None and is_known:
             yield f"{title} asks for nothing {bound}"
         elif asked is not None and asked < amount:
-            yield f"{title} asks for {written(name, asked)} {bound}"
+            yield f"{title} asks for {format_amount(name, asked)} {bound}"
     for name, amount in most.items():
-        limit, bound = limits.get(name), f"of {name}; the most is {written(name, amount)}"
+        limit, bound = limits.get(name), f"of {name}; the most is {format_amount(name, amount)}"
         larger = max(limit or 0, requests.get(name, 0))
         if larger > amount:
-            yield f"{title} may take {written(name, larger)} {bound}"
+            yield f"{title} may take {format_amount(name, larger)} {bound}"
         elif limit is None and is_known:
             yield f"{title} has no limit {bound}"

@@ -3,9 +3,14 @@
 import re
 from collections.abc import Iterable
 
-from scheduler.model.demand.demand import Demand, tolerates
+from scheduler.model.demand.demand import Demand, any_tolerates
 from scheduler.model.demand.facts import SiteFacts
-from scheduler.model.manifests.pods import HOSTNAME, NODE_NAME, NodeRequirement, PodShape
+from scheduler.model.manifests.pods import (
+    HOSTNAME_LABEL,
+    NODE_NAME_FIELD,
+    NodeRequirement,
+    PodShape,
+)
 from scheduler.placement.fleet.node_table import NodeKind
 
 
@@ -30,7 +35,7 @@ def blocking_taints(shape: PodShape, kind: NodeKind) -> list[str]:
     return [
         taint.key
         for taint in kind.taints
-        if taint.effect != "PreferNoSchedule" and not tolerates(shape.tolerations, taint)
+        if taint.effect != "PreferNoSchedule" and not any_tolerates(shape.tolerations, taint)
     ]
 
 
@@ -40,8 +45,8 @@ def meets(requirement: NodeRequirement, labels: dict[str, str]) -> bool:
     The name of a node (`matchFields`) is its hostname label; a name that was not reported is
     neither among the names that are asked for, nor known to be none of them.
     """
-    if requirement.key == NODE_NAME:
-        name = labels.get(HOSTNAME)
+    if requirement.key == NODE_NAME_FIELD:
+        name = labels.get(HOSTNAME_LABEL)
         return name is not None and (name in requirement.values) == (requirement.operator == "In")
     value = labels.get(requirement.key)
     match requirement.operator:

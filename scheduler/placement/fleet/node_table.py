@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scheduler.model.demand.facts import InFlight, SiteFacts
 from scheduler.model.kinds.fields import Taint
 from scheduler.model.kinds.site import NodeClass
-from scheduler.model.quantities import PODS, NotAQuantity, are_plain
+from scheduler.model.quantities import PODS, NotAQuantity, are_plain_integers
 from scheduler.placement.fleet.ragged import Ragged
 from scheduler.placement.fleet.row_schema import Form, amounts_of, card_of, held_back, places_of
 
@@ -117,7 +117,7 @@ class NodeRows:
             NotAQuantity: the message names the site and the row.
         """
         parts, values = self._read(facts)
-        if not are_plain(values):
+        if not are_plain_integers(values):
             parts, values = self._read(facts, one_by_one=True)
         flights = [self._flight_row(each) for each in facts.in_flight]
         nodes = sum([part.length for part in parts])

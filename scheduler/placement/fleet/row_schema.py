@@ -17,9 +17,9 @@ from scheduler.model.quantities import (
     CPU,
     GPU_MILLI,
     NotAQuantity,
-    free,
-    free_in,
-    named,
+    free_amount,
+    free_amounts,
+    with_resource_name,
 )
 
 Ints = NDArray[np.int64]
@@ -61,7 +61,7 @@ def card_of(resource: str) -> int | None:
 
 @lru_cache(maxsize=256)
 def _number_of_card(resource: str) -> int:
-    return int(free(resource, resource.rpartition(".")[2]))
+    return int(free_amount(resource, resource.rpartition(".")[2]))
 
 
 def places_of(places: list[int]) -> slice | list[int]:
@@ -110,11 +110,11 @@ def _column(name: str, written: Sequence[float | str], begin: int) -> list[int]:
         NotAQuantity: the message begins with the number of the row.
     """
     try:
-        return free_in(name, written)
+        return free_amounts(name, written)
     except NotAQuantity:
         for place, value in enumerate(written, begin):
             try:
-                free(name, value)
+                free_amount(name, value)
             except NotAQuantity as error:
-                raise NotAQuantity(f"[{place}]: {named(name, error)}") from None
+                raise NotAQuantity(f"[{place}]: {with_resource_name(name, error)}") from None
         raise

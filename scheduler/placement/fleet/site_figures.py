@@ -4,7 +4,7 @@ from math import isfinite, nan
 from typing import Final
 
 from scheduler.energy.power import pv_surplus_watts
-from scheduler.energy.tariff import mean_price
+from scheduler.energy.tariff import mean_energy_cny_per_kwh
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import Instant
 
@@ -33,7 +33,7 @@ def figures_of(facts: SiteFacts) -> tuple[float, ...]:
     return (
         seconds(status.observed_at),
         seconds(facts.silent_since),
-        _number(mean_price(spec.prices)),
+        _number(mean_energy_cny_per_kwh(spec.prices)),
         _number(spec.prices.core_cny_per_hour),
         _number(spec.energy.pue),
         _number(intensity.gco2_per_kwh if intensity else None),

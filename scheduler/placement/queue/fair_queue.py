@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.queue.order import (
-    Shares,
-    TurnOfTenant,
-    Waiting,
-    lifted,
-    turn_within_tenant,
-    window_of,
+    QueuedWork,
+    TenantShare,
+    TenantSortKey,
+    aged_priority,
+    aging_window_of,
+    sort_key_within_tenant,
 )
 
-_SPARE_ENTRIES = 64
+_MAX_STALE_ENTRIES = 64
 
-_Heap = list[tuple[TurnOfTenant, int, Waiting]]
+_Heap = list[tuple[TenantSortKey, int, QueuedWork]]
 """Turn, a number that breaks ties between entries of one workload, and the work."""
 
 
@@ -36,133 +36,133 @@ class _Group:
     tenants: dict[str, _Heap] = field(default_factory=dict)
 
 
-class Turns:
+class FairQueue:
     """Work in the order of `queueing.turn_of`."""
 
     def __init__(self) -> None:
-        self._works: dict[WorkKey, Waiting] = {}
+        self._work_by_key: dict[WorkKey, QueuedWork] = {}
         self._groups: dict[tuple[int, int], _Group] = {}
-        self._levels: dict[int, list[_Group]] = {}
-        self._order: list[int] = []
+        self._groups_by_priority: dict[int, list[_Group]] = {}
+        self._priority_heap: list[int] = []
         self._window = 0
-        self._entries = 0
-        self._ticket = itertools.count()
+        self._entry_count = 0
+        self._sequence = itertools.count()
 
     def __len__(self) -> int:
-        return len(self._works)
+        return len(self._work_by_key)
 
     def __contains__(self, key: WorkKey) -> bool:
-        return key in self._works
+        return key in self._work_by_key
 
-    def __iter__(self) -> Iterator[Waiting]:
-        return iter(self._works.values())
+    def __iter__(self) -> Iterator[QueuedWork]:
+        return iter(self._work_by_key.values())
 
     def keys(self) -> KeysView[WorkKey]:
         """Whose work waits."""
-        return self._works.keys()
+        return self._work_by_key.keys()
 
-    def get(self, key: WorkKey) -> Waiting | None:
+    def get(self, key: WorkKey) -> QueuedWork | None:
         """The work with this key, if it waits."""
-        return self._works.get(key)
+        return self._work_by_key.get(key)
 
-    def put(self, work: Waiting) -> None:
+    def put(self, work: QueuedWork) -> None:
         """Work waits, or waits otherwise than before."""
-        if self._works.get(work.key) == work:
+        if self._work_by_key.get(work.key) == work:
             return
-        self._works[work.key] = work
+        self._work_by_key[work.key] = work
         self._push(work)
-        if self._entries > 2 * len(self._works) + _SPARE_ENTRIES:
-            self._clear_out()
+        if self._entry_count > 2 * len(self._work_by_key) + _MAX_STALE_ENTRIES:
+            self._rebuild()
 
     def drop(self, key: WorkKey) -> None:
         """It waits no longer; its entry is passed over when it comes up."""
-        self._works.pop(key, None)
+        self._work_by_key.pop(key, None)
 
-    def peek(self, shares: Shares, *, now_seconds: float) -> Waiting | None:
+    def peek(self, tenant_share: TenantShare, *, now_seconds: float) -> QueuedWork | None:
         """Whose turn it is; None: nobody waits."""
-        heap = self._next(shares, now_seconds)
+        heap = self._next_heap(tenant_share, now_seconds)
         return heap[0][-1] if heap else None
 
-    def pop(self, shares: Shares, *, now_seconds: float) -> Waiting | None:
+    def pop(self, tenant_share: TenantShare, *, now_seconds: float) -> QueuedWork | None:
         """Takes out whose turn it is; None: nobody waits."""
-        heap = self._next(shares, now_seconds)
+        heap = self._next_heap(tenant_share, now_seconds)
         if heap is None:
             return None
-        self._entries -= 1
+        self._entry_count -= 1
         work = heapq.heappop(heap)[-1]
-        del self._works[work.key]
+        del self._work_by_key[work.key]
         return work
 
-    def _next(self, shares: Shares, now_seconds: float) -> _Heap | None:
+    def _next_heap(self, tenant_share: TenantShare, now_seconds: float) -> _Heap | None:
         """The heap with the work on top whose turn it is."""
-        self._lift(window_of(now_seconds))
-        while self._order:
-            best = self._best(self._levels[-self._order[0]], shares)
+        self._age_priorities(aging_window_of(now_seconds))
+        while self._priority_heap:
+            best = self._best_heap(self._groups_by_priority[-self._priority_heap[0]], tenant_share)
             if best is not None:
                 return best
-            for group in self._levels.pop(-heapq.heappop(self._order)):
+            for group in self._groups_by_priority.pop(-heapq.heappop(self._priority_heap)):
                 del self._groups[group.priority, group.window]
         return None
 
-    def _best(self, groups: list[_Group], shares: Shares) -> _Heap | None:
+    def _best_heap(self, groups: list[_Group], tenant_share: TenantShare) -> _Heap | None:
         """The heap of the tenant whose turn it is, among groups that count alike."""
-        best: tuple[float, TurnOfTenant] | None = None
+        best: tuple[float, TenantSortKey] | None = None
         found: _Heap | None = None
         for group in groups:
             for tenant in list(group.tenants):
-                heap = self._live(group, tenant)
+                heap = self._prune_heap(group, tenant)
                 if not heap:
                     continue
-                turn = (shares(tenant), heap[0][0])
+                turn = (tenant_share(tenant), heap[0][0])
                 if best is None or turn < best:
                     best, found = turn, heap
         return found
 
-    def _live(self, group: _Group, tenant: str) -> _Heap:
+    def _prune_heap(self, group: _Group, tenant: str) -> _Heap:
         """A tenant's heap with somebody who still waits on top; an empty one is forgotten."""
         heap = group.tenants[tenant]
-        while heap and self._works.get(heap[0][-1].key) is not heap[0][-1]:
+        while heap and self._work_by_key.get(heap[0][-1].key) is not heap[0][-1]:
             heapq.heappop(heap)
-            self._entries -= 1
+            self._entry_count -= 1
         if not heap:
             del group.tenants[tenant]
         return heap
 
-    def _push(self, work: Waiting) -> None:
-        place = (work.priority, window_of(work.waiting_since_seconds))
-        group = self._groups.get(place)
+    def _push(self, work: QueuedWork) -> None:
+        group_key = (work.priority, aging_window_of(work.waiting_since_seconds))
+        group = self._groups.get(group_key)
         if group is None:
-            group = self._groups[place] = _Group(*place)
-            self._stand(group)
+            group = self._groups[group_key] = _Group(*group_key)
+            self._insert_group(group)
         heap = group.tenants.setdefault(work.tenant, [])
-        heapq.heappush(heap, (turn_within_tenant(work), next(self._ticket), work))
-        self._entries += 1
+        heapq.heappush(heap, (sort_key_within_tenant(work), next(self._sequence), work))
+        self._entry_count += 1
 
-    def _stand(self, group: _Group) -> None:
+    def _insert_group(self, group: _Group) -> None:
         """Puts a group where its priority stands in the present window."""
-        level = lifted(group.priority, self._window - group.window)
-        if level in self._levels:
-            self._levels[level].append(group)
+        level = aged_priority(group.priority, self._window - group.window)
+        if level in self._groups_by_priority:
+            self._groups_by_priority[level].append(group)
         else:
-            self._levels[level] = [group]
-            heapq.heappush(self._order, -level)
+            self._groups_by_priority[level] = [group]
+            heapq.heappush(self._priority_heap, -level)
 
-    def _lift(self, window: int) -> None:
+    def _age_priorities(self, window: int) -> None:
         """A new window: all that waited since an earlier one counts for more."""
         if window == self._window:
             return
         self._window = window
-        self._levels.clear()
-        self._order.clear()
+        self._groups_by_priority.clear()
+        self._priority_heap.clear()
         self._groups = {place: one for place, one in self._groups.items() if one.tenants}
         for group in self._groups.values():
-            self._stand(group)
+            self._insert_group(group)
 
-    def _clear_out(self) -> None:
+    def _rebuild(self) -> None:
         """Builds everything anew from what still waits."""
         self._groups.clear()
-        self._levels.clear()
-        self._order.clear()
-        self._entries = 0
-        for work in self._works.values():
+        self._groups_by_priority.clear()
+        self._priority_heap.clear()
+        self._entry_count = 0
+        for work in self._work_by_key.values():
             self._push(work)

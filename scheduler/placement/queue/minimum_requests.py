@@ -20,18 +20,18 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-_CARDS = "\0cards"
+_GPU_CARDS_ROW = "\0cards"
 """The name of the column `CARDS`: thousandths of all GPU cards of a node."""
-_FIRST = 64
-_MOST_AT_ONCE = 1_000_000
+_INITIAL_CAPACITY = 64
+_MAX_PAIRS_PER_STEP = 1_000_000
 """Pairs of need and row of a site that are looked at in one step."""
-_MOST_ROWS = 1_000
+_MAX_ROWS = 1_000
 """At a site with more different rows only what its best nodes have counts."""
-_FEW_ROWS = 32
+_MIN_ROWS_TO_MERGE = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class MinimumRequest:
     """What some work asks at least; millicores for cpu, whole units for all else.
 
     Attributes:
@@ -42,37 +42,37 @@ class Need:
             flight takes as much from it as `capacity.py` says.
     """
 
-    of_a_node: tuple[tuple[str, int], ...]
-    in_all: tuple[tuple[str, int], ...]
+    largest_pod: tuple[tuple[str, int], ...]
+    in_total: tuple[tuple[str, int], ...]
     namespace: str
     is_plain: bool
 
 
-def need_of(demand: Demand) -> Need | None:
+def minimum_request_of(demand: Demand) -> MinimumRequest | None:
     """The need of work that is not placed in full; None: it may fit anywhere.
 
     Of what runs in part one more replica is enough to change something.
     """
     largest: dict[str, int] = {}
     for each in demand.unit:
-        for name, amount in _asked(each.shape).items():
+        for name, amount in _requests_of(each.shape).items():
             largest[name] = max(amount, largest.get(name, 0))
     if not largest:
         return None
     missing = 1 if demand.placed else max(1, demand.replicas)
     total = total_requests(demand.unit)
-    return Need(
-        of_a_node=tuple(sorted(largest.items())),
-        in_all=tuple((name, amount * missing) for name, amount in total.items() if amount > 0),
+    return MinimumRequest(
+        largest_pod=tuple(sorted(largest.items())),
+        in_total=tuple((name, amount * missing) for name, amount in total.items() if amount > 0),
         namespace=demand.namespace,
         is_plain=_is_plain(demand),
     )
 
 
-def _asked(shape: PodShape) -> dict[str, int]:
+def _requests_of(shape: PodShape) -> dict[str, int]:
     asked = {name: amount for name, amount in shape.requests.items() if amount > 0}
     if shape.gpu_cards * shape.gpu_milli:
-        asked[_CARDS] = shape.gpu_cards * shape.gpu_milli
+        asked[_GPU_CARDS_ROW] = shape.gpu_cards * shape.gpu_milli
     return asked
 
 
@@ -83,51 +83,51 @@ def _is_plain(demand: Demand) -> bool:
     return not (shape.one_per_node or shape.one_per or shape.skews)
 
 
-class Needs:
+class MinimumRequests:
     """Distinct needs by number, and which of them a site could serve."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._number_of: dict[Need, int] = {}
-        self._needs: list[Need | None] = []
-        self._times: list[int] = []
-        self._unused: list[int] = []
-        self._rows: dict[str, int] = {}
-        self._spaces: dict[str, int] = {}
-        self._of_a_node: Floats = np.zeros((0, _FIRST))
-        self._in_all: Floats = np.zeros((0, _FIRST))
-        self._is_plain: Bools = np.zeros(_FIRST, np.bool_)
-        self._space: Ints = np.zeros(_FIRST, np.int64)
-        self._total: Floats = np.zeros(0)
+        self._number_of: dict[MinimumRequest, int] = {}
+        self._by_number: list[MinimumRequest | None] = []
+        self._use_counts: list[int] = []
+        self._free_numbers: list[int] = []
+        self._row_by_resource: dict[str, int] = {}
+        self._number_by_namespace: dict[str, int] = {}
+        self._largest_pod: Floats = np.zeros((0, _INITIAL_CAPACITY))
+        self._in_total: Floats = np.zeros((0, _INITIAL_CAPACITY))
+        self._is_plain: Bools = np.zeros(_INITIAL_CAPACITY, np.bool_)
+        self._namespace_number: Ints = np.zeros(_INITIAL_CAPACITY, np.int64)
+        self._free_in_fleet: Floats = np.zeros(0)
 
-    def add(self, need: Need) -> int:
+    def add(self, request: MinimumRequest) -> int:
         """The number of a need; it counts once more."""
-        number = self._number_of.get(need)
+        number = self._number_of.get(request)
         if number is None:
-            number = self._number_of[need] = self._free_number()
-            self._write(number, need)
-        self._times[number] += 1
+            number = self._number_of[request] = self._allocate_number()
+            self._store(number, request)
+        self._use_counts[number] += 1
         return number
 
     def drop(self, number: int) -> None:
         """The need counts once less; its number may be given to another one."""
-        self._times[number] -= 1
-        need = self._needs[number]
-        if not self._times[number] and need is not None:
-            del self._number_of[need]
-            self._needs[number] = None
-            self._unused.append(number)
+        self._use_counts[number] -= 1
+        request = self._by_number[number]
+        if not self._use_counts[number] and request is not None:
+            del self._number_of[request]
+            self._by_number[number] = None
+            self._free_numbers.append(number)
 
-    def sum_up(self) -> None:
+    def update_totals(self) -> None:
         """Sums up what all nodes have free; until the next time that is the most there is."""
         rows = self._fleet.nodes.rows
         index = rows.rows_of(np.array(sorted(self._fleet.slot_of.values()), np.int64))
         counts = self._fleet.nodes.counts(index)
-        self._total = np.array(
-            [rows.matrix[rows.number(name)].take(index) @ counts for name in self._rows]
+        self._free_in_fleet = np.array(
+            [rows.matrix[rows.number(name)].take(index) @ counts for name in self._row_by_resource]
         )
 
-    def fit(self, numbers: Ints, site: str) -> Bools:
+    def may_fit(self, numbers: Ints, site: str) -> Bools:
         """Which needs a site may be able to serve now; [len(numbers)].
 
         Args:
@@ -135,87 +135,93 @@ class Needs:
             site: its name.
         """
         slot = self._fleet.slot_of.get(site)
-        found = np.zeros(len(self._needs), np.bool_)
+        found = np.zeros(len(self._by_number), np.bool_)
         if slot is not None:
             found[numbers] = True
             some = np.flatnonzero(found)
-            found[some] = self._fit(some, slot)
+            found[some] = self._may_fit_at(some, slot)
         return found[numbers]
 
-    def _fit(self, numbers: Ints, slot: int) -> Bools:
+    def _may_fit_at(self, numbers: Ints, slot: int) -> Bools:
         rows = self._fleet.nodes.rows
-        columns = np.array([rows.number(name) for name in self._rows], np.int64)
+        columns = np.array([rows.number(name) for name in self._row_by_resource], np.int64)
         index = rows.rows_of(np.array([slot]))
         free = rows.matrix[columns[:, None], index]
         most = free[:, rows.matrix[KIND].take(index) != IN_FLIGHT].max(axis=1, initial=-1.0)
-        found: Bools = (self._of_a_node[:, numbers] <= most[:, None]).all(axis=0)
-        total = self._total
-        found &= (self._in_all[: len(total), numbers] <= total[:, None]).all(axis=0)
+        found: Bools = (self._largest_pod[:, numbers] <= most[:, None]).all(axis=0)
+        total = self._free_in_fleet
+        found &= (self._in_total[: len(total), numbers] <= total[:, None]).all(axis=0)
         some = np.flatnonzero(found)
-        some = some[self._counts_flights(numbers[some])]
+        some = some[self._is_in_flight_known(numbers[some])]
         if len(some):
-            free, counts = _merged(free, rows.matrix[COUNT].take(index))
-            if len(counts) <= _MOST_ROWS:
-                found[some] = _has_room(self._of_a_node[:, numbers[some]], free, counts)
+            free, counts = _merge_equal_rows(free, rows.matrix[COUNT].take(index))
+            if len(counts) <= _MAX_ROWS:
+                found[some] = _has_capacity(self._largest_pod[:, numbers[some]], free, counts)
         return found
 
-    def _counts_flights(self, numbers: Ints) -> Bools:
+    def _is_in_flight_known(self, numbers: Ints) -> Bools:
         """Of which needs it is known how much what is in flight takes from them at most.
 
         Where limits may make pods larger it is not: larger ones may lose fewer replicas.
         """
         limits = self._fleet.limits
-        limited = [place for name, place in self._spaces.items() if limits.of(name) is not None]
-        known: Bools = self._is_plain[numbers] & ~np.isin(self._space[numbers], limited)
+        limited = [
+            place
+            for name, place in self._number_by_namespace.items()
+            if limits.of(name) is not None
+        ]
+        known: Bools = self._is_plain[numbers] & ~np.isin(self._namespace_number[numbers], limited)
         return known
 
-    def _free_number(self) -> int:
-        if self._unused:
-            return self._unused.pop()
-        self._needs.append(None)
-        self._times.append(0)
-        if len(self._needs) > len(self._is_plain):
-            self._of_a_node = _doubled(self._of_a_node)
-            self._in_all = _doubled(self._in_all)
-            self._is_plain = _doubled(self._is_plain)
-            self._space = _doubled(self._space)
-        return len(self._needs) - 1
+    def _allocate_number(self) -> int:
+        if self._free_numbers:
+            return self._free_numbers.pop()
+        self._by_number.append(None)
+        self._use_counts.append(0)
+        if len(self._by_number) > len(self._is_plain):
+            self._largest_pod = _double_columns(self._largest_pod)
+            self._in_total = _double_columns(self._in_total)
+            self._is_plain = _double_columns(self._is_plain)
+            self._namespace_number = _double_columns(self._namespace_number)
+        return len(self._by_number) - 1
 
-    def _write(self, number: int, need: Need) -> None:
-        self._needs[number] = need
-        self._is_plain[number] = need.is_plain
-        self._space[number] = self._spaces.setdefault(need.namespace, len(self._spaces))
-        rows = [self._row_of(name) for name, _ in need.of_a_node]
-        self._of_a_node[:, number] = self._in_all[:, number] = 0.0
-        self._of_a_node[rows, number] = [amount for _, amount in need.of_a_node]
-        for name, amount in need.in_all:
-            self._in_all[self._rows[name], number] = amount
+    def _store(self, number: int, request: MinimumRequest) -> None:
+        self._by_number[number] = request
+        self._is_plain[number] = request.is_plain
+        self._namespace_number[number] = self._number_by_namespace.setdefault(
+            request.namespace, len(self._number_by_namespace)
+        )
+        rows = [self._row_of(name) for name, _ in request.largest_pod]
+        self._largest_pod[:, number] = self._in_total[:, number] = 0.0
+        self._largest_pod[rows, number] = [amount for _, amount in request.largest_pod]
+        for name, amount in request.in_total:
+            self._in_total[self._row_by_resource[name], number] = amount
 
     def _row_of(self, resource: str) -> int:
-        row = self._rows.get(resource)
+        row = self._row_by_resource.get(resource)
         if row is None:
-            row = self._rows[resource] = len(self._rows)
+            row = self._row_by_resource[resource] = len(self._row_by_resource)
             more = np.zeros((1, len(self._is_plain)))
-            self._of_a_node = np.concatenate([self._of_a_node, more])
-            self._in_all = np.concatenate([self._in_all, more])
+            self._largest_pod = np.concatenate([self._largest_pod, more])
+            self._in_total = np.concatenate([self._in_total, more])
         return row
 
 
-def _doubled(table: NDArray[Any]) -> NDArray[Any]:
+def _double_columns(table: NDArray[Any]) -> NDArray[Any]:
     """The table with room for twice as many needs."""
     return np.concatenate([table, np.zeros_like(table)], axis=-1)
 
 
-def _merged(free: Floats, counts: Floats) -> tuple[Floats, Floats]:
+def _merge_equal_rows(free: Floats, counts: Floats) -> tuple[Floats, Floats]:
     """The same with equal rows as one: what is in flight has a row for each order."""
-    if len(counts) <= _FEW_ROWS:
+    if len(counts) <= _MIN_ROWS_TO_MERGE:
         return free, counts
-    once, places = np.unique(free, axis=1, return_inverse=True)
+    distinct, places = np.unique(free, axis=1, return_inverse=True)
     merged = np.bincount(places.ravel(), weights=counts).astype(np.float64)
-    return once, merged
+    return distinct, merged
 
 
-def _has_room(asked: Floats, free: Floats, counts: Floats) -> Bools:
+def _has_capacity(asked: Floats, free: Floats, counts: Floats) -> Bools:
     """Whether one pod or more fits beside what is in flight; never no where `capacity.py` says yes.
 
     Args:
@@ -224,7 +230,7 @@ def _has_room(asked: Floats, free: Floats, counts: Floats) -> Bools:
         counts: how many nodes a row stands for.
     """
     found = np.zeros(asked.shape[1], np.bool_)
-    step = max(1, _MOST_AT_ONCE // max(1, len(counts)))
+    step = max(1, _MAX_PAIRS_PER_STEP // max(1, len(counts)))
     for start in range(0, asked.shape[1], step):
         part = slice(start, start + step)
         fits = np.full((len(asked[0, part]), len(counts)), np.inf)

@@ -15,23 +15,23 @@ from typing import get_args
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.filter.rules import Event, all_rules
 
-LIFT_AFTER_SECONDS = 600.0
+AGING_WINDOW_SECONDS = 600.0
 """Every so long that work waits for its turn, its priority counts as higher; it is also the grain:
 all that joined within the same such window is lifted at the same moments."""
-LIFT = 100
+AGING_STEP = 100
 """The first step; each further one is twice the step before, so that 25 steps lift over any
 priority there is."""
-MOST_WINDOWS = 50
+MAX_AGING_WINDOWS = 50
 """After so many, more than any difference of priorities, nothing is lifted further."""
 UNRANKED = 2**31
 """Of work that the last batch did not see: behind what it saw, by age."""
 
-Shares = Callable[[str], float]
+TenantShare = Callable[[str], float]
 """By tenant, the share of its quota (weighted) that it uses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class QueuedWork:
     """Work that waits for its turn.
 
     Attributes:
@@ -51,26 +51,26 @@ class Waiting:
     rank: int = UNRANKED
 
 
-TurnOfTenant = tuple[int, float, WorkKey]
-Turn = tuple[int, float, TurnOfTenant]
+TenantSortKey = tuple[int, float, WorkKey]
+SortKey = tuple[int, float, TenantSortKey]
 
 
-def window_of(seconds: float) -> int:
+def aging_window_of(seconds: float) -> int:
     """The lift window that an instant lies in."""
-    return int(seconds // LIFT_AFTER_SECONDS)
+    return int(seconds // AGING_WINDOW_SECONDS)
 
 
-def lifted(priority: int, windows: int) -> int:
+def aged_priority(priority: int, windows: int) -> int:
     """What a priority counts for after so many windows of waiting."""
-    return priority + LIFT * ((1 << min(max(0, windows), MOST_WINDOWS)) - 1)
+    return priority + AGING_STEP * ((1 << min(max(0, windows), MAX_AGING_WINDOWS)) - 1)
 
 
-def turn_within_tenant(work: Waiting) -> TurnOfTenant:
+def sort_key_within_tenant(work: QueuedWork) -> TenantSortKey:
     """A key to sort the work of one tenant and one priority by: the smallest is next."""
     return (work.rank, work.created_at_seconds, work.key)
 
 
-def turn_of(work: Waiting, shares: Shares, *, now_seconds: float) -> Turn:
+def sort_key(work: QueuedWork, tenant_share: TenantShare, *, now_seconds: float) -> SortKey:
     """A key to sort by: the smallest is next.
 
     Args:
@@ -78,21 +78,29 @@ def turn_of(work: Waiting, shares: Shares, *, now_seconds: float) -> Turn:
         shares: how much of its quota a tenant uses.
         now_seconds: by the clock of `waiting_since_seconds`.
     """
-    windows = window_of(now_seconds) - window_of(work.waiting_since_seconds)
-    return (-lifted(work.priority, windows), shares(work.tenant), turn_within_tenant(work))
+    windows = aging_window_of(now_seconds) - aging_window_of(work.waiting_since_seconds)
+    return (
+        -aged_priority(work.priority, windows),
+        tenant_share(work.tenant),
+        sort_key_within_tenant(work),
+    )
 
 
-def share_of(used: Mapping[str, int], quota: Mapping[str, int], *, weight: float = 1.0) -> float:
+def dominant_share(
+    used: Mapping[str, int], quota: Mapping[str, int], *, weight: float = 1.0
+) -> float:
     """The dominant share of a tenant (Ghodsi et al., NSDI 2011) by its weight; 0 without quota."""
-    shares = [used.get(name, 0) / amount for name, amount in quota.items() if amount > 0]
-    return max(shares, default=0.0) / weight
+    shares_of_resources = [
+        used.get(name, 0) / amount for name, amount in quota.items() if amount > 0
+    ]
+    return max(shares_of_resources, default=0.0) / weight
 
 
-_OF_ROOM: frozenset[Event] = frozenset({"capacity", "site", "grant", "workload"})
-_OF_THE_FIT: dict[str, frozenset[Event]] = {
-    "full": _OF_ROOM,
-    "fragmented": _OF_ROOM,
-    "spread": _OF_ROOM | {"report", "latency"},
+_CAPACITY_EVENTS: frozenset[Event] = frozenset({"capacity", "site", "grant", "workload"})
+_EVENTS_BY_FIT_REASON: dict[str, frozenset[Event]] = {
+    "full": _CAPACITY_EVENTS,
+    "fragmented": _CAPACITY_EVENTS,
+    "spread": _CAPACITY_EVENTS | {"report", "latency"},
     "quota": frozenset({"tenant", "quota", "workload"}),
     "deadline": frozenset({"time", "workload"}),
     "paused": frozenset({"workload"}),
@@ -100,18 +108,18 @@ _OF_THE_FIT: dict[str, frozenset[Event]] = {
 }
 """Reasons that no rule in `constraints/` gives, or not alone."""
 
-_EVERY_EVENT: frozenset[Event] = frozenset(get_args(Event))
+_ALL_EVENTS: frozenset[Event] = frozenset(get_args(Event))
 
 
 @cache
-def events_that_help(reason: str) -> frozenset[Event]:
+def wake_events_of(reason: str) -> frozenset[Event]:
     """Events that could change an answer with this reason; of an unknown one, every event."""
     found = [rule.wakes for rule in all_rules() if rule.reason == reason]
-    if reason in _OF_THE_FIT:
-        found.append(_OF_THE_FIT[reason])
-    return frozenset[Event]().union(*found) if found else _EVERY_EVENT
+    if reason in _EVENTS_BY_FIT_REASON:
+        found.append(_EVENTS_BY_FIT_REASON[reason])
+    return frozenset[Event]().union(*found) if found else _ALL_EVENTS
 
 
-def could_help(events: frozenset[Event], reasons: Iterable[str]) -> bool:
+def could_wake(events: frozenset[Event], reasons: Iterable[str]) -> bool:
     """Whether any of the events could change any of the reasons."""
-    return any(events & events_that_help(reason) for reason in reasons)
+    return any(events & wake_events_of(reason) for reason in reasons)

@@ -19,25 +19,25 @@ from scheduler.placement.fleet.fleet import Fleet
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_DIVIDED_FREELY = frozenset({"CostOptimal", "Aggregated", "Balanced"})
+_STRATEGIES_FREE_TO_DIVIDE = frozenset({"CostOptimal", "Aggregated", "Balanced"})
 
 
-def can_be_reserved_for(demand: Demand) -> bool:
+def is_reservable(demand: Demand) -> bool:
     """Whether room at any sites that suffice in sum is what it waits for.
 
     Replicas that must stand at certain sites, in certain numbers or in certain order are not.
     """
-    is_free = demand.strategy in _DIVIDED_FREELY and not demand.preset
+    is_free = demand.strategy in _STRATEGIES_FREE_TO_DIVIDE and not demand.preset
     return bool(demand.unit) and is_free and not demand.spread and not demand.site_groups
 
 
-def where_to_reserve(
+def choose_reservation(
     demand: Demand,
     fleet: Fleet,
-    moment: Moment,
+    context: Moment,
     *,
-    used: Mapping[str, Mapping[str, int]],
-    besides: Collection[str],
+    used_by_site: Mapping[str, Mapping[str, int]],
+    excluded_sites: Collection[str],
 ) -> dict[str, int]:
     """Replicas by site; empty: nowhere would it fit, whatever ended.
 
@@ -48,27 +48,32 @@ def where_to_reserve(
         used: what placed replicas ask, by site and resource.
         besides: sites that do not count.
     """
-    if not can_be_reserved_for(demand):
+    if not is_reservable(demand):
         return {}
-    case = consider(demand, fleet, moment)
+    state = consider(demand, fleet, context)
     slots = np.array(
         [
             slot
-            for slot in case.admission.slots.tolist()
-            if slot not in case.standing.barred and fleet.name_at(slot) not in besides
-            if _has_cards(demand, fleet, slot)
+            for slot in state.admission.slots.tolist()
+            if slot not in state.standing.barred and fleet.name_at(slot) not in excluded_sites
+            if _has_gpu_cards(demand, fleet, slot)
         ],
         np.int64,
     )
     if not len(slots):
         return {}
-    missing = max(1, demand.replicas - sum(case.standing.kept.values()))
-    room, most = case.room.at(slots), _most(demand, fleet, slots, used)
+    missing = max(1, demand.replicas - sum(state.standing.kept.values()))
+    additional, max_replicas = (
+        state.room.at(slots),
+        _max_replicas(demand, fleet, slots, used_by_site),
+    )
     names = [fleet.name_at(slot) for slot in slots.tolist()]
-    return _chosen(missing, list(zip(names, room.tolist(), most.tolist(), strict=True)))
+    return _choose_sites(
+        missing, list(zip(names, additional.tolist(), max_replicas.tolist(), strict=True))
+    )
 
 
-def _chosen(missing: int, sites: list[tuple[str, int, int]]) -> dict[str, int]:
+def _choose_sites(missing: int, sites: list[tuple[str, int, int]]) -> dict[str, int]:
     """The one site that suffices and has most room, or else those that hold most.
 
     Args:
@@ -87,7 +92,7 @@ def _chosen(missing: int, sites: list[tuple[str, int, int]]) -> dict[str, int]:
     return {}
 
 
-def _has_cards(demand: Demand, fleet: Fleet, slot: int) -> bool:
+def _has_gpu_cards(demand: Demand, fleet: Fleet, slot: int) -> bool:
     """Whether there are GPU cards at all, where shares of them are asked; used up ones count."""
     facts = fleet.facts[slot]
     if facts is None or not any(each.shape.gpu_cards for each in demand.unit):
@@ -96,13 +101,15 @@ def _has_cards(demand: Demand, fleet: Fleet, slot: int) -> bool:
     return any(name.startswith(GPU_MILLI) for row in rows for name in row)
 
 
-def _most(demand: Demand, fleet: Fleet, slots: Ints, used: Mapping[str, Mapping[str, int]]) -> Ints:
+def _max_replicas(
+    demand: Demand, fleet: Fleet, slots: Ints, used_by_site: Mapping[str, Mapping[str, int]]
+) -> Ints:
     """Replicas that sites could hold by the sums of what is free and what placed work asks."""
     rows = fleet.nodes.rows
     index = rows.rows_of(slots)
     counts = fleet.nodes.counts(index)
     names = [fleet.name_at(slot) for slot in slots.tolist()]
-    most: Floats = np.full(len(slots), float(demand.replicas))
+    max_replicas: Floats = np.full(len(slots), float(demand.replicas))
     for resource, asked in demand.requests.items():
         if asked <= 0:
             continue
@@ -110,6 +117,8 @@ def _most(demand: Demand, fleet: Fleet, slots: Ints, used: Mapping[str, Mapping[
         free = rows.sums(slots, rows.matrix[number].take(index) * counts)
         if number < len(fleet.flying.total):
             free -= fleet.flying.total[number].take(slots)
-        placed = np.array([used.get(name, {}).get(resource, 0) for name in names], np.float64)
-        most = np.minimum(most, np.floor((free + placed) / asked))
-    return np.maximum(most, 0.0).astype(np.int64)
+        placed = np.array(
+            [used_by_site.get(name, {}).get(resource, 0) for name in names], np.float64
+        )
+        max_replicas = np.minimum(max_replicas, np.floor((free + placed) / asked))
+    return np.maximum(max_replicas, 0.0).astype(np.int64)

@@ -18,17 +18,17 @@ Ints = NDArray[np.int64]
 
 _TEMPERATURES = (0.04, 0.03, 0.02, 0.01)
 """Of the softmax in each round, as a share of the mean best profit."""
-_STEPS = 50
+_STEPS_PER_ROUND = 50
 _STEP_SIZE = 0.3
 _STEP_HALVES_AFTER = 100
 _MOMENTUM = 0.8
-_FIRST_PAIRS = 30
-_MORE_PAIRS = 10
-_NEVER = -1e9
-_TINY = 1e-12
+_FIRST_SITES_PER_WORKLOAD = 30
+_ADDED_SITES_PER_ROUND = 10
+_FORBIDDEN_PROFIT = -1e9
+_EPSILON = 1e-12
 
 
-class Problem(Protocol):
+class PackingProblem(Protocol):
     """Workloads that want room at sites; see `batch.Instance`."""
 
     @property
@@ -53,7 +53,7 @@ class Problem(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Ascended:
+class AscentResult:
     """Prices, and the division that goes with them.
 
     Attributes:
@@ -69,73 +69,73 @@ class Ascended:
     amounts: Floats
 
 
-def reduced_profit(problem: Problem, prices: Floats) -> Floats:
+def reduced_profit(problem: PackingProblem, prices: Floats) -> Floats:
     """Profit less the price of what a replica takes; [workloads, sites]."""
     reduced: Floats = problem.profit - problem.requests @ prices.T
     return reduced
 
 
-def bound_at(problem: Problem, prices: Floats, reduced: Floats) -> float:
+def upper_bound_at(problem: PackingProblem, prices: Floats, reduced: Floats) -> float:
     """An upper bound on every division, valid at any prices that are not negative (Lagrange)."""
     best = np.maximum(reduced.max(axis=1), 0.0)
     return float((prices * problem.free).sum() + (best * problem.replicas).sum())
 
 
-def ascend(problem: Problem) -> Ascended:
+def ascend(problem: PackingProblem) -> AscentResult:
     """Finds prices; the same problem gives the same prices."""
     best_profit = np.where(np.isfinite(problem.profit), problem.profit, 0.0).max(axis=1)
-    mean_profit = max(float(best_profit.mean()), _TINY)
-    scale = mean_profit / np.maximum(problem.requests.mean(axis=0), _TINY)
+    mean_profit = max(float(best_profit.mean()), _EPSILON)
+    scale = mean_profit / np.maximum(problem.requests.mean(axis=0), _EPSILON)
     count = problem.free.shape[0]
-    walk = _Walk(problem, np.tile(scale / (2 * len(scale)), (count, 1)))
-    best, best_bound = walk.prices, np.inf
+    ascent = _AscentState(problem, np.tile(scale / (2 * len(scale)), (count, 1)))
+    best, best_bound = ascent.prices, np.inf
     for temperature in _TEMPERATURES:
-        reduced = reduced_profit(problem, walk.prices)
-        found = bound_at(problem, walk.prices, reduced)
+        reduced = reduced_profit(problem, ascent.prices)
+        found = upper_bound_at(problem, ascent.prices, reduced)
         if found < best_bound:
-            best, best_bound = walk.prices, found
-        walk.follow(reduced)
-        walk.walk(temperature * mean_profit)
-    found = bound_at(problem, walk.prices, reduced_profit(problem, walk.prices))
+            best, best_bound = ascent.prices, found
+        ascent.follow_best_sites(reduced)
+        ascent.run_round(temperature * mean_profit)
+    found = upper_bound_at(problem, ascent.prices, reduced_profit(problem, ascent.prices))
     if found < best_bound:
-        best, best_bound = walk.prices, found
-    return Ascended(best, best_bound, walk.sites, walk.amounts())
+        best, best_bound = ascent.prices, found
+    return AscentResult(best, best_bound, ascent.sites, ascent.scaled_amounts())
 
 
-class _Walk:
+class _AscentState:
     """The state of an ascent."""
 
-    def __init__(self, problem: Problem, prices: Floats) -> None:
+    def __init__(self, problem: PackingProblem, prices: Floats) -> None:
         self.prices = prices
         self.sites: Ints = np.zeros((len(problem.replicas), 0), np.int64)
         self._problem = problem
-        self._free = np.maximum(problem.free, _TINY)
+        self._free = np.maximum(problem.free, _EPSILON)
         self._momentum = np.zeros_like(prices)
         self._parts: Floats = np.zeros((len(problem.replicas), 0))
         self._used: Floats = np.zeros_like(prices)
         self._rows = np.arange(len(problem.replicas))[:, None]
         self._step = 0
 
-    def follow(self, reduced: Floats) -> None:
+    def follow_best_sites(self, reduced: Floats) -> None:
         """Adds the sites that are most attractive and not followed yet."""
         reduced = reduced.copy()
         reduced[self._rows, self.sites] = -np.inf
-        wanted = _MORE_PAIRS if self.sites.shape[1] else _FIRST_PAIRS
+        wanted = _ADDED_SITES_PER_ROUND if self.sites.shape[1] else _FIRST_SITES_PER_WORKLOAD
         more = min(wanted, reduced.shape[1] - self.sites.shape[1])
         if more > 0:
             found = np.argpartition(-reduced, more - 1, axis=1)[:, :more]
             self.sites = np.concatenate([self.sites, found], axis=1)
 
-    def walk(self, temperature: float) -> None:
+    def run_round(self, temperature: float) -> None:
         """Takes the steps of one round."""
         problem = self._problem
         profit = problem.profit[self._rows, self.sites]
-        profit = np.where(np.isfinite(profit), profit, _NEVER)
-        for _ in range(_STEPS):
+        profit = np.where(np.isfinite(profit), profit, _FORBIDDEN_PROFIT)
+        for _ in range(_STEPS_PER_ROUND):
             reduced = profit.copy()
             for asked, price in zip(problem.requests.T, self.prices.T, strict=True):
                 reduced -= price[self.sites] * asked[:, None]
-            self._parts = _spread_out(reduced, problem.replicas, temperature)
+            self._parts = _softmax_replicas(reduced, problem.replicas, temperature)
             self._used = self._usage(self._parts)
             excess = np.clip(self._used / self._free - 1.0, -1.0, 1.0)
             self._momentum = _MOMENTUM * self._momentum + (1 - _MOMENTUM) * excess
@@ -153,14 +153,14 @@ class _Walk:
             axis=1,
         )
 
-    def amounts(self) -> Floats:
+    def scaled_amounts(self) -> Floats:
         """The last division, scaled down where a site would be over-filled."""
         over = np.maximum(1.0, (self._used / self._free).max(axis=1))
         scaled: Floats = self._parts / over[self.sites]
         return scaled
 
 
-def _spread_out(reduced: Floats, replicas: Ints, temperature: float) -> Floats:
+def _softmax_replicas(reduced: Floats, replicas: Ints, temperature: float) -> Floats:
     """Replicas by softmax of reduced profit; staying unplaced is worth 0 and competes too."""
     most = np.maximum(reduced.max(axis=1), 0.0)
     weight = np.exp((reduced - most[:, None]) / temperature)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.placement.solver.dual_ascent import Problem
+from scheduler.placement.solver.dual_ascent import PackingProblem
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -22,7 +22,7 @@ THREADS = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
+class LinearTerm:
     """A coefficient of a variable in a row."""
 
     variable: int
@@ -30,7 +30,7 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProgramSolution:
     """What the solver found.
 
     Attributes:
@@ -51,42 +51,44 @@ class IntegerProgram:
         self._cost: list[float] = []
         self._lower: list[float] = []
         self._upper: list[float] = []
-        self._rows: list[tuple[list[Term], float, float]] = []
+        self._rows: list[tuple[list[LinearTerm], float, float]] = []
 
-    def integer(self, lower: int, upper: int, cost: float) -> int:
+    def add_variable(self, lower: int, upper: int, cost: float) -> int:
         """A whole variable; returns its number."""
         self._cost.append(cost)
         self._lower.append(lower)
         self._upper.append(upper)
         return len(self._cost) - 1
 
-    def row(self, terms: Sequence[Term], least: float | None, most: float | None) -> None:
+    def add_constraint(
+        self, terms: Sequence[LinearTerm], lower: float | None, upper: float | None
+    ) -> None:
         """A constraint; None: no limit on that side."""
         self._rows.append(
             (
                 list(terms),
-                -np.inf if least is None else float(least),
-                np.inf if most is None else float(most),
+                -np.inf if lower is None else float(lower),
+                np.inf if upper is None else float(upper),
             )
         )
 
-    def solve(self, *, most_nodes: int) -> Answer | None:
+    def solve(self, *, max_nodes: int) -> ProgramSolution | None:
         """The best values; None when there are none."""
         highs = quiet_highs()
         highs.setOptionValue("mip_rel_gap", 0.0)
         highs.setOptionValue("mip_abs_gap", 1e-9)
-        highs.setOptionValue("mip_max_nodes", most_nodes)
+        highs.setOptionValue("mip_max_nodes", max_nodes)
         highs.passModel(self._model())
         highs.run()
         info = highs.getInfo()
         values = np.array(highs.getSolution().col_value)
         if len(values) != len(self._cost) or not np.isfinite(info.objective_function_value):
             return None
-        if info.primal_solution_status != _FEASIBLE:
+        if info.primal_solution_status != _FEASIBLE_STATUS:
             return None
         status = highs.modelStatusToString(highs.getModelStatus())
         gap = max(0.0, float(info.mip_gap)) if np.isfinite(info.mip_gap) else 1.0
-        return Answer(
+        return ProgramSolution(
             np.rint(values).astype(np.int64),
             status == "Optimal",
             0.0 if status == "Optimal" else gap,
@@ -114,7 +116,7 @@ class IntegerProgram:
 
 
 @dataclass(frozen=True, slots=True)
-class Packing:
+class PackingSolution:
     """The solution of a packing program.
 
     Attributes:
@@ -128,7 +130,7 @@ class Packing:
     value: float
 
 
-def solve_packing(problem: Problem, workloads: Ints, sites: Ints) -> Packing:
+def solve_packing(problem: PackingProblem, workloads: Ints, sites: Ints) -> PackingSolution:
     """The linear program over some (workload, site) pairs, by interior point.
 
     Capacity rows are scaled by what is free, so that bytes and millicores weigh alike.
@@ -148,10 +150,12 @@ def solve_packing(problem: Problem, workloads: Ints, sites: Ints) -> Packing:
     solution = highs.getSolution()
     amounts = np.maximum(np.array(solution.col_value), 0.0)
     duals = np.array(solution.row_dual)[len(problem.replicas) :].reshape(free.shape)
-    return Packing(amounts, np.maximum(-duals, 0.0) / free, float(amounts @ profit))
+    return PackingSolution(amounts, np.maximum(-duals, 0.0) / free, float(amounts @ profit))
 
 
-def solve_whole(problem: Problem, workloads: Ints, sites: Ints, *, most_nodes: int) -> Ints:
+def solve_integer_packing(
+    problem: PackingProblem, workloads: Ints, sites: Ints, *, max_nodes: int
+) -> Ints:
     """The best whole replicas for some (workload, site) pairs; [pairs].
 
     Args:
@@ -162,29 +166,32 @@ def solve_whole(problem: Problem, workloads: Ints, sites: Ints, *, most_nodes: i
     """
     program = IntegerProgram()
     for workload, site in zip(workloads.tolist(), sites.tolist(), strict=True):
-        most = int(problem.replicas[workload])
-        program.integer(0, most, -float(problem.profit[workload, site]))
+        max_replicas = int(problem.replicas[workload])
+        program.add_variable(0, max_replicas, -float(problem.profit[workload, site]))
     for workload in np.unique(workloads).tolist():
-        terms = [Term(pair, 1.0) for pair in np.flatnonzero(workloads == workload).tolist()]
-        program.row(terms, None, int(problem.replicas[workload]))
+        terms = [LinearTerm(pair, 1.0) for pair in np.flatnonzero(workloads == workload).tolist()]
+        program.add_constraint(terms, None, int(problem.replicas[workload]))
     shares = problem.requests[workloads] / np.maximum(problem.free[sites], 1e-9)
     for site in np.unique(sites).tolist():
         pairs = np.flatnonzero(sites == site)
         for resource, free in enumerate(problem.free[site].tolist()):
             asked = pairs[shares[pairs, resource] > 0].tolist()
-            terms = [Term(pair, min(float(shares[pair, resource]), _TOO_MUCH)) for pair in asked]
-            program.row(terms, None, 1.0 if free > 0 else 0.0)
-    answer = program.solve(most_nodes=most_nodes)
+            terms = [
+                LinearTerm(pair, min(float(shares[pair, resource]), _MAX_SHARE_OF_FREE))
+                for pair in asked
+            ]
+            program.add_constraint(terms, None, 1.0 if free > 0 else 0.0)
+    solution = program.solve(max_nodes=max_nodes)
     nothing = np.zeros(len(workloads), np.int64)
-    return nothing if answer is None else answer.values
+    return nothing if solution is None else solution.values
 
 
-_TOO_MUCH = 2.0
+_MAX_SHARE_OF_FREE = 2.0
 """As a share of what is free: not even one fits, however much more it is."""
 
 
 def _packing_model(
-    problem: Problem, workloads: Ints, sites: Ints, profit: Floats, free: Floats
+    problem: PackingProblem, workloads: Ints, sites: Ints, profit: Floats, free: Floats
 ) -> Any:  # noqa: ANN401 - highspy has no types
     import highspy  # noqa: PLC0415 - a third of a second that most commands never need
 
@@ -211,7 +218,7 @@ def _packing_model(
     return model
 
 
-_FEASIBLE = 2
+_FEASIBLE_STATUS = 2
 
 
 def solver_version() -> str:

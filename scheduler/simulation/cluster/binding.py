@@ -10,7 +10,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from scheduler.model.kinds.fields import LabelSelector, Requirement, Taint, Toleration, holds
+from scheduler.model.kinds.fields import (
+    LabelSelector,
+    Requirement,
+    Taint,
+    Toleration,
+    requirement_matches,
+)
 from scheduler.model.manifests.pods import NodeRequirement
 from scheduler.simulation.cluster.mirror import Mirror
 from scheduler.simulation.cluster.objects import Node, NodeTerm, Pod, PodTerm
@@ -118,7 +124,9 @@ def _meets(one: NodeRequirement, labels: dict[str, str]) -> bool:
                 return False
             return int(value) > int(bound) if one.operator == "Gt" else int(value) < int(bound)
         case "In" | "NotIn" | "Exists" | "DoesNotExist":
-            return holds(Requirement(key=one.key, operator=one.operator, values=one.values), labels)
+            return requirement_matches(
+                Requirement(key=one.key, operator=one.operator, values=one.values), labels
+            )
         case _:
             return False
 

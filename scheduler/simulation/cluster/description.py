@@ -19,7 +19,7 @@ import yaml
 from msgspec import Meta, field
 
 from scheduler.model.kinds.fields import Taint
-from scheduler.model.quantities import NotAQuantity, free
+from scheduler.model.quantities import NotAQuantity, free_amount
 
 _Quantities = dict[str, str | int | float]
 _Seconds = Annotated[float, Meta(ge=0, le=86_400)]
@@ -145,6 +145,6 @@ def _check(path: Path, nodes: list[NodeDescription]) -> None:
         seen.add(node.name)
         for resource, quantity in node.allocatable.items():
             try:
-                free(resource, quantity)
+                free_amount(resource, quantity)
             except NotAQuantity as error:
                 raise NotADescription(f"{path}: nodes: {node.name}: {resource}: {error}") from error

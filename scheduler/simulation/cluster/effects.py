@@ -9,7 +9,15 @@ import logging
 
 import msgspec
 
-from scheduler.control.ports.hub import EVENTS, Busy, Conflict, NotFound, Object, Refused, Resource
+from scheduler.control.ports.hub import (
+    EVENTS,
+    ApiResource,
+    Busy,
+    Conflict,
+    NotFound,
+    Object,
+    Refused,
+)
 from scheduler.hub.client import HubClient
 from scheduler.runtime.clock import Clock
 from scheduler.simulation.cluster.mirror import Mirror, Name
@@ -34,7 +42,7 @@ from scheduler.simulation.cluster.plan import (
 _log = logging.getLogger(__name__)
 
 _COMPONENT = "kapok-simulate-cluster"
-SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", namespaced=True)
+SERVICE_ACCOUNTS = ApiResource("", "v1", "serviceaccounts", "ServiceAccount", namespaced=True)
 
 
 class Effects:
@@ -214,12 +222,12 @@ class Effects:
         except (Conflict, NotFound, Refused) as error:
             _log.debug("%s: no service account made: %s", namespace, error)
 
-    def _learn(self, resource: Resource, body: Object) -> None:
+    def _learn(self, resource: ApiResource, body: Object) -> None:
         view = read(resource, body) if resource in VIEWS else None
         if view is not None:
             self._mirror.put(resource, view, self._clock.now())
 
-    def _gone(self, resource: Resource, name: Name, uid: str | None = None) -> None:
+    def _gone(self, resource: ApiResource, name: Name, uid: str | None = None) -> None:
         view = self._mirror.find(resource, name)
         if view is not None and (uid is None or view.metadata.uid == uid):
             self._mirror.bury(resource, view)
@@ -234,7 +242,7 @@ def _is_same(wanted: Object, found: Object) -> bool:
     return uids[0] == uids[1] and not found["metadata"].get("deletionTimestamp")
 
 
-def read(resource: Resource, body: Object) -> View | None:
+def read(resource: ApiResource, body: Object) -> View | None:
     """Reads what a watch brings; what does not look like its kind is left out and told."""
     try:
         return view_of(resource, body)

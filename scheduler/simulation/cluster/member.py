@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scheduler.control.ports.hub import Busy, Change, Conflict, HubError, NotFound, Resource
+from scheduler.control.ports.hub import ApiResource, Busy, Conflict, HubError, NotFound, WatchEvent
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.informer import Informer
 from scheduler.runtime.clock import Clock
@@ -56,7 +56,7 @@ _MOST_DOUBLINGS = 10
 _NOT_UNDERSTOOD = (ArithmeticError, LookupError, TypeError, ValueError)
 """What a planner may meet in an object that no controller can make sense of."""
 
-_CONTROLLERS: dict[Resource, Callable[..., Plan]] = {
+_CONTROLLERS: dict[ApiResource, Callable[..., Plan]] = {
     DEPLOYMENTS: plan_deployment,
     REPLICA_SETS: plan_replica_set,
     STATEFUL_SETS: plan_stateful_set,
@@ -123,7 +123,7 @@ class Member:
 
     # ------------------------------------------------------------ start
 
-    async def _synchronise(self) -> dict[Resource, Informer]:
+    async def _synchronise(self) -> dict[ApiResource, Informer]:
         informers = {
             resource: Informer(
                 self._client, resource, self._on_event, clock=self._clock, jitter=self._jitter
@@ -164,7 +164,7 @@ class Member:
 
     # ------------------------------------------------------------ news
 
-    def _on_event(self, resource: Resource, change: Change) -> None:
+    def _on_event(self, resource: ApiResource, change: WatchEvent) -> None:
         view = read(resource, change.object)
         if view is None:
             return
@@ -173,7 +173,7 @@ class Member:
         else:
             self._mirror.put(resource, view, self._clock.now())
 
-    def _on_change(self, resource: Resource, before: View | None, after: View | None) -> None:
+    def _on_change(self, resource: ApiResource, before: View | None, after: View | None) -> None:
         for key, after_seconds in self._reactions.to(resource, before, after):
             self._queue.add(key, after_seconds)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import TypeVar
 
-from scheduler.control.ports.hub import Resource
+from scheduler.control.ports.hub import ApiResource
 from scheduler.simulation.cluster.objects import (
     CRON_JOBS,
     JOBS,
@@ -30,7 +30,7 @@ from scheduler.simulation.cluster.requests import requests_of
 Name = tuple[str, str]
 """(namespace or "", name)"""
 
-OnChange = Callable[[Resource, View | None, View | None], None]
+OnChange = Callable[[ApiResource, View | None, View | None], None]
 """Called with (resource, before, after); None means absent."""
 
 _T = TypeVar("_T", bound=View)
@@ -42,10 +42,10 @@ class Mirror:
 
     def __init__(self, on_change: OnChange) -> None:
         self._on_change = on_change
-        self._objects: dict[Resource, dict[Name, View]] = {}
-        self._by_owner: dict[str, dict[tuple[Resource, Name], View]] = {}
+        self._objects: dict[ApiResource, dict[Name, View]] = {}
+        self._by_owner: dict[str, dict[tuple[ApiResource, Name], View]] = {}
         self._by_node: dict[str, dict[Name, Pod]] = {}
-        self._uncontrolled: dict[Resource, dict[Name, View]] = {PODS: {}, REPLICA_SETS: {}}
+        self._uncontrolled: dict[ApiResource, dict[Name, View]] = {PODS: {}, REPLICA_SETS: {}}
         self._used: dict[str, Counter[str]] = {}
         self._buried: OrderedDict[str, None] = OrderedDict()
         self._bound_at: dict[str, datetime] = {}
@@ -54,7 +54,7 @@ class Mirror:
 
     # ------------------------------------------------------------ writing
 
-    def put(self, resource: Resource, view: View, now: datetime) -> None:
+    def put(self, resource: ApiResource, view: View, now: datetime) -> None:
         """Takes an object that the API has shown, unless something newer is known."""
         name = _name(view)
         before = self._objects.get(resource, {}).get(name)
@@ -88,7 +88,7 @@ class Mirror:
         self._bound_at.pop(before.metadata.uid, None)
         self._objects[PODS][name] = before
 
-    def bury(self, resource: Resource, view: View) -> None:
+    def bury(self, resource: ApiResource, view: View) -> None:
         """Takes a deletion; later news of the same uid are news of the past."""
         self._buried[view.metadata.uid] = None
         while len(self._buried) > _TOMBSTONES:
@@ -103,7 +103,7 @@ class Mirror:
         self._unlink(resource, name, before)
         self._on_change(resource, before, None)
 
-    def _link(self, resource: Resource, name: Name, view: View, now: datetime) -> None:
+    def _link(self, resource: ApiResource, name: Name, view: View, now: datetime) -> None:
         for owner in view.metadata.owner_references:
             self._by_owner.setdefault(owner.uid, {})[resource, name] = view
         if resource in self._uncontrolled and view.metadata.controller is None:
@@ -115,7 +115,7 @@ class Mirror:
             if view.status.phase == "Running":
                 self._running_at.setdefault(view.metadata.uid, now)
 
-    def _unlink(self, resource: Resource, name: Name, view: View) -> None:
+    def _unlink(self, resource: ApiResource, name: Name, view: View) -> None:
         for owner in view.metadata.owner_references:
             owned = self._by_owner.get(owner.uid, {})
             owned.pop((resource, name), None)
@@ -144,7 +144,7 @@ class Mirror:
         """A node, if it is there."""
         return self._get(NODES, ("", name), Node)
 
-    def pod_set(self, resource: Resource, name: Name) -> PodSet | None:
+    def pod_set(self, resource: ApiResource, name: Name) -> PodSet | None:
         """A Deployment, ReplicaSet, StatefulSet or DaemonSet, if it is there."""
         return self._get(resource, name, PodSet)
 
@@ -160,15 +160,15 @@ class Mirror:
         """A namespace, if it is there."""
         return self._get(NAMESPACES, ("", name), Namespace)
 
-    def find(self, resource: Resource, name: Name) -> View | None:
+    def find(self, resource: ApiResource, name: Name) -> View | None:
         """Any object."""
         return self._objects.get(resource, {}).get(name)
 
-    def _get(self, resource: Resource, name: Name, kind: type[_T]) -> _T | None:
+    def _get(self, resource: ApiResource, name: Name, kind: type[_T]) -> _T | None:
         found = self._objects.get(resource, {}).get(name)
         return found if isinstance(found, kind) else None
 
-    def names(self, resource: Resource) -> list[Name]:
+    def names(self, resource: ApiResource) -> list[Name]:
         """All names of one resource."""
         return list(self._objects.get(resource, {}))
 
@@ -205,11 +205,11 @@ class Mirror:
         found = self._by_owner.get(uid, {}).values()
         return [view for view in found if isinstance(view, kind)]
 
-    def owned_names(self, uid: str) -> list[tuple[Resource, Name]]:
+    def owned_names(self, uid: str) -> list[tuple[ApiResource, Name]]:
         """Everything that names this uid as an owner."""
         return list(self._by_owner.get(uid, {}))
 
-    def uncontrolled(self, resource: Resource) -> list[View]:
+    def uncontrolled(self, resource: ApiResource) -> list[View]:
         """Pods, or ReplicaSets, that no controller owns."""
         return list(self._uncontrolled[resource].values())
 

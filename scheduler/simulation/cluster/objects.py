@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import field
 
-from scheduler.control.ports.hub import Object, Resource
+from scheduler.control.ports.hub import ApiResource, Object
 from scheduler.model.kinds.fields import LabelSelector, Taint, Toleration
 from scheduler.model.manifests.pods import NodeRequirement
 
@@ -250,17 +250,17 @@ class Namespace(_View, frozen=True, kw_only=True):
 
 View = Pod | Node | PodSet | Job | CronJob | Namespace
 
-PODS = Resource("", "v1", "pods", "Pod", namespaced=True)
-NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
-NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
-DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
-REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet", namespaced=True)
-STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet", namespaced=True)
-DAEMON_SETS = Resource("apps", "v1", "daemonsets", "DaemonSet", namespaced=True)
-JOBS = Resource("batch", "v1", "jobs", "Job", namespaced=True)
-CRON_JOBS = Resource("batch", "v1", "cronjobs", "CronJob", namespaced=True)
+PODS = ApiResource("", "v1", "pods", "Pod", namespaced=True)
+NODES = ApiResource("", "v1", "nodes", "Node", namespaced=False)
+NAMESPACES = ApiResource("", "v1", "namespaces", "Namespace", namespaced=False)
+DEPLOYMENTS = ApiResource("apps", "v1", "deployments", "Deployment", namespaced=True)
+REPLICA_SETS = ApiResource("apps", "v1", "replicasets", "ReplicaSet", namespaced=True)
+STATEFUL_SETS = ApiResource("apps", "v1", "statefulsets", "StatefulSet", namespaced=True)
+DAEMON_SETS = ApiResource("apps", "v1", "daemonsets", "DaemonSet", namespaced=True)
+JOBS = ApiResource("batch", "v1", "jobs", "Job", namespaced=True)
+CRON_JOBS = ApiResource("batch", "v1", "cronjobs", "CronJob", namespaced=True)
 
-VIEWS: dict[Resource, type[View]] = {
+VIEWS: dict[ApiResource, type[View]] = {
     NAMESPACES: Namespace,
     NODES: Node,
     DEPLOYMENTS: PodSet,
@@ -276,7 +276,7 @@ VIEWS: dict[Resource, type[View]] = {
 BY_KIND = {resource.kind: resource for resource in VIEWS}
 
 
-def view_of(resource: Resource, body: Object) -> View:
+def view_of(resource: ApiResource, body: Object) -> View:
     """Reads an object; `null` stands for absent, as the API server itself reads it.
 
     Raises:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from scheduler.control.ports.hub import Object, Resource
+from scheduler.control.ports.hub import ApiResource, Object
 from scheduler.simulation.cluster.mirror import Name
 
 
@@ -17,7 +17,7 @@ from scheduler.simulation.cluster.mirror import Name
 class Create:
     """A new object; a taken name counts as done."""
 
-    resource: Resource
+    resource: ApiResource
     body: Object
 
 
@@ -25,7 +25,7 @@ class Create:
 class Patch:
     """A merge patch; an object that has gone counts as done."""
 
-    resource: Resource
+    resource: ApiResource
     name: Name
     body: Object
     subresource: str | None = None
@@ -39,7 +39,7 @@ class Remove:
         at_once: do not wait for a kubelet (grace period 0).
     """
 
-    resource: Resource
+    resource: ApiResource
     name: Name
     uid: str
     at_once: bool = False
@@ -58,7 +58,7 @@ class Bind:
 class Tell:
     """An Event about an object, the same one counted once."""
 
-    resource: Resource
+    resource: ApiResource
     name: Name
     uid: str
     reason: str
@@ -70,7 +70,7 @@ class Tell:
 class Orphaned:
     """A dependent whose owners our mirror does not know: if the API agrees, it goes."""
 
-    resource: Resource
+    resource: ApiResource
     name: Name
 
 
@@ -130,7 +130,7 @@ def conditions(
 
 
 def status_patch(
-    resource: Resource, name: Name, current: dict[str, Any], wanted: dict[str, Any]
+    resource: ApiResource, name: Name, current: dict[str, Any], wanted: dict[str, Any]
 ) -> list[Write]:
     """A patch of what differs in the status; nothing when nothing does.
 

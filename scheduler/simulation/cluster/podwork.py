@@ -5,7 +5,7 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
-from scheduler.control.ports.hub import Object, Resource
+from scheduler.control.ports.hub import ApiResource, Object
 from scheduler.simulation.cluster.mirror import Name
 from scheduler.simulation.cluster.objects import PODS, Job, Pod, PodSet
 from scheduler.simulation.cluster.plan import Create, Remove
@@ -24,7 +24,7 @@ def digest(value: Any, length: int) -> str:  # noqa: ANN401 - any JSON
     return letters
 
 
-def owner_reference(resource: Resource, owner: PodSet | Job) -> Object:
+def owner_reference(resource: ApiResource, owner: PodSet | Job) -> Object:
     """The reference by which `owner` controls what it makes."""
     return {
         "apiVersion": resource.api_version,
@@ -37,7 +37,7 @@ def owner_reference(resource: Resource, owner: PodSet | Job) -> Object:
 
 
 def new_pod(
-    resource: Resource,
+    resource: ApiResource,
     owner: PodSet | Job,
     name: str,
     *,

@@ -6,7 +6,7 @@ counted in one write.
 
 from collections.abc import Iterator
 
-from scheduler.control.ports.hub import Resource
+from scheduler.control.ports.hub import ApiResource
 from scheduler.simulation.cluster.mirror import Mirror, Name
 from scheduler.simulation.cluster.objects import (
     BY_KIND,
@@ -22,7 +22,7 @@ from scheduler.simulation.cluster.podwork import is_active, is_over
 
 CONTROL, LIVE, COLLECT, NAMESPACE = "control", "live", "collect", "namespace"
 
-Key = tuple[str, Resource, Name]
+Key = tuple[str, ApiResource, Name]
 """(what to do: one of the four above, with what, name)"""
 
 _Asked = tuple[Key, float]
@@ -38,7 +38,9 @@ class Reactions:
         self._mirror = mirror
         self._unplaced: set[Name] = set()
 
-    def to(self, resource: Resource, before: View | None, after: View | None) -> Iterator[_Asked]:
+    def to(
+        self, resource: ApiResource, before: View | None, after: View | None
+    ) -> Iterator[_Asked]:
         """What a change asks for.
 
         Args:
@@ -88,7 +90,7 @@ class Reactions:
         yield from (((LIVE, PODS, name), _COUNT_SECONDS) for name in self._unplaced)
 
 
-def _own_keys(resource: Resource, name: Name) -> list[Key]:
+def _own_keys(resource: ApiResource, name: Name) -> list[Key]:
     """What a change of an object asks for, of itself."""
     if resource is NAMESPACES:
         return [(NAMESPACE, NAMESPACES, name)]

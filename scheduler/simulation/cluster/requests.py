@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from scheduler.model.manifests.pods import pod_requests
-from scheduler.model.quantities import PODS, NotAQuantity, free
+from scheduler.model.quantities import PODS, NotAQuantity, free_amount
 from scheduler.simulation.cluster.objects import Pod
 
 Amounts = dict[str, int]
 
-_free = lru_cache(maxsize=4096)(free)
+_free = lru_cache(maxsize=4096)(free_amount)
 
 
 def allocatable_of(quantities: Mapping[str, str | int | float]) -> Amounts:

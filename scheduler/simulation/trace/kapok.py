@@ -14,7 +14,7 @@ import msgspec
 from scheduler.model.decision import Decision
 from scheduler.model.demand.accept import demand_of
 from scheduler.model.demand.demand import Demand, NotAccepted
-from scheduler.model.demand.facts import SiteFacts, site_facts
+from scheduler.model.demand.facts import SiteFacts, site_facts_of
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.fields import NameReference
 from scheduler.model.kinds.metadata import Metadata
@@ -78,7 +78,7 @@ class Kapok:
         self._index = {name: number for number, name in enumerate(names)}
         grant = SiteGrant(spec=SiteGrantSpec(sites=tuple(names)), metadata=Metadata(name="trace"))
         self._known = [
-            site_facts(Site(metadata=Metadata(name=name), spec=SiteSpec()), [grant])
+            site_facts_of(Site(metadata=Metadata(name=name), spec=SiteSpec()), [grant])
             for name in names
         ]
         self._fleet = Fleet()

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from agents.app import Agent
-from agents.config.settings import BrokerSettings, ReportSettings, Settings
+from agents.config.settings import AgentBrokerSettings, AgentSettings, ReportSettings
 from agents.protocol.hub_requests import WANT_FULL_REPORT
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.report import Report
-from agents.protocol.status import SiteStatus
-from agents.runtime.clock import SystemClock
+from agents.protocol.status import SiteStatusMessage
+from agents.runtime.clock import AgentSystemClock
 from agents.runtime.identity import Boot
 from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
 from tests.support.wire_ears import free_port, hub_on, publish
@@ -26,20 +26,20 @@ from tests.support.wire_hub import WireHub, config_map, packed
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(40)]
 
-CLOCK = SystemClock()
+CLOCK = AgentSystemClock()
 KEY = SigningKey(bytes(range(32)))
 TRUSTED = TrustedKeys([KEY.public])
 EVERY_BROKER = pytest.mark.parametrize("kind", ["mosquitto", "iotcore"])
 
 
-def settings(folder: Path, port: int, hub: WireHub, **report: float) -> Settings:
+def settings(folder: Path, port: int, hub: WireHub, **report: float) -> AgentSettings:
     folder.mkdir(exist_ok=True)
-    return Settings(
+    return AgentSettings(
         site="site-a",
         data_dir=str(folder),
         hub_keys=(str(hub.key.public),),
         host_sensor=False,
-        broker=BrokerSettings(port=port, will_delay_seconds=1),
+        broker=AgentBrokerSettings(port=port, will_delay_seconds=1),
         report=ReportSettings(
             **({"interval_seconds": 0.3, "status_interval_seconds": 0.5} | report)
         ),
@@ -47,7 +47,7 @@ def settings(folder: Path, port: int, hub: WireHub, **report: float) -> Settings
 
 
 @asynccontextmanager
-async def running(chosen: Settings) -> AsyncIterator[Agent]:
+async def running(chosen: AgentSettings) -> AsyncIterator[Agent]:
     agent = Agent(chosen, KEY, Boot("b1", 1), CLOCK, random.Random(1))  # noqa: S311 - jitter
     async with asyncio.TaskGroup() as group:
         task = group.create_task(agent.run())
@@ -72,7 +72,7 @@ async def test_a_thousand_orders_reach_an_agent_that_connects_late(
     await publish(broker.port, [*hub.orders(*orders), hub.index(1, *orders)])
     async with running(settings(tmp_path / "agent", broker.port, hub)) as agent:
         async with asyncio.timeout(25):
-            while agent.intake.index is None or agent.intake.missing():
+            while agent.intake.index is None or agent.intake.missing_entries():
                 await CLOCK.sleep(0.05)
         assert len(agent.intake.index.orders) == 1000
         assert agent.counters.bad_messages() == {}
@@ -97,7 +97,7 @@ async def test_an_agent_flooded_with_nonsense_goes_on_and_names_it(
         await publish(broker.port, hub.orders(one))
         await publish(broker.port, [hub.request(WANT_FULL_REPORT)], retain=False)
 
-        def is_right(status: SiteStatus) -> bool:
+        def is_right(status: SiteStatusMessage) -> bool:
             index = status.index
             return index is not None and index.sequence == 5 and bool(status.bad_messages)
 

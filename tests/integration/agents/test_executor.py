@@ -65,7 +65,7 @@ def test_an_order_is_applied_into_a_namespace_of_its_own(rig: Rig) -> None:
 def test_a_second_pass_changes_nothing(rig: Rig) -> None:
     rig.run(rig.content(config_map(a="1"), deployment(), job()))
     before = rig.find(DEPLOYMENTS, "web")["metadata"]["resourceVersion"]
-    assert not rig.executor.run_once()
+    assert not rig.executor.reconcile()
     assert rig.find(DEPLOYMENTS, "web")["metadata"]["resourceVersion"] == before
 
 
@@ -88,13 +88,13 @@ def test_what_the_index_no_longer_lists_is_withdrawn(rig: Rig) -> None:
     assert rig.phases() == ["Withdrawing"], "its pods still hold room"
     rig.bound = {}
     assert rig.phases() == []
-    assert rig.journal.made() == {}
+    assert rig.journal.created_objects() == {}
 
 
 def test_an_order_that_left_the_index_never_leaves_the_status_before_it_is_gone(rig: Rig) -> None:
     rig.run(rig.content(config_map()))
     rig.order()
-    assert [s.phase for s in rig.executor.statuses()] == ["Withdrawing"]
+    assert [s.phase for s in rig.executor.order_statuses()] == ["Withdrawing"]
 
 
 def test_nothing_is_withdrawn_before_an_index_was_heard(rig: Rig) -> None:
@@ -124,7 +124,7 @@ def test_what_drifted_is_set_back_and_what_vanished_is_made_again(rig: Rig) -> N
     tree["spec"]["replicas"] = 7
     rig.api.update(path, tree)
     rig.api.delete(f"{CONFIG_MAPS.format(rig.name)}/settings")
-    assert rig.executor.run_once()
+    assert rig.executor.reconcile()
     assert rig.find(DEPLOYMENTS, "web")["spec"]["replicas"] == 2
     assert rig.find(CONFIG_MAPS, "settings")["data"] == {"a": "1"}
 

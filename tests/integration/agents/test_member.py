@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agents.member.access import AccessError, from_kubeconfig
-from agents.member.api import ApiError, MemberApi, Unreachable
+from agents.member.api import MemberApi, MemberApiError, Unreachable
 from agents.member.discovery import Discovery, discover
 from agents.orders.lease import LocalLease
 from agents.sensors.kubernetes import KubernetesSensor
@@ -54,7 +54,7 @@ def rig(api: MemberApi, tmp_path: Path) -> Iterator[Rig]:
 
 async def test_the_lease_is_taken_over_when_its_holder_falls_silent(rig: Rig) -> None:
     api = rig.api
-    rig.executor.prepare()
+    rig.executor.ensure_system_namespace()
     one, two = (LocalLease(api, name, 15.0, rig.clock) for name in ("one", "two"))
     lease = "/apis/coordination.k8s.io/v1/namespaces/kapok-system/leases/kapok-agent"
     api.delete(lease)
@@ -78,9 +78,9 @@ async def test_the_sensor_reports_orders_executor_and_kinds(rig: Rig) -> None:
     content = rig.content(config_map())
     rig.run(content)
     sensor = KubernetesSensor(
-        Discovery(rig.api, rig.clock), LabelChoice(), rig.journal.applied, lambda: True
+        Discovery(rig.api, rig.clock), LabelChoice(), rig.journal.applied_generations, lambda: True
     )
-    look = await sensor.look()
+    look = await sensor.observe()
     assert look.executor is not None
     assert (look.executor.is_active, look.executor.is_reachable) == (True, True)
     assert {"apps/v1/Deployment", "batch/v1/Job", "v1/ConfigMap"} <= set(look.api_kinds or ())
@@ -92,7 +92,7 @@ async def test_namespaces_are_told_where_the_member_has_limits_and_else_not_at_a
     rig: Rig,
 ) -> None:
     """A member that does not serve quotas and limit ranges has none that is known."""
-    look = await NamespaceSensor(rig.api).look()
+    look = await NamespaceSensor(rig.api).observe()
     assert not look.faults
     assert look.namespaces is None or all(each.name for each in look.namespaces)
 
@@ -102,7 +102,7 @@ async def test_a_member_that_does_not_answer_is_a_fault_in_the_report(tmp_path: 
     path.write_text(KUBECONFIG.format(server="http://127.0.0.1:9"))
     clock = FakeClock()
     discovery = Discovery(MemberApi(from_kubeconfig(path)), clock)
-    look = await KubernetesSensor(discovery, LabelChoice(), dict, lambda: False).look()
+    look = await KubernetesSensor(discovery, LabelChoice(), dict, lambda: False).observe()
     assert look.faults == ("kubernetes-unreachable",)
     assert look.node_classes is None, "unknown, not empty"
     assert look.executor is not None
@@ -114,7 +114,9 @@ def test_lists_come_in_pages_and_kinds_from_both_forms_of_discovery(
 ) -> None:
     rig.run(rig.content(*(config_map(f"c{n}") for n in range(7))))
     monkeypatch.setattr("agents.member.api.PAGE", 3)
-    names = rig.api.fold(CONFIG_MAPS.format(rig.name), None, lambda tree: tree["metadata"]["name"])
+    names = rig.api.list_mapped(
+        CONFIG_MAPS.format(rig.name), None, lambda tree: tree["metadata"]["name"]
+    )
     assert {f"c{n}" for n in range(7)} <= set(names)
     monkeypatch.setattr("agents.member.discovery._AGGREGATED", "application/json")
     old = discover(rig.api)
@@ -123,7 +125,7 @@ def test_lists_come_in_pages_and_kinds_from_both_forms_of_discovery(
 
 
 def test_errors_tell_what_the_server_said(rig: Rig) -> None:
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(MemberApiError) as caught:
         rig.api.get("/api/v1/namespaces/none-such")
     assert (caught.value.code, caught.value.reason) == (404, "NotFound")
     assert rig.api.find("/api/v1/namespaces/none-such") is None

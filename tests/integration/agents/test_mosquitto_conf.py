@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from agents.app import Agent
-from agents.config.settings import BrokerSettings, ReportSettings, Settings
+from agents.config.settings import AgentBrokerSettings, AgentSettings, ReportSettings
 from agents.protocol.keys import SigningKey
-from agents.runtime.clock import SystemClock
+from agents.runtime.clock import AgentSystemClock
 from agents.runtime.identity import Boot
 from tests.support.member_clusters import wait_until
 from tests.support.wire_hub import WireHub, config_map, packed
@@ -33,7 +33,7 @@ from tests.support.wire_hub import WireHub, config_map, packed
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
 
 CONFIGS = Path(__file__).parents[3] / "configs"
-CLOCK = SystemClock()
+CLOCK = AgentSystemClock()
 SCHEDULER = "kapok-scheduler"
 
 
@@ -206,11 +206,11 @@ async def test_the_agent_works_over_it_with_its_certificate(broker: Broker, tmp_
         for name, payload in [*hub.orders(*orders), hub.index(1, *orders)]:
             await scheduler.publish(name, payload, qos=1, retain=True)
         await scheduler.subscribe("kapok/v1/site-a/report", qos=1)
-        settings = Settings(
+        settings = AgentSettings(
             site="site-a",
             data_dir=str(tmp_path),
             hub_keys=(str(hub.key.public),),
-            broker=BrokerSettings(
+            broker=AgentBrokerSettings(
                 port=broker.port,
                 tls_ca_file=str(broker.folder / "ca.crt"),
                 tls_certificate_file=str(broker.folder / "site-a.crt"),
@@ -222,7 +222,7 @@ async def test_the_agent_works_over_it_with_its_certificate(broker: Broker, tmp_
         async with asyncio.timeout(15), asyncio.TaskGroup() as group:
             task = group.create_task(agent.run())
             await anext(aiter(scheduler.messages))
-            while agent.intake.index is None or agent.intake.missing():
+            while agent.intake.index is None or agent.intake.missing_entries():
                 await CLOCK.sleep(0.05)
             task.cancel()
 

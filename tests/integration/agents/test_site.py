@@ -13,8 +13,8 @@ import pytest
 from agents.member.access import from_kubeconfig
 from agents.member.api import MemberApi
 from agents.protocol.keys import SigningKey
-from agents.protocol.status import SiteStatus
-from agents.runtime.clock import SystemClock
+from agents.protocol.status import SiteStatusMessage
+from agents.runtime.clock import AgentSystemClock
 from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
 from tests.support.member_clusters import api_servers
 from tests.support.wire_ears import Ears, free_port, hub_on, publish
@@ -22,7 +22,7 @@ from tests.support.wire_hub import WireHub, config_map, deployment, job, packed
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
-CLOCK = SystemClock()
+CLOCK = AgentSystemClock()
 KEYS = {name: SigningKey(bytes([number]) * 32) for number, name in enumerate(("main", "spare"))}
 
 
@@ -97,10 +97,10 @@ def site(tmp_path: Path, broker: EmbeddedBroker, kubeconfig: Path) -> Site:
     return Site(tmp_path, broker, kubeconfig)
 
 
-async def settled(ears: Ears, sequence: int, orders: int) -> SiteStatus:
+async def settled(ears: Ears, sequence: int, orders: int) -> SiteStatusMessage:
     """The first status that says all is applied under an index."""
 
-    def is_settled(status: SiteStatus) -> bool:
+    def is_settled(status: SiteStatusMessage) -> bool:
         return (
             status.index is not None
             and status.index.sequence == sequence
@@ -108,7 +108,7 @@ async def settled(ears: Ears, sequence: int, orders: int) -> SiteStatus:
             and all(each.applied_generation == each.generation for each in status.orders)
         )
 
-    status: SiteStatus = await ears.until("status", is_settled)
+    status: SiteStatusMessage = await ears.until("status", is_settled)
     return status
 
 
@@ -122,7 +122,7 @@ async def test_an_agent_killed_at_any_moment_ends_with_all_applied_and_jobs_run_
     for _ in range(6):
         async with site.agent():
             await CLOCK.sleep(0.4 + 0.6 * chance.random())
-        for tree in member.fold("/apis/batch/v1/jobs", None, lambda tree: tree):
+        for tree in member.list_mapped("/apis/batch/v1/jobs", None, lambda tree: tree):
             name, uid = tree["metadata"]["namespace"], tree["metadata"]["uid"]
             assert uids.setdefault(name, uid) == uid, "a job was made twice"
     async with hub_on(site.broker.port, KEYS.values()) as ears, site.agent():
@@ -130,7 +130,7 @@ async def test_an_agent_killed_at_any_moment_ends_with_all_applied_and_jobs_run_
         assert {order.phase for order in status.orders} == {"Applied"}
         await publish(site.broker.port, [site.hub.index(2)])
         await settled(ears, 2, 0)
-    assert member.fold("/apis/batch/v1/jobs", None, lambda tree: tree) == []
+    assert member.list_mapped("/apis/batch/v1/jobs", None, lambda tree: tree) == []
 
 
 async def test_of_two_agents_one_executes_and_the_other_takes_over(

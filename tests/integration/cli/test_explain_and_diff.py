@@ -9,9 +9,9 @@ from scheduler.cli.entry import main
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.recorder import LedgerRecorder
-from scheduler.ledger.replay import recorded_case
+from scheduler.ledger.replay import read_recorded_decision
 from scheduler.ledger.tables import LEDGER_FILE
-from scheduler.model.canonical import canonical
+from scheduler.model.canonical import canonical_json
 from scheduler.model.demand.demand import NotAccepted
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.kinds.workload import WorkloadSpec
@@ -176,7 +176,7 @@ async def test_the_hub_explains_and_compares_what_it_recorded(
     async with Ledger(tmp_path) as ledger:
         recorder = LedgerRecorder(ledger)
         for facts in fleet.all_facts():
-            recorder.facts(facts.name, facts)
+            recorder.update_facts(facts.name, facts)
         for replicas in (2, 4):
             asked = demand(workload(replicas, placement={"strategy": "Aggregated"}))
             decision = choose(asked, fleet, now=NOW)
@@ -218,7 +218,7 @@ async def test_decisions_that_differ_in_their_reasons_only_are_not_equal(
         for spec in ({}, {"cordon": True}):
             fleet = fleet_of(room("m1", 3), room("m2", 1, spec=spec))
             for facts in fleet.all_facts():
-                recorder.facts(facts.name, facts)
+                recorder.update_facts(facts.name, facts)
             content = {"demand": asked, "decision": choose(asked, fleet, now=NOW)}
             await recorder.record(
                 subject=asked.key,
@@ -243,21 +243,21 @@ async def test_an_explanation_is_recovered_byte_for_byte_whatever_happened_since
     )
     asked = demand(workload(2))
     decision = choose(asked, fleet, now=NOW)
-    before = canonical(explain(asked, fleet, now=NOW, decision=decision))
+    before = canonical_json(explain(asked, fleet, now=NOW, decision=decision))
     async with Ledger(tmp_path) as ledger:
         recorder = LedgerRecorder(ledger)
         for facts in fleet.all_facts():
-            recorder.facts(facts.name, facts)
+            recorder.update_facts(facts.name, facts)
         content = {"demand": asked, "terms": DEFAULT_TERMS, "decision": decision}
         await recorder.record(
             subject=asked.key, epoch=1, at=NOW, content=content, spec=WorkloadSpec()
         )
         for facts in fleet_of(room("m1", 0), room("m4", 8)).all_facts():
-            recorder.facts(facts.name, facts)
+            recorder.update_facts(facts.name, facts)
     with LedgerReader(tmp_path / LEDGER_FILE) as reader:
         record = reader.last_about(asked.key)
         assert record is not None
-        case = recorded_case(reader, record)
+        case = read_recorded_decision(reader, record)
     later = explain(
         case.demand,
         case.fleet,
@@ -265,7 +265,7 @@ async def test_an_explanation_is_recovered_byte_for_byte_whatever_happened_since
         terms=case.terms,
         decision=case.decision,
     )
-    assert canonical(later) == before
+    assert canonical_json(later) == before
     assert main(["explain", "ns/app", "--data-dir", str(tmp_path), "-o", "json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [(each["name"], each["room"]) for each in told["sites"]] == [

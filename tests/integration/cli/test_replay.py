@@ -12,12 +12,12 @@ from scheduler.cli.entry import main
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.recorder import LedgerRecorder
-from scheduler.ledger.replay import recorded_case, replay
-from scheduler.model.canonical import digest
+from scheduler.ledger.replay import read_recorded_decision, replay
+from scheduler.model.canonical import canonical_digest
 from scheduler.model.decision import ENGINE_VERSION, Decision
 from scheduler.model.demand.accept import demand_of
 from scheduler.model.demand.demand import Demand
-from scheduler.model.demand.facts import SiteFacts, site_facts
+from scheduler.model.demand.facts import SiteFacts, site_facts_of
 from scheduler.model.demand.terms import DEFAULT_TERMS, ScarcityPrice, Terms
 from scheduler.model.kinds.rights import SiteGrant
 from scheduler.model.kinds.site import Site
@@ -54,7 +54,7 @@ def facts_of(name: str, cpu: str) -> SiteFacts:
             "jurisdiction": "CN-GD",
         },
     }
-    return site_facts(msgspec.convert(site, Site), [msgspec.convert(grant, SiteGrant)])
+    return site_facts_of(msgspec.convert(site, Site), [msgspec.convert(grant, SiteGrant)])
 
 
 def demand(data_class: str = "general-2") -> Demand:
@@ -78,14 +78,14 @@ async def record(data_dir: Path, asked: Demand, change: dict[str, Any] | None = 
         recorder = LedgerRecorder(ledger)
         for facts in (facts_of("b-core", "16"), facts_of("a-edge", "4")):
             fleet.upsert(facts)
-            recorder.facts(facts.name, facts)
+            recorder.update_facts(facts.name, facts)
         decision = choose(asked, fleet, now=NOON, terms=DEFAULT_TERMS)
         written = msgspec.structs.replace(decision, **(change or {}))
         content = {"demand": asked, "terms": DEFAULT_TERMS, "decision": written}
         await recorder.record(
             subject=asked.key, epoch=3, at=NOON, content=content, spec=WorkloadSpec()
         )
-        recorder.facts("a-edge", None)  # later changes of the fleet touch no old record
+        recorder.update_facts("a-edge", None)  # later changes of the fleet touch no old record
         await recorder.record(
             subject=asked.key, epoch=3, at=NOON, content=content, spec=WorkloadSpec()
         )
@@ -159,13 +159,13 @@ async def test_scarcity_prices_are_stored_once_and_decided_by_again(tmp_path: Pa
         ScarcityPrice(site=name, resource="cpu", cny_per_unit_hour=price)
         for name, price in (("a-edge", 0.001), ("b-core", 0.25))
     )
-    terms = Terms(scarcity=prices, scarcity_version=digest(prices))
+    terms = Terms(scarcity=prices, scarcity_version=canonical_digest(prices))
     fleet, asked = Fleet(), demand()
     async with Ledger(tmp_path) as ledger:
         recorder = LedgerRecorder(ledger)
         for facts in (facts_of("b-core", "16"), facts_of("a-edge", "4")):
             fleet.upsert(facts)
-            recorder.facts(facts.name, facts)
+            recorder.update_facts(facts.name, facts)
         content = {"terms": terms, "demand": asked}
         content["decision"] = choose(asked, fleet, now=NOON, terms=terms)
         for _ in range(2):
@@ -176,6 +176,6 @@ async def test_scarcity_prices_are_stored_once_and_decided_by_again(tmp_path: Pa
         for record in reader.records(0, 10, subject=asked.key):
             assert terms.scarcity_version in record.refs
             assert "scarcity" not in record.content["terms"]
-            case = recorded_case(reader, record)
+            case = read_recorded_decision(reader, record)
             assert case.terms == terms
-            assert replay(reader, record).same is True
+            assert replay(reader, record).is_same is True

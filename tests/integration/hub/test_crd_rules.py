@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from scheduler.model.kinds.fields import API_VERSION
-from scheduler.runtime.packaged_files import shipped
+from scheduler.runtime.packaged_files import packaged_folder
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
@@ -199,7 +199,7 @@ def kubeconfig(request: pytest.FixtureRequest) -> Path:
         found: Path = request.getfixturevalue("embedded")
         return found
     real = Path(REAL)
-    kubectl(real, "apply", "--server-side", "-f", str(shipped("manifests") / "crds"))
+    kubectl(real, "apply", "--server-side", "-f", str(packaged_folder("manifests") / "crds"))
     kubectl(real, "wait", "crd", "--all", "--for=condition=Established")
     return real
 

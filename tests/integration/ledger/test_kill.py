@@ -44,7 +44,7 @@ def run_rounds(data_dir: Path, rounds: int) -> int:
         with LedgerReader(data_dir / "ledger.db") as reader:
             anchors = [parse_anchor(anchor) for anchor in acknowledged]
             verdict = verify(reader, anchors)
-        assert verdict.first_bad is None, verdict.first_bad
+        assert verdict.first_finding is None, verdict.first_finding
         assert verdict.records >= len(acknowledged)
     return len(acknowledged)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.ledger.reader import LedgerReader
-from scheduler.ledger.verify import Verdict, parse_anchor, verify
+from scheduler.ledger.verify import VerificationResult, parse_anchor, verify
 from scheduler.model.canonical import digest_of_bytes
 from tests.support.ledgers import fill
 
@@ -30,7 +30,7 @@ def opened(data_dir: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-def verdict_of(data_dir: Path, *anchors: str) -> Verdict:
+def verdict_of(data_dir: Path, *anchors: str) -> VerificationResult:
     with LedgerReader(data_dir / "ledger.db") as reader:
         return verify(reader, [parse_anchor(anchor) for anchor in anchors])
 
@@ -153,8 +153,8 @@ async def test_a_change_is_found_where_it_begins(tmp_path: Path, kind: str) -> N
     with opened(tmp_path) as connection:
         change(connection)
     verdict = verdict_of(tmp_path)
-    assert verdict.first_bad is not None
-    assert verdict.first_bad.seq == first_bad
+    assert verdict.first_finding is not None
+    assert verdict.first_finding.seq == first_bad
 
 
 async def test_every_flipped_byte_of_a_record_is_found(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ async def test_every_flipped_byte_of_a_record_is_found(tmp_path: Path) -> None:
         flipped = body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
         with opened(tmp_path) as connection:
             connection.execute("UPDATE records SET body = ? WHERE seq = 2", (flipped,))
-        found = verdict_of(tmp_path).first_bad
+        found = verdict_of(tmp_path).first_finding
         assert found is not None, f"byte {place}"
         assert found.seq == 2
 
@@ -176,7 +176,7 @@ async def test_a_cut_end_is_found_with_an_anchor_only(tmp_path: Path) -> None:
         connection.execute("DELETE FROM records WHERE seq > 9")
     assert verdict_of(tmp_path).is_ok
     assert verdict_of(tmp_path, receipts[8].anchor).is_ok
-    found = verdict_of(tmp_path, receipts[-1].anchor).first_bad
+    found = verdict_of(tmp_path, receipts[-1].anchor).first_finding
     assert found is not None
     assert found.seq == 10
     assert "cut off" in found.sentence
@@ -189,7 +189,7 @@ async def test_a_rewritten_history_is_found_with_an_anchor(tmp_path: Path) -> No
         connection.executescript("DELETE FROM records; DELETE FROM blobs")
     await _fill_differently(tmp_path / "new")
     assert verdict_of(tmp_path / "new").is_ok
-    found = verdict_of(tmp_path / "new", anchored.anchor).first_bad
+    found = verdict_of(tmp_path / "new", anchored.anchor).first_finding
     assert found is not None
     assert found.seq == 7
     assert verdict_of(tmp_path / "old", anchored.anchor).is_ok

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from scheduler.apiserver.server import ApiServerOptions, serve
-from scheduler.control.ports.hub import Busy, Change, Conflict, Gone, Object, Resource
+from scheduler.control.ports.hub import ApiResource, Busy, Conflict, Gone, Object, WatchEvent
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.runtime.clock import SystemClock
 from scheduler.simulation.cluster.description import NodeDescription
@@ -74,7 +74,7 @@ class BadLine:
         found: Object = await self._ask("raw", method, path, body=body)
         return found
 
-    async def watch(self, resource: Resource, version: str) -> AsyncIterator[Change]:
+    async def watch(self, resource: ApiResource, version: str) -> AsyncIterator[WatchEvent]:
         async for change in self._client.watch(resource, version):
             if self._fails(0.2):
                 raise Gone("410 Expired: too old resource version", status=410)
@@ -105,7 +105,7 @@ async def _play_until(
         return line.faults
 
 
-async def _objects(client: HubClient, resource: Resource) -> list[Object]:
+async def _objects(client: HubClient, resource: ApiResource) -> list[Object]:
     return [
         one
         for one in (await client.list(resource)).items

@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from scheduler.control.controller import Loop
+from scheduler.control.controller import Controller
 from tests.support.fake_clock import FakeClock
 
 FAULTS = [RuntimeError("generator raised StopIteration"), KeyError("x"), ZeroDivisionError()]
@@ -35,12 +35,12 @@ async def test_what_one_workload_brings_out_does_not_end_the_work_on_others(
         queue=SimpleNamespace(take=take, finish=finished.append),
         clock=FakeClock(),
         reconciler=SimpleNamespace(reconcile=reconcile),
-        telemetry=SimpleNamespace(attempt=lambda result, _seconds: results.append(result)),
-        _file=lambda _key, outcome: outcome,
+        telemetry=SimpleNamespace(observe_attempt=lambda result, _seconds: results.append(result)),
+        _handle_outcome=lambda _key, outcome: outcome,
         _retry=lambda _key: "retry",
-        _note_freed=lambda: None,
+        _signal_freed_resources=lambda: None,
     )
     with pytest.raises(asyncio.CancelledError):
-        await Loop.work(cast("Loop", loop))
+        await Controller.run_worker(cast("Controller", loop))
     assert finished == [("ns", "bad"), ("ns", "good")]
     assert results == ["retry", "placed"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.energy.forecast import Profile, profile_of
+from scheduler.energy.forecast import IntensityProfile, intensity_profile_of
 from scheduler.model.kinds.fields import Origin
 from scheduler.model.kinds.site import ForecastStep, IntensityForecast
 
@@ -29,15 +29,15 @@ def forecast(
     )
 
 
-def profile(*steps: tuple[int, float]) -> Profile:
-    found = profile_of(forecast(*steps))
+def profile(*steps: tuple[int, float]) -> IntensityProfile:
+    found = intensity_profile_of(forecast(*steps))
     assert found is not None
     return found
 
 
-def mean(of: Profile, minutes: float, seconds: float) -> float:
+def mean(of: IntensityProfile, minutes: float, seconds: float) -> float:
     starts = np.array([BEGIN.timestamp() + minutes * 60])
-    return float(of.mean(starts, seconds)[0])
+    return float(of.mean_gco2_per_kwh(starts, seconds)[0])
 
 
 def test_a_run_over_an_edge_has_the_weighted_mean() -> None:
@@ -54,18 +54,18 @@ def test_a_run_that_no_step_covers_in_part_is_unknown(minutes: float, seconds: f
 
 @pytest.mark.parametrize("origin", ["yearly", "assumed", "unknown"])
 def test_nothing_is_claimed_by_a_figure_that_does_not_follow_the_hours(origin: Origin) -> None:
-    assert profile_of(forecast((0, 1.0), origin=origin)) is None
+    assert intensity_profile_of(forecast((0, 1.0), origin=origin)) is None
 
 
 def test_steps_that_overlap_or_are_none_or_not_finite_claim_nothing() -> None:
-    assert profile_of(forecast()) is None
-    assert profile_of(forecast((0, 1.0), (30, 2.0))) is None
-    assert profile_of(forecast((60, 1.0), (0, 2.0))) is None
-    assert profile_of(forecast((0, float("inf")))) is None
+    assert intensity_profile_of(forecast()) is None
+    assert intensity_profile_of(forecast((0, 1.0), (30, 2.0))) is None
+    assert intensity_profile_of(forecast((60, 1.0), (0, 2.0))) is None
+    assert intensity_profile_of(forecast((0, float("inf")))) is None
 
 
 def test_equal_forecasts_are_understood_once() -> None:
-    assert profile_of(forecast((0, 5.0))) is profile_of(forecast((0, 5.0)))
+    assert intensity_profile_of(forecast((0, 5.0))) is intensity_profile_of(forecast((0, 5.0)))
 
 
 @given(
@@ -81,9 +81,9 @@ def test_the_best_start_is_now_or_among_those_worth_trying(
         return
     found, seconds, now = profile(*steps), minutes * 60.0, BEGIN.timestamp()
     last = now + 14 * 3600
-    starts = np.concatenate([[now], found.starts_worth_trying(now, last, seconds)])
-    tried = found.mean(starts, seconds)
-    every_minute = found.mean(np.arange(now + 60, last + 1, 60), seconds)
+    starts = np.concatenate([[now], found.candidate_starts(now, last, seconds)])
+    tried = found.mean_gco2_per_kwh(starts, seconds)
+    every_minute = found.mean_gco2_per_kwh(np.arange(now + 60, last + 1, 60), seconds)
     known = every_minute[np.isfinite(every_minute)]
     best = np.nanmin(tried) if np.isfinite(tried).any() else np.inf
     assert not len(known) or best <= known.min() + 1e-6

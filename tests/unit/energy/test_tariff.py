@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.energy.tariff import Tariff, mean_price, tariff_of
+from scheduler.energy.tariff import Tariff, mean_energy_cny_per_kwh, tariff_of
 from scheduler.model.kinds.site import SitePrices, TariffHours
 
 MIDNIGHT = datetime(2026, 11, 22, 16, tzinfo=UTC).timestamp()  # in China
@@ -43,14 +43,14 @@ def tariff(*hours: tuple[int, int, float]) -> Tariff:
 )
 def test_a_run_pays_the_hours_that_it_runs_in(begin: float, hours: float, expected: float) -> None:
     night = tariff((22, 8, 0.4))
-    found = night.mean(np.array([MIDNIGHT + begin * HOUR]), hours * HOUR)[0]
+    found = night.mean_cny_per_kwh(np.array([MIDNIGHT + begin * HOUR]), hours * HOUR)[0]
     assert found == pytest.approx(expected)
 
 
 def test_work_around_the_clock_pays_the_mean_of_the_day() -> None:
-    assert mean_price(prices((0, 12, 0.5))) == pytest.approx(0.75)
-    assert mean_price(prices()) == 1.0
-    assert mean_price(prices((0, 12, 0.5), highest=None)) is None
+    assert mean_energy_cny_per_kwh(prices((0, 12, 0.5))) == pytest.approx(0.75)
+    assert mean_energy_cny_per_kwh(prices()) == 1.0
+    assert mean_energy_cny_per_kwh(prices((0, 12, 0.5), highest=None)) is None
 
 
 def test_an_hour_costs_the_least_that_is_said_of_it_and_never_more_than_the_highest_price() -> None:
@@ -73,6 +73,6 @@ def test_the_best_start_of_a_day_is_now_or_among_those_worth_trying(
 ) -> None:
     found, first, seconds = tariff(*hours), MIDNIGHT + 60 * now, 60.0 * minutes
     last = first + 26 * HOUR
-    starts = np.concatenate([[first], found.starts_worth_trying(first, last, seconds)])
-    every_five_minutes = found.mean(np.arange(first, last, 300), seconds)
-    assert found.mean(starts, seconds).min() <= every_five_minutes.min() + 1e-6
+    starts = np.concatenate([[first], found.candidate_starts(first, last, seconds)])
+    every_five_minutes = found.mean_cny_per_kwh(np.arange(first, last, 300), seconds)
+    assert found.mean_cny_per_kwh(starts, seconds).min() <= every_five_minutes.min() + 1e-6

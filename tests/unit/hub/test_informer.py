@@ -7,11 +7,19 @@ from typing import cast
 
 import pytest
 
-from scheduler.control.ports.hub import Change, Gone, Hub, HubError, Listing, Object, Resource
+from scheduler.control.ports.hub import (
+    ApiResource,
+    Gone,
+    Hub,
+    HubError,
+    Listing,
+    Object,
+    WatchEvent,
+)
 from scheduler.hub.informer import Informer
 from tests.support.fake_clock import FakeClock
 
-PODS = Resource("", "v1", "pods", "Pod", namespaced=True)
+PODS = ApiResource("", "v1", "pods", "Pod", namespaced=True)
 
 
 def pod(version: int) -> Object:
@@ -27,15 +35,15 @@ class CuttingHub:
         self.clock = FakeClock()
         self._versions = iter(range(1, 1_000_000))
 
-    async def list(self, resource: Resource) -> Listing:
+    async def list(self, resource: ApiResource) -> Listing:
         del resource
         return Listing(items=[], resource_version="1")
 
-    async def watch(self, resource: Resource, version: str) -> AsyncIterator[Change]:
+    async def watch(self, resource: ApiResource, version: str) -> AsyncIterator[WatchEvent]:
         del resource, version
         self.begun.append(self.clock.monotonic())
         for number in self._some():
-            yield Change("MODIFIED", pod(number))
+            yield WatchEvent("MODIFIED", pod(number))
         raise self.failure
 
     def _some(self) -> Iterator[int]:

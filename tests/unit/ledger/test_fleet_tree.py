@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scheduler.ledger.blobs import Blob, unpack
 from scheduler.ledger.errors import LedgerCorruptError
-from scheduler.ledger.fleet import FleetImage, read_fleet
+from scheduler.ledger.fleet import FleetTree, read_fleet
 
 NAMES = st.sampled_from([f"site-{n}" for n in range(200)])
 
@@ -30,7 +30,7 @@ def loaded(blobs: Mapping[str, Blob], digest: str) -> object:
 def test_the_same_fleet_makes_the_same_tree_whatever_happened_before(
     steps: list[tuple[str, int | None]], start: int
 ) -> None:
-    lived, blobs = FleetImage(), dict[str, Blob]()
+    lived, blobs = FleetTree(), dict[str, Blob]()
     truth: dict[str, object] = {f"site-{n}": {"n": n} for n in range(start)}
     for name, facts in truth.items():
         lived.put(name, facts)
@@ -41,35 +41,35 @@ def test_the_same_fleet_makes_the_same_tree_whatever_happened_before(
         else:
             lived.put(name, {"v": value})
             truth[name] = {"v": value}
-        state = lived.state()
+        state = lived.current_state()
         blobs |= {blob.digest: blob for blob in state.blobs}
-        lived.stored(state)
-    state = lived.state()
+        lived.mark_stored(state)
+    state = lived.current_state()
     blobs |= {blob.digest: blob for blob in state.blobs}
 
-    fresh = FleetImage()
+    fresh = FleetTree()
     for name in sorted(truth, reverse=True):
         fresh.put(name, truth[name])
-    assert fresh.state().digest == state.digest
+    assert fresh.current_state().digest == state.digest
     assert read_fleet(state.digest, lambda digest: loaded(blobs, digest)) == truth
 
 
 def test_a_changed_site_of_ten_thousand_costs_itself_and_its_branch() -> None:
-    image = FleetImage()
+    image = FleetTree()
     for number in range(10_000):
         image.put(f"site-{number}", {"free": number})
-    first = image.state()
-    image.stored(first)
+    first = image.current_state()
+    image.mark_stored(first)
     assert len(first.blobs) > 10_000
 
     image.put("site-77", {"free": -1})
-    second = image.state()
+    second = image.current_state()
     assert len(second.blobs) <= 6
     assert sum(len(blob.packed) for blob in second.blobs) < 8_000
 
 
 def test_a_fleet_that_says_still_the_same_costs_no_facts_again() -> None:
-    image = FleetImage()
+    image = FleetTree()
 
     def report(second: int) -> dict[str, Blob]:
         for number in range(2_000):
@@ -77,34 +77,34 @@ def test_a_fleet_that_says_still_the_same_costs_no_facts_again() -> None:
             row = {"count": 3, "cpu": str(number), "memory": "64Gi"}
             status = {"observedAt": at, "power": {"watts": second * number}, "free": [row] * 20}
             image.put(f"site-{number}", {"name": f"site-{number}", "status": status})
-        state = image.state()
-        image.stored(state)
+        state = image.current_state()
+        image.mark_stored(state)
         return {blob.digest: blob for blob in state.blobs}
 
     first, second = report(1), report(2)
     cost = [sum(len(blob.packed) for blob in blobs.values()) for blobs in (first, second)]
     assert cost[1] < cost[0] / 4
-    facts = read_fleet(image.state().digest, lambda digest: loaded(first | second, digest))
+    facts = read_fleet(image.current_state().digest, lambda digest: loaded(first | second, digest))
     assert facts["site-7"]["status"]["observedAt"] == "2026-11-24T12:00:02.000007Z"
     assert facts["site-7"]["status"]["power"] == {"watts": 14}
     assert facts["site-7"]["status"]["free"][0]["cpu"] == "7"
 
 
 def test_an_unchanged_fleet_costs_nothing() -> None:
-    image = FleetImage()
+    image = FleetTree()
     image.put("gz-core", {"free": 1})
-    state = image.state()
-    image.stored(state)
+    state = image.current_state()
+    image.mark_stored(state)
     image.put("gz-core", {"free": 1})
-    assert image.state().blobs == ()
-    assert image.state().digest == state.digest
+    assert image.current_state().blobs == ()
+    assert image.current_state().digest == state.digest
 
 
 def test_blobs_are_handed_out_again_until_they_are_known_to_be_stored() -> None:
-    image = FleetImage()
+    image = FleetTree()
     image.put("gz-core", {"free": 1})
-    lost = image.state()  # its append failed
-    assert set(image.state().blobs) == set(lost.blobs)
+    lost = image.current_state()  # its append failed
+    assert set(image.current_state().blobs) == set(lost.blobs)
 
 
 def test_a_blob_that_is_no_node_is_named() -> None:

@@ -11,11 +11,11 @@ from scheduler.control.leader_election import LEASE_NAME
 from scheduler.control.ports.hub import NAMESPACE
 from scheduler.control.state.unadmitted_sites import CONFIG_MAP
 from scheduler.model.kinds.kinds import KINDS
-from scheduler.runtime.packaged_files import shipped
+from scheduler.runtime.packaged_files import packaged_folder
 
 OBJECTS: list[dict[str, Any]] = [
     item
-    for path in sorted((shipped("manifests") / "rbac").glob("*.yaml"))
+    for path in sorted((packaged_folder("manifests") / "rbac").glob("*.yaml"))
     for item in yaml.safe_load_all(path.read_text(encoding="utf-8"))
 ]
 ROLES = {

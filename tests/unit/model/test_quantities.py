@@ -5,12 +5,12 @@ import pytest
 
 from scheduler.model.quantities import (
     NotAQuantity,
-    exact,
-    free,
-    free_in,
-    requested,
+    format_amount,
+    free_amount,
+    free_amounts,
+    parse_quantity,
+    requested_amount,
     requests_of,
-    written,
 )
 
 
@@ -18,7 +18,7 @@ from scheduler.model.quantities import (
     "text", ["1Gi", "1073741824", "1073741824000m", "1024Mi", "1048576Ki", "1.073741824e9"]
 )
 def test_equal_quantities_are_equal(text: str) -> None:
-    assert exact(text) == 2**30
+    assert parse_quantity(text) == 2**30
 
 
 @pytest.mark.parametrize(
@@ -37,13 +37,13 @@ def test_equal_quantities_are_equal(text: str) -> None:
     ],
 )
 def test_a_quantity_is_read_exactly(text: str, value: Fraction) -> None:
-    assert exact(text) == value
+    assert parse_quantity(text) == value
 
 
 def test_numbers_of_yaml_are_quantities_too() -> None:
-    assert exact(0.5) == Fraction(1, 2)
-    assert exact(1073741824) == 2**30
-    assert exact(1e16) == 10**16
+    assert parse_quantity(0.5) == Fraction(1, 2)
+    assert parse_quantity(1073741824) == 2**30
+    assert parse_quantity(1e16) == 10**16
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_numbers_of_yaml_are_quantities_too() -> None:
 )
 def test_what_is_no_quantity_is_refused_by_name(text: str) -> None:
     with pytest.raises(NotAQuantity, match="is not a quantity; write"):
-        exact(text)
+        parse_quantity(text)
 
 
 @pytest.mark.parametrize("number", [True, float("nan"), float("inf")])
 def test_a_number_that_is_no_amount_is_refused(number: float) -> None:
     with pytest.raises(NotAQuantity, match="is not a quantity; write"):
-        exact(number)
+        parse_quantity(number)
 
 
 def test_a_negative_request_is_refused_by_name() -> None:
@@ -87,18 +87,18 @@ def test_a_negative_request_is_refused_by_name() -> None:
 @pytest.mark.parametrize("text", ["1e30", "9Ei", "1e99"])
 def test_an_amount_that_no_machine_has_is_refused(text: str) -> None:
     with pytest.raises(NotAQuantity, match="more than any machine has"):
-        requested("memory", text)
+        requested_amount("memory", text)
 
 
 def test_requests_are_rounded_up_and_free_capacity_down() -> None:
-    assert requested("cpu", "1u") == 1
-    assert requested("memory", "1500m") == 2
-    assert free("cpu", "1999u") == 1
-    assert free("memory", "1999m") == 1
+    assert requested_amount("cpu", "1u") == 1
+    assert requested_amount("memory", "1500m") == 2
+    assert free_amount("cpu", "1999u") == 1
+    assert free_amount("memory", "1999m") == 1
 
 
 def test_free_capacity_below_zero_is_none() -> None:
-    assert free("cpu", "-1") == 0
+    assert free_amount("cpu", "-1") == 0
 
 
 def test_cpu_counts_in_millicores_and_zero_requests_are_left_out() -> None:
@@ -113,8 +113,8 @@ def test_cpu_counts_in_millicores_and_zero_requests_are_left_out() -> None:
     [("cpu", 1500, "1500m"), ("cpu", 2000, "2"), ("memory", 2**30, "1Gi"), ("memory", 5, "5")],
 )
 def test_amounts_are_written_as_people_write_them(resource: str, amount: int, text: str) -> None:
-    assert written(resource, amount) == text
-    assert requested(resource, text) == amount
+    assert format_amount(resource, amount) == text
+    assert requested_amount(resource, text) == amount
 
 
 @pytest.mark.parametrize(
@@ -146,5 +146,5 @@ def test_many_nodes_are_read_as_each_of_them_is(resource: str, column: list[floa
         except NotAQuantity as error:
             return str(error)
 
-    each = outcome(lambda: [free(resource, value) for value in column])
-    assert outcome(lambda: free_in(resource, column)) == each
+    each = outcome(lambda: [free_amount(resource, value) for value in column])
+    assert outcome(lambda: free_amounts(resource, column)) == each

@@ -10,40 +10,40 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.protocol.codec import Codec
-from agents.protocol.delta import canonical, delta
+from agents.protocol.delta import canonicalise_report, compute_delta
 from agents.protocol.envelope import seal
 from agents.protocol.keys import SigningKey
 from agents.protocol.report import (
     OFFLINE,
     REPORT,
     REPORT_DELTA,
-    Energy,
-    Executor,
     FreeRow,
-    Intensity,
-    NodeClass,
     Offline,
-    Power,
     Report,
+    ReportedEnergy,
+    ReportedExecutor,
+    ReportedIntensity,
+    ReportedNodeClass,
+    ReportedPower,
 )
-from agents.protocol.status import SITE_STATUS, SiteStatus
-from agents.protocol.topics import topic
-from scheduler.control.ports.agents import SiteReport, SiteWord
-from scheduler.control.ports.telemetry import Silence
-from scheduler.mqtt.ingest import Ears
+from agents.protocol.status import SITE_STATUS, SiteStatusMessage
+from agents.protocol.topics import site_topic
+from scheduler.control.ports.agents import OrderStatusReport, SiteReport
+from scheduler.control.ports.telemetry import NullTelemetry
+from scheduler.mqtt.ingest import Ingest
 from scheduler.mqtt.keyring import Keyring
 from tests.support.fake_clock import FakeClock
 
 KEY, OTHER = SigningKey(bytes(range(32))), SigningKey(bytes(range(1, 33)))
 
 
-class Counting(Silence):
+class Counting(NullTelemetry):
     """Telemetry that remembers."""
 
     def __init__(self) -> None:
         self.bad: Counter[str] = Counter()
 
-    def bad_message(self, kind: str) -> None:
+    def count_bad_message(self, kind: str) -> None:
         self.bad[kind] += 1
 
 
@@ -52,23 +52,23 @@ class Heard:
 
     def __init__(self) -> None:
         self.reports: list[SiteReport] = []
-        self.words: list[SiteWord] = []
+        self.words: list[OrderStatusReport] = []
         self.gone: list[str] = []
         self.strangers: list[tuple[str, str]] = []
 
-    def report(self, report: SiteReport) -> None:
+    def on_report(self, report: SiteReport) -> None:
         self.reports.append(report)
 
-    def word(self, word: SiteWord) -> None:
-        self.words.append(word)
+    def on_order_status(self, report: OrderStatusReport) -> None:
+        self.words.append(report)
 
-    def offline(self, site: str) -> None:
+    def on_site_offline(self, site: str) -> None:
         self.gone.append(site)
 
-    def stranger(self, site: str, public_key: str) -> None:
+    def on_unadmitted_site(self, site: str, public_key: str) -> None:
         self.strangers.append((site, public_key))
 
-    def broker_connected(self) -> None:
+    def on_broker_connected(self) -> None:
         raise AssertionError("not in these tests")
 
 
@@ -79,7 +79,7 @@ class World:
         self.clock, self.heard, self.telemetry = FakeClock(), Heard(), Counting()
         keyring = Keyring()
         keyring.admit("m1", [str(KEY.public)])
-        self.ears = Ears(keyring, self.heard, self.telemetry, self.clock)
+        self.ears = Ingest(keyring, self.heard, self.telemetry, self.clock)
 
     def say(
         self,
@@ -90,9 +90,9 @@ class World:
         site: str = "m1",
         key: SigningKey = KEY,
     ) -> None:
-        where = topic(site, kind)  # type: ignore[arg-type]
-        sealed = seal(codec.encode(message), topic=where, key=key, introduces=True)
-        self.ears.hear(where, sealed)
+        where = site_topic(site, kind)  # type: ignore[arg-type]
+        sealed = seal(codec.encode(message), topic=where, key=key, includes_public_key=True)
+        self.ears.handle(where, sealed)
 
 
 def report(sequence: int, *, cpu: str = "4", boot: int = 1, ago: float = 0.0) -> Report:
@@ -103,8 +103,8 @@ def report(sequence: int, *, cpu: str = "4", boot: int = 1, ago: float = 0.0) ->
         boot_number=boot,
         sequence=sequence,
         observed_seconds_ago=ago,
-        node_classes=(NodeClass(architecture="arm64", free=(row,)),),
-        executor=Executor(is_active=True),
+        node_classes=(ReportedNodeClass(architecture="arm64", free=(row,)),),
+        executor=ReportedExecutor(is_active=True),
     )
 
 
@@ -133,7 +133,7 @@ def test_amounts_that_the_fleet_cannot_read_are_refused(
 ) -> None:
     world = World()
     row = FreeRow(count=1, resources={"cpu": "1", name: amount})
-    bad = replace(report(1), node_classes=(NodeClass(architecture="arm64", free=(row,)),))
+    bad = replace(report(1), node_classes=(ReportedNodeClass(architecture="arm64", free=(row,)),))
     world.say("report", REPORT, bad)
     assert world.heard.reports == []
     assert world.telemetry.bad == {counted_as: 1}
@@ -153,7 +153,7 @@ def test_an_intensity_keeps_its_age_and_never_costs_the_report(
     words: dict[str, Any], at: str | None
 ) -> None:
     world = World()
-    intensity = Intensity(gco2_per_kwh=441.9, origin="yearly", **words)
+    intensity = ReportedIntensity(gco2_per_kwh=441.9, origin="yearly", **words)
     world.say("report", REPORT, dataclasses.replace(report(1), intensity=intensity))
     [heard] = world.heard.reports
     assert heard.figures.intensity is not None
@@ -163,8 +163,8 @@ def test_an_intensity_keeps_its_age_and_never_costs_the_report(
 
 def test_what_the_roof_makes_comes_with_the_draw_that_it_is_weighed_against() -> None:
     world = World()
-    energy = Energy(counter_id="c", pv_watts=5000.0)
-    power = Power(watts=1000.0, origin="measured")
+    energy = ReportedEnergy(counter_id="c", pv_watts=5000.0)
+    power = ReportedPower(watts=1000.0, origin="measured")
     world.say("report", REPORT, replace(report(1), power=power, energy=energy))
     world.say("report", REPORT, replace(report(2), energy=energy))
     both, alone = (one.figures.power for one in world.heard.reports)
@@ -190,10 +190,10 @@ def test_a_message_of_an_earlier_boot_is_refused() -> None:
 
 def test_a_delta_gives_the_whole_report_and_an_unknown_base_asks_for_a_full_one() -> None:
     world = World()
-    first, second = canonical(report(1)), canonical(report(2, cpu="1500m"))
-    change = delta(first, second)
+    first, second = canonicalise_report(report(1)), canonicalise_report(report(2, cpu="1500m"))
+    change = compute_delta(first, second)
     world.say("report", REPORT_DELTA, change)
-    assert world.ears.wants_full == {"m1"}
+    assert world.ears.sites_needing_full_report == {"m1"}
     assert world.heard.reports == []
     again = World()
     again.say("report", REPORT, first)
@@ -212,17 +212,19 @@ def test_a_stranger_is_named_and_not_heard() -> None:
 
 def test_a_message_sealed_for_another_topic_is_refused() -> None:
     world = World()
-    status = SiteStatus(site="m1", boot_id="b", boot_number=1, sequence=1, observed_seconds_ago=0)
-    sealed = seal(SITE_STATUS.encode(status), topic=topic("m1", "report"), key=KEY)
-    world.ears.hear(topic("m1", "status"), sealed)
+    status = SiteStatusMessage(
+        site="m1", boot_id="b", boot_number=1, sequence=1, observed_seconds_ago=0
+    )
+    sealed = seal(SITE_STATUS.encode(status), topic=site_topic("m1", "report"), key=KEY)
+    world.ears.handle(site_topic("m1", "status"), sealed)
     assert world.telemetry.bad == {"signature": 1}
 
 
 def test_a_site_cannot_speak_for_another() -> None:
     world = World()
-    where = topic("m1", "report")
+    where = site_topic("m1", "report")
     other = Report(site="m9", boot_id="b", boot_number=1, sequence=1, observed_seconds_ago=0)
-    world.ears.hear(where, seal(REPORT.encode(other), topic=where, key=KEY))
+    world.ears.handle(where, seal(REPORT.encode(other), topic=where, key=KEY))
     assert world.telemetry.bad == {"wrong-site": 1}
 
 
@@ -237,8 +239,8 @@ def test_a_will_of_the_present_boot_counts_and_a_late_one_does_not() -> None:
 
 def test_what_sites_say_is_never_retained() -> None:
     world = World()
-    where = topic("m1", "report")
-    world.ears.hear(where, seal(REPORT.encode(report(1)), topic=where, key=KEY), retained=True)
+    where = site_topic("m1", "report")
+    world.ears.handle(where, seal(REPORT.encode(report(1)), topic=where, key=KEY), retained=True)
     assert world.heard.reports == []
     assert world.telemetry.bad == {"malformed": 1}
 
@@ -262,7 +264,7 @@ def test_a_second_agent_does_not_make_the_first_one_s_figures_younger() -> None:
 )
 def test_wrong_topics_are_counted(where: str) -> None:
     world = World()
-    world.ears.hear(where, b"{}")
+    world.ears.handle(where, b"{}")
     assert world.telemetry.bad == {"malformed": 1}
 
 
@@ -270,7 +272,7 @@ def test_wrong_topics_are_counted(where: str) -> None:
 def test_garbage_raises_nothing_and_is_counted(garbage: bytes) -> None:
     world = World()
     for kind in ("report", "status", "offline"):
-        world.ears.hear(f"kapok/v1/m1/{kind}", garbage)
+        world.ears.handle(f"kapok/v1/m1/{kind}", garbage)
     assert sum(world.telemetry.bad.values()) == 3
     assert world.heard.reports == []
     assert world.heard.words == []
@@ -280,8 +282,8 @@ def test_garbage_raises_nothing_and_is_counted(garbage: bytes) -> None:
 @given(st.integers(0, 2_000))
 def test_a_truncated_message_is_counted(length: int) -> None:
     world = World()
-    where = topic("m1", "report")
+    where = site_topic("m1", "report")
     sealed = seal(REPORT.encode(report(1)), topic=where, key=KEY)
-    world.ears.hear(where, sealed[: min(length, len(sealed) - 1)])
+    world.ears.handle(where, sealed[: min(length, len(sealed) - 1)])
     assert sum(world.telemetry.bad.values()) == 1
     assert world.heard.reports == []

@@ -5,11 +5,11 @@ import re
 from typing import get_args
 
 from agents.metrics.counters import METRICS
-from agents.protocol.errors import REASONS as BAD_MESSAGES
+from agents.protocol.errors import WIRE_ERROR_REASONS as BAD_MESSAGES
 from agents.protocol.status import OrderPhase
 from scheduler.web import definitions
-from scheduler.web.definitions import ALL
-from scheduler.web.state_text import ORDER_PHASES
+from scheduler.web.definitions import ALL_METRICS
+from scheduler.web.state_text import KNOWN_ORDER_PHASES
 from tests.support.up import ROOT
 
 ROW = re.compile(
@@ -23,7 +23,9 @@ DOCUMENTED = {
 
 
 def test_the_scheduler_has_the_documented_metrics_and_no_others() -> None:
-    defined = {name: (one.type, one.labels, one.unit, one.meaning) for name, one in ALL.items()}
+    defined = {
+        name: (one.type, one.labels, one.unit, one.help_text) for name, one in ALL_METRICS.items()
+    }
     documented = {n: row for n, row in DOCUMENTED.items() if not n.startswith("kapok_agent_")}
     assert documented == defined
 
@@ -64,11 +66,11 @@ def _metric(node: ast.Call) -> str:
 
 
 def test_closed_lists_of_words_are_those_of_the_wire() -> None:
-    assert frozenset(get_args(OrderPhase)) == ORDER_PHASES
-    assert set(definitions.BAD_MESSAGES) == {*BAD_MESSAGES, "unknown-site"}
+    assert frozenset(get_args(OrderPhase)) == KNOWN_ORDER_PHASES
+    assert set(definitions.BAD_MESSAGE_KINDS) == {*BAD_MESSAGES, "unknown-site"}
 
 
 def test_names_follow_the_conventions() -> None:
-    for name, one in ALL.items():
+    for name, one in ALL_METRICS.items():
         assert name.endswith("_total") == (one.type == "counter"), name
-        assert one.meaning.endswith("."), name
+        assert one.help_text.endswith("."), name

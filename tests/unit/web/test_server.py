@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks._web_scene import WebScene
 from scheduler.web.metrics import Metrics
-from scheduler.web.server import Sources, serve_web
+from scheduler.web.server import WebSources, serve_web
 from tests.support.fake_clock import FakeClock
 
 GOOD = {"Authorization": "Bearer good"}
@@ -43,12 +43,12 @@ async def server() -> AsyncIterator[Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    sources = Sources(
-        look=scene.look,
-        render=Metrics().render,
-        decision=lambda name: RECORD if name == "1-1" else None,
-        why_not_ready=lambda: "hearing the sites",
-        review=review,
+    sources = WebSources(
+        take_snapshot=scene.look,
+        render_metrics=Metrics().render,
+        find_decision_json=lambda name: RECORD if name == "1-1" else None,
+        readiness_problem=lambda: "hearing the sites",
+        review_token=review,
         clock=clock,
     )
     async with (

@@ -5,14 +5,14 @@ import time
 from benchmarks._web_scene import ROWS_PER_SITE, WebScene, name_of
 from benchmarks.scrape import CPU_LIMIT_MILLISECONDS
 from scheduler.runtime.clock import SystemClock
-from scheduler.web.definitions import ALL
+from scheduler.web.definitions import ALL_METRICS
 from scheduler.web.metrics import Metrics
-from scheduler.web.state_text import state_text
+from scheduler.web.state_text import format_state
 from tests.support.fake_clock import FakeClock
 
 
 def lines(scene: WebScene) -> list[str]:
-    return state_text(scene.look()).splitlines()
+    return format_state(scene.look()).splitlines()
 
 
 def test_what_is_not_known_has_no_series() -> None:
@@ -51,7 +51,7 @@ def test_unplaced_work_is_counted_by_reason_and_by_site() -> None:
     shown = lines(scene)
     assert 'kapok_unplaced_workloads{reason="not-allowed"} 5' in shown
     assert f'kapok_site_unplaced_workloads{{site="{name_of(2)}",reason="not-allowed"}} 5' in shown
-    scene.scene.figures.gone(("default", "large-00000"))
+    scene.scene.workload_stats.forget(("default", "large-00000"))
     assert f'kapok_site_unplaced_workloads{{site="{name_of(2)}",reason="not-allowed"}} 4' in lines(
         scene
     )
@@ -64,7 +64,7 @@ def test_used_is_what_placed_replicas_ask_for_and_nothing_is_left_behind() -> No
     used = f'kapok_site_used{{site="{name_of(0)}",resource="cpu"}} '
     assert used + "0.6" in lines(scene)
     for number in range(2):
-        scene.scene.figures.gone(("default", f"work-{number:05}"))
+        scene.scene.workload_stats.forget(("default", f"work-{number:05}"))
     assert used + "0.0" in lines(scene)
 
 
@@ -74,7 +74,7 @@ def test_every_series_is_of_a_defined_metric() -> None:
     scene.report_all()
     text = Metrics().render(scene.look()).decode()
     names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
-    assert names == set(ALL)
+    assert names == set(ALL_METRICS)
 
 
 def test_a_scrape_of_a_thousand_sites_costs_less_than_fifty_milliseconds() -> None:

@@ -3,23 +3,23 @@
 Sources: the API reference of the groups apps and batch.
 """
 
-from scheduler.apiserver.kinds.core.pods import default_pod_spec, pod_spec_problems
-from scheduler.apiserver.kinds.resources import Behaviour
-from scheduler.apiserver.kinds.tolerant import fill_in, map_at, maps
+from scheduler.apiserver.kinds.core.pods import pod_spec_problems, set_pod_spec_defaults
+from scheduler.apiserver.kinds.resources import KindStrategy
+from scheduler.apiserver.kinds.tolerant import map_at, maps_in, set_missing
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value, required_value
 
 
-def _default_template(item: JsonObject) -> None:
+def _set_template_defaults(item: JsonObject) -> None:
     template = map_at(map_at(item, "spec"), "template")
     spec = template.get("spec")
     if isinstance(spec, dict):
-        default_pod_spec(spec)
+        set_pod_spec_defaults(spec)
 
 
-def _default_deployment(item: JsonObject) -> None:
+def _set_deployment_defaults(item: JsonObject) -> None:
     spec = map_at(item, "spec")
-    fill_in(
+    set_missing(
         spec,
         replicas=1,
         revisionHistoryLimit=10,
@@ -27,16 +27,16 @@ def _default_deployment(item: JsonObject) -> None:
         strategy={},
     )
     strategy = map_at(spec, "strategy")
-    fill_in(strategy, type="RollingUpdate")
+    set_missing(strategy, type="RollingUpdate")
     if strategy.get("type") == "RollingUpdate":
-        fill_in(strategy, rollingUpdate={})
-        fill_in(strategy["rollingUpdate"], maxSurge="25%", maxUnavailable="25%")
-    _default_template(item)
+        set_missing(strategy, rollingUpdate={})
+        set_missing(strategy["rollingUpdate"], maxSurge="25%", maxUnavailable="25%")
+    _set_template_defaults(item)
 
 
-def _default_stateful_set(item: JsonObject) -> None:
+def _set_stateful_set_defaults(item: JsonObject) -> None:
     spec = map_at(item, "spec")
-    fill_in(
+    set_missing(
         spec,
         replicas=1,
         revisionHistoryLimit=10,
@@ -45,40 +45,40 @@ def _default_stateful_set(item: JsonObject) -> None:
         persistentVolumeClaimRetentionPolicy={"whenDeleted": "Retain", "whenScaled": "Retain"},
     )
     strategy = map_at(spec, "updateStrategy")
-    fill_in(strategy, type="RollingUpdate")
+    set_missing(strategy, type="RollingUpdate")
     if strategy.get("type") == "RollingUpdate":
-        fill_in(strategy, rollingUpdate={})
-        fill_in(strategy["rollingUpdate"], partition=0)
-    for claim in maps(spec.get("volumeClaimTemplates")):
-        fill_in(claim.get("spec"), volumeMode="Filesystem")
-    _default_template(item)
+        set_missing(strategy, rollingUpdate={})
+        set_missing(strategy["rollingUpdate"], partition=0)
+    for claim in maps_in(spec.get("volumeClaimTemplates")):
+        set_missing(claim.get("spec"), volumeMode="Filesystem")
+    _set_template_defaults(item)
 
 
-def _default_daemon_set(item: JsonObject) -> None:
+def _set_daemon_set_defaults(item: JsonObject) -> None:
     spec = map_at(item, "spec")
-    fill_in(spec, revisionHistoryLimit=10, updateStrategy={})
+    set_missing(spec, revisionHistoryLimit=10, updateStrategy={})
     strategy = map_at(spec, "updateStrategy")
-    fill_in(strategy, type="RollingUpdate")
+    set_missing(strategy, type="RollingUpdate")
     if strategy.get("type") == "RollingUpdate":
-        fill_in(strategy, rollingUpdate={})
-        fill_in(strategy["rollingUpdate"], maxSurge=0, maxUnavailable=1)
-    _default_template(item)
+        set_missing(strategy, rollingUpdate={})
+        set_missing(strategy["rollingUpdate"], maxSurge=0, maxUnavailable=1)
+    _set_template_defaults(item)
 
 
-def _default_replica_set(item: JsonObject) -> None:
-    fill_in(map_at(item, "spec"), replicas=1)
-    _default_template(item)
+def _set_replica_set_defaults(item: JsonObject) -> None:
+    set_missing(map_at(item, "spec"), replicas=1)
+    _set_template_defaults(item)
 
 
-def _empty_status(item: JsonObject) -> None:
+def _init_status(item: JsonObject) -> None:
     item["status"] = {}
 
 
-def _new_replicas(item: JsonObject) -> None:
+def _init_replicas_status(item: JsonObject) -> None:
     item["status"] = {"replicas": 0}
 
 
-def _new_daemons(item: JsonObject) -> None:
+def _init_daemon_set_status(item: JsonObject) -> None:
     item["status"] = dict.fromkeys(
         ("currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady"), 0
     )
@@ -110,10 +110,10 @@ def _workload_problems(item: JsonObject, old: JsonObject | None) -> list[FieldPr
     return problems + pod_spec_problems(map_at(template, "spec"), "spec.template.spec")
 
 
-def _default_job_spec(spec: JsonObject) -> None:
+def _set_job_spec_defaults(spec: JsonObject) -> None:
     if spec.get("completions") is None and spec.get("parallelism") is None:
-        fill_in(spec, completions=1)
-    fill_in(
+        set_missing(spec, completions=1)
+    set_missing(
         spec,
         parallelism=1,
         backoffLimit=6,
@@ -122,14 +122,14 @@ def _default_job_spec(spec: JsonObject) -> None:
         manualSelector=False,
         podReplacementPolicy="TerminatingOrFailed",
     )
-    default_pod_spec(map_at(map_at(spec, "template"), "spec"))
+    set_pod_spec_defaults(map_at(map_at(spec, "template"), "spec"))
 
 
-def _default_job(item: JsonObject) -> None:
-    _default_job_spec(map_at(item, "spec"))
+def _set_job_defaults(item: JsonObject) -> None:
+    _set_job_spec_defaults(map_at(item, "spec"))
 
 
-def _new_job(item: JsonObject) -> None:
+def _init_job(item: JsonObject) -> None:
     """Gives a job the selector and the labels by which its pods are found."""
     item["status"] = {}
     spec = map_at(item, "spec")
@@ -170,9 +170,9 @@ def _job_problems(item: JsonObject, old: JsonObject | None) -> list[FieldProblem
     return problems
 
 
-def _default_cron_job(item: JsonObject) -> None:
+def _set_cron_job_defaults(item: JsonObject) -> None:
     spec = map_at(item, "spec")
-    fill_in(
+    set_missing(
         spec,
         concurrencyPolicy="Allow",
         suspend=False,
@@ -180,22 +180,32 @@ def _default_cron_job(item: JsonObject) -> None:
         failedJobsHistoryLimit=1,
     )
     template = map_at(map_at(map_at(spec, "jobTemplate"), "spec"), "template")
-    default_pod_spec(map_at(template, "spec"))
+    set_pod_spec_defaults(map_at(template, "spec"))
 
 
-APPS: dict[str, Behaviour] = {
-    "Deployment": Behaviour(
-        on_create=_empty_status, defaults=_default_deployment, problems=_workload_problems
+APPS_STRATEGIES: dict[str, KindStrategy] = {
+    "Deployment": KindStrategy(
+        prepare_for_create=_init_status,
+        set_defaults=_set_deployment_defaults,
+        problems=_workload_problems,
     ),
-    "StatefulSet": Behaviour(
-        on_create=_new_replicas, defaults=_default_stateful_set, problems=_workload_problems
+    "StatefulSet": KindStrategy(
+        prepare_for_create=_init_replicas_status,
+        set_defaults=_set_stateful_set_defaults,
+        problems=_workload_problems,
     ),
-    "DaemonSet": Behaviour(
-        on_create=_new_daemons, defaults=_default_daemon_set, problems=_workload_problems
+    "DaemonSet": KindStrategy(
+        prepare_for_create=_init_daemon_set_status,
+        set_defaults=_set_daemon_set_defaults,
+        problems=_workload_problems,
     ),
-    "ReplicaSet": Behaviour(
-        on_create=_new_replicas, defaults=_default_replica_set, problems=_workload_problems
+    "ReplicaSet": KindStrategy(
+        prepare_for_create=_init_replicas_status,
+        set_defaults=_set_replica_set_defaults,
+        problems=_workload_problems,
     ),
-    "Job": Behaviour(on_create=_new_job, defaults=_default_job, problems=_job_problems),
-    "CronJob": Behaviour(on_create=_empty_status, defaults=_default_cron_job),
+    "Job": KindStrategy(
+        prepare_for_create=_init_job, set_defaults=_set_job_defaults, problems=_job_problems
+    ),
+    "CronJob": KindStrategy(prepare_for_create=_init_status, set_defaults=_set_cron_job_defaults),
 }

@@ -15,14 +15,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from scheduler.apiserver.kinds.core.protobuf import fields_of
-from scheduler.apiserver.kinds.core.schemas import definitions
+from scheduler.apiserver.kinds.core.protobuf import iter_message_fields
+from scheduler.apiserver.kinds.core.schemas import load_definitions
 
-_FILES = (
+_DESCRIPTOR_FILES = (
     "k8s/io/apimachinery/pkg/apis/meta/v1/generated_pb2.py",
     "k8s/io/api/core/v1/generated_pb2.py",
 )
-_BY_HAND = {
+_EXTRA_FIELDS = {
     "apps.v1.Deployment": "metadata spec status",
     "apps.v1.DeploymentSpec": (
         "replicas selector template strategy minReadySeconds revisionHistoryLimit paused -"
@@ -62,39 +62,41 @@ _BY_HAND = {
     "authentication.v1.SelfSubjectReview": "metadata status",
 }
 _TYPE_MESSAGE = 11
-Table = dict[str, dict[str, str]]
+FieldTable = dict[str, dict[str, str]]
 
 
-def _messages(source: Path) -> Iterator[tuple[str, bytes]]:
+def _iter_messages(source: Path) -> Iterator[tuple[str, bytes]]:
     """The messages of a generated module, from the file descriptor that it carries."""
     text = re.search(r"serialized_pb=_b\((['\"].*['\"])\)\s*$", source.read_text(), re.MULTILINE)
     if text is None:
         raise SystemExit(f"{source}: no file descriptor found")
     data = ast.literal_eval(text[1]).encode("latin1")
-    found = list(fields_of(data))
+    found = list(iter_message_fields(data))
     package = next(bytes(value) for number, value in found if number == 2).decode()  # noqa: PLR2004 - FileDescriptorProto.package
     for number, value in found:
         if number == 4 and isinstance(value, bytes):  # noqa: PLR2004 - FileDescriptorProto.message_type
-            name = next(bytes(text) for number, text in fields_of(value) if number == 1).decode()
+            name = next(
+                bytes(text) for number, text in iter_message_fields(value) if number == 1
+            ).decode()
             yield f"{package.replace('k8s.io', 'io.k8s', 1)}.{name}", value
 
 
-def _fields(message: bytes) -> Iterator[tuple[str, int, str]]:
+def _iter_field_descriptors(message: bytes) -> Iterator[tuple[str, int, str]]:
     """Name, number and type name of the fields of a message descriptor."""
-    for number, value in fields_of(message):
+    for number, value in iter_message_fields(message):
         if number == 2 and isinstance(value, bytes):  # noqa: PLR2004 - DescriptorProto.field
-            found = dict(fields_of(value))
+            found = dict(iter_message_fields(value))
             kind = found.get(6, b"") if found.get(5) == _TYPE_MESSAGE else b""
             yield bytes(found[1]).decode(), int(found[3]), bytes(kind).decode()
 
 
-def _table(messages: dict[str, bytes]) -> Table:
+def _make_table(messages: dict[str, bytes]) -> FieldTable:
     """Numbers by definition; a field that the schema does not know is an inlined struct."""
-    table: Table = {}
+    table: FieldTable = {}
     for name, message in messages.items():
-        known = definitions().get(name, {}).get("properties")
+        known = load_definitions().get(name, {}).get("properties")
         inlined = {}
-        for field, number, kind in _fields(message):
+        for field, number, kind in _iter_field_descriptors(message):
             if known is None or field in known:
                 inlined[str(number)] = field
             elif kind:
@@ -103,9 +105,9 @@ def _table(messages: dict[str, bytes]) -> Table:
     return table
 
 
-def _reached(table: Table) -> Table:
+def _reachable_definitions(table: FieldTable) -> FieldTable:
     """What our kinds use: their definitions, and what is inlined into them."""
-    kept = {name: fields for name, fields in table.items() if name in definitions()}
+    kept = {name: fields for name, fields in table.items() if name in load_definitions()}
     waiting = [field[1:] for fields in kept.values() for field in fields.values()]
     while waiting:
         name = waiting.pop()
@@ -117,9 +119,13 @@ def _reached(table: Table) -> Table:
 
 def main(folder: str) -> int:
     """Reads the unpacked package and writes the data file beside this module."""
-    messages = {name: data for file in _FILES for name, data in _messages(Path(folder) / file)}
-    table = _reached(_table(messages))
-    for short, names in _BY_HAND.items():
+    messages = {
+        name: data
+        for file in _DESCRIPTOR_FILES
+        for name, data in _iter_messages(Path(folder) / file)
+    }
+    table = _reachable_definitions(_make_table(messages))
+    for short, names in _EXTRA_FIELDS.items():
         numbered = {str(i): name for i, name in enumerate(names.split(), 1) if name != "-"}
         table[f"io.k8s.api.{short}"] = numbered
     lines = [f"{json.dumps(name)}: {json.dumps(table[name])}" for name in sorted(table)]

@@ -13,14 +13,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-VERSION = "v1.37.0"
-API = "io.k8s.api."
-META = "io.k8s.apimachinery.pkg.apis.meta.v1."
-EXTENSIONS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
-REF = "#/components/schemas/"
-ROOTS = (
+KUBERNETES_VERSION = "v1.37.0"
+API_PREFIX = "io.k8s.api."
+META_PREFIX = "io.k8s.apimachinery.pkg.apis.meta.v1."
+EXTENSIONS_PREFIX = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
+REFERENCE_PREFIX = "#/components/schemas/"
+ROOT_DEFINITIONS = (
     *(
-        f"{API}core.v1.{kind}"
+        f"{API_PREFIX}core.v1.{kind}"
         for kind in [
             "Namespace",
             "Node",
@@ -34,29 +34,32 @@ ROOTS = (
             "Binding",
         ]
     ),
-    *(f"{API}apps.v1.{kind}" for kind in ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"]),
-    f"{API}batch.v1.Job",
-    f"{API}batch.v1.CronJob",
-    f"{API}events.v1.Event",
-    f"{API}coordination.v1.Lease",
-    f"{API}autoscaling.v1.Scale",
-    f"{API}policy.v1.Eviction",
-    f"{API}authorization.v1.SelfSubjectAccessReview",
-    f"{API}authorization.v1.SelfSubjectRulesReview",
-    f"{API}authentication.v1.SelfSubjectReview",
-    f"{EXTENSIONS}CustomResourceDefinition",
-    f"{META}DeleteOptions",
-    f"{META}Status",
+    *(
+        f"{API_PREFIX}apps.v1.{kind}"
+        for kind in ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"]
+    ),
+    f"{API_PREFIX}batch.v1.Job",
+    f"{API_PREFIX}batch.v1.CronJob",
+    f"{API_PREFIX}events.v1.Event",
+    f"{API_PREFIX}coordination.v1.Lease",
+    f"{API_PREFIX}autoscaling.v1.Scale",
+    f"{API_PREFIX}policy.v1.Eviction",
+    f"{API_PREFIX}authorization.v1.SelfSubjectAccessReview",
+    f"{API_PREFIX}authorization.v1.SelfSubjectRulesReview",
+    f"{API_PREFIX}authentication.v1.SelfSubjectReview",
+    f"{EXTENSIONS_PREFIX}CustomResourceDefinition",
+    f"{META_PREFIX}DeleteOptions",
+    f"{META_PREFIX}Status",
 )
-INT_OR_STRING = {
+INT_OR_STRING_FORMATS = {
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": "int-or-string",
     "io.k8s.apimachinery.pkg.api.resource.Quantity": "quantity",
 }
-DEFAULTS = {
-    f"{API}core.v1.{kind}": {"protocol": "TCP"} for kind in ("ContainerPort", "ServicePort")
+LIST_KEY_DEFAULTS = {
+    f"{API_PREFIX}core.v1.{kind}": {"protocol": "TCP"} for kind in ("ContainerPort", "ServicePort")
 }
 """Defaults of keys of lists, without which items cannot be told apart; the package lacks them."""
-FREE_FORM = (
+FREE_FORM_DEFINITIONS = (
     "JSON",
     "JSONSchemaPropsOrArray",
     "JSONSchemaPropsOrBool",
@@ -64,20 +67,20 @@ FREE_FORM = (
 )
 
 
-def _converted(node: Any) -> Any:  # noqa: ANN401 - a JSON schema is any JSON
+def _convert_node(node: Any) -> Any:  # noqa: ANN401 - a JSON schema is any JSON
     """One node in the form of OpenAPI v3: one type, references among `components`."""
     if isinstance(node, list):
-        return [_converted(item) for item in node]
+        return [_convert_node(item) for item in node]
     if not isinstance(node, dict):
         return node
-    converted = {key: _converted(value) for key, value in node.items()}
+    converted = {key: _convert_node(value) for key, value in node.items()}
     kind = converted.get("type")
     if isinstance(kind, list):
         converted["type"] = next(name for name in kind if name != "null")
     reference = converted.get("$ref")
     if isinstance(reference, str):
         converted.pop("$ref")
-        target = {"$ref": REF + reference.rsplit("/", 1)[-1]}
+        target = {"$ref": REFERENCE_PREFIX + reference.rsplit("/", 1)[-1]}
         return converted | {"allOf": [target]} if converted else target
     if "enum" in converted and set(converted) <= {"description", "type", "enum"}:
         names = converted["enum"]
@@ -90,26 +93,26 @@ def _converted(node: Any) -> Any:  # noqa: ANN401 - a JSON schema is any JSON
     return converted
 
 
-def _definition(name: str, node: dict[str, Any]) -> dict[str, Any]:
-    if name in INT_OR_STRING:
+def _convert_definition(name: str, node: dict[str, Any]) -> dict[str, Any]:
+    if name in INT_OR_STRING_FORMATS:
         return {
             "description": node.get("description", "A whole number or a string."),
             "x-kubernetes-int-or-string": True,
-            "format": INT_OR_STRING[name],
+            "format": INT_OR_STRING_FORMATS[name],
         }
-    if name == f"{META}MicroTime":
-        return {**_plain_definition(name, node), "format": "micro-time"}
-    if name.removeprefix(EXTENSIONS) in FREE_FORM:
+    if name == f"{META_PREFIX}MicroTime":
+        return {**_convert_plain_definition(name, node), "format": "micro-time"}
+    if name.removeprefix(EXTENSIONS_PREFIX) in FREE_FORM_DEFINITIONS:
         return {
             "description": node.get("description", ""),
             "x-kubernetes-preserve-unknown-fields": True,
         }
-    return _plain_definition(name, node)
+    return _convert_plain_definition(name, node)
 
 
-def _plain_definition(name: str, node: dict[str, Any]) -> dict[str, Any]:
-    converted: dict[str, Any] = _converted(node)
-    for field, default in DEFAULTS.get(name, {}).items():
+def _convert_plain_definition(name: str, node: dict[str, Any]) -> dict[str, Any]:
+    converted: dict[str, Any] = _convert_node(node)
+    for field, default in LIST_KEY_DEFAULTS.get(name, {}).items():
         converted["properties"][field]["default"] = default
     if converted.get("type") == "object" and not {"properties", "additionalProperties"} & set(
         converted
@@ -118,34 +121,34 @@ def _plain_definition(name: str, node: dict[str, Any]) -> dict[str, Any]:
     return converted
 
 
-def _references(node: object) -> set[str]:
+def _referenced_names(node: object) -> set[str]:
     if isinstance(node, list):
-        return set().union(*map(_references, node))
+        return set().union(*map(_referenced_names, node))
     if not isinstance(node, dict):
         return set()
     reference = node.get("$ref")
     if isinstance(reference, str):
-        return {reference.removeprefix(REF)}
-    return set().union(*map(_references, node.values()))
+        return {reference.removeprefix(REFERENCE_PREFIX)}
+    return set().union(*map(_referenced_names, node.values()))
 
 
-def closure(definitions: dict[str, Any]) -> dict[str, Any]:
+def closure_of(definitions: dict[str, Any]) -> dict[str, Any]:
     """The definitions that our kinds reach, in the form of OpenAPI v3."""
     found: dict[str, Any] = {}
-    wanted = list(ROOTS)
+    wanted = list(ROOT_DEFINITIONS)
     while wanted:
         name = wanted.pop()
         if name not in found:
-            found[name] = _definition(name, definitions[name])
-            wanted.extend(_references(found[name]))
+            found[name] = _convert_definition(name, definitions[name])
+            wanted.extend(_referenced_names(found[name]))
     return found
 
 
 def main() -> int:
     """Reads the package's definitions and writes the data file beside this module."""
-    source = files("kubernetes_validate") / "kubernetes-json-schema" / f"{VERSION}-local"
+    source = files("kubernetes_validate") / "kubernetes-json-schema" / f"{KUBERNETES_VERSION}-local"
     definitions = json.loads((source / "_definitions.json").read_text())["$defs"]
-    schemas = closure(definitions)
+    schemas = closure_of(definitions)
     lines = [
         f"{json.dumps(name)}: {json.dumps(schemas[name], separators=(',', ':'), sort_keys=True)}"
         for name in sorted(schemas)

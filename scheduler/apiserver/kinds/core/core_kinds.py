@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 
-from scheduler.apiserver.base.errors import Subject
-from scheduler.apiserver.kinds.core.columns import COLUMNS, PLAIN
-from scheduler.apiserver.kinds.core.defaults import BEHAVIOURS
+from scheduler.apiserver.base.errors import GroupResource
+from scheduler.apiserver.kinds.core.columns import CORE_COLUMNS, DEFAULT_COLUMNS
+from scheduler.apiserver.kinds.core.defaults import CORE_STRATEGIES
 from scheduler.apiserver.kinds.core.event_versions import from_events_v1, to_events_v1
-from scheduler.apiserver.kinds.core.schemas import core_node, definition_name
-from scheduler.apiserver.kinds.resources import Behaviour, Resource, ScalePaths
+from scheduler.apiserver.kinds.core.schemas import definition_name, schema_node_of
+from scheduler.apiserver.kinds.resources import KindStrategy, ScalePaths, ServerResource
 
 # group, kind, plural, short names, namespaced, subresources, in `kubectl get all`
-_TABLE = """
+_CORE_RESOURCE_LINES = """
 - Namespace namespaces ns - status -
 - Node nodes no - status -
 - Pod pods po n status,binding,eviction all
@@ -30,7 +30,7 @@ coordination.k8s.io Lease leases - n - -
 events.k8s.io Event events ev n - -
 apiextensions.k8s.io CustomResourceDefinition customresourcedefinitions crd,crds - status -
 """
-_FIELDS = {
+_SELECTABLE_FIELDS = {
     "Pod": {
         "spec.nodeName",
         "spec.restartPolicy",
@@ -61,37 +61,39 @@ _FIELDS = {
     "ReplicaSet": {"status.replicas"},
     "Service": {"spec.clusterIP", "spec.type"},
 }
-_REGARDING = frozenset(field.replace("involvedObject", "regarding") for field in _FIELDS["Event"])
-_SCALE = ScalePaths(("spec", "replicas"), ("status", "replicas"), ("spec", "selector"))
+_EVENTS_V1_FIELDS = frozenset(
+    field.replace("involvedObject", "regarding") for field in _SELECTABLE_FIELDS["Event"]
+)
+_SCALE_PATHS = ScalePaths(("spec", "replicas"), ("status", "replicas"), ("spec", "selector"))
 
 
-def core_resources() -> Iterator[Resource]:
+def core_resources() -> Iterator[ServerResource]:
     """Every core resource, in the order of discovery."""
-    for line in _TABLE.strip().splitlines():
-        yield _resource(["" if cell == "-" else cell for cell in line.split()])
+    for line in _CORE_RESOURCE_LINES.strip().splitlines():
+        yield _parse_resource(["" if cell == "-" else cell for cell in line.split()])
 
 
-def _resource(cells: list[str]) -> Resource:
+def _parse_resource(cells: list[str]) -> ServerResource:
     group, kind, plural, short, scope, subresources, category = cells
     stored_kind = definition_name("" if kind == "Event" else group, kind)
     found = frozenset(filter(None, subresources.split(",")))
-    resource = Resource(
-        subject=Subject(group, plural, kind),
+    resource = ServerResource(
+        group_resource=GroupResource(group, plural, kind),
         version="v1",
         singular=kind.lower(),
         namespaced=bool(scope),
-        node=core_node(stored_kind),
+        schema_node=schema_node_of(stored_kind),
         short_names=tuple(filter(None, short.split(","))),
         categories=tuple(filter(None, (category,))),
         subresources=found,
-        columns=COLUMNS.get(kind, PLAIN),
-        fields=frozenset(_FIELDS.get(kind, ())),
-        scale=_SCALE if "scale" in found else None,
-        behaviour=BEHAVIOURS.get(kind, Behaviour()),
-        definition=definition_name(group, kind),
+        columns=CORE_COLUMNS.get(kind, DEFAULT_COLUMNS),
+        selectable_fields=frozenset(_SELECTABLE_FIELDS.get(kind, ())),
+        scale_paths=_SCALE_PATHS if "scale" in found else None,
+        strategy=CORE_STRATEGIES.get(kind, KindStrategy()),
+        openapi_name=definition_name(group, kind),
     )
     if group == "events.k8s.io":
-        resource.storage = "/events"
-        resource.to_view, resource.from_view = to_events_v1, from_events_v1
-        resource.fields |= _REGARDING
+        resource.collection_name = "/events"
+        resource.from_storage_version, resource.to_storage_version = to_events_v1, from_events_v1
+        resource.selectable_fields |= _EVENTS_V1_FIELDS
     return resource

@@ -9,43 +9,43 @@ import ipaddress
 import secrets
 from collections.abc import Callable
 
-from scheduler.apiserver.kinds.core.apps import APPS
-from scheduler.apiserver.kinds.core.pods import POD
+from scheduler.apiserver.kinds.core.apps import APPS_STRATEGIES
+from scheduler.apiserver.kinds.core.pods import POD_STRATEGY
 from scheduler.apiserver.kinds.names import dns_label_problems, path_segment_problems
-from scheduler.apiserver.kinds.resources import Behaviour
-from scheduler.apiserver.kinds.tolerant import fill_in, map_at, maps
+from scheduler.apiserver.kinds.resources import KindStrategy
+from scheduler.apiserver.kinds.tolerant import map_at, maps_in, set_missing
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value, required_value
 
-_DATA_LIMIT_BYTES = 1024 * 1024
+_MAX_DATA_BYTES = 1024 * 1024
 """Of a ConfigMap or a Secret."""
 _SERVICE_NETWORK = ipaddress.ip_network("10.96.0.0/12")
 
 
-def _new_namespace(item: JsonObject) -> None:
+def _init_namespace(item: JsonObject) -> None:
     item["spec"] = {"finalizers": ["kubernetes"]}
     item["status"] = {"phase": "Active"}
 
 
-def _default_namespace(item: JsonObject) -> None:
+def _set_namespace_defaults(item: JsonObject) -> None:
     metadata = item["metadata"]
     if metadata.get("name"):
         labels = metadata.setdefault("labels", {})
         labels["kubernetes.io/metadata.name"] = metadata["name"]
-    fill_in(item, spec={}, status={})
+    set_missing(item, spec={}, status={})
 
 
 def _keep_namespace_spec(item: JsonObject, old: JsonObject) -> None:
     item["spec"] = old.get("spec", {})
 
 
-def _default_service(item: JsonObject) -> None:
+def _set_service_defaults(item: JsonObject) -> None:
     spec = map_at(item, "spec")
-    fill_in(spec, type="ClusterIP", sessionAffinity="None")
-    for port in maps(spec.get("ports")):
-        fill_in(port, protocol="TCP", targetPort=port.get("port"))
+    set_missing(spec, type="ClusterIP", sessionAffinity="None")
+    for port in maps_in(spec.get("ports")):
+        set_missing(port, protocol="TCP", targetPort=port.get("port"))
     if spec["type"] != "ExternalName":
-        fill_in(
+        set_missing(
             spec,
             internalTrafficPolicy="Cluster",
             ipFamilyPolicy="SingleStack",
@@ -53,7 +53,7 @@ def _default_service(item: JsonObject) -> None:
         )
 
 
-def _new_service(item: JsonObject) -> None:
+def _init_service(item: JsonObject) -> None:
     item["status"] = {"loadBalancer": {}}
     spec = map_at(item, "spec")
     if spec.get("type") != "ExternalName" and not spec.get("clusterIP"):
@@ -64,7 +64,7 @@ def _new_service(item: JsonObject) -> None:
         spec["clusterIPs"] = [spec["clusterIP"]]
 
 
-def _keep_service_address(item: JsonObject, old: JsonObject) -> None:
+def _keep_cluster_ip(item: JsonObject, old: JsonObject) -> None:
     spec, before = map_at(item, "spec"), map_at(old, "spec")
     for key in ("clusterIP", "clusterIPs"):
         if not spec.get(key) and before.get(key):
@@ -77,7 +77,7 @@ def _service_problems(item: JsonObject, old: JsonObject | None) -> list[FieldPro
     headless = spec.get("clusterIP") == "None" or spec.get("type") == "ExternalName"
     if not spec.get("ports") and not headless:
         problems.append(required_value("spec.ports"))
-    for index, port in enumerate(maps(spec.get("ports"))):
+    for index, port in enumerate(maps_in(spec.get("ports"))):
         number = port.get("port")
         if not isinstance(number, int) or not 0 < number < 65536:  # noqa: PLR2004 - the port range
             why = "must be between 1 and 65535, inclusive"
@@ -90,8 +90,8 @@ def _service_problems(item: JsonObject, old: JsonObject | None) -> list[FieldPro
     return problems
 
 
-def _default_secret(item: JsonObject) -> None:
-    fill_in(item, type="Opaque")
+def _set_secret_defaults(item: JsonObject) -> None:
+    set_missing(item, type="Opaque")
     plain = item.pop("stringData", None)
     if isinstance(plain, dict):
         data = item.setdefault("data", {})
@@ -106,8 +106,8 @@ def _data_problems(item: JsonObject, old: JsonObject | None) -> list[FieldProble
         for field in ("data", "binaryData")
         for key, value in map_at(item, field).items()
     )
-    if size > _DATA_LIMIT_BYTES:
-        why = f"Too long: may not be more than {_DATA_LIMIT_BYTES} bytes"
+    if size > _MAX_DATA_BYTES:
+        why = f"Too long: may not be more than {_MAX_DATA_BYTES} bytes"
         problems.append(FieldProblem("FieldValueTooLong", "[]", why))
     if old is not None and old.get("immutable"):
         for key in ("data", "binaryData", "immutable"):
@@ -119,16 +119,16 @@ def _data_problems(item: JsonObject, old: JsonObject | None) -> list[FieldProble
     return problems
 
 
-def _default_claim(item: JsonObject) -> None:
-    fill_in(map_at(item, "spec"), volumeMode="Filesystem")
+def _set_claim_defaults(item: JsonObject) -> None:
+    set_missing(map_at(item, "spec"), volumeMode="Filesystem")
 
 
-def _new_claim(item: JsonObject) -> None:
+def _init_claim(item: JsonObject) -> None:
     item["status"] = {"phase": "Pending"}
 
 
-def _new_node(item: JsonObject) -> None:
-    fill_in(item, spec={}, status={})
+def _init_node(item: JsonObject) -> None:
+    set_missing(item, spec={}, status={})
 
 
 def _lease_problems(item: JsonObject, _old: JsonObject | None) -> list[FieldProblem]:
@@ -154,55 +154,57 @@ def _event_problems(item: JsonObject, _old: JsonObject | None) -> list[FieldProb
     return [invalid_value("involvedObject.namespace", about, why)]
 
 
-def _default_event(item: JsonObject) -> None:
-    fill_in(item, source={}, involvedObject={})
+def _set_event_defaults(item: JsonObject) -> None:
+    set_missing(item, source={}, involvedObject={})
 
 
-def _plain(
+def _specless_strategy(
     problems: Callable[[JsonObject, JsonObject | None], list[FieldProblem]] | None = None,
     *,
-    defaults: Callable[[JsonObject], None] | None = None,
-) -> Behaviour:
+    set_defaults: Callable[[JsonObject], None] | None = None,
+) -> KindStrategy:
     """A kind without a spec."""
-    nothing = Behaviour()
-    return Behaviour(
+    nothing = KindStrategy()
+    return KindStrategy(
         problems=problems or nothing.problems,
-        defaults=defaults or nothing.defaults,
+        set_defaults=set_defaults or nothing.set_defaults,
         has_generation=False,
     )
 
 
-BEHAVIOURS: dict[str, Behaviour] = {
-    "Namespace": Behaviour(
-        on_create=_new_namespace,
-        on_update=_keep_namespace_spec,
-        defaults=_default_namespace,
+CORE_STRATEGIES: dict[str, KindStrategy] = {
+    "Namespace": KindStrategy(
+        prepare_for_create=_init_namespace,
+        prepare_for_update=_keep_namespace_spec,
+        set_defaults=_set_namespace_defaults,
         name_problems=dns_label_problems,
         has_generation=False,
     ),
-    "Node": Behaviour(on_create=_new_node, has_generation=False, status_on_create=True),
-    "Pod": POD,
-    "Service": Behaviour(
-        on_create=_new_service,
-        on_update=_keep_service_address,
-        defaults=_default_service,
+    "Node": KindStrategy(
+        prepare_for_create=_init_node, has_generation=False, status_on_create=True
+    ),
+    "Pod": POD_STRATEGY,
+    "Service": KindStrategy(
+        prepare_for_create=_init_service,
+        prepare_for_update=_keep_cluster_ip,
+        set_defaults=_set_service_defaults,
         problems=_service_problems,
         name_problems=dns_label_problems,
         has_generation=False,
         returns_deleted=True,
     ),
-    "ConfigMap": _plain(_data_problems),
-    "Secret": _plain(_data_problems, defaults=_default_secret),
-    "ServiceAccount": _plain(),
-    "PersistentVolumeClaim": Behaviour(
-        on_create=_new_claim,
-        defaults=_default_claim,
+    "ConfigMap": _specless_strategy(_data_problems),
+    "Secret": _specless_strategy(_data_problems, set_defaults=_set_secret_defaults),
+    "ServiceAccount": _specless_strategy(),
+    "PersistentVolumeClaim": KindStrategy(
+        prepare_for_create=_init_claim,
+        set_defaults=_set_claim_defaults,
         has_generation=False,
         returns_deleted=True,
     ),
-    "Event": _plain(_event_problems, defaults=_default_event),
-    **APPS,
-    "Lease": Behaviour(
+    "Event": _specless_strategy(_event_problems, set_defaults=_set_event_defaults),
+    **APPS_STRATEGIES,
+    "Lease": KindStrategy(
         has_generation=False, name_problems=path_segment_problems, problems=_lease_problems
     ),
 }

@@ -5,7 +5,7 @@ Source: pkg/apis/core/v1 conversion of Kubernetes; the API reference names the d
 
 from scheduler.hub.schema.json_types import JsonObject
 
-_RENAMED = {
+_EVENTS_V1_NAMES = {
     "involvedObject": "regarding",
     "message": "note",
     "source": "deprecatedSource",
@@ -14,10 +14,10 @@ _RENAMED = {
     "count": "deprecatedCount",
     "reportingComponent": "reportingController",
 }
-_BACK = {new: old for old, new in _RENAMED.items()}
+_V1_NAMES = {new: old for old, new in _EVENTS_V1_NAMES.items()}
 
 
-def _renamed(item: JsonObject, names: dict[str, str], api_version: str) -> JsonObject:
+def _rename_fields(item: JsonObject, names: dict[str, str], api_version: str) -> JsonObject:
     made = {names.get(key, key): value for key, value in item.items()}
     made["apiVersion"] = api_version
     if isinstance(made.get("metadata"), dict):
@@ -27,9 +27,9 @@ def _renamed(item: JsonObject, names: dict[str, str], api_version: str) -> JsonO
 
 def to_events_v1(item: JsonObject) -> JsonObject:
     """The stored Event as events.k8s.io/v1."""
-    return _renamed(item, _RENAMED, "events.k8s.io/v1")
+    return _rename_fields(item, _EVENTS_V1_NAMES, "events.k8s.io/v1")
 
 
 def from_events_v1(item: JsonObject) -> JsonObject:
     """An Event of events.k8s.io/v1 as it is stored."""
-    return _renamed(item, _BACK, "v1")
+    return _rename_fields(item, _V1_NAMES, "v1")

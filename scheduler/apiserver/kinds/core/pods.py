@@ -4,15 +4,15 @@ Source: the API reference of Pod.
 """
 
 from scheduler.apiserver.kinds.names import dns_label_problems
-from scheduler.apiserver.kinds.resources import Behaviour
-from scheduler.apiserver.kinds.tolerant import fill_in, map_at, maps
+from scheduler.apiserver.kinds.resources import KindStrategy
+from scheduler.apiserver.kinds.tolerant import map_at, maps_in, set_missing
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value, required_value
 
 
-def default_pod_spec(spec: JsonObject) -> None:
+def set_pod_spec_defaults(spec: JsonObject) -> None:
     """Fills in the defaults of a pod's spec."""
-    fill_in(
+    set_missing(
         spec,
         restartPolicy="Always",
         dnsPolicy="ClusterFirst",
@@ -20,20 +20,20 @@ def default_pod_spec(spec: JsonObject) -> None:
         terminationGracePeriodSeconds=30,
         securityContext={},
     )
-    for container in [*maps(spec.get("initContainers")), *maps(spec.get("containers"))]:
-        _default_container(container)
-    for volume in maps(spec.get("volumes")):
-        fill_in(volume.get("configMap"), defaultMode=420)
-        fill_in(volume.get("secret"), defaultMode=420)
-        fill_in(volume.get("projected"), defaultMode=420)
-        fill_in(volume.get("downwardAPI"), defaultMode=420)
+    for container in [*maps_in(spec.get("initContainers")), *maps_in(spec.get("containers"))]:
+        _set_container_defaults(container)
+    for volume in maps_in(spec.get("volumes")):
+        set_missing(volume.get("configMap"), defaultMode=420)
+        set_missing(volume.get("secret"), defaultMode=420)
+        set_missing(volume.get("projected"), defaultMode=420)
+        set_missing(volume.get("downwardAPI"), defaultMode=420)
 
 
-def _default_container(container: JsonObject) -> None:
+def _set_container_defaults(container: JsonObject) -> None:
     image = str(container.get("image") or "")
     tag = image.rsplit("/", 1)[-1].partition(":")[2]
     always = "@" not in image and tag in {"", "latest"}
-    fill_in(
+    set_missing(
         container,
         imagePullPolicy="Always" if always else "IfNotPresent",
         terminationMessagePath="/dev/termination-log",
@@ -43,31 +43,31 @@ def _default_container(container: JsonObject) -> None:
     resources = map_at(container, "resources")
     for name, quantity in map_at(resources, "limits").items():
         resources.setdefault("requests", {}).setdefault(name, quantity)
-    for port in maps(container.get("ports")):
-        fill_in(port, protocol="TCP")
+    for port in maps_in(container.get("ports")):
+        set_missing(port, protocol="TCP")
     for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
-        _default_probe(container.get(probe))
+        _set_probe_defaults(container.get(probe))
 
 
-def _default_probe(probe: Json) -> None:
-    fill_in(probe, timeoutSeconds=1, periodSeconds=10, successThreshold=1, failureThreshold=3)
+def _set_probe_defaults(probe: Json) -> None:
+    set_missing(probe, timeoutSeconds=1, periodSeconds=10, successThreshold=1, failureThreshold=3)
     if isinstance(probe, dict):
-        fill_in(probe.get("httpGet"), path="/", scheme="HTTP")
+        set_missing(probe.get("httpGet"), path="/", scheme="HTTP")
 
 
-def _default_pod(item: JsonObject) -> None:
+def _set_pod_defaults(item: JsonObject) -> None:
     spec = map_at(item, "spec")
-    default_pod_spec(spec)
-    fill_in(spec, enableServiceLinks=True)
+    set_pod_spec_defaults(spec)
+    set_missing(spec, enableServiceLinks=True)
 
 
-def _new_pod(item: JsonObject) -> None:
-    item["status"] = {"phase": "Pending", "qosClass": _qos(map_at(item, "spec"))}
+def _init_pod(item: JsonObject) -> None:
+    item["status"] = {"phase": "Pending", "qosClass": _qos_class_of(map_at(item, "spec"))}
 
 
-def _qos(spec: JsonObject) -> str:
+def _qos_class_of(spec: JsonObject) -> str:
     """The quality-of-service class (documentation: "Pod Quality of Service Classes")."""
-    containers = [*maps(spec.get("initContainers")), *maps(spec.get("containers"))]
+    containers = [*maps_in(spec.get("initContainers")), *maps_in(spec.get("containers"))]
     stated = [map_at(container, "resources") for container in containers]
     if not any(map_at(one, "requests") or map_at(one, "limits") for one in stated):
         return "BestEffort"
@@ -93,7 +93,9 @@ _MUTABLE_POD_FIELDS = frozenset(
 def _pod_problems(item: JsonObject, old: JsonObject | None) -> list[FieldProblem]:
     spec = map_at(item, "spec")
     problems = pod_spec_problems(spec, "spec")
-    if old is not None and _frozen_pod_spec(spec) != _frozen_pod_spec(map_at(old, "spec")):
+    if old is not None and _immutable_pod_spec_of(spec) != _immutable_pod_spec_of(
+        map_at(old, "spec")
+    ):
         why = (
             "Forbidden: pod updates may not change fields other than "
             "`spec.containers[*].image`,`spec.initContainers[*].image`,"
@@ -105,18 +107,18 @@ def _pod_problems(item: JsonObject, old: JsonObject | None) -> list[FieldProblem
     return problems
 
 
-def _frozen_pod_spec(spec: JsonObject) -> JsonObject:
+def _immutable_pod_spec_of(spec: JsonObject) -> JsonObject:
     frozen = {key: value for key, value in spec.items() if key not in _MUTABLE_POD_FIELDS}
     for key in ("containers", "initContainers"):
         if key in spec:
-            frozen[key] = [{**one, "image": ""} for one in maps(spec[key])]
+            frozen[key] = [{**one, "image": ""} for one in maps_in(spec[key])]
     return frozen
 
 
 def pod_spec_problems(spec: JsonObject, path: str) -> list[FieldProblem]:
     """What is wrong with the containers of a pod's spec."""
     problems: list[FieldProblem] = []
-    containers = maps(spec.get("containers"))
+    containers = maps_in(spec.get("containers"))
     if not containers:
         problems.append(required_value(f"{path}.containers"))
     for index, container in enumerate(containers):
@@ -131,6 +133,9 @@ def pod_spec_problems(spec: JsonObject, path: str) -> list[FieldProblem]:
     return problems
 
 
-POD = Behaviour(
-    on_create=_new_pod, defaults=_default_pod, problems=_pod_problems, returns_deleted=True
+POD_STRATEGY = KindStrategy(
+    prepare_for_create=_init_pod,
+    set_defaults=_set_pod_defaults,
+    problems=_pod_problems,
+    returns_deleted=True,
 )

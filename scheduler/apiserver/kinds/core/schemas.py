@@ -6,7 +6,7 @@ from importlib.resources import files
 import msgspec
 
 from scheduler.hub.schema.json_types import JsonObject
-from scheduler.hub.schema.structural import Node, compile_schema
+from scheduler.hub.schema.structural import SchemaNode, compile_schema
 
 _PREFIXES = {
     "": "io.k8s.api.core.v1.",
@@ -16,12 +16,12 @@ _PREFIXES = {
     "coordination.k8s.io": "io.k8s.api.coordination.v1.",
     "apiextensions.k8s.io": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.",
 }
-OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
-SCALE = "io.k8s.api.autoscaling.v1.Scale"
+OBJECT_META_DEFINITION = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+SCALE_DEFINITION = "io.k8s.api.autoscaling.v1.Scale"
 
 
 @functools.cache
-def definitions() -> dict[str, JsonObject]:
+def load_definitions() -> dict[str, JsonObject]:
     """Every definition by its OpenAPI name."""
     data = (files(__package__) / "core_schemas.json").read_bytes()
     found: dict[str, JsonObject] = msgspec.json.decode(data)
@@ -34,13 +34,13 @@ def definition_name(group: str, kind: str) -> str:
 
 
 @functools.cache
-def core_node(name: str) -> Node:
+def schema_node_of(name: str) -> SchemaNode:
     """The compiled schema of a definition."""
     reference = {"$ref": f"#/components/schemas/{name}"}
-    return compile_schema(reference, definitions())
+    return compile_schema(reference, load_definitions())
 
 
-def with_metadata(node: Node) -> Node:
+def add_metadata_schema(node: SchemaNode) -> SchemaNode:
     """A custom resource's node with the metadata schema that all objects share."""
-    node.properties = {**node.properties, "metadata": core_node(OBJECT_META)}
+    node.properties = {**node.properties, "metadata": schema_node_of(OBJECT_META_DEFINITION)}
     return node

@@ -6,111 +6,125 @@ sentences are kept.
 
 from dataclasses import dataclass, field, replace
 
-from scheduler.hub.schema.cel import is_transition
+from scheduler.hub.schema.cel import is_transition_rule
 from scheduler.hub.schema.cel_cost import (
-    CRD_BUDGET,
-    RULE_BUDGET,
+    CRD_COST_BUDGET,
+    RULE_COST_BUDGET,
     UndefinedField,
-    largest_size,
-    rule_cost,
+    estimate_rule_cost,
+    max_size_of,
 )
 from scheduler.hub.schema.json_types import JsonObject
-from scheduler.hub.schema.problems import FieldProblem, quoted, required_value
-from scheduler.hub.schema.structural import Node, compile_schema
+from scheduler.hub.schema.problems import FieldProblem, quote_value, required_value
+from scheduler.hub.schema.structural import SchemaNode, compile_schema
 
-_ADVICE = (
+_COST_ADVICE = (
     "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, "
     "maps, and strings are declared)"
 )
-_FAR_OVER = 100
+_MAX_SHOWN_FACTOR = 100
 
 
 @dataclass(slots=True)
-class _Tally:
+class _RuleReport:
     problems: list[FieldProblem] = field(default_factory=list)
     costs: list[tuple[str, float]] = field(default_factory=list)
     """Of every rule, with its path."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _SchemaLocation:
     """Where a node stands: its path, how many there may be, whether old and new can be matched."""
 
     path: str
     count: float = 1
-    correlatable: bool = True
-    root: bool = False
+    is_correlatable: bool = True
+    is_root: bool = False
 
-    def below(self, step: str, times: float = 1, *, correlatable: bool = True) -> "_Place":
-        return _Place(f"{self.path}.{step}", self.count * times, self.correlatable and correlatable)
+    def child(self, step: str, times: float = 1, *, correlatable: bool = True) -> "_SchemaLocation":
+        return _SchemaLocation(
+            f"{self.path}.{step}", self.count * times, self.is_correlatable and correlatable
+        )
 
 
 def definition_rule_problems(schema: JsonObject, path: str) -> list[FieldProblem]:
     """What is wrong with the rules of a version's schema."""
-    tally = _Tally()
-    _walk(compile_schema(schema), _Place(path, root=True), tally)
+    tally = _RuleReport()
+    _check_rules(compile_schema(schema), _SchemaLocation(path, is_root=True), tally)
     total = sum(cost for _path, cost in tally.costs)
-    if total > CRD_BUDGET:
+    if total > CRD_COST_BUDGET:
         for where, cost in tally.costs:
-            if cost >= CRD_BUDGET / 100:
+            if cost >= CRD_COST_BUDGET / 100:
                 why = (
                     "Forbidden: contributed to estimated rule cost total exceeding cost limit for "
                     "entire OpenAPIv3 schema"
                 )
                 tally.problems.append(FieldProblem("FieldValueForbidden", where, why))
         words = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema"
-        tally.problems.append(_too_costly(path, words, total / CRD_BUDGET))
+        tally.problems.append(_over_budget_problem(path, words, total / CRD_COST_BUDGET))
     return tally.problems
 
 
-def _too_costly(path: str, words: str, factor: float) -> FieldProblem:
-    over = f"more than {_FAR_OVER}x" if factor > _FAR_OVER else f"{factor:.1f}x"
-    why = f"Forbidden: {words} exceeds budget by factor of {over} {_ADVICE}"
+def _over_budget_problem(path: str, words: str, factor: float) -> FieldProblem:
+    over = f"more than {_MAX_SHOWN_FACTOR}x" if factor > _MAX_SHOWN_FACTOR else f"{factor:.1f}x"
+    why = f"Forbidden: {words} exceeds budget by factor of {over} {_COST_ADVICE}"
     return FieldProblem("FieldValueForbidden", path, why)
 
 
-def _walk(node: Node, place: _Place, tally: _Tally) -> None:
+def _check_rules(node: SchemaNode, location: _SchemaLocation, report: _RuleReport) -> None:
     if not node.has_rules:
         return
     for index, rule in enumerate(node.rules):
-        at = replace(place, path=f"{place.path}.x-kubernetes-validations[{index}]")
-        _check(node, rule, at, tally)
+        at = replace(location, path=f"{location.path}.x-kubernetes-validations[{index}]")
+        _check_rule(node, rule, at, report)
     for name, child in node.properties.items():
-        _walk(child, place.below(f"properties[{name}]"), tally)
+        _check_rules(child, location.child(f"properties[{name}]"), report)
     if node.items is not None:
         keyed = node.list_type == "map"
-        _walk(node.items, place.below("items", largest_size(node), correlatable=keyed), tally)
-    if node.values is not None:
-        _walk(node.values, place.below("additionalProperties", largest_size(node)), tally)
+        _check_rules(
+            node.items, location.child("items", max_size_of(node), correlatable=keyed), report
+        )
+    if node.additional_properties is not None:
+        _check_rules(
+            node.additional_properties,
+            location.child("additionalProperties", max_size_of(node)),
+            report,
+        )
 
 
-def _check(node: Node, rule: JsonObject, place: _Place, tally: _Tally) -> None:
+def _check_rule(
+    node: SchemaNode, rule: JsonObject, location: _SchemaLocation, report: _RuleReport
+) -> None:
     text = str(rule.get("rule") or "")
     if not text.strip():
-        tally.problems.append(required_value(f"{place.path}.rule", "rule is not specified"))
+        report.problems.append(required_value(f"{location.path}.rule", "rule is not specified"))
         return
-    if is_transition(text) and not place.correlatable:
+    if is_transition_rule(text) and not location.is_correlatable:
         why = (
             "Invalid value: "
-            f"{quoted(text)}: oldSelf cannot be used on the uncorrelatable portion of the schema"
+            f"{quote_value(text)}: oldSelf cannot be used on the uncorrelatable portion of the schema"
         )
-        tally.problems.append(FieldProblem("FieldValueInvalid", f"{place.path}.rule", why))
+        report.problems.append(FieldProblem("FieldValueInvalid", f"{location.path}.rule", why))
         return
-    _price(node, text, replace(place, path=f"{place.path}.rule"), "rule", tally)
+    _estimate_cost(node, text, replace(location, path=f"{location.path}.rule"), "rule", report)
     message = str(rule.get("messageExpression") or "")
     if message:
-        at = replace(place, path=f"{place.path}.messageExpression")
-        _price(node, message, at, "messageExpression", tally)
+        at = replace(location, path=f"{location.path}.messageExpression")
+        _estimate_cost(node, message, at, "messageExpression", report)
 
 
-def _price(node: Node, text: str, place: _Place, what: str, tally: _Tally) -> None:
+def _estimate_cost(
+    node: SchemaNode, text: str, location: _SchemaLocation, what: str, report: _RuleReport
+) -> None:
     try:
-        cost = rule_cost(text, node, root=place.root) * place.count
+        cost = estimate_rule_cost(text, node, is_root=location.is_root) * location.count
     except (RuntimeError, UndefinedField) as error:
         shown = str(error).removeprefix("INVALID_ARGUMENT: ").removesuffix(" [INVALID_ARGUMENT]")
-        why = f"Invalid value: {quoted(text)}: compilation failed: {shown}"
-        tally.problems.append(FieldProblem("FieldValueInvalid", place.path, why))
+        why = f"Invalid value: {quote_value(text)}: compilation failed: {shown}"
+        report.problems.append(FieldProblem("FieldValueInvalid", location.path, why))
         return
-    tally.costs.append((place.path, cost))
-    if cost > RULE_BUDGET:
-        tally.problems.append(_too_costly(place.path, f"estimated {what} cost", cost / RULE_BUDGET))
+    report.costs.append((location.path, cost))
+    if cost > RULE_COST_BUDGET:
+        report.problems.append(
+            _over_budget_problem(location.path, f"estimated {what} cost", cost / RULE_COST_BUDGET)
+        )

@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterator
 
 from scheduler.apiserver.kinds.custom.cel import definition_rule_problems
-from scheduler.apiserver.kinds.jsonpath import JsonPathError, parse
+from scheduler.apiserver.kinds.jsonpath import JsonPathError, parse_json_path
 from scheduler.apiserver.kinds.names import dns_label_problems, dns_subdomain_problems
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value, required_value
 from scheduler.hub.schema.structural import apply_defaults, compile_schema, prune, validate
 
 _TYPES = frozenset({"array", "boolean", "integer", "number", "object", "string"})
-_FORBIDDEN = (
+_UNSUPPORTED_KEYWORDS = (
     "$ref",
     "definitions",
     "dependencies",
@@ -28,7 +28,14 @@ _FORBIDDEN = (
     "writeOnly",
     "xml",
 )
-_IN_LOGIC = ("type", "additionalProperties", "default", "nullable", "description", "title")
+_FORBIDDEN_IN_JUNCTORS = (
+    "type",
+    "additionalProperties",
+    "default",
+    "nullable",
+    "description",
+    "title",
+)
 
 
 def definition_problems(item: JsonObject, old: JsonObject | None) -> list[FieldProblem]:
@@ -89,7 +96,7 @@ def _version_problems(version: JsonObject, path: str, where: str) -> list[FieldP
     schema = (version.get("schema") or {}).get("openAPIV3Schema")
     if not isinstance(schema, dict):
         return [required_value(f"{path}.schema.openAPIV3Schema", "schemas are required")]
-    misshapen = list(_misshapen(schema, where))
+    misshapen = list(_keyword_type_problems(schema, where))
     if misshapen:
         return misshapen
     problems: list[FieldProblem] = []
@@ -97,20 +104,20 @@ def _version_problems(version: JsonObject, path: str, where: str) -> list[FieldP
         problems.append(
             invalid_value(f"{where}.type", schema.get("type"), "must be object at the root")
         )
-    for at, node in _nodes(schema, where):
+    for at, node in _iter_nodes(schema, where):
         problems += _structural_problems(node, at)
     if not problems:
         problems += definition_rule_problems(schema, where)
     for index, column in enumerate(version.get("additionalPrinterColumns") or ()):
         try:
-            parse(str(column.get("jsonPath", "")))
+            parse_json_path(str(column.get("jsonPath", "")))
         except JsonPathError as error:
             at = f"{path}.additionalPrinterColumns[{index}].jsonPath"
             problems.append(invalid_value(at, column.get("jsonPath"), str(error)))
     return problems
 
 
-_SHAPES: dict[str, tuple[type, ...]] = {
+_KEYWORD_TYPES: dict[str, tuple[type, ...]] = {
     "type": (str,),
     "format": (str,),
     "pattern": (str,),
@@ -128,29 +135,29 @@ _SHAPES: dict[str, tuple[type, ...]] = {
 """What keywords of a schema hold; parts of a schema are free-form to the schema of schemas."""
 
 
-def _misshapen(schema: Json, path: str) -> Iterator[FieldProblem]:
+def _keyword_type_problems(schema: Json, path: str) -> Iterator[FieldProblem]:
     """Keywords that hold something else than they must, anywhere below."""
     if not isinstance(schema, dict):
         yield invalid_value(path, schema, "must be a schema")
         return
     for key, value in schema.items():
-        if not _has_shape(value, _SHAPES.get(key)):
+        if not _has_keyword_type(value, _KEYWORD_TYPES.get(key)):
             yield invalid_value(f"{path}.{key}", value, "is of the wrong type")
         elif key == "properties":
             for name, child in value.items():
-                yield from _misshapen(child, f"{path}.properties[{name}]")
+                yield from _keyword_type_problems(child, f"{path}.properties[{name}]")
         elif key in {"items", "not"} or (
             key == "additionalProperties" and value is not True and value is not False
         ):
-            yield from _misshapen(value, f"{path}.{key}")
+            yield from _keyword_type_problems(value, f"{path}.{key}")
         elif key in {"allOf", "anyOf", "oneOf"}:
             for index, child in enumerate(value):
-                yield from _misshapen(child, f"{path}.{key}[{index}]")
+                yield from _keyword_type_problems(child, f"{path}.{key}[{index}]")
         elif key == "pattern" and not _is_pattern(value):
             yield invalid_value(f"{path}.{key}", value, "must be a regular expression")
 
 
-def _has_shape(value: Json, expected: tuple[type, ...] | None) -> bool:
+def _has_keyword_type(value: Json, expected: tuple[type, ...] | None) -> bool:
     if expected is None:
         return True
     return isinstance(value, expected) and (not isinstance(value, bool) or bool in expected)
@@ -164,22 +171,22 @@ def _is_pattern(text: str) -> bool:
     return True
 
 
-def _nodes(schema: JsonObject, path: str) -> Iterator[tuple[str, JsonObject]]:
+def _iter_nodes(schema: JsonObject, path: str) -> Iterator[tuple[str, JsonObject]]:
     """Every node outside of logical junctors, with its path."""
     yield path, schema
     for name, child in (schema.get("properties") or {}).items():
         if isinstance(child, dict):
-            yield from _nodes(child, f"{path}.properties[{name}]")
+            yield from _iter_nodes(child, f"{path}.properties[{name}]")
     for key in ("items", "additionalProperties"):
         child = schema.get(key)
         if isinstance(child, dict):
-            yield from _nodes(child, f"{path}.{key}")
+            yield from _iter_nodes(child, f"{path}.{key}")
 
 
 def _structural_problems(node: JsonObject, path: str) -> list[FieldProblem]:
     problems = [
         FieldProblem("FieldValueForbidden", f"{path}.{key}", f"Forbidden: {key} is not supported")
-        for key in _FORBIDDEN
+        for key in _UNSUPPORTED_KEYWORDS
         if key in node
     ]
     kind = node.get("type")
@@ -218,7 +225,7 @@ def _junctor_problems(branch: Json, path: str, node: JsonObject) -> list[FieldPr
             f"{path}.{key}",
             "Forbidden: must be empty to be structural",
         )
-        for key in _IN_LOGIC
+        for key in _FORBIDDEN_IN_JUNCTORS
         if key in branch
     ]
 

@@ -7,40 +7,45 @@ A definition is accepted when its schema is structural, its rules compile and th
 from collections.abc import Callable
 from datetime import datetime
 
-from scheduler.apiserver.base.errors import Subject
-from scheduler.apiserver.kinds.core.schemas import with_metadata
+from scheduler.apiserver.base.errors import GroupResource
+from scheduler.apiserver.kinds.core.schemas import add_metadata_schema
 from scheduler.apiserver.kinds.custom.checks import definition_problems
-from scheduler.apiserver.kinds.jsonpath import JsonPathError, parse
-from scheduler.apiserver.kinds.metadata import rfc3339
-from scheduler.apiserver.kinds.resources import Behaviour, Column, Resource, ScalePaths
-from scheduler.apiserver.kinds.table_cells import AGE, NAME, Age
+from scheduler.apiserver.kinds.jsonpath import JsonPathError, parse_json_path
+from scheduler.apiserver.kinds.metadata import format_rfc3339
+from scheduler.apiserver.kinds.resources import (
+    KindStrategy,
+    ScalePaths,
+    ServerResource,
+    TableColumn,
+)
+from scheduler.apiserver.kinds.table_cells import AGE_COLUMN, NAME_COLUMN, AgeCell
 from scheduler.hub.schema.json_types import Json, JsonObject
-from scheduler.hub.schema.structural import Node, compile_schema
+from scheduler.hub.schema.structural import SchemaNode, compile_schema
 
-CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
+CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 """The finalizer that keeps a definition until its objects are gone."""
 
 
-def behaviour(now: Callable[[], datetime]) -> Behaviour:
+def definition_strategy(now: Callable[[], datetime]) -> KindStrategy:
     """What the kind CustomResourceDefinition does beyond its schema."""
 
     def on_create(item: JsonObject) -> None:
-        _accept(item, rfc3339(now()))
+        _set_accepted_status(item, format_rfc3339(now()))
 
     def on_update(item: JsonObject, _old: JsonObject) -> None:
-        _accept(item, rfc3339(now()))
+        _set_accepted_status(item, format_rfc3339(now()))
 
-    return Behaviour(
-        on_create=on_create,
-        on_update=on_update,
-        defaults=_defaults,
+    return KindStrategy(
+        prepare_for_create=on_create,
+        prepare_for_update=on_update,
+        set_defaults=_set_name_defaults,
         problems=definition_problems,
-        deletion_finalizer=CLEANUP,
+        deletion_finalizer=CLEANUP_FINALIZER,
         returns_deleted=True,
     )
 
 
-def _defaults(item: JsonObject) -> None:
+def _set_name_defaults(item: JsonObject) -> None:
     spec = item.get("spec")
     if not isinstance(spec, dict):
         return
@@ -53,7 +58,7 @@ def _defaults(item: JsonObject) -> None:
         spec["conversion"] = {"strategy": "None"}
 
 
-def _accept(item: JsonObject, at: str) -> None:
+def _set_accepted_status(item: JsonObject, transition_at: str) -> None:
     """Writes the status that the controllers of a real cluster would write."""
     spec: Json = item.get("spec") or {}
     status: Json = item.get("status") or {}
@@ -72,7 +77,7 @@ def _accept(item: JsonObject, at: str) -> None:
                 "status": "True",
                 "reason": reason,
                 "message": message,
-                "lastTransitionTime": at,
+                "lastTransitionTime": transition_at,
             }
             for kind, reason, message in reasons
         ],
@@ -81,69 +86,73 @@ def _accept(item: JsonObject, at: str) -> None:
     }
 
 
-def custom_resources(definition: JsonObject) -> list[Resource]:
+def custom_resources_of(definition: JsonObject) -> list[ServerResource]:
     """The resources of an accepted definition, one a served version."""
     spec = definition["spec"]
     stored = next(version["name"] for version in spec["versions"] if version["storage"])
     return [
-        _resource(definition, version, stored)
+        _custom_resource(definition, version, stored)
         for version in spec["versions"]
         if version.get("served")
     ]
 
 
-def _resource(definition: JsonObject, version: JsonObject, stored: str) -> Resource:
+def _custom_resource(
+    definition: JsonObject, version: JsonObject, storage_version: str
+) -> ServerResource:
     spec = definition["spec"]
     names, group = spec["names"], spec["group"]
     schema = version.get("schema", {}).get("openAPIV3Schema", {})
     subresources = version.get("subresources") or {}
-    resource = Resource(
-        subject=Subject(group, names["plural"], names["kind"]),
+    resource = ServerResource(
+        group_resource=GroupResource(group, names["plural"], names["kind"]),
         version=version["name"],
         singular=names["singular"],
         list_kind=names["listKind"],
         namespaced=spec["scope"] == "Namespaced",
-        node=_node(schema, preserve=bool(spec.get("preserveUnknownFields"))),
+        schema_node=_compile_node(
+            schema, preserves_unknown=bool(spec.get("preserveUnknownFields"))
+        ),
         short_names=tuple(names.get("shortNames") or ()),
         categories=tuple(names.get("categories") or ()),
         subresources=frozenset(subresources),
-        columns=_columns(version.get("additionalPrinterColumns")),
-        custom=True,
-        fields=frozenset(
+        columns=_printer_columns(version.get("additionalPrinterColumns")),
+        is_custom=True,
+        selectable_fields=frozenset(
             field["jsonPath"].removeprefix(".") for field in version.get("selectableFields") or ()
         ),
-        scale=_scale(subresources.get("scale")),
-        owner=definition["metadata"]["name"],
+        scale_paths=_scale_paths(subresources.get("scale")),
+        crd_name=definition["metadata"]["name"],
         is_terminating=bool(definition["metadata"].get("deletionTimestamp")),
-        warning=_warning(group, version, names["kind"]),
+        deprecation_warning=_deprecation_warning(group, version, names["kind"]),
     )
-    if version["name"] != stored:
-        resource.to_view = _to_version(f"{group}/{version['name']}")
-        resource.from_view = _to_version(f"{group}/{stored}")
+    if version["name"] != storage_version:
+        resource.from_storage_version = _version_converter(f"{group}/{version['name']}")
+        resource.to_storage_version = _version_converter(f"{group}/{storage_version}")
     return resource
 
 
-def _node(schema: JsonObject, *, preserve: bool) -> Node:
-    node = with_metadata(compile_schema(schema))
-    node.preserve = node.preserve or preserve
+def _compile_node(schema: JsonObject, *, preserves_unknown: bool) -> SchemaNode:
+    node = add_metadata_schema(compile_schema(schema))
+    node.preserves_unknown = node.preserves_unknown or preserves_unknown
     return node
 
 
-def _to_version(api_version: str) -> Callable[[JsonObject], JsonObject]:
+def _version_converter(api_version: str) -> Callable[[JsonObject], JsonObject]:
     def convert(item: JsonObject) -> JsonObject:
         return {**item, "apiVersion": api_version, "metadata": dict(item["metadata"])}
 
     return convert
 
 
-def _warning(group: str, version: JsonObject, kind: str) -> str:
+def _deprecation_warning(group: str, version: JsonObject, kind: str) -> str:
     if not version.get("deprecated"):
         return ""
     default = f"{group}/{version['name']} {kind} is deprecated"
     return str(version.get("deprecationWarning") or default)
 
 
-def _scale(paths: Json) -> ScalePaths | None:
+def _scale_paths(paths: Json) -> ScalePaths | None:
     if not isinstance(paths, dict):
         return None
 
@@ -155,30 +164,30 @@ def _scale(paths: Json) -> ScalePaths | None:
     )
 
 
-def _columns(columns: Json) -> tuple[Column, ...]:
+def _printer_columns(columns: Json) -> tuple[TableColumn, ...]:
     if not columns:
-        return (NAME, AGE)
-    return (NAME, *(_column(column) for column in columns))
+        return (NAME_COLUMN, AGE_COLUMN)
+    return (NAME_COLUMN, *(_printer_column(column) for column in columns))
 
 
-def _column(column: JsonObject) -> Column:
+def _printer_column(column: JsonObject) -> TableColumn:
     kind = column["type"]
     try:
-        path = parse(column["jsonPath"])
+        path = parse_json_path(column["jsonPath"])
     except JsonPathError:
-        path = parse("")  # refused when the definition is applied; kept harmless here
+        path = parse_json_path("")  # refused when the definition is applied; kept harmless here
 
     def value(item: JsonObject) -> Json:
         found = path.find(item) if path.steps else []
         if not found:
             return None
         if kind == "date":
-            return Age(str(found[0])) if found[0] else None
+            return AgeCell(str(found[0])) if found[0] else None
         if kind == "string" and len(found) > 1:
             return ",".join(map(str, found))
-        return _shown(found[0], kind)
+        return _printable(found[0], kind)
 
-    return Column(
+    return TableColumn(
         column["name"],
         value,
         kind,
@@ -189,7 +198,7 @@ def _column(column: JsonObject) -> Column:
     )
 
 
-def _shown(value: Json, kind: str) -> Json:
+def _printable(value: Json, kind: str) -> Json:
     if kind == "string" and not isinstance(value, str):
         return str(value).lower() if isinstance(value, bool) else str(value)
     if kind == "integer" and isinstance(value, float | int) and not isinstance(value, bool):

@@ -5,22 +5,22 @@ from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import Origin
 from scheduler.model.units import GRAMS_PER_KILOGRAM
 from scheduler.placement.cost.energy import (
-    emissions_at_start,
-    emissions_of_run,
-    pue_origin,
+    carbon_intensity_at_start,
+    carbon_intensity_of_run,
+    pue_origin_of,
     replica_kwh_per_hour,
     worst_origin,
 )
-from scheduler.placement.cost.forecasts import follows_hours
+from scheduler.placement.cost.forecasts import has_hourly_intensity
 from scheduler.placement.fleet.context import Moment
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.site_vector import Figures
 
 
-def carbon_price(demand: Demand, moment: Moment) -> float:
+def carbon_price(demand: Demand, context: Moment) -> float:
     """CNY per kgCO2: the workload's own price, else that of the terms."""
     own = demand.prices.carbon_cny_per_kg
-    return moment.terms.carbon_cny_per_kg if own is None else own
+    return context.terms.carbon_cny_per_kg if own is None else own
 
 
 class Carbon:
@@ -28,32 +28,36 @@ class Carbon:
 
     term = "carbon"
 
-    def units(self, demand: Demand, moment: Moment) -> float:
+    def units(self, demand: Demand, context: Moment) -> float:
         """CNY per (gCO2/kWh): kWh per replica-hour times the price of a gram."""
-        price = carbon_price(demand, moment) / GRAMS_PER_KILOGRAM
-        return price and replica_kwh_per_hour(demand, moment) * price
+        price = carbon_price(demand, context) / GRAMS_PER_KILOGRAM
+        return price and replica_kwh_per_hour(demand, context) * price
 
-    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+    def per_unit(self, fleet: Fleet, demand: Demand, context: Moment) -> Figures:
         """Grams of CO2 per kWh at the machine: the grid's intensity times the PUE."""
-        if moment.start_seconds is None:
-            return emissions_of_run(fleet, demand, moment)
-        return emissions_at_start(fleet, demand, moment)
+        if context.start_seconds is None:
+            return carbon_intensity_of_run(fleet, demand, context)
+        return carbon_intensity_at_start(fleet, demand, context)
 
     def origin(
-        self, facts: SiteFacts, demand: Demand, moment: Moment
+        self, facts: SiteFacts, demand: Demand, context: Moment
     ) -> tuple[Origin, float | None]:
         """The intensity's origin and age, or the PUE's origin if that is worse."""
         forecast = facts.spec.energy.forecast
-        if moment.start_seconds is not None and forecast is not None and follows_hours(facts):
-            issued = moment.now_seconds - forecast.observed_at.timestamp()
-            return worst_origin(forecast.origin, pue_origin(facts)), issued
+        if (
+            context.start_seconds is not None
+            and forecast is not None
+            and has_hourly_intensity(facts)
+        ):
+            issued = context.now_seconds - forecast.observed_at.timestamp()
+            return worst_origin(forecast.origin, pue_origin_of(facts)), issued
         del demand
         intensity = facts.status.intensity
         if intensity is None or intensity.gco2_per_kwh is None:
             return "unknown", None
         seen = intensity.observed_at or facts.observed_at
-        age = None if seen is None else moment.now_seconds - seen.timestamp()
-        return worst_origin(intensity.origin, pue_origin(facts)), age
+        age = None if seen is None else context.now_seconds - seen.timestamp()
+        return worst_origin(intensity.origin, pue_origin_of(facts)), age
 
 
 COST = Carbon()

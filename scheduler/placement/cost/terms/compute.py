@@ -15,21 +15,21 @@ class Compute:
 
     term = "compute"
 
-    def units(self, demand: Demand, moment: Moment) -> float:
+    def units(self, demand: Demand, context: Moment) -> float:
         """Cores of one replica."""
-        del moment
+        del context
         return demand.requests.get(CPU, 0) / MILLI_PER_UNIT
 
-    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+    def per_unit(self, fleet: Fleet, demand: Demand, context: Moment) -> Figures:
         """CNY per core-hour."""
         del demand
-        return core_price(fleet, moment)
+        return core_price(fleet, context)
 
     def origin(
-        self, facts: SiteFacts, demand: Demand, moment: Moment
+        self, facts: SiteFacts, demand: Demand, context: Moment
     ) -> tuple[Origin, float | None]:
         """A price list; operations wrote it down."""
-        del demand, moment
+        del demand, context
         return ("unknown" if facts.spec.prices.core_cny_per_hour is None else "assumed"), None
 
 

@@ -4,8 +4,8 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import Origin
 from scheduler.placement.cost.energy import (
-    electricity_of_run,
-    pue_origin,
+    energy_price_of_run,
+    pue_origin_of,
     replica_kwh_per_hour,
     worst_origin,
 )
@@ -14,27 +14,27 @@ from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.site_vector import Figures
 
 
-class Energy:
+class EnergyCost:
     """What the electricity of one replica costs."""
 
     term = "energy"
 
-    def units(self, demand: Demand, moment: Moment) -> float:
+    def units(self, demand: Demand, context: Moment) -> float:
         """Kilowatt-hours per replica-hour, before PUE."""
-        return replica_kwh_per_hour(demand, moment)
+        return replica_kwh_per_hour(demand, context)
 
-    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+    def per_unit(self, fleet: Fleet, demand: Demand, context: Moment) -> Figures:
         """CNY per kWh at the machine: the site's price while the work runs, times its PUE."""
-        return electricity_of_run(fleet, demand, moment)
+        return energy_price_of_run(fleet, demand, context)
 
     def origin(
-        self, facts: SiteFacts, demand: Demand, moment: Moment
+        self, facts: SiteFacts, demand: Demand, context: Moment
     ) -> tuple[Origin, float | None]:
         """The price is a contract; the watts are assumed, so the product is at best that."""
-        del demand, moment
+        del demand, context
         if facts.spec.prices.energy_cny_per_kwh is None:
             return "unknown", None
-        return worst_origin("assumed", pue_origin(facts)), None
+        return worst_origin("assumed", pue_origin_of(facts)), None
 
 
-COST = Energy()
+COST = EnergyCost()

@@ -14,10 +14,10 @@ from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.site_vector import Figures
 
 
-def latency_price(demand: Demand, moment: Moment) -> float:
+def latency_price(demand: Demand, context: Moment) -> float:
     """CNY per millisecond and hour: the workload's own price, else that of the terms."""
     own = demand.prices.latency_cny_per_millisecond_hour
-    return moment.terms.latency_cny_per_millisecond_hour if own is None else own
+    return context.terms.latency_cny_per_millisecond_hour if own is None else own
 
 
 class Latency:
@@ -25,35 +25,37 @@ class Latency:
 
     term = "latency"
 
-    def units(self, demand: Demand, moment: Moment) -> float:
+    def units(self, demand: Demand, context: Moment) -> float:
         """CNY per millisecond and hour, if there is somewhere to measure from."""
-        return latency_price(demand, moment) if demand.latency else 0.0
+        return latency_price(demand, context) if demand.latency else 0.0
 
-    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+    def per_unit(self, fleet: Fleet, demand: Demand, context: Moment) -> Figures:
         """Milliseconds: the longest round trip of the bounds.
 
         Where one is missing, the fall-back counts, or a longer one that is known. A round trip ages
         with the report that it stands in, and old reports get no new work (`stale`).
         """
         places = tuple([bound.from_ for bound in demand.latency])
-        question = ("latency", *places)
-        found: Figures = fleet.remember(question, moment, partial(_longest, places))
+        cache_key = ("latency", *places)
+        found: Figures = fleet.remember(cache_key, context, partial(_longest_round_trips, places))
         return found
 
     def origin(
-        self, facts: SiteFacts, demand: Demand, moment: Moment
+        self, facts: SiteFacts, demand: Demand, context: Moment
     ) -> tuple[Origin, float | None]:
         """As good as the worst of the round trips that count, as old as the report."""
         places = {bound.from_ for bound in demand.latency}
         measures_metro = any(place.startswith(METRO) for place in places)
         origins = [e.origin for e in facts.status.rtt if measures_metro or e.to in places]
         seen = facts.observed_at
-        age = None if seen is None else moment.now_seconds - seen.timestamp()
+        age = None if seen is None else context.now_seconds - seen.timestamp()
         return worst_origin(*origins) if origins else "unknown", age
 
 
-def _longest(places: tuple[str, ...], fleet: Fleet, moment: Moment) -> tuple[Figures, float]:
-    worst = moment.terms.fallback_milliseconds
+def _longest_round_trips(
+    places: tuple[str, ...], fleet: Fleet, context: Moment
+) -> tuple[Figures, float]:
+    worst = context.terms.fallback_milliseconds
     longest = np.zeros(fleet.capacity)
     missing = np.zeros(fleet.capacity, np.int64)
     for place in places:

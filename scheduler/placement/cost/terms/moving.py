@@ -19,49 +19,55 @@ from scheduler.placement.fleet.fleet import Bools, Fleet
 from scheduler.placement.fleet.site_vector import Figures, known_everywhere
 
 
-def moving_price(demand: Demand, moment: Moment) -> float:
+def data_transfer_price(demand: Demand, context: Moment) -> float:
     """CNY per GiB: the workload's own price, else that of the terms."""
     own = demand.prices.moving_cny_per_gibibyte
-    return moment.terms.moving_cny_per_gibibyte if own is None else own
+    return context.terms.moving_cny_per_gibibyte if own is None else own
 
 
-class Moving:
+class DataTransfer:
     """Gibibytes that are elsewhere * the price of copying one, per replica and hour of work."""
 
     term = "moving"
 
-    def units(self, demand: Demand, moment: Moment) -> float:
+    def units(self, demand: Demand, context: Moment) -> float:
         """CNY per GiB and replica-hour; the copy of a site serves all its replicas."""
         if not demand.data or demand.replicas <= 0:
             return 0.0
-        seconds = demand.schedule.duration_seconds or moment.terms.moving_spread_seconds
-        return moving_price(demand, moment) / (seconds / SECONDS_PER_HOUR) / demand.replicas
+        seconds = demand.schedule.duration_seconds or context.terms.moving_spread_seconds
+        return data_transfer_price(demand, context) / (seconds / SECONDS_PER_HOUR) / demand.replicas
 
-    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+    def per_unit(self, fleet: Fleet, demand: Demand, context: Moment) -> Figures:
         """GiB to be copied to each site; all of it, and unknown, when a named place is nowhere."""
-        question = ("moving", demand.data)
-        found: Figures = fleet.remember(question, moment, partial(_to_move, demand.data))
+        cache_key = ("moving", demand.data)
+        found: Figures = fleet.remember(
+            cache_key, context, partial(_gibibytes_to_transfer, demand.data)
+        )
         return found
 
     def origin(
-        self, facts: SiteFacts, demand: Demand, moment: Moment
+        self, facts: SiteFacts, demand: Demand, context: Moment
     ) -> tuple[Origin, float | None]:
         """The workload says how much there is and where."""
-        del facts, demand, moment
+        del facts, demand, context
         return "assumed", None
 
 
-_F = np.float64
+_FLOAT = np.float64
 
 
-def _to_move(data: tuple[DataAt, ...], fleet: Fleet, moment: Moment) -> tuple[Figures, float]:
-    del moment
-    far = fleet.described(("data", data), lambda facts: gibibytes_elsewhere(facts, data), _F)
-    lost = sum(not _is_there(fleet, each.at) for each in data)
-    if not lost:
-        return known_everywhere(far.copy()), np.inf
-    missing = np.full(fleet.capacity, lost, np.int64)
-    return Figures(far.copy(), missing == 0, missing), np.inf
+def _gibibytes_to_transfer(
+    data: tuple[DataAt, ...], fleet: Fleet, context: Moment
+) -> tuple[Figures, float]:
+    del context
+    elsewhere = fleet.described(
+        ("data", data), lambda facts: gibibytes_elsewhere(facts, data), _FLOAT
+    )
+    unknown_places = sum(not _is_in_fleet(fleet, each.at) for each in data)
+    if not unknown_places:
+        return known_everywhere(elsewhere.copy()), np.inf
+    missing = np.full(fleet.capacity, unknown_places, np.int64)
+    return Figures(elsewhere.copy(), missing == 0, missing), np.inf
 
 
 def gibibytes_elsewhere(facts: SiteFacts, data: tuple[DataAt, ...]) -> float:
@@ -75,11 +81,11 @@ def _is_at(facts: SiteFacts, place: str) -> bool:
     return facts.name == place
 
 
-def _is_there(fleet: Fleet, place: str) -> bool:
+def _is_in_fleet(fleet: Fleet, place: str) -> bool:
     if not place.startswith(METRO):
         return place in fleet.slot_of
     member: Bools = fleet.described(("at", place), lambda facts: _is_at(facts, place), np.bool_)
     return bool(member.any())
 
 
-COST = Moving()
+COST = DataTransfer()

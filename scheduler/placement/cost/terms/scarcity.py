@@ -23,44 +23,48 @@ class Scarcity:
 
     term = "scarcity"
 
-    def units(self, demand: Demand, moment: Moment) -> float:
+    def units(self, demand: Demand, context: Moment) -> float:
         """One replica, while a batch has set prices."""
         del demand
-        return 1.0 if moment.terms.scarcity else 0.0
+        return 1.0 if context.terms.scarcity else 0.0
 
-    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+    def per_unit(self, fleet: Fleet, demand: Demand, context: Moment) -> Figures:
         """CNY per replica-hour; a site without a price is not scarce."""
         cny = np.zeros(fleet.capacity)
         for resource, asked in demand.requests.items():
             if asked:
-                cny += asked * _prices(fleet, moment.terms, resource)
+                cny += asked * _prices_by_slot(fleet, context.terms, resource)
         return known_everywhere(cny)
 
     def origin(
-        self, facts: SiteFacts, demand: Demand, moment: Moment
+        self, facts: SiteFacts, demand: Demand, context: Moment
     ) -> tuple[Origin, float | None]:
         """Computed."""
-        del facts, demand, moment
+        del facts, demand, context
         return "modelled", None
 
 
-def _prices(fleet: Fleet, terms: Terms, resource: str) -> NDArray[np.float64]:
+def _prices_by_slot(fleet: Fleet, terms: Terms, resource: str) -> NDArray[np.float64]:
     """The price of a resource at every site, remembered for as long as the prices count."""
     version = terms.scarcity_version or terms.scarcity
-    return fleet.described(("scarcity", version, resource), _price_at(terms, resource), np.float64)
+    return fleet.described(
+        ("scarcity", version, resource), _price_lookup(terms, resource), np.float64
+    )
 
 
-def _price_at(terms: Terms, resource: str) -> Callable[[SiteFacts], float]:
+def _price_lookup(terms: Terms, resource: str) -> Callable[[SiteFacts], float]:
     """A look at the price list that is made only when somebody looks."""
-    listed: dict[str, float] = {}
+    price_by_site: dict[str, float] = {}
 
     def price(facts: SiteFacts) -> float:
-        if not listed:
-            listed[""] = 0.0
+        if not price_by_site:
+            price_by_site[""] = 0.0
             for each in terms.scarcity:
                 if each.resource == resource:
-                    listed[each.site] = listed.get(each.site, 0.0) + each.cny_per_unit_hour
-        return listed.get(facts.name, 0.0)
+                    price_by_site[each.site] = (
+                        price_by_site.get(each.site, 0.0) + each.cny_per_unit_hour
+                    )
+        return price_by_site.get(facts.name, 0.0)
 
     return price
 

@@ -15,37 +15,37 @@ from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.site_vector import Figures, known_everywhere
 
 
-def waiting_price(demand: Demand, moment: Moment) -> float:
+def waiting_price(demand: Demand, context: Moment) -> float:
     """CNY per hour of waiting and replica: the workload's own price, else that of the terms."""
     own = demand.prices.waiting_cny_per_hour
-    return moment.terms.waiting_cny_per_hour if own is None else own
+    return context.terms.waiting_cny_per_hour if own is None else own
 
 
-class Waiting:
+class WaitingCost:
     """Hours until the start * the price of an hour, per hour of work."""
 
     term = "waiting"
 
-    def units(self, demand: Demand, moment: Moment) -> float:
+    def units(self, demand: Demand, context: Moment) -> float:
         """CNY per hour of waiting and hour of work, when a later start is looked at."""
-        if moment.start_seconds is None or not demand.schedule.duration_seconds:
+        if context.start_seconds is None or not demand.schedule.duration_seconds:
             return 0.0
         hours = demand.schedule.duration_seconds / SECONDS_PER_HOUR
-        return waiting_price(demand, moment) / hours
+        return waiting_price(demand, context) / hours
 
-    def per_unit(self, fleet: Fleet, demand: Demand, moment: Moment) -> Figures:
+    def per_unit(self, fleet: Fleet, demand: Demand, context: Moment) -> Figures:
         """Hours until the start, the same at every site."""
         del demand
-        start = moment.now_seconds if moment.start_seconds is None else moment.start_seconds
-        hours = (start - moment.now_seconds) / SECONDS_PER_HOUR
+        start = context.now_seconds if context.start_seconds is None else context.start_seconds
+        hours = (start - context.now_seconds) / SECONDS_PER_HOUR
         return known_everywhere(np.full(fleet.capacity, hours))
 
     def origin(
-        self, facts: SiteFacts, demand: Demand, moment: Moment
+        self, facts: SiteFacts, demand: Demand, context: Moment
     ) -> tuple[Origin, float | None]:
         """The workload's own price."""
-        del facts, demand, moment
+        del facts, demand, context
         return "assumed", None
 
 
-COST = Waiting()
+COST = WaitingCost()

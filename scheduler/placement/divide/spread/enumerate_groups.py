@@ -17,21 +17,23 @@ from scheduler.placement.divide.spread.levels import Level
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_MOST_CELLS = 2_000_000
+_MAX_CELLS = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class EnumerationResult:
     """What came of trying every choice of groups.
 
     Attributes:
         seats: the cheapest division, new replicas by candidate; None: no choice has room.
     """
 
-    seats: Ints | None
+    replicas: Ints | None
 
 
-def cheapest_groups(more: Ints, cost: Floats, level: Level, missing: int) -> Tried | None:
+def enumerate_groups(
+    max_additional: Ints, cost: Floats, level: Level, missing: int
+) -> EnumerationResult | None:
     """The cheapest division over at most `level.most` groups; None: too many choices to try.
 
     Args:
@@ -40,29 +42,29 @@ def cheapest_groups(more: Ints, cost: Floats, level: Level, missing: int) -> Tri
         level: the level that limits the number of groups, and what one of them may hold.
         missing: how many replicas to place.
     """
-    opened = level.held > 0
-    closed = np.flatnonzero(~opened)
-    size = min(level.most - int(np.count_nonzero(opened)), len(closed))
-    if comb(len(closed), size) * len(more) > _MOST_CELLS:
+    is_used = level.held > 0
+    unused_groups = np.flatnonzero(~is_used)
+    size = min(level.max_groups - int(np.count_nonzero(is_used)), len(unused_groups))
+    if comb(len(unused_groups), size) * len(max_additional) > _MAX_CELLS:
         return None
-    more = _within_cap(more, level)
-    chosen = np.tile(opened, (comb(len(closed), size), 1))
-    for row, groups in enumerate(combinations(closed.tolist(), size)):
+    max_additional = _cap_by_group(max_additional, level)
+    chosen = np.tile(is_used, (comb(len(unused_groups), size), 1))
+    for row, groups in enumerate(combinations(unused_groups.tolist(), size)):
         chosen[row, list(groups)] = True
-    rooms = np.where(chosen[:, level.group], more, 0)
-    reached = np.minimum(rooms.cumsum(axis=1), missing)
-    seats = np.diff(reached, axis=1, prepend=0)
-    costs = np.where(reached[:, -1] == missing, seats @ cost, np.inf)
+    allowed = np.where(chosen[:, level.group], max_additional, 0)
+    cumulative = np.minimum(allowed.cumsum(axis=1), missing)
+    replicas = np.diff(cumulative, axis=1, prepend=0)
+    costs = np.where(cumulative[:, -1] == missing, replicas @ cost, np.inf)
     best = int(np.argmin(costs))
-    return Tried(seats[best] if np.isfinite(costs[best]) else None)
+    return EnumerationResult(replicas[best] if np.isfinite(costs[best]) else None)
 
 
-def _within_cap(more: Ints, level: Level) -> Ints:
+def _cap_by_group(max_additional: Ints, level: Level) -> Ints:
     """What each candidate could get if its group is filled in order of cost up to its cap."""
-    capped = more.copy()
-    for number in range(level.groups):
+    capped = max_additional.copy()
+    for number in range(level.group_count):
         members = np.flatnonzero(level.group == number)
-        left = max(0, level.cap - int(level.held[number]))
-        reached = np.minimum(more[members].cumsum(), left)
-        capped[members] = np.diff(reached, prepend=0)
+        left = max(0, level.max_per_group - int(level.held[number]))
+        cumulative = np.minimum(max_additional[members].cumsum(), left)
+        capped[members] = np.diff(cumulative, prepend=0)
     return capped

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.placement.divide.divide import Shares
+from scheduler.placement.divide.divide import ReplicasBySlot
 
 Ints = NDArray[np.int64]
 
 
-class Lazy:
+class LazySites:
     """Sites in order of cost with their room; computed once, and only as far as anyone reads."""
 
     def __init__(self, sites: Iterator[tuple[int, int]]) -> None:
@@ -27,7 +27,7 @@ class Lazy:
 
 
 @dataclass(slots=True)
-class Tally:
+class GroupCounts:
     """How many replicas each group of one level holds, by the number of the place.
 
     Attributes:
@@ -38,36 +38,40 @@ class Tally:
         least: the fewest groups.
     """
 
-    place: Ints
+    place_numbers: Ints
     held: dict[int, int]
-    cap: int
-    most: int
-    least: int
+    max_per_group: int
+    max_groups: int
+    min_groups: int
 
-    def left(self, slot: int) -> int:
+    def remaining_at(self, slot: int) -> int:
         """How many more the group of a site may get; none where its place is unknown."""
-        place = int(self.place[slot])
-        return self.cap - self.held.get(place, 0) if place else 0
+        place = int(self.place_numbers[slot])
+        return self.max_per_group - self.held.get(place, 0) if place else 0
 
-    def is_new(self, slot: int) -> bool:
+    def is_group_unused(self, slot: int) -> bool:
         """Whether the group of a site holds nothing yet."""
-        return int(self.place[slot]) not in self.held
+        return int(self.place_numbers[slot]) not in self.held
 
-    def count(self, slot: int, more: int) -> bool:
+    def add_replicas(self, slot: int, more: int) -> bool:
         """Counts replicas; False: that makes too many groups."""
-        place = int(self.place[slot])
+        place = int(self.place_numbers[slot])
         self.held[place] = self.held.get(place, 0) + more
-        return len(self.held) <= self.most
+        return len(self.held) <= self.max_groups
 
     @property
-    def has_enough(self) -> bool:
+    def has_enough_groups(self) -> bool:
         """Whether there are enough groups."""
-        return len(self.held) >= self.least
+        return len(self.held) >= self.min_groups
 
 
-def filled(
-    sites: Lazy, tallies: Sequence[Tally], missing: int, *, opened: Shares | None = None
-) -> Shares | None:
+def fill_cheapest_first(
+    sites: LazySites,
+    group_counts: Sequence[GroupCounts],
+    missing: int,
+    *,
+    initial: ReplicasBySlot | None = None,
+) -> ReplicasBySlot | None:
     """New replicas by slot, cheapest sites first; None where that does not meet every level.
 
     Args:
@@ -76,19 +80,21 @@ def filled(
         missing: how many replicas to place.
         opened: replicas that the tallies count already.
     """
-    shares: Shares = dict(opened or {})
+    shares: ReplicasBySlot = dict(initial or {})
     missing -= sum(shares.values())
-    for slot, more in sites:
+    for slot, additional in sites:
         if missing <= 0:
             break
-        taken = min(more - shares.get(slot, 0), missing)
-        for tally in tallies:
-            taken = min(taken, tally.left(slot))
-        if taken <= 0:
+        added = min(additional - shares.get(slot, 0), missing)
+        for counts in group_counts:
+            added = min(added, counts.remaining_at(slot))
+        if added <= 0:
             continue
-        shares[slot] = shares.get(slot, 0) + taken
-        missing -= taken
-        for tally in tallies:
-            if not tally.count(slot, taken):
+        shares[slot] = shares.get(slot, 0) + added
+        missing -= added
+        for counts in group_counts:
+            if not counts.add_replicas(slot, added):
                 return None
-    return shares if missing <= 0 and all(tally.has_enough for tally in tallies) else None
+    return (
+        shares if missing <= 0 and all(tally.has_enough_groups for tally in group_counts) else None
+    )

@@ -30,28 +30,28 @@ class Level:
     rule: Spread
 
     @property
-    def groups(self) -> int:
+    def group_count(self) -> int:
         """How many groups there are."""
         return len(self.held)
 
     @property
-    def cap(self) -> int:
+    def max_per_group(self) -> int:
         """The most replicas of one group."""
         return UNLIMITED if self.rule.max_per_group is None else self.rule.max_per_group
 
     @property
-    def most(self) -> int:
+    def max_groups(self) -> int:
         """The most groups that may be used; what is used already stays."""
         limit = UNLIMITED if self.rule.max_groups is None else self.rule.max_groups
         return max(limit, int(np.count_nonzero(self.held)))
 
     @property
-    def least(self) -> int:
+    def min_groups(self) -> int:
         """The fewest groups that must be used."""
         return self.rule.min_groups
 
 
-def places(fleet: Fleet, by: str) -> Ints:
+def place_numbers_of(fleet: Fleet, by: str) -> Ints:
     """The number of the place of every site; 0 where it is unknown; [capacity]."""
     return fleet.described(
         ("place", by), lambda facts: fleet.place_number(place_of(facts, by)), np.int64
@@ -69,7 +69,7 @@ def level_of(fleet: Fleet, slots: Ints, kept: dict[int, int], rule: Spread) -> L
         kept: replicas that stay, by slot, on candidates or not.
         rule: the constraint.
     """
-    names = places(fleet, rule.by)
+    names = place_numbers_of(fleet, rule.by)
     holders = [slot for slot in kept if names[slot]]
     both = np.concatenate([names[slots], names[np.array(holders, np.int64)]])
     distinct, first, numbers = np.unique(both, return_index=True, return_inverse=True)
@@ -83,20 +83,23 @@ def level_of(fleet: Fleet, slots: Ints, kept: dict[int, int], rule: Spread) -> L
 def are_nested_everywhere(fleet: Fleet, rules: Sequence[Spread]) -> bool:
     """Whether the levels are nested over all sites; remembered until a site changes."""
     names = tuple(sorted({rule.by for rule in rules} - {"site"}))
-    if len(names) < _CAN_CROSS:  # a level divides itself, and single sites divide every level
+    if (
+        len(names) < _MIN_LEVELS_TO_CROSS
+    ):  # a level divides itself, and single sites divide every level
         return True
-    kept = fleet.nestings.get(names)
+    cached = fleet.nestings.get(names)
     version = fleet.descriptions.version
-    if kept is None or kept[0] != version:
+    if cached is None or cached[0] != version:
         slots = np.flatnonzero(fleet.is_there)
         levels = [
-            Level(places(fleet, by)[slots], np.zeros(0, np.int64), Spread(by=by)) for by in names
+            Level(place_numbers_of(fleet, by)[slots], np.zeros(0, np.int64), Spread(by=by))
+            for by in names
         ]
-        kept = fleet.nestings[names] = (version, are_nested(levels))
-    return kept[1]
+        cached = fleet.nestings[names] = (version, are_nested(levels))
+    return cached[1]
 
 
-_CAN_CROSS = 2
+_MIN_LEVELS_TO_CROSS = 2
 
 
 def are_nested(levels: list[Level]) -> bool:
@@ -114,12 +117,12 @@ def _refines(fine: Ints, coarse: Ints) -> bool:
     return bool(len(np.unique(pairs[0])) == pairs.shape[1])
 
 
-def satisfies(levels: list[Level], seats: Ints) -> bool:
+def satisfies(levels: list[Level], replicas: Ints) -> bool:
     """Whether replicas on the candidates meet every level; [candidates]."""
     for level in levels:
-        totals = level.held + np.bincount(level.group, seats, level.groups).astype(np.int64)
+        totals = level.held + np.bincount(level.group, replicas, level.group_count).astype(np.int64)
         used = int(np.count_nonzero(totals))
-        over = totals > np.maximum(level.cap, level.held)
-        if over.any() or not level.least <= used <= level.most:
+        over = totals > np.maximum(level.max_per_group, level.held)
+        if over.any() or not level.min_groups <= used <= level.max_groups:
             return False
     return True

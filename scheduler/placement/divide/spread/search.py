@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.placement.divide.spread.levels import Level
-from scheduler.placement.solver.highs import IntegerProgram, Term
+from scheduler.placement.solver.highs import IntegerProgram, LinearTerm
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_MOST_NODES = 2000
+_MAX_NODES = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """A spread division.
 
     Attributes:
@@ -30,12 +30,14 @@ class Found:
         gap: how much dearer than the proven bound, as a ratio.
     """
 
-    seats: Ints
+    replicas: Ints
     is_optimal: bool
     gap: float
 
 
-def search(more: Ints, cost: Floats, levels: list[Level], missing: int) -> Found | None:
+def search_cheapest_division(
+    max_additional: Ints, cost: Floats, levels: list[Level], missing: int
+) -> SearchResult | None:
     """Finds the cheapest division of `missing` replicas; None: there is none.
 
     Args:
@@ -44,66 +46,76 @@ def search(more: Ints, cost: Floats, levels: list[Level], missing: int) -> Found
         levels: the constraints, nested or crossed.
         missing: how many replicas to place.
     """
-    kept = _useful(more, levels, missing)
-    if not len(kept) or int(more[kept].sum()) < missing:
+    kept = _useful_candidates(max_additional, levels, missing)
+    if not len(kept) or int(max_additional[kept].sum()) < missing:
         return None
     program = IntegerProgram()
-    seats = [
-        program.integer(0, min(int(more[place]), missing), float(price))
+    variables = [
+        program.add_variable(0, min(int(max_additional[place]), missing), float(price))
         for place, price in zip(kept.tolist(), cost[kept].tolist(), strict=True)
     ]
-    program.row([Term(seat, 1.0) for seat in seats], missing, missing)
+    program.add_constraint([LinearTerm(seat, 1.0) for seat in variables], missing, missing)
     for level in levels:
-        _add_level(program, level, level.group[kept], seats, missing)
-    answer = program.solve(most_nodes=_MOST_NODES)
-    if answer is None:
+        _add_level(program, level, level.group[kept], variables, missing)
+    solution = program.solve(max_nodes=_MAX_NODES)
+    if solution is None:
         return None
-    found = np.zeros(len(more), np.int64)
-    found[kept] = answer.values[: len(kept)]
-    return Found(found, answer.is_optimal, answer.gap)
+    replicas = np.zeros(len(max_additional), np.int64)
+    replicas[kept] = solution.values[: len(kept)]
+    return SearchResult(replicas, solution.is_optimal, solution.gap)
 
 
 def _add_level(
-    program: IntegerProgram, level: Level, group: Ints, seats: list[int], missing: int
+    program: IntegerProgram, level: Level, group: Ints, variables: list[int], missing: int
 ) -> None:
-    counted = level.most < level.groups or level.least > 1
-    if not counted and level.cap - int(level.held.max(initial=0)) >= missing:
+    counted = level.max_groups < level.group_count or level.min_groups > 1
+    if not counted and level.max_per_group - int(level.held.max(initial=0)) >= missing:
         return
-    used: list[Term] = []
+    used: list[LinearTerm] = []
     already = int(np.count_nonzero(level.held))
-    for number in range(level.groups):
-        members = [Term(seats[place], 1.0) for place in np.flatnonzero(group == number).tolist()]
-        left = min(max(0, level.cap - int(level.held[number])), missing)
+    for number in range(level.group_count):
+        members = [
+            LinearTerm(variables[place], 1.0) for place in np.flatnonzero(group == number).tolist()
+        ]
+        left = min(max(0, level.max_per_group - int(level.held[number])), missing)
         if not members:
             continue
         if level.held[number] or not counted:
-            program.row(members, 0, left)
+            program.add_constraint(members, 0, left)
             continue
-        is_used = program.integer(0, 1, 0.0)
-        used.append(Term(is_used, 1.0))
-        program.row([*members, Term(is_used, -float(left))], None, 0)
-        program.row([*members, Term(is_used, -1.0)], 0, None)
+        is_used = program.add_variable(0, 1, 0.0)
+        used.append(LinearTerm(is_used, 1.0))
+        program.add_constraint([*members, LinearTerm(is_used, -float(left))], None, 0)
+        program.add_constraint([*members, LinearTerm(is_used, -1.0)], 0, None)
     if counted:
-        program.row(used, max(0, level.least - already), max(0, level.most - already))
+        program.add_constraint(
+            used, max(0, level.min_groups - already), max(0, level.max_groups - already)
+        )
 
 
-def _useful(more: Ints, levels: list[Level], missing: int) -> Ints:
+def _useful_candidates(max_additional: Ints, levels: list[Level], missing: int) -> Ints:
     """Candidates that a best division can use; the rest are dominated within their cell."""
     by_site = [level for level in levels if _is_by_site(level)]
     coarse = [level for level in levels if not _is_by_site(level)]
-    cells = np.stack([level.group for level in coarse]) if coarse else np.zeros((1, len(more)))
+    cells = (
+        np.stack([level.group for level in coarse])
+        if coarse
+        else np.zeros((1, len(max_additional)))
+    )
     _, cell = np.unique(cells, axis=1, return_inverse=True)
-    rooms = np.minimum(more, missing)
-    holds = np.zeros(len(more), np.bool_)
+    rooms = np.minimum(max_additional, missing)
+    holds = np.zeros(len(max_additional), np.bool_)
     for level in by_site:
-        rooms = np.minimum(rooms, np.maximum(level.cap - level.held, 0)[level.group])
+        rooms = np.minimum(rooms, np.maximum(level.max_per_group - level.held, 0)[level.group])
         holds |= level.held[level.group] > 0
-    fewest = max((level.least for level in by_site), default=1)
-    opened = [level.most - int(np.count_nonzero(level.held)) for level in by_site]
+    fewest = max((level.min_groups for level in by_site), default=1)
+    unused_allowed = [level.max_groups - int(np.count_nonzero(level.held)) for level in by_site]
     kept: list[int] = np.flatnonzero(holds).tolist()  # to fill these up opens no new group
     for number in range(int(cell.max()) + 1 if len(cell) else 0):
         members = np.flatnonzero((cell == number) & ~holds)
-        useful = _of_cell(rooms[members].tolist(), fewest, min(opened, default=None), missing)
+        useful = _useful_of_cell(
+            rooms[members].tolist(), fewest, min(unused_allowed, default=None), missing
+        )
         kept += members[useful].tolist()
     return np.array(sorted(kept), np.int64)
 
@@ -113,17 +125,19 @@ def _is_by_site(level: Level) -> bool:
     return len(np.unique(level.group)) == len(level.group)
 
 
-def _of_cell(rooms: list[int], fewest: int, most: int | None, missing: int) -> list[int]:
+def _useful_of_cell(
+    rooms: list[int], min_sites: int, max_sites: int | None, missing: int
+) -> list[int]:
     """Which of the sites of one cell, cheapest first, can play a part."""
     kept: list[int] = []
     room = 0
     for place, mine in enumerate(rooms):
-        if most is not None and most < len(rooms):
+        if max_sites is not None and max_sites < len(rooms):
             # With few sites allowed, a dearer one counts only if it is roomier than those before.
             better = sum(rooms[each] >= mine for each in kept)
-            if better >= max(most, fewest):
+            if better >= max(max_sites, min_sites):
                 continue
-        elif room >= missing and len(kept) >= fewest:
+        elif room >= missing and len(kept) >= min_sites:
             break
         kept.append(place)
         room += mine

@@ -18,22 +18,27 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from scheduler.model.kinds.policy import Spread
-from scheduler.placement.cost.site_costs import Price
-from scheduler.placement.divide.divide import Ask, Shares, by_price, divide
+from scheduler.placement.cost.site_costs import SiteCosts
+from scheduler.placement.divide.divide import (
+    DivisionRequest,
+    ReplicasBySlot,
+    divide,
+    iter_cheapest_sites,
+)
 from scheduler.placement.divide.division import Division
-from scheduler.placement.divide.spread.enumerate_groups import cheapest_groups
-from scheduler.placement.divide.spread.fill import Lazy, Tally, filled
+from scheduler.placement.divide.spread.enumerate_groups import enumerate_groups
+from scheduler.placement.divide.spread.fill import GroupCounts, LazySites, fill_cheapest_first
 from scheduler.placement.divide.spread.levels import (
     UNLIMITED,
     Level,
     are_nested,
     are_nested_everywhere,
     level_of,
-    places,
+    place_numbers_of,
     satisfies,
 )
-from scheduler.placement.divide.spread.scale_down import fewer_within
-from scheduler.placement.divide.spread.search import search
+from scheduler.placement.divide.spread.scale_down import scale_down_within_spread
+from scheduler.placement.divide.spread.search import search_cheapest_division
 from scheduler.placement.fleet.fleet import Fleet
 
 Ints = NDArray[np.int64]
@@ -41,7 +46,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class Candidates:
     """Candidates in order of cost, with what each may get, and the levels that bind them.
 
     Attributes:
@@ -51,291 +56,322 @@ class Field:
     """
 
     slots: Ints
-    more: Ints
+    max_additional: Ints
     levels: list[Level]
 
 
-def divide_spread(ask: Ask, fleet: Fleet) -> Division:
+def divide_spread(request: DivisionRequest, fleet: Fleet) -> Division:
     """Divides within the spread that is asked; preferred levels are dropped if they must be."""
-    if not ask.demand.spread:
-        return Division(divide(ask))
-    rules = list(ask.demand.spread)
+    if not request.demand.spread:
+        return Division(divide(request))
+    rules = list(request.demand.spread)
     preferred = [rule for rule in rules if not rule.required]
     while True:
-        division = _within(ask, fleet, rules)
-        if division.shares is not None or division.lacks_room or not preferred:
+        division = _divide_within(request, fleet, rules)
+        if division.replicas_by_slot is not None or division.lacks_capacity or not preferred:
             break
         rules.remove(preferred.pop())
-    if division.shares is None:
-        has_room = not division.lacks_room and divide(ask) is not None
+    if division.replicas_by_slot is None:
+        has_room = not division.lacks_capacity and divide(request) is not None
         return replace(division, spread_failed=has_room)
-    dropped = len(ask.demand.spread) - len(rules)
+    dropped = len(request.demand.spread) - len(rules)
     notes = (f"{dropped} preferred spread could not be met",) if dropped else ()
     return replace(division, notes=(*division.notes, *notes))
 
 
-def _within(ask: Ask, fleet: Fleet, rules: Sequence[Spread]) -> Division:
+def _divide_within(request: DivisionRequest, fleet: Fleet, rules: Sequence[Spread]) -> Division:
     if not rules:
-        return Division(divide(ask))
-    missing = ask.replicas - ask.kept_total
-    if ask.demand.strategy == "Duplicated":
-        return _duplicated(ask, fleet, rules)
+        return Division(divide(request))
+    missing = request.replicas - request.kept_total
+    if request.demand.strategy == "Duplicated":
+        return _divide_duplicated(request, fleet, rules)
     if missing <= 0:
-        return fewer_within(ask, fleet, rules)
-    if any(rule.min_groups > ask.replicas for rule in rules):
+        return scale_down_within_spread(request, fleet, rules)
+    if any(rule.min_groups > request.replicas for rule in rules):
         return Division(None)
-    if ask.demand.strategy == "CostOptimal" and are_nested_everywhere(fleet, rules):
-        quick = _quickly(ask, fleet, rules, missing)
+    if request.demand.strategy == "CostOptimal" and are_nested_everywhere(fleet, rules):
+        quick = _divide_cheapest_only(request, fleet, rules, missing)
         if quick is not None:
             return quick
-    return _among_all(ask, fleet, rules)
+    return _divide_among_all(request, fleet, rules)
 
 
-def _among_all(ask: Ask, fleet: Fleet, rules: Sequence[Spread]) -> Division:
+def _divide_among_all(request: DivisionRequest, fleet: Fleet, rules: Sequence[Spread]) -> Division:
     """Looks at all candidates."""
-    missing = ask.replicas - ask.kept_total
-    more = ask.more_at(ask.open)
-    if int(more.sum()) < missing:
-        return Division(None, lacks_room=True)
-    field = _field(ask, fleet, rules, more)
-    if ask.demand.strategy != "CostOptimal":
-        shares = _by_strategy(ask, field)
+    missing = request.replicas - request.kept_total
+    max_additional = request.max_additional_at(request.open_slots)
+    if int(max_additional.sum()) < missing:
+        return Division(None, lacks_capacity=True)
+    candidates = _candidates_of(request, fleet, rules, max_additional)
+    if request.demand.strategy != "CostOptimal":
+        shares = _divide_by_strategy(request, candidates)
         if shares is not None:
             return Division(shares)
-    if _cannot_hold(field, missing):
+    if _is_infeasible(candidates, missing):
         return Division(None)
-    is_tried = ask.demand.strategy == "CostOptimal" and are_nested_everywhere(fleet, rules)
-    seats = None if is_tried else _without_search(field, missing, nested=are_nested(field.levels))
-    return _cheapest(ask, field, missing) if seats is None else Division(_shares(ask, field, seats))
+    is_tried = request.demand.strategy == "CostOptimal" and are_nested_everywhere(fleet, rules)
+    replicas = (
+        None
+        if is_tried
+        else _fill_without_search(candidates, missing, nested=are_nested(candidates.levels))
+    )
+    return (
+        _search_cheapest(request, candidates, missing)
+        if replicas is None
+        else Division(_add_to_kept(request, candidates, replicas))
+    )
 
 
-def _quickly(ask: Ask, fleet: Fleet, rules: Sequence[Spread], missing: int) -> Division | None:
+def _divide_cheapest_only(
+    request: DivisionRequest, fleet: Fleet, rules: Sequence[Spread], missing: int
+) -> Division | None:
     """Looks at the cheapest sites only, as long as what is found there is proven the cheapest."""
-    sites = Lazy(by_price(ask, missing))
-    shares = filled(sites, [_tally(ask, fleet, rule) for rule in rules], missing)
+    sites = LazySites(iter_cheapest_sites(request, missing))
+    shares = fill_cheapest_first(
+        sites, [_group_counts_of(request, fleet, rule) for rule in rules], missing
+    )
     if shares is None and len(rules) == 1 and rules[0].min_groups > 1:
-        tally = _tally(ask, fleet, rules[0])
-        shares = filled(sites, [tally], missing, opened=_opened(sites, tally, missing))
+        counts = _group_counts_of(request, fleet, rules[0])
+        shares = fill_cheapest_first(
+            sites, [counts], missing, initial=_open_cheapest_groups(sites, counts, missing)
+        )
     if shares is None:
         return None
-    for slot, replicas in ask.kept.items():
+    for slot, replicas in request.kept.items():
         shares[slot] = shares.get(slot, 0) + replicas
     return Division(shares)
 
 
-def _opened(sites: Lazy, tally: Tally, missing: int) -> Shares:
+def _open_cheapest_groups(sites: LazySites, counts: GroupCounts, missing: int) -> ReplicasBySlot:
     """One replica for each group whose first replica is cheapest, until there are enough groups.
 
     Replacing the dearest replica of a group that has several by the cheapest of a group that is not
     used never costs more than doing it with any other unused group, so this is optimal at one
     level.
     """
-    opened: Shares = {}
+    opened: ReplicasBySlot = {}
     for slot, _ in sites:
-        if tally.has_enough or len(opened) >= missing:
+        if counts.has_enough_groups or len(opened) >= missing:
             break
-        if tally.is_new(slot) and tally.left(slot) > 0:
+        if counts.is_group_unused(slot) and counts.remaining_at(slot) > 0:
             opened[slot] = 1
-            tally.count(slot, 1)
+            counts.add_replicas(slot, 1)
     return opened
 
 
-def _tally(ask: Ask, fleet: Fleet, rule: Spread) -> Tally:
-    place = places(fleet, rule.by)
+def _group_counts_of(request: DivisionRequest, fleet: Fleet, rule: Spread) -> GroupCounts:
+    place_numbers = place_numbers_of(fleet, rule.by)
     held: dict[int, int] = {}
-    for slot, replicas in ask.kept.items():
-        if place[slot]:
-            held[int(place[slot])] = held.get(int(place[slot]), 0) + replicas
-    return Tally(
-        place,
+    for slot, replicas in request.kept.items():
+        if place_numbers[slot]:
+            held[int(place_numbers[slot])] = held.get(int(place_numbers[slot]), 0) + replicas
+    return GroupCounts(
+        place_numbers,
         held,
-        cap=UNLIMITED if rule.max_per_group is None else rule.max_per_group,
-        most=max(len(held), UNLIMITED if rule.max_groups is None else rule.max_groups),
-        least=rule.min_groups,
+        max_per_group=UNLIMITED if rule.max_per_group is None else rule.max_per_group,
+        max_groups=max(len(held), UNLIMITED if rule.max_groups is None else rule.max_groups),
+        min_groups=rule.min_groups,
     )
 
 
-def _field(ask: Ask, fleet: Fleet, rules: Sequence[Spread], more: Ints) -> Field:
+def _candidates_of(
+    request: DivisionRequest, fleet: Fleet, rules: Sequence[Spread], max_additional: Ints
+) -> Candidates:
     """Sites with room in order of cost, without those whose place nobody knows."""
-    room = np.zeros(fleet.capacity, np.int64)
-    room[ask.open] = np.minimum(more, ask.replicas)
-    slots = ask.open[more > 0]
+    additional_by_slot = np.zeros(fleet.capacity, np.int64)
+    additional_by_slot[request.open_slots] = np.minimum(max_additional, request.replicas)
+    slots = request.open_slots[max_additional > 0]
     for rule in rules:
-        slots = slots[places(fleet, rule.by)[slots] > 0]
-    slots = ask.price.sorted(slots)
-    more = room[slots]
-    levels = [level_of(fleet, slots, ask.kept, rule) for rule in rules]
-    return Field(slots, more, levels)
+        slots = slots[place_numbers_of(fleet, rule.by)[slots] > 0]
+    slots = request.costs.sort_cheapest_first(slots)
+    max_additional = additional_by_slot[slots]
+    levels = [level_of(fleet, slots, request.kept, rule) for rule in rules]
+    return Candidates(slots, max_additional, levels)
 
 
-def _without_search(field: Field, missing: int, *, nested: bool) -> Ints | None:
+def _fill_without_search(candidates: Candidates, missing: int, *, nested: bool) -> Ints | None:
     """What `_quickly` does, over all candidates."""
-    seats = _greedy(field, missing, np.zeros(len(field.slots), np.int64))
-    if seats is not None and nested and satisfies(field.levels, seats):
-        return seats
-    if seats is not None and len(field.levels) == 1:
-        seats = _with_more_groups(field, missing)
-        if seats is not None and satisfies(field.levels, seats):
-            return seats
+    replicas = _fill_greedily(candidates, missing, np.zeros(len(candidates.slots), np.int64))
+    if replicas is not None and nested and satisfies(candidates.levels, replicas):
+        return replicas
+    if replicas is not None and len(candidates.levels) == 1:
+        replicas = _fill_with_more_groups(candidates, missing)
+        if replicas is not None and satisfies(candidates.levels, replicas):
+            return replicas
     return None
 
 
-def _cheapest(ask: Ask, field: Field, missing: int) -> Division:
-    cost = weighed(ask.price, field.slots)
-    limited = _one_level(field)
+def _search_cheapest(request: DivisionRequest, candidates: Candidates, missing: int) -> Division:
+    cost = costs_with_unknown_last(request.costs, candidates.slots)
+    limited = _single_group_level(candidates)
     if limited is not None:
-        more, level = limited
-        tried = cheapest_groups(more, cost, level, missing)
-        if tried is not None and tried.seats is None:
+        max_additional, level = limited
+        enumerated = enumerate_groups(max_additional, cost, level, missing)
+        if enumerated is not None and enumerated.replicas is None:
             return Division(None)
-        if tried is not None and tried.seats is not None and satisfies(field.levels, tried.seats):
-            return Division(_shares(ask, field, tried.seats))
-    found = search(field.more, cost, field.levels, missing)
+        if (
+            enumerated is not None
+            and enumerated.replicas is not None
+            and satisfies(candidates.levels, enumerated.replicas)
+        ):
+            return Division(_add_to_kept(request, candidates, enumerated.replicas))
+    found = search_cheapest_division(candidates.max_additional, cost, candidates.levels, missing)
     if found is None:
         return Division(None)
-    return Division(_shares(ask, field, found.seats), is_optimal=found.is_optimal, gap=found.gap)
+    return Division(
+        _add_to_kept(request, candidates, found.replicas),
+        is_optimal=found.is_optimal,
+        gap=found.gap,
+    )
 
 
-def _greedy(field: Field, missing: int, seats: Ints) -> Ints | None:
+def _fill_greedily(candidates: Candidates, missing: int, replicas: Ints) -> Ints | None:
     """Fills the cheapest site first, within the caps of every level; `seats` is where it starts."""
-    seats = seats.copy()
-    left = missing - int(seats.sum())
+    replicas = replicas.copy()
+    left = missing - int(replicas.sum())
     limits = [
-        np.maximum(level.cap - level.held, 0)
-        - np.bincount(level.group, seats, level.groups).astype(np.int64)
-        for level in field.levels
+        np.maximum(level.max_per_group - level.held, 0)
+        - np.bincount(level.group, replicas, level.group_count).astype(np.int64)
+        for level in candidates.levels
     ]
-    for place in range(len(field.slots)):
+    for place in range(len(candidates.slots)):
         if left <= 0:
             break
-        taken = min(left, int(field.more[place] - seats[place]))
-        for level, limit in zip(field.levels, limits, strict=True):
-            taken = min(taken, int(limit[level.group[place]]))
-        if taken <= 0:
+        added = min(left, int(candidates.max_additional[place] - replicas[place]))
+        for level, limit in zip(candidates.levels, limits, strict=True):
+            added = min(added, int(limit[level.group[place]]))
+        if added <= 0:
             continue
-        seats[place] += taken
-        left -= taken
-        for level, limit in zip(field.levels, limits, strict=True):
-            limit[level.group[place]] -= taken
-    return seats if left == 0 else None
+        replicas[place] += added
+        left -= added
+        for level, limit in zip(candidates.levels, limits, strict=True):
+            limit[level.group[place]] -= added
+    return replicas if left == 0 else None
 
 
-def _one_level(field: Field) -> tuple[Ints, Level] | None:
+def _single_group_level(candidates: Candidates) -> tuple[Ints, Level] | None:
     """Room and level, where one level limits the number of groups and others single sites only."""
-    single = [level for level in field.levels if level.groups >= len(field.slots)]
-    coarse = [level for level in field.levels if level.groups < len(field.slots)]
-    if len(coarse) != 1 or any(level.most < level.groups for level in single):
+    single = [level for level in candidates.levels if level.group_count >= len(candidates.slots)]
+    coarse = [level for level in candidates.levels if level.group_count < len(candidates.slots)]
+    if len(coarse) != 1 or any(level.max_groups < level.group_count for level in single):
         return None
-    more = field.more
+    max_additional = candidates.max_additional
     for level in single:
-        more = np.minimum(more, np.maximum(level.cap - level.held, 0)[level.group])
-    return more, coarse[0]
+        max_additional = np.minimum(
+            max_additional, np.maximum(level.max_per_group - level.held, 0)[level.group]
+        )
+    return max_additional, coarse[0]
 
 
-def weighed(price: Price, slots: Ints) -> Floats:
+def costs_with_unknown_last(costs: SiteCosts, slots: Ints) -> Floats:
     """Cost by which the unknown ranks behind the known; [len(slots)].
 
     One more unknown term outweighs any sum of money.
     """
-    cny = price.cny[slots]
+    cny = costs.cny[slots]
     most = float(np.abs(cny).max(initial=0.0))
-    weighed: Floats = cny + price.unknown[slots] * (1.0 + 2.0 * most)
-    return weighed
+    weighted: Floats = cny + costs.unknown[slots] * (1.0 + 2.0 * most)
+    return weighted
 
 
-def _with_more_groups(field: Field, missing: int) -> Ints | None:
+def _fill_with_more_groups(candidates: Candidates, missing: int) -> Ints | None:
     """Opens the groups whose first replica is cheapest (`_opened`), then fills up."""
-    level = field.levels[0]
-    seats = np.zeros(len(field.slots), np.int64)
+    level = candidates.levels[0]
+    replicas = np.zeros(len(candidates.slots), np.int64)
     used = level.held > 0
-    for place in range(len(field.slots)):  # cheapest first
-        if int(np.count_nonzero(used)) >= level.least or int(seats.sum()) >= missing:
+    for place in range(len(candidates.slots)):  # cheapest first
+        if int(np.count_nonzero(used)) >= level.min_groups or int(replicas.sum()) >= missing:
             break
         group = level.group[place]
-        if not used[group] and level.cap > 0:
+        if not used[group] and level.max_per_group > 0:
             used[group] = True
-            seats[place] = 1
-    return _greedy(field, missing, seats)
+            replicas[place] = 1
+    return _fill_greedily(candidates, missing, replicas)
 
 
-def _cannot_hold(field: Field, missing: int) -> bool:
+def _is_infeasible(candidates: Candidates, missing: int) -> bool:
     """Whether even the roomiest groups of a level, as many as may be used, are too few.
 
     Or hold too little, though as many are used as must be.
     """
-    more = field.more
-    for level in sorted(field.levels, key=lambda each: -each.groups):  # the finest first
-        room = np.bincount(level.group, more, level.groups)
-        room = np.minimum(room, np.maximum(level.cap - level.held, 0))
-        if np.count_nonzero((room > 0) | (level.held > 0)) < level.least:
+    more = candidates.max_additional
+    for level in sorted(candidates.levels, key=lambda each: -each.group_count):  # the finest first
+        room = np.bincount(level.group, more, level.group_count)
+        room = np.minimum(room, np.maximum(level.max_per_group - level.held, 0))
+        if np.count_nonzero((room > 0) | (level.held > 0)) < level.min_groups:
             return True
-        fresh = np.sort(room[level.held == 0])[::-1]
-        most = level.most - int(np.count_nonzero(level.held))
-        if room[level.held > 0].sum() + fresh[: max(0, most)].sum() < missing:
+        unused = np.sort(room[level.held == 0])[::-1]
+        most = level.max_groups - int(np.count_nonzero(level.held))
+        if room[level.held > 0].sum() + unused[: max(0, most)].sum() < missing:
             return True
-        if level.groups == len(field.slots):  # single sites: what one may hold is known now
+        if level.group_count == len(
+            candidates.slots
+        ):  # single sites: what one may hold is known now
             more = np.minimum(more, room[level.group]).astype(np.int64)
     return False
 
 
-def _by_strategy(ask: Ask, field: Field) -> Shares | None:
+def _divide_by_strategy(request: DivisionRequest, candidates: Candidates) -> ReplicasBySlot | None:
     """Divides by the strategy within the roomiest groups, and caps what a group has too much."""
-    open_slots = _roomiest_groups(field)
-    caps: Shares = dict(ask.caps)
-    for _ in range(1 + sum(level.groups for level in field.levels)):
-        shares = divide(replace(ask, open=np.sort(open_slots), caps=caps))
+    open_slots = _slots_of_roomiest_groups(candidates)
+    caps: ReplicasBySlot = dict(request.caps)
+    for _ in range(1 + sum(level.group_count for level in candidates.levels)):
+        shares = divide(replace(request, open_slots=np.sort(open_slots), caps=caps))
         if shares is None:
             return None
-        seats = np.array(
-            [shares.get(slot, 0) - ask.kept.get(slot, 0) for slot in field.slots.tolist()], np.int64
+        replicas = np.array(
+            [shares.get(slot, 0) - request.kept.get(slot, 0) for slot in candidates.slots.tolist()],
+            np.int64,
         )
-        if satisfies(field.levels, seats):
+        if satisfies(candidates.levels, replicas):
             return shares
-        if not _cap_the_fullest(field, seats, caps):
+        if not _cap_fullest_group(candidates, replicas, caps):
             return None
     return None
 
 
-def _roomiest_groups(field: Field) -> Ints:
-    allowed = np.ones(len(field.slots), np.bool_)
-    for level in field.levels:
-        weight = np.bincount(level.group, np.where(allowed, field.more, 0), level.groups)
-        weight = np.minimum(weight, level.cap)
-        order = np.lexsort((np.arange(level.groups), -weight, level.held == 0))
-        chosen = np.zeros(level.groups, np.bool_)
-        chosen[order[: min(level.most, level.groups)]] = True
+def _slots_of_roomiest_groups(candidates: Candidates) -> Ints:
+    allowed = np.ones(len(candidates.slots), np.bool_)
+    for level in candidates.levels:
+        weight = np.bincount(
+            level.group, np.where(allowed, candidates.max_additional, 0), level.group_count
+        )
+        weight = np.minimum(weight, level.max_per_group)
+        order = np.lexsort((np.arange(level.group_count), -weight, level.held == 0))
+        chosen = np.zeros(level.group_count, np.bool_)
+        chosen[order[: min(level.max_groups, level.group_count)]] = True
         allowed &= chosen[level.group]
-    return field.slots[allowed]
+    return candidates.slots[allowed]
 
 
-def _cap_the_fullest(field: Field, seats: Ints, caps: Shares) -> bool:
+def _cap_fullest_group(candidates: Candidates, replicas: Ints, caps: ReplicasBySlot) -> bool:
     """Divides the cap of the first group that has too much among its sites, in proportion."""
-    for level in field.levels:
-        totals = level.held + np.bincount(level.group, seats, level.groups).astype(np.int64)
-        for group in np.flatnonzero(totals > np.maximum(level.cap, level.held)).tolist():
+    for level in candidates.levels:
+        totals = level.held + np.bincount(level.group, replicas, level.group_count).astype(np.int64)
+        for group in np.flatnonzero(totals > np.maximum(level.max_per_group, level.held)).tolist():
             members = np.flatnonzero(level.group == group)
-            allowed = max(0, level.cap - int(level.held[group]))
-            mine = seats[members]
+            allowed = max(0, level.max_per_group - int(level.held[group]))
+            mine = replicas[members]
             parts = mine * allowed // max(1, int(mine.sum()))
             for extra in np.argsort(-mine, kind="stable")[: allowed - int(parts.sum())]:
                 parts[extra] += 1
             for member, part in zip(members.tolist(), parts.tolist(), strict=True):
-                caps[int(field.slots[member])] = part
+                caps[int(candidates.slots[member])] = part
             return True
     return False
 
 
-def _duplicated(ask: Ask, fleet: Fleet, rules: Sequence[Spread]) -> Division:
+def _divide_duplicated(request: DivisionRequest, fleet: Fleet, rules: Sequence[Spread]) -> Division:
     """All replicas on every site that the levels allow, cheapest sites first."""
-    whole = divide(ask)
+    whole = divide(request)
     if whole is None:
         return Division(None)
-    slots = ask.price.sorted(np.array(sorted(whole), np.int64))
+    slots = request.costs.sort_cheapest_first(np.array(sorted(whole), np.int64))
     used: list[dict[int, int]] = [{} for _ in rules]
-    shares: Shares = {}
+    shares: ReplicasBySlot = {}
     for slot in slots.tolist():
-        mine = [int(places(fleet, rule.by)[slot]) for rule in rules]
-        if slot in ask.kept or all(
+        mine = [int(place_numbers_of(fleet, rule.by)[slot]) for rule in rules]
+        if slot in request.kept or all(
             _may_use(rule, groups, place, whole[slot])
             for rule, groups, place in zip(rules, used, mine, strict=True)
         ):
@@ -354,9 +390,11 @@ def _may_use(rule: Spread, groups: dict[int, int], place: int, replicas: int) ->
     return rule.max_groups is None or place in groups or len(groups) < rule.max_groups
 
 
-def _shares(ask: Ask, field: Field, seats: Ints) -> Shares:
-    shares = dict(ask.kept)
-    for slot, more in zip(field.slots.tolist(), seats.tolist(), strict=True):
-        if more > 0:
-            shares[slot] = shares.get(slot, 0) + more
+def _add_to_kept(
+    request: DivisionRequest, candidates: Candidates, added_replicas: Ints
+) -> ReplicasBySlot:
+    shares = dict(request.kept)
+    for slot, added in zip(candidates.slots.tolist(), added_replicas.tolist(), strict=True):
+        if added > 0:
+            shares[slot] = shares.get(slot, 0) + added
     return shares

@@ -23,7 +23,7 @@ class NodeSelector:
 
     def question(self, demand: Demand) -> Hashable:
         """What each pod of a replica asks of a node's labels."""
-        return tuple([each.shape.place_key for each in demand.unit if _asks(each.shape)])
+        return tuple([each.shape.node_selection_key for each in demand.unit if _asks(each.shape)])
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Looks at the kinds of node that each site reported."""

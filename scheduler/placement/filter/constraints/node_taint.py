@@ -22,7 +22,7 @@ class NodeTaint:
 
     def question(self, demand: Demand) -> Hashable:
         """Tolerations, and what chooses the nodes that they are asked of."""
-        return tuple([each.shape.place_key for each in demand.unit])
+        return tuple([each.shape.node_selection_key for each in demand.unit])
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Looks at the kinds of node that each site reported."""

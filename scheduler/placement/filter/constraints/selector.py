@@ -4,7 +4,7 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from scheduler.model.canonical import canonical
+from scheduler.model.canonical import canonical_json
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
@@ -27,7 +27,7 @@ class SiteSelector:
         return (
             _NONE
             if not demand.site_selectors and demand.tenant_sites.is_empty
-            else canonical((demand.site_selectors, demand.tenant_sites))
+            else canonical_json((demand.site_selectors, demand.tenant_sites))
         )
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:

@@ -4,7 +4,7 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from scheduler.model.canonical import canonical
+from scheduler.model.canonical import canonical_json
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
@@ -22,7 +22,7 @@ class InSiteGroup:
 
     def question(self, demand: Demand) -> Hashable:
         """The groups, as bytes."""
-        return canonical(demand.site_groups) if demand.site_groups else b""
+        return canonical_json(demand.site_groups) if demand.site_groups else b""
 
     def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
         """Looks at names and labels."""
@@ -30,7 +30,7 @@ class InSiteGroup:
         if not demand.site_groups:
             return fleet.is_there
         return fleet.described(
-            (self.reason, canonical(demand.site_groups)),
+            (self.reason, canonical_json(demand.site_groups)),
             lambda facts: any(in_group(each, facts) for each in demand.site_groups),
             np.bool_,
         )

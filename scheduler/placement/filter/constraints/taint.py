@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scheduler.model.demand.demand import Demand, tolerates
+from scheduler.model.demand.demand import Demand, any_tolerates
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
 from scheduler.placement.filter.rules import BoolPerSite, Event, Fields
@@ -40,7 +40,7 @@ def _blocking(facts: SiteFacts, demand: Demand) -> list[str]:
     return [
         f"{taint.key}{'=' if taint.value else ''}{taint.value}:{taint.effect}"
         for taint in facts.spec.taints
-        if taint.effect != "PreferNoSchedule" and not tolerates(demand.site_tolerations, taint)
+        if taint.effect != "PreferNoSchedule" and not any_tolerates(demand.site_tolerations, taint)
     ]
 
 

@@ -4,14 +4,14 @@ Kubernetes' controllers adopt what their selector matches, so that a set that is
 its pods again and makes no second ones.
 """
 
-from scheduler.control.ports.hub import Resource
+from scheduler.control.ports.hub import ApiResource
 from scheduler.simulation.cluster.mirror import Mirror
 from scheduler.simulation.cluster.objects import DEPLOYMENTS, PODS, REPLICA_SETS, PodSet
 from scheduler.simulation.cluster.plan import Patch, Write
 from scheduler.simulation.cluster.podwork import owner_reference
 
 
-def adopt(mirror: Mirror, resource: Resource, owner: PodSet) -> list[Write]:
+def adopt(mirror: Mirror, resource: ApiResource, owner: PodSet) -> list[Write]:
     """References to `owner` for everything that it should control and nobody does.
 
     Args:

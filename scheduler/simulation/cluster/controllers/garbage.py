@@ -6,7 +6,7 @@ controller works off. A server that collects by itself only saves us the work.
 
 from datetime import datetime
 
-from scheduler.control.ports.hub import Resource
+from scheduler.control.ports.hub import ApiResource
 from scheduler.simulation.cluster.mirror import Mirror, Name
 from scheduler.simulation.cluster.objects import BY_KIND, OwnerReference, View
 from scheduler.simulation.cluster.plan import NOTHING, Orphaned, Patch, Plan, Remove, Write
@@ -16,7 +16,7 @@ _ORPHAN = "orphan"
 _SETTLE_SECONDS = 1.0  # an owner's watch may be behind its dependents'
 
 
-def plan_collection(mirror: Mirror, resource: Resource, name: Name, now: datetime) -> Plan:
+def plan_collection(mirror: Mirror, resource: ApiResource, name: Name, now: datetime) -> Plan:
     """What garbage collection owes one object, as an owner and as a dependent."""
     view = mirror.find(resource, name)
     if view is None:
@@ -43,7 +43,7 @@ def _lives(mirror: Mirror, view: View, owner: OwnerReference) -> bool:
     return found is not None and found.metadata.uid == owner.uid
 
 
-def _before_it_goes(mirror: Mirror, resource: Resource, name: Name, view: View) -> list[Write]:
+def _before_it_goes(mirror: Mirror, resource: ApiResource, name: Name, view: View) -> list[Write]:
     finalizers = view.metadata.finalizers
     dependents = [
         (kind, dependent, found)
@@ -81,7 +81,7 @@ def _others(dependent: View, owner: View) -> list[dict[str, object]]:
     ]
 
 
-def _without(resource: Resource, name: Name, view: View, finalizer: str) -> Patch:
+def _without(resource: ApiResource, name: Name, view: View, finalizer: str) -> Patch:
     left = [one for one in view.metadata.finalizers if one != finalizer]
     meta = {"finalizers": left or None, "resourceVersion": view.metadata.resource_version}
     return Patch(resource, name, {"metadata": meta})

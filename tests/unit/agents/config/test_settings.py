@@ -7,28 +7,28 @@ import pytest
 import yaml
 
 from agents import __version__
-from agents.config.load import SettingsError, environment_names, load_settings
-from agents.config.settings import BrokerSettings, Secret, Settings
+from agents.config.load import AgentSettingsError, environment_names, load_settings
+from agents.config.settings import AgentBrokerSettings, AgentSettings, Secret
 
 ROOT = Path(__file__).parents[4]
 EXAMPLE = ROOT / "configs" / "agent.yaml"
 
 
-def load(tmp_path: Path, text: str, **environment: str) -> Settings:
+def load(tmp_path: Path, text: str, **environment: str) -> AgentSettings:
     path = tmp_path / "agent.yaml"
     path.write_text(text)
     return load_settings(path, environment)
 
 
 def refused(tmp_path: Path, text: str, **environment: str) -> str:
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(AgentSettingsError) as caught:
         load(tmp_path, text, **environment)
     return str(caught.value)
 
 
 def test_the_example_holds_the_defaults() -> None:
     example = load_settings(EXAMPLE, {})
-    assert example == Settings(site=example.site)
+    assert example == AgentSettings(site=example.site)
 
 
 def test_the_example_names_every_setting() -> None:
@@ -73,7 +73,7 @@ def test_a_wrong_setting_is_refused_by_name(tmp_path: Path, text: str, words: st
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="name a file with --config"):
+    with pytest.raises(AgentSettingsError, match="name a file with --config"):
         load_settings(tmp_path / "none.yaml", {})
 
 
@@ -113,7 +113,7 @@ def test_what_kubernetes_sets_for_a_service_of_our_name_is_let_be(tmp_path: Path
 
 
 def test_a_secret_never_shows_in_a_repr() -> None:
-    settings = Settings(site="a", broker=BrokerSettings(password=Secret("hush")))
+    settings = AgentSettings(site="a", broker=AgentBrokerSettings(password=Secret("hush")))
     assert "hush" not in repr(settings)
     assert "********" in repr(settings)
     assert str(settings.broker.password) == "hush"

@@ -11,28 +11,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.config.settings import BrokerSettings
+from agents.config.settings import AgentBrokerSettings
 from agents.metrics.counters import METRICS, Counters
-from agents.metrics.server import MetricsPage
-from agents.mqtt.publisher import Voice
-from agents.mqtt.session import Session, Will
-from agents.observe import Watch
-from agents.protocol.delta import decode_report, whole
-from agents.protocol.envelope import unseal, unseal_stranger
+from agents.metrics.server import MetricsServer
+from agents.mqtt.publisher import ReportBuilder
+from agents.mqtt.session import AgentSession, Will
+from agents.observe import SensorCollector
+from agents.protocol.delta import apply_delta, decode_report
+from agents.protocol.envelope import unseal, unseal_unadmitted
 from agents.protocol.keys import SigningKey, TrustedKeys
-from agents.protocol.report import OFFLINE, Power, Report, ReportDelta
+from agents.protocol.report import OFFLINE, Report, ReportDelta, ReportedPower
 from agents.protocol.status import SITE_STATUS
 from agents.runtime.atomic_write import write_durably
 from agents.runtime.backoff import Backoff
 from agents.runtime.identity import (
     Boot,
     IdentityError,
-    begin_boot,
-    load_or_make_key,
-    only_process,
-    open_data_dir,
+    ensure_data_dir,
+    load_or_create_key,
+    lock_data_dir,
+    record_boot,
 )
-from agents.sensors.sensor import Look, SensorError
+from agents.sensors.sensor import Observation, SensorError
 from tests.support.fake_clock import FakeClock
 
 KEY = SigningKey(bytes(range(32)))
@@ -65,12 +65,12 @@ async def test_a_session_that_cannot_be_had_is_tried_again_ever_more_slowly() ->
                 raise asyncio.CancelledError
             await clock.sleep(0)
 
-    session = Session(
-        broker=BrokerSettings(port=free_port()),
+    session = AgentSession(
+        broker=AgentBrokerSettings(port=free_port()),
         client_id="a",
         will=Will(topic="t", payload=b"", delay_seconds=1.0),
         topics=(),
-        hear=lambda _name, _payload: None,
+        on_message=lambda _name, _payload: None,
         clock=Counted(),
         jitter=random.Random(1),  # noqa: S311 - jitter
         counters=Counters(),
@@ -79,22 +79,22 @@ async def test_a_session_that_cannot_be_had_is_tried_again_ever_more_slowly() ->
         await session.run(lambda: None)
     means = [0.5, 1, 2, 4, 8, 16, 20, 20]
     assert all(0.5 * m <= p <= 1.5 * m for p, m in zip(pauses, means, strict=True)), pauses
-    assert session.link is None
+    assert session.connection is None
 
 
 # ---------------------------------------------------------------- voice
 
 
-def voice() -> Voice:
-    return Voice("site-a", "main", Boot("b1", 3), KEY, 100.0)
+def voice() -> ReportBuilder:
+    return ReportBuilder("site-a", "main", Boot("b1", 3), KEY, 100.0)
 
 
-def watts(number: float) -> Look:
-    return Look(power=Power(watts=number, origin="measured"))
+def watts(number: float) -> Observation:
+    return Observation(power=ReportedPower(watts=number, origin="measured"))
 
 
-def said(one: Voice, look: Look, now: float) -> Report | ReportDelta:
-    data = one.report_message(look, None, ago_seconds=0.5, now=now)
+def said(one: ReportBuilder, look: Observation, now: float) -> Report | ReportDelta:
+    data = one.build_report_message(look, None, observed_seconds_ago=0.5, now=now)
     return decode_report(unseal(data, topic="kapok/v1/site-a/report", trusted=TRUSTED))
 
 
@@ -105,33 +105,33 @@ def test_the_first_report_is_full_the_next_say_what_changed() -> None:
     assert isinstance(change, ReportDelta)
     assert (full.boot_id, full.boot_number, full.observed_seconds_ago) == ("b1", 3, 0.5)
     assert change.base == full.sequence < change.sequence
-    assert whole(full, change).power == Power(watts=2, origin="measured")
+    assert apply_delta(full, change).power == ReportedPower(watts=2, origin="measured")
 
 
 def test_a_full_report_comes_when_it_is_time_or_asked_for() -> None:
     one = voice()
     kinds = [said(one, watts(1), now).kind for now in (0, 99, 100, 101)]
-    one.want_full()
+    one.request_full_report()
     assert [*kinds, said(one, watts(1), 102).kind] == ["full", "delta", "full", "delta", "full"]
 
 
 def test_a_full_report_introduces_its_sender_to_a_hub_that_does_not_know_him() -> None:
-    data = voice().report_message(watts(1), None, ago_seconds=0, now=0)
-    _, key = unseal_stranger(data, topic="kapok/v1/site-a/report")
+    data = voice().build_report_message(watts(1), None, observed_seconds_ago=0, now=0)
+    _, key = unseal_unadmitted(data, topic="kapok/v1/site-a/report")
     assert str(key) == str(KEY.public)
 
 
 def test_sequences_grow_over_all_kinds_of_message() -> None:
     one = voice()
     first = said(one, watts(1), 0)
-    data = one.status_message(
+    data = one.build_status_message(
         (),
         site_uid=None,
         echo=None,
         missing=("x",),
         is_executing=True,
         bad_messages={"signature": 1},
-        ago_seconds=0,
+        observed_seconds_ago=0,
     )
     status = SITE_STATUS.decode(unseal(data, topic="kapok/v1/site-a/status", trusted=TRUSTED))
     assert status.sequence > first.sequence
@@ -139,7 +139,7 @@ def test_sequences_grow_over_all_kinds_of_message() -> None:
 
 
 def test_the_will_names_its_boot() -> None:
-    data = unseal(voice().offline_message(), topic="kapok/v1/site-a/offline", trusted=TRUSTED)
+    data = unseal(voice().build_offline_message(), topic="kapok/v1/site-a/offline", trusted=TRUSTED)
     assert OFFLINE.decode(data).boot_id == "b1"
 
 
@@ -147,66 +147,66 @@ async def test_a_sensor_that_fails_costs_its_own_part_only() -> None:
     class Broken:
         name = "host"
 
-        async def look(self) -> Look:
+        async def observe(self) -> Observation:
             raise SensorError("no")
 
     class Good:
         name = "static"
 
-        async def look(self) -> Look:
+        async def observe(self) -> Observation:
             return watts(1)
 
     counters = Counters()
-    observation = await Watch([Broken(), Good()], None, FakeClock(), counters).observe()
-    assert observation.look.power == Power(watts=1, origin="measured")
-    assert observation.look.faults == ("host-failed",)
-    assert 'sensor_errors_total{sensor="host"} 1' in counters.text()
+    observation = await SensorCollector([Broken(), Good()], None, FakeClock(), counters).collect()
+    assert observation.observation.power == ReportedPower(watts=1, origin="measured")
+    assert observation.observation.faults == ("host-failed",)
+    assert 'sensor_errors_total{sensor="host"} 1' in counters.render()
 
 
 # ---------------------------------------------------------------- identity
 
 
 def test_a_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
-    folder = open_data_dir(tmp_path / "new" / "data")
-    key = load_or_make_key(folder)
-    assert load_or_make_key(folder).raw() == key.raw()
+    folder = ensure_data_dir(tmp_path / "new" / "data")
+    key = load_or_create_key(folder)
+    assert load_or_create_key(folder).raw() == key.raw()
     assert (folder / "agent.key").stat().st_mode & 0o777 == 0o600
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_key_that_others_may_read_or_that_is_none_is_refused(tmp_path: Path) -> None:
-    load_or_make_key(tmp_path)
+    load_or_create_key(tmp_path)
     (tmp_path / "agent.key").chmod(0o644)
     with pytest.raises(IdentityError, match="chmod 600"):
-        load_or_make_key(tmp_path)
+        load_or_create_key(tmp_path)
     write_durably(tmp_path / "agent.key", b"short")
     with pytest.raises(IdentityError, match="not an Ed25519 key"):
-        load_or_make_key(tmp_path)
+        load_or_create_key(tmp_path)
 
 
 def test_boots_are_counted_on_disk_and_their_ids_differ(tmp_path: Path) -> None:
-    boots = [begin_boot(tmp_path) for _ in range(3)]
+    boots = [record_boot(tmp_path) for _ in range(3)]
     assert [boot.number for boot in boots] == [1, 2, 3]
     assert len({boot.id for boot in boots}) == 3
     (tmp_path / "boots").write_text("nonsense")
-    assert begin_boot(tmp_path).number == 1
+    assert record_boot(tmp_path).number == 1
 
 
 def test_a_data_directory_is_for_one_process(tmp_path: Path) -> None:
     with (
-        only_process(tmp_path),
+        lock_data_dir(tmp_path),
         pytest.raises(IdentityError, match="another kapok-agent"),
-        only_process(tmp_path),
+        lock_data_dir(tmp_path),
     ):
         pass
-    with only_process(tmp_path):
+    with lock_data_dir(tmp_path):
         pass
 
 
 def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(IdentityError, match="name another one"):
-        open_data_dir(tmp_path / "file" / "data")
+        ensure_data_dir(tmp_path / "file" / "data")
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_the_page_is_prometheus_text_and_documents_every_metric() -> None:
     counters.set("connected", 1)
     counters.replace("orders", "phase", {"Ready": 2, "Failed": 1})
     counters.replace("orders", "phase", {'Re"a\\d\ny': 3})
-    text = counters.text()
+    text = counters.render()
     assert 'kapok_agent_bad_messages_total{reason="signature"} 2\n' in text
     assert 'kapok_agent_orders{phase="Re\\"a\\\\d\\ny"} 3\n' in text
     assert "Failed" not in text
@@ -250,7 +250,7 @@ async def ask(port: int, request: bytes) -> bytes:
 
 
 async def test_the_page_answers_over_http_and_survives_nonsense() -> None:
-    page = MetricsPage(lambda: "kapok_agent_connected 1\n")
+    page = MetricsServer(lambda: "kapok_agent_connected 1\n")
     port = await page.start("127.0.0.1", 0)
     good = await ask(port, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
     assert good.startswith(b"HTTP/1.1 200 OK")

@@ -13,15 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agents.metrics.counters import Counters
-from agents.mqtt.router import Hearing
+from agents.mqtt.router import MessageRouter
 from agents.orders.intake import Intake
-from agents.orders.journal import Journal, JournalError, ObjectKey, applied_at
+from agents.orders.journal import Journal, JournalError, ObjectKey, load_applied_generations
 from agents.protocol.envelope import MAX_ENVELOPE_BYTES, seal
 from agents.protocol.hub_requests import FETCH_ORDERS, WANT_FULL_REPORT, WANT_STATUS
 from agents.protocol.index import IndexEntry
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.orders import PackedOrder
-from agents.protocol.topics import order_topic, topic
+from agents.protocol.topics import order_topic, site_topic
 from tests.support.wire_hub import Message, WireHub, config_map, packed
 
 HUB = WireHub(key=SigningKey(bytes(range(32))))
@@ -43,20 +43,20 @@ class Site:
         self.journal = Journal(self.folder / "journal.sqlite")
         self.intake = Intake("site-a", self.trusted, self.journal)
         self.counters = Counters()
-        self.hearing = Hearing(
+        self.hearing = MessageRouter(
             site="site-a",
             agent="main",
             intake=self.intake,
             counters=self.counters,
             on_index=lambda: self.wants.append("index"),
-            on_content=lambda: self.wants.append("content"),
-            on_part=lambda: None,
-            on_want=self.wants.append,
+            on_order_content=lambda: self.wants.append("content"),
+            on_order_part=lambda: None,
+            on_hub_request=self.wants.append,
         )
 
     def hear(self, *messages: Message) -> None:
         for name, payload in messages:
-            self.hearing.hear(name, payload)
+            self.hearing.handle(name, payload)
 
     @property
     def version(self) -> tuple[int, int] | None:
@@ -80,10 +80,10 @@ def order(name: str = "web", value: str = "x", generation: int = 1) -> PackedOrd
 def test_an_index_and_its_content_are_taken(site: Site) -> None:
     one = order()
     site.hear(HUB.index(1, one))
-    assert site.intake.missing() == (one.entry,)
+    assert site.intake.missing_entries() == (one.entry,)
     site.hear(*HUB.orders(one))
-    assert site.intake.missing() == ()
-    content = site.intake.content(one.entry)
+    assert site.intake.missing_entries() == ()
+    content = site.intake.content_of(one.entry)
     assert content is not None
     assert content.manifests == (config_map(value="x"),)
     assert (site.wants, site.bad) == (["index", "content"], {})
@@ -92,9 +92,9 @@ def test_an_index_and_its_content_are_taken(site: Site) -> None:
 def test_content_that_comes_before_its_index_is_asked_for_again(site: Site) -> None:
     one = order()
     site.hear(*HUB.orders(one), HUB.index(1, one))
-    assert site.intake.missing() == (one.entry,)
+    assert site.intake.missing_entries() == (one.entry,)
     site.hear(*HUB.orders(one))
-    assert site.intake.missing() == ()
+    assert site.intake.missing_entries() == ()
 
 
 def test_all_of_it_is_on_disk(site: Site) -> None:
@@ -102,7 +102,7 @@ def test_all_of_it_is_on_disk(site: Site) -> None:
     site.hear(HUB.index(7, one), *HUB.orders(one))
     echo = site.intake.echo
     site.restart()
-    assert (site.version, site.intake.echo, site.intake.missing()) == ((1, 7), echo, ())
+    assert (site.version, site.intake.echo, site.intake.missing_entries()) == ((1, 7), echo, ())
 
 
 @pytest.mark.parametrize("older", [(1, 6), (0, 99), (1, 0)])
@@ -127,15 +127,15 @@ def test_the_same_index_twice_changes_nothing(site: Site) -> None:
 def test_two_indexes_of_one_version_but_other_content_are_named(site: Site) -> None:
     site.hear(HUB.index(7), HUB.index(7, order()))
     assert site.bad == {"stale": 1}
-    assert site.intake.missing() == ()
+    assert site.intake.missing_entries() == ()
 
 
 def test_an_empty_payload_means_nothing(site: Site) -> None:
     one = order()
     site.hear(HUB.index(1, one), *HUB.orders(one))
-    site.hear((topic("site-a", "desired"), b""), (order_topic("site-a", one.entry.id), b""))
+    site.hear((site_topic("site-a", "desired"), b""), (order_topic("site-a", one.entry.id), b""))
     assert site.version == (1, 1)
-    assert site.intake.content(one.entry) is not None
+    assert site.intake.content_of(one.entry) is not None
     assert site.bad == {}
 
 
@@ -146,7 +146,7 @@ def test_a_strangers_index_is_refused(site: Site) -> None:
 
 def test_an_index_of_another_site_is_refused_on_our_topic_and_on_its_own(site: Site) -> None:
     name, payload = ELSEWHERE.index(1)
-    site.hear((topic("site-a", "desired"), payload), (name, payload))
+    site.hear((site_topic("site-a", "desired"), payload), (name, payload))
     # Signed for our topic by the hub itself, yet naming another site: a mistake of the hub's.
     site.hear(HUB.index(1, site="site-b"))
     assert (site.version, site.bad) == (None, {"signature": 1, "wrong-site": 2})
@@ -158,28 +158,28 @@ def test_an_order_of_another_site_is_refused(site: Site) -> None:
     for _, payload in ELSEWHERE.orders(foreign):
         site.hear((order_topic("site-a", foreign.entry.id), payload))
     site.hear(*HUB.orders(foreign))  # by the hub's mistake under our topic
-    assert site.intake.missing() == (foreign.entry,)
+    assert site.intake.missing_entries() == (foreign.entry,)
     assert site.bad == {"signature": 1, "wrong-site": 1}
 
 
 def test_content_of_another_generation_is_not_used(site: Site) -> None:
     one, two = order(value="x"), order(value="y", generation=2)
     site.hear(HUB.index(1, two), *HUB.orders(one))
-    assert site.intake.missing() == (two.entry,)
+    assert site.intake.missing_entries() == (two.entry,)
     assert site.bad == {"digest": 1}
     site.hear(*HUB.orders(two))
-    assert site.intake.missing() == ()
+    assert site.intake.missing_entries() == ()
 
 
 def test_content_that_nobody_asked_for_is_ignored(site: Site) -> None:
     site.hear(*HUB.orders(order()))
-    assert site.journal.digests() == frozenset()
+    assert site.journal.content_digests() == frozenset()
 
 
 def test_content_that_no_index_names_any_more_is_dropped(site: Site) -> None:
     one, two = order("one"), order("two")
     site.hear(HUB.index(1, one, two), *HUB.orders(one, two), HUB.index(2, two))
-    assert site.journal.digests() == {two.entry.digest}
+    assert site.journal.content_digests() == {two.entry.digest}
 
 
 def test_an_index_that_lists_an_order_twice_is_refused(site: Site) -> None:
@@ -200,9 +200,9 @@ def test_large_content_is_whole_when_its_last_part_is_here(site: Site) -> None:
     site.hear(HUB.index(1, one))
     first, *others = HUB.orders(one)
     site.hear(*others, others[-1])
-    assert site.intake.topics_of(one.entry) == (first[0],)
+    assert site.intake.missing_topics_of(one.entry) == (first[0],)
     site.hear(first)
-    assert site.intake.missing() == ()
+    assert site.intake.missing_entries() == ()
 
 
 def test_a_key_change_is_seamless_and_then_the_old_key_is_nobody(tmp_path: Path) -> None:
@@ -265,19 +265,21 @@ HOSTILE: dict[str, Callable[[str], bytes]] = {
 def test_hostile_messages_are_counted_and_change_nothing(site: Site, kind: str, what: str) -> None:
     one = order()
     site.hear(HUB.index(1, one))
-    name = order_topic("site-a", one.entry.id) if kind == "orders" else topic("site-a", kind)  # type: ignore[arg-type]
+    name = order_topic("site-a", one.entry.id) if kind == "orders" else site_topic("site-a", kind)  # type: ignore[arg-type]
     site.hear((name, HOSTILE[what](name)))
     assert sum(site.bad.values()) == 1
     assert site.version == (1, 1)
     site.hear(*HUB.orders(one))
-    assert site.intake.missing() == (), "the process goes on"
+    assert site.intake.missing_entries() == (), "the process goes on"
 
 
 @given(name=st.text(max_size=80), payload=st.binary(max_size=80))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_message_whatever_raises(site: Site, name: str, payload: bytes) -> None:
     site.hear(
-        (name, payload), (topic("site-a", "desired"), payload), (topic("site-a", "report"), payload)
+        (name, payload),
+        (site_topic("site-a", "desired"), payload),
+        (site_topic("site-a", "report"), payload),
     )
     assert site.version is None
 
@@ -301,11 +303,12 @@ def test_lost_doubled_and_reordered_messages_end_in_the_newest_state(
         *(
             m
             for m in sent
-            if m[0] in {t for e in site.intake.missing() for t in site.intake.topics_of(e)}
+            if m[0]
+            in {t for e in site.intake.missing_entries() for t in site.intake.missing_topics_of(e)}
         )
     )
     assert site.version == (1, 3)
-    assert site.intake.missing() == ()
+    assert site.intake.missing_entries() == ()
 
 
 # ---------------------------------------------------------------- journal
@@ -315,7 +318,7 @@ def test_a_spoilt_journal_is_moved_aside_and_a_new_one_begun(tmp_path: Path) -> 
     path = tmp_path / "journal.sqlite"
     path.write_bytes(b"this is no database" * 1000)
     journal = Journal(path)
-    assert journal.applied() == {}
+    assert journal.applied_generations() == {}
     assert (tmp_path / "journal.spoilt").exists()
     assert path.stat().st_mode & 0o077 == 0
 
@@ -324,15 +327,15 @@ def test_a_journal_that_is_only_locked_is_not_moved_aside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "journal.sqlite"
-    Journal(path).set_applied("x", 1)
+    Journal(path).record_applied("x", 1)
     monkeypatch.setattr("agents.orders.journal._LOCK_SECONDS", 0.05)
     other = sqlite3.connect(path)
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(JournalError, match="locked"):
-        Journal(path).set_applied("y", 1)
+        Journal(path).record_applied("y", 1)
     other.close()
-    assert applied_at(path) == {"x": 1}
-    assert applied_at(tmp_path / "none") == {}
+    assert load_applied_generations(path) == {"x": 1}
+    assert load_applied_generations(tmp_path / "none") == {}
 
 
 def test_a_full_disk_costs_the_message_not_the_agent(site: Site) -> None:
@@ -340,23 +343,25 @@ def test_a_full_disk_costs_the_message_not_the_agent(site: Site) -> None:
     site.journal.close()
     site.hear(HUB.index(2, order()))
     assert site.version == (1, 1)
-    assert "journal_errors_total 1" in site.counters.text()
+    assert "journal_errors_total 1" in site.counters.render()
 
 
 def test_what_was_done_is_kept_by_order_and_forgotten_by_order(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.sqlite")
     key = ObjectKey("batch/v1", "Job", "a", "night")
     for order_id in ("x", "y"):
-        journal.set_applied(order_id, 3)
-        journal.add_made(order_id, [key, key])
-        journal.set_finished(order_id, key, "Succeeded")
-        journal.set_finished(order_id, key, "Failed")
+        journal.record_applied(order_id, 3)
+        journal.record_created(order_id, [key, key])
+        journal.record_finished(order_id, key, "Succeeded")
+        journal.record_finished(order_id, key, "Failed")
     journal.forget_order("y")
     journal = Journal(tmp_path / "journal.sqlite")
-    assert journal.applied() == {"x": 3}
-    assert journal.made() == {"x": {key}}
-    assert journal.finished("x") == {("Job", "a", "night"): "Succeeded"}, "the first outcome stays"
-    assert journal.finished("y") == {}
+    assert journal.applied_generations() == {"x": 3}
+    assert journal.created_objects() == {"x": {key}}
+    assert journal.finished_jobs_of("x") == {("Job", "a", "night"): "Succeeded"}, (
+        "the first outcome stays"
+    )
+    assert journal.finished_jobs_of("y") == {}
 
 
 def test_an_index_on_disk_that_this_version_cannot_read_is_as_none(tmp_path: Path) -> None:
@@ -373,6 +378,6 @@ def test_a_thousand_orders_fit_into_one_index(site: Site) -> None:
     entries = [IndexEntry(id=f"hub/ns/w{n}/1", generation=1, digest=digest) for n in range(1000)]
     name, payload = HUB.index_of(1, entries)
     site.hear((name, payload))
-    assert len(site.intake.missing()) == 1000
+    assert len(site.intake.missing_entries()) == 1000
     assert len(payload) < 200_000
     assert json.loads(payload)["encoding"] == "deflate"

@@ -10,12 +10,12 @@ from agents.orders.journal import ObjectKey
 from agents.orders.labels import (
     ORDER_ID_ANNOTATION,
     ORDER_LABEL,
-    dressed,
-    key_of,
-    token_of,
+    object_key_of,
+    order_token_of,
+    with_ownership_labels,
 )
-from agents.orders.policy import refusals
-from agents.orders.readiness import Standing, ends_by_itself, standing
+from agents.orders.policy import find_refusals
+from agents.orders.readiness import Readiness, readiness_of, runs_to_completion
 from agents.protocol.orders import OrderContent
 from agents.protocol.topics import order_token
 from tests.support.wire_hub import Manifest, WireHub, config_map, deployment, job
@@ -49,7 +49,7 @@ def with_metadata(manifest: Manifest, **metadata: object) -> Manifest:
 
 
 def refused(*manifests: Any, **more: Any) -> str:  # noqa: ANN401 - anything may be sent
-    return "; ".join(refusals(HUB.content("health", *manifests, **more), scope))
+    return "; ".join(find_refusals(HUB.content("health", *manifests, **more), scope))
 
 
 # ---------------------------------------------------------------- rules
@@ -144,7 +144,7 @@ def order(*manifests: Manifest, **more: Any) -> OrderContent:  # noqa: ANN401 - 
 
 def test_an_object_gets_one_label_and_one_annotation_and_nothing_else() -> None:
     content = order(config_map())
-    tree = dressed(content, config_map(a="1"), is_namespaced=True)
+    tree = with_ownership_labels(content, config_map(a="1"), is_namespaced=True)
     assert tree == {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -178,7 +178,7 @@ CRON = {
 )
 def test_pods_carry_the_order_too(manifest: Manifest, path: tuple[str, ...]) -> None:
     content = order(manifest)
-    tree = dressed(content, manifest, is_namespaced=True)
+    tree = with_ownership_labels(content, manifest, is_namespaced=True)
     for step in path:
         tree = tree[step]
     assert tree["metadata"]["labels"][ORDER_LABEL] == order_token(content.id)
@@ -187,7 +187,7 @@ def test_pods_carry_the_order_too(manifest: Manifest, path: tuple[str, ...]) -> 
 
 def test_the_manifest_itself_is_not_changed() -> None:
     manifest = deployment()
-    dressed(order(manifest), manifest, is_namespaced=True)
+    with_ownership_labels(order(manifest), manifest, is_namespaced=True)
     assert manifest == deployment()
 
 
@@ -195,7 +195,7 @@ def test_what_the_server_owns_is_left_out_and_replicas_are_set_where_they_belong
     manifest = with_metadata(deployment(), uid="u", resourceVersion="7", managedFields=[])
     manifest["status"] = {"replicas": 9}
     content = order(manifest, replicas=5, scales="Deployment/web")
-    tree = dressed(content, manifest, is_namespaced=True)
+    tree = with_ownership_labels(content, manifest, is_namespaced=True)
     assert set(tree["metadata"]) == {"name", "namespace", "labels", "annotations"}
     assert "status" not in tree
     assert tree["spec"]["replicas"] == 5
@@ -203,14 +203,14 @@ def test_what_the_server_owns_is_left_out_and_replicas_are_set_where_they_belong
 
 def test_ownership_is_read_back_also_when_the_label_was_taken_off() -> None:
     content = order(config_map())
-    tree = dressed(content, config_map(), is_namespaced=True)
+    tree = with_ownership_labels(content, config_map(), is_namespaced=True)
     token = order_token(content.id)
-    assert token_of(tree) == token
+    assert order_token_of(tree) == token
     del tree["metadata"]["labels"]
-    assert token_of(tree) == token
-    assert token_of(config_map()) is None
-    assert key_of(tree) == ObjectKey("v1", "ConfigMap", "health", "settings")
-    assert str(key_of(tree)) == "ConfigMap health/settings"
+    assert order_token_of(tree) == token
+    assert order_token_of(config_map()) is None
+    assert object_key_of(tree) == ObjectKey("v1", "ConfigMap", "health", "settings")
+    assert str(object_key_of(tree)) == "ConfigMap health/settings"
 
 
 # ---------------------------------------------------------------- standing
@@ -222,63 +222,63 @@ def status(manifest: Manifest, generation: int = 1, **fields: object) -> Manifes
 
 COMPLETE = {"type": "Complete", "status": "True"}
 FAILED = {"type": "Failed", "status": "True", "message": "too often"}
-STANDINGS: list[tuple[str, Manifest, Standing]] = [
-    ("nothing known", status(deployment()), Standing(is_ready=False, desired=2, ready=0)),
+STANDINGS: list[tuple[str, Manifest, Readiness]] = [
+    ("nothing known", status(deployment()), Readiness(is_ready=False, desired=2, ready=0)),
     (
         "ready",
         status(deployment(), observedGeneration=1, readyReplicas=2, updatedReplicas=2),
-        Standing(is_ready=True, desired=2, ready=2),
+        Readiness(is_ready=True, desired=2, ready=2),
     ),
     (
         "not seen yet",
         status(deployment(), 2, observedGeneration=1, readyReplicas=2, updatedReplicas=2),
-        Standing(is_ready=False, desired=2, ready=2),
+        Readiness(is_ready=False, desired=2, ready=2),
     ),
     (
         "rolling out",
         status(deployment(), observedGeneration=1, readyReplicas=2, updatedReplicas=1),
-        Standing(is_ready=False, desired=2, ready=2),
+        Readiness(is_ready=False, desired=2, ready=2),
     ),
     (
         "a job runs",
         status(job(), ready=1),
-        Standing(is_ready=True, desired=1, ready=1, succeeded=0),
+        Readiness(is_ready=True, desired=1, ready=1, succeeded=0),
     ),
     (
         "a job is done",
         status(job(), succeeded=1, conditions=[COMPLETE]),
-        Standing(is_ready=False, desired=0, ready=0, succeeded=1, finished="Succeeded"),
+        Readiness(is_ready=False, desired=0, ready=0, succeeded=1, finished="Succeeded"),
     ),
     (
         "a job has failed",
         status(job(), conditions=[FAILED]),
-        Standing(
+        Readiness(
             is_ready=False, desired=0, ready=0, succeeded=0, finished="Failed", message="too often"
         ),
     ),
     (
         "a wide job",
         status(job(parallelism=3, completions=4), succeeded=2, ready=2),
-        Standing(is_ready=True, desired=2, ready=2, succeeded=2),
+        Readiness(is_ready=True, desired=2, ready=2, succeeded=2),
     ),
-    ("a config map", config_map(), Standing(is_ready=True)),
+    ("a config map", config_map(), Readiness(is_ready=True)),
 ]
 
 
 @pytest.mark.parametrize(("_name", "tree", "expected"), STANDINGS, ids=[s[0] for s in STANDINGS])
 def test_an_object_stands_as_its_status_says(
-    _name: str, tree: Manifest, expected: Standing
+    _name: str, tree: Manifest, expected: Readiness
 ) -> None:
-    assert standing(tree) == expected
+    assert readiness_of(tree) == expected
 
 
 def test_a_pod_that_is_not_restarted_ends_and_another_does_not() -> None:
     pod: Manifest = {"apiVersion": "v1", "kind": "Pod", "spec": {"restartPolicy": "Never"}}
     pod["status"] = {"phase": "Succeeded"}
-    assert standing(pod).finished == "Succeeded"
+    assert readiness_of(pod).finished == "Succeeded"
     pod["spec"] = {}
-    assert standing(pod).finished is None
-    assert [ends_by_itself(tree) for tree in (job(), pod, deployment())] == [True, False, False]
+    assert readiness_of(pod).finished is None
+    assert [runs_to_completion(tree) for tree in (job(), pod, deployment())] == [True, False, False]
 
 
 # ---------------------------------------------------------------- whatever is sent
@@ -303,8 +303,8 @@ def test_no_manifest_whatever_stops_the_agent(parts: Manifest, kind: str) -> Non
     metadata = parts.get("metadata")
     manifest["metadata"] = (metadata if isinstance(metadata, dict) else {}) | {"name": "x"}
     content = order(manifest)
-    if not refusals(content, scope):
-        tree = dressed(content, manifest, is_namespaced=True)
-        assert token_of(tree) == order_token(content.id)
-        ends_by_itself(tree)
-        standing(tree)
+    if not find_refusals(content, scope):
+        tree = with_ownership_labels(content, manifest, is_namespaced=True)
+        assert order_token_of(tree) == order_token(content.id)
+        runs_to_completion(tree)
+        readiness_of(tree)

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from agents.protocol.codec import Codec
 from agents.protocol.envelope import Envelope
-from agents.protocol.errors import REASONS, WireError
+from agents.protocol.errors import WIRE_ERROR_REASONS, WireError
 from agents.protocol.hub_requests import HUB_REQUEST, HubRequest
 from agents.protocol.index import DESIRED_INDEX, DesiredIndex
 from agents.protocol.orders import ORDER_CONTENT, OrderContent
 from agents.protocol.report import OFFLINE, REPORT, REPORT_DELTA, Offline, Report, ReportDelta
-from agents.protocol.shapes import AtMost, Between, Json, Rest, camel
-from agents.protocol.status import SITE_STATUS, SiteStatus
+from agents.protocol.shapes import AtMost, Between, Json, RemainingKeys, to_camel_case
+from agents.protocol.status import SITE_STATUS, SiteStatusMessage
 from tests.support.wire_examples import json_trees, messages
 
 Kind = Any
@@ -27,7 +27,7 @@ CODECS: dict[Any, Codec[Any]] = {
     Offline: OFFLINE,
     DesiredIndex: DESIRED_INDEX,
     OrderContent: ORDER_CONTENT,
-    SiteStatus: SITE_STATUS,
+    SiteStatusMessage: SITE_STATUS,
     HubRequest: HUB_REQUEST,
     Envelope: Codec(Envelope),
 }
@@ -37,7 +37,7 @@ EVERY_TYPE = pytest.mark.parametrize("kind", list(CODECS), ids=lambda kind: kind
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Inner:
     count: Annotated[int, Between(1, 9)]
-    rest: Annotated[dict[str, str | int], Rest()] = dataclasses.field(default_factory=dict)
+    rest: Annotated[dict[str, str | int], RemainingKeys()] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ def test_a_reader_ignores_fields_of_a_later_version(kind: Kind, data: st.DataObj
 def test_garbage_is_only_ever_a_wire_error(kind: Kind, garbage: bytes) -> None:
     with pytest.raises(WireError) as caught:
         CODECS[kind].decode(garbage)
-    assert caught.value.reason in REASONS
+    assert caught.value.reason in WIRE_ERROR_REASONS
 
 
 @EVERY_TYPE
@@ -185,5 +185,5 @@ def test_numbers_that_json_lacks_are_not_written(number: float) -> None:
 
 
 def test_names_become_camel_case() -> None:
-    assert camel("gco2_per_kwh") == "gco2PerKwh"
-    assert camel("observed_seconds_ago") == "observedSecondsAgo"
+    assert to_camel_case("gco2_per_kwh") == "gco2PerKwh"
+    assert to_camel_case("observed_seconds_ago") == "observedSecondsAgo"

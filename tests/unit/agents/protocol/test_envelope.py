@@ -9,23 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.protocol.envelope import MAX_ENVELOPE_BYTES, seal, unpack, unseal, unseal_stranger
+from agents.protocol.envelope import MAX_ENVELOPE_BYTES, inflate, seal, unseal, unseal_unadmitted
 from agents.protocol.errors import WireError
 from agents.protocol.index import IndexEntry, digest_of
 from agents.protocol.keys import PublicKey, SigningKey, TrustedKeys
 from agents.protocol.orders import (
     MAX_PART_BYTES,
     OrderContent,
-    pack,
+    pack_content,
     seal_parts,
     unpack_content,
 )
-from agents.protocol.topics import is_site_name, order_token, order_topic, parse, topic
+from agents.protocol.topics import is_site_name, order_token, order_topic, parse_topic, site_topic
 
 KEY = SigningKey(bytes(range(32)))
 OTHER = SigningKey(bytes(32))
 TRUSTED = TrustedKeys([KEY.public])
-TOPIC = topic("site-a", "desired")
+TOPIC = site_topic("site-a", "desired")
 PAYLOAD = b'{"a":"' + b"x" * 600 + b'"}'
 
 
@@ -42,7 +42,11 @@ def test_a_sealed_payload_is_opened(payload: bytes) -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [topic("site-b", "desired"), topic("site-a", "hub"), order_topic("site-a", "h/n/w/1")],
+    [
+        site_topic("site-b", "desired"),
+        site_topic("site-a", "hub"),
+        order_topic("site-a", "h/n/w/1"),
+    ],
 )
 def test_a_message_is_good_on_its_own_topic_only(other: str) -> None:
     assert refused(seal(PAYLOAD, topic=TOPIC, key=KEY), on=other) == "signature"
@@ -119,18 +123,18 @@ def test_a_bomb_is_defused_at_the_bound() -> None:
 @pytest.mark.parametrize(("keep", "more"), [(-3, b""), (None, b"more")], ids=["cut", "followed"])
 def test_deflated_data_must_end_where_it_says(keep: int | None, more: bytes) -> None:
     with pytest.raises(WireError):
-        unpack(zlib.compress(PAYLOAD)[:keep] + more, 10_000)
+        inflate(zlib.compress(PAYLOAD)[:keep] + more, 10_000)
 
 
 def test_a_stranger_may_introduce_himself_but_not_as_another() -> None:
-    message = seal(PAYLOAD, topic=TOPIC, key=OTHER, introduces=True)
-    payload, key = unseal_stranger(message, topic=TOPIC)
+    message = seal(PAYLOAD, topic=TOPIC, key=OTHER, includes_public_key=True)
+    payload, key = unseal_unadmitted(message, topic=TOPIC)
     assert (payload, str(key)) == (PAYLOAD, str(OTHER.public))
     posing = json.loads(message) | {"publicKey": str(KEY.public)}
     with pytest.raises(WireError):
-        unseal_stranger(json.dumps(posing).encode(), topic=TOPIC)
+        unseal_unadmitted(json.dumps(posing).encode(), topic=TOPIC)
     with pytest.raises(WireError):
-        unseal_stranger(seal(PAYLOAD, topic=TOPIC, key=OTHER), topic=TOPIC)
+        unseal_unadmitted(seal(PAYLOAD, topic=TOPIC, key=OTHER), topic=TOPIC)
 
 
 def test_keys_are_written_and_read_in_one_form() -> None:
@@ -161,7 +165,7 @@ def content(filling: str = "") -> OrderContent:
 
 
 def parts_of(order: OrderContent) -> tuple[IndexEntry, list[bytes]]:
-    packed = pack(order)
+    packed = pack_content(order)
     messages = seal_parts(packed, site="site-a", key=KEY)
     return packed.entry, [unseal(data, topic=name, trusted=TRUSTED) for name, data in messages]
 
@@ -178,7 +182,7 @@ def test_large_content_travels_in_parts() -> None:
 
 
 def test_equal_content_gives_an_equal_entry() -> None:
-    assert pack(content("x")).entry == pack(content("x")).entry
+    assert pack_content(content("x")).entry == pack_content(content("x")).entry
 
 
 def test_content_that_is_not_what_the_index_names_is_refused() -> None:
@@ -208,15 +212,15 @@ def test_content_of_another_order_is_refused_though_its_digest_is_listed() -> No
 
 def test_topics_are_read_back() -> None:
     token = order_token("hub/health/appointment/1")
-    assert parse(order_topic("site-a", "hub/health/appointment/1", 2)).part == 2
-    assert parse(order_topic("site-a", "hub/health/appointment/1")).token == token
-    assert parse(topic("site-a", "report")).kind == "report"
+    assert parse_topic(order_topic("site-a", "hub/health/appointment/1", 2)).part == 2
+    assert parse_topic(order_topic("site-a", "hub/health/appointment/1")).token == token
+    assert parse_topic(site_topic("site-a", "report")).kind == "report"
 
 
 @given(name=st.text(max_size=60))
 def test_any_other_topic_is_only_ever_a_wire_error(name: str) -> None:
     with pytest.raises(WireError):
-        parse(name)
+        parse_topic(name)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +241,7 @@ def test_any_other_topic_is_only_ever_a_wire_error(name: str) -> None:
 )
 def test_topics_of_nobody_are_refused(name: str) -> None:
     with pytest.raises(WireError):
-        parse(name)
+        parse_topic(name)
 
 
 def test_site_names_hold_no_topic_characters() -> None:

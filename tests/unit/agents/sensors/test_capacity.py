@@ -6,12 +6,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agents.protocol.report import REPORT, FreeRow, NodeClass, Report
+from agents.protocol.report import REPORT, FreeRow, Report, ReportedNodeClass
 from agents.protocol.topics import order_token
-from agents.sensors.kubernetes import bound_orders
-from agents.sensors.nodes import LabelChoice, Snapshot, node_facts, summarise
-from agents.sensors.pods import pod_facts, requests_of
-from agents.sensors.quantities import QuantityError, exact, milli_down, milli_up, written
+from agents.sensors.kubernetes import bound_orders_of
+from agents.sensors.nodes import LabelChoice, NodeSnapshot, node_facts_of, summarise_nodes
+from agents.sensors.pods import pod_facts_of, requests_of
+from agents.sensors.quantities import (
+    QuantityError,
+    ceil_milli,
+    floor_milli,
+    format_quantity,
+    parse_quantity,
+)
 
 Tree = dict[str, Any]
 EVERYTHING = LabelChoice()
@@ -41,14 +47,14 @@ def pod(*containers: Tree, on: str = "n1", phase: str = "Running", **more: Any) 
     }
 
 
-def look(nodes: list[Tree], pods: list[Tree], choice: LabelChoice = EVERYTHING) -> Snapshot:
-    return summarise(
-        [fact for each in nodes if (fact := node_facts(each, choice))],
-        [facts for each in pods if (facts := pod_facts(each))],
+def look(nodes: list[Tree], pods: list[Tree], choice: LabelChoice = EVERYTHING) -> NodeSnapshot:
+    return summarise_nodes(
+        [fact for each in nodes if (fact := node_facts_of(each, choice))],
+        [facts for each in pods if (facts := pod_facts_of(each))],
     )
 
 
-def free_cpu(snapshot: Snapshot) -> list[object]:
+def free_cpu(snapshot: NodeSnapshot) -> list[object]:
     return [row.resources["cpu"] for each in snapshot.classes for row in each.free]
 
 
@@ -69,7 +75,7 @@ def free_cpu(snapshot: Snapshot) -> list[object]:
     ],
 )
 def test_equal_quantities_are_equal(one: str | float, other: str) -> None:
-    assert exact(one) == exact(other)
+    assert parse_quantity(one) == parse_quantity(other)
 
 
 @pytest.mark.parametrize(
@@ -78,24 +84,24 @@ def test_equal_quantities_are_equal(one: str | float, other: str) -> None:
 )
 def test_what_is_no_quantity_is_refused_by_name(wrong: str) -> None:
     with pytest.raises(QuantityError, match=r"quantity|unit"):
-        exact(wrong)
+        parse_quantity(wrong)
 
 
 @given(st.integers(-(10**15), 10**15), st.sampled_from(["n", "u", "m", "", "k", "Ki", "Gi", "E"]))
 @example(1, "n")
 @example(-1, "n")
 def test_requests_are_rounded_up_and_capacities_down(number: int, unit: str) -> None:
-    value = exact(f"{number}{unit}") * 1000
-    assert milli_down(f"{number}{unit}") <= value <= milli_up(f"{number}{unit}")
-    assert milli_up(f"{number}{unit}") - milli_down(f"{number}{unit}") <= 1
+    value = parse_quantity(f"{number}{unit}") * 1000
+    assert floor_milli(f"{number}{unit}") <= value <= ceil_milli(f"{number}{unit}")
+    assert ceil_milli(f"{number}{unit}") - floor_milli(f"{number}{unit}") <= 1
 
 
 def test_amounts_are_written_as_their_resource_is_counted() -> None:
-    assert written("cpu", 7500) == "7500m"
-    assert written("cpu", 7000) == "7"
-    assert written("memory", 1_073_741_824_000) == "1073741824"
-    assert written("pods", 60_000) == 60
-    assert written("nvidia.com/gpu", 1_999) == 1
+    assert format_quantity("cpu", 7500) == "7500m"
+    assert format_quantity("cpu", 7000) == "7"
+    assert format_quantity("memory", 1_073_741_824_000) == "1073741824"
+    assert format_quantity("pods", 60_000) == 60
+    assert format_quantity("nvidia.com/gpu", 1_999) == 1
 
 
 def test_free_is_allocatable_minus_what_bound_pods_request() -> None:
@@ -158,7 +164,7 @@ def test_a_node_that_takes_no_pods_is_left_out(wrong: Tree) -> None:
 def test_a_node_without_readable_figures_offers_nothing_and_is_named() -> None:
     snapshot = look([node("n1", cpu="many"), node("n2")], [pod(container("lots"), on="n2")])
     assert snapshot.classes == ()
-    assert snapshot.left_out == {"n1", "n2"}
+    assert snapshot.unreadable_nodes == {"n1", "n2"}
 
 
 def test_nodes_that_only_differ_in_what_is_free_are_one_class() -> None:
@@ -200,7 +206,7 @@ def test_our_pods_are_counted_by_order_terminating_ones_included() -> None:
     going = mine | {"deletionTimestamp": "2026-01-01T00:00:00Z"}
     pods = [pod(metadata=mine), pod(metadata=going), pod(metadata=mine, on=""), pod()]
     snapshot = look([node("n1")], pods)
-    assert snapshot.bound == {"t1": 2}
+    assert snapshot.bound_pods == {"t1": 2}
     assert snapshot.order_ids == {"t1": "hub/a/b/1"}
 
 
@@ -210,7 +216,7 @@ def test_what_is_free_and_what_is_taken_add_up(pods: list[tuple[str, int]]) -> N
     trees = [pod(container(f"{milli}m"), on=name) for name, milli in pods]
     snapshot = look([node("n1", cpu="100"), node("n2", cpu="100")], trees)
     free = sum(
-        row.count * milli_down(row.resources["cpu"])
+        row.count * floor_milli(row.resources["cpu"])
         for each in snapshot.classes
         for row in each.free
     )
@@ -242,7 +248,7 @@ def test_whatever_a_cluster_holds_its_report_can_be_read(
         sequence=1,
         observed_seconds_ago=0,
         node_classes=snapshot.classes,
-        orders=bound_orders(snapshot, {"hub/a/b/1": 1}),
+        orders=bound_orders_of(snapshot, {"hub/a/b/1": 1}),
     )
     assert REPORT.decode(REPORT.encode(report)) == report
     assert "cpu" in snapshot.classes[0].free[0].resources
@@ -250,4 +256,4 @@ def test_whatever_a_cluster_holds_its_report_can_be_read(
 
 def test_an_empty_cluster_has_no_class() -> None:
     assert look([], []).classes == ()
-    assert NodeClass() == NodeClass()
+    assert ReportedNodeClass() == ReportedNodeClass()

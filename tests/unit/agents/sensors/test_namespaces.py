@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agents.member.access import Access
-from agents.member.api import ApiError, MemberApi, Unreachable
-from agents.protocol.report import REPORT, Namespace, Report
+from agents.member.api import MemberApi, MemberApiError, Unreachable
+from agents.protocol.report import REPORT, Report, ReportedNamespace
 from agents.sensors.namespaces import NamespaceSensor, namespaces_of
-from agents.sensors.sensor import Look
+from agents.sensors.sensor import Observation
 
 Tree = dict[str, Any]
 
@@ -27,29 +27,29 @@ def limit_range(namespace: str, *items: Tree) -> Tree:
 class Member(MemberApi):
     """A member that serves two lists, or an error instead; requests are counted."""
 
-    def __init__(self, *objects: Tree, error: ApiError | None = None) -> None:
+    def __init__(self, *objects: Tree, error: MemberApiError | None = None) -> None:
         super().__init__(Access(host="127.0.0.1", port=9))
         self.objects = objects
         self.error = error
         self.asked = 0
 
-    def fold(
-        self, path: str, query: Mapping[str, str] | None, take: Callable[[Tree], Any]
+    def list_mapped(
+        self, path: str, query: Mapping[str, str] | None, transform: Callable[[Tree], Any]
     ) -> list[Any]:
         del query
         self.asked += 1
         if self.error is not None:
             raise self.error
         wanted = "hard" if path.endswith("resourcequotas") else "limits"
-        return [take(each) for each in self.objects if wanted in each["spec"]]
+        return [transform(each) for each in self.objects if wanted in each["spec"]]
 
 
-async def look(*objects: Tree) -> tuple[Namespace, ...] | None:
-    return (await NamespaceSensor(Member(*objects)).look()).namespaces
+async def observed_namespaces(*objects: Tree) -> tuple[ReportedNamespace, ...] | None:
+    return (await NamespaceSensor(Member(*objects)).observe()).namespaces
 
 
 async def test_what_is_left_is_hard_minus_used_and_never_below_nothing() -> None:
-    found = await look(
+    found = await observed_namespaces(
         quota(
             "a",
             {
@@ -67,20 +67,22 @@ async def test_what_is_left_is_hard_minus_used_and_never_below_nothing() -> None
         "pods": 7,
         "requests.nvidia.com/gpu": 2,
     }
-    assert found == (Namespace(name="a", quota_left=left),)
+    assert found == (ReportedNamespace(name="a", quota_left=left),)
 
 
 async def test_of_several_quotas_the_least_is_left_and_scoped_ones_are_only_named() -> None:
-    found = await look(
+    found = await observed_namespaces(
         quota("a", {"pods": "10"}),
         quota("a", {"pods": "4"}, {"pods": "1"}),
         quota("a", {"pods": "0"}, scopes=["BestEffort"]),
     )
-    assert found == (Namespace(name="a", quota_left={"pods": 3}, not_counted=("scoped-quota",)),)
+    assert found == (
+        ReportedNamespace(name="a", quota_left={"pods": 3}, not_counted=("scoped-quota",)),
+    )
 
 
 async def test_limit_ranges_are_told_by_container_and_pod_the_tightest_of_several() -> None:
-    found = await look(
+    found = await observed_namespaces(
         limit_range(
             "b",
             {"type": "Container", "max": {"cpu": "2"}, "min": {"cpu": "100m"}},
@@ -99,7 +101,7 @@ async def test_limit_ranges_are_told_by_container_and_pod_the_tightest_of_severa
         ),
     )
     assert found == (
-        Namespace(
+        ReportedNamespace(
             name="b",
             container_min={"cpu": "200m"},
             container_max={"cpu": "1"},
@@ -119,24 +121,24 @@ def test_what_cannot_be_read_is_named_and_spoils_nothing() -> None:
     ranges: list[Tree] = [{"namespace": "a", "spec": {"limits": [None, {"type": []}]}}]
     odd[1]["status"] = {}
     assert namespaces_of(odd, ranges) == (
-        Namespace(name="a", quota_left={"cpu": "1"}, not_counted=("unreadable-limit",)),
+        ReportedNamespace(name="a", quota_left={"cpu": "1"}, not_counted=("unreadable-limit",)),
     )
 
 
 async def test_a_member_that_refuses_is_named_and_asked_again_only_now_and_then() -> None:
-    member = Member(error=ApiError(403, "Forbidden", "no"))
+    member = Member(error=MemberApiError(403, "Forbidden", "no"))
     sensor = NamespaceSensor(member)
-    looks = [await sensor.look() for _ in range(61)]
+    looks = [await sensor.observe() for _ in range(61)]
     assert {each.faults for each in looks} == {("namespace-limits-forbidden",)}
     assert all(each.namespaces is None for each in looks)
     assert member.asked == 1
     member.error = None
-    assert await sensor.look() == Look(namespaces=())
+    assert await sensor.observe() == Observation(namespaces=())
 
 
 async def test_a_member_without_these_kinds_or_without_an_answer_has_no_fault_of_its_own() -> None:
-    for error in (ApiError(404, "NotFound", "no"), Unreachable("down")):
-        assert await NamespaceSensor(Member(error=error)).look() == Look()
+    for error in (MemberApiError(404, "NotFound", "no"), Unreachable("down")):
+        assert await NamespaceSensor(Member(error=error)).observe() == Observation()
 
 
 def test_the_longest_report_of_namespaces_can_be_sent_and_read() -> None:

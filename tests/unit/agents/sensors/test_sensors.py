@@ -7,35 +7,40 @@ from pathlib import Path
 import pytest
 
 from agents.config.settings import PeerSettings, StaticSettings
-from agents.protocol.report import Power, Rtt
+from agents.protocol.report import ReportedPower, ReportedRtt
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.host import HostSensor
 from agents.sensors.replay import ReplaySensor, read_rows, row_at
 from agents.sensors.rtt import RttSensor
-from agents.sensors.sensor import Look, ReplayError, merged
+from agents.sensors.sensor import Observation, ReplayError, merge_observations
 from agents.sensors.static import StaticSensor
 from tests.support.fake_clock import FakeClock
 
 
-def watts(number: float) -> Look:
-    return Look(power=Power(watts=number, origin="measured"))
+def watts(number: float) -> Observation:
+    return Observation(power=ReportedPower(watts=number, origin="measured"))
 
 
 async def test_of_two_sensors_the_first_that_knows_is_heard() -> None:
-    both = merged(
-        [Look(faults=("a",)), watts(1), Look(power=None, pue=1.3, faults=("b",)), watts(2)]
+    both = merge_observations(
+        [
+            Observation(faults=("a",)),
+            watts(1),
+            Observation(power=None, pue=1.3, faults=("b",)),
+            watts(2),
+        ]
     )
-    assert both.power == Power(watts=1, origin="measured")
+    assert both.power == ReportedPower(watts=1, origin="measured")
     assert (both.pue, both.faults, both.is_silent) == (1.3, ("a", "b"), False)
 
 
 async def test_static_facts_carry_the_origin_that_was_stated() -> None:
     facts = StaticSettings(intensity_gco2_per_kwh=441.9, pue=1.45)
-    look = await StaticSensor(facts).look()
+    look = await StaticSensor(facts).observe()
     assert look.power is None
     assert look.intensity is not None
     assert (look.intensity.origin, look.pue_origin) == ("yearly", "assumed")
-    assert await StaticSensor(StaticSettings()).look() == Look()
+    assert await StaticSensor(StaticSettings()).observe() == Observation()
 
 
 # ---------------------------------------------------------------- host
@@ -54,7 +59,7 @@ def rapl(root: Path, name: str, microjoules: int, kind: str = "package-0") -> No
 
 
 async def test_without_a_power_meter_power_is_unknown(tmp_path: Path) -> None:
-    look = await HostSensor(FakeClock(), root=tmp_path).look()
+    look = await HostSensor(FakeClock(), root=tmp_path).observe()
     assert look.power is None
     assert look.host is not None
     assert look.host.memory_bytes is None
@@ -66,22 +71,22 @@ async def test_power_comes_from_rapl_also_over_its_wrap(tmp_path: Path) -> None:
     rapl(tmp_path, "intel-rapl:0", 9_000_000)
     rapl(tmp_path, "intel-rapl:0:0", 5)  # a part of it
     rapl(tmp_path, "intel-rapl:1", 1_000_000, kind="psys")  # contains it
-    assert (await sensor.look()).power is None
+    assert (await sensor.observe()).power is None
     await clock.advance(2)
     rapl(tmp_path, "intel-rapl:0", 1_000_000)
-    assert (await sensor.look()).power == Power(watts=1.0, origin="estimated")
+    assert (await sensor.observe()).power == ReportedPower(watts=1.0, origin="estimated")
 
 
 async def test_a_meter_of_the_whole_machine_counts_as_measured(tmp_path: Path) -> None:
     write(tmp_path / "sys/class/hwmon/hwmon0/power1_average", "123000000\n")
-    look = await HostSensor(FakeClock(), root=tmp_path).look()
-    assert look.power == Power(watts=123.0, origin="measured")
+    look = await HostSensor(FakeClock(), root=tmp_path).observe()
+    assert look.power == ReportedPower(watts=123.0, origin="measured")
 
 
 async def test_the_host_is_described(tmp_path: Path) -> None:
     write(tmp_path / "proc/meminfo", "MemTotal:  1024 kB\nMemAvailable: 512 kB\nOdd line\n")
     write(tmp_path / "proc/loadavg", "0.50 0.1 0.1 1/1 1\n")
-    host = (await HostSensor(FakeClock(), "1.2", root=tmp_path).look()).host
+    host = (await HostSensor(FakeClock(), "1.2", root=tmp_path).observe()).host
     assert host is not None
     assert (host.memory_bytes, host.memory_available_bytes) == (1024 * 1024, 512 * 1024)
     assert (host.agent_version, host.load_ratio) == ("1.2", 0.5 / (host.processors or 1))
@@ -97,10 +102,10 @@ async def test_a_row_holds_until_the_next_and_an_empty_cell_is_unknown(tmp_path:
     clock = FakeClock()
     sensor = ReplaySensor(read_rows(tmp_path / "r.csv"), clock, is_looping=False)
     await clock.advance(9)
-    first = await sensor.look()
+    first = await sensor.observe()
     await clock.advance(100)
-    second = await sensor.look()
-    assert first.power == Power(watts=100, origin="measured")
+    second = await sensor.observe()
+    assert first.power == ReportedPower(watts=100, origin="measured")
     assert (first.is_silent, second.is_silent) == (False, True)
     assert second.intensity is None
     assert second.faults == ("silent",)
@@ -112,7 +117,7 @@ async def test_yaml_rows_play_as_csv_ones_do_and_time_can_be_fast(tmp_path: Path
     clock = FakeClock()
     sensor = ReplaySensor(read_rows(tmp_path / "r.yaml"), clock, speed_ratio=10)
     await clock.advance(1.5)
-    assert (await sensor.look()).pv_watts == 2
+    assert (await sensor.observe()).pv_watts == 2
 
 
 def test_a_loop_starts_over_after_the_last_row_held_its_time(tmp_path: Path) -> None:
@@ -164,11 +169,11 @@ async def test_the_least_of_three_connects_is_the_round_trip() -> None:
 
     sensor = RttSensor([PeerSettings(name="core", host="h", port=1)], clock, 60.0, connect)
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(sensor.look())
+        task = group.create_task(sensor.observe())
         await clock.advance(1)
         look = await task
-    assert look.rtt == (Rtt(to="core", milliseconds=2.0, origin="measured"),)
-    assert (await sensor.look()).rtt == look.rtt, "between measurements the last one is said"
+    assert look.rtt == (ReportedRtt(to="core", milliseconds=2.0, origin="measured"),)
+    assert (await sensor.observe()).rtt == look.rtt, "between measurements the last one is said"
 
 
 async def test_a_peer_that_does_not_answer_is_unknown_not_far() -> None:
@@ -176,8 +181,8 @@ async def test_a_peer_that_does_not_answer_is_unknown_not_far() -> None:
         raise ConnectionRefusedError
 
     peers = [PeerSettings(name="core", host="h", port=1)]
-    assert (await RttSensor(peers, FakeClock(), 60.0, refuse).look()).rtt == ()
-    assert (await RttSensor([], FakeClock(), 60.0, refuse).look()).rtt is None
+    assert (await RttSensor(peers, FakeClock(), 60.0, refuse).observe()).rtt == ()
+    assert (await RttSensor([], FakeClock(), 60.0, refuse).observe()).rtt is None
 
 
 # ---------------------------------------------------------------- energy
@@ -185,37 +190,37 @@ async def test_a_peer_that_does_not_answer_is_unknown_not_far() -> None:
 
 def test_energy_grows_by_the_mean_power_between_looks(tmp_path: Path) -> None:
     meter = EnergyMeter(tmp_path / "energy.json")
-    assert meter.take(watts(100), 0).it_joules is None
-    assert meter.take(watts(200), 10).it_joules == 1500
+    assert meter.record(watts(100), 0).it_joules is None
+    assert meter.record(watts(200), 10).it_joules == 1500
 
 
 def test_a_gap_is_counted_as_unmeasured_not_as_a_saving(tmp_path: Path) -> None:
     meter = EnergyMeter(tmp_path / "energy.json")
-    meter.take(watts(100), 0)
-    meter.take(Look(), 10)
-    meter.take(watts(100), 30)
-    energy = meter.take(watts(100), 1000)
+    meter.record(watts(100), 0)
+    meter.record(Observation(), 10)
+    meter.record(watts(100), 30)
+    energy = meter.record(watts(100), 1000)
     assert energy.it_joules is None
     assert energy.unmeasured_seconds == 1000
 
 
 def test_totals_survive_a_restart_under_the_same_counter(tmp_path: Path) -> None:
     first = EnergyMeter(tmp_path / "energy.json")
-    first.take(watts(100), 0)
-    before = first.take(watts(100), 10)
+    first.record(watts(100), 0)
+    before = first.record(watts(100), 10)
     again = EnergyMeter(tmp_path / "energy.json")
-    after = again.take(watts(100), 500)
+    after = again.record(watts(100), 500)
     assert (after.counter_id, after.it_joules) == (before.counter_id, 1000)
 
 
 @pytest.mark.parametrize("spoilt", ["", "{", "[]", '{"counterId":1,"totals":{"it_joules":-1}}'])
 def test_spoilt_totals_begin_anew_under_another_counter(tmp_path: Path, spoilt: str) -> None:
     write(tmp_path / "energy.json", spoilt)
-    energy = EnergyMeter(tmp_path / "energy.json").take(watts(1), 0)
+    energy = EnergyMeter(tmp_path / "energy.json").record(watts(1), 0)
     assert energy.it_joules is None
     assert len(energy.counter_id) == 16
 
 
 def test_reading_counts_nothing_and_writes_nothing(tmp_path: Path) -> None:
-    EnergyMeter(tmp_path / "energy.json").read(watts(1))
+    EnergyMeter(tmp_path / "energy.json").read_totals(watts(1))
     assert not (tmp_path / "energy.json").exists()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scheduler.apiserver.kinds.quantities import canonical
+from scheduler.apiserver.kinds.quantities import canonical_quantity
 
 
 @pytest.mark.parametrize(
@@ -25,9 +25,9 @@ from scheduler.apiserver.kinds.quantities import canonical
     ],
 )
 def test_the_canonical_form(text: str, form: str) -> None:
-    assert canonical(text) == form
+    assert canonical_quantity(text) == form
 
 
 def test_the_canonical_form_is_stable() -> None:
     for text in ("0.5", "1024Mi", "1e3", "250m", "3E", "1Ei"):
-        assert canonical(canonical(text)) == canonical(text)
+        assert canonical_quantity(canonical_quantity(text)) == canonical_quantity(text)

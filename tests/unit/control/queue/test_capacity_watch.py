@@ -5,34 +5,38 @@ import asyncio
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.control.queue.capacity_watch import Lookout
-from scheduler.control.queue.work_queue import Urgency, WorkQueue
+from scheduler.control.queue.capacity_watch import CapacityWatcher
+from scheduler.control.queue.work_queue import SchedulingQueue, Urgency
 from scheduler.model.demand.facts import InFlight
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.queue.minimum_requests import Needs, need_of
+from scheduler.placement.queue.minimum_requests import MinimumRequests, minimum_request_of
 from tests.support.fake_clock import FakeClock
 from tests.support.sites import changed, demand, facts_of, fleet_of, nodes, room, site, workload
 
 SMALL, LARGE, URGENT = ("ns", "small"), ("ns", "large"), ("ns", "urgent")
 
 
-def made(fleet: Fleet) -> WorkQueue:
-    return WorkQueue(FakeClock(), 1, 8, 300, lookout=Lookout(Needs(fleet)))
+def made(fleet: Fleet) -> SchedulingQueue:
+    return SchedulingQueue(
+        FakeClock(), 1, 8, 300, capacity_watcher=CapacityWatcher(MinimumRequests(fleet))
+    )
 
 
-def parked(queue: WorkQueue, key: WorkKey, cpu: str, *, priority: int = 0, times: int = 1) -> None:
+def parked(
+    queue: SchedulingQueue, key: WorkKey, cpu: str, *, priority: int = 0, times: int = 1
+) -> None:
     asked = demand(workload(times, requests={"cpu": cpu}))
     queue.add(key, Urgency(priority))
-    queue.park(key, {"full"}, need=need_of(asked))
+    queue.mark_unschedulable(key, {"full"}, minimum_request=minimum_request_of(asked))
 
 
-def gain(queue: WorkQueue, fleet: Fleet, name: str, cpu: str) -> None:
+def gain(queue: SchedulingQueue, fleet: Fleet, name: str, cpu: str) -> None:
     fleet.upsert(facts_of(site(name, nodes(1, cpu=cpu))))
-    queue.gained({name})
+    queue.on_capacity_increased({name})
 
 
-async def taken(queue: WorkQueue) -> list[str]:
+async def taken(queue: SchedulingQueue) -> list[str]:
     """Whose turn it is, one after the other; nobody is placed."""
     found: list[str] = []
     while True:
@@ -72,7 +76,11 @@ async def test_what_came_during_a_decision_counts_for_it_where_it_could_fit() ->
         queue.add(LARGE, Urgency())
         assert await queue.take() == LARGE
         gain(queue, fleet, "m1", cpu)
-        queue.park(LARGE, {"full"}, need=need_of(demand(workload(1, requests={"cpu": "2"}))))
+        queue.mark_unschedulable(
+            LARGE,
+            {"full"},
+            minimum_request=minimum_request_of(demand(workload(1, requests={"cpu": "2"}))),
+        )
         queue.finish(LARGE)
         assert await taken(queue) == expected
         queue.finish(LARGE)
@@ -85,7 +93,7 @@ async def test_room_that_was_taken_meanwhile_is_no_room_but_another_site_may_hav
     parked(queue, URGENT, "1", priority=5)
     for name in ("m1", "m2"):
         fleet.upsert(facts_of(site(name, nodes(1, cpu="1"))))
-    queue.gained(["m1", "m2"])
+    queue.on_capacity_increased(["m1", "m2"])
     assert await queue.take() == URGENT
     fleet.upsert(changed(fleet.facts_of("m1"), node_classes=()))  # the urgent one took it
     assert await queue.take() == SMALL
@@ -94,7 +102,7 @@ async def test_room_that_was_taken_meanwhile_is_no_room_but_another_site_may_hav
     fleet.upsert(changed(fleet.facts_of("m1"), node_classes=()))
     assert await taken(queue) == []
     fleet.remove("m1")
-    queue.gained({"m1"})
+    queue.on_capacity_increased({"m1"})
     assert await taken(queue) == []
 
 
@@ -112,7 +120,7 @@ async def test_many_wait_and_the_room_for_two_takes_two_decisions_and_no_more() 
     assert await taken(queue) == []
 
 
-class Fickle(Needs):
+class Fickle(MinimumRequests):
     """Says of several needs at once what it does not say of one."""
 
     def fit(self, numbers: NDArray[np.int64], site: str) -> NDArray[np.bool_]:
@@ -121,11 +129,11 @@ class Fickle(Needs):
 
 
 async def test_whoever_is_asked_once_more_in_vain_goes_on_whatever_is_said_of_the_others() -> None:
-    lookout = Lookout(Fickle(Fleet()))
-    queue = WorkQueue(FakeClock(), 1, 8, 300, lookout=lookout)
+    lookout = CapacityWatcher(Fickle(Fleet()))
+    queue = SchedulingQueue(FakeClock(), 1, 8, 300, capacity_watcher=lookout)
     for number in range(4):
         parked(queue, ("ns", f"w{number}"), "1")
-    queue.gained({"m1"})
+    queue.on_capacity_increased({"m1"})
     assert await taken(queue) == []
 
 
@@ -135,17 +143,17 @@ async def test_what_is_in_flight_takes_room_order_by_order_and_in_great_number()
     queue = made(fleet)
     parked(queue, SMALL, "1")
     parked(queue, LARGE, "2", priority=9)
-    queue.gained({"m1"})
+    queue.on_capacity_increased({"m1"})
     assert await taken(queue) == ["small"]
 
 
 async def test_of_a_higher_priority_those_are_told_who_could_fit_now() -> None:
     fleet = fleet_of(room("m1", 0))
     queue = made(fleet)
-    assert queue.lookout is not None
+    assert queue.capacity_watcher is not None
     parked(queue, SMALL, "1")
     parked(queue, URGENT, "2", priority=5)
     parked(queue, LARGE, "3", priority=9)
     fleet.upsert(facts_of(site("m1", nodes(1, cpu="2"))))
-    assert queue.lookout.able(["m1"], above=4) == [URGENT]
-    assert queue.lookout.able(["m1"], above=5) == []
+    assert queue.capacity_watcher.fitting_keys(["m1"], above_priority=4) == [URGENT]
+    assert queue.capacity_watcher.fitting_keys(["m1"], above_priority=5) == []

@@ -5,17 +5,22 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from scheduler.control.ports.hub import GRANTS, SITES, Change
-from scheduler.control.ports.telemetry import Silence
-from scheduler.control.queue.reservations import MOST, MOST_WINDOWS_AT_A_SITE, Chosen, Reservations
-from scheduler.control.state.objects import Registry
+from scheduler.control.ports.hub import GRANTS, SITES, WatchEvent
+from scheduler.control.ports.telemetry import NullTelemetry
+from scheduler.control.queue.reservations import (
+    MAX_RESERVATIONS,
+    MAX_WINDOWS_PER_SITE,
+    ReservationChoice,
+    Reservations,
+)
+from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.fleet.context import moment_of
-from scheduler.placement.queue.reservation import where_to_reserve
+from scheduler.placement.queue.reservation import choose_reservation
 from tests.support.fake_clock import FakeClock
 from tests.support.sites import NOW, Raw, demand, fleet_of, grant, nodes, room, site, workload
 
@@ -33,19 +38,19 @@ class Scene:
     wanted: dict[WorkKey, list[dict[str, int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        registry = Registry(Silence(), lambda *_: None)
+        registry = HubObjects(NullTelemetry(), lambda *_: None)
         self.sites = Sites(registry, self.clock, 1e9, self.told)
         self.kept = Reservations(self.sites, self.clock, AFTER, self.where)
         for name in self.names:
-            registry.take(SITES, Change("ADDED", site(name, nodes(4))))
-            registry.take(GRANTS, Change("ADDED", grant(name, name=f"of-{name}")))
+            registry.apply_event(SITES, WatchEvent("ADDED", site(name, nodes(4))))
+            registry.apply_event(GRANTS, WatchEvent("ADDED", grant(name, name=f"of-{name}")))
             self.sites.admit(name)
 
     def told(self, name: str, facts: SiteFacts | None) -> None:
         assert facts is not None, name
         self.facts[name] = facts
 
-    def where(self, key: WorkKey, besides: frozenset[str]) -> Chosen:
+    def where(self, key: WorkKey, besides: frozenset[str]) -> ReservationChoice:
         choices = self.wanted.get(key, [])
         free = (one for one in choices if not besides & one.keys())
         return demand(workload(2, name=key[1])), next(free, {})
@@ -57,11 +62,11 @@ class Scene:
 
     def wait(self, key: WorkKey, *places: dict[str, int], priority: int = 0) -> None:
         self.wanted[key] = list(places)
-        self.kept.note(key, is_waiting=True, priority=priority)
+        self.kept.set_waiting(key, is_waiting=True, priority=priority)
 
     def passes(self, seconds: float) -> None:
         asyncio.run(self.clock.advance(seconds))
-        self.kept.look()
+        self.kept.update()
 
 
 def test_who_waited_long_enough_has_room_that_doubles_with_each_window() -> None:
@@ -82,10 +87,10 @@ def test_it_is_free_for_whom_it_is_meant_and_for_a_higher_priority_only() -> Non
     scene = Scene()
     scene.wait(A, {"m1": 2}, priority=5)
     scene.passes(AFTER)
-    level = scene.kept.level(A)
+    level = scene.kept.aged_priority(A)
     assert level == 105
     for key, priority, expected in ((A, 5, {}), (B, level, {"m1": 2}), (B, level + 1, {})):
-        with scene.kept.opened(key, priority):
+        with scene.kept.released_for(key, priority):
             assert scene.reserved() == expected
         assert scene.reserved() == {"m1": 2}
 
@@ -97,15 +102,15 @@ def test_it_is_given_back_and_others_hear_of_it(how: str) -> None:
     scene.passes(AFTER)
     match how:
         case "edited":
-            scene.kept.note(A, is_waiting=True, generation=2)
+            scene.kept.set_waiting(A, is_waiting=True, generation=2)
         case "site":
             scene.kept.forget_site("m2")
             assert scene.reserved() == {"m1": 2}
             scene.kept.forget_site("m1")
         case _:
-            scene.kept.note(A, is_waiting=False)
+            scene.kept.set_waiting(A, is_waiting=False)
     assert scene.reserved() == {}
-    assert scene.sites.freed == {"m1"}
+    assert scene.sites.freed_sites == {"m1"}
     scene.passes(60)
     assert scene.reserved() == ({"m1": 2} if how in ("edited", "site") else {})
 
@@ -115,9 +120,9 @@ def test_what_came_to_nothing_for_long_moves_on_to_the_next_site_and_round_again
     scene.wait(A, {"m1": 2}, {"m2": 2})
     scene.passes(AFTER)
     assert scene.reserved() == {"m1": 2}
-    scene.passes(MOST_WINDOWS_AT_A_SITE * AFTER)
+    scene.passes(MAX_WINDOWS_PER_SITE * AFTER)
     assert scene.reserved() == {"m2": 2}
-    scene.passes(MOST_WINDOWS_AT_A_SITE * AFTER)
+    scene.passes(MAX_WINDOWS_PER_SITE * AFTER)
     scene.passes(60)
     assert scene.reserved() == {"m1": 2}
 
@@ -132,7 +137,7 @@ def test_a_site_is_kept_for_one_at_a_time_for_who_waited_longest_by_lifted_prior
     scene.wait(("ns", "urgent"), {"m1": 1}, priority=9000)
     scene.passes(AFTER)
     assert scene.reserved() == {"m1": 1}
-    scene.kept.note(("ns", "urgent"), is_waiting=False)
+    scene.kept.set_waiting(("ns", "urgent"), is_waiting=False)
     scene.passes(60)
     assert scene.reserved() == {"m1": 2}
 
@@ -141,17 +146,17 @@ def test_who_would_fit_nowhere_waits_anew_and_does_not_stand_in_the_way() -> Non
     scene = Scene()
     scene.wait(A)
     scene.passes(AFTER)
-    assert scene.kept.level(A) == 0
+    assert scene.kept.aged_priority(A) == 0
 
 
 def test_no_more_than_some_have_room_reserved_the_most_urgent_of_all() -> None:
-    scene = Scene(tuple(f"m{number}" for number in range(MOST + 3)))
+    scene = Scene(tuple(f"m{number}" for number in range(MAX_RESERVATIONS + 3)))
     for number, name in enumerate(scene.names):
         scene.wait(("ns", name), {name: 1}, priority=number)
     scene.passes(AFTER)
     for _ in range(4):
         scene.passes(10)
-    assert sorted(scene.reserved()) == sorted(scene.names[-MOST:])
+    assert sorted(scene.reserved()) == sorted(scene.names[-MAX_RESERVATIONS:])
 
 
 def asked_at(*sites: Raw, asked: Demand, used: dict[str, int], besides: str = "") -> dict[str, int]:
@@ -160,7 +165,9 @@ def asked_at(*sites: Raw, asked: Demand, used: dict[str, int], besides: str = ""
         for name, cores in used.items()
     }
     moment = moment_of(NOW, DEFAULT_TERMS)
-    return where_to_reserve(asked, fleet_of(*sites), moment, used=by_site, besides={besides})
+    return choose_reservation(
+        asked, fleet_of(*sites), moment, used_by_site=by_site, excluded_sites={besides}
+    )
 
 
 def test_the_site_is_one_that_could_hold_all_and_has_most_room_now() -> None:

@@ -2,14 +2,16 @@
 
 import asyncio
 
-from scheduler.control.queue.work_queue import Urgency, WorkQueue
+from scheduler.control.queue.work_queue import SchedulingQueue, Urgency
 from tests.support.fake_clock import FakeClock
 
 A, B, C = ("ns", "a"), ("ns", "b"), ("ns", "c")
 
 
-def make(clock: FakeClock) -> WorkQueue:
-    return WorkQueue(clock, first_backoff_seconds=1, last_backoff_seconds=8, recheck_seconds=300)
+def make(clock: FakeClock) -> SchedulingQueue:
+    return SchedulingQueue(
+        clock, first_backoff_seconds=1, last_backoff_seconds=8, recheck_seconds=300
+    )
 
 
 async def test_higher_priority_comes_first_then_the_older() -> None:
@@ -50,7 +52,7 @@ async def test_failed_work_waits_longer_each_time_and_comes_back() -> None:
 async def test_parked_work_wakes_only_for_a_change_that_may_help() -> None:
     queue = make(FakeClock())
     queue.add(A, Urgency())
-    queue.park(await queue.take(), {"full"})
+    queue.mark_unschedulable(await queue.take(), {"full"})
     queue.finish(A)
     assert queue.wake("scheme") == 0
     assert queue.depths() == {"active": 0, "backoff": 0, "unschedulable": 1}
@@ -62,7 +64,7 @@ async def test_parked_work_is_looked_at_again_after_a_while() -> None:
     clock = FakeClock()
     queue = make(clock)
     queue.add(A, Urgency())
-    queue.park(await queue.take(), {"full"})
+    queue.mark_unschedulable(await queue.take(), {"full"})
     queue.finish(A)
     taking = asyncio.get_running_loop().create_task(queue.take())
     await clock.advance(299)

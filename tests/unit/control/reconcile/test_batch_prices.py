@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from scheduler.control.ports.hub import WORKLOADS, Change
-from scheduler.control.ports.ledger import Recorded
-from scheduler.control.ports.telemetry import Silence
-from scheduler.control.queue.work_queue import Urgency, WorkQueue
-from scheduler.control.reconcile.batch_prices import Batching, Image, Limits, Stopped
-from scheduler.control.state.objects import Registry
+from scheduler.control.ports.hub import WORKLOADS, WatchEvent
+from scheduler.control.ports.ledger import RecordReference
+from scheduler.control.ports.telemetry import NullTelemetry
+from scheduler.control.queue.work_queue import SchedulingQueue, Urgency
+from scheduler.control.reconcile.batch_prices import (
+    BatchCancelled,
+    BatchFleet,
+    BatchLimits,
+    BatchPricer,
+)
+from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.placement.queue.order import UNRANKED
@@ -28,7 +33,7 @@ SPEC = {"prices": {"coreCnyPerHour": 0.05}}
 def test_a_batch_leaves_no_trace_and_sees_what_changed() -> None:
     asked = [demand(workload(3, name=f"w{number}")) for number in range(4)]
     both = list(fleet_of(*(site(f"m{n}", nodes(4), spec=SPEC) for n in (1, 2))).all_facts())
-    image = Image()
+    image = BatchFleet()
     first = image.solve(both, asked, NOW, DEFAULT_TERMS)
     again = image.solve(both, asked, NOW, DEFAULT_TERMS)
     assert first == again
@@ -42,8 +47,8 @@ def test_a_batch_leaves_no_trace_and_sees_what_changed() -> None:
 
 
 def test_a_batch_that_is_called_off_ends() -> None:
-    image = Image(is_called_off=True)
-    with pytest.raises(Stopped):
+    image = BatchFleet(is_cancelled=True)
+    with pytest.raises(BatchCancelled):
         image.solve([], [], NOW, DEFAULT_TERMS)
 
 
@@ -55,34 +60,34 @@ class Written:
 
     async def record_batch(
         self, *, epoch: int, at: datetime, terms: Terms, content: dict[str, Any]
-    ) -> Recorded:
+    ) -> RecordReference:
         assert (epoch, content["solver"], content["threads"]) == (7, "highs", 1)
         assert at.tzinfo is not None
         self.batches.append(terms)
-        return Recorded("7-1", "sha256:0")
+        return RecordReference("7-1", "sha256:0")
 
 
-def made(clock: FakeClock, written: Written, limits: Limits) -> Batching:
+def made(clock: FakeClock, written: Written, limits: BatchLimits) -> BatchPricer:
     """Four workloads wait for room that two sites do not have for all of them."""
-    registry = Registry(Silence(), lambda *_: None)
+    registry = HubObjects(NullTelemetry(), lambda *_: None)
     seen = clock.now().isoformat()
     both = fleet_of(*(site(f"m{n}", nodes(4), spec=SPEC, observedAt=seen) for n in (1, 2)))
-    queue = WorkQueue(clock, 1, 8, 300)
+    queue = SchedulingQueue(clock, 1, 8, 300)
     for number in range(4):
-        registry.take(WORKLOADS, Change("ADDED", workload(3, name=f"w{number}")))
+        registry.apply_event(WORKLOADS, WatchEvent("ADDED", workload(3, name=f"w{number}")))
         queue.add(("ns", f"w{number}"), Urgency(0, number))
     reconciler = SimpleNamespace(
-        registry=registry,
+        objects=registry,
         fleet=both,
-        ordering=SimpleNamespace(quotas=Quotas()),
+        order_sync=SimpleNamespace(quotas=Quotas()),
         recorder=written,
         terms=DEFAULT_TERMS,
         epoch=lambda: 7,
     )
-    return Batching(queue, cast("Reconciler", reconciler), clock, Silence(), limits)
+    return BatchPricer(queue, cast("Reconciler", reconciler), clock, NullTelemetry(), limits)
 
 
-LIMITS = Limits(
+LIMITS = BatchLimits(
     at_workloads=4,
     interval_seconds=30.0,
     prices_expire_seconds=100.0,
@@ -94,20 +99,20 @@ LIMITS = Limits(
 async def test_a_batch_is_recorded_before_its_prices_count_and_sets_the_order() -> None:
     clock, written = FakeClock(), Written()
     batching = made(clock, written, LIMITS)
-    await batching.look()
+    await batching.update_prices()
     terms = batching.reconciler.terms
     assert terms.scarcity
     assert [one.scarcity_version for one in written.batches] == [terms.scarcity_version]
     assert {work.rank for work in batching.queue.active()} == {0, 1, 2, 3}
-    await batching.look()
+    await batching.update_prices()
     assert len(written.batches) == 1  # not before its interval is over
     await clock.advance(31)
-    await batching.look()
+    await batching.update_prices()
     assert len(written.batches) == 1  # it would say the same
     assert batching.reconciler.terms == terms  # the same work has the same prices
     batching.reconciler.fleet.remove("m2")
     await clock.advance(31)
-    await batching.look()
+    await batching.update_prices()
     assert len(written.batches) == 2
     assert written.batches[-1].scarcity_version == batching.reconciler.terms.scarcity_version
 
@@ -115,24 +120,24 @@ async def test_a_batch_is_recorded_before_its_prices_count_and_sets_the_order() 
 async def test_prices_end_with_the_need_and_with_their_time() -> None:
     clock = FakeClock()
     batching = made(clock, Written(), LIMITS)
-    await batching.look()
+    await batching.update_prices()
     assert batching.reconciler.terms.scarcity
     batching.queue.forget(("ns", "w0"))
     await clock.advance(99)
-    await batching.look()
+    await batching.update_prices()
     assert batching.reconciler.terms.scarcity  # fewer wait, and still some
     await clock.advance(2)
-    await batching.look()
+    await batching.update_prices()
     assert batching.reconciler.terms == DEFAULT_TERMS
     assert {work.rank for work in batching.queue.active()} == {UNRANKED}
 
 
 async def test_nothing_waits_and_nothing_is_scarce() -> None:
     batching = made(FakeClock(), Written(), LIMITS)
-    await batching.look()
+    await batching.update_prices()
     for number in range(4):
         batching.queue.forget(("ns", f"w{number}"))
-    await batching.look()
+    await batching.update_prices()
     assert batching.reconciler.terms == DEFAULT_TERMS
 
 
@@ -142,5 +147,5 @@ async def test_nothing_waits_and_nothing_is_scarce() -> None:
 )
 async def test_a_batch_is_taken_only_of_enough(change: dict[str, int], batches: int) -> None:
     written = Written()
-    await made(FakeClock(), written, replace(LIMITS, **change)).look()
+    await made(FakeClock(), written, replace(LIMITS, **change)).update_prices()
     assert len(written.batches) == batches

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from scheduler.control.reconcile.outcome import Outcome, outcome_of
+from scheduler.control.reconcile.outcome import ReconcileResult, outcome_of
 from scheduler.control.status.workload import with_decision
 from scheduler.model.demand.demand import Demand
 from scheduler.model.kinds.workload import DecisionReference, WorkloadStatus
@@ -10,7 +10,7 @@ from scheduler.placement.choose import choose
 from tests.support.sites import NOW, Raw, demand, fleet_of, room, workload
 
 
-def outcome(schedule: Raw) -> tuple[Outcome, WorkloadStatus]:
+def outcome(schedule: Raw) -> tuple[ReconcileResult, WorkloadStatus]:
     wanted: Demand = demand(workload(1, schedule=schedule))
     decision = choose(wanted, fleet_of(room("m1", 9)), now=NOW)
     status = with_decision(
@@ -26,13 +26,13 @@ def outcome(schedule: Raw) -> tuple[Outcome, WorkloadStatus]:
 
 def test_work_that_is_too_early_is_looked_at_again_when_its_time_has_come() -> None:
     told, status = outcome({"earliest": (NOW + timedelta(seconds=90)).isoformat()})
-    assert told == Outcome("waiting", frozenset({"deadline"}), 90.0)
+    assert told == ReconcileResult("waiting", frozenset({"deadline"}), 90.0)
     assert status.phase == "Waiting"
 
 
 def test_work_that_is_too_late_is_refused_and_waits_for_another_deadline_only() -> None:
     past = (NOW + timedelta(minutes=30)).isoformat()
     told, status = outcome({"deadline": past, "durationSeconds": 3600})
-    assert told == Outcome("refused", frozenset({"deadline"}), None)
+    assert told == ReconcileResult("refused", frozenset({"deadline"}), None)
     assert status.phase == "Refused"
     assert "the latest start was 2026-11-23T07:31:00Z" in status.reason

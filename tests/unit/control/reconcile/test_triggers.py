@@ -3,12 +3,17 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from scheduler.control.queue.requeue import Wish, Wishes
-from scheduler.control.reconcile.triggers import as_asked, as_judged, is_due, says_the_same
-from scheduler.control.status.migration import given_back
-from scheduler.model.decision import Assigned, Decision
+from scheduler.control.queue.requeue import RequeueReason, RequeueReasons
+from scheduler.control.reconcile.triggers import (
+    demand_to_decide,
+    demand_to_recheck,
+    is_decision_due,
+    is_unchanged,
+)
+from scheduler.control.status.migration import revert_migration
+from scheduler.model.decision import Decision, SiteAssignment
 from scheduler.model.decode import decode_as
-from scheduler.model.demand.demand import Demand, Placed
+from scheduler.model.demand.demand import Demand, PlacedReplicas
 from scheduler.model.kinds.kinds import Workload
 from tests.support.fake_clock import START
 
@@ -32,11 +37,13 @@ def workload(phase: str, *, placed: bool = True, changed: bool = False, **more: 
     return decode_as(raw, Workload)
 
 
-FRESH = Demand(key="ns/w", replicas=2, mode="Fresh", placed=(Placed(site="m1", replicas=2),))
+FRESH = Demand(
+    key="ns/w", replicas=2, mode="Fresh", placed=(PlacedReplicas(site="m1", replicas=2),)
+)
 
 
 def mode_of(one: Workload, *, anew: bool = False) -> str:
-    return as_asked(one, FRESH, is_asked_anew=anew).mode
+    return demand_to_decide(one, FRESH, is_policy_changed=anew).mode
 
 
 def test_fresh_starts_over_only_when_it_is_asked_for() -> None:
@@ -47,31 +54,31 @@ def test_fresh_starts_over_only_when_it_is_asked_for() -> None:
 
 
 def test_what_is_not_placed_whole_is_due_at_every_look_though_a_part_of_it_runs() -> None:
-    assert not is_due(workload("Running"), is_redecided=False)
-    assert is_due(workload("Running"), is_redecided=True)
-    assert is_due(workload("Waiting", placed=False), is_redecided=False)
-    assert is_due(workload("Running", placed=False), is_redecided=False)
+    assert not is_decision_due(workload("Running"), needs_redecision=False)
+    assert is_decision_due(workload("Running"), needs_redecision=True)
+    assert is_decision_due(workload("Waiting", placed=False), needs_redecision=False)
+    assert is_decision_due(workload("Running", placed=False), needs_redecision=False)
 
 
 def test_what_has_finished_is_never_placed_afresh() -> None:
     done = workload("Completed")
-    assert not is_due(done, is_redecided=False)
-    asked = as_asked(done, FRESH, is_asked_anew=True)
+    assert not is_decision_due(done, needs_redecision=False)
+    asked = demand_to_decide(done, FRESH, is_policy_changed=True)
     assert (asked.paused, asked.mode) == (True, "Steady")
     gone = workload("Completed", placed=False, placement={"groups": []})
-    assert not is_due(gone, is_redecided=True)
-    assert is_due(workload("Completed", changed=True), is_redecided=False)
+    assert not is_decision_due(gone, needs_redecision=True)
+    assert is_decision_due(workload("Completed", changed=True), needs_redecision=False)
 
 
 def decision(phase: str = "Placed", **more: Any) -> Decision:  # noqa: ANN401 - fields
-    there = (Assigned(site="m1", replicas=2),)
+    there = (SiteAssignment(site="m1", replicas=2),)
     line = "placed on m1 (2)"
     fields = {"phase": phase, "assignment": there, "line": line, "decided_at": START, **more}
     return Decision(workload="ns/w", **fields)
 
 
 def says_same(one: Workload, decided: Decision) -> bool:
-    return says_the_same(one, one.status, decided)
+    return is_unchanged(one, one.status, decided)
 
 
 def test_a_decision_says_something_new_when_a_right_is_broken_or_something_ends() -> None:
@@ -83,40 +90,40 @@ def test_a_decision_says_something_new_when_a_right_is_broken_or_something_ends(
 
 
 def test_what_is_not_accepted_any_more_is_judged_and_placed_nowhere_new() -> None:
-    judged = as_judged(workload("Running"), FRESH)
+    judged = demand_to_recheck(workload("Running"), FRESH)
     assert (judged.paused, judged.mode, judged.placed_replicas) == (True, "Steady", {"m1": 2})
 
 
 def test_a_move_that_cannot_go_on_is_turned_back_as_far_as_replicas_are_missing() -> None:
-    old = Placed(site="m1", replicas=3, phase="Withdrawing")
-    new = Placed(site="m2", replicas=2, phase="Placing")
+    old = PlacedReplicas(site="m1", replicas=3, phase="Withdrawing")
+    new = PlacedReplicas(site="m2", replicas=2, phase="Placing")
     moving = Demand(key="ns/w", replicas=4, placed=(old, new))
-    stays = decision("Waiting", assignment=(Assigned(site="m2", replicas=2),))
-    back = given_back(moving, stays)
+    stays = decision("Waiting", assignment=(SiteAssignment(site="m2", replicas=2),))
+    back = revert_migration(moving, stays)
     assert back is not None
     assert back.placed_replicas == {"m1": 2, "m2": 2}
     ended = decision("Waiting", assignment=stays.assignment, ended=("m1",))
-    assert given_back(moving, ended) is None, "what was ended at once does not come back"
+    assert revert_migration(moving, ended) is None, "what was ended at once does not come back"
 
 
 def test_a_wish_that_comes_during_a_look_is_for_the_next_one() -> None:
-    wishes = Wishes()
-    wishes.redecide([KEY])
+    wishes = RequeueReasons()
+    wishes.add_redecision([KEY])
     wish = wishes.take(KEY)
-    assert wish == Wish(is_redecided=True)
-    assert wishes.take(KEY) == Wish()
-    wishes.ask_anew([KEY])
-    wishes.give_back(KEY, wish)
-    assert wishes.take(KEY) == Wish(is_redecided=True, is_asked_anew=True)
+    assert wish == RequeueReason(needs_redecision=True)
+    assert wishes.take(KEY) == RequeueReason()
+    wishes.add_policy_change([KEY])
+    wishes.restore(KEY, wish)
+    assert wishes.take(KEY) == RequeueReason(needs_redecision=True, is_policy_changed=True)
 
 
 def test_an_alarm_rings_once_and_the_newest_counts() -> None:
-    wishes, now = Wishes(), datetime(2026, 11, 23, tzinfo=UTC)
-    wishes.alarm(KEY, now + timedelta(seconds=5))
-    wishes.alarm(KEY, now + timedelta(seconds=9))
-    assert wishes.due(now + timedelta(seconds=6)) == []
-    assert wishes.due(now + timedelta(seconds=9)) == [KEY]
-    assert wishes.due(now + timedelta(seconds=60)) == []
-    wishes.alarm(KEY, now)
-    wishes.alarm(KEY, None)
-    assert wishes.due(now) == []
+    wishes, now = RequeueReasons(), datetime(2026, 11, 23, tzinfo=UTC)
+    wishes.set_timer(KEY, now + timedelta(seconds=5))
+    wishes.set_timer(KEY, now + timedelta(seconds=9))
+    assert wishes.pop_due(now + timedelta(seconds=6)) == []
+    assert wishes.pop_due(now + timedelta(seconds=9)) == [KEY]
+    assert wishes.pop_due(now + timedelta(seconds=60)) == []
+    wishes.set_timer(KEY, now)
+    wishes.set_timer(KEY, None)
+    assert wishes.pop_due(now) == []

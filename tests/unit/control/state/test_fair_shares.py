@@ -1,9 +1,9 @@
 """What counts as modest: usage by quota, by the fleet where there is no quota, by weight."""
 
-from scheduler.control.ports.hub import TENANTS, Change, Object
-from scheduler.control.ports.telemetry import Silence
-from scheduler.control.state.fair_shares import SharesOfTenants
-from scheduler.control.state.objects import Registry
+from scheduler.control.ports.hub import TENANTS, Object, WatchEvent
+from scheduler.control.ports.telemetry import NullTelemetry
+from scheduler.control.state.fair_shares import FairShares
+from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
 from scheduler.model.kinds.fields import API_VERSION
 from tests.support.fake_clock import FakeClock
@@ -12,11 +12,11 @@ from tests.support.sites import demand, fleet_of, nodes, site, workload
 FLEET_CORES = 16.0
 
 
-def make(*tenants: Object) -> SharesOfTenants:
-    registry = Registry(Silence(), lambda *_: None)
+def make(*tenants: Object) -> FairShares:
+    registry = HubObjects(NullTelemetry(), lambda *_: None)
     for one in tenants:
-        registry.take(TENANTS, Change("ADDED", one))
-    return SharesOfTenants(registry, Quotas(), fleet_of(site("m1", nodes(16))), FakeClock())
+        registry.apply_event(TENANTS, WatchEvent("ADDED", one))
+    return FairShares(registry, Quotas(), fleet_of(site("m1", nodes(16))), FakeClock())
 
 
 def tenant(name: str, quota: dict[str, str], weight: float = 1.0) -> Object:
@@ -31,15 +31,15 @@ def tenant(name: str, quota: dict[str, str], weight: float = 1.0) -> Object:
 def test_a_tenant_is_measured_by_his_quota_and_weight() -> None:
     shares = make(tenant("a", {"cpu": "8"}), tenant("b", {"cpu": "8"}, weight=2.0))
     for name in ("a", "b"):
-        shares.quotas.take((f"{name}-ns", "w"), demand(workload(4)), {"m1": 4})
+        shares.quotas.set_usage((f"{name}-ns", "w"), demand(workload(4)), {"m1": 4})
     assert shares.share("a") == 0.5
     assert shares.share("b") == 0.25
 
 
 def test_who_has_no_quota_is_measured_by_the_fleet_and_what_runs_there() -> None:
     shares = make(tenant("a", {}))
-    shares.quotas.take(("a-ns", "w"), demand(workload(4)), {"m1": 4})
-    shares.quotas.take(("stray", "w"), demand(workload(2)), {"m1": 2})
+    shares.quotas.set_usage(("a-ns", "w"), demand(workload(4)), {"m1": 4})
+    shares.quotas.set_usage(("stray", "w"), demand(workload(2)), {"m1": 2})
     assert shares.owner_of("a-ns") == "a"
     assert shares.share("a") == 4 / (FLEET_CORES + 6)
     assert shares.share(shares.owner_of("stray")) == 2 / (FLEET_CORES + 6)
@@ -47,19 +47,19 @@ def test_who_has_no_quota_is_measured_by_the_fleet_and_what_runs_there() -> None
 
 def test_a_quota_that_cannot_be_read_is_measured_by_the_fleet() -> None:
     shares = make(tenant("a", {"cpu": "9E"}))  # the schema lets it pass
-    shares.quotas.take(("a-ns", "w"), demand(workload(4)), {"m1": 4})
+    shares.quotas.set_usage(("a-ns", "w"), demand(workload(4)), {"m1": 4})
     assert shares.share("a") == 4 / (FLEET_CORES + 4)
 
 
 def test_shares_follow_what_is_placed_given_back_and_changed() -> None:
     shares = make(tenant("a", {"cpu": "8"}))
     assert shares.share("a") == 0.0
-    shares.quotas.take(("a-ns", "w"), demand(workload(4)), {"m1": 4})
+    shares.quotas.set_usage(("a-ns", "w"), demand(workload(4)), {"m1": 4})
     assert shares.share("a") == 0.5
-    shares.quotas.give_back(("a-ns", "w"))
+    shares.quotas.release(("a-ns", "w"))
     assert shares.share("a") == 0.0
     assert shares.quotas.was_freed
-    shares.quotas.take(("a-ns", "w"), demand(workload(4)), {"m1": 4})
-    shares.registry.take(TENANTS, Change("MODIFIED", tenant("a", {"cpu": "4"})))
-    shares.tenants_changed()
+    shares.quotas.set_usage(("a-ns", "w"), demand(workload(4)), {"m1": 4})
+    shares.objects.apply_event(TENANTS, WatchEvent("MODIFIED", tenant("a", {"cpu": "4"})))
+    shares.invalidate()
     assert shares.share("a") == 1.0

@@ -2,15 +2,15 @@
 
 from random import Random
 
-from scheduler.control.ports.hub import WORKLOADS, Change
-from scheduler.control.ports.telemetry import Silence
-from scheduler.control.state.objects import Registry
+from scheduler.control.ports.hub import WORKLOADS, WatchEvent
+from scheduler.control.ports.telemetry import NullTelemetry
+from scheduler.control.state.objects import HubObjects
 from tests.support.sites import workload
 
 
 def test_workloads_by_site_are_those_that_a_walk_over_all_finds() -> None:
     random = Random(2)  # noqa: S311 - a test, seeded
-    registry = Registry(Silence(), lambda *_: None)
+    registry = HubObjects(NullTelemetry(), lambda *_: None)
     for version in range(1, 200):
         sites = random.sample(("m1", "m2", "m3"), random.randint(0, 3))
         one = workload(1, name=f"w{random.randint(0, 5)}", placed=dict.fromkeys(sites, 1))
@@ -19,11 +19,11 @@ def test_workloads_by_site_are_those_that_a_walk_over_all_finds() -> None:
             registry.put_workload(one)
         else:
             kind = random.choice(("ADDED", "MODIFIED", "DELETED"))
-            registry.take(WORKLOADS, Change(kind, one))
+            registry.apply_event(WORKLOADS, WatchEvent(kind, one))
         for name in ("m1", "m2", "m3"):
             walked = {
                 key
                 for key, each in registry.workloads.items()
                 if any(name in group.sites for group in each.status.placement.groups)
             }
-            assert set(registry.placed_at(name)) == walked
+            assert set(registry.workloads_at(name)) == walked

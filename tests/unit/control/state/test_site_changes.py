@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from scheduler.control.ports.agents import SiteReport
-from scheduler.control.ports.telemetry import Silence
-from scheduler.control.state.objects import Registry
+from scheduler.control.ports.telemetry import NullTelemetry
+from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
-from scheduler.model.demand.facts import InFlight, Ordered
+from scheduler.model.demand.facts import InFlight, OrderGeneration
 from scheduler.model.kinds.kinds import Site
 from scheduler.model.kinds.metadata import Metadata
 from scheduler.model.kinds.site import FreeRow, NodeClass, Rtt, SiteStatus
@@ -17,7 +17,7 @@ from tests.support.fake_clock import FakeClock
 
 
 def made() -> Sites:
-    registry = Registry(Silence(), lambda *_: None)
+    registry = HubObjects(NullTelemetry(), lambda *_: None)
     registry.sites["m1"] = Site(metadata=Metadata(name="m1"))
     sites = Sites(registry, FakeClock(), 45.0, lambda *_: None)
     sites.admit("m1")
@@ -48,20 +48,20 @@ BEFORE: FreeRow = {"count": 2, "cpu": "4", "memory": "8Gi"}
 )
 def test_only_more_of_something_is_news(after: tuple[FreeRow, ...], *, helps: bool) -> None:
     sites = made()
-    sites.report(said(BEFORE))
-    assert sites.report(said(*after)) == ({"capacity"} if helps else set())
+    sites.on_report(said(BEFORE))
+    assert sites.on_report(said(*after)) == ({"capacity"} if helps else set())
 
 
 def test_what_was_on_its_way_and_is_not_any_more_gives_room() -> None:
     sites = made()
-    sites.report(said(BEFORE))
+    sites.on_report(said(BEFORE))
     pod = InFlight(workload="ns/w", replicas=1, requests={"cpu": 1000})
-    ordered = Ordered(generation=1, replicas=1, pod=pod)
-    sites.order("m1", "hub/ns/w/1", ordered)
-    assert sites.report(said(BEFORE, bound={"hub/ns/w/1": (1, 1)})) == {"capacity"}
-    assert not sites.freed
-    sites.order("m1", "hub/ns/w/1", None)
-    assert sites.freed
+    ordered = OrderGeneration(generation=1, replicas=1, pod=pod)
+    sites.set_order("m1", "hub/ns/w/1", ordered)
+    assert sites.on_report(said(BEFORE, bound={"hub/ns/w/1": (1, 1)})) == {"capacity"}
+    assert not sites.freed_sites
+    sites.set_order("m1", "hub/ns/w/1", None)
+    assert sites.freed_sites
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,13 @@ def test_round_trips_are_news_where_they_are_shorter_and_for_latency_only(
         return replace(said(BEFORE), figures=figures)
 
     sites = made()
-    sites.report(measured({"m2": 5.0}))
-    assert sites.report(measured(after)) == ({"latency"} if helps else set())
+    sites.on_report(measured({"m2": 5.0}))
+    assert sites.on_report(measured(after)) == ({"latency"} if helps else set())
 
 
 def test_a_report_after_long_silence_is_news_though_it_says_the_same() -> None:
     sites = made()
-    sites.report(said(BEFORE))
+    sites.on_report(said(BEFORE))
     soon, late = (replace(said(BEFORE), observed_seconds=seconds) for seconds in (30.0, 75.0))
-    assert sites.report(soon) == set()
-    assert sites.report(late) == {"report", "latency", "capacity"}
+    assert sites.on_report(soon) == set()
+    assert sites.on_report(late) == {"report", "latency", "capacity"}

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import msgspec
 
-from scheduler.control.ports.telemetry import Silence
-from scheduler.control.state.objects import Registry
+from scheduler.control.ports.telemetry import NullTelemetry
+from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
 from scheduler.model.kinds.fields import Taint
 from scheduler.model.kinds.kinds import Site
@@ -18,14 +18,14 @@ FIRE = Taint(key="fire", effect="NoExecute")
 
 def taints_of(sites: Sites, *taints: Taint) -> list[Taint]:
     spec = SiteSpec(taints=taints)
-    sites.registry.sites["m1"] = Site(metadata=Metadata(name="m1"), spec=spec)
+    sites.objects.sites["m1"] = Site(metadata=Metadata(name="m1"), spec=spec)
     sites.admit("m1")
     return list(sites.facts_of("m1").spec.taints)
 
 
 async def test_a_taint_without_a_time_counts_from_when_it_was_seen_first() -> None:
     clock = FakeClock()
-    sites = Sites(Registry(Silence(), lambda *_: None), clock, 45.0, lambda *_: None)
+    sites = Sites(HubObjects(NullTelemetry(), lambda *_: None), clock, 45.0, lambda *_: None)
     dated = msgspec.structs.replace(FIRE, time_added=START)
     other = msgspec.structs.replace(FIRE, key="other", time_added=START - timedelta(hours=1))
     no_schedule = Taint(key="full")

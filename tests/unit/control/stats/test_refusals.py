@@ -4,7 +4,7 @@ from collections import Counter
 from random import Random
 
 from benchmarks._city import NOW, NodeForm, demands, site
-from scheduler.control.stats.refusals import Refusals, counted
+from scheduler.control.stats.refusals import Refusals, count_refusals
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.choose import choose
@@ -27,9 +27,9 @@ def test_the_first_reasons_of_sites_add_up_to_those_of_the_decision() -> None:
     for asked in demands(SHAPES, 150, random):
         decision = choose(asked, fleet, now=NOW)
         refusals = Refusals()
-        refusals.note(("ns", "w"), decision, asked, fleet, DEFAULT_TERMS)
+        refusals.record(("ns", "w"), decision, asked, fleet, DEFAULT_TERMS)
         told = Counter[str]()
-        for _, reason, count in counted(refusals.answers()):
+        for _, reason, count in count_refusals(refusals.answer_counts()):
             told[reason] += count
         assert told == Counter(dict(decision.reasons))
         seen += told

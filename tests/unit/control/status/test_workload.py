@@ -15,7 +15,7 @@ from scheduler.control.status.workload import (
     with_health,
     with_refusal,
 )
-from scheduler.model.decision import Assigned, Decision
+from scheduler.model.decision import Decision, SiteAssignment
 from scheduler.model.demand.demand import NotAccepted
 from scheduler.model.kinds.workload import DecisionReference, WorkloadStatus
 from tests.support.fake_clock import START
@@ -27,7 +27,7 @@ def decided(status: WorkloadStatus, /, *, new: bool = False, **shares: int) -> W
     decision = Decision(
         workload="ns/w",
         phase="Placed",
-        assignment=tuple(Assigned(site=site, replicas=n) for site, n in shares.items()),
+        assignment=tuple(SiteAssignment(site=site, replicas=n) for site, n in shares.items()),
         line="placed",
         decided_at=START,
     )
@@ -110,7 +110,7 @@ def unplaced(status: WorkloadStatus, line: str, **shares: int) -> WorkloadStatus
     waiting = Decision(
         workload="ns/w",
         phase="Waiting",
-        assignment=tuple(Assigned(site=site, replicas=n) for site, n in shares.items()),
+        assignment=tuple(SiteAssignment(site=site, replicas=n) for site, n in shares.items()),
         line=line,
         decided_at=START,
     )

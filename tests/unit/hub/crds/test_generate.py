@@ -8,23 +8,23 @@ import msgspec
 import pytest
 import yaml
 
-from scheduler.hub.crds.descriptions import TEXTS
+from scheduler.hub.crds.descriptions import FIELD_DESCRIPTIONS
 from scheduler.hub.crds.from_types import UnboundedError, schema_of
-from scheduler.hub.crds.generate import as_yaml, crds, main
+from scheduler.hub.crds.generate import format_yaml, main, make_crds
 from scheduler.hub.crds.validation_rules import (
-    COLUMNS,
     ITEM_RULES,
     LIST_TYPES,
+    PRINTER_COLUMNS,
     ROOT_RULES,
     STRUCT_RULES,
 )
 from scheduler.model.kinds.kinds import KINDS
-from scheduler.runtime.packaged_files import shipped
+from scheduler.runtime.packaged_files import packaged_folder
 
 Schema = dict[str, Any]
 SCHEMAS = {
     crd["spec"]["names"]["kind"]: crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    for crd in crds()
+    for crd in make_crds()
 }
 
 
@@ -41,9 +41,11 @@ EVERYWHERE = [place for kind, schema in SCHEMAS.items() for place in walk(schema
 
 
 def test_the_files_are_what_the_types_say() -> None:
-    folder = shipped("manifests") / "crds"
+    folder = packaged_folder("manifests") / "crds"
     written = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.yaml")}
-    wanted = {f"kapok.dev_{crd['spec']['names']['plural']}.yaml": as_yaml(crd) for crd in crds()}
+    wanted = {
+        f"kapok.dev_{crd['spec']['names']['plural']}.yaml": format_yaml(crd) for crd in make_crds()
+    }
     assert written == wanted, "run `make manifests`"
 
 
@@ -53,7 +55,7 @@ def test_the_command_writes_files_that_read_back_the_same(
     assert main([str(tmp_path)]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(KINDS)
     read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()]
-    assert sorted(map(str, read)) == sorted(map(str, crds()))
+    assert sorted(map(str, read)) == sorted(map(str, make_crds()))
     assert main([]) == 2
 
 
@@ -95,11 +97,11 @@ def test_every_field_is_explained() -> None:
 
 def test_no_rule_text_or_column_is_about_a_field_that_is_gone() -> None:
     structs = {struct.__name__: struct for kind in KINDS.values() for struct in parts(kind.type)}
-    for name, field in [*TEXTS, *LIST_TYPES, *ITEM_RULES]:
+    for name, field in [*FIELD_DESCRIPTIONS, *LIST_TYPES, *ITEM_RULES]:
         assert field in msgspec_fields(structs[name]), f"{name}.{field}"
     assert set(STRUCT_RULES) <= set(structs)
     assert set(ROOT_RULES) <= set(KINDS)
-    assert set(COLUMNS) == set(KINDS)
+    assert set(PRINTER_COLUMNS) == set(KINDS)
 
 
 def msgspec_fields(struct: type[msgspec.Struct]) -> set[str]:
@@ -149,14 +151,14 @@ def test_columns_are_those_of_the_contract() -> None:
             for column in crd["spec"]["versions"][0]["additionalPrinterColumns"]
             if not column.get("priority")
         ]
-        for crd in crds()
+        for crd in make_crds()
     }
     assert columns["Workload"] == ["PHASE", "CLASS", "SITES", "READY", "REASON", "AGE"]
     assert columns["Site"] == ["READY", "TIER", "PROVINCE", "FREE-CPU", "INTENSITY", "REPORT-AGE"]
 
 
 def test_the_short_name_category_and_subresources_are_there() -> None:
-    by_kind = {crd["spec"]["names"]["kind"]: crd["spec"] for crd in crds()}
+    by_kind = {crd["spec"]["names"]["kind"]: crd["spec"] for crd in make_crds()}
     assert by_kind["Workload"]["names"]["shortNames"] == ["kw"]
     assert all(spec["names"]["categories"] == ["kapok"] for spec in by_kind.values())
     assert by_kind["Workload"]["versions"][0]["subresources"] == {

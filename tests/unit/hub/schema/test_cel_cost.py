@@ -2,13 +2,13 @@
 
 import pytest
 
-from scheduler.hub.schema.cel_cost import RULE_BUDGET, UndefinedField, rule_cost
+from scheduler.hub.schema.cel_cost import RULE_COST_BUDGET, UndefinedField, estimate_rule_cost
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.structural import compile_schema
 
 
 def _cost(rule: str, **properties: JsonObject) -> float:
-    return rule_cost(rule, compile_schema({"type": "object", "properties": properties}))
+    return estimate_rule_cost(rule, compile_schema({"type": "object", "properties": properties}))
 
 
 NUMBER: JsonObject = {"type": "integer"}
@@ -35,7 +35,7 @@ MAP: JsonObject = {"type": "object", "additionalProperties": SHORT}
     ],
 )
 def test_unbounded_work_is_over_the_budget(rule: str, schema: JsonObject, is_cheap: bool) -> None:  # noqa: FBT001 - a table
-    assert (_cost(rule, x=schema) <= RULE_BUDGET) == is_cheap
+    assert (_cost(rule, x=schema) <= RULE_COST_BUDGET) == is_cheap
 
 
 def test_a_field_that_is_not_there_is_named() -> None:
@@ -45,10 +45,10 @@ def test_a_field_that_is_not_there_is_named() -> None:
 
 def test_escaped_names_are_known() -> None:
     schema = {"type": "object", "properties": {"a-b": NUMBER, "namespace": SHORT}}
-    assert rule_cost("self.a__dash__b > 0", compile_schema(schema)) < 10
-    assert rule_cost("self.__namespace__ != ''", compile_schema(schema)) < 10
+    assert estimate_rule_cost("self.a__dash__b > 0", compile_schema(schema)) < 10
+    assert estimate_rule_cost("self.__namespace__ != ''", compile_schema(schema)) < 10
 
 
 def test_at_the_root_an_object_has_a_name() -> None:
     node = compile_schema({"type": "object", "properties": {"spec": {"type": "object"}}})
-    assert rule_cost("self.metadata.name.size() < 20", node, root=True) < 100
+    assert estimate_rule_cost("self.metadata.name.size() < 20", node, is_root=True) < 100

@@ -5,8 +5,8 @@ from scheduler.model.manifests.manifests import read_manifests
 from scheduler.model.manifests.pods import (
     NodeRequirement,
     PodShape,
+    host_ports_conflict,
     pod_requests,
-    ports_collide,
     shape_of_template,
 )
 from scheduler.model.quantities import NotAQuantity
@@ -179,8 +179,8 @@ def test_host_ports_are_read_with_protocol_and_address(spec: Raw, ports: tuple[s
 def test_host_ports_collide_by_protocol_number_and_address(
     one: str, other: str, *, collide: bool
 ) -> None:
-    assert ports_collide([one], [other]) == collide
-    assert ports_collide([other], [one]) == collide
+    assert host_ports_conflict([one], [other]) == collide
+    assert host_ports_conflict([other], [one]) == collide
 
 
 @pytest.mark.parametrize(

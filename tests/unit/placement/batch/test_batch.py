@@ -7,20 +7,20 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from benchmarks.batch import made_up
-from scheduler.model.canonical import digest
+from scheduler.model.canonical import canonical_digest
 from scheduler.model.demand.terms import DEFAULT_TERMS, ScarcityPrice, Terms
-from scheduler.placement.batch.batch import Instance, greedily, profit_of, solve_batch
+from scheduler.placement.batch.batch import BatchInstance, profit_of, solve_batch, solve_greedily
 from scheduler.placement.choose import choose
 from scheduler.placement.cost.terms.scarcity import COST
 from scheduler.placement.fleet.context import moment_of
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.solver.highs import IntegerProgram, Term
+from scheduler.placement.solver.highs import IntegerProgram, LinearTerm
 from tests.support.batches import place_batch
 from tests.support.brute_force import divisions
 from tests.support.sites import NOW, demand, fleet_of, nodes, site, workload
 
 
-def is_within_capacity(instance: Instance, placed: NDArray[np.int64]) -> bool:
+def is_within_capacity(instance: BatchInstance, placed: NDArray[np.int64]) -> bool:
     used = placed.T @ instance.requests
     whole = (placed.sum(axis=1) <= instance.replicas).all() and (placed >= 0).all()
     allowed = np.isfinite(instance.profit[placed > 0]).all()
@@ -34,7 +34,7 @@ def test_a_batch_is_close_to_its_bound_and_better_than_greedy(workloads: int, si
     assert is_within_capacity(instance, batch.placed)
     assert batch.achieved == pytest.approx(profit_of(instance, batch.placed))
     assert 0.95 <= batch.ratio <= 1
-    assert batch.achieved > 1.1 * profit_of(instance, greedily(instance))
+    assert batch.achieved > 1.1 * profit_of(instance, solve_greedily(instance))
 
 
 def test_the_same_batch_gives_the_same_prices() -> None:
@@ -55,7 +55,7 @@ def test_the_same_batch_gives_the_same_prices() -> None:
 def test_the_bound_holds_for_every_division(
     free: list[int], works: list[tuple[int, int, int, int]]
 ) -> None:
-    instance = Instance(
+    instance = BatchInstance(
         np.array([[float(each)] for each in free]),
         np.array([[float(asked)] for asked, _, _, _ in works]),
         np.array([count for _, count, _, _ in works]),
@@ -75,20 +75,20 @@ def test_the_bound_holds_for_every_division(
     assert batch.achieved <= best + 1e-6 <= batch.bound + 2e-6
 
 
-def exact(instance: Instance) -> float:
+def exact(instance: BatchInstance) -> float:
     """The best whole division, by branch and bound."""
     program, pairs = IntegerProgram(), {}
     for pair in np.argwhere(np.isfinite(instance.profit)).tolist():
         most = int(instance.replicas[pair[0]])
-        pairs[tuple(pair)] = program.integer(0, most, -float(instance.profit[tuple(pair)]))
+        pairs[tuple(pair)] = program.add_variable(0, most, -float(instance.profit[tuple(pair)]))
     for number, most in enumerate(instance.replicas.tolist()):
-        mine = [Term(variable, 1.0) for pair, variable in pairs.items() if pair[0] == number]
-        program.row(mine, None, most)
+        mine = [LinearTerm(variable, 1.0) for pair, variable in pairs.items() if pair[0] == number]
+        program.add_constraint(mine, None, most)
     for where, resource in np.ndindex(*instance.free.shape):
         asked = instance.requests[:, resource]
-        here = [Term(v, asked[pair[0]]) for pair, v in pairs.items() if pair[1] == where]
-        program.row(here, None, float(instance.free[where, resource]))
-    answer = program.solve(most_nodes=100_000)
+        here = [LinearTerm(v, asked[pair[0]]) for pair, v in pairs.items() if pair[1] == where]
+        program.add_constraint(here, None, float(instance.free[where, resource]))
+    answer = program.solve(max_nodes=100_000)
     assert answer is not None
     assert answer.is_optimal
     profit = sum(instance.profit[pair] * answer.values[number] for pair, number in pairs.items())
@@ -100,7 +100,7 @@ def test_the_best_whole_division_lies_between_what_is_achieved_and_the_bound(see
     random = np.random.default_rng(seed)
     profit = random.uniform(-1, 9, (6, 4)).round(2)
     profit[random.random((6, 4)) < 0.3] = -np.inf
-    instance = Instance(
+    instance = BatchInstance(
         random.integers(0, 12, (4, 2)).astype(np.float64),
         random.integers(0, 5, (6, 2)).astype(np.float64),
         random.integers(0, 6, 6),
@@ -118,20 +118,22 @@ def test_a_batch_is_never_worse_than_greedy(size: tuple[int, int], seed: int) ->
     instance = made_up(*size, seed)
     batch = solve_batch(instance)
     assert is_within_capacity(instance, batch.placed)
-    assert batch.achieved >= profit_of(instance, greedily(instance))
+    assert batch.achieved >= profit_of(instance, solve_greedily(instance))
 
 
 def test_an_empty_batch_and_one_that_nothing_fits_have_an_answer() -> None:
     for profit in (np.zeros((0, 2)), np.full((1, 2), -np.inf)):
         count = len(profit)
-        instance = Instance(np.ones((2, 1)), np.ones((count, 1)), np.ones(count, np.int64), profit)
+        instance = BatchInstance(
+            np.ones((2, 1)), np.ones((count, 1)), np.ones(count, np.int64), profit
+        )
         assert solve_batch(instance).ratio == 1.0
 
 
 def test_where_nothing_is_free_the_price_is_what_a_first_unit_is_worth() -> None:
     profit = np.array([[4.0, 4.0], [2.0, -np.inf]])
     asked = np.array([[2.0], [2.0]])
-    full = Instance(np.array([[0.0], [0.0]]), asked, np.array([5, 5]), profit)
+    full = BatchInstance(np.array([[0.0], [0.0]]), asked, np.array([5, 5]), profit)
     batch = solve_batch(full)
     assert batch.achieved == 0
     assert batch.bound == pytest.approx(0, abs=1e-3)
@@ -140,10 +142,10 @@ def test_where_nothing_is_free_the_price_is_what_a_first_unit_is_worth() -> None
 
 def test_what_is_not_asked_for_need_not_be_there() -> None:
     free = np.array([[10.0, 0.0]])
-    instance = Instance(free, np.array([[1.0, 0.0]]), np.array([7]), np.array([[3.0]]))
+    instance = BatchInstance(free, np.array([[1.0, 0.0]]), np.array([7]), np.array([[3.0]]))
     assert solve_batch(instance).placed.sum() == 7
-    assert greedily(instance).tolist() == [[7]]
-    nothing = Instance(free, np.array([[0.0, 0.0]]), np.array([7]), np.array([[3.0]]))
+    assert solve_greedily(instance).tolist() == [[7]]
+    nothing = BatchInstance(free, np.array([[0.0, 0.0]]), np.array([7]), np.array([[3.0]]))
     assert solve_batch(nothing).placed.sum() == 7
 
 
@@ -163,7 +165,7 @@ def test_scarcity_is_priced_by_site_and_resource_and_follows_its_version() -> No
     asked, cores = demand(workload(1)), 1000
     for price in (0.001, 0.002):
         scarcity = (ScarcityPrice(site="m2", resource="cpu", cny_per_unit_hour=price),)
-        terms = Terms(scarcity=scarcity, scarcity_version=digest(scarcity))
+        terms = Terms(scarcity=scarcity, scarcity_version=canonical_digest(scarcity))
         figures = COST.per_unit(fleet, asked, moment_of(NOW, terms))
         slots = [fleet.slot_of[name] for name in ("m1", "m2")]
         assert figures.value[slots].tolist() == [0.0, price * cores]

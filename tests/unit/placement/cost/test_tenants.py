@@ -84,10 +84,10 @@ def test_the_quota_that_would_do_counts_every_site_of_what_is_duplicated(quota: 
 
 def smallest(asked: Any, fleet: Any) -> tuple[str, str, str, str, bool]:  # noqa: ANN401 - as in choose
     from scheduler.model.demand.terms import DEFAULT_TERMS  # noqa: PLC0415 - only here
-    from scheduler.placement.explain.suggest import smallest_changes  # noqa: PLC0415 - only here
+    from scheduler.placement.explain.suggest import suggest_changes  # noqa: PLC0415 - only here
     from scheduler.placement.fleet.context import moment_of  # noqa: PLC0415 - only here
 
-    first = smallest_changes(asked, fleet, moment_of(NOW, DEFAULT_TERMS))[0]
+    first = suggest_changes(asked, fleet, moment_of(NOW, DEFAULT_TERMS))[0]
     return (first.kind, first.target, first.from_, first.to, first.verified)
 
 
@@ -275,14 +275,14 @@ def test_the_explanation_counts_the_sites_that_pass_and_names_no_other_reason() 
 
 def test_the_running_scheduler_sums_what_the_others_use_and_spend() -> None:
     limited = decode_as(tenant("a", budget={"cnyPerHour": 9}, quota={"cpu": "9"}), Tenant)
-    quotas = Quotas(cost=lambda _, shares: Spend(cny_per_hour=1.5 * sum(shares.values())))
+    quotas = Quotas(cost_of=lambda _, shares: Spend(cny_per_hour=1.5 * sum(shares.values())))
     keys = [("a-ns", name) for name in ("one", "two", "three")]
     for key in keys:
-        quotas.take(key, demand(of("a", 2, app=key[1]), tenants=[limited]), {"m1": 1, "m2": 1})
-    assert quotas.used({"a-ns"}, besides=keys[0])["cpu"] == 4000
-    assert quotas.spent({"a-ns"}, besides=keys[0]) == Spend(cny_per_hour=6.0)
+        quotas.set_usage(key, demand(of("a", 2, app=key[1]), tenants=[limited]), {"m1": 1, "m2": 1})
+    assert quotas.used_by({"a-ns"}, excluding=keys[0])["cpu"] == 4000
+    assert quotas.spent_by({"a-ns"}, excluding=keys[0]) == Spend(cny_per_hour=6.0)
     freed = [quotas.was_freed]
-    quotas.take(keys[1], demand(of("a", 2, app="two"), tenants=[limited]), {"m1": 1})
+    quotas.set_usage(keys[1], demand(of("a", 2, app="two"), tenants=[limited]), {"m1": 1})
     assert [*freed, quotas.was_freed] == [False, True]
-    quotas.give_back(keys[2])
-    assert quotas.spent({"a-ns"}, besides=keys[0]) == Spend(cny_per_hour=1.5)
+    quotas.release(keys[2])
+    assert quotas.spent_by({"a-ns"}, excluding=keys[0]) == Spend(cny_per_hour=1.5)

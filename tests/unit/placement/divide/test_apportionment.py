@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.placement.divide import apportionment as rounding
-from scheduler.placement.divide.apportionment import fewer, webster
+from scheduler.placement.divide.apportionment import apportion, scale_down_by_weight
 
 
 def seat_by_seat(
@@ -42,14 +42,14 @@ def lists(low: int, high: int) -> st.SearchStrategy[list[int]]:
 def test_seats_are_those_of_the_method_with_its_ties(
     total: int, weights: list[int], caps: list[int], start: list[int], tie: list[int]
 ) -> None:
-    found = webster(total, weights, caps=caps, start=start, tie=tie)
+    found = apportion(total, weights, caps=caps, start=start, tie_breakers=tie)
     expected = seat_by_seat(total, weights, caps, start, tie)
     assert (None if found is None else found.tolist()) == expected
 
 
 def test_of_equal_claims_the_one_with_fewer_seats_comes_first() -> None:
     # 1 / 3 of the first, who has a seat, and of the second, who has none: 3 : 9 / (2 * 1 + 1)
-    found = webster(2, [3, 1], start=[1, 0], tie=[0, 1])
+    found = apportion(2, [3, 1], start=[1, 0], tie_breakers=[0, 1])
     assert found is not None
     assert found.tolist() == [1, 1]
 
@@ -59,7 +59,7 @@ def test_of_equal_claims_the_one_with_fewer_seats_comes_first() -> None:
 def test_what_is_taken_is_taken_from_the_one_most_above_its_share(
     total: int, weights: list[int], held: list[int]
 ) -> None:
-    left = fewer(total, weights, held).tolist()
+    left = scale_down_by_weight(total, weights, held).tolist()
     assert sum(left) == min(total, sum(held))
     for loser, (after, before) in enumerate(zip(left, held, strict=True)):
         assert 0 <= after <= before
@@ -79,10 +79,15 @@ def test_what_was_given_last_is_taken_first(
     total: int, less: int, weights: list[int], tie: list[int]
 ) -> None:
     few = max(0, total - less)
-    more, fewer_seats = webster(total, weights, tie=tie), webster(few, weights, tie=tie)
+    more, fewer_seats = (
+        apportion(total, weights, tie_breakers=tie),
+        apportion(few, weights, tie_breakers=tie),
+    )
     assert more is not None
     assert fewer_seats is not None
-    assert fewer(few, weights, more, tie=tie).tolist() == fewer_seats.tolist()
+    assert (
+        scale_down_by_weight(few, weights, more, tie_breakers=tie).tolist() == fewer_seats.tolist()
+    )
 
 
 @given(
@@ -97,7 +102,7 @@ def test_seats_are_the_same_however_many_are_found_at_once(
     """Seats that the search for a divisor leaves over are given one by one, by the same rule."""
     start = [0] * len(weights)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rounding, "_BISECTIONS", 0)
-        found = webster(total, weights, tie=tie)
+        patch.setattr(rounding, "_MAX_BISECTIONS", 0)
+        found = apportion(total, weights, tie_breakers=tie)
     expected = seat_by_seat(total, weights, [total] * len(weights), start, tie)
     assert (None if found is None else found.tolist()) == expected

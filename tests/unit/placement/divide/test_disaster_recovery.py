@@ -3,7 +3,7 @@
 import pytest
 
 from scheduler.placement.choose import choose
-from scheduler.placement.divide.disaster_recovery import all_replicas
+from scheduler.placement.divide.disaster_recovery import total_replicas_of
 from tests.support.sites import NOW, Raw, demand, fleet_of, nodes, site, workload
 
 
@@ -39,11 +39,11 @@ def test_two_places_three_centres_is_a_near_pair_and_a_far_standby() -> None:
 
 def test_a_workload_without_its_standby_is_not_all_there() -> None:
     wanted = demand(two_places(6, standbyRatio=0.34))
-    assert all_replicas(wanted) == sum(
+    assert total_replicas_of(wanted) == sum(
         shares(two_places(6, standbyRatio=0.34), *PAIR, FAR).values()
     )
-    assert all_replicas(wanted) == 9
-    assert all_replicas(demand(workload(6))) == 6
+    assert total_replicas_of(wanted) == 9
+    assert total_replicas_of(demand(workload(6))) == 6
 
 
 @pytest.mark.parametrize(("replicas", "ratio", "standby"), [(100, 0.07, 7), (25, 0.28, 7)])

@@ -11,7 +11,7 @@ from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.kinds.kinds import Tenant
 from scheduler.model.reasons import REASONS
 from scheduler.placement.choose import choose
-from scheduler.placement.explain.suggest import smallest_changes
+from scheduler.placement.explain.suggest import suggest_changes
 from scheduler.placement.fleet.context import moment_of
 from scheduler.placement.fleet.fleet import Fleet
 from tests.support.sites import NOW, Raw, demand, facts_of, grant, nodes, room, site, workload
@@ -283,7 +283,7 @@ def test_each_refusal_has_a_change_that_the_engine_verified(
 ) -> None:
     fleet = Fleet([facts])
     assert set(choose(asked, fleet, now=NOW).reasons) == {reason}
-    offers = smallest_changes(asked, fleet, moment_of(NOW, DEFAULT_TERMS))
+    offers = suggest_changes(asked, fleet, moment_of(NOW, DEFAULT_TERMS))
     assert all(each.verified for each in offers)
     assert (kind, becomes) in [(each.kind, each.to) for each in offers]
 
@@ -296,7 +296,7 @@ def test_every_reason_has_a_row_above() -> None:
 def test_what_must_be_changed_together_is_one_offer() -> None:
     asked = asking(dataClass="general-4", jurisdictions=["CN-GD"])
     fleet = Fleet([at({"cordon": True})])
-    offer = smallest_changes(asked, fleet, moment_of(NOW, DEFAULT_TERMS))[0]
+    offer = suggest_changes(asked, fleet, moment_of(NOW, DEFAULT_TERMS))[0]
     assert offer.kind == "grant.dataClass + site.cordon"
     assert (offer.from_, offer.to) == ("general-3 + true", "general-4 + false")
 
@@ -306,16 +306,16 @@ def test_several_sites_are_opened_where_one_is_not_enough() -> None:
         facts_of(room(name, 3, spec={"cordon": True}), grant("m1", "m2")) for name in ("m1", "m2")
     ]
     moment = moment_of(NOW, DEFAULT_TERMS)
-    (offer,) = smallest_changes(asking(6), Fleet(shut), moment)
+    (offer,) = suggest_changes(asking(6), Fleet(shut), moment)
     assert offer.target == "m1 + m2"
-    kinds = [each.kind for each in smallest_changes(asking(7), Fleet(shut), moment)]
+    kinds = [each.kind for each in suggest_changes(asking(7), Fleet(shut), moment)]
     assert "site.cordon + workload.replicas" in kinds
 
 
 def test_a_grant_is_changed_for_all_its_sites() -> None:
     names = [f"m{index}" for index in range(9)]
     fleet = Fleet([facts_of(room(name, 3), grant(*names, dataClass="general-1")) for name in names])
-    (offer,) = smallest_changes(asking(27), fleet, moment_of(NOW, DEFAULT_TERMS))
+    (offer,) = suggest_changes(asking(27), fleet, moment_of(NOW, DEFAULT_TERMS))
     assert (offer.kind, offer.target) == ("grant.dataClass", "SiteGrant granted")
 
 
@@ -329,14 +329,14 @@ def test_a_grant_is_changed_for_all_its_sites() -> None:
 )
 def test_what_is_never_scheduled_has_no_change(granted: Raw, asked: Raw) -> None:
     fleet = Fleet([at(granted=granted)])
-    assert smallest_changes(asking(**asked), fleet, moment_of(NOW, DEFAULT_TERMS)) == ()
+    assert suggest_changes(asking(**asked), fleet, moment_of(NOW, DEFAULT_TERMS)) == ()
 
 
 def offered(asked: Demand, *raw: Raw) -> list[tuple[str, str, str]]:
     """Kind, from and to of each offer, where every site has a grant."""
     granted = grant(*(each["metadata"]["name"] for each in raw))
     fleet = Fleet([facts_of(each, granted) for each in raw])
-    offers = smallest_changes(asked, fleet, moment_of(NOW, DEFAULT_TERMS))
+    offers = suggest_changes(asked, fleet, moment_of(NOW, DEFAULT_TERMS))
     assert all(each.verified for each in offers)
     return [(each.kind, each.from_, each.to) for each in offers]
 

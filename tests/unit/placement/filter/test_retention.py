@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from scheduler.model.decode import decode_as
-from scheduler.model.demand.demand import Placed
+from scheduler.model.demand.demand import PlacedReplicas
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.kinds import DataClassScheme, Workload
 from scheduler.placement.choose import choose
@@ -118,8 +118,8 @@ def test_what_is_driven_out_is_gone_even_if_nothing_fits_elsewhere() -> None:
     assert decision.line == "0/1 sites are feasible: 1 taint; ended at m1 (taint)"
 
 
-LEAVES = Placed(site="m1", replicas=2, phase="Withdrawing")
-MOVING = with_placement(demand(workload(2)), (LEAVES, Placed(site="m2", replicas=2)))
+LEAVES = PlacedReplicas(site="m1", replicas=2, phase="Withdrawing")
+MOVING = with_placement(demand(workload(2)), (LEAVES, PlacedReplicas(site="m2", replicas=2)))
 
 
 def test_what_only_waits_for_its_replacement_is_ended_by_the_same_rules() -> None:

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scheduler.model.demand.demand import Demand, Placed
+from scheduler.model.demand.demand import Demand, PlacedReplicas
 from scheduler.model.demand.facts import InFlight, SiteFacts
 from scheduler.model.kinds.site import FreeRow, NodeClass, SiteStatus
 from scheduler.model.manifests.manifests import Pods
-from scheduler.model.manifests.pods import HOSTNAME, PodShape, Skew
+from scheduler.model.manifests.pods import HOSTNAME_LABEL, PodShape, TopologySpreadConstraint
 from scheduler.placement.fit import pod_sets as sets
 from scheduler.placement.fit.capacity import Room
 from scheduler.placement.fit.pod_sets import SetRoom, sets_at
@@ -37,7 +37,7 @@ def sets_of(there: Fleet, *unit: PodShape, replicas: int = 9, placed: int = 0) -
         key="a/b",
         replicas=replicas,
         unit=tuple(Pods(shape=each, count=1) for each in unit),
-        placed=(Placed(site="m1", replicas=placed),) if placed else (),
+        placed=(PlacedReplicas(site="m1", replicas=placed),) if placed else (),
     )
     permitted = np.ones(len(there.nodes.kinds), np.bool_)
     return sets_at(there, 0, demand, permitted=permitted, is_new=not placed)
@@ -87,7 +87,7 @@ def test_pods_of_a_set_that_take_the_same_host_port_do_not_share_a_node() -> Non
 def test_a_set_obeys_the_topology_limits_of_its_pods() -> None:
     single_zone = fleet(row(9, 3), zone="a")
     assert sets_of(single_zone, shape(1, one_per=("zone",)), shape(2)).sets == 1
-    tight = shape(3, skews=(Skew(topology_key=HOSTNAME, max_skew=1),))
+    tight = shape(3, skews=(TopologySpreadConstraint(topology_key=HOSTNAME_LABEL, max_skew=1),))
     uneven = fleet(row(9), row(2))
     assert sets_of(uneven, tight, shape(1)) == SetRoom(1, is_exact=False)
 
@@ -113,7 +113,7 @@ def test_large_sets_are_counted_in_a_bounded_number_of_steps(
     """Bounded work never says more than fits: what is not looked at is not there."""
     there = fleet(row(100, 10**9))
     assert sets_of(there, shape(60), shape(40), replicas=10**6) == SetRoom(256, is_exact=False)
-    alone = shape(60, skews=(Skew(topology_key=HOSTNAME, max_skew=1),))
+    alone = shape(60, skews=(TopologySpreadConstraint(topology_key=HOSTNAME_LABEL, max_skew=1),))
     monkeypatch.setattr(sets, "MOST_SINGLE_STEPS", 5)
     few = sets_of(fleet(row(100, 50)), alone, shape(40), replicas=50)
     assert few.sets <= 5

@@ -6,12 +6,12 @@ from random import Random
 
 import pytest
 
-from scheduler.model.demand.demand import Demand, Placed
+from scheduler.model.demand.demand import Demand, PlacedReplicas
 from scheduler.model.demand.facts import InFlight, SiteFacts
 from scheduler.model.kinds.fields import Taint
 from scheduler.model.kinds.site import NodeClass, SiteStatus
 from scheduler.model.manifests.manifests import Pods
-from scheduler.model.manifests.pods import HOSTNAME, PodShape, Skew
+from scheduler.model.manifests.pods import HOSTNAME_LABEL, PodShape, TopologySpreadConstraint
 from scheduler.placement.fit.capacity import Room
 from scheduler.placement.fleet.fleet import Fleet
 
@@ -46,12 +46,14 @@ def room(
     ]
     facts = SiteFacts(name="m1", status=SiteStatus(node_classes=classes), in_flight=tuple(flights))
     fleet = Fleet([facts])
-    placed = (Placed(site="m1", replicas=own + own_flying),) if own + own_flying else ()
+    placed = (PlacedReplicas(site="m1", replicas=own + own_flying),) if own + own_flying else ()
     demand = Demand(key="a/b", unit=(Pods(shape=shape, count=1),), placed=placed)
     return Room(fleet, demand).at_one(0)
 
 
-def most(nodes: list[Node], skews: tuple[Skew, ...], begun: Counts | None = None) -> int:
+def most(
+    nodes: list[Node], skews: tuple[TopologySpreadConstraint, ...], begun: Counts | None = None
+) -> int:
     """The most pods that can be added one by one: every order and every node is tried."""
     seen = {begun or (0,) * len(nodes)}
     wave = set(seen)
@@ -64,17 +66,19 @@ def most(nodes: list[Node], skews: tuple[Skew, ...], begun: Counts | None = None
         added += 1
 
 
-def _steps(nodes: list[Node], skews: tuple[Skew, ...], counts: Counts) -> Iterator[Counts]:
+def _steps(
+    nodes: list[Node], skews: tuple[TopologySpreadConstraint, ...], counts: Counts
+) -> Iterator[Counts]:
     for at, (cap, _) in enumerate(nodes):
         after = (*counts[:at], counts[at] + 1, *counts[at + 1 :])
         if after[at] <= cap and all(_holds(each, nodes, after, at) for each in skews):
             yield after
 
 
-def _holds(skew: Skew, nodes: list[Node], counts: Counts, at: int) -> bool:
+def _holds(skew: TopologySpreadConstraint, nodes: list[Node], counts: Counts, at: int) -> bool:
     """The filter of kube-scheduler's PodTopologySpread, after the pod is put down."""
     keys = [
-        str(place) if skew.topology_key == HOSTNAME else nodes[place][1]
+        str(place) if skew.topology_key == HOSTNAME_LABEL else nodes[place][1]
         for place in range(len(nodes))
     ]
     held: dict[str, int] = {}
@@ -92,21 +96,21 @@ def some(random: Random) -> list[Node]:
     return [(random.randrange(4), random.choice("aab")) for _ in range(random.randrange(1, 5))]
 
 
-def shape_of(*skews: Skew) -> PodShape:
+def shape_of(*skews: TopologySpreadConstraint) -> PodShape:
     return PodShape(requests={"cpu": 1000, "pods": 1}, skews=skews)
 
 
-def zone_skew(random: Random) -> Skew:
-    return Skew(
+def zone_skew(random: Random) -> TopologySpreadConstraint:
+    return TopologySpreadConstraint(
         topology_key="zone",
         max_skew=random.randrange(1, 4),
         min_domains=random.choice((1, 1, 1, 2, 3)),
     )
 
 
-def host_skew(random: Random) -> Skew:
-    return Skew(
-        topology_key=HOSTNAME,
+def host_skew(random: Random) -> TopologySpreadConstraint:
+    return TopologySpreadConstraint(
+        topology_key=HOSTNAME_LABEL,
         max_skew=random.randrange(1, 3),
         min_domains=random.choice((1, 1, 1, 2, 3)),
     )
@@ -131,9 +135,9 @@ def test_zone_and_hostname_together_leave_exactly_what_a_search_finds(seed: int)
 @pytest.mark.parametrize(
     ("honoring", "most_apart", "expected"),
     [
-        (("zone", HOSTNAME), 1, 5),  # as if the tainted nodes were not there
+        (("zone", HOSTNAME_LABEL), 1, 5),  # as if the tainted nodes were not there
         (("zone",), 1, 3),  # no node holds more than one more than the tainted ones
-        ((HOSTNAME,), 3, 5),  # no zone holds more than three more than the tainted one
+        ((HOSTNAME_LABEL,), 3, 5),  # no zone holds more than three more than the tainted one
         ((), 3, 3),
     ],
 )
@@ -143,8 +147,8 @@ def test_each_constraint_has_domains_of_its_own(
     """The last two nodes are tainted; `nodeTaintsPolicy` says whom they count for."""
     nodes = [(3, "b"), (3, "b"), (3, "c"), (9, "b"), (9, "a")]
     skews = tuple(
-        Skew(topology_key=key, max_skew=most, honors_taints=key in honoring)
-        for key, most in (("zone", most_apart), (HOSTNAME, 1))
+        TopologySpreadConstraint(topology_key=key, max_skew=most, honors_taints=key in honoring)
+        for key, most in (("zone", most_apart), (HOSTNAME_LABEL, 1))
     )
     assert room(nodes, shape_of(*skews), tainted=(3, 4)) == expected
 
@@ -191,22 +195,29 @@ def test_running_replicas_never_make_more_room_than_their_worst_places_leave(see
     assert room(nodes, shape_of(*made), own=own) <= worst
 
 
-@pytest.mark.parametrize("keys", [("zone", "zone"), (HOSTNAME, HOSTNAME)])
+@pytest.mark.parametrize("keys", [("zone", "zone"), (HOSTNAME_LABEL, HOSTNAME_LABEL)])
 @pytest.mark.parametrize("seed", range(10))
 def test_two_constraints_over_one_key_are_a_lower_bound(seed: int, keys: tuple[str, ...]) -> None:
     random = Random(seed)  # noqa: S311 - cases that repeat
     nodes = some(random)
-    skews = tuple(Skew(topology_key=key, max_skew=random.randrange(1, 4)) for key in keys)
+    skews = tuple(
+        TopologySpreadConstraint(topology_key=key, max_skew=random.randrange(1, 4)) for key in keys
+    )
     assert room(nodes, shape_of(*skews)) <= most(nodes, skews)
 
 
 def test_own_replicas_in_flight_take_room_and_obey_the_spread() -> None:
-    skew = Skew(topology_key="zone", max_skew=1)
+    skew = TopologySpreadConstraint(topology_key="zone", max_skew=1)
     assert room([(4, "a"), (4, "b")], shape_of(skew), own_flying=4) == 4
 
 
 def test_nodes_without_the_label_bear_no_pod_of_a_spread() -> None:
-    assert room([(4, ""), (1, "a")], shape_of(Skew(topology_key="zone", max_skew=9))) == 1
+    assert (
+        room(
+            [(4, ""), (1, "a")], shape_of(TopologySpreadConstraint(topology_key="zone", max_skew=9))
+        )
+        == 1
+    )
 
 
 def test_anti_affinity_by_a_label_does_not_limit_nodes_without_it() -> None:

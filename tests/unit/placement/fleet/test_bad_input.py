@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from benchmarks.fit import is_exact
-from scheduler.model.demand.facts import InFlight, Ordered, in_flight
+from scheduler.model.demand.facts import InFlight, OrderGeneration, in_flight_of
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.placement.choose import choose, consider
 from scheduler.placement.fleet.context import moment_of
@@ -216,10 +216,10 @@ def test_what_is_in_flight_counts_at_its_worst() -> None:
 
 def test_in_flight_ends_by_a_report_only() -> None:
     pod = InFlight(workload="ns/x", replicas=1, requests={"cpu": 1})
-    ordered = [Ordered(generation=generation, replicas=3, pod=pod) for generation in (1, 2)]
-    assert [each.replicas for each in in_flight(ordered, {})] == [3, 3]
-    assert [each.replicas for each in in_flight(ordered, {1: 3, 2: 1})] == [2]
-    assert in_flight(ordered, {1: 9, 2: 3}) == ()
+    ordered = [OrderGeneration(generation=generation, replicas=3, pod=pod) for generation in (1, 2)]
+    assert [each.replicas for each in in_flight_of(ordered, {})] == [3, 3]
+    assert [each.replicas for each in in_flight_of(ordered, {1: 3, 2: 1})] == [2]
+    assert in_flight_of(ordered, {1: 9, 2: 3}) == ()
 
 
 def test_headroom_is_left_alone() -> None:

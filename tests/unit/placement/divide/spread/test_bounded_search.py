@@ -43,7 +43,7 @@ def test_what_is_not_proven_is_not_called_optimal_and_the_gap_is_true(
 ) -> None:
     proven = spread(seed)
     assert (proven.phase, proven.optimal, proven.gap) == ("Placed", True, 0.0)
-    monkeypatch.setattr(spread_search, "_MOST_NODES", 1)
+    monkeypatch.setattr(spread_search, "_MAX_NODES", 1)
     bounded = spread(seed)
     assert (bounded.phase, bounded.replicas, bounded.optimal) == ("Placed", REPLICAS, False)
     assert bounded.gap > 0
