@@ -18,9 +18,9 @@ class SiteObservation:
     """What was seen, and when looking began.
 
     Attributes:
-        look: all sensors together.
+        observation: all sensors together.
         energy: the totals up to then; None if the disk does not take them.
-        at: monotonic seconds.
+        started_at: monotonic seconds.
     """
 
     observation: Observation
@@ -37,7 +37,7 @@ class SensorCollector:
         meter: sums power up.
         clock: for ages.
         counters: of failures and time.
-        bound: pods that hold room by order id, as of the last look.
+        bound_pods: pods that hold room by order id, as of the last look.
     """
 
     sensors: Sequence[Sensor]

@@ -26,7 +26,7 @@ class Access:
     Attributes:
         host: name or address.
         port: TCP port.
-        base: path before `/api`, without a slash at the end.
+        path_prefix: path before `/api`, without a slash at the end.
         tls: None for plain HTTP.
         token: bearer token, if it is fixed.
         token_file: a file that is read again for every new connection: the kubelet renews it.

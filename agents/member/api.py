@@ -116,7 +116,7 @@ class MemberApi:
     def list_mapped(
         self, path: str, query: Mapping[str, str] | None, transform: Callable[[Tree], Any]
     ) -> list[Any]:
-        """Lists a collection and keeps of every object what `take` makes of it (None: nothing).
+        """Lists a collection and keeps of every object what `transform` makes of it (None: nothing).
 
         Raises:
             ApiError: also when the server forgot the list's snapshot three times over.

@@ -34,7 +34,7 @@ class ReportBuilder:
         agent: our name within it.
         boot: this one.
         key: that signs.
-        full_seconds: between full reports; deltas in between.
+        full_interval_seconds: between full reports; deltas in between.
     """
 
     site: str
@@ -79,9 +79,9 @@ class ReportBuilder:
         """The next report, sealed: full when it is time or was asked for, else a delta.
 
         Args:
-            look: what the sensors saw.
+            observation: what the sensors saw.
             energy: the totals.
-            ago_seconds: since they looked.
+            observed_seconds_ago: since they looked.
             now: monotonic seconds.
         """
         report = self.build_report(observation, energy, observed_seconds_ago=observed_seconds_ago)

@@ -30,9 +30,9 @@ class MessageRouter:
         intake: takes indexes and contents.
         counters: of good and bad messages.
         on_index: a newer index was accepted.
-        on_content: a content is whole.
-        on_part: something that was asked for came.
-        on_want: the hub asks; one of the words of `hub_requests`.
+        on_order_content: a content is whole.
+        on_order_part: something that was asked for came.
+        on_hub_request: the hub asks; one of the words of `hub_requests`.
     """
 
     site: str

@@ -81,7 +81,7 @@ class AgentSession:
         client_id: fixed per agent, so that a reconnect cancels the last session's will.
         will: see there.
         topics: that are subscribed from the beginning.
-        hear: told of every message: topic and payload. Must not raise.
+        on_message: told of every message: topic and payload. Must not raise.
         clock: for waiting.
         jitter: chance, as an input.
         counters: of sessions.

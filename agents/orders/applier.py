@@ -43,13 +43,13 @@ class ApplyResult:
     """What became of one order's objects.
 
     Attributes:
-        marks: uid and mark of every object that the member took.
-        standings: of the same, and of jobs that finished before.
-        ended: of these, jobs that must not be made again.
+        applied_revisions: uid and mark of every object that the member took.
+        readiness_by_object: of the same, and of jobs that finished before.
+        finished_jobs: of these, jobs that must not be made again.
         conflicts: objects that belong to somebody else, as sentences.
         errors: what the member's API said, as sentences.
-        unserved: kinds that the member does not serve; they may be installed later.
-        may_pass: all errors may pass by themselves.
+        unserved_kinds: kinds that the member does not serve; they may be installed later.
+        is_retryable: all errors may pass by themselves.
     """
 
     applied_revisions: dict[ObjectIdentity, tuple[str, str]] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class Applier:
     Attributes:
         api: the member's.
         journal: told before anything is made.
-        once: which jobs were begun.
+        job_records: which jobs were begun.
         is_desired: whether the token is of an order that the index lists.
     """
 

@@ -54,8 +54,8 @@ class OrderExecutor:
         jitter: chance, as an input.
         is_allowed: whether this agent may act now (it holds the local lease); asked before every
             act.
-        bound: pods that hold room, by order id, from the last look of the sensor.
-        passed_at: monotonic seconds when the last whole pass began; None before the first.
+        bound_pods: pods that hold room, by order id, from the last look of the sensor.
+        last_pass_at: monotonic seconds when the last whole pass began; None before the first.
     """
 
     discovery: Discovery

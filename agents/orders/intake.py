@@ -28,7 +28,7 @@ class Intake:
 
     Attributes:
         site: ours.
-        trusted: the hub's keys.
+        trusted_keys: the hub's keys.
         journal: where the state is kept; what is on disk from before counts at once.
     """
 

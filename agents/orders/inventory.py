@@ -31,12 +31,12 @@ class ObservedObject:
     Attributes:
         key: of the object, in the version that it was listed in.
         uid: a vanished and remade object has another.
-        mark: changes when what was asked for changes: its generation, or for kinds that keep none
+        revision: changes when what was asked for changes: its generation, or for kinds that keep none
             its resourceVersion.
         token: of the order that it says it belongs to.
         order_id: of that order, if its annotation fits the label; else we did not make it.
-        is_leaving: being deleted already.
-        standing: how it stands.
+        is_terminating: being deleted already.
+        readiness: how it stands.
     """
 
     key: ObjectKey
@@ -54,7 +54,7 @@ class MemberInventory:
 
     Attributes:
         objects: that carry our label, without those that a controller made.
-        visible: (group, kind) that could be listed; of others nothing is concluded.
+        listed_kinds: (group, kind) that could be listed; of others nothing is concluded.
     """
 
     objects: Mapping[ObjectIdentity, ObservedObject]

@@ -27,7 +27,7 @@ class LocalLease:
     Attributes:
         api: the member's.
         holder: who we are; the same after a restart, so that we go on at once.
-        seconds: how long a renewal holds.
+        duration_seconds: how long a renewal holds.
         clock: monotonic for deciding, wall clock for what people read in it.
     """
 

@@ -23,8 +23,8 @@ class TrackedOrder:
     Attributes:
         digest: of the content that was applied last.
         generation: of that content.
-        objects: that the content has.
-        applied: what became of it.
+        object_count: that the content has.
+        result: what became of it.
         refusals: why it is not applied at all.
         retry_at: monotonic seconds; an order that failed is tried again then.
     """
@@ -72,9 +72,9 @@ def find_surplus(
     """Objects that are ours and that no order asks for any more.
 
     Args:
-        view: what the member has.
-        held: orders by token, those that were applied by this agent.
-        desired: tokens of all orders that the index lists.
+        inventory: what the member has.
+        tracked: orders by token, those that were applied by this agent.
+        desired_tokens: tokens of all orders that the index lists.
     """
     return [
         seen

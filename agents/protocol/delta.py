@@ -3,7 +3,7 @@
 Cumulative: a delta says all that differs from the *named full report*, so any number of deltas may
     be
 lost. Small sections are sent whole when they differ; node classes and orders, which are the bulk,
-by their identity. `whole(base, delta(base, now)) == now` for reports in canonical order.
+by their identity. `apply_delta(base, compute_delta(base, now)) == now` for reports in canonical order.
 """
 
 import dataclasses
@@ -61,7 +61,7 @@ def canonicalise_report(report: Report) -> Report:
 
 
 def compute_delta(base: Report, current: Report) -> ReportDelta:
-    """What `now` says that `base` did not. Both in canonical order, of the same boot."""
+    """What `current` says that `base` did not. Both in canonical order, of the same boot."""
     changes: dict[str, Any] = {}
     cleared = []
     for name in _SECTION_NAMES:

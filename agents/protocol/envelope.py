@@ -60,7 +60,7 @@ def seal(
         topic: the topic it will be published on, and is only good for.
         key: the sender's.
         encoding: None chooses: deflate if that is shorter.
-        introduces: adds the public key, for a hub that may not know the sender yet.
+        includes_public_key: adds the public key, for a hub that may not know the sender yet.
 
     Raises:
         WireError: larger than a reader takes.

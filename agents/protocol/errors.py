@@ -30,7 +30,7 @@ class WireError(ValueError):
     """A message that cannot be used; the reader counts it by `reason` and goes on.
 
     Attributes:
-        reason: a stable slug, one of `REASONS`.
+        reason: a stable slug, one of `WIRE_ERROR_REASONS`.
         path: where in the message, as `nodeClasses[3].free[0].count`; empty for the whole message.
         detail: what was found and what was expected.
     """

@@ -9,8 +9,8 @@ class Backoff:
     """Pauses that grow; a thousand agents that lost one broker must not come back in one second.
 
     Attributes:
-        first_seconds: the mean of the first pause.
-        last_seconds: no mean is longer.
+        initial_seconds: the mean of the first pause.
+        max_seconds: no mean is longer.
         jitter: chance, as an input; each pause is 0.5 to 1.5 times its mean.
     """
 

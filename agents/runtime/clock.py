@@ -1,6 +1,6 @@
 """Time as an input: the only place of the agent that reads a clock or sleeps.
 
-Loops take a `Clock`, so that tests can move time by hand and never really sleep. A copy of the
+Loops take a `AgentClock`, so that tests can move time by hand and never really sleep. A copy of the
 scheduler's port on purpose: the two programs share the wire schema and nothing else.
 """
 

@@ -1,6 +1,6 @@
 """Sums power up to energy totals that only grow and survive restarts.
 
-Trapezoids between looks that both knew the power, at most `_LONGEST_GAP_SECONDS` apart; any other
+Trapezoids between looks that both knew the power, at most `_MAX_GAP_SECONDS` apart; any other
 time counts as unmeasured, so that nobody takes a gap for a saving.
 """
 
@@ -40,7 +40,7 @@ class EnergyMeter:
         """Counts up to now and says the totals; they are on disk before they are returned.
 
         Args:
-            look: what the sensors saw, put together.
+            observation: what the sensors saw, put together.
             now: monotonic seconds of that look.
 
         Raises:

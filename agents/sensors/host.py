@@ -112,7 +112,7 @@ def _is_psys(folder: Path) -> bool:
 
 
 def _read_table(path: Path) -> dict[str, int]:
-    """`Name:  123 kB` lines, in bytes."""
+    """`Ident:  123 kB` lines, in bytes."""
     try:
         lines = path.read_text().splitlines()
     except OSError:

@@ -37,7 +37,7 @@ class LabelChoice:
     """Which node labels tell classes apart.
 
     Attributes:
-        wanted: patterns, `*` matches anything.
+        included: patterns, `*` matches anything.
         excluded: of these, not.
     """
 
@@ -61,7 +61,7 @@ class NodeFacts:
 
     Attributes:
         name: of the node.
-        identity: its class, without what is free.
+        node_class: its class, without what is free.
         allocatable: resource to whole milli-units; None if a figure is no quantity.
     """
 
@@ -76,9 +76,9 @@ class NodeSnapshot:
 
     Attributes:
         classes: nodes by class, within a class by equal free vectors.
-        bound: pods that take room, by the token of their order.
+        bound_pods: pods that take room, by the token of their order.
         order_ids: order ids by token, as pods tell them.
-        left_out: nodes whose figures make no sense: nothing is placed by them, and a fault is told.
+        unreadable_nodes: nodes whose figures make no sense: nothing is placed by them, and a fault is told.
     """
 
     classes: tuple[ReportedNodeClass, ...]

@@ -1,6 +1,6 @@
 """The verbs on resources: what each method does with a path, a query and a body.
 
-Pure of HTTP machinery: `Call` in, `Answer` out, so that the routes stay in one place.
+Pure of HTTP machinery: `ResourceRequest` in, `VerbResponse` out, so that the routes stay in one place.
 """
 
 import copy

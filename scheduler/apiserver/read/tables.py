@@ -27,9 +27,9 @@ def make_table(
         resource: whose columns are shown.
         items: the objects, in the form of the requested version.
         metadata: the list's metadata.
-        include: `Metadata` (default), `Object` or `None`: what each row carries of its object.
+        include_object: `Metadata` (default), `Object` or `None`: what each row carries of its object.
         now: for ages.
-        headers: False in watches after the first event.
+        with_headers: False in watches after the first event.
     """
     columns = [_column_definition(column) for column in resource.columns] if with_headers else None
     return {

@@ -38,7 +38,7 @@ class StoredObject:
 
 @dataclass(slots=True)
 class CollectionEvent:
-    """One change. `before` is what a selector compares with: None for a new object."""
+    """One change. `previous` is what a selector compares with: None for a new object."""
 
     revision: int
     type: str

@@ -145,8 +145,8 @@ def fields_of(
     Args:
         node: the schema; None where there is none.
         value: the value.
-        applied: for server-side apply maps do not count as fields themselves, unless empty.
-        plain: the container itself is no field, only what is in it.
+        for_apply: for server-side apply maps do not count as fields themselves, unless empty.
+        is_struct: the container itself is no field, only what is in it.
     """
     node = node or _SCHEMALESS
     if isinstance(value, dict) and value and not node.is_atomic:

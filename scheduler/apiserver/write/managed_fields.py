@@ -116,7 +116,7 @@ def update_managed_fields(
         old: the object before; empty for a new one.
         new: the object after.
         entries: the entries before.
-        writer: who writes.
+        manager: who writes.
     """
     found = compare_fields(node, _without_managed_fields(old), _without_managed_fields(new))
     changed = strip_system_fields(found.changed)

@@ -118,7 +118,7 @@ class ObjectWriter(ObjectStore):
         transform: TransformFunc,
         options: WriteOptions,
     ) -> WriteResult:
-        """Changes an object that is there; `change` makes the new one of the old, in view form.
+        """Changes an object that is there; `transform` makes the new one of the old, in view form.
 
         Raises:
             ApiError: 400, 404, 409, 422.

@@ -4,7 +4,7 @@ Only core CEL (no `quantity()`, `isURL()`, `format`): what stands here runs in t
 in a real API server alike. Each message says what to write instead. What a rule cannot see (a
 policy that is missing, a spread that no fleet can meet), and what has a reason of its own (the
 classified zone, core data, no class), is no schema error: the hub takes the object, and condition
-`Accepted` or phase `Refused` says why it goes nowhere.
+`AcceptedSpec` or phase `Refused` says why it goes nowhere.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """The columns of the core kinds, as the real API server prints them.
 
 Source: pkg/printers/internalversion of Kubernetes, read as a specification. Cells that show an age
-are `Age` values; the table turns them into text at the time of the request.
+are `AgeCell` values; the table turns them into text at the time of the request.
 """
 
 from collections.abc import Callable
