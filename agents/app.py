@@ -172,8 +172,8 @@ class Agent:
             )
 
     async def _publish_report(self, observed: SiteObservation) -> None:
-        link = self.session.connection
-        if link is None:
+        connection = self.session.connection
+        if connection is None:
             return
         now = self.clock.monotonic()
         expiry = self.settings.report.interval_seconds * _EXPIRY_INTERVALS
@@ -184,7 +184,9 @@ class Agent:
                 observed_seconds_ago=now - observed.started_at,
                 now=now,
             )
-            await link.publish(self.report_builder.topic_of("report"), data, expiry_seconds=expiry)
+            await connection.publish(
+                self.report_builder.topic_of("report"), data, expiry_seconds=expiry
+            )
             self.counters.add("messages_total", kind="report")
         except (aiomqtt.MqttError, WireError) as error:
             self.report_builder.request_full_report()  # the base may not have arrived
@@ -215,17 +217,17 @@ class Agent:
     def _build_status_message(self) -> bytes:
         now, index, executor = self.clock.monotonic(), self.intake.index, self._executor
         # Before its first pass an agent knows nothing of what runs; to say that would say: nothing.
-        passed_at = executor.last_pass_at if executor and self._is_executing() else None
+        last_pass_at = executor.last_pass_at if executor and self._is_executing() else None
         return self.report_builder.build_status_message(
-            executor.order_statuses() if executor and passed_at is not None else (),
+            executor.order_statuses() if executor and last_pass_at is not None else (),
             site_uid=index.site_uid if index else None,
             echo=self.intake.echo,
             missing=tuple(entry.id for entry in self.intake.missing_entries())
-            if passed_at is not None
+            if last_pass_at is not None
             else (),
-            is_executing=passed_at is not None,
+            is_executing=last_pass_at is not None,
             bad_messages=self.counters.bad_messages(),
-            observed_seconds_ago=0.0 if passed_at is None else now - passed_at,
+            observed_seconds_ago=0.0 if last_pass_at is None else now - last_pass_at,
         )
 
     async def _execute_loop(self, executor: OrderExecutor) -> None:

@@ -49,16 +49,19 @@ class SensorCollector:
     async def collect(self) -> SiteObservation:
         """Looks once through all sensors."""
         started = self.clock.monotonic()
-        look = merge_observations([await self._read_sensor(sensor) for sensor in self.sensors])
-        if look.orders is not None:
-            self.bound_pods = {order.id: order.bound for order in look.orders}
-        energy = self._record_energy(look, started)
-        self._set_gauge("power_watts", look.power.watts if look.power else None)
+        observation = merge_observations(
+            [await self._read_sensor(sensor) for sensor in self.sensors]
+        )
+        if observation.orders is not None:
+            self.bound_pods = {order.id: order.bound for order in observation.orders}
+        energy = self._record_energy(observation, started)
+        self._set_gauge("power_watts", observation.power.watts if observation.power else None)
         self._set_gauge(
-            "intensity_gco2_per_kwh", look.intensity.gco2_per_kwh if look.intensity else None
+            "intensity_gco2_per_kwh",
+            observation.intensity.gco2_per_kwh if observation.intensity else None,
         )
         self._set_gauge("it_energy_joules_total", energy.it_joules if energy else None)
-        return SiteObservation(look, energy, started)
+        return SiteObservation(observation, energy, started)
 
     def _set_gauge(self, name: str, value: float | None) -> None:
         """Unknown has no series; 0 is a measured zero."""
@@ -70,7 +73,7 @@ class SensorCollector:
     async def _read_sensor(self, sensor: Sensor) -> Observation:
         started = self.clock.monotonic()
         try:
-            look = await sensor.observe()
+            observation = await sensor.observe()
         except (SensorError, OSError) as error:
             self.counters.add("sensor_errors_total", sensor=sensor.name)
             _log.warning("sensor %s: %s", sensor.name, error)
@@ -78,9 +81,9 @@ class SensorCollector:
         finally:
             seconds = self.clock.monotonic() - started
             self.counters.add("sensor_seconds_total", seconds, sensor=sensor.name)
-        if look.executor and not look.executor.is_reachable:
+        if observation.executor and not observation.executor.is_reachable:
             self.counters.add("sensor_errors_total", sensor=sensor.name)
-        return look
+        return observation
 
     def _record_energy(self, observation: Observation, now: float) -> ReportedEnergy | None:
         if self.meter is None:

@@ -135,7 +135,7 @@ def machine() -> dict[str, Any]:
         "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "decisions": compiled.WORD,
+        "decisions": compiled.MODE,
     }
 
 

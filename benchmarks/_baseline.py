@@ -26,7 +26,7 @@ class Baseline:
         """Replicas by site, or nothing."""
         scored = []
         for facts, sums in self._sites:
-            if not _passes(facts, demand):
+            if not _is_allowed(facts, demand):
                 continue
             room = min(sums.get(name, 0) // asked for name, asked in demand.requests.items())
             if room > 0:
@@ -51,7 +51,7 @@ def _sums(facts: SiteFacts) -> dict[str, int]:
     return sums
 
 
-def _passes(facts: SiteFacts, demand: Demand) -> bool:
+def _is_allowed(facts: SiteFacts, demand: Demand) -> bool:
     grant = facts.grants[0].spec
     if demand.data_class is None or facts.spec.cordon:
         return False

@@ -13,7 +13,7 @@ _CLASSES = ("general-1", "general-2", "general-3", "general-4", "important", "co
 _TOLERANCE = 1e-9
 
 
-def mismatches(fleet: Fleet, asked: list[Demand], *, now: datetime) -> int:
+def count_mismatches(fleet: Fleet, asked: list[Demand], *, now: datetime) -> int:
     """How many decisions brute force does not confirm."""
     return sum(not is_confirmed(fleet, demand, choose(demand, fleet, now=now)) for demand in asked)
 
@@ -22,7 +22,7 @@ def is_confirmed(fleet: Fleet, demand: Demand, decision: Decision) -> bool:
     """Whether a decision breaks no rule, over-commits nothing, leaves no cheaper site unused."""
     shares = {each.site: each.replicas for each in decision.assignment}
     room = {
-        facts.name: min(room_of(facts, demand), demand.replicas) if allowed(facts, demand) else 0
+        facts.name: min(room_of(facts, demand), demand.replicas) if is_allowed(facts, demand) else 0
         for facts in fleet.all_facts()
     }
     if any(count > room[name] for name, count in shares.items()):
@@ -33,7 +33,7 @@ def is_confirmed(fleet: Fleet, demand: Demand, decision: Decision) -> bool:
         return not shares and sum(room.values()) < demand.replicas
     if sum(shares.values()) != demand.replicas:
         return False
-    cost = {facts.name: price(facts, demand) for facts in fleet.all_facts() if room[facts.name]}
+    cost = {facts.name: price_of(facts, demand) for facts in fleet.all_facts() if room[facts.name]}
     dearest = max(cost[name] for name in shares)
     return all(
         shares.get(name, 0) == room[name]
@@ -42,7 +42,7 @@ def is_confirmed(fleet: Fleet, demand: Demand, decision: Decision) -> bool:
     )
 
 
-def allowed(facts: SiteFacts, demand: Demand) -> bool:
+def is_allowed(facts: SiteFacts, demand: Demand) -> bool:
     """Whether the law and the site's standing let it run there."""
     grant = facts.grants[0].spec
     if demand.data_class in {None, "core"} or facts.spec.cordon:
@@ -107,7 +107,7 @@ def _on_node(
     return count
 
 
-def price(facts: SiteFacts, demand: Demand) -> tuple[int, float]:
+def price_of(facts: SiteFacts, demand: Demand) -> tuple[int, float]:
     """Unknown terms and CNY per replica-hour, by the formulas of the documentation."""
     terms = DEFAULT_TERMS
     shape = demand.unit[0].shape

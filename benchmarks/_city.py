@@ -40,7 +40,7 @@ _HUBS = ("hub-0", "hub-1", "hub-2")
 
 
 @dataclass(frozen=True, slots=True)
-class NodeForm:
+class MachineType:
     """A machine of the public trace, or of the others that a city has."""
 
     architecture: str
@@ -52,16 +52,16 @@ class NodeForm:
 
 
 _OTHERS = (
-    NodeForm("arm64", "kunpeng", 48, 192 * 1024, 0, ""),
-    NodeForm("amd64", "hygon", 32, 128 * 1024, 0, ""),
+    MachineType("arm64", "kunpeng", 48, 192 * 1024, 0, ""),
+    MachineType("amd64", "hygon", 32, 128 * 1024, 0, ""),
 )
 
 
-def _percent(random: Random, percent: int) -> bool:
+def _is_within_percent(random: Random, percent: int) -> bool:
     return random.randrange(100) < percent
 
 
-def site(number: int, nodes: int, forms: Sequence[NodeForm], random: Random) -> SiteFacts:
+def site(number: int, nodes: int, forms: Sequence[MachineType], random: Random) -> SiteFacts:
     """One site with its grant, its prices and its nodes."""
     name = f"site-{number:05d}"
     province = random.choice(_PROVINCES)
@@ -83,8 +83,8 @@ def site(number: int, nodes: int, forms: Sequence[NodeForm], random: Random) -> 
             energy_cny_per_kwh=round(random.uniform(0.3, 0.9), 3),
             core_cny_per_hour=round(random.uniform(0.02, 0.08), 4),
         ),
-        taints=(Taint(key="maintenance"),) if _percent(random, 10) else (),
-        cordon=_percent(random, 2),
+        taints=(Taint(key="maintenance"),) if _is_within_percent(random, 10) else (),
+        cordon=_is_within_percent(random, 2),
     )
     return SiteFacts(
         name=name,
@@ -94,8 +94,8 @@ def site(number: int, nodes: int, forms: Sequence[NodeForm], random: Random) -> 
     )
 
 
-def _status(nodes: int, forms: Sequence[NodeForm], random: Random) -> SiteStatus:
-    grams = None if _percent(random, 5) else round(random.uniform(100, 900), 1)
+def _status(nodes: int, forms: Sequence[MachineType], random: Random) -> SiteStatus:
+    grams = None if _is_within_percent(random, 5) else round(random.uniform(100, 900), 1)
     return SiteStatus(
         observed_at=NOW,
         api_kinds=("apps/v1/Deployment", "batch/v1/Job"),
@@ -108,7 +108,9 @@ def _status(nodes: int, forms: Sequence[NodeForm], random: Random) -> SiteStatus
     )
 
 
-def _node_classes(nodes: int, forms: Sequence[NodeForm], random: Random) -> tuple[NodeClass, ...]:
+def _node_classes(
+    nodes: int, forms: Sequence[MachineType], random: Random
+) -> tuple[NodeClass, ...]:
     """Two kinds of node: one of the trace, and one of either."""
     chosen = (random.choice(forms), random.choice((random.choice(forms), *_OTHERS)))
     classes = []
@@ -126,7 +128,9 @@ def _node_classes(nodes: int, forms: Sequence[NodeForm], random: Random) -> tupl
     return tuple(classes)
 
 
-def _rows(count: int, form: NodeForm, random: Random) -> tuple[dict[str, int | float | str], ...]:
+def _rows(
+    count: int, form: MachineType, random: Random
+) -> tuple[dict[str, int | float | str], ...]:
     rows = []
     for _ in range(count):
         row: dict[str, int | float | str] = {
@@ -141,7 +145,7 @@ def _rows(count: int, form: NodeForm, random: Random) -> tuple[dict[str, int | f
     return tuple(rows)
 
 
-def reported(facts: SiteFacts, random: Random) -> SiteFacts:
+def next_report(facts: SiteFacts, random: Random) -> SiteFacts:
     """The site's next report: other free capacity, and all that was ordered is bound."""
     classes = tuple(
         msgspec.structs.replace(each, free=_rows(len(each.free), _form_of(each), random))
@@ -152,9 +156,9 @@ def reported(facts: SiteFacts, random: Random) -> SiteFacts:
     )
 
 
-def _form_of(node_class: NodeClass) -> NodeForm:
+def _form_of(node_class: NodeClass) -> MachineType:
     first = node_class.free[0]
-    return NodeForm(
+    return MachineType(
         architecture=node_class.architecture,
         vendor=node_class.cpu_vendor,
         cores=int(node_class.labels["cores"]),
@@ -164,14 +168,14 @@ def _form_of(node_class: NodeClass) -> NodeForm:
     )
 
 
-def read_forms(data: Path | None) -> list[NodeForm]:
+def read_machines(data: Path | None) -> list[MachineType]:
     """The machines of the public trace, as often as they are there.
 
     Raises:
         FileNotFoundError: the data set is not there.
     """
     return [
-        NodeForm(
+        MachineType(
             "amd64",
             "intel",
             int(row["cpu_milli"]) // 1000,
@@ -221,7 +225,7 @@ def demands(shapes: list[PodShape], count: int, random: Random) -> Iterator[Dema
     """
     common = random.sample(shapes, min(100, len(shapes)))
     for number in range(count):
-        is_new = _percent(random, 50)
+        is_new = _is_within_percent(random, 50)
         shape = _scaled(random.choice(shapes), random) if is_new else random.choice(common)
         yield _demand(number, shape, random)
 
@@ -245,8 +249,8 @@ def _small(shape: PodShape, random: Random) -> PodShape:
 
 
 def _demand(number: int, shape: PodShape, random: Random) -> Demand:
-    is_refused = _percent(random, 10)
-    is_large = _percent(random, 5)
+    is_refused = _is_within_percent(random, 10)
+    is_large = _is_within_percent(random, 5)
     usual = (1, 1, 1, 2, 4) if shape.gpu_cards else (1, 2, 3, 5, 8, 12)
     replicas = random.randrange(1001, 3000) if is_large else random.choice(usual)
     if is_large:  # thousands of replicas are web servers, not training jobs
@@ -259,15 +263,17 @@ def _demand(number: int, shape: PodShape, random: Random) -> Demand:
         data_class="core" if is_refused else random.choice(_CLASSES),
         protection_level=random.choice((1, 2, 3)),
         network_zones=tuple(sorted(random.sample(_ZONES, random.choice((0, 1, 1, 2))))),
-        jurisdictions=(("CN",),) if _percent(random, 70) else (),
+        jurisdictions=(("CN",),) if _is_within_percent(random, 70) else (),
         architectures=random.choice((("amd64",), ("amd64", "arm64"))),
         site_tolerations=(
-            (Toleration(key="maintenance", operator="Exists"),) if _percent(random, 10) else ()
+            (Toleration(key="maintenance", operator="Exists"),)
+            if _is_within_percent(random, 10)
+            else ()
         ),
-        spread=_spread(random) if _percent(random, 20) else (),
+        spread=_spread(random) if _is_within_percent(random, 20) else (),
         latency=(
             (LatencyBound(from_=random.choice(_HUBS), within_milliseconds=30.0),)
-            if _percent(random, 30)
+            if _is_within_percent(random, 30)
             else ()
         ),
         prices=PriceList(carbon_cny_per_kg=0.1, latency_cny_per_millisecond_hour=0.0001),

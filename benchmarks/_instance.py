@@ -39,7 +39,7 @@ class BatchFile(msgspec.Struct, frozen=True):
     workloads: Annotated[list[BatchWorkload], Meta(min_length=1)]
 
 
-def read(path: Path) -> BatchFile:
+def read_batch_file(path: Path) -> BatchFile:
     """Reads and checks a file.
 
     Raises:
@@ -49,8 +49,8 @@ def read(path: Path) -> BatchFile:
         found = msgspec.json.decode(path.read_bytes(), type=BatchFile)
     except (OSError, msgspec.DecodeError) as error:
         raise ValueError(f"{path}: {error}") from error
-    _no_name_twice("sites", [each.name for each in found.sites])
-    _no_name_twice("workloads", [each.name for each in found.workloads])
+    _check_unique("sites", [each.name for each in found.sites])
+    _check_unique("workloads", [each.name for each in found.workloads])
     for each in found.workloads:
         if len(each.cost) != len(found.sites):
             raise ValueError(
@@ -66,13 +66,13 @@ def _known(costs: Iterable[float | None]) -> list[float]:
     return [cost for cost in costs if cost is not None]
 
 
-def _no_name_twice(what: str, names: Sequence[str]) -> None:
+def _check_unique(what: str, names: Sequence[str]) -> None:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{what}: the name {twice} stands there twice")
 
 
-def _read(
+def _parse_amounts(
     reader: Callable[[Mapping[str, float | str]], dict[str, int]], title: str, amounts: Amounts
 ) -> dict[str, int]:
     try:
@@ -91,8 +91,11 @@ def instance_of(found: BatchFile) -> BatchInstance:
     Raises:
         ValueError: a quantity cannot be read.
     """
-    frees = [_read(_free_of, f"site {each.name}", each.free) for each in found.sites]
-    asked = [_read(requests_of, f"workload {each.name}", each.requests) for each in found.workloads]
+    frees = [_parse_amounts(_free_of, f"site {each.name}", each.free) for each in found.sites]
+    asked = [
+        _parse_amounts(requests_of, f"workload {each.name}", each.requests)
+        for each in found.workloads
+    ]
     names = sorted({name for each in asked for name in each}) or ["cpu"]
     return BatchInstance(
         np.array([[each.get(name, 0) for name in names] for each in frees], np.float64),

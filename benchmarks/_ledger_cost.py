@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from benchmarks._city import NOW, reported
+from benchmarks._city import NOW, next_report
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.model.decision import Decision
@@ -19,7 +19,7 @@ from scheduler.runtime.clock import SystemClock
 _REPORT_EVERY = 10
 
 
-def recorded_ms(fleet: Fleet, asked: list[Demand], random: Random) -> float:
+def recording_milliseconds(fleet: Fleet, asked: list[Demand], random: Random) -> float:
     """Milliseconds per decision for its durable record, the state of the fleet included.
 
     Decisions are made before and not timed. As in the loops each record is on the disk before the
@@ -48,7 +48,7 @@ async def _record(
             content = {"demand": demand, "terms": DEFAULT_TERMS, "decision": decision}
             if number % _REPORT_EVERY == 0:
                 name = random.choice(names)
-                recorder.update_facts(name, reported(fleet.facts_of(name), random))
+                recorder.update_facts(name, next_report(fleet.facts_of(name), random))
             begun = clock.monotonic()
             await recorder.record(
                 subject=demand.key, epoch=1, at=NOW, content=content, spec=WorkloadSpec()

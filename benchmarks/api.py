@@ -60,7 +60,7 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
 
 def _measure(folder: Path, requests: int, objects: int) -> list[dict[str, object]]:
     with _server(folder) as server:
-        found = asyncio.run(_cases(server, requests, objects))
+        found = asyncio.run(_measure_cases(server, requests, objects))
     began = time.perf_counter()
     with _server(folder) as server:
         seconds = time.perf_counter() - began
@@ -144,7 +144,9 @@ async def _client(server: _Server) -> AsyncIterator[_Client]:
 Request = Callable[[int], Awaitable[object]]
 
 
-async def _load(case: str, server: _Server, count: int, request: Request) -> dict[str, object]:
+async def _measure_load(
+    case: str, server: _Server, count: int, request: Request
+) -> dict[str, object]:
     """`count` requests from a number of clients at once."""
     times: list[float] = []
     todo = iter(range(count))
@@ -176,7 +178,7 @@ def _widget(name: str) -> dict[str, Any]:
     }
 
 
-async def _cases(server: _Server, requests: int, objects: int) -> list[dict[str, object]]:
+async def _measure_cases(server: _Server, requests: int, objects: int) -> list[dict[str, object]]:
     from tests.support.widgets import widget_crd  # noqa: PLC0415 - the same definition as in tests
 
     path = f"/apis/{_GROUP}/v1/namespaces/default/widgets"
@@ -202,17 +204,17 @@ async def _cases(server: _Server, requests: int, objects: int) -> list[dict[str,
             await client.send("GET", f"{path}/w{index % few}")
 
         found = [
-            await _load("create", server, requests, create),
-            await _load("status patch", server, requests, status),
-            await _load("server-side apply", server, requests, apply),
-            await _load("get", server, requests, get),
-            await _watch(client, path, few),
+            await _measure_load("create", server, requests, create),
+            await _measure_load("status patch", server, requests, status),
+            await _measure_load("server-side apply", server, requests, apply),
+            await _measure_load("get", server, requests, get),
+            await _measure_watch(client, path, few),
         ]
-        found += await _many(client, objects)
+        found += await _measure_list(client, objects)
     return found
 
 
-async def _many(client: _Client, objects: int) -> list[dict[str, object]]:
+async def _measure_list(client: _Client, objects: int) -> list[dict[str, object]]:
     """Fills a namespace of its own, then lists it in pages."""
     space = "/api/v1/namespaces"
     await client.send("POST", space, {"metadata": {"name": "many"}})
@@ -221,7 +223,7 @@ async def _many(client: _Client, objects: int) -> list[dict[str, object]]:
     async def create(index: int) -> None:
         await client.send("POST", path, _widget(f"m{index:06d}"))
 
-    filled = await _load(f"create {objects} more", client.server, objects, create)
+    filled = await _measure_load(f"create {objects} more", client.server, objects, create)
 
     async def pages(_index: int) -> None:
         token, total = "", 0
@@ -242,7 +244,7 @@ async def _many(client: _Client, objects: int) -> list[dict[str, object]]:
     return [filled, listed]
 
 
-async def _watch(client: _Client, path: str, count: int) -> dict[str, object]:
+async def _measure_watch(client: _Client, path: str, count: int) -> dict[str, object]:
     """One writer, many watchers: how long until the last of them has seen a change."""
     target = f"{path}/w0"
     seen: asyncio.Queue[int] = asyncio.Queue()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._instance import BatchFile, instance_of, read
+from benchmarks._instance import BatchFile, instance_of, read_batch_file
 from scheduler.model.canonical import canonical_digest
 from scheduler.placement.batch.batch import (
     BatchInstance,
@@ -47,24 +47,26 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
         ValueError: the instance cannot be read.
     """
     if arguments.instance is not None:
-        found = read(arguments.instance)
-        batch, row = _solved(instance_of(found), arguments.seed)
+        found = read_batch_file(arguments.instance)
+        batch, row = _solve(instance_of(found), arguments.seed)
         if arguments.out is not None:
             arguments.out.write_text(json.dumps(_assignment(found, batch)), encoding="utf-8")
         return [row]
     return [
-        _solved(made_up(*_size(text), arguments.seed + number), arguments.seed + number)[1]
+        _solve(
+            random_instance(*_parse_size(text), arguments.seed + number), arguments.seed + number
+        )[1]
         for text in arguments.size
         for number in range(arguments.seeds)
     ]
 
 
-def _size(text: str) -> tuple[int, int]:
+def _parse_size(text: str) -> tuple[int, int]:
     workloads, _, sites = text.partition("x")
     return int(workloads), int(sites)
 
 
-def _solved(instance: BatchInstance, seed: int) -> tuple[BatchSolution, dict[str, object]]:
+def _solve(instance: BatchInstance, seed: int) -> tuple[BatchSolution, dict[str, object]]:
     clock = SystemClock()
     begun = clock.monotonic()
     batch = solve_batch(instance)
@@ -84,7 +86,7 @@ def _solved(instance: BatchInstance, seed: int) -> tuple[BatchSolution, dict[str
     }
 
 
-def made_up(workloads: int, sites: int, seed: int) -> BatchInstance:
+def random_instance(workloads: int, sites: int, seed: int) -> BatchInstance:
     """An instance in which three resources are scarce."""
     random = np.random.default_rng(seed)
     requests = np.stack(

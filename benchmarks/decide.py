@@ -19,9 +19,17 @@ from statistics import quantiles
 from time import thread_time
 
 from benchmarks._baseline import Baseline
-from benchmarks._check import mismatches
-from benchmarks._city import NOW, NodeForm, demands, read_forms, read_shapes, reported, site
-from benchmarks._ledger_cost import recorded_ms
+from benchmarks._check import count_mismatches
+from benchmarks._city import (
+    NOW,
+    MachineType,
+    demands,
+    next_report,
+    read_machines,
+    read_shapes,
+    site,
+)
+from benchmarks._ledger_cost import recording_milliseconds
 from scheduler.model.canonical import canonical_json
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.terms import DEFAULT_TERMS
@@ -64,21 +72,21 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
         FileNotFoundError: the public trace is not there.
     """
     shapes = read_shapes(arguments.data)
-    forms = read_forms(arguments.data)
+    forms = read_machines(arguments.data)
     return [_row(arguments, sites, shapes, forms) for sites in arguments.sites]
 
 
 def _row(
-    arguments: argparse.Namespace, sites: int, shapes: list[PodShape], forms: list[NodeForm]
+    arguments: argparse.Namespace, sites: int, shapes: list[PodShape], forms: list[MachineType]
 ) -> dict[str, object]:
     random = Random(arguments.seed)  # noqa: S311 - a benchmark, seeded
     places = [site(number, arguments.nodes, forms, random) for number in range(sites)]
     fleet = Fleet(places, may_compile=not arguments.interpreted)
     asked = list(demands(shapes, arguments.decisions + 100, random))
-    _place_before(fleet, arguments.placed, shapes, random)
+    _place_initial(fleet, arguments.placed, shapes, random)
     for demand in asked[:100]:
         choose(demand, fleet, now=NOW)
-    run = _Run(fleet, random)
+    run = _TimedDecisions(fleet, random)
     for demand in asked[100:]:
         run.decide(demand)
     row = run.figures(sites)
@@ -86,16 +94,16 @@ def _row(
     row |= {
         "baseline_decisions_per_second": round(baseline, 2),
         "ratio": round(run.per_second / baseline, 1),
-        "explained_ms": _explained(fleet, asked[100]),
-        "ledger_ms": round(recorded_ms(fleet, asked[:_RECORDED], random), 3),
+        "explained_ms": _explanation_milliseconds(fleet, asked[100]),
+        "ledger_ms": round(recording_milliseconds(fleet, asked[:_RECORDED], random), 3),
         "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
     if arguments.check:
-        row["mismatches"] = mismatches(fleet, asked[100:1100], now=NOW)
+        row["mismatches"] = count_mismatches(fleet, asked[100:1100], now=NOW)
     return row
 
 
-class _Run:
+class _TimedDecisions:
     """Decisions one after the other, timed."""
 
     def __init__(self, fleet: Fleet, random: Random) -> None:
@@ -110,17 +118,17 @@ class _Run:
     def decide(self, demand: Demand) -> None:
         """One decision, its commit, and every tenth time a report."""
         fleet = self._fleet
-        misses = fleet.room_misses
+        misses = fleet.capacity_cache_misses
         begun = thread_time()
         decision = choose(demand, fleet, now=NOW)
         taken = thread_time() - begun
-        fleet.commit(demand, decision)
+        fleet.assume(demand, decision)
         done = thread_time() - begun
         self._ordered.update([each.site for each in decision.assignment])
         self._placed += decision.phase == "Placed"
-        (self._cold if fleet.room_misses > misses else self._warm).append(taken)
+        (self._cold if fleet.capacity_cache_misses > misses else self._warm).append(taken)
         if (len(self._warm) + len(self._cold)) % _REPORT_EVERY == 0:
-            report = reported(fleet.facts_of(self._next_to_report()), self._random)
+            report = next_report(fleet.facts_of(self._next_to_report()), self._random)
             begun = thread_time()
             fleet.upsert(report)
             done += thread_time() - begun
@@ -135,9 +143,9 @@ class _Run:
         return name
 
     @property
-    def _asked(self) -> int:
+    def _lookup_count(self) -> int:
         """How often somebody wanted to know what sites take; the kernel remembers none of it."""
-        return self._fleet.room_hits + self._fleet.room_misses
+        return self._fleet.capacity_cache_hits + self._fleet.capacity_cache_misses
 
     @property
     def per_second(self) -> float:
@@ -156,7 +164,9 @@ class _Run:
             "p50_ms": round(_percentile(every, 50), 4),
             "p99_ms": round(_percentile(every, 99), 4),
             "cold_p99_ms": round(_percentile(self._cold, 99), 4),
-            "cache_hit_ratio": round(self._fleet.room_hits / max(1, self._asked), 3),
+            "cache_hit_ratio": round(
+                self._fleet.capacity_cache_hits / max(1, self._lookup_count), 3
+            ),
         }
 
 
@@ -164,13 +174,13 @@ def _percentile(seconds: list[float], percent: int) -> float:
     return quantiles(seconds, n=100)[percent - 1] * _MILLISECONDS if len(seconds) > 1 else 0.0
 
 
-def _explained(fleet: Fleet, demand: Demand) -> float:
+def _explanation_milliseconds(fleet: Fleet, demand: Demand) -> float:
     """What the whole explanation of one decision costs, in milliseconds."""
     begun = thread_time()
     canonical_json(explain(demand, fleet, now=NOW, terms=DEFAULT_TERMS))
     return round((thread_time() - begun) * _MILLISECONDS, 2)
 
 
-def _place_before(fleet: Fleet, count: int, shapes: list[PodShape], random: Random) -> None:
+def _place_initial(fleet: Fleet, count: int, shapes: list[PodShape], random: Random) -> None:
     for demand in demands(shapes, count, random):
-        fleet.commit(demand, choose(demand, fleet, now=NOW))
+        fleet.assume(demand, choose(demand, fleet, now=NOW))

@@ -17,13 +17,13 @@ from random import Random
 from statistics import quantiles
 from time import thread_time
 
-from benchmarks._city import NodeForm, read_forms, reported, site
+from benchmarks._city import MachineType, next_report, read_machines, site
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import InFlight, SiteFacts
 from scheduler.model.kinds.site import NodeClass, SiteStatus
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape
-from scheduler.placement.fit.capacity import Room
+from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fleet.fleet import Fleet
 
 _MICROSECONDS = 1_000_000
@@ -45,8 +45,8 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
     """
     random = Random(arguments.seed)  # noqa: S311 - a benchmark, seeded
     wrong = sum(not is_exact(random) for _ in range(arguments.cases))
-    forms = read_forms(arguments.data)
-    beyond, whole = _update(arguments.sites, arguments.reports, forms, random)
+    forms = read_machines(arguments.data)
+    beyond, whole = _measure_updates(arguments.sites, arguments.reports, forms, random)
     return [
         {
             "cases": arguments.cases,
@@ -80,7 +80,7 @@ def is_exact(random: Random) -> bool:
     facts = _random_site(random, shape)
     demand = Demand(key="a/b", unit=(Pods(shape=shape, count=1),))
     fleet = Fleet([facts])
-    found = Room(fleet, demand).at_one(0)
+    found = SiteCapacity(fleet, demand).replicas_at_slot(0)
     return found == _brute_force(facts, shape)
 
 
@@ -135,19 +135,19 @@ def _on_node(row: dict[str, int | float | str], cards: list[int], shape: PodShap
     return count
 
 
-def _update(
-    sites: int, reports: int, forms: Sequence[NodeForm], random: Random
+def _measure_updates(
+    sites: int, reports: int, forms: Sequence[MachineType], random: Random
 ) -> tuple[float, float]:
     """The 99th percentile of an update beyond reading its own rows, and with it; microseconds."""
     seed = random.getrandbits(64)
-    runs = [_timed(sites, reports, forms, seed) for _ in range(_EQUAL_FLEETS)]
+    runs = [_time_reports(sites, reports, forms, seed) for _ in range(_EQUAL_FLEETS)]
     whole, own = (list(map(min, *each)) for each in zip(*runs, strict=True))
     beyond = [max(0.0, one - other) for one, other in zip(whole, own, strict=True)]
     return _p99(beyond), _p99(whole)
 
 
-def _timed(
-    sites: int, reports: int, forms: Sequence[NodeForm], seed: int
+def _time_reports(
+    sites: int, reports: int, forms: Sequence[MachineType], seed: int
 ) -> tuple[list[float], list[float]]:
     """Seconds that each report takes, and that reading its own rows takes."""
     random = Random(seed)  # noqa: S311 - a benchmark, seeded
@@ -155,7 +155,7 @@ def _timed(
     names = sorted(fleet.slot_of)
     whole, own = [], []
     for _ in range(reports):
-        report = reported(fleet.facts_of(random.choice(names)), random)
+        report = next_report(fleet.facts_of(random.choice(names)), random)
         begun = thread_time()
         fleet.upsert(report)
         whole.append(thread_time() - begun)

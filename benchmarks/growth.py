@@ -16,11 +16,11 @@ import msgspec
 
 from benchmarks._city import (
     NOW,
-    NodeForm,
+    MachineType,
     demands,
-    read_forms,
+    next_report,
+    read_machines,
     read_shapes,
-    reported,
     site,
 )
 from benchmarks._plot import Series, plot
@@ -38,7 +38,7 @@ _REPORT_EVERY = 10
 _USUAL_SITES, _USUAL_NODES = 1000, 20
 _SITES = (100, 300, 1000, 3000, 10_000)
 _NODES = (5, 20, 80, 320)
-_MORE_RULES = (0, 25, 75, 175)
+_EXTRA_RULES = (0, 25, 75, 175)
 _DISTINCT = (1, 10, 100, 1000)
 
 
@@ -54,7 +54,7 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
     Raises:
         FileNotFoundError: the public trace is not there.
     """
-    scene = _Scene(arguments)
+    scene = _Setup(arguments)
     found = [
         {"varied": varied, "value": value, "us_per_decision": round(microseconds, 1)}
         for varied, value, microseconds in scene.points()
@@ -79,14 +79,14 @@ def _series(found: Sequence[dict[str, object]]) -> list[Series]:
     ]
 
 
-class _Scene:
+class _Setup:
     """What all points have in common."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._seed: int = arguments.seed
         self._decisions: int = arguments.decisions
         self._shapes: list[PodShape] = read_shapes(arguments.data)
-        self._forms: list[NodeForm] = read_forms(arguments.data)
+        self._forms: list[MachineType] = read_machines(arguments.data)
 
     def points(self) -> Iterator[tuple[str, int, float]]:
         """What varies, its value, microseconds per decision."""
@@ -94,8 +94,8 @@ class _Scene:
             yield "sites", sites, self._microseconds(sites=sites)
         for nodes in _NODES:
             yield "nodes per site", nodes, self._microseconds(nodes=nodes)
-        for more in _MORE_RULES:
-            rules = (*all_rules(), *(_OneMore(number) for number in range(more)))
+        for more in _EXTRA_RULES:
+            rules = (*all_rules(), *(_ExtraRule(number) for number in range(more)))
             with patch.object(admit, "all_rules", lambda rules=rules: rules):
                 admit.rulebook.cache_clear()
                 yield "hard rules", len(rules), self._microseconds()
@@ -129,17 +129,17 @@ class _Scene:
         seconds = 0.0
         for number, demand in enumerate(asked):
             begun = thread_time()
-            fleet.commit(demand, choose(demand, fleet, now=NOW))
+            fleet.assume(demand, choose(demand, fleet, now=NOW))
             seconds += thread_time() - begun
             if number % _REPORT_EVERY == 0:
-                report = reported(fleet.facts_of(random.choice(names)), random)
+                report = next_report(fleet.facts_of(random.choice(names)), random)
                 begun = thread_time()
                 fleet.upsert(report)
                 seconds += thread_time() - begun
         return seconds / len(asked) * _MICROSECONDS
 
 
-class _OneMore(Cordoned):
+class _ExtraRule(Cordoned):
     """A rule like one that there is, and yet another."""
 
     def __init__(self, number: int) -> None:

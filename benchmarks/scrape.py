@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from benchmarks._web_scene import WebScene
+from benchmarks._web_state import WebState
 from scheduler.runtime.clock import SystemClock
 from scheduler.web.metrics import Metrics
 from scheduler.web.server import WebSources, serve_web
@@ -46,7 +46,7 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
 
 async def _row(sites: int, scrapes: int) -> dict[str, object]:
     clock = SystemClock()
-    city = WebScene(clock)
+    city = WebState(clock)
     city.admit(sites)
     city.report_all()
     city.place(sites * _WORKLOADS_PER_SITE)
@@ -64,7 +64,7 @@ async def _row(sites: int, scrapes: int) -> dict[str, object]:
         client.terminate()
         await client.wait()
     cpu, stall, idle = zip(*figures, strict=True)
-    page = Metrics().render(city.look())
+    page = Metrics().render(city.take_snapshot())
     return {
         "sites": sites,
         "series": sum(not line.startswith(b"#") for line in page.splitlines()),
@@ -83,7 +83,7 @@ def _middle(values: Sequence[float]) -> float:
 
 
 async def _scrape(
-    city: WebScene, clock: SystemClock, client: asyncio.subprocess.Process
+    city: WebState, clock: SystemClock, client: asyncio.subprocess.Process
 ) -> tuple[float, float, float]:
     """One scrape of fresh figures: CPU, worst stall, worst stall before it, in milliseconds."""
     city.report_all()
@@ -115,12 +115,12 @@ async def _watch(clock: SystemClock, stalls: list[float]) -> None:
         stalls.append(clock.monotonic() - due)
 
 
-def _sources(city: WebScene, clock: SystemClock) -> WebSources:
+def _sources(city: WebState, clock: SystemClock) -> WebSources:
     async def nobody(_: str) -> bool:
         return False
 
     return WebSources(
-        take_snapshot=city.look,
+        take_snapshot=city.take_snapshot,
         render_metrics=Metrics().render,
         find_decision_json=lambda _: None,
         readiness_problem=lambda: "",

@@ -12,8 +12,8 @@ from scheduler.model.kinds.metadata import Metadata
 from scheduler.model.kinds.policy import Placement, PlacementPolicy, PolicySpec
 from scheduler.runtime.clock import SystemClock
 from scheduler.simulation.trace.reading import read_nodes, read_pods
-from scheduler.simulation.trace.report import Run
-from scheduler.simulation.trace.runner import Outcome
+from scheduler.simulation.trace.report import TraceComparison
+from scheduler.simulation.trace.runner import TraceOutcome
 from scheduler.simulation.trace.simulate import Trace, simulate
 
 _FOLDER = "openb-gpu-v2023"
@@ -71,23 +71,23 @@ def _policy() -> PlacementPolicy:
     return PlacementPolicy(metadata=metadata, spec=PolicySpec(placement=placement))
 
 
-def _row(run: Run) -> dict[str, object]:
+def _row(run: TraceComparison) -> dict[str, object]:
     row: dict[str, object] = {
-        "sites": len(run.sites),
+        "sites": len(run.site_names),
         "stretch": run.stretch,
-        **_figures("", run.kapok),
-        "decisions_per_second": round(run.effort.decisions / run.effort.deciding_seconds, 1),
-        "decisions": run.effort.decisions,
+        **_outcome_figures("", run.kapok),
+        "decisions_per_second": round(run.timings.decisions / run.timings.deciding_seconds, 1),
+        "decisions": run.timings.decisions,
         "gpu_peak_ratio": round(run.kapok.usage.ratios()["gpu"]["peak"], 4),
-        "seconds": round(run.seconds, 2),
+        "seconds": round(run.elapsed_seconds, 2),
         "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
     for name, outcome in run.baselines.items():
-        row |= _figures(name.replace("-", "_") + "_", outcome)
+        row |= _outcome_figures(name.replace("-", "_") + "_", outcome)
     return row
 
 
-def _figures(prefix: str, outcome: Outcome) -> dict[str, object]:
+def _outcome_figures(prefix: str, outcome: TraceOutcome) -> dict[str, object]:
     return {
         f"{prefix}placed": len(outcome.assignments),
         f"{prefix}refused": outcome.refused.total(),

@@ -53,7 +53,7 @@ from scheduler.mqtt.order_publisher import OrderPublisher
 from scheduler.mqtt.outbox import Outbox
 from scheduler.mqtt.session import BrokerSession
 from scheduler.placement.cost.spend import spend_of
-from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests
 from scheduler.runtime.clock import Clock, SystemClock
@@ -173,7 +173,7 @@ class _Scheduler:
             may_evict=False,  # nothing replaces the work of a silent site yet: NotEnforced
         )
         self.order_sync.quotas.cost_of = lambda demand, shares: spend_of(
-            demand, self.fleet, moment_of(self._clock.now(), terms), shares
+            demand, self.fleet, decision_context(self._clock.now(), terms), shares
         )
         reconciler = Reconciler(
             self._services.client,

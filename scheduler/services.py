@@ -58,12 +58,12 @@ class Services:
 
     Attributes:
         client: of the hub.
-        address: of the broker.
+        broker_address: of the broker.
         broker: the embedded one; None when it is external.
         ledger: of decisions.
-        key: signs what goes down.
+        signing_key: signs what goes down.
         web_port: for /metrics on 127.0.0.1.
-        running: where all this is reached.
+        endpoints: where all this is reached.
     """
 
     client: HubClient

@@ -104,19 +104,19 @@ class MemberApi:
         Pages of one list are one snapshot. If the server forgets it in between (410 Gone), the list
         ends with that error; `list_all` begins anew.
         """
-        words = dict(query or {}, limit=str(PAGE))
+        query_words = dict(query or {}, limit=str(PAGE))
         while True:
-            tree = self._request("list", "GET", f"{path}?{urlencode(words)}")
+            tree = self._request("list", "GET", f"{path}?{urlencode(query_words)}")
             yield [each for each in tree.get("items") or () if isinstance(each, dict)]
             token = (tree.get("metadata") or {}).get("continue")
             if not token:
                 return
-            words["continue"] = token
+            query_words["continue"] = token
 
     def list_mapped(
         self, path: str, query: Mapping[str, str] | None, transform: Callable[[Tree], Any]
     ) -> list[Any]:
-        """Lists a collection and keeps of every object what `transform` makes of it (None: nothing).
+        """Lists a collection; keeps what `transform` makes of each object (None: nothing).
 
         Raises:
             ApiError: also when the server forgot the list's snapshot three times over.

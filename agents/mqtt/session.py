@@ -129,9 +129,9 @@ class AgentSession:
 
     async def _run_connection(self, on_connected: Callable[[], None]) -> None:
         async with self._build_client() as client:
-            link = BrokerConnection(client)
-            await link.subscribe(self.topics)
-            self.connection = link
+            connection = BrokerConnection(client)
+            await connection.subscribe(self.topics)
+            self.connection = connection
             self.counters.set("connected", 1)
             self.counters.add("connects_total")
             _log.info("broker %s:%s: connected", self.broker.host, self.broker.port)

@@ -103,15 +103,15 @@ class OrderExecutor:
         started, is_first = self.clock.monotonic(), self.last_pass_at is None
         self._applier.forget_namespaces()
         kinds = self.discovery.kinds()
-        view = read_inventory(self.discovery.api, self._kinds_to_list(kinds))
-        self._found_kinds |= {seen.key.group_kind for seen in view.objects.values()}
-        self._record_finished_jobs(view)
+        inventory = read_inventory(self.discovery.api, self._kinds_to_list(kinds))
+        self._found_kinds |= {seen.key.group_kind for seen in inventory.objects.values()}
+        self._record_finished_jobs(inventory)
         changed = False
         for entry in self._index_entries():
             if not self.is_allowed():
                 return changed
-            changed = self._apply_if_needed(entry, kinds, view) or changed
-        changed = self._delete_surplus(view, kinds) or changed
+            changed = self._apply_if_needed(entry, kinds, inventory) or changed
+        changed = self._delete_surplus(inventory, kinds) or changed
         self.last_pass_at = started
         return changed or is_first
 
@@ -147,10 +147,10 @@ class OrderExecutor:
     ) -> bool:
         """Applies one order if it needs it."""
         token = order_token(entry.id)
-        held = self._tracked.get(token)
-        if not needs_apply(held, entry, inventory, self.clock.monotonic()):
-            if held is not None:
-                refresh_readiness(held, inventory)
+        tracked = self._tracked.get(token)
+        if not needs_apply(tracked, entry, inventory, self.clock.monotonic()):
+            if tracked is not None:
+                refresh_readiness(tracked, inventory)
             return False
         content = self.intake.content_of(entry)
         if content is None:
@@ -165,24 +165,24 @@ class OrderExecutor:
         kinds: MemberKinds,
         inventory: MemberInventory,
     ) -> TrackedOrder:
-        held = TrackedOrder(entry.digest, entry.generation, len(content.manifests))
-        held.refusals = find_refusals(
+        tracked = TrackedOrder(entry.digest, entry.generation, len(content.manifests))
+        tracked.refusals = find_refusals(
             content, lambda version, kind: _is_namespaced(kinds, version, kind)
         )
-        if held.refusals:
-            _log.warning("order %s: refused: %s", entry.id, "; ".join(held.refusals))
-            return held
-        held.result = self._applier.apply(content, kinds, inventory)
-        self._add_finished_jobs(content.id, held.result)
-        if held.result.is_complete:
+        if tracked.refusals:
+            _log.warning("order %s: refused: %s", entry.id, "; ".join(tracked.refusals))
+            return tracked
+        tracked.result = self._applier.apply(content, kinds, inventory)
+        self._add_finished_jobs(content.id, tracked.result)
+        if tracked.result.is_complete:
             self.journal.record_applied(entry.id, entry.generation)
             self._backoffs.pop(entry.id, None)
             _log.info("order %s generation %d: applied", entry.id, entry.generation)
         else:
-            held.retry_at = self.clock.monotonic() + self._next_retry_seconds(entry.id)
-            if held.result.unserved_kinds:
+            tracked.retry_at = self.clock.monotonic() + self._next_retry_seconds(entry.id)
+            if tracked.result.unserved_kinds:
                 self.discovery.invalidate()
-        return held
+        return tracked
 
     def _next_retry_seconds(self, order_id: str) -> float:
         if order_id not in self._backoffs:
@@ -235,13 +235,13 @@ class OrderExecutor:
             return False
         desired = frozenset(order_token(entry.id) for entry in index.orders)
         self._tracked = {token: held for token, held in self._tracked.items() if token in desired}
-        gone = find_surplus(inventory, self._tracked, desired)
-        for seen in gone:
+        surplus = find_surplus(inventory, self._tracked, desired)
+        for seen in surplus:
             if not self.is_allowed():
                 return True
             self._delete_object(seen, kinds)
         self._update_withdrawing(inventory, desired)
-        return bool(gone)
+        return bool(surplus)
 
     def _delete_object(self, observed: ObservedObject, kinds: MemberKinds) -> None:
         kind = kinds.find(observed.key.api_version, observed.key.kind)

@@ -31,7 +31,8 @@ class ObservedObject:
     Attributes:
         key: of the object, in the version that it was listed in.
         uid: a vanished and remade object has another.
-        revision: changes when what was asked for changes: its generation, or for kinds that keep none
+        revision: changes when what was asked for changes: its generation, or for kinds that keep
+        none
             its resourceVersion.
         token: of the order that it says it belongs to.
         order_id: of that order, if its annotation fits the label; else we did not make it.

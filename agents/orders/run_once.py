@@ -59,7 +59,7 @@ class JobRecords:
         return self._states_by_order[order_id]
 
     def _save_state(self, order_id: str, key: ObjectKey, state: str) -> None:
-        marks = {**self._load_states(order_id), _configmap_key(key): state}
+        states = {**self._load_states(order_id), _configmap_key(key): state}
         tree = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -69,10 +69,10 @@ class JobRecords:
                 "labels": {RUN_ONCE_LABEL: order_token(order_id)},
                 "annotations": {"kapok.dev/order-id": order_id},
             },
-            "data": marks,
+            "data": states,
         }
         self.api.apply(_configmap_path(order_id), tree, force=True)
-        self._states_by_order[order_id] = marks
+        self._states_by_order[order_id] = states
 
 
 def _configmap_name(order_id: str) -> str:

@@ -3,7 +3,8 @@
 Cumulative: a delta says all that differs from the *named full report*, so any number of deltas may
     be
 lost. Small sections are sent whole when they differ; node classes and orders, which are the bulk,
-by their identity. `apply_delta(base, compute_delta(base, now)) == now` for reports in canonical order.
+by their identity. `apply_delta(base, compute_delta(base, now)) == now` for reports in canonical
+order.
 """
 
 import dataclasses

@@ -37,7 +37,8 @@ class OrderContent:
         name: the workload's.
         manifests: ordinary Kubernetes objects, as they are to be applied at this site.
         replicas: this site's share; the agent sets it on the object that `scales` names.
-        scales: `MemberKind/name` of the one manifest that `replicas` is for; None leaves manifests as
+        scales: `Kind/name` of the one manifest that `replicas` is for; None leaves manifests
+        as
             they are.
         namespaces: further namespaces that the tenant may touch.
         cluster_kinds: cluster-scoped kinds that the tenant may touch, as

@@ -38,7 +38,8 @@ class KubernetesSensor:
     Attributes:
         discovery: the member's API and its kinds.
         label_choice: which node labels tell classes apart.
-        read_applied_generations: applied generations; read before the pods are, so that a report never claims a
+        read_applied_generations: applied generations; read before the pods are, so that a report
+        never claims a
             newer generation than the pods it counts.
         is_active: whether this agent applies orders here now.
     """

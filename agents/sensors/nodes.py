@@ -78,7 +78,8 @@ class NodeSnapshot:
         classes: nodes by class, within a class by equal free vectors.
         bound_pods: pods that take room, by the token of their order.
         order_ids: order ids by token, as pods tell them.
-        unreadable_nodes: nodes whose figures make no sense: nothing is placed by them, and a fault is told.
+        unreadable_nodes: nodes whose figures make no sense: nothing is placed by them, and a fault
+        is told.
     """
 
     classes: tuple[ReportedNodeClass, ...]

@@ -1,6 +1,7 @@
 """The verbs on resources: what each method does with a path, a query and a body.
 
-Pure of HTTP machinery: `ResourceRequest` in, `VerbResponse` out, so that the routes stay in one place.
+Pure of HTTP machinery: `ResourceRequest` in, `VerbResponse` out, so that the routes stay in one
+place.
 """
 
 import copy
@@ -363,7 +364,8 @@ def _require_resource_version(resource: ServerResource, value: JsonObject) -> No
         raise ApiError(
             422,
             "Invalid",
-            f'{resource.group_resource.qualified_resource} "{name}" is invalid: metadata.resourceVersion: '
+            f'{resource.group_resource.qualified_resource} "{name}" is invalid: '
+            "metadata.resourceVersion: "
             "Invalid value: 0: must be specified for an update",
             {
                 "name": name,

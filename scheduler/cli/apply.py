@@ -51,20 +51,20 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         sys.stdout.write(json.dumps({"objects": rows}, ensure_ascii=False) + "\n")
     else:
-        sys.stdout.writelines(_lines(rows))
+        sys.stdout.writelines(_format_rows(rows))
     return EXIT_NO if any(row["error"] for row in rows) else 0
 
 
 async def _apply_all(kubeconfig: Path, objects: list[Object]) -> list[dict[str, Any]]:
     async with open_hub(kubeconfig) as client:
-        kinds = Kinds(client)
+        kinds = RestMapper(client)
         return [await _apply(client, kinds, body) for body in objects]
 
 
-async def _apply(client: HubClient, kinds: "Kinds", body: Object) -> dict[str, Any]:
+async def _apply(client: HubClient, mapper: "RestMapper", body: Object) -> dict[str, Any]:
     name = f"{body['kind'].lower()}/{body['metadata']['name']}"
     try:
-        resource = await kinds.resource_of(body)
+        resource = await mapper.resource_of(body)
         if resource.namespaced:
             body["metadata"].setdefault("namespace", "default")
         applied = await client.apply(resource, body, field_manager=FIELD_MANAGER)
@@ -74,12 +74,12 @@ async def _apply(client: HubClient, kinds: "Kinds", body: Object) -> dict[str, A
     return {"object": name, "result": "created" if created else "applied", "error": None}
 
 
-class Kinds:
+class RestMapper:
     """Which path serves a kind, asked of the hub once per group."""
 
     def __init__(self, client: HubClient) -> None:
         self._client = client
-        self._known: dict[str, list[dict[str, Any]]] = {}
+        self._resources_by_root: dict[str, list[dict[str, Any]]] = {}
 
     async def resource_of(self, body: Object) -> ApiResource:
         """The resource of an object.
@@ -90,15 +90,17 @@ class Kinds:
         api_version, kind = str(body["apiVersion"]), str(body["kind"])
         group, _, version = api_version.rpartition("/")
         root = f"/apis/{group}/{version}" if group else f"/api/{version}"
-        if root not in self._known:
-            self._known[root] = (await self._client.raw("GET", root)).get("resources") or []
-        for one in self._known[root]:
+        if root not in self._resources_by_root:
+            self._resources_by_root[root] = (await self._client.raw("GET", root)).get(
+                "resources"
+            ) or []
+        for one in self._resources_by_root[root]:
             if one["kind"] == kind and "/" not in one["name"]:
                 return ApiResource(group, version, one["name"], kind, bool(one["namespaced"]))
         raise HubError(f"{api_version} {kind}: the hub serves no such kind")
 
 
-def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
+def _format_rows(rows: list[dict[str, Any]]) -> Iterator[str]:
     width = max((len(row["object"]) for row in rows), default=0)
     for row in rows:
         yield f"{row['object']:<{width}}  {row['error'] or row['result']}\n"

@@ -12,9 +12,9 @@ from typing import Any
 
 from scheduler.control.ports.hub import HubError
 from scheduler.demo.children import ChildError
-from scheduler.demo.poke import PokeError, add_pokes, poke
-from scheduler.demo.run import Wish, run_demo
-from scheduler.demo.samples import SamplesError, sizes
+from scheduler.demo.poke import DemoActionError, add_poke_command, run_poke
+from scheduler.demo.run import DemoOptions, run_demo
+from scheduler.demo.samples import SamplesError, size_names
 from scheduler.demo.view import view_for_stderr
 from scheduler.ledger.errors import LedgerError
 from scheduler.runtime.clock import SystemClock
@@ -52,14 +52,14 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.usage = "kapok demo [options] | kapok demo poke WHAT ARGUMENT"
     parser.add_argument(
-        "--size", choices=sizes(), default="city", help="how much (default: %(default)s)"
+        "--size", choices=size_names(), default="city", help="how much (default: %(default)s)"
     )
     parser.add_argument(
         "--exit-when-settled", action="store_true", help="end when nothing more is to be expected"
     )
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=_parse_seconds,
         default=120.0,
         metavar="S",
         help="to settle (default: %(default)g)",
@@ -79,29 +79,29 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--keep", action="store_true", help="keep the folder after the end")
     commands = parser.add_subparsers(dest="demo_command", metavar="poke")
-    add_pokes(commands)
+    add_poke_command(commands)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs a demo, or pokes one that runs."""
     try:
         if arguments.demo_command == "poke":
-            return asyncio.run(poke(arguments))
-        session = _Session(_wish(arguments), as_json=arguments.output == "json")
+            return asyncio.run(run_poke(arguments))
+        session = _Session(_demo_options(arguments), as_json=arguments.output == "json")
         return asyncio.run(session.until_signalled())
-    except (PokeError, SamplesError) as error:
+    except (DemoActionError, SamplesError) as error:
         sys.stderr.write(f"kapok demo: {error}\n")
         return EXIT_USAGE
 
 
-def _wish(arguments: argparse.Namespace) -> Wish:
+def _demo_options(arguments: argparse.Namespace) -> DemoOptions:
     if arguments.resume is not None and not (arguments.resume / "demo.json").exists():
-        raise PokeError(
+        raise DemoActionError(
             f"{arguments.resume}: no demo was kept there; begin one with --data-dir DIR"
         )
     folder = arguments.resume or arguments.data_dir or _new_folder()
     named = arguments.resume or arguments.data_dir
-    return Wish(
+    return DemoOptions(
         folder=folder,
         size=arguments.size,
         exit_when_settled=arguments.exit_when_settled,
@@ -120,9 +120,9 @@ def _new_folder() -> Path:
 class _Session:
     """One run of the command: the demo, its answer on stdout, and how it ends."""
 
-    def __init__(self, wish: Wish, *, as_json: bool) -> None:
-        self._wish, self._as_json = wish, as_json
-        self._has_answered = False
+    def __init__(self, options: DemoOptions, *, as_json: bool) -> None:
+        self._options, self._as_json = options, as_json
+        self._has_result = False
         self._code = EXIT_NO
 
     async def until_signalled(self) -> int:
@@ -136,35 +136,35 @@ class _Session:
                 await task
         if task.cancelled():
             sys.stderr.write("ended; nothing is left running\n")
-        if self._wish.is_kept:
-            folder = self._wish.folder
+        if self._options.is_kept:
+            folder = self._options.folder
             sys.stderr.write(f"kept in {folder}; go on with: kapok demo --resume {folder}\n")
-        return self._code if self._has_answered or not task.cancelled() else EXIT_INTERRUPTED
+        return self._code if self._has_result or not task.cancelled() else EXIT_INTERRUPTED
 
     async def _run(self) -> None:
         clock = SystemClock()
         try:
-            await run_demo(self._wish, view_for_stderr(clock), clock, self._answer)
+            await run_demo(self._options, view_for_stderr(clock), clock, self._print_result)
         except* (ChildError, HubError, LedgerError, OSError) as group:
-            for error in _leaves(group):
+            for error in _leaf_errors(group):
                 sys.stderr.write(f"kapok demo: {error}\n")
 
-    def _answer(self, value: dict[str, Any], *, is_good: bool) -> None:
-        self._has_answered = True
+    def _print_result(self, value: dict[str, Any], *, is_good: bool) -> None:
+        self._has_result = True
         self._code = EXIT_GOOD if is_good else EXIT_NO
         if self._as_json:
             sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
             sys.stdout.flush()
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+def _leaf_errors(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     leaves: list[BaseException] = []
     for one in group.exceptions:
-        leaves.extend(_leaves(one) if isinstance(one, BaseExceptionGroup) else [one])
+        leaves.extend(_leaf_errors(one) if isinstance(one, BaseExceptionGroup) else [one])
     return leaves
 
 
-def _seconds(text: str) -> float:
+def _parse_seconds(text: str) -> float:
     value = float(text)
     if value <= 0:
         raise argparse.ArgumentTypeError(f"{text}: write seconds, more than 0")

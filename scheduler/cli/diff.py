@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Compares two decisions."""
     try:
         with LedgerReader(data_directory(arguments.data_dir) / LEDGER_FILE) as reader:
-            cases = [_case(reader, each) for each in (arguments.first, arguments.second)]
+            cases = [_read_case(reader, each) for each in (arguments.first, arguments.second)]
     except LedgerError as error:
         sys.stderr.write(f"kapok diff: {error}\n")
         return EXIT_USAGE
@@ -54,7 +54,7 @@ def _without_prices(terms: Terms) -> Any:  # noqa: ANN401 - JSON data
     return to_plain_json(msgspec.structs.replace(terms, scarcity=()))
 
 
-def _case(reader: LedgerReader, record_id: str) -> RecordedDecision:
+def _read_case(reader: LedgerReader, record_id: str) -> RecordedDecision:
     record = reader.find(record_id)
     if record is not None and "refusal" in record.content:
         raise LedgerError(f"{record_id} is no decision: the workload was not accepted then")
@@ -79,14 +79,14 @@ def difference(first: RecordedDecision, second: RecordedDecision) -> dict[str, A
             for site in sorted({*before, *after})
             if before.get(site) != after.get(site)
         },
-        "reasons": _changed(first.decision.reasons, second.decision.reasons),
-        "demand": _changed(to_plain_json(first.demand), to_plain_json(second.demand)),
-        "facts": _changed(facts[0], facts[1]),
-        "terms": _changed(_without_prices(first.terms), _without_prices(second.terms)),
+        "reasons": _changes_by_path(first.decision.reasons, second.decision.reasons),
+        "demand": _changes_by_path(to_plain_json(first.demand), to_plain_json(second.demand)),
+        "facts": _changes_by_path(facts[0], facts[1]),
+        "terms": _changes_by_path(_without_prices(first.terms), _without_prices(second.terms)),
     }
 
 
-def _changed(before: Any, after: Any, path: str = "") -> dict[str, list[Any]]:  # noqa: ANN401 - JSON
+def _changes_by_path(before: Any, after: Any, path: str = "") -> dict[str, list[Any]]:  # noqa: ANN401 - JSON
     if before == after:
         return {}
     if not isinstance(before, dict) or not isinstance(after, dict):
@@ -94,22 +94,22 @@ def _changed(before: Any, after: Any, path: str = "") -> dict[str, list[Any]]:  
     found: dict[str, list[Any]] = {}
     for name in sorted({*before, *after}):
         inside = f"{path}.{name}" if path else str(name)
-        found |= _changed(before.get(name), after.get(name), inside)
+        found |= _changes_by_path(before.get(name), after.get(name), inside)
     return found
 
 
-def _print(told: dict[str, Any]) -> None:
-    lines = [f"{site}: {count[0]} -> {count[1]}" for site, count in told["sites"].items()]
-    lines += [f"phase: {' -> '.join(told['phase'])}"] if told["phase"] else []
+def _print(answer: dict[str, Any]) -> None:
+    lines = [f"{site}: {count[0]} -> {count[1]}" for site, count in answer["sites"].items()]
+    lines += [f"phase: {' -> '.join(answer['phase'])}"] if answer["phase"] else []
     for part in ("reasons", "demand", "facts", "terms"):
-        for path, (before, after) in told[part].items():
-            lines.append(f"{part} {path}: {_short(before)} -> {_short(after)}")
+        for path, (before, after) in answer[part].items():
+            lines.append(f"{part} {path}: {_shorten(before)} -> {_shorten(after)}")
     sys.stdout.write("\n".join(lines or ["the same placement from the same inputs"]) + "\n")
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+    return text if len(text) <= _MAX_VALUE_CHARACTERS else text[: _MAX_VALUE_CHARACTERS - 1] + "…"
 
 
-_WIDTH = 60
+_MAX_VALUE_CHARACTERS = 60

@@ -76,8 +76,8 @@ def _dispatch(command: str | None, words: Sequence[str]) -> int:
         words = ["version", *[w for w in words if w not in ("version", "--version")]]
         command = "version"
     if command not in COMMANDS or words[0] != command:
-        _overview().parse_args(words)  # answers --help and names a wrong command
-        _overview().print_help(sys.stderr)
+        _overview_parser().parse_args(words)  # answers --help and names a wrong command
+        _overview_parser().print_help(sys.stderr)
         return EXIT_USAGE
     module = importlib.import_module(f"scheduler.cli.{command.replace('-', '_')}")
     parser = argparse.ArgumentParser(
@@ -91,7 +91,7 @@ def _dispatch(command: str | None, words: Sequence[str]) -> int:
     return int(module.run(parser.parse_args(words[1:])))
 
 
-def _overview() -> argparse.ArgumentParser:
+def _overview_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kapok",
         description="Places workloads across the sites of a city, within the law, and says why.",

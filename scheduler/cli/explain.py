@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from scheduler.cli.now_option import add_now, now_of
-from scheduler.cli.offline_input import WorldError, fleet_of, read_world, turns
-from scheduler.cli.versus import NoSuchSite, versus
+from scheduler.cli.now_option import add_now_option, now_of
+from scheduler.cli.offline_input import OfflineInputError, decide_all, fleet_of, read_offline_input
+from scheduler.cli.versus import UnknownSite, compare_with_site
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.replay import read_recorded_decision
@@ -32,7 +32,7 @@ from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.placement.explain.explain import explain
 from scheduler.placement.explain.suggest import suggest_changes
-from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.settings import data_directory
 
@@ -66,16 +66,16 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--versus", metavar="SITE", help="compare what was chosen with one site")
     parser.add_argument("--data-dir", metavar="DIR", help="data directory of the hub")
-    add_now(parser)
+    add_now_option(parser)
     parser.add_argument("-o", "--output", choices=["json"], help="one JSON object on stdout")
 
 
-class _Unanswerable(Exception):
+class _NothingToExplain(Exception):
     """There is nothing to explain; the message says why."""
 
 
 @dataclass(frozen=True)
-class _Question:
+class _ExplainedDecision:
     """A decision with what it stood on."""
 
     key: str
@@ -91,44 +91,46 @@ def run(arguments: argparse.Namespace) -> int:
     """Explains one workload."""
     key = arguments.workload if "/" in arguments.workload else f"default/{arguments.workload}"
     try:
-        question = (_offline if arguments.filename else _recorded)(arguments, key)
-        told = _answer(question)
+        explained = (_decide_offline if arguments.filename else _read_recorded)(arguments, key)
+        answer = _explain_as_json(explained)
         if arguments.versus is not None:
-            told = versus(told, arguments.versus, question.demand)
-    except (WorldError, LedgerError, NoSuchSite, _Unanswerable) as error:
+            answer = compare_with_site(answer, arguments.versus, explained.demand)
+    except (OfflineInputError, LedgerError, UnknownSite, _NothingToExplain) as error:
         sys.stderr.write(f"kapok explain: {error}\n")
         return EXIT_USAGE
     if arguments.output == "json":
-        sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
     else:
-        _print(told)
-    return 0 if told["phase"] == "Placed" else EXIT_NO
+        _print(answer)
+    return 0 if answer["phase"] == "Placed" else EXIT_NO
 
 
-def _offline(arguments: argparse.Namespace, key: str) -> _Question:
-    world = read_world(arguments.filename)
+def _decide_offline(arguments: argparse.Namespace, key: str) -> _ExplainedDecision:
+    world = read_offline_input(arguments.filename)
     fleet = fleet_of(world)
     now = now_of(arguments)
-    for turn in turns(world, fleet, now=now):
+    for turn in decide_all(world, fleet, now=now):
         if turn.workload.metadata.key == key:
-            return _Question(key, "", now, turn.demand, turn.decision, fleet, DEFAULT_TERMS)
+            return _ExplainedDecision(
+                key, "", now, turn.demand, turn.decision, fleet, DEFAULT_TERMS
+            )
     known = ", ".join(sorted(each.metadata.key for each in world.workloads)) or "none"
-    raise _Unanswerable(f"no workload {key}; the files hold {known}")
+    raise _NothingToExplain(f"no workload {key}; the files hold {known}")
 
 
-def _recorded(arguments: argparse.Namespace, key: str) -> _Question:
+def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecision:
     with LedgerReader(data_directory(arguments.data_dir) / LEDGER_FILE) as reader:
         record = reader.last_about(key)
         if record is None:
-            raise _Unanswerable(
+            raise _NothingToExplain(
                 f"nothing was decided about {key} here; see `kapok get workloads`, or name files"
             )
         if "refusal" in record.content:
             refusal = msgspec.convert(record.content["refusal"], NotAccepted)
             at = datetime.fromisoformat(record.at)
-            return _Question(key, record.id, at, refusal, None, Fleet(), DEFAULT_TERMS)
+            return _ExplainedDecision(key, record.id, at, refusal, None, Fleet(), DEFAULT_TERMS)
         case = read_recorded_decision(reader, record)
-    return _Question(
+    return _ExplainedDecision(
         key,
         record.id,
         case.decision.decided_at,
@@ -139,25 +141,27 @@ def _recorded(arguments: argparse.Namespace, key: str) -> _Question:
     )
 
 
-def _answer(question: _Question) -> dict[str, Any]:
-    demand, decision = question.demand, question.decision
+def _explain_as_json(explained: _ExplainedDecision) -> dict[str, Any]:
+    demand, decision = explained.demand, explained.decision
     if isinstance(demand, NotAccepted) or decision is None:
-        return _not_accepted(question)
+        return _format_refusal(explained)
     explanation = explain(
-        demand, question.fleet, now=question.now, terms=question.terms, decision=decision
+        demand, explained.fleet, now=explained.now, terms=explained.terms, decision=decision
     )
     changes: tuple[SuggestedChange, ...] = ()
     is_kept_out = decision.phase != "Placed" and decision.start_at is None
     if is_kept_out:
-        moment = moment_of(question.now, question.terms)
-        changes = suggest_changes(demand, question.fleet, moment)
-    told = _told(explanation, changes)
+        moment = decision_context(explained.now, explained.terms)
+        changes = suggest_changes(demand, explained.fleet, moment)
+    told = _format_explanation(explanation, changes)
     if is_kept_out and not changes:
         told["notes"].append("none of the changes that were tried would make it fit")
-    return told | ({"decision": question.record_id} if question.record_id else {})
+    return told | ({"decision": explained.record_id} if explained.record_id else {})
 
 
-def _told(explanation: Explanation, changes: tuple[SuggestedChange, ...]) -> dict[str, Any]:
+def _format_explanation(
+    explanation: Explanation, changes: tuple[SuggestedChange, ...]
+) -> dict[str, Any]:
     decision = explanation.decision
     return {
         "workload": decision.workload,
@@ -165,7 +169,7 @@ def _told(explanation: Explanation, changes: tuple[SuggestedChange, ...]) -> dic
         "decidedAt": decision.decided_at.isoformat().replace("+00:00", "Z"),
         "line": decision.line,
         "phase": decision.phase,
-        "sites": [_site(each) for each in explanation.sites],
+        "sites": [_format_site(each) for each in explanation.sites],
         "smallestChange": [
             {
                 "kind": each.kind,
@@ -180,10 +184,10 @@ def _told(explanation: Explanation, changes: tuple[SuggestedChange, ...]) -> dic
     }
 
 
-def _site(each: SiteExplanation) -> dict[str, Any]:
+def _format_site(site: SiteExplanation) -> dict[str, Any]:
     return {
-        "name": each.name,
-        "admitted": each.admitted,
+        "name": site.name,
+        "admitted": site.admitted,
         "verdicts": [
             {
                 "rule": verdict.rule,
@@ -191,9 +195,9 @@ def _site(each: SiteExplanation) -> dict[str, Any]:
                 "passed": verdict.passed,
                 "sentence": verdict.sentence,
             }
-            for verdict in each.verdicts
+            for verdict in site.verdicts
         ],
-        "room": each.room,
+        "room": site.room,
         "costs": [
             {
                 "term": cost.term,
@@ -201,19 +205,19 @@ def _site(each: SiteExplanation) -> dict[str, Any]:
                 "origin": cost.origin,
                 "ageSeconds": cost.age_seconds,
             }
-            for cost in each.costs
+            for cost in site.costs
         ],
-        "totalCnyPerReplicaHour": each.total_cny_per_replica_hour,
-        "replicas": each.replicas,
+        "totalCnyPerReplicaHour": site.total_cny_per_replica_hour,
+        "replicas": site.replicas,
     }
 
 
-def _not_accepted(question: _Question) -> dict[str, Any]:
-    message = question.demand.message if isinstance(question.demand, NotAccepted) else ""
+def _format_refusal(explained: _ExplainedDecision) -> dict[str, Any]:
+    message = explained.demand.message if isinstance(explained.demand, NotAccepted) else ""
     return {
-        "workload": question.key,
-        "decision": question.record_id,
-        "decidedAt": question.now.isoformat().replace("+00:00", "Z"),
+        "workload": explained.key,
+        "decision": explained.record_id,
+        "decidedAt": explained.now.isoformat().replace("+00:00", "Z"),
         "line": f"not accepted: {message}",
         "phase": "Refused",
         "sites": [],
@@ -222,16 +226,16 @@ def _not_accepted(question: _Question) -> dict[str, Any]:
     }
 
 
-def _print(told: dict[str, Any]) -> None:
+def _print(answer: dict[str, Any]) -> None:
     from rich.console import Console  # noqa: PLC0415 - only when a table is drawn
     from rich.table import Table  # noqa: PLC0415 - only when a table is drawn
 
     console = Console(markup=False, emoji=False)  # what people wrote is shown as it is
-    console.print(f"{told['workload']}: {told['line']}", style="bold")
+    console.print(f"{answer['workload']}: {answer['line']}", style="bold")
     table = Table(box=None, pad_edge=False)
     for title in ("SITE", "REPLICAS", "ROOM", "CNY/REPLICA-HOUR", "WHY, OR WHY NOT"):
         table.add_column(title, overflow="fold")
-    for site in told["sites"]:
+    for site in answer["sites"]:
         failed = [each for each in site["verdicts"] if not each["passed"]]
         total = site["totalCnyPerReplicaHour"]
         why = "; ".join(f"{each['reason']}: {each['sentence']}" for each in failed)
@@ -240,19 +244,19 @@ def _print(told: dict[str, Any]) -> None:
             str(site["replicas"]),
             str(site["room"]),
             "unknown" if total is None else f"{total:.4f}",
-            why or _terms(site["costs"]),
+            why or _format_costs(site["costs"]),
         )
     console.print(table)
-    if "versus" in told:
-        console.print(told["versus"]["sentence"])
-    for change in told["smallestChange"]:
+    if "versus" in answer:
+        console.print(answer["versus"]["sentence"])
+    for change in answer["smallestChange"]:
         console.print(
             f"would fit with {change['kind']} of {change['target']}: "
             f"{change['from'] or '(nothing)'} -> {change['to'] or '(nothing)'}"
         )
 
 
-def _terms(costs: list[dict[str, Any]]) -> str:
+def _format_costs(costs: list[dict[str, Any]]) -> str:
     return ", ".join(
         f"{each['term']} "
         + ("unknown" if each["cnyPerReplicaHour"] is None else f"{each['cnyPerReplicaHour']:.4f}")

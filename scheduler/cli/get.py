@@ -64,22 +64,24 @@ async def _get(kubeconfig: Path, arguments: argparse.Namespace) -> int:
     now = SystemClock().now()
     async with open_hub(kubeconfig) as client:
         if arguments.what == "sites" and arguments.pending:
-            rows = await _pending(client, _reach(arguments))
+            rows = await _list_pending(client, _hub_flags(arguments))
             return _print(
                 arguments, "pending", rows, ("SITE", "FIRST-SEEN", "ADMIT WITH"), _pending_row
             )
         if arguments.what == "sites":
             sites = (await client.list(SITES)).items
-            return _print(arguments, "sites", sites, _SITE_HEADS, lambda one: _site_row(one, now))
+            return _print(arguments, "sites", sites, _SITE_HEADERS, lambda one: _site_row(one, now))
         found = (await client.list(WORKLOADS, arguments.namespace)).items
-        return _print(arguments, "workloads", found, _WORK_HEADS, lambda one: _work_row(one, now))
+        return _print(
+            arguments, "workloads", found, _WORKLOAD_HEADERS, lambda one: _workload_row(one, now)
+        )
 
 
 def _print(
     arguments: argparse.Namespace,
     key: str,
     rows: list[Object],
-    heads: Sequence[str],
+    headers: Sequence[str],
     row_of: Any,  # noqa: ANN401 - a function of one row
 ) -> int:
     if arguments.output == "json":
@@ -88,11 +90,11 @@ def _print(
     if not rows:
         sys.stderr.write(f"no {key}\n")
         return 0
-    sys.stdout.writelines(table([heads, *map(row_of, rows)]))
+    sys.stdout.writelines(format_table([headers, *map(row_of, rows)]))
     return 0
 
 
-async def _pending(client: HubClient, reach: str) -> list[Object]:
+async def _list_pending(client: HubClient, hub_flags: str) -> list[Object]:
     try:
         body = await client.get(CONFIG_MAPS, CONFIG_MAP, NAMESPACE)
     except NotFound:
@@ -100,12 +102,12 @@ async def _pending(client: HubClient, reach: str) -> list[Object]:
     rows = []
     for site, text in sorted((body.get("data") or {}).items()):
         found = json.loads(text)
-        command = f"kapok admit {site} --key {found['agentKey']}{reach}"
+        command = f"kapok admit {site} --key {found['agentKey']}{hub_flags}"
         rows.append({"site": site, **found, "admitWith": command})
     return rows
 
 
-def _reach(arguments: argparse.Namespace) -> str:
+def _hub_flags(arguments: argparse.Namespace) -> str:
     """The words by which this call found its hub: a pasted command has to find the same one."""
     given = (("--kubeconfig", arguments.kubeconfig), ("--data-dir", arguments.data_dir))
     return "".join(f" {flag} {quote(str(value))}" for flag, value in given if value)
@@ -115,8 +117,8 @@ def _pending_row(one: Object) -> tuple[str, ...]:
     return (one["site"], one["firstSeen"], one["admitWith"])
 
 
-_SITE_HEADS = ("NAME", "READY", "TIER", "PROVINCE", "FREE-CPU", "INTENSITY", "REPORT-AGE")
-_WORK_HEADS = ("NAMESPACE", "NAME", "PHASE", "CLASS", "SITES", "READY", "REASON", "AGE")
+_SITE_HEADERS = ("NAME", "READY", "TIER", "PROVINCE", "FREE-CPU", "INTENSITY", "REPORT-AGE")
+_WORKLOAD_HEADERS = ("NAMESPACE", "NAME", "PHASE", "CLASS", "SITES", "READY", "REASON", "AGE")
 
 
 def _site_row(site: Object, now: datetime) -> tuple[str, ...]:
@@ -130,12 +132,16 @@ def _site_row(site: Object, now: datetime) -> tuple[str, ...]:
         (spec.get("location") or {}).get("province", ""),
         status.get("freeCpu", ""),
         "" if intensity is None else f"{intensity:g}",
-        _age(status.get("observedAt"), now),
+        _format_age(status.get("observedAt"), now),
     )
 
 
-def _work_row(work: Object, now: datetime) -> tuple[str, ...]:
-    meta, spec, status = work["metadata"], work.get("spec") or {}, work.get("status") or {}
+def _workload_row(workload: Object, now: datetime) -> tuple[str, ...]:
+    meta, spec, status = (
+        workload["metadata"],
+        workload.get("spec") or {},
+        workload.get("status") or {},
+    )
     placed = status.get("replicas", 0)
     return (
         meta["namespace"],
@@ -145,11 +151,11 @@ def _work_row(work: Object, now: datetime) -> tuple[str, ...]:
         status.get("sites", ""),
         f"{status.get('ready', 0)}/{placed}" if placed else "",
         status.get("reason", ""),
-        _age(meta.get("creationTimestamp"), now),
+        _format_age(meta.get("creationTimestamp"), now),
     )
 
 
-def _age(text: str | None, now: datetime) -> str:
+def _format_age(text: str | None, now: datetime) -> str:
     if not text:
         return ""
     then = datetime.fromisoformat(text)
@@ -160,18 +166,19 @@ def _age(text: str | None, now: datetime) -> str:
     return f"{seconds}s"
 
 
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
+def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as lines whose columns line up also where Chinese characters take two columns each."""
-    widths = [max(map(_columns, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(_display_width, column)) for column in zip(*rows, strict=True)]
     return [
         "   ".join(
-            cell + " " * (width - _columns(cell)) for cell, width in zip(row, widths, strict=True)
+            cell + " " * (width - _display_width(cell))
+            for cell, width in zip(row, widths, strict=True)
         ).rstrip()
         + "\n"
         for row in rows
     ]
 
 
-def _columns(text: str) -> int:
+def _display_width(text: str) -> int:
     """Columns that a terminal needs (Unicode TR 11: wide and full-width characters take two)."""
     return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)

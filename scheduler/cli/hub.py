@@ -54,14 +54,14 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs one of backup, restore and token; 1 when it could not be done, 2 for a wrong call."""
     try:
-        folder = _hub_folder(arguments.data_dir)
+        folder = _find_hub_folder(arguments.data_dir)
         return _COMMANDS[arguments.hub_command][1](arguments, folder)
     except (NotABackup, DataDirectoryInUse, FileNotFoundError, OSError, sqlite3.Error) as error:
         sys.stderr.write(f"kapok hub {arguments.hub_command}: {error}\n")
         return EXIT_NO
 
 
-def _hub_folder(named: str | None) -> Path:
+def _find_hub_folder(named: str | None) -> Path:
     """The directory of the hub's own files.
 
     Raises:
@@ -76,12 +76,16 @@ def _hub_folder(named: str | None) -> Path:
 
 def _backup(arguments: argparse.Namespace, folder: Path) -> int:
     count = backup(folder, arguments.file)
-    return _say(arguments, {"file": str(arguments.file), "objects": count, "backedUp": True})
+    return _print_answer(
+        arguments, {"file": str(arguments.file), "objects": count, "backedUp": True}
+    )
 
 
 def _restore(arguments: argparse.Namespace, folder: Path) -> int:
     count = restore(folder, arguments.file)
-    return _say(arguments, {"file": str(arguments.file), "objects": count, "restored": True})
+    return _print_answer(
+        arguments, {"file": str(arguments.file), "objects": count, "restored": True}
+    )
 
 
 def _token(arguments: argparse.Namespace, folder: Path) -> int:
@@ -95,12 +99,12 @@ def _token(arguments: argparse.Namespace, folder: Path) -> int:
     ca = cluster.get("certificate-authority-data", "")
     write_kubeconfig(target, name=arguments.name, url=cluster["server"], token=token, ca=ca)
     if arguments.output == "json":
-        return _say(arguments, {"name": arguments.name, "kubeconfig": str(target)})
+        return _print_answer(arguments, {"name": arguments.name, "kubeconfig": str(target)})
     sys.stdout.write(target.read_text())
     return EXIT_GOOD
 
 
-def _say(arguments: argparse.Namespace, answer: dict[str, object]) -> int:
+def _print_answer(arguments: argparse.Namespace, answer: dict[str, object]) -> int:
     if arguments.output == "json":
         sys.stdout.write(json.dumps(answer) + "\n")
     else:

@@ -25,16 +25,16 @@ def find_kubeconfig(kubeconfig: str | None, data_dir: str | None) -> Path:
         HubNotFound: there is none at any of the places.
     """
     if kubeconfig:
-        return _existing(Path(kubeconfig))
+        return _check_exists(Path(kubeconfig))
     if data_dir or os.environ.get(DATA_HOME):
-        return _existing(data_directory(data_dir) / KUBECONFIG_FILE)
+        return _check_exists(data_directory(data_dir) / KUBECONFIG_FILE)
     from_environment = os.environ.get("KUBECONFIG")
     if from_environment:
-        return _existing(Path(from_environment.split(os.pathsep)[0]))
-    return _existing(data_directory(None) / KUBECONFIG_FILE)
+        return _check_exists(Path(from_environment.split(os.pathsep)[0]))
+    return _check_exists(data_directory(None) / KUBECONFIG_FILE)
 
 
-def _existing(path: Path) -> Path:
+def _check_exists(path: Path) -> Path:
     if not path.exists():
         raise HubNotFound(
             f"{path}: no kubeconfig there. Start a hub with `kapok up`, or name one with "

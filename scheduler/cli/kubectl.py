@@ -21,7 +21,7 @@ def packaged_kubectl() -> str | None:
     return str(beside) if beside.exists() else shutil.which("kubectl")
 
 
-def _needs_a_hub(words: Sequence[str]) -> bool:
+def _needs_hub(words: Sequence[str]) -> bool:
     if not words or {"--help", "-h"} & set(words) or words[0] in ("help", "completion", "options"):
         return False
     return not any(word.startswith("--kubeconfig") for word in words)
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_USAGE
     environment = dict(os.environ)
     words = arguments.words
-    if "KUBECONFIG" not in environment and _needs_a_hub(words):
+    if "KUBECONFIG" not in environment and _needs_hub(words):
         try:
             environment["KUBECONFIG"] = str(find_kubeconfig(None, None))
         except HubNotFound as error:

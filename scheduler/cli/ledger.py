@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
             return answer(arguments, reader)
     except LedgerCorruptError as error:
         if arguments.ledger_command == "verify":
-            return _say(arguments, VerificationResult(0, Finding(1, str(error))))
+            return _print_verdict(arguments, VerificationResult(0, Finding(1, str(error))))
         sys.stderr.write(f"kapok ledger: {error}\n")
         return EXIT_NO
     except LedgerError as error:
@@ -61,13 +61,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace, reader: LedgerReader) -> int:
-    return _say(arguments, verify(reader, arguments.anchor))
+    return _print_verdict(arguments, verify(reader, arguments.anchor))
 
 
-def _say(arguments: argparse.Namespace, verdict: VerificationResult) -> int:
+def _print_verdict(arguments: argparse.Namespace, verdict: VerificationResult) -> int:
     bad = verdict.first_finding
     if arguments.output == "json":
-        _put(
+        _print_json(
             {
                 "records": verdict.records,
                 "ok": verdict.is_ok,
@@ -88,11 +88,11 @@ def _say(arguments: argparse.Namespace, verdict: VerificationResult) -> int:
 def _list(arguments: argparse.Namespace, reader: LedgerReader) -> int:
     records = reader.records(arguments.after, arguments.limit, subject=arguments.subject)
     if arguments.output == "json":
-        _put({"records": [_summary(record) for record in records]})
+        _print_json({"records": [_record_as_json(record) for record in records]})
         return EXIT_GOOD
     rows: list[tuple[str, ...]] = [("ID", "AT", "KIND", "SUBJECT", "LINE")]
     rows += [(r.id, r.at, r.kind, r.subject, _line_of(r.content)) for r in records]
-    _table(rows)
+    _print_table(rows)
     if len(records) == arguments.limit:
         sys.stderr.write(f"more may follow: --after {records[-1].seq}\n")
     return EXIT_GOOD
@@ -104,7 +104,7 @@ def _show(arguments: argparse.Namespace, reader: LedgerReader) -> int:
         sys.stderr.write(f"kapok ledger: no record {arguments.id} here; see `kapok ledger list`\n")
         return EXIT_NO
     if arguments.output == "json":
-        _put({"hash": record.hash, "record": record.fields})
+        _print_json({"hash": record.hash, "record": record.fields})
     else:
         sys.stdout.write(json.dumps(record.fields, ensure_ascii=False, indent=2) + "\n")
         sys.stderr.write(f"hash {record.hash}\n")
@@ -117,7 +117,7 @@ def _anchor(arguments: argparse.Namespace, reader: LedgerReader) -> int:
         sys.stderr.write("kapok ledger: no record yet, so there is nothing to anchor\n")
         return EXIT_NO
     if arguments.output == "json":
-        _put({"seq": last.seq, "hash": last.hash, "anchor": last.anchor})
+        _print_json({"seq": last.seq, "hash": last.hash, "anchor": last.anchor})
     else:
         sys.stdout.write(last.anchor + "\n")
     return EXIT_GOOD
@@ -159,8 +159,8 @@ def _no_arguments(_command: argparse.ArgumentParser) -> None:
     """`anchor` has none of its own."""
 
 
-_Answer = Callable[[argparse.Namespace, LedgerReader], int]
-_COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], _Answer]] = {
+_Handler = Callable[[argparse.Namespace, LedgerReader], int]
+_COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], _Handler]] = {
     "verify": ("is the record still what was written?", _verify_arguments, _verify),
     "list": ("the records, oldest first", _list_arguments, _list),
     "show": ("one record", _show_arguments, _show),
@@ -168,7 +168,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], _Answ
 }
 
 
-def _summary(record: Record) -> dict[str, str | int]:
+def _record_as_json(record: Record) -> dict[str, str | int]:
     return {
         "seq": record.seq,
         "id": record.id,
@@ -185,12 +185,12 @@ def _line_of(content: Mapping[str, Any]) -> str:
     return str(decision.get("line", "")) if isinstance(decision, Mapping) else ""
 
 
-def _table(rows: list[tuple[str, ...]]) -> None:
+def _print_table(rows: list[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         sys.stdout.write("  ".join(cells).rstrip() + "\n")
 
 
-def _put(answer: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+def _print_json(value: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")

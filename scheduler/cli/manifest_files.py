@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-_MOST_NODES = 5_000_000
+_MAX_NODES = 5_000_000
 """YAML nodes in one file, aliases counted as often as they are used: a bomb is refused early."""
-_MOST_BYTES = 256 * 2**20
+_MAX_BYTES = 256 * 2**20
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -32,11 +32,11 @@ def read_objects(names: Sequence[str]) -> Iterator[dict[str, Any]]:
         ManifestFileError: a file cannot be read.
     """
     for name in names:
-        for title, text in _texts(name):
-            yield from _objects(title, text)
+        for title, text in _read_texts(name):
+            yield from _parse_objects(title, text)
 
 
-def _texts(name: str) -> Iterator[tuple[str, str]]:
+def _read_texts(name: str) -> Iterator[tuple[str, str]]:
     if name == "-":
         yield "stdin", sys.stdin.read()
         return
@@ -47,12 +47,12 @@ def _texts(name: str) -> Iterator[tuple[str, str]]:
         if not files:
             raise ManifestFileError(f"{name}: no {', '.join(_SUFFIXES)} file in this folder")
     for file in files:
-        yield str(file), _text(file)
+        yield str(file), _read_text(file)
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
-        if path.stat().st_size > _MOST_BYTES:
+        if path.stat().st_size > _MAX_BYTES:
             raise ManifestFileError(f"{path}: more than 256 MiB; split it")
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -61,24 +61,24 @@ def _text(path: Path) -> str:
         raise ManifestFileError(f"{path}: not UTF-8: {error}") from error
 
 
-def _objects(title: str, text: str) -> Iterator[dict[str, Any]]:
+def _parse_objects(title: str, text: str) -> Iterator[dict[str, Any]]:
     try:
         for number, document in enumerate(yaml.load_all(text, Loader=_Loader), start=1):
             if document is not None:
-                yield from _taken_apart(document, f"{title}, document {number}")
+                yield from _flatten_lists(document, f"{title}, document {number}")
     except yaml.YAMLError as error:
         raise ManifestFileError(f"{title}: not YAML: {error}") from error
     except RecursionError as error:
         raise ManifestFileError(f"{title}: nested too deeply") from error
 
 
-def _taken_apart(document: object, where: str) -> Iterator[dict[str, Any]]:
+def _flatten_lists(document: object, where: str) -> Iterator[dict[str, Any]]:
     if not isinstance(document, dict):
         raise ManifestFileError(f"{where}: expected an object with apiVersion, kind and metadata")
     kind = document.get("kind")
     if isinstance(kind, str) and kind.endswith("List") and isinstance(document.get("items"), list):
         for index, item in enumerate(document["items"]):
-            yield from _taken_apart(item, f"{where}, items[{index}]")
+            yield from _flatten_lists(item, f"{where}, items[{index}]")
         return
     for field in ("apiVersion", "kind"):
         if not isinstance(document.get(field), str) or not document[field]:
@@ -89,7 +89,7 @@ def _taken_apart(document: object, where: str) -> Iterator[dict[str, Any]]:
     yield document
 
 
-_MERGE = "tag:yaml.org,2002:merge"
+_MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
 class _Loader(yaml.CSafeLoader):
@@ -100,28 +100,30 @@ class _Loader(yaml.CSafeLoader):
 
     def construct_document(self, node: yaml.Node) -> Any:  # noqa: ANN401 - what YAML holds
         """Weighs the document before anything is built of it."""
-        if _weight(node, {}) > _MOST_NODES:
+        if _count_nodes(node, {}) > _MAX_NODES:
             raise yaml.YAMLError("its aliases stand for more than five million nodes")
         return super().construct_document(node)  # type: ignore[no-untyped-call, unused-ignore]
 
 
-def _weight(node: yaml.Node, known: dict[int, int]) -> int:
+def _count_nodes(node: yaml.Node, known: dict[int, int]) -> int:
     """Nodes of a tree whose aliases are written out; each node is weighed once."""
     found = known.get(id(node))
     if found is not None:
         return found
-    known[id(node)] = _MOST_NODES  # a node that contains itself never ends
+    known[id(node)] = _MAX_NODES  # a node that contains itself never ends
     total = 1
     if isinstance(node, yaml.SequenceNode):
-        total += sum(_weight(one, known) for one in node.value)
+        total += sum(_count_nodes(one, known) for one in node.value)
     elif isinstance(node, yaml.MappingNode):
-        total += sum(_weight(key, known) + _weight(value, known) for key, value in node.value)
+        total += sum(
+            _count_nodes(key, known) + _count_nodes(value, known) for key, value in node.value
+        )
     known[id(node)] = total
     return total
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    own = [pair for pair in node.value if pair[0].tag != _MERGE]
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    own = [pair for pair in node.value if pair[0].tag != _MERGE_TAG]
     found = {}
     for key_node, value_node in own:
         key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call, unused-ignore]
@@ -141,14 +143,14 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     return merged
 
 
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 
 
-def _as_text(loader: _Loader, node: yaml.ScalarNode) -> str:
+def _construct_timestamp(loader: _Loader, node: yaml.ScalarNode) -> str:
     return str(loader.construct_scalar(node))
 
 
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", _as_text)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _construct_timestamp)
 # JSON and YAML 1.2 write 1e-05; YAML 1.1 wants a point in it and would read text.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",

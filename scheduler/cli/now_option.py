@@ -6,17 +6,17 @@ from datetime import UTC, datetime
 from scheduler.runtime.clock import SystemClock
 
 
-def add_now(parser: argparse.ArgumentParser) -> None:
+def add_now_option(parser: argparse.ArgumentParser) -> None:
     """Adds `--now` to a command."""
     parser.add_argument(
         "--now",
-        type=instant,
+        type=parse_time,
         metavar="TIME",
         help="decide as if it were TIME, as 2026-11-23T08:00:00Z (default: the machine's clock)",
     )
 
 
-def instant(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     """Reads an instant; without a zone it is UTC.
 
     Raises:

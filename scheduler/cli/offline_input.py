@@ -38,19 +38,19 @@ from scheduler.model.kinds.workload import PlacementGroup, PlacementStatus
 from scheduler.model.quantities import NotAQuantity
 from scheduler.placement.choose import choose
 from scheduler.placement.cost.spend import spend_of
-from scheduler.placement.fleet.context import Moment, moment_of
-from scheduler.placement.fleet.fleet import Fleet, flights_of
+from scheduler.placement.fleet.context import DecisionContext, decision_context
+from scheduler.placement.fleet.fleet import Fleet, in_flight_pods
 
-Allowance = dict[str, Any]
+QuotaContext = dict[str, Any]
 """What of `demand_of` follows from other workloads: used, lent, spent."""
 
 
-class WorldError(ValueError):
+class OfflineInputError(ValueError):
     """The files do not make a world; the message says which object and why."""
 
 
 @dataclass
-class World:
+class OfflineInput:
     """All objects of a set of files, by kind."""
 
     sites: list[Site] = field(default_factory=list)
@@ -69,7 +69,7 @@ class World:
 
 
 @dataclass(frozen=True)
-class Turn:
+class OfflineDecision:
     """One workload's turn: what was asked, and what was answered."""
 
     workload: Workload
@@ -77,48 +77,48 @@ class Turn:
     decision: Decision | None
 
 
-def read_world(names: Sequence[str]) -> World:
+def read_offline_input(names: Sequence[str]) -> OfflineInput:
     """Reads files, folders or stdin.
 
     Raises:
         WorldError: a file or an object cannot be read.
     """
-    world = World()
+    inputs = OfflineInput()
     seen: set[tuple[str, str]] = set()
     try:
         for raw in read_objects(names):
             if not str(raw["apiVersion"]).startswith(f"{API_GROUP}/"):
                 continue  # a whole export of a hub may be read; only our kinds count
             title = f"{raw['kind']} {raw['metadata']['name']}"
-            _refuse_names(raw["metadata"], title)
-            _refuse_not_finite(raw, title)
-            each = decode(_in_namespace(raw))
+            _check_names(raw["metadata"], title)
+            _check_finite(raw, title)
+            each = decode(_with_namespace(raw))
             identity = (str(raw["kind"]), each.metadata.key)  # type: ignore[attr-defined]
             if identity in seen:
-                raise WorldError(f"{' '.join(identity)} stands in the files twice; keep one")
+                raise OfflineInputError(f"{' '.join(identity)} stands in the files twice; keep one")
             seen.add(identity)
-            _list_of(world, each).append(each)
+            _list_for(inputs, each).append(each)
     except (ManifestFileError, NotReadable) as error:
-        raise WorldError(str(error)) from error
-    return world
+        raise OfflineInputError(str(error)) from error
+    return inputs
 
 
-def _refuse_names(metadata: dict[str, Any], title: str) -> None:
+def _check_names(metadata: dict[str, Any], title: str) -> None:
     """Names that no API server would take; they stand in paths, topics and file names."""
-    for part, pattern, most in (("name", NAME_PATTERN, 253), ("namespace", _NAMESPACE, 63)):
+    for part, pattern, most in (("name", NAME_PATTERN, 253), ("namespace", _NAMESPACE_PATTERN, 63)):
         name = metadata.get(part) or ("" if part == "name" else "default")
         if not isinstance(name, str) or len(name) > most or not re.fullmatch(pattern, name):
-            raise WorldError(
+            raise OfflineInputError(
                 f"{title[:80]}: metadata.{part} {str(name)[:80]!r} is no name; "
                 f"write at most {most} lower-case letters, digits, '-'"
                 + (" and '.'" if part == "name" else "")
             )
 
 
-_NAMESPACE = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_NAMESPACE_PATTERN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 
 
-def _in_namespace(raw: dict[str, Any]) -> dict[str, Any]:
+def _with_namespace(raw: dict[str, Any]) -> dict[str, Any]:
     """Namespaced objects without a namespace are in `default`, as kubectl puts them."""
     metadata = raw["metadata"]
     if raw["kind"] in ("Workload", "PlacementPolicy") and not metadata.get("namespace"):
@@ -126,103 +126,111 @@ def _in_namespace(raw: dict[str, Any]) -> dict[str, Any]:
     return raw
 
 
-def _refuse_not_finite(value: object, path: str) -> None:
+def _check_finite(value: object, path: str) -> None:
     if isinstance(value, float) and not isfinite(value):
-        raise WorldError(f"{path}: {value} is not a number that can be reckoned with; leave it out")
+        raise OfflineInputError(
+            f"{path}: {value} is not a number that can be reckoned with; leave it out"
+        )
     if isinstance(value, dict):
         for key, inner in value.items():
-            _refuse_not_finite(inner, f"{path}: {key}" if ": " not in path else f"{path}.{key}")
+            _check_finite(inner, f"{path}: {key}" if ": " not in path else f"{path}.{key}")
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            _refuse_not_finite(inner, f"{path}[{index}]")
+            _check_finite(inner, f"{path}[{index}]")
 
 
-def _list_of(world: World, each: object) -> list[Any]:
+def _list_for(inputs: OfflineInput, each: object) -> list[Any]:
     lists: dict[type, list[Any]] = {
-        Site: world.sites,
-        SiteGrant: world.grants,
-        DataClassScheme: world.schemes,
-        Tenant: world.tenants,
-        PlacementPolicy: world.policies,
-        ClusterPlacementPolicy: world.cluster_policies,
-        Workload: world.workloads,
+        Site: inputs.sites,
+        SiteGrant: inputs.grants,
+        DataClassScheme: inputs.schemes,
+        Tenant: inputs.tenants,
+        PlacementPolicy: inputs.policies,
+        ClusterPlacementPolicy: inputs.cluster_policies,
+        Workload: inputs.workloads,
     }
     return lists[type(each)]
 
 
-def fleet_of(world: World) -> Fleet:
+def fleet_of(inputs: OfflineInput) -> Fleet:
     """The fleet that the files describe, before anything is decided.
 
     Raises:
         WorldError: a quantity in a site's status cannot be read.
     """
-    flying = _in_flight(world)
+    flying = _in_flight_by_site(inputs)
     fleet = Fleet()
     try:
-        for site in world.sites:
+        for site in inputs.sites:
             name = site.metadata.name
-            fleet.upsert(site_facts_of(site, world.grants, in_flight=flying.get(name, ())))
+            fleet.upsert(site_facts_of(site, inputs.grants, in_flight=flying.get(name, ())))
     except NotAQuantity as error:
-        raise WorldError(str(error)) from error
+        raise OfflineInputError(str(error)) from error
     return fleet
 
 
-def _in_flight(world: World) -> dict[str, list[InFlight]]:
+def _in_flight_by_site(inputs: OfflineInput) -> dict[str, list[InFlight]]:
     flying: dict[str, list[InFlight]] = {}
-    for workload in world.workloads:
-        demand = _demand(world, workload, {})
+    for workload in inputs.workloads:
+        demand = _demand_for(inputs, workload, {})
         if isinstance(demand, NotAccepted):
             continue
         for placed in demand.placed:
             if placed.phase == "Placing" and placed.replicas:
-                flights = flights_of(demand, placed.replicas, new_site=True)
+                flights = in_flight_pods(demand, placed.replicas, new_site=True)
                 flying.setdefault(placed.site, []).extend(flights)
     return flying
 
 
-def turns(
-    world: World, fleet: Fleet, *, now: datetime, terms: Terms = DEFAULT_TERMS
-) -> Iterator[Turn]:
+def decide_all(
+    inputs: OfflineInput, fleet: Fleet, *, now: datetime, terms: Terms = DEFAULT_TERMS
+) -> Iterator[OfflineDecision]:
     """Decides every workload in order; the fleet is brought up to date after each turn.
 
     A turn is handed out before its decision is committed, so that it can still be explained.
     """
-    for workload in sorted(world.workloads, key=_order):
-        demand = _demand(world, workload, _allowance(world, workload, fleet, moment_of(now, terms)))
+    for workload in sorted(inputs.workloads, key=_sort_key):
+        demand = _demand_for(
+            inputs, workload, _quota_context(inputs, workload, fleet, decision_context(now, terms))
+        )
         if isinstance(demand, NotAccepted):
-            yield Turn(workload, demand, None)
+            yield OfflineDecision(workload, demand, None)
             continue
         decision = choose(demand, fleet, now=now, terms=terms)
-        yield Turn(workload, demand, decision)
-        fleet.commit(demand, decision)
-        place = world.workloads.index(workload)
-        world.workloads[place] = _placed(workload, decision)
+        yield OfflineDecision(workload, demand, decision)
+        fleet.assume(demand, decision)
+        place = inputs.workloads.index(workload)
+        inputs.workloads[place] = _with_placement(workload, decision)
 
 
-def _order(workload: Workload) -> tuple[int, float, str]:
+def _sort_key(workload: Workload) -> tuple[int, float, str]:
     created = workload.metadata.creation_timestamp
     age = float("inf") if created is None else created.timestamp()
     return (-workload.spec.priority, age, workload.metadata.key)
 
 
-def _demand(world: World, workload: Workload, allowance: Allowance) -> Demand | NotAccepted:
+def _demand_for(
+    inputs: OfflineInput, workload: Workload, quota_context: QuotaContext
+) -> Demand | NotAccepted:
     return demand_of(
         workload,
-        scheme=world.scheme,
-        tenants=world.tenants,
-        policies=world.policies,
-        cluster_policies=world.cluster_policies,
-        others=world.workloads,
-        **allowance,
+        scheme=inputs.scheme,
+        tenants=inputs.tenants,
+        policies=inputs.policies,
+        cluster_policies=inputs.cluster_policies,
+        others=inputs.workloads,
+        **quota_context,
     )
 
 
-def _allowance(world: World, workload: Workload, fleet: Fleet, moment: Moment) -> Allowance:
+def _quota_context(
+    inputs: OfflineInput, workload: Workload, fleet: Fleet, moment: DecisionContext
+) -> QuotaContext:
     """What other workloads use of the tenant's quota and budget, and what its cohort would lend."""
-    tenant = tenant_of(workload, world.tenants)
+    tenant = tenant_of(workload, inputs.tenants)
     if tenant is None or not (tenant.spec.quota or tenant.spec.budget != Budget()):
         return {}
-    others = _others_by_tenant(world, workload)
+    others = _other_demands_by_tenant(inputs, workload)
 
     def used_by(one: Tenant) -> dict[str, int]:
         total: Counter[str] = Counter()
@@ -239,7 +247,7 @@ def _allowance(world: World, workload: Workload, fleet: Fleet, moment: Moment) -
     ]
     return {
         "used": used_by(tenant),
-        "cohort_left": cohort_quota_left(tenant, world.tenants, used_by),
+        "cohort_left": cohort_quota_left(tenant, inputs.tenants, used_by),
         "spent": Spend(
             cny_per_hour=fsum(each.cny_per_hour for each in spends),
             gco2_per_hour=fsum(each.gco2_per_hour for each in spends),
@@ -247,19 +255,19 @@ def _allowance(world: World, workload: Workload, fleet: Fleet, moment: Moment) -
     }
 
 
-def _others_by_tenant(world: World, workload: Workload) -> dict[str, list[Demand]]:
+def _other_demands_by_tenant(inputs: OfflineInput, workload: Workload) -> dict[str, list[Demand]]:
     found: dict[str, list[Demand]] = {}
-    for other in world.workloads:
-        tenant = tenant_of(other, world.tenants)
+    for other in inputs.workloads:
+        tenant = tenant_of(other, inputs.tenants)
         if other is workload or tenant is None or not other.status.placement.groups:
             continue
-        demand = _demand(world, other, {})
+        demand = _demand_for(inputs, other, {})
         if isinstance(demand, Demand):
             found.setdefault(tenant.metadata.name, []).append(demand)
     return found
 
 
-def _placed(workload: Workload, decision: Decision) -> Workload:
+def _with_placement(workload: Workload, decision: Decision) -> Workload:
     groups = tuple(
         PlacementGroup(sites=(each.site,), replicas=each.replicas) for each in decision.assignment
     )

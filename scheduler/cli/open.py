@@ -14,7 +14,7 @@ from scheduler.runtime.data_dir import KUBECONFIG_FILE, recorded_port
 from scheduler.settings import DATA_HOME, data_directory
 
 EXIT_GOOD, EXIT_NO, EXIT_USAGE = 0, 1, 2
-_SECONDS = 10.0
+_TIMEOUT_SECONDS = 10.0
 
 _EPILOG = f"""examples:
   kapok open                         the `kapok up` of ${DATA_HOME}, else ~/.local/share/kapok
@@ -24,7 +24,7 @@ _EPILOG = f"""examples:
 Prints an address with a code that works once, for two minutes. The page only reads."""
 
 
-class NoPage(Exception):
+class PageUnavailable(Exception):
     """No code was to be had; the message says why and what to do."""
 
 
@@ -47,9 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return EXIT_USAGE
     try:
-        token = _token(arguments, directory)
-        answer = _new_code(port, token)
-    except (NoPage, Refused, OSError) as error:
+        token = _read_token(arguments, directory)
+        answer = _request_code(port, token)
+    except (PageUnavailable, Refused, OSError) as error:
         sys.stderr.write(f"kapok open: {error}\n")
         return EXIT_NO
     url = f"http://127.0.0.1:{port}/login?code={answer['code']}"
@@ -58,19 +58,21 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_GOOD
 
 
-def _token(arguments: argparse.Namespace, directory: Path) -> str:
+def _read_token(arguments: argparse.Namespace, directory: Path) -> str:
     if arguments.token_file:
         return str(arguments.token_file.read_text(encoding="utf-8")).strip()
     kubeconfig = Path(arguments.kubeconfig or directory / KUBECONFIG_FILE)
     if not kubeconfig.exists():
-        raise NoPage(f"{kubeconfig}: no kubeconfig there; name one with --kubeconfig FILE")
+        raise PageUnavailable(f"{kubeconfig}: no kubeconfig there; name one with --kubeconfig FILE")
     token = asyncio.run(bearer_token_of(kubeconfig))
     if not token:
-        raise NoPage(f"{kubeconfig} logs in without a token; give one with --token-file FILE")
+        raise PageUnavailable(
+            f"{kubeconfig} logs in without a token; give one with --token-file FILE"
+        )
     return token
 
 
-def _new_code(port: int, token: str) -> dict[str, str]:
+def _request_code(port: int, token: str) -> dict[str, str]:
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/login/codes",
         data=b"",
@@ -80,16 +82,16 @@ def _new_code(port: int, token: str) -> dict[str, str]:
     # Loopback needs no proxy, and a proxy must not see the token.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=_SECONDS) as response:
+        with opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
             answer: dict[str, str] = json.load(response)
     except urllib.error.HTTPError as error:
         with error:
-            raise NoPage(
+            raise PageUnavailable(
                 f"the server at port {port} refuses the token: {error.code}; it must be allowed to "
                 "list workloads.kapok.dev in all namespaces"
             ) from error
     except urllib.error.URLError as error:
-        raise NoPage(
+        raise PageUnavailable(
             f"nobody answers at 127.0.0.1:{port}: {error.reason}; is `kapok up` running?"
         ) from error
     return answer

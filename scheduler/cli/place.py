@@ -5,8 +5,14 @@ import json
 import sys
 from typing import Any
 
-from scheduler.cli.now_option import add_now, now_of
-from scheduler.cli.offline_input import Turn, WorldError, fleet_of, read_world, turns
+from scheduler.cli.now_option import add_now_option, now_of
+from scheduler.cli.offline_input import (
+    OfflineDecision,
+    OfflineInputError,
+    decide_all,
+    fleet_of,
+    read_offline_input,
+)
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import NotAccepted
 
@@ -39,7 +45,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a YAML or JSON file, a folder of them, or - for stdin; may be repeated",
     )
-    add_now(parser)
+    add_now_option(parser)
     parser.add_argument("-o", "--output", choices=["json"], help="one JSON object on stdout")
 
 
@@ -47,15 +53,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Decides all workloads and prints the decisions."""
     now = now_of(arguments)
     try:
-        world = read_world(arguments.filename)
+        world = read_offline_input(arguments.filename)
         fleet = fleet_of(world)
-    except WorldError as error:
+    except OfflineInputError as error:
         sys.stderr.write(f"kapok place: {error}\n")
         return EXIT_USAGE
     if not world.workloads:
         sys.stderr.write("kapok place: the files hold no Workload, so there is nothing to decide\n")
         return EXIT_USAGE
-    rows = [answer(turn, len(fleet)) for turn in turns(world, fleet, now=now)]
+    rows = [decision_as_json(turn, len(fleet)) for turn in decide_all(world, fleet, now=now)]
     if arguments.output == "json":
         sys.stdout.write(json.dumps({"decisions": rows}, ensure_ascii=False) + "\n")
     else:
@@ -63,16 +69,16 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if all(row["phase"] == "Placed" for row in rows) else EXIT_NO
 
 
-def answer(turn: Turn, sites: int) -> dict[str, Any]:
+def decision_as_json(decided: OfflineDecision, site_count: int) -> dict[str, Any]:
     """One decision in the form of the contract.
 
     Args:
-        turn: the workload's turn.
-        sites: how many sites there are: each of them says no to what is not accepted.
+        decided: the workload's turn.
+        site_count: how many sites there are: each of them says no to what is not accepted.
     """
-    if isinstance(turn.demand, NotAccepted) or turn.decision is None:
-        return _not_accepted(turn, sites)
-    decision = turn.decision
+    if isinstance(decided.demand, NotAccepted) or decided.decision is None:
+        return _refusal_as_json(decided, site_count)
+    decision = decided.decision
     return {
         "workload": decision.workload,
         "phase": decision.phase,
@@ -88,11 +94,11 @@ def answer(turn: Turn, sites: int) -> dict[str, Any]:
         "lost": list(decision.lost),
         "violations": dict(decision.violations),
         "notes": list(decision.notes),
-        **_plan(decision),
+        **_planned_start(decision),
     }
 
 
-def _plan(decision: Decision) -> dict[str, Any]:
+def _planned_start(decision: Decision) -> dict[str, Any]:
     """When and where work that waits for a better time is planned to start."""
     if decision.start_at is None:
         return {}
@@ -102,15 +108,15 @@ def _plan(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _not_accepted(turn: Turn, sites: int) -> dict[str, Any]:
-    refused = turn.demand
+def _refusal_as_json(decided: OfflineDecision, site_count: int) -> dict[str, Any]:
+    refused = decided.demand
     reason = refused.reason if isinstance(refused, NotAccepted) else "invalid"
     message = refused.message if isinstance(refused, NotAccepted) else ""
     return {
-        "workload": turn.workload.metadata.key,
+        "workload": decided.workload.metadata.key,
         "phase": "Refused",
         "sites": [],
-        "reasons": {reason: max(1, sites)},
+        "reasons": {reason: max(1, site_count)},
         "line": f"not accepted: {message}",
         "cost": {"cnyPerHour": None, "gco2PerHour": None},
         "optimal": False,
@@ -133,12 +139,12 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         table.add_row(
             row["workload"],
             row["phase"],
-            _figure(cost["cnyPerHour"]),
-            _figure(cost["gco2PerHour"]),
+            _format_figure(cost["cnyPerHour"]),
+            _format_figure(cost["gco2PerHour"]),
             row["line"],
         )
     Console(markup=False, emoji=False).print(table)  # what people wrote is shown as it is
 
 
-def _figure(value: float | None) -> str:
+def _format_figure(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4g}"

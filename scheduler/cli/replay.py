@@ -49,11 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
     except LedgerError as error:
         sys.stderr.write(f"kapok replay: {error}\n")
         return EXIT_USAGE
-    _say(arguments.id, answer, as_json=arguments.output == "json")
+    _print_answer(arguments.id, answer, as_json=arguments.output == "json")
     return EXIT_GOOD if answer.is_same else EXIT_NO
 
 
-def _say(record_id: str, answer: ReplayResult, *, as_json: bool) -> None:
+def _print_answer(record_id: str, answer: ReplayResult, *, as_json: bool) -> None:
     if as_json:
         said: dict[str, object] = {
             "decision": record_id,

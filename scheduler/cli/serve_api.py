@@ -76,16 +76,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _options(arguments: argparse.Namespace) -> list[ApiServerOptions]:
-    crds = [] if arguments.no_crds else _crds()
+    crds = [] if arguments.no_crds else _load_crds()
     if not arguments.name:
-        return [_one(arguments, "hub", arguments.data_dir, 0, crds)]
+        return [_server_options(arguments, "hub", arguments.data_dir, 0, crds)]
     return [
-        _one(arguments, name, arguments.data_dir / name, index, crds)
+        _server_options(arguments, name, arguments.data_dir / name, index, crds)
         for index, name in enumerate(arguments.name)
     ]
 
 
-def _one(
+def _server_options(
     arguments: argparse.Namespace,
     name: str,
     folder: Path,
@@ -102,7 +102,7 @@ def _one(
     )
 
 
-def _crds() -> list[dict[str, object]]:
+def _load_crds() -> list[dict[str, object]]:
     from scheduler.hub.crds.generate import make_crds  # noqa: PLC0415 - needs the model, which takes a moment
 
     return make_crds()

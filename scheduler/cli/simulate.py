@@ -15,16 +15,16 @@ from scheduler.model.decode import NotReadable, decode
 from scheduler.model.kinds.metadata import Metadata
 from scheduler.model.kinds.policy import Placement, PlacementPolicy, PolicySpec, Preset, Strategy
 from scheduler.runtime.clock import SystemClock
-from scheduler.simulation.trace.kapok import NotForTraces
+from scheduler.simulation.trace.kapok import UnsupportedTracePolicy
 from scheduler.simulation.trace.reading import BadTrace, read_nodes, read_pods
-from scheduler.simulation.trace.report import as_json, as_text, write_assignments
-from scheduler.simulation.trace.simulate import BASELINES, Progress, Trace, simulate
+from scheduler.simulation.trace.report import as_json, format_text, write_assignments
+from scheduler.simulation.trace.simulate import BASELINES, ProgressCallback, Trace, simulate
 
 EXIT_GOOD, EXIT_USAGE = 0, 2
 
 _STRATEGIES = tuple(name for name in get_args(Strategy) if name != "Duplicated")
 _PRESETS = get_args(Preset)
-_LINE_EVERY = 0.25  # of a run, where there is no terminal for a bar
+_PROGRESS_STEP_RATIO = 0.25  # of a run, where there is no terminal for a bar
 
 _DESCRIPTION = """Groups the machines of a trace into sites and plays its pods in time: a pod
 arrives at its creation_time, the placement code chooses its site, the site binds it best fit to a
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Plays the trace and prints what became of it."""
     try:
         policy = read_policy(arguments.policy)
-        _check_folder_of(arguments.assignments)
+        _check_folder_exists(arguments.assignments)
         trace = Trace(
             read_nodes(arguments.nodes),
             read_pods(arguments.pods),
@@ -91,22 +91,22 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.seed,
             arguments.stretch,
         )
-        with _progress() as progress:
+        with _show_progress() as progress:
             played = simulate(trace, policy, clock=SystemClock(), progress=progress)
         if arguments.assignments is not None:
-            write_assignments(arguments.assignments, played.kapok, played.sites)
+            write_assignments(arguments.assignments, played.kapok, played.site_names)
     except OSError as error:
-        return _wrong(f"{error.filename}: {error.strerror}")
-    except (BadTrace, NotForTraces, NotReadable, _BadCallError, ValueError) as error:
-        return _wrong(str(error))
+        return _print_usage_error(f"{error.filename}: {error.strerror}")
+    except (BadTrace, UnsupportedTracePolicy, NotReadable, _UsageError, ValueError) as error:
+        return _print_usage_error(str(error))
     if arguments.output == "json":
         sys.stdout.write(json.dumps(as_json(played)) + "\n")
     else:
-        sys.stdout.write(as_text(played))
+        sys.stdout.write(format_text(played))
     return EXIT_GOOD
 
 
-class _BadCallError(ValueError):
+class _UsageError(ValueError):
     """An argument names nothing that can be used."""
 
 
@@ -125,41 +125,41 @@ def read_policy(text: str) -> PlacementPolicy:
     path = Path(text)
     if not path.is_file():
         known = ", ".join((*_STRATEGIES, *_PRESETS))
-        raise _BadCallError(f"--policy {text}: no such file, and none of {known}")
-    return _policy_of(path)
+        raise _UsageError(f"--policy {text}: no such file, and none of {known}")
+    return _read_policy_file(path)
 
 
-def _policy_of(path: Path) -> PlacementPolicy:
+def _read_policy_file(path: Path) -> PlacementPolicy:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise _BadCallError(f"{path}: not YAML: {error}") from error
+        raise _UsageError(f"{path}: not YAML: {error}") from error
     if not isinstance(raw, Mapping) or raw.get("kind") != "PlacementPolicy":
-        raise _BadCallError(f"{path}: holds no PlacementPolicy")
+        raise _UsageError(f"{path}: holds no PlacementPolicy")
     metadata: dict[str, Any] = {**(raw.get("metadata") or {}), "namespace": "trace"}
     metadata.setdefault("name", path.stem)
     found = decode({**raw, "metadata": metadata})
     if not isinstance(found, PlacementPolicy):
-        raise _BadCallError(f"{path}: holds no PlacementPolicy")
+        raise _UsageError(f"{path}: holds no PlacementPolicy")
     return found
 
 
-def _check_folder_of(file: Path | None) -> None:
+def _check_folder_exists(file: Path | None) -> None:
     """A minute of work must not end in a folder that is not there."""
     if file is not None and not file.parent.is_dir():
-        raise _BadCallError(f"--assignments {file}: no such folder as {file.parent}")
+        raise _UsageError(f"--assignments {file}: no such folder as {file.parent}")
 
 
-def _wrong(message: str) -> int:
+def _print_usage_error(message: str) -> int:
     sys.stderr.write(f"kapok simulate: {message}\n")
     return EXIT_USAGE
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def _show_progress() -> Iterator[ProgressCallback]:
     """A bar on a terminal, else a line now and then."""
     if not sys.stderr.isatty():
-        yield _plain_line
+        yield _print_progress
         return
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
     from rich.progress import Progress as Bars  # noqa: PLC0415 - only a terminal needs it
@@ -175,7 +175,7 @@ def _progress() -> Iterator[Progress]:
         yield advance
 
 
-def _plain_line(name: str, done: int, whole: int) -> None:
-    step = max(1, int(whole * _LINE_EVERY))
-    if done % step == 0 or done == whole:
-        sys.stderr.write(f"{name}: {done} of {whole} pods\n")
+def _print_progress(name: str, done: int, total: int) -> None:
+    step = max(1, int(total * _PROGRESS_STEP_RATIO))
+    if done % step == 0 or done == total:
+        sys.stderr.write(f"{name}: {done} of {total} pods\n")

@@ -13,13 +13,13 @@ from scheduler.runtime.clock import SystemClock
 from scheduler.simulation.cluster import faults
 from scheduler.simulation.cluster.description import (
     ClusterDescription,
+    InvalidDescription,
     NodeDescription,
-    NotADescription,
     read_clusters,
     read_nodes,
 )
-from scheduler.simulation.cluster.kubelet import Pace
-from scheduler.simulation.cluster.member import MemberSettings, play
+from scheduler.simulation.cluster.kubelet import SimulationPace
+from scheduler.simulation.cluster.member import MemberSettings, run_members
 
 EXIT_GOOD, EXIT_NO, EXIT_USAGE = 0, 1, 2
 _DAY_SECONDS = 86_400
@@ -58,7 +58,7 @@ examples:
 def register(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `kapok simulate-cluster`."""
     parser.description = _DESCRIPTION
-    parser.epilog = _EPILOG.replace("{faults}", _faults())
+    parser.epilog = _EPILOG.replace("{faults}", _format_faults())
     parser.add_argument(
         "--kubeconfig", metavar="FILE", nargs="+", default=[], help="clusters to play, one per file"
     )
@@ -80,24 +80,24 @@ def register(parser: argparse.ArgumentParser) -> None:
     description.add_argument(
         "--spec", metavar="FILE", help="clusters with their nodes, in one file"
     )
-    defaults = Pace()
+    defaults = SimulationPace()
     parser.add_argument(
         "--start-seconds",
-        type=_seconds,
+        type=_parse_seconds,
         default=defaults.start_seconds,
         metavar="S",
         help="from bound to Ready (default: %(default)s)",
     )
     parser.add_argument(
         "--stop-seconds",
-        type=_seconds,
+        type=_parse_seconds,
         default=defaults.stop_seconds,
         metavar="S",
         help="from deleted to gone, at most the pod's grace period (default: %(default)s)",
     )
     parser.add_argument(
         "--job-seconds",
-        type=_seconds,
+        type=_parse_seconds,
         default=defaults.job_seconds,
         metavar="S",
         help="how long a Job's pod runs unless it says so itself (default: %(default)s)",
@@ -113,60 +113,62 @@ def run(arguments: argparse.Namespace) -> int:
     level = logging.INFO if arguments.verbose else logging.WARNING
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(message)s")
     try:
-        members = _members(arguments)
-    except (NotADescription, _WrongCallError) as error:
+        members = _read_members(arguments)
+    except (InvalidDescription, _UsageError) as error:
         sys.stderr.write(f"kapok simulate-cluster: {error}\n")
         return EXIT_USAGE
     try:
-        asyncio.run(_play(members, arguments.seed))
+        asyncio.run(_run_until_signalled(members, arguments.seed))
     except BaseExceptionGroup as group:
         expected, unexpected = group.split(HubError)
         if unexpected is not None or expected is None:
             raise
-        for cause in _leaves(expected):
+        for cause in _leaf_errors(expected):
             sys.stderr.write(f"kapok simulate-cluster: {cause}\n")
         return EXIT_NO
     return EXIT_GOOD
 
 
-class _WrongCallError(ValueError):
+class _UsageError(ValueError):
     """The arguments do not go together."""
 
 
-async def _play(members: list[MemberSettings], seed: int | None) -> None:
+async def _run_until_signalled(members: list[MemberSettings], seed: int | None) -> None:
     """Runs until SIGINT or SIGTERM."""
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told.set)
     async with asyncio.TaskGroup() as group:
-        playing = group.create_task(play(members, clock=SystemClock(), seed=seed, on_ready=_ready))
+        playing = group.create_task(
+            run_members(members, clock=SystemClock(), seed=seed, on_ready=_print_ready)
+        )
         ended = group.create_task(told.wait())
         await asyncio.wait([playing, ended], return_when=asyncio.FIRST_COMPLETED)
         playing.cancel()
         ended.cancel()
 
 
-def _ready(name: str) -> None:
+def _print_ready(name: str) -> None:
     sys.stderr.write(f"{name}: playing its controllers\n")
     sys.stderr.flush()
 
 
-def _leaves(group: BaseExceptionGroup[HubError]) -> list[HubError]:
+def _leaf_errors(group: BaseExceptionGroup[HubError]) -> list[HubError]:
     found: list[HubError] = []
     for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+        found += _leaf_errors(error) if isinstance(error, BaseExceptionGroup) else [error]
     return found
 
 
-def _members(arguments: argparse.Namespace) -> list[MemberSettings]:
-    pace = Pace(arguments.start_seconds, arguments.stop_seconds, arguments.job_seconds)
+def _read_members(arguments: argparse.Namespace) -> list[MemberSettings]:
+    pace = SimulationPace(arguments.start_seconds, arguments.stop_seconds, arguments.job_seconds)
     if arguments.spec:
         if arguments.kubeconfig or arguments.context:
-            raise _WrongCallError("--spec names its own kubeconfigs; leave out --kubeconfig")
-        return [_described(one, pace) for one in read_clusters(Path(arguments.spec))]
-    targets = _targets(arguments.kubeconfig, arguments.context)
-    nodes = _nodes(arguments.nodes, len(targets))
+            raise _UsageError("--spec names its own kubeconfigs; leave out --kubeconfig")
+        return [_member_settings(one, pace) for one in read_clusters(Path(arguments.spec))]
+    targets = _cluster_targets(arguments.kubeconfig, arguments.context)
+    nodes = _read_node_files(arguments.nodes, len(targets))
     return [
         MemberSettings(
             name=context or _name_of(kubeconfig),
@@ -179,28 +181,30 @@ def _members(arguments: argparse.Namespace) -> list[MemberSettings]:
     ]
 
 
-def _described(one: ClusterDescription, pace: Pace) -> MemberSettings:
-    start_seconds = pace.start_seconds if one.start_seconds is None else one.start_seconds
-    kubeconfig = _existing(one.kubeconfig)
+def _member_settings(description: ClusterDescription, pace: SimulationPace) -> MemberSettings:
+    start_seconds = (
+        pace.start_seconds if description.start_seconds is None else description.start_seconds
+    )
+    kubeconfig = _check_kubeconfig(description.kubeconfig)
     return MemberSettings(
-        name=one.context or _name_of(kubeconfig),
+        name=description.context or _name_of(kubeconfig),
         kubeconfig=kubeconfig,
-        context=one.context,
-        nodes=one.nodes,
-        pace=Pace(start_seconds, pace.stop_seconds, pace.job_seconds),
+        context=description.context,
+        nodes=description.nodes,
+        pace=SimulationPace(start_seconds, pace.stop_seconds, pace.job_seconds),
     )
 
 
-def _targets(kubeconfigs: list[str], contexts: list[str]) -> list[tuple[Path, str | None]]:
-    files = [_existing(text) for text in kubeconfigs]
+def _cluster_targets(kubeconfigs: list[str], contexts: list[str]) -> list[tuple[Path, str | None]]:
+    files = [_check_kubeconfig(text) for text in kubeconfigs]
     if not files:
-        raise _WrongCallError("name at least one cluster: --kubeconfig FILE, or --spec FILE")
+        raise _UsageError("name at least one cluster: --kubeconfig FILE, or --spec FILE")
     if not contexts:
         return [(file, None) for file in files]
     if len(files) == 1:
         return [(files[0], context) for context in contexts]
     if len(files) != len(contexts):
-        raise _WrongCallError(
+        raise _UsageError(
             f"{len(files)} kubeconfigs and {len(contexts)} contexts; give one context for each"
         )
     return list(zip(files, contexts, strict=True))
@@ -211,34 +215,35 @@ def _name_of(kubeconfig: Path) -> str:
     return kubeconfig.parent.name if kubeconfig.stem == "kubeconfig" else kubeconfig.stem
 
 
-def _existing(text: str) -> Path:
+def _check_kubeconfig(text: str) -> Path:
     path = Path(text)
     if not path.is_file():
-        raise _WrongCallError(f"{text}: no such kubeconfig")
+        raise _UsageError(f"{text}: no such kubeconfig")
     return path
 
 
-def _nodes(files: list[str], clusters: int) -> list[list[NodeDescription]]:
+def _read_node_files(files: list[str], cluster_count: int) -> list[list[NodeDescription]]:
     if not files:
-        return [[] for _ in range(clusters)]
-    if len(files) not in (1, clusters):
-        raise _WrongCallError(
-            f"{len(files)} files of nodes for {clusters} clusters; give one for all or one for each"
+        return [[] for _ in range(cluster_count)]
+    if len(files) not in (1, cluster_count):
+        raise _UsageError(
+            f"{len(files)} files of nodes for {cluster_count} clusters; give one for all or "
+            "one for each"
         )
     read = [read_nodes(Path(file)) for file in files]
-    return read * clusters if len(read) == 1 else read
+    return read * cluster_count if len(read) == 1 else read
 
 
-def _seconds(text: str) -> float:
+def _parse_seconds(text: str) -> float:
     value = float(text)
     if not 0 <= value <= _DAY_SECONDS:
         raise argparse.ArgumentTypeError(f"{text}: write seconds, 0 to {_DAY_SECONDS}")
     return value
 
 
-def _faults() -> str:
-    lines = [f"  {faults.FAULT}: NAME"]
-    for name, effect in faults.EXPLAINED.items():
+def _format_faults() -> str:
+    lines = [f"  {faults.FAULT_ANNOTATION}: NAME"]
+    for name, effect in faults.FAULT_DESCRIPTIONS.items():
         wrapped = textwrap.wrap(effect, 80)
         lines += [f"    {name:<11} {wrapped[0]}", *(f"{'':16}{line}" for line in wrapped[1:])]
     return "\n".join(lines)

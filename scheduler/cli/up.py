@@ -59,13 +59,13 @@ def run(arguments: argparse.Namespace) -> int:
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         )
         logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
-        _log.info("%s", compiled.SENTENCE)
+        _log.info("%s", compiled.MODE_SENTENCE)
         return asyncio.run(
             _until_signalled(
                 run_scheduler(
                     settings,
                     data_directory(arguments.data_dir),
-                    on_ready=lambda running: _say_ready(running, arguments.output),
+                    on_ready=lambda running: _print_ready(running, arguments.output),
                 )
             )
         )
@@ -78,7 +78,7 @@ async def _until_signalled(work: Coroutine[Any, Any, None]) -> int:
     """Runs `work` until SIGINT or SIGTERM; says in one line what ended it otherwise."""
     loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(_reported(work), name="scheduler")
+        task = group.create_task(_report_errors(work), name="scheduler")
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, task.cancel)
         with contextlib.suppress(asyncio.CancelledError):
@@ -86,7 +86,7 @@ async def _until_signalled(work: Coroutine[Any, Any, None]) -> int:
     return 0
 
 
-async def _reported(work: Coroutine[Any, Any, None]) -> int:
+async def _report_errors(work: Coroutine[Any, Any, None]) -> int:
     code = 0
     try:
         await work
@@ -99,20 +99,20 @@ async def _reported(work: Coroutine[Any, Any, None]) -> int:
         SettingsError,
         ValueError,
     ) as group:
-        for error in _leaves(group):
+        for error in _leaf_errors(group):
             sys.stderr.write(f"kapok up: {error}\n")
         code = EXIT_NO
     return code
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+def _leaf_errors(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     leaves: list[BaseException] = []
     for one in group.exceptions:
-        leaves.extend(_leaves(one) if isinstance(one, BaseExceptionGroup) else [one])
+        leaves.extend(_leaf_errors(one) if isinstance(one, BaseExceptionGroup) else [one])
     return leaves
 
 
-def _say_ready(running: Endpoints, output: str | None) -> None:
+def _print_ready(running: Endpoints, output: str | None) -> None:
     if output == "json":
         facts = {
             "dataDir": str(running.data_dir),
@@ -121,7 +121,7 @@ def _say_ready(running: Endpoints, output: str | None) -> None:
             "broker": running.broker,
             "brokerKind": running.broker_kind,
             "hubKey": running.hub_key,
-            "kernel": compiled.WORD,
+            "kernel": compiled.MODE,
             "metrics": running.metrics_url,
             "page": running.page_url,
         }

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 import scheduler
 from scheduler.placement.kernel import loader as compiled
 
-_NAMED = (
+_PACKAGES = (
     "aiomqtt",
     "aiohttp",
     "highspy",
@@ -28,11 +28,11 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the versions of Kapok, Python and the packages, and what decides."""
-    found = {"kapok": scheduler.__version__, "kernel": compiled.WORD}
-    if compiled.WHY_INTERPRETED:
-        found["whyInterpreted"] = compiled.WHY_INTERPRETED
+    found = {"kapok": scheduler.__version__, "kernel": compiled.MODE}
+    if compiled.FALLBACK_REASON:
+        found["whyInterpreted"] = compiled.FALLBACK_REASON
     found["python"] = platform.python_version()
-    found |= {name: _version_of(name) for name in _NAMED}
+    found |= {name: _version_of(name) for name in _PACKAGES}
     if arguments.output == "json":
         sys.stdout.write(json.dumps(found) + "\n")
     else:

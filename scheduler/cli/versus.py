@@ -1,22 +1,27 @@
-"""`kapok explain --versus SITE`: what was chosen beside one other site, and why not that one."""
+"""`kapok explain --versus SITE`.
+
+What was chosen beside one other site, and why not that one.
+"""
 
 from typing import Any
 
 from scheduler.model.demand.demand import Demand, NotAccepted
 
-_SMALL = 1e-9
+_PRICE_TOLERANCE = 1e-9
 """CNY per replica-hour below which two prices are the same."""
 
 
-class NoSuchSite(Exception):
+class UnknownSite(Exception):
     """The site is not in the fleet; the message names those that are."""
 
 
-def versus(told: dict[str, Any], site: str, demand: Demand | NotAccepted) -> dict[str, Any]:
+def compare_with_site(
+    explanation: dict[str, Any], site: str, demand: Demand | NotAccepted
+) -> dict[str, Any]:
     """Leaves the chosen sites and one other, and says what speaks for and against it.
 
     Args:
-        told: the whole explanation, as JSON has it.
+        explanation: the whole explanation, as JSON has it.
         site: the other site.
         demand: what was asked.
 
@@ -24,29 +29,33 @@ def versus(told: dict[str, Any], site: str, demand: Demand | NotAccepted) -> dic
         NoSuchSite: there is no such site.
     """
     if isinstance(demand, NotAccepted):
-        return told | {"versus": {"site": site, "sentence": told["line"], "terms": []}}
-    sites = {each["name"]: each for each in told["sites"]}
+        return explanation | {
+            "versus": {"site": site, "sentence": explanation["line"], "terms": []}
+        }
+    sites = {each["name"]: each for each in explanation["sites"]}
     if site not in sites:
-        raise NoSuchSite(f"no site {site}; there are {', '.join(sites) or 'none'}")
+        raise UnknownSite(f"no site {site}; there are {', '.join(sites) or 'none'}")
     other = sites[site]
-    chosen = [each for each in told["sites"] if each["replicas"] and each["name"] != site]
-    best = min(chosen, key=_price, default=None)
-    return told | {
-        "sites": [each for each in told["sites"] if each["name"] == site or each["replicas"]],
+    chosen = [each for each in explanation["sites"] if each["replicas"] and each["name"] != site]
+    best = min(chosen, key=_price_key, default=None)
+    return explanation | {
+        "sites": [
+            each for each in explanation["sites"] if each["name"] == site or each["replicas"]
+        ],
         "versus": {
             "site": site,
-            "sentence": _sentence(other, chosen, demand),
-            "terms": [] if best is None else _terms(other, best),
+            "sentence": _format_comparison(other, chosen, demand),
+            "terms": [] if best is None else _term_differences(other, best),
         },
     }
 
 
-def _price(site: dict[str, Any]) -> tuple[bool, float]:
+def _price_key(site: dict[str, Any]) -> tuple[bool, float]:
     total = site["totalCnyPerReplicaHour"]
     return (total is None, total or 0.0)
 
 
-def _sentence(other: dict[str, Any], chosen: list[dict[str, Any]], demand: Demand) -> str:
+def _format_comparison(other: dict[str, Any], chosen: list[dict[str, Any]], demand: Demand) -> str:
     name = other["name"]
     if other["replicas"]:
         also = ", ".join(each["name"] for each in chosen)
@@ -58,13 +67,16 @@ def _sentence(other: dict[str, Any], chosen: list[dict[str, Any]], demand: Deman
     if not chosen:
         return f"{name} passes every rule and takes {other['room']} more, but nothing was chosen"
     if other["room"] < demand.replicas:
-        return f"{name} takes only {other['room']} of {demand.replicas}; {_by_price(other, chosen)}"
-    return _by_price(other, chosen) + _although(other, chosen, demand)
+        return (
+            f"{name} takes only {other['room']} of {demand.replicas}; "
+            f"{_format_price_comparison(other, chosen)}"
+        )
+    return _format_price_comparison(other, chosen) + _format_why_not_chosen(other, chosen, demand)
 
 
-def _by_price(other: dict[str, Any], chosen: list[dict[str, Any]]) -> str:
+def _format_price_comparison(other: dict[str, Any], chosen: list[dict[str, Any]]) -> str:
     """How its price stands to the dearest of the chosen sites."""
-    dearest = max(chosen, key=_price)
+    dearest = max(chosen, key=_price_key)
     here, there = other["totalCnyPerReplicaHour"], dearest["totalCnyPerReplicaHour"]
     name, rival = other["name"], dearest["name"]
     if here is None:
@@ -72,7 +84,7 @@ def _by_price(other: dict[str, Any], chosen: list[dict[str, Any]]) -> str:
         return f"what {name} costs is not known ({', '.join(unknown)}), so it ranks behind"
     if there is None:
         return f"{name} costs {here:.4f} CNY per replica-hour; what {rival} costs is not known"
-    if abs(here - there) < _SMALL:
+    if abs(here - there) < _PRICE_TOLERANCE:
         return f"{name} costs as much as {rival}, {here:.4f} CNY per replica-hour"
     word = "more" if here > there else "less"
     return (
@@ -80,9 +92,11 @@ def _by_price(other: dict[str, Any], chosen: list[dict[str, Any]]) -> str:
     )
 
 
-def _although(other: dict[str, Any], chosen: list[dict[str, Any]], demand: Demand) -> str:
+def _format_why_not_chosen(
+    other: dict[str, Any], chosen: list[dict[str, Any]], demand: Demand
+) -> str:
     """Why a site that ranks no worse was not chosen all the same."""
-    if _price(other) > _price(max(chosen, key=_price)):
+    if _price_key(other) > _price_key(max(chosen, key=_price_key)):
         return ""
     runs = {site for site, count in demand.placed_replicas.items() if count}
     if demand.mode == "Steady" and runs & {each["name"] for each in chosen}:
@@ -94,7 +108,7 @@ def _although(other: dict[str, Any], chosen: list[dict[str, Any]], demand: Deman
     return "; equals are told apart by a hash of the workload"
 
 
-def _terms(other: dict[str, Any], best: dict[str, Any]) -> list[dict[str, Any]]:
+def _term_differences(other: dict[str, Any], best: dict[str, Any]) -> list[dict[str, Any]]:
     """Each cost there and at the cheapest chosen site; null where it is not known."""
     theirs = {each["term"]: each["cnyPerReplicaHour"] for each in best["costs"]}
     return [

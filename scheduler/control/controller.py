@@ -38,7 +38,7 @@ from scheduler.control.state.sites import Sites
 from scheduler.control.state.unadmitted_sites import UnadmittedSites
 from scheduler.model.kinds.kinds import Site, Workload
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.placement.filter.rules import Event
+from scheduler.placement.filter.rules import WakeEvent
 from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ _SITE_POLL_SECONDS = 0.05
 _STUCK_CHECK_SECONDS = 30.0
 _WAKE_DELAY_SECONDS = 0.1
 _MAX_WAKES_AT_ONCE = 1000
-_EVENT_OF_RESULT: Mapping[str, Event] = {"placed": "placed", "deleted": "gone"}
+_EVENT_OF_RESULT: Mapping[str, WakeEvent] = {"placed": "placed", "deleted": "gone"}
 """What the result of one look means for other workloads."""
 
 
@@ -57,19 +57,19 @@ class Controller:
     """Where events become work.
 
     Attributes:
-        registry: the hub's objects.
+        objects: the hub's objects.
         sites: what is known of sites.
         dispatcher: orders on their way.
         reconciler: what is done with one workload.
         queue: which is next.
-        shares: whose work it is, and how much he uses.
-        pending: strangers.
-        speaker: for asking sites.
+        fair_shares: whose work it is, and how much he uses.
+        unadmitted_sites: strangers.
+        publisher: for asking sites.
         telemetry: counts attempts.
         clock: for durations.
         reservations: room that is kept for who waits long.
-        hear_seconds: how long sites are waited for after a start.
-        is_open: all objects are known, so that changes are looked at one by one.
+        wait_for_sites_seconds: how long sites are waited for after a start.
+        has_synced: all objects are known, so that changes are looked at one by one.
         has_started: the start is over, and decisions are made.
     """
 
@@ -89,7 +89,7 @@ class Controller:
     has_started: bool = False
     _deleting: set[WorkKey] = field(default_factory=set)
     _grant_boundaries: list[datetime] = field(default_factory=list)
-    _pending_events: set[Event] = field(default_factory=set)
+    _pending_events: set[WakeEvent] = field(default_factory=set)
     _capacity_increased_sites: set[str] = field(default_factory=set)
     _wake_requested: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -358,7 +358,7 @@ class Controller:
         self.reconciler.requeue_reasons.add_redecision(keys)
         self._requeue(keys)
 
-    def _add_events(self, *events: Event) -> None:
+    def _add_events(self, *events: WakeEvent) -> None:
         if events:
             self._pending_events.update(events)
             self._wake_requested.set()

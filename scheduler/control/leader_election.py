@@ -43,7 +43,8 @@ class Leadership:
         identity: who we are, unique per process.
         duration_seconds: how long the lease is good after a renewal.
         renew_seconds: how often it is renewed.
-        alone: nobody else can hold it (the data directory's lock says so): take it at once.
+        is_sole_candidate: nobody else can hold it (the data directory's lock says so): take it at
+        once.
         epoch: ours once acquired; 0 before.
     """
 

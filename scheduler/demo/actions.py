@@ -15,41 +15,43 @@ DIRTY_GCO2_PER_KWH = 900.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pokes:
+class DemoActions:
     """What is in force.
 
     Attributes:
-        silent: sites whose agents are kept down.
-        grids: grid zone -> carbon intensity, gCO2e per kWh, instead of the usual one.
+        silent_sites: sites whose agents are kept down.
+        grid_intensities: grid zone -> carbon intensity, gCO2e per kWh, instead of the usual one.
     """
 
-    silent: frozenset[str] = frozenset()
-    grids: tuple[tuple[str, float], ...] = ()
+    silent_sites: frozenset[str] = frozenset()
+    grid_intensities: tuple[tuple[str, float], ...] = ()
 
-    def silenced(self, site: str) -> "Pokes":
+    def with_silent(self, site: str) -> "DemoActions":
         """This site falls silent."""
-        return replace(self, silent=self.silent | {site})
+        return replace(self, silent_sites=self.silent_sites | {site})
 
-    def returned(self, site: str) -> "Pokes":
+    def without_silent(self, site: str) -> "DemoActions":
         """This site is back."""
-        return replace(self, silent=self.silent - {site})
+        return replace(self, silent_sites=self.silent_sites - {site})
 
-    def with_grid(self, zone: str, gco2_per_kwh: float | None) -> "Pokes":
+    def with_grid(self, zone: str, gco2_per_kwh: float | None) -> "DemoActions":
         """A zone's intensity; None: the usual one."""
-        others = dict(self.grids)
+        others = dict(self.grid_intensities)
         others.pop(zone, None)
         if gco2_per_kwh is not None:
             others[zone] = gco2_per_kwh
-        return replace(self, grids=tuple(sorted(others.items())))
+        return replace(self, grid_intensities=tuple(sorted(others.items())))
 
 
-def read_pokes(path: Path) -> Pokes:
+def read_actions(path: Path) -> DemoActions:
     """What the file says; nothing when there is none."""
     found: dict[str, Any] = read_json(path)
     grids = {str(zone): float(value) for zone, value in found.get("grids", {}).items()}
-    return Pokes(frozenset(found.get("silent", ())), tuple(sorted(grids.items())))
+    return DemoActions(frozenset(found.get("silent", ())), tuple(sorted(grids.items())))
 
 
-def write_pokes(path: Path, pokes: Pokes) -> None:
+def write_actions(path: Path, actions: DemoActions) -> None:
     """Writes whole or not at all."""
-    write_json(path, {"silent": sorted(pokes.silent), "grids": dict(pokes.grids)})
+    write_json(
+        path, {"silent": sorted(actions.silent_sites), "grids": dict(actions.grid_intensities)}
+    )

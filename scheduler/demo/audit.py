@@ -1,6 +1,6 @@
 """Looks for broken rules in what runs, from objects alone and by other code than the engine's.
 
-Each finding is a sentence. None is expected, ever: the demo counts them as `violations`.
+Each finding is a sentence. None is expected, ever: the demo counts them as `find_violations`.
 """
 
 from collections import defaultdict
@@ -14,15 +14,15 @@ from scheduler.model.quantities import free_amount, requested_amount
 
 Object = Mapping[str, Any]
 _SCALABLE = frozenset({"Deployment", "StatefulSet"})
-_POOL_LEVEL = 4
+_MIN_POOL_LEVEL = 4
 _ORDER_ID = "kapok.dev/order-id"
-_PLACED = frozenset({"Running", "Completed"})
+_PLACED_PHASES = frozenset({"Running", "Completed"})
 _RESOURCES = ("cpu", "memory", "nvidia.com/gpu")
-_ENDED = frozenset({"Succeeded", "Failed"})
+_ENDED_PHASES = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class AuditEvidence:
     """What is looked at.
 
     Attributes:
@@ -36,7 +36,7 @@ class Evidence:
     now: datetime
 
 
-def violations(evidence: Evidence) -> list[str]:
+def find_violations(evidence: AuditEvidence) -> list[str]:
     """Every broken rule, as a sentence."""
     found = list(_broken_grants(evidence))
     for site, objects in evidence.members.items():
@@ -48,55 +48,64 @@ def violations(evidence: Evidence) -> list[str]:
 # ---------------------------------------------------------------- rights
 
 
-def _broken_grants(evidence: Evidence) -> Iterator[str]:
-    sites = {o["metadata"]["name"]: o for o in _of(evidence.hub, "Site")}
-    for workload in _of(evidence.hub, "Workload"):
-        for name, _ in shares(workload):
+def _broken_grants(evidence: AuditEvidence) -> Iterator[str]:
+    sites = {o["metadata"]["name"]: o for o in _objects_of_kind(evidence.hub, "Site")}
+    for workload in _objects_of_kind(evidence.hub, "Workload"):
+        for name, _ in placed_shares(workload):
             if name not in sites:
-                yield f"{key(workload)} is placed on {name}, which is no site"
+                yield f"{key_of(workload)} is placed on {name}, which is no site"
                 continue
-            grants = [g for g in _of(evidence.hub, "SiteGrant") if name in g["spec"]["sites"]]
-            reasons = [_why_not(workload, sites[name], g["spec"], evidence) for g in grants]
+            grants = [
+                g for g in _objects_of_kind(evidence.hub, "SiteGrant") if name in g["spec"]["sites"]
+            ]
+            reasons = [_grant_refusal(workload, sites[name], g["spec"], evidence) for g in grants]
             if not any(reason == "" for reason in reasons):
-                yield f"{key(workload)} on {name}: {'; '.join(reasons) or 'no grant at all'}"
+                yield f"{key_of(workload)} on {name}: {'; '.join(reasons) or 'no grant at all'}"
 
 
-def _why_not(workload: Object, site: Object, grant: Object, evidence: Evidence) -> str:
+def _grant_refusal(workload: Object, site: Object, grant: Object, evidence: AuditEvidence) -> str:
     """Why one grant does not allow a workload; empty when it does."""
     spec, rule = workload["spec"], _class_rule(workload, evidence)
     level = max(spec.get("protectionLevel", 1), rule.get("protectionLevel", 1))
     answers = (
         (_is_valid(grant, evidence.now), "the grant is not valid now"),
-        (_rank(spec) <= _rank(grant), "the grant's class is lower"),
+        (_class_rank(spec) <= _class_rank(grant), "the grant's class is lower"),
         (level <= grant.get("protectionLevel", 1), "the grant's level is lower"),
-        (level < _POOL_LEVEL or grant.get("dedicatedPool", False), "no dedicated pool"),
+        (level < _MIN_POOL_LEVEL or grant.get("dedicatedPool", False), "no dedicated pool"),
         (
             set(spec.get("networkZones", ())) <= set(grant.get("networkZones", ())),
             "a network zone is missing",
         ),
-        (_admits(spec.get("jurisdictions", ()), grant), "the workload names other jurisdictions"),
-        (_admits(rule.get("jurisdictions", ()), grant), "the class names other jurisdictions"),
         (
-            not rule.get("allowListOnly") or key(workload) in grant.get("allowList", ()),
+            _permits_jurisdiction(spec.get("jurisdictions", ()), grant),
+            "the workload names other jurisdictions",
+        ),
+        (
+            _permits_jurisdiction(rule.get("jurisdictions", ()), grant),
+            "the class names other jurisdictions",
+        ),
+        (
+            not rule.get("allowListOnly") or key_of(workload) in grant.get("allowList", ()),
             "it is not on the list",
         ),
         (
-            not rule.get("sameProvince") or _home(workload, evidence) == _province(site),
+            not rule.get("sameProvince")
+            or _home_jurisdiction(workload, evidence) == _province(site),
             "the data left its province",
         ),
     )
     return ", ".join(sentence for is_met, sentence in answers if not is_met)
 
 
-def _class_rule(workload: Object, evidence: Evidence) -> Object:
-    for scheme in _of(evidence.hub, "DataClassScheme"):
+def _class_rule(workload: Object, evidence: AuditEvidence) -> Object:
+    for scheme in _objects_of_kind(evidence.hub, "DataClassScheme"):
         for rule in scheme["spec"].get("classes", []):
             if rule["name"] == workload["spec"].get("dataClass"):
                 return dict(rule)
     return {}
 
 
-def _rank(spec: Object) -> int:
+def _class_rank(spec: Object) -> int:
     """Place of the class among all; no class is above every one."""
     given = spec.get("dataClass")
     return DATA_CLASSES.index(given) if given in DATA_CLASSES else len(DATA_CLASSES)
@@ -108,14 +117,14 @@ def _is_valid(grant: Object, now: datetime) -> bool:
     return has_begun and (not ends or now < datetime.fromisoformat(ends))
 
 
-def _admits(jurisdictions: Sequence[str], grant: Object) -> bool:
+def _permits_jurisdiction(jurisdictions: Sequence[str], grant: Object) -> bool:
     where = grant.get("jurisdiction", "")
     mainland = where.startswith("CN-")
     return not jurisdictions or where in jurisdictions or (mainland and "CN" in jurisdictions)
 
 
-def _home(workload: Object, evidence: Evidence) -> str:
-    for tenant in _of(evidence.hub, "Tenant"):
+def _home_jurisdiction(workload: Object, evidence: AuditEvidence) -> str:
+    for tenant in _objects_of_kind(evidence.hub, "Tenant"):
         if workload["metadata"]["namespace"] in tenant["spec"]["namespaces"]:
             return str(tenant["spec"].get("jurisdiction", ""))
     return ""
@@ -130,12 +139,12 @@ def _province(site: Object) -> str:
 
 def _overcommitted(site: str, objects: Sequence[Object]) -> Iterator[str]:
     asked: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for pod in _of(objects, "Pod"):
-        if pod.get("status", {}).get("phase") in _ENDED:
+    for pod in _objects_of_kind(objects, "Pod"):
+        if pod.get("status", {}).get("phase") in _ENDED_PHASES:
             continue
         for name, amount in _pod_requests(pod):
             asked[pod["spec"].get("nodeName", "")][name] += amount
-    for node in _of(objects, "Node"):
+    for node in _objects_of_kind(objects, "Node"):
         name, room = node["metadata"]["name"], node["status"].get("allocatable", {})
         for resource in _RESOURCES:
             wanted, has = asked[name][resource], free_amount(resource, room.get(resource, "0"))
@@ -152,18 +161,24 @@ def _pod_requests(pod: Object) -> Iterator[tuple[str, int]]:
 # ---------------------------------------------------------------- orders
 
 
-def _not_as_ordered(evidence: Evidence) -> Iterator[str]:
-    placed = {key(w): dict(shares(w)) for w in _of(evidence.hub, "Workload")}
-    phases = {key(w): w.get("status", {}).get("phase") for w in _of(evidence.hub, "Workload")}
-    manifests = {key(w): w["spec"].get("manifests", []) for w in _of(evidence.hub, "Workload")}
+def _not_as_ordered(evidence: AuditEvidence) -> Iterator[str]:
+    placed = {key_of(w): dict(placed_shares(w)) for w in _objects_of_kind(evidence.hub, "Workload")}
+    phases = {
+        key_of(w): w.get("status", {}).get("phase")
+        for w in _objects_of_kind(evidence.hub, "Workload")
+    }
+    manifests = {
+        key_of(w): w["spec"].get("manifests", [])
+        for w in _objects_of_kind(evidence.hub, "Workload")
+    }
     for site, objects in evidence.members.items():
-        held = _held(objects)
+        held = _objects_by_workload(objects)
         for workload, found in held.items():
             if site not in placed.get(workload, {}):
                 yield f"{site} holds {len(found)} objects of {workload}, which is not placed there"
         for workload, where in placed.items():
-            if site in where and phases[workload] in _PLACED:
-                yield from _unlike(
+            if site in where and phases[workload] in _PLACED_PHASES:
+                yield from _order_differences(
                     f"{workload} on {site}",
                     where[site],
                     manifests[workload],
@@ -171,7 +186,7 @@ def _not_as_ordered(evidence: Evidence) -> Iterator[str]:
                 )
 
 
-def _held(objects: Sequence[Object]) -> dict[str, list[Object]]:
+def _objects_by_workload(objects: Sequence[Object]) -> dict[str, list[Object]]:
     """The objects of a member by the workload that ordered them."""
     held: dict[str, list[Object]] = defaultdict(list)
     for item in objects:
@@ -181,20 +196,20 @@ def _held(objects: Sequence[Object]) -> dict[str, list[Object]]:
     return held
 
 
-def _unlike(
-    what: str, replicas: int, manifests: Sequence[Object], held: Sequence[Object]
+def _order_differences(
+    subject: str, replicas: int, manifests: Sequence[Object], held: Sequence[Object]
 ) -> Iterator[str]:
     there = {(o["kind"], o["metadata"]["name"]): o for o in held}
     for manifest in manifests:
         kind, name = manifest["kind"], manifest["metadata"]["name"]
         item = there.get((kind, name))
         if item is None:
-            yield f"{what}: {kind} {name} was not applied"
+            yield f"{subject}: {kind} {name} was not applied"
         elif kind in _SCALABLE and item["spec"].get("replicas") != replicas:
-            yield f"{what}: {kind} {name} has {item['spec'].get('replicas')} and not {replicas}"
+            yield f"{subject}: {kind} {name} has {item['spec'].get('replicas')} and not {replicas}"
 
 
-def shares(workload: Object) -> Iterator[tuple[str, int]]:
+def placed_shares(workload: Object) -> Iterator[tuple[str, int]]:
     """(site, replicas) of a workload's placement."""
     placement = workload.get("status", {}).get("placement") or {}
     for group in placement.get("groups", []):
@@ -202,10 +217,10 @@ def shares(workload: Object) -> Iterator[tuple[str, int]]:
             yield site, group["replicas"]
 
 
-def key(item: Object) -> str:
+def key_of(item: Object) -> str:
     """`namespace/name`."""
     return f"{item['metadata']['namespace']}/{item['metadata']['name']}"
 
 
-def _of(objects: Sequence[Object], kind: str) -> list[Object]:
+def _objects_of_kind(objects: Sequence[Object], kind: str) -> list[Object]:
     return [item for item in objects if item.get("kind") == kind]

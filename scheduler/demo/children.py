@@ -12,9 +12,9 @@ from scheduler.runtime.clock import Clock
 from scheduler.runtime.parent_death import command_tied_to_parent
 
 _POLL_SECONDS = 0.05
-_END_SECONDS = 6.0
-_FIRST_BACKOFF_SECONDS, _LAST_BACKOFF_SECONDS = 0.5, 8.0
-_LAST_LINES = 12
+_STOP_SECONDS = 6.0
+_MIN_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS = 0.5, 8.0
+_LOG_TAIL_LINES = 12
 
 _T = TypeVar("_T")
 
@@ -24,7 +24,7 @@ class ChildError(RuntimeError):
 
 
 @dataclass(slots=True)
-class Child:
+class ChildProcess:
     """One process and how it is started.
 
     Attributes:
@@ -71,25 +71,25 @@ class Child:
             with suppress(ProcessLookupError):
                 self.process.terminate()
 
-    async def end(self) -> None:
+    async def stop(self) -> None:
         """Asks it to end, waits, and kills it if it does not."""
         if self.process is None:
             return
         self.terminate()
         try:
-            await asyncio.wait_for(self.process.wait(), _END_SECONDS)
+            await asyncio.wait_for(self.process.wait(), _STOP_SECONDS)
         except TimeoutError:
             with suppress(ProcessLookupError):
                 self.process.kill()
             await self.process.wait()
 
-    def last_words(self) -> str:
+    def log_tail(self) -> str:
         """The end of its log."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(f"  {line}" for line in lines[-_LAST_LINES:]) or "  (nothing)"
+        return "\n".join(f"  {line}" for line in lines[-_LOG_TAIL_LINES:]) or "  (nothing)"
 
 
-class Children:
+class ProcessSupervisor:
     """All processes of a demo.
 
     Args:
@@ -100,24 +100,26 @@ class Children:
 
     def __init__(self, folder: Path, clock: Clock, say: Callable[[str], None]) -> None:
         self._folder, self._clock, self._say = folder, clock, say
-        self.all: dict[str, Child] = {}
+        self.by_name: dict[str, ChildProcess] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
-    async def start(self, name: str, argv: Sequence[str]) -> Child:
+    async def start(self, name: str, argv: Sequence[str]) -> ChildProcess:
         """Starts a process."""
-        child = Child(name, tuple(argv), self._folder / f"{name}.log", self._folder / f"{name}.out")
-        self.all[name] = child
+        child = ChildProcess(
+            name, tuple(argv), self._folder / f"{name}.log", self._folder / f"{name}.out"
+        )
+        self.by_name[name] = child
         await child.launch()
         return child
 
-    async def until(
-        self, child: Child, found: Callable[[str], _T | None], *, timeout_seconds: float
+    async def wait_for_output(
+        self, child: ChildProcess, parse: Callable[[str], _T | None], *, timeout_seconds: float
     ) -> _T:
         """Waits until what a process has printed says what is looked for.
 
         Args:
             child: the process.
-            found: gets all that it has printed; None: not yet.
+            parse: gets all that it has printed; None: not yet.
             timeout_seconds: after this it counts as failed.
 
         Raises:
@@ -125,51 +127,51 @@ class Children:
         """
         give_up_at = self._clock.monotonic() + timeout_seconds
         while True:
-            answer = found(child.output.read_text(encoding="utf-8", errors="replace"))
+            answer = parse(child.output.read_text(encoding="utf-8", errors="replace"))
             if answer is not None:
                 return answer
             if not child.is_alive:
-                raise ChildError(f"{child.name} ended at its start:\n{child.last_words()}")
+                raise ChildError(f"{child.name} ended at its start:\n{child.log_tail()}")
             if self._clock.monotonic() > give_up_at:
                 raise ChildError(
-                    f"{child.name} was not ready after {timeout_seconds:g} s:\n{child.last_words()}"
+                    f"{child.name} was not ready after {timeout_seconds:g} s:\n{child.log_tail()}"
                 )
             await self._clock.sleep(_POLL_SECONDS)
 
-    async def keep(self) -> None:
+    async def supervise(self) -> None:
         """Starts again what dies, with growing pauses; never returns."""
         async with asyncio.TaskGroup() as group:
-            for child in self.all.values():
-                group.create_task(self._keep(child), name=f"keep {child.name}")
+            for child in self.by_name.values():
+                group.create_task(self._supervise(child), name=f"keep {child.name}")
 
-    async def _keep(self, child: Child) -> None:
-        backoff = _FIRST_BACKOFF_SECONDS
+    async def _supervise(self, child: ChildProcess) -> None:
+        backoff = _MIN_BACKOFF_SECONDS
         while True:
             if child.process is not None and child.is_alive:
                 started = self._clock.monotonic()
                 await child.process.wait()
-                if self._clock.monotonic() - started > _LAST_BACKOFF_SECONDS:
-                    backoff = _FIRST_BACKOFF_SECONDS
+                if self._clock.monotonic() - started > _MAX_BACKOFF_SECONDS:
+                    backoff = _MIN_BACKOFF_SECONDS
             await self._clock.sleep(backoff)
             if child.is_wanted and not child.is_alive:
                 child.restarts += 1
                 self._say(f"{child.name} died; started again ({child.restarts})")
                 await child.launch()
-                backoff = min(2 * backoff, _LAST_BACKOFF_SECONDS)
+                backoff = min(2 * backoff, _MAX_BACKOFF_SECONDS)
 
-    async def end(self) -> None:
+    async def stop(self) -> None:
         """Ends all of them, last started first, each kind together."""
-        for child in self.all.values():
+        for child in self.by_name.values():
             child.is_wanted = False
-        for child in reversed(self.all.values()):
+        for child in reversed(self.by_name.values()):
             child.terminate()
         async with asyncio.TaskGroup() as group:
-            for child in self.all.values():
-                group.create_task(child.end())
+            for child in self.by_name.values():
+                group.create_task(child.stop())
 
     def memory_bytes(self) -> int:
         """Resident memory of all of them; 0 where the system does not say."""
-        return sum(_resident_bytes(child.pid) for child in self.all.values() if child.pid)
+        return sum(_resident_bytes(child.pid) for child in self.by_name.values() if child.pid)
 
 
 def _resident_bytes(pid: int) -> int:

@@ -18,7 +18,7 @@ EXPLAINED_PHASES = frozenset({"Waiting", "Refused"})
 
 
 @dataclass(frozen=True, slots=True)
-class SitePicture:
+class DemoSiteStatus:
     """One site.
 
     Attributes:
@@ -27,7 +27,7 @@ class SitePicture:
         report_age_seconds: since its agent last observed it; None: never.
         free_cpu: for people.
         intensity_gco2_per_kwh: of its grid; None: unknown.
-        watts: what it draws; None: unknown.
+        power_watts: what it draws; None: unknown.
     """
 
     name: str
@@ -35,11 +35,11 @@ class SitePicture:
     report_age_seconds: float | None
     free_cpu: str
     intensity_gco2_per_kwh: float | None
-    watts: float | None
+    power_watts: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class SharePicture:
+class DemoShareStatus:
     """What one site runs of a workload."""
 
     name: str
@@ -48,7 +48,7 @@ class SharePicture:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkloadPicture:
+class DemoWorkloadStatus:
     """One workload.
 
     Attributes:
@@ -65,7 +65,7 @@ class WorkloadPicture:
     namespace: str
     name: str
     phase: str
-    sites: tuple[SharePicture, ...]
+    sites: tuple[DemoShareStatus, ...]
     reasons: Mapping[str, int]
     line: str
     decision: str
@@ -82,14 +82,14 @@ class WorkloadPicture:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DemoStatus:
     """All sites and workloads at one moment."""
 
-    sites: tuple[SitePicture, ...]
-    workloads: tuple[WorkloadPicture, ...]
+    sites: tuple[DemoSiteStatus, ...]
+    workloads: tuple[DemoWorkloadStatus, ...]
 
     @property
-    def reporting(self) -> int:
+    def reporting_count(self) -> int:
         """How many sites report."""
         return sum(site.is_reporting for site in self.sites)
 
@@ -101,11 +101,11 @@ class Picture:
     @property
     def is_settled(self) -> bool:
         """Whether every site reports and every workload is where it stays."""
-        everywhere = self.reporting == len(self.sites)
+        everywhere = self.reporting_count == len(self.sites)
         return everywhere and all(workload.is_settled for workload in self.workloads)
 
     @property
-    def is_good(self) -> bool:
+    def are_workloads_settled(self) -> bool:
         """Whether every workload runs, is done, or says why not."""
         return all(workload.is_settled for workload in self.workloads)
 
@@ -120,10 +120,10 @@ class Picture:
                 }
                 for site in self.sites
             ],
-            "workloads": [_workload_json(workload) for workload in self.workloads],
+            "workloads": [_workload_as_json(workload) for workload in self.workloads],
             "summary": {
                 "sites": len(self.sites),
-                "reporting": self.reporting,
+                "reporting": self.reporting_count,
                 "workloads": len(self.workloads),
                 "phases": self.phases,
                 "violations": len(violations),
@@ -132,7 +132,7 @@ class Picture:
         }
 
 
-def _workload_json(workload: WorkloadPicture) -> dict[str, Any]:
+def _workload_as_json(workload: DemoWorkloadStatus) -> dict[str, Any]:
     return {
         "namespace": workload.namespace,
         "name": workload.name,
@@ -147,7 +147,7 @@ def _workload_json(workload: WorkloadPicture) -> dict[str, Any]:
     }
 
 
-class Observer:
+class StatusObserver:
     """Looks at the hub, and in its ledger for the reasons of decisions.
 
     Args:
@@ -159,7 +159,7 @@ class Observer:
         self._hub, self._ledger = hub, data_dir / LEDGER_FILE
         self._reasons: dict[str, dict[str, int]] = {}
 
-    async def look(self, now: datetime) -> Picture:
+    async def observe(self, now: datetime) -> DemoStatus:
         """The picture at this moment.
 
         Raises:
@@ -167,19 +167,19 @@ class Observer:
         """
         sites = (await self._hub.list(SITES)).items
         workloads = (await self._hub.list(WORKLOADS)).items
-        return Picture(
-            sites=tuple(_site(item, now) for item in sites),
-            workloads=tuple(self._workload(item) for item in workloads),
+        return DemoStatus(
+            sites=tuple(_site_status(item, now) for item in sites),
+            workloads=tuple(self._workload_status(item) for item in workloads),
         )
 
-    def _workload(self, item: Object) -> WorkloadPicture:
+    def _workload_status(self, item: Object) -> DemoWorkloadStatus:
         metadata, status = item["metadata"], item.get("status", {})
         decision = status.get("decision") or {}
-        return WorkloadPicture(
+        return DemoWorkloadStatus(
             namespace=metadata["namespace"],
             name=metadata["name"],
             phase=status.get("phase") or "Pending",
-            sites=_shares(status),
+            sites=_share_statuses(status),
             reasons=self._reasons_of(decision.get("id", "")),
             line=decision.get("line", ""),
             decision=decision.get("id", ""),
@@ -194,39 +194,39 @@ class Observer:
             except (LedgerError, sqlite3.Error):
                 return {}  # looked for again with the next picture
             if record is not None:
-                self._reasons[decision] = _reasons(record.content)
+                self._reasons[decision] = _reasons_in(record.content)
         return self._reasons.get(decision, {})
 
 
-def _reasons(content: Mapping[str, Any]) -> dict[str, int]:
+def _reasons_in(content: Mapping[str, Any]) -> dict[str, int]:
     if "decision" in content:
         return dict(content["decision"].get("reasons", {}))
     refusal = content.get("refusal", {})
     return {str(refusal["reason"]): 1} if "reason" in refusal else {}
 
 
-def _site(item: Object, now: datetime) -> SitePicture:
+def _site_status(item: Object, now: datetime) -> DemoSiteStatus:
     status = item.get("status", {})
     ready = any(
         one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions", [])
     )
     observed = status.get("observedAt")
     age = None if not observed else (now - datetime.fromisoformat(observed)).total_seconds()
-    return SitePicture(
+    return DemoSiteStatus(
         name=item["metadata"]["name"],
         is_reporting=ready,
         report_age_seconds=None if age is None else round(max(age, 0.0), 1),
         free_cpu=status.get("freeCpu", ""),
         intensity_gco2_per_kwh=(status.get("intensity") or {}).get("gco2PerKwh"),
-        watts=(status.get("power") or {}).get("watts"),
+        power_watts=(status.get("power") or {}).get("watts"),
     )
 
 
-def _shares(status: Mapping[str, Any]) -> tuple[SharePicture, ...]:
+def _share_statuses(status: Mapping[str, Any]) -> tuple[DemoShareStatus, ...]:
     """Health is told in totals and exceptions: a site that is no exception is whole."""
     exceptions = {one["site"]: one.get("ready", 0) for one in status.get("exceptions", [])}
     return tuple(
-        SharePicture(site, group["replicas"], exceptions.get(site, group["replicas"]))
+        DemoShareStatus(site, group["replicas"], exceptions.get(site, group["replicas"]))
         for group in (status.get("placement") or {}).get("groups", [])
         for site in group["sites"]
     )

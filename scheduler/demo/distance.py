@@ -31,14 +31,14 @@ def modelled_milliseconds(km: float) -> float:
 
 def round_trips(sites: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, float]:
     """Modelled round trips from one site to every other one, ms."""
-    here = _place(sites[name])
+    here = _coordinates(sites[name])
     return {
-        other: modelled_milliseconds(great_circle_km(here, _place(site)))
+        other: modelled_milliseconds(great_circle_km(here, _coordinates(site)))
         for other, site in sites.items()
         if other != name
     }
 
 
-def _place(site: Mapping[str, Any]) -> tuple[float, float]:
+def _coordinates(site: Mapping[str, Any]) -> tuple[float, float]:
     location = site["spec"]["location"]
     return location["latitude"], location["longitude"]

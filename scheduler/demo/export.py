@@ -15,32 +15,32 @@ from typing import Any
 import yaml
 
 from scheduler.control.ports.hub import KAPOK_RESOURCES, ApiResource, Hub, NotFound, Object
-from scheduler.demo.environment import agent
-from scheduler.demo.folder import Folder
+from scheduler.demo.environment import agent_argv
+from scheduler.demo.folder import DemoFolder
 from scheduler.hub.client import open_hub
 from scheduler.ledger.fleet import read_fleet
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.tables import LEDGER_FILE
 
 
-def _core(plural: str, kind: str, *, namespaced: bool = True) -> ApiResource:
+def _core_resource(plural: str, kind: str, *, namespaced: bool = True) -> ApiResource:
     return ApiResource("", "v1", plural, kind, namespaced)
 
 
-_SHARED = (
-    _core("namespaces", "Namespace", namespaced=False),
-    _core("configmaps", "ConfigMap"),
-    _core("events", "Event"),
+_SHARED_KINDS = (
+    _core_resource("namespaces", "Namespace", namespaced=False),
+    _core_resource("configmaps", "ConfigMap"),
+    _core_resource("events", "Event"),
     ApiResource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True),
 )
-HUB_KINDS = (*KAPOK_RESOURCES, *_SHARED)
+HUB_KINDS = (*KAPOK_RESOURCES, *_SHARED_KINDS)
 MEMBER_KINDS = (
-    *_SHARED,
-    _core("nodes", "Node", namespaced=False),
-    _core("pods", "Pod"),
-    _core("services", "Service"),
-    _core("serviceaccounts", "ServiceAccount"),
-    _core("persistentvolumeclaims", "PersistentVolumeClaim"),
+    *_SHARED_KINDS,
+    _core_resource("nodes", "Node", namespaced=False),
+    _core_resource("pods", "Pod"),
+    _core_resource("services", "Service"),
+    _core_resource("serviceaccounts", "ServiceAccount"),
+    _core_resource("persistentvolumeclaims", "PersistentVolumeClaim"),
     ApiResource("apps", "v1", "deployments", "Deployment", namespaced=True),
     ApiResource("apps", "v1", "statefulsets", "StatefulSet", namespaced=True),
     ApiResource("apps", "v1", "daemonsets", "DaemonSet", namespaced=True),
@@ -50,7 +50,7 @@ MEMBER_KINDS = (
 )
 
 
-async def all_objects(hub: Hub, kinds: Iterable[ApiResource]) -> list[Object]:
+async def list_objects(hub: Hub, kinds: Iterable[ApiResource]) -> list[Object]:
     """Every object of these kinds, each with its apiVersion and kind."""
     found: list[Object] = []
     for resource in kinds:
@@ -63,17 +63,17 @@ async def all_objects(hub: Hub, kinds: Iterable[ApiResource]) -> list[Object]:
     return found
 
 
-async def member_objects(folder: Folder, sites: Iterable[str]) -> dict[str, list[Object]]:
+async def list_member_objects(folder: DemoFolder, sites: Iterable[str]) -> dict[str, list[Object]]:
     """Every object of every member cluster, by site."""
     found: dict[str, list[Object]] = {}
     for site in sites:
         async with open_hub(folder.member_kubeconfig(site)) as member:
-            found[site] = await all_objects(member, MEMBER_KINDS)
+            found[site] = await list_objects(member, MEMBER_KINDS)
     return found
 
 
-async def export(
-    target: Path, folder: Folder, hub: Sequence[Object], members: dict[str, list[Object]]
+async def write_export(
+    target: Path, folder: DemoFolder, hub: Sequence[Object], members: dict[str, list[Object]]
 ) -> None:
     """Writes everything into `target`.
 
@@ -86,18 +86,18 @@ async def export(
     _write_yaml(target / "hub.yaml", hub)
     for site, objects in members.items():
         _write_yaml(target / "members" / f"{site}.yaml", objects)
-    await _reports(target / "reports", folder, members)
-    _decisions(target / "decisions", folder.hub / LEDGER_FILE)
+    await _write_reports(target / "reports", folder, members)
+    _write_decisions(target / "decisions", folder.hub / LEDGER_FILE)
 
 
-async def _reports(target: Path, folder: Folder, sites: Iterable[str]) -> None:
+async def _write_reports(target: Path, folder: DemoFolder, sites: Iterable[str]) -> None:
     """Asks the agents' program for one look at each site; two at a time."""
     two = asyncio.Semaphore(2)
 
     async def report(site: str) -> None:
         async with two:
             process = await asyncio.create_subprocess_exec(
-                *agent(folder, site), "--print", stdout=asyncio.subprocess.PIPE
+                *agent_argv(folder, site), "--print", stdout=asyncio.subprocess.PIPE
             )
             said, _ = await process.communicate()
         (target / f"{site}.json").write_bytes(said)
@@ -107,7 +107,7 @@ async def _reports(target: Path, folder: Folder, sites: Iterable[str]) -> None:
             group.create_task(report(site))
 
 
-def _decisions(target: Path, ledger: Path) -> None:
+def _write_decisions(target: Path, ledger: Path) -> None:
     with LedgerReader(ledger) as reader:
         after = 0
         while page := reader.records(after, 200):

@@ -9,17 +9,17 @@ from typing import Any
 import yaml
 
 from scheduler.demo.distance import round_trips
-from scheduler.demo.samples import Cluster, Samples
+from scheduler.demo.samples import DemoCluster, Samples
 from scheduler.runtime.data_dir import KUBECONFIG_FILE
 
 HUB_CONTEXT = "hub"
 _REPORT_SECONDS = 2.0
-_SILENT_SECONDS = 10.0
-_HEAR_SECONDS = 6.0
+_SILENT_AFTER_SECONDS = 10.0
+_WAIT_FOR_SITES_SECONDS = 6.0
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class DemoFolder:
     """Paths inside the demo's folder.
 
     Attributes:
@@ -48,7 +48,7 @@ class Folder:
         return self.members / site / KUBECONFIG_FILE
 
     @property
-    def clusters(self) -> Path:
+    def clusters_file(self) -> Path:
         """What `kapok simulate-cluster` plays."""
         return self.path / "clusters.yaml"
 
@@ -63,50 +63,50 @@ class Folder:
         return self.path / KUBECONFIG_FILE
 
     @property
-    def logs(self) -> Path:
+    def logs_dir(self) -> Path:
         """Standard error and output of every process."""
         return self.path / "logs"
 
     @property
-    def state(self) -> Path:
+    def state_file(self) -> Path:
         """What this demo is, for `--resume` and `poke`."""
         return self.path / "demo.json"
 
     @property
-    def pokes(self) -> Path:
+    def actions_file(self) -> Path:
         """What somebody did to it: silenced sites, dirty grids."""
         return self.path / "pokes.json"
 
-    def agent(self, site: str) -> Path:
+    def agent_dir(self, site: str) -> Path:
         """Folder of a site's agent."""
         return self.path / "agents" / site
 
     def agent_config(self, site: str) -> Path:
         """Settings of a site's agent."""
-        return self.agent(site) / "agent.yaml"
+        return self.agent_dir(site) / "agent.yaml"
 
 
-def write_clusters(folder: Folder, samples: Samples) -> None:
+def write_clusters(folder: DemoFolder, samples: Samples) -> None:
     """Writes what the member clusters consist of."""
     clusters = [
         {"kubeconfig": str(folder.member_kubeconfig(site)), "nodes": list(cluster.nodes)}
         for site, cluster in samples.clusters.items()
     ]
-    _write_yaml(folder.clusters, {"clusters": clusters})
+    _write_yaml(folder.clusters_file, {"clusters": clusters})
 
 
-def write_scheduler(folder: Folder) -> None:
+def write_scheduler_settings(folder: DemoFolder) -> None:
     """Settings of the scheduler: a demo is watched, so silence is noticed sooner than usual."""
     freshness = {
-        "silent_after_seconds": _SILENT_SECONDS,
-        "hear_sites_seconds": _HEAR_SECONDS,
+        "silent_after_seconds": _SILENT_AFTER_SECONDS,
+        "hear_sites_seconds": _WAIT_FOR_SITES_SECONDS,
         "site_status_seconds": _REPORT_SECONDS,
     }
     _write_yaml(folder.scheduler_config, {"log_level": "WARNING", "freshness": freshness})
 
 
-def write_agent(
-    folder: Folder,
+def write_agent_settings(
+    folder: DemoFolder,
     samples: Samples,
     site: str,
     *,
@@ -124,7 +124,7 @@ def write_agent(
         hub_key: whose orders it takes.
         intensity_gco2_per_kwh: overrides the cluster's (a dirty grid).
     """
-    home, cluster = folder.agent(site), samples.clusters[site]
+    home, cluster = folder.agent_dir(site), samples.clusters[site]
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     host, _, port = broker.rpartition(":")
     settings: dict[str, Any] = {
@@ -147,17 +147,17 @@ def write_agent(
             "status_interval_seconds": _REPORT_SECONDS,
             "full_interval_seconds": 60.0,
         },
-        "static": _static(samples, site, intensity_gco2_per_kwh),
+        "static": _static_facts(samples, site, intensity_gco2_per_kwh),
     }
     if broker:
         settings["broker"] = {"host": host, "port": int(port), "will_delay_seconds": 2.0}
     if cluster.pv_watts is not None:
-        settings["replay"] = {"file": str(_write_pv(home, cluster.pv_watts))}
+        settings["replay"] = {"file": str(_write_solar_day(home, cluster.pv_watts))}
     _write_yaml(folder.agent_config(site), settings)
 
 
-def _static(samples: Samples, site: str, intensity: float | None) -> dict[str, Any]:
-    cluster: Cluster = samples.clusters[site]
+def _static_facts(samples: Samples, site: str, intensity: float | None) -> dict[str, Any]:
+    cluster: DemoCluster = samples.clusters[site]
     energy = samples.sites[site]["spec"].get("energy", {})
     facts: dict[str, Any] = {
         "power_watts": cluster.power_watts,
@@ -171,7 +171,7 @@ def _static(samples: Samples, site: str, intensity: float | None) -> dict[str, A
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def _write_pv(home: Path, watts: float) -> Path:
+def _write_solar_day(home: Path, watts: float) -> Path:
     """A day of sun in two minutes: rises, stands, sets."""
     path = home / "sun.csv"
     shares = (0.0, 0.3, 0.7, 1.0, 0.9, 0.5, 0.1, 0.0)
@@ -180,7 +180,7 @@ def _write_pv(home: Path, watts: float) -> Path:
     return path
 
 
-def write_kubeconfig(folder: Folder, sites: Mapping[str, Any]) -> None:
+def write_kubeconfig(folder: DemoFolder, sites: Mapping[str, Any]) -> None:
     """One kubeconfig for people, mode 0600: contexts `hub` and one per site."""
     merged: dict[str, Any] = {
         "apiVersion": "v1",

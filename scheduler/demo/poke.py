@@ -1,4 +1,7 @@
-"""`kapok demo poke WHAT`: makes something happen to a demo that runs, and says what to look at."""
+"""`kapok demo poke WHAT`.
+
+Makes something happen to a demo that runs, and says what to look at.
+"""
 
 import argparse
 import os
@@ -11,9 +14,9 @@ from typing import Any
 import yaml
 
 from scheduler.control.ports.hub import KAPOK_RESOURCES, SITES, ApiResource, HubError, NotFound
-from scheduler.demo.actions import DIRTY_GCO2_PER_KWH, Pokes, read_pokes, write_pokes
-from scheduler.demo.folder import Folder, read_json
-from scheduler.demo.samples import load
+from scheduler.demo.actions import DIRTY_GCO2_PER_KWH, DemoActions, read_actions, write_actions
+from scheduler.demo.folder import DemoFolder, read_json
+from scheduler.demo.samples import load_samples
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.settings import DATA_HOME, data_directory
 
@@ -31,27 +34,27 @@ _EPILOG = """what you will see:
   submit workload.yaml    a workload of your own: `kapok kubectl get kw -A -w`"""
 
 
-class PokeError(ValueError):
+class DemoActionError(ValueError):
     """There is no such demo, site or zone; the message says which there are."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Poke:
+class _Action:
     """One thing that can be done.
 
     Attributes:
-        takes: name of its argument.
+        argument_name: name of its argument.
         purpose: for --help.
-        act: does it, and says what will be seen.
+        perform: does it, and says what will be seen.
     """
 
-    takes: str
+    argument_name: str
     purpose: str
-    act: Callable[[Folder, argparse.Namespace], Awaitable[str]]
+    perform: Callable[[DemoFolder, argparse.Namespace], Awaitable[str]]
 
 
-def add_pokes(commands: Any) -> None:  # noqa: ANN401 - argparse keeps the type to itself
-    """Adds `poke` and all that can be done."""
+def add_poke_command(commands: Any) -> None:  # noqa: ANN401 - argparse keeps the type to itself
+    """Adds `run_poke` and all that can be done."""
     parser = commands.add_parser(
         "poke",
         prog="kapok demo poke",
@@ -65,20 +68,20 @@ def add_pokes(commands: Any) -> None:  # noqa: ANN401 - argparse keeps the type 
         "--data-dir", type=Path, metavar="DIR", help="of the demo (default: newest)"
     )
     what = parser.add_subparsers(dest="poke", metavar="WHAT", required=True, prog="kapok demo poke")
-    for name, one in POKES.items():
+    for name, one in ACTIONS.items():
         command = what.add_parser(name, help=one.purpose, description=one.purpose)
-        command.add_argument("argument", metavar=one.takes)
+        command.add_argument("argument", metavar=one.argument_name)
 
 
-async def poke(arguments: argparse.Namespace) -> int:
+async def run_poke(arguments: argparse.Namespace) -> int:
     """Does it.
 
     Raises:
         PokeError: there is no such demo, site, zone or file.
     """
-    folder = Folder(find_demo(arguments.data_dir))
+    folder = DemoFolder(find_demo(arguments.data_dir))
     try:
-        said = await POKES[arguments.poke].act(folder, arguments)
+        said = await ACTIONS[arguments.poke].perform(folder, arguments)
     except HubError as error:
         sys.stderr.write(f"kapok demo poke: {error}\n")
         return 1
@@ -86,29 +89,29 @@ async def poke(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def find_demo(named: Path | None) -> Path:
+def find_demo(data_dir: Path | None) -> Path:
     """The folder of a demo that runs: the named one, $KAPOK_DATA_HOME's, else the newest.
 
     Raises:
         PokeError: none runs there.
     """
     home = os.environ.get(DATA_HOME)
-    if named is not None:
-        candidates = [named]
+    if data_dir is not None:
+        candidates = [data_dir]
     elif home and (Path(home).parent / "demo.json").exists():
         candidates = [Path(home).parent]
     else:
         found = data_directory(None).glob("demo-*/demo.json")
-        candidates = sorted((path.parent for path in found), key=_age)
+        candidates = sorted((path.parent for path in found), key=_modified_at)
     running = [path for path in candidates if _is_running(path)]
     if not running:
-        raise PokeError(
+        raise DemoActionError(
             "no demo runs here; start one with `kapok demo`, or name it: --data-dir DIR"
         )
     return running[-1].absolute()
 
 
-def _age(path: Path) -> float:
+def _modified_at(path: Path) -> float:
     return (path / "demo.json").stat().st_mtime
 
 
@@ -123,48 +126,50 @@ def _is_running(path: Path) -> bool:
     return True
 
 
-def _sites(folder: Folder) -> dict[str, str]:
+def _zones_by_site(folder: DemoFolder) -> dict[str, str]:
     """Site -> grid zone."""
-    sites = load(str(read_json(folder.state)["size"])).sites
+    sites = load_samples(str(read_json(folder.state_file)["size"])).sites
     return {name: str(o["spec"].get("energy", {}).get("gridZone", "")) for name, o in sites.items()}
 
 
-def _site(folder: Folder, arguments: argparse.Namespace) -> str:
-    name, known = str(arguments.argument), _sites(folder)
+def _checked_site(folder: DemoFolder, arguments: argparse.Namespace) -> str:
+    name, known = str(arguments.argument), _zones_by_site(folder)
     if name not in known:
-        raise PokeError(f"{name}: no such site here; there are {', '.join(known)}")
+        raise DemoActionError(f"{name}: no such site here; there are {', '.join(known)}")
     return name
 
 
-def _change(folder: Folder, change: Callable[[Pokes], Pokes]) -> None:
-    write_pokes(folder.pokes, change(read_pokes(folder.pokes)))
+def _change_actions(folder: DemoFolder, change: Callable[[DemoActions], DemoActions]) -> None:
+    write_actions(folder.actions_file, change(read_actions(folder.actions_file)))
 
 
-async def _silence(folder: Folder, arguments: argparse.Namespace) -> str:
-    site = _site(folder, arguments)
-    _change(folder, lambda pokes: pokes.silenced(site))
+async def _silence(folder: DemoFolder, arguments: argparse.Namespace) -> str:
+    site = _checked_site(folder, arguments)
+    _change_actions(folder, lambda pokes: pokes.with_silent(site))
     return (
         f"The agent of {site} is being ended. After some 10 s `kapok kubectl get sites` says"
         f" READY False and a growing REPORT-AGE. No new work goes to {site}; what runs there stays."
     )
 
 
-async def _return(folder: Folder, arguments: argparse.Namespace) -> str:
-    site = _site(folder, arguments)
-    _change(folder, lambda pokes: pokes.returned(site))
+async def _return(folder: DemoFolder, arguments: argparse.Namespace) -> str:
+    site = _checked_site(folder, arguments)
+    _change_actions(folder, lambda pokes: pokes.without_silent(site))
     return f"The agent of {site} is starting; in a few seconds READY is True again."
 
 
-async def _cordon(folder: Folder, arguments: argparse.Namespace) -> str:
+async def _cordon(folder: DemoFolder, arguments: argparse.Namespace) -> str:
     return await _set_cordon(folder, arguments, is_cordoned=True)
 
 
-async def _uncordon(folder: Folder, arguments: argparse.Namespace) -> str:
+async def _uncordon(folder: DemoFolder, arguments: argparse.Namespace) -> str:
     return await _set_cordon(folder, arguments, is_cordoned=False)
 
 
-async def _set_cordon(folder: Folder, arguments: argparse.Namespace, *, is_cordoned: bool) -> str:
-    site = _site(folder, arguments)
+async def _set_cordon(
+    folder: DemoFolder, arguments: argparse.Namespace, *, is_cordoned: bool
+) -> str:
+    site = _checked_site(folder, arguments)
     async with open_hub(folder.hub_kubeconfig) as hub:
         await hub.merge_patch(SITES, site, {"spec": {"cordon": is_cordoned}})
     if not is_cordoned:
@@ -172,48 +177,48 @@ async def _set_cordon(folder: Folder, arguments: argparse.Namespace, *, is_cordo
     return f"{site} takes no new work (reason: cordoned); what runs there stays."
 
 
-async def _dirty_grid(folder: Folder, arguments: argparse.Namespace) -> str:
-    zone = _zone(folder, arguments)
-    _change(folder, lambda pokes: pokes.with_grid(zone, DIRTY_GCO2_PER_KWH))
+async def _dirty_grid(folder: DemoFolder, arguments: argparse.Namespace) -> str:
+    zone = _checked_zone(folder, arguments)
+    _change_actions(folder, lambda pokes: pokes.with_grid(zone, DIRTY_GCO2_PER_KWH))
     return (
         f"The sites of {zone} report {DIRTY_GCO2_PER_KWH:g} gCO2e per kWh in a few seconds: see"
         " INTENSITY of `kapok kubectl get sites`. New work avoids them where carbon has a price."
     )
 
 
-async def _clean_grid(folder: Folder, arguments: argparse.Namespace) -> str:
-    zone = _zone(folder, arguments)
-    _change(folder, lambda pokes: pokes.with_grid(zone, None))
+async def _clean_grid(folder: DemoFolder, arguments: argparse.Namespace) -> str:
+    zone = _checked_zone(folder, arguments)
+    _change_actions(folder, lambda pokes: pokes.with_grid(zone, None))
     return f"The sites of {zone} report their usual intensity again in a few seconds."
 
 
-def _zone(folder: Folder, arguments: argparse.Namespace) -> str:
-    zone, known = str(arguments.argument), sorted(set(_sites(folder).values()))
+def _checked_zone(folder: DemoFolder, arguments: argparse.Namespace) -> str:
+    zone, known = str(arguments.argument), sorted(set(_zones_by_site(folder).values()))
     if zone not in known:
-        raise PokeError(f"{zone}: no such grid zone here; there are {', '.join(known)}")
+        raise DemoActionError(f"{zone}: no such grid zone here; there are {', '.join(known)}")
     return zone
 
 
-async def _submit(folder: Folder, arguments: argparse.Namespace) -> str:
+async def _submit(folder: DemoFolder, arguments: argparse.Namespace) -> str:
     path = Path(arguments.argument)
-    objects = _objects(path)
+    objects = _read_objects(path)
     async with open_hub(folder.hub_kubeconfig) as hub:
         names = [await _apply(hub, path, item) for item in objects]
     return f"Handed in: {', '.join(names)}. See `kapok kubectl get kw -A -w`."
 
 
-def _objects(path: Path) -> list[Any]:
+def _read_objects(path: Path) -> list[Any]:
     try:
         return [item for item in yaml.safe_load_all(path.read_text(encoding="utf-8")) if item]
     except (OSError, yaml.YAMLError) as error:
-        raise PokeError(f"{path}: {error}") from error
+        raise DemoActionError(f"{path}: {error}") from error
 
 
 async def _apply(hub: HubClient, path: Path, item: Any) -> str:  # noqa: ANN401 - any YAML
     kind = item.get("kind") if isinstance(item, dict) else None
     resource = _RESOURCES.get(str(kind))
     if resource is None:
-        raise PokeError(
+        raise DemoActionError(
             f"{path}: {kind or 'no object'}: one of {', '.join(_RESOURCES)} is expected"
         )
     if resource.namespaced:
@@ -221,17 +226,17 @@ async def _apply(hub: HubClient, path: Path, item: Any) -> str:  # noqa: ANN401 
     try:
         made = await hub.apply(resource, item, field_manager=FIELD_MANAGER)
     except NotFound as error:
-        raise PokeError(f"{path}: {error}") from error
+        raise DemoActionError(f"{path}: {error}") from error
     return f"{kind} {made['metadata']['name']}"
 
 
-POKES: dict[str, _Poke] = {
-    "silence": _Poke("SITE", "end a site's agent: the site falls silent", _silence),
-    "return": _Poke("SITE", "let a silenced site come back", _return),
-    "cordon": _Poke("SITE", "keep new work away from a site", _cordon),
-    "uncordon": _Poke("SITE", "let new work come again", _uncordon),
-    "dirty-grid": _Poke("ZONE", "a grid zone burns coal: 900 gCO2e per kWh", _dirty_grid),
-    "clean-grid": _Poke("ZONE", "a grid zone is as usual again", _clean_grid),
-    "submit": _Poke("FILE", "hand in a workload of your own", _submit),
+ACTIONS: dict[str, _Action] = {
+    "silence": _Action("SITE", "end a site's agent: the site falls silent", _silence),
+    "return": _Action("SITE", "let a silenced site come back", _return),
+    "cordon": _Action("SITE", "keep new work away from a site", _cordon),
+    "uncordon": _Action("SITE", "let new work come again", _uncordon),
+    "dirty-grid": _Action("ZONE", "a grid zone burns coal: 900 gCO2e per kWh", _dirty_grid),
+    "clean-grid": _Action("ZONE", "a grid zone is as usual again", _clean_grid),
+    "submit": _Action("FILE", "hand in a workload of your own", _submit),
 }
 """All that can be done, by the word that is typed."""

@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scheduler.control.ports.hub import HubError
-from scheduler.demo.actions import Pokes, read_pokes
-from scheduler.demo.audit import Evidence, violations
-from scheduler.demo.demo_status import Observer, Picture
-from scheduler.demo.environment import Town, town
-from scheduler.demo.export import HUB_KINDS, all_objects, export, member_objects
-from scheduler.demo.folder import Folder
-from scheduler.demo.view import View
+from scheduler.demo.actions import DemoActions, read_actions
+from scheduler.demo.audit import AuditEvidence, find_violations
+from scheduler.demo.demo_status import DemoStatus, StatusObserver
+from scheduler.demo.environment import DemoEnvironment, running_environment
+from scheduler.demo.export import HUB_KINDS, list_member_objects, list_objects, write_export
+from scheduler.demo.folder import DemoFolder
+from scheduler.demo.view import DemoView
 from scheduler.runtime.clock import Clock
 
-_LOOK_SECONDS = 0.3
-_CALM_SECONDS = 1.5
+_POLL_SECONDS = 0.3
+_STABLE_SECONDS = 1.5
 """A picture that stays the same for so long has settled."""
 
 
-class Answer(Protocol):
+class ResultCallback(Protocol):
     """Takes the answer of a demo."""
 
     def __call__(self, value: dict[str, Any], *, is_good: bool) -> None:
@@ -32,7 +32,7 @@ class Answer(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class DemoOptions:
     """What the demo is asked.
 
     Attributes:
@@ -63,10 +63,12 @@ class Demo:
             runs, is done or says why not, and that no rule is broken.
     """
 
-    def __init__(self, wish: Wish, view: View, clock: Clock, answer: Answer) -> None:
-        self._wish, self._view, self._clock, self._answer = wish, view, clock, answer
+    def __init__(
+        self, options: DemoOptions, view: DemoView, clock: Clock, on_result: ResultCallback
+    ) -> None:
+        self._options, self._view, self._clock, self._on_result = options, view, clock, on_result
         self._started = clock.monotonic()
-        self._pokes = Pokes()
+        self._actions = DemoActions()
 
     async def run(self) -> None:
         """Runs until settled, or until cancelled.
@@ -76,95 +78,103 @@ class Demo:
             HubError: the hub refuses a sample.
             OSError: the export cannot be written.
         """
-        folder = Folder(self._wish.folder.absolute())
-        async with town(folder, self._wish.size, self._clock, self._view.say) as place:
-            observer = Observer(place.hub, folder.hub)
-            await self._sites_report(observer)
-            self._view.say(f"handing in {len(place.samples.workloads)} workloads")
-            await place.apply(place.samples.workloads)
-            picture = await self._settled(observer, len(place.samples.workloads))
-            await self._conclude(place, observer, picture)
-            if not self._wish.exit_when_settled:
-                await self._live(place, observer)
+        folder = DemoFolder(self._options.folder.absolute())
+        async with running_environment(
+            folder, self._options.size, self._clock, self._view.say
+        ) as environment:
+            observer = StatusObserver(environment.hub, folder.hub)
+            await self._wait_for_sites(observer)
+            self._view.say(f"handing in {len(environment.samples.workloads)} workloads")
+            await environment.apply(environment.samples.workloads)
+            status = await self._wait_until_settled(observer, len(environment.samples.workloads))
+            await self._conclude(environment, observer, status)
+            if not self._options.exit_when_settled:
+                await self._follow_actions(environment, observer)
 
     @property
-    def _seconds(self) -> float:
+    def _elapsed_seconds(self) -> float:
         return self._clock.monotonic() - self._started
 
-    async def _sites_report(self, observer: Observer) -> None:
-        while self._seconds < self._wish.timeout_seconds:
-            picture = await self._look(observer)
-            if picture and picture.sites and picture.reporting == len(picture.sites):
+    async def _wait_for_sites(self, observer: StatusObserver) -> None:
+        while self._elapsed_seconds < self._options.timeout_seconds:
+            status = await self._observe(observer)
+            if status and status.sites and status.reporting_count == len(status.sites):
                 return
-            await self._clock.sleep(_LOOK_SECONDS)
+            await self._clock.sleep(_POLL_SECONDS)
 
-    async def _settled(self, observer: Observer, workloads: int) -> Picture:
+    async def _wait_until_settled(
+        self, observer: StatusObserver, workload_count: int
+    ) -> DemoStatus:
         """The first picture that stays; at the time-out, the last one."""
         last, calm_since = None, self._clock.monotonic()
         while True:
-            picture = await self._look(observer)
+            status = await self._observe(observer)
             now = self._clock.monotonic()
-            if picture is not None:
-                key = [(w.name, w.phase, w.sites) for w in picture.workloads]
+            if status is not None:
+                key = [(w.name, w.phase, w.sites) for w in status.workloads]
                 if key != last:
                     last, calm_since = key, now
-                complete = picture.is_settled and len(picture.workloads) >= workloads
-                if complete and now - calm_since >= _CALM_SECONDS:
-                    return picture
-                if self._seconds > self._wish.timeout_seconds:
-                    return picture
-            await self._clock.sleep(_LOOK_SECONDS)
+                complete = status.is_settled and len(status.workloads) >= workload_count
+                if complete and now - calm_since >= _STABLE_SECONDS:
+                    return status
+                if self._elapsed_seconds > self._options.timeout_seconds:
+                    return status
+            await self._clock.sleep(_POLL_SECONDS)
 
-    async def _look(self, observer: Observer) -> Picture | None:
+    async def _observe(self, observer: StatusObserver) -> DemoStatus | None:
         """The picture now; None while the hub does not answer (it may be starting again)."""
         try:
-            picture = await observer.look(self._clock.now())
+            status = await observer.observe(self._clock.now())
         except HubError as error:
             self._view.say(f"the hub does not answer: {error}")
             return None
-        self._view.show(picture)
-        return picture
+        self._view.show(status)
+        return status
 
-    async def _conclude(self, place: Town, observer: Observer, picture: Picture) -> None:
+    async def _conclude(
+        self, environment: DemoEnvironment, observer: StatusObserver, status: DemoStatus
+    ) -> None:
         """Looks for broken rules, exports, answers, and tells people what to try."""
-        seconds = self._seconds
-        hub = await all_objects(place.hub, HUB_KINDS)
-        members = await member_objects(place.folder, place.samples.clusters)
-        broken = violations(Evidence(hub, members, self._clock.now()))
+        seconds = self._elapsed_seconds
+        hub = await list_objects(environment.hub, HUB_KINDS)
+        members = await list_member_objects(environment.folder, environment.samples.clusters)
+        broken = find_violations(AuditEvidence(hub, members, self._clock.now()))
         for sentence in broken:
             self._view.say(f"broken rule: {sentence}")
-        if self._wish.export_to is not None:
-            await export(self._wish.export_to, place.folder, hub, members)
-            self._view.say(f"exported to {self._wish.export_to}")
-            picture = await self._look(observer) or picture
-        is_good = picture.is_good and not broken
-        word = "settled" if picture.is_settled else "not settled"
+        if self._options.export_to is not None:
+            await write_export(self._options.export_to, environment.folder, hub, members)
+            self._view.say(f"exported to {self._options.export_to}")
+            status = await self._observe(observer) or status
+        is_good = status.are_workloads_settled and not broken
+        word = "settled" if status.is_settled else "not settled"
         self._view.say(
             f"{word} after {seconds:.1f} s; {len(broken)} broken rules;"
-            f" {place.children.memory_bytes() / 2**20:.0f} MiB in all processes"
+            f" {environment.processes.memory_bytes() / 2**20:.0f} MiB in all processes"
         )
-        self._answer(picture.as_json(violations=broken, seconds=seconds), is_good=is_good)
-        if not self._wish.exit_when_settled:
-            for line in things_to_try(place.folder, picture):
+        self._on_result(status.as_json(violations=broken, seconds=seconds), is_good=is_good)
+        if not self._options.exit_when_settled:
+            for line in suggested_commands(environment.folder, status):
                 self._view.say(line)
 
-    async def _live(self, place: Town, observer: Observer) -> None:
+    async def _follow_actions(self, environment: DemoEnvironment, observer: StatusObserver) -> None:
         """Shows what happens, and does what `kapok demo poke` asks, until cancelled."""
         while True:
-            self._take_up(place, read_pokes(place.folder.pokes))
-            await self._look(observer)
-            await self._clock.sleep(_LOOK_SECONDS)
+            self._apply_actions(environment, read_actions(environment.folder.actions_file))
+            await self._observe(observer)
+            await self._clock.sleep(_POLL_SECONDS)
 
-    def _take_up(self, place: Town, pokes: Pokes) -> None:
-        before, self._pokes = self._pokes, pokes
-        for site in pokes.silent ^ before.silent:
-            if site in place.samples.clusters:
-                place.silence(site, is_silent=site in pokes.silent)
-                self._view.say(f"{site} {'falls silent' if site in pokes.silent else 'is back'}")
-        now, then = dict(pokes.grids), dict(before.grids)
+    def _apply_actions(self, environment: DemoEnvironment, actions: DemoActions) -> None:
+        before, self._actions = self._actions, actions
+        for site in actions.silent_sites ^ before.silent_sites:
+            if site in environment.samples.clusters:
+                environment.set_silent(site, is_silent=site in actions.silent_sites)
+                self._view.say(
+                    f"{site} {'falls silent' if site in actions.silent_sites else 'is back'}"
+                )
+        now, then = dict(actions.grid_intensities), dict(before.grid_intensities)
         for zone in {z for z in now | then if now.get(z) != then.get(z)}:
             self._view.say(f"the grid of {zone} has {now.get(zone, 'its usual')} gCO2e per kWh")
-            place.change_grid(zone, now.get(zone))
+            environment.set_grid_intensity(zone, now.get(zone))
 
 
 def kapok_command() -> str:
@@ -179,12 +189,12 @@ def kapok_command() -> str:
         return shlex.quote(str(beside))
 
 
-def things_to_try(folder: Folder, picture: Picture) -> list[str]:
+def suggested_commands(folder: DemoFolder, status: DemoStatus) -> list[str]:
     """Commands that work when pasted, each with what it shows."""
     kapok = kapok_command()
-    placed = next((w for w in picture.workloads if w.sites), None)
-    refused = next((w for w in picture.workloads if w.phase == "Refused"), None)
-    site = placed.sites[0].name if placed else picture.sites[0].name
+    placed = next((w for w in status.workloads if w.sites), None)
+    refused = next((w for w in status.workloads if w.phase == "Refused"), None)
+    site = placed.sites[0].name if placed else status.sites[0].name
     where, home = shlex.quote(str(folder.kubeconfig)), shlex.quote(str(folder.hub))
     environment = f"KUBECONFIG={where} KAPOK_DATA_HOME={home}"
     lines = [
@@ -208,11 +218,13 @@ def things_to_try(folder: Folder, picture: Picture) -> list[str]:
     ]
 
 
-async def run_demo(wish: Wish, view: View, clock: Clock, answer: Answer) -> None:
+async def run_demo(
+    options: DemoOptions, view: DemoView, clock: Clock, on_result: ResultCallback
+) -> None:
     """Runs a demo, and takes its folder away when it is not to be kept."""
     try:
         with view:
-            await Demo(wish, view, clock, answer).run()
+            await Demo(options, view, clock, on_result).run()
     finally:
-        if not wish.is_kept:
-            await asyncio.to_thread(shutil.rmtree, wish.folder, ignore_errors=True)
+        if not options.is_kept:
+            await asyncio.to_thread(shutil.rmtree, options.folder, ignore_errors=True)

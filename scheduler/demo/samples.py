@@ -21,13 +21,13 @@ class SamplesError(ValueError):
     """What is shipped does not fit together; the message names the file and what is missing."""
 
 
-class _Strict(
+class _StrictStruct(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
     """Unknown fields are refused: a typo must not become a default."""
 
 
-class Cluster(_Strict, frozen=True, kw_only=True):
+class DemoCluster(_StrictStruct, frozen=True, kw_only=True):
     """What a member cluster consists of, and what nobody measures in a demo.
 
     Attributes:
@@ -43,16 +43,16 @@ class Cluster(_Strict, frozen=True, kw_only=True):
     intensity_gco2_per_kwh: float | None = None
 
 
-class Size(_Strict, frozen=True, kw_only=True):
+class DemoSize(_StrictStruct, frozen=True, kw_only=True):
     """Which sites and workloads ("namespace/name") take part; empty: all that there are."""
 
     sites: tuple[str, ...] = ()
     workloads: tuple[str, ...] = ()
 
 
-class _Settings(_Strict, frozen=True, kw_only=True):
-    sizes: dict[str, Size] = field(default_factory=dict)
-    clusters: dict[str, Cluster] = field(default_factory=dict)
+class _Settings(_StrictStruct, frozen=True, kw_only=True):
+    sizes: dict[str, DemoSize] = field(default_factory=dict)
+    clusters: dict[str, DemoCluster] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,28 +62,31 @@ class Samples:
     Attributes:
         clusters: by site name, in the order in which they are shown.
         sites: Site objects by name.
-        rules: namespaces, tenants, grants and schemes, in the order of applying.
+        prerequisites: namespaces, tenants, grants and schemes, in the order of applying.
         workloads: Workload objects.
     """
 
-    clusters: Mapping[str, Cluster]
+    clusters: Mapping[str, DemoCluster]
     sites: Mapping[str, Object]
-    rules: tuple[Object, ...]
+    prerequisites: tuple[Object, ...]
     workloads: tuple[Object, ...]
 
 
-def sizes() -> tuple[str, ...]:
+def size_names() -> tuple[str, ...]:
     """The names of the sizes."""
-    return tuple(_settings().sizes)
+    return tuple(_read_settings().sizes)
 
 
-def load(size: str) -> Samples:
+def load_samples(size: str) -> Samples:
     """Reads what a demo of this size runs.
 
     Raises:
         SamplesError: what is shipped does not fit together.
     """
-    settings, objects = _settings(), list(_objects(packaged_folder("manifests") / SAMPLES_FOLDER))
+    settings, objects = (
+        _read_settings(),
+        list(_read_objects(packaged_folder("manifests") / SAMPLES_FOLDER)),
+    )
     chosen = settings.sizes[size]
     sites = {o["metadata"]["name"]: o for o in objects if o["kind"] == "Site"}
     names = chosen.sites or tuple(settings.clusters)
@@ -96,12 +99,14 @@ def load(size: str) -> Samples:
     return Samples(
         clusters={name: settings.clusters[name] for name in names},
         sites={name: sites[name] for name in names},
-        rules=tuple(only for rule in rules if (only := _only(rule, set(names))) is not None),
-        workloads=_chosen(objects, chosen.workloads),
+        prerequisites=tuple(
+            only for rule in rules if (only := _restrict_grant(rule, set(names))) is not None
+        ),
+        workloads=_select_workloads(objects, chosen.workloads),
     )
 
 
-def _settings() -> _Settings:
+def _read_settings() -> _Settings:
     path = packaged_folder("configs") / SETTINGS_FILE
     try:
         return msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), _Settings)
@@ -109,23 +114,23 @@ def _settings() -> _Settings:
         raise SamplesError(f"{path}: {error}") from error
 
 
-def _objects(folder: Path) -> Iterator[Object]:
+def _read_objects(folder: Path) -> Iterator[Object]:
     for path in sorted(folder.rglob("*.yaml")):
         for item in yaml.safe_load_all(path.read_text(encoding="utf-8")):
             if item:
                 yield item
 
 
-def _only(rule: Object, sites: set[str]) -> Object | None:
+def _restrict_grant(item: Object, sites: set[str]) -> Object | None:
     """A grant names only sites that take part; one that names none is left out."""
-    if rule["kind"] != "SiteGrant":
-        return rule
-    grant = copy.deepcopy(rule)
+    if item["kind"] != "SiteGrant":
+        return item
+    grant = copy.deepcopy(item)
     grant["spec"]["sites"] = [name for name in grant["spec"]["sites"] if name in sites]
     return grant if grant["spec"]["sites"] else None
 
 
-def _chosen(objects: list[Object], names: tuple[str, ...]) -> tuple[Object, ...]:
+def _select_workloads(objects: list[Object], names: tuple[str, ...]) -> tuple[Object, ...]:
     workloads = {key_of(o): o for o in objects if o["kind"] == "Workload"}
     missing = [name for name in names if name not in workloads]
     if missing:

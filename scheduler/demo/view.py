@@ -5,7 +5,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from scheduler.demo.demo_status import Picture, SitePicture, WorkloadPicture
+from scheduler.demo.demo_status import DemoSiteStatus, DemoStatus, DemoWorkloadStatus
 from scheduler.runtime.clock import Clock
 
 _PHASE_COLOURS = {
@@ -18,7 +18,7 @@ _PHASE_COLOURS = {
 _LINE_CHARACTERS = 70
 
 
-class View(Protocol):
+class DemoView(Protocol):
     """Shows a demo. A context manager: a live table is taken off the terminal at the end."""
 
     def __enter__(self) -> Self:
@@ -38,17 +38,17 @@ class View(Protocol):
         """Something happened."""
         ...
 
-    def show(self, picture: Picture) -> None:
+    def show(self, status: DemoStatus) -> None:
         """This is how things stand."""
         ...
 
 
-def view_for_stderr(clock: Clock) -> View:
+def view_for_stderr(clock: Clock) -> DemoView:
     """A live table on a terminal, lines elsewhere."""
-    return Live(clock) if sys.stderr.isatty() else Lines(clock, sys.stderr.write)
+    return LiveTableView(clock) if sys.stderr.isatty() else LineView(clock, sys.stderr.write)
 
 
-class Lines:
+class LineView:
     """One line per change.
 
     Args:
@@ -76,15 +76,15 @@ class Lines:
         """Writes one line."""
         self._write(f"{self._clock.monotonic() - self._started:6.1f} s  {line}\n")
 
-    def show(self, picture: Picture) -> None:
+    def show(self, status: DemoStatus) -> None:
         """Writes a line when the counts have changed."""
-        line = summary(picture)
+        line = format_summary(status)
         if line != self._last:
             self._last = line
             self.say(line)
 
 
-class Live:
+class LiveTableView:
     """Two tables that are drawn anew; what is said scrolls above them.
 
     Args:
@@ -97,7 +97,9 @@ class Live:
 
         self._console = Console(stderr=True)
         self._live = RichLive(console=self._console, refresh_per_second=4, transient=False)
-        self._lines = Lines(clock, lambda text: self._console.print(text.rstrip(), highlight=False))
+        self._lines = LineView(
+            clock, lambda text: self._console.print(text.rstrip(), highlight=False)
+        )
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -115,46 +117,48 @@ class Live:
         """Writes one line above the tables."""
         self._lines.say(line)
 
-    def show(self, picture: Picture) -> None:
+    def show(self, status: DemoStatus) -> None:
         """Draws the tables anew."""
-        self._live.update(tables(picture))
+        self._live.update(build_tables(status))
 
 
-def summary(picture: Picture) -> str:
+def format_summary(status: DemoStatus) -> str:
     """One line: sites, phases, power and carbon."""
-    phases = ", ".join(f"{count} {phase}" for phase, count in picture.phases.items())
-    line = f"{picture.reporting}/{len(picture.sites)} sites report; {phases or 'no workload yet'}"
-    watts, grams = energy_now(picture)
+    phases = ", ".join(f"{count} {phase}" for phase, count in status.phases.items())
+    line = (
+        f"{status.reporting_count}/{len(status.sites)} sites report; {phases or 'no workload yet'}"
+    )
+    watts, grams = power_and_carbon(status)
     return line if not watts else f"{line}; {watts / 1000:.1f} kW, {grams / 1000:.1f} kgCO2e/h"
 
 
-def energy_now(picture: Picture) -> tuple[float, float]:
+def power_and_carbon(status: DemoStatus) -> tuple[float, float]:
     """Watts, and gCO2e per hour, of the sites whose figures are known; the others are left out."""
-    known = [site for site in picture.sites if site.is_reporting and site.watts is not None]
-    watts = sum(site.watts or 0.0 for site in known)
+    known = [site for site in status.sites if site.is_reporting and site.power_watts is not None]
+    watts = sum(site.power_watts or 0.0 for site in known)
     grams = sum(
-        (site.watts or 0.0) / 1000 * site.intensity_gco2_per_kwh
+        (site.power_watts or 0.0) / 1000 * site.intensity_gco2_per_kwh
         for site in known
         if site.intensity_gco2_per_kwh is not None
     )
     return watts, grams
 
 
-def tables(picture: Picture) -> Any:  # noqa: ANN401 - a renderable of rich
+def build_tables(status: DemoStatus) -> Any:  # noqa: ANN401 - a renderable of rich
     """The two tables."""
     from rich.console import Group  # noqa: PLC0415 - only for a terminal
     from rich.table import Table  # noqa: PLC0415 - see above
 
     sites = Table("SITE", "REPORTS", "FREE CPU", "gCO2/kWh", "kW", box=None, pad_edge=False)
-    for site in picture.sites:
+    for site in status.sites:
         sites.add_row(*_site_row(site))
     workloads = Table("WORKLOAD", "PHASE", "WHERE, OR WHY NOT", box=None, pad_edge=False)
-    for workload in picture.workloads:
+    for workload in status.workloads:
         workloads.add_row(*_workload_row(workload))
-    return Group(sites, "", workloads, "", summary(picture))
+    return Group(sites, "", workloads, "", format_summary(status))
 
 
-def _site_row(site: SitePicture) -> tuple[str, ...]:
+def _site_row(site: DemoSiteStatus) -> tuple[str, ...]:
     age = "" if site.report_age_seconds is None else f" {site.report_age_seconds:.0f} s"
     reports = f"[green]yes[/]{age}" if site.is_reporting else f"[red]silent[/]{age}"
     intensity = site.intensity_gco2_per_kwh
@@ -163,11 +167,11 @@ def _site_row(site: SitePicture) -> tuple[str, ...]:
         reports,
         site.free_cpu,
         "unknown" if intensity is None else f"{intensity:.0f}",
-        "unknown" if site.watts is None else f"{site.watts / 1000:.1f}",
+        "unknown" if site.power_watts is None else f"{site.power_watts / 1000:.1f}",
     )
 
 
-def _workload_row(workload: WorkloadPicture) -> tuple[str, ...]:
+def _workload_row(workload: DemoWorkloadStatus) -> tuple[str, ...]:
     colour = _PHASE_COLOURS.get(workload.phase, "white")
     where = ", ".join(f"{s.name} {s.ready}/{s.replicas}" for s in workload.sites)
     return (

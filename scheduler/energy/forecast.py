@@ -30,7 +30,7 @@ class IntensityProfile:
         starts: when each step begins, in seconds since 1970, ascending.
         step_seconds: how long each holds.
         gco2_per_kwh: by step.
-        sums: gCO2/kWh * seconds before each step.
+        cumulative_sums: gCO2/kWh * seconds before each step.
         issued_seconds: when the forecast was issued.
     """
 

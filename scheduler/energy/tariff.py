@@ -29,7 +29,7 @@ class Tariff:
 
     Attributes:
         cny_per_kwh: by hour; [24].
-        sums: CNY/kWh * seconds before each hour; [25].
+        cumulative_sums: CNY/kWh * seconds before each hour; [25].
     """
 
     cny_per_kwh: Floats

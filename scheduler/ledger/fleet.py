@@ -35,7 +35,8 @@ class FleetState:
 
     Attributes:
         digest: of the state; goes into the record's `refs`.
-        blobs: what this image has not seen stored yet; hand them to `append`, then call `stored`.
+        blobs: what this image has not seen stored yet; hand them to `append`, then call
+        `mark_stored`.
     """
 
     digest: str
@@ -55,8 +56,8 @@ class _Node:
 class FleetTree:
     """The fleet as the ledger keeps it, brought up to date site by site.
 
-    Facts are encoded in `state()`, and only those of sites that were put since the last call; so a
-    site that reports ten times between two decisions is stored once.
+    Facts are encoded in `current_state()`, and only those of sites that were put since the last
+    call; so a site that reports ten times between two decisions is stored once.
     """
 
     def __init__(self) -> None:
@@ -82,8 +83,8 @@ class FleetTree:
     def current_state(self) -> FleetState:
         """The state now, with every blob that is not known to be stored."""
         for name, facts in self._changed_facts.items():
-            steady, moving = _split_volatile(facts)
-            self._update_site(name, blob_of(steady), moving)
+            stable, volatile = _split_volatile(facts)
+            self._update_site(name, blob_of(stable), volatile)
         self._changed_facts.clear()
         root = blob_of(
             {

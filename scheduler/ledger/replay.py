@@ -29,10 +29,10 @@ class ReplayResult:
     """What deciding again came to.
 
     Attributes:
-        same: whether the bytes are equal; None when this program cannot tell, see `sentence`.
+        is_same: whether the bytes are equal; None when this program cannot tell, see `sentence`.
         sentence: the answer for people.
         recorded: the recorded decision.
-        again: the decision made now; None when none could be made.
+        replayed: the decision made now; None when none could be made.
     """
 
     is_same: bool | None

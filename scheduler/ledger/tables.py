@@ -68,7 +68,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if not has_tables:
         connection.executescript(
             f"BEGIN IMMEDIATE; {_SCHEMA}"
-            f"PRAGMA application_id={_APPLICATION_ID}; PRAGMA user_version={_FORMAT_VERSION}; COMMIT;"
+            f"PRAGMA application_id={_APPLICATION_ID}; PRAGMA user_version={_FORMAT_VERSION}; "
+            "COMMIT;"
             "PRAGMA wal_checkpoint(TRUNCATE);"
         )
 
@@ -115,5 +116,6 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> None:
         raise LedgerCorruptError(f"{path}: this SQLite file is not a Kapok ledger")
     if version > _FORMAT_VERSION:
         raise LedgerCorruptError(
-            f"{path}: format {version}, and this Kapok reads up to {_FORMAT_VERSION}; use a newer Kapok"
+            f"{path}: format {version}, and this Kapok reads up to {_FORMAT_VERSION};"
+            " use a newer Kapok"
         )

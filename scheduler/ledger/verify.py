@@ -51,7 +51,7 @@ class VerificationResult:
 
     Attributes:
         records: how many records the file holds.
-        first_bad: None when all hold.
+        first_finding: None when all hold.
     """
 
     records: int

@@ -84,7 +84,9 @@ def requested_amount(resource: str, written: float | str) -> int:
 
 
 def free_amount(resource: str, written: float | str) -> int:
-    """What a node has free, rounded down, units as in `requested`; below zero counts as none.
+    """What a node has free, rounded down; below zero counts as none.
+
+    Units as in `requested_amount`.
 
     Raises:
         NotAQuantity: it is not one, or larger than anything that exists.
@@ -127,7 +129,7 @@ def _checked_amount(resource: str, written: float | str) -> Fraction:
 
 
 def requests_of(written: Mapping[str, float | str]) -> dict[str, int]:
-    """Reads a map of requests; names and units as in `requested`. Zeros are left out.
+    """Reads a map of requests; names and units as in `requested_amount`. Zeros are left out.
 
     Raises:
         NotAQuantity: an entry is not a quantity; the message begins with its name.
@@ -137,7 +139,7 @@ def requests_of(written: Mapping[str, float | str]) -> dict[str, int]:
 
 
 def free_amounts(resource: str, written: Sequence[float | str]) -> list[int]:
-    """Reads the free capacity of many nodes; units as in `free`.
+    """Reads the free capacity of many nodes; units as in `free_amount`.
 
     Raises:
         NotAQuantity: one of them is not a quantity.
@@ -153,7 +155,7 @@ def free_amounts(resource: str, written: Sequence[float | str]) -> list[int]:
 
 
 def are_plain_integers(written: Sequence[float | str]) -> bool:
-    """Whether all are integers that `free` gives back as they are, of all resources but cpu."""
+    """Whether all are integers that `free_amount` returns unchanged, cpu excepted."""
     try:
         msgspec.convert((written,), _PlainIntegers)
     except msgspec.ValidationError:
@@ -196,7 +198,7 @@ def with_resource_name(resource: str, error: NotAQuantity) -> str:
 
 
 def format_amount(resource: str, amount: int) -> str:
-    """An amount in the units of `requested`, as people write it."""
+    """An amount in the units of `requested_amount`, as people write it."""
     if resource == CPU:
         whole, rest = divmod(amount, MILLI_PER_UNIT)
         return str(whole) if rest == 0 else f"{amount}m"

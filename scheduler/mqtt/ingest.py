@@ -17,8 +17,7 @@ from agents.protocol import delta, topics
 from agents.protocol.envelope import unseal, unseal_unadmitted
 from agents.protocol.errors import WireError
 from agents.protocol.report import OFFLINE, REPORT, MessageHeader, Report, ReportDelta
-from agents.protocol.status import SITE_STATUS, OrderStatus
-from agents.protocol.status import SiteStatusMessage
+from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatusMessage
 from scheduler.control.ports.agents import (
     AgentEventHandler,
     OrderState,
@@ -30,7 +29,7 @@ from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.site import SiteStatus
 from scheduler.model.quantities import NotAQuantity
 from scheduler.mqtt.keyring import Keyring
-from scheduler.placement.fleet.node_table import NodeRows
+from scheduler.placement.fleet.node_table import NodeTable
 from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
@@ -62,7 +61,8 @@ class Ingest:
         listener: who is told.
         telemetry: counts what is refused.
         clock: for ages, by its monotonic side only.
-        wants_full: sites whose deltas cannot be used; the session asks them for a full report.
+        sites_needing_full_report: sites whose deltas cannot be used; the session asks them for a
+        full report.
     """
 
     keyring: Keyring
@@ -75,10 +75,10 @@ class Ingest:
     def handle(self, topic: str, payload: bytes, *, retained: bool = False) -> None:
         """Takes one message in."""
         try:
-            where = _parse_site_topic(topic, retained=retained)
-            data = self._verified_payload(topic, where, payload)
+            parsed_topic = _parse_site_topic(topic, retained=retained)
+            data = self._verified_payload(topic, parsed_topic, payload)
             if data is not None:
-                self._dispatch(where, data)
+                self._dispatch(parsed_topic, data)
         except WireError as error:
             self.telemetry.count_bad_message(error.reason)
             _log.debug("%s: %s: %s", topic[:300], error.reason, error)
@@ -261,9 +261,9 @@ def _check_node_rows(facts: SiteFacts) -> None:
         NotAQuantity: an amount is none.
         WireError: a card has a number that no machine's has; the fleet counts up to it.
     """
-    rows = NodeRows()
+    rows = NodeTable()
     rows.read(facts)
-    if rows.most_cards > _MAX_GPU_CARD_NUMBER:
+    if rows.max_cards > _MAX_GPU_CARD_NUMBER:
         raise WireError("too-large", f"a GPU card of a number above {_MAX_GPU_CARD_NUMBER}")
 
 

@@ -46,7 +46,7 @@ def load_or_make_key(path: Path) -> SigningKey:
 class Keyring:
     """Which keys each admitted site signs with.
 
-    A key that does not parse admits nobody; `refused` names it for the operator.
+    A key that does not parse admits nobody; `invalid_keys` names it for the operator.
     """
 
     def __init__(self) -> None:

@@ -101,9 +101,9 @@ class OrderPublisher:
         """Asks a site's agents for what would come anyway."""
         wants = _selected_wants((WANT_STATUS, want_status), (WANT_FULL_REPORT, want_report))
         request = HubRequest(site=site, epoch=epoch, wants=wants)
-        where = site_topic(site, "hub")
+        request_topic = site_topic(site, "hub")
         data = HUB_REQUEST.encode(request)
-        self.outbox.put(where, seal(data, topic=where, key=self.key), retain=False)
+        self.outbox.put(request_topic, seal(data, topic=request_topic, key=self.key), retain=False)
 
 
 def _selected_wants(*wants: tuple[str, bool]) -> tuple[str, ...]:

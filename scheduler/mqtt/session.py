@@ -55,7 +55,7 @@ class BrokerSession:
 
     Attributes:
         address: the broker's.
-        ears: who hears what arrives.
+        ingest: who hears what arrives.
         outbox: what is to be published.
         clock: for waiting.
         jitter: chance, as an input.
@@ -92,11 +92,11 @@ class BrokerSession:
             backoff_seconds = min(backoff_seconds * 2, _MAX_BACKOFF_SECONDS)
 
     async def _run_session(self) -> None:
-        cancellations = _cancellation_count()
+        cancellations_before = _cancellation_count()
         async with _client_context(self._make_client()) as client:
             for one in hub_subscriptions():
                 await client.subscribe(one, qos=1)
-            if _cancellation_count() > cancellations:
+            if _cancellation_count() > cancellations_before:
                 raise asyncio.CancelledError
             self.is_connected = True
             self.on_connected()

@@ -17,14 +17,14 @@ from scheduler.placement.divide.divide import DivisionRequest
 from scheduler.placement.divide.division import Division
 from scheduler.placement.divide.preferred_affinity import divide_with_preferred_affinity
 from scheduler.placement.divide.within_budget import divide_within_budget
-from scheduler.placement.filter.filter import admit
-from scheduler.placement.filter.retention import standing_of
-from scheduler.placement.fit.capacity import Room
-from scheduler.placement.fleet.context import Moment, moment_of
+from scheduler.placement.filter.filter import filter_sites
+from scheduler.placement.filter.retention import retained_shares
+from scheduler.placement.fit.capacity import SiteCapacity
+from scheduler.placement.fleet.context import DecisionContext, decision_context
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.gates import hindrance, told
-from scheduler.placement.result import Case, conclude
-from scheduler.placement.start_time import can_wait, planned, postponed
+from scheduler.placement.gates import scheduling_gate, with_gate_message
+from scheduler.placement.result import CycleState, build_decision
+from scheduler.placement.start_time import can_wait, plan_start, postpone
 
 
 def choose(
@@ -42,58 +42,64 @@ def choose(
         The cheapest division that breaks no rule, or why there is none; for work that can wait a
         later start, if that is cheaper.
     """
-    case = consider(demand, fleet, moment_of(now, terms))
-    hindered = hindrance(demand, case.standing, case.moment)
-    if hindered:
-        return told(conclude(case, Division(None), hindered), demand, case.moment, hindered)
-    if not len(case.admission.slots) and not demand.placed and not demand.companions:
-        return conclude(case, Division(None if demand.replicas else {}), None)
-    ask = ask_of(case)
-    division = divide_with_preferred_affinity(ask, fleet)
+    state = prepare_cycle(demand, fleet, decision_context(now, terms))
+    gate = scheduling_gate(demand, state.retained, state.context)
+    if gate:
+        return with_gate_message(
+            build_decision(state, Division(None), gate), demand, state.context, gate
+        )
+    if not len(state.filter_result.admitted_slots) and not demand.placed and not demand.companions:
+        return build_decision(state, Division(None if demand.replicas else {}), None)
+    request = division_request(state)
+    division = divide_with_preferred_affinity(request, fleet)
     if can_wait(demand) and division.replicas_by_slot:
-        plan = planned(case, ask, division.replicas_by_slot)
+        plan = plan_start(state, request, division.replicas_by_slot)
         if plan is not None:
-            not_yet = conclude(case, Division(None), "deadline")
-            return postponed(not_yet, case, plan, division.replicas_by_slot)
-    beyond = explain_over_tenant_limits(
-        demand, fleet, case.moment, case.price, division.replicas_by_slot or {}
+            too_early = build_decision(state, Division(None), "deadline")
+            return postpone(too_early, state, plan, division.replicas_by_slot)
+    over_budget = explain_over_tenant_limits(
+        demand, fleet, state.context, state.costs, division.replicas_by_slot or {}
     )
-    frugal = divide_within_budget(ask, fleet, case.moment) if beyond else division
-    if frugal is None:
-        return with_limit_message(conclude(case, Division(None), "quota"), beyond)
-    return conclude(case, frugal, None)
+    cheapest_in_budget = (
+        divide_within_budget(request, fleet, state.context) if over_budget else division
+    )
+    if cheapest_in_budget is None:
+        return with_limit_message(build_decision(state, Division(None), "quota"), over_budget)
+    return build_decision(state, cheapest_in_budget, None)
 
 
-def consider(demand: Demand, fleet: Fleet, moment: Moment) -> Case:
+def prepare_cycle(demand: Demand, fleet: Fleet, context: DecisionContext) -> CycleState:
     """The first three steps: who may, who has room, at what cost; the last two when asked for."""
-    admission = admit(demand, fleet, moment)
-    standing = standing_of(demand, fleet, admission, moment)
-    room = Room(fleet, demand, admission.rights.vendor_sets)
-    return Case(demand, fleet, moment, admission, standing, room)
+    filter_result = filter_sites(demand, fleet, context)
+    retained = retained_shares(demand, fleet, filter_result, context)
+    room = SiteCapacity(fleet, demand, filter_result.rights.vendor_sets)
+    return CycleState(demand, fleet, context, filter_result, retained, room)
 
 
-def ask_of(case: Case) -> DivisionRequest:
+def division_request(state: CycleState) -> DivisionRequest:
     """What is left to divide: the difference in Steady, everything in Fresh."""
-    demand, fleet = case.demand, case.fleet
-    admission, standing = case.admission, case.standing
-    open_slots = admission.slots
-    if standing.barred:
-        open_slots = np.setdiff1d(open_slots, np.array(sorted(standing.barred)))
+    demand, fleet = state.demand, state.fleet
+    filter_result, retained = state.filter_result, state.retained
+    open_slots = filter_result.admitted_slots
+    if retained.excluded:
+        open_slots = np.setdiff1d(open_slots, np.array(sorted(retained.excluded)))
     weights = None
     if demand.strategy == "Weighted" and demand.weights:
-        named = {each.site: each.weight for each in demand.weights if each.weight > 0}
+        weight_by_site = {each.site: each.weight for each in demand.weights if each.weight > 0}
         weights = {
-            fleet.slot_of[site]: weight for site, weight in named.items() if site in fleet.slot_of
+            fleet.slot_of[site]: weight
+            for site, weight in weight_by_site.items()
+            if site in fleet.slot_of
         }
         open_slots = np.intersect1d(open_slots, np.array(sorted(weights), np.int64))
     fresh = demand.mode == "Fresh"
     return DivisionRequest(
         demand=demand,
         replicas=demand.replicas,
-        kept={} if fresh else dict(standing.kept),
+        kept={} if fresh else dict(retained.kept),
         open_slots=open_slots,
-        capacity=case.room,
-        costs=case.price,
+        capacity=state.capacity,
+        costs=state.costs,
         weights=weights,
-        own_replicas=dict(standing.kept) if fresh else {},
+        own_replicas=dict(retained.kept) if fresh else {},
     )

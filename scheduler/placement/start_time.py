@@ -36,17 +36,17 @@ from scheduler.placement.cost.site_costs import SiteCosts, site_costs_of
 from scheduler.placement.cost.terms.waiting import waiting_price
 from scheduler.placement.divide.divide import DivisionRequest, ReplicasBySlot
 from scheduler.placement.divide.site_groups import divide_in_groups
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.gates import latest_start_seconds
-from scheduler.placement.result import Case
+from scheduler.placement.result import CycleState
 
 Floats = NDArray[np.float64]
 
-_MOST_SITES = 64
+_MAX_SITES = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PlannedStart:
     """A start that is cheaper than now.
 
     Attributes:
@@ -69,84 +69,91 @@ def can_wait(demand: Demand) -> bool:
     return is_timed and demand.replicas > 0 and not demand.placed_replicas
 
 
-def planned(case: Case, ask: DivisionRequest, now_shares: ReplicasBySlot) -> Plan | None:
+def plan_start(
+    state: CycleState, request: DivisionRequest, now_shares: ReplicasBySlot
+) -> PlannedStart | None:
     """The cheapest later start, if it saves enough; None: start now.
 
     Args:
-        case: the case, of work that can wait.
-        ask: what is divided, as for a start now.
+        state: the case, of work that can wait.
+        request: what is divided, as for a start now.
         now_shares: the division for a start now.
     """
     slots = np.array(sorted(now_shares), np.int64)
-    if not len(slots) or not case.price.are_known(slots):
+    if not len(slots) or not state.costs.are_known(slots):
         return None
-    start = min(_tries(case, ask), default=None)
+    start = min(_best_starts(state, request), default=None)
     if start is None:
         return None
-    later = replace(case.moment, start_seconds=start[1])
-    price = site_costs_of(case.demand, case.fleet, later)
+    later_context = replace(state.context, start_seconds=start[1])
+    costs = site_costs_of(state.demand, state.fleet, later_context)
     # Only what is known now was looked at for starts: a site must not gain by what another lost.
-    unknown = price.unknown[ask.open_slots] + case.price.unknown[ask.open_slots]
-    open_slots = ask.open_slots[unknown == 0]
-    division = divide_in_groups(replace(ask, open_slots=open_slots, costs=price), case.fleet)
-    return _plan(case, price, now_shares, division.replicas_by_slot, start[1])
+    unknown = costs.unknown[request.open_slots] + state.costs.unknown[request.open_slots]
+    open_slots = request.open_slots[unknown == 0]
+    division = divide_in_groups(replace(request, open_slots=open_slots, costs=costs), state.fleet)
+    return _worthwhile_start(state, costs, now_shares, division.replicas_by_slot, start[1])
 
 
-def _plan(
-    case: Case,
-    price: SiteCosts,
+def _worthwhile_start(
+    state: CycleState,
+    costs: SiteCosts,
     now_shares: ReplicasBySlot,
     shares: ReplicasBySlot | None,
     start_seconds: float,
-) -> Plan | None:
+) -> PlannedStart | None:
     if shares is None:
         return None
-    demand, moment = case.demand, case.moment
+    demand, context = state.demand, state.context
     seconds = float(demand.schedule.duration_seconds or 0)
-    carbon, grams_now = _term(case.price, "carbon"), _honest_grams(case, seconds)
-    cny_now = case.price.cny - (carbon.figures - grams_now) * carbon.units
-    saved = _sum(cny_now, now_shares) - _sum(price.cny, shares)
-    at_stake = carbon.units * _sum(grams_now, now_shares) or abs(
-        _term(case.price, "energy").cny(now_shares)
+    carbon, grams_now = _price_term(state.costs, "carbon"), _sustained_grams(state, seconds)
+    cny_now = state.costs.cny - (carbon.figures - grams_now) * carbon.units
+    saved = _sum_over_replicas(cny_now, now_shares) - _sum_over_replicas(costs.cny, shares)
+    at_stake = carbon.units * _sum_over_replicas(grams_now, now_shares) or abs(
+        _price_term(state.costs, "energy").cny(now_shares)
     )
-    if saved <= moment.terms.least_saving_ratio * max(0.0, at_stake):
+    if saved <= context.terms.least_saving_ratio * max(0.0, at_stake):
         return None
     grams_then = carbon_intensity_at_start(
-        case.fleet, demand, replace(moment, start_seconds=start_seconds)
+        state.fleet, demand, replace(context, start_seconds=start_seconds)
     ).value
-    kwh = replica_kwh_per_hour(demand, moment) * seconds / SECONDS_PER_HOUR
-    grams = (_sum(grams_now, now_shares) - _sum(grams_then, shares)) * kwh
-    return Plan(start_seconds, shares, saved * seconds / SECONDS_PER_HOUR, grams)
+    kwh = replica_kwh_per_hour(demand, context) * seconds / SECONDS_PER_HOUR
+    grams = (
+        _sum_over_replicas(grams_now, now_shares) - _sum_over_replicas(grams_then, shares)
+    ) * kwh
+    return PlannedStart(start_seconds, shares, saved * seconds / SECONDS_PER_HOUR, grams)
 
 
-def _honest_grams(case: Case, seconds: float) -> Floats:
+def _sustained_grams(state: CycleState, seconds: float) -> Floats:
     """The gCO2 per kWh at the machine of a start now; [capacity].
 
     Where the forecast says that the run will be cleaner than the present figure, that counts: a
     moment's peak is no reason to wait.
     """
-    fleet, moment = case.fleet, case.moment
+    fleet, context = state.fleet, state.context
     forecast = (
-        forecast_intensity_of_run(fleet, moment.now_seconds, seconds, moment)
-        * pue(fleet, moment).value
+        forecast_intensity_of_run(fleet, context.now_seconds, seconds, context)
+        * pue(fleet, context).value
     )
-    return np.fmin(carbon_intensity_of_run(fleet, case.demand, moment).value, forecast)
+    return np.fmin(carbon_intensity_of_run(fleet, state.demand, context).value, forecast)
 
 
-def _tries(case: Case, ask: DivisionRequest) -> Iterator[tuple[float, float]]:
+def _best_starts(state: CycleState, request: DivisionRequest) -> Iterator[tuple[float, float]]:
     """(CNY per replica-hour, start) of the best start by each forecast and tariff."""
-    demand, moment = case.demand, case.moment
+    demand, context = state.demand, state.context
     seconds = float(demand.schedule.duration_seconds or 0)
-    last = (latest_start_seconds(demand) or 0.0) - moment.terms.start_margin_seconds
-    carbon, energy = _term(case.price, "carbon"), _term(case.price, "energy")
-    building = pue(case.fleet, moment).value
-    roomy = ask.open_slots[
-        (case.price.unknown[ask.open_slots] == 0) & (ask.max_additional_at(ask.open_slots) > 0)
+    last = (latest_start_seconds(demand) or 0.0) - context.terms.start_margin_seconds
+    carbon, energy = _price_term(state.costs, "carbon"), _price_term(state.costs, "energy")
+    building = pue(state.fleet, context).value
+    slots_with_capacity = request.open_slots[
+        (state.costs.unknown[request.open_slots] == 0)
+        & (request.max_additional_at(request.open_slots) > 0)
     ]
-    for profile, tariff, sites in group_by_forecast_and_tariff(case.fleet, roomy, moment):
-        starts = _starts(profile, tariff, moment.now_seconds, last, seconds)
+    for profile, tariff, sites in group_by_forecast_and_tariff(
+        state.fleet, slots_with_capacity, context
+    ):
+        starts = _candidate_starts(profile, tariff, context.now_seconds, last, seconds)
         changes = np.zeros(len(starts))
-        fixed = case.price.cny[sites]
+        fixed = state.costs.cny[sites]
         if profile is not None:
             changes += profile.mean_gco2_per_kwh(starts, seconds) * carbon.units
             fixed = fixed - carbon.figures[sites] * carbon.units
@@ -156,97 +163,99 @@ def _tries(case: Case, ask: DivisionRequest) -> Iterator[tuple[float, float]]:
         starts, changes = starts[~np.isnan(changes)], changes[~np.isnan(changes)]
         if not len(starts):
             continue
-        waits = (starts - moment.now_seconds) / seconds * waiting_price(demand, moment)
+        waiting_costs = (starts - context.now_seconds) / seconds * waiting_price(demand, context)
         least = fixed + building[sites] * changes.min()
-        few = np.argsort(least, kind="stable")[:_MOST_SITES]
-        costs = fixed[few, None] + building[sites[few], None] * changes + waits
+        few = np.argsort(least, kind="stable")[:_MAX_SITES]
+        costs = fixed[few, None] + building[sites[few], None] * changes + waiting_costs
         best = costs.min(axis=0)
         at = int(best.argmin())
         yield float(best[at]), float(starts[at])
 
 
-def _starts(
+def _candidate_starts(
     profile: IntensityProfile | None,
     tariff: Tariff | None,
     first: float,
     last: float,
     seconds: float,
 ) -> Floats:
-    tried = [each.candidate_starts(first, last, seconds) for each in (profile, tariff) if each]
-    return np.unique(np.concatenate(tried))
+    candidates = [each.candidate_starts(first, last, seconds) for each in (profile, tariff) if each]
+    return np.unique(np.concatenate(candidates))
 
 
 @dataclass(frozen=True, slots=True)
-class _Term:
+class _PriceTerm:
     """A term of the price: CNY per replica-hour = units * figures; 0 where it has no price."""
 
     units: float
     figures: Floats
 
     def cny(self, shares: ReplicasBySlot) -> float:
-        return _sum(self.figures, shares) * self.units
+        return _sum_over_replicas(self.figures, shares) * self.units
 
 
-def _term(price: SiteCosts, name: str) -> _Term:
-    for cost, units, figures in price.terms:
+def _price_term(costs: SiteCosts, name: str) -> _PriceTerm:
+    for cost, units, figures in costs.terms:
         if cost.term == name:
-            return _Term(units, figures.value)
-    return _Term(0.0, np.zeros(len(price.cny)))
+            return _PriceTerm(units, figures.value)
+    return _PriceTerm(0.0, np.zeros(len(costs.cny)))
 
 
-def _sum(figures: Floats, shares: ReplicasBySlot) -> float:
+def _sum_over_replicas(figures: Floats, shares: ReplicasBySlot) -> float:
     return float(sum(figures[slot] * count for slot, count in sorted(shares.items())))
 
 
-def postponed(decision: Decision, case: Case, plan: Plan, now_shares: ReplicasBySlot) -> Decision:
+def postpone(
+    decision: Decision, state: CycleState, plan: PlannedStart, now_shares: ReplicasBySlot
+) -> Decision:
     """The decision to wait for the planned start.
 
     Args:
         decision: the one that says that it is not yet time.
-        case: the case.
+        state: the case.
         plan: when and where.
         now_shares: where it would run now.
     """
-    there, here = _assigned(case, plan.shares), _assigned(case, now_shares)
-    latest = latest_start_seconds(case.demand) or plan.start_seconds
+    there, here = _assignments(state, plan.shares), _assignments(state, now_shares)
+    latest = latest_start_seconds(state.demand) or plan.start_seconds
     kilograms = abs(plan.saved_grams) / GRAMS_PER_KILOGRAM
     carbon = f"and {kilograms:.2g} kgCO2e"
     if plan.saved_grams < 0:
         carbon = f"and emits {kilograms:.2g} kgCO2e more"
     line = (
-        f"planned on {_told(there)} at {_instant(plan.start_seconds)}: saves"
-        f" {plan.saved_cny:.2g} CNY {carbon} against now on {_told(here)};"
-        f" latest start {_instant(latest)}"
+        f"planned on {_format_sites(there)} at {_format_rfc3339(plan.start_seconds)}: saves"
+        f" {plan.saved_cny:.2g} CNY {carbon} against now on {_format_sites(here)};"
+        f" latest start {_format_rfc3339(latest)}"
     )
     return msgspec.structs.replace(
-        decision, line=line, start_at=_at(plan.start_seconds), planned=there
+        decision, line=line, start_at=_to_datetime(plan.start_seconds), planned=there
     )
 
 
-def _assigned(case: Case, shares: ReplicasBySlot) -> tuple[SiteAssignment, ...]:
-    named = {case.fleet.name_at(slot): count for slot, count in shares.items()}
+def _assignments(state: CycleState, shares: ReplicasBySlot) -> tuple[SiteAssignment, ...]:
+    named = {state.fleet.name_at(slot): count for slot, count in shares.items()}
     return tuple(SiteAssignment(site=site, replicas=count) for site, count in sorted(named.items()))
 
 
-_MOST_NAMED = 4
+_MAX_NAMED_SITES = 4
 
 
-def _told(assigned: tuple[SiteAssignment, ...]) -> str:
-    told = ", ".join(f"{each.site} ({each.replicas})" for each in assigned[:_MOST_NAMED])
-    more = len(assigned) - _MOST_NAMED
-    return f"{told} and {more} more sites" if more > 0 else told
+def _format_sites(assigned: tuple[SiteAssignment, ...]) -> str:
+    shown = ", ".join(f"{each.site} ({each.replicas})" for each in assigned[:_MAX_NAMED_SITES])
+    more = len(assigned) - _MAX_NAMED_SITES
+    return f"{shown} and {more} more sites" if more > 0 else shown
 
 
-def _at(seconds: float) -> datetime:
+def _to_datetime(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _instant(seconds: float) -> str:
-    return _at(seconds).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _format_rfc3339(seconds: float) -> str:
+    return _to_datetime(seconds).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def at_start(moment: Moment, decision: Decision) -> Moment:
+def context_at_start(context: DecisionContext, decision: Decision) -> DecisionContext:
     """The moment whose costs explain a decision: that of a planned start, if there is one."""
     if decision.start_at is None:
-        return moment
-    return replace(moment, start_seconds=decision.start_at.timestamp())
+        return context
+    return replace(context, start_seconds=decision.start_at.timestamp())

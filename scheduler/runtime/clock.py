@@ -1,7 +1,7 @@
 """Time as an input: the only place of the scheduler that reads a clock or sleeps.
 
-Loops take a `Clock`, so that tests can move time by hand and never really sleep. Decisions take
-`now` as a plain argument and know nothing of this module.
+Loops take a `AgentClock`, so that tests can move time by hand and never really sleep. Decisions
+take `now` as a plain argument and know nothing of this module.
 """
 
 import asyncio

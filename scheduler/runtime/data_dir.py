@@ -39,7 +39,7 @@ class DataDirectory:
 
         Args:
             name: "hub", "broker" or "web".
-            wanted: from the settings; 0 takes the recorded one, or chooses a free one and
+            configured: from the settings; 0 takes the recorded one, or chooses a free one and
                 records it.
         """
         recorded = self._read_ports()

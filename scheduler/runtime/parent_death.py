@@ -1,8 +1,8 @@
 """Child processes that end when their parent ends, also by `kill -9`.
 
-`tied(argv)` wraps a command: the wrapper asks Linux for SIGTERM at the parent's death
-(prctl(2), PR_SET_PDEATHSIG; kept across execve) and becomes the command. Elsewhere the command just
-runs; there the parent's own clean-up is all there is.
+`command_tied_to_parent(argv)` wraps a command: the wrapper asks Linux for SIGTERM at the parent's
+death (prctl(2), PR_SET_PDEATHSIG; kept across execve) and becomes the command. Elsewhere the
+command just runs; there the parent's own clean-up is all there is.
 """
 
 import ctypes

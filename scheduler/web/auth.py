@@ -72,7 +72,7 @@ def cookie_name(port: int) -> str:
 
 
 async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    """Puts `HEADERS` on an answer, the errors of the server itself included."""
+    """Puts `SECURITY_HEADERS` on an answer, the errors of the server itself included."""
     response.headers.update(SECURITY_HEADERS)
 
 

@@ -49,7 +49,7 @@ class MetricDefinition:
 
     Attributes:
         type: as Prometheus names it.
-        meaning: the help text; every value of every label is explained, or the list is named.
+        help_text: the help text; every value of every label is explained, or the list is named.
         labels: their names.
         unit: one of `units`; "" for plain counts and yes or no.
         buckets: of a histogram, upper bounds in its unit.
@@ -287,7 +287,8 @@ STATE_METRICS: Final[Mapping[str, MetricDefinition]] = {
     ),
     "kapok_site_used": MetricDefinition(
         "gauge",
-        f"What the replicas that Kapok has placed there ask for: {_RESOURCES_HELP}. Others' work is "
+        f"What the replicas that Kapok has placed there ask for: {_RESOURCES_HELP}. Others' "
+        "work is "
         "not in it.",
         ("site", "resource"),
         "by resource",

@@ -48,12 +48,13 @@ class WebSources:
     """What is shown.
 
     Attributes:
-        look: takes a snapshot; called on the event loop.
-        render: makes exposition text of it; called on another thread.
-        decision: the record with this id as JSON, or None; called on another thread. LookupError
+        take_snapshot: takes a snapshot; called on the event loop.
+        render_metrics: makes exposition text of it; called on another thread.
+        find_decision_json: the record with this id as JSON, or None; called on another thread.
+        LookupError
             when the ledger cannot be read.
-        why_not_ready: "" when ready, else what is missing.
-        review: asks the hub whether a token may read.
+        readiness_problem: "" when ready, else what is missing.
+        review_token: asks the hub whether a token may read.
         clock: for the age of what is shared.
     """
 
@@ -185,9 +186,9 @@ class _Handlers:
             text = f"limit: a number from 1 to {_MAX_PAGE_ROWS}\n"
             return web.Response(status=HTTPStatus.BAD_REQUEST, text=text)
         namespace, after = request.query.get("namespace", ""), request.query.get("after", "")
-        now = self._sources.take_snapshot()
+        snapshot = self._sources.take_snapshot()
         return _json_bytes_response(
-            await asyncio.to_thread(_workloads_body, now, namespace, after, limit)
+            await asyncio.to_thread(_workloads_body, snapshot, namespace, after, limit)
         )
 
     async def _get_decision(self, request: web.Request) -> web.Response:

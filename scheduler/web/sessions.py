@@ -40,7 +40,7 @@ class _ExpiringSecrets:
         return until is not None and self._clock.monotonic() < until
 
     def consume(self, secret: str) -> bool:
-        """As `holds`, once."""
+        """As `contains`, once."""
         held = self.contains(secret)
         self._expires_at_seconds.pop(_digest(secret), None)
         return held

@@ -36,19 +36,21 @@ class StateSnapshot:
         at: when it was taken.
         epoch: of this leader; 0 while it stands by.
         is_broker_connected: whether the session stands.
-        queue: workloads by pool.
-        waiting: the reasons of each unschedulable workload.
+        queue_depths: workloads by pool.
+        unschedulable_reasons: the reasons of each unschedulable workload.
         workloads: all of them.
-        pending_sites: strangers that report and are not admitted.
-        outbox: messages that wait to be published.
+        unadmitted_site_count: strangers that report and are not admitted.
+        outbox_messages: messages that wait to be published.
         facts: what is known of each admitted site, by name.
         is_ready: whether it reports.
         ages_seconds: of its last report; NaN before the first.
-        free: by resource, summed over nodes: millicores for cpu, whole units for all else.
-        words: what sites said of their orders last.
-        used: what placed replicas ask for, by resource; units as in `free`.
+        free_by_resource: by resource, summed over nodes: millicores for cpu, whole units for all
+        else.
+        order_statuses: what sites said of their orders last.
+        used_by_resource: what placed replicas ask for, by resource; units as in `free_by_resource`.
         refusals: see `Refusals.answers`.
-        reasons: of each unplaced workload, how many sites said no for which reason first.
+        reasons_by_workload: of each unplaced workload, how many sites said no for which reason
+        first.
         names_by_slot: of the fleet, for `refusals`.
         stale_after_seconds: figures older than this place nothing.
     """
@@ -82,8 +84,8 @@ class SnapshotSources:
         sites: what was heard of sites.
         fleet: the arrays that decisions stand on.
         queue: of workloads.
-        pending: strangers.
-        figures: what the loops counted.
+        unadmitted_sites: strangers.
+        workload_stats: what the loops counted.
         clock: for ages.
         stale_after_seconds: figures older than this place nothing.
     """
@@ -133,9 +135,11 @@ def take_snapshot(
 
 def _free_by_resource(fleet: Fleet, slots: NDArray[np.int64]) -> dict[str, Floats]:
     rows = fleet.nodes.rows
-    index = rows.rows_of(slots)
-    nodes = fleet.nodes.counts(index)
-    return {name: rows.sums(slots, rows.column(name)[index] * nodes) for name in METRIC_RESOURCES}
+    index = rows.row_indices(slots)
+    nodes = fleet.nodes.node_counts(index)
+    return {
+        name: rows.sum_by_site(slots, rows.column(name)[index] * nodes) for name in METRIC_RESOURCES
+    }
 
 
 def _used_by_resource(workload_stats: WorkloadStats, names: list[str]) -> dict[str, list[int]]:

@@ -54,7 +54,7 @@ Series = Iterable[str]
 
 def _metric_families(snapshot: StateSnapshot) -> dict[str, Series]:
     python = platform.python_version()
-    build = f'{{version="{__version__}",python="{python}",kernel="{compiled.WORD}"}}'
+    build = f'{{version="{__version__}",python="{python}",kernel="{compiled.MODE}"}}'
     return {
         "kapok_build_info": [build + " 1"],
         "kapok_leader": [f" {int(snapshot.epoch > 0)}"],
@@ -175,7 +175,8 @@ def _used_series(snapshot: StateSnapshot) -> Iterator[str]:
     """Zero is known here: what is not placed asks for nothing."""
     for resource, amounts in snapshot.used_by_resource.items():
         for facts, value in zip(snapshot.facts, amounts, strict=True):
-            yield f'{{site="{facts.name}",resource="{resource}"}} {to_metric_units(resource, value)}'
+            amount = to_metric_units(resource, value)
+            yield f'{{site="{facts.name}",resource="{resource}"}} {amount}'
 
 
 def _power_series(snapshot: StateSnapshot) -> Iterator[str]:

@@ -26,8 +26,8 @@ class DashboardView:
 
     Attributes:
         summary: totals.
-        sites: encoded rows by name, the first `LIVE_ROWS`.
-        workloads: encoded rows by namespace/name, the first `LIVE_ROWS`.
+        sites: encoded rows by name, the first `MAX_LIVE_ROWS`.
+        workloads: encoded rows by namespace/name, the first `MAX_LIVE_ROWS`.
     """
 
     summary: Row

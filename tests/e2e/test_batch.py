@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.ledger.reader import LedgerReader
-from tests.support.scripted_site import ScriptedSite, talking
+from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import FAST_SETTINGS, Up, eventually, kapok, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
@@ -68,7 +68,7 @@ def test_prices_of_what_is_scarce_enter_decisions_are_replayed_and_end_with_the_
         ]
         names = [f"w{number}" for number in range(9)]
         up.apply("".join(one.manifest for one in sites) + "".join(map(work, names)))
-        with talking(*sites):
+        with running_sites(*sites):
             eventually(lambda: metric(up, "kapok_scarcity_prices") > 0)
             assert 0 < metric(up, "kapok_batch_achieved_ratio") <= 1
             assert metric(up, "kapok_batch_number") >= 1

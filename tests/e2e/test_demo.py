@@ -24,7 +24,7 @@ from tests.support.demo_checker import (
     orders_not_applied,
 )
 from tests.support.prometheus import prometheus
-from tests.support.tools import need
+from tests.support.tools import require_tool
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -167,7 +167,7 @@ def readme_commands() -> list[str]:
 
 def ask_prometheus(folder: Path) -> None:
     """A real Prometheus scrapes the demo."""
-    need("prometheus")
+    require_tool("prometheus")
     port = json.loads((folder / "hub" / "ports.json").read_text())["web"]
     with prometheus(folder.parent, f"127.0.0.1:{port}") as server:
         assert eventually(lambda: server.value("kapok_leader") == 1, within_seconds=20)

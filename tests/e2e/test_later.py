@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agents.protocol.report import ReportedIntensity
-from tests.support.scripted_site import ScriptedSite, talking
+from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import Up, eventually, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
@@ -58,7 +58,7 @@ def test_it_waits_for_the_cleaner_minute_and_is_placed_then(tmp_path: Path) -> N
         intensity = ReportedIntensity(gco2_per_kwh=600.0, origin="measured")
         m1 = ScriptedSite("m1", up.ready["broker"], up.ready["hubKey"], intensity=intensity)
         up.apply(m1.manifest)
-        with talking(m1):
+        with running_sites(m1):
             eventually(lambda: up.kubectl("get", "sites").count("True") == 1)
             now = datetime.now(UTC)  # noqa: TID251 - a real process reads the same clock
             cleaner_at = now.replace(microsecond=0) + timedelta(seconds=5)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.scripted_site import ScriptedSite, replicas_in, talking
+from tests.support.scripted_site import ScriptedSite, replicas_of, running_sites
 from tests.support.up import Up, eventually, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
@@ -108,7 +108,7 @@ def groups(of: dict[str, Any]) -> dict[tuple[str, str], int]:
 
 def ordered(site: ScriptedSite, name: str = "web") -> int:
     """Replicas of a workload that a site was told to run."""
-    return sum(replicas_in(one) for one in site.contents.values() if f"/{name}/" in one.id)
+    return sum(replicas_of(one) for one in site.contents.values() if f"/{name}/" in one.id)
 
 
 def patch(up: Up, kind: str, name: str, spec: dict[str, Any]) -> None:
@@ -128,7 +128,7 @@ def test_only_noexecute_ends_what_runs_at_once_or_after_the_seconds_that_are_bor
     one, two = sites(up)
     for_ever = "{siteTolerations: [{operator: Exists}]}"
     for_a_time = "{siteTolerations: [{key: repair, operator: Exists, tolerationSeconds: 2}]}"
-    with talking(one, two):
+    with running_sites(one, two):
         both_report(up)
         up.apply(workload("web", placement=for_a_time) + workload("rock", placement=for_ever))
         eventually(lambda: (phase(up), phase(up, "rock")) == ("Running", "Running"))
@@ -163,7 +163,7 @@ def test_only_noexecute_ends_what_runs_at_once_or_after_the_seconds_that_are_bor
 def test_a_right_that_ends_is_reported_moved_or_stopped_as_the_authority_says(up: Up) -> None:
     one, two = sites(up)
     names = {"told": "general-1", "moved": "general-2", "ended": "general-3", "sly": "general-3"}
-    with talking(one, two):
+    with running_sites(one, two):
         both_report(up)
         up.apply(SCHEME + "".join(workload(name, cls=cls) for name, cls in names.items()))
         eventually(lambda: {phase(up, name) for name in names} == {"Running"})
@@ -219,7 +219,7 @@ def both_hold_it(up: Up, name: str) -> dict[str, Any]:
 def test_a_share_shrinks_only_after_the_rest_runs_elsewhere(up: Up) -> None:
     one, two = sites(up)
     weighted = "{strategy: Weighted, mode: Fresh, weights: [{site: m1, weight: 1}WEIGHTS]}"
-    with talking(one, two):
+    with running_sites(one, two):
         both_report(up)
         up.apply(workload("web", placement=weighted.replace("WEIGHTS", "")))
         eventually(lambda: phase(up) == "Running")

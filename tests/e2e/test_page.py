@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.browser import Browser, browser, need_browser
-from tests.support.scripted_site import ScriptedSite, talking
+from tests.support.browser import Browser, browser, require_browser
+from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import ROOT, Up, eventually, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -34,7 +34,7 @@ spec:
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Up]:
-    need_browser()
+    require_browser()
     with running_up(tmp_path) as running:
         yield running
 
@@ -64,7 +64,7 @@ def test_the_page_is_live_complete_and_contacts_no_other_host(
     manifest = one.manifest.replace("{province: CN-GD, city: guangzhou, metro: guangzhou}", place)
     up.apply(SCHEME + manifest + WORKLOAD.format(name="portal", data_class="general-2"))
     window.open(address(up))
-    with talking(one):
+    with running_sites(one):
         eventually(lambda: "1/1" in window.text() and "广州市南沙区" in window.text())
         eventually(lambda: "portal" in window.text() and "m1 (2)" in window.text())
 
@@ -90,7 +90,7 @@ def test_the_page_is_live_complete_and_contacts_no_other_host(
 
     up.kubectl("delete", "workloads.kapok.dev", "-n", "zhengwu", "--all", "--wait=false")
     eventually(lambda: rows(window, "tr") <= 1)
-    assert window.complaints() == []
+    assert window.console_messages() == []
     hosts = {url.split("/")[2] for url in window.requests() if url.startswith("http")}
     assert hosts == {up.ready["page"].split("/")[2]}
 

@@ -16,8 +16,8 @@ import pytest
 from agents.protocol.keys import SigningKey
 from agents.protocol.report import Report, ReportedIntensity, ReportedPower
 from tests.support.prometheus import Prometheus, prometheus
-from tests.support.scripted_site import ScriptedSite, talking
-from tests.support.tools import need
+from tests.support.scripted_site import ScriptedSite, running_sites
+from tests.support.tools import require_tool
 from tests.support.up import ROOT, Up, eventually, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -73,7 +73,7 @@ def busy_up(up: Up) -> tuple[ScriptedSite, ...]:
 
 
 def test_prometheus_scrapes_kapok_and_answers_every_query_of_the_dashboard(tmp_path: Path) -> None:
-    need("prometheus")
+    require_tool("prometheus")
     with running_up(tmp_path) as up:
         target = up.ready["metrics"].split("/")[2]
         with prometheus(tmp_path, target) as server:
@@ -81,13 +81,13 @@ def test_prometheus_scrapes_kapok_and_answers_every_query_of_the_dashboard(tmp_p
             ask_everything(up, server)
             page = fetch(up.ready["metrics"])
     checked = subprocess.run(
-        [need("promtool"), "check", "metrics"], input=page, capture_output=True, check=False
+        [require_tool("promtool"), "check", "metrics"], input=page, capture_output=True, check=False
     )
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
 
 
 def ask_everything(up: Up, server: Prometheus) -> None:
-    with talking(*busy_up(up)):
+    with running_sites(*busy_up(up)):
         running = 'kapok_workloads{phase="Running"}'
         eventually(lambda: server.value(running) == 1)
         eventually(lambda: server.value('kapok_workloads{phase="Refused"}') == 1)
@@ -144,7 +144,7 @@ def _numbers(result: list[dict[str, Any]]) -> list[str]:
 )
 def test_the_rules_are_sound_and_alert_when_they_should(words: tuple[str, ...]) -> None:
     done = subprocess.run(
-        [need("promtool"), *words],
+        [require_tool("promtool"), *words],
         cwd=MANIFESTS / "prometheus",
         capture_output=True,
         text=True,
@@ -166,7 +166,7 @@ def test_the_example_scrape_configuration_is_one(tmp_path: Path) -> None:
     for name in ("prometheus.yaml", "rules.yaml"):
         shutil.copy(MANIFESTS / "prometheus" / name, tmp_path)
     done = subprocess.run(
-        [need("promtool"), "check", "config", str(tmp_path / "prometheus.yaml")],
+        [require_tool("promtool"), "check", "config", str(tmp_path / "prometheus.yaml")],
         capture_output=True,
         text=True,
         check=False,

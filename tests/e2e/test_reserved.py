@@ -6,7 +6,7 @@ from subprocess import CalledProcessError
 import pytest
 
 from tests.e2e.test_batch import WORKLOAD, phase
-from tests.support.scripted_site import ScriptedSite, talking
+from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import FAST_SETTINGS, eventually, kapok, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
@@ -28,7 +28,7 @@ def test_small_work_leaves_reserved_room_to_who_waits_and_each_decision_can_be_r
         )
         smalls = [f"small{number}" for number in range(4)]
         up.apply(site.manifest + "".join(work(name, 1) for name in smalls))
-        with talking(site):
+        with running_sites(site):
             eventually(lambda: {phase(up, name) for name in smalls} <= {"Placed", "Running"})
             up.apply(work("large", 3))
             eventually(lambda: "room is reserved at m1" in up.log)

@@ -13,7 +13,7 @@ import pytest
 from agents.protocol.keys import SigningKey
 from scheduler.ledger.reader import LedgerReader
 from scheduler.placement.kernel import loader as compiled
-from tests.support.scripted_site import ScriptedSite, replicas_in, talking
+from tests.support.scripted_site import ScriptedSite, replicas_of, running_sites
 from tests.support.up import BIN, ROOT, Up, eventually, kapok, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
@@ -63,13 +63,13 @@ def is_running(up: Up) -> bool:
 def test_a_workload_goes_all_the_way_and_back(up: Up) -> None:
     one = site(up)
     up.apply(one.manifest + WORKLOAD)
-    with talking(one):
+    with running_sites(one):
         eventually(lambda: is_running(up))
         status = up.get("workloads.kapok.dev", "portal")["status"]
         assert status["sites"] == "m1 (3)"
         assert (status["replicas"], status["ready"]) == (3, 3)
         [content] = one.contents.values()
-        assert replicas_in(content) == 3
+        assert replicas_of(content) == 3
         table = up.kubectl("get", "kw", "-A")
         assert "Running" in table
         assert "m1 (3)" in table
@@ -85,7 +85,7 @@ def test_a_workload_goes_all_the_way_and_back(up: Up) -> None:
 def test_a_recorded_decision_is_explained_replayed_and_verified(up: Up) -> None:
     one = site(up)
     up.apply(one.manifest + WORKLOAD)
-    with talking(one):
+    with running_sites(one):
         eventually(lambda: is_running(up))
     decision = up.get("workloads.kapok.dev", "portal")["status"]["decision"]["id"]
     told = kapok(up, "explain", "default/portal")
@@ -109,10 +109,10 @@ def events_of(up: Up) -> str:
 def test_scaling_and_a_changed_manifest_reach_the_site(up: Up) -> None:
     one = site(up)
     up.apply(one.manifest + WORKLOAD)
-    with talking(one):
+    with running_sites(one):
         eventually(lambda: is_running(up))
         up.kubectl("scale", "workloads.kapok.dev/portal", "--replicas=5")
-        eventually(lambda: [replicas_in(c) for c in one.contents.values()] == [5])
+        eventually(lambda: [replicas_of(c) for c in one.contents.values()] == [5])
         up.apply(WORKLOAD.replace("portal:1", "portal:2"))
         eventually(lambda: "portal:2" in str(one.contents))
         eventually(lambda: is_running(up))
@@ -131,7 +131,7 @@ def test_a_quota_counts_all_workloads_of_a_tenant_and_what_is_given_back_is_used
     one = site(up)
     second = WORKLOAD.replace("portal", "second")
     up.apply(one.manifest + TENANT + WORKLOAD)
-    with talking(one):
+    with running_sites(one):
         eventually(lambda: is_running(up))
         up.apply(second)
         eventually(lambda: phase(up, "second") == "Waiting")
@@ -148,7 +148,7 @@ def test_workloads_that_want_to_be_apart_are(up: Up) -> None:
     )
     labelled = WORKLOAD.replace("namespace: default}", "namespace: default, labels: {app: portal}}")
     up.apply(one.manifest + two.manifest + labelled)
-    with talking(one, two):
+    with running_sites(one, two):
         eventually(lambda: is_running(up))
         up.apply(apart)
         eventually(lambda: phase(up, "second") == "Running")
@@ -161,7 +161,7 @@ def test_workloads_that_want_to_be_apart_are(up: Up) -> None:
 def test_a_workload_that_is_deleted_and_made_anew_runs_again(up: Up) -> None:
     one = site(up)
     up.apply(one.manifest + WORKLOAD)
-    with talking(one):
+    with running_sites(one):
         eventually(lambda: is_running(up))
         for _ in range(3):
             before = set(one.contents)
@@ -188,7 +188,7 @@ def test_what_has_ended_or_moved_away_is_in_flight_no_longer(up: Up) -> None:
         for s in (one, two)
     ]
     up.apply(labelled[0] + labelled[1] + WORKLOAD + chosen.replace("SITE", "m1"))
-    with talking(one, two):
+    with running_sites(one, two):
         eventually(lambda: is_running(up))
         one.is_finished = True
         eventually(lambda: phase(up) == "Completed")
@@ -206,7 +206,7 @@ def test_what_has_ended_or_moved_away_is_in_flight_no_longer(up: Up) -> None:
 def test_a_workload_that_no_site_may_hold_says_why_and_is_placed_once_one_may(up: Up) -> None:
     one = site(up)
     up.apply(one.manifest + WORKLOAD.replace("general-2", "general-4"))
-    with talking(one):
+    with running_sites(one):
         eventually(lambda: phase(up) == "Refused")
         assert "data-class" in up.get("workloads.kapok.dev", "portal")["status"]["reason"]
         up.apply(WORKLOAD)
@@ -217,7 +217,7 @@ def test_a_workload_waits_for_room_and_is_woken_by_the_report_that_has_it(up: Up
     one = site(up)
     one.cpu = "500m"
     up.apply(one.manifest + WORKLOAD)
-    with talking(one):
+    with running_sites(one):
         eventually(lambda: phase(up) == "Waiting")
         one.cpu = "8"
         eventually(lambda: is_running(up))
@@ -233,17 +233,17 @@ def test_a_workload_waits_for_room_and_is_woken_by_the_report_that_has_it(up: Up
 def test_killed_between_two_steps_nothing_is_lost_and_nothing_doubled(
     tmp_path: Path, step: str
 ) -> None:
-    up = Up(tmp_path).start("tests.support.up_that_dies", step)
+    up = Up(tmp_path).start("tests.support.crashing_up", step)
     one = site(up)
     try:
         up.apply(one.manifest)
-        with talking(one):
+        with running_sites(one):
             up.apply(WORKLOAD)
             assert up.wait_until_dead() == -signal.SIGKILL
             up.start()
             eventually(lambda: is_running(up))
             [content] = one.contents.values()
-            assert replicas_in(content) == 3
+            assert replicas_of(content) == 3
             assert one.indexes == sorted(one.indexes)
             status = up.get("workloads.kapok.dev", "portal")["status"]
     finally:
@@ -257,7 +257,7 @@ def test_killed_between_two_steps_nothing_is_lost_and_nothing_doubled(
 def test_a_restart_keeps_ports_placements_and_orders(up: Up) -> None:
     one = site(up)
     up.apply(one.manifest + WORKLOAD)
-    with talking(one):
+    with running_sites(one):
         eventually(lambda: is_running(up))
         before, generation = dict(up.ready), next(iter(one.contents.values())).generation
         assert up.stop() == 0
@@ -274,14 +274,14 @@ def test_a_restart_keeps_ports_placements_and_orders(up: Up) -> None:
 def test_a_broker_that_is_killed_and_comes_back_empty_has_the_orders_again(up: Up) -> None:
     one = site(up)
     up.apply(one.manifest + WORKLOAD)
-    with talking(one):
+    with running_sites(one):
         eventually(lambda: is_running(up))
         os.kill(broker_pid(up), signal.SIGKILL)
         late = ScriptedSite("m1", up.ready["broker"], up.ready["hubKey"], key=one.key)
         late.boot_number = 2
         one.is_talking = False
-        with talking(late):
-            eventually(lambda: [replicas_in(c) for c in late.contents.values()] == [3])
+        with running_sites(late):
+            eventually(lambda: [replicas_of(c) for c in late.contents.values()] == [3])
 
 
 def broker_pid(up: Up) -> int:
@@ -302,7 +302,7 @@ def test_the_broker_ends_with_the_scheduler_also_by_kill(up: Up) -> None:
 def test_an_edit_that_is_not_accepted_leaves_what_runs_also_over_a_restart(up: Up) -> None:
     one = site(up)
     up.apply(one.manifest + WORKLOAD)
-    with talking(one):
+    with running_sites(one):
         eventually(lambda: is_running(up))
         up.apply(
             WORKLOAD.replace("kind: Deployment", "kind: Secret").replace(
@@ -341,7 +341,7 @@ def test_a_hub_that_lost_its_memory_adopts_what_sites_run(tmp_path: Path) -> Non
     with running_up(first) as up:
         one = site(up)
         up.apply(one.manifest + WORKLOAD)
-        with talking(one):
+        with running_sites(one):
             eventually(lambda: is_running(up))
         [content] = one.contents.values()
         key = (up.data_dir / "hub.key").read_bytes()
@@ -361,7 +361,7 @@ def test_a_hub_that_lost_its_memory_adopts_what_sites_run(tmp_path: Path) -> Non
                 f'namespace: default, annotations: {{kapok.dev/incarnation: "{incarnation}"}}}}',
             )
         )
-        with talking(restored):
+        with running_sites(restored):
             eventually(lambda: is_running(up))
             assert up.get("workloads.kapok.dev", "portal")["status"]["sites"] == "m1 (3)"
             # It is adopted by what the site says it runs; the content follows with the index.
@@ -371,7 +371,7 @@ def test_a_hub_that_lost_its_memory_adopts_what_sites_run(tmp_path: Path) -> Non
 
 def test_a_stranger_is_listed_with_the_command_that_admits_him(up: Up) -> None:
     stranger = site(up, "m9")
-    with talking(stranger):
+    with running_sites(stranger):
         shown = eventually(lambda: pending(up))
         [row] = shown
         assert row["site"] == "m9"
@@ -413,19 +413,19 @@ def metrics(up: Up) -> str:
 
 
 def test_it_says_whether_decisions_run_compiled(up: Up) -> None:
-    assert up.log.count(compiled.SENTENCE) == 1
-    assert up.ready["kernel"] == compiled.WORD
-    assert f'kernel="{compiled.WORD}"}} 1' in metrics(up)
+    assert up.log.count(compiled.MODE_SENTENCE) == 1
+    assert up.ready["kernel"] == compiled.MODE
+    assert f'kernel="{compiled.MODE}"}} 1' in metrics(up)
 
 
 def test_bad_messages_are_counted_and_the_process_goes_on(up: Up) -> None:
     one = site(up)
     up.apply(one.manifest)
     liar = ScriptedSite("m1", up.ready["broker"], up.ready["hubKey"], key=SigningKey.generate())
-    with talking(liar):
+    with running_sites(liar):
         eventually(lambda: 'kapok_bad_messages_total{kind="unknown-key"}' in metrics(up))
     up.apply(WORKLOAD)
-    with talking(one):
+    with running_sites(one):
         eventually(lambda: is_running(up))
 
 
@@ -448,7 +448,7 @@ def test_a_site_that_claims_rights_gets_none(up: Up) -> None:
     one = site(up)
     up.apply(one.manifest.partition("---")[0])  # the Site without its grant
     up.apply(WORKLOAD)
-    with talking(one):
+    with running_sites(one):
         eventually(lambda: phase(up) == "Refused")
         assert (
             "0/1 sites are feasible" in up.get("workloads.kapok.dev", "portal")["status"]["reason"]
@@ -459,7 +459,7 @@ def test_a_site_that_claims_rights_gets_none(up: Up) -> None:
 def test_a_silent_site_is_not_ready_and_what_runs_there_stays(up: Up) -> None:
     one = site(up)
     up.apply(one.manifest + WORKLOAD)
-    with talking(one):
+    with running_sites(one):
         eventually(lambda: is_running(up))
         one.is_talking = False
         eventually(lambda: "unknown" in str(up.get("workloads.kapok.dev", "portal")["status"]))

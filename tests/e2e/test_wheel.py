@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from build_kernel import FOLDER, PURE_WHEEL, SUFFIX
-from tests.support.tools import need_kernel
+from tests.support.tools import require_kernel
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,7 +68,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_holds_the_kernel_and_is_for_this_python(wheel: Path) -> None:
-    need_kernel()
+    require_kernel()
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
     assert f"-{python}-{python}-" in wheel.name
     assert kernels_in(zipfile.ZipFile(wheel).namelist()) == [str(FOLDER / f"kernel{SUFFIX}")]
@@ -93,7 +93,7 @@ def test_a_pure_wheel_is_for_every_platform_and_says_that_it_is_slower(tmp_path:
 
 
 def test_an_editable_install_finds_its_kernel_in_the_source_tree(tmp_path: Path) -> None:
-    need_kernel()
+    require_kernel()
     root = tmp_path / "source"
     (root / FOLDER).mkdir(parents=True)
     (root / FOLDER / "kernel.pyx").write_text("INTERFACE: int = 1\n")

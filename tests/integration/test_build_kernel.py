@@ -9,7 +9,7 @@ import pytest
 
 import build_kernel
 from build_kernel import FOLDER, SUFFIX, CannotBuild, build, built_digest, digest
-from tests.support.tools import need, need_kernel
+from tests.support.tools import require_kernel, require_tool
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
@@ -34,7 +34,7 @@ def _no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_kernel_says_what_it_was_built_from(root: Path, target: Path) -> None:
-    need_kernel()
+    require_kernel()
     build(root, target)
     assert built_digest(target) == digest(root)
     (root / FOLDER / "kernel.pyx").write_text("INTERFACE: int = 2\n")
@@ -42,7 +42,7 @@ def test_a_kernel_says_what_it_was_built_from(root: Path, target: Path) -> None:
 
 
 def test_what_is_built_already_stays(root: Path, target: Path) -> None:
-    need_kernel()
+    require_kernel()
     assert build_kernel.main(root) == 0
     built = target.stat()
     assert build_kernel.main(root) == 0
@@ -77,7 +77,7 @@ def test_a_compiler_that_compiles_nothing_is_named(
 def test_missing_headers_of_python_are_named(
     root: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    need("cc")
+    require_tool("cc")
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(root / "nowhere"))
     with pytest.raises(CannotBuild, match=r"nowhere/Python\.h is missing; install the headers"):
         build(root, target)
@@ -86,7 +86,7 @@ def test_missing_headers_of_python_are_named(
 def test_a_kernel_that_does_not_compile_is_an_error(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    need_kernel()
+    require_kernel()
     (root / FOLDER / "kernel.pyx").write_text("cdef int x = nothing\n")
     assert build_kernel.main(root) == 1
     assert "undeclared name not builtin: nothing" in capsys.readouterr().err

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.terms import DEFAULT_TERMS
-from scheduler.placement.choose import consider
-from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.choose import prepare_cycle
+from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from tests.support.sites import NOW, Raw, demand, facts_of, grant, nodes, site, workload
 
@@ -118,7 +118,7 @@ def order(wanted: Demand, raw: list[Raw]) -> list[str]:
     """All sites, cheapest first, whether a rule admits them or not."""
     granted = grant(*(each["metadata"]["name"] for each in raw))
     fleet = Fleet(facts_of(each, granted) for each in raw)
-    price = consider(wanted, fleet, moment_of(NOW, DEFAULT_TERMS)).price
+    price = prepare_cycle(wanted, fleet, decision_context(NOW, DEFAULT_TERMS)).costs
     everyone = np.array(sorted(fleet.slot_of.values()))
     return [fleet.name_at(slot) for slot in price.sort_cheapest_first(everyone).tolist()]
 

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from benchmarks._city import NOW, NodeForm, demands, reported, site
+from benchmarks._city import NOW, MachineType, demands, next_report, site
 from scheduler.model.decision import Decision, SiteAssignment, decision_bytes
 from scheduler.model.demand.demand import Demand, PlacedReplicas
 from scheduler.model.demand.facts import Grant, SiteFacts
@@ -14,19 +14,19 @@ from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.kinds.site import SitePrices
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape
-from scheduler.placement.choose import ask_of, choose, consider
+from scheduler.placement.choose import choose, division_request, prepare_cycle
 from scheduler.placement.divide.divide import iter_cheapest_sites
-from scheduler.placement.fit.capacity import Room
-from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fit.capacity import SiteCapacity
+from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from tests.support.sites import with_placement
-from tests.support.tools import need_kernel
+from tests.support.tools import require_kernel
 
 FORMS = (
-    NodeForm("amd64", "intel", 16, 65536, 0, ""),
-    NodeForm("amd64", "hygon", 32, 131072, 2, "T4"),
-    NodeForm("amd64", "intel", 96, 393216, 8, "A10"),
-    NodeForm("arm64", "kunpeng", 48, 131072, 0, ""),
+    MachineType("amd64", "intel", 16, 65536, 0, ""),
+    MachineType("amd64", "hygon", 32, 131072, 2, "T4"),
+    MachineType("amd64", "intel", 96, 393216, 8, "A10"),
+    MachineType("arm64", "kunpeng", 48, 131072, 0, ""),
 )
 SHAPES = [
     PodShape(
@@ -102,7 +102,7 @@ def decided_alike(demand: Demand, both: tuple[Fleet, Fleet]) -> Decision:
 def test_both_decide_the_same_whatever_is_asked_and_reported(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    need_kernel()
+    require_kernel()
     if seed % 2:  # the kernel remembers full sites of small fleets too
         monkeypatch.setattr("scheduler.placement.divide.divide.MIN_SITES_TO_CACHE_FULL", 8)
         monkeypatch.setattr("scheduler.placement.result.MIN_SITES_TO_CACHE_FULL", 8)
@@ -115,7 +115,7 @@ def test_both_decide_the_same_whatever_is_asked_and_reported(
         demand = varied(plain, random)
         one = decided_alike(demand, both)
         for fleet in both:
-            fleet.commit(demand, one)
+            fleet.assume(demand, one)
         phases.add(one.phase)
         if one.assignment:
             grown = with_placement(demand, as_placed(one.assignment))
@@ -123,7 +123,7 @@ def test_both_decide_the_same_whatever_is_asked_and_reported(
             decided_alike(grown, both)
         if number % 6 == 5:
             name = random.choice(sorted(both[0].slot_of))
-            report = reported(both[0].facts_of(name), random)
+            report = next_report(both[0].facts_of(name), random)
             for fleet in both:
                 fleet.upsert(report)
         if number % 50 == 49:
@@ -133,36 +133,39 @@ def test_both_decide_the_same_whatever_is_asked_and_reported(
 
 
 def test_room_and_order_of_cost_are_the_same_at_every_site() -> None:
-    need_kernel()
+    require_kernel()
     random = Random(11)  # noqa: S311 - a test, seeded
     facts = [alike(site(number, 6, FORMS, random), random) for number in range(150)]
     both = Fleet(facts), Fleet(facts, may_compile=False)
-    moment = moment_of(NOW, DEFAULT_TERMS)
+    moment = decision_context(NOW, DEFAULT_TERMS)
     looked_at = 0
     for plain in demands(SHAPES, 120, random):
         demand = msgspec.structs.replace(varied(plain, random), strategy="CostOptimal")
-        cases = [consider(demand, fleet, moment) for fleet in both]
-        slots = cases[0].admission.slots
-        assert slots.tolist() == cases[1].admission.slots.tolist()
-        assert cases[0].room.at(slots).tolist() == cases[1].room.at(slots).tolist()
-        orders = [list(iter_cheapest_sites(ask_of(case), missing=1)) for case in cases]
+        cases = [prepare_cycle(demand, fleet, moment) for fleet in both]
+        slots = cases[0].filter_result.admitted_slots
+        assert slots.tolist() == cases[1].filter_result.admitted_slots.tolist()
+        assert (
+            cases[0].capacity.replicas_at(slots).tolist()
+            == cases[1].capacity.replicas_at(slots).tolist()
+        )
+        orders = [list(iter_cheapest_sites(division_request(case), missing=1)) for case in cases]
         assert orders[0][: len(orders[1])] == orders[1]
         looked_at += len(orders[1])
         for fleet in both:
-            fleet.commit(demand, choose(demand, fleet, now=NOW))
+            fleet.assume(demand, choose(demand, fleet, now=NOW))
     assert looked_at > 500
 
 
 @pytest.mark.parametrize("slot", [-1, 16, 2**40])
 def test_the_kernel_reads_nothing_outside_of_its_arrays(slot: int) -> None:
-    need_kernel()
+    require_kernel()
     random = Random(3)  # noqa: S311 - a test, seeded
     fleet = Fleet([site(0, 2, FORMS, random)])
-    fit = Room(fleet, next(demands(SHAPES, 1, random))).kernel_fit
+    fit = SiteCapacity(fleet, next(demands(SHAPES, 1, random))).kernel_fit
     assert fit is not None
-    assert fleet.capacity == 16
+    assert fleet.slot_capacity == 16
     with pytest.raises(IndexError, match=f"slot {slot} of 16"):
-        fit.rooms(np.array([slot]))
+        fit.replicas_at(np.array([slot]))
     with pytest.raises(IndexError, match=f"slot {slot} of 16"):
         fit.cheapest(np.array([slot]), np.zeros(16), None, fleet.name_hashes, 0, None)
     with pytest.raises(ValueError, match="an array of 3 for 16 slots"):

@@ -10,21 +10,21 @@ import msgspec
 import pytest
 
 from benchmarks._check import is_confirmed, room_of
-from benchmarks._city import NOW, NodeForm, demands, reported, site
+from benchmarks._city import NOW, MachineType, demands, next_report, site
 from scheduler.model.canonical import canonical_json
 from scheduler.model.decision import decision_bytes
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.kinds.site import Headroom, Intensity
 from scheduler.model.manifests.pods import PodShape
-from scheduler.placement.choose import choose, consider
-from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.choose import choose, prepare_cycle
+from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 
 FORMS = (
-    NodeForm("amd64", "intel", 16, 65536, 0, ""),
-    NodeForm("amd64", "intel", 32, 131072, 2, "T4"),
-    NodeForm("amd64", "intel", 96, 393216, 8, "A10"),
+    MachineType("amd64", "intel", 16, 65536, 0, ""),
+    MachineType("amd64", "intel", 32, 131072, 2, "T4"),
+    MachineType("amd64", "intel", 96, 393216, 8, "A10"),
 )
 SHAPES = [
     PodShape(
@@ -52,58 +52,62 @@ def test_a_fleet_that_remembers_decides_as_one_that_was_just_made(
             again = choose(demand, Fleet(fleet.all_facts()), now=NOW)
             assert decision_bytes(decision) == decision_bytes(again)
             assert is_confirmed(fleet, demand, decision)
-        fleet.commit(demand, decision)
+        fleet.assume(demand, decision)
         phases.add(decision.phase)
         if number % 10 == 9:
             name = random.choice(list(fleet.slot_of))
-            fleet.upsert(reported(fleet.facts_of(name), random))
+            fleet.upsert(next_report(fleet.facts_of(name), random))
     assert phases == {"Placed", "Waiting", "Refused"}
-    assert fleet.full, "no site was ever known to be full: the test does not test that"
+    assert fleet.full_sites_cache, "no site was ever known to be full: the test does not test that"
 
 
 def test_room_is_what_brute_force_counts_and_sums_never_say_less() -> None:
     random = Random(7)  # noqa: S311 - a test, seeded
     fleet = Fleet(site(number, 4, FORMS, random) for number in range(40))
     for demand in demands(SHAPES, 120, random):
-        case = consider(demand, fleet, moment_of(NOW, DEFAULT_TERMS))
-        slots = case.admission.slots
-        room, summed = case.room.at(slots), case.room.summed(slots)
+        case = prepare_cycle(demand, fleet, decision_context(NOW, DEFAULT_TERMS))
+        slots = case.filter_result.admitted_slots
+        room, summed = case.capacity.replicas_at(slots), case.capacity.replicas_by_sums(slots)
         names = [fleet.name_at(slot) for slot in slots.tolist()]
         assert room.tolist() == [room_of(fleet.facts_of(name), demand) for name in names]
         assert (summed >= room).all()
-        fleet.commit(demand, choose(demand, fleet, now=NOW))
+        fleet.assume(demand, choose(demand, fleet, now=NOW))
 
 
 def test_the_log_of_changed_sites_begins_anew_and_nothing_is_missed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("scheduler.placement.fleet.node_table._LONGEST_LOG", 3)
+    monkeypatch.setattr("scheduler.placement.fleet.node_table._MAX_LOG_LENGTH", 3)
     random = Random(5)  # noqa: S311 - a test, seeded
     fleet = Fleet(site(number, 3, FORMS, random) for number in range(12))
     for demand in demands(SHAPES, 60, random):
-        case = consider(demand, fleet, moment_of(NOW, DEFAULT_TERMS))
-        again = consider(demand, Fleet(fleet.all_facts()), moment_of(NOW, DEFAULT_TERMS))
+        case = prepare_cycle(demand, fleet, decision_context(NOW, DEFAULT_TERMS))
+        again = prepare_cycle(
+            demand, Fleet(fleet.all_facts()), decision_context(NOW, DEFAULT_TERMS)
+        )
         summed = dict(
             zip(
-                map(again.fleet.name_at, again.admission.slots.tolist()),
-                again.room.summed(again.admission.slots).tolist(),
+                map(again.fleet.name_at, again.filter_result.admitted_slots.tolist()),
+                again.capacity.replicas_by_sums(again.filter_result.admitted_slots).tolist(),
                 strict=True,
             )
         )
-        slots = case.admission.slots
-        for slot, told in zip(slots.tolist(), case.room.summed(slots).tolist(), strict=True):
+        slots = case.filter_result.admitted_slots
+        for slot, told in zip(
+            slots.tolist(), case.capacity.replicas_by_sums(slots).tolist(), strict=True
+        ):
             assert told == summed[fleet.name_at(slot)]
-        fleet.commit(demand, choose(demand, fleet, now=NOW))
+        fleet.assume(demand, choose(demand, fleet, now=NOW))
         name = random.choice(sorted(fleet.slot_of))
-        fleet.upsert(reported(fleet.facts_of(name), random))
-    assert len(fleet.nodes.changed) <= 3
+        fleet.upsert(next_report(fleet.facts_of(name), random))
+    assert len(fleet.nodes.changed_slots) <= 3
 
 
 def _told(facts: SiteFacts, random: Random) -> SiteFacts:
     """What a site may be said to be next: mostly one thing is new, often nothing is."""
     choice = random.randrange(6)
     if choice == 0:
-        return reported(facts, random)
+        return next_report(facts, random)
     if choice == 1:  # an order is settled
         return msgspec.structs.replace(facts, in_flight=facts.in_flight[1:])
     if choice == 2:
@@ -135,14 +139,14 @@ def test_whatever_part_of_a_site_is_new_the_fleet_is_as_one_that_was_just_made(s
         decision = choose(demand, fleet, now=NOW)
         again = choose(demand, Fleet(fleet.all_facts()), now=NOW)
         assert decision_bytes(decision) == decision_bytes(again)
-        fleet.commit(demand, decision)
+        fleet.assume(demand, decision)
 
 
 def test_what_is_said_again_makes_nobody_look_at_the_site_anew() -> None:
     random = Random(3)  # noqa: S311 - a test, seeded
     fleet = Fleet(site(number, 3, FORMS, random) for number in range(5))
     for demand in demands(SHAPES, 20, random):
-        fleet.commit(demand, choose(demand, fleet, now=NOW))
+        fleet.assume(demand, choose(demand, fleet, now=NOW))
     versions = (fleet.row_version.tolist(), fleet.figure_version, fleet.version_at(0.0))
     for facts in list(fleet.all_facts()):
         fleet.upsert(msgspec.json.decode(canonical_json(facts), type=SiteFacts))

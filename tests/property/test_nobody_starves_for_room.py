@@ -25,14 +25,14 @@ from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.site import FreeRow, NodeClass, SiteStatus
 from scheduler.placement.choose import choose
-from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests
 from scheduler.placement.queue.order import AGING_WINDOW_SECONDS
 from scheduler.placement.queue.reservation import choose_reservation
 from tests.support.fake_clock import FakeClock
+from tests.support.queues import take_now
 from tests.support.sites import demand, grant, site, workload
-from tests.support.turns import take_now
 
 NODES, CORES = 3, 4
 MINUTE = 60.0
@@ -89,7 +89,7 @@ class World:
             name: {"cpu": 1000 * sum(one.cores for one in self.pods if one.node[0] == name)}
             for name in self.names
         }
-        moment, asked = moment_of(self.clock.now(), TERMS), self.demands[key]
+        moment, asked = decision_context(self.clock.now(), TERMS), self.demands[key]
         return asked, choose_reservation(
             asked, self.fleet, moment, used_by_site=used, excluded_sites=besides
         )

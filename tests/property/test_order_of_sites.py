@@ -10,8 +10,17 @@ from scheduler.model.decision import decision_bytes
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.placement.choose import choose
 from scheduler.placement.cost.spend import spend_of
-from scheduler.placement.fleet.context import moment_of
-from tests.support.sites import NOW, OBSERVED, Raw, demand, fleet_of, grant, room, workload
+from scheduler.placement.fleet.context import decision_context
+from tests.support.sites import (
+    NOW,
+    OBSERVED,
+    Raw,
+    demand,
+    fleet_of,
+    grant,
+    site_with_capacity,
+    workload,
+)
 
 LEVELS = ["province", "city", "label:rack", "site"]
 NAMES = ["m1", "a", "zz", "m10", "b-2"]
@@ -26,7 +35,7 @@ def sites(draw: st.DrawFn) -> list[Raw]:
         where = {"province": f"CN-G{draw(few)}", "city": f"c{draw(few)}"}
         spec = {"location": where, "prices": {"coreCnyPerHour": draw(few) / 10}}
         labels = {"rack": f"r{draw(few)}"}
-        found.append(room(name, draw(st.integers(1, 6)), spec=spec, labels=labels))
+        found.append(site_with_capacity(name, draw(st.integers(1, 6)), spec=spec, labels=labels))
     return found
 
 
@@ -74,7 +83,9 @@ def test_what_all_replicas_cost_is_added_up_in_one_order() -> None:
         fleet = fleet_of(*order, grants=(grant(*NAMES),))
         decision = choose(wanted, fleet, now=NOW)
         assert decision.cost.cny_per_hour
-        spend = spend_of(wanted, fleet, moment_of(NOW, DEFAULT_TERMS), dict.fromkeys(NAMES, 3))
+        spend = spend_of(
+            wanted, fleet, decision_context(NOW, DEFAULT_TERMS), dict.fromkeys(NAMES, 3)
+        )
         made.add((decision_bytes(decision), spend.cny_per_hour, spend.gco2_per_hour))
     assert len(made) == 1
 
@@ -85,7 +96,7 @@ def priced(name: str, cny: float) -> Raw:
         "prices": {"coreCnyPerHour": cny, "energyCnyPerKwh": 0.6 + cny},
         "energy": {"pue": 1.1 + cny, "pueOrigin": "measured"},
     }
-    one = room(name, 6, spec=spec)
+    one = site_with_capacity(name, 6, spec=spec)
     one["status"]["intensity"] = {
         "gco2PerKwh": 100 * cny,
         "origin": "measured",

@@ -13,9 +13,9 @@ from scheduler.model.decision import decision_bytes
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS
-from scheduler.placement.choose import choose, consider
+from scheduler.placement.choose import choose, prepare_cycle
 from scheduler.placement.explain.explain import explain
-from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from tests.support.sites import NOW, OBSERVED, Raw, demand, facts_of, grant, nodes, site, workload
 
@@ -168,10 +168,10 @@ LOSSES = [
 def rank(wanted: Demand, facts: list[SiteFacts], name: str) -> tuple[int, int]:
     """Admitted first, then by cost: 0 is the best place."""
     fleet = Fleet(facts)
-    case = consider(wanted, fleet, moment_of(NOW, DEFAULT_TERMS))
+    case = prepare_cycle(wanted, fleet, decision_context(NOW, DEFAULT_TERMS))
     slot = fleet.slot_of[name]
-    everyone = case.price.sort_cheapest_first(np.array(sorted(fleet.slot_of.values())))
-    return (0 if case.admission.admitted[slot] else 1, everyone.tolist().index(slot))
+    everyone = case.costs.sort_cheapest_first(np.array(sorted(fleet.slot_of.values())))
+    return (0 if case.filter_result.admitted[slot] else 1, everyone.tolist().index(slot))
 
 
 @given(raw=sites(), asked=asks(), loss=st.sampled_from(LOSSES), who=st.integers(0, 4))
@@ -190,8 +190,8 @@ def test_losing_or_ageing_a_figure_never_moves_a_site_forward(
 
 def room_at(wanted: Demand, facts: list[SiteFacts], name: str) -> int:
     fleet = Fleet(facts)
-    case = consider(wanted, fleet, moment_of(NOW, DEFAULT_TERMS))
-    return case.room.at_one(fleet.slot_of[name])
+    case = prepare_cycle(wanted, fleet, decision_context(NOW, DEFAULT_TERMS))
+    return case.capacity.replicas_at_slot(fleet.slot_of[name])
 
 
 @given(
@@ -247,7 +247,7 @@ def test_no_decision_breaks_a_rule_even_one_after_the_other(raw: list[Raw], aske
         asked["status"] = {}
         wanted = demand(asked)
         decision = choose(wanted, fleet, now=NOW)
-        fleet.commit(wanted, decision)
+        fleet.assume(wanted, decision)
         for each in decision.assignment:
             given_out[each.site] = given_out.get(each.site, 0) + each.replicas
     assert all(count <= free[name] for name, count in given_out.items())

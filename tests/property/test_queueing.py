@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scheduler.control.queue.work_queue import SchedulingQueue, Urgency
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.reasons import REASONS
-from scheduler.placement.filter.rules import Event
+from scheduler.placement.filter.rules import WakeEvent
 from scheduler.placement.queue.order import (
     AGING_WINDOW_SECONDS,
     UNRANKED,
@@ -21,9 +21,9 @@ from scheduler.placement.queue.order import (
     wake_events_of,
 )
 from tests.support.fake_clock import FakeClock
-from tests.support.turns import next_of
+from tests.support.queues import next_in_order
 
-EVENTS = get_args(Event)
+EVENTS = get_args(WakeEvent)
 TENANTS = ("", "modest", "greedy")
 RECHECK_SECONDS = 300.0
 LONGEST_WAIT_SECONDS = 26 * AGING_WINDOW_SECONDS
@@ -44,7 +44,7 @@ class Model:
     attempts: dict[WorkKey, int] = field(default_factory=dict)
     aside: dict[WorkKey, tuple[float, frozenset[str] | None]] = field(default_factory=dict)
     again: dict[WorkKey, bool] = field(default_factory=dict)
-    events: dict[WorkKey, set[Event]] = field(default_factory=dict)
+    events: dict[WorkKey, set[WakeEvent]] = field(default_factory=dict)
     ranks: dict[WorkKey, int] = field(default_factory=dict)
     queue: SchedulingQueue = field(init=False)
 
@@ -91,7 +91,7 @@ class Model:
         for key in [key for key, (due, _) in self.aside.items() if due <= now]:
             del self.aside[key]
             self.activate(key)
-        expected = next_of(self.active.values(), self.share, now_seconds=now)
+        expected = next_in_order(self.active.values(), self.share, now_seconds=now)
         if expected is None:
             return
         key = await self.queue.take()
@@ -126,7 +126,7 @@ class Model:
         elif aside is not None:
             self.aside[key] = aside
 
-    def wake(self, events: tuple[Event, ...]) -> None:
+    def wake(self, events: tuple[WakeEvent, ...]) -> None:
         woken = self.queue.wake(*events)
         for seen in self.events.values():
             seen.update(events)

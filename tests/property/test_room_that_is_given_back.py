@@ -21,12 +21,12 @@ from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape, TopologySpreadConstraint
 from scheduler.placement.choose import choose
-from scheduler.placement.fit.capacity import Room
+from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests, minimum_request_of
 from tests.support.fake_clock import FakeClock
+from tests.support.queues import take_now
 from tests.support.sites import NOW, Raw, demand, facts_of, grant, nodes, site, workload
-from tests.support.turns import take_now
 
 SITES = ("m1", "m2", "m3", "m4")
 GIB = 2**30
@@ -73,7 +73,7 @@ class Scheduler:
                 self.report(*reports.pop())
             outcome = outcome_of(decision, asked)
             if decision.phase == "Placed":
-                self.fleet.commit(asked, decision)
+                self.fleet.assume(asked, decision)
                 self.used[self.tenants[key]] += 1
                 self.placed.append((key, decision.assignment))
             else:
@@ -186,10 +186,10 @@ def test_no_site_that_has_room_is_ever_called_no_help(seed: int) -> None:
             asked = asked_by(number, random)
             need = minimum_request_of(asked)
             assert need is not None
-            vendors = np.zeros(fleet.capacity, np.int64)
+            vendors = np.zeros(fleet.slot_capacity, np.int64)
             slots = np.array(sorted(fleet.slot_of.values()))
-            rooms = Room(fleet, asked, vendors).at(slots)
-            there = Room(fleet, asked, vendors).at_one(fleet.slot_of[name])
+            rooms = SiteCapacity(fleet, asked, vendors).replicas_at(slots)
+            there = SiteCapacity(fleet, asked, vendors).replicas_at_slot(fleet.slot_of[name])
             could = bool(needs.may_fit(np.array([needs.add(need)]), name)[0])
             is_enough = there > 0 and rooms.sum() >= asked.replicas
             assert could or not is_enough, (asked, fleet.facts_of(name))

@@ -14,8 +14,8 @@ from scheduler.simulation.cluster.objects import (
     REPLICA_SETS,
     STATEFUL_SETS,
 )
-from scheduler.simulation.cluster.podwork import is_active, is_ready
-from tests.support.cluster_world import World, deployment
+from scheduler.simulation.cluster.pods import is_active, is_ready
+from tests.support.fake_cluster import FakeCluster, deployment
 
 FAULT = "kapok.dev/simulate-fault"
 _KINDS = {"Deployment": DEPLOYMENTS, "StatefulSet": STATEFUL_SETS, "DaemonSet": DAEMON_SETS}
@@ -41,7 +41,7 @@ _steps = st.lists(
 )
 
 
-def _do(world: World, step: tuple[Any, ...]) -> None:
+def _do(world: FakeCluster, step: tuple[Any, ...]) -> None:
     match step:
         case ("apply", kind, replicas, image):
             world.apply(deployment(kind.lower(), replicas, kind=kind, image=image))
@@ -59,15 +59,15 @@ def _do(world: World, step: tuple[Any, ...]) -> None:
             pass
 
 
-def _no_node_is_over_committed(world: World) -> None:
+def _no_node_is_over_committed(world: FakeCluster) -> None:
     for node in world.mirror.nodes():
-        assert world.mirror.used(node.metadata.name)["cpu"] <= 4000
+        assert world.mirror.requested_on(node.metadata.name)["cpu"] <= 4000
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(_steps)
 def test_it_comes_to_rest_as_asked(steps: list[tuple[Any, ...]]) -> None:
-    world = World(NodeDescription(name="node", count=3, allocatable={"cpu": "4"}))
+    world = FakeCluster(NodeDescription(name="node", count=3, allocatable={"cpu": "4"}))
     for step in steps:
         _do(world, step)
         _no_node_is_over_committed(world)
@@ -77,7 +77,7 @@ def test_it_comes_to_rest_as_asked(steps: list[tuple[Any, ...]]) -> None:
     _no_node_is_over_committed(world)
     for resource in (REPLICA_SETS, STATEFUL_SETS):
         for name in world.mirror.names(resource):
-            wanted = world.mirror.pod_set(resource, name)
+            wanted = world.mirror.apps_object(resource, name)
             assert wanted is not None
             pods = [p for p in world.mirror.pods_of(wanted.metadata.uid) if is_active(p)]
             waiting = [pod for pod in pods if not pod.spec.node_name]

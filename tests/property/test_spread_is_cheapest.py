@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from scheduler.model.demand.demand import NotAccepted
 from scheduler.placement.choose import choose
-from tests.support.brute_force import cheapest, spread_allows
-from tests.support.sites import NOW, Raw, asked_of, fleet_of, grant, nodes, site, workload
+from tests.support.brute_force import cheapest_cost, spread_allows
+from tests.support.sites import NOW, Raw, demand_or_refusal, fleet_of, grant, nodes, site, workload
 
 PROVINCES = ("CN-GD", "CN-GX", "CN-HN")
 
@@ -70,7 +70,7 @@ def test_nothing_is_cheaper_than_the_spread_that_is_chosen(
     raw = [priced(place, *each) for place, each in enumerate(sites)]
     fleet = fleet_of(*raw, grants=(grant(*(f"m{place}" for place in range(len(sites)))),))
     asked = workload(replicas, placement={"spread": rules, "prices": {"carbonCnyPerKg": 0}})
-    wanted = asked_of(asked)
+    wanted = demand_or_refusal(asked)
     groups = {
         "province": [each[2] for each in sites],
         "provider": [each[3] for each in sites],
@@ -80,13 +80,13 @@ def test_nothing_is_cheaper_than_the_spread_that_is_chosen(
         partial(
             spread_allows,
             groups=groups[rule["by"]],
-            least=rule["minGroups"],
-            most=rule.get("maxGroups", 99),
-            each=rule.get("maxPerGroup", 99),
+            min_groups=rule["minGroups"],
+            max_groups=rule.get("maxGroups", 99),
+            max_per_group=rule.get("maxPerGroup", 99),
         )
         for rule in rules
     ]
-    best = cheapest(
+    best = cheapest_cost(
         replicas,
         [each[0] for each in sites],
         [each[1] for each in sites],

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scheduler.model.demand.demand import NotAccepted
 from scheduler.placement.choose import choose
-from tests.support.sites import NOW, Raw, asked_of, fleet_of, grant, nodes, site, workload
+from tests.support.sites import NOW, Raw, demand_or_refusal, fleet_of, grant, nodes, site, workload
 
 Place = tuple[int, int, float, str, str]
 """Replicas that run, room for more, cost, province (empty: unknown) and provider."""
@@ -165,7 +165,7 @@ def divided(found: list[Place], replicas: int, placement: Raw) -> tuple[tuple[in
     names = [each["metadata"]["name"] for each in sites]
     runs = {name: place[0] for name, place in zip(names, found, strict=True) if place[0]}
     asked = workload(replicas, placement=placement, placed=runs)
-    wanted = asked_of(asked)
+    wanted = demand_or_refusal(asked)
     if isinstance(wanted, NotAccepted):
         return (), "not accepted"
     decision = choose(wanted, fleet_of(*sites, grants=(grant(*names),)), now=NOW)

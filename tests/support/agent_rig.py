@@ -22,7 +22,7 @@ DEPLOYMENTS = "/apis/apps/v1/namespaces/{}/deployments"
 JOBS = "/apis/batch/v1/namespaces/{}/jobs"
 
 
-class Rig:
+class AgentRig:
     """One agent's orders at one member, step by step and without loops."""
 
     def __init__(self, api: MemberApi, folder: Path) -> None:

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.tools import need
+from tests.support.tools import require_tool
 
 CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 
-def need_browser() -> None:
+def require_browser() -> None:
     """Both programs that a browser test starts."""
-    need("chromium")
-    need("chromedriver")
+    require_tool("chromium")
+    require_tool("chromedriver")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +34,24 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Goes there and waits for the page."""
-        _ask("POST", f"{self.session}/url", {"url": url})
+        _send("POST", f"{self.session}/url", {"url": url})
 
     def run(self, script: str) -> Any:  # noqa: ANN401 - whatever the script returns
         """Runs a script in the page and gives what it returns."""
-        return _ask("POST", f"{self.session}/execute/sync", {"script": script, "args": []})
+        return _send("POST", f"{self.session}/execute/sync", {"script": script, "args": []})
 
     def text(self) -> str:
         """What the page shows."""
         return str(self.run("return document.body.innerText"))
 
-    def complaints(self) -> list[str]:
+    def console_messages(self) -> list[str]:
         """What the console has to say, from warnings up; also what the policy blocked."""
-        found = _ask("POST", f"{self.session}/se/log", {"type": "browser"})
+        found = _send("POST", f"{self.session}/se/log", {"type": "browser"})
         return [one["message"] for one in found if one["level"] in ("WARNING", "SEVERE")]
 
     def requests(self) -> list[str]:
         """Every address that was asked for since the last call."""
-        found = _ask("POST", f"{self.session}/se/log", {"type": "performance"})
+        found = _send("POST", f"{self.session}/se/log", {"type": "performance"})
         events = (json.loads(one["message"])["message"] for one in found)
         return [
             event["params"]["request"]["url"]
@@ -61,13 +61,13 @@ class Browser:
 
     def screenshot(self, path: Path) -> None:
         """Writes what the window shows as PNG."""
-        path.write_bytes(base64.b64decode(_ask("GET", f"{self.session}/screenshot")))
+        path.write_bytes(base64.b64decode(_send("GET", f"{self.session}/screenshot")))
 
 
 @contextmanager
 def browser(folder: Path) -> Iterator[Browser]:
     """A browser with an empty profile, for the time of the context."""
-    need_browser()
+    require_browser()
     profile = folder / "profile"
     profile.mkdir()
     with (folder / "chromedriver.log").open("w") as log:
@@ -76,12 +76,12 @@ def browser(folder: Path) -> Iterator[Browser]:
         )
     try:
         root = f"http://127.0.0.1:{_port(driver)}"
-        session = _ask("POST", f"{root}/session", {"capabilities": _capabilities(profile)})
+        session = _send("POST", f"{root}/session", {"capabilities": _capabilities(profile)})
         window = f"{root}/session/{session['sessionId']}"
         try:
             yield Browser(window)
         finally:
-            _ask("DELETE", window)
+            _send("DELETE", window)
     finally:
         driver.terminate()
         driver.communicate(timeout=20)
@@ -113,7 +113,7 @@ def _port(driver: subprocess.Popen[str]) -> int:
     raise AssertionError("chromedriver did not start")
 
 
-def _ask(method: str, url: str, body: object = None) -> Any:  # noqa: ANN401 - any JSON value
+def _send(method: str, url: str, body: object = None) -> Any:  # noqa: ANN401 - any JSON value
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data=data, method=method)  # noqa: S310 - loopback
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -13,7 +13,7 @@ def divisions(total: int, caps: Sequence[int]) -> Iterator[Division]:
             yield seats
 
 
-def cheapest(
+def cheapest_cost(
     total: int,
     caps: Sequence[int],
     costs: Sequence[float],
@@ -28,13 +28,17 @@ def cheapest(
     return min(found, default=None)
 
 
-def spread_allows(seats: Division, groups: Sequence[str], least: int, most: int, each: int) -> bool:
+def spread_allows(
+    replicas: Division, groups: Sequence[str], min_groups: int, max_groups: int, max_per_group: int
+) -> bool:
     """Whether a division meets one level of spread."""
     totals: dict[str, int] = {}
-    for count, group in zip(seats, groups, strict=True):
+    for count, group in zip(replicas, groups, strict=True):
         if count:
             totals[group] = totals.get(group, 0) + count
-    return least <= len(totals) <= most and max(totals.values(), default=0) <= each
+    return (
+        min_groups <= len(totals) <= max_groups and max(totals.values(), default=0) <= max_per_group
+    )
 
 
 def replicas_on_node(
@@ -56,13 +60,13 @@ def replicas_on_node(
         for name, amount in asked.items():
             left[name] -= amount
         count += 1
-        if share and not cards_take(list(cards), share, wanted, count):
+        if share and not cards_fit(list(cards), share, wanted, count):
             break
         best = count
     return best
 
 
-def cards_take(cards: list[int], share: int, wanted: int, pods: int) -> bool:
+def cards_fit(cards: list[int], share: int, wanted: int, pods: int) -> bool:
     """Whether so many pods find `wanted` different cards each: always the emptiest cards first."""
     for _ in range(pods):
         cards.sort(reverse=True)

@@ -63,10 +63,15 @@ def name_of(workload: dict[str, Any]) -> str:
 
 
 def broken_rules(export: Export) -> list[str]:
-    return [*_rights(export), *_nodes(export), *_architectures(export), *_latencies(export)]
+    return [
+        *_broken_rights(export),
+        *_overcommitted_nodes(export),
+        *_wrong_architectures(export),
+        *_exceeded_latencies(export),
+    ]
 
 
-def _rights(export: Export) -> Iterator[str]:
+def _broken_rights(export: Export) -> Iterator[str]:
     now = dt.datetime.now(dt.UTC)  # noqa: TID251 - a checker has no clock port
     rules = {
         rule["name"]: rule
@@ -118,7 +123,7 @@ def _pods(objects: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             yield item
 
 
-def _nodes(export: Export) -> Iterator[str]:
+def _overcommitted_nodes(export: Export) -> Iterator[str]:
     for site, objects in export.members.items():
         used: dict[tuple[str, str], float] = defaultdict(float)
         for pod in _pods(objects):
@@ -133,7 +138,7 @@ def _nodes(export: Export) -> Iterator[str]:
                 yield f"{site}: node {node} holds {value} of {resource}"
 
 
-def _architectures(export: Export) -> Iterator[str]:
+def _wrong_architectures(export: Export) -> Iterator[str]:
     platforms = {
         w["metadata"]["namespace"] + "/" + w["metadata"]["name"]: w["spec"].get(
             "imagePlatforms", ["linux/amd64"]
@@ -153,7 +158,7 @@ def _architectures(export: Export) -> Iterator[str]:
                 yield f"{site}: {app} runs on {nodes[pod['spec']['nodeName']]}"
 
 
-def _latencies(export: Export) -> Iterator[str]:
+def _exceeded_latencies(export: Export) -> Iterator[str]:
     for workload, site, _ in export.placed:
         for bound in workload["spec"].get("placement", {}).get("latency", []):
             trips = {one["to"]: one["milliseconds"] for one in export.reports[site].get("rtt", [])}

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-REAL = [Path(one) for one in os.environ.get("KAPOK_TEST_MEMBER_KUBECONFIGS", "").split(",") if one]
+REAL_KUBECONFIGS = [
+    Path(one) for one in os.environ.get("KAPOK_TEST_MEMBER_KUBECONFIGS", "").split(",") if one
+]
 KUBECTL = Path(sys.executable).with_name("kubectl")
 KAPOK = [sys.executable, "-m", "scheduler.cli.entry"]
 
@@ -48,7 +50,7 @@ class Cluster:
         assert not check or done.returncode == 0, f"kubectl {' '.join(words)}: {done.stderr}"
         return done.stdout
 
-    def here(self, body: dict[str, Any]) -> dict[str, Any]:
+    def in_namespace(self, body: dict[str, Any]) -> dict[str, Any]:
         """An object, moved to this namespace."""
         return {**body, "metadata": {**body["metadata"], "namespace": self.namespace}}
 
@@ -82,8 +84,8 @@ def api_servers(folder: Path, *names: str) -> Iterator[list[Path]]:
 @contextmanager
 def member_clusters(folder: Path, *names: str) -> Iterator[list[Path]]:
     """Embedded API servers, or those of KAPOK_TEST_MEMBER_KUBECONFIGS; their kubeconfigs."""
-    if REAL:
-        yield REAL
+    if REAL_KUBECONFIGS:
+        yield REAL_KUBECONFIGS
         return
     with api_servers(folder, *names) as found:
         yield found
@@ -122,10 +124,10 @@ def _process(command: list[str], **streams: Any) -> Iterator[subprocess.Popen[st
 
 
 def wait_until(
-    holds: Callable[[], bool], told: Callable[[], str] = str, seconds: float = 20.0
+    holds: Callable[[], bool], describe: Callable[[], str] = str, seconds: float = 20.0
 ) -> None:
-    """Waits until something holds; fails with what `told` says."""
+    """Waits until something holds; fails with what `describe` says."""
     end = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < end, f"not within {seconds} s: {told()}"
+        assert time.monotonic() < end, f"not within {seconds} s: {describe()}"
         time.sleep(0.1)  # noqa: TID251 - a test of other processes

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support.tools import need
+from tests.support.tools import require_tool
 from tests.support.up import ROOT, eventually
 
 MANIFESTS = ROOT / "manifests"
@@ -20,7 +20,7 @@ class Prometheus:
     """A running server."""
 
     def __init__(self, port: int) -> None:
-        self.root = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}"
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         body = self._get("/api/v1/query?" + urllib.parse.urlencode({"query": expression}))
@@ -39,7 +39,7 @@ class Prometheus:
 
     def _get(self, path: str) -> dict[str, Any]:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(self.root + path, timeout=10) as answer:
+        with opener.open(self.url + path, timeout=10) as answer:
             body: dict[str, Any] = json.load(answer)
         return body
 
@@ -57,7 +57,7 @@ def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
     }
     (folder / "prometheus.yaml").write_text(json.dumps(config))  # JSON is YAML
     words = [
-        need("prometheus"),
+        require_tool("prometheus"),
         f"--config.file={folder / 'prometheus.yaml'}",
         f"--storage.tsdb.path={folder / 'tsdb'}",
         f"--web.listen-address=127.0.0.1:{port}",

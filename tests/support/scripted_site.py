@@ -189,7 +189,7 @@ spec:
     def report(self) -> Report:
         """What it says that it has."""
         self._sequence += 1
-        taken = self.cores_per_replica * sum(map(replicas_in, self.contents.values()))
+        taken = self.cores_per_replica * sum(map(replicas_of, self.contents.values()))
         cpu = f"{int(self.cpu) - taken}" if taken else self.cpu
         row = FreeRow(count=self.nodes, resources={"cpu": cpu, "memory": "64Gi", "pods": 100})
         return Report(
@@ -204,7 +204,7 @@ spec:
                 OrderBoundPods(
                     id=one.id,
                     generation=one.generation,
-                    bound=0 if self.is_finished else replicas_in(one),
+                    bound=0 if self.is_finished else replicas_of(one),
                 )
                 for one in self.contents.values()
             ),
@@ -233,7 +233,7 @@ spec:
         )
 
     def _state(self, one: OrderContent) -> OrderStatus:
-        replicas = replicas_in(one)
+        replicas = replicas_of(one)
         if self.is_finished:
             return OrderStatus(
                 id=one.id, generation=one.generation, phase="Finished", finished="Succeeded"
@@ -261,7 +261,7 @@ spec:
         )
 
 
-def replicas_in(content: OrderContent) -> int:
+def replicas_of(content: OrderContent) -> int:
     """Replicas of the first manifest that has some."""
     for manifest in content.manifests:
         spec = manifest.get("spec")
@@ -271,7 +271,7 @@ def replicas_in(content: OrderContent) -> int:
 
 
 @contextmanager
-def talking(*sites: ScriptedSite) -> Iterator[None]:
+def running_sites(*sites: ScriptedSite) -> Iterator[None]:
     """The sites talk in a thread of their own for the time of the context.
 
     They are asked to stop and never cancelled from here: aiomqtt loses a cancellation that comes

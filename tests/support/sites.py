@@ -37,7 +37,9 @@ def site(
     }
 
 
-def room(name: str, replicas: int, spec: Raw | None = None, labels: Raw | None = None) -> Raw:
+def site_with_capacity(
+    name: str, replicas: int, spec: Raw | None = None, labels: Raw | None = None
+) -> Raw:
     """A site with room for so many replicas of `workload()`."""
     return site(name, nodes(replicas), spec=spec, labels=labels)
 
@@ -102,19 +104,19 @@ def fleet_of(*sites: Raw, grants: tuple[Raw, ...] | None = None) -> Fleet:
     return Fleet(facts_of(each, *(usual if grants is None else grants)) for each in sites)
 
 
-def asked_of(raw: Raw, **context: Any) -> Demand | NotAccepted:  # noqa: ANN401 - demand_of's
+def demand_or_refusal(raw: Raw, **context: Any) -> Demand | NotAccepted:  # noqa: ANN401 - demand_of's
     """The demand of a workload, or why it is not accepted."""
     return demand_of(decode_as(raw, Workload), **context)
 
 
 def demand(raw: Raw, **context: Any) -> Demand:  # noqa: ANN401 - what demand_of takes
     """The demand of a workload that is accepted."""
-    found = asked_of(raw, **context)
+    found = demand_or_refusal(raw, **context)
     assert isinstance(found, Demand), found
     return found
 
 
-def changed(facts: SiteFacts, **status: Any) -> SiteFacts:  # noqa: ANN401 - fields
+def with_status(facts: SiteFacts, **status: Any) -> SiteFacts:  # noqa: ANN401 - fields
     """The same site with other figures in its status."""
     return msgspec.structs.replace(facts, status=msgspec.structs.replace(facts.status, **status))
 

@@ -9,22 +9,22 @@ import pytest
 from scheduler.placement.kernel import loader as compiled
 
 
-def need(tool: str) -> str:
+def require_tool(tool: str) -> str:
     """The path of a program; without it the test is skipped by name, and in CI it fails."""
     found = shutil.which(tool)
     if found is None:
-        _miss(f"{tool} is not installed (make system-deps)")
+        _skip_or_fail(f"{tool} is not installed (make system-deps)")
     return found
 
 
-def need_kernel() -> None:
+def require_kernel() -> None:
     """Decisions run compiled; the same bargain. A kernel that is there and old always fails."""
     if compiled.IS_ABSENT:
-        _miss("the kernel is not built (make kernel says what it lacks)")
-    assert compiled.IS_COMPILED, f"{compiled.WHY_INTERPRETED} (make kernel)"
+        _skip_or_fail("the kernel is not built (make kernel says what it lacks)")
+    assert compiled.IS_COMPILED, f"{compiled.FALLBACK_REASON} (make kernel)"
 
 
-def _miss(message: str) -> NoReturn:
+def _skip_or_fail(message: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)  # a laptop without it runs the rest; the gate sets CI and fails above

@@ -18,7 +18,7 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def problems(nodes_csv: Path, pods_csv: Path, assignments_csv: Path) -> list[str]:
+def find_problems(nodes_csv: Path, pods_csv: Path, assignments_csv: Path) -> list[str]:
     """Everything that is wrong; empty means that the placement is sound."""
     nodes = {row["sn"]: row for row in read(nodes_csv)}
     pods = {row["name"]: row for row in read(pods_csv)}
@@ -29,13 +29,13 @@ def problems(nodes_csv: Path, pods_csv: Path, assignments_csv: Path) -> list[str
         found.append("a pod is placed twice")
     site_of: dict[str, str] = {}
     for row in rows:
-        found += _alone(row, pods, nodes)
+        found += _check_placement(row, pods, nodes)
         if site_of.setdefault(row["node"], row["site"]) != row["site"]:
             found.append(f"{row['node']} stands at two sites")
-    return found or _together(rows, pods, nodes)
+    return found or _check_over_time(rows, pods, nodes)
 
 
-def _alone(
+def _check_placement(
     row: dict[str, str], pods: dict[str, dict[str, str]], nodes: dict[str, dict[str, str]]
 ) -> list[str]:
     """One placement by itself."""
@@ -58,7 +58,7 @@ def _alone(
     return found
 
 
-def _together(
+def _check_over_time(
     rows: list[dict[str, str]], pods: dict[str, dict[str, str]], nodes: dict[str, dict[str, str]]
 ) -> list[str]:
     """All placements in time: room is taken at `start` and free again at `end`."""

@@ -22,11 +22,11 @@ dispatch: {repeat_seconds: 1.0}
 
 
 def eventually(
-    look: Callable[[], Any], *, within_seconds: float = 20.0, pause_seconds: float = 0.1
+    probe: Callable[[], Any], *, within_seconds: float = 20.0, pause_seconds: float = 0.1
 ) -> Any:  # noqa: ANN401 - whatever was looked for
-    """Waits until `look` gives something true; fails with what it gave last."""
+    """Waits until `probe` gives something true; fails with what it gave last."""
     deadline = time.monotonic() + within_seconds
-    while not (found := look()):
+    while not (found := probe()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within_seconds} s; last seen: {found!r}")
         time.sleep(pause_seconds)  # noqa: TID251 - a real process is waited for

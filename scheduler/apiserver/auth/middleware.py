@@ -89,7 +89,8 @@ class AuthMiddleware:
             raise unauthorized()
         if not self._rate_limiter_of(identity.name).try_accept(self._clock.monotonic()):
             raise too_many_requests(
-                f"{identity.name} sends more than {self._requests_per_second:.0f} requests a second; "
+                f"{identity.name} sends more than {self._requests_per_second:.0f} requests a "
+                "second; "
                 "please try again later"
             )
         return identity

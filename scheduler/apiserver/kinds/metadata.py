@@ -95,7 +95,8 @@ def _check_metadata_types(kind: str, metadata: Json) -> None:
 
 def _unmarshal_error(kind: str, path: str, expected: str, value: Json) -> ApiError:
     return bad_request(
-        f"{kind} cannot be handled as a {kind}: json: cannot unmarshal {quote_value(value)[:80]} into "
+        f"{kind} cannot be handled as a {kind}: json: cannot unmarshal "
+        f"{quote_value(value)[:80]} into "
         f"field {path} of type {expected}"
     )
 

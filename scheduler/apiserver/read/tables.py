@@ -27,7 +27,8 @@ def make_table(
         resource: whose columns are shown.
         items: the objects, in the form of the requested version.
         metadata: the list's metadata.
-        include_object: `Metadata` (default), `Object` or `None`: what each row carries of its object.
+        include_object: `Metadata` (default), `Object` or `None`: what each row carries of its
+        object.
         now: for ages.
         with_headers: False in watches after the first event.
     """

@@ -104,7 +104,7 @@ def _last_applied_of(item: JsonObject) -> Json:
 
 
 def _client_side_fields(node: SchemaNode, live: JsonObject) -> FieldSet:
-    """The fields that `kubectl apply_configuration` wrote from the client and that are still as it wrote them.
+    """The fields that `kubectl apply` wrote from the client and that are still as it wrote them.
 
     Who moves from client-side to server-side apply does not conflict with himself.
     """

@@ -31,10 +31,11 @@ def orders_of(
 
     Args:
         workload: what is asked now.
-        name: the order's id.
+        order_id: the order's id.
         shares: by site.
         tenant: the workload's.
-        known: what sites are ordered until now. One that is only to be left keeps that content: it
+        current_orders: what sites are ordered until now. One that is only to be left keeps that
+        content: it
             may not be allowed what is asked now.
     """
     orders: dict[str, OrderForSite] = {}

@@ -30,18 +30,19 @@ class SitePlan:
     Attributes:
         uid: the Site object's.
         orders: by order id.
-        digests: of the contents that were published, by order id.
-        listed: the first index that binds an order to its content, by order id.
+        content_digests: of the contents that were published, by order id.
+        first_listed_in: the first index that binds an order to its content, by order id.
         version: of the newest index that was published; None before the first of this epoch.
-        digest: of that index.
-        echoed: the site works by that index.
-        heard: the site has spoken in this epoch.
+        index_digest: of that index.
+        is_echoed: the site works by that index.
+        has_reported: the site has spoken in this epoch.
         is_dirty: `orders` has changed since the newest index.
         sent_seconds: when the index went out last.
-        repeated: when a content was repeated last, by order id.
-        strange: what it ran when it was heard first in this epoch and no plan knew.
+        content_sent_seconds: when a content was repeated last, by order id.
+        unknown_orders: what it ran when it was heard first in this epoch and no plan knew.
         hold_until_seconds: until then the first index waits for these to become known.
-        gone: orders whose retained content is to be cleared once the index no longer lists them.
+        contents_to_clear: orders whose retained content is to be cleared once the index no longer
+        lists them.
     """
 
     uid: str = ""
@@ -65,7 +66,7 @@ class Dispatcher:
     """Keeps every site's plan, and publishes it.
 
     Attributes:
-        speaker: the way to sites.
+        publisher: the way to sites.
         clock: for gathering and repeating.
         telemetry: counts what goes out.
         repeat_seconds: an index or content is repeated at a site that lacks it this often at most.
@@ -73,7 +74,8 @@ class Dispatcher:
         hold_seconds: how long a site's first index waits when the site runs what no plan knows: its
             workloads may be about to be read, or restored.
         epoch: ours.
-        is_open: every plan says what its site shall run. Until then no index goes out: one that is
+        is_publishing: every plan says what its site shall run. Until then no index goes out: one
+        that is
             made of half the workloads would withdraw the others.
     """
 

@@ -26,7 +26,7 @@ class OrderSync:
     """Keeps plans, room and quota in step with statuses.
 
     Attributes:
-        registry: the hub's objects.
+        objects: the hub's objects.
         sites: what is known of sites.
         dispatcher: who publishes orders.
         hub_id: names this hub in order ids.

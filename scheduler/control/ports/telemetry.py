@@ -1,6 +1,6 @@
 """What the loops tell the metrics; they know no metrics library.
 
-`scheduler.web.metrics` implements it with prometheus-client, `Silence` ignores it.
+`scheduler.web.metrics` implements it with prometheus-client, `NullTelemetry` ignores it.
 """
 
 from typing import Protocol

@@ -1,10 +1,10 @@
 """Who waits for room, and whose turn it is when a site has more of it.
 
 Every gain of room has a number. Each workload walks along these numbers: at every site that gained
-since its last decision it is asked whether it could fit there now (`Needs`, never wrongly no). Who
-could, waits for his turn as if an event had woken him, and is asked once more when it has come:
-others may have taken the room meanwhile. So a gain costs one decision for everyone who fits, one by
-one while there is room, and none for the others.
+since its last decision it is asked whether it could fit there now (`MinimumRequests`, never wrongly
+no). Who could, waits for his turn as if an event had woken him, and is asked once more when it has
+come: others may have taken the room meanwhile. So a gain costs one decision for everyone who fits,
+one by one while there is room, and none for the others.
 """
 
 import dataclasses
@@ -37,17 +37,17 @@ class _Rows:
     """One entry per workload, by row.
 
     Attributes:
-        is_there: whether the row is in use.
-        need: number of its need.
-        seen: the gain that it stands at: it could fit there, or all before are no help.
+        is_used: whether the row is in use.
+        request_number: number of its need.
+        increase: the gain that it stands at: it could fit there, or all before are no help.
         could_fit: at the site of that gain, when it was asked last.
         since_seconds: since when it could.
         priority: its own.
         tenant: number of its tenant.
         rank: in the last batch.
         created_seconds: since 1970.
-        sorting: which sorting by key `place` comes from; 0: none yet.
-        place: among the keys that were sorted then.
+        sort_number: which sorting by key `sort_position` comes from; 0: none yet.
+        sort_position: among the keys that were sorted then.
     """
 
     is_used: Bools = field(default_factory=lambda: np.zeros(_INITIAL_ROWS, np.bool_))
@@ -74,7 +74,7 @@ class CapacityWatcher:
     """Workloads that wait for room, and the gains of room that they have not looked at.
 
     Attributes:
-        needs: what they ask, and where it could fit.
+        minimum_requests: what they ask, and where it could fit.
     """
 
     minimum_requests: MinimumRequests
@@ -100,8 +100,8 @@ class CapacityWatcher:
 
         Args:
             work: who; since when does not count.
-            need: what it asks at least.
-            position: gains from here on it has not been decided on.
+            minimum_request: what it asks at least.
+            since_increase: gains from here on it has not been decided on.
         """
         self.drop(work.key)
         row, rows = self._allocate_row(), self._rows
@@ -178,7 +178,7 @@ class CapacityWatcher:
         """Goes on along the gains until it could fit, or there are no more.
 
         Args:
-            some: the rows that go on; who could fit already stays, unless it is looked at anew.
+            selected: the rows that go on; who could fit already stays, unless it is looked at anew.
             now_seconds: from now on it has its turn; None: it has waited for it already.
         """
         rows = self._rows

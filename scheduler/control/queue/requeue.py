@@ -16,8 +16,8 @@ class RequeueReason:
     """What is wanted of one look at a workload.
 
     Attributes:
-        is_redecided: a rule, a site or the time may bear on what runs.
-        is_asked_anew: its policy has changed.
+        needs_redecision: a rule, a site or the time may bear on what runs.
+        is_policy_changed: its policy has changed.
     """
 
     needs_redecision: bool = False

@@ -24,8 +24,8 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import RESERVED_FOR_PREFIX, InFlight
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.placement.fleet.context import moment_of
-from scheduler.placement.fleet.fleet import Fleet, flights_of
+from scheduler.placement.fleet.context import decision_context
+from scheduler.placement.fleet.fleet import Fleet, in_flight_pods
 from scheduler.placement.queue.order import aged_priority, aging_window_of
 from scheduler.placement.queue.reservation import choose_reservation
 from scheduler.runtime.clock import Clock
@@ -60,12 +60,12 @@ class ReservationPlanner:
     terms: Callable[[], Terms]
 
     def __call__(self, key: WorkKey, excluded_sites: frozenset[str]) -> ReservationChoice | None:
-        """Where room is reserved for a workload; `besides` do not count."""
+        """Where room is reserved for a workload; `excluded_sites` do not count."""
         workload = self.objects.workloads.get(key)
         demand = resolve_demand(workload, self.objects, self.quotas) if workload else None
         if not isinstance(demand, Demand):
             return None
-        moment = moment_of(self.clock.now(), self.terms())
+        moment = decision_context(self.clock.now(), self.terms())
         return demand, choose_reservation(
             demand,
             self.fleet,
@@ -105,7 +105,7 @@ class Reservation:
         """What counts as in flight at a site for everyone else, after so many windows."""
         times = self.replicas[site] << min(windows, _MAX_DOUBLINGS)
         name = RESERVED_FOR_PREFIX + self.demand.key
-        flights = flights_of(self.demand, times, new_site=True)
+        flights = in_flight_pods(self.demand, times, new_site=True)
         return tuple(msgspec.structs.replace(one, workload=name) for one in flights)
 
 
@@ -117,7 +117,7 @@ class Reservations:
         sites: where what is reserved counts.
         clock: how long is waited.
         after_seconds: nothing is reserved earlier; 0: never.
-        where: chooses sites.
+        choose_sites: chooses sites.
     """
 
     sites: Sites

@@ -8,12 +8,12 @@ import itertools
 from dataclasses import dataclass, field
 
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.placement.filter.rules import Event
+from scheduler.placement.filter.rules import WakeEvent
 from scheduler.placement.queue.order import could_wake
 
 Reasons = frozenset[str]
 
-_CAPACITY: frozenset[Event] = frozenset({"capacity"})
+_CAPACITY: frozenset[WakeEvent] = frozenset({"capacity"})
 
 
 @dataclass(slots=True)
@@ -45,14 +45,15 @@ class Unschedulable:
                 del self._groups[place]
 
     def pop_helped(
-        self, events: frozenset[Event], max_count: int, *, are_sites_known: bool
+        self, events: frozenset[WakeEvent], max_count: int, *, are_sites_known: bool
     ) -> list[WorkKey]:
         """Takes out whom these events could help, first those that came first.
 
         Args:
             events: what happened.
-            most: so many at most.
-            is_room_known: what has more capacity is named, so the lookout says whom it could help.
+            max_count: so many at most.
+            are_sites_known: what has more capacity is named, so the lookout says whom it could
+            help.
         """
         others = events - _CAPACITY if are_sites_known else events
         woken: list[WorkKey] = []
@@ -73,5 +74,5 @@ class Unschedulable:
         return [key for (each, _), group in self._groups.items() if each & slugs for key in group]
 
     def count(self, slugs: frozenset[str]) -> int:
-        """How many `waiting_for` gives."""
+        """How many `keys_with_reason` gives."""
         return sum(len(group) for (each, _), group in self._groups.items() if each & slugs)

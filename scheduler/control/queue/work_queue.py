@@ -6,7 +6,8 @@ the order of `scheduler.placement.queue.order`. What failed for a passing reason
 back-off; what no site can take waits until an event wakes it or a re-check is due. An event that
 comes while a workload is decided counts too: the decision may have stood on what was before.
 
-What waits for room is not woken by every gain of room: the `Lookout` says who could fit there.
+What waits for room is not woken by every gain of room: the `CapacityWatcher` says who could fit
+there.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from scheduler.control.queue.capacity_watch import CapacityWatcher
 from scheduler.control.queue.timers import TimerQueue
 from scheduler.control.queue.unschedulable import Reasons, Unschedulable
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.placement.filter.rules import Event
+from scheduler.placement.filter.rules import WakeEvent
 from scheduler.placement.queue.fair_queue import FairQueue
 from scheduler.placement.queue.minimum_requests import MinimumRequest
 from scheduler.placement.queue.order import UNRANKED, QueuedWork, TenantShare, could_wake, sort_key
@@ -49,17 +50,17 @@ class _DecisionState:
     """What happens to a workload while it is decided.
 
     Attributes:
-        again: it changed, so it is decided again.
+        is_requeued: it changed, so it is decided again.
         events: what happened meanwhile.
         due_seconds: when it is looked at again; None: it needs not be.
         reasons: what stood in its way; None: it failed, and waits for its time only.
-        need: what a site must have to matter to it; None: any could.
-        position: gains of room from here on came after it was taken.
-        is_gain: there were such gains.
+        minimum_request: what a site must have to matter to it; None: any could.
+        since_increase: gains of room from here on came after it was taken.
+        is_capacity_increased: there were such gains.
     """
 
     is_requeued: bool = False
-    events: set[Event] = field(default_factory=set)
+    events: set[WakeEvent] = field(default_factory=set)
     due_seconds: float | None = None
     reasons: Reasons | None = None
     minimum_request: MinimumRequest | None = None
@@ -89,7 +90,7 @@ class SchedulingQueue:
         last_backoff_seconds: the longest pause.
         recheck_seconds: unschedulable work is decided again after so long.
         shares: of its quota, how much a tenant uses.
-        lookout: who waits for room; None: every gain of room wakes all that wait for it.
+        capacity_watcher: who waits for room; None: every gain of room wakes all that wait for it.
     """
 
     clock: Clock
@@ -171,18 +172,18 @@ class SchedulingQueue:
         Args:
             key: the workload.
             reasons: the slugs that stood in the way.
-            need: what a site must have to matter to it; None: any could.
-            again_in_seconds: when it is known to change by itself; never later than a re-check.
+            minimum_request: what a site must have to matter to it; None: any could.
+            retry_after_seconds: when it is known to change by itself; never later than a re-check.
         """
         pause = min(self.recheck_seconds, max(0.0, retry_after_seconds or self.recheck_seconds))
         self._conclude(key, pause, frozenset(reasons), minimum_request)
 
-    def wake(self, *events: Event, max_count: int = sys.maxsize) -> int:
+    def wake(self, *events: WakeEvent, max_count: int = sys.maxsize) -> int:
         """Something happened: parked work whose answer could change by it is decided again.
 
         Args:
             events: what happened; "capacity": anywhere, nobody knows where.
-            most: wake no more than so many; the same call again wakes the next.
+            max_count: wake no more than so many; the same call again wakes the next.
 
         Returns:
             How many workloads woke.
@@ -203,7 +204,9 @@ class SchedulingQueue:
         self._wake(frozenset({"capacity"}), sys.maxsize, are_sites_known=True)
         self._changed.set()
 
-    def _wake(self, happened: frozenset[Event], max_count: int, *, are_sites_known: bool) -> int:
+    def _wake(
+        self, happened: frozenset[WakeEvent], max_count: int, *, are_sites_known: bool
+    ) -> int:
         woken = self._unschedulable.pop_helped(happened, max_count, are_sites_known=are_sites_known)
         for key in woken:
             self._leave_waiting_pools(key)

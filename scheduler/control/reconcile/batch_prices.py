@@ -59,7 +59,7 @@ class BatchFleet:
     """A second fleet for batches, brought up to date with what changed since the last one.
 
     Attributes:
-        is_called_off: a batch that runs ends at its next step.
+        is_cancelled: a batch that runs ends at its next step.
     """
 
     is_cancelled: bool = False

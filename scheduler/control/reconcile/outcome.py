@@ -14,9 +14,10 @@ class ReconcileResult:
 
     Attributes:
         result: placed, waiting, refused, unchanged, not-accepted, deleted, withdrawing.
-        parked_for: reasons that keep it from being placed; empty when nothing is to be waited for.
-        again_in_seconds: when the passing of time alone will change the answer.
-        need: what a site must have to matter to it; None: any could.
+        unschedulable_reasons: reasons that keep it from being placed; empty when nothing is to be
+        waited for.
+        retry_after_seconds: when the passing of time alone will change the answer.
+        minimum_request: what a site must have to matter to it; None: any could.
     """
 
     result: str

@@ -52,7 +52,7 @@ from scheduler.model.kinds.workload import (
 )
 from scheduler.placement.choose import choose
 from scheduler.placement.divide.disaster_recovery import total_replicas_of
-from scheduler.placement.filter.retention import driven_out_at
+from scheduler.placement.filter.retention import evicted_by_taint_at
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import Clock
 
@@ -68,20 +68,21 @@ class Reconciler:
 
     Attributes:
         hub: where statuses are written.
-        registry: the hub's objects.
+        objects: the hub's objects.
         sites: what is known of sites.
         fleet: the arrays that decisions are made on.
-        ordering: what follows from a status once it is written.
+        order_sync: what follows from a status once it is written.
         recorder: the ledger.
         clock: for instants.
         terms: prices and limits of decisions; told `now` apart.
         epoch: gives the leader's epoch.
         events: tells `kubectl describe`.
-        stuck_seconds: an order that does not run for so long sets StuckInFlight.
-        figures: what is counted for those who look.
-        claims: which workload owns which Kubernetes object.
-        wishes: placed workloads that a change of rules or sites, or the time, concerns.
-        opened: while it is decided, a workload may take what is reserved for it: (key, priority).
+        stuck_after_seconds: an order that does not run for so long sets StuckInFlight.
+        stats: what is counted for those who look.
+        ownership: which workload owns which Kubernetes object.
+        requeue_reasons: placed workloads that a change of rules or sites, or the time, concerns.
+        released_for: while it is decided, a workload may take what is reserved for it: (key,
+        priority).
     """
 
     hub: Hub
@@ -304,7 +305,7 @@ class Reconciler:
         turned = None if decision.phase == "Placed" else revert_migration(demand, decision)
         if turned is not None:
             demand, decision = turned, choose(turned, self.fleet, now=now, terms=self.terms)
-        self.requeue_reasons.set_timer(key, driven_out_at(demand, self.fleet, now))
+        self.requeue_reasons.set_timer(key, evicted_by_taint_at(demand, self.fleet, now))
         self.stats.telemetry.observe_decision(self.clock.monotonic() - began)
         self.stats.record_decision(key, decision, demand, self.fleet, self.terms)
         return demand, decision

@@ -14,7 +14,7 @@ def is_decision_due(workload: Workload, *, needs_redecision: bool) -> bool:
 
     Args:
         workload: as the hub has it.
-        is_redecided: something that bears on what runs may have changed.
+        needs_redecision: something that bears on what runs may have changed.
     """
     status = workload.status
     if is_spec_changed(workload):
@@ -45,7 +45,7 @@ def demand_to_decide(workload: Workload, demand: Demand, *, is_policy_changed: b
     Args:
         workload: as the hub has it.
         demand: of its spec.
-        is_asked_anew: its policy has changed.
+        is_policy_changed: its policy has changed.
     """
     status = workload.status
     if is_spec_changed(workload) or not status.placement.groups:

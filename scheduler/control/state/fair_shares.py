@@ -16,8 +16,8 @@ from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
 from scheduler.model.quantities import GPU_CARDS, GPU_MILLI, NotAQuantity, requests_of
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.node_table import CARDS
-from scheduler.placement.fleet.ragged import Ragged
+from scheduler.placement.fleet.node_table import CARDS_COLUMN
+from scheduler.placement.fleet.ragged import RaggedTable
 from scheduler.placement.queue.order import dominant_share
 from scheduler.runtime.clock import Clock
 
@@ -30,7 +30,7 @@ class FairShares:
     """Remembers every share until its tenant's usage or quota changes.
 
     Attributes:
-        registry: tenants and their quotas.
+        objects: tenants and their quotas.
         quotas: what placed work takes.
         fleet: what sites have free.
         clock: for summing the fleet up now and then only.
@@ -92,17 +92,21 @@ class FairShares:
             taken.update(each)
         rows = self.fleet.nodes.rows
         slots = np.array(sorted(self.fleet.slot_of.values()), np.int64)
-        index = rows.rows_of(slots)
-        nodes = self.fleet.nodes.counts(index)
+        index = rows.row_indices(slots)
+        nodes = self.fleet.nodes.node_counts(index)
         self._fleet_capacity = {
             name: amount
-            + int(rows.sums(slots, rows.matrix[_column_of(rows, name)].take(index) * nodes).sum())
+            + int(
+                rows.sum_by_site(
+                    slots, rows.matrix[_column_of(rows, name)].take(index) * nodes
+                ).sum()
+            )
             for name, amount in taken.items()
             if name != GPU_CARDS  # the same cards as their thousandths
         }
         self._summed_seconds = self.clock.monotonic()
 
 
-def _column_of(rows: Ragged, name: str) -> int:
+def _column_of(rows: RaggedTable, name: str) -> int:
     """Where the fleet keeps what is free of a resource."""
-    return CARDS if name == GPU_MILLI else rows.number(name)
+    return CARDS_COLUMN if name == GPU_MILLI else rows.column_number(name)

@@ -19,9 +19,9 @@ class Quotas:
 
     Attributes:
         was_freed: something was given back since this was last looked at.
-        touched: namespaces whose sums changed since this was last looked at.
+        changed_namespaces: namespaces whose sums changed since this was last looked at.
         totals: by namespace; sums of whole numbers, so that taking back leaves nothing behind.
-        cost: asked only for work of tenants that have a budget.
+        cost_of: asked only for work of tenants that have a budget.
     """
 
     cost_of: CostFunction = lambda _demand, _shares: Spend()

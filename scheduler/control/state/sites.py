@@ -25,7 +25,7 @@ from scheduler.model.kinds.fields import Condition, Taint
 from scheduler.model.kinds.kinds import Site
 from scheduler.model.kinds.site import FreeRow, NodeClass, SiteStatus
 from scheduler.model.quantities import free_amount
-from scheduler.placement.filter.rules import Event
+from scheduler.placement.filter.rules import WakeEvent
 from scheduler.runtime.clock import Clock
 
 FactsSink = Callable[[str, SiteFacts | None], None]
@@ -38,14 +38,15 @@ class SiteState:
 
     Attributes:
         report: the last one; None before the first of this process.
-        word: the last status.
+        order_status: the last status.
         is_ready: it reports.
-        since: when `is_ready` changed last.
+        ready_changed_at: when `is_ready` changed last.
         ordered: generations of each order that no report has shown bound yet, by order id.
-        spoken_seconds: when anything was heard last.
-        history: what its figures used to be.
+        last_heard_seconds: when anything was heard last.
+        intensity_history: what its figures used to be.
         reserved: room that is kept for who waits long; to all others it counts as in flight.
-        taints_seen: when each NoExecute taint that does not say when it was added was seen first.
+        taint_first_seen_at: when each NoExecute taint that does not say when it was added was seen
+        first.
     """
 
     report: SiteReport | None = None
@@ -73,11 +74,12 @@ class Sites:
     """All admitted sites.
 
     Attributes:
-        registry: the hub's objects.
+        objects: the hub's objects.
         clock: for ages.
         silent_after_seconds: a site that said nothing for so long is not ready.
-        sink: told of new facts.
-        freed: sites where an order held room on its way, or room was reserved, and it is held no
+        facts_sink: told of new facts.
+        freed_sites: sites where an order held room on its way, or room was reserved, and it is held
+        no
             longer, since this was looked at.
         states: what was heard of each site, by name.
     """
@@ -101,7 +103,7 @@ class Sites:
         self.states.pop(name, None)
         self.facts_sink(name, None)
 
-    def on_report(self, report: SiteReport) -> frozenset[Event]:
+    def on_report(self, report: SiteReport) -> frozenset[WakeEvent]:
         """Takes a report in.
 
         Returns:
@@ -258,8 +260,8 @@ def _with_taint_times(taints: tuple[Taint, ...], state: SiteState) -> tuple[Tain
     )
 
 
-def _wake_events_of(before: SiteStatus, after: SiteStatus) -> frozenset[Event]:
-    events: set[Event] = set()
+def _wake_events_of(before: SiteStatus, after: SiteStatus) -> frozenset[WakeEvent]:
+    events: set[WakeEvent] = set()
     if _without_free(before) != _without_free(after):
         events.update(("report", "capacity"))
     elif _has_more_free(before, after):

@@ -18,10 +18,10 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.reasons import REASONS, TRANSIENT_REASONS, Reason
-from scheduler.placement.filter.filter import admit
+from scheduler.placement.filter.filter import filter_sites
 from scheduler.placement.filter.rules import all_rules
-from scheduler.placement.fit.capacity import Room
-from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fit.capacity import SiteCapacity
+from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.result import is_fragmented
 
@@ -113,28 +113,28 @@ def first_reason_codes(decision: Decision, demand: Demand, fleet: Fleet, terms: 
 
     The fleet remembers what rules say. Room is looked at only where two answers are possible.
     """
-    admission = admit(demand, fleet, moment_of(decision.decided_at, terms))
-    codes = _codes_of_ranks().take(admission.first)
+    admission = filter_sites(demand, fleet, decision_context(decision.decided_at, terms))
+    codes = _codes_of_ranks().take(admission.first_refusal_ranks)
     lacking = [reason for reason in decision.reasons if reason in TRANSIENT_REASONS]
-    slots = admission.slots
+    slots = admission.admitted_slots
     if not lacking or not len(slots):
         return codes
     if set(lacking) != {"full", "fragmented"}:
         codes[slots] = _CODE_OF_REASON[lacking[0]]
         return codes
     codes[slots] = _CODE_OF_REASON["full"]
-    room = Room(fleet, demand, admission.rights.vendor_sets)
-    summed = room.summed(slots)
+    room = SiteCapacity(fleet, demand, admission.rights.vendor_sets)
+    summed = room.replicas_by_sums(slots)
     may_be = summed.nonzero()[0]
     looked_at = slots.take(may_be)
-    broken = is_fragmented(room.at(looked_at), summed.take(may_be), demand.replicas)
+    broken = is_fragmented(room.replicas_at(looked_at), summed.take(may_be), demand.replicas)
     codes[looked_at[broken]] = _CODE_OF_REASON["fragmented"]
     return codes
 
 
 @cache
 def _codes_of_ranks() -> Codes:
-    """The code of the reason of each rank of `Admission.first`."""
+    """The code of the reason of each rank of `FilterResult.first`."""
     codes = np.zeros(256, np.uint8)
     for rank, rule in enumerate(all_rules(), start=1):
         codes[rank] = _CODE_OF_REASON[rule.reason]

@@ -28,7 +28,10 @@ _EMBEDDED_MARK = "x-kubernetes-embedded-resource"
 
 
 class UnboundedError(ValueError):
-    """A list, map or string has no maximum; the message is its path. Give its type a `ObjectMeta`."""
+    """A list, map or string has no maximum.
+
+    The message is its path. Give its type a `ObjectMeta`.
+    """
 
 
 def schema_of(struct: type[msgspec.Struct], path: str, *, defaults: bool) -> Schema:

@@ -1,8 +1,8 @@
 """The custom resource definitions, made from the types that decode the objects.
 
 `python -m scheduler.hub.crds.generate DIR` writes one file per kind (`make manifests`); a test
-compares what is in manifests/crds with what the types say. `make_crds()` gives the same to `kapok up`,
-which applies them.
+compares what is in manifests/crds with what the types say. `make_crds()` gives the same to `kapok
+up`, which applies them.
 """
 
 import sys

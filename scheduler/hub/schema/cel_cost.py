@@ -99,7 +99,8 @@ def estimate_rule_cost(rule: str, node: SchemaNode, *, is_root: bool = False) ->
     Args:
         rule: the rule.
         node: the schema of `self`.
-        is_root: whether `self` is a whole object, whose apiVersion, kind and name are there as well.
+        is_root: whether `self` is a whole object, whose apiVersion, kind and name are there as
+        well.
 
     Raises:
         UndefinedField: the rule names a field that the schema does not have.

@@ -1,8 +1,9 @@
 """Structural schemas: what a field may hold, what it defaults to, what is not a field at all.
 
-A schema of a CustomResourceDefinition (or of a core kind) is compiled once into a tree of `SchemaNode`s;
-three walks then use it: `prune` (drops and names unknown fields), `apply_defaults` and `validate`.
-No I/O: the embedded API server and the commands that check files offline share this module.
+A schema of a CustomResourceDefinition (or of a core kind) is compiled once into a tree of
+`SchemaNode`s; three walks then use it: `prune` (drops and names unknown fields), `apply_defaults`
+and `validate`. No I/O: the embedded API server and the commands that check files offline share this
+module.
 Sources: "Specifying a structural schema" and "Validation" of the Kubernetes documentation of
 CustomResourceDefinitions; the wording of errors follows kube-apiserver 1.36.
 """

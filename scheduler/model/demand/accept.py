@@ -67,7 +67,7 @@ def demand_of(
         policies: placement policies; the one that the workload names counts.
         cluster_policies: all of them; those that match the workload tighten it.
         used: what other workloads of the tenant use, in the units of `quantities.requested`.
-        lent: what the others of the tenant's cohort leave of their quotas, see `lent_to`.
+        cohort_left: what the others of the tenant's cohort leave of their quotas, see `lent_to`.
         spent: what other workloads of the tenant cost.
         others: workloads that an affinity may refer to.
         evicted: sites whose replicas are to be replaced.

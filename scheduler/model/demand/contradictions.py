@@ -213,7 +213,8 @@ def _check_spread_pairs(required: Sequence[Spread]) -> Iterator[NotAccepted]:
                 yield NotAccepted(
                     reason="spread",
                     condition="SpreadImpossible",
-                    message=f"spec.placement.spread: by {demanding.by} minGroups {demanding.min_groups} "
+                    message=f"spec.placement.spread: by {demanding.by} minGroups "
+                    f"{demanding.min_groups} "
                     f"needs more than by {limiting.by} maxGroups {most} allows",
                 )
 

@@ -166,7 +166,7 @@ class NotAccepted(Part, frozen=True, kw_only=True):
 
     reason: Reason
     condition: Annotated[str, Meta(max_length=64)]
-    """The reason of the condition `Accepted=False`, in CamelCase as Kubernetes wants it."""
+    """The reason of the condition `AcceptedSpec=False`, in CamelCase as Kubernetes wants it."""
     message: str
 
 

@@ -111,7 +111,7 @@ def site_facts_of(
     Args:
         site: the object; its status is the last report.
         grants: all grants; those that do not name the site are left out.
-        in_flight: what was ordered there and is not bound yet, see `in_flight`.
+        in_flight: what was ordered there and is not bound yet, see `in_flight_of`.
         p90: 90th percentiles of the site's own history, by figure.
     """
     name = site.metadata.name
@@ -148,8 +148,9 @@ def in_flight_of(
     it bound, never by the passing of time.
 
     Args:
-        ordered: the generations of the order that may be on their way or applied.
-        bound: replicas bound to nodes by generation, terminating ones included, from the same
+        generations: the generations of the order that may be on their way or applied.
+        bound_by_generation: replicas bound to nodes by generation, terminating ones included, from
+        the same
             report as the free capacity.
     """
     missing = (

@@ -57,7 +57,7 @@ def pod_amounts(containers: Sequence[Container], amounts_field: str) -> Amounts:
 
     Args:
         containers: in the order in which they start.
-        what: `requests` or `limits`.
+        amounts_field: `requests` or `limits`.
     """
     running: Amounts = {}
     starting: Amounts = {}

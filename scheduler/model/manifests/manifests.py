@@ -144,7 +144,8 @@ def check_manifests(
     size = len(msgspec.json.encode(list(manifests)))
     if size > MAX_MANIFESTS_BYTES:
         raise BadManifest(
-            f"spec.manifests: {size} bytes; at most {MAX_MANIFESTS_BYTES}: keep large files in an image"
+            f"spec.manifests: {size} bytes; at most {MAX_MANIFESTS_BYTES}: keep large files "
+            "in an image"
         )
     allowed = {namespace, *extra_namespaces}
     seen: set[tuple[str, str, str]] = set()

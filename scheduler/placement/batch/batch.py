@@ -250,8 +250,9 @@ def _assign_best_first(
         placed: replicas; [workloads, sites]; changed.
         free: what is left; [sites, resources]; changed.
         workload: whose replicas.
-        wanted: how many at most.
-        worth: what one is worth at each site; only where there is profit any is given; [sites].
+        max_replicas: how many at most.
+        profit_by_site: what one is worth at each site; only where there is profit any is given;
+        [sites].
     """
     asked = instance.requests[workload]
     capacity = _replicas_that_fit(free, asked)

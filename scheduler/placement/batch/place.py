@@ -24,11 +24,11 @@ from scheduler.placement.batch.batch import (
     achieved_ratio_of,
     solve_batch,
 )
-from scheduler.placement.choose import choose, consider
-from scheduler.placement.fit.summed_capacity import ENDLESS
-from scheduler.placement.fleet.context import Moment, moment_of
+from scheduler.placement.choose import choose, prepare_cycle
+from scheduler.placement.fit.summed_capacity import UNLIMITED
+from scheduler.placement.fleet.context import DecisionContext, decision_context
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.result import Case
+from scheduler.placement.result import CycleState
 from scheduler.placement.solver.dual_ascent import reduced_profit
 
 Floats = NDArray[np.float64]
@@ -84,7 +84,7 @@ def place_batch_in_steps(
         without_scarcity, pv_longest_run_seconds=0
     )  # here all are priced at once
     instance = yield from _build_instance(
-        demands, fleet, moment_of(now, without_solar), names, resources
+        demands, fleet, decision_context(now, without_solar), names, resources
     )
     batch = solve_batch(instance)
     priced = with_scarcity_prices(without_scarcity, batch, names, resources)
@@ -96,7 +96,7 @@ def place_batch_in_steps(
         yield
         demand = demands[place]
         decision = decisions[place] = choose(demand, fleet, now=now, terms=priced)
-        fleet.commit(demand, decision)
+        fleet.assume(demand, decision)
         achieved += _added_profit(demand, decision, instance.profit[place], slots)
     ordered = tuple(decisions[place] for place in range(len(demands)))
     keys = tuple(demands[place].key for place in order)
@@ -147,7 +147,7 @@ def _resource_names(demands: Sequence[Demand]) -> list[str]:
 def _build_instance(
     demands: Sequence[Demand],
     fleet: Fleet,
-    context: Moment,
+    context: DecisionContext,
     names: Sequence[str],
     resources: Sequence[str],
 ) -> Generator[None, None, BatchInstance]:
@@ -156,24 +156,24 @@ def _build_instance(
     missing = np.zeros(len(demands), np.int64)
     for place, demand in enumerate(demands):
         yield
-        state = consider(demand, fleet, context)
+        state = prepare_cycle(demand, fleet, context)
         profit[place] = _profit_by_site(state, slots)
-        missing[place] = max(0, demand.replicas - sum(state.standing.kept.values()))
+        missing[place] = max(0, demand.replicas - sum(state.retained.kept.values()))
     requests = np.array(
         [[float(demand.requests.get(name, 0)) for name in resources] for demand in demands]
     ).reshape(len(demands), len(resources))
     return BatchInstance(_free_by_site(fleet, slots, resources), requests, missing, profit)
 
 
-def _profit_by_site(state: Case, slots: NDArray[np.int64]) -> Floats:
+def _profit_by_site(state: CycleState, slots: NDArray[np.int64]) -> Floats:
     """Value less cost of a replica at each site; -inf where a rule forbids it.
 
     A workload that states no value is to run whatever it costs: it is worth what it costs at its
     dearest site, and the value of the terms beyond that. Who states one sets his own limit.
     """
-    demand, terms = state.demand, state.moment.terms
-    admitted = state.admission.admitted[slots]
-    cost = state.price.cny[slots]
+    demand, terms = state.demand, state.context.terms
+    admitted = state.filter_result.admitted[slots]
+    cost = state.costs.cny[slots]
     priority_factor = 1 + min(max(0, demand.priority), _MAX_PRIORITY_FACTOR)
     stated_value = demand.prices.value_cny_per_replica_hour
     if stated_value is None:
@@ -185,10 +185,12 @@ def _profit_by_site(state: Case, slots: NDArray[np.int64]) -> Floats:
 
 def _free_by_site(fleet: Fleet, slots: NDArray[np.int64], resources: Sequence[str]) -> Floats:
     rows = fleet.nodes.rows
-    index = rows.rows_of(slots)
-    counts = fleet.nodes.counts(index)
+    index = rows.row_indices(slots)
+    counts = fleet.nodes.node_counts(index)
     free = [
-        np.minimum(rows.sums(slots, rows.column(name)[index] * counts), float(ENDLESS) * 2**40)
+        np.minimum(
+            rows.sum_by_site(slots, rows.column(name)[index] * counts), float(UNLIMITED) * 2**40
+        )
         for name in resources
     ]
     summed = np.stack(free, axis=1) if free else np.zeros((len(slots), 0))

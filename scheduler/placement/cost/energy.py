@@ -16,14 +16,14 @@ from scheduler.placement.cost.forecasts import (
     tariff_price_of_run,
 )
 from scheduler.placement.cost.solar import free_solar_ratio
-from scheduler.placement.fleet.context import AHEAD_SECONDS, Moment
+from scheduler.placement.fleet.context import MAX_CLOCK_SKEW_SECONDS, DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.site_vector import Figures
+from scheduler.placement.fleet.site_vector import SiteVector
 
 Floats = NDArray[np.float64]
 
 
-def replica_kwh_per_hour(demand: Demand, context: Moment) -> float:
+def replica_kwh_per_hour(demand: Demand, context: DecisionContext) -> float:
     """What one replica draws, before PUE; kWh per hour."""
     cached: tuple[Terms, float] | None = demand.__dict__.get("replica_kwh_per_hour")
     if cached is None or cached[0] is not context.terms:
@@ -39,12 +39,12 @@ def replica_kwh_per_hour(demand: Demand, context: Moment) -> float:
     return cached[1]
 
 
-def pue(fleet: Fleet, context: Moment) -> Figures:
+def pue(fleet: Fleet, context: DecisionContext) -> SiteVector:
     """Power usage effectiveness, a ratio; missing counts as the fall-back; [capacity]."""
     return _fill_missing(fleet.figure("pue"), context.terms.fallback_pue)
 
 
-def energy_price(fleet: Fleet, context: Moment) -> Figures:
+def energy_price(fleet: Fleet, context: DecisionContext) -> SiteVector:
     """CNY per kWh; [capacity].
 
     Missing counts as the worst of fall-back and the site's own 90th percentile.
@@ -53,18 +53,18 @@ def energy_price(fleet: Fleet, context: Moment) -> Figures:
     return _fill_missing(fleet.figure("energy_cny_per_kwh"), worst)
 
 
-def core_price(fleet: Fleet, context: Moment) -> Figures:
+def core_price(fleet: Fleet, context: DecisionContext) -> SiteVector:
     """CNY per core-hour; missing counts as the fall-back; [capacity]."""
-    found: Figures = fleet.remember("core price", context, _compute_core_price)
+    found: SiteVector = fleet.cached_figure("core price", context, _compute_core_price)
     return found
 
 
-def _compute_core_price(fleet: Fleet, context: Moment) -> tuple[Figures, float]:
+def _compute_core_price(fleet: Fleet, context: DecisionContext) -> tuple[SiteVector, float]:
     worst = context.terms.fallback_core_cny_per_hour
     return _fill_missing(fleet.figure("core_cny_per_hour"), worst), np.inf
 
 
-def carbon_intensity(fleet: Fleet, context: Moment) -> Figures:
+def carbon_intensity(fleet: Fleet, context: DecisionContext) -> SiteVector:
     """Grams of CO2 per kWh; [capacity].
 
     Missing or old counts as the worst of fall-back, last known and 90th percentile.
@@ -74,25 +74,27 @@ def carbon_intensity(fleet: Fleet, context: Moment) -> Figures:
     last = fleet.figure("gco2_per_kwh")
     worst = np.fmax(fleet.figure("gco2_p90"), context.terms.fallback_gco2_per_kwh)
     oldest = context.now_seconds - context.terms.figure_old_seconds
-    newest = context.now_seconds + AHEAD_SECONDS
+    newest = context.now_seconds + MAX_CLOCK_SKEW_SECONDS
     seen = fleet.figure("gco2_observed_at")
-    fresh = ((seen >= oldest) & (seen <= newest)) | fleet.yearly
+    fresh = ((seen >= oldest) & (seen <= newest)) | fleet.has_yearly_intensity
     known = ~np.isnan(last)
     value = np.where(known & fresh, last, np.fmax(last, worst))
-    return Figures(value, known, (~known).astype(np.int64))
+    return SiteVector(value, known, (~known).astype(np.int64))
 
 
-def energy_price_with_pue(fleet: Fleet, context: Moment) -> Figures:
+def energy_price_with_pue(fleet: Fleet, context: DecisionContext) -> SiteVector:
     """CNY per kWh at the machine: price times PUE; [capacity]."""
-    found: Figures = fleet.remember("electricity", context, _compute_energy_price_with_pue)
+    found: SiteVector = fleet.cached_figure("electricity", context, _compute_energy_price_with_pue)
     return found
 
 
-def _compute_energy_price_with_pue(fleet: Fleet, context: Moment) -> tuple[Figures, float]:
+def _compute_energy_price_with_pue(
+    fleet: Fleet, context: DecisionContext
+) -> tuple[SiteVector, float]:
     return _multiply(energy_price(fleet, context), pue(fleet, context)), np.inf
 
 
-def energy_price_of_run(fleet: Fleet, demand: Demand, context: Moment) -> Figures:
+def energy_price_of_run(fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
     """The same while the work runs: by the hours of its run where both are known; [capacity].
 
     Work of unknown duration pays the mean of the day.
@@ -105,36 +107,44 @@ def energy_price_of_run(fleet: Fleet, demand: Demand, context: Moment) -> Figure
         start = context.now_seconds if context.start_seconds is None else context.start_seconds
         price = tariff_price_of_run(fleet, start, float(seconds))
         value = np.where(np.isnan(price), value, price * pue(fleet, context).value)
-    return Figures(_subtract_solar(value, fleet, demand, context), found.known, found.missing)
+    return SiteVector(_subtract_solar(value, fleet, demand, context), found.known, found.missing)
 
 
-def carbon_intensity_of_run(fleet: Fleet, demand: Demand, context: Moment) -> Figures:
-    """`emissions`, less what own solar power serves of a short run; [capacity]."""
+def carbon_intensity_of_run(fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
+    """`carbon_intensity_with_pue`, less what own solar power serves of a short run; [capacity]."""
     found = carbon_intensity_with_pue(fleet, context)
     if not demand.schedule.duration_seconds:
         return found
-    return Figures(_subtract_solar(found.value, fleet, demand, context), found.known, found.missing)
+    return SiteVector(
+        _subtract_solar(found.value, fleet, demand, context), found.known, found.missing
+    )
 
 
-def _subtract_solar(value: Floats, fleet: Fleet, demand: Demand, context: Moment) -> Floats:
+def _subtract_solar(
+    value: Floats, fleet: Fleet, demand: Demand, context: DecisionContext
+) -> Floats:
     """The part of a figure that the grid serves; what is below zero stays as it is."""
     watts = replica_kwh_per_hour(demand, context) * WATTS_PER_KILOWATT
     solar_ratio = free_solar_ratio(fleet, demand, context, watts)
     return value if solar_ratio is None else value - np.maximum(value, 0.0) * solar_ratio
 
 
-def carbon_intensity_with_pue(fleet: Fleet, context: Moment) -> Figures:
+def carbon_intensity_with_pue(fleet: Fleet, context: DecisionContext) -> SiteVector:
     """Grams of CO2 per kWh at the machine: intensity times PUE; [capacity]."""
-    found: Figures = fleet.remember("emissions", context, _compute_carbon_intensity_with_pue)
+    found: SiteVector = fleet.cached_figure(
+        "emissions", context, _compute_carbon_intensity_with_pue
+    )
     return found
 
 
-def _compute_carbon_intensity_with_pue(fleet: Fleet, context: Moment) -> tuple[Figures, float]:
+def _compute_carbon_intensity_with_pue(
+    fleet: Fleet, context: DecisionContext
+) -> tuple[SiteVector, float]:
     found = _multiply(carbon_intensity(fleet, context), pue(fleet, context))
     return found, _valid_until_seconds(fleet, context)
 
 
-def carbon_intensity_at_start(fleet: Fleet, demand: Demand, context: Moment) -> Figures:
+def carbon_intensity_at_start(fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
     """The same for a run that begins at the moment's start, by forecast; [capacity].
 
     A yearly factor is the same at every hour.
@@ -142,25 +152,25 @@ def carbon_intensity_at_start(fleet: Fleet, demand: Demand, context: Moment) -> 
     start = context.now_seconds if context.start_seconds is None else context.start_seconds
     seconds = float(demand.schedule.duration_seconds or 0)
     found = forecast_intensity_of_run(fleet, start, seconds, context)
-    found = np.where(fleet.yearly, fleet.figure("gco2_per_kwh"), found)
+    found = np.where(fleet.has_yearly_intensity, fleet.figure("gco2_per_kwh"), found)
     return _multiply(_fill_missing(found, context.terms.fallback_gco2_per_kwh), pue(fleet, context))
 
 
-def _valid_until_seconds(fleet: Fleet, context: Moment) -> float:
+def _valid_until_seconds(fleet: Fleet, context: DecisionContext) -> float:
     """When the next intensity grows old, or one from the future becomes one of now."""
     seen, now = fleet.figure("gco2_observed_at"), context.now_seconds
-    ends, begins = seen + context.terms.figure_old_seconds, seen - AHEAD_SECONDS
+    ends, begins = seen + context.terms.figure_old_seconds, seen - MAX_CLOCK_SKEW_SECONDS
     old = np.nextafter(np.min(ends[ends >= now], initial=np.inf), np.inf)
     return float(min(old, np.min(begins[begins > now], initial=np.inf)))
 
 
-def _fill_missing(figure: Floats, worst: Floats | float) -> Figures:
+def _fill_missing(figure: Floats, worst: Floats | float) -> SiteVector:
     known = ~np.isnan(figure)
-    return Figures(np.where(known, figure, worst), known, (~known).astype(np.int64))
+    return SiteVector(np.where(known, figure, worst), known, (~known).astype(np.int64))
 
 
-def _multiply(one: Figures, other: Figures) -> Figures:
-    return Figures(one.value * other.value, one.known & other.known, one.missing + other.missing)
+def _multiply(one: SiteVector, other: SiteVector) -> SiteVector:
+    return SiteVector(one.value * other.value, one.known & other.known, one.missing + other.missing)
 
 
 _ORIGINS_BEST_FIRST: tuple[Origin, ...] = (

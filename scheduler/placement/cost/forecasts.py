@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scheduler.energy.forecast import HOURLY_ORIGINS, IntensityProfile, intensity_profile_of
 from scheduler.energy.tariff import Tariff, tariff_of
 from scheduler.model.demand.facts import SiteFacts
-from scheduler.placement.fleet.context import AHEAD_SECONDS, Moment
+from scheduler.placement.fleet.context import MAX_CLOCK_SKEW_SECONDS, DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
 Floats = NDArray[np.float64]
@@ -16,7 +16,7 @@ Ints = NDArray[np.int64]
 
 
 def group_by_forecast_and_tariff(
-    fleet: Fleet, slots: Ints, context: Moment
+    fleet: Fleet, slots: Ints, context: DecisionContext
 ) -> Iterator[tuple[IntensityProfile | None, Tariff | None, Ints]]:
     """Forecasts and tariffs by which a later start may be cheaper, with the sites of each pair.
 
@@ -32,7 +32,7 @@ def group_by_forecast_and_tariff(
     groups: dict[tuple[int, int], tuple[IntensityProfile | None, Tariff | None, list[int]]] = {}
     for slot in slots.tolist():
         profile, tariff = profile_of_slot.get(slot), known[slot] or None
-        if profile is not None or (tariff is not None and fleet.yearly[slot]):
+        if profile is not None or (tariff is not None and fleet.has_yearly_intensity[slot]):
             pair = (id(profile), id(tariff))
             groups.setdefault(pair, (profile, tariff, []))[2].append(slot)
     for profile, tariff, sites in groups.values():
@@ -40,16 +40,16 @@ def group_by_forecast_and_tariff(
 
 
 def group_by_fresh_forecast(
-    fleet: Fleet, slots: Ints, context: Moment
+    fleet: Fleet, slots: Ints, context: DecisionContext
 ) -> Iterator[tuple[IntensityProfile, Ints]]:
     """Every forecast by which a saving may be claimed, with the sites of `slots` that have it.
 
     Not one that is too old, or from the future; nor where the present figure is a yearly factor:
     there the account knows no hours.
     """
-    profiles = fleet.described(("forecast",), _profile_of, np.object_)
+    profiles = fleet.description_column(("forecast",), _profile_of, np.object_)
     oldest = context.now_seconds - context.terms.forecast_old_seconds
-    newest = context.now_seconds + AHEAD_SECONDS
+    newest = context.now_seconds + MAX_CLOCK_SKEW_SECONDS
     groups: dict[int, tuple[IntensityProfile, list[int]]] = {}
     for slot in slots[profiles[slots] != 0].tolist():
         profile, facts = profiles[slot], fleet.facts[slot]
@@ -61,11 +61,11 @@ def group_by_fresh_forecast(
 
 
 def forecast_intensity_of_run(
-    fleet: Fleet, start_seconds: float, duration_seconds: float, context: Moment
+    fleet: Fleet, start_seconds: float, duration_seconds: float, context: DecisionContext
 ) -> Floats:
     """Mean gCO2 per kWh of a run at every site; NaN where no forecast covers it; [capacity]."""
-    found = np.full(fleet.capacity, np.nan)
-    for profile, sites in group_by_fresh_forecast(fleet, np.arange(fleet.capacity), context):
+    found = np.full(fleet.slot_capacity, np.nan)
+    for profile, sites in group_by_fresh_forecast(fleet, np.arange(fleet.slot_capacity), context):
         found[sites] = profile.mean_gco2_per_kwh(np.array([start_seconds]), duration_seconds)[0]
     return found
 
@@ -76,20 +76,22 @@ def has_tariffs(fleet: Fleet) -> bool:
 
 
 def _has_tariff_by_slot(fleet: Fleet) -> NDArray[np.bool_]:
-    return fleet.described(
+    return fleet.description_column(
         ("has tariff",), lambda facts: tariff_of(facts.spec.prices) is not None, np.bool_
     )
 
 
 def tariffs_of(fleet: Fleet) -> NDArray[np.object_]:
     """The tariff of every site; 0: none; [capacity]."""
-    return fleet.described(("tariff",), lambda facts: tariff_of(facts.spec.prices) or 0, np.object_)
+    return fleet.description_column(
+        ("tariff",), lambda facts: tariff_of(facts.spec.prices) or 0, np.object_
+    )
 
 
 def tariff_price_of_run(fleet: Fleet, start_seconds: float, duration_seconds: float) -> Floats:
     """Mean CNY per kWh of a run, where a tariff tells; elsewhere NaN; [capacity]."""
     known = tariffs_of(fleet)
-    found = np.full(fleet.capacity, np.nan)
+    found = np.full(fleet.slot_capacity, np.nan)
     means: dict[int, float] = {}
     for slot in np.flatnonzero(_has_tariff_by_slot(fleet)).tolist():
         tariff: Tariff = known[slot]

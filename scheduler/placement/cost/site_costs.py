@@ -21,9 +21,9 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import Origin
 from scheduler.placement.cost import terms as costs
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.site_vector import Figures
+from scheduler.placement.fleet.site_vector import SiteVector
 from scheduler.placement.kernel import loader as compiled
 
 Floats = NDArray[np.float64]
@@ -39,16 +39,16 @@ class CostRule(Protocol):
 
     term: str
 
-    def units(self, demand: Demand, context: Moment) -> float:
+    def units(self, demand: Demand, context: DecisionContext) -> float:
         """How many units one replica pays for; terms of 0 units are not computed."""
         ...
 
-    def per_unit(self, fleet: Fleet, demand: Demand, context: Moment) -> Figures:
+    def per_unit(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
         """What a unit costs; by the units it is CNY per replica-hour; [fleet.capacity]."""
         ...
 
     def origin(
-        self, facts: SiteFacts, demand: Demand, context: Moment
+        self, facts: SiteFacts, demand: Demand, context: DecisionContext
     ) -> tuple[Origin, float | None]:
         """Where the figures of one site come from, and their age in seconds if they age."""
         ...
@@ -73,7 +73,7 @@ class SiteCosts(msgspec.Struct, frozen=True):
         is_any_unknown: whether any term is unknown at any site.
     """
 
-    terms: tuple[tuple[CostRule, float, Figures], ...]
+    terms: tuple[tuple[CostRule, float, SiteVector], ...]
     cny: Floats
     unknown: Ints
     name_hashes: NDArray[np.uint64]
@@ -91,7 +91,7 @@ class SiteCosts(msgspec.Struct, frozen=True):
 
         Args:
             slots: what to put in order.
-            first: about how many are needed; later chunks are larger.
+            first_chunk: about how many are needed; later chunks are larger.
         """
         if len(slots) <= 2 * first_chunk:
             yield self.sort_cheapest_first(slots)
@@ -103,9 +103,9 @@ class SiteCosts(msgspec.Struct, frozen=True):
         size = first_chunk
         while len(left) > 2 * size:
             border = np.partition(key, size - 1)[size - 1]
-            near = key <= border
-            yield self.sort_cheapest_first(left[near])
-            left, key = left[~near], key[~near]
+            is_near = key <= border
+            yield self.sort_cheapest_first(left[is_near])
+            left, key = left[~is_near], key[~is_near]
             size *= _CHUNK_GROWTH
         if len(left):
             yield self.sort_cheapest_first(left)
@@ -131,9 +131,9 @@ class SiteCosts(msgspec.Struct, frozen=True):
         )
 
 
-def site_costs_of(demand: Demand, fleet: Fleet, context: Moment) -> SiteCosts:
+def site_costs_of(demand: Demand, fleet: Fleet, context: DecisionContext) -> SiteCosts:
     """Adds up all costs that the demand pays for."""
-    terms: list[tuple[CostRule, float, Figures]] = []
+    terms: list[tuple[CostRule, float, SiteVector]] = []
     missing: list[Ints] = []
     for cost in all_costs():
         units = cost.units(demand, context)
@@ -141,14 +141,14 @@ def site_costs_of(demand: Demand, fleet: Fleet, context: Moment) -> SiteCosts:
             figures = cost.per_unit(fleet, demand, context)
             terms.append((cost, units, figures))
             missing.append(figures.missing)
-    add = compiled.kernel.added if fleet.is_compiled else _sum_terms
-    cny = add(terms, fleet.capacity)
+    add = compiled.kernel.sum_terms if fleet.is_compiled else _sum_terms
+    cny = add(terms, fleet.slot_capacity)
     unknown, is_any = _count_missing(fleet, missing)
     salt = stable_hash(demand.uid or demand.key)
     return SiteCosts(tuple(terms), cny, unknown, fleet.name_hashes, salt, is_any_unknown=is_any)
 
 
-def _sum_terms(terms: Sequence[tuple[CostRule, float, Figures]], capacity: int) -> Floats:
+def _sum_terms(terms: Sequence[tuple[CostRule, float, SiteVector]], capacity: int) -> Floats:
     cny: Floats | None = None
     for _, units, figures in terms:
         if cny is None:
@@ -163,19 +163,19 @@ def _count_missing(fleet: Fleet, missing_by_cost: list[Ints]) -> tuple[Ints, boo
 
     Args:
         fleet: the fleet; it remembers.
-        figures: of each cost how many are missing; [capacity].
+        missing_by_cost: of each cost how many are missing; [capacity].
     """
     cache_key = (fleet.figure_version, *map(id, missing_by_cost))
-    cached = fleet.unknowns.get(cache_key)
-    if cached is None or cached[0].shape[0] != fleet.capacity:
-        unknown = np.zeros(fleet.capacity, np.int64)
+    cached = fleet.missing_figures_cache.get(cache_key)
+    if cached is None or cached[0].shape[0] != fleet.slot_capacity:
+        unknown = np.zeros(fleet.slot_capacity, np.int64)
         for each in missing_by_cost:
             unknown += each
-        if len(fleet.unknowns) > _MAX_CACHED_COUNTS:
-            fleet.unknowns.clear()
-        is_any = bool((unknown[fleet.is_there] > 0).any())
+        if len(fleet.missing_figures_cache) > _MAX_CACHED_COUNTS:
+            fleet.missing_figures_cache.clear()
+        is_any = bool((unknown[fleet.has_site] > 0).any())
         # The arrays are kept too: as long as they live, no other can have their identity.
-        cached = fleet.unknowns[cache_key] = (unknown, is_any, missing_by_cost)
+        cached = fleet.missing_figures_cache[cache_key] = (unknown, is_any, missing_by_cost)
     return cached[0], cached[1]
 
 

@@ -13,21 +13,21 @@ from scheduler.energy.power import marginal_watts
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.quantities import MILLI_PER_UNIT
-from scheduler.placement.fleet.context import AHEAD_SECONDS, Moment
+from scheduler.placement.fleet.context import MAX_CLOCK_SKEW_SECONDS, DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
 Floats = NDArray[np.float64]
 
 
 def free_solar_ratio(
-    fleet: Fleet, demand: Demand, context: Moment, replica_watts: float
+    fleet: Fleet, demand: Demand, context: DecisionContext, replica_watts: float
 ) -> Floats | None:
     """Which part of its power the whole demand would have for nothing at each site; [capacity].
 
     Args:
         fleet: the fleet.
         demand: what runs, all of its replicas in one place.
-        moment: the time and terms.
+        context: the time and terms.
         replica_watts: of one replica, before PUE.
 
     Returns:
@@ -39,11 +39,11 @@ def free_solar_ratio(
         return None
     oldest = context.now_seconds - context.terms.report_stale_seconds
     surplus_watts, seen = fleet.figure("pv_surplus_watts"), fleet.figure("power_observed_at")
-    fresh = (seen >= oldest) & (seen <= context.now_seconds + AHEAD_SECONDS)
+    fresh = (seen >= oldest) & (seen <= context.now_seconds + MAX_CLOCK_SKEW_SECONDS)
     slots = np.flatnonzero((surplus_watts > 0) & fresh)
     if not len(slots):
         return None
-    ratio = np.zeros(fleet.capacity)
+    ratio = np.zeros(fleet.slot_capacity)
     asked_watts = replica_watts * demand.replicas * fleet.figure("pue")[slots]
     in_flight_watts = np.array(
         [_in_flight_watts(fleet.facts[slot], context) for slot in slots.tolist()]
@@ -52,7 +52,7 @@ def free_solar_ratio(
     return ratio
 
 
-def _in_flight_watts(facts: SiteFacts | None, context: Moment) -> float:
+def _in_flight_watts(facts: SiteFacts | None, context: DecisionContext) -> float:
     """What is on its way to a site will draw, with its building."""
     if facts is None:
         return 0.0

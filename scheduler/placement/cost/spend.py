@@ -17,14 +17,14 @@ from scheduler.model.quantities import format_amount
 from scheduler.model.units import GRAMS_PER_KILOGRAM
 from scheduler.placement.cost.energy import carbon_intensity_with_pue, replica_kwh_per_hour
 from scheduler.placement.cost.site_costs import SiteCosts, site_costs_of
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
 
 def spend_of(
     demand: Demand,
     fleet: Fleet,
-    context: Moment,
+    context: DecisionContext,
     replicas_by_site: Mapping[str, int],
     costs: SiteCosts | None = None,
 ) -> Spend:
@@ -33,9 +33,9 @@ def spend_of(
     Args:
         demand: what runs.
         fleet: the prices.
-        moment: when.
-        shares: replicas by site.
-        price: what `price_of` says, if it was asked already.
+        context: when.
+        replicas_by_site: replicas by site.
+        costs: what `price_of` says, if it was asked already.
     """
     known = sorted(site for site in replicas_by_site if site in fleet.slot_of)
     if not known:
@@ -72,7 +72,7 @@ def explain_over_quota(demand: Demand, replicas: int, sites: int) -> str:
 def explain_over_tenant_limits(
     demand: Demand,
     fleet: Fleet,
-    context: Moment,
+    context: DecisionContext,
     costs: SiteCosts,
     replicas_by_slot: Mapping[int, int],
 ) -> str:

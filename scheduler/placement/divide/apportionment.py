@@ -32,7 +32,7 @@ def apportion(
         weights: not negative; 0 gets nothing.
         caps: the most that each may have; None: no limit.
         start: what each has already and keeps.
-        tie: breaks ties, smallest first.
+        tie_breakers: breaks ties, smallest first.
 
     Returns:
         The replicas of each, [len(weights)]; None when the caps do not leave enough room.
@@ -108,13 +108,13 @@ def scale_down_by_weight(
 ) -> Ints:
     """Takes replicas away, from the one with the most above its share first, down to `total`.
 
-    The opposite of `webster`, ties too: the seat that it would have given last goes first.
+    The opposite of `apportion`, ties too: the seat that it would have given last goes first.
 
     Args:
         total: how many are to be left.
         weights: the shares that the division tends to.
         held: what each has.
-        tie: breaks ties, largest first.
+        tie_breakers: breaks ties, largest first.
     """
     remaining = np.asarray(held, np.int64).copy()
     share = np.asarray(weights, np.float64)

@@ -19,7 +19,7 @@ from scheduler.model.demand.facts import SiteFacts
 from scheduler.placement.divide.divide import DivisionRequest, ReplicasBySlot
 from scheduler.placement.divide.division import Division
 from scheduler.placement.divide.spread.levels import place_numbers_of
-from scheduler.placement.fleet.distance import milliseconds_to
+from scheduler.placement.fleet.distance import longest_rtt_milliseconds
 from scheduler.placement.fleet.fleet import Fleet
 
 DISASTER_RECOVERY_PRESET = "two-places-three-centres"
@@ -97,7 +97,9 @@ def _find_candidates(request: DivisionRequest, fleet: Fleet) -> list[_Candidate]
         np.union1d(request.open_slots, np.array(sorted(request.kept), np.int64))
     )
     found = []
-    for slot, additional in zip(slots.tolist(), request.capacity.at(slots).tolist(), strict=True):
+    for slot, additional in zip(
+        slots.tolist(), request.capacity.replicas_at(slots).tolist(), strict=True
+    ):
         facts, running_replicas = fleet.facts[slot], held.get(slot, 0)
         max_replicas = running_replicas + (additional if slot in is_open else 0)
         if facts is not None and max_replicas > 0:
@@ -195,7 +197,10 @@ def _iter_pairs(
 
 def _round_trip_milliseconds(first: SiteFacts, second: SiteFacts) -> float:
     """The longer of both ends' figures; endless where an end does not know it."""
-    trips = (milliseconds_to(first, (second.name,)), milliseconds_to(second, (first.name,)))
+    trips = (
+        longest_rtt_milliseconds(first, (second.name,)),
+        longest_rtt_milliseconds(second, (first.name,)),
+    )
     known = [trip for trip in trips if trip == trip]  # noqa: PLR0124 - NaN is the unknown
     return max(known) if len(known) == len(trips) else float("inf")
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scheduler.model.demand.demand import Demand
 from scheduler.placement.cost.site_costs import SiteCosts
 from scheduler.placement.divide.apportionment import apportion, scale_down_by_weight
-from scheduler.placement.fit.capacity import Room
+from scheduler.placement.fit.capacity import SiteCapacity
 
 if TYPE_CHECKING:
     from scheduler.placement.kernel.kernel import Cheapest
@@ -39,11 +39,12 @@ class DivisionRequest(msgspec.Struct, frozen=True):
         demand: what is asked.
         replicas: how many there shall be in all.
         kept: what stays where it is, by slot; empty in Fresh.
-        open: slots that may get more.
-        room: what fits beside what runs.
-        price: what a replica costs.
+        open_slots: slots that may get more.
+        capacity: what fits beside what runs.
+        costs: what a replica costs.
         weights: by slot, for Weighted; None: equal.
-        ran: what the demand itself runs, by slot, when Fresh starts over: that is room for itself.
+        own_replicas: what the demand itself runs, by slot, when Fresh starts over: that is room for
+        itself.
         caps: the most that single sites may get more, by slot, where something limits them.
     """
 
@@ -51,7 +52,7 @@ class DivisionRequest(msgspec.Struct, frozen=True):
     replicas: int
     kept: ReplicasBySlot
     open_slots: Ints
-    capacity: Room
+    capacity: SiteCapacity
     costs: SiteCosts
     weights: ReplicasBySlot | None = None
     own_replicas: ReplicasBySlot = msgspec.field(default_factory=dict)
@@ -59,19 +60,23 @@ class DivisionRequest(msgspec.Struct, frozen=True):
 
     def max_additional_at(self, slots: Ints) -> Ints:
         """How many replicas beyond `kept` each site could get; [len(slots)]."""
-        more = self.capacity.at(slots)
+        additional = self.capacity.replicas_at(slots)
         return (
-            more if not self.own_replicas and not self.caps else self._limit_additional(more, slots)
+            additional
+            if not self.own_replicas and not self.caps
+            else self._limit_additional(additional, slots)
         )
 
     def _limit_additional(self, additional: Ints, slots: Ints) -> Ints:
-        own = np.array([self.own_replicas.get(slot, 0) for slot in slots.tolist()], np.int64)
-        room = additional + own
-        most = [
-            self.caps.get(slot, all_of_it)
-            for slot, all_of_it in zip(slots.tolist(), room.tolist(), strict=True)
+        own_replicas = np.array(
+            [self.own_replicas.get(slot, 0) for slot in slots.tolist()], np.int64
+        )
+        room = additional + own_replicas
+        caps = [
+            self.caps.get(slot, everything)
+            for slot, everything in zip(slots.tolist(), room.tolist(), strict=True)
         ]
-        limited: Ints = np.minimum(room, np.array(most, np.int64))
+        limited: Ints = np.minimum(room, np.array(caps, np.int64))
         return limited
 
     @property
@@ -120,13 +125,15 @@ def iter_cheapest_sites(request: DivisionRequest, missing: int) -> Iterator[tupl
 
 
 def _cheapest_sites_by_kernel(request: DivisionRequest) -> "Cheapest | None":
-    fit = None if request.own_replicas or request.caps else request.capacity.sole_kernel_fit
+    fit = None if request.own_replicas or request.caps else request.capacity.unbounded_kernel_fit
     if fit is None:
         return None
     price = request.costs
     unknown = price.unknown if price.is_any_unknown else None
     full = (
-        request.capacity.kernel_full if len(request.open_slots) > MIN_SITES_TO_CACHE_FULL else None
+        request.capacity.kernel_full_sites
+        if len(request.open_slots) > MIN_SITES_TO_CACHE_FULL
+        else None
     )
     return fit.cheapest(request.open_slots, price.cny, unknown, price.name_hashes, price.salt, full)
 
@@ -136,7 +143,7 @@ def _iter_cheapest_sites_interpreted(
 ) -> Iterator[tuple[int, int]]:
     slots = request.open_slots
     if len(slots) > _MAX_SITES_IN_ONE_STEP and not request.own_replicas:
-        slots = request.capacity.not_known_full(slots)
+        slots = request.capacity.exclude_known_full(slots)
     if len(slots) <= _MAX_SITES_IN_ONE_STEP:
         more = request.max_additional_at(slots)
         if int(more.sum()) >= missing:
@@ -149,7 +156,7 @@ def _iter_cheapest_sites_interpreted(
     ):
         more = request.max_additional_at(chunk)
         if not request.own_replicas:
-            request.capacity.note_full(chunk[more == 0])
+            request.capacity.mark_full(chunk[more == 0])
         for slot, room_there in zip(chunk.tolist(), more.tolist(), strict=True):
             if room_there > 0:
                 yield slot, room_there

@@ -9,12 +9,12 @@ class Division(msgspec.Struct, frozen=True):
     """The outcome of step 4.
 
     Attributes:
-        shares: replicas by slot; None: there is no division that holds.
+        replicas_by_slot: replicas by slot; None: there is no division that holds.
         group: the site group that was used last.
         is_optimal: whether nothing cheaper exists.
         gap: how much dearer than the best possible it may be, as a ratio.
         spread_failed: whether there would be room, but not spread as asked.
-        lacks_room: whether there is too little room however it is spread.
+        lacks_capacity: whether there is too little room however it is spread.
         notes: what the answer does not promise.
     """
 

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from scheduler.placement.divide.divide import DivisionRequest
 from scheduler.placement.divide.division import Division
 from scheduler.placement.divide.site_groups import divide_in_groups
-from scheduler.placement.filter.constraints.companion import fits
+from scheduler.placement.filter.constraints.companion import satisfies_companion
 from scheduler.placement.fleet.fleet import Fleet
 
 
@@ -18,7 +18,7 @@ def divide_with_preferred_affinity(request: DivisionRequest, fleet: Fleet) -> Di
         remaining = preferred[: len(preferred) - dropped]
         slots = request.open_slots
         for affinity in remaining:
-            slots = slots[fits(fleet, affinity)[slots]]
+            slots = slots[satisfies_companion(fleet, affinity)[slots]]
         division = divide_in_groups(replace(request, open_slots=slots), fleet)
         if division.replicas_by_slot is not None:
             return replace(division, notes=(*division.notes, *_format_dropped(dropped)))

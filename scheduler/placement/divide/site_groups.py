@@ -18,7 +18,7 @@ from scheduler.placement.divide.divide import DivisionRequest, ReplicasBySlot
 from scheduler.placement.divide.division import Division
 from scheduler.placement.divide.spread.spread import divide_spread
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.labels import in_group
+from scheduler.placement.fleet.labels import is_in_group
 
 
 def divide_in_groups(request: DivisionRequest, fleet: Fleet) -> Division:
@@ -46,7 +46,7 @@ def _open_slots_by_group(request: DivisionRequest, fleet: Fleet) -> list[list[in
     for slot in request.open_slots.tolist():
         facts = fleet.facts[slot]
         for place, group in enumerate(request.demand.site_groups):
-            if facts is not None and in_group(group, facts):
+            if facts is not None and is_in_group(group, facts):
                 members[place].append(slot)
                 break
     return members

@@ -12,19 +12,19 @@ from scheduler.placement.divide.disaster_recovery import DISASTER_RECOVERY_PRESE
 from scheduler.placement.divide.divide import DivisionRequest
 from scheduler.placement.divide.division import Division
 from scheduler.placement.divide.preferred_affinity import divide_with_preferred_affinity
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
 
 def divide_within_budget(
-    request: DivisionRequest, fleet: Fleet, context: Moment
+    request: DivisionRequest, fleet: Fleet, context: DecisionContext
 ) -> Division | None:
     """The cheapest division, if the tenant may have it; None: not even that.
 
     Args:
-        ask: what the strategy divided, at a price that is too high.
+        request: what the strategy divided, at a price that is too high.
         fleet: the fleet.
-        moment: the time and terms.
+        context: the time and terms.
     """
     demand = request.demand
     if (

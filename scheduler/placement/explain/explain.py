@@ -19,12 +19,12 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.model.kinds.fields import Origin
 from scheduler.model.reasons import Reason
-from scheduler.placement.choose import choose, consider
-from scheduler.placement.filter.rules import name_of
-from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.choose import choose, prepare_cycle
+from scheduler.placement.filter.rules import rule_name
+from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.result import Case, is_fragmented
-from scheduler.placement.start_time import at_start
+from scheduler.placement.result import CycleState, is_fragmented
+from scheduler.placement.start_time import context_at_start
 
 
 def explain(
@@ -45,7 +45,7 @@ def explain(
         decision: what `choose` said; None: ask it.
     """
     decided = choose(demand, fleet, now=now, terms=terms) if decision is None else decision
-    state = consider(demand, fleet, at_start(moment_of(now, terms), decided))
+    state = prepare_cycle(demand, fleet, context_at_start(decision_context(now, terms), decided))
     shares = {each.site: each.replicas for each in decided.assignment}
     return Explanation(
         decision=decided,
@@ -55,12 +55,12 @@ def explain(
     )
 
 
-def _explain_site(state: Case, name: str, replicas: int) -> SiteExplanation:
+def _explain_site(state: CycleState, name: str, replicas: int) -> SiteExplanation:
     slot = state.fleet.slot_of[name]
-    max_additional = state.room.at_one(slot)
+    max_additional = state.capacity.replicas_at_slot(slot)
     return SiteExplanation(
         name=name,
-        admitted=bool(state.admission.admitted[slot]),
+        admitted=bool(state.filter_result.admitted[slot]),
         verdicts=(
             *_rule_verdicts(state, slot),
             _fit_verdict(state, slot, max_additional, replicas),
@@ -68,30 +68,30 @@ def _explain_site(state: Case, name: str, replicas: int) -> SiteExplanation:
         room=max_additional,
         costs=_cost_terms(state, slot),
         total_cny_per_replica_hour=(
-            float(state.price.cny[slot]) if state.price.are_known(np.array([slot])) else None
+            float(state.costs.cny[slot]) if state.costs.are_known(np.array([slot])) else None
         ),
         replicas=replicas,
     )
 
 
-def _rule_verdicts(state: Case, slot: int) -> tuple[Verdict, ...]:
+def _rule_verdicts(state: CycleState, slot: int) -> tuple[Verdict, ...]:
     facts = state.fleet.facts_of(state.fleet.name_at(slot))
     return tuple(
         Verdict(
-            rule=name_of(rule),
+            rule=rule_name(rule),
             reason=rule.reason,
             passed=bool(passed[slot]),
-            sentence=rule.because(facts, state.demand, state.moment),
+            sentence=rule.explain(facts, state.demand, state.context),
         )
-        for rule, passed in state.admission.passed
+        for rule, passed in state.filter_result.passed
     )
 
 
-def _cost_terms(state: Case, slot: int) -> tuple[CostTerm, ...]:
+def _cost_terms(state: CycleState, slot: int) -> tuple[CostTerm, ...]:
     facts = state.fleet.facts_of(state.fleet.name_at(slot))
     terms = []
-    for cost, units, figures in state.price.terms:
-        origin, age = cost.origin(facts, state.demand, state.moment)
+    for cost, units, figures in state.costs.terms:
+        origin, age = cost.origin(facts, state.demand, state.context)
         known = bool(figures.known[slot])
         terms.append(
             CostTerm(
@@ -111,14 +111,14 @@ def _shown_origin(origin: Origin, *, known: bool) -> Origin:
     return "assumed" if origin == "unknown" else origin
 
 
-def _fit_verdict(state: Case, slot: int, max_additional: int, replicas: int) -> Verdict:
+def _fit_verdict(state: CycleState, slot: int, max_additional: int, replicas: int) -> Verdict:
     wanted = state.demand.replicas
-    summed = int(state.room.summed(np.array([slot]))[0])
+    summed = int(state.capacity.replicas_by_sums(np.array([slot]))[0])
     fragmented = bool(is_fragmented(np.array([max_additional]), np.array([summed]), wanted)[0])
     reason: Reason = "fragmented" if fragmented else "full"
     name = state.fleet.name_at(slot)
     sentence = f"{name} takes {max_additional} more of {wanted} replicas, node by node"
-    if slot in state.room.bound_by_quota:
+    if slot in state.capacity.quota_bound_slots:
         reason, fragmented = "quota", False
         sentence += f"; the quotas of namespace {state.demand.namespace} there leave no more"
     if fragmented:

@@ -16,11 +16,11 @@ from scheduler.model.quantities import PODS, free_amount
 from scheduler.placement.explain.trial import RefusedSite, TrialStep, change_workload
 from scheduler.placement.fleet.node_eligibility import (
     blocking_taints,
-    is_chosen,
-    meets,
-    platform_fits,
+    is_platform_permitted,
+    matches_requirement,
+    matches_selectors,
 )
-from scheduler.placement.fleet.node_table import ASSUMED_PODS, kind_of
+from scheduler.placement.fleet.node_table import DEFAULT_MAX_PODS, kind_of
 
 _OWN_RESOURCE_PREFIX = "kapok.dev/"
 """Shares of cards stand card by card in a row; they are the engine's to try."""
@@ -46,7 +46,9 @@ def fix_node_taint(refused: RefusedSite) -> TrialStep | None:
     for pods in refused.demand.unit:
         shape = pods.shape
         chosen = [
-            each for each in refused.facts.status.node_classes if is_chosen(shape, kind_of(each))
+            each
+            for each in refused.facts.status.node_classes
+            if matches_selectors(shape, kind_of(each))
         ]
         best = _best_nodes(refused, chosen, partial(_count_blocking_taints, shape))
         blocking = () if best is None else _blocking_taints_of(shape, best)
@@ -106,7 +108,7 @@ def _best_nodes(
     """Nodes on which the images run and a pod has room, then those with the fewest changes."""
 
     def rank(nodes: NodeClass) -> tuple[bool, bool, int]:
-        runs = platform_fits(
+        runs = is_platform_permitted(
             kind_of(nodes), refused.demand.architectures, refused.demand.cpu_vendors
         )
         return not runs, not _has_capacity(refused, nodes), count_changes(nodes)
@@ -127,7 +129,7 @@ def _fits_one_pod(shape: PodShape, nodes: NodeClass) -> bool:
     ]
     return any(
         all(
-            free_amount(name, row.get(name, ASSUMED_PODS if name == PODS else 0)) >= much
+            free_amount(name, row.get(name, DEFAULT_MAX_PODS if name == PODS else 0)) >= much
             for name, much in asked
         )
         for row in nodes.free
@@ -160,7 +162,7 @@ def _drop_unmet_requirements(shape: PodShape, nodes: NodeClass) -> tuple[PodShap
         relaxed = replace(relaxed, gpu_models=())
         dropped += shape.gpu_models
     terms = shape.node_affinity
-    if terms and not any(all(meets(each, labels) for each in term) for term in terms):
+    if terms and not any(all(matches_requirement(each, labels) for each in term) for term in terms):
         relaxed = replace(relaxed, node_affinity=())
         dropped.append("node affinity")
     return relaxed, dropped

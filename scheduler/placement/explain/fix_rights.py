@@ -14,7 +14,7 @@ from scheduler.model.kinds.fields import NetworkZone
 from scheduler.model.kinds.rights import SiteGrantSpec, data_class_rule_of
 from scheduler.placement.explain.fix_nodes import choose_vendor
 from scheduler.placement.explain.trial import RefusedSite, TrialStep, change_workload
-from scheduler.placement.filter.rules import is_valid, valid_grants
+from scheduler.placement.filter.rules import is_grant_valid, valid_grants
 
 _GRANT_EXTENSION = timedelta(days=365)
 _MIN_LEVEL_FOR_DEDICATED_POOL = 4
@@ -23,7 +23,7 @@ _MIN_LEVEL_FOR_DEDICATED_POOL = 4
 def _grant_to_change(refused: RefusedSite) -> Grant | None:
     """The grant that is changed: the first that holds now, else the first."""
     return next(
-        iter((*valid_grants(refused.facts, refused.state.moment), *refused.facts.grants)), None
+        iter((*valid_grants(refused.facts, refused.state.context), *refused.facts.grants)), None
     )
 
 
@@ -70,9 +70,9 @@ def fix_missing_grant(refused: RefusedSite) -> TrialStep | None:
 def fix_grant_dates(refused: RefusedSite) -> TrialStep | None:
     """A grant that holds now."""
     grant = _grant_to_change(refused)
-    if grant is None or is_valid(grant, refused.state.moment):
+    if grant is None or is_grant_valid(grant, refused.state.context):
         return None
-    now = refused.state.moment.now
+    now = refused.state.context.now
     begins, ends = grant.spec.valid_from, grant.spec.valid_until
     if begins is not None and begins > now:
         return _change_grant(

@@ -13,8 +13,8 @@ from scheduler.placement.explain import fix_nodes as nodes
 from scheduler.placement.explain import fix_rights as rights
 from scheduler.placement.explain.fix_nodes import toleration_of
 from scheduler.placement.explain.trial import RefusedSite, TrialStep, change_site, change_workload
-from scheduler.placement.filter.retention import is_driven_out
-from scheduler.placement.fleet.distance import milliseconds_to, targets_of
+from scheduler.placement.filter.retention import is_evicted_by_taint
+from scheduler.placement.fleet.distance import latency_targets, longest_rtt_milliseconds
 from scheduler.placement.fleet.labels import site_labels
 
 
@@ -42,7 +42,8 @@ def _is_blocking(refused: RefusedSite, taint: Taint) -> bool:
         return False
     alone = replace(refused.facts, spec=replace(refused.facts.spec, taints=(taint,)))
     return not any_tolerates(refused.demand.site_tolerations, taint) or (
-        taint.effect == "NoExecute" and is_driven_out(alone, refused.demand, refused.state.moment)
+        taint.effect == "NoExecute"
+        and is_evicted_by_taint(alone, refused.demand, refused.state.context)
     )
 
 
@@ -119,7 +120,9 @@ def fix_latency_bound(refused: RefusedSite) -> TrialStep | None:
     """Bounds as wide as the site is far."""
     bounds, widened = [], []
     for bound in refused.demand.latency:
-        here = milliseconds_to(refused.facts, targets_of(refused.state.fleet, bound.from_))
+        here = longest_rtt_milliseconds(
+            refused.facts, latency_targets(refused.state.fleet, bound.from_)
+        )
         wide = max(bound.within_milliseconds, here)
         if wide > bound.within_milliseconds:
             widened.append((bound.within_milliseconds, wide))
@@ -139,7 +142,7 @@ def fix_unknown_latency(refused: RefusedSite) -> TrialStep | None:
     figures, shown = list(refused.facts.status.rtt), []
     for bound in refused.demand.latency:
         within = bound.within_milliseconds
-        for target in targets_of(refused.state.fleet, bound.from_):
+        for target in latency_targets(refused.state.fleet, bound.from_):
             if target not in known:
                 known.add(target)
                 figures.append(Rtt(to=target, milliseconds=within, origin="measured"))
@@ -152,7 +155,7 @@ def fix_unknown_latency(refused: RefusedSite) -> TrialStep | None:
 
 def fix_stale_report(refused: RefusedSite) -> TrialStep | None:
     """A report from now."""
-    status = replace(refused.facts.status, observed_at=refused.state.moment.now, conditions=())
+    status = replace(refused.facts.status, observed_at=refused.state.context.now, conditions=())
     was = refused.facts.observed_at.isoformat() if refused.facts.observed_at else "never"
     return change_site(
         refused, "report", was, "a report from now", replace(refused.facts, status=status)

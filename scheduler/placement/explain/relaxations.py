@@ -23,7 +23,7 @@ from scheduler.placement.divide.disaster_recovery import (
     standby_replicas_of,
 )
 from scheduler.placement.explain.trial import Trial, TrialStep
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.context import DecisionContext
 
 FitsDemand = Callable[[Demand], bool]
 QuotaUsage = Mapping[str, int]
@@ -33,13 +33,13 @@ _SCALE_STEPS = 1000
 
 
 def lift_scheduling_gates(
-    trial: Trial, context: Moment, usage_of: Callable[[Demand], QuotaUsage]
+    trial: Trial, context: DecisionContext, usage_of: Callable[[Demand], QuotaUsage]
 ) -> Iterator[Trial]:
     """Pause, time and quota, which hold whatever the sites say: all that bind are lifted.
 
     Args:
         trial: where to begin.
-        moment: of the decision.
+        context: of the decision.
         usage_of: what a demand would take of its tenant's quota if that did not bind.
     """
     relaxed = _relax_schedule(_resume(trial), context)
@@ -55,7 +55,7 @@ def _resume(trial: Trial) -> Trial:
     return _change_workload(trial, "paused", "true", "false", replace(trial.demand, paused=False))
 
 
-def _relax_schedule(trial: Trial, context: Moment) -> Trial:
+def _relax_schedule(trial: Trial, context: DecisionContext) -> Trial:
     for bound in ("earliest", "deadline"):
         schedule = trial.demand.schedule
         duration = timedelta(seconds=schedule.duration_seconds or 0)
@@ -127,7 +127,10 @@ def raise_budget(trial: Trial, spend: Spend | None) -> Iterator[Trial]:
 def _budgets_to_raise(
     demand: Demand, left: BudgetLeft, spend: Spend
 ) -> dict[str, tuple[float, float]]:
-    """The budgets that are too small, as they are and as they would do; by field of `Budget`."""
+    """The budgets that are too small, as they are and as they would do.
+
+    By field of `RateLimiter`.
+    """
     changes: dict[str, tuple[float, float]] = {}
     for name, (field, per_unit) in _LEFT_FIELD_OF_BUDGET.items():
         was, rest, asked = getattr(demand.budget, name), getattr(left, field), getattr(spend, field)
@@ -322,7 +325,7 @@ def loosen_pair(trial: Trial, round_trips: Iterable[float], fits: FitsDemand) ->
 
     Args:
         trial: where to begin.
-        trips: the round trips between sites of one metro, in milliseconds.
+        round_trips: the round trips between sites of one metro, in milliseconds.
         fits: whether the engine places a demand.
     """
     demand = trial.demand

@@ -15,7 +15,7 @@ import msgspec
 from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.demand import Demand
 from scheduler.model.kinds.tenant import Spend
-from scheduler.placement.choose import choose, consider
+from scheduler.placement.choose import choose, prepare_cycle
 from scheduler.placement.cost.spend import spend_of
 from scheduler.placement.divide.disaster_recovery import (
     DISASTER_RECOVERY_PRESET,
@@ -32,10 +32,10 @@ from scheduler.placement.explain.relaxations import (
     reduce_requests,
 )
 from scheduler.placement.explain.trial import RefusedSite, Trial
-from scheduler.placement.filter.rules import name_of
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.rules import rule_name
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.result import Case
+from scheduler.placement.result import CycleState
 
 MAX_SITES_TRIED = 48
 """Sites that are looked at, those with the fewest refusing rules first."""
@@ -46,13 +46,15 @@ MAX_SITES_TOGETHER = 6
 """Sites that make one offer."""
 
 
-def suggest_changes(demand: Demand, fleet: Fleet, context: Moment) -> tuple[SuggestedChange, ...]:
+def suggest_changes(
+    demand: Demand, fleet: Fleet, context: DecisionContext
+) -> tuple[SuggestedChange, ...]:
     """Verified changes, smallest first; empty when none of those that are known will do.
 
     Args:
         demand: a demand that is not placed.
         fleet: the fleet; it is left as it was.
-        moment: the time and terms of the decision.
+        context: the time and terms of the decision.
     """
     if not len(fleet) or not demand.replicas:
         return ()
@@ -72,7 +74,7 @@ class _Search:
 
     fleet: Fleet
     scratch_fleet: Fleet
-    context: Moment
+    context: DecisionContext
     trial_by_site: dict[str, Trial] = field(default_factory=dict)
     has_found: bool = False
 
@@ -92,12 +94,12 @@ class _Search:
         """What it would cost if the budget did not bind; None: there is none, or nothing fits."""
         if demand.budget_left is None:
             return None
-        free = msgspec.structs.replace(demand, budget_left=None)
-        decision = choose(free, self.fleet, now=self.context.now, terms=self.context.terms)
+        unlimited = msgspec.structs.replace(demand, budget_left=None)
+        decision = choose(unlimited, self.fleet, now=self.context.now, terms=self.context.terms)
         if decision.phase != "Placed":
             return None
         shares = {each.site: each.replicas for each in decision.assignment}
-        return spend_of(free, self.fleet, self.context, shares)
+        return spend_of(unlimited, self.fleet, self.context, shares)
 
     def usage_without_quota(self, demand: Demand) -> dict[str, int]:
         """What it would take of a quota that did not bind; at one site where nothing fits."""
@@ -116,7 +118,7 @@ class _Search:
         start = Trial((), demand)
         yield from lift_scheduling_gates(start, self.context, self.usage_without_quota)
         yield from self._iter_single_sites(start)
-        if len(consider(demand, self.fleet, self.context).admission.slots):
+        if len(prepare_cycle(demand, self.fleet, self.context).filter_result.admitted_slots):
             yield from self._iter_relaxations(start)
         if not self.has_found:
             yield from self._iter_sites_together()
@@ -133,10 +135,10 @@ class _Search:
             ),
         ]
         for base in bases:
-            wished = prefer_spread(base)
-            if wished is not None and not self.has_found:
-                yield wished
-                yield from self._iter_relaxations(wished)
+            preferred = prefer_spread(base)
+            if preferred is not None and not self.has_found:
+                yield preferred
+                yield from self._iter_relaxations(preferred)
 
     def _iter_relaxations(self, trial: Trial) -> Iterator[Trial]:
         def fits(demand: Demand) -> bool:
@@ -154,13 +156,13 @@ class _Search:
 
     def _iter_single_sites(self, start: Trial) -> Iterator[Trial]:
         """What would open one more site: few refusing rules first, then much room."""
-        case = consider(start.demand, self.fleet, self.context)
-        refused = {slot: _refusing_rules(case, slot) for slot in self.fleet.slot_of.values()}
+        state = prepare_cycle(start.demand, self.fleet, self.context)
+        refused = {slot: _refusing_rules(state, slot) for slot in self.fleet.slot_of.values()}
         order = sorted(
             (slot for slot, rules in refused.items() if rules),
             key=lambda slot: (
                 len(refused[slot]),
-                -case.room.at_one(slot),
+                -state.capacity.replicas_at_slot(slot),
                 self.fleet.name_at(slot),
             ),
         )
@@ -175,10 +177,10 @@ class _Search:
         for _ in range(MAX_STEPS_PER_SITE + 1):
             facts = trial.facts.get(name, self.fleet.facts_of(name))
             self.scratch_fleet.upsert(facts)
-            case = consider(trial.demand, self.scratch_fleet, self.context)
-            rules = _refusing_rules(case, self.scratch_fleet.slot_of[name])
-            remedy = FIXES.get(rules[0]) if rules else None
-            step = remedy(RefusedSite(case, facts)) if remedy else None
+            state = prepare_cycle(trial.demand, self.scratch_fleet, self.context)
+            rules = _refusing_rules(state, self.scratch_fleet.slot_of[name])
+            fix = FIXES.get(rules[0]) if rules else None
+            step = fix(RefusedSite(state, facts)) if fix else None
             self.scratch_fleet.upsert(self.fleet.facts_of(name))
             if not rules:
                 return trial
@@ -226,6 +228,6 @@ class _Search:
         return replace(trial, facts=facts)
 
 
-def _refusing_rules(state: Case, slot: int) -> list[str]:
+def _refusing_rules(state: CycleState, slot: int) -> list[str]:
     """The names of the rules that refuse a site, in the order in which they are told."""
-    return [name_of(rule) for rule, passed in state.admission.passed if not passed[slot]]
+    return [rule_name(rule) for rule, passed in state.filter_result.passed if not passed[slot]]

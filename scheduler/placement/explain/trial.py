@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
-from scheduler.placement.result import Case
+from scheduler.placement.result import CycleState
 
 _SEPARATOR = " + "
 
@@ -18,7 +18,8 @@ class Trial:
         changes: what was changed, in order.
         demand: what is asked now.
         facts: the sites that differ from those of the fleet, by name.
-        grants: the fields that were changed of grants, by name: they hold at other sites too.
+        changed_grants: the fields that were changed of grants, by name: they hold at other sites
+        too.
     """
 
     changes: tuple[SuggestedChange, ...]
@@ -60,8 +61,8 @@ class TrialStep:
         change: as it is told.
         demand: what is asked then.
         facts: the site then.
-        grant: the grant that was changed; empty: none.
-        granted: its fields that were changed.
+        grant_name: the grant that was changed; empty: none.
+        changed_grant: its fields that were changed.
     """
 
     change: SuggestedChange
@@ -76,12 +77,12 @@ class RefusedSite:
     """What a remedy looks at.
 
     Attributes:
-        case: the case as it stands, with the changes that were made before.
+        state: the case as it stands, with the changes that were made before.
         demand: what is asked.
         facts: the site that a rule refuses.
     """
 
-    state: Case
+    state: CycleState
     facts: SiteFacts
 
     @property

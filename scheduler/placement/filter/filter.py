@@ -16,19 +16,19 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
 from scheduler.placement.filter.rules import (
-    EVERY_TIME,
+    NEVER_CACHED,
     GrantRule,
     Rule,
     SiteRule,
     all_rules,
+    combined_cache_key,
     grant_bits,
     is_grant_rule,
     is_site_rule,
-    question_of,
 )
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.node_eligibility import permits_node
+from scheduler.placement.fleet.node_eligibility import has_permitted_node
 from scheduler.placement.kernel import loader as compiled
 
 Bools = NDArray[np.bool_]
@@ -39,241 +39,268 @@ Flags = NDArray[np.uint8]
 Version = tuple[int, int, int]
 """As `Fleet.version_at` gives it."""
 
-EMPTY = np.uint8(0)
+RANK_EMPTY_SLOT = np.uint8(0)
 """The rank of a slot without a site. Rules rank from 1 in the order of `all_rules()`."""
-NONE = np.uint8(255)
+RANK_ADMITTED = np.uint8(255)
 """The rank of a site that no rule refuses."""
-_MOST_REMEMBERED = 512
+_MAX_CACHED_RESULTS = 512
 
 
 @dataclass(slots=True)
-class Answers:
+class RuleResults:
     """What some rules say of every site.
 
     Attributes:
         version: of the fleet that they were given for.
         passed: by rule; [fleet.capacity] each.
-        first: the rank of the first rule that refuses, `NONE` if none does; [fleet.capacity].
-        grants: bits of the grants that allow everything; [fleet.capacity]; rules of grants only.
+        first_refusal_ranks: the rank of the first rule that refuses, `RANK_ADMITTED` if none does;
+        [fleet.capacity].
+        allowing_grant_bits: bits of the grants that allow everything; [fleet.capacity]; rules of
+        grants only.
         vendor_sets: the set of CPU vendors that the grant in use permits; [fleet.capacity]; None:
             any vendor everywhere.
     """
 
     version: Version
     passed: dict[Rule, Bools]
-    first: Ranks
-    grants: Ints
+    first_refusal_ranks: Ranks
+    allowing_grant_bits: Ints
     vendor_sets: Ints | None
 
 
 @dataclass(slots=True)
-class Admission:
+class FilterResult:
     """What the rules say of every site.
 
     Attributes:
         rights: what the rules of grants say.
-        standing: what the other rules say whose answers last.
-        moving: the answers that hold for this moment only.
-        first: the rank of the first rule that refuses, `NONE` if none does; [fleet.capacity].
-        slots: sites that pass every rule, as slot numbers.
+        cached: what the other rules say whose answers last.
+        time_dependent: the answers that hold for this moment only.
+        first_refusal_ranks: the rank of the first rule that refuses, `RANK_ADMITTED` if none does;
+        [fleet.capacity].
+        admitted_slots: sites that pass every rule, as slot numbers.
         is_compiled: whether the kernel counts the reasons.
     """
 
-    rights: Answers
-    standing: Answers
-    moving: dict[Rule, Bools]
-    first: Ranks
-    slots: Ints
+    rights: RuleResults
+    cached: RuleResults
+    time_dependent: dict[Rule, Bools]
+    first_refusal_ranks: Ranks
+    admitted_slots: Ints
     is_compiled: bool
 
     @property
     def admitted(self) -> Bools:
         """Sites that pass every rule; [fleet.capacity]."""
-        admitted: Bools = self.first == NONE
+        admitted: Bools = self.first_refusal_ranks == RANK_ADMITTED
         return admitted
 
     @property
     def passed(self) -> list[tuple[Rule, Bools]]:
         """Which sites pass, [fleet.capacity], by rule, in the order in which reasons are told."""
-        answers = {**self.rights.passed, **self.standing.passed, **self.moving}
+        answers = {**self.rights.passed, **self.cached.passed, **self.time_dependent}
         return [(rule, answers[rule]) for rule in all_rules()]
 
-    def first_reasons(self) -> dict[Reason, int]:
+    def count_first_reasons(self) -> dict[Reason, int]:
         """How many sites each rule refused that no rule before it had refused."""
         counts: dict[Reason, int] = {}
         rules = all_rules()
-        tally = compiled.kernel.tallied if self.is_compiled else _tallied
-        for rule, count in zip(rules, tally(self.first, len(rules))[1:], strict=True):
+        count_ranks = compiled.kernel.count_ranks if self.is_compiled else _count_ranks
+        for rule, count in zip(
+            rules, count_ranks(self.first_refusal_ranks, len(rules))[1:], strict=True
+        ):
             if count:
                 counts[rule.reason] = counts.get(rule.reason, 0) + count
         return counts
 
 
-def _tallied(first: Ranks, most: int) -> list[int]:
-    """How many slots have each rank up to `most`."""
-    counts: list[int] = np.bincount(first, minlength=int(NONE) + 1)[: most + 1].tolist()
+def _count_ranks(first_refusal_ranks: Ranks, max_rank: int) -> list[int]:
+    """How many slots have each rank up to `max_rank`."""
+    counts: list[int] = np.bincount(first_refusal_ranks, minlength=int(RANK_ADMITTED) + 1)[
+        : max_rank + 1
+    ].tolist()
     return counts
 
 
-def admit(demand: Demand, fleet: Fleet, moment: Moment) -> Admission:
+def filter_sites(demand: Demand, fleet: Fleet, context: DecisionContext) -> FilterResult:
     """Asks every rule; those whose answers last are asked only what was not asked before."""
     book = rulebook()
-    version = fleet.version_at(moment.now_seconds)
-    rights = _remembered(book.rights, demand, fleet, moment, version)
-    standing = _remembered(book.standing, demand, fleet, moment, version)
-    moving: dict[Rule, Bools] = {}
-    third: Ranks | None = None
-    for rule, rank in book.moving:
-        passes = moving[rule] = rule.admits(fleet, demand, moment)
-        if passes is not fleet.is_there:
-            ranks = _ranks(fleet, rank, passes)
-            third = ranks if third is None else np.minimum(third, ranks)
-    merge = compiled.kernel.admitted if fleet.is_compiled else _admitted
-    first, slots = merge(rights.first, standing.first, third)
-    return Admission(rights, standing, moving, first, slots, fleet.is_compiled)
+    version = fleet.version_at(context.now_seconds)
+    rights = _cached_results(book.rights, demand, fleet, context, version)
+    cached = _cached_results(book.cached, demand, fleet, context, version)
+    time_dependent: dict[Rule, Bools] = {}
+    time_dependent_ranks: Ranks | None = None
+    for rule, rank in book.time_dependent:
+        passes = time_dependent[rule] = rule.admits(fleet, demand, context)
+        if passes is not fleet.has_site:
+            ranks = _cached_refusal_ranks(fleet, rank, passes)
+            time_dependent_ranks = (
+                ranks if time_dependent_ranks is None else np.minimum(time_dependent_ranks, ranks)
+            )
+    merge = compiled.kernel.merge_ranks if fleet.is_compiled else _merge_ranks
+    first, slots = merge(
+        rights.first_refusal_ranks, cached.first_refusal_ranks, time_dependent_ranks
+    )
+    return FilterResult(rights, cached, time_dependent, first, slots, fleet.is_compiled)
 
 
-def _ranks(fleet: Fleet, rank: int, passes: Bools) -> Ranks:
+def _cached_refusal_ranks(fleet: Fleet, rank: int, passes: Bools) -> Ranks:
     """The rank of a rule where it refuses; computed once as long as its answer is the same one."""
-    kept: tuple[Bools, Ranks] | None = fleet.ranks.get(rank)
-    if kept is None or kept[0] is not passes:
-        kept = fleet.ranks[rank] = (passes, _where_refused(passes, rank))
-    return kept[1]
+    cached: tuple[Bools, Ranks] | None = fleet.refusal_rank_cache.get(rank)
+    if cached is None or cached[0] is not passes:
+        cached = fleet.refusal_rank_cache[rank] = (passes, _refusal_ranks(passes, rank))
+    return cached[1]
 
 
-def _where_refused(passes: Bools, rank: int) -> Ranks:
-    """The rank of a rule where it refuses, `NONE` where it does not; [capacity]."""
-    return np.where(passes, NONE, np.uint8(rank))
+def _refusal_ranks(passes: Bools, rank: int) -> Ranks:
+    """The rank of a rule where it refuses, `RANK_ADMITTED` where it does not; [capacity]."""
+    return np.where(passes, RANK_ADMITTED, np.uint8(rank))
 
 
-def _admitted(one: Ranks, other: Ranks, third: Ranks | None) -> tuple[Ranks, Ints]:
+def _merge_ranks(one: Ranks, other: Ranks, third: Ranks | None) -> tuple[Ranks, Ints]:
     first = np.minimum(one, other)
     if third is not None:
         np.minimum(first, third, out=first)
-    return first, (first == NONE).nonzero()[0]
+    return first, (first == RANK_ADMITTED).nonzero()[0]
 
 
 @dataclass(frozen=True, slots=True)
-class _Lasting:
+class _CachedRules:
     """Rules whose answers last, and what of a demand matters to them."""
 
     rules: tuple[Rule, ...]
-    question: Callable[[Demand], Hashable]
+    cache_key: Callable[[Demand], Hashable]
 
 
 @dataclass(frozen=True, slots=True)
 class _Rulebook:
-    rights: _Lasting
-    standing: _Lasting
-    moving: tuple[tuple[SiteRule, int], ...]
+    rights: _CachedRules
+    cached: _CachedRules
+    time_dependent: tuple[tuple[SiteRule, int], ...]
     rank_of: dict[Rule, int]
 
 
 @cache
 def rulebook() -> _Rulebook:
     """Rules of grants, other rules whose answers last, and those that every moment asks again."""
-    probe = Demand(key="")
+    empty_demand = Demand(key="")
     rights: list[GrantRule] = []
-    standing: list[SiteRule] = []
-    moving: list[tuple[SiteRule, int]] = []
+    cached: list[SiteRule] = []
+    time_dependent: list[tuple[SiteRule, int]] = []
     rank_of = {rule: place for place, rule in enumerate(all_rules(), 1)}
-    for place, rule in enumerate(all_rules(), 1):
+    for rank, rule in enumerate(all_rules(), 1):
         if is_grant_rule(rule):
             rights.append(rule)
         elif is_site_rule(rule):
-            if rule.question(probe) is EVERY_TIME:
-                moving.append((rule, place))
+            if rule.cache_key(empty_demand) is NEVER_CACHED:
+                time_dependent.append((rule, rank))
             else:
-                standing.append(rule)
+                cached.append(rule)
     return _Rulebook(
-        _Lasting(tuple(rights), question_of(rights)),
-        _Lasting(tuple(standing), question_of(standing)),
-        tuple(moving),
+        _CachedRules(tuple(rights), combined_cache_key(rights)),
+        _CachedRules(tuple(cached), combined_cache_key(cached)),
+        tuple(time_dependent),
         rank_of,
     )
 
 
-def _remembered(
-    lasting: _Lasting,
+def _cached_results(
+    rules: _CachedRules,
     demand: Demand,
     fleet: Fleet,
-    moment: Moment,
+    context: DecisionContext,
     version: Version,
-) -> Answers:
-    question = lasting.question(demand)
+) -> RuleResults:
+    cache_key = rules.cache_key(demand)
     if fleet.has_mixed_grants:  # then nodes say which grant is in use, and rights which nodes count
-        rights = rulebook().rights.question(demand)
-        question = (question, rights, demand.architectures, demand.cpu_vendors)
-    answers: Answers | None = fleet.admissions.get(question)
-    if answers is None or answers.version != version:
-        answers = _ask(lasting.rules, demand, fleet, moment, version)
-        fleet.admissions[question] = answers
-        if len(fleet.admissions) > _MOST_REMEMBERED:
-            fleet.admissions.pop(next(iter(fleet.admissions)))
-    return answers
+        rights = rulebook().rights.cache_key(demand)
+        cache_key = (cache_key, rights, demand.architectures, demand.cpu_vendors)
+    results: RuleResults | None = fleet.rule_results_cache.get(cache_key)
+    if results is None or results.version != version:
+        results = _evaluate_rules(rules.rules, demand, fleet, context, version)
+        fleet.rule_results_cache[cache_key] = results
+        if len(fleet.rule_results_cache) > _MAX_CACHED_RESULTS:
+            fleet.rule_results_cache.pop(next(iter(fleet.rule_results_cache)))
+    return results
 
 
-def _ask(
+def _evaluate_rules(
     rules: tuple[Rule, ...],
     demand: Demand,
     fleet: Fleet,
-    moment: Moment,
+    context: DecisionContext,
     version: Version,
-) -> Answers:
+) -> RuleResults:
     """Asks rules whose answers last.
 
     A grant must allow everything by itself: the bits of the grants that are still in play are
     handed from rule to rule, and a site is refused by the rule that rules out its last grant.
     """
-    valid = fleet.valid_bits(moment.now_seconds)
+    valid = fleet.valid_grant_bits(context.now_seconds)
     # Without a valid grant its dates, or its want, are the reason; others then look at all grants.
     bits = np.where(valid != 0, valid, -1)
-    first = np.where(fleet.is_there, NONE, EMPTY)
+    first_refusal_ranks = np.where(fleet.has_site, RANK_ADMITTED, RANK_EMPTY_SLOT)
     passed: dict[Rule, Bools] = {}
     rank_of = rulebook().rank_of
-    judge = compiled.kernel.judged if fleet.is_compiled else _judged
+    apply_grant_rule = compiled.kernel.apply_grant_rule if fleet.is_compiled else _apply_grant_rule
     for rule in rules:
         if is_grant_rule(rule):
-            passed[rule] = np.zeros(fleet.capacity, np.bool_)
+            passed[rule] = np.zeros(fleet.slot_capacity, np.bool_)
             accepted = grant_bits(rule, fleet, demand)
-            judge(first, bits, accepted, passed[rule].view(np.uint8), rank_of[rule])
+            apply_grant_rule(
+                first_refusal_ranks, bits, accepted, passed[rule].view(np.uint8), rank_of[rule]
+            )
         elif is_site_rule(rule):
-            holds = passed[rule] = rule.admits(fleet, demand, moment)
-            if holds is not fleet.is_there:
-                np.minimum(first, _where_refused(holds, rank_of[rule]), out=first)
+            holds = passed[rule] = rule.admits(fleet, demand, context)
+            if holds is not fleet.has_site:
+                np.minimum(
+                    first_refusal_ranks,
+                    _refusal_ranks(holds, rank_of[rule]),
+                    out=first_refusal_ranks,
+                )
     grants = np.where(valid != 0, bits, 0)
-    vendor_sets = _vendor_sets(grants, fleet, demand)
-    return Answers(version, passed, first, grants, vendor_sets if vendor_sets.any() else None)
+    vendor_sets = _vendor_sets_in_use(grants, fleet, demand)
+    return RuleResults(
+        version, passed, first_refusal_ranks, grants, vendor_sets if vendor_sets.any() else None
+    )
 
 
-def _judged(first: Ranks, bits: Ints, accepted: Ints, holds: Flags, rank: int) -> None:
-    """Of the grants still in play, `bits`, a rule leaves those that it accepts.
+def _apply_grant_rule(
+    first_refusal_ranks: Ranks,
+    grant_bits_in_play: Ints,
+    accepted_bits: Ints,
+    passed: Flags,
+    rank: int,
+) -> None:
+    """Of the grants still in play, `grant_bits_in_play`, a rule leaves those that it accepts.
 
     Where it leaves none, it refuses, and the rules after it are judged by themselves again.
     """
-    left = bits & accepted
-    np.not_equal(left, 0, out=holds.view(np.bool_))
-    np.copyto(bits, left, where=left != 0)
-    np.minimum(first, _where_refused(left != 0, rank), out=first)
+    left = grant_bits_in_play & accepted_bits
+    np.not_equal(left, 0, out=passed.view(np.bool_))
+    np.copyto(grant_bits_in_play, left, where=left != 0)
+    np.minimum(first_refusal_ranks, _refusal_ranks(left != 0, rank), out=first_refusal_ranks)
 
 
-def _vendor_sets(grants: Ints, fleet: Fleet, demand: Demand) -> Ints:
+def _vendor_sets_in_use(grants: Ints, fleet: Fleet, demand: Demand) -> Ints:
     """The number of the set of CPU vendors that the grant in use permits at each site; [capacity].
 
     A grant is used whole. Of several that allow everything, the first counts that permits a node on
     which the images run; if none does, the first.
     """
     if not fleet.has_mixed_grants:
-        return fleet.described(
+        return fleet.description_column(
             "vendor set",
-            lambda facts: fleet.vendor_set(facts.grants[0].spec.cpu_vendors) if facts.grants else 0,
+            lambda facts: (
+                fleet.vendor_set_number(facts.grants[0].spec.cpu_vendors) if facts.grants else 0
+            ),
             np.int64,
         )
-    sets = np.zeros(fleet.capacity, np.int64)
+    sets = np.zeros(fleet.slot_capacity, np.int64)
     for slot in np.flatnonzero(grants):
         facts = fleet.facts[slot]
         if facts is not None:
-            sets[slot] = fleet.vendor_set(_vendors_in_use(int(grants[slot]), facts, demand))
+            sets[slot] = fleet.vendor_set_number(_vendors_in_use(int(grants[slot]), facts, demand))
     return sets
 
 
@@ -284,4 +311,4 @@ def _vendors_in_use(bits: int, facts: SiteFacts, demand: Demand) -> tuple[str, .
         for place, grant in enumerate(facts.grants[: bits.bit_length()])
         if bits >> place & 1
     ]
-    return next((each for each in allowing if permits_node(facts, demand, each)), allowing[0])
+    return next((each for each in allowing if has_permitted_node(facts, demand, each)), allowing[0])

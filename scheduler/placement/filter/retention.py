@@ -20,130 +20,142 @@ from datetime import UTC, datetime
 from scheduler.model.demand.demand import Demand, any_tolerates
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import Taint
-from scheduler.placement.filter.filter import Admission
+from scheduler.placement.filter.filter import FilterResult
 from scheduler.placement.filter.rules import is_grant_rule
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
-_MOST_NAMED = 8
+_MAX_NAMED_SITES = 8
 
 
 @dataclass(slots=True)
-class Standing:
+class RetainedShares:
     """What becomes of what runs.
 
     Attributes:
         kept: replicas that stay, by slot.
         replaced: replicas that stay only until, or unless, they fit elsewhere; by slot.
-        barred: slots that get nothing new: what was driven out does not come straight back.
+        excluded: slots that get nothing new: what was driven out does not come straight back.
         lost: sites whose replicas are gone, with the reason.
         violated: sites where a rule of an authority is broken by what runs there, with the reason.
     """
 
     kept: dict[int, int] = field(default_factory=dict)
     replaced: dict[int, int] = field(default_factory=dict)
-    barred: set[int] = field(default_factory=set)
+    excluded: set[int] = field(default_factory=set)
     lost: dict[str, str] = field(default_factory=dict)
     violated: dict[str, str] = field(default_factory=dict)
 
 
-def standing_of(demand: Demand, fleet: Fleet, admission: Admission, moment: Moment) -> Standing:
+def retained_shares(
+    demand: Demand, fleet: Fleet, filter_result: FilterResult, context: DecisionContext
+) -> RetainedShares:
     """Sorts what runs into kept, replaced and lost."""
-    standing = Standing()
+    retained = RetainedShares()
     if not demand.placed:
-        return standing
+        return retained
     for site, replicas in sorted(demand.placed_replicas.items()):
         slot = fleet.slot_of.get(site)
         facts = None if slot is None else fleet.facts[slot]
         if slot is None or facts is None:
-            standing.lost[site] = _GONE
+            retained.lost[site] = _NO_SUCH_SITE
             continue
-        if is_driven_out(facts, demand, moment):
-            standing.lost[site] = "taint"
-            standing.barred.add(slot)
+        if is_evicted_by_taint(facts, demand, context):
+            retained.lost[site] = "taint"
+            retained.excluded.add(slot)
             continue
-        broken = _broken_right(slot, admission)
-        if broken:
-            standing.violated[site] = broken
-        if broken and demand.on_violation == "Stop":
-            standing.lost[site] = broken
-        elif (broken and demand.on_violation == "Move") or _is_replaced(facts, demand, moment):
-            standing.replaced[slot] = replicas
-            standing.barred.add(slot)
+        violated_reason = _violated_reason(slot, filter_result)
+        if violated_reason:
+            retained.violated[site] = violated_reason
+        if violated_reason and demand.on_violation == "Stop":
+            retained.lost[site] = violated_reason
+        elif (violated_reason and demand.on_violation == "Move") or _needs_replacement(
+            facts, demand, context
+        ):
+            retained.replaced[slot] = replicas
+            retained.excluded.add(slot)
         else:
-            standing.kept[slot] = replicas
-    _judge_leaving(standing, demand, fleet, admission, moment)
-    return standing
+            retained.kept[slot] = replicas
+    _check_withdrawing(retained, demand, fleet, filter_result, context)
+    return retained
 
 
-def _judge_leaving(
-    standing: Standing, demand: Demand, fleet: Fleet, admission: Admission, moment: Moment
+def _check_withdrawing(
+    retained: RetainedShares,
+    demand: Demand,
+    fleet: Fleet,
+    filter_result: FilterResult,
+    context: DecisionContext,
 ) -> None:
     """Replicas that run on until they are replaced: some may not even do that."""
-    leaving = {one.site for one in demand.placed if one.phase == "Withdrawing"}
-    for site in sorted(leaving - demand.placed_replicas.keys()):
+    withdrawing = {one.site for one in demand.placed if one.phase == "Withdrawing"}
+    for site in sorted(withdrawing - demand.placed_replicas.keys()):
         slot = fleet.slot_of.get(site)
         facts = None if slot is None else fleet.facts[slot]
         if slot is None or facts is None:
-            standing.lost[site] = _GONE
-        elif is_driven_out(facts, demand, moment):
-            standing.lost[site] = "taint"
-            standing.barred.add(slot)
-        elif broken := _broken_right(slot, admission):
-            standing.violated[site] = broken
+            retained.lost[site] = _NO_SUCH_SITE
+        elif is_evicted_by_taint(facts, demand, context):
+            retained.lost[site] = "taint"
+            retained.excluded.add(slot)
+        elif violated_reason := _violated_reason(slot, filter_result):
+            retained.violated[site] = violated_reason
             if demand.on_violation == "Stop":
-                standing.lost[site] = broken
+                retained.lost[site] = violated_reason
 
 
-_GONE = "no such site"
+_NO_SUCH_SITE = "no such site"
 
 
-def told_of_lost(lost: Mapping[str, str], left: Iterable[str]) -> str:
+def format_ended(lost: Mapping[str, str], vacated: Iterable[str]) -> str:
     """What ended, and by what, for the decision's line; empty when nothing did.
 
     Args:
         lost: what ended placements, by site.
-        left: sites that hold nothing any more.
+        vacated: sites that hold nothing any more.
     """
-    ended = [f"{site} ({lost[site]})" for site in left if site in lost]
+    ended = [f"{site} ({lost[site]})" for site in vacated if site in lost]
     if not ended:
         return ""
-    more = len(ended) - _MOST_NAMED
-    return f"; ended at {', '.join(ended[:_MOST_NAMED])}" + (f" and {more} more" * (more > 0))
+    more = len(ended) - _MAX_NAMED_SITES
+    return f"; ended at {', '.join(ended[:_MAX_NAMED_SITES])}" + (f" and {more} more" * (more > 0))
 
 
-def driven_out_at(demand: Demand, fleet: Fleet, now: datetime) -> datetime | None:
+def evicted_by_taint_at(demand: Demand, fleet: Fleet, now: datetime) -> datetime | None:
     """When the next NoExecute taint that is borne for a time will end what runs.
 
     Returns:
         The first such instant after `now`; None when no taint will.
     """
-    found: list[float] = []
+    eviction_seconds: list[float] = []
     for site in {one.site for one in demand.placed}:
         slot = fleet.slot_of.get(site)
         facts = None if slot is None else fleet.facts[slot]
-        found.extend(_ends_of(facts, demand, now.timestamp()) if facts else ())
-    ahead = [at for at in found if at > now.timestamp()]
-    return datetime.fromtimestamp(min(ahead), UTC) if ahead else None
+        eviction_seconds.extend(
+            _taint_eviction_seconds(facts, demand, now.timestamp()) if facts else ()
+        )
+    future_seconds = [at for at in eviction_seconds if at > now.timestamp()]
+    return datetime.fromtimestamp(min(future_seconds), UTC) if future_seconds else None
 
 
-def _ends_of(facts: SiteFacts, demand: Demand, now_seconds: float) -> Iterator[float]:
+def _taint_eviction_seconds(
+    facts: SiteFacts, demand: Demand, now_seconds: float
+) -> Iterator[float]:
     for taint in facts.spec.taints:
         if taint.effect != "NoExecute":
             continue
         since = now_seconds if taint.time_added is None else taint.time_added.timestamp()
-        limits = _limits(taint, demand)
+        limits = _toleration_seconds(taint, demand)
         if limits:
             yield since + min(limits)
 
 
-def _limits(taint: Taint, demand: Demand) -> list[int]:
+def _toleration_seconds(taint: Taint, demand: Demand) -> list[int]:
     """For how many seconds each toleration that has a limit bears a taint."""
     matching = [each for each in demand.site_tolerations if each.tolerates(taint)]
     return [each.toleration_seconds for each in matching if each.toleration_seconds is not None]
 
 
-def is_driven_out(facts: SiteFacts, demand: Demand, moment: Moment) -> bool:
+def is_evicted_by_taint(facts: SiteFacts, demand: Demand, context: DecisionContext) -> bool:
     """Whether a NoExecute taint ends what runs there.
 
     As in Kubernetes: a taint without a matching toleration ends it at once; matching tolerations
@@ -156,31 +168,31 @@ def is_driven_out(facts: SiteFacts, demand: Demand, moment: Moment) -> bool:
             continue
         if not any_tolerates(demand.site_tolerations, taint):
             return True
-        limits = _limits(taint, demand)
+        limits = _toleration_seconds(taint, demand)
         if not limits:
             continue
-        since = moment.now_seconds if taint.time_added is None else taint.time_added.timestamp()
-        if min(limits) <= 0 or moment.now_seconds - since >= min(limits):
+        since = context.now_seconds if taint.time_added is None else taint.time_added.timestamp()
+        if min(limits) <= 0 or context.now_seconds - since >= min(limits):
             return True
     return False
 
 
-def _is_replaced(facts: SiteFacts, demand: Demand, moment: Moment) -> bool:
+def _needs_replacement(facts: SiteFacts, demand: Demand, context: DecisionContext) -> bool:
     if facts.name in demand.evicted:
         return True
-    if not facts.is_silent or demand.failover_mode != "Automatic" or not moment.terms.may_evict:
+    if not facts.is_silent or demand.failover_mode != "Automatic" or not context.terms.may_evict:
         return False
     since = facts.silent_since
     after = demand.failover_after_seconds
-    limit = moment.terms.evict_after_seconds if after is None else after
-    return since is None or moment.now_seconds - since.timestamp() >= limit
+    limit = context.terms.evict_after_seconds if after is None else after
+    return since is None or context.now_seconds - since.timestamp() >= limit
 
 
-_RIGHTS = frozenset({"grant-expired", "not-allowed"})
+_RIGHTS_REASONS = frozenset({"grant-expired", "not-allowed"})
 
 
-def _broken_right(slot: int, admission: Admission) -> str:
-    for rule, passed in admission.passed:
-        if (is_grant_rule(rule) or rule.reason in _RIGHTS) and not passed[slot]:
+def _violated_reason(slot: int, filter_result: FilterResult) -> str:
+    for rule, passed in filter_result.passed:
+        if (is_grant_rule(rule) or rule.reason in _RIGHTS_REASONS) and not passed[slot]:
             return rule.reason
     return ""

@@ -20,12 +20,12 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.reasons import REASONS, Reason
 from scheduler.placement.filter import constraints
-from scheduler.placement.fleet.context import Moment
-from scheduler.placement.fleet.fleet import MOST_GRANTS, Fleet
+from scheduler.placement.fleet.context import DecisionContext
+from scheduler.placement.fleet.fleet import MAX_GRANTS, Fleet
 
 BoolPerSite = NDArray[np.bool_]
 
-Event = Literal[
+WakeEvent = Literal[
     "grant",
     "scheme",
     "tenant",
@@ -44,11 +44,11 @@ facts, a shorter round trip, or more free capacity; time went by; quota was give
 workload was placed elsewhere than before; another workload is gone, and with it what it owned."""
 
 
-EVERY_TIME: Hashable = ("every time",)
+NEVER_CACHED: Hashable = ("every time",)
 """The question of a rule whose answer depends on the moment: it is asked for every decision."""
 
 
-class Fields:
+class DemandFields:
     """The question of a rule to which whole fields of a demand matter, and nothing else of it."""
 
     def __init__(self, *names: str) -> None:
@@ -63,20 +63,20 @@ class SiteRule(Protocol):
     """A rule about sites."""
 
     reason: Reason
-    wakes: frozenset[Event]
+    wake_events: frozenset[WakeEvent]
 
-    def question(self, demand: Demand) -> Hashable:
+    def cache_key(self, demand: Demand) -> Hashable:
         """What of a demand matters to this rule; equal questions have equal answers.
 
-        Answers are remembered by it until a site changes. `EVERY_TIME`: never.
+        Answers are remembered by it until a site changes. `NEVER_CACHED`: never.
         """
         ...
 
-    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+    def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Which sites pass; [fleet.capacity]."""
         ...
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Why one site passes or not, as a sentence with the figures that count."""
         ...
 
@@ -85,17 +85,17 @@ class GrantRule(Protocol):
     """A rule about what an authority granted."""
 
     reason: Reason
-    wakes: frozenset[Event]
+    wake_events: frozenset[WakeEvent]
 
-    def question(self, demand: Demand) -> Hashable:
+    def cache_key(self, demand: Demand) -> Hashable:
         """What of a demand matters to this rule; equal questions have equal answers."""
         ...
 
-    def holds(self, grant: Grant, demand: Demand) -> bool:
+    def allows(self, grant: Grant, demand: Demand) -> bool:
         """Whether a grant allows it, apart from its dates."""
         ...
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Why one site passes or not."""
         ...
 
@@ -110,17 +110,17 @@ def all_rules() -> tuple[Rule, ...]:
     found: list[tuple[bool, int, str, Rule]] = []
     for module in pkgutil.iter_modules(constraints.__path__):
         rule: Rule = importlib.import_module(f"{constraints.__name__}.{module.name}").RULE
-        found.append((module.name not in _TOLD_FIRST, order[rule.reason], module.name, rule))
+        found.append((module.name not in _REPORTED_FIRST, order[rule.reason], module.name, rule))
     return tuple(each[-1] for each in sorted(found, key=lambda each: each[:3]))
 
 
-_TOLD_FIRST = ("data_class_missing", "grant_expired", "has_grant")
+_REPORTED_FIRST = ("data_class_missing", "grant_expired", "has_grant")
 """Without a class, or without a grant, nothing else matters."""
 
 
 def is_grant_rule(rule: Rule) -> TypeGuard[GrantRule]:
     """Whether a rule judges grants one by one."""
-    return hasattr(rule, "holds")
+    return hasattr(rule, "allows")
 
 
 def is_site_rule(rule: Rule) -> TypeGuard[SiteRule]:
@@ -128,16 +128,18 @@ def is_site_rule(rule: Rule) -> TypeGuard[SiteRule]:
     return hasattr(rule, "admits")
 
 
-def question_of(rules: Sequence[Rule]) -> Callable[[Demand], Hashable]:
+def combined_cache_key(rules: Sequence[Rule]) -> Callable[[Demand], Hashable]:
     """What of a demand matters to any of several rules, gathered in as few steps as can be."""
-    plain = [rule.question for rule in rules if isinstance(rule.question, Fields)]
-    others = [rule.question for rule in rules if not isinstance(rule.question, Fields)]
-    names = dict.fromkeys(name for each in plain for name in each.names)
-    fields = attrgetter(*names) if names else Fields()
-    return lambda demand: (fields(demand), *[ask(demand) for ask in others])
+    field_keys = [rule.cache_key for rule in rules if isinstance(rule.cache_key, DemandFields)]
+    computed_keys = [
+        rule.cache_key for rule in rules if not isinstance(rule.cache_key, DemandFields)
+    ]
+    names = dict.fromkeys(name for each in field_keys for name in each.names)
+    fields = attrgetter(*names) if names else DemandFields()
+    return lambda demand: (fields(demand), *[request(demand) for request in computed_keys])
 
 
-def name_of(rule: Rule) -> str:
+def rule_name(rule: Rule) -> str:
     """The name of a rule: that of its file."""
     return type(rule).__module__.rpartition(".")[2].replace("_", "-")
 
@@ -145,22 +147,22 @@ def name_of(rule: Rule) -> str:
 def grant_bits(rule: GrantRule, fleet: Fleet, demand: Demand) -> NDArray[np.int64]:
     """Which grants of each site a rule accepts, as bits; [fleet.capacity]."""
 
-    def accepted(facts: SiteFacts) -> int:
-        grants = facts.grants[:MOST_GRANTS]
-        return sum(1 << place for place, grant in enumerate(grants) if rule.holds(grant, demand))
+    def accepted_bits(facts: SiteFacts) -> int:
+        grants = facts.grants[:MAX_GRANTS]
+        return sum(1 << place for place, grant in enumerate(grants) if rule.allows(grant, demand))
 
-    return fleet.described((rule.reason, rule.question(demand)), accepted, np.int64)
+    return fleet.description_column((rule.reason, rule.cache_key(demand)), accepted_bits, np.int64)
 
 
-def is_valid(grant: Grant, moment: Moment) -> bool:
+def is_grant_valid(grant: Grant, context: DecisionContext) -> bool:
     """Whether a grant holds at a moment: from `validFrom` on, and before `validUntil`."""
     begins, ends = grant.spec.valid_from, grant.spec.valid_until
-    now = moment.now_seconds
+    now = context.now_seconds
     return (begins is None or begins.timestamp() <= now) and (
         ends is None or now < ends.timestamp()
     )
 
 
-def valid_grants(facts: SiteFacts, moment: Moment) -> list[Grant]:
+def valid_grants(facts: SiteFacts, context: DecisionContext) -> list[Grant]:
     """The grants of a site that hold now."""
-    return [grant for grant in facts.grants if is_valid(grant, moment)]
+    return [grant for grant in facts.grants if is_grant_valid(grant, context)]

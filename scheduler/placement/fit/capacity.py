@@ -21,28 +21,33 @@ from numpy.typing import NDArray
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.manifests.pods import PodShape
-from scheduler.placement.fit.full_sites import FullSites, full_sites
-from scheduler.placement.fit.kernel_fit import can_fit, compiled_fit
-from scheduler.placement.fit.pod_sets import sets_at
-from scheduler.placement.fit.summed_capacity import ENDLESS, Sums, permitted_rows
-from scheduler.placement.fit.topology_spread import within_limits
+from scheduler.placement.fit.full_sites import FullSites, full_sites_of
+from scheduler.placement.fit.kernel_fit import kernel_supports, make_kernel_fit
+from scheduler.placement.fit.pod_sets import pod_sets_at
+from scheduler.placement.fit.summed_capacity import UNLIMITED, SummedCapacity, permitted_rows
+from scheduler.placement.fit.topology_spread import replicas_within_spread
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.namespace_limits import SiteLimits
-from scheduler.placement.fleet.node_eligibility import may_stand, platform_fits
-from scheduler.placement.fleet.node_table import CARDS, COUNT, IN_FLIGHT, KIND
+from scheduler.placement.fleet.namespace_limits import SiteNamespaceLimits
+from scheduler.placement.fleet.node_eligibility import is_eligible, is_platform_permitted
+from scheduler.placement.fleet.node_table import (
+    CARDS_COLUMN,
+    COUNT_COLUMN,
+    IN_FLIGHT_KIND,
+    KIND_COLUMN,
+)
 from scheduler.placement.kernel import loader as compiled
 
 if TYPE_CHECKING:
-    from scheduler.placement.kernel.kernel import Fit, Full
+    from scheduler.placement.kernel.kernel import Fit, FullSiteTracker
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-_MOST_SHAPES = 256
+_MAX_CACHED_SHAPES = 256
 
 
-class Room:
+class SiteCapacity:
     """How many more replicas of a demand each site takes, computed when asked.
 
     What of the demand runs already is not in the free capacity, so a site's share may be what it
@@ -52,22 +57,22 @@ class Room:
     def __init__(self, fleet: Fleet, demand: Demand, vendor_sets: Ints | None = None) -> None:
         self._fleet = fleet
         self._demand = demand
-        self._sets = vendor_sets
+        self._vendor_sets = vendor_sets
         unit = demand.unit
         simple = len(unit) == 1 and unit[0].count == 1
-        self._shape = unit[0].shape if simple else None
-        self.is_exact = simple and not demand.beside and not demand.per_node
-        self.is_searched = True
-        self.bound_by_quota: set[int] = set()
-        self._limits = fleet.limits.of(demand.namespace)
-        self._asks_nothing = not unit and not demand.beside and not demand.per_node
+        self._pod_shape = unit[0].shape if simple else None
+        self.is_single_pod = simple and not demand.beside and not demand.per_node
+        self.is_exhaustive = True
+        self.quota_bound_slots: set[int] = set()
+        self._namespace_limits = fleet.namespace_limits.by_slot(demand.namespace)
+        self._needs_no_node = not unit and not demand.beside and not demand.per_node
         self._kernel_fit: Fit | None = None
 
     @property
-    def is_plain(self) -> bool:
+    def has_no_caveats(self) -> bool:
         """Whether there is nothing to say of how room is found: see `caveats.py`."""
-        shape = self._shape
-        if shape is None or not self.is_exact or self._limits is not None:
+        shape = self._pod_shape
+        if shape is None or not self.is_single_pod or self._namespace_limits is not None:
             return False
         return not (shape.skews or shape.one_per or shape.not_modelled)
 
@@ -76,23 +81,29 @@ class Room:
         """The compiled kernel for what is asked; None where it cannot do it, or is not there."""
         found = self._kernel_fit  # a cached_property takes a lock
         if found is None:
-            shape, fleet = self._shape, self._fleet
-            if shape is not None and self.is_exact and can_fit(fleet, shape):
-                chosen, all_are = self._fits_kind(shape)
-                found = compiled_fit(fleet, shape, None if all_are else chosen, self._sets)
+            shape, fleet = self._pod_shape, self._fleet
+            if shape is not None and self.is_single_pod and kernel_supports(fleet, shape):
+                chosen, all_are = self._suitable_kinds(shape)
+                found = make_kernel_fit(
+                    fleet, shape, None if all_are else chosen, self._vendor_sets
+                )
                 self._kernel_fit = found
         return found
 
     @property
-    def sole_kernel_fit(self) -> "Fit | None":
+    def unbounded_kernel_fit(self) -> "Fit | None":
         """The same, where nothing but the nodes bounds what a site takes."""
-        shape = self._shape
-        if shape is None or self._limits is not None or (shape.one_per_node and self._placed):
+        shape = self._pod_shape
+        if (
+            shape is None
+            or self._namespace_limits is not None
+            or (shape.one_per_node and self._placed_by_slot)
+        ):
             return None
         return self.kernel_fit
 
     @cached_property
-    def _placed(self) -> dict[int, int]:
+    def _placed_by_slot(self) -> dict[int, int]:
         slot_of = self._fleet.slot_of
         return {
             slot_of[site]: replicas
@@ -101,152 +112,162 @@ class Room:
         }
 
     @property
-    def has_limits(self) -> bool:
+    def has_namespace_limits(self) -> bool:
         """Whether any site limits what the demand's namespace may ask."""
-        return self._limits is not None
+        return self._namespace_limits is not None
 
-    def at(self, slots: Ints) -> Ints:
+    def replicas_at(self, slots: Ints) -> Ints:
         """Replicas that fit beside what runs, for several sites; [len(slots)]."""
-        if self._asks_nothing:
-            return np.full(len(slots), ENDLESS)
-        found = self._beside_limits(slots)
-        if self._limits is not None:
-            self._within_site_limits(slots, found, self._limits)
+        if self._needs_no_node:
+            return np.full(len(slots), UNLIMITED)
+        found = self._replicas_before_quota(slots)
+        if self._namespace_limits is not None:
+            self._cap_by_namespace_limits(slots, found, self._namespace_limits)
         return found
 
-    def _beside_limits(self, slots: Ints) -> Ints:
-        if not self.is_exact or self._shape is None:
-            return np.array([self._of_set(int(slot)) for slot in slots], np.int64)
+    def _replicas_before_quota(self, slots: Ints) -> Ints:
+        if not self.is_single_pod or self._pod_shape is None:
+            return np.array([self._pod_sets_at_slot(int(slot)) for slot in slots], np.int64)
         quick = self.kernel_fit
-        found = quick.rooms(slots) if quick else self._remembered(slots, self._shape)
-        self._leave_own_nodes(slots, found, self._shape)
+        found = quick.replicas_at(slots) if quick else self._cached_replicas(slots, self._pod_shape)
+        self._subtract_own_nodes(slots, found, self._pod_shape)
         return found
 
-    def _remembered(self, slots: Ints, shape: PodShape) -> Ints:
-        room, stamp = _memo_of(self._fleet, self._demand, shape, self._sets)
+    def _cached_replicas(self, slots: Ints, shape: PodShape) -> Ints:
+        cached_replicas, computed_at_versions = _capacity_cache_of(
+            self._fleet, self._demand, shape, self._vendor_sets
+        )
         versions = self._fleet.row_version.take(slots)
-        is_old = stamp.take(slots) != versions
+        is_old = computed_at_versions.take(slots) != versions
         if is_old.any():
             old = slots[is_old]
-            room[old] = self._shape_room(old, shape)
-            stamp[old] = versions[is_old]
-        found: Ints = room.take(slots)
+            cached_replicas[old] = self._replicas_of_shape(old, shape)
+            computed_at_versions[old] = versions[is_old]
+        found: Ints = cached_replicas.take(slots)
         return found
 
-    def _within_site_limits(
-        self, slots: Ints, found: Ints, limits: Mapping[int, SiteLimits]
+    def _cap_by_namespace_limits(
+        self, slots: Ints, replicas: Ints, limits_by_slot: Mapping[int, SiteNamespaceLimits]
     ) -> None:
         """Caps what fits by what the quotas of the namespace leave, at sites that report them.
 
         Where a LimitRange makes the pods larger, larger ones are fitted.
         """
         for position, slot in enumerate(slots.tolist()):
-            here, facts = limits.get(slot), self._fleet.facts[slot]
+            here, facts = limits_by_slot.get(slot), self._fleet.facts[slot]
             if here is None or facts is None:
                 continue
-            if self.is_exact:
-                shape = here.completed(self._demand.unit[0]).shape
+            if self.is_single_pod:
+                shape = here.with_defaults(self._demand.unit[0]).shape
                 if shape is not self._demand.unit[0].shape:
-                    found[position] = self._shape_room(slots[position : position + 1], shape)[0]
-                    self._leave_own_nodes(
-                        slots[position : position + 1], found[position : position + 1], shape
+                    replicas[position] = self._replicas_of_shape(
+                        slots[position : position + 1], shape
+                    )[0]
+                    self._subtract_own_nodes(
+                        slots[position : position + 1], replicas[position : position + 1], shape
                     )
-            most = here.room(self._demand, facts.in_flight, is_new=slot not in self._placed)
-            if most is not None and most < found[position]:
-                found[position] = most
-                self.bound_by_quota.add(slot)
+            most = here.replicas_left(
+                self._demand, facts.in_flight, is_new=slot not in self._placed_by_slot
+            )
+            if most is not None and most < replicas[position]:
+                replicas[position] = most
+                self.quota_bound_slots.add(slot)
 
     @cached_property
-    def kernel_full(self) -> "Full | None":
+    def kernel_full_sites(self) -> "FullSiteTracker | None":
         """What the kernel remembers of full sites; asked for where there are many sites only."""
-        full = self._full
+        full = self._full_sites
         if full is None:
             return None
-        chosen, all_are = self._fits_kind(full.smallest)
+        chosen, all_are = self._suitable_kinds(full.smallest)
         kinds = None if all_are else chosen
-        return compiled.kernel.Full(
-            full.stamp,
+        return compiled.kernel.FullSiteTracker(
+            full.full_at_versions,
             self._fleet.row_version,
-            compiled_fit(self._fleet, full.smallest, kinds, self._sets),
-            compiled_fit(self._fleet, full.largest, kinds, self._sets),
+            make_kernel_fit(self._fleet, full.smallest, kinds, self._vendor_sets),
+            make_kernel_fit(self._fleet, full.largest, kinds, self._vendor_sets),
         )
 
-    def not_known_full(self, slots: Ints) -> Ints:
+    def exclude_known_full(self, slots: Ints) -> Ints:
         """The slots without those of which it is known that they take nothing."""
-        full = self._full
+        full = self._full_sites
         if full is None:
             return slots
-        left: Ints = slots[full.stamp.take(slots) != self._fleet.row_version.take(slots)]
+        left: Ints = slots[full.full_at_versions.take(slots) != self._fleet.row_version.take(slots)]
         return left
 
-    def note_full(self, without: Ints) -> None:
+    def mark_full(self, candidates: Ints) -> None:
         """Remembers sites without room, if they have none for all demands of about this size."""
-        full = self._full
-        if full is None or not len(without):
+        full = self._full_sites
+        if full is None or not len(candidates):
             return
         rows = self._fleet.nodes.rows
-        index = rows.rows_of(without)
-        is_flight = rows.matrix[KIND].take(index) == IN_FLIGHT
-        most = self._per_row(index, without, full.smallest)
-        least_lost = self._per_row(index, without, full.largest)
+        index = rows.row_indices(candidates)
+        is_flight = rows.matrix[KIND_COLUMN].take(index) == IN_FLIGHT_KIND
+        most = self._replicas_per_node(index, candidates, full.smallest)
+        least_lost = self._replicas_per_node(index, candidates, full.largest)
         most[is_flight] = least_lost[is_flight]
-        most *= rows.matrix[COUNT].take(index)
-        without = without[rows.sums(without, most) <= 0]
-        full.stamp[without] = self._fleet.row_version.take(without)
+        most *= rows.matrix[COUNT_COLUMN].take(index)
+        candidates = candidates[rows.sum_by_site(candidates, most) <= 0]
+        full.full_at_versions[candidates] = self._fleet.row_version.take(candidates)
 
     @cached_property
-    def _full(self) -> FullSites | None:
-        shape, demand = self._shape, self._demand
+    def _full_sites(self) -> FullSites | None:
+        shape, demand = self._pod_shape, self._demand
         plain = shape is not None and not shape.skews and not shape.one_per
-        if shape is None or not plain or not self.is_exact or self.has_limits:
+        if shape is None or not plain or not self.is_single_pod or self.has_namespace_limits:
             return None
-        sets = b"" if self._sets is None else self._sets.tobytes()
+        sets = b"" if self._vendor_sets is None else self._vendor_sets.tobytes()
         besides = (shape.node_selection_key, demand.architectures, demand.cpu_vendors, sets)
-        return full_sites(self._fleet, shape, (besides, shape.one_per_node))
+        return full_sites_of(self._fleet, shape, (besides, shape.one_per_node))
 
-    def at_one(self, slot: int) -> int:
+    def replicas_at_slot(self, slot: int) -> int:
         """Replicas that fit at one site beside what runs there."""
-        return int(self.at(np.array([slot]))[0])
+        return int(self.replicas_at(np.array([slot]))[0])
 
-    def summed(self, slots: Ints) -> Ints:
+    def replicas_by_sums(self, slots: Ints) -> Ints:
         """What sums of free capacity would take, the lie that `fragmented` names; [len(slots)]."""
-        if self._shape is None:
+        if self._pod_shape is None:
             return np.zeros(len(slots), np.int64)
-        return self._sums.by_sums(slots)
+        return self._summed_capacity.replicas_at(slots)
 
     @cached_property
-    def _sums(self) -> Sums:
-        shape = self._shape
+    def _summed_capacity(self) -> SummedCapacity:
+        shape = self._pod_shape
         assert shape is not None  # noqa: S101 - asked of single shapes only
-        return Sums(self._fleet, shape, self._fits_kind(shape)[0], self._sets)
+        return SummedCapacity(self._fleet, shape, self._suitable_kinds(shape)[0], self._vendor_sets)
 
-    def _shape_room(self, slots: Ints, shape: PodShape) -> Ints:
+    def _replicas_of_shape(self, slots: Ints, shape: PodShape) -> Ints:
         rows = self._fleet.nodes.rows
-        index = rows.rows_of(slots)
-        per_row = self._per_row(index, slots, shape)
+        index = rows.row_indices(slots)
+        per_row = self._replicas_per_node(index, slots, shape)
         if shape.skews or shape.one_per:
-            lost = self._lost(slots, index, per_row)
-            total = within_limits(self._fleet, slots, index, per_row, shape, lost=lost)
+            lost_to_in_flight = self._lost_to_in_flight(slots, index, per_row)
+            total = replicas_within_spread(
+                self._fleet, slots, index, per_row, shape, lost_to_in_flight=lost_to_in_flight
+            )
         else:
-            per_row *= rows.matrix[COUNT].take(index)
-            total = rows.sums(slots, per_row)
+            per_row *= rows.matrix[COUNT_COLUMN].take(index)
+            total = rows.sum_by_site(slots, per_row)
         np.maximum(total, 0.0, out=total)
-        np.minimum(total, ENDLESS, out=total)
+        np.minimum(total, UNLIMITED, out=total)
         return total.astype(np.int64)
 
-    def _lost(self, slots: Ints, index: Ints, per_row: Floats) -> Floats:
+    def _lost_to_in_flight(self, slots: Ints, index: Ints, per_row: Floats) -> Floats:
         """Replicas that may lose their room to what is in flight; [len(slots)]."""
         matrix = self._fleet.nodes.rows.matrix
-        counts = matrix[COUNT].take(index) * (matrix[KIND].take(index) == IN_FLIGHT)
-        return -self._fleet.nodes.rows.sums(slots, per_row * counts)
+        counts = matrix[COUNT_COLUMN].take(index) * (
+            matrix[KIND_COLUMN].take(index) == IN_FLIGHT_KIND
+        )
+        return -self._fleet.nodes.rows.sum_by_site(slots, per_row * counts)
 
-    def _per_row(self, index: Ints, slots: Ints, shape: PodShape) -> Floats:
+    def _replicas_per_node(self, index: Ints, slots: Ints, shape: PodShape) -> Floats:
         """Replicas that one node of each row takes; [len(index)].
 
         What is in flight counts less than nothing: as many as may lose their room to it.
         Whole numbers below 2**53 divide exactly enough in binary64 that floor is never wrong.
         """
-        columns = self._fleet.nodes.rows.numbers(shape.requests)
+        columns = self._fleet.nodes.rows.column_numbers_of(shape.requests)
         matrix = self._fleet.nodes.rows.matrix
         fits: Floats | None = None
         for column, asked in zip(columns, shape.requests.values(), strict=True):
@@ -255,23 +276,25 @@ class Room:
                 share /= asked
             fits = share if fits is None else np.minimum(fits, share, out=fits)
         if fits is None:
-            fits = np.where(matrix[KIND].take(index) == IN_FLIGHT, 0.0, float(ENDLESS))
+            fits = np.where(
+                matrix[KIND_COLUMN].take(index) == IN_FLIGHT_KIND, 0.0, float(UNLIMITED)
+            )
         np.floor(fits, out=fits)
-        self._only_fitting_kinds(fits, index, slots, shape)
+        self._exclude_unsuitable_kinds(fits, index, slots, shape)
         if shape.gpu_cards:
-            self._only_with_cards(fits, index, shape)
+            self._limit_by_cards(fits, index, shape)
         if shape.one_per_node:  # a node has one place to give, and one to lose
             np.clip(fits, -1.0, 1.0, out=fits)
         return fits
 
-    def _only_with_cards(self, fits: Floats, index: Ints, shape: PodShape) -> None:
+    def _limit_by_cards(self, fits: Floats, index: Ints, shape: PodShape) -> None:
         """Cards are looked at only where everything else fits, and of what is in flight."""
         nodes = self._fleet.nodes
-        if not nodes.most_cards:
+        if not nodes.max_cards:
             fits[:] = 0.0
             return
         milli = shape.gpu_milli
-        cards = nodes.rows.matrix[CARDS].take(index)
+        cards = nodes.rows.matrix[CARDS_COLUMN].take(index)
         has_cards = cards >= shape.gpu_cards * milli
         has_cards &= fits > 0
         has_cards |= cards < 0
@@ -281,77 +304,87 @@ class Room:
         np.floor(shares, out=shares)
         pods = shares.sum(axis=0)
         if shape.gpu_cards > 1:
-            pods = np.where(pods < 0, pods, sharing(np.maximum(shares, 0.0), shape.gpu_cards))
+            pods = np.where(
+                pods < 0, pods, pods_on_distinct_cards(np.maximum(shares, 0.0), shape.gpu_cards)
+            )
         found = np.minimum(fits.take(some), pods)
         np.minimum(fits, 0.0, out=fits)
         fits[some] = found
 
-    def _only_fitting_kinds(self, fits: Floats, index: Ints, slots: Ints, shape: PodShape) -> None:
-        chosen, all_are = self._fits_kind(shape)
-        if all_are and self._sets is None:
+    def _exclude_unsuitable_kinds(
+        self, fits: Floats, index: Ints, slots: Ints, shape: PodShape
+    ) -> None:
+        chosen, all_are = self._suitable_kinds(shape)
+        if all_are and self._vendor_sets is None:
             return
         nodes = self._fleet.nodes
-        kinds = nodes.rows.matrix[KIND].take(index).astype(np.int64)
+        kinds = nodes.rows.matrix[KIND_COLUMN].take(index).astype(np.int64)
         if not all_are:
             fits *= chosen.take(kinds)
-        if self._sets is not None:
-            fits *= permitted_rows(self._fleet, self._sets, slots, kinds)
+        if self._vendor_sets is not None:
+            fits *= permitted_rows(self._fleet, self._vendor_sets, slots, kinds)
 
-    def _fits_kind(self, shape: PodShape) -> tuple[Bools, bool]:
+    def _suitable_kinds(self, shape: PodShape) -> tuple[Bools, bool]:
         demand = self._demand
-        question = (shape.node_selection_key, demand.architectures, demand.cpu_vendors)
-        return self._fleet.nodes.fits_kind(
-            question,
+        cache_key = (shape.node_selection_key, demand.architectures, demand.cpu_vendors)
+        return self._fleet.nodes.matching_kinds(
+            cache_key,
             lambda kind: (
-                platform_fits(kind, demand.architectures, demand.cpu_vendors)
-                and may_stand(shape, kind)
+                is_platform_permitted(kind, demand.architectures, demand.cpu_vendors)
+                and is_eligible(shape, kind)
             ),
         )
 
-    def _leave_own_nodes(self, slots: Ints, found: Ints, shape: PodShape) -> None:
+    def _subtract_own_nodes(self, slots: Ints, found: Ints, shape: PodShape) -> None:
         """At most one per node: those that run stand on nodes of which reports do not say which."""
         if not (shape.one_per_node or shape.one_per or shape.skews):
             return
         for position, slot in enumerate(slots.tolist()):
             facts = self._fleet.facts[slot]
-            if slot in self._placed and facts is not None:
-                flying = sum(
+            if slot in self._placed_by_slot and facts is not None:
+                own_in_flight = sum(
                     each.replicas for each in facts.in_flight if each.workload == self._demand.key
                 )
-                bound = max(0, self._placed[slot] - flying)
+                own_bound = max(0, self._placed_by_slot[slot] - own_in_flight)
                 if shape.skews:
-                    found[position] = self._beside_own(slot, shape, bound, flying)
+                    found[position] = self._replicas_beside_own(
+                        slot, shape, own_bound, own_in_flight
+                    )
                 if shape.one_per_node or shape.one_per:
-                    found[position] = max(0, int(found[position]) - bound)
+                    found[position] = max(0, int(found[position]) - own_bound)
 
-    def _beside_own(self, slot: int, shape: PodShape, bound: int, flying: int) -> int:
+    def _replicas_beside_own(
+        self, slot: int, shape: PodShape, own_bound: int, own_in_flight: int
+    ) -> int:
         """Own replicas in flight obey the spread too: they take room, and keep none from others."""
         slots = np.array([slot])
-        index = self._fleet.nodes.rows.rows_of(slots)
-        free = self._per_row(index, slots, shape)
-        own = np.array([float(bound)])
-        lost = np.maximum(self._lost(slots, index, free) - flying, 0.0)
-        total = within_limits(self._fleet, slots, index, free, shape, lost=lost, own=own)
-        return int(np.clip(total[0] - flying, 0, ENDLESS))
+        index = self._fleet.nodes.rows.row_indices(slots)
+        free = self._replicas_per_node(index, slots, shape)
+        own = np.array([float(own_bound)])
+        lost = np.maximum(self._lost_to_in_flight(slots, index, free) - own_in_flight, 0.0)
+        total = replicas_within_spread(
+            self._fleet, slots, index, free, shape, lost_to_in_flight=lost, own_replicas=own
+        )
+        return int(np.clip(total[0] - own_in_flight, 0, UNLIMITED))
 
-    def _of_set(self, slot: int) -> int:
-        found = sets_at(
+    def _pod_sets_at_slot(self, slot: int) -> int:
+        found = pod_sets_at(
             self._fleet,
             slot,
             self._demand,
-            permitted=self._permitted_at(slot),
-            is_new=slot not in self._placed,
+            permitted=self._permitted_kinds_at(slot),
+            is_new=slot not in self._placed_by_slot,
         )
-        self.is_searched &= found.is_exact
+        self.is_exhaustive &= found.is_exact
         return found.sets
 
-    def _permitted_at(self, slot: int) -> Bools:
+    def _permitted_kinds_at(self, slot: int) -> Bools:
         kinds = len(self._fleet.nodes.kinds)
-        chosen = 0 if self._sets is None else int(self._sets[slot])
+        chosen = 0 if self._vendor_sets is None else int(self._vendor_sets[slot])
         return self._fleet.permitted_kinds()[chosen] if chosen else np.ones(kinds, np.bool_)
 
 
-def sharing(shares: Floats, cards: int) -> Floats:
+def pods_on_distinct_cards(shares: Floats, cards: int) -> Floats:
     """How many pods take a share on each of `cards` different cards of a node.
 
     k pods fit exactly when `sum over cards of min(shares, k) >= cards * k`; the largest such k is
@@ -364,33 +397,33 @@ def sharing(shares: Floats, cards: int) -> Floats:
     Returns:
         Pods per row, [rows].
     """
-    most: Floats = shares.sum(axis=0) // cards
+    pods: Floats = shares.sum(axis=0) // cards
     if cards == 1:
-        return most
+        return pods
     while True:
-        less: Floats = np.minimum(most, np.minimum(shares, most).sum(axis=0) // cards)
-        if np.array_equal(less, most):
-            return most
-        most = less
+        fewer: Floats = np.minimum(pods, np.minimum(shares, pods).sum(axis=0) // cards)
+        if np.array_equal(fewer, pods):
+            return pods
+        pods = fewer
 
 
-def _memo_of(
+def _capacity_cache_of(
     fleet: Fleet, demand: Demand, shape: PodShape, vendor_sets: Ints | None
 ) -> tuple[Ints, Ints]:
     """The remembered rooms of a shape and the row versions that they were computed at."""
     sets = b"" if vendor_sets is None else vendor_sets.tobytes()
-    question = (shape.key, demand.architectures, demand.cpu_vendors, sets)
-    memos: OrderedDict[Hashable, tuple[Ints, Ints]] = fleet.rooms
-    memo = memos.get(question)
-    if memo is None or len(memo[0]) != fleet.capacity:
-        fleet.room_misses += 1
-        memo = memos[question] = (
-            np.zeros(fleet.capacity, np.int64),
-            np.zeros(fleet.capacity, np.int64),
+    cache_key = (shape.key, demand.architectures, demand.cpu_vendors, sets)
+    caches: OrderedDict[Hashable, tuple[Ints, Ints]] = fleet.capacity_cache
+    cached = caches.get(cache_key)
+    if cached is None or len(cached[0]) != fleet.slot_capacity:
+        fleet.capacity_cache_misses += 1
+        cached = caches[cache_key] = (
+            np.zeros(fleet.slot_capacity, np.int64),
+            np.zeros(fleet.slot_capacity, np.int64),
         )
-        if len(memos) > _MOST_SHAPES:
-            memos.popitem(last=False)
+        if len(caches) > _MAX_CACHED_SHAPES:
+            caches.popitem(last=False)
     else:
-        fleet.room_hits += 1
-        memos.move_to_end(question)
-    return memo
+        fleet.capacity_cache_hits += 1
+        caches.move_to_end(cache_key)
+    return cached

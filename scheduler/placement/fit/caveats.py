@@ -10,37 +10,41 @@ from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fit.topology_spread import is_lower_bound
 from scheduler.placement.fleet.fleet import Fleet
 
-SEARCHED = "room of the set of different pods is exact (all assignments searched)"
-FIRST_FIT = "room of a set of different pods is a lower bound (first fit decreasing)"
-LIMITS = "room under several topology limits at once is a lower bound"
-OWN = "where running replicas stand is not reported; topology spread counts the worst case"
+NOTE_EXHAUSTIVE = "room of the set of different pods is exact (all assignments searched)"
+NOTE_FIRST_FIT = "room of a set of different pods is a lower bound (first fit decreasing)"
+NOTE_TOPOLOGY_BOUND = "room under several topology limits at once is a lower bound"
+NOTE_OWN_REPLICAS = (
+    "where running replicas stand is not reported; topology spread counts the worst case"
+)
 
 
-def notes_of(demand: Demand, fleet: Fleet, *, is_single: bool, is_searched: bool) -> Iterator[str]:
+def caveats_of(
+    demand: Demand, fleet: Fleet, *, is_single_pod: bool, is_exhaustive: bool
+) -> Iterator[str]:
     """The notes of one decision.
 
     Args:
         demand: what was asked.
         fleet: what is known of the sites.
-        is_single: one replica is one pod, and nothing comes beside it.
-        is_searched: for sets: every answer that counted was found by trying all assignments.
+        is_single_pod: one replica is one pod, and nothing comes beside it.
+        is_exhaustive: for sets: every answer that counted was found by trying all assignments.
     """
-    shapes = _shapes(demand)
-    if shapes and not is_single:
-        yield SEARCHED if is_searched else FIRST_FIT
+    shapes = _pod_shapes(demand)
+    if shapes and not is_single_pod:
+        yield NOTE_EXHAUSTIVE if is_exhaustive else NOTE_FIRST_FIT
     elif any(is_lower_bound(shape) for shape in shapes):
-        yield LIMITS
+        yield NOTE_TOPOLOGY_BOUND
     if demand.placed_replicas and any(shape.skews for shape in shapes):
-        yield OWN
-    named = {missing: None for shape in shapes for missing in shape.not_modelled}
-    for limits in (fleet.limits.of(demand.namespace) or {}).values():
-        named |= {f"{each} of the namespace's limits": None for each in limits.not_modelled}
-        if demand.per_node or (not is_single and limits.container_default_request):
-            named["quota of DaemonSets, and requests that a LimitRange adds to sets"] = None
-    for missing in named:
+        yield NOTE_OWN_REPLICAS
+    not_modelled = {missing: None for shape in shapes for missing in shape.not_modelled}
+    for limits in (fleet.namespace_limits.by_slot(demand.namespace) or {}).values():
+        not_modelled |= {f"{each} of the namespace's limits": None for each in limits.not_modelled}
+        if demand.per_node or (not is_single_pod and limits.container_default_request):
+            not_modelled["quota of DaemonSets, and requests that a LimitRange adds to sets"] = None
+    for missing in not_modelled:
         yield f"not modelled: {missing}"
 
 
-def _shapes(demand: Demand) -> list[PodShape]:
+def _pod_shapes(demand: Demand) -> list[PodShape]:
     beside = [each.shape for each in demand.beside]
     return [*(each.shape for each in demand.unit), *beside, *demand.per_node]

@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 
-_KEPT_BITS = 1
-_MOST_CELLS = 256
+_SIGNIFICANT_BITS = 1
+_MAX_CELLS = 256
 
 
 def _floor(amount: int) -> int:
-    shift = amount.bit_length() - _KEPT_BITS
+    shift = amount.bit_length() - _SIGNIFICANT_BITS
     return amount >> shift << shift if shift > 0 else amount
 
 
 def _ceiling(amount: int) -> int:
     """The largest amount with the same floor."""
-    shift = amount.bit_length() - _KEPT_BITS
+    shift = amount.bit_length() - _SIGNIFICANT_BITS
     return ((amount >> shift) + 1 << shift) - 1 if shift > 0 else amount
 
 
@@ -48,31 +48,37 @@ class FullSites:
     Attributes:
         smallest: no shape of the cell asks less of anything.
         largest: no shape of the cell asks more of anything.
-        stamp: the version of a site's rows for which it is full; [capacity].
+        full_at_versions: the version of a site's rows for which it is full; [capacity].
     """
 
     def __init__(self, shape: PodShape, capacity: int) -> None:
         self.smallest = _with_amounts(shape, _floor)
         self.largest = _with_amounts(shape, _ceiling)
-        self.stamp: Ints = np.zeros(capacity, np.int64)
+        self.full_at_versions: Ints = np.zeros(capacity, np.int64)
 
 
-def full_sites(fleet: "Fleet", shape: PodShape, besides: Hashable) -> FullSites:
+def full_sites_of(fleet: "Fleet", shape: PodShape, other_inputs: Hashable) -> FullSites:
     """What is known for the cell of a shape.
 
     Args:
         fleet: the fleet; it remembers.
         shape: what is asked; its requests, cards and share vary within a cell.
-        besides: all else that the room of a site depends on.
+        other_inputs: all else that the room of a site depends on.
     """
     amounts = tuple(map(_floor, shape.requests.values()))
-    question = (tuple(shape.requests), amounts, shape.gpu_cards, _floor(shape.gpu_milli), besides)
-    kept: OrderedDict[Hashable, FullSites] = fleet.full
-    known = kept.get(question)
-    if known is None or len(known.stamp) != fleet.capacity:
-        known = kept[question] = FullSites(shape, fleet.capacity)
-        if len(kept) > _MOST_CELLS:
-            kept.popitem(last=False)
+    cache_key = (
+        tuple(shape.requests),
+        amounts,
+        shape.gpu_cards,
+        _floor(shape.gpu_milli),
+        other_inputs,
+    )
+    cache: OrderedDict[Hashable, FullSites] = fleet.full_sites_cache
+    cell = cache.get(cache_key)
+    if cell is None or len(cell.full_at_versions) != fleet.slot_capacity:
+        cell = cache[cache_key] = FullSites(shape, fleet.slot_capacity)
+        if len(cache) > _MAX_CELLS:
+            cache.popitem(last=False)
     else:
-        kept.move_to_end(question)
-    return known
+        cache.move_to_end(cache_key)
+    return cell

@@ -17,47 +17,49 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
-def can_fit(fleet: Fleet, shape: PodShape) -> bool:
+def kernel_supports(fleet: Fleet, shape: PodShape) -> bool:
     """Whether the kernel is there, and can do this shape."""
     return (
         fleet.is_compiled
         and not shape.skews
         and not shape.one_per
-        and len(shape.requests) <= compiled.kernel.MOST_COLUMNS
+        and len(shape.requests) <= compiled.kernel.MAX_COLUMNS
     )
 
 
-def compiled_fit(
-    fleet: Fleet, shape: PodShape, chosen: Bools | None, vendor_sets: Ints | None
+def make_kernel_fit(
+    fleet: Fleet, shape: PodShape, suitable_kinds: Bools | None, vendor_sets: Ints | None
 ) -> "Fit":
     """The kernel for one shape.
 
     Args:
         fleet: the fleet.
-        shape: what one pod asks; `can_fit` says that it can be done.
-        chosen: which kinds of node will do, [kinds]; None: all.
+        shape: what one pod asks; `kernel_supports` says that it can be done.
+        suitable_kinds: which kinds of node will do, [kinds]; None: all.
         vendor_sets: the set of permitted CPU vendors of each site, [capacity]; None: any.
     """
-    fleet.room_misses += 1
-    columns = fleet.nodes.rows.numbers(shape.requests)  # may replace the arrays, so it comes first
+    fleet.capacity_cache_misses += 1
+    columns = fleet.nodes.rows.column_numbers_of(
+        shape.requests
+    )  # may replace the arrays, so it comes first
     return compiled.kernel.Fit(
-        _rows(fleet),
+        _kernel_rows(fleet),
         columns,
         shape.requests.values(),
         shape.gpu_cards,
         shape.gpu_milli,
         shape.one_per_node,
-        None if chosen is None else chosen.view(np.uint8),
+        None if suitable_kinds is None else suitable_kinds.view(np.uint8),
         vendor_sets,
         None if vendor_sets is None else fleet.permitted_kinds().view(np.uint8),
     )
 
 
-def _rows(fleet: Fleet) -> "Rows":
+def _kernel_rows(fleet: Fleet) -> "Rows":
     """The node rows as the kernel reads them; made anew when their arrays are."""
     rows = fleet.nodes.rows
     arrays = (rows.matrix, rows.start, rows.length, fleet.nodes.card_columns)
-    kept: Rows | None = fleet.kernel_rows
-    if kept is None or any(map(is_not, kept.arrays, arrays)):
-        kept = fleet.kernel_rows = compiled.kernel.Rows(*arrays)
-    return kept
+    cached: Rows | None = fleet.kernel_rows
+    if cached is None or any(map(is_not, cached.arrays, arrays)):
+        cached = fleet.kernel_rows = compiled.kernel.Rows(*arrays)
+    return cached

@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.manifests.pods import PodShape, host_ports_conflict
-from scheduler.placement.fit.pod_set_topology import Limits
+from scheduler.placement.fit.pod_set_topology import DomainCounts
 from scheduler.placement.fleet.node_table import NodeKind
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-Group = tuple[int, int]
+ShapeCount = tuple[int, int]
 
 
-class SetNodes:
+class PodSetNodes:
     """What is left on each node.
 
     Attributes:
@@ -30,7 +30,7 @@ class SetNodes:
         free: [resources, nodes].
         cards: free thousandths of GPU cards; [cards of a node, nodes].
         kinds: the kind of each node, by number; [nodes].
-        may: which nodes each shape may stand on; [nodes] each.
+        eligible: which nodes each shape may stand on; [nodes] each.
     """
 
     def __init__(
@@ -42,19 +42,19 @@ class SetNodes:
         cards: Floats,
         kinds: Ints,
         all_kinds: Sequence[NodeKind],
-        may: list[Bools],
+        eligible: list[Bools],
     ) -> None:
         self.shapes = shapes
         self.names = names
         self.free = free
         self.cards = cards
         self.kinds = kinds
-        self.may = may
-        self.asked = [
+        self.eligible = eligible
+        self.requested = [
             np.array([float(shape.requests.get(name, 0)) for name in names])[:, None]
             for shape in shapes
         ]
-        self.keeps_out = [
+        self.conflicts = [
             [
                 (one == other and shape.one_per_node)
                 or host_ports_conflict(shape.host_ports, against.host_ports)
@@ -63,24 +63,25 @@ class SetNodes:
             for one, shape in enumerate(shapes)
         ]
         self.blocked = np.zeros((len(shapes), len(kinds)), np.bool_)
-        self.limits = [
-            Limits(shape, kinds, all_kinds) if shape.skews or shape.one_per else None
+        self.domain_counts = [
+            DomainCounts(shape, kinds, all_kinds) if shape.skews or shape.one_per else None
             for shape in shapes
         ]
-        self._sizes = [self._size(number) for number in range(len(shapes))]
+        self._dominant_shares = [self._dominant_share(number) for number in range(len(shapes))]
 
-    def copy(self) -> "SetNodes":
+    def copy(self) -> "PodSetNodes":
         """Another one in the same state."""
         other = copy(self)
         other.free, other.cards = self.free.copy(), self.cards.copy()
         other.blocked = self.blocked.copy()
-        other.limits = [each and each.copy() for each in self.limits]
+        other.domain_counts = [each and each.copy() for each in self.domain_counts]
         return other
 
-    def lacks(self, pods: Sequence[Group]) -> bool:
+    def exceeds_free_sums(self, pods: Sequence[ShapeCount]) -> bool:
         """Whether not even the sums of all nodes would do."""
         asked = sum(
-            (self.asked[number][:, 0] * count for number, count in pods), np.zeros(len(self.names))
+            (self.requested[number][:, 0] * count for number, count in pods),
+            np.zeros(len(self.names)),
         )
         cards = sum(
             count * self.shapes[number].gpu_cards * self.shapes[number].gpu_milli
@@ -88,90 +89,90 @@ class SetNodes:
         )
         return bool((asked > self.free.sum(axis=1)).any()) or cards > float(self.cards.sum())
 
-    def take_all(self, pods: Sequence[Group], single: list[int]) -> bool:
+    def place_all(self, pods: Sequence[ShapeCount], steps_left: list[int]) -> bool:
         """Puts all pods down, the largest first; False when one does not fit.
 
         Args:
             pods: how many of each shape.
-            single: how many more pods may be put down one by one, in its only entry.
+            steps_left: how many more pods may be put down one by one, in its only entry.
         """
-        ordered = sorted(pods, key=lambda group: self._sizes[group[0]], reverse=True)
-        return all(self._take(number, count, single) for number, count in ordered)
+        ordered = sorted(pods, key=lambda group: self._dominant_shares[group[0]], reverse=True)
+        return all(self._place_group(number, count, steps_left) for number, count in ordered)
 
-    def put_on_each(self, number: int) -> None:
+    def place_on_each(self, number: int) -> None:
         """Puts one pod on every node that takes it."""
-        for node in np.flatnonzero(self.room(number) >= 1).tolist():
-            self.put(number, node)
+        for node in np.flatnonzero(self.pods_per_node(number) >= 1).tolist():
+            self.place(number, node)
 
-    def room(self, number: int) -> Floats:
+    def pods_per_node(self, number: int) -> Floats:
         """How many pods of a shape each node takes, topology limits and cards' shares apart."""
         shape = self.shapes[number]
-        asked = self.asked[number]
+        asked = self.requested[number]
         wanted = asked[:, 0] > 0
         room: Floats = np.floor((self.free[wanted] / asked[wanted]).min(axis=0))
-        room *= self.may[number] & ~self.blocked[number]
+        room *= self.eligible[number] & ~self.blocked[number]
         if shape.gpu_cards:
             fitting = (self.cards >= shape.gpu_milli).sum(axis=0)
             room *= fitting >= shape.gpu_cards
-        if self.keeps_out[number][number]:
+        if self.conflicts[number][number]:
             np.minimum(room, 1.0, out=room)
         return room
 
-    def put(self, number: int, node: int, count: int = 1) -> list[int]:
+    def place(self, number: int, node: int, count: int = 1) -> list[int]:
         """Puts pods on a node; returns the cards that one took, the fullest that hold it."""
         shape = self.shapes[number]
-        self.free[:, node] -= self.asked[number][:, 0] * count
-        for other, is_out in enumerate(self.keeps_out[number]):
+        self.free[:, node] -= self.requested[number][:, 0] * count
+        for other, is_out in enumerate(self.conflicts[number]):
             if is_out:
                 self.blocked[other, node] = True
-        limits = self.limits[number]
+        limits = self.domain_counts[number]
         if limits is not None:
-            limits.put(node)
+            limits.add_pod(node)
         if not shape.gpu_cards:
             return []
-        fitting = sorted(
+        fitting_cards = sorted(
             (card, at)
             for at, card in enumerate(self.cards[:, node].tolist())
             if card >= shape.gpu_milli
         )
-        taken = [at for _, at in fitting[: shape.gpu_cards]]
-        self.cards[taken, node] -= shape.gpu_milli
-        return taken
+        taken_cards = [at for _, at in fitting_cards[: shape.gpu_cards]]
+        self.cards[taken_cards, node] -= shape.gpu_milli
+        return taken_cards
 
-    def _take(self, number: int, count: int, single: list[int]) -> bool:
-        if self.shapes[number].gpu_cards or self.limits[number] is not None:
-            return self._take_singly(number, count, single)
-        room = self.room(number)
+    def _place_group(self, number: int, count: int, steps_left: list[int]) -> bool:
+        if self.shapes[number].gpu_cards or self.domain_counts[number] is not None:
+            return self._place_one_by_one(number, count, steps_left)
+        room = self.pods_per_node(number)
         filled = np.minimum(np.cumsum(room), count)
         if not len(filled) or filled[-1] < count:
             return False
         taken = np.diff(filled, prepend=0.0)
-        self.free -= self.asked[number] * taken
-        for other, is_out in enumerate(self.keeps_out[number]):
+        self.free -= self.requested[number] * taken
+        for other, is_out in enumerate(self.conflicts[number]):
             if is_out:
                 self.blocked[other] |= taken > 0
         return True
 
-    def _take_singly(self, number: int, count: int, single: list[int]) -> bool:
-        limits = self.limits[number]
+    def _place_one_by_one(self, number: int, count: int, steps_left: list[int]) -> bool:
+        limits = self.domain_counts[number]
         for _ in range(count):
-            single[0] -= 1
-            fits = self.room(number) >= 1
+            steps_left[0] -= 1
+            fits = self.pods_per_node(number) >= 1
             if limits is not None:
-                fits &= limits.allow()
+                fits &= limits.allowed_nodes()
             node = int(fits.argmax()) if len(fits) else 0
-            if single[0] < 0 or not len(fits) or not fits[node]:
+            if steps_left[0] < 0 or not len(fits) or not fits[node]:
                 return False
-            self.put(number, node)
+            self.place(number, node)
         return True
 
-    def _size(self, number: int) -> float:
+    def _dominant_share(self, number: int) -> float:
         """The largest share of a node's free capacity that one pod takes."""
         if not len(self.kinds):
             return 0.0
         shape = self.shapes[number]
         most = self.free.max(axis=1)
-        asked = self.asked[number][:, 0]
+        asked = self.requested[number][:, 0]
         with np.errstate(divide="ignore", invalid="ignore"):
             shares = np.where(asked > 0, asked / most, 0.0)
         cards = float(self.cards.sum(axis=0).max(initial=0.0))

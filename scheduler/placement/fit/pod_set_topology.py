@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.manifests.pods import HOSTNAME_LABEL, PodShape
-from scheduler.placement.fit.topology_spread import counts_in
+from scheduler.placement.fit.topology_spread import is_counted
 from scheduler.placement.fleet.node_table import NodeKind
 
 Ints = NDArray[np.int64]
@@ -15,31 +15,33 @@ Bools = NDArray[np.bool_]
 _NO_DOMAIN = -1
 
 
-class Limits:
+class DomainCounts:
     """How many pods each domain of each constraint holds."""
 
     def __init__(self, shape: PodShape, kinds: Ints, all_kinds: Sequence[NodeKind]) -> None:
         self._skews = shape.skews
         self._domains: list[Ints] = []
-        self._held: list[Ints] = []
+        self._pod_counts: list[Ints] = []
         for skew in shape.skews:
-            counted = [counts_in(skew, kind, shape) for kind in all_kinds]
+            counted = [is_counted(skew, kind, shape) for kind in all_kinds]
             names = [kind.all_labels.get(skew.topology_key, "") for kind in all_kinds]
-            self._add(kinds, counted, names, by_host=skew.topology_key == HOSTNAME_LABEL)
+            self._add_constraint(kinds, counted, names, by_host=skew.topology_key == HOSTNAME_LABEL)
         for key in shape.one_per:
             names = [kind.all_labels.get(key, "") for kind in all_kinds]
-            self._add(kinds, [key in kind.all_labels for kind in all_kinds], names, by_host=False)
+            self._add_constraint(
+                kinds, [key in kind.all_labels for kind in all_kinds], names, by_host=False
+            )
 
-    def copy(self) -> "Limits":
+    def copy(self) -> "DomainCounts":
         """Another one in the same state."""
         other = copy(self)
-        other._held = [held.copy() for held in self._held]  # noqa: SLF001 - its own class
+        other._pod_counts = [held.copy() for held in self._pod_counts]  # noqa: SLF001 - its own class
         return other
 
-    def allow(self) -> Bools:
+    def allowed_nodes(self) -> Bools:
         """Which nodes may take one more; [nodes]."""
         allowed = np.ones(len(self._domains[0]), np.bool_)
-        for number, (domains, held) in enumerate(zip(self._domains, self._held, strict=True)):
+        for number, (domains, held) in enumerate(zip(self._domains, self._pod_counts, strict=True)):
             inside = domains != _NO_DOMAIN
             if number < len(self._skews):
                 skew = self._skews[number]
@@ -52,21 +54,23 @@ class Limits:
                 allowed &= ~inside | (held[domains] < most)
         return allowed
 
-    def put(self, node: int) -> None:
+    def add_pod(self, node: int) -> None:
         """Counts one more pod on a node."""
-        for domains, held in zip(self._domains, self._held, strict=True):
+        for domains, held in zip(self._domains, self._pod_counts, strict=True):
             if domains[node] != _NO_DOMAIN:
                 held[domains[node]] += 1
 
-    def _add(self, kinds: Ints, counted: list[bool], names: list[str], *, by_host: bool) -> None:
+    def _add_constraint(
+        self, kinds: Ints, counted: list[bool], names: list[str], *, by_host: bool
+    ) -> None:
         inside = np.array(counted, np.bool_)[kinds]
         if by_host:
             domains = np.where(inside, np.cumsum(inside) - 1, _NO_DOMAIN)
-            self._held.append(np.zeros(int(inside.sum()), np.int64))
+            self._pod_counts.append(np.zeros(int(inside.sum()), np.int64))
         else:
             here = sorted({names[kind] for kind in np.unique(kinds[inside]).tolist()})
             number = {name: place for place, name in enumerate(here)}
             by_kind = np.array([number.get(name, _NO_DOMAIN) for name in names], np.int64)
             domains = np.where(inside, by_kind[kinds], _NO_DOMAIN)
-            self._held.append(np.zeros(len(here), np.int64))
+            self._pod_counts.append(np.zeros(len(here), np.int64))
         self._domains.append(domains)

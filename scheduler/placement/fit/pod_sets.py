@@ -19,31 +19,36 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape
-from scheduler.placement.fit.pod_set_nodes import SetNodes
-from scheduler.placement.fit.pod_set_search import fits_somehow
-from scheduler.placement.fleet.in_flight import lost_pods
-from scheduler.placement.fleet.node_eligibility import may_stand, platform_fits
-from scheduler.placement.fleet.node_table import CARD, COUNT, IN_FLIGHT, KIND
+from scheduler.placement.fit.pod_set_nodes import PodSetNodes
+from scheduler.placement.fit.pod_set_search import is_assignable
+from scheduler.placement.fleet.in_flight import pods_lost_to_in_flight
+from scheduler.placement.fleet.node_eligibility import is_eligible, is_platform_permitted
+from scheduler.placement.fleet.node_table import (
+    CARD_COLUMN_PREFIX,
+    COUNT_COLUMN,
+    IN_FLIGHT_KIND,
+    KIND_COLUMN,
+)
 
 if TYPE_CHECKING:
     from scheduler.placement.fleet.fleet import Fleet
 
 Bools = NDArray[np.bool_]
-Group = tuple[int, int]
+ShapeCount = tuple[int, int]
 """The number of a shape, and how many pods of it."""
 
-MOST_NODES = 2000
+MAX_NODES = 2000
 """Nodes of a site that are looked at; more are left out, which only lowers the bound."""
-MOST_SETS = 256
-MOST_SINGLE_STEPS = 600
+MAX_SETS = 256
+MAX_SINGLE_STEPS = 600
 """Pods of one site that are put down one by one, because what they take depends on where the others
 stand: GPU cards, topology limits. Afterwards none of these fits any more."""
-_SMALL_PODS = 6
-_SMALL_NODES = 5
+_MAX_SEARCHED_PODS = 6
+_MAX_SEARCHED_NODES = 5
 
 
 @dataclass(slots=True)
-class SetRoom:
+class PodSetCapacity:
     """Room of a site for sets of pods.
 
     Attributes:
@@ -56,49 +61,54 @@ class SetRoom:
 
 
 @dataclass(slots=True)
-class _Try:
+class _SiteAttempt:
     """One site, and what is asked of it."""
 
     fleet: "Fleet"
     slot: int
     demand: Demand
     shapes: list[PodShape]
-    may: list[Bools]
+    eligible: list[Bools]
     is_new: bool
     is_exact: bool = True
-    single: list[int] = field(default_factory=lambda: [MOST_SINGLE_STEPS])
-    _fresh: SetNodes | None = field(default=None)
+    steps_left: list[int] = field(default_factory=lambda: [MAX_SINGLE_STEPS])
+    _initial_nodes: PodSetNodes | None = field(default=None)
 
-    def nodes(self) -> SetNodes:
+    def fresh_nodes(self) -> PodSetNodes:
         """The nodes, once pods that stand on every node have taken their share."""
-        if self._fresh is None:
-            self._fresh, is_whole = _nodes_of(self.fleet, self.slot, self.shapes, self.may)
+        if self._initial_nodes is None:
+            self._initial_nodes, is_whole = _nodes_of(
+                self.fleet, self.slot, self.shapes, self.eligible
+            )
             self.is_exact = self.is_exact and is_whole
             if self.is_new:
                 for shape in self.demand.per_node:
-                    self._fresh.put_on_each(self.shapes.index(shape))
-        return self._fresh.copy()
+                    self._initial_nodes.place_on_each(self.shapes.index(shape))
+        return self._initial_nodes.copy()
 
     def fits(self, sets: int) -> bool:
         """Whether so many sets fit, with what comes beside them."""
-        once = self.demand.beside if self.is_new else ()
-        pods = _groups([(self.demand.unit, sets), (once, 1)], self.shapes)
-        nodes = self.nodes()
-        if nodes.lacks(pods):
+        pods_beside = self.demand.beside if self.is_new else ()
+        pods = _count_by_shape([(self.demand.unit, sets), (pods_beside, 1)], self.shapes)
+        nodes = self.fresh_nodes()
+        if nodes.exceeds_free_sums(pods):
             return False
-        if nodes.take_all(pods, self.single):
+        if nodes.place_all(pods, self.steps_left):
             return True
-        if sum(count for _, count in pods) > _SMALL_PODS or len(nodes.kinds) > _SMALL_NODES:
+        if (
+            sum(count for _, count in pods) > _MAX_SEARCHED_PODS
+            or len(nodes.kinds) > _MAX_SEARCHED_NODES
+        ):
             self.is_exact = False
             return False
-        found = fits_somehow(self.nodes(), pods)
+        found = is_assignable(self.fresh_nodes(), pods)
         self.is_exact = self.is_exact and found is not None
         return bool(found)
 
 
-def sets_at(
+def pod_sets_at(
     fleet: "Fleet", slot: int, demand: Demand, *, permitted: Bools, is_new: bool
-) -> SetRoom:
+) -> PodSetCapacity:
     """How many replicas of a demand that is a set of pods fit at a site.
 
     Args:
@@ -108,36 +118,41 @@ def sets_at(
         permitted: kinds of node whose CPU vendor the site's grant permits.
         is_new: whether the pods beside the replicas are not there yet.
     """
-    shapes = _shapes(demand)
+    shapes = _distinct_shapes(demand)
     kinds = [
-        bool(permitted[index]) and platform_fits(kind, demand.architectures, demand.cpu_vendors)
+        bool(permitted[index])
+        and is_platform_permitted(kind, demand.architectures, demand.cpu_vendors)
         for index, kind in enumerate(fleet.nodes.kinds)
     ]
-    may = [
+    eligible = [
         np.array(
             [
-                fits and may_stand(shape, kind)
+                fits and is_eligible(shape, kind)
                 for fits, kind in zip(kinds, fleet.nodes.kinds, strict=True)
             ],
             np.bool_,
         )
         for shape in shapes
     ]
-    attempt = _Try(fleet, slot, demand, shapes, may, is_new)
+    attempt = _SiteAttempt(fleet, slot, demand, shapes, eligible, is_new)
     facts = fleet.facts[slot]
-    lost = 0 if facts is None else lost_pods(facts.in_flight, _smallest(shapes))
+    lost_sets = (
+        0 if facts is None else pods_lost_to_in_flight(facts.in_flight, _min_requests(shapes))
+    )
     wanted = max(1, demand.replicas)
-    most = min(MOST_SETS, wanted) + lost
-    low, high = 0, most
+    upper_bound = min(MAX_SETS, wanted) + lost_sets
+    low, high = 0, upper_bound
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if attempt.fits(middle) else (low, middle - 1)
-    lost += 0 if is_new else _kept_by_own(demand, facts)
-    is_capped = low == most and wanted > MOST_SETS
-    return SetRoom(max(0, low - lost), is_exact=attempt.is_exact and not lost and not is_capped)
+    lost_sets += 0 if is_new else _sets_blocked_by_own(demand, facts)
+    is_capped = low == upper_bound and wanted > MAX_SETS
+    return PodSetCapacity(
+        max(0, low - lost_sets), is_exact=attempt.is_exact and not lost_sets and not is_capped
+    )
 
 
-def _kept_by_own(demand: Demand, facts: SiteFacts | None) -> int:
+def _sets_blocked_by_own(demand: Demand, facts: SiteFacts | None) -> int:
     """Sets that own running pods may keep out, as nobody reports on which nodes they stand."""
     pods = [
         each.count
@@ -147,7 +162,7 @@ def _kept_by_own(demand: Demand, facts: SiteFacts | None) -> int:
     return max(pods, default=0) * demand.placed_replicas.get(facts.name if facts else "", 0)
 
 
-def _shapes(demand: Demand) -> list[PodShape]:
+def _distinct_shapes(demand: Demand) -> list[PodShape]:
     shapes: list[PodShape] = []
     for shape in (*(each.shape for each in (*demand.unit, *demand.beside)), *demand.per_node):
         if shape not in shapes:
@@ -155,7 +170,9 @@ def _shapes(demand: Demand) -> list[PodShape]:
     return shapes
 
 
-def _groups(sets: Sequence[tuple[Sequence[Pods], int]], shapes: list[PodShape]) -> list[Group]:
+def _count_by_shape(
+    sets: Sequence[tuple[Sequence[Pods], int]], shapes: list[PodShape]
+) -> list[ShapeCount]:
     total: dict[int, int] = {}
     for pods, times in sets:
         for each in pods:
@@ -164,7 +181,7 @@ def _groups(sets: Sequence[tuple[Sequence[Pods], int]], shapes: list[PodShape]) 
     return [(number, count) for number, count in total.items() if count > 0]
 
 
-def _smallest(shapes: Sequence[PodShape]) -> dict[str, int]:
+def _min_requests(shapes: Sequence[PodShape]) -> dict[str, int]:
     least: dict[str, int] = {}
     for shape in shapes:
         for name, asked in shape.requests.items():
@@ -173,27 +190,29 @@ def _smallest(shapes: Sequence[PodShape]) -> dict[str, int]:
 
 
 def _nodes_of(
-    fleet: "Fleet", slot: int, shapes: list[PodShape], may: list[Bools]
-) -> tuple[SetNodes, bool]:
+    fleet: "Fleet", slot: int, shapes: list[PodShape], eligible: list[Bools]
+) -> tuple[PodSetNodes, bool]:
     """The nodes of a site, and whether these are all."""
     rows = fleet.nodes.rows
-    index = rows.rows_of(np.array([slot]))
-    index = index[rows.matrix[KIND].take(index) != IN_FLIGHT]
-    limited = np.minimum(rows.matrix[COUNT].take(index), MOST_NODES + 1)
-    ends = np.minimum(np.cumsum(limited), MOST_NODES)
-    is_whole = not len(ends) or float(limited.sum()) <= MOST_NODES
+    index = rows.row_indices(np.array([slot]))
+    index = index[rows.matrix[KIND_COLUMN].take(index) != IN_FLIGHT_KIND]
+    limited = np.minimum(rows.matrix[COUNT_COLUMN].take(index), MAX_NODES + 1)
+    ends = np.minimum(np.cumsum(limited), MAX_NODES)
+    is_whole = not len(ends) or float(limited.sum()) <= MAX_NODES
     each = np.repeat(index, np.diff(ends, prepend=0.0).astype(np.int64))
     names = sorted({name for shape in shapes for name in shape.requests})
-    numbers = [rows.number(name) for name in names]
-    cards = [rows.number(f"{CARD}{card}") for card in range(fleet.nodes.most_cards)]
-    kinds = rows.matrix[KIND].take(each).astype(np.int64)
-    nodes = SetNodes(
+    numbers = [rows.column_number(name) for name in names]
+    cards = [
+        rows.column_number(f"{CARD_COLUMN_PREFIX}{card}") for card in range(fleet.nodes.max_cards)
+    ]
+    kinds = rows.matrix[KIND_COLUMN].take(each).astype(np.int64)
+    nodes = PodSetNodes(
         shapes=shapes,
         names=names,
         free=rows.matrix[np.array(numbers, np.int64)[:, None], each],
         cards=rows.matrix[np.array(cards, np.int64)[:, None], each],
         kinds=kinds,
         all_kinds=fleet.nodes.kinds,
-        may=[fits[kinds] for fits in may],
+        eligible=[fits[kinds] for fits in eligible],
     )
     return nodes, is_whole

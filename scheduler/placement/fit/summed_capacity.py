@@ -14,15 +14,20 @@ from numpy.typing import NDArray
 
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.node_table import CARDS, COUNT, IN_FLIGHT, KIND
+from scheduler.placement.fleet.node_table import (
+    CARDS_COLUMN,
+    COUNT_COLUMN,
+    IN_FLIGHT_KIND,
+    KIND_COLUMN,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-ENDLESS = 1_000_000
+UNLIMITED = 1_000_000
 """Room of a site for what needs no node at all."""
-_MOST_TABLES = 48
+_MAX_TABLES = 48
 
 
 class _Table:
@@ -42,72 +47,72 @@ class _Table:
         self.seen = 0
 
 
-class Sums:
+class SummedCapacity:
     """Sums for one shape."""
 
     def __init__(
         self, fleet: Fleet, shape: PodShape, fits_kind: Bools, vendor_sets: Ints | None
     ) -> None:
-        number = fleet.nodes.rows.number
+        number = fleet.nodes.rows.column_number
         columns = [number(name) for name in shape.requests]
         asked: list[float] = list(shape.requests.values())
         if shape.gpu_cards:
-            columns.append(CARDS)
+            columns.append(CARDS_COLUMN)
             asked.append(shape.gpu_cards * shape.gpu_milli)
         self._fleet = fleet
         self._fits_kind = fits_kind
         self._vendor_sets = vendor_sets
         self._columns = np.array(columns, np.int64)[:, None]
-        self._asked = np.array(asked, np.float64)[:, None]
-        self._table = self._brought_up_to_date()
+        self._requested = np.array(asked, np.float64)[:, None]
+        self._table = self._updated_table()
 
-    def by_sums(self, slots: Ints) -> Ints:
+    def replicas_at(self, slots: Ints) -> Ints:
         """What the sums would take, less what is in flight; [len(slots)]."""
         if not len(self._columns):
-            return np.full(len(slots), ENDLESS)
+            return np.full(len(slots), UNLIMITED)
         left = self._table.sums[self._columns, slots]
-        left -= self._fleet.flying.total[self._columns, slots]
-        left /= self._asked
+        left -= self._fleet.in_flight_totals.totals[self._columns, slots]
+        left /= self._requested
         least = left.min(axis=0)
         np.maximum(least, 0.0, out=least)
-        np.minimum(least, ENDLESS, out=least)
+        np.minimum(least, UNLIMITED, out=least)
         whole: Ints = least.astype(np.int64)
         return whole
 
-    def _brought_up_to_date(self) -> _Table:
+    def _updated_table(self) -> _Table:
         fleet = self._fleet
-        tables: OrderedDict[Hashable, _Table] = fleet.sums
+        tables: OrderedDict[Hashable, _Table] = fleet.summed_capacity_cache
         sets = b"" if self._vendor_sets is None else self._vendor_sets.tobytes()
-        question = (self._fits_kind.tobytes(), sets)
-        table = tables.get(question)
-        shape = fleet.nodes.rows.matrix.shape[0], fleet.capacity
+        cache_key = (self._fits_kind.tobytes(), sets)
+        table = tables.get(cache_key)
+        shape = fleet.nodes.rows.matrix.shape[0], fleet.slot_capacity
         if table is None or table.sums.shape != shape:
-            table = tables[question] = _Table(*shape)
-            if len(tables) > _MOST_TABLES:
+            table = tables[cache_key] = _Table(*shape)
+            if len(tables) > _MAX_TABLES:
                 tables.popitem(last=False)
-        fleet.flying.widen(shape[0])
-        changed = fleet.nodes.changed
-        if table.log != fleet.nodes.log:
-            self._fill(table, np.arange(len(fleet.facts)))
+        fleet.in_flight_totals.widen(shape[0])
+        changed = fleet.nodes.changed_slots
+        if table.log != fleet.nodes.log_generation:
+            self._update_sums(table, np.arange(len(fleet.facts)))
         else:
             for slot in changed[table.seen :]:
-                self._fill(table, np.array((slot,), np.int64))
-        table.log, table.seen = fleet.nodes.log, len(changed)
-        tables.move_to_end(question)
+                self._update_sums(table, np.array((slot,), np.int64))
+        table.log, table.seen = fleet.nodes.log_generation, len(changed)
+        tables.move_to_end(cache_key)
         return table
 
-    def _fill(self, table: _Table, slots: Ints) -> None:
+    def _update_sums(self, table: _Table, slots: Ints) -> None:
         nodes = self._fleet.nodes
         rows = nodes.rows
-        index = rows.rows_of(slots)
-        kinds = rows.matrix[KIND].take(index).astype(np.int64)
+        index = rows.row_indices(slots)
+        kinds = rows.matrix[KIND_COLUMN].take(index).astype(np.int64)
         usable = self._fits_kind.take(kinds)
-        usable &= kinds != IN_FLIGHT
+        usable &= kinds != IN_FLIGHT_KIND
         if self._vendor_sets is not None:
             usable &= permitted_rows(self._fleet, self._vendor_sets, slots, kinds)
         free = rows.matrix.take(index, axis=1)
-        free *= free[COUNT] * usable
-        table.sums[:, slots] = rows.sums(slots, free)
+        free *= free[COUNT_COLUMN] * usable
+        table.sums[:, slots] = rows.sum_by_site(slots, free)
 
 
 def permitted_rows(fleet: Fleet, vendor_sets: Ints, slots: Ints, kinds: Ints) -> Bools:

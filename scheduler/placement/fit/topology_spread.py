@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.manifests.pods import HOSTNAME_LABEL, PodShape, TopologySpreadConstraint
-from scheduler.placement.fleet.node_eligibility import blocking_taints, is_chosen
-from scheduler.placement.fleet.node_table import COUNT, IN_FLIGHT, KIND, NodeKind
+from scheduler.placement.fleet.node_eligibility import blocking_taints, matches_selectors
+from scheduler.placement.fleet.node_table import COUNT_COLUMN, IN_FLIGHT_KIND, KIND_COLUMN, NodeKind
 
 if TYPE_CHECKING:
     from scheduler.placement.fleet.fleet import Fleet
@@ -33,23 +33,23 @@ Domains = list[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
+class _SiteNodes:
     """The nodes of one site that may bear the pod: room of each, how many such, and their kind."""
 
-    caps: list[float]
+    capacities: list[float]
     counts: list[float]
     kinds: list[NodeKind]
 
 
-def within_limits(
+def replicas_within_spread(
     fleet: "Fleet",
     slots: Ints,
     index: Ints,
     per_node: Floats,
     shape: PodShape,
     *,
-    lost: Floats,
-    own: Floats | None = None,
+    lost_to_in_flight: Floats,
+    own_replicas: Floats | None = None,
 ) -> Floats:
     """Replicas that each site takes within the limits of its shape; [len(slots)].
 
@@ -59,25 +59,26 @@ def within_limits(
         index: their rows, site by site.
         per_node: what one node of each row takes when nothing limits the spread.
         shape: with `skews` and `one_per`.
-        lost: how many may lose their room to what is in flight; [len(slots)].
-        own: replicas of the same workload that run there already; None: none; [len(slots)].
+        lost_to_in_flight: how many may lose their room to what is in flight; [len(slots)].
+        own_replicas: replicas of the same workload that run there already; None: none;
+        [len(slots)].
     """
     matrix = fleet.nodes.rows.matrix
     ends = np.cumsum(fleet.nodes.rows.length[slots]).tolist()
-    counts = matrix[COUNT].take(index).tolist()
-    numbers = matrix[KIND].take(index).astype(np.int64).tolist()
+    counts = matrix[COUNT_COLUMN].take(index).tolist()
+    numbers = matrix[KIND_COLUMN].take(index).astype(np.int64).tolist()
     caps = per_node.tolist()
     totals = np.zeros(len(slots))
     begin = 0
     for position, end in enumerate(ends):
-        places = [place for place in range(begin, end) if numbers[place] != IN_FLIGHT]
-        rows = _Rows(
+        places = [place for place in range(begin, end) if numbers[place] != IN_FLIGHT_KIND]
+        rows = _SiteNodes(
             [caps[place] for place in places],
             [counts[place] for place in places],
             [fleet.nodes.kinds[numbers[place]] for place in places],
         )
-        running = 0.0 if own is None else float(own[position])
-        totals[position] = _of_site(rows, shape, float(lost[position]), running)
+        running = 0.0 if own_replicas is None else float(own_replicas[position])
+        totals[position] = _site_replicas(rows, shape, float(lost_to_in_flight[position]), running)
         begin = end
     return totals
 
@@ -90,44 +91,50 @@ def is_lower_bound(shape: PodShape) -> bool:
     return bool(shape.one_per) or (hosts, len(shape.skews)) != (1, 2)
 
 
-def _of_site(rows: _Rows, shape: PodShape, lost: float, own: float) -> float:
+def _site_replicas(
+    rows: _SiteNodes, shape: PodShape, lost_to_in_flight: float, own_replicas: float
+) -> float:
     if is_lower_bound(shape):
         return (
-            _packed(rows, shape)
-            - lost
-            - sum(_excess(each, rows, shape, own) for each in shape.skews)
+            _lower_bound(rows, shape)
+            - lost_to_in_flight
+            - sum(_own_excess(each, rows, shape, own_replicas) for each in shape.skews)
         )
     if shape.one_per:
-        return _one_per_place(rows, shape.one_per[0]) - lost
+        return _one_per_domain(rows, shape.one_per[0]) - lost_to_in_flight
     if len(shape.skews) == 1:
         skew = shape.skews[0]
         enough, domains = _domains(skew, rows, shape)
-        return _within(skew.max_skew, domains, lost, own, is_enough=enough)
-    if lost or own:
-        return (
-            _packed(rows, shape)
-            - lost
-            - sum(_excess(each, rows, shape, own) for each in shape.skews)
+        return _replicas_in_domains(
+            skew.max_skew, domains, lost_to_in_flight, own_replicas, is_enough=enough
         )
-    return _zone_and_host(rows, shape)
+    if lost_to_in_flight or own_replicas:
+        return (
+            _lower_bound(rows, shape)
+            - lost_to_in_flight
+            - sum(_own_excess(each, rows, shape, own_replicas) for each in shape.skews)
+        )
+    return _fill_zones_and_hosts(rows, shape)
 
 
-def counts_in(skew: TopologySpreadConstraint, kind: NodeKind, shape: PodShape) -> bool:
+def is_counted(skew: TopologySpreadConstraint, kind: NodeKind, shape: PodShape) -> bool:
     """Whether nodes of a kind are part of a domain."""
     labels = kind.all_labels
     return (
         all(each.topology_key in (HOSTNAME_LABEL, *labels) for each in shape.skews)
-        and (not skew.honors_affinity or is_chosen(shape, kind))
+        and (not skew.honors_affinity or matches_selectors(shape, kind))
         and (not skew.honors_taints or not blocking_taints(shape, kind))
     )
 
 
-def _domains(skew: TopologySpreadConstraint, rows: _Rows, shape: PodShape) -> tuple[bool, Domains]:
+def _domains(
+    skew: TopologySpreadConstraint, rows: _SiteNodes, shape: PodShape
+) -> tuple[bool, Domains]:
     """Whether there are `minDomains` domains, and their room."""
     hosts: Domains = []
     zones: dict[str, float] = {}
-    for cap, count, kind in zip(rows.caps, rows.counts, rows.kinds, strict=True):
-        if count <= 0 or not counts_in(skew, kind, shape):
+    for cap, count, kind in zip(rows.capacities, rows.counts, rows.kinds, strict=True):
+        if count <= 0 or not is_counted(skew, kind, shape):
             continue
         if skew.topology_key == HOSTNAME_LABEL:
             hosts.append((cap, count))
@@ -138,73 +145,88 @@ def _domains(skew: TopologySpreadConstraint, rows: _Rows, shape: PodShape) -> tu
     return sum(count for _, count in domains) >= skew.min_domains, domains
 
 
-def _within(most: int, domains: Domains, lost: float, own: float, *, is_enough: bool) -> float:
+def _replicas_in_domains(
+    max_skew: int,
+    domains: Domains,
+    lost_to_in_flight: float,
+    own_replicas: float,
+    *,
+    is_enough: bool,
+) -> float:
     """Replicas that fit in the domains of one constraint, the worst of what is not known counted.
 
     In flight costs most in the emptiest domain, as every other may then hold less too; once that is
     full, in the domains with least room beyond their limit.
     """
-    left = sorted(domains)
-    if not left:
+    domains_left = sorted(domains)
+    if not domains_left:
         return 0.0
-    if is_enough and lost:
-        cap, count = left[0]
-        taken = min(cap, lost)
-        left[0] = (cap, count - 1)
-        left.insert(0, (cap - taken, 1.0))
-        lost -= taken
-    limit = (left[0][0] if is_enough else 0.0) + most
-    total = sum(min(cap, limit) * count for cap, count in left)
-    for cap, count in sorted(left, key=lambda each: max(0.0, each[0] - limit)):
-        if lost <= 0 or cap <= 0:
+    if is_enough and lost_to_in_flight:
+        cap, count = domains_left[0]
+        taken = min(cap, lost_to_in_flight)
+        domains_left[0] = (cap, count - 1)
+        domains_left.insert(0, (cap - taken, 1.0))
+        lost_to_in_flight -= taken
+    limit = (domains_left[0][0] if is_enough else 0.0) + max_skew
+    total = sum(min(cap, limit) * count for cap, count in domains_left)
+    for cap, count in sorted(domains_left, key=lambda each: max(0.0, each[0] - limit)):
+        if lost_to_in_flight <= 0 or cap <= 0:
             continue
-        whole = min(count, lost // cap)
+        whole = min(count, lost_to_in_flight // cap)
         total -= whole * min(cap, limit)
-        lost -= whole * cap
+        lost_to_in_flight -= whole * cap
         if whole < count:
-            total -= max(0.0, lost - max(0.0, cap - limit))
-            lost = 0.0
-    if not own:
+            total -= max(0.0, lost_to_in_flight - max(0.0, cap - limit))
+            lost_to_in_flight = 0.0
+    if not own_replicas:
         return total
-    felt = sum(max(0.0, most - max(0.0, limit - cap)) * count for cap, count in left)
-    return total - min(_above(most, domains, own, is_enough=is_enough), felt)
+    reducible = sum(
+        max(0.0, max_skew - max(0.0, limit - cap)) * count for cap, count in domains_left
+    )
+    return total - min(
+        _own_above_minimum(max_skew, domains, own_replicas, is_enough=is_enough), reducible
+    )
 
 
-def _above(most: int, domains: Domains, own: float, *, is_enough: bool) -> float:
+def _own_above_minimum(
+    max_skew: int, domains: Domains, own_replicas: float, *, is_enough: bool
+) -> float:
     """How many own running replicas may stand above the emptiest domain: they take of the limit."""
     number = sum(count for _, count in domains)
     if not is_enough or not number:
-        return own
-    lowest = max(0.0, -(-(own - (number - 1) * most) // number))
-    return own - number * lowest
+        return own_replicas
+    lowest = max(0.0, -(-(own_replicas - (number - 1) * max_skew) // number))
+    return own_replicas - number * lowest
 
 
-def _excess(skew: TopologySpreadConstraint, rows: _Rows, shape: PodShape, own: float) -> float:
-    if not own:
+def _own_excess(
+    skew: TopologySpreadConstraint, rows: _SiteNodes, shape: PodShape, own_replicas: float
+) -> float:
+    if not own_replicas:
         return 0.0
     enough, domains = _domains(skew, rows, shape)
-    return _above(skew.max_skew, domains, own, is_enough=enough)
+    return _own_above_minimum(skew.max_skew, domains, own_replicas, is_enough=enough)
 
 
-def _one_per_place(rows: _Rows, key: str) -> float:
+def _one_per_domain(rows: _SiteNodes, key: str) -> float:
     """One in each place that has room; nodes without the label are not limited (core/v1)."""
-    places: set[str] = set()
+    taken_domains: set[str] = set()
     free = 0.0
-    for cap, count, kind in zip(rows.caps, rows.counts, rows.kinds, strict=True):
-        place = kind.all_labels.get(key)
-        if place is None:
+    for cap, count, kind in zip(rows.capacities, rows.counts, rows.kinds, strict=True):
+        domain = kind.all_labels.get(key)
+        if domain is None:
             free += cap * count
         elif cap > 0 and count > 0:
-            places.add(place)
-    return free + len(places)
+            taken_domains.add(domain)
+    return free + len(taken_domains)
 
 
-def _packed(rows: _Rows, shape: PodShape) -> float:
+def _lower_bound(rows: _SiteNodes, shape: PodShape) -> float:
     """Node by node as much as every limit allows, as if some domain of each stayed empty."""
     left: dict[tuple[int, str], float] = {}
     total = 0.0
-    for cap, count, kind in zip(rows.caps, rows.counts, rows.kinds, strict=True):
-        places = _places(kind, shape)
+    for cap, count, kind in zip(rows.capacities, rows.counts, rows.kinds, strict=True):
+        places = _node_domains(kind, shape)
         if places is None:
             continue
         on_node = min([cap, *(most for at, most in places if at is None)])
@@ -219,14 +241,14 @@ def _packed(rows: _Rows, shape: PodShape) -> float:
     return total
 
 
-def _places(
+def _node_domains(
     kind: NodeKind, shape: PodShape
 ) -> Sequence[tuple[tuple[int, str] | None, float]] | None:
     """The domains of a node and their limits; None when it may bear no pod at all."""
     labels = kind.all_labels
     found: list[tuple[tuple[int, str] | None, float]] = []
     for number, skew in enumerate(shape.skews):
-        if not counts_in(skew, kind, shape):
+        if not is_counted(skew, kind, shape):
             return None
         at = None if skew.topology_key == HOSTNAME_LABEL else (number, labels[skew.topology_key])
         found.append((at, float(skew.max_skew)))
@@ -236,23 +258,23 @@ def _places(
     return found
 
 
-def _zone_and_host(rows: _Rows, shape: PodShape) -> float:
+def _fill_zones_and_hosts(rows: _SiteNodes, shape: PodShape) -> float:
     """Fills evenly: what the emptiest node holds lets zones hold more, and so in turn."""
     host = next(each for each in shape.skews if each.topology_key == HOSTNAME_LABEL)
     zone = next(each for each in shape.skews if each.topology_key != HOSTNAME_LABEL)
     nodes: dict[str, Domains] = {}
     hosts: dict[str, Domains] = {}
     zones: set[str] = set()
-    for cap, count, kind in zip(rows.caps, rows.counts, rows.kinds, strict=True):
-        is_host, is_in_zone = counts_in(host, kind, shape), counts_in(zone, kind, shape)
+    for cap, count, kind in zip(rows.capacities, rows.counts, rows.kinds, strict=True):
+        is_host, is_in_zone = is_counted(host, kind, shape), is_counted(zone, kind, shape)
         if count <= 0 or not (is_host or is_in_zone):
             continue
-        place = kind.all_labels[zone.topology_key]
-        nodes.setdefault(place, []).append((cap, count))
+        domain = kind.all_labels[zone.topology_key]
+        nodes.setdefault(domain, []).append((cap, count))
         if is_host:
-            hosts.setdefault(place, []).append((cap, count))
+            hosts.setdefault(domain, []).append((cap, count))
         if is_in_zone:
-            zones.add(place)
+            zones.add(domain)
     if not zones or not hosts:  # a node that bears a pod is part of a domain of each
         return 0.0
     has_hosts = _domains(host, rows, shape)[0]
@@ -265,13 +287,13 @@ def _zone_and_host(rows: _Rows, shape: PodShape) -> float:
         }
         limit = (min(most[place] for place in zones) if has_zones else 0.0) + zone.max_skew
         totals = {place: min(limit, each) for place, each in most.items()}
-        lowest = min(_level(each, totals[place]) for place, each in hosts.items())
+        lowest = min(_min_node_level(each, totals[place]) for place, each in hosts.items())
         if not has_hosts or lowest <= floor:
             return sum(totals.values())
         floor = lowest
 
 
-def _level(nodes: Domains, total: float) -> float:
+def _min_node_level(nodes: Domains, total: float) -> float:
     """How high all of a zone's nodes can stand at least when it holds so many in all."""
     least = min(cap for cap, _ in nodes)
     return min(least, total // sum(count for _, count in nodes))

@@ -10,7 +10,7 @@ from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.site import SiteStatus
 
 
-class News(NamedTuple):
+class SiteChanges(NamedTuple):
     """Which parts of what is known of a site have changed.
 
     Attributes:
@@ -30,33 +30,34 @@ class News(NamedTuple):
     namespaces: bool
 
 
-_ALL = News(*[True] * len(News._fields))
+_ALL_CHANGED = SiteChanges(*[True] * len(SiteChanges._fields))
 
 
-def news_of(old: SiteFacts | None, new: SiteFacts) -> News:
+def changes_of(old: SiteFacts | None, new: SiteFacts) -> SiteChanges:
     """What is new at a site, of which nothing was known if there is no old."""
     if old is None:
-        return _ALL
-    was, is_now = old.status, new.status
-    described = (old.labels, old.spec, old.grants) != (new.labels, new.spec, new.grants)
-    has_other_rows = was.node_classes != is_now.node_classes
-    return News(
-        descriptions=described,
-        reports=described
-        or (was.api_kinds, was.executor, was.rtt) != (is_now.api_kinds, is_now.executor, is_now.rtt)
-        or (was.conditions != is_now.conditions and old.is_silent != new.is_silent)
-        or (has_other_rows and _kinds(was) != _kinds(is_now)),
-        figures=described or _priced(old) != _priced(new),
-        nodes=has_other_rows or (described and old.spec.headroom != new.spec.headroom),
+        return _ALL_CHANGED
+    old_status, new_status = old.status, new.status
+    has_new_description = (old.labels, old.spec, old.grants) != (new.labels, new.spec, new.grants)
+    has_new_rows = old_status.node_classes != new_status.node_classes
+    return SiteChanges(
+        descriptions=has_new_description,
+        reports=has_new_description
+        or (old_status.api_kinds, old_status.executor, old_status.rtt)
+        != (new_status.api_kinds, new_status.executor, new_status.rtt)
+        or (old_status.conditions != new_status.conditions and old.is_silent != new.is_silent)
+        or (has_new_rows and _node_platforms(old_status) != _node_platforms(new_status)),
+        figures=has_new_description or _figure_inputs(old) != _figure_inputs(new),
+        nodes=has_new_rows or (has_new_description and old.spec.headroom != new.spec.headroom),
         in_flight=old.in_flight != new.in_flight,
-        namespaces=was.namespaces != is_now.namespaces,
+        namespaces=old_status.namespaces != new_status.namespaces,
     )
 
 
-def _kinds(status: SiteStatus) -> list[tuple[str, str]]:
+def _node_platforms(status: SiteStatus) -> list[tuple[str, str]]:
     return [(each.architecture, each.cpu_vendor) for each in status.node_classes]
 
 
-def _priced(facts: SiteFacts) -> tuple[object, ...]:
+def _figure_inputs(facts: SiteFacts) -> tuple[object, ...]:
     status = facts.status
     return (status.observed_at, status.conditions, status.intensity, status.power, facts.p90)

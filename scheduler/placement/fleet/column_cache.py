@@ -14,63 +14,63 @@ from numpy.typing import NDArray
 
 from scheduler.model.demand.facts import SiteFacts
 
-_MOST_QUESTIONS = 512
-_LONGEST_LOG = 65_536
+_MAX_COLUMNS = 512
+_MAX_LOG_LENGTH = 65_536
 
 
-class Columns:
+class ColumnCache:
     """Arrays over the site slots, by question."""
 
     def __init__(self, facts: Sequence[SiteFacts | None]) -> None:
         self._facts = facts
-        self._log: list[int] = []
-        self._log_begins = 0
-        self._kept: OrderedDict[Hashable, tuple[NDArray[Any], int]] = OrderedDict()
+        self._changed_slots: list[int] = []
+        self._log_start = 0
+        self._columns: OrderedDict[Hashable, tuple[NDArray[Any], int]] = OrderedDict()
 
-    def changed(self, slot: int) -> None:
+    def mark_changed(self, slot: int) -> None:
         """Notes that what is known of a site has changed, or that the slot is empty now."""
-        self._log.append(slot)
-        if len(self._log) > _LONGEST_LOG:
-            self._kept.clear()
-            self._log_begins += len(self._log)
-            self._log.clear()
+        self._changed_slots.append(slot)
+        if len(self._changed_slots) > _MAX_LOG_LENGTH:
+            self._columns.clear()
+            self._log_start += len(self._changed_slots)
+            self._changed_slots.clear()
 
     @property
     def version(self) -> int:
         """Grows with every change."""
-        return self._log_begins + len(self._log)
+        return self._log_start + len(self._changed_slots)
 
     def get(
         self,
-        question: Hashable,
-        answer: Callable[[SiteFacts], Any],
+        cache_key: Hashable,
+        value_of: Callable[[SiteFacts], Any],
         *,
-        of: type[np.generic],
-        capacity: int,
+        dtype: type[np.generic],
+        slot_capacity: int,
     ) -> NDArray[Any]:
         """The answers for all slots; empty slots hold 0.
 
         Args:
-            question: names the answer; equal questions must have equal answers.
-            answer: the answer for one site.
-            of: the type of the array.
-            capacity: how many slots there are.
+            cache_key: names the answer; equal questions must have equal answers.
+            value_of: the answer for one site.
+            dtype: the type of the array.
+            slot_capacity: how many slots there are.
         """
-        kept = self._kept.get(question)
-        if kept is None or len(kept[0]) != capacity:
-            array = np.zeros(capacity, of)
+        cached = self._columns.get(cache_key)
+        if cached is None or len(cached[0]) != slot_capacity:
+            array = np.zeros(slot_capacity, dtype)
             stale: Sequence[int] = range(len(self._facts))
         else:
-            array, seen = kept
-            if seen == self.version:
-                self._kept.move_to_end(question)
+            array, cached_version = cached
+            if cached_version == self.version:
+                self._columns.move_to_end(cache_key)
                 return array
-            stale = self._log[max(0, seen - self._log_begins) :]
+            stale = self._changed_slots[max(0, cached_version - self._log_start) :]
         for slot in stale:
             facts = self._facts[slot]
-            array[slot] = 0 if facts is None else answer(facts)
-        self._kept[question] = (array, self.version)
-        self._kept.move_to_end(question)
-        if len(self._kept) > _MOST_QUESTIONS:
-            self._kept.popitem(last=False)
+            array[slot] = 0 if facts is None else value_of(facts)
+        self._columns[cache_key] = (array, self.version)
+        self._columns.move_to_end(cache_key)
+        if len(self._columns) > _MAX_COLUMNS:
+            self._columns.popitem(last=False)
         return array

@@ -1,4 +1,7 @@
-"""`Moment`: the time and the terms of one decision; both are inputs, and both are recorded."""
+"""`DecisionContext`.
+
+The time and the terms of one decision; both are inputs, and both are recorded.
+"""
 
 from datetime import UTC, datetime
 
@@ -6,12 +9,12 @@ import msgspec
 
 from scheduler.model.demand.terms import Terms
 
-AHEAD_SECONDS = 60
+MAX_CLOCK_SKEW_SECONDS = 60
 """How far an observation may lie ahead of now before its date counts as unknown: clocks that NTP
 keeps differ by less, and times in files are often written to the minute."""
 
 
-class Moment(msgspec.Struct, frozen=True):
+class DecisionContext(msgspec.Struct, frozen=True):
     """When a decision is made, and by which terms.
 
     Attributes:
@@ -27,7 +30,7 @@ class Moment(msgspec.Struct, frozen=True):
     start_seconds: float | None = None
 
 
-def moment_of(now: datetime, terms: Terms) -> Moment:
+def decision_context(now: datetime, terms: Terms) -> DecisionContext:
     """The moment of an aware time.
 
     Raises:
@@ -36,4 +39,4 @@ def moment_of(now: datetime, terms: Terms) -> Moment:
     if now.tzinfo is None:
         raise ValueError("now has no time zone; use an aware datetime in UTC")
     utc = now if now.tzinfo is UTC else now.astimezone(UTC)
-    return Moment(utc, now.timestamp(), terms)
+    return DecisionContext(utc, now.timestamp(), terms)

@@ -20,22 +20,27 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import InFlight, SiteFacts
 from scheduler.model.demand.terms import Terms
 from scheduler.model.manifests.manifests import Pods
-from scheduler.placement.fleet.changes import News, news_of
-from scheduler.placement.fleet.column_cache import Columns
-from scheduler.placement.fleet.context import Moment
-from scheduler.placement.fleet.in_flight import Flying
-from scheduler.placement.fleet.namespace_limits import LimitIndex
-from scheduler.placement.fleet.node_table import IN_FLIGHT, NodeRows
-from scheduler.placement.fleet.site_figures import FIGURES, FIRST_PRICED, figures_of, seconds
+from scheduler.placement.fleet.changes import SiteChanges, changes_of
+from scheduler.placement.fleet.column_cache import ColumnCache
+from scheduler.placement.fleet.context import DecisionContext
+from scheduler.placement.fleet.in_flight import InFlightTotals
+from scheduler.placement.fleet.namespace_limits import NamespaceLimitIndex
+from scheduler.placement.fleet.node_table import IN_FLIGHT_KIND, NodeTable
+from scheduler.placement.fleet.site_figures import (
+    FIGURES,
+    FIRST_COST_FIGURE,
+    epoch_seconds,
+    figures_of,
+)
 from scheduler.placement.kernel import loader as compiled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-MOST_GRANTS = 63
+MAX_GRANTS = 63
 """So many grants of a site count, in the order of their names: one bit of an int64 each."""
-_MOST_REMEMBERED = 64
+_MAX_CACHED_FIGURES = 64
 
 
 class Fleet:
@@ -44,29 +49,29 @@ class Fleet:
     Attributes:
         facts: what is known by slot; None where a slot is empty.
         slot_of: the slot of each site, by name.
-        is_there: slots that hold a site; [capacity].
+        has_site: slots that hold a site; [capacity].
         name_hashes: breaks ties between sites that cost the same; [capacity].
-        yearly: whether the carbon intensity is a yearly factor; [capacity].
+        has_yearly_intensity: whether the carbon intensity is a yearly factor; [capacity].
         nodes: the node rows of all sites.
         row_version: grows with whatever the room of a site depends on; [capacity].
-        flying: sums of what is in flight at all sites.
-        limits: what namespaces of the sites let pods ask.
+        in_flight_totals: sums of what is in flight at all sites.
+        namespace_limits: what namespaces of the sites let pods ask.
         valid_from: from when grants hold, in seconds since 1970, by place; [capacity] each.
         valid_until: until when; [capacity] each.
         has_mixed_grants: whether grants of one site have ever named different CPU vendors.
-        descriptions: what is remembered of labels, spec and grants.
-        reports: what is remembered of rarely changing parts of reports.
+        description_columns: what is remembered of labels, spec and grants.
+        report_columns: what is remembered of rarely changing parts of reports.
         figure_version: grows when a cost could change: by figures that have a price, by
             descriptions or by reports.
         report_version: grows with every figure, the time of a report included.
         is_compiled: whether the compiled kernel is used; the answers are the same without.
         kernel_rows: the node rows as the kernel reads them, see `kernel_fit.py`.
-        room_hits: how often room was remembered; never by the kernel, which looks again.
-        room_misses: how often it was not.
-        sums, full, rooms, nestings, admissions, ranks, unknowns, remembered: answers of
-        `summed_capacity.py`,
+        capacity_cache_hits: how often room was remembered; never by the kernel, which looks again.
+        capacity_cache_misses: how often it was not.
+        summed_capacity_cache, full, rooms, nestings, admissions, ranks, unknowns, remembered:
+        answers of `summed_capacity.py`,
             `full_sites.py`, `capacity.py`, `levels.py`, `filter.py` (two), `site_costs.py` and
-            `remember`, each by its question and with the version that it was given for.
+            `cached_figure`, each by its question and with the version that it was given for.
     """
 
     def __init__(self, sites: Iterable[SiteFacts] = (), *, may_compile: bool = True) -> None:
@@ -75,38 +80,38 @@ class Fleet:
         self.facts: list[SiteFacts | None] = []
         self.slot_of: dict[str, int] = {}
         self._free_slots: list[int] = []
-        self._capacity = 0
-        self.is_there: Bools = np.zeros(0, np.bool_)
+        self._slot_capacity = 0
+        self.has_site: Bools = np.zeros(0, np.bool_)
         self.name_hashes: NDArray[np.uint64] = np.zeros(0, np.uint64)
         self._figures: Floats = np.zeros((len(FIGURES), 0))
         self._figure_of: dict[str, Floats] = dict(zip(FIGURES, self._figures, strict=True))
-        self.yearly: Bools = np.zeros(0, np.bool_)
+        self.has_yearly_intensity: Bools = np.zeros(0, np.bool_)
         self.row_version: Ints = np.zeros(0, np.int64)
         self.valid_from: list[Floats] = []
         self.valid_until: list[Floats] = []
-        self.nodes = NodeRows()
-        self.flying = Flying(self.nodes)
-        self.limits = LimitIndex()
-        self.sums: OrderedDict[Hashable, Any] = OrderedDict()
-        self.full: OrderedDict[Hashable, Any] = OrderedDict()
-        self.rooms: OrderedDict[Hashable, tuple[Ints, Ints]] = OrderedDict()
-        self.room_hits = 0
-        self.room_misses = 0
-        self.nestings: dict[tuple[str, ...], tuple[int, bool]] = {}
-        self._places: dict[str, int] = {"": 0}
-        self._vendor_sets: dict[tuple[str, ...], int] = {(): 0}
-        self._permitted: Bools = np.ones((1, 0), np.bool_)
+        self.nodes = NodeTable()
+        self.in_flight_totals = InFlightTotals(self.nodes)
+        self.namespace_limits = NamespaceLimitIndex()
+        self.summed_capacity_cache: OrderedDict[Hashable, Any] = OrderedDict()
+        self.full_sites_cache: OrderedDict[Hashable, Any] = OrderedDict()
+        self.capacity_cache: OrderedDict[Hashable, tuple[Ints, Ints]] = OrderedDict()
+        self.capacity_cache_hits = 0
+        self.capacity_cache_misses = 0
+        self.nesting_cache: dict[tuple[str, ...], tuple[int, bool]] = {}
+        self._domain_numbers: dict[str, int] = {"": 0}
+        self._vendor_set_numbers: dict[tuple[str, ...], int] = {(): 0}
+        self._permitted_kinds: Bools = np.ones((1, 0), np.bool_)
         self.has_mixed_grants = False
-        self._valid_version = 0
-        self.admissions: dict[Hashable, Any] = {}
-        self.ranks: dict[int, Any] = {}
+        self._valid_grants_version = 0
+        self.rule_results_cache: dict[Hashable, Any] = {}
+        self.refusal_rank_cache: dict[int, Any] = {}
         self.report_version = 0
-        self.remembered: dict[Hashable, tuple[int, Terms, float, float, Any]] = {}
+        self.figure_cache: dict[Hashable, tuple[int, Terms, float, float, Any]] = {}
         self.figure_version = 0
-        self.unknowns: dict[tuple[int, ...], tuple[Ints, bool, list[Any]]] = {}
-        self._valid: tuple[Ints, float, float] | None = None
-        self.descriptions = Columns(self.facts)
-        self.reports = Columns(self.facts)
+        self.missing_figures_cache: dict[tuple[int, ...], tuple[Ints, bool, list[Any]]] = {}
+        self._valid_grants: tuple[Ints, float, float] | None = None
+        self.description_columns = ColumnCache(self.facts)
+        self.report_columns = ColumnCache(self.facts)
         for each in sites:
             self.upsert(each)
 
@@ -114,9 +119,9 @@ class Fleet:
         return len(self.slot_of)
 
     @property
-    def capacity(self) -> int:
+    def slot_capacity(self) -> int:
         """How long the arrays are: slots, empty ones included."""
-        return self._capacity
+        return self._slot_capacity
 
     def all_facts(self) -> Iterator[SiteFacts]:
         """What is known of every site, by name: with demand, time and terms, all the inputs."""
@@ -147,36 +152,36 @@ class Fleet:
         """
         slot = self.slot_of.get(facts.name)
         old = None if slot is None else self.facts[slot]
-        news = news_of(old, facts)
-        rows = self.nodes.read(facts) if news.nodes else None
-        limits = self.limits.read(facts) if news.namespaces else ()
+        changes = changes_of(old, facts)
+        rows = self.nodes.read(facts) if changes.nodes else None
+        limits = self.namespace_limits.parse(facts) if changes.namespaces else ()
         if slot is None:
             slot = self._new_slot(facts.name)
         self.facts[slot] = facts
         if rows is not None:
             self.nodes.write(slot, rows)
-        elif news.in_flight and old is not None:
-            self.nodes.replace_flights(slot, len(old.in_flight), facts.in_flight)
-        if news.in_flight:
-            self.flying.replace(slot, facts.in_flight)
-        if news.namespaces:
-            self.limits.write(slot, facts.status.namespaces, limits)
-        if news.nodes or news.in_flight or news.descriptions:
+        elif changes.in_flight and old is not None:
+            self.nodes.replace_in_flight(slot, len(old.in_flight), facts.in_flight)
+        if changes.in_flight:
+            self.in_flight_totals.replace(slot, facts.in_flight)
+        if changes.namespaces:
+            self.namespace_limits.write(slot, facts.status.namespaces, limits)
+        if changes.nodes or changes.in_flight or changes.descriptions:
             self.row_version[slot] += 1
-        self._note_news(slot, facts, news)
+        self._apply_changes(slot, facts, changes)
 
-    def _note_news(self, slot: int, facts: SiteFacts, news: News) -> None:
-        if news.figures:
+    def _apply_changes(self, slot: int, facts: SiteFacts, changes: SiteChanges) -> None:
+        if changes.figures:
             self.report_version += 1
             if self._write_figures(slot, facts):
                 self.figure_version += 1
-        if news.descriptions:
-            self.descriptions.changed(slot)
+        if changes.descriptions:
+            self.description_columns.mark_changed(slot)
             self._write_grants(slot, facts)
-            self._valid = None
+            self._valid_grants = None
             self.figure_version += 1
-        if news.reports:
-            self.reports.changed(slot)
+        if changes.reports:
+            self.report_columns.mark_changed(slot)
             self.figure_version += 1
 
     def remove(self, name: str) -> None:
@@ -185,19 +190,19 @@ class Fleet:
         if slot is None:
             return
         self.facts[slot] = None
-        self.is_there[slot] = False
+        self.has_site[slot] = False
         self.figure_version += 1
         self.report_version += 1
-        self._valid = None
+        self._valid_grants = None
         self.nodes.clear(slot)
-        self.limits.write(slot, (), ())
-        self.flying.replace(slot, ())
+        self.namespace_limits.write(slot, (), ())
+        self.in_flight_totals.replace(slot, ())
         self.row_version[slot] += 1
-        self.descriptions.changed(slot)
-        self.reports.changed(slot)
+        self.description_columns.mark_changed(slot)
+        self.report_columns.mark_changed(slot)
         self._free_slots.append(slot)
 
-    def commit(self, demand: Demand, decision: Decision) -> None:
+    def assume(self, demand: Demand, decision: Decision) -> None:
         """Counts what a decision newly ordered as in flight, until a report shows it bound."""
         before = demand.placed_replicas if demand.placed else {}
         slot_of = self.slot_of
@@ -206,60 +211,64 @@ class Fleet:
             more = each.replicas - before.get(name, 0)
             slot = slot_of.get(name) if more > 0 else None
             if slot is not None:
-                self._add_in_flight(slot, flights_of(demand, more, new_site=name not in before))
+                self._add_in_flight(slot, in_flight_pods(demand, more, new_site=name not in before))
 
-    def _add_in_flight(self, slot: int, flights: tuple[InFlight, ...]) -> None:
+    def _add_in_flight(self, slot: int, new_in_flight: tuple[InFlight, ...]) -> None:
         facts = self.facts[slot]
         assert facts is not None  # noqa: S101 - a site has facts
-        in_flight = (*facts.in_flight, *flights)
+        in_flight = (*facts.in_flight, *new_in_flight)
         self.facts[slot] = msgspec.structs.replace(facts, in_flight=in_flight)
-        for each in flights:
-            self.nodes.append(slot, each)
-            self.flying.add(slot, each)
+        for each in new_in_flight:
+            self.nodes.append_in_flight(slot, each)
+            self.in_flight_totals.add(slot, each)
         self.row_version[slot] += 1
 
-    def described(
-        self, question: Hashable, answer: Callable[[SiteFacts], Any], of: type[np.generic]
+    def description_column(
+        self, cache_key: Hashable, value_of: Callable[[SiteFacts], Any], dtype: type[np.generic]
     ) -> NDArray[Any]:
         """A remembered answer that depends on labels, spec and grants only; [capacity]."""
-        return self.descriptions.get(question, answer, of=of, capacity=self._capacity)
+        return self.description_columns.get(
+            cache_key, value_of, dtype=dtype, slot_capacity=self._slot_capacity
+        )
 
-    def reported(
-        self, question: Hashable, answer: Callable[[SiteFacts], Any], of: type[np.generic]
+    def report_column(
+        self, cache_key: Hashable, value_of: Callable[[SiteFacts], Any], dtype: type[np.generic]
     ) -> NDArray[Any]:
         """A remembered answer that depends on rarely changing parts of reports too; [capacity]."""
-        return self.reports.get(question, answer, of=of, capacity=self._capacity)
+        return self.report_columns.get(
+            cache_key, value_of, dtype=dtype, slot_capacity=self._slot_capacity
+        )
 
-    def remember(
+    def cached_figure(
         self,
-        question: Hashable,
-        moment: Moment,
-        compute: Callable[["Fleet", Moment], tuple[Any, float]],
+        cache_key: Hashable,
+        context: DecisionContext,
+        compute: Callable[["Fleet", DecisionContext], tuple[Any, float]],
         *,
         version: int | None = None,
     ) -> Any:  # noqa: ANN401 - whatever is computed
         """Something that follows from the figures, until they change or its time is over.
 
         Args:
-            question: names it, with all that it depends on beside the figures and the terms.
-            moment: when and by which terms it is asked.
+            cache_key: names it, with all that it depends on beside the figures and the terms.
+            context: when and by which terms it is asked.
             compute: computes it, and until when it stays true, in seconds since 1970.
             version: grows when it could be otherwise; None: with `figure_version`.
         """
         version = self.figure_version if version is None else version
-        kept = self.remembered.get(question)
+        cached = self.figure_cache.get(cache_key)
         if (
-            kept is None
-            or kept[0] != version
-            or kept[1] is not moment.terms
-            or not kept[2] <= moment.now_seconds < kept[3]
+            cached is None
+            or cached[0] != version
+            or cached[1] is not context.terms
+            or not cached[2] <= context.now_seconds < cached[3]
         ):
-            value, until = compute(self, moment)
-            if len(self.remembered) > _MOST_REMEMBERED:
-                self.remembered.clear()
-            kept = (version, moment.terms, moment.now_seconds, until, value)
-            self.remembered[question] = kept
-        return kept[4]
+            value, valid_until_seconds = compute(self, context)
+            if len(self.figure_cache) > _MAX_CACHED_FIGURES:
+                self.figure_cache.clear()
+            cached = (version, context.terms, context.now_seconds, valid_until_seconds, value)
+            self.figure_cache[cache_key] = cached
+        return cached[4]
 
     def figure(self, name: str) -> Floats:
         """One figure of every site; NaN is unknown; [capacity]."""
@@ -267,47 +276,58 @@ class Fleet:
 
     def version_at(self, now_seconds: float) -> tuple[int, int, int]:
         """Grows whenever a rule that does not depend on the moment could answer otherwise."""
-        self.valid_bits(now_seconds)
-        return (self.descriptions.version, self.reports.version, self._valid_version)
+        self.valid_grant_bits(now_seconds)
+        return (
+            self.description_columns.version,
+            self.report_columns.version,
+            self._valid_grants_version,
+        )
 
-    def valid_bits(self, now_seconds: float) -> Ints:
+    def valid_grant_bits(self, now_seconds: float) -> Ints:
         """Which grants of each site hold at a time, as bits; [capacity]."""
-        if self._valid is not None and self._valid[1] <= now_seconds < self._valid[2]:
-            return self._valid[0]
-        bits = np.zeros(self._capacity, np.int64)
+        if (
+            self._valid_grants is not None
+            and self._valid_grants[1] <= now_seconds < self._valid_grants[2]
+        ):
+            return self._valid_grants[0]
+        bits = np.zeros(self._slot_capacity, np.int64)
         since, until = -np.inf, np.inf
-        for place, (begins, ends) in enumerate(zip(self.valid_from, self.valid_until, strict=True)):
-            bits |= ((begins <= now_seconds) & (now_seconds < ends)).astype(np.int64) << place
+        for grant_index, (begins, ends) in enumerate(
+            zip(self.valid_from, self.valid_until, strict=True)
+        ):
+            bits |= ((begins <= now_seconds) & (now_seconds < ends)).astype(np.int64) << grant_index
             for edge in (begins, ends):
                 since = max(since, float(np.max(edge[edge <= now_seconds], initial=-np.inf)))
                 until = min(until, float(np.min(edge[edge > now_seconds], initial=np.inf)))
-        self._valid = (bits, since, until)
-        self._valid_version += 1
+        self._valid_grants = (bits, since, until)
+        self._valid_grants_version += 1
         return bits
 
-    def place_number(self, place: str) -> int:
+    def domain_number(self, domain: str) -> int:
         """The number of a place by its name; 0 is the unknown place."""
-        return self._places.setdefault(place, len(self._places))
+        return self._domain_numbers.setdefault(domain, len(self._domain_numbers))
 
-    def vendor_set(self, vendors: tuple[str, ...]) -> int:
+    def vendor_set_number(self, vendors: tuple[str, ...]) -> int:
         """The number of a set of permitted CPU vendors; 0 permits any."""
-        return self._vendor_sets.setdefault(tuple(sorted(set(vendors))), len(self._vendor_sets))
+        return self._vendor_set_numbers.setdefault(
+            tuple(sorted(set(vendors))), len(self._vendor_set_numbers)
+        )
 
     def permitted_kinds(self) -> Bools:
         """Which kinds of node a set of vendors permits; [vendor sets, kinds]."""
-        shape = (len(self._vendor_sets), len(self.nodes.kinds))
-        if self._permitted.shape != shape:
-            self._permitted = np.array(
+        shape = (len(self._vendor_set_numbers), len(self.nodes.kinds))
+        if self._permitted_kinds.shape != shape:
+            self._permitted_kinds = np.array(
                 [
                     [
-                        place == IN_FLIGHT or not vendors or kind.cpu_vendor in vendors
+                        place == IN_FLIGHT_KIND or not vendors or kind.cpu_vendor in vendors
                         for place, kind in enumerate(self.nodes.kinds)
                     ]
-                    for vendors in self._vendor_sets
+                    for vendors in self._vendor_set_numbers
                 ],
                 np.bool_,
             ).reshape(shape)
-        return self._permitted
+        return self._permitted_kinds
 
     def _new_slot(self, name: str) -> int:
         if self._free_slots:
@@ -315,17 +335,17 @@ class Fleet:
         else:
             slot = len(self.facts)
             self.facts.append(None)
-            if slot >= self._capacity:
-                self._grow(max(16, self._capacity * 2))
+            if slot >= self._slot_capacity:
+                self._grow(max(16, self._slot_capacity * 2))
         self.slot_of[name] = slot
-        self.is_there[slot] = True
+        self.has_site[slot] = True
         self.name_hashes[slot] = stable_hash(name)
         return slot
 
-    def _grow(self, capacity: int) -> None:
-        more = capacity - self._capacity
-        self._capacity = capacity
-        for name in ("is_there", "yearly", "name_hashes", "row_version"):
+    def _grow(self, slot_capacity: int) -> None:
+        more = slot_capacity - self._slot_capacity
+        self._slot_capacity = slot_capacity
+        for name in ("has_site", "has_yearly_intensity", "name_hashes", "row_version"):
             array = getattr(self, name)
             setattr(self, name, np.concatenate([array, np.zeros(more, array.dtype)]))
         unknown = np.full((len(FIGURES), more), np.nan)
@@ -333,38 +353,42 @@ class Fleet:
         self._figure_of = dict(zip(FIGURES, self._figures, strict=True))
         for arrays in (self.valid_from, self.valid_until):
             arrays[:] = [np.concatenate([array, np.full(more, np.nan)]) for array in arrays]
-        self.nodes.grow_sites(capacity)
-        self.flying.grow_sites(capacity)
+        self.nodes.grow_sites(slot_capacity)
+        self.in_flight_totals.grow_sites(slot_capacity)
 
     def _write_figures(self, slot: int, facts: SiteFacts) -> bool:
         """Writes the figures of a site; returns whether any changed that has a price."""
         intensity = facts.status.intensity
         is_yearly = intensity is not None and intensity.origin == "yearly"
-        changed = is_yearly != self.yearly[slot]
-        self.yearly[slot] = is_yearly
+        changed = is_yearly != self.has_yearly_intensity[slot]
+        self.has_yearly_intensity[slot] = is_yearly
         here, figures = self._figures[:, slot], figures_of(facts)
         before = here.tolist()
         here[:] = figures
         changed |= any(
             new != old and not (isnan(new) and isnan(old))
-            for new, old in zip(figures[FIRST_PRICED:], before[FIRST_PRICED:], strict=True)
+            for new, old in zip(
+                figures[FIRST_COST_FIGURE:], before[FIRST_COST_FIGURE:], strict=True
+            )
         )
         return bool(changed)
 
     def _write_grants(self, slot: int, facts: SiteFacts) -> None:
-        grants = facts.grants[:MOST_GRANTS]
+        grants = facts.grants[:MAX_GRANTS]
         if len({each.spec.cpu_vendors for each in grants}) > 1:
             self.has_mixed_grants = True
         while len(self.valid_from) < len(grants):
-            self.valid_from.append(np.full(self._capacity, np.nan))
-            self.valid_until.append(np.full(self._capacity, np.nan))
+            self.valid_from.append(np.full(self._slot_capacity, np.nan))
+            self.valid_until.append(np.full(self._slot_capacity, np.nan))
         for index, (begins, ends) in enumerate(zip(self.valid_from, self.valid_until, strict=True)):
             known = index < len(grants)
-            begins[slot] = seconds(grants[index].spec.valid_from, -np.inf) if known else np.nan
-            ends[slot] = seconds(grants[index].spec.valid_until, np.inf) if known else np.nan
+            begins[slot] = (
+                epoch_seconds(grants[index].spec.valid_from, -np.inf) if known else np.nan
+            )
+            ends[slot] = epoch_seconds(grants[index].spec.valid_until, np.inf) if known else np.nan
 
 
-def flights_of(demand: Demand, replicas: int, *, new_site: bool) -> tuple[InFlight, ...]:
+def in_flight_pods(demand: Demand, replicas: int, *, new_site: bool) -> tuple[InFlight, ...]:
     """The pods that an order brings to a site, before they have nodes.
 
     Args:
@@ -373,17 +397,19 @@ def flights_of(demand: Demand, replicas: int, *, new_site: bool) -> tuple[InFlig
         new_site: whether the site gets the pods beside the replicas too.
     """
     key = demand.key
-    flights = [_flight(key, each, replicas) for each in demand.unit if each.count * replicas > 0]
+    in_flight = [
+        _in_flight_of(key, each, replicas) for each in demand.unit if each.count * replicas > 0
+    ]
     if new_site and demand.beside:
-        flights += [_flight(key, each, 1) for each in demand.beside if each.count > 0]
-    return tuple(flights)
+        in_flight += [_in_flight_of(key, each, 1) for each in demand.beside if each.count > 0]
+    return tuple(in_flight)
 
 
-def _flight(key: str, pods: Pods, times: int) -> InFlight:
+def _in_flight_of(key: str, pods: Pods, factor: int) -> InFlight:
     shape = pods.shape
     return InFlight(
         workload=key,
-        replicas=pods.count * times,
+        replicas=pods.count * factor,
         requests=shape.requests,
         gpu_cards=shape.gpu_cards,
         gpu_milli=shape.gpu_milli,

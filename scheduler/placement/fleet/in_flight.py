@@ -15,66 +15,66 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.demand.facts import InFlight
-from scheduler.placement.fleet.node_table import CARDS, NodeRows
+from scheduler.placement.fleet.node_table import CARDS_COLUMN, NodeTable
 
 Floats = NDArray[np.float64]
 
 
-class Flying:
+class InFlightTotals:
     """Sums of what is in flight, by column of the node rows and site.
 
     Attributes:
-        total: [columns, capacity].
+        totals: [columns, capacity].
     """
 
-    def __init__(self, nodes: NodeRows) -> None:
-        self._number_of = nodes.rows.number_of
-        self.total: Floats = np.zeros((0, 0))
+    def __init__(self, nodes: NodeTable) -> None:
+        self._number_of = nodes.rows.column_numbers
+        self.totals: Floats = np.zeros((0, 0))
 
     def grow_sites(self, sites: int) -> None:
         """Makes room for more sites."""
-        more = np.zeros((len(self.total), max(0, sites - self.total.shape[1])))
-        self.total = np.concatenate([self.total, more], axis=1)
+        more = np.zeros((len(self.totals), max(0, sites - self.totals.shape[1])))
+        self.totals = np.concatenate([self.totals, more], axis=1)
 
     def replace(self, slot: int, in_flight: Sequence[InFlight]) -> None:
         """Counts anew what is in flight at a site."""
-        self.total[:, slot] = 0.0
+        self.totals[:, slot] = 0.0
         for each in in_flight:
             self.add(slot, each)
 
-    def add(self, slot: int, flight: InFlight) -> None:
+    def add(self, slot: int, entry: InFlight) -> None:
         """Adds something in flight at a site."""
-        total, number_of, replicas = self.total, self._number_of, flight.replicas
-        for name, amount in flight.requests.items():
+        totals, number_of, replicas = self.totals, self._number_of, entry.replicas
+        for name, amount in entry.requests.items():
             column = number_of[name]
-            if column >= len(total):
+            if column >= len(totals):
                 self.widen(column + 8)
-                total = self.total
-            total[column, slot] += replicas * amount
-        if flight.gpu_cards:
-            self.widen(CARDS + 1)
-            self.total[CARDS, slot] += replicas * flight.gpu_cards * flight.gpu_milli
+                totals = self.totals
+            totals[column, slot] += replicas * amount
+        if entry.gpu_cards:
+            self.widen(CARDS_COLUMN + 1)
+            self.totals[CARDS_COLUMN, slot] += replicas * entry.gpu_cards * entry.gpu_milli
 
     def widen(self, columns: int) -> None:
         """Makes room for so many columns."""
-        if columns > len(self.total):
-            more = np.zeros((columns - len(self.total), self.total.shape[1]))
-            self.total = np.concatenate([self.total, more])
+        if columns > len(self.totals):
+            more = np.zeros((columns - len(self.totals), self.totals.shape[1]))
+            self.totals = np.concatenate([self.totals, more])
 
 
-def lost_pods(in_flight: Sequence[InFlight], smallest: dict[str, int]) -> int:
+def pods_lost_to_in_flight(in_flight: Sequence[InFlight], min_requests: dict[str, int]) -> int:
     """How many pods of a set may lose their room to what is in flight at one site.
 
     Args:
         in_flight: what is in flight there.
-        smallest: the least that any pod of the set asks of each resource, above 0.
+        min_requests: the least that any pod of the set asks of each resource, above 0.
     """
     return sum(
         each.replicas
         * sum(
-            -(-amount // smallest[name])
+            -(-amount // min_requests[name])
             for name, amount in each.requests.items()
-            if name in smallest
+            if name in min_requests
         )
         for each in in_flight
     )

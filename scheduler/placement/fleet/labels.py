@@ -22,7 +22,7 @@ def site_labels(facts: SiteFacts) -> dict[str, str]:
     return {**facts.labels, **{key: value for key, value in implied.items() if value}}
 
 
-def in_group(group: SiteGroup, facts: SiteFacts) -> bool:
+def is_in_group(group: SiteGroup, facts: SiteFacts) -> bool:
     """Whether a site is in a group, by name or by labels. An empty group holds nothing."""
     if facts.name in group.sites:
         return True
@@ -30,7 +30,7 @@ def in_group(group: SiteGroup, facts: SiteFacts) -> bool:
     return selector is not None and selector.matches(site_labels(facts))
 
 
-def place_of(facts: SiteFacts, by: str) -> str:
+def domain_of(facts: SiteFacts, by: str) -> str:
     """The place that spread counts a site in; empty when it is unknown.
 
     Args:

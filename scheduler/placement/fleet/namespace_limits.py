@@ -19,26 +19,26 @@ from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape
 from scheduler.model.quantities import PODS, NotAQuantity, format_amount, free_amount
 
-_OF_PODS = ("pods", "count/pods")
-_PLAIN = ("cpu", "memory", "ephemeral-storage")
-_MUST_BE_SAID = ("cpu", "memory")
+_POD_COUNT_QUOTAS = ("pods", "count/pods")
+_UNPREFIXED_QUOTAS = ("cpu", "memory", "ephemeral-storage")
+_REQUIRED_BY_QUOTA = ("cpu", "memory")
 """Compute resources that every container must name when a quota counts them (core/v1)."""
-_REQUESTS, _LIMITS = "requests.", "limits."
-_MOST_REMEMBERED = 256
+_REQUESTS_PREFIX, _LIMITS_PREFIX = "requests.", "limits."
+_MAX_CACHED_DENIALS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class SiteLimits:
+class SiteNamespaceLimits:
     """The limits of one namespace at one site; millicores for cpu, whole units for all else.
 
     Attributes:
         namespace: its name.
-        left: what quotas leave, by the quota's own names.
+        quota_left: what quotas leave, by the quota's own names.
         not_modelled: quotas' names and other limits that a decision does not look at.
     """
 
     namespace: str
-    left: Amounts
+    quota_left: Amounts
     container_min: Amounts
     container_max: Amounts
     container_default: Amounts
@@ -46,27 +46,33 @@ class SiteLimits:
     pod_min: Amounts
     pod_max: Amounts
     not_modelled: tuple[str, ...]
-    _breaches: dict[bytes, str] = field(default_factory=dict)
+    _denials_by_pods: dict[bytes, str] = field(default_factory=dict)
 
-    def completed(self, pods: Pods) -> Pods:
+    def with_defaults(self, pods: Pods) -> Pods:
         """The pods as the API server of the site completes them by its LimitRanges."""
         defaults = (self.container_default, self.container_default_request)
         if not pods.containers or not any(defaults):
             return pods
         # A limit that is filled in is no request: LimitRange objects carry their own for that.
-        full = tuple(each.with_defaults(*defaults) for each in pods.containers)
-        before = pod_amounts(pods.containers, "requests")
-        after = pod_amounts(full, "requests")
-        more = {name: amount - before.get(name, 0) for name, amount in after.items()}
+        completed_containers = tuple(each.with_defaults(*defaults) for each in pods.containers)
+        requests_before = pod_amounts(pods.containers, "requests")
+        requests_after = pod_amounts(completed_containers, "requests")
+        added_requests = {
+            name: amount - requests_before.get(name, 0) for name, amount in requests_after.items()
+        }
         requests = {
-            name: max(0, pods.shape.requests.get(name, 0) + more.get(name, 0))
-            for name in sorted({*pods.shape.requests, *more})
+            name: max(0, pods.shape.requests.get(name, 0) + added_requests.get(name, 0))
+            for name in sorted({*pods.shape.requests, *added_requests})
         }
         shape = _with_requests(pods.shape, {name: one for name, one in requests.items() if one})
-        limits = pod_amounts(full, "limits")
-        return msgspec.structs.replace(pods, shape=shape, containers=full, limits=limits)
+        limits = pod_amounts(completed_containers, "limits")
+        return msgspec.structs.replace(
+            pods, shape=shape, containers=completed_containers, limits=limits
+        )
 
-    def room(self, demand: Demand, in_flight: Iterable[InFlight], *, is_new: bool) -> int | None:
+    def replicas_left(
+        self, demand: Demand, in_flight: Iterable[InFlight], *, is_new: bool
+    ) -> int | None:
         """How many more replicas the quotas leave room for; None when none of them counts.
 
         Args:
@@ -74,40 +80,52 @@ class SiteLimits:
             in_flight: at the site; what is of this namespace has not been counted by a quota yet.
             is_new: whether pods come beside the replicas.
         """
-        unit = [self.completed(each) for each in demand.unit]
-        once = [self.completed(each) for each in demand.beside] if is_new else []
-        flying = [each for each in in_flight if each.workload.startswith(f"{self.namespace}/")]
-        rooms = []
-        for name, left in self.left.items():
-            each = sum(_counted(name, one.shape.requests, one.limits) * one.count for one in unit)
-            taken = sum(_counted(name, one.shape.requests, one.limits) * one.count for one in once)
-            taken += sum(_counted(name, one.requests, one.limits) * one.replicas for one in flying)
-            if each:
-                rooms.append(max(0, left - taken) // each)
-        return min(rooms, default=None)
+        unit = [self.with_defaults(each) for each in demand.unit]
+        pods_beside = [self.with_defaults(each) for each in demand.beside] if is_new else []
+        in_flight_here = [
+            each for each in in_flight if each.workload.startswith(f"{self.namespace}/")
+        ]
+        replicas_by_quota = []
+        for name, left in self.quota_left.items():
+            requested_by_replica = sum(
+                _quota_usage(name, one.shape.requests, one.limits) * one.count for one in unit
+            )
+            taken = sum(
+                _quota_usage(name, one.shape.requests, one.limits) * one.count
+                for one in pods_beside
+            )
+            taken += sum(
+                _quota_usage(name, one.requests, one.limits) * one.replicas
+                for one in in_flight_here
+            )
+            if requested_by_replica:
+                replicas_by_quota.append(max(0, left - taken) // requested_by_replica)
+        return min(replicas_by_quota, default=None)
 
-    def breach(self, demand: Demand) -> str:
+    def denial(self, demand: Demand) -> str:
         """Why the API server of the site would refuse a pod of it; empty when it would not."""
-        if not any((self.left, self.container_min, self.container_max, self.pod_min, self.pod_max)):
+        if not any(
+            (self.quota_left, self.container_min, self.container_max, self.pod_min, self.pod_max)
+        ):
             return ""
         key = canonical_json((demand.unit, demand.beside))
-        found = self._breaches.get(key)
+        found = self._denials_by_pods.get(key)
         if found is None:
-            if len(self._breaches) >= _MOST_REMEMBERED:
-                self._breaches.clear()
-            pods = (self.completed(each) for each in (*demand.unit, *demand.beside))
-            told = (sentence for each in pods for sentence in self._breaches_of(each))
-            found = self._breaches[key] = next(told, "")
+            if len(self._denials_by_pods) >= _MAX_CACHED_DENIALS:
+                self._denials_by_pods.clear()
+            pods = (self.with_defaults(each) for each in (*demand.unit, *demand.beside))
+            denials = (sentence for each in pods for sentence in self._denials_of(each))
+            found = self._denials_by_pods[key] = next(denials, "")
         return found
 
-    def _breaches_of(self, pods: Pods) -> Iterator[str]:
+    def _denials_of(self, pods: Pods) -> Iterator[str]:
         for each in pods.containers:
             title = f"container {each.name or '(unnamed)'}"
-            yield from self._unsaid(each, title)
-            yield from _outside(
+            yield from self._missing_amounts(each, title)
+            yield from _limit_range_denials(
                 title, each.requests, each.limits, self.container_min, self.container_max
             )
-        yield from _outside(
+        yield from _limit_range_denials(
             "the pod",
             pods.shape.requests,
             pods.limits,
@@ -116,38 +134,38 @@ class SiteLimits:
             is_known=bool(pods.containers),
         )
 
-    def _unsaid(self, container: Container, title: str) -> Iterator[str]:
-        for name in self.left:
-            what, resource = _meaning(name)
-            if resource in _MUST_BE_SAID:
-                said = container.limits if what == _LIMITS else container.requests
-                if resource not in said:
+    def _missing_amounts(self, container: Container, title: str) -> Iterator[str]:
+        for name in self.quota_left:
+            what, resource = _parse_quota_name(name)
+            if resource in _REQUIRED_BY_QUOTA:
+                named_amounts = container.limits if what == _LIMITS_PREFIX else container.requests
+                if resource not in named_amounts:
                     yield f"{title} must name {what}{resource}, as a quota counts it"
 
 
-class LimitIndex:
+class NamespaceLimitIndex:
     """The limits of all sites, by namespace; most fleets have none."""
 
     def __init__(self) -> None:
-        self._by_namespace: dict[str, dict[int, SiteLimits]] = {}
-        self._listed: dict[int, tuple[NamespaceLimits, ...]] = {}
+        self._by_namespace: dict[str, dict[int, SiteNamespaceLimits]] = {}
+        self._listed_by_slot: dict[int, tuple[NamespaceLimits, ...]] = {}
 
-    def read(self, facts: SiteFacts) -> tuple[SiteLimits, ...]:
+    def parse(self, facts: SiteFacts) -> tuple[SiteNamespaceLimits, ...]:
         """Reads the limits of a site.
 
         Raises:
             NotAQuantity: the message names the site and the namespace.
         """
         try:
-            return tuple(_read(each) for each in facts.status.namespaces)
+            return tuple(_parse_namespace_limits(each) for each in facts.status.namespaces)
         except NotAQuantity as error:
             raise NotAQuantity(f"Site {facts.name}: status.namespaces: {error}") from None
 
     def write(
-        self, slot: int, listed: tuple[NamespaceLimits, ...], limits: Sequence[SiteLimits]
+        self, slot: int, listed: tuple[NamespaceLimits, ...], limits: Sequence[SiteNamespaceLimits]
     ) -> None:
         """Replaces the limits of a site; equal ones stay as they are."""
-        before = self._listed.get(slot, ())
+        before = self._listed_by_slot.get(slot, ())
         if before == listed:
             return
         for each in before:
@@ -157,61 +175,61 @@ class LimitIndex:
         for one in limits:
             self._by_namespace.setdefault(one.namespace, {})[slot] = one
         if listed:
-            self._listed[slot] = listed
+            self._listed_by_slot[slot] = listed
         else:
-            self._listed.pop(slot, None)
+            self._listed_by_slot.pop(slot, None)
 
-    def of(self, namespace: str) -> Mapping[int, SiteLimits] | None:
+    def by_slot(self, namespace: str) -> Mapping[int, SiteNamespaceLimits] | None:
         """The limits of a namespace by slot; None when no site has any."""
         return self._by_namespace.get(namespace)
 
 
-def limits_of(facts: SiteFacts, namespace: str) -> SiteLimits | None:
+def namespace_limits_at(facts: SiteFacts, namespace: str) -> SiteNamespaceLimits | None:
     """The limits of a namespace at one site, if it reports any."""
     listed = [each for each in facts.status.namespaces if each.name == namespace]
-    return _read(listed[-1]) if listed else None
+    return _parse_namespace_limits(listed[-1]) if listed else None
 
 
-def _read(each: NamespaceLimits) -> SiteLimits:
-    left = {name: _amount(name, amount) for name, amount in sorted(each.quota_left.items())}
-    counts = {name: amount for name, amount in left.items() if _meaning(name)[1]}
-    return SiteLimits(
+def _parse_namespace_limits(each: NamespaceLimits) -> SiteNamespaceLimits:
+    left = {name: _parse_amount(name, amount) for name, amount in sorted(each.quota_left.items())}
+    counts = {name: amount for name, amount in left.items() if _parse_quota_name(name)[1]}
+    return SiteNamespaceLimits(
         namespace=each.name,
-        left=counts,
-        container_min=_amounts(each.container_min),
-        container_max=_amounts(each.container_max),
-        container_default=_amounts(each.container_default),
-        container_default_request=_amounts(each.container_default_request),
-        pod_min=_amounts(each.pod_min),
-        pod_max=_amounts(each.pod_max),
+        quota_left=counts,
+        container_min=_parse_amounts(each.container_min),
+        container_max=_parse_amounts(each.container_max),
+        container_default=_parse_amounts(each.container_default),
+        container_default_request=_parse_amounts(each.container_default_request),
+        pod_min=_parse_amounts(each.pod_min),
+        pod_max=_parse_amounts(each.pod_max),
         not_modelled=(*sorted(left.keys() - counts.keys()), *each.not_counted),
     )
 
 
-def _amounts(amounts: Mapping[str, float | str]) -> Amounts:
-    return {name: _amount(name, amount) for name, amount in sorted(amounts.items())}
+def _parse_amounts(amounts: Mapping[str, float | str]) -> Amounts:
+    return {name: _parse_amount(name, amount) for name, amount in sorted(amounts.items())}
 
 
-def _amount(name: str, amount: float | str) -> int:
-    return free_amount(_meaning(name)[1] or name, amount)
+def _parse_amount(name: str, amount: float | str) -> int:
+    return free_amount(_parse_quota_name(name)[1] or name, amount)
 
 
-def _meaning(name: str) -> tuple[str, str]:
+def _parse_quota_name(name: str) -> tuple[str, str]:
     """What a quota's name counts of a pod: requests or limits, and the resource; "" for neither."""
-    if name in _OF_PODS:
-        return _REQUESTS, PODS
-    if name in _PLAIN or name.startswith("hugepages-"):
-        return _REQUESTS, name
-    for what in (_REQUESTS, _LIMITS):
+    if name in _POD_COUNT_QUOTAS:
+        return _REQUESTS_PREFIX, PODS
+    if name in _UNPREFIXED_QUOTAS or name.startswith("hugepages-"):
+        return _REQUESTS_PREFIX, name
+    for what in (_REQUESTS_PREFIX, _LIMITS_PREFIX):
         resource = name.removeprefix(what)
         if resource not in {name, "storage"}:
             return what, resource
     return "", ""
 
 
-def _counted(name: str, requests: Mapping[str, int], limits: Mapping[str, int]) -> int:
-    what, resource = _meaning(name)
-    return (limits if what == _LIMITS else requests).get(resource, 0)
+def _quota_usage(name: str, requests: Mapping[str, int], limits: Mapping[str, int]) -> int:
+    what, resource = _parse_quota_name(name)
+    return (limits if what == _LIMITS_PREFIX else requests).get(resource, 0)
 
 
 def _with_requests(shape: PodShape, requests: Amounts) -> PodShape:
@@ -220,23 +238,23 @@ def _with_requests(shape: PodShape, requests: Amounts) -> PodShape:
     )
 
 
-def _outside(
+def _limit_range_denials(
     title: str,
     requests: Mapping[str, int],
     limits: Mapping[str, int],
-    least: Amounts,
-    most: Amounts,
+    minimums: Amounts,
+    maximums: Amounts,
     *,
     is_known: bool = True,
 ) -> Iterator[str]:
     """What the LimitRanger admission says no to (core/v1 LimitRange)."""
-    for name, amount in least.items():
+    for name, amount in minimums.items():
         asked, bound = requests.get(name), f"of {name}; the least is {format_amount(name, amount)}"
         if asked is None and is_known:
             yield f"{title} asks for nothing {bound}"
         elif asked is not None and asked < amount:
             yield f"{title} asks for {format_amount(name, asked)} {bound}"
-    for name, amount in most.items():
+    for name, amount in maximums.items():
         limit, bound = limits.get(name), f"of {name}; the most is {format_amount(name, amount)}"
         larger = max(limit or 0, requests.get(name, 0))
         if larger > amount:

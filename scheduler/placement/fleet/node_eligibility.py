@@ -14,12 +14,12 @@ from scheduler.model.manifests.pods import (
 from scheduler.placement.fleet.node_table import NodeKind
 
 
-def may_stand(shape: PodShape, kind: NodeKind) -> bool:
+def is_eligible(shape: PodShape, kind: NodeKind) -> bool:
     """Whether labels, affinity, GPU model and taints let a pod onto nodes of a kind."""
-    return is_chosen(shape, kind) and not blocking_taints(shape, kind)
+    return matches_selectors(shape, kind) and not blocking_taints(shape, kind)
 
 
-def is_chosen(shape: PodShape, kind: NodeKind) -> bool:
+def matches_selectors(shape: PodShape, kind: NodeKind) -> bool:
     """Whether selector, affinity and GPU model choose a kind; taints do not count."""
     labels = kind.all_labels
     if any(labels.get(key) != value for key, value in shape.node_selector.items()):
@@ -27,7 +27,9 @@ def is_chosen(shape: PodShape, kind: NodeKind) -> bool:
     if shape.gpu_models and kind.gpu_model not in shape.gpu_models:
         return False
     terms = shape.node_affinity
-    return not terms or any(all(meets(each, labels) for each in term) for term in terms)
+    return not terms or any(
+        all(matches_requirement(each, labels) for each in term) for term in terms
+    )
 
 
 def blocking_taints(shape: PodShape, kind: NodeKind) -> list[str]:
@@ -39,7 +41,7 @@ def blocking_taints(shape: PodShape, kind: NodeKind) -> list[str]:
     ]
 
 
-def meets(requirement: NodeRequirement, labels: dict[str, str]) -> bool:
+def matches_requirement(requirement: NodeRequirement, labels: dict[str, str]) -> bool:
     """Whether labels meet one condition of a node affinity (Gt and Lt compare integers).
 
     The name of a node (`matchFields`) is its hostname label; a name that was not reported is
@@ -59,10 +61,10 @@ def meets(requirement: NodeRequirement, labels: dict[str, str]) -> bool:
         case "DoesNotExist":
             return value is None
         case _:
-            return _compares(requirement.operator, value, requirement.values)
+            return _compare_integers(requirement.operator, value, requirement.values)
 
 
-def _compares(operator: str, value: str | None, values: tuple[str, ...]) -> bool:
+def _compare_integers(operator: str, value: str | None, values: tuple[str, ...]) -> bool:
     numbers = (value or "", *values)
     if (
         operator not in ("Gt", "Lt")
@@ -77,7 +79,7 @@ def _compares(operator: str, value: str | None, values: tuple[str, ...]) -> bool
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
-def platform_fits(
+def is_platform_permitted(
     kind: NodeKind, architectures: Iterable[str], cpu_vendors: Iterable[tuple[str, ...]]
 ) -> bool:
     """Whether images run there and every list of permitted CPU vendors holds the node's."""
@@ -86,7 +88,7 @@ def platform_fits(
     )
 
 
-def permits_node(facts: SiteFacts, demand: Demand, vendors: tuple[str, ...]) -> bool:
+def has_permitted_node(facts: SiteFacts, demand: Demand, vendors: tuple[str, ...]) -> bool:
     """Whether a site has a node on which the images run, of a vendor that every list permits.
 
     Args:

@@ -16,24 +16,33 @@ from scheduler.model.demand.facts import InFlight, SiteFacts
 from scheduler.model.kinds.fields import Taint
 from scheduler.model.kinds.site import NodeClass
 from scheduler.model.quantities import PODS, NotAQuantity, are_plain_integers
-from scheduler.placement.fleet.ragged import Ragged
-from scheduler.placement.fleet.row_schema import Form, amounts_of, card_of, held_back, places_of
+from scheduler.placement.fleet.ragged import RaggedTable
+from scheduler.placement.fleet.row_schema import (
+    RowSchema,
+    as_index,
+    card_number,
+    headroom_columns,
+    parse_amounts,
+)
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-COUNT: Final = 0
-KIND: Final = 1
-CARDS: Final = 2
+COUNT_COLUMN: Final = 0
+KIND_COLUMN: Final = 1
+CARDS_COLUMN: Final = 2
 """Numbers of the columns that every fleet has: how many equal nodes a row stands for, their kind,
 free thousandths of all GPU cards of one, less than 0 of what is in flight."""
-CARD: Final = "\0card"
-"""Columns `CARD + "0"`, `CARD + "1"`, …: free thousandths of single GPU cards."""
-IN_FLIGHT: Final = 0
+CARD_COLUMN_PREFIX: Final = "\0card"
+"""Columns `CARD_COLUMN_PREFIX + "0"`, `CARD_COLUMN_PREFIX + "1"`, ….
+
+Free thousandths of single GPU cards.
+"""
+IN_FLIGHT_KIND: Final = 0
 """The kind of rows that are no nodes: replicas on their way, see `in_flight.py`."""
 
-ASSUMED_PODS = 110
+DEFAULT_MAX_PODS = 110
 """What a kubelet allows when nobody says otherwise (its default --max-pods)."""
 
 
@@ -57,10 +66,10 @@ class NodeKind:
         }
 
 
-class _Part(NamedTuple):
+class _RowGroup(NamedTuple):
     """`length` rows of one form and kind."""
 
-    form: Form
+    schema: RowSchema
     kind: int
     length: int
 
@@ -76,32 +85,32 @@ def kind_of(node_class: NodeClass) -> NodeKind:
     )
 
 
-class NodeRows:
+class NodeTable:
     """Node rows of all sites, and after the nodes of a site what is in flight there.
 
     Attributes:
         rows: the columns.
         kinds: the kinds of node by number; the first stands for what is in flight.
-        most_cards: the most GPU cards that any node has been seen with.
-        changed: slots whose nodes changed, one after the other, since the log was begun anew.
-        log: how often that was.
+        max_cards: the most GPU cards that any node has been seen with.
+        changed_slots: slots whose nodes changed, one after the other, since the log was begun anew.
+        log_generation: how often that was.
     """
 
     def __init__(self) -> None:
-        self.rows = Ragged()
+        self.rows = RaggedTable()
         for place, name in enumerate(("count", "kind", "cards")):
-            assert self.rows.number(f"\0{name}") == place  # noqa: S101 - as the constants say
-        self._pods = self.rows.number(PODS)
-        self.kinds: list[NodeKind] = [_NO_NODE]
-        self.most_cards = 0
-        self._first_cards: list[int] = []
-        self.changed: list[int] = []
-        self.log = 0
+            assert self.rows.column_number(f"\0{name}") == place  # noqa: S101 - as the constants say
+        self._pods_column = self.rows.column_number(PODS)
+        self.kinds: list[NodeKind] = [_IN_FLIGHT_NODE_KIND]
+        self.max_cards = 0
+        self._first_card_columns: list[int] = []
+        self.changed_slots: list[int] = []
+        self.log_generation = 0
         self._card_columns: Ints = np.zeros((0, 1), np.int64)
-        self._number_of: dict[NodeKind, int] = {}
-        self._number_as_written: dict[Hashable, int] = {}
-        self._forms: dict[tuple[str, ...], Form] = {}
-        self._answers: dict[Hashable, tuple[Bools, bool]] = {}
+        self._kind_numbers: dict[NodeKind, int] = {}
+        self._kind_numbers_as_written: dict[Hashable, int] = {}
+        self._schemas: dict[tuple[str, ...], RowSchema] = {}
+        self._matching_kinds: dict[Hashable, tuple[Bools, bool]] = {}
 
     def grow_sites(self, sites: int) -> None:
         """Makes room for more sites."""
@@ -116,80 +125,88 @@ class NodeRows:
         Raises:
             NotAQuantity: the message names the site and the row.
         """
-        parts, values = self._read(facts)
+        groups, values = self._parse_node_classes(facts)
         if not are_plain_integers(values):
-            parts, values = self._read(facts, one_by_one=True)
-        flights = [self._flight_row(each) for each in facts.in_flight]
-        nodes = sum([part.length for part in parts])
-        rows = np.zeros((len(self.rows.number_of), nodes + len(flights)))
-        left = 1.0 - facts.spec.headroom.ratio
+            groups, values = self._parse_node_classes(facts, parse_all=True)
+        in_flight_rows = [self._in_flight_row(each) for each in facts.in_flight]
+        nodes = sum([part.length for part in groups])
+        rows = np.zeros((len(self.rows.column_numbers), nodes + len(in_flight_rows)))
+        available_ratio = 1.0 - facts.spec.headroom.ratio
         amounts = np.array(values, np.int64)
         begin = place = 0
-        for part in parts:
-            end, last = begin + part.length, place + part.length * len(part.form.numbers)
-            self._fill(rows[:, begin:end], part, amounts[place:last], left)
+        for part in groups:
+            end, last = begin + part.length, place + part.length * len(part.schema.column_numbers)
+            self._fill_rows(rows[:, begin:end], part, amounts[place:last], available_ratio)
             begin, place = end, last
-        for place, flight in enumerate(flights, nodes):
+        for place, flight in enumerate(in_flight_rows, nodes):
             for number, value in flight.items():
                 rows[number, place] = value
         return rows
 
-    def _read(self, facts: SiteFacts, *, one_by_one: bool = False) -> tuple[list[_Part], list[int]]:
-        parts: list[_Part] = []
+    def _parse_node_classes(
+        self, facts: SiteFacts, *, parse_all: bool = False
+    ) -> tuple[list[_RowGroup], list[int]]:
+        groups: list[_RowGroup] = []
         values: list[int] = []
-        for index, each in enumerate(facts.status.node_classes):
-            kind = self._number(each)
+        for index, node_class in enumerate(facts.status.node_classes):
+            kind = self._kind_number(node_class)
             begin = 0
             try:
-                for names, group in groupby(each.free, tuple):
+                for names, group in groupby(node_class.free, tuple):
                     rows = list(group)
-                    form = self._forms.get(names) or self._new_form(names)
-                    values += amounts_of(names, rows, begin, one_by_one=one_by_one)
-                    parts.append(_Part(form, kind, len(rows)))
+                    schema = self._schemas.get(names) or self._new_schema(names)
+                    values += parse_amounts(names, rows, begin, parse_all=parse_all)
+                    groups.append(_RowGroup(schema, kind, len(rows)))
                     begin += len(rows)
             except NotAQuantity as error:
                 where = f"status.nodeClasses[{index}].free"
                 raise NotAQuantity(f"Site {facts.name}: {where}{error}") from None
-        return parts, values
+        return groups, values
 
-    def _fill(self, rows: Floats, part: _Part, amounts: Ints, left: float) -> None:
-        form = part.form
-        columns = amounts.reshape(part.length, len(form.numbers)).T
-        rows[form.numbers] = columns
-        rows[KIND] = part.kind
-        if not form.says_count:
-            rows[COUNT] = 1.0
-        if not form.says_pods:
-            rows[self._pods] = ASSUMED_PODS
-        if form.has_cards:
-            rows[CARDS] = np.add.reduce(columns[form.cards])
-        if left != 1.0:
-            for number in form.held_back:
-                rows[number] = np.floor(rows[number] * left)
+    def _fill_rows(
+        self, rows: Floats, group: _RowGroup, amounts: Ints, available_ratio: float
+    ) -> None:
+        schema = group.schema
+        columns = amounts.reshape(group.length, len(schema.column_numbers)).T
+        rows[schema.column_numbers] = columns
+        rows[KIND_COLUMN] = group.kind
+        if not schema.has_count:
+            rows[COUNT_COLUMN] = 1.0
+        if not schema.has_pods:
+            rows[self._pods_column] = DEFAULT_MAX_PODS
+        if schema.has_cards:
+            rows[CARDS_COLUMN] = np.add.reduce(columns[schema.card_positions])
+        if available_ratio != 1.0:
+            for number in schema.headroom_columns:
+                rows[number] = np.floor(rows[number] * available_ratio)
 
-    def _new_form(self, names: tuple[str, ...]) -> Form:
+    def _new_schema(self, names: tuple[str, ...]) -> RowSchema:
         cards = {
-            place: card for place, name in enumerate(names) if (card := card_of(name)) is not None
+            place: card
+            for place, name in enumerate(names)
+            if (card := card_number(name)) is not None
         }
-        self.most_cards = max([self.most_cards, *(card + 1 for card in cards.values())])
+        self.max_cards = max([self.max_cards, *(card + 1 for card in cards.values())])
         numbers = [
-            COUNT
+            COUNT_COLUMN
             if name == "count"
-            else self.rows.number(name if place not in cards else f"{CARD}{cards[place]}")
+            else self.rows.column_number(
+                name if place not in cards else f"{CARD_COLUMN_PREFIX}{cards[place]}"
+            )
             for place, name in enumerate(names)
         ]
-        form = Form(
-            numbers=np.array(numbers, np.int64),
-            says_count=COUNT in numbers,
-            says_pods=self._pods in numbers,
+        schema = RowSchema(
+            column_numbers=np.array(numbers, np.int64),
+            has_count=COUNT_COLUMN in numbers,
+            has_pods=self._pods_column in numbers,
             has_cards=bool(cards),
-            cards=places_of(list(cards)),
-            held_back=held_back(names, numbers),
+            card_positions=as_index(list(cards)),
+            headroom_columns=headroom_columns(names, numbers),
         )
-        if len(self._forms) >= _MOST_QUESTIONS:
-            self._forms.clear()
-        self._forms[names] = form
-        return form
+        if len(self._schemas) >= _MAX_CACHED:
+            self._schemas.clear()
+        self._schemas[names] = schema
+        return schema
 
     def write(self, slot: int, rows: Floats) -> None:
         """Replaces a site's rows.
@@ -199,101 +216,117 @@ class NodeRows:
             rows: as `read` gave them; [columns, rows].
         """
         self.rows.write(slot, rows)
-        self._note(slot)
+        self._log_change(slot)
 
-    def replace_flights(self, slot: int, held: int, in_flight: Sequence[InFlight]) -> None:
-        """Replaces what is in flight at a site, of which `held` are there; its nodes remain."""
-        self.rows.cut(slot, held)
+    def replace_in_flight(
+        self, slot: int, present_count: int, in_flight: Sequence[InFlight]
+    ) -> None:
+        """Replaces what is in flight at a site, of which `present_count` are there.
+
+        Its nodes remain.
+        """
+        self.rows.drop_last(slot, present_count)
         for each in in_flight:
-            self.append(slot, each)
+            self.append_in_flight(slot, each)
 
-    def append(self, slot: int, flight: InFlight) -> None:
+    def append_in_flight(self, slot: int, entry: InFlight) -> None:
         """Adds something in flight at a site."""
-        self.rows.append(slot, self._flight_row(flight))
+        self.rows.append(slot, self._in_flight_row(entry))
 
     @property
     def card_columns(self) -> Ints:
         """The columns of single cards; [cards of a node, 1]."""
-        if len(self._card_columns) != self.most_cards:
-            numbers = [self.rows.number(f"{CARD}{card}") for card in range(self.most_cards)]
+        if len(self._card_columns) != self.max_cards:
+            numbers = [
+                self.rows.column_number(f"{CARD_COLUMN_PREFIX}{card}")
+                for card in range(self.max_cards)
+            ]
             self._card_columns = np.array(numbers, np.int64)[:, None]
         return self._card_columns
 
-    def _flight_row(self, flight: InFlight) -> dict[int, float]:
+    def _in_flight_row(self, entry: InFlight) -> dict[int, float]:
         """Something in flight as a row: of every resource it has less than nothing free.
 
-        Its kind is `IN_FLIGHT`, which is 0, as all that a row does not name.
+        Its kind is `IN_FLIGHT_KIND`, which is 0, as all that a row does not name.
         """
-        number_of = self.rows.number_of
-        row: dict[int, float] = {COUNT: flight.replicas, self._pods: -1}
-        for name, amount in flight.requests.items():
+        number_of = self.rows.column_numbers
+        row: dict[int, float] = {COUNT_COLUMN: entry.replicas, self._pods_column: -1}
+        for name, amount in entry.requests.items():
             row[number_of[name]] = -amount
-        count, milli = flight.gpu_cards, flight.gpu_milli
+        count, milli = entry.gpu_cards, entry.gpu_milli
         if count:
-            row[CARDS] = -count * milli
-            for number in self._cards(count):
+            row[CARDS_COLUMN] = -count * milli
+            for number in self._card_columns_of(count):
                 row[number] = -milli
         return row
 
-    def _cards(self, count: int) -> list[int]:
+    def _card_columns_of(self, count: int) -> list[int]:
         """The columns of the first so many single cards."""
-        self.most_cards = max(self.most_cards, count)
-        while len(self._first_cards) < count:
-            self._first_cards.append(self.rows.number(f"{CARD}{len(self._first_cards)}"))
-        return self._first_cards[:count]
+        self.max_cards = max(self.max_cards, count)
+        while len(self._first_card_columns) < count:
+            self._first_card_columns.append(
+                self.rows.column_number(f"{CARD_COLUMN_PREFIX}{len(self._first_card_columns)}")
+            )
+        return self._first_card_columns[:count]
 
-    def counts(self, index: Ints) -> Floats:
+    def node_counts(self, index: Ints) -> Floats:
         """How many nodes rows stand for; 0 for what is in flight; [len(index)]."""
         matrix = self.rows.matrix
-        counts: Floats = matrix[COUNT].take(index)
-        counts *= matrix[KIND].take(index) != IN_FLIGHT
+        counts: Floats = matrix[COUNT_COLUMN].take(index)
+        counts *= matrix[KIND_COLUMN].take(index) != IN_FLIGHT_KIND
         return counts
 
     def clear(self, slot: int) -> None:
         """Forgets a site's rows."""
         self.write(slot, np.zeros((0, 0)))
 
-    def _note(self, slot: int) -> None:
-        self.changed.append(slot)
-        if len(self.changed) > _LONGEST_LOG:
-            self.changed.clear()
-            self.log += 1
+    def _log_change(self, slot: int) -> None:
+        self.changed_slots.append(slot)
+        if len(self.changed_slots) > _MAX_LOG_LENGTH:
+            self.changed_slots.clear()
+            self.log_generation += 1
 
-    def fits_kind(
-        self, question: Hashable, answer: Callable[[NodeKind], bool]
+    def matching_kinds(
+        self, cache_key: Hashable, matches: Callable[[NodeKind], bool]
     ) -> tuple[Bools, bool]:
         """Which kinds of node will do, and whether all will; remembered by question; [kinds]."""
-        kept = self._answers.get(question)
-        if kept is None or len(kept[0]) < len(self.kinds):
-            begun = 0 if kept is None else len(kept[0])
-            kinds = enumerate(self.kinds[begun:], begun)
+        cached = self._matching_kinds.get(cache_key)
+        if cached is None or len(cached[0]) < len(self.kinds):
+            known_count = 0 if cached is None else len(cached[0])
+            kinds = enumerate(self.kinds[known_count:], known_count)
             known = np.array(
-                [place == IN_FLIGHT or answer(kind) for place, kind in kinds], np.bool_
+                [place == IN_FLIGHT_KIND or matches(kind) for place, kind in kinds], np.bool_
             )
-            if kept is not None:
-                known = np.concatenate([kept[0], known])
-            if len(self._answers) > _MOST_QUESTIONS:
-                self._answers.clear()
-            kept = self._answers[question] = (known, bool(known.all()))
-        return kept
+            if cached is not None:
+                known = np.concatenate([cached[0], known])
+            if len(self._matching_kinds) > _MAX_CACHED:
+                self._matching_kinds.clear()
+            cached = self._matching_kinds[cache_key] = (known, bool(known.all()))
+        return cached
 
-    def _number(self, each: NodeClass) -> int:
+    def _kind_number(self, node_class: NodeClass) -> int:
         """The number of the kind of a class; classes as written before are known at once."""
-        labels = tuple(each.labels.items())
-        written = (labels, each.taints, each.architecture, each.cpu_vendor, each.gpu_model)
-        number = self._number_as_written.get(written)
+        labels = tuple(node_class.labels.items())
+        written = (
+            labels,
+            node_class.taints,
+            node_class.architecture,
+            node_class.cpu_vendor,
+            node_class.gpu_model,
+        )
+        number = self._kind_numbers_as_written.get(written)
         if number is None:
-            kind = kind_of(each)
-            number = self._number_of.get(kind)
+            kind = kind_of(node_class)
+            number = self._kind_numbers.get(kind)
             if number is None:
-                number = self._number_of[kind] = len(self.kinds)
+                number = self._kind_numbers[kind] = len(self.kinds)
                 self.kinds.append(kind)
-            if len(self._number_as_written) >= _MOST_QUESTIONS:
-                self._number_as_written.clear()
-            self._number_as_written[written] = number
+            if len(self._kind_numbers_as_written) >= _MAX_CACHED:
+                self._kind_numbers_as_written.clear()
+            self._kind_numbers_as_written[written] = number
         return number
 
 
-_NO_NODE = NodeKind(labels=(), taints=(), architecture="", cpu_vendor="", gpu_model="")
-_MOST_QUESTIONS = 4096
-_LONGEST_LOG = 65_536
+_IN_FLIGHT_NODE_KIND = NodeKind(labels=(), taints=(), architecture="", cpu_vendor="", gpu_model="")
+_MAX_CACHED = 4096
+_MAX_LOG_LENGTH = 65_536

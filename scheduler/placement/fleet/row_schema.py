@@ -24,64 +24,64 @@ from scheduler.model.quantities import (
 
 Ints = NDArray[np.int64]
 
-_ONE_CARD = GPU_MILLI + "."
-_HELD_BACK = (CPU, "memory")
+_CARD_PREFIX = GPU_MILLI + "."
+_HEADROOM_RESOURCES = (CPU, "memory")
 """Headroom is held back of these; devices and pods are whole things."""
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class RowSchema:
     """What rows that name the same resources in the same order have in common.
 
     Attributes:
-        numbers: the columns that the resources stand in.
-        says_count: whether the rows say how many equal nodes they stand for.
-        says_pods: whether they say how many pods such a node takes.
+        column_numbers: the columns that the resources stand in.
+        has_count: whether the rows say how many equal nodes they stand for.
+        has_pods: whether they say how many pods such a node takes.
         has_cards: whether some of the resources are single cards.
-        cards: the places of those.
-        held_back: columns of which headroom is held back.
+        card_positions: the places of those.
+        headroom_columns: columns of which headroom is held back.
     """
 
-    numbers: Ints
-    says_count: bool
-    says_pods: bool
+    column_numbers: Ints
+    has_count: bool
+    has_pods: bool
     has_cards: bool
-    cards: slice | list[int]
-    held_back: tuple[int, ...]
+    card_positions: slice | list[int]
+    headroom_columns: tuple[int, ...]
 
 
-def card_of(resource: str) -> int | None:
+def card_number(resource: str) -> int | None:
     """The number in `kapok.dev/gpu-milli.NUMBER`; None for other resources.
 
     Raises:
         NotAQuantity: it is no number.
     """
-    return _number_of_card(resource) if resource.startswith(_ONE_CARD) else None
+    return _parse_card_number(resource) if resource.startswith(_CARD_PREFIX) else None
 
 
 @lru_cache(maxsize=256)
-def _number_of_card(resource: str) -> int:
+def _parse_card_number(resource: str) -> int:
     return int(free_amount(resource, resource.rpartition(".")[2]))
 
 
-def places_of(places: list[int]) -> slice | list[int]:
+def as_index(positions: list[int]) -> slice | list[int]:
     """Places to index with: a slice where they stand side by side, which is quicker."""
-    side_by_side = places == list(range(places[0], places[-1] + 1)) if places else True
-    return slice(places[0], places[-1] + 1) if places and side_by_side else places
+    side_by_side = positions == list(range(positions[0], positions[-1] + 1)) if positions else True
+    return slice(positions[0], positions[-1] + 1) if positions and side_by_side else positions
 
 
-def held_back(names: Sequence[str], numbers: Sequence[int]) -> tuple[int, ...]:
+def headroom_columns(names: Sequence[str], numbers: Sequence[int]) -> tuple[int, ...]:
     """The columns of which headroom is held back."""
     pairs = zip(names, numbers, strict=True)
-    return tuple(number for name, number in pairs if name in _HELD_BACK)
+    return tuple(number for name, number in pairs if name in _HEADROOM_RESOURCES)
 
 
-def amounts_of(
+def parse_amounts(
     names: Sequence[str],
     rows: Sequence[Mapping[str, float | str]],
     begin: int,
     *,
-    one_by_one: bool,
+    parse_all: bool,
 ) -> list[int]:
     """The amounts of rows of one form, one row after the other.
 
@@ -89,7 +89,7 @@ def amounts_of(
         names: the resources that each row names, in its order.
         rows: the rows.
         begin: the number of the first, for messages.
-        one_by_one: whether every column is read. Otherwise those are left as they stand that begin
+        parse_all: whether every column is read. Otherwise those are left as they stand that begin
             with an integer, for the caller to see whether `are_plain` holds for all.
 
     Raises:
@@ -98,12 +98,12 @@ def amounts_of(
     width = len(names)
     values = list(chain.from_iterable(row.values() for row in rows))
     for place, name in enumerate(names):
-        if one_by_one or name == CPU or type(values[place]) is not int:
-            values[place::width] = _column(name, values[place::width], begin)
+        if parse_all or name == CPU or type(values[place]) is not int:
+            values[place::width] = _parse_column(name, values[place::width], begin)
     return values  # type: ignore[return-value] # as the caller makes sure
 
 
-def _column(name: str, written: Sequence[float | str], begin: int) -> list[int]:
+def _parse_column(name: str, written: Sequence[float | str], begin: int) -> list[int]:
     """One resource of several rows.
 
     Raises:

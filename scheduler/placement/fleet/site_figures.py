@@ -22,7 +22,7 @@ FIGURES: Final = (
     "power_observed_at",
 )
 """Their names; instants are in seconds since 1970."""
-FIRST_PRICED: Final = 2
+FIRST_COST_FIGURE: Final = 2
 """From this one on figures enter costs; those before it tell how old all others are."""
 
 
@@ -31,25 +31,25 @@ def figures_of(facts: SiteFacts) -> tuple[float, ...]:
     spec, status = facts.spec, facts.status
     intensity, power = status.intensity, status.power
     return (
-        seconds(status.observed_at),
-        seconds(facts.silent_since),
-        _number(mean_energy_cny_per_kwh(spec.prices)),
-        _number(spec.prices.core_cny_per_hour),
-        _number(spec.energy.pue),
-        _number(intensity.gco2_per_kwh if intensity else None),
-        seconds((intensity.observed_at or status.observed_at) if intensity else None),
-        _number(facts.p90.get("gco2PerKwh")),
-        _number(facts.p90.get("energyCnyPerKwh")),
-        _number(pv_surplus_watts(power, spec.energy.pue)),
-        seconds((power.observed_at or status.observed_at) if power else None),
+        epoch_seconds(status.observed_at),
+        epoch_seconds(facts.silent_since),
+        _finite_or_nan(mean_energy_cny_per_kwh(spec.prices)),
+        _finite_or_nan(spec.prices.core_cny_per_hour),
+        _finite_or_nan(spec.energy.pue),
+        _finite_or_nan(intensity.gco2_per_kwh if intensity else None),
+        epoch_seconds((intensity.observed_at or status.observed_at) if intensity else None),
+        _finite_or_nan(facts.p90.get("gco2PerKwh")),
+        _finite_or_nan(facts.p90.get("energyCnyPerKwh")),
+        _finite_or_nan(pv_surplus_watts(power, spec.energy.pue)),
+        epoch_seconds((power.observed_at or status.observed_at) if power else None),
     )
 
 
-def seconds(instant: Instant | None, otherwise: float = nan) -> float:
+def epoch_seconds(instant: Instant | None, default: float = nan) -> float:
     """An instant in seconds since 1970, or what stands for none."""
-    return otherwise if instant is None else instant.timestamp()
+    return default if instant is None else instant.timestamp()
 
 
-def _number(value: float | None) -> float:
+def _finite_or_nan(value: float | None) -> float:
     """A figure, or NaN: not finite is not known."""
     return value if value is not None and isfinite(value) else nan

@@ -1,4 +1,4 @@
-"""`Figures`: one figure at every site, filled in where it is missing."""
+"""`SiteVector`: one figure at every site, filled in where it is missing."""
 
 from functools import lru_cache
 
@@ -11,7 +11,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
-class Figures(msgspec.Struct, frozen=True):
+class SiteVector(msgspec.Struct, frozen=True):
     """A figure of every site.
 
     Attributes:
@@ -27,13 +27,13 @@ class Figures(msgspec.Struct, frozen=True):
     missing: Ints
 
 
-def known_everywhere(value: Floats) -> Figures:
+def known_everywhere(value: Floats) -> SiteVector:
     """Figures of which none is missing; `value` is [capacity]."""
-    return Figures(value, *_nothing_missing(len(value)))
+    return SiteVector(value, *_none_missing(len(value)))
 
 
 @lru_cache(maxsize=4)
-def _nothing_missing(capacity: int) -> tuple[Bools, Ints]:
+def _none_missing(capacity: int) -> tuple[Bools, Ints]:
     """Always the same arrays, which nobody may write to."""
     known, missing = np.ones(capacity, np.bool_), np.zeros(capacity, np.int64)
     known.flags.writeable = missing.flags.writeable = False

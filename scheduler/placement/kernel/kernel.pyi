@@ -4,7 +4,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.placement.fleet.site_vector import Figures
+from scheduler.placement.fleet.site_vector import SiteVector
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -12,12 +12,18 @@ Bytes: TypeAlias = NDArray[np.uint8]
 
 INTERFACE: int
 SOURCE: str  # digest of what it was built from; build_kernel.py adds it
-MOST_COLUMNS: int
+MAX_COLUMNS: int
 
-def added(terms: Sequence[tuple[object, float, Figures]], capacity: int) -> Floats: ...
-def judged(first: Bytes, bits: Ints, accepted: Ints, holds: Bytes, rank: int) -> None: ...
-def tallied(first: Bytes, most: int) -> list[int]: ...
-def admitted(one: Bytes, other: Bytes, third: Bytes | None) -> tuple[Bytes, Ints]: ...
+def sum_terms(terms: Sequence[tuple[object, float, SiteVector]], slot_capacity: int) -> Floats: ...
+def apply_grant_rule(
+    first_refusal_ranks: Bytes,
+    grant_bits_in_play: Ints,
+    accepted_bits: Ints,
+    passed: Bytes,
+    rank: int,
+) -> None: ...
+def count_ranks(first_refusal_ranks: Bytes, max_rank: int) -> list[int]: ...
+def merge_ranks(one: Bytes, other: Bytes, third: Bytes | None) -> tuple[Bytes, Ints]: ...
 
 class Rows:
     arrays: tuple[Floats, Ints, Ints, Ints]
@@ -36,9 +42,11 @@ class Fit:
         sets: Ints | None,
         permitted: Bytes | None,
     ) -> None: ...
-    def rooms(self, slots: Ints) -> Ints: ...
-    def sums(self, slots: Ints, flying: Floats) -> Ints: ...
-    def fragmented(self, slots: Ints, sums: Ints, replicas: int, full: Full | None) -> int: ...
+    def replicas_at(self, slots: Ints) -> Ints: ...
+    def replicas_by_sums(self, slots: Ints, in_flight: Floats) -> Ints: ...
+    def count_fragmented(
+        self, slots: Ints, sums: Ints, replicas: int, full: FullSiteTracker | None
+    ) -> int: ...
     def cheapest(
         self,
         slots: Ints,
@@ -46,11 +54,13 @@ class Fit:
         unknown: Ints | None,
         name_hashes: NDArray[np.uint64],
         salt: int,
-        full: Full | None,
+        full: FullSiteTracker | None,
     ) -> Cheapest: ...
 
-class Full:
-    def __init__(self, stamp: Ints, versions: Ints, smallest: Fit, largest: Fit) -> None: ...
+class FullSiteTracker:
+    def __init__(
+        self, full_at_versions: Ints, versions: Ints, smallest: Fit, largest: Fit
+    ) -> None: ...
 
 class Cheapest:
     def __iter__(self) -> Iterator[tuple[int, int]]: ...

@@ -17,7 +17,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 import numpy as np
 
-INTERFACE: int = 6
+INTERFACE: int = 7
 """Raised with every change of a signature or of what a function means; loader.py compares it."""
 
 cdef enum:
@@ -25,14 +25,14 @@ cdef enum:
     _KIND = 1
     _CARDS = 2
     _IN_FLIGHT = 0  # the kind of rows that are no nodes, as in node_table.py
-    _MOST_COLUMNS = 16
+    _MAX_COLUMNS = 16
     _BLOCK = 64  # rows that are looked at in one go
 
-cdef double _ENDLESS = 1_000_000.0  # as in summed_capacity.py
+cdef double _UNLIMITED = 1_000_000.0  # as in summed_capacity.py
 cdef uint64_t _ODD = 0x9E3779B97F4A7C15  # as in site_costs.py
 cdef uint8_t _NONE = 255  # the rank of a site that no rule refuses, as in filter.py
 
-MOST_COLUMNS = _MOST_COLUMNS
+MAX_COLUMNS = _MAX_COLUMNS
 """Pods that ask for more different resources are fitted by `capacity.py`."""
 
 
@@ -45,7 +45,7 @@ cdef inline double _floor(double value) noexcept nogil:
     return whole - 1.0 if whole > value else whole
 
 
-cdef inline int _all_within(const int64_t[::1] slots, Py_ssize_t capacity) except -1:
+cdef inline int _check_slots(const int64_t[::1] slots, Py_ssize_t capacity) except -1:
     """Nothing outside of an array is ever read: that would be no error, but any answer."""
     cdef Py_ssize_t place
     for place in range(slots.shape[0]):
@@ -54,7 +54,7 @@ cdef inline int _all_within(const int64_t[::1] slots, Py_ssize_t capacity) excep
     return 0
 
 
-cdef inline int _as_long(Py_ssize_t length, Py_ssize_t capacity) except -1:
+cdef inline int _check_length(Py_ssize_t length, Py_ssize_t capacity) except -1:
     """Refuses an array that is not as long as another."""
     if length != capacity:
         raise ValueError(f"an array of {length} for {capacity} slots")
@@ -104,14 +104,14 @@ cdef class Fit:
         permitted: 1 for each kind that a set permits; [vendor sets, kinds].
 
     Raises:
-        ValueError: more than `MOST_COLUMNS` resources.
+        ValueError: more than `MAX_COLUMNS` resources.
         IndexError: there is no such column.
     """
 
     cdef Rows rows
     cdef int count
-    cdef int64_t columns[_MOST_COLUMNS]
-    cdef double asked[_MOST_COLUMNS]
+    cdef int64_t columns[_MAX_COLUMNS]
+    cdef double asked[_MAX_COLUMNS]
     cdef int64_t gpu_cards
     cdef double gpu_milli
     cdef bint one_per_node
@@ -136,8 +136,8 @@ cdef class Fit:
         cdef int place = 0
         self.rows = rows
         self.count = len(columns)
-        if self.count > _MOST_COLUMNS:
-            raise ValueError(f"at most {_MOST_COLUMNS} resources; got {self.count}")
+        if self.count > _MAX_COLUMNS:
+            raise ValueError(f"at most {_MAX_COLUMNS} resources; got {self.count}")
         for column, amount in zip(columns, asked):
             if not 0 <= column < rows.matrix.shape[0]:
                 raise IndexError(f"there is no column {column}")
@@ -172,7 +172,7 @@ cdef class Fit:
         cdef Py_ssize_t row
         cdef int place
         for row in range(rows):
-            fits[row] = _ENDLESS
+            fits[row] = _UNLIMITED
         for place in range(self.count):
             free = self.rows.data + self.columns[place] * self.rows.width + begin
             asked = self.asked[place]
@@ -229,7 +229,7 @@ cdef class Fit:
             total += share
         return _floor(total / self.gpu_cards)
 
-    cdef int64_t room_at(self, Py_ssize_t slot) noexcept nogil:
+    cdef int64_t replicas_at_slot(self, Py_ssize_t slot) noexcept nogil:
         """Replicas that a site takes, what is in flight taken off."""
         cdef Py_ssize_t begin = self.rows.start[slot]
         cdef Py_ssize_t end = begin + self.rows.length[slot]
@@ -237,17 +237,17 @@ cdef class Fit:
         if self.gpu_cards and not self._has_cards(begin, end):
             return 0
         while begin < end:
-            total += self._room_of_rows(slot, begin, min(end - begin, _BLOCK), True, True)
+            total += self._replicas_of_rows(slot, begin, min(end - begin, _BLOCK), True, True)
             begin += _BLOCK
-        return <int64_t>min(max(total, 0.0), _ENDLESS)
+        return <int64_t>min(max(total, 0.0), _UNLIMITED)
 
-    cdef double part_at(self, Py_ssize_t slot, bint nodes, bint flights) noexcept nogil:
+    cdef double partial_replicas_at_slot(self, Py_ssize_t slot, bint nodes, bint in_flight) noexcept nogil:
         """What a site's nodes take, or what is lost to what is in flight there."""
         cdef Py_ssize_t begin = self.rows.start[slot]
         cdef Py_ssize_t end = begin + self.rows.length[slot]
         cdef double total = 0.0
         while begin < end:
-            total += self._room_of_rows(slot, begin, min(end - begin, _BLOCK), nodes, flights)
+            total += self._replicas_of_rows(slot, begin, min(end - begin, _BLOCK), nodes, in_flight)
             begin += _BLOCK
         return total
 
@@ -261,10 +261,10 @@ cdef class Fit:
                 return True
         return False
 
-    cdef double _room_of_rows(
-        self, Py_ssize_t slot, Py_ssize_t begin, Py_ssize_t rows, bint nodes, bint flights
+    cdef double _replicas_of_rows(
+        self, Py_ssize_t slot, Py_ssize_t begin, Py_ssize_t rows, bint nodes, bint in_flight
     ) noexcept nogil:
-        """What up to `_BLOCK` rows of a site take, those of `nodes` or `flights` or both."""
+        """What up to `_BLOCK` rows of a site take, those of `nodes` or `in_flight` or both."""
         cdef double[_BLOCK] shares
         cdef const double* kinds = self.rows.data + _KIND * self.rows.width + begin
         cdef const double* counts = self.rows.data + _COUNT * self.rows.width + begin
@@ -276,7 +276,7 @@ cdef class Fit:
             fits = shares[row]
             if 0.0 <= fits < 1.0:
                 continue
-            if not (flights if kinds[row] == _IN_FLIGHT else nodes):
+            if not (in_flight if kinds[row] == _IN_FLIGHT else nodes):
                 continue
             if not self._is_usable(slot, <int64_t>kinds[row]):
                 continue
@@ -290,25 +290,25 @@ cdef class Fit:
             total += fits * counts[row]
         return total
 
-    cdef int64_t summed_at(self, Py_ssize_t slot, const double[:, ::1] flying) noexcept nogil:
+    cdef int64_t replicas_by_sums_at_slot(self, Py_ssize_t slot, const double[:, ::1] in_flight) noexcept nogil:
         """What the sums of a site's free capacity would take, as in `summed_capacity.py`; cards first."""
         cdef int place
         cdef double left
-        cdef double least = _ENDLESS
+        cdef double least = _UNLIMITED
         if self.gpu_cards:
-            left = self._left(slot, _CARDS, flying) / (self.gpu_cards * self.gpu_milli)
+            left = self._free_sum(slot, _CARDS, in_flight) / (self.gpu_cards * self.gpu_milli)
             if left < 1.0:
                 return 0
             least = min(least, left)
         for place in range(self.count):
-            left = self._left(slot, self.columns[place], flying) / self.asked[place]
+            left = self._free_sum(slot, self.columns[place], in_flight) / self.asked[place]
             if left < 1.0:
                 return 0
             least = min(least, left)
         return <int64_t>least
 
-    cdef double _left(
-        self, Py_ssize_t slot, int64_t column, const double[:, ::1] flying
+    cdef double _free_sum(
+        self, Py_ssize_t slot, int64_t column, const double[:, ::1] in_flight
     ) noexcept nogil:
         """The sum of a column over the nodes of a site, less what is in flight."""
         cdef Py_ssize_t begin = self.rows.start[slot]
@@ -320,9 +320,9 @@ cdef class Fit:
         for row in range(begin, begin + self.rows.length[slot]):
             if kinds[row] != _IN_FLIGHT and self._is_usable(slot, <int64_t>kinds[row]):
                 left += free[row] * counts[row]
-        return left - flying[column, slot] if column < flying.shape[0] else left
+        return left - in_flight[column, slot] if column < in_flight.shape[0] else left
 
-    def rooms(self, const int64_t[::1] slots):
+    def replicas_at(self, const int64_t[::1] slots):
         """How many more replicas sites take; [slots].
 
         Raises:
@@ -330,18 +330,18 @@ cdef class Fit:
         """
         found = np.empty(slots.shape[0], np.int64)
         cdef int64_t[::1] rooms = found
-        _all_within(slots, self.rows.start.shape[0])
+        _check_slots(slots, self.rows.start.shape[0])
         cdef Py_ssize_t place
         for place in range(slots.shape[0]):
-            rooms[place] = self.room_at(slots[place])
+            rooms[place] = self.replicas_at_slot(slots[place])
         return found
 
-    def sums(self, const int64_t[::1] slots, const double[:, ::1] flying):
+    def replicas_by_sums(self, const int64_t[::1] slots, const double[:, ::1] in_flight):
         """What the sums of their free capacity would take, as in `summed_capacity.py`; [slots].
 
         Args:
             slots: the sites.
-            flying: what is in flight at all sites; [columns, capacity].
+            in_flight: what is in flight at all sites; [columns, capacity].
 
         Raises:
             IndexError: there is no such slot.
@@ -349,13 +349,13 @@ cdef class Fit:
         found = np.empty(slots.shape[0], np.int64)
         cdef int64_t[::1] sums = found
         cdef Py_ssize_t place
-        _all_within(slots, min(self.rows.start.shape[0], flying.shape[1]))
+        _check_slots(slots, min(self.rows.start.shape[0], in_flight.shape[1]))
         for place in range(slots.shape[0]):
-            sums[place] = self.summed_at(slots[place], flying)
+            sums[place] = self.replicas_by_sums_at_slot(slots[place], in_flight)
         return found
 
-    def fragmented(
-        self, const int64_t[::1] slots, const int64_t[::1] sums, int64_t replicas, Full full
+    def count_fragmented(
+        self, const int64_t[::1] slots, const int64_t[::1] sums, int64_t replicas, FullSiteTracker full
     ):
         """At how many sites the sum would do, though no node, or too few, have enough.
 
@@ -372,13 +372,13 @@ cdef class Fit:
         cdef Py_ssize_t place
         cdef int64_t room
         cdef int64_t found = 0
-        _all_within(slots, self.rows.start.shape[0])
-        _as_long(sums.shape[0], slots.shape[0])
+        _check_slots(slots, self.rows.start.shape[0])
+        _check_length(sums.shape[0], slots.shape[0])
         for place in range(slots.shape[0]):
             if sums[place]:
                 room = 0
-                if full is None or not full.holds(slots[place]):
-                    room = self.room_at(slots[place])
+                if full is None or not full.is_full(slots[place]):
+                    room = self.replicas_at_slot(slots[place])
                 if not room or (room < replicas and sums[place] >= replicas):
                     found += 1
         return found
@@ -390,17 +390,17 @@ cdef class Fit:
         unknown,
         const uint64_t[::1] name_hashes,
         uint64_t salt,
-        Full full,
+        FullSiteTracker full,
     ):
         """The sites of `slots` that have room, cheapest first; see `Cheapest`."""
         return Cheapest(self, slots, cny, unknown, name_hashes, salt, full)
 
 
-cdef class Full:
+cdef class FullSiteTracker:
     """Sites that take nothing of any shape of a cell, see `full_sites.py`.
 
     Args:
-        stamp: the version of a site's rows for which it is full; [capacity]; written here.
+        full_at_versions: the version of a site's rows for which it is full; [capacity]; written here.
         versions: the version that its rows have now; [capacity].
         smallest: the fit of the smallest shape of the cell.
         largest: the fit of the largest.
@@ -409,28 +409,28 @@ cdef class Full:
         ValueError: an array is not as long as the fleet's.
     """
 
-    cdef int64_t[::1] stamp
+    cdef int64_t[::1] full_at_versions
     cdef const int64_t[::1] versions
     cdef Fit smallest
     cdef Fit largest
 
-    def __init__(self, int64_t[::1] stamp, const int64_t[::1] versions, Fit smallest, Fit largest):
-        _as_long(stamp.shape[0], smallest.rows.start.shape[0])
-        _as_long(versions.shape[0], smallest.rows.start.shape[0])
-        self.stamp = stamp
+    def __init__(self, int64_t[::1] full_at_versions, const int64_t[::1] versions, Fit smallest, Fit largest):
+        _check_length(full_at_versions.shape[0], smallest.rows.start.shape[0])
+        _check_length(versions.shape[0], smallest.rows.start.shape[0])
+        self.full_at_versions = full_at_versions
         self.versions = versions
         self.smallest = smallest
         self.largest = largest
 
-    cdef bint holds(self, Py_ssize_t slot) noexcept nogil:
+    cdef bint is_full(self, Py_ssize_t slot) noexcept nogil:
         """Whether it is known that a site takes nothing."""
-        return self.stamp[slot] == self.versions[slot]
+        return self.full_at_versions[slot] == self.versions[slot]
 
-    cdef void note(self, Py_ssize_t slot) noexcept nogil:
+    cdef void mark(self, Py_ssize_t slot) noexcept nogil:
         """Remembers a site without room, if it has none for the whole cell."""
-        cdef double most = self.smallest.part_at(slot, True, False)
-        if most + self.largest.part_at(slot, False, True) <= 0.0:
-            self.stamp[slot] = self.versions[slot]
+        cdef double most = self.smallest.partial_replicas_at_slot(slot, True, False)
+        if most + self.largest.partial_replicas_at_slot(slot, False, True) <= 0.0:
+            self.full_at_versions[slot] = self.versions[slot]
 
 
 cdef struct Candidate:
@@ -476,7 +476,7 @@ cdef class Cheapest:
     """
 
     cdef Fit fit
-    cdef Full full
+    cdef FullSiteTracker full
     cdef Candidate* heap
     cdef Py_ssize_t left
 
@@ -488,14 +488,14 @@ cdef class Cheapest:
         unknown,
         const uint64_t[::1] name_hashes,
         uint64_t salt,
-        Full full,
+        FullSiteTracker full,
     ):
         cdef Py_ssize_t place
         cdef int64_t slot
         cdef const int64_t[::1] missing
         cdef bint is_any_missing = unknown is not None
         cdef Py_ssize_t made = 0
-        _all_within(slots, min(cny.shape[0], name_hashes.shape[0], fit.rows.start.shape[0]))
+        _check_slots(slots, min(cny.shape[0], name_hashes.shape[0], fit.rows.start.shape[0]))
         self.fit = fit
         self.full = full
         self.heap = <Candidate*>PyMem_Malloc(max(slots.shape[0], 1) * sizeof(Candidate))
@@ -503,10 +503,10 @@ cdef class Cheapest:
             raise MemoryError
         if is_any_missing:
             missing = unknown
-            _as_long(missing.shape[0], cny.shape[0])
+            _check_length(missing.shape[0], cny.shape[0])
         for place in range(slots.shape[0]):
             slot = slots[place]
-            if full is not None and full.holds(slot):
+            if full is not None and full.is_full(slot):
                 continue
             self.heap[made].slot = slot
             self.heap[made].place = place
@@ -545,11 +545,11 @@ cdef class Cheapest:
             self.left -= 1
             self.heap[0] = self.heap[self.left]
             self._sink(0)
-            room = self.fit.room_at(slot[0])
+            room = self.fit.replicas_at_slot(slot[0])
             if room > 0:
                 return room
             if self.full is not None:
-                self.full.note(slot[0])
+                self.full.mark(slot[0])
         return 0
 
     def __iter__(self):
@@ -585,17 +585,17 @@ cdef class Cheapest:
         return True
 
 
-def added(terms, Py_ssize_t capacity):
+def sum_terms(terms, Py_ssize_t slot_capacity):
     """What a replica costs at every site: each cost times its units, added up; [capacity].
 
     Args:
         terms: as in `Price`; the figures of each are [capacity].
-        capacity: of the fleet.
+        slot_capacity: of the fleet.
 
     Raises:
         ValueError: figures of another length.
     """
-    found = np.zeros(capacity)
+    found = np.zeros(slot_capacity)
     cdef double[::1] total = found
     cdef const double[::1] figures
     cdef double units
@@ -604,8 +604,8 @@ def added(terms, Py_ssize_t capacity):
     for _, amount, figure in terms:
         units = amount
         figures = figure.value
-        _as_long(figures.shape[0], capacity)
-        for slot in range(capacity):
+        _check_length(figures.shape[0], slot_capacity)
+        for slot in range(slot_capacity):
             if is_first:
                 total[slot] = figures[slot] * units
             else:
@@ -614,22 +614,22 @@ def added(terms, Py_ssize_t capacity):
     return found
 
 
-def judged(
-    uint8_t[::1] first,
-    int64_t[::1] bits,
-    const int64_t[::1] accepted,
-    uint8_t[::1] holds,
+def apply_grant_rule(
+    uint8_t[::1] first_refusal_ranks,
+    int64_t[::1] grant_bits_in_play,
+    const int64_t[::1] accepted_bits,
+    uint8_t[::1] passed,
     uint8_t rank,
 ):
-    """Of the grants still in play, `bits`, a rule leaves those that it accepts.
+    """Of the grants still in play, `grant_bits_in_play`, a rule leaves those that it accepts.
 
     Where it leaves none, it refuses, and the rules after it are judged by themselves again.
 
     Args:
-        first: the rank of the first rule that refuses; [capacity]; changed.
-        bits: the grants in play; [capacity]; changed.
-        accepted: the grants that the rule accepts, as bits; [capacity].
-        holds: 1 where it leaves any; [capacity]; written.
+        first_refusal_ranks: the rank of the first rule that refuses; [capacity]; changed.
+        grant_bits_in_play: the grants in play; [capacity]; changed.
+        accepted_bits: the grants that the rule accepts, as bits; [capacity].
+        passed: 1 where it leaves any; [capacity]; written.
         rank: of the rule.
 
     Raises:
@@ -637,30 +637,30 @@ def judged(
     """
     cdef Py_ssize_t slot
     cdef int64_t left
-    _as_long(bits.shape[0], first.shape[0])
-    _as_long(accepted.shape[0], first.shape[0])
-    _as_long(holds.shape[0], first.shape[0])
-    for slot in range(first.shape[0]):
-        left = bits[slot] & accepted[slot]
-        holds[slot] = left != 0
+    _check_length(grant_bits_in_play.shape[0], first_refusal_ranks.shape[0])
+    _check_length(accepted_bits.shape[0], first_refusal_ranks.shape[0])
+    _check_length(passed.shape[0], first_refusal_ranks.shape[0])
+    for slot in range(first_refusal_ranks.shape[0]):
+        left = grant_bits_in_play[slot] & accepted_bits[slot]
+        passed[slot] = left != 0
         if left:
-            bits[slot] = left
-        elif rank < first[slot]:
-            first[slot] = rank
+            grant_bits_in_play[slot] = left
+        elif rank < first_refusal_ranks[slot]:
+            first_refusal_ranks[slot] = rank
 
 
-def tallied(const uint8_t[::1] first, Py_ssize_t most):
-    """How many slots have each rank, as a list from 0 to `most` (255 at most)."""
+def count_ranks(const uint8_t[::1] first_refusal_ranks, Py_ssize_t max_rank):
+    """How many slots have each rank, as a list from 0 to `max_rank` (255 at most)."""
     cdef Py_ssize_t slot
     cdef int64_t[256] counts
     for slot in range(256):
         counts[slot] = 0
-    for slot in range(first.shape[0]):
-        counts[first[slot]] += 1
-    return [counts[slot] for slot in range(most + 1)]
+    for slot in range(first_refusal_ranks.shape[0]):
+        counts[first_refusal_ranks[slot]] += 1
+    return [counts[slot] for slot in range(max_rank + 1)]
 
 
-def admitted(const uint8_t[::1] one, const uint8_t[::1] other, third):
+def merge_ranks(const uint8_t[::1] one, const uint8_t[::1] other, third):
     """The lowest rank of two or three, [capacity], and the slots that no rule refuses.
 
     Raises:
@@ -671,8 +671,8 @@ def admitted(const uint8_t[::1] one, const uint8_t[::1] other, third):
     cdef Py_ssize_t count = 0
     cdef uint8_t rank
     cdef const uint8_t[::1] more = other if third is None else third
-    _as_long(other.shape[0], capacity)
-    _as_long(more.shape[0], capacity)
+    _check_length(other.shape[0], capacity)
+    _check_length(more.shape[0], capacity)
     first = np.empty(capacity, np.uint8)
     slots = np.empty(capacity, np.int64)
     cdef uint8_t[::1] ranks = first

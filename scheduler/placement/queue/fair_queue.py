@@ -113,9 +113,9 @@ class FairQueue:
                 heap = self._prune_heap(group, tenant)
                 if not heap:
                     continue
-                turn = (tenant_share(tenant), heap[0][0])
-                if best is None or turn < best:
-                    best, found = turn, heap
+                sort_key = (tenant_share(tenant), heap[0][0])
+                if best is None or sort_key < best:
+                    best, found = sort_key, heap
         return found
 
     def _prune_heap(self, group: _Group, tenant: str) -> _Heap:
@@ -140,12 +140,12 @@ class FairQueue:
 
     def _insert_group(self, group: _Group) -> None:
         """Puts a group where its priority stands in the present window."""
-        level = aged_priority(group.priority, self._window - group.window)
-        if level in self._groups_by_priority:
-            self._groups_by_priority[level].append(group)
+        priority = aged_priority(group.priority, self._window - group.window)
+        if priority in self._groups_by_priority:
+            self._groups_by_priority[priority].append(group)
         else:
-            self._groups_by_priority[level] = [group]
-            heapq.heappush(self._priority_heap, -level)
+            self._groups_by_priority[priority] = [group]
+            heapq.heappush(self._priority_heap, -priority)
 
     def _age_priorities(self, window: int) -> None:
         """A new window: all that waited since an earlier one counts for more."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scheduler.model.demand.demand import Demand, total_requests
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.node_table import COUNT, IN_FLIGHT, KIND
+from scheduler.placement.fleet.node_table import COUNT_COLUMN, IN_FLIGHT_KIND, KIND_COLUMN
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -35,8 +35,8 @@ class MinimumRequest:
     """What some work asks at least; millicores for cpu, whole units for all else.
 
     Attributes:
-        of_a_node: the most that any of its pods asks of a node, by resource.
-        in_all: what all missing replicas ask together, by resource.
+        largest_pod: the most that any of its pods asks of a node, by resource.
+        in_total: what all missing replicas ask together, by resource.
         namespace: limits of this namespace may make its pods larger.
         is_plain: a replica is one pod, and any number of them may share a node: so what is in
             flight takes as much from it as `capacity.py` says.
@@ -121,10 +121,13 @@ class MinimumRequests:
     def update_totals(self) -> None:
         """Sums up what all nodes have free; until the next time that is the most there is."""
         rows = self._fleet.nodes.rows
-        index = rows.rows_of(np.array(sorted(self._fleet.slot_of.values()), np.int64))
-        counts = self._fleet.nodes.counts(index)
+        index = rows.row_indices(np.array(sorted(self._fleet.slot_of.values()), np.int64))
+        counts = self._fleet.nodes.node_counts(index)
         self._free_in_fleet = np.array(
-            [rows.matrix[rows.number(name)].take(index) @ counts for name in self._row_by_resource]
+            [
+                rows.matrix[rows.column_number(name)].take(index) @ counts
+                for name in self._row_by_resource
+            ]
         )
 
     def may_fit(self, numbers: Ints, site: str) -> Bools:
@@ -138,25 +141,29 @@ class MinimumRequests:
         found = np.zeros(len(self._by_number), np.bool_)
         if slot is not None:
             found[numbers] = True
-            some = np.flatnonzero(found)
-            found[some] = self._may_fit_at(some, slot)
+            asked = np.flatnonzero(found)
+            found[asked] = self._may_fit_at(asked, slot)
         return found[numbers]
 
     def _may_fit_at(self, numbers: Ints, slot: int) -> Bools:
         rows = self._fleet.nodes.rows
-        columns = np.array([rows.number(name) for name in self._row_by_resource], np.int64)
-        index = rows.rows_of(np.array([slot]))
+        columns = np.array([rows.column_number(name) for name in self._row_by_resource], np.int64)
+        index = rows.row_indices(np.array([slot]))
         free = rows.matrix[columns[:, None], index]
-        most = free[:, rows.matrix[KIND].take(index) != IN_FLIGHT].max(axis=1, initial=-1.0)
-        found: Bools = (self._largest_pod[:, numbers] <= most[:, None]).all(axis=0)
+        max_free = free[:, rows.matrix[KIND_COLUMN].take(index) != IN_FLIGHT_KIND].max(
+            axis=1, initial=-1.0
+        )
+        found: Bools = (self._largest_pod[:, numbers] <= max_free[:, None]).all(axis=0)
         total = self._free_in_fleet
         found &= (self._in_total[: len(total), numbers] <= total[:, None]).all(axis=0)
-        some = np.flatnonzero(found)
-        some = some[self._is_in_flight_known(numbers[some])]
-        if len(some):
-            free, counts = _merge_equal_rows(free, rows.matrix[COUNT].take(index))
+        candidates = np.flatnonzero(found)
+        candidates = candidates[self._is_in_flight_known(numbers[candidates])]
+        if len(candidates):
+            free, counts = _merge_equal_rows(free, rows.matrix[COUNT_COLUMN].take(index))
             if len(counts) <= _MAX_ROWS:
-                found[some] = _has_capacity(self._largest_pod[:, numbers[some]], free, counts)
+                found[candidates] = _has_capacity(
+                    self._largest_pod[:, numbers[candidates]], free, counts
+                )
         return found
 
     def _is_in_flight_known(self, numbers: Ints) -> Bools:
@@ -164,11 +171,11 @@ class MinimumRequests:
 
         Where limits may make pods larger it is not: larger ones may lose fewer replicas.
         """
-        limits = self._fleet.limits
+        limits = self._fleet.namespace_limits
         limited = [
             place
             for name, place in self._number_by_namespace.items()
-            if limits.of(name) is not None
+            if limits.by_slot(name) is not None
         ]
         known: Bools = self._is_plain[numbers] & ~np.isin(self._namespace_number[numbers], limited)
         return known

@@ -13,7 +13,7 @@ from functools import cache
 from typing import get_args
 
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.placement.filter.rules import Event, all_rules
+from scheduler.placement.filter.rules import WakeEvent, all_rules
 
 AGING_WINDOW_SECONDS = 600.0
 """Every so long that work waits for its turn, its priority counts as higher; it is also the grain:
@@ -75,7 +75,7 @@ def sort_key(work: QueuedWork, tenant_share: TenantShare, *, now_seconds: float)
 
     Args:
         work: what waits.
-        shares: how much of its quota a tenant uses.
+        tenant_share: how much of its quota a tenant uses.
         now_seconds: by the clock of `waiting_since_seconds`.
     """
     windows = aging_window_of(now_seconds) - aging_window_of(work.waiting_since_seconds)
@@ -96,8 +96,8 @@ def dominant_share(
     return max(shares_of_resources, default=0.0) / weight
 
 
-_CAPACITY_EVENTS: frozenset[Event] = frozenset({"capacity", "site", "grant", "workload"})
-_EVENTS_BY_FIT_REASON: dict[str, frozenset[Event]] = {
+_CAPACITY_EVENTS: frozenset[WakeEvent] = frozenset({"capacity", "site", "grant", "workload"})
+_EVENTS_BY_FIT_REASON: dict[str, frozenset[WakeEvent]] = {
     "full": _CAPACITY_EVENTS,
     "fragmented": _CAPACITY_EVENTS,
     "spread": _CAPACITY_EVENTS | {"report", "latency"},
@@ -108,18 +108,18 @@ _EVENTS_BY_FIT_REASON: dict[str, frozenset[Event]] = {
 }
 """Reasons that no rule in `constraints/` gives, or not alone."""
 
-_ALL_EVENTS: frozenset[Event] = frozenset(get_args(Event))
+_ALL_EVENTS: frozenset[WakeEvent] = frozenset(get_args(WakeEvent))
 
 
 @cache
-def wake_events_of(reason: str) -> frozenset[Event]:
+def wake_events_of(reason: str) -> frozenset[WakeEvent]:
     """Events that could change an answer with this reason; of an unknown one, every event."""
-    found = [rule.wakes for rule in all_rules() if rule.reason == reason]
+    found = [rule.wake_events for rule in all_rules() if rule.reason == reason]
     if reason in _EVENTS_BY_FIT_REASON:
         found.append(_EVENTS_BY_FIT_REASON[reason])
-    return frozenset[Event]().union(*found) if found else _ALL_EVENTS
+    return frozenset[WakeEvent]().union(*found) if found else _ALL_EVENTS
 
 
-def could_wake(events: frozenset[Event], reasons: Iterable[str]) -> bool:
+def could_wake(events: frozenset[WakeEvent], reasons: Iterable[str]) -> bool:
     """Whether any of the events could change any of the reasons."""
     return any(events & wake_events_of(reason) for reason in reasons)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.quantities import GPU_MILLI
-from scheduler.placement.choose import consider
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.choose import prepare_cycle
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
 Floats = NDArray[np.float64]
@@ -34,7 +34,7 @@ def is_reservable(demand: Demand) -> bool:
 def choose_reservation(
     demand: Demand,
     fleet: Fleet,
-    context: Moment,
+    context: DecisionContext,
     *,
     used_by_site: Mapping[str, Mapping[str, int]],
     excluded_sites: Collection[str],
@@ -44,27 +44,27 @@ def choose_reservation(
     Args:
         demand: what waits.
         fleet: what is known of the sites.
-        moment: now.
-        used: what placed replicas ask, by site and resource.
-        besides: sites that do not count.
+        context: now.
+        used_by_site: what placed replicas ask, by site and resource.
+        excluded_sites: sites that do not count.
     """
     if not is_reservable(demand):
         return {}
-    state = consider(demand, fleet, context)
+    state = prepare_cycle(demand, fleet, context)
     slots = np.array(
         [
             slot
-            for slot in state.admission.slots.tolist()
-            if slot not in state.standing.barred and fleet.name_at(slot) not in excluded_sites
+            for slot in state.filter_result.admitted_slots.tolist()
+            if slot not in state.retained.excluded and fleet.name_at(slot) not in excluded_sites
             if _has_gpu_cards(demand, fleet, slot)
         ],
         np.int64,
     )
     if not len(slots):
         return {}
-    missing = max(1, demand.replicas - sum(state.standing.kept.values()))
+    missing = max(1, demand.replicas - sum(state.retained.kept.values()))
     additional, max_replicas = (
-        state.room.at(slots),
+        state.capacity.replicas_at(slots),
         _max_replicas(demand, fleet, slots, used_by_site),
     )
     names = [fleet.name_at(slot) for slot in slots.tolist()]
@@ -106,17 +106,17 @@ def _max_replicas(
 ) -> Ints:
     """Replicas that sites could hold by the sums of what is free and what placed work asks."""
     rows = fleet.nodes.rows
-    index = rows.rows_of(slots)
-    counts = fleet.nodes.counts(index)
+    index = rows.row_indices(slots)
+    counts = fleet.nodes.node_counts(index)
     names = [fleet.name_at(slot) for slot in slots.tolist()]
     max_replicas: Floats = np.full(len(slots), float(demand.replicas))
     for resource, asked in demand.requests.items():
         if asked <= 0:
             continue
-        number = rows.number(resource)
-        free = rows.sums(slots, rows.matrix[number].take(index) * counts)
-        if number < len(fleet.flying.total):
-            free -= fleet.flying.total[number].take(slots)
+        number = rows.column_number(resource)
+        free = rows.sum_by_site(slots, rows.matrix[number].take(index) * counts)
+        if number < len(fleet.in_flight_totals.totals):
+            free -= fleet.in_flight_totals.totals[number].take(slots)
         placed = np.array(
             [used_by_site.get(name, {}).get(resource, 0) for name in names], np.float64
         )

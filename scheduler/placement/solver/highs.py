@@ -162,7 +162,7 @@ def solve_integer_packing(
         problem: requests, replicas, free capacity and profit.
         workloads: the workload of each pair; [pairs].
         sites: the site of each pair; [pairs].
-        most_nodes: of the search; what is best by then is taken.
+        max_nodes: of the search; what is best by then is taken.
     """
     program = IntegerProgram()
     for workload, site in zip(workloads.tolist(), sites.tolist(), strict=True):

@@ -19,55 +19,62 @@ from scheduler.model.kinds.fields import (
 )
 from scheduler.model.manifests.pods import NodeRequirement
 from scheduler.simulation.cluster.mirror import Mirror
-from scheduler.simulation.cluster.objects import Node, NodeTerm, Pod, PodTerm
-from scheduler.simulation.cluster.podwork import is_over
+from scheduler.simulation.cluster.objects import (
+    NodeSelectorTerm,
+    Pod,
+    PodAffinityTerm,
+    SimulatedNode,
+)
+from scheduler.simulation.cluster.pods import is_finished
 from scheduler.simulation.cluster.requests import Amounts, allocatable_of, requests_of
 
-_EVERYTHING = LabelSelector()
+_MATCH_ALL = LabelSelector()
 
 
 @dataclass(frozen=True, slots=True)
-class NoNode:
+class NoFeasibleNode:
     """Why a pod stays pending, in kube-scheduler's words."""
 
     message: str
 
 
-def choose_node(pod: Pod, mirror: Mirror) -> Node | NoNode:
+def choose_node(pod: Pod, mirror: Mirror) -> SimulatedNode | NoFeasibleNode:
     """The node for a pod, or why there is none."""
     nodes = mirror.nodes()
     requests = requests_of(pod)
-    neighbours = _Neighbours.of(pod, mirror, nodes)
+    neighbours = _PodConstraints.of(pod, mirror, nodes)
     refused: Counter[str] = Counter()
-    best: tuple[float, Node] | None = None
+    best: tuple[float, SimulatedNode] | None = None
     for node in nodes:
         total = allocatable_of(node.status.allocatable)
-        free = _free(total, mirror.used(node.metadata.name))
+        free = _free_amounts(total, mirror.requested_on(node.metadata.name))
         reason = _refusal(pod, node, mirror, requests, free) or neighbours.refusal(node)
         if reason:
             refused[reason] += 1
             continue
-        left = _left_over(total, requests, free)
+        left = _free_ratio_after(total, requests, free)
         if best is None or left < best[0]:
             best = (left, node)
     if best is not None:
         return best[1]
     reasons = ", ".join(f"{count} {text}" for text, count in sorted(refused.items()))
-    return NoNode(f"0/{len(nodes)} nodes are available" + (f": {reasons}." if reasons else "."))
+    return NoFeasibleNode(
+        f"0/{len(nodes)} nodes are available" + (f": {reasons}." if reasons else ".")
+    )
 
 
-def admits_daemon(node: Node, pod: Pod) -> bool:
+def is_eligible_for_daemon(node: SimulatedNode, pod: Pod) -> bool:
     """Whether a DaemonSet makes a pod for this node: capacity does not matter yet."""
     return not (_taint_refusal(pod, node) or _selector_refusal(pod, node))
 
 
-def keeps_daemon(node: Node, pod: Pod) -> bool:
+def may_keep_daemon(node: SimulatedNode, pod: Pod) -> bool:
     """Whether a pod of a DaemonSet that is on this node may stay there."""
-    thrown_out = untolerated(pod.spec.tolerations, node.spec.taints, ("NoExecute",))
+    thrown_out = untolerated_taint(pod.spec.tolerations, node.spec.taints, ("NoExecute",))
     return not (thrown_out or _selector_refusal(pod, node))
 
 
-def untolerated(
+def untolerated_taint(
     tolerations: Iterable[Toleration], taints: Iterable[Taint], effects: tuple[str, ...]
 ) -> Taint | None:
     """The first taint with one of the effects that no toleration matches."""
@@ -77,46 +84,50 @@ def untolerated(
     return None
 
 
-def _refusal(pod: Pod, node: Node, mirror: Mirror, requests: Amounts, free: Amounts) -> str | None:
+def _refusal(
+    pod: Pod, node: SimulatedNode, mirror: Mirror, requests: Amounts, free: Amounts
+) -> str | None:
     return (
         _taint_refusal(pod, node)
         or _selector_refusal(pod, node)
         or _shortage(requests, free)
-        or _port_refusal(pod, _living(mirror, node))
+        or _port_refusal(pod, _unfinished_pods(mirror, node))
     )
 
 
-def _taint_refusal(pod: Pod, node: Node) -> str | None:
+def _taint_refusal(pod: Pod, node: SimulatedNode) -> str | None:
     cordon = Taint(key="node.kubernetes.io/unschedulable")
-    if node.spec.unschedulable and untolerated(pod.spec.tolerations, [cordon], ("NoSchedule",)):
+    if node.spec.unschedulable and untolerated_taint(
+        pod.spec.tolerations, [cordon], ("NoSchedule",)
+    ):
         return "node(s) were unschedulable"
-    taint = untolerated(pod.spec.tolerations, node.spec.taints, ("NoSchedule", "NoExecute"))
+    taint = untolerated_taint(pod.spec.tolerations, node.spec.taints, ("NoSchedule", "NoExecute"))
     if taint is None:
         return None
     value = f"{taint.key}: {taint.value}" if taint.value else taint.key
     return f"node(s) had untolerated taint {{{value}}}"
 
 
-def _selector_refusal(pod: Pod, node: Node) -> str | None:
+def _selector_refusal(pod: Pod, node: SimulatedNode) -> str | None:
     labels = node.metadata.labels
     required = pod.spec.affinity.node_affinity.required
     by_labels = pod.spec.node_selector.items() <= labels.items()
-    by_terms = required is None or any(_holds(t, node) for t in required.node_selector_terms)
+    by_terms = required is None or any(_matches_term(t, node) for t in required.node_selector_terms)
     if by_labels and by_terms:
         return None
     return "node(s) didn't match Pod's node affinity/selector"
 
 
-def _holds(term: NodeTerm, node: Node) -> bool:
+def _matches_term(term: NodeSelectorTerm, node: SimulatedNode) -> bool:
     fields = {"metadata.name": node.metadata.name}
     if not term.match_expressions and not term.match_fields:
         return False  # an empty term matches nothing
-    return all(_meets(one, node.metadata.labels) for one in term.match_expressions) and all(
-        _meets(one, fields) for one in term.match_fields
-    )
+    return all(
+        _matches_requirement(one, node.metadata.labels) for one in term.match_expressions
+    ) and all(_matches_requirement(one, fields) for one in term.match_fields)
 
 
-def _meets(one: NodeRequirement, labels: dict[str, str]) -> bool:
+def _matches_requirement(one: NodeRequirement, labels: dict[str, str]) -> bool:
     match one.operator:
         case "Gt" | "Lt":
             value, bound = labels.get(one.key, ""), one.values[0] if one.values else ""
@@ -135,7 +146,7 @@ def _is_integer(text: str) -> bool:
     return text.removeprefix("-").isdigit()
 
 
-def _free(total: Amounts, used: Mapping[str, int]) -> Amounts:
+def _free_amounts(total: Amounts, used: Mapping[str, int]) -> Amounts:
     return {name: amount - used.get(name, 0) for name, amount in total.items()}
 
 
@@ -146,7 +157,7 @@ def _shortage(requests: Amounts, free: Amounts) -> str | None:
     return None
 
 
-def _left_over(total: Amounts, requests: Amounts, free: Amounts) -> float:
+def _free_ratio_after(total: Amounts, requests: Amounts, free: Amounts) -> float:
     """Mean free share of cpu, memory and what the pod asks for, after the pod is there."""
     counted = {"cpu", "memory", *requests} - {"pods"}
     shares = [
@@ -155,8 +166,8 @@ def _left_over(total: Amounts, requests: Amounts, free: Amounts) -> float:
     return sum(shares) / max(1, len(shares))
 
 
-def _port_refusal(pod: Pod, there: list[Pod]) -> str | None:
-    taken = {port for one in there for port in _host_ports(one)}
+def _port_refusal(pod: Pod, others: list[Pod]) -> str | None:
+    taken = {port for one in others for port in _host_ports(one)}
     if taken & _host_ports(pod):
         return "node(s) didn't have free ports for the requested pod ports"
     return None
@@ -170,37 +181,38 @@ def _host_ports(pod: Pod) -> set[tuple[str, int]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Neighbours:
+class _PodConstraints:
     """What other pods mean for this one, worked out once for all nodes.
 
     Attributes:
-        wanted: per required affinity term (topology key, values with such pods, may be the first).
-        shunned: (topology key, value) where this pod may not be.
+        affinity: per required affinity term (topology key, values with such pods, may be the
+        first).
+        anti_affinity: (topology key, value) where this pod may not be.
         spread: per constraint (topology key, most pods that a value may hold, pods per value).
     """
 
-    wanted: list[tuple[str, set[str], bool]]
-    shunned: set[tuple[str, str]]
+    affinity: list[tuple[str, set[str], bool]]
+    anti_affinity: set[tuple[str, str]]
     spread: list[tuple[str, int, Counter[str]]]
 
     @classmethod
-    def of(cls, pod: Pod, mirror: Mirror, nodes: list[Node]) -> "_Neighbours":
-        placed = [(one, node) for node in nodes for one in _living(mirror, node)]
+    def of(cls, pod: Pod, mirror: Mirror, nodes: list[SimulatedNode]) -> "_PodConstraints":
+        placed = [(one, node) for node in nodes for one in _unfinished_pods(mirror, node)]
         affinity = pod.spec.affinity
         shunned = {
             (term.topology_key, value)
             for other, node in placed
-            for term in _repelling(pod, other)
+            for term in _anti_affinity_terms(pod, other)
             if (value := node.metadata.labels.get(term.topology_key)) is not None
         }
-        wanted = [_attracted(pod, term, placed) for term in affinity.pod_affinity.required]
-        return cls(wanted, shunned, _spread(pod, placed, nodes))
+        wanted = [_affinity_domains(pod, term, placed) for term in affinity.pod_affinity.required]
+        return cls(wanted, shunned, _spread_limits(pod, placed, nodes))
 
-    def refusal(self, node: Node) -> str | None:
+    def refusal(self, node: SimulatedNode) -> str | None:
         labels = node.metadata.labels
-        if any(labels.get(key) == value for key, value in self.shunned):
+        if any(labels.get(key) == value for key, value in self.anti_affinity):
             return "node(s) didn't match pod anti-affinity rules"
-        for key, values, is_first in self.wanted:
+        for key, values, is_first in self.affinity:
             if not (labels.get(key) in values or (is_first and key in labels)):
                 return "node(s) didn't match pod affinity rules"
         for key, most, counts in self.spread:
@@ -209,27 +221,29 @@ class _Neighbours:
         return None
 
 
-def _living(mirror: Mirror, node: Node) -> list[Pod]:
-    return [pod for pod in mirror.pods_on(node.metadata.name) if not is_over(pod)]
+def _unfinished_pods(mirror: Mirror, node: SimulatedNode) -> list[Pod]:
+    return [pod for pod in mirror.pods_on(node.metadata.name) if not is_finished(pod)]
 
 
-def _repelling(pod: Pod, other: Pod) -> list[PodTerm]:
+def _anti_affinity_terms(pod: Pod, other: Pod) -> list[PodAffinityTerm]:
     """Anti-affinity terms of either pod that name the other one."""
-    ours = [t for t in pod.spec.affinity.pod_anti_affinity.required if _names(t, pod, other)]
-    theirs = [t for t in other.spec.affinity.pod_anti_affinity.required if _names(t, other, pod)]
+    ours = [t for t in pod.spec.affinity.pod_anti_affinity.required if _term_selects(t, pod, other)]
+    theirs = [
+        t for t in other.spec.affinity.pod_anti_affinity.required if _term_selects(t, other, pod)
+    ]
     return ours + theirs
 
 
-def _attracted(
-    pod: Pod, term: PodTerm, placed: list[tuple[Pod, Node]]
+def _affinity_domains(
+    pod: Pod, term: PodAffinityTerm, placed: list[tuple[Pod, SimulatedNode]]
 ) -> tuple[str, set[str], bool]:
     """A pod that its own term names may be the first of its kind anywhere."""
-    near = [node for other, node in placed if _names(term, pod, other)]
+    near = [node for other, node in placed if _term_selects(term, pod, other)]
     values = {node.metadata.labels.get(term.topology_key, "") for node in near} - {""}
-    return term.topology_key, values, not near and _names(term, pod, pod)
+    return term.topology_key, values, not near and _term_selects(term, pod, pod)
 
 
-def _names(term: PodTerm, owner: Pod, other: Pod) -> bool:
+def _term_selects(term: PodAffinityTerm, owner: Pod, other: Pod) -> bool:
     namespaces = term.namespaces or [owner.metadata.namespace]
     selector = term.label_selector
     if selector is None or other.metadata.namespace not in namespaces:
@@ -237,15 +251,15 @@ def _names(term: PodTerm, owner: Pod, other: Pod) -> bool:
     return selector.matches(other.metadata.labels)
 
 
-def _spread(
-    pod: Pod, placed: list[tuple[Pod, Node]], nodes: list[Node]
+def _spread_limits(
+    pod: Pod, placed: list[tuple[Pod, SimulatedNode]], nodes: list[SimulatedNode]
 ) -> list[tuple[str, int, Counter[str]]]:
     """Per hard constraint: no value may hold more than the emptiest one plus `maxSkew`."""
     found = []
     for one in pod.spec.topology_spread_constraints:
         if one.when_unsatisfiable != "DoNotSchedule":
             continue
-        key, selector = one.topology_key, one.label_selector or _EVERYTHING
+        key, selector = one.topology_key, one.label_selector or _MATCH_ALL
         usable = [n for n in nodes if key in n.metadata.labels and not _selector_refusal(pod, n)]
         counts: Counter[str] = Counter(
             node.metadata.labels[key]

@@ -26,17 +26,17 @@ _Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 _DEFAULT_ALLOCATABLE: _Quantities = {"cpu": "8", "memory": "32Gi", "pods": "110"}
 
 
-class NotADescription(ValueError):
+class InvalidDescription(ValueError):
     """A description cannot be used; the message names file and field."""
 
 
-class _Described(
+class _StrictStruct(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
     """Unknown fields are refused: a typo must not become a default."""
 
 
-class NodeDescription(_Described, frozen=True, kw_only=True):
+class NodeDescription(_StrictStruct, frozen=True, kw_only=True):
     """One node, or `count` equal ones called NAME-0, NAME-1 and so on.
 
     Attributes:
@@ -57,7 +57,7 @@ class NodeDescription(_Described, frozen=True, kw_only=True):
     taints: list[Taint] = field(default_factory=list)
     architecture: str = "amd64"
 
-    def each(self) -> list["NodeDescription"]:
+    def expand(self) -> list["NodeDescription"]:
         """The single nodes, with every default filled in."""
         names = [self.name]
         if self.count is not None:
@@ -69,7 +69,7 @@ class NodeDescription(_Described, frozen=True, kw_only=True):
         ]
 
 
-class ClusterDescription(_Described, frozen=True, kw_only=True):
+class ClusterDescription(_StrictStruct, frozen=True, kw_only=True):
     """One cluster to play.
 
     Attributes:
@@ -85,15 +85,15 @@ class ClusterDescription(_Described, frozen=True, kw_only=True):
     start_seconds: _Seconds | None = None
 
 
-class _Nodes(_Described, frozen=True, kw_only=True):
+class _NodesFile(_StrictStruct, frozen=True, kw_only=True):
     nodes: list[NodeDescription]
 
 
-class _Clusters(_Described, frozen=True, kw_only=True):
+class _ClustersFile(_StrictStruct, frozen=True, kw_only=True):
     clusters: Annotated[list[ClusterDescription], Meta(min_length=1)]
 
 
-_Form = TypeVar("_Form", _Nodes, _Clusters)
+_File = TypeVar("_File", _NodesFile, _ClustersFile)
 
 DEFAULT_NODES = [NodeDescription(name="node", count=3)]
 
@@ -104,8 +104,8 @@ def read_nodes(path: Path) -> list[NodeDescription]:
     Raises:
         NotADescription: with file and field.
     """
-    nodes = _read(path, _Nodes).nodes
-    _check(path, nodes)
+    nodes = _read(path, _NodesFile).nodes
+    _check_nodes(path, nodes)
     return nodes
 
 
@@ -115,36 +115,38 @@ def read_clusters(path: Path) -> list[ClusterDescription]:
     Raises:
         NotADescription: with file and field.
     """
-    found = _read(path, _Clusters).clusters
+    found = _read(path, _ClustersFile).clusters
     for cluster in found:
-        _check(path, cluster.nodes)
+        _check_nodes(path, cluster.nodes)
     return [
         msgspec.structs.replace(cluster, kubeconfig=str(path.parent / cluster.kubeconfig))
         for cluster in found
     ]
 
 
-def _read(path: Path, form: type[_Form]) -> _Form:
+def _read(path: Path, file_type: type[_File]) -> _File:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise NotADescription(f"{path}: {error.strerror}") from error
+        raise InvalidDescription(f"{path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise NotADescription(f"{path}: not YAML: {error}") from error
+        raise InvalidDescription(f"{path}: not YAML: {error}") from error
     try:
-        return msgspec.convert(raw, form)
+        return msgspec.convert(raw, file_type)
     except msgspec.ValidationError as error:
-        raise NotADescription(f"{path}: {error}") from error
+        raise InvalidDescription(f"{path}: {error}") from error
 
 
-def _check(path: Path, nodes: list[NodeDescription]) -> None:
+def _check_nodes(path: Path, nodes: list[NodeDescription]) -> None:
     seen: set[str] = set()
-    for node in (single for described in nodes for single in described.each()):
+    for node in (single for described in nodes for single in described.expand()):
         if node.name in seen:
-            raise NotADescription(f"{path}: nodes: {node.name} is described twice")
+            raise InvalidDescription(f"{path}: nodes: {node.name} is described twice")
         seen.add(node.name)
         for resource, quantity in node.allocatable.items():
             try:
                 free_amount(resource, quantity)
             except NotAQuantity as error:
-                raise NotADescription(f"{path}: nodes: {node.name}: {resource}: {error}") from error
+                raise InvalidDescription(
+                    f"{path}: nodes: {node.name}: {resource}: {error}"
+                ) from error

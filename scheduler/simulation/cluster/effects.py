@@ -20,23 +20,23 @@ from scheduler.control.ports.hub import (
 )
 from scheduler.hub.client import HubClient
 from scheduler.runtime.clock import Clock
-from scheduler.simulation.cluster.mirror import Mirror, Name
+from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
 from scheduler.simulation.cluster.objects import (
-    BY_KIND,
     PODS,
-    VIEWS,
-    View,
-    view_of,
+    RESOURCES_BY_KIND,
+    VIEW_TYPES,
+    ObjectView,
+    decode_view,
 )
 from scheduler.simulation.cluster.plan import (
     Bind,
     Create,
-    Orphaned,
+    Delete,
+    DeleteIfOrphaned,
     Patch,
-    Remove,
-    Tell,
+    RecordEvent,
     Write,
-    timestamp,
+    format_timestamp,
 )
 
 _log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ _COMPONENT = "kapok-simulate-cluster"
 SERVICE_ACCOUNTS = ApiResource("", "v1", "serviceaccounts", "ServiceAccount", namespaced=True)
 
 
-class Effects:
+class ClusterWriter:
     """The one writer of a cluster."""
 
     def __init__(self, client: HubClient, mirror: Mirror, clock: Clock) -> None:
@@ -53,7 +53,7 @@ class Effects:
         self._mirror = mirror
         self._clock = clock
 
-    async def carry_out(self, write: Write) -> None:
+    async def execute(self, write: Write) -> None:
         """Does one write.
 
         Raises:
@@ -64,14 +64,14 @@ class Effects:
                 await self._create(write)
             case Patch():
                 await self._patch(write)
-            case Remove():
-                await self._remove(write)
+            case Delete():
+                await self._delete(write)
             case Bind():
                 await self._bind(write)
-            case Tell():
-                await self._tell(write)
-            case Orphaned():
-                await self._orphaned(write)
+            case RecordEvent():
+                await self._record_event(write)
+            case DeleteIfOrphaned():
+                await self._delete_if_orphaned(write)
 
     async def _create(self, write: Create) -> None:
         try:
@@ -79,22 +79,24 @@ class Effects:
         except Conflict:  # done before, and the answer or the watch event was late
             meta = write.body["metadata"]
             found = await self._client.get(write.resource, meta["name"], meta.get("namespace"))
-            if not _is_same(write.body, found):
+            if not _has_same_owners(write.body, found):
                 raise
         except Refused as error:
-            await self._complain(write, error)
+            await self._record_refusal(write, error)
             raise
-        self._learn(write.resource, found)
+        self._update_mirror(write.resource, found)
 
-    async def _complain(self, write: Create, error: Refused) -> None:
+    async def _record_refusal(self, write: Create, error: Refused) -> None:
         """A refused pod is told where people look: as an Event of its owner."""
         meta = write.body["metadata"]
         for owner in meta.get("ownerReferences") or []:
-            resource = BY_KIND.get(owner["kind"])
+            resource = RESOURCES_BY_KIND.get(owner["kind"])
             if resource is not None:
                 name = (meta.get("namespace", ""), owner["name"])
-                event = Tell(resource, name, owner["uid"], "FailedCreate", str(error), _COMPONENT)
-                await self._tell(event)
+                event = RecordEvent(
+                    resource, name, owner["uid"], "FailedCreate", str(error), _COMPONENT
+                )
+                await self._record_event(event)
 
     async def _patch(self, write: Patch) -> None:
         namespace, name = write.name
@@ -107,31 +109,31 @@ class Effects:
                 subresource=write.subresource,
             )
         except NotFound:
-            self._gone(write.resource, write.name)
+            self._remove_from_mirror(write.resource, write.name)
             return
-        self._learn(write.resource, found)
+        self._update_mirror(write.resource, found)
 
-    async def _remove(self, write: Remove) -> None:
+    async def _delete(self, write: Delete) -> None:
         options: Object = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "preconditions": {"uid": write.uid},
             "propagationPolicy": "Background",
         }
-        if write.at_once:
+        if write.is_immediate:
             options["gracePeriodSeconds"] = 0
         path = write.resource.path(write.name[0] or None, write.name[1])
         try:
             found = await self._client.raw("DELETE", path, body=options)
         except (NotFound, Conflict):  # gone, or another object of this name: either way not ours
-            self._gone(write.resource, write.name, write.uid)
+            self._remove_from_mirror(write.resource, write.name, write.uid)
             return
         meta = found.get("metadata") or {}
-        stays = meta.get("finalizers") or (meta.get("deletionTimestamp") and not write.at_once)
+        stays = meta.get("finalizers") or (meta.get("deletionTimestamp") and not write.is_immediate)
         if found.get("kind") == "Status" or not stays:
-            self._gone(write.resource, write.name, write.uid)
+            self._remove_from_mirror(write.resource, write.name, write.uid)
         else:
-            self._learn(write.resource, found)
+            self._update_mirror(write.resource, found)
 
     async def _bind(self, write: Bind) -> None:
         namespace, name = write.name
@@ -145,7 +147,7 @@ class Effects:
         try:
             await self._client.raw("POST", PODS.path(namespace, name) + "/binding", body=body)
         except NotFound:
-            await self._unbound(write)
+            await self._handle_unbound(write)
         except BaseException:
             self._mirror.forget_assumed(write.name)
             raise
@@ -157,23 +159,23 @@ class Effects:
             spec = msgspec.structs.replace(pod.spec, node_name=write.node)
             self._mirror.assume(msgspec.structs.replace(pod, spec=spec), self._clock.now())
 
-    async def _unbound(self, write: Bind) -> None:
+    async def _handle_unbound(self, write: Bind) -> None:
         """The pod has gone, or else this server binds no pods: worth a word and a retry."""
         namespace, name = write.name
         try:
             await self._client.get(PODS, name, namespace)
         except NotFound:
-            self._gone(PODS, write.name, write.uid)
+            self._remove_from_mirror(PODS, write.name, write.uid)
             return
         self._mirror.forget_assumed(write.name)
         raise Busy(f"pod {namespace}/{name}: the server does not serve pods/binding")
 
-    async def _tell(self, write: Tell) -> None:
+    async def _record_event(self, write: RecordEvent) -> None:
         """One Event per object, reason and message; saying it twice changes nothing."""
         namespace = write.name[0] or "default"
         text = f"{write.uid}/{write.reason}/{write.message}"
         name = f"{write.name[1][:200]}.{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-        now = timestamp(self._clock.now())
+        now = format_timestamp(self._clock.now())
         body: Object = {
             "apiVersion": "v1",
             "kind": "Event",
@@ -198,12 +200,12 @@ class Effects:
         except (Conflict, NotFound, Refused) as error:
             _log.debug("event %s: %s", name, error)
 
-    async def _orphaned(self, write: Orphaned) -> None:
+    async def _delete_if_orphaned(self, write: DeleteIfOrphaned) -> None:
         view = self._mirror.find(write.resource, write.name)
         if view is None:
             return
         for owner in view.metadata.owner_references:
-            resource = BY_KIND[owner.kind]
+            resource = RESOURCES_BY_KIND[owner.kind]
             namespace = write.name[0] if resource.namespaced else None
             try:
                 found = await self._client.get(resource, owner.name, namespace)
@@ -211,9 +213,9 @@ class Effects:
                 continue
             if found["metadata"].get("uid") == owner.uid:
                 return
-        await self._remove(Remove(write.resource, write.name, view.metadata.uid))
+        await self._delete(Delete(write.resource, write.name, view.metadata.uid))
 
-    async def default_service_account(self, namespace: str) -> None:
+    async def create_default_service_account(self, namespace: str) -> None:
         """Pods need it; on a server without controllers nobody else makes it."""
         meta = {"name": "default", "namespace": namespace}
         body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
@@ -222,18 +224,20 @@ class Effects:
         except (Conflict, NotFound, Refused) as error:
             _log.debug("%s: no service account made: %s", namespace, error)
 
-    def _learn(self, resource: ApiResource, body: Object) -> None:
-        view = read(resource, body) if resource in VIEWS else None
+    def _update_mirror(self, resource: ApiResource, body: Object) -> None:
+        view = decode_or_skip(resource, body) if resource in VIEW_TYPES else None
         if view is not None:
             self._mirror.put(resource, view, self._clock.now())
 
-    def _gone(self, resource: ApiResource, name: Name, uid: str | None = None) -> None:
+    def _remove_from_mirror(
+        self, resource: ApiResource, name: NamespacedName, uid: str | None = None
+    ) -> None:
         view = self._mirror.find(resource, name)
         if view is not None and (uid is None or view.metadata.uid == uid):
-            self._mirror.bury(resource, view)
+            self._mirror.tombstone(resource, view)
 
 
-def _is_same(wanted: Object, found: Object) -> bool:
+def _has_same_owners(wanted: Object, found: Object) -> bool:
     """Whether an object of this name is what we wanted to make: it has the same owners."""
     uids = [
         {owner.get("uid") for owner in body["metadata"].get("ownerReferences") or []}
@@ -242,10 +246,10 @@ def _is_same(wanted: Object, found: Object) -> bool:
     return uids[0] == uids[1] and not found["metadata"].get("deletionTimestamp")
 
 
-def read(resource: ApiResource, body: Object) -> View | None:
+def decode_or_skip(resource: ApiResource, body: Object) -> ObjectView | None:
     """Reads what a watch brings; what does not look like its kind is left out and told."""
     try:
-        return view_of(resource, body)
+        return decode_view(resource, body)
     except msgspec.ValidationError as error:
         meta = body.get("metadata") or {}
         _log.warning(

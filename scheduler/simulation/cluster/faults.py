@@ -6,17 +6,17 @@
 import math
 from dataclasses import dataclass
 
-from scheduler.simulation.cluster.objects import Meta
+from scheduler.simulation.cluster.objects import ObjectMeta
 
-FAULT = "kapok.dev/simulate-fault"
-SECONDS = "kapok.dev/simulated-seconds"
+FAULT_ANNOTATION = "kapok.dev/simulate-fault"
+SECONDS_ANNOTATION = "kapok.dev/simulated-seconds"
 
 NOT_READY = "not-ready"
 CRASH_LOOP = "crash-loop"
 SLOW_START = "slow-start"
 DRAIN = "drain"
 
-EXPLAINED = {
+FAULT_DESCRIPTIONS = {
     NOT_READY: "Node: its kubelet falls silent; Ready=Unknown, taints, pods are evicted after "
     "their toleration (300 s unless they say otherwise)",
     CRASH_LOOP: "Node or pod: containers exit and wait in CrashLoopBackOff; a Job's pod fails",
@@ -25,7 +25,7 @@ EXPLAINED = {
 }
 """Every fault and what it does; `kapok simulate-cluster --help` shows this."""
 
-_SLOW_SECONDS = 30.0
+_DEFAULT_SLOW_START_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,31 +33,31 @@ class Fault:
     """A fault with its parameter.
 
     Attributes:
-        name: one of `EXPLAINED`, or "" for none.
+        name: one of `FAULT_DESCRIPTIONS`, or "" for none.
         seconds: of `slow-start`.
     """
 
     name: str = ""
-    seconds: float = _SLOW_SECONDS
+    seconds: float = _DEFAULT_SLOW_START_SECONDS
 
 
-NONE = Fault()
+NO_FAULT = Fault()
 
 
-def fault_of(meta: Meta) -> Fault:
+def fault_of(meta: ObjectMeta) -> Fault:
     """The fault that an object's annotation asks for; an unknown name asks for none."""
-    name, _, parameter = meta.annotations.get(FAULT, "").partition("=")
-    if name not in EXPLAINED:
-        return NONE
-    return Fault(name, _seconds(parameter, _SLOW_SECONDS))
+    name, _, parameter = meta.annotations.get(FAULT_ANNOTATION, "").partition("=")
+    if name not in FAULT_DESCRIPTIONS:
+        return NO_FAULT
+    return Fault(name, _parse_seconds(parameter, _DEFAULT_SLOW_START_SECONDS))
 
 
-def simulated_seconds(meta: Meta, default: float) -> float:
+def simulated_seconds(meta: ObjectMeta, default: float) -> float:
     """How long a pod runs before it succeeds; `default` where it was not said."""
-    return _seconds(meta.annotations.get(SECONDS, ""), default)
+    return _parse_seconds(meta.annotations.get(SECONDS_ANNOTATION, ""), default)
 
 
-def _seconds(text: str, default: float) -> float:
+def _parse_seconds(text: str, default: float) -> float:
     try:
         value = float(text)
     except ValueError:

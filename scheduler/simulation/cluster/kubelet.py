@@ -9,24 +9,24 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from scheduler.simulation.cluster import faults
-from scheduler.simulation.cluster.binding import NoNode, choose_node
-from scheduler.simulation.cluster.mirror import Mirror, Name
-from scheduler.simulation.cluster.objects import PODS, Node, Pod
+from scheduler.simulation.cluster.binding import NoFeasibleNode, choose_node
+from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
+from scheduler.simulation.cluster.objects import PODS, Pod, SimulatedNode
 from scheduler.simulation.cluster.plan import (
-    NOTHING,
+    NO_CHANGE,
     Bind,
+    ControllerPlan,
+    Delete,
     Patch,
-    Plan,
-    Remove,
-    Tell,
-    conditions,
-    timestamp,
+    RecordEvent,
+    format_timestamp,
+    merge_conditions,
 )
-from scheduler.simulation.cluster.podwork import is_ending, is_over, is_ready
+from scheduler.simulation.cluster.pods import is_finished, is_ready, is_terminating
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class SimulationPace:
     """How fast simulated things go, in seconds.
 
     Attributes:
@@ -40,58 +40,66 @@ class Pace:
     job_seconds: float = 5.0
 
 
-def plan_pod(mirror: Mirror, name: Name, now: datetime, pace: Pace) -> Plan:
+def plan_pod(
+    mirror: Mirror, name: NamespacedName, now: datetime, pace: SimulationPace
+) -> ControllerPlan:
     """The next step in a pod's life: bind, run, end, go."""
     pod = mirror.pod(name)
     if pod is None:
-        return NOTHING
+        return NO_CHANGE
     if not pod.spec.node_name:
-        return _unbound(mirror, pod, now)
+        return _plan_unbound(mirror, pod, now)
     node = mirror.node(pod.spec.node_name)
     if node is None:
-        return Plan([Remove(PODS, name, pod.metadata.uid, at_once=True)])
-    return _bound(mirror, pod, node, now, pace)
+        return ControllerPlan([Delete(PODS, name, pod.metadata.uid, is_immediate=True)])
+    return _plan_bound(mirror, pod, node, now, pace)
 
 
-def _bound(mirror: Mirror, pod: Pod, node: Node, now: datetime, pace: Pace) -> Plan:
+def _plan_bound(
+    mirror: Mirror, pod: Pod, node: SimulatedNode, now: datetime, pace: SimulationPace
+) -> ControllerPlan:
     fault = faults.fault_of(node.metadata)
     if not is_simulated(node) or fault.name == faults.NOT_READY:
-        return NOTHING
-    if is_ending(pod):
-        return _ending(pod, now, pace)
-    if is_over(pod):
-        return NOTHING
+        return NO_CHANGE
+    if is_terminating(pod):
+        return _plan_termination(pod, now, pace)
+    if is_finished(pod):
+        return NO_CHANGE
     own = faults.fault_of(pod.metadata)
-    return _living(mirror, pod, own if own.name else fault, now, pace)
+    return _plan_running(mirror, pod, own if own.name else fault, now, pace)
 
 
-def is_simulated(node: Node) -> bool:
+def is_simulated(node: SimulatedNode) -> bool:
     """Whether no real kubelet answers for this node."""
     version = node.status.node_info.kubelet_version
-    return not version or version.endswith(SIMULATED)
+    return not version or version.endswith(SIMULATED_VERSION_SUFFIX)
 
 
-SIMULATED = "-simulated"
+SIMULATED_VERSION_SUFFIX = "-simulated"
 """How the kubelet version of our nodes ends; nodes of real kubelets are left alone."""
 
 
-def _unbound(mirror: Mirror, pod: Pod, now: datetime) -> Plan:
+def _plan_unbound(mirror: Mirror, pod: Pod, now: datetime) -> ControllerPlan:
     name = (pod.metadata.namespace, pod.metadata.name)
-    if is_ending(pod):
-        return Plan([Remove(PODS, name, pod.metadata.uid, at_once=True)])
-    if is_over(pod) or pod.spec.scheduling_gates or pod.spec.scheduler_name != "default-scheduler":
-        return NOTHING
+    if is_terminating(pod):
+        return ControllerPlan([Delete(PODS, name, pod.metadata.uid, is_immediate=True)])
+    if (
+        is_finished(pod)
+        or pod.spec.scheduling_gates
+        or pod.spec.scheduler_name != "default-scheduler"
+    ):
+        return NO_CHANGE
     chosen = choose_node(pod, mirror)
-    if not isinstance(chosen, NoNode):
-        return Plan([Bind(name, pod.metadata.uid, chosen.metadata.name)])
+    if not isinstance(chosen, NoFeasibleNode):
+        return ControllerPlan([Bind(name, pod.metadata.uid, chosen.metadata.name)])
     wanted = ("PodScheduled", False, "Unschedulable", chosen.message)
-    after = conditions(pod.status.conditions, [wanted], now)
+    after = merge_conditions(pod.status.conditions, [wanted], now)
     if after == pod.status.conditions:
-        return NOTHING
-    return Plan(
+        return NO_CHANGE
+    return ControllerPlan(
         [
             Patch(PODS, name, {"status": {"conditions": after}}, "status"),
-            Tell(
+            RecordEvent(
                 PODS,
                 name,
                 pod.metadata.uid,
@@ -103,7 +111,7 @@ def _unbound(mirror: Mirror, pod: Pod, now: datetime) -> Plan:
     )
 
 
-def _ending(pod: Pod, now: datetime, pace: Pace) -> Plan:
+def _plan_termination(pod: Pod, now: datetime, pace: SimulationPace) -> ControllerPlan:
     deleted_at = (
         pod.metadata.deletion_timestamp or now
     )  # deletion + grace period, as the API has it
@@ -111,28 +119,30 @@ def _ending(pod: Pod, now: datetime, pace: Pace) -> Plan:
     left = (deleted_at - timedelta(seconds=grace_seconds) - now).total_seconds()
     left += min(grace_seconds, pace.stop_seconds)
     if left > 0:
-        return Plan(again_seconds=left)
+        return ControllerPlan(requeue_after_seconds=left)
     name = (pod.metadata.namespace, pod.metadata.name)
-    return Plan([Remove(PODS, name, pod.metadata.uid, at_once=True)])
+    return ControllerPlan([Delete(PODS, name, pod.metadata.uid, is_immediate=True)])
 
 
-def _living(mirror: Mirror, pod: Pod, fault: faults.Fault, now: datetime, pace: Pace) -> Plan:
+def _plan_running(
+    mirror: Mirror, pod: Pod, fault: faults.Fault, now: datetime, pace: SimulationPace
+) -> ControllerPlan:
     start_seconds = fault.seconds if fault.name == faults.SLOW_START else pace.start_seconds
     bound_at = mirror.bound_at(pod) or now
     left = (bound_at + timedelta(seconds=start_seconds) - now).total_seconds()
     if pod.status.phase == "Pending" and left > 0:
-        return Plan(again_seconds=left)
+        return ControllerPlan(requeue_after_seconds=left)
     if fault.name == faults.CRASH_LOOP:
-        return _crash(pod, now)
+        return _plan_crash(pod, now)
     if pod.status.phase == "Pending" or not is_ready(pod):
-        return Plan([_run(pod, now)])
-    left = _runs_seconds(mirror, pod, now, pace)
+        return ControllerPlan([_start_patch(pod, now)])
+    left = _remaining_seconds(mirror, pod, now, pace)
     if left > 0:
-        return Plan(again_seconds=left if math.isfinite(left) else None)
-    return Plan([_finish(pod, "Succeeded", 0, now)])
+        return ControllerPlan(requeue_after_seconds=left if math.isfinite(left) else None)
+    return ControllerPlan([_finish_patch(pod, "Succeeded", 0, now)])
 
 
-def _runs_seconds(mirror: Mirror, pod: Pod, now: datetime, pace: Pace) -> float:
+def _remaining_seconds(mirror: Mirror, pod: Pod, now: datetime, pace: SimulationPace) -> float:
     """How long it still runs: for ever, unless it may end and is a Job's or says how long."""
     if pod.spec.restart_policy == "Always":
         return math.inf
@@ -148,32 +158,37 @@ def _runs_seconds(mirror: Mirror, pod: Pod, now: datetime, pace: Pace) -> float:
     return (since + timedelta(seconds=seconds) - now).total_seconds()
 
 
-def _run(pod: Pod, now: datetime) -> Patch:
-    state = {"running": {"startedAt": timestamp(now)}}
-    return _write(pod, "Running", _containers(pod, state, ready=True), ready=True, now=now)
+def _start_patch(pod: Pod, now: datetime) -> Patch:
+    state = {"running": {"startedAt": format_timestamp(now)}}
+    return _status_patch(
+        pod, "Running", _container_statuses(pod, state, ready=True), ready=True, now=now
+    )
 
 
-def _crash(pod: Pod, now: datetime) -> Plan:
+def _plan_crash(pod: Pod, now: datetime) -> ControllerPlan:
     """A pod that may end fails; another one waits in its back-off."""
     if pod.spec.restart_policy == "Never":
-        return Plan([_finish(pod, "Failed", 1, now)])
-    waiting = {"reason": "CrashLoopBackOff", "message": f"{faults.FAULT}: {faults.CRASH_LOOP}"}
+        return ControllerPlan([_finish_patch(pod, "Failed", 1, now)])
+    waiting = {
+        "reason": "CrashLoopBackOff",
+        "message": f"{faults.FAULT_ANNOTATION}: {faults.CRASH_LOOP}",
+    }
     if not is_ready(pod) and any(
         "waiting" in c.get("state", {}) for c in pod.status.container_statuses
     ):
-        return NOTHING
-    containers = _containers(pod, {"waiting": waiting}, ready=False, restarts=1)
-    return Plan([_write(pod, "Running", containers, ready=False, now=now)])
+        return NO_CHANGE
+    containers = _container_statuses(pod, {"waiting": waiting}, ready=False, restarts=1)
+    return ControllerPlan([_status_patch(pod, "Running", containers, ready=False, now=now)])
 
 
-def _finish(pod: Pod, phase: str, exit_code: int, now: datetime) -> Patch:
+def _finish_patch(pod: Pod, phase: str, exit_code: int, now: datetime) -> Patch:
     reason = "Completed" if exit_code == 0 else "Error"
-    ended = {"exitCode": exit_code, "reason": reason, "finishedAt": timestamp(now)}
-    containers = _containers(pod, {"terminated": ended}, ready=False)
-    return _write(pod, phase, containers, ready=False, now=now)
+    ended = {"exitCode": exit_code, "reason": reason, "finishedAt": format_timestamp(now)}
+    containers = _container_statuses(pod, {"terminated": ended}, ready=False)
+    return _status_patch(pod, phase, containers, ready=False, now=now)
 
 
-def _write(
+def _status_patch(
     pod: Pod, phase: str, containers: list[dict[str, Any]], *, ready: bool, now: datetime
 ) -> Patch:
     why = "" if ready else ("PodCompleted" if phase == "Succeeded" else "ContainersNotReady")
@@ -186,17 +201,17 @@ def _write(
     ]
     status: dict[str, Any] = {
         "phase": phase,
-        "conditions": conditions(pod.status.conditions, wanted, now),
+        "conditions": merge_conditions(pod.status.conditions, wanted, now),
         "containerStatuses": containers,
-        "startTime": timestamp(pod.status.start_time or now),
+        "startTime": format_timestamp(pod.status.start_time or now),
     }
     if pod.spec.init_containers:
-        status["initContainerStatuses"] = _init_containers(pod, now)
+        status["initContainerStatuses"] = _init_container_statuses(pod, now)
     name = (pod.metadata.namespace, pod.metadata.name)
     return Patch(PODS, name, {"status": status}, "status")
 
 
-def _containers(
+def _container_statuses(
     pod: Pod, state: dict[str, Any], *, ready: bool, restarts: int = 0
 ) -> list[dict[str, Any]]:
     return [
@@ -214,9 +229,11 @@ def _containers(
     ]
 
 
-def _init_containers(pod: Pod, now: datetime) -> list[dict[str, Any]]:
-    done = {"terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": timestamp(now)}}
-    stays = {"running": {"startedAt": timestamp(now)}}
+def _init_container_statuses(pod: Pod, now: datetime) -> list[dict[str, Any]]:
+    done = {
+        "terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": format_timestamp(now)}
+    }
+    stays = {"running": {"startedAt": format_timestamp(now)}}
     return [
         {
             "name": container.get("name", ""),

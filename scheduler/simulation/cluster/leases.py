@@ -8,17 +8,17 @@ from scheduler.runtime.clock import Clock
 from scheduler.simulation.cluster import faults
 from scheduler.simulation.cluster.kubelet import is_simulated
 from scheduler.simulation.cluster.mirror import Mirror
-from scheduler.simulation.cluster.objects import Node
+from scheduler.simulation.cluster.objects import SimulatedNode
 
 _log = logging.getLogger(__name__)
 
 _NAMESPACE = "kube-node-lease"
 _RENEW_SECONDS = 10.0
-_DURATION_SECONDS = 40
+_LEASE_DURATION_SECONDS = 40
 """Both as a kubelet has them."""
 
 
-class Leases:
+class NodeLeases:
     """Renews the lease of every simulated node that is not silent."""
 
     def __init__(self, client: HubClient, mirror: Mirror, clock: Clock) -> None:
@@ -38,19 +38,19 @@ class Leases:
                         _log.info("lease of %s: %s", node.metadata.name, error)
             await self._clock.sleep(_RENEW_SECONDS)
 
-    async def _renew(self, node: Node) -> None:
+    async def _renew(self, node: SimulatedNode) -> None:
         name = node.metadata.name
         spec: Object = {
             "holderIdentity": name,
-            "leaseDurationSeconds": _DURATION_SECONDS,
+            "leaseDurationSeconds": _LEASE_DURATION_SECONDS,
             "renewTime": self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         }
         try:
             await self._client.merge_patch(LEASES, name, {"spec": spec}, namespace=_NAMESPACE)
         except NotFound:
-            await self._first(node, spec)
+            await self._create(node, spec)
 
-    async def _first(self, node: Node, spec: Object) -> None:
+    async def _create(self, node: SimulatedNode, spec: Object) -> None:
         owner = {"apiVersion": "v1", "kind": "Node", "name": node.metadata.name}
         meta = {
             "name": node.metadata.name,
@@ -66,10 +66,10 @@ class Leases:
         try:
             await self._client.create(LEASES, body)
         except NotFound:
-            await self._namespace()
+            await self._create_namespace()
             await self._client.create(LEASES, body)
 
-    async def _namespace(self) -> None:
+    async def _create_namespace(self) -> None:
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}}
         try:
             await self._client.create(NAMESPACES, body)

@@ -20,17 +20,17 @@ from scheduler.runtime.clock import Clock
 from scheduler.simulation.cluster.controllers.cron_jobs import plan_cron_job
 from scheduler.simulation.cluster.controllers.daemon_sets import plan_daemon_set
 from scheduler.simulation.cluster.controllers.deployments import plan_deployment
-from scheduler.simulation.cluster.controllers.garbage import plan_collection
+from scheduler.simulation.cluster.controllers.garbage import plan_garbage_collection
 from scheduler.simulation.cluster.controllers.jobs import plan_job
 from scheduler.simulation.cluster.controllers.namespaces import NamespaceController
 from scheduler.simulation.cluster.controllers.replica_sets import plan_replica_set
 from scheduler.simulation.cluster.controllers.stateful_sets import plan_stateful_set
 from scheduler.simulation.cluster.description import DEFAULT_NODES, NodeDescription
-from scheduler.simulation.cluster.effects import Effects, read
-from scheduler.simulation.cluster.kubelet import Pace, plan_pod
-from scheduler.simulation.cluster.leases import Leases
+from scheduler.simulation.cluster.effects import ClusterWriter, decode_or_skip
+from scheduler.simulation.cluster.kubelet import SimulationPace, plan_pod
+from scheduler.simulation.cluster.leases import NodeLeases
 from scheduler.simulation.cluster.mirror import Mirror
-from scheduler.simulation.cluster.nodes import plan_node, register
+from scheduler.simulation.cluster.nodes import plan_node, registration_writes
 from scheduler.simulation.cluster.objects import (
     CRON_JOBS,
     DAEMON_SETS,
@@ -40,23 +40,29 @@ from scheduler.simulation.cluster.objects import (
     PODS,
     REPLICA_SETS,
     STATEFUL_SETS,
-    VIEWS,
-    View,
+    VIEW_TYPES,
+    ObjectView,
 )
-from scheduler.simulation.cluster.plan import NOTHING, Plan
-from scheduler.simulation.cluster.reactions import COLLECT, LIVE, NAMESPACE, Key, Reactions
-from scheduler.simulation.cluster.work_queue import WorkQueue
+from scheduler.simulation.cluster.plan import NO_CHANGE, ControllerPlan
+from scheduler.simulation.cluster.reactions import (
+    COLLECT_GARBAGE,
+    HANDLE_NAMESPACE,
+    RUN_LIFECYCLE,
+    ChangeHandler,
+    TaskKey,
+)
+from scheduler.simulation.cluster.work_queue import MemberWorkQueue
 
 _log = logging.getLogger(__name__)
 
 _WORKERS = 8
-_FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS = 0.1, 10.0
+_MIN_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS = 0.1, 10.0
 
-_MOST_DOUBLINGS = 10
-_NOT_UNDERSTOOD = (ArithmeticError, LookupError, TypeError, ValueError)
+_MAX_DOUBLINGS = 10
+_BAD_OBJECT_ERRORS = (ArithmeticError, LookupError, TypeError, ValueError)
 """What a planner may meet in an object that no controller can make sense of."""
 
-_CONTROLLERS: dict[ApiResource, Callable[..., Plan]] = {
+_CONTROLLERS: dict[ApiResource, Callable[..., ControllerPlan]] = {
     DEPLOYMENTS: plan_deployment,
     REPLICA_SETS: plan_replica_set,
     STATEFUL_SETS: plan_stateful_set,
@@ -82,10 +88,10 @@ class MemberSettings:
     kubeconfig: Path
     context: str | None = None
     nodes: list[NodeDescription] = field(default_factory=list)
-    pace: Pace = field(default_factory=Pace)
+    pace: SimulationPace = field(default_factory=SimulationPace)
 
 
-class Member:
+class MemberCluster:
     """Plays the controllers of one cluster."""
 
     def __init__(
@@ -95,14 +101,14 @@ class Member:
         self._clock = clock
         self._jitter = jitter
         self._mirror = Mirror(self._on_change)
-        self._queue: WorkQueue[Key] = WorkQueue(clock)
-        self._effects = Effects(client, self._mirror, clock)
+        self._queue: MemberWorkQueue[TaskKey] = MemberWorkQueue(clock)
+        self._effects = ClusterWriter(client, self._mirror, clock)
         self._namespaces = NamespaceController(client, self._mirror, self._effects)
-        self._leases = Leases(client, self._mirror, clock)
+        self._leases = NodeLeases(client, self._mirror, clock)
         self._client = client
-        self._failures: Counter[Key] = Counter()
-        self._described: dict[str, NodeDescription] = {}
-        self._reactions = Reactions(self._mirror)
+        self._failures: Counter[TaskKey] = Counter()
+        self._node_descriptions: dict[str, NodeDescription] = {}
+        self._reactions = ChangeHandler(self._mirror)
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Plays the cluster for ever.
@@ -116,8 +122,8 @@ class Member:
                 group.create_task(informer.run(), name=f"watch {resource.plural}")
             group.create_task(self._queue.run_timer(), name="timer")
             for number in range(_WORKERS):
-                group.create_task(self._work(), name=f"worker {number}")
-            await self._insist(self._register)
+                group.create_task(self._run_worker(), name=f"worker {number}")
+            await self._retry_while_busy(self._register_nodes)
             group.create_task(self._leases.run(), name="leases")
             on_ready()
 
@@ -128,75 +134,77 @@ class Member:
             resource: Informer(
                 self._client, resource, self._on_event, clock=self._clock, jitter=self._jitter
             )
-            for resource in VIEWS
+            for resource in VIEW_TYPES
         }
         for resource, informer in list(informers.items()):
             try:
-                await self._insist(informer.synchronise)
+                await self._retry_while_busy(informer.synchronise)
             except NotFound:
                 _log.warning("%s: serves no %s", self._settings.name, resource.plural)
                 del informers[resource]
         return informers
 
-    async def _register(self) -> None:
+    async def _register_nodes(self) -> None:
         nodes = self._settings.nodes
         if not nodes and not self._mirror.nodes():
             nodes = DEFAULT_NODES
-        single = [one for described in nodes for one in described.each()]
-        self._described = {one.name: one for one in single}
+        single = [one for described in nodes for one in described.expand()]
+        self._node_descriptions = {one.name: one for one in single}
         for one in single:
-            for write in register(self._mirror, one):
-                await self._effects.carry_out(write)
-            self._queue.add((LIVE, NODES, ("", one.name)))
+            for write in registration_writes(self._mirror, one):
+                await self._effects.execute(write)
+            self._queue.add((RUN_LIFECYCLE, NODES, ("", one.name)))
 
-    async def _insist(self, action: Callable[[], object]) -> None:
+    async def _retry_while_busy(self, action: Callable[[], object]) -> None:
         """Repeats what meets a busy server; other errors are the caller's."""
-        pause_seconds = _FIRST_PAUSE_SECONDS
+        pause_seconds = _MIN_BACKOFF_SECONDS
         while True:
             try:
                 await action()  # type: ignore[misc]
             except (Busy, Conflict) as error:
                 _log.warning("%s: %s; trying again", self._settings.name, error)
                 await self._clock.sleep(pause_seconds * (0.5 + self._jitter.random()))
-                pause_seconds = min(pause_seconds * 2, _LAST_PAUSE_SECONDS)
+                pause_seconds = min(pause_seconds * 2, _MAX_BACKOFF_SECONDS)
             else:
                 return
 
     # ------------------------------------------------------------ news
 
     def _on_event(self, resource: ApiResource, change: WatchEvent) -> None:
-        view = read(resource, change.object)
+        view = decode_or_skip(resource, change.object)
         if view is None:
             return
         if change.type == "DELETED":
-            self._mirror.bury(resource, view)
+            self._mirror.tombstone(resource, view)
         else:
             self._mirror.put(resource, view, self._clock.now())
 
-    def _on_change(self, resource: ApiResource, before: View | None, after: View | None) -> None:
-        for key, after_seconds in self._reactions.to(resource, before, after):
+    def _on_change(
+        self, resource: ApiResource, before: ObjectView | None, after: ObjectView | None
+    ) -> None:
+        for key, after_seconds in self._reactions.keys_for(resource, before, after):
             self._queue.add(key, after_seconds)
 
     # ------------------------------------------------------------ work
 
-    async def _work(self) -> None:
+    async def _run_worker(self) -> None:
         while True:
             key = await self._queue.take()
             try:
                 await self._handle(key)
             except HubError as error:
-                self._later(key, error, logging.INFO)
-            except _NOT_UNDERSTOOD as error:
-                self._later(key, error, logging.WARNING)
+                self._requeue_after_error(key, error, logging.INFO)
+            except _BAD_OBJECT_ERRORS as error:
+                self._requeue_after_error(key, error, logging.WARNING)
             else:
                 self._failures.pop(key, None)
             finally:
                 self._queue.done(key)
 
-    def _later(self, key: Key, error: Exception, level: int) -> None:
+    def _requeue_after_error(self, key: TaskKey, error: Exception, level: int) -> None:
         """Tries again with growing pauses; one bad object never stops the others."""
-        self._failures[key] = min(self._failures[key] + 1, _MOST_DOUBLINGS)
-        pause_seconds = min(_FIRST_PAUSE_SECONDS * 2 ** self._failures[key], _LAST_PAUSE_SECONDS)
+        self._failures[key] = min(self._failures[key] + 1, _MAX_DOUBLINGS)
+        pause_seconds = min(_MIN_BACKOFF_SECONDS * 2 ** self._failures[key], _MAX_BACKOFF_SECONDS)
         what = f"{key[1].kind} {'/'.join(filter(None, key[2]))}"
         _log.log(
             level,
@@ -209,30 +217,30 @@ class Member:
         )
         self._queue.add(key, pause_seconds * (0.5 + self._jitter.random()))
 
-    async def _handle(self, key: Key) -> None:
+    async def _handle(self, key: TaskKey) -> None:
         task, _, name = key
-        if task == NAMESPACE:
+        if task == HANDLE_NAMESPACE:
             again_seconds = await self._namespaces.handle(name[1])
             if again_seconds is not None:
                 self._queue.add(key, again_seconds)
             return
         plan = self._plan(key)
         for write in plan.writes:
-            await self._effects.carry_out(write)
-        if plan.again_seconds is not None:
-            self._queue.add(key, max(plan.again_seconds, 0.01))
+            await self._effects.execute(write)
+        if plan.requeue_after_seconds is not None:
+            self._queue.add(key, max(plan.requeue_after_seconds, 0.01))
 
-    def _plan(self, key: Key) -> Plan:
+    def _plan(self, key: TaskKey) -> ControllerPlan:
         task, resource, name = key
         now = self._clock.now()
-        if task == COLLECT:
-            return plan_collection(self._mirror, resource, name, now)
+        if task == COLLECT_GARBAGE:
+            return plan_garbage_collection(self._mirror, resource, name, now)
         if resource is PODS:
             return plan_pod(self._mirror, name, now, self._settings.pace)
         if resource is NODES:
-            return plan_node(self._mirror, name[1], now, self._described.get(name[1]))
+            return plan_node(self._mirror, name[1], now, self._node_descriptions.get(name[1]))
         controller = _CONTROLLERS.get(resource)
-        return controller(self._mirror, name, now) if controller else NOTHING
+        return controller(self._mirror, name, now) if controller else NO_CHANGE
 
     @property
     def is_idle(self) -> bool:
@@ -240,7 +248,7 @@ class Member:
         return self._queue.is_idle
 
 
-async def play(
+async def run_members(
     members: list[MemberSettings],
     *,
     clock: Clock,
@@ -263,10 +271,10 @@ async def play(
         async with asyncio.TaskGroup() as group:
             for settings, client in zip(members, clients, strict=True):
                 jitter = random.Random(seed)  # noqa: S311 - spreads retries, guards nothing
-                member = Member(settings, client, clock=clock, jitter=jitter)
-                ready = _told(on_ready, settings.name)
+                member = MemberCluster(settings, client, clock=clock, jitter=jitter)
+                ready = _ready_callback(on_ready, settings.name)
                 group.create_task(member.run(ready), name=settings.name)
 
 
-def _told(on_ready: Callable[[str], None], name: str) -> Callable[[], None]:
+def _ready_callback(on_ready: Callable[[str], None], name: str) -> Callable[[], None]:
     return lambda: on_ready(name)

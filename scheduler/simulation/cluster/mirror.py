@@ -17,24 +17,24 @@ from scheduler.simulation.cluster.objects import (
     NODES,
     PODS,
     REPLICA_SETS,
+    AppsObject,
     CronJob,
     Job,
-    Namespace,
-    Node,
+    ObjectView,
     Pod,
-    PodSet,
-    View,
+    SimulatedNamespace,
+    SimulatedNode,
 )
 from scheduler.simulation.cluster.requests import requests_of
 
-Name = tuple[str, str]
+NamespacedName = tuple[str, str]
 """(namespace or "", name)"""
 
-OnChange = Callable[[ApiResource, View | None, View | None], None]
+OnChange = Callable[[ApiResource, ObjectView | None, ObjectView | None], None]
 """Called with (resource, before, after); None means absent."""
 
-_T = TypeVar("_T", bound=View)
-_TOMBSTONES = 20_000  # uids remembered after deletion; far more than events in flight
+_T = TypeVar("_T", bound=ObjectView)
+_MAX_TOMBSTONES = 20_000  # uids remembered after deletion; far more than events in flight
 
 
 class Mirror:
@@ -42,23 +42,26 @@ class Mirror:
 
     def __init__(self, on_change: OnChange) -> None:
         self._on_change = on_change
-        self._objects: dict[ApiResource, dict[Name, View]] = {}
-        self._by_owner: dict[str, dict[tuple[ApiResource, Name], View]] = {}
-        self._by_node: dict[str, dict[Name, Pod]] = {}
-        self._uncontrolled: dict[ApiResource, dict[Name, View]] = {PODS: {}, REPLICA_SETS: {}}
-        self._used: dict[str, Counter[str]] = {}
-        self._buried: OrderedDict[str, None] = OrderedDict()
+        self._objects: dict[ApiResource, dict[NamespacedName, ObjectView]] = {}
+        self._by_owner: dict[str, dict[tuple[ApiResource, NamespacedName], ObjectView]] = {}
+        self._by_node: dict[str, dict[NamespacedName, Pod]] = {}
+        self._orphans: dict[ApiResource, dict[NamespacedName, ObjectView]] = {
+            PODS: {},
+            REPLICA_SETS: {},
+        }
+        self._requested: dict[str, Counter[str]] = {}
+        self._tombstones: OrderedDict[str, None] = OrderedDict()
         self._bound_at: dict[str, datetime] = {}
-        self._assumed: dict[Name, tuple[View, Pod]] = {}
+        self._assumed: dict[NamespacedName, tuple[ObjectView, Pod]] = {}
         self._running_at: dict[str, datetime] = {}
 
     # ------------------------------------------------------------ writing
 
-    def put(self, resource: ApiResource, view: View, now: datetime) -> None:
+    def put(self, resource: ApiResource, view: ObjectView, now: datetime) -> None:
         """Takes an object that the API has shown, unless something newer is known."""
-        name = _name(view)
+        name = _name_of(view)
         before = self._objects.get(resource, {}).get(name)
-        if view.metadata.uid in self._buried or (before and not _is_newer(view, before)):
+        if view.metadata.uid in self._tombstones or (before and not _is_newer(view, before)):
             return
         if before is not None:
             self._unlink(resource, name, before)
@@ -70,14 +73,14 @@ class Mirror:
 
     def assume(self, pod: Pod, now: datetime) -> None:
         """Takes a pod as bound while the API is being told."""
-        name = _name(pod)
+        name = _name_of(pod)
         before = self._objects[PODS][name]
         self._assumed[name] = (before, pod)
         self._unlink(PODS, name, before)
         self._objects[PODS][name] = pod
         self._link(PODS, name, pod, now)
 
-    def forget_assumed(self, name: Name) -> None:
+    def forget_assumed(self, name: NamespacedName) -> None:
         """Takes an assumption back, unless newer news have replaced it."""
         if name not in self._assumed:
             return
@@ -88,14 +91,14 @@ class Mirror:
         self._bound_at.pop(before.metadata.uid, None)
         self._objects[PODS][name] = before
 
-    def bury(self, resource: ApiResource, view: View) -> None:
+    def tombstone(self, resource: ApiResource, view: ObjectView) -> None:
         """Takes a deletion; later news of the same uid are news of the past."""
-        self._buried[view.metadata.uid] = None
-        while len(self._buried) > _TOMBSTONES:
-            self._buried.popitem(last=False)
+        self._tombstones[view.metadata.uid] = None
+        while len(self._tombstones) > _MAX_TOMBSTONES:
+            self._tombstones.popitem(last=False)
         self._bound_at.pop(view.metadata.uid, None)
         self._running_at.pop(view.metadata.uid, None)
-        name = _name(view)
+        name = _name_of(view)
         before = self._objects.get(resource, {}).get(name)
         if before is None or before.metadata.uid != view.metadata.uid:
             return
@@ -103,79 +106,83 @@ class Mirror:
         self._unlink(resource, name, before)
         self._on_change(resource, before, None)
 
-    def _link(self, resource: ApiResource, name: Name, view: View, now: datetime) -> None:
+    def _link(
+        self, resource: ApiResource, name: NamespacedName, view: ObjectView, now: datetime
+    ) -> None:
         for owner in view.metadata.owner_references:
             self._by_owner.setdefault(owner.uid, {})[resource, name] = view
-        if resource in self._uncontrolled and view.metadata.controller is None:
-            self._uncontrolled[resource][name] = view
+        if resource in self._orphans and view.metadata.controller is None:
+            self._orphans[resource][name] = view
         if isinstance(view, Pod) and view.spec.node_name:
             self._by_node.setdefault(view.spec.node_name, {})[name] = view
-            self._count(view, 1)
+            self._change_requested(view, 1)
             self._bound_at.setdefault(view.metadata.uid, now)
             if view.status.phase == "Running":
                 self._running_at.setdefault(view.metadata.uid, now)
 
-    def _unlink(self, resource: ApiResource, name: Name, view: View) -> None:
+    def _unlink(self, resource: ApiResource, name: NamespacedName, view: ObjectView) -> None:
         for owner in view.metadata.owner_references:
             owned = self._by_owner.get(owner.uid, {})
             owned.pop((resource, name), None)
             if not owned:
                 self._by_owner.pop(owner.uid, None)
-        if resource in self._uncontrolled:
-            self._uncontrolled[resource].pop(name, None)
+        if resource in self._orphans:
+            self._orphans[resource].pop(name, None)
         if isinstance(view, Pod) and view.spec.node_name:
             self._by_node.get(view.spec.node_name, {}).pop(name, None)
-            self._count(view, -1)
+            self._change_requested(view, -1)
 
-    def _count(self, pod: Pod, sign: int) -> None:
+    def _change_requested(self, pod: Pod, sign: int) -> None:
         if pod.status.phase in ("Succeeded", "Failed"):
             return
-        used = self._used.setdefault(pod.spec.node_name, Counter())
+        used = self._requested.setdefault(pod.spec.node_name, Counter())
         for resource, amount in requests_of(pod).items():
             used[resource] += sign * amount
 
     # ------------------------------------------------------------ reading
 
-    def pod(self, name: Name) -> Pod | None:
+    def pod(self, name: NamespacedName) -> Pod | None:
         """A pod, if it is there."""
         return self._get(PODS, name, Pod)
 
-    def node(self, name: str) -> Node | None:
+    def node(self, name: str) -> SimulatedNode | None:
         """A node, if it is there."""
-        return self._get(NODES, ("", name), Node)
+        return self._get(NODES, ("", name), SimulatedNode)
 
-    def pod_set(self, resource: ApiResource, name: Name) -> PodSet | None:
+    def apps_object(self, resource: ApiResource, name: NamespacedName) -> AppsObject | None:
         """A Deployment, ReplicaSet, StatefulSet or DaemonSet, if it is there."""
-        return self._get(resource, name, PodSet)
+        return self._get(resource, name, AppsObject)
 
-    def job(self, name: Name) -> Job | None:
+    def job(self, name: NamespacedName) -> Job | None:
         """A Job, if it is there."""
         return self._get(JOBS, name, Job)
 
-    def cron_job(self, name: Name) -> CronJob | None:
+    def cron_job(self, name: NamespacedName) -> CronJob | None:
         """A CronJob, if it is there."""
         return self._get(CRON_JOBS, name, CronJob)
 
-    def namespace(self, name: str) -> Namespace | None:
+    def namespace(self, name: str) -> SimulatedNamespace | None:
         """A namespace, if it is there."""
-        return self._get(NAMESPACES, ("", name), Namespace)
+        return self._get(NAMESPACES, ("", name), SimulatedNamespace)
 
-    def find(self, resource: ApiResource, name: Name) -> View | None:
+    def find(self, resource: ApiResource, name: NamespacedName) -> ObjectView | None:
         """Any object."""
         return self._objects.get(resource, {}).get(name)
 
-    def _get(self, resource: ApiResource, name: Name, kind: type[_T]) -> _T | None:
+    def _get(self, resource: ApiResource, name: NamespacedName, kind: type[_T]) -> _T | None:
         found = self._objects.get(resource, {}).get(name)
         return found if isinstance(found, kind) else None
 
-    def names(self, resource: ApiResource) -> list[Name]:
+    def names(self, resource: ApiResource) -> list[NamespacedName]:
         """All names of one resource."""
         return list(self._objects.get(resource, {}))
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[SimulatedNode]:
         """All nodes, by name."""
         found = self._objects.get(NODES, {}).values()
-        return sorted((n for n in found if isinstance(n, Node)), key=lambda n: n.metadata.name)
+        return sorted(
+            (n for n in found if isinstance(n, SimulatedNode)), key=lambda n: n.metadata.name
+        )
 
     def pods(self) -> Iterator[Pod]:
         """All pods."""
@@ -185,17 +192,17 @@ class Mirror:
         """Pods bound to a node, ended ones too."""
         return list(self._by_node.get(node, {}).values())
 
-    def used(self, node: str) -> Mapping[str, int]:
+    def requested_on(self, node: str) -> Mapping[str, int]:
         """What the pods of a node that have not ended ask for."""
-        return self._used.get(node, Counter())
+        return self._requested.get(node, Counter())
 
     def pods_of(self, uid: str) -> list[Pod]:
         """Pods that an owner has made, oldest name first."""
         return sorted(self._owned(uid, Pod), key=lambda pod: pod.metadata.name)
 
-    def sets_of(self, uid: str) -> list[PodSet]:
+    def replica_sets_of(self, uid: str) -> list[AppsObject]:
         """ReplicaSets of a Deployment."""
-        return sorted(self._owned(uid, PodSet), key=lambda one: one.metadata.name)
+        return sorted(self._owned(uid, AppsObject), key=lambda one: one.metadata.name)
 
     def jobs_of(self, uid: str) -> list[Job]:
         """Jobs of a CronJob."""
@@ -205,13 +212,13 @@ class Mirror:
         found = self._by_owner.get(uid, {}).values()
         return [view for view in found if isinstance(view, kind)]
 
-    def owned_names(self, uid: str) -> list[tuple[ApiResource, Name]]:
+    def dependents_of(self, uid: str) -> list[tuple[ApiResource, NamespacedName]]:
         """Everything that names this uid as an owner."""
         return list(self._by_owner.get(uid, {}))
 
-    def uncontrolled(self, resource: ApiResource) -> list[View]:
+    def orphans(self, resource: ApiResource) -> list[ObjectView]:
         """Pods, or ReplicaSets, that no controller owns."""
-        return list(self._uncontrolled[resource].values())
+        return list(self._orphans[resource].values())
 
     def bound_at(self, pod: Pod) -> datetime | None:
         """When this process first saw the pod on a node."""
@@ -222,11 +229,11 @@ class Mirror:
         return self._running_at.get(pod.metadata.uid)
 
 
-def _name(view: View) -> Name:
+def _name_of(view: ObjectView) -> NamespacedName:
     return (view.metadata.namespace, view.metadata.name)
 
 
-def _is_newer(view: View, before: View) -> bool:
+def _is_newer(view: ObjectView, before: ObjectView) -> bool:
     """Whether to take `view` (KEP-5504: resource versions are integers that can be compared)."""
     try:
         return int(view.metadata.resource_version) > int(before.metadata.resource_version)

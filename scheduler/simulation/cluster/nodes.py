@@ -12,107 +12,111 @@ from scheduler.control.ports.hub import Object
 from scheduler.model.kinds.fields import Taint, Toleration
 from scheduler.simulation.cluster import faults
 from scheduler.simulation.cluster.description import NodeDescription
-from scheduler.simulation.cluster.kubelet import SIMULATED, is_simulated
+from scheduler.simulation.cluster.kubelet import SIMULATED_VERSION_SUFFIX, is_simulated
 from scheduler.simulation.cluster.mirror import Mirror
-from scheduler.simulation.cluster.objects import NODES, PODS, Node, Pod
+from scheduler.simulation.cluster.objects import NODES, PODS, Pod, SimulatedNode
 from scheduler.simulation.cluster.plan import (
-    NOTHING,
+    NO_CHANGE,
+    ControllerPlan,
     Create,
     Patch,
-    Plan,
     Write,
-    conditions,
-    sooner,
-    timestamp,
+    format_timestamp,
+    merge_conditions,
+    shorter_wait,
 )
-from scheduler.simulation.cluster.podwork import is_active, is_ready, name_of, remove_pod
+from scheduler.simulation.cluster.pods import delete_pod, is_active, is_ready, name_of
 from scheduler.simulation.cluster.requests import allocatable_of
 
 _NOT_READY, _UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 _EVICTION_SECONDS = 300
 """What admission adds to every pod for a silent node (plugin DefaultTolerationSeconds)."""
-_DRAINED = "kapok.dev/simulated-drain"
-_VERSION = f"v1.36.0{SIMULATED}"
+_DRAIN_ANNOTATION = "kapok.dev/simulated-drain"
+_KUBELET_VERSION = f"v1.36.0{SIMULATED_VERSION_SUFFIX}"
 
 
-def register(mirror: Mirror, described: NodeDescription) -> list[Write]:
+def registration_writes(mirror: Mirror, description: NodeDescription) -> list[Write]:
     """Makes a described node, or sets what the description says on one that is there."""
-    node = mirror.node(described.name)
+    node = mirror.node(description.name)
     meta: dict[str, Any] = {
-        "labels": _labels(described),
-        "annotations": {"node.alpha.kubernetes.io/ttl": "0", **described.annotations},
+        "labels": _node_labels(description),
+        "annotations": {"node.alpha.kubernetes.io/ttl": "0", **description.annotations},
     }
-    taints = [_taint(taint) for taint in described.taints]
+    taints = [_taint_body(taint) for taint in description.taints]
     if node is None:
         body = {
             "apiVersion": "v1",
             "kind": "Node",
-            "metadata": {"name": described.name, **meta},
+            "metadata": {"name": description.name, **meta},
             "spec": {"taints": taints} if taints else {},
         }
         return [Create(NODES, body)]
     writes: list[Write] = []
     if not meta["labels"].items() <= node.metadata.labels.items():
-        writes.append(Patch(NODES, ("", described.name), {"metadata": {"labels": meta["labels"]}}))
+        writes.append(
+            Patch(NODES, ("", description.name), {"metadata": {"labels": meta["labels"]}})
+        )
     return writes
 
 
-def plan_node(mirror: Mirror, name: str, now: datetime, described: NodeDescription | None) -> Plan:
+def plan_node(
+    mirror: Mirror, name: str, now: datetime, description: NodeDescription | None
+) -> ControllerPlan:
     """Brings a node's status, taints and cordon in line with its fault; evicts who must go.
 
     Args:
         mirror: the cluster.
         name: the node's.
         now: the wall clock.
-        described: what the description says of it; None for nodes that others registered.
+        description: what the description says of it; None for nodes that others registered.
     """
     node = mirror.node(name)
     if node is None or not is_simulated(node) or node.metadata.deletion_timestamp:
-        return NOTHING
+        return NO_CHANGE
     fault = faults.fault_of(node.metadata).name
     writes = [
-        *_status(node, fault, described, now),
-        *_taints(node, fault, now),
-        *_cordon(node, fault),
+        *_status_writes(node, fault, description, now),
+        *_taint_writes(node, fault, now),
+        *_cordon_writes(node, fault),
     ]
     pods = [pod for pod in mirror.pods_on(name) if is_active(pod)]
     if fault == faults.NOT_READY:
-        writes += [_unknown(pod, now) for pod in pods if is_ready(pod)]
+        writes += [_not_ready_patch(pod, now) for pod in pods if is_ready(pod)]
     if fault == faults.DRAIN:
-        writes += [remove_pod(pod) for pod in pods if not _is_daemon(pod)]
+        writes += [delete_pod(pod) for pod in pods if not _is_daemon(pod)]
     evicted, again_seconds = _evictions(node, pods, now)
-    return Plan(writes + evicted, again_seconds)
+    return ControllerPlan(writes + evicted, again_seconds)
 
 
 # ---------------------------------------------------------------- status
 
 
-def _status(
-    node: Node, fault: str, described: NodeDescription | None, now: datetime
+def _status_writes(
+    node: SimulatedNode, fault: str, description: NodeDescription | None, now: datetime
 ) -> list[Write]:
-    wanted = conditions(node.status.conditions, _conditions(fault), now)
-    quantities = _quantities(node, described)
+    wanted = merge_conditions(node.status.conditions, _conditions_under(fault), now)
+    quantities = _allocatable(node, description)
     good = allocatable_of(quantities).items() <= allocatable_of(node.status.allocatable).items()
     if good and wanted == node.status.conditions and node.status.node_info.kubelet_version:
         return []
     status: dict[str, Any] = {
         "capacity": {**quantities, **(node.status.capacity if good else {})},
         "allocatable": quantities if not good else node.status.allocatable,
-        "conditions": [{**one, "lastHeartbeatTime": timestamp(now)} for one in wanted],
+        "conditions": [{**one, "lastHeartbeatTime": format_timestamp(now)} for one in wanted],
         "addresses": [{"type": "Hostname", "address": node.metadata.name}],
-        "nodeInfo": _info(node, described),
+        "nodeInfo": _node_info(node, description),
     }
     return [Patch(NODES, ("", node.metadata.name), {"status": status}, "status")]
 
 
-def _quantities(node: Node, described: NodeDescription | None) -> dict[str, Any]:
-    if described is not None:
-        return dict(described.allocatable)
+def _allocatable(node: SimulatedNode, description: NodeDescription | None) -> dict[str, Any]:
+    if description is not None:
+        return dict(description.allocatable)
     found = node.status.allocatable or node.status.capacity
-    return dict(found or NodeDescription(name="node").each()[0].allocatable)
+    return dict(found or NodeDescription(name="node").expand()[0].allocatable)
 
 
-def _conditions(fault: str) -> Sequence[tuple[str, bool | None, str, str]]:
+def _conditions_under(fault: str) -> Sequence[tuple[str, bool | None, str, str]]:
     if fault == faults.NOT_READY:
         gone = ("NodeStatusUnknown", "Kubelet stopped posting node status.")
         return [
@@ -126,8 +130,8 @@ def _conditions(fault: str) -> Sequence[tuple[str, bool | None, str, str]]:
     ]
 
 
-def _info(node: Node, described: NodeDescription | None) -> Object:
-    architecture = described.architecture if described else None
+def _node_info(node: SimulatedNode, description: NodeDescription | None) -> Object:
+    architecture = description.architecture if description else None
     label = node.metadata.labels.get("kubernetes.io/arch", "amd64")
     return {
         "architecture": architecture or label,
@@ -135,7 +139,7 @@ def _info(node: Node, described: NodeDescription | None) -> Object:
         "containerRuntimeVersion": "simulated://1",
         "kernelVersion": "simulated",
         "kubeProxyVersion": "",
-        "kubeletVersion": _VERSION,
+        "kubeletVersion": _KUBELET_VERSION,
         "machineID": node.metadata.uid,
         "operatingSystem": "linux",
         "osImage": "simulated",
@@ -143,19 +147,19 @@ def _info(node: Node, described: NodeDescription | None) -> Object:
     }
 
 
-def _labels(described: NodeDescription) -> dict[str, str]:
+def _node_labels(description: NodeDescription) -> dict[str, str]:
     return {
-        "kubernetes.io/hostname": described.name,
-        "kubernetes.io/arch": described.architecture,
+        "kubernetes.io/hostname": description.name,
+        "kubernetes.io/arch": description.architecture,
         "kubernetes.io/os": "linux",
-        **described.labels,
+        **description.labels,
     }
 
 
 # ---------------------------------------------------------------- taints and eviction
 
 
-def _taints(node: Node, fault: str, now: datetime) -> list[Write]:
+def _taint_writes(node: SimulatedNode, fault: str, now: datetime) -> list[Write]:
     silent = {_NOT_READY, _UNREACHABLE}
     others = [taint for taint in node.spec.taints if taint.key not in silent]
     kept = [taint for taint in node.spec.taints if taint.key == _UNREACHABLE]
@@ -170,42 +174,50 @@ def _taints(node: Node, fault: str, now: datetime) -> list[Write]:
         ]
     if wanted == node.spec.taints:
         return []
-    body = {"spec": {"taints": [_taint(taint) for taint in wanted] or None}}
+    body = {"spec": {"taints": [_taint_body(taint) for taint in wanted] or None}}
     return [Patch(NODES, ("", node.metadata.name), body)]
 
 
-def _taint(taint: Taint) -> Object:
+def _taint_body(taint: Taint) -> Object:
     body = {"key": taint.key, "effect": taint.effect, "value": taint.value}
     if taint.time_added is not None:
-        body["timeAdded"] = timestamp(taint.time_added)
+        body["timeAdded"] = format_timestamp(taint.time_added)
     return {key: value for key, value in body.items() if value}
 
 
-def _cordon(node: Node, fault: str) -> list[Write]:
+def _cordon_writes(node: SimulatedNode, fault: str) -> list[Write]:
     """A drain cordons; when the fault ends, what it cordoned is opened again."""
     name = ("", node.metadata.name)
     if fault == faults.DRAIN and not node.spec.unschedulable:
-        body = {"metadata": {"annotations": {_DRAINED: "true"}}, "spec": {"unschedulable": True}}
+        body = {
+            "metadata": {"annotations": {_DRAIN_ANNOTATION: "true"}},
+            "spec": {"unschedulable": True},
+        }
         return [Patch(NODES, name, body)]
-    if fault != faults.DRAIN and _DRAINED in node.metadata.annotations:
-        body = {"metadata": {"annotations": {_DRAINED: None}}, "spec": {"unschedulable": None}}
+    if fault != faults.DRAIN and _DRAIN_ANNOTATION in node.metadata.annotations:
+        body = {
+            "metadata": {"annotations": {_DRAIN_ANNOTATION: None}},
+            "spec": {"unschedulable": None},
+        }
         return [Patch(NODES, name, body)]
     return []
 
 
-def _evictions(node: Node, pods: list[Pod], now: datetime) -> tuple[list[Write], float | None]:
+def _evictions(
+    node: SimulatedNode, pods: list[Pod], now: datetime
+) -> tuple[list[Write], float | None]:
     writes: list[Write] = []
     again_seconds: float | None = None
     for pod in pods:
-        left = _stays_seconds(node, pod, now)
+        left = _seconds_until_eviction(node, pod, now)
         if left is not None and left <= 0:
-            writes.append(remove_pod(pod))
+            writes.append(delete_pod(pod))
         else:
-            again_seconds = sooner(again_seconds, left)
+            again_seconds = shorter_wait(again_seconds, left)
     return writes, again_seconds
 
 
-def _stays_seconds(node: Node, pod: Pod, now: datetime) -> float | None:
+def _seconds_until_eviction(node: SimulatedNode, pod: Pod, now: datetime) -> float | None:
     """Until a NoExecute taint throws the pod out; None is for ever.
 
     The least `tolerationSeconds` of the tolerations that match a taint counts, from `timeAdded`.
@@ -217,7 +229,7 @@ def _stays_seconds(node: Node, pod: Pod, now: datetime) -> float | None:
         seconds = _tolerated_seconds(pod.spec.tolerations, taint)
         if seconds is not None:
             until = (taint.time_added or now) + timedelta(seconds=seconds)
-            least = sooner(least, (until - now).total_seconds())
+            least = shorter_wait(least, (until - now).total_seconds())
     return least
 
 
@@ -229,9 +241,9 @@ def _tolerated_seconds(tolerations: list[Toleration], taint: Taint) -> float | N
     return max(0, min(bounded)) if bounded else None
 
 
-def _unknown(pod: Pod, now: datetime) -> Write:
+def _not_ready_patch(pod: Pod, now: datetime) -> Write:
     wanted = [("Ready", False, "NodeNotReady", "")]
-    after = conditions(pod.status.conditions, wanted, now)
+    after = merge_conditions(pod.status.conditions, wanted, now)
     return Patch(PODS, name_of(pod), {"status": {"conditions": after}}, "status")
 
 

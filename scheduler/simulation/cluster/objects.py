@@ -15,11 +15,11 @@ from scheduler.model.kinds.fields import LabelSelector, Taint, Toleration
 from scheduler.model.manifests.pods import NodeRequirement
 
 
-class _View(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class _ObjectPart(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A part of an object; unknown fields are ignored."""
 
 
-class OwnerReference(_View, frozen=True, kw_only=True):
+class OwnerReference(_ObjectPart, frozen=True, kw_only=True):
     """Who an object belongs to; the last one gone takes it along."""
 
     api_version: str = ""
@@ -29,7 +29,7 @@ class OwnerReference(_View, frozen=True, kw_only=True):
     controller: bool = False
 
 
-class Meta(_View, frozen=True, kw_only=True):
+class ObjectMeta(_ObjectPart, frozen=True, kw_only=True):
     """`metadata`."""
 
     name: str
@@ -51,24 +51,24 @@ class Meta(_View, frozen=True, kw_only=True):
         return next((owner for owner in self.owner_references if owner.controller), None)
 
 
-class NodeTerm(_View, frozen=True, kw_only=True):
+class NodeSelectorTerm(_ObjectPart, frozen=True, kw_only=True):
     """One alternative of a node affinity: labels and fields must both match."""
 
     match_expressions: list[NodeRequirement] = field(default_factory=list)
     match_fields: list[NodeRequirement] = field(default_factory=list)
 
 
-class _NodeTerms(_View, frozen=True, kw_only=True):
-    node_selector_terms: list[NodeTerm] = field(default_factory=list)
+class _NodeSelector(_ObjectPart, frozen=True, kw_only=True):
+    node_selector_terms: list[NodeSelectorTerm] = field(default_factory=list)
 
 
-class _NodeAffinity(_View, frozen=True, kw_only=True):
-    required: _NodeTerms | None = field(
+class _NodeAffinity(_ObjectPart, frozen=True, kw_only=True):
+    required: _NodeSelector | None = field(
         default=None, name="requiredDuringSchedulingIgnoredDuringExecution"
     )
 
 
-class PodTerm(_View, frozen=True, kw_only=True):
+class PodAffinityTerm(_ObjectPart, frozen=True, kw_only=True):
     """Pods that must be near, or must not be."""
 
     topology_key: str
@@ -76,21 +76,21 @@ class PodTerm(_View, frozen=True, kw_only=True):
     namespaces: list[str] = field(default_factory=list)
 
 
-class _PodTerms(_View, frozen=True, kw_only=True):
-    required: list[PodTerm] = field(
+class _PodAffinity(_ObjectPart, frozen=True, kw_only=True):
+    required: list[PodAffinityTerm] = field(
         default_factory=list, name="requiredDuringSchedulingIgnoredDuringExecution"
     )
 
 
-class Affinity(_View, frozen=True, kw_only=True):
+class Affinity(_ObjectPart, frozen=True, kw_only=True):
     """`spec.affinity`: only what is required; preferences are not simulated."""
 
     node_affinity: _NodeAffinity = field(default_factory=_NodeAffinity)
-    pod_affinity: _PodTerms = field(default_factory=_PodTerms)
-    pod_anti_affinity: _PodTerms = field(default_factory=_PodTerms)
+    pod_affinity: _PodAffinity = field(default_factory=_PodAffinity)
+    pod_anti_affinity: _PodAffinity = field(default_factory=_PodAffinity)
 
 
-class Spread(_View, frozen=True, kw_only=True):
+class PodSpreadConstraint(_ObjectPart, frozen=True, kw_only=True):
     """One topology spread constraint."""
 
     topology_key: str
@@ -99,14 +99,14 @@ class Spread(_View, frozen=True, kw_only=True):
     label_selector: LabelSelector | None = None
 
 
-class PodSpec(_View, frozen=True, kw_only=True):
+class PodSpec(_ObjectPart, frozen=True, kw_only=True):
     """What a pod asks for."""
 
     node_name: str = ""
     node_selector: dict[str, str] = field(default_factory=dict)
     affinity: Affinity = field(default_factory=Affinity)
     tolerations: list[Toleration] = field(default_factory=list)
-    topology_spread_constraints: list[Spread] = field(default_factory=list)
+    topology_spread_constraints: list[PodSpreadConstraint] = field(default_factory=list)
     containers: list[dict[str, Any]] = field(default_factory=list)
     init_containers: list[dict[str, Any]] = field(default_factory=list)
     overhead: dict[str, Any] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class PodSpec(_View, frozen=True, kw_only=True):
     restart_policy: str = "Always"
 
 
-class PodStatus(_View, frozen=True, kw_only=True):
+class PodStatus(_ObjectPart, frozen=True, kw_only=True):
     """How a pod is; conditions stay as they are, since others may write some of them."""
 
     phase: str = "Pending"
@@ -126,39 +126,39 @@ class PodStatus(_View, frozen=True, kw_only=True):
     start_time: datetime | None = None
 
 
-class Pod(_View, frozen=True, kw_only=True):
+class Pod(_ObjectPart, frozen=True, kw_only=True):
     """A pod."""
 
-    metadata: Meta
+    metadata: ObjectMeta
     spec: PodSpec = field(default_factory=PodSpec)
     status: PodStatus = field(default_factory=PodStatus)
 
 
-class _NodeSpec(_View, frozen=True, kw_only=True):
+class _NodeSpec(_ObjectPart, frozen=True, kw_only=True):
     taints: list[Taint] = field(default_factory=list)
     unschedulable: bool = False
 
 
-class _NodeInfo(_View, frozen=True, kw_only=True):
+class _NodeInfo(_ObjectPart, frozen=True, kw_only=True):
     kubelet_version: str = ""
 
 
-class _NodeStatus(_View, frozen=True, kw_only=True):
+class _NodeStatus(_ObjectPart, frozen=True, kw_only=True):
     allocatable: dict[str, str | int | float] = field(default_factory=dict)
     capacity: dict[str, str | int | float] = field(default_factory=dict)
     conditions: list[dict[str, Any]] = field(default_factory=list)
     node_info: _NodeInfo = field(default_factory=_NodeInfo)
 
 
-class Node(_View, frozen=True, kw_only=True):
+class SimulatedNode(_ObjectPart, frozen=True, kw_only=True):
     """A machine."""
 
-    metadata: Meta
+    metadata: ObjectMeta
     spec: _NodeSpec = field(default_factory=_NodeSpec)
     status: _NodeStatus = field(default_factory=_NodeStatus)
 
 
-class RollingUpdate(_View, frozen=True, kw_only=True):
+class RollingUpdate(_ObjectPart, frozen=True, kw_only=True):
     """How far a rollout may go above and below the wanted number."""
 
     max_surge: int | str | None = None
@@ -166,14 +166,14 @@ class RollingUpdate(_View, frozen=True, kw_only=True):
     partition: int = 0
 
 
-class Strategy(_View, frozen=True, kw_only=True):
+class UpdateStrategy(_ObjectPart, frozen=True, kw_only=True):
     """`strategy` of a Deployment, `updateStrategy` of a StatefulSet or DaemonSet."""
 
     type: str = "RollingUpdate"
     rolling_update: RollingUpdate = field(default_factory=RollingUpdate)
 
 
-class SetSpec(_View, frozen=True, kw_only=True):
+class AppsObjectSpec(_ObjectPart, frozen=True, kw_only=True):
     """The common part of Deployment, ReplicaSet, StatefulSet and DaemonSet."""
 
     replicas: int = 1
@@ -185,19 +185,19 @@ class SetSpec(_View, frozen=True, kw_only=True):
     progress_deadline_seconds: int = 600
     pod_management_policy: str = "OrderedReady"
     service_name: str = ""
-    strategy: Strategy = field(default_factory=Strategy)
-    update_strategy: Strategy = field(default_factory=Strategy)
+    strategy: UpdateStrategy = field(default_factory=UpdateStrategy)
+    update_strategy: UpdateStrategy = field(default_factory=UpdateStrategy)
 
 
-class PodSet(_View, frozen=True, kw_only=True):
+class AppsObject(_ObjectPart, frozen=True, kw_only=True):
     """A Deployment, ReplicaSet, StatefulSet or DaemonSet; `status` as it stands in the API."""
 
-    metadata: Meta
-    spec: SetSpec = field(default_factory=SetSpec)
+    metadata: ObjectMeta
+    spec: AppsObjectSpec = field(default_factory=AppsObjectSpec)
     status: dict[str, Any] = field(default_factory=dict)
 
 
-class JobSpec(_View, frozen=True, kw_only=True):
+class JobSpec(_ObjectPart, frozen=True, kw_only=True):
     """What a Job asks for."""
 
     parallelism: int = 1
@@ -210,15 +210,15 @@ class JobSpec(_View, frozen=True, kw_only=True):
     template: dict[str, Any] = field(default_factory=dict)
 
 
-class Job(_View, frozen=True, kw_only=True):
+class Job(_ObjectPart, frozen=True, kw_only=True):
     """A Job; `status` as it stands in the API."""
 
-    metadata: Meta
+    metadata: ObjectMeta
     spec: JobSpec = field(default_factory=JobSpec)
     status: dict[str, Any] = field(default_factory=dict)
 
 
-class CronJobSpec(_View, frozen=True, kw_only=True):
+class CronJobSpec(_ObjectPart, frozen=True, kw_only=True):
     """When to make which Job."""
 
     schedule: str = ""
@@ -230,25 +230,25 @@ class CronJobSpec(_View, frozen=True, kw_only=True):
     job_template: dict[str, Any] = field(default_factory=dict)
 
 
-class _CronJobStatus(_View, frozen=True, kw_only=True):
+class _CronJobStatus(_ObjectPart, frozen=True, kw_only=True):
     last_schedule_time: datetime | None = None
 
 
-class CronJob(_View, frozen=True, kw_only=True):
+class CronJob(_ObjectPart, frozen=True, kw_only=True):
     """A CronJob."""
 
-    metadata: Meta
+    metadata: ObjectMeta
     spec: CronJobSpec = field(default_factory=CronJobSpec)
     status: _CronJobStatus = field(default_factory=_CronJobStatus)
 
 
-class Namespace(_View, frozen=True, kw_only=True):
+class SimulatedNamespace(_ObjectPart, frozen=True, kw_only=True):
     """A namespace; only its existence matters."""
 
-    metadata: Meta
+    metadata: ObjectMeta
 
 
-View = Pod | Node | PodSet | Job | CronJob | Namespace
+ObjectView = Pod | SimulatedNode | AppsObject | Job | CronJob | SimulatedNamespace
 
 PODS = ApiResource("", "v1", "pods", "Pod", namespaced=True)
 NODES = ApiResource("", "v1", "nodes", "Node", namespaced=False)
@@ -260,37 +260,37 @@ DAEMON_SETS = ApiResource("apps", "v1", "daemonsets", "DaemonSet", namespaced=Tr
 JOBS = ApiResource("batch", "v1", "jobs", "Job", namespaced=True)
 CRON_JOBS = ApiResource("batch", "v1", "cronjobs", "CronJob", namespaced=True)
 
-VIEWS: dict[ApiResource, type[View]] = {
-    NAMESPACES: Namespace,
-    NODES: Node,
-    DEPLOYMENTS: PodSet,
-    REPLICA_SETS: PodSet,
-    STATEFUL_SETS: PodSet,
-    DAEMON_SETS: PodSet,
+VIEW_TYPES: dict[ApiResource, type[ObjectView]] = {
+    NAMESPACES: SimulatedNamespace,
+    NODES: SimulatedNode,
+    DEPLOYMENTS: AppsObject,
+    REPLICA_SETS: AppsObject,
+    STATEFUL_SETS: AppsObject,
+    DAEMON_SETS: AppsObject,
     JOBS: Job,
     CRON_JOBS: CronJob,
     PODS: Pod,
 }
 """What is watched, and as what it is read; pods come last, so that their owners are known."""
 
-BY_KIND = {resource.kind: resource for resource in VIEWS}
+RESOURCES_BY_KIND = {resource.kind: resource for resource in VIEW_TYPES}
 
 
-def view_of(resource: ApiResource, body: Object) -> View:
+def decode_view(resource: ApiResource, body: Object) -> ObjectView:
     """Reads an object; `null` stands for absent, as the API server itself reads it.
 
     Raises:
         msgspec.ValidationError: the object does not look like its kind; the message has the path.
     """
     try:
-        return msgspec.convert(body, VIEWS[resource], strict=False)
+        return msgspec.convert(body, VIEW_TYPES[resource], strict=False)
     except msgspec.ValidationError:
-        return msgspec.convert(_without_nulls(body), VIEWS[resource], strict=False)
+        return msgspec.convert(_drop_nulls(body), VIEW_TYPES[resource], strict=False)
 
 
-def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - any JSON in, the same JSON out
+def _drop_nulls(value: Any) -> Any:  # noqa: ANN401 - any JSON in, the same JSON out
     if isinstance(value, dict):
-        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+        return {key: _drop_nulls(inner) for key, inner in value.items() if inner is not None}
     if isinstance(value, list):
-        return [_without_nulls(inner) for inner in value]
+        return [_drop_nulls(inner) for inner in value]
     return value

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from scheduler.control.ports.hub import ApiResource, Object
-from scheduler.simulation.cluster.mirror import Name
+from scheduler.simulation.cluster.mirror import NamespacedName
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,40 +26,40 @@ class Patch:
     """A merge patch; an object that has gone counts as done."""
 
     resource: ApiResource
-    name: Name
+    name: NamespacedName
     body: Object
     subresource: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Remove:
+class Delete:
     """A deletion of exactly this uid.
 
     Attributes:
-        at_once: do not wait for a kubelet (grace period 0).
+        is_immediate: do not wait for a kubelet (grace period 0).
     """
 
     resource: ApiResource
-    name: Name
+    name: NamespacedName
     uid: str
-    at_once: bool = False
+    is_immediate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Bind:
     """Puts a pod on a node through `pods/binding`."""
 
-    name: Name
+    name: NamespacedName
     uid: str
     node: str
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
+class RecordEvent:
     """An Event about an object, the same one counted once."""
 
     resource: ApiResource
-    name: Name
+    name: NamespacedName
     uid: str
     reason: str
     message: str
@@ -67,45 +67,45 @@ class Tell:
 
 
 @dataclass(frozen=True, slots=True)
-class Orphaned:
+class DeleteIfOrphaned:
     """A dependent whose owners our mirror does not know: if the API agrees, it goes."""
 
     resource: ApiResource
-    name: Name
+    name: NamespacedName
 
 
-Write = Create | Patch | Remove | Bind | Tell | Orphaned
+Write = Create | Patch | Delete | Bind | RecordEvent | DeleteIfOrphaned
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ControllerPlan:
     """What to do for one key.
 
     Attributes:
         writes: in this order; the rest is dropped when one fails, and the key comes again.
-        again_seconds: when to look again although nothing changed; None means never.
+        requeue_after_seconds: when to look again although nothing changed; None means never.
     """
 
     writes: list[Write] = field(default_factory=list)
-    again_seconds: float | None = None
+    requeue_after_seconds: float | None = None
 
 
-NOTHING = Plan()
+NO_CHANGE = ControllerPlan()
 
 
-def sooner(first: float | None, second: float | None) -> float | None:
+def shorter_wait(first: float | None, second: float | None) -> float | None:
     """The earlier of two waits; None is never."""
     if first is None or second is None:
         return second if first is None else first
     return min(first, second)
 
 
-def timestamp(instant: datetime) -> str:
+def format_timestamp(instant: datetime) -> str:
     """RFC 3339 in whole seconds, as metav1.Time is written."""
     return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def conditions(
+def merge_conditions(
     current: list[dict[str, Any]],
     wanted: Sequence[tuple[str, bool | None, str, str]],
     now: datetime,
@@ -122,7 +122,11 @@ def conditions(
         before = result.get(kind, {})
         status = "Unknown" if holds is None else str(holds)
         since = before.get("lastTransitionTime") if before.get("status") == status else None
-        entry = {"type": kind, "status": status, "lastTransitionTime": since or timestamp(now)}
+        entry = {
+            "type": kind,
+            "status": status,
+            "lastTransitionTime": since or format_timestamp(now),
+        }
         entry |= {key: text for key, text in (("reason", reason), ("message", message)) if text}
         same = all(before.get(key) == text for key, text in entry.items())
         result[kind] = before if same else {**before, **entry}
@@ -130,7 +134,7 @@ def conditions(
 
 
 def status_patch(
-    resource: ApiResource, name: Name, current: dict[str, Any], wanted: dict[str, Any]
+    resource: ApiResource, name: NamespacedName, current: dict[str, Any], wanted: dict[str, Any]
 ) -> list[Write]:
     """A patch of what differs in the status; nothing when nothing does.
 

@@ -7,40 +7,45 @@ counted in one write.
 from collections.abc import Iterator
 
 from scheduler.control.ports.hub import ApiResource
-from scheduler.simulation.cluster.mirror import Mirror, Name
+from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
 from scheduler.simulation.cluster.objects import (
-    BY_KIND,
     DAEMON_SETS,
     NAMESPACES,
     NODES,
     PODS,
-    Node,
+    RESOURCES_BY_KIND,
+    ObjectView,
     Pod,
-    View,
+    SimulatedNode,
 )
-from scheduler.simulation.cluster.podwork import is_active, is_over
+from scheduler.simulation.cluster.pods import is_active, is_finished
 
-CONTROL, LIVE, COLLECT, NAMESPACE = "control", "live", "collect", "namespace"
+RECONCILE, RUN_LIFECYCLE, COLLECT_GARBAGE, HANDLE_NAMESPACE = (
+    "control",
+    "live",
+    "collect",
+    "namespace",
+)
 
-Key = tuple[str, ApiResource, Name]
+TaskKey = tuple[str, ApiResource, NamespacedName]
 """(what to do: one of the four above, with what, name)"""
 
-_Asked = tuple[Key, float]
+_DelayedKey = tuple[TaskKey, float]
 """A key, and the seconds after which it is to be looked at."""
 
-_COUNT_SECONDS = 0.05
+_OWNER_DELAY_SECONDS = 0.05
 
 
-class Reactions:
+class ChangeHandler:
     """Follows the changes of one cluster; knows which pods wait for a node."""
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
-        self._unplaced: set[Name] = set()
+        self._pending: set[NamespacedName] = set()
 
-    def to(
-        self, resource: ApiResource, before: View | None, after: View | None
-    ) -> Iterator[_Asked]:
+    def keys_for(
+        self, resource: ApiResource, before: ObjectView | None, after: ObjectView | None
+    ) -> Iterator[_DelayedKey]:
         """What a change asks for.
 
         Args:
@@ -53,50 +58,54 @@ class Reactions:
             return
         name = (view.metadata.namespace, view.metadata.name)
         yield from ((key, 0.0) for key in _own_keys(resource, name))
-        yield from self._owners(view)
+        yield from self._owner_keys(view)
         if after is None:
-            owned = self._mirror.owned_names(view.metadata.uid)
-            yield from (((COLLECT, *dependent), 0.0) for dependent in owned)
-        if isinstance(view, Node):
-            yield from self._node(view)
+            owned = self._mirror.dependents_of(view.metadata.uid)
+            yield from (((COLLECT_GARBAGE, *dependent), 0.0) for dependent in owned)
+        if isinstance(view, SimulatedNode):
+            yield from self._node_keys(view)
         if isinstance(view, Pod):
-            yield from self._pod(name, before, after)
+            yield from self._pod_keys(name, before, after)
 
-    def _owners(self, view: View) -> Iterator[_Asked]:
+    def _owner_keys(self, view: ObjectView) -> Iterator[_DelayedKey]:
         for owner in view.metadata.owner_references:
-            resource = BY_KIND.get(owner.kind)
+            resource = RESOURCES_BY_KIND.get(owner.kind)
             if resource is not None:
                 name = (view.metadata.namespace, owner.name)
-                yield (CONTROL, resource, name), _COUNT_SECONDS
-                yield (COLLECT, resource, name), _COUNT_SECONDS
+                yield (RECONCILE, resource, name), _OWNER_DELAY_SECONDS
+                yield (COLLECT_GARBAGE, resource, name), _OWNER_DELAY_SECONDS
 
-    def _node(self, node: Node) -> Iterator[_Asked]:
+    def _node_keys(self, node: SimulatedNode) -> Iterator[_DelayedKey]:
         for name in self._mirror.names(DAEMON_SETS):
-            yield (CONTROL, DAEMON_SETS, name), _COUNT_SECONDS
+            yield (RECONCILE, DAEMON_SETS, name), _OWNER_DELAY_SECONDS
         for pod in self._mirror.pods_on(node.metadata.name):
-            yield (LIVE, PODS, (pod.metadata.namespace, pod.metadata.name)), 0.0
-        yield from self._waiting_pods()
+            yield (RUN_LIFECYCLE, PODS, (pod.metadata.namespace, pod.metadata.name)), 0.0
+        yield from self._pending_pod_keys()
 
-    def _pod(self, name: Name, before: View | None, after: View | None) -> Iterator[_Asked]:
+    def _pod_keys(
+        self, name: NamespacedName, before: ObjectView | None, after: ObjectView | None
+    ) -> Iterator[_DelayedKey]:
         if isinstance(after, Pod) and not after.spec.node_name and is_active(after):
-            self._unplaced.add(name)
+            self._pending.add(name)
         else:
-            self._unplaced.discard(name)
-        held_room = isinstance(before, Pod) and bool(before.spec.node_name) and not is_over(before)
-        if held_room and (not isinstance(after, Pod) or is_over(after)):
-            yield from self._waiting_pods()
+            self._pending.discard(name)
+        held_room = (
+            isinstance(before, Pod) and bool(before.spec.node_name) and not is_finished(before)
+        )
+        if held_room and (not isinstance(after, Pod) or is_finished(after)):
+            yield from self._pending_pod_keys()
 
-    def _waiting_pods(self) -> Iterator[_Asked]:
-        yield from (((LIVE, PODS, name), _COUNT_SECONDS) for name in self._unplaced)
+    def _pending_pod_keys(self) -> Iterator[_DelayedKey]:
+        yield from (((RUN_LIFECYCLE, PODS, name), _OWNER_DELAY_SECONDS) for name in self._pending)
 
 
-def _own_keys(resource: ApiResource, name: Name) -> list[Key]:
+def _own_keys(resource: ApiResource, name: NamespacedName) -> list[TaskKey]:
     """What a change of an object asks for, of itself."""
     if resource is NAMESPACES:
-        return [(NAMESPACE, NAMESPACES, name)]
+        return [(HANDLE_NAMESPACE, NAMESPACES, name)]
     if resource is NODES:
-        return [(LIVE, NODES, name)]
-    collect = (COLLECT, resource, name)
+        return [(RUN_LIFECYCLE, NODES, name)]
+    collect = (COLLECT_GARBAGE, resource, name)
     if resource is PODS:
-        return [(LIVE, PODS, name), collect]
-    return [(CONTROL, resource, name), collect]
+        return [(RUN_LIFECYCLE, PODS, name), collect]
+    return [(RECONCILE, resource, name), collect]

@@ -12,7 +12,7 @@ from scheduler.simulation.cluster.objects import Pod
 
 Amounts = dict[str, int]
 
-_free = lru_cache(maxsize=4096)(free_amount)
+_parse_free = lru_cache(maxsize=4096)(free_amount)
 
 
 def allocatable_of(quantities: Mapping[str, str | int | float]) -> Amounts:
@@ -20,7 +20,7 @@ def allocatable_of(quantities: Mapping[str, str | int | float]) -> Amounts:
     found: Amounts = {}
     for name, quantity in quantities.items():
         try:
-            found[name] = _free(name, quantity)
+            found[name] = _parse_free(name, quantity)
         except NotAQuantity:
             found[name] = 0
     return found

@@ -20,32 +20,34 @@ class SiteRecord:
     nodes: tuple[NodeRecord, ...]
 
 
-def group(nodes: list[NodeRecord], sites: int, *, seed: int | None) -> list[SiteRecord]:
+def group_nodes(nodes: list[NodeRecord], site_count: int, *, seed: int | None) -> list[SiteRecord]:
     """Cuts nodes into sites whose sizes differ by at most one node.
 
     Args:
         nodes: all of them.
-        sites: how many sites, at most one per node.
+        site_count: how many sites, at most one per node.
         seed: None groups by hardware (`BY_HARDWARE`), a number shuffles (`SHUFFLED`).
 
     Raises:
         ValueError: there are fewer nodes than sites, or no sites.
     """
-    if not 1 <= sites <= len(nodes):
-        raise ValueError(f"--sites {sites}: there are {len(nodes)} nodes; write 1 to {len(nodes)}")
-    ordered = sorted(nodes, key=_hardware)
+    if not 1 <= site_count <= len(nodes):
+        raise ValueError(
+            f"--sites {site_count}: there are {len(nodes)} nodes; write 1 to {len(nodes)}"
+        )
+    ordered = sorted(nodes, key=_hardware_key)
     if seed is not None:
         random.Random(seed).shuffle(ordered)  # noqa: S311 - a seeded experiment, no secret
-    size, more = divmod(len(ordered), sites)
+    size, more = divmod(len(ordered), site_count)
     found: list[SiteRecord] = []
     start = 0
-    for number in range(sites):
+    for number in range(site_count):
         end = start + size + (number < more)
         members = sorted(ordered[start:end], key=lambda node: node.name)
-        found.append(SiteRecord(f"site-{number:0{len(str(sites - 1))}d}", tuple(members)))
+        found.append(SiteRecord(f"site-{number:0{len(str(site_count - 1))}d}", tuple(members)))
         start = end
     return found
 
 
-def _hardware(node: NodeRecord) -> tuple[str, int, int, int, str]:
-    return (node.model, node.cards, node.cpu_milli, node.memory_mib, node.name)
+def _hardware_key(node: NodeRecord) -> tuple[str, int, int, int, str]:
+    return (node.model, node.card_count, node.cpu_milli, node.memory_mib, node.name)

@@ -26,24 +26,24 @@ from scheduler.model.quantities import GPU_CARDS, GPU_MILLI, MILLI_PER_UNIT
 from scheduler.placement.choose import choose
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import Clock
-from scheduler.simulation.trace.binder import FreeNode, SiteBinder
-from scheduler.simulation.trace.choosers import Choice
-from scheduler.simulation.trace.reading import PodRecord, Shape
+from scheduler.simulation.trace.binder import NodeFreeState, SiteBinder
+from scheduler.simulation.trace.choosers import SiteChoice
+from scheduler.simulation.trace.reading import PodRecord, TracePodShape
 
 _NAMESPACE = "trace"
-_BEGAN = datetime(2023, 1, 1, tzinfo=UTC)
+_TRACE_START = datetime(2023, 1, 1, tzinfo=UTC)
 """What second 0 of a trace stands for; traces have no calendar."""
 _TERMS = Terms(report_stale_seconds=315_360_000)
 """A site reports whenever something changes there, so an old report is a true one."""
 _ARCHITECTURE = "amd64"
 
 
-class NotForTraces(ValueError):
+class UnsupportedTracePolicy(ValueError):
     """A policy cannot decide about single pods."""
 
 
 @dataclass(slots=True)
-class Effort:
+class DecisionTimings:
     """What deciding has cost.
 
     Attributes:
@@ -57,11 +57,11 @@ class Effort:
     reporting_seconds: float = 0.0
 
 
-class Kapok:
+class KapokChooser:
     """Chooses sites with the placement code.
 
     Attributes:
-        effort: what it has cost so far.
+        stats: what it has cost so far.
     """
 
     def __init__(
@@ -77,61 +77,63 @@ class Kapok:
         self._clock = clock
         self._index = {name: number for number, name in enumerate(names)}
         grant = SiteGrant(spec=SiteGrantSpec(sites=tuple(names)), metadata=Metadata(name="trace"))
-        self._known = [
+        self._reported_facts = [
             site_facts_of(Site(metadata=Metadata(name=name), spec=SiteSpec()), [grant])
             for name in names
         ]
         self._fleet = Fleet()
-        self._demands: dict[Shape, Demand] = {}
-        self.effort = Effort()
+        self._demands: dict[TracePodShape, Demand] = {}
+        self.stats = DecisionTimings()
         for number in range(len(sites)):
-            self.changed(number, 0)
+            self.on_site_change(number, 0)
 
-    def choose(self, pod: PodRecord, now_seconds: int) -> Choice:
+    def choose(self, pod: PodRecord, now_seconds: int) -> SiteChoice:
         """Asks the placement code; a pod that is not placed waits with the reason."""
-        demand = self._demand(pod)
+        demand = self._demand_for(pod)
         began = self._clock.monotonic()
-        decision = choose(demand, self._fleet, now=_instant(now_seconds), terms=_TERMS)
-        self.effort.deciding_seconds += self._clock.monotonic() - began
-        self.effort.decisions += 1
+        decision = choose(demand, self._fleet, now=_time_at(now_seconds), terms=_TERMS)
+        self.stats.deciding_seconds += self._clock.monotonic() - began
+        self.stats.decisions += 1
         if decision.phase != "Placed":
-            return Choice(None, _reason(decision))
+            return SiteChoice(None, _reason_of(decision))
         if decision.replicas != 1:
             name = self._policy.metadata.name
-            raise NotForTraces(f"{name} runs a pod {decision.replicas} times; a pod runs once")
-        return Choice(self._index[decision.assignment[0].site])
+            raise UnsupportedTracePolicy(
+                f"{name} runs a pod {decision.replicas} times; a pod runs once"
+            )
+        return SiteChoice(self._index[decision.assignment[0].site])
 
-    def changed(self, site: int, now_seconds: int) -> None:
+    def on_site_change(self, site: int, now_seconds: int) -> None:
         """The site reports what is free."""
         began = self._clock.monotonic()
         status = SiteStatus(
-            observed_at=_instant(now_seconds),
+            observed_at=_time_at(now_seconds),
             executor=True,
-            node_classes=_node_classes(self._sites[site]),
+            node_classes=_node_classes_of(self._sites[site]),
         )
-        facts: SiteFacts = msgspec.structs.replace(self._known[site], status=status)
+        facts: SiteFacts = msgspec.structs.replace(self._reported_facts[site], status=status)
         self._fleet.upsert(facts)
-        self.effort.reporting_seconds += self._clock.monotonic() - began
+        self.stats.reporting_seconds += self._clock.monotonic() - began
 
-    def may_have_room(self, site: int, nodes: list[int], shape: Shape) -> bool:
+    def may_have_room(self, site: int, nodes: list[int], shape: TracePodShape) -> bool:
         """Only what fits a node that got room can be answered differently than before."""
         return any(self._sites[site].node_fits(node, shape) for node in nodes)
 
-    def _demand(self, pod: PodRecord) -> Demand:
+    def _demand_for(self, pod: PodRecord) -> Demand:
         found = self._demands.get(pod.shape)
         if found is None:
-            found = self._demands[pod.shape] = _demand_of(pod.shape, self._policy)
+            found = self._demands[pod.shape] = _demand_of_shape(pod.shape, self._policy)
         key = f"{_NAMESPACE}/{pod.name}"
         return msgspec.structs.replace(found, key=key, uid=pod.name)
 
 
-def _demand_of(shape: Shape, policy: PlacementPolicy) -> Demand:
+def _demand_of_shape(shape: TracePodShape, policy: PlacementPolicy) -> Demand:
     requests: dict[str, int | float | str] = {
         "cpu": f"{shape.cpu_milli}m",
         "memory": f"{shape.memory_mib}Mi",
     }
-    if shape.cards:
-        requests |= {GPU_CARDS: shape.cards, GPU_MILLI: shape.card_milli}
+    if shape.card_count:
+        requests |= {GPU_CARDS: shape.card_count, GPU_MILLI: shape.card_milli}
     workload = Workload(
         metadata=Metadata(name="pod", namespace=_NAMESPACE),
         spec=WorkloadSpec(
@@ -142,17 +144,19 @@ def _demand_of(shape: Shape, policy: PlacementPolicy) -> Demand:
     )
     demand = demand_of(workload, policies=[policy])
     if isinstance(demand, NotAccepted):
-        raise NotForTraces(demand.message)
+        raise UnsupportedTracePolicy(demand.message)
     if demand.strategy == "Duplicated":
-        raise NotForTraces("strategy Duplicated runs every pod at every site; a pod runs once")
+        raise UnsupportedTracePolicy(
+            "strategy Duplicated runs every pod at every site; a pod runs once"
+        )
     return demand
 
 
-def _node_classes(site: SiteBinder) -> tuple[NodeClass, ...]:
+def _node_classes_of(site: SiteBinder) -> tuple[NodeClass, ...]:
     """What is free at a site, equal nodes counted."""
     rows: dict[str, list[dict[str, int | float | str]]] = {}
-    for state, count in site.free_nodes.items():
-        rows.setdefault(state[0], []).append({"count": count, **_row(state)})
+    for state, count in site.free_state_counts.items():
+        rows.setdefault(state[0], []).append({"count": count, **_free_row(state)})
     return tuple(
         NodeClass(architecture=_ARCHITECTURE, gpu_model=model, free=tuple(free))
         for model, free in rows.items()
@@ -160,15 +164,15 @@ def _node_classes(site: SiteBinder) -> tuple[NodeClass, ...]:
 
 
 @lru_cache(maxsize=65_536)
-def _row(state: FreeNode) -> dict[str, int | float | str]:
-    _, cpu_milli, memory_mib, cards = state
+def _free_row(free_state: NodeFreeState) -> dict[str, int | float | str]:
+    _, cpu_milli, memory_mib, cards = free_state
     free = {f"{GPU_MILLI}.{number}": milli for number, milli in enumerate(cards)}
     cores, rest = divmod(cpu_milli, MILLI_PER_UNIT)
     cpu: int | str = f"{cpu_milli}m" if rest else cores
     return {"cpu": cpu, "memory": memory_mib * 2**20, **free}
 
 
-def _reason(decision: Decision) -> str:
+def _reason_of(decision: Decision) -> str:
     """One slug of several: `fragmented` if any site has the sum, else the most frequent one."""
     if "fragmented" in decision.reasons:
         return "fragmented"
@@ -176,5 +180,5 @@ def _reason(decision: Decision) -> str:
     return ranked[0][0] if ranked else "full"
 
 
-def _instant(seconds: int) -> datetime:
-    return _BEGAN + timedelta(seconds=seconds)
+def _time_at(seconds: int) -> datetime:
+    return _TRACE_START + timedelta(seconds=seconds)

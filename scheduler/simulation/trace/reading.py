@@ -12,9 +12,9 @@ from typing import TypeVar
 
 CARD_MILLI = 1000
 """Thousandths of one GPU card."""
-_LARGEST = 10**12
-_TEN_YEARS_SECONDS = 315_360_000
-_MOST_CARDS = 64
+_MAX_NUMBER = 10**12
+_MAX_TIME_SECONDS = 315_360_000
+_MAX_CARDS = 64
 _NODE_COLUMNS = ("sn", "cpu_milli", "memory_mib", "gpu", "model")
 _POD_COLUMNS = (
     "name",
@@ -38,25 +38,25 @@ class NodeRecord:
     name: str
     cpu_milli: int
     memory_mib: int
-    cards: int
+    card_count: int
     model: str
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class TracePodShape:
     """What a pod asks; equal shapes fit equally.
 
     Attributes:
         cpu_milli: thousandths of a core.
         memory_mib: mebibytes.
-        cards: how many different GPU cards.
+        card_count: how many different GPU cards.
         card_milli: thousandths free on each of them.
         models: card models that will do; empty means any.
     """
 
     cpu_milli: int
     memory_mib: int
-    cards: int
+    card_count: int
     card_milli: int
     models: tuple[str, ...] = ()
 
@@ -73,7 +73,7 @@ class PodRecord:
     """
 
     name: str
-    shape: Shape
+    shape: TracePodShape
     created_seconds: int
     deleted_seconds: int | None
 
@@ -87,7 +87,7 @@ def read_nodes(path: Path) -> list[NodeRecord]:
     Raises:
         BadTrace: with file, line and column.
     """
-    return _unique(path, _rows(path, _NODE_COLUMNS), "sn", _node)
+    return _parse_unique(path, _read_rows(path, _NODE_COLUMNS), "sn", _parse_node)
 
 
 def read_pods(path: Path) -> list[PodRecord]:
@@ -96,7 +96,7 @@ def read_pods(path: Path) -> list[PodRecord]:
     Raises:
         BadTrace: with file, line and column.
     """
-    return _unique(path, _rows(path, _POD_COLUMNS), "name", _pod)
+    return _parse_unique(path, _read_rows(path, _POD_COLUMNS), "name", _parse_pod)
 
 
 class _Row:
@@ -107,7 +107,7 @@ class _Row:
         self.line = line
         self._values = values
 
-    def wrong(self, column: str, problem: str) -> BadTrace:
+    def error(self, column: str, problem: str) -> BadTrace:
         return BadTrace(f"{self._path}, line {self.line}, column {column}: {problem}")
 
     def text(self, column: str) -> str:
@@ -116,56 +116,56 @@ class _Row:
     def name(self, column: str) -> str:
         found = self.text(column)
         if not found:
-            raise self.wrong(column, "is empty; it needs a name")
+            raise self.error(column, "is empty; it needs a name")
         return found
 
-    def number(self, column: str, *, largest: int = _LARGEST) -> int:
+    def number(self, column: str, *, largest: int = _MAX_NUMBER) -> int:
         found = self.text(column)
-        if not (found.isascii() and found.isdigit()) or len(found) > len(str(_LARGEST)):
-            raise self.wrong(column, f"{found[:40]!r} is not a whole number of 0 or more")
+        if not (found.isascii() and found.isdigit()) or len(found) > len(str(_MAX_NUMBER)):
+            raise self.error(column, f"{found[:40]!r} is not a whole number of 0 or more")
         if int(found) > largest:
-            raise self.wrong(column, f"{found} is more than {largest}")
+            raise self.error(column, f"{found} is more than {largest}")
         return int(found)
 
 
-def _node(row: _Row) -> NodeRecord:
+def _parse_node(row: _Row) -> NodeRecord:
     return NodeRecord(
         name=row.name("sn"),
         cpu_milli=row.number("cpu_milli"),
         memory_mib=row.number("memory_mib"),
-        cards=row.number("gpu", largest=_MOST_CARDS),
+        card_count=row.number("gpu", largest=_MAX_CARDS),
         model=row.text("model"),
     )
 
 
-def _pod(row: _Row) -> PodRecord:
-    created = row.number("creation_time", largest=_TEN_YEARS_SECONDS)
+def _parse_pod(row: _Row) -> PodRecord:
+    created = row.number("creation_time", largest=_MAX_TIME_SECONDS)
     deleted = None
     if row.text("deletion_time"):
-        deleted = row.number("deletion_time", largest=_TEN_YEARS_SECONDS)
+        deleted = row.number("deletion_time", largest=_MAX_TIME_SECONDS)
         if deleted < created:
-            raise row.wrong("deletion_time", f"{deleted} is before creation_time {created}")
-    return PodRecord(row.name("name"), _shape(row), created, deleted)
+            raise row.error("deletion_time", f"{deleted} is before creation_time {created}")
+    return PodRecord(row.name("name"), _parse_shape(row), created, deleted)
 
 
-def _shape(row: _Row) -> Shape:
-    cards = row.number("num_gpu", largest=_MOST_CARDS)
+def _parse_shape(row: _Row) -> TracePodShape:
+    cards = row.number("num_gpu", largest=_MAX_CARDS)
     milli = row.number("gpu_milli", largest=CARD_MILLI)
     if (cards == 0) != (milli == 0):
-        raise row.wrong("gpu_milli", f"{milli} does not go with num_gpu {cards}")
+        raise row.error("gpu_milli", f"{milli} does not go with num_gpu {cards}")
     models = tuple(sorted(model for model in row.text("gpu_spec").split("|") if model))
-    return Shape(row.number("cpu_milli"), row.number("memory_mib"), cards, milli, models)
+    return TracePodShape(row.number("cpu_milli"), row.number("memory_mib"), cards, milli, models)
 
 
-def _unique(
-    path: Path, rows: Iterable[_Row], column: str, record: Callable[[_Row], _Record]
+def _parse_unique(
+    path: Path, rows: Iterable[_Row], column: str, parse: Callable[[_Row], _Record]
 ) -> list[_Record]:
     seen: dict[str, int] = {}
     found: list[_Record] = []
     for row in rows:
-        one = record(row)
+        one = parse(row)
         if one.name in seen:
-            raise row.wrong(column, f"{one.name} stands in line {seen[one.name]} already")
+            raise row.error(column, f"{one.name} stands in line {seen[one.name]} already")
         seen[one.name] = row.line
         found.append(one)
     if not found:
@@ -173,17 +173,19 @@ def _unique(
     return found
 
 
-def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[_Row]:
+def _read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[_Row]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from _parsed(path, csv.DictReader(file, strict=True), columns)
+            yield from _parse_rows(path, csv.DictReader(file, strict=True), columns)
     except OSError as error:
         raise BadTrace(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise BadTrace(f"{path}: is not UTF-8 text: byte {error.start} is wrong") from error
 
 
-def _parsed(path: Path, reader: "csv.DictReader[str]", columns: tuple[str, ...]) -> Iterator[_Row]:
+def _parse_rows(
+    path: Path, reader: "csv.DictReader[str]", columns: tuple[str, ...]
+) -> Iterator[_Row]:
     try:
         header = reader.fieldnames or []
         _check_header(path, header, columns)

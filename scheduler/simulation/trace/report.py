@@ -6,57 +6,59 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scheduler.simulation.trace.binder import NAME as BINDING
-from scheduler.simulation.trace.kapok import Effort
-from scheduler.simulation.trace.runner import Outcome
+from scheduler.simulation.trace.binder import BINDING_RULE as BINDING
+from scheduler.simulation.trace.kapok import DecisionTimings
+from scheduler.simulation.trace.runner import TraceOutcome
 
 CSV_COLUMNS = ("pod", "site", "node", "gpus", "start", "end")
 CARD_SEPARATOR = ";"
-_DIGITS = 6
-_PEAKS = "peak cpu/memory/gpu"
+_RATIO_DIGITS = 6
+_PEAKS_HEADER = "peak cpu/memory/gpu"
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TraceComparison:
     """A trace that was played with the placement code and with the baselines."""
 
-    pods: int
-    nodes: int
-    sites: Sequence[str]
-    rule: str
+    pod_count: int
+    node_count: int
+    site_names: Sequence[str]
+    grouping: str
     policy: str
     stretch: float
-    kapok: Outcome
-    effort: Effort
-    baselines: dict[str, Outcome]
-    seconds: float
+    kapok: TraceOutcome
+    timings: DecisionTimings
+    baselines: dict[str, TraceOutcome]
+    elapsed_seconds: float
 
 
-def as_json(run: Run) -> dict[str, Any]:
+def as_json(comparison: TraceComparison) -> dict[str, Any]:
     """The one JSON object of `kapok simulate`."""
     return {
-        **_counted(run.kapok),
-        "decisions_per_second": round(_rate(run.effort), 1),
-        "decisions": run.effort.decisions,
-        "deciding_seconds": round(run.effort.deciding_seconds, 3),
-        "reporting_seconds": round(run.effort.reporting_seconds, 3),
-        "baselines": {name: _counted(outcome) for name, outcome in run.baselines.items()},
-        "pods": run.pods,
-        "nodes": run.nodes,
-        "sites": len(run.sites),
-        "grouping": run.rule,
+        **_outcome_as_json(comparison.kapok),
+        "decisions_per_second": round(_decisions_per_second(comparison.timings), 1),
+        "decisions": comparison.timings.decisions,
+        "deciding_seconds": round(comparison.timings.deciding_seconds, 3),
+        "reporting_seconds": round(comparison.timings.reporting_seconds, 3),
+        "baselines": {
+            name: _outcome_as_json(outcome) for name, outcome in comparison.baselines.items()
+        },
+        "pods": comparison.pod_count,
+        "nodes": comparison.node_count,
+        "sites": len(comparison.site_names),
+        "grouping": comparison.grouping,
         "binding": BINDING,
-        "policy": run.policy,
-        "stretch": run.stretch,
-        "seconds": round(run.seconds, 3),
+        "policy": comparison.policy,
+        "stretch": comparison.stretch,
+        "seconds": round(comparison.elapsed_seconds, 3),
     }
 
 
-def _rate(effort: Effort) -> float:
-    return effort.decisions / max(1e-9, effort.deciding_seconds)
+def _decisions_per_second(timings: DecisionTimings) -> float:
+    return timings.decisions / max(1e-9, timings.deciding_seconds)
 
 
-def _counted(outcome: Outcome) -> dict[str, Any]:
+def _outcome_as_json(outcome: TraceOutcome) -> dict[str, Any]:
     return {
         "placed": len(outcome.assignments),
         "refused": dict(sorted(outcome.refused.items())),
@@ -64,13 +66,13 @@ def _counted(outcome: Outcome) -> dict[str, Any]:
         "waited": outcome.waited,
         "wrong_fits": outcome.wrong_fits,
         "allocation": {
-            resource: {name: round(ratio, _DIGITS) for name, ratio in ratios.items()}
+            resource: {name: round(ratio, _RATIO_DIGITS) for name, ratio in ratios.items()}
             for resource, ratios in outcome.usage.ratios().items()
         },
     }
 
 
-def write_assignments(path: Path, outcome: Outcome, sites: Sequence[str]) -> None:
+def write_assignments(path: Path, outcome: TraceOutcome, site_names: Sequence[str]) -> None:
     """Writes one line per placed pod, in the order of their starts.
 
     `gpus` holds the indexes of the cards on the node, separated by `;`. `end` is the second from
@@ -83,32 +85,39 @@ def write_assignments(path: Path, outcome: Outcome, sites: Sequence[str]) -> Non
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(CSV_COLUMNS)
         for one in outcome.assignments:
-            cards = CARD_SEPARATOR.join(map(str, one.cards))
+            cards = CARD_SEPARATOR.join(map(str, one.card_indexes))
             end = "" if one.end_seconds is None else one.end_seconds
             writer.writerow(
-                (one.pod.name, sites[one.site], one.node, cards, one.start_seconds, end)
+                (one.pod.name, site_names[one.site], one.node, cards, one.start_seconds, end)
             )
 
 
-def as_text(run: Run) -> str:
+def format_text(comparison: TraceComparison) -> str:
     """The same for people."""
+    size = f"{comparison.pod_count} pods, {comparison.node_count} nodes"
     lines = [
-        f"{run.pods} pods, {run.nodes} nodes, {len(run.sites)} sites; policy {run.policy}",
-        f"grouping: {run.rule}",
+        f"{size}, {len(comparison.site_names)} sites; policy {comparison.policy}",
+        f"grouping: {comparison.grouping}",
         f"binding: {BINDING}",
         "",
-        f"{'':<14} {'placed':>8} {'refused':>8} {'waited':>8} {'wrong fits':>11}   {_PEAKS}",
+        f"{'':<14} {'placed':>8} {'refused':>8} {'waited':>8} {'wrong fits':>11} {_PEAKS_HEADER}",
     ]
-    for name, outcome in {"kapok": run.kapok, **run.baselines}.items():
+    for name, outcome in {"kapok": comparison.kapok, **comparison.baselines}.items():
         ratios = outcome.usage.ratios()
         peaks = "/".join(f"{ratios[one]['peak']:.1%}" for one in ("cpu", "memory", "gpu"))
         lines.append(
             f"{name:<14} {len(outcome.assignments):>8} {outcome.refused.total():>8} "
             f"{outcome.waited:>8} {outcome.wrong_fits:>11}   {peaks}"
         )
-    if run.kapok.refused:
-        reasons = ", ".join(f"{slug} {count}" for slug, count in sorted(run.kapok.refused.items()))
+    if comparison.kapok.refused:
+        reasons = ", ".join(
+            f"{slug} {count}" for slug, count in sorted(comparison.kapok.refused.items())
+        )
         lines += ["", f"refused: {reasons}"]
-    rate = f"{_rate(run.effort):,.0f} per second of deciding"
-    lines += ["", f"{run.effort.decisions} decisions, {rate}; {run.seconds:.1f} s in all"]
+    timings = comparison.timings
+    rate = f"{_decisions_per_second(timings):,.0f} per second of deciding"
+    lines += [
+        "",
+        f"{timings.decisions} decisions, {rate}; {comparison.elapsed_seconds:.1f} s in all",
+    ]
     return "\n".join(lines) + "\n"

@@ -12,9 +12,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from scheduler.simulation.trace.binder import Bound, SiteBinder
-from scheduler.simulation.trace.choosers import Chooser
-from scheduler.simulation.trace.reading import NodeRecord, PodRecord, Shape
+from scheduler.simulation.trace.binder import PodBinding, SiteBinder
+from scheduler.simulation.trace.choosers import SiteChooser
+from scheduler.simulation.trace.reading import NodeRecord, PodRecord, TracePodShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,40 +24,40 @@ class Assignment:
     pod: PodRecord
     site: int
     node: str
-    cards: tuple[int, ...]
+    card_indexes: tuple[int, ...]
     start_seconds: int
     end_seconds: int | None
 
 
 @dataclass(slots=True)
-class Usage:
+class TraceUsage:
     """What is allocated over time, by resource: cpu, memory and gpu in the trace's units."""
 
     capacity: dict[str, int]
     used: Counter[str] = field(default_factory=Counter)
     peak: Counter[str] = field(default_factory=Counter)
     unit_seconds: Counter[str] = field(default_factory=Counter)
-    begun_seconds: int | None = None
-    last_seconds: int = 0
+    began_at_seconds: int | None = None
+    last_at_seconds: int = 0
 
-    def move_to(self, now_seconds: int) -> None:
+    def advance_to(self, now_seconds: int) -> None:
         """Lets time pass."""
-        if self.begun_seconds is None:
-            self.begun_seconds = self.last_seconds = now_seconds
-        passed = now_seconds - self.last_seconds
+        if self.began_at_seconds is None:
+            self.began_at_seconds = self.last_at_seconds = now_seconds
+        passed = now_seconds - self.last_at_seconds
         for resource, amount in self.used.items():
             self.unit_seconds[resource] += amount * passed
-        self.last_seconds = now_seconds
+        self.last_at_seconds = now_seconds
 
-    def change(self, shape: Shape, sign: int) -> None:
+    def add(self, shape: TracePodShape, sign: int) -> None:
         """Allocates (1) or frees (-1) what a pod asks."""
-        for resource, amount in _amounts(shape).items():
+        for resource, amount in _requests_of(shape).items():
             self.used[resource] += sign * amount
             self.peak[resource] = max(self.peak[resource], self.used[resource])
 
     def ratios(self) -> dict[str, dict[str, float]]:
         """Peak and mean over time, as ratios of the capacity; no capacity is 0."""
-        seconds = self.last_seconds - (self.begun_seconds or 0)
+        seconds = self.last_at_seconds - (self.began_at_seconds or 0)
         found = {}
         for resource, capacity in self.capacity.items():
             whole = max(1, capacity)
@@ -67,10 +67,10 @@ class Usage:
 
 
 @dataclass(slots=True)
-class Outcome:
+class TraceOutcome:
     """What became of a trace."""
 
-    usage: Usage
+    usage: TraceUsage
     assignments: list[Assignment] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
     waiting: int = 0
@@ -79,26 +79,26 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class _Unplaced:
+class _WaitingPod:
     """A pod that waits: why, and at which site; None is in front of all sites."""
 
     reason: str
     site: int | None = None
 
 
-class _Waiting:
+class _WaitingPods:
     """Pods that wait, by shape, oldest first; those that no longer do are skipped."""
 
     def __init__(self) -> None:
-        self._by_shape: dict[Shape, deque[int]] = {}
+        self._by_shape: dict[TracePodShape, deque[int]] = {}
 
-    def add(self, index: int, shape: Shape) -> None:
+    def add(self, index: int, shape: TracePodShape) -> None:
         self._by_shape.setdefault(shape, deque()).append(index)
 
-    def shapes(self) -> list[Shape]:
+    def shapes(self) -> list[TracePodShape]:
         return list(self._by_shape)
 
-    def head(self, shape: Shape, is_waiting: Callable[[int], bool]) -> int | None:
+    def oldest(self, shape: TracePodShape, is_waiting: Callable[[int], bool]) -> int | None:
         queue = self._by_shape.get(shape, deque())
         while queue and not is_waiting(queue[0]):
             queue.popleft()
@@ -108,21 +108,25 @@ class _Waiting:
         return queue[0]
 
 
-class Runner:
+class TraceRunner:
     """One run of a trace with one chooser. Sites are used up: make new ones for each run."""
 
-    def __init__(self, sites: list[SiteBinder], chooser: Chooser, pods: list[PodRecord]) -> None:
+    def __init__(
+        self, sites: list[SiteBinder], chooser: SiteChooser, pods: list[PodRecord]
+    ) -> None:
         self._sites = sites
         self._chooser = chooser
         self._pods = sorted(pods, key=lambda pod: pod.created_seconds)  # the index is the age
-        self._outcome = Outcome(Usage(_capacity(node for site in sites for node in site.nodes)))
-        self._placed: dict[int, tuple[int, Bound]] = {}
-        self._unplaced: dict[int, _Unplaced] = {}
-        self._hub = _Waiting()
-        self._at_site = [_Waiting() for _ in sites]
-        self._endings: list[tuple[int, int]] = []
+        self._outcome = TraceOutcome(
+            TraceUsage(_capacity_of(node for site in sites for node in site.nodes))
+        )
+        self._placed: dict[int, tuple[int, PodBinding]] = {}
+        self._waiting: dict[int, _WaitingPod] = {}
+        self._waiting_for_site = _WaitingPods()
+        self._waiting_at_site = [_WaitingPods() for _ in sites]
+        self._ends: list[tuple[int, int]] = []
 
-    def run(self, progress: Callable[[int], None] = lambda _done: None) -> Outcome:
+    def run(self, progress: Callable[[int], None] = lambda _done: None) -> TraceOutcome:
         """Plays the trace to its end.
 
         Args:
@@ -132,35 +136,35 @@ class Runner:
             self._end_until(pod.created_seconds)
             self._arrive(index)
             progress(index + 1)
-        while self._endings:
-            self._end_until(self._endings[0][0])
-        self._outcome.waiting = len(self._unplaced)
+        while self._ends:
+            self._end_until(self._ends[0][0])
+        self._outcome.waiting = len(self._waiting)
         return self._outcome
 
     def _arrive(self, index: int) -> None:
         pod = self._pods[index]
-        self._outcome.usage.move_to(pod.created_seconds)
+        self._outcome.usage.advance_to(pod.created_seconds)
         if pod.deleted_seconds is not None:
-            heapq.heappush(self._endings, (pod.deleted_seconds, index))
-        if not self._try(index, pod.created_seconds):
+            heapq.heappush(self._ends, (pod.deleted_seconds, index))
+        if not self._try_to_place(index, pod.created_seconds):
             self._outcome.waited += 1
 
-    def _try(self, index: int, now_seconds: int) -> bool:
+    def _try_to_place(self, index: int, now_seconds: int) -> bool:
         """Asks the chooser about a pod that has no site; True when it runs afterwards."""
         pod = self._pods[index]
         choice = self._chooser.choose(pod, now_seconds)
         if choice.site is None:
-            if index not in self._unplaced:
-                self._hub.add(index, pod.shape)
-            self._unplaced[index] = _Unplaced(choice.reason)
+            if index not in self._waiting:
+                self._waiting_for_site.add(index, pod.shape)
+            self._waiting[index] = _WaitingPod(choice.reason)
             return False
         if self._bind(index, choice.site, now_seconds):
             return True
         self._outcome.wrong_fits += 1
-        self._unplaced[index] = _Unplaced(
-            self._sites[choice.site].hindrance(pod.shape), choice.site
+        self._waiting[index] = _WaitingPod(
+            self._sites[choice.site].refusal_reason(pod.shape), choice.site
         )
-        self._at_site[choice.site].add(index, pod.shape)
+        self._waiting_at_site[choice.site].add(index, pod.shape)
         return False
 
     def _bind(self, index: int, site: int, now_seconds: int) -> bool:
@@ -168,88 +172,88 @@ class Runner:
         bound = self._sites[site].bind(pod.shape)
         if bound is None:
             return False
-        self._unplaced.pop(index, None)
+        self._waiting.pop(index, None)
         self._placed[index] = (site, bound)
-        self._outcome.usage.change(pod.shape, 1)
-        node = self._sites[site].nodes[bound.node].name
+        self._outcome.usage.add(pod.shape, 1)
+        node = self._sites[site].nodes[bound.node_index].name
         self._outcome.assignments.append(
-            Assignment(pod, site, node, bound.cards, now_seconds, pod.deleted_seconds)
+            Assignment(pod, site, node, bound.card_indexes, now_seconds, pod.deleted_seconds)
         )
-        self._chooser.changed(site, now_seconds)
+        self._chooser.on_site_change(site, now_seconds)
         return True
 
     def _end_until(self, now_seconds: int) -> None:
         """Ends all pods that are over by now, instant by instant."""
-        while self._endings and self._endings[0][0] <= now_seconds:
-            instant = self._endings[0][0]
-            self._outcome.usage.move_to(instant)
+        while self._ends and self._ends[0][0] <= now_seconds:
+            instant = self._ends[0][0]
+            self._outcome.usage.advance_to(instant)
             freed: dict[int, list[int]] = {}
-            while self._endings and self._endings[0][0] == instant:
-                self._end(heapq.heappop(self._endings)[1], freed)
+            while self._ends and self._ends[0][0] == instant:
+                self._end(heapq.heappop(self._ends)[1], freed)
             for site in freed:
-                self._chooser.changed(site, instant)
+                self._chooser.on_site_change(site, instant)
             for site, nodes in freed.items():
-                self._wake(site, nodes, instant)
+                self._retry_waiting(site, nodes, instant)
 
     def _end(self, index: int, freed: dict[int, list[int]]) -> None:
         if index not in self._placed:
-            self._outcome.refused[self._unplaced.pop(index).reason] += 1
+            self._outcome.refused[self._waiting.pop(index).reason] += 1
             return
         site, bound = self._placed.pop(index)
         shape = self._pods[index].shape
         self._sites[site].release(bound, shape)
-        self._outcome.usage.change(shape, -1)
-        freed.setdefault(site, []).append(bound.node)
+        self._outcome.usage.add(shape, -1)
+        freed.setdefault(site, []).append(bound.node_index)
 
-    def _wake(self, site: int, nodes: list[int], now_seconds: int) -> None:
+    def _retry_waiting(self, site: int, nodes: list[int], now_seconds: int) -> None:
         binder = self._sites[site]
 
-        def node_fits(shape: Shape) -> bool:
+        def node_fits(shape: TracePodShape) -> bool:
             return any(binder.node_fits(node, shape) for node in nodes)
 
-        def sum_fits(shape: Shape) -> bool:
+        def sum_fits(shape: TracePodShape) -> bool:
             return self._chooser.may_have_room(site, nodes, shape)
 
-        for index in self._oldest_first(self._at_site[site], site, node_fits):
+        for index in self._oldest_first(self._waiting_at_site[site], site, node_fits):
             self._bind(index, site, now_seconds)
-        for index in self._oldest_first(self._hub, None, sum_fits):
-            self._try(index, now_seconds)
+        for index in self._oldest_first(self._waiting_for_site, None, sum_fits):
+            self._try_to_place(index, now_seconds)
 
     def _oldest_first(
-        self, queue: _Waiting, place: int | None, may_fit: Callable[[Shape], bool]
+        self, queue: _WaitingPods, site: int | None, may_fit: Callable[[TracePodShape], bool]
     ) -> Iterator[int]:
         """Waiting pods that may fit; a shape that was refused once is not offered again."""
 
         def waits(index: int) -> bool:
-            unplaced = self._unplaced.get(index)
-            return unplaced is not None and unplaced.site == place
+            unplaced = self._waiting.get(index)
+            return unplaced is not None and unplaced.site == site
 
         heads = [
             (index, shape)
             for shape in queue.shapes()
-            if may_fit(shape) and (index := queue.head(shape, waits)) is not None
+            if may_fit(shape) and (index := queue.oldest(shape, waits)) is not None
         ]
         heads.sort(key=lambda entry: entry[0])
         while heads:
             index, shape = heads.pop(0)
             yield index
-            following = None if waits(index) else queue.head(shape, waits)
+            following = None if waits(index) else queue.oldest(shape, waits)
             if following is not None:
                 bisect.insort(heads, (following, shape), key=lambda entry: entry[0])
 
 
-def _capacity(nodes: Iterator[NodeRecord]) -> dict[str, int]:
+def _capacity_of(nodes: Iterator[NodeRecord]) -> dict[str, int]:
     total: Counter[str] = Counter()
     for node in nodes:
         total["cpu"] += node.cpu_milli
         total["memory"] += node.memory_mib
-        total["gpu"] += node.cards * 1000
+        total["gpu"] += node.card_count * 1000
     return dict(total)
 
 
-def _amounts(shape: Shape) -> dict[str, int]:
+def _requests_of(shape: TracePodShape) -> dict[str, int]:
     return {
         "cpu": shape.cpu_milli,
         "memory": shape.memory_mib,
-        "gpu": shape.cards * shape.card_milli,
+        "gpu": shape.card_count * shape.card_milli,
     }

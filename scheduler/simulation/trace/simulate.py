@@ -6,21 +6,21 @@ from dataclasses import dataclass, replace
 from scheduler.model.kinds.policy import PlacementPolicy
 from scheduler.runtime.clock import Clock
 from scheduler.simulation.trace.binder import SiteBinder
-from scheduler.simulation.trace.choosers import Chooser, RoundRobin, SumOfFree
-from scheduler.simulation.trace.grouping import BY_HARDWARE, SHUFFLED, SiteRecord, group
-from scheduler.simulation.trace.kapok import Kapok
+from scheduler.simulation.trace.choosers import RoundRobin, SiteChooser, SumOfFree
+from scheduler.simulation.trace.grouping import BY_HARDWARE, SHUFFLED, SiteRecord, group_nodes
+from scheduler.simulation.trace.kapok import KapokChooser
 from scheduler.simulation.trace.reading import NodeRecord, PodRecord
-from scheduler.simulation.trace.report import Run
-from scheduler.simulation.trace.runner import Outcome, Runner
+from scheduler.simulation.trace.report import TraceComparison
+from scheduler.simulation.trace.runner import TraceOutcome, TraceRunner
 
-BASELINES: dict[str, Callable[[list[SiteBinder]], Chooser]] = {
+BASELINES: dict[str, Callable[[list[SiteBinder]], SiteChooser]] = {
     "round-robin": RoundRobin,
     "sum-of-free": SumOfFree,
 }
 
-_MOST_STRETCH = 1e6
+_MAX_STRETCH = 1e6
 
-Progress = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 """Called with the name of a run, pods that have arrived, pods in all."""
 
 
@@ -31,24 +31,24 @@ class Trace:
     Attributes:
         nodes: all machines.
         pods: all pods.
-        sites: how many sites the machines are grouped into.
+        site_count: how many sites the machines are grouped into.
         seed: None groups by hardware; a number shuffles.
         stretch: how many times as long as recorded every pod stays.
     """
 
     nodes: list[NodeRecord]
     pods: list[PodRecord]
-    sites: int
+    site_count: int
     seed: int | None = None
     stretch: float = 1.0
 
-    def stretched(self) -> list[PodRecord]:
+    def stretched_pods(self) -> list[PodRecord]:
         """The pods, with their ends moved.
 
         Raises:
             ValueError: the factor is no positive number.
         """
-        if not 0 < self.stretch < _MOST_STRETCH:
+        if not 0 < self.stretch < _MAX_STRETCH:
             raise ValueError(f"--stretch {self.stretch}: write a factor above 0, below 1e6")
         if self.stretch == 1:
             return self.pods
@@ -64,7 +64,9 @@ class Trace:
         ]
 
 
-def simulate(trace: Trace, policy: PlacementPolicy, *, clock: Clock, progress: Progress) -> Run:
+def simulate(
+    trace: Trace, policy: PlacementPolicy, *, clock: Clock, progress: ProgressCallback
+) -> TraceComparison:
     """Plays a trace.
 
     Raises:
@@ -72,39 +74,39 @@ def simulate(trace: Trace, policy: PlacementPolicy, *, clock: Clock, progress: P
         NotForTraces: the policy cannot decide about single pods.
     """
     began = clock.monotonic()
-    pods = trace.stretched()
-    sites = group(trace.nodes, trace.sites, seed=trace.seed)
-    binders = _binders(sites)
-    kapok = Kapok(binders, [site.name for site in sites], policy, clock=clock)
-    outcome = _run("kapok", pods, binders, kapok, progress)
-    baselines: dict[str, Outcome] = {}
+    pods = trace.stretched_pods()
+    sites = group_nodes(trace.nodes, trace.site_count, seed=trace.seed)
+    binders = _make_binders(sites)
+    kapok = KapokChooser(binders, [site.name for site in sites], policy, clock=clock)
+    outcome = _run_trace("kapok", pods, binders, kapok, progress)
+    baselines: dict[str, TraceOutcome] = {}
     for name, chooser in BASELINES.items():
-        binders = _binders(sites)
-        baselines[name] = _run(name, pods, binders, chooser(binders), progress)
-    return Run(
-        pods=len(trace.pods),
-        nodes=len(trace.nodes),
-        sites=[site.name for site in sites],
-        rule=BY_HARDWARE if trace.seed is None else f"{SHUFFLED} ({trace.seed})",
+        binders = _make_binders(sites)
+        baselines[name] = _run_trace(name, pods, binders, chooser(binders), progress)
+    return TraceComparison(
+        pod_count=len(trace.pods),
+        node_count=len(trace.nodes),
+        site_names=[site.name for site in sites],
+        grouping=BY_HARDWARE if trace.seed is None else f"{SHUFFLED} ({trace.seed})",
         policy=policy.metadata.name,
         stretch=trace.stretch,
         kapok=outcome,
-        effort=kapok.effort,
+        timings=kapok.stats,
         baselines=baselines,
-        seconds=clock.monotonic() - began,
+        elapsed_seconds=clock.monotonic() - began,
     )
 
 
-def _binders(sites: list[SiteRecord]) -> list[SiteBinder]:
+def _make_binders(sites: list[SiteRecord]) -> list[SiteBinder]:
     return [SiteBinder(site) for site in sites]
 
 
-def _run(
+def _run_trace(
     name: str,
     pods: list[PodRecord],
     binders: list[SiteBinder],
-    chooser: Chooser,
-    progress: Progress,
-) -> Outcome:
+    chooser: SiteChooser,
+    progress: ProgressCallback,
+) -> TraceOutcome:
     whole = len(pods)
-    return Runner(binders, chooser, pods).run(lambda done: progress(name, done, whole))
+    return TraceRunner(binders, chooser, pods).run(lambda done: progress(name, done, whole))

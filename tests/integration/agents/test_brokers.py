@@ -21,7 +21,7 @@ from agents.protocol.status import SiteStatusMessage
 from agents.runtime.clock import AgentSystemClock
 from agents.runtime.identity import Boot
 from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
-from tests.support.wire_ears import free_port, hub_on, publish
+from tests.support.agent_listener import free_port, listening_hub, publish
 from tests.support.wire_hub import WireHub, config_map, packed
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(40)]
@@ -87,10 +87,10 @@ async def test_an_agent_flooded_with_nonsense_goes_on_and_names_it(
     name, good = hub.index(5, one)
     junk = [b"\x00\xff", b"{}", b"[" * 9_000, good[:-5], good[:40] + good[45:]]
     async with (
-        hub_on(broker.port, [KEY]) as ears,
+        listening_hub(broker.port, [KEY]) as ears,
         running(settings(tmp_path / "agent", broker.port, hub)),
     ):
-        await ears.until("status")
+        await ears.wait_for("status")
         await publish(broker.port, [(name, each) for each in junk] * 3, retain=False)
         await publish(broker.port, [stranger.index(9), hub.index(1)], retain=False)
         await publish(broker.port, [(name, good), (name, good), hub.index(4), (name, b"")])
@@ -101,13 +101,13 @@ async def test_an_agent_flooded_with_nonsense_goes_on_and_names_it(
             index = status.index
             return index is not None and index.sequence == 5 and bool(status.bad_messages)
 
-        status = await ears.until("status", is_right)
-        full = [report.kind for report in ears.of("report")].count("full")
-        await ears.until("status", lambda status: status.bad_messages.get("stale"))
+        status = await ears.wait_for("status", is_right)
+        full = [report.kind for report in ears.received_of("report")].count("full")
+        await ears.wait_for("status", lambda status: status.bad_messages.get("stale"))
         assert status.bad_messages["malformed"] >= 12
         assert status.bad_messages["unknown-key"] == 1
         assert full >= 1
-        assert not any(is_retained for _, _, is_retained in ears.heard)
+        assert not any(is_retained for _, _, is_retained in ears.received)
 
 
 @EVERY_BROKER
@@ -116,16 +116,16 @@ async def test_an_agent_comes_back_to_a_broker_that_was_away_and_speaks_in_full(
 ) -> None:
     hub = WireHub()
     async with running(settings(tmp_path / "agent", broker.port, hub)):
-        async with hub_on(broker.port, [KEY]) as ears:
-            await ears.until("report", lambda report: report.kind == "delta")
+        async with listening_hub(broker.port, [KEY]) as ears:
+            await ears.wait_for("report", lambda report: report.kind == "delta")
         await broker.stop()
         await CLOCK.sleep(0.2)
         await broker.start()
-        async with hub_on(broker.port, [KEY]) as ears:
-            first = await ears.until("report")
+        async with listening_hub(broker.port, [KEY]) as ears:
+            first = await ears.wait_for("report")
             assert first.kind == "full"
             await publish(broker.port, [hub.index(1)])
-            await ears.until("status", lambda status: status.index is not None)
+            await ears.wait_for("status", lambda status: status.index is not None)
 
 
 def is_of_boot(number: int, report: Report) -> bool:
@@ -155,16 +155,16 @@ async def test_a_killed_agent_is_announced_and_one_that_ends_well_is_not(
 ) -> None:
     command = [sys.executable, "-m", "agents.cli", "--config", str(config)]
     boots = []
-    async with hub_on(broker.port, [KEY]) as ears:
+    async with listening_hub(broker.port, [KEY]) as ears:
         for number, how in ((1, signal.SIGTERM), (2, signal.SIGKILL)):
             process = await asyncio.create_subprocess_exec(
                 *command, stderr=asyncio.subprocess.DEVNULL
             )
-            report = await ears.until("report", partial(is_of_boot, number))
+            report = await ears.wait_for("report", partial(is_of_boot, number))
             boots.append((report.boot_id, report.boot_number))
-            assert ears.of("offline") == []
+            assert ears.received_of("offline") == []
             process.send_signal(how)
             await process.wait()
             await CLOCK.sleep(1.5 if how == signal.SIGTERM else 0)
-        offline = await ears.until("offline")
+        offline = await ears.wait_for("offline")
         assert (offline.boot_id, offline.boot_number) == boots[1]

@@ -12,8 +12,8 @@ from agents.member.access import from_kubeconfig
 from agents.member.api import MemberApi
 from agents.orders.labels import ORDER_ID_ANNOTATION, ORDER_LABEL
 from agents.protocol.topics import order_token
-from tests.support.agent_rig import CONFIG_MAPS, DEPLOYMENTS, JOBS, Rig
-from tests.support.member_clusters import REAL, api_servers
+from tests.support.agent_rig import CONFIG_MAPS, DEPLOYMENTS, JOBS, AgentRig
+from tests.support.member_clusters import REAL_KUBECONFIGS, api_servers
 from tests.support.wire_hub import config_map, deployment, job
 
 pytestmark = pytest.mark.integration
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    if REAL:
-        yield REAL[0]
+    if REAL_KUBECONFIGS:
+        yield REAL_KUBECONFIGS[0]
         return
     with api_servers(tmp_path_factory.mktemp("member"), "m1") as [path]:
         yield path
@@ -36,10 +36,10 @@ def api(kubeconfig: Path) -> Iterator[MemberApi]:
 
 
 @pytest.fixture
-def rig(api: MemberApi, tmp_path: Path) -> Iterator[Rig]:
+def rig(api: MemberApi, tmp_path: Path) -> Iterator[AgentRig]:
     folder = tmp_path / "agent"
     folder.mkdir()
-    one = Rig(api, folder)
+    one = AgentRig(api, folder)
     yield one
     one.is_allowed = True
     if one.intake.index:
@@ -48,7 +48,7 @@ def rig(api: MemberApi, tmp_path: Path) -> Iterator[Rig]:
     api.delete(f"/api/v1/namespaces/{one.name}")
 
 
-def test_an_order_is_applied_into_a_namespace_of_its_own(rig: Rig) -> None:
+def test_an_order_is_applied_into_a_namespace_of_its_own(rig: AgentRig) -> None:
     content = rig.content(config_map(a="1"), deployment())
     [status] = rig.run(content)
     made = rig.find(DEPLOYMENTS, "web")
@@ -62,14 +62,14 @@ def test_an_order_is_applied_into_a_namespace_of_its_own(rig: Rig) -> None:
     assert namespace["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "kapok-agent"
 
 
-def test_a_second_pass_changes_nothing(rig: Rig) -> None:
+def test_a_second_pass_changes_nothing(rig: AgentRig) -> None:
     rig.run(rig.content(config_map(a="1"), deployment(), job()))
     before = rig.find(DEPLOYMENTS, "web")["metadata"]["resourceVersion"]
     assert not rig.executor.reconcile()
     assert rig.find(DEPLOYMENTS, "web")["metadata"]["resourceVersion"] == before
 
 
-def test_a_new_generation_changes_what_it_changes_and_drops_what_it_drops(rig: Rig) -> None:
+def test_a_new_generation_changes_what_it_changes_and_drops_what_it_drops(rig: AgentRig) -> None:
     rig.run(rig.content(config_map("one", a="1"), config_map("two")))
     before = rig.find(CONFIG_MAPS, "one")["metadata"]["uid"]
     [status] = rig.run(rig.content(config_map("one", b="2"), generation=2))
@@ -79,7 +79,7 @@ def test_a_new_generation_changes_what_it_changes_and_drops_what_it_drops(rig: R
     assert (status.generation, status.applied_generation, status.phase) == (2, 2, "Ready")
 
 
-def test_what_the_index_no_longer_lists_is_withdrawn(rig: Rig) -> None:
+def test_what_the_index_no_longer_lists_is_withdrawn(rig: AgentRig) -> None:
     content = rig.content(config_map(), deployment())
     rig.run(content)
     rig.bound = {content.id: 2}
@@ -91,13 +91,15 @@ def test_what_the_index_no_longer_lists_is_withdrawn(rig: Rig) -> None:
     assert rig.journal.created_objects() == {}
 
 
-def test_an_order_that_left_the_index_never_leaves_the_status_before_it_is_gone(rig: Rig) -> None:
+def test_an_order_that_left_the_index_never_leaves_the_status_before_it_is_gone(
+    rig: AgentRig,
+) -> None:
     rig.run(rig.content(config_map()))
     rig.order()
     assert [s.phase for s in rig.executor.order_statuses()] == ["Withdrawing"]
 
 
-def test_nothing_is_withdrawn_before_an_index_was_heard(rig: Rig) -> None:
+def test_nothing_is_withdrawn_before_an_index_was_heard(rig: AgentRig) -> None:
     rig.run(rig.content(config_map()))
     rig.lose_disk()
     rig.step()
@@ -106,7 +108,7 @@ def test_nothing_is_withdrawn_before_an_index_was_heard(rig: Rig) -> None:
     assert rig.find(CONFIG_MAPS, "settings") is None, "found again by its label"
 
 
-def test_what_runs_is_adopted_after_a_lost_disk(rig: Rig) -> None:
+def test_what_runs_is_adopted_after_a_lost_disk(rig: AgentRig) -> None:
     content = rig.content(deployment(), config_map())
     rig.run(content)
     before = rig.find(DEPLOYMENTS, "web")["metadata"]
@@ -117,7 +119,7 @@ def test_what_runs_is_adopted_after_a_lost_disk(rig: Rig) -> None:
     assert status.applied_generation == 1
 
 
-def test_what_drifted_is_set_back_and_what_vanished_is_made_again(rig: Rig) -> None:
+def test_what_drifted_is_set_back_and_what_vanished_is_made_again(rig: AgentRig) -> None:
     rig.run(rig.content(deployment(), config_map(a="1")))
     path = f"{DEPLOYMENTS.format(rig.name)}/web"
     tree = rig.api.get(path)
@@ -129,7 +131,7 @@ def test_what_drifted_is_set_back_and_what_vanished_is_made_again(rig: Rig) -> N
     assert rig.find(CONFIG_MAPS, "settings")["data"] == {"a": "1"}
 
 
-def test_an_object_whose_label_was_taken_off_is_still_ours(rig: Rig) -> None:
+def test_an_object_whose_label_was_taken_off_is_still_ours(rig: AgentRig) -> None:
     rig.run(rig.content(config_map(a="1")))
     path = f"{CONFIG_MAPS.format(rig.name)}/settings"
     tree = rig.api.get(path)
@@ -139,7 +141,7 @@ def test_an_object_whose_label_was_taken_off_is_still_ours(rig: Rig) -> None:
     assert ORDER_LABEL in rig.find(CONFIG_MAPS, "settings")["metadata"]["labels"]
 
 
-def test_what_somebody_else_made_is_a_conflict_and_not_touched(rig: Rig) -> None:
+def test_what_somebody_else_made_is_a_conflict_and_not_touched(rig: AgentRig) -> None:
     rig.run(rig.content(config_map("other")))
     theirs = {**config_map(a="theirs")}
     rig.api.create(CONFIG_MAPS.format(rig.name), theirs)
@@ -152,7 +154,7 @@ def test_what_somebody_else_made_is_a_conflict_and_not_touched(rig: Rig) -> None
 
 @pytest.mark.parametrize("order_id", ["hub/a/b/1", "x" * 2000, ""])
 def test_what_only_claims_to_be_ours_is_let_be_and_spoils_no_status(
-    rig: Rig, order_id: str
+    rig: AgentRig, order_id: str
 ) -> None:
     rig.run(rig.content(config_map("own")))
     claim = config_map("claim")
@@ -166,7 +168,7 @@ def test_what_only_claims_to_be_ours_is_let_be_and_spoils_no_status(
     assert rig.find(CONFIG_MAPS, "claim") is not None
 
 
-def test_of_two_orders_for_one_object_the_second_is_a_conflict(rig: Rig) -> None:
+def test_of_two_orders_for_one_object_the_second_is_a_conflict(rig: AgentRig) -> None:
     first, second = rig.content(config_map(a="1")), rig.content(config_map(a="2"), id="hub/x/y/1")
     statuses = {status.id: status for status in rig.run(first, second)}
     assert statuses[first.id].phase == "Ready"
@@ -174,7 +176,7 @@ def test_of_two_orders_for_one_object_the_second_is_a_conflict(rig: Rig) -> None
     assert "another order's" in str(statuses["hub/x/y/1"].message)
 
 
-async def test_a_new_incarnation_waits_until_the_old_one_is_gone(rig: Rig) -> None:
+async def test_a_new_incarnation_waits_until_the_old_one_is_gone(rig: AgentRig) -> None:
     rig.run(rig.content(config_map(a="1")))
     again = rig.content(config_map(a="2"), id=f"hub/{rig.name}/{rig.name}/2")
     statuses = {status.id: status.phase for status in rig.run(again)}
@@ -185,7 +187,7 @@ async def test_a_new_incarnation_waits_until_the_old_one_is_gone(rig: Rig) -> No
     assert rig.find(CONFIG_MAPS, "settings")["data"] == {"a": "2"}
 
 
-async def test_an_order_that_breaks_the_rules_touches_nothing(rig: Rig) -> None:
+async def test_an_order_that_breaks_the_rules_touches_nothing(rig: AgentRig) -> None:
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -198,7 +200,7 @@ async def test_an_order_that_breaks_the_rules_touches_nothing(rig: Rig) -> None:
     assert rig.api.find(f"/api/v1/namespaces/{rig.name}") is None
 
 
-async def test_a_kind_that_is_not_served_is_named_and_tried_again(rig: Rig) -> None:
+async def test_a_kind_that_is_not_served_is_named_and_tried_again(rig: AgentRig) -> None:
     widget = {"apiVersion": "kapok.example/v9", "kind": "Widget", "metadata": {"name": "w"}}
     [status] = rig.run(rig.content(widget, config_map()))
     assert status.phase == "Applying"
@@ -206,7 +208,7 @@ async def test_a_kind_that_is_not_served_is_named_and_tried_again(rig: Rig) -> N
     assert rig.find(CONFIG_MAPS, "settings") is not None
 
 
-async def test_a_manifest_that_the_api_refuses_is_a_failure_with_its_words(rig: Rig) -> None:
+async def test_a_manifest_that_the_api_refuses_is_a_failure_with_its_words(rig: AgentRig) -> None:
     wrong = deployment()
     wrong["spec"]["replicas"] = "two"
     [status] = rig.run(rig.content(wrong))
@@ -216,7 +218,7 @@ async def test_a_manifest_that_the_api_refuses_is_a_failure_with_its_words(rig: 
     assert (status.phase, status.applied_generation) == ("Applied", 2)
 
 
-def test_an_agent_without_the_lease_does_nothing(rig: Rig) -> None:
+def test_an_agent_without_the_lease_does_nothing(rig: AgentRig) -> None:
     rig.is_allowed = False
     assert [s.phase for s in rig.run(rig.content(config_map()))] == ["Fetching"]
     assert rig.api.find(f"/api/v1/namespaces/{rig.name}") is None
@@ -225,7 +227,7 @@ def test_an_agent_without_the_lease_does_nothing(rig: Rig) -> None:
 # ---------------------------------------------------------------- jobs run once
 
 
-def test_a_finished_job_is_reported_and_not_made_again_when_it_vanishes(rig: Rig) -> None:
+def test_a_finished_job_is_reported_and_not_made_again_when_it_vanishes(rig: AgentRig) -> None:
     content = rig.content(job())
     rig.run(content)
     rig.finish("night")
@@ -240,7 +242,9 @@ def test_a_finished_job_is_reported_and_not_made_again_when_it_vanishes(rig: Rig
 
 
 @pytest.mark.parametrize("kind", ["Complete", "Failed"])
-def test_a_finished_job_is_not_run_again_because_the_disk_was_lost(rig: Rig, kind: str) -> None:
+def test_a_finished_job_is_not_run_again_because_the_disk_was_lost(
+    rig: AgentRig, kind: str
+) -> None:
     content = rig.content(job())
     rig.run(content)
     rig.finish("night", kind)
@@ -253,7 +257,7 @@ def test_a_finished_job_is_not_run_again_because_the_disk_was_lost(rig: Rig, kin
     assert rig.find(JOBS, "night") is None
 
 
-def test_a_job_that_its_time_to_live_removed_unseen_is_not_run_again(rig: Rig) -> None:
+def test_a_job_that_its_time_to_live_removed_unseen_is_not_run_again(rig: AgentRig) -> None:
     content = rig.content(job(ttlSecondsAfterFinished=0))
     rig.run(content)
     rig.api.delete(f"{JOBS.format(rig.name)}/night")  # as the TTL controller does
@@ -263,14 +267,14 @@ def test_a_job_that_its_time_to_live_removed_unseen_is_not_run_again(rig: Rig) -
     assert rig.find(JOBS, "night") is None
 
 
-def test_a_job_that_somebody_deleted_while_it_ran_is_made_again(rig: Rig) -> None:
+def test_a_job_that_somebody_deleted_while_it_ran_is_made_again(rig: AgentRig) -> None:
     rig.run(rig.content(job()))
     rig.api.delete(f"{JOBS.format(rig.name)}/night")
     rig.step()
     assert rig.find(JOBS, "night") is not None
 
 
-def test_a_running_job_is_adopted_not_doubled(rig: Rig) -> None:
+def test_a_running_job_is_adopted_not_doubled(rig: AgentRig) -> None:
     content = rig.content(job())
     rig.run(content)
     before = rig.find(JOBS, "night")["metadata"]["uid"]
@@ -279,7 +283,7 @@ def test_a_running_job_is_adopted_not_doubled(rig: Rig) -> None:
     assert rig.find(JOBS, "night")["metadata"]["uid"] == before
 
 
-def test_the_marks_of_a_withdrawn_order_are_cleared_away(rig: Rig) -> None:
+def test_the_marks_of_a_withdrawn_order_are_cleared_away(rig: AgentRig) -> None:
     content = rig.content(job())
     rig.run(content)
     mark = f"/api/v1/namespaces/kapok-system/configmaps/kapok-once-{order_token(content.id)}"

@@ -15,9 +15,9 @@ from agents.orders.lease import LocalLease
 from agents.sensors.kubernetes import KubernetesSensor
 from agents.sensors.namespaces import NamespaceSensor
 from agents.sensors.nodes import LabelChoice
-from tests.support.agent_rig import CONFIG_MAPS, Rig
+from tests.support.agent_rig import CONFIG_MAPS, AgentRig
 from tests.support.fake_clock import FakeClock
-from tests.support.member_clusters import REAL, api_servers
+from tests.support.member_clusters import REAL_KUBECONFIGS, api_servers
 from tests.support.wire_hub import config_map
 
 pytestmark = pytest.mark.integration
@@ -25,8 +25,8 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    if REAL:
-        yield REAL[0]
+    if REAL_KUBECONFIGS:
+        yield REAL_KUBECONFIGS[0]
         return
     with api_servers(tmp_path_factory.mktemp("member"), "m1") as [path]:
         yield path
@@ -40,10 +40,10 @@ def api(kubeconfig: Path) -> Iterator[MemberApi]:
 
 
 @pytest.fixture
-def rig(api: MemberApi, tmp_path: Path) -> Iterator[Rig]:
+def rig(api: MemberApi, tmp_path: Path) -> Iterator[AgentRig]:
     folder = tmp_path / "agent"
     folder.mkdir()
-    one = Rig(api, folder)
+    one = AgentRig(api, folder)
     yield one
     one.is_allowed = True
     if one.intake.index:
@@ -52,7 +52,7 @@ def rig(api: MemberApi, tmp_path: Path) -> Iterator[Rig]:
     api.delete(f"/api/v1/namespaces/{one.name}")
 
 
-async def test_the_lease_is_taken_over_when_its_holder_falls_silent(rig: Rig) -> None:
+async def test_the_lease_is_taken_over_when_its_holder_falls_silent(rig: AgentRig) -> None:
     api = rig.api
     rig.executor.ensure_system_namespace()
     one, two = (LocalLease(api, name, 15.0, rig.clock) for name in ("one", "two"))
@@ -74,7 +74,7 @@ async def test_the_lease_is_taken_over_when_its_holder_falls_silent(rig: Rig) ->
     api.delete(lease)
 
 
-async def test_the_sensor_reports_orders_executor_and_kinds(rig: Rig) -> None:
+async def test_the_sensor_reports_orders_executor_and_kinds(rig: AgentRig) -> None:
     content = rig.content(config_map())
     rig.run(content)
     sensor = KubernetesSensor(
@@ -89,7 +89,7 @@ async def test_the_sensor_reports_orders_executor_and_kinds(rig: Rig) -> None:
 
 
 async def test_namespaces_are_told_where_the_member_has_limits_and_else_not_at_all(
-    rig: Rig,
+    rig: AgentRig,
 ) -> None:
     """A member that does not serve quotas and limit ranges has none that is known."""
     look = await NamespaceSensor(rig.api).observe()
@@ -110,7 +110,7 @@ async def test_a_member_that_does_not_answer_is_a_fault_in_the_report(tmp_path: 
 
 
 def test_lists_come_in_pages_and_kinds_from_both_forms_of_discovery(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    rig: AgentRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig.run(rig.content(*(config_map(f"c{n}") for n in range(7))))
     monkeypatch.setattr("agents.member.api.PAGE", 3)
@@ -124,7 +124,7 @@ def test_lists_come_in_pages_and_kinds_from_both_forms_of_discovery(
     assert old.by_name == discover(rig.api).by_name
 
 
-def test_errors_tell_what_the_server_said(rig: Rig) -> None:
+def test_errors_tell_what_the_server_said(rig: AgentRig) -> None:
     with pytest.raises(MemberApiError) as caught:
         rig.api.get("/api/v1/namespaces/none-such")
     assert (caught.value.code, caught.value.reason) == (404, "NotFound")

@@ -16,8 +16,8 @@ from agents.protocol.keys import SigningKey
 from agents.protocol.status import SiteStatusMessage
 from agents.runtime.clock import AgentSystemClock
 from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
+from tests.support.agent_listener import AgentListener, free_port, listening_hub, publish
 from tests.support.member_clusters import api_servers
-from tests.support.wire_ears import Ears, free_port, hub_on, publish
 from tests.support.wire_hub import WireHub, config_map, deployment, job, packed
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
@@ -97,7 +97,7 @@ def site(tmp_path: Path, broker: EmbeddedBroker, kubeconfig: Path) -> Site:
     return Site(tmp_path, broker, kubeconfig)
 
 
-async def settled(ears: Ears, sequence: int, orders: int) -> SiteStatusMessage:
+async def settled(ears: AgentListener, sequence: int, orders: int) -> SiteStatusMessage:
     """The first status that says all is applied under an index."""
 
     def is_settled(status: SiteStatusMessage) -> bool:
@@ -108,7 +108,7 @@ async def settled(ears: Ears, sequence: int, orders: int) -> SiteStatusMessage:
             and all(each.applied_generation == each.generation for each in status.orders)
         )
 
-    status: SiteStatusMessage = await ears.until("status", is_settled)
+    status: SiteStatusMessage = await ears.wait_for("status", is_settled)
     return status
 
 
@@ -125,7 +125,7 @@ async def test_an_agent_killed_at_any_moment_ends_with_all_applied_and_jobs_run_
         for tree in member.list_mapped("/apis/batch/v1/jobs", None, lambda tree: tree):
             name, uid = tree["metadata"]["namespace"], tree["metadata"]["uid"]
             assert uids.setdefault(name, uid) == uid, "a job was made twice"
-    async with hub_on(site.broker.port, KEYS.values()) as ears, site.agent():
+    async with listening_hub(site.broker.port, KEYS.values()) as ears, site.agent():
         status = await settled(ears, 1, 12)
         assert {order.phase for order in status.orders} == {"Applied"}
         await publish(site.broker.port, [site.hub.index(2)])
@@ -138,17 +138,17 @@ async def test_of_two_agents_one_executes_and_the_other_takes_over(
 ) -> None:
     [one, two] = packed(site.hub.content("t1", deployment()), site.hub.content("t2", config_map()))
     await publish(site.broker.port, [*site.hub.orders(one, two), site.hub.index(1, one)])
-    async with hub_on(site.broker.port, KEYS.values()) as ears, site.agent("spare"):
+    async with listening_hub(site.broker.port, KEYS.values()) as ears, site.agent("spare"):
         async with site.agent("main"):
             await settled(ears, 1, 1)
-            last = {status.agent: status for status in ears.of("status")}
+            last = {status.agent: status for status in ears.received_of("status")}
             assert len(last) == 2
             assert [status.is_executing for status in last.values()].count(True) == 1
-        after = len(ears.of("status"))
+        after = len(ears.received_of("status"))
         await publish(site.broker.port, [site.hub.index(2, one, two)])
         await settled(ears, 2, 2)
-        executing = {each.agent for each in ears.of("status")[after:] if each.is_executing}
+        executing = {each.agent for each in ears.received_of("status")[after:] if each.is_executing}
         assert executing == {"spare"}
-        reports = [each for each in ears.of("report") if each.agent == "spare"]
+        reports = [each for each in ears.received_of("report") if each.agent == "spare"]
         assert reports[-1].sequence > reports[0].sequence
     assert member.find("/api/v1/namespaces/t2/configmaps/settings") is not None

@@ -17,7 +17,17 @@ from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.kinds.workload import WorkloadSpec
 from scheduler.placement.choose import choose
 from scheduler.placement.explain.explain import explain
-from tests.support.sites import NOW, Raw, demand, fleet_of, grant, nodes, room, site, workload
+from tests.support.sites import (
+    NOW,
+    Raw,
+    demand,
+    fleet_of,
+    grant,
+    nodes,
+    site,
+    site_with_capacity,
+    workload,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -42,7 +52,9 @@ def test_every_site_has_verdicts_room_and_costs(
     }
     grams = {"gco2PerKwh": 441.9, "origin": "yearly", "observedAt": "2026-11-23T08:00:00Z"}
     known = site("m1", nodes(4), spec=spec, intensity=grams)
-    code, answer = explained(tmp_path, capsys, known, room("m2", 9), grant("m1", "m2"), workload(2))
+    code, answer = explained(
+        tmp_path, capsys, known, site_with_capacity("m2", 9), grant("m1", "m2"), workload(2)
+    )
     assert (code, answer["line"]) == (0, "placed on m1 (2)")
     first, second = answer["sites"]
     assert (first["admitted"], first["room"], first["replicas"]) == (True, 4, 2)
@@ -59,10 +71,14 @@ def test_every_site_has_verdicts_room_and_costs(
 @pytest.mark.parametrize(
     ("objects", "kind", "becomes"),
     [
-        ([room("m1", 3), grant("m1"), workload(5)], "workload.replicas", "3"),
-        ([room("m1", 3, spec={"cordon": True}), grant("m1"), workload(3)], "site.cordon", "false"),
+        ([site_with_capacity("m1", 3), grant("m1"), workload(5)], "workload.replicas", "3"),
         (
-            [room("m1", 3), grant("m1", dataClass="general-1"), workload(3)],
+            [site_with_capacity("m1", 3, spec={"cordon": True}), grant("m1"), workload(3)],
+            "site.cordon",
+            "false",
+        ),
+        (
+            [site_with_capacity("m1", 3), grant("m1", dataClass="general-1"), workload(3)],
             "grant.dataClass",
             "general-2",
         ),
@@ -72,7 +88,7 @@ def test_every_site_has_verdicts_room_and_costs(
             "4",
         ),
         (
-            [room("m1", 3), grant("m1"), workload(1, imagePlatforms=["linux/arm64"])],
+            [site_with_capacity("m1", 3), grant("m1"), workload(1, imagePlatforms=["linux/arm64"])],
             "workload.imagePlatforms",
             "linux/amd64, linux/arm64",
         ),
@@ -97,7 +113,7 @@ def test_the_smallest_change_is_verified_by_the_engine(
 def test_versus_leaves_the_chosen_sites_and_one_other(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sites = [room(f"m{place}", place) for place in (1, 2, 3)]
+    sites = [site_with_capacity(f"m{place}", place) for place in (1, 2, 3)]
     asked = workload(3, placement={"strategy": "Aggregated"})
     code, answer = explained(tmp_path, capsys, *sites, grant("m1", "m2", "m3"), asked, versus="m1")
     assert (code, [each["name"] for each in answer["sites"]]) == (0, ["m1", "m3"])
@@ -105,7 +121,7 @@ def test_versus_leaves_the_chosen_sites_and_one_other(
 
 def priced(name: str, cny: float | None, replicas: int = 9) -> Raw:
     prices: Raw = {"energyCnyPerKwh": 0.0} | ({} if cny is None else {"coreCnyPerHour": cny})
-    return room(name, replicas, spec={"prices": prices, "energy": {"pue": 1.0}})
+    return site_with_capacity(name, replicas, spec={"prices": prices, "energy": {"pue": 1.0}})
 
 
 @pytest.mark.parametrize(
@@ -121,7 +137,7 @@ def priced(name: str, cny: float | None, replicas: int = 9) -> Raw:
         ),
         (priced("m2", 0.2), {"placed": {"m1": 3}}, "m2 costs as much as m1"),
         (
-            room("m2", 9, spec={"cordon": True}),
+            site_with_capacity("m2", 9, spec={"cordon": True}),
             {},
             "m2 is refused: cordoned: m2 is cordoned",
         ),
@@ -143,7 +159,7 @@ def test_versus_a_site_that_nobody_knows_names_those_that_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "all.yaml"
-    objects = [room("m1", 3), grant("m1"), workload(3)]
+    objects = [site_with_capacity("m1", 3), grant("m1"), workload(3)]
     path.write_text("\n---\n".join(json.dumps(each) for each in objects), encoding="utf-8")
     assert main(["explain", "ns/app", "-f", str(path), "--versus", "m9"]) == 2
     captured = capsys.readouterr()
@@ -154,7 +170,7 @@ def test_tables_show_what_people_wrote_as_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = workload(requests={"memory": "[red]:apple:"})
-    named = room("m1", 3, labels={"\u533a": "\u5357\u6c99"})
+    named = site_with_capacity("m1", 3, labels={"\u533a": "\u5357\u6c99"})
     chosen = workload(
         name="other", placement={"siteSelector": {"matchLabels": {"\u533a": "\u5929\u5e9c"}}}
     )
@@ -172,7 +188,7 @@ def test_tables_show_what_people_wrote_as_it_is(
 async def test_the_hub_explains_and_compares_what_it_recorded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fleet = fleet_of(room("m1", 3), room("m2", 9))
+    fleet = fleet_of(site_with_capacity("m1", 3), site_with_capacity("m2", 9))
     async with Ledger(tmp_path) as ledger:
         recorder = LedgerRecorder(ledger)
         for facts in fleet.all_facts():
@@ -216,7 +232,7 @@ async def test_decisions_that_differ_in_their_reasons_only_are_not_equal(
     async with Ledger(tmp_path) as ledger:
         recorder = LedgerRecorder(ledger)
         for spec in ({}, {"cordon": True}):
-            fleet = fleet_of(room("m1", 3), room("m2", 1, spec=spec))
+            fleet = fleet_of(site_with_capacity("m1", 3), site_with_capacity("m2", 1, spec=spec))
             for facts in fleet.all_facts():
                 recorder.update_facts(facts.name, facts)
             content = {"demand": asked, "decision": choose(asked, fleet, now=NOW)}
@@ -239,7 +255,9 @@ async def test_an_explanation_is_recovered_byte_for_byte_whatever_happened_since
 ) -> None:
     grams = {"gco2PerKwh": 441.9, "origin": "measured", "observedAt": "2026-11-23T08:00:00Z"}
     fleet = fleet_of(
-        site("m1", nodes(3), intensity=grams), room("m2", 9), room("m3", 1, spec={"cordon": True})
+        site("m1", nodes(3), intensity=grams),
+        site_with_capacity("m2", 9),
+        site_with_capacity("m3", 1, spec={"cordon": True}),
     )
     asked = demand(workload(2))
     decision = choose(asked, fleet, now=NOW)
@@ -252,7 +270,7 @@ async def test_an_explanation_is_recovered_byte_for_byte_whatever_happened_since
         await recorder.record(
             subject=asked.key, epoch=1, at=NOW, content=content, spec=WorkloadSpec()
         )
-        for facts in fleet_of(room("m1", 0), room("m4", 8)).all_facts():
+        for facts in fleet_of(site_with_capacity("m1", 0), site_with_capacity("m4", 8)).all_facts():
             recorder.update_facts(facts.name, facts)
     with LedgerReader(tmp_path / LEDGER_FILE) as reader:
         record = reader.last_about(asked.key)

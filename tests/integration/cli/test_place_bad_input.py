@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from scheduler.cli.entry import main
-from tests.support.sites import NOW, Raw, grant, nodes, room, site, workload
+from tests.support.sites import NOW, Raw, grant, nodes, site, site_with_capacity, workload
 
 pytestmark = pytest.mark.integration
 
-PRICED = room("m1", 5, spec={"prices": {"coreCnyPerHour": 0.25}})
+PRICED = site_with_capacity("m1", 5, spec={"prices": {"coreCnyPerHour": 0.25}})
 
 
 def placed(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.cli.entry import main
-from tests.support.trace_checker import problems, read
+from tests.support.trace_checker import find_problems, read
 
 DATA = os.environ.get("KAPOK_DATA_DIR")
 IN_GATE = os.environ.get("CI", "") not in ("", "false", "0")
@@ -77,7 +77,7 @@ def test_no_node_is_over_committed_and_no_card_over_filled(
 ) -> None:
     placed = tmp_path / "placed.csv"
     answer = _simulate(capsys, *small, "--sites", "5", "--assignments", str(placed))
-    assert problems(*small, placed) == []
+    assert find_problems(*small, placed) == []
     assert len(read(placed)) == answer["placed"]
     assert answer["waited"]
     refused = answer["refused"]
@@ -95,7 +95,7 @@ def test_the_checker_finds_what_is_wrong(
     for row in rows:
         row |= {"site": rows[0]["site"], "node": rows[0]["node"], "gpus": ""}
     crowded = _write(tmp_path / "crowded.csv", tuple(rows[0]), [tuple(r.values()) for r in rows])
-    assert problems(*small, crowded)
+    assert find_problems(*small, crowded)
 
 
 @pytest.mark.parametrize("policy", ["CostOptimal", "Aggregated", "Balanced", "green-batch"])
@@ -105,7 +105,7 @@ def test_every_policy_keeps_the_promise(
     placed = tmp_path / "placed.csv"
     words = ("--sites", "7", "--seed", "1", "--policy", policy, "--assignments", str(placed))
     answer = _simulate(capsys, *small, *words)
-    assert problems(*small, placed) == []
+    assert find_problems(*small, placed) == []
     assert answer["wrong_fits"] == 0
 
 
@@ -167,7 +167,7 @@ def test_the_openb_trace_is_placed_soundly_within_a_minute(
     trace = _openb()
     placed = tmp_path / "placed.csv"
     answer = _simulate(capsys, *trace, "--sites", "20", "--assignments", str(placed))
-    assert problems(*trace, placed) == []
+    assert find_problems(*trace, placed) == []
     assert (answer["placed"], answer["refused"]) == (8152, {})
     assert answer["wrong_fits"] == 0
     baselines = answer["baselines"]
@@ -186,7 +186,7 @@ def test_the_openb_trace_is_sound_for_every_grouping_and_policy(
     trace, placed = _openb(), tmp_path / "placed.csv"
     words = ("--sites", str(sites), "--policy", policy, "--assignments", str(placed))
     answer = _simulate(capsys, *trace, *words)
-    found = problems(*trace, placed)
+    found = find_problems(*trace, placed)
     line = {"scenario": f"openb {sites} sites {policy}", "problems": len(found), **answer}
     with capsys.disabled():
         print(json.dumps(line))  # noqa: T201 - what `make soak` is for

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.cluster_world import deployment, job
+from tests.support.fake_cluster import deployment, job
 from tests.support.member_clusters import (
     Cluster,
     controllers,
@@ -68,7 +68,7 @@ def _eight(cluster: Cluster) -> list[dict[str, Any]]:
     ]
     del sets[-1]["spec"]["replicas"]
     jobs = [job(f"calc-{number}", annotations=NEVER_RESTARTED) for number in range(2)]
-    return [cluster.here(body) for body in [*sets, *jobs]]
+    return [cluster.in_namespace(body) for body in [*sets, *jobs]]
 
 
 def test_three_members_with_eight_workloads_each_settle_in_seconds(
@@ -100,7 +100,7 @@ def test_nodes_are_as_described_and_ready_with_a_lease(cluster: Cluster) -> None
 
 
 def test_a_pod_that_fits_on_no_node_waits_with_a_condition_and_an_event(cluster: Cluster) -> None:
-    cluster.apply(cluster.here(deployment("huge", 1, cpu="20")))
+    cluster.apply(cluster.in_namespace(deployment("huge", 1, cpu="20")))
     wait_until(lambda: bool(cluster.get("events")))
     (pod,) = cluster.get("pods")
     assert pod["status"]["phase"] == "Pending"
@@ -110,7 +110,7 @@ def test_a_pod_that_fits_on_no_node_waits_with_a_condition_and_an_event(cluster:
 
 
 def test_a_rollout_and_a_scale_reach_their_end(cluster: Cluster) -> None:
-    body = cluster.here(deployment("web", 3, cpu="200m"))
+    body = cluster.in_namespace(deployment("web", 3, cpu="200m"))
     cluster.apply(body)
     cluster.kubectl("rollout", "status", "deploy/web", "--timeout=20s")
     cluster.kubectl("set", "image", "deploy/web", "main=registry.example/app:2")
@@ -123,14 +123,14 @@ def test_a_rollout_and_a_scale_reach_their_end(cluster: Cluster) -> None:
 
 
 def test_what_a_deleted_deployment_owned_goes(cluster: Cluster) -> None:
-    cluster.apply(cluster.here(deployment("web", 2)))
+    cluster.apply(cluster.in_namespace(deployment("web", 2)))
     cluster.kubectl("rollout", "status", "deploy/web", "--timeout=20s")
     cluster.kubectl("delete", "deploy/web")
     wait_until(lambda: not cluster.get("pods") and not cluster.get("rs"))
 
 
 def test_a_deleted_namespace_goes_with_all_that_it_holds(cluster: Cluster) -> None:
-    cluster.apply(cluster.here(deployment("web", 2)))
+    cluster.apply(cluster.in_namespace(deployment("web", 2)))
     cluster.kubectl("create", "configmap", "settings", "--from-literal=a=b")
     cluster.kubectl("rollout", "status", "deploy/web", "--timeout=20s")
     cluster.kubectl("delete", "namespace", cluster.namespace, "--timeout=20s")

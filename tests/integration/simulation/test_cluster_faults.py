@@ -14,8 +14,8 @@ from scheduler.control.ports.hub import ApiResource, Busy, Conflict, Gone, Objec
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.runtime.clock import SystemClock
 from scheduler.simulation.cluster.description import NodeDescription
-from scheduler.simulation.cluster.kubelet import Pace
-from scheduler.simulation.cluster.member import Member, MemberSettings
+from scheduler.simulation.cluster.kubelet import SimulationPace
+from scheduler.simulation.cluster.member import MemberCluster, MemberSettings
 from scheduler.simulation.cluster.objects import (
     DEPLOYMENTS,
     JOBS,
@@ -24,7 +24,7 @@ from scheduler.simulation.cluster.objects import (
     REPLICA_SETS,
     STATEFUL_SETS,
 )
-from tests.support.cluster_world import deployment, job
+from tests.support.fake_cluster import deployment, job
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
@@ -92,11 +92,11 @@ async def _play_until(
         name="m",
         kubeconfig=kubeconfig,
         nodes=[NodeDescription(name="node", count=3)],
-        pace=Pace(start_seconds=0.1, stop_seconds=0.05, job_seconds=0.3),
+        pace=SimulationPace(start_seconds=0.1, stop_seconds=0.05, job_seconds=0.3),
     )
     async with open_hub(kubeconfig) as client:
         line = BadLine(client, chance, rate)
-        member = Member(settings, line, clock=SystemClock(), jitter=chance)  # type: ignore[arg-type]
+        member = MemberCluster(settings, line, clock=SystemClock(), jitter=chance)  # type: ignore[arg-type]
         async with asyncio.TaskGroup() as group, asyncio.timeout(_SETTLE_SECONDS):
             playing = group.create_task(member.run(lambda: None))
             while not await settled(client):

@@ -15,7 +15,7 @@ import yaml
 
 from tests.support.api_client import Client
 from tests.support.api_proxy import api_proxy
-from tests.support.cluster_world import deployment, job
+from tests.support.fake_cluster import deployment, job
 from tests.support.member_clusters import (
     KAPOK,
     Cluster,
@@ -48,9 +48,9 @@ def test_controllers_that_are_killed_and_started_again_double_nothing(
     cluster = Cluster(kubeconfigs[0], f"sim-{secrets.token_hex(3)}")
     cluster.kubectl("create", "namespace", cluster.namespace)
     log, words = tmp_path / "log", ("--nodes", str(nodes_file), "--start-seconds", "1")
-    body = cluster.here(deployment("web", 6, cpu="100m"))
+    body = cluster.in_namespace(deployment("web", 6, cpu="100m"))
     with controllers(log, kubeconfigs[:1], *words) as process:
-        cluster.apply(body, cluster.here(job("calc", annotations=ONE_SECOND)))
+        cluster.apply(body, cluster.in_namespace(job("calc", annotations=ONE_SECOND)))
         time.sleep(0.7)  # noqa: TID251 - in the middle of their work
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -71,7 +71,7 @@ def test_a_server_that_goes_and_comes_back_is_followed_again(tmp_path: Path) -> 
         cluster.kubectl("wait", "node", "--all", "--for=condition=Ready", "--timeout=10s")
     try:
         with api_servers(tmp_path, "m"):
-            cluster.apply(cluster.here(deployment("web", 2)))
+            cluster.apply(cluster.in_namespace(deployment("web", 2)))
             wait_until(lambda: bool(cluster.get("rs")))
             cluster.kubectl("rollout", "status", "deploy/web", "--timeout=30s")
     finally:
@@ -120,7 +120,7 @@ def test_cut_expired_refused_and_lost_connections_are_survived(
     ):
         proxy.faults.cut_watches_after_events = 4
         proxy.faults.too_many = 20
-        cluster.apply(cluster.here(deployment("web", 6, cpu="100m")))
+        cluster.apply(cluster.in_namespace(deployment("web", 6, cpu="100m")))
         cluster.kubectl("rollout", "status", "deploy/web", "--timeout=60s")
         proxy.faults.gone = True
         proxy.cut_watches()
@@ -141,7 +141,7 @@ def test_a_pod_costs_a_small_number_of_calls(
         api_proxy(Client.of(kubeconfigs[0]), tmp_path) as proxy,
         controllers(tmp_path / "log", [proxy.kubeconfig], "--nodes", str(nodes_file)),
     ):
-        cluster.apply(cluster.here(deployment("web", 10, cpu="100m")))
+        cluster.apply(cluster.in_namespace(deployment("web", 10, cpu="100m")))
         cluster.kubectl("rollout", "status", "deploy/web", "--timeout=20s")
         about = [call for call in proxy.faults.seen if f"/namespaces/{cluster.namespace}/" in call]
     pods = [call for call in about if "/pods" in call]

@@ -14,15 +14,15 @@ def test_the_version_says_whether_decisions_run_compiled(
 ) -> None:
     assert main(["version"]) == 0
     rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert rows["kernel"] == compiled.WORD
+    assert rows["kernel"] == compiled.MODE
     assert rows["kapok"] == scheduler.__version__
 
 
 def test_an_interpreted_engine_says_why(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiled, "WORD", "interpreted")
-    monkeypatch.setattr(compiled, "WHY_INTERPRETED", "no kernel was built")
+    monkeypatch.setattr(compiled, "MODE", "interpreted")
+    monkeypatch.setattr(compiled, "FALLBACK_REASON", "no kernel was built")
     assert main(["version", "-o", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["kernel"], found["whyInterpreted"]) == ("interpreted", "no kernel was built")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scheduler.demo.audit import Evidence, violations
+from scheduler.demo.audit import AuditEvidence, find_violations
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 World = dict[str, Any]
@@ -100,7 +100,7 @@ def world() -> World:
 def found(changed: World) -> list[str]:
     hub = [changed[name] for name in ("site", "grant", "scheme", "tenant", "workload")]
     member = [changed[name] for name in ("node", "pod", "deployment") if name in changed]
-    return violations(Evidence(hub, {"gz-core": member}, NOW))
+    return find_violations(AuditEvidence(hub, {"gz-core": member}, NOW))
 
 
 def setting(path: str, value: object) -> Callable[[World], None]:

@@ -3,23 +3,28 @@
 import dataclasses
 from pathlib import Path
 
-from scheduler.demo.actions import Pokes, read_pokes, write_pokes
-from scheduler.demo.demo_status import Picture, SharePicture, SitePicture, WorkloadPicture
-from scheduler.demo.view import energy_now, summary, tables
+from scheduler.demo.actions import DemoActions, read_actions, write_actions
+from scheduler.demo.demo_status import (
+    DemoShareStatus,
+    DemoSiteStatus,
+    DemoStatus,
+    DemoWorkloadStatus,
+)
+from scheduler.demo.view import build_tables, format_summary, power_and_carbon
 
-SITE = SitePicture(
+SITE = DemoSiteStatus(
     "gz-core",
     is_reporting=True,
     report_age_seconds=1.5,
     free_cpu="8",
     intensity_gco2_per_kwh=400.0,
-    watts=2000.0,
+    power_watts=2000.0,
 )
-RUNNING = WorkloadPicture(
+RUNNING = DemoWorkloadStatus(
     "health",
     "a",
     "Running",
-    (SharePicture("gz-core", 2, 2),),
+    (DemoShareStatus("gz-core", 2, 2),),
     {},
     "placed on gz-core (2)",
     "1-1",
@@ -36,7 +41,7 @@ REFUSED = dataclasses.replace(
 
 
 def test_what_runs_or_says_why_not_is_settled() -> None:
-    assert Picture((SITE,), (RUNNING, REFUSED)).is_settled
+    assert DemoStatus((SITE,), (RUNNING, REFUSED)).is_settled
 
 
 def test_a_no_without_a_reason_is_not_settled() -> None:
@@ -54,13 +59,13 @@ def test_placed_and_degraded_are_not_settled() -> None:
 
 def test_a_silent_site_keeps_a_demo_from_settling_but_not_from_being_good() -> None:
     silent = dataclasses.replace(SITE, is_reporting=False)
-    picture = Picture((silent,), (RUNNING,))
+    picture = DemoStatus((silent,), (RUNNING,))
     assert not picture.is_settled
-    assert picture.is_good
+    assert picture.are_workloads_settled
 
 
 def test_the_json_is_that_of_the_contract() -> None:
-    said = Picture((SITE,), (RUNNING, REFUSED)).as_json(violations=["one"], seconds=3.14159)
+    said = DemoStatus((SITE,), (RUNNING, REFUSED)).as_json(violations=["one"], seconds=3.14159)
     assert said["sites"] == [{"name": "gz-core", "reporting": True, "reportAgeSeconds": 1.5}]
     assert said["workloads"][0]["sites"] == [{"name": "gz-core", "replicas": 2, "ready": 2}]
     assert said["workloads"][1]["reasons"] == {"data-class": 1}
@@ -76,8 +81,8 @@ def test_the_json_is_that_of_the_contract() -> None:
 
 def test_unknown_carbon_is_left_out_and_not_zero() -> None:
     unknown = dataclasses.replace(SITE, name="hongkong", intensity_gco2_per_kwh=None)
-    assert energy_now(Picture((SITE, unknown), ())) == (4000.0, 800.0)
-    assert "4.0 kW, 0.8 kgCO2e/h" in summary(Picture((SITE, unknown), ()))
+    assert power_and_carbon(DemoStatus((SITE, unknown), ())) == (4000.0, 800.0)
+    assert "4.0 kW, 0.8 kgCO2e/h" in format_summary(DemoStatus((SITE, unknown), ()))
 
 
 def test_the_tables_can_be_drawn() -> None:
@@ -86,15 +91,21 @@ def test_the_tables_can_be_drawn() -> None:
     console = Console(width=120, record=True, file=None, quiet=True)
     with console.capture() as drawn:
         console.quiet = False
-        console.print(tables(Picture((SITE,), (RUNNING, REFUSED))))
+        console.print(build_tables(DemoStatus((SITE,), (RUNNING, REFUSED))))
     assert "gz-core 2/2" in drawn.get()
     assert "health/b" in drawn.get()
 
 
 def test_pokes_are_read_back_as_they_were_written(tmp_path: Path) -> None:
     path = tmp_path / "pokes.json"
-    assert read_pokes(path) == Pokes()
-    pokes = Pokes().silenced("a").silenced("b").returned("a").with_grid("CN-GD", 900.0)
-    write_pokes(path, pokes)
-    assert read_pokes(path) == pokes
-    assert pokes.with_grid("CN-GD", None).grids == ()
+    assert read_actions(path) == DemoActions()
+    pokes = (
+        DemoActions()
+        .with_silent("a")
+        .with_silent("b")
+        .without_silent("a")
+        .with_grid("CN-GD", 900.0)
+    )
+    write_actions(path, pokes)
+    assert read_actions(path) == pokes
+    assert pokes.with_grid("CN-GD", None).grid_intensities == ()

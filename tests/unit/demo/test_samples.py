@@ -3,44 +3,50 @@
 import pytest
 
 from scheduler.demo.distance import great_circle_km, modelled_milliseconds, round_trips
-from scheduler.demo.samples import load, sizes
+from scheduler.demo.samples import load_samples, size_names
 from scheduler.model.decode import decode
 from scheduler.model.kinds.fields import API_VERSION
 
 
 def test_the_city_has_twelve_sites_and_twenty_four_workloads() -> None:
-    city = load("city")
+    city = load_samples("city")
     assert len(city.sites) >= 12
     assert len(city.workloads) >= 24
     assert list(city.clusters) == list(city.sites)
 
 
 def test_the_small_form_has_three_sites_and_eight_workloads() -> None:
-    small = load("small")
+    small = load_samples("small")
     assert (len(small.sites), len(small.workloads)) == (3, 8)
-    granted = {name for o in small.rules if o["kind"] == "SiteGrant" for name in o["spec"]["sites"]}
+    granted = {
+        name for o in small.prerequisites if o["kind"] == "SiteGrant" for name in o["spec"]["sites"]
+    }
     assert granted == set(small.sites)
 
 
 @pytest.mark.parametrize("size", ["small", "city"])
 def test_every_object_of_ours_can_be_read(size: str) -> None:
-    samples = load(size)
-    for item in [*samples.rules, *samples.sites.values(), *samples.workloads]:
+    samples = load_samples(size)
+    for item in [*samples.prerequisites, *samples.sites.values(), *samples.workloads]:
         if item["apiVersion"] == API_VERSION:
             decode(item)
 
 
 def test_every_site_has_a_grant_and_every_namespace_a_tenant() -> None:
-    city = load("city")
-    granted = {name for o in city.rules if o["kind"] == "SiteGrant" for name in o["spec"]["sites"]}
-    owned = {n for o in city.rules if o["kind"] == "Tenant" for n in o["spec"]["namespaces"]}
-    made = {o["metadata"]["name"] for o in city.rules if o["kind"] == "Namespace"}
+    city = load_samples("city")
+    granted = {
+        name for o in city.prerequisites if o["kind"] == "SiteGrant" for name in o["spec"]["sites"]
+    }
+    owned = {
+        n for o in city.prerequisites if o["kind"] == "Tenant" for n in o["spec"]["namespaces"]
+    }
+    made = {o["metadata"]["name"] for o in city.prerequisites if o["kind"] == "Namespace"}
     assert granted == set(city.sites)
     assert {o["metadata"]["namespace"] for o in city.workloads} <= owned == made
 
 
 def test_the_city_is_mixed_as_it_should_be() -> None:
-    city = load("city")
+    city = load_samples("city")
     nodes = {name: cluster.nodes for name, cluster in city.clusters.items()}
     arm = {name for name, rows in nodes.items() if any(r.get("architecture") for r in rows)}
     cards = {
@@ -56,7 +62,7 @@ def test_the_city_is_mixed_as_it_should_be() -> None:
 
 
 def test_there_is_a_size_by_each_name() -> None:
-    assert set(sizes()) == {"small", "city"}
+    assert set(size_names()) == {"small", "city"}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +81,7 @@ def test_modelled_round_trips_are_those_of_the_public_planning_table(
 
 
 def test_round_trips_are_to_all_others() -> None:
-    sites = load("small").sites
+    sites = load_samples("small").sites
     trips = round_trips(sites, "gz-core")
     assert set(trips) == set(sites) - {"gz-core"}
     assert all(value > 0 for value in trips.values())

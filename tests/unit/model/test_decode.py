@@ -2,7 +2,7 @@ import pytest
 
 from scheduler.model.decode import NotReadable, decode, decode_as
 from scheduler.model.kinds.kinds import KINDS, Site, Workload
-from tests.support.sites import Raw, grant, room, workload
+from tests.support.sites import Raw, grant, site_with_capacity, workload
 
 
 def test_every_kind_is_found_by_its_name() -> None:
@@ -33,8 +33,11 @@ def test_every_kind_is_found_by_its_name() -> None:
             ),
             "operator: Invalid enum value 'Is'; write one of DoesNotExist, Exists, In, NotIn",
         ),
-        ({**room("m1", 1), "kind": "Sites"}, "no such kind 'Sites'.*did you mean Site"),
-        ({**room("m1", 1), "apiVersion": "kapok.dev/v9"}, "write kapok.dev/v1alpha1"),
+        (
+            {**site_with_capacity("m1", 1), "kind": "Sites"},
+            "no such kind 'Sites'.*did you mean Site",
+        ),
+        ({**site_with_capacity("m1", 1), "apiVersion": "kapok.dev/v9"}, "write kapok.dev/v1alpha1"),
         ({**grant(), "spec": {"sites": []}}, "SiteGrant granted: spec.sites"),
     ],
 )
@@ -50,6 +53,6 @@ def test_fields_of_a_newer_version_can_be_left_alone() -> None:
 
 
 def test_a_site_may_have_a_hundred_thousand_nodes_in_rows_of_their_own() -> None:
-    raw = room("big", 1)
+    raw = site_with_capacity("big", 1)
     raw["status"]["nodeClasses"][0]["free"] *= 5000
     assert len(decode_as(raw, Site).status.node_classes[0].free) == 5000

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from benchmarks._web_scene import WebScene
+from benchmarks._web_state import WebState
 from scheduler.web.metrics import Metrics
 from scheduler.web.server import WebSources, serve_web
 from tests.support.fake_clock import FakeClock
@@ -31,7 +31,7 @@ class Server:
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     clock = FakeClock()
-    scene = WebScene(clock)
+    scene = WebState(clock)
     scene.admit(3)
     scene.report_all()
     scene.place(5)
@@ -44,7 +44,7 @@ async def server() -> AsyncIterator[Server]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     sources = WebSources(
-        take_snapshot=scene.look,
+        take_snapshot=scene.take_snapshot,
         render_metrics=Metrics().render,
         find_decision_json=lambda name: RECORD if name == "1-1" else None,
         readiness_problem=lambda: "hearing the sites",

@@ -2,7 +2,7 @@
 
 import time
 
-from benchmarks._web_scene import ROWS_PER_SITE, WebScene, name_of
+from benchmarks._web_state import ROWS_PER_SITE, WebState, name_of
 from benchmarks.scrape import CPU_LIMIT_MILLISECONDS
 from scheduler.runtime.clock import SystemClock
 from scheduler.web.definitions import ALL_METRICS
@@ -11,12 +11,12 @@ from scheduler.web.state_text import format_state
 from tests.support.fake_clock import FakeClock
 
 
-def lines(scene: WebScene) -> list[str]:
-    return format_state(scene.look()).splitlines()
+def lines(scene: WebState) -> list[str]:
+    return format_state(scene.take_snapshot()).splitlines()
 
 
 def test_what_is_not_known_has_no_series() -> None:
-    scene = WebScene(FakeClock())
+    scene = WebState(FakeClock())
     scene.admit(1)
     shown = lines(scene)
     assert 'kapok_site_ready{site="site-00000"} 0' in shown
@@ -27,7 +27,7 @@ def test_what_is_not_known_has_no_series() -> None:
 
 
 def test_a_site_that_reports_shows_cores_bytes_power_and_emission() -> None:
-    scene = WebScene(FakeClock())
+    scene = WebState(FakeClock())
     scene.admit(1)
     scene.report_all()
     shown = dict(line.rsplit(" ", 1) for line in lines(scene) if not line.startswith("#"))
@@ -44,47 +44,47 @@ def test_a_site_that_reports_shows_cores_bytes_power_and_emission() -> None:
 
 
 def test_unplaced_work_is_counted_by_reason_and_by_site() -> None:
-    scene = WebScene(FakeClock())
+    scene = WebState(FakeClock())
     scene.admit(3)
     scene.report_all()
     scene.refuse(5)
     shown = lines(scene)
     assert 'kapok_unplaced_workloads{reason="not-allowed"} 5' in shown
     assert f'kapok_site_unplaced_workloads{{site="{name_of(2)}",reason="not-allowed"}} 5' in shown
-    scene.scene.workload_stats.forget(("default", "large-00000"))
+    scene.sources.workload_stats.forget(("default", "large-00000"))
     assert f'kapok_site_unplaced_workloads{{site="{name_of(2)}",reason="not-allowed"}} 4' in lines(
         scene
     )
 
 
 def test_used_is_what_placed_replicas_ask_for_and_nothing_is_left_behind() -> None:
-    scene = WebScene(FakeClock())
+    scene = WebState(FakeClock())
     scene.admit(1)
     scene.place(2)
     used = f'kapok_site_used{{site="{name_of(0)}",resource="cpu"}} '
     assert used + "0.6" in lines(scene)
     for number in range(2):
-        scene.scene.workload_stats.forget(("default", f"work-{number:05}"))
+        scene.sources.workload_stats.forget(("default", f"work-{number:05}"))
     assert used + "0.0" in lines(scene)
 
 
 def test_every_series_is_of_a_defined_metric() -> None:
-    scene = WebScene(FakeClock())
+    scene = WebState(FakeClock())
     scene.admit(2)
     scene.report_all()
-    text = Metrics().render(scene.look()).decode()
+    text = Metrics().render(scene.take_snapshot()).decode()
     names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert names == set(ALL_METRICS)
 
 
 def test_a_scrape_of_a_thousand_sites_costs_less_than_fifty_milliseconds() -> None:
-    scene = WebScene(SystemClock())
+    scene = WebState(SystemClock())
     scene.admit(1000)
     scene.place(2000)
     metrics, costs = Metrics(), []
     for _ in range(3):
         scene.report_all()
         began = time.thread_time()
-        metrics.render(scene.look())
+        metrics.render(scene.take_snapshot())
         costs.append((time.thread_time() - began) * 1000)
     assert min(costs) < CPU_LIMIT_MILLISECONDS

@@ -102,7 +102,8 @@ def _check_rule(
     if is_transition_rule(text) and not location.is_correlatable:
         why = (
             "Invalid value: "
-            f"{quote_value(text)}: oldSelf cannot be used on the uncorrelatable portion of the schema"
+            f"{quote_value(text)}: oldSelf cannot be used on the uncorrelatable portion of "
+            "the schema"
         )
         report.problems.append(FieldProblem("FieldValueInvalid", f"{location.path}.rule", why))
         return

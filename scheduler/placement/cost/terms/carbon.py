@@ -12,12 +12,12 @@ from scheduler.placement.cost.energy import (
     worst_origin,
 )
 from scheduler.placement.cost.forecasts import has_hourly_intensity
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.site_vector import Figures
+from scheduler.placement.fleet.site_vector import SiteVector
 
 
-def carbon_price(demand: Demand, context: Moment) -> float:
+def carbon_price(demand: Demand, context: DecisionContext) -> float:
     """CNY per kgCO2: the workload's own price, else that of the terms."""
     own = demand.prices.carbon_cny_per_kg
     return context.terms.carbon_cny_per_kg if own is None else own
@@ -28,19 +28,19 @@ class Carbon:
 
     term = "carbon"
 
-    def units(self, demand: Demand, context: Moment) -> float:
+    def units(self, demand: Demand, context: DecisionContext) -> float:
         """CNY per (gCO2/kWh): kWh per replica-hour times the price of a gram."""
         price = carbon_price(demand, context) / GRAMS_PER_KILOGRAM
         return price and replica_kwh_per_hour(demand, context) * price
 
-    def per_unit(self, fleet: Fleet, demand: Demand, context: Moment) -> Figures:
+    def per_unit(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
         """Grams of CO2 per kWh at the machine: the grid's intensity times the PUE."""
         if context.start_seconds is None:
             return carbon_intensity_of_run(fleet, demand, context)
         return carbon_intensity_at_start(fleet, demand, context)
 
     def origin(
-        self, facts: SiteFacts, demand: Demand, context: Moment
+        self, facts: SiteFacts, demand: Demand, context: DecisionContext
     ) -> tuple[Origin, float | None]:
         """The intensity's origin and age, or the PUE's origin if that is worse."""
         forecast = facts.spec.energy.forecast

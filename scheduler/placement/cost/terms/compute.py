@@ -5,9 +5,9 @@ from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import Origin
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT
 from scheduler.placement.cost.energy import core_price
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.site_vector import Figures
+from scheduler.placement.fleet.site_vector import SiteVector
 
 
 class Compute:
@@ -15,18 +15,18 @@ class Compute:
 
     term = "compute"
 
-    def units(self, demand: Demand, context: Moment) -> float:
+    def units(self, demand: Demand, context: DecisionContext) -> float:
         """Cores of one replica."""
         del context
         return demand.requests.get(CPU, 0) / MILLI_PER_UNIT
 
-    def per_unit(self, fleet: Fleet, demand: Demand, context: Moment) -> Figures:
+    def per_unit(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
         """CNY per core-hour."""
         del demand
         return core_price(fleet, context)
 
     def origin(
-        self, facts: SiteFacts, demand: Demand, context: Moment
+        self, facts: SiteFacts, demand: Demand, context: DecisionContext
     ) -> tuple[Origin, float | None]:
         """A price list; operations wrote it down."""
         del demand, context

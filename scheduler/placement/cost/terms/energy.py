@@ -9,9 +9,9 @@ from scheduler.placement.cost.energy import (
     replica_kwh_per_hour,
     worst_origin,
 )
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.site_vector import Figures
+from scheduler.placement.fleet.site_vector import SiteVector
 
 
 class EnergyCost:
@@ -19,16 +19,16 @@ class EnergyCost:
 
     term = "energy"
 
-    def units(self, demand: Demand, context: Moment) -> float:
+    def units(self, demand: Demand, context: DecisionContext) -> float:
         """Kilowatt-hours per replica-hour, before PUE."""
         return replica_kwh_per_hour(demand, context)
 
-    def per_unit(self, fleet: Fleet, demand: Demand, context: Moment) -> Figures:
+    def per_unit(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
         """CNY per kWh at the machine: the site's price while the work runs, times its PUE."""
         return energy_price_of_run(fleet, demand, context)
 
     def origin(
-        self, facts: SiteFacts, demand: Demand, context: Moment
+        self, facts: SiteFacts, demand: Demand, context: DecisionContext
     ) -> tuple[Origin, float | None]:
         """The price is a contract; the watts are assumed, so the product is at best that."""
         del demand, context

@@ -8,13 +8,13 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import Origin
 from scheduler.placement.cost.energy import worst_origin
-from scheduler.placement.fleet.context import Moment
-from scheduler.placement.fleet.distance import METRO, milliseconds
+from scheduler.placement.fleet.context import DecisionContext
+from scheduler.placement.fleet.distance import METRO_PREFIX, rtt_milliseconds
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.site_vector import Figures
+from scheduler.placement.fleet.site_vector import SiteVector
 
 
-def latency_price(demand: Demand, context: Moment) -> float:
+def latency_price(demand: Demand, context: DecisionContext) -> float:
     """CNY per millisecond and hour: the workload's own price, else that of the terms."""
     own = demand.prices.latency_cny_per_millisecond_hour
     return context.terms.latency_cny_per_millisecond_hour if own is None else own
@@ -25,11 +25,11 @@ class Latency:
 
     term = "latency"
 
-    def units(self, demand: Demand, context: Moment) -> float:
+    def units(self, demand: Demand, context: DecisionContext) -> float:
         """CNY per millisecond and hour, if there is somewhere to measure from."""
         return latency_price(demand, context) if demand.latency else 0.0
 
-    def per_unit(self, fleet: Fleet, demand: Demand, context: Moment) -> Figures:
+    def per_unit(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
         """Milliseconds: the longest round trip of the bounds.
 
         Where one is missing, the fall-back counts, or a longer one that is known. A round trip ages
@@ -37,15 +37,17 @@ class Latency:
         """
         places = tuple([bound.from_ for bound in demand.latency])
         cache_key = ("latency", *places)
-        found: Figures = fleet.remember(cache_key, context, partial(_longest_round_trips, places))
+        found: SiteVector = fleet.cached_figure(
+            cache_key, context, partial(_longest_round_trips, places)
+        )
         return found
 
     def origin(
-        self, facts: SiteFacts, demand: Demand, context: Moment
+        self, facts: SiteFacts, demand: Demand, context: DecisionContext
     ) -> tuple[Origin, float | None]:
         """As good as the worst of the round trips that count, as old as the report."""
         places = {bound.from_ for bound in demand.latency}
-        measures_metro = any(place.startswith(METRO) for place in places)
+        measures_metro = any(place.startswith(METRO_PREFIX) for place in places)
         origins = [e.origin for e in facts.status.rtt if measures_metro or e.to in places]
         seen = facts.observed_at
         age = None if seen is None else context.now_seconds - seen.timestamp()
@@ -53,17 +55,17 @@ class Latency:
 
 
 def _longest_round_trips(
-    places: tuple[str, ...], fleet: Fleet, context: Moment
-) -> tuple[Figures, float]:
+    places: tuple[str, ...], fleet: Fleet, context: DecisionContext
+) -> tuple[SiteVector, float]:
     worst = context.terms.fallback_milliseconds
-    longest = np.zeros(fleet.capacity)
-    missing = np.zeros(fleet.capacity, np.int64)
+    longest = np.zeros(fleet.slot_capacity)
+    missing = np.zeros(fleet.slot_capacity, np.int64)
     for place in places:
-        found = milliseconds(fleet, place)
+        found = rtt_milliseconds(fleet, place)
         is_missing = np.isnan(found)
         missing += is_missing
         longest = np.maximum(longest, np.where(is_missing, worst, found))
-    return Figures(longest, missing == 0, missing), np.inf
+    return SiteVector(longest, missing == 0, missing), np.inf
 
 
 COST = Latency()

@@ -13,13 +13,13 @@ from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import Origin
 from scheduler.model.kinds.policy import DataAt
 from scheduler.model.units import SECONDS_PER_HOUR
-from scheduler.placement.fleet.context import Moment
-from scheduler.placement.fleet.distance import METRO
+from scheduler.placement.fleet.context import DecisionContext
+from scheduler.placement.fleet.distance import METRO_PREFIX
 from scheduler.placement.fleet.fleet import Bools, Fleet
-from scheduler.placement.fleet.site_vector import Figures, known_everywhere
+from scheduler.placement.fleet.site_vector import SiteVector, known_everywhere
 
 
-def data_transfer_price(demand: Demand, context: Moment) -> float:
+def data_transfer_price(demand: Demand, context: DecisionContext) -> float:
     """CNY per GiB: the workload's own price, else that of the terms."""
     own = demand.prices.moving_cny_per_gibibyte
     return context.terms.moving_cny_per_gibibyte if own is None else own
@@ -30,23 +30,23 @@ class DataTransfer:
 
     term = "moving"
 
-    def units(self, demand: Demand, context: Moment) -> float:
+    def units(self, demand: Demand, context: DecisionContext) -> float:
         """CNY per GiB and replica-hour; the copy of a site serves all its replicas."""
         if not demand.data or demand.replicas <= 0:
             return 0.0
         seconds = demand.schedule.duration_seconds or context.terms.moving_spread_seconds
         return data_transfer_price(demand, context) / (seconds / SECONDS_PER_HOUR) / demand.replicas
 
-    def per_unit(self, fleet: Fleet, demand: Demand, context: Moment) -> Figures:
+    def per_unit(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
         """GiB to be copied to each site; all of it, and unknown, when a named place is nowhere."""
         cache_key = ("moving", demand.data)
-        found: Figures = fleet.remember(
+        found: SiteVector = fleet.cached_figure(
             cache_key, context, partial(_gibibytes_to_transfer, demand.data)
         )
         return found
 
     def origin(
-        self, facts: SiteFacts, demand: Demand, context: Moment
+        self, facts: SiteFacts, demand: Demand, context: DecisionContext
     ) -> tuple[Origin, float | None]:
         """The workload says how much there is and where."""
         del facts, demand, context
@@ -57,17 +57,17 @@ _FLOAT = np.float64
 
 
 def _gibibytes_to_transfer(
-    data: tuple[DataAt, ...], fleet: Fleet, context: Moment
-) -> tuple[Figures, float]:
+    data: tuple[DataAt, ...], fleet: Fleet, context: DecisionContext
+) -> tuple[SiteVector, float]:
     del context
-    elsewhere = fleet.described(
+    elsewhere = fleet.description_column(
         ("data", data), lambda facts: gibibytes_elsewhere(facts, data), _FLOAT
     )
     unknown_places = sum(not _is_in_fleet(fleet, each.at) for each in data)
     if not unknown_places:
         return known_everywhere(elsewhere.copy()), np.inf
-    missing = np.full(fleet.capacity, unknown_places, np.int64)
-    return Figures(elsewhere.copy(), missing == 0, missing), np.inf
+    missing = np.full(fleet.slot_capacity, unknown_places, np.int64)
+    return SiteVector(elsewhere.copy(), missing == 0, missing), np.inf
 
 
 def gibibytes_elsewhere(facts: SiteFacts, data: tuple[DataAt, ...]) -> float:
@@ -76,15 +76,17 @@ def gibibytes_elsewhere(facts: SiteFacts, data: tuple[DataAt, ...]) -> float:
 
 
 def _is_at(facts: SiteFacts, place: str) -> bool:
-    if place.startswith(METRO):
-        return facts.spec.location.metro == place.removeprefix(METRO)
+    if place.startswith(METRO_PREFIX):
+        return facts.spec.location.metro == place.removeprefix(METRO_PREFIX)
     return facts.name == place
 
 
 def _is_in_fleet(fleet: Fleet, place: str) -> bool:
-    if not place.startswith(METRO):
+    if not place.startswith(METRO_PREFIX):
         return place in fleet.slot_of
-    member: Bools = fleet.described(("at", place), lambda facts: _is_at(facts, place), np.bool_)
+    member: Bools = fleet.description_column(
+        ("at", place), lambda facts: _is_at(facts, place), np.bool_
+    )
     return bool(member.any())
 
 

@@ -13,9 +13,9 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.fields import Origin
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.site_vector import Figures, known_everywhere
+from scheduler.placement.fleet.site_vector import SiteVector, known_everywhere
 
 
 class Scarcity:
@@ -23,21 +23,21 @@ class Scarcity:
 
     term = "scarcity"
 
-    def units(self, demand: Demand, context: Moment) -> float:
+    def units(self, demand: Demand, context: DecisionContext) -> float:
         """One replica, while a batch has set prices."""
         del demand
         return 1.0 if context.terms.scarcity else 0.0
 
-    def per_unit(self, fleet: Fleet, demand: Demand, context: Moment) -> Figures:
+    def per_unit(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
         """CNY per replica-hour; a site without a price is not scarce."""
-        cny = np.zeros(fleet.capacity)
+        cny = np.zeros(fleet.slot_capacity)
         for resource, asked in demand.requests.items():
             if asked:
                 cny += asked * _prices_by_slot(fleet, context.terms, resource)
         return known_everywhere(cny)
 
     def origin(
-        self, facts: SiteFacts, demand: Demand, context: Moment
+        self, facts: SiteFacts, demand: Demand, context: DecisionContext
     ) -> tuple[Origin, float | None]:
         """Computed."""
         del facts, demand, context
@@ -47,7 +47,7 @@ class Scarcity:
 def _prices_by_slot(fleet: Fleet, terms: Terms, resource: str) -> NDArray[np.float64]:
     """The price of a resource at every site, remembered for as long as the prices count."""
     version = terms.scarcity_version or terms.scarcity
-    return fleet.described(
+    return fleet.description_column(
         ("scarcity", version, resource), _price_lookup(terms, resource), np.float64
     )
 

@@ -10,12 +10,12 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import Origin
 from scheduler.model.units import SECONDS_PER_HOUR
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.site_vector import Figures, known_everywhere
+from scheduler.placement.fleet.site_vector import SiteVector, known_everywhere
 
 
-def waiting_price(demand: Demand, context: Moment) -> float:
+def waiting_price(demand: Demand, context: DecisionContext) -> float:
     """CNY per hour of waiting and replica: the workload's own price, else that of the terms."""
     own = demand.prices.waiting_cny_per_hour
     return context.terms.waiting_cny_per_hour if own is None else own
@@ -26,22 +26,22 @@ class WaitingCost:
 
     term = "waiting"
 
-    def units(self, demand: Demand, context: Moment) -> float:
+    def units(self, demand: Demand, context: DecisionContext) -> float:
         """CNY per hour of waiting and hour of work, when a later start is looked at."""
         if context.start_seconds is None or not demand.schedule.duration_seconds:
             return 0.0
         hours = demand.schedule.duration_seconds / SECONDS_PER_HOUR
         return waiting_price(demand, context) / hours
 
-    def per_unit(self, fleet: Fleet, demand: Demand, context: Moment) -> Figures:
+    def per_unit(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
         """Hours until the start, the same at every site."""
         del demand
         start = context.now_seconds if context.start_seconds is None else context.start_seconds
         hours = (start - context.now_seconds) / SECONDS_PER_HOUR
-        return known_everywhere(np.full(fleet.capacity, hours))
+        return known_everywhere(np.full(fleet.slot_capacity, hours))
 
     def origin(
-        self, facts: SiteFacts, demand: Demand, context: Moment
+        self, facts: SiteFacts, demand: Demand, context: DecisionContext
     ) -> tuple[Origin, float | None]:
         """The workload's own price."""
         del facts, demand, context

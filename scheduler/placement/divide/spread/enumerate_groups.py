@@ -25,7 +25,7 @@ class EnumerationResult:
     """What came of trying every choice of groups.
 
     Attributes:
-        seats: the cheapest division, new replicas by candidate; None: no choice has room.
+        replicas: the cheapest division, new replicas by candidate; None: no choice has room.
     """
 
     replicas: Ints | None
@@ -37,7 +37,8 @@ def enumerate_groups(
     """The cheapest division over at most `level.most` groups; None: too many choices to try.
 
     Args:
-        more: how many replicas each candidate could get, candidates in order of cost; [candidates].
+        max_additional: how many replicas each candidate could get, candidates in order of cost;
+        [candidates].
         cost: what a replica costs there, ascending; [candidates].
         level: the level that limits the number of groups, and what one of them may hold.
         missing: how many replicas to place.

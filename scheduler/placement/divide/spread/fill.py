@@ -31,11 +31,11 @@ class GroupCounts:
     """How many replicas each group of one level holds, by the number of the place.
 
     Attributes:
-        place: the number of every site's place; 0 where it is unknown; [capacity].
+        place_numbers: the number of every site's place; 0 where it is unknown; [capacity].
         held: replicas by place.
-        cap: the most replicas of one group.
-        most: the most groups.
-        least: the fewest groups.
+        max_per_group: the most replicas of one group.
+        max_groups: the most groups.
+        min_groups: the fewest groups.
     """
 
     place_numbers: Ints
@@ -76,9 +76,9 @@ def fill_cheapest_first(
 
     Args:
         sites: in order of cost.
-        tallies: the levels, with what they hold already; they are changed.
+        group_counts: the levels, with what they hold already; they are changed.
         missing: how many replicas to place.
-        opened: replicas that the tallies count already.
+        initial: replicas that the tallies count already.
     """
     shares: ReplicasBySlot = dict(initial or {})
     missing -= sum(shares.values())

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from scheduler.model.kinds.policy import Spread
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.labels import place_of
+from scheduler.placement.fleet.labels import domain_of
 
 Ints = NDArray[np.int64]
 
@@ -53,8 +53,8 @@ class Level:
 
 def place_numbers_of(fleet: Fleet, by: str) -> Ints:
     """The number of the place of every site; 0 where it is unknown; [capacity]."""
-    return fleet.described(
-        ("place", by), lambda facts: fleet.place_number(place_of(facts, by)), np.int64
+    return fleet.description_column(
+        ("place", by), lambda facts: fleet.domain_number(domain_of(facts, by)), np.int64
     )
 
 
@@ -87,15 +87,15 @@ def are_nested_everywhere(fleet: Fleet, rules: Sequence[Spread]) -> bool:
         len(names) < _MIN_LEVELS_TO_CROSS
     ):  # a level divides itself, and single sites divide every level
         return True
-    cached = fleet.nestings.get(names)
-    version = fleet.descriptions.version
+    cached = fleet.nesting_cache.get(names)
+    version = fleet.description_columns.version
     if cached is None or cached[0] != version:
-        slots = np.flatnonzero(fleet.is_there)
+        slots = np.flatnonzero(fleet.has_site)
         levels = [
             Level(place_numbers_of(fleet, by)[slots], np.zeros(0, np.int64), Spread(by=by))
             for by in names
         ]
-        cached = fleet.nestings[names] = (version, are_nested(levels))
+        cached = fleet.nesting_cache[names] = (version, are_nested(levels))
     return cached[1]
 
 

@@ -23,7 +23,7 @@ def scale_down_within_spread(
     are kept.
 
     Args:
-        ask: what is to be divided; fewer replicas than are kept, or as many.
+        request: what is to be divided; fewer replicas than are kept, or as many.
         fleet: the fleet; it numbers the places.
         rules: the spread that is asked.
     """

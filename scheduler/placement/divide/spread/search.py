@@ -25,7 +25,7 @@ class SearchResult:
     """A spread division.
 
     Attributes:
-        seats: new replicas by candidate; [candidates].
+        replicas: new replicas by candidate; [candidates].
         is_optimal: whether the search proved that nothing is cheaper.
         gap: how much dearer than the proven bound, as a ratio.
     """
@@ -41,7 +41,8 @@ def search_cheapest_division(
     """Finds the cheapest division of `missing` replicas; None: there is none.
 
     Args:
-        more: how many each candidate could get, candidates in order of cost; [candidates].
+        max_additional: how many each candidate could get, candidates in order of cost;
+        [candidates].
         cost: what a replica costs there, unknown costs behind all known ones; [candidates].
         levels: the constraints, nested or crossed.
         missing: how many replicas to place.

@@ -51,7 +51,7 @@ class Candidates:
 
     Attributes:
         slots: candidates, cheapest first; [candidates].
-        more: how many replicas each could get; [candidates].
+        max_additional: how many replicas each could get; [candidates].
         levels: the constraints.
     """
 
@@ -178,7 +178,7 @@ def _candidates_of(
     request: DivisionRequest, fleet: Fleet, rules: Sequence[Spread], max_additional: Ints
 ) -> Candidates:
     """Sites with room in order of cost, without those whose place nobody knows."""
-    additional_by_slot = np.zeros(fleet.capacity, np.int64)
+    additional_by_slot = np.zeros(fleet.slot_capacity, np.int64)
     additional_by_slot[request.open_slots] = np.minimum(max_additional, request.replicas)
     slots = request.open_slots[max_additional > 0]
     for rule in rules:
@@ -190,7 +190,7 @@ def _candidates_of(
 
 
 def _fill_without_search(candidates: Candidates, missing: int, *, nested: bool) -> Ints | None:
-    """What `_quickly` does, over all candidates."""
+    """What `_divide_cheapest_only` does, over all candidates."""
     replicas = _fill_greedily(candidates, missing, np.zeros(len(candidates.slots), np.int64))
     if replicas is not None and nested and satisfies(candidates.levels, replicas):
         return replicas
@@ -226,7 +226,10 @@ def _search_cheapest(request: DivisionRequest, candidates: Candidates, missing: 
 
 
 def _fill_greedily(candidates: Candidates, missing: int, replicas: Ints) -> Ints | None:
-    """Fills the cheapest site first, within the caps of every level; `seats` is where it starts."""
+    """Fills the cheapest site first, within the caps of every level.
+
+    `replicas` is where it starts.
+    """
     replicas = replicas.copy()
     left = missing - int(replicas.sum())
     limits = [
@@ -275,7 +278,7 @@ def costs_with_unknown_last(costs: SiteCosts, slots: Ints) -> Floats:
 
 
 def _fill_with_more_groups(candidates: Candidates, missing: int) -> Ints | None:
-    """Opens the groups whose first replica is cheapest (`_opened`), then fills up."""
+    """Opens the groups whose first replica is cheapest (`_open_cheapest_groups`), then fills up."""
     level = candidates.levels[0]
     replicas = np.zeros(len(candidates.slots), np.int64)
     used = level.held > 0

@@ -5,11 +5,11 @@ import numpy as np
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import BoolPerSite, Event, Fields
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
-_CONFORMANT = frozenset(
+_CONFORMANT_KINDS = frozenset(
     {
         "apps/v1/DaemonSet",
         "apps/v1/Deployment",
@@ -32,31 +32,33 @@ class ApiKind:
     """The site's list must hold each kind; without a list, only what conformance promises."""
 
     reason: Reason = "api-kind"
-    wakes: frozenset[Event] = frozenset({"report", "workload"})
+    wake_events: frozenset[WakeEvent] = frozenset({"report", "workload"})
 
-    question = Fields("api_kinds")
+    cache_key = DemandFields("api_kinds")
 
-    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+    def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Compares the lists."""
-        del moment
+        del context
         if not demand.api_kinds:
-            return fleet.is_there
-        return fleet.reported(
-            (self.reason, demand.api_kinds), lambda facts: not _missing(facts, demand), np.bool_
+            return fleet.has_site
+        return fleet.report_column(
+            (self.reason, demand.api_kinds),
+            lambda facts: not _missing_kinds(facts, demand),
+            np.bool_,
         )
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names what is missing."""
-        del moment
-        missing = _missing(facts, demand)
+        del context
+        missing = _missing_kinds(facts, demand)
         if missing:
             return f"the cluster of {facts.name} does not serve {', '.join(missing)}"
         return f"the cluster of {facts.name} serves every kind that is used"
 
 
-def _missing(facts: SiteFacts, demand: Demand) -> list[str]:
+def _missing_kinds(facts: SiteFacts, demand: Demand) -> list[str]:
     listed = facts.status.api_kinds
-    served = _CONFORMANT if listed is None else frozenset(listed)
+    served = _CONFORMANT_KINDS if listed is None else frozenset(listed)
     return [kind for kind in demand.api_kinds if kind not in served]
 
 

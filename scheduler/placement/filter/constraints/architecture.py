@@ -5,8 +5,8 @@ import numpy as np
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import BoolPerSite, Event, Fields
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
 
@@ -14,23 +14,23 @@ class Architecture:
     """Some node must have one of the architectures."""
 
     reason: Reason = "architecture"
-    wakes: frozenset[Event] = frozenset({"report", "workload"})
+    wake_events: frozenset[WakeEvent] = frozenset({"report", "workload"})
 
-    question = Fields("architectures")
+    cache_key = DemandFields("architectures")
 
-    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+    def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Looks at the kinds of node that each site reported."""
-        del moment
+        del context
         wanted = frozenset(demand.architectures)
-        return fleet.reported(
+        return fleet.report_column(
             (self.reason, demand.architectures),
             lambda facts: any(each.architecture in wanted for each in facts.status.node_classes),
             np.bool_,
         )
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names both lists."""
-        del moment
+        del context
         there = sorted({each.architecture or "unknown" for each in facts.status.node_classes})
         return (
             f"{facts.name} has {', '.join(there) or 'no nodes'}; "

@@ -5,10 +5,10 @@ import numpy as np
 from scheduler.model.demand.demand import Companion, Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import BoolPerSite, Event, Fields
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.labels import place_of
+from scheduler.placement.fleet.labels import domain_of
 
 
 class WithCompanions:
@@ -18,42 +18,44 @@ class WithCompanions:
     """
 
     reason: Reason = "spread"
-    wakes: frozenset[Event] = frozenset({"placed", "gone", "workload", "site"})
+    wake_events: frozenset[WakeEvent] = frozenset({"placed", "gone", "workload", "site"})
 
-    question = Fields("companions")
+    cache_key = DemandFields("companions")
 
-    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+    def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Compares the place of every site with the places of the others."""
-        del moment
-        passes = fleet.is_there
+        del context
+        passes = fleet.has_site
         for each in demand.companions:
             if each.required:
-                passes = passes & fits(fleet, each)
+                passes = passes & satisfies_companion(fleet, each)
         return passes
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names the others' sites."""
-        del moment
+        del context
         if not demand.companions:
             return "the workload has no affinity to others"
-        told = [
+        requirements = [
             f"{'apart from' if each.apart else 'with'} what runs at "
             f"{', '.join(each.sites) or 'no site yet'} (by {each.by})"
             for each in demand.companions
         ]
-        return f"{facts.name}: asked is {' and '.join(told)}"
+        return f"{facts.name}: asked is {' and '.join(requirements)}"
 
 
-def fits(fleet: Fleet, companion: Companion) -> BoolPerSite:
+def satisfies_companion(fleet: Fleet, companion: Companion) -> BoolPerSite:
     """Which sites are with, or apart from, the others; [fleet.capacity]."""
-    places = fleet.described(
+    domains = fleet.description_column(
         ("place", companion.by),
-        lambda facts: fleet.place_number(place_of(facts, companion.by)),
+        lambda facts: fleet.domain_number(domain_of(facts, companion.by)),
         np.int64,
     )
-    theirs = [places[fleet.slot_of[site]] for site in companion.sites if site in fleet.slot_of]
-    together: BoolPerSite = np.isin(places, np.array(theirs, np.int64))
-    known = places > 0
+    companion_domains = [
+        domains[fleet.slot_of[site]] for site in companion.sites if site in fleet.slot_of
+    ]
+    together: BoolPerSite = np.isin(domains, np.array(companion_domains, np.int64))
+    known = domains > 0
     return known & ~together if companion.apart else known & together
 
 

@@ -5,8 +5,8 @@ import numpy as np
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import BoolPerSite, Event, Fields
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
 
@@ -14,18 +14,18 @@ class Cordoned:
     """`spec.cordon` must be false."""
 
     reason: Reason = "cordoned"
-    wakes: frozenset[Event] = frozenset({"site"})
+    wake_events: frozenset[WakeEvent] = frozenset({"site"})
 
-    question = Fields()
+    cache_key = DemandFields()
 
-    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+    def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Looks at the switch."""
-        del demand, moment
-        return fleet.described(self.reason, lambda facts: not facts.spec.cordon, np.bool_)
+        del demand, context
+        return fleet.description_column(self.reason, lambda facts: not facts.spec.cordon, np.bool_)
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Says whether the switch is on."""
-        del demand, moment
+        del demand, context
         return f"{facts.name} is {'' if facts.spec.cordon else 'not '}cordoned"
 
 

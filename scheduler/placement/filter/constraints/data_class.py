@@ -4,36 +4,36 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.kinds.fields import DATA_CLASSES
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import Event, Fields, valid_grants
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.rules import DemandFields, WakeEvent, valid_grants
+from scheduler.placement.fleet.context import DecisionContext
 
 _RANK = {name: rank for rank, name in enumerate(DATA_CLASSES)}
-_NEVER = "core"
+_NEVER_SCHEDULED_CLASS = "core"
 
 
 class DataClass:
     """The grant's class must be at least the workload's; core data is never scheduled."""
 
     reason: Reason = "data-class"
-    wakes: frozenset[Event] = frozenset({"grant", "workload", "scheme", "tenant"})
+    wake_events: frozenset[WakeEvent] = frozenset({"grant", "workload", "scheme", "tenant"})
 
-    question = Fields("data_class", "class_not_allowed")
+    cache_key = DemandFields("data_class", "class_not_allowed")
 
-    def holds(self, grant: Grant, demand: Demand) -> bool:
+    def allows(self, grant: Grant, demand: Demand) -> bool:
         """Compares ranks; nothing to compare is the missing class's own rule."""
         if demand.data_class is None:
             return True
-        if demand.data_class == _NEVER or demand.class_not_allowed:
+        if demand.data_class == _NEVER_SCHEDULED_CLASS or demand.class_not_allowed:
             return False
         return _RANK[grant.spec.data_class] >= _RANK[demand.data_class]
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names both classes."""
-        if demand.data_class == _NEVER:
+        if demand.data_class == _NEVER_SCHEDULED_CLASS:
             return "core data is never scheduled; run it where it is"
         if demand.class_not_allowed:
             return f"tenant {demand.tenant} may not bring {demand.data_class} data"
-        ranks = [_RANK[grant.spec.data_class] for grant in valid_grants(facts, moment)]
+        ranks = [_RANK[grant.spec.data_class] for grant in valid_grants(facts, context)]
         if not ranks:
             return f"{facts.name} has no valid grant, so it may hold nothing"
         most = DATA_CLASSES[max(ranks)]

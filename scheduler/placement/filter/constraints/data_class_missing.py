@@ -7,8 +7,8 @@ import numpy as np
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import BoolPerSite, Event
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
 
@@ -16,20 +16,20 @@ class DataClassMissing:
     """Refuses what has no class, unless the scheme names one for it."""
 
     reason: Reason = "data-class-missing"
-    wakes: frozenset[Event] = frozenset({"workload", "scheme"})
+    wake_events: frozenset[WakeEvent] = frozenset({"workload", "scheme"})
 
-    def question(self, demand: Demand) -> Hashable:
+    def cache_key(self, demand: Demand) -> Hashable:
         """Whether there is a class."""
         return demand.data_class is not None
 
-    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+    def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """All sites or none."""
-        del moment
-        return np.full(fleet.capacity, demand.data_class is not None)
+        del context
+        return np.full(fleet.slot_capacity, demand.data_class is not None)
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Says what to write."""
-        del facts, moment
+        del facts, context
         if demand.data_class is None:
             return "the workload names no data class; write spec.dataClass (general-1 … important)"
         return f"the workload names its data class, {demand.data_class}"

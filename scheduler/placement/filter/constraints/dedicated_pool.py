@@ -3,28 +3,28 @@
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import Event, Fields
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.rules import DemandFields, WakeEvent
+from scheduler.placement.fleet.context import DecisionContext
 
-_NEEDS_POOL = 4
+_MIN_LEVEL_WITH_POOL = 4
 
 
 class DedicatedPool:
     """From level 4 on the grant must name a dedicated pool."""
 
     reason: Reason = "dedicated-pool"
-    wakes: frozenset[Event] = frozenset({"grant", "workload"})
+    wake_events: frozenset[WakeEvent] = frozenset({"grant", "workload"})
 
-    question = Fields("protection_level")
+    cache_key = DemandFields("protection_level")
 
-    def holds(self, grant: Grant, demand: Demand) -> bool:
+    def allows(self, grant: Grant, demand: Demand) -> bool:
         """Whether it is there, if needed."""
-        return grant.spec.dedicated_pool or demand.protection_level < _NEEDS_POOL
+        return grant.spec.dedicated_pool or demand.protection_level < _MIN_LEVEL_WITH_POOL
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Says whether a pool is needed."""
-        del moment
-        if demand.protection_level < _NEEDS_POOL:
+        del context
+        if demand.protection_level < _MIN_LEVEL_WITH_POOL:
             return f"level {demand.protection_level} needs no dedicated pool"
         return (
             f"level {demand.protection_level} needs a dedicated pool; see the grant of {facts.name}"

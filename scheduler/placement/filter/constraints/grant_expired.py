@@ -7,8 +7,8 @@ import numpy as np
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import BoolPerSite, Event, Fields, valid_grants
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent, valid_grants
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
 
@@ -16,38 +16,38 @@ class GrantExpired:
     """At least one grant must hold now."""
 
     reason: Reason = "grant-expired"
-    wakes: frozenset[Event] = frozenset({"grant", "time"})
+    wake_events: frozenset[WakeEvent] = frozenset({"grant", "time"})
 
-    question = Fields()
+    cache_key = DemandFields()
 
-    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+    def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Sites without any grant pass here: that is another rule's to say."""
         del demand
-        has_any = fleet.described("has-grant", lambda facts: bool(facts.grants), np.bool_)
-        holds: BoolPerSite = (fleet.valid_bits(moment.now_seconds) != 0) | ~has_any
+        has_any = fleet.description_column("has-grant", lambda facts: bool(facts.grants), np.bool_)
+        holds: BoolPerSite = (fleet.valid_grant_bits(context.now_seconds) != 0) | ~has_any
         return holds
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names the grant and its dates."""
         del demand
-        valid = valid_grants(facts, moment)
+        valid = valid_grants(facts, context)
         if valid:
-            until = _day(valid[0].spec.valid_until)
+            until = _format_instant(valid[0].spec.valid_until)
             return f"grant {valid[0].name} of {facts.name} holds until {until}"
         if not facts.grants:
             return f"{facts.name} has no grant that could expire"
-        last = max(facts.grants, key=lambda each: _seconds(each.spec.valid_until))
+        last = max(facts.grants, key=lambda each: _epoch_seconds(each.spec.valid_until))
         return (
-            f"grant {last.name} of {facts.name} holds from {_day(last.spec.valid_from)} "
-            f"until {_day(last.spec.valid_until)}"
+            f"grant {last.name} of {facts.name} holds from {_format_instant(last.spec.valid_from)} "
+            f"until {_format_instant(last.spec.valid_until)}"
         )
 
 
-def _seconds(instant: datetime | None) -> float:
+def _epoch_seconds(instant: datetime | None) -> float:
     return float("inf") if instant is None else instant.timestamp()
 
 
-def _day(instant: datetime | None) -> str:
+def _format_instant(instant: datetime | None) -> str:
     return "further notice" if instant is None else instant.isoformat()
 
 

@@ -5,8 +5,8 @@ import numpy as np
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import BoolPerSite, Event, Fields
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
 
@@ -14,18 +14,18 @@ class HasGrant:
     """Some SiteGrant must name the site."""
 
     reason: Reason = "not-allowed"
-    wakes: frozenset[Event] = frozenset({"grant"})
+    wake_events: frozenset[WakeEvent] = frozenset({"grant"})
 
-    question = Fields()
+    cache_key = DemandFields()
 
-    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+    def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Looks for any grant; whether it still holds is another rule's."""
-        del demand, moment
-        return fleet.described("has-grant", lambda facts: bool(facts.grants), np.bool_)
+        del demand, context
+        return fleet.description_column("has-grant", lambda facts: bool(facts.grants), np.bool_)
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Says what is missing."""
-        del demand, moment
+        del demand, context
         if facts.grants:
             return f"{facts.name} has the grant {facts.grants[0].name}"
         return f"{facts.name} has no grant: an authority must write a SiteGrant that names it"

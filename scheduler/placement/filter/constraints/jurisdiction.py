@@ -10,28 +10,28 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.jurisdictions import admits
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import Event, valid_grants
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.rules import WakeEvent, valid_grants
+from scheduler.placement.fleet.context import DecisionContext
 
 
 class Jurisdiction:
     """The grant's jurisdiction must be admitted by the workload, its class, and its province."""
 
     reason: Reason = "jurisdiction"
-    wakes: frozenset[Event] = frozenset({"grant", "workload", "scheme", "tenant"})
+    wake_events: frozenset[WakeEvent] = frozenset({"grant", "workload", "scheme", "tenant"})
 
-    def question(self, demand: Demand) -> Hashable:
+    def cache_key(self, demand: Demand) -> Hashable:
         """Every list that must admit the place, and the home province if it binds."""
         return (demand.jurisdictions, demand.home if demand.same_province else None)
 
-    def holds(self, grant: Grant, demand: Demand) -> bool:
+    def allows(self, grant: Grant, demand: Demand) -> bool:
         """Whether the place is in every list."""
         place = grant.spec.jurisdiction
         if demand.same_province and (not demand.home or place != demand.home):
             return False
         return all(any(admits(entry, place) for entry in each) for each in demand.jurisdictions)
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names the place and what was asked."""
         if demand.same_province and not demand.home:
             return (
@@ -39,7 +39,7 @@ class Jurisdiction:
                 "write one province in spec.jurisdictions, as CN-GD"
             )
         places = sorted(
-            {grant.spec.jurisdiction or "nowhere" for grant in valid_grants(facts, moment)}
+            {grant.spec.jurisdiction or "nowhere" for grant in valid_grants(facts, context)}
         )
         asked = [" or ".join(each) for each in demand.jurisdictions]
         asked += [demand.home] if demand.same_province else []

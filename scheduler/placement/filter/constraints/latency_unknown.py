@@ -5,9 +5,9 @@ import numpy as np
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import BoolPerSite, Event, Fields
-from scheduler.placement.fleet.context import Moment
-from scheduler.placement.fleet.distance import milliseconds
+from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
+from scheduler.placement.fleet.context import DecisionContext
+from scheduler.placement.fleet.distance import rtt_milliseconds
 from scheduler.placement.fleet.fleet import Fleet
 
 
@@ -15,21 +15,21 @@ class LatencyUnknown:
     """Every bound needs a figure."""
 
     reason: Reason = "latency-unknown"
-    wakes: frozenset[Event] = frozenset({"latency", "workload"})
+    wake_events: frozenset[WakeEvent] = frozenset({"latency", "workload"})
 
-    question = Fields("latency")
+    cache_key = DemandFields("latency")
 
-    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+    def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Which sites know the round trip to every place that is asked for."""
-        del moment
-        known = fleet.is_there
+        del context
+        known = fleet.has_site
         for bound in demand.latency:
-            known = known & ~np.isnan(milliseconds(fleet, bound.from_))
+            known = known & ~np.isnan(rtt_milliseconds(fleet, bound.from_))
         return known
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names the places."""
-        del moment
+        del context
         if not demand.latency:
             return "the workload bounds no latency"
         places = ", ".join(bound.from_ for bound in demand.latency)

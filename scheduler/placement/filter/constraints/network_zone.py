@@ -3,31 +3,31 @@
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import Event, Fields, valid_grants
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.rules import DemandFields, WakeEvent, valid_grants
+from scheduler.placement.fleet.context import DecisionContext
 
-_NEVER = "classified"
+_NEVER_SCHEDULED_ZONE = "classified"
 
 
 class NetworkZone:
     """The grant's zones must include the workload's."""
 
     reason: Reason = "network-zone"
-    wakes: frozenset[Event] = frozenset({"grant", "workload"})
+    wake_events: frozenset[WakeEvent] = frozenset({"grant", "workload"})
 
-    question = Fields("network_zones")
+    cache_key = DemandFields("network_zones")
 
-    def holds(self, grant: Grant, demand: Demand) -> bool:
+    def allows(self, grant: Grant, demand: Demand) -> bool:
         """Whether all zones are there."""
         zones = set(demand.network_zones)
-        return _NEVER not in zones and zones <= set(grant.spec.network_zones)
+        return _NEVER_SCHEDULED_ZONE not in zones and zones <= set(grant.spec.network_zones)
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names what is missing."""
-        if _NEVER in demand.network_zones:
+        if _NEVER_SCHEDULED_ZONE in demand.network_zones:
             return "work for the classified network is never scheduled here"
         offers = sorted(
-            {each for grant in valid_grants(facts, moment) for each in grant.spec.network_zones}
+            {each for grant in valid_grants(facts, context) for each in grant.spec.network_zones}
         )
         asked = ", ".join(demand.network_zones) or "no zone"
         return f"{facts.name} offers {', '.join(offers) or 'no zone'}; this needs {asked}"

@@ -5,8 +5,8 @@ import numpy as np
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import BoolPerSite, Event, Fields
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
 
@@ -14,18 +14,18 @@ class NoExecutor:
     """`status.executor` must not be false, and the list of API kinds not empty."""
 
     reason: Reason = "no-executor"
-    wakes: frozenset[Event] = frozenset({"report"})
+    wake_events: frozenset[WakeEvent] = frozenset({"report"})
 
-    question = Fields()
+    cache_key = DemandFields()
 
-    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+    def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Looks at what the agent said."""
-        del demand, moment
-        return fleet.reported(self.reason, lambda facts: facts.has_executor, np.bool_)
+        del demand, context
+        return fleet.report_column(self.reason, lambda facts: facts.has_executor, np.bool_)
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Says whether there is one."""
-        del demand, moment
+        del demand, context
         there = "has an" if facts.has_executor else "has no"
         return f"{facts.name} {there} agent that can apply orders"
 

@@ -8,10 +8,10 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.manifests.pods import PodShape
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import BoolPerSite, Event
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.node_eligibility import is_chosen
+from scheduler.placement.fleet.node_eligibility import matches_selectors
 from scheduler.placement.fleet.node_table import kind_of
 
 
@@ -19,43 +19,49 @@ class NodeSelector:
     """Node selector and affinity (core/v1), and GPU models, must choose some kind of node."""
 
     reason: Reason = "selector"
-    wakes: frozenset[Event] = frozenset({"report", "workload"})
+    wake_events: frozenset[WakeEvent] = frozenset({"report", "workload"})
 
-    def question(self, demand: Demand) -> Hashable:
+    def cache_key(self, demand: Demand) -> Hashable:
         """What each pod of a replica asks of a node's labels."""
-        return tuple([each.shape.node_selection_key for each in demand.unit if _asks(each.shape)])
-
-    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
-        """Looks at the kinds of node that each site reported."""
-        del moment
-        question = self.question(demand)
-        if question == ():
-            return fleet.is_there
-        return fleet.reported(
-            (type(self).__name__, question), lambda facts: not _missed(facts, demand), np.bool_
+        return tuple(
+            [each.shape.node_selection_key for each in demand.unit if _selects_nodes(each.shape)]
         )
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
+        """Looks at the kinds of node that each site reported."""
+        del context
+        cache_key = self.cache_key(demand)
+        if cache_key == ():
+            return fleet.has_site
+        return fleet.report_column(
+            (type(self).__name__, cache_key),
+            lambda facts: not _unmatched_shapes(facts, demand),
+            np.bool_,
+        )
+
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Says what no node has."""
-        del moment
-        missed = _missed(facts, demand)
-        if not missed:
+        del context
+        unmatched = _unmatched_shapes(facts, demand)
+        if not unmatched:
             return f"{facts.name} has nodes with the labels that are asked for"
-        labels = ", ".join(f"{key}={value}" for key, value in missed[0].node_selector.items())
-        models = " or ".join(missed[0].gpu_models)
+        labels = ", ".join(f"{key}={value}" for key, value in unmatched[0].node_selector.items())
+        models = " or ".join(unmatched[0].gpu_models)
         asked = "; ".join(part for part in (labels, models) if part) or "its node affinity"
         return f"no node at {facts.name} has what is asked: {asked}"
 
 
-def _asks(shape: PodShape) -> bool:
+def _selects_nodes(shape: PodShape) -> bool:
     return bool(shape.node_selector or shape.node_affinity or shape.gpu_models)
 
 
-def _missed(facts: SiteFacts, demand: Demand) -> list[PodShape]:
+def _unmatched_shapes(facts: SiteFacts, demand: Demand) -> list[PodShape]:
     """Pods that no kind of node is chosen for; a site without nodes is others' business."""
     kinds = [kind_of(each) for each in facts.status.node_classes]
-    asked = [each.shape for each in demand.unit if _asks(each.shape)]
-    return [shape for shape in asked if kinds and not any(is_chosen(shape, k) for k in kinds)]
+    asked = [each.shape for each in demand.unit if _selects_nodes(each.shape)]
+    return [
+        shape for shape in asked if kinds and not any(matches_selectors(shape, k) for k in kinds)
+    ]
 
 
 RULE = NodeSelector()

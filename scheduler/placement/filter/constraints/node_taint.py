@@ -7,10 +7,10 @@ import numpy as np
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import BoolPerSite, Event
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.node_eligibility import blocking_taints, is_chosen
+from scheduler.placement.fleet.node_eligibility import blocking_taints, matches_selectors
 from scheduler.placement.fleet.node_table import kind_of
 
 
@@ -18,25 +18,25 @@ class NodeTaint:
     """Of the kinds of node that a pod chooses, one must bear it (core/v1 taints)."""
 
     reason: Reason = "taint"
-    wakes: frozenset[Event] = frozenset({"report", "workload"})
+    wake_events: frozenset[WakeEvent] = frozenset({"report", "workload"})
 
-    def question(self, demand: Demand) -> Hashable:
+    def cache_key(self, demand: Demand) -> Hashable:
         """Tolerations, and what chooses the nodes that they are asked of."""
         return tuple([each.shape.node_selection_key for each in demand.unit])
 
-    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+    def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Looks at the kinds of node that each site reported."""
-        del moment
-        return fleet.reported(
-            (type(self).__name__, self.question(demand)),
-            lambda facts: not _kept_away(facts, demand),
+        del context
+        return fleet.report_column(
+            (type(self).__name__, self.cache_key(demand)),
+            lambda facts: not _untolerated_node_taints(facts, demand),
             np.bool_,
         )
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names the taints of the nodes that would do otherwise."""
-        del moment
-        taints = _kept_away(facts, demand)
+        del context
+        taints = _untolerated_node_taints(facts, demand)
         if taints:
             return (
                 f"the nodes of {facts.name} have taints that are not tolerated: {', '.join(taints)}"
@@ -44,11 +44,11 @@ class NodeTaint:
         return f"{facts.name} has nodes whose taints are tolerated"
 
 
-def _kept_away(facts: SiteFacts, demand: Demand) -> list[str]:
+def _untolerated_node_taints(facts: SiteFacts, demand: Demand) -> list[str]:
     """The taints in the way of some pod on every node that it chooses; empty when none is."""
     kinds = [kind_of(each) for each in facts.status.node_classes]
     for pods in demand.unit:
-        chosen = [kind for kind in kinds if is_chosen(pods.shape, kind)]
+        chosen = [kind for kind in kinds if matches_selectors(pods.shape, kind)]
         blocked = [blocking_taints(pods.shape, kind) for kind in chosen]
         if chosen and all(blocked):
             return sorted({taint for each in blocked for taint in each})

@@ -5,27 +5,29 @@ from collections.abc import Hashable
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import Event
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.rules import WakeEvent
+from scheduler.placement.fleet.context import DecisionContext
 
 
 class NotAllowed:
     """A class that needs an allow-list must find the workload, namespace or tenant there."""
 
     reason: Reason = "not-allowed"
-    wakes: frozenset[Event] = frozenset({"grant", "workload", "scheme", "tenant"})
+    wake_events: frozenset[WakeEvent] = frozenset({"grant", "workload", "scheme", "tenant"})
 
-    def question(self, demand: Demand) -> Hashable:
+    def cache_key(self, demand: Demand) -> Hashable:
         """Whose name must stand in the list, if a list counts."""
-        return _names(demand) if demand.allow_list_only else None
+        return _allow_list_names(demand) if demand.allow_list_only else None
 
-    def holds(self, grant: Grant, demand: Demand) -> bool:
+    def allows(self, grant: Grant, demand: Demand) -> bool:
         """Whether the list, if it counts, names the workload, namespace or tenant."""
-        return not demand.allow_list_only or not _names(demand).isdisjoint(grant.spec.allow_list)
+        return not demand.allow_list_only or not _allow_list_names(demand).isdisjoint(
+            grant.spec.allow_list
+        )
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Says what is missing."""
-        del moment
+        del context
         if demand.allow_list_only:
             return (
                 f"{demand.data_class} data goes to allow-listed sites only; "
@@ -34,7 +36,7 @@ class NotAllowed:
         return f"{demand.data_class} data needs no allow-list"
 
 
-def _names(demand: Demand) -> frozenset[str]:
+def _allow_list_names(demand: Demand) -> frozenset[str]:
     names = {demand.key, demand.namespace, f"{demand.namespace}/*", demand.tenant}
     return frozenset(names - {""})
 

@@ -3,30 +3,30 @@
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import Event, Fields, valid_grants
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.rules import DemandFields, WakeEvent, valid_grants
+from scheduler.placement.fleet.context import DecisionContext
 
-NEVER_SCHEDULED = 5
+NEVER_SCHEDULED_LEVEL = 5
 
 
 class ProtectionLevel:
     """The grant's level must be at least the workload's, or its class's if that is higher."""
 
     reason: Reason = "protection-level"
-    wakes: frozenset[Event] = frozenset({"grant", "workload", "scheme"})
+    wake_events: frozenset[WakeEvent] = frozenset({"grant", "workload", "scheme"})
 
-    question = Fields("protection_level")
+    cache_key = DemandFields("protection_level")
 
-    def holds(self, grant: Grant, demand: Demand) -> bool:
+    def allows(self, grant: Grant, demand: Demand) -> bool:
         """Compares levels."""
         level = demand.protection_level
-        return level < NEVER_SCHEDULED and grant.spec.protection_level >= level
+        return level < NEVER_SCHEDULED_LEVEL and grant.spec.protection_level >= level
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names both levels."""
-        if demand.protection_level >= NEVER_SCHEDULED:
+        if demand.protection_level >= NEVER_SCHEDULED_LEVEL:
             return "protection level 5 is never scheduled"
-        levels = [grant.spec.protection_level for grant in valid_grants(facts, moment)]
+        levels = [grant.spec.protection_level for grant in valid_grants(facts, context)]
         most = max(levels, default=None)
         if most is None:
             return f"{facts.name} has no valid grant, so it is certified for nothing"

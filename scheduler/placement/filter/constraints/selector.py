@@ -8,41 +8,41 @@ from scheduler.model.canonical import canonical_json
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import BoolPerSite, Event
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.labels import site_labels
 
-_NONE = b""
+_NO_SELECTORS = b""
 
 
 class SiteSelector:
     """All selectors must match; an empty one matches everything."""
 
     reason: Reason = "selector"
-    wakes: frozenset[Event] = frozenset({"site", "workload", "tenant"})
+    wake_events: frozenset[WakeEvent] = frozenset({"site", "workload", "tenant"})
 
-    def question(self, demand: Demand) -> Hashable:
+    def cache_key(self, demand: Demand) -> Hashable:
         """All selectors, as bytes."""
         return (
-            _NONE
+            _NO_SELECTORS
             if not demand.site_selectors and demand.tenant_sites.is_empty
             else canonical_json((demand.site_selectors, demand.tenant_sites))
         )
 
-    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+    def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Looks at each site's labels."""
-        del moment
-        question = self.question(demand)
-        if question == _NONE:
-            return fleet.is_there
-        return fleet.described(
-            (self.reason, question), lambda facts: _matches(facts, demand), np.bool_
+        del context
+        cache_key = self.cache_key(demand)
+        if cache_key == _NO_SELECTORS:
+            return fleet.has_site
+        return fleet.description_column(
+            (self.reason, cache_key), lambda facts: _matches(facts, demand), np.bool_
         )
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names the first condition that does not hold."""
-        del moment
+        del context
         labels = site_labels(facts)
         for selector in (*demand.site_selectors, demand.tenant_sites):
             for key, value in selector.match_labels.items():

@@ -5,46 +5,46 @@ from collections.abc import Hashable
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import EVERY_TIME, BoolPerSite, Event
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.rules import NEVER_CACHED, BoolPerSite, WakeEvent
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.namespace_limits import limits_of
+from scheduler.placement.fleet.namespace_limits import namespace_limits_at
 
 
-class WithinSiteLimits:
+class WithinNamespaceLimits:
     """Every container must be within what the site reported of the workload's namespace.
 
     How many replicas a quota leaves room for is the fit's to say.
     """
 
     reason: Reason = "quota"
-    wakes: frozenset[Event] = frozenset({"capacity", "workload"})
+    wake_events: frozenset[WakeEvent] = frozenset({"capacity", "workload"})
 
-    def question(self, demand: Demand) -> Hashable:
+    def cache_key(self, demand: Demand) -> Hashable:
         """Reports change too often for an answer to be remembered here."""
         del demand
-        return EVERY_TIME
+        return NEVER_CACHED
 
-    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+    def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Looks only at sites that report limits of this namespace; most fleets have none."""
-        del moment
-        known = fleet.limits.of(demand.namespace)
-        if known is None:
-            return fleet.is_there
-        passes = fleet.is_there.copy()
-        for slot, limits in known.items():
-            passes[slot] &= not limits.breach(demand)
+        del context
+        limits_by_slot = fleet.namespace_limits.by_slot(demand.namespace)
+        if limits_by_slot is None:
+            return fleet.has_site
+        passes = fleet.has_site.copy()
+        for slot, limits in limits_by_slot.items():
+            passes[slot] &= not limits.denial(demand)
         return passes
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names the first limit that is broken."""
-        del moment
-        limits = limits_of(facts, demand.namespace)
+        del context
+        limits = namespace_limits_at(facts, demand.namespace)
         if limits is None:
             return f"{facts.name} reports no limit of namespace {demand.namespace}"
-        breach = limits.breach(demand)
+        denial = limits.denial(demand)
         where = f"namespace {demand.namespace} at {facts.name}"
-        return f"{where}: {breach}" if breach else f"the pods are within the limits of {where}"
+        return f"{where}: {denial}" if denial else f"the pods are within the limits of {where}"
 
 
-RULE = WithinSiteLimits()
+RULE = WithinNamespaceLimits()

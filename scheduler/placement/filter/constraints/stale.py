@@ -10,8 +10,8 @@ import numpy as np
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import EVERY_TIME, BoolPerSite, Event
-from scheduler.placement.fleet.context import AHEAD_SECONDS, Moment
+from scheduler.placement.filter.rules import NEVER_CACHED, BoolPerSite, WakeEvent
+from scheduler.placement.fleet.context import MAX_CLOCK_SKEW_SECONDS, DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
 
@@ -19,42 +19,46 @@ class Stale:
     """The last observation must be younger than the limit; no observation is older than any."""
 
     reason: Reason = "stale"
-    wakes: frozenset[Event] = frozenset({"capacity", "report"})
+    wake_events: frozenset[WakeEvent] = frozenset({"capacity", "report"})
 
-    def question(self, demand: Demand) -> Hashable:
+    def cache_key(self, demand: Demand) -> Hashable:
         """Every moment is another."""
         del demand
-        return EVERY_TIME
+        return NEVER_CACHED
 
-    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+    def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Compares ages; NaN is never young enough."""
         del demand
-        fresh: BoolPerSite = fleet.remember("fresh", moment, _fresh, version=fleet.report_version)
+        fresh: BoolPerSite = fleet.cached_figure(
+            "fresh", context, _fresh_sites, version=fleet.report_version
+        )
         return fresh
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names the age and the limit."""
         del demand
-        limit = moment.terms.report_stale_seconds
+        limit = context.terms.report_stale_seconds
         if facts.observed_at is None:
             return f"nobody knows when {facts.name} was observed; at most {limit} s is fresh"
-        age = moment.now_seconds - facts.observed_at.timestamp()
-        if age < -AHEAD_SECONDS:
+        age = context.now_seconds - facts.observed_at.timestamp()
+        if age < -MAX_CLOCK_SKEW_SECONDS:
             return (
                 f"{facts.name} was observed {-age:.0f} s in the future, so a clock is wrong and "
-                f"its age is unknown; at most {AHEAD_SECONDS} s ahead is borne"
+                f"its age is unknown; at most {MAX_CLOCK_SKEW_SECONDS} s ahead is borne"
             )
         return f"{facts.name} was observed {age:.0f} s ago; at most {limit} s is fresh"
 
 
-def _fresh(fleet: Fleet, moment: Moment) -> tuple[BoolPerSite, float]:
+def _fresh_sites(fleet: Fleet, context: DecisionContext) -> tuple[BoolPerSite, float]:
     """Which sites were observed lately, and until when no more and no fewer were."""
-    limit, newest = moment.terms.report_stale_seconds, moment.now_seconds + AHEAD_SECONDS
+    limit, newest = context.terms.report_stale_seconds, context.now_seconds + MAX_CLOCK_SKEW_SECONDS
     observed_at = fleet.figure("observed_at")
-    fresh = (observed_at >= moment.now_seconds - limit) & (observed_at <= newest)
-    ends = np.min(observed_at[fresh], initial=np.inf) + limit
-    begins = np.min(observed_at[observed_at > newest], initial=np.inf) - AHEAD_SECONDS
-    return fresh, float(min(ends, begins)) - _MARGIN_SECONDS
+    fresh = (observed_at >= context.now_seconds - limit) & (observed_at <= newest)
+    next_stale_at = np.min(observed_at[fresh], initial=np.inf) + limit
+    next_dated_at = (
+        np.min(observed_at[observed_at > newest], initial=np.inf) - MAX_CLOCK_SKEW_SECONDS
+    )
+    return fresh, float(min(next_stale_at, next_dated_at)) - _MARGIN_SECONDS
 
 
 _MARGIN_SECONDS = 0.001

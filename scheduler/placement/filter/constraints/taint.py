@@ -5,8 +5,8 @@ import numpy as np
 from scheduler.model.demand.demand import Demand, any_tolerates
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import BoolPerSite, Event, Fields
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
 
@@ -14,29 +14,29 @@ class SiteTaint:
     """NoSchedule and NoExecute must be tolerated; PreferNoSchedule does not refuse."""
 
     reason: Reason = "taint"
-    wakes: frozenset[Event] = frozenset({"site", "workload"})
+    wake_events: frozenset[WakeEvent] = frozenset({"site", "workload"})
 
-    question = Fields("site_tolerations")
+    cache_key = DemandFields("site_tolerations")
 
-    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+    def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Looks at each site's taints."""
-        del moment
-        return fleet.described(
+        del context
+        return fleet.description_column(
             (self.reason, demand.site_tolerations),
-            lambda facts: not _blocking(facts, demand),
+            lambda facts: not _untolerated_taints(facts, demand),
             np.bool_,
         )
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names the taints that are not tolerated."""
-        del moment
-        blocking = _blocking(facts, demand)
+        del context
+        blocking = _untolerated_taints(facts, demand)
         if blocking:
             return f"{facts.name} has the taint {', '.join(blocking)}, which is not tolerated"
         return f"{facts.name} has no taint that keeps this away"
 
 
-def _blocking(facts: SiteFacts, demand: Demand) -> list[str]:
+def _untolerated_taints(facts: SiteFacts, demand: Demand) -> list[str]:
     return [
         f"{taint.key}{'=' if taint.value else ''}{taint.value}:{taint.effect}"
         for taint in facts.spec.taints

@@ -11,9 +11,9 @@ import numpy as np
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.retention import is_driven_out
-from scheduler.placement.filter.rules import EVERY_TIME, BoolPerSite, Event
-from scheduler.placement.fleet.context import Moment
+from scheduler.placement.filter.retention import is_evicted_by_taint
+from scheduler.placement.filter.rules import NEVER_CACHED, BoolPerSite, WakeEvent
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
 
@@ -21,34 +21,34 @@ class TaintTime:
     """What would be driven out at once is not let in."""
 
     reason: Reason = "taint"
-    wakes: frozenset[Event] = frozenset({"site", "workload"})
+    wake_events: frozenset[WakeEvent] = frozenset({"site", "workload"})
 
-    def question(self, demand: Demand) -> Hashable:
+    def cache_key(self, demand: Demand) -> Hashable:
         """Every moment is another."""
         del demand
-        return EVERY_TIME
+        return NEVER_CACHED
 
-    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+    def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Looks only at sites with NoExecute taints, and only if some toleration ends."""
         if not demand.site_tolerations or all(
             each.toleration_seconds is None for each in demand.site_tolerations
         ):
-            return fleet.is_there
-        tainted = fleet.described("no-execute", _is_tainted, np.bool_)
-        passes = fleet.is_there.copy()
-        for slot in np.flatnonzero(tainted & fleet.is_there).tolist():
+            return fleet.has_site
+        tainted = fleet.description_column("no-execute", _has_no_execute_taint, np.bool_)
+        passes = fleet.has_site.copy()
+        for slot in np.flatnonzero(tainted & fleet.has_site).tolist():
             facts = fleet.facts[slot]
-            passes[slot] = facts is not None and not is_driven_out(facts, demand, moment)
+            passes[slot] = facts is not None and not is_evicted_by_taint(facts, demand, context)
         return passes
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Says whether the seconds are over."""
-        if is_driven_out(facts, demand, moment):
+        if is_evicted_by_taint(facts, demand, context):
             return f"a NoExecute taint of {facts.name} is not, or no longer, borne"
         return f"no taint of {facts.name} drives this out now"
 
 
-def _is_tainted(facts: SiteFacts) -> bool:
+def _has_no_execute_taint(facts: SiteFacts) -> bool:
     return any(taint.effect == "NoExecute" for taint in facts.spec.taints)
 
 

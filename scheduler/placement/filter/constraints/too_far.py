@@ -3,9 +3,9 @@
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import BoolPerSite, Event, Fields
-from scheduler.placement.fleet.context import Moment
-from scheduler.placement.fleet.distance import METRO, milliseconds
+from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
+from scheduler.placement.fleet.context import DecisionContext
+from scheduler.placement.fleet.distance import METRO_PREFIX, rtt_milliseconds
 from scheduler.placement.fleet.fleet import Fleet
 
 
@@ -13,38 +13,38 @@ class TooFar:
     """Known round trips must be within every bound; unknown ones are another rule's."""
 
     reason: Reason = "too-far"
-    wakes: frozenset[Event] = frozenset({"latency", "workload"})
+    wake_events: frozenset[WakeEvent] = frozenset({"latency", "workload"})
 
-    question = Fields("latency")
+    cache_key = DemandFields("latency")
 
-    def admits(self, fleet: Fleet, demand: Demand, moment: Moment) -> BoolPerSite:
+    def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Compares with every bound."""
-        del moment
-        near = fleet.is_there
+        del context
+        near = fleet.has_site
         for bound in demand.latency:
-            near = near & ~(milliseconds(fleet, bound.from_) > bound.within_milliseconds)
+            near = near & ~(rtt_milliseconds(fleet, bound.from_) > bound.within_milliseconds)
         return near
 
-    def because(self, facts: SiteFacts, demand: Demand, moment: Moment) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names the round trips that were reported."""
-        del moment
+        del context
         if not demand.latency:
             return "the workload bounds no latency"
-        known = {each.to: each.milliseconds for each in facts.status.rtt}
-        told = [
+        rtt_by_peer = {each.to: each.milliseconds for each in facts.status.rtt}
+        bounds = [
             f"{bound.from_} within {bound.within_milliseconds:g} ms"
             + (
-                f" (here {known[bound.from_]:g} ms)"
-                if bound.from_ in known
-                else _of_metro(bound.from_, known)
+                f" (here {rtt_by_peer[bound.from_]:g} ms)"
+                if bound.from_ in rtt_by_peer
+                else _format_metro_rtt(bound.from_, rtt_by_peer)
             )
             for bound in demand.latency
         ]
-        return f"asked of {facts.name}: {', '.join(told)}"
+        return f"asked of {facts.name}: {', '.join(bounds)}"
 
 
-def _of_metro(place: str, known: dict[str, float]) -> str:
-    if place.startswith(METRO) and known:
+def _format_metro_rtt(place: str, known: dict[str, float]) -> str:
+    if place.startswith(METRO_PREFIX) and known:
         return f" (here up to {max(known.values()):g} ms to the peers it measures)"
     return ""
 

@@ -6,12 +6,12 @@ its pods again and makes no second ones.
 
 from scheduler.control.ports.hub import ApiResource
 from scheduler.simulation.cluster.mirror import Mirror
-from scheduler.simulation.cluster.objects import DEPLOYMENTS, PODS, REPLICA_SETS, PodSet
+from scheduler.simulation.cluster.objects import DEPLOYMENTS, PODS, REPLICA_SETS, AppsObject
 from scheduler.simulation.cluster.plan import Patch, Write
-from scheduler.simulation.cluster.podwork import owner_reference
+from scheduler.simulation.cluster.pods import owner_reference
 
 
-def adopt(mirror: Mirror, resource: ApiResource, owner: PodSet) -> list[Write]:
+def adoption_patches(mirror: Mirror, resource: ApiResource, owner: AppsObject) -> list[Write]:
     """References to `owner` for everything that it should control and nobody does.
 
     Args:
@@ -29,7 +29,7 @@ def adopt(mirror: Mirror, resource: ApiResource, owner: PodSet) -> list[Write]:
             (one.metadata.namespace, one.metadata.name),
             {"metadata": {"ownerReferences": [owner_reference(resource, owner)]}},
         )
-        for one in mirror.uncontrolled(wanted)
+        for one in mirror.orphans(wanted)
         if one.metadata.namespace == namespace
         and one.metadata.deletion_timestamp is None
         and owner.spec.selector.matches(one.metadata.labels)

@@ -8,85 +8,97 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scheduler.simulation.cluster.controllers.adoption import adopt
-from scheduler.simulation.cluster.mirror import Mirror, Name
-from scheduler.simulation.cluster.objects import DEPLOYMENTS, REPLICA_SETS, PodSet
+from scheduler.simulation.cluster.controllers.adoption import adoption_patches
+from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
+from scheduler.simulation.cluster.objects import DEPLOYMENTS, REPLICA_SETS, AppsObject
 from scheduler.simulation.cluster.plan import (
-    NOTHING,
+    NO_CHANGE,
+    ControllerPlan,
     Create,
+    Delete,
     Patch,
-    Plan,
-    Remove,
     Write,
-    conditions,
+    merge_conditions,
     status_patch,
 )
-from scheduler.simulation.cluster.podwork import amount, digest, name_of, owner_reference
+from scheduler.simulation.cluster.pods import (
+    name_of,
+    name_safe_hash,
+    owner_reference,
+    resolve_percentage,
+)
 
-_HASH = "pod-template-hash"
-_REVISION = "deployment.kubernetes.io/revision"
+_HASH_LABEL = "pod-template-hash"
+_REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
 
 
 @dataclass(frozen=True, slots=True)
-class _Bounds:
+class _RolloutBounds:
     wanted: int
-    most: int
-    fewest_available: int
+    max_total: int
+    min_available: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Sets:
-    current: PodSet | None
-    old: list[PodSet]
+class _ReplicaSets:
+    current: AppsObject | None
+    old: list[AppsObject]
 
     @property
-    def all(self) -> list[PodSet]:
+    def all(self) -> list[AppsObject]:
         return [*self.old, *([self.current] if self.current else [])]
 
 
-def plan_deployment(mirror: Mirror, name: Name, now: datetime) -> Plan:
+def plan_deployment(mirror: Mirror, name: NamespacedName, now: datetime) -> ControllerPlan:
     """Makes the ReplicaSet of the current template, moves replicas to it, counts."""
-    deployment = mirror.pod_set(DEPLOYMENTS, name)
+    deployment = mirror.apps_object(DEPLOYMENTS, name)
     if deployment is None or deployment.metadata.deletion_timestamp:
-        return NOTHING
-    if adopted := adopt(mirror, DEPLOYMENTS, deployment):
-        return Plan(adopted)
-    sets = _sets_of(mirror, deployment)
+        return NO_CHANGE
+    if adopted := adoption_patches(mirror, DEPLOYMENTS, deployment):
+        return ControllerPlan(adopted)
+    sets = _replica_sets_of(mirror, deployment)
     writes = _rollout(mirror, deployment, sets)
     status, failing_at = _status(deployment, sets, now)
     writes += status_patch(DEPLOYMENTS, name, deployment.status, status)
-    return Plan(writes, again_seconds=failing_at)
+    return ControllerPlan(writes, requeue_after_seconds=failing_at)
 
 
-def template_hash(deployment: PodSet) -> str:
+def template_hash(deployment: AppsObject) -> str:
     """The `pod-template-hash` of the current template."""
-    return digest(deployment.spec.template, 10)
+    return name_safe_hash(deployment.spec.template, 10)
 
 
-def _sets_of(mirror: Mirror, deployment: PodSet) -> _Sets:
+def _replica_sets_of(mirror: Mirror, deployment: AppsObject) -> _ReplicaSets:
     wanted = template_hash(deployment)
-    sets = [s for s in mirror.sets_of(deployment.metadata.uid) if not s.metadata.deletion_timestamp]
-    current = next((s for s in sets if s.metadata.labels.get(_HASH) == wanted), None)
-    return _Sets(current, [one for one in sets if one is not current])
+    sets = [
+        s
+        for s in mirror.replica_sets_of(deployment.metadata.uid)
+        if not s.metadata.deletion_timestamp
+    ]
+    current = next((s for s in sets if s.metadata.labels.get(_HASH_LABEL) == wanted), None)
+    return _ReplicaSets(current, [one for one in sets if one is not current])
 
 
-def _rollout(mirror: Mirror, deployment: PodSet, sets: _Sets) -> list[Write]:
+def _rollout(mirror: Mirror, deployment: AppsObject, sets: _ReplicaSets) -> list[Write]:
     bounds = _bounds(deployment)
     running_old = [one for one in sets.old if one.spec.replicas or mirror.pods_of(one.metadata.uid)]
     if sets.current is None:
-        return _first_or_new(deployment, sets, running_old, bounds)
+        return _create_set(deployment, sets, running_old, bounds)
     if deployment.spec.paused:
         return _scale(sets.current, bounds.wanted) if not running_old else []
     if deployment.spec.strategy.type == "Recreate":
         return _recreate(sets.current, running_old, bounds)
-    writes = _newest_revision(sets.current, sets.old)
+    writes = _bump_revision(sets.current, sets.old)
     writes += _scale_up(sets, bounds)
     writes += [] if writes else _scale_down(sets, bounds)
-    return writes + _forget_old(deployment, sets.old)
+    return writes + _delete_old_sets(deployment, sets.old)
 
 
-def _first_or_new(
-    deployment: PodSet, sets: _Sets, running_old: list[PodSet], bounds: _Bounds
+def _create_set(
+    deployment: AppsObject,
+    sets: _ReplicaSets,
+    running_old: list[AppsObject],
+    bounds: _RolloutBounds,
 ) -> list[Write]:
     if deployment.spec.paused and sets.old:
         return []
@@ -95,37 +107,39 @@ def _first_or_new(
     elif deployment.spec.strategy.type == "Recreate":
         replicas = 0
     else:
-        replicas = max(0, min(bounds.wanted, bounds.most - _total(sets.old)))
+        replicas = max(0, min(bounds.wanted, bounds.max_total - _total_replicas(sets.old)))
     return [_new_set(deployment, sets.old, replicas)]
 
 
-def _recreate(current: PodSet, running_old: list[PodSet], bounds: _Bounds) -> list[Write]:
+def _recreate(
+    current: AppsObject, running_old: list[AppsObject], bounds: _RolloutBounds
+) -> list[Write]:
     if running_old:
         return [write for one in running_old for write in _scale(one, 0)]
     return _scale(current, bounds.wanted)
 
 
-def _scale_up(sets: _Sets, bounds: _Bounds) -> list[Write]:
+def _scale_up(sets: _ReplicaSets, bounds: _RolloutBounds) -> list[Write]:
     current = sets.current
     if current is None or current.spec.replicas == bounds.wanted:
         return []
     if current.spec.replicas > bounds.wanted:
         return _scale(current, bounds.wanted)
-    room = bounds.most - _total(sets.all)
+    room = bounds.max_total - _total_replicas(sets.all)
     return _scale(current, min(bounds.wanted, current.spec.replicas + max(0, room)))
 
 
-def _scale_down(sets: _Sets, bounds: _Bounds) -> list[Write]:
+def _scale_down(sets: _ReplicaSets, bounds: _RolloutBounds) -> list[Write]:
     current = sets.current
-    if current is None or not _total(sets.old):
+    if current is None or not _total_replicas(sets.old):
         return []
-    unready = current.spec.replicas - _counter(current, "availableReplicas")
-    removable = _total(sets.all) - bounds.fewest_available - unready
-    spare = sum(_counter(one, "availableReplicas") for one in sets.all) - bounds.fewest_available
+    unready = current.spec.replicas - _status_count(current, "availableReplicas")
+    removable = _total_replicas(sets.all) - bounds.min_available - unready
+    spare = sum(_status_count(one, "availableReplicas") for one in sets.all) - bounds.min_available
     writes: list[Write] = []
     for one in sets.old:
         # What is not available costs no availability when it goes, so it goes first.
-        broken = one.spec.replicas - _counter(one, "availableReplicas")
+        broken = one.spec.replicas - _status_count(one, "availableReplicas")
         first = max(0, min(broken, removable))
         removable -= first
         second = max(0, min(one.spec.replicas - first, spare, removable))
@@ -134,57 +148,57 @@ def _scale_down(sets: _Sets, bounds: _Bounds) -> list[Write]:
     return writes
 
 
-def _scale(one: PodSet, replicas: int) -> list[Write]:
+def _scale(one: AppsObject, replicas: int) -> list[Write]:
     if one.spec.replicas == replicas:
         return []
     return [Patch(REPLICA_SETS, name_of(one), {"spec": {"replicas": replicas}})]
 
 
-def _forget_old(deployment: PodSet, old: list[PodSet]) -> list[Write]:
-    empty = [s for s in old if not s.spec.replicas and not _counter(s, "replicas")]
-    empty.sort(key=_revision)
+def _delete_old_sets(deployment: AppsObject, old: list[AppsObject]) -> list[Write]:
+    empty = [s for s in old if not s.spec.replicas and not _status_count(s, "replicas")]
+    empty.sort(key=_revision_of)
     surplus = len(empty) - deployment.spec.revision_history_limit
-    return [Remove(REPLICA_SETS, name_of(s), s.metadata.uid) for s in empty[: max(0, surplus)]]
+    return [Delete(REPLICA_SETS, name_of(s), s.metadata.uid) for s in empty[: max(0, surplus)]]
 
 
-def _newest_revision(current: PodSet, old: list[PodSet]) -> list[Write]:
+def _bump_revision(current: AppsObject, old: list[AppsObject]) -> list[Write]:
     """A template that came back is a new revision (`kubectl rollout history` shows it last)."""
-    newest = max((_revision(one) for one in old), default=0)
-    if _revision(current) > newest:
+    newest = max((_revision_of(one) for one in old), default=0)
+    if _revision_of(current) > newest:
         return []
-    body = {"metadata": {"annotations": {_REVISION: str(newest + 1)}}}
+    body = {"metadata": {"annotations": {_REVISION_ANNOTATION: str(newest + 1)}}}
     return [Patch(REPLICA_SETS, name_of(current), body)]
 
 
-def _new_set(deployment: PodSet, old: list[PodSet], replicas: int) -> Create:
-    marks = {_HASH: template_hash(deployment)}
+def _new_set(deployment: AppsObject, old: list[AppsObject], replicas: int) -> Create:
+    marks = {_HASH_LABEL: template_hash(deployment)}
     template = deployment.spec.template
     meta = template.get("metadata") or {}
     labels = {**(meta.get("labels") or {}), **marks}
-    revision = 1 + max((_revision(one) for one in old), default=0)
+    revision = 1 + max((_revision_of(one) for one in old), default=0)
     body = {
         "apiVersion": REPLICA_SETS.api_version,
         "kind": REPLICA_SETS.kind,
         "metadata": {
-            "name": f"{deployment.metadata.name[:240]}-{marks[_HASH]}",
+            "name": f"{deployment.metadata.name[:240]}-{marks[_HASH_LABEL]}",
             "namespace": deployment.metadata.namespace,
             "labels": labels,
-            "annotations": {_REVISION: str(revision)},
+            "annotations": {_REVISION_ANNOTATION: str(revision)},
             "ownerReferences": [owner_reference(DEPLOYMENTS, deployment)],
         },
         "spec": {
             "replicas": replicas,
             "minReadySeconds": deployment.spec.min_ready_seconds,
-            "selector": _selector(deployment, marks),
+            "selector": _selector_with_hash(deployment, marks),
             "template": {**template, "metadata": {**meta, "labels": labels}},
         },
     }
     return Create(REPLICA_SETS, body)
 
 
-def _selector(deployment: PodSet, marks: dict[str, str]) -> dict[str, Any]:
+def _selector_with_hash(deployment: AppsObject, hash_label: dict[str, str]) -> dict[str, Any]:
     selector = deployment.spec.selector
-    found: dict[str, Any] = {"matchLabels": {**selector.match_labels, **marks}}
+    found: dict[str, Any] = {"matchLabels": {**selector.match_labels, **hash_label}}
     if selector.match_expressions:
         found["matchExpressions"] = [
             {"key": one.key, "operator": one.operator, "values": one.values}
@@ -195,37 +209,41 @@ def _selector(deployment: PodSet, marks: dict[str, str]) -> dict[str, Any]:
     return found
 
 
-def _bounds(deployment: PodSet) -> _Bounds:
+def _bounds(deployment: AppsObject) -> _RolloutBounds:
     wanted = deployment.spec.replicas
     rolling = deployment.spec.strategy.rolling_update
-    surge = amount(rolling.max_surge, wanted, default="25%", round_up=True)
-    missing = amount(rolling.max_unavailable, wanted, default="25%", round_up=False)
+    surge = resolve_percentage(rolling.max_surge, wanted, default="25%", round_up=True)
+    missing = resolve_percentage(rolling.max_unavailable, wanted, default="25%", round_up=False)
     if not surge and not missing:
         missing = 1
-    return _Bounds(wanted, wanted + surge, max(0, wanted - missing))
+    return _RolloutBounds(wanted, wanted + surge, max(0, wanted - missing))
 
 
-def _status(deployment: PodSet, sets: _Sets, now: datetime) -> tuple[dict[str, Any], float | None]:
+def _status(
+    deployment: AppsObject, sets: _ReplicaSets, now: datetime
+) -> tuple[dict[str, Any], float | None]:
     wanted = deployment.spec.replicas
-    available = sum(_counter(one, "availableReplicas") for one in sets.all)
-    replicas = sum(_counter(one, "replicas") for one in sets.all)
-    updated = _counter(sets.current, "replicas") if sets.current else 0
-    enough = available >= _bounds(deployment).fewest_available
+    available = sum(_status_count(one, "availableReplicas") for one in sets.all)
+    replicas = sum(_status_count(one, "replicas") for one in sets.all)
+    updated = _status_count(sets.current, "replicas") if sets.current else 0
+    enough = available >= _bounds(deployment).min_available
     done = updated == replicas == wanted and available >= wanted
     before = deployment.status.get("conditions") or []
-    progress, waits_seconds = _progress(deployment, sets, done=done, now=now)
+    progress, waits_seconds = _progress_condition(deployment, sets, done=done, now=now)
     return {
         "observedGeneration": deployment.metadata.generation,
         "replicas": replicas,
         "updatedReplicas": updated,
-        "readyReplicas": sum(_counter(one, "readyReplicas") for one in sets.all),
+        "readyReplicas": sum(_status_count(one, "readyReplicas") for one in sets.all),
         "availableReplicas": available,
         "unavailableReplicas": max(0, max(wanted, replicas) - available),
-        "conditions": conditions(before, [_available(enough=enough), progress], now),
+        "conditions": merge_conditions(
+            before, [_available_condition(enough=enough), progress], now
+        ),
     }, waits_seconds
 
 
-def _available(*, enough: bool) -> tuple[str, bool, str, str]:
+def _available_condition(*, enough: bool) -> tuple[str, bool, str, str]:
     if enough:
         message = "Deployment has minimum availability."
         return ("Available", True, "MinimumReplicasAvailable", message)
@@ -233,12 +251,14 @@ def _available(*, enough: bool) -> tuple[str, bool, str, str]:
     return ("Available", False, "MinimumReplicasUnavailable", message)
 
 
-def _progress(
-    deployment: PodSet, sets: _Sets, *, done: bool, now: datetime
+def _progress_condition(
+    deployment: AppsObject, sets: _ReplicaSets, *, done: bool, now: datetime
 ) -> tuple[tuple[str, bool, str, str], float | None]:
     name = sets.current.metadata.name if sets.current else ""
     message = f'ReplicaSet "{name}" has successfully progressed.'
-    if done or _said(deployment, message):  # once it was complete, the deadline is over
+    if done or _has_condition_message(
+        deployment, message
+    ):  # once it was complete, the deadline is over
         return ("Progressing", True, "NewReplicaSetAvailable", message), None
     born = sets.current.metadata.creation_timestamp if sets.current else None
     left = deployment.spec.progress_deadline_seconds - ((now - born).total_seconds() if born else 0)
@@ -249,18 +269,18 @@ def _progress(
     return ("Progressing", True, "ReplicaSetUpdated", message), left + 1
 
 
-def _said(deployment: PodSet, message: str) -> bool:
+def _has_condition_message(deployment: AppsObject, message: str) -> bool:
     return any(one.get("message") == message for one in deployment.status.get("conditions") or [])
 
 
-def _total(sets: list[PodSet]) -> int:
+def _total_replicas(sets: list[AppsObject]) -> int:
     return sum(one.spec.replicas for one in sets)
 
 
-def _counter(one: PodSet, name: str) -> int:
+def _status_count(one: AppsObject, name: str) -> int:
     return int(one.status.get(name) or 0)
 
 
-def _revision(one: PodSet) -> int:
-    text = one.metadata.annotations.get(_REVISION, "0")
+def _revision_of(one: AppsObject) -> int:
+    text = one.metadata.annotations.get(_REVISION_ANNOTATION, "0")
     return int(text) if text.isdigit() else 0

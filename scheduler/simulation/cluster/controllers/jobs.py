@@ -3,47 +3,47 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from scheduler.simulation.cluster.mirror import Mirror, Name
+from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
 from scheduler.simulation.cluster.objects import JOBS, Job, Pod
 from scheduler.simulation.cluster.plan import (
-    NOTHING,
-    Plan,
-    Remove,
+    NO_CHANGE,
+    ControllerPlan,
+    Delete,
     Write,
-    conditions,
+    format_timestamp,
+    merge_conditions,
     status_patch,
-    timestamp,
 )
-from scheduler.simulation.cluster.podwork import (
-    digest,
+from scheduler.simulation.cluster.pods import (
+    delete_pod,
     is_active,
-    is_ending,
     is_ready,
+    is_terminating,
+    name_safe_hash,
     new_pod,
-    remove_pod,
 )
 
-_INDEX = "batch.kubernetes.io/job-completion-index"
+_INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 
 
-def plan_job(mirror: Mirror, name: Name, now: datetime) -> Plan:
+def plan_job(mirror: Mirror, name: NamespacedName, now: datetime) -> ControllerPlan:
     """Creates pods until enough have succeeded, gives up past `backoffLimit` or the deadline."""
     job = mirror.job(name)
     if job is None or job.metadata.deletion_timestamp:
-        return NOTHING
+        return NO_CHANGE
     if _is_finished(job):
-        return _after(job, name, now)
+        return _plan_cleanup(job, name, now)
     pods = mirror.pods_of(job.metadata.uid)
     active = [pod for pod in pods if is_active(pod)]
     outcome = _outcome(job, pods, now)
     if outcome is not None or job.spec.suspend:
-        writes: list[Write] = [remove_pod(pod) for pod in active]
+        writes: list[Write] = [delete_pod(pod) for pod in active]
         active = []
     else:
-        writes = _missing(job, pods, active)
+        writes = _scale_pods(job, pods, active)
     status = _status(job, pods, active, outcome, now)
     writes += status_patch(JOBS, name, job.status, status)
-    return Plan(writes, again_seconds=_deadline_seconds(job, now))
+    return ControllerPlan(writes, requeue_after_seconds=_seconds_to_deadline(job, now))
 
 
 def _is_finished(job: Job) -> bool:
@@ -53,11 +53,11 @@ def _is_finished(job: Job) -> bool:
     )
 
 
-def _after(job: Job, name: Name, now: datetime) -> Plan:
+def _plan_cleanup(job: Job, name: NamespacedName, now: datetime) -> ControllerPlan:
     """A finished Job stays, or goes `ttlSecondsAfterFinished` later."""
     ttl_seconds = job.spec.ttl_seconds_after_finished
     if ttl_seconds is None:
-        return NOTHING
+        return NO_CHANGE
     ended = [
         datetime.fromisoformat(str(one["lastTransitionTime"]))
         for one in job.status.get("conditions") or []
@@ -65,8 +65,8 @@ def _after(job: Job, name: Name, now: datetime) -> Plan:
     ]
     left = (max(ended, default=now) + timedelta(seconds=ttl_seconds) - now).total_seconds()
     if left > 0:
-        return Plan(again_seconds=left)
-    return Plan([Remove(JOBS, name, job.metadata.uid)])
+        return ControllerPlan(requeue_after_seconds=left)
+    return ControllerPlan([Delete(JOBS, name, job.metadata.uid)])
 
 
 def _completions(job: Job) -> int:
@@ -74,38 +74,38 @@ def _completions(job: Job) -> int:
     return 1 if job.spec.completions is None else job.spec.completions
 
 
-def _done(job: Job, pods: list[Pod]) -> int:
+def _success_count(job: Job, pods: list[Pod]) -> int:
     """Successes; of an Indexed Job every index counts once."""
     succeeded = [pod for pod in pods if pod.status.phase == "Succeeded"]
     if job.spec.completion_mode == "Indexed":
-        return len({pod.metadata.annotations.get(_INDEX) for pod in succeeded})
+        return len({pod.metadata.annotations.get(_INDEX_ANNOTATION) for pod in succeeded})
     return len(succeeded)
 
 
-def _still_working(job: Job, pods: list[Pod]) -> bool:
+def _is_still_working(job: Job, pods: list[Pod]) -> bool:
     """Without `completions` the pods agree among themselves; the rest may finish its work."""
     return job.spec.completions is None and any(is_active(pod) for pod in pods)
 
 
-def _failures(pods: list[Pod]) -> int:
+def _failure_count(pods: list[Pod]) -> int:
     return sum(pod.status.phase == "Failed" for pod in pods)
 
 
 def _outcome(job: Job, pods: list[Pod], now: datetime) -> tuple[str, str, str] | None:
     """(condition, reason, message) of a Job that ends now."""
-    if _done(job, pods) >= _completions(job) and not _still_working(job, pods):
+    if _success_count(job, pods) >= _completions(job) and not _is_still_working(job, pods):
         return ("Complete", "CompletionsReached", "Reached expected number of succeeded pods")
-    if _failures(pods) > job.spec.backoff_limit:
+    if _failure_count(pods) > job.spec.backoff_limit:
         message = "Job has reached the specified backoff limit"
         return ("Failed", "BackoffLimitExceeded", message)
-    left = _deadline_seconds(job, now)
+    left = _seconds_to_deadline(job, now)
     if left is not None and left <= 0:
         message = "Job was active longer than specified deadline"
         return ("Failed", "DeadlineExceeded", message)
     return None
 
 
-def _deadline_seconds(job: Job, now: datetime) -> float | None:
+def _seconds_to_deadline(job: Job, now: datetime) -> float | None:
     started = job.status.get("startTime")
     if job.spec.active_deadline_seconds is None or not started:
         return None
@@ -113,51 +113,51 @@ def _deadline_seconds(job: Job, now: datetime) -> float | None:
     return (datetime.fromisoformat(str(started)) + limit - now).total_seconds()
 
 
-def _missing(job: Job, pods: list[Pod], active: list[Pod]) -> list[Write]:
+def _scale_pods(job: Job, pods: list[Pod], active: list[Pod]) -> list[Write]:
     wanted = job.spec.parallelism
-    if job.spec.completions is None and _done(job, pods):
+    if job.spec.completions is None and _success_count(job, pods):
         return []
     if job.spec.completions is not None:
-        wanted = min(wanted, job.spec.completions - _done(job, pods))
+        wanted = min(wanted, job.spec.completions - _success_count(job, pods))
     if len(active) > wanted:
-        return [remove_pod(pod) for pod in active[max(0, wanted) :]]
+        return [delete_pod(pod) for pod in active[max(0, wanted) :]]
     # A pod that is being ended still holds its place, so that none runs twice.
-    missing = wanted - len(active) - sum(is_ending(pod) for pod in pods)
+    missing = wanted - len(active) - sum(is_terminating(pod) for pod in pods)
     if job.spec.completion_mode == "Indexed":
-        return _missing_indexes(job, pods, missing)
+        return _create_missing_indexes(job, pods, missing)
     taken = {pod.metadata.name for pod in pods}
     names = (
-        f"{job.metadata.name[:250]}-{digest([job.metadata.uid, number], 5)}"
+        f"{job.metadata.name[:250]}-{name_safe_hash([job.metadata.uid, number], 5)}"
         for number in range(len(pods) + max(0, missing))
     )
     free = [name for name in names if name not in taken]
-    return [new_pod(JOBS, job, name, labels=_labels(job)) for name in free[: max(0, missing)]]
+    return [new_pod(JOBS, job, name, labels=_pod_labels(job)) for name in free[: max(0, missing)]]
 
 
-def _missing_indexes(job: Job, pods: list[Pod], missing: int) -> list[Write]:
+def _create_missing_indexes(job: Job, pods: list[Pod], missing: int) -> list[Write]:
     held = {
-        pod.metadata.annotations.get(_INDEX)
+        pod.metadata.annotations.get(_INDEX_ANNOTATION)
         for pod in pods
-        if pod.status.phase != "Failed" or is_ending(pod)
+        if pod.status.phase != "Failed" or is_terminating(pod)
     }
     free = [index for index in range(_completions(job)) if str(index) not in held]
-    return [_indexed(job, index, _failures(pods)) for index in free[: max(0, missing)]]
+    return [_new_indexed_pod(job, index, _failure_count(pods)) for index in free[: max(0, missing)]]
 
 
-def _indexed(job: Job, index: int, attempt: int) -> Write:
-    mark = {_INDEX: str(index)}
-    suffix = digest([job.metadata.uid, index, attempt], 5)
+def _new_indexed_pod(job: Job, index: int, attempt: int) -> Write:
+    mark = {_INDEX_ANNOTATION: str(index)}
+    suffix = name_safe_hash([job.metadata.uid, index, attempt], 5)
     return new_pod(
         JOBS,
         job,
         f"{job.metadata.name[:240]}-{index}-{suffix}",
-        labels={**_labels(job), **mark},
+        labels={**_pod_labels(job), **mark},
         annotations=mark,
         spec={"hostname": f"{job.metadata.name[:50]}-{index}"},
     )
 
 
-def _labels(job: Job) -> dict[str, str]:
+def _pod_labels(job: Job) -> dict[str, str]:
     return {
         "batch.kubernetes.io/controller-uid": job.metadata.uid,
         "batch.kubernetes.io/job-name": job.metadata.name[:63],
@@ -172,17 +172,17 @@ def _status(
     outcome: tuple[str, str, str] | None,
     now: datetime,
 ) -> dict[str, Any]:
-    started = None if job.spec.suspend else job.status.get("startTime") or timestamp(now)
+    started = None if job.spec.suspend else job.status.get("startTime") or format_timestamp(now)
     status: dict[str, Any] = {
         "active": len(active),
         "ready": sum(is_ready(pod) for pod in active),
-        "succeeded": _done(job, pods),
-        "failed": _failures(pods),
+        "succeeded": _success_count(job, pods),
+        "failed": _failure_count(pods),
         "startTime": started,
         "conditions": _conditions(job, outcome, now),
     }
     if outcome is not None and outcome[0] == "Complete":
-        status["completionTime"] = timestamp(now)
+        status["completionTime"] = format_timestamp(now)
     return status
 
 
@@ -199,4 +199,4 @@ def _conditions(
     elif job.spec.suspend or any(one.get("type") == "Suspended" for one in before):
         reason = "JobSuspended" if job.spec.suspend else "JobResumed"
         wanted = [("Suspended", job.spec.suspend, reason, "")]
-    return conditions(before, wanted, now)
+    return merge_conditions(before, wanted, now)

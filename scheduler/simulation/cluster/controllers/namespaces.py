@@ -8,23 +8,23 @@ from collections.abc import Iterator
 
 from scheduler.control.ports.hub import Conflict, NotFound, Object, Refused
 from scheduler.hub.client import HubClient
-from scheduler.simulation.cluster.effects import Effects
+from scheduler.simulation.cluster.effects import ClusterWriter
 from scheduler.simulation.cluster.mirror import Mirror
 from scheduler.simulation.cluster.objects import NAMESPACES
 
-_PATIENCE_SECONDS = 1.0
+_RETRY_SECONDS = 1.0
 _FINALIZER = "kubernetes"
 
 
 class NamespaceController:
     """Greets new namespaces and empties those that are being deleted."""
 
-    def __init__(self, client: HubClient, mirror: Mirror, effects: Effects) -> None:
+    def __init__(self, client: HubClient, mirror: Mirror, effects: ClusterWriter) -> None:
         self._client = client
         self._mirror = mirror
         self._effects = effects
-        self._greeted: set[str] = set()
-        self._leaving: set[str] = set()
+        self._initialised: set[str] = set()
+        self._terminating: set[str] = set()
 
     async def handle(self, name: str) -> float | None:
         """Does what is due for a namespace.
@@ -40,39 +40,39 @@ class NamespaceController:
             return None
         uid = namespace.metadata.uid
         if namespace.metadata.deletion_timestamp is None:
-            if uid not in self._greeted:
-                await self._effects.default_service_account(name)
-                self._greeted.add(uid)
+            if uid not in self._initialised:
+                await self._effects.create_default_service_account(name)
+                self._initialised.add(uid)
             return None
-        if uid not in self._leaving:
-            self._leaving.add(uid)
-            return _PATIENCE_SECONDS
-        return await self._farewell(name)
+        if uid not in self._terminating:
+            self._terminating.add(uid)
+            return _RETRY_SECONDS
+        return await self._finalise(name)
 
-    async def _farewell(self, name: str) -> float | None:
-        body = await self._found(name)
+    async def _finalise(self, name: str) -> float | None:
+        body = await self._get_namespace(name)
         if body is None or _FINALIZER not in (body.get("spec") or {}).get("finalizers", []):
             return None
-        if await self._empty(name):
-            return _PATIENCE_SECONDS
+        if await self._delete_contents(name):
+            return _RETRY_SECONDS
         body["spec"]["finalizers"].remove(_FINALIZER)
         try:
             await self._client.raw("PUT", NAMESPACES.path(None, name) + "/finalize", body=body)
         except (NotFound, Conflict):
-            return _PATIENCE_SECONDS
+            return _RETRY_SECONDS
         return None
 
-    async def _found(self, name: str) -> Object | None:
+    async def _get_namespace(self, name: str) -> Object | None:
         try:
             return await self._client.get(NAMESPACES, name)
         except NotFound:
             return None
 
-    async def _empty(self, name: str) -> int:
+    async def _delete_contents(self, name: str) -> int:
         """Deletes everything in a namespace; how much was there."""
         remaining = 0
-        for root, resources in await self._served():
-            for plural in _deletable(resources):
+        for root, resources in await self._list_apis():
+            for plural in _deletable_resources(resources):
                 path = f"{root}/namespaces/{name}/{plural}"
                 try:
                     items = (await self._client.raw("GET", path)).get("items") or []
@@ -83,7 +83,7 @@ class NamespaceController:
                 remaining += len(items)
         return remaining
 
-    async def _served(self) -> list[tuple[str, Object]]:
+    async def _list_apis(self) -> list[tuple[str, Object]]:
         """Every API that the server offers: (path, APIResourceList)."""
         groups = (await self._client.raw("GET", "/apis")).get("groups") or []
         roots = ["/api/v1"]
@@ -97,7 +97,7 @@ class NamespaceController:
         return found
 
 
-def _deletable(resources: Object) -> Iterator[str]:
+def _deletable_resources(resources: Object) -> Iterator[str]:
     for one in resources.get("resources") or []:
         verbs = set(one.get("verbs") or [])
         if one.get("namespaced") and {"list", "deletecollection"} <= verbs:

@@ -2,49 +2,49 @@
 
 from datetime import datetime
 
-from scheduler.simulation.cluster.controllers.adoption import adopt
-from scheduler.simulation.cluster.mirror import Mirror, Name
-from scheduler.simulation.cluster.objects import REPLICA_SETS, Pod, PodSet
-from scheduler.simulation.cluster.plan import NOTHING, Plan, Write, status_patch
-from scheduler.simulation.cluster.podwork import (
-    digest,
+from scheduler.simulation.cluster.controllers.adoption import adoption_patches
+from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
+from scheduler.simulation.cluster.objects import REPLICA_SETS, AppsObject, Pod
+from scheduler.simulation.cluster.plan import NO_CHANGE, ControllerPlan, Write, status_patch
+from scheduler.simulation.cluster.pods import (
+    delete_pod,
     is_active,
     is_available,
-    is_over,
+    is_finished,
     is_ready,
+    name_safe_hash,
     new_pod,
-    remove_pod,
-    wait_for_available,
+    seconds_until_available,
 )
 
 
-def plan_replica_set(mirror: Mirror, name: Name, now: datetime) -> Plan:
+def plan_replica_set(mirror: Mirror, name: NamespacedName, now: datetime) -> ControllerPlan:
     """Creates what is missing, removes what is too much, counts."""
-    replica_set = mirror.pod_set(REPLICA_SETS, name)
+    replica_set = mirror.apps_object(REPLICA_SETS, name)
     if replica_set is None or replica_set.metadata.deletion_timestamp:
-        return NOTHING
-    if adopted := adopt(mirror, REPLICA_SETS, replica_set):
-        return Plan(adopted)
+        return NO_CHANGE
+    if adopted := adoption_patches(mirror, REPLICA_SETS, replica_set):
+        return ControllerPlan(adopted)
     pods = mirror.pods_of(replica_set.metadata.uid)
     active = [pod for pod in pods if is_active(pod)]
     missing = replica_set.spec.replicas - len(active)
-    writes: list[Write] = [remove_pod(pod) for pod in pods if is_over(pod)]
+    writes: list[Write] = [delete_pod(pod) for pod in pods if is_finished(pod)]
     if missing > 0:
-        writes += _missing(replica_set, missing, {pod.metadata.name for pod in pods})
+        writes += _create_missing(replica_set, missing, {pod.metadata.name for pod in pods})
     elif missing < 0:
-        writes += [remove_pod(pod) for pod in sorted(active, key=_worth)[:-missing]]
+        writes += [delete_pod(pod) for pod in sorted(active, key=_deletion_rank)[:-missing]]
     writes += status_patch(
         REPLICA_SETS, name, replica_set.status, _status(replica_set, active, now)
     )
-    wait = wait_for_available(active, replica_set.spec.min_ready_seconds, now)
-    return Plan(writes, again_seconds=wait)
+    wait = seconds_until_available(active, replica_set.spec.min_ready_seconds, now)
+    return ControllerPlan(writes, requeue_after_seconds=wait)
 
 
-def _missing(replica_set: PodSet, count: int, taken: set[str]) -> list[Write]:
+def _create_missing(replica_set: AppsObject, count: int, taken: set[str]) -> list[Write]:
     created: list[Write] = []
     number = 0
     while len(created) < count:
-        suffix = digest([replica_set.metadata.uid, number], 5)
+        suffix = name_safe_hash([replica_set.metadata.uid, number], 5)
         number += 1
         name = f"{replica_set.metadata.name[:250]}-{suffix}"
         if name not in taken:
@@ -52,14 +52,14 @@ def _missing(replica_set: PodSet, count: int, taken: set[str]) -> list[Write]:
     return created
 
 
-def _worth(pod: Pod) -> tuple[bool, bool, bool, float]:
+def _deletion_rank(pod: Pod) -> tuple[bool, bool, bool, float]:
     """Least first: unbound, not running, not ready, then the youngest."""
     born = pod.metadata.creation_timestamp
     age = 0.0 if born is None else -born.timestamp()
     return (bool(pod.spec.node_name), pod.status.phase == "Running", is_ready(pod), age)
 
 
-def _status(replica_set: PodSet, active: list[Pod], now: datetime) -> dict[str, int]:
+def _status(replica_set: AppsObject, active: list[Pod], now: datetime) -> dict[str, int]:
     labels = (replica_set.spec.template.get("metadata") or {}).get("labels") or {}
     labelled = [pod for pod in active if labels.items() <= pod.metadata.labels.items()]
     wait_seconds = replica_set.spec.min_ready_seconds

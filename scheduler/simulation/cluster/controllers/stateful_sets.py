@@ -3,115 +3,127 @@
 from datetime import datetime
 from typing import Any
 
-from scheduler.simulation.cluster.controllers.adoption import adopt
-from scheduler.simulation.cluster.mirror import Mirror, Name
-from scheduler.simulation.cluster.objects import STATEFUL_SETS, Pod, PodSet
-from scheduler.simulation.cluster.plan import NOTHING, Plan, Write, status_patch
-from scheduler.simulation.cluster.podwork import (
-    digest,
+from scheduler.simulation.cluster.controllers.adoption import adoption_patches
+from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
+from scheduler.simulation.cluster.objects import STATEFUL_SETS, AppsObject, Pod
+from scheduler.simulation.cluster.plan import NO_CHANGE, ControllerPlan, Write, status_patch
+from scheduler.simulation.cluster.pods import (
+    delete_pod,
     is_available,
-    is_ending,
-    is_over,
+    is_finished,
     is_ready,
+    is_terminating,
+    name_safe_hash,
     new_pod,
-    remove_pod,
-    wait_for_available,
+    seconds_until_available,
 )
 
-_REVISION = "controller-revision-hash"
+_REVISION_LABEL = "controller-revision-hash"
 
 
-def plan_stateful_set(mirror: Mirror, name: Name, now: datetime) -> Plan:
+def plan_stateful_set(mirror: Mirror, name: NamespacedName, now: datetime) -> ControllerPlan:
     """Creates in order, removes from the end, replaces old revisions from the end, counts.
 
     With `podManagementPolicy: Parallel` creation does not wait for the pod before. Claims for
     volumes are not made: simulated pods mount nothing.
     """
-    wanted = mirror.pod_set(STATEFUL_SETS, name)
-    if wanted is None or wanted.metadata.deletion_timestamp:
-        return NOTHING
-    if adopted := adopt(mirror, STATEFUL_SETS, wanted):
-        return Plan(adopted)
-    pods = {pod.metadata.name: pod for pod in mirror.pods_of(wanted.metadata.uid)}
-    revision = digest(wanted.spec.template, 10)
-    writes = _surplus(wanted, pods) or _missing(wanted, pods, revision, now)
-    writes = writes or _outdated(wanted, pods, revision, now)
-    alive = [pod for pod in pods.values() if not is_over(pod)]
-    writes += status_patch(
-        STATEFUL_SETS, name, wanted.status, _status(wanted, alive, revision, now)
+    stateful_set = mirror.apps_object(STATEFUL_SETS, name)
+    if stateful_set is None or stateful_set.metadata.deletion_timestamp:
+        return NO_CHANGE
+    if adopted := adoption_patches(mirror, STATEFUL_SETS, stateful_set):
+        return ControllerPlan(adopted)
+    pods = {pod.metadata.name: pod for pod in mirror.pods_of(stateful_set.metadata.uid)}
+    revision = name_safe_hash(stateful_set.spec.template, 10)
+    writes = _delete_surplus(stateful_set, pods) or _create_missing(
+        stateful_set, pods, revision, now
     )
-    return Plan(writes, wait_for_available(alive, wanted.spec.min_ready_seconds, now))
+    writes = writes or _replace_outdated(stateful_set, pods, revision, now)
+    alive = [pod for pod in pods.values() if not is_finished(pod)]
+    writes += status_patch(
+        STATEFUL_SETS, name, stateful_set.status, _status(stateful_set, alive, revision, now)
+    )
+    return ControllerPlan(
+        writes, seconds_until_available(alive, stateful_set.spec.min_ready_seconds, now)
+    )
 
 
-def _pod_name(wanted: PodSet, ordinal: int) -> str:
-    return f"{wanted.metadata.name}-{ordinal}"
+def _pod_name(stateful_set: AppsObject, ordinal: int) -> str:
+    return f"{stateful_set.metadata.name}-{ordinal}"
 
 
-def _surplus(wanted: PodSet, pods: dict[str, Pod]) -> list[Write]:
-    kept = {_pod_name(wanted, ordinal) for ordinal in range(wanted.spec.replicas)}
+def _delete_surplus(stateful_set: AppsObject, pods: dict[str, Pod]) -> list[Write]:
+    kept = {_pod_name(stateful_set, ordinal) for ordinal in range(stateful_set.spec.replicas)}
     surplus = [pod for name, pod in pods.items() if name not in kept]
     if not surplus:
         return []
-    if _is_parallel(wanted):
-        return [remove_pod(pod) for pod in surplus if not is_ending(pod)]
-    last = max(surplus, key=lambda pod: _ordinal(pod.metadata.name))
-    return [] if is_ending(last) else [remove_pod(last)]
+    if _is_parallel(stateful_set):
+        return [delete_pod(pod) for pod in surplus if not is_terminating(pod)]
+    last = max(surplus, key=lambda pod: _ordinal_of(pod.metadata.name))
+    return [] if is_terminating(last) else [delete_pod(last)]
 
 
-def _missing(wanted: PodSet, pods: dict[str, Pod], revision: str, now: datetime) -> list[Write]:
+def _create_missing(
+    stateful_set: AppsObject, pods: dict[str, Pod], revision: str, now: datetime
+) -> list[Write]:
     writes: list[Write] = []
-    for ordinal in range(wanted.spec.replicas):
-        pod = pods.get(_pod_name(wanted, ordinal))
+    for ordinal in range(stateful_set.spec.replicas):
+        pod = pods.get(_pod_name(stateful_set, ordinal))
         if pod is None:
-            writes.append(_new(wanted, ordinal, revision))
-        elif is_over(pod) and not is_ending(pod):
-            writes.append(remove_pod(pod))
-        elif is_available(pod, wanted.spec.min_ready_seconds, now) and not is_ending(pod):
+            writes.append(_new_ordinal_pod(stateful_set, ordinal, revision))
+        elif is_finished(pod) and not is_terminating(pod):
+            writes.append(delete_pod(pod))
+        elif is_available(pod, stateful_set.spec.min_ready_seconds, now) and not is_terminating(
+            pod
+        ):
             continue
-        if not _is_parallel(wanted):
+        if not _is_parallel(stateful_set):
             break
     return writes
 
 
-def _outdated(wanted: PodSet, pods: dict[str, Pod], revision: str, now: datetime) -> list[Write]:
+def _replace_outdated(
+    stateful_set: AppsObject, pods: dict[str, Pod], revision: str, now: datetime
+) -> list[Write]:
     """From the last one down, one at a time, and only while all others are available."""
-    strategy = wanted.spec.update_strategy
+    strategy = stateful_set.spec.update_strategy
     if strategy.type == "OnDelete":
         return []
-    for ordinal in reversed(range(strategy.rolling_update.partition, wanted.spec.replicas)):
-        pod = pods.get(_pod_name(wanted, ordinal))
-        if pod is None or is_ending(pod):
+    for ordinal in reversed(range(strategy.rolling_update.partition, stateful_set.spec.replicas)):
+        pod = pods.get(_pod_name(stateful_set, ordinal))
+        if pod is None or is_terminating(pod):
             return []
-        if pod.metadata.labels.get(_REVISION) != revision:
-            return [remove_pod(pod)]
-        if not is_available(pod, wanted.spec.min_ready_seconds, now):
+        if pod.metadata.labels.get(_REVISION_LABEL) != revision:
+            return [delete_pod(pod)]
+        if not is_available(pod, stateful_set.spec.min_ready_seconds, now):
             return []
     return []
 
 
-def _new(wanted: PodSet, ordinal: int, revision: str) -> Write:
-    name = _pod_name(wanted, ordinal)
+def _new_ordinal_pod(stateful_set: AppsObject, ordinal: int, revision: str) -> Write:
+    name = _pod_name(stateful_set, ordinal)
     labels = {
         "apps.kubernetes.io/pod-index": str(ordinal),
         "statefulset.kubernetes.io/pod-name": name,
-        _REVISION: revision,
+        _REVISION_LABEL: revision,
     }
-    spec = {"hostname": name, "subdomain": wanted.spec.service_name}
+    spec = {"hostname": name, "subdomain": stateful_set.spec.service_name}
     return new_pod(
-        STATEFUL_SETS, wanted, name, labels=labels, spec={k: v for k, v in spec.items() if v}
+        STATEFUL_SETS, stateful_set, name, labels=labels, spec={k: v for k, v in spec.items() if v}
     )
 
 
-def _status(wanted: PodSet, alive: list[Pod], revision: str, now: datetime) -> dict[str, Any]:
-    updated = [pod for pod in alive if pod.metadata.labels.get(_REVISION) == revision]
-    available = [p for p in alive if is_available(p, wanted.spec.min_ready_seconds, now)]
-    update_revision = f"{wanted.metadata.name}-{revision}"
-    current = str(wanted.status.get("currentRevision") or update_revision)
-    if len(updated) == len(alive) == wanted.spec.replicas and len(available) == len(alive):
+def _status(
+    stateful_set: AppsObject, alive: list[Pod], revision: str, now: datetime
+) -> dict[str, Any]:
+    updated = [pod for pod in alive if pod.metadata.labels.get(_REVISION_LABEL) == revision]
+    available = [p for p in alive if is_available(p, stateful_set.spec.min_ready_seconds, now)]
+    update_revision = f"{stateful_set.metadata.name}-{revision}"
+    current = str(stateful_set.status.get("currentRevision") or update_revision)
+    if len(updated) == len(alive) == stateful_set.spec.replicas and len(available) == len(alive):
         current = update_revision
     on_current = len(updated) if current == update_revision else len(alive) - len(updated)
     return {
-        "observedGeneration": wanted.metadata.generation,
+        "observedGeneration": stateful_set.metadata.generation,
         "replicas": len(alive),
         "readyReplicas": sum(is_ready(pod) for pod in alive),
         "availableReplicas": len(available),
@@ -122,10 +134,10 @@ def _status(wanted: PodSet, alive: list[Pod], revision: str, now: datetime) -> d
     }
 
 
-def _is_parallel(wanted: PodSet) -> bool:
-    return wanted.spec.pod_management_policy == "Parallel"
+def _is_parallel(stateful_set: AppsObject) -> bool:
+    return stateful_set.spec.pod_management_policy == "Parallel"
 
 
-def _ordinal(name: str) -> int:
+def _ordinal_of(name: str) -> int:
     last = name.rpartition("-")[2]
     return int(last) if last.isdigit() else -1

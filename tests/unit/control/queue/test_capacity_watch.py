@@ -12,7 +12,16 @@ from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests, minimum_request_of
 from tests.support.fake_clock import FakeClock
-from tests.support.sites import changed, demand, facts_of, fleet_of, nodes, room, site, workload
+from tests.support.sites import (
+    demand,
+    facts_of,
+    fleet_of,
+    nodes,
+    site,
+    site_with_capacity,
+    with_status,
+    workload,
+)
 
 SMALL, LARGE, URGENT = ("ns", "small"), ("ns", "large"), ("ns", "urgent")
 
@@ -49,7 +58,7 @@ async def taken(queue: SchedulingQueue) -> list[str]:
 
 
 async def test_only_what_could_fit_is_decided_again_the_most_urgent_first() -> None:
-    fleet = fleet_of(room("m1", 0))
+    fleet = fleet_of(site_with_capacity("m1", 0))
     queue = made(fleet)
     parked(queue, SMALL, "1")
     parked(queue, URGENT, "2", priority=5)
@@ -60,7 +69,7 @@ async def test_only_what_could_fit_is_decided_again_the_most_urgent_first() -> N
 
 
 async def test_a_fleet_with_too_little_in_all_is_no_help_to_many_replicas() -> None:
-    fleet = fleet_of(room("m1", 0), room("m2", 1))
+    fleet = fleet_of(site_with_capacity("m1", 0), site_with_capacity("m2", 1))
     queue = made(fleet)
     parked(queue, LARGE, "1", times=4)
     gain(queue, fleet, "m1", "2")
@@ -70,7 +79,7 @@ async def test_a_fleet_with_too_little_in_all_is_no_help_to_many_replicas() -> N
 
 
 async def test_what_came_during_a_decision_counts_for_it_where_it_could_fit() -> None:
-    fleet = fleet_of(room("m1", 0))
+    fleet = fleet_of(site_with_capacity("m1", 0))
     queue = made(fleet)
     for cpu, expected in (("1500m", []), ("3", ["large"])):
         queue.add(LARGE, Urgency())
@@ -87,7 +96,7 @@ async def test_what_came_during_a_decision_counts_for_it_where_it_could_fit() ->
 
 
 async def test_room_that_was_taken_meanwhile_is_no_room_but_another_site_may_have_some() -> None:
-    fleet = fleet_of(room("m1", 0), room("m2", 0))
+    fleet = fleet_of(site_with_capacity("m1", 0), site_with_capacity("m2", 0))
     queue = made(fleet)
     parked(queue, SMALL, "1")
     parked(queue, URGENT, "1", priority=5)
@@ -95,11 +104,11 @@ async def test_room_that_was_taken_meanwhile_is_no_room_but_another_site_may_hav
         fleet.upsert(facts_of(site(name, nodes(1, cpu="1"))))
     queue.on_capacity_increased(["m1", "m2"])
     assert await queue.take() == URGENT
-    fleet.upsert(changed(fleet.facts_of("m1"), node_classes=()))  # the urgent one took it
+    fleet.upsert(with_status(fleet.facts_of("m1"), node_classes=()))  # the urgent one took it
     assert await queue.take() == SMALL
     parked(queue, LARGE, "1")
     gain(queue, fleet, "m1", "1")
-    fleet.upsert(changed(fleet.facts_of("m1"), node_classes=()))
+    fleet.upsert(with_status(fleet.facts_of("m1"), node_classes=()))
     assert await taken(queue) == []
     fleet.remove("m1")
     queue.on_capacity_increased({"m1"})
@@ -107,7 +116,7 @@ async def test_room_that_was_taken_meanwhile_is_no_room_but_another_site_may_hav
 
 
 async def test_many_wait_and_the_room_for_two_takes_two_decisions_and_no_more() -> None:
-    fleet = fleet_of(room("m1", 0))
+    fleet = fleet_of(site_with_capacity("m1", 0))
     queue = made(fleet)
     for number in range(200):
         parked(queue, ("ns", f"w{number:03}"), "1")
@@ -148,7 +157,7 @@ async def test_what_is_in_flight_takes_room_order_by_order_and_in_great_number()
 
 
 async def test_of_a_higher_priority_those_are_told_who_could_fit_now() -> None:
-    fleet = fleet_of(room("m1", 0))
+    fleet = fleet_of(site_with_capacity("m1", 0))
     queue = made(fleet)
     assert queue.capacity_watcher is not None
     parked(queue, SMALL, "1")

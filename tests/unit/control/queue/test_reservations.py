@@ -19,10 +19,20 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.queue.reservation import choose_reservation
 from tests.support.fake_clock import FakeClock
-from tests.support.sites import NOW, Raw, demand, fleet_of, grant, nodes, room, site, workload
+from tests.support.sites import (
+    NOW,
+    Raw,
+    demand,
+    fleet_of,
+    grant,
+    nodes,
+    site,
+    site_with_capacity,
+    workload,
+)
 
 AFTER = 600.0
 A, B = ("ns", "a"), ("ns", "b")
@@ -164,14 +174,14 @@ def asked_at(*sites: Raw, asked: Demand, used: dict[str, int], besides: str = ""
         name: {"cpu": cores * 1000, "memory": cores * 2**30, "pods": cores}
         for name, cores in used.items()
     }
-    moment = moment_of(NOW, DEFAULT_TERMS)
+    moment = decision_context(NOW, DEFAULT_TERMS)
     return choose_reservation(
         asked, fleet_of(*sites), moment, used_by_site=by_site, excluded_sites={besides}
     )
 
 
 def test_the_site_is_one_that_could_hold_all_and_has_most_room_now() -> None:
-    sites = room("m1", 1), room("m2", 2), room("m3", 3)
+    sites = site_with_capacity("m1", 1), site_with_capacity("m2", 2), site_with_capacity("m3", 3)
     asked = demand(workload(4))
     assert asked_at(*sites, asked=asked, used={"m1": 9, "m2": 9}) == {"m2": 4}
     assert asked_at(*sites, asked=asked, used={"m1": 9, "m2": 9}, besides="m2") == {"m1": 4}
@@ -189,11 +199,11 @@ def test_the_site_is_one_that_could_hold_all_and_has_most_room_now() -> None:
 )
 def test_nothing_is_reserved_where_one_site_or_the_next_will_not_do(placement: Raw) -> None:
     asked = demand(workload(2, placement=placement))
-    assert asked_at(room("m1", 9), asked=asked, used={}) == {}
+    assert asked_at(site_with_capacity("m1", 9), asked=asked, used={}) == {}
 
 
 def test_shares_of_cards_are_reserved_where_there_are_cards_though_all_are_in_use() -> None:
     cards = {"cpu": "1", "kapok.dev/gpu-cards": 1, "kapok.dev/gpu-milli": 500}
     asked = demand(workload(1, requests=cards))
     full = site("m2", nodes(1, **{"kapok.dev/gpu-milli.0": 0}))
-    assert asked_at(room("m1", 9), full, asked=asked, used={}) == {"m2": 1}
+    assert asked_at(site_with_capacity("m1", 9), full, asked=asked, used={}) == {"m2": 1}

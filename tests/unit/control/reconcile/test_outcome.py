@@ -7,12 +7,12 @@ from scheduler.control.status.workload import with_decision
 from scheduler.model.demand.demand import Demand
 from scheduler.model.kinds.workload import DecisionReference, WorkloadStatus
 from scheduler.placement.choose import choose
-from tests.support.sites import NOW, Raw, demand, fleet_of, room, workload
+from tests.support.sites import NOW, Raw, demand, fleet_of, site_with_capacity, workload
 
 
 def outcome(schedule: Raw) -> tuple[ReconcileResult, WorkloadStatus]:
     wanted: Demand = demand(workload(1, schedule=schedule))
-    decision = choose(wanted, fleet_of(room("m1", 9)), now=NOW)
+    decision = choose(wanted, fleet_of(site_with_capacity("m1", 9)), now=NOW)
     status = with_decision(
         WorkloadStatus(),
         decision,

@@ -6,7 +6,7 @@ from scheduler.control.state.intensity_history import IntensityHistory
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.kinds.site import Intensity
 from scheduler.placement.cost.energy import carbon_intensity
-from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from tests.support.sites import NOW, facts_of, nodes, site
 
@@ -51,5 +51,5 @@ def test_an_old_figure_counts_at_the_worst_of_fall_back_last_value_and_history()
     facts = facts_of(site("m1", nodes(1), intensity=old))
     for p90, expected in ((400.0, 1000.0), (1400.0, 1400.0)):
         known = msgspec.structs.replace(facts, p90={"gco2PerKwh": p90})
-        found = carbon_intensity(Fleet([known]), moment_of(NOW, DEFAULT_TERMS))
+        found = carbon_intensity(Fleet([known]), decision_context(NOW, DEFAULT_TERMS))
         assert found.value[0] == expected

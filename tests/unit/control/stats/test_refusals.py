@@ -3,7 +3,7 @@
 from collections import Counter
 from random import Random
 
-from benchmarks._city import NOW, NodeForm, demands, site
+from benchmarks._city import NOW, MachineType, demands, site
 from scheduler.control.stats.refusals import Refusals, count_refusals
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.manifests.pods import PodShape
@@ -11,8 +11,8 @@ from scheduler.placement.choose import choose
 from scheduler.placement.fleet.fleet import Fleet
 
 FORMS = (
-    NodeForm("amd64", "intel", 8, 32768, 0, ""),
-    NodeForm("arm64", "hisilicon", 16, 65536, 2, "T4"),
+    MachineType("amd64", "intel", 8, 32768, 0, ""),
+    MachineType("arm64", "hisilicon", 16, 65536, 2, "T4"),
 )
 SHAPES = [
     PodShape(requests={"cpu": cpu, "memory": 2**31, "pods": 1}) for cpu in (700, 3000, 15000, 30000)
@@ -33,5 +33,5 @@ def test_the_first_reasons_of_sites_add_up_to_those_of_the_decision() -> None:
             told[reason] += count
         assert told == Counter(dict(decision.reasons))
         seen += told
-        fleet.commit(asked, decision)
+        fleet.assume(asked, decision)
     assert {"full", "fragmented", "architecture"} <= seen.keys(), seen

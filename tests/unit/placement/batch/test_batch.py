@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchmarks.batch import made_up
+from benchmarks.batch import random_instance
 from scheduler.model.canonical import canonical_digest
 from scheduler.model.demand.terms import DEFAULT_TERMS, ScarcityPrice, Terms
 from scheduler.placement.batch.batch import BatchInstance, profit_of, solve_batch, solve_greedily
 from scheduler.placement.choose import choose
 from scheduler.placement.cost.terms.scarcity import COST
-from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.solver.highs import IntegerProgram, LinearTerm
 from tests.support.batches import place_batch
@@ -29,7 +29,7 @@ def is_within_capacity(instance: BatchInstance, placed: NDArray[np.int64]) -> bo
 
 @pytest.mark.parametrize(("workloads", "sites"), [(200, 20), (4100, 40)])
 def test_a_batch_is_close_to_its_bound_and_better_than_greedy(workloads: int, sites: int) -> None:
-    instance = made_up(workloads, sites, 3)
+    instance = random_instance(workloads, sites, 3)
     batch = solve_batch(instance)
     assert is_within_capacity(instance, batch.placed)
     assert batch.achieved == pytest.approx(profit_of(instance, batch.placed))
@@ -38,7 +38,7 @@ def test_a_batch_is_close_to_its_bound_and_better_than_greedy(workloads: int, si
 
 
 def test_the_same_batch_gives_the_same_prices() -> None:
-    one, other = (solve_batch(made_up(100, 10, 1)) for _ in range(2))
+    one, other = (solve_batch(random_instance(100, 10, 1)) for _ in range(2))
     assert (one.prices == other.prices).all()
     assert (one.placed == other.placed).all()
 
@@ -115,7 +115,7 @@ def test_the_best_whole_division_lies_between_what_is_achieved_and_the_bound(see
 @pytest.mark.parametrize("size", [(3, 2), (10, 5), (20, 5)])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_batch_is_never_worse_than_greedy(size: tuple[int, int], seed: int) -> None:
-    instance = made_up(*size, seed)
+    instance = random_instance(*size, seed)
     batch = solve_batch(instance)
     assert is_within_capacity(instance, batch.placed)
     assert batch.achieved >= profit_of(instance, solve_greedily(instance))
@@ -153,7 +153,7 @@ def test_what_is_on_its_way_is_not_free() -> None:
     one = site("m1", nodes(4), spec={"prices": {"coreCnyPerHour": 0.05}})
     fleet = fleet_of(one)
     first = demand(workload(4, name="first"))
-    fleet.commit(first, choose(first, fleet, now=NOW))
+    fleet.assume(first, choose(first, fleet, now=NOW))
     outcome = place_batch([demand(workload(2, name="late"))], fleet, now=NOW)
     assert [each.phase for each in outcome.decisions] == ["Waiting"]
     assert outcome.bound == pytest.approx(0, abs=1e-3)
@@ -166,11 +166,11 @@ def test_scarcity_is_priced_by_site_and_resource_and_follows_its_version() -> No
     for price in (0.001, 0.002):
         scarcity = (ScarcityPrice(site="m2", resource="cpu", cny_per_unit_hour=price),)
         terms = Terms(scarcity=scarcity, scarcity_version=canonical_digest(scarcity))
-        figures = COST.per_unit(fleet, asked, moment_of(NOW, terms))
+        figures = COST.per_unit(fleet, asked, decision_context(NOW, terms))
         slots = [fleet.slot_of[name] for name in ("m1", "m2")]
         assert figures.value[slots].tolist() == [0.0, price * cores]
         assert choose(asked, fleet, now=NOW, terms=terms).assignment[0].site == "m1"
-    assert COST.units(asked, moment_of(NOW, DEFAULT_TERMS)) == 0.0
+    assert COST.units(asked, decision_context(NOW, DEFAULT_TERMS)) == 0.0
 
 
 def test_a_batch_over_a_fleet_breaks_no_node_and_places_the_urgent_first() -> None:

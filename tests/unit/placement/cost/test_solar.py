@@ -85,7 +85,7 @@ def test_it_is_given_away_once() -> None:
         question = demand(asked(name=f"app{turn}"))
         decision = choose(question, fleet, now=NOW)
         paid.append(decision.cost.gco2_per_hour)
-        fleet.commit(question, decision)
+        fleet.assume(question, decision)
     assert paid == pytest.approx([0.0, FULL[1]], abs=1e-9)
 
 

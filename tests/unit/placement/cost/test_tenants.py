@@ -85,9 +85,9 @@ def test_the_quota_that_would_do_counts_every_site_of_what_is_duplicated(quota: 
 def smallest(asked: Any, fleet: Any) -> tuple[str, str, str, str, bool]:  # noqa: ANN401 - as in choose
     from scheduler.model.demand.terms import DEFAULT_TERMS  # noqa: PLC0415 - only here
     from scheduler.placement.explain.suggest import suggest_changes  # noqa: PLC0415 - only here
-    from scheduler.placement.fleet.context import moment_of  # noqa: PLC0415 - only here
+    from scheduler.placement.fleet.context import decision_context  # noqa: PLC0415 - only here
 
-    first = suggest_changes(asked, fleet, moment_of(NOW, DEFAULT_TERMS))[0]
+    first = suggest_changes(asked, fleet, decision_context(NOW, DEFAULT_TERMS))[0]
     return (first.kind, first.target, first.from_, first.to, first.verified)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from scheduler.cli.entry import main
 from scheduler.placement.choose import choose
-from tests.support.sites import NOW, Raw, demand, fleet_of, grant, room, workload
+from tests.support.sites import NOW, Raw, demand, fleet_of, grant, site_with_capacity, workload
 
 
 def place(tmp_path: Path, capsys: pytest.CaptureFixture[str], *objects: Raw) -> tuple[int, Raw]:
@@ -74,7 +74,7 @@ def test_replicas_are_divided_as_promised(
 ) -> None:
     replicas, rooms, placement, placed, expected = case
     asked = workload(replicas, placement=placement, placed=placed)
-    sites = [room(name, count) for name, count in rooms.items()]
+    sites = [site_with_capacity(name, count) for name, count in rooms.items()]
     code, decision = place(tmp_path, capsys, asked, grant("m1", "m2", "m3"), *sites)
     assert {each["name"]: each["replicas"] for each in decision["sites"]} == expected
     assert (code, decision["phase"], decision["reasons"]) == (0, "Placed", {})
@@ -95,7 +95,7 @@ def test_of_equal_sites_it_is_the_workload_and_not_their_order_that_decides(
                 capsys,
                 asked,
                 grant(*names),
-                *(room(name, 9, spec={"provider": f"of-{name}"}) for name in order),
+                *(site_with_capacity(name, 9, spec={"provider": f"of-{name}"}) for name in order),
             )
             for order in (names, names[::-1], sorted(names))
         ]
@@ -105,7 +105,7 @@ def test_of_equal_sites_it_is_the_workload_and_not_their_order_that_decides(
 def test_changed_weights_move_what_runs_only_in_fresh(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sites = [room(f"m{place}", 20) for place in (1, 2, 3)]
+    sites = [site_with_capacity(f"m{place}", 20) for place in (1, 2, 3)]
     runs = {"m1": 6, "m2": 4, "m3": 2}
     for mode, expected in (("Steady", runs), ("Fresh", {"m1": 2, "m2": 4, "m3": 6})):
         asked = workload(12, placement={**weighted(1, 2, 3), "mode": mode}, placed=runs)
@@ -117,7 +117,7 @@ def test_nothing_fits_now_never_clears_what_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = workload(12, placed={"m1": 6})
-    code, decision = place(tmp_path, capsys, asked, grant("m1"), room("m1", 3))
+    code, decision = place(tmp_path, capsys, asked, grant("m1"), site_with_capacity("m1", 3))
     assert decision["sites"] == [{"name": "m1", "replicas": 6}]
     assert (code, decision["phase"], decision["reasons"]) == (1, "Waiting", {"full": 1})
 
@@ -126,7 +126,7 @@ def test_groups_are_used_in_order_and_overflow(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     groups = [{"name": "near", "sites": ["m1", "m2"]}, {"name": "far", "sites": ["m3"]}]
-    sites = [room(f"m{place}", 4) for place in (1, 2, 3)]
+    sites = [site_with_capacity(f"m{place}", 4) for place in (1, 2, 3)]
     for replicas, far in ((8, 0), (10, 2)):
         asked = workload(replicas, placement={"siteGroups": groups})
         _, decision = place(tmp_path, capsys, asked, grant("m1", "m2", "m3"), *sites)
@@ -139,7 +139,7 @@ def test_groups_resume_at_the_last_that_worked_and_come_back_to_the_first_before
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     groups = [{"name": "near", "sites": ["m1"]}, {"name": "far", "sites": ["m2", "m3"]}]
-    sites = [room("m1", 20), room("m2", 2), room("m3", 2)]
+    sites = [site_with_capacity("m1", 20), site_with_capacity("m2", 2), site_with_capacity("m3", 2)]
     for replicas, expected in ((4, 1), (9, 5)):
         asked = workload(replicas, placement={"siteGroups": groups}, placed={"m1": 1})
         asked["status"]["lastGroup"] = "far"
@@ -166,7 +166,11 @@ def test_spread_touches_later_groups_only_as_far_as_it_must(
         }
         for price in (0.1, 0.3)
     )
-    sites = [room("m1", 4, spec=cheap), room("m2", 4, spec=dear), room("m3", 9, spec=dear)]
+    sites = [
+        site_with_capacity("m1", 4, spec=cheap),
+        site_with_capacity("m2", 4, spec=dear),
+        site_with_capacity("m3", 9, spec=dear),
+    ]
     asked = workload(6, placement={"siteGroups": groups, "spread": [spread]})
     _, decision = place(tmp_path, capsys, asked, grant("m1", "m2", "m3"), *sites)
     assert {each["name"]: each["replicas"] for each in decision["sites"]} == expected
@@ -186,7 +190,9 @@ def test_the_first_group_is_filled_first_by_every_strategy(
 ) -> None:
     groups = [{"name": "first", "sites": ["m1", "m2"]}, {"name": "next", "sites": ["m3", "m4"]}]
     placement = {"strategy": strategy, "siteGroups": groups, "spread": [spread]}
-    fleet = fleet_of(*(room(f"m{at}", size) for at, size in enumerate((4, 4, 20, 20), 1)))
+    fleet = fleet_of(
+        *(site_with_capacity(f"m{at}", size) for at, size in enumerate((4, 4, 20, 20), 1))
+    )
     found = choose(demand(workload(replicas, placement=placement)), fleet, now=NOW)
     shares = {each.site: each.replicas for each in found.assignment}
     first = shares.get("m1", 0) + shares.get("m2", 0)
@@ -198,7 +204,7 @@ def test_a_workload_sees_what_those_before_it_were_given(
 ) -> None:
     path = tmp_path / "all.yaml"
     low, high = workload(3, name="low"), workload(2, name="urgent", priority=5)
-    objects = {"kind": "List", "items": [low, high, room("m1", 4), grant("m1")]}
+    objects = {"kind": "List", "items": [low, high, site_with_capacity("m1", 4), grant("m1")]}
     path.write_text(json.dumps(objects), encoding="utf-8")
     assert main(["place", "-f", str(path), "--now", NOW.isoformat(), "-o", "json"]) == 1
     answers = json.loads(capsys.readouterr().out)["decisions"]

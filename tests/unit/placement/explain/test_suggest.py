@@ -12,9 +12,19 @@ from scheduler.model.kinds.kinds import Tenant
 from scheduler.model.reasons import REASONS
 from scheduler.placement.choose import choose
 from scheduler.placement.explain.suggest import suggest_changes
-from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
-from tests.support.sites import NOW, Raw, demand, facts_of, grant, nodes, room, site, workload
+from tests.support.sites import (
+    NOW,
+    Raw,
+    demand,
+    facts_of,
+    grant,
+    nodes,
+    site,
+    site_with_capacity,
+    workload,
+)
 
 
 def tenant(**spec: object) -> Tenant:
@@ -93,7 +103,13 @@ OFFERS: list[tuple[str, SiteFacts, Demand, str, str]] = [
         "grant.allowList",
         "ns/app",
     ),
-    ("not-allowed", facts_of(room("m1", 5)), asking(), "grant.sites", "general-2, level 1"),
+    (
+        "not-allowed",
+        facts_of(site_with_capacity("m1", 5)),
+        asking(),
+        "grant.sites",
+        "general-2, level 1",
+    ),
     (
         "grant-expired",
         at(granted={"validUntil": "2026-01-01T00:00:00Z"}),
@@ -283,7 +299,7 @@ def test_each_refusal_has_a_change_that_the_engine_verified(
 ) -> None:
     fleet = Fleet([facts])
     assert set(choose(asked, fleet, now=NOW).reasons) == {reason}
-    offers = suggest_changes(asked, fleet, moment_of(NOW, DEFAULT_TERMS))
+    offers = suggest_changes(asked, fleet, decision_context(NOW, DEFAULT_TERMS))
     assert all(each.verified for each in offers)
     assert (kind, becomes) in [(each.kind, each.to) for each in offers]
 
@@ -296,16 +312,17 @@ def test_every_reason_has_a_row_above() -> None:
 def test_what_must_be_changed_together_is_one_offer() -> None:
     asked = asking(dataClass="general-4", jurisdictions=["CN-GD"])
     fleet = Fleet([at({"cordon": True})])
-    offer = suggest_changes(asked, fleet, moment_of(NOW, DEFAULT_TERMS))[0]
+    offer = suggest_changes(asked, fleet, decision_context(NOW, DEFAULT_TERMS))[0]
     assert offer.kind == "grant.dataClass + site.cordon"
     assert (offer.from_, offer.to) == ("general-3 + true", "general-4 + false")
 
 
 def test_several_sites_are_opened_where_one_is_not_enough() -> None:
     shut = [
-        facts_of(room(name, 3, spec={"cordon": True}), grant("m1", "m2")) for name in ("m1", "m2")
+        facts_of(site_with_capacity(name, 3, spec={"cordon": True}), grant("m1", "m2"))
+        for name in ("m1", "m2")
     ]
-    moment = moment_of(NOW, DEFAULT_TERMS)
+    moment = decision_context(NOW, DEFAULT_TERMS)
     (offer,) = suggest_changes(asking(6), Fleet(shut), moment)
     assert offer.target == "m1 + m2"
     kinds = [each.kind for each in suggest_changes(asking(7), Fleet(shut), moment)]
@@ -314,8 +331,13 @@ def test_several_sites_are_opened_where_one_is_not_enough() -> None:
 
 def test_a_grant_is_changed_for_all_its_sites() -> None:
     names = [f"m{index}" for index in range(9)]
-    fleet = Fleet([facts_of(room(name, 3), grant(*names, dataClass="general-1")) for name in names])
-    (offer,) = suggest_changes(asking(27), fleet, moment_of(NOW, DEFAULT_TERMS))
+    fleet = Fleet(
+        [
+            facts_of(site_with_capacity(name, 3), grant(*names, dataClass="general-1"))
+            for name in names
+        ]
+    )
+    (offer,) = suggest_changes(asking(27), fleet, decision_context(NOW, DEFAULT_TERMS))
     assert (offer.kind, offer.target) == ("grant.dataClass", "SiteGrant granted")
 
 
@@ -329,29 +351,29 @@ def test_a_grant_is_changed_for_all_its_sites() -> None:
 )
 def test_what_is_never_scheduled_has_no_change(granted: Raw, asked: Raw) -> None:
     fleet = Fleet([at(granted=granted)])
-    assert suggest_changes(asking(**asked), fleet, moment_of(NOW, DEFAULT_TERMS)) == ()
+    assert suggest_changes(asking(**asked), fleet, decision_context(NOW, DEFAULT_TERMS)) == ()
 
 
 def offered(asked: Demand, *raw: Raw) -> list[tuple[str, str, str]]:
     """Kind, from and to of each offer, where every site has a grant."""
     granted = grant(*(each["metadata"]["name"] for each in raw))
     fleet = Fleet([facts_of(each, granted) for each in raw])
-    offers = suggest_changes(asked, fleet, moment_of(NOW, DEFAULT_TERMS))
+    offers = suggest_changes(asked, fleet, decision_context(NOW, DEFAULT_TERMS))
     assert all(each.verified for each in offers)
     return [(each.kind, each.from_, each.to) for each in offers]
 
 
 def test_fewer_replicas_are_offered_where_a_spread_needs_some_at_least() -> None:
-    raw = [room(f"m{place}", 1) for place in range(3)]
+    raw = [site_with_capacity(f"m{place}", 1) for place in range(3)]
     asked = asking(20, placement=spread(minGroups=3))
     assert offered(asked, *raw)[0] == ("workload.replicas", "20", "3")
 
 
 def test_a_bound_of_a_spread_is_moved_as_little_as_will_do() -> None:
-    raw = [room(f"m{place}", 30) for place in range(3)]
+    raw = [site_with_capacity(f"m{place}", 30) for place in range(3)]
     asked = asking(27, placement=spread(maxPerGroup=5))
     assert ("workload.spread.maxPerGroup", "5 (by site)", "9") in offered(asked, *raw)
-    few = [room(f"m{place}", 1) for place in range(9)]
+    few = [site_with_capacity(f"m{place}", 1) for place in range(9)]
     asked = asking(7, placement=spread(maxGroups=1))
     assert ("workload.spread.maxGroups", "1 (by site)", "7") in offered(asked, *few)
     asked = asking(20, placement=spread(minGroups=12))
@@ -366,7 +388,7 @@ def test_only_what_keeps_away_is_to_be_tolerated() -> None:
     ]
     borne = [{"key": "c", "operator": "Exists"}]
     asked = asking(placement={"siteTolerations": borne})
-    raw = room("m1", 3, spec={"taints": taints})
+    raw = site_with_capacity("m1", 3, spec={"taints": taints})
     assert offered(asked, raw) == [("workload.siteTolerations", "", "a=1:NoSchedule")]
     asked = asking(demand={"tolerations": borne})
     raw = site("m1", {**nodes(3), "taints": taints})
@@ -397,10 +419,10 @@ def test_a_longer_round_trip_is_told_as_it_was_measured() -> None:
 def centres(milliseconds: float, standby: int) -> list[Raw]:
     """Two sites of one metro, so far apart, and one elsewhere with so much room."""
     here, there = ({"location": {"province": p, "metro": p}} for p in ("CN-GD", "CN-GX"))
-    pair = [room(name, 20, spec=here) for name in ("a", "b")]
+    pair = [site_with_capacity(name, 20, spec=here) for name in ("a", "b")]
     for each, other in zip(pair, ("b", "a"), strict=True):
         each["status"]["rtt"] = [{"to": other, "milliseconds": milliseconds}]
-    return [*pair, room("c", standby, spec=there)]
+    return [*pair, site_with_capacity("c", standby, spec=there)]
 
 
 def test_a_pair_and_its_standby_are_eased_as_little_as_will_do() -> None:
@@ -417,12 +439,12 @@ def test_a_pair_and_its_standby_are_eased_as_little_as_will_do() -> None:
 def test_a_spread_is_given_up_together_with_what_else_it_takes() -> None:
     asked = asking(7, placement={"spread": [{"by": "province", "minGroups": 2}]})
     here = {"location": {"province": "CN-GD"}}
-    raw = [room(name, 3, spec=here) for name in ("m1", "m2")]
+    raw = [site_with_capacity(name, 3, spec=here) for name in ("m1", "m2")]
     assert offered(asked, *raw)[0] == (
         "workload.spread + workload.replicas",
         "by province, required + 7",
         "preferred + 6",
     )
-    shut = [room(name, 3, spec={**here, "cordon": True}) for name in ("m1", "m2")]
+    shut = [site_with_capacity(name, 3, spec={**here, "cordon": True}) for name in ("m1", "m2")]
     kinds = [kind for kind, _, _ in offered(asked, *shut)]
     assert "site.cordon + workload.spread + workload.replicas" in kinds

@@ -10,7 +10,7 @@ from scheduler.model.demand.demand import PlacedReplicas
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.kinds import DataClassScheme, Workload
 from scheduler.placement.choose import choose
-from scheduler.placement.filter.retention import driven_out_at
+from scheduler.placement.filter.retention import evicted_by_taint_at
 from tests.support.sites import (
     NOW,
     Raw,
@@ -18,8 +18,8 @@ from tests.support.sites import (
     fleet_of,
     grant,
     nodes,
-    room,
     site,
+    site_with_capacity,
     with_placement,
     workload,
 )
@@ -41,9 +41,11 @@ NO_EXECUTE = {"taints": [{"key": "a", "effect": "NoExecute"}]}
 )
 def test_a_site_that_takes_nothing_new_keeps_what_it_has(spec: Raw) -> None:
     asked = workload(2, placed={"m1": 2})
-    assert shares(asked, room("m1", 0, spec=spec), room("m2", 9)) == {"m1": 2}
+    assert shares(asked, site_with_capacity("m1", 0, spec=spec), site_with_capacity("m2", 9)) == {
+        "m1": 2
+    }
     grown = workload(3, placed={"m1": 2})
-    moved = shares(grown, room("m1", 9, spec=spec), room("m2", 9))
+    moved = shares(grown, site_with_capacity("m1", 9, spec=spec), site_with_capacity("m2", 9))
     assert moved["m1"] == (3 if "Prefer" in str(spec) else 2) or moved == {"m1": 2, "m2": 1}
 
 
@@ -58,16 +60,18 @@ def test_a_site_that_takes_nothing_new_keeps_what_it_has(spec: Raw) -> None:
     ids=str,
 )
 def test_lost_facts_do_not_throw_out_what_runs(status: Raw) -> None:
-    poor = room("m1", 4)
+    poor = site_with_capacity("m1", 4)
     poor["status"] |= status
-    assert shares(workload(2, placed={"m1": 2}), poor, room("m2", 9)) == {"m1": 2}
+    assert shares(workload(2, placed={"m1": 2}), poor, site_with_capacity("m2", 9)) == {"m1": 2}
 
 
 def test_a_cheaper_site_does_not_throw_out_what_runs() -> None:
     cheap = {"energy": {"pue": 1.0}, "prices": {"energyCnyPerKwh": 0.01, "coreCnyPerHour": 0.0}}
-    assert shares(workload(2, placed={"m1": 2}), room("m1", 0), room("m2", 9, spec=cheap)) == {
-        "m1": 2
-    }
+    assert shares(
+        workload(2, placed={"m1": 2}),
+        site_with_capacity("m1", 0),
+        site_with_capacity("m2", 9, spec=cheap),
+    ) == {"m1": 2}
 
 
 def tolerating(*tolerations: Raw) -> Raw:
@@ -103,14 +107,16 @@ def test_no_execute_drives_out_what_does_not_tolerate_it_long_enough(
     tolerations: list[Raw], *, stays: bool
 ) -> None:
     taint = {"key": "a", "effect": "NoExecute", "timeAdded": ADDED}
-    tainted = room("m1", 9, spec={"taints": [taint]})
-    found = shares(tolerating(*tolerations), tainted, room("m2", 9))
+    tainted = site_with_capacity("m1", 9, spec={"taints": [taint]})
+    found = shares(tolerating(*tolerations), tainted, site_with_capacity("m2", 9))
     assert found == ({"m1": 2} if stays else {"m2": 2})
 
 
 def test_what_is_driven_out_is_gone_even_if_nothing_fits_elsewhere() -> None:
     decision = choose(
-        demand(workload(2, placed={"m1": 2})), fleet_of(room("m1", 9, spec=NO_EXECUTE)), now=NOW
+        demand(workload(2, placed={"m1": 2})),
+        fleet_of(site_with_capacity("m1", 9, spec=NO_EXECUTE)),
+        now=NOW,
     )
     assert decision.assignment == ()
     assert decision.lost == ("m1",)
@@ -123,10 +129,10 @@ MOVING = with_placement(demand(workload(2)), (LEAVES, PlacedReplicas(site="m2", 
 
 
 def test_what_only_waits_for_its_replacement_is_ended_by_the_same_rules() -> None:
-    tainted = fleet_of(room("m1", 9, spec=NO_EXECUTE), room("m2", 9))
+    tainted = fleet_of(site_with_capacity("m1", 9, spec=NO_EXECUTE), site_with_capacity("m2", 9))
     assert choose(MOVING, tainted, now=NOW).ended == ("m1",)
     lapsed = (grant("m1", validUntil="2026-01-01T00:00:00Z"), grant("m2", name="b"))
-    fleet = fleet_of(room("m1", 9), room("m2", 9), grants=lapsed)
+    fleet = fleet_of(site_with_capacity("m1", 9), site_with_capacity("m2", 9), grants=lapsed)
     for treatment, ended in (("Report", ()), ("Move", ()), ("Stop", ("m1",))):
         decision = choose(msgspec.structs.replace(MOVING, on_violation=treatment), fleet, now=NOW)
         assert (decision.ended, decision.violations) == (ended, {"m1": "grant-expired"})
@@ -136,10 +142,10 @@ def test_what_only_waits_for_its_replacement_is_ended_by_the_same_rules() -> Non
 def test_the_instant_is_told_at_which_a_taint_will_end_what_runs() -> None:
     asked = demand(tolerating({"key": "a", "tolerationSeconds": 90}))
     taint = {"key": "a", "effect": "NoExecute", "timeAdded": ADDED}
-    fleet = fleet_of(room("m1", 9, spec={"taints": [taint]}))
-    assert driven_out_at(asked, fleet, NOW) == NOW + timedelta(seconds=30)
-    assert driven_out_at(asked, fleet, NOW + timedelta(seconds=30)) is None
-    assert driven_out_at(demand(tolerating({"key": "a"})), fleet, NOW) is None
+    fleet = fleet_of(site_with_capacity("m1", 9, spec={"taints": [taint]}))
+    assert evicted_by_taint_at(asked, fleet, NOW) == NOW + timedelta(seconds=30)
+    assert evicted_by_taint_at(asked, fleet, NOW + timedelta(seconds=30)) is None
+    assert evicted_by_taint_at(demand(tolerating({"key": "a"})), fleet, NOW) is None
 
 
 def silent(since: str) -> Raw:
@@ -163,13 +169,17 @@ def test_a_silent_site_is_replaced_after_its_time(
     since: str, failover: Raw, *, moves: bool
 ) -> None:
     asked = workload(2, placed={"m1": 2}, failover=failover)
-    assert shares(asked, silent(since), room("m2", 9)) == ({"m2": 2} if moves else {"m1": 2})
+    assert shares(asked, silent(since), site_with_capacity("m2", 9)) == (
+        {"m2": 2} if moves else {"m1": 2}
+    )
 
 
 def test_what_cannot_be_replaced_stays_at_the_silent_site() -> None:
     asked = workload(2, placed={"m1": 2})
     decision = choose(
-        demand(asked), fleet_of(silent("2020-01-01T00:00:00Z"), room("m2", 1)), now=NOW
+        demand(asked),
+        fleet_of(silent("2020-01-01T00:00:00Z"), site_with_capacity("m2", 1)),
+        now=NOW,
     )
     assert decision.phase == "Waiting"
     assert {each.site: each.replicas for each in decision.assignment} == {"m1": 2}
@@ -177,7 +187,7 @@ def test_what_cannot_be_replaced_stays_at_the_silent_site() -> None:
 
 def test_evictions_freeze_when_the_hub_suspects_itself() -> None:
     asked = demand(workload(2, placed={"m1": 2}))
-    fleet = fleet_of(silent("2020-01-01T00:00:00Z"), room("m2", 9))
+    fleet = fleet_of(silent("2020-01-01T00:00:00Z"), site_with_capacity("m2", 9))
     decision = choose(asked, fleet, now=NOW, terms=Terms(may_evict=False))
     assert {each.site for each in decision.assignment} == {"m1"}
 
@@ -197,14 +207,18 @@ def test_a_lapsed_right_is_reported_and_treated_as_the_authority_says(
     )
     asked = demand(workload(2, placed={"m1": 2}), scheme=scheme)
     grants = (grant("m1", validUntil="2026-01-01T00:00:00Z"), grant("m2", name="b"))
-    decision = choose(asked, fleet_of(room("m1", 9), room("m2", 9), grants=grants), now=NOW)
+    decision = choose(
+        asked,
+        fleet_of(site_with_capacity("m1", 9), site_with_capacity("m2", 9), grants=grants),
+        now=NOW,
+    )
     assert {each.site: each.replicas for each in decision.assignment} == expected
     assert decision.violations == {"m1": "grant-expired"}
 
 
 def test_a_paused_workload_keeps_what_runs_and_gets_nothing_new() -> None:
     asked = workload(3, placed={"m1": 2}, paused=True)
-    decision = choose(demand(asked), fleet_of(room("m1", 9)), now=NOW)
+    decision = choose(demand(asked), fleet_of(site_with_capacity("m1", 9)), now=NOW)
     assert (decision.phase, decision.reasons) == ("Waiting", {"paused": 1})
     assert decision.replicas == 2
 
@@ -220,14 +234,16 @@ def test_a_paused_workload_keeps_what_runs_and_gets_nothing_new() -> None:
     ids=str,
 )
 def test_work_runs_only_in_its_time(schedule: Raw, phase: str) -> None:
-    decision = choose(demand(workload(schedule=schedule)), fleet_of(room("m1", 9)), now=NOW)
+    decision = choose(
+        demand(workload(schedule=schedule)), fleet_of(site_with_capacity("m1", 9)), now=NOW
+    )
     assert decision.phase == phase
     assert (phase == "Placed") == (decision.reasons != {"deadline": 1})
 
 
 def test_companions_stand_together_or_apart() -> None:
     mate = decode_as(workload(1, name="db", labels={"app": "db"}, placed={"m1": 1}), Workload)
-    fleet = fleet_of(room("m1", 9), room("m2", 9))
+    fleet = fleet_of(site_with_capacity("m1", 9), site_with_capacity("m2", 9))
     for kind, expected in (("With", {"m1"}), ("Apart", {"m2"})):
         rule = {"kind": kind, "selector": {"matchLabels": {"app": "db"}}}
         asked = demand(workload(2, placement={"affinity": [rule]}), others=[mate])
@@ -239,7 +255,7 @@ def test_companions_stand_together_or_apart() -> None:
 
 def test_preferred_companions_are_followed_as_far_as_there_is_room() -> None:
     mate = decode_as(workload(1, name="db", labels={"app": "db"}, placed={"m1": 1}), Workload)
-    fleet = fleet_of(room("m1", 3), room("m2", 9))
+    fleet = fleet_of(site_with_capacity("m1", 3), site_with_capacity("m2", 9))
     for kind, replicas, expected in (
         ("With", 3, {"m1": 3}),
         ("Apart", 3, {"m2": 3}),

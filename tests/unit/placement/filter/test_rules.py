@@ -12,7 +12,7 @@ from scheduler.placement.choose import choose
 from scheduler.placement.explain.explain import explain
 from scheduler.placement.filter import constraints
 from scheduler.placement.filter import filter as admit
-from scheduler.placement.filter.rules import all_rules, name_of
+from scheduler.placement.filter.rules import all_rules, rule_name
 from tests.support.sites import (
     NOW,
     Raw,
@@ -20,8 +20,8 @@ from tests.support.sites import (
     fleet_of,
     grant,
     nodes,
-    room,
     site,
+    site_with_capacity,
     workload,
 )
 
@@ -39,7 +39,7 @@ def weighted(**weights: int) -> Raw:
     return {"strategy": "Weighted", "weights": named}
 
 
-M1 = room("m1", 4)
+M1 = site_with_capacity("m1", 4)
 NO_EXECUTE = {"key": "a", "effect": "NoExecute", "timeAdded": "2026-11-23T08:00:00Z"}
 
 
@@ -116,10 +116,10 @@ from scheduler.placement.filter.constraints.cordoned import Cordoned
 class NotOnMondays(Cordoned):
     reason = "deadline"
 
-    def admits(self, fleet, demand, moment):
-        return fleet.is_there & (moment.now.weekday() != 0)
+    def admits(self, fleet, demand, context):
+        return fleet.has_site & (context.now.weekday() != 0)
 
-    def because(self, facts, demand, moment):
+    def explain(self, facts, demand, context):
         return "nothing is placed on Mondays"
 
 
@@ -326,12 +326,12 @@ def test_selectors_have_the_operators_of_kubernetes(
 ) -> None:
     expression = {"key": key, "operator": operator, "values": names}
     asked = workload(placement={"siteSelector": {"matchExpressions": [expression]}})
-    reason = refusal(room("m1", 4, labels={"rack": "a"}), asked)
+    reason = refusal(site_with_capacity("m1", 4, labels={"rack": "a"}), asked)
     assert reason == ("" if passes else "selector")
 
 
 def test_a_label_cannot_contradict_the_site() -> None:
-    liar = room("m1", 4, spec={"tier": "edge"}, labels={"kapok.dev/tier": "central"})
+    liar = site_with_capacity("m1", 4, spec={"tier": "edge"}, labels={"kapok.dev/tier": "central"})
     asked = workload(placement={"siteSelector": {"matchLabels": {"kapok.dev/tier": "central"}}})
     assert refusal(liar, asked) == "selector"
 
@@ -452,7 +452,7 @@ def test_a_pod_that_a_limit_range_refuses_is_not_sent() -> None:
 
 def test_the_first_reasons_are_counted_once_per_site() -> None:
     far = site("m2", nodes(9), spec={"cordon": True, "taints": [{"key": "a"}]})
-    fleet = fleet_of(M1, far, room("m3", 1))
+    fleet = fleet_of(M1, far, site_with_capacity("m3", 1))
     decision = choose(demand(workload(9)), fleet, now=NOW)
     assert decision.line == "0/3 sites are feasible: 2 full, 1 taint"
     assert decision.phase == "Waiting"
@@ -462,7 +462,7 @@ def test_every_rule_says_for_every_site_why_and_what_wakes_it() -> None:
     fleet = fleet_of(M1, site("m2", nodes(1, cpu="0"), spec={"cordon": True}))
     for each in explain(demand(workload()), fleet, now=NOW).sites:
         assert [verdict.rule for verdict in each.verdicts[:-1]] == [
-            name_of(rule) for rule in all_rules()
+            rule_name(rule) for rule in all_rules()
         ]
         assert all(verdict.sentence for verdict in each.verdicts)
-    assert all(rule.wakes for rule in all_rules())
+    assert all(rule.wake_events for rule in all_rules())

@@ -12,7 +12,7 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.choose import choose
-from scheduler.placement.fit.capacity import Room
+from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fleet.fleet import Fleet
 from tests.support.sites import NOW, Raw, demand, fleet_of, site, workload
 
@@ -234,4 +234,4 @@ def test_resources_that_nobody_named_before_are_refused_and_crash_nothing(
     many = {f"example.org/device-{number}": 1 for number in range(40)}
     sites = fleet_of(site("one")).all_facts()
     wanted = Demand(key="a/b", unit=(Pods(shape=PodShape(requests=many), count=1),))
-    assert Room(Fleet(sites, may_compile=may_compile), wanted).at_one(0) == 0
+    assert SiteCapacity(Fleet(sites, may_compile=may_compile), wanted).replicas_at_slot(0) == 0

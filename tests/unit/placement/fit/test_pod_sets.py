@@ -12,8 +12,8 @@ from scheduler.model.kinds.site import FreeRow, NodeClass, SiteStatus
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import HOSTNAME_LABEL, PodShape, TopologySpreadConstraint
 from scheduler.placement.fit import pod_sets as sets
-from scheduler.placement.fit.capacity import Room
-from scheduler.placement.fit.pod_sets import SetRoom, sets_at
+from scheduler.placement.fit.capacity import SiteCapacity
+from scheduler.placement.fit.pod_sets import PodSetCapacity, pod_sets_at
 from scheduler.placement.fleet.fleet import Fleet
 
 
@@ -32,7 +32,7 @@ def row(cpu: int, count: int = 1, **more: float | str) -> FreeRow:
     return {"count": count, "cpu": f"{cpu}m", "pods": 110, **more}
 
 
-def sets_of(there: Fleet, *unit: PodShape, replicas: int = 9, placed: int = 0) -> SetRoom:
+def sets_of(there: Fleet, *unit: PodShape, replicas: int = 9, placed: int = 0) -> PodSetCapacity:
     demand = Demand(
         key="a/b",
         replicas=replicas,
@@ -40,7 +40,7 @@ def sets_of(there: Fleet, *unit: PodShape, replicas: int = 9, placed: int = 0) -
         placed=(PlacedReplicas(site="m1", replicas=placed),) if placed else (),
     )
     permitted = np.ones(len(there.nodes.kinds), np.bool_)
-    return sets_at(there, 0, demand, permitted=permitted, is_new=not placed)
+    return pod_sets_at(there, 0, demand, permitted=permitted, is_new=not placed)
 
 
 def possible(free: list[int], pods: list[int]) -> bool:
@@ -67,10 +67,10 @@ def test_a_set_never_gets_more_than_fits_and_what_is_called_exact_is(seed: int) 
 
 def test_few_pods_are_searched_where_first_fit_fails() -> None:
     there = fleet(row(6, 2))
-    assert sets_of(there, *(shape(cpu) for cpu in (3, 3, 2, 2, 2)), replicas=1) == SetRoom(
+    assert sets_of(there, *(shape(cpu) for cpu in (3, 3, 2, 2, 2)), replicas=1) == PodSetCapacity(
         1, is_exact=True
     )
-    assert sets_of(there, *(shape(cpu) for cpu in (4, 4, 3)), replicas=1) == SetRoom(
+    assert sets_of(there, *(shape(cpu) for cpu in (4, 4, 3)), replicas=1) == PodSetCapacity(
         0, is_exact=True
     )
 
@@ -89,14 +89,14 @@ def test_a_set_obeys_the_topology_limits_of_its_pods() -> None:
     assert sets_of(single_zone, shape(1, one_per=("zone",)), shape(2)).sets == 1
     tight = shape(3, skews=(TopologySpreadConstraint(topology_key=HOSTNAME_LABEL, max_skew=1),))
     uneven = fleet(row(9), row(2))
-    assert sets_of(uneven, tight, shape(1)) == SetRoom(1, is_exact=False)
+    assert sets_of(uneven, tight, shape(1)) == PodSetCapacity(1, is_exact=False)
 
 
 def test_pods_of_a_set_take_whole_cards_and_shares_of_them() -> None:
     there = fleet(row(9, 2, **{"kapok.dev/gpu-milli.0": 1000, "kapok.dev/gpu-milli.1": 500}))
     whole, half = shape(1, gpu_cards=1, gpu_milli=1000), shape(2, gpu_cards=1, gpu_milli=500)
     assert sets_of(there, whole, half).sets == 2
-    assert sets_of(there, whole, whole, half) == SetRoom(1, is_exact=True)
+    assert sets_of(there, whole, whole, half) == PodSetCapacity(1, is_exact=True)
 
 
 def test_what_is_in_flight_and_what_runs_apart_counts_against_a_set() -> None:
@@ -112,9 +112,11 @@ def test_large_sets_are_counted_in_a_bounded_number_of_steps(
 ) -> None:
     """Bounded work never says more than fits: what is not looked at is not there."""
     there = fleet(row(100, 10**9))
-    assert sets_of(there, shape(60), shape(40), replicas=10**6) == SetRoom(256, is_exact=False)
+    assert sets_of(there, shape(60), shape(40), replicas=10**6) == PodSetCapacity(
+        256, is_exact=False
+    )
     alone = shape(60, skews=(TopologySpreadConstraint(topology_key=HOSTNAME_LABEL, max_skew=1),))
-    monkeypatch.setattr(sets, "MOST_SINGLE_STEPS", 5)
+    monkeypatch.setattr(sets, "MAX_SINGLE_STEPS", 5)
     few = sets_of(fleet(row(100, 50)), alone, shape(40), replicas=50)
     assert few.sets <= 5
     assert not few.is_exact
@@ -124,6 +126,6 @@ def test_the_decision_says_whether_room_was_searched_or_bounded() -> None:
     for count, searched in ((3, True), (9, False)):
         there = fleet(row(7, count))
         unit = (Pods(shape=shape(4), count=1), Pods(shape=shape(5), count=1))
-        room = Room(there, Demand(key="a/b", replicas=9, unit=unit))
-        room.at(np.array([0]))
-        assert room.is_searched == searched
+        room = SiteCapacity(there, Demand(key="a/b", replicas=9, unit=unit))
+        room.replicas_at(np.array([0]))
+        assert room.is_exhaustive == searched

@@ -12,7 +12,7 @@ from scheduler.model.kinds.fields import Taint
 from scheduler.model.kinds.site import NodeClass, SiteStatus
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import HOSTNAME_LABEL, PodShape, TopologySpreadConstraint
-from scheduler.placement.fit.capacity import Room
+from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fleet.fleet import Fleet
 
 Node = tuple[int, str]
@@ -48,7 +48,7 @@ def room(
     fleet = Fleet([facts])
     placed = (PlacedReplicas(site="m1", replicas=own + own_flying),) if own + own_flying else ()
     demand = Demand(key="a/b", unit=(Pods(shape=shape, count=1),), placed=placed)
-    return Room(fleet, demand).at_one(0)
+    return SiteCapacity(fleet, demand).replicas_at_slot(0)
 
 
 def most(

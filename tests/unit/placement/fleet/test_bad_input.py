@@ -9,8 +9,8 @@ import pytest
 from benchmarks.fit import is_exact
 from scheduler.model.demand.facts import InFlight, OrderGeneration, in_flight_of
 from scheduler.model.demand.terms import DEFAULT_TERMS
-from scheduler.placement.choose import choose, consider
-from scheduler.placement.fleet.context import moment_of
+from scheduler.placement.choose import choose, prepare_cycle
+from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from tests.support.sites import (
     NOW,
@@ -20,12 +20,12 @@ from tests.support.sites import (
     fleet_of,
     grant,
     nodes,
-    room,
     site,
+    site_with_capacity,
     workload,
 )
 
-MOMENT = moment_of(NOW, DEFAULT_TERMS)
+MOMENT = decision_context(NOW, DEFAULT_TERMS)
 
 
 def decided(asked: Raw, *sites: Raw) -> tuple[str, Raw, str]:
@@ -34,7 +34,7 @@ def decided(asked: Raw, *sites: Raw) -> tuple[str, Raw, str]:
 
 
 def test_no_replicas_are_placed_nowhere() -> None:
-    assert decided(workload(0), room("m1", 1)) == (
+    assert decided(workload(0), site_with_capacity("m1", 1)) == (
         "Placed",
         {},
         "asks for no replicas, so there is nothing to place",
@@ -63,13 +63,13 @@ def test_a_request_larger_than_any_node_is_fragmented_or_full() -> None:
 
 def test_what_is_in_flight_is_full_and_not_called_fragmented() -> None:
     flying = InFlight(workload="ns/x", replicas=2, requests={"cpu": 1000, "pods": 1})
-    fleet = Fleet([facts_of(room("m1", 3), grant("m1"), in_flight=(flying,))])
+    fleet = Fleet([facts_of(site_with_capacity("m1", 3), grant("m1"), in_flight=(flying,))])
     assert choose(demand(workload(2)), fleet, now=NOW).reasons == {"full": 1}
 
 
 def test_a_resource_that_no_node_reports_is_not_there() -> None:
     asked = workload(1, requests={"example.com/fpga": 1})
-    assert decided(asked, room("m1", 4))[1] == {"full": 1}
+    assert decided(asked, site_with_capacity("m1", 4))[1] == {"full": 1}
 
 
 def test_a_site_of_a_hundred_thousand_nodes_is_one_site() -> None:
@@ -89,7 +89,7 @@ def test_an_empty_fleet_has_an_answer() -> None:
 
 
 def test_all_figures_stale_refuses_new_work_and_keeps_the_old() -> None:
-    old = room("m1", 4)
+    old = site_with_capacity("m1", 4)
     old["status"]["observedAt"] = "2020-01-01T00:00:00Z"
     assert decided(workload(), old)[:2] == ("Refused", {"stale": 1})
     assert decided(workload(1, placed={"m1": 1}), old)[0] == "Placed"
@@ -118,7 +118,7 @@ def test_a_measured_zero_is_not_unknown() -> None:
 
 
 def test_an_unknown_cost_is_not_a_number() -> None:
-    decision = choose(demand(workload()), fleet_of(room("m1", 1)), now=NOW)
+    decision = choose(demand(workload()), fleet_of(site_with_capacity("m1", 1)), now=NOW)
     assert (decision.cost.cny_per_hour, decision.cost.gco2_per_hour) == (None, None)
 
 
@@ -129,9 +129,9 @@ def test_an_unknown_cost_is_never_reckoned_as_nothing() -> None:
     for lost in ("energy", "prices"):
         spec = {name: part for name, part in known.items() if name != lost}
         price = [
-            consider(
+            prepare_cycle(
                 demand(workload()), fleet_of(site("m1", nodes(1), spec=each)), MOMENT
-            ).price.cny[0]
+            ).costs.cny[0]
             for each in (known, spec)
         ]
         assert price[1] > price[0] > 0
@@ -142,7 +142,7 @@ def test_an_old_figure_counts_as_the_worst_of_it_and_the_fall_back() -> None:
     prices = []
     for grams in (1.0, 2000.0):
         raw = site("m1", nodes(1), intensity={"gco2PerKwh": grams, **old})
-        prices.append(consider(demand(workload()), fleet_of(raw), MOMENT).price.cny[0])
+        prices.append(prepare_cycle(demand(workload()), fleet_of(raw), MOMENT).costs.cny[0])
     assert prices[0] < prices[1]
 
 
@@ -153,7 +153,7 @@ def test_an_intensity_from_the_future_counts_as_old(ahead: int, *, is_old: bool)
         seen = (NOW + timedelta(seconds=seconds)).isoformat()
         grams = {"gco2PerKwh": 1.0, "origin": "measured", "observedAt": seen}
         raw = site("m1", nodes(1), intensity=grams)
-        prices.append(consider(demand(workload()), fleet_of(raw), MOMENT).price.cny[0])
+        prices.append(prepare_cycle(demand(workload()), fleet_of(raw), MOMENT).costs.cny[0])
     assert (prices[1] > prices[0]) == is_old
 
 
@@ -162,16 +162,16 @@ def test_an_intensity_from_the_future_is_remembered_only_until_its_time() -> Non
     grams = {"gco2PerKwh": 1.0, "origin": "measured", "observedAt": seen}
     fleet, wanted = fleet_of(site("m1", nodes(1), intensity=grams)), demand(workload())
     prices = [
-        consider(wanted, fleet, moment_of(NOW + timedelta(seconds=wait), DEFAULT_TERMS)).price.cny[
-            0
-        ]
+        prepare_cycle(
+            wanted, fleet, decision_context(NOW + timedelta(seconds=wait), DEFAULT_TERMS)
+        ).costs.cny[0]
         for wait in (0, 59, 60)
     ]
     assert prices[0] == prices[1] > prices[2]
 
 
 def test_equal_sites_are_told_apart_by_the_workload_and_always_alike() -> None:
-    fleet = fleet_of(*(room(f"m{index}", 9) for index in range(4)))
+    fleet = fleet_of(*(site_with_capacity(f"m{index}", 9) for index in range(4)))
 
     def chosen(uid: str) -> str:
         raw = workload()

@@ -10,7 +10,7 @@ from scheduler.model.quantities import NotAQuantity
 from scheduler.placement.choose import choose
 from scheduler.placement.explain.explain import explain
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.namespace_limits import LimitIndex
+from scheduler.placement.fleet.namespace_limits import NamespaceLimitIndex
 from tests.support.sites import NOW, Raw, demand, facts_of, fleet_of, grant, nodes, site, workload
 
 NODES = nodes(20, cpu="4", memory="8Gi")
@@ -103,7 +103,7 @@ def test_what_runs_already_is_in_the_quota_and_room_for_itself() -> None:
 def test_a_namespace_that_no_site_lists_has_no_limit() -> None:
     fleet = fleet_of(site("m1", NODES, namespaces=[{"name": "x", "quotaLeft": {"pods": 0}}]))
     assert most(fleet, ONE) == 19
-    assert fleet.limits.of("ns") is None
+    assert fleet.namespace_limits.by_slot("ns") is None
 
 
 def test_the_decision_and_the_explanation_name_the_quota() -> None:
@@ -207,15 +207,15 @@ def test_requests_that_a_limit_range_adds_count_on_the_nodes_and_in_the_quota() 
 def test_limits_that_cannot_be_read_are_refused_by_name() -> None:
     found = facts_of(site("m1", namespaces=[{"name": "ns", "quotaLeft": {"pods": "many"}}]))
     with pytest.raises(NotAQuantity, match=r"Site m1: status.namespaces: 'many' is not a quantity"):
-        LimitIndex().read(found)
+        NamespaceLimitIndex().parse(found)
 
 
 def test_limits_follow_the_reports_and_go_with_the_site() -> None:
     fleet = limited(quotaLeft={"pods": 1})
     assert most(fleet, ONE) == 1
     fleet.upsert(facts_of(site("m1", NODES), grant("m1")))
-    assert fleet.limits.of("ns") is None
+    assert fleet.namespace_limits.by_slot("ns") is None
     fleet.upsert(limited(quotaLeft={"pods": 2}).facts_of("m1"))
     assert most(fleet, ONE) == 2
     fleet.remove("m1")
-    assert fleet.limits.of("ns") is None
+    assert fleet.namespace_limits.by_slot("ns") is None

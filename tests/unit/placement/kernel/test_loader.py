@@ -13,7 +13,7 @@ import pytest
 import build_kernel
 from scheduler.placement import kernel as package
 from scheduler.placement.kernel import loader as compiled
-from tests.support.tools import need_kernel
+from tests.support.tools import require_kernel
 
 STUB = build_kernel.ROOT / build_kernel.FOLDER / "kernel.pyi"
 
@@ -50,14 +50,14 @@ def names_in(scope: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ...]]:
 
 
 def test_the_kernel_was_built_from_this_source() -> None:
-    need_kernel()
+    require_kernel()
     assert build_kernel.digest(build_kernel.ROOT) == compiled.kernel.SOURCE, (
         "kernel.pyx or build_kernel.py was edited after the kernel was built: make kernel"
     )
 
 
 def test_the_kernel_has_what_its_stub_names() -> None:
-    need_kernel()
+    require_kernel()
     missing = [".".join(name) for name in names_in(ast.parse(STUB.read_text())) if not _has(name)]
     assert missing == []
 
@@ -71,7 +71,7 @@ def _has(name: tuple[str, ...]) -> bool:
 
 def test_a_kernel_of_this_interface_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     says = compiled_with(kernel_of(compiled.INTERFACE), monkeypatch)
-    assert (says["WORD"], says["SENTENCE"]) == ("compiled", "decisions run compiled")
+    assert (says["MODE"], says["MODE_SENTENCE"]) == ("compiled", "decisions run compiled")
 
 
 @pytest.mark.parametrize("interface", [compiled.INTERFACE + 1, None])
@@ -80,12 +80,12 @@ def test_a_kernel_of_another_interface_is_not_used(
 ) -> None:
     says = compiled_with(kernel_of(interface), monkeypatch)
     assert (says["IS_COMPILED"], says["IS_ABSENT"]) == (False, False)
-    assert f"interface {interface}, wanted {compiled.INTERFACE}" in says["SENTENCE"]
+    assert f"interface {interface}, wanted {compiled.INTERFACE}" in says["MODE_SENTENCE"]
 
 
 def test_without_a_kernel_decisions_run_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
     says = compiled_with(None, monkeypatch)
     assert (says["IS_COMPILED"], says["IS_ABSENT"]) == (False, True)
-    assert says["SENTENCE"] == (
+    assert says["MODE_SENTENCE"] == (
         "decisions run interpreted, slower and with the same answers: no kernel was built"
     )

@@ -3,7 +3,7 @@
 import pytest
 
 from scheduler.model.reasons import REASONS
-from scheduler.placement.filter.rules import Event
+from scheduler.placement.filter.rules import WakeEvent
 from scheduler.placement.queue.order import could_wake, wake_events_of
 
 
@@ -13,7 +13,7 @@ def test_every_reason_can_be_helped_by_something(reason: str) -> None:
 
 
 def test_free_capacity_helps_the_full_and_not_the_forbidden() -> None:
-    capacity: frozenset[Event] = frozenset({"capacity"})
+    capacity: frozenset[WakeEvent] = frozenset({"capacity"})
     assert could_wake(capacity, {"full", "data-class"})
     assert not could_wake(capacity, {"data-class", "jurisdiction"})
 

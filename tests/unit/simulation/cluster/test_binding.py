@@ -7,20 +7,20 @@ import pytest
 from scheduler.model.kinds.fields import Taint
 from scheduler.simulation.cluster.description import NodeDescription
 from scheduler.simulation.cluster.objects import NODES, PODS
-from tests.support.cluster_world import World, deployment
+from tests.support.fake_cluster import FakeCluster, deployment
 
 ANTI_AFFINITY = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
-def _world(*nodes: NodeDescription) -> World:
-    return World(*nodes)
+def _world(*nodes: NodeDescription) -> FakeCluster:
+    return FakeCluster(*nodes)
 
 
 def _node(name: str, cpu: str = "8", **fields: Any) -> NodeDescription:  # noqa: ANN401 - any field
     return NodeDescription(name=name, allocatable={"cpu": cpu, "memory": "32Gi"}, **fields)
 
 
-def _where(world: World, prefix: str = "") -> list[str]:
+def _where(world: FakeCluster, prefix: str = "") -> list[str]:
     return [pod.spec.node_name for pod in world.pods(prefix)]
 
 
@@ -60,7 +60,7 @@ def test_no_node_ever_holds_more_than_it_has() -> None:
         world.apply(deployment(f"w{number}", 1, cpu=str(1 + number % 3)))
     world.settle(10)
     for name, cores in (("a", 5000), ("b", 3000)):
-        assert world.mirror.used(name)["cpu"] <= cores
+        assert world.mirror.requested_on(name)["cpu"] <= cores
     assert "" in _where(world)
 
 

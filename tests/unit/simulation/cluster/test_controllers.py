@@ -16,22 +16,22 @@ from scheduler.simulation.cluster.objects import (
     STATEFUL_SETS,
 )
 from scheduler.simulation.cluster.plan import Create, Patch
-from scheduler.simulation.cluster.podwork import is_ready
-from tests.support.cluster_world import World, deployment, job
+from scheduler.simulation.cluster.pods import is_ready
+from tests.support.fake_cluster import FakeCluster, deployment, job
 
 FAULT = "kapok.dev/simulate-fault"
 
 
 @pytest.fixture
-def world() -> World:
-    return World(NodeDescription(name="node", count=3))
+def world() -> FakeCluster:
+    return FakeCluster(NodeDescription(name="node", count=3))
 
 
 def _conditions(status: dict[str, list[dict[str, str]]]) -> dict[str, str]:
     return {one["type"]: one["status"] for one in status.get("conditions", [])}
 
 
-def test_a_deployment_gets_its_pods_through_one_replica_set(world: World) -> None:
+def test_a_deployment_gets_its_pods_through_one_replica_set(world: FakeCluster) -> None:
     world.apply(deployment("web", 4))
     world.settle(5)
     (replica_set,) = world.mirror.names(REPLICA_SETS)
@@ -45,7 +45,7 @@ def test_a_deployment_gets_its_pods_through_one_replica_set(world: World) -> Non
     assert _conditions(status) == {"Available": "True", "Progressing": "True"}
 
 
-def test_a_pod_costs_at_most_three_writes_until_it_is_ready(world: World) -> None:
+def test_a_pod_costs_at_most_three_writes_until_it_is_ready(world: FakeCluster) -> None:
     world.apply(deployment("web", 10))
     world.settle(5)
     about_pods = [
@@ -56,7 +56,7 @@ def test_a_pod_costs_at_most_three_writes_until_it_is_ready(world: World) -> Non
     assert len(about_pods) == 3 * 10
 
 
-def test_scaling_down_takes_away_pods_that_are_not_ready_first(world: World) -> None:
+def test_scaling_down_takes_away_pods_that_are_not_ready_first(world: FakeCluster) -> None:
     world.apply(deployment("web", 3))
     world.settle(5)
     world.patch(DEPLOYMENTS, ("city", "web"), {"spec": {"replicas": 6}})
@@ -67,7 +67,7 @@ def test_scaling_down_takes_away_pods_that_are_not_ready_first(world: World) -> 
     assert {pod.metadata.name for pod in world.pods()} == ready
 
 
-def test_a_rollout_stays_within_its_bounds_and_ends_complete(world: World) -> None:
+def test_a_rollout_stays_within_its_bounds_and_ends_complete(world: FakeCluster) -> None:
     body = deployment("web", 4)
     rolling = {"maxSurge": 1, "maxUnavailable": 0}
     body["spec"]["strategy"] = {"type": "RollingUpdate", "rollingUpdate": rolling}
@@ -85,7 +85,7 @@ def test_a_rollout_stays_within_its_bounds_and_ends_complete(world: World) -> No
     assert world.status(DEPLOYMENTS, "web")["updatedReplicas"] == 4
 
 
-def test_recreate_never_runs_two_versions_at_once(world: World) -> None:
+def test_recreate_never_runs_two_versions_at_once(world: FakeCluster) -> None:
     body = deployment("web", 3)
     body["spec"]["strategy"] = {"type": "Recreate"}
     world.apply(body)
@@ -99,7 +99,7 @@ def test_recreate_never_runs_two_versions_at_once(world: World) -> None:
 
 
 def test_a_stateful_set_starts_one_pod_after_the_other_and_ends_them_in_reverse(
-    world: World,
+    world: FakeCluster,
 ) -> None:
     world.apply(deployment("db", 3, kind="StatefulSet"))
     seen = []
@@ -115,7 +115,7 @@ def test_a_stateful_set_starts_one_pod_after_the_other_and_ends_them_in_reverse(
     assert world.status(STATEFUL_SETS, "db")["readyReplicas"] == 1
 
 
-def test_a_stateful_set_is_renewed_from_its_last_pod_down(world: World) -> None:
+def test_a_stateful_set_is_renewed_from_its_last_pod_down(world: FakeCluster) -> None:
     body = deployment("db", 2, kind="StatefulSet")
     world.apply(body)
     world.settle(10)
@@ -129,7 +129,7 @@ def test_a_stateful_set_is_renewed_from_its_last_pod_down(world: World) -> None:
 
 def test_a_daemon_set_has_one_pod_on_every_node_that_allows_it() -> None:
     gpu = NodeDescription(name="gpu", labels={"gpu": "yes"})
-    world = World(NodeDescription(name="node", count=2), gpu)
+    world = FakeCluster(NodeDescription(name="node", count=2), gpu)
     world.apply(deployment("log", 0, kind="DaemonSet"))
     world.settle(5)
     assert sorted(pod.spec.node_name for pod in world.pods()) == ["gpu", "node-0", "node-1"]
@@ -140,7 +140,7 @@ def test_a_daemon_set_has_one_pod_on_every_node_that_allows_it() -> None:
     assert world.status(DAEMON_SETS, "log")["desiredNumberScheduled"] == 1
 
 
-def test_a_job_completes_when_its_pods_have_run_their_seconds(world: World) -> None:
+def test_a_job_completes_when_its_pods_have_run_their_seconds(world: FakeCluster) -> None:
     annotations = {"kapok.dev/simulated-seconds": "20"}
     world.apply(job("calc", completions=3, parallelism=2, annotations=annotations))
     world.settle(15)
@@ -151,21 +151,21 @@ def test_a_job_completes_when_its_pods_have_run_their_seconds(world: World) -> N
     assert _conditions(status) == {"SuccessCriteriaMet": "True", "Complete": "True"}
 
 
-def test_an_indexed_job_runs_every_index_once(world: World) -> None:
+def test_an_indexed_job_runs_every_index_once(world: FakeCluster) -> None:
     world.apply(job("calc", completions=3, parallelism=3, completionMode="Indexed"))
     world.settle(15)
     key = "batch.kubernetes.io/job-completion-index"
     assert sorted(pod.metadata.annotations[key] for pod in world.pods()) == ["0", "1", "2"]
 
 
-def test_a_job_that_keeps_failing_gives_up_after_its_back_off_limit(world: World) -> None:
+def test_a_job_that_keeps_failing_gives_up_after_its_back_off_limit(world: FakeCluster) -> None:
     world.apply(job("calc", backoffLimit=2, annotations={FAULT: "crash-loop"}))
     world.settle(30)
     assert _conditions(world.status(JOBS, "calc"))["Failed"] == "True"
     assert Counter(pod.status.phase for pod in world.pods()) == {"Failed": 3}
 
 
-def test_a_job_that_is_over_time_fails(world: World) -> None:
+def test_a_job_that_is_over_time_fails(world: FakeCluster) -> None:
     world.apply(
         job("calc", activeDeadlineSeconds=10, annotations={"kapok.dev/simulated-seconds": "99"})
     )
@@ -174,7 +174,7 @@ def test_a_job_that_is_over_time_fails(world: World) -> None:
     assert failed["reason"] == "DeadlineExceeded"
 
 
-def test_a_finished_job_goes_when_its_time_to_live_is_over(world: World) -> None:
+def test_a_finished_job_goes_when_its_time_to_live_is_over(world: FakeCluster) -> None:
     world.apply(job("calc", ttlSecondsAfterFinished=60))
     world.settle(30)
     assert world.mirror.names(JOBS)
@@ -183,7 +183,7 @@ def test_a_finished_job_goes_when_its_time_to_live_is_over(world: World) -> None
     assert world.pods() == []
 
 
-def test_a_suspended_job_has_no_pods_until_it_is_resumed(world: World) -> None:
+def test_a_suspended_job_has_no_pods_until_it_is_resumed(world: FakeCluster) -> None:
     world.apply(job("calc", suspend=True))
     world.settle(5)
     assert world.pods() == []
@@ -192,7 +192,7 @@ def test_a_suspended_job_has_no_pods_until_it_is_resumed(world: World) -> None:
     assert _conditions(world.status(JOBS, "calc"))["Complete"] == "True"
 
 
-def test_a_cron_job_makes_a_job_in_each_due_minute(world: World) -> None:
+def test_a_cron_job_makes_a_job_in_each_due_minute(world: FakeCluster) -> None:
     template = job("unused", parallelism=1)["spec"]
     world.apply(
         {
@@ -209,7 +209,7 @@ def test_a_cron_job_makes_a_job_in_each_due_minute(world: World) -> None:
     assert len(world.mirror.names(JOBS)) == 3
 
 
-def test_what_a_deleted_deployment_owned_goes_too(world: World) -> None:
+def test_what_a_deleted_deployment_owned_goes_too(world: FakeCluster) -> None:
     world.apply(deployment("web", 4))
     world.settle(5)
     world.delete(DEPLOYMENTS, ("city", "web"))
@@ -218,7 +218,7 @@ def test_what_a_deleted_deployment_owned_goes_too(world: World) -> None:
     assert world.pods() == []
 
 
-def test_foreground_deletion_takes_the_dependents_first(world: World) -> None:
+def test_foreground_deletion_takes_the_dependents_first(world: FakeCluster) -> None:
     world.apply(deployment("web", 2))
     world.settle(5)
     world.delete(DEPLOYMENTS, ("city", "web"), "foregroundDeletion")
@@ -227,7 +227,7 @@ def test_foreground_deletion_takes_the_dependents_first(world: World) -> None:
     assert world.pods() == []
 
 
-def test_orphans_stay_and_are_adopted_by_a_set_that_is_made_again(world: World) -> None:
+def test_orphans_stay_and_are_adopted_by_a_set_that_is_made_again(world: FakeCluster) -> None:
     world.apply(deployment("db", 2, kind="StatefulSet"))
     world.settle(10)
     before = {pod.metadata.uid for pod in world.pods()}
@@ -240,7 +240,7 @@ def test_orphans_stay_and_are_adopted_by_a_set_that_is_made_again(world: World) 
     assert world.status(STATEFUL_SETS, "db")["readyReplicas"] == 2
 
 
-def test_a_silent_node_loses_its_pods_only_when_their_toleration_ends(world: World) -> None:
+def test_a_silent_node_loses_its_pods_only_when_their_toleration_ends(world: FakeCluster) -> None:
     world.apply(deployment("web", 3))
     world.settle(5)
     victim = world.pods()[0].spec.node_name
@@ -255,7 +255,7 @@ def test_a_silent_node_loses_its_pods_only_when_their_toleration_ends(world: Wor
     assert len(elsewhere) == 3
 
 
-def test_a_silent_node_that_returns_has_its_pods_ready_again(world: World) -> None:
+def test_a_silent_node_that_returns_has_its_pods_ready_again(world: FakeCluster) -> None:
     world.apply(deployment("web", 3))
     world.settle(5)
     victim = world.pods()[0].spec.node_name
@@ -267,7 +267,7 @@ def test_a_silent_node_that_returns_has_its_pods_ready_again(world: World) -> No
     assert world.mirror.node(victim).spec.taints == []  # type: ignore[union-attr]
 
 
-def test_a_drained_node_is_cordoned_and_empty_and_opens_again(world: World) -> None:
+def test_a_drained_node_is_cordoned_and_empty_and_opens_again(world: FakeCluster) -> None:
     world.apply(deployment("web", 3))
     world.settle(5)
     victim = world.pods()[0].spec.node_name
@@ -280,7 +280,7 @@ def test_a_drained_node_is_cordoned_and_empty_and_opens_again(world: World) -> N
     assert world.mirror.node(victim).spec.unschedulable is False  # type: ignore[union-attr]
 
 
-def test_a_slow_start_takes_as_long_as_it_says(world: World) -> None:
+def test_a_slow_start_takes_as_long_as_it_says(world: FakeCluster) -> None:
     body = deployment("web", 1)
     body["spec"]["template"]["metadata"]["annotations"] = {FAULT: "slow-start=12"}
     world.apply(body)
@@ -290,7 +290,7 @@ def test_a_slow_start_takes_as_long_as_it_says(world: World) -> None:
     assert all(is_ready(pod) for pod in world.pods())
 
 
-def test_a_crashing_pod_is_not_ready_and_recovers_when_the_fault_ends(world: World) -> None:
+def test_a_crashing_pod_is_not_ready_and_recovers_when_the_fault_ends(world: FakeCluster) -> None:
     body = deployment("web", 1)
     body["spec"]["template"]["metadata"]["annotations"] = {FAULT: "crash-loop"}
     world.apply(body)
@@ -302,7 +302,7 @@ def test_a_crashing_pod_is_not_ready_and_recovers_when_the_fault_ends(world: Wor
     assert is_ready(world.pods()[0])
 
 
-def test_nodes_of_a_real_kubelet_are_left_alone(world: World) -> None:
+def test_nodes_of_a_real_kubelet_are_left_alone(world: FakeCluster) -> None:
     info = {"nodeInfo": {"kubeletVersion": "v1.36.0"}, "allocatable": {"cpu": "9", "pods": "9"}}
     body = {"kind": "Node", "metadata": {"name": "real"}, "status": info}
     world.apply(body)
@@ -311,7 +311,7 @@ def test_nodes_of_a_real_kubelet_are_left_alone(world: World) -> None:
     assert world.objects[NODES, ("", "real")]["status"] == before
 
 
-def test_a_node_that_was_made_by_hand_is_played_with_what_it_says(world: World) -> None:
+def test_a_node_that_was_made_by_hand_is_played_with_what_it_says(world: FakeCluster) -> None:
     world.apply(
         {"kind": "Node", "metadata": {"name": "hand"}, "status": {"capacity": {"cpu": "2"}}}
     )
@@ -321,7 +321,7 @@ def test_a_node_that_was_made_by_hand_is_played_with_what_it_says(world: World) 
     assert _conditions(status)["Ready"] == "True"
 
 
-def test_nothing_is_written_when_nothing_changes(world: World) -> None:
+def test_nothing_is_written_when_nothing_changes(world: FakeCluster) -> None:
     world.apply(deployment("web", 3))
     world.apply(deployment("db", 2, kind="StatefulSet"))
     world.apply(deployment("log", 0, kind="DaemonSet"))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.cli.entry import main
-from scheduler.simulation.cluster.description import NotADescription, read_clusters, read_nodes
+from scheduler.simulation.cluster.description import InvalidDescription, read_clusters, read_nodes
 
 
 def _file(folder: Path, text: str) -> Path:
@@ -18,7 +18,7 @@ def test_a_count_makes_numbered_nodes_and_defaults_fill_in(tmp_path: Path) -> No
     (described,) = read_nodes(
         _file(tmp_path, 'nodes: [{name: e, count: 2, allocatable: {cpu: "4"}}]')
     )
-    first, second = described.each()
+    first, second = described.expand()
     assert (first.name, second.name) == ("e-0", "e-1")
     assert first.allocatable == {"cpu": "4", "memory": "32Gi", "pods": "110"}
 
@@ -42,7 +42,7 @@ def test_kubeconfigs_are_relative_to_the_description(tmp_path: Path) -> None:
 )
 def test_a_wrong_description_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
     path = _file(tmp_path, text)
-    with pytest.raises(NotADescription) as raised:
+    with pytest.raises(InvalidDescription) as raised:
         read_nodes(path)
     assert str(path) in str(raised.value)
     assert said in str(raised.value)

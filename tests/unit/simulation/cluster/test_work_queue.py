@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Callable
 
-from scheduler.simulation.cluster.work_queue import WorkQueue
+from scheduler.simulation.cluster.work_queue import MemberWorkQueue
 from tests.support.fake_clock import FakeClock
 
 
-async def _with_timer(body: Callable[[WorkQueue[str], FakeClock], object]) -> None:
+async def _with_timer(body: Callable[[MemberWorkQueue[str], FakeClock], object]) -> None:
     clock = FakeClock()
-    queue: WorkQueue[str] = WorkQueue(clock)
+    queue: MemberWorkQueue[str] = MemberWorkQueue(clock)
     async with asyncio.TaskGroup() as group:
         timer = group.create_task(queue.run_timer())
         await clock.advance(0)
@@ -18,7 +18,7 @@ async def _with_timer(body: Callable[[WorkQueue[str], FakeClock], object]) -> No
 
 
 async def test_a_key_that_is_added_twice_comes_once() -> None:
-    queue: WorkQueue[str] = WorkQueue(FakeClock())
+    queue: MemberWorkQueue[str] = MemberWorkQueue(FakeClock())
     queue.add("a")
     queue.add("a")
     queue.add("b")
@@ -29,7 +29,7 @@ async def test_a_key_that_is_added_twice_comes_once() -> None:
 
 
 async def test_a_key_that_is_added_while_in_hand_comes_again_afterwards() -> None:
-    queue: WorkQueue[str] = WorkQueue(FakeClock())
+    queue: MemberWorkQueue[str] = MemberWorkQueue(FakeClock())
     queue.add("a")
     await queue.take()
     queue.add("a")
@@ -39,7 +39,7 @@ async def test_a_key_that_is_added_while_in_hand_comes_again_afterwards() -> Non
 
 
 async def test_the_earliest_of_several_due_times_counts() -> None:
-    async def body(queue: WorkQueue[str], clock: FakeClock) -> None:
+    async def body(queue: MemberWorkQueue[str], clock: FakeClock) -> None:
         queue.add("a", 10)
         queue.add("a", 2)
         queue.add("a", 5)
@@ -55,7 +55,7 @@ async def test_the_earliest_of_several_due_times_counts() -> None:
 
 
 async def test_a_sooner_key_wakes_the_timer() -> None:
-    async def body(queue: WorkQueue[str], clock: FakeClock) -> None:
+    async def body(queue: MemberWorkQueue[str], clock: FakeClock) -> None:
         queue.add("late", 100)
         await clock.advance(0)
         queue.add("soon", 1)

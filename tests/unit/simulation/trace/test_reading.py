@@ -20,7 +20,7 @@ def _file(folder: Path, text: str | bytes) -> Path:
 def test_columns_may_stand_in_any_order_beside_others(tmp_path: Path) -> None:
     text = "extra,gpu,sn,model,memory_mib,cpu_milli\nx,2,a,T4,1024,8000\n"
     (node,) = read_nodes(_file(tmp_path, text))
-    assert (node.name, node.cpu_milli, node.memory_mib, node.cards) == ("a", 8000, 1024, 2)
+    assert (node.name, node.cpu_milli, node.memory_mib, node.card_count) == ("a", 8000, 1024, 2)
 
 
 def test_a_byte_order_mark_and_windows_lines_are_read(tmp_path: Path) -> None:

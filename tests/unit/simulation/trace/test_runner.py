@@ -8,11 +8,11 @@ from scheduler.model.kinds.metadata import Metadata
 from scheduler.model.kinds.policy import Placement, PlacementPolicy, PolicySpec
 from scheduler.runtime.clock import SystemClock
 from scheduler.simulation.trace.binder import SiteBinder
-from scheduler.simulation.trace.grouping import SiteRecord, group
-from scheduler.simulation.trace.kapok import Kapok, NotForTraces
-from scheduler.simulation.trace.reading import NodeRecord, PodRecord, Shape
-from scheduler.simulation.trace.report import Run
-from scheduler.simulation.trace.runner import Outcome, Runner
+from scheduler.simulation.trace.grouping import SiteRecord, group_nodes
+from scheduler.simulation.trace.kapok import KapokChooser, UnsupportedTracePolicy
+from scheduler.simulation.trace.reading import NodeRecord, PodRecord, TracePodShape
+from scheduler.simulation.trace.report import TraceComparison
+from scheduler.simulation.trace.runner import TraceOutcome, TraceRunner
 from scheduler.simulation.trace.simulate import Trace, simulate
 
 
@@ -27,7 +27,7 @@ def _pod(
     assert isinstance(cards, int)
     assert isinstance(milli, int)
     assert isinstance(models, tuple)
-    return PodRecord(name, Shape(cpu, 1024, cards, milli, models), start, end)
+    return PodRecord(name, TracePodShape(cpu, 1024, cards, milli, models), start, end)
 
 
 def _policy(**placement: str) -> PlacementPolicy:
@@ -35,7 +35,7 @@ def _policy(**placement: str) -> PlacementPolicy:
     return PlacementPolicy(metadata=Metadata(name="test", namespace="trace"), spec=spec)
 
 
-def _play(nodes: list[NodeRecord], pods: list[PodRecord], sites: int = 1) -> Run:
+def _play(nodes: list[NodeRecord], pods: list[PodRecord], sites: int = 1) -> TraceComparison:
     return simulate(
         Trace(nodes, pods, sites),
         _policy(strategy="CostOptimal"),
@@ -44,11 +44,11 @@ def _play(nodes: list[NodeRecord], pods: list[PodRecord], sites: int = 1) -> Run
     )
 
 
-def _kapok(nodes: list[NodeRecord], pods: list[PodRecord], sites: int = 1) -> Outcome:
+def _kapok(nodes: list[NodeRecord], pods: list[PodRecord], sites: int = 1) -> TraceOutcome:
     return _play(nodes, pods, sites).kapok
 
 
-def _starts(outcome: Outcome) -> dict[str, int]:
+def _starts(outcome: TraceOutcome) -> dict[str, int]:
     return {one.pod.name: one.start_seconds for one in outcome.assignments}
 
 
@@ -91,7 +91,7 @@ def test_a_pod_that_ends_when_it_arrives_takes_no_room() -> None:
 def test_shares_of_one_card_add_up_to_one_card() -> None:
     pods = [_pod(f"p{n}", 0, 50, cards=1, milli=400) for n in range(5)]
     outcome = _kapok([_node("n", cards=2)], pods)
-    assert sorted(one.cards for one in outcome.assignments) == [(0,), (0,), (1,), (1,)]
+    assert sorted(one.card_indexes for one in outcome.assignments) == [(0,), (0,), (1,), (1,)]
     assert outcome.refused == {"fragmented": 1}
 
 
@@ -99,7 +99,7 @@ def test_two_cards_of_a_share_are_two_different_cards() -> None:
     pods = [_pod("whole", 0, 50, cards=1, milli=1000), _pod("two", 0, 50, cards=2, milli=300)]
     outcome = _kapok([_node("n", cards=2), _node("m", cards=2)], pods)
     (two,) = [one for one in outcome.assignments if one.pod.name == "two"]
-    assert two.cards == (0, 1)
+    assert two.card_indexes == (0, 1)
 
 
 def test_a_card_model_that_was_named_is_kept() -> None:
@@ -171,22 +171,22 @@ def test_the_same_trace_gives_the_same_assignments() -> None:
 
 def test_sites_differ_by_one_node_at_most_and_a_seed_shuffles_them() -> None:
     nodes = [_node(f"n{n}", model="AB"[n % 2]) for n in range(11)]
-    sites = group(nodes, 3, seed=None)
+    sites = group_nodes(nodes, 3, seed=None)
     assert sorted(len(site.nodes) for site in sites) == [3, 4, 4]
     assert {node.model for node in sites[0].nodes} == {"A"}
-    shuffled = group(nodes, 3, seed=1)
+    shuffled = group_nodes(nodes, 3, seed=1)
     assert shuffled != sites
-    assert shuffled == group(nodes, 3, seed=1)
+    assert shuffled == group_nodes(nodes, 3, seed=1)
 
 
 @pytest.mark.parametrize("sites", [0, -1, 4])
 def test_there_are_no_more_sites_than_nodes(sites: int) -> None:
     with pytest.raises(ValueError, match=f"--sites {sites}: there are 3 nodes; write 1 to 3"):
-        group([_node(f"n{n}") for n in range(3)], sites, seed=None)
+        group_nodes([_node(f"n{n}") for n in range(3)], sites, seed=None)
 
 
 def test_a_policy_that_runs_a_pod_twice_is_refused() -> None:
     binders = [SiteBinder(SiteRecord("s", (_node("n"),)))]
-    kapok = Kapok(binders, ["s"], _policy(strategy="Duplicated"), clock=SystemClock())
-    with pytest.raises(NotForTraces, match="a pod runs once"):
-        Runner(binders, kapok, [_pod("a", 0, 9)]).run()
+    kapok = KapokChooser(binders, ["s"], _policy(strategy="Duplicated"), clock=SystemClock())
+    with pytest.raises(UnsupportedTracePolicy, match="a pod runs once"):
+        TraceRunner(binders, kapok, [_pod("a", 0, 9)]).run()

@@ -13,16 +13,15 @@ from scheduler.control.ports.hub import ApiResource, Object
 from scheduler.simulation.cluster.controllers.cron_jobs import plan_cron_job
 from scheduler.simulation.cluster.controllers.daemon_sets import plan_daemon_set
 from scheduler.simulation.cluster.controllers.deployments import plan_deployment
-from scheduler.simulation.cluster.controllers.garbage import plan_collection
+from scheduler.simulation.cluster.controllers.garbage import plan_garbage_collection
 from scheduler.simulation.cluster.controllers.jobs import plan_job
 from scheduler.simulation.cluster.controllers.replica_sets import plan_replica_set
 from scheduler.simulation.cluster.controllers.stateful_sets import plan_stateful_set
 from scheduler.simulation.cluster.description import NodeDescription
-from scheduler.simulation.cluster.kubelet import Pace, plan_pod
-from scheduler.simulation.cluster.mirror import Mirror, Name
-from scheduler.simulation.cluster.nodes import plan_node, register
+from scheduler.simulation.cluster.kubelet import SimulationPace, plan_pod
+from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
+from scheduler.simulation.cluster.nodes import plan_node, registration_writes
 from scheduler.simulation.cluster.objects import (
-    BY_KIND,
     CRON_JOBS,
     DAEMON_SETS,
     DEPLOYMENTS,
@@ -30,20 +29,21 @@ from scheduler.simulation.cluster.objects import (
     NODES,
     PODS,
     REPLICA_SETS,
+    RESOURCES_BY_KIND,
     STATEFUL_SETS,
     Pod,
-    view_of,
+    decode_view,
 )
 from scheduler.simulation.cluster.plan import (
     Bind,
+    ControllerPlan,
     Create,
-    Orphaned,
+    Delete,
+    DeleteIfOrphaned,
     Patch,
-    Plan,
-    Remove,
-    Tell,
+    RecordEvent,
     Write,
-    sooner,
+    shorter_wait,
 )
 
 _CONTROLLERS = {
@@ -55,29 +55,31 @@ _CONTROLLERS = {
     CRON_JOBS: plan_cron_job,
 }
 START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
-_MOST_ROUNDS = 500
+_MAX_ROUNDS = 500
 
 
-class World:
+class FakeCluster:
     """Objects, time, and every controller."""
 
-    def __init__(self, *nodes: NodeDescription, pace: Pace | None = None) -> None:
+    def __init__(self, *nodes: NodeDescription, pace: SimulationPace | None = None) -> None:
         self.now = START
-        self.pace = pace or Pace(start_seconds=1, stop_seconds=1, job_seconds=5)
-        self.objects: dict[tuple[ApiResource, Name], Object] = {}
+        self.pace = pace or SimulationPace(start_seconds=1, stop_seconds=1, job_seconds=5)
+        self.objects: dict[tuple[ApiResource, NamespacedName], Object] = {}
         self.mirror = Mirror(lambda _resource, _before, _after: None)
         self.writes: list[Write] = []
-        self.events: list[Tell] = []
+        self.events: list[RecordEvent] = []
         self._numbers = itertools.count(1)
-        self._described = {one.name: one for described in nodes for one in described.each()}
-        for one in self._described.values():
-            self._carry_out(Plan(register(self.mirror, one)))
+        self._node_descriptions = {
+            one.name: one for described in nodes for one in described.expand()
+        }
+        for one in self._node_descriptions.values():
+            self._execute(ControllerPlan(registration_writes(self.mirror, one)))
 
     # ------------------------------------------------------------ what a user does
 
     def apply(self, body: Object) -> None:
         """Creates an object, or replaces its spec."""
-        resource = BY_KIND[body["kind"]]
+        resource = RESOURCES_BY_KIND[body["kind"]]
         name = (body["metadata"].get("namespace", ""), body["metadata"]["name"])
         if (resource, name) in self.objects:
             self.patch(resource, name, {"spec": body["spec"]}, replace=True)
@@ -85,63 +87,63 @@ class World:
             self._create(Create(resource, copy.deepcopy(body)))
 
     def patch(
-        self, resource: ApiResource, name: Name, body: Object, *, replace: bool = False
+        self, resource: ApiResource, name: NamespacedName, body: Object, *, replace: bool = False
     ) -> None:
         """A merge patch, or a new value for each named field."""
         found = self.objects[resource, name]
         if replace:
             found |= copy.deepcopy(body)
         else:
-            _merge(found, body)
+            _merge_patch(found, body)
         if "spec" in body:
             found["metadata"]["generation"] += 1
         self._show(resource, found)
 
-    def delete(self, resource: ApiResource, name: Name, *finalizers: str) -> None:
+    def delete(self, resource: ApiResource, name: NamespacedName, *finalizers: str) -> None:
         """Marks an object with finalizers, or takes it away."""
         body = self.objects[resource, name]
         if finalizers or resource is PODS:
             body["metadata"]["finalizers"] = list(finalizers)
-            body["metadata"]["deletionTimestamp"] = _text(self.now + timedelta(seconds=30))
+            body["metadata"]["deletionTimestamp"] = _format_time(self.now + timedelta(seconds=30))
             body["metadata"]["deletionGracePeriodSeconds"] = 30
             self._show(resource, body)
         else:
-            self._vanish(resource, name)
+            self._drop(resource, name)
 
     # ------------------------------------------------------------ time
 
     def settle(self, seconds: float = 0.0) -> None:
         """Runs every controller to rest, and time forward by `seconds`."""
         end = self.now + timedelta(seconds=seconds)
-        for _ in range(_MOST_ROUNDS):
+        for _ in range(_MAX_ROUNDS):
             plans = self._plans()
             if any(plan.writes for plan in plans):
                 continue
-            waits = sooner(None, None)
+            waits = shorter_wait(None, None)
             for plan in plans:
-                waits = sooner(waits, plan.again_seconds)
+                waits = shorter_wait(waits, plan.requeue_after_seconds)
             if waits is None or self.now + timedelta(seconds=waits) > end:
                 self.now = end
                 return
             self.now += timedelta(seconds=max(waits, 0.01))
         raise AssertionError(f"does not come to rest: {self.writes[-5:]}")
 
-    def _plans(self) -> list[Plan]:
+    def _plans(self) -> list[ControllerPlan]:
         """One look at everything; each plan is carried out before the next is made."""
         plans = []
         for resource, name in list(self.objects):
             for plan in self._plans_for(resource, name):
                 try:
-                    self._carry_out(plan)
+                    self._execute(plan)
                     plans.append(plan)
                 except _NameTakenError:  # as the real loop does: look again a little later
-                    plans.append(Plan(again_seconds=0.2))
+                    plans.append(ControllerPlan(requeue_after_seconds=0.2))
         return plans
 
-    def _plans_for(self, resource: ApiResource, name: Name) -> list[Plan]:
+    def _plans_for(self, resource: ApiResource, name: NamespacedName) -> list[ControllerPlan]:
         if resource is NODES:
-            return [plan_node(self.mirror, name[1], self.now, self._described.get(name[1]))]
-        found = [plan_collection(self.mirror, resource, name, self.now)]
+            return [plan_node(self.mirror, name[1], self.now, self._node_descriptions.get(name[1]))]
+        found = [plan_garbage_collection(self.mirror, resource, name, self.now)]
         if resource is PODS:
             found.append(plan_pod(self.mirror, name, self.now, self.pace))
         elif resource in _CONTROLLERS:
@@ -150,26 +152,26 @@ class World:
 
     # ------------------------------------------------------------ what the API server does
 
-    def _carry_out(self, plan: Plan) -> None:
+    def _execute(self, plan: ControllerPlan) -> None:
         for write in plan.writes:
             self.writes.append(write)
             match write:
                 case Create():
                     self._create(write)
                 case Patch() if (write.resource, write.name) in self.objects:
-                    _merge(self.objects[write.resource, write.name], write.body)
+                    _merge_patch(self.objects[write.resource, write.name], write.body)
                     self._show(write.resource, self.objects[write.resource, write.name])
-                case Remove() if (write.resource, write.name) in self.objects:
-                    self._remove(write)
+                case Delete() if (write.resource, write.name) in self.objects:
+                    self._delete(write)
                 case Bind():
                     body = self.objects[PODS, write.name]
                     assert "nodeName" not in body["spec"], f"{write.name} is bound twice"
                     body["spec"]["nodeName"] = write.node
                     self._show(PODS, body)
-                case Tell():
+                case RecordEvent():
                     self.events.append(write)
-                case Orphaned():
-                    self._vanish(write.resource, write.name)
+                case DeleteIfOrphaned():
+                    self._drop(write.resource, write.name)
                 case _:
                     pass
 
@@ -179,40 +181,38 @@ class World:
         name = (meta.get("namespace", ""), meta["name"])
         if (write.resource, name) in self.objects:
             there = self.objects[write.resource, name]["metadata"]
-            assert _owners(there) != _owners(meta), f"{name} is made twice"
+            assert _owner_uids(there) != _owner_uids(meta), f"{name} is made twice"
             raise _NameTakenError
         meta |= {
             "uid": f"uid-{next(self._numbers)}",
             "generation": 1,
-            "creationTimestamp": _text(self.now),
+            "creationTimestamp": _format_time(self.now),
         }
         body.setdefault("spec", {})
         self.objects[write.resource, name] = body
         self._show(write.resource, body)
 
-    def _remove(self, write: Remove) -> None:
+    def _delete(self, write: Delete) -> None:
         body = self.objects[write.resource, write.name]
         if write.uid != body["metadata"]["uid"]:
             return
-        if write.resource is PODS and not write.at_once and body["spec"].get("nodeName"):
+        if write.resource is PODS and not write.is_immediate and body["spec"].get("nodeName"):
             self.delete(PODS, write.name)
         elif not body["metadata"].get("finalizers"):
-            self._vanish(write.resource, write.name)
+            self._drop(write.resource, write.name)
 
     def _show(self, resource: ApiResource, body: Object) -> None:
         body["metadata"]["resourceVersion"] = str(next(self._numbers))
         ended = body["metadata"].get("deletionTimestamp") and resource is not PODS
         if ended and not body["metadata"].get("finalizers"):
-            self._vanish(
-                resource, (body["metadata"].get("namespace", ""), body["metadata"]["name"])
-            )
+            self._drop(resource, (body["metadata"].get("namespace", ""), body["metadata"]["name"]))
         else:
-            self.mirror.put(resource, view_of(resource, copy.deepcopy(body)), self.now)
+            self.mirror.put(resource, decode_view(resource, copy.deepcopy(body)), self.now)
 
-    def _vanish(self, resource: ApiResource, name: Name) -> None:
+    def _drop(self, resource: ApiResource, name: NamespacedName) -> None:
         body = self.objects.pop((resource, name), None)
         if body is not None:
-            self.mirror.bury(resource, view_of(resource, body))
+            self.mirror.tombstone(resource, decode_view(resource, body))
 
     # ------------------------------------------------------------ questions
 
@@ -231,7 +231,7 @@ class _NameTakenError(Exception):
     """409: an object of this name, made for somebody else, is still there."""
 
 
-def _owners(meta: dict[str, Any]) -> set[str]:
+def _owner_uids(meta: dict[str, Any]) -> set[str]:
     return {owner["uid"] for owner in meta.get("ownerReferences", [])}
 
 
@@ -282,16 +282,16 @@ def job(name: str, **spec: Any) -> Object:  # noqa: ANN401 - any field of a Job'
     }
 
 
-def _merge(target: Object, patch: Object) -> None:
+def _merge_patch(target: Object, patch: Object) -> None:
     """RFC 7386."""
     for key, value in patch.items():
         if value is None:
             target.pop(key, None)
         elif isinstance(value, dict) and isinstance(target.get(key), dict):
-            _merge(target[key], value)
+            _merge_patch(target[key], value)
         else:
             target[key] = copy.deepcopy(value)
 
 
-def _text(instant: datetime) -> str:
+def _format_time(instant: datetime) -> str:
     return instant.strftime("%Y-%m-%dT%H:%M:%SZ")

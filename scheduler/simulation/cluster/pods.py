@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from scheduler.control.ports.hub import ApiResource, Object
-from scheduler.simulation.cluster.mirror import Name
-from scheduler.simulation.cluster.objects import PODS, Job, Pod, PodSet
-from scheduler.simulation.cluster.plan import Create, Remove
+from scheduler.simulation.cluster.mirror import NamespacedName
+from scheduler.simulation.cluster.objects import PODS, AppsObject, Job, Pod
+from scheduler.simulation.cluster.plan import Create, Delete
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' own: no vowels, no words
 
 
-def digest(value: Any, length: int) -> str:  # noqa: ANN401 - any JSON
+def name_safe_hash(value: Any, length: int) -> str:  # noqa: ANN401 - any JSON
     """A name-safe hash of any JSON value."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:12], "big")
@@ -24,7 +24,7 @@ def digest(value: Any, length: int) -> str:  # noqa: ANN401 - any JSON
     return letters
 
 
-def owner_reference(resource: ApiResource, owner: PodSet | Job) -> Object:
+def owner_reference(resource: ApiResource, owner: AppsObject | Job) -> Object:
     """The reference by which `owner` controls what it makes."""
     return {
         "apiVersion": resource.api_version,
@@ -38,7 +38,7 @@ def owner_reference(resource: ApiResource, owner: PodSet | Job) -> Object:
 
 def new_pod(
     resource: ApiResource,
-    owner: PodSet | Job,
+    owner: AppsObject | Job,
     name: str,
     *,
     labels: dict[str, str] | None = None,
@@ -72,32 +72,32 @@ def new_pod(
     return Create(PODS, body)
 
 
-def remove_pod(pod: Pod) -> Remove:
+def delete_pod(pod: Pod) -> Delete:
     """Asks the kubelet to end a pod."""
-    return Remove(PODS, name_of(pod), pod.metadata.uid)
+    return Delete(PODS, name_of(pod), pod.metadata.uid)
 
 
-def name_of(view: Pod | PodSet | Job) -> Name:
+def name_of(view: Pod | AppsObject | Job) -> NamespacedName:
     """Namespace and name."""
     return (view.metadata.namespace, view.metadata.name)
 
 
-def is_ending(pod: Pod) -> bool:
+def is_terminating(pod: Pod) -> bool:
     """Whether it is being deleted."""
     return pod.metadata.deletion_timestamp is not None
 
 
-def is_over(pod: Pod) -> bool:
+def is_finished(pod: Pod) -> bool:
     """Whether it has ended by itself."""
     return pod.status.phase in ("Succeeded", "Failed")
 
 
 def is_active(pod: Pod) -> bool:
     """Whether it counts as a replica."""
-    return not is_ending(pod) and not is_over(pod)
+    return not is_terminating(pod) and not is_finished(pod)
 
 
-def _ready_since(pod: Pod) -> datetime | None:
+def _ready_at(pod: Pod) -> datetime | None:
     for condition in pod.status.conditions:
         if condition.get("type") == "Ready" and condition.get("status") == "True":
             text = str(condition.get("lastTransitionTime") or "1970-01-01T00:00:00Z")
@@ -107,28 +107,30 @@ def _ready_since(pod: Pod) -> datetime | None:
 
 def is_ready(pod: Pod) -> bool:
     """Whether its Ready condition holds."""
-    return _ready_since(pod) is not None
+    return _ready_at(pod) is not None
 
 
 def is_available(pod: Pod, min_ready_seconds: int, now: datetime) -> bool:
     """Whether it has been ready long enough."""
-    since = _ready_since(pod)
+    since = _ready_at(pod)
     if since is None:
         return False
     return not min_ready_seconds or since + timedelta(seconds=min_ready_seconds) <= now
 
 
-def wait_for_available(pods: list[Pod], min_ready_seconds: int, now: datetime) -> float | None:
+def seconds_until_available(pods: list[Pod], min_ready_seconds: int, now: datetime) -> float | None:
     """Seconds until the next ready pod counts as available; None when none will by waiting."""
     if not min_ready_seconds:
         return None
-    sinces = [_ready_since(pod) for pod in pods]
+    sinces = [_ready_at(pod) for pod in pods]
     ends = [since + timedelta(seconds=min_ready_seconds) for since in sinces if since]
     waits = [(end - now).total_seconds() for end in ends if end > now]
     return min(waits, default=None)
 
 
-def amount(value: int | str | None, total: int, *, default: int | str, round_up: bool) -> int:
+def resolve_percentage(
+    value: int | str | None, total: int, *, default: int | str, round_up: bool
+) -> int:
     """Resolves `maxSurge` and its kind: a number, or a percentage of `total`."""
     value = default if value is None else value
     if isinstance(value, str) and value.endswith("%"):

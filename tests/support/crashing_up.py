@@ -1,6 +1,6 @@
 """`kapok up` that kills itself (SIGKILL) at one step of the first placement.
 
-    python -m tests.support.up_that_dies STEP up --data-dir DIR …
+    python -m tests.support.crashing_up STEP up --data-dir DIR …
 
 STEP is `after-ledger`, `after-status` or `after-order`. Only the step is added; everything else is
 the program that users run.
@@ -24,12 +24,12 @@ from scheduler.model.kinds.workload import WorkloadSpec
 from scheduler.mqtt.order_publisher import OrderPublisher
 
 
-def die() -> None:
+def kill_self() -> None:
     """As `kill -9` does it."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class DyingRecorder(LedgerRecorder):
+class CrashingRecorder(LedgerRecorder):
     """Dies once the first placement is durable."""
 
     async def record(
@@ -45,11 +45,11 @@ class DyingRecorder(LedgerRecorder):
             subject=subject, epoch=epoch, at=at, content=content, spec=spec
         )
         if content.get("decision") and content["decision"].phase == "Placed":
-            die()
+            kill_self()
         return recorded
 
 
-async def dying_patch(
+async def crashing_merge_patch(
     self: HubClient,
     resource: ApiResource,
     name: str,
@@ -59,34 +59,36 @@ async def dying_patch(
     subresource: str | None = None,
 ) -> Object:
     """Dies once the status with the placement was taken by the hub."""
-    body = await _patch(self, resource, name, patch, namespace=namespace, subresource=subresource)
+    body = await _merge_patch(
+        self, resource, name, patch, namespace=namespace, subresource=subresource
+    )
     if resource.kind == "Workload" and (patch.get("status") or {}).get("placement"):
-        die()
+        kill_self()
     return body
 
 
-_patch = HubClient.merge_patch
+_merge_patch = HubClient.merge_patch
 
 
-class DyingSpeaker(OrderPublisher):
+class CrashingPublisher(OrderPublisher):
     """Dies when the first index with an order is about to be published."""
 
     def publish_index(
         self, site: str, site_uid: str, version: IndexVersion, orders: Mapping[str, OrderForSite]
     ) -> str:
         if orders:
-            die()
+            kill_self()
         return super().publish_index(site, site_uid, version, orders)
 
 
 if __name__ == "__main__":
     step, *words = sys.argv[1:]
     if step == "after-ledger":
-        vars(scheduler.app)["LedgerRecorder"] = DyingRecorder
+        vars(scheduler.app)["LedgerRecorder"] = CrashingRecorder
     elif step == "after-status":
-        HubClient.merge_patch = dying_patch  # type: ignore[method-assign]
+        HubClient.merge_patch = crashing_merge_patch  # type: ignore[method-assign]
     elif step == "after-order":
-        vars(scheduler.app)["OrderPublisher"] = DyingSpeaker
+        vars(scheduler.app)["OrderPublisher"] = CrashingPublisher
     else:
         raise SystemExit(f"no such step: {step}")
     sys.exit(main(words))

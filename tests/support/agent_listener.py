@@ -32,12 +32,12 @@ def free_port() -> int:
 
 
 @dataclass
-class Ears:
+class AgentListener:
     """A hub that listens."""
 
     client: aiomqtt.Client
     trusted: TrustedKeys
-    heard: list[tuple[str, Any, bool]] = field(default_factory=list)
+    received: list[tuple[str, Any, bool]] = field(default_factory=list)
 
     async def listen(self) -> None:
         await self.client.subscribe("kapok/v1/site-a/#", qos=1)
@@ -47,29 +47,29 @@ class Ears:
                 payload = unseal(message.payload, topic=name, trusted=self.trusted)
                 read = {"status": SITE_STATUS.decode, "offline": OFFLINE.decode}
                 value = read.get(kind, decode_report)(payload)
-                self.heard.append((kind, value, bool(message.retain)))
+                self.received.append((kind, value, bool(message.retain)))
 
-    def of(self, kind: str) -> list[Any]:
-        return [value for heard, value, _ in self.heard if heard == kind]
+    def received_of(self, kind: str) -> list[Any]:
+        return [value for heard, value, _ in self.received if heard == kind]
 
-    async def until(self, kind: str, holds: Callable[[Value], object] = bool) -> Value:
+    async def wait_for(self, kind: str, holds: Callable[[Value], object] = bool) -> Value:
         """Waits for a message of a kind that fulfils a condition."""
         async with asyncio.timeout(20):
             while True:
-                for value in self.of(kind):
+                for value in self.received_of(kind):
                     if holds(value):
                         return value
                 await CLOCK.sleep(0.02)
 
 
 @asynccontextmanager
-async def hub_on(port: int, keys: Iterable[SigningKey]) -> AsyncIterator[Ears]:
+async def listening_hub(port: int, keys: Iterable[SigningKey]) -> AsyncIterator[AgentListener]:
     """Listens to the site's agents, which sign with these keys."""
     async with (
         aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as client,
         asyncio.TaskGroup() as group,
     ):
-        ears = Ears(client, TrustedKeys(key.public for key in keys))
+        ears = AgentListener(client, TrustedKeys(key.public for key in keys))
         task = group.create_task(ears.listen())
         yield ears
         task.cancel()

@@ -19,7 +19,7 @@ async def take_now(queue: SchedulingQueue, clock: FakeClock) -> WorkKey | None:
     return None
 
 
-def next_of(
+def next_in_order(
     waiting: Iterable[QueuedWork], shares: TenantShare, *, now_seconds: float
 ) -> QueuedWork | None:
     """Whose turn it is, by looking at all.

@@ -39,7 +39,7 @@ _UNPLACED_KINDS = 20
 
 
 @dataclass(slots=True)
-class WebScene:
+class WebState:
     """Sites that report, and workloads, of which some cannot be placed.
 
     Attributes:
@@ -48,8 +48,8 @@ class WebScene:
     """
 
     clock: Clock
-    scene: SnapshotSources = field(init=False)
-    _looks: int = 0
+    sources: SnapshotSources = field(init=False)
+    _report_count: int = 0
 
     def __post_init__(self) -> None:
         fleet = Fleet()
@@ -61,7 +61,7 @@ class WebScene:
                 fleet.upsert(facts)
 
         registry = HubObjects(NullTelemetry(), lambda *_: None)
-        self.scene = SnapshotSources(
+        self.sources = SnapshotSources(
             registry=registry,
             sites=Sites(registry, self.clock, 45.0, tell),
             fleet=fleet,
@@ -76,42 +76,44 @@ class WebScene:
         """Makes sites that have not reported."""
         for number in range(sites):
             site = Site(metadata=Metadata(name=name_of(number)), spec=_SPEC)
-            self.scene.registry.sites[site.metadata.name] = site
-            self.scene.sites.admit(site.metadata.name)
+            self.sources.registry.sites[site.metadata.name] = site
+            self.sources.sites.admit(site.metadata.name)
 
     def report_all(self) -> None:
         """Every site reports figures that it has never reported before."""
-        self._looks += 1
-        for number, name in enumerate(self.scene.sites.states):
-            self.scene.sites.on_report(_report(name, self._looks + number, self.clock.monotonic()))
-            self.scene.sites.on_order_status(_word(name))
+        self._report_count += 1
+        for number, name in enumerate(self.sources.sites.states):
+            self.sources.sites.on_report(
+                _report(name, self._report_count + number, self.clock.monotonic())
+            )
+            self.sources.sites.on_order_status(_order_status_report(name))
 
     def place(self, workloads: int) -> None:
         """Makes workloads that run, one after the other on each site."""
-        names = list(self.scene.sites.states)
+        names = list(self.sources.sites.states)
         for number in range(workloads):
             key, site = ("default", f"work-{number:05}"), names[number % len(names)]
-            self.scene.registry.workloads[key] = _workload(*key, site)
-            self.scene.workload_stats.usage.set(key, _demand(key[1], "100m"), {site: 3})
+            self.sources.registry.workloads[key] = _workload(*key, site)
+            self.sources.workload_stats.usage.set(key, _demand(key[1], "100m"), {site: 3})
 
     def refuse(self, workloads: int) -> None:
         """Makes workloads that no site takes: they ask for more than any node has."""
         for number in range(workloads):
             key = ("default", f"large-{number:05}")
             demand = _demand(key[1], f"{900 + number % _UNPLACED_KINDS}")
-            decision = choose(demand, self.scene.fleet, now=self.clock.now())
-            self.scene.registry.workloads[key] = Workload(
+            decision = choose(demand, self.sources.fleet, now=self.clock.now())
+            self.sources.registry.workloads[key] = Workload(
                 metadata=Metadata(namespace=key[0], name=key[1]),
                 status=WorkloadStatus(phase="Refused", reason=decision.line),
             )
-            self.scene.queue.mark_unschedulable(key, decision.reasons)
-            self.scene.workload_stats.record_decision(
-                key, decision, demand, self.scene.fleet, DEFAULT_TERMS
+            self.sources.queue.mark_unschedulable(key, decision.reasons)
+            self.sources.workload_stats.record_decision(
+                key, decision, demand, self.sources.fleet, DEFAULT_TERMS
             )
 
-    def look(self) -> StateSnapshot:
+    def take_snapshot(self) -> StateSnapshot:
         """The snapshot that the server would take."""
-        return take_snapshot(self.scene, epoch=1, is_broker_connected=True, outbox_messages=0)
+        return take_snapshot(self.sources, epoch=1, is_broker_connected=True, outbox_messages=0)
 
 
 _SPEC = SiteSpec(
@@ -125,9 +127,14 @@ def name_of(number: int) -> str:
     return f"site-{number:05}"
 
 
-def _report(name: str, turn: int, now_seconds: float) -> SiteReport:
+def _report(name: str, number: int, now_seconds: float) -> SiteReport:
     rows: tuple[dict[str, int | float | str], ...] = tuple(
-        {"count": 2, "cpu": f"{1000 + turn + row}m", "memory": f"{2000 + turn + row}Mi", "pods": 60}
+        {
+            "count": 2,
+            "cpu": f"{1000 + number + row}m",
+            "memory": f"{2000 + number + row}Mi",
+            "pods": 60,
+        }
         for row in range(ROWS_PER_SITE)
     )
     return SiteReport(
@@ -136,15 +143,15 @@ def _report(name: str, turn: int, now_seconds: float) -> SiteReport:
         figures=SiteStatus(
             executor=True,
             api_kinds=("apps/v1/Deployment",),
-            intensity=Intensity(gco2_per_kwh=400.0 + turn % 100, origin="estimated"),
-            power=Power(watts=4000.0 + turn % 1000, origin="measured"),
+            intensity=Intensity(gco2_per_kwh=400.0 + number % 100, origin="estimated"),
+            power=Power(watts=4000.0 + number % 1000, origin="measured"),
             node_classes=(NodeClass(architecture="amd64", free=rows),),
         ),
         has_executor=True,
     )
 
 
-def _word(name: str) -> OrderStatusReport:
+def _order_status_report(name: str) -> OrderStatusReport:
     orders = {
         f"hub/default/{name}-{number}/x": OrderState(id=str(number), generation=1, phase="Ready")
         for number in range(ORDERS_PER_SITE)
