@@ -1,0 +1,171 @@
+"""The files for those who come name files, targets and commands that exist."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = ("CONTRIBUTING.md", "SECURITY.md", ".github/pull_request_template.md")
+FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PLACEHOLDER = "NAME"
+CHECKLISTS = {
+    "A field of a kind",
+    "A hard rule",
+    "A cost",
+    "A sensor",
+    "A command",
+    "A metric",
+}
+MOST_FILES_OF_A_RULE = 5
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def tree(name: str) -> Any:  # noqa: ANN401 - any YAML
+    return yaml.safe_load(text(name))
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):", text("Makefile"), re.MULTILINE))
+
+
+def recipe(target: str) -> list[str]:
+    """The command lines of a target."""
+    body = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", text("Makefile"), re.MULTILINE)
+    assert body is not None, target
+    return [line.strip() for line in body[1].splitlines()]
+
+
+def code(document: str) -> Iterator[str]:
+    """Everything in backticks and in code blocks, piece by piece."""
+    blocks = re.split(r"^```\w*$", document, flags=re.MULTILINE)
+    for prose, block in zip(blocks[::2], [*blocks[1::2], ""], strict=True):
+        yield from re.findall(r"`([^`]+)`", prose)
+        yield from block.splitlines()
+
+
+def paths(document: str) -> set[str]:
+    """What is written like a path of this repository."""
+    words = {word.rstrip(".,;:") for piece in code(document) for word in piece.split()}
+    looks_like_one = re.compile(
+        r"(?!\.venv)\.?\w[\w.-]*(/[\w.-]+)+|[\w.-]+\.(py|md|ya?ml|toml|json)"
+    )
+    return {word for word in words if looks_like_one.fullmatch(word)}
+
+
+def exists(path: str) -> bool:
+    """A file, a folder, or for a name with a placeholder the folder that it goes into."""
+    if PLACEHOLDER in path:
+        return (ROOT / path).parent.is_dir()
+    if "/" in path:
+        return (ROOT / path).exists()
+    return (ROOT / path).exists() or any((ROOT / "scheduler").rglob(path))
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_documents_name_files_that_exist(name: str) -> None:
+    assert [path for path in sorted(paths(text(name))) if not exists(path)] == []
+
+
+@pytest.mark.parametrize("name", [*DOCUMENTS, "README.md", "README.zh-CN.md"])
+def test_documents_name_make_targets_that_exist(name: str) -> None:
+    pieces = "\n".join(code(text(name)))
+    assert set(re.findall(r"\bmake ([a-z-]+)", pieces)) <= make_targets()
+
+
+def test_contributing_names_files_and_targets_at_all() -> None:
+    contributing = text("CONTRIBUTING.md")
+    assert len(paths(contributing)) > 40
+    assert {"make kernel", "make test"} <= {
+        line.partition("#")[0].strip() for line in code(contributing)
+    }
+
+
+def test_contributing_has_a_checklist_for_each_kind_of_change() -> None:
+    _, _, checklists = text("CONTRIBUTING.md").partition("## Checklists\n")
+    assert set(re.findall(r"^### (.+)$", checklists, re.MULTILINE)) == CHECKLISTS
+
+
+def test_adding_a_rule_touches_few_files() -> None:
+    _, _, rest = text("CONTRIBUTING.md").partition("<!-- checklist: rule -->")
+    checklist = rest.partition("<!-- end of checklist: rule -->")[0]
+    assert 1 <= len(re.findall(r"^\d\. ", checklist, re.MULTILINE)) <= MOST_FILES_OF_A_RULE
+
+
+def test_the_notice_names_the_derived_files() -> None:
+    named = set(re.findall(r"^- (\S+):", text("NOTICE"), re.MULTILINE))
+    core = Path("scheduler/apiserver/kinds/core")
+    derived = {str(core / path.name) for path in (ROOT / core).glob("*.json")}
+    assert derived
+    assert named == derived
+
+
+def test_the_page_holds_nothing_of_others() -> None:
+    """A library that is copied into the page brings its licence, which goes into NOTICE."""
+    for path in (ROOT / "scheduler" / "web" / "page").iterdir():
+        assert not re.search(r"@license|copyright|\(c\)", path.read_text("utf-8"), re.IGNORECASE)
+
+
+def workflow_steps() -> list[dict[str, Any]]:
+    [job] = tree(".github/workflows/ci.yml")["jobs"].values()
+    steps: list[dict[str, Any]] = job["steps"]
+    return steps
+
+
+def test_the_workflow_runs_the_commands_of_the_gate() -> None:
+    gate = re.findall(r"^make .+$", text(".ci/run"), re.MULTILINE)
+    runs = [step["run"].removeprefix("sudo ") for step in workflow_steps() if "run" in step]
+    assert gate
+    assert [run for run in runs if run.startswith("make ")] == gate
+
+
+def test_the_workflow_sets_what_the_gate_sets() -> None:
+    wanted = set(re.findall(r"^export (\w+)=", text(".ci/run"), re.MULTILINE))
+    given = {name for step in workflow_steps() for name in step.get("env", {})}
+    assert wanted - {"CI"} == given  # forges set CI themselves
+
+
+def test_the_workflow_uses_actions_by_major_version() -> None:
+    used = [step["uses"] for step in workflow_steps() if "uses" in step]
+    assert {use.partition("@")[0] for use in used} == {"actions/checkout", "actions/setup-python"}
+    assert [use for use in used if not re.fullmatch(r"actions/[a-z-]+@v\d+", use)] == []
+
+
+def test_pre_commit_hooks_are_the_checks_of_make_and_download_nothing() -> None:
+    repositories = tree(".pre-commit-config.yaml")["repos"]
+    assert [one["repo"] for one in repositories] == ["local"]
+    hooks = repositories[0]["hooks"]
+    assert {hook["language"] for hook in hooks} == {"system"}
+    checks = [line.replace("$(BIN)", ".venv/bin").removesuffix(" .") for line in recipe("check")]
+    assert [hook["entry"].removesuffix(" --force-exclude") for hook in hooks] == checks
+
+
+@pytest.mark.parametrize("path", FORMS, ids=lambda path: path.stem)
+def test_issue_forms_can_be_filled_in(path: Path) -> None:
+    form = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert form["name"]
+    assert form["description"]
+    ids = [field["id"] for field in form["body"] if field["type"] != "markdown"]
+    assert ids
+    assert len(ids) == len(set(ids))
+
+
+def test_every_package_says_that_it_is_typed() -> None:
+    packages = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert [name for name in packages if not (ROOT / name / "py.typed").is_file()] == []
+
+
+def test_the_files_of_the_licence_exist_and_are_in_the_sdist() -> None:
+    shipped = PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert PROJECT["project"]["license-files"] == ["LICENSE", "NOTICE"]
+    for name in (*PROJECT["project"]["license-files"], PROJECT["project"]["readme"]):
+        assert (ROOT / name).is_file()
+        assert f"/{name}" in shipped
