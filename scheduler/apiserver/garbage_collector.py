@@ -47,7 +47,7 @@ class GarbageCollector:
         """Owners that wait for their dependents in the foreground, by uid."""
         self._queue: asyncio.Queue[tuple[str, ObjectLocation, str]] = asyncio.Queue()
         self._queued: set[tuple[str, ObjectLocation, str]] = set()
-        store.listeners.append(self._on_write)
+        store.add_listener(self._on_write)
 
     def load(self) -> None:
         """Indexes what is on disk and takes up what was left half done."""
@@ -203,7 +203,7 @@ class GarbageCollector:
             self._foreground_owners[uid] = place
             if await self._delete_dependents(uid):
                 await self._remove_finalizer(place, FOREGROUND_FINALIZER)
-        elif CLEANUP_FINALIZER in finalizers and await self._delete_custom_objects(resource, item):
+        elif CLEANUP_FINALIZER in finalizers and await self._delete_custom_objects(item):
             await self._remove_finalizer(place, CLEANUP_FINALIZER)
         elif place[0] == "/namespaces" and await self._delete_namespace_content(place[1]):
             await self._finalize_namespace(resource, place[1])
@@ -244,9 +244,7 @@ class GarbageCollector:
             )
         return not blocking
 
-    async def _delete_custom_objects(
-        self, _resource: ServerResource, definition: JsonObject
-    ) -> bool:
+    async def _delete_custom_objects(self, definition: JsonObject) -> bool:
         """Deletes the objects of a definition; True when none is left."""
         spec = definition["spec"]
         storage = f"{spec['group']}/{spec['names']['plural']}"

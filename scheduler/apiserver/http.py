@@ -66,18 +66,18 @@ class HttpHandler:
 
     def __init__(
         self,
+        *,
         writer: ObjectWriter,
         auth_middleware: AuthMiddleware,
-        warning_funcs: Mapping[str, WarningFunc] | None = None,
+        warning_funcs: Mapping[str, WarningFunc],
     ) -> None:
         self._writer = writer
         self._auth_middleware = auth_middleware
-        self._warning_funcs = warning_funcs or {}
+        self._warning_funcs = warning_funcs
         self._non_resource_handler = NonResourceHandler(writer.catalog)
         self._verb_handler = VerbHandler(writer)
         self._watch_tasks: set[asyncio.Task[None]] = set()
         self._open_watch_count = 0
-        self.closing = asyncio.Event()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers a request; every error becomes a Status."""
@@ -147,12 +147,12 @@ class HttpHandler:
             and not resource_path.name
             and parse_flag(request.query, "watch")
         )
-        attempt = _access_attributes_of(request.method, resource_path, is_watch=watches)
-        if not is_allowed(identity, attempt):
-            raise attempt.forbidden_error(identity)
+        attributes = _access_attributes_of(request.method, resource_path, is_watch=watches)
+        if not is_allowed(identity, attributes):
+            raise attributes.forbidden_error(identity)
         if watches:
             return await self._handle_watch(request, resource_path, resource)
-        call = ResourceRequest(
+        resource_request = ResourceRequest(
             method=request.method,
             path=resource_path,
             resource=resource,
@@ -161,15 +161,14 @@ class HttpHandler:
             accept=request.headers.get("Accept", ""),
             user_agent=request.headers.get("User-Agent", ""),
             body=await _read_body(request),
+            warnings=[resource.deprecation_warning] if resource.deprecation_warning else [],
         )
-        if resource.deprecation_warning:
-            call.warnings.append(resource.deprecation_warning)
-        answer = await self._verb_handler.handle(call)
-        call.warnings += self._object_warnings(call, answer)
+        answer = await self._verb_handler.handle(resource_request)
         response = await _make_compressed_response(
             request, answer.status_code, answer.body, answer.content_type
         )
-        for warning in call.warnings:
+        object_warnings = self._object_warnings(resource_request, answer)
+        for warning in (*resource_request.warnings, *object_warnings):
             response.headers.add("Warning", f"299 - {_quote_warning(warning)}")
         return response
 
@@ -177,13 +176,13 @@ class HttpHandler:
         self, resource_request: ResourceRequest, response: VerbResponse
     ) -> list[str]:
         """What the writer of an object should know, though it was taken."""
-        adviser = self._warning_funcs.get(resource_request.resource.group_resource.kind)
+        warning_func = self._warning_funcs.get(resource_request.resource.group_resource.kind)
         is_write = (
             resource_request.method in _WRITE_METHODS and not resource_request.path.subresource
         )
-        if adviser is None or not is_write or response.status_code >= HTTPStatus.BAD_REQUEST:
+        if warning_func is None or not is_write or response.status_code >= HTTPStatus.BAD_REQUEST:
             return []
-        return adviser(msgspec.json.decode(response.body))
+        return warning_func(msgspec.json.decode(response.body))
 
     async def _handle_access_review(
         self, request: web.BaseRequest, resource_path: ResourcePath, identity: Identity
@@ -216,7 +215,12 @@ class HttpHandler:
                 f"{self._open_watch_count} watches are open, the limit of this server"
             )
         collection = self._writer.collection(resource.collection_name)
-        watch = WatchStream(asked, collection, self._writer.clock, lambda: self._writer.revision)
+        watch = WatchStream(
+            request=asked,
+            collection=collection,
+            clock=self._writer.clock,
+            current_revision=lambda: self._writer.revision,
+        )
         response = web.StreamResponse(
             headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
         )
@@ -266,7 +270,11 @@ def _access_attributes_of(
     if resource_path.subresource:
         resource += f"/{resource_path.subresource}"
     return AccessAttributes(
-        verb, resource_path.group, resource, resource_path.namespace, resource_path.name
+        verb=verb,
+        group=resource_path.group,
+        resource=resource,
+        namespace=resource_path.namespace,
+        name=resource_path.name,
     )
 
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from scheduler.apiserver.base.errors import resource_not_found
-from scheduler.apiserver.discovery import discovery, openapi, openapi_v2
+from scheduler.apiserver.discovery import discovery, openapi
 from scheduler.apiserver.kinds.resources import ResourceCatalog
 from scheduler.hub.schema.json_types import JsonObject
 
@@ -47,7 +47,7 @@ class NonResourceHandler:
         if path == "/version":
             return _JSON_CONTENT_TYPE, _encode(VERSION_INFO)
         if path == "/openapi/v2":
-            return openapi_v2.encode_document(accept)
+            return openapi.encode_v2_document(accept)
         if path.startswith("/openapi/v3"):
             return _JSON_CONTENT_TYPE, self._openapi(path.removeprefix("/openapi/v3").strip("/"))
         return self._discovery(path.strip("/").split("/"), accept)

@@ -19,6 +19,7 @@ import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -50,7 +51,7 @@ _TLS_BUFFER_BYTES = 32 * 1024
 """Of each connection. asyncio takes 256 KiB, which makes 1,000 watches cost 280 MB."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServerOptions:
     """How a server is to be run."""
 
@@ -74,7 +75,7 @@ class ApiServerOptions:
     clock: Clock = field(default_factory=SystemClock)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServer:
     """A running server."""
 
@@ -84,7 +85,6 @@ class ApiServer:
     kubeconfig_path: Path
     ca_path: Path
     """The certificate to trust for `url`."""
-    writer: ObjectWriter = field(repr=False)
 
 
 @asynccontextmanager
@@ -99,26 +99,26 @@ async def serve(options: ApiServerOptions) -> AsyncIterator[ApiServer]:
     options.data_dir.mkdir(parents=True, exist_ok=True)
     lock = DirectoryLock(options.data_dir)
     lock.acquire()
-    store = SqliteStore(options.data_dir / DATABASE_NAME)
+    database = SqliteStore(options.data_dir / DATABASE_NAME)
     try:
-        registry = _open_writer(store, options.clock)
-        store.start()
+        writer = _open_writer(database, options.clock)
+        database.start()
         async with asyncio.TaskGroup() as group:
-            collector = GarbageCollector(registry)
+            collector = GarbageCollector(writer)
             collector.load()
             work = [
                 group.create_task(collector.run(), name="api-collector"),
                 group.create_task(collector.expire_events(), name="api-event-expiry"),
             ]
             try:
-                await _bootstrap(registry, options)
-                async with _listen(registry, options) as server:
+                await _bootstrap(writer, options)
+                async with _listen(writer, options) as server:
                     yield server
             finally:
                 for task in work:
                     task.cancel()
     finally:
-        await store.close()
+        await database.close()
         lock.release()
 
 
@@ -128,33 +128,31 @@ def _open_writer(database: SqliteStore, clock: Clock) -> ObjectWriter:
         if resource.group_resource.kind == "CustomResourceDefinition":
             resource = replace(resource, strategy=definition_strategy(clock.now))  # noqa: PLW2901
         catalog.add(resource)
-    registry = ObjectWriter(catalog, database, clock)
-    registry.load()
+    writer = ObjectWriter(catalog=catalog, database=database, clock=clock)
+    writer.load()
     definitions = catalog.find(*_CRD_RESOURCE)
     if definitions is not None:
-        for stored in registry.collection(definitions.collection_name).objects.values():
-            _serve_definition(registry, stored.decode())
-    registry.listeners.append(
-        lambda resource, item, kind: _on_definition_change(registry, resource, item, kind)
-    )
-    return registry
+        for stored in writer.collection(definitions.collection_name).objects.values():
+            _serve_definition(catalog, stored.decode())
+    writer.add_listener(partial(_on_definition_change, catalog))
+    return writer
 
 
 def _on_definition_change(
-    writer: ObjectWriter, resource: ServerResource, item: JsonObject, event_type: str
+    catalog: ResourceCatalog, resource: ServerResource, item: JsonObject, event_type: str
 ) -> None:
     if resource.group_resource.kind != "CustomResourceDefinition" or resource.is_custom:
         return
     if event_type == "DELETED":
-        writer.catalog.remove_crd(item["metadata"]["name"])
+        catalog.remove_crd(item["metadata"]["name"])
     else:
-        _serve_definition(writer, item)
+        _serve_definition(catalog, item)
 
 
-def _serve_definition(writer: ObjectWriter, definition: JsonObject) -> None:
-    writer.catalog.remove_crd(definition["metadata"]["name"])
+def _serve_definition(catalog: ResourceCatalog, definition: JsonObject) -> None:
+    catalog.remove_crd(definition["metadata"]["name"])
     for resource in custom_resources_of(definition):
-        writer.catalog.add(resource)
+        catalog.add(resource)
 
 
 async def _bootstrap(writer: ObjectWriter, options: ApiServerOptions) -> None:
@@ -177,15 +175,18 @@ async def _bootstrap(writer: ObjectWriter, options: ApiServerOptions) -> None:
 async def _listen(writer: ObjectWriter, options: ApiServerOptions) -> AsyncIterator[ApiServer]:
     tokens = TokenStore(options.data_dir / "tokens.json")
     token = tokens.get_or_create(ADMINISTRATOR)
-    door = AuthMiddleware(
-        tokens,
-        frozenset({options.host, *options.host_names}),
-        options.clock,
-        requests_per_second=options.requests_per_second,
+    handler = HttpHandler(
+        writer=writer,
+        auth_middleware=AuthMiddleware(
+            tokens=tokens,
+            host_names=frozenset({options.host, *options.host_names}),
+            clock=options.clock,
+            requests_per_second=options.requests_per_second,
+        ),
+        warning_funcs=options.warning_funcs,
     )
-    frontend = HttpHandler(writer, door, options.warning_funcs)
     # a watcher that leaves frees its place at once; writes go on, they are shielded
-    server = web.Server(frontend.handle, handler_cancellation=True)
+    server = web.Server(handler.handle, handler_cancellation=True)
     asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES
     runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_TIMEOUT_SECONDS)
     await runner.setup()
@@ -204,9 +205,15 @@ async def _listen(writer: ObjectWriter, options: ApiServerOptions) -> AsyncItera
         authority = base64.b64encode(certificate.authority_path.read_bytes()).decode()
         write_kubeconfig(path, name=options.name, url=url, token=token, ca=authority)
         log.info("%s: the Kubernetes API is at %s, kubeconfig %s", options.name, url, path)
-        yield ApiServer(options.name, url, token, path, certificate.authority_path, writer)
+        yield ApiServer(
+            name=options.name,
+            url=url,
+            token=token,
+            kubeconfig_path=path,
+            ca_path=certificate.authority_path,
+        )
     finally:
-        frontend.end_watches()
+        handler.end_watches()
         await runner.cleanup()
         bound.close()
 

@@ -62,7 +62,7 @@ from scheduler.hub.schema.json_types import Json, JsonObject
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceRequest:
     """One request on a resource."""
 
@@ -229,7 +229,6 @@ class VerbHandler:
             return await self._update_scale(
                 request, lambda old: apply_merge_patch(old, body.value), options
             )
-        options.force = parse_flag(request.query, "force")
         _check_applied_name(body.value, path.name)
         done = await self._writer.apply(
             request.resource, path.namespace, path.name, body.value, options
@@ -291,6 +290,7 @@ class VerbHandler:
             field_manager=parse_field_manager(kind, query, request.user_agent),
             dry_run=parse_dry_run(kind, query),
             field_validation=parse_field_validation(kind, query),
+            force=parse_flag(query, "force"),  # only an apply may set it: `check_patch_options`
             is_patch=request.method == "PATCH",
             subresource=request.path.subresource,
             warnings=request.warnings,

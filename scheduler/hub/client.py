@@ -38,15 +38,32 @@ _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
 
 
+RequestObserver = Callable[[str, str], None]
+"""Called once per request with the verb and the HTTP status code, or "<error>" without a response."""
+
+
+def _ignore_request(_verb: str, _code: str) -> None:
+    """The observer of clients whose requests are not counted."""
+
+
 class HubClient:
     """Implements `scheduler.control.ports.hub.Hub` over HTTP."""
 
-    def __init__(self, session: aiohttp.ClientSession, configuration: Configuration) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        configuration: Configuration,
+        *,
+        observe_request: RequestObserver = _ignore_request,
+    ) -> None:
         self._session = session
         self._configuration = configuration
         self._root = str(configuration.host).rstrip("/")
-        self.on_request: Callable[[str, str], None] = _ignore_request
-        """Told (verb, HTTP status code or "<error>") of every request."""
+        self._observe_request = observe_request
+
+    def with_observer(self, observe_request: RequestObserver) -> "HubClient":
+        """A client over the same session that calls `observe_request` for each of its requests."""
+        return HubClient(self._session, self._configuration, observe_request=observe_request)
 
     @property
     def address(self) -> str:
@@ -182,26 +199,21 @@ class HubClient:
             async with self._session.request(
                 method, self._root + path, params=query, data=data, headers=headers, timeout=timeout
             ) as response:
-                self.on_request(verb, str(response.status))
+                self._observe_request(verb, str(response.status))
                 answered = True
                 yield response
         except aiohttp.ClientConnectorCertificateError as error:  # waiting mends no certificate
             raise Refused(f"{method} {self._root}{path}: {error}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             if not answered:
-                self.on_request(
-                    verb, "<error>"
-                )  # the word of client-go's rest_client_requests_total
+                # "<error>" is the code that client-go's rest_client_requests_total uses.
+                self._observe_request(verb, "<error>")
             raise Busy(f"{method} {self._root}{path}: {type(error).__name__}: {error}") from error
 
     async def _authorization(self) -> dict[str, str]:
         settings = await self._configuration.auth_settings()
         bearer: Any = settings.get("BearerToken")
         return {bearer["key"]: bearer["value"]} if bearer else {}
-
-
-def _ignore_request(_verb: str, _code: str) -> None:
-    """Nobody counts."""
 
 
 @asynccontextmanager

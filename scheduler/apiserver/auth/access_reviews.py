@@ -9,7 +9,8 @@ REVIEW_KINDS: dict[tuple[str, str], str] = {
     ("authorization.k8s.io", "selfsubjectrulesreviews"): "SelfSubjectRulesReview",
     ("authentication.k8s.io", "selfsubjectreviews"): "SelfSubjectReview",
 }
-"""By group and plural."""
+"""The review kinds by group and plural; they can only be created, and are answered at once."""
+REVIEW_VERSION = "v1"
 
 
 def openapi_name_of_review(group: str, plural: str) -> str:
@@ -56,14 +57,14 @@ def _access_status(identity: Identity, spec: JsonObject) -> JsonObject:
     resource = str(asked.get("resource", ""))
     if asked.get("subresource"):
         resource += f"/{asked['subresource']}"
-    attempt = AccessAttributes(
-        str(asked.get("verb", "")),
-        str(asked.get("group", "")),
-        resource,
-        str(asked.get("namespace", "")),
-        str(asked.get("name", "")),
+    attributes = AccessAttributes(
+        verb=str(asked.get("verb", "")),
+        group=str(asked.get("group", "")),
+        resource=resource,
+        namespace=str(asked.get("namespace", "")),
+        name=str(asked.get("name", "")),
     )
-    if is_allowed(identity, attempt):
+    if is_allowed(identity, attributes):
         return {"allowed": True, "reason": f"the role {identity.role} allows it"}
     return {"allowed": False, "reason": f"the role {identity.role} does not allow it"}
 

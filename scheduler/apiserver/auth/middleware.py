@@ -46,10 +46,10 @@ class AuthMiddleware:
 
     def __init__(
         self,
+        *,
         tokens: TokenStore,
         host_names: frozenset[str],
         clock: Clock,
-        *,
         requests_per_second: float,
     ) -> None:
         self._tokens = tokens

@@ -6,18 +6,13 @@ Source: "API Discovery" of the Kubernetes API concepts; apidiscovery.k8s.io/v2.
 import re
 from collections.abc import Iterable
 
+from scheduler.apiserver.auth.access_reviews import REVIEW_KINDS, REVIEW_VERSION
 from scheduler.apiserver.kinds.resources import ALL_VERBS, ResourceCatalog, ServerResource
 from scheduler.hub.schema.json_types import JsonObject
 
 AGGREGATED_CONTENT_TYPE = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _SCALE_GVK = {"group": "autoscaling", "version": "v1", "kind": "Scale"}
 _SUBRESOURCE_VERBS = ("get", "patch", "update")
-_REVIEW_RESOURCES: tuple[tuple[str, str, str, str, bool], ...] = (
-    ("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", False),
-    ("authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", False),
-    ("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", False),
-)
-"""Resources that can only be created and are answered at once."""
 _CREATE_ONLY_SUBRESOURCES: dict[str, tuple[str, JsonObject]] = {
     "binding": ("binding", {"group": "", "version": "v1", "kind": "Binding"}),
     "eviction": ("eviction", {"group": "policy", "version": "v1", "kind": "Eviction"}),
@@ -35,8 +30,8 @@ def _resources_by_version(catalog: ResourceCatalog) -> dict[str, dict[str, list[
     for resource in catalog.all():
         group = found.setdefault(resource.group_resource.group, {})
         group.setdefault(resource.version, []).append(resource)
-    for review in _REVIEW_RESOURCES:
-        found.setdefault(review[0], {}).setdefault(review[1], [])
+    for review_group, _plural in REVIEW_KINDS:
+        found.setdefault(review_group, {}).setdefault(REVIEW_VERSION, [])
     return found
 
 
@@ -123,8 +118,8 @@ def _discovered_reviews(group: str, version: str) -> list[JsonObject]:
             "singularResource": kind.lower(),
             "verbs": ["create"],
         }
-        for of_group, of_version, plural, kind, _namespaced in _REVIEW_RESOURCES
-        if (of_group, of_version) == (group, version)
+        for (review_group, plural), kind in REVIEW_KINDS.items()
+        if (review_group, REVIEW_VERSION) == (group, version)
     ]
 
 

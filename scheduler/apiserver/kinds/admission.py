@@ -33,7 +33,7 @@ _RULES_UNCHECKED_PROBLEM = FieldProblem(
 """Said instead of rules that could stumble over a wrong type or a missing field."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WriteOptions:
     """How a write is meant."""
 

@@ -8,6 +8,7 @@ import json
 import re
 from dataclasses import dataclass
 
+from scheduler.apiserver.kinds.unstructured import value_at
 from scheduler.hub.schema.json_types import Json
 
 _TOKEN = re.compile(
@@ -52,14 +53,9 @@ class _Step:
             return [
                 item
                 for item in value
-                if (self._filter_value_of(item) == self.value) == self.must_equal
+                if (value_at(item, *self.path.split(".")) == self.value) == self.must_equal
             ]
         return value
-
-    def _filter_value_of(self, item: Json) -> Json:
-        for step in (self.path or "").split("."):
-            item = item.get(step) if isinstance(item, dict) else None
-        return item
 
 
 @dataclass(frozen=True, slots=True)

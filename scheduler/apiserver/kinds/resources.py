@@ -35,7 +35,7 @@ class TableColumn:
     """0 always shown, above only with `-o wide`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScalePaths:
     """Where the scale subresource finds its figures, as keys from the root."""
 
@@ -63,7 +63,7 @@ class KindStrategy:
     """Deleting answers with the object instead of a Status."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class ServerResource:
     """One resource in one version."""
 
@@ -112,6 +112,10 @@ class ServerResource:
     def has_status(self) -> bool:
         """Whether `status` is written through a subresource only."""
         return "status" in self.subresources
+
+    def to_served_version(self, item: JsonObject) -> JsonObject:
+        """A stored object in the version of this resource."""
+        return self.from_storage_version(item) if self.from_storage_version else item
 
     def supports_field_selector(self, path: str) -> bool:
         """Whether a field selector may name a path."""

@@ -2,15 +2,9 @@
 
 from scheduler.apiserver.base.errors import bad_request, invalid
 from scheduler.apiserver.kinds.resources import ScalePaths, ServerResource
+from scheduler.apiserver.kinds.unstructured import value_at
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value
-
-
-def _value_at(item: JsonObject, path: tuple[str, ...]) -> Json:
-    found: Json = item
-    for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
-    return found
 
 
 def _format_selector(value: Json) -> str:
@@ -37,7 +31,7 @@ def scale_problems(resource: ServerResource, item: JsonObject) -> list[FieldProb
     """What keeps a custom resource from being scaled: replicas that are no whole number."""
     if resource.scale_paths is None or not resource.is_custom:
         return []
-    replicas = _value_at(item, resource.scale_paths.spec)
+    replicas = value_at(item, *resource.scale_paths.spec)
     path = "." + ".".join(resource.scale_paths.spec)
     if replicas is None or isinstance(replicas, bool):
         return []
@@ -61,11 +55,11 @@ def scale_of(resource: ServerResource, item: JsonObject) -> JsonObject:
     """The scale of an object."""
     paths, metadata = _scale_paths_of(resource), item["metadata"]
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    status: JsonObject = {"replicas": int(_value_at(item, paths.status) or 0)}
-    selector = _format_selector(_value_at(item, paths.selector)) if paths.selector else ""
+    status: JsonObject = {"replicas": int(value_at(item, *paths.status) or 0)}
+    selector = _format_selector(value_at(item, *paths.selector)) if paths.selector else ""
     if selector:
         status["selector"] = selector
-    replicas = _value_at(item, paths.spec)
+    replicas = value_at(item, *paths.spec)
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from scheduler.apiserver.kinds.resources import TableColumn
+from scheduler.apiserver.kinds.unstructured import value_at
 from scheduler.hub.schema.json_types import Json, JsonObject
 
 
@@ -12,14 +13,6 @@ class AgeCell:
     """A cell that grows: printed as the time since an instant."""
 
     since: str | None
-
-
-def value_at(item: JsonObject, *path: str, default: Json = None) -> Json:
-    """The value at a path of keys."""
-    found: Json = item
-    for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
-    return default if found is None else found
 
 
 def make_column(

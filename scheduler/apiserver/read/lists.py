@@ -105,8 +105,7 @@ def encode_in_version(resource: ServerResource, stored: StoredObject) -> bytes:
 
 def decode_in_version(resource: ServerResource, stored: StoredObject) -> JsonObject:
     """The object in the version of a resource, decoded."""
-    item = stored.decode()
-    return resource.from_storage_version(item) if resource.from_storage_version else item
+    return resource.to_served_version(stored.decode())
 
 
 def encode_object(

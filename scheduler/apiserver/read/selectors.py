@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from scheduler.apiserver.base.errors import ApiError, bad_request
 from scheduler.apiserver.kinds.names import label_key_problems, label_value_problems
+from scheduler.apiserver.kinds.unstructured import value_at
 from scheduler.hub.schema.json_types import JsonObject
 
 _SET_REQUIREMENT = re.compile(r"^(?P<key>\S+)\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)$")
@@ -141,11 +142,7 @@ def _split_field_requirement(part: str) -> tuple[str, str, str]:
 
 def field_value_of(item: JsonObject, path: str) -> str:
     """The value that a field selector compares; absent counts as empty."""
-    found: object = item
-    for step in path.split("."):
-        found = found.get(step) if isinstance(found, dict) else None
-    if found is None:
-        return ""
+    found = value_at(item, *path.split("."), default="")
     return str(found).lower() if isinstance(found, bool) else str(found)
 
 

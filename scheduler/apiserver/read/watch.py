@@ -19,7 +19,12 @@ from scheduler.apiserver.read.lists import (
 )
 from scheduler.apiserver.read.selectors import SelectionPredicate
 from scheduler.apiserver.read.tables import make_partial_metadata, make_table
-from scheduler.apiserver.storage.collection import CollectionEvent, ObjectCollection, StoredObject
+from scheduler.apiserver.storage.collection import (
+    CollectionEvent,
+    ObjectCollection,
+    StoredObject,
+    encode_watch_line,
+)
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.problems import FieldProblem
 from scheduler.runtime.clock import Clock
@@ -32,7 +37,7 @@ DEFAULT_TIMEOUT_SECONDS = 1800.0
 _INITIAL_EVENTS_END_METADATA = {"annotations": {"k8s.io/initial-events-end": "true"}}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WatchRequest:
     """What a watch asks for."""
 
@@ -82,14 +87,14 @@ def parse_watch_request(
         if initial is False and revision is None:
             revision = -1
     return WatchRequest(
-        resource,
-        namespace,
-        predicate,
-        representation,
-        parse_flag(query, "allowWatchBookmarks"),
-        initial,
-        revision,
-        float(parse_integer(query, "timeoutSeconds") or DEFAULT_TIMEOUT_SECONDS),
+        resource=resource,
+        namespace=namespace,
+        predicate=predicate,
+        representation=representation,
+        allows_bookmarks=parse_flag(query, "allowWatchBookmarks"),
+        sends_initial_events=initial,
+        start_revision=revision,
+        timeout_seconds=float(parse_integer(query, "timeoutSeconds") or DEFAULT_TIMEOUT_SECONDS),
     )
 
 
@@ -103,6 +108,7 @@ class WatchStream:
 
     def __init__(
         self,
+        *,
         request: WatchRequest,
         collection: ObjectCollection,
         clock: Clock,
@@ -132,7 +138,7 @@ class WatchStream:
             async for line in self._follow_history(position, end):
                 yield line
         except ApiError as error:
-            yield _encode_line("ERROR", _encode(error.to_status()))
+            yield encode_watch_line("ERROR", _encode(error.to_status()))
 
     def _initial_lines(self) -> Iterator[bytes]:
         """What is there now, as one instant shows it; each line is made when it is sent."""
@@ -185,17 +191,15 @@ class WatchStream:
     def _encode_unfiltered(self, event: CollectionEvent) -> bytes:
         if self._request.representation.as_kind or self._request.resource.from_storage_version:
             return self._encode_object(event.type, event.stored)
-        if event.encoded_line is None:
-            event.encoded_line = _encode_line(event.type, event.stored.data)
-        return event.encoded_line
+        return event.encode_line()
 
     def _encode_object(self, event_type: str, stored: StoredObject) -> bytes:
         request = self._request
         if not request.representation.as_kind:
-            return _encode_line(event_type, encode_in_version(request.resource, stored))
+            return encode_watch_line(event_type, encode_in_version(request.resource, stored))
         item = decode_in_version(request.resource, stored)
         if request.representation.as_kind != "Table":
-            return _encode_line(event_type, _encode(make_partial_metadata(item)))
+            return encode_watch_line(event_type, _encode(make_partial_metadata(item)))
         shown = make_table(
             request.resource,
             [item],
@@ -205,7 +209,7 @@ class WatchStream:
             with_headers=not self._has_sent_headers,
         )
         self._has_sent_headers = True
-        return _encode_line(event_type, _encode(shown))
+        return encode_watch_line(event_type, _encode(shown))
 
     def _encode_bookmark(self, revision: int, extra_metadata: JsonObject | None = None) -> bytes:
         resource = self._request.resource
@@ -224,7 +228,7 @@ class WatchStream:
                 "columnDefinitions": None,
                 "rows": [],
             }
-        return _encode_line("BOOKMARK", _encode(item))
+        return encode_watch_line("BOOKMARK", _encode(item))
 
 
 def _object_before(event: CollectionEvent) -> StoredObject:
@@ -234,7 +238,3 @@ def _object_before(event: CollectionEvent) -> StoredObject:
     item = event.previous.decode()
     item["metadata"]["resourceVersion"] = str(event.revision)
     return StoredObject(event.stored.key, event.revision, _encode(item))
-
-
-def _encode_line(event_type: str, data: bytes) -> bytes:
-    return b'{"type":"%s","object":%s}\n' % (event_type.encode(), data.rstrip())

@@ -44,15 +44,24 @@ class CollectionEvent:
     type: str
     stored: StoredObject
     previous: StoredObject | None
-    encoded_line: bytes | None = None
-    """The event as it goes to plain watchers; made once."""
+    _encoded_line: bytes | None = None
+
+    def encode_line(self) -> bytes:
+        """The event as a watch without selector sends it; encoded once for all such watches."""
+        if self._encoded_line is None:
+            self._encoded_line = encode_watch_line(self.type, self.stored.data)
+        return self._encoded_line
+
+
+def encode_watch_line(event_type: str, data: bytes) -> bytes:
+    """One line of a watch response: the type of an event and the JSON of its object."""
+    return b'{"type":"%s","object":%s}\n' % (event_type.encode(), data.rstrip())
 
 
 class ObjectCollection:
     """All objects of one resource."""
 
-    def __init__(self, name: str, revision: int) -> None:
-        self.name = name
+    def __init__(self, revision: int) -> None:
         self.objects: dict[str, StoredObject] = {}
         self.keys: list[str] = []
         self.pending_writes: dict[str, tuple[int, StoredObject | None]] = {}

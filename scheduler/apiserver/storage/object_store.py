@@ -7,6 +7,7 @@ is on disk. Everything up to the store happens without a pause of the event loop
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 
@@ -22,11 +23,14 @@ _encode = msgspec.json.Encoder().encode
 _MAX_OBJECT_BYTES = 1_572_864
 """As etcd's request limit of 1.5 MiB."""
 
+WriteListener = Callable[[ServerResource, JsonObject, str], None]
+"""Receives the resource, the object, and `ADDED`, `MODIFIED` or `DELETED`."""
+
 
 class ObjectStore:
     """The objects, their collections and their versions."""
 
-    def __init__(self, catalog: ResourceCatalog, database: SqliteStore, clock: Clock) -> None:
+    def __init__(self, *, catalog: ResourceCatalog, database: SqliteStore, clock: Clock) -> None:
         self.catalog = catalog
         self.clock = clock
         self.revision = 0
@@ -35,8 +39,11 @@ class ObjectStore:
         self._loaded_revision = 0
         self._database = database
         self._collections: dict[str, ObjectCollection] = {}
-        self.listeners: list[Callable[[ServerResource, JsonObject, str], None]] = []
-        """Told of every write on disk: the resource, the object, ADDED, MODIFIED or DELETED."""
+        self._listeners: list[WriteListener] = []
+
+    def add_listener(self, listener: WriteListener) -> None:
+        """Calls `listener` for every later write, once it is on disk."""
+        self._listeners.append(listener)
 
     def load(self) -> None:
         """Reads everything from disk."""
@@ -51,7 +58,7 @@ class ObjectStore:
         """The objects of a resource."""
         found = self._collections.get(name)
         if found is None:
-            found = self._collections[name] = ObjectCollection(name, self._loaded_revision)
+            found = self._collections[name] = ObjectCollection(self._loaded_revision)
         return found
 
     @staticmethod
@@ -95,14 +102,12 @@ class ObjectStore:
                 "because it is being terminated"
             )
             error = forbidden(resource.group_resource, "", why)
-            error.details["causes"] = [
-                {
-                    "reason": "NamespaceTerminating",
-                    "message": f"namespace {namespace} is being terminated",
-                    "field": "metadata.namespace",
-                }
-            ]
-            raise error
+            cause = {
+                "reason": "NamespaceTerminating",
+                "message": f"namespace {namespace} is being terminated",
+                "field": "metadata.namespace",
+            }
+            raise replace(error, details=error.details | {"causes": [cause]})
 
     async def put(
         self, resource: ServerResource, key: str, item: JsonObject, options: WriteOptions
@@ -166,7 +171,7 @@ class ObjectStore:
         kind = "DELETED" if is_deletion else "ADDED" if is_new else "MODIFIED"
         collection.commit(stored.key, stored, is_deletion=is_deletion)
         self.revision = max(self.revision, stored.revision)
-        for listener in self.listeners:
+        for listener in self._listeners:
             listener(resource, item, kind)
 
 

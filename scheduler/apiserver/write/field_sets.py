@@ -15,7 +15,7 @@ from scheduler.hub.schema.structural import SchemaNode
 
 FieldSet: TypeAlias = dict[str, "FieldSet"]
 
-_SCHEMALESS = SchemaNode(preserves_unknown=True)
+SCHEMALESS = SchemaNode(preserves_unknown=True)
 _MEMBER = "."
 
 
@@ -148,7 +148,7 @@ def fields_of(
         for_apply: for server-side apply maps do not count as fields themselves, unless empty.
         is_struct: the container itself is no field, only what is in it.
     """
-    node = node or _SCHEMALESS
+    node = node or SCHEMALESS
     if isinstance(value, dict) and value and not node.is_atomic:
         children: FieldSet = {}
         for key, item in value.items():
@@ -179,7 +179,7 @@ class FieldDifferences:
 
 def compare_fields(node: SchemaNode | None, old: JsonObject, new: JsonObject) -> FieldDifferences:
     """The fields in which two maps differ."""
-    node = node or _SCHEMALESS
+    node = node or SCHEMALESS
     found = FieldDifferences()
     for key, value in new.items():
         child = node.child(key)
@@ -197,7 +197,7 @@ def compare_fields(node: SchemaNode | None, old: JsonObject, new: JsonObject) ->
 def _compare_field(
     differences: FieldDifferences, step: str, node: SchemaNode | None, old: Json, new: Json
 ) -> None:
-    below = _compare_containers(node or _SCHEMALESS, old, new)
+    below = _compare_containers(node or SCHEMALESS, old, new)
     if below is None:
         differences.changed[step] = {}
         return

@@ -30,7 +30,7 @@ _UNOWNED_METADATA = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FieldManager:
     """Who writes, and how."""
 
@@ -118,7 +118,7 @@ def update_managed_fields(
         entries: the entries before.
         manager: who writes.
     """
-    found = compare_fields(node, _without_managed_fields(old), _without_managed_fields(new))
+    found = compare_fields(node, without_managed_fields(old), without_managed_fields(new))
     changed = strip_system_fields(found.changed)
     removed = strip_system_fields(found.removed)
     if not manager.owns_status:
@@ -155,7 +155,7 @@ def sort_entries(entries: list[JsonObject]) -> list[JsonObject]:
     )
 
 
-def _without_managed_fields(item: JsonObject) -> JsonObject:
+def without_managed_fields(item: JsonObject) -> JsonObject:
     """The object without managedFields, which would differ with each write."""
     metadata = item.get("metadata")
     if not isinstance(metadata, dict) or "managedFields" not in metadata:

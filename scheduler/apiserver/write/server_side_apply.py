@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from scheduler.apiserver.base.errors import ApiError
 from scheduler.apiserver.write.field_sets import (
+    SCHEMALESS,
     FieldSet,
     compare_fields,
     difference,
@@ -20,12 +21,15 @@ from scheduler.apiserver.write.field_sets import (
     path_element_of,
     union,
 )
-from scheduler.apiserver.write.managed_fields import FieldManager, strip_system_fields
+from scheduler.apiserver.write.managed_fields import (
+    FieldManager,
+    strip_system_fields,
+    without_managed_fields,
+)
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.structural import SchemaNode
 
 LAST_APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
-_SCHEMALESS = SchemaNode(preserves_unknown=True)
 
 
 @dataclass(slots=True)
@@ -66,7 +70,7 @@ def apply_configuration(
     own = next((entry for entry in entries if manager.owns(entry)), None)
     others = [entry for entry in entries if entry is not own]
     wanted = strip_system_fields(fields_of(node, config, for_apply=True))
-    merged = merge_values(node, _without_managed_fields(live), config)
+    merged = merge_values(node, without_managed_fields(live), config)
     last: FieldSet = (own or {}).get("fieldsV1") or {}
     gone = difference(last, wanted)
     if gone:
@@ -74,7 +78,7 @@ def apply_configuration(
         for entry in others:
             keep = union(keep, entry.get("fieldsV1") or {})
         _remove_fields(node, merged, gone, keep)
-    found = compare_fields(node, _without_managed_fields(live), merged)
+    found = compare_fields(node, without_managed_fields(live), merged)
     changed, removed = strip_system_fields(found.changed), strip_system_fields(found.removed)
     conflicts = _find_conflicts(others, changed)
     if conflicts and not force and manager.manager == "kubectl":
@@ -83,16 +87,6 @@ def apply_configuration(
         raise _conflict_error(conflicts)
     _update_last_applied(merged, config, manager)
     return ServerSideApplyResult(merged, wanted, _release_fields(others, changed, removed), own)
-
-
-def _without_managed_fields(item: JsonObject) -> JsonObject:
-    plain = copy.copy(item)
-    metadata = item.get("metadata")
-    if isinstance(metadata, dict):
-        plain["metadata"] = {
-            key: value for key, value in metadata.items() if key != "managedFields"
-        }
-    return plain
 
 
 def _last_applied_of(item: JsonObject) -> Json:
@@ -186,7 +180,7 @@ def _release_fields(
 
 def merge_values(node: SchemaNode | None, live: Json, config: Json) -> Json:
     """The live value with the configuration laid over it; shares nothing with the configuration."""
-    node = node or _SCHEMALESS
+    node = node or SCHEMALESS
     if isinstance(live, dict) and isinstance(config, dict) and not node.is_atomic:
         merged = dict(live)
         for key, value in config.items():
@@ -219,7 +213,7 @@ def _merge_items(node: SchemaNode, live: list[Json], config: list[Json]) -> list
 
 def _remove_fields(node: SchemaNode | None, value: Json, gone: FieldSet, keep: FieldSet) -> None:
     """Removes fields that nobody wants any more; containers go when nothing is left in them."""
-    node = node or _SCHEMALESS
+    node = node or SCHEMALESS
     for step, below in gone.items():
         kept = keep.get(step)
         if step.startswith("f:") and isinstance(value, dict):

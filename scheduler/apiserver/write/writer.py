@@ -6,9 +6,8 @@ see it once it is on disk. All steps up to the store happen without a pause of t
 that two writers can never overtake each other.
 """
 
-import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scheduler.apiserver.base.errors import (
     already_exists,
@@ -35,12 +34,10 @@ from scheduler.apiserver.write.managed_fields import (
     sort_entries,
     update_managed_fields,
 )
-from scheduler.apiserver.write.server_side_apply import ServerSideApplyResult, apply_configuration
+from scheduler.apiserver.write.server_side_apply import apply_configuration
 from scheduler.apiserver.write.typed import check_typed_patch
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import invalid_value
-
-log = logging.getLogger(__name__)
 
 TransformFunc = Callable[[JsonObject], Json]
 
@@ -52,13 +49,10 @@ class WriteResult:
     item: JsonObject
     data: bytes
     created: bool = False
-    deleted: bool = False
 
 
 class ObjectWriter(ObjectStore):
     """The objects, and the ways in which clients write them."""
-
-    # ------------------------------------------------------------ writes
 
     async def create(
         self, resource: ServerResource, namespace: str, item: Json, options: WriteOptions
@@ -73,8 +67,8 @@ class ObjectWriter(ObjectStore):
         if item["metadata"].get("resourceVersion") not in {None, "", "0"}:
             raise server_error("resourceVersion should not be set on objects to be created")
         self.check_accepts_new_objects(resource, namespace)
-        writer = self._field_manager(resource, options, "Update")
-        new = self._prepare_new(resource, item, options, writer)
+        manager = self._field_manager(resource, options, "Update")
+        new = self._prepare_new(resource, item, options, manager)
         return await self._insert_new(resource, new, options)
 
     def _prepare_new(
@@ -101,11 +95,11 @@ class ObjectWriter(ObjectStore):
     ) -> WriteResult:
         metadata = new["metadata"]
         key = self.key_of(resource, metadata.get("namespace", ""), metadata["name"])
-        there = self.collection(resource.collection_name).latest(key)
-        if there is not None:
+        existing = self.collection(resource.collection_name).latest(key)
+        if existing is not None:
             error = already_exists(resource.group_resource, metadata["name"])
-            if b'"deletionTimestamp"' in there.data:
-                error.message = f"object is being deleted: {error.message}"
+            if b'"deletionTimestamp"' in existing.data:
+                error = replace(error, message=f"object is being deleted: {error.message}")
             raise error
         data = await self.put(resource, key, new, options)
         return WriteResult(new, data, created=True)
@@ -128,7 +122,7 @@ class ObjectWriter(ObjectStore):
         if stored is None:
             raise not_found(resource.group_resource, name)
         old = stored.decode()
-        changed = transform(_from_storage_version(resource, stored.decode()))
+        changed = transform(resource.to_served_version(stored.decode()))
         if isinstance(changed, dict) and changed.get("metadata") is None:
             raise bad_request(
                 f"the name of the object ({name} based on URL) was undeterminable: "
@@ -140,8 +134,8 @@ class ObjectWriter(ObjectStore):
         if entries is None:
             entries = old["metadata"].get("managedFields") or []
         new = self._prepare_update(resource, old, new, options)
-        writer = self._field_manager(resource, options, "Update")
-        entries = update_managed_fields(resource.schema_node, old, new, entries, writer)
+        manager = self._field_manager(resource, options, "Update")
+        entries = update_managed_fields(resource.schema_node, old, new, entries, manager)
         return await self._write_if_changed(
             resource, key, stored, old=old, new=new, entries=entries, options=options
         )
@@ -182,18 +176,20 @@ class ObjectWriter(ObjectStore):
         if "managedFields" in config["metadata"]:
             raise bad_request("metadata.managedFields must be nil")
         check_typed_patch(resource.schema_node, config)
-        options.is_apply = True
-        writer = self._field_manager(resource, options, "Apply")
+        options = replace(options, is_apply=True)
+        manager = self._field_manager(resource, options, "Apply")
         key = self.key_of(resource, namespace, name)
         stored = self.collection(resource.collection_name).latest(key)
         if stored is None:
-            return await self._apply_new(resource, namespace, config, options, writer)
+            return await self._apply_new(resource, namespace, config, options, manager)
         old = stored.decode()
         config = _keep_writable_fields(resource, config, options.subresource)
-        live = _from_storage_version(resource, stored.decode())
-        done = apply_configuration(resource.schema_node, live, config, writer, force=options.force)
-        new = self._prepare_update(resource, old, done.item, options)
-        entries = done.managed_fields_of(writer)
+        live = resource.to_served_version(stored.decode())
+        applied = apply_configuration(
+            resource.schema_node, live, config, manager, force=options.force
+        )
+        new = self._prepare_update(resource, old, applied.item, options)
+        entries = applied.managed_fields_of(manager)
         return await self._write_if_changed(
             resource, key, stored, old=old, new=new, entries=entries, options=options
         )
@@ -213,11 +209,9 @@ class ObjectWriter(ObjectStore):
         self.check_accepts_new_objects(resource, namespace)
         config = _keep_writable_fields(resource, config, options.subresource)
         empty: JsonObject = {"metadata": {}}
-        done: ServerSideApplyResult = apply_configuration(
-            resource.schema_node, empty, config, manager, force=True
-        )
-        new = self._prepare_new(resource, done.item, options, manager)
-        new["metadata"]["managedFields"] = done.managed_fields_of(manager)
+        applied = apply_configuration(resource.schema_node, empty, config, manager, force=True)
+        new = self._prepare_new(resource, applied.item, options, manager)
+        new["metadata"]["managedFields"] = applied.managed_fields_of(manager)
         return await self._insert_new(resource, new, options)
 
     async def _write_if_changed(
@@ -240,7 +234,7 @@ class ObjectWriter(ObjectStore):
         metadata = new["metadata"]
         if metadata.get("deletionTimestamp") and not is_deletion_blocked(new):
             data = await self.remove(resource, key, new, options)
-            return WriteResult(new, data, deleted=True)
+            return WriteResult(new, data)
         data = await self.put(resource, key, new, options)
         return WriteResult(new, data)
 
@@ -248,15 +242,13 @@ class ObjectWriter(ObjectStore):
         self, resource: ServerResource, options: WriteOptions, operation: str
     ) -> FieldManager:
         return FieldManager(
-            options.field_manager,
-            operation,
-            resource.api_version,
-            options.subresource,
-            format_rfc3339(self.clock.now()),
+            manager=options.field_manager,
+            operation=operation,
+            api_version=resource.api_version,
+            subresource=options.subresource,
+            time=format_rfc3339(self.clock.now()),
             owns_status=not resource.has_status or options.subresource not in {"", "scale"},
         )
-
-    # ------------------------------------------------------------ checks
 
 
 def _refuse_uid(resource: ServerResource, config: JsonObject) -> None:
@@ -269,10 +261,6 @@ def _refuse_uid(resource: ServerResource, config: JsonObject) -> None:
             f"Precondition failed: UID in precondition: {uid}, UID in object meta: ",
         )
     raise_if_invalid(resource, config, [invalid_value("metadata.uid", uid, "field is immutable")])
-
-
-def _from_storage_version(resource: ServerResource, item: JsonObject) -> JsonObject:
-    return resource.from_storage_version(item) if resource.from_storage_version else item
 
 
 def _keep_writable_fields(

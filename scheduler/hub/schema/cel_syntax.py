@@ -17,8 +17,6 @@ class Constant:
     """A literal; `size` is the length of a string, 1 for anything else."""
 
     size: int
-    is_text: bool
-    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +98,14 @@ def _read_expression(data: bytes) -> Expression:
         maker = _READERS_BY_NUMBER.get(number)
         if maker is not None:
             return maker(_as_bytes(value))
-    return Constant(1, is_text=False)
+    return Constant(1)
 
 
 def _read_constant(data: bytes) -> Expression:
     for number, value in iter_wire_fields(data):
         if number in {6, 7}:  # string_value, bytes_value
-            return Constant(len(_as_text(value)), is_text=True, text=_as_text(value))
-    return Constant(1, is_text=False)
+            return Constant(len(_as_text(value)))
+    return Constant(1)
 
 
 def _read_ident(data: bytes) -> Expression:

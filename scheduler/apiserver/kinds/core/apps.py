@@ -5,7 +5,7 @@ Sources: the API reference of the groups apps and batch.
 
 from scheduler.apiserver.kinds.core.pods import pod_spec_problems, set_pod_spec_defaults
 from scheduler.apiserver.kinds.resources import KindStrategy
-from scheduler.apiserver.kinds.tolerant import map_at, maps_in, set_missing
+from scheduler.apiserver.kinds.unstructured import map_at, maps_in, set_missing
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value, required_value
 

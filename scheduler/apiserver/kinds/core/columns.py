@@ -13,8 +13,8 @@ from scheduler.apiserver.kinds.table_cells import (
     AgeCell,
     DurationCell,
     make_column,
-    value_at,
 )
+from scheduler.apiserver.kinds.unstructured import value_at
 from scheduler.hub.schema.json_types import Json, JsonObject
 
 

@@ -13,7 +13,7 @@ from scheduler.apiserver.kinds.core.apps import APPS_STRATEGIES
 from scheduler.apiserver.kinds.core.pods import POD_STRATEGY
 from scheduler.apiserver.kinds.names import dns_label_problems, path_segment_problems
 from scheduler.apiserver.kinds.resources import KindStrategy
-from scheduler.apiserver.kinds.tolerant import map_at, maps_in, set_missing
+from scheduler.apiserver.kinds.unstructured import map_at, maps_in, set_missing
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value, required_value
 

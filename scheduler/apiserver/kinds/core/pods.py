@@ -5,7 +5,7 @@ Source: the API reference of Pod.
 
 from scheduler.apiserver.kinds.names import dns_label_problems
 from scheduler.apiserver.kinds.resources import KindStrategy
-from scheduler.apiserver.kinds.tolerant import map_at, maps_in, set_missing
+from scheduler.apiserver.kinds.unstructured import map_at, maps_in, set_missing
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value, required_value
 

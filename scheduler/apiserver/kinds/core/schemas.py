@@ -17,7 +17,6 @@ _PREFIXES = {
     "apiextensions.k8s.io": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.",
 }
 OBJECT_META_DEFINITION = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
-SCALE_DEFINITION = "io.k8s.api.autoscaling.v1.Scale"
 
 
 @functools.cache
@@ -38,9 +37,3 @@ def schema_node_of(name: str) -> SchemaNode:
     """The compiled schema of a definition."""
     reference = {"$ref": f"#/components/schemas/{name}"}
     return compile_schema(reference, load_definitions())
-
-
-def add_metadata_schema(node: SchemaNode) -> SchemaNode:
-    """A custom resource's node with the metadata schema that all objects share."""
-    node.properties = {**node.properties, "metadata": schema_node_of(OBJECT_META_DEFINITION)}
-    return node

@@ -1,14 +1,15 @@
 """CustomResourceDefinitions: checked as the real server would, then served.
 
 A definition is accepted when its schema is structural, its rules compile and their cost is bounded
-(see `crd_checks`); its conditions are written at once, and discovery follows when it is on disk.
+(see `checks.py`); its conditions are written at once, and discovery follows when it is on disk.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from scheduler.apiserver.base.errors import GroupResource
-from scheduler.apiserver.kinds.core.schemas import add_metadata_schema
+from scheduler.apiserver.kinds.core.schemas import OBJECT_META_DEFINITION, schema_node_of
 from scheduler.apiserver.kinds.custom.checks import definition_problems
 from scheduler.apiserver.kinds.jsonpath import JsonPathError, parse_json_path
 from scheduler.apiserver.kinds.metadata import format_rfc3339
@@ -104,7 +105,8 @@ def _custom_resource(
     names, group = spec["names"], spec["group"]
     schema = version.get("schema", {}).get("openAPIV3Schema", {})
     subresources = version.get("subresources") or {}
-    resource = ServerResource(
+    is_stored = version["name"] == storage_version
+    return ServerResource(
         group_resource=GroupResource(group, names["plural"], names["kind"]),
         version=version["name"],
         singular=names["singular"],
@@ -125,17 +127,20 @@ def _custom_resource(
         crd_name=definition["metadata"]["name"],
         is_terminating=bool(definition["metadata"].get("deletionTimestamp")),
         deprecation_warning=_deprecation_warning(group, version, names["kind"]),
+        from_storage_version=(
+            None if is_stored else _version_converter(f"{group}/{version['name']}")
+        ),
+        to_storage_version=None if is_stored else _version_converter(f"{group}/{storage_version}"),
     )
-    if version["name"] != storage_version:
-        resource.from_storage_version = _version_converter(f"{group}/{version['name']}")
-        resource.to_storage_version = _version_converter(f"{group}/{storage_version}")
-    return resource
 
 
 def _compile_node(schema: JsonObject, *, preserves_unknown: bool) -> SchemaNode:
-    node = add_metadata_schema(compile_schema(schema))
-    node.preserves_unknown = node.preserves_unknown or preserves_unknown
-    return node
+    node = compile_schema(schema)
+    return replace(
+        node,
+        properties={**node.properties, "metadata": schema_node_of(OBJECT_META_DEFINITION)},
+        preserves_unknown=node.preserves_unknown or preserves_unknown,
+    )
 
 
 def _version_converter(api_version: str) -> Callable[[JsonObject], JsonObject]:
@@ -160,7 +165,9 @@ def _scale_paths(paths: Json) -> ScalePaths | None:
         return tuple(filter(None, str(paths.get(name) or "").split(".")))
 
     return ScalePaths(
-        keys("specReplicasPath"), keys("statusReplicasPath"), keys("labelSelectorPath")
+        spec=keys("specReplicasPath"),
+        status=keys("statusReplicasPath"),
+        selector=keys("labelSelectorPath"),
     )
 
 
