@@ -1,4 +1,7 @@
-"""HTTP: from a request to a verb and back; the only file here that knows aiohttp's requests."""
+"""The HTTP layer: authenticates requests, routes them, and builds responses.
+
+Only this module uses aiohttp's request and response types.
+"""
 
 import asyncio
 import gzip
@@ -44,20 +47,19 @@ from scheduler.hub.schema.json_types import JsonObject
 log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 MAX_BODY_BYTES = 3 * 1024 * 1024
-"""As the real server's limit on request bodies."""
+"""The limit on request bodies, as on a real server."""
 _STATUS_GROUPS = frozenset(
     {"", "apps", "batch", "events.k8s.io", "coordination.k8s.io", "apiextensions.k8s.io"}
 )
-"""Below these an unknown resource is answered with a Status; below others in plain text."""
+"""API groups whose unknown resources get a Status; below other paths the 404 is plain text."""
 _MAX_WATCHES = 1_000
 _MIN_GZIP_BYTES = 128 * 1024
-"""As the real server: smaller answers are not worth it."""
+"""Smaller responses are not compressed, as on a real server."""
 _WRITE_TIMEOUT_SECONDS = 30.0
-"""A watcher that takes nothing for this long is cut off; it resumes where it was."""
-
+"""A watch whose client accepts no data for this long is closed; the client can resume it."""
 
 WarningFunc = Callable[[JsonObject], list[str]]
-"""Warnings about an object of one kind that was written, for the writer."""
+"""Returns warnings about a written object, for the client that wrote it."""
 _WRITE_METHODS = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -80,7 +82,7 @@ class HttpHandler:
         self._open_watch_count = 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answers a request; every error becomes a Status."""
+        """Handles a request; every error becomes a Status."""
         try:
             return await self._route(request)
         except ApiError as error:
@@ -101,8 +103,8 @@ class HttpHandler:
             raise ApiError(
                 403,
                 "Forbidden",
-                "the embedded hub does not act as somebody else; "
-                "get a token of the role with: kapok hub token",
+                "the embedded hub does not support impersonation; "
+                "create a token of the role with: kapok hub token",
             )
         target = parse_resource_path(path)
         if target is None:
@@ -175,7 +177,7 @@ class HttpHandler:
     def _object_warnings(
         self, resource_request: ResourceRequest, response: VerbResponse
     ) -> list[str]:
-        """What the writer of an object should know, though it was taken."""
+        """Warnings about an object that was accepted."""
         warning_func = self._warning_funcs.get(resource_request.resource.group_resource.kind)
         is_write = (
             resource_request.method in _WRITE_METHODS and not resource_request.path.subresource
@@ -187,7 +189,7 @@ class HttpHandler:
     async def _handle_access_review(
         self, request: web.BaseRequest, resource_path: ResourcePath, identity: Identity
     ) -> web.Response:
-        """Answers a question about access."""
+        """Answers an access review."""
         key = (resource_path.group, resource_path.plural)
         data = await _read_body(request)
         kind = request.headers.get("Content-Type", "")
@@ -244,12 +246,12 @@ class HttpHandler:
         except (TimeoutError, ConnectionResetError):
             if request.transport is not None:
                 request.transport.abort()
-            raise ConnectionResetError("the watcher takes no more") from None
+            raise ConnectionResetError("the watch client accepts no data") from None
         finally:
             self._watch_tasks.discard(task)
 
     def end_watches(self) -> None:
-        """Ends all watches: the server stops."""
+        """Ends all watches, when the server stops."""
         for task in list(self._watch_tasks):
             task.cancel()
 
@@ -260,7 +262,7 @@ _VERB_BY_METHOD = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE"
 def _access_attributes_of(
     method: str, resource_path: ResourcePath, *, is_watch: bool
 ) -> AccessAttributes:
-    """What a request tries to do, in the words of access rules."""
+    """The verb and the resource of a request, as access rules name them."""
     verb = _VERB_BY_METHOD.get(method, "get" if resource_path.name else "list")
     if is_watch:
         verb = "watch"
@@ -283,10 +285,10 @@ def _quote_warning(text: str) -> str:
 
 
 async def _read_body(request: web.BaseRequest) -> bytes:
-    """The body, decompressed, up to the limit.
+    """Reads the body, decompressed by aiohttp.
 
     Raises:
-        ApiError: 400, 413.
+        ApiError: 413, the body exceeds `MAX_BODY_BYTES`.
     """
     if not request.body_exists:
         return b""
@@ -310,7 +312,7 @@ def _make_response(code: int, body: bytes, content_type: str = "application/json
 async def _make_compressed_response(
     request: web.BaseRequest, code: int, body: bytes, content_type: str
 ) -> web.Response:
-    """An answer, compressed where that is worth it; others are served meanwhile."""
+    """A response, compressed if it is large and the client accepts gzip; a thread compresses."""
     if len(body) < _MIN_GZIP_BYTES or "gzip" not in request.headers.get("Accept-Encoding", ""):
         return _make_response(code, body, content_type)
     response = _make_response(code, await asyncio.to_thread(gzip.compress, body, 1), content_type)
@@ -319,7 +321,7 @@ async def _make_compressed_response(
 
 
 def _plain_not_found() -> web.Response:
-    """What lies below no served group is answered in plain text, as by a real server."""
+    """The 404 for paths below no served group: plain text, as on a real server."""
     return web.Response(status=404, text="404 page not found\n")
 
 

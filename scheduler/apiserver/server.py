@@ -1,4 +1,4 @@
-"""The server's life: open the data directory, load, listen, end cleanly.
+"""The life cycle of the server: open the data directory, load, listen, shut down.
 
     async with serve(ApiServerOptions(data_dir=path, crds=[...], name="hub")) as server:
         server.url               # https://127.0.0.1:PORT (kubectl sends no token over plain HTTP)
@@ -6,8 +6,8 @@
         server.kubeconfig_path   # data_dir/kubeconfig, mode 0600; KUBECONFIG for kubectl
         server.token             # the administrator's bearer token
 
-Ports are chosen free at the first start, recorded in the data directory and used again. `kapok
-serve-api` runs it alone.
+Without a given port the first start takes a free one and records it in the data directory; later
+starts use it again. `kapok serve-api` runs the server alone.
 """
 
 import asyncio
@@ -25,9 +25,8 @@ from pathlib import Path
 from aiohttp import web
 
 from scheduler.apiserver.auth.certificates import ensure_server_certificate
-from scheduler.apiserver.auth.kubeconfig import write_kubeconfig
 from scheduler.apiserver.auth.middleware import AuthMiddleware
-from scheduler.apiserver.auth.tokens import ADMINISTRATOR, TokenStore
+from scheduler.apiserver.auth.tokens import ADMINISTRATOR, TokenStore, write_kubeconfig
 from scheduler.apiserver.backup import DATABASE_NAME
 from scheduler.apiserver.base.errors import ApiError
 from scheduler.apiserver.garbage_collector import GarbageCollector
@@ -45,33 +44,33 @@ log = logging.getLogger(__name__)
 _CRD_RESOURCE = ("apiextensions.k8s.io", "v1", "customresourcedefinitions")
 _SYSTEM_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 _LOOPBACK_NAMES = ("127.0.0.1", "::1", "localhost")
-_WILDCARD_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, never a default
+_WILDCARD_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never a default
 _SHUTDOWN_TIMEOUT_SECONDS = 0.5
 _TLS_BUFFER_BYTES = 32 * 1024
-"""Of each connection. asyncio takes 256 KiB, which makes 1,000 watches cost 280 MB."""
+"""The TLS buffer of each connection. With asyncio's 256 KiB, 1,000 watches take 280 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServerOptions:
-    """How a server is to be run."""
+    """The options of a server."""
 
     data_dir: Path
-    """Holds the database, the token and the kubeconfig; one server at a time."""
+    """The directory of database, tokens and kubeconfig; one server at a time may use it."""
     name: str = "hub"
     """The name of the cluster and of the context in the kubeconfig."""
     port: int = 0
-    """0: the recorded one if there is one and it is free, else one that is free."""
+    """The port; 0 means the recorded port if it is free, else any free port."""
     host: str = "127.0.0.1"
     host_names: Sequence[str] = ()
-    """Further names by which clients reach the server: certified, and let in by the door."""
+    """Further host names, for the certificate and accepted in Host headers."""
     crds: Sequence[JsonObject] = ()
-    """CustomResourceDefinitions applied at the start, by the field manager `kapok-hub`."""
+    """CustomResourceDefinitions to apply at the start, by the field manager `kapok-hub`."""
     namespaces: Sequence[str] = ()
-    """Namespaces made at the start, besides the ones that every cluster has."""
+    """Namespaces to create at the start, besides those that every cluster has."""
     requests_per_second: float = 20_000.0
-    """By one identity on the long run; above it answers 429."""
+    """The long-run request rate of one identity; above it the server responds with 429."""
     warning_funcs: Mapping[str, WarningFunc] = field(default_factory=dict)
-    """By kind: warnings for whoever writes such an object, sent as Warning headers."""
+    """Functions by kind: the warnings that a client gets when it writes such an object."""
     clock: Clock = field(default_factory=SystemClock)
 
 
@@ -84,16 +83,16 @@ class ApiServer:
     token: str = field(repr=False)
     kubeconfig_path: Path
     ca_path: Path
-    """The certificate to trust for `url`."""
+    """The certificate of the authority that signs the server certificate."""
 
 
 @asynccontextmanager
 async def serve(options: ApiServerOptions) -> AsyncIterator[ApiServer]:
-    """Runs a server for as long as the block lasts.
+    """Runs a server for the duration of the context.
 
     Raises:
         DataDirectoryInUse: another server runs on the data directory.
-        OSError: the port cannot be had.
+        OSError: the port cannot be bound.
         ApiError: a CRD of the options was refused.
     """
     options.data_dir.mkdir(parents=True, exist_ok=True)
@@ -156,7 +155,7 @@ def _serve_definition(catalog: ResourceCatalog, definition: JsonObject) -> None:
 
 
 async def _bootstrap(writer: ObjectWriter, options: ApiServerOptions) -> None:
-    """Makes the namespaces and applies the CRDs that the options name."""
+    """Creates the namespaces and applies the CRDs of the options."""
     spaces = writer.catalog.find("", "v1", "namespaces")
     definitions = writer.catalog.find(*_CRD_RESOURCE)
     write = WriteOptions(field_manager="kapok-hub", force=True)
@@ -185,8 +184,9 @@ async def _listen(writer: ObjectWriter, options: ApiServerOptions) -> AsyncItera
         ),
         warning_funcs=options.warning_funcs,
     )
-    # a watcher that leaves frees its place at once; writes go on, they are shielded
+    # Cancellation closes the watch of a client that disconnects; writes are shielded from it.
     server = web.Server(handler.handle, handler_cancellation=True)
+    # asyncio has no parameter for it, so the class attribute is set.
     asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES
     runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_TIMEOUT_SECONDS)
     await runner.setup()
@@ -204,7 +204,7 @@ async def _listen(writer: ObjectWriter, options: ApiServerOptions) -> AsyncItera
         path = options.data_dir / "kubeconfig"
         authority = base64.b64encode(certificate.authority_path.read_bytes()).decode()
         write_kubeconfig(path, name=options.name, url=url, token=token, ca=authority)
-        log.info("%s: the Kubernetes API is at %s, kubeconfig %s", options.name, url, path)
+        log.info("%s: serving the Kubernetes API at %s, kubeconfig %s", options.name, url, path)
         yield ApiServer(
             name=options.name,
             url=url,
@@ -219,17 +219,22 @@ async def _listen(writer: ObjectWriter, options: ApiServerOptions) -> AsyncItera
 
 
 def _reachable_host(options: ApiServerOptions) -> str:
-    """The name for the kubeconfig: an address that means "all" is none to call."""
+    """The host for the kubeconfig; clients cannot connect to a wildcard address."""
     if options.host in _WILDCARD_ADDRESSES:
         return next(iter(options.host_names), "127.0.0.1")
     return f"[{options.host}]" if ":" in options.host else options.host
 
 
 def bind_port(host: str, port: int, port_file: Path) -> socket.socket:
-    """A listening socket on the wanted port, else the recorded one, else any; records it.
+    """Binds a socket to the given port, else to the recorded one, else to any; records the port.
+
+    Args:
+        host: the address to bind to.
+        port: the port; 0 means the recorded port if it is free, else any free port.
+        port_file: the file that records the port.
 
     Raises:
-        OSError: the wanted port is taken.
+        OSError: the given port is in use.
     """
     recorded = int(port_file.read_text()) if not port and port_file.exists() else 0
     try:
@@ -237,7 +242,7 @@ def bind_port(host: str, port: int, port_file: Path) -> socket.socket:
     except OSError:
         if port:
             raise
-        log.warning("port %d is taken, another one is used and recorded", recorded)
+        log.warning("port %d is in use, taking and recording another one", recorded)
         bound = _bind_socket(host, 0)
     port_file.write_text(f"{bound.getsockname()[1]}\n")
     return bound

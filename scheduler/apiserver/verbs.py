@@ -1,6 +1,7 @@
-"""The verbs on resources: what each method does with a path, a query and a body.
+"""The verbs on resources: get, list, create, update, patch, apply, delete and deletecollection.
 
-Pure of HTTP machinery: `ResourceRequest` in, `VerbResponse` out, so that the routes stay in one place.
+A verb turns a `ResourceRequest` into a `VerbResponse` and knows nothing of aiohttp. Watches are
+handled in `http.py`, because they stream.
 """
 
 import copy
@@ -64,7 +65,7 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceRequest:
-    """One request on a resource."""
+    """A request on a resource."""
 
     method: str
     path: ResourcePath
@@ -75,11 +76,12 @@ class ResourceRequest:
     user_agent: str
     body: bytes
     warnings: list[str] = field(default_factory=list)
+    """Texts for Warning headers; the verb adds to them."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerbResponse:
-    """What goes back."""
+    """The response to a `ResourceRequest`."""
 
     status_code: int
     body: bytes
@@ -87,17 +89,17 @@ class VerbResponse:
 
 
 class VerbHandler:
-    """The verbs, on one registry."""
+    """Executes verbs on the objects of one writer."""
 
     def __init__(self, writer: ObjectWriter) -> None:
         self._writer = writer
         self._deleter = ObjectDeleter(writer)
 
     async def handle(self, request: ResourceRequest) -> VerbResponse:
-        """Does what a call asks for; watches are not calls.
+        """Executes the verb of a request other than a watch.
 
         Raises:
-            ApiError: the answer is an error.
+            ApiError: the request is refused.
         """
         subresource = request.path.subresource
         if subresource and subresource not in request.resource.subresources:
@@ -114,7 +116,7 @@ class VerbHandler:
     def _write_handler_of(
         self, request: ResourceRequest
     ) -> Callable[[ResourceRequest], Awaitable[VerbResponse]] | None:
-        """The function of a method that writes; None where there is none."""
+        """The method of a writing verb; None if the path does not support it."""
         if not request.path.name:
             return {"POST": self._create, "DELETE": self._delete_collection}.get(request.method)
         if request.path.subresource in {"binding", "eviction"}:
@@ -136,18 +138,18 @@ class VerbHandler:
         return VerbResponse(200, *shape.encode(body))
 
     def _list(self, request: ResourceRequest) -> VerbResponse:
-        resource, registry = request.resource, self._writer
+        resource, writer = request.resource, self._writer
         selected = parse_selectors(resource, request.query)
         found = read_page(
-            registry.collection(resource.collection_name),
+            writer.collection(resource.collection_name),
             request.path.namespace,
             selected,
             request.query,
-            registry.revision,
+            writer.revision,
         )
         shape = ObjectRepresentation.negotiate(request.accept, request.query)
         return VerbResponse(
-            200, *shape.encode(encode_list(resource, found, shape, registry.clock.now()))
+            200, *shape.encode(encode_list(resource, found, shape, writer.clock.now()))
         )
 
     # ------------------------------------------------------------ writing
@@ -166,16 +168,16 @@ class VerbHandler:
         return self._write_response(request, done)
 
     async def _bind_or_evict(self, request: ResourceRequest) -> VerbResponse:
-        """Binds or evicts a pod."""
-        path, registry = request.path, self._writer
+        """Binds or evicts a pod, by POST to its subresource."""
+        path, writer = request.path, self._writer
         body = _decode_write_body(request)
         options = self._parse_write_options(request, body)
         if path.subresource == "eviction":
             evict = parse_eviction_options(body.value)
             await self._deleter.delete(request.resource, path.namespace, path.name, evict)
         else:
-            now = format_rfc3339(registry.clock.now())
-            await registry.update(
+            now = format_rfc3339(writer.clock.now())
+            await writer.update(
                 request.resource,
                 path.namespace,
                 path.name,
@@ -274,7 +276,7 @@ class VerbHandler:
         body = encode_list(resource, found, ObjectRepresentation(), self._writer.clock.now())
         return VerbResponse(200, body)
 
-    # ------------------------------------------------------------ the rest
+    # ------------------------------------------------------------ shared steps
 
     def _write_response(self, request: ResourceRequest, result: WriteResult) -> VerbResponse:
         resource = request.resource
@@ -299,7 +301,7 @@ class VerbHandler:
 
 
 def _subresource_error(request: ResourceRequest) -> ApiError:
-    """Says what is missing, where people would expect a cluster."""
+    """The error for an unknown subresource; container subresources get an explanation."""
     if (
         request.resource.group_resource.plural == "pods"
         and request.path.subresource in _CONTAINER_SUBRESOURCES
@@ -337,7 +339,7 @@ def _check_applied_name(config: Json, name: str) -> None:
 
 
 def _decode_write_body(request: ResourceRequest) -> RequestBody:
-    """The body of a create or an update; core kinds also come as protobuf."""
+    """Decodes the body of a create or an update; for core kinds it may be protobuf."""
     if media_type_of(request.content_type) != PROTOBUF:
         return decode_body(request.body, request.content_type)
     if request.resource.is_custom:
@@ -356,15 +358,15 @@ _SUBRESOURCE_DEFINITIONS = {
 
 
 def _require_resource_version(resource: ServerResource, value: JsonObject) -> None:
-    """Custom resources are updated only with the version that the writer has seen."""
+    """Refuses updates of custom resources without a resource version."""
     metadata = value.get("metadata")
     if resource.is_custom and isinstance(metadata, dict) and not metadata.get("resourceVersion"):
         name = metadata.get("name", "")
         raise ApiError(
             422,
             "Invalid",
-            f'{resource.group_resource.qualified_resource} "{name}" is invalid: metadata.resourceVersion: '
-            "Invalid value: 0: must be specified for an update",
+            f'{resource.group_resource.qualified_resource} "{name}" is invalid: '
+            "metadata.resourceVersion: Invalid value: 0: must be specified for an update",
             {
                 "name": name,
                 "group": resource.group_resource.group,

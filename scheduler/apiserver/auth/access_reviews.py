@@ -1,4 +1,4 @@
-"""Questions about access (`kubectl auth can-i`, `auth whoami`): answered, never stored."""
+"""Access reviews, as `kubectl auth can-i` and `auth whoami` send them: answered, not stored."""
 
 from scheduler.apiserver.auth.rbac import AccessAttributes, Identity, is_allowed, resource_rules_of
 from scheduler.apiserver.base.errors import bad_request, resource_not_found
@@ -14,16 +14,16 @@ REVIEW_VERSION = "v1"
 
 
 def openapi_name_of_review(group: str, plural: str) -> str:
-    """The OpenAPI name of a review's kind."""
+    """The OpenAPI name of the kind of a review."""
     family = group.partition(".")[0]
     return f"io.k8s.api.{family}.v1.{REVIEW_KINDS[group, plural]}"
 
 
 def answer_review(identity: Identity, kind: str, review: Json) -> JsonObject:
-    """The review with its status.
+    """The review with its status filled in.
 
     Raises:
-        ApiError: 400, the review does not say what it asks.
+        ApiError: 400, the review is incomplete or malformed.
     """
     if not isinstance(review, dict):
         raise bad_request("the review is not a JSON object")

@@ -1,4 +1,4 @@
-"""Which groups, versions and resources the server has: discovery and OpenAPI documents.
+"""The groups, versions and resources of the server: discovery and OpenAPI documents.
 
 Knows `auth`, `kinds` and `base`.
 Start with `discovery.py`.

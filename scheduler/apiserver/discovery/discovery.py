@@ -1,4 +1,4 @@
-"""Discovery: which groups, versions and resources there are; the aggregated form and the old one.
+"""API discovery: the groups, versions and resources, in the aggregated form and in the old one.
 
 Source: "API Discovery" of the Kubernetes API concepts; apidiscovery.k8s.io/v2.
 """
@@ -20,7 +20,7 @@ _CREATE_ONLY_SUBRESOURCES: dict[str, tuple[str, JsonObject]] = {
 
 
 def accepts_aggregated(accept: str) -> bool:
-    """Whether the client takes the aggregated form."""
+    """Whether the client accepts the aggregated form."""
     return "as=APIGroupDiscoveryList" in accept and "v=v2;" in accept.replace(" ", "") + ";"
 
 
@@ -36,7 +36,7 @@ def _resources_by_version(catalog: ResourceCatalog) -> dict[str, dict[str, list[
 
 
 def _version_sort_key(version: str) -> tuple[int, int, int]:
-    """Kubernetes' version order: v2, v1, v1beta1, v1alpha1, anything else."""
+    """Sorts versions as Kubernetes does: v2, v1, v1beta1, v1alpha1, then all others."""
     match = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
     if match is None:
         return (3, 0, 0)
@@ -45,7 +45,7 @@ def _version_sort_key(version: str) -> tuple[int, int, int]:
 
 
 def make_group_discovery_list(catalog: ResourceCatalog, *, is_core: bool) -> JsonObject:
-    """The APIGroupDiscoveryList of `/api` or of `/apis`."""
+    """The APIGroupDiscoveryList of `/api` (the core group) or of `/apis`."""
     items = [
         {
             "metadata": {"name": group, "creationTimestamp": None},
@@ -127,7 +127,7 @@ def _discovered_reviews(group: str, version: str) -> list[JsonObject]:
 
 
 def make_api_versions() -> JsonObject:
-    """`/api`."""
+    """The APIVersions of `/api`."""
     return {
         "kind": "APIVersions",
         "versions": ["v1"],
@@ -136,7 +136,7 @@ def make_api_versions() -> JsonObject:
 
 
 def make_api_group_list(catalog: ResourceCatalog) -> JsonObject:
-    """`/apis`."""
+    """The APIGroupList of `/apis`."""
     return {
         "kind": "APIGroupList",
         "apiVersion": "v1",
@@ -149,7 +149,7 @@ def make_api_group_list(catalog: ResourceCatalog) -> JsonObject:
 
 
 def make_api_group(catalog: ResourceCatalog, name: str) -> JsonObject | None:
-    """`/apis/GROUP`; None where there is no such group."""
+    """The APIGroup of `/apis/GROUP`; None if there is no such group."""
     versions = _resources_by_version(catalog).get(name)
     if not name or versions is None:
         return None
@@ -165,7 +165,7 @@ def _api_group(name: str, versions: dict[str, list[ServerResource]]) -> JsonObje
 
 
 def make_api_resource_list(catalog: ResourceCatalog, name: str, version: str) -> JsonObject | None:
-    """`/api/v1` and `/apis/GROUP/VERSION`; None where there is no such version."""
+    """The APIResourceList of `/api/v1` or `/apis/GROUP/VERSION`; None for unknown versions."""
     found = _resources_by_version(catalog).get(name, {}).get(version)
     if found is None:
         return None

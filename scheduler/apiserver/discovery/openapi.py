@@ -27,7 +27,7 @@ _V2_PROTOBUF_ACCEPT_PARTS = ("proto-openapi.spec.v2", "protobuf")
 
 
 def make_documents(catalog: ResourceCatalog) -> dict[str, bytes]:
-    """Every document by its path below `/openapi/v3`, such as `apis/apps/v1`."""
+    """All v3 documents, encoded, by their path below `/openapi/v3`, such as `apis/apps/v1`."""
     by_version: dict[str, list[ServerResource]] = {}
     for resource in catalog.all():
         group = resource.group_resource.group
@@ -37,7 +37,7 @@ def make_documents(catalog: ResourceCatalog) -> dict[str, bytes]:
 
 
 def make_index(documents: dict[str, bytes]) -> JsonObject:
-    """`/openapi/v3`: where each document is, with a hash that changes with it."""
+    """The index at `/openapi/v3`: the URL of each document, with a hash of its content."""
     return {
         "paths": {
             path: {
@@ -67,7 +67,7 @@ def _make_document(path: str, resources: list[ServerResource]) -> JsonObject:
 
 
 def openapi_name_of(resource: ServerResource) -> str:
-    """The name of a resource's schema: the group reversed, version and kind."""
+    """The name of the schema of a resource: the reversed group, the version and the kind."""
     if resource.openapi_name:
         return resource.openapi_name
     domain = ".".join(reversed(resource.group_resource.group.split(".")))
@@ -116,7 +116,7 @@ def _list_schema(resource: ServerResource, name: str) -> JsonObject:
 
 
 def _add_referenced_definitions(schemas: JsonObject) -> None:
-    """Adds every definition that is referred to."""
+    """Adds every definition that the schemas refer to, directly or indirectly."""
     wanted = {_DELETE_OPTIONS, _STATUS, OBJECT_META_DEFINITION}
     wanted |= set(_referenced_names(list(schemas.values())))
     while wanted:
@@ -138,7 +138,7 @@ def _referenced_names(node: Json) -> Iterable[str]:
             yield from _referenced_names(child)
 
 
-# ---------------------------------------------------------------- paths
+# ---------------------------------------------------------------- paths of v3 documents
 
 
 def _parameter(name: str, kind: str = "string") -> JsonObject:

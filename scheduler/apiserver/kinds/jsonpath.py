@@ -1,7 +1,7 @@
 """The JSONPath of printer columns, such as `.status.conditions[?(@.type=="Ready")].status`.
 
-Only what `additionalPrinterColumns` use in practice: fields, quoted fields, indexes, `[*]` and one
-comparison as a filter. Source: "JSONPath Support" of the Kubernetes documentation.
+It supports what `additionalPrinterColumns` use in practice: fields, quoted fields, indexes, `[*]`
+and a comparison as a filter. Source: "JSONPath Support" of the Kubernetes documentation.
 """
 
 import json
@@ -23,7 +23,7 @@ _TOKEN = re.compile(
 
 
 class JsonPathError(ValueError):
-    """The path does not parse; the message shows where."""
+    """The path does not parse; the message has the position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class JsonPath:
     steps: tuple[_Step, ...]
 
     def find(self, item: Json) -> list[Json]:
-        """All values that the path reaches."""
+        """All values that the path selects in an object."""
         values = [item]
         for step in self.steps:
             values = step.select(values)
@@ -76,9 +76,11 @@ def parse_json_path(text: str) -> JsonPath:
     """Parses a path.
 
     Raises:
-        JsonPathError: with the part that is not understood.
+        JsonPathError: a part of the path is not supported; the message has it.
     """
-    path = text.strip().removeprefix("{").removesuffix("}").replace("\\.", "\0")
+    path = (
+        text.strip().removeprefix("{").removesuffix("}").replace("\\.", "\0")
+    )  # `\.` is a dot in a field
     steps = []
     position = 0
     while position < len(path):

@@ -1,4 +1,4 @@
-"""The scale subresource: replicas behind one shape for every kind (autoscaling/v1 Scale)."""
+"""The scale subresource: autoscaling/v1 Scale as a common view on the replicas of all kinds."""
 
 from scheduler.apiserver.base.errors import bad_request, invalid
 from scheduler.apiserver.kinds.resources import ScalePaths, ServerResource
@@ -8,7 +8,7 @@ from scheduler.hub.schema.problems import FieldProblem, invalid_value
 
 
 def _format_selector(value: Json) -> str:
-    """A label selector in the form of the query string."""
+    """A label selector in the form of a query parameter."""
     if isinstance(value, str):
         return value
     if not isinstance(value, dict):
@@ -28,7 +28,7 @@ def _format_selector(value: Json) -> str:
 
 
 def scale_problems(resource: ServerResource, item: JsonObject) -> list[FieldProblem]:
-    """What keeps a custom resource from being scaled: replicas that are no whole number."""
+    """The problems of the replicas of a custom resource, which must be a non-negative integer."""
     if resource.scale_paths is None or not resource.is_custom:
         return []
     replicas = value_at(item, *resource.scale_paths.spec)
@@ -52,7 +52,7 @@ def _scale_paths_of(resource: ServerResource) -> ScalePaths:
 
 
 def scale_of(resource: ServerResource, item: JsonObject) -> JsonObject:
-    """The scale of an object."""
+    """The Scale of an object."""
     paths, metadata = _scale_paths_of(resource), item["metadata"]
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     status: JsonObject = {"replicas": int(value_at(item, *paths.status) or 0)}
@@ -70,10 +70,10 @@ def scale_of(resource: ServerResource, item: JsonObject) -> JsonObject:
 
 
 def apply_scale(resource: ServerResource, item: JsonObject, scale: Json) -> JsonObject:
-    """The object with the replicas of a scale.
+    """Returns a copy of the object with the replicas of a Scale.
 
     Raises:
-        ApiError: 400 or 422, the scale is none.
+        ApiError: 400 or 422, the Scale is invalid.
     """
     if not isinstance(scale, dict) or scale.get("kind", "Scale") != "Scale":
         raise bad_request("the object provided is not a Scale")

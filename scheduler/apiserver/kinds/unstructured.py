@@ -1,4 +1,8 @@
-"""Access to parts of objects whose shape is not checked yet: an absent part counts as empty."""
+"""Access to parts of objects whose shape is not checked yet.
+
+An absent part, or one of an unexpected type, counts as empty. Unstructured is Kubernetes' word for
+objects that are decoded to maps and lists (k8s.io/apimachinery/pkg/apis/meta/v1/unstructured).
+"""
 
 from scheduler.hub.schema.json_types import Json, JsonObject
 

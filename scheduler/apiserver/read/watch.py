@@ -1,4 +1,4 @@
-"""Watches: events from a revision on, bookmarks, the stream of a list, and the end of slow readers.
+"""Watches: events after a revision, bookmarks, and streaming lists.
 
 Source: "Efficient detection of changes" and "Streaming lists" of the Kubernetes API concepts.
 """
@@ -31,15 +31,15 @@ from scheduler.runtime.clock import Clock
 
 _encode = msgspec.json.Encoder().encode
 BOOKMARK_PERIOD_SECONDS = 60.0
-"""Between bookmarks, as the real server's watch cache."""
+"""The time between bookmarks, as in the real server's watch cache."""
 DEFAULT_TIMEOUT_SECONDS = 1800.0
-"""A watch without `timeoutSeconds` ends after this; clients resume."""
+"""The duration of a watch without `timeoutSeconds`; clients resume it."""
 _INITIAL_EVENTS_END_METADATA = {"annotations": {"k8s.io/initial-events-end": "true"}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchRequest:
-    """What a watch asks for."""
+    """The parameters of a watch."""
 
     resource: ServerResource
     namespace: str
@@ -47,9 +47,9 @@ class WatchRequest:
     representation: ObjectRepresentation
     allows_bookmarks: bool
     sends_initial_events: bool | None
-    """`sendInitialEvents`; None where it was not given."""
+    """`sendInitialEvents`; None if it is absent."""
     start_revision: int | None
-    """Where to start; None for what is there now, as synthetic events."""
+    """The revision to start after; None: first send the current objects as ADDED; -1: start now."""
     timeout_seconds: float
 
 
@@ -60,10 +60,10 @@ def parse_watch_request(
     representation: ObjectRepresentation,
     query: Mapping[str, str],
 ) -> WatchRequest:
-    """Reads the query of a watch.
+    """Parses the query parameters of a watch.
 
     Raises:
-        ApiError: 422, or 500 as on a real server: the version is no number.
+        ApiError: 422, or 500 as on a real server if the resource version is not a number.
     """
     version = query.get("resourceVersion", "")
     if version and not version.isdigit():
@@ -104,7 +104,7 @@ def _forbidden_option_error(why: str) -> ApiError:
 
 
 class WatchStream:
-    """One running watch."""
+    """One running watch, which encodes events for one client."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class WatchStream:
         self._has_sent_headers = False
 
     async def stream_lines(self) -> AsyncIterator[bytes]:
-        """The events, line by line, until the time is over."""
+        """Yields events as JSON lines until the watch times out."""
         newest = self._current_revision()
         request = self._request
         end = self._clock.monotonic() + request.timeout_seconds
@@ -141,7 +141,7 @@ class WatchStream:
             yield encode_watch_line("ERROR", _encode(error.to_status()))
 
     def _initial_lines(self) -> Iterator[bytes]:
-        """What is there now, as one instant shows it; each line is made when it is sent."""
+        """The objects of this instant as ADDED events; each line is encoded when it is sent."""
         objects = self._collection.objects
         return self._added_lines([objects[key] for key in self._collection.keys])
 
@@ -177,7 +177,10 @@ class WatchStream:
         return not selected or selected.matches(stored.decode())
 
     def _encode_event(self, event: CollectionEvent) -> bytes | None:
-        """The event as this watch sees it: leaving a selection is a deletion."""
+        """Encodes an event for the selectors of this watch; None if it concerns no selected object.
+
+        An object that begins to match is ADDED, one that no longer matches is DELETED.
+        """
         if not event.stored.key.startswith(self._prefix):
             return None
         if not self._request.predicate:
@@ -232,7 +235,7 @@ class WatchStream:
 
 
 def _object_before(event: CollectionEvent) -> StoredObject:
-    """The object before a change, with the version of the change."""
+    """The object before a change, with the resource version of the change."""
     if event.previous is None or event.type == "DELETED":
         return event.stored
     item = event.previous.decode()

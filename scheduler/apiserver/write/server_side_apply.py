@@ -1,4 +1,4 @@
-"""Server-side apply: merge what a manager wants, remove what it no longer wants, find conflicts.
+"""Server-side apply: merges a configuration, removes fields it no longer has, finds conflicts.
 
 Source: KEP-555 and "Server-Side Apply" of the Kubernetes documentation; the steps are those of
 structured-merge-diff's `Updater.Apply`.
@@ -34,18 +34,18 @@ LAST_APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
 @dataclass(slots=True)
 class ServerSideApplyResult:
-    """The outcome of an apply."""
+    """The result of an apply."""
 
     item: JsonObject
     """The merged object, without managedFields."""
     applied_fields: FieldSet
     other_entries: list[JsonObject] = field(default_factory=list)
-    """The entries of the other managers."""
+    """The managedFields entries of the other managers."""
     previous_entry: JsonObject | None = None
-    """The manager's own entry, as it was."""
+    """The manager's own entry before the apply."""
 
     def managed_fields_of(self, manager: FieldManager) -> list[JsonObject]:
-        """The new managedFields; an unchanged entry keeps its time."""
+        """The new managedFields; an unchanged entry keeps its timestamp."""
         before = self.previous_entry
         if (
             before is not None
@@ -61,10 +61,10 @@ class ServerSideApplyResult:
 def apply_configuration(
     node: SchemaNode, live: JsonObject, config: JsonObject, manager: FieldManager, *, force: bool
 ) -> ServerSideApplyResult:
-    """Applies a configuration to the live object; neither is changed.
+    """Applies a configuration to the live object; changes neither.
 
     Raises:
-        ApiError: 409 with one cause a field, when others own what the configuration changes.
+        ApiError: 409 with one cause per field, if other managers own fields that would change.
     """
     entries: list[JsonObject] = live.get("metadata", {}).get("managedFields") or []
     own = next((entry for entry in entries if manager.owns(entry)), None)
@@ -98,9 +98,9 @@ def _last_applied_of(item: JsonObject) -> Json:
 
 
 def _client_side_fields(node: SchemaNode, live: JsonObject) -> FieldSet:
-    """The fields that `kubectl apply_configuration` wrote from the client and that are still as it wrote them.
+    """The fields that a client-side `kubectl apply` has written and that are unchanged since.
 
-    Who moves from client-side to server-side apply does not conflict with himself.
+    They are no conflict when a user moves from client-side to server-side apply.
     """
     last = _last_applied_of(live)
     if not isinstance(last, dict):
@@ -110,7 +110,7 @@ def _client_side_fields(node: SchemaNode, live: JsonObject) -> FieldSet:
 
 
 def _update_last_applied(merged: JsonObject, config: JsonObject, manager: FieldManager) -> None:
-    """Keeps the annotation of client-side apply up to date, for those who move back."""
+    """Updates the annotation of client-side apply, so that a user can move back to it."""
     if manager.manager == "kubectl" and _last_applied_of(merged) is not None:
         text = json.dumps(config, separators=(",", ":"), sort_keys=True, ensure_ascii=False) + "\n"
         metadata = dict(merged["metadata"])
@@ -165,7 +165,7 @@ def _conflict_message(by_manager: dict[str, list[str]]) -> str:
 def _release_fields(
     others: list[JsonObject], changed: FieldSet, removed: FieldSet
 ) -> list[JsonObject]:
-    """The others' entries: what was taken from them by force, or is gone, is theirs no more."""
+    """The other managers' entries without fields that were forced or removed."""
     kept = []
     for entry in others:
         fields: FieldSet = entry.get("fieldsV1") or {}
@@ -179,7 +179,7 @@ def _release_fields(
 
 
 def merge_values(node: SchemaNode | None, live: Json, config: Json) -> Json:
-    """The live value with the configuration laid over it; shares nothing with the configuration."""
+    """The live value merged with the configuration; shares no mutable parts with the latter."""
     node = node or SCHEMALESS
     if isinstance(live, dict) and isinstance(config, dict) and not node.is_atomic:
         merged = dict(live)
@@ -197,7 +197,7 @@ def merge_values(node: SchemaNode | None, live: Json, config: Json) -> Json:
 
 
 def _merge_items(node: SchemaNode, live: list[Json], config: list[Json]) -> list[Json]:
-    """Merges by key: live items first, in their order, then the new ones in theirs."""
+    """Merges lists by key: the live items in their order, then new items in theirs."""
     wanted = {path_element_of(node, item): item for item in config}
     merged: list[Json] = []
     for item in live:
@@ -212,7 +212,7 @@ def _merge_items(node: SchemaNode, live: list[Json], config: list[Json]) -> list
 
 
 def _remove_fields(node: SchemaNode | None, value: Json, gone: FieldSet, keep: FieldSet) -> None:
-    """Removes fields that nobody wants any more; containers go when nothing is left in them."""
+    """Removes the fields in `gone`, in place, and containers that become empty, except `keep`."""
     node = node or SCHEMALESS
     for step, below in gone.items():
         kept = keep.get(step)

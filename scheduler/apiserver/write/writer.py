@@ -1,9 +1,9 @@
-"""How an object becomes another: the one way from a request to the disk.
+"""The writes of clients: create, update and server-side apply.
 
-Every write runs the same steps: defaults, pruning, what the kind does, generation, validation,
-field ownership; then it gets the next resource version and goes to the store; readers and watchers
-see it once it is on disk. All steps up to the store happen without a pause of the event loop, so
-that two writers can never overtake each other.
+Every write takes the same steps: pruning, defaults, the strategy of the kind, generation,
+validation, field ownership. Then it gets the next resource version and is submitted to the
+database; readers and watches see it once it is on disk. The steps up to the submission do not yield
+to the event loop, so two writes cannot interleave.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ TransformFunc = Callable[[JsonObject], Json]
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What a write left."""
+    """The result of a write: the object, and its JSON."""
 
     item: JsonObject
     data: bytes
@@ -52,7 +52,7 @@ class WriteResult:
 
 
 class ObjectWriter(ObjectStore):
-    """The objects, and the ways in which clients write them."""
+    """The object store with the writes of clients."""
 
     async def create(
         self, resource: ServerResource, namespace: str, item: Json, options: WriteOptions
@@ -60,7 +60,7 @@ class ObjectWriter(ObjectStore):
         """Creates an object.
 
         Raises:
-            ApiError: 400, 403, 404 (no such namespace), 409 (the name is taken), 422.
+            ApiError: 400, 403, 404 (no such namespace), 409 (the object exists), 422.
         """
         item = check_type_meta(resource, item)
         ensure_name_and_namespace(resource, item, namespace)
@@ -112,7 +112,14 @@ class ObjectWriter(ObjectStore):
         transform: TransformFunc,
         options: WriteOptions,
     ) -> WriteResult:
-        """Changes an object that is there; `transform` makes the new one of the old, in view form.
+        """Changes an existing object.
+
+        Args:
+            resource: the resource in the version that the client uses.
+            namespace: the namespace of the object; empty for cluster-scoped resources.
+            name: the name of the object.
+            transform: returns the new object, given a copy of the old one in that version.
+            options: the options of the write.
 
         Raises:
             ApiError: 400, 404, 409, 422.
@@ -143,7 +150,7 @@ class ObjectWriter(ObjectStore):
     def _prepare_update(
         self, resource: ServerResource, old: JsonObject, new: JsonObject, options: WriteOptions
     ) -> JsonObject:
-        """The new object with all that a client may not change taken from the old one."""
+        """Takes what a client may not change from the old object, then admits the new one."""
         keep_system_metadata(resource, new, old, is_patch=options.is_patch)
         if options.subresource == "status":
             status = new.get("status")
@@ -166,7 +173,7 @@ class ObjectWriter(ObjectStore):
         config: Json,
         options: WriteOptions,
     ) -> WriteResult:
-        """Server-side apply: creates or changes an object, by field ownership.
+        """Creates or changes an object by server-side apply.
 
         Raises:
             ApiError: 400, 404, 409 (conflicts), 422.
@@ -225,7 +232,7 @@ class ObjectWriter(ObjectStore):
         entries: list[JsonObject],
         options: WriteOptions,
     ) -> WriteResult:
-        """Writes a changed object, or nothing where nothing changed."""
+        """Writes an object if it has changed; removes it if nothing blocks its deletion now."""
         new["metadata"].pop("managedFields", None)
         if entries:
             new["metadata"]["managedFields"] = sort_entries(entries)
@@ -252,7 +259,7 @@ class ObjectWriter(ObjectStore):
 
 
 def _refuse_uid(resource: ServerResource, config: JsonObject) -> None:
-    """An apply cannot choose the incarnation that it creates."""
+    """Refuses an apply with a uid that would create an object."""
     uid = config["metadata"]["uid"]
     if not resource.is_custom:
         raise conflict(
@@ -266,7 +273,7 @@ def _refuse_uid(resource: ServerResource, config: JsonObject) -> None:
 def _keep_writable_fields(
     resource: ServerResource, config: JsonObject, subresource: str
 ) -> JsonObject:
-    """What of an applied configuration this endpoint takes: spec here, status there."""
+    """The part of a configuration that an endpoint accepts: the status, or all but the status."""
     if subresource == "status":
         metadata = {
             key: value

@@ -9,7 +9,7 @@ from scheduler.apiserver.kinds.core.schemas import definition_name, schema_node_
 from scheduler.apiserver.kinds.resources import KindStrategy, ScalePaths, ServerResource
 from scheduler.hub.schema.json_types import JsonObject
 
-# group, kind, plural, short names, namespaced, subresources, in `kubectl get all`
+# Group, kind, plural, short names, `n` if namespaced, subresources, `all` if in `kubectl get all`.
 _CORE_RESOURCE_LINES = """
 - Namespace namespaces ns - status -
 - Node nodes no - status -
@@ -127,10 +127,10 @@ def _rename_fields(item: JsonObject, names: dict[str, str], api_version: str) ->
 
 
 def _to_events_v1(item: JsonObject) -> JsonObject:
-    """The stored Event as events.k8s.io/v1."""
+    """Converts a stored Event to events.k8s.io/v1."""
     return _rename_fields(item, _EVENTS_V1_NAMES, "events.k8s.io/v1")
 
 
 def _from_events_v1(item: JsonObject) -> JsonObject:
-    """An Event of events.k8s.io/v1 as it is stored."""
+    """Converts an Event of events.k8s.io/v1 to v1, in which it is stored."""
     return _rename_fields(item, _EVENT_V1_NAMES, "v1")

@@ -1,4 +1,4 @@
-"""The schemas of the core kinds, from the data file beside this module."""
+"""The schemas of the core kinds, from core_schemas.json."""
 
 import functools
 from importlib.resources import files
@@ -21,7 +21,7 @@ OBJECT_META_DEFINITION = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
 @functools.cache
 def load_definitions() -> dict[str, JsonObject]:
-    """Every definition by its OpenAPI name."""
+    """All definitions, by OpenAPI name."""
     data = (files(__package__) / "core_schemas.json").read_bytes()
     found: dict[str, JsonObject] = msgspec.json.decode(data)
     return found

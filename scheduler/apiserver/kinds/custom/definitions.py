@@ -1,7 +1,8 @@
-"""CustomResourceDefinitions: checked as the real server would, then served.
+"""CustomResourceDefinitions: their strategy, and the resources that they define.
 
-A definition is accepted when its schema is structural, its rules compile and their cost is bounded
-(see `checks.py`); its conditions are written at once, and discovery follows when it is on disk.
+A definition is accepted if its schema is structural, its rules compile and their cost is limited
+(see `checks.py`). The write itself sets its conditions; its resources are served once it is on
+disk.
 """
 
 from collections.abc import Callable
@@ -24,11 +25,11 @@ from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.structural import SchemaNode, compile_schema
 
 CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
-"""The finalizer that keeps a definition until its objects are gone."""
+"""The finalizer that keeps a definition until all its objects are deleted."""
 
 
 def definition_strategy(now: Callable[[], datetime]) -> KindStrategy:
-    """What the kind CustomResourceDefinition does beyond its schema."""
+    """The strategy of the kind CustomResourceDefinition."""
 
     def on_create(item: JsonObject) -> None:
         _set_accepted_status(item, format_rfc3339(now()))
@@ -60,7 +61,7 @@ def _set_name_defaults(item: JsonObject) -> None:
 
 
 def _set_accepted_status(item: JsonObject, transition_at: str) -> None:
-    """Writes the status that the controllers of a real cluster would write."""
+    """Sets the status that the controllers of a real cluster would set."""
     spec: Json = item.get("spec") or {}
     status: Json = item.get("status") or {}
     known = {one.get("type"): one for one in status.get("conditions") or ()}
@@ -88,7 +89,7 @@ def _set_accepted_status(item: JsonObject, transition_at: str) -> None:
 
 
 def custom_resources_of(definition: JsonObject) -> list[ServerResource]:
-    """The resources of an accepted definition, one a served version."""
+    """The resources of an accepted definition, one per served version."""
     spec = definition["spec"]
     stored = next(version["name"] for version in spec["versions"] if version["storage"])
     return [
@@ -182,7 +183,7 @@ def _printer_column(column: JsonObject) -> TableColumn:
     try:
         path = parse_json_path(column["jsonPath"])
     except JsonPathError:
-        path = parse_json_path("")  # refused when the definition is applied; kept harmless here
+        path = parse_json_path("")  # writes refuse such a path; a stored one gives no cells
 
     def value(item: JsonObject) -> Json:
         found = path.find(item) if path.steps else []
