@@ -32,7 +32,7 @@ from scheduler.control.ports.hub import (
 
 _OBJECTS_PER_PAGE = 500
 _REQUEST_TIMEOUT_SECONDS = 30.0
-_WATCH_TIMEOUT_SECONDS = 290  # below usual limits of proxies, so that the server ends streams
+_WATCH_TIMEOUT_SECONDS = 290  # below limits of proxies: the server ends the stream
 _MAX_LINE_BYTES = 8 * 2**20  # a watch event holds one object, which etcd limits to 1.5 MB
 _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"

@@ -107,7 +107,7 @@ def method_not_allowed(group_resource: GroupResource | None = None) -> ApiError:
 
 
 def already_exists(group_resource: GroupResource, name: str) -> ApiError:
-    """409: the name is taken."""
+    """409: an object of this name exists."""
     message = f'{group_resource.qualified_resource} "{name}" already exists'
     return ApiError(409, "AlreadyExists", message, _details(group_resource, name))
 

@@ -30,7 +30,7 @@ def set_missing(target: Json, **defaults: Json) -> None:
 
 
 def maps_in(value: Json) -> list[JsonObject]:
-    """The maps in a list; none where it is no list."""
+    """The maps in a list; empty if the value is not a list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 

@@ -153,6 +153,9 @@ class WatchStream:
     async def _follow_history(self, position: int, end: float) -> AsyncIterator[bytes]:
         bookmark_at = self._clock.monotonic() + BOOKMARK_PERIOD_SECONDS
         while True:
+            # Read before the events: a slow client suspends the loop below, and changes that are
+            # made meanwhile must not fall below the revision of a bookmark.
+            complete_revision = self._current_revision()
             for event in self._collection.events_since(position):
                 line = self._encode_event(event)
                 position = event.revision
@@ -163,7 +166,7 @@ class WatchStream:
                 return
             if now >= bookmark_at:
                 bookmark_at = now + BOOKMARK_PERIOD_SECONDS
-                position = max(position, self._current_revision())
+                position = max(position, complete_revision)
                 if self._request.allows_bookmarks:
                     yield self._encode_bookmark(position)
             try:

@@ -1,4 +1,4 @@
-"""One thing that is wrong with one field, in the words of the API server.
+"""Problems of fields, worded as by the API server.
 
 Sources: the cause types of Kubernetes' Status; the wording of errors follows kube-apiserver 1.36.
 """

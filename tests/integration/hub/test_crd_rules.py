@@ -1,7 +1,7 @@
-"""The rules in the CRDs, asked through real kubectl: wrong objects are refused with the way out.
+"""The rules in the CRDs, through the real kubectl: invalid objects are refused with a fix.
 
-On the embedded server, and on a real one too when KAPOK_TEST_KUBECONFIG names it: the objects are
-sent with --dry-run=server, so nothing is left behind there.
+The tests run on the embedded server, and also on a real one if KAPOK_TEST_KUBECONFIG names it.
+Objects are sent with --dry-run=server, so the tests leave nothing on that server.
 """
 
 import json

@@ -118,7 +118,7 @@ def _reachable_definitions(table: FieldTable) -> FieldTable:
 
 
 def main(folder: str) -> int:
-    """Reads the unpacked package and writes the data file beside this module."""
+    """Reads the unpacked package and writes core_fields.json beside this module."""
     messages = {
         name: data
         for file in _DESCRIPTOR_FILES

@@ -145,7 +145,7 @@ def closure_of(definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Reads the package's definitions and writes the data file beside this module."""
+    """Reads the package's definitions and writes core_schemas.json beside this module."""
     source = files("kubernetes_validate") / "kubernetes-json-schema" / f"{KUBERNETES_VERSION}-local"
     definitions = json.loads((source / "_definitions.json").read_text())["$defs"]
     schemas = closure_of(definitions)

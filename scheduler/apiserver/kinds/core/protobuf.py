@@ -98,7 +98,7 @@ def _decode_message(definition: str, data: bytes) -> JsonObject:
             raise bad_request(f"protobuf: field {number} of {short} is not supported; send JSON")
         if name == "status":
             continue  # clients cannot write it in these kinds
-        if name.startswith("+"):
+        if name.startswith("+"):  # an inlined struct: its fields join those of this message
             found |= _decode_message(name[1:], _expect_bytes(value))
         else:
             _add_field(found, definition, name, value)
@@ -116,7 +116,7 @@ def _add_field(message: JsonObject, definition: str, name: str, value: int | byt
     if schema.get("type") == "array":
         message.setdefault(name, []).append(_decode_value(schema["items"], value))
     elif "additionalProperties" in schema:
-        entry = dict(iter_message_fields(_expect_bytes(value)))
+        entry = dict(iter_message_fields(_expect_bytes(value)))  # 1 is the key, 2 the value
         key = _expect_bytes(entry.get(1, b"")).decode()
         message.setdefault(name, {})[key] = _decode_value(
             schema["additionalProperties"], entry.get(2, b"")
@@ -147,6 +147,7 @@ def _decode_value(schema: JsonObject, value: int | bytes) -> Json:
     if isinstance(value, int):
         if kind == "boolean":
             return bool(value)
+        # A varint holds a negative int64 as its two's complement in 64 bits.
         return value - (1 << 64) if value & _INT64_SIGN else value
     if schema.get("format") == "byte":
         return base64.b64encode(value).decode()
@@ -161,6 +162,7 @@ def _decode_referenced(name: str, data: bytes) -> Json:
         return _expect_bytes(dict(iter_message_fields(data)).get(1, b"")).decode()
     if short == "IntOrString":
         parts = dict(iter_message_fields(data))
+        # Field 1 is the type: 0 for an integer in field 2, 1 for a string in field 3.
         return _expect_bytes(parts.get(3, b"")).decode() if parts.get(1) else parts.get(2, 0)
     if short == "FieldsV1":
         raw = _expect_bytes(dict(iter_message_fields(data)).get(1, b"{}"))

@@ -1,4 +1,7 @@
-"""The schemas of the core kinds, from core_schemas.json."""
+"""The schemas of the core kinds, from core_schemas.json.
+
+`build_schemas.py` generates that file.
+"""
 
 import functools
 from importlib.resources import files
@@ -16,6 +19,7 @@ _PREFIXES = {
     "coordination.k8s.io": "io.k8s.api.coordination.v1.",
     "apiextensions.k8s.io": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.",
 }
+"""The prefixes of OpenAPI names, by API group."""
 OBJECT_META_DEFINITION = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
 

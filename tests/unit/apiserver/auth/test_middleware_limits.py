@@ -1,4 +1,4 @@
-"""The door's budget of requests, and the history that watchers read: bounded, without a socket."""
+"""The limits of the request rate and of the history for watches, tested without a socket."""
 
 import pytest
 
