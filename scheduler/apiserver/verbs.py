@@ -14,9 +14,9 @@ from scheduler.apiserver.base.errors import (
     ApiError,
     bad_request,
     method_not_allowed,
+    name_undeterminable,
     not_found,
     resource_not_found,
-    server_error,
     unsupported_media_type,
 )
 from scheduler.apiserver.base.requests import (
@@ -29,6 +29,7 @@ from scheduler.apiserver.base.requests import (
     YAML,
     RequestBody,
     ResourcePath,
+    check_resource_version,
     decode_body,
     media_type_of,
     parse_flag,
@@ -132,7 +133,7 @@ class VerbHandler:
         stored = self._writer.get(resource, path.namespace, path.name)
         if path.subresource == "scale":
             return VerbResponse(200, _encode(scale_of(resource, stored.decode())))
-        _check_resource_version_syntax(request.query)
+        check_resource_version(request.query)
         shape = ObjectRepresentation.negotiate(request.accept, request.query)
         body = encode_object(resource, stored, shape, self._writer.clock.now())
         return VerbResponse(200, *shape.encode(body))
@@ -320,22 +321,10 @@ _CONTAINER_SUBRESOURCES = frozenset(
 )
 
 
-def _check_resource_version_syntax(query: Mapping[str, str]) -> None:
-    version = query.get("resourceVersion", "")
-    if version and not version.isdigit():
-        raise server_error(
-            f'resourceVersion: Invalid value: "{version}": strconv.ParseUint: parsing "{version}": '
-            "invalid syntax"
-        )
-
-
 def _check_applied_name(config: Json, name: str) -> None:
     metadata = config.get("metadata") if isinstance(config, dict) else None
     if not isinstance(metadata, dict) or not metadata.get("name"):
-        raise bad_request(
-            f"the name of the object ({name} based on URL) was undeterminable: "
-            "name must be provided"
-        )
+        raise name_undeterminable(name)
 
 
 def _decode_write_body(request: ResourceRequest) -> RequestBody:

@@ -8,7 +8,7 @@ authorizer.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from scheduler.apiserver.base.errors import ApiError
+from scheduler.apiserver.base.errors import ApiError, status_details
 from scheduler.hub.schema.json_types import JsonObject
 
 READ_VERBS = ("get", "list", "watch")
@@ -152,10 +152,7 @@ class AccessAttributes:
             f'{subject} is forbidden: User "{identity.name}" cannot {self.verb} resource '
             f'"{self.resource}" in API group "{self.group}" {where}'
         )
-        details: JsonObject = {"name": self.name} if self.name else {}
-        if self.group:
-            details["group"] = self.group
-        return ApiError(403, "Forbidden", message, details | {"kind": plural})
+        return ApiError(403, "Forbidden", message, status_details(self.group, plural, self.name))
 
 
 def is_allowed(identity: Identity, attributes: AccessAttributes) -> bool:

@@ -59,16 +59,35 @@ class ApiError(Exception):
         return body | {"code": self.code}
 
 
-def _details(group_resource: GroupResource, name: str, **more: object) -> JsonObject:
+def status_details(group: str, kind: str, name: str, **more: object) -> JsonObject:
+    """The `details` of a Status.
+
+    Args:
+        group: the API group; left out for the core group.
+        kind: the kind, or the plural for errors about a path.
+        name: the name of the object; left out if empty.
+        more: further entries, such as `causes`.
+    """
     details: JsonObject = {"name": name} if name else {}
-    if group_resource.group:
-        details["group"] = group_resource.group
-    return details | {"kind": group_resource.plural} | more
+    if group:
+        details["group"] = group
+    return details | {"kind": kind} | more
+
+
+def _path_details(group_resource: GroupResource, name: str) -> JsonObject:
+    return status_details(group_resource.group, group_resource.plural, name)
 
 
 def bad_request(message: str) -> ApiError:
     """400: the request is malformed."""
     return ApiError(400, "BadRequest", message)
+
+
+def name_undeterminable(name: str) -> ApiError:
+    """400: the object of the body has no name; `name` is that of the URL."""
+    return bad_request(
+        f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+    )
 
 
 def unauthorized() -> ApiError:
@@ -84,14 +103,14 @@ def forbidden(group_resource: GroupResource, name: str, why: str) -> ApiError:
         else group_resource.qualified_resource
     )
     return ApiError(
-        403, "Forbidden", f"{label} is forbidden: {why}", _details(group_resource, name)
+        403, "Forbidden", f"{label} is forbidden: {why}", _path_details(group_resource, name)
     )
 
 
 def not_found(group_resource: GroupResource, name: str) -> ApiError:
     """404: the object does not exist."""
     message = f'{group_resource.qualified_resource} "{name}" not found'
-    return ApiError(404, "NotFound", message, _details(group_resource, name))
+    return ApiError(404, "NotFound", message, _path_details(group_resource, name))
 
 
 def resource_not_found() -> ApiError:
@@ -102,14 +121,14 @@ def resource_not_found() -> ApiError:
 def method_not_allowed(group_resource: GroupResource | None = None) -> ApiError:
     """405: the resource does not support the verb."""
     message = "the server does not allow this method on the requested resource"
-    details = _details(group_resource, "") if group_resource else {}
+    details = _path_details(group_resource, "") if group_resource else {}
     return ApiError(405, "MethodNotAllowed", message, details)
 
 
 def already_exists(group_resource: GroupResource, name: str) -> ApiError:
     """409: an object of this name exists."""
     message = f'{group_resource.qualified_resource} "{name}" already exists'
-    return ApiError(409, "AlreadyExists", message, _details(group_resource, name))
+    return ApiError(409, "AlreadyExists", message, _path_details(group_resource, name))
 
 
 def conflict(group_resource: GroupResource, name: str, why: str = "") -> ApiError:
@@ -121,7 +140,7 @@ def conflict(group_resource: GroupResource, name: str, why: str = "") -> ApiErro
     message = (
         f'Operation cannot be fulfilled on {group_resource.qualified_resource} "{name}": {why}'
     )
-    return ApiError(409, "Conflict", message, _details(group_resource, name))
+    return ApiError(409, "Conflict", message, _path_details(group_resource, name))
 
 
 def expired(message: str) -> ApiError:
@@ -187,10 +206,7 @@ def invalid(group_resource: GroupResource, name: str, problems: Sequence[FieldPr
         {"reason": problem.reason, "message": problem.message, "field": problem.field}
         for problem in problems
     ]
-    details: JsonObject = {"name": name} if name else {}
-    if group_resource.group:
-        details["group"] = group_resource.group
-    details |= {"kind": group_resource.kind, "causes": causes}
+    details = status_details(group_resource.group, group_resource.kind, name, causes=causes)
     return ApiError(
         422, "Invalid", f'{group_resource.qualified_kind} "{name}" is invalid: {text}', details
     )

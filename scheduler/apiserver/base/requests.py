@@ -10,7 +10,12 @@ from dataclasses import dataclass
 import msgspec
 import yaml
 
-from scheduler.apiserver.base.errors import ApiError, bad_request, unsupported_media_type
+from scheduler.apiserver.base.errors import (
+    ApiError,
+    bad_request,
+    server_error,
+    unsupported_media_type,
+)
 from scheduler.hub.schema.json_types import Json
 
 JSON = "application/json"
@@ -198,6 +203,20 @@ def _collect_duplicate_keys(value: Json, path: str, found: list[str]) -> None:
 def parse_flag(query: Mapping[str, str], name: str) -> bool:
     """A boolean query parameter, parsed as Go does; absent or invalid counts as false."""
     return query.get(name, "").lower() in {"1", "t", "true"}
+
+
+def check_resource_version(query: Mapping[str, str]) -> None:
+    """Refuses a `resourceVersion` that is not a number.
+
+    Raises:
+        ApiError: 500 without a reason, as the real server responds.
+    """
+    version = query.get("resourceVersion", "")
+    if version and not version.isdigit():
+        raise server_error(
+            f'resourceVersion: Invalid value: "{version}": strconv.ParseUint: parsing "{version}": '
+            "invalid syntax"
+        )
 
 
 def parse_integer(query: Mapping[str, str], name: str) -> int | None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from scheduler.apiserver.base.errors import ApiError, invalid_options, server_error
-from scheduler.apiserver.base.requests import parse_flag, parse_integer
+from scheduler.apiserver.base.errors import ApiError, invalid_options
+from scheduler.apiserver.base.requests import check_resource_version, parse_flag, parse_integer
 from scheduler.apiserver.kinds.resources import ServerResource
 from scheduler.apiserver.read.lists import (
     ObjectRepresentation,
@@ -66,11 +66,7 @@ def parse_watch_request(
         ApiError: 422, or 500 as on a real server if the resource version is not a number.
     """
     version = query.get("resourceVersion", "")
-    if version and not version.isdigit():
-        raise server_error(
-            f'resourceVersion: Invalid value: "{version}": strconv.ParseUint: parsing "{version}": '
-            "invalid syntax"
-        )
+    check_resource_version(query)
     initial = parse_flag(query, "sendInitialEvents") if "sendInitialEvents" in query else None
     if initial is not None and query.get("resourceVersionMatch") != "NotOlderThan":
         raise _forbidden_option_error(

@@ -16,6 +16,7 @@ from scheduler.apiserver.base.errors import (
     forbidden,
     invalid_options,
     not_found,
+    status_details,
 )
 from scheduler.apiserver.base.requests import decode_body, parse_integer
 from scheduler.apiserver.kinds.admission import WriteOptions
@@ -230,14 +231,13 @@ def _check_preconditions(
 
 
 def _success_status(resource: ServerResource, item: JsonObject) -> JsonObject:
-    details: JsonObject = {"name": item["metadata"]["name"]}
-    if resource.group_resource.group:
-        details["group"] = resource.group_resource.group
+    group_resource, metadata = resource.group_resource, item["metadata"]
     return {
         "kind": "Status",
         "apiVersion": "v1",
         "metadata": {},
         "status": "Success",
-        "details": details
-        | {"kind": resource.group_resource.plural, "uid": item["metadata"]["uid"]},
+        "details": status_details(
+            group_resource.group, group_resource.plural, metadata["name"], uid=metadata["uid"]
+        ),
     }

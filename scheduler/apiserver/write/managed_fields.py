@@ -136,10 +136,10 @@ def update_managed_fields(
         left = difference(difference(fields, removed), changed)
         if left:
             kept.append(entry if left == fields else {**entry, "fieldsV1": left})
-    grown = union(difference(mine, removed), changed)
-    if grown == mine and own is not None:
-        return [*kept, own] if own else kept
-    return [*kept, manager.new_entry(grown)] if grown else kept
+    owned = union(difference(mine, removed), changed)
+    if owned == mine and own is not None:
+        return [*kept, own] if own else kept  # an unchanged entry keeps its timestamp
+    return [*kept, manager.new_entry(owned)] if owned else kept
 
 
 def sort_entries(entries: list[JsonObject]) -> list[JsonObject]:

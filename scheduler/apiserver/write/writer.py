@@ -13,6 +13,7 @@ from scheduler.apiserver.base.errors import (
     already_exists,
     bad_request,
     conflict,
+    name_undeterminable,
     not_found,
     server_error,
 )
@@ -131,10 +132,7 @@ class ObjectWriter(ObjectStore):
         old = stored.decode()
         changed = transform(resource.to_served_version(stored.decode()))
         if isinstance(changed, dict) and changed.get("metadata") is None:
-            raise bad_request(
-                f"the name of the object ({name} based on URL) was undeterminable: "
-                "name must be provided"
-            )
+            raise name_undeterminable(name)
         new = check_type_meta(resource, changed)
         ensure_name_and_namespace(resource, new, namespace, name)
         entries = parse_managed_fields(new["metadata"].pop("managedFields", None))
