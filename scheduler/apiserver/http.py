@@ -205,7 +205,7 @@ class HttpHandler:
         self, request: web.BaseRequest, resource_path: ResourcePath, resource: ServerResource
     ) -> web.StreamResponse:
         query = request.query
-        asked = parse_watch_request(
+        watch_request = parse_watch_request(
             resource,
             resource_path.namespace,
             parse_selectors(resource, query),
@@ -218,7 +218,7 @@ class HttpHandler:
             )
         collection = self._writer.collection(resource.collection_name)
         watch = WatchStream(
-            request=asked,
+            request=watch_request,
             collection=collection,
             clock=self._writer.clock,
             current_revision=lambda: self._writer.revision,

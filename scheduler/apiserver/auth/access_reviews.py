@@ -47,22 +47,22 @@ def answer_review(identity: Identity, kind: str, review: Json) -> JsonObject:
 
 
 def _access_status(identity: Identity, spec: JsonObject) -> JsonObject:
-    asked = spec.get("resourceAttributes")
+    requested = spec.get("resourceAttributes")
     if isinstance(spec.get("nonResourceAttributes"), dict):
         return {"allowed": True}
-    if not isinstance(asked, dict):
+    if not isinstance(requested, dict):
         raise bad_request(
             "exactly one of nonResourceAttributes or resourceAttributes must be specified"
         )
-    resource = str(asked.get("resource", ""))
-    if asked.get("subresource"):
-        resource += f"/{asked['subresource']}"
+    resource = str(requested.get("resource", ""))
+    if requested.get("subresource"):
+        resource += f"/{requested['subresource']}"
     attributes = AccessAttributes(
-        verb=str(asked.get("verb", "")),
-        group=str(asked.get("group", "")),
+        verb=str(requested.get("verb", "")),
+        group=str(requested.get("group", "")),
         resource=resource,
-        namespace=str(asked.get("namespace", "")),
-        name=str(asked.get("name", "")),
+        namespace=str(requested.get("namespace", "")),
+        name=str(requested.get("name", "")),
     )
     if is_allowed(identity, attributes):
         return {"allowed": True, "reason": f"the role {identity.role} allows it"}

@@ -4,7 +4,7 @@ The rules use core CEL only (no `quantity()`, `isURL()`, `format`), so that they
 hub and in a real API server alike. Each message says what to write instead. A rule cannot see
 other objects (a missing policy, a spread that no fleet can meet), and some refusals have a reason
 slug of their own (the classified zone, core data, no class). These are no schema errors: the hub
-accepts the object, and condition `AcceptedSpec` or phase `Refused` explains why it is not placed.
+accepts the object, and condition `Accepted` or phase `Refused` explains why it is not placed.
 """
 
 from typing import Any

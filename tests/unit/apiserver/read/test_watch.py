@@ -37,4 +37,3 @@ async def test_a_bookmark_does_not_skip_events_that_came_while_the_client_was_sl
     lines = [await anext(stream), await anext(stream)]
     assert [b'"MODIFIED"' in line for line in lines] == [False, True]
     assert b'"resourceVersion":"1"' in lines[0]  # the bookmark
-    await stream.aclose()
