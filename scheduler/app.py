@@ -10,6 +10,7 @@ import os
 import random
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -109,10 +110,11 @@ class _Scheduler:
     """The loops, plugged together."""
 
     def __init__(self, settings: Settings, services: Services, clock: Clock) -> None:
+        self.metrics = Metrics()
+        client = services.client.with_observer(self.metrics.count_api_request)
+        services = replace(services, client=client)
         self._settings, self._services, self._clock = settings, services, clock
         self._higher_epochs: asyncio.Queue[int] = asyncio.Queue()
-        self.metrics = Metrics()
-        services.client.on_request = self.metrics.count_api_request
         self.stats = WorkloadStats(clock, self.metrics)
         self.keyring = Keyring()
         self.outbox = Outbox()

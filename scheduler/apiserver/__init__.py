@@ -1,7 +1,8 @@
 """A small Kubernetes API server: the hub of `kapok up`, and the member clusters of tests.
 
-It serves our kinds and the core kinds that we touch, in one process, kept in SQLite; for these
-kubectl and the Kubernetes clients work as against a real one. Of ours it knows `runtime.clock` and
-`hub.schema` only. Start with `server.py`, which has an example; a request goes http, verbs, write
-or read, storage.
+One process serves our kinds and the core kinds that Kapok uses, and stores them in SQLite. kubectl
+and the Kubernetes clients use them as on a real API server. It knows only `runtime.clock` and
+`hub.schema` of our packages.
+Start with `server.py`, which has an example; a request passes `http.py`, `verbs.py`, then `write/`
+or `read/`, then `storage/`.
 """

@@ -1,8 +1,8 @@
-"""Backup and restore of a hub's objects: one file, as of one instant.
+"""Backup and restore of a hub's objects: one file that holds the state at one instant.
 
-A restore never goes back in resource versions: clients that have seen newer ones than the backup
-holds would otherwise take old objects for new ones. The revision goes on from the highest of both,
-and so every client lists anew.
+A restore never decreases the resource version: clients that have seen newer versions than those in
+the backup would otherwise mistake old objects for new ones. The revision continues above the
+higher one of hub and backup, so every client lists again.
 """
 
 import sqlite3
@@ -12,25 +12,25 @@ from scheduler.apiserver.storage.sqlite import DirectoryLock, copy_database
 
 DATABASE_NAME = "objects.db"
 _RESTORE_REVISION_STEP = 1_000_000
-"""Added to the revision at a restore: above all that was given out after the backup."""
+"""Added to the revision by a restore, so that it exceeds every revision used after the backup."""
 
 
 class NotABackup(Exception):
-    """The file is no backup of a hub; the message names it."""
+    """The file is not a backup of a hub; the message names it."""
 
 
 def backup(folder: Path, target: Path) -> int:
-    """Copies the objects of a hub, which may be running; how many there are.
+    """Copies the objects of a hub, which may be running, to a file; returns their number.
 
     Raises:
         FileNotFoundError: the directory holds no hub.
-        FileExistsError: the target is there already.
+        FileExistsError: the target exists.
     """
     source = folder / DATABASE_NAME
     if not source.exists():
-        raise FileNotFoundError(f"{folder}: there is no hub in this directory")
+        raise FileNotFoundError(f"{folder}: this directory holds no hub")
     if target.exists():
-        raise FileExistsError(f"{target}: is there already; a backup overwrites nothing")
+        raise FileExistsError(f"{target}: the file exists; a backup does not overwrite files")
     draft = target.with_name(f".{target.name}.new")
     draft.unlink(missing_ok=True)
     copy_database(source, draft)
@@ -40,13 +40,13 @@ def backup(folder: Path, target: Path) -> int:
 
 
 def restore(folder: Path, source: Path) -> int:
-    """Puts the objects of a backup in place of those of a stopped hub; how many there are.
+    """Replaces the objects of a stopped hub by those of a backup; returns their number.
 
-    The former objects stay beside, in `objects.db.before-restore`.
+    The former objects are kept in `objects.db.before-restore`.
 
     Raises:
-        NotABackup: the file is something else.
-        DataDirectoryInUse: the hub runs.
+        NotABackup: the file is not a backup.
+        DataDirectoryInUse: the hub is running.
     """
     count = _count_objects(source)
     lock = DirectoryLock(folder)
@@ -72,7 +72,7 @@ def restore(folder: Path, source: Path) -> int:
 
 def _connect(path: Path) -> sqlite3.Connection:
     if not path.is_file():
-        raise NotABackup(f"{path}: there is no such file")
+        raise NotABackup(f"{path}: no such file")
     return sqlite3.connect(path)
 
 
@@ -81,7 +81,7 @@ def _count_objects(path: Path) -> int:
     try:
         return int(connection.execute("SELECT count(*) FROM objects").fetchone()[0])
     except sqlite3.DatabaseError as error:
-        raise NotABackup(f"{path}: this is no backup of a hub ({error})") from None
+        raise NotABackup(f"{path}: not a backup of a hub ({error})") from None
     finally:
         connection.close()
 

@@ -1,8 +1,9 @@
-"""What controllers do behind every API server: garbage collection and namespace removal.
+"""The controllers that every API server relies on: garbage collection and namespace removal.
 
-Dependents follow their owners (background, foreground, orphan), a namespace goes when it is empty,
-a CustomResourceDefinition when its objects are gone. Source: "Garbage Collection" of the Kubernetes
-documentation. One task works through a queue of objects; what it finds it reads anew.
+Dependents are deleted with their owners (background, foreground) or orphaned. A namespace is
+removed when it is empty, a CustomResourceDefinition when its objects are gone. One task processes a
+queue of objects and reads each object again when it processes it.
+Source: "Garbage Collection" of the Kubernetes documentation.
 """
 
 import asyncio
@@ -26,31 +27,37 @@ from scheduler.hub.schema.json_types import JsonObject
 
 log = logging.getLogger(__name__)
 _EVENT_TTL = timedelta(hours=1)
-"""As the real server's --event-ttl."""
+"""How long an event is kept; the default of kube-apiserver's --event-ttl."""
 _EXPIRY_PERIOD_SECONDS = 60.0
 _BACKGROUND_DELETION = DeleteOptions(propagation_policy="Background")
 
 ObjectLocation = tuple[str, str]
-"""A collection and a key."""
+"""The name of a collection and a key in it."""
+_WorkItem = tuple[str, ObjectLocation, str]
+"""A task (`owner`, `dependent`, `blocked` or `terminating`), an object, and the uid of an owner.
+
+`owner`: the object is gone, process its dependents. `dependent`: check whether its owners exist.
+`blocked`: the object is gone, its owner may have waited for it. `terminating`: continue deletion.
+"""
 
 
 class GarbageCollector:
-    """Follows every write and cleans up after it."""
+    """Follows every write and deletes what it makes obsolete."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._deleter = ObjectDeleter(store)
         self._dependents: dict[str, set[ObjectLocation]] = {}
-        """The objects that name an owner, by the owner's uid."""
+        """The objects that name an owner, by the owner's uid; the inverse of `_owner_uids`."""
         self._owner_uids: dict[ObjectLocation, tuple[str, ...]] = {}
         self._foreground_owners: dict[str, ObjectLocation] = {}
-        """Owners that wait for their dependents in the foreground, by uid."""
-        self._queue: asyncio.Queue[tuple[str, ObjectLocation, str]] = asyncio.Queue()
-        self._queued: set[tuple[str, ObjectLocation, str]] = set()
-        store.listeners.append(self._on_write)
+        """Owners in foreground deletion that wait for their dependents, by uid."""
+        self._queue: asyncio.Queue[_WorkItem] = asyncio.Queue()
+        self._queued: set[_WorkItem] = set()
+        store.add_listener(self._on_write)
 
     def load(self) -> None:
-        """Indexes what is on disk and takes up what was left half done."""
+        """Indexes the stored objects and queues unfinished deletions."""
         for resource in self._store.catalog.all():
             for key, stored in self._store.collection(resource.collection_name).objects.items():
                 if b'"ownerReferences"' in stored.data or b'"deletionTimestamp"' in stored.data:
@@ -61,62 +68,62 @@ class GarbageCollector:
     ) -> None:
         metadata = item["metadata"]
         key = key or self._store.key_of(resource, metadata.get("namespace", ""), metadata["name"])
-        place = (resource.collection_name, key)
+        location = (resource.collection_name, key)
         owners = metadata.get("ownerReferences")
-        if owners or place in self._owner_uids:
-            self._index_owners(place, () if event_type == "DELETED" else owners or ())
+        if owners or location in self._owner_uids:
+            self._index_owners(location, () if event_type == "DELETED" else owners or ())
         if event_type == "DELETED":
             self._foreground_owners.pop(metadata["uid"], None)
             if self._dependents.get(metadata["uid"]):
-                self._enqueue(("owner", place, metadata["uid"]))
+                self._enqueue(("owner", location, metadata["uid"]))
             self._recheck_terminating_parents(resource, metadata)
             for owner in owners or ():
-                self._enqueue(("blocked", place, owner["uid"]))
+                self._enqueue(("blocked", location, owner["uid"]))
             return
         if owners:
-            self._enqueue(("dependent", place, ""))
+            self._enqueue(("dependent", location, ""))
         if metadata.get("deletionTimestamp"):
-            self._enqueue(("marked", place, ""))
+            self._enqueue(("terminating", location, ""))
 
-    def _enqueue(self, work: tuple[str, ObjectLocation, str]) -> None:
-        """Queues work, once."""
+    def _enqueue(self, work: _WorkItem) -> None:
+        """Queues a work item unless it is queued."""
         if work not in self._queued:
             self._queued.add(work)
             self._queue.put_nowait(work)
 
-    def _index_owners(self, place: ObjectLocation, owners: Iterable[JsonObject]) -> None:
-        for uid in self._owner_uids.pop(place, ()):
+    def _index_owners(self, location: ObjectLocation, owners: Iterable[JsonObject]) -> None:
+        for uid in self._owner_uids.pop(location, ()):
             known = self._dependents.get(uid, set())
-            known.discard(place)
+            known.discard(location)
             if not known:
                 self._dependents.pop(uid, None)
         uids = tuple(owner["uid"] for owner in owners)
         if uids:
-            self._owner_uids[place] = uids
+            self._owner_uids[location] = uids
         for uid in uids:
-            self._dependents.setdefault(uid, set()).add(place)
+            self._dependents.setdefault(uid, set()).add(location)
 
     def _recheck_terminating_parents(self, resource: ServerResource, metadata: JsonObject) -> None:
-        """A namespace or a definition that waits for this object may go now."""
+        """Queues the namespace and the definition that may have waited for a deleted object."""
         if resource.namespaced:
-            self._enqueue(("marked", ("/namespaces", metadata["namespace"]), ""))
+            self._enqueue(("terminating", ("/namespaces", metadata["namespace"]), ""))
         if resource.crd_name:
-            place = ("apiextensions.k8s.io/customresourcedefinitions", resource.crd_name)
-            self._enqueue(("marked", place, ""))
+            location = ("apiextensions.k8s.io/customresourcedefinitions", resource.crd_name)
+            self._enqueue(("terminating", location, ""))
 
     async def run(self) -> None:
-        """Works until cancelled."""
+        """Processes the queue until cancelled."""
         while True:
             work = await self._queue.get()
             self._queued.discard(work)
-            what, place, uid = work
+            task, location, uid = work
             try:
-                await self._process(what, place, uid)
+                await self._process(task, location, uid)
             except ApiError as error:
-                log.warning("collecting %s %s: %s", *place, error)
+                log.warning("garbage collection of %s %s failed: %s", *location, error)
 
     async def expire_events(self) -> None:
-        """Deletes events an hour after they last happened, until cancelled."""
+        """Deletes events an hour after their last occurrence, until cancelled."""
         clock = self._store.clock
         while True:
             await clock.sleep(_EXPIRY_PERIOD_SECONDS)
@@ -128,38 +135,38 @@ class GarbageCollector:
             old = [stored for stored in events if _last_seen_at(stored.decode()) < before]
             await self._deleter.delete_all(resource, old, _BACKGROUND_DELETION)
 
-    async def _process(self, task: str, place: ObjectLocation, uid: str) -> None:
+    async def _process(self, task: str, location: ObjectLocation, uid: str) -> None:
         if task == "owner":
             for dependent in list(self._dependents.get(uid, ())):
                 await self._process_dependent(dependent)
         elif task == "dependent":
-            await self._process_dependent(place)
+            await self._process_dependent(location)
         elif task == "blocked":
             await self._unblock(uid)
         else:
-            await self._process_terminating(place)
+            await self._process_terminating(location)
 
-    def _read(self, place: ObjectLocation) -> tuple[ServerResource, JsonObject] | None:
-        resource = self._store.catalog.find_by_collection(place[0])
-        stored = self._store.collection(place[0]).latest(place[1])
+    def _read(self, location: ObjectLocation) -> tuple[ServerResource, JsonObject] | None:
+        resource = self._store.catalog.find_by_collection(location[0])
+        stored = self._store.collection(location[0]).latest(location[1])
         if resource is None or stored is None:
             return None
         return resource, stored.decode()
 
-    async def _process_dependent(self, place: ObjectLocation) -> None:
-        """Deletes an object all of whose owners are gone; forgets those that are."""
-        found = self._read(place)
+    async def _process_dependent(self, location: ObjectLocation) -> None:
+        """Deletes an object without existing owners; else removes references to missing owners."""
+        found = self._read(location)
         if found is None:
             return
         resource, item = found
         owners = item["metadata"].get("ownerReferences") or ()
         namespace = item["metadata"].get("namespace", "")
-        there = [owner for owner in owners if self._owner_exists(owner, namespace)]
-        if len(there) == len(owners):
+        existing = [owner for owner in owners if self._owner_exists(owner, namespace)]
+        if len(existing) == len(owners):
             return
-        if there:
-            item["metadata"]["ownerReferences"] = there
-            await self._store.put(resource, place[1], item, WriteOptions())
+        if existing:
+            item["metadata"]["ownerReferences"] = existing
+            await self._store.put(resource, location[1], item, WriteOptions())
         elif not item["metadata"].get("deletionTimestamp"):
             await self._deleter.delete(
                 resource, namespace, item["metadata"]["name"], _BACKGROUND_DELETION
@@ -173,7 +180,7 @@ class GarbageCollector:
         return resource, self._store.key_of(resource, namespace, owner["name"])
 
     def _owner_exists(self, owner: JsonObject, namespace: str) -> bool:
-        """Whether an owner is there; owners of a kind that is not served count as there."""
+        """Whether an owner exists; owners of a kind that is not served count as existing."""
         found = self._find_owner(owner, namespace)
         if found is None:
             return True
@@ -181,36 +188,36 @@ class GarbageCollector:
         return stored is not None and stored.decode()["metadata"]["uid"] == owner["uid"]
 
     async def _unblock(self, uid: str) -> None:
-        """A dependent is gone: an owner that waited for it may go."""
+        """Continues the deletion of an owner after one of its dependents is gone."""
         owner = self._foreground_owners.get(uid)
         if owner is not None:
             await self._process_terminating(owner)
 
-    # ------------------------------------------------------------ marked objects
+    # ------------------------------------------------------------ terminating objects
 
-    async def _process_terminating(self, place: ObjectLocation) -> None:
-        """Does what an object that is to be deleted waits for."""
-        found = self._read(place)
+    async def _process_terminating(self, location: ObjectLocation) -> None:
+        """Takes the next step that the deletion of an object waits for."""
+        found = self._read(location)
         if found is None or not found[1]["metadata"].get("deletionTimestamp"):
             return
         resource, item = found
         finalizers = item["metadata"].get("finalizers") or ()
         if ORPHAN_FINALIZER in finalizers:
             await self._orphan_dependents(item["metadata"]["uid"])
-            await self._remove_finalizer(place, ORPHAN_FINALIZER)
+            await self._remove_finalizer(location, ORPHAN_FINALIZER)
         elif FOREGROUND_FINALIZER in finalizers:
             uid = item["metadata"]["uid"]
-            self._foreground_owners[uid] = place
+            self._foreground_owners[uid] = location
             if await self._delete_dependents(uid):
-                await self._remove_finalizer(place, FOREGROUND_FINALIZER)
-        elif CLEANUP_FINALIZER in finalizers and await self._delete_custom_objects(resource, item):
-            await self._remove_finalizer(place, CLEANUP_FINALIZER)
-        elif place[0] == "/namespaces" and await self._delete_namespace_content(place[1]):
-            await self._finalize_namespace(resource, place[1])
+                await self._remove_finalizer(location, FOREGROUND_FINALIZER)
+        elif CLEANUP_FINALIZER in finalizers and await self._delete_custom_objects(item):
+            await self._remove_finalizer(location, CLEANUP_FINALIZER)
+        elif location[0] == "/namespaces" and await self._delete_namespace_content(location[1]):
+            await self._finalize_namespace(resource, location[1])
 
     async def _orphan_dependents(self, uid: str) -> None:
-        for place in list(self._dependents.get(uid, ())):
-            found = self._read(place)
+        for location in list(self._dependents.get(uid, ())):
+            found = self._read(location)
             if found is None:
                 continue
             resource, item = found
@@ -219,13 +226,13 @@ class GarbageCollector:
             item["metadata"].pop("ownerReferences", None)
             if kept:
                 item["metadata"]["ownerReferences"] = kept
-            await self._store.put(resource, place[1], item, WriteOptions())
+            await self._store.put(resource, location[1], item, WriteOptions())
 
     async def _delete_dependents(self, uid: str) -> bool:
-        """Deletes the dependents in the foreground; True when none that blocks is left."""
+        """Deletes dependents in the foreground; returns whether no blocking one is left."""
         blocking = False
-        for place in list(self._dependents.get(uid, ())):
-            found = self._read(place)
+        for location in list(self._dependents.get(uid, ())):
+            found = self._read(location)
             if found is None:
                 continue
             resource, item = found
@@ -237,17 +244,15 @@ class GarbageCollector:
                     metadata["name"],
                     DeleteOptions(propagation_policy="Foreground"),
                 )
-            left = self._read(place)
+            left = self._read(location)
             owners = left[1]["metadata"].get("ownerReferences") or () if left else ()
             blocking = blocking or any(
                 owner["uid"] == uid and owner.get("blockOwnerDeletion") for owner in owners
             )
         return not blocking
 
-    async def _delete_custom_objects(
-        self, _resource: ServerResource, definition: JsonObject
-    ) -> bool:
-        """Deletes the objects of a definition; True when none is left."""
+    async def _delete_custom_objects(self, definition: JsonObject) -> bool:
+        """Deletes the objects of a definition; returns whether none is left."""
         spec = definition["spec"]
         storage = f"{spec['group']}/{spec['names']['plural']}"
         resource = self._store.catalog.find_by_collection(storage)
@@ -274,8 +279,8 @@ class GarbageCollector:
             empty = empty and not any(key.startswith(prefix) for key in collection.objects)
         return empty
 
-    async def _remove_finalizer(self, place: ObjectLocation, finalizer: str) -> None:
-        found = self._read(place)
+    async def _remove_finalizer(self, location: ObjectLocation, finalizer: str) -> None:
+        found = self._read(location)
         if found is None:
             return
         resource, item = found
@@ -283,7 +288,7 @@ class GarbageCollector:
         item["metadata"].pop("finalizers", None)
         if left:
             item["metadata"]["finalizers"] = left
-        await self._put_or_remove(resource, place[1], item)
+        await self._put_or_remove(resource, location[1], item)
 
     async def _finalize_namespace(self, resource: ServerResource, name: str) -> None:
         found = self._read(("/namespaces", name))
@@ -304,7 +309,7 @@ class GarbageCollector:
 
 
 def _last_seen_at(event: JsonObject) -> str:
-    """When an event last happened, as RFC 3339 (which sorts like time)."""
+    """When an event last occurred, in RFC 3339, which sorts by time."""
     series = event.get("series") or {}
     times = (
         event.get("lastTimestamp"),

@@ -1,4 +1,7 @@
-"""HTTP: from a request to a verb and back; the only file here that knows aiohttp's requests."""
+"""The HTTP layer: authenticates requests, routes them, and builds responses.
+
+Only this module uses aiohttp's request and response types.
+"""
 
 import asyncio
 import gzip
@@ -44,20 +47,19 @@ from scheduler.hub.schema.json_types import JsonObject
 log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 MAX_BODY_BYTES = 3 * 1024 * 1024
-"""As the real server's limit on request bodies."""
+"""The limit on request bodies, as on a real server."""
 _STATUS_GROUPS = frozenset(
     {"", "apps", "batch", "events.k8s.io", "coordination.k8s.io", "apiextensions.k8s.io"}
 )
-"""Below these an unknown resource is answered with a Status; below others in plain text."""
+"""API groups whose unknown resources get a Status; below other paths the 404 is plain text."""
 _MAX_WATCHES = 1_000
 _MIN_GZIP_BYTES = 128 * 1024
-"""As the real server: smaller answers are not worth it."""
+"""Smaller responses are not compressed, as on a real server."""
 _WRITE_TIMEOUT_SECONDS = 30.0
-"""A watcher that takes nothing for this long is cut off; it resumes where it was."""
-
+"""A watch whose client accepts no data for this long is closed; the client can resume it."""
 
 WarningFunc = Callable[[JsonObject], list[str]]
-"""Warnings about an object of one kind that was written, for the writer."""
+"""Returns warnings about a written object, for the client that wrote it."""
 _WRITE_METHODS = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -66,21 +68,21 @@ class HttpHandler:
 
     def __init__(
         self,
+        *,
         writer: ObjectWriter,
         auth_middleware: AuthMiddleware,
-        warning_funcs: Mapping[str, WarningFunc] | None = None,
+        warning_funcs: Mapping[str, WarningFunc],
     ) -> None:
         self._writer = writer
         self._auth_middleware = auth_middleware
-        self._warning_funcs = warning_funcs or {}
+        self._warning_funcs = warning_funcs
         self._non_resource_handler = NonResourceHandler(writer.catalog)
         self._verb_handler = VerbHandler(writer)
         self._watch_tasks: set[asyncio.Task[None]] = set()
         self._open_watch_count = 0
-        self.closing = asyncio.Event()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answers a request; every error becomes a Status."""
+        """Handles a request; every error becomes a Status."""
         try:
             return await self._route(request)
         except ApiError as error:
@@ -101,8 +103,8 @@ class HttpHandler:
             raise ApiError(
                 403,
                 "Forbidden",
-                "the embedded hub does not act as somebody else; "
-                "get a token of the role with: kapok hub token",
+                "the embedded hub does not support impersonation; "
+                "create a token of the role with: kapok hub token",
             )
         target = parse_resource_path(path)
         if target is None:
@@ -147,12 +149,12 @@ class HttpHandler:
             and not resource_path.name
             and parse_flag(request.query, "watch")
         )
-        attempt = _access_attributes_of(request.method, resource_path, is_watch=watches)
-        if not is_allowed(identity, attempt):
-            raise attempt.forbidden_error(identity)
+        attributes = _access_attributes_of(request.method, resource_path, is_watch=watches)
+        if not is_allowed(identity, attributes):
+            raise attributes.forbidden_error(identity)
         if watches:
             return await self._handle_watch(request, resource_path, resource)
-        call = ResourceRequest(
+        resource_request = ResourceRequest(
             method=request.method,
             path=resource_path,
             resource=resource,
@@ -161,34 +163,33 @@ class HttpHandler:
             accept=request.headers.get("Accept", ""),
             user_agent=request.headers.get("User-Agent", ""),
             body=await _read_body(request),
+            warnings=[resource.deprecation_warning] if resource.deprecation_warning else [],
         )
-        if resource.deprecation_warning:
-            call.warnings.append(resource.deprecation_warning)
-        answer = await self._verb_handler.handle(call)
-        call.warnings += self._object_warnings(call, answer)
+        answer = await self._verb_handler.handle(resource_request)
         response = await _make_compressed_response(
             request, answer.status_code, answer.body, answer.content_type
         )
-        for warning in call.warnings:
+        object_warnings = self._object_warnings(resource_request, answer)
+        for warning in (*resource_request.warnings, *object_warnings):
             response.headers.add("Warning", f"299 - {_quote_warning(warning)}")
         return response
 
     def _object_warnings(
         self, resource_request: ResourceRequest, response: VerbResponse
     ) -> list[str]:
-        """What the writer of an object should know, though it was taken."""
-        adviser = self._warning_funcs.get(resource_request.resource.group_resource.kind)
+        """Warnings about an object that was accepted."""
+        warning_func = self._warning_funcs.get(resource_request.resource.group_resource.kind)
         is_write = (
             resource_request.method in _WRITE_METHODS and not resource_request.path.subresource
         )
-        if adviser is None or not is_write or response.status_code >= HTTPStatus.BAD_REQUEST:
+        if warning_func is None or not is_write or response.status_code >= HTTPStatus.BAD_REQUEST:
             return []
-        return adviser(msgspec.json.decode(response.body))
+        return warning_func(msgspec.json.decode(response.body))
 
     async def _handle_access_review(
         self, request: web.BaseRequest, resource_path: ResourcePath, identity: Identity
     ) -> web.Response:
-        """Answers a question about access."""
+        """Answers an access review."""
         key = (resource_path.group, resource_path.plural)
         data = await _read_body(request)
         kind = request.headers.get("Content-Type", "")
@@ -204,7 +205,7 @@ class HttpHandler:
         self, request: web.BaseRequest, resource_path: ResourcePath, resource: ServerResource
     ) -> web.StreamResponse:
         query = request.query
-        asked = parse_watch_request(
+        watch_request = parse_watch_request(
             resource,
             resource_path.namespace,
             parse_selectors(resource, query),
@@ -216,7 +217,12 @@ class HttpHandler:
                 f"{self._open_watch_count} watches are open, the limit of this server"
             )
         collection = self._writer.collection(resource.collection_name)
-        watch = WatchStream(asked, collection, self._writer.clock, lambda: self._writer.revision)
+        watch = WatchStream(
+            request=watch_request,
+            collection=collection,
+            clock=self._writer.clock,
+            current_revision=lambda: self._writer.revision,
+        )
         response = web.StreamResponse(
             headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
         )
@@ -240,12 +246,12 @@ class HttpHandler:
         except (TimeoutError, ConnectionResetError):
             if request.transport is not None:
                 request.transport.abort()
-            raise ConnectionResetError("the watcher takes no more") from None
+            raise ConnectionResetError("the watch client accepts no data") from None
         finally:
             self._watch_tasks.discard(task)
 
     def end_watches(self) -> None:
-        """Ends all watches: the server stops."""
+        """Ends all watches, when the server stops."""
         for task in list(self._watch_tasks):
             task.cancel()
 
@@ -256,7 +262,7 @@ _VERB_BY_METHOD = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE"
 def _access_attributes_of(
     method: str, resource_path: ResourcePath, *, is_watch: bool
 ) -> AccessAttributes:
-    """What a request tries to do, in the words of access rules."""
+    """The verb and the resource of a request, as access rules name them."""
     verb = _VERB_BY_METHOD.get(method, "get" if resource_path.name else "list")
     if is_watch:
         verb = "watch"
@@ -266,7 +272,11 @@ def _access_attributes_of(
     if resource_path.subresource:
         resource += f"/{resource_path.subresource}"
     return AccessAttributes(
-        verb, resource_path.group, resource, resource_path.namespace, resource_path.name
+        verb=verb,
+        group=resource_path.group,
+        resource=resource,
+        namespace=resource_path.namespace,
+        name=resource_path.name,
     )
 
 
@@ -275,10 +285,10 @@ def _quote_warning(text: str) -> str:
 
 
 async def _read_body(request: web.BaseRequest) -> bytes:
-    """The body, decompressed, up to the limit.
+    """Reads the body, decompressed by aiohttp.
 
     Raises:
-        ApiError: 400, 413.
+        ApiError: 413, the body exceeds `MAX_BODY_BYTES`.
     """
     if not request.body_exists:
         return b""
@@ -302,7 +312,7 @@ def _make_response(code: int, body: bytes, content_type: str = "application/json
 async def _make_compressed_response(
     request: web.BaseRequest, code: int, body: bytes, content_type: str
 ) -> web.Response:
-    """An answer, compressed where that is worth it; others are served meanwhile."""
+    """A response, compressed if it is large and the client accepts gzip; a thread compresses."""
     if len(body) < _MIN_GZIP_BYTES or "gzip" not in request.headers.get("Accept-Encoding", ""):
         return _make_response(code, body, content_type)
     response = _make_response(code, await asyncio.to_thread(gzip.compress, body, 1), content_type)
@@ -311,7 +321,7 @@ async def _make_compressed_response(
 
 
 def _plain_not_found() -> web.Response:
-    """What lies below no served group is answered in plain text, as by a real server."""
+    """The 404 for paths below no served group: plain text, as on a real server."""
     return web.Response(status=404, text="404 page not found\n")
 
 

@@ -1,9 +1,9 @@
-"""All that the server answers besides resources: discovery, OpenAPI, version, health."""
+"""The paths that are not resources: discovery, OpenAPI, version and health."""
 
 import msgspec
 
 from scheduler.apiserver.base.errors import resource_not_found
-from scheduler.apiserver.discovery import discovery, openapi, openapi_v2
+from scheduler.apiserver.discovery import discovery, openapi
 from scheduler.apiserver.kinds.resources import ResourceCatalog
 from scheduler.hub.schema.json_types import JsonObject
 
@@ -23,13 +23,13 @@ VERSION_INFO: JsonObject = {
     "platform": "",
 }
 PUBLIC_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version"})
-"""Answered without a token, as on a real server."""
+"""Paths that need no token, as on a real server."""
 _GROUP_PATH_PARTS = 2
 _VERSION_PATH_PARTS = 3
 
 
 class NonResourceHandler:
-    """Answers derived from the catalog, cached until it changes."""
+    """Builds the responses of these paths; caches OpenAPI documents until the catalog changes."""
 
     def __init__(self, catalog: ResourceCatalog) -> None:
         self._catalog = catalog
@@ -37,17 +37,17 @@ class NonResourceHandler:
         self._documents: dict[str, bytes] = {}
 
     def response_of(self, path: str, accept: str) -> tuple[str, bytes]:
-        """Content type and body.
+        """The content type and body of a path.
 
         Raises:
-            ApiError: 404.
+            ApiError: 404, there is no such path.
         """
         if path in {"/healthz", "/livez", "/readyz"}:
             return "text/plain", b"ok"
         if path == "/version":
             return _JSON_CONTENT_TYPE, _encode(VERSION_INFO)
         if path == "/openapi/v2":
-            return openapi_v2.encode_document(accept)
+            return openapi.encode_v2_document(accept)
         if path.startswith("/openapi/v3"):
             return _JSON_CONTENT_TYPE, self._openapi(path.removeprefix("/openapi/v3").strip("/"))
         return self._discovery(path.strip("/").split("/"), accept)

@@ -1,4 +1,4 @@
-"""The server's life: open the data directory, load, listen, end cleanly.
+"""The life cycle of the server: open the data directory, load, listen, shut down.
 
     async with serve(ApiServerOptions(data_dir=path, crds=[...], name="hub")) as server:
         server.url               # https://127.0.0.1:PORT (kubectl sends no token over plain HTTP)
@@ -6,8 +6,8 @@
         server.kubeconfig_path   # data_dir/kubeconfig, mode 0600; KUBECONFIG for kubectl
         server.token             # the administrator's bearer token
 
-Ports are chosen free at the first start, recorded in the data directory and used again. `kapok
-serve-api` runs it alone.
+Without a given port the first start takes a free one and records it in the data directory; later
+starts use it again. `kapok serve-api` runs the server alone.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 
 from scheduler.apiserver.auth.certificates import ensure_server_certificate
-from scheduler.apiserver.auth.kubeconfig import write_kubeconfig
 from scheduler.apiserver.auth.middleware import AuthMiddleware
-from scheduler.apiserver.auth.tokens import ADMINISTRATOR, TokenStore
+from scheduler.apiserver.auth.tokens import ADMINISTRATOR, TokenStore, write_kubeconfig
 from scheduler.apiserver.backup import DATABASE_NAME
 from scheduler.apiserver.base.errors import ApiError
 from scheduler.apiserver.garbage_collector import GarbageCollector
@@ -44,37 +44,37 @@ log = logging.getLogger(__name__)
 _CRD_RESOURCE = ("apiextensions.k8s.io", "v1", "customresourcedefinitions")
 _SYSTEM_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 _LOOPBACK_NAMES = ("127.0.0.1", "::1", "localhost")
-_WILDCARD_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, never a default
+_WILDCARD_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never a default
 _SHUTDOWN_TIMEOUT_SECONDS = 0.5
 _TLS_BUFFER_BYTES = 32 * 1024
-"""Of each connection. asyncio takes 256 KiB, which makes 1,000 watches cost 280 MB."""
+"""The TLS buffer of each connection. With asyncio's 256 KiB, 1,000 watches take 280 MB."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServerOptions:
-    """How a server is to be run."""
+    """The options of a server."""
 
     data_dir: Path
-    """Holds the database, the token and the kubeconfig; one server at a time."""
+    """The directory of database, tokens and kubeconfig; one server at a time may use it."""
     name: str = "hub"
     """The name of the cluster and of the context in the kubeconfig."""
     port: int = 0
-    """0: the recorded one if there is one and it is free, else one that is free."""
+    """The port; 0 means the recorded port if it is free, else any free port."""
     host: str = "127.0.0.1"
     host_names: Sequence[str] = ()
-    """Further names by which clients reach the server: certified, and let in by the door."""
+    """Further host names, for the certificate and accepted in Host headers."""
     crds: Sequence[JsonObject] = ()
-    """CustomResourceDefinitions applied at the start, by the field manager `kapok-hub`."""
+    """CustomResourceDefinitions to apply at the start, by the field manager `kapok-hub`."""
     namespaces: Sequence[str] = ()
-    """Namespaces made at the start, besides the ones that every cluster has."""
+    """Namespaces to create at the start, besides those that every cluster has."""
     requests_per_second: float = 20_000.0
-    """By one identity on the long run; above it answers 429."""
+    """The long-run request rate of one identity; above it the server responds with 429."""
     warning_funcs: Mapping[str, WarningFunc] = field(default_factory=dict)
-    """By kind: warnings for whoever writes such an object, sent as Warning headers."""
+    """Functions by kind: the warnings that a client gets when it writes such an object."""
     clock: Clock = field(default_factory=SystemClock)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServer:
     """A running server."""
 
@@ -83,42 +83,41 @@ class ApiServer:
     token: str = field(repr=False)
     kubeconfig_path: Path
     ca_path: Path
-    """The certificate to trust for `url`."""
-    writer: ObjectWriter = field(repr=False)
+    """The certificate of the authority that signs the server certificate."""
 
 
 @asynccontextmanager
 async def serve(options: ApiServerOptions) -> AsyncIterator[ApiServer]:
-    """Runs a server for as long as the block lasts.
+    """Runs a server for the duration of the context.
 
     Raises:
         DataDirectoryInUse: another server runs on the data directory.
-        OSError: the port cannot be had.
+        OSError: the port cannot be bound.
         ApiError: a CRD of the options was refused.
     """
     options.data_dir.mkdir(parents=True, exist_ok=True)
     lock = DirectoryLock(options.data_dir)
     lock.acquire()
-    store = SqliteStore(options.data_dir / DATABASE_NAME)
+    database = SqliteStore(options.data_dir / DATABASE_NAME)
     try:
-        registry = _open_writer(store, options.clock)
-        store.start()
+        writer = _open_writer(database, options.clock)
+        database.start()
         async with asyncio.TaskGroup() as group:
-            collector = GarbageCollector(registry)
+            collector = GarbageCollector(writer)
             collector.load()
             work = [
                 group.create_task(collector.run(), name="api-collector"),
                 group.create_task(collector.expire_events(), name="api-event-expiry"),
             ]
             try:
-                await _bootstrap(registry, options)
-                async with _listen(registry, options) as server:
+                await _bootstrap(writer, options)
+                async with _listen(writer, options) as server:
                     yield server
             finally:
                 for task in work:
                     task.cancel()
     finally:
-        await store.close()
+        await database.close()
         lock.release()
 
 
@@ -128,37 +127,35 @@ def _open_writer(database: SqliteStore, clock: Clock) -> ObjectWriter:
         if resource.group_resource.kind == "CustomResourceDefinition":
             resource = replace(resource, strategy=definition_strategy(clock.now))  # noqa: PLW2901
         catalog.add(resource)
-    registry = ObjectWriter(catalog, database, clock)
-    registry.load()
+    writer = ObjectWriter(catalog=catalog, database=database, clock=clock)
+    writer.load()
     definitions = catalog.find(*_CRD_RESOURCE)
     if definitions is not None:
-        for stored in registry.collection(definitions.collection_name).objects.values():
-            _serve_definition(registry, stored.decode())
-    registry.listeners.append(
-        lambda resource, item, kind: _on_definition_change(registry, resource, item, kind)
-    )
-    return registry
+        for stored in writer.collection(definitions.collection_name).objects.values():
+            _serve_definition(catalog, stored.decode())
+    writer.add_listener(partial(_on_definition_change, catalog))
+    return writer
 
 
 def _on_definition_change(
-    writer: ObjectWriter, resource: ServerResource, item: JsonObject, event_type: str
+    catalog: ResourceCatalog, resource: ServerResource, item: JsonObject, event_type: str
 ) -> None:
     if resource.group_resource.kind != "CustomResourceDefinition" or resource.is_custom:
         return
     if event_type == "DELETED":
-        writer.catalog.remove_crd(item["metadata"]["name"])
+        catalog.remove_crd(item["metadata"]["name"])
     else:
-        _serve_definition(writer, item)
+        _serve_definition(catalog, item)
 
 
-def _serve_definition(writer: ObjectWriter, definition: JsonObject) -> None:
-    writer.catalog.remove_crd(definition["metadata"]["name"])
+def _serve_definition(catalog: ResourceCatalog, definition: JsonObject) -> None:
+    catalog.remove_crd(definition["metadata"]["name"])
     for resource in custom_resources_of(definition):
-        writer.catalog.add(resource)
+        catalog.add(resource)
 
 
 async def _bootstrap(writer: ObjectWriter, options: ApiServerOptions) -> None:
-    """Makes the namespaces and applies the CRDs that the options name."""
+    """Creates the namespaces and applies the CRDs of the options."""
     spaces = writer.catalog.find("", "v1", "namespaces")
     definitions = writer.catalog.find(*_CRD_RESOURCE)
     write = WriteOptions(field_manager="kapok-hub", force=True)
@@ -177,15 +174,19 @@ async def _bootstrap(writer: ObjectWriter, options: ApiServerOptions) -> None:
 async def _listen(writer: ObjectWriter, options: ApiServerOptions) -> AsyncIterator[ApiServer]:
     tokens = TokenStore(options.data_dir / "tokens.json")
     token = tokens.get_or_create(ADMINISTRATOR)
-    door = AuthMiddleware(
-        tokens,
-        frozenset({options.host, *options.host_names}),
-        options.clock,
-        requests_per_second=options.requests_per_second,
+    handler = HttpHandler(
+        writer=writer,
+        auth_middleware=AuthMiddleware(
+            tokens=tokens,
+            host_names=frozenset({options.host, *options.host_names}),
+            clock=options.clock,
+            requests_per_second=options.requests_per_second,
+        ),
+        warning_funcs=options.warning_funcs,
     )
-    frontend = HttpHandler(writer, door, options.warning_funcs)
-    # a watcher that leaves frees its place at once; writes go on, they are shielded
-    server = web.Server(frontend.handle, handler_cancellation=True)
+    # Cancellation closes the watch of a client that disconnects; writes are shielded from it.
+    server = web.Server(handler.handle, handler_cancellation=True)
+    # asyncio has no parameter for it, so the class attribute is set.
     asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES
     runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_TIMEOUT_SECONDS)
     await runner.setup()
@@ -203,26 +204,37 @@ async def _listen(writer: ObjectWriter, options: ApiServerOptions) -> AsyncItera
         path = options.data_dir / "kubeconfig"
         authority = base64.b64encode(certificate.authority_path.read_bytes()).decode()
         write_kubeconfig(path, name=options.name, url=url, token=token, ca=authority)
-        log.info("%s: the Kubernetes API is at %s, kubeconfig %s", options.name, url, path)
-        yield ApiServer(options.name, url, token, path, certificate.authority_path, writer)
+        log.info("%s: serving the Kubernetes API at %s, kubeconfig %s", options.name, url, path)
+        yield ApiServer(
+            name=options.name,
+            url=url,
+            token=token,
+            kubeconfig_path=path,
+            ca_path=certificate.authority_path,
+        )
     finally:
-        frontend.end_watches()
+        handler.end_watches()
         await runner.cleanup()
         bound.close()
 
 
 def _reachable_host(options: ApiServerOptions) -> str:
-    """The name for the kubeconfig: an address that means "all" is none to call."""
+    """The host for the kubeconfig; clients cannot connect to a wildcard address."""
     if options.host in _WILDCARD_ADDRESSES:
         return next(iter(options.host_names), "127.0.0.1")
     return f"[{options.host}]" if ":" in options.host else options.host
 
 
 def bind_port(host: str, port: int, port_file: Path) -> socket.socket:
-    """A listening socket on the wanted port, else the recorded one, else any; records it.
+    """Binds a socket to the given port, else to the recorded one, else to any; records the port.
+
+    Args:
+        host: the address to bind to.
+        port: the port; 0 means the recorded port if it is free, else any free port.
+        port_file: the file that records the port.
 
     Raises:
-        OSError: the wanted port is taken.
+        OSError: the given port is in use.
     """
     recorded = int(port_file.read_text()) if not port and port_file.exists() else 0
     try:
@@ -230,7 +242,7 @@ def bind_port(host: str, port: int, port_file: Path) -> socket.socket:
     except OSError:
         if port:
             raise
-        log.warning("port %d is taken, another one is used and recorded", recorded)
+        log.warning("port %d is in use, taking and recording another one", recorded)
         bound = _bind_socket(host, 0)
     port_file.write_text(f"{bound.getsockname()[1]}\n")
     return bound

@@ -1,7 +1,7 @@
-"""The verbs on resources: what each method does with a path, a query and a body.
+"""The verbs on resources: get, list, create, update, patch, apply, delete and deletecollection.
 
-Pure of HTTP machinery: `ResourceRequest` in, `VerbResponse` out, so that the routes stay in one
-place.
+A verb turns a `ResourceRequest` into a `VerbResponse` and knows nothing of aiohttp. Watches are
+handled in `http.py`, because they stream.
 """
 
 import copy
@@ -14,9 +14,9 @@ from scheduler.apiserver.base.errors import (
     ApiError,
     bad_request,
     method_not_allowed,
+    name_undeterminable,
     not_found,
     resource_not_found,
-    server_error,
     unsupported_media_type,
 )
 from scheduler.apiserver.base.requests import (
@@ -29,6 +29,7 @@ from scheduler.apiserver.base.requests import (
     YAML,
     RequestBody,
     ResourcePath,
+    check_resource_version,
     decode_body,
     media_type_of,
     parse_flag,
@@ -63,9 +64,9 @@ from scheduler.hub.schema.json_types import Json, JsonObject
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceRequest:
-    """One request on a resource."""
+    """A request on a resource."""
 
     method: str
     path: ResourcePath
@@ -76,11 +77,12 @@ class ResourceRequest:
     user_agent: str
     body: bytes
     warnings: list[str] = field(default_factory=list)
+    """Texts for Warning headers; the verb adds to them."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerbResponse:
-    """What goes back."""
+    """The response to a `ResourceRequest`."""
 
     status_code: int
     body: bytes
@@ -88,17 +90,17 @@ class VerbResponse:
 
 
 class VerbHandler:
-    """The verbs, on one registry."""
+    """Executes verbs on the objects of one writer."""
 
     def __init__(self, writer: ObjectWriter) -> None:
         self._writer = writer
         self._deleter = ObjectDeleter(writer)
 
     async def handle(self, request: ResourceRequest) -> VerbResponse:
-        """Does what a call asks for; watches are not calls.
+        """Executes the verb of a request other than a watch.
 
         Raises:
-            ApiError: the answer is an error.
+            ApiError: the request is refused.
         """
         subresource = request.path.subresource
         if subresource and subresource not in request.resource.subresources:
@@ -115,7 +117,7 @@ class VerbHandler:
     def _write_handler_of(
         self, request: ResourceRequest
     ) -> Callable[[ResourceRequest], Awaitable[VerbResponse]] | None:
-        """The function of a method that writes; None where there is none."""
+        """The method of a writing verb; None if the path does not support it."""
         if not request.path.name:
             return {"POST": self._create, "DELETE": self._delete_collection}.get(request.method)
         if request.path.subresource in {"binding", "eviction"}:
@@ -131,24 +133,24 @@ class VerbHandler:
         stored = self._writer.get(resource, path.namespace, path.name)
         if path.subresource == "scale":
             return VerbResponse(200, _encode(scale_of(resource, stored.decode())))
-        _check_resource_version_syntax(request.query)
+        check_resource_version(request.query)
         shape = ObjectRepresentation.negotiate(request.accept, request.query)
         body = encode_object(resource, stored, shape, self._writer.clock.now())
         return VerbResponse(200, *shape.encode(body))
 
     def _list(self, request: ResourceRequest) -> VerbResponse:
-        resource, registry = request.resource, self._writer
+        resource, writer = request.resource, self._writer
         selected = parse_selectors(resource, request.query)
         found = read_page(
-            registry.collection(resource.collection_name),
+            writer.collection(resource.collection_name),
             request.path.namespace,
             selected,
             request.query,
-            registry.revision,
+            writer.revision,
         )
         shape = ObjectRepresentation.negotiate(request.accept, request.query)
         return VerbResponse(
-            200, *shape.encode(encode_list(resource, found, shape, registry.clock.now()))
+            200, *shape.encode(encode_list(resource, found, shape, writer.clock.now()))
         )
 
     # ------------------------------------------------------------ writing
@@ -167,16 +169,16 @@ class VerbHandler:
         return self._write_response(request, done)
 
     async def _bind_or_evict(self, request: ResourceRequest) -> VerbResponse:
-        """Binds or evicts a pod."""
-        path, registry = request.path, self._writer
+        """Binds or evicts a pod, by POST to its subresource."""
+        path, writer = request.path, self._writer
         body = _decode_write_body(request)
         options = self._parse_write_options(request, body)
         if path.subresource == "eviction":
             evict = parse_eviction_options(body.value)
             await self._deleter.delete(request.resource, path.namespace, path.name, evict)
         else:
-            now = format_rfc3339(registry.clock.now())
-            await registry.update(
+            now = format_rfc3339(writer.clock.now())
+            await writer.update(
                 request.resource,
                 path.namespace,
                 path.name,
@@ -230,7 +232,6 @@ class VerbHandler:
             return await self._update_scale(
                 request, lambda old: apply_merge_patch(old, body.value), options
             )
-        options.force = parse_flag(request.query, "force")
         _check_applied_name(body.value, path.name)
         done = await self._writer.apply(
             request.resource, path.namespace, path.name, body.value, options
@@ -276,7 +277,7 @@ class VerbHandler:
         body = encode_list(resource, found, ObjectRepresentation(), self._writer.clock.now())
         return VerbResponse(200, body)
 
-    # ------------------------------------------------------------ the rest
+    # ------------------------------------------------------------ shared steps
 
     def _write_response(self, request: ResourceRequest, result: WriteResult) -> VerbResponse:
         resource = request.resource
@@ -292,6 +293,7 @@ class VerbHandler:
             field_manager=parse_field_manager(kind, query, request.user_agent),
             dry_run=parse_dry_run(kind, query),
             field_validation=parse_field_validation(kind, query),
+            force=parse_flag(query, "force"),  # only an apply may set it: `check_patch_options`
             is_patch=request.method == "PATCH",
             subresource=request.path.subresource,
             warnings=request.warnings,
@@ -300,7 +302,7 @@ class VerbHandler:
 
 
 def _subresource_error(request: ResourceRequest) -> ApiError:
-    """Says what is missing, where people would expect a cluster."""
+    """The error for an unknown subresource; container subresources get an explanation."""
     if (
         request.resource.group_resource.plural == "pods"
         and request.path.subresource in _CONTAINER_SUBRESOURCES
@@ -319,26 +321,14 @@ _CONTAINER_SUBRESOURCES = frozenset(
 )
 
 
-def _check_resource_version_syntax(query: Mapping[str, str]) -> None:
-    version = query.get("resourceVersion", "")
-    if version and not version.isdigit():
-        raise server_error(
-            f'resourceVersion: Invalid value: "{version}": strconv.ParseUint: parsing "{version}": '
-            "invalid syntax"
-        )
-
-
 def _check_applied_name(config: Json, name: str) -> None:
     metadata = config.get("metadata") if isinstance(config, dict) else None
     if not isinstance(metadata, dict) or not metadata.get("name"):
-        raise bad_request(
-            f"the name of the object ({name} based on URL) was undeterminable: "
-            "name must be provided"
-        )
+        raise name_undeterminable(name)
 
 
 def _decode_write_body(request: ResourceRequest) -> RequestBody:
-    """The body of a create or an update; core kinds also come as protobuf."""
+    """Decodes the body of a create or an update; for core kinds it may be protobuf."""
     if media_type_of(request.content_type) != PROTOBUF:
         return decode_body(request.body, request.content_type)
     if request.resource.is_custom:
@@ -357,7 +347,7 @@ _SUBRESOURCE_DEFINITIONS = {
 
 
 def _require_resource_version(resource: ServerResource, value: JsonObject) -> None:
-    """Custom resources are updated only with the version that the writer has seen."""
+    """Refuses updates of custom resources without a resource version."""
     metadata = value.get("metadata")
     if resource.is_custom and isinstance(metadata, dict) and not metadata.get("resourceVersion"):
         name = metadata.get("name", "")
@@ -365,8 +355,7 @@ def _require_resource_version(resource: ServerResource, value: JsonObject) -> No
             422,
             "Invalid",
             f'{resource.group_resource.qualified_resource} "{name}" is invalid: '
-            "metadata.resourceVersion: "
-            "Invalid value: 0: must be specified for an update",
+            "metadata.resourceVersion: Invalid value: 0: must be specified for an update",
             {
                 "name": name,
                 "group": resource.group_resource.group,

@@ -7,9 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from scheduler.apiserver.auth.kubeconfig import write_kubeconfig
 from scheduler.apiserver.auth.rbac import ROLES, Identity
-from scheduler.apiserver.auth.tokens import TokenStore
+from scheduler.apiserver.auth.tokens import TokenStore, write_kubeconfig
 from scheduler.apiserver.backup import NotABackup, backup, restore
 from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
 from scheduler.settings import data_directory

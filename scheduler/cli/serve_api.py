@@ -93,7 +93,7 @@ def _server_options(
     crds: list[dict[str, object]],
 ) -> ApiServerOptions:
     return ApiServerOptions(
-        folder,
+        data_dir=folder,
         name=name,
         port=arguments.port + index if arguments.port else 0,
         host=arguments.host,

@@ -1,6 +1,6 @@
-"""The Kubernetes API as Kapok's hub: a client, an informer, our CRDs, and schema checks.
+"""The Kubernetes API as Kapok's hub: client, informers, CRDs of our kinds, and schema checks.
 
-`client.py` and `informer.py` implement the hub port of `control`. The server of `kapok up` is not
-here but in `scheduler/apiserver`.
+`client.py` implements the hub port of `control`, and `informer.py` follows collections over that
+port. The embedded server of `kapok up` is in `scheduler/apiserver`.
 Start with `client.py`.
 """

@@ -1,8 +1,8 @@
 """The hub client: plain JSON over one aiohttp session.
 
-`kubernetes.aio` reads kubeconfigs and knows how to log in (tokens, certificates, exec plugins,
-in-cluster accounts); its typed API classes are left aside, since they cost 163 MB and 5-10 times
-the CPU per call.
+`kubernetes.aio` reads kubeconfigs and supports all ways to log in (tokens, certificates, exec
+plugins, in-cluster service accounts). Its typed API classes are not used, because they take 163 MB
+of memory and 5-10 times the CPU time per call.
 """
 
 import ssl
@@ -32,21 +32,38 @@ from scheduler.control.ports.hub import (
 
 _OBJECTS_PER_PAGE = 500
 _REQUEST_TIMEOUT_SECONDS = 30.0
-_WATCH_TIMEOUT_SECONDS = 290  # below the server's own limit, so that we end the stream, not a proxy
-_MAX_LINE_BYTES = 8 * 2**20  # a watch event holds one object; etcd takes 1.5 MB
+_WATCH_TIMEOUT_SECONDS = 290  # below limits of proxies: the server ends the stream
+_MAX_LINE_BYTES = 8 * 2**20  # a watch event holds one object, which etcd limits to 1.5 MB
 _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
+
+
+RequestObserver = Callable[[str, str], None]
+"""Called for each request with the verb and the HTTP status code, or "<error>" if none came."""
+
+
+def _ignore_request(_verb: str, _code: str) -> None:
+    """The observer of clients whose requests are not counted."""
 
 
 class HubClient:
     """Implements `scheduler.control.ports.hub.Hub` over HTTP."""
 
-    def __init__(self, session: aiohttp.ClientSession, configuration: Configuration) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        configuration: Configuration,
+        *,
+        observe_request: RequestObserver = _ignore_request,
+    ) -> None:
         self._session = session
         self._configuration = configuration
         self._root = str(configuration.host).rstrip("/")
-        self.on_request: Callable[[str, str], None] = _ignore_request
-        """Told (verb, HTTP status code or "<error>") of every request."""
+        self._observe_request = observe_request
+
+    def with_observer(self, observe_request: RequestObserver) -> "HubClient":
+        """A client over the same session that calls `observe_request` for each of its requests."""
+        return HubClient(self._session, self._configuration, observe_request=observe_request)
 
     @property
     def address(self) -> str:
@@ -54,11 +71,15 @@ class HubClient:
         return self._root
 
     async def get(self, resource: ApiResource, name: str, namespace: str | None = None) -> Object:
-        """One object."""
+        """Reads one object.
+
+        Raises:
+            NotFound: there is no such object.
+        """
         return await self._request_json("GET", resource.path(namespace, name))
 
     async def list(self, resource: ApiResource, namespace: str | None = None) -> Listing:
-        """The whole collection, page by page; starts over when a page token has expired."""
+        """Reads a whole collection in pages; starts again when a continue token has expired."""
         while True:
             try:
                 return await self._list_pages(resource.path(namespace))
@@ -79,10 +100,10 @@ class HubClient:
     async def watch(
         self, resource: ApiResource, resource_version: str
     ) -> AsyncIterator[WatchEvent]:
-        """Changes after `resource_version`; ends when the server ends the stream.
+        """Yields the changes after `resource_version` until the server ends the stream.
 
         Raises:
-            Gone: the version is too old; list again.
+            Gone: the resource version is too old; the caller must list again.
         """
         query = {
             "watch": "1",
@@ -99,7 +120,11 @@ class HubClient:
                 yield _decode_change(line)
 
     async def create(self, resource: ApiResource, body: Object) -> Object:
-        """Creates; `Conflict` when the name is taken."""
+        """Creates an object.
+
+        Raises:
+            Conflict: an object of this name exists.
+        """
         namespace = body["metadata"].get("namespace")
         return await self._request_json("POST", resource.path(namespace), body=body)
 
@@ -112,14 +137,14 @@ class HubClient:
         namespace: str | None = None,
         subresource: str | None = None,
     ) -> Object:
-        """RFC 7386 patch of the object or of one subresource."""
+        """Sends a JSON merge patch (RFC 7386) of an object or of one subresource."""
         path = resource.path(namespace, name) + (f"/{subresource}" if subresource else "")
         return await self._request_json("PATCH", path, body=patch, content_type=_MERGE_PATCH)
 
     async def apply(
         self, resource: ApiResource, body: Object, *, field_manager: str, force: bool = True
     ) -> Object:
-        """Server-side apply (KEP-555)."""
+        """Sends a server-side apply (KEP-555)."""
         meta = body["metadata"]
         query = {"fieldManager": field_manager, "force": "true" if force else "false"}
         path = resource.path(meta.get("namespace"), meta["name"])
@@ -128,7 +153,7 @@ class HubClient:
         )
 
     async def delete(self, resource: ApiResource, name: str, namespace: str | None = None) -> None:
-        """Deletes; gone already is good."""
+        """Deletes an object; an object that does not exist is no error."""
         try:
             await self._request_json("DELETE", resource.path(namespace, name))
         except NotFound:
@@ -142,7 +167,7 @@ class HubClient:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> Object:
-        """Any other request that answers with JSON: discovery, bindings, deletion with options."""
+        """Sends any other request with a JSON response, such as discovery or a binding."""
         return await self._request_json(method, path, query=query, body=body)
 
     async def _request_json(
@@ -182,26 +207,21 @@ class HubClient:
             async with self._session.request(
                 method, self._root + path, params=query, data=data, headers=headers, timeout=timeout
             ) as response:
-                self.on_request(verb, str(response.status))
+                self._observe_request(verb, str(response.status))
                 answered = True
                 yield response
-        except aiohttp.ClientConnectorCertificateError as error:  # waiting mends no certificate
+        except aiohttp.ClientConnectorCertificateError as error:  # a retry cannot succeed
             raise Refused(f"{method} {self._root}{path}: {error}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             if not answered:
-                self.on_request(
-                    verb, "<error>"
-                )  # the word of client-go's rest_client_requests_total
+                # "<error>" is the code that client-go's rest_client_requests_total uses.
+                self._observe_request(verb, "<error>")
             raise Busy(f"{method} {self._root}{path}: {type(error).__name__}: {error}") from error
 
     async def _authorization(self) -> dict[str, str]:
         settings = await self._configuration.auth_settings()
         bearer: Any = settings.get("BearerToken")
         return {bearer["key"]: bearer["value"]} if bearer else {}
-
-
-def _ignore_request(_verb: str, _code: str) -> None:
-    """Nobody counts."""
 
 
 @asynccontextmanager
@@ -211,11 +231,11 @@ async def open_hub(
     """Opens a client for a kubeconfig, or for the cluster that this process runs in.
 
     Args:
-        kubeconfig: a file; None means the in-cluster service account.
-        context: the context's name; None takes the file's current one.
+        kubeconfig: the path of the file; None means the in-cluster service account.
+        context: the name of a context; None means the current context of the file.
 
     Raises:
-        Refused: the kubeconfig is missing or does not make sense.
+        Refused: the kubeconfig is missing or invalid.
     """
     configuration = await read_configuration(kubeconfig, context)
     timeout = aiohttp.ClientTimeout(total=_REQUEST_TIMEOUT_SECONDS, sock_connect=10)
@@ -227,10 +247,10 @@ async def open_hub(
 
 
 async def read_configuration(kubeconfig: Path | None, context: str | None) -> Configuration:
-    """Address, authority and credentials.
+    """Reads address, certificate authority and credentials of a server.
 
     Raises:
-        Refused: the kubeconfig is missing or does not make sense.
+        Refused: the kubeconfig is missing or invalid.
     """
     loader: Any = kube_config  # the package ships no types
     configuration = Configuration()
@@ -250,10 +270,10 @@ async def read_configuration(kubeconfig: Path | None, context: str | None) -> Co
 
 
 async def bearer_token_of(kubeconfig: Path, context: str | None = None) -> str | None:
-    """The bearer token that a kubeconfig logs in with; None when it logs in otherwise.
+    """The bearer token of a kubeconfig; None if it logs in by other means.
 
     Raises:
-        Refused: the kubeconfig is missing or does not make sense.
+        Refused: the kubeconfig is missing or invalid.
     """
     configuration = await read_configuration(kubeconfig, context)
     bearer: Any = (await configuration.auth_settings()).get("BearerToken")
@@ -263,13 +283,13 @@ async def bearer_token_of(kubeconfig: Path, context: str | None = None) -> str |
 def ssl_context_of(
     configuration: Configuration, *, with_certificate: bool = True
 ) -> ssl.SSLContext | bool:
-    """How the server is checked, and how we say who we are if that is by certificate."""
+    """The TLS settings: how the server is verified, and the client certificate if there is one."""
     if not str(configuration.host).startswith("https"):
         return True
     context = ssl.create_default_context(
         cafile=configuration.ssl_ca_cert, cadata=configuration.ca_cert_data
     )
-    # Clusters' own authorities often lack the extensions that strict X.509 asks for.
+    # Certificate authorities of clusters often lack extensions that strict X.509 requires.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if configuration.cert_file and with_certificate:
         context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
@@ -279,12 +299,12 @@ def ssl_context_of(
 
 
 async def _iter_lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """Lines of a watch stream; aiohttp's own reader refuses lines beyond its buffer."""
+    """The lines of a watch stream. aiohttp's `readline` refuses lines longer than its buffer."""
     pending = bytearray()
     async for piece in response.content.iter_any():
         pending += piece
         if len(pending) > _MAX_LINE_BYTES:
-            raise Busy("watch: an event of more than 8 MiB; the stream is not JSON lines")
+            raise Busy("watch: a line of the stream is longer than 8 MiB, so it is no watch event")
         while (end := pending.find(b"\n")) >= 0:
             line, pending = bytes(pending[:end]), pending[end + 1 :]
             if line.strip():
@@ -295,7 +315,7 @@ def _decode_change(line: bytes) -> WatchEvent:
     try:
         event = msgspec.json.decode(line)
     except msgspec.DecodeError as error:
-        raise Busy(f"watch: not JSON: {error}") from error
+        raise Busy(f"watch: invalid JSON: {error}") from error
     if event["type"] == "ERROR":
         raise _error_of(event["object"], "watch")
     return WatchEvent(type=event["type"], object=event["object"])
@@ -314,7 +334,7 @@ async def _raise_for_status(response: aiohttp.ClientResponse, method: str, path:
     raise _error_of({"code": response.status, **status}, f"{method} {path}")
 
 
-# A real server (1.36) answers some faults of the request with 500: repeating them never helps.
+# kube-apiserver 1.36 answers some invalid requests with 500; a retry never succeeds.
 _FINAL_SERVER_ERRORS = ("failed to create typed patch object", "etcdserver: request is too large")
 _ERROR_BY_CODE: dict[int, type[HubError]] = {
     HTTPStatus.NOT_FOUND: NotFound,

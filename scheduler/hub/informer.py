@@ -1,8 +1,9 @@
-"""A local copy of collections that follows the hub: list, then watch, and list again after 410.
+"""Informers: list a collection, watch it for changes, and list it again after 410 Gone.
 
-The Python client has no async informer, and its watch repeats the same resourceVersion on 410
-until it raises. Here a lost stream resumes where it was, an expired one lists anew, and what
-vanished between the two is told as DELETED, so that a listener never misses a change.
+The Python client has no async informer, and its watch repeats the same resourceVersion after 410
+until it raises. An informer resumes a lost stream at the last resource version. After an expired
+one it lists again and reports objects that have disappeared as DELETED, so that the listener
+misses no deletion.
 """
 
 import logging
@@ -15,7 +16,7 @@ from scheduler.runtime.clock import Clock
 _log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
-"""(namespace or "", name)"""
+"""Namespace and name of an object; the namespace is "" for cluster-scoped objects."""
 
 ChangeListener = Callable[[ApiResource, WatchEvent], None]
 
@@ -24,13 +25,13 @@ _MAX_PAUSE_SECONDS = 15.0
 
 
 def key_of(body: Object) -> Key:
-    """Namespace and name of an object."""
+    """The key of an object."""
     meta = body["metadata"]
     return (meta.get("namespace", ""), meta["name"])
 
 
 class Informer:
-    """Follows one collection and tells a listener of every change, in order."""
+    """Follows one collection and passes each change to a listener, in order."""
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class Informer:
         self._has_received = False
 
     async def synchronise(self) -> None:
-        """Lists once; the listener has heard of every object when this returns."""
+        """Lists the collection; the listener has received every object when this returns."""
         listing = await self._hub.list(self._resource)
         fresh = {key_of(one): self._with_type_meta(one) for one in listing.items}
         for key in self._objects.keys() - fresh.keys():
@@ -63,10 +64,10 @@ class Informer:
         self._resource_version = listing.resource_version
 
     async def run(self) -> None:
-        """Watches for ever. `synchronise` must have been called once.
+        """Watches until cancelled; lists first if `synchronise` has not been called.
 
-        Pauses grow as long as nothing is heard: a watch that brought something before it was cut
-        begins anew soon, however often that happens.
+        The pause between attempts doubles while watches fail without an event. A watch that has
+        received an event starts again after the shortest pause, however often it is cut.
         """
         pause_seconds = _MIN_PAUSE_SECONDS
         while True:
@@ -79,14 +80,18 @@ class Informer:
                 continue
             except Gone:
                 self._resource_version = ""
-                told = "the server has forgotten where it was"
+                reason = "the resource version is too old"
             except (Busy, HubError) as error:
-                told = str(error)
+                reason = str(error)
             if self._has_received:
                 pause_seconds = _MIN_PAUSE_SECONDS
             _log.warning(
-                "%s: watch lost, again in %.1f s: %s", self._resource.plural, pause_seconds, told
+                "%s: watch failed, retrying in %.1f s: %s",
+                self._resource.plural,
+                pause_seconds,
+                reason,
             )
+            # 0.5 to 1.5 times the pause, so that informers do not retry in step.
             await self._clock.sleep(pause_seconds * (0.5 + self._jitter.random()))
             pause_seconds = min(pause_seconds * 2, _MAX_PAUSE_SECONDS)
 
@@ -99,10 +104,10 @@ class Informer:
             if change.type != "BOOKMARK":
                 self._notify(WatchEvent(change.type, body))
         if self._clock.monotonic() - started_at < _MIN_PAUSE_SECONDS:
-            raise Busy("the server ended the watch at once")
+            raise Busy("the server ended the watch immediately")
 
     def _with_type_meta(self, body: Object) -> Object:
-        """List items come without kind and apiVersion; decoding wants them."""
+        """The object with kind and apiVersion, which items of a list lack and decoding needs."""
         if body.get("kind"):
             return body
         return {"apiVersion": self._resource.api_version, "kind": self._resource.kind, **body}
@@ -112,6 +117,7 @@ class Informer:
         if change.type == "DELETED":
             self._objects.pop(key, None)
         else:
+            # The listener keeps the objects; comparing lists needs identity and version only.
             self._objects[key] = {"metadata": {**_identity_metadata_of(change.object)}}
         self._listener(self._resource, change)
 

@@ -1,7 +1,8 @@
-"""Asks the hub whether the holder of a bearer token may read what our own page shows.
+"""Asks the hub whether a bearer token grants the right to read what the dashboard shows.
 
-A SelfSubjectAccessReview, sent with that token and nothing of ours: whatever the hub accepts as a
-token is accepted here, with the same rights, and no right of the scheduler's is lent to anybody.
+The question is a SelfSubjectAccessReview, sent with that token and without the scheduler's own
+credentials. The dashboard therefore accepts the tokens that the hub accepts, with the same rights,
+and never lends out rights of the scheduler.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,21 +23,21 @@ _ACCESS_REVIEW: Final = {
     "kind": "SelfSubjectAccessReview",
     "spec": {"resourceAttributes": {"group": "kapok.dev", "resource": "workloads", "verb": "list"}},
 }
-"""May you list workloads in all namespaces?"""
+"""The question: may the caller list workloads in all namespaces?"""
 
 
 @asynccontextmanager
 async def open_reviewer(
     kubeconfig: Path | None, *, context: str | None = None
 ) -> AsyncIterator[Callable[[str], Awaitable[bool]]]:
-    """Gives the function that asks. When the hub cannot be asked, the answer is no.
+    """Yields the function that asks the hub; it returns False when the hub does not answer.
 
     Raises:
-        Refused: the kubeconfig is missing or does not make sense.
+        Refused: the kubeconfig is missing or invalid.
     """
     configuration = await read_configuration(kubeconfig, context)
     root = str(configuration.host).rstrip("/")
-    # Our certificate would come before the token, and the hub would answer about us.
+    # With a client certificate the hub would answer for the scheduler instead of the token.
     tls = ssl_context_of(configuration, with_certificate=False)
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=tls, limit=4),

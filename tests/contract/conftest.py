@@ -22,7 +22,7 @@ from tests.support.widgets import CRONTAB_GROUP, widget_crd
 REAL = os.environ.get("KAPOK_TEST_KUBECONFIG", "")
 KUBECTL = Path(sys.executable).with_name("kubectl")
 collect_ignore = ["test_embedded_collector.py", "test_embedded_life.py"] if REAL else []
-"""What only the embedded server promises; a bare API server has no garbage collector."""
+"""Tests of promises of the embedded server only; a bare API server has no garbage collector."""
 START = (
     "import argparse, sys; from scheduler.cli import serve_api; p = argparse.ArgumentParser();"
     " serve_api.register(p); sys.exit(serve_api.run(p.parse_args()))"
@@ -30,7 +30,7 @@ START = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Real processes on a busy machine: what takes a second may take twenty."""
+    """Raises time limits: on a busy machine a real process may take twenty times as long."""
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here) and item.get_closest_marker("timeout") is None:
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass(frozen=True)
 class Server:
-    """The server under test, and what this run may use of it."""
+    """The server under test, and the names that this run may use on it."""
 
     client: Client
     kubeconfig: Path
@@ -65,11 +65,11 @@ class Server:
         return path + (f"/{name}" if name else "")
 
     def name(self, stem: str) -> str:
-        """A fresh name."""
+        """A name that no other test uses."""
         return f"{stem}-{secrets.token_hex(3)}"
 
     def widget(self, stem: str = "w", **spec: object) -> dict[str, object]:
-        """A widget that no other test knows."""
+        """A widget with a name that no other test uses."""
         return {
             "apiVersion": f"{self.group}/v1",
             "kind": "Widget",
@@ -169,7 +169,7 @@ def kubectl(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 
 
 def wait_until(holds: Callable[[], bool], what: str, seconds: float = 20) -> None:
-    """Waits for something that another party does."""
+    """Waits until a condition holds that another process brings about."""
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, f"not within {seconds} s: {what}"

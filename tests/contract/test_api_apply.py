@@ -1,4 +1,4 @@
-"""Server-side apply: ownership, conflicts, force, and what goes when nobody wants it."""
+"""Server-side apply: ownership, conflicts, force, and removal of fields without an owner."""
 
 from typing import Any
 

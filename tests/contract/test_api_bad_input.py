@@ -1,4 +1,4 @@
-"""Bad input: a proper Status, nothing half written, and the server goes on."""
+"""Bad input: the server responds with a Status, writes nothing, and keeps running."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""CustomResourceDefinitions: what is served after they are applied, and what is refused."""
+"""CustomResourceDefinitions: the resources they define, and the definitions that are refused."""
 
 import copy
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Discovery and OpenAPI: what clients read before they do anything."""
+"""Discovery and OpenAPI, which clients read first."""
 
 import json
 

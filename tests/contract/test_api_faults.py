@@ -1,4 +1,4 @@
-"""Clients behind a bad network: what a client can repair with the promises of the API."""
+"""Clients on an unreliable network: the recovery that the API's guarantees allow."""
 
 import http.client
 from collections.abc import Iterator

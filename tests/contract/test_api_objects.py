@@ -1,4 +1,4 @@
-"""Single objects: create, read, replace, and what the server writes into them."""
+"""Single objects: create, read, replace, and the fields that the server sets."""
 
 import copy
 

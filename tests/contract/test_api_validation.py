@@ -1,4 +1,4 @@
-"""Schemas at work: defaults, pruning, refusals with causes, rules."""
+"""Validation by schemas: defaults, pruning, errors with causes, rules."""
 
 from typing import Any
 

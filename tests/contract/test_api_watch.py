@@ -1,4 +1,4 @@
-"""Watches: events, selections, resuming, bookmarks, the stream of a list."""
+"""Watches: events, selectors, resuming, bookmarks, streaming lists."""
 
 import json
 from typing import Any
@@ -77,7 +77,7 @@ def test_a_watch_ends_after_its_time(server: Server, client: Client) -> None:
 
 
 def test_a_version_from_the_distant_past_is_gone(server: Server, client: Client) -> None:
-    """Servers say so at once (410) or as an event (ERROR), or still know that version."""
+    """A server responds with 410, sends an ERROR event, or still has that version."""
     answer = client.get(
         server.core("configmaps"), watch="true", resourceVersion="1", timeoutSeconds="1"
     )

@@ -1,4 +1,4 @@
-"""What controllers do in a cluster, and the embedded server does itself."""
+"""Garbage collection and namespace removal by the embedded server."""
 
 import secrets
 from typing import Any

@@ -1,4 +1,4 @@
-"""The embedded server's own promises: its files, its door, its start and its end."""
+"""Promises of the embedded server only: files, request checks, start and shutdown."""
 
 import argparse
 import base64
@@ -81,7 +81,7 @@ def test_a_second_server_on_one_directory_is_refused_by_name(tmp_path: Path) -> 
             _out, err = second.communicate(timeout=8)
         assert second.returncode == 2
         assert str(tmp_path) in err
-        assert "another API server is running" in err
+        assert "another API server is using this data directory" in err
 
 
 def test_several_servers_share_a_process(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def _write_until_killed(client: Client, acknowledged: dict[str, str], prefix: st
 
 
 def kill_under_load(folder: Path, acknowledged: dict[str, str], seconds: float, mark: str) -> None:
-    """Starts the server, loads it from four sides, kills it with SIGKILL after a while."""
+    """Starts the server, writes to it from four clients, and later kills it with SIGKILL."""
     with running(folder) as process:
         client = Client.of(folder / "kubeconfig")
         writers = [

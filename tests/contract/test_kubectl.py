@@ -1,4 +1,4 @@
-"""What people do with the real kubectl, word for word."""
+"""Commands of the real kubectl, as users type them."""
 
 import json
 import subprocess

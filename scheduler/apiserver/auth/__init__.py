@@ -1,4 +1,4 @@
-"""Who sends a request and what they may do: tokens, certificates, roles, access reviews.
+"""Authentication and authorization: tokens, the server certificate, roles, access reviews.
 
 Knows `base`.
 Start with `middleware.py`, which every request passes first.

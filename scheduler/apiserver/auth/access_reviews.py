@@ -1,4 +1,4 @@
-"""Questions about access (`kubectl auth can-i`, `auth whoami`): answered, never stored."""
+"""Access reviews, as `kubectl auth can-i` and `auth whoami` send them: answered, not stored."""
 
 from scheduler.apiserver.auth.rbac import AccessAttributes, Identity, is_allowed, resource_rules_of
 from scheduler.apiserver.base.errors import bad_request, resource_not_found
@@ -9,20 +9,21 @@ REVIEW_KINDS: dict[tuple[str, str], str] = {
     ("authorization.k8s.io", "selfsubjectrulesreviews"): "SelfSubjectRulesReview",
     ("authentication.k8s.io", "selfsubjectreviews"): "SelfSubjectReview",
 }
-"""By group and plural."""
+"""The review kinds by group and plural; they can only be created, and are answered at once."""
+REVIEW_VERSION = "v1"
 
 
 def openapi_name_of_review(group: str, plural: str) -> str:
-    """The OpenAPI name of a review's kind."""
+    """The OpenAPI name of the kind of a review."""
     family = group.partition(".")[0]
     return f"io.k8s.api.{family}.v1.{REVIEW_KINDS[group, plural]}"
 
 
 def answer_review(identity: Identity, kind: str, review: Json) -> JsonObject:
-    """The review with its status.
+    """The review with its status filled in.
 
     Raises:
-        ApiError: 400, the review does not say what it asks.
+        ApiError: 400, the review is incomplete or malformed.
     """
     if not isinstance(review, dict):
         raise bad_request("the review is not a JSON object")
@@ -46,24 +47,24 @@ def answer_review(identity: Identity, kind: str, review: Json) -> JsonObject:
 
 
 def _access_status(identity: Identity, spec: JsonObject) -> JsonObject:
-    asked = spec.get("resourceAttributes")
+    requested = spec.get("resourceAttributes")
     if isinstance(spec.get("nonResourceAttributes"), dict):
         return {"allowed": True}
-    if not isinstance(asked, dict):
+    if not isinstance(requested, dict):
         raise bad_request(
             "exactly one of nonResourceAttributes or resourceAttributes must be specified"
         )
-    resource = str(asked.get("resource", ""))
-    if asked.get("subresource"):
-        resource += f"/{asked['subresource']}"
-    attempt = AccessAttributes(
-        str(asked.get("verb", "")),
-        str(asked.get("group", "")),
-        resource,
-        str(asked.get("namespace", "")),
-        str(asked.get("name", "")),
+    resource = str(requested.get("resource", ""))
+    if requested.get("subresource"):
+        resource += f"/{requested['subresource']}"
+    attributes = AccessAttributes(
+        verb=str(requested.get("verb", "")),
+        group=str(requested.get("group", "")),
+        resource=resource,
+        namespace=str(requested.get("namespace", "")),
+        name=str(requested.get("name", "")),
     )
-    if is_allowed(identity, attempt):
+    if is_allowed(identity, attributes):
         return {"allowed": True, "reason": f"the role {identity.role} allows it"}
     return {"allowed": False, "reason": f"the role {identity.role} does not allow it"}
 

@@ -1,8 +1,8 @@
-"""The server's certificate: made at the first start, renewed before it ends.
+"""The server certificate: generated at the first start and renewed before it expires.
 
-TLS also on loopback: kubectl sends no bearer token over plain HTTP. A small authority of our own
-signs the server's certificate; its certificate stands in the kubeconfig, its key is thrown away
-with the process that made it.
+The server uses TLS on loopback too, because kubectl sends no bearer token over plain HTTP. Each
+generation makes a certificate authority, whose certificate is in the kubeconfig and whose key
+exists only in memory while it signs.
 """
 
 import ipaddress
@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 _LIFETIME = timedelta(days=365)
 _RENEW_BEFORE = timedelta(days=30)
 _BACKDATE = timedelta(hours=1)
-"""Tolerates clients whose clock is behind."""
+"""How far validity begins in the past, for clients whose clock is behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class ServerCertificate:
     authority_path: Path
 
     def ssl_context(self) -> ssl.SSLContext:
-        """A TLS context for the server; TLS 1.2 and above."""
+        """A TLS context for the server, which requires TLS 1.2 or newer."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(self.chain_path, self.key_path)
@@ -43,11 +43,11 @@ class ServerCertificate:
 def ensure_server_certificate(
     directory: Path, names: Sequence[str], now: datetime
 ) -> ServerCertificate:
-    """The certificate in a directory, made anew if it is missing, old or for other names.
+    """The certificate in a directory; a new one if it is missing, about to expire or lacks a name.
 
     Args:
-        directory: where `tls.crt`, `tls.key` and `ca.crt` lie.
-        names: the host names and addresses that it must be valid for.
+        directory: the directory of `tls.crt`, `tls.key` and `ca.crt`.
+        names: the host names and addresses that the certificate must be valid for.
         now: the current time.
     """
     found = ServerCertificate(directory / "tls.crt", directory / "tls.key", directory / "ca.crt")
@@ -146,7 +146,7 @@ def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
 
 
 def _write_private_file(path: Path, content: bytes) -> None:
-    """Writes a file that only its owner can read."""
+    """Writes a file that only its owner can read; replaces an existing one."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)

@@ -1,7 +1,7 @@
-"""The door: by which name a request comes, who sends it, how many there may be.
+"""The checks before a request is handled: Host and Origin headers, bearer token, request rate.
 
-A web page in a browser on the same machine can reach loopback, too: hence the token, and the checks
-of Host (against DNS rebinding) and Origin.
+A web page in a browser on the same machine can reach loopback addresses. Therefore each request
+needs a token, and Host (against DNS rebinding) and Origin must name this server.
 """
 
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ _LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def parse_host_name(header: str) -> str:
-    """The name in a Host header, without the port."""
+    """The host of a Host header, without the port."""
     if header.startswith("["):
         return header[1:].partition("]")[0]
     return header.rpartition(":")[0] if ":" in header else header
 
 
 class RateLimiter:
-    """A token bucket: so many requests a second on the long run, twice as many at once."""
+    """A token bucket: `per_second` requests in the long run, twice as many in a burst."""
 
     def __init__(self, per_second: float, now: float) -> None:
         self._tokens_per_second = per_second
@@ -30,7 +30,7 @@ class RateLimiter:
         self._refilled_at = now
 
     def try_accept(self, now: float) -> bool:
-        """Takes one; False when none is left."""
+        """Takes a token for one request; returns False if none is left."""
         self._tokens = min(
             self._max_tokens, self._tokens + (now - self._refilled_at) * self._tokens_per_second
         )
@@ -42,14 +42,14 @@ class RateLimiter:
 
 
 class AuthMiddleware:
-    """Checks each request before anything is read of it."""
+    """Checks the headers of each request before its body is read."""
 
     def __init__(
         self,
+        *,
         tokens: TokenStore,
         host_names: frozenset[str],
         clock: Clock,
-        *,
         requests_per_second: float,
     ) -> None:
         self._tokens = tokens
@@ -59,26 +59,26 @@ class AuthMiddleware:
         self._rate_limiters: dict[str, RateLimiter] = {}
 
     def check_host_and_origin(self, headers: Mapping[str, str]) -> None:
-        """Refuses requests for another host, and those that a web page sends.
+        """Checks that Host, and Origin where a web page sends it, name this server.
 
         Raises:
-            ApiError: 403.
+            ApiError: 403, they do not.
         """
         host = parse_host_name(headers.get("Host", ""))
         if host not in self._host_names:
-            raise ApiError(403, "Forbidden", f"the host {host!r} is not served here")
+            raise ApiError(403, "Forbidden", f"the host {host!r} is not a name of this server")
         origin = headers.get("Origin")
         if (
             origin is not None
             and parse_host_name(origin.partition("://")[2]) not in self._host_names
         ):
-            raise ApiError(403, "Forbidden", f"requests from the origin {origin!r} are not served")
+            raise ApiError(403, "Forbidden", f"the origin {origin!r} is not a name of this server")
 
     def authenticate(self, headers: Mapping[str, str]) -> Identity:
-        """Who holds the bearer token.
+        """The identity of the bearer token.
 
         Raises:
-            ApiError: 401, or 429 when this identity asks too often.
+            ApiError: 401, or 429 if this identity exceeds its request rate.
         """
         scheme, _space, token = headers.get("Authorization", "").partition(" ")
         given = token.strip().encode()
@@ -89,9 +89,8 @@ class AuthMiddleware:
             raise unauthorized()
         if not self._rate_limiter_of(identity.name).try_accept(self._clock.monotonic()):
             raise too_many_requests(
-                f"{identity.name} sends more than {self._requests_per_second:.0f} requests a "
-                "second; "
-                "please try again later"
+                f"{identity.name} sends more than {self._requests_per_second:.0f} requests a"
+                " second; please try again later"
             )
         return identity
 

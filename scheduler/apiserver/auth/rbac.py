@@ -1,13 +1,14 @@
-"""Roles: who may do what, by namespace and kind.
+"""Role-based access control: what an identity may do, by namespace and kind.
 
-Five fixed roles instead of RBAC objects: the embedded hub is one machine's. On a real cluster
-manifests/rbac grants the same. Source of the sentences: the API server's RBAC authorizer.
+The embedded hub has five fixed roles instead of RBAC objects, because it serves one machine. On a
+real cluster manifests/rbac grants the same rights. The messages are those of the API server's RBAC
+authorizer.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from scheduler.apiserver.base.errors import ApiError
+from scheduler.apiserver.base.errors import ApiError, status_details
 from scheduler.hub.schema.json_types import JsonObject
 
 READ_VERBS = ("get", "list", "watch")
@@ -29,16 +30,16 @@ _APPS_GROUPS = ("apps", "batch", "coordination.k8s.io", "events.k8s.io")
 
 @dataclass(frozen=True, slots=True)
 class PolicyRule:
-    """What a role allows; `*` stands for everything. In namespaces, if the identity has some."""
+    """A rule of a role; `*` matches everything. It applies in the namespaces of the identity."""
 
     groups: tuple[str, ...]
     resources: tuple[str, ...]
     verbs: tuple[str, ...]
     is_cluster_wide: bool = False
-    """Also outside the namespaces of a tenant."""
+    """Whether the rule also applies outside the namespaces of the identity."""
 
     def covers(self, group: str, resource: str, verb: str) -> bool:
-        """Whether the rule speaks of a verb on a resource (`plural` or `plural/subresource`)."""
+        """Whether the rule allows a verb on a resource (`plural` or `plural/subresource`)."""
         plural, _slash, subresource = resource.partition("/")
         return (
             _matches(self.groups, group)
@@ -111,28 +112,28 @@ ROLES: dict[str, tuple[PolicyRule, ...]] = {
     "tenant": _TENANT_RULES,
     "auditor": _AUDITOR_RULES,
 }
-"""By name. Reviews of one's own rights are open to everyone."""
+"""The rules of each role, by its name. Every identity may review its own rights."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks."""
+    """The identity of a client."""
 
     name: str
     role: str
     namespaces: tuple[str, ...] = ()
-    """Empty: everywhere. Tenants always have some."""
+    """The namespaces to which the role is limited; empty means all. A tenant always has some."""
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """As `kubectl auth whoami` shows them."""
+        """The groups, as `kubectl auth whoami` shows them."""
         more = ("system:masters",) if self.role == "administrator" else ()
         return (*more, f"kapok:{self.role}", "system:authenticated")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccessAttributes:
-    """What somebody tries to do."""
+    """The verb and resource of a request, for authorization."""
 
     verb: str
     group: str
@@ -142,7 +143,7 @@ class AccessAttributes:
     name: str = ""
 
     def forbidden_error(self, identity: Identity) -> ApiError:
-        """The 403 of the RBAC authorizer."""
+        """The 403 error, worded as by the RBAC authorizer."""
         plural = self.resource.partition("/")[0]
         qualified = f"{plural}.{self.group}" if self.group else plural
         subject = f'{qualified} "{self.name}"' if self.name else qualified
@@ -151,14 +152,11 @@ class AccessAttributes:
             f'{subject} is forbidden: User "{identity.name}" cannot {self.verb} resource '
             f'"{self.resource}" in API group "{self.group}" {where}'
         )
-        details: JsonObject = {"name": self.name} if self.name else {}
-        if self.group:
-            details["group"] = self.group
-        return ApiError(403, "Forbidden", message, details | {"kind": plural})
+        return ApiError(403, "Forbidden", message, status_details(self.group, plural, self.name))
 
 
 def is_allowed(identity: Identity, attributes: AccessAttributes) -> bool:
-    """Whether an identity may do something."""
+    """Whether the role of an identity allows a request."""
     inside = not identity.namespaces or attributes.namespace in identity.namespaces
     if attributes.resource == "namespaces" and attributes.name in identity.namespaces:
         inside = True
@@ -170,7 +168,7 @@ def is_allowed(identity: Identity, attributes: AccessAttributes) -> bool:
 
 
 def resource_rules_of(identity: Identity, namespace: str) -> Iterable[JsonObject]:
-    """The rules that hold in a namespace, as SelfSubjectRulesReview shows them."""
+    """The rules that apply in a namespace, in the form of SelfSubjectRulesReview."""
     inside = not identity.namespaces or namespace in identity.namespaces
     for rule in ROLES[identity.role]:
         if inside or rule.is_cluster_wide:

@@ -1,6 +1,7 @@
-"""Bearer tokens on disk: one for each identity, in a file that only the owner can read.
+"""Bearer tokens on disk, one for each identity, and the kubeconfig that holds a token.
 
-`kapok hub token` adds some while the server runs; the file is read again when it has changed.
+Only the owner can read these files. `kapok hub token` adds tokens while the server runs; the server
+reads the file again when it has changed.
 """
 
 import hmac
@@ -10,13 +11,14 @@ import secrets
 from pathlib import Path
 
 from scheduler.apiserver.auth.rbac import ROLES, Identity
+from scheduler.hub.schema.json_types import Json
 
 _TOKEN_BYTES = 32
 ADMINISTRATOR = Identity("kapok-admin", "administrator")
 
 
 class UnknownRole(ValueError):
-    """No such role; the message lists those there are."""
+    """The role does not exist; the message lists the roles."""
 
 
 class TokenStore:
@@ -28,13 +30,13 @@ class TokenStore:
         self._identities: dict[bytes, Identity] = {}
 
     def get_or_create(self, identity: Identity) -> str:
-        """The token of an identity; made when it has none.
+        """The token of an identity; a new one if it has none.
 
         Raises:
             UnknownRole: the role does not exist.
         """
         if identity.role not in ROLES:
-            raise UnknownRole(f"no role {identity.role!r}; roles: {', '.join(ROLES)}")
+            raise UnknownRole(f"unknown role {identity.role!r}; roles: {', '.join(ROLES)}")
         self._read()
         for token, known in self._identities.items():
             if known == identity:
@@ -46,7 +48,7 @@ class TokenStore:
         return token.decode()
 
     def identity_of(self, token: bytes) -> Identity | None:
-        """Who holds a token; the comparison takes the same time for all."""
+        """The identity of a token, or None; compares in constant time."""
         found = self._find(token)
         if found is None and self._has_changed():
             self._read()
@@ -55,6 +57,7 @@ class TokenStore:
 
     def _find(self, token: bytes) -> Identity | None:
         found = None
+        # No early exit: the time must not depend on which token matches.
         for known, identity in self._identities.items():
             if hmac.compare_digest(known, token):
                 found = identity
@@ -84,11 +87,40 @@ class TokenStore:
             }
             for token, identity in self._identities.items()
         ]
-        draft = self._path.with_name(f".{self._path.name}.new")
-        draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(entries, file, indent=2)
-            file.write("\n")
-        draft.replace(self._path)
+        _write_private_json(self._path, entries)
         self._read_mtime_ns = self._path.stat().st_mtime_ns
+
+
+def write_kubeconfig(path: Path, *, name: str, url: str, token: str, ca: str = "") -> None:
+    """Writes a kubeconfig that only its owner can read, atomically.
+
+    Args:
+        path: the file.
+        name: the name of the cluster, the user and the context.
+        url: the URL of the server.
+        token: the bearer token.
+        ca: the certificate of the server's authority, base64 of PEM; empty without TLS.
+    """
+    cluster = {"server": url}
+    if ca:
+        cluster["certificate-authority-data"] = ca
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": cluster}],
+        "users": [{"name": name, "user": {"token": token}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        "current-context": name,
+    }
+    _write_private_json(path, content)
+
+
+def _write_private_json(path: Path, content: Json) -> None:
+    """Writes JSON to a file that only its owner can read; readers never see a partial file."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+    draft.replace(path)

@@ -1,5 +1,5 @@
-"""Requests and errors: from an HTTP request to what is meant, and the `Status` objects of failures.
+"""Parsing of requests, and the errors that become `Status` objects.
 
-Knows nothing else of the server.
+Knows no other room of the server.
 Start with `requests.py`.
 """

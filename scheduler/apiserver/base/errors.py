@@ -1,4 +1,4 @@
-"""The answers that are not success, as `Status` objects with the wording of the real API server.
+"""The errors of the server, as `Status` objects with the wording of the real API server.
 
 Clients branch on `reason` and `code`, people read `message`, and kubectl prints `details.causes`.
 Source: the API conventions of Kubernetes, section "Response Status Kind".
@@ -13,7 +13,7 @@ from scheduler.hub.schema.problems import FieldProblem
 
 @dataclass(frozen=True, slots=True)
 class GroupResource:
-    """What an error speaks of: the group and the plural of a resource, and the kind."""
+    """The group, plural and kind of the resource that an error is about."""
 
     group: str
     plural: str
@@ -32,7 +32,7 @@ class GroupResource:
 
 @dataclass(slots=True)
 class ApiError(Exception):
-    """An answer with a status code of 400 and above."""
+    """An error response; its status code is 400 or higher."""
 
     code: int
     reason: str
@@ -44,7 +44,7 @@ class ApiError(Exception):
         return self.message
 
     def to_status(self) -> JsonObject:
-        """The body: kind `Status` of v1."""
+        """The body of the response: kind `Status` of v1."""
         body: JsonObject = {
             "kind": "Status",
             "apiVersion": "v1",
@@ -59,61 +59,80 @@ class ApiError(Exception):
         return body | {"code": self.code}
 
 
-def _details(group_resource: GroupResource, name: str, **more: object) -> JsonObject:
+def status_details(group: str, kind: str, name: str, **more: object) -> JsonObject:
+    """The `details` of a Status.
+
+    Args:
+        group: the API group; left out for the core group.
+        kind: the kind, or the plural for errors about a path.
+        name: the name of the object; left out if empty.
+        more: further entries, such as `causes`.
+    """
     details: JsonObject = {"name": name} if name else {}
-    if group_resource.group:
-        details["group"] = group_resource.group
-    return details | {"kind": group_resource.plural} | more
+    if group:
+        details["group"] = group
+    return details | {"kind": kind} | more
+
+
+def _path_details(group_resource: GroupResource, name: str) -> JsonObject:
+    return status_details(group_resource.group, group_resource.plural, name)
 
 
 def bad_request(message: str) -> ApiError:
-    """400: the request cannot be read."""
+    """400: the request is malformed."""
     return ApiError(400, "BadRequest", message)
 
 
+def name_undeterminable(name: str) -> ApiError:
+    """400: the object of the body has no name; `name` is that of the URL."""
+    return bad_request(
+        f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+    )
+
+
 def unauthorized() -> ApiError:
-    """401: no token, or a token that nobody holds."""
+    """401: the token is missing or unknown."""
     return ApiError(401, "Unauthorized", "Unauthorized")
 
 
 def forbidden(group_resource: GroupResource, name: str, why: str) -> ApiError:
-    """403: who asks may not do this, or not now."""
+    """403: the client may not do this, or not in the present state of the object."""
     label = (
         f'{group_resource.qualified_resource} "{name}"'
         if name
         else group_resource.qualified_resource
     )
     return ApiError(
-        403, "Forbidden", f"{label} is forbidden: {why}", _details(group_resource, name)
+        403, "Forbidden", f"{label} is forbidden: {why}", _path_details(group_resource, name)
     )
 
 
 def not_found(group_resource: GroupResource, name: str) -> ApiError:
-    """404: no such object."""
+    """404: the object does not exist."""
     message = f'{group_resource.qualified_resource} "{name}" not found'
-    return ApiError(404, "NotFound", message, _details(group_resource, name))
+    return ApiError(404, "NotFound", message, _path_details(group_resource, name))
 
 
 def resource_not_found() -> ApiError:
-    """404: no such resource at all."""
+    """404: the resource or path does not exist."""
     return ApiError(404, "NotFound", "the server could not find the requested resource")
 
 
 def method_not_allowed(group_resource: GroupResource | None = None) -> ApiError:
-    """405: the resource is there, the verb is not."""
+    """405: the resource does not support the verb."""
     message = "the server does not allow this method on the requested resource"
-    details = _details(group_resource, "") if group_resource else {}
+    details = _path_details(group_resource, "") if group_resource else {}
     return ApiError(405, "MethodNotAllowed", message, details)
 
 
 def already_exists(group_resource: GroupResource, name: str) -> ApiError:
-    """409: the name is taken."""
+    """409: an object of this name exists."""
     message = f'{group_resource.qualified_resource} "{name}" already exists'
-    return ApiError(409, "AlreadyExists", message, _details(group_resource, name))
+    return ApiError(409, "AlreadyExists", message, _path_details(group_resource, name))
 
 
 def conflict(group_resource: GroupResource, name: str, why: str = "") -> ApiError:
-    """409: what the writer has seen is not what is there."""
+    """409: the object has changed since the client read it."""
     why = why or (
         "the object has been modified; "
         "please apply your changes to the latest version and try again"
@@ -121,22 +140,22 @@ def conflict(group_resource: GroupResource, name: str, why: str = "") -> ApiErro
     message = (
         f'Operation cannot be fulfilled on {group_resource.qualified_resource} "{name}": {why}'
     )
-    return ApiError(409, "Conflict", message, _details(group_resource, name))
+    return ApiError(409, "Conflict", message, _path_details(group_resource, name))
 
 
 def expired(message: str) -> ApiError:
-    """410: the resource version or the continue token is older than the history kept."""
+    """410: the resource version or the continue token is older than the kept history."""
     return ApiError(410, "Expired", message)
 
 
 def request_entity_too_large(limit_bytes: int) -> ApiError:
-    """413: the body is longer than the server reads."""
+    """413: the body exceeds the limit."""
     message = f"Request entity too large: limit is {limit_bytes}"
     return ApiError(413, "RequestEntityTooLarge", message)
 
 
 def unsupported_media_type(accepted: Sequence[str]) -> ApiError:
-    """415: the body is of a type that this resource does not take."""
+    """415: the resource does not accept the media type of the body."""
     message = (
         "the body of the request was in an unknown format - accepted media types include: "
         + ", ".join(accepted)
@@ -145,7 +164,7 @@ def unsupported_media_type(accepted: Sequence[str]) -> ApiError:
 
 
 def too_many_requests(message: str, *, retry_after_seconds: int = 1) -> ApiError:
-    """429: later."""
+    """429: the client must retry later."""
     return ApiError(
         429,
         "TooManyRequests",
@@ -156,22 +175,22 @@ def too_many_requests(message: str, *, retry_after_seconds: int = 1) -> ApiError
 
 
 def internal_error(message: str) -> ApiError:
-    """500: our fault; the message says what failed."""
+    """500: the server failed; the message says at what."""
     return ApiError(500, "InternalError", f"Internal error occurred: {message}")
 
 
 def server_error(message: str) -> ApiError:
-    """500 without a reason, as the real server answers some wrong requests."""
+    """500 without a reason, as the real server responds to some invalid requests."""
     return ApiError(500, "", message)
 
 
 def invalid_options(kind: str, problems: Sequence[FieldProblem]) -> ApiError:
-    """422: the options of a request, such as `PatchOptions`, are wrong."""
+    """422: the options of a request, such as `PatchOptions`, are invalid."""
     return invalid(GroupResource("meta.k8s.io", "", kind), "", problems)
 
 
 def not_acceptable() -> ApiError:
-    """406: no form that the client takes is served."""
+    """406: the server supports no media type that the client accepts."""
     return ApiError(
         406,
         "NotAcceptable",
@@ -180,17 +199,14 @@ def not_acceptable() -> ApiError:
 
 
 def invalid(group_resource: GroupResource, name: str, problems: Sequence[FieldProblem]) -> ApiError:
-    """422: the object is readable, and wrong; one cause a problem."""
+    """422: the object is well-formed but invalid; `details.causes` has one entry per problem."""
     sentences = [problem.full_message for problem in problems]
     text = sentences[0] if len(sentences) == 1 else f"[{', '.join(sentences)}]"
     causes = [
         {"reason": problem.reason, "message": problem.message, "field": problem.field}
         for problem in problems
     ]
-    details: JsonObject = {"name": name} if name else {}
-    if group_resource.group:
-        details["group"] = group_resource.group
-    details |= {"kind": group_resource.kind, "causes": causes}
+    details = status_details(group_resource.group, group_resource.kind, name, causes=causes)
     return ApiError(
         422, "Invalid", f'{group_resource.qualified_kind} "{name}" is invalid: {text}', details
     )

@@ -1,4 +1,4 @@
-"""From an HTTP request to what is meant: path, query and body.
+"""Parses the path, the query parameters and the body of a request.
 
 Source: "Kubernetes API Concepts", sections on resource URIs, patch types and request encodings.
 """
@@ -10,7 +10,12 @@ from dataclasses import dataclass
 import msgspec
 import yaml
 
-from scheduler.apiserver.base.errors import ApiError, bad_request, unsupported_media_type
+from scheduler.apiserver.base.errors import (
+    ApiError,
+    bad_request,
+    server_error,
+    unsupported_media_type,
+)
 from scheduler.hub.schema.json_types import Json
 
 JSON = "application/json"
@@ -21,13 +26,13 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_YAML = "application/apply-patch+yaml"
 APPLY_CBOR = "application/apply-patch+cbor"
 _MAX_DEPTH = 1000
-"""Nesting that a body may have; deeper ones are refused before they are walked."""
+"""The deepest nesting of a body; deeper ones are refused before recursive functions see them."""
 _MIN_PATH_PARTS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class ResourcePath:
-    """A resource URI taken apart; empty strings for what it does not name."""
+    """The parts of a resource URI; absent parts are empty strings."""
 
     group: str
     version: str
@@ -38,7 +43,7 @@ class ResourcePath:
 
 
 def parse_resource_path(path: str) -> ResourcePath | None:
-    """Takes `/api/v1/...` or `/apis/GROUP/VERSION/...` apart; None where it names no resource."""
+    """Parses `/api/v1/...` or `/apis/GROUP/VERSION/...`; None if the path names no resource."""
     parts = path.strip("/").split("/")
     if parts[0] == "api" and len(parts) > _MIN_PATH_PARTS:
         group, version, rest = "", parts[1], parts[2:]
@@ -50,7 +55,7 @@ def parse_resource_path(path: str) -> ResourcePath | None:
     if (
         rest[0] == "namespaces"
         and len(rest) > _MIN_PATH_PARTS
-        and rest[2] not in {"status", "finalize"}
+        and rest[2] not in {"status", "finalize"}  # subresources of the namespace itself
     ):
         namespace, rest = rest[1], rest[2:]
     rest += [""] * (3 - len(rest))
@@ -59,7 +64,7 @@ def parse_resource_path(path: str) -> ResourcePath | None:
 
 @dataclass(frozen=True, slots=True)
 class RequestBody:
-    """A decoded body and the keys that it had twice."""
+    """A decoded body, and the paths of the keys that it contains twice."""
 
     value: Json
     duplicate_fields: tuple[str, ...] = ()
@@ -71,10 +76,10 @@ def media_type_of(header: str) -> str:
 
 
 def decode_body(data: bytes, content_type: str) -> RequestBody:
-    """Decodes JSON or YAML.
+    """Decodes a JSON or YAML body.
 
     Raises:
-        ApiError: 400 for what does not parse, 415 for other types.
+        ApiError: 400 if the body does not parse, 415 for other media types.
     """
     kind = media_type_of(content_type) or JSON
     if kind in {YAML, "text/yaml", "application/x-yaml", APPLY_YAML}:
@@ -100,7 +105,7 @@ def _decode_yaml(data: bytes) -> RequestBody:
         try:
             return _decode_json(data)
         except ApiError:
-            pass  # flow style YAML may still be right
+            pass  # not JSON, but it may be flow style YAML
     try:
         loader = _YamlLoader(data)
         try:
@@ -114,7 +119,10 @@ def _decode_yaml(data: bytes) -> RequestBody:
 
 
 class _YamlLoader(yaml.SafeLoader):
-    """YAML as Kubernetes reads it: no aliases (they can explode), instants stay strings."""
+    """Loads YAML as Kubernetes does, with timestamps as strings; aliases are refused.
+
+    Nested aliases can expand to an exponential size.
+    """
 
     def __init__(self, stream: bytes) -> None:
         super().__init__(stream)
@@ -122,7 +130,7 @@ class _YamlLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not served; write the value out")
+            raise yaml.YAMLError("aliases are not supported; repeat the value instead")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Json]:  # noqa: FBT001, FBT002 - PyYAML's signature
@@ -159,11 +167,11 @@ def _check_depth(value: Json) -> None:
 
 
 class _KeyValuePairs(list[tuple[str, Json]]):
-    """A JSON map with its keys as they came."""
+    """The pairs of a JSON map, in order and with repeated keys."""
 
 
 def _find_duplicate_keys(data: bytes) -> list[str]:
-    """The paths of keys that a JSON map has twice."""
+    """The paths of keys that occur twice in a JSON map."""
     unique = True
 
     def check(pairs: list[tuple[str, Json]]) -> None:
@@ -193,15 +201,29 @@ def _collect_duplicate_keys(value: Json, path: str, found: list[str]) -> None:
 
 
 def parse_flag(query: Mapping[str, str], name: str) -> bool:
-    """A boolean of the query string, as Go reads it."""
+    """A boolean query parameter, parsed as Go does; absent or invalid counts as false."""
     return query.get(name, "").lower() in {"1", "t", "true"}
 
 
-def parse_integer(query: Mapping[str, str], name: str) -> int | None:
-    """A number of the query string.
+def check_resource_version(query: Mapping[str, str]) -> None:
+    """Refuses a `resourceVersion` that is not a number.
 
     Raises:
-        ApiError: 400, it is none.
+        ApiError: 500 without a reason, as the real server responds.
+    """
+    version = query.get("resourceVersion", "")
+    if version and not version.isdigit():
+        raise server_error(
+            f'resourceVersion: Invalid value: "{version}": strconv.ParseUint: parsing "{version}": '
+            "invalid syntax"
+        )
+
+
+def parse_integer(query: Mapping[str, str], name: str) -> int | None:
+    """An integer query parameter; None if it is absent.
+
+    Raises:
+        ApiError: 400, the parameter is not a number.
     """
     text = query.get(name, "")
     if not text:

@@ -1,5 +1,5 @@
-"""Which groups, versions and resources the server has: discovery and OpenAPI documents.
+"""The groups, versions and resources of the server: discovery and OpenAPI documents.
 
-Knows `kinds` and `base`.
+Knows `auth`, `kinds` and `base`.
 Start with `discovery.py`.
 """

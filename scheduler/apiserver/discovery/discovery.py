@@ -1,4 +1,4 @@
-"""Discovery: which groups, versions and resources there are; the aggregated form and the old one.
+"""API discovery: the groups, versions and resources, in the aggregated form and in the old one.
 
 Source: "API Discovery" of the Kubernetes API concepts; apidiscovery.k8s.io/v2.
 """
@@ -6,18 +6,13 @@ Source: "API Discovery" of the Kubernetes API concepts; apidiscovery.k8s.io/v2.
 import re
 from collections.abc import Iterable
 
+from scheduler.apiserver.auth.access_reviews import REVIEW_KINDS, REVIEW_VERSION
 from scheduler.apiserver.kinds.resources import ALL_VERBS, ResourceCatalog, ServerResource
 from scheduler.hub.schema.json_types import JsonObject
 
 AGGREGATED_CONTENT_TYPE = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _SCALE_GVK = {"group": "autoscaling", "version": "v1", "kind": "Scale"}
 _SUBRESOURCE_VERBS = ("get", "patch", "update")
-_REVIEW_RESOURCES: tuple[tuple[str, str, str, str, bool], ...] = (
-    ("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", False),
-    ("authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", False),
-    ("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", False),
-)
-"""Resources that can only be created and are answered at once."""
 _CREATE_ONLY_SUBRESOURCES: dict[str, tuple[str, JsonObject]] = {
     "binding": ("binding", {"group": "", "version": "v1", "kind": "Binding"}),
     "eviction": ("eviction", {"group": "policy", "version": "v1", "kind": "Eviction"}),
@@ -25,7 +20,7 @@ _CREATE_ONLY_SUBRESOURCES: dict[str, tuple[str, JsonObject]] = {
 
 
 def accepts_aggregated(accept: str) -> bool:
-    """Whether the client takes the aggregated form."""
+    """Whether the client accepts the aggregated form."""
     return "as=APIGroupDiscoveryList" in accept and "v=v2;" in accept.replace(" ", "") + ";"
 
 
@@ -35,13 +30,13 @@ def _resources_by_version(catalog: ResourceCatalog) -> dict[str, dict[str, list[
     for resource in catalog.all():
         group = found.setdefault(resource.group_resource.group, {})
         group.setdefault(resource.version, []).append(resource)
-    for review in _REVIEW_RESOURCES:
-        found.setdefault(review[0], {}).setdefault(review[1], [])
+    for review_group, _plural in REVIEW_KINDS:
+        found.setdefault(review_group, {}).setdefault(REVIEW_VERSION, [])
     return found
 
 
 def _version_sort_key(version: str) -> tuple[int, int, int]:
-    """Kubernetes' version order: v2, v1, v1beta1, v1alpha1, anything else."""
+    """Sorts versions as Kubernetes does: v2, v1, v1beta1, v1alpha1, then all others."""
     match = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
     if match is None:
         return (3, 0, 0)
@@ -50,7 +45,7 @@ def _version_sort_key(version: str) -> tuple[int, int, int]:
 
 
 def make_group_discovery_list(catalog: ResourceCatalog, *, is_core: bool) -> JsonObject:
-    """The APIGroupDiscoveryList of `/api` or of `/apis`."""
+    """The APIGroupDiscoveryList of `/api` (the core group) or of `/apis`."""
     items = [
         {
             "metadata": {"name": group, "creationTimestamp": None},
@@ -123,8 +118,8 @@ def _discovered_reviews(group: str, version: str) -> list[JsonObject]:
             "singularResource": kind.lower(),
             "verbs": ["create"],
         }
-        for of_group, of_version, plural, kind, _namespaced in _REVIEW_RESOURCES
-        if (of_group, of_version) == (group, version)
+        for (review_group, plural), kind in REVIEW_KINDS.items()
+        if (review_group, REVIEW_VERSION) == (group, version)
     ]
 
 
@@ -132,7 +127,7 @@ def _discovered_reviews(group: str, version: str) -> list[JsonObject]:
 
 
 def make_api_versions() -> JsonObject:
-    """`/api`."""
+    """The APIVersions of `/api`."""
     return {
         "kind": "APIVersions",
         "versions": ["v1"],
@@ -141,7 +136,7 @@ def make_api_versions() -> JsonObject:
 
 
 def make_api_group_list(catalog: ResourceCatalog) -> JsonObject:
-    """`/apis`."""
+    """The APIGroupList of `/apis`."""
     return {
         "kind": "APIGroupList",
         "apiVersion": "v1",
@@ -154,7 +149,7 @@ def make_api_group_list(catalog: ResourceCatalog) -> JsonObject:
 
 
 def make_api_group(catalog: ResourceCatalog, name: str) -> JsonObject | None:
-    """`/apis/GROUP`; None where there is no such group."""
+    """The APIGroup of `/apis/GROUP`; None if there is no such group."""
     versions = _resources_by_version(catalog).get(name)
     if not name or versions is None:
         return None
@@ -170,7 +165,7 @@ def _api_group(name: str, versions: dict[str, list[ServerResource]]) -> JsonObje
 
 
 def make_api_resource_list(catalog: ResourceCatalog, name: str, version: str) -> JsonObject | None:
-    """`/api/v1` and `/apis/GROUP/VERSION`; None where there is no such version."""
+    """The APIResourceList of `/api/v1` or `/apis/GROUP/VERSION`; None for unknown versions."""
     found = _resources_by_version(catalog).get(name, {}).get(version)
     if found is None:
         return None

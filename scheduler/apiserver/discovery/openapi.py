@@ -1,6 +1,9 @@
-"""OpenAPI v3: one document a group and version, with hashes, for explain and validation.
+"""OpenAPI: a v3 document for each group version, for explain and validation, and an empty v2 one.
 
-Source: "OpenAPI V3" of the Kubernetes documentation.
+Source: "OpenAPI V2" and "OpenAPI V3" of the Kubernetes documentation. kubectl reads v2, as
+protobuf, only when a file holds a `kind: List`, which no server serves as a kind. A kind that the
+v2 document does not define is checked by the server alone, so the schemas are published once, in
+`/openapi/v3`.
 """
 
 import copy
@@ -18,10 +21,13 @@ _REF = "#/components/schemas/"
 _DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 _STATUS = "io.k8s.apimachinery.pkg.apis.meta.v1.Status"
 _LIST_META = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+_V2_TITLE, _V2_VERSION = "Kubernetes", "v1.36.0"
+_V2_PROTOBUF_CONTENT_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+_V2_PROTOBUF_ACCEPT_PARTS = ("proto-openapi.spec.v2", "protobuf")
 
 
 def make_documents(catalog: ResourceCatalog) -> dict[str, bytes]:
-    """Every document by its path below `/openapi/v3`, such as `apis/apps/v1`."""
+    """All v3 documents, encoded, by their path below `/openapi/v3`, such as `apis/apps/v1`."""
     by_version: dict[str, list[ServerResource]] = {}
     for resource in catalog.all():
         group = resource.group_resource.group
@@ -31,7 +37,7 @@ def make_documents(catalog: ResourceCatalog) -> dict[str, bytes]:
 
 
 def make_index(documents: dict[str, bytes]) -> JsonObject:
-    """`/openapi/v3`: where each document is, with a hash that changes with it."""
+    """The index at `/openapi/v3`: the URL of each document, with a hash of its content."""
     return {
         "paths": {
             path: {
@@ -61,7 +67,7 @@ def _make_document(path: str, resources: list[ServerResource]) -> JsonObject:
 
 
 def openapi_name_of(resource: ServerResource) -> str:
-    """The name of a resource's schema: the group reversed, version and kind."""
+    """The name of the schema of a resource: the reversed group, the version and the kind."""
     if resource.openapi_name:
         return resource.openapi_name
     domain = ".".join(reversed(resource.group_resource.group.split(".")))
@@ -110,7 +116,7 @@ def _list_schema(resource: ServerResource, name: str) -> JsonObject:
 
 
 def _add_referenced_definitions(schemas: JsonObject) -> None:
-    """Adds every definition that is referred to."""
+    """Adds every definition that the schemas refer to, directly or indirectly."""
     wanted = {_DELETE_OPTIONS, _STATUS, OBJECT_META_DEFINITION}
     wanted |= set(_referenced_names(list(schemas.values())))
     while wanted:
@@ -132,7 +138,7 @@ def _referenced_names(node: Json) -> Iterable[str]:
             yield from _referenced_names(child)
 
 
-# ---------------------------------------------------------------- paths
+# ---------------------------------------------------------------- paths of v3 documents
 
 
 def _parameter(name: str, kind: str = "string") -> JsonObject:
@@ -203,3 +209,32 @@ def _resource_paths(path: str, resource: ServerResource, name: str) -> JsonObjec
     if "status" in resource.subresources:
         paths[f"{many}/{{name}}/status"] = {key: one[key] for key in ("get", "put", "patch")}
     return paths
+
+
+# ---------------------------------------------------------------- OpenAPI v2
+
+
+def encode_v2_document(accept: str) -> tuple[str, bytes]:
+    """Content type and body of `/openapi/v2`: protobuf where the client accepts it, else JSON."""
+    if all(part in accept for part in _V2_PROTOBUF_ACCEPT_PARTS):
+        return _V2_PROTOBUF_CONTENT_TYPE, _encode_v2_protobuf()
+    document = {
+        "swagger": "2.0",
+        "info": {"title": _V2_TITLE, "version": _V2_VERSION},
+        "paths": {},
+        "definitions": {},
+    }
+    return "application/json", msgspec.json.encode(document)
+
+
+def _encode_v2_protobuf() -> bytes:
+    """The `Document` message; field numbers of openapiv2/OpenAPIv2.proto in gnostic-models."""
+    info = _encode_bytes_field(1, _V2_TITLE.encode()) + _encode_bytes_field(2, _V2_VERSION.encode())
+    return (
+        _encode_bytes_field(1, b"2.0") + _encode_bytes_field(2, info) + _encode_bytes_field(8, b"")
+    )
+
+
+def _encode_bytes_field(number: int, content: bytes) -> bytes:
+    """A length-delimited protobuf field of less than 128 bytes."""
+    return bytes([number << 3 | 2, len(content)]) + content  # the tag: number, then wire type 2

@@ -1,6 +1,6 @@
-"""What every write goes through: pruning, defaults, what the kind does, validation.
+"""Admission of a written object: pruning, defaults, the strategy of the kind, validation.
 
-Source: the order of kube-apiserver's handlers: decode, admit, validate.
+The order is that of kube-apiserver's handlers: decode, admit, validate.
 """
 
 from dataclasses import dataclass, field
@@ -30,12 +30,12 @@ _RULES_UNCHECKED_PROBLEM = FieldProblem(
     "Invalid value: null: some validation rules were not checked because the object was invalid; "
     "correct the existing errors to complete validation",
 )
-"""Said instead of rules that could stumble over a wrong type or a missing field."""
+"""Reported instead of evaluating rules on an object with wrong types or missing fields."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WriteOptions:
-    """How a write is meant."""
+    """The options of a write."""
 
     field_manager: str = "unknown"
     dry_run: bool = False
@@ -44,11 +44,11 @@ class WriteOptions:
     subresource: str = ""
     is_apply: bool = False
     is_patch: bool = False
-    """Whether the new object comes from a patch: refusals are worded for that."""
+    """Whether the new object results from a patch; some errors are worded differently then."""
     warnings: list[str] = field(default_factory=list)
-    """Filled by the write, for `Warning` headers."""
+    """Texts for `Warning` headers; the write adds to them."""
     duplicate_fields: list[str] = field(default_factory=list)
-    """Keys that the body had twice, as the reader of the body found them."""
+    """The paths of keys that occur twice in the body."""
 
 
 def admit_object(
@@ -57,7 +57,17 @@ def admit_object(
     old: JsonObject | None,
     options: WriteOptions,
 ) -> JsonObject:
-    """The object, defaulted, pruned and found right, in stored form."""
+    """Prunes, defaults and validates an object; returns it in the storage version.
+
+    Args:
+        resource: the resource in the version of the object.
+        item: the new object; may be changed.
+        old: the stored object; None for a new one.
+        options: the options of the write, which collect warnings.
+
+    Raises:
+        ApiError: 400 or 422, the object is invalid.
+    """
     if resource.to_storage_version is not None:
         item = resource.to_storage_version(item)
     kept = _take_unchanged_fields(item, old)
@@ -67,20 +77,20 @@ def admit_object(
     apply_defaults(resource.schema_node, item)
     canonicalise_quantities(resource.schema_node, item)
     item |= kept
-    behaviour = resource.strategy
-    if not resource.is_custom:  # what a kind does relies on the types
+    strategy = resource.strategy
+    if not resource.is_custom:  # the strategy relies on correct types
         _refuse_wrong_types(
             resource, validate(resource.schema_node, item, old=old, has_old=old is not None)
         )
-    behaviour.set_defaults(item)
+    strategy.set_defaults(item)
     if old is None:
-        behaviour.prepare_for_create(item)
+        strategy.prepare_for_create(item)
     else:
-        behaviour.prepare_for_update(item, old)
+        strategy.prepare_for_update(item, old)
         _increment_generation(resource, item, old)
     problems = metadata_problems(resource, item, old)
     problems += validate(resource.schema_node, item, old=old, has_old=old is not None)
-    problems += behaviour.problems(item, old)
+    problems += strategy.problems(item, old)
     problems += scale_problems(resource, item)
     if resource.is_custom and any(one.reason in _REASONS_THAT_SKIP_RULES for one in problems):
         problems.append(_RULES_UNCHECKED_PROBLEM)
@@ -91,7 +101,7 @@ def admit_object(
 
 
 def prune_unknown_fields(resource: ServerResource, item: JsonObject, options: WriteOptions) -> None:
-    """Prunes unknown fields, and says so in the way that was asked for."""
+    """Prunes unknown fields and reports them as `options.field_validation` requests."""
     unknown = [
         f'unknown field "{path}"'
         for path in sorted(prune(resource.schema_node, item, root=True), key=_field_sort_key)
@@ -124,13 +134,13 @@ _NO_GROUP_RESOURCE = GroupResource("", "", "")
 
 
 def _field_sort_key(path: str) -> tuple[int, str]:
-    """Metadata first, then the other fields, the spec last: the order of the real server."""
+    """Sorts paths as the real server does: metadata first, spec last."""
     top = path.partition(".")[0]
     return ({"metadata": 0, "spec": 2}.get(top, 1), path)
 
 
 def _take_unchanged_fields(item: JsonObject, old: JsonObject | None) -> JsonObject:
-    """Takes out what is as it was stored, which needs no pruning and no defaults."""
+    """Removes and returns fields that equal the stored ones, which need no pruning or defaults."""
     if old is None:
         return {}
     same = [
@@ -145,7 +155,7 @@ _ALWAYS_CHECKED_KEYS = frozenset({"apiVersion", "kind", "metadata"})
 
 
 def _refuse_wrong_types(resource: ServerResource, problems: list[FieldProblem]) -> None:
-    """Core kinds answer a wrong type with 400, for they cannot even be decoded."""
+    """Refuses a wrong type in a core kind with 400, because the real server fails to decode it."""
     for problem in problems:
         if problem.reason == "FieldValueTypeInvalid":
             kind = resource.group_resource.kind

@@ -1,4 +1,4 @@
-"""Ages as kubectl prints them (k8s.io/apimachinery/pkg/util/duration, HumanDuration)."""
+"""Formats ages as kubectl does (k8s.io/apimachinery/pkg/util/duration, HumanDuration)."""
 
 from datetime import datetime
 
@@ -6,7 +6,6 @@ _MINUTE = 60
 _HOUR = 3600
 _DAY = 86400
 _YEAR = 365 * _DAY
-
 
 _DURATION_FORMATS = (
     (2 * _MINUTE, "s", 1, "", 0),
@@ -18,11 +17,11 @@ _DURATION_FORMATS = (
     (2 * _YEAR, "d", _DAY, "", 0),
     (8 * _YEAR, "y", _YEAR, "d", _DAY),
 )
-"""Below how many seconds: the unit and its seconds, the finer unit and its seconds."""
+"""Upper limit in seconds (exclusive), unit, its seconds, finer unit, its seconds (0: none)."""
 
 
 def format_human_duration(seconds: float) -> str:
-    """Two units at most, coarser with age: `53s`, `3m20s`, `5h12m`, `47h`, `8d`, `2y40d`."""
+    """At most two units, coarser for longer durations: `53s`, `3m20s`, `5h12m`, `47h`, `2y40d`."""
     whole = max(0, int(seconds))
     for limit, unit, size, finer, finer_size in _DURATION_FORMATS:
         if whole < limit:
@@ -32,7 +31,7 @@ def format_human_duration(seconds: float) -> str:
 
 
 def format_age(timestamp: object, now: datetime) -> str:
-    """How long ago an RFC 3339 instant was."""
+    """The time since an RFC 3339 instant, or `<unknown>` or `<invalid>` as in kubectl."""
     if not isinstance(timestamp, str) or not timestamp:
         return "<unknown>"
     try:

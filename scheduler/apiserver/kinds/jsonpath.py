@@ -1,13 +1,14 @@
 """The JSONPath of printer columns, such as `.status.conditions[?(@.type=="Ready")].status`.
 
-Only what `additionalPrinterColumns` use in practice: fields, quoted fields, indexes, `[*]` and one
-comparison as a filter. Source: "JSONPath Support" of the Kubernetes documentation.
+It supports what `additionalPrinterColumns` use in practice: fields, quoted fields, indexes, `[*]`
+and a comparison as a filter. Source: "JSONPath Support" of the Kubernetes documentation.
 """
 
 import json
 import re
 from dataclasses import dataclass
 
+from scheduler.apiserver.kinds.unstructured import value_at
 from scheduler.hub.schema.json_types import Json
 
 _TOKEN = re.compile(
@@ -22,7 +23,7 @@ _TOKEN = re.compile(
 
 
 class JsonPathError(ValueError):
-    """The path does not parse; the message shows where."""
+    """The path does not parse; the message has the position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +53,9 @@ class _Step:
             return [
                 item
                 for item in value
-                if (self._filter_value_of(item) == self.value) == self.must_equal
+                if (value_at(item, *self.path.split(".")) == self.value) == self.must_equal
             ]
         return value
-
-    def _filter_value_of(self, item: Json) -> Json:
-        for step in (self.path or "").split("."):
-            item = item.get(step) if isinstance(item, dict) else None
-        return item
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ class JsonPath:
     steps: tuple[_Step, ...]
 
     def find(self, item: Json) -> list[Json]:
-        """All values that the path reaches."""
+        """All values that the path selects in an object."""
         values = [item]
         for step in self.steps:
             values = step.select(values)
@@ -80,9 +76,11 @@ def parse_json_path(text: str) -> JsonPath:
     """Parses a path.
 
     Raises:
-        JsonPathError: with the part that is not understood.
+        JsonPathError: a part of the path is not supported; the message has it.
     """
-    path = text.strip().removeprefix("{").removesuffix("}").replace("\\.", "\0")
+    path = (
+        text.strip().removeprefix("{").removesuffix("}").replace("\\.", "\0")
+    )  # `\.` is a dot in a field
     steps = []
     position = 0
     while position < len(path):

@@ -1,4 +1,4 @@
-"""The metadata that the server writes, and the checks of what clients write into it."""
+"""Metadata: the fields that the server sets, and the checks of those that clients set."""
 
 import secrets
 import uuid
@@ -38,15 +38,15 @@ _METADATA_TYPES: dict[str, tuple[type, str]] = {
 
 
 def format_rfc3339(instant: datetime) -> str:
-    """An instant as Kubernetes writes it: UTC, whole seconds."""
+    """Formats an instant as Kubernetes does: RFC 3339 in UTC with whole seconds."""
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def check_type_meta(resource: ServerResource, item: Json) -> JsonObject:
-    """The object, when it is one of this resource, with a metadata map.
+    """Checks apiVersion, kind and the types in metadata; returns the object with a metadata map.
 
     Raises:
-        ApiError: 400, naming what does not fit.
+        ApiError: 400 or 422, the object is not of this resource or metadata has a wrong type.
     """
     if not isinstance(item, dict):
         raise bad_request("the object provided is not a JSON object")
@@ -95,19 +95,18 @@ def _check_metadata_types(kind: str, metadata: Json) -> None:
 
 def _unmarshal_error(kind: str, path: str, expected: str, value: Json) -> ApiError:
     return bad_request(
-        f"{kind} cannot be handled as a {kind}: json: cannot unmarshal "
-        f"{quote_value(value)[:80]} into "
-        f"field {path} of type {expected}"
+        f"{kind} cannot be handled as a {kind}: json: cannot unmarshal {quote_value(value)[:80]}"
+        f" into field {path} of type {expected}"
     )
 
 
 def ensure_name_and_namespace(
     resource: ServerResource, item: JsonObject, namespace: str, name: str = ""
 ) -> None:
-    """Settles name and namespace between the path and the object.
+    """Fills in name and namespace from the path, or generates the name.
 
     Raises:
-        ApiError: 400, they contradict each other.
+        ApiError: 400, path and object contradict each other.
     """
     metadata = item["metadata"]
     if not resource.namespaced:
@@ -129,7 +128,7 @@ def ensure_name_and_namespace(
 
 
 def generate_name(base: str) -> str:
-    """A name from `generateName`: five random characters that spell no word."""
+    """A name for `generateName`: the base and five random characters without vowels."""
     suffix = "".join(
         secrets.choice(_GENERATED_SUFFIX_ALPHABET) for _ in range(_GENERATED_SUFFIX_LENGTH)
     )
@@ -137,7 +136,7 @@ def generate_name(base: str) -> str:
 
 
 def fill_system_metadata(resource: ServerResource, item: JsonObject, now: datetime) -> None:
-    """Gives a new object what the server writes: uid, creation time, first generation."""
+    """Sets uid, creation timestamp and generation of a new object."""
     metadata = item["metadata"]
     for key in _SYSTEM_METADATA_FIELDS:
         metadata.pop(key, None)
@@ -152,10 +151,10 @@ def fill_system_metadata(resource: ServerResource, item: JsonObject, now: dateti
 def keep_system_metadata(
     resource: ServerResource, item: JsonObject, old: JsonObject, *, is_patch: bool = False
 ) -> None:
-    """Keeps what the server wrote, whatever the client sends for it.
+    """Restores the metadata fields that only the server sets.
 
     Raises:
-        ApiError: 409, the client speaks of another incarnation or an older version.
+        ApiError: 409, the uid or the resource version of the client differs.
     """
     metadata, before = item["metadata"], old["metadata"]
     name = before["name"]
@@ -183,7 +182,7 @@ def keep_system_metadata(
 def metadata_problems(
     resource: ServerResource, item: JsonObject, old: JsonObject | None
 ) -> list[FieldProblem]:
-    """What is wrong with the metadata of an object."""
+    """The problems of the metadata of an object."""
     metadata = item["metadata"]
     problems: list[FieldProblem] = []
     if old is None:
@@ -253,10 +252,10 @@ def _owner_reference_problems(metadata: JsonObject) -> list[FieldProblem]:
 def raise_if_invalid(
     resource: ServerResource, item: JsonObject, problems: list[FieldProblem]
 ) -> None:
-    """Refuses an object that has problems.
+    """Refuses an object if it has problems.
 
     Raises:
-        ApiError: 422, with one cause a problem.
+        ApiError: 422, with one cause per problem.
     """
     if problems:
         metadata = item["metadata"]

@@ -1,7 +1,7 @@
-"""What names, labels and annotations may look like.
+"""Validation of names, labels and annotations.
 
 Sources: "Object Names and IDs", "Labels and Selectors", "Annotations" of the Kubernetes
-documentation; the sentences are those of k8s.io/apimachinery/pkg/util/validation.
+documentation; the messages are those of k8s.io/apimachinery/pkg/util/validation.
 """
 
 import re
@@ -41,7 +41,7 @@ _LABEL_VALUE_MESSAGE = (
 
 
 def dns_label_problems(name: str) -> list[str]:
-    """What is wrong with a name that must be an RFC 1123 label."""
+    """The problems of a name that must be an RFC 1123 label."""
     problems = []
     if len(name) > _MAX_LABEL_LENGTH:
         problems.append(f"must be no more than {_MAX_LABEL_LENGTH} characters")
@@ -51,7 +51,7 @@ def dns_label_problems(name: str) -> list[str]:
 
 
 def dns_subdomain_problems(name: str) -> list[str]:
-    """What is wrong with a name that must be an RFC 1123 subdomain."""
+    """The problems of a name that must be an RFC 1123 subdomain."""
     problems = []
     if len(name) > _MAX_SUBDOMAIN_LENGTH:
         problems.append(f"must be no more than {_MAX_SUBDOMAIN_LENGTH} characters")
@@ -61,14 +61,14 @@ def dns_subdomain_problems(name: str) -> list[str]:
 
 
 def path_segment_problems(name: str) -> list[str]:
-    """What is wrong with a name that only needs to fit into a path."""
+    """The problems of a name that must be usable as a path segment."""
     if name in {".", ".."}:
         return [f"may not be '{name}'"]
     return [] if _PATH_SEGMENT.fullmatch(name) else ["may not contain '/' or '%'"]
 
 
 def label_key_problems(key: str) -> list[str]:
-    """What is wrong with the key of a label or an annotation."""
+    """The problems of the key of a label or an annotation."""
     prefix, slash, name = key.rpartition("/")
     problems = []
     if slash and (not prefix or dns_subdomain_problems(prefix)):
@@ -83,7 +83,7 @@ def label_key_problems(key: str) -> list[str]:
 
 
 def label_value_problems(value: str) -> list[str]:
-    """What is wrong with the value of a label."""
+    """The problems of the value of a label."""
     if value and not _QUALIFIED_NAME.fullmatch(value):
         return [_LABEL_VALUE_MESSAGE]
     if len(value) > _MAX_LABEL_LENGTH:
@@ -92,7 +92,7 @@ def label_value_problems(value: str) -> list[str]:
 
 
 def labels_problems(labels: Json, path: str) -> list[FieldProblem]:
-    """What is wrong with a map of labels."""
+    """The problems of a map of labels."""
     found: list[FieldProblem] = []
     for key, value in labels.items() if isinstance(labels, Mapping) else ():
         found.extend(invalid_value(path, key, why) for why in label_key_problems(key))
@@ -101,7 +101,7 @@ def labels_problems(labels: Json, path: str) -> list[FieldProblem]:
 
 
 def annotations_problems(annotations: Json, path: str) -> list[FieldProblem]:
-    """What is wrong with a map of annotations; together they hold at most 256 KiB."""
+    """The problems of a map of annotations, whose total size is at most 256 KiB."""
     if not isinstance(annotations, Mapping):
         return []
     found = [
@@ -117,7 +117,7 @@ def annotations_problems(annotations: Json, path: str) -> list[FieldProblem]:
 
 
 def finalizers_problems(metadata: JsonObject) -> list[FieldProblem]:
-    """What is wrong with the finalizers: qualified names, as for labels."""
+    """The problems of the finalizers, which must be qualified names like label keys."""
     return [
         invalid_value(f"metadata.finalizers[{index}]", name, why)
         for index, name in enumerate(metadata.get("finalizers") or ())

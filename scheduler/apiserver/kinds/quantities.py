@@ -1,7 +1,7 @@
-"""Quantities in their canonical form: `0.5` is `500m`, `1024Mi` is `1Gi`.
+"""Canonical form of quantities: `0.5` becomes `500m`, `1024Mi` becomes `1Gi`.
 
-Source: apimachinery's resource.Quantity, "serialized in canonical form": the exponent as large as
-possible without a fraction, the suffix family kept.
+Source: apimachinery's resource.Quantity, "serialized in canonical form": the exponent is as large
+as possible without a fraction, and the suffix stays binary, decimal or an exponent.
 """
 
 import re
@@ -19,7 +19,7 @@ _NANO = Decimal("1e-9")
 
 
 def canonical_quantity(text: str) -> str:
-    """The canonical form of a quantity; what is none stays as it is."""
+    """The canonical form of a quantity; text that is not a quantity is returned unchanged."""
     match = _QUANTITY.match(text)
     if match is None:
         return text
@@ -62,7 +62,7 @@ def _format_exponent(value: Decimal) -> str:
 
 
 def canonicalise_quantities(node: SchemaNode, value: Json) -> Json:
-    """The value with every quantity in canonical form; maps and lists are changed in place."""
+    """Brings every quantity in a value into canonical form; maps and lists are changed in place."""
     if not node.has_quantities:
         return value
     if node.is_quantity:

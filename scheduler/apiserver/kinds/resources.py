@@ -1,4 +1,4 @@
-"""What the API server knows of a resource: its names, its schema, what is special of its kind."""
+"""The resources that the API server serves: names, schema, and the strategy of the kind."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,17 +27,17 @@ class TableColumn:
 
     name: str
     cell_of: Callable[[JsonObject], Json]
-    """The cell of an object, or None."""
+    """Returns the cell of an object, or None."""
     type: str = "string"
     format: str = ""
     description: str = ""
     priority: int = 0
-    """0 always shown, above only with `-o wide`."""
+    """0: always shown; greater: only with `-o wide`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScalePaths:
-    """Where the scale subresource finds its figures, as keys from the root."""
+    """The paths of the scale subresource, as keys from the root of the object."""
 
     spec: tuple[str, ...]
     status: tuple[str, ...]
@@ -46,24 +46,27 @@ class ScalePaths:
 
 @dataclass(frozen=True, slots=True)
 class KindStrategy:
-    """What a kind does beyond its schema. Functions change the object they get, or answer."""
+    """The behaviour of a kind beyond its schema.
+
+    `prepare_for_create`, `prepare_for_update` and `set_defaults` change the object in place.
+    """
 
     prepare_for_create: Callable[[JsonObject], None] = lambda _item: None
     prepare_for_update: Callable[[JsonObject, JsonObject], None] = lambda _item, _old: None
     set_defaults: Callable[[JsonObject], None] = lambda _item: None
     problems: Callable[[JsonObject, JsonObject | None], list[FieldProblem]] = lambda _item, _old: []
-    """Of an object, and of the change from the old one."""
+    """Returns the problems of an object, and of the change from the old one if there is one."""
     name_problems: Callable[[str], list[str]] = dns_subdomain_problems
     has_generation: bool = True
     status_on_create: bool = False
-    """A new object may bring its status: nodes do."""
+    """Whether a new object keeps the status that the client sends, as nodes do."""
     deletion_finalizer: str = ""
-    """Given to an object when it is deleted, for the collector to take off."""
+    """The finalizer that a deletion adds and the garbage collector removes; empty: none."""
     returns_deleted: bool = False
-    """Deleting answers with the object instead of a Status."""
+    """Whether the response to a deletion is the object instead of a Status."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class ServerResource:
     """One resource in one version."""
 
@@ -79,22 +82,22 @@ class ServerResource:
     columns: tuple[TableColumn, ...] = ()
     is_custom: bool = False
     selectable_fields: frozenset[str] = frozenset()
-    """Paths that field selectors may name, besides metadata.name and metadata.namespace."""
+    """The paths that field selectors may use besides metadata.name and metadata.namespace."""
     scale_paths: ScalePaths | None = None
     strategy: KindStrategy = field(default_factory=KindStrategy)
     collection_name: str = ""
-    """The collection; versions of one resource share it."""
+    """The name of the collection; all versions of a resource share it. Default: `GROUP/PLURAL`."""
     from_storage_version: Callable[[JsonObject], JsonObject] | None = None
-    """From the stored form to this version's; None where they are equal."""
+    """Converts from the storage version to this version; None if they are equal."""
     to_storage_version: Callable[[JsonObject], JsonObject] | None = None
     openapi_name: str = ""
-    """The name of its schema in OpenAPI."""
+    """The name of the schema in OpenAPI documents."""
     deprecation_warning: str = ""
-    """Sent with each request, for deprecated versions."""
+    """The warning for each request on a deprecated version; empty: not deprecated."""
     is_terminating: bool = False
-    """Its definition is to be deleted: nothing new is taken."""
+    """Whether the definition is being deleted; then new objects are refused."""
     crd_name: str = ""
-    """The CustomResourceDefinition that it comes from."""
+    """The name of the CustomResourceDefinition; empty for core kinds."""
 
     def __post_init__(self) -> None:
         self.list_kind = self.list_kind or f"{self.group_resource.kind}List"
@@ -110,11 +113,15 @@ class ServerResource:
 
     @property
     def has_status(self) -> bool:
-        """Whether `status` is written through a subresource only."""
+        """Whether the resource has a status subresource."""
         return "status" in self.subresources
 
+    def to_served_version(self, item: JsonObject) -> JsonObject:
+        """A stored object in the version of this resource."""
+        return self.from_storage_version(item) if self.from_storage_version else item
+
     def supports_field_selector(self, path: str) -> bool:
-        """Whether a field selector may name a path."""
+        """Whether a field selector may use a path."""
         if path == "metadata.name" or (path == "metadata.namespace" and self.namespaced):
             return True
         return path in self.selectable_fields
@@ -122,41 +129,41 @@ class ServerResource:
 
 @dataclass(slots=True)
 class ResourceCatalog:
-    """All resources that are served now."""
+    """The resources that are currently served."""
 
     _by_path: dict[tuple[str, str, str], ServerResource] = field(default_factory=dict)
     change_count: int = 0
-    """Grows with every change; what is derived from the catalog is cached under it."""
+    """Increases with each change; a key for caches of data derived from the catalog."""
 
     def add(self, resource: ServerResource) -> None:
-        """Serves a resource, or replaces what was served under its names."""
+        """Adds a resource, or replaces the one at its path."""
         key = (resource.group_resource.group, resource.version, resource.group_resource.plural)
         self._by_path[key] = resource
         self.change_count += 1
 
     def remove_crd(self, crd_name: str) -> None:
-        """Stops serving what came from a CustomResourceDefinition."""
+        """Removes the resources of a CustomResourceDefinition."""
         for key in [key for key, found in self._by_path.items() if found.crd_name == crd_name]:
             del self._by_path[key]
         self.change_count += 1
 
     def find(self, group: str, version: str, plural: str) -> ServerResource | None:
-        """The resource at a path."""
+        """The resource at a path; None if it is not served."""
         return self._by_path.get((group, version, plural))
 
     def all(self) -> list[ServerResource]:
-        """Every resource, in the order in which they were added."""
+        """All resources, in the order in which they were added."""
         return list(self._by_path.values())
 
     def find_by_collection(self, collection_name: str) -> ServerResource | None:
-        """A resource that stands for a collection."""
+        """One of the resources of a collection; None if there is none."""
         return next(
             (found for found in self._by_path.values() if found.collection_name == collection_name),
             None,
         )
 
     def find_by_kind(self, group: str, kind: str) -> ServerResource | None:
-        """A resource by its kind, in any version."""
+        """A resource by its kind, in any version; None if the kind is not served."""
         for found in self._by_path.values():
             if found.group_resource.group == group and found.group_resource.kind == kind:
                 return found

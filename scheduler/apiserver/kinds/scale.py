@@ -1,20 +1,14 @@
-"""The scale subresource: replicas behind one shape for every kind (autoscaling/v1 Scale)."""
+"""The scale subresource: autoscaling/v1 Scale as a common view on the replicas of all kinds."""
 
 from scheduler.apiserver.base.errors import bad_request, invalid
 from scheduler.apiserver.kinds.resources import ScalePaths, ServerResource
+from scheduler.apiserver.kinds.unstructured import value_at
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value
 
 
-def _value_at(item: JsonObject, path: tuple[str, ...]) -> Json:
-    found: Json = item
-    for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
-    return found
-
-
 def _format_selector(value: Json) -> str:
-    """A label selector in the form of the query string."""
+    """A label selector in the form of a query parameter."""
     if isinstance(value, str):
         return value
     if not isinstance(value, dict):
@@ -34,10 +28,10 @@ def _format_selector(value: Json) -> str:
 
 
 def scale_problems(resource: ServerResource, item: JsonObject) -> list[FieldProblem]:
-    """What keeps a custom resource from being scaled: replicas that are no whole number."""
+    """The problems of the replicas of a custom resource, which must be a non-negative integer."""
     if resource.scale_paths is None or not resource.is_custom:
         return []
-    replicas = _value_at(item, resource.scale_paths.spec)
+    replicas = value_at(item, *resource.scale_paths.spec)
     path = "." + ".".join(resource.scale_paths.spec)
     if replicas is None or isinstance(replicas, bool):
         return []
@@ -58,14 +52,14 @@ def _scale_paths_of(resource: ServerResource) -> ScalePaths:
 
 
 def scale_of(resource: ServerResource, item: JsonObject) -> JsonObject:
-    """The scale of an object."""
+    """The Scale of an object."""
     paths, metadata = _scale_paths_of(resource), item["metadata"]
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    status: JsonObject = {"replicas": int(_value_at(item, paths.status) or 0)}
-    selector = _format_selector(_value_at(item, paths.selector)) if paths.selector else ""
+    status: JsonObject = {"replicas": int(value_at(item, *paths.status) or 0)}
+    selector = _format_selector(value_at(item, *paths.selector)) if paths.selector else ""
     if selector:
         status["selector"] = selector
-    replicas = _value_at(item, paths.spec)
+    replicas = value_at(item, *paths.spec)
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
@@ -76,10 +70,10 @@ def scale_of(resource: ServerResource, item: JsonObject) -> JsonObject:
 
 
 def apply_scale(resource: ServerResource, item: JsonObject, scale: Json) -> JsonObject:
-    """The object with the replicas of a scale.
+    """Returns a copy of the object with the replicas of a Scale.
 
     Raises:
-        ApiError: 400 or 422, the scale is none.
+        ApiError: 400 or 422, the Scale is invalid.
     """
     if not isinstance(scale, dict) or scale.get("kind", "Scale") != "Scale":
         raise bad_request("the object provided is not a Scale")

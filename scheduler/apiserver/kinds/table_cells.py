@@ -1,25 +1,18 @@
-"""What the columns of Tables are made of: cells that grow with time, name and age."""
+"""Building blocks of table columns: cells that depend on the current time, name and age."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from scheduler.apiserver.kinds.resources import TableColumn
+from scheduler.apiserver.kinds.unstructured import value_at
 from scheduler.hub.schema.json_types import Json, JsonObject
 
 
 @dataclass(frozen=True, slots=True)
 class AgeCell:
-    """A cell that grows: printed as the time since an instant."""
+    """A cell that shows the time since an instant."""
 
     since: str | None
-
-
-def value_at(item: JsonObject, *path: str, default: Json = None) -> Json:
-    """The value at a path of keys."""
-    found: Json = item
-    for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
-    return default if found is None else found
 
 
 def make_column(
@@ -29,7 +22,7 @@ def make_column(
     *,
     is_wide: bool = False,
 ) -> TableColumn:
-    """A column whose cells a function finds in the object."""
+    """A column whose cells a function computes from the object."""
     return TableColumn(name, value, kind, priority=1 if is_wide else 0)
 
 
@@ -41,7 +34,7 @@ AGE_COLUMN = make_column(
 
 @dataclass(frozen=True, slots=True)
 class DurationCell:
-    """A cell that shows the time between two instants; without an end it grows."""
+    """A cell that shows the time between two instants; without an end, the time until now."""
 
     start: str | None
     end: str | None

@@ -1,5 +1,5 @@
-"""How objects are read: lists, watches, selectors, tables.
+"""Reading of objects: lists, watches, selectors, tables.
 
-Knows `write`, `storage`, `kinds` and `base`.
+Knows `storage`, `kinds` and `base`.
 Start with `lists.py` and `watch.py`.
 """

@@ -1,4 +1,4 @@
-"""Lists: selectors, pages, resource versions; and how objects are shown (plain, Table, metadata).
+"""Lists (selectors, pages, resource versions) and representations (plain, Table, metadata).
 
 Source: "Kubernetes API Concepts": resource versions, retrieving large results in chunks, Tables.
 """
@@ -39,7 +39,7 @@ _AS_KIND = re.compile(r"as=(Table|PartialObjectMetadata(?:List)?)")
 
 @dataclass(frozen=True, slots=True)
 class ObjectRepresentation:
-    """How the client wants objects: plain, as a Table, or their metadata alone."""
+    """The form of objects in a response: plain, as a Table, or their metadata only."""
 
     as_kind: str = ""
     include_object: str = "Metadata"
@@ -47,10 +47,10 @@ class ObjectRepresentation:
 
     @staticmethod
     def negotiate(accept: str, query: Mapping[str, str]) -> "ObjectRepresentation":
-        """Reads the Accept header: the first form that we serve.
+        """The first supported representation of an Accept header.
 
         Raises:
-            ApiError: 400 (includeObject), 406 (nothing that the client takes is served).
+            ApiError: 400 (invalid includeObject), 406 (no accepted media type is supported).
         """
         for part in accept.split(",") if accept else ("*/*",):
             found = _AS_KIND.search(part)
@@ -63,7 +63,7 @@ class ObjectRepresentation:
         raise not_acceptable()
 
     def encode(self, body: bytes) -> tuple[bytes, str]:
-        """The body of an answer in this shape, and its content type."""
+        """The body of a response, converted to YAML if requested, and its content type."""
         if not self.is_yaml:
             return body, "application/json"
         return _convert_to_yaml(body), "application/yaml"
@@ -85,10 +85,10 @@ def _convert_to_yaml(body: bytes) -> bytes:
 
 
 def parse_selectors(resource: ServerResource, query: Mapping[str, str]) -> SelectionPredicate:
-    """The selectors of a request.
+    """The label and field selectors of a request.
 
     Raises:
-        ApiError: 400.
+        ApiError: 400, a selector is invalid.
     """
     return SelectionPredicate(
         parse_label_selector(query.get("labelSelector", "")),
@@ -97,16 +97,15 @@ def parse_selectors(resource: ServerResource, query: Mapping[str, str]) -> Selec
 
 
 def encode_in_version(resource: ServerResource, stored: StoredObject) -> bytes:
-    """The JSON of an object in the version of a resource."""
+    """The JSON of a stored object in the version of a resource."""
     if resource.from_storage_version is None:
         return stored.data
     return _encode(resource.from_storage_version(stored.decode()))
 
 
 def decode_in_version(resource: ServerResource, stored: StoredObject) -> JsonObject:
-    """The object in the version of a resource, decoded."""
-    item = stored.decode()
-    return resource.from_storage_version(item) if resource.from_storage_version else item
+    """A stored object in the version of a resource, decoded."""
+    return resource.to_served_version(stored.decode())
 
 
 def encode_object(
@@ -115,7 +114,7 @@ def encode_object(
     representation: ObjectRepresentation,
     now: datetime,
 ) -> bytes:
-    """A single object in the form that was asked for."""
+    """A single object in the requested representation."""
     if not representation.as_kind:
         return encode_in_version(resource, stored)
     item = decode_in_version(resource, stored)
@@ -156,10 +155,10 @@ def _list_option_error(reason: str, why: str) -> ApiError:
 
 
 def parse_requested_revision(query: Mapping[str, str], current_revision: int) -> int | None:
-    """The resource version that a list asks for; None for the newest.
+    """The exact revision that a list requests; None for the current one.
 
     Raises:
-        ApiError: 400 (no number), 422 (a wrong match), 504 (it lies in the future).
+        ApiError: 400 (not a number), 422 (invalid resourceVersionMatch), 504 (in the future).
     """
     version = query.get("resourceVersion", "")
     match = query.get("resourceVersionMatch", "")
@@ -206,7 +205,7 @@ def read_page(
     """Reads one page of a list.
 
     Raises:
-        ApiError: 400, 410 (the snapshot of a continue token is gone), 504.
+        ApiError: 400, 410 (the revision of the continue token is too old), 422, 504.
     """
     limit = parse_integer(query, "limit") or 0
     token = query.get("continue", "")
@@ -248,10 +247,10 @@ def encode_list(
     representation: ObjectRepresentation,
     now: datetime,
 ) -> bytes:
-    """A page as the body of an answer."""
+    """A page of a list in the requested representation."""
     metadata: JsonObject = {"resourceVersion": str(list_page.revision)}
     if resource.is_custom:
-        metadata["continue"] = ""  # always there for custom resources, as on a real server
+        metadata["continue"] = ""  # always present for custom resources, as on a real server
     if list_page.continue_token:
         metadata["continue"] = list_page.continue_token
         if list_page.remaining_count is not None:
@@ -264,6 +263,7 @@ def encode_list(
                 "metadata": metadata,
             }
         )
+        # Items are joined as stored JSON, without decoding them.
         items = b",".join(encode_in_version(resource, stored) for stored in list_page.items)
         return b"".join((head[:-1], b',"items":[', items, b"]}\n"))
     items_ = [decode_in_version(resource, stored) for stored in list_page.items]

@@ -1,4 +1,4 @@
-"""Label and field selectors: the two query strings that narrow lists and watches.
+"""Label and field selectors: the query parameters that restrict lists and watches.
 
 Grammar: "Labels and Selectors" and "Field Selectors" of the Kubernetes documentation.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from scheduler.apiserver.base.errors import ApiError, bad_request
 from scheduler.apiserver.kinds.names import label_key_problems, label_value_problems
+from scheduler.apiserver.kinds.unstructured import value_at
 from scheduler.hub.schema.json_types import JsonObject
 
 _SET_REQUIREMENT = re.compile(r"^(?P<key>\S+)\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)$")
@@ -20,14 +21,14 @@ _LABEL_KEY = re.compile(r"^[^\s=!<>,()]+$")
 
 @dataclass(frozen=True, slots=True)
 class LabelRequirement:
-    """One term of a label selector."""
+    """One requirement of a label selector."""
 
     key: str
     operator: str
     values: frozenset[str] = frozenset()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether an object with these labels passes."""
+        """Whether an object with these labels meets the requirement."""
         found = labels.get(self.key)
         if self.operator == "in":
             return found is not None and found in self.values
@@ -47,7 +48,7 @@ class LabelRequirement:
 
 
 def _split_requirements(text: str) -> list[str]:
-    """Splits at commas outside parentheses."""
+    """The parts of a selector between commas that are not in parentheses."""
     return [part.strip() for part in re.split(r",(?![^(]*\))", text)]
 
 
@@ -55,7 +56,7 @@ def parse_label_selector(text: str) -> tuple[LabelRequirement, ...]:
     """Parses a label selector.
 
     Raises:
-        ApiError: 400, with the part that does not parse.
+        ApiError: 400, a part does not parse; the message has it.
     """
     if not text.strip():
         return ()
@@ -96,7 +97,7 @@ def _selector_error(text: str, why: str) -> ApiError:
 
 @dataclass(frozen=True, slots=True)
 class FieldRequirement:
-    """One term of a field selector."""
+    """One requirement of a field selector."""
 
     path: str
     value: str
@@ -106,10 +107,14 @@ class FieldRequirement:
 def parse_field_selector(
     text: str, is_supported: Callable[[str], bool]
 ) -> tuple[FieldRequirement, ...]:
-    """Parses a field selector; only fields that the resource indexes are taken.
+    """Parses a field selector.
+
+    Args:
+        text: the query parameter.
+        is_supported: whether the resource supports selection by a field path.
 
     Raises:
-        ApiError: 400, naming the field or the term.
+        ApiError: 400, naming the unsupported field or the part that does not parse.
     """
     terms = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
@@ -140,18 +145,14 @@ def _split_field_requirement(part: str) -> tuple[str, str, str]:
 
 
 def field_value_of(item: JsonObject, path: str) -> str:
-    """The value that a field selector compares; absent counts as empty."""
-    found: object = item
-    for step in path.split("."):
-        found = found.get(step) if isinstance(found, dict) else None
-    if found is None:
-        return ""
+    """The text of a field that a selector compares; an absent field is empty."""
+    found = value_at(item, *path.split("."), default="")
     return str(found).lower() if isinstance(found, bool) else str(found)
 
 
 @dataclass(frozen=True, slots=True)
 class SelectionPredicate:
-    """What a list or a watch asks for."""
+    """The label and field requirements of a list or a watch."""
 
     labels: tuple[LabelRequirement, ...] = ()
     fields: tuple[FieldRequirement, ...] = ()
@@ -160,7 +161,7 @@ class SelectionPredicate:
         return bool(self.labels or self.fields)
 
     def matches(self, item: JsonObject) -> bool:
-        """Whether an object passes."""
+        """Whether an object meets all requirements."""
         labels = item.get("metadata", {}).get("labels") or {}
         return all(term.matches(labels) for term in self.labels) and all(
             (field_value_of(item, term.path) == term.value) == term.must_equal

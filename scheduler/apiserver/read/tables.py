@@ -1,4 +1,4 @@
-"""Tables: what kubectl prints, made by the server.
+"""Tables: the rows and columns that kubectl prints.
 
 Source: "Receiving resources as Tables" of the Kubernetes API concepts.
 """
@@ -21,16 +21,15 @@ def make_table(
     now: datetime,
     with_headers: bool = True,
 ) -> JsonObject:
-    """Objects as a Table.
+    """Converts objects to a Table.
 
     Args:
-        resource: whose columns are shown.
+        resource: the resource, which has the columns.
         items: the objects, in the form of the requested version.
-        metadata: the list's metadata.
-        include_object: `Metadata` (default), `Object` or `None`: what each row carries of its
-        object.
-        now: for ages.
-        with_headers: False in watches after the first event.
+        metadata: the metadata of the list.
+        include_object: what a row has of its object: `Metadata` (default), `Object` or `None`.
+        now: the current time, for ages.
+        with_headers: whether to include column definitions; a watch does in its first event only.
     """
     columns = [_column_definition(column) for column in resource.columns] if with_headers else None
     return {
@@ -70,7 +69,7 @@ def _make_row(
 
 
 def make_partial_metadata(item: JsonObject) -> JsonObject:
-    """The metadata alone, as kind PartialObjectMetadata."""
+    """The metadata of an object, as kind PartialObjectMetadata."""
     return {
         "kind": "PartialObjectMetadata",
         "apiVersion": "meta.k8s.io/v1",

@@ -1,4 +1,4 @@
-"""Watches: events from a revision on, bookmarks, the stream of a list, and the end of slow readers.
+"""Watches: events after a revision, bookmarks, and streaming lists.
 
 Source: "Efficient detection of changes" and "Streaming lists" of the Kubernetes API concepts.
 """
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from scheduler.apiserver.base.errors import ApiError, invalid_options, server_error
-from scheduler.apiserver.base.requests import parse_flag, parse_integer
+from scheduler.apiserver.base.errors import ApiError, invalid_options
+from scheduler.apiserver.base.requests import check_resource_version, parse_flag, parse_integer
 from scheduler.apiserver.kinds.resources import ServerResource
 from scheduler.apiserver.read.lists import (
     ObjectRepresentation,
@@ -19,22 +19,27 @@ from scheduler.apiserver.read.lists import (
 )
 from scheduler.apiserver.read.selectors import SelectionPredicate
 from scheduler.apiserver.read.tables import make_partial_metadata, make_table
-from scheduler.apiserver.storage.collection import CollectionEvent, ObjectCollection, StoredObject
+from scheduler.apiserver.storage.collection import (
+    CollectionEvent,
+    ObjectCollection,
+    StoredObject,
+    encode_watch_line,
+)
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.problems import FieldProblem
 from scheduler.runtime.clock import Clock
 
 _encode = msgspec.json.Encoder().encode
 BOOKMARK_PERIOD_SECONDS = 60.0
-"""Between bookmarks, as the real server's watch cache."""
+"""The time between bookmarks, as in the real server's watch cache."""
 DEFAULT_TIMEOUT_SECONDS = 1800.0
-"""A watch without `timeoutSeconds` ends after this; clients resume."""
+"""The duration of a watch without `timeoutSeconds`; clients resume it."""
 _INITIAL_EVENTS_END_METADATA = {"annotations": {"k8s.io/initial-events-end": "true"}}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WatchRequest:
-    """What a watch asks for."""
+    """The parameters of a watch."""
 
     resource: ServerResource
     namespace: str
@@ -42,9 +47,9 @@ class WatchRequest:
     representation: ObjectRepresentation
     allows_bookmarks: bool
     sends_initial_events: bool | None
-    """`sendInitialEvents`; None where it was not given."""
+    """`sendInitialEvents`; None if it is absent."""
     start_revision: int | None
-    """Where to start; None for what is there now, as synthetic events."""
+    """The revision to start after; None: first send the current objects as ADDED; -1: start now."""
     timeout_seconds: float
 
 
@@ -55,17 +60,13 @@ def parse_watch_request(
     representation: ObjectRepresentation,
     query: Mapping[str, str],
 ) -> WatchRequest:
-    """Reads the query of a watch.
+    """Parses the query parameters of a watch.
 
     Raises:
-        ApiError: 422, or 500 as on a real server: the version is no number.
+        ApiError: 422, or 500 as on a real server if the resource version is not a number.
     """
     version = query.get("resourceVersion", "")
-    if version and not version.isdigit():
-        raise server_error(
-            f'resourceVersion: Invalid value: "{version}": strconv.ParseUint: parsing "{version}": '
-            "invalid syntax"
-        )
+    check_resource_version(query)
     initial = parse_flag(query, "sendInitialEvents") if "sendInitialEvents" in query else None
     if initial is not None and query.get("resourceVersionMatch") != "NotOlderThan":
         raise _forbidden_option_error(
@@ -82,14 +83,14 @@ def parse_watch_request(
         if initial is False and revision is None:
             revision = -1
     return WatchRequest(
-        resource,
-        namespace,
-        predicate,
-        representation,
-        parse_flag(query, "allowWatchBookmarks"),
-        initial,
-        revision,
-        float(parse_integer(query, "timeoutSeconds") or DEFAULT_TIMEOUT_SECONDS),
+        resource=resource,
+        namespace=namespace,
+        predicate=predicate,
+        representation=representation,
+        allows_bookmarks=parse_flag(query, "allowWatchBookmarks"),
+        sends_initial_events=initial,
+        start_revision=revision,
+        timeout_seconds=float(parse_integer(query, "timeoutSeconds") or DEFAULT_TIMEOUT_SECONDS),
     )
 
 
@@ -99,10 +100,11 @@ def _forbidden_option_error(why: str) -> ApiError:
 
 
 class WatchStream:
-    """One running watch."""
+    """One running watch, which encodes events for one client."""
 
     def __init__(
         self,
+        *,
         request: WatchRequest,
         collection: ObjectCollection,
         clock: Clock,
@@ -116,7 +118,7 @@ class WatchStream:
         self._has_sent_headers = False
 
     async def stream_lines(self) -> AsyncIterator[bytes]:
-        """The events, line by line, until the time is over."""
+        """Yields events as JSON lines until the watch times out."""
         newest = self._current_revision()
         request = self._request
         end = self._clock.monotonic() + request.timeout_seconds
@@ -132,10 +134,10 @@ class WatchStream:
             async for line in self._follow_history(position, end):
                 yield line
         except ApiError as error:
-            yield _encode_line("ERROR", _encode(error.to_status()))
+            yield encode_watch_line("ERROR", _encode(error.to_status()))
 
     def _initial_lines(self) -> Iterator[bytes]:
-        """What is there now, as one instant shows it; each line is made when it is sent."""
+        """The objects of this instant as ADDED events; each line is encoded when it is sent."""
         objects = self._collection.objects
         return self._added_lines([objects[key] for key in self._collection.keys])
 
@@ -147,6 +149,9 @@ class WatchStream:
     async def _follow_history(self, position: int, end: float) -> AsyncIterator[bytes]:
         bookmark_at = self._clock.monotonic() + BOOKMARK_PERIOD_SECONDS
         while True:
+            # Read before the events: a slow client suspends the loop below, and changes that are
+            # made meanwhile must not fall below the revision of a bookmark.
+            complete_revision = self._current_revision()
             for event in self._collection.events_since(position):
                 line = self._encode_event(event)
                 position = event.revision
@@ -157,7 +162,7 @@ class WatchStream:
                 return
             if now >= bookmark_at:
                 bookmark_at = now + BOOKMARK_PERIOD_SECONDS
-                position = max(position, self._current_revision())
+                position = max(position, complete_revision)
                 if self._request.allows_bookmarks:
                     yield self._encode_bookmark(position)
             try:
@@ -171,7 +176,10 @@ class WatchStream:
         return not selected or selected.matches(stored.decode())
 
     def _encode_event(self, event: CollectionEvent) -> bytes | None:
-        """The event as this watch sees it: leaving a selection is a deletion."""
+        """Encodes an event for the selectors of this watch; None if it concerns no selected object.
+
+        An object that begins to match is ADDED, one that no longer matches is DELETED.
+        """
         if not event.stored.key.startswith(self._prefix):
             return None
         if not self._request.predicate:
@@ -185,17 +193,15 @@ class WatchStream:
     def _encode_unfiltered(self, event: CollectionEvent) -> bytes:
         if self._request.representation.as_kind or self._request.resource.from_storage_version:
             return self._encode_object(event.type, event.stored)
-        if event.encoded_line is None:
-            event.encoded_line = _encode_line(event.type, event.stored.data)
-        return event.encoded_line
+        return event.encode_line()
 
     def _encode_object(self, event_type: str, stored: StoredObject) -> bytes:
         request = self._request
         if not request.representation.as_kind:
-            return _encode_line(event_type, encode_in_version(request.resource, stored))
+            return encode_watch_line(event_type, encode_in_version(request.resource, stored))
         item = decode_in_version(request.resource, stored)
         if request.representation.as_kind != "Table":
-            return _encode_line(event_type, _encode(make_partial_metadata(item)))
+            return encode_watch_line(event_type, _encode(make_partial_metadata(item)))
         shown = make_table(
             request.resource,
             [item],
@@ -205,7 +211,7 @@ class WatchStream:
             with_headers=not self._has_sent_headers,
         )
         self._has_sent_headers = True
-        return _encode_line(event_type, _encode(shown))
+        return encode_watch_line(event_type, _encode(shown))
 
     def _encode_bookmark(self, revision: int, extra_metadata: JsonObject | None = None) -> bytes:
         resource = self._request.resource
@@ -224,17 +230,13 @@ class WatchStream:
                 "columnDefinitions": None,
                 "rows": [],
             }
-        return _encode_line("BOOKMARK", _encode(item))
+        return encode_watch_line("BOOKMARK", _encode(item))
 
 
 def _object_before(event: CollectionEvent) -> StoredObject:
-    """The object before a change, with the version of the change."""
+    """The object before a change, with the resource version of the change."""
     if event.previous is None or event.type == "DELETED":
         return event.stored
     item = event.previous.decode()
     item["metadata"]["resourceVersion"] = str(event.revision)
     return StoredObject(event.stored.key, event.revision, _encode(item))
-
-
-def _encode_line(event_type: str, data: bytes) -> bytes:
-    return b'{"type":"%s","object":%s}\n' % (event_type.encode(), data.rstrip())

@@ -1,5 +1,5 @@
-"""All objects in memory, their history for watches, and SQLite under them.
+"""All objects in memory, the history of changes for watches, and the SQLite file.
 
 Knows `kinds` and `base`.
-Start with `object_store.py`; `sqlite.py` has the one writer thread with group commit.
+Start with `object_store.py`; `sqlite.py` has the writer thread, which groups commits.
 """

@@ -1,8 +1,8 @@
 """The objects of one resource in memory, and the history that watches read.
 
-Readers see only what is on disk; writers work on the head, which includes writes still on their
-way. A watcher keeps no queue of its own but a position in the shared history, so that a thousand
-slow watchers cost nothing: who falls out of the history is told to list anew (410).
+Readers see only objects on disk. Writers also see pending writes, which are not on disk yet. A
+watch has no queue but a position in the shared history, so slow watches take no memory. A watch
+whose position has left the history gets 410 Gone, and its client lists again.
 """
 
 import asyncio
@@ -16,72 +16,81 @@ from scheduler.apiserver.base.errors import expired
 from scheduler.hub.schema.json_types import JsonObject
 
 MAX_HISTORY_EVENTS = 20_000
-"""Events kept per resource; the API server's own watch cache keeps up to 100,000."""
+"""Events kept per resource; kube-apiserver's watch cache keeps up to 100,000."""
 MAX_HISTORY_BYTES = 32 * 1024 * 1024
-"""Bytes of objects kept per resource's history."""
+"""Bytes of objects kept in the history of a resource."""
 
 
 @dataclass(slots=True)
 class StoredObject:
-    """One version of one object: its JSON with the resource version in it."""
+    """One version of an object: its JSON, including the resource version."""
 
     key: str
-    """`namespace/name`, or the name alone for cluster-scoped resources."""
+    """`namespace/name`; the name alone for cluster-scoped resources."""
     revision: int
     data: bytes
 
     def decode(self) -> JsonObject:
-        """A fresh copy that the caller may change."""
+        """The decoded object; each call returns a new copy, which the caller may change."""
         found: JsonObject = msgspec.json.decode(self.data)
         return found
 
 
 @dataclass(slots=True)
 class CollectionEvent:
-    """One change. `previous` is what a selector compares with: None for a new object."""
+    """One change of an object; `previous` is the version before it, None for a new object."""
 
     revision: int
     type: str
     stored: StoredObject
     previous: StoredObject | None
-    encoded_line: bytes | None = None
-    """The event as it goes to plain watchers; made once."""
+    _encoded_line: bytes | None = None
+
+    def encode_line(self) -> bytes:
+        """The event as a watch without selector sends it; encoded once for all such watches."""
+        if self._encoded_line is None:
+            self._encoded_line = encode_watch_line(self.type, self.stored.data)
+        return self._encoded_line
+
+
+def encode_watch_line(event_type: str, data: bytes) -> bytes:
+    """One line of a watch response: the type of an event and the JSON of its object."""
+    return b'{"type":"%s","object":%s}\n' % (event_type.encode(), data.rstrip())
 
 
 class ObjectCollection:
-    """All objects of one resource."""
+    """All objects of one resource, by key and in the order of keys."""
 
-    def __init__(self, name: str, revision: int) -> None:
-        self.name = name
+    def __init__(self, revision: int) -> None:
         self.objects: dict[str, StoredObject] = {}
         self.keys: list[str] = []
         self.pending_writes: dict[str, tuple[int, StoredObject | None]] = {}
-        """Writes that are not on disk yet, with their revision; None is a deletion."""
+        """Writes that are not on disk yet, by key, with their revision; None for a deletion."""
         self.events: list[CollectionEvent] = []
         self._first_index = 0
         self._history_bytes = 0
         self.oldest_revision = revision
-        """Watches may start at this revision or later."""
+        """The oldest revision at which a watch may start."""
         self._waiters: set[asyncio.Future[None]] = set()
 
     def load(self, stored: StoredObject) -> None:
-        """Takes an object from disk at the start; keys come in order."""
+        """Adds an object read from disk at the start; the keys must come in order."""
         self.objects[stored.key] = stored
         self.keys.append(stored.key)
 
     def latest(self, key: str) -> StoredObject | None:
-        """The newest version, also if it is still on its way to the disk."""
+        """The newest version of an object, including a pending write; None if there is none."""
         waiting = self.pending_writes.get(key)
         return waiting[1] if waiting else self.objects.get(key)
 
     def drop_pending(self, key: str, revision: int) -> None:
-        """Takes a write off the head: it is on disk now, or it failed."""
+        """Removes a pending write that is on disk or has failed."""
         waiting = self.pending_writes.get(key)
         if waiting and waiting[0] == revision:
             del self.pending_writes[key]
 
     def commit(self, key: str, stored: StoredObject, *, is_deletion: bool) -> None:
-        """Makes a write visible: it is on disk."""
+        """Makes a write visible to readers, once it is on disk."""
         self.drop_pending(key, stored.revision)
         before = self.objects.get(key)
         if is_deletion:
@@ -106,6 +115,7 @@ class ObjectCollection:
             self._history_bytes -= len(gone.stored.data)
             self.oldest_revision = gone.revision
             self._first_index += 1
+        # Deleting only when half is unused makes the cost per event constant on average.
         if self._first_index > len(self.events) // 2:
             del self.events[: self._first_index]
             self._first_index = 0
@@ -115,10 +125,10 @@ class ObjectCollection:
                 waiter.set_result(None)
 
     def events_since(self, revision: int) -> list[CollectionEvent]:
-        """The events after a revision.
+        """The events after a revision, oldest first.
 
         Raises:
-            ApiError: 410, the history does not reach back that far.
+            ApiError: 410, the revision is older than the history.
         """
         if revision < self.oldest_revision:
             raise expired(f"too old resource version: {revision} ({self.oldest_revision})")
@@ -142,16 +152,17 @@ class ObjectCollection:
         """The objects as they were at a revision.
 
         Raises:
-            ApiError: 410, the history does not reach back that far.
+            ApiError: 410, the revision is older than the history.
         """
         changed: dict[str, StoredObject | None] = {}
+        # Newest first, so that the oldest change of a key wins: it has the value at `revision`.
         for event in reversed(self.events_since(revision)):
             changed[event.stored.key] = event.previous
         return CollectionSnapshot(self, changed)
 
 
 class CollectionSnapshot:
-    """A collection at one revision: today's objects and what differs from them."""
+    """A collection at one revision: the current objects, and the keys that differed."""
 
     def __init__(
         self, collection: ObjectCollection, previous: dict[str, StoredObject | None]
@@ -162,7 +173,7 @@ class CollectionSnapshot:
         self._keys = sorted([*collection.keys, *gone]) if gone else collection.keys
 
     def iter_after(self, start: str, prefix: str) -> Iterator[StoredObject]:
-        """The objects whose key begins with `prefix` and lies after `start`, in order."""
+        """The objects whose key has the prefix `prefix` and sorts after `start`, in order."""
         position = bisect.bisect_right(self._keys, start) if start else 0
         if prefix and (not start or start < prefix):
             position = bisect.bisect_left(self._keys, prefix)
@@ -175,7 +186,7 @@ class CollectionSnapshot:
                 yield found
 
     def count_after(self, start: str, prefix: str) -> int:
-        """How many objects lie after `start`; an upper bound is enough for clients."""
+        """The number of objects after `start`, or an upper bound of it, which clients allow."""
         low = bisect.bisect_right(self._keys, start)
         high = bisect.bisect_left(self._keys, prefix + "\U0010ffff") if prefix else len(self._keys)
         return max(0, high - low)

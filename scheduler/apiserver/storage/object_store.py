@@ -1,12 +1,14 @@
-"""All collections in memory, and the only way by which they change: through the disk.
+"""All collections in memory; every change is written to disk before it becomes visible.
 
-A write takes the next resource version and goes to the store; readers and watchers see it once it
-is on disk. Everything up to the store happens without a pause of the event loop.
+A write takes the next resource version and is submitted to SQLite; readers and watches see it once
+it is on disk. The steps up to the submission do not yield to the event loop, so writes cannot
+interleave.
 """
 
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 
@@ -20,26 +22,32 @@ from scheduler.runtime.clock import Clock
 
 _encode = msgspec.json.Encoder().encode
 _MAX_OBJECT_BYTES = 1_572_864
-"""As etcd's request limit of 1.5 MiB."""
+"""The size limit of an object: etcd's request limit of 1.5 MiB."""
+
+WriteListener = Callable[[ServerResource, JsonObject, str], None]
+"""Receives the resource, the object, and `ADDED`, `MODIFIED` or `DELETED`."""
 
 
 class ObjectStore:
-    """The objects, their collections and their versions."""
+    """The collections of objects, and the counter of resource versions."""
 
-    def __init__(self, catalog: ResourceCatalog, database: SqliteStore, clock: Clock) -> None:
+    def __init__(self, *, catalog: ResourceCatalog, database: SqliteStore, clock: Clock) -> None:
         self.catalog = catalog
         self.clock = clock
         self.revision = 0
-        """Of the newest write on disk: what a list may claim to show."""
+        """The revision of the newest write on disk, which lists report."""
         self._last_revision = 0
         self._loaded_revision = 0
         self._database = database
         self._collections: dict[str, ObjectCollection] = {}
-        self.listeners: list[Callable[[ServerResource, JsonObject, str], None]] = []
-        """Told of every write on disk: the resource, the object, ADDED, MODIFIED or DELETED."""
+        self._listeners: list[WriteListener] = []
+
+    def add_listener(self, listener: WriteListener) -> None:
+        """Calls `listener` for every later write, once it is on disk."""
+        self._listeners.append(listener)
 
     def load(self) -> None:
-        """Reads everything from disk."""
+        """Reads all objects from disk."""
         revision, rows = self._database.open()
         self.revision = self._last_revision = self._loaded_revision = revision
         for row in rows:
@@ -48,22 +56,22 @@ class ObjectStore:
                 self.collection(row.resource).load(stored)
 
     def collection(self, name: str) -> ObjectCollection:
-        """The objects of a resource."""
+        """The collection of a resource; an empty one if it has no objects."""
         found = self._collections.get(name)
         if found is None:
-            found = self._collections[name] = ObjectCollection(name, self._loaded_revision)
+            found = self._collections[name] = ObjectCollection(self._loaded_revision)
         return found
 
     @staticmethod
     def key_of(resource: ServerResource, namespace: str, name: str) -> str:
-        """Where an object lies in its collection."""
+        """The key of an object in its collection."""
         return f"{namespace}/{name}" if resource.namespaced else name
 
     def get(self, resource: ServerResource, namespace: str, name: str) -> StoredObject:
-        """The object as it is on disk.
+        """The object on disk.
 
         Raises:
-            ApiError: 404.
+            ApiError: 404, the object does not exist.
         """
         stored = self.collection(resource.collection_name).objects.get(
             self.key_of(resource, namespace, name)
@@ -73,10 +81,10 @@ class ObjectStore:
         return stored
 
     def check_accepts_new_objects(self, resource: ServerResource, namespace: str) -> None:
-        """Refuses new objects in a namespace, or of a definition, that is not there or is going.
+        """Refuses new objects where the namespace or the definition is missing or terminating.
 
         Raises:
-            ApiError: 404, 403.
+            ApiError: 404 for a missing namespace, 403 while something is terminating.
         """
         if resource.is_terminating:
             why = "create not allowed while custom resource definition is terminating"
@@ -95,25 +103,23 @@ class ObjectStore:
                 "because it is being terminated"
             )
             error = forbidden(resource.group_resource, "", why)
-            error.details["causes"] = [
-                {
-                    "reason": "NamespaceTerminating",
-                    "message": f"namespace {namespace} is being terminated",
-                    "field": "metadata.namespace",
-                }
-            ]
-            raise error
+            cause = {
+                "reason": "NamespaceTerminating",
+                "message": f"namespace {namespace} is being terminated",
+                "field": "metadata.namespace",
+            }
+            raise replace(error, details=error.details | {"causes": [cause]})
 
     async def put(
         self, resource: ServerResource, key: str, item: JsonObject, options: WriteOptions
     ) -> bytes:
-        """Writes an object as it is; whoever calls has checked it."""
+        """Writes an object without checks, which are the caller's; returns its JSON."""
         return await self._commit(resource, key, item, options, is_deletion=False)
 
     async def remove(
         self, resource: ServerResource, key: str, item: JsonObject, options: WriteOptions
     ) -> bytes:
-        """Deletes an object for good; the last state goes to the watchers."""
+        """Deletes an object; watches receive `item` as its last state. Returns its JSON."""
         return await self._commit(resource, key, item, options, is_deletion=True)
 
     async def _commit(
@@ -147,9 +153,9 @@ class ObjectStore:
 
         done.add_done_callback(on_disk)
         try:
-            await asyncio.shield(done)  # who asked may leave; the write goes on
+            await asyncio.shield(done)  # a disconnected client does not stop the write
         except sqlite3.Error as error:
-            raise internal_error(f"the write did not reach the disk: {error}") from error
+            raise internal_error(f"writing to disk failed: {error}") from error
         return data
 
     def _publish(
@@ -161,17 +167,17 @@ class ObjectStore:
         *,
         is_deletion: bool,
     ) -> None:
-        """Shows a write to readers and watchers, now that it is on disk."""
+        """Makes a write visible to readers, watches and listeners, once it is on disk."""
         is_new = stored.key not in collection.objects
         kind = "DELETED" if is_deletion else "ADDED" if is_new else "MODIFIED"
         collection.commit(stored.key, stored, is_deletion=is_deletion)
         self.revision = max(self.revision, stored.revision)
-        for listener in self.listeners:
+        for listener in self._listeners:
             listener(resource, item, kind)
 
 
 def is_deletion_blocked(item: JsonObject) -> bool:
-    """Whether something keeps an object that is to be deleted."""
+    """Whether finalizers or a grace period keep an object that is marked for deletion."""
     metadata = item["metadata"]
     if metadata.get("finalizers") or (
         item.get("kind") == "Namespace" and item["spec"].get("finalizers")

@@ -1,8 +1,8 @@
-"""The disk under the API server: SQLite, one writer thread, group commit.
+"""The SQLite file of the API server, with one writer thread that groups commits.
 
-A write is acknowledged only after its transaction is on disk (WAL, synchronous=FULL); all writes
-that wait when the writer is free share one transaction, so that throughput does not hang on the
-disk's flush time. Reads never come here: the API server keeps the objects in memory.
+A write is acknowledged only after its transaction is on disk (WAL, synchronous=FULL). All writes
+that are queued when the writer becomes free share one transaction, so throughput does not depend on
+the flush time of the disk. The file is read only at the start: objects are kept in memory.
 """
 
 import asyncio
@@ -23,15 +23,15 @@ CREATE TABLE IF NOT EXISTS objects (
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 _MAX_BATCH_WRITES = 512
-"""Writes that share a transaction at most; bounds how long the first one waits."""
+"""The most writes in one transaction, which limits how long the first one waits."""
 
 
 class DataDirectoryInUse(Exception):
-    """Another process holds the data directory."""
+    """Another process uses the data directory."""
 
 
 class DirectoryLock:
-    """Keeps a second server off a data directory, also after a crash of the first one."""
+    """The lock that lets one server at a time use a data directory; a crash releases it."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "lock"
@@ -41,7 +41,7 @@ class DirectoryLock:
         """Takes the lock.
 
         Raises:
-            DataDirectoryInUse: another process holds it; the message names the directory.
+            DataDirectoryInUse: another process holds the lock; the message names the directory.
         """
         file = self._path.open("a+")
         try:
@@ -49,13 +49,13 @@ class DirectoryLock:
         except OSError:
             file.close()
             raise DataDirectoryInUse(
-                f"{self._path.parent}: another API server is running on this data directory; "
-                "stop it, or give this one a directory of its own"
+                f"{self._path.parent}: another API server is using this data directory; "
+                "stop it, or use another directory"
             ) from None
         self._file = file
 
     def release(self) -> None:
-        """Lets the next one in."""
+        """Releases the lock."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -63,7 +63,7 @@ class DirectoryLock:
 
 @dataclass(frozen=True, slots=True)
 class ObjectRow:
-    """One object as it lies on disk; `data` None deletes it."""
+    """One row of the table of objects; `data` None deletes the row."""
 
     resource: str
     key: str
@@ -86,14 +86,14 @@ class SqliteStore:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._pending_jobs: list[_WriteJob] = []
-        """Submitted in this turn of the event loop; the writer is woken once for all."""
+        """Jobs submitted in this iteration of the event loop; the writer is woken once for all."""
 
     def open(self) -> tuple[int, Iterator[ObjectRow]]:
-        """Opens (or makes) the file; the highest revision ever given out, and all objects."""
+        """Opens or creates the file; returns the highest revision ever used, and all objects."""
         self._path.touch(mode=0o600)
         connection = _connect(self._path)
         connection.executescript(_SCHEMA)
-        connection.execute("PRAGMA incremental_vacuum").fetchall()  # gives freed pages back
+        connection.execute("PRAGMA incremental_vacuum").fetchall()  # shrinks the file
         found = connection.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()
         return (int(found[0]) if found else 0), self._iter_rows(connection)
 
@@ -108,13 +108,13 @@ class SqliteStore:
             connection.close()
 
     def start(self) -> None:
-        """Starts the writer; call it on the event loop that will submit."""
+        """Starts the writer thread; must be called on the event loop that submits."""
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run_writer, name="api-store", daemon=True)
         self._thread.start()
 
     def submit(self, rows: tuple[ObjectRow, ...]) -> "asyncio.Future[None]":
-        """Queues rows that belong together; the future ends when they are on disk."""
+        """Queues rows for one transaction; the future completes when they are on disk."""
         loop = asyncio.get_running_loop()
         done = loop.create_future()
         if not self._pending_jobs:
@@ -128,7 +128,7 @@ class SqliteStore:
             self._queue.put(waiting)
 
     async def close(self) -> None:
-        """Writes what is queued, then ends the thread."""
+        """Writes the queued rows, then ends the thread."""
         if self._thread is not None:
             self._flush_pending()
             self._queue.put(None)
@@ -148,7 +148,7 @@ class SqliteStore:
             connection.close()
 
     def _take_batch(self) -> tuple[list[_WriteJob], bool]:
-        """Waits for a job, then takes all others that are there."""
+        """Waits for jobs and takes all queued ones; also returns whether the store is closing."""
         batch: list[_WriteJob] = []
         jobs = self._queue.get()
         while jobs is not None:
@@ -175,10 +175,11 @@ class SqliteStore:
 
 
 def _apply_rows(connection: sqlite3.Connection, rows: list[ObjectRow]) -> None:
+    # Of several writes of one object in a batch only the last one matters.
     last = {(row.resource, row.key): row for row in rows}
     connection.executemany(
         "DELETE FROM objects WHERE resource = ? AND key = ?",
-        [place for place, row in last.items() if row.data is None],
+        [row_key for row_key, row in last.items() if row.data is None],
     )
     connection.executemany(
         "INSERT INTO objects VALUES (?, ?, ?, ?) ON CONFLICT (resource, key)"
@@ -209,7 +210,7 @@ def _complete_jobs(batch: list[_WriteJob], failure: sqlite3.Error | None) -> Non
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in a new file
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect only in a new file
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 4000")
@@ -217,7 +218,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """Copies a database, also one in use, as of one instant (SQLite's online backup)."""
+    """Copies a database as of one instant, even while it is in use (SQLite's online backup)."""
     reader = sqlite3.connect(source)
     target.touch(mode=0o600)
     writer = sqlite3.connect(target)

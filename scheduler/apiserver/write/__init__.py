@@ -1,5 +1,5 @@
-"""How an object changes: create, update, patches, server-side apply, deletion.
+"""Writing of objects: create, update, patches, server-side apply, deletion.
 
 Knows `storage`, `kinds` and `base`.
-Start with `writer.py`: the one way from a request to the disk.
+Start with `writer.py`, whose steps every write takes.
 """

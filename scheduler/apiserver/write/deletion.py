@@ -1,4 +1,4 @@
-"""Deleting: preconditions, finalizers, propagation, grace.
+"""Deletion: preconditions, finalizers, propagation policy, grace period.
 
 Source: "Garbage Collection", "Finalizers" and DeleteOptions of the Kubernetes documentation.
 """
@@ -16,6 +16,7 @@ from scheduler.apiserver.base.errors import (
     forbidden,
     invalid_options,
     not_found,
+    status_details,
 )
 from scheduler.apiserver.base.requests import decode_body, parse_integer
 from scheduler.apiserver.kinds.admission import WriteOptions
@@ -38,21 +39,21 @@ _FINISHED_PHASES = ("Succeeded", "Failed")
 
 @dataclass(frozen=True, slots=True)
 class DeleteOptions:
-    """What a deletion asks for."""
+    """The options of a deletion."""
 
     uid: str = ""
     resource_version: str = ""
     propagation_policy: str = ""
-    """Empty: what the finalizers say, else Background."""
+    """Empty: the policy of the object's finalizers, else Background."""
     grace_period_seconds: int | None = None
     dry_run: bool = False
 
 
 def parse_delete_options(query: Mapping[str, str], body: bytes, content_type: str) -> DeleteOptions:
-    """Reads DeleteOptions from the body and the query.
+    """Parses DeleteOptions of the body and the query.
 
     Raises:
-        ApiError: 400, 422.
+        ApiError: 400 (malformed), 422 (invalid values).
     """
     value = decode_body(body, content_type).value if body.strip() else {}
     if not isinstance(value, dict):
@@ -86,7 +87,7 @@ def parse_delete_options(query: Mapping[str, str], body: bytes, content_type: st
 
 
 class ObjectDeleter:
-    """Deletes through a registry."""
+    """Deletes objects of a store."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -94,14 +95,14 @@ class ObjectDeleter:
     async def delete(
         self, resource: ServerResource, namespace: str, name: str, options: DeleteOptions
     ) -> tuple[int, JsonObject]:
-        """Deletes an object, or marks it as to be deleted; the code and the body of the answer.
+        """Deletes an object or marks it for deletion; returns the status code and the body.
 
         Raises:
-            ApiError: 404, 409.
+            ApiError: 403 (a system namespace), 404, 409 (a precondition fails).
         """
-        registry = self._store
-        key = registry.key_of(resource, namespace, name)
-        stored = registry.collection(resource.collection_name).latest(key)
+        store = self._store
+        key = store.key_of(resource, namespace, name)
+        stored = store.collection(resource.collection_name).latest(key)
         if stored is None:
             raise not_found(resource.group_resource, name)
         if resource.collection_name == "/namespaces" and name in _PROTECTED_NAMESPACES:
@@ -113,20 +114,23 @@ class ObjectDeleter:
         self._mark_for_deletion(resource, item, options)
         write = WriteOptions(dry_run=options.dry_run)
         if not is_deletion_blocked(item):
-            if not was_marked:
+            if not was_marked:  # deleted at once: the last state has no deletion timestamp
                 item["metadata"] = before["metadata"]
-            await registry.remove(resource, key, item, write)
+            await store.remove(resource, key, item, write)
             if resource.strategy.returns_deleted:
                 return 200, item
             return 200, _success_status(resource, item)
         if item != before:
-            await registry.put(resource, key, item, write)
+            await store.put(resource, key, item, write)
         return 200, item
 
     async def delete_all(
         self, resource: ServerResource, objects: Iterable[StoredObject], options: DeleteOptions
     ) -> None:
-        """Deletes many objects, many in one commit; who is gone meanwhile does not matter."""
+        """Deletes objects in batches that share commits.
+
+        Objects that are already gone and system namespaces are skipped; other failures are logged.
+        """
         for batch in _split_batches(list(objects)):
             async with asyncio.TaskGroup() as group:
                 for stored in batch:
@@ -137,13 +141,13 @@ class ObjectDeleter:
         try:
             await self.delete(resource, namespace, name, options)
         except ApiError as error:
-            if error.code not in {403, 404}:  # a namespace that stays, an object that is gone
-                log.warning("deleting %s %s: %s", resource.group_resource.plural, key, error)
+            if error.code not in {403, 404}:  # a system namespace, or already gone
+                log.warning("deleting %s %s failed: %s", resource.group_resource.plural, key, error)
 
     def _mark_for_deletion(
         self, resource: ServerResource, item: JsonObject, options: DeleteOptions
     ) -> None:
-        """Writes into an object that it is to be deleted, and what has to happen before."""
+        """Marks an object for deletion: timestamp, grace period, finalizers of the policy."""
         metadata = item["metadata"]
         finalizers = [
             name
@@ -164,6 +168,7 @@ class ObjectDeleter:
             metadata.pop("finalizers", None)
         grace = _grace_period_seconds_of(resource, item, options)
         if metadata.get("deletionTimestamp"):
+            # A second deletion can shorten the grace period, never extend it.
             grace = min(grace, int(metadata.get("deletionGracePeriodSeconds") or 0))
             metadata["deletionGracePeriodSeconds"] = grace
             return
@@ -195,7 +200,7 @@ def _propagation_policy_of(metadata: JsonObject) -> str:
 def _grace_period_seconds_of(
     resource: ServerResource, item: JsonObject, options: DeleteOptions
 ) -> int:
-    """How long a pod may take: bound pods wait for their kubelet, all else goes at once."""
+    """The grace period: pods on a node wait for their kubelet, all other objects have none."""
     if resource.group_resource.kind != "Pod" or resource.is_custom:
         return 0
     spec = item.get("spec") or {}
@@ -226,14 +231,13 @@ def _check_preconditions(
 
 
 def _success_status(resource: ServerResource, item: JsonObject) -> JsonObject:
-    details: JsonObject = {"name": item["metadata"]["name"]}
-    if resource.group_resource.group:
-        details["group"] = resource.group_resource.group
+    group_resource, metadata = resource.group_resource, item["metadata"]
     return {
         "kind": "Status",
         "apiVersion": "v1",
         "metadata": {},
         "status": "Success",
-        "details": details
-        | {"kind": resource.group_resource.plural, "uid": item["metadata"]["uid"]},
+        "details": status_details(
+            group_resource.group, group_resource.plural, metadata["name"], uid=metadata["uid"]
+        ),
     }

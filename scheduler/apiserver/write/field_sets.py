@@ -1,9 +1,9 @@
-"""Sets of fields in the form of FieldsV1, and how two objects differ in them.
+"""Sets of fields in the form of FieldsV1, and the fields in which two objects differ.
 
-A set is the JSON that stands in `managedFields[].fieldsV1`: keys `f:name`, `k:{...}` (an item of a
-list with keys), `v:...` (an item of a set); `{}` is a member without children, `.` marks a member
-that has some. Rules after sigs.k8s.io/structured-merge-diff, the library of the real API server
-(KEP-555).
+A set is the JSON of `managedFields[].fieldsV1`, with keys `f:NAME` (a field), `k:{...}` (an item of
+a list with keys) and `v:...` (an item of a set). `{}` is a member without children; the key `.`
+marks a node with children that is a member itself. The rules are those of
+sigs.k8s.io/structured-merge-diff, the library of the real API server (KEP-555).
 """
 
 import json
@@ -15,12 +15,12 @@ from scheduler.hub.schema.structural import SchemaNode
 
 FieldSet: TypeAlias = dict[str, "FieldSet"]
 
-_SCHEMALESS = SchemaNode(preserves_unknown=True)
+SCHEMALESS = SchemaNode(preserves_unknown=True)
 _MEMBER = "."
 
 
 def is_member(node: FieldSet) -> bool:
-    """Whether a node below the root is itself in the set, not only its children."""
+    """Whether a node below the root is a member itself, not only through its children."""
     return not node or _MEMBER in node
 
 
@@ -35,7 +35,7 @@ def _children_of(node: FieldSet) -> FieldSet:
 
 
 def union(left: FieldSet, right: FieldSet) -> FieldSet:
-    """Everything in either set; neither is changed."""
+    """The members of either set; neither set is changed."""
     merged = dict(left)
     for key, node in right.items():
         mine = merged.get(key)
@@ -49,7 +49,7 @@ def union(left: FieldSet, right: FieldSet) -> FieldSet:
 
 
 def difference(left: FieldSet, right: FieldSet) -> FieldSet:
-    """What is in `left` and not in `right`."""
+    """The members of `left` that are not in `right`."""
     kept: FieldSet = {}
     for key, node in left.items():
         other = right.get(key)
@@ -64,7 +64,7 @@ def difference(left: FieldSet, right: FieldSet) -> FieldSet:
 
 
 def intersection(left: FieldSet, right: FieldSet) -> FieldSet:
-    """What is in both sets."""
+    """The members of both sets."""
     kept: FieldSet = {}
     for key, node in left.items():
         other = right.get(key)
@@ -78,7 +78,7 @@ def intersection(left: FieldSet, right: FieldSet) -> FieldSet:
 
 
 def format_paths(fields: FieldSet, prefix: str = "") -> list[str]:
-    """Every member as the API server writes it in conflicts, such as `.spec.replicas`."""
+    """The paths of all members, as in the API server's conflict messages: `.spec.replicas`."""
     found = []
     for key, node in sorted(fields.items()):
         if key == _MEMBER:
@@ -104,12 +104,12 @@ def _format_path_element(key: str) -> str:
 
 
 def encode_compact_json(value: Json) -> str:
-    """The JSON of a key in a field set."""
+    """The compact JSON of a key in a field set."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def path_element_of(node: SchemaNode, item: Json) -> str | None:
-    """`k:...` or `v:...` of a list item; None where the list has no keys or the item lacks them."""
+    """The `k:` or `v:` key of a list item; None if the list has no keys or the item lacks them."""
     if node.list_type == "set" and not isinstance(item, dict | list):
         return f"v:{encode_compact_json(item)}"
     if node.list_type == "map" and isinstance(item, dict):
@@ -134,21 +134,21 @@ _GO_STRUCT_FIELDS = frozenset(
     {"containers", "jobTemplate", "metadata", "spec", "status", "strategy", "template"}
     | {"updateStrategy"}
 )
-"""Fields of core kinds that Go holds as plain structs: there from the start, owned by nobody."""
+"""Fields of core kinds that are plain structs in Go: always present, and without an owner."""
 
 
 def fields_of(
     node: SchemaNode | None, value: Json, *, for_apply: bool, is_struct: bool = False
 ) -> FieldSet:
-    """The fields of a value, as seen from its parent; `{}` is a single field.
+    """The set of the fields of a value, relative to it; `{}` if the value is a single field.
 
     Args:
-        node: the schema; None where there is none.
+        node: the schema; None if there is none.
         value: the value.
-        for_apply: for server-side apply maps do not count as fields themselves, unless empty.
-        is_struct: the container itself is no field, only what is in it.
+        for_apply: whether it is for server-side apply, where only empty maps are fields themselves.
+        is_struct: whether only the content of the container counts, not the container itself.
     """
-    node = node or _SCHEMALESS
+    node = node or SCHEMALESS
     if isinstance(value, dict) and value and not node.is_atomic:
         children: FieldSet = {}
         for key, item in value.items():
@@ -170,16 +170,16 @@ def fields_of(
 
 @dataclass(slots=True)
 class FieldDifferences:
-    """How a new value differs from an old one."""
+    """The differences between an old and a new value."""
 
     changed: FieldSet = field(default_factory=dict)
-    """Added or modified."""
+    """Added or modified fields."""
     removed: FieldSet = field(default_factory=dict)
 
 
 def compare_fields(node: SchemaNode | None, old: JsonObject, new: JsonObject) -> FieldDifferences:
-    """The fields in which two maps differ."""
-    node = node or _SCHEMALESS
+    """Compares two maps by their fields."""
+    node = node or SCHEMALESS
     found = FieldDifferences()
     for key, value in new.items():
         child = node.child(key)
@@ -197,7 +197,7 @@ def compare_fields(node: SchemaNode | None, old: JsonObject, new: JsonObject) ->
 def _compare_field(
     differences: FieldDifferences, step: str, node: SchemaNode | None, old: Json, new: Json
 ) -> None:
-    below = _compare_containers(node or _SCHEMALESS, old, new)
+    below = _compare_containers(node or SCHEMALESS, old, new)
     if below is None:
         differences.changed[step] = {}
         return
@@ -208,7 +208,7 @@ def _compare_field(
 
 
 def _compare_containers(node: SchemaNode, old: Json, new: Json) -> FieldDifferences | None:
-    """The differences within two containers; None where the value counts as one field."""
+    """Compares the content of two containers; None if the value is a single field."""
     if isinstance(old, dict) and isinstance(new, dict):
         return None if node.is_atomic or not (old and new) else compare_fields(node, old, new)
     if not (isinstance(old, list) and isinstance(new, list) and old and new):

@@ -1,4 +1,4 @@
-"""Who owns which field: `metadata.managedFields` after every write.
+"""Field ownership: `metadata.managedFields` after each write.
 
 Source: "Server-Side Apply" of the Kubernetes documentation; the algorithms are those of
 structured-merge-diff's Updater.
@@ -30,9 +30,9 @@ _UNOWNED_METADATA = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FieldManager:
-    """Who writes, and how."""
+    """The manager of a write, and its operation."""
 
     manager: str
     operation: str
@@ -40,12 +40,12 @@ class FieldManager:
     api_version: str
     subresource: str
     time: str
-    """RFC 3339, for new or changed entries."""
+    """The current time in RFC 3339, for new or changed entries."""
     owns_status: bool = True
-    """False where the status has an endpoint of its own and this is another one."""
+    """False if the status is a subresource and this is a write to another endpoint."""
 
     def owns(self, entry: JsonObject) -> bool:
-        """Whether an entry of managedFields is this writer's."""
+        """Whether an entry of managedFields belongs to this manager and operation."""
         return (
             entry.get("manager") == self.manager
             and entry.get("operation") == self.operation
@@ -54,7 +54,7 @@ class FieldManager:
         )
 
     def new_entry(self, fields: FieldSet) -> JsonObject:
-        """A new entry."""
+        """A new entry of managedFields."""
         made: JsonObject = {
             "manager": self.manager,
             "operation": self.operation,
@@ -69,7 +69,7 @@ class FieldManager:
 
 
 def strip_system_fields(fields: FieldSet) -> FieldSet:
-    """A set without what nobody can own: apiVersion, kind, name, uid and the like."""
+    """The set without fields that cannot have an owner: apiVersion, kind, name, uid and so on."""
     kept = {key: node for key, node in fields.items() if key not in {"f:apiVersion", "f:kind"}}
     metadata = kept.get("f:metadata")
     if metadata is not None:
@@ -86,9 +86,9 @@ def strip_system_fields(fields: FieldSet) -> FieldSet:
 
 
 def parse_managed_fields(value: Json) -> list[JsonObject] | None:
-    """A copy of managedFields as a client sent them; None where they cannot be used.
+    """A copy of the managedFields that a client sent; None if they are absent or invalid.
 
-    A list that holds one empty entry resets the ownership, an empty list counts as not sent.
+    A list with one empty entry resets the ownership; an empty list counts as absent.
     """
     if not isinstance(value, list) or not value:
         return None
@@ -109,16 +109,16 @@ def update_managed_fields(
     entries: list[JsonObject],
     manager: FieldManager,
 ) -> list[JsonObject]:
-    """The entries after an update: who writes a field owns it, alone where it changed.
+    """The entries after an update; the manager becomes the only owner of the fields it changes.
 
     Args:
         node: the schema of the object.
         old: the object before; empty for a new one.
         new: the object after.
         entries: the entries before.
-        manager: who writes.
+        manager: the manager of the update.
     """
-    found = compare_fields(node, _without_managed_fields(old), _without_managed_fields(new))
+    found = compare_fields(node, without_managed_fields(old), without_managed_fields(new))
     changed = strip_system_fields(found.changed)
     removed = strip_system_fields(found.removed)
     if not manager.owns_status:
@@ -136,14 +136,14 @@ def update_managed_fields(
         left = difference(difference(fields, removed), changed)
         if left:
             kept.append(entry if left == fields else {**entry, "fieldsV1": left})
-    grown = union(difference(mine, removed), changed)
-    if grown == mine and own is not None:
-        return [*kept, own] if own else kept
-    return [*kept, manager.new_entry(grown)] if grown else kept
+    owned = union(difference(mine, removed), changed)
+    if owned == mine and own is not None:
+        return [*kept, own] if own else kept  # an unchanged entry keeps its timestamp
+    return [*kept, manager.new_entry(owned)] if owned else kept
 
 
 def sort_entries(entries: list[JsonObject]) -> list[JsonObject]:
-    """Entries in the order of the real server: applies first, then by time and name."""
+    """Sorts entries as the real server does: applies first, then by time and name."""
     return sorted(
         entries,
         key=lambda entry: (
@@ -155,8 +155,8 @@ def sort_entries(entries: list[JsonObject]) -> list[JsonObject]:
     )
 
 
-def _without_managed_fields(item: JsonObject) -> JsonObject:
-    """The object without managedFields, which would differ with each write."""
+def without_managed_fields(item: JsonObject) -> JsonObject:
+    """The object without managedFields, which differ after each write; does not change it."""
     metadata = item.get("metadata")
     if not isinstance(metadata, dict) or "managedFields" not in metadata:
         return item

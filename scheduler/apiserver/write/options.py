@@ -1,7 +1,7 @@
-"""The options of a request: dry run, field manager, field validation, force.
+"""The options of a write request: dry run, field manager, field validation, force.
 
-Source: CreateOptions, UpdateOptions, PatchOptions of meta.k8s.io/v1; the refusals are those of
-kube-apiserver 1.36, which says 422 for options and not 400.
+Source: CreateOptions, UpdateOptions, PatchOptions of meta.k8s.io/v1. The errors are those of
+kube-apiserver 1.36, which refuses invalid options with 422 instead of 400.
 """
 
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ OPTIONS_KINDS = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "Patc
 
 
 def parse_dry_run(options_kind: str, query: Mapping[str, str]) -> bool:
-    """Whether nothing shall be written.
+    """Whether the request is a dry run, which writes nothing.
 
     Raises:
-        ApiError: 422, another value than `All`.
+        ApiError: 422, the value is not `All`.
     """
     if "dryRun" not in query:
         return False
@@ -31,10 +31,10 @@ def parse_dry_run(options_kind: str, query: Mapping[str, str]) -> bool:
 
 
 def parse_field_validation(options_kind: str, query: Mapping[str, str]) -> str:
-    """What happens with unknown and duplicate fields: Strict, Warn (default) or Ignore.
+    """The treatment of unknown and duplicate fields: Strict, Warn (default) or Ignore.
 
     Raises:
-        ApiError: 422, another value.
+        ApiError: 422, the value is none of these.
     """
     value = query.get("fieldValidation") or "Warn"
     if value not in _FIELD_VALIDATIONS:
@@ -47,10 +47,10 @@ def parse_field_validation(options_kind: str, query: Mapping[str, str]) -> str:
 
 
 def parse_field_manager(options_kind: str, query: Mapping[str, str], user_agent: str) -> str:
-    """Who owns what is written: as given, else the first word of the user agent.
+    """The field manager: the given one, else the first part of the user agent.
 
     Raises:
-        ApiError: 422, longer than 128 characters or unprintable.
+        ApiError: 422, the name is longer than 128 bytes or has unprintable characters.
     """
     given = query.get("fieldManager", "")
     if len(given) > _MAX_MANAGER_LENGTH:
@@ -67,10 +67,10 @@ def parse_field_manager(options_kind: str, query: Mapping[str, str], user_agent:
 
 
 def check_patch_options(query: Mapping[str, str], *, is_apply: bool) -> None:
-    """Refuses an apply without a manager, and force without an apply.
+    """Refuses an apply without a field manager, and `force` without an apply.
 
     Raises:
-        ApiError: 422.
+        ApiError: 422, in these two cases.
     """
     if is_apply and not query.get("fieldManager"):
         problem = required_value("fieldManager", "is required for apply patch")

@@ -10,11 +10,11 @@ from scheduler.apiserver.base.errors import ApiError, bad_request
 from scheduler.hub.schema.json_types import Json, JsonObject
 
 _MAX_PATCH_OPERATIONS = 10_000
-"""As the real server: a longer JSON patch is refused."""
+"""The most operations in a JSON patch, as on the real server."""
 
 
 def apply_merge_patch(target: Json, patch: Json) -> Json:
-    """The target with a merge patch applied; neither is changed (RFC 7396, section 2)."""
+    """Returns the target with a merge patch applied; changes neither (RFC 7396, section 2)."""
     if not isinstance(patch, dict):
         return copy.deepcopy(patch)
     merged = dict(target) if isinstance(target, dict) else {}
@@ -27,10 +27,10 @@ def apply_merge_patch(target: Json, patch: Json) -> Json:
 
 
 def apply_json_patch(target: JsonObject, operations: Json) -> JsonObject:
-    """The target with a JSON patch applied; the target is not changed.
+    """Returns the target with a JSON patch applied; does not change the target.
 
     Raises:
-        ApiError: 400 where it is no patch, 422 where it does not apply, 413 where it is too long.
+        ApiError: 400 (malformed patch), 413 (too many operations), 422 (does not apply).
     """
     if not isinstance(operations, list):
         raise bad_request("a JSON patch is a list of operations")

@@ -1,6 +1,6 @@
-"""What only pods have: binding to a node, and eviction.
+"""The subresources that only pods have: binding to a node, and eviction.
 
-Source: the API reference of Pod (`binding`, `eviction`); KEP of graceful deletion.
+Source: the API reference of Pod (`binding`, `eviction`).
 """
 
 from scheduler.apiserver.base.errors import GroupResource, bad_request, conflict
@@ -11,10 +11,10 @@ _PODS = GroupResource("", "pods", "Pod")
 
 
 def bind_pod(pod: JsonObject, binding: Json, now: str) -> JsonObject:
-    """The pod on the node of a Binding.
+    """The pod, assigned to the node of a Binding.
 
     Raises:
-        ApiError: 400, no binding; 409, it is bound already.
+        ApiError: 400, the Binding is invalid; 409, the pod is bound or being deleted.
     """
     target = binding.get("target") if isinstance(binding, dict) else None
     name = target.get("name") if isinstance(target, dict) else None
@@ -38,7 +38,7 @@ def bind_pod(pod: JsonObject, binding: Json, now: str) -> JsonObject:
 
 
 def parse_eviction_options(eviction: Json) -> DeleteOptions:
-    """What an Eviction asks of the deletion."""
+    """The delete options of an Eviction."""
     options = eviction.get("deleteOptions") if isinstance(eviction, dict) else None
     grace = options.get("gracePeriodSeconds") if isinstance(options, dict) else None
     return DeleteOptions(grace_period_seconds=grace if isinstance(grace, int) else None)

@@ -1,4 +1,4 @@
-"""Server-side apply: merge what a manager wants, remove what it no longer wants, find conflicts.
+"""Server-side apply: merges a configuration, removes fields it no longer has, finds conflicts.
 
 Source: KEP-555 and "Server-Side Apply" of the Kubernetes documentation; the steps are those of
 structured-merge-diff's `Updater.Apply`.
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from scheduler.apiserver.base.errors import ApiError
 from scheduler.apiserver.write.field_sets import (
+    SCHEMALESS,
     FieldSet,
     compare_fields,
     difference,
@@ -20,28 +21,31 @@ from scheduler.apiserver.write.field_sets import (
     path_element_of,
     union,
 )
-from scheduler.apiserver.write.managed_fields import FieldManager, strip_system_fields
+from scheduler.apiserver.write.managed_fields import (
+    FieldManager,
+    strip_system_fields,
+    without_managed_fields,
+)
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.structural import SchemaNode
 
 LAST_APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
-_SCHEMALESS = SchemaNode(preserves_unknown=True)
 
 
 @dataclass(slots=True)
 class ServerSideApplyResult:
-    """The outcome of an apply."""
+    """The result of an apply."""
 
     item: JsonObject
     """The merged object, without managedFields."""
     applied_fields: FieldSet
     other_entries: list[JsonObject] = field(default_factory=list)
-    """The entries of the other managers."""
+    """The managedFields entries of the other managers."""
     previous_entry: JsonObject | None = None
-    """The manager's own entry, as it was."""
+    """The manager's own entry before the apply."""
 
     def managed_fields_of(self, manager: FieldManager) -> list[JsonObject]:
-        """The new managedFields; an unchanged entry keeps its time."""
+        """The new managedFields; an unchanged entry keeps its timestamp."""
         before = self.previous_entry
         if (
             before is not None
@@ -57,16 +61,16 @@ class ServerSideApplyResult:
 def apply_configuration(
     node: SchemaNode, live: JsonObject, config: JsonObject, manager: FieldManager, *, force: bool
 ) -> ServerSideApplyResult:
-    """Applies a configuration to the live object; neither is changed.
+    """Applies a configuration to the live object; changes neither.
 
     Raises:
-        ApiError: 409 with one cause a field, when others own what the configuration changes.
+        ApiError: 409 with one cause per field, if other managers own fields that would change.
     """
     entries: list[JsonObject] = live.get("metadata", {}).get("managedFields") or []
     own = next((entry for entry in entries if manager.owns(entry)), None)
     others = [entry for entry in entries if entry is not own]
     wanted = strip_system_fields(fields_of(node, config, for_apply=True))
-    merged = merge_values(node, _without_managed_fields(live), config)
+    merged = merge_values(node, without_managed_fields(live), config)
     last: FieldSet = (own or {}).get("fieldsV1") or {}
     gone = difference(last, wanted)
     if gone:
@@ -74,7 +78,7 @@ def apply_configuration(
         for entry in others:
             keep = union(keep, entry.get("fieldsV1") or {})
         _remove_fields(node, merged, gone, keep)
-    found = compare_fields(node, _without_managed_fields(live), merged)
+    found = compare_fields(node, without_managed_fields(live), merged)
     changed, removed = strip_system_fields(found.changed), strip_system_fields(found.removed)
     conflicts = _find_conflicts(others, changed)
     if conflicts and not force and manager.manager == "kubectl":
@@ -83,16 +87,6 @@ def apply_configuration(
         raise _conflict_error(conflicts)
     _update_last_applied(merged, config, manager)
     return ServerSideApplyResult(merged, wanted, _release_fields(others, changed, removed), own)
-
-
-def _without_managed_fields(item: JsonObject) -> JsonObject:
-    plain = copy.copy(item)
-    metadata = item.get("metadata")
-    if isinstance(metadata, dict):
-        plain["metadata"] = {
-            key: value for key, value in metadata.items() if key != "managedFields"
-        }
-    return plain
 
 
 def _last_applied_of(item: JsonObject) -> Json:
@@ -104,9 +98,9 @@ def _last_applied_of(item: JsonObject) -> Json:
 
 
 def _client_side_fields(node: SchemaNode, live: JsonObject) -> FieldSet:
-    """The fields that `kubectl apply` wrote from the client and that are still as it wrote them.
+    """The fields that a client-side `kubectl apply` has written and that are unchanged since.
 
-    Who moves from client-side to server-side apply does not conflict with himself.
+    They are no conflict when a user moves from client-side to server-side apply.
     """
     last = _last_applied_of(live)
     if not isinstance(last, dict):
@@ -116,7 +110,7 @@ def _client_side_fields(node: SchemaNode, live: JsonObject) -> FieldSet:
 
 
 def _update_last_applied(merged: JsonObject, config: JsonObject, manager: FieldManager) -> None:
-    """Keeps the annotation of client-side apply up to date, for those who move back."""
+    """Updates the annotation of client-side apply, so that a user can move back to it."""
     if manager.manager == "kubectl" and _last_applied_of(merged) is not None:
         text = json.dumps(config, separators=(",", ":"), sort_keys=True, ensure_ascii=False) + "\n"
         metadata = dict(merged["metadata"])
@@ -171,7 +165,7 @@ def _conflict_message(by_manager: dict[str, list[str]]) -> str:
 def _release_fields(
     others: list[JsonObject], changed: FieldSet, removed: FieldSet
 ) -> list[JsonObject]:
-    """The others' entries: what was taken from them by force, or is gone, is theirs no more."""
+    """The other managers' entries without fields that were forced or removed."""
     kept = []
     for entry in others:
         fields: FieldSet = entry.get("fieldsV1") or {}
@@ -185,8 +179,8 @@ def _release_fields(
 
 
 def merge_values(node: SchemaNode | None, live: Json, config: Json) -> Json:
-    """The live value with the configuration laid over it; shares nothing with the configuration."""
-    node = node or _SCHEMALESS
+    """The live value merged with the configuration; shares no mutable parts with the latter."""
+    node = node or SCHEMALESS
     if isinstance(live, dict) and isinstance(config, dict) and not node.is_atomic:
         merged = dict(live)
         for key, value in config.items():
@@ -203,7 +197,7 @@ def merge_values(node: SchemaNode | None, live: Json, config: Json) -> Json:
 
 
 def _merge_items(node: SchemaNode, live: list[Json], config: list[Json]) -> list[Json]:
-    """Merges by key: live items first, in their order, then the new ones in theirs."""
+    """Merges lists by key: the live items in their order, then new items in theirs."""
     wanted = {path_element_of(node, item): item for item in config}
     merged: list[Json] = []
     for item in live:
@@ -218,8 +212,8 @@ def _merge_items(node: SchemaNode, live: list[Json], config: list[Json]) -> list
 
 
 def _remove_fields(node: SchemaNode | None, value: Json, gone: FieldSet, keep: FieldSet) -> None:
-    """Removes fields that nobody wants any more; containers go when nothing is left in them."""
-    node = node or _SCHEMALESS
+    """Removes the fields in `gone`, in place, and containers that become empty, except `keep`."""
+    node = node or SCHEMALESS
     for step, below in gone.items():
         kept = keep.get(step)
         if step.startswith("f:") and isinstance(value, dict):

@@ -1,8 +1,8 @@
-"""Strategic merge patch: a merge patch that knows which lists merge, and by which key.
+"""Strategic merge patch: a merge patch that merges lists of certain fields by a key.
 
-Only core kinds take it; custom resources answer 415, as on a real server. Source: "Strategic Merge
-Patch" in the Kubernetes documentation and design notes (directives `$patch`, `$retainKeys`,
-`$setElementOrder/...`, `$deleteFromPrimitiveList/...`).
+Only core kinds support it; custom resources refuse it with 415, as on a real server.
+Source: "Strategic Merge Patch" in the Kubernetes documentation and design notes (directives
+`$patch`, `$retainKeys`, `$setElementOrder/...`, `$deleteFromPrimitiveList/...`).
 """
 
 import copy
@@ -20,10 +20,10 @@ _DELETE_FROM_LIST_PREFIX = "$deleteFromPrimitiveList/"
 def apply_strategic_merge_patch(
     node: SchemaNode | None, target: JsonObject, patch: JsonObject
 ) -> JsonObject:
-    """The target with a strategic merge patch applied; neither is changed.
+    """Returns the target with a strategic merge patch applied; changes neither.
 
     Raises:
-        ApiError: 400, a directive that does not fit.
+        ApiError: 400, the patch or one of its directives does not fit the object.
     """
     try:
         return _merge_map(node, target, patch)
@@ -118,7 +118,7 @@ def _merge_item(node: SchemaNode, key: str, merged: list[Json], item: Json) -> N
 
 
 def _order_elements(node: SchemaNode | None, items: list[Json], order: Json) -> list[Json]:
-    """The items in the order that the client has; what it does not know keeps its place."""
+    """Sorts items in the order of the client; items that it does not know keep their position."""
     if not isinstance(order, list):
         raise bad_request(f"{_ELEMENT_ORDER_PREFIX}... in a strategic merge patch is a list")
     key = node.merge_key if node else None
@@ -136,7 +136,7 @@ def _order_elements(node: SchemaNode | None, items: list[Json], order: Json) -> 
 
 
 def _strip_directives(value: Json) -> Json:
-    """A copy without directives and nulls."""
+    """A copy of a patch value without directives and nulls."""
     if isinstance(value, dict):
         return {
             key: _strip_directives(item)

@@ -1,8 +1,8 @@
-"""What a configuration must be before it can be applied: every field known, every list unambiguous.
+"""Checks that a configuration can be applied: every field is known, every list has unique keys.
 
-Server-side apply needs the schema to say who owns what, and so refuses what other writes would
-prune. Source: structured-merge-diff's `FromUnstructured` with its checks, as kube-apiserver
-answers: code 500 without a reason.
+Server-side apply needs the schema for field ownership, and therefore refuses fields that other
+writes would prune. Source: the checks of structured-merge-diff's `FromUnstructured`; kube-apiserver
+reports them with code 500 and no reason.
 """
 
 from scheduler.apiserver.base.errors import ApiError
@@ -14,10 +14,10 @@ _ROOT_FIELDS = frozenset({"apiVersion", "kind", "metadata"})
 
 
 def check_typed_patch(node: SchemaNode, config: JsonObject) -> None:
-    """Refuses a configuration that the schema cannot type.
+    """Refuses a configuration that does not fit the schema.
 
     Raises:
-        ApiError: 500 without a reason, naming the first field.
+        ApiError: 500 without a reason; the message has the first problem.
     """
     problem = _value_problem(node, config, "", root=True)
     if problem:

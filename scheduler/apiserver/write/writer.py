@@ -1,19 +1,19 @@
-"""How an object becomes another: the one way from a request to the disk.
+"""The writes of clients: create, update and server-side apply.
 
-Every write runs the same steps: defaults, pruning, what the kind does, generation, validation,
-field ownership; then it gets the next resource version and goes to the store; readers and watchers
-see it once it is on disk. All steps up to the store happen without a pause of the event loop, so
-that two writers can never overtake each other.
+Every write takes the same steps: pruning, defaults, the strategy of the kind, generation,
+validation, field ownership. Then it gets the next resource version and is submitted to the
+database; readers and watches see it once it is on disk. The steps up to the submission do not yield
+to the event loop, so two writes cannot interleave.
 """
 
-import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scheduler.apiserver.base.errors import (
     already_exists,
     bad_request,
     conflict,
+    name_undeterminable,
     not_found,
     server_error,
 )
@@ -35,30 +35,25 @@ from scheduler.apiserver.write.managed_fields import (
     sort_entries,
     update_managed_fields,
 )
-from scheduler.apiserver.write.server_side_apply import ServerSideApplyResult, apply_configuration
+from scheduler.apiserver.write.server_side_apply import apply_configuration
 from scheduler.apiserver.write.typed import check_typed_patch
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import invalid_value
-
-log = logging.getLogger(__name__)
 
 TransformFunc = Callable[[JsonObject], Json]
 
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What a write left."""
+    """The result of a write: the object, and its JSON."""
 
     item: JsonObject
     data: bytes
     created: bool = False
-    deleted: bool = False
 
 
 class ObjectWriter(ObjectStore):
-    """The objects, and the ways in which clients write them."""
-
-    # ------------------------------------------------------------ writes
+    """The object store with the writes of clients."""
 
     async def create(
         self, resource: ServerResource, namespace: str, item: Json, options: WriteOptions
@@ -66,15 +61,15 @@ class ObjectWriter(ObjectStore):
         """Creates an object.
 
         Raises:
-            ApiError: 400, 403, 404 (no such namespace), 409 (the name is taken), 422.
+            ApiError: 400, 403, 404 (no such namespace), 409 (the object exists), 422.
         """
         item = check_type_meta(resource, item)
         ensure_name_and_namespace(resource, item, namespace)
         if item["metadata"].get("resourceVersion") not in {None, "", "0"}:
             raise server_error("resourceVersion should not be set on objects to be created")
         self.check_accepts_new_objects(resource, namespace)
-        writer = self._field_manager(resource, options, "Update")
-        new = self._prepare_new(resource, item, options, writer)
+        manager = self._field_manager(resource, options, "Update")
+        new = self._prepare_new(resource, item, options, manager)
         return await self._insert_new(resource, new, options)
 
     def _prepare_new(
@@ -101,11 +96,11 @@ class ObjectWriter(ObjectStore):
     ) -> WriteResult:
         metadata = new["metadata"]
         key = self.key_of(resource, metadata.get("namespace", ""), metadata["name"])
-        there = self.collection(resource.collection_name).latest(key)
-        if there is not None:
+        existing = self.collection(resource.collection_name).latest(key)
+        if existing is not None:
             error = already_exists(resource.group_resource, metadata["name"])
-            if b'"deletionTimestamp"' in there.data:
-                error.message = f"object is being deleted: {error.message}"
+            if b'"deletionTimestamp"' in existing.data:
+                error = replace(error, message=f"object is being deleted: {error.message}")
             raise error
         data = await self.put(resource, key, new, options)
         return WriteResult(new, data, created=True)
@@ -118,7 +113,14 @@ class ObjectWriter(ObjectStore):
         transform: TransformFunc,
         options: WriteOptions,
     ) -> WriteResult:
-        """Changes an object that is there; `transform` makes the new one of the old, in view form.
+        """Changes an existing object.
+
+        Args:
+            resource: the resource in the version that the client uses.
+            namespace: the namespace of the object; empty for cluster-scoped resources.
+            name: the name of the object.
+            transform: returns the new object, given a copy of the old one in that version.
+            options: the options of the write.
 
         Raises:
             ApiError: 400, 404, 409, 422.
@@ -128,20 +130,17 @@ class ObjectWriter(ObjectStore):
         if stored is None:
             raise not_found(resource.group_resource, name)
         old = stored.decode()
-        changed = transform(_from_storage_version(resource, stored.decode()))
+        changed = transform(resource.to_served_version(stored.decode()))
         if isinstance(changed, dict) and changed.get("metadata") is None:
-            raise bad_request(
-                f"the name of the object ({name} based on URL) was undeterminable: "
-                "name must be provided"
-            )
+            raise name_undeterminable(name)
         new = check_type_meta(resource, changed)
         ensure_name_and_namespace(resource, new, namespace, name)
         entries = parse_managed_fields(new["metadata"].pop("managedFields", None))
         if entries is None:
             entries = old["metadata"].get("managedFields") or []
         new = self._prepare_update(resource, old, new, options)
-        writer = self._field_manager(resource, options, "Update")
-        entries = update_managed_fields(resource.schema_node, old, new, entries, writer)
+        manager = self._field_manager(resource, options, "Update")
+        entries = update_managed_fields(resource.schema_node, old, new, entries, manager)
         return await self._write_if_changed(
             resource, key, stored, old=old, new=new, entries=entries, options=options
         )
@@ -149,7 +148,7 @@ class ObjectWriter(ObjectStore):
     def _prepare_update(
         self, resource: ServerResource, old: JsonObject, new: JsonObject, options: WriteOptions
     ) -> JsonObject:
-        """The new object with all that a client may not change taken from the old one."""
+        """Takes what a client may not change from the old object, then admits the new one."""
         keep_system_metadata(resource, new, old, is_patch=options.is_patch)
         if options.subresource == "status":
             status = new.get("status")
@@ -172,7 +171,7 @@ class ObjectWriter(ObjectStore):
         config: Json,
         options: WriteOptions,
     ) -> WriteResult:
-        """Server-side apply: creates or changes an object, by field ownership.
+        """Creates or changes an object by server-side apply.
 
         Raises:
             ApiError: 400, 404, 409 (conflicts), 422.
@@ -182,18 +181,20 @@ class ObjectWriter(ObjectStore):
         if "managedFields" in config["metadata"]:
             raise bad_request("metadata.managedFields must be nil")
         check_typed_patch(resource.schema_node, config)
-        options.is_apply = True
-        writer = self._field_manager(resource, options, "Apply")
+        options = replace(options, is_apply=True)
+        manager = self._field_manager(resource, options, "Apply")
         key = self.key_of(resource, namespace, name)
         stored = self.collection(resource.collection_name).latest(key)
         if stored is None:
-            return await self._apply_new(resource, namespace, config, options, writer)
+            return await self._apply_new(resource, namespace, config, options, manager)
         old = stored.decode()
         config = _keep_writable_fields(resource, config, options.subresource)
-        live = _from_storage_version(resource, stored.decode())
-        done = apply_configuration(resource.schema_node, live, config, writer, force=options.force)
-        new = self._prepare_update(resource, old, done.item, options)
-        entries = done.managed_fields_of(writer)
+        live = resource.to_served_version(stored.decode())
+        applied = apply_configuration(
+            resource.schema_node, live, config, manager, force=options.force
+        )
+        new = self._prepare_update(resource, old, applied.item, options)
+        entries = applied.managed_fields_of(manager)
         return await self._write_if_changed(
             resource, key, stored, old=old, new=new, entries=entries, options=options
         )
@@ -213,11 +214,9 @@ class ObjectWriter(ObjectStore):
         self.check_accepts_new_objects(resource, namespace)
         config = _keep_writable_fields(resource, config, options.subresource)
         empty: JsonObject = {"metadata": {}}
-        done: ServerSideApplyResult = apply_configuration(
-            resource.schema_node, empty, config, manager, force=True
-        )
-        new = self._prepare_new(resource, done.item, options, manager)
-        new["metadata"]["managedFields"] = done.managed_fields_of(manager)
+        applied = apply_configuration(resource.schema_node, empty, config, manager, force=True)
+        new = self._prepare_new(resource, applied.item, options, manager)
+        new["metadata"]["managedFields"] = applied.managed_fields_of(manager)
         return await self._insert_new(resource, new, options)
 
     async def _write_if_changed(
@@ -231,7 +230,7 @@ class ObjectWriter(ObjectStore):
         entries: list[JsonObject],
         options: WriteOptions,
     ) -> WriteResult:
-        """Writes a changed object, or nothing where nothing changed."""
+        """Writes an object if it has changed; removes it if nothing blocks its deletion now."""
         new["metadata"].pop("managedFields", None)
         if entries:
             new["metadata"]["managedFields"] = sort_entries(entries)
@@ -240,7 +239,7 @@ class ObjectWriter(ObjectStore):
         metadata = new["metadata"]
         if metadata.get("deletionTimestamp") and not is_deletion_blocked(new):
             data = await self.remove(resource, key, new, options)
-            return WriteResult(new, data, deleted=True)
+            return WriteResult(new, data)
         data = await self.put(resource, key, new, options)
         return WriteResult(new, data)
 
@@ -248,19 +247,17 @@ class ObjectWriter(ObjectStore):
         self, resource: ServerResource, options: WriteOptions, operation: str
     ) -> FieldManager:
         return FieldManager(
-            options.field_manager,
-            operation,
-            resource.api_version,
-            options.subresource,
-            format_rfc3339(self.clock.now()),
+            manager=options.field_manager,
+            operation=operation,
+            api_version=resource.api_version,
+            subresource=options.subresource,
+            time=format_rfc3339(self.clock.now()),
             owns_status=not resource.has_status or options.subresource not in {"", "scale"},
         )
 
-    # ------------------------------------------------------------ checks
-
 
 def _refuse_uid(resource: ServerResource, config: JsonObject) -> None:
-    """An apply cannot choose the incarnation that it creates."""
+    """Refuses an apply with a uid that would create an object."""
     uid = config["metadata"]["uid"]
     if not resource.is_custom:
         raise conflict(
@@ -271,14 +268,10 @@ def _refuse_uid(resource: ServerResource, config: JsonObject) -> None:
     raise_if_invalid(resource, config, [invalid_value("metadata.uid", uid, "field is immutable")])
 
 
-def _from_storage_version(resource: ServerResource, item: JsonObject) -> JsonObject:
-    return resource.from_storage_version(item) if resource.from_storage_version else item
-
-
 def _keep_writable_fields(
     resource: ServerResource, config: JsonObject, subresource: str
 ) -> JsonObject:
-    """What of an applied configuration this endpoint takes: spec here, status there."""
+    """The part of a configuration that an endpoint accepts: the status, or all but the status."""
     if subresource == "status":
         metadata = {
             key: value

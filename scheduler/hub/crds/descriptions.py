@@ -1,223 +1,319 @@
-"""What `kubectl explain` says of a field whose type carries no description of its own.
+"""Descriptions of CRD fields, as `kubectl explain` prints them.
 
-Keyed by (Struct, field as written). A test asks for one of every field, and for no field too many.
+Keyed by (Struct, field name in YAML). Fields whose type carries a description of its own are not
+listed. A test compares the keys with the fields of the types.
 """
 
-_ORIGIN_TEXT = "Where the figure comes from; it travels with the number."
-_OBSERVED_TEXT = "When the figure was observed."
-_CONDITIONS_TEXT = "What is true of it now, in the standard form of Kubernetes."
+_ORIGIN_TEXT = "The origin of the value: measured, estimated, modelled, yearly, assumed or unknown."
+_OBSERVED_TEXT = "When the value was observed."
+_CONDITIONS_TEXT = "The latest observations of the object's state."
 
 FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
-    ("Site", "spec"): "What operations say about the site.",
+    ("Site", "spec"): "The description of the site that operations maintain.",
     ("Site", "status"): "What the site's agent reported last. Written by the scheduler.",
-    ("SiteSpec", "tier"): "edge (a room), regional, or central (a core cloud).",
-    ("SiteSpec", "provider"): "Who runs it: huawei-cloud-stack, own, … Spread may count by it.",
-    ("SiteSpec", "location"): "Where it stands. Spread counts by province, city and metro.",
-    ("SiteSpec", "energy"): "What is known of its power. Left out: unknown, which ranks last.",
-    ("SiteSpec", "prices"): "What it charges. Left out: unknown, which ranks last.",
-    ("SiteSpec", "taints"): "Keep away workloads that do not tolerate them (siteTolerations).",
-    ("SiteSpec", "headroom"): "What is left alone of its free capacity.",
-    ("SiteSpec", "delivery"): "How orders reach it, and the keys that its agent signs with.",
-    ("Location", "province"): "ISO 3166-2 on the mainland: CN-GD. Hong Kong: HK. Macao: MO.",
-    ("Location", "city"): "guangzhou, zhongwei, …",
-    ("Location", "metro"): "Places that count as one by latency: metro:guangzhou.",
+    ("SiteSpec", "tier"): "edge (an equipment room), regional, or central (a core cloud).",
+    ("SiteSpec", "provider"): (
+        "The operator of the site, such as huawei-cloud-stack. Spread can count by it."
+    ),
+    ("SiteSpec", "location"): "Where the site is. Spread counts by province, city and metro.",
+    ("SiteSpec", "energy"): "The power supply of the site. Absent means unknown, which ranks last.",
+    ("SiteSpec", "prices"): "What the site charges. Absent means unknown, which ranks last.",
+    ("SiteSpec", "taints"): (
+        "Taints that repel workloads without a matching toleration in siteTolerations."
+    ),
+    ("SiteSpec", "headroom"): "The part of the free capacity that is left unused.",
+    ("SiteSpec", "delivery"): "How orders reach the site, and the keys that its agent signs with.",
+    ("Location", "province"): (
+        "ISO 3166-2 code on the mainland, such as CN-GD; HK for Hong Kong, MO for Macao."
+    ),
+    ("Location", "city"): "The city, such as guangzhou or zhongwei.",
+    ("Location", "metro"): "Places that count as one by latency, such as metro:guangzhou.",
     ("Location", "latitude"): "Degrees north (WGS 84).",
     ("Location", "longitude"): "Degrees east (WGS 84).",
-    ("Location", "failureDomains"): "What may fail as a whole: a substation, a fibre ring.",
-    ("SitePrices", "tariff"): "Cheaper hours. All others cost energyCnyPerKwh, the highest price.",
-    ("TariffHours", "fromHour"): "From this hour on, 0 to 23.",
-    ("TariffHours", "energyCnyPerKwh"): "CNY per kWh in these hours.",
-    ("SiteEnergy", "forecast"): "What its grid is expected to emit; work that can wait uses it.",
-    ("ForecastStep", "at"): "From when.",
-    ("ForecastStep", "gco2PerKwh"): "gCO2e per kWh, location-based average.",
-    ("SiteEnergy", "gridZone"): "The grid that feeds it; carbon intensity is known by zone.",
+    ("Location", "failureDomains"): (
+        "What can fail as a whole, such as a substation or a fibre ring."
+    ),
+    ("SitePrices", "tariff"): (
+        "The cheaper hours. All other hours cost energyCnyPerKwh, the highest price."
+    ),
+    ("TariffHours", "fromHour"): "The first hour of the tariff, 0 to 23.",
+    ("TariffHours", "energyCnyPerKwh"): "The price during these hours, CNY per kWh.",
+    ("SiteEnergy", "forecast"): (
+        "The expected carbon intensity of the grid, used for workloads that can wait."
+    ),
+    ("ForecastStep", "at"): "The start of the step.",
+    ("ForecastStep", "gco2PerKwh"): (
+        "The expected carbon intensity, gCO2e per kWh, location-based average."
+    ),
+    ("SiteEnergy", "gridZone"): (
+        "The grid zone that feeds the site; carbon intensity is known by zone."
+    ),
     ("SiteEnergy", "pueOrigin"): _ORIGIN_TEXT,
-    ("SiteEnergy", "greenShare"): "Share of bought green power, 0 to 1. Counts with evidence only.",
-    ("SiteEnergy", "greenEvidence"): "GEC (green certificates), PPA, … Empty: no green share.",
-    ("SiteEnergy", "pvPeakWatts"): "Peak power of its own solar roof, W.",
-    ("SitePrices", "energyCnyPerKwh"): "Price of energy, CNY per kWh.",
-    ("SitePrices", "coreCnyPerHour"): "Price of a CPU core, CNY per hour.",
-    ("Taint", "key"): "What a toleration names.",
-    ("Taint", "value"): "What a toleration with operator Equal must have.",
-    ("Taint", "effect"): "NoSchedule: no new work. NoExecute: what runs leaves too.",
-    ("Taint", "timeAdded"): "Since when; NoExecute with tolerationSeconds counts from here.",
-    ("Headroom", "ratio"): "0.1 leaves a tenth of what is free alone.",
-    ("Delivery", "mode"): "Pull: an agent at the site. Push: an agent beside the hub.",
-    ("Delivery", "kubeconfigSecretRef"): "Push: the Secret with the member's kubeconfig.",
-    ("Delivery", "clusterProfileRef"): "Push: the ClusterProfile that says how to reach it.",
-    ("SecretReference", "namespace"): "Its namespace.",
-    ("SecretReference", "name"): "Its name.",
+    ("SiteEnergy", "greenShare"): (
+        "The share of green power bought, 0 to 1. It counts only with greenEvidence."
+    ),
+    ("SiteEnergy", "greenEvidence"): (
+        "The proof of green power, such as GEC or PPA. Empty: no green share."
+    ),
+    ("SiteEnergy", "pvPeakWatts"): "The peak power of the site's own photovoltaic system, W.",
+    ("SitePrices", "energyCnyPerKwh"): "The price of energy, CNY per kWh.",
+    ("SitePrices", "coreCnyPerHour"): "The price of a CPU core, CNY per hour.",
+    ("Taint", "key"): "The key that a toleration matches.",
+    ("Taint", "value"): "The value that a toleration with operator Equal matches.",
+    ("Taint", "effect"): "NoSchedule repels new workloads. NoExecute also evicts running ones.",
+    ("Taint", "timeAdded"): (
+        "When the taint was added; tolerationSeconds of NoExecute count from here."
+    ),
+    ("Headroom", "ratio"): "The ratio of the free capacity that is left unused, such as 0.1.",
+    ("Delivery", "mode"): (
+        "Pull: an agent at the site fetches orders. Push: an agent beside the hub applies them."
+    ),
+    ("Delivery", "kubeconfigSecretRef"): (
+        "For Push: the Secret that holds the member cluster's kubeconfig."
+    ),
+    ("Delivery", "clusterProfileRef"): (
+        "For Push: the ClusterProfile that says how to reach the cluster."
+    ),
+    ("SecretReference", "namespace"): "The namespace of the Secret.",
+    ("SecretReference", "name"): "The name of the Secret.",
     ("SiteStatus", "observedAt"): "When the agent last observed the site.",
     ("SiteStatus", "conditions"): _CONDITIONS_TEXT,
-    ("SiteStatus", "apiKinds"): "Kinds that its cluster serves: apps/v1/Deployment.",
-    ("SiteStatus", "rtt"): "Round trips to peers, as measured.",
-    ("SiteStatus", "intensity"): "Average carbon intensity of its grid (location-based).",
-    ("Power", "pvWatts"): "What its own solar roof makes, W; of the same origin and date as watts.",
-    ("SiteStatus", "power"): "What the site draws.",
-    ("SiteStatus", "nodeClasses"): "Its nodes by kind, and what is free on each.",
-    ("SiteStatus", "truncated"): "Whether there are more nodes than this list may hold.",
-    ("SiteStatus", "agentVersion"): "The version of its agent.",
-    ("SiteStatus", "cpuVendors"): "CPU vendors among its nodes.",
-    ("Condition", "type"): "What is said: Ready, Accepted, Placed, …",
-    ("Condition", "status"): "Whether it holds.",
-    ("Condition", "reason"): "Why, as one word.",
-    ("Condition", "message"): "Why, for people.",
-    ("Condition", "lastTransitionTime"): "Since when.",
-    ("Condition", "observedGeneration"): "The generation of spec that this is about.",
-    ("Rtt", "to"): "A site.",
-    ("Rtt", "milliseconds"): "The round trip, ms.",
+    ("SiteStatus", "apiKinds"): "API kinds that the cluster serves, such as apps/v1/Deployment.",
+    ("SiteStatus", "rtt"): "Measured round-trip times to peers.",
+    ("SiteStatus", "intensity"): (
+        "The average carbon intensity of the site's grid (location-based)."
+    ),
+    ("Power", "pvWatts"): (
+        "The power that the site's own photovoltaic system produces, W; origin and date of watts."
+    ),
+    ("SiteStatus", "power"): "The power that the site draws.",
+    ("SiteStatus", "nodeClasses"): "The nodes by class, and the free capacity of each class.",
+    ("SiteStatus", "truncated"): "Whether the site has more nodes than nodeClasses can hold.",
+    ("SiteStatus", "agentVersion"): "The version of the site's agent.",
+    ("SiteStatus", "cpuVendors"): "The CPU vendors of the site's nodes.",
+    ("Condition", "type"): "The type of the condition, such as Ready, Accepted or Placed.",
+    ("Condition", "status"): "Whether the condition holds: True, False or Unknown.",
+    ("Condition", "reason"): "The reason of the last transition, in one CamelCase word.",
+    ("Condition", "message"): "The reason of the last transition, as text.",
+    ("Condition", "lastTransitionTime"): "When the status of the condition last changed.",
+    ("Condition", "observedGeneration"): "The generation of spec that the condition was set for.",
+    ("Rtt", "to"): "The peer site.",
+    ("Rtt", "milliseconds"): "The round-trip time, ms.",
     ("Rtt", "origin"): _ORIGIN_TEXT,
     ("Rtt", "observedAt"): _OBSERVED_TEXT,
-    ("Intensity", "gco2PerKwh"): "gCO2e per kWh. Left out: unknown, never 0.",
+    ("Intensity", "gco2PerKwh"): (
+        "The carbon intensity, gCO2e per kWh. Absent means unknown, never 0."
+    ),
     ("Intensity", "origin"): _ORIGIN_TEXT,
     ("Intensity", "observedAt"): _OBSERVED_TEXT,
-    ("Power", "watts"): "W. Left out: unknown, never 0.",
+    ("Power", "watts"): "The power drawn, W. Absent means unknown, never 0.",
     ("Power", "origin"): _ORIGIN_TEXT,
     ("Power", "observedAt"): _OBSERVED_TEXT,
     ("NodeClass", "labels"): "Labels that all nodes of this class have.",
     ("NodeClass", "taints"): "Taints that all nodes of this class have.",
-    ("NodeClass", "architecture"): "amd64, arm64, …",
-    ("NodeClass", "cpuVendor"): "kunpeng, hygon, …",
-    ("NodeClass", "gpuModel"): "Model of its cards; empty: none.",
-    ("NodeClass", "free"): "Free capacity; equal nodes share a row that counts them.",
-    ("SiteGrant", "spec"): "What the sites may hold, by whom it was granted, for how long.",
-    ("SiteGrantSpec", "sites"): "The sites that it is for.",
+    ("NodeClass", "architecture"): "The CPU architecture, such as amd64 or arm64.",
+    ("NodeClass", "cpuVendor"): "The CPU vendor, such as kunpeng or hygon.",
+    ("NodeClass", "gpuModel"): "The model of the accelerator cards. Empty: none.",
+    ("NodeClass", "free"): "Free capacity. Equal nodes share a row, which counts them.",
+    ("SiteGrant", "spec"): "What the sites may hold, who granted it, and for how long.",
+    ("SiteGrantSpec", "sites"): "The sites that the grant covers.",
     ("SiteGrantSpec", "networkZones"): "Network zones that the sites offer.",
-    ("SiteGrantSpec", "jurisdiction"): "The law that holds there: CN-GD, HK, MO.",
-    ("SiteGrantSpec", "dedicatedPool"): "Whether nodes are set apart; level 4 needs it.",
-    ("SiteGrantSpec", "authority"): "Who granted it.",
-    ("SiteGrantSpec", "document"): "Number of the paper that grants it.",
-    ("SiteGrantSpec", "validFrom"): "Grants nothing before.",
-    ("SiteGrantSpec", "validUntil"): "Grants nothing from then on.",
-    ("DataClassScheme", "spec"): "The table of classes.",
-    ("DataClassSchemeSpec", "classes"): "One rule per class.",
-    ("DataClassRule", "name"): "The class.",
-    ("DataClassRule", "protectionLevel"): "Level that a site needs (GB/T 22239).",
-    ("DataClassRule", "allowListOnly"): "Only sites whose grant lists the workload.",
-    ("DataClassRule", "sameProvince"): "The data stays in its tenant's province.",
-    ("DataClassRule", "cpuVendors"): "CPU vendors that may touch it. Empty: any.",
-    ("DataClassRule", "onViolation"): "What happens to work that a changed grant no longer allows.",
-    ("Tenant", "spec"): "What administrators allow the tenant.",
-    ("Tenant", "status"): "What it uses now.",
-    ("TenantSpec", "namespaces"): "Its namespaces. No two tenants share one.",
-    ("TenantSpec", "maxPriority"): "The highest priority that its workloads may have.",
-    ("TenantSpec", "extraNamespaces"): "Namespaces that its manifests may name besides their own.",
-    ("TenantSpec", "siteSelector"): "The sites that it may use. Empty: all.",
-    ("TenantSpec", "weight"): "Its share when capacity is short, relative to others.",
-    ("TenantSpec", "quota"): "What it may request in all. Empty: no limit.",
-    ("TenantSpec", "borrowing"): "Whether it may use what others of its cohort leave of quotas.",
-    ("TenantSpec", "borrowingLimit"): (
-        "The most that it may borrow, by resource; others: all that is left."
+    ("SiteGrantSpec", "jurisdiction"): (
+        "The law that applies at the sites, such as CN-GD, HK or MO."
     ),
-    ("TenantSpec", "cohort"): "Tenants that name the same cohort lend each other what they leave.",
-    ("TenantSpec", "budget"): "What its placed work may cost; more is not placed.",
-    ("Budget", "cnyPerHour"): "CNY per hour, as decisions reckon it. Absent: no limit.",
-    ("Budget", "kgco2ePerHour"): "kgCO2e per hour. Absent: no limit.",
-    ("TenantStatus", "used"): "What its placed work requests.",
+    ("SiteGrantSpec", "dedicatedPool"): (
+        "Whether the sites have dedicated nodes, which protection level 4 needs."
+    ),
+    ("SiteGrantSpec", "authority"): "The authority that issued the grant.",
+    ("SiteGrantSpec", "document"): "The number of the document that records the grant.",
+    ("SiteGrantSpec", "validFrom"): "The grant is not valid before this time.",
+    ("SiteGrantSpec", "validUntil"): "The grant is not valid from this time on.",
+    ("DataClassScheme", "spec"): "The table of data classes.",
+    ("DataClassSchemeSpec", "classes"): "One rule for each data class.",
+    ("DataClassRule", "name"): "The name of the data class.",
+    ("DataClassRule", "protectionLevel"): "The protection level that a site needs (GB/T 22239).",
+    ("DataClassRule", "allowListOnly"): (
+        "Whether only sites whose grant lists the workload may hold the data."
+    ),
+    ("DataClassRule", "sameProvince"): "Whether the data must stay in the province of its tenant.",
+    ("DataClassRule", "cpuVendors"): "CPU vendors that may process the data. Empty: any.",
+    ("DataClassRule", "onViolation"): (
+        "What happens to running workloads that a changed grant no longer allows."
+    ),
+    ("Tenant", "spec"): "What administrators allow the tenant.",
+    ("Tenant", "status"): "What the tenant uses now.",
+    ("TenantSpec", "namespaces"): "The tenant's namespaces. Two tenants cannot share a namespace.",
+    ("TenantSpec", "maxPriority"): "The highest priority that workloads of the tenant may have.",
+    ("TenantSpec", "extraNamespaces"): "Further namespaces that manifests of the tenant may name.",
+    ("TenantSpec", "siteSelector"): "The sites that the tenant may use. Empty: all.",
+    ("TenantSpec", "weight"): (
+        "The tenant's share when capacity is short, relative to other tenants."
+    ),
+    ("TenantSpec", "quota"): "What the tenant may request in total. Empty: no limit.",
+    ("TenantSpec", "borrowing"): (
+        "Whether the tenant may use quota that other tenants of its cohort leave unused."
+    ),
+    ("TenantSpec", "borrowingLimit"): (
+        "The most that the tenant may borrow, by resource; unlisted resources: all that is unused."
+    ),
+    ("TenantSpec", "cohort"): "Tenants with the same cohort lend each other unused quota.",
+    ("TenantSpec", "budget"): "What placed workloads of the tenant may cost; more is not placed.",
+    ("Budget", "cnyPerHour"): (
+        "The limit in CNY per hour, as decisions estimate the cost. Absent: no limit."
+    ),
+    ("Budget", "kgco2ePerHour"): "The limit in kgCO2e per hour. Absent: no limit.",
+    ("TenantStatus", "used"): "What placed workloads of the tenant request.",
     ("TenantStatus", "conditions"): _CONDITIONS_TEXT,
-    ("LabelSelector", "matchLabels"): "Labels that must be there, with these values.",
-    ("LabelSelector", "matchExpressions"): "Conditions on labels; all must hold.",
-    ("Requirement", "key"): "The label.",
+    ("LabelSelector", "matchLabels"): "Labels that must be present with these values.",
+    ("LabelSelector", "matchExpressions"): "Requirements on labels; all must be met.",
+    ("Requirement", "key"): "The label key.",
     ("Requirement", "operator"): "In, NotIn, Exists or DoesNotExist.",
-    ("Requirement", "values"): "For In and NotIn.",
+    ("Requirement", "values"): "The values for In and NotIn.",
     ("PlacementPolicy", "spec"): "Placement, schedule and failover under one name.",
-    ("PlacementPolicy", "status"): "Whether it can be used.",
-    ("ClusterPlacementPolicy", "spec"): "What it tightens, and for which workloads.",
-    ("ClusterPlacementPolicy", "status"): "Whether it can be used.",
-    ("ClusterPolicySpec", "workloadSelector"): "Only workloads with these labels. Empty: all.",
-    ("PolicySpec", "placement"): "Where workloads may run and how replicas are divided.",
-    ("PolicySpec", "schedule"): "When they may run.",
-    ("PolicySpec", "failover"): "What happens when a site falls silent.",
-    ("PolicySpec", "rebalance"): "How much may be moved to save cost.",
+    ("PlacementPolicy", "status"): "Whether the policy can be used.",
+    ("ClusterPlacementPolicy", "spec"): "What the policy tightens, and for which workloads.",
+    ("ClusterPlacementPolicy", "status"): "Whether the policy can be used.",
+    ("ClusterPolicySpec", "workloadSelector"): (
+        "The workloads that the policy applies to. Empty: all."
+    ),
+    ("PolicySpec", "placement"): "Where workloads may run and how their replicas are divided.",
+    ("PolicySpec", "schedule"): "When workloads may run.",
+    ("PolicySpec", "failover"): "What happens when a site stops reporting.",
+    ("PolicySpec", "rebalance"): "How many replicas may be moved to save cost.",
     ("PolicyStatus", "conditions"): _CONDITIONS_TEXT,
-    ("Placement", "preset"): "A well-known arrangement by name; other fields refine it.",
-    ("Placement", "presetOptions"): "Figures of the preset.",
-    ("PresetOptions", "pairWithinMilliseconds"): "The longest round trip between a pair, ms.",
-    ("PresetOptions", "standbyRatio"): "Share of replicas that the standby keeps running.",
-    ("Placement", "strategy"): "How replicas are divided. Left out: CostOptimal.",
-    ("Placement", "mode"): "Steady (what runs stays) or Fresh (start over). Left out: Steady.",
-    ("Placement", "weights"): "Shares of sites; for strategy Weighted.",
-    ("Placement", "gang"): "All replicas or none.",
-    ("Placement", "siteSelector"): "Only sites with these labels. Empty: all.",
-    ("Placement", "siteTolerations"): "Taints of sites that the workload bears.",
-    ("Placement", "siteGroups"): "Groups in order: the next is used when this one is full.",
-    ("Placement", "spread"): "How replicas spread over places: minGroups 2 by city is two cities.",
-    ("Placement", "latency"): "The longest round trips; one that nobody measured refuses.",
-    ("Placement", "affinity"): "With or apart from other workloads of the namespace.",
-    ("Placement", "cpuVendors"): "Only nodes of these vendors. Empty: any.",
-    ("Placement", "prices"): "What the workload pays for things without a bill.",
-    ("Placement", "data"): "Data that it works on, and where that is: elsewhere it is copied.",
-    ("SiteWeight", "site"): "A site.",
-    ("SiteWeight", "weight"): "Its share, relative to the others.",
-    ("Toleration", "key"): "Key of the taint. Empty with Exists: all taints.",
+    ("Placement", "preset"): "A named arrangement of common settings; other fields refine it.",
+    ("Placement", "presetOptions"): "Parameters of the preset.",
+    ("PresetOptions", "pairWithinMilliseconds"): (
+        "The longest round-trip time between a pair of sites, ms."
+    ),
+    ("PresetOptions", "standbyRatio"): "The share of replicas that the standby site keeps running.",
+    ("Placement", "strategy"): "How replicas are divided among sites. Default: CostOptimal.",
+    ("Placement", "mode"): (
+        "Steady (running replicas stay) or Fresh (divide from scratch). Default: Steady."
+    ),
+    ("Placement", "weights"): "The shares of sites, for strategy Weighted.",
+    ("Placement", "gang"): "Whether either all replicas are placed or none.",
+    ("Placement", "siteSelector"): "The sites that may be used, by labels. Empty: all.",
+    ("Placement", "siteTolerations"): "Taints of sites that the workload tolerates.",
+    ("Placement", "siteGroups"): (
+        "Groups in order of preference: the next is used when this one is full."
+    ),
+    ("Placement", "spread"): (
+        "How replicas spread over places; minGroups 2 by city means two cities."
+    ),
+    ("Placement", "latency"): (
+        "The longest round-trip times allowed; a site without a measurement is refused."
+    ),
+    ("Placement", "affinity"): (
+        "Whether to run beside or apart from other workloads of the namespace."
+    ),
+    ("Placement", "cpuVendors"): "CPU vendors of nodes that may be used. Empty: any.",
+    ("Placement", "prices"): "What the workload pays for effects that have no bill.",
+    ("Placement", "data"): (
+        "Data that the workload reads, and where it is; other sites must copy it."
+    ),
+    ("SiteWeight", "site"): "The name of the site.",
+    ("SiteWeight", "weight"): "The share of the site, relative to the others.",
+    ("Toleration", "key"): "The key of the taint. Empty with operator Exists: all taints.",
     ("Toleration", "operator"): "Equal compares the value, Exists does not.",
-    ("Toleration", "value"): "Value of the taint, for Equal.",
-    ("Toleration", "effect"): "Effect of the taint. Empty: all.",
-    ("Toleration", "tolerationSeconds"): "How long it bears NoExecute, s. Left out: for ever.",
-    ("SiteGroup", "name"): "For people and for the status.",
-    ("SiteGroup", "sites"): "Sites by name.",
-    ("SiteGroup", "siteSelector"): "Sites by labels.",
-    ("Spread", "minGroups"): "At least so many places.",
-    ("Spread", "maxGroups"): "At most so many places.",
-    ("Spread", "maxPerGroup"): "At most so many replicas in one place.",
-    ("Spread", "required"): "false: a wish, broken rather than waiting.",
-    ("LatencyBound", "withinMilliseconds"): "The longest round trip, ms.",
-    ("WorkloadAffinity", "kind"): "With them in one place, or Apart from them.",
+    ("Toleration", "value"): "The value of the taint, for operator Equal.",
+    ("Toleration", "effect"): "The effect of the taint. Empty: all effects.",
+    ("Toleration", "tolerationSeconds"): (
+        "How long a NoExecute taint is tolerated, s. Absent: forever."
+    ),
+    ("SiteGroup", "name"): "The name of the group in messages and in the status.",
+    ("SiteGroup", "sites"): "The sites by name.",
+    ("SiteGroup", "siteSelector"): "The sites by labels.",
+    ("Spread", "minGroups"): "The lowest number of places.",
+    ("Spread", "maxGroups"): "The highest number of places.",
+    ("Spread", "maxPerGroup"): "The highest number of replicas in one place.",
+    ("Spread", "required"): (
+        "false: a preference, which is given up rather than keeping replicas waiting."
+    ),
+    ("LatencyBound", "withinMilliseconds"): "The longest round-trip time, ms.",
+    ("WorkloadAffinity", "kind"): (
+        "With: in one place with the other workloads. Apart: in other places."
+    ),
     ("WorkloadAffinity", "selector"): "The other workloads, by their labels.",
-    ("WorkloadAffinity", "by"): "What counts as one place; as in spread.",
-    ("WorkloadAffinity", "required"): "false: a wish.",
+    ("WorkloadAffinity", "by"): "What counts as one place, as in spread.",
+    ("WorkloadAffinity", "required"): "false: a preference.",
     ("PriceList", "carbonCnyPerKg"): "CNY per kgCO2e.",
-    ("PriceList", "latencyCnyPerMillisecondHour"): "CNY per ms of round trip, hour and replica.",
-    ("PriceList", "waitingCnyPerHour"): "CNY per hour from now to its start, and replica.",
-    ("Schedule", "earliest"): "Not before.",
-    ("Schedule", "deadline"): "Done by then.",
-    ("Schedule", "durationSeconds"): "How long it takes, s.",
-    ("Schedule", "interruptible"): "Whether it may be stopped and go on later.",
-    ("Failover", "mode"): "Automatic, Manual (an operator's word), or Fenced (never at two sites).",
-    ("Failover", "afterSeconds"): "Silence that counts as lost, s.",
-    ("RebalanceBudget", "maxMovesPerHour"): "At most so many moved replicas per hour.",
+    ("PriceList", "latencyCnyPerMillisecondHour"): (
+        "CNY per ms of round-trip time, hour and replica."
+    ),
+    ("PriceList", "waitingCnyPerHour"): "CNY per replica and hour of waiting for its start.",
+    ("Schedule", "earliest"): "The workload does not start before this time.",
+    ("Schedule", "deadline"): "The workload must be finished by this time.",
+    ("Schedule", "durationSeconds"): "How long the workload runs, s.",
+    ("Schedule", "interruptible"): "Whether the workload may be stopped and continued later.",
+    ("Failover", "mode"): (
+        "Automatic, Manual (an operator decides), or Fenced (never at two sites at once)."
+    ),
+    ("Failover", "afterSeconds"): "How long a site may be silent before it counts as lost, s.",
+    ("RebalanceBudget", "maxMovesPerHour"): "The highest number of replicas moved per hour.",
     ("Workload", "spec"): "What the tenant wants to run.",
-    ("Workload", "status"): "What became of it. Written by the scheduler.",
-    ("WorkloadSpec", "networkZones"): "Zones that it needs, all of them. classified runs nowhere.",
-    ("WorkloadSpec", "priority"): "Higher is placed first. Above 0 needs a right of its own.",
-    ("WorkloadSpec", "demand"): "What its pods need, where manifests cannot say it.",
-    ("WorkloadSpec", "policyRef"): "The PlacementPolicy of its namespace that it follows.",
-    ("WorkloadSpec", "placement"): "Where it may run; written here instead of policyRef.",
-    ("WorkloadSpec", "schedule"): "When it may run.",
-    ("WorkloadSpec", "failover"): "What happens when a site falls silent.",
-    ("NameReference", "name"): "Its name.",
-    ("PodDemand", "replicas"): "How many.",
-    ("PodDemand", "requests"): "What one replica requests: cpu, memory, nvidia.com/gpu.",
-    ("PodDemand", "nodeSelector"): "Only nodes with these labels.",
-    ("PodDemand", "tolerations"): "Taints of nodes that it bears.",
-    ("PodDemand", "gpuModels"): "Models of cards that will do. Empty: any.",
-    ("WorkloadStatus", "observedGeneration"): "The generation of spec that this is about.",
-    ("WorkloadStatus", "epoch"): "The leader that wrote this. It never falls.",
-    ("WorkloadStatus", "incarnation"): "Tells it from an earlier workload of the same name.",
-    ("WorkloadStatus", "phase"): "Where it stands, as one word.",
-    ("WorkloadStatus", "reason"): "Why, in one line.",
-    ("WorkloadStatus", "placement"): "Where it is placed.",
-    ("WorkloadStatus", "replicas"): "Replicas that are placed.",
-    ("WorkloadStatus", "ready"): "Replicas that are ready, at all sites.",
-    ("WorkloadStatus", "selector"): "Selects its pods; for autoscalers.",
-    ("WorkloadStatus", "exceptions"): "Sites where it is not as it should be.",
-    ("WorkloadStatus", "decision"): "The record that holds the whole decision.",
+    ("Workload", "status"): "The observed state. Written by the scheduler.",
+    ("WorkloadSpec", "networkZones"): (
+        "All network zones that the workload needs. classified is always refused."
+    ),
+    ("WorkloadSpec", "priority"): (
+        "Higher is placed first. A value above 0 needs a permission of its own."
+    ),
+    ("WorkloadSpec", "demand"): "What the pods need, for manifests from which it cannot be read.",
+    ("WorkloadSpec", "policyRef"): (
+        "The PlacementPolicy of the namespace that the workload follows."
+    ),
+    ("WorkloadSpec", "placement"): "Where the workload may run; alternative to policyRef.",
+    ("WorkloadSpec", "schedule"): "When the workload may run.",
+    ("WorkloadSpec", "failover"): "What happens when a site stops reporting.",
+    ("NameReference", "name"): "The name of the object.",
+    ("PodDemand", "replicas"): "The number of replicas.",
+    ("PodDemand", "requests"): "What one replica requests, such as cpu, memory or nvidia.com/gpu.",
+    ("PodDemand", "nodeSelector"): "Labels that a node must have.",
+    ("PodDemand", "tolerations"): "Taints of nodes that the pods tolerate.",
+    ("PodDemand", "gpuModels"): "Models of accelerator cards that may be used. Empty: any.",
+    ("WorkloadStatus", "observedGeneration"): (
+        "The generation of spec that the status was written for."
+    ),
+    ("WorkloadStatus", "epoch"): (
+        "The epoch of the leader that wrote the status. It never decreases."
+    ),
+    ("WorkloadStatus", "incarnation"): (
+        "Distinguishes the workload from an earlier one of the same name."
+    ),
+    ("WorkloadStatus", "phase"): "The phase of the workload, in one word.",
+    ("WorkloadStatus", "reason"): "The reason of the phase, in one line.",
+    ("WorkloadStatus", "placement"): "Where the workload is placed.",
+    ("WorkloadStatus", "replicas"): "The number of placed replicas.",
+    ("WorkloadStatus", "ready"): "The number of ready replicas at all sites.",
+    ("WorkloadStatus", "selector"): "The label selector of the pods, for autoscalers.",
+    ("WorkloadStatus", "exceptions"): "Sites where the workload is not in the expected state.",
+    ("WorkloadStatus", "decision"): "The ledger record of the latest decision.",
     ("WorkloadStatus", "conditions"): _CONDITIONS_TEXT,
-    ("PlacementStatus", "generation"): "Rises with each placement.",
-    ("PlacementStatus", "groups"): "Sites with equal shares share an entry.",
-    ("PlacementStatus", "slices"): "Further objects that hold the rest of a very long list.",
-    ("PlacementGroup", "sites"): "The sites.",
-    ("PlacementGroup", "replicas"): "Replicas at each of them.",
-    ("PlacementGroup", "generation"): "The placement that they are at.",
+    ("PlacementStatus", "generation"): (
+        "The generation of the placement; it increases with each change."
+    ),
+    ("PlacementStatus", "groups"): "Groups of sites with equal shares.",
+    (
+        "PlacementStatus",
+        "slices",
+    ): "The number of further objects with the rest of a long list.",
+    ("PlacementGroup", "sites"): "The sites of the group.",
+    ("PlacementGroup", "replicas"): "The number of replicas at each site.",
+    ("PlacementGroup", "generation"): "The placement generation that the sites are at.",
     ("PlacementGroup", "phase"): "Placing, Running or Withdrawing.",
-    ("PlacementGroup", "replacedBy"): "Sites that take over before these withdraw.",
-    ("PlacementGroup", "violates"): "The right that is broken by what runs there, as a reason.",
-    ("PlacementGroup", "since"): "Since when.",
-    ("SiteHealth", "site"): "The site.",
-    ("SiteHealth", "ready"): "Replicas that are ready there.",
-    ("SiteHealth", "message"): "What is wrong.",
-    ("DecisionReference", "id"): "For `kapok replay` and `kapok ledger show`.",
-    ("DecisionReference", "hash"): "Hash of the record; an edited record has another.",
+    ("PlacementGroup", "replacedBy"): (
+        "Sites that must be running before the replicas here are withdrawn."
+    ),
+    ("PlacementGroup", "violates"): (
+        "The reason slug of the rule that the running replicas violate."
+    ),
+    ("PlacementGroup", "since"): "Since when these values have held.",
+    ("SiteHealth", "site"): "The name of the site.",
+    ("SiteHealth", "ready"): "The number of ready replicas at the site.",
+    ("SiteHealth", "message"): "What is wrong at the site.",
+    ("DecisionReference", "id"): "The record id for `kapok replay` and `kapok ledger show`.",
+    ("DecisionReference", "hash"): "The hash of the record, which reveals a later edit.",
     ("DecisionReference", "line"): "The decision in one line.",
-    ("DecisionReference", "decidedAt"): "When.",
+    ("DecisionReference", "decidedAt"): "When the decision was made.",
 }

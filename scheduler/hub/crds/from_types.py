@@ -1,8 +1,8 @@
-"""Types become structural schemas: from msgspec types to OpenAPI v3 as Kubernetes wants it.
+"""Structural schemas from msgspec types: OpenAPI v3 with the extensions of Kubernetes.
 
-A real API server refuses rules (CEL) that could become costly, and measures that by the maximum of
-every list, map and string. So a type without one gets no schema: the generator refuses it by its
-path. Optional is absent, never null.
+A real API server refuses CEL rules whose estimated cost is too high, and it estimates the cost from
+the maximum size of each list, map and string. The generator therefore refuses types without a
+maximum and names their path. An optional field may be absent, but never null.
 """
 
 import inspect
@@ -28,9 +28,9 @@ _EMBEDDED_MARK = "x-kubernetes-embedded-resource"
 
 
 class UnboundedError(ValueError):
-    """A list, map or string has no maximum.
+    """A list, map or string has no maximum size; the message has its path.
 
-    The message is its path. Give its type a `ObjectMeta`.
+    `msgspec.Meta` on the type sets the maximum.
     """
 
 
@@ -39,15 +39,15 @@ def schema_of(struct: type[msgspec.Struct], path: str, *, defaults: bool) -> Sch
 
     Args:
         struct: the type.
-        path: where it stands, for messages.
-        defaults: whether defaults are written (in `spec`; a status has none).
+        path: the path of the Struct in the object, for messages.
+        defaults: whether to include defaults (a spec has them, a status does not).
 
     Raises:
-        UnboundedError: something in it has no maximum.
+        UnboundedError: a list, map or string below has no maximum size.
     """
     info = mi.type_info(struct)
     if not isinstance(info, mi.StructType):
-        raise TypeError(f"{path}: {struct} is no Struct")
+        raise TypeError(f"{path}: {struct} is not a Struct")
     schema: Schema = {"description": description_of(struct), "type": "object"}
     required = [field.encode_name for field in info.fields if field.required]
     if required:
@@ -64,7 +64,7 @@ def schema_of(struct: type[msgspec.Struct], path: str, *, defaults: bool) -> Sch
 def field_schema_of(
     struct: type[msgspec.Struct], field: mi.Field, path: str, *, defaults: bool
 ) -> Schema:
-    """The schema of one field of a Struct, with the rules, texts and defaults that stand for it."""
+    """The schema of one field of a Struct, with its rules, description and default."""
     schema = _type_schema(field.type, path, defaults=defaults)
     place = _field_key(struct, field)
     schema |= LIST_TYPES.get(place, {})
@@ -79,18 +79,18 @@ def field_schema_of(
 
 
 def _field_key(struct: type[msgspec.Struct], field: mi.Field) -> tuple[str, str]:
-    """The key of a field in the tables: the Struct that brought it, not one that inherits it."""
+    """The key of a field in the tables: the Struct that declares it, not one that inherits it."""
     owners = [base for base in struct.__mro__ if field.name in inspect.get_annotations(base)]
     return owners[0].__name__, field.encode_name
 
 
 def _is_written_default(default: object) -> bool:
-    """Empty text and empty collections mean the same as absent."""
+    """Whether a default goes into the schema; empty strings and collections equal absent ones."""
     return isinstance(default, bool | int | float) or (isinstance(default, str) and default != "")
 
 
 def _type_schema(kind: mi.Type, path: str, *, defaults: bool) -> Schema:
-    """One type, by its form."""
+    """The schema of a type, by its msgspec category."""
     match kind:
         case mi.Metadata():
             schema = _annotated_schema(kind, path, defaults=defaults)
@@ -200,7 +200,7 @@ def _enum_schema(values: list[str]) -> Schema:
 
 
 def _bounds_schema(kind: mi.IntType | mi.FloatType) -> Schema:
-    """OpenAPI 3.0 writes an open bound as a flag beside the bound."""
+    """The bounds of a number; OpenAPI 3.0 marks an exclusive bound with a flag beside it."""
     schema: Schema = {}
     for bound, name, flag in (
         (kind.ge, "minimum", None),
@@ -216,5 +216,5 @@ def _bounds_schema(kind: mi.IntType | mi.FloatType) -> Schema:
 
 
 def description_of(struct: type[msgspec.Struct]) -> str:
-    """What a Struct is: the first paragraph of its docstring."""
+    """The description of a Struct: the first paragraph of its docstring."""
     return " ".join((struct.__doc__ or "").strip().split("\n\n")[0].split())

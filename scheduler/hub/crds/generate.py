@@ -1,8 +1,7 @@
-"""The custom resource definitions, made from the types that decode the objects.
+"""Generates the CustomResourceDefinitions from the types that decode the objects.
 
-`python -m scheduler.hub.crds.generate DIR` writes one file per kind (`make manifests`); a test
-compares what is in manifests/crds with what the types say. `make_crds()` gives the same to `kapok
-up`, which applies them.
+`python -m scheduler.hub.crds.generate FOLDER` writes one file per kind (`make manifests`); a test
+compares manifests/crds with the types. `kapok up` applies the same definitions from `make_crds()`.
 """
 
 import sys
@@ -19,23 +18,23 @@ from scheduler.model.kinds.fields import API_GROUP, API_VERSION
 from scheduler.model.kinds.kinds import KINDS, Kind
 
 _VERSION = API_VERSION.rpartition("/")[2]
-_HEADER = "# Made from scheduler/model by `make manifests`; edit the types, not this file.\n"
+_HEADER = "# Generated from scheduler/model by `make manifests`; edit the types, not this file.\n"
 _TYPE_META_PROPERTIES = {
     "apiVersion": {
         "description": f"Always {API_VERSION}.",
         "type": "string",
         "maxLength": 64,
     },
-    "kind": {"description": "The name of this kind.", "type": "string", "maxLength": 63},
+    "kind": {"description": "The kind of the object.", "type": "string", "maxLength": 63},
     "metadata": {"type": "object"},
 }
 
 
 def make_crds() -> list[dict[str, Any]]:
-    """One CustomResourceDefinition per kind, as JSON values.
+    """One CustomResourceDefinition per kind, as JSON objects.
 
     Raises:
-        UnboundedError: a type has a list, map or string without a maximum.
+        UnboundedError: a type has a list, map or string without a maximum size.
     """
     return [_make_crd(kind) for kind in KINDS.values()]
 
@@ -44,7 +43,7 @@ def write_crds(folder: Path) -> list[Path]:
     """Writes one YAML file per kind into `folder`, `GROUP_PLURAL.yaml`.
 
     Returns:
-        The files.
+        The paths of the written files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = []
@@ -56,13 +55,13 @@ def write_crds(folder: Path) -> list[Path]:
 
 
 def format_yaml(crd: dict[str, Any]) -> str:
-    """One definition as it stands in its file."""
+    """The text of the file of one definition."""
     text: str = yaml.dump(crd, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=96)
     return _HEADER + text
 
 
 class _PlainDumper(yaml.SafeDumper):
-    """Repeats equal parts instead of pointing at them: kubectl takes anchors, people do not."""
+    """Repeats equal parts instead of using YAML anchors, which are hard to read."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the signature is PyYAML's
         return True
@@ -108,7 +107,7 @@ def _make_version(kind: Kind) -> dict[str, Any]:
 
 def _root_schema(kind: Kind) -> Schema:
     info = mi.type_info(kind.type)
-    assert isinstance(info, mi.StructType)  # noqa: S101 - the registry holds nothing else
+    assert isinstance(info, mi.StructType)  # noqa: S101 - every registered kind is a Struct
     parts = {field.encode_name: field for field in info.fields if field.name in ("spec", "status")}
     root: Schema = {"description": description_of(kind.type), "type": "object"}
     required = [name for name, part in parts.items() if part.required]
@@ -116,7 +115,7 @@ def _root_schema(kind: Kind) -> Schema:
         root["required"] = required
     root["properties"] = dict(_TYPE_META_PROPERTIES)
     for name, part in parts.items():
-        has_defaults = name == "spec"  # a status says what is, never what was left out
+        has_defaults = name == "spec"  # a status reports facts, so an absent field has no default
         root["properties"][name] = field_schema_of(
             kind.type, part, f"{kind.kind}.{name}", defaults=has_defaults
         )
@@ -124,7 +123,7 @@ def _root_schema(kind: Kind) -> Schema:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Writes the files into the folder that is named."""
+    """Writes the files into the folder named in `argv`; returns the exit code."""
     if len(argv) != 1:
         sys.stderr.write("usage: python -m scheduler.hub.crds.generate FOLDER\n")
         return 2

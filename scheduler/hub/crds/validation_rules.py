@@ -1,20 +1,20 @@
-"""What the types cannot say: rules in CEL, list types, columns.
+"""The parts of the CRDs that types cannot express: CEL rules, list types, columns, scale paths.
 
-Only core CEL (no `quantity()`, `isURL()`, `format`): what stands here runs in the embedded hub and
-in a real API server alike. Each message says what to write instead. What a rule cannot see (a
-policy that is missing, a spread that no fleet can meet), and what has a reason of its own (the
-classified zone, core data, no class), is no schema error: the hub takes the object, and condition
-`AcceptedSpec` or phase `Refused` says why it goes nowhere.
+The rules use core CEL only (no `quantity()`, `isURL()`, `format`), so that they run in the embedded
+hub and in a real API server alike. Each message says what to write instead. A rule cannot see
+other objects (a missing policy, a spread that no fleet can meet), and some refusals have a reason
+slug of their own (the classified zone, core data, no class). These are no schema errors: the hub
+accepts the object, and condition `Accepted` or phase `Refused` explains why it is not placed.
 """
 
 from typing import Any
 
 from scheduler.model.jurisdictions import REFUSED_BY_SCHEMA, REPLACEMENT_CODES
 
-# apimachinery's resource.Quantity, without a sign: nothing that is asked or free is negative.
+# apimachinery's resource.Quantity without a minus: requests and free capacity are not negative.
 _NUMBER_PATTERN = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)"
 QUANTITY_PATTERN = rf"^\+?{_NUMBER_PATTERN}([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$"
-"""A Kubernetes quantity that is not negative."""
+"""Matches a Kubernetes quantity that is not negative."""
 
 _VALIDATIONS = "x-kubernetes-validations"
 
@@ -28,7 +28,7 @@ def _rules(*rules: dict[str, str]) -> dict[str, Any]:
 
 
 def _mainland_only_rules(field: str, condition: str = "") -> list[dict[str, str]]:
-    """One rule for each code below CN that is no part of the mainland."""
+    """One rule for each code of ISO 3166-2:CN that is not part of the mainland."""
     return [
         _rule(
             f"{condition}{field} != '{code}'",
@@ -45,12 +45,12 @@ STRUCT_RULES: dict[str, dict[str, Any]] = {
     "WorkloadSpec": _rules(
         _rule(
             "!(has(self.manifests) && size(self.manifests) > 0 && has(self.demand))",
-            "give manifests or demand, not both: demand is for custom resources, whose pods"
-            " cannot be read from a manifest",
+            "set either manifests or demand: demand is for custom resources, whose pods cannot be"
+            " read from a manifest",
         ),
         _rule(
             "!(has(self.policyRef) && has(self.placement))",
-            "give policyRef or placement, not both: write the placement into the policy, or remove"
+            "set either policyRef or placement: write the placement into the policy, or remove"
             " policyRef",
         ),
     ),
@@ -64,36 +64,36 @@ STRUCT_RULES: dict[str, dict[str, Any]] = {
         _rule(
             "!has(self.tariff) || size(self.tariff) == 0 || (has(self.energyCnyPerKwh)"
             " && self.tariff.all(each, each.energyCnyPerKwh <= self.energyCnyPerKwh))",
-            "write the highest price as energyCnyPerKwh, and into tariff the cheaper hours only",
+            "energyCnyPerKwh must be the highest price; list only cheaper hours in tariff",
         ),
     ),
     "TariffHours": _rules(
-        _rule("self.fromHour != self.toHour", "toHour must be another hour than fromHour"),
+        _rule("self.fromHour != self.toHour", "toHour must differ from fromHour"),
     ),
     "Spread": _rules(
         _rule(
             "!has(self.maxGroups) || !has(self.minGroups) || self.minGroups <= self.maxGroups",
-            "minGroups may not be above maxGroups: lower minGroups or leave maxGroups out",
+            "minGroups must not exceed maxGroups: lower minGroups or remove maxGroups",
         ),
     ),
     "SiteGroup": _rules(
         _rule(
             "has(self.siteSelector) || (has(self.sites) && size(self.sites) > 0)",
-            "name sites, or give a siteSelector ({} matches every site)",
+            "set sites or siteSelector ({} matches every site)",
         ),
     ),
     "Requirement": _rules(
         _rule(
             "self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0"
             " : !has(self.values) || size(self.values) == 0",
-            "In and NotIn need values; Exists and DoesNotExist take none",
+            "operators In and NotIn need values; Exists and DoesNotExist must have none",
         ),
     ),
     "Toleration": _rules(
         _rule(
             "!has(self.operator) || self.operator != 'Exists' || !has(self.value)"
             " || self.value == ''",
-            "operator Exists takes no value: remove value, or write operator: Equal",
+            "operator Exists must have no value: remove value, or write operator: Equal",
         ),
         _rule(
             "(has(self.key) && self.key != '')"
@@ -106,8 +106,8 @@ STRUCT_RULES: dict[str, dict[str, Any]] = {
             "has(self.mode) && self.mode == 'Push'"
             " ? has(self.kubeconfigSecretRef) != has(self.clusterProfileRef)"
             " : !has(self.kubeconfigSecretRef) && !has(self.clusterProfileRef)",
-            "mode Push needs kubeconfigSecretRef or clusterProfileRef, one of them; mode Pull"
-            " takes neither",
+            "mode Push needs exactly one of kubeconfigSecretRef and clusterProfileRef; mode Pull"
+            " needs neither",
         ),
     ),
     "SiteGrantSpec": _rules(
@@ -117,13 +117,13 @@ STRUCT_RULES: dict[str, dict[str, Any]] = {
         ),
         _rule(
             "!has(self.networkZones) || !('classified' in self.networkZones)",
-            "remove classified: no site of Kapok may be on a classified network",
+            "remove classified: a site of Kapok must not be on a classified network",
         ),
         *_mainland_only_rules("self.jurisdiction", condition="!has(self.jurisdiction) || "),
     ),
     "LabelSelector": {"x-kubernetes-map-type": "atomic"},
 }
-"""Rules on a whole Struct, wherever it stands."""
+"""Rules on a Struct, by its name, in every place where it is used."""
 
 ROOT_RULES: dict[str, dict[str, Any]] = {
     "Workload": _rules(
@@ -131,12 +131,12 @@ ROOT_RULES: dict[str, dict[str, Any]] = {
             "!has(oldSelf.status) || !has(oldSelf.status.epoch)"
             " || (has(self.status) && has(self.status.epoch)"
             " && self.status.epoch >= oldSelf.status.epoch)",
-            "status.epoch may not fall: a newer leader has written here; read the object again and"
-            " do not write as the older leader",
+            "status.epoch must not decrease: a newer leader has written this status; read the"
+            " object again and stop writing as the older leader",
         ),
     ),
 }
-"""Rules on the object as a whole; a deposed leader's write is refused here."""
+"""Rules on a whole object, by kind. The hub refuses the write of a former leader by them."""
 
 _AGENT_KEY = _rules(
     _rule(
@@ -150,7 +150,7 @@ ITEM_RULES: dict[tuple[str, str], dict[str, Any]] = {
     ("DataClassRule", "jurisdictions"): _MAINLAND_ONLY_ITEM,
     ("Delivery", "agentKeys"): _AGENT_KEY,
 }
-"""Rules on each item of a list: (Struct, field)."""
+"""Rules on each item of a list, by (Struct, field name in YAML)."""
 
 _SET_LIST = {"x-kubernetes-list-type": "set"}
 
@@ -181,7 +181,7 @@ LIST_TYPES: dict[tuple[str, str], dict[str, Any]] = {
     ("TenantStatus", "conditions"): _map_list_by("type"),
     ("PolicyStatus", "conditions"): _map_list_by("type"),
 }
-"""Lists that are merged by item; all others, as status.placement.groups, are atomic."""
+"""Lists that are merged by item, by (Struct, field name in YAML); all other lists are atomic."""
 
 PRINTER_COLUMNS: dict[str, list[dict[str, Any]]] = {
     "Workload": [
@@ -242,7 +242,7 @@ PRINTER_COLUMNS: dict[str, list[dict[str, Any]]] = {
         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     ],
 }
-"""What `kubectl get` prints."""
+"""The columns that `kubectl get` prints, by kind."""
 
 SCALE_SUBRESOURCES: dict[str, dict[str, str]] = {
     "Workload": {
@@ -251,4 +251,4 @@ SCALE_SUBRESOURCES: dict[str, dict[str, str]] = {
         "labelSelectorPath": ".status.selector",
     },
 }
-"""Kinds that `kubectl scale` and autoscalers may scale."""
+"""The scale subresources, for `kubectl scale` and autoscalers, by kind."""

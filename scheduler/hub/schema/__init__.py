@@ -1,5 +1,5 @@
 """Structural schemas and CEL rules of CustomResourceDefinitions: defaults, pruning, validation.
 
-Knows nothing else of ours; the API server and the checks of files use the same code.
+Knows no other package of ours. The API server and the commands that check files share it.
 Start with `structural.py`.
 """

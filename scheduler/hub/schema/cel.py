@@ -1,9 +1,9 @@
-"""The rules of a schema (`x-kubernetes-validations`): core CEL, evaluated with typed values.
+"""Evaluates the validation rules of a schema (`x-kubernetes-validations`), written in core CEL.
 
-No I/O, so that commands may check files with it. Kubernetes' own extensions to CEL (quantity,
-isURL, format, optionals) are not served: a rule that needs them does not compile here and is
-refused when the CRD is applied. Source: "Validation rules" of the documentation of
-CustomResourceDefinitions.
+This module has no I/O, so that commands can check files with it. Kubernetes' extensions of CEL
+(quantity, isURL, format, optionals) are not supported: a rule that uses them does not compile here
+and is refused when the CRD is applied. Source: "Validation rules" of the Kubernetes documentation
+of CustomResourceDefinitions.
 """
 
 import datetime as dt
@@ -48,28 +48,28 @@ _OLD_SELF = re.compile(r"\boldSelf\b")
 
 
 @functools.cache
-def _environment() -> Any:  # noqa: ANN401 - the evaluator's own type
+def _environment() -> Any:  # noqa: ANN401 - the evaluator has no type hints
     return cel.NewEnv(variables={"self": cel.Type.DYN, "oldSelf": cel.Type.DYN})
 
 
 @functools.lru_cache(maxsize=4096)
-def compile_rule(rule: str) -> Any:  # noqa: ANN401 - the evaluator's own type
+def compile_rule(rule: str) -> Any:  # noqa: ANN401 - the evaluator has no type hints
     """Compiles one rule.
 
     Raises:
-        RuntimeError: it does not compile; the message points at the place.
+        RuntimeError: the rule does not compile; the message has the position.
     """
     return _environment().compile(rule)
 
 
 def is_transition_rule(rule: str) -> bool:
-    """Whether a rule compares with the old value."""
+    """Whether a rule refers to the old value (`oldSelf`)."""
     return bool(_OLD_SELF.search(rule))
 
 
 @functools.lru_cache(maxsize=4096)
 def escape_name(name: str) -> str:
-    """A property's name as rules write it, such as `__namespace__`."""
+    """The name of a property as rules write it, such as `__namespace__`."""
     if name in _RESERVED_WORDS:
         return f"__{name}__"
     for text, replacement in _ESCAPES:
@@ -78,7 +78,7 @@ def escape_name(name: str) -> str:
 
 
 def to_cel_value(node: SchemaNode | None, value: Json) -> Any:  # noqa: ANN401 - any CEL value
-    """A JSON value as CEL sees it: numbers by the schema's type, instants as UTC text."""
+    """Converts a JSON value for CEL: numbers to the schema's type, instants to UTC strings."""
     if isinstance(value, dict):
         return _to_cel_map(node, value)
     if isinstance(value, list):
@@ -111,7 +111,7 @@ def _to_cel_map(node: SchemaNode | None, value: JsonObject) -> dict[str, Any]:
 
 
 def _to_cel_string(value: str, form: object) -> str:
-    """The evaluator takes no instants: they go in as UTC text of one width, which sorts as time."""
+    """A string for CEL. The evaluator has no instants: they become UTC text that sorts by time."""
     if form not in ("date-time", "date"):
         return value
     moment = dt.datetime.fromisoformat(value)
@@ -122,14 +122,14 @@ def _to_cel_string(value: str, form: object) -> str:
 def rule_problems(
     node: SchemaNode, value: Json, old: Json = None, path: str = "", *, has_old: bool | None = None
 ) -> list[FieldProblem]:
-    """Every rule that a value breaks; the value has passed `validate` before.
+    """Evaluates the rules on a value that has passed `validate`, and returns those that fail.
 
     Args:
         node: the compiled schema.
         value: the new value.
-        old: the value before, for transition rules.
-        path: where the value stands.
-        has_old: whether there was a value before; by default, whether `old` is given.
+        old: the old value, for transition rules.
+        path: the path of the value in the object.
+        has_old: whether there is an old value; None: whether `old` is not None.
     """
     if not node.has_rules or value is None:
         return []
@@ -195,7 +195,7 @@ def _node_rule_problems(
 
 _MAX_HELD_RULES = 20_000
 _held_rules: set[tuple[str, bytes]] = set()
-"""Transition rules that held for an unchanged value: they hold again, whatever else is written."""
+"""Transition rules that held for an unchanged value, with its JSON; they would hold again."""
 
 
 def _has_held(rule: str, value: Json) -> bool:
@@ -245,5 +245,5 @@ def _rule_message(rule: JsonObject, data: dict[str, Any]) -> str:
             if result.type().name() == "STRING" and str(result.value()).strip():
                 return str(result.value())
         except (RuntimeError, TypeError, ValueError):
-            pass  # the documented fall-back: the message, else the rule
+            pass  # the documented fallback: the message, else the rule itself
     return rule.get("message") or f"failed rule: {rule['rule']}"

@@ -1,9 +1,9 @@
-"""What a rule may cost in the worst case, as kube-apiserver estimates it for a CRD.
+"""Estimates the worst-case cost of CEL rules, as kube-apiserver does for a CRD.
 
 The worst case follows from the limits in the schema: a list without `maxItems` is as long as the
-largest request allows. Sources: cel-go's checker/cost.go for the prices, apiserver's
+largest request allows. Sources: cel-go's checker/cost.go for the costs of operations, apiserver's
 pkg/cel/common/schemas.go for the sizes, apiextensions' validation for the budgets; "Resource use by
-validation functions" in the Kubernetes documentation.
+validation functions" of the Kubernetes documentation.
 """
 
 from dataclasses import dataclass
@@ -24,23 +24,25 @@ from scheduler.hub.schema.cel_syntax import (
 from scheduler.hub.schema.structural import SchemaNode
 
 RULE_COST_BUDGET = 10_000_000
-"""Of one rule, times the number of places where it runs."""
+"""The budget of one rule, over all places of an object where it runs, in CEL cost units."""
 CRD_COST_BUDGET = 100_000_000
-"""Of all rules of a definition together."""
+"""The budget of all rules of a definition together, in CEL cost units."""
 _MAX_REQUEST_BYTES = 3 * 1024 * 1024
 _UNKNOWN_SIZE = 1 << 63
 _TRAVERSAL_COST = 0.1
-"""Per byte of a string that is read through."""
+"""Cost units per byte of a string that is traversed."""
 _REGEX_COST = 0.25
-"""Per byte of a regular expression."""
+"""Cost units per byte of a regular expression."""
 _LIST_COST, _MAP_COST = 10, 30
+"""Cost units of creating a list or a map."""
 _FORMAT_BYTES = {"date": 12, "date-time": 37, "duration": 34}
+"""The longest string of a format, with quotes, in bytes."""
 _COMPARISON_FUNCTIONS = frozenset({"_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_"})
 _SCALAR_TYPES = frozenset({"integer", "number", "boolean"})
 
 
 class UndefinedField(ValueError):
-    """A rule speaks of a field that the schema does not have."""
+    """A rule names a field that the schema does not have."""
 
 
 def max_size_of(node: SchemaNode | None) -> int:
@@ -62,7 +64,7 @@ def max_size_of(node: SchemaNode | None) -> int:
 def _max_text_bytes(node: SchemaNode) -> int:
     schema = node.schema
     if "maxLength" in schema:
-        return int(schema["maxLength"]) * 4  # of UTF-8
+        return int(schema["maxLength"]) * 4  # a character takes up to 4 bytes in UTF-8
     if schema.get("format") in _FORMAT_BYTES:
         return _FORMAT_BYTES[schema["format"]]
     if schema.get("enum") and not node.int_or_string:
@@ -71,7 +73,7 @@ def _max_text_bytes(node: SchemaNode) -> int:
 
 
 def min_bytes_of(node: SchemaNode | None) -> int:
-    """The fewest bytes that a value of a schema takes in JSON."""
+    """The smallest number of bytes that a value of a schema takes in JSON."""
     if node is None or node.type in {"integer", "number"} or node.int_or_string:
         return 1
     if node.type == "boolean":
@@ -86,7 +88,7 @@ def min_bytes_of(node: SchemaNode | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _ValueEstimate:
-    """What an expression costs, how large its value is, and which schema describes it."""
+    """The cost of an expression in CEL cost units, the size of its value, and the schema of it."""
 
     cost: float
     size: float = 1
@@ -94,13 +96,12 @@ class _ValueEstimate:
 
 
 def estimate_rule_cost(rule: str, node: SchemaNode, *, is_root: bool = False) -> float:
-    """The worst case of running a rule once, in cost units of CEL.
+    """The worst-case cost of evaluating a rule once, in CEL cost units.
 
     Args:
         rule: the rule.
         node: the schema of `self`.
-        is_root: whether `self` is a whole object, whose apiVersion, kind and name are there as
-        well.
+        is_root: whether `self` is a whole object, which also has apiVersion, kind and metadata.
 
     Raises:
         UndefinedField: the rule names a field that the schema does not have.
@@ -111,7 +112,7 @@ def estimate_rule_cost(rule: str, node: SchemaNode, *, is_root: bool = False) ->
 
 
 class _CostEstimator:
-    """Walks a syntax tree; knows the variables of the comprehensions around."""
+    """Walks a syntax tree and tracks the variables of enclosing comprehensions."""
 
     def __init__(self, node: SchemaNode, *, is_root: bool) -> None:
         self._self_node = node
@@ -169,7 +170,7 @@ class _CostEstimator:
             return None
         raise UndefinedField(f"undefined field '{field}'")
 
-    # ------------------------------------------------------------ calls
+    # ------------------------------------------------------------ function calls
 
     def _call(self, expression: Call) -> _ValueEstimate:
         arguments = [self.estimate(argument) for argument in expression.arguments]
@@ -221,13 +222,13 @@ class _CostEstimator:
             return _ValueEstimate(0, _UNKNOWN_SIZE)
         if node.type == "array":
             return _ValueEstimate(0, max_size_of(node.items), node.items)
-        return _ValueEstimate(0, 0)  # the key of a map: its length counts as nothing
+        return _ValueEstimate(0, 0)  # a map key, whose length cel-go counts as 0
 
 
 def _function_estimate(
     name: str, target: _ValueEstimate | None, arguments: list[_ValueEstimate], spent_cost: float
 ) -> _ValueEstimate:
-    """The price of a function by what it reads."""
+    """The estimate of a function call, by the bytes or elements that it reads."""
     sizes = [argument.size for argument in arguments]
     size: float = 1
     price: float = 1

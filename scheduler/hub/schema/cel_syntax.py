@@ -1,8 +1,8 @@
-"""The syntax tree of a compiled CEL rule, read from the evaluator's serialised form.
+"""The syntax tree of a compiled CEL rule, decoded from the evaluator's serialised form.
 
-The evaluator has no Python view of its tree; its serialisation is the public protobuf message
-`cel.expr.CheckedExpr` (macros such as `all` already expanded into comprehensions), of which the few
-fields that a cost estimate needs are read here. Source: cel-spec, proto/cel/expr/syntax.proto.
+The evaluator does not expose its tree in Python, but serialises it as the public protobuf message
+`cel.expr.CheckedExpr`, with macros such as `all` expanded into comprehensions. This module decodes
+the few fields that the cost estimate needs. Source: cel-spec, proto/cel/expr/syntax.proto.
 """
 
 from dataclasses import dataclass, field
@@ -14,11 +14,9 @@ from scheduler.hub.schema.protobuf_wire import iter_wire_fields
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A literal; `size` is the length of a string, 1 for anything else."""
+    """A literal; `size` is the length of a string or of bytes, and 1 for anything else."""
 
     size: int
-    is_text: bool
-    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +53,14 @@ class CreateList:
 
 @dataclass(frozen=True, slots=True)
 class CreateStruct:
-    """A map literal; keys and values in turn."""
+    """A map literal; keys and values alternate."""
 
     keys_and_values: tuple["Expression", ...] = field(default=())
 
 
 @dataclass(frozen=True, slots=True)
 class Comprehension:
-    """What a macro over a list or a map became."""
+    """The expansion of a macro over a list or a map, such as `all` or `exists`."""
 
     variable: str
     iter_range: "Expression"
@@ -77,11 +75,12 @@ Expression: TypeAlias = Constant | Ident | Select | Call | CreateList | CreateSt
 
 
 def parse_syntax(rule: str) -> Expression:
-    """The tree of a rule.
+    """The syntax tree of a rule.
 
     Raises:
         RuntimeError: the rule does not compile.
     """
+    # Field 2 of the evaluator's wrapper holds CheckedExpr, whose field 4 is the expression.
     wrapped = dict(iter_wire_fields(compile_rule(rule).serialize()))
     checked = dict(iter_wire_fields(_as_bytes(wrapped[2])))
     return _read_expression(_as_bytes(checked[4]))
@@ -100,14 +99,14 @@ def _read_expression(data: bytes) -> Expression:
         maker = _READERS_BY_NUMBER.get(number)
         if maker is not None:
             return maker(_as_bytes(value))
-    return Constant(1, is_text=False)
+    return Constant(1)
 
 
 def _read_constant(data: bytes) -> Expression:
     for number, value in iter_wire_fields(data):
         if number in {6, 7}:  # string_value, bytes_value
-            return Constant(len(_as_text(value)), is_text=True, text=_as_text(value))
-    return Constant(1, is_text=False)
+            return Constant(len(_as_text(value)))
+    return Constant(1)
 
 
 def _read_ident(data: bytes) -> Expression:

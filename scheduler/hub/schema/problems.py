@@ -1,4 +1,4 @@
-"""One thing that is wrong with one field, in the words of the API server.
+"""Problems of fields, worded as by the API server.
 
 Sources: the cause types of Kubernetes' Status; the wording of errors follows kube-apiserver 1.36.
 """
@@ -11,17 +11,17 @@ from scheduler.hub.schema.json_types import Json
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """One thing that is wrong with one field."""
+    """One problem of one field."""
 
     reason: str
-    """A cause type of Kubernetes, such as `FieldValueInvalid`."""
+    """A `CauseType` of Kubernetes, such as `FieldValueInvalid`."""
     field: str
-    """The path, such as `spec.sites[0].name`."""
+    """The path of the field, such as `spec.sites[0].name`."""
     message: str
 
     @property
     def full_message(self) -> str:
-        """Path and message as the API server joins them."""
+        """Path and message, joined as the API server does."""
         return f"{self.field}: {self.message}"
 
 
@@ -36,7 +36,7 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
 
 
 def has_type(value: Json, expected: str) -> bool:
-    """Whether a JSON value is of an OpenAPI type; true is no number, 3.0 is an integer."""
+    """Whether a JSON value has an OpenAPI type; true is not a number, 3.0 is an integer."""
     if isinstance(value, bool):
         return expected == "boolean"
     if expected == "integer" and isinstance(value, float):
@@ -45,7 +45,7 @@ def has_type(value: Json, expected: str) -> bool:
 
 
 def json_type_of(value: Json) -> str:
-    """The OpenAPI name of a JSON value's type."""
+    """The OpenAPI type of a JSON value."""
     if value is None:
         return "null"
     for name in ("boolean", "string", "object", "array", "integer", "number"):
@@ -55,24 +55,24 @@ def json_type_of(value: Json) -> str:
 
 
 def quote_value(value: Json) -> str:
-    """A value as the API server prints it in a message."""
+    """A value as the API server prints it in messages."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 def invalid_value(path: str, value: Json, why: str) -> FieldProblem:
-    """`Invalid value`: the type is right, the value is not."""
+    """An `Invalid value` problem: the value has the right type but is not allowed."""
     return FieldProblem("FieldValueInvalid", path, f"Invalid value: {quote_value(value)}: {why}")
 
 
 def required_value(path: str, why: str = "") -> FieldProblem:
-    """`Required value`: the field is missing."""
+    """A `Required value` problem: the field is missing."""
     return FieldProblem(
         "FieldValueRequired", path, f"Required value: {why}" if why else "Required value"
     )
 
 
 def wrong_type(path: str, expected: str, found: str) -> FieldProblem:
-    """`must be of type`: a value of another type."""
+    """A `must be of type` problem: the value has the wrong type."""
     where = path or "<root>"
     return FieldProblem(
         "FieldValueTypeInvalid",

@@ -1,4 +1,4 @@
-"""The protobuf wire format: from bytes to field numbers and values, without any schema.
+"""Reads the protobuf wire format into field numbers and values, without a schema.
 
 Source: protobuf.dev, "Encoding". Groups (wire types 3 and 4) are obsolete and refused.
 """
@@ -12,14 +12,14 @@ _CONTINUATION_BIT = 0x80
 
 
 class NotProtobuf(ValueError):
-    """The bytes are no protobuf message."""
+    """The bytes are not a protobuf message."""
 
 
 def iter_wire_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """The fields of a message: number, and a varint or bytes.
+    """Yields the fields of a message: the number, and a varint or bytes.
 
     Raises:
-        NotProtobuf: the bytes are no message.
+        NotProtobuf: the bytes are not a message.
     """
     position = 0
     while position < len(data):
@@ -34,9 +34,9 @@ def iter_wire_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         elif kind in _SIZES:
             size = _SIZES[kind]
         else:
-            raise NotProtobuf(f"wire type {kind} is not served")
+            raise NotProtobuf(f"wire type {kind} is not supported")
         if position + size > len(data):
-            raise NotProtobuf("the message ends too early")
+            raise NotProtobuf("the message is truncated")
         yield tag >> 3, data[position : position + size]
         position += size
 
@@ -50,4 +50,4 @@ def _read_varint(data: bytes, position: int) -> tuple[int, int]:
         if byte < _CONTINUATION_BIT:
             return value, position
         shift += 7
-    raise NotProtobuf("a number does not end")
+    raise NotProtobuf("a varint is longer than 10 bytes or truncated")

@@ -1,9 +1,9 @@
-"""Structural schemas: what a field may hold, what it defaults to, what is not a field at all.
+"""Structural schemas: pruning of unknown fields, defaults, and validation.
 
-A schema of a CustomResourceDefinition (or of a core kind) is compiled once into a tree of
-`SchemaNode`s; three walks then use it: `prune` (drops and names unknown fields), `apply_defaults`
-and `validate`. No I/O: the embedded API server and the commands that check files offline share this
-module.
+A schema of a CustomResourceDefinition or of a core kind is compiled once into a tree of
+`SchemaNode`s. Three functions walk an object by that tree: `prune` removes unknown fields and
+returns their paths, `apply_defaults` fills in defaults, and `validate` returns the problems. This
+module has no I/O: the embedded API server and the commands that check files offline share it.
 Sources: "Specifying a structural schema" and "Validation" of the Kubernetes documentation of
 CustomResourceDefinitions; the wording of errors follows kube-apiserver 1.36.
 """
@@ -27,14 +27,14 @@ from scheduler.hub.schema.value_checks import ValueCheck, compile_value_checks
 
 @dataclass(slots=True)
 class SchemaNode:
-    """One compiled schema node. `None` means that the schema says nothing about it."""
+    """One compiled node of a schema. An attribute is None where the schema does not set it."""
 
     type: str | None = None
     properties: dict[str, "SchemaNode"] = field(default_factory=dict)
     additional_properties: "SchemaNode | None" = None
     """The schema of every other key (`additionalProperties`)."""
     allows_any_value: bool = False
-    """`additionalProperties: true`: other keys are kept, unchecked."""
+    """`additionalProperties: true`: other keys are kept without checks."""
     items: "SchemaNode | None" = None
     required: tuple[str, ...] = ()
     nullable: bool = False
@@ -42,34 +42,34 @@ class SchemaNode:
     int_or_string: bool = False
     is_embedded: bool = False
     is_core: bool = False
-    """Of a core kind, which a real server holds as a Go struct."""
+    """Whether the node belongs to a core kind, which a real server stores in a Go struct."""
     default: Json = None
     has_default: bool = False
     is_atomic: bool = False
-    """A map that has one owner as a whole."""
+    """Whether a map has one field owner as a whole (`x-kubernetes-map-type: atomic`)."""
     list_type: str = "atomic"
     map_keys: tuple[str, ...] = ()
     merge_key: str | None = None
     is_merge_list: bool = False
-    """The strategic merge patch merges this list instead of replacing it."""
+    """Whether a strategic merge patch merges this list instead of replacing it."""
     rules: list[JsonObject] = field(default_factory=list)
     is_quantity: bool = False
     has_quantities: bool = False
-    """A quantity of a core kind stands here or somewhere below."""
+    """Whether this node or one below is a quantity of a core kind."""
     has_rules: bool = False
-    """A rule stands here or somewhere below."""
+    """Whether this node or one below has a validation rule."""
     has_defaults: bool = False
-    """A default stands here or somewhere below."""
+    """Whether this node or one below has a default."""
     checks: tuple[ValueCheck, ...] = ()
     schema: JsonObject = field(default_factory=dict)
 
     def child(self, key: str) -> "SchemaNode | None":
-        """The node of a key of this map; None where the schema does not know it."""
+        """The node of a key of this map; None for a key that the schema does not know."""
         return self.properties.get(key) or self.additional_properties
 
 
 class _SchemaCompiler:
-    """Turns schema dicts into nodes; references are resolved, cycles included."""
+    """Compiles schemas to nodes and resolves references, including cyclic ones."""
 
     def __init__(self, definitions: Mapping[str, JsonObject]) -> None:
         self._definitions = definitions
@@ -80,6 +80,7 @@ class _SchemaCompiler:
         if reference is None:
             return self._fill(SchemaNode(), schema)
         if reference not in self._compiled:
+            # Registered before it is filled, so that a cyclic reference finds it.
             self._compiled[reference] = SchemaNode()
             self._fill(self._compiled[reference], self._definitions[reference])
         return self._compiled[reference]
@@ -120,7 +121,7 @@ class _SchemaCompiler:
 
 
 def _reference_of(schema: JsonObject) -> str | None:
-    """The name of the definition that a schema points to."""
+    """The name of the definition that a schema refers to."""
     found = schema.get("$ref")
     if found is None and len(schema.get("allOf") or ()) == 1:
         found = schema["allOf"][0].get("$ref")
@@ -142,8 +143,8 @@ def compile_schema(
     """Compiles an OpenAPI v3 schema.
 
     Args:
-        schema: such as `spec.versions[].schema.openAPIV3Schema` of a CRD.
-        definitions: what `$ref`s point to, by name; CRDs have none.
+        schema: for example `spec.versions[].schema.openAPIV3Schema` of a CRD.
+        definitions: the targets of `$ref`, by name; CRDs have none.
     """
     return _SchemaCompiler(definitions or {}).compile(schema)
 
@@ -154,7 +155,7 @@ def compile_schema(
 def prune(node: SchemaNode, value: Json, path: str = "", *, root: bool = False) -> list[str]:
     """Removes fields that the schema does not know, in place, and returns their paths.
 
-    At the root of an object `apiVersion`, `kind` and `metadata` always belong.
+    At the root of an object `apiVersion`, `kind` and `metadata` are always kept.
     """
     unknown: list[str] = []
     _prune(node, value, path, unknown, root=root or node.is_embedded)
@@ -197,7 +198,7 @@ def _join_path(path: str, key: str) -> str:
 
 
 def apply_defaults(node: SchemaNode, value: Json) -> None:
-    """Fills in defaults, in place; a null where null is not allowed counts as absent."""
+    """Fills in defaults, in place; a null counts as absent where null is not allowed."""
     if not node.has_defaults:
         return
     if isinstance(value, dict):
@@ -216,7 +217,7 @@ def apply_defaults(node: SchemaNode, value: Json) -> None:
 
 
 def drop_nulls(node: SchemaNode, value: Json) -> None:
-    """Removes nulls of fields that may not be null and have no default, as real servers do."""
+    """Removes nulls of fields that are not nullable and have no default, as real servers do."""
     if isinstance(value, dict):
         for key in list(value):
             child = node.properties.get(key) or node.additional_properties
@@ -237,14 +238,14 @@ def drop_nulls(node: SchemaNode, value: Json) -> None:
 def validate(
     node: SchemaNode, value: Json, path: str = "", *, old: Json = None, has_old: bool = False
 ) -> list[FieldProblem]:
-    """Every problem of a value; what equals `old` is not looked at again (ratcheting).
+    """All problems of a value; parts that equal `old` are not checked again (ratcheting).
 
     Args:
         node: the compiled schema.
         value: the value, pruned and defaulted.
-        path: where the value stands, for messages.
+        path: the path of the value in the object, for messages.
         old: the value that was stored before, if any.
-        has_old: whether there is one.
+        has_old: whether there is an old value.
     """
     if has_old and value == old:
         return []
@@ -309,12 +310,12 @@ def _validate_list(node: SchemaNode, value: list[Json], path: str, old: Json) ->
 
 
 def _items_by_key(node: SchemaNode, items: list[Json]) -> dict[Any, Json]:
-    """The old items by key; lists without keys cannot be correlated."""
+    """The old items by key; empty for lists without keys, whose items cannot be matched."""
     return {key: item for item in items if (key := list_key_of(node, item)) is not None}
 
 
 def list_key_of(node: SchemaNode, item: Json) -> tuple[Any, ...] | None:
-    """What identifies an item of a list of type map; None for other lists."""
+    """The key of an item of a list of type map; None for other lists."""
     if node.list_type != "map" or not isinstance(item, dict):
         return None
     found = []

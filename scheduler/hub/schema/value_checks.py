@@ -1,7 +1,7 @@
-"""The checks of single values that a schema asks for: bounds, patterns, formats, junctors.
+"""The checks of single values that a schema defines: bounds, patterns, formats, junctors.
 
-Each keyword is compiled once into a function. Source: "Validation" of the Kubernetes documentation
-of CustomResourceDefinitions, OpenAPI v3.
+Junctors are allOf, anyOf, oneOf and not. Each keyword is compiled once into a function.
+Source: "Validation" of the Kubernetes documentation of CustomResourceDefinitions; OpenAPI v3.
 """
 
 import re
@@ -12,16 +12,15 @@ from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value, json_type_of, quote_value
 
 ValueCheck = Callable[[Json, str], list[FieldProblem]]
-
-
+"""Returns the problems of a value, given the value and its path."""
 CompileCheck = Callable[[JsonObject], ValueCheck]
-"""Turns a schema of a junctor into a check that finds all its problems."""
+"""Compiles the schema of a junctor branch into a check that returns all problems."""
 
 
 def compile_value_checks(
     schema: JsonObject, compile_branch: CompileCheck
 ) -> tuple[ValueCheck, ...]:
-    """The value checks that a schema node asks for, precompiled."""
+    """Compiles the value checks of a schema node."""
     made = [
         make(schema[keyword], schema)
         for keyword, make in _CHECK_MAKERS.items()
@@ -181,7 +180,7 @@ def _make_format_check(name: str, schema: JsonObject) -> ValueCheck | None:
 
 
 def _make_junctor_checks(schema: JsonObject, compile_branch: CompileCheck) -> list[ValueCheck]:
-    """The checks of allOf, anyOf, oneOf and not."""
+    """Compiles the checks of allOf, anyOf, oneOf and not."""
     made: list[ValueCheck] = [
         compile_branch(part) for part in schema.get("allOf") or () if "$ref" not in part
     ]

@@ -1,7 +1,7 @@
-"""The rules in the CRDs, asked through real kubectl: wrong objects are refused with the way out.
+"""The rules in the CRDs, through the real kubectl: invalid objects are refused with a fix.
 
-On the embedded server, and on a real one too when KAPOK_TEST_KUBECONFIG names it: the objects are
-sent with --dry-run=server, so nothing is left behind there.
+The tests run on the embedded server, and also on a real one if KAPOK_TEST_KUBECONFIG names it.
+Objects are sent with --dry-run=server, so the tests leave nothing on that server.
 """
 
 import json
@@ -45,11 +45,11 @@ SECRET_REF = {"namespace": "kapok-system", "name": "member"}
 REFUSED: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
     "both manifests and demand": (
         workload(manifests=[CONFIG_MAP], demand={}),
-        "give manifests or demand, not both",
+        "set either manifests or demand",
     ),
     "both policy and placement": (
         workload(policyRef={"name": "a"}, placement={}),
-        "give policyRef or placement, not both",
+        "set either policyRef or placement",
     ),
     "tariff above the highest price": (
         site(
@@ -58,7 +58,7 @@ REFUSED: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
                 "tariff": [{"fromHour": 10, "toHour": 12, "energyCnyPerKwh": 0.9}],
             }
         ),
-        "write the highest price as energyCnyPerKwh",
+        "energyCnyPerKwh must be the highest price",
     ),
     "tariff without hours": (
         site(
@@ -67,7 +67,7 @@ REFUSED: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
                 "tariff": [{"fromHour": 10, "toHour": 10, "energyCnyPerKwh": 0.3}],
             }
         ),
-        "toHour must be another hour",
+        "toHour must differ from fromHour",
     ),
     "hong kong as mainland": (workload(jurisdictions=["CN", "CN-HK"]), "write HK"),
     "macao as mainland": (workload(jurisdictions=["CN-MO"]), "write MO"),
@@ -91,12 +91,12 @@ REFUSED: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
     ),
     "a spread upside down": (
         placed(spread=[{"by": "city", "minGroups": 3, "maxGroups": 2}]),
-        "minGroups may not be above maxGroups",
+        "minGroups must not exceed maxGroups",
     ),
     "a spread by nothing known": (placed(spread=[{"by": "planet"}]), "spec.placement.spread"),
     "a group of nothing": (
         placed(siteGroups=[{"name": "a"}]),
-        "name sites, or give a siteSelector",
+        "set sites or siteSelector",
     ),
     "two groups of one name": (
         placed(siteGroups=[{"name": "a", "sites": ["b"]}] * 2),
@@ -114,7 +114,7 @@ REFUSED: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
     ),
     "a toleration of Exists with a value": (
         placed(siteTolerations=[{"key": "a", "operator": "Exists", "value": "b"}]),
-        "operator Exists takes no value",
+        "operator Exists must have no value",
     ),
     "a toleration of nothing": (placed(siteTolerations=[{}]), "needs operator: Exists"),
     "pull with a kubeconfig": (
@@ -234,11 +234,11 @@ def test_the_epoch_never_falls(embedded: Path) -> None:
 
     assert "patched" in write('{"status": {"epoch": 7, "phase": "Waiting"}}')
     for lower in ('{"status": {"epoch": 6}}', '{"status": {"epoch": null}}', '{"status": null}'):
-        assert "status.epoch may not fall" in write(lower)
+        assert "status.epoch must not decrease" in write(lower)
     assert "patched" in write('{"status": {"epoch": 8}}')
 
 
 def test_explain_teaches(kubeconfig: Path) -> None:
     said, _ = kubectl(kubeconfig, "explain", "workloads.kapok.dev.spec.placement.spread")
-    for word in ("minGroups", "province, city", "At least so many places"):
+    for word in ("minGroups", "province, city", "The lowest number of places"):
         assert word in said

@@ -138,7 +138,7 @@ async def test_it_settles_exactly_on_many_bad_lines(
 
 async def _settles(folder: Path, rate: float, *, seed: int) -> int:
     """Plays three workloads to rest and checks the result; how many faults were met."""
-    options = ApiServerOptions(folder / "m", name="m", crds=[])
+    options = ApiServerOptions(data_dir=folder / "m", name="m", crds=[])
     async with serve(options) as server, open_hub(server.kubeconfig_path) as user:
         await user.create(NAMESPACES, {"metadata": {"name": "city"}, "kind": "Namespace"})
         await user.create(DEPLOYMENTS, deployment("web", 5, cpu="500m"))
@@ -153,7 +153,7 @@ async def _settles(folder: Path, rate: float, *, seed: int) -> int:
 
 
 async def test_one_object_that_makes_no_sense_stops_no_other(tmp_path: Path) -> None:
-    options = ApiServerOptions(tmp_path / "m", name="m", crds=[])
+    options = ApiServerOptions(data_dir=tmp_path / "m", name="m", crds=[])
     strange = deployment("strange", 2)
     strange["spec"]["strategy"] = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "some"}}
     async with serve(options) as server, open_hub(server.kubeconfig_path) as user:

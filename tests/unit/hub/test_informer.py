@@ -1,4 +1,4 @@
-"""The informer on a hub that cuts, forgets and refuses: how long it pauses."""
+"""The pauses of an informer whose hub cuts, expires or refuses watches."""
 
 import asyncio
 import random
@@ -27,7 +27,7 @@ def pod(version: int) -> Object:
 
 
 class CuttingHub:
-    """Serves one collection; every watch brings so many changes and then fails."""
+    """Serves one collection; every watch yields some changes and then fails."""
 
     def __init__(self, changes: int, failure: HubError) -> None:
         self.changes, self.failure = changes, failure
@@ -51,7 +51,7 @@ class CuttingHub:
 
 
 async def watches_in(seconds: float, hub: CuttingHub) -> int:
-    """How many watches are begun in some time."""
+    """The number of watches that start in some time."""
     informer = Informer(
         cast("Hub", hub),  # of the port what an informer uses
         PODS,

@@ -1,11 +1,11 @@
-"""Deployments, sets and jobs: defaults and checks.
+"""Deployments, stateful, daemon and replica sets, jobs and cron jobs: defaults and checks.
 
 Sources: the API reference of the groups apps and batch.
 """
 
 from scheduler.apiserver.kinds.core.pods import pod_spec_problems, set_pod_spec_defaults
 from scheduler.apiserver.kinds.resources import KindStrategy
-from scheduler.apiserver.kinds.tolerant import map_at, maps_in, set_missing
+from scheduler.apiserver.kinds.unstructured import map_at, maps_in, set_missing
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value, required_value
 
@@ -85,7 +85,7 @@ def _init_daemon_set_status(item: JsonObject) -> None:
 
 
 def _workload_problems(item: JsonObject, old: JsonObject | None) -> list[FieldProblem]:
-    """Selector and template must agree, and the selector must stay as it is."""
+    """The problems of selector, template and replicas; the selector is immutable."""
     spec = map_at(item, "spec")
     problems: list[FieldProblem] = []
     selector = map_at(spec, "selector")
@@ -130,7 +130,7 @@ def _set_job_defaults(item: JsonObject) -> None:
 
 
 def _init_job(item: JsonObject) -> None:
-    """Gives a job the selector and the labels by which its pods are found."""
+    """Sets the selector of a job and the labels that its pods are found by."""
     item["status"] = {}
     spec = map_at(item, "spec")
     if spec.get("manualSelector"):

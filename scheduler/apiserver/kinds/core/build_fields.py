@@ -1,9 +1,9 @@
-"""Writes core_fields.json: the protobuf field numbers of the core kinds.
+"""Generates core_fields.json, the protobuf field numbers of the core kinds.
 
-kubectl sends what it makes itself (`create deployment`, `auth can-i`) as protobuf. Field numbers
-never change; those of core and meta come from the package `k8s-proto` (generated code of 2019, no
-dependency of ours: unpack its archive anywhere), the few of younger or other groups stand below.
-Run again when a kind is added:
+kubectl sends objects that it creates itself (`create deployment`, `auth can-i`) as protobuf. Field
+numbers never change. Those of core and meta come from the package `k8s-proto` (generated code of
+2019, not a dependency: unpack its archive anywhere); those of newer or other groups are listed
+below. Run this again after adding a kind:
 
     python -m scheduler.apiserver.kinds.core.build_fields UNPACKED_K8S_PROTO
 """
@@ -66,7 +66,7 @@ FieldTable = dict[str, dict[str, str]]
 
 
 def _iter_messages(source: Path) -> Iterator[tuple[str, bytes]]:
-    """The messages of a generated module, from the file descriptor that it carries."""
+    """Yields name and descriptor of each message in the file descriptor of a generated module."""
     text = re.search(r"serialized_pb=_b\((['\"].*['\"])\)\s*$", source.read_text(), re.MULTILINE)
     if text is None:
         raise SystemExit(f"{source}: no file descriptor found")
@@ -82,7 +82,7 @@ def _iter_messages(source: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _iter_field_descriptors(message: bytes) -> Iterator[tuple[str, int, str]]:
-    """Name, number and type name of the fields of a message descriptor."""
+    """Yields name, number and type name of the fields of a message descriptor."""
     for number, value in iter_message_fields(message):
         if number == 2 and isinstance(value, bytes):  # noqa: PLR2004 - DescriptorProto.field
             found = dict(iter_message_fields(value))
@@ -91,7 +91,7 @@ def _iter_field_descriptors(message: bytes) -> Iterator[tuple[str, int, str]]:
 
 
 def _make_table(messages: dict[str, bytes]) -> FieldTable:
-    """Numbers by definition; a field that the schema does not know is an inlined struct."""
+    """Field numbers by definition; a field that is not in the schema is an inlined struct."""
     table: FieldTable = {}
     for name, message in messages.items():
         known = load_definitions().get(name, {}).get("properties")
@@ -106,7 +106,7 @@ def _make_table(messages: dict[str, bytes]) -> FieldTable:
 
 
 def _reachable_definitions(table: FieldTable) -> FieldTable:
-    """What our kinds use: their definitions, and what is inlined into them."""
+    """The part of the table that the core kinds need: their definitions and inlined structs."""
     kept = {name: fields for name, fields in table.items() if name in load_definitions()}
     waiting = [field[1:] for fields in kept.values() for field in fields.values()]
     while waiting:
@@ -118,7 +118,7 @@ def _reachable_definitions(table: FieldTable) -> FieldTable:
 
 
 def main(folder: str) -> int:
-    """Reads the unpacked package and writes the data file beside this module."""
+    """Reads the unpacked package and writes core_fields.json beside this module."""
     messages = {
         name: data
         for file in _DESCRIPTOR_FILES

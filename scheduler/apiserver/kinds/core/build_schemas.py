@@ -1,8 +1,8 @@
-"""Writes core_schemas.json: the schemas of the core kinds that the embedded API server serves.
+"""Generates core_schemas.json, the schemas of the core kinds that the embedded API server serves.
 
-The types, patch strategies and list kinds of Kubernetes' own objects are published as data; we
-take them from the package `kubernetes-validate` (a test dependency, 108 MB, hence not of the hub)
-and keep the closure of our kinds. Run again after an upgrade of that package:
+Types, patch strategies and list types of the core kinds come from the package `kubernetes-validate`
+(a test dependency, which at 108 MB is too large for the hub); only definitions that our kinds reach
+are kept. Run this again after an upgrade of that package:
 
     python -m scheduler.apiserver.kinds.core.build_schemas
 """
@@ -58,7 +58,7 @@ INT_OR_STRING_FORMATS = {
 LIST_KEY_DEFAULTS = {
     f"{API_PREFIX}core.v1.{kind}": {"protocol": "TCP"} for kind in ("ContainerPort", "ServicePort")
 }
-"""Defaults of keys of lists, without which items cannot be told apart; the package lacks them."""
+"""Defaults of keys of lists, which identify items; the package lacks them."""
 FREE_FORM_DEFINITIONS = (
     "JSON",
     "JSONSchemaPropsOrArray",
@@ -68,7 +68,7 @@ FREE_FORM_DEFINITIONS = (
 
 
 def _convert_node(node: Any) -> Any:  # noqa: ANN401 - a JSON schema is any JSON
-    """One node in the form of OpenAPI v3: one type, references among `components`."""
+    """Converts a node to OpenAPI v3: a single type, references into `components`."""
     if isinstance(node, list):
         return [_convert_node(item) for item in node]
     if not isinstance(node, dict):
@@ -89,7 +89,7 @@ def _convert_node(node: Any) -> Any:  # noqa: ANN401 - a JSON schema is any JSON
             and "Enum" not in converted.get("description", "")
             and len(names) == 1
         ):
-            converted.pop("enum")  # apiVersion and kind: the route decides, not the schema
+            converted.pop("enum")  # of apiVersion and kind, which the route checks
     return converted
 
 
@@ -133,7 +133,7 @@ def _referenced_names(node: object) -> set[str]:
 
 
 def closure_of(definitions: dict[str, Any]) -> dict[str, Any]:
-    """The definitions that our kinds reach, in the form of OpenAPI v3."""
+    """The definitions that our kinds reach, converted to OpenAPI v3."""
     found: dict[str, Any] = {}
     wanted = list(ROOT_DEFINITIONS)
     while wanted:
@@ -145,7 +145,7 @@ def closure_of(definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Reads the package's definitions and writes the data file beside this module."""
+    """Reads the package's definitions and writes core_schemas.json beside this module."""
     source = files("kubernetes_validate") / "kubernetes-json-schema" / f"{KUBERNETES_VERSION}-local"
     definitions = json.loads((source / "_definitions.json").read_text())["$defs"]
     schemas = closure_of(definitions)

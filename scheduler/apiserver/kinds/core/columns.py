@@ -1,7 +1,7 @@
-"""The columns of the core kinds, as the real API server prints them.
+"""The table columns of the core kinds, as on the real API server.
 
-Source: pkg/printers/internalversion of Kubernetes, read as a specification. Cells that show an age
-are `AgeCell` values; the table turns them into text at the time of the request.
+Source: pkg/printers/internalversion of Kubernetes, used as a specification. Cells that show an age
+are `AgeCell` values, which the table formats at the time of the request.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from scheduler.apiserver.kinds.table_cells import (
     AgeCell,
     DurationCell,
     make_column,
-    value_at,
 )
+from scheduler.apiserver.kinds.unstructured import value_at
 from scheduler.hub.schema.json_types import Json, JsonObject
 
 

@@ -1,7 +1,7 @@
-"""What the core kinds do beyond their schemas: defaults, what a new object starts with, checks.
+"""The strategies of the core kinds: defaults, initial status and checks.
 
-Only what clients see and depend on; the controllers and admission plugins of a cluster are not
-here. Sources: the API reference of each kind ("Defaults to ...").
+They cover what clients see and depend on; controllers and admission plugins of a cluster are not
+implemented. Source: the API reference of each kind ("Defaults to ...").
 """
 
 import base64
@@ -13,12 +13,12 @@ from scheduler.apiserver.kinds.core.apps import APPS_STRATEGIES
 from scheduler.apiserver.kinds.core.pods import POD_STRATEGY
 from scheduler.apiserver.kinds.names import dns_label_problems, path_segment_problems
 from scheduler.apiserver.kinds.resources import KindStrategy
-from scheduler.apiserver.kinds.tolerant import map_at, maps_in, set_missing
+from scheduler.apiserver.kinds.unstructured import map_at, maps_in, set_missing
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value, required_value
 
 _MAX_DATA_BYTES = 1024 * 1024
-"""Of a ConfigMap or a Secret."""
+"""The size limit of the data of a ConfigMap or a Secret."""
 _SERVICE_NETWORK = ipaddress.ip_network("10.96.0.0/12")
 
 
@@ -145,7 +145,7 @@ def _lease_problems(item: JsonObject, _old: JsonObject | None) -> list[FieldProb
 
 
 def _event_problems(item: JsonObject, _old: JsonObject | None) -> list[FieldProblem]:
-    """An event lives in the namespace of its object; of cluster-scoped ones in `default`."""
+    """An event must be in the namespace of its object, or in `default` for cluster-scoped ones."""
     namespace = item["metadata"].get("namespace", "")
     about = map_at(item, "involvedObject").get("namespace") or ""
     if about == namespace or (not about and namespace in {"default", "kube-system"}):
@@ -163,7 +163,7 @@ def _specless_strategy(
     *,
     set_defaults: Callable[[JsonObject], None] | None = None,
 ) -> KindStrategy:
-    """A kind without a spec."""
+    """The strategy of a kind without a spec, which has no generation."""
     nothing = KindStrategy()
     return KindStrategy(
         problems=problems or nothing.problems,

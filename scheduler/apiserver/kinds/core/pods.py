@@ -1,17 +1,17 @@
-"""Pods: defaults, quality of service, what may change in one that is there.
+"""Pods: defaults, quality-of-service class, and which fields of an existing pod may change.
 
 Source: the API reference of Pod.
 """
 
 from scheduler.apiserver.kinds.names import dns_label_problems
 from scheduler.apiserver.kinds.resources import KindStrategy
-from scheduler.apiserver.kinds.tolerant import map_at, maps_in, set_missing
+from scheduler.apiserver.kinds.unstructured import map_at, maps_in, set_missing
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value, required_value
 
 
 def set_pod_spec_defaults(spec: JsonObject) -> None:
-    """Fills in the defaults of a pod's spec."""
+    """Sets the defaults of a pod's spec."""
     set_missing(
         spec,
         restartPolicy="Always",
@@ -82,7 +82,7 @@ def _qos_class_of(spec: JsonObject) -> str:
 _MUTABLE_POD_FIELDS = frozenset(
     {
         "activeDeadlineSeconds",
-        "nodeName",  # through `binding`; a pod without a node may get one
+        "nodeName",  # set through `binding`
         "schedulingGates",
         "terminationGracePeriodSeconds",
         "tolerations",
@@ -116,7 +116,7 @@ def _immutable_pod_spec_of(spec: JsonObject) -> JsonObject:
 
 
 def pod_spec_problems(spec: JsonObject, path: str) -> list[FieldProblem]:
-    """What is wrong with the containers of a pod's spec."""
+    """The problems of the containers of a pod's spec."""
     problems: list[FieldProblem] = []
     containers = maps_in(spec.get("containers"))
     if not containers:

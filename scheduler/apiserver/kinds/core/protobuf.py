@@ -1,9 +1,8 @@
-"""Protobuf bodies of the core kinds, decoded to JSON.
+"""Decodes protobuf bodies of the core kinds to JSON.
 
-kubectl sends objects that it makes itself in this encoding; answers are always JSON, which it
-takes as well. Sources: the protobuf wire format; "Protobuf encoding" of the Kubernetes API
-concepts (magic bytes and the envelope `Unknown`). Field numbers: core_fields.json, see
-build_core_fields.
+kubectl sends objects that it creates itself in this encoding; it accepts JSON responses. The field
+numbers are in core_fields.json, which `build_fields.py` generates. Sources: the protobuf wire
+format; "Protobuf encoding" of the Kubernetes API concepts (magic bytes and the envelope `Unknown`).
 """
 
 import base64
@@ -32,15 +31,15 @@ _POINTER_FIELDS = {
     *("ttlSecondsAfterFinished", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"),
     "orphanDependents",
 }
-"""Fields that are pointers in Go: their zero means zero, not absent."""
+"""Fields that are pointers in Go, whose zero value means zero instead of absent."""
 _KEEP_EMPTY_FIELDS = frozenset({"emptyDir", "data"})
 
 
 def iter_message_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """The fields of a message: number, and a varint or bytes.
+    """Yields the fields of a message: the number, and a varint or bytes.
 
     Raises:
-        ApiError: 400, the bytes are no message.
+        ApiError: 400, the bytes are not a message.
     """
     try:
         yield from protobuf_wire.iter_wire_fields(data)
@@ -60,17 +59,17 @@ def _field_names_by_number() -> dict[str, dict[int, str]]:
 
 
 def decode_protobuf(body: bytes, definition: str) -> JsonObject:
-    """The object of a protobuf body.
+    """Decodes the object in a protobuf body.
 
     Args:
-        body: magic bytes and the envelope.
+        body: the magic bytes and the envelope.
         definition: the OpenAPI name of the expected kind.
 
     Raises:
-        ApiError: 400, it cannot be read.
+        ApiError: 400, the body cannot be decoded.
     """
     if not body.startswith(_MAGIC):
-        raise bad_request("the body is no Kubernetes protobuf: the magic bytes are missing")
+        raise bad_request("the body is not Kubernetes protobuf: the magic bytes are missing")
     envelope = dict(iter_message_fields(body[len(_MAGIC) :]))
     type_meta = dict(iter_message_fields(_expect_bytes(envelope.get(1, b""))))
     item = _decode_message(definition, _expect_bytes(envelope.get(2, b"")))
@@ -81,23 +80,25 @@ def decode_protobuf(body: bytes, definition: str) -> JsonObject:
 
 def _expect_bytes(value: int | bytes) -> bytes:
     if isinstance(value, int):
-        raise bad_request("protobuf: a number where bytes are expected")
+        raise bad_request("protobuf: found a number, expected bytes")
     return value
 
 
 def _decode_message(definition: str, data: bytes) -> JsonObject:
     numbers = _field_names_by_number().get(definition)
     if numbers is None:
-        raise bad_request(f"protobuf is not served for {definition.rsplit('.', 1)[-1]}; send JSON")
+        raise bad_request(
+            f"protobuf is not supported for {definition.rsplit('.', 1)[-1]}; send JSON"
+        )
     found: JsonObject = {}
     for number, value in iter_message_fields(data):
         name = numbers.get(number)
         if name is None:
             short = definition.rsplit(".", 1)[-1]
-            raise bad_request(f"protobuf: field {number} of {short} is not served; send JSON")
+            raise bad_request(f"protobuf: field {number} of {short} is not supported; send JSON")
         if name == "status":
-            continue  # clients of these kinds cannot write it here
-        if name.startswith("+"):
+            continue  # clients cannot write it in these kinds
+        if name.startswith("+"):  # an inlined struct: its fields join those of this message
             found |= _decode_message(name[1:], _expect_bytes(value))
         else:
             _add_field(found, definition, name, value)
@@ -115,7 +116,7 @@ def _add_field(message: JsonObject, definition: str, name: str, value: int | byt
     if schema.get("type") == "array":
         message.setdefault(name, []).append(_decode_value(schema["items"], value))
     elif "additionalProperties" in schema:
-        entry = dict(iter_message_fields(_expect_bytes(value)))
+        entry = dict(iter_message_fields(_expect_bytes(value)))  # 1 is the key, 2 the value
         key = _expect_bytes(entry.get(1, b"")).decode()
         message.setdefault(name, {})[key] = _decode_value(
             schema["additionalProperties"], entry.get(2, b"")
@@ -126,7 +127,7 @@ def _add_field(message: JsonObject, definition: str, name: str, value: int | byt
 
 @functools.cache
 def _property_schemas_of(definition: str) -> dict[str, Any]:
-    """The property schemas of a definition; of an inlined struct, those of who inlines it."""
+    """The property schemas of a definition; for an inlined struct, those of the enclosing one."""
     known = load_definitions().get(definition)
     if known is not None:
         return dict(known.get("properties", {}))
@@ -146,6 +147,7 @@ def _decode_value(schema: JsonObject, value: int | bytes) -> Json:
     if isinstance(value, int):
         if kind == "boolean":
             return bool(value)
+        # A varint holds a negative int64 as its two's complement in 64 bits.
         return value - (1 << 64) if value & _INT64_SIGN else value
     if schema.get("format") == "byte":
         return base64.b64encode(value).decode()
@@ -160,6 +162,7 @@ def _decode_referenced(name: str, data: bytes) -> Json:
         return _expect_bytes(dict(iter_message_fields(data)).get(1, b"")).decode()
     if short == "IntOrString":
         parts = dict(iter_message_fields(data))
+        # Field 1 is the type: 0 for an integer in field 2, 1 for a string in field 3.
         return _expect_bytes(parts.get(3, b"")).decode() if parts.get(1) else parts.get(2, 0)
     if short == "FieldsV1":
         raw = _expect_bytes(dict(iter_message_fields(data)).get(1, b"{}"))

@@ -1,4 +1,7 @@
-"""The schemas of the core kinds, from the data file beside this module."""
+"""The schemas of the core kinds, from core_schemas.json.
+
+`build_schemas.py` generates that file.
+"""
 
 import functools
 from importlib.resources import files
@@ -16,13 +19,13 @@ _PREFIXES = {
     "coordination.k8s.io": "io.k8s.api.coordination.v1.",
     "apiextensions.k8s.io": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.",
 }
+"""The prefixes of OpenAPI names, by API group."""
 OBJECT_META_DEFINITION = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
-SCALE_DEFINITION = "io.k8s.api.autoscaling.v1.Scale"
 
 
 @functools.cache
 def load_definitions() -> dict[str, JsonObject]:
-    """Every definition by its OpenAPI name."""
+    """All definitions, by OpenAPI name."""
     data = (files(__package__) / "core_schemas.json").read_bytes()
     found: dict[str, JsonObject] = msgspec.json.decode(data)
     return found
@@ -38,9 +41,3 @@ def schema_node_of(name: str) -> SchemaNode:
     """The compiled schema of a definition."""
     reference = {"$ref": f"#/components/schemas/{name}"}
     return compile_schema(reference, load_definitions())
-
-
-def add_metadata_schema(node: SchemaNode) -> SchemaNode:
-    """A custom resource's node with the metadata schema that all objects share."""
-    node.properties = {**node.properties, "metadata": schema_node_of(OBJECT_META_DEFINITION)}
-    return node

@@ -1,5 +1,5 @@
-"""CustomResourceDefinitions: checked as the real server checks them, then served.
+"""CustomResourceDefinitions: validation as on the real server, and the resources they define.
 
-Knows the modules of `kinds` beside it, and `hub.schema`.
+Knows the modules of `kinds`, and `hub.schema`.
 Start with `definitions.py`.
 """

@@ -1,7 +1,7 @@
-"""The rules of a CustomResourceDefinition: they compile, know their fields, cost little enough.
+"""Checks the rules of a CustomResourceDefinition: they compile, and their cost is in the budget.
 
 Source: apiextensions' validation of `x-kubernetes-validations` (kube-apiserver 1.36), whose
-sentences are kept.
+messages are used.
 """
 
 from dataclasses import dataclass, field, replace
@@ -29,12 +29,19 @@ _MAX_SHOWN_FACTOR = 100
 class _RuleReport:
     problems: list[FieldProblem] = field(default_factory=list)
     costs: list[tuple[str, float]] = field(default_factory=list)
-    """Of every rule, with its path."""
+    """The estimated cost of each rule over all its evaluations, with the path of the rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class _SchemaLocation:
-    """Where a node stands: its path, how many there may be, whether old and new can be matched."""
+    """The location of a node in a schema.
+
+    Attributes:
+        path: its path.
+        count: the largest number of its values in an object.
+        is_correlatable: whether old and new values can be matched.
+        is_root: whether it is the root of the schema.
+    """
 
     path: str
     count: float = 1
@@ -48,7 +55,7 @@ class _SchemaLocation:
 
 
 def definition_rule_problems(schema: JsonObject, path: str) -> list[FieldProblem]:
-    """What is wrong with the rules of a version's schema."""
+    """The problems of the rules in the schema of a version."""
     tally = _RuleReport()
     _check_rules(compile_schema(schema), _SchemaLocation(path, is_root=True), tally)
     total = sum(cost for _path, cost in tally.costs)
@@ -101,9 +108,8 @@ def _check_rule(
         return
     if is_transition_rule(text) and not location.is_correlatable:
         why = (
-            "Invalid value: "
-            f"{quote_value(text)}: oldSelf cannot be used on the uncorrelatable portion of "
-            "the schema"
+            f"Invalid value: {quote_value(text)}: oldSelf cannot be used on the uncorrelatable"
+            " portion of the schema"
         )
         report.problems.append(FieldProblem("FieldValueInvalid", f"{location.path}.rule", why))
         return

@@ -1,8 +1,9 @@
-"""What the API server refuses in a CustomResourceDefinition.
+"""Validation of CustomResourceDefinitions, as on the real server.
 
-Structural schemas, names that agree, one storage version, rules that compile and whose cost is
-bounded. Source: "CustomResourceDefinition" and "Resource use by validation functions" of the
-Kubernetes documentation.
+A schema must be structural, the names must be consistent, exactly one version is the storage
+version, and rules must compile and have a limited cost.
+Source: "CustomResourceDefinition" and "Resource use by validation functions" of the Kubernetes
+documentation.
 """
 
 import re
@@ -39,7 +40,7 @@ _FORBIDDEN_IN_JUNCTORS = (
 
 
 def definition_problems(item: JsonObject, old: JsonObject | None) -> list[FieldProblem]:
-    """Everything that is wrong with a definition."""
+    """All problems of a definition."""
     spec = item.get("spec")
     if not isinstance(spec, dict):
         return [required_value("spec")]
@@ -132,11 +133,11 @@ _KEYWORD_TYPES: dict[str, tuple[type, ...]] = {
     "x-kubernetes-list-map-keys": (list,),
     "x-kubernetes-validations": (list,),
 }
-"""What keywords of a schema hold; parts of a schema are free-form to the schema of schemas."""
+"""The types of schema keywords, which the schema of CustomResourceDefinition leaves open."""
 
 
 def _keyword_type_problems(schema: Json, path: str) -> Iterator[FieldProblem]:
-    """Keywords that hold something else than they must, anywhere below."""
+    """Yields problems of keywords with a wrong type, in the schema and all schemas below it."""
     if not isinstance(schema, dict):
         yield invalid_value(path, schema, "must be a schema")
         return
@@ -172,7 +173,7 @@ def _is_pattern(text: str) -> bool:
 
 
 def _iter_nodes(schema: JsonObject, path: str) -> Iterator[tuple[str, JsonObject]]:
-    """Every node outside of logical junctors, with its path."""
+    """Yields all nodes outside of junctors, with their paths."""
     yield path, schema
     for name, child in (schema.get("properties") or {}).items():
         if isinstance(child, dict):

@@ -1,14 +1,16 @@
-"""CustomResourceDefinitions: checked as the real server would, then served.
+"""CustomResourceDefinitions: their strategy, and the resources that they define.
 
-A definition is accepted when its schema is structural, its rules compile and their cost is bounded
-(see `crd_checks`); its conditions are written at once, and discovery follows when it is on disk.
+A definition is accepted if its schema is structural, its rules compile and their cost is limited
+(see `checks.py`). The write itself sets its conditions; its resources are served once it is on
+disk.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from scheduler.apiserver.base.errors import GroupResource
-from scheduler.apiserver.kinds.core.schemas import add_metadata_schema
+from scheduler.apiserver.kinds.core.schemas import OBJECT_META_DEFINITION, schema_node_of
 from scheduler.apiserver.kinds.custom.checks import definition_problems
 from scheduler.apiserver.kinds.jsonpath import JsonPathError, parse_json_path
 from scheduler.apiserver.kinds.metadata import format_rfc3339
@@ -23,11 +25,11 @@ from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.structural import SchemaNode, compile_schema
 
 CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
-"""The finalizer that keeps a definition until its objects are gone."""
+"""The finalizer that keeps a definition until all its objects are deleted."""
 
 
 def definition_strategy(now: Callable[[], datetime]) -> KindStrategy:
-    """What the kind CustomResourceDefinition does beyond its schema."""
+    """The strategy of the kind CustomResourceDefinition."""
 
     def on_create(item: JsonObject) -> None:
         _set_accepted_status(item, format_rfc3339(now()))
@@ -59,7 +61,7 @@ def _set_name_defaults(item: JsonObject) -> None:
 
 
 def _set_accepted_status(item: JsonObject, transition_at: str) -> None:
-    """Writes the status that the controllers of a real cluster would write."""
+    """Sets the status that the controllers of a real cluster would set."""
     spec: Json = item.get("spec") or {}
     status: Json = item.get("status") or {}
     known = {one.get("type"): one for one in status.get("conditions") or ()}
@@ -87,7 +89,7 @@ def _set_accepted_status(item: JsonObject, transition_at: str) -> None:
 
 
 def custom_resources_of(definition: JsonObject) -> list[ServerResource]:
-    """The resources of an accepted definition, one a served version."""
+    """The resources of an accepted definition, one per served version."""
     spec = definition["spec"]
     stored = next(version["name"] for version in spec["versions"] if version["storage"])
     return [
@@ -104,7 +106,8 @@ def _custom_resource(
     names, group = spec["names"], spec["group"]
     schema = version.get("schema", {}).get("openAPIV3Schema", {})
     subresources = version.get("subresources") or {}
-    resource = ServerResource(
+    is_stored = version["name"] == storage_version
+    return ServerResource(
         group_resource=GroupResource(group, names["plural"], names["kind"]),
         version=version["name"],
         singular=names["singular"],
@@ -125,17 +128,20 @@ def _custom_resource(
         crd_name=definition["metadata"]["name"],
         is_terminating=bool(definition["metadata"].get("deletionTimestamp")),
         deprecation_warning=_deprecation_warning(group, version, names["kind"]),
+        from_storage_version=(
+            None if is_stored else _version_converter(f"{group}/{version['name']}")
+        ),
+        to_storage_version=None if is_stored else _version_converter(f"{group}/{storage_version}"),
     )
-    if version["name"] != storage_version:
-        resource.from_storage_version = _version_converter(f"{group}/{version['name']}")
-        resource.to_storage_version = _version_converter(f"{group}/{storage_version}")
-    return resource
 
 
 def _compile_node(schema: JsonObject, *, preserves_unknown: bool) -> SchemaNode:
-    node = add_metadata_schema(compile_schema(schema))
-    node.preserves_unknown = node.preserves_unknown or preserves_unknown
-    return node
+    node = compile_schema(schema)
+    return replace(
+        node,
+        properties={**node.properties, "metadata": schema_node_of(OBJECT_META_DEFINITION)},
+        preserves_unknown=node.preserves_unknown or preserves_unknown,
+    )
 
 
 def _version_converter(api_version: str) -> Callable[[JsonObject], JsonObject]:
@@ -160,7 +166,9 @@ def _scale_paths(paths: Json) -> ScalePaths | None:
         return tuple(filter(None, str(paths.get(name) or "").split(".")))
 
     return ScalePaths(
-        keys("specReplicasPath"), keys("statusReplicasPath"), keys("labelSelectorPath")
+        spec=keys("specReplicasPath"),
+        status=keys("statusReplicasPath"),
+        selector=keys("labelSelectorPath"),
     )
 
 
@@ -175,7 +183,7 @@ def _printer_column(column: JsonObject) -> TableColumn:
     try:
         path = parse_json_path(column["jsonPath"])
     except JsonPathError:
-        path = parse_json_path("")  # refused when the definition is applied; kept harmless here
+        path = parse_json_path("")  # writes refuse such a path; a stored one gives no cells
 
     def value(item: JsonObject) -> Json:
         found = path.find(item) if path.steps else []

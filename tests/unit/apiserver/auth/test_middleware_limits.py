@@ -1,4 +1,4 @@
-"""The door's budget of requests, and the history that watchers read: bounded, without a socket."""
+"""The limits of the request rate and of the history for watches, tested without a socket."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def _stored(revision: int, size: int = 10) -> StoredObject:
 
 
 def test_a_watcher_that_is_too_slow_is_told_to_list_anew() -> None:
-    collection = ObjectCollection("/pods", 0)
+    collection = ObjectCollection(0)
     for revision in range(1, MAX_HISTORY_EVENTS + 101):
         collection.commit("ns/a", _stored(revision), is_deletion=False)
     assert len(collection.events_since(MAX_HISTORY_EVENTS)) == 100
@@ -45,14 +45,14 @@ def test_a_watcher_that_is_too_slow_is_told_to_list_anew() -> None:
 
 
 def test_the_history_is_bounded_by_bytes_too() -> None:
-    collection = ObjectCollection("/pods", 0)
+    collection = ObjectCollection(0)
     for revision in range(1, 60):
         collection.commit("ns/a", _stored(revision, 1024 * 1024), is_deletion=False)
     assert len(collection.events_since(collection.oldest_revision)) <= 33
 
 
 def test_a_snapshot_shows_the_past() -> None:
-    collection = ObjectCollection("/pods", 0)
+    collection = ObjectCollection(0)
     collection.commit("ns/a", StoredObject("ns/a", 1, b"1"), is_deletion=False)
     collection.commit("ns/b", StoredObject("ns/b", 2, b"2"), is_deletion=False)
     collection.commit("ns/a", StoredObject("ns/a", 3, b"3"), is_deletion=True)
@@ -63,7 +63,7 @@ def test_a_snapshot_shows_the_past() -> None:
 
 
 def test_a_late_commit_does_not_hide_a_newer_write() -> None:
-    collection = ObjectCollection("/pods", 0)
+    collection = ObjectCollection(0)
     collection.pending_writes["ns/a"] = (3, _stored(3))
     collection.commit("ns/a", _stored(2), is_deletion=False)
     latest = collection.latest("ns/a")

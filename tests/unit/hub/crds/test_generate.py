@@ -1,4 +1,4 @@
-"""The custom resource definitions: made from the types, bounded, and explained."""
+"""The CustomResourceDefinitions: generated from the types, with limits and descriptions."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,7 +70,7 @@ def test_every_list_map_and_string_has_a_maximum() -> None:
 
 
 class Loose(msgspec.Struct):
-    """Has no bounds."""
+    """A Struct without maximum sizes."""
 
     inner: Any = None
 

@@ -1,4 +1,4 @@
-"""The worst case of rules, against what kube-apiserver 1.36 accepts and refuses."""
+"""The estimated cost of rules, compared with what kube-apiserver 1.36 accepts and refuses."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Objects in files, checked against their definition without a server."""
+"""Validation of objects in files against their definition, without a server."""
 
 import copy
 from typing import Any
