@@ -81,7 +81,7 @@ def test_a_pure_wheel_is_for_every_platform_and_says_that_it_is_slower(tmp_path:
     assert pure.name.endswith("-py3-none-any.whl")
     assert kernels_in(zipfile.ZipFile(pure).namelist()) == []
 
-    words = [sys.executable, "-c", f"{says}; print(c.__file__, c.SENTENCE)"]
+    words = [sys.executable, "-c", f"{says}; print(c.__file__, c.MODE_SENTENCE)"]
     done = run(*words, cwd=folder)
     assert done.stdout.startswith(str(folder)), done.stderr
     assert "interpreted, slower and with the same answers: no kernel was built" in done.stdout
