@@ -28,7 +28,7 @@ class SiteObservation:
     started_at: float
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class SensorCollector:
     """All sensors of one agent.
 

@@ -11,7 +11,7 @@ from agents.orders.journal import load_applied_generations
 from agents.protocol.keys import SigningKey
 from agents.protocol.report import REPORT
 from agents.runtime.clock import AgentSystemClock
-from agents.runtime.identity import Boot
+from agents.runtime.data_dir import Boot
 from agents.sensors.energy import EnergyMeter
 from agents.wiring import build_discovery, build_sensors
 
@@ -34,10 +34,15 @@ async def collect_report(settings: AgentSettings, version: str | None) -> dict[s
         is_active=lambda: False,
         version=version,
     )
-    observed = await SensorCollector(found, None, clock, Counters()).collect()
+    collector = SensorCollector(sensors=found, meter=None, clock=clock, counters=Counters())
+    observed = await collector.collect()
     energy = EnergyMeter(folder / "energy.json").read_totals(observed.observation)
     report_builder = ReportBuilder(
-        settings.site, settings.agent, Boot("print", 0), SigningKey.generate(), 1.0
+        site=settings.site,
+        agent=settings.agent,
+        boot=Boot("print", 0),
+        key=SigningKey.generate(),  # nothing is signed with it
+        full_interval_seconds=1.0,
     )
     ago_seconds = clock.monotonic() - observed.started_at
     tree: dict[str, Any] = REPORT.to_json(

@@ -55,17 +55,37 @@ def build_sensors(
     found: list[Sensor] = []
     if discovery is not None:
         choice = LabelChoice(settings.cluster.labels, settings.cluster.labels_excluded)
-        found.append(KubernetesSensor(discovery, choice, read_applied_generations, is_active))
+        found.append(
+            KubernetesSensor(
+                discovery=discovery,
+                label_choice=choice,
+                read_applied_generations=read_applied_generations,
+                is_active=is_active,
+            )
+        )
         found.append(NamespaceSensor(discovery.api))
     if settings.replay.file:
         from agents.sensors.replay import ReplaySensor, read_rows  # noqa: PLC0415 - for demos
 
         replay = settings.replay
         rows = read_rows(Path(replay.file))
-        found.append(ReplaySensor(rows, clock, replay.is_looping, replay.speed_ratio))
+        found.append(
+            ReplaySensor(
+                rows=rows,
+                clock=clock,
+                is_looping=replay.is_looping,
+                speed_ratio=replay.speed_ratio,
+            )
+        )
     if settings.host_sensor:
         found.append(HostSensor(clock, version))
     found.append(StaticSensor(settings.static))
     if settings.peers:
-        found.append(RttSensor(settings.peers, clock, settings.rtt_interval_seconds))
+        found.append(
+            RttSensor(
+                peers=settings.peers,
+                clock=clock,
+                interval_seconds=settings.rtt_interval_seconds,
+            )
+        )
     return found

@@ -1,5 +1,5 @@
 """The site's own cluster: a Kubernetes API client of the standard library, for the agent's needs.
 
-Knows nothing else of ours. `kubernetes.aio` would cost 60 MB, more than the whole agent takes.
+Knows `runtime` and `protocol`. `kubernetes.aio` would cost 60 MB, more than the whole agent takes.
 Start with `api.py`.
 """

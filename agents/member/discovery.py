@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree, quote_path_segment
+from agents.protocol.orders import api_group_of
 from agents.runtime.clock import AgentClock
 
 _AGGREGATED: Final = (
@@ -46,8 +47,7 @@ class MemberKind:
     @property
     def group(self) -> str:
         """`apps`; empty for the core group."""
-        group, slash, _ = self.api_version.partition("/")
-        return group if slash else ""
+        return api_group_of(self.api_version)
 
     def collection_path(self, namespace: str | None = None) -> str:
         """The path of all objects of this kind, of one namespace or everywhere."""

@@ -23,7 +23,7 @@ _PART_TIMEOUT_SECONDS: Final = 3.0
 _ROUND_INTERVAL_SECONDS: Final = 5.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class OrderFetcher:
     """Keeps asking until everything that the index names is here.
 

@@ -1,10 +1,10 @@
 """What this agent says: reports (full or delta), statuses and the will, signed and ready."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any
 
-from agents.protocol.delta import canonicalise_report, compute_delta
+from agents.protocol.delta import SECTION_NAMES, canonicalise_report, compute_delta
 from agents.protocol.envelope import seal
 from agents.protocol.index import IndexEcho
 from agents.protocol.keys import SigningKey
@@ -15,17 +15,14 @@ from agents.protocol.report import (
     Offline,
     Report,
     ReportedEnergy,
-    ReportSections,
 )
 from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatusMessage
 from agents.protocol.topics import TopicKind, site_topic
-from agents.runtime.identity import Boot
+from agents.runtime.data_dir import Boot
 from agents.sensors.sensor import Observation
 
-_SECTION_NAMES: Final = tuple(each.name for each in fields(ReportSections))
 
-
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class ReportBuilder:
     """Speaks for one agent during one boot.
 
@@ -62,7 +59,7 @@ class ReportBuilder:
         observed_seconds_ago: float,
     ) -> Report:
         """A full report as a value, numbered."""
-        sections: dict[str, Any] = {name: getattr(observation, name) for name in _SECTION_NAMES}
+        sections: dict[str, Any] = {name: getattr(observation, name) for name in SECTION_NAMES}
         sections["energy"] = energy
         return canonicalise_report(
             Report(**self._header_fields(observed_seconds_ago), site=self.site, **sections)

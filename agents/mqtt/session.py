@@ -72,7 +72,7 @@ class BrokerConnection:
             raise_if_cancelled()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class AgentSession:
     """Keeps a session for as long as `run` runs.
 
@@ -81,7 +81,6 @@ class AgentSession:
         client_id: fixed per agent, so that a reconnect cancels the last session's will.
         will: see there.
         topics: that are subscribed from the beginning.
-        on_message: told of every message: topic and payload. Must not raise.
         clock: for waiting.
         jitter: chance, as an input.
         counters: of sessions.
@@ -91,7 +90,6 @@ class AgentSession:
     client_id: str
     will: Will
     topics: Sequence[str]
-    on_message: MessageHandler
     clock: AgentClock
     jitter: random.Random
     counters: Counters
@@ -105,13 +103,22 @@ class AgentSession:
             await self._connected.wait()
         return self.connection
 
-    async def run(self, on_connected: Callable[[], None]) -> None:
-        """Runs until cancelled; `on_connected` is told of each session after its subscriptions."""
-        backoff = Backoff(_INITIAL_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS, self.jitter)
+    async def run(self, *, on_connected: Callable[[], None], on_message: MessageHandler) -> None:
+        """Keeps a session until cancelled.
+
+        Args:
+            on_connected: called for each new session, once its topics are subscribed.
+            on_message: called with topic and payload of every message; must not raise.
+        """
+        backoff = Backoff(
+            initial_seconds=_INITIAL_BACKOFF_SECONDS,
+            max_seconds=_MAX_BACKOFF_SECONDS,
+            jitter=self.jitter,
+        )
         while True:
             started = self.clock.monotonic()
             try:
-                await self._run_connection(on_connected)
+                await self._run_connection(on_connected, on_message)
                 problem = "the broker closed the session"
             except (aiomqtt.MqttError, OSError) as error:
                 problem = str(error) or type(error).__name__
@@ -124,21 +131,23 @@ class AgentSession:
                 backoff.reset()
             pause = backoff.next_seconds()
             where = f"{self.broker.host}:{self.broker.port}"
-            _log.warning("broker %s: %s; again in %.1f s", where, problem, pause)
+            _log.warning("broker %s: %s; connecting again in %.1f s", where, problem, pause)
             await self.clock.sleep(pause)
 
-    async def _run_connection(self, on_connected: Callable[[], None]) -> None:
+    async def _run_connection(
+        self, on_connected: Callable[[], None], on_message: MessageHandler
+    ) -> None:
         async with self._build_client() as client:
-            link = BrokerConnection(client)
-            await link.subscribe(self.topics)
-            self.connection = link
+            connection = BrokerConnection(client)
+            await connection.subscribe(self.topics)
+            self.connection = connection
             self.counters.set("connected", 1)
             self.counters.add("connects_total")
             _log.info("broker %s:%s: connected", self.broker.host, self.broker.port)
             on_connected()
             self._connected.set()
             async for message in client.messages:
-                self.on_message(str(message.topic), message.payload)
+                on_message(str(message.topic), message.payload)
 
     def _build_client(self) -> aiomqtt.Client:
         broker, will = self.broker, self.will

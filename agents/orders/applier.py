@@ -8,10 +8,14 @@ from agents.member.api import MemberApi, MemberApiError, Tree
 from agents.member.discovery import MemberKind, MemberKinds
 from agents.orders.inventory import MemberInventory, ObjectIdentity, identity_of, revision_of
 from agents.orders.journal import Journal, ObjectKey
-from agents.orders.labels import object_key_of, order_token_of, with_ownership_labels
+from agents.orders.labels import (
+    SYSTEM_NAMESPACE,
+    object_key_of,
+    order_token_of,
+    with_ownership_labels,
+)
 from agents.orders.readiness import Readiness, readiness_of, runs_to_completion
 from agents.orders.run_once import STARTED, UNKNOWN_OUTCOME, JobRecords
-from agents.orders.run_once import SYSTEM_NAMESPACE as ONCE_NAMESPACE
 from agents.protocol.orders import OrderContent
 from agents.protocol.topics import order_token
 
@@ -65,8 +69,13 @@ class ApplyResult:
         """Whether the member has every object."""
         return not self.conflicts and not self.errors
 
+    def add_error(self, message: str, *, is_retryable: bool) -> None:
+        """Adds an error; one that does not pass by itself makes the whole order not retryable."""
+        self.errors.append(message)
+        self.is_retryable = self.is_retryable and is_retryable
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, kw_only=True)
 class Applier:
     """Applies orders at one member.
 
@@ -100,8 +109,7 @@ class Applier:
             except MemberApiError as error:
                 if error.code == 0:
                     raise
-                result.errors.append(f"{object_key_of(tree)}: {error}")
-                result.is_retryable = result.is_retryable and error.is_retryable
+                result.add_error(f"{object_key_of(tree)}: {error}", is_retryable=error.is_retryable)
         return result
 
     def ensure_namespace(self, name: str) -> None:
@@ -160,7 +168,7 @@ class Applier:
         if not uid:
             self.ensure_namespace(key.namespace)
             if runs_once:
-                self.ensure_namespace(ONCE_NAMESPACE)
+                self.ensure_namespace(SYSTEM_NAMESPACE)
                 self.job_records.record_start(content.id, key)
         self._apply_and_record(path, tree, uid, result)
 

@@ -18,16 +18,16 @@ from agents.orders.applier import Applier, ApplyResult
 from agents.orders.intake import Intake
 from agents.orders.inventory import MemberInventory, ObservedObject, read_inventory
 from agents.orders.journal import Journal
+from agents.orders.labels import SYSTEM_NAMESPACE
 from agents.orders.plan import (
     TrackedOrder,
     find_surplus,
     needs_apply,
     order_status_of,
-    refresh_readiness,
 )
 from agents.orders.policy import find_refusals
 from agents.orders.readiness import Readiness
-from agents.orders.run_once import SYSTEM_NAMESPACE, UNKNOWN_OUTCOME, JobRecords
+from agents.orders.run_once import UNKNOWN_OUTCOME, JobRecords
 from agents.protocol.index import IndexEntry
 from agents.protocol.orders import OrderContent
 from agents.protocol.status import JobOutcome, OrderStatus
@@ -42,7 +42,7 @@ _INITIAL_RETRY_SECONDS: Final = 1.0
 _MAX_RETRY_SECONDS: Final = 60.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class OrderExecutor:
     """Executes orders at one member.
 
@@ -77,7 +77,10 @@ class OrderExecutor:
     def __post_init__(self) -> None:
         self._job_records = JobRecords(self.discovery.api)
         self._applier = Applier(
-            self.discovery.api, self.journal, self._job_records, self._is_desired
+            api=self.discovery.api,
+            journal=self.journal,
+            job_records=self._job_records,
+            is_desired=self._is_desired,
         )
 
     def ensure_system_namespace(self) -> bool:
@@ -147,10 +150,10 @@ class OrderExecutor:
     ) -> bool:
         """Applies one order if it needs it."""
         token = order_token(entry.id)
-        held = self._tracked.get(token)
-        if not needs_apply(held, entry, inventory, self.clock.monotonic()):
-            if held is not None:
-                refresh_readiness(held, inventory)
+        tracked = self._tracked.get(token)
+        if not needs_apply(tracked, entry, inventory, self.clock.monotonic()):
+            if tracked is not None:
+                tracked.refresh_readiness(inventory)
             return False
         content = self.intake.content_of(entry)
         if content is None:
@@ -165,29 +168,42 @@ class OrderExecutor:
         kinds: MemberKinds,
         inventory: MemberInventory,
     ) -> TrackedOrder:
-        held = TrackedOrder(entry.digest, entry.generation, len(content.manifests))
-        held.refusals = find_refusals(
+        refusals = find_refusals(
             content, lambda version, kind: _is_namespaced(kinds, version, kind)
         )
-        if held.refusals:
-            _log.warning("order %s: refused: %s", entry.id, "; ".join(held.refusals))
-            return held
-        held.result = self._applier.apply(content, kinds, inventory)
-        self._add_finished_jobs(content.id, held.result)
-        if held.result.is_complete:
+        if refusals:
+            _log.warning("order %s: refused: %s", entry.id, "; ".join(refusals))
+            result, retry_at = ApplyResult(), None
+        else:
+            result = self._applier.apply(content, kinds, inventory)
+            self._add_finished_jobs(content.id, result)
+            retry_at = self._handle_result(entry, result)
+        return TrackedOrder(
+            digest=entry.digest,
+            generation=entry.generation,
+            object_count=len(content.manifests),
+            result=result,
+            refusals=refusals,
+            retry_at=retry_at,
+        )
+
+    def _handle_result(self, entry: IndexEntry, result: ApplyResult) -> float | None:
+        """Records a complete result; returns when an incomplete one is tried again."""
+        if result.is_complete:
             self.journal.record_applied(entry.id, entry.generation)
             self._backoffs.pop(entry.id, None)
             _log.info("order %s generation %d: applied", entry.id, entry.generation)
-        else:
-            held.retry_at = self.clock.monotonic() + self._next_retry_seconds(entry.id)
-            if held.result.unserved_kinds:
-                self.discovery.invalidate()
-        return held
+            return None
+        if result.unserved_kinds:
+            self.discovery.invalidate()
+        return self.clock.monotonic() + self._next_retry_seconds(entry.id)
 
     def _next_retry_seconds(self, order_id: str) -> float:
         if order_id not in self._backoffs:
             self._backoffs[order_id] = Backoff(
-                _INITIAL_RETRY_SECONDS, _MAX_RETRY_SECONDS, self.jitter
+                initial_seconds=_INITIAL_RETRY_SECONDS,
+                max_seconds=_MAX_RETRY_SECONDS,
+                jitter=self.jitter,
             )
         return self._backoffs[order_id].next_seconds()
 
@@ -234,14 +250,14 @@ class OrderExecutor:
         if index is None:  # a lost disk: nothing is known to be unwanted
             return False
         desired = frozenset(order_token(entry.id) for entry in index.orders)
-        self._tracked = {token: held for token, held in self._tracked.items() if token in desired}
-        gone = find_surplus(inventory, self._tracked, desired)
-        for seen in gone:
+        self._tracked = {token: order for token, order in self._tracked.items() if token in desired}
+        surplus = find_surplus(inventory, self._tracked, desired)
+        for observed in surplus:
             if not self.is_allowed():
                 return True
-            self._delete_object(seen, kinds)
+            self._delete_object(observed, kinds)
         self._update_withdrawing(inventory, desired)
-        return bool(gone)
+        return bool(surplus)
 
     def _delete_object(self, observed: ObservedObject, kinds: MemberKinds) -> None:
         kind = kinds.find(observed.key.api_version, observed.key.kind)

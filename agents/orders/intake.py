@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 _MAX_PENDING_BYTES: Final = 32 * 1024 * 1024
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Intake:
     """The desired state of one site.
 

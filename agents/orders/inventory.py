@@ -8,14 +8,9 @@ from typing import Any, Final
 from agents.member.api import MemberApi, MemberApiError, Tree
 from agents.member.discovery import MemberKind
 from agents.orders.journal import ObjectKey
-from agents.orders.labels import (
-    ORDER_LABEL,
-    is_controlled,
-    object_key_of,
-    order_id_of,
-    order_token_of,
-)
+from agents.orders.labels import is_controlled, object_key_of, order_id_of, order_token_of
 from agents.orders.readiness import Readiness, readiness_of
+from agents.protocol.orders import ORDER_LABEL
 from agents.protocol.topics import order_token
 
 ObjectIdentity = tuple[str, str, str, str]

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from agents.protocol.orders import api_group_of
+
 _log = logging.getLogger(__name__)
 
 _LOCK_SECONDS: float = 5.0
@@ -49,8 +51,7 @@ class ObjectKey:
     @property
     def group_kind(self) -> tuple[str, str]:
         """Kind without the version: an object is the same under every version of its group."""
-        group, slash, _ = self.api_version.partition("/")
-        return (group if slash else "", self.kind)
+        return (api_group_of(self.api_version), self.kind)
 
     def __str__(self) -> str:
         where = f"{self.namespace}/" if self.namespace else ""
@@ -98,7 +99,12 @@ class Journal:
             for suffix in ("-wal", "-shm"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
             self._database = _open_database(path)
-        self._load_cache()
+        # What the loops read every second is in memory too, so that a failing disk stops no report.
+        self._applied_generations: dict[str, int] = dict(
+            self._rows("SELECT order_id, generation FROM applied")
+        )
+        self._created_objects = self._load_created_objects()
+        self._finished_jobs = self._load_finished_jobs()
 
     def close(self) -> None:
         """Closes the file."""
@@ -199,18 +205,17 @@ class Journal:
         for known in (self._applied_generations, self._created_objects, self._finished_jobs):
             known.pop(order_id, None)
 
-    def _load_cache(self) -> None:
-        """What the loops ask every second is in memory too: a sick disk stops no report."""
-        self._applied_generations: dict[str, int] = dict(
-            self._rows("SELECT order_id, generation FROM applied")
-        )
-        self._created_objects: dict[str, frozenset[ObjectKey]] = {}
+    def _load_created_objects(self) -> dict[str, frozenset[ObjectKey]]:
+        found: dict[str, frozenset[ObjectKey]] = {}
         for order_id, *key in self._rows("SELECT * FROM made"):
-            known = self._created_objects.get(order_id, frozenset())
-            self._created_objects[order_id] = known | {ObjectKey(*key)}
-        self._finished_jobs: dict[str, dict[tuple[str, str, str], str]] = {}
+            found[order_id] = found.get(order_id, frozenset()) | {ObjectKey(*key)}
+        return found
+
+    def _load_finished_jobs(self) -> dict[str, dict[tuple[str, str, str], str]]:
+        found: dict[str, dict[tuple[str, str, str], str]] = {}
         for order_id, *name, outcome in self._rows("SELECT * FROM finished"):
-            self._finished_jobs.setdefault(order_id, {})[name[0], name[1], name[2]] = outcome
+            found.setdefault(order_id, {})[name[0], name[1], name[2]] = outcome
+        return found
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -8,15 +8,14 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from agents.member.api import Tree
 from agents.orders.journal import ObjectKey
-from agents.protocol.orders import OrderContent
+from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL, OrderContent
 from agents.protocol.shapes import DEFAULT_TEXT_CHARACTERS
 from agents.protocol.topics import order_token
 
-Tree = dict[str, Any]
-
-ORDER_LABEL: Final = "kapok.dev/order"
-ORDER_ID_ANNOTATION: Final = "kapok.dev/order-id"
+SYSTEM_NAMESPACE: Final = "kapok-system"
+"""Namespace of the agent's own objects: the site's lease and the records of started jobs."""
 
 # What only the server writes; a manifest from `kubectl get -o yaml` has it, and SSA refuses it.
 _SERVER_OWNED_FIELDS: Final = (

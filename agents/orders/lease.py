@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree
-from agents.orders.run_once import SYSTEM_NAMESPACE
+from agents.orders.labels import SYSTEM_NAMESPACE
 from agents.runtime.clock import AgentClock
 
 _LEASE_NAME: Final = "kapok-agent"
@@ -20,7 +20,7 @@ _RENEW_DEADLINE_RATIO: Final = 0.8
 _CONFLICT: Final = 409
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class LocalLease:
     """The site's lease as this agent sees it.
 

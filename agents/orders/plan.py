@@ -16,17 +16,18 @@ from agents.protocol.status import JobOutcome, OrderStatus
 _MAX_MESSAGE_CHARACTERS = 900
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrackedOrder:
-    """What the agent holds of one order since its start.
+    """What this process knows of one order that it has tried to apply.
 
     Attributes:
-        digest: of the content that was applied last.
-        generation: of that content.
-        object_count: that the content has.
-        result: what became of it.
-        refusals: why it is not applied at all.
-        retry_at: monotonic seconds; an order that failed is tried again then.
+        digest: digest of the content that was applied last.
+        generation: generation of that content.
+        object_count: number of objects in that content.
+        result: outcome per object; `refresh_readiness` keeps its readiness up to date.
+        refusals: why the order is not applied at all; empty if it is.
+        retry_at: monotonic seconds at which an order that failed is tried again; None if it did
+            not fail.
     """
 
     digest: str
@@ -38,8 +39,15 @@ class TrackedOrder:
 
     @property
     def identities(self) -> frozenset[ObjectIdentity]:
-        """Objects that belong to the order now."""
+        """The objects that belong to the order now."""
         return frozenset(self.result.applied_revisions) | self.result.finished_jobs
+
+    def refresh_readiness(self, inventory: MemberInventory) -> None:
+        """Takes over the readiness of the order's objects as the inventory shows it."""
+        for name in self.result.applied_revisions:
+            observed = inventory.objects.get(name)
+            if observed is not None:
+                self.result.readiness_by_object[name] = observed.readiness
 
 
 def needs_apply(
@@ -99,14 +107,6 @@ def _is_surplus(
     ):
         return False  # what replaces it is not there yet
     return identity_of(observed.key) not in order.identities
-
-
-def refresh_readiness(tracked: TrackedOrder, inventory: MemberInventory) -> None:
-    """Takes over how the order's objects stand now."""
-    for name in tracked.result.applied_revisions:
-        seen = inventory.objects.get(name)
-        if seen is not None:
-            tracked.result.readiness_by_object[name] = seen.readiness
 
 
 def order_status_of(

@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from agents.protocol.orders import OrderContent, format_group_kind
+from agents.orders.labels import SYSTEM_NAMESPACE
+from agents.protocol.orders import OrderContent, api_group_of, format_group_kind
 
 ScopeLookup = Callable[[str, str], bool | None]
 """Scope of (apiVersion, kind) at the member; None if the member does not serve it."""
@@ -17,7 +18,6 @@ _NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9:._-]{0,251}[A-Za-z0-9
 _NAMESPACE_PATTERN: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _API_VERSION_PATTERN: Final = re.compile(r"([a-z0-9]([a-z0-9.-]{0,198}[a-z0-9])?/)?v[a-z0-9]{1,30}")
 _KIND_PATTERN: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
-_SYSTEM_NAMESPACE: Final = "kapok-system"
 
 
 def find_refusals(content: OrderContent, is_namespaced: ScopeLookup) -> tuple[str, ...]:
@@ -79,11 +79,9 @@ def _check_namespace(
         )
     if namespace in (None, content.namespace):
         return (
-            None
-            if content.namespace != _SYSTEM_NAMESPACE
-            else f"{_SYSTEM_NAMESPACE} is Kapok's own"
+            None if content.namespace != SYSTEM_NAMESPACE else f"{SYSTEM_NAMESPACE} is Kapok's own"
         )
-    if namespace in content.namespaces and namespace != _SYSTEM_NAMESPACE:
+    if namespace in content.namespaces and namespace != SYSTEM_NAMESPACE:
         return None
     return (
         f"{kind} {name} names namespace {namespace!r}; manifests go into the workload's own, "
@@ -103,6 +101,6 @@ def _check_inline_secret(manifest: Mapping[str, Any]) -> str | None:
 
 
 def _manifest_identity(content: OrderContent, manifest: Mapping[str, Any]) -> tuple[str, str, str]:
-    group = manifest["apiVersion"].rpartition("/")[0]
+    group = api_group_of(manifest["apiVersion"])
     namespace = manifest["metadata"].get("namespace") or content.namespace
     return group, manifest["kind"], f"{namespace}/{manifest['metadata']['name']}"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from agents.protocol.orders import api_group_of
 from agents.protocol.status import JobOutcome
 
 Tree = Mapping[str, Any]
@@ -36,15 +37,13 @@ class Readiness:
 
 def readiness_of(tree: Tree) -> Readiness:
     """How one object stands."""
-    api_version, kind = str(tree.get("apiVersion")), str(tree.get("kind"))
-    group = api_version.rpartition("/")[0]
-    rule = _READINESS_BY_KIND.get((group, kind))
+    rule = _READINESS_BY_KIND.get(_group_kind_of(tree))
     return rule(tree) if rule else Readiness(is_ready=True)
 
 
 def runs_to_completion(tree: Tree) -> bool:
     """Whether it is a kind that runs once: a Job, or a bare pod that is not restarted."""
-    kind = (str(tree.get("apiVersion")).rpartition("/")[0], tree.get("kind"))
+    kind = _group_kind_of(tree)
     if kind == ("batch", "Job"):
         return True
     policy = _map_at(tree, "spec").get("restartPolicy", "Always")
@@ -121,6 +120,10 @@ _READINESS_BY_KIND: Final[Mapping[tuple[str, str], Callable[[Tree], Readiness]]]
     ("batch", "Job"): _job_readiness,
     ("", "Pod"): _pod_readiness,
 }
+
+
+def _group_kind_of(tree: Tree) -> tuple[str, str]:
+    return api_group_of(str(tree.get("apiVersion"))), str(tree.get("kind"))
 
 
 def _is_generation_observed(tree: Tree) -> bool:

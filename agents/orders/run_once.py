@@ -10,9 +10,10 @@ from typing import Final
 
 from agents.member.api import MemberApi, quote_path_segment
 from agents.orders.journal import ObjectKey
+from agents.orders.labels import SYSTEM_NAMESPACE
+from agents.protocol.orders import ORDER_ID_ANNOTATION
 from agents.protocol.topics import order_token
 
-SYSTEM_NAMESPACE: Final = "kapok-system"
 RUN_ONCE_LABEL: Final = "kapok.dev/once"
 STARTED: Final = "Started"
 UNKNOWN_OUTCOME: Final = "Unknown"
@@ -67,7 +68,7 @@ class JobRecords:
                 "name": _configmap_name(order_id),
                 "namespace": SYSTEM_NAMESPACE,
                 "labels": {RUN_ONCE_LABEL: order_token(order_id)},
-                "annotations": {"kapok.dev/order-id": order_id},
+                "annotations": {ORDER_ID_ANNOTATION: order_id},
             },
             "data": marks,
         }

@@ -38,7 +38,8 @@ _KEYED_SECTIONS: Final = frozenset({"node_classes", "orders"})
 _UNKEYED_SECTIONS: Final = tuple(
     each.name for each in dataclasses.fields(ReportSections) if each.name not in _KEYED_SECTIONS
 )
-_SECTION_NAMES: Final = tuple(each.name for each in dataclasses.fields(ReportSections))
+SECTION_NAMES: Final = tuple(each.name for each in dataclasses.fields(ReportSections))
+"""Field names of a report's sections."""
 
 
 def node_class_key(node_class: ReportedNodeClass) -> bytes:
@@ -64,7 +65,7 @@ def compute_delta(base: Report, current: Report) -> ReportDelta:
     """What `current` says that `base` did not. Both in canonical order, of the same boot."""
     changes: dict[str, Any] = {}
     cleared = []
-    for name in _SECTION_NAMES:
+    for name in SECTION_NAMES:
         old, new = getattr(base, name), getattr(current, name)
         if new is None and old is not None:
             cleared.append(to_camel_case(name))
@@ -92,7 +93,7 @@ def apply_delta(base: Report, change: ReportDelta) -> Report:
     sections = {name: _section_after(name, base, change) for name in _UNKEYED_SECTIONS}
     sections["node_classes"] = _node_classes_after(base, change)
     sections["orders"] = _orders_after(base, change)
-    for name in _SECTION_NAMES:
+    for name in SECTION_NAMES:
         if to_camel_case(name) in change.cleared:
             sections[name] = None
     origin = {name: getattr(change, name) for name in _HEADER_FIELDS}

@@ -111,6 +111,3 @@ class TrustedKeys:
     def find(self, kid: str) -> PublicKey | None:
         """The trusted key with this id."""
         return self._by_id.get(kid)
-
-    def __len__(self) -> int:
-        return len(self._by_id)

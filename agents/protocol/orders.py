@@ -8,7 +8,7 @@ different generations that meet give a wrong digest and are asked for again.
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from agents.protocol.codec import Codec
 from agents.protocol.envelope import inflate, seal
@@ -18,6 +18,12 @@ from agents.protocol.keys import SigningKey
 from agents.protocol.report import Count
 from agents.protocol.shapes import AtMost, Json
 from agents.protocol.topics import order_topic
+
+ORDER_LABEL: Final = "kapok.dev/order"
+"""Label of an order's objects and pods at the member; its value is the order's token."""
+
+ORDER_ID_ANNOTATION: Final = "kapok.dev/order-id"
+"""Annotation of the same objects and pods with the order's whole id."""
 
 MAX_PART_BYTES: Final = 256 * 1024
 MAX_CONTENT_BYTES: Final = 8 * 1024 * 1024
@@ -118,11 +124,13 @@ def unpack_content(entry: IndexEntry, parts: Sequence[bytes], *, site: str) -> O
     return content
 
 
-def format_group_kind(api_version: str, kind: str) -> str:
-    """`apps/v1`, `Deployment` as `apps/Deployment`; core kinds stand alone: `Pod`."""
+def api_group_of(api_version: str) -> str:
+    """The group of an apiVersion: `apps` of `apps/v1`; empty for the core group, `v1`."""
     group, slash, _ = api_version.partition("/")
-    return f"{group}/{kind}" if slash else kind
+    return group if slash else ""
 
 
-Manifest = dict[str, Any]
-"""A Kubernetes object as a JSON tree."""
+def format_group_kind(api_version: str, kind: str) -> str:
+    """`apps/v1`, `Deployment` as `apps/Deployment`; a core kind by its name alone: `Pod`."""
+    group = api_group_of(api_version)
+    return f"{group}/{kind}" if group else kind

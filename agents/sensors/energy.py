@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from agents.protocol.report import ReportedEnergy, ReportedPower
-from agents.runtime.atomic_write import write_durably
+from agents.runtime.data_dir import write_durably
 from agents.sensors.sensor import Observation
 
 _MAX_GAP_SECONDS: Final = 300.0

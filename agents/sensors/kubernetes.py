@@ -31,7 +31,7 @@ AppliedGenerationsReader = Callable[[], Mapping[str, int]]
 """Gives the applied generation of every order of this site, by id."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class KubernetesSensor:
     """Looks at one member cluster.
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree
 from agents.protocol.report import MAX_NAMESPACES, ReportedNamespace
+from agents.sensors.pods import MilliAmounts
 from agents.sensors.quantities import QuantityError, ceil_milli, floor_milli, format_quantity
 from agents.sensors.sensor import Observation
 
@@ -20,9 +21,6 @@ _LIMIT_RANGES_PATH: Final = "/api/v1/limitranges"
 _NOT_READABLE: Final = (403, 404)
 _SKIPPED_OBSERVATIONS: Final = 60
 _MAX_RESOURCES: Final = 64
-
-MilliAmounts = dict[str, int]
-"""Resource name to whole milli-units."""
 
 _CONTAINER_FIELDS: Final = {
     "min": "container_min",

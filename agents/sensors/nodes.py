@@ -11,10 +11,8 @@ from typing import Any, Final
 
 from agents.protocol.delta import node_class_key
 from agents.protocol.report import MAX_NODE_ROWS, FreeRow, ReportedNodeClass, ReportedTaint
-from agents.sensors.pods import MilliAmounts, PodFacts
+from agents.sensors.pods import MilliAmounts, PodFacts, Tree
 from agents.sensors.quantities import QuantityError, floor_milli, format_quantity
-
-Tree = Mapping[str, Any]
 
 VENDOR_LABELS: Final = (
     "kapok.dev/cpu-vendor",

@@ -4,14 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL
 from agents.sensors.quantities import QuantityError, ceil_milli
 
 Tree = Mapping[str, Any]
 MilliAmounts = dict[str, int]
 """Resource name to whole milli-units."""
-
-ORDER_LABEL: Final = "kapok.dev/order"
-ORDER_ID_ANNOTATION: Final = "kapok.dev/order-id"
 
 _FINISHED_PHASES: Final = frozenset({"Succeeded", "Failed"})
 

@@ -43,7 +43,7 @@ class ReplayRow:
     fault: str | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class ReplaySensor:
     """Plays rows against the clock.
 

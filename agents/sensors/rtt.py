@@ -27,7 +27,7 @@ async def connect_tcp(host: str, port: int) -> None:
     writer.close()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class RttSensor:
     """Measures at its own, slower pace and says the last results in between.
 

@@ -10,7 +10,7 @@ import pytest
 
 from agents.member.access import from_kubeconfig
 from agents.member.api import MemberApi
-from agents.orders.labels import ORDER_ID_ANNOTATION, ORDER_LABEL
+from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL
 from agents.protocol.topics import order_token
 from tests.support.agent_rig import CONFIG_MAPS, DEPLOYMENTS, JOBS, Rig
 from tests.support.member_clusters import REAL, api_servers

@@ -41,7 +41,7 @@ class Site:
     def restart(self) -> None:
         """As after a kill: only what is on disk is there."""
         self.journal = Journal(self.folder / "journal.sqlite")
-        self.intake = Intake("site-a", self.trusted, self.journal)
+        self.intake = Intake(site="site-a", trusted_keys=self.trusted, journal=self.journal)
         self.counters = Counters()
         self.hearing = MessageRouter(
             site="site-a",
