@@ -1,7 +1,7 @@
 """What a site did with what it was told: one entry per order, and the index that it works by."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from agents.protocol.codec import Codec
 from agents.protocol.index import IndexEcho
@@ -19,7 +19,9 @@ OrderPhase = Literal[
     "Refused",  # the agent's own rules forbid it (another namespace, inline Secret data, …)
     "Withdrawing",  # no longer listed; objects are going, pods may still be bound
 ]
-"""Closed list; a reader of version 1 that meets another word treats it as Applying."""
+"""How far an order has come. A reader of version 1 treats a word that it does not know as Applying."""
+
+ORDER_PHASES: Final[tuple[OrderPhase, ...]] = get_args(OrderPhase)
 
 JobOutcome = Literal["Succeeded", "Failed"]
 
