@@ -232,8 +232,8 @@ class ExecutionLoop:
             _log.info("lease not released: %s; it expires by itself", error)
 
     def _renew_lease(self) -> bool:
-        # The Lease object is in the system namespace, so that comes first.
-        return self.executor.ensure_system_namespace() and self.lease.renew()
+        self.executor.ensure_system_namespace()  # the Lease object is in it
+        return self.lease.renew()
 
 
 async def _wait_for_event(event: asyncio.Event, seconds: float, clock: AgentClock) -> None:

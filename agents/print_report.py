@@ -1,4 +1,4 @@
-"""`kapok-agent --print`: one look, as the report that would be sent. Sends and changes nothing."""
+"""`kapok-agent --print`: one report as it would be sent. Sends and changes nothing."""
 
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ from agents.wiring import build_discovery, build_sensors
 
 
 async def collect_report(settings: AgentSettings, version: str | None) -> dict[str, Any]:
-    """The JSON tree of one full report.
+    """Returns the JSON tree of one full report.
 
     Raises:
-        AccessError: the way to the cluster is not described well enough.
-        ReplayError: the file to replay cannot be played.
+        AccessError: the settings do not say how to reach the cluster.
+        ReplayError: the file to replay cannot be used.
     """
     clock, folder = AgentSystemClock(), Path(settings.data_dir)
     generations = load_applied_generations(folder / "journal.sqlite")

@@ -1,4 +1,4 @@
-"""What this agent says: reports (full or delta), statuses and the will, signed and ready."""
+"""Builds the messages that the agent publishes: reports, statuses and the last will, signed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,14 +24,14 @@ from agents.sensors.sensor import Observation
 
 @dataclass(slots=True, kw_only=True)
 class ReportBuilder:
-    """Speaks for one agent during one boot.
+    """Builds and signs the messages of one agent during one boot.
 
     Attributes:
-        site: ours.
-        agent: our name within it.
-        boot: this one.
-        key: that signs.
-        full_interval_seconds: between full reports; deltas in between.
+        site: name of the site.
+        agent: name of the agent within the site.
+        boot: this start of the agent.
+        key: key to sign with.
+        full_interval_seconds: time between full reports; the reports in between are deltas.
     """
 
     site: str
@@ -48,7 +48,7 @@ class ReportBuilder:
         return site_topic(self.site, kind)
 
     def request_full_report(self) -> None:
-        """The next report is a full one: the hub asked, or the session is new."""
+        """Makes the next report a full one."""
         self._base_report = None
 
     def build_report(
@@ -58,7 +58,7 @@ class ReportBuilder:
         *,
         observed_seconds_ago: float,
     ) -> Report:
-        """A full report as a value, numbered."""
+        """Builds a full report with the next sequence number."""
         sections: dict[str, Any] = {name: getattr(observation, name) for name in SECTION_NAMES}
         sections["energy"] = energy
         return canonicalise_report(
@@ -73,13 +73,16 @@ class ReportBuilder:
         observed_seconds_ago: float,
         now: float,
     ) -> bytes:
-        """The next report, sealed: full when it is time or was asked for, else a delta.
+        """Builds the next report, sealed: a full one when due or requested, else a delta.
 
         Args:
-            observation: what the sensors saw.
-            energy: the totals.
-            observed_seconds_ago: since they looked.
+            observation: merged observation of all sensors.
+            energy: energy totals; None if unknown.
+            observed_seconds_ago: age of the observation.
             now: monotonic seconds.
+
+        Raises:
+            WireError: the report is larger than readers accept.
         """
         report = self.build_report(observation, energy, observed_seconds_ago=observed_seconds_ago)
         if self._base_report is None or now - self._base_sent_at >= self.full_interval_seconds:
@@ -98,7 +101,11 @@ class ReportBuilder:
         bad_messages: Mapping[str, int],
         observed_seconds_ago: float,
     ) -> bytes:
-        """A status, sealed."""
+        """Builds a status, sealed; see `SiteStatusMessage` for the arguments.
+
+        Raises:
+            WireError: the status is larger than readers accept.
+        """
         status = SiteStatusMessage(
             **self._header_fields(observed_seconds_ago),
             site=self.site,
@@ -112,7 +119,7 @@ class ReportBuilder:
         return self._seal("status", SITE_STATUS.encode(status))
 
     def build_offline_message(self) -> bytes:
-        """The last will, sealed: good for this boot only."""
+        """Builds the last will of this boot, sealed."""
         message = Offline(
             site=self.site,
             agent=self.agent,

@@ -1,7 +1,8 @@
-"""The session with the broker: connects, speaks, hears what is for this site, and comes back.
+"""The session with the broker: connects, subscribes, publishes, and reconnects.
 
-Every message is state, so nothing is kept for a session that is gone: after a reconnect all topics
-are subscribed anew, a full report and a status are sent, and retained state arrives again.
+Every message is state, so nothing is kept from a session that has ended: after a reconnect the
+agent subscribes to all topics again, sends a full report and a status, and receives the retained
+messages again.
 """
 
 import asyncio
@@ -39,7 +40,13 @@ MessageHandler = Callable[[str, bytes], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Will:
-    """What the broker says for us when the session ends without a good-bye."""
+    """The last will: what the broker publishes when the session ends without a disconnect.
+
+    Attributes:
+        topic: topic to publish on.
+        payload: the message.
+        delay_seconds: time without a session before the broker publishes it.
+    """
 
     topic: str
     payload: bytes
@@ -47,26 +54,26 @@ class Will:
 
 
 class BrokerConnection:
-    """An open session: publish and subscribe; any of them may raise `aiomqtt.MqttError`."""
+    """An open session. Every method may raise `aiomqtt.MqttError`."""
 
     def __init__(self, client: aiomqtt.Client) -> None:
         self._client = client
 
     async def publish(self, topic: str, payload: bytes, *, expiry_seconds: float) -> None:
-        """Publishes a report or status: at least once, never retained, gone when it is too old."""
+        """Publishes at least once (QoS 1), not retained; the broker drops it when it expires."""
         properties = _properties(PacketTypes.PUBLISH)
         properties.MessageExpiryInterval = max(1, round(expiry_seconds))
         await self._client.publish(topic, payload, qos=1, retain=False, properties=properties)
         raise_if_cancelled()
 
     async def subscribe(self, topics: Sequence[str]) -> None:
-        """Subscribes in batches; what is retained there is delivered, again if it was before."""
+        """Subscribes, in batches; retained messages are delivered, also when they were before."""
         for batch in _batches(topics):
             await self._client.subscribe([(topic, 1) for topic in batch])
             raise_if_cancelled()
 
     async def unsubscribe(self, topics: Sequence[str]) -> None:
-        """Ends subscriptions."""
+        """Ends subscriptions, in batches."""
         for batch in _batches(topics):
             await self._client.unsubscribe(list(batch))
             raise_if_cancelled()
@@ -74,16 +81,17 @@ class BrokerConnection:
 
 @dataclass(slots=True, kw_only=True)
 class AgentSession:
-    """Keeps a session for as long as `run` runs.
+    """Keeps a session with the broker while `run` runs.
 
     Attributes:
-        broker: where and how.
-        client_id: fixed per agent, so that a reconnect cancels the last session's will.
-        will: see there.
-        topics: that are subscribed from the beginning.
-        clock: for waiting.
-        jitter: chance, as an input.
-        counters: of sessions.
+        broker: address and credentials of the broker.
+        client_id: fixed per agent, so that a reconnect cancels the will of the last session.
+        will: the last will.
+        topics: topics to subscribe to in every session.
+        clock: for the pauses between attempts.
+        jitter: chance as an input.
+        counters: counts sessions.
+        connection: the open session; None while there is none.
     """
 
     broker: AgentBrokerSettings
@@ -126,7 +134,7 @@ class AgentSession:
                 self.connection = None
                 self.counters.set("connected", 0)
             raise_if_cancelled()
-            # A broker that takes us and drops us at once (a doubled client id) is no success.
+            # A session that ends at once is no success: another client may have the same client id.
             if self.clock.monotonic() - started >= _STABLE_SECONDS:
                 backoff.reset()
             pause = backoff.next_seconds()
@@ -169,13 +177,13 @@ class AgentSession:
             keepalive=_KEEPALIVE_SECONDS,
             tls_context=tls_context_of(broker),
             max_queued_incoming_messages=_MAX_QUEUED_MESSAGES,
-            # Without it the kernel holds small packets back for 44 ms.
+            # Without it the kernel delays small packets by 44 ms (Nagle's algorithm).
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
 
 
 def password_of(broker: AgentBrokerSettings) -> str:
-    """The password, read anew for each session so that it can be changed without a restart.
+    """The password; read for each session, so that it can be changed without a restart.
 
     Raises:
         OSError: the file cannot be read.
@@ -186,10 +194,12 @@ def password_of(broker: AgentBrokerSettings) -> str:
 
 
 def tls_context_of(broker: AgentBrokerSettings) -> ssl.SSLContext | None:
-    """TLS 1.2 or later, with the client certificate if one is set; read anew for each session.
+    """The TLS context (TLS 1.2 or later) with the client certificate, if any; None for no TLS.
+
+    Created for each session, so that certificates can be renewed without a restart.
 
     Raises:
-        OSError: a file cannot be read or is no certificate.
+        OSError: a file cannot be read or is not a certificate.
     """
     if not broker.tls_ca_file:
         return None
@@ -208,11 +218,12 @@ def _batches(topics: Sequence[str]) -> Iterable[Sequence[str]]:
 
 
 def raise_if_cancelled() -> None:
-    """Ends this task if it was cancelled and the cancellation got lost on the way.
+    """Raises `CancelledError` if this task was cancelled and the cancellation was lost.
 
-    It does in two places: `asyncio.wait_for` of Python 3.11, which aiomqtt uses, swallows one that
-    comes with the answer it waits for; and a disconnection that times out raises its own error in
-    its place. Nobody cancels twice, so whoever loops around such a call asks here.
+    That happens in two places: `asyncio.wait_for` of Python 3.11, which aiomqtt uses, swallows a
+    cancellation that arrives together with the result it waits for; and a disconnect that times
+    out raises its own error instead. A task is cancelled only once, so a loop around such a call
+    has to check.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
