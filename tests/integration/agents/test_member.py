@@ -157,9 +157,9 @@ users: [{{name: u, user: {{token: t}}}}]
     [
         ("[]", "not a kubeconfig"),
         ("{", "not a kubeconfig"),
-        ("current-context: x", "no context named 'x'"),
-        (KUBECONFIG.format(server="unix:/x"), r"no http\(s\) address"),
-        (KUBECONFIG.format(server="http://h").replace("token: t", "exec: {}"), "uses 'exec'"),
+        ("current-context: x", "no context 'x' in contexts"),
+        (KUBECONFIG.format(server="unix:/x"), r"not an http or https URL"),
+        (KUBECONFIG.format(server="http://h").replace("token: t", "exec: {}"), "has 'exec', which is not supported"),
     ],
     ids=["a list", "no YAML", "no context", "no address", "a plug-in"],
 )
