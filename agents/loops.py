@@ -152,17 +152,17 @@ class StatusLoop:
         now, index, executor = self.clock.monotonic(), self.intake.index, self.executor
         # Before its first pass the executor does not know what runs here. An empty list of orders
         # in an executing agent's status would claim that nothing does.
-        passed_at = executor.last_pass_at if executor and self.is_executing() else None
+        last_pass_at = executor.last_pass_at if executor and self.is_executing() else None
         return self.builder.build_status_message(
-            executor.order_statuses() if executor and passed_at is not None else (),
+            executor.order_statuses() if executor and last_pass_at is not None else (),
             site_uid=index.site_uid if index else None,
             echo=self.intake.echo,
             missing=tuple(entry.id for entry in self.intake.missing_entries())
-            if passed_at is not None
+            if last_pass_at is not None
             else (),
-            is_executing=passed_at is not None,
+            is_executing=last_pass_at is not None,
             bad_messages=self.counters.bad_messages(),
-            observed_seconds_ago=0.0 if passed_at is None else now - passed_at,
+            observed_seconds_ago=0.0 if last_pass_at is None else now - last_pass_at,
         )
 
 

@@ -104,14 +104,14 @@ class MemberApi:
         All pages are of one snapshot. If the server drops the snapshot meanwhile, the list ends
         with an error 410 (Gone); `list_mapped` then starts again.
         """
-        words = dict(query or {}, limit=str(PAGE))
+        query_words = dict(query or {}, limit=str(PAGE))
         while True:
-            tree = self._request("list", "GET", f"{path}?{urlencode(words)}")
+            tree = self._request("list", "GET", f"{path}?{urlencode(query_words)}")
             yield [each for each in tree.get("items") or () if isinstance(each, dict)]
             token = (tree.get("metadata") or {}).get("continue")
             if not token:
                 return
-            words["continue"] = token
+            query_words["continue"] = token
 
     def list_mapped(
         self, path: str, query: Mapping[str, str] | None, transform: Callable[[Tree], Any]

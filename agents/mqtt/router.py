@@ -76,13 +76,15 @@ class MessageRouter:
             raise WireError("malformed", f"{parsed_topic.kind} messages are for the hub")
 
     def _handle_request(self, payload: bytes) -> None:
-        name = site_topic(self.site, "hub")
-        request = HUB_REQUEST.decode(unseal(payload, topic=name, trusted=self.intake.trusted_keys))
+        topic_name = site_topic(self.site, "hub")
+        request = HUB_REQUEST.decode(
+            unseal(payload, topic=topic_name, trusted=self.intake.trusted_keys)
+        )
         if request.site != self.site:
             raise WireError("wrong-site", f"the request is for site {request.site!r}")
         self.counters.add("messages_total", kind="hub")
         if request.agent not in (None, self.agent):
             return
-        for word in request.wants:
-            if word in (WANT_FULL_REPORT, WANT_STATUS, FETCH_ORDERS):
-                self.on_hub_request(word)
+        for request_word in request.wants:
+            if request_word in (WANT_FULL_REPORT, WANT_STATUS, FETCH_ORDERS):
+                self.on_hub_request(request_word)

@@ -161,15 +161,15 @@ class Applier:
         result: ApplyResult,
     ) -> None:
         key = object_key_of(tree)
-        known = inventory.objects.get(identity_of(key))
+        observed = inventory.objects.get(identity_of(key))
         token = order_token(content.id)
         runs_once = runs_to_completion(tree)
-        if runs_once and self._has_finished(content.id, key, tree, known is not None):
+        if runs_once and self._has_finished(content.id, key, tree, observed is not None):
             result.finished_jobs.add(identity_of(key))
             return
         path = kind.object_path(key.namespace, key.name)
-        uid = known.uid if known else ""
-        if known is None or known.token != token:
+        uid = observed.uid if observed else ""
+        if observed is None or observed.token != token:
             existing = self.api.find(path)
             if existing is not None and self._record_if_foreign(existing, token, key, result):
                 return

@@ -107,15 +107,15 @@ class OrderExecutor:
         started, is_first = self.clock.monotonic(), self.last_pass_at is None
         self._applier.forget_namespaces()
         kinds = self.discovery.kinds()
-        view = read_inventory(self.discovery.api, self._kinds_to_list(kinds))
-        self._found_kinds |= {observed.key.group_kind for observed in view.objects.values()}
-        self._record_finished_jobs(view)
+        inventory = read_inventory(self.discovery.api, self._kinds_to_list(kinds))
+        self._found_kinds |= {observed.key.group_kind for observed in inventory.objects.values()}
+        self._record_finished_jobs(inventory)
         changed = False
         for entry in self._index_entries():
             if not self.is_allowed():
                 return changed
-            changed = self._apply_if_needed(entry, kinds, view) or changed
-        changed = self._delete_surplus(view, kinds) or changed
+            changed = self._apply_if_needed(entry, kinds, inventory) or changed
+        changed = self._delete_surplus(inventory, kinds) or changed
         self.last_pass_at = started
         return changed or is_first
 

@@ -147,11 +147,11 @@ class Intake:
 
     def missing_topics_of(self, entry: IndexEntry) -> tuple[str, ...]:
         """The topics of the missing parts of a content."""
-        have = self._parts_by_digest.get(entry.digest, {})
+        received_parts = self._parts_by_digest.get(entry.digest, {})
         return tuple(
             order_topic(self.site, entry.id, part)
             for part in range(entry.parts)
-            if part not in have
+            if part not in received_parts
         )
 
     def _adopt_index(self, index: DesiredIndex, digest: str) -> None:
