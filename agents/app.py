@@ -229,11 +229,7 @@ def build_agent(
     session = AgentSession(
         broker=settings.broker,
         client_id=f"kapok-agent-{settings.site}-{settings.agent}",
-        will=Will(
-            topic=builder.topic_of("offline"),
-            payload=builder.build_offline_message(),
-            delay_seconds=settings.broker.will_delay_seconds,
-        ),
+        will=_build_will(settings, builder),
         topics=(builder.topic_of("desired"), builder.topic_of("hub")),
         clock=clock,
         jitter=jitter,
@@ -277,6 +273,14 @@ def build_agent(
         ),
         statuses=statuses,
         execution=execution,
+    )
+
+
+def _build_will(settings: AgentSettings, builder: ReportBuilder) -> Will:
+    return Will(
+        topic=builder.topic_of("offline"),
+        payload=builder.build_offline_message(),
+        delay_seconds=settings.broker.will_delay_seconds,
     )
 
 

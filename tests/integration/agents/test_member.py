@@ -159,7 +159,10 @@ users: [{{name: u, user: {{token: t}}}}]
         ("{", "not a kubeconfig"),
         ("current-context: x", "no context 'x' in contexts"),
         (KUBECONFIG.format(server="unix:/x"), r"not an http or https URL"),
-        (KUBECONFIG.format(server="http://h").replace("token: t", "exec: {}"), "has 'exec', which is not supported"),
+        (
+            KUBECONFIG.format(server="http://h").replace("token: t", "exec: {}"),
+            "has 'exec', which is not supported",
+        ),
     ],
     ids=["a list", "no YAML", "no context", "no address", "a plug-in"],
 )

@@ -1,4 +1,4 @@
-"""configs/mosquitto.conf on a real mosquitto: strangers stay out, and sites keep apart."""
+"""configs/mosquitto.conf on a real mosquitto: clients without a certificate stay out, and sites keep apart."""
 
 import asyncio
 import contextlib
@@ -57,7 +57,7 @@ class Broker:
             self.port,
             tls_context=self.tls(name),
             protocol=aiomqtt.ProtocolVersion.V5,
-            timeout=5 if name else 1,  # whom TLS refuses is told nothing else
+            timeout=5 if name else 1,  # a client that TLS refuses gets no other answer
         ) as client:
             yield client
 

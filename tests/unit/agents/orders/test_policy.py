@@ -8,15 +8,13 @@ from hypothesis import strategies as st
 
 from agents.orders.journal import ObjectKey
 from agents.orders.labels import (
-    ORDER_ID_ANNOTATION,
-    ORDER_LABEL,
     object_key_of,
     order_token_of,
     with_ownership_labels,
 )
 from agents.orders.policy import find_refusals
 from agents.orders.readiness import Readiness, readiness_of, runs_to_completion
-from agents.protocol.orders import OrderContent
+from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL, OrderContent
 from agents.protocol.topics import order_token
 from tests.support.wire_hub import Manifest, WireHub, config_map, deployment, job
 
