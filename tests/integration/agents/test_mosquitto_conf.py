@@ -1,4 +1,4 @@
-"""configs/mosquitto.conf on a real mosquitto: clients without a certificate stay out, and sites keep apart."""
+"""configs/mosquitto.conf on a real mosquitto: it refuses unknown clients and separates sites."""
 
 import asyncio
 import contextlib
