@@ -1,4 +1,9 @@
-"""The light agent at a site: reports what the site really has, applies what the hub signed."""
+"""The agent at a site: reports what the site has, and applies the orders that the hub signed.
+
+Never imports the scheduler; the scheduler imports `agents.protocol` only. The agent stays small, so
+it does without aiohttp, kubernetes, numpy and pydantic.
+Start with `app.py`: how the parts are put together; then `protocol`: what they send and receive.
+"""
 
 __version__ = "0.1.0"
-"""As in pyproject.toml; a test compares. Reading the metadata would cost 1 MB of memory."""
+"""The same as in pyproject.toml, by a test; reading the package's metadata would cost 1 MB."""

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import random
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,23 +16,24 @@ from agents import __version__
 from agents.config.load import AgentSettingsError, load_settings
 from agents.config.settings import AgentSettings
 from agents.runtime.clock import AgentSystemClock
-from agents.runtime.identity import (
+from agents.runtime.data_dir import (
     IdentityError,
     ensure_data_dir,
     load_or_create_key,
     lock_data_dir,
     record_boot,
 )
-from agents.runtime.parent_death import tie_to_parent
 
 EXIT_GOOD: Final = 0
 EXIT_NO: Final = 1
 EXIT_USAGE: Final = 2
 
+_PR_SET_PDEATHSIG: Final = 1
+
 _EPILOG: Final = """examples:
-  kapok-agent --config agent.yaml             report, and execute what the hub orders
-  kapok-agent --config agent.yaml --print     look once, show the report as JSON, send nothing
-  kapok-agent --config agent.yaml --show-key  the public key for Site.spec.delivery.agentKeys
+  kapok-agent --config agent.yaml             report, and apply what the hub orders
+  kapok-agent --config agent.yaml --print     print one report as JSON, send nothing
+  kapok-agent --config agent.yaml --show-key  print the public key for Site.spec.delivery.agentKeys
   KAPOK_AGENT_SITE=gz-nansha-edge KAPOK_AGENT_HUB_KEYS=ed25519:... kapok-agent
                                               every setting can come from the environment:
                                               broker.password is KAPOK_AGENT_BROKER_PASSWORD
@@ -41,17 +43,19 @@ The hub admits the site once its Site object names the key:
   kubectl patch site gz-nansha-edge --type merge \\
     -p '{"spec": {"delivery": {"mode": "Pull", "agentKeys": ["'"$KEY"'"]}}}'
 
-exit codes: 0 ended when asked to, 1 cannot run (the message says why), 2 wrong call or settings"""
+exit codes: 0 stopped on request, 1 cannot run (the message says why),
+            2 wrong arguments or settings"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the agent.
 
     Args:
-        argv: the words after `kapok-agent`; None takes them from the process.
+        argv: arguments after `kapok-agent`; None takes them from the process.
 
     Returns:
-        The exit code: 0 good, 1 it cannot run, 2 the call or a setting was wrong.
+        The exit code: 0 for a good end, 1 if the agent cannot run, 2 for wrong arguments or
+        settings.
     """
     arguments = _build_parser().parse_args(argv)
     if arguments.parent_pid and not tie_to_parent(arguments.parent_pid):
@@ -77,7 +81,7 @@ def _run_chosen_mode(arguments: argparse.Namespace, settings: AgentSettings) -> 
     if arguments.show_key:
         sys.stdout.write(f"{key.public}\n")
         return EXIT_GOOD
-    from agents.app import Agent, run_until_signalled  # noqa: PLC0415 - the quick answers stay quick
+    from agents.app import build_agent, run_until_signalled  # noqa: PLC0415 - --show-key and errors stay quick
     from agents.member.access import AccessError  # noqa: PLC0415 - see above
     from agents.orders.journal import JournalError  # noqa: PLC0415 - see above
     from agents.sensors.sensor import ReplayError  # noqa: PLC0415 - see above
@@ -87,7 +91,14 @@ def _run_chosen_mode(arguments: argparse.Namespace, settings: AgentSettings) -> 
             return _print_report(settings)
         with lock_data_dir(data_dir):
             boot = record_boot(data_dir)
-            agent = Agent(settings, key, boot, AgentSystemClock(), random.Random(), __version__)  # noqa: S311 - jitter
+            agent = build_agent(
+                settings,
+                key=key,
+                boot=boot,
+                clock=AgentSystemClock(),
+                jitter=random.Random(),  # noqa: S311 - jitter is no secret
+                version=__version__,
+            )
             return asyncio.run(run_until_signalled(agent))
     except (AccessError, ReplayError) as error:
         return _exit_with_error(str(error), EXIT_USAGE)
@@ -96,11 +107,31 @@ def _run_chosen_mode(arguments: argparse.Namespace, settings: AgentSettings) -> 
 
 
 def _print_report(settings: AgentSettings) -> int:
-    from agents.print_report import collect_report  # noqa: PLC0415 - see _chosen
+    from agents.print_report import collect_report  # noqa: PLC0415 - only for --print
 
     tree = asyncio.run(collect_report(settings, __version__))
     sys.stdout.write(json.dumps(tree, indent=2, ensure_ascii=False) + "\n")
     return EXIT_GOOD
+
+
+def tie_to_parent(parent_pid: int) -> bool:
+    """Makes this process end with the one that started it, also when that one is killed.
+
+    Linux sends SIGTERM to this process when its parent dies (prctl(2), PR_SET_PDEATHSIG); elsewhere
+    the parent has to stop it. A copy of the scheduler's function on purpose: the two programs share
+    the wire protocol and nothing else.
+
+    Args:
+        parent_pid: id of the parent when it started this process.
+
+    Returns:
+        False if that parent is already gone; this process should end then.
+    """
+    if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415 - only a supervised agent needs it
+
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    return os.getppid() == parent_pid
 
 
 def _exit_with_error(message: str, code: int) -> int:
@@ -111,20 +142,30 @@ def _exit_with_error(message: str, code: int) -> int:
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kapok-agent",
-        description="Reports what a site really has, and applies what the hub has signed.",
+        description="Reports what a site has, and applies the orders that the hub has signed.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="settings, as configs/agent.yaml"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="settings file; configs/agent.yaml is an example",
     )
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--print", action="store_true", help="look once and show the report as JSON")
     mode.add_argument(
-        "--show-key", action="store_true", help="show the public key; makes one if new"
+        "--print", action="store_true", help="read the sensors once and print the report as JSON"
+    )
+    mode.add_argument(
+        "--show-key",
+        action="store_true",
+        help="print the public key; generates a key if there is none",
     )
     parser.add_argument(
-        "--parent-pid", type=int, metavar="PID", help="end with this parent process (supervisors)"
+        "--parent-pid",
+        type=int,
+        metavar="PID",
+        help="end when this parent process ends (for supervisors)",
     )
     parser.add_argument("--version", action="version", version=f"kapok-agent {__version__}")
     return parser

@@ -1,4 +1,4 @@
-"""Asks all sensors and puts what they saw together; one that fails costs its own part only."""
+"""Reads all sensors and merges their observations; a sensor that fails loses only its own part."""
 
 import logging
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SiteObservation:
-    """What was seen, and when looking began.
+    """The merged observation of all sensors.
 
     Attributes:
-        observation: all sensors together.
-        energy: the totals up to then; None if the disk does not take them.
-        started_at: monotonic seconds.
+        observation: what the sensors observed.
+        energy: energy totals up to then; None if they are not saved on disk.
+        started_at: monotonic seconds at which reading the sensors began.
     """
 
     observation: Observation
@@ -28,16 +28,16 @@ class SiteObservation:
     started_at: float
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class SensorCollector:
-    """All sensors of one agent.
+    """Reads all sensors of one agent.
 
     Attributes:
-        sensors: the first that knows a fact is heard.
-        meter: sums power up.
-        clock: for ages.
-        counters: of failures and time.
-        bound_pods: pods that hold room by order id, as of the last look.
+        sensors: the sensors; the first that knows a fact wins.
+        meter: sums power up to energy; None to leave energy out.
+        clock: monotonic time.
+        counters: counts failures and time by sensor, and holds the last figures.
+        bound_pods: number of bound pods by order id, as last observed.
     """
 
     sensors: Sequence[Sensor]
@@ -47,7 +47,7 @@ class SensorCollector:
     bound_pods: dict[str, int] = field(default_factory=dict, init=False)
 
     async def collect(self) -> SiteObservation:
-        """Looks once through all sensors."""
+        """Reads every sensor once."""
         started = self.clock.monotonic()
         observation = merge_observations(
             [await self._read_sensor(sensor) for sensor in self.sensors]
@@ -64,7 +64,7 @@ class SensorCollector:
         return SiteObservation(observation, energy, started)
 
     def _set_gauge(self, name: str, value: float | None) -> None:
-        """Unknown has no series; 0 is a measured zero."""
+        """Sets a gauge; an unknown value has no series, because 0 would be a measured zero."""
         if value is None:
             self.counters.clear(name)
         else:
@@ -92,5 +92,5 @@ class SensorCollector:
             return self.meter.record(observation, now)
         except OSError as error:
             self.counters.add("sensor_errors_total", sensor="energy")
-            _log.warning("energy totals are not on disk, so they are not reported: %s", error)
+            _log.warning("energy totals cannot be saved, so they are not reported: %s", error)
             return None

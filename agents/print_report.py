@@ -1,4 +1,4 @@
-"""`kapok-agent --print`: one look, as the report that would be sent. Sends and changes nothing."""
+"""`kapok-agent --print`: one report as it would be sent. Sends and changes nothing."""
 
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,17 @@ from agents.orders.journal import load_applied_generations
 from agents.protocol.keys import SigningKey
 from agents.protocol.report import REPORT
 from agents.runtime.clock import AgentSystemClock
-from agents.runtime.identity import Boot
+from agents.runtime.data_dir import Boot
 from agents.sensors.energy import EnergyMeter
 from agents.wiring import build_discovery, build_sensors
 
 
 async def collect_report(settings: AgentSettings, version: str | None) -> dict[str, Any]:
-    """The JSON tree of one full report.
+    """Returns the JSON tree of one full report.
 
     Raises:
-        AccessError: the way to the cluster is not described well enough.
-        ReplayError: the file to replay cannot be played.
+        AccessError: the settings do not say how to reach the cluster.
+        ReplayError: the file to replay cannot be used.
     """
     clock, folder = AgentSystemClock(), Path(settings.data_dir)
     generations = load_applied_generations(folder / "journal.sqlite")
@@ -34,10 +34,15 @@ async def collect_report(settings: AgentSettings, version: str | None) -> dict[s
         is_active=lambda: False,
         version=version,
     )
-    observed = await SensorCollector(found, None, clock, Counters()).collect()
+    collector = SensorCollector(sensors=found, meter=None, clock=clock, counters=Counters())
+    observed = await collector.collect()
     energy = EnergyMeter(folder / "energy.json").read_totals(observed.observation)
     report_builder = ReportBuilder(
-        settings.site, settings.agent, Boot("print", 0), SigningKey.generate(), 1.0
+        site=settings.site,
+        agent=settings.agent,
+        boot=Boot("print", 0),
+        key=SigningKey.generate(),  # nothing is signed with it
+        full_interval_seconds=1.0,
     )
     ago_seconds = clock.monotonic() - observed.started_at
     tree: dict[str, Any] = REPORT.to_json(

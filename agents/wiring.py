@@ -1,4 +1,4 @@
-"""Which member and which sensors an agent has, by its settings; for `app` and for `--print`."""
+"""Builds the member's API client and the sensors by the settings; for `app` and `--print`."""
 
 import os
 from collections.abc import Callable
@@ -23,10 +23,15 @@ def build_discovery(
     clock: AgentClock,
     on_request: Callable[[str, str], None] = lambda _verb, _class: None,
 ) -> Discovery | None:
-    """The member's API by the settings; None for a site without one.
+    """Builds the member's API client; None for a site without a cluster.
+
+    Args:
+        cluster: settings of the cluster.
+        clock: the clock.
+        on_request: called for every request with its verb and the class of the response.
 
     Raises:
-        AccessError: the way to it is not described well enough.
+        AccessError: the settings do not say how to reach the cluster.
     """
     access: Access
     if cluster.source == "none":
@@ -47,25 +52,53 @@ def build_sensors(
     is_active: Callable[[], bool],
     version: str | None,
 ) -> list[Sensor]:
-    """All sensors by the settings, the most believable first.
+    """Builds all sensors, in the order in which they win: the most reliable first.
+
+    Args:
+        settings: all settings.
+        clock: the clock.
+        discovery: API of the member; None for a site without a cluster.
+        read_applied_generations: reads the applied generation of every order.
+        is_active: whether this agent applies orders now.
+        version: version of the program, for the report.
 
     Raises:
-        ReplayError: the file to replay cannot be played.
+        ReplayError: the file to replay cannot be used.
     """
     found: list[Sensor] = []
     if discovery is not None:
         choice = LabelChoice(settings.cluster.labels, settings.cluster.labels_excluded)
-        found.append(KubernetesSensor(discovery, choice, read_applied_generations, is_active))
+        found.append(
+            KubernetesSensor(
+                discovery=discovery,
+                label_choice=choice,
+                read_applied_generations=read_applied_generations,
+                is_active=is_active,
+            )
+        )
         found.append(NamespaceSensor(discovery.api))
     if settings.replay.file:
-        from agents.sensors.replay import ReplaySensor, read_rows  # noqa: PLC0415 - for demos
+        from agents.sensors.replay import ReplaySensor, read_rows  # noqa: PLC0415 - only demos and tests need it
 
         replay = settings.replay
         rows = read_rows(Path(replay.file))
-        found.append(ReplaySensor(rows, clock, replay.is_looping, replay.speed_ratio))
+        found.append(
+            ReplaySensor(
+                rows=rows,
+                clock=clock,
+                is_looping=replay.is_looping,
+                speed_ratio=replay.speed_ratio,
+            )
+        )
     if settings.host_sensor:
         found.append(HostSensor(clock, version))
     found.append(StaticSensor(settings.static))
     if settings.peers:
-        found.append(RttSensor(settings.peers, clock, settings.rtt_interval_seconds))
+        found.append(
+            RttSensor(
+                peers=settings.peers,
+                clock=clock,
+                interval_seconds=settings.rtt_interval_seconds,
+            )
+        )
     return found

@@ -1,5 +1,5 @@
-"""The agent's settings: their types, and how a YAML file and the environment become them.
+"""The agent's settings: their types, and how they are read from a YAML file and the environment.
 
-Knows nothing else of ours. `configs/agent.yaml` explains every setting.
+Knows `protocol` only. `configs/agent.yaml` explains every setting.
 Start with `settings.py`.
 """

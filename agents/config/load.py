@@ -1,8 +1,8 @@
-"""Reads the agent's settings: a YAML file and the environment become one typed value.
+"""Reads the agent's settings from a YAML file and the environment.
 
-A wrong setting is refused by name: a typo is never a silent default. Every setting can be given by
-the environment too: `broker.password` is `KAPOK_AGENT_BROKER_PASSWORD`; that is how a secret comes
-from a Kubernetes Secret.
+An unknown or invalid setting is an error that names it, so that a typo never becomes a default.
+Every setting can come from the environment: `broker.password` is `KAPOK_AGENT_BROKER_PASSWORD`.
+That is how a pod passes in a Kubernetes Secret.
 """
 
 import dataclasses
@@ -20,13 +20,13 @@ from agents.protocol.report import FigureOrigin
 from agents.protocol.topics import is_site_name
 
 ENVIRONMENT_PREFIX: Final = "KAPOK_AGENT_"
-# Kubernetes sets these in every pod beside a Service that is named kapok-agent.
+# Kubernetes sets these in every pod of a namespace that has a Service named kapok-agent.
 _SERVICE_LINK_VARIABLES: Final = re.compile(ENVIRONMENT_PREFIX + r"(SERVICE_(HOST|PORT)|PORT)(_|$)")
 _CLUSTER_SOURCES: Final = ("none", "kubeconfig", "in-cluster")
 
 
 class AgentSettingsError(ValueError):
-    """The settings do not make sense; the message names the setting and the way out."""
+    """The settings are invalid; the message names the setting and what is expected."""
 
 
 TypeHint = Any
@@ -34,14 +34,14 @@ RawValue = Any
 
 
 def load_settings(path: Path | None, environment: Mapping[str, str]) -> AgentSettings:
-    """Reads a settings file; the environment wins over it.
+    """Reads settings; the environment overrides the file.
 
     Args:
-        path: a YAML file; None takes everything from the environment.
-        environment: usually `os.environ`; only names with the prefix are looked at.
+        path: a YAML file; None takes all settings from the environment.
+        environment: usually `os.environ`; only names with the prefix are read.
 
     Raises:
-        SettingsError: the file is missing, is not YAML, or a setting is wrong.
+        AgentSettingsError: the file is missing or not YAML, or a setting is unknown or invalid.
     """
     raw = _read_yaml(path) if path else {}
     source = str(path) if path else "environment"
@@ -55,7 +55,7 @@ def load_settings(path: Path | None, environment: Mapping[str, str]) -> AgentSet
 
 
 def _read_yaml(path: Path) -> RawValue:
-    import yaml  # noqa: PLC0415 - an agent set up by the environment alone never needs it
+    import yaml  # noqa: PLC0415 - only agents with a settings file need it
 
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
@@ -79,7 +79,7 @@ def _setting_paths(record: TypeHint, keys: tuple[str, ...] = ()) -> Iterator[tup
 
 
 def environment_names() -> dict[str, tuple[str, ...]]:
-    """Every environment variable that is a setting, and the path of that setting."""
+    """Every environment variable that is a setting, with the path of that setting."""
     return {
         ENVIRONMENT_PREFIX + "_".join(keys).upper(): keys for keys in _setting_paths(AgentSettings)
     }
@@ -106,7 +106,7 @@ def _set_nested(
     for name in groups:
         raw = raw.setdefault(name, {})
         if not isinstance(raw, dict):
-            raise AgentSettingsError(f"{source}: {name} in the file is no group of settings")
+            raise AgentSettingsError(f"{source}: {name} in the file is not a group of settings")
     raw[last] = value
 
 
@@ -179,13 +179,13 @@ def _parse_number(hint: TypeHint, raw: RawValue, source: str, path: str) -> RawV
     return value
 
 
-# ---------------------------------------------------------------- sense
+# ---------------------------------------------------------------- validation
 
 
 def _validate(settings: AgentSettings, source: str) -> None:
-    for path, is_good, words in _validation_rules(settings):
-        if not is_good:
-            raise AgentSettingsError(f"{source}: {path}: {words}")
+    for path, is_valid, problem in _validation_rules(settings):
+        if not is_valid:
+            raise AgentSettingsError(f"{source}: {path}: {problem}")
     try:
         TrustedKeys.parse(settings.hub_keys)
     except WireError as error:
@@ -199,13 +199,14 @@ def _peer_validation_rules(
         yield (
             f"peers[{number}]",
             (bool(peer.host) and peer.port > 0) or peer.milliseconds is not None,
-            "host and port to measure the round trip, or milliseconds that are modelled",
+            "needs host and port to measure the round trip, or milliseconds that a model gives",
         )
         origin = f"one of {', '.join(origins)}"
         yield f"peers[{number}].origin", peer.origin in origins, origin
 
 
 def _validation_rules(settings: AgentSettings) -> Iterator[tuple[str, bool, str]]:
+    """Yields every rule: path of the setting, whether it is kept, and the message if not."""
     cluster, report = settings.cluster, settings.report
     origins = typing.get_args(FigureOrigin)
     yield "site", is_site_name(settings.site), "lower-case letters, digits, - and . are expected"
@@ -227,7 +228,7 @@ def _validation_rules(settings: AgentSettings) -> Iterator[tuple[str, bool, str]
     yield (
         "static.pue",
         (settings.static.pue or 1.0) >= 1,
-        "is total over IT power: at least 1",
+        "is total power over IT power, so it is at least 1",
     )
     for name in ("interval_seconds", "full_interval_seconds", "status_interval_seconds"):
         yield f"report.{name}", getattr(report, name) > 0, "must be more than 0"
@@ -236,7 +237,7 @@ def _validation_rules(settings: AgentSettings) -> Iterator[tuple[str, bool, str]
     yield (
         "broker.tls_ca_file",
         _is_loopback_or_tls(settings.broker),
-        f"{settings.broker.host} is not on loopback; name the authority of its certificate",
+        f"{settings.broker.host} is not on loopback; name the CA certificate to verify it with",
     )
 
 

@@ -1,4 +1,4 @@
-"""What can be set of `kapok-agent`; `settings_file` reads it, `configs/agent.yaml` explains it."""
+"""The settings of `kapok-agent`; `load.py` reads them, `configs/agent.yaml` explains them."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -7,7 +7,7 @@ _HIDDEN: Final = "********"
 
 
 class Secret(str):
-    """A text that never shows in a log, a trace or a repr."""
+    """A text whose `repr` is masked, so that it does not show in logs and traces."""
 
     __slots__ = ()
 
@@ -24,15 +24,15 @@ class AgentBrokerSettings:
 
     Attributes:
         host: name or address.
-        port: 8883 with TLS, 1883 without.
-        username: by our example broker settings the site's name; empty: none.
-        password: better `password_file`, or the environment.
-        password_file: a file that holds the password.
-        tls_ca_file: the authority of the broker's certificate; empty means no TLS, which is allowed
-            on loopback only.
-        tls_certificate_file: the site's client certificate, if the broker asks for one.
-        tls_key_file: its key.
-        will_delay_seconds: how long the session may be gone before the hub is told "offline".
+        port: TCP port; usually 8883 with TLS, 1883 without.
+        username: user name; the site's name with `configs/mosquitto.conf`; empty for none.
+        password: password; better use `password_file` or the environment.
+        password_file: file that holds the password; read again for each session.
+        tls_ca_file: CA certificate that signed the broker's certificate; empty means no TLS, which
+            is allowed on loopback only.
+        tls_certificate_file: the site's client certificate, if the broker requires one.
+        tls_key_file: key of the client certificate.
+        will_delay_seconds: time without a session after which the broker sends "offline".
     """
 
     host: str = "127.0.0.1"
@@ -48,12 +48,12 @@ class AgentBrokerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportSettings:
-    """How often the site speaks.
+    """How often the agent sends reports and statuses.
 
     Attributes:
-        interval_seconds: between reports.
-        full_interval_seconds: between full reports; deltas in between.
-        status_interval_seconds: between statuses when nothing happens.
+        interval_seconds: time between reports.
+        full_interval_seconds: time between full reports; the reports in between are deltas.
+        status_interval_seconds: time between statuses when nothing changes.
     """
 
     interval_seconds: float = 10.0
@@ -66,15 +66,16 @@ class ClusterSettings:
     """The site's own Kubernetes cluster.
 
     Attributes:
-        source: "none" (reports, but takes no work), "kubeconfig" or "in-cluster".
+        source: "none" (the site reports, but takes no work), "kubeconfig" or "in-cluster".
         kubeconfig: the file, for "kubeconfig".
-        context: in it; empty: the current one.
-        is_executing: False: this agent only reports (one per node), another one applies.
-        resync_seconds: how often the member's objects are looked at when nothing is announced.
-        lease_seconds: how long the local lease holds; after that another agent may take over.
-        labels: node labels that classes are told apart by (`*` matches anything).
-        labels_excluded: of these, not; labels that differ on every node make every node its own
-            class.
+        context: context of the kubeconfig; empty for the current one.
+        is_executing: whether this agent applies orders; with False it only reports (as one of
+            several agents at a site, one per node).
+        resync_seconds: time between passes when nothing is in progress.
+        lease_seconds: time after which another agent may take over an unrenewed lease.
+        labels: patterns of the node labels that distinguish node classes (`*` matches anything).
+        labels_excluded: patterns of labels to leave out of these; a label that differs on every
+            node would make every node a class of its own.
     """
 
     source: str = "none"
@@ -94,16 +95,16 @@ class ClusterSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaticSettings:
-    """Facts that nobody measures here. Left out means unknown, which is not 0.
+    """Facts that no sensor measures. Left out means unknown, which is not 0.
 
     Attributes:
-        power_watts: assumed draw of the equipment.
-        power_origin: `assumed`, `modelled`, …
+        power_watts: power that the equipment draws.
+        power_origin: origin of that figure: `assumed`, `modelled`, …
         pue: facility power over equipment power.
         pue_origin: `measured` for a yearly average by meters, else `assumed`.
-        intensity_gco2_per_kwh: of the grid here.
-        intensity_origin: `yearly` for an official factor.
-        intensity_observed_at: RFC 3339 instant or date that the factor is of.
+        intensity_gco2_per_kwh: carbon intensity of the grid.
+        intensity_origin: `yearly` for an official yearly factor.
+        intensity_observed_at: time of the factor: an RFC 3339 instant, a date or a year.
     """
 
     power_watts: float | None = None
@@ -117,11 +118,12 @@ class StaticSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaySettings:
-    """Plays power, intensity and faults over time from a file; for demos and tests.
+    """Replays power, intensity and faults over time from a file, for demos and tests.
 
     Attributes:
-        file: CSV or YAML; empty: no replay. `agents/sensors/replay.py` describes the columns.
-        is_looping: starts over at the end; False keeps the last row.
+        file: CSV or YAML file; empty for no replay. `agents/sensors/replay.py` describes the
+            columns.
+        is_looping: starts again after the last row; False keeps the last row.
         speed_ratio: seconds of the file per second of the clock.
     """
 
@@ -132,14 +134,14 @@ class ReplaySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerSettings:
-    """Somebody to measure the round-trip time to, by TCP connect, or whose round trip is modelled.
+    """A site whose round-trip time is measured by opening TCP connections, or given by a model.
 
     Attributes:
-        name: the peer's name in the hub: a site.
-        host: name or address; empty: nothing is measured.
-        port: one that accepts connections.
-        milliseconds: the modelled round trip, said when nothing is measured.
-        origin: of that figure: modelled, estimated, assumed.
+        name: name of the site in the hub.
+        host: name or address to connect to; empty if nothing is measured.
+        port: a TCP port that accepts connections.
+        milliseconds: round-trip time by a model, used when nothing is measured.
+        origin: origin of `milliseconds`: modelled, estimated or assumed.
     """
 
     name: str
@@ -151,11 +153,11 @@ class PeerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsSettings:
-    """`/metrics` in Prometheus' text form.
+    """The HTTP server of `/metrics`.
 
     Attributes:
-        port: on `host`; 0: off.
-        host: loopback unless said otherwise.
+        port: TCP port; 0 for no server.
+        host: address to listen on; loopback by default.
     """
 
     port: int = 0
@@ -167,14 +169,20 @@ class AgentSettings:
     """All settings.
 
     Attributes:
-        site: the site's name in the hub.
-        agent: this agent's name within the site.
-        data_dir: where its key, journal and counters live; survives restarts.
-        hub_keys: whose orders are taken; two while the hub's key is being changed.
+        site: name of the site in the hub.
+        agent: name of this agent within the site.
+        data_dir: folder of the agent's key, journal and energy totals; has to survive restarts.
+        hub_keys: public keys whose orders are accepted; two while the hub's key is being replaced.
         log_level: DEBUG, INFO, WARNING or ERROR.
-        host_sensor: reports the machine that the agent runs on.
-        rtt_interval_seconds: between measurements of all peers.
-        peers: whom to measure.
+        host_sensor: whether to report the machine that the agent runs on.
+        rtt_interval_seconds: time between measurements of all peers.
+        peers: sites whose round-trip time is reported.
+        broker: the MQTT broker.
+        report: how often to send reports and statuses.
+        cluster: the site's own cluster.
+        static: facts that no sensor measures.
+        replay: figures from a file.
+        metrics: the HTTP server of `/metrics`.
     """
 
     site: str

@@ -1,5 +1,5 @@
-"""The site's own cluster: a Kubernetes API client of the standard library, for the agent's needs.
+"""The client for the API of the member cluster, the site's own: with the standard library only.
 
-Knows nothing else of ours. `kubernetes.aio` would cost 60 MB, more than the whole agent takes.
+Knows `runtime` and `protocol`. The kubernetes package would take 60 MB, more than the whole agent.
 Start with `api.py`.
 """

@@ -1,4 +1,4 @@
-"""Where the member's API is and how to be let in: a kubeconfig, or the pod's service account."""
+"""Address and credentials of the member's API: from a kubeconfig, or the pod's service account."""
 
 import base64
 import binascii
@@ -16,20 +16,21 @@ _PORTS: Final = {"https": 443, "http": 80}
 
 
 class AccessError(Exception):
-    """The way to the cluster is not described well enough; the message says what is missing."""
+    """The settings do not say how to reach the cluster; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How to reach one API server.
+    """Address and credentials of one API server.
 
     Attributes:
         host: name or address.
         port: TCP port.
         path_prefix: path before `/api`, without a slash at the end.
-        tls: None for plain HTTP.
+        tls: TLS context; None for plain HTTP.
         token: bearer token, if it is fixed.
-        token_file: a file that is read again for every new connection: the kubelet renews it.
+        token_file: file with the bearer token; read for every request, because the kubelet renews
+            the token.
     """
 
     host: str
@@ -40,7 +41,11 @@ class Access:
     token_file: Path | None = None
 
     def bearer_token(self) -> str | None:
-        """The token to send now."""
+        """The token to send now; None if there is none.
+
+        Raises:
+            AccessError: the token file cannot be read.
+        """
         if self.token_file is None:
             return self.token
         try:
@@ -50,15 +55,19 @@ class Access:
 
 
 def in_cluster(environment: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> Access:
-    """The pod's service account.
+    """The API server of the cluster that the agent runs in, by the pod's service account.
+
+    Args:
+        environment: usually `os.environ`.
+        folder: where the service account is mounted.
 
     Raises:
-        AccessError: we do not run in a pod, or its token is not mounted.
+        AccessError: the agent does not run in a pod, or the pod's token is not mounted.
     """
     host = environment.get("KUBERNETES_SERVICE_HOST")
     if not host or not (folder / "token").exists():
         raise AccessError(
-            "cluster.source is in-cluster, but this is no pod with a service account token; "
+            "cluster.source is in-cluster, but this is not a pod with a service account token; "
             "set automountServiceAccountToken: true, or use cluster.source: kubeconfig"
         )
     context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
@@ -67,10 +76,15 @@ def in_cluster(environment: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -
 
 
 def from_kubeconfig(path: Path, context: str = "") -> Access:
-    """One context of a kubeconfig; tokens and client certificates, no plug-ins.
+    """The API server of one context of a kubeconfig, with its token or client certificate.
+
+    Args:
+        path: the kubeconfig.
+        context: name of the context; empty takes the current one.
 
     Raises:
-        AccessError: unreadable, or the context, cluster or user is not in it.
+        AccessError: the file cannot be read, lacks the context, its cluster or its user, or the
+            user needs a plug-in.
     """
     tree = _read_kubeconfig(path)
     chosen = context or str(tree.get("current-context") or "")
@@ -80,12 +94,14 @@ def from_kubeconfig(path: Path, context: str = "") -> Access:
     for plugin in ("exec", "auth-provider", "username"):
         if plugin in user:
             raise AccessError(
-                f"{path}: user of context {chosen!r} uses {plugin!r}, which the agent cannot run; "
+                f"{path}: the user of context {chosen!r} has {plugin!r}, which is not supported; "
                 "give it a token or a client certificate"
             )
     server = urlsplit(str(cluster.get("server") or ""))
     if server.scheme not in _PORTS or not server.hostname:
-        raise AccessError(f"{path}: server of cluster {names.get('cluster')!r}: no http(s) address")
+        raise AccessError(
+            f"{path}: cluster {names.get('cluster')!r}: server is not an http or https URL"
+        )
     token_file = user.get("tokenFile")
     return Access(
         host=server.hostname,
@@ -117,14 +133,14 @@ def _find_entry(
     for each in tree.get(group) or ():
         if isinstance(each, dict) and each.get("name") == name:
             return dict(each.get(key) or {})
-    raise AccessError(f"{path}: no {key} named {name!r} among its {group}")
+    raise AccessError(f"{path}: no {key} {name!r} in {group}")
 
 
 def _tls_context(cluster: Mapping[str, Any], user: Mapping[str, Any], path: Path) -> ssl.SSLContext:
     try:
         authority = _read_credential(cluster, "certificate-authority", path)
         context = ssl.create_default_context(cadata=authority.decode() if authority else None)
-        # Many clusters' own authorities lack extensions that Python 3.13 began to insist on.
+        # The CA certificates of many clusters lack extensions that Python requires since 3.13.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if cluster.get("insecure-skip-tls-verify"):
             context.check_hostname = False
@@ -141,7 +157,7 @@ def _tls_context(cluster: Mapping[str, Any], user: Mapping[str, Any], path: Path
 
 
 def _read_credential(tree: Mapping[str, Any], name: str, path: Path) -> bytes | None:
-    """`NAME-data` (base64), else the file that `NAME` points to, relative to the kubeconfig."""
+    """Reads `NAME-data` (base64), else the file that `NAME` names, relative to the kubeconfig."""
     if data := tree.get(f"{name}-data"):
         try:
             return base64.b64decode(data)
@@ -151,7 +167,7 @@ def _read_credential(tree: Mapping[str, Any], name: str, path: Path) -> bytes | 
 
 
 def _load_client_certificate(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    """OpenSSL's Python face takes files only; this one is gone from the folder at once."""
+    """Loads a client certificate; by a temporary file, because `ssl` accepts only files."""
     with tempfile.NamedTemporaryFile(prefix="kapok-", delete=True) as file:
         os.fchmod(file.fileno(), 0o600)
         file.write(certificate + b"\n" + key)

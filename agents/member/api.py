@@ -1,7 +1,7 @@
 """A Kubernetes API client on `http.client`: get, list in pages, server-side apply, delete.
 
-Blocking, and safe to call from several threads; the agent calls it from a thread of its own so that
-the event loop goes on. Answers are bounded: a member's server is not trusted to be small.
+It blocks, so the agent calls it from worker threads; it is safe to call from several threads. The
+size of responses is bounded, because a member's server is not trusted.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ Tree = dict[str, Any]
 """A Kubernetes object as a JSON tree."""
 
 RequestObserver = Callable[[str, str], None]
-"""Told about every request: verb, and class of the answer (`2xx`, …, `none`)."""
+"""Called for every request with its verb and the class of the response (`2xx`, …, `none`)."""
 
 FIELD_MANAGER: Final = "kapok-agent"
 PAGE: Final = 100
@@ -35,11 +35,11 @@ _MAX_LIST_ATTEMPTS: Final = 3
 
 
 class MemberApiError(Exception):
-    """The API did not do what was asked.
+    """A request to the member's API failed.
 
     Attributes:
-        code: HTTP status; 0 if there was no answer.
-        reason: of the Status object, as `NotFound`, `Conflict`, `Invalid`.
+        code: HTTP status; 0 if there was no response.
+        reason: reason of the Status object, such as `NotFound`, `Conflict` or `Invalid`.
     """
 
     def __init__(self, code: int, reason: str, message: str) -> None:
@@ -49,11 +49,11 @@ class MemberApiError(Exception):
 
     @property
     def is_retryable(self) -> bool:
-        """Whether the same request may succeed later without anybody changing it.
+        """Whether the same request may succeed later.
 
-        A real API server answers 500, without a reason, to a manifest with an unknown field or a
-        wrong type (server-side apply), and to one that is too large for etcd: those stay wrong. 404
-        and 403 of a namespace that is just going pass once it is gone and made anew.
+        A real API server answers server-side apply with 500 and no reason when a manifest has an
+        unknown field or a wrong type, or is too large for etcd: these errors do not pass. A 404 or
+        403 in a namespace that is being deleted passes once the namespace has been created again.
         """
         if any(words in str(self) for words in _PERMANENT_ERROR_TEXTS):
             return False
@@ -65,14 +65,14 @@ class MemberApiError(Exception):
 
 
 class Unreachable(MemberApiError):
-    """No answer: the server or the way to it is down."""
+    """There was no response: the server or the network is down."""
 
     def __init__(self, message: str) -> None:
         super().__init__(0, "Unreachable", message)
 
 
 class MemberApi:
-    """One API server. Connections are kept open, as many as there were requests at a time."""
+    """Client of one API server; keeps a connection open for every concurrent request it had."""
 
     def __init__(
         self, access: Access, on_request: RequestObserver = lambda _verb, _class: None
@@ -85,12 +85,12 @@ class MemberApi:
         """Reads one object.
 
         Raises:
-            ApiError: any answer but success.
+            MemberApiError: the response is not a success, or there is none.
         """
         return self._request("get", "GET", path, accept=accept)
 
     def find(self, path: str) -> Tree | None:
-        """Reads one object; None if it is not there. Raises otherwise as `get`."""
+        """Reads one object; None if it does not exist. Raises like `get` otherwise."""
         try:
             return self.get(path)
         except MemberApiError as error:
@@ -101,8 +101,8 @@ class MemberApi:
     def list_pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[list[Tree]]:
         """Lists a collection page by page, so that only one page is in memory.
 
-        Pages of one list are one snapshot. If the server forgets it in between (410 Gone), the list
-        ends with that error; `list_all` begins anew.
+        All pages are of one snapshot. If the server drops the snapshot meanwhile, the list ends
+        with an error 410 (Gone); `list_mapped` then starts again.
         """
         query_words = dict(query or {}, limit=str(PAGE))
         while True:
@@ -116,10 +116,15 @@ class MemberApi:
     def list_mapped(
         self, path: str, query: Mapping[str, str] | None, transform: Callable[[Tree], Any]
     ) -> list[Any]:
-        """Lists a collection; keeps what `transform` makes of each object (None: nothing).
+        """Lists a collection and keeps what `transform` returns for each object, unless it is None.
+
+        Args:
+            path: path of the collection.
+            query: further query parameters, such as a selector.
+            transform: reduces an object to what is needed of it.
 
         Raises:
-            ApiError: also when the server forgot the list's snapshot three times over.
+            MemberApiError: as `get`; also if the server drops the list's snapshot three times.
         """
         for attempt in range(_MAX_LIST_ATTEMPTS):
             kept: list[Any] = []
@@ -134,15 +139,15 @@ class MemberApi:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def apply(self, path: str, tree: Tree, *, force: bool) -> Tree:
-        """Server-side apply (KEP-555) as our field manager.
+        """Applies an object by server-side apply (KEP-555), as field manager `kapok-agent`.
 
         Args:
-            path: of the object.
-            tree: the fields that are ours; others stay as they are.
-            force: takes fields over from other managers; else they are a conflict.
+            path: path of the object.
+            tree: the fields to own; other fields stay as they are.
+            force: takes fields over from other managers, which is a conflict otherwise.
 
         Raises:
-            ApiError: code 409 for a conflict.
+            MemberApiError: code 409 for a conflict.
         """
         query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
         return self._request(
@@ -150,17 +155,26 @@ class MemberApi:
         )
 
     def create(self, path: str, tree: Tree) -> Tree:
-        """Creates an object in a collection; raises as `apply`, 409 if it exists."""
+        """Creates an object in a collection; raises like `apply`, with code 409 if it exists."""
         query = urlencode({"fieldManager": FIELD_MANAGER})
         return self._request("create", "POST", f"{path}?{query}", tree)
 
     def update(self, path: str, tree: Tree) -> Tree:
-        """Replaces an object; with its resourceVersion in `tree` only if nobody else did."""
+        """Replaces an object; with a resourceVersion in `tree`, only if it is unchanged since."""
         query = urlencode({"fieldManager": FIELD_MANAGER})
         return self._request("update", "PUT", f"{path}?{query}", tree)
 
     def delete(self, path: str, *, uid: str | None = None, propagation: str = "Background") -> None:
-        """Deletes an object; gone is good. With `uid` only that very one, not one remade since."""
+        """Deletes an object; succeeds if it does not exist.
+
+        Args:
+            path: path of the object.
+            uid: deletes only the object with this uid, not one created again since.
+            propagation: `Background`, `Foreground` or `Orphan`.
+
+        Raises:
+            MemberApiError: the object is not deleted.
+        """
         options: Tree = {
             "kind": "DeleteOptions",
             "apiVersion": "v1",
@@ -206,7 +220,7 @@ class MemberApi:
     def _send_with_retry(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]
     ) -> tuple[int, bytes]:
-        """One request; once more if a kept connection was closed by the server meanwhile."""
+        """Sends a request; again on a new connection if the server has closed the kept one."""
         kept = self._pop_idle_connection()
         if kept is not None:
             with contextlib.suppress(
@@ -222,7 +236,7 @@ class MemberApi:
             return None
 
     def close(self) -> None:
-        """Closes kept connections; a later request opens new ones."""
+        """Closes the kept connections; a later request opens new ones."""
         while (connection := self._pop_idle_connection()) is not None:
             connection.close()
 
@@ -261,7 +275,7 @@ class MemberApi:
                 access.host, access.port, timeout=TIMEOUT_SECONDS
             )
         connection.connect()
-        # Without it head and body of a request meet Nagle's algorithm: 40 ms each.
+        # Without it Nagle's algorithm delays the body of each request by 40 ms.
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
@@ -272,12 +286,12 @@ class MemberApi:
 def _read_bounded(answer: http.client.HTTPResponse) -> bytes:
     data = answer.read(MAX_RESPONSE_BYTES + 1)
     if len(data) > MAX_RESPONSE_BYTES:
-        raise http.client.HTTPException(f"answer of more than {MAX_RESPONSE_BYTES} bytes")
+        raise http.client.HTTPException(f"response of more than {MAX_RESPONSE_BYTES} bytes")
     return data
 
 
 def quote_path_segment(name: str) -> str:
-    """A name as one segment of a path, whatever characters it has."""
+    """Quotes a name as one segment of a path."""
     return quote(name, safe="")
 
 

@@ -1,4 +1,4 @@
-"""Which kinds the member serves, under which paths: aggregated discovery (KEP-3352) or old."""
+"""Discovery: the kinds that the member serves, and their paths (KEP-3352, or the older form)."""
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree, quote_path_segment
+from agents.protocol.orders import api_group_of
 from agents.runtime.clock import AgentClock
 
 _AGGREGATED: Final = (
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 )
-# Controllers make these; an order that holds one is odd, and listing them costs the most.
+# Controllers create these. Orders hardly contain them, and they are the most expensive to list.
 _CONTROLLER_MADE_KINDS: Final = frozenset(
     {"Event", "Endpoints", "EndpointSlice", "ControllerRevision"}
 )
@@ -25,11 +26,11 @@ class MemberKind:
     """One kind as the server serves it.
 
     Attributes:
-        api_version: `apps/v1`, or `v1` for the core group.
-        kind: `Deployment`.
-        plural: path segment, `deployments`.
-        is_namespaced: else cluster-scoped.
-        verbs: what the server offers for it.
+        api_version: such as `apps/v1`, or `v1` for the core group.
+        kind: such as `Deployment`.
+        plural: path segment, such as `deployments`.
+        is_namespaced: False for cluster-scoped kinds.
+        verbs: verbs that the server supports for it.
     """
 
     api_version: str
@@ -40,17 +41,16 @@ class MemberKind:
 
     @property
     def name(self) -> str:
-        """`apps/v1/Deployment`, as in `Site.status.apiKinds`."""
+        """The name in `Site.status.apiKinds`, such as `apps/v1/Deployment`."""
         return f"{self.api_version}/{self.kind}"
 
     @property
     def group(self) -> str:
-        """`apps`; empty for the core group."""
-        group, slash, _ = self.api_version.partition("/")
-        return group if slash else ""
+        """The API group, such as `apps`; empty for the core group."""
+        return api_group_of(self.api_version)
 
     def collection_path(self, namespace: str | None = None) -> str:
-        """The path of all objects of this kind, of one namespace or everywhere."""
+        """The path of all objects of this kind, in one namespace or in all."""
         root = "apis" if "/" in self.api_version else "api"
         where = (
             f"namespaces/{quote_path_segment(namespace)}/"
@@ -66,21 +66,26 @@ class MemberKind:
 
 @dataclass(frozen=True, slots=True)
 class MemberKinds:
-    """All kinds of one server, by their names; and its version."""
+    """The kinds of one server.
+
+    Attributes:
+        by_name: kinds by `MemberKind.name`.
+        version: version of the server; None if unknown.
+    """
 
     by_name: Mapping[str, MemberKind]
     version: str | None = None
 
     def find(self, api_version: str, kind: str) -> MemberKind | None:
-        """The kind, if the server serves it."""
+        """The kind; None if the server does not serve it."""
         return self.by_name.get(f"{api_version}/{kind}")
 
     def creatable_names(self) -> tuple[str, ...]:
-        """Names of kinds that objects can be made of; what a report lists."""
+        """The names of the kinds that can be created, for the report."""
         return tuple(sorted(n for n, kind in self.by_name.items() if "create" in kind.verbs))
 
     def prunable(self) -> tuple[MemberKind, ...]:
-        """Kinds that can be listed, patched and deleted; of each the server's first version."""
+        """The kinds that can be listed, patched and deleted, each in the server's first version."""
         chosen: dict[tuple[str, str], MemberKind] = {}
         for kind in self.by_name.values():
             if (
@@ -93,11 +98,11 @@ class MemberKinds:
 
 @dataclass(slots=True)
 class Discovery:
-    """Asks now and then, for the sensor and the executor together. Safe in several threads.
+    """The member's kinds, discovered again every five minutes. Safe to use from several threads.
 
     Attributes:
-        api: the member's.
-        clock: its monotonic side.
+        api: API of the member.
+        clock: monotonic time.
     """
 
     api: MemberApi
@@ -107,7 +112,11 @@ class Discovery:
     _discovered_at: float = field(default=0.0, init=False)
 
     def kinds(self) -> MemberKinds:
-        """The kinds, at most five minutes old. Raises ApiError."""
+        """The kinds, at most five minutes old.
+
+        Raises:
+            MemberApiError: the member does not answer.
+        """
         with self._lock:
             now = self.clock.monotonic()
             if self._kinds is None or now - self._discovered_at > _REFRESH_SECONDS:
@@ -115,18 +124,19 @@ class Discovery:
             return self._kinds
 
     def invalidate(self) -> None:
-        """A definition may just have been installed: ask again, but not every second."""
+        """Discovers the kinds again, at most every ten seconds: a kind may have been installed."""
         with self._lock:
             if self.clock.monotonic() - self._discovered_at > _MIN_REFRESH_SECONDS:
                 self._kinds = None
 
 
 def discover(api: MemberApi) -> MemberKinds:
-    """Asks the server.
+    """Discovers the kinds of a server.
+
+    A group that the server cannot serve, such as an aggregated API that is down, is left out.
 
     Raises:
-        ApiError: it does not answer. A single broken group (an aggregated API that is down) is left
-            out.
+        MemberApiError: the server does not answer.
     """
     found: dict[str, MemberKind] = {}
     for root in ("/api", "/apis"):
@@ -154,7 +164,7 @@ def _parse_aggregated(tree: Tree) -> Iterator[MemberKind]:
 
 
 def _discover_legacy(api: MemberApi, root: str, tree: Tree) -> Iterator[MemberKind]:
-    """The old discovery: one document per group and version."""
+    """The older form of discovery: one document per group and version."""
     versions = [f"{root}/{each}" for each in tree.get("versions") or ()]
     for group in _objects_in(tree.get("groups")):
         versions += [
@@ -179,10 +189,10 @@ def _member_kinds_of(
     api_version: str,
     kind: object,
     plural: object,
-    is_namespaced: bool,  # noqa: FBT001 - private, one call site per form of discovery
+    is_namespaced: bool,  # noqa: FBT001 - private
     resource: Tree,
 ) -> Iterator[MemberKind]:
-    """A kind unless it is a subresource (`deployments/scale`) or not named as it must be."""
+    """Yields the kind, unless it is a subresource (`deployments/scale`) or a name is invalid."""
     if not isinstance(kind, str) or not isinstance(plural, str) or "/" in plural or not kind:
         return
     if max(len(kind), len(plural), len(api_version)) <= _MAX_NAME_CHARACTERS:

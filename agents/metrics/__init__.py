@@ -1,5 +1,5 @@
-"""What the agent counts, and `/metrics` on a port of its own.
+"""The agent's metrics, and the HTTP server that shows them at `/metrics`.
 
-Knows nothing else of ours.
+Knows `protocol` only.
 Start with `counters.py`.
 """

@@ -1,6 +1,6 @@
-"""What the agent counts, and `/metrics` in Prometheus' text form (exposition format 0.0.4).
+"""The agent's metrics, rendered in Prometheus' text form (exposition format 0.0.4).
 
-Written by hand: prometheus-client would add a fifth to the agent's memory for ten lines of text.
+Rendered by hand: prometheus-client would add a fifth to the agent's memory for ten lines of text.
 """
 
 from collections.abc import Iterable, Mapping
@@ -8,59 +8,86 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agents.protocol.errors import WIRE_ERROR_REASONS
+from agents.protocol.status import ORDER_PHASES
 
-# name: (type, help text; every label value explained)
+_SENSORS: Final = "kubernetes, namespaces, host, static, replay, rtt"
+
 METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "kapok_agent_bad_messages_total": (
         "counter",
         (
-            "Messages from the broker that could not be used, by reason as the wire's errors.py "
-            f"explains them: {', '.join(WIRE_ERROR_REASONS)}"
+            "Messages from the broker that could not be used, by reason: "
+            f"{', '.join(WIRE_ERROR_REASONS)}; agents/protocol/errors.py says what each means"
         ),
     ),
     "kapok_agent_messages_total": (
         "counter",
-        "Good messages by kind: desired, orders, hub (received); report, status (sent)",
+        "Messages by kind: desired, orders, hub (received); report, status (sent)",
     ),
-    "kapok_agent_empty_messages_total": ("counter", "Empty retained payloads, which mean nothing"),
+    "kapok_agent_empty_messages_total": (
+        "counter",
+        "Messages with an empty payload, which the agent ignores",
+    ),
     "kapok_agent_journal_errors_total": (
         "counter",
-        "Messages that were not taken because the disk did not (full, read-only, failing)",
+        (
+            "Messages that were dropped because the journal could not be written (disk full, "
+            "read-only or failing)"
+        ),
     ),
-    "kapok_agent_connects_total": ("counter", "Sessions with the broker that were established"),
-    "kapok_agent_connected": ("gauge", "1 while there is a session with the broker"),
-    "kapok_agent_executing": ("gauge", "1 while this agent holds the site's lease and applies"),
-    "kapok_agent_orders": ("gauge", "Orders by phase, as in the status message"),
+    "kapok_agent_connects_total": ("counter", "Connections with the broker that were established"),
+    "kapok_agent_connected": ("gauge", "1 while the agent is connected with the broker"),
+    "kapok_agent_executing": (
+        "gauge",
+        "1 while this agent holds the site's lease and applies orders",
+    ),
+    "kapok_agent_orders": (
+        "gauge",
+        (
+            f"Orders by phase: {', '.join(ORDER_PHASES)}; "
+            "agents/protocol/status.py says what each means"
+        ),
+    ),
     "kapok_agent_sensor_errors_total": (
         "counter",
-        "Looks that failed, by sensor: kubernetes, host, static, replay, rtt",
+        (
+            f"Observations that failed, by sensor: {_SENSORS}, "
+            "energy (the energy totals could not be saved)"
+        ),
     ),
-    "kapok_agent_sensor_seconds_total": ("counter", "Time that looks took, by sensor"),
+    "kapok_agent_sensor_seconds_total": (
+        "counter",
+        f"Time that observations took, by sensor: {_SENSORS}",
+    ),
     "kapok_agent_member_requests_total": (
         "counter",
-        "Requests to the cluster's API by verb and class of the answer: 2xx to 5xx, none",
+        (
+            "Requests to the cluster's API by verb (get, list, apply, create, update, delete) and "
+            "class of the response code: 2xx to 5xx, none (no response)"
+        ),
     ),
-    "kapok_agent_index_sequence": ("gauge", "Sequence of the index that this site works by"),
-    "kapok_agent_index_epoch": ("gauge", "Epoch of the index that this site works by"),
-    "kapok_agent_resident_memory_bytes": ("gauge", "Memory of this process (VmRSS)"),
-    "kapok_agent_power_watts": ("gauge", "What the site's equipment draws, as last looked at"),
+    "kapok_agent_index_sequence": ("gauge", "Sequence of the index that the agent applies"),
+    "kapok_agent_index_epoch": ("gauge", "Epoch of the index that the agent applies"),
+    "kapok_agent_resident_memory_bytes": ("gauge", "Resident memory of this process (VmRSS)"),
+    "kapok_agent_power_watts": ("gauge", "Power that the site's equipment draws, as last observed"),
     "kapok_agent_intensity_gco2_per_kwh": (
         "gauge",
-        "Carbon intensity of the electricity here, as last looked at",
+        "Carbon intensity of the site's electricity, as last observed",
     ),
     "kapok_agent_it_energy_joules_total": (
         "counter",
-        "Drawn by the equipment since the counters on disk began",
+        "Energy that the equipment has drawn since the counters on disk began",
     ),
-    "kapok_agent_build_info": ("gauge", "Always 1; says which version runs"),
+    "kapok_agent_build_info": ("gauge", "Always 1; the label is the version that runs"),
 }
+"""Every metric: name to (type, help text). The help text explains every label value."""
 
 Labels = tuple[tuple[str, str], ...]
 
 
 @dataclass(slots=True)
 class Counters:
-    """All numbers of one agent."""
+    """The values of all metrics of one agent."""
 
     _values: dict[tuple[str, Labels], float] = field(default_factory=dict)
 
@@ -74,12 +101,12 @@ class Counters:
         self._values[self._series_key(name, labels)] = value
 
     def clear(self, name: str) -> None:
-        """What was known is known no longer: no series, not 0."""
+        """Removes a metric's series: its value is unknown, which is not 0."""
         for key in [key for key in self._values if key[0] == f"kapok_agent_{name}"]:
             del self._values[key]
 
     def replace(self, name: str, label: str, values: Mapping[str, int]) -> None:
-        """Sets a gauge for every value of its label; those not given are no longer shown."""
+        """Sets a gauge for every given value of its label, and removes its other series."""
         full = f"kapok_agent_{name}"
         for key in [key for key in self._values if key[0] == full]:
             del self._values[key]
@@ -87,7 +114,7 @@ class Counters:
             self.set(name, value, **{label: word})
 
     def bad_messages(self) -> dict[str, int]:
-        """Bad messages by reason, those that occurred."""
+        """Number of bad messages by reason; reasons that did not occur are left out."""
         found: dict[str, int] = {}
         for reason in WIRE_ERROR_REASONS:
             value = self._values.get(self._series_key("bad_messages_total", {"reason": reason}))
@@ -96,7 +123,7 @@ class Counters:
         return found
 
     def render(self) -> str:
-        """The page."""
+        """The page of `/metrics`."""
         lines: list[str] = []
         for name, (kind, purpose) in METRICS.items():
             rows = sorted((key[1], value) for key, value in self._values.items() if key[0] == name)
@@ -107,7 +134,7 @@ class Counters:
     def _series_key(self, name: str, labels: Mapping[str, str]) -> tuple[str, Labels]:
         full = f"kapok_agent_{name}"
         if full not in METRICS:
-            raise KeyError(full)  # an undocumented metric is a mistake in this program
+            raise KeyError(full)  # every metric has to be in METRICS
         return full, tuple(sorted(labels.items()))
 
 

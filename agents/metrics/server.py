@@ -1,4 +1,4 @@
-"""`/metrics` on a port of its own: a few lines of HTTP/1.1 instead of a web server."""
+"""The HTTP server of `/metrics`: a few lines of HTTP/1.1 instead of a web framework."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,18 +10,22 @@ _CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class MetricsServer:
-    """Answers `GET /metrics` and `GET /healthz`, each on a connection of its own."""
+    """Answers `GET /metrics` and `GET /healthz`; closes the connection after each response."""
 
     def __init__(self, render: Callable[[], str]) -> None:
-        """Takes the function that renders the page."""
+        """Takes `render`, which returns the page of `/metrics`."""
         self._render = render
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
-        """Listens; port 0 takes a free one.
+        """Starts listening.
+
+        Args:
+            host: address to listen on.
+            port: TCP port; 0 takes a free one.
 
         Returns:
-            The port.
+            The port that it listens on.
 
         Raises:
             OSError: the port is taken.
@@ -33,7 +37,7 @@ class MetricsServer:
         return chosen
 
     def stop(self) -> None:
-        """Listens no longer."""
+        """Stops listening."""
         if self._server:
             self._server.close()
 
@@ -47,7 +51,7 @@ class MetricsServer:
             async with asyncio.timeout(_IO_TIMEOUT_SECONDS):
                 await writer.drain()
         except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
-            return  # a scraper that went away; it will come again
+            return  # the client closed the connection or is too slow; it will scrape again
         finally:
             writer.close()
 

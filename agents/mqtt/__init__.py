@@ -1,5 +1,5 @@
-"""The session with the broker: what comes in is routed, reports and statuses are published.
+"""The session with the MQTT broker: routes received messages, and builds messages to publish.
 
-Knows `orders`, `sensors`, `runtime` and `protocol`.
+Knows `orders`, `sensors`, `config`, `metrics`, `runtime` and `protocol`.
 Start with `session.py`.
 """

@@ -1,8 +1,8 @@
-"""Fetches the contents that the index names, few at a time, by subscribing to their very topics.
+"""Fetches the contents that the index names, in batches, by subscribing to their topics.
 
-Brokers say neither how much is retained nor "that was all", and some deliver only a hundred
-retained messages per subscription; so the index says what to ask for, and what does not come is
-named as missing.
+A broker says neither how many messages it retains nor when it has sent them all, and some brokers
+deliver only a hundred retained messages per subscription. So the index says which topics to
+subscribe to, and the status lists as missing what does not arrive.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ _PART_TIMEOUT_SECONDS: Final = 3.0
 _ROUND_INTERVAL_SECONDS: Final = 5.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class OrderFetcher:
-    """Keeps asking until everything that the index names is here.
+    """Fetches missing contents, in rounds, until none is missing.
 
     Attributes:
-        session: to ask by.
-        intake: knows what is missing.
-        clock: for pauses between rounds.
+        session: subscribes to the topics.
+        intake: knows which contents are missing.
+        clock: the clock.
     """
 
     session: AgentSession
@@ -40,11 +40,11 @@ class OrderFetcher:
     _part_received: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def request_fetch(self) -> None:
-        """There is a new index, a new session, or the hub has published again."""
+        """Starts a round now: the index or the session is new, or the hub has published again."""
         self._fetch_requested.set()
 
     def notify_part_received(self) -> None:
-        """Something came."""
+        """Reports that a part has arrived."""
         self._part_received.set()
 
     async def run(self) -> None:
@@ -55,11 +55,11 @@ class OrderFetcher:
             try:
                 await self._fetch_missing(connection)
             except aiomqtt.MqttError as error:
-                _log.info("fetching orders: %s", error)  # the session says so too, and comes back
+                _log.info("fetching orders: %s", error)  # the session logs it too, and reconnects
             await self._wait_for_next_round()
 
     async def _fetch_missing(self, connection: BrokerConnection) -> None:
-        """Asks once for everything that is missing."""
+        """Makes one round: subscribes once to the topics of every missing content."""
         waiting = list(self.intake.missing_entries())
         while waiting:
             batch, waiting = waiting[:SUBSCRIBE_BATCH], waiting[SUBSCRIBE_BATCH:]
@@ -72,7 +72,7 @@ class OrderFetcher:
             await connection.unsubscribe(topics)
 
     async def _wait_for_batch(self, batch: list[IndexEntry]) -> None:
-        """Until all of a batch is here, or nothing has come for a while."""
+        """Waits until a batch is complete, or until no part has arrived for a while."""
         digests = {entry.digest for entry in batch}
         while any(entry.digest in digests for entry in self.intake.missing_entries()):
             try:

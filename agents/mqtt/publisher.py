@@ -1,10 +1,10 @@
-"""What this agent says: reports (full or delta), statuses and the will, signed and ready."""
+"""Builds the messages that the agent publishes: reports, statuses and the last will, signed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any
 
-from agents.protocol.delta import canonicalise_report, compute_delta
+from agents.protocol.delta import SECTION_NAMES, canonicalise_report, compute_delta
 from agents.protocol.envelope import seal
 from agents.protocol.index import IndexEcho
 from agents.protocol.keys import SigningKey
@@ -15,26 +15,23 @@ from agents.protocol.report import (
     Offline,
     Report,
     ReportedEnergy,
-    ReportSections,
 )
 from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatusMessage
 from agents.protocol.topics import TopicKind, site_topic
-from agents.runtime.identity import Boot
+from agents.runtime.data_dir import Boot
 from agents.sensors.sensor import Observation
 
-_SECTION_NAMES: Final = tuple(each.name for each in fields(ReportSections))
 
-
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class ReportBuilder:
-    """Speaks for one agent during one boot.
+    """Builds and signs the messages of one agent during one boot.
 
     Attributes:
-        site: ours.
-        agent: our name within it.
-        boot: this one.
-        key: that signs.
-        full_interval_seconds: between full reports; deltas in between.
+        site: name of the site.
+        agent: name of the agent within the site.
+        boot: this start of the agent.
+        key: key to sign with.
+        full_interval_seconds: time between full reports; the reports in between are deltas.
     """
 
     site: str
@@ -51,7 +48,7 @@ class ReportBuilder:
         return site_topic(self.site, kind)
 
     def request_full_report(self) -> None:
-        """The next report is a full one: the hub asked, or the session is new."""
+        """Makes the next report a full one."""
         self._base_report = None
 
     def build_report(
@@ -61,8 +58,8 @@ class ReportBuilder:
         *,
         observed_seconds_ago: float,
     ) -> Report:
-        """A full report as a value, numbered."""
-        sections: dict[str, Any] = {name: getattr(observation, name) for name in _SECTION_NAMES}
+        """Builds a full report with the next sequence number."""
+        sections: dict[str, Any] = {name: getattr(observation, name) for name in SECTION_NAMES}
         sections["energy"] = energy
         return canonicalise_report(
             Report(**self._header_fields(observed_seconds_ago), site=self.site, **sections)
@@ -76,13 +73,16 @@ class ReportBuilder:
         observed_seconds_ago: float,
         now: float,
     ) -> bytes:
-        """The next report, sealed: full when it is time or was asked for, else a delta.
+        """Builds the next report, sealed: a full one when due or requested, else a delta.
 
         Args:
-            observation: what the sensors saw.
-            energy: the totals.
-            observed_seconds_ago: since they looked.
+            observation: merged observation of all sensors.
+            energy: energy totals; None if unknown.
+            observed_seconds_ago: age of the observation.
             now: monotonic seconds.
+
+        Raises:
+            WireError: the report is larger than readers accept.
         """
         report = self.build_report(observation, energy, observed_seconds_ago=observed_seconds_ago)
         if self._base_report is None or now - self._base_sent_at >= self.full_interval_seconds:
@@ -101,7 +101,11 @@ class ReportBuilder:
         bad_messages: Mapping[str, int],
         observed_seconds_ago: float,
     ) -> bytes:
-        """A status, sealed."""
+        """Builds a status, sealed; see `SiteStatusMessage` for the arguments.
+
+        Raises:
+            WireError: the status is larger than readers accept.
+        """
         status = SiteStatusMessage(
             **self._header_fields(observed_seconds_ago),
             site=self.site,
@@ -115,7 +119,7 @@ class ReportBuilder:
         return self._seal("status", SITE_STATUS.encode(status))
 
     def build_offline_message(self) -> bytes:
-        """The last will, sealed: good for this boot only."""
+        """Builds the last will of this boot, sealed."""
         message = Offline(
             site=self.site,
             agent=self.agent,

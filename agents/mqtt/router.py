@@ -1,4 +1,4 @@
-"""Takes messages from the broker in: each is used, or counted by what is wrong with it."""
+"""Routes messages from the broker; counts those that cannot be used, by reason."""
 
 import logging
 from collections.abc import Callable
@@ -22,17 +22,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRouter:
-    """Where messages go.
+    """Routes messages by topic.
 
     Attributes:
-        site: ours.
-        agent: our name within it.
-        intake: takes indexes and contents.
-        counters: of good and bad messages.
-        on_index: a newer index was accepted.
-        on_order_content: a content is whole.
-        on_order_part: something that was asked for came.
-        on_hub_request: the hub asks; one of the words of `hub_requests`.
+        site: name of the site.
+        agent: name of the agent within the site.
+        intake: accepts indexes and contents.
+        counters: counts messages.
+        on_index: called when a newer index was accepted.
+        on_order_content: called when a content is complete.
+        on_order_part: called when a part of a content has arrived.
+        on_hub_request: called with a word of `hub_requests.py` that the hub asks for.
     """
 
     site: str
@@ -45,19 +45,19 @@ class MessageRouter:
     on_hub_request: Callable[[str], None]
 
     def handle(self, topic_name: str, payload: bytes) -> None:
-        """Takes one message in."""
+        """Handles one message; never raises for a bad one."""
         try:
             self._route(parse_topic(topic_name), payload)
         except JournalError as error:
             self.counters.add("journal_errors_total")
-            _log.error("message on %s is not taken: %s", topic_name[:300], error)
+            _log.error("message on %s dropped: %s", topic_name[:300], error)
         except WireError as error:
             self.counters.add("bad_messages_total", reason=error.reason)
-            _log.warning("message on %s is not used: %s: %s", topic_name[:300], error.reason, error)
+            _log.warning("message on %s ignored: %s: %s", topic_name[:300], error.reason, error)
 
     def _route(self, parsed_topic: Topic, payload: bytes) -> None:
         if parsed_topic.site != self.site:
-            raise WireError("wrong-site", f"topic of site {parsed_topic.site!r}")
+            raise WireError("wrong-site", f"the topic is of site {parsed_topic.site!r}")
         if not payload:
             self.counters.add("empty_messages_total")
         elif parsed_topic.kind == "desired":
@@ -73,7 +73,7 @@ class MessageRouter:
         elif parsed_topic.kind == "hub":
             self._handle_request(payload)
         else:
-            raise WireError("malformed", f"{parsed_topic.kind} goes up, not down")
+            raise WireError("malformed", f"{parsed_topic.kind} messages are for the hub")
 
     def _handle_request(self, payload: bytes) -> None:
         topic_name = site_topic(self.site, "hub")
@@ -81,7 +81,7 @@ class MessageRouter:
             unseal(payload, topic=topic_name, trusted=self.intake.trusted_keys)
         )
         if request.site != self.site:
-            raise WireError("wrong-site", f"asks site {request.site!r}")
+            raise WireError("wrong-site", f"the request is for site {request.site!r}")
         self.counters.add("messages_total", kind="hub")
         if request.agent not in (None, self.agent):
             return

@@ -1,7 +1,8 @@
-"""The session with the broker: connects, speaks, hears what is for this site, and comes back.
+"""The session with the broker: connects, subscribes, publishes, and reconnects.
 
-Every message is state, so nothing is kept for a session that is gone: after a reconnect all topics
-are subscribed anew, a full report and a status are sent, and retained state arrives again.
+Every message is state, so nothing is kept from a session that has ended: after a reconnect the
+agent subscribes to all topics again, sends a full report and a status, and receives the retained
+messages again.
 """
 
 import asyncio
@@ -39,7 +40,13 @@ MessageHandler = Callable[[str, bytes], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Will:
-    """What the broker says for us when the session ends without a good-bye."""
+    """The last will: what the broker publishes when the session ends without a disconnect.
+
+    Attributes:
+        topic: topic to publish on.
+        payload: the message.
+        delay_seconds: time without a session before the broker publishes it.
+    """
 
     topic: str
     payload: bytes
@@ -47,51 +54,50 @@ class Will:
 
 
 class BrokerConnection:
-    """An open session: publish and subscribe; any of them may raise `aiomqtt.MqttError`."""
+    """An open session. Every method may raise `aiomqtt.MqttError`."""
 
     def __init__(self, client: aiomqtt.Client) -> None:
         self._client = client
 
     async def publish(self, topic: str, payload: bytes, *, expiry_seconds: float) -> None:
-        """Publishes a report or status: at least once, never retained, gone when it is too old."""
+        """Publishes at least once (QoS 1), not retained; the broker drops it when it expires."""
         properties = _properties(PacketTypes.PUBLISH)
         properties.MessageExpiryInterval = max(1, round(expiry_seconds))
         await self._client.publish(topic, payload, qos=1, retain=False, properties=properties)
         raise_if_cancelled()
 
     async def subscribe(self, topics: Sequence[str]) -> None:
-        """Subscribes in batches; what is retained there is delivered, again if it was before."""
+        """Subscribes, in batches; retained messages are delivered, also when they were before."""
         for batch in _batches(topics):
             await self._client.subscribe([(topic, 1) for topic in batch])
             raise_if_cancelled()
 
     async def unsubscribe(self, topics: Sequence[str]) -> None:
-        """Ends subscriptions."""
+        """Ends subscriptions, in batches."""
         for batch in _batches(topics):
             await self._client.unsubscribe(list(batch))
             raise_if_cancelled()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class AgentSession:
-    """Keeps a session for as long as `run` runs.
+    """Keeps a session with the broker while `run` runs.
 
     Attributes:
-        broker: where and how.
-        client_id: fixed per agent, so that a reconnect cancels the last session's will.
-        will: see there.
-        topics: that are subscribed from the beginning.
-        on_message: told of every message: topic and payload. Must not raise.
-        clock: for waiting.
-        jitter: chance, as an input.
-        counters: of sessions.
+        broker: address and credentials of the broker.
+        client_id: fixed per agent, so that a reconnect cancels the will of the last session.
+        will: the last will.
+        topics: topics to subscribe to in every session.
+        clock: for the pauses between attempts.
+        jitter: chance as an input.
+        counters: counts sessions.
+        connection: the open session; None while there is none.
     """
 
     broker: AgentBrokerSettings
     client_id: str
     will: Will
     topics: Sequence[str]
-    on_message: MessageHandler
     clock: AgentClock
     jitter: random.Random
     counters: Counters
@@ -105,13 +111,22 @@ class AgentSession:
             await self._connected.wait()
         return self.connection
 
-    async def run(self, on_connected: Callable[[], None]) -> None:
-        """Runs until cancelled; `on_connected` is told of each session after its subscriptions."""
-        backoff = Backoff(_INITIAL_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS, self.jitter)
+    async def run(self, *, on_connected: Callable[[], None], on_message: MessageHandler) -> None:
+        """Keeps a session until cancelled.
+
+        Args:
+            on_connected: called for each new session, once its topics are subscribed.
+            on_message: called with topic and payload of every message; must not raise.
+        """
+        backoff = Backoff(
+            initial_seconds=_INITIAL_BACKOFF_SECONDS,
+            max_seconds=_MAX_BACKOFF_SECONDS,
+            jitter=self.jitter,
+        )
         while True:
             started = self.clock.monotonic()
             try:
-                await self._run_connection(on_connected)
+                await self._run_connection(on_connected, on_message)
                 problem = "the broker closed the session"
             except (aiomqtt.MqttError, OSError) as error:
                 problem = str(error) or type(error).__name__
@@ -119,15 +134,17 @@ class AgentSession:
                 self.connection = None
                 self.counters.set("connected", 0)
             raise_if_cancelled()
-            # A broker that takes us and drops us at once (a doubled client id) is no success.
+            # A session that ends at once is no success: another client may have the same client id.
             if self.clock.monotonic() - started >= _STABLE_SECONDS:
                 backoff.reset()
             pause = backoff.next_seconds()
             where = f"{self.broker.host}:{self.broker.port}"
-            _log.warning("broker %s: %s; again in %.1f s", where, problem, pause)
+            _log.warning("broker %s: %s; connecting again in %.1f s", where, problem, pause)
             await self.clock.sleep(pause)
 
-    async def _run_connection(self, on_connected: Callable[[], None]) -> None:
+    async def _run_connection(
+        self, on_connected: Callable[[], None], on_message: MessageHandler
+    ) -> None:
         async with self._build_client() as client:
             connection = BrokerConnection(client)
             await connection.subscribe(self.topics)
@@ -138,7 +155,7 @@ class AgentSession:
             on_connected()
             self._connected.set()
             async for message in client.messages:
-                self.on_message(str(message.topic), message.payload)
+                on_message(str(message.topic), message.payload)
 
     def _build_client(self) -> aiomqtt.Client:
         broker, will = self.broker, self.will
@@ -160,13 +177,13 @@ class AgentSession:
             keepalive=_KEEPALIVE_SECONDS,
             tls_context=tls_context_of(broker),
             max_queued_incoming_messages=_MAX_QUEUED_MESSAGES,
-            # Without it the kernel holds small packets back for 44 ms.
+            # Without it the kernel delays small packets by 44 ms (Nagle's algorithm).
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
 
 
 def password_of(broker: AgentBrokerSettings) -> str:
-    """The password, read anew for each session so that it can be changed without a restart.
+    """The password; read for each session, so that it can be changed without a restart.
 
     Raises:
         OSError: the file cannot be read.
@@ -177,10 +194,12 @@ def password_of(broker: AgentBrokerSettings) -> str:
 
 
 def tls_context_of(broker: AgentBrokerSettings) -> ssl.SSLContext | None:
-    """TLS 1.2 or later, with the client certificate if one is set; read anew for each session.
+    """The TLS context (TLS 1.2 or later) with the client certificate, if any; None for no TLS.
+
+    Created for each session, so that certificates can be renewed without a restart.
 
     Raises:
-        OSError: a file cannot be read or is no certificate.
+        OSError: a file cannot be read or is not a certificate.
     """
     if not broker.tls_ca_file:
         return None
@@ -199,11 +218,12 @@ def _batches(topics: Sequence[str]) -> Iterable[Sequence[str]]:
 
 
 def raise_if_cancelled() -> None:
-    """Ends this task if it was cancelled and the cancellation got lost on the way.
+    """Raises `CancelledError` if this task was cancelled and the cancellation was lost.
 
-    It does in two places: `asyncio.wait_for` of Python 3.11, which aiomqtt uses, swallows one that
-    comes with the answer it waits for; and a disconnection that times out raises its own error in
-    its place. Nobody cancels twice, so whoever loops around such a call asks here.
+    That happens in two places: `asyncio.wait_for` of Python 3.11, which aiomqtt uses, swallows a
+    cancellation that arrives together with the result it waits for; and a disconnect that times
+    out raises its own error instead. A task is cancelled only once, so a loop around such a call
+    has to check.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

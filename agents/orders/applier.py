@@ -1,4 +1,4 @@
-"""Applies one order's objects by server-side apply; never touches what is somebody else's."""
+"""Applies the objects of one order by server-side apply; never changes another owner's objects."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -8,16 +8,20 @@ from agents.member.api import MemberApi, MemberApiError, Tree
 from agents.member.discovery import MemberKind, MemberKinds
 from agents.orders.inventory import MemberInventory, ObjectIdentity, identity_of, revision_of
 from agents.orders.journal import Journal, ObjectKey
-from agents.orders.labels import object_key_of, order_token_of, with_ownership_labels
+from agents.orders.labels import (
+    SYSTEM_NAMESPACE,
+    object_key_of,
+    order_token_of,
+    with_ownership_labels,
+)
 from agents.orders.readiness import Readiness, readiness_of, runs_to_completion
 from agents.orders.run_once import STARTED, UNKNOWN_OUTCOME, JobRecords
-from agents.orders.run_once import SYSTEM_NAMESPACE as ONCE_NAMESPACE
 from agents.protocol.orders import OrderContent
 from agents.protocol.topics import order_token
 
 MANAGED_BY_LABELS: Final = {"app.kubernetes.io/managed-by": "kapok-agent"}
 
-# What others of one order refer to comes first, so that pods do not start in vain.
+# Kinds that others refer to come first, so that pods do not fail for lack of them.
 _APPLY_ORDER: Final = (
     "Namespace",
     "CustomResourceDefinition",
@@ -40,16 +44,16 @@ _APPLY_RANK: Final = {kind: rank for rank, kind in enumerate(_APPLY_ORDER)}
 
 @dataclass(slots=True)
 class ApplyResult:
-    """What became of one order's objects.
+    """The outcome of applying one order, object by object.
 
     Attributes:
-        applied_revisions: uid and mark of every object that the member took.
-        readiness_by_object: of the same, and of jobs that finished before.
-        finished_jobs: of these, jobs that must not be made again.
-        conflicts: objects that belong to somebody else, as sentences.
-        errors: what the member's API said, as sentences.
+        applied_revisions: uid and revision of every object that the member accepted.
+        readiness_by_object: readiness of these objects, and of jobs that finished before.
+        finished_jobs: jobs that have finished and must not be created again.
+        conflicts: objects that belong to another owner, as sentences.
+        errors: errors of the member's API, as sentences.
         unserved_kinds: kinds that the member does not serve; they may be installed later.
-        is_retryable: all errors may pass by themselves.
+        is_retryable: whether all errors may pass without a change of the order.
     """
 
     applied_revisions: dict[ObjectIdentity, tuple[str, str]] = field(default_factory=dict)
@@ -62,19 +66,24 @@ class ApplyResult:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the member has every object."""
+        """Whether the member has accepted every object."""
         return not self.conflicts and not self.errors
 
+    def add_error(self, message: str, *, is_retryable: bool) -> None:
+        """Adds an error; one that does not pass by itself makes the order not retryable."""
+        self.errors.append(message)
+        self.is_retryable = self.is_retryable and is_retryable
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, kw_only=True)
 class Applier:
-    """Applies orders at one member.
+    """Applies orders to one member.
 
     Attributes:
-        api: the member's.
-        journal: told before anything is made.
-        job_records: which jobs were begun.
-        is_desired: whether the token is of an order that the index lists.
+        api: API of the member.
+        journal: records objects before they are created.
+        job_records: records of the jobs that were started.
+        is_desired: whether a token belongs to an order that the index lists.
     """
 
     api: MemberApi
@@ -86,10 +95,15 @@ class Applier:
     def apply(
         self, content: OrderContent, kinds: MemberKinds, inventory: MemberInventory
     ) -> ApplyResult:
-        """Applies everything that can be; each object's trouble is its own.
+        """Applies all objects of an order; an error of one does not keep the others from it.
+
+        Args:
+            content: the order.
+            kinds: kinds that the member serves.
+            inventory: our objects as the member has them.
 
         Raises:
-            Unreachable: the member does not answer; nothing more was tried.
+            Unreachable: the member does not answer; the remaining objects were not tried.
         """
         result = ApplyResult()
         trees = self._labelled_objects(content, kinds, result)
@@ -98,14 +112,15 @@ class Applier:
             try:
                 self._apply_object(content, tree, kind, inventory, result)
             except MemberApiError as error:
-                if error.code == 0:
+                if (
+                    error.code == 0
+                ):  # no answer; the next object would only wait for the timeout too
                     raise
-                result.errors.append(f"{object_key_of(tree)}: {error}")
-                result.is_retryable = result.is_retryable and error.is_retryable
+                result.add_error(f"{object_key_of(tree)}: {error}", is_retryable=error.is_retryable)
         return result
 
     def ensure_namespace(self, name: str) -> None:
-        """Makes a namespace, labelled as ours, if it is missing; else leaves it as it is."""
+        """Creates a namespace with our label if it is missing; leaves an existing one as it is."""
         if name in self._known_namespaces or not name:
             return
         path = f"/api/v1/namespaces/{name}"
@@ -116,7 +131,7 @@ class Applier:
         self._known_namespaces.add(name)
 
     def forget_namespaces(self) -> None:
-        """Looks anew which namespaces are there: somebody may have deleted one."""
+        """Makes `ensure_namespace` look again: another client may have deleted a namespace."""
         self._known_namespaces.clear()
 
     def _labelled_objects(
@@ -127,7 +142,9 @@ class Applier:
             kind = kinds.find(manifest["apiVersion"], manifest["kind"])
             if kind is None:
                 name = f"{manifest['apiVersion']}/{manifest['kind']}"
-                result.errors.append(f"the cluster does not serve {name}; install its definition")
+                result.errors.append(
+                    f"the cluster does not serve {name}; install its CustomResourceDefinition"
+                )
                 result.unserved_kinds.add(name)
                 continue
             trees.append(
@@ -160,12 +177,16 @@ class Applier:
         if not uid:
             self.ensure_namespace(key.namespace)
             if runs_once:
-                self.ensure_namespace(ONCE_NAMESPACE)
+                self.ensure_namespace(SYSTEM_NAMESPACE)
                 self.job_records.record_start(content.id, key)
         self._apply_and_record(path, tree, uid, result)
 
     def _apply_and_record(self, path: str, tree: Tree, uid: str, result: ApplyResult) -> None:
-        """With the uid the server refuses an object that was remade since we looked."""
+        """Applies an object and records its revision and readiness.
+
+        With the uid in it, the server refuses an object that was deleted and created again since
+        it was listed.
+        """
         key = object_key_of(tree)
         if uid:
             tree["metadata"]["uid"] = uid
@@ -179,7 +200,7 @@ class Applier:
         result.readiness_by_object[identity_of(key)] = readiness_of(taken)
 
     def _has_finished(self, order_id: str, key: ObjectKey, tree: Tree, is_present: bool) -> bool:  # noqa: FBT001 - private
-        """Whether a job ran to its end before, by journal or member; then it is not made again."""
+        """Whether a job has run to its end before, by journal or member; it must not run again."""
         name = (key.kind, key.namespace, key.name)
         if self.journal.finished_jobs_of(order_id).get(name):
             return True
@@ -187,7 +208,7 @@ class Applier:
             return False
         state = self.job_records.state_of(order_id, key)
         if state == STARTED and _has_ttl_after_finished(tree):
-            state = UNKNOWN_OUTCOME
+            state = UNKNOWN_OUTCOME  # it ran, and the cluster has deleted it since
         if state is None or state == STARTED:
             return False
         self.journal.record_finished(order_id, key, state)
@@ -200,11 +221,11 @@ class Applier:
         if owner == token:
             return False
         if owner is not None and not self.is_desired(owner):
-            result.errors.append(f"{key}: waits until the withdrawn order that made it is gone")
+            result.errors.append(f"{key}: waiting until the withdrawn order that owns it is gone")
             return True
-        whose = "another order's" if owner else "not Kapok's"
+        whose = "belongs to another order" if owner else "was not created by Kapok"
         result.conflicts.append(
-            f"{key} exists and is {whose}; it was not touched: rename yours or delete that one"
+            f"{key} exists and {whose}; it was not changed: rename yours, or delete that one"
         )
         return True
 
@@ -216,6 +237,6 @@ def _sort_for_apply(manifests: Iterable[Tree]) -> list[Tree]:
 
 
 def _has_ttl_after_finished(tree: Tree) -> bool:
-    """A Job with a time to live is deleted by the cluster after its end (KEP-592)."""
+    """Whether the cluster deletes a Job some time after its end (KEP-592)."""
     spec = tree.get("spec")
     return isinstance(spec, dict) and spec.get("ttlSecondsAfterFinished") is not None

@@ -1,9 +1,9 @@
-"""Brings the member to what the index says, object by object, and keeps every order's status.
+"""Reconciles the member cluster with the index, and keeps the status of every order.
 
-One pass: look at what is ours, apply what is new or drifted, withdraw what no order asks for. A
-pass runs in a thread of its own (the member's API blocks) and is repeated when something is
-announced or after the resync time. Whatever a pass cannot do now, the next one tries again; nothing
-is remembered as done that the member did not answer.
+One pass lists our objects, applies orders that are new or have drifted, and deletes objects that no
+order asks for. A pass blocks, so it runs in a worker thread; it is repeated when an index or a
+content arrives, and after the resync time. What fails in one pass is tried again in the next, and
+nothing counts as done before the member has answered.
 """
 
 import logging
@@ -18,16 +18,16 @@ from agents.orders.applier import Applier, ApplyResult
 from agents.orders.intake import Intake
 from agents.orders.inventory import MemberInventory, ObservedObject, read_inventory
 from agents.orders.journal import Journal
+from agents.orders.labels import SYSTEM_NAMESPACE
 from agents.orders.plan import (
     TrackedOrder,
     find_surplus,
     needs_apply,
     order_status_of,
-    refresh_readiness,
 )
 from agents.orders.policy import find_refusals
 from agents.orders.readiness import Readiness
-from agents.orders.run_once import SYSTEM_NAMESPACE, UNKNOWN_OUTCOME, JobRecords
+from agents.orders.run_once import UNKNOWN_OUTCOME, JobRecords
 from agents.protocol.index import IndexEntry
 from agents.protocol.orders import OrderContent
 from agents.protocol.status import JobOutcome, OrderStatus
@@ -42,20 +42,21 @@ _INITIAL_RETRY_SECONDS: Final = 1.0
 _MAX_RETRY_SECONDS: Final = 60.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class OrderExecutor:
     """Executes orders at one member.
 
     Attributes:
-        discovery: the member's API and its kinds.
-        intake: what is desired.
+        discovery: API of the member, and the kinds that it serves.
+        intake: the desired state.
         journal: what survives a restart.
-        clock: its monotonic side, for retries.
-        jitter: chance, as an input.
-        is_allowed: whether this agent may act now (it holds the local lease); asked before every
-            act.
-        bound_pods: pods that hold room, by order id, from the last look of the sensor.
-        last_pass_at: monotonic seconds when the last whole pass began; None before the first.
+        clock: monotonic time, for retries.
+        jitter: chance as an input.
+        is_allowed: whether this agent may change the member now, that is, holds the site's lease;
+            checked before every change.
+        bound_pods: number of bound pods by order id, as last observed by the sensor.
+        last_pass_at: monotonic seconds at which the last complete pass began; None before the
+            first.
     """
 
     discovery: Discovery
@@ -77,26 +78,29 @@ class OrderExecutor:
     def __post_init__(self) -> None:
         self._job_records = JobRecords(self.discovery.api)
         self._applier = Applier(
-            self.discovery.api, self.journal, self._job_records, self._is_desired
+            api=self.discovery.api,
+            journal=self.journal,
+            job_records=self._job_records,
+            is_desired=self._is_desired,
         )
 
-    def ensure_system_namespace(self) -> bool:
-        """Makes the namespace that the lease and the marks of ended jobs lie in. Blocking.
+    def ensure_system_namespace(self) -> None:
+        """Creates the namespace of the lease and of the job records. Blocking.
 
         Raises:
-            ApiError: the member does not answer, or does not allow it.
+            MemberApiError: the member does not answer, or does not allow it.
         """
         self._applier.ensure_namespace(SYSTEM_NAMESPACE)
-        return True
 
     def reconcile(self) -> bool:
-        """One pass. Blocking.
+        """Makes one pass. Blocking.
 
         Returns:
-            Whether there is news, so that a status is worth sending at once.
+            Whether something has changed, so that a status should be sent now.
 
         Raises:
-            ApiError: the member does not answer; try again later.
+            MemberApiError: the member does not answer; the next pass tries again.
+            JournalError: the journal cannot be written.
         """
         if not self.is_allowed():
             return False
@@ -104,7 +108,7 @@ class OrderExecutor:
         self._applier.forget_namespaces()
         kinds = self.discovery.kinds()
         inventory = read_inventory(self.discovery.api, self._kinds_to_list(kinds))
-        self._found_kinds |= {seen.key.group_kind for seen in inventory.objects.values()}
+        self._found_kinds |= {observed.key.group_kind for observed in inventory.objects.values()}
         self._record_finished_jobs(inventory)
         changed = False
         for entry in self._index_entries():
@@ -116,7 +120,7 @@ class OrderExecutor:
         return changed or is_first
 
     def order_statuses(self) -> tuple[OrderStatus, ...]:
-        """How every order stands, by the last pass; listed ones first, then those that leave."""
+        """The status of every order after the last pass: listed orders, then withdrawn ones."""
         bound, applied = self.bound_pods(), self.journal.applied_generations()
         listed = [
             order_status_of(
@@ -130,7 +134,7 @@ class OrderExecutor:
         return (*listed, *self._unlisted_statuses(applied))
 
     def _unlisted_statuses(self, applied: Mapping[str, int]) -> list[OrderStatus]:
-        """Orders that the index no longer lists; also before the first pass has dealt with them."""
+        """Status of orders that the index no longer lists, before the first pass too."""
         listed = {entry.id for entry in self._index_entries()}
         known = {
             order_id: _withdrawing_status(
@@ -145,12 +149,12 @@ class OrderExecutor:
     def _apply_if_needed(
         self, entry: IndexEntry, kinds: MemberKinds, inventory: MemberInventory
     ) -> bool:
-        """Applies one order if it needs it."""
+        """Applies an order if that is necessary; returns whether it was tried."""
         token = order_token(entry.id)
         tracked = self._tracked.get(token)
         if not needs_apply(tracked, entry, inventory, self.clock.monotonic()):
             if tracked is not None:
-                refresh_readiness(tracked, inventory)
+                tracked.refresh_readiness(inventory)
             return False
         content = self.intake.content_of(entry)
         if content is None:
@@ -165,34 +169,47 @@ class OrderExecutor:
         kinds: MemberKinds,
         inventory: MemberInventory,
     ) -> TrackedOrder:
-        tracked = TrackedOrder(entry.digest, entry.generation, len(content.manifests))
-        tracked.refusals = find_refusals(
+        refusals = find_refusals(
             content, lambda version, kind: _is_namespaced(kinds, version, kind)
         )
-        if tracked.refusals:
-            _log.warning("order %s: refused: %s", entry.id, "; ".join(tracked.refusals))
-            return tracked
-        tracked.result = self._applier.apply(content, kinds, inventory)
-        self._add_finished_jobs(content.id, tracked.result)
-        if tracked.result.is_complete:
+        if refusals:
+            _log.warning("order %s: refused: %s", entry.id, "; ".join(refusals))
+            result, retry_at = ApplyResult(), None
+        else:
+            result = self._applier.apply(content, kinds, inventory)
+            self._add_finished_jobs(content.id, result)
+            retry_at = self._handle_result(entry, result)
+        return TrackedOrder(
+            digest=entry.digest,
+            generation=entry.generation,
+            object_count=len(content.manifests),
+            result=result,
+            refusals=refusals,
+            retry_at=retry_at,
+        )
+
+    def _handle_result(self, entry: IndexEntry, result: ApplyResult) -> float | None:
+        """Records a complete result; returns when an incomplete one is tried again."""
+        if result.is_complete:
             self.journal.record_applied(entry.id, entry.generation)
             self._backoffs.pop(entry.id, None)
             _log.info("order %s generation %d: applied", entry.id, entry.generation)
-        else:
-            tracked.retry_at = self.clock.monotonic() + self._next_retry_seconds(entry.id)
-            if tracked.result.unserved_kinds:
-                self.discovery.invalidate()
-        return tracked
+            return None
+        if result.unserved_kinds:
+            self.discovery.invalidate()
+        return self.clock.monotonic() + self._next_retry_seconds(entry.id)
 
     def _next_retry_seconds(self, order_id: str) -> float:
         if order_id not in self._backoffs:
             self._backoffs[order_id] = Backoff(
-                _INITIAL_RETRY_SECONDS, _MAX_RETRY_SECONDS, self.jitter
+                initial_seconds=_INITIAL_RETRY_SECONDS,
+                max_seconds=_MAX_RETRY_SECONDS,
+                jitter=self.jitter,
             )
         return self._backoffs[order_id].next_seconds()
 
     def _add_finished_jobs(self, order_id: str, result: ApplyResult) -> None:
-        """Jobs that ended before stand as they ended, though the member may have lost them."""
+        """Adds the readiness of jobs that finished before; the member may no longer have them."""
         outcomes = self.journal.finished_jobs_of(order_id)
         for name in result.finished_jobs:
             outcome = outcomes.get((name[1], name[2], name[3]), UNKNOWN_OUTCOME)
@@ -204,17 +221,17 @@ class OrderExecutor:
             )
 
     def _record_finished_jobs(self, inventory: MemberInventory) -> None:
-        """Writes down every job that has ended, before anything else can make it vanish."""
-        for seen in inventory.objects.values():
-            finished = seen.readiness.finished
-            if finished is None or seen.order_id is None:
+        """Records every finished job first, because the member may delete it soon."""
+        for observed in inventory.objects.values():
+            finished = observed.readiness.finished
+            if finished is None or observed.order_id is None:
                 continue
-            name = (seen.key.kind, seen.key.namespace, seen.key.name)
-            if name not in self.journal.finished_jobs_of(seen.order_id) and self._is_desired(
-                seen.token
+            name = (observed.key.kind, observed.key.namespace, observed.key.name)
+            if name not in self.journal.finished_jobs_of(observed.order_id) and self._is_desired(
+                observed.token
             ):
-                self._record_finished_in_member(seen, seen.order_id, finished)
-                self.journal.record_finished(seen.order_id, seen.key, finished)
+                self._record_finished_in_member(observed, observed.order_id, finished)
+                self.journal.record_finished(observed.order_id, observed.key, finished)
 
     def _record_finished_in_member(
         self, observed: ObservedObject, order_id: str, finished: JobOutcome
@@ -224,22 +241,24 @@ class OrderExecutor:
         except MemberApiError as error:
             if error.code == 0:
                 raise
-            _log.warning("%s has ended; the mark in the cluster failed: %s", observed.key, error)
+            _log.warning(
+                "%s has finished; recording that in the cluster failed: %s", observed.key, error
+            )
 
     # ------------------------------------------------------------ withdrawing
 
     def _delete_surplus(self, inventory: MemberInventory, kinds: MemberKinds) -> bool:
-        """Deletes what no order asks for, and forgets orders of which nothing is left."""
+        """Deletes objects that no order asks for; forgets orders of which nothing is left."""
         index = self.intake.index
-        if index is None:  # a lost disk: nothing is known to be unwanted
+        if index is None:  # after a lost disk: without an index nothing is known to be surplus
             return False
         desired = frozenset(order_token(entry.id) for entry in index.orders)
-        self._tracked = {token: held for token, held in self._tracked.items() if token in desired}
+        self._tracked = {token: order for token, order in self._tracked.items() if token in desired}
         surplus = find_surplus(inventory, self._tracked, desired)
-        for seen in surplus:
+        for observed in surplus:
             if not self.is_allowed():
                 return True
-            self._delete_object(seen, kinds)
+            self._delete_object(observed, kinds)
         self._update_withdrawing(inventory, desired)
         return bool(surplus)
 
@@ -251,20 +270,18 @@ class OrderExecutor:
             self.discovery.api.delete(
                 kind.object_path(observed.key.namespace, observed.key.name), uid=observed.uid
             )
-            _log.info("%s of %s: withdrawn", observed.key, observed.order_id)
+            _log.info("%s of %s: deleted", observed.key, observed.order_id)
         except MemberApiError as error:
             if error.code == 0:
                 raise
-            _log.warning(
-                "%s of %s: cannot be withdrawn: %s", observed.key, observed.order_id, error
-            )
+            _log.warning("%s of %s: cannot be deleted: %s", observed.key, observed.order_id, error)
 
     def _update_withdrawing(self, inventory: MemberInventory, desired: frozenset[str]) -> None:
-        """What is reported of orders that are not listed: withdrawing, until nothing is left."""
+        """Reports orders that are not listed as Withdrawing until nothing of them is left."""
         objects: dict[str, list[ObservedObject]] = {}
-        for seen in inventory.objects.values():
-            if seen.order_id is not None and seen.token not in desired:
-                objects.setdefault(seen.order_id, []).append(seen)
+        for observed in inventory.objects.values():
+            if observed.order_id is not None and observed.token not in desired:
+                objects.setdefault(observed.order_id, []).append(observed)
         bound, applied, made = (
             self.bound_pods(),
             self.journal.applied_generations(),
@@ -293,14 +310,17 @@ class OrderExecutor:
         except MemberApiError as error:
             if error.code == 0:
                 raise
-            _log.warning("order %s: its marks of ended jobs stay behind: %s", order_id, error)
+            _log.warning("order %s: its job records cannot be deleted: %s", order_id, error)
         self.journal.forget_order(order_id)
         _log.info("order %s: gone", order_id)
 
     # ------------------------------------------------------------ kinds
 
     def _kinds_to_list(self, kinds: MemberKinds) -> list[MemberKind]:
-        """Kinds of which something was made; now and then all, for what a lost journal made."""
+        """Kinds of the objects that were created; every ten minutes all kinds.
+
+        All, because a lost journal may have known objects of other kinds.
+        """
         now = self.clock.monotonic()
         if (
             self._all_kinds_listed_at is None
@@ -332,7 +352,7 @@ def _withdrawing_status(
         generation=generation,
         phase="Withdrawing",
         bound=bound_pods,
-        message=f"{len(remaining)} objects and {bound_pods} bound pods are left"
+        message=f"{len(remaining)} objects and {bound_pods} bound pods remain"
         if remaining or bound_pods
         else None,
     )

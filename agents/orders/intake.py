@@ -1,7 +1,7 @@
-"""Takes the hub's messages in: which index is the newest, and which contents are still missing.
+"""Accepts the hub's messages: which index is the newest, and which contents are missing.
 
-No network and no clock here: messages in, decisions out. Whatever is wrong with a message raises
-`WireError`, which the session counts; nothing that was accepted before is touched by it.
+It uses neither network nor clock. A message that cannot be used raises `WireError`, which the
+router counts, and leaves everything that was accepted before as it is.
 """
 
 import logging
@@ -22,14 +22,14 @@ _log = logging.getLogger(__name__)
 _MAX_PENDING_BYTES: Final = 32 * 1024 * 1024
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Intake:
     """The desired state of one site.
 
     Attributes:
-        site: ours.
-        trusted_keys: the hub's keys.
-        journal: where the state is kept; what is on disk from before counts at once.
+        site: name of this site.
+        trusted_keys: keys of the hub.
+        journal: keeps the state; what it holds from before a restart is used at once.
     """
 
     site: str
@@ -48,39 +48,44 @@ class Intake:
             self._resume_from(known)
 
     def _resume_from(self, accepted: AcceptedIndex) -> None:
-        """Goes on where we were; an index that cannot be read any more comes from the hub again."""
+        """Uses the index on disk. One that cannot be decoded is ignored; the hub sends it again."""
         try:
             index = DESIRED_INDEX.decode(accepted.payload)
         except WireError as error:
-            _log.warning("the index on disk cannot be read: %s; waiting for the hub's", error)
+            _log.warning(
+                "the index on disk cannot be decoded: %s; waiting for one from the hub", error
+            )
             return
         self._adopt_index(index, accepted.digest)
 
     @property
     def index(self) -> DesiredIndex | None:
-        """The index that the site works by."""
+        """The newest index; None before the first."""
         return self._index
 
     @property
     def echo(self) -> IndexEcho | None:
-        """What the status says of it."""
+        """The echo of that index, for the status."""
         return self._echo
 
     def accept_index(self, data: bytes) -> bool:
-        """Takes an index message in.
+        """Accepts an index message.
 
         Returns:
-            True if it is newer than the one so far; False if it is the same one again.
+            True if the index is newer than the last one; False if it is the same.
 
         Raises:
-            WireError: not by the hub, not for this site, older, or of equal version but other
-                content.
+            WireError: the index is not signed by the hub, not for this site, not newer, or
+                malformed.
+            JournalError: it could not be written to disk, and is not accepted.
         """
         name = site_topic(self.site, "desired")
         payload = unseal(data, topic=name, trusted=self.trusted_keys)
         index = DESIRED_INDEX.decode(payload)
         if index.site != self.site:
-            raise WireError("wrong-site", f"index is for {index.site!r}, this is {self.site!r}")
+            raise WireError(
+                "wrong-site", f"the index is for site {index.site!r}, this is {self.site!r}"
+            )
         digest = digest_of(payload)
         if self._echo and digest == self._echo.digest:
             return False
@@ -96,13 +101,16 @@ class Intake:
         return True
 
     def accept_part(self, parsed_topic: Topic, data: bytes) -> OrderContent | None:
-        """Takes one part of a content in.
+        """Accepts one part of a content.
 
         Returns:
-            The content if it is whole now; None while parts are missing, or if nobody asked for it.
+            The content if it is complete now; None while parts are missing, or if the index does
+            not ask for this part.
 
         Raises:
-            WireError: not by the hub, or the whole is not what the index names.
+            WireError: the part is not signed by the hub, or the complete content is not the one
+                that the index names.
+            JournalError: the content could not be written to disk, and is not accepted.
         """
         entry = self._entries_by_token.get(parsed_topic.token or "")
         if (
@@ -126,19 +134,19 @@ class Intake:
         return content
 
     def content_of(self, entry: IndexEntry) -> OrderContent | None:
-        """The content of a line of the index, if it is here."""
+        """The content of an index entry; None if it is missing."""
         data = (
             self.journal.content_of(entry.digest) if entry.digest in self._present_digests else None
         )
         return None if data is None else ORDER_CONTENT.decode(data)
 
     def missing_entries(self) -> tuple[IndexEntry, ...]:
-        """Lines of the index whose content is not here."""
+        """The index entries whose content is missing."""
         entries = self._index.orders if self._index else ()
         return tuple(entry for entry in entries if entry.digest not in self._present_digests)
 
     def missing_topics_of(self, entry: IndexEntry) -> tuple[str, ...]:
-        """The topics that a content's missing parts lie on."""
+        """The topics of the missing parts of a content."""
         received_parts = self._parts_by_digest.get(entry.digest, {})
         return tuple(
             order_topic(self.site, entry.id, part)
@@ -158,7 +166,7 @@ class Intake:
         self._present_digests &= wanted
 
     def _limit_pending_parts(self) -> None:
-        """Parts that wait for others may not fill the memory of a small machine."""
+        """Drops the largest incomplete contents, so that a small machine's memory suffices."""
         sizes = {
             digest: _total_bytes(parts.values()) for digest, parts in self._parts_by_digest.items()
         }

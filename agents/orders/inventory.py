@@ -1,4 +1,4 @@
-"""What the member holds of ours: every object with our label, reduced to what decisions need."""
+"""Our objects at the member: every object with our label, reduced to what a pass needs."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,18 +8,13 @@ from typing import Any, Final
 from agents.member.api import MemberApi, MemberApiError, Tree
 from agents.member.discovery import MemberKind
 from agents.orders.journal import ObjectKey
-from agents.orders.labels import (
-    ORDER_LABEL,
-    is_controlled,
-    object_key_of,
-    order_id_of,
-    order_token_of,
-)
+from agents.orders.labels import is_controlled, object_key_of, order_id_of, order_token_of
 from agents.orders.readiness import Readiness, readiness_of
+from agents.protocol.orders import ORDER_LABEL
 from agents.protocol.topics import order_token
 
 ObjectIdentity = tuple[str, str, str, str]
-"""(group, kind, namespace, name): one object, whatever version it is read in."""
+"""(group, kind, namespace, name): identifies an object across the versions of its group."""
 
 _OWNED_QUERY: Final = {"labelSelector": ORDER_LABEL}
 
@@ -29,15 +24,15 @@ class ObservedObject:
     """One object of the member that carries our label.
 
     Attributes:
-        key: of the object, in the version that it was listed in.
-        uid: a vanished and remade object has another.
-        revision: changes when what was asked for changes: its generation, or for kinds that keep
-        none
-            its resourceVersion.
-        token: of the order that it says it belongs to.
-        order_id: of that order, if its annotation fits the label; else we did not make it.
-        is_terminating: being deleted already.
-        readiness: how it stands.
+        key: kind and name, in the version that was listed.
+        uid: uid; an object that was deleted and created again has another.
+        revision: changes with the object's spec: its generation, or its resourceVersion for kinds
+            without one.
+        token: token of the order that it belongs to, by its label.
+        order_id: id of that order, if the annotation matches the label; else None: the agent did
+            not create it.
+        is_terminating: whether it is being deleted.
+        readiness: its readiness.
     """
 
     key: ObjectKey
@@ -51,11 +46,12 @@ class ObservedObject:
 
 @dataclass(frozen=True, slots=True)
 class MemberInventory:
-    """One look.
+    """Our objects at the member at one time.
 
     Attributes:
-        objects: that carry our label, without those that a controller made.
-        listed_kinds: (group, kind) that could be listed; of others nothing is concluded.
+        objects: objects that carry our label, without those that a controller created.
+        listed_kinds: (group, kind) of the kinds that could be listed; about objects of other kinds
+            nothing is known.
     """
 
     objects: Mapping[ObjectIdentity, ObservedObject]
@@ -63,15 +59,15 @@ class MemberInventory:
 
 
 def identity_of(key: ObjectKey) -> ObjectIdentity:
-    """What an object is known by across versions."""
+    """The identity of an object across versions."""
     return (*key.group_kind, key.namespace, key.name)
 
 
 def read_inventory(api: MemberApi, kinds: Iterable[MemberKind]) -> MemberInventory:
-    """Lists our objects of these kinds; a kind that cannot be listed now is not visible.
+    """Lists our objects of these kinds; leaves out kinds that cannot be listed now.
 
     Raises:
-        Unreachable: the member does not answer at all.
+        Unreachable: the member does not answer.
     """
     objects: dict[ObjectIdentity, ObservedObject] = {}
     listed_kinds: set[tuple[str, str]] = set()
@@ -90,9 +86,9 @@ def read_inventory(api: MemberApi, kinds: Iterable[MemberKind]) -> MemberInvento
 
 
 def observed_object_of(tree: Tree, kind: MemberKind) -> ObservedObject | None:
-    """Reduces an object; None for one that a controller made or that is not ours.
+    """Reduces an object to what a pass needs; None if it is not ours or a controller created it.
 
-    Items of a list carry neither apiVersion nor kind, so both are filled in.
+    Items of a list have neither apiVersion nor kind, so both are filled in.
     """
     tree = {**tree, "apiVersion": kind.api_version, "kind": kind.kind}
     token = order_token_of(tree)
@@ -112,7 +108,7 @@ def observed_object_of(tree: Tree, kind: MemberKind) -> ObservedObject | None:
 
 
 def revision_of(tree: Tree) -> str:
-    """What changes when somebody asks for something else."""
+    """The generation, or the resourceVersion for kinds without one; changes with the spec."""
     metadata = tree.get("metadata") or {}
     generation = metadata.get("generation")
     return f"g{generation}" if generation else f"v{metadata.get('resourceVersion')}"

@@ -1,11 +1,12 @@
-"""What the agent must still know after a restart, in one SQLite file.
+"""What the agent has to know after a restart, in one SQLite file.
 
-The newest index that was accepted under each of the hub's keys, contents by digest, the generation
-that was applied whole, the objects that were made, and the jobs that have finished. Every change is
-one transaction that is on the disk (synchronous=FULL) before anything follows from it.
+The file holds the newest index accepted under each of the hub's keys, contents by digest, the
+generation of every order that was applied completely, the objects that were created, and the jobs
+that have finished. Every change is one transaction, and is on the disk (synchronous=FULL) before
+the agent acts on it.
 
-A file that SQLite cannot read is moved aside and a new one begun: the index comes from the hub
-again and what runs is found in the member by its labels.
+A file that SQLite cannot read is moved aside and a new one created: the hub sends the index again,
+and the agent finds its objects in the member by their labels.
 """
 
 import logging
@@ -16,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from agents.protocol.orders import api_group_of
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +42,7 @@ CREATE TABLE IF NOT EXISTS finished (
 
 @dataclass(frozen=True, slots=True, order=True)
 class ObjectKey:
-    """Which object of the member: its kind and name; the namespace is empty for cluster-scoped."""
+    """Kind and name of an object; the namespace is empty for a cluster-scoped object."""
 
     api_version: str
     kind: str
@@ -48,9 +51,8 @@ class ObjectKey:
 
     @property
     def group_kind(self) -> tuple[str, str]:
-        """Kind without the version: an object is the same under every version of its group."""
-        group, slash, _ = self.api_version.partition("/")
-        return (group if slash else "", self.kind)
+        """(group, kind): an object is the same in every version of its group."""
+        return (api_group_of(self.api_version), self.kind)
 
     def __str__(self) -> str:
         where = f"{self.namespace}/" if self.namespace else ""
@@ -59,7 +61,15 @@ class ObjectKey:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedIndex:
-    """The newest index under one key of the hub, as it came."""
+    """The newest index accepted under one key of the hub.
+
+    Attributes:
+        kid: id of the key.
+        epoch: epoch of the index.
+        sequence: sequence of the index within its epoch.
+        digest: digest of `payload`.
+        payload: the index as it was received, encoded.
+    """
 
     kid: str
     epoch: int
@@ -69,14 +79,14 @@ class AcceptedIndex:
 
 
 class JournalError(Exception):
-    """The disk does not take or give what it should; nothing follows from such a write."""
+    """The journal cannot be read or written; the agent does not act on what was not written."""
 
 
 class Journal:
-    """The file; safe to use from the event loop and from the executor's thread."""
+    """The journal file. Safe to use from the event loop and from the executor's thread."""
 
     def __init__(self, path: Path) -> None:
-        """Opens or makes the file; a spoilt one is moved aside.
+        """Opens or creates the file; moves a corrupt one aside.
 
         Raises:
             JournalError: the disk is full, or the file is locked or cannot be opened.
@@ -84,12 +94,12 @@ class Journal:
         self._lock = threading.Lock()
         try:
             self._database = _open_database(path)
-        except sqlite3.OperationalError as error:  # locked, full, unreadable: not spoilt
+        except sqlite3.OperationalError as error:  # locked, disk full or unreadable: not corrupt
             raise JournalError(f"{path}: {error}") from error
         except sqlite3.DatabaseError as error:
             aside = path.with_suffix(".spoilt")
             _log.error(
-                "%s: %s; moved to %s, starting from what the hub and the cluster say",
+                "%s: %s; moved to %s; starting with an empty journal",
                 path,
                 error,
                 aside.name,
@@ -98,7 +108,12 @@ class Journal:
             for suffix in ("-wal", "-shm"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
             self._database = _open_database(path)
-        self._load_cache()
+        # What the loops read every second is in memory too, so that a failing disk stops no report.
+        self._applied_generations: dict[str, int] = dict(
+            self._rows("SELECT order_id, generation FROM applied")
+        )
+        self._created_objects = self._load_created_objects()
+        self._finished_jobs = self._load_finished_jobs()
 
     def close(self) -> None:
         """Closes the file."""
@@ -107,7 +122,7 @@ class Journal:
     # ------------------------------------------------------------ index and contents
 
     def save_index(self, index: AcceptedIndex) -> None:
-        """Keeps an index as the newest under its key."""
+        """Saves an index as the newest under its key."""
         with self._transaction() as database:
             database.execute(
                 "INSERT OR REPLACE INTO accepted VALUES (?, ?, ?, ?, ?)",
@@ -115,10 +130,10 @@ class Journal:
             )
 
     def newest_index(self, trusted_key_ids: Iterable[str]) -> AcceptedIndex | None:
-        """The newest index under any of the keys that are trusted now.
+        """The newest index under any of the trusted keys; None if there is none.
 
-        A key that was taken out of the settings takes its indexes with it: a hub made anew has a
-        new key, and its epochs begin anew.
+        Indexes under a key that was removed from the settings are ignored: a hub that is installed
+        again has a new key, and its epochs start again from the beginning.
         """
         rows = self._rows(
             "SELECT kid, epoch, sequence, digest, payload FROM accepted"
@@ -128,21 +143,21 @@ class Journal:
         return next((AcceptedIndex(*row) for row in rows if row[0] in keys), None)
 
     def save_content(self, digest: str, data: bytes) -> None:
-        """Keeps a content whose digest was checked."""
+        """Saves a content whose digest was verified."""
         with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO content VALUES (?, ?)", (digest, data))
 
     def content_of(self, digest: str) -> bytes | None:
-        """The content with this digest, if it is here."""
+        """The content with this digest; None if there is none."""
         rows = self._rows("SELECT data FROM content WHERE digest = ?", (digest,))
         return bytes(rows[0][0]) if rows else None
 
     def content_digests(self) -> frozenset[str]:
-        """Digests of all contents that are here."""
+        """The digests of all saved contents."""
         return frozenset(row[0] for row in self._rows("SELECT digest FROM content"))
 
     def delete_contents_except(self, kept_digests: frozenset[str]) -> None:
-        """Drops contents that no index names any more."""
+        """Deletes all other contents."""
         gone = [(digest,) for digest in self.content_digests() - kept_digests]
         if gone:
             with self._transaction() as database:
@@ -151,17 +166,17 @@ class Journal:
     # ------------------------------------------------------------ what was done
 
     def record_applied(self, order_id: str, generation: int) -> None:
-        """This generation was applied whole."""
+        """Records that this generation was applied completely."""
         with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO applied VALUES (?, ?)", (order_id, generation))
         self._applied_generations[order_id] = generation
 
     def applied_generations(self) -> dict[str, int]:
-        """The generation of every order that was applied whole."""
+        """The newest generation that was applied completely, by order id."""
         return dict(self._applied_generations)
 
     def record_created(self, order_id: str, objects: Iterable[ObjectKey]) -> None:
-        """These objects are about to be made; written first, so that none is ever forgotten."""
+        """Records objects before they are created, so that none is forgotten in a crash."""
         known = self._created_objects.get(order_id, frozenset())
         new = frozenset(objects) - known
         if not new:
@@ -174,11 +189,11 @@ class Journal:
         self._created_objects[order_id] = known | new
 
     def created_objects(self) -> dict[str, frozenset[ObjectKey]]:
-        """Objects that were made, by order."""
+        """The objects that were created, by order id."""
         return dict(self._created_objects)
 
     def record_finished(self, order_id: str, key: ObjectKey, outcome: str) -> None:
-        """This job has ended and is never made again for this order; the first outcome stays."""
+        """Records that a job has finished, so that it never runs again; keeps the first outcome."""
         with self._transaction() as database:
             database.execute(
                 "INSERT OR IGNORE INTO finished VALUES (?, ?, ?, ?, ?)",
@@ -188,29 +203,28 @@ class Journal:
         self._finished_jobs[order_id] = {(key.kind, key.namespace, key.name): outcome} | known
 
     def finished_jobs_of(self, order_id: str) -> dict[tuple[str, str, str], str]:
-        """Outcomes of an order's ended jobs by (kind, namespace, name)."""
+        """The outcomes of an order's finished jobs, by (kind, namespace, name)."""
         return self._finished_jobs.get(order_id, {})
 
     def forget_order(self, order_id: str) -> None:
-        """Nothing of this order is left in the member, and no index lists it."""
+        """Deletes the records of an order of which nothing is left at the member."""
         with self._transaction() as database:
             for table in ("applied", "made", "finished"):
-                database.execute(f"DELETE FROM {table} WHERE order_id = ?", (order_id,))  # noqa: S608 - our own words
+                database.execute(f"DELETE FROM {table} WHERE order_id = ?", (order_id,))  # noqa: S608 - the table names are constants
         for known in (self._applied_generations, self._created_objects, self._finished_jobs):
             known.pop(order_id, None)
 
-    def _load_cache(self) -> None:
-        """What the loops ask every second is in memory too: a sick disk stops no report."""
-        self._applied_generations: dict[str, int] = dict(
-            self._rows("SELECT order_id, generation FROM applied")
-        )
-        self._created_objects: dict[str, frozenset[ObjectKey]] = {}
+    def _load_created_objects(self) -> dict[str, frozenset[ObjectKey]]:
+        found: dict[str, frozenset[ObjectKey]] = {}
         for order_id, *key in self._rows("SELECT * FROM made"):
-            known = self._created_objects.get(order_id, frozenset())
-            self._created_objects[order_id] = known | {ObjectKey(*key)}
-        self._finished_jobs: dict[str, dict[tuple[str, str, str], str]] = {}
+            found[order_id] = found.get(order_id, frozenset()) | {ObjectKey(*key)}
+        return found
+
+    def _load_finished_jobs(self) -> dict[str, dict[tuple[str, str, str], str]]:
+        found: dict[str, dict[tuple[str, str, str], str]] = {}
         for order_id, *name, outcome in self._rows("SELECT * FROM finished"):
-            self._finished_jobs.setdefault(order_id, {})[name[0], name[1], name[2]] = outcome
+            found.setdefault(order_id, {})[name[0], name[1], name[2]] = outcome
+        return found
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -229,7 +243,7 @@ class Journal:
 
 
 def load_applied_generations(path: Path) -> dict[str, int]:
-    """What `Journal.applied` would say, read beside the agent that uses the file."""
+    """`Journal.applied_generations` of a journal that another process may have open; read-only."""
     try:
         database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     except sqlite3.Error:

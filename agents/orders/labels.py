@@ -1,24 +1,24 @@
-"""What makes a member's object ours: a label, an annotation, on it and on the pods it makes. Pure.
+"""The label and the annotation that mark objects and pods of an order. Pure.
 
-The label is what pods are counted and objects are pruned by; the annotation says which order it
-stands for, so that an agent that lost its disk finds its own work again. Nothing else is set.
+The label selects the pods to count and the objects to prune. The annotation holds the whole order
+id, so that an agent that has lost its disk recognises its objects. Nothing else is set.
 """
 
 import copy
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from agents.member.api import Tree
 from agents.orders.journal import ObjectKey
-from agents.protocol.orders import OrderContent
+from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL, OrderContent
 from agents.protocol.shapes import DEFAULT_TEXT_CHARACTERS
 from agents.protocol.topics import order_token
 
-Tree = dict[str, Any]
+SYSTEM_NAMESPACE: Final = "kapok-system"
+"""Namespace of the agent's own objects: the site's lease and the records of started jobs."""
 
-ORDER_LABEL: Final = "kapok.dev/order"
-ORDER_ID_ANNOTATION: Final = "kapok.dev/order-id"
-
-# What only the server writes; a manifest from `kubectl get -o yaml` has it, and SSA refuses it.
+# Written by the server only. A manifest from `kubectl get -o yaml` has them, and server-side apply
+# refuses them.
 _SERVER_OWNED_FIELDS: Final = (
     "uid",
     "resourceVersion",
@@ -34,7 +34,7 @@ _KINDS_WITH_POD_TEMPLATE: Final = frozenset(
 def with_ownership_labels(
     content: OrderContent, manifest: Mapping[str, Any], *, is_namespaced: bool
 ) -> Tree:
-    """The object as it is applied."""
+    """Returns a manifest as it is applied: labelled, with its namespace and replicas."""
     tree: Tree = copy.deepcopy(dict(manifest))
     tree.pop("status", None)
     metadata = tree.setdefault("metadata", {})
@@ -52,7 +52,7 @@ def with_ownership_labels(
 
 
 def object_key_of(tree: Mapping[str, Any]) -> ObjectKey:
-    """Which object a dressed tree or one of the member's is."""
+    """The key of an object, from a labelled manifest or the member."""
     metadata = tree.get("metadata") or {}
     return ObjectKey(
         str(tree.get("apiVersion")),
@@ -63,9 +63,9 @@ def object_key_of(tree: Mapping[str, Any]) -> ObjectKey:
 
 
 def order_token_of(tree: Mapping[str, Any]) -> str | None:
-    """The token of the order that an object says it belongs to, by label, else by annotation.
+    """The token of the order that an object belongs to, by its label, else by its annotation.
 
-    A person may have taken the label off; the annotation alone still makes it ours.
+    The annotation alone suffices, because a user may have removed the label.
     """
     metadata = tree.get("metadata") or {}
     token = (metadata.get("labels") or {}).get(ORDER_LABEL)
@@ -76,9 +76,10 @@ def order_token_of(tree: Mapping[str, Any]) -> str | None:
 
 
 def order_id_of(tree: Mapping[str, Any]) -> str | None:
-    """The order id in an object's annotation; None for what cannot be one.
+    """The order id in an object's annotation; None if there is none or it is too long.
 
-    Anybody in the cluster may write annotations: one that is too long would spoil the whole status.
+    Every user of the cluster may write annotations, and an id that is too long would make the hub
+    refuse the whole status.
     """
     annotations = (tree.get("metadata") or {}).get("annotations") or {}
     order_id = annotations.get(ORDER_ID_ANNOTATION)
@@ -87,7 +88,7 @@ def order_id_of(tree: Mapping[str, Any]) -> str | None:
 
 
 def is_controlled(tree: Mapping[str, Any]) -> bool:
-    """Whether a controller made it: a ReplicaSet or pod, which lives and dies with its owner."""
+    """Whether a controller created the object, as it does ReplicaSets and pods."""
     owners = (tree.get("metadata") or {}).get("ownerReferences") or ()
     return any(isinstance(owner, dict) and owner.get("controller") for owner in owners)
 

@@ -1,16 +1,16 @@
-"""One agent per site executes: whoever holds a Lease in the member's own API (coordination.k8s.io).
+"""The site's lease: only the agent that holds it executes orders (coordination.k8s.io Lease).
 
-As client-go's leader election: a lease counts as expired when *we* have not seen it change for its
-duration, by our monotonic clock; the times written in it are for people. The holder stops acting
-after four fifths of the duration without a renewal, so that clocks may differ in speed by that
-much.
+It works like client-go's leader election: a lease has expired when this agent has not seen it
+change for its duration, by its own monotonic clock; the times in the Lease object are for people.
+The holder stops acting after 80 % of the duration without a renewal, so that the rates of two
+clocks may differ by that much.
 """
 
 from dataclasses import dataclass, field
 from typing import Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree
-from agents.orders.run_once import SYSTEM_NAMESPACE
+from agents.orders.labels import SYSTEM_NAMESPACE
 from agents.runtime.clock import AgentClock
 
 _LEASE_NAME: Final = "kapok-agent"
@@ -20,15 +20,15 @@ _RENEW_DEADLINE_RATIO: Final = 0.8
 _CONFLICT: Final = 409
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class LocalLease:
     """The site's lease as this agent sees it.
 
     Attributes:
-        api: the member's.
-        holder: who we are; the same after a restart, so that we go on at once.
-        duration_seconds: how long a renewal holds.
-        clock: monotonic for deciding, wall clock for what people read in it.
+        api: API of the member.
+        holder: identity of this agent; the same after a restart, so that it continues at once.
+        duration_seconds: time after which an unrenewed lease expires.
+        clock: monotonic time for expiry, wall clock for the times in the Lease object.
     """
 
     api: MemberApi
@@ -43,13 +43,13 @@ class LocalLease:
         return self.clock.monotonic() < self._held_until
 
     def renew(self) -> bool:
-        """Takes the lease, keeps it, or finds that another agent has it. Blocking.
+        """Takes or renews the lease, unless another agent holds it. Blocking.
 
         Returns:
-            Whether it is ours now.
+            Whether this agent holds the lease now.
 
         Raises:
-            ApiError: the member does not answer; what we hold runs out by itself.
+            MemberApiError: the member does not answer; a lease that is held expires by itself.
         """
         started = self.clock.monotonic()
         lease = self.api.find(_PATH)
@@ -65,12 +65,16 @@ class LocalLease:
         except MemberApiError as error:
             if error.code != _CONFLICT:
                 raise
-            return False  # another agent was quicker
+            return False  # another agent changed the Lease first
         self._held_until = started + self.duration_seconds * _RENEW_DEADLINE_RATIO
         return True
 
     def release(self) -> None:
-        """Gives the lease back, so that another agent need not wait. Blocking; raises ApiError."""
+        """Releases the lease, so that another agent need not wait. Blocking.
+
+        Raises:
+            MemberApiError: the member does not answer; the lease expires by itself.
+        """
         if not self.is_held():
             return
         self._held_until = -1.0

@@ -1,7 +1,7 @@
-"""From what is desired and what is seen to what must be done. Pure.
+"""What has to be applied or deleted, and the status of an order, from index and inventory. Pure.
 
-Nothing is ever withdrawn because something was *not* heard: only the signed index withdraws, and
-only objects that carry both our label and our annotation, and that no controller made.
+Only the signed index withdraws orders; a missing message never does. Only objects are deleted that
+carry both our label and the matching annotation, and that no controller created.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,17 +16,18 @@ from agents.protocol.status import JobOutcome, OrderStatus
 _MAX_MESSAGE_CHARACTERS = 900
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrackedOrder:
-    """What the agent holds of one order since its start.
+    """What this process knows of one order that it has tried to apply.
 
     Attributes:
-        digest: of the content that was applied last.
-        generation: of that content.
-        object_count: that the content has.
-        result: what became of it.
-        refusals: why it is not applied at all.
-        retry_at: monotonic seconds; an order that failed is tried again then.
+        digest: digest of the content that was applied last.
+        generation: generation of that content.
+        object_count: number of objects in that content.
+        result: outcome per object; `refresh_readiness` keeps its readiness up to date.
+        refusals: why the order is not applied at all; empty if it is.
+        retry_at: monotonic seconds at which an order that failed is tried again; None if it did
+            not fail.
     """
 
     digest: str
@@ -38,14 +39,21 @@ class TrackedOrder:
 
     @property
     def identities(self) -> frozenset[ObjectIdentity]:
-        """Objects that belong to the order now."""
+        """The objects that belong to the order now."""
         return frozenset(self.result.applied_revisions) | self.result.finished_jobs
+
+    def refresh_readiness(self, inventory: MemberInventory) -> None:
+        """Takes over the readiness of the order's objects as the inventory shows it."""
+        for name in self.result.applied_revisions:
+            observed = inventory.objects.get(name)
+            if observed is not None:
+                self.result.readiness_by_object[name] = observed.readiness
 
 
 def needs_apply(
     tracked: TrackedOrder | None, entry: IndexEntry, inventory: MemberInventory, now: float
 ) -> bool:
-    """Whether an order is to be applied now: new, changed, drifted, gone, or to be tried again."""
+    """Whether an order has to be applied: it is new, changed, drifted, or due for a retry."""
     if tracked is None or tracked.digest != entry.digest:
         return True
     if tracked.retry_at is not None:
@@ -53,14 +61,14 @@ def needs_apply(
     if tracked.refusals:
         return False
     return any(
-        has_drifted(mark, inventory.objects.get(name))
-        for name, mark in tracked.result.applied_revisions.items()
+        has_drifted(revision, inventory.objects.get(name))
+        for name, revision in tracked.result.applied_revisions.items()
         if name[:2] in inventory.listed_kinds
     )
 
 
 def has_drifted(applied_revision: tuple[str, str], observed: ObservedObject | None) -> bool:
-    """Whether an object is gone, another one, or asks for something else than was applied."""
+    """Whether an object is missing, was created again, or has been changed since it was applied."""
     return observed is None or (
         not observed.is_terminating and (observed.uid, observed.revision) != applied_revision
     )
@@ -69,19 +77,19 @@ def has_drifted(applied_revision: tuple[str, str], observed: ObservedObject | No
 def find_surplus(
     inventory: MemberInventory, tracked: Mapping[str, TrackedOrder], desired_tokens: frozenset[str]
 ) -> list[ObservedObject]:
-    """Objects that are ours and that no order asks for any more.
+    """Our objects that no order asks for any more.
 
     Args:
-        inventory: what the member has.
-        tracked: orders by token, those that were applied by this agent.
+        inventory: our objects at the member.
+        tracked: orders by token that this process has tried to apply.
         desired_tokens: tokens of all orders that the index lists.
     """
     return [
-        seen
-        for seen in inventory.objects.values()
-        if seen.order_id is not None
-        and not seen.is_terminating
-        and _is_surplus(seen, tracked, desired_tokens)
+        observed
+        for observed in inventory.objects.values()
+        if observed.order_id is not None
+        and not observed.is_terminating
+        and _is_surplus(observed, tracked, desired_tokens)
     ]
 
 
@@ -97,16 +105,8 @@ def _is_surplus(
         or order.refusals
         or order.retry_at is not None
     ):
-        return False  # what replaces it is not there yet
+        return False  # keep it until what replaces it is applied completely
     return identity_of(observed.key) not in order.identities
-
-
-def refresh_readiness(tracked: TrackedOrder, inventory: MemberInventory) -> None:
-    """Takes over how the order's objects stand now."""
-    for name in tracked.result.applied_revisions:
-        seen = inventory.objects.get(name)
-        if seen is not None:
-            tracked.result.readiness_by_object[name] = seen.readiness
 
 
 def order_status_of(
@@ -116,7 +116,14 @@ def order_status_of(
     bound_pods: int | None,
     applied_generation: int | None,
 ) -> OrderStatus:
-    """What is reported of one listed order."""
+    """The status of one order that the index lists.
+
+    Args:
+        entry: the order's entry in the index.
+        tracked: what this process knows of it; None if it has not tried to apply it.
+        bound_pods: number of its bound pods; None if unknown.
+        applied_generation: newest generation that was applied completely; None if none was.
+    """
     if tracked is None or tracked.digest != entry.digest:
         return OrderStatus(
             id=entry.id,
@@ -159,7 +166,7 @@ def _phase_of(tracked: TrackedOrder, object_readiness: list[Readiness]) -> tuple
 
 
 def _is_all_finished(result: ApplyResult, object_readiness: list[Readiness]) -> bool:
-    """Whether there was something that ends, and nothing that runs is left."""
+    """Whether the order has jobs, all have ended, and it has no other pods."""
     has_ended = bool(result.finished_jobs) or any(each.finished for each in object_readiness)
     return has_ended and all(
         each.finished is not None for each in object_readiness if each.desired is not None
@@ -167,7 +174,7 @@ def _is_all_finished(result: ApplyResult, object_readiness: list[Readiness]) -> 
 
 
 def _combined_outcome(object_readiness: list[Readiness]) -> JobOutcome | None:
-    """How all jobs together ended; None if none was seen to end."""
+    """The outcome of all jobs together; None if no job's outcome is known."""
     outcomes = {each.finished for each in object_readiness if each.finished}
     if not outcomes:
         return None

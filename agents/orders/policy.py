@@ -1,33 +1,33 @@
-"""What the agent refuses, whoever signed it. Pure.
+"""What the agent refuses, even when the hub has signed it. Pure.
 
-The hub checks the same before it sends; a site does not rely on that. Each refusal is a sentence
-for the tenant: which manifest, what is wrong, what to write instead.
+The hub makes the same checks before it sends an order; a site does not rely on that. Each refusal
+is a sentence for the tenant: which manifest, what is wrong, what to write instead.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from agents.protocol.orders import OrderContent, format_group_kind
+from agents.orders.labels import SYSTEM_NAMESPACE
+from agents.protocol.orders import OrderContent, api_group_of, format_group_kind
 
 ScopeLookup = Callable[[str, str], bool | None]
-"""Scope of (apiVersion, kind) at the member; None if the member does not serve it."""
+"""Whether a kind (apiVersion, kind) is namespaced; None if the member does not serve it."""
 
 _NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9:._-]{0,251}[A-Za-z0-9])?")
 _NAMESPACE_PATTERN: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _API_VERSION_PATTERN: Final = re.compile(r"([a-z0-9]([a-z0-9.-]{0,198}[a-z0-9])?/)?v[a-z0-9]{1,30}")
 _KIND_PATTERN: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
-_SYSTEM_NAMESPACE: Final = "kapok-system"
 
 
 def find_refusals(content: OrderContent, is_namespaced: ScopeLookup) -> tuple[str, ...]:
-    """Everything that is wrong with an order; empty if it may be applied.
+    """The reasons not to apply an order; empty if it may be applied.
 
-    A kind that the member does not serve is no refusal here: it may be installed later.
+    A kind that the member does not serve is not refused, because it may be installed later.
     """
     found: list[str] = []
     if not _NAMESPACE_PATTERN.fullmatch(content.namespace):
-        found.append(f"namespace {content.namespace!r} is no namespace's name")
+        found.append(f"namespace {content.namespace!r} is not a valid namespace name")
     seen: set[tuple[str, str, str]] = set()
     for at, manifest in enumerate(content.manifests):
         where = f"manifests[{at}]"
@@ -41,7 +41,7 @@ def find_refusals(content: OrderContent, is_namespaced: ScopeLookup) -> tuple[st
             continue
         key = _manifest_identity(content, manifest)
         if key in seen:
-            found.append(f"{where}: {key[1]} {key[2]} is given twice; merge the two")
+            found.append(f"{where}: duplicate object {key[1]} {key[2]}; merge the two manifests")
         seen.add(key)
     return tuple(found)
 
@@ -49,18 +49,16 @@ def find_refusals(content: OrderContent, is_namespaced: ScopeLookup) -> tuple[st
 def _check_form(manifest: Mapping[str, Any]) -> str | None:
     api_version, kind, metadata = (manifest.get(k) for k in ("apiVersion", "kind", "metadata"))
     if not isinstance(api_version, str) or not _API_VERSION_PATTERN.fullmatch(api_version):
-        return "not a Kubernetes object: apiVersion is missing or malformed, as apps/v1"
+        return "not a Kubernetes object: apiVersion is missing or malformed, expected e.g. apps/v1"
     if not isinstance(kind, str) or not _KIND_PATTERN.fullmatch(kind):
-        return "not a Kubernetes object: kind is missing or malformed, as Deployment"
+        return "not a Kubernetes object: kind is missing or malformed, expected e.g. Deployment"
     if not isinstance(metadata, dict):
         return "not a Kubernetes object: metadata is missing"
     name = metadata.get("name")
     if not isinstance(name, str) or not _NAME_PATTERN.fullmatch(name):
-        return (
-            f"{kind}: metadata.name is missing or malformed; generateName cannot be kept track of"
-        )
+        return f"{kind}: metadata.name is missing or malformed; generateName is not supported"
     if kind.endswith("List") and "items" in manifest:
-        return f"{kind}: a list; write its items as manifests of their own"
+        return f"{kind}: lists are not supported; write each item as a manifest of its own"
     return None
 
 
@@ -74,19 +72,19 @@ def _check_namespace(
         if format_group_kind(api_version, kind) in content.cluster_kinds:
             return None
         return (
-            f"{kind} {name} is cluster-scoped; the tenant may not touch that kind "
-            f"(Tenant.spec.clusterKinds would have to name {format_group_kind(api_version, kind)})"
+            f"{kind} {name} is cluster-scoped, and the tenant may not use that kind; "
+            f"{format_group_kind(api_version, kind)} would have to be in Tenant.spec.clusterKinds"
         )
     if namespace in (None, content.namespace):
         return (
             None
-            if content.namespace != _SYSTEM_NAMESPACE
-            else f"{_SYSTEM_NAMESPACE} is Kapok's own"
+            if content.namespace != SYSTEM_NAMESPACE
+            else f"namespace {SYSTEM_NAMESPACE} is reserved for Kapok"
         )
-    if namespace in content.namespaces and namespace != _SYSTEM_NAMESPACE:
+    if namespace in content.namespaces and namespace != SYSTEM_NAMESPACE:
         return None
     return (
-        f"{kind} {name} names namespace {namespace!r}; manifests go into the workload's own, "
+        f"{kind} {name} names namespace {namespace!r}; manifests go into the workload's namespace "
         f"{content.namespace!r}: leave metadata.namespace out"
     )
 
@@ -97,12 +95,12 @@ def _check_inline_secret(manifest: Mapping[str, Any]) -> str | None:
     if not manifest.get("data") and not manifest.get("stringData"):
         return None
     return (
-        f"Secret {manifest['metadata']['name']} carries its data inline, where the hub keeps it; "
-        "create it at the site and refer to it"
+        f"Secret {manifest['metadata']['name']} has inline data, which the hub would store; "
+        "create the Secret at the site and refer to it"
     )
 
 
 def _manifest_identity(content: OrderContent, manifest: Mapping[str, Any]) -> tuple[str, str, str]:
-    group = manifest["apiVersion"].rpartition("/")[0]
+    group = api_group_of(manifest["apiVersion"])
     namespace = manifest["metadata"].get("namespace") or content.namespace
     return group, manifest["kind"], f"{namespace}/{manifest['metadata']['name']}"

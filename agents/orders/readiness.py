@@ -1,13 +1,14 @@
-"""How a member's object stands: what it asks for, what is ready, whether it has ended. Pure.
+"""The readiness of a member's object: pods it asks for, pods ready, whether it has ended. Pure.
 
-By the fields that `kubectl rollout status` and `kubectl wait` go by; a status of an older
-generation than the object's own says nothing yet.
+It reads the fields that `kubectl rollout status` and `kubectl wait` read. An object whose
+`observedGeneration` is older than its generation is not ready.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from agents.protocol.orders import api_group_of
 from agents.protocol.status import JobOutcome
 
 Tree = Mapping[str, Any]
@@ -15,15 +16,15 @@ Tree = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """One object.
+    """The readiness of one object.
 
     Attributes:
-        is_ready: as far as this kind can tell; kinds without readiness are ready once they exist.
-        desired: pods that it asks for; None: makes no pods.
-        ready: pods that are ready.
-        succeeded: pods that ended well.
-        finished: it has ended, how; such an object is never made again.
-        message: what its own conditions complain about.
+        is_ready: whether it is ready; kinds without a readiness are ready once they exist.
+        desired: number of pods that it asks for; None if its kind has no pods.
+        ready: number of ready pods.
+        succeeded: number of pods that succeeded.
+        finished: outcome, once it has ended; such an object is never created again.
+        message: message of a condition that shows a failure.
     """
 
     is_ready: bool
@@ -35,16 +36,14 @@ class Readiness:
 
 
 def readiness_of(tree: Tree) -> Readiness:
-    """How one object stands."""
-    api_version, kind = str(tree.get("apiVersion")), str(tree.get("kind"))
-    group = api_version.rpartition("/")[0]
-    rule = _READINESS_BY_KIND.get((group, kind))
+    """The readiness of one object."""
+    rule = _READINESS_BY_KIND.get(_group_kind_of(tree))
     return rule(tree) if rule else Readiness(is_ready=True)
 
 
 def runs_to_completion(tree: Tree) -> bool:
-    """Whether it is a kind that runs once: a Job, or a bare pod that is not restarted."""
-    kind = (str(tree.get("apiVersion")).rpartition("/")[0], tree.get("kind"))
+    """Whether the object runs once: a Job, or a bare pod that is not always restarted."""
+    kind = _group_kind_of(tree)
     if kind == ("batch", "Job"):
         return True
     policy = _map_at(tree, "spec").get("restartPolicy", "Always")
@@ -52,7 +51,7 @@ def runs_to_completion(tree: Tree) -> bool:
 
 
 def _replicated_readiness(tree: Tree) -> Readiness:
-    """Deployment, StatefulSet, ReplicaSet, ReplicationController."""
+    """Readiness of a Deployment, StatefulSet, ReplicaSet or ReplicationController."""
     spec, status = _map_at(tree, "spec"), _map_at(tree, "status")
     desired = _integer_or(spec.get("replicas"), 1)
     ready = _integer_or(status.get("readyReplicas"), 0)
@@ -123,8 +122,12 @@ _READINESS_BY_KIND: Final[Mapping[tuple[str, str], Callable[[Tree], Readiness]]]
 }
 
 
+def _group_kind_of(tree: Tree) -> tuple[str, str]:
+    return api_group_of(str(tree.get("apiVersion"))), str(tree.get("kind"))
+
+
 def _is_generation_observed(tree: Tree) -> bool:
-    """Whether the controller has looked at this generation."""
+    """Whether the controller has observed this generation."""
     wanted = _integer_or(_map_at(tree, "metadata").get("generation"), 0)
     return _integer_or(_map_at(tree, "status").get("observedGeneration"), 0) >= wanted
 

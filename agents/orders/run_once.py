@@ -1,8 +1,8 @@
-"""Remembers in the member itself which jobs were begun and how they ended.
+"""Records in the member which jobs were started and how they ended, so that none runs twice.
 
-The journal remembers too, but a disk can be lost, and a finished Job with a time to live vanishes
-from the member. One small ConfigMap per order in `kapok-system`, written before a job is made for
-the first time, outlives both; so a job never runs again because a message or a disk was lost.
+The journal records it too, but a disk can be lost, and the cluster deletes a finished Job that has
+a time to live. One small ConfigMap per order in `kapok-system`, written before a job is created for
+the first time, outlives both.
 """
 
 from dataclasses import dataclass, field
@@ -10,43 +10,60 @@ from typing import Final
 
 from agents.member.api import MemberApi, quote_path_segment
 from agents.orders.journal import ObjectKey
+from agents.orders.labels import SYSTEM_NAMESPACE
+from agents.protocol.orders import ORDER_ID_ANNOTATION
 from agents.protocol.topics import order_token
 
-SYSTEM_NAMESPACE: Final = "kapok-system"
 RUN_ONCE_LABEL: Final = "kapok.dev/once"
 STARTED: Final = "Started"
 UNKNOWN_OUTCOME: Final = "Unknown"
-"""It ended and vanished by its time to live before anybody saw how."""
+"""The cluster deleted the finished job before the agent saw its outcome."""
 
 _COLLECTION: Final = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps"
 
 
 @dataclass(slots=True)
 class JobRecords:
-    """The marks of all orders at one member; read at most once per order and start of the agent.
+    """The job records of all orders at one member; read once per order, then kept in memory.
 
     Attributes:
-        api: the member's.
+        api: API of the member.
     """
 
     api: MemberApi
     _states_by_order: dict[str, dict[str, str]] = field(default_factory=dict, init=False)
 
     def state_of(self, order_id: str, key: ObjectKey) -> str | None:
-        """`Started`, an outcome, or None: never begun by anybody. Raises ApiError."""
+        """`Started`, an outcome, or None if the job was never started.
+
+        Raises:
+            MemberApiError: the record cannot be read.
+        """
         return self._load_states(order_id).get(_configmap_key(key))
 
     def record_start(self, order_id: str, key: ObjectKey) -> None:
-        """The job is about to be made. Raises ApiError: then it must not be made."""
+        """Records a job before it is created.
+
+        Raises:
+            MemberApiError: the record cannot be written; the job must not be created.
+        """
         self._save_state(order_id, key, STARTED)
 
     def record_finish(self, order_id: str, key: ObjectKey, outcome: str) -> None:
-        """The job has ended. Raises ApiError."""
+        """Records the outcome of a job; keeps the first one.
+
+        Raises:
+            MemberApiError: the record cannot be written.
+        """
         if self._load_states(order_id).get(_configmap_key(key)) in (None, STARTED):
             self._save_state(order_id, key, outcome)
 
     def forget_order(self, order_id: str) -> None:
-        """The order is withdrawn and gone. Raises ApiError."""
+        """Deletes the records of an order of which nothing is left.
+
+        Raises:
+            MemberApiError: they cannot be deleted.
+        """
         self.api.delete(_configmap_path(order_id))
         self._states_by_order.pop(order_id, None)
 
@@ -67,7 +84,7 @@ class JobRecords:
                 "name": _configmap_name(order_id),
                 "namespace": SYSTEM_NAMESPACE,
                 "labels": {RUN_ONCE_LABEL: order_token(order_id)},
-                "annotations": {"kapok.dev/order-id": order_id},
+                "annotations": {ORDER_ID_ANNOTATION: order_id},
             },
             "data": states,
         }
@@ -84,6 +101,6 @@ def _configmap_path(order_id: str) -> str:
 
 
 def _configmap_key(key: ObjectKey) -> str:
-    """A key of the ConfigMap: letters, digits, `-`, `_` and `.` only, at most 253 of them."""
+    """The key of a job in the ConfigMap: letters, digits, `-`, `_` and `.`, at most 253."""
     text = f"{key.kind}.{key.namespace}.{key.name}"
     return text if len(text) <= 253 else order_token(text)  # noqa: PLR2004 - Kubernetes' limit

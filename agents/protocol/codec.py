@@ -1,14 +1,14 @@
-"""Turns the wire's dataclasses into JSON and back, with the standard library alone.
+"""Encodes the protocol's dataclasses as JSON and decodes them, with the standard library alone.
 
-The agent must stay small, so there is no msgspec here; the scheduler uses the same code, so that
-the two cannot disagree. A `Codec` is compiled once per message type into closures; decoding then
-only runs them.
+The agent has to stay small, so there is no msgspec here; the scheduler uses the same code, so that
+the two programs cannot disagree. A `Codec` compiles its message type once, into closures that
+decoding and encoding then run (`shapes.py`).
 
-What a field's type says is what is checked: `X | None` may be absent (null counts as absent), a
-field with a default may be absent, everything else is required. Unknown fields are ignored. Snake
-case becomes camel case. Bounds come from `Annotated[…, AtMost(n)]` and `Annotated[…, Between(low,
-high)]`; without one the defaults below hold, so that nothing is unbounded. NaN, infinity, lone
-surrogates and integers beyond 64 bits are refused: none of them survives every JSON reader.
+The types of the fields are what is checked: a field of type `X | None` or with a default may be
+absent (null counts as absent), every other field is required, and unknown fields are ignored. Field
+names become camel case. Bounds come from `Annotated[…, AtMost(n)]` and `Annotated[…, Between(low,
+high)]`; without one the defaults of `shapes.py` apply, so that nothing is unbounded. NaN, infinity,
+lone surrogates and integers beyond 64 bits are refused: not every JSON reader can read them.
 """
 
 import json
@@ -24,13 +24,13 @@ MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 
 
 class Codec(Generic[T]):
-    """Reads and writes one message type."""
+    """Decodes and encodes one message type."""
 
     def __init__(self, message_type: type[T], *, max_bytes: int = MAX_MESSAGE_BYTES) -> None:
         self._message_type: TypeHint = message_type
         self._max_bytes = max_bytes
 
-    # Compiled at first use: an agent never reads a report, the hub never writes one.
+    # Compiled at first use: an agent never decodes a report, and the hub never encodes one.
     @cached_property
     def _read(self) -> Reader:
         return reader_of(self._message_type)
@@ -40,41 +40,45 @@ class Codec(Generic[T]):
         return writer_of(self._message_type)
 
     def decode(self, data: bytes) -> T:
-        """The value that `data` (UTF-8 JSON) holds.
+        """Decodes a value from UTF-8 JSON.
 
         Raises:
-            WireError: anything is wrong with it; the only exception that can leave here.
+            WireError: the data is not a valid message; no other exception is raised.
         """
         if len(data) > self._max_bytes:
-            raise WireError("too-large", f"{len(data)} bytes; at most {self._max_bytes} are read")
+            raise WireError(
+                "too-large", f"{len(data)} bytes; at most {self._max_bytes} are allowed"
+            )
         return self.from_json(parse_json(data))
 
     def from_json(self, value: object) -> T:
-        """The value that an already parsed JSON value holds; raises as `decode`."""
+        """Decodes a value from a parsed JSON tree; raises like `decode`."""
         result: T = self._read(value)
         return result
 
     def to_json(self, value: T) -> Json:
-        """The JSON tree of `value`: absent fields are left out."""
+        """Returns the JSON tree of `value`, without the fields that are None."""
         return self._write(value)
 
     def encode(self, value: T) -> bytes:
-        """Canonical bytes: sorted keys, no spaces, UTF-8; equal values give equal bytes.
+        """Encodes `value` as canonical JSON (`dump_json`); equal values give equal bytes.
 
         Raises:
-            WireError: a number that JSON cannot hold, or more bytes than a reader would take.
+            WireError: a number that JSON cannot hold, or more bytes than `decode` accepts.
         """
         data = dump_json(self._write(value))
         if len(data) > self._max_bytes:
-            raise WireError("too-large", f"{len(data)} bytes; readers take {self._max_bytes}")
+            raise WireError(
+                "too-large", f"{len(data)} bytes; readers accept at most {self._max_bytes}"
+            )
         return data
 
 
 def dump_json(tree: object) -> bytes:
-    """Canonical bytes of a JSON tree: sorted keys, no spaces, UTF-8.
+    """Encodes a JSON tree as canonical bytes: sorted keys, no spaces, UTF-8.
 
     Raises:
-        WireError: NaN, infinity or a lone surrogate is in it.
+        WireError: the tree contains NaN, infinity or a lone surrogate.
     """
     try:
         text = json.dumps(
@@ -82,19 +86,20 @@ def dump_json(tree: object) -> bytes:
         )
         return text.encode()
     except ValueError as error:
-        raise WireError("malformed", f"cannot be written as JSON: {error}") from None
+        raise WireError("malformed", f"cannot be encoded as JSON: {error}") from None
 
 
 def parse_json(data: bytes) -> object:
-    """The JSON tree in `data`.
+    """Parses JSON bytes.
 
     Raises:
-        WireError: not UTF-8, not JSON, NaN or infinity in it, or nested too deep.
+        WireError: the data is not UTF-8 or not JSON, contains NaN or infinity, or is nested too
+            deep.
     """
     try:
         return json.loads(data.decode(), parse_constant=_refuse_constant)
     except RecursionError:
-        raise WireError("too-deep", "nested deeper than any message of ours") from None
+        raise WireError("too-deep", "nested too deep") from None
     except UnicodeDecodeError:
         raise WireError("malformed", "not UTF-8") from None
     except WireError:
@@ -104,4 +109,4 @@ def parse_json(data: bytes) -> object:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise WireError("malformed", f"{name} is not a JSON number; leave the field out instead")
+    raise WireError("malformed", f"{name} is not a JSON number; an unknown value is left out")

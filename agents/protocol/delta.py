@@ -1,10 +1,9 @@
-"""Deltas: what changed since a full report, and back. Pure; both programs use these functions.
+"""Deltas between reports: computed by the agent, applied by the hub. Pure.
 
-Cumulative: a delta says all that differs from the *named full report*, so any number of deltas may
-    be
-lost. Small sections are sent whole when they differ; node classes and orders, which are the bulk,
-by their identity. `apply_delta(base, compute_delta(base, now)) == now` for reports in canonical
-order.
+A delta is cumulative: it holds everything that differs from the full report that it names, so any
+number of deltas may be lost. Small sections are sent whole when they differ. Node classes and
+orders, which make up most of a report, are sent item by item. For reports in canonical order,
+`apply_delta(base, compute_delta(base, current)) == current`.
 """
 
 import dataclasses
@@ -39,19 +38,20 @@ _KEYED_SECTIONS: Final = frozenset({"node_classes", "orders"})
 _UNKEYED_SECTIONS: Final = tuple(
     each.name for each in dataclasses.fields(ReportSections) if each.name not in _KEYED_SECTIONS
 )
-_SECTION_NAMES: Final = tuple(each.name for each in dataclasses.fields(ReportSections))
+SECTION_NAMES: Final = tuple(each.name for each in dataclasses.fields(ReportSections))
+"""Field names of a report's sections."""
 
 
 def node_class_key(node_class: ReportedNodeClass) -> bytes:
-    """What makes two node classes the same one: everything but what is free."""
+    """The identity of a node class: its canonical JSON without the free capacity."""
     return dump_json(_NODE_CLASS_CODEC.to_json(dataclasses.replace(node_class, free=())))
 
 
 def canonicalise_report(report: Report) -> Report:
-    """The report with its node classes and orders in the one order that deltas give back.
+    """Sorts node classes and orders by identity, as `apply_delta` returns them.
 
-    Two entries of one identity would be ambiguous in a delta; classes are merged, of orders the
-    last stays.
+    Two items of one identity would be ambiguous in a delta: node classes of one identity are
+    merged, and of orders with one id the last is kept.
     """
     classes, orders = report.node_classes, report.orders
     return dataclasses.replace(
@@ -62,10 +62,10 @@ def canonicalise_report(report: Report) -> Report:
 
 
 def compute_delta(base: Report, current: Report) -> ReportDelta:
-    """What `current` says that `base` did not. Both in canonical order, of the same boot."""
+    """The changes from `base` to `current`, two canonical reports of the same boot."""
     changes: dict[str, Any] = {}
     cleared = []
-    for name in _SECTION_NAMES:
+    for name in SECTION_NAMES:
         old, new = getattr(base, name), getattr(current, name)
         if new is None and old is not None:
             cleared.append(to_camel_case(name))
@@ -78,22 +78,23 @@ def compute_delta(base: Report, current: Report) -> ReportDelta:
 
 
 def apply_delta(base: Report, change: ReportDelta) -> Report:
-    """The full report that a delta stands for.
+    """The full report that a delta describes.
 
     Raises:
-        WireError: "stale", the delta does not build on this report; ask for a full one.
+        WireError: "stale": the delta builds on another report than `base`; a full report is needed.
     """
     same = ("site", "agent", "boot_id", "boot_number")
     if change.base != base.sequence or any(
         getattr(base, name) != getattr(change, name) for name in same
     ):
         raise WireError(
-            "stale", f"builds on full report {change.base}, which is not the one at hand"
+            "stale",
+            f"the delta builds on full report {change.base}, the last one is {base.sequence}",
         )
     sections = {name: _section_after(name, base, change) for name in _UNKEYED_SECTIONS}
     sections["node_classes"] = _node_classes_after(base, change)
     sections["orders"] = _orders_after(base, change)
-    for name in _SECTION_NAMES:
+    for name in SECTION_NAMES:
         if to_camel_case(name) in change.cleared:
             sections[name] = None
     origin = {name: getattr(change, name) for name in _HEADER_FIELDS}
@@ -101,10 +102,10 @@ def apply_delta(base: Report, change: ReportDelta) -> Report:
 
 
 def decode_report(data: bytes) -> Report | ReportDelta:
-    """Reads either kind from the `report` topic.
+    """Decodes a message of the `report` topic: a full report or a delta.
 
     Raises:
-        WireError: neither kind, or malformed.
+        WireError: the data is neither.
     """
     tree = parse_json(data)
     if isinstance(tree, dict) and tree.get("kind") == "delta":
@@ -114,6 +115,7 @@ def decode_report(data: bytes) -> Report | ReportDelta:
 
 def _section_after(name: str, base: Report, change: ReportDelta) -> Json:
     new = getattr(change, name)
+    # Absent from a delta means unchanged; a section that became unknown is listed in `cleared`.
     return getattr(base, name) if new is None else new
 
 

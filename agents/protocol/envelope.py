@@ -1,10 +1,10 @@
-"""The signed wrapping of every message.
+"""The signed envelope of every message.
 
-JSON `{alg, kid, encoding, payload, signature[, publicKey]}`. The signature covers algorithm, key
-id, encoding, the topic (so: what it is for, and which site) and the payload as sent. A reader
-checks in this order: size, form, key, signature, and only then unpacks, up to a bound: a small
-message that unpacks to gigabytes ("bomb") is refused after the bound, and a stranger's is not
-unpacked at all.
+JSON `{alg, kid, encoding, payload, signature[, publicKey]}`. The signature covers the algorithm,
+the key id, the encoding, the topic (and with it the site and the kind of message) and the payload
+as sent. A reader checks size, form, key and signature in this order, and only then inflates, up to
+a bound: a small message that inflates to gigabytes is refused at the bound, and one with an unknown
+key is not inflated at all.
 """
 
 import base64
@@ -25,14 +25,17 @@ _MIN_DEFLATE_BYTES: Final = 512
 _MAX_SIGNATURE_CHARACTERS: Final = 128
 
 Encoding = Literal["json", "deflate", "part"]
-"""How to read a payload: JSON, deflated (zlib, RFC 1950) JSON, or a slice of deflated JSON."""
+"""Form of a payload: JSON, deflated JSON (zlib, RFC 1950), or a slice of deflated JSON."""
 
 _ENCODINGS: Final = frozenset(get_args(Encoding))
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What lies on the topic. `public_key` introduces a sender that may not be known yet."""
+    """The envelope as JSON fields.
+
+    `public_key` introduces a sender whose key the reader may not know yet.
+    """
 
     alg: str
     kid: str
@@ -53,17 +56,17 @@ def seal(
     encoding: Encoding | None = None,
     includes_public_key: bool = False,
 ) -> bytes:
-    """Wraps and signs a message.
+    """Signs a payload and wraps it in an envelope.
 
     Args:
-        payload: JSON bytes; or with `encoding="part"` a slice of deflated ones, sent as it is.
-        topic: the topic it will be published on, and is only good for.
-        key: the sender's.
-        encoding: None chooses: deflate if that is shorter.
+        payload: JSON bytes; with `encoding="part"`, a slice of deflated JSON, sent as it is.
+        topic: topic to publish the envelope on; it is valid on no other.
+        key: the sender's key.
+        encoding: form of the payload; None deflates JSON if that makes it shorter.
         includes_public_key: adds the public key, for a hub that may not know the sender yet.
 
     Raises:
-        WireError: larger than a reader takes.
+        WireError: the envelope is larger than a reader accepts.
     """
     if encoding is None:
         packed = zlib.compress(payload, 6) if len(payload) >= _MIN_DEFLATE_BYTES else payload
@@ -84,23 +87,30 @@ def seal(
 def unseal(
     data: bytes, *, topic: str, trusted: TrustedKeys, max_payload_bytes: int = MAX_PAYLOAD_BYTES
 ) -> bytes:
-    """The payload of a message by someone trusted, unpacked.
+    """Verifies an envelope from a trusted sender and returns its payload, inflated.
+
+    Args:
+        data: the envelope as received.
+        topic: topic on which it was received.
+        trusted: keys of the senders that are trusted.
+        max_payload_bytes: largest payload to accept, after inflating.
 
     Raises:
-        WireError: too large, malformed, by nobody known, changed, or meant for another topic.
+        WireError: the envelope is too large or malformed, its key is unknown, or its signature does
+            not match.
     """
     envelope = _ENVELOPE_CODEC.decode(data)
     key = trusted.find(envelope.kid)
     if key is None:
-        raise WireError("unknown-key", f"key {envelope.kid[:16]!r} is not among the trusted ones")
+        raise WireError("unknown-key", f"key {envelope.kid[:16]!r} is not trusted")
     return _verify_and_unpack(envelope, topic, key, max_payload_bytes)
 
 
 def sender_key_id(data: bytes) -> str:
-    """The key id that a message names; trusted only after `unseal` has taken that message.
+    """The key id in an envelope; not to be trusted before `unseal` has verified the envelope.
 
     Raises:
-        WireError: not an envelope.
+        WireError: the data is not an envelope.
     """
     return _ENVELOPE_CODEC.decode(data).kid
 
@@ -108,38 +118,41 @@ def sender_key_id(data: bytes) -> str:
 def unseal_unadmitted(
     data: bytes, *, topic: str, max_payload_bytes: int = MAX_PAYLOAD_BYTES
 ) -> tuple[bytes, PublicKey]:
-    """The payload of a message that introduces its sender, and the key to ask an operator about.
+    """Returns the payload of an envelope that carries its sender's public key, and that key.
 
-    Proves only that the sender holds that key. For listing sites that wait to be admitted; never a
-    ground for acting on what the message says.
+    This proves only that the sender holds the key. It serves to list sites that an operator may
+    admit; what the message says must not be acted on.
 
     Raises:
-        WireError: as `unseal`; "unknown-key" if it introduces nobody.
+        WireError: as `unseal`; "unknown-key" if the envelope carries no public key.
     """
     envelope = _ENVELOPE_CODEC.decode(data)
     if envelope.public_key is None:
-        raise WireError("unknown-key", "the message does not introduce its sender")
+        raise WireError("unknown-key", "the message carries no public key")
     key = PublicKey.parse(envelope.public_key)
     if key.kid != envelope.kid:
-        raise WireError("unknown-key", "the introduced key is not the one that signed")
+        raise WireError(
+            "unknown-key", "the public key in the message is not the one that signed it"
+        )
     return _verify_and_unpack(envelope, topic, key, max_payload_bytes), key
 
 
 def inflate(packed: bytes, max_bytes: int) -> bytes:
-    """Inflates zlib data up to a bound.
+    """Inflates zlib data, up to a bound.
 
     Raises:
-        WireError: it would be larger than `max_bytes`, is cut short, or is followed by something.
+        WireError: the data is not zlib, inflates to more than `max_bytes`, is cut short, or has
+            bytes after its end.
     """
     inflater = zlib.decompressobj()
     try:
-        data = inflater.decompress(packed, max_bytes + 1)
+        data = inflater.decompress(packed, max_bytes + 1)  # one more shows that there is more
     except zlib.error as error:
         raise WireError("malformed", f"not deflated data: {error}") from None
     if len(data) > max_bytes:
-        raise WireError("too-large", f"unpacks to more than {max_bytes} bytes")
+        raise WireError("too-large", f"inflates to more than {max_bytes} bytes")
     if not inflater.eof or inflater.unused_data:
-        raise WireError("malformed", "deflated data is cut short or followed by something")
+        raise WireError("malformed", "deflated data is cut short, or has bytes after its end")
     return data
 
 
@@ -147,22 +160,30 @@ def _verify_and_unpack(
     envelope: Envelope, topic: str, key: PublicKey, max_payload_bytes: int
 ) -> bytes:
     if envelope.alg != ALGORITHM:
-        raise WireError("algorithm", f"signed with {envelope.alg[:32]!r}; known: {ALGORITHM}")
+        raise WireError(
+            "algorithm", f"algorithm {envelope.alg[:32]!r} is not known; expected {ALGORITHM}"
+        )
     if envelope.encoding not in _ENCODINGS:
         raise WireError("algorithm", f"encoding {envelope.encoding[:32]!r} is not known")
     payload = _decode_base64(envelope.payload, "payload")
     message = _signed_bytes(envelope.alg, envelope.kid, envelope.encoding, topic, payload)
     if not key.is_valid_signature(_decode_base64(envelope.signature, "signature"), message):
-        raise WireError("signature", f"the signature does not fit this message on {topic}")
+        raise WireError("signature", f"the signature does not match this message on {topic}")
     if envelope.encoding == "deflate":
         return inflate(payload, max_payload_bytes)
     if len(payload) > max_payload_bytes:
-        raise WireError("too-large", f"{len(payload)} bytes; at most {max_payload_bytes}")
+        raise WireError(
+            "too-large", f"{len(payload)} bytes; at most {max_payload_bytes} are allowed"
+        )
     return payload
 
 
 def _signed_bytes(alg: str, kid: str, encoding: str, topic: str, payload: bytes) -> bytes:
-    """What is signed; fields with a line feed never get here, so no two messages share it."""
+    """The bytes that are signed.
+
+    Of the fields before the payload none can hold a line feed: each is one of a closed list, a key
+    id that was found, or a valid topic. So different messages never give the same bytes.
+    """
     head = f"kapok-envelope\n{alg}\n{kid}\n{encoding}\n{topic}\n"
     return head.encode() + payload
 

@@ -1,37 +1,28 @@
-"""The one exception of the wire: what arrived cannot be used, and why."""
+"""The one exception of the wire protocol: why a message cannot be used."""
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 WireErrorReason = Literal[
-    "malformed",  # not JSON, not base64, not the type that the field has
-    "too-large",  # beyond a stated bound: bytes, items, characters, unpacked size
-    "too-deep",  # nested deeper than any message of ours
-    "algorithm",  # signed or packed in a way that this version does not know
-    "unknown-key",  # signed by nobody whom the reader trusts
-    "signature",  # does not fit: changed on the way, or meant for another topic
-    "wrong-site",  # a good message of another site
+    "malformed",  # not JSON, not base64, or not of the field's type
+    "too-large",  # more bytes, items or characters than allowed, or larger once inflated
+    "too-deep",  # nested deeper than allowed
+    "algorithm",  # a signature algorithm or encoding that this version does not know
+    "unknown-key",  # signed with a key that the reader does not trust
+    "signature",  # does not match: the message was changed, or is meant for another topic
+    "wrong-site",  # a valid message of another site
     "stale",  # older than what the reader has already accepted
-    "digest",  # content that is not what the signed index names
+    "digest",  # content whose digest differs from the one in the signed index
 ]
-WIRE_ERROR_REASONS: Final[tuple[WireErrorReason, ...]] = (
-    "malformed",
-    "too-large",
-    "too-deep",
-    "algorithm",
-    "unknown-key",
-    "signature",
-    "wrong-site",
-    "stale",
-    "digest",
-)
+WIRE_ERROR_REASONS: Final[tuple[WireErrorReason, ...]] = get_args(WireErrorReason)
 
 
 class WireError(ValueError):
-    """A message that cannot be used; the reader counts it by `reason` and goes on.
+    """A message that cannot be used; the reader counts it by `reason` and continues.
 
     Attributes:
         reason: a stable slug, one of `WIRE_ERROR_REASONS`.
-        path: where in the message, as `nodeClasses[3].free[0].count`; empty for the whole message.
+        path: place in the message, such as `nodeClasses[3].free[0].count`; empty for the whole
+            message.
         detail: what was found and what was expected.
     """
 
@@ -42,7 +33,7 @@ class WireError(ValueError):
         self.path = path
 
     def with_path_prefix(self, step: str) -> "WireError":
-        """The same error seen from one level further out; `step` is a field name or `[index]`."""
+        """Returns the error with `step`, a field name or `[index]`, put before its path."""
         joint = "" if not self.path or self.path.startswith("[") else "."
         return WireError(self.reason, self.detail, f"{step}{joint}{self.path}")
 

@@ -1,4 +1,8 @@
-"""What the hub asks of an agent between orders; not retained, and harmless when repeated."""
+"""What the hub asks of an agent besides orders.
+
+Not retained, and harmless when lost or repeated: it only asks now for what comes anyway.
+A module of its own, because every message type has one.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -8,24 +12,24 @@ from agents.protocol.report import Count
 from agents.protocol.shapes import AtMost
 
 WANT_FULL_REPORT: Final = "full-report"
-"""The delta's base is not known at the hub."""
+"""Send a full report: the hub does not have the report that the deltas build on."""
 
 WANT_STATUS: Final = "status"
 """Send a status now instead of at the next interval."""
 
 FETCH_ORDERS: Final = "fetch"
-"""What `missing` named has been published again: fetch it now."""
+"""Fetch the contents that the status listed as missing: the hub has published them again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubRequest:
-    """Asks now for what would come anyway; words that an agent does not know it ignores.
+    """A request to the agents of one site; an agent ignores words that it does not know.
 
     Attributes:
-        site: whose; must be the topic's.
-        epoch: of the asking leader.
-        agent: whom of the site's agents; None asks all.
-        wants: words of this module.
+        site: name of the site; the same as in the topic.
+        epoch: epoch of the hub's leader that asks.
+        agent: the agent that is asked; None asks all agents of the site.
+        wants: what is asked for: the constants of this module.
     """
 
     site: Annotated[str, AtMost(253)]

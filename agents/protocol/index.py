@@ -1,4 +1,4 @@
-"""The signed, complete index of what a site shall run: the only message that withdraws anything."""
+"""The index: the signed, complete list of what a site shall run. Only it withdraws an order."""
 
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,11 +16,11 @@ class IndexEntry:
     """One order that the site shall run.
 
     Attributes:
-        id: hub id / namespace / name / incarnation. Not a uid: a restored backup must find its own
-            again.
-        generation: grows when the content changes.
-        digest: of the content, `sha256:` and 64 hex digits (`digest_of`).
-        parts: messages that the content is spread over; see `orders`.
+        id: `HUB/NAMESPACE/NAME/INCARNATION`. Not the workload's uid, which changes when a hub is
+            restored from a backup, whose orders must keep their ids.
+        generation: generation of the content; grows when the content changes.
+        digest: digest of the content: `sha256:` and 64 hex digits (`digest_of`).
+        parts: number of messages that hold the content; see `orders.py`.
     """
 
     id: str
@@ -31,18 +31,17 @@ class IndexEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesiredIndex:
-    """Everything that the site shall run; what it does not list is to be withdrawn.
+    """Everything that the site shall run; the agent withdraws orders that are not listed.
 
     (epoch, sequence) orders all indexes of a site: a new leader of the hub takes a higher epoch and
-    begins its own sequence.
+    starts a new sequence.
 
     Attributes:
-        site: whose; must be the topic's.
-        site_uid: the Site object's uid, so that a site deleted and made anew under one name is
-            another.
-        epoch: of the hub's leader.
+        site: name of the site; the same as in the topic.
+        site_uid: uid of the Site object; it differs when a site is deleted and created again.
+        epoch: epoch of the hub's leader.
         sequence: grows with every change within an epoch.
-        orders: sorted by id.
+        orders: the orders, sorted by id.
     """
 
     site: Annotated[str, AtMost(253)]
@@ -53,13 +52,13 @@ class DesiredIndex:
 
     @property
     def version(self) -> tuple[int, int]:
-        """What is compared: (epoch, sequence)."""
+        """(epoch, sequence); the higher is the newer."""
         return (self.epoch, self.sequence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexEcho:
-    """What a status says of the index that its agent works by, so that the hub sees a roll-back."""
+    """The index that an agent applies, as its status names it; shows the hub a roll-back."""
 
     epoch: Count
     sequence: Count
@@ -70,20 +69,20 @@ DESIRED_INDEX: Final = Codec(DesiredIndex)
 
 
 def digest_of(data: bytes) -> str:
-    """The digest of an index's or a content's encoded bytes, as `sha256:HEX`."""
+    """The digest of an encoded index or content, as `sha256:HEX`."""
     return "sha256:" + sha256(data).hexdigest()
 
 
 def encode_index(index: DesiredIndex) -> tuple[bytes, IndexEcho]:
-    """The bytes to seal, and the echo to expect in the site's status.
+    """Encodes an index; returns the bytes to seal and the echo to expect in the site's status.
 
     Raises:
-        WireError: more than readers take.
+        WireError: the index is larger than readers accept.
     """
     data = DESIRED_INDEX.encode(index)
     return data, echo_of(index, data)
 
 
 def echo_of(index: DesiredIndex, data: bytes) -> IndexEcho:
-    """The echo of an index that was read from, or written as, `data`."""
+    """The echo of an index whose encoded bytes are `data`."""
     return IndexEcho(epoch=index.epoch, sequence=index.sequence, digest=digest_of(data))

@@ -1,9 +1,8 @@
-"""Ed25519 keys as the wire names them (RFC 8032).
+"""Ed25519 keys (RFC 8032) and their text form in the protocol.
 
-An agent makes its key on first start; the hub learns the public half from
-`Site.spec.delivery.agentKeys` in the form `ed25519:BASE64` of the 32 raw bytes. A key id is the
-first 16 hex digits of the SHA-256 of those bytes: enough to choose among trusted keys, never
-trusted itself.
+An agent generates its key on first start; an operator gives the hub the public key in
+`Site.spec.delivery.agentKeys`, as `ed25519:BASE64` of the 32 raw bytes. A key id is the first 16
+hex digits of the SHA-256 of those bytes: it selects among trusted keys and proves nothing itself.
 """
 
 import base64
@@ -28,7 +27,7 @@ def _key_id(raw_public: bytes) -> str:
 
 
 class PublicKey:
-    """The half that checks signatures."""
+    """A public key; verifies signatures."""
 
     def __init__(self, raw: bytes) -> None:
         self._key = Ed25519PublicKey.from_public_bytes(raw)
@@ -37,10 +36,10 @@ class PublicKey:
 
     @classmethod
     def parse(cls, text: str) -> "PublicKey":
-        """Reads `ed25519:BASE64`.
+        """Parses `ed25519:BASE64`.
 
         Raises:
-            WireError: another form or length; the message says which is wanted.
+            WireError: the text has another form or length, or is not a key.
         """
         try:
             raw = base64.b64decode(text.removeprefix(_KEY_PREFIX), validate=True)
@@ -50,11 +49,11 @@ class PublicKey:
             raise WireError("malformed", "a key is written ed25519:BASE64 of its 32 raw bytes")
         try:
             return cls(raw)
-        except ValueError:  # some OpenSSL builds refuse points off the curve here
-            raise WireError("malformed", "these 32 bytes are no Ed25519 key") from None
+        except ValueError:  # some OpenSSL builds refuse points that are not on the curve
+            raise WireError("malformed", "these 32 bytes are not an Ed25519 key") from None
 
     def is_valid_signature(self, signature: bytes, message: bytes) -> bool:
-        """Whether this key's owner signed `message`."""
+        """Whether `signature` is this key's signature of `message`."""
         try:
             self._key.verify(signature, message)
         except InvalidSignature:
@@ -69,16 +68,16 @@ class PublicKey:
 
 
 class SigningKey:
-    """The half that signs; never shown, not even by `repr`."""
+    """A private key; signs. It is never shown, not even by `repr`."""
 
     def __init__(self, raw: bytes) -> None:
-        """Takes the 32 raw private bytes; raises ValueError on any other length."""
+        """Takes the 32 raw private bytes; raises ValueError for any other length."""
         self._key = Ed25519PrivateKey.from_private_bytes(raw)
         self.public = PublicKey(self._key.public_key().public_bytes_raw())
 
     @classmethod
     def generate(cls) -> "SigningKey":
-        """A new key from the system's randomness."""
+        """Generates a key from the system's random source."""
         return cls(Ed25519PrivateKey.generate().private_bytes_raw())
 
     def raw(self) -> bytes:
@@ -94,23 +93,20 @@ class SigningKey:
 
 
 class TrustedKeys:
-    """Who may sign: usually one key, two while they are being changed."""
+    """The keys that may sign: usually one, two while a key is being replaced."""
 
     def __init__(self, keys: Iterable[PublicKey] = ()) -> None:
         self._by_id = {key.kid: key for key in keys}
 
     @classmethod
     def parse(cls, texts: Iterable[str]) -> "TrustedKeys":
-        """Reads keys in the form `ed25519:BASE64`; raises as `PublicKey.parse`."""
+        """Parses keys in the form `ed25519:BASE64`; raises like `PublicKey.parse`."""
         return cls(PublicKey.parse(text) for text in texts)
 
     def ids(self) -> frozenset[str]:
-        """Ids of all trusted keys."""
+        """The ids of all trusted keys."""
         return frozenset(self._by_id)
 
     def find(self, kid: str) -> PublicKey | None:
-        """The trusted key with this id."""
+        """The trusted key with this id; None if there is none."""
         return self._by_id.get(kid)
-
-    def __len__(self) -> int:
-        return len(self._by_id)

@@ -1,14 +1,14 @@
-"""The content of one order: what to apply, and how it travels in parts.
+"""The content of one order: what to apply, and how it is sent in parts.
 
-Content is encoded once, its digest stands in the signed index, and its deflated bytes are cut into
-parts of at most 256 kB: part 0 on `orders/TOKEN`, the others on `orders/TOKEN/1`, … Parts of
-different generations that meet give a wrong digest and are asked for again.
+The content is encoded and its digest put into the signed index. The deflated bytes are cut into
+parts of at most 256 KiB: part 0 is retained on `orders/TOKEN`, the others on `orders/TOKEN/1` and
+so on. Parts of different generations put together give a wrong digest, and are fetched again.
 """
 
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from agents.protocol.codec import Codec
 from agents.protocol.envelope import inflate, seal
@@ -18,6 +18,12 @@ from agents.protocol.keys import SigningKey
 from agents.protocol.report import Count
 from agents.protocol.shapes import AtMost, Json
 from agents.protocol.topics import order_topic
+
+ORDER_LABEL: Final = "kapok.dev/order"
+"""Label of an order's objects and pods at the member; its value is the order's token."""
+
+ORDER_ID_ANNOTATION: Final = "kapok.dev/order-id"
+"""Annotation of the same objects and pods with the order's whole id."""
 
 MAX_PART_BYTES: Final = 256 * 1024
 MAX_CONTENT_BYTES: Final = 8 * 1024 * 1024
@@ -29,19 +35,18 @@ class OrderContent:
     """What one site shall run of one workload.
 
     Attributes:
-        id: hub id / namespace / name / incarnation; as in the index.
-        generation: as in the index.
-        site: whose; must be the reader's.
-        namespace: the workload's; every namespaced manifest goes there unless `namespaces` allows
-            more.
-        name: the workload's.
-        manifests: ordinary Kubernetes objects, as they are to be applied at this site.
-        replicas: this site's share; the agent sets it on the object that `scales` names.
-        scales: `Kind/name` of the one manifest that `replicas` is for; None leaves manifests
-        as
-            they are.
-        namespaces: further namespaces that the tenant may touch.
-        cluster_kinds: cluster-scoped kinds that the tenant may touch, as
+        id: id of the order, as in the index.
+        generation: generation of the content, as in the index.
+        site: name of the site; the same as in the topic.
+        namespace: namespace of the workload; manifests that name no namespace go there.
+        name: name of the workload.
+        manifests: Kubernetes objects to apply at this site, as JSON trees.
+        replicas: this site's share of the replicas; the agent sets it on the object that `scales`
+            names.
+        scales: `KIND/NAME` of the manifest that `replicas` is for; None leaves the replicas of all
+            manifests as they are.
+        namespaces: further namespaces that the tenant may use.
+        cluster_kinds: cluster-scoped kinds that the tenant may use, such as
             `rbac.authorization.k8s.io/ClusterRole`.
     """
 
@@ -67,7 +72,7 @@ class PackedOrder:
     """Content ready to be published.
 
     Attributes:
-        entry: its line in the index.
+        entry: its entry in the index.
         parts: payloads for `envelope.seal(…, encoding="part")`.
     """
 
@@ -76,16 +81,16 @@ class PackedOrder:
 
 
 def pack_content(content: OrderContent) -> PackedOrder:
-    """Encodes, deflates and cuts content; equal content gives an equal entry.
+    """Encodes and deflates content and cuts it into parts; equal content gives an equal entry.
 
     Raises:
-        WireError: more than readers take.
+        WireError: the content is larger than readers accept.
     """
     data = ORDER_CONTENT.encode(content)
     packed = zlib.compress(data, 6)
     parts = tuple(packed[at : at + MAX_PART_BYTES] for at in range(0, len(packed), MAX_PART_BYTES))
     if len(parts) > MAX_PARTS:
-        raise WireError("too-large", f"{len(parts)} parts; at most {MAX_PARTS}")
+        raise WireError("too-large", f"{len(parts)} parts; at most {MAX_PARTS} are allowed")
     entry = IndexEntry(
         id=content.id, generation=content.generation, digest=digest_of(data), parts=len(parts)
     )
@@ -93,7 +98,7 @@ def pack_content(content: OrderContent) -> PackedOrder:
 
 
 def seal_parts(packed: PackedOrder, *, site: str, key: SigningKey) -> tuple[tuple[str, bytes], ...]:
-    """(topic, message) of every part, ready to be published retained."""
+    """(topic, message) of every part, to be published retained."""
     topics = [order_topic(site, packed.entry.id, part) for part in range(len(packed.parts))]
     return tuple(
         (topic, seal(part, topic=topic, key=key, encoding="part"))
@@ -102,28 +107,35 @@ def seal_parts(packed: PackedOrder, *, site: str, key: SigningKey) -> tuple[tupl
 
 
 def unpack_content(entry: IndexEntry, parts: Sequence[bytes], *, site: str) -> OrderContent:
-    """Puts the parts together and checks them against the index's line.
+    """Puts parts together, checks them against the index and decodes the content.
+
+    Args:
+        entry: the order's entry in the index.
+        parts: payloads of all parts, in order.
+        site: name of this site.
 
     Raises:
-        WireError: "digest", not what the index names (a newer or older one: wait and fetch again);
-            "wrong-site"; or malformed.
+        WireError: "digest": the parts are of another generation, to be fetched again; "wrong-site";
+            or the content is malformed.
     """
     data = inflate(b"".join(parts), MAX_CONTENT_BYTES)
     if digest_of(data) != entry.digest:
-        raise WireError("digest", f"content of {entry.id} is not what the index names")
+        raise WireError("digest", f"the digest of {entry.id} differs from the one in the index")
     content = ORDER_CONTENT.decode(data)
     if content.site != site:
-        raise WireError("wrong-site", f"content is for site {content.site!r}, this is {site!r}")
+        raise WireError("wrong-site", f"the content is for site {content.site!r}, this is {site!r}")
     if (content.id, content.generation) != (entry.id, entry.generation):
-        raise WireError("digest", "content and index name different orders or generations")
+        raise WireError("digest", "the content and the index name different orders or generations")
     return content
 
 
-def format_group_kind(api_version: str, kind: str) -> str:
-    """`apps/v1`, `Deployment` as `apps/Deployment`; core kinds stand alone: `Pod`."""
+def api_group_of(api_version: str) -> str:
+    """The group of an apiVersion: `apps` of `apps/v1`; empty for the core group, `v1`."""
     group, slash, _ = api_version.partition("/")
-    return f"{group}/{kind}" if slash else kind
+    return group if slash else ""
 
 
-Manifest = dict[str, Any]
-"""A Kubernetes object as a JSON tree."""
+def format_group_kind(api_version: str, kind: str) -> str:
+    """`apps/v1`, `Deployment` as `apps/Deployment`; a core kind by its name alone: `Pod`."""
+    group = api_group_of(api_version)
+    return f"{group}/{kind}" if group else kind

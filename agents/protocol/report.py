@@ -1,9 +1,9 @@
-"""What a site has: the report, and what its parts mean.
+"""The report: what a site has.
 
-A report says what was *seen*, node by node, so that the hub can tell what really fits: four nodes
-with four free cores take no pod of six. `nodeClasses`, `rtt`, `intensity`, `power` and `apiKinds`
-have exactly the shape of `Site.status`. Units stand in the names; a quantity is a Kubernetes
-quantity (text) or a plain count. What an agent does not know it leaves out.
+A report gives free capacity node by node, so that the hub knows what fits: four nodes with four
+free cores each have no room for a pod of six. `nodeClasses`, `rtt`, `intensity`, `power` and
+`apiKinds` have the shape of the same fields in `Site.status`. Units are part of the names; a
+quantity is a Kubernetes quantity (text) or a plain count. Unknown values are left out.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ MAX_ORDERS: Final = 20_000
 MAX_NAMESPACES: Final = 500
 
 FigureOrigin = Literal["measured", "estimated", "modelled", "yearly", "assumed", "unknown"]
-"""Where a figure comes from; the words of the whole project."""
+"""Where a figure comes from; the same words in settings, `Site.status` and decisions."""
 
 Count = Annotated[int, Between(0, 2**53)]
 Amount = Annotated[float, Between(0, 1e18)]
@@ -26,15 +26,16 @@ Seconds = Annotated[float, Between(0, 1e12)]
 
 @dataclass(frozen=True, kw_only=True)
 class MessageHeader:
-    """Who sent a message up and when it was true; every message up begins with it.
+    """Sender and age of a message; the first fields of every message to the hub.
 
     Attributes:
         agent: name of the agent within its site; a site may have several, one of which executes.
-        boot_id: random per start of the agent. Sequences compare only within one.
-        boot_number: starts so far by the agent's own disk; an old boot's replayed message has a
-            lower one.
+        boot_id: random for each start of the agent; sequences compare only within one boot.
+        boot_number: starts that the agent's disk has counted; a replayed message of an old boot has
+            a lower number.
         sequence: grows by at least one with every message of this boot, whatever its topic.
-        observed_seconds_ago: time from looking to sending; add the time since arrival for the age.
+        observed_seconds_ago: time from observing to sending; plus the time since arrival it is the
+            age of the content.
     """
 
     agent: Annotated[str, AtMost(64)] = "main"
@@ -46,7 +47,7 @@ class MessageHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedTaint:
-    """A node's taint as Kubernetes has it; `effect` NoSchedule, PreferNoSchedule or NoExecute."""
+    """A Kubernetes taint of a node; `effect` is NoSchedule, PreferNoSchedule or NoExecute."""
 
     key: str
     value: str | None = None
@@ -55,13 +56,13 @@ class ReportedTaint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreeRow:
-    """Nodes with equal free capacity: how many, and what is free on *each* of them.
+    """Nodes with equal free capacity.
 
     Attributes:
-        count: nodes with this vector.
-        resources: resource name (cpu, memory, pods, nvidia.com/gpu, …) to quantity; beside `count`
-            on the wire. Free = allocatable minus the requests of bound pods that have not ended;
-            never below 0.
+        count: number of these nodes.
+        resources: what is free on each of them: resource name (cpu, memory, pods, nvidia.com/gpu,
+            …) to quantity; in JSON the names are keys beside `count`. Free is allocatable minus the
+            requests of bound pods that have not ended, never below 0.
     """
 
     count: Annotated[int, Between(1, 10_000_000)]
@@ -72,7 +73,16 @@ class FreeRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedNodeClass:
-    """Nodes that a scheduler cannot tell apart except by what is free on them."""
+    """Nodes that differ in nothing that placement looks at, except in their free capacity.
+
+    Attributes:
+        labels: labels of the nodes, those that the agent's settings select.
+        taints: taints of the nodes.
+        architecture: `amd64`, `arm64`, …; empty if unknown.
+        cpu_vendor: vendor of the CPU; empty if unknown.
+        gpu_model: model of the GPU; empty if there is none or it is unknown.
+        free: the nodes, grouped by equal free capacity.
+    """
 
     labels: Annotated[dict[str, str], AtMost(64)] = field(default_factory=dict)
     taints: Annotated[tuple[ReportedTaint, ...], AtMost(64)] = ()
@@ -84,12 +94,12 @@ class ReportedNodeClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderBoundPods:
-    """Pods of one order that hold room on nodes, from the same look as the free vectors.
+    """Pods of one order that take capacity of nodes, observed together with the free capacity.
 
     Attributes:
-        id: the order's id.
-        generation: the newest generation that was applied when looking.
-        bound: its pods bound to nodes and not ended, terminating ones included.
+        id: id of the order.
+        generation: newest generation that was applied before the pods were listed.
+        bound: number of its pods bound to nodes and not ended, terminating ones included.
     """
 
     id: str
@@ -103,19 +113,19 @@ Quantities = Annotated[dict[str, str | int], AtMost(64)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedNamespace:
-    """What a namespace of the cluster lets pods ask: its ResourceQuotas and LimitRanges.
+    """Limits of one namespace of the cluster, from its ResourceQuotas and LimitRanges.
 
     Attributes:
-        name: of the namespace; one without any limit is not listed.
-        quota_left: hard minus used by the quota's own names (`requests.cpu`, `pods`, …), the least
-            of several quotas; never below 0. Quotas with scopes do not count.
-        container_min: the least that each container must ask.
-        container_max: the most that each container may ask, or be limited to.
-        container_default: limits of containers that name none.
-        container_default_request: requests of containers that name none.
-        pod_min: the least that a pod must ask in all.
-        pod_max: the most that a pod may ask in all.
-        not_counted: stable slugs of limits that are there and not told, as `scoped-quota`.
+        name: name of the namespace; a namespace without limits is not listed.
+        quota_left: hard minus used, by the quota's own names (`requests.cpu`, `pods`, …); the least
+            of several quotas, never below 0. Quotas with scopes do not count.
+        container_min: least that each container must request.
+        container_max: most that each container may request, or have as its limit.
+        container_default: limits of containers that have none.
+        container_default_request: requests of containers that have none.
+        pod_min: least that a pod must request in total.
+        pod_max: most that a pod may request in total.
+        not_counted: stable slugs of limits that exist and are not reported, such as `scoped-quota`.
     """
 
     name: Annotated[str, AtMost(253)]
@@ -131,7 +141,7 @@ class ReportedNamespace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedRtt:
-    """Round-trip time to a peer by its name in the hub (a site)."""
+    """Round-trip time to a peer; `to` is the name of a site."""
 
     to: Annotated[str, AtMost(253)]
     milliseconds: Amount
@@ -140,7 +150,7 @@ class ReportedRtt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedIntensity:
-    """Location-based carbon intensity of the electricity here, if the site knows it."""
+    """Location-based carbon intensity of the site's electricity."""
 
     gco2_per_kwh: Amount
     origin: FigureOrigin
@@ -150,7 +160,7 @@ class ReportedIntensity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedPower:
-    """What the site's equipment draws now."""
+    """Power that the site's equipment draws now."""
 
     watts: Amount
     origin: FigureOrigin
@@ -159,20 +169,21 @@ class ReportedPower:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedEnergy:
-    """Energy as totals that only grow, so that a lost report loses nothing; and what goes with it.
+    """Energy totals, which only grow, so that a lost report loses nothing; and related figures.
 
     Attributes:
-        counter_id: names the counters' life. It changes when the agent's disk was lost; totals
-            compare only within one. Kept on disk, so a restart of the agent goes on counting.
-        it_joules: drawn by the equipment.
-        pv_joules: made on the site's own roof.
-        export_joules: given to the grid.
-        battery_charge_joules: put into the battery.
-        battery_discharge_joules: taken from it.
-        unmeasured_seconds: how long the agent was blind since the counters began (no power known).
-        origin: of the power that was summed up.
-        pue: facility power over equipment power, and its origin.
-        pv_watts: now.
+        counter_id: identity of the counters; totals compare only within one. It is kept on disk, so
+            a restart continues counting; it changes when the disk is lost.
+        it_joules: energy that the equipment has drawn.
+        pv_joules: energy from the site's own photovoltaics.
+        export_joules: energy fed into the grid.
+        battery_charge_joules: energy put into the battery.
+        battery_discharge_joules: energy taken from the battery.
+        unmeasured_seconds: time since the counters began for which the power is not known.
+        origin: origin of the power that was summed up.
+        pue: facility power over equipment power.
+        pue_origin: origin of `pue`.
+        pv_watts: power of the photovoltaics now.
         battery_ratio: state of charge, 0 to 1.
     """
 
@@ -192,7 +203,7 @@ class ReportedEnergy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedHost:
-    """The machine that the agent itself runs on."""
+    """The machine that the agent runs on."""
 
     hostname: Annotated[str, AtMost(253)] | None = None
     architecture: Annotated[str, AtMost(64)] | None = None
@@ -206,12 +217,12 @@ class ReportedHost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedExecutor:
-    """There is a cluster API here. Absent: reports only, takes no work (`no-executor`).
+    """The cluster that orders are applied to. Absent: the site takes no work (`no-executor`).
 
     Attributes:
-        is_active: this agent holds the site's lease and applies; another one does otherwise.
-        server_version: of the cluster's API.
-        is_reachable: whether the API answered at the last look.
+        is_active: whether this agent holds the site's lease and applies orders.
+        server_version: version of the cluster's API server.
+        is_reachable: whether the API server answered when it was last observed.
     """
 
     is_active: bool
@@ -221,9 +232,20 @@ class ReportedExecutor:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportSections:
-    """The parts of a report, each absent when not known; in a delta: when not changed.
+    """The sections of a report. Absent means unknown; in a delta, unchanged.
 
-    `faults` are stable slugs of what a sensor could not do (`kubernetes-unreachable`).
+    Attributes:
+        node_classes: nodes that take pods, with their free capacity.
+        orders: bound pods by order.
+        api_kinds: kinds that the cluster serves, such as `apps/v1/Deployment`.
+        rtt: round-trip times to peers.
+        intensity: carbon intensity of the electricity.
+        power: power that the equipment draws.
+        energy: energy totals.
+        host: the machine that the agent runs on.
+        executor: the cluster that orders are applied to.
+        namespaces: limits of the cluster's namespaces.
+        faults: stable slugs of what a sensor could not do, such as `kubernetes-unreachable`.
     """
 
     node_classes: Annotated[tuple[ReportedNodeClass, ...], AtMost(MAX_NODE_ROWS)] | None = None
@@ -241,11 +263,11 @@ class ReportSections:
 
 @dataclass(frozen=True, kw_only=True)
 class Report(MessageHeader, ReportSections):
-    """A full report: what is absent is unknown.
+    """A full report: absent sections are unknown.
 
     Attributes:
-        kind: tells full from delta on the same topic.
-        site: whose; must be the topic's.
+        kind: distinguishes full reports and deltas, which share a topic.
+        site: name of the site; the same as in the topic.
     """
 
     kind: Literal["full"] = "full"
@@ -254,16 +276,15 @@ class Report(MessageHeader, ReportSections):
 
 @dataclass(frozen=True, kw_only=True)
 class ReportDelta(MessageHeader, ReportSections):
-    """What changed since a full report of the same boot; cumulative, so that any one may be lost.
+    """Everything that changed since a full report of the same boot (`delta.py`).
 
     Attributes:
-        kind: tells full from delta on the same topic.
-        site: whose; must be the topic's.
-        base: sequence of the full report that this builds on.
-        cleared: names of sections that became unknown since, as `nodeClasses`.
-        node_classes_gone: positions in the base's `nodeClasses` of classes that are no longer
-            there.
-        orders_gone: ids of orders that are no longer there.
+        kind: distinguishes full reports and deltas, which share a topic.
+        site: name of the site; the same as in the topic.
+        base: sequence of the full report that the delta builds on.
+        cleared: names of sections that have become unknown since, such as `nodeClasses`.
+        node_classes_gone: positions in the base's `nodeClasses` of classes that are gone.
+        orders_gone: ids of orders that are gone.
     """
 
     kind: Literal["delta"] = "delta"
@@ -280,7 +301,10 @@ REPORT_DELTA: Final = Codec(ReportDelta)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offline:
-    """The last will: this boot's session ended without a good-bye. Ignored for any later boot."""
+    """The last will: the session of this boot ended without a disconnect.
+
+    The hub ignores it when the agent has started again since.
+    """
 
     kind: Literal["offline"] = "offline"
     site: Annotated[str, AtMost(253)]

@@ -1,8 +1,8 @@
-"""Compiles types into readers and writers: the inner half of `codec`.
+"""Compiles types into readers and writers, for `codec.py`.
 
 One function per shape (text, number, list, map, record, choice, free JSON). A reader takes a JSON
-value and gives a value of the type or raises `WireError`; containers add their step to the error's
-path only when there is one, so a good message pays nothing for it.
+value and returns a value of the type, or raises `WireError`. Containers prepend their step to the
+error's path only when an error passes through them, so that a valid message costs nothing extra.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 from agents.protocol.errors import WireError
 
 Json = Any
-"""A JSON value; a field of this type holds any, at most 64 levels deep (a Kubernetes object)."""
+"""Any JSON value; in a message at most 64 levels deep, for Kubernetes objects."""
 
 TypeHint = Any
 """A type expression."""
@@ -34,14 +34,14 @@ _MAX_INTEGER: Final = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class AtMost:
-    """Bounds a text's characters, a list's items or a map's entries."""
+    """Bounds the characters of a text, the items of a list or the entries of a map."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """Bounds a number, both ends included."""
+    """Bounds a number; both ends are included."""
 
     low: float
     high: float
@@ -49,7 +49,7 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class RemainingKeys:
-    """Marks the map field that takes every key of the object which no other field claims."""
+    """Marks the map field that takes every key of the object that no other field has."""
 
 
 def to_camel_case(name: str) -> str:
@@ -60,7 +60,7 @@ def to_camel_case(name: str) -> str:
 
 @cache
 def reader_of(hint: TypeHint) -> Reader:
-    """Compiles the reader of a type, once."""
+    """Returns the reader of a type; compiles it once."""
     hint, marks = _unwrap_hint(hint)
     origin: TypeHint = typing.get_origin(hint)
     if dataclasses.is_dataclass(hint):
@@ -82,7 +82,7 @@ def reader_of(hint: TypeHint) -> Reader:
 
 @cache
 def writer_of(hint: TypeHint) -> Writer:
-    """Compiles the writer of a type, once."""
+    """Returns the writer of a type; compiles it once."""
     hint, _ = _unwrap_hint(hint)
     origin: TypeHint = typing.get_origin(hint)
     if dataclasses.is_dataclass(hint):
@@ -101,7 +101,10 @@ def _write_unchanged(value: Json) -> Json:
 
 
 def _unwrap_hint(hint: TypeHint) -> tuple[TypeHint, tuple[object, ...]]:
-    """Takes `Annotated` and `| None` off: absence is the record's business."""
+    """Strips `Annotated` and `| None` off a type; returns it with its marks.
+
+    Whether a field may be absent is checked by the record that has it.
+    """
     marks: tuple[object, ...] = ()
     while True:
         origin: TypeHint = typing.get_origin(hint)
@@ -147,7 +150,7 @@ def _scalar_reader(hint: TypeHint, marks: tuple[object, ...]) -> Reader:
         return _number_reader(span or Between(-math.inf, math.inf))
     if hint is Any:
         return lambda value: _read_free_json(value, 0)
-    raise TypeError(f"{hint!r}: the wire has no such shape")
+    raise TypeError(f"{hint!r}: not a type that the wire protocol has")
 
 
 def _text_reader(max_characters: int) -> Reader:
@@ -155,7 +158,9 @@ def _text_reader(max_characters: int) -> Reader:
         if type(value) is not str:
             raise WireError("malformed", f"expected text, found {_json_type_name(value)}")
         if len(value) > max_characters:
-            raise WireError("too-large", f"{len(value)} characters; at most {max_characters}")
+            raise WireError(
+                "too-large", f"{len(value)} characters; at most {max_characters} are allowed"
+            )
         return _check_surrogates(value)
 
     return read
@@ -163,7 +168,7 @@ def _text_reader(max_characters: int) -> Reader:
 
 def _check_surrogates(text: str) -> str:
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise WireError("malformed", "half a surrogate pair is not text")
+        raise WireError("malformed", "a lone surrogate is not valid text")
     return text
 
 
@@ -180,7 +185,7 @@ def _integer_reader(span: Between) -> Reader:
         if type(value) is not int:
             raise WireError("malformed", f"expected a whole number, found {_json_type_name(value)}")
         if not low <= value <= high:
-            raise WireError("malformed", f"a number from {low:g} to {high:g} is expected")
+            raise WireError("malformed", f"expected a number from {low:g} to {high:g}")
         return value
 
     return read
@@ -197,7 +202,7 @@ def _number_reader(span: Between) -> Reader:
                 "malformed", f"expected a finite number, found {_json_type_name(value)}"
             )
         if not low <= value <= high:
-            raise WireError("malformed", f"a number from {low:g} to {high:g} is expected")
+            raise WireError("malformed", f"expected a number from {low:g} to {high:g}")
         return value
 
     return read
@@ -216,7 +221,7 @@ def _choice_reader(choices: tuple[object, ...]) -> Reader:
 
 
 def _union_reader(members: tuple[Any, ...], marks: tuple[object, ...]) -> Reader:
-    """One of several scalars, told apart by the JSON type: `str | int`."""
+    """One of several scalars, selected by the JSON type: `str | int`."""
     readers = {member: _scalar_reader(member, marks) for member in members}
     words = " or ".join(_json_type_name(member()) for member in members)
 
@@ -237,11 +242,11 @@ def _list_reader(read_item: Reader, max_items: int) -> Reader:
         if type(value) is not list:
             raise WireError("malformed", f"expected a list, found {_json_type_name(value)}")
         if len(value) > max_items:
-            raise WireError("too-large", f"{len(value)} items; at most {max_items}")
+            raise WireError("too-large", f"{len(value)} items; at most {max_items} are allowed")
         items: list[Any] = []
         try:
             for item in value:
-                items.append(read_item(item))  # noqa: PERF401 - its length is the failing index
+                items.append(read_item(item))  # noqa: PERF401 - len(items) is the failing index
         except WireError as error:
             raise error.with_path_prefix(f"[{len(items)}]") from None
         return tuple(items)
@@ -256,7 +261,7 @@ def _map_reader(read_entry: Reader, max_entries: int) -> Reader:
         if type(value) is not dict:
             raise WireError("malformed", f"expected an object, found {_json_type_name(value)}")
         if len(value) > max_entries:
-            raise WireError("too-large", f"{len(value)} entries; at most {max_entries}")
+            raise WireError("too-large", f"{len(value)} entries; at most {max_entries} are allowed")
         entries: dict[str, Any] = {}
         for key, entry in value.items():
             try:
@@ -283,7 +288,7 @@ def _read_free_json(value: Json, depth: int) -> Json:
     if type(value) is float and not math.isfinite(value):
         raise WireError("malformed", "expected a finite number")
     if type(value) is int and abs(value) > _MAX_INTEGER:
-        raise WireError("malformed", "a whole number of more than 64 bits")
+        raise WireError("malformed", "expected a whole number of at most 64 bits")
     return value
 
 
@@ -293,7 +298,7 @@ def _read_free_json(value: Json, depth: int) -> Json:
 def _wire_fields_of(
     record: TypeHint,
 ) -> Iterator[tuple["dataclasses.Field[Any]", str, TypeHint, bool]]:
-    """Every field with its wire key, its type, and whether it takes the rest."""
+    """Yields every field with its JSON key, its type, and whether it is marked `RemainingKeys`."""
     hints = typing.get_type_hints(record, include_extras=True)
     for each in dataclasses.fields(record):
         hint = hints[each.name]

@@ -1,7 +1,7 @@
-"""What a site did with what it was told: one entry per order, and the index that it works by."""
+"""The status that a site sends: one entry per order, and the index that its agent applies."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from agents.protocol.codec import Codec
 from agents.protocol.index import IndexEcho
@@ -9,38 +9,40 @@ from agents.protocol.report import MAX_ORDERS, Count, MessageHeader
 from agents.protocol.shapes import AtMost
 
 OrderPhase = Literal[
-    "Fetching",  # listed, but its content is not here yet
-    "Applying",  # being applied, or an error that may pass; see `message`
-    "Applied",  # the member's API has taken every object; not all is ready
-    "Ready",  # everything that can become ready is
-    "Finished",  # jobs have ended; see `finished`; never run again
-    "Failed",  # the member's API refuses it, or a job failed
-    "Conflict",  # an object belongs to somebody else; it was not touched
+    "Fetching",  # listed in the index; the agent does not have the content yet
+    "Applying",  # being applied, or failed with an error that may pass; see `message`
+    "Applied",  # the member's API has accepted every object; not all objects are ready
+    "Ready",  # every object that has a readiness is ready
+    "Finished",  # all its jobs have ended, see `finished`; they never run again
+    "Failed",  # the member's API refuses an object
+    "Conflict",  # an object of that name belongs to another owner; it was not changed
     "Refused",  # the agent's own rules forbid it (another namespace, inline Secret data, …)
-    "Withdrawing",  # no longer listed; objects are going, pods may still be bound
+    "Withdrawing",  # no longer listed; objects are being deleted, pods may still be bound
 ]
-"""Closed list; a reader of version 1 that meets another word treats it as Applying."""
+"""How far an order has come. A reader of version 1 treats an unknown phase as Applying."""
+
+ORDER_PHASES: Final[tuple[OrderPhase, ...]] = get_args(OrderPhase)
 
 JobOutcome = Literal["Succeeded", "Failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderStatus:
-    """How one order stands.
+    """The status of one order.
 
     Attributes:
-        id: the order's id.
-        generation: that this entry is about: the newest one tried.
-        phase: see `OrderPhase`.
-        objects: in the content.
-        applied: of these, taken by the member's API in this generation.
-        desired: pods that the objects ask for.
-        ready: pods that are ready.
-        bound: pods bound to nodes and not ended, terminating ones included.
-        succeeded: pods or jobs' completions that ended well.
-        finished: every job has ended: how.
-        applied_generation: the newest that was applied whole; absent before the first.
-        message: for a person: what is wrong and what to do.
+        id: id of the order.
+        generation: the generation that this entry is about: the newest that was tried.
+        phase: an `OrderPhase`.
+        objects: number of objects in the content.
+        applied: number of them that the member's API has accepted in this generation.
+        desired: number of pods that the objects ask for.
+        ready: number of ready pods.
+        bound: number of pods bound to nodes and not ended, terminating ones included.
+        succeeded: number of pods or job completions that succeeded.
+        finished: outcome of the jobs, once every job has ended.
+        applied_generation: newest generation that was applied completely; absent before the first.
+        message: what is wrong and what to do, for people.
     """
 
     id: str
@@ -59,17 +61,19 @@ class OrderStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class SiteStatusMessage(MessageHeader):
-    """Everything that the site knows of its orders; newest wins.
+    """The status of all orders at a site; the newest wins.
 
     Attributes:
-        site: whose; must be the topic's.
-        site_uid: of the index that it works by.
-        index: echo of that index; absent: none was ever accepted.
-        orders: one per order that is listed or still being withdrawn. What is not here is not
-            there.
-        missing: ids whose content has not come; the hub publishes them again.
-        is_executing: this agent applies; others only report.
-        bad_messages: messages from the hub's side that could not be used, by reason, since boot.
+        kind: constant.
+        site: name of the site; the same as in the topic.
+        site_uid: `site_uid` of the index that the agent applies.
+        index: echo of that index; absent if the agent has never accepted one.
+        orders: one entry per order that is listed or still being withdrawn; of an order without an
+            entry nothing is left at the site.
+        missing: ids of the orders whose content the agent does not have; the hub publishes them
+            again.
+        is_executing: whether this agent applies orders; others only report.
+        bad_messages: number of messages since boot that could not be used, by reason.
     """
 
     kind: Literal["status"] = "status"

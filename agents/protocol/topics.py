@@ -1,14 +1,14 @@
-"""The names of the wire's topics, and back.
+"""Builds and parses the names of the MQTT topics.
 
-`kapok/v1/SITE/{desired,orders/TOKEN[/PART],hub}` go down, `{report,status,offline}` go up. The site
-name is a DNS label path (RFC 1123), so that it can hold none of MQTT's own characters `/ + #`, and
-so that a broker's access rule can use it as the user name.
+`kapok/v1/SITE/{desired,orders/TOKEN[/PART],hub}` go down to a site, `{report,status,offline}` go up
+to the hub. A site name is a DNS subdomain (RFC 1123): it contains none of MQTT's own characters
+`/ + #`, and a broker's access rules can use it as the user name.
 """
 
 import re
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from agents.protocol.errors import WireError
 
@@ -16,14 +16,7 @@ PREFIX: Final = "kapok/v1"
 TOKEN_CHARACTERS: Final = 32
 
 TopicKind = Literal["desired", "orders", "hub", "report", "status", "offline"]
-_TOPIC_KINDS: Final[tuple[TopicKind, ...]] = (
-    "desired",
-    "orders",
-    "hub",
-    "report",
-    "status",
-    "offline",
-)
+_TOPIC_KINDS: Final[tuple[TopicKind, ...]] = get_args(TopicKind)
 
 _SITE_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 _TOKEN_PATTERN = re.compile(rf"[0-9a-f]{{{TOKEN_CHARACTERS}}}")
@@ -32,7 +25,14 @@ _MAX_TOPIC_CHARACTERS: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic taken apart: whose, what, and for orders which content and which part of it."""
+    """A parsed topic.
+
+    Attributes:
+        site: name of the site.
+        kind: kind of message.
+        token: token of the order, for `orders`; else None.
+        part: number of the content's part, for `orders`; else 0.
+    """
 
     site: str
     kind: TopicKind
@@ -41,55 +41,58 @@ class Topic:
 
 
 def is_site_name(name: str) -> bool:
-    """Whether `name` can be a site's: RFC 1123 subdomain, at most 253 characters."""
+    """Whether `name` is a valid site name: an RFC 1123 subdomain of at most 253 characters."""
     return _SITE_PATTERN.fullmatch(name) is not None
 
 
 def site_topic(site: str, kind: TopicKind) -> str:
-    """The topic of one kind at one site; for orders see `order_topic`."""
+    """The topic of one kind of message at one site; for orders see `order_topic`."""
     return f"{PREFIX}/{site}/{kind}"
 
 
 def order_token(order_id: str) -> str:
-    """What stands for an order id in topics and labels: the first 32 hex digits of its SHA-256.
+    """The token of an order in topics and labels: the first 32 hex digits of its id's SHA-256.
 
-    An order id (`hub/namespace/name/incarnation`) has slashes and may be longer than a label's 63.
+    The id itself (`HUB/NAMESPACE/NAME/INCARNATION`) has slashes and may exceed the 63 characters of
+    a label.
     """
     return sha256(order_id.encode()).hexdigest()[:TOKEN_CHARACTERS]
 
 
 def order_topic(site: str, order_id: str, part: int = 0) -> str:
-    """The topic of an order's content; content above one part goes on at `/1`, `/2` and so on."""
+    """The topic of one part of an order's content; parts after the first end in their number."""
     first = f"{site_topic(site, 'orders')}/{order_token(order_id)}"
     return f"{first}/{part}" if part else first
 
 
 def hub_subscriptions() -> tuple[str, ...]:
-    """What the hub subscribes to: every site's reports, statuses and wills."""
+    """The topics that the hub subscribes to: every site's reports, statuses and wills."""
     return tuple(f"{PREFIX}/+/{kind}" for kind in ("report", "status", "offline"))
 
 
 def parse_topic(name: str) -> Topic:
-    """Takes a topic apart.
+    """Parses the name of a topic.
 
     Raises:
-        WireError: not a topic of this version.
+        WireError: it is not a topic of this version.
     """
     if len(name) > _MAX_TOPIC_CHARACTERS:
-        raise WireError("malformed", "topic: longer than any of ours")
+        raise WireError(
+            "malformed", f"topic: at most {_MAX_TOPIC_CHARACTERS} characters are allowed"
+        )
     words = name.split("/")
     if len(words) < 4 or "/".join(words[:2]) != PREFIX or not is_site_name(words[2]):  # noqa: PLR2004 - kapok, v1, site, kind
         raise WireError("malformed", f"topic {name!r}: expected {PREFIX}/SITE/KIND")
     for kind in _TOPIC_KINDS:
         if kind == words[3]:
             return _parse_rest(name, words[2], kind, words[4:])
-    raise WireError("malformed", f"topic {name!r}: the kind is none of {', '.join(_TOPIC_KINDS)}")
+    raise WireError("malformed", f"topic {name!r}: expected a kind of {', '.join(_TOPIC_KINDS)}")
 
 
 def _parse_rest(name: str, site: str, kind: TopicKind, rest: list[str]) -> Topic:
     if kind != "orders":
         if rest:
-            raise WireError("malformed", f"topic {name!r}: nothing follows {kind}")
+            raise WireError("malformed", f"topic {name!r}: unexpected text after {kind}")
         return Topic(site, kind)
     if not rest or not _TOKEN_PATTERN.fullmatch(rest[0]):
         raise WireError("malformed", f"topic {name!r}: expected a token of 32 hex digits")
@@ -98,4 +101,4 @@ def _parse_rest(name: str, site: str, kind: TopicKind, rest: list[str]) -> Topic
         return Topic(site, kind, token)
     if len(parts) == 1 and re.fullmatch(r"[1-9][0-9]{0,3}", parts[0]):
         return Topic(site, kind, token, int(parts[0]))
-    raise WireError("malformed", f"topic {name!r}: a part is a number from 1")
+    raise WireError("malformed", f"topic {name!r}: expected a part number from 1")

@@ -1,5 +1,5 @@
-"""What the agent needs of its machine: clock, identity, back-off, files that survive a power cut.
+"""What the agent needs of its machine: clock, data directory, back-off.
 
 Knows `protocol` only.
-Start with `identity.py`: the agent's key and its boots.
+Start with `data_dir.py`: the agent's key, and files that survive a power cut.
 """

@@ -1,17 +1,22 @@
-"""How long to wait before trying again: doubled each time, with jitter, and never for ever."""
+"""How long to wait before the next attempt: exponential back-off with jitter, bounded.
+
+A module of its own because `mqtt` and `orders` both use it and neither may import the other.
+"""
 
 import random
 from dataclasses import dataclass, field
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Backoff:
-    """Pauses that grow; a thousand agents that lost one broker must not come back in one second.
+    """Pauses whose mean doubles with every attempt.
+
+    The jitter spreads the reconnects of a thousand agents that lost one broker at the same time.
 
     Attributes:
-        initial_seconds: the mean of the first pause.
-        max_seconds: no mean is longer.
-        jitter: chance, as an input; each pause is 0.5 to 1.5 times its mean.
+        initial_seconds: mean of the first pause.
+        max_seconds: longest mean.
+        jitter: chance as an input; each pause is 0.5 to 1.5 times its mean.
     """
 
     initial_seconds: float
@@ -21,11 +26,11 @@ class Backoff:
 
     def next_seconds(self) -> float:
         """The pause before the next attempt."""
-        # The exponent is bounded: after months without a broker 2 ** attempts is no float any more.
+        # The exponent is bounded: after months without a broker `2 ** attempts` overflows a float.
         mean: float = min(self.initial_seconds * 2 ** min(self._attempts, 32), self.max_seconds)
         self._attempts += 1
         return mean * (0.5 + self.jitter.random())
 
     def reset(self) -> None:
-        """It worked: begin anew."""
+        """Starts again with the first pause, after a success."""
         self._attempts = 0

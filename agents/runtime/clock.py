@@ -1,7 +1,7 @@
-"""Time as an input: the only place of the agent that reads a clock or sleeps.
+"""Time as an input: the only module of the agent that reads a clock or sleeps.
 
-Loops take a `AgentClock`, so that tests can move time by hand and never really sleep. A copy of the
-scheduler's port on purpose: the two programs share the wire schema and nothing else.
+Loops take an `AgentClock`, so that tests move time by hand and never really sleep. This is a copy
+of the scheduler's `Clock` on purpose: the two programs share the wire protocol and nothing else.
 """
 
 import asyncio
@@ -11,14 +11,14 @@ from typing import Protocol
 
 
 class AgentClock(Protocol):
-    """What a loop may ask of time."""
+    """The operations on time that a loop may use."""
 
     def now(self) -> datetime:
-        """The wall clock: aware, UTC. For records and for humans, never for measuring ages."""
+        """The wall clock: aware, UTC. For records and people, never for measuring ages."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that only grow; the start is arbitrary."""
+        """Seconds since an arbitrary start; never goes back."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -38,5 +38,5 @@ class AgentSystemClock:
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Waits `seconds`; other tasks go on."""
+        """Waits without blocking the event loop."""
         await asyncio.sleep(seconds)

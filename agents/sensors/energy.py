@@ -1,7 +1,8 @@
-"""Sums power up to energy totals that only grow and survive restarts.
+"""Sums power up to energy totals, which only grow and survive restarts.
 
-Trapezoids between looks that both knew the power, at most `_MAX_GAP_SECONDS` apart; any other
-time counts as unmeasured, so that nobody takes a gap for a saving.
+Between two observations at most `_MAX_GAP_SECONDS` apart that both know the power, the energy is
+their mean power times the time (trapezoidal rule). All other time counts as unmeasured, so that a
+gap is not taken for a saving.
 """
 
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from agents.protocol.report import ReportedEnergy, ReportedPower
-from agents.runtime.atomic_write import write_durably
+from agents.runtime.data_dir import write_durably
 from agents.sensors.sensor import Observation
 
 _MAX_GAP_SECONDS: Final = 300.0
@@ -20,15 +21,16 @@ _MAX_GAP_SECONDS: Final = 300.0
 
 @dataclass(slots=True)
 class EnergyMeter:
-    """Counters of one site, kept in one small file.
+    """The energy counters of one site, kept in one small file.
 
     Attributes:
-        path: of that file.
+        path: path of the file.
     """
 
     path: Path
     _counter_id: str = field(init=False)
     _totals: dict[str, float] = field(init=False)
+    # Monotonic seconds, watts of the equipment, watts of the photovoltaics.
     _last_reading: "tuple[float, float | None, float | None] | None" = field(
         default=None, init=False
     )
@@ -37,14 +39,14 @@ class EnergyMeter:
         self._counter_id, self._totals = _load_totals(self.path)
 
     def record(self, observation: Observation, now: float) -> ReportedEnergy:
-        """Counts up to now and says the totals; they are on disk before they are returned.
+        """Counts up to now and returns the totals; they are on disk before they are returned.
 
         Args:
-            observation: what the sensors saw, put together.
-            now: monotonic seconds of that look.
+            observation: merged observation of all sensors.
+            now: monotonic seconds of the observation.
 
         Raises:
-            OSError: the disk does not take them.
+            OSError: the totals cannot be written to disk.
         """
         watts = observation.power.watts if observation.power else None
         if self._last_reading is not None:
@@ -60,7 +62,7 @@ class EnergyMeter:
         return self._build_energy(observation, observation.power)
 
     def read_totals(self, observation: Observation) -> ReportedEnergy:
-        """Says the totals as they are on disk; counts nothing and writes nothing."""
+        """Returns the totals as they are on disk; counts nothing and writes nothing."""
         return self._build_energy(observation, observation.power)
 
     def _add_interval(
@@ -99,7 +101,7 @@ class EnergyMeter:
 
 
 def _load_totals(path: Path) -> tuple[str, dict[str, float]]:
-    """The counters on disk; new ones, under a new id, if they are lost or spoilt."""
+    """Loads the counters; new ones, with a new id, if the file is missing or corrupt."""
     try:
         tree = json.loads(path.read_bytes())
         totals = {str(name): float(value) for name, value in tree["totals"].items()}

@@ -1,9 +1,9 @@
-"""The machine that the agent runs on: cpu, memory, and its power where the kernel tells it.
+"""The machine that the agent runs on: CPU, memory, and power where the kernel reports it.
 
-Power: an ACPI power meter (hwmon `power1_average`, microwatts) sees the whole machine and counts as
-measured; RAPL (`intel-rapl:N/energy_uj`) sees the processor packages only, so it is an estimate.
-RAPL's counters wrap at `max_energy_range_uj` and are readable by root alone on most kernels;
-virtual machines have none. Without either, power is unknown, which is not 0.
+An ACPI power meter (hwmon `power1_average`, microwatts) covers the whole machine, so its power is
+measured. RAPL (`intel-rapl:N/energy_uj`) covers the processor packages only, so power from it is
+estimated. RAPL's counters wrap at `max_energy_range_uj`, and on most kernels only root may read
+them; virtual machines have none. Without either, power is unknown, which is not 0.
 """
 
 import os
@@ -28,12 +28,13 @@ _KIB: Final = 1024
 
 @dataclass(slots=True)
 class HostSensor:
-    """Looks at /proc and /sys.
+    """Reads /proc and /sys.
 
     Attributes:
-        clock: for power from energy counters.
-        version: of the agent, told along.
-        root: where /proc and /sys are; tests have their own.
+        clock: monotonic time, to turn energy counters into power.
+        version: version of the agent, for the report.
+        root: folder that holds `proc` and `sys`; tests have their own.
+        name: slug of the sensor.
     """
 
     clock: AgentClock
@@ -43,7 +44,7 @@ class HostSensor:
     _last_counters: "tuple[float, dict[str, int]] | None" = field(default=None, init=False)
 
     async def observe(self) -> Observation:
-        """Looks once; what cannot be read is left out."""
+        """Observes the machine; leaves out what cannot be read."""
         return Observation(host=self._read_host(), power=self._read_power())
 
     def _read_host(self) -> ReportedHost:
@@ -73,7 +74,7 @@ class HostSensor:
         return self._read_package_power()
 
     def _read_package_power(self) -> ReportedPower | None:
-        """Energy since the last look over the time since then."""
+        """Energy since the last observation over the time since then."""
         now, counters = self.clock.monotonic(), self._read_package_counters()
         last, self._last_counters = self._last_counters, (now, counters)
         if last is None or not counters or counters.keys() != last[1].keys() or now <= last[0]:
@@ -87,7 +88,7 @@ class HostSensor:
         found = {}
         for folder in (self.root / "sys/class/powercap").glob("intel-rapl:*"):
             energy = _read_first_number(folder / "energy_uj")
-            # intel-rapl:0:1 is part of intel-rapl:0, and psys contains all packages.
+            # To count nothing twice: intel-rapl:0:1 is part of intel-rapl:0, psys is their sum.
             if energy is not None and folder.name.count(":") == 1 and not _is_psys(folder):
                 found[folder.name] = int(energy)
         return found
@@ -96,11 +97,12 @@ class HostSensor:
         if after >= before:
             return after - before
         span = _read_first_number(self.root / "sys/class/powercap" / name / "max_energy_range_uj")
+        # The counter has wrapped. With an unknown range count from 0, which is never too much.
         return after - before + (span or before)
 
 
 def resident_bytes(root: Path = Path("/")) -> int | None:
-    """This process's resident memory."""
+    """Resident memory of this process; None if unknown."""
     return _read_table(root / "proc/self/status").get("VmRSS")
 
 
@@ -112,7 +114,7 @@ def _is_psys(folder: Path) -> bool:
 
 
 def _read_table(path: Path) -> dict[str, int]:
-    """`Ident:  123 kB` lines, in bytes."""
+    """Reads lines such as `MemTotal:  123 kB`; returns the values in bytes."""
     try:
         lines = path.read_text().splitlines()
     except OSError:

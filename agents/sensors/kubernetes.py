@@ -1,8 +1,7 @@
-"""The member cluster: free capacity node by node, our orders' bound pods, the kinds it serves.
+"""The member cluster: free capacity by node, the bound pods of orders, the kinds it serves.
 
-Polls: nodes and the pods that have not ended, in pages. On an edge cluster that is a few hundred
-    objects
-every ten seconds, and nothing is kept in between; a watch would hold all of them in memory.
+It lists nodes and unfinished pods in pages: on an edge cluster a few hundred objects every ten
+seconds. Nothing is kept in between, whereas a watch would keep all objects in memory.
 """
 
 import asyncio
@@ -28,20 +27,20 @@ _UNFINISHED_PODS_QUERY: Final = {"fieldSelector": "status.phase!=Succeeded,statu
 _BAD_REQUEST: Final = 400
 
 AppliedGenerationsReader = Callable[[], Mapping[str, int]]
-"""Gives the applied generation of every order of this site, by id."""
+"""Returns the applied generation of every order of this site, by order id."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class KubernetesSensor:
-    """Looks at one member cluster.
+    """Observes one member cluster.
 
     Attributes:
-        discovery: the member's API and its kinds.
-        label_choice: which node labels tell classes apart.
-        read_applied_generations: applied generations; read before the pods are, so that a report
-        never claims a
-            newer generation than the pods it counts.
-        is_active: whether this agent applies orders here now.
+        discovery: API of the member, and the kinds that it serves.
+        label_choice: node labels that distinguish node classes.
+        read_applied_generations: reads the applied generations. They are read before the pods, so
+            that a report never names a newer generation than that of the pods it counts.
+        is_active: whether this agent applies orders to the cluster now.
+        name: slug of the sensor.
     """
 
     discovery: Discovery
@@ -52,7 +51,7 @@ class KubernetesSensor:
     _version: str | None = field(default=None, init=False)
 
     async def observe(self) -> Observation:
-        """Looks once; a cluster that does not answer is a fault in the report, not an error."""
+        """Observes the cluster; one that does not answer is a fault in the report, not an error."""
         generations = dict(self.read_applied_generations())
         try:
             return await asyncio.to_thread(self._read_cluster, generations)
@@ -84,17 +83,16 @@ class KubernetesSensor:
         except MemberApiError as error:
             if error.code != _BAD_REQUEST:
                 raise
-            return self.discovery.api.list_mapped(
-                _PODS_PATH, None, pod_facts_of
-            )  # a server without that selector
+            # The server does not support that selector; `pod_facts_of` leaves finished pods out.
+            return self.discovery.api.list_mapped(_PODS_PATH, None, pod_facts_of)
 
 
 def bound_orders_of(
     snapshot: NodeSnapshot, generations: Mapping[str, int]
 ) -> tuple[OrderBoundPods, ...]:
-    """Every order that was applied, with 0 if it has no pod, and every other that has pods.
+    """Every order that was applied, also without pods, and every other order that has pods.
 
-    Generation 0: pods of an order that our journal does not know, as after a lost disk.
+    The generation is 0 for an order that the journal does not know, as after a lost disk.
     """
     found = {
         order_id: OrderBoundPods(
@@ -103,9 +101,10 @@ def bound_orders_of(
         for order_id, generation in generations.items()
     }
     for token, order_id in snapshot.order_ids.items():
-        # Anybody in the cluster may label a pod: such words must not spoil the whole report.
-        is_told = len(order_id) <= DEFAULT_TEXT_CHARACTERS and order_token(order_id) == token
-        if is_told and order_id not in found and len(found) < MAX_ORDERS:
+        # Every user of the cluster may label a pod, and the hub would refuse the whole report for
+        # an id that is too long.
+        is_valid = len(order_id) <= DEFAULT_TEXT_CHARACTERS and order_token(order_id) == token
+        if is_valid and order_id not in found and len(found) < MAX_ORDERS:
             found[order_id] = OrderBoundPods(
                 id=order_id, generation=0, bound=snapshot.bound_pods[token]
             )

@@ -1,7 +1,8 @@
-"""What the namespaces of the member cluster let pods ask: ResourceQuota and LimitRange objects.
+"""Limits of the member's namespaces: its ResourceQuota and LimitRange objects.
 
-Two small lists a look. Where they may not be read, or are not served, nothing is reported, and the
-hub then knows of no limit; a member that said so once is asked again only now and then.
+Each observation makes two small lists. Where the agent may not read them, or the member does not
+serve them, nothing is reported, and the hub assumes no limits; the sensor then skips the next
+`_SKIPPED_OBSERVATIONS` observations.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree
 from agents.protocol.report import MAX_NAMESPACES, ReportedNamespace
+from agents.sensors.pods import MilliAmounts
 from agents.sensors.quantities import QuantityError, ceil_milli, floor_milli, format_quantity
 from agents.sensors.sensor import Observation
 
@@ -20,9 +22,6 @@ _LIMIT_RANGES_PATH: Final = "/api/v1/limitranges"
 _NOT_READABLE: Final = (403, 404)
 _SKIPPED_OBSERVATIONS: Final = 60
 _MAX_RESOURCES: Final = 64
-
-MilliAmounts = dict[str, int]
-"""Resource name to whole milli-units."""
 
 _CONTAINER_FIELDS: Final = {
     "min": "container_min",
@@ -36,10 +35,11 @@ _FIELDS_BY_TYPE: Final = {"Container": _CONTAINER_FIELDS, "Pod": _POD_FIELDS}
 
 @dataclass(slots=True)
 class NamespaceSensor:
-    """Looks at the limits of all namespaces.
+    """Observes the limits of all namespaces.
 
     Attributes:
-        api: the member's.
+        api: API of the member.
+        name: slug of the sensor.
     """
 
     api: MemberApi
@@ -48,7 +48,7 @@ class NamespaceSensor:
     _faults: tuple[str, ...] | None = field(default=None, init=False)
 
     async def observe(self) -> Observation:
-        """Looks once; a member that does not answer is another sensor's fault to name."""
+        """Observes the limits; that a member does not answer is reported by `KubernetesSensor`."""
         if self._observations_to_skip:
             self._observations_to_skip -= 1
             return Observation(faults=self._faults)
@@ -70,14 +70,14 @@ class NamespaceSensor:
 
 
 def _spec_and_status_of(tree: Tree) -> Tree:
-    """What is kept of an object while the lists are read."""
+    """Reduces an object to namespace, spec and status, while the lists are read."""
     metadata = _as_map(tree.get("metadata"))
     kept = {"spec": _as_map(tree.get("spec")), "status": _as_map(tree.get("status"))}
     return {"namespace": str(metadata.get("namespace", "")), **kept}
 
 
 def namespaces_of(quotas: Iterable[Tree], ranges: Iterable[Tree]) -> tuple[ReportedNamespace, ...]:
-    """The limits of every namespace that has any, by name."""
+    """The limits of all namespaces that have any, sorted by name."""
     found: dict[str, _LimitsBuilder] = {}
     for each in quotas:
         found.setdefault(each["namespace"], _LimitsBuilder()).add_quota(each)
@@ -88,6 +88,8 @@ def namespaces_of(quotas: Iterable[Tree], ranges: Iterable[Tree]) -> tuple[Repor
 
 @dataclass(slots=True)
 class _LimitsBuilder:
+    """Collects the limits of one namespace; of several limits the tightest counts."""
+
     amounts: dict[str, MilliAmounts] = field(default_factory=dict)
     not_counted: set[str] = field(default_factory=set)
 
@@ -146,7 +148,7 @@ def _quota_left(hard: str | float, used: str | float) -> int:
 
 
 def _format_amount(name: str, amount: int) -> str | int:
-    """As the resource that a quota's name stands for is written."""
+    """Formats an amount in the unit of the resource that a quota's name contains."""
     return format_quantity(name.removeprefix("requests.").removeprefix("limits."), amount)
 
 

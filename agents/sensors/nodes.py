@@ -1,6 +1,7 @@
-"""From nodes and bound pods to what is free on each node, grouped into classes. Pure.
+"""Computes the free capacity of each node from nodes and bound pods, grouped into classes. Pure.
 
-Nodes that take no pods (unschedulable, not ready) are left out: what is free on them is of no use.
+Nodes that take no pods (unschedulable or not ready) are left out: their free capacity cannot be
+used.
 """
 
 from collections import Counter
@@ -11,10 +12,8 @@ from typing import Any, Final
 
 from agents.protocol.delta import node_class_key
 from agents.protocol.report import MAX_NODE_ROWS, FreeRow, ReportedNodeClass, ReportedTaint
-from agents.sensors.pods import MilliAmounts, PodFacts
+from agents.sensors.pods import MilliAmounts, PodFacts, Tree
 from agents.sensors.quantities import QuantityError, floor_milli, format_quantity
-
-Tree = Mapping[str, Any]
 
 VENDOR_LABELS: Final = (
     "kapok.dev/cpu-vendor",
@@ -23,29 +22,29 @@ VENDOR_LABELS: Final = (
 GPU_LABELS: Final = ("kapok.dev/gpu-model", "nvidia.com/gpu.product")
 ARCHITECTURE_LABEL: Final = "kubernetes.io/arch"
 
-# What a report can hold; a hub would refuse the whole report of a site that says more.
+# Bounds of the protocol: the hub would refuse the whole report of a site that exceeds them.
 _MAX_LABELS: Final = 64
 _MAX_RESOURCES: Final = 64
 _CORE_RESOURCES: Final = frozenset({"cpu", "memory", "pods", "ephemeral-storage"})
 _MAX_TAINTS: Final = 64
-# The control plane sets it beside `unschedulable`, and takes it off again.
+# Set by the control plane together with `spec.unschedulable`.
 _CORDON_TAINT: Final = "node.kubernetes.io/unschedulable"
 
 
 @dataclass(frozen=True, slots=True)
 class LabelChoice:
-    """Which node labels tell classes apart.
+    """Selects the node labels that distinguish node classes.
 
     Attributes:
-        included: patterns, `*` matches anything.
-        excluded: of these, not.
+        included: patterns of label names; `*` matches anything.
+        excluded: patterns of label names that are left out of these.
     """
 
     included: tuple[str, ...] = ("*",)
     excluded: tuple[str, ...] = ()
 
     def select(self, labels: Mapping[str, Any]) -> dict[str, str]:
-        """The chosen labels, at most 64 in alphabetical order: a class must fit into a report."""
+        """The selected labels; the first 64 by name, which is the bound of the protocol."""
         names = [name for name in sorted(labels) if self._is_chosen(name)]
         return {name: str(labels[name]) for name in names[:_MAX_LABELS]}
 
@@ -57,12 +56,12 @@ class LabelChoice:
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """What is kept of a node that takes pods.
+    """A node that takes pods, reduced to what a report needs.
 
     Attributes:
-        name: of the node.
-        node_class: its class, without what is free.
-        allocatable: resource to whole milli-units; None if a figure is no quantity.
+        name: name of the node.
+        node_class: its class, without free capacity.
+        allocatable: allocatable amounts; None if one is not a valid quantity.
     """
 
     name: str
@@ -72,14 +71,13 @@ class NodeFacts:
 
 @dataclass(frozen=True, slots=True)
 class NodeSnapshot:
-    """One look at a cluster.
+    """The nodes of a cluster at one time.
 
     Attributes:
-        classes: nodes by class, within a class by equal free vectors.
-        bound_pods: pods that take room, by the token of their order.
-        order_ids: order ids by token, as pods tell them.
-        unreadable_nodes: nodes whose figures make no sense: nothing is placed by them, and a fault
-        is told.
+        classes: node classes; within a class, nodes with equal free capacity share a row.
+        bound_pods: number of pods that take capacity, by the token of their order.
+        order_ids: order ids by token, from the annotations of pods.
+        unreadable_nodes: nodes left out because an amount on them is not a valid quantity.
     """
 
     classes: tuple[ReportedNodeClass, ...]
@@ -89,7 +87,7 @@ class NodeSnapshot:
 
 
 def node_facts_of(node: Tree, choice: LabelChoice) -> NodeFacts | None:
-    """What is to be kept of a node; None if it takes no pods."""
+    """Reduces a node to what a report needs; None if it takes no pods."""
     if not _is_schedulable(node):
         return None
     amounts = (node.get("status") or {}).get("allocatable") or {}
@@ -104,7 +102,7 @@ def node_facts_of(node: Tree, choice: LabelChoice) -> NodeFacts | None:
 
 
 def summarise_nodes(nodes: Iterable[NodeFacts], pods: Iterable[PodFacts]) -> NodeSnapshot:
-    """Free capacity = allocatable minus what bound pods take, node by node."""
+    """Computes free capacity: allocatable minus what bound pods take, node by node."""
     known = list(nodes)
     free = {node.name: dict(node.allocatable) for node in known if node.allocatable is not None}
     unreadable_nodes = {node.name for node in known if node.allocatable is None}
@@ -116,7 +114,7 @@ def summarise_nodes(nodes: Iterable[NodeFacts], pods: Iterable[PodFacts]) -> Nod
             if pod.order_id:
                 order_ids[pod.token] = pod.order_id
         if pod.amounts is None:
-            free.pop(pod.node, None)  # nobody knows what is free there
+            free.pop(pod.node, None)  # what is free on the node is unknown
             unreadable_nodes.add(pod.node)
         elif pod.node in free:
             _subtract(free[pod.node], pod.amounts)
@@ -184,7 +182,7 @@ def _first_label(labels: Mapping[str, Any], names: Iterable[str]) -> str:
 
 
 def _free_vector(free: MilliAmounts) -> tuple[tuple[str, int], ...]:
-    """Never below zero: a node may be over-committed by static pods or by a shrunk allocatable."""
+    """Sorted free amounts, never below 0: static pods may overcommit a node."""
     return tuple(sorted((resource, max(0, amount)) for resource, amount in free.items()))
 
 

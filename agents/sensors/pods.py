@@ -1,30 +1,28 @@
-"""How much room one pod takes on its node, as the kube-scheduler counts it. Pure."""
+"""The capacity that a pod takes on its node, as the kube-scheduler counts it. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agents.sensors.quantities import QuantityError, ceil_milli
+from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL
+from agents.sensors.quantities import MILLI, QuantityError, ceil_milli
 
 Tree = Mapping[str, Any]
 MilliAmounts = dict[str, int]
-"""Resource name to whole milli-units."""
-
-ORDER_LABEL: Final = "kapok.dev/order"
-ORDER_ID_ANNOTATION: Final = "kapok.dev/order-id"
+"""Resource name to an amount in whole milli-units."""
 
 _FINISHED_PHASES: Final = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True, slots=True)
 class PodFacts:
-    """What is kept of a pod that takes room on a node.
+    """A pod that takes capacity of a node, reduced to what a report needs.
 
     Attributes:
-        node: it is bound to.
-        amounts: that it takes; None if a request is no quantity, so that nobody knows.
-        token: of the order it belongs to.
-        order_id: of that order, as the pod tells it.
+        node: name of the node that it is bound to.
+        amounts: amounts that it takes; None (unknown) if a request is not a valid quantity.
+        token: token of the order that it belongs to, from its label.
+        order_id: id of that order, from its annotation.
     """
 
     node: str
@@ -34,7 +32,7 @@ class PodFacts:
 
 
 def pod_facts_of(pod: Tree) -> PodFacts | None:
-    """What is to be kept of a pod; None if it takes no room."""
+    """Reduces a pod to what a report needs; None if it takes no capacity."""
     if not holds_capacity(pod):
         return None
     metadata = pod.get("metadata") or {}
@@ -51,21 +49,21 @@ def pod_facts_of(pod: Tree) -> PodFacts | None:
 
 
 def holds_capacity(pod: Tree) -> bool:
-    """Whether the pod is bound to a node and has not ended; a terminating one still takes room."""
+    """Whether the pod is bound to a node and has not ended; terminating pods still count."""
     is_bound = bool((pod.get("spec") or {}).get("nodeName"))
     return is_bound and (pod.get("status") or {}).get("phase") not in _FINISHED_PHASES
 
 
 def requests_of(pod: Tree) -> MilliAmounts:
-    """What the pod takes: containers and sidecars, or its largest init step; plus overhead.
+    """The amounts that a pod takes: containers and sidecars or the largest init step, and overhead.
 
-    By KEP-753: a restartable init container (sidecar) stays, so it counts with all that starts
-    after it. By KEP-2837: requests of the pod as a whole, where given, stand instead. By KEP-1287:
-    while a resize is under way the larger of asked and allocated counts. The pod itself takes one
-    of `pods`.
+    A restartable init container (sidecar, KEP-753) keeps running, so it counts together with
+    everything that starts after it. Requests of the pod as a whole (KEP-2837) replace the sum of
+    its containers. During a resize (KEP-1287), the larger of requested and allocated counts. The
+    pod itself takes one of `pods`.
 
     Raises:
-        QuantityError: a request is no quantity.
+        QuantityError: a request is not a valid quantity.
     """
     spec = pod.get("spec") or {}
     allocated = _allocated_by_container(pod)
@@ -74,7 +72,7 @@ def requests_of(pod: Tree) -> MilliAmounts:
         total[name] = amount
     for name, amount in (spec.get("overhead") or {}).items():
         total[name] = total.get(name, 0) + ceil_milli(amount)
-    total["pods"] = 1000
+    total["pods"] = MILLI  # one pod, in milli-units
     return total
 
 
@@ -102,7 +100,7 @@ def _container_requests(container: Tree, allocated: Mapping[str, MilliAmounts]) 
 
 
 def _requests_of_resources(resources: Tree | None) -> MilliAmounts:
-    """Requests; a limit without a request is one, as the API server would have filled in."""
+    """The requests; a limit without a request counts as one, as the API server defaults it."""
     tree = resources or {}
     wanted = {**(tree.get("limits") or {}), **(tree.get("requests") or {})}
     return {name: ceil_milli(amount) for name, amount in wanted.items()}

@@ -1,7 +1,7 @@
 """Kubernetes quantities, exactly (apimachinery, resource.Quantity).
 
-Whole milli-units inside, so that no float ever rounds a node fuller or emptier than it is. Requests
-are rounded up and capacities down: what does not divide is never given away twice.
+Amounts are whole milli-units, so that no float rounding makes a node look fuller or emptier than it
+is. Requests are rounded up and capacities down, so that free capacity is never overstated.
 """
 
 import re
@@ -23,27 +23,27 @@ _SCALES: Final[dict[str, Fraction]] = {
 
 
 class QuantityError(ValueError):
-    """Not a quantity; the message shows it."""
+    """A text is not a valid quantity; the message quotes it."""
 
 
 @lru_cache(maxsize=4096, typed=True)
 def parse_quantity(text: str | float) -> Fraction:
-    """The value of a quantity, as `500m`, `1Gi`, `1e9`, `0.5`, 3.
+    """The value of a quantity such as `500m`, `1Gi`, `1e9`, `0.5` or 3.
 
     Raises:
-        QuantityError: it is none.
+        QuantityError: it is not a valid quantity.
     """
     word = str(text)
     match = _QUANTITY_PATTERN.fullmatch(word) if len(word) <= _MAX_CHARACTERS else None
     if match is None or isinstance(text, bool):
         raise QuantityError(
-            f"{word[:_MAX_CHARACTERS]!r} is no quantity; write 500m, 2, 1.5, 4Gi or 1e9"
+            f"{word[:_MAX_CHARACTERS]!r} is not a quantity; expected e.g. 500m, 2, 1.5, 4Gi or 1e9"
         )
     sign, digits, suffix = match.groups()
     scale = _SCALES.get(suffix)
     if scale is None:
         if suffix[0] not in "eE" or not suffix[1:]:
-            raise QuantityError(f"{word!r}: {suffix!r} is no unit; known: {', '.join(_SCALES)}")
+            raise QuantityError(f"{word!r}: {suffix!r} is not a unit; known: {', '.join(_SCALES)}")
         scale = Fraction(10) ** int(suffix[1:])
     value = Fraction(digits.rstrip(".")) * scale
     return -value if sign == "-" else value
@@ -51,23 +51,23 @@ def parse_quantity(text: str | float) -> Fraction:
 
 @lru_cache(maxsize=4096, typed=True)
 def ceil_milli(text: str | float) -> int:
-    """Whole milli-units, rounded up: for requests."""
+    """A quantity in whole milli-units, rounded up, for requests."""
     value = parse_quantity(text) * MILLI
     return -((-value.numerator) // value.denominator)
 
 
 @lru_cache(maxsize=4096, typed=True)
 def floor_milli(text: str | float) -> int:
-    """Whole milli-units, rounded down: for capacities."""
+    """A quantity in whole milli-units, rounded down, for capacities."""
     value = parse_quantity(text) * MILLI
     return value.numerator // value.denominator
 
 
 def format_quantity(resource: str, milli: int) -> str | int:
-    """A free amount as a report has it; rounded down to what the resource is counted in.
+    """Formats a free amount for a report, rounded down to the unit of the resource.
 
-    cpu in millicores (`7500m`, `7`), memory and storage in bytes as text, all others as whole
-    counts.
+    CPU in cores or millicores (`7`, `7500m`), memory and storage in bytes as text, all other
+    resources as whole counts.
     """
     if resource == "cpu":
         return f"{milli}m" if milli % MILLI else str(milli // MILLI)

@@ -1,17 +1,17 @@
-"""Plays figures and faults over time from a file, for demos, tests and simulations of a city.
+"""Replays figures and faults over time from a file, for demos, tests and simulations.
 
-CSV with a header, or a YAML list of maps. Columns, all but the first optional:
+The file is a CSV with a header, or a YAML list of maps. All columns but the first are optional:
 
-    seconds              from the start; rows ascend; a row holds until the next one
-    power_watts          draw of the equipment
+    seconds              time since the start, ascending; a row holds until the next one
+    power_watts          power that the equipment draws
     gco2_per_kwh         carbon intensity of the grid
-    pv_watts             of the own roof
+    pv_watts             power of the site's own photovoltaics
     battery_ratio        state of charge, 0 to 1
     pue                  facility power over equipment power
-    origin               of the row's figures; default: measured
-    fault                a slug for the report's faults; `silent`: the agent says nothing meanwhile
+    origin               origin of the row's figures; default: measured
+    fault                a slug for the report's faults; `silent`: the agent sends no reports
 
-An empty cell is unknown at that time, not the value before.
+An empty cell means unknown at that time, not the value of the row before.
 """
 
 import csv
@@ -35,7 +35,14 @@ _MAX_ROWS: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class ReplayRow:
-    """What holds from `seconds` on."""
+    """Figures that hold from a time on.
+
+    Attributes:
+        seconds: time since the start of the file.
+        figures: values by column, of `_FIGURE_COLUMNS`.
+        origin: origin of the figures.
+        fault: slug of a fault; None if there is none.
+    """
 
     seconds: float
     figures: Mapping[str, float]
@@ -43,15 +50,16 @@ class ReplayRow:
     fault: str | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class ReplaySensor:
-    """Plays rows against the clock.
+    """Replays rows by the clock.
 
     Attributes:
-        rows: ascending in time.
-        clock: its monotonic side.
-        is_looping: starts over after the last row has held as long as the one before it.
+        rows: rows, ascending in time.
+        clock: monotonic time.
+        is_looping: starts again once the last row has held as long as the one before it.
         speed_ratio: seconds of the file per second of the clock.
+        name: slug of the sensor.
     """
 
     rows: tuple[ReplayRow, ...]
@@ -65,14 +73,14 @@ class ReplaySensor:
         self._started_at = self.clock.monotonic()
 
     async def observe(self) -> Observation:
-        """Looks once; before the first row nothing is known."""
+        """Returns the figures that hold now; nothing is known before the first row."""
         seconds = (self.clock.monotonic() - self._started_at) * self.speed_ratio
         row = row_at(self.rows, seconds, is_looping=self.is_looping)
         return Observation() if row is None else _observation_of(row)
 
 
 def row_at(rows: tuple[ReplayRow, ...], seconds: float, *, is_looping: bool) -> ReplayRow | None:
-    """The row that holds at a time; None before the first."""
+    """The row that holds at a time; None before the first row."""
     if is_looping:
         last_step = rows[-1].seconds - rows[-2].seconds if len(rows) > 1 else 1.0
         seconds %= rows[-1].seconds + (last_step or 1.0)
@@ -84,14 +92,14 @@ def read_rows(path: Path) -> tuple[ReplayRow, ...]:
     """Reads a CSV or YAML file.
 
     Raises:
-        ReplayError: unreadable, empty, or a cell that makes no sense.
+        ReplayError: the file cannot be read, is empty, or has an invalid cell.
     """
     try:
         raw = _read_yaml_rows(path) if path.suffix in (".yaml", ".yml") else _read_csv_rows(path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ReplayError(f"{path}: {error}") from error
     if not raw or len(raw) > _MAX_ROWS:
-        raise ReplayError(f"{path}: 1 to {_MAX_ROWS} rows are expected, found {len(raw)}")
+        raise ReplayError(f"{path}: expected 1 to {_MAX_ROWS} rows, found {len(raw)}")
     rows = tuple(_parse_row(each, f"{path}: row {at}") for at, each in enumerate(raw, 1))
     if any(after.seconds < row.seconds for row, after in pairwise(rows)):
         raise ReplayError(f"{path}: seconds must ascend")
@@ -111,20 +119,23 @@ def _read_yaml_rows(path: Path) -> list[Any]:
     except yaml.YAMLError as error:
         raise ReplayError(f"{path}: not YAML: {error}") from error
     if not isinstance(raw, list):
-        raise ReplayError(f"{path}: a list of maps is expected")
+        raise ReplayError(f"{path}: expected a list of maps")
     return raw
 
 
 def _parse_row(raw: object, where: str) -> ReplayRow:
     if not isinstance(raw, dict):
-        raise ReplayError(f"{where}: a map is expected")
+        raise ReplayError(f"{where}: expected a map")
     for column in raw:
         if column not in _COLUMNS:
-            raise ReplayError(f"{where}: no column {column!r}; known: {', '.join(_COLUMNS)}")
+            raise ReplayError(f"{where}: unknown column {column!r}; known: {', '.join(_COLUMNS)}")
     cells = {name: cell for name, cell in raw.items() if cell is not None and cell != ""}
     origin = str(cells.get("origin", "measured"))
     if origin not in get_args(FigureOrigin):
-        raise ReplayError(f"{where}: origin {origin!r}; one of {', '.join(get_args(FigureOrigin))}")
+        raise ReplayError(
+            f"{where}: origin: expected one of {', '.join(get_args(FigureOrigin))}, "
+            f"found {origin!r}"
+        )
     figures = {
         name: _parse_number(cells[name], where, name) for name in _FIGURE_COLUMNS if name in cells
     }
@@ -142,7 +153,7 @@ def _parse_number(cell: object, where: str, column: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or value < 0:
-        raise ReplayError(f"{where}: {column}: a number from 0 is expected, found {cell!r}")
+        raise ReplayError(f"{where}: {column}: expected a number from 0, found {cell!r}")
     return value
 
 

@@ -1,8 +1,8 @@
-"""Round-trip time to named peers, by how long a TCP connection takes to be made.
+"""Round-trip time to peers, by the time that it takes to open a TCP connection.
 
-SYN to SYN-ACK is one round trip of the network without anything of the application, needs no rights
-(ICMP does) and passes where the service itself passes. The least of three is taken: queues only
-add.
+From SYN to SYN-ACK is one round trip of the network, without the application. Unlike ICMP it needs
+no privileges and passes every firewall that the service passes. The least of three measurements
+counts, because queueing only adds to the time.
 """
 
 import asyncio
@@ -22,20 +22,21 @@ Connect = Callable[[str, int], Awaitable[None]]
 
 
 async def connect_tcp(host: str, port: int) -> None:
-    """Makes a TCP connection and closes it again."""
+    """Opens a TCP connection and closes it."""
     _, writer = await asyncio.open_connection(host, port)
     writer.close()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class RttSensor:
-    """Measures at its own, slower pace and says the last results in between.
+    """Measures peers at its own interval, and returns the last results in between.
 
     Attributes:
-        peers: whom to measure.
-        clock: to measure by.
+        peers: peers to measure.
+        clock: monotonic time, to measure by.
         interval_seconds: between measurements of all peers.
-        connect: makes one connection; tests have their own.
+        connect: opens one connection; tests have their own.
+        name: slug of the sensor.
     """
 
     peers: Sequence[PeerSettings]
@@ -47,7 +48,7 @@ class RttSensor:
     _last_results: tuple[ReportedRtt, ...] = field(default=(), init=False)
 
     async def observe(self) -> Observation:
-        """Looks once; a peer that does not answer is left out: unknown, not far away."""
+        """Returns round-trip times; leaves out peers that do not answer: unknown, not far away."""
         now = self.clock.monotonic()
         if self._measured_at is None or now - self._measured_at >= self.interval_seconds:
             self._measured_at = now
@@ -78,5 +79,5 @@ class RttSensor:
 def _modelled_rtt(peer: PeerSettings) -> ReportedRtt | None:
     if peer.milliseconds is None:
         return None
-    origin = cast("FigureOrigin", peer.origin)  # settings_file checked it
+    origin = cast("FigureOrigin", peer.origin)  # `config/load.py` has checked it
     return ReportedRtt(to=peer.name, milliseconds=peer.milliseconds, origin=origin)

@@ -1,4 +1,4 @@
-"""What a sensor is, what it saw, and how several observations become one."""
+"""The interface of a sensor, what it returns, and how observations are merged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -9,14 +9,14 @@ from agents.protocol.report import FigureOrigin, ReportSections
 
 @dataclass(frozen=True, kw_only=True)
 class Observation(ReportSections):
-    """What one sensor saw: sections of a report, and figures that the energy meter puts together.
+    """What a sensor observed: sections of a report, and figures for the report's energy section.
 
     Attributes:
         pue: facility power over equipment power.
-        pue_origin: where that comes from.
-        pv_watts: of the site's own roof, now.
+        pue_origin: origin of `pue`.
+        pv_watts: power of the site's own photovoltaics now.
         battery_ratio: state of charge, 0 to 1.
-        is_silent: a replayed fault: the agent says nothing for as long as this is so.
+        is_silent: a replayed fault: the agent sends no reports while it is True.
     """
 
     pue: float | None = None
@@ -27,36 +27,38 @@ class Observation(ReportSections):
 
 
 def merge_observations(observations: Sequence[Observation]) -> Observation:
-    """One look of many: of each fact the first that is known; faults of all."""
+    """Merges observations: the first known value of each fact, and the faults of all."""
     facts: dict[str, Any] = {}
     for each in fields(Observation):
-        values = (getattr(look, each.name) for look in observations)
+        values = (getattr(observation, each.name) for observation in observations)
         facts[each.name] = next((value for value in values if value is not None), None)
-    facts["faults"] = tuple(sorted({fault for look in observations for fault in look.faults or ()}))
-    facts["is_silent"] = any(look.is_silent for look in observations)
+    facts["faults"] = tuple(
+        sorted({fault for observation in observations for fault in observation.faults or ()})
+    )
+    facts["is_silent"] = any(observation.is_silent for observation in observations)
     return Observation(**facts)
 
 
 class Sensor(Protocol):
-    """A source of facts."""
+    """A source of facts about the site."""
 
     @property
     def name(self) -> str:
-        """A slug, for metrics and faults."""
+        """Slug of the sensor, for metrics and faults."""
         ...
 
     async def observe(self) -> Observation:
-        """Looks once.
+        """Returns what the sensor knows now.
 
         Raises:
-            SensorError: it cannot see now; the message is for the log.
+            SensorError: it cannot observe now; the message is for the log.
         """
         ...
 
 
 class SensorError(Exception):
-    """A sensor could not look; the report goes out without its part and names the fault."""
+    """A sensor could not observe; the report is sent without its part and lists the fault."""
 
 
 class ReplayError(Exception):
-    """A file cannot be replayed; the message names row and column."""
+    """A replay file cannot be used; the message names file, row and column."""

@@ -1,4 +1,4 @@
-"""Facts from the settings: what nobody measures here but somebody knows, with their origin."""
+"""Facts from the settings: what is known about the site without measuring it."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -10,17 +10,18 @@ from agents.sensors.sensor import Observation
 
 @dataclass(frozen=True, slots=True)
 class StaticSensor:
-    """Says always the same.
+    """Returns the facts of the settings.
 
     Attributes:
-        facts: from the settings, where the origins were checked.
+        facts: the settings; `config/load.py` has checked their origins.
+        name: slug of the sensor.
     """
 
     facts: StaticSettings
     name: str = "static"
 
     async def observe(self) -> Observation:
-        """Looks once."""
+        """Returns the facts."""
         facts = self.facts
         watts, grams = facts.power_watts, facts.intensity_gco2_per_kwh
         return Observation(
@@ -40,4 +41,4 @@ class StaticSensor:
 
 
 def _as_origin(text: str) -> FigureOrigin:
-    return cast("FigureOrigin", text)  # settings_file checked it
+    return cast("FigureOrigin", text)  # `config/load.py` has checked it

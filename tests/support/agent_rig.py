@@ -39,7 +39,8 @@ class AgentRig:
     def start(self) -> None:
         """A start of the agent on the disk it has."""
         self.journal = Journal(self.folder / "journal.sqlite")
-        self.intake = Intake("site-a", TrustedKeys([self.hub.key.public]), self.journal)
+        trusted = TrustedKeys([self.hub.key.public])
+        self.intake = Intake(site="site-a", trusted_keys=trusted, journal=self.journal)
         self.executor = OrderExecutor(
             discovery=Discovery(self.api, self.clock),
             intake=self.intake,

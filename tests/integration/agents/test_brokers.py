@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from agents.app import Agent
+from agents.app import Agent, build_agent
 from agents.config.settings import AgentBrokerSettings, AgentSettings, ReportSettings
 from agents.protocol.hub_requests import WANT_FULL_REPORT
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.report import Report
 from agents.protocol.status import SiteStatusMessage
 from agents.runtime.clock import AgentSystemClock
-from agents.runtime.identity import Boot
+from agents.runtime.data_dir import Boot
 from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
 from tests.support.agent_listener import free_port, listening_hub, publish
 from tests.support.wire_hub import WireHub, config_map, packed
@@ -48,7 +48,13 @@ def settings(folder: Path, port: int, hub: WireHub, **report: float) -> AgentSet
 
 @asynccontextmanager
 async def running(chosen: AgentSettings) -> AsyncIterator[Agent]:
-    agent = Agent(chosen, KEY, Boot("b1", 1), CLOCK, random.Random(1))  # noqa: S311 - jitter
+    agent = build_agent(
+        chosen,
+        key=KEY,
+        boot=Boot("b1", 1),
+        clock=CLOCK,
+        jitter=random.Random(1),  # noqa: S311 - jitter
+    )
     async with asyncio.TaskGroup() as group:
         task = group.create_task(agent.run())
         yield agent

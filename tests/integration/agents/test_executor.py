@@ -10,7 +10,7 @@ import pytest
 
 from agents.member.access import from_kubeconfig
 from agents.member.api import MemberApi
-from agents.orders.labels import ORDER_ID_ANNOTATION, ORDER_LABEL
+from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL
 from agents.protocol.topics import order_token
 from tests.support.agent_rig import CONFIG_MAPS, DEPLOYMENTS, JOBS, AgentRig
 from tests.support.member_clusters import REAL_KUBECONFIGS, api_servers
@@ -147,7 +147,7 @@ def test_what_somebody_else_made_is_a_conflict_and_not_touched(rig: AgentRig) ->
     rig.api.create(CONFIG_MAPS.format(rig.name), theirs)
     [status] = rig.run(rig.content(config_map(a="ours"), generation=2))
     assert status.phase == "Conflict"
-    assert "not Kapok's; it was not touched" in str(status.message)
+    assert "was not created by Kapok; it was not changed" in str(status.message)
     assert rig.find(CONFIG_MAPS, "settings")["data"] == {"a": "theirs"}
     assert rig.find(CONFIG_MAPS, "other") is not None, "what is to be replaced stays till then"
 
@@ -173,7 +173,7 @@ def test_of_two_orders_for_one_object_the_second_is_a_conflict(rig: AgentRig) ->
     statuses = {status.id: status for status in rig.run(first, second)}
     assert statuses[first.id].phase == "Ready"
     assert statuses["hub/x/y/1"].phase == "Conflict"
-    assert "another order's" in str(statuses["hub/x/y/1"].message)
+    assert "belongs to another order" in str(statuses["hub/x/y/1"].message)
 
 
 async def test_a_new_incarnation_waits_until_the_old_one_is_gone(rig: AgentRig) -> None:
@@ -196,7 +196,7 @@ async def test_an_order_that_breaks_the_rules_touches_nothing(rig: AgentRig) -> 
     }
     [status] = rig.run(rig.content(config_map(), secret))
     assert status.phase == "Refused"
-    assert "manifests[1]: Secret s carries its data inline" in str(status.message)
+    assert "manifests[1]: Secret s has inline data" in str(status.message)
     assert rig.api.find(f"/api/v1/namespaces/{rig.name}") is None
 
 

@@ -55,7 +55,10 @@ def rig(api: MemberApi, tmp_path: Path) -> Iterator[AgentRig]:
 async def test_the_lease_is_taken_over_when_its_holder_falls_silent(rig: AgentRig) -> None:
     api = rig.api
     rig.executor.ensure_system_namespace()
-    one, two = (LocalLease(api, name, 15.0, rig.clock) for name in ("one", "two"))
+    one, two = (
+        LocalLease(api=api, holder=name, duration_seconds=15.0, clock=rig.clock)
+        for name in ("one", "two")
+    )
     lease = "/apis/coordination.k8s.io/v1/namespaces/kapok-system/leases/kapok-agent"
     api.delete(lease)
     assert (one.renew(), two.renew()) == (True, False)
@@ -78,7 +81,10 @@ async def test_the_sensor_reports_orders_executor_and_kinds(rig: AgentRig) -> No
     content = rig.content(config_map())
     rig.run(content)
     sensor = KubernetesSensor(
-        Discovery(rig.api, rig.clock), LabelChoice(), rig.journal.applied_generations, lambda: True
+        discovery=Discovery(rig.api, rig.clock),
+        label_choice=LabelChoice(),
+        read_applied_generations=rig.journal.applied_generations,
+        is_active=lambda: True,
     )
     look = await sensor.observe()
     assert look.executor is not None
@@ -102,7 +108,13 @@ async def test_a_member_that_does_not_answer_is_a_fault_in_the_report(tmp_path: 
     path.write_text(KUBECONFIG.format(server="http://127.0.0.1:9"))
     clock = FakeClock()
     discovery = Discovery(MemberApi(from_kubeconfig(path)), clock)
-    look = await KubernetesSensor(discovery, LabelChoice(), dict, lambda: False).observe()
+    sensor = KubernetesSensor(
+        discovery=discovery,
+        label_choice=LabelChoice(),
+        read_applied_generations=dict,
+        is_active=lambda: False,
+    )
+    look = await sensor.observe()
     assert look.faults == ("kubernetes-unreachable",)
     assert look.node_classes is None, "unknown, not empty"
     assert look.executor is not None
@@ -145,9 +157,12 @@ users: [{{name: u, user: {{token: t}}}}]
     [
         ("[]", "not a kubeconfig"),
         ("{", "not a kubeconfig"),
-        ("current-context: x", "no context named 'x'"),
-        (KUBECONFIG.format(server="unix:/x"), r"no http\(s\) address"),
-        (KUBECONFIG.format(server="http://h").replace("token: t", "exec: {}"), "uses 'exec'"),
+        ("current-context: x", "no context 'x' in contexts"),
+        (KUBECONFIG.format(server="unix:/x"), r"not an http or https URL"),
+        (
+            KUBECONFIG.format(server="http://h").replace("token: t", "exec: {}"),
+            "has 'exec', which is not supported",
+        ),
     ],
     ids=["a list", "no YAML", "no context", "no address", "a plug-in"],
 )

@@ -1,4 +1,4 @@
-"""configs/mosquitto.conf on a real mosquitto: strangers stay out, and sites keep apart."""
+"""configs/mosquitto.conf on a real mosquitto: it refuses unknown clients and separates sites."""
 
 import asyncio
 import contextlib
@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from agents.app import Agent
+from agents.app import build_agent
 from agents.config.settings import AgentBrokerSettings, AgentSettings, ReportSettings
 from agents.protocol.keys import SigningKey
 from agents.runtime.clock import AgentSystemClock
-from agents.runtime.identity import Boot
+from agents.runtime.data_dir import Boot
 from tests.support.member_clusters import wait_until
 from tests.support.wire_hub import WireHub, config_map, packed
 
@@ -57,7 +57,7 @@ class Broker:
             self.port,
             tls_context=self.tls(name),
             protocol=aiomqtt.ProtocolVersion.V5,
-            timeout=5 if name else 1,  # whom TLS refuses is told nothing else
+            timeout=5 if name else 1,  # a client that TLS refuses gets no other answer
         ) as client:
             yield client
 
@@ -218,7 +218,13 @@ async def test_the_agent_works_over_it_with_its_certificate(broker: Broker, tmp_
             ),
             report=ReportSettings(interval_seconds=0.2),
         )
-        agent = Agent(settings, SigningKey.generate(), Boot("b", 1), CLOCK, random.Random(1))  # noqa: S311 - jitter
+        agent = build_agent(
+            settings,
+            key=SigningKey.generate(),
+            boot=Boot("b", 1),
+            clock=CLOCK,
+            jitter=random.Random(1),  # noqa: S311 - jitter
+        )
         async with asyncio.timeout(15), asyncio.TaskGroup() as group:
             task = group.create_task(agent.run())
             await anext(aiter(scheduler.messages))

@@ -124,7 +124,7 @@ def test_a_second_agent_on_one_data_directory_is_refused_by_name(tmp_path: Path)
         wait_for(first, "again in")
         second = agent("--config", str(path))
         assert second.returncode == 1
-        assert f"{tmp_path}/data: another kapok-agent is running on it" in second.stderr
+        assert f"{tmp_path}/data: another kapok-agent is using it" in second.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -63,7 +63,7 @@ def test_the_example_names_every_setting() -> None:
         ("site: A/b", "site: lower-case letters"),
         ("site: a\ncluster: {source: kubernetes}", "cluster.source: one of none, kubeconfig"),
         ("site: a\ncluster: {source: kubeconfig}", "cluster.kubeconfig: is needed"),
-        ("site: a\nstatic: {pue: 0.5}", "static.pue: is total over IT power"),
+        ("site: a\nstatic: {pue: 0.5}", "static.pue: is total power over IT power"),
         ("site: a\nstatic: {power_origin: guess}", "static.power_origin: one of measured"),
         ("site: a\nbroker: {host: mqtt.example.org}", "broker.tls_ca_file: mqtt.example.org"),
     ],

@@ -5,6 +5,7 @@ import json
 import random
 import socket
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -22,17 +23,23 @@ from agents.protocol.envelope import unseal, unseal_unadmitted
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.report import OFFLINE, Report, ReportDelta, ReportedPower
 from agents.protocol.status import SITE_STATUS
-from agents.runtime.atomic_write import write_durably
 from agents.runtime.backoff import Backoff
-from agents.runtime.identity import (
+from agents.runtime.data_dir import (
     Boot,
     IdentityError,
     ensure_data_dir,
     load_or_create_key,
     lock_data_dir,
     record_boot,
+    write_durably,
 )
+from agents.sensors.host import HostSensor
+from agents.sensors.kubernetes import KubernetesSensor
+from agents.sensors.namespaces import NamespaceSensor
+from agents.sensors.replay import ReplaySensor
+from agents.sensors.rtt import RttSensor
 from agents.sensors.sensor import Observation, SensorError
+from agents.sensors.static import StaticSensor
 from tests.support.fake_clock import FakeClock
 
 KEY = SigningKey(bytes(range(32)))
@@ -42,7 +49,7 @@ TRUSTED = TrustedKeys([KEY.public])
 @settings(max_examples=30)
 @given(st.integers(0, 300), st.randoms(use_true_random=False))
 def test_a_pause_grows_has_jitter_and_stays_bounded(attempts: int, jitter: random.Random) -> None:
-    backoff = Backoff(0.5, 20.0, jitter)
+    backoff = Backoff(initial_seconds=0.5, max_seconds=20.0, jitter=jitter)
     pauses = [backoff.next_seconds() for _ in range(attempts + 1)]
     mean = min(0.5 * 2 ** min(attempts, 30), 20.0)
     assert 0.5 * mean <= pauses[-1] <= 1.5 * mean
@@ -70,13 +77,12 @@ async def test_a_session_that_cannot_be_had_is_tried_again_ever_more_slowly() ->
         client_id="a",
         will=Will(topic="t", payload=b"", delay_seconds=1.0),
         topics=(),
-        on_message=lambda _name, _payload: None,
         clock=Counted(),
         jitter=random.Random(1),  # noqa: S311 - jitter
         counters=Counters(),
     )
     with suppress(asyncio.CancelledError):
-        await session.run(lambda: None)
+        await session.run(on_connected=lambda: None, on_message=lambda _name, _payload: None)
     means = [0.5, 1, 2, 4, 8, 16, 20, 20]
     assert all(0.5 * m <= p <= 1.5 * m for p, m in zip(pauses, means, strict=True)), pauses
     assert session.connection is None
@@ -86,7 +92,9 @@ async def test_a_session_that_cannot_be_had_is_tried_again_ever_more_slowly() ->
 
 
 def voice() -> ReportBuilder:
-    return ReportBuilder("site-a", "main", Boot("b1", 3), KEY, 100.0)
+    return ReportBuilder(
+        site="site-a", agent="main", boot=Boot("b1", 3), key=KEY, full_interval_seconds=100.0
+    )
 
 
 def watts(number: float) -> Observation:
@@ -157,7 +165,10 @@ async def test_a_sensor_that_fails_costs_its_own_part_only() -> None:
             return watts(1)
 
     counters = Counters()
-    observation = await SensorCollector([Broken(), Good()], None, FakeClock(), counters).collect()
+    collector = SensorCollector(
+        sensors=[Broken(), Good()], meter=None, clock=FakeClock(), counters=counters
+    )
+    observation = await collector.collect()
     assert observation.observation.power == ReportedPower(watts=1, origin="measured")
     assert observation.observation.faults == ("host-failed",)
     assert 'sensor_errors_total{sensor="host"} 1' in counters.render()
@@ -205,7 +216,7 @@ def test_a_data_directory_is_for_one_process(tmp_path: Path) -> None:
 
 def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(IdentityError, match="name another one"):
+    with pytest.raises(IdentityError, match="name another directory"):
         ensure_data_dir(tmp_path / "file" / "data")
 
 
@@ -229,10 +240,21 @@ def test_the_page_is_prometheus_text_and_documents_every_metric() -> None:
     text = counters.render()
     assert 'kapok_agent_bad_messages_total{reason="signature"} 2\n' in text
     assert 'kapok_agent_orders{phase="Re\\"a\\\\d\\ny"} 3\n' in text
-    assert "Failed" not in text
+    assert 'phase="Failed"' not in text
     for name, (kind, _) in METRICS.items():
         assert f"# TYPE {name} {kind}\n" in text
         assert name.endswith("_total") == (kind == "counter")
+
+
+def test_the_help_text_of_sensor_metrics_lists_every_sensor() -> None:
+    sensors = (
+        *(KubernetesSensor, NamespaceSensor, HostSensor),
+        *(StaticSensor, ReplaySensor, RttSensor),
+    )
+    names = {each.default for cls in sensors for each in fields(cls) if each.name == "name"}
+    for metric in ("kapok_agent_sensor_errors_total", "kapok_agent_sensor_seconds_total"):
+        _, _, listed = METRICS[metric][1].partition(": ")
+        assert names == {word.partition(" ")[0] for word in listed.split(", ")} - {"energy"}
 
 
 def test_a_metric_that_is_not_documented_is_a_mistake() -> None:

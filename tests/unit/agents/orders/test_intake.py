@@ -25,12 +25,12 @@ from agents.protocol.topics import order_topic, site_topic
 from tests.support.wire_hub import Message, WireHub, config_map, packed
 
 HUB = WireHub(key=SigningKey(bytes(range(32))))
-STRANGER = WireHub(key=SigningKey(bytes(32)))
+UNADMITTED = WireHub(key=SigningKey(bytes(32)))
 ELSEWHERE = WireHub(site="site-b", key=HUB.key)
 
 
 class Site:
-    """An intake with the ears before it, as in the agent."""
+    """An intake with its router, as in the agent."""
 
     def __init__(self, folder: Path, *trusted: SigningKey) -> None:
         self.folder = folder
@@ -41,9 +41,9 @@ class Site:
     def restart(self) -> None:
         """As after a kill: only what is on disk is there."""
         self.journal = Journal(self.folder / "journal.sqlite")
-        self.intake = Intake("site-a", self.trusted, self.journal)
+        self.intake = Intake(site="site-a", trusted_keys=self.trusted, journal=self.journal)
         self.counters = Counters()
-        self.hearing = MessageRouter(
+        self.router = MessageRouter(
             site="site-a",
             agent="main",
             intake=self.intake,
@@ -56,7 +56,7 @@ class Site:
 
     def hear(self, *messages: Message) -> None:
         for name, payload in messages:
-            self.hearing.handle(name, payload)
+            self.router.handle(name, payload)
 
     @property
     def version(self) -> tuple[int, int] | None:
@@ -139,8 +139,8 @@ def test_an_empty_payload_means_nothing(site: Site) -> None:
     assert site.bad == {}
 
 
-def test_a_strangers_index_is_refused(site: Site) -> None:
-    site.hear(STRANGER.index(1))
+def test_an_index_under_an_unknown_key_is_refused(site: Site) -> None:
+    site.hear(UNADMITTED.index(1))
     assert (site.version, site.bad) == (None, {"unknown-key": 1})
 
 
@@ -219,17 +219,17 @@ def test_a_key_change_is_seamless_and_then_the_old_key_is_nobody(tmp_path: Path)
 def test_a_hub_made_anew_has_a_new_key_and_begins_anew(tmp_path: Path) -> None:
     site = Site(tmp_path)
     site.hear(HUB.index(99))
-    site.trusted = TrustedKeys([STRANGER.key.public])
+    site.trusted = TrustedKeys([UNADMITTED.key.public])
     site.restart()
     assert site.version is None
-    site.hear(STRANGER.index(1))
+    site.hear(UNADMITTED.index(1))
     assert site.version == (1, 1)
 
 
 def test_the_hub_asks_and_only_known_words_are_heard(site: Site) -> None:
     site.hear(HUB.request(WANT_FULL_REPORT, "of-a-later-version", WANT_STATUS))
     site.hear(HUB.request(FETCH_ORDERS, agent="another"), HUB.request(FETCH_ORDERS, agent="main"))
-    site.hear(STRANGER.request(WANT_STATUS))
+    site.hear(UNADMITTED.request(WANT_STATUS))
     assert site.wants == [WANT_FULL_REPORT, WANT_STATUS, FETCH_ORDERS]
     assert site.bad == {"unknown-key": 1}
 
@@ -255,7 +255,7 @@ HOSTILE: dict[str, Callable[[str], bytes]] = {
     "signed deep JSON": deep,
     "signed nonsense": lambda name: seal(b"[1,2]", topic=name, key=HUB.key),
     "signed NaN": lambda name: seal(b'{"epoch":NaN}', topic=name, key=HUB.key),
-    "by a stranger": lambda name: seal(b"{}", topic=name, key=STRANGER.key),
+    "unknown key": lambda name: seal(b"{}", topic=name, key=UNADMITTED.key),
     "truncated": lambda _name: HUB.index(9)[1][:-7],
 }
 

@@ -156,7 +156,7 @@ def test_jobs_together_end_well_only_if_all_did() -> None:
         ENTRY, applied(finished_jobs={NAME}), bound_pods=0, applied_generation=1
     )
     assert (both.phase, both.finished) == ("Finished", "Failed")
-    assert (unseen.phase, unseen.finished) == ("Finished", None), "nobody saw how"
+    assert (unseen.phase, unseen.finished) == ("Finished", None), "the agent did not see how"
 
 
 def test_a_status_adds_up_its_objects() -> None:

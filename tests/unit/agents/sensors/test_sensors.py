@@ -100,7 +100,7 @@ CSV = "seconds,power_watts,gco2_per_kwh,fault\n0,100,400,\n10,200,,silent\n"
 async def test_a_row_holds_until_the_next_and_an_empty_cell_is_unknown(tmp_path: Path) -> None:
     write(tmp_path / "r.csv", CSV)
     clock = FakeClock()
-    sensor = ReplaySensor(read_rows(tmp_path / "r.csv"), clock, is_looping=False)
+    sensor = ReplaySensor(rows=read_rows(tmp_path / "r.csv"), clock=clock, is_looping=False)
     await clock.advance(9)
     first = await sensor.observe()
     await clock.advance(100)
@@ -115,7 +115,7 @@ async def test_yaml_rows_play_as_csv_ones_do_and_time_can_be_fast(tmp_path: Path
     rows = [{"seconds": 0, "pv_watts": 1}, {"seconds": 10, "pv_watts": 2, "origin": "modelled"}]
     write(tmp_path / "r.yaml", json.dumps(rows))
     clock = FakeClock()
-    sensor = ReplaySensor(read_rows(tmp_path / "r.yaml"), clock, speed_ratio=10)
+    sensor = ReplaySensor(rows=read_rows(tmp_path / "r.yaml"), clock=clock, speed_ratio=10)
     await clock.advance(1.5)
     assert (await sensor.observe()).pv_watts == 2
 
@@ -135,16 +135,16 @@ def test_before_the_first_row_nothing_is_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("r.csv", "seconds,power\n0,1\n", "no column 'power'; known: seconds, power_watts"),
-        ("r.csv", "seconds,power_watts\n0,lots\n", "row 1: power_watts: a number from 0"),
-        ("r.csv", "seconds,power_watts\n0,-1\n", "row 1: power_watts: a number from 0"),
-        ("r.csv", "seconds,power_watts\n0,nan\n", "row 1: power_watts: a number from 0"),
-        ("r.csv", "seconds,power_watts\n,1\n", "row 1: seconds: a number from 0"),
+        ("r.csv", "seconds,power\n0,1\n", "unknown column 'power'; known: seconds, power_watts"),
+        ("r.csv", "seconds,power_watts\n0,lots\n", "row 1: power_watts: expected a number from 0"),
+        ("r.csv", "seconds,power_watts\n0,-1\n", "row 1: power_watts: expected a number from 0"),
+        ("r.csv", "seconds,power_watts\n0,nan\n", "row 1: power_watts: expected a number from 0"),
+        ("r.csv", "seconds,power_watts\n,1\n", "row 1: seconds: expected a number from 0"),
         ("r.csv", "seconds\n2\n1\n", "seconds must ascend"),
-        ("r.csv", "seconds\n", "1 to 1000000 rows are expected"),
-        ("r.csv", "seconds,origin\n1,guess\n", "origin 'guess'; one of measured"),
+        ("r.csv", "seconds\n", "expected 1 to 1000000 rows"),
+        ("r.csv", "seconds,origin\n1,guess\n", "origin: expected one of measured"),
         ("r.yaml", "{a: 1}", "a list of maps"),
-        ("r.yaml", "[1]", "row 1: a map"),
+        ("r.yaml", "[1]", "row 1: expected a map"),
         ("r.yaml", "[", "not YAML"),
         ("none.csv", "", "No such file"),
     ],
@@ -167,7 +167,8 @@ async def test_the_least_of_three_connects_is_the_round_trip() -> None:
     async def connect(_host: str, _port: int) -> None:
         await clock.sleep(delays.pop(0))
 
-    sensor = RttSensor([PeerSettings(name="core", host="h", port=1)], clock, 60.0, connect)
+    peers = [PeerSettings(name="core", host="h", port=1)]
+    sensor = RttSensor(peers=peers, clock=clock, interval_seconds=60.0, connect=connect)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(sensor.observe())
         await clock.advance(1)
@@ -180,9 +181,11 @@ async def test_a_peer_that_does_not_answer_is_unknown_not_far() -> None:
     async def refuse(_host: str, _port: int) -> None:
         raise ConnectionRefusedError
 
-    peers = [PeerSettings(name="core", host="h", port=1)]
-    assert (await RttSensor(peers, FakeClock(), 60.0, refuse).observe()).rtt == ()
-    assert (await RttSensor([], FakeClock(), 60.0, refuse).observe()).rtt is None
+    def sensor(*peers: PeerSettings) -> RttSensor:
+        return RttSensor(peers=peers, clock=FakeClock(), interval_seconds=60.0, connect=refuse)
+
+    assert (await sensor(PeerSettings(name="core", host="h", port=1)).observe()).rtt == ()
+    assert (await sensor().observe()).rtt is None
 
 
 # ---------------------------------------------------------------- energy

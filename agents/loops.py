@@ -1,0 +1,250 @@
+"""The agent's loops: report, status, lease and execute.
+
+Each loop sleeps until its interval is over or until something requests it to run now. The loop that
+fetches order contents is `mqtt/order_fetcher.py`; `app.py` starts all of them.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import aiomqtt
+
+from agents.member.api import MemberApiError
+from agents.metrics.counters import Counters
+from agents.mqtt.publisher import ReportBuilder
+from agents.mqtt.session import AgentSession
+from agents.observe import SensorCollector, SiteObservation
+from agents.orders.executor import OrderExecutor
+from agents.orders.intake import Intake
+from agents.orders.journal import JournalError
+from agents.orders.lease import LocalLease
+from agents.protocol.errors import WireError
+from agents.runtime.clock import AgentClock
+
+_log = logging.getLogger(__name__)
+
+_EXPIRY_INTERVALS: Final = 3
+"""A broker drops a report or status that no hub has received for so many intervals."""
+
+_MIN_INTERVAL_SECONDS: Final = 0.2
+"""Requests do not make a loop run more often: a hub that asks again and again, or a client that
+replays its requests, must not keep a small machine busy."""
+
+_IN_PROGRESS_PHASES: Final = frozenset({"Fetching", "Applying", "Applied", "Withdrawing"})
+_IN_PROGRESS_POLL_SECONDS: Final = 1.0
+_RENEWALS_PER_LEASE: Final = 3
+_RELEASE_TIMEOUT_SECONDS: Final = 2.0
+
+
+@dataclass(slots=True, kw_only=True)
+class ReportLoop:
+    """Reads all sensors and publishes what they observed, every interval and when requested.
+
+    Attributes:
+        interval_seconds: between reports.
+        session: publishes; without a connection the sensors are read and nothing is sent.
+        builder: makes the message.
+        collector: reads the sensors.
+        clock: for the interval.
+        counters: counts messages sent.
+    """
+
+    interval_seconds: float
+    session: AgentSession
+    builder: ReportBuilder
+    collector: SensorCollector
+    clock: AgentClock
+    counters: Counters
+    _requested: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def request_full_report(self) -> None:
+        """Sends a full report now."""
+        self.builder.request_full_report()
+        self._requested.set()
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        while True:
+            self._requested.clear()
+            observed = await self.collector.collect()
+            if not observed.observation.is_silent:
+                await self._publish(observed)
+            await _wait_for_event(self._requested, self.interval_seconds, self.clock)
+            earliest = observed.started_at + min(_MIN_INTERVAL_SECONDS, self.interval_seconds)
+            await _sleep_until(earliest, self.clock)
+
+    async def _publish(self, observed: SiteObservation) -> None:
+        connection = self.session.connection
+        if connection is None:
+            return
+        now = self.clock.monotonic()
+        try:
+            data = self.builder.build_report_message(
+                observed.observation,
+                observed.energy,
+                observed_seconds_ago=now - observed.started_at,
+                now=now,
+            )
+            await connection.publish(
+                self.builder.topic_of("report"),
+                data,
+                expiry_seconds=self.interval_seconds * _EXPIRY_INTERVALS,
+            )
+            self.counters.add("messages_total", kind="report")
+        except (aiomqtt.MqttError, WireError) as error:
+            # The hub may not have received the full report that deltas would build on.
+            self.builder.request_full_report()
+            _log.warning("report not sent: %s", error)
+
+
+@dataclass(slots=True, kw_only=True)
+class StatusLoop:
+    """Publishes the status of all orders, every interval and when requested.
+
+    Attributes:
+        interval_seconds: between statuses.
+        session: publishes.
+        builder: makes the message.
+        intake: the index that the site works by, and which contents are missing.
+        executor: knows the status of every order; None if this agent only reports.
+        is_executing: whether this agent applies orders now.
+        clock: for the interval and for ages.
+        counters: counts messages sent, and bad messages received, which the status lists.
+    """
+
+    interval_seconds: float
+    session: AgentSession
+    builder: ReportBuilder
+    intake: Intake
+    executor: OrderExecutor | None
+    is_executing: Callable[[], bool]
+    clock: AgentClock
+    counters: Counters
+    _requested: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def request_status(self) -> None:
+        """Sends a status now."""
+        self._requested.set()
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        while True:
+            connection = await self.session.wait_for_connection()
+            self._requested.clear()
+            try:
+                await connection.publish(
+                    self.builder.topic_of("status"),
+                    self._build_message(),
+                    expiry_seconds=self.interval_seconds * _EXPIRY_INTERVALS,
+                )
+                self.counters.add("messages_total", kind="status")
+            except (aiomqtt.MqttError, WireError) as error:
+                _log.warning("status not sent: %s", error)
+            published_at = self.clock.monotonic()
+            await _wait_for_event(self._requested, self.interval_seconds, self.clock)
+            earliest = published_at + min(_MIN_INTERVAL_SECONDS, self.interval_seconds)
+            await _sleep_until(earliest, self.clock)
+
+    def _build_message(self) -> bytes:
+        now, index, executor = self.clock.monotonic(), self.intake.index, self.executor
+        # Before its first pass the executor does not know what runs here. An empty list of orders
+        # in an executing agent's status would claim that nothing does.
+        last_pass_at = executor.last_pass_at if executor and self.is_executing() else None
+        return self.builder.build_status_message(
+            executor.order_statuses() if executor and last_pass_at is not None else (),
+            site_uid=index.site_uid if index else None,
+            echo=self.intake.echo,
+            missing=tuple(entry.id for entry in self.intake.missing_entries())
+            if last_pass_at is not None
+            else (),
+            is_executing=last_pass_at is not None,
+            bad_messages=self.counters.bad_messages(),
+            observed_seconds_ago=0.0 if last_pass_at is None else now - last_pass_at,
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class ExecutionLoop:
+    """Keeps the site's lease and, while this agent holds it, brings the member to the index.
+
+    Attributes:
+        executor: makes the passes.
+        lease: the site's lease.
+        clock: for the intervals.
+        resync_seconds: between passes when nothing is in progress.
+        on_change: called when an order's status or the lease's holder has changed.
+    """
+
+    executor: OrderExecutor
+    lease: LocalLease
+    clock: AgentClock
+    resync_seconds: float
+    on_change: Callable[[], None]
+    _requested: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def request_pass(self) -> None:
+        """Makes a pass now."""
+        self._requested.set()
+
+    async def run_passes(self) -> None:
+        """Makes passes until cancelled; every second while an order is in progress."""
+        while True:
+            self._requested.clear()
+            try:
+                has_changed = await asyncio.to_thread(self.executor.reconcile)
+            except (MemberApiError, JournalError) as error:
+                has_changed = False
+                _log.warning("orders are not executed now: %s", error)
+            if has_changed:
+                self.on_change()
+            is_settled = all(
+                status.phase not in _IN_PROGRESS_PHASES for status in self.executor.order_statuses()
+            )
+            pause = self.resync_seconds
+            if not is_settled:
+                pause = min(pause, _IN_PROGRESS_POLL_SECONDS)
+            await _wait_for_event(self._requested, pause, self.clock)
+
+    async def run_lease(self) -> None:
+        """Takes and renews the lease until cancelled."""
+        while True:
+            was_held = self.lease.is_held()
+            try:
+                is_held = await asyncio.to_thread(self._renew_lease)
+            except MemberApiError as error:
+                is_held = self.lease.is_held()
+                _log.warning("lease: %s", error)
+            if is_held != was_held:
+                _log.info("this agent %s the site's lease", "holds" if is_held else "does not hold")
+                self.request_pass()
+                self.on_change()
+            await self.clock.sleep(self.lease.duration_seconds / _RENEWALS_PER_LEASE)
+
+    async def release_lease(self) -> None:
+        """Releases the lease, so that another agent need not wait until it expires."""
+        try:
+            async with asyncio.timeout(_RELEASE_TIMEOUT_SECONDS):
+                await asyncio.to_thread(self.lease.release)
+        except (MemberApiError, TimeoutError) as error:
+            _log.info("lease not released: %s; it expires by itself", error)
+
+    def _renew_lease(self) -> bool:
+        self.executor.ensure_system_namespace()  # the Lease object is in it
+        return self.lease.renew()
+
+
+async def _wait_for_event(event: asyncio.Event, seconds: float, clock: AgentClock) -> None:
+    """Waits until the event is set, at most `seconds`."""
+    # Not `asyncio.timeout`: the pause has to go by `clock`, which tests move by hand.
+    async with asyncio.TaskGroup() as group:
+        waits = [group.create_task(event.wait()), group.create_task(clock.sleep(seconds))]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+
+async def _sleep_until(at: float, clock: AgentClock) -> None:
+    await clock.sleep(max(0.0, at - clock.monotonic()))
