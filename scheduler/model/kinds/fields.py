@@ -8,7 +8,7 @@ in `extra_json_schema` and not in the constraint.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -55,18 +55,19 @@ Resources = Annotated[
 ]
 
 DataClass = Literal["general-1", "general-2", "general-3", "general-4", "important", "core"]
-DATA_CLASSES: tuple[DataClass, ...] = (
-    "general-1",
-    "general-2",
-    "general-3",
-    "general-4",
-    "important",
-    "core",
-)
+DATA_CLASSES: tuple[DataClass, ...] = get_args(DataClass)
 """Classes of data, lowest first (GB/T 43697-2024)."""
+NEVER_SCHEDULED_CLASS: DataClass = "core"
+"""Data of this class, the highest, stays where it is."""
 ProtectionLevel = Annotated[int, Meta(ge=1, le=5)]
 """Level of the multi-level protection scheme (GB/T 22239), 1 lowest."""
+MIN_LEVEL_WITH_DEDICATED_POOL = 4
+"""From this protection level on, a workload needs machines of its own."""
+NEVER_SCHEDULED_LEVEL = 5
+"""A workload of this protection level is never scheduled."""
 NetworkZone = Literal["internet-access", "public-network", "dedicated-network", "classified"]
+NEVER_SCHEDULED_ZONE: NetworkZone = "classified"
+"""A workload that names this zone is never scheduled: Kapok does not run in that network."""
 Jurisdiction = Annotated[
     str, Meta(min_length=2, max_length=16, pattern=r"^[A-Z0-9]+(-[A-Z0-9]+)*$")
 ]
