@@ -57,6 +57,10 @@ class Companion(Part, frozen=True, kw_only=True):
     description: str = ""
 
 
+NO_BUDGET = Budget()
+"""The default of `Demand.budget`; records leave a field out only if it is this very object."""
+
+
 class Demand(Part, frozen=True, kw_only=True, dict=True):
     """What a decision is asked."""
 
@@ -119,7 +123,7 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     """What the tenant's own quota is, for sentences."""
     budget_left: BudgetLeft | None = None
     """What the tenant may still spend beside this workload; None: no budget."""
-    budget: Budget = Budget()
+    budget: Budget = NO_BUDGET
     """What the tenant's budget is, for sentences."""
 
     @cached_property

@@ -92,25 +92,25 @@ def read_manifests(manifests: Sequence[Mapping[str, Any]]) -> ParsedManifests:
     ]
     replica_indexes = scalables or jobs or singles
     pods = {index: _read_pods(manifests[index]) for index in (*scalables, *jobs, *singles)}
-    beside = tuple(pods[index] for index in sorted(pods) if index not in replica_indexes)
-    common: dict[str, Any] = {
-        "per_node": tuple(
+    unit = tuple(pods[index] for index in replica_indexes)
+    replicas, scalable = 1, None
+    if len(replica_indexes) == 1 and replica_indexes[0] not in singles:
+        scalable = replica_indexes[0]
+        replicas = pods[scalable].count
+        unit = (msgspec.structs.replace(pods[scalable], count=1),)
+    return ParsedManifests(
+        replicas=replicas,
+        unit=unit,
+        beside=tuple(pods[index] for index in sorted(pods) if index not in replica_indexes),
+        per_node=tuple(
             shape_of_template(_template(each))
             for each in manifests
             if each.get("kind") == "DaemonSet"
         ),
-        "api_kinds": _api_kinds(manifests),
-        "has_state": any(each.get("kind") == "StatefulSet" for each in manifests),
-        "scalables": tuple(_title(manifests[index]) for index in (scalables or jobs)),
-    }
-    if len(replica_indexes) == 1 and replica_indexes[0] not in singles:
-        only = pods[replica_indexes[0]]
-        unit = (msgspec.structs.replace(only, count=1),)
-        return ParsedManifests(
-            replicas=only.count, unit=unit, beside=beside, scalable=replica_indexes[0], **common
-        )
-    return ParsedManifests(
-        replicas=1, unit=tuple(pods[index] for index in replica_indexes), beside=beside, **common
+        api_kinds=_api_kinds(manifests),
+        has_state=any(each.get("kind") == "StatefulSet" for each in manifests),
+        scalable=scalable,
+        scalables=tuple(_title(manifests[index]) for index in (scalables or jobs)),
     )
 
 

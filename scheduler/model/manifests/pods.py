@@ -7,7 +7,7 @@ models; what is not modelled is named in `not_modelled` and ends up in the decis
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -107,8 +107,11 @@ def shape_of_template(template: Mapping[str, Any]) -> PodShape:
     constraints = _hard_constraints(spec)
     skews, spread_not_modelled = _topology_spread_constraints(constraints, labels)
     ports = _host_ports(spec)
-    return shape_of_requests(
-        pod_requests(spec),
+    amounts = split_shared_cards(pod_requests(spec))
+    return PodShape(
+        requests=amounts.requests,
+        gpu_cards=amounts.gpu_cards,
+        gpu_milli=amounts.gpu_milli,
         node_selector=_labels(spec.get("nodeSelector")),
         node_affinity=_require_topology_labels(
             _node_affinity(_mapping(affinity.get("nodeAffinity"))), constraints
@@ -124,17 +127,22 @@ def shape_of_template(template: Mapping[str, Any]) -> PodShape:
     )
 
 
-def shape_of_requests(
-    requests: Mapping[str, int],
-    **rest: Any,  # noqa: ANN401 - fields of PodShape
-) -> PodShape:
-    """Makes a shape of plain requests; takes shared GPU cards out of them.
+class PodAmounts(NamedTuple):
+    """Requests of one pod, with shared GPU cards apart; fields as in `PodShape`."""
 
-    `kapok.dev/gpu-milli: 300` is three tenths of one card, with `kapok.dev/gpu-cards: 2` of each of
-    two.
+    requests: dict[str, int]
+    gpu_cards: int
+    gpu_milli: int
+
+
+def split_shared_cards(requests: Mapping[str, int]) -> PodAmounts:
+    """Takes shared GPU cards out of a pod's requests, and adds the pod itself.
+
+    `kapok.dev/gpu-milli: 300` is three tenths of one card; with `kapok.dev/gpu-cards: 2` it is
+    three tenths of each of two cards.
 
     Raises:
-        NotAQuantity: more than one card is asked as a share.
+        NotAQuantity: the share is more than one card.
     """
     plain = {
         name: amount for name, amount in requests.items() if name not in (GPU_MILLI, GPU_CARDS)
@@ -146,7 +154,7 @@ def shape_of_requests(
         )
     cards = requests.get(GPU_CARDS, 1 if milli else 0)
     milli = milli or (MILLI_PER_UNIT if cards else 0)
-    return PodShape(requests={**plain, PODS: 1}, gpu_cards=cards, gpu_milli=milli, **rest)
+    return PodAmounts(requests={**plain, PODS: 1}, gpu_cards=cards, gpu_milli=milli)
 
 
 def pod_requests(spec: Mapping[str, Any]) -> dict[str, int]:
