@@ -79,7 +79,9 @@ class World:
         self.clock, self.heard, self.telemetry = FakeClock(), Heard(), Counting()
         keyring = Keyring()
         keyring.admit("m1", [str(KEY.public)])
-        self.ears = Ingest(keyring, self.heard, self.telemetry, self.clock)
+        self.ears = Ingest(
+            keyring=keyring, listener=self.heard, telemetry=self.telemetry, clock=self.clock
+        )
 
     def say(
         self,
