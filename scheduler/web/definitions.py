@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from scheduler.model.quantities import CPU, GPU, MEMORY, PODS
+
 MetricType = Literal["counter", "gauge", "histogram"]
 
 _SHORT_BUCKETS_SECONDS: Final = (
@@ -338,5 +340,5 @@ ALL_METRICS: Final[Mapping[str, MetricDefinition]] = {
 }
 """Every metric that a scrape can return; tests compare it with docs/metrics.md and a scrape."""
 
-METRIC_RESOURCES: Final = ("cpu", "memory", "pods", "nvidia.com/gpu")
+METRIC_RESOURCES: Final = (CPU, MEMORY, PODS, GPU)
 """The resources with series of their own; reports may name others."""

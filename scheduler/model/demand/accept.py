@@ -73,7 +73,7 @@ class QuotaUsage:
 
 @dataclass(frozen=True, kw_only=True)
 class _DemandContext:
-    """The objects that apply to one workload."""
+    """The objects that apply to one workload, besides the workload itself."""
 
     scheme: DataClassScheme | None
     tenant: Tenant | None
