@@ -242,6 +242,11 @@ def _applies_to(policy: ClusterPlacementPolicy, workload: Workload) -> bool:
 
 
 def _read_pods_of(workload: Workload, tenant: Tenant | None) -> ParsedManifests:
+    """Reads the manifests; `spec.demand`, if given, replaces all pods but those of DaemonSets.
+
+    Raises:
+        BadManifest, NotAQuantity, NotReadable: the message says what to write.
+    """
     spec = workload.spec
     check_manifests(
         spec.manifests,
@@ -335,6 +340,7 @@ def _architectures(platforms: Sequence[str]) -> tuple[str, ...]:
 def _companions(
     workload: Workload, placement: Placement, others: Iterable[Workload]
 ) -> tuple[Companion, ...]:
+    """Resolves each affinity rule to the sites of the workloads that it selects."""
     neighbours = [
         each
         for each in others
@@ -362,6 +368,7 @@ def _companions(
 
 
 def _placed_by_status(workload: Workload) -> tuple[PlacedReplicas, ...]:
+    """The replicas that the status lists; groups hold a number of replicas for each site."""
     return tuple(
         PlacedReplicas(site=site, replicas=group.replicas, phase=group.phase)
         for group in workload.status.placement.groups

@@ -212,6 +212,7 @@ _REQUIRED_AT_SCHEDULING = "requiredDuringSchedulingIgnoredDuringExecution"
 def _self_anti_affinity_keys(
     affinity: Mapping[str, Any], labels: Mapping[str, str]
 ) -> tuple[set[str], list[str]]:
+    """Topology keys of anti-affinity to the pod itself, and what is not modelled."""
     keys: set[str] = set()
     not_modelled: list[str] = []
     for term in mappings_in(affinity.get(_REQUIRED_AT_SCHEDULING)):
@@ -225,6 +226,7 @@ def _self_anti_affinity_keys(
 
 
 def _hard_constraints(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The topologySpreadConstraints that must hold; DoNotSchedule is the default (core/v1)."""
     return [
         each
         for each in mappings_in(spec.get("topologySpreadConstraints"))
@@ -246,6 +248,11 @@ def _require_topology_labels(
 def _topology_spread_constraints(
     constraints: Sequence[Mapping[str, Any]], labels: Mapping[str, str]
 ) -> tuple[tuple[TopologySpreadConstraint, ...], list[str]]:
+    """Hard constraints that count the pod itself, and what is not modelled.
+
+    Raises:
+        NotReadable: a number is out of range, or two constraints have one topology key.
+    """
     skews: list[TopologySpreadConstraint] = []
     not_modelled: list[str] = []
     for each in constraints:
@@ -275,6 +282,7 @@ def _topology_spread_constraints(
 
 
 def _read_positive(constraint: Mapping[str, Any], field: str) -> int:
+    """A positive int32; 1 when it is left out."""
     value = constraint.get(field)
     if value is None:
         return 1
@@ -302,6 +310,7 @@ def _node_affinity(affinity: Mapping[str, Any]) -> tuple[tuple[NodeRequirement, 
 
 
 NOTHING_MATCHES = NodeRequirement(key=NODE_NAME_FIELD, operator="In", values=())
+"""A condition that no node meets, for an affinity whose terms are all empty."""
 
 
 def _host_ports(spec: Mapping[str, Any]) -> tuple[str, ...]:
@@ -364,6 +373,7 @@ def _selector(raw: object) -> LabelSelector:
 
 
 def _toleration(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Leaves out null fields and an empty operator, which core/v1 reads as Equal."""
     return {
         key: value
         for key, value in raw.items()

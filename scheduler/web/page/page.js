@@ -1,7 +1,7 @@
 // The page: two tables that follow /api/v1/live. Everything is set as text, never as HTML.
 "use strict";
 
-const tables = {sites: new Map(), workloads: new Map()};   // key -> {row, element, words}
+const tables = {sites: new Map(), workloads: new Map()};   // key -> {row, element, words}; words: text to filter by
 const observedAt = new Map();                              // site -> ms of its last observation
 let summary = {};
 
