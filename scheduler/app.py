@@ -44,7 +44,7 @@ from scheduler.control.state.unadmitted_sites import UnadmittedSites
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.hub.informer import Informer
 from scheduler.hub.token_review import open_reviewer
-from scheduler.ledger.as_json import decision_json
+from scheduler.ledger.reader import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import Terms
@@ -61,8 +61,7 @@ from scheduler.runtime.clock import Clock, SystemClock
 from scheduler.runtime.data_dir import locked_data_directory
 from scheduler.services import Endpoints, Services, open_services
 from scheduler.settings import Settings
-from scheduler.web.loop_lag import watch_loop_lag
-from scheduler.web.metrics import Metrics
+from scheduler.web.metrics import Metrics, watch_loop_lag
 from scheduler.web.server import WebSources, serve_web
 from scheduler.web.sessions import TokenReviewer
 from scheduler.web.snapshot import SnapshotSources, StateSnapshot, take_snapshot
@@ -124,7 +123,7 @@ class _Scheduler:
         self.sites = Sites(
             self.objects, clock, settings.freshness.silent_after_seconds, self._on_facts_changed
         )
-        self.publisher = OrderPublisher(services.signing_key, self.outbox)
+        self.publisher = OrderPublisher(key=services.signing_key, outbox=self.outbox)
         self.dispatcher = Dispatcher(
             self.publisher,
             clock,
@@ -159,14 +158,16 @@ class _Scheduler:
             self.metrics,
             BatchLimits(**msgspec.structs.asdict(settings.batch)),
         )
-        self.ingest = Ingest(self.keyring, self.controller, self.metrics, clock)
+        self.ingest = Ingest(
+            keyring=self.keyring, listener=self.controller, telemetry=self.metrics, clock=clock
+        )
         self.session = BrokerSession(
-            services.broker_address,
-            self.ingest,
-            self.outbox,
-            clock,
-            random.Random(),  # noqa: S311 - jitter, nothing secret
-            self.controller.on_broker_connected,
+            address=services.broker_address,
+            ingest=self.ingest,
+            outbox=self.outbox,
+            clock=clock,
+            jitter=random.Random(),  # noqa: S311 - jitter, nothing secret
+            on_connected=self.controller.on_broker_connected,
         )
 
     def _build_controller(self) -> Controller:

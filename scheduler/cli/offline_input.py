@@ -18,7 +18,7 @@ import msgspec
 from scheduler.cli.manifest_files import ManifestFileError, read_objects
 from scheduler.model.decision import Decision
 from scheduler.model.decode import NotReadable, decode
-from scheduler.model.demand.accept import demand_of, tenant_of
+from scheduler.model.demand.accept import QuotaUsage, demand_of, tenant_of
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.facts import InFlight, site_facts_of
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
@@ -40,9 +40,6 @@ from scheduler.placement.choose import choose
 from scheduler.placement.cost.spend import spend_of
 from scheduler.placement.fleet.context import DecisionContext, decision_context
 from scheduler.placement.fleet.fleet import Fleet, in_flight_pods
-
-QuotaContext = dict[str, Any]
-"""What of `demand_of` follows from other workloads: used, lent, spent."""
 
 
 class OfflineInputError(ValueError):
@@ -172,7 +169,7 @@ def fleet_of(inputs: OfflineInput) -> Fleet:
 def _in_flight_by_site(inputs: OfflineInput) -> dict[str, list[InFlight]]:
     flying: dict[str, list[InFlight]] = {}
     for workload in inputs.workloads:
-        demand = _demand_for(inputs, workload, {})
+        demand = _demand_for(inputs, workload, None)
         if isinstance(demand, NotAccepted):
             continue
         for placed in demand.placed:
@@ -191,7 +188,7 @@ def decide_all(
     """
     for workload in sorted(inputs.workloads, key=_sort_key):
         demand = _demand_for(
-            inputs, workload, _quota_context(inputs, workload, fleet, decision_context(now, terms))
+            inputs, workload, _quota_usage(inputs, workload, fleet, decision_context(now, terms))
         )
         if isinstance(demand, NotAccepted):
             yield OfflineDecision(workload, demand, None)
@@ -210,7 +207,7 @@ def _sort_key(workload: Workload) -> tuple[int, float, str]:
 
 
 def _demand_for(
-    inputs: OfflineInput, workload: Workload, quota_context: QuotaContext
+    inputs: OfflineInput, workload: Workload, usage: QuotaUsage | None
 ) -> Demand | NotAccepted:
     return demand_of(
         workload,
@@ -219,17 +216,17 @@ def _demand_for(
         policies=inputs.policies,
         cluster_policies=inputs.cluster_policies,
         others=inputs.workloads,
-        **quota_context,
+        usage=usage,
     )
 
 
-def _quota_context(
+def _quota_usage(
     inputs: OfflineInput, workload: Workload, fleet: Fleet, moment: DecisionContext
-) -> QuotaContext:
+) -> QuotaUsage | None:
     """What other workloads use of the tenant's quota and budget, and what its cohort would lend."""
     tenant = tenant_of(workload, inputs.tenants)
     if tenant is None or not (tenant.spec.quota or tenant.spec.budget != Budget()):
-        return {}
+        return None
     others = _other_demands_by_tenant(inputs, workload)
 
     def used_by(one: Tenant) -> dict[str, int]:
@@ -245,14 +242,14 @@ def _quota_context(
             others.get(tenant.metadata.name, ()) if tenant.spec.budget != Budget() else ()
         )
     ]
-    return {
-        "used": used_by(tenant),
-        "cohort_left": cohort_quota_left(tenant, inputs.tenants, used_by),
-        "spent": Spend(
+    return QuotaUsage(
+        used=used_by(tenant),
+        cohort_left=cohort_quota_left(tenant, inputs.tenants, used_by),
+        spent=Spend(
             cny_per_hour=fsum(each.cny_per_hour for each in spends),
             gco2_per_hour=fsum(each.gco2_per_hour for each in spends),
         ),
-    }
+    )
 
 
 def _other_demands_by_tenant(inputs: OfflineInput, workload: Workload) -> dict[str, list[Demand]]:
@@ -261,7 +258,7 @@ def _other_demands_by_tenant(inputs: OfflineInput, workload: Workload) -> dict[s
         tenant = tenant_of(other, inputs.tenants)
         if other is workload or tenant is None or not other.status.placement.groups:
             continue
-        demand = _demand_for(inputs, other, {})
+        demand = _demand_for(inputs, other, None)
         if isinstance(demand, Demand):
             found.setdefault(tenant.metadata.name, []).append(demand)
     return found

@@ -1,1 +1,5 @@
-"""Energy and carbon, pure: marginal watts, what they cost and emit, and where figures come from."""
+"""Energy and carbon: marginal power, tariffs, and forecasts of carbon intensity. Pure.
+
+Knows only `model`; decisions read it through `placement.cost`.
+Start with `power.py`, then `forecast.py`, which says when a piece of work emits least.
+"""

@@ -1,8 +1,8 @@
-"""When to run: what a grid is expected to emit while a piece of work runs.
+"""Forecasts of carbon intensity: the mean over a run, and the starts worth trying.
 
-A forecast is a step function with gaps. The mean over a run is known only where steps cover all of
-it: nothing is claimed beyond the end of a forecast. A forecast of yearly or assumed origin says the
-same of every hour or nothing at all, so no saving by time follows from it.
+A forecast is a step function with gaps. The mean over a run is known only if steps cover the whole
+run; beyond the end of a forecast nothing is known. A forecast of yearly or assumed origin does not
+distinguish hours, so it cannot show that a later start saves carbon.
 """
 
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ from scheduler.model.kinds.site import IntensityForecast
 Floats = NDArray[np.float64]
 
 HOURLY_ORIGINS: frozenset[Origin] = frozenset({"measured", "estimated", "modelled"})
-"""Origins of figures that follow the hours."""
+"""Origins of figures that differ by the hour."""
 
 _MAX_CACHED_PROFILES = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IntensityProfile:
-    """A forecast, ready to be asked.
+    """A forecast as arrays.
 
     Attributes:
-        starts: when each step begins, in seconds since 1970, ascending.
-        step_seconds: how long each holds.
-        gco2_per_kwh: by step.
-        cumulative_sums: gCO2/kWh * seconds before each step.
+        starts: start of each step, in seconds since 1970, ascending; [steps].
+        step_seconds: length of each step.
+        gco2_per_kwh: intensity of each step; [steps].
+        cumulative_sums: integral up to each step, in gCO2/kWh * s; [steps].
         issued_seconds: when the forecast was issued.
     """
 
@@ -41,11 +41,11 @@ class IntensityProfile:
     issued_seconds: float
 
     def mean_gco2_per_kwh(self, starts: Floats, duration_seconds: float) -> Floats:
-        """Mean intensity of runs that begin at `starts`; NaN where not all of a run is covered.
+        """The mean intensity of runs; NaN where the steps do not cover the whole run.
 
         Args:
-            starts: seconds since 1970.
-            duration_seconds: of a run, above 0.
+            starts: starts of the runs, in seconds since 1970; [runs].
+            duration_seconds: length of each run, above 0.
         """
         ends = starts + duration_seconds
         covered = self._covered_seconds(ends) - self._covered_seconds(starts)
@@ -54,16 +54,17 @@ class IntensityProfile:
         return np.where(whole, mean, np.nan)
 
     def candidate_starts(self, first: float, last: float, duration_seconds: float) -> Floats:
-        """Starts after `first`, up to `last`, among which the best one is.
+        """Starts in (`first`, `last`] that include the best one.
 
-        The mean over a sliding run is linear between the moments at which its start or its end
-        meets an edge of a step, so its least value is at one of them, or at the last start.
+        The mean over a sliding run is linear between the instants at which its start or end meets
+        the edge of a step, so its minimum is at one of them or at the last start.
         """
         edges = np.concatenate([self.starts, self.starts + self.step_seconds])
         tried = np.unique(np.concatenate([edges, edges - duration_seconds, [last]]))
         return tried[(tried > first) & (tried <= last)]
 
     def _locate_step(self, times: Floats) -> tuple[NDArray[np.int64], Floats]:
+        # The step that holds each time, and how far into it; -1 and 0 before the first step.
         step = np.searchsorted(self.starts, times, side="right") - 1
         into = np.clip(times - self.starts[np.maximum(step, 0)], 0.0, self.step_seconds)
         return step, np.where(step < 0, 0.0, into)
@@ -81,14 +82,15 @@ class IntensityProfile:
 
 
 _TOLERANCE_SECONDS = 1e-3
+"""Seconds since 1970 are near 2^31, where sums of float64 are exact to less than a microsecond."""
 
 
 @lru_cache(maxsize=_MAX_CACHED_PROFILES)
 def intensity_profile_of(forecast: IntensityForecast) -> IntensityProfile | None:
-    """A forecast ready to be asked; None: nothing can be claimed by it.
+    """The profile of a forecast; None if it cannot be used.
 
-    Remembered, as all sites of a grid zone bring the same one. Steps that overlap contradict each
-    other, and then none counts.
+    Cached, because all sites of a grid zone have the same forecast. A forecast whose steps overlap
+    contradicts itself and is not used.
     """
     starts = np.array([each.at.timestamp() for each in forecast.steps], np.float64)
     grams = np.array([each.gco2_per_kwh for each in forecast.steps], np.float64)

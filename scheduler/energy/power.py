@@ -1,27 +1,27 @@
-"""What one more replica draws.
+"""The power that one more replica draws.
 
-Decisions use marginal power: what is switched on anyway is not saved by going elsewhere. The watts
-per core, gibibyte and card are terms of the decision (`Terms`), the same for every site, because no
-public figures exist for the processors that edge rooms use; their origin is `assumed`.
+Decisions use marginal power: placing a replica elsewhere does not save the power that the equipment
+draws anyway. The watts per core, gibibyte and card are terms of the decision (`Terms`), equal for
+all sites, because no public figures exist for the processors used at the edge; their origin is
+`assumed`.
 """
 
 from collections.abc import Mapping
 
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.site import Power
-from scheduler.model.quantities import CPU, GPU, MILLI_PER_UNIT
+from scheduler.model.quantities import CPU, GPU, MEMORY, MILLI_PER_UNIT
 from scheduler.model.units import WATTS_PER_KILOWATT
 
-MEMORY = "memory"
 _BYTES_PER_GIBIBYTE = 2**30
 
 
 def marginal_watts(requests: Mapping[str, int], gpu_shares: float, terms: Terms) -> float:
-    """The power of what a replica asks, at full use, without the building.
+    """The power of a replica's requests at full use, before PUE.
 
     Args:
         requests: millicores for cpu, bytes for memory, whole cards for nvidia.com/gpu.
-        gpu_shares: shared cards in all, in cards.
+        gpu_shares: the sum of its shares of shared cards, in cards.
         terms: watts per core, gibibyte and card.
     """
     cores = requests.get(CPU, 0) / MILLI_PER_UNIT
@@ -35,15 +35,15 @@ def marginal_watts(requests: Mapping[str, int], gpu_shares: float, terms: Terms)
 
 
 def kilowatt_hours_per_hour(watts: float) -> float:
-    """Energy of one hour at constant power, before PUE."""
+    """The energy of one hour at constant power, in kWh."""
     return watts / WATTS_PER_KILOWATT
 
 
 def pv_surplus_watts(power: Power | None, pue: float | None) -> float | None:
-    """What a site's own solar roof makes beyond what its building draws; None: unknown.
+    """The solar power that a site generates beyond what it draws itself; None: unknown.
 
     Args:
-        power: what it reported; only what is measured can be given away.
+        power: the reported power; the surplus is known only if it is measured.
         pue: total power over IT power.
     """
     if power is None or power.watts is None or power.pv_watts is None or pue is None:

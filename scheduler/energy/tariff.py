@@ -1,7 +1,7 @@
-"""What electricity costs by the hour of the day (峰谷电价), and on average over a run.
+"""The price of electricity by hour of the day (峰谷电价), and its mean over a run.
 
-A site's `energyCnyPerKwh` is its highest price, and a tariff names the cheaper hours. An hour costs
-the least that is said of it, so that losing a part of a tariff never makes a site look cheaper.
+A site's `energyCnyPerKwh` is its highest price, and a tariff lists cheaper hours. The lowest price
+given for an hour applies, so that a missing entry of a tariff never makes a site look cheaper.
 """
 
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ _HOURS = 24
 _HOUR_SECONDS = 3600.0
 _DAY_SECONDS = _HOURS * _HOUR_SECONDS
 _OFFSET_SECONDS = 8 * _HOUR_SECONDS
-"""China Standard Time, kept in all of China."""
+"""China Standard Time (UTC+8), used in all of China."""
 _MAX_CACHED_TARIFFS = 4096
 _SEARCH_DAYS = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tariff:
-    """The prices of a day, ready to be asked.
+    """The prices of a day as arrays.
 
     Attributes:
-        cny_per_kwh: by hour; [24].
-        cumulative_sums: CNY/kWh * seconds before each hour; [25].
+        cny_per_kwh: price by hour; [24].
+        cumulative_sums: integral up to each hour, in CNY/kWh * s; [25].
     """
 
     cny_per_kwh: Floats
@@ -37,15 +37,15 @@ class Tariff:
 
     @property
     def daily_mean_cny_per_kwh(self) -> float:
-        """CNY per kWh of what runs around the clock."""
+        """The mean price of work that runs around the clock."""
         return float(self.cumulative_sums[-1] / _DAY_SECONDS)
 
     def mean_cny_per_kwh(self, starts: Floats, duration_seconds: float) -> Floats:
-        """CNY per kWh of runs that begin at `starts`.
+        """The mean price of runs, in CNY per kWh.
 
         Args:
-            starts: seconds since 1970.
-            duration_seconds: of a run, above 0.
+            starts: starts of the runs, in seconds since 1970; [runs].
+            duration_seconds: length of each run, above 0.
         """
         found: Floats = self._integral_until(starts + duration_seconds) - self._integral_until(
             starts
@@ -53,12 +53,13 @@ class Tariff:
         return found / duration_seconds
 
     def candidate_starts(self, first: float, last: float, duration_seconds: float) -> Floats:
-        """Starts after `first`, up to `last`, among which the best one of the next days is."""
+        """Starts in (`first`, `last`] that include the best one of the next days."""
         changes = np.flatnonzero(self.cny_per_kwh != np.roll(self.cny_per_kwh, 1)) * _HOUR_SECONDS
         midnight = np.floor((first + _OFFSET_SECONDS) / _DAY_SECONDS) * _DAY_SECONDS
         days = np.arange(_SEARCH_DAYS + 1) * _DAY_SECONDS
+        # Instants of the next days at which the price changes, in seconds since 1970.
         edges = (midnight - _OFFSET_SECONDS + days[:, None] + changes).ravel()
-        into = duration_seconds % _DAY_SECONDS
+        into = duration_seconds % _DAY_SECONDS  # prices repeat every day
         tried = np.unique(np.concatenate([edges, edges - into, [last]]))
         return tried[(tried > first) & (tried <= last)]
 
@@ -72,7 +73,7 @@ class Tariff:
 
 @lru_cache(maxsize=_MAX_CACHED_TARIFFS)
 def tariff_of(prices: SitePrices) -> Tariff | None:
-    """A site's tariff ready to be asked; None: it has none, or the highest price is not known."""
+    """A site's tariff; None: it has none, or its highest price is unknown."""
     highest = prices.energy_cny_per_kwh
     if not prices.tariff or highest is None or not np.isfinite(highest):
         return None
@@ -86,7 +87,7 @@ def tariff_of(prices: SitePrices) -> Tariff | None:
 
 
 def mean_energy_cny_per_kwh(prices: SitePrices) -> float | None:
-    """CNY per kWh of what runs around the clock; None: unknown."""
+    """The mean price in CNY per kWh of work that runs around the clock; None: unknown."""
     tariff = tariff_of(prices) if prices.tariff else None
     return prices.energy_cny_per_kwh if tariff is None else tariff.daily_mean_cny_per_kwh
 

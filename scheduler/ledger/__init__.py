@@ -1,15 +1,14 @@
-"""The tamper-evident decision record: every decision is here before its order goes out.
+"""The tamper-evident ledger: every decision is recorded here before its orders are published.
 
-Three ideas, one file each:
-
-- `record`: a record holds the hash of the record before it (SHA-256 over canonical JSON), so that
-  an edit, a gap or a new order breaks the chain from that place on. Cutting off the end is found
-  with an *anchor* (sequence and hash, kept elsewhere) and by the hash in each object's
-  `status.decision`.
-- `blobs`, `fleet`: what decisions stand on (the facts of each site) is kept once under its own
-  hash, in a hash tree, so that a fleet of which one site changed costs that site and its branch.
+- `record`: each record holds the hash of the one before it (SHA-256 over canonical JSON), so that
+  an edited, missing or reordered record breaks the chain from there on. An *anchor* (sequence and
+  hash, kept elsewhere) or the hash in an object's `status.decision` reveals a cut end.
+- `blobs`, `fleet`: the inputs of decisions (the facts of each site) are stored once under their
+  own hash, in a hash tree, so that a fleet in which one site changed adds that site and its branch.
 - `writer`, `ledger`: one thread writes, many records per transaction, SQLite with WAL and
-  synchronous=FULL; `append` returns when the record is on the disk.
+  synchronous=FULL; `append` returns when the record is durable.
+- `reader`, `verify`, `replay`: open the file read-only, also while `kapok up` writes to it.
 
-Reading (`reader`, `verify`) opens the file read-only and works while `kapok up` writes to it.
+Knows `model`, `placement` (to replay) and the ledger port of `control`.
+Start with `record.py`, then `recorder.py`, which writes decisions, and `replay.py`.
 """

@@ -1,6 +1,6 @@
-"""Content under its own hash, compressed on the disk.
+"""Content that is stored under its own hash, compressed.
 
-The digest covers the plain bytes, so that a change of the compressor changes no digest.
+The digest covers the plain bytes, so that another compressor changes no digest.
 """
 
 import zlib
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from scheduler.model.canonical import canonical_json, digest_of_bytes
 
 _MAX_UNPACKED_BYTES = 64 << 20  # a forged blob must not unpack into all memory
-_COMPRESSION_LEVEL = (
-    1  # facts shrink to a quarter at 1; level 9 wins a few percent at six times the CPU
-)
+# Level 1 shrinks the facts of sites to a quarter; level 9 saves a few percent more for six times
+# the CPU.
+_COMPRESSION_LEVEL = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Bytes ready to be stored.
+    """Bytes to store.
 
     Attributes:
         digest: `sha256:…` of the plain bytes.
@@ -28,7 +28,7 @@ class Blob:
 
 
 def blob_of(value: object) -> Blob:
-    """Packs a JSON value (or msgspec Struct) by its canonical bytes."""
+    """Packs the canonical JSON of a JSON value or msgspec Struct."""
     plain = canonical_json(value)
     return Blob(digest_of_bytes(plain), zlib.compress(plain, _COMPRESSION_LEVEL))
 
@@ -37,13 +37,13 @@ def unpack(packed: bytes) -> bytes:
     """The plain bytes of a stored blob.
 
     Raises:
-        ValueError: it was not packed by zlib, has a tail, or is larger than any real one.
+        ValueError: the bytes are not one zlib stream, or unpack to more than any real blob.
     """
     reader = zlib.decompressobj()
     try:
         plain = reader.decompress(packed, _MAX_UNPACKED_BYTES)
     except zlib.error as error:
-        raise ValueError(f"it does not unpack ({error})") from error
+        raise ValueError(f"it is not a zlib stream ({error})") from error
     if not reader.eof or reader.unused_data:
-        raise ValueError("it is cut short, has a tail, or is too large")
+        raise ValueError("it is truncated, has trailing bytes, or is too large")
     return plain

@@ -1,17 +1,17 @@
-"""What can go wrong with the ledger, by what the caller can do about it."""
+"""Errors of the ledger, by what the caller can do about them."""
 
 
 class LedgerError(Exception):
-    """Any trouble with the ledger."""
+    """The base of all errors of the ledger."""
 
 
 class LedgerMissingError(LedgerError):
-    """There is no ledger at this place. Name another data directory."""
+    """The file does not exist. Name another data directory."""
 
 
 class LedgerUnavailableError(LedgerError):
-    """The disk refused (full, locked, gone). Nothing was recorded; append again later."""
+    """The disk is full, locked or gone. Nothing was recorded; append again later."""
 
 
 class LedgerCorruptError(LedgerError):
-    """The file is not a ledger that this version can read. Stop, keep the file, and look."""
+    """The file is not a ledger that this version can read. Stop, and keep it to inspect."""

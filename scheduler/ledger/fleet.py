@@ -1,16 +1,16 @@
-"""A fleet state as hash trees: stored once, and a changed site costs itself and its branch.
+"""The fleet's state as two hash trees, so that a changed site adds only itself and its branch.
 
-A state is `{"steady": digest, "moving": digest}`. What of a site's facts is new with every report
-(when it was observed, its power) stands in the leaves of the one tree; all else is a blob under its
-own digest, and the leaves of the other tree name it. So a fleet that only says "still the same"
-costs no facts again. A node is JSON:
+A state is `{"steady": digest, "moving": digest}`. The fields of a site that change with every
+report (when it was observed, its power) are in the leaves of the "moving" tree. All other facts are
+a blob under its own digest, which the leaves of the "steady" tree name; sites that report no change
+add no such blob. A node is JSON:
 
     {"leaf": {"gz-core": …, …}}                 up to 64 sites
     {"branches": {"0": "sha256:…", …, "f": …}}  one per nibble that occurs
 
-A site's place is the hash of its name, read nibble by nibble, so that the same fleet makes the same
-tree whatever happened before (a Merkle trie, as in R. C. Merkle, "A digital signature based on a
-conventional encryption function", 1987). With 10,000 sites a change of one costs some 5 kB.
+A site's path in the tree is the hash of its name, nibble by nibble, so that equal fleets have equal
+trees whatever their history (a Merkle trie, after R. C. Merkle, "A digital signature based on a
+conventional encryption function", 1987). With 10,000 sites a change of one adds about 5 kB.
 """
 
 import hashlib
@@ -31,12 +31,12 @@ _VOLATILE_FIELDS = ("observedAt", "intensity", "power", "reportAge", "freeCpu")
 
 @dataclass(frozen=True, slots=True)
 class FleetState:
-    """What a record refers to.
+    """A state of the fleet, for a record to refer to.
 
     Attributes:
-        digest: of the state; goes into the record's `refs`.
-        blobs: what this image has not seen stored yet; hand them to `append`, then call
-        `mark_stored`.
+        digest: the digest of the state, for the record's `refs`.
+        blobs: those of its blobs that are not known to be stored; pass them to `append`, then
+            call `mark_stored`.
     """
 
     digest: str
@@ -47,17 +47,17 @@ class FleetState:
 class _Node:
     """A subtree; `digest` is None while something below it has changed."""
 
-    sites: dict[str, object] = field(default_factory=dict)  # in a leaf: name -> value
-    branches: "dict[str, _Node] | None" = None
-    count: int = 0
+    sites: dict[str, object] = field(default_factory=dict)  # of a leaf: value by name
+    branches: "dict[str, _Node] | None" = None  # None in a leaf
+    count: int = 0  # sites below
     digest: str | None = None
 
 
 class FleetTree:
-    """The fleet as the ledger keeps it, brought up to date site by site.
+    """The fleet's state, updated site by site.
 
-    Facts are encoded in `current_state()`, and only those of sites that were put since the last
-    call; so a site that reports ten times between two decisions is stored once.
+    `current_state()` encodes the facts of the sites that were put since its last call; a site that
+    reports ten times between two decisions is encoded once.
     """
 
     def __init__(self) -> None:
@@ -69,11 +69,11 @@ class FleetTree:
         self._unstored: dict[str, Blob] = {}
 
     def put(self, name: str, facts: object) -> None:
-        """The newest facts of a site: a JSON value or msgspec Struct that nobody changes."""
+        """Sets the facts of a site: a JSON value or msgspec Struct that is not changed later."""
         self._changed_facts[name] = facts
 
     def remove(self, name: str) -> None:
-        """The site is gone."""
+        """Removes a site."""
         self._changed_facts.pop(name, None)
         if self._stable_digests.pop(name, None) is not None:
             del self._volatile_values[name]
@@ -81,7 +81,7 @@ class FleetTree:
             self._volatile_tree = _remove_site(self._volatile_tree, name, _hash_path_of(name), 0)
 
     def current_state(self) -> FleetState:
-        """The state now, with every blob that is not known to be stored."""
+        """The state now, with each of its blobs that is not known to be stored."""
         for name, facts in self._changed_facts.items():
             stable, volatile = _split_volatile(facts)
             self._update_site(name, blob_of(stable), volatile)
@@ -108,7 +108,7 @@ class FleetTree:
             _insert_site(self._volatile_tree, name, volatile, path, 0)
 
     def mark_stored(self, state: FleetState) -> None:
-        """The record with this state's blobs is durable: they need not be handed out again."""
+        """Called when the state's blobs are durable: later states leave them out."""
         for blob in state.blobs:
             self._unstored.pop(blob.digest, None)
 
@@ -117,11 +117,11 @@ def read_fleet(digest: str, load: Callable[[str], Any]) -> dict[str, Any]:
     """The facts of every site of a recorded state, by name in order.
 
     Args:
-        digest: of the state, as the record names it.
-        load: gives the JSON value of a blob, as `LedgerReader.blob`.
+        digest: the digest of the state, as the record names it.
+        load: returns the JSON value of a blob, as `LedgerReader.blob` does.
 
     Raises:
-        LedgerCorruptError: a blob is missing or is no node.
+        LedgerCorruptError: a blob is missing or is not a node.
     """
     root = load(digest)
     if not isinstance(root, Mapping) or set(root) != {"steady", "moving"}:
@@ -135,7 +135,7 @@ def read_fleet(digest: str, load: Callable[[str], Any]) -> dict[str, Any]:
 
 
 def _split_volatile(facts: object) -> tuple[object, dict[str, Any]]:
-    """What stays, and what of `status` is new with every report."""
+    """The facts without, and only, the fields of `status` that change with every report."""
     value = msgspec.to_builtins(facts)
     status = value.get("status") if isinstance(value, dict) else None
     if not isinstance(status, dict):
@@ -201,7 +201,7 @@ def _split_leaf(node: _Node, depth: int) -> None:
 
 
 def _remove_site(node: _Node, name: str, path: str, depth: int) -> _Node:
-    """The same tree that would have grown without this site."""
+    """The tree that would exist had the site never been inserted."""
     node.digest = None
     if node.branches is None:
         del node.sites[name]

@@ -1,4 +1,4 @@
-"""The ledger as the loops see it: append and wait until it is durable; read at once."""
+"""The ledger for the control loops: appends wait until they are durable, reads return at once."""
 
 import asyncio
 from pathlib import Path
@@ -12,17 +12,17 @@ from scheduler.ledger.writer import GroupWriter
 
 
 class Ledger:
-    """Opened as an async context manager; leaving it writes what waits.
+    """An async context manager; leaving it writes the entries that are still queued.
 
         async with Ledger(data_dir) as ledger:
             receipt = await ledger.append(entry)
 
     Args:
-        data_dir: the folder that holds `ledger.db`; made where there is none.
+        data_dir: the folder of `ledger.db`; created if missing.
 
     Raises:
-        LedgerCorruptError: the file there is something else.
-        LedgerUnavailableError: the disk refuses.
+        LedgerCorruptError: the file is not a ledger.
+        LedgerUnavailableError: the file cannot be written.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -39,13 +39,15 @@ class Ledger:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._reader.close()  # first: the last to leave folds the log in, and a reader cannot
+        # The last connection to close folds the write-ahead log into the file; a read-only
+        # one cannot, so it is closed first.
+        self._reader.close()
         await asyncio.to_thread(self._writer.close)
 
     async def append(self, entry: LedgerEntry) -> Receipt:
-        """Records `entry`; returns only when it is on the disk.
+        """Records `entry`; returns when it is durable.
 
-        Cancelling the wait does not take the record back.
+        Cancelling the wait does not undo the record.
 
         Raises:
             LedgerUnavailableError: nothing was recorded; try again later.
@@ -54,23 +56,11 @@ class Ledger:
         """
         return await asyncio.wrap_future(self._writer.submit(entry))
 
-    def find(self, record_id: str) -> Record | None:
-        """The record with this id, or None."""
-        return self._reader.find(record_id)
-
     def records(
         self, after: int = 0, limit: int = 100, *, subject: str | None = None
     ) -> list[Record]:
         """Up to `limit` records that follow sequence `after`, oldest first."""
         return self._reader.records(after, limit, subject=subject)
-
-    def last(self) -> Record | None:
-        """The newest record, or None while the ledger is empty."""
-        return self._reader.last()
-
-    def last_about(self, subject: str) -> Record | None:
-        """The newest record about "namespace/name", or None."""
-        return self._reader.last_about(subject)
 
     def blob(self, digest: str) -> Any:  # noqa: ANN401 - any JSON value
         """The JSON value stored under this digest.

@@ -1,4 +1,4 @@
-"""Reading the ledger: short, read-only, beside the writer or without one."""
+"""Reads the ledger: read-only and in short queries, with or without a writer at work."""
 
 import json
 import sqlite3
@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from scheduler.ledger.blobs import unpack
-from scheduler.ledger.errors import LedgerCorruptError
+from scheduler.ledger.errors import LedgerCorruptError, LedgerError
 from scheduler.ledger.record import Record, record_of_row
 from scheduler.ledger.tables import open_for_reading
 
@@ -17,14 +17,14 @@ _PAGE_ROWS = 256
 
 
 class LedgerReader:
-    """Finds records and blobs. Not for use by two threads at once.
+    """Finds records and blobs. Not thread-safe.
 
     Args:
         path: the ledger's file.
 
     Raises:
-        LedgerMissingError: no file there.
-        LedgerCorruptError: the file is something else.
+        LedgerMissingError: there is no file.
+        LedgerCorruptError: the file is not a ledger.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,16 +43,12 @@ class LedgerReader:
         self.close()
 
     def close(self) -> None:
-        """Lets the file go."""
+        """Closes the file."""
         self._connection.close()
 
     def find(self, record_id: str) -> Record | None:
         """The record with this id, or None."""
         return self._read_one("WHERE id = ?", record_id)
-
-    def at(self, seq: int) -> Record | None:
-        """The record at this place (the first is 1), or None."""
-        return self._read_one("WHERE seq = ?", seq)
 
     def last(self) -> Record | None:
         """The newest record, or None while the ledger is empty."""
@@ -68,9 +64,9 @@ class LedgerReader:
         """Up to `limit` records that follow sequence `after`, oldest first.
 
         Args:
-            after: the sequence to start behind; 0 for the beginning.
-            limit: at most so many.
-            subject: only those about this "namespace/name".
+            after: the sequence to start after; 0 for the beginning.
+            limit: the most records to return.
+            subject: the "namespace/name" that records must be about; None for all.
         """
         if subject is None:
             return self._read_many("WHERE seq > ? ORDER BY seq LIMIT ?", after, limit)
@@ -79,14 +75,14 @@ class LedgerReader:
         )
 
     def rows(self) -> Iterator[tuple[int, str, str, str, bytes]]:
-        """Every row as stored, unchecked, in the order of sequence; memory stays flat."""
-        after = -(1 << 63)
+        """Every row as stored, unchecked, by sequence; read in pages, so memory stays flat."""
+        after = -(1 << 63)  # below any SQLite integer: a forged row may have a negative sequence
         while page := self._rows(f"WHERE seq > ? ORDER BY seq LIMIT {_PAGE_ROWS}", after):
             yield from page
             after = page[-1][0]
 
     def count(self) -> int:
-        """How many records there are."""
+        """The number of records."""
         return int(self._connection.execute("SELECT count(*) FROM records").fetchone()[0])
 
     def packed_blob(self, digest: str) -> bytes | None:
@@ -134,3 +130,22 @@ class LedgerReader:
                 f"{self._path}: record {seq} ({record_id}) cannot be read: {error};"
                 " `kapok ledger verify` says where the ledger was changed"
             ) from error
+
+
+def decision_json(path: Path, record_id: str) -> bytes | None:
+    """A record with its sequence and hash as JSON; None when there is no such record.
+
+    Opens the file for this call, so that any thread may call it.
+
+    Raises:
+        LookupError: the ledger cannot be read; the message says why.
+    """
+    try:
+        with LedgerReader(path) as reader:
+            record = reader.find(record_id)
+    except (LedgerError, sqlite3.Error) as error:
+        raise LookupError(f"the ledger cannot be read: {error}") from error
+    if record is None:
+        return None
+    facts = {"id": record.id, "seq": record.seq, "hash": record.hash, "subject": record.subject}
+    return json.dumps({**facts, **record.fields}, ensure_ascii=False).encode()

@@ -1,9 +1,8 @@
-"""The chain: a record names the hash of the one before it.
+"""Records, chained by hashes: each names the hash of the one before it.
 
-The hash of a record covers its canonical bytes, and these hold the sequence, the id, the subject,
-the digests of the blobs that it stands on, and the previous hash. The first record's previous hash
-is all zeros. Chained hashes as in Haber and Stornetta, "How to time-stamp a digital document"
-(1991).
+The hash of a record covers its canonical bytes, which hold the sequence, the id, the subject, the
+digests of the blobs that it refers to, and the previous hash; the first record's previous hash is
+all zeros. Chained as in Haber and Stornetta, "How to time-stamp a digital document" (1991).
 """
 
 import json
@@ -21,17 +20,17 @@ GENESIS = "sha256:" + "0" * 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """What a caller hands in.
+    """An entry to record.
 
     Attributes:
-        kind: what happened, "decision" for a placement.
-        subject: whom it is about, "namespace/name" of the workload.
-        epoch: the leader's epoch; with the sequence it makes the id.
-        at: when, aware.
-        content: the facts, made of JSON values or msgspec Structs.
-        refs: digests of blobs that the content stands on; each must be stored before or come in
+        kind: what happened: "decision", "refusal" or "batch".
+        subject: what it is about, "namespace/name" of a workload.
+        epoch: the leader's epoch; the record's id is made of it and the sequence.
+        at: when it happened; an aware instant.
+        content: the facts, of JSON values or msgspec Structs.
+        refs: digests of the blobs that the content needs; each must be stored already or be in
             `blobs`.
-        blobs: new blobs, written in the same transaction. Those already stored cost nothing.
+        blobs: blobs, written in the same transaction; those already stored are skipped.
     """
 
     kind: str
@@ -45,7 +44,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Proof that a record is durable: this id and hash go into `status.decision`."""
+    """Confirms that a record is durable; its id and hash go into `status.decision`."""
 
     seq: int
     id: str
@@ -53,13 +52,13 @@ class Receipt:
 
     @property
     def anchor(self) -> str:
-        """`SEQ:HASH`, to be kept where the ledger's keeper cannot write."""
+        """`SEQ:HASH`, to be kept where those who can write the ledger cannot."""
         return f"{self.seq}:{self.hash}"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as it was read; `body` are the bytes that the hash covers."""
+    """A record as stored; `body` holds the bytes that the hash covers."""
 
     seq: int
     id: str
@@ -70,23 +69,23 @@ class Record:
 
     @property
     def kind(self) -> str:
-        """What happened."""
+        """What happened: "decision", "refusal" or "batch"."""
         return str(self.fields["kind"])
 
     @property
     def at(self) -> str:
-        """When, ISO 8601."""
+        """When it happened, ISO 8601."""
         return str(self.fields["at"])
 
     @property
     def content(self) -> Mapping[str, Any]:
-        """The facts that were handed in."""
+        """The facts of the entry."""
         content: Mapping[str, Any] = self.fields["content"]
         return content
 
     @property
     def refs(self) -> Sequence[str]:
-        """Digests of the blobs that this record stands on."""
+        """Digests of the blobs that the content needs."""
         refs: Sequence[str] = self.fields["refs"]
         return refs
 
@@ -100,12 +99,12 @@ def chain_entry(entry: LedgerEntry, *, seq: int, previous: str) -> Record:
     """Makes the record that follows `previous`.
 
     Args:
-        entry: what happened.
-        seq: the record's place, 1 for the first.
+        entry: the entry to record.
+        seq: the record's sequence number, from 1.
         previous: hash of record `seq` - 1, or `GENESIS`.
 
     Returns:
-        The record; its id is `EPOCH-SEQ`, which no other record of this ledger has.
+        The record; its id `EPOCH-SEQ` is unique in the ledger.
     """
     fields = {
         "seq": seq,
@@ -128,7 +127,7 @@ def chain_entry(entry: LedgerEntry, *, seq: int, previous: str) -> Record:
 
 
 def record_of_row(*, seq: int, record_id: str, digest: str, subject: str, body: bytes) -> Record:
-    """A record from the columns of its row; nothing is checked here.
+    """Makes a record of the columns of its row; the hash is not checked.
 
     Raises:
         ValueError: the body is not a JSON object.

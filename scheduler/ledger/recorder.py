@@ -1,10 +1,10 @@
-"""The ledger as the loops' port: decisions with the fleet that they stood on.
+"""Records decisions together with the fleet that they were based on.
 
-A record's content is `{"demand", "terms", "decision", "fleet"}`, values of the model as canonical
-JSON holds them and the digest of the fleet state; or `{"workload", "refusal", "fleet"}` for a
-workload that could not be decided on. `replay` needs nothing else. Scarcity prices are as many as
-sites times resources and stay the same for many decisions: they are stored once, under the digest
-that `terms.scarcityVersion` is.
+The content of a record is `{"demand", "terms", "decision", "fleet", "spec"}`: values of the model
+as canonical JSON, and the digests of the fleet's state and of the workload's spec. For a workload
+that was not accepted it is `{"workload", "refusal", "fleet", "spec"}`. `replay` needs nothing else.
+There is a scarcity price for each resource at each site, and many decisions share the list: it is
+stored once, under its digest, which is `terms.scarcityVersion`.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ BATCHES_SUBJECT = "batches"
 
 
 class LedgerRecorder:
-    """Implements `scheduler.control.ports.ledger.Recorder`."""
+    """Implements `scheduler.control.ports.ledger.DecisionRecorder`."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -39,7 +39,7 @@ class LedgerRecorder:
         self._stored_scarcity_version = ""
 
     def update_facts(self, site: str, facts: SiteFacts | None) -> None:
-        """The newest facts of a site; None: the site is gone."""
+        """Sets the facts of a site; None removes it."""
         if facts is None:
             self._fleet_tree.remove(site)
         else:
@@ -54,10 +54,10 @@ class LedgerRecorder:
         content: dict[str, Any],
         spec: WorkloadSpec,
     ) -> RecordReference:
-        """Appends a decision; returns when it is durable.
+        """Appends a decision or a refusal; returns when it is durable.
 
         Raises:
-            LedgerUnavailableError: the disk refuses; nothing was recorded.
+            LedgerUnavailableError: the file cannot be written; nothing was recorded.
         """
         state = self._fleet_tree.current_state()
         spec_blob = blob_of(spec)
@@ -83,10 +83,10 @@ class LedgerRecorder:
     async def record_batch(
         self, *, epoch: int, at: datetime, terms: Terms, content: dict[str, Any]
     ) -> RecordReference:
-        """Appends what a batch came to, with its prices.
+        """Appends the result of a batch, with its prices.
 
         Raises:
-            LedgerUnavailableError: the disk refuses; nothing was recorded.
+            LedgerUnavailableError: the file cannot be written; nothing was recorded.
         """
         prices = await self._price_blobs(terms) if terms.scarcity else ()
         version = terms.scarcity_version if terms.scarcity else ""
@@ -104,19 +104,19 @@ class LedgerRecorder:
         return RecordReference(receipt.id, receipt.hash)
 
     async def _price_blobs(self, terms: Terms) -> tuple[Blob, ...]:
-        """The price list as a blob, until it is stored; packed beside the loop."""
+        """The price list as a blob, packed on another thread; empty if it is stored already."""
         if terms.scarcity_version == self._stored_scarcity_version:
             return ()
         blob = await asyncio.to_thread(blob_of, terms.scarcity)
         if blob.digest != terms.scarcity_version:
-            raise ValueError("the version of scarcity prices is not the digest of the list")
+            raise ValueError("terms.scarcityVersion is not the digest of the scarcity prices")
         return (blob,)
 
     def last_accepted(self, subject: str) -> AcceptedSpec | None:
-        """What the newest decision about a workload was made on; None when there is none.
+        """The spec and demand of the newest decision about a workload; None when there is none.
 
         Raises:
-            LedgerCorruptError: it cannot be read.
+            LedgerCorruptError: the record cannot be read.
         """
         after = 0
         found: Record | None = None

@@ -1,7 +1,8 @@
-"""Replay: decide again from what a record holds, and compare byte for byte.
+"""Replay: repeats a recorded decision from its record, and compares byte for byte.
 
 A decision is a function of its demand, the fleet, the terms and the time. A record holds all four,
-so the same engine must come to the same bytes; another engine may not, and then no claim is made.
+so the same engine must give the same bytes. Another engine need not, and replay then says that it
+cannot compare.
 """
 
 from dataclasses import dataclass
@@ -26,11 +27,11 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
-    """What deciding again came to.
+    """The result of a replay.
 
     Attributes:
-        is_same: whether the bytes are equal; None when this program cannot tell, see `sentence`.
-        sentence: the answer for people.
+        is_same: whether the bytes are equal; None when they cannot be compared.
+        sentence: the result in words, with the reason for None.
         recorded: the recorded decision.
         replayed: the decision made now; None when none could be made.
     """
@@ -43,13 +44,13 @@ class ReplayResult:
 
 @dataclass(frozen=True, slots=True)
 class RecordedDecision:
-    """What a decision stood on, read back from its record.
+    """A recorded decision with its inputs.
 
     Attributes:
-        demand: what was asked.
+        demand: the demand.
         terms: prices and limits.
         fleet: all sites as they were.
-        decision: what was decided.
+        decision: the decision.
     """
 
     demand: Demand
@@ -74,11 +75,11 @@ def read_recorded_decision(reader: LedgerReader, record: Record) -> RecordedDeci
 
 
 def replay(reader: LedgerReader, record: Record) -> ReplayResult:
-    """Decides again from a record.
+    """Repeats the decision of a record.
 
     Args:
         reader: the ledger, for the fleet that the record refers to.
-        record: of a decision.
+        record: the record of a decision.
 
     Raises:
         LedgerCorruptError: the record or its fleet cannot be read.
@@ -86,28 +87,30 @@ def replay(reader: LedgerReader, record: Record) -> ReplayResult:
     content = record.content
     if "decision" not in content:
         why = "prices only" if "solver" in content else "the workload was not accepted"
-        return ReplayResult(None, f"{record.id} is a {record.kind}: {why}, nothing was decided")
+        return ReplayResult(
+            None, f"{record.id} is a {record.kind}: {why}, there is no decision to repeat"
+        )
     engine = _engine_version_of(content["decision"])
     if engine != ENGINE_VERSION:  # before it is read: another engine may know other fields
         return ReplayResult(
             None,
             f"{record.id} was decided by engine {engine}, and this program has engine"
-            f" {ENGINE_VERSION}: replay it with the Kapok that decided it",
+            f" {ENGINE_VERSION}: replay it with the version of Kapok that decided it",
         )
     recorded = _decode_value(record, "decision", content["decision"], Decision)
     inputs = read_recorded_decision(reader, record)
     replayed = choose(inputs.demand, inputs.fleet, now=recorded.decided_at, terms=inputs.terms)
     same = decision_bytes(replayed) == canonical_json(content["decision"])
-    answer = "the same, byte for byte" if same else f"another one: {replayed.line}"
+    answer = "the same, byte for byte" if same else f"a different decision: {replayed.line}"
     return ReplayResult(same, f"{record.id} decided again: {answer}", recorded, replayed)
 
 
 _FIRST_ENGINE_VERSION = "1"
-"""Of decisions that do not name their engine."""
+"""The engine of decisions that do not name theirs."""
 
 
 def _engine_version_of(decision: Any) -> str:  # noqa: ANN401 - JSON
-    """What is no decision at all is for the reading to refuse."""
+    """The engine of a decision; ours for a malformed one, which decoding then refuses."""
     return (
         str(decision.get("engine", _FIRST_ENGINE_VERSION))
         if isinstance(decision, dict)

@@ -1,4 +1,4 @@
-"""The file: two tables in SQLite, and how it is opened for writing and for reading."""
+"""The ledger's file: two tables in SQLite, and how to open it for writing and for reading."""
 
 import os
 import sqlite3
@@ -10,7 +10,7 @@ from scheduler.ledger.errors import LedgerCorruptError, LedgerMissingError, Ledg
 LEDGER_FILE = "ledger.db"
 """The ledger's name inside a data directory."""
 
-_APPLICATION_ID = 0x4B61706B  # "Kapk": `file ledger.db` and we ourselves know whose it is
+_APPLICATION_ID = 0x4B61706B  # "Kapk"; `file ledger.db` shows it, and `_check_format` compares it
 _FORMAT_VERSION = 1
 _BUSY_TIMEOUT_SECONDS = 10.0
 
@@ -31,11 +31,11 @@ CREATE TABLE IF NOT EXISTS blobs (
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
-    """Opens the ledger, and makes it (mode 0600) where there is none.
+    """Opens the ledger; creates it with mode 0600 if the file does not exist.
 
     Raises:
-        LedgerCorruptError: the file is something else, or of a newer Kapok.
-        LedgerUnavailableError: the folder or the disk refuses.
+        LedgerCorruptError: the file is not a ledger, or of a newer Kapok.
+        LedgerUnavailableError: the folder or the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -78,8 +78,8 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     """Opens the ledger read-only; another process may be writing to it.
 
     Raises:
-        LedgerMissingError: no file there.
-        LedgerCorruptError: the file is something else, or of a newer Kapok.
+        LedgerMissingError: there is no file.
+        LedgerCorruptError: the file is not a ledger, or of a newer Kapok.
     """
     if not path.is_file():
         raise LedgerMissingError(
@@ -104,7 +104,11 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 
 
 def _read_only_options(path: Path) -> str:
-    """An auditor's copy on a read-only disk has no write-ahead log and can get none."""
+    """SQLite's options for reading.
+
+    A copy on a read-only disk has no write-ahead log, and SQLite cannot create one there: it must
+    open the file as immutable.
+    """
     has_log = path.with_name(path.name + "-wal").exists()
     return "mode=ro" if has_log or os.access(path.parent, os.W_OK) else "immutable=1"
 

@@ -1,9 +1,9 @@
-"""Verification: does the file still hold what was written?
+"""Verifies that the ledger's file still holds what was written.
 
-Found: an edited record or column, a record cut out of the middle, records in another order, a blob
-    that
-was edited, cut or removed, and, with an anchor, a cut or rewritten end. Not found: an end cut off
-or rewritten behind the last anchor. Each object's `status.decision.hash` is such an anchor too.
+It finds an edited record or column, a removed record, records in another order, a blob that was
+edited, truncated or removed, and, with an anchor, a cut or rewritten end. It does not find an end
+that was cut or rewritten after the last anchor. The `status.decision.hash` of each object is such
+an anchor too.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ _ANCHOR = re.compile(r"([1-9][0-9]{0,17}):(sha256:[0-9a-f]{64})")
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """What was true once: record `seq` had this hash. Kept out of the keeper's reach."""
+    """Record `seq` once had this hash; kept where those who can write the ledger cannot."""
 
     seq: int
     hash: str
@@ -34,10 +34,10 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The first place where the file is not what was written.
+    """The first place where the file differs from what was written.
 
     Attributes:
-        seq: sequence of the first record that does not hold.
+        seq: sequence of the first record that fails a check.
         sentence: what is wrong with it.
     """
 
@@ -47,11 +47,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class VerificationResult:
-    """The answer.
+    """The result of a verification.
 
     Attributes:
-        records: how many records the file holds.
-        first_finding: None when all hold.
+        records: the number of records in the file.
+        first_finding: None when every check passed.
     """
 
     records: int
@@ -59,7 +59,7 @@ class VerificationResult:
 
     @property
     def is_ok(self) -> bool:
-        """Whether the file holds what was written."""
+        """Whether the file holds what was written, as far as can be checked."""
         return self.first_finding is None
 
 
@@ -67,12 +67,12 @@ def parse_anchor(text: str) -> Anchor:
     """Reads `SEQ:sha256:…`, as `kapok ledger anchor` prints it.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the text has another form.
     """
     match = _ANCHOR.fullmatch(text.strip())
     if match is None:
         raise ValueError(
-            f"{text!r} is no anchor; write SEQ:sha256:… as `kapok ledger anchor` prints it"
+            f"{text!r} is not an anchor; write SEQ:sha256:… as `kapok ledger anchor` prints it"
         )
     return Anchor(int(match[1]), match[2])
 
@@ -82,7 +82,7 @@ def verify(reader: LedgerReader, anchors: Iterable[Anchor] = ()) -> Verification
 
     Args:
         reader: the ledger.
-        anchors: what must still be true.
+        anchors: records whose hash must still be the same.
     """
     checker = _ChainChecker(reader, anchors)
     try:
@@ -95,7 +95,7 @@ def verify(reader: LedgerReader, anchors: Iterable[Anchor] = ()) -> Verification
     except (sqlite3.DatabaseError, LedgerCorruptError) as error:
         seq = checker.records + 1
         return VerificationResult(
-            checker.records, Finding(seq, f"the file cannot be read on: {error}")
+            checker.records, Finding(seq, f"the file cannot be read any further: {error}")
         )
     return VerificationResult(checker.records, checker.find_missing_end())
 
@@ -115,7 +115,7 @@ class _VerificationError(Exception):
 
 
 class _ChainChecker:
-    """Holds the state between two records: the hash to expect and the blobs already seen."""
+    """Checks row after row; keeps the hash to expect next and the blobs already verified."""
 
     def __init__(self, reader: LedgerReader, anchors: Iterable[Anchor]) -> None:
         self._reader = reader
@@ -130,7 +130,7 @@ class _ChainChecker:
         """Checks one row against its place in the chain.
 
         Raises:
-            _BadError: it does not hold.
+            _VerificationError: a check fails.
         """
         expected = self.records + 1
         if seq != expected:
@@ -153,7 +153,7 @@ class _ChainChecker:
         self.records = seq
 
     def find_missing_end(self) -> Finding | None:
-        """An anchor behind the last record: the end was cut off."""
+        """Reports an anchor beyond the last record: the end was cut off."""
         lost = sorted(seq for seq, _ in self._anchors if seq > self.records)
         if not lost:
             return None
@@ -170,10 +170,11 @@ class _ChainChecker:
                 )
 
     def _check_blob(self, seq: int, digest: str) -> None:
-        """Walks the tree below `digest`, past what is known to be sound."""
+        """Verifies the blobs below `digest`, except those verified before."""
         pending = [digest]
         while pending:
             pending_digest = pending.pop()
+            # 32 bytes instead of the text, which a forger could make long.
             key = hashlib.sha256(pending_digest.encode()).digest()
             if key in self._verified_blobs:
                 continue
@@ -183,20 +184,20 @@ class _ChainChecker:
     def _children_of(self, seq: int, digest: str) -> Iterator[str]:
         packed = self._reader.packed_blob(digest)
         if packed is None:
-            raise _VerificationError(seq, f"it stands on blob {digest}, which is missing")
+            raise _VerificationError(seq, f"it refers to blob {digest}, which is missing")
         try:
             plain = unpack(packed)
         except (ValueError, TypeError) as error:
             raise _VerificationError(
-                seq, f"it stands on blob {digest}, which was changed: {error}"
+                seq, f"it refers to blob {digest}, which was changed: {error}"
             ) from error
         if digest_of_bytes(plain) != digest:
-            raise _VerificationError(seq, f"it stands on blob {digest}, which was edited")
+            raise _VerificationError(seq, f"it refers to blob {digest}, which was edited")
         return child_digests(json.loads(plain))
 
 
 def _read_fields(seq: int, body: bytes) -> dict[str, Any]:
-    """The record's fields; a hash can be right and the content still no record (a forger's)."""
+    """The record's fields; content with a correct hash may still not be a record (a forgery)."""
     try:
         fields = json.loads(body)
     except ValueError as error:

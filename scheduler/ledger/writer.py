@@ -1,8 +1,8 @@
-"""One thread writes; whatever waits when it is free goes into one transaction (group commit).
+"""One thread writes all entries that are waiting in one transaction (group commit).
 
-A transaction with synchronous=FULL costs one flush of the disk, alone or with a hundred records in
-it. The head of the chain is read inside the transaction, so that even two writers could not fork
-it.
+A transaction with synchronous=FULL costs one flush of the disk, whether it holds one record or a
+hundred. The last hash is read inside the transaction, so that even two writers could not fork the
+chain.
 """
 
 import queue
@@ -28,14 +28,14 @@ class _Job:
 
 
 class GroupWriter:
-    """The writing thread. `submit` from anywhere; the future is set when the record is on the disk.
+    """The writing thread. Any thread may `submit`; the future is set when the record is durable.
 
     Args:
-        path: the ledger's file; made where there is none.
+        path: the ledger's file; created if missing.
 
     Raises:
-        LedgerCorruptError: the file is something else.
-        LedgerUnavailableError: the disk refuses.
+        LedgerCorruptError: the file is not a ledger.
+        LedgerUnavailableError: the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,7 +43,7 @@ class GroupWriter:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._is_closed = False
         self._close_lock = threading.Lock()
-        self._connection = open_for_writing(path)  # what is wrong is said here, to the caller
+        self._connection = open_for_writing(path)  # here, so that the caller gets the error
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
@@ -51,10 +51,13 @@ class GroupWriter:
         """Hands an entry to the thread.
 
         Returns:
-            Set to the receipt when durable, or to a `LedgerUnavailableError`.
+            A future: the receipt when the record is durable, or why it was not recorded.
+
+        Raises:
+            LedgerUnavailableError: the ledger is closed.
         """
         done: Future[Receipt] = Future()
-        done.set_running_or_notify_cancel()  # who stops waiting does not take the record back
+        done.set_running_or_notify_cancel()  # cancelling the wait must not undo the record
         with self._close_lock:
             if self._is_closed:
                 raise LedgerUnavailableError(f"{self._path}: the ledger is closed")
@@ -62,7 +65,7 @@ class GroupWriter:
         return done
 
     def close(self) -> None:
-        """Writes what waits, then ends the thread. Doing it twice is harmless."""
+        """Writes the waiting entries, then ends the thread; may be called twice."""
         with self._close_lock:
             if not self._is_closed:
                 self._is_closed = True
@@ -78,7 +81,7 @@ class GroupWriter:
             self._fail_remaining_jobs()
 
     def _fail_remaining_jobs(self) -> None:
-        """Nobody may wait for a thread that has ended, whatever ended it."""
+        """Fails the waiting jobs: the thread has ended, for whatever reason, and none may hang."""
         with self._close_lock:
             self._is_closed = True
         while not self._jobs.empty():
@@ -89,7 +92,7 @@ class GroupWriter:
                 )
 
     def _next_batch(self) -> list[_Job] | None:
-        """Waits for one job and takes all that came meanwhile; None when closed and empty."""
+        """Waits for a job and takes those queued after it; None when closed and empty."""
         first = self._jobs.get()
         if first is None:
             return None
@@ -100,14 +103,14 @@ class GroupWriter:
             except queue.Empty:
                 break
             if job is None:
-                self._jobs.put(None)  # we come back to it when this batch is written
+                self._jobs.put(None)  # found again after this batch is written
                 break
             batch.append(job)
         return batch
 
 
 def _write_batch(connection: sqlite3.Connection, batch: Sequence[_Job]) -> None:
-    """One transaction: all of the batch or nothing."""
+    """Writes the batch in one transaction, all of it or nothing."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         receipts = _insert_batch(connection, batch)
@@ -122,7 +125,7 @@ def _write_batch(connection: sqlite3.Connection, batch: Sequence[_Job]) -> None:
 
 
 def _fail_batch(connection: sqlite3.Connection, batch: Sequence[_Job], error: Exception) -> None:
-    """One entry that cannot be sealed must not take its neighbours with it."""
+    """Writes the entries one by one, so that one bad entry does not fail the others."""
     if len(batch) == 1:
         reason = error
         if isinstance(error, sqlite3.Error):
@@ -155,7 +158,7 @@ def _insert_batch(connection: sqlite3.Connection, batch: Sequence[_Job]) -> list
 
 
 def _check_refs(connection: sqlite3.Connection, entry: LedgerEntry) -> None:
-    """A record that stands on nothing could never be replayed: refuse it now."""
+    """Refuses a record whose blobs are missing: it could never be replayed."""
     new_digests = {blob.digest for blob in entry.blobs}
     for digest in entry.refs:
         if digest in new_digests:

@@ -1,7 +1,7 @@
-"""One way to write a value as bytes, so that equal values have equal hashes.
+"""Canonical JSON: one encoding of a value, so that equal values have equal hashes.
 
-Canonical JSON here is: UTF-8, keys sorted, no spaces, defaults left out, floats in their shortest
-form that reads back equal, NaN as null (unknown).
+The encoding is UTF-8 with sorted keys and no spaces. Defaults are left out, floats have the
+shortest form that reads back equal, and NaN (unknown) is null.
 """
 
 from hashlib import sha256
@@ -11,7 +11,7 @@ import msgspec
 
 
 def canonical_json(value: object) -> bytes:
-    """The canonical JSON of a value of this vocabulary, or of plain JSON data."""
+    """The canonical JSON of a value of the model, or of plain JSON data."""
     return msgspec.json.encode(value, order="sorted")
 
 
@@ -26,10 +26,10 @@ def digest_of_bytes(content: bytes) -> str:
 
 
 def stable_hash(text: str) -> int:
-    """A stable 64-bit number of a text, for breaking ties; never for anything secret."""
+    """A 64-bit hash of a text that is equal on every run; for breaking ties, not for secrets."""
     return int.from_bytes(sha256(text.encode()).digest()[:8], "big")
 
 
 def to_plain_json(value: object) -> Any:  # noqa: ANN401 - JSON data has no better type
-    """The value as plain dicts, lists and scalars, as JSON would hold it."""
+    """The value as plain dicts, lists and scalars, as JSON has them."""
     return msgspec.json.decode(msgspec.json.encode(value, order="sorted"))

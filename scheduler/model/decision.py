@@ -1,4 +1,4 @@
-"""`Decision`: where a workload goes, or why it goes nowhere. A value; others act on it."""
+"""`Decision`: where a workload runs, or why it waits or is refused; `control` acts on it."""
 
 from typing import Literal
 
@@ -9,20 +9,20 @@ from scheduler.model.kinds.fields import Instant, Origin, Part
 from scheduler.model.reasons import Reason
 
 ENGINE_VERSION = "3"
-"""Raised with every change that can change a decision; records replay by their own version."""
+"""Raised with every change that can change a decision; a record replays only by its own version."""
 
 DecisionPhase = Literal["Placed", "Waiting", "Refused"]
 
 
 class SiteAssignment(Part, frozen=True, kw_only=True):
-    """A site's share of the replicas."""
+    """The replicas of a workload at one site."""
 
     site: str
     replicas: int
 
 
 class Cost(Part, frozen=True, kw_only=True):
-    """What a placement costs per hour. None: some figure is unknown, so the sum is."""
+    """The cost of a placement per hour. None: unknown, as one of its figures is unknown."""
 
     cny_per_hour: float | None = None
     gco2_per_hour: float | None = None
@@ -33,11 +33,10 @@ def _current_engine_version() -> str:
 
 
 class Decision(Part, frozen=True, kw_only=True):
-    """The answer for one workload.
+    """The decision about one workload.
 
-    Placed: `assignment` is the whole placement, kept and new replicas together. Waiting and
-    Refused: the assignment is what runs already and stays; nothing is taken away because nothing
-    fits now.
+    Placed: `assignment` is the whole placement, of kept and new replicas. Waiting and Refused:
+    `assignment` holds the replicas that run already; they stay, although no more fit now.
     """
 
     workload: str
@@ -45,41 +44,43 @@ class Decision(Part, frozen=True, kw_only=True):
     phase: DecisionPhase
     assignment: tuple[SiteAssignment, ...] = ()
     lost: tuple[str, ...] = ()
-    """Sites that held replicas and hold none any more: gone, evicted, or given up."""
+    """Sites that had replicas and no longer do: removed, evicted, or no longer chosen."""
     ended: tuple[str, ...] = ()
-    """Of these, the sites where the replicas end at once, replaced or not: gone, driven out by a
-    NoExecute taint, or stopped by the authority. At the others they run until replaced."""
+    """Sites in `lost` whose replicas end at once, replaced or not: the site is gone, a NoExecute
+    taint evicts them, or the authority stops them. At the others they run until replaced."""
     ended_by: dict[str, str] = msgspec.field(default_factory=dict)
-    """What ended them, by site."""
+    """What ended the replicas, by site in `ended`."""
     violations: dict[str, Reason] = msgspec.field(default_factory=dict)
-    """Sites where what runs breaks a right, with the rule; treated by the class's `onViolation`."""
+    """Sites whose running replicas break a rule about rights, with that rule's reason; the data
+    class's `onViolation` says what happens to them."""
     reasons: dict[Reason, int] = msgspec.field(default_factory=dict)
-    """How many sites said no, by their first reason; empty when placed."""
+    """The number of refused sites by their first reason; empty when placed."""
     line: str = ""
+    """The decision in one sentence, for status and logs."""
     group: str = ""
-    """The site group that was used last."""
+    """The site group that was used last; empty without groups."""
     cost: Cost = Cost()
     start_at: Instant | None = None
-    """Work that can wait: when it is planned to start, at `planned`. It is decided again then."""
+    """When work that can wait is planned to start, at `planned`; it is decided again then."""
     planned: tuple[SiteAssignment, ...] = ()
     optimal: bool = True
-    """Whether nothing better exists by the stated costs; False: see `gap`."""
+    """Whether no placement has a lower cost; False: see `gap`."""
     gap: float = 0.0
-    """How much dearer than the best possible this may be, as a ratio."""
+    """Upper bound of the cost above the best possible one, as a ratio."""
     notes: tuple[str, ...] = ()
-    """What the answer does not model."""
+    """What the decision does not model, for people."""
     decided_at: Instant
     engine: str = msgspec.field(default_factory=_current_engine_version)
-    """Always written: what a record leaves out would be read as the engine of whoever reads it."""
+    """Always written: left out as a default, it would be read as the version of the reader."""
 
     @property
     def replicas(self) -> int:
-        """Replicas in all."""
+        """The number of replicas at all sites."""
         return sum(each.replicas for each in self.assignment)
 
 
 class Verdict(Part, frozen=True, kw_only=True):
-    """What one rule says of one site."""
+    """The answer of one rule about one site."""
 
     rule: str
     reason: Reason
@@ -88,7 +89,7 @@ class Verdict(Part, frozen=True, kw_only=True):
 
 
 class CostTerm(Part, frozen=True, kw_only=True):
-    """One part of what a replica costs at one site."""
+    """One term of the cost of a replica at one site."""
 
     term: str
     cny_per_replica_hour: float | None
@@ -97,7 +98,7 @@ class CostTerm(Part, frozen=True, kw_only=True):
 
 
 class SiteExplanation(Part, frozen=True, kw_only=True):
-    """All that a decision thought of one site."""
+    """Every rule and cost of a decision about one site."""
 
     name: str
     admitted: bool
@@ -109,7 +110,10 @@ class SiteExplanation(Part, frozen=True, kw_only=True):
 
 
 class SuggestedChange(Part, frozen=True, kw_only=True):
-    """One change that would make a workload fit. Verified: the engine ran it, and it fits."""
+    """One change that would let a workload be placed.
+
+    `verified` means that the engine repeated the decision with the change and placed it.
+    """
 
     kind: str
     target: str
@@ -119,7 +123,7 @@ class SuggestedChange(Part, frozen=True, kw_only=True):
 
 
 class Explanation(Part, frozen=True, kw_only=True):
-    """A decision with all its reasons, site by site."""
+    """A decision with its rules and costs, site by site."""
 
     decision: Decision
     sites: tuple[SiteExplanation, ...]

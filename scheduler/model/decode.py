@@ -1,4 +1,4 @@
-"""Raw data becomes types once, here; errors say which object, which field, and what instead."""
+"""Decodes objects into types; errors name the object, the field, and what to write instead."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,11 +17,11 @@ Of = TypeVar("Of", bound=Part)
 
 
 class NotReadable(ValueError):
-    """An object or a part of one cannot be read.
+    """An object or a part of it cannot be decoded.
 
     Attributes:
-        path: where, as `spec.placement.spread[0].by`; empty for the whole object.
-        problem: what is wrong there.
+        path: the field, as `spec.placement.spread[0].by`; empty for the whole object.
+        problem: what is wrong with it.
     """
 
     def __init__(self, what: str, path: str, problem: str) -> None:
@@ -31,15 +31,15 @@ class NotReadable(ValueError):
 
 
 def decode(raw: Mapping[str, Any], *, allow_unknown: bool = False) -> Part:
-    """Reads one object of `kapok.dev/v1alpha1`.
+    """Decodes one object of `kapok.dev/v1alpha1`.
 
     Args:
         raw: the object as JSON or YAML holds it.
-        allow_unknown: leave fields alone that this version does not know (objects that come from an
-            API server were checked there, perhaps by a newer version).
+        allow_unknown: ignore unknown fields; for objects from an API server, which has checked
+            them, perhaps with the schema of a newer version.
 
     Raises:
-        NotReadable: it is not one of our kinds, or a field is wrong.
+        NotReadable: the object is not of one of our kinds, or a field is wrong.
     """
     kind = raw.get("kind")
     known = KINDS.get(kind) if isinstance(kind, str) else None
@@ -49,7 +49,7 @@ def decode(raw: Mapping[str, Any], *, allow_unknown: bool = False) -> Part:
 
 
 def decode_as(raw: Mapping[str, Any], part_type: type[Of], *, allow_unknown: bool = False) -> Of:
-    """Reads one object or part as a given type.
+    """Decodes one object or part as a given type.
 
     Raises:
         NotReadable: a field is wrong; the message names object and path.
@@ -86,7 +86,7 @@ def _unknown_kind_message(raw: Mapping[str, Any]) -> str:
 
 
 def _accepted_values_hint(info: inspect.Type, path: str) -> str:
-    """What a field takes: the words of a closed list, or how its type describes it."""
+    """The values that a field accepts: those of a closed list, or the description of its type."""
     for step in _PATH_STEP.findall(path):
         info = next(_nested_types(info, step), inspect.AnyType())
     found = list(_alternatives(info))
@@ -111,12 +111,12 @@ def _nested_types(info: inspect.Type, step: str) -> Iterator[inspect.Type]:
                 yield each.item_type
             case inspect.DictType():
                 yield each.value_type
-            case _:  # nothing lies inside
+            case _:  # a scalar has no nested types
                 pass
 
 
 def _alternatives(info: inspect.Type) -> Iterator[inspect.Type]:
-    """A type and all that it may be: the parts of a union, and what carries a description."""
+    """A type, the members of a union, and the type inside a `Metadata` wrapper."""
     yield info
     if isinstance(info, inspect.Metadata):
         yield from _alternatives(info.type)

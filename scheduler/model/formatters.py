@@ -1,7 +1,7 @@
-"""Texts that many messages share: instants, lists cut short, sites with their replicas. Pure.
+"""Texts that many messages share: instants, shortened lists, sites with their replicas.
 
-One form each, so that a reader meets the same shape in statuses, events, tables and logs. The API
-server keeps its own: it imitates another program.
+Each has one form in statuses, events, tables and logs. The API server has formatters of its own,
+which imitate kube-apiserver.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ def format_rfc3339(instant: datetime) -> str:
 
 
 def format_rfc3339_micros(instant: datetime) -> str:
-    """An aware instant as RFC 3339 in UTC with six decimals, as Kubernetes' MicroTime has it."""
+    """An aware instant as RFC 3339 in UTC with six decimals, as Kubernetes' MicroTime."""
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 

@@ -1,8 +1,8 @@
 """Kubernetes quantities, read exactly.
 
 Grammar and suffixes are those of apimachinery's `resource.Quantity`: a decimal number with a binary
-(Ki … Ei), decimal (n, u, m, k … E) or exponent suffix. What a pod asks is rounded up and what a
-node has free is rounded down, so that rounding never makes room.
+(Ki … Ei), decimal (n, u, m, k … E) or exponent suffix. Requests are rounded up and free capacity is
+rounded down, so that rounding never creates capacity.
 """
 
 import re
@@ -21,9 +21,10 @@ _DECIMAL_EXPONENTS = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12
 _BINARY_SHIFTS = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 _MAX_TEXT_LENGTH = 64
 MAX_AMOUNT = 2**62
-"""Larger amounts are refused: no site has them, and sums stay within 64 bits."""
+"""Amounts from here on are refused: no site has them, and sums stay within 64 bits."""
 
 CPU = "cpu"
+MEMORY = "memory"
 PODS = "pods"
 GPU = "nvidia.com/gpu"
 GPU_MILLI = "kapok.dev/gpu-milli"
@@ -32,17 +33,17 @@ MILLI_PER_UNIT = 1000
 
 
 class NotAQuantity(ValueError):
-    """What was written is not a quantity, or not one that can be used here."""
+    """A value is not a quantity, or not one that can be used here."""
 
 
 def parse_quantity(written: float | str) -> Fraction:
     """Reads a quantity exactly.
 
     Args:
-        written: as it stands in JSON or YAML: `"1Gi"`, `500`, `0.5`, `"1e9"`.
+        written: the value in JSON or YAML: `"1Gi"`, `500`, `0.5`, `"1e9"`.
 
     Raises:
-        NotAQuantity: it is not one; the message says what was written and what would do.
+        NotAQuantity: the value is not a quantity; the message says what to write.
     """
     if isinstance(written, int) and not isinstance(written, bool):
         return Fraction(written)
@@ -74,22 +75,20 @@ def _suffix_factor(suffix: str) -> Fraction:
 
 
 def requested_amount(resource: str, written: float | str) -> int:
-    """What a pod asks, rounded up: millicores for cpu, whole units (bytes, cards) for all else.
+    """A request, rounded up: millicores for cpu, whole units (bytes, cards) for all else.
 
     Raises:
-        NotAQuantity: it is not one, negative, or larger than anything that exists.
+        NotAQuantity: the value is not a quantity, negative, or `MAX_AMOUNT` or more.
     """
     value = _checked_amount(resource, written)
-    return -((-value.numerator) // value.denominator)
+    return -((-value.numerator) // value.denominator)  # division rounded up
 
 
 def free_amount(resource: str, written: float | str) -> int:
-    """What a node has free, rounded down; below zero counts as none.
-
-    Units as in `requested_amount`.
+    """A free amount, rounded down; negative counts as 0. Units as in `requested_amount`.
 
     Raises:
-        NotAQuantity: it is not one, or larger than anything that exists.
+        NotAQuantity: the value is not a quantity, or `MAX_AMOUNT` or more.
     """
     if type(written) is int and 0 <= written < MAX_AMOUNT // MILLI_PER_UNIT:
         return written * MILLI_PER_UNIT if resource == CPU else written
@@ -104,7 +103,7 @@ def free_amount(resource: str, written: float | str) -> int:
 
 
 def _parse_common_form(resource: str, text: str) -> int | None:
-    """The common forms without fractions: `1500m` of cpu, plain numbers, and Ki to Ti."""
+    """Reads `1500m` of cpu, plain integers, and integers with a binary suffix; None for others."""
     if len(text) > _MAX_COMMON_FORM_LENGTH or not text.isascii():
         return None
     if text.isdigit():
@@ -116,7 +115,7 @@ def _parse_common_form(resource: str, text: str) -> int | None:
 
 
 _MAX_COMMON_FORM_LENGTH = 9
-"""Digits that cannot reach the limits, whatever their suffix."""
+"""Texts of at most this length stay below `MAX_AMOUNT`, whatever their suffix."""
 
 
 def _checked_amount(resource: str, written: float | str) -> Fraction:
@@ -129,7 +128,7 @@ def _checked_amount(resource: str, written: float | str) -> Fraction:
 
 
 def requests_of(written: Mapping[str, float | str]) -> dict[str, int]:
-    """Reads a map of requests; names and units as in `requested_amount`. Zeros are left out.
+    """Reads requests by resource; units as in `requested_amount`. Zeros are left out.
 
     Raises:
         NotAQuantity: an entry is not a quantity; the message begins with its name.
@@ -155,7 +154,7 @@ def free_amounts(resource: str, written: Sequence[float | str]) -> list[int]:
 
 
 def are_plain_integers(written: Sequence[float | str]) -> bool:
-    """Whether all are integers that `free_amount` returns unchanged, cpu excepted."""
+    """Whether all are integers that `free_amount` returns unchanged (for resources but cpu)."""
     try:
         msgspec.convert((written,), _PlainIntegers)
     except msgspec.ValidationError:
@@ -164,7 +163,10 @@ def are_plain_integers(written: Sequence[float | str]) -> bool:
 
 
 def _parse_common_texts(resource: str, texts: Sequence[str]) -> list[int]:
-    """Many amounts as agents write them, `1500m` of cpu and whole numbers; none if others are."""
+    """Reads many amounts in the form of agents: `1500m` of cpu, whole numbers for all else.
+
+    Returns an empty list if any has another form.
+    """
     joined = ",".join(texts)
     if resource == CPU:
         numbers = joined.replace("m", "") if _MILLICORES.fullmatch(joined) else ""
@@ -174,14 +176,14 @@ def _parse_common_texts(resource: str, texts: Sequence[str]) -> list[int]:
 
 
 class _PlainIntegers(msgspec.Struct, array_like=True):
-    """Integers in range; a struct, because msgspec looks at the type of any other every time."""
+    """Integers in range. A struct, because msgspec caches the type information of structs only."""
 
     amounts: list[Annotated[int, Meta(ge=0, lt=MAX_AMOUNT)]]
 
 
 _MILLICORES = re.compile(r"[0-9]{1,15}m(?:,[0-9]{1,15}m)*")
 _WHOLE_NUMBERS = re.compile(r"[0-9]{1,18}(?:,[0-9]{1,18})*")
-"""Digits that cannot reach the limits."""
+"""The number of digits is limited, so that no amount reaches `MAX_AMOUNT`."""
 
 
 def _read_named(reader: Callable[[str, float | str], int], name: str, value: float | str) -> int:
@@ -192,13 +194,13 @@ def _read_named(reader: Callable[[str, float | str], int], name: str, value: flo
 
 
 def with_resource_name(resource: str, error: NotAQuantity) -> str:
-    """The message of an error, beginning with the resource that it is about."""
+    """The message of an error, with the resource's name first unless it has it already."""
     message = str(error)
     return message if message.startswith(resource) else f"{resource}: {message}"
 
 
 def format_amount(resource: str, amount: int) -> str:
-    """An amount in the units of `requested_amount`, as people write it."""
+    """Formats an amount in the units of `requested_amount` as a Kubernetes quantity."""
     if resource == CPU:
         whole, rest = divmod(amount, MILLI_PER_UNIT)
         return str(whole) if rest == 0 else f"{amount}m"

@@ -1,4 +1,4 @@
-"""Every "no" that Kapok can say, as stable slugs: the same in code, metrics and docs."""
+"""Every reason for refusing a site, as stable slugs: the same in code, metrics and docs."""
 
 from typing import Literal
 
@@ -33,7 +33,7 @@ Reason = Literal[
 ]
 
 REASONS: dict[Reason, str] = {
-    "data-class": "the site may not hold data of this class, or nobody may schedule it",
+    "data-class": "the site may not hold data of this class, or it is never scheduled",
     "data-class-missing": "the workload names no data class",
     "protection-level": "the site is not certified for the protection level (GB/T 22239)",
     "jurisdiction": "the workload may not run under the law of this place",
@@ -46,8 +46,8 @@ REASONS: dict[Reason, str] = {
     "taint": "the site has a taint that the workload does not tolerate",
     "selector": "the site's or its nodes' labels do not match",
     "site-group": "the site is in none of the workload's site groups",
-    "too-far": "the round trip is longer than the workload bears",
-    "latency-unknown": "nobody has measured the round trip",
+    "too-far": "the round trip is longer than the workload allows",
+    "latency-unknown": "the round trip has not been measured",
     "stale": "the site's last report is too old",
     "silent": "the site does not report",
     "cordoned": "operations keep new work away from the site",
@@ -61,10 +61,10 @@ REASONS: dict[Reason, str] = {
     "paused": "the workload is paused",
     "invalid": "the workload asks something that cannot be read or can never be met",
 }
-"""What each slug means."""
+"""The meaning of each slug; the order breaks ties between reasons."""
 
 TRANSIENT_REASONS: frozenset[Reason] = frozenset(
     {"full", "fragmented", "spread", "quota", "deadline", "paused"}
 )
-"""A site refused for one of these passes every rule: the workload waits, it is not refused; only
-what is too late for its `deadline` is, as time brings nothing back."""
+"""Reasons that can pass. A site refused for one of these passes every other rule, so the workload
+waits; only a workload whose `deadline` can no longer be met is refused."""

@@ -1,6 +1,6 @@
-"""How many of one unit make another, where two of them meet.
+"""Conversion factors between units.
 
-Inside there is one unit per quantity; these are for what people write and read.
+The code uses one unit per quantity; these factors convert what people write and read.
 """
 
 SECONDS_PER_HOUR = 3600

@@ -1,5 +1,6 @@
-"""MQTT: the session with the broker, what arrives from agents, what is published to them.
+"""MQTT: the session with the broker, the messages from agents, the messages to them.
 
 Implements the agents port of `control`; the only package that knows `agents.protocol`.
-Start with `ingest.py` (a report is decoded there) and `order_publisher.py` (orders are signed).
+Start with `ingest.py`, which verifies and decodes reports, and `order_publisher.py`, which signs
+orders.
 """

@@ -1,8 +1,8 @@
 """The embedded broker: mosquitto if it is on PATH, else the packaged one (rumqttd in a wheel).
 
-Both listen on loopback only and accept anyone there: the broker is not trusted, what moves work is
-signed at its ends. A broker that dies is started again, empty; the scheduler then publishes its
-retained state anew.
+Both listen on loopback only and accept every client there. The broker is not trusted: agents and
+scheduler sign and verify the messages themselves. A broker that dies is restarted without its
+state, and the scheduler publishes its retained messages again.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ _READY_PAUSE_SECONDS = 0.05
 _RESTART_PAUSE_SECONDS = 0.5
 _STOP_TIMEOUT_SECONDS = 5.0
 
-# The default queue of 1,000 drops under bursts; a site's orders come as one.
-# It runs as whoever started it: started by root it would become "mosquitto", and a change of user
-# clears the death signal that ends it with its parent (prctl(2)).
+# All orders of a site are published in one burst, and the default queue of 1,000 drops some.
+# `user` keeps the user that started us: mosquitto started by root changes to the user "mosquitto",
+# and a change of user clears the death signal that ends it with its parent (prctl(2)).
 _MOSQUITTO_CONFIG = """listener {port} 127.0.0.1
 user {user}
 allow_anonymous true
@@ -58,7 +58,7 @@ max_payload_size = 1048576
 max_inflight_count = 1000
 """
 
-# The packaged broker ends when its standard input closes, so it ends with us as well.
+# The packaged broker ends when its standard input closes, which happens when this process ends.
 _PACKAGED_BROKER_SCRIPT = (
     "import json, sys; from iotcore._serve import main; "
     "sys.argv[1:] = [json.dumps({'config_path': sys.argv[1]})]; main()"
@@ -66,7 +66,7 @@ _PACKAGED_BROKER_SCRIPT = (
 
 
 def broker_kind() -> str:
-    """Which broker would be started: "mosquitto" or "iotcore"."""
+    """The broker that this machine has: "mosquitto" or "iotcore" (the packaged one)."""
     return "mosquitto" if shutil.which("mosquitto") else "iotcore"
 
 
@@ -87,14 +87,14 @@ class EmbeddedBroker:
 
     @property
     def pid(self) -> int:
-        """The broker's process; 0 while there is none."""
+        """The broker's process id; 0 while none runs."""
         return self._process.pid if self._process else 0
 
     async def start(self) -> None:
         """Starts the process and waits until it accepts connections.
 
         Raises:
-            OSError: it does not start; the message names the command.
+            OSError: the broker does not start; the message names the command.
         """
         command = self._command()
         self._process = await asyncio.create_subprocess_exec(
@@ -107,21 +107,21 @@ class EmbeddedBroker:
                 return
             await self._clock.sleep(_READY_PAUSE_SECONDS)
         await self.stop()
-        raise OSError(f"the embedded broker does not start: {' '.join(command)}")
+        raise OSError(f"the embedded broker did not start: {' '.join(command)}")
 
     async def keep_running(self) -> None:
-        """Starts the broker again whenever it ends; runs until cancelled."""
+        """Restarts the broker whenever it ends; runs until cancelled."""
         while True:
             process = self._process
             if process is None:
                 return
             code = await process.wait()
-            _log.warning("the embedded broker ended with code %s; starting it again", code)
+            _log.warning("the embedded broker exited with code %s; restarting it", code)
             await self._clock.sleep(_RESTART_PAUSE_SECONDS)
             await self.start()
 
     async def stop(self) -> None:
-        """Ends the process; safe to call twice."""
+        """Terminates the process, by SIGKILL after a time-out; may be called twice."""
         process, self._process = self._process, None
         if process is None or process.returncode is not None:
             return
@@ -149,16 +149,16 @@ class EmbeddedBroker:
 async def embedded_broker(
     folder: Path, port: int, *, clock: Clock, kind: str | None = None
 ) -> AsyncIterator[EmbeddedBroker]:
-    """An embedded broker for the time of the context.
+    """Runs an embedded broker for the time of the context.
 
     Args:
-        folder: where its configuration file is written.
+        folder: the folder for its configuration file.
         port: a free port on 127.0.0.1.
-        clock: for waiting.
+        clock: the clock for pauses.
         kind: "mosquitto" or "iotcore"; None takes what this machine has.
 
     Raises:
-        OSError: it does not start.
+        OSError: the broker does not start.
     """
     broker = EmbeddedBroker(folder, port, kind=kind or broker_kind(), clock=clock)
     await broker.start()

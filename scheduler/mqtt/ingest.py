@@ -1,8 +1,8 @@
-"""Turns what arrives on the wire into what the loops hear.
+"""Turns messages from agents into events for the control loops.
 
-In this order: the topic, the signature by a key that the Site admits, the decoding, the age, the
-order of messages. Whatever fails is counted by kind and forgotten; nothing here raises on bad
-input.
+A message passes these checks in this order: its topic, its signature by a key that the Site lists,
+its decoding, its boot and sequence number. A message that fails one is counted by the reason and
+dropped; no input makes `Ingest.handle` raise.
 """
 
 import logging
@@ -43,7 +43,15 @@ _MAX_GPU_CARD_NUMBER = 128
 
 @dataclass(slots=True)
 class _AgentState:
-    """What was last heard of one agent of a site."""
+    """The newest messages of one agent of a site.
+
+    Attributes:
+        boot: number and id of the agent's boot; a message of a lower number is stale.
+        sequences: highest sequence number by kind of topic, in this boot.
+        last_full_report: the base that deltas apply to; None until one has arrived in this boot.
+        latest_report: the last report, with the delta applied.
+        observed_seconds: when it was observed, on our monotonic clock.
+    """
 
     boot: tuple[int, str] = (-1, "")
     sequences: dict[str, int] = field(default_factory=dict)
@@ -52,28 +60,28 @@ class _AgentState:
     observed_seconds: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Ingest:
-    """Hears all sites.
+    """Receives the messages of all sites.
 
     Attributes:
-        keyring: whom to believe.
-        listener: who is told.
-        telemetry: counts what is refused.
-        clock: for ages, by its monotonic side only.
-        sites_needing_full_report: sites whose deltas cannot be used; the session asks them for a
-        full report.
+        keyring: the keys that each admitted site signs with.
+        listener: receives the events.
+        telemetry: counts accepted and refused messages.
+        clock: for ages and for the dates of figures.
+        sites_needing_full_report: sites whose deltas lack their full report; the scheduler takes
+            them out and asks for a full report.
     """
 
     keyring: Keyring
     listener: AgentEventHandler
     telemetry: Telemetry
     clock: Clock
-    sites_needing_full_report: set[str] = field(default_factory=set)
-    _agents: dict[str, dict[str, _AgentState]] = field(default_factory=dict)
+    sites_needing_full_report: set[str] = field(default_factory=set, init=False)
+    _agents: dict[str, dict[str, _AgentState]] = field(default_factory=dict, init=False)
 
     def handle(self, topic: str, payload: bytes, *, retained: bool = False) -> None:
-        """Takes one message in."""
+        """Verifies, decodes and dispatches one message; a bad one is counted and dropped."""
         try:
             parsed_topic = _parse_site_topic(topic, retained=retained)
             data = self._verified_payload(topic, parsed_topic, payload)
@@ -84,14 +92,18 @@ class Ingest:
             _log.debug("%s: %s: %s", topic[:300], error.reason, error)
 
     def forget(self, site: str) -> None:
-        """The site is gone: its numbers start anew if it comes back."""
+        """Drops what is known of a site that is gone or has new keys."""
         self._agents.pop(site, None)
         self.sites_needing_full_report.discard(site)
 
     def _verified_payload(
         self, topic: str, parsed_topic: topics.Topic, payload: bytes
     ) -> bytes | None:
-        """The payload, if someone whom the site admits signed it."""
+        """The payload if a key of the site signed it; else None, and the listener is notified.
+
+        Raises:
+            WireError: the signature does not hold, or the envelope cannot be read.
+        """
         trusted = self.keyring.keys_of(parsed_topic.site)
         if trusted is not None:
             try:
@@ -122,7 +134,7 @@ class Ingest:
             agent.latest_report = agent.last_full_report
         elif agent.last_full_report is None:
             self.sites_needing_full_report.add(parsed_topic.site)
-            raise WireError("stale", "a delta, and its full report was never heard")
+            raise WireError("stale", "a delta whose full report has not been received")
         else:
             try:
                 agent.latest_report = delta.apply_delta(agent.last_full_report, message)
@@ -134,7 +146,7 @@ class Ingest:
         self._notify_report(parsed_topic.site, self._active_agent_of(parsed_topic.site) or agent)
 
     def _notify_report(self, site: str, agent: _AgentState) -> None:
-        """The site's figures are as old as its voice's look, whoever else has reported since."""
+        """Reports the site as `agent` observed it; other agents only fill in what it lacks."""
         if agent.latest_report is None:
             return
         others = self._other_reports(site, agent)
@@ -146,23 +158,25 @@ class Ingest:
     def _handle_offline(self, site: str, data: bytes) -> None:
         message = OFFLINE.decode(data)
         if message.site != site:
-            raise WireError("wrong-site", f"a will of {message.site!r} on the topic of {site!r}")
+            raise WireError(
+                "wrong-site", f"a last will of {message.site!r} on the topic of {site!r}"
+            )
         known = self._agents.get(site, {}).get(message.agent)
         if known is None or known.boot != (message.boot_number, message.boot_id):
-            raise WireError("stale", "the will of another boot")
+            raise WireError("stale", "the last will of another boot")
         self.telemetry.count_message("offline")
         self.listener.on_site_offline(site)
 
     def _accept_newest(
         self, parsed_topic: topics.Topic, message: MessageHeader, site: str
     ) -> _AgentState:
-        """The sender's record, if this message is the newest of its kind.
+        """The state of the sending agent, if this message is the newest of its kind.
 
         Raises:
             WireError: "wrong-site" or "stale".
         """
         if site != parsed_topic.site:
-            raise WireError("wrong-site", f"says {site!r} on the topic of {parsed_topic.site!r}")
+            raise WireError("wrong-site", f"names {site!r} on the topic of {parsed_topic.site!r}")
         agent = self._agent_state_of(parsed_topic.site, message.agent)
         boot = (message.boot_number, message.boot_id)
         if boot != agent.boot:
@@ -170,7 +184,7 @@ class Ingest:
                 raise WireError("stale", "a message of an earlier boot")
             agent.boot, agent.sequences, agent.last_full_report = boot, {}, None
         if message.sequence <= agent.sequences.get(parsed_topic.kind, -1):
-            raise WireError("stale", "an older message than the last one, or the same")
+            raise WireError("stale", "a message that is older than the last one, or the same")
         agent.sequences[parsed_topic.kind] = message.sequence
         return agent
 
@@ -183,7 +197,7 @@ class Ingest:
         return agents[name]
 
     def _active_agent_of(self, site: str) -> _AgentState | None:
-        """The agent that applies orders; it alone speaks for the cluster."""
+        """The agent that applies orders; its reports count for the site. None: no agent does."""
         for agent in self._agents[site].values():
             whole = agent.latest_report
             if whole and whole.executor and whole.executor.is_active:
@@ -191,7 +205,7 @@ class Ingest:
         return None
 
     def _other_reports(self, site: str, active: _AgentState) -> list[Report]:
-        """Reports of the site's other agents, for facts that its voice lacks."""
+        """Reports of the site's other agents, in order of name; they fill in missing figures."""
         agents = (agent for _, agent in sorted(self._agents[site].items()))
         return [one.latest_report for one in agents if one.latest_report and one is not active]
 
@@ -199,7 +213,9 @@ class Ingest:
 def _parse_site_topic(topic: str, *, retained: bool) -> topics.Topic:
     parsed_topic = topics.parse_topic(topic)
     if retained or parsed_topic.kind not in ("report", "status", "offline"):
-        raise WireError("malformed", f"{topic}: nothing that sites say is retained")
+        raise WireError(
+            "malformed", f"{topic}: not a topic that sites publish to, or a retained message"
+        )
     return parsed_topic
 
 
@@ -237,10 +253,10 @@ def _site_report_of(
 
 
 def _with_observed_at(figure: dict[str, Any], now: datetime) -> dict[str, Any]:
-    """A figure with the instant that it is of; one that cannot be read is left out.
+    """A figure with `observedAt` in place of its age; a date that cannot be read is left out.
 
-    An agent's settings may give a date; a sensor gives a duration. Without either a figure is as
-    old as the report that brings it.
+    An agent's settings may give a date; a sensor gives an age in seconds. A figure with neither is
+    as old as its report.
     """
     text, ago = figure.get("observedAt"), figure.get("observedSecondsAgo")
     plain = {k: v for k, v in figure.items() if k not in ("observedAt", "observedSecondsAgo")}
@@ -255,16 +271,16 @@ def _with_observed_at(figure: dict[str, Any], now: datetime) -> dict[str, Any]:
 
 
 def _check_node_rows(facts: SiteFacts) -> None:
-    """Reads the rows as the fleet will: what it cannot read must not get that far.
+    """Reads the node rows as the fleet does, so that no unreadable report reaches it.
 
     Raises:
-        NotAQuantity: an amount is none.
-        WireError: a card has a number that no machine's has; the fleet counts up to it.
+        NotAQuantity: an amount is not a quantity.
+        WireError: a GPU card's number is too high; the fleet has a column for each up to it.
     """
     rows = NodeTable()
     rows.read(facts)
     if rows.max_cards > _MAX_GPU_CARD_NUMBER:
-        raise WireError("too-large", f"a GPU card of a number above {_MAX_GPU_CARD_NUMBER}")
+        raise WireError("too-large", f"a GPU card with a number above {_MAX_GPU_CARD_NUMBER}")
 
 
 def _order_status_report_of(message: SiteStatusMessage) -> OrderStatusReport:

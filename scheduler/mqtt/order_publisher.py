@@ -1,8 +1,8 @@
-"""The way down: signs orders and indexes, and keeps for each topic the newest message to publish.
+"""Signs orders and indexes for sites, and puts them into the outbox.
 
-State, not events: a topic has one current payload. What could not be sent yet is replaced by what
-is newer; a new session with an empty broker gets every index again, and contents when sites miss
-them.
+Messages carry state, not events: a topic has one current payload, and a newer one replaces what is
+not sent yet. When a new session finds an empty broker, every index is published again, and the
+content of an order when a site lists it as missing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,21 +21,21 @@ from scheduler.mqtt.outbox import Outbox
 
 
 class OrderTooLarge(ValueError):
-    """An order that no message can hold; the message names the limit."""
+    """An order exceeds what agents accept; the message names the limit."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class OrderPublisher:
-    """Implements `scheduler.control.ports.agents.Speaker`.
+    """Implements `scheduler.control.ports.agents.OrderPublisherPort`.
 
     Attributes:
         key: the hub's signing key.
-        outbox: what is to be published, one payload per topic.
+        outbox: messages to publish, one payload per topic.
     """
 
     key: SigningKey
     outbox: Outbox
-    _index_entries: dict[tuple[str, str], IndexEntry] = field(default_factory=dict)
+    _index_entries: dict[tuple[str, str], IndexEntry] = field(default_factory=dict, init=False)
 
     def publish_order(self, site: str, order: OrderForSite) -> str:
         """Publishes one order's content, retained.
@@ -44,7 +44,7 @@ class OrderPublisher:
             The content's digest.
 
         Raises:
-            Unspeakable: the content is larger than sites take.
+            OrderTooLarge: the content is larger than agents accept.
         """
         content = OrderContent(
             id=order.id,
@@ -71,10 +71,10 @@ class OrderPublisher:
     ) -> str:
         """Publishes the complete index of a site, retained.
 
-        Every order must have been published before; the caller does so.
+        The caller has published every order before.
 
         Returns:
-            The digest that the site is to echo.
+            The digest that the site repeats in its status.
         """
         epoch, sequence = version
         index = DesiredIndex(
@@ -98,7 +98,7 @@ class OrderPublisher:
     def request_reports(
         self, site: str, epoch: int, *, want_status: bool, want_report: bool
     ) -> None:
-        """Asks a site's agents for what would come anyway."""
+        """Asks a site's agents to send their status, a full report, or both, at once."""
         wants = _selected_wants((WANT_STATUS, want_status), (WANT_FULL_REPORT, want_report))
         request = HubRequest(site=site, epoch=epoch, wants=wants)
         request_topic = site_topic(site, "hub")

@@ -1,8 +1,8 @@
-"""The scheduler's session with the broker: connects, subscribes, hears, publishes, and comes back.
+"""The scheduler's session with the broker: connects, subscribes, receives, publishes, reconnects.
 
-A session is begun clean each time: nothing is kept for us by the broker, since every message is
-state and the next one replaces it. Re-connection waits with jitter, so that a thousand clients do
-not return at once.
+Each session starts clean: the broker keeps nothing for the scheduler, because every message carries
+state that the next one replaces. Reconnection backs off with jitter, so that clients of a restarted
+broker do not return all at once.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ _PUBLISHER_COUNT = 32  # publications in flight; each waits for the broker's ack
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerAddress:
-    """Where the broker is and how to log in.
+    """The broker's address and credentials.
 
     Attributes:
-        host: name or address.
+        host: host name or address.
         port: MQTT 5 port.
         username: None for none.
-        password: None for none; never shown.
-        tls: None for plain TCP, which is for loopback only.
+        password: None for none; left out of `repr`.
+        tls: None for plain TCP, for loopback only.
     """
 
     host: str
@@ -49,18 +49,18 @@ class BrokerAddress:
     tls: ssl.SSLContext | None = field(default=None, repr=False)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class BrokerSession:
-    """Keeps a session with the broker for as long as `run` runs.
+    """Keeps a session with the broker while `run` runs.
 
     Attributes:
-        address: the broker's.
-        ingest: who hears what arrives.
-        outbox: what is to be published.
+        address: the broker's address.
+        ingest: handles the messages received.
+        outbox: the messages to publish.
         clock: for waiting.
-        jitter: chance, as an input.
-        on_connected: told at the beginning of each session, before anything is heard.
-        is_connected: for readiness.
+        jitter: random numbers for the backoff.
+        on_connected: called at the start of each session, before any message is handled.
+        is_connected: whether a session is up; for readiness.
     """
 
     address: BrokerAddress
@@ -69,7 +69,7 @@ class BrokerSession:
     clock: Clock
     jitter: random.Random
     on_connected: Callable[[], None]
-    is_connected: bool = False
+    is_connected: bool = field(default=False, init=False)
 
     async def run(self) -> None:
         """Runs until cancelled."""
@@ -82,7 +82,7 @@ class BrokerSession:
                 if was_connected:
                     backoff_seconds = _INITIAL_BACKOFF_SECONDS
                 _log.warning(
-                    "broker %s:%s: %s; again in about %.1f s",
+                    "broker %s:%s: %s; reconnecting in about %.1f s",
                     self.address.host,
                     self.address.port,
                     group.exceptions[0],
@@ -101,7 +101,7 @@ class BrokerSession:
             self.is_connected = True
             self.on_connected()
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._receive(client), name="mqtt listen")
+                group.create_task(self._receive(client), name="mqtt receive")
                 for number in range(_PUBLISHER_COUNT):
                     group.create_task(self._publish(client), name=f"mqtt publish {number}")
 
@@ -117,7 +117,7 @@ class BrokerSession:
             keepalive=_KEEPALIVE_SECONDS,
             max_queued_incoming_messages=_MAX_QUEUED_MESSAGES,
             max_concurrent_outgoing_calls=_PUBLISHER_COUNT,
-            # Without it the kernel holds small packets back for 44 ms.
+            # Nagle's algorithm with delayed acknowledgements holds small packets back for 44 ms.
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
 
@@ -131,19 +131,20 @@ class BrokerSession:
             try:
                 await client.publish(one.topic, one.payload, qos=1, retain=one.retain)
             except BaseException:
-                self.outbox.put_back(one)  # also when cancelled: the next session sends it
+                self.outbox.put_back(one)  # on cancellation too: the next session sends it
                 raise
             if _cancellation_count():
                 raise asyncio.CancelledError
 
 
 def _cancellation_count() -> int:
-    """How often this task was cancelled.
+    """How often the current task was cancelled.
 
-    `asyncio.wait_for` of Python 3.11, which aiomqtt uses, swallows a cancellation that comes with
-    the answer it waits for. Nobody cancels twice, so whoever loops around such a call counts. Only
-    within one task and around no TaskGroup: a group that ends by an error leaves its own
-    cancellation counted (both are mended in later Pythons).
+    `asyncio.wait_for` of Python 3.11, which aiomqtt uses, swallows a cancellation that arrives
+    together with the result. A cancellation is not repeated, so a loop around such a call compares
+    this count and raises `CancelledError` itself. The count only helps within one task and around
+    no TaskGroup: a group that ends by an error leaves its own cancellation counted. Later Pythons
+    have fixed both.
     """
     task = asyncio.current_task()
     return task.cancelling() if task is not None else 0
@@ -151,7 +152,7 @@ def _cancellation_count() -> int:
 
 @asynccontextmanager
 async def _client_context(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
-    """The client's context, but an error of its leaving never takes the place of what ended us."""
+    """The client's context; an error on leaving it never replaces the error that ended the body."""
     await client.__aenter__()
     try:
         yield client

@@ -1,7 +1,7 @@
-"""Time as an input: the only place of the scheduler that reads a clock or sleeps.
+"""Time as an input: the only module of the scheduler that reads a clock or sleeps.
 
-Loops take a `AgentClock`, so that tests can move time by hand and never really sleep. Decisions
-take `now` as a plain argument and know nothing of this module.
+Control loops take a `Clock`, so that tests can set the time and never really sleep. Decisions take
+`now` as a plain argument and do not use this module.
 """
 
 import asyncio
@@ -11,18 +11,18 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What a loop may ask of time."""
+    """What control loops need of a clock."""
 
     def now(self) -> datetime:
-        """The wall clock: aware, UTC. For records and for humans, never for measuring ages."""
+        """The wall clock, aware, in UTC; for records and people, not for measuring ages."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that only grow; the start is arbitrary."""
+        """Seconds since an arbitrary start; never goes back."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Waits without blocking the event loop."""
+        """Waits `seconds` without blocking the event loop."""
         ...
 
 
@@ -30,7 +30,7 @@ class SystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
-        """The wall clock: aware, UTC."""
+        """The wall clock, aware, in UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
@@ -38,10 +38,10 @@ class SystemClock:
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Waits `seconds`; other tasks go on."""
+        """Waits `seconds` without blocking the event loop."""
         await asyncio.sleep(seconds)
 
 
 def yield_thread() -> None:
-    """Lets other threads run; what computes beside the event loop calls it often."""
+    """Lets other threads run; computations outside the event loop call it often."""
     time.sleep(0)

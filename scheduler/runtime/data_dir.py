@@ -1,4 +1,4 @@
-"""The data directory: one instance at a time, ports chosen once and kept."""
+"""The data directory: locked by one instance at a time; it keeps the ports of its servers."""
 
 import fcntl
 import json
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KUBECONFIG_FILE = "kubeconfig"
-"""The file that says how to reach the hub, mode 0600."""
+"""The kubeconfig of the hub, mode 0600."""
 HUB_KEY_FILE = "hub.key"
 """The file with the hub's signing key, mode 0600."""
 HUB_PUBLIC_KEY_FILE = "hub.pub"
@@ -21,12 +21,12 @@ _PORTS_FILE = "ports.json"
 
 
 class DataDirectoryError(RuntimeError):
-    """The directory cannot be used; the message says by whom or why."""
+    """The directory cannot be used; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataDirectory:
-    """A directory that this process holds the lock of.
+    """A directory whose lock this process holds.
 
     Attributes:
         path: the directory, mode 0700.
@@ -39,8 +39,8 @@ class DataDirectory:
 
         Args:
             name: "hub", "broker" or "web".
-            configured: from the settings; 0 takes the recorded one, or chooses a free one and
-                records it.
+            configured: the port of the settings; 0 takes the recorded one, else a free one. The
+                port is recorded.
         """
         recorded = self._read_ports()
         port = configured or recorded.get(name) or _free_port()
@@ -55,7 +55,7 @@ class DataDirectory:
             return {}
         except ValueError as error:
             raise DataDirectoryError(
-                f"{self.path / _PORTS_FILE}: not JSON; delete it, and ports are chosen anew"
+                f"{self.path / _PORTS_FILE}: not JSON; delete it, and new ports are chosen"
             ) from error
         return {str(name): int(port) for name, port in found.items()}
 
@@ -67,10 +67,10 @@ class DataDirectory:
 
 @contextmanager
 def locked_data_directory(path: Path) -> Iterator[DataDirectory]:
-    """Makes the directory if need be and holds its lock for the time of the context.
+    """Creates the directory if missing and holds its lock for the time of the context.
 
     Raises:
-        DataDirectoryError: another instance holds it, or it cannot be made.
+        DataDirectoryError: another instance holds the lock, or the directory cannot be created.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def locked_data_directory(path: Path) -> Iterator[DataDirectory]:
 
 
 def recorded_port(path: Path, name: str) -> int | None:
-    """The port that a server of this data directory has, or had; None when it never ran."""
+    """The recorded port of a server of this data directory; None when it never ran."""
     try:
         return int(json.loads((path / _PORTS_FILE).read_text())[name])
     except (OSError, ValueError, KeyError):

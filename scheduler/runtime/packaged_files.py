@@ -1,18 +1,18 @@
-"""Finds the files that Kapok ships: manifests and configs, from the wheel or the source."""
+"""Finds the manifests and configs that Kapok ships, in the wheel or in a source tree."""
 
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parents[1]
+_PACKAGE = Path(__file__).resolve().parents[1]  # the folder of `scheduler`
 
 
 def packaged_folder(folder: str) -> Path:
-    """The folder `manifests` or `configs` as shipped.
+    """The shipped folder `manifests` or `configs`.
 
     Args:
         folder: "manifests" or "configs".
 
     Raises:
-        FileNotFoundError: neither the wheel's copy nor a source tree's is there.
+        FileNotFoundError: neither the wheel nor a source tree has it.
     """
     for candidate in (_PACKAGE / "_shipped" / folder, _PACKAGE.parent / folder):
         if candidate.is_dir():

@@ -1,1 +1,5 @@
-"""What is served over HTTP: /metrics, /healthz, /readyz."""
+"""The HTTP server on loopback: the page, /api/v1, /metrics, /healthz and /readyz.
+
+Knows `control` (to take snapshots of its state), `placement` and `model`; changes nothing of them.
+Start with `server.py`; `snapshot.py` is the state that it shows, `definitions.py` the metrics.
+"""

@@ -1,8 +1,9 @@
-"""Checks each request before anything else: by which name it comes, and who sends it.
+"""The middleware that checks each request: its Host, its Origin, and who sends it.
 
-A page in a browser on this machine can reach loopback, too. Hence: Host must be ours (DNS
-rebinding), Origin must be ours or absent, and what shows anything of the hub needs a token of the
-hub or a session. /metrics, /healthz and /readyz are open to every process of this machine.
+Pages in a browser on this machine reach loopback too. So the Host header must name this server
+(against DNS rebinding), Origin must be absent or this server, and everything that shows data of the
+hub needs a token of the hub or a session. /metrics, /healthz and /readyz are open to every process
+on this machine.
 """
 
 from collections.abc import Awaitable, Callable
@@ -38,13 +39,18 @@ SECURITY_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
-"""On every answer: no other host is contacted, nothing is framed, nothing is kept."""
+"""Headers of every response: no other host is contacted, no framing, no caching."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def auth_middleware(sessions: Sessions, port: int) -> Middleware:
-    """The middleware that checks names and identity."""
+    """Returns the middleware.
+
+    Args:
+        sessions: decides on tokens and cookies.
+        port: the port that Host and Origin must have.
+    """
     hosts = {f"{name}:{port}" for name in _LOOPBACK_HOSTS}
     origins = {f"http://{host}" for host in hosts}
     cookie = cookie_name(port)
@@ -52,11 +58,9 @@ def auth_middleware(sessions: Sessions, port: int) -> Middleware:
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.headers.get("Host", "") not in hosts:
-            return _error_response(
-                403, f"this is not the host you asked for; use http://127.0.0.1:{port}\n"
-            )
+            return _error_response(403, f"unknown Host header; use http://127.0.0.1:{port}\n")
         if request.headers.get("Origin", "") not in {"", *origins}:
-            return _error_response(403, "requests of other pages are not served\n")
+            return _error_response(403, "requests from pages of other origins are not served\n")
         if request.path not in _PUBLIC_PATHS and not await _is_authenticated(
             request, sessions, cookie
         ):
@@ -67,12 +71,12 @@ def auth_middleware(sessions: Sessions, port: int) -> Middleware:
 
 
 def cookie_name(port: int) -> str:
-    """Cookies do not know ports, so the name tells one server of this machine from another."""
+    """The cookie's name, with the port: browsers share cookies between the ports of a host."""
     return f"kapok-{port}"
 
 
 async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    """Puts `SECURITY_HEADERS` on an answer, the errors of the server itself included."""
+    """Adds `SECURITY_HEADERS` to a response, also to errors that aiohttp makes itself."""
     response.headers.update(SECURITY_HEADERS)
 
 
@@ -81,7 +85,7 @@ async def _is_authenticated(request: web.Request, sessions: Sessions, cookie: st
     if scheme.lower() == "bearer" and token.strip():
         return await sessions.admits_token(token.strip())
     session = request.cookies.get(cookie, "")
-    is_safe = request.method in ("GET", "HEAD")
+    is_safe = request.method in ("GET", "HEAD")  # a session only reads
     return is_safe and bool(session) and sessions.admits_session(session)
 
 
@@ -89,12 +93,12 @@ def _unauthorized(request: web.Request) -> web.Response:
     if request.path == "/":
         return _error_response(
             401,
-            "Kapok shows this page to those who can read the hub.\n\n"
-            "Run  kapok open  on this machine (with the --data-dir that `kapok up` has) and open "
-            "the address that it prints.\n",
+            "This page is for users who may read the hub.\n\n"
+            "Run  kapok open  on this machine (with the --data-dir of `kapok up`) and open the "
+            "address that it prints.\n",
         )
     response = _error_response(
-        401, "a bearer token of the hub is needed, or a session: see `kapok open`\n"
+        401, "send a bearer token of the hub, or open a session with `kapok open`\n"
     )
     response.headers["WWW-Authenticate"] = 'Bearer realm="kapok"'
     return response

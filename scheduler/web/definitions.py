@@ -1,13 +1,15 @@
-"""Every metric of the scheduler, defined once; docs/metrics.md lists the same and a test compares.
+"""Every metric of the scheduler, defined once; a test compares the list with docs/metrics.md.
 
-Names follow karmada-scheduler, Kueue and kube-scheduler where they mean the same: what comes after
-`kapok_` is then what comes after their prefix. No label is unbounded: a site, a closed list of
-words, or an HTTP status code.
+Metrics with the meaning of one of karmada-scheduler, Kueue or kube-scheduler have its name, with
+`kapok_` in place of its prefix. Every label is bounded: a site, a word of a closed list, or an HTTP
+status code.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
+
+from scheduler.model.quantities import CPU, GPU, MEMORY, PODS
 
 MetricType = Literal["counter", "gauge", "histogram"]
 
@@ -48,13 +50,13 @@ class MetricDefinition:
     """One metric.
 
     Attributes:
-        type: as Prometheus names it.
-        help_text: the help text; every value of every label is explained, or the list is named.
-        labels: their names.
-        unit: one of `units`; "" for plain counts and yes or no.
-        buckets: of a histogram, upper bounds in its unit.
-        values: all values of its one label, if the list is closed: they are there from the start,
-            at 0, so that a rate sees the first event too.
+        type: the type of the metric in Prometheus.
+        help_text: the help text; it explains every value of every label, or names the list.
+        labels: the names of the labels.
+        unit: the unit as docs/metrics.md writes it; "" for counts and for 0 or 1.
+        buckets: of a histogram: upper bounds, in its unit.
+        values: all values of the one label, if the list is closed: their series exist from the
+            start, at 0, so that a rate counts the first event too.
     """
 
     type: MetricType
@@ -90,37 +92,36 @@ BAD_MESSAGE_KINDS: Final = (
 )
 BATCH_RESULTS: Final = ("scarce", "plentiful", "failed")
 _RESULTS_HELP = (
-    "placed, waiting (a site passes every rule; room or time is missing), refused (no site passes "
-    "the rules), unchanged, not-accepted (the object cannot be read or breaks a rule of its own), "
-    "withdrawing, deleted, error (tried again)"
+    "placed, waiting (a site passes every rule, but lacks capacity now or the time has not come), "
+    "refused (no site passes the rules), unchanged, not-accepted (the object cannot be read or "
+    "contradicts itself), withdrawing, deleted, error (retried)"
 )
 _RESOURCES_HELP = "cpu in cores, memory in bytes, pods, nvidia.com/gpu in cards"
 
 RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
     "kapok_messages_total": MetricDefinition(
         "counter",
-        "Messages taken in from sites, by kind: report, status, offline.",
+        "Accepted messages from sites, by kind: report, status, offline.",
         ("kind",),
         values=MESSAGE_KINDS,
     ),
     "kapok_bad_messages_total": MetricDefinition(
         "counter",
-        "Messages that were refused, by kind: malformed, too-large, too-deep, algorithm, "
-        "unknown-key, unknown-site, signature, wrong-site, stale, digest; "
-        "agents/protocol/errors.py says what each means, unknown-site is a site that nobody "
-        "admitted.",
+        "Refused messages, by kind: malformed, too-large, too-deep, algorithm, unknown-key, "
+        "unknown-site, signature, wrong-site, stale, digest; agents/protocol/errors.py explains "
+        "them, and unknown-site is a site that is not admitted.",
         ("kind",),
         values=BAD_MESSAGE_KINDS,
     ),
     "kapok_schedule_attempts_total": MetricDefinition(
         "counter",
-        f"Looks at a workload, by result: {_RESULTS_HELP}.",
+        f"Attempts to schedule a workload, by result: {_RESULTS_HELP}.",
         ("result",),
         values=ATTEMPT_RESULTS,
     ),
     "kapok_e2e_scheduling_duration_seconds": MetricDefinition(
         "histogram",
-        "From taking a workload off the queue to its status written, by result as in "
+        "Time from taking a workload off the queue to writing its status, by result as in "
         "kapok_schedule_attempts_total.",
         ("result",),
         "seconds",
@@ -129,106 +130,105 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
     ),
     "kapok_scheduling_algorithm_duration_seconds": MetricDefinition(
         "histogram",
-        "The decision alone: admit, fit, cost, divide, choose.",
+        "Time of the decision alone: filter, fit, cost, divide, choose.",
         (),
         "seconds",
         (0.0001, 0.00025, 0.0005, *_SHORT_BUCKETS_SECONDS),
     ),
     "kapok_admission_wait_time_seconds": MetricDefinition(
         "histogram",
-        "From the first sight of a new or changed spec to its placement.",
+        "Time from first seeing a new or changed spec to its placement.",
         (),
         "seconds",
         _LONG_BUCKETS_SECONDS,
     ),
     "kapok_ready_wait_time_seconds": MetricDefinition(
         "histogram",
-        "End to end: from the first sight of a new or changed spec to Running or Completed.",
+        "Time from first seeing a new or changed spec to Running or Completed.",
         (),
         "seconds",
         _LONG_BUCKETS_SECONDS,
     ),
     "kapok_batches_total": MetricDefinition(
         "counter",
-        "Batches of waiting workloads that were solved, by result: scarce (prices were found), "
-        "plentiful (there is room for all), failed (decisions go on without).",
+        "Batches of waiting workloads, by result: scarce (scarcity prices were found), plentiful "
+        "(there is capacity for all), failed (decisions go on without prices).",
         ("result",),
         values=BATCH_RESULTS,
     ),
     "kapok_batch_duration_seconds": MetricDefinition(
         "histogram",
-        "From collecting a batch to its prices, most of it beside the event loop.",
+        "Time from collecting a batch to its prices, most of it outside the event loop.",
         (),
         "seconds",
         _LONG_BUCKETS_SECONDS,
     ),
     "kapok_batch_number": MetricDefinition(
         "gauge",
-        "Which batch of this process set the prices that count; 0 while none count. The log names "
-        "the version of its prices, as decisions record it.",
+        "Number, in this process, of the batch that set the scarcity prices in force; 0 while "
+        "there are none. The log has the version of its prices, which decisions record.",
     ),
     "kapok_batch_workloads": MetricDefinition(
-        "gauge", "Workloads in the batch whose prices count; 0 while none count."
+        "gauge",
+        "Workloads in the batch that set the scarcity prices in force; 0 while there are none.",
     ),
     "kapok_batch_achieved_ratio": MetricDefinition(
         "gauge",
-        "Value less cost that the batch whose prices count would place, down to nodes, over a "
-        "bound that no division can exceed; 0 while none count.",
+        "Value less cost of what the batch that set the prices in force could place on nodes, "
+        "divided by an upper bound of it; 0 while there are no prices.",
     ),
     "kapok_scarcity_prices": MetricDefinition(
         "gauge",
-        "Prices of a resource at a site that are a cost of decisions now; 0 while nothing is "
+        "Scarcity prices in force, one for each scarce resource of a site; 0 while nothing is "
         "scarce.",
     ),
     "kapok_invalid_objects_total": MetricDefinition(
         "counter",
-        "Objects in the hub that do not decode, by kind of object.",
+        "Objects in the hub that cannot be decoded, by kind of object.",
         ("kind",),
     ),
     "kapok_violations_total": MetricDefinition(
         "counter",
-        "Placed shares that a decision found to break a right at their site, by the rule's reason "
-        "and by the authority's treatment: Report, Move, Stop.",
+        "Decisions that found replicas at a site that may no longer be there, by the rule's reason "
+        "and the authority's treatment: Report, Move, Stop.",
         ("reason", "treatment"),
     ),
     "kapok_orders_published_total": MetricDefinition(
-        "counter", "Contents of orders sent to sites."
+        "counter", "Contents of orders published to sites."
     ),
-    "kapok_indexes_published_total": MetricDefinition("counter", "Indexes sent to sites."),
+    "kapok_indexes_published_total": MetricDefinition("counter", "Indexes published to sites."),
     "kapok_api_requests_total": MetricDefinition(
         "counter",
         "Requests to the hub's API by verb (GET, POST, PATCH, DELETE, WATCH) and HTTP status "
-        "code; <error> when no answer came.",
+        "code; <error> when no response came.",
         ("verb", "code"),
     ),
     "kapok_event_loop_lag_seconds": MetricDefinition(
         "histogram",
-        "How much later than asked the event loop came back, looked at four times a second.",
+        "How much later than asked the event loop woke a task, sampled four times a second.",
         (),
         "seconds",
         _SHORT_BUCKETS_SECONDS,
     ),
 }
-"""Written by the loops, through `scheduler.control.ports.telemetry.Telemetry`."""
+"""Metrics that the loops write, through `scheduler.control.ports.telemetry.Telemetry`."""
 
 STATE_METRICS: Final[Mapping[str, MetricDefinition]] = {
     "kapok_build_info": MetricDefinition(
         "gauge",
-        "Always 1; says which version of Kapok and of Python runs, and whether the kernel of "
-        "decisions is compiled or interpreted (slower, the same answers).",
+        "Always 1; the labels are the versions of Kapok and Python, and whether the kernel of "
+        "decisions is compiled or interpreted (slower, with the same decisions).",
         ("version", "python", "kernel"),
     ),
-    "kapok_leader": MetricDefinition("gauge", "1 while this replica holds the lease."),
-    "kapok_epoch": MetricDefinition("gauge", "Epoch of this leader; 0 while it stands by."),
-    "kapok_broker_connected": MetricDefinition(
-        "gauge", "1 while there is a session with the broker."
-    ),
-    "kapok_outbox_messages": MetricDefinition("gauge", "Messages that wait to be published."),
-    "kapok_pending_sites": MetricDefinition("gauge", "Strangers that report and are not admitted."),
+    "kapok_leader": MetricDefinition("gauge", "1 while this replica holds the leader lease."),
+    "kapok_epoch": MetricDefinition("gauge", "Epoch of this leader; 0 on standby."),
+    "kapok_broker_connected": MetricDefinition("gauge", "1 while a session with the broker is up."),
+    "kapok_outbox_messages": MetricDefinition("gauge", "Messages waiting to be published."),
+    "kapok_pending_sites": MetricDefinition("gauge", "Sites that report and are not admitted."),
     "kapok_pending_workloads": MetricDefinition(
         "gauge",
-        "Workloads by queue: active (to be decided), backoff (failed, tried again), unschedulable "
-        "(no site can take it now).",
+        "Workloads by queue: active (to be decided), backoff (retried after an error), "
+        "unschedulable (no site can take them now).",
         ("queue",),
     ),
     "kapok_workloads": MetricDefinition(
@@ -239,64 +239,63 @@ STATE_METRICS: Final[Mapping[str, MetricDefinition]] = {
     ),
     "kapok_unplaced_workloads": MetricDefinition(
         "gauge",
-        "Workloads that no site can take now, by reason; one with several reasons counts for each. "
-        "docs/glossary.md explains the reasons.",
+        "Workloads that no site can take now, by reason; a workload with several reasons counts "
+        "for each. docs/glossary.md explains the reasons.",
         ("reason",),
     ),
     "kapok_violating_workloads": MetricDefinition(
         "gauge",
-        "Workloads that run where they break a right, by reason; one that breaks several counts "
-        "for each.",
+        "Workloads with replicas at a site where they may no longer be, by reason; a workload with "
+        "several reasons counts for each.",
         ("reason",),
     ),
     "kapok_site_unplaced_workloads": MetricDefinition(
         "gauge",
-        "Workloads that no site can take now, by site and the first reason of that site.",
+        "Workloads that no site can take now, by site and by that site's first reason.",
         ("site", "reason"),
     ),
     "kapok_orders": MetricDefinition(
         "gauge",
-        "Orders at all sites by phase, as their agents say: Fetching, Applying, Applied, Ready, "
-        "Finished, Failed, Conflict, Refused, Withdrawing; other for words "
-        "that this version does not know.",
+        "Orders at all sites by phase, as agents report it: Fetching, Applying, Applied, Ready, "
+        "Finished, Failed, Conflict, Refused, Withdrawing; other for phases that this version "
+        "does not know.",
         ("phase",),
     ),
     "kapok_sites": MetricDefinition(
         "gauge",
-        "Admitted sites by condition and status true or false: Ready (reports), Fresh (figures "
-        "young enough to place by), Executor (an agent there applies orders), Schedulable (not "
-        "cordoned).",
+        "Admitted sites by condition and status, true or false: Ready (reports), Fresh (its last "
+        "report is recent enough to place new work), Executor (an agent there applies orders), "
+        "Schedulable (not cordoned).",
         ("condition", "status"),
     ),
     "kapok_site_ready": MetricDefinition("gauge", "1 if the site reports.", ("site",)),
     "kapok_site_report_age_seconds": MetricDefinition(
         "gauge",
-        "Time since the site was observed last; absent before its first report.",
+        "Time since the last observation of the site; absent before its first report.",
         ("site",),
         "seconds",
     ),
     "kapok_site_in_flight_replicas": MetricDefinition(
-        "gauge", "Replicas that were ordered and that no report shows on a node yet.", ("site",)
+        "gauge", "Replicas that are ordered and not bound to a node in any report yet.", ("site",)
     ),
     "kapok_site_free": MetricDefinition(
         "gauge",
-        f"Free capacity by the last report, less headroom, summed over nodes: {_RESOURCES_HELP}. "
-        "Sums lie: what fits is decided node by node.",
+        f"Free capacity of the last report, less headroom, summed over nodes: {_RESOURCES_HELP}. "
+        "Whether a pod fits is decided node by node, not by this sum.",
         ("site", "resource"),
         "by resource",
     ),
     "kapok_site_used": MetricDefinition(
         "gauge",
-        f"What the replicas that Kapok has placed there ask for: {_RESOURCES_HELP}. Others' "
-        "work is "
-        "not in it.",
+        f"Requests of the replicas that Kapok has placed at the site: {_RESOURCES_HELP}. Other "
+        "pods there are not counted.",
         ("site", "resource"),
         "by resource",
     ),
     "kapok_site_power_watts": MetricDefinition(
         "gauge",
-        "What the site's equipment draws, by origin of the figure: measured, estimated, modelled, "
-        "yearly, assumed, unknown; absent when not known.",
+        "Power that the site's equipment draws, by origin of the figure: measured, estimated, "
+        "modelled, yearly, assumed, unknown; absent when not known.",
         ("site", "origin"),
         "watts",
     ),
@@ -309,12 +308,12 @@ STATE_METRICS: Final[Mapping[str, MetricDefinition]] = {
     ),
     "kapok_site_emission_gco2_per_hour": MetricDefinition(
         "gauge",
-        "Power of the equipment x PUE x intensity; absent when one of them is not known.",
+        "Power of the equipment x PUE x carbon intensity; absent when one of them is not known.",
         ("site",),
         "gCO2 per hour",
     ),
 }
-"""Read from the state when somebody scrapes."""
+"""Metrics that are computed from the state at each scrape."""
 
 PROCESS_METRICS: Final[Mapping[str, MetricDefinition]] = {
     "process_cpu_seconds_total": MetricDefinition(
@@ -332,13 +331,14 @@ PROCESS_METRICS: Final[Mapping[str, MetricDefinition]] = {
     "process_open_fds": MetricDefinition("gauge", "Open file descriptors."),
     "process_max_fds": MetricDefinition("gauge", "Most file descriptors that may be open."),
 }
-"""What every Prometheus client tells of its process; Linux only."""
+"""What every Prometheus client reports of its process; Linux only."""
 
 ALL_METRICS: Final[Mapping[str, MetricDefinition]] = {
     **RECORDED_METRICS,
     **STATE_METRICS,
     **PROCESS_METRICS,
 }
+"""Every metric that a scrape can return; tests compare it with docs/metrics.md and a scrape."""
 
-METRIC_RESOURCES: Final = ("cpu", "memory", "pods", "nvidia.com/gpu")
-"""The resources that have series; a report may name any."""
+METRIC_RESOURCES: Final = (CPU, MEMORY, PODS, GPU)
+"""The resources with series of their own; reports may name others."""

@@ -1,6 +1,7 @@
-"""The page's stream: everything once, then what has changed, second by second.
+"""The page's event stream: all rows first, then the changed rows once a second.
 
-Each reader keeps what it was sent, so nothing queues up: a slow reader misses moments, not facts.
+Each reader keeps the rows that it was sent, and each event holds the difference to the newest view.
+So nothing queues up: a slow reader skips intermediate states and still gets the newest.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,13 +22,13 @@ _DELETED_ROW: Final = b"null"
 
 @dataclass(slots=True)
 class SentRows:
-    """What one reader has."""
+    """The rows that one reader has been sent."""
 
     sites: dict[str, bytes] = field(default_factory=dict)
     workloads: dict[str, bytes] = field(default_factory=dict)
 
     def next_event(self, view: DashboardView) -> bytes:
-        """What it has not got yet, as one server-sent event; rows that are gone are null."""
+        """The rows that differ from those sent, as one server-sent event; deleted rows are null."""
         body = {
             "summary": msgspec.Raw(msgspec.json.encode(view.summary)),
             "sites": _changed_rows(self.sites, view.sites),
@@ -41,8 +42,8 @@ class LiveStream:
     """Serves /api/v1/live.
 
     Args:
-        view: gives the newest view.
-        clock: for the pace.
+        view: returns the newest view.
+        clock: the clock for the interval.
     """
 
     def __init__(self, view: Callable[[], Awaitable[DashboardView]], clock: Clock) -> None:
@@ -51,15 +52,15 @@ class LiveStream:
         self._is_closing = False
 
     def close(self) -> None:
-        """Ends all streams within a second."""
+        """Ends all streams, each after at most one interval."""
         self._is_closing = True
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        """One reader, until it goes or the server ends."""
+        """Serves one reader until it disconnects or the server ends."""
         if self._readers >= _MAX_READERS:
             return web.Response(
                 status=HTTPStatus.SERVICE_UNAVAILABLE,
-                text=f"{_MAX_READERS} readers are here already, the most that are served\n",
+                text=f"{_MAX_READERS} pages are connected already, the most that are served\n",
             )
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         self._readers += 1
@@ -70,7 +71,7 @@ class LiveStream:
                 await response.write(sent.next_event(await self._view()))
                 await self._clock.sleep(_INTERVAL_SECONDS)
         except ConnectionResetError:
-            pass  # the reader went away
+            pass  # the reader has disconnected
         finally:
             self._readers -= 1
         return response

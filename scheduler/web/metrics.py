@@ -1,11 +1,11 @@
-"""What the loops count, and the page that Prometheus reads.
+"""The counters of the control loops, and the text that Prometheus scrapes.
 
-Counters and histograms are written by the loops through `Telemetry` and kept by prometheus-client.
-What describes a state is taken as a snapshot on the event loop when somebody asks, and becomes text
-on another thread.
+The loops write counters and histograms through the port `Telemetry`; prometheus-client keeps them.
+Metrics that describe state are made when a client scrapes: from a snapshot that is taken on the
+event loop, rendered on another thread.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,13 +18,16 @@ from prometheus_client import (
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from scheduler.runtime.clock import Clock
 from scheduler.web.definitions import RECORDED_METRICS
 from scheduler.web.snapshot import StateSnapshot
 from scheduler.web.state_text import format_state
 
+_LAG_SAMPLE_SECONDS = 0.25
+
 
 class Metrics:
-    """Implements `scheduler.control.ports.telemetry.Telemetry`, and renders everything."""
+    """Implements `scheduler.control.ports.telemetry.Telemetry`, and renders all metrics."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -42,7 +45,7 @@ class Metrics:
                 self._counters[name] = Counter(
                     name, one.help_text, one.labels, registry=self._registry
                 )
-            for value in one.values:
+            for value in one.values:  # series of closed lists exist from the start, at 0
                 (self._counters.get(name) or self._histograms[name]).labels(value)
         ProcessCollector(registry=self._registry)
 
@@ -51,64 +54,64 @@ class Metrics:
         return generate_latest(_WithoutCreated(self._registry)) + format_state(snapshot).encode()
 
     def count_bad_message(self, kind: str) -> None:
-        """A message from the broker was refused."""
+        """Counts a refused message from the broker."""
         self._count("kapok_bad_messages_total", kind)
 
     def count_message(self, kind: str) -> None:
-        """A message was taken in."""
+        """Counts an accepted message from a site."""
         self._count("kapok_messages_total", kind)
 
     def observe_attempt(self, result: str, seconds: float) -> None:
-        """A workload was looked at."""
+        """Counts an attempt to schedule a workload, and its duration."""
         self._count("kapok_schedule_attempts_total", result)
         self._observe("kapok_e2e_scheduling_duration_seconds", seconds, result)
 
     def observe_decision(self, seconds: float) -> None:
-        """How long the decision alone took."""
+        """Observes the duration of a decision alone."""
         self._observe("kapok_scheduling_algorithm_duration_seconds", seconds)
 
     def observe_time_to_placed(self, seconds: float) -> None:
-        """A spec was placed so long after it was first seen."""
+        """Observes the time from first seeing a spec to its placement."""
         self._observe("kapok_admission_wait_time_seconds", seconds)
 
     def observe_time_to_running(self, seconds: float) -> None:
-        """A spec runs, or has run, so long after it was first seen."""
+        """Observes the time from first seeing a spec to Running or Completed."""
         self._observe("kapok_ready_wait_time_seconds", seconds)
 
     def observe_batch(self, result: str, seconds: float) -> None:
-        """A batch was taken."""
+        """Counts a batch and observes its duration."""
         self._count("kapok_batches_total", result)
         self._observe("kapok_batch_duration_seconds", seconds)
 
     def set_scarcity(self, *, number: int, workloads: int, prices: int, ratio: float) -> None:
-        """The prices that count from now on."""
+        """Sets the gauges of the scarcity prices in force; all are 0 while there are none."""
         self._gauges["kapok_batch_number"].set(number)
         self._gauges["kapok_batch_workloads"].set(workloads)
         self._gauges["kapok_scarcity_prices"].set(prices)
         self._gauges["kapok_batch_achieved_ratio"].set(ratio)
 
     def count_invalid_object(self, kind: str) -> None:
-        """The hub holds an object of ours that does not decode."""
+        """Counts an object of ours in the hub that cannot be decoded."""
         self._count("kapok_invalid_objects_total", kind)
 
     def count_violation(self, reason: str, treatment: str) -> None:
-        """What runs at a site breaks a right."""
+        """Counts replicas at a site that break a rule about rights."""
         self._count("kapok_violations_total", reason, treatment)
 
     def count_order_published(self) -> None:
-        """An order's content went out."""
+        """Counts a published order content."""
         self._count("kapok_orders_published_total")
 
     def count_index_published(self) -> None:
-        """A site's index went out."""
+        """Counts a published index of a site."""
         self._count("kapok_indexes_published_total")
 
     def count_api_request(self, verb: str, code: str) -> None:
-        """The hub was asked, and answered with this status code."""
+        """Counts a request to the hub's API by its status code."""
         self._count("kapok_api_requests_total", verb, code)
 
     def observe_loop_lag(self, seconds: float) -> None:
-        """The event loop came back so much later than asked."""
+        """Observes how much later than asked the event loop woke a task."""
         self._observe("kapok_event_loop_lag_seconds", seconds)
 
     def _count(self, name: str, *labels: str) -> None:
@@ -121,7 +124,7 @@ class Metrics:
 
 
 class _WithoutCreated(Collector):
-    """Leaves out OpenMetrics' `_created` series, which tell nobody anything in this format."""
+    """Leaves out the `_created` series of OpenMetrics, which format 0.0.4 does not have."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
@@ -131,3 +134,14 @@ class _WithoutCreated(Collector):
         for metric in self._registry.collect():
             metric.samples = [one for one in metric.samples if not one.name.endswith("_created")]
             yield metric
+
+
+async def watch_loop_lag(clock: Clock, observe: Callable[[float], None]) -> None:
+    """Observes four times a second how much too late the event loop wakes a task.
+
+    Runs until cancelled.
+    """
+    while True:
+        wake_at = clock.monotonic() + _LAG_SAMPLE_SECONDS
+        await clock.sleep(_LAG_SAMPLE_SECONDS)
+        observe(max(0.0, clock.monotonic() - wake_at))

@@ -31,7 +31,7 @@ _EXPOSITION_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SHUTDOWN_SECONDS: Final = 2.0
 _MAX_RENDER_AGE_SECONDS: Final = 1.0
 _THREAD_SWITCH_SECONDS: Final = 0.0005
-"""How long a thread that renders keeps the event loop waiting at most (5 ms unless set)."""
+"""The longest that a rendering thread holds the GIL before the event loop runs (default: 5 ms)."""
 _MAX_BODY_BYTES: Final = 1024
 _DEFAULT_PAGE_ROWS, _MAX_PAGE_ROWS = 1000, 10_000
 _DECISION_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -39,23 +39,22 @@ _STATIC_FILES: Final = {
     "/page.js": ("page.js", "text/javascript"),
     "/page.css": ("page.css", "text/css"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
-    "/favicon.ico": ("icon.svg", "image/svg+xml"),  # browsers ask for it on pages of plain text
+    "/favicon.ico": ("icon.svg", "image/svg+xml"),  # browsers request it on text pages
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSources:
-    """What is shown.
+    """What the server needs of the scheduler.
 
     Attributes:
         take_snapshot: takes a snapshot; called on the event loop.
-        render_metrics: makes exposition text of it; called on another thread.
-        find_decision_json: the record with this id as JSON, or None; called on another thread.
-        LookupError
-            when the ledger cannot be read.
+        render_metrics: renders a snapshot as exposition text; called on another thread.
+        find_decision_json: the record with this id as JSON, or None; called on another thread;
+            raises LookupError when the ledger cannot be read.
         readiness_problem: "" when ready, else what is missing.
-        review_token: asks the hub whether a token may read.
-        clock: for the age of what is shared.
+        review_token: asks the hub whether the holder of a token may read.
+        clock: the clock for cached values and sessions.
     """
 
     take_snapshot: Callable[[], StateSnapshot]
@@ -88,17 +87,23 @@ async def serve_web(port: int, sources: WebSources) -> AsyncIterator[None]:
 
 
 class _Handlers:
-    """The handlers."""
+    """The request handlers and the state they share."""
 
     def __init__(self, port: int, sources: WebSources) -> None:
         self._port, self._sources = port, sources
         self._sessions = Sessions(sources.clock, sources.review_token)
         clock, take_snapshot = sources.clock, sources.take_snapshot
         self._cached_metrics = CachedRender(
-            clock, take_snapshot, sources.render_metrics, _MAX_RENDER_AGE_SECONDS
+            clock=clock,
+            take_snapshot=take_snapshot,
+            render=sources.render_metrics,
+            max_age_seconds=_MAX_RENDER_AGE_SECONDS,
         )
         self._cached_view = CachedRender(
-            clock, take_snapshot, DashboardRenderer().render, _MAX_RENDER_AGE_SECONDS
+            clock=clock,
+            take_snapshot=take_snapshot,
+            render=DashboardRenderer().render,
+            max_age_seconds=_MAX_RENDER_AGE_SECONDS,
         )
         self.live_stream = LiveStream(self._cached_view.get, clock)
 
@@ -125,7 +130,7 @@ class _Handlers:
         )
         return app
 
-    # ------------------------------------------------------------ open to this machine
+    # ------------------------------------------------------------ without authentication
 
     async def _get_metrics(self, _: web.Request) -> web.Response:
         return web.Response(
@@ -148,17 +153,19 @@ class _Handlers:
         )
 
     async def _create_code(self, _: web.Request) -> web.Response:
-        """For `kapok open`, which holds a token of the hub."""
+        """Serves `kapok open`, which sends a token of the hub."""
         answer = {"code": self._sessions.create_code(), "expiresInSeconds": CODE_LIFETIME_SECONDS}
         return _json_response(answer, status=HTTPStatus.CREATED)
 
     async def _get_login(self, request: web.Request) -> web.Response:
         session = self._sessions.redeem_code(request.query.get("code", ""))
         if session is None:
-            text = "this code was used already, or is older than two minutes; run  kapok open\n"
+            text = (
+                "this code was used already or is older than two minutes; run  kapok open  again\n"
+            )
             return web.Response(status=HTTPStatus.UNAUTHORIZED, text=text)
-        # A redirect would still count as coming from wherever the link was; a page of ours does
-        # not, and so the browser sends the strict cookie with what follows.
+        # After a redirect the browser would still treat the request as one from the page with the
+        # link, and withhold the strict cookie. From a page of our own it sends the cookie.
         response = web.Response(body=_read_page_file("welcome.html"), content_type="text/html")
         response.set_cookie(
             cookie_name(self._port),
@@ -183,7 +190,7 @@ class _Handlers:
         except ValueError:
             limit = 0
         if not 1 <= limit <= _MAX_PAGE_ROWS:
-            text = f"limit: a number from 1 to {_MAX_PAGE_ROWS}\n"
+            text = f"limit: write a number from 1 to {_MAX_PAGE_ROWS}\n"
             return web.Response(status=HTTPStatus.BAD_REQUEST, text=text)
         namespace, after = request.query.get("namespace", ""), request.query.get("after", "")
         snapshot = self._sources.take_snapshot()
@@ -200,7 +207,7 @@ class _Handlers:
             except LookupError as error:
                 return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=f"{error}\n")
         if found is None:
-            text = "no such decision; the id stands in the workload's status.decision.id\n"
+            text = "no such decision; a workload has the id in status.decision.id\n"
             return web.Response(status=HTTPStatus.NOT_FOUND, text=text)
         return _json_bytes_response(found)
 
@@ -212,7 +219,7 @@ def _sites_body(snapshot: StateSnapshot) -> bytes:
 
 
 def _workloads_body(snapshot: StateSnapshot, namespace: str, after: str, limit: int) -> bytes:
-    """One page in the order of namespace and name; `next` continues it."""
+    """One page by namespace and name; the value of `next` is the `after` of the next page."""
     keyed = {(one.metadata.namespace, one.metadata.name): one for one in snapshot.workloads}
     keys = sorted(key for key in keyed if not namespace or key[0] == namespace)
     start = tuple(after.split("/", 1)) if after else ()

@@ -1,7 +1,7 @@
-"""Who may look: bearer tokens of the hub, one-time codes, and the sessions that codes become.
+"""Authentication of the web server: tokens of the hub, one-time codes, and sessions.
 
-Codes and sessions are random, live in memory only, and are few. A session gives no more than
-reading this page.
+A code is exchanged for a session once. Codes and sessions are random, limited in number, and kept
+in memory only. A session gives read access to this server and nothing else.
 """
 
 import secrets
@@ -18,40 +18,40 @@ _TOKEN_CACHE_SECONDS: Final = 30.0
 _MAX_CODES, _MAX_SESSIONS, _MAX_TOKENS = 16, 64, 256
 
 TokenReviewer = Callable[[str], Awaitable[bool]]
-"""Whether the hub lets the holder of this token read all workloads."""
+"""Asks the hub whether the holder of a token may read all workloads."""
 
 
 class _ExpiringSecrets:
-    """Secrets by their hash until a time; the oldest go first when there are too many."""
+    """Hashes of secrets, each for a time; the oldest are dropped when there are too many."""
 
     def __init__(self, clock: Clock, lifetime_seconds: float, max_count: int) -> None:
         self._clock, self._lifetime_seconds, self._max_count = clock, lifetime_seconds, max_count
         self._expires_at_seconds: OrderedDict[bytes, float] = OrderedDict()
 
     def add(self, secret: str) -> None:
-        """Holds from now on."""
+        """Adds a secret; its lifetime starts now."""
         self._expires_at_seconds[_digest(secret)] = self._clock.monotonic() + self._lifetime_seconds
         while len(self._expires_at_seconds) > self._max_count:
             self._expires_at_seconds.popitem(last=False)
 
     def contains(self, secret: str) -> bool:
-        """Whether it was added and is not over. Looked up by hash, so no comparison leaks it."""
+        """Whether it was added and has not expired; by hash, so timing reveals nothing of it."""
         until = self._expires_at_seconds.get(_digest(secret))
         return until is not None and self._clock.monotonic() < until
 
     def consume(self, secret: str) -> bool:
-        """As `contains`, once."""
+        """As `contains`, and removes it."""
         held = self.contains(secret)
         self._expires_at_seconds.pop(_digest(secret), None)
         return held
 
 
 class Sessions:
-    """Decides who may look.
+    """Decides which requests are authenticated.
 
     Args:
-        clock: for what ends.
-        review: asks the hub about a token.
+        clock: the clock for lifetimes.
+        review_token: asks the hub about a token.
     """
 
     def __init__(self, clock: Clock, review_token: TokenReviewer) -> None:
@@ -61,7 +61,7 @@ class Sessions:
         self._tokens = _ExpiringSecrets(clock, _TOKEN_CACHE_SECONDS, _MAX_TOKENS)
 
     async def admits_token(self, token: str) -> bool:
-        """Whether the holder of a bearer token may look; the hub's answer counts for a while."""
+        """Whether a bearer token gives access; a yes of the hub is cached for 30 seconds."""
         if self._tokens.contains(token):
             return True
         if not await self._review_token(token):
@@ -70,17 +70,17 @@ class Sessions:
         return True
 
     def admits_session(self, session: str) -> bool:
-        """Whether a cookie's session lasts."""
+        """Whether a cookie's session has not expired."""
         return self._sessions.contains(session)
 
     def create_code(self) -> str:
-        """A code that opens one session within two minutes."""
+        """Makes a code that can be exchanged for one session within two minutes."""
         code = secrets.token_urlsafe(24)
         self._codes.add(code)
         return code
 
     def redeem_code(self, code: str) -> str | None:
-        """The session that a code opens; None: it was used, is over, or never was."""
+        """Exchanges a code for a session; None when the code is used, expired or unknown."""
         if not self._codes.consume(code):
             return None
         session = secrets.token_urlsafe(32)

@@ -1,7 +1,7 @@
-"""What the loops hold, as a value that another thread may read.
+"""The state of the control loops as a value that another thread may read.
 
-Taken on the event loop in the time of a few copies: arrays are summed by NumPy, everything else is
-a reference to a value that never changes. What takes longer is left to `state_text`.
+A snapshot is taken on the event loop and must be quick: NumPy sums the arrays, and everything else
+is a reference to an immutable value. Slower work is done later, in `state_text` and `views`.
 """
 
 from collections import Counter
@@ -30,29 +30,29 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateSnapshot:
-    """The state that a scrape shows. Sequences and arrays about sites follow `facts`.
+    """The state at one instant. Sequences and arrays over sites are in the order of `facts`.
 
     Attributes:
         at: when it was taken.
-        epoch: of this leader; 0 while it stands by.
-        is_broker_connected: whether the session stands.
-        queue_depths: workloads by pool.
+        epoch: the epoch of this leader; 0 on standby.
+        is_broker_connected: whether a session with the broker is up.
+        queue_depths: number of workloads by queue.
         unschedulable_reasons: the reasons of each unschedulable workload.
-        workloads: all of them.
-        unadmitted_site_count: strangers that report and are not admitted.
-        outbox_messages: messages that wait to be published.
-        facts: what is known of each admitted site, by name.
-        is_ready: whether it reports.
-        ages_seconds: of its last report; NaN before the first.
-        free_by_resource: by resource, summed over nodes: millicores for cpu, whole units for all
-        else.
-        order_statuses: what sites said of their orders last.
-        used_by_resource: what placed replicas ask for, by resource; units as in `free_by_resource`.
-        refusals: see `Refusals.answers`.
-        reasons_by_workload: of each unplaced workload, how many sites said no for which reason
-        first.
-        names_by_slot: of the fleet, for `refusals`.
-        stale_after_seconds: figures older than this place nothing.
+        workloads: all workloads.
+        unadmitted_site_count: sites that report and are not admitted.
+        outbox_messages: messages waiting to be published.
+        facts: the facts of each admitted site, by name.
+        is_ready: whether the site reports; by site.
+        ages_seconds: age of the last report; NaN before the first; by site.
+        free_by_resource: free capacity by resource, summed over nodes; [sites]; millicores for
+            cpu, whole units for all else.
+        order_statuses: the last order status of each site that has sent one.
+        used_by_resource: requests of placed replicas by resource, by site; units as in
+            `free_by_resource`.
+        refusals: see `Refusals.answer_counts`.
+        reasons_by_workload: of each unplaced workload, the number of sites by first reason.
+        names_by_slot: site names by slot of the fleet, for `refusals`; "" for a free slot.
+        stale_after_seconds: age from which a report no longer lets a site take work.
     """
 
     at: datetime
@@ -75,19 +75,19 @@ class StateSnapshot:
     stale_after_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotSources:
-    """What a snapshot is taken of.
+    """The objects that a snapshot is taken of.
 
     Attributes:
         registry: the hub's objects.
-        sites: what was heard of sites.
-        fleet: the arrays that decisions stand on.
-        queue: of workloads.
-        unadmitted_sites: strangers.
-        workload_stats: what the loops counted.
-        clock: for ages.
-        stale_after_seconds: figures older than this place nothing.
+        sites: reports and order status of the admitted sites.
+        fleet: the arrays that decisions use.
+        queue: the workloads to decide.
+        unadmitted_sites: sites that report and are not admitted.
+        workload_stats: usage and refusals, as the loops count them.
+        clock: the clock for ages.
+        stale_after_seconds: age from which a report no longer lets a site take work.
     """
 
     registry: HubObjects
@@ -103,7 +103,7 @@ class SnapshotSources:
 def take_snapshot(
     sources: SnapshotSources, *, epoch: int, is_broker_connected: bool, outbox_messages: int
 ) -> StateSnapshot:
-    """The state now."""
+    """Takes the state now; call it on the event loop."""
     fleet, states = sources.fleet, sources.sites.states
     names = sorted(name for name in fleet.slot_of if name in states)
     slots = np.array([fleet.slot_of[name] for name in names], np.int64)
@@ -123,7 +123,7 @@ def take_snapshot(
         ages_seconds=[now - one.observed_seconds if one else float("nan") for one in reports],
         free_by_resource=_free_by_resource(fleet, slots),
         order_statuses=[
-            word for word in (states[name].order_status for name in names) if word is not None
+            status for status in (states[name].order_status for name in names) if status is not None
         ],
         used_by_resource=_used_by_resource(sources.workload_stats, names),
         refusals=sources.workload_stats.refusals.answer_counts(),
@@ -143,7 +143,7 @@ def _free_by_resource(fleet: Fleet, slots: NDArray[np.int64]) -> dict[str, Float
 
 
 def _used_by_resource(workload_stats: WorkloadStats, names: list[str]) -> dict[str, list[int]]:
-    """Lists of numbers, not a copy per site: a thousand new dicts would set the collector off."""
+    """Lists of numbers: a copied dict per site would trigger the garbage collector."""
     totals, nothing = workload_stats.usage.totals, Counter[str]()
     return {
         resource: [totals.get(name, nothing)[resource] for name in names]

@@ -1,8 +1,8 @@
-"""A snapshot as exposition text (Prometheus' format 0.0.4), for all that describes a state.
+"""Formats a snapshot as exposition text (Prometheus' format 0.0.4).
 
-Written by hand: prometheus-client takes five microseconds per series, and 1,000 sites have some
-15,000 of them. Label values are names of sites (DNS names) and words of closed lists: nothing to
-escape.
+It does not use prometheus-client, which takes five microseconds per series: 1,000 sites have about
+15,000 series. Label values are names of sites (DNS names) and words of closed lists, which need no
+escaping.
 """
 
 import platform
@@ -15,6 +15,7 @@ from scheduler import __version__
 from scheduler.control.stats.refusals import count_refusals
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT
+from scheduler.model.units import WATTS_PER_KILOWATT
 from scheduler.placement.kernel import loader as compiled
 from scheduler.web.definitions import METRIC_RESOURCES, STATE_METRICS
 from scheduler.web.snapshot import StateSnapshot
@@ -32,13 +33,11 @@ KNOWN_ORDER_PHASES: Final = frozenset(
         "Withdrawing",
     }
 )
-"""Phases of orders as the wire has them; a later agent may say others."""
-
-_WATTS_PER_KILOWATT = 1000.0
+"""Phases of orders in the wire schema; a newer agent may send others."""
 
 
 def format_state(snapshot: StateSnapshot) -> str:
-    """Every metric of `definitions.READ` that has a value now."""
+    """The series of all `STATE_METRICS` that have a value now, with HELP and TYPE lines."""
     lines: list[str] = []
     for name, series in _metric_families(snapshot).items():
         definition = STATE_METRICS[name]
@@ -49,7 +48,7 @@ def format_state(snapshot: StateSnapshot) -> str:
 
 
 Series = Iterable[str]
-"""Labels in braces and the value. Strings, since 15,000 tuples would set the collector off."""
+"""Labels in braces, and the value. Strings: 15,000 tuples would trigger the garbage collector."""
 
 
 def _metric_families(snapshot: StateSnapshot) -> dict[str, Series]:
@@ -92,7 +91,7 @@ def _metric_families(snapshot: StateSnapshot) -> dict[str, Series]:
 
 
 def emission_gco2_per_hour(facts: SiteFacts) -> float | None:
-    """What the site's equipment emits now, in gCO2 per hour; None when a factor is not known.
+    """The site's emission in gCO2 per hour; None when power, PUE or intensity is unknown.
 
     Location-based: power x PUE x average intensity (GHG Protocol, Scope 2 Guidance).
     """
@@ -101,11 +100,11 @@ def emission_gco2_per_hour(facts: SiteFacts) -> float | None:
         return None
     if intensity is None or intensity.gco2_per_kwh is None:
         return None
-    return power.watts * pue * intensity.gco2_per_kwh / _WATTS_PER_KILOWATT
+    return power.watts * pue * intensity.gco2_per_kwh / WATTS_PER_KILOWATT
 
 
 def to_metric_units(resource: str, value: float) -> float:
-    """An amount of the model in the units of metrics: cores instead of millicores."""
+    """Converts an amount of the model to the units of metrics: cores instead of millicores."""
     return value / MILLI_PER_UNIT if resource == CPU else value
 
 
@@ -135,7 +134,7 @@ def _count_violations(snapshot: StateSnapshot) -> Counter[str]:
 
 def _count_order_phases(snapshot: StateSnapshot) -> Counter[str]:
     counts = Counter(
-        order.phase for word in snapshot.order_statuses for order in word.orders.values()
+        order.phase for status in snapshot.order_statuses for order in status.orders.values()
     )
     counts_by_phase = Counter({phase: counts.pop(phase, 0) for phase in sorted(KNOWN_ORDER_PHASES)})
     counts_by_phase["other"] = counts.total()
@@ -155,8 +154,8 @@ def _condition_series(snapshot: StateSnapshot) -> Iterator[str]:
 
 
 def _free_series(snapshot: StateSnapshot) -> Iterator[str]:
-    """A resource that no row of a site names is not known there, which is not zero."""
-    reported = [_reported_resources(facts) for facts in snapshot.facts]
+    """A resource that no node row of a site names is unknown there, so it has no series."""
+    reported = [reported_resources(facts) for facts in snapshot.facts]
     for resource in METRIC_RESOURCES:
         sums = snapshot.free_by_resource.get(resource)
         if sums is None:
@@ -167,12 +166,13 @@ def _free_series(snapshot: StateSnapshot) -> Iterator[str]:
                 yield f'{{site="{facts.name}",resource="{resource}"}} {shown}'
 
 
-def _reported_resources(facts: SiteFacts) -> set[str]:
+def reported_resources(facts: SiteFacts) -> set[str]:
+    """The resources that the node rows of a site's last report name."""
     return {name for one in facts.status.node_classes for row in one.free for name in row}
 
 
 def _used_series(snapshot: StateSnapshot) -> Iterator[str]:
-    """Zero is known here: what is not placed asks for nothing."""
+    """Every site has a series: usage is never unknown, without replicas it is 0."""
     for resource, amounts in snapshot.used_by_resource.items():
         for facts, value in zip(snapshot.facts, amounts, strict=True):
             amount = to_metric_units(resource, value)

@@ -1,4 +1,4 @@
-"""Sites and workloads as rows: what /api/v1 and the page show."""
+"""The rows of sites and workloads that /api/v1 and the page show."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,16 +13,16 @@ from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload
 from scheduler.web.snapshot import StateSnapshot
-from scheduler.web.state_text import emission_gco2_per_hour, to_metric_units
+from scheduler.web.state_text import emission_gco2_per_hour, reported_resources, to_metric_units
 
 Row = dict[str, Any]
 MAX_LIVE_ROWS: Final = 1000
-"""Most rows of each table that the page is sent; /api/v1 has them all."""
+"""The most rows of each table that the page receives; /api/v1 has all."""
 
 
 @dataclass(frozen=True, slots=True)
 class DashboardView:
-    """Both tables at one moment.
+    """Both tables at one instant.
 
     Attributes:
         summary: totals.
@@ -37,14 +37,14 @@ class DashboardView:
 
 @dataclass(slots=True)
 class DashboardRenderer:
-    """Makes views; a workload that has not changed is encoded once."""
+    """Renders views; the row of an unchanged workload is encoded once."""
 
     _cached_rows: dict[WorkKey, tuple[Workload, Mapping[str, int], bytes]] = field(
         default_factory=dict
     )
 
     def render(self, snapshot: StateSnapshot) -> DashboardView:
-        """The first rows of both tables, and totals; may run on any thread, one at a time."""
+        """The totals and the first rows of both tables; any thread may call it, one at a time."""
         ordered = sorted(snapshot.workloads, key=_work_key)
         rows = dict(self._encode_workloads(ordered, snapshot))
         sites = {
@@ -88,7 +88,7 @@ def summary_of(snapshot: StateSnapshot) -> Row:
 
 
 def site_rows(snapshot: StateSnapshot) -> Iterator[Row]:
-    """One row per site, by name; what is not known is absent."""
+    """One row per site, by name; unknown values are left out."""
     placed = Counter(
         site
         for workload in snapshot.workloads
@@ -118,13 +118,13 @@ def site_rows(snapshot: StateSnapshot) -> Iterator[Row]:
 
 
 def report_ages_seconds(snapshot: StateSnapshot) -> dict[str, float]:
-    """Age of each site's last report in seconds."""
+    """Age in seconds of each site's last report, by name; only sites that have reported."""
     pairs = zip(snapshot.facts, snapshot.ages_seconds, strict=True)
     return {facts.name: round(age, 1) for facts, age in pairs if isfinite(age)}
 
 
 def workload_row(workload: Workload, reasons: Mapping[str, int]) -> Row:
-    """One workload: where it runs, or why it does not."""
+    """The row of one workload; `reasons` counts its sites by first reason of refusal."""
     status, meta = workload.status, workload.metadata
     decision = status.decision
     exceptions = {one.site: one for one in status.exceptions}
@@ -168,7 +168,7 @@ def _phase(workload: Workload) -> str:
 
 
 def _free_amounts(facts: SiteFacts, snapshot: StateSnapshot, index: int) -> Row:
-    named = {name for one in facts.status.node_classes for row in one.free for name in row}
+    named = reported_resources(facts)
     return {
         name: to_metric_units(name, float(sums[index]))
         for name, sums in snapshot.free_by_resource.items()
@@ -190,7 +190,7 @@ def _energy_fields(facts: SiteFacts) -> Row:
 
 
 def _sum_known(values: list[float | None]) -> float | None:
-    """The sum of what is known; None when nothing is."""
+    """The sum of the known values; None when all are unknown."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 

@@ -1,15 +1,14 @@
 """From a workload to the question of a decision: all that bears on it, looked up."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
-from scheduler.model.demand.accept import demand_of
+from scheduler.model.demand.accept import QuotaUsage, demand_of
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.policy import PlacementPolicy
-from scheduler.model.kinds.tenant import Budget, Tenant, cohort_quota_left
+from scheduler.model.kinds.tenant import Budget, Spend, Tenant, cohort_quota_left
 from scheduler.model.kinds.workload import Workload
 
 
@@ -24,28 +23,30 @@ def resolve_demand(workload: Workload, objects: HubObjects, quotas: Quotas) -> D
         tenants=(tenant,) if tenant else (),
         policies=(policy,) if policy else (),
         cluster_policies=objects.cluster_policies.values(),
-        **_quota_inputs((meta.namespace, meta.name), tenant, objects, quotas),
+        usage=_quota_usage((meta.namespace, meta.name), tenant, objects, quotas),
         others=_affinity_candidates(workload, policy, objects),
     )
 
 
-def _quota_inputs(
+def _quota_usage(
     key: WorkKey, tenant: Tenant | None, objects: HubObjects, quotas: Quotas
-) -> dict[str, Any]:
+) -> QuotaUsage | None:
     """What others use of the tenant's quota and budget, and what its cohort would lend."""
     if tenant is None:
-        return {}
+        return None
 
     def used_by(one: Tenant) -> dict[str, int]:
         return quotas.used_by(frozenset(one.spec.namespaces), excluding=key)
 
-    found: dict[str, Any] = {}
-    if tenant.spec.quota:
-        found["used"] = used_by(tenant)
-        found["cohort_left"] = cohort_quota_left(tenant, objects.tenants.values(), used_by)
-    if tenant.spec.budget != Budget():
-        found["spent"] = quotas.spent_by(frozenset(tenant.spec.namespaces), excluding=key)
-    return found
+    namespaces = frozenset(tenant.spec.namespaces)
+    has_quota, has_budget = bool(tenant.spec.quota), tenant.spec.budget != Budget()
+    return QuotaUsage(
+        used=used_by(tenant) if has_quota else {},
+        cohort_left=(
+            cohort_quota_left(tenant, objects.tenants.values(), used_by) if has_quota else {}
+        ),
+        spent=quotas.spent_by(namespaces, excluding=key) if has_budget else Spend(),
+    )
 
 
 def _policy_of(workload: Workload, objects: HubObjects) -> PlacementPolicy | None:

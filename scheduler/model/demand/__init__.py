@@ -1,5 +1,5 @@
-"""What a decision is asked: a Workload with its policy, tenant and scheme, resolved into a Demand.
+"""The input of a decision: a Workload with its policy, tenant and scheme, resolved into a Demand.
 
-Knows kinds and manifests. What cannot be accepted becomes a refusal that says what to write.
-Start with `accept.py` (`demand_of`); `facts.py` is what a decision knows of one site.
+Knows kinds and manifests. A workload that cannot be accepted gets a refusal that says what to
+write. Start with `accept.py` (`demand_of`); `facts.py` has the facts of one site.
 """

@@ -1,27 +1,47 @@
-"""`demand_of`: a workload with all that bears on it becomes a `Demand`, or a "no" with its reason.
+"""`demand_of`: resolves a workload and all that applies to it into a `Demand`, or refuses it.
 
-Order of words: the workload's inline placement wins over its policy where both name one value; hard
-rules of both add up; cluster policies only add hard rules. What is left out never weakens a rule.
+Precedence: where a workload's inline placement and its policy set the same single value, the inline
+one wins; hard rules of both add up; cluster policies only add hard rules. Leaving a field out never
+weakens a rule.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from scheduler.model.decode import NotReadable
 from scheduler.model.demand.contradictions import find_contradictions
-from scheduler.model.demand.demand import Companion, Demand, NotAccepted, PlacedReplicas
+from scheduler.model.demand.demand import (
+    NO_BUDGET,
+    Companion,
+    Demand,
+    NotAccepted,
+    PlacedReplicas,
+)
 from scheduler.model.demand.merge import expand_preset, merge_placements
 from scheduler.model.jurisdictions import is_province
-from scheduler.model.kinds.fields import LabelSelector
+from scheduler.model.kinds.fields import NEVER_SCHEDULED_CLASS, DataClass, LabelSelector
 from scheduler.model.kinds.policy import (
     ClusterPlacementPolicy,
     Placement,
     PlacementPolicy,
     PolicySpec,
 )
-from scheduler.model.kinds.rights import DataClassScheme, data_class_of, data_class_rule_of
-from scheduler.model.kinds.tenant import Spend, Tenant, budget_left, quota_left, quota_of
+from scheduler.model.kinds.rights import (
+    DataClassScheme,
+    OnViolation,
+    data_class_of,
+    data_class_rule_of,
+)
+from scheduler.model.kinds.tenant import (
+    Budget,
+    BudgetLeft,
+    Spend,
+    Tenant,
+    budget_left,
+    quota_left,
+    quota_of,
+)
 from scheduler.model.kinds.workload import PodDemand, Workload
 from scheduler.model.manifests.manifests import (
     BadManifest,
@@ -30,13 +50,30 @@ from scheduler.model.manifests.manifests import (
     check_manifests,
     read_manifests,
 )
-from scheduler.model.manifests.pods import shape_of_requests
+from scheduler.model.manifests.pods import PodShape, split_shared_cards
 from scheduler.model.quantities import NotAQuantity, requests_of
 
 
 @dataclass(frozen=True, kw_only=True)
+class QuotaUsage:
+    """What other workloads use of a tenant's quota and budget.
+
+    Attributes:
+        used: requests of the tenant's other workloads; millicores for cpu, whole units for all
+            else.
+        cohort_left: what the rest of the tenant's cohort leaves unused of its quotas, as
+            `cohort_quota_left` computes it; same units.
+        spent: what the tenant's other workloads cost.
+    """
+
+    used: Mapping[str, int] = field(default_factory=dict)
+    cohort_left: Mapping[str, int] = field(default_factory=dict)
+    spent: Spend = field(default_factory=Spend)
+
+
+@dataclass(frozen=True, kw_only=True)
 class _DemandContext:
-    """All that bears on one workload."""
+    """The objects that apply to one workload, besides the workload itself."""
 
     scheme: DataClassScheme | None
     tenant: Tenant | None
@@ -52,23 +89,19 @@ def demand_of(
     tenants: Iterable[Tenant] = (),
     policies: Iterable[PlacementPolicy] = (),
     cluster_policies: Iterable[ClusterPlacementPolicy] = (),
-    used: Mapping[str, int] | None = None,
-    cohort_left: Mapping[str, int] | None = None,
-    spent: Spend | None = None,
+    usage: QuotaUsage | None = None,
     others: Iterable[Workload] = (),
     evicted: Iterable[str] = (),
 ) -> Demand | NotAccepted:
-    """Resolves what a decision about a workload is asked.
+    """Resolves everything that a decision about a workload takes into account.
 
     Args:
-        workload: the object; `status.placement` is what runs already.
-        scheme: the scheme that counts; None: the built-in one.
-        tenants: all tenants; the one that owns the namespace counts.
-        policies: placement policies; the one that the workload names counts.
-        cluster_policies: all of them; those that match the workload tighten it.
-        used: what other workloads of the tenant use, in the units of `quantities.requested`.
-        cohort_left: what the others of the tenant's cohort leave of their quotas, see `lent_to`.
-        spent: what other workloads of the tenant cost.
+        workload: the object; `status.placement` lists the replicas that run already.
+        scheme: the scheme in force; None for the built-in one.
+        tenants: all tenants; the one that owns the workload's namespace applies.
+        policies: placement policies; the one that the workload names applies.
+        cluster_policies: all cluster policies; those that match the workload tighten it.
+        usage: what the tenant's other workloads use; None: nothing.
         others: workloads that an affinity may refer to.
         evicted: sites whose replicas are to be replaced.
     """
@@ -89,27 +122,82 @@ def demand_of(
     except (BadManifest, NotAQuantity, NotReadable) as error:
         return NotAccepted(reason="invalid", condition="InvalidManifest", message=str(error))
     try:
-        quota_fields = _quota_fields(
-            context.tenant, used or {}, cohort_left or {}, spent or Spend()
-        )
+        limits = _tenant_limits(context.tenant, usage or QuotaUsage())
     except NotAQuantity as error:
         return _unreadable_quota(context.tenant, error)
-    demand = Demand(
-        **_identity_fields(workload, context),
-        **_pod_fields(workload, parsed),
-        **_rights_fields(workload, context),
-        **_placement_fields(workload, context, has_state=parsed.has_state),
-        placed=_placed_by_status(workload),
-        last_group=workload.status.last_group,
-        evicted=tuple(sorted(evicted)),
-        **quota_fields,
-    )
+    demand = _assemble(workload, context, parsed, limits, tuple(sorted(evicted)))
     refusal = next(find_contradictions(workload, demand, context.tenant, parsed.scalables), None)
     return demand if refusal is None else refusal
 
 
+def _assemble(
+    workload: Workload,
+    context: _DemandContext,
+    parsed: ParsedManifests,
+    limits: "_TenantLimits",
+    evicted: tuple[str, ...],
+) -> Demand:
+    """Puts the parts together; arguments in the order of the fields, which records keep."""
+    spec, policy, tenant = workload.spec, context.policy, context.tenant
+    merged = merge_placements(policy.placement, spec.placement or Placement())
+    rights = _resolve_rights(workload, context, requested_vendors=merged.cpu_vendors)
+    placement = expand_preset(merged)
+    shared = context.cluster_placements
+    failover = spec.failover or policy.failover
+    selectors = (placement.site_selector, *(each.site_selector for each in shared))
+    return Demand(
+        key=workload.metadata.key,
+        uid=workload.metadata.uid,
+        tenant=tenant.metadata.name if tenant else "",
+        priority=spec.priority,
+        created_at=workload.metadata.creation_timestamp,
+        replicas=parsed.replicas if spec.replicas is None else spec.replicas,
+        unit=parsed.unit,
+        beside=parsed.beside,
+        per_node=parsed.per_node,
+        api_kinds=parsed.api_kinds,
+        data_class=rights.data_class,
+        protection_level=rights.protection_level,
+        network_zones=tuple(sorted(set(spec.network_zones))),
+        jurisdictions=rights.jurisdictions,
+        same_province=rights.same_province,
+        home=_home_province(spec.jurisdictions, tenant),
+        allow_list_only=rights.allow_list_only,
+        class_not_allowed=rights.class_not_allowed,
+        cpu_vendors=rights.cpu_vendors,
+        architectures=_architectures(spec.image_platforms),
+        strategy=placement.strategy or "CostOptimal",
+        mode=placement.mode or "Steady",
+        weights=placement.weights,
+        gang=bool(placement.gang) or any(each.gang for each in shared),
+        preset=placement.preset or "",
+        preset_options=placement.preset_options,
+        site_selectors=tuple(each for each in selectors if not each.is_empty),
+        tenant_sites=tenant.spec.site_selector if tenant else LabelSelector(),
+        site_tolerations=placement.site_tolerations,
+        site_groups=placement.site_groups,
+        spread=placement.spread + tuple(rule for each in shared for rule in each.spread),
+        latency=placement.latency + tuple(bound for each in shared for bound in each.latency),
+        companions=_companions(workload, placement, context.others),
+        prices=placement.prices,
+        data=placement.data,
+        schedule=spec.schedule or policy.schedule,
+        failover_mode=failover.mode or ("Manual" if parsed.has_state else "Automatic"),
+        failover_after_seconds=failover.after_seconds,
+        placed=_placed_by_status(workload),
+        last_group=workload.status.last_group,
+        on_violation=rights.on_violation,
+        evicted=evicted,
+        paused=spec.paused,
+        quota_left=limits.quota_left,
+        quota=limits.quota,
+        budget_left=limits.budget_left,
+        budget=limits.budget,
+    )
+
+
 def _unreadable_quota(tenant: Tenant | None, error: NotAQuantity) -> NotAccepted:
-    """A limit that cannot be read is not no limit."""
+    """Refuses the workload: a limit that cannot be read must not count as no limit."""
     name = tenant.metadata.name if tenant else ""
     return NotAccepted(
         reason="quota",
@@ -119,7 +207,7 @@ def _unreadable_quota(tenant: Tenant | None, error: NotAQuantity) -> NotAccepted
 
 
 def tenant_of(workload: Workload, tenants: Iterable[Tenant]) -> Tenant | None:
-    """The tenant that owns the workload's namespace; None: nobody does."""
+    """The tenant that owns the workload's namespace; None: no tenant does."""
     namespace = workload.metadata.namespace
     return next((each for each in tenants if namespace in each.spec.namespaces), None)
 
@@ -154,6 +242,11 @@ def _applies_to(policy: ClusterPlacementPolicy, workload: Workload) -> bool:
 
 
 def _read_pods_of(workload: Workload, tenant: Tenant | None) -> ParsedManifests:
+    """Reads the manifests; `spec.demand`, if given, replaces all pods but those of DaemonSets.
+
+    Raises:
+        BadManifest, NotAQuantity, NotReadable: the message says what to write.
+    """
     spec = workload.spec
     check_manifests(
         spec.manifests,
@@ -174,9 +267,12 @@ def _read_pods_of(workload: Workload, tenant: Tenant | None) -> ParsedManifests:
     )
 
 
-def _shape_of_demand(demand: PodDemand) -> Any:  # noqa: ANN401 - PodShape, whose fields are passed on
-    return shape_of_requests(
-        requests_of(demand.requests),
+def _shape_of_demand(demand: PodDemand) -> PodShape:
+    amounts = split_shared_cards(requests_of(demand.requests))
+    return PodShape(
+        requests=amounts.requests,
+        gpu_cards=amounts.gpu_cards,
+        gpu_milli=amounts.gpu_milli,
         gpu_models=demand.gpu_models,
         node_selector=demand.node_selector,
         tolerations=demand.tolerations,
@@ -184,62 +280,49 @@ def _shape_of_demand(demand: PodDemand) -> Any:  # noqa: ANN401 - PodShape, whos
     )
 
 
-def _identity_fields(workload: Workload, context: _DemandContext) -> dict[str, Any]:
-    return {
-        "key": workload.metadata.key,
-        "uid": workload.metadata.uid,
-        "tenant": context.tenant.metadata.name if context.tenant else "",
-        "priority": workload.spec.priority,
-        "created_at": workload.metadata.creation_timestamp,
-        "paused": workload.spec.paused,
-    }
+class _Rights(NamedTuple):
+    """What data class, tenant and policies require of a site; fields as in `Demand`."""
+
+    data_class: DataClass | None
+    protection_level: int
+    jurisdictions: tuple[tuple[str, ...], ...]
+    same_province: bool
+    allow_list_only: bool
+    class_not_allowed: bool
+    cpu_vendors: tuple[tuple[str, ...], ...]
+    on_violation: OnViolation
 
 
-def _pod_fields(workload: Workload, parsed: ParsedManifests) -> dict[str, Any]:
-    replicas = workload.spec.replicas
-    return {
-        "replicas": parsed.replicas if replicas is None else replicas,
-        "unit": parsed.unit,
-        "beside": parsed.beside,
-        "per_node": parsed.per_node,
-        "api_kinds": parsed.api_kinds,
-    }
-
-
-def _rights_fields(workload: Workload, context: _DemandContext) -> dict[str, Any]:
+def _resolve_rights(
+    workload: Workload, context: _DemandContext, *, requested_vendors: tuple[str, ...]
+) -> _Rights:
     spec = workload.spec
     data_class = data_class_of(context.scheme, spec.data_class)
-    # A workload without a class is refused anyway; the strictest rule keeps the other answers
-    # honest.
-    rule = data_class_rule_of(context.scheme, data_class or "core")
-    level = rule.protection_level if data_class else 1
+    # A workload without a class is refused by a rule of its own. Until then the strictest class
+    # applies, so that the other rules do not admit it by mistake.
+    rule = data_class_rule_of(context.scheme, data_class or NEVER_SCHEDULED_CLASS)
+    has_class = data_class is not None
+    required = (spec.jurisdictions, rule.jurisdictions if has_class else ())
     allowed = context.tenant.spec.classes if context.tenant else ()
-    requested_vendors = merge_placements(
-        context.policy.placement, spec.placement or Placement()
-    ).cpu_vendors
     vendors = (
         requested_vendors,
         rule.cpu_vendors,
         *(each.cpu_vendors for each in context.cluster_placements),
     )
-    return {
-        "data_class": data_class,
-        "protection_level": max(spec.protection_level or 1, level),
-        "network_zones": tuple(sorted(set(spec.network_zones))),
-        "jurisdictions": tuple(
-            each for each in (spec.jurisdictions, rule.jurisdictions if data_class else ()) if each
-        ),
-        "same_province": rule.same_province,
-        "home": _home_province(spec.jurisdictions, context.tenant),
-        "allow_list_only": rule.allow_list_only and data_class is not None,
-        "class_not_allowed": bool(allowed) and data_class is not None and data_class not in allowed,
-        "cpu_vendors": tuple(each for each in vendors if each),
-        "architectures": _architectures(spec.image_platforms),
-        "on_violation": rule.on_violation,
-    }
+    return _Rights(
+        data_class=data_class,
+        protection_level=max(spec.protection_level or 1, rule.protection_level if has_class else 1),
+        jurisdictions=tuple(each for each in required if each),
+        same_province=rule.same_province,
+        allow_list_only=rule.allow_list_only and has_class,
+        class_not_allowed=bool(allowed) and has_class and data_class not in allowed,
+        cpu_vendors=tuple(each for each in vendors if each),
+        on_violation=rule.on_violation,
+    )
 
 
 def _home_province(jurisdictions: Sequence[str], tenant: Tenant | None) -> str:
+    """The one province that the workload names, else its tenant's; empty when neither says."""
     provinces = {each for each in jurisdictions if is_province(each)}
     if len(provinces) == 1 and len(jurisdictions) == 1:
         return provinces.pop()
@@ -247,47 +330,17 @@ def _home_province(jurisdictions: Sequence[str], tenant: Tenant | None) -> str:
 
 
 def _architectures(platforms: Sequence[str]) -> tuple[str, ...]:
+    """Architectures of `OS/ARCHITECTURE[/VARIANT]`; amd64 when no platform is given."""
     if not platforms:
         return ("amd64",)
     linux = {each.split("/")[1] for each in platforms if each.startswith("linux/")}
     return tuple(sorted(linux))
 
 
-def _placement_fields(
-    workload: Workload, context: _DemandContext, *, has_state: bool
-) -> dict[str, Any]:
-    spec, policy = workload.spec, context.policy
-    placement = expand_preset(merge_placements(policy.placement, spec.placement or Placement()))
-    cluster_placements = context.cluster_placements
-    failover = spec.failover or policy.failover
-    selectors = (placement.site_selector, *(each.site_selector for each in cluster_placements))
-    return {
-        "strategy": placement.strategy or "CostOptimal",
-        "mode": placement.mode or "Steady",
-        "weights": placement.weights,
-        "gang": bool(placement.gang) or any(each.gang for each in cluster_placements),
-        "preset": placement.preset or "",
-        "preset_options": placement.preset_options,
-        "site_selectors": tuple(each for each in selectors if not each.is_empty),
-        "tenant_sites": context.tenant.spec.site_selector if context.tenant else LabelSelector(),
-        "site_tolerations": placement.site_tolerations,
-        "site_groups": placement.site_groups,
-        "spread": placement.spread
-        + tuple(rule for each in cluster_placements for rule in each.spread),
-        "latency": placement.latency
-        + tuple(bound for each in cluster_placements for bound in each.latency),
-        "companions": _companions(workload, placement, context.others),
-        "prices": placement.prices,
-        "data": placement.data,
-        "schedule": spec.schedule or policy.schedule,
-        "failover_mode": failover.mode or ("Manual" if has_state else "Automatic"),
-        "failover_after_seconds": failover.after_seconds,
-    }
-
-
 def _companions(
     workload: Workload, placement: Placement, others: Iterable[Workload]
 ) -> tuple[Companion, ...]:
+    """Resolves each affinity rule to the sites of the workloads that it selects."""
     neighbours = [
         each
         for each in others
@@ -315,6 +368,7 @@ def _companions(
 
 
 def _placed_by_status(workload: Workload) -> tuple[PlacedReplicas, ...]:
+    """The replicas that the status lists; groups hold a number of replicas for each site."""
     return tuple(
         PlacedReplicas(site=site, replicas=group.replicas, phase=group.phase)
         for group in workload.status.placement.groups
@@ -322,13 +376,28 @@ def _placed_by_status(workload: Workload) -> tuple[PlacedReplicas, ...]:
     )
 
 
-def _quota_fields(
-    tenant: Tenant | None, used: Mapping[str, int], cohort_left: Mapping[str, int], spent: Spend
-) -> dict[str, Any]:
+class _TenantLimits(NamedTuple):
+    """What a tenant may still use and spend; fields as in `Demand`."""
+
+    quota_left: dict[str, int] | None
+    quota: dict[str, int]
+    budget_left: BudgetLeft | None
+    budget: Budget
+
+
+def _tenant_limits(tenant: Tenant | None, usage: QuotaUsage) -> _TenantLimits:
+    """The limits of a tenant; no tenant has no limits.
+
+    Raises:
+        NotAQuantity: the quota or the borrowing limit cannot be read.
+    """
     if tenant is None:
-        return {}
-    found: dict[str, Any] = {}
-    if tenant.spec.quota:
-        found = {"quota_left": quota_left(tenant, used, cohort_left), "quota": quota_of(tenant)}
-    left = budget_left(tenant, spent)
-    return found if left is None else {**found, "budget_left": left, "budget": tenant.spec.budget}
+        return _TenantLimits(quota_left=None, quota={}, budget_left=None, budget=NO_BUDGET)
+    has_quota = bool(tenant.spec.quota)
+    left = budget_left(tenant, usage.spent)
+    return _TenantLimits(
+        quota_left=quota_left(tenant, usage.used, usage.cohort_left) if has_quota else None,
+        quota=quota_of(tenant) if has_quota else {},
+        budget_left=left,
+        budget=NO_BUDGET if left is None else tenant.spec.budget,
+    )

@@ -1,4 +1,4 @@
-"""What no site could ever meet: refused before a decision is tried, with what to write instead."""
+"""Checks for demands that no site could ever meet; each refusal says what to write instead."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +12,14 @@ from scheduler.model.kinds.workload import Workload
 def find_contradictions(
     workload: Workload, demand: Demand, tenant: Tenant | None, scalables: Sequence[str]
 ) -> Iterator[NotAccepted]:
-    """Everything that can be known to be impossible without looking at a site, worst first."""
+    """Finds what is impossible whatever the sites are like, worst first.
+
+    Args:
+        workload: the object.
+        demand: the demand resolved from it.
+        tenant: the tenant that owns its namespace.
+        scalables: the manifests that `spec.replicas` could scale, as `KIND NAME`.
+    """
     yield from _check_content(workload)
     yield from _check_jurisdictions(workload)
     yield from _check_replicas(workload, scalables)
@@ -65,7 +72,7 @@ def _check_replicas(workload: Workload, scalables: Sequence[str]) -> Iterator[No
 
 
 def _check_selectors(demand: Demand) -> Iterator[NotAccepted]:
-    """Operators and values that do not go together, which Kubernetes refuses too."""
+    """Finds operators with missing or superfluous values, which Kubernetes refuses too."""
     named = [("siteSelector", each) for each in demand.site_selectors]
     named += [
         (f"siteGroups ({group.name})", group.site_selector)
@@ -86,7 +93,7 @@ def _check_selectors(demand: Demand) -> Iterator[NotAccepted]:
 
 
 def _check_label_values(demand: Demand) -> Iterator[NotAccepted]:
-    """Labels that the workload, its policies and its tenant want to have different values."""
+    """Finds labels for which workload, policies and tenant require different values."""
     wanted: dict[str, set[str]] = {}
     for selector in (*demand.site_selectors, demand.tenant_sites):
         asked = [(key, {value}) for key, value in selector.match_labels.items()]
@@ -153,7 +160,7 @@ def _check_spread(rule: Spread, demand: Demand) -> Iterator[NotAccepted]:
 
 
 def _count_named_sites(demand: Demand) -> int | None:
-    """How many sites weights and groups name, or it runs at; None: sites may join."""
+    """The number of sites that are named or hold replicas; None: no list limits the sites."""
     bounds: list[set[str]] = []
     if demand.strategy == "Weighted" and demand.weights:
         bounds.append({each.site for each in demand.weights if each.weight})
@@ -166,7 +173,7 @@ def _count_named_sites(demand: Demand) -> int | None:
 def _check_named_sites(
     rule: Spread, demand: Demand, named_sites: int | None
 ) -> Iterator[NotAccepted]:
-    """A spread over more places than sites are named; a site is in one place of each kind."""
+    """Finds a spread over more groups than named sites; a site is in one group of each kind."""
     if named_sites is None or not demand.replicas:
         return
     each = rule.max_per_group
@@ -203,7 +210,10 @@ def _check_site_groups(demand: Demand) -> Iterator[NotAccepted]:
 
 
 def _check_spread_pairs(required: Sequence[Spread]) -> Iterator[NotAccepted]:
-    """Two levels that contradict each other: no more groups of any kind than sites are used."""
+    """Finds two levels that contradict each other.
+
+    A site is in one group of each kind, so there are at most as many groups as sites.
+    """
     for limiting in required:
         for demanding in required:
             most = limiting.max_groups

@@ -1,7 +1,7 @@
-"""`Demand`: everything that a decision is asked, resolved, as one value.
+"""`Demand`: all inputs of a decision about one workload, resolved into one value.
 
-A workload's own words, its policy, the cluster's policies, its tenant, the scheme of data classes
-and what runs already are put together by `accept.demand_of`; a decision looks at nothing else.
+`accept.demand_of` makes it of the workload, its policy, the cluster's policies, its tenant, the
+scheme of data classes, and the replicas that run already. A decision reads nothing else of them.
 """
 
 from functools import cached_property
@@ -40,7 +40,7 @@ from scheduler.model.reasons import Reason
 
 
 class PlacedReplicas(Part, frozen=True, kw_only=True):
-    """What runs, or is on its way, at one site."""
+    """Replicas that run or are ordered at one site."""
 
     site: str
     replicas: int
@@ -48,19 +48,28 @@ class PlacedReplicas(Part, frozen=True, kw_only=True):
 
 
 class Companion(Part, frozen=True, kw_only=True):
-    """Where the workloads stand that this one wants to be with, or apart from."""
+    """The sites of workloads that this one is to run with, or apart from."""
 
     apart: bool
     by: str
+    """The level that must be equal or different: as `Spread.by`."""
     sites: tuple[str, ...]
     required: bool = True
     description: str = ""
 
 
+NO_BUDGET = Budget()
+"""The default of `Demand.budget`; a record leaves a field out only if it is the same object."""
+
+
 class Demand(Part, frozen=True, kw_only=True, dict=True):
-    """What a decision is asked."""
+    """The inputs of a decision about one workload.
+
+    Its fields and their order are part of the records in the ledger.
+    """
 
     key: str
+    """`namespace/name`."""
     uid: str = ""
     tenant: str = ""
     priority: int = 0
@@ -70,28 +79,34 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     unit: tuple[Pods, ...] = ()
     """The pods of one replica: one pod, a set that stays together, or none."""
     beside: tuple[Pods, ...] = ()
+    """Pods that every site gets once, whatever its replicas."""
     per_node: tuple[PodShape, ...] = ()
+    """Pods that every fitting node gets once (DaemonSets)."""
     api_kinds: tuple[str, ...] = ()
+    """Kinds that the site's cluster must serve, as `apps/v1/Deployment`."""
 
     data_class: DataClass | None = None
     protection_level: int = 1
     network_zones: tuple[str, ...] = ()
     jurisdictions: tuple[tuple[str, ...], ...] = ()
-    """Every entry must admit the site: the workload's list, its class's. Empty: anywhere."""
+    """Each list must admit the site: the workload's, and its class's. Empty: anywhere."""
     same_province: bool = False
     home: str = ""
-    """The province that the data belongs to; empty when nobody said."""
+    """The province that the data belongs to; empty when it is not known."""
     allow_list_only: bool = False
+    """A grant must list the workload, its namespace or its tenant."""
     class_not_allowed: bool = False
-    """The tenant may not bring this class."""
+    """The tenant may not use this class."""
     cpu_vendors: tuple[tuple[str, ...], ...] = ()
-    """Every entry must hold the node's vendor."""
+    """Each list must have the node's vendor."""
     architectures: tuple[str, ...] = ("amd64",)
+    """Architectures of its images; a node needs one of them."""
 
     strategy: Strategy = "CostOptimal"
     mode: Mode = "Steady"
     weights: tuple[SiteWeight, ...] = ()
     gang: bool = False
+    """All replicas are placed, or none."""
     preset: str = ""
     preset_options: PresetOptions = PresetOptions()
     site_selectors: tuple[LabelSelector, ...] = ()
@@ -111,20 +126,20 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     last_group: str = ""
     on_violation: OnViolation = "Report"
     evicted: tuple[str, ...] = ()
-    """Sites whose replicas are to be replaced, by word of failover or of an operator."""
+    """Sites whose replicas are to be replaced, by failover or an operator."""
     paused: bool = False
     quota_left: dict[str, int] | None = None
-    """What the tenant may still use beside this workload, borrowed included; None: no quota."""
+    """What the tenant's quota leaves for this workload, with what it may borrow; None: no quota."""
     quota: dict[str, int] = msgspec.field(default_factory=dict)
-    """What the tenant's own quota is, for sentences."""
+    """The tenant's own quota, for explanations."""
     budget_left: BudgetLeft | None = None
-    """What the tenant may still spend beside this workload; None: no budget."""
-    budget: Budget = Budget()
-    """What the tenant's budget is, for sentences."""
+    """What the tenant's budget leaves for this workload; None: no budget."""
+    budget: Budget = NO_BUDGET
+    """The tenant's budget, for explanations."""
 
     @cached_property
     def placed_replicas(self) -> dict[str, int]:
-        """Replicas by site, without those that are being withdrawn."""
+        """Replicas by site, without those being withdrawn."""
         total: dict[str, int] = {}
         for each in self.placed:
             if each.phase != "Withdrawing" and each.replicas > 0:
@@ -133,14 +148,14 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def requests(self) -> dict[str, int]:
-        """What one replica asks in all; millicores for cpu, whole units for all else."""
+        """Requests of one replica; millicores for cpu, whole units for all else."""
         return total_requests(self.unit)
 
     def quota_usage(self, replicas: int, sites: int) -> dict[str, int]:
-        """What counts in a quota: of all replicas, and of what comes beside them at each site.
+        """What counts against a quota: requests of the replicas, and of the pods beside them.
 
-        Shares of GPU cards count as `kapok.dev/gpu-milli` (thousandths of all cards together) and
-        `kapok.dev/gpu-cards`.
+        The pods beside them come once with each of the sites. Shares of GPU cards count as
+        `kapok.dev/gpu-milli` (thousandths of all cards together) and `kapok.dev/gpu-cards`.
         """
         total = {name: amount * replicas for name, amount in self._unit_quota_usage.items()}
         for name, amount in self._beside_quota_usage.items():
@@ -162,16 +177,16 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
 
 
 class NotAccepted(Part, frozen=True, kw_only=True):
-    """A workload that cannot be decided on: nothing is placed before it is corrected."""
+    """Why a workload cannot be decided; nothing is placed until it is corrected."""
 
     reason: Reason
     condition: Annotated[str, Meta(max_length=64)]
-    """The reason of the condition `AcceptedSpec=False`, in CamelCase as Kubernetes wants it."""
+    """The reason of the condition `AcceptedSpec=False`, in CamelCase as Kubernetes requires."""
     message: str
 
 
 def total_requests(pods: tuple[Pods, ...]) -> dict[str, int]:
-    """The sum of what pods ask, by resource."""
+    """The requests of pods, summed by resource."""
     if len(pods) == 1 and pods[0].count == 1:
         return dict(sorted(pods[0].shape.requests.items()))
     total: dict[str, int] = {}

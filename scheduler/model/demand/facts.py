@@ -1,8 +1,8 @@
 """`SiteFacts`: all that a decision knows of one site, as one value that can be stored.
 
-Whoever builds a fleet (the hub's loops, `kapok place`, a simulation) makes one of these per site.
-What a decision used is then exactly the list of these values, so that a record of their digests is
-enough to decide again and compare.
+A fleet is built of one such value per site, by the control loops, by `kapok place` and by
+simulations. A decision reads nothing else of sites, so a record of these values is enough to
+repeat the decision.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,26 +16,26 @@ from scheduler.model.kinds.rights import SiteGrant, SiteGrantSpec
 from scheduler.model.kinds.site import Site, SiteSpec, SiteStatus
 
 RESERVED_FOR_PREFIX = "reserved for "
-"""What stands before the workload's name where nothing is on its way, and room is kept for it."""
+"""Prefix of a workload's name in `InFlight` when its capacity is only reserved, not ordered."""
 
 
 class InFlight(Part, frozen=True, kw_only=True):
-    """Replicas that were ordered at a site and are not bound to nodes in its last report."""
+    """Replicas that are ordered at a site and not bound to nodes in its last report."""
 
     workload: str
     replicas: Annotated[int, Meta(ge=1)]
     requests: dict[str, int] = msgspec.field(default_factory=dict)
-    """What one replica asks: millicores for cpu, whole units for all else; `pods` is 1."""
+    """Requests of one replica: millicores for cpu, whole units for all else; `pods` is 1."""
     gpu_cards: int = 0
-    """Cards of which one replica takes a share."""
+    """GPU cards of which one replica takes a share."""
     gpu_milli: int = 0
     """The share of each of these cards, in thousandths."""
     limits: dict[str, int] = msgspec.field(default_factory=dict)
-    """What one replica is limited to, where that is known; units as in `requests`."""
+    """Limits of one replica, as far as known; units as in `requests`."""
 
 
 class Grant(Part, frozen=True, kw_only=True):
-    """A grant as it stands for one site."""
+    """A grant as it applies to one site."""
 
     name: str
     spec: SiteGrantSpec
@@ -50,12 +50,13 @@ class SiteFacts(Part, frozen=True, kw_only=True):
     status: SiteStatus = SiteStatus()
     grants: tuple[Grant, ...] = ()
     in_flight: tuple[InFlight, ...] = ()
+    """Replicas ordered there and not bound yet, and reservations."""
     p90: dict[str, float] = msgspec.field(default_factory=dict)
-    """The 90th percentile of the site's own history by figure: `gco2PerKwh`, `energyCnyPerKwh`."""
+    """90th percentile of the site's own history, by figure: `gco2PerKwh`, `energyCnyPerKwh`."""
 
     @property
     def observed_at(self) -> Instant | None:
-        """When the site was observed last; None: never."""
+        """When the site was last observed; None: never."""
         return self.status.observed_at
 
     @property
@@ -66,7 +67,7 @@ class SiteFacts(Part, frozen=True, kw_only=True):
 
     @property
     def silent_since(self) -> Instant | None:
-        """Since when the site does not report, if it is silent and that is known."""
+        """Since when the site is silent; None: it reports, or the time is unknown."""
         ready = next((each for each in self.status.conditions if each.type == "Ready"), None)
         if ready is None or ready.status == "True":
             return None
@@ -74,7 +75,7 @@ class SiteFacts(Part, frozen=True, kw_only=True):
 
     @property
     def reserved_for(self) -> tuple[str, ...]:
-        """The workloads for which room is kept at the site: nobody else has it."""
+        """Workloads with capacity reserved at the site; no other workload may use it."""
         names = {each.workload for each in self.in_flight}
         return tuple(
             name.removeprefix(RESERVED_FOR_PREFIX)
@@ -84,7 +85,7 @@ class SiteFacts(Part, frozen=True, kw_only=True):
 
     @property
     def replicas_in_flight(self) -> int:
-        """Replicas that are on their way; room that is only reserved is not counted."""
+        """The number of replicas in flight; reserved capacity is not counted."""
         return sum(
             each.replicas
             for each in self.in_flight
@@ -93,10 +94,10 @@ class SiteFacts(Part, frozen=True, kw_only=True):
 
     @property
     def has_executor(self) -> bool:
-        """Whether orders can be applied there: said so, or implied by nodes that were reported."""
+        """Whether an agent there applies orders; assumed if the report does not say."""
         if self.status.executor is not None:
             return self.status.executor
-        return self.status.api_kinds != ()
+        return self.status.api_kinds != ()  # None is unknown, empty means no cluster
 
 
 def site_facts_of(
@@ -110,8 +111,8 @@ def site_facts_of(
 
     Args:
         site: the object; its status is the last report.
-        grants: all grants; those that do not name the site are left out.
-        in_flight: what was ordered there and is not bound yet, see `in_flight_of`.
+        grants: all grants; only those that name the site are kept.
+        in_flight: replicas ordered there and not bound yet, see `in_flight_of`.
         p90: 90th percentiles of the site's own history, by figure.
     """
     name = site.metadata.name
@@ -136,22 +137,21 @@ class OrderGeneration(Part, frozen=True, kw_only=True):
     generation: int
     replicas: int
     pod: InFlight
-    """What one replica takes; its own `replicas` is not read."""
+    """What one replica requests; the field `replicas` in it is not read."""
 
 
 def in_flight_of(
     generations: Iterable[OrderGeneration], bound_by_generation: Mapping[int, int]
 ) -> tuple[InFlight, ...]:
-    """What of one workload's orders at one site has no node yet.
+    """Replicas of one workload's orders at one site that are not bound to a node yet.
 
-    Per generation `max(0, desired - bound)`: a replica leaves this list only by a report that shows
-    it bound, never by the passing of time.
+    By generation, `max(0, ordered - bound)`: a replica leaves this list only when a report shows
+    it bound, never because time passes.
 
     Args:
-        generations: the generations of the order that may be on their way or applied.
-        bound_by_generation: replicas bound to nodes by generation, terminating ones included, from
-        the same
-            report as the free capacity.
+        generations: the generations of the order that may be published or applied.
+        bound_by_generation: replicas bound to nodes by generation, terminating ones included,
+            from the same report as the free capacity.
     """
     missing = (
         (each, max(0, each.replicas - bound_by_generation.get(each.generation, 0)))

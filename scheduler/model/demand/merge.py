@@ -1,4 +1,4 @@
-"""How a policy and a workload's own placement become one, and what the presets stand for."""
+"""Merges the placements of a policy and a workload, and expands presets."""
 
 import msgspec
 
@@ -7,7 +7,7 @@ from scheduler.model.kinds.policy import Placement, PresetOptions, PriceList, Sp
 
 
 def merge_placements(policy: Placement, own: Placement) -> Placement:
-    """One placement of two: single values of `own` win, hard rules of both add up."""
+    """Merges two placements: single values of `own` win, hard rules of both add up."""
     return Placement(
         preset=own.preset or policy.preset,
         preset_options=own.preset_options
@@ -36,7 +36,7 @@ def _merge_selectors(one: LabelSelector, other: LabelSelector) -> LabelSelector:
         if other.match_labels.get(key, value) != value
     }
     expressions = one.match_expressions + other.match_expressions
-    if clash:  # two values of one label: nothing matches, and the wording keeps that visible
+    if clash:  # both values of the label are required; nothing matches, and a check reports it
         expressions += tuple(_label_equals(key, one.match_labels[key]) for key in sorted(clash))
     return LabelSelector(
         match_labels={**one.match_labels, **other.match_labels}, match_expressions=expressions
@@ -57,9 +57,9 @@ def _merge_prices(policy: PriceList, own: PriceList) -> PriceList:
 
 
 def expand_preset(placement: Placement) -> Placement:
-    """The placement that a preset stands for, tightened by what is written beside it.
+    """Replaces a preset by the fields that it stands for; fields that are set take precedence.
 
-    `two-places-three-centres` (两地三中心) keeps its name: its standby is sized by the decision.
+    `two-places-three-centres` (两地三中心) stays a preset: the decision sizes its standby.
     """
     match placement.preset:
         case "edge-everywhere":

@@ -1,7 +1,7 @@
-"""`Terms`: the figures that a decision reckons with when neither site nor workload brings its own.
+"""`Terms`: limits, prices and fallback figures that apply when site and workload give none.
 
-They are an input of every decision and are recorded with it. Assumed figures are assumed on the
-dear side, so that not knowing never makes a site look better.
+They are an input of every decision and are recorded with it. Fallback figures are high costs, so
+that an unknown figure never makes a site look better.
 """
 
 from typing import Annotated
@@ -12,7 +12,7 @@ from scheduler.model.kinds.fields import NotNegative, Part, Ratio, Seconds
 
 
 class ScarcityPrice(Part, frozen=True, kw_only=True):
-    """What one more unit of a resource at a site is worth to the work that waits."""
+    """What one more unit of a resource at a site is worth to the waiting workloads."""
 
     site: str
     resource: str
@@ -20,49 +20,48 @@ class ScarcityPrice(Part, frozen=True, kw_only=True):
 
 
 class Terms(Part, frozen=True, kw_only=True):
-    """Limits, prices and assumed figures of a decision."""
+    """Limits, prices and fallback figures of a decision."""
 
     report_stale_seconds: Seconds = 300
-    """A site whose last observation is older gets no new work."""
+    """A site whose last observation is older gets no new replicas."""
     figure_old_seconds: Seconds = 7200
-    """A measured price or intensity that is older counts as the worst of what is known of it."""
+    """A measured price or intensity that is older counts as the worst value known for it."""
     evict_after_seconds: Seconds = 300
-    """A silent site's replicas are replaced after this time (tolerationSeconds of Kubernetes), if
-    the workload does not say otherwise."""
+    """A silent site's replicas are replaced after this time, unless the workload sets another
+    (as tolerationSeconds of Kubernetes)."""
     may_evict: bool = True
-    """False while many sites are silent at once: then the hub suspects its own link."""
+    """False while many sites are silent at once: the hub's own network may have failed."""
 
     carbon_cny_per_kg: NotNegative = 0.1
-    """About the price of an allowance in the national carbon market, 2024-2025: 70 to 100 CNY/t."""
+    """About the price in China's national carbon market in 2024 and 2025: 70 to 100 CNY/t."""
     latency_cny_per_millisecond_hour: NotNegative = 0.0
     waiting_cny_per_hour: NotNegative = 0.0
     moving_cny_per_gibibyte: NotNegative = 0.0
     moving_spread_seconds: Annotated[int, Meta(ge=1, le=315_360_000)] = 2_592_000
-    """Copying data is paid once; work that names no duration is taken to run for 30 days."""
+    """The one-off cost of copying data is spread over the run; over 30 days if none is given."""
     value_cny_per_replica_hour: NotNegative = 1.0
-    """What a replica is worth for an hour in a batch, before its priority counts."""
+    """What a replica is worth per hour in a batch, before priority is applied."""
 
     forecast_old_seconds: Seconds = 86_400
-    """A forecast that was issued longer ago is not believed."""
+    """A forecast that was issued longer ago is not used."""
     start_margin_seconds: Seconds = 300
-    """A planned start leaves so much to the latest one, so that being late by a little is no loss.
-    """
+    """A planned start is this much before the latest one, so that a small delay does no harm."""
     least_saving_ratio: Ratio = 0.05
-    """Work waits only to save more than this part of what its carbon costs now: a forecast errs."""
+    """Work waits only to save more than this ratio of its carbon cost: forecasts have errors."""
 
     pv_longest_run_seconds: Seconds = 3600
-    """Solar surplus of this moment counts for runs of at most so long; 0: not at all."""
+    """The solar surplus of now counts for runs up to this long; 0: it never counts."""
 
     watts_per_core: NotNegative = 3.3
-    """Between idle and full load of one hardware thread: Cascade Lake in the Cloud Carbon Footprint
-    coefficients (SPECpower), assumed for every CPU."""
+    """Idle to full load of one hardware thread: Cascade Lake in the coefficients of Cloud Carbon
+    Footprint (SPECpower), assumed for every CPU."""
     watts_per_gibibyte: NotNegative = 0.4
     """Memory: 0.392 W/GB by the same source."""
     watts_per_gpu: NotNegative = 300.0
     """One accelerator card under load, assumed."""
 
     fallback_gco2_per_kwh: NotNegative = 1000.0
-    """A coal-fired grid."""
+    """The intensity of a coal-fired grid."""
     fallback_energy_cny_per_kwh: NotNegative = 2.0
     fallback_core_cny_per_hour: NotNegative = 1.0
     fallback_pue: Annotated[float, Meta(ge=1, le=10)] = 2.5

@@ -1,14 +1,14 @@
-"""The building blocks of the kinds: bounded strings, lists, maps and numbers.
+"""The types of fields: bounded strings, lists, maps and numbers.
 
-Custom resource definitions are generated from these types, and a real API server refuses schemas
-whose rules could become costly. So every string, list and map has a maximum here, and nowhere else.
-A limit that holds in the hub but not in files (`kapok place` takes a site of 100,000 nodes) stands
-in `extra_json_schema` and not in the constraint.
+Custom resource definitions are generated from these types. A real API server refuses schemas whose
+validation rules could become expensive, so every string, list and map has a maximum, set here only.
+A limit for the hub but not for files (`kapok place` accepts a site of 100,000 nodes) is in
+`extra_json_schema` instead of the constraint.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -18,7 +18,7 @@ API_VERSION = "kapok.dev/v1alpha1"
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """The form of all the vocabulary: immutable, camelCase on paper, defaults not written."""
+    """The base of all types of the model: immutable, camelCase in JSON, defaults left out."""
 
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
@@ -34,7 +34,7 @@ LabelKey = Annotated[str, Meta(min_length=1, max_length=317)]
 LabelValue = Annotated[str, Meta(max_length=63)]
 Labels = Annotated[dict[LabelKey, LabelValue], Meta(max_length=64)]
 Instant = Annotated[datetime, Meta(tz=True)]
-"""A point in time with its zone; written as `2026-11-23T08:00:00Z`."""
+"""A point in time with its time zone, such as `2026-11-23T08:00:00Z`."""
 
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Priority = Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)]
@@ -49,36 +49,37 @@ Quantity = Annotated[
         extra_json_schema={"x-kubernetes-int-or-string": True},
     ),
 ]
-"""A quantity as it is written; `quantities.py` reads it exactly."""
+"""A quantity as written; `quantities.py` reads it exactly."""
 Resources = Annotated[
     dict[Annotated[str, Meta(min_length=1, max_length=317)], Quantity], Meta(max_length=64)
 ]
 
 DataClass = Literal["general-1", "general-2", "general-3", "general-4", "important", "core"]
-DATA_CLASSES: tuple[DataClass, ...] = (
-    "general-1",
-    "general-2",
-    "general-3",
-    "general-4",
-    "important",
-    "core",
-)
+DATA_CLASSES: tuple[DataClass, ...] = get_args(DataClass)
 """Classes of data, lowest first (GB/T 43697-2024)."""
+NEVER_SCHEDULED_CLASS: DataClass = "core"
+"""Data of this class, the highest, stays where it is."""
 ProtectionLevel = Annotated[int, Meta(ge=1, le=5)]
-"""Level of the multi-level protection scheme (GB/T 22239), 1 lowest."""
+"""Level of the multi-level protection scheme (GB/T 22239); 1 is the lowest."""
+MIN_LEVEL_WITH_DEDICATED_POOL = 4
+"""From this protection level on, a workload needs machines of its own."""
+NEVER_SCHEDULED_LEVEL = 5
+"""A workload of this protection level is never scheduled."""
 NetworkZone = Literal["internet-access", "public-network", "dedicated-network", "classified"]
+NEVER_SCHEDULED_ZONE: NetworkZone = "classified"
+"""A workload that names this zone is never scheduled: Kapok does not run in that network."""
 Jurisdiction = Annotated[
     str, Meta(min_length=2, max_length=16, pattern=r"^[A-Z0-9]+(-[A-Z0-9]+)*$")
 ]
 CpuVendor = Annotated[str, Meta(min_length=1, max_length=63)]
 Origin = Literal["measured", "estimated", "modelled", "yearly", "assumed", "unknown"]
-"""Where a figure comes from. It travels with the number."""
+"""How a figure was obtained; kept beside the figure."""
 
 Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
 
 
 class Requirement(Part, frozen=True, kw_only=True):
-    """One condition on labels, with the operators of Kubernetes."""
+    """One condition on labels, with the operators of a Kubernetes label selector."""
 
     key: LabelKey
     operator: Operator
@@ -86,18 +87,18 @@ class Requirement(Part, frozen=True, kw_only=True):
 
 
 class LabelSelector(Part, frozen=True, kw_only=True):
-    """Chooses objects by their labels. An empty selector matches everything."""
+    """Selects objects by their labels. An empty selector matches everything."""
 
     match_labels: Labels = msgspec.field(default_factory=dict)
     match_expressions: Annotated[tuple[Requirement, ...], Meta(max_length=32)] = ()
 
     @property
     def is_empty(self) -> bool:
-        """Whether it matches everything."""
+        """Whether it matches every object."""
         return not self.match_labels and not self.match_expressions
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether an object with these labels is chosen (Kubernetes' apimachinery semantics).
+        """Whether it selects an object with these labels (semantics of apimachinery).
 
         `NotIn` and `DoesNotExist` match objects that do not have the key.
         """
@@ -106,7 +107,7 @@ class LabelSelector(Part, frozen=True, kw_only=True):
 
 
 def requirement_matches(requirement: Requirement, labels: Mapping[str, str]) -> bool:
-    """Whether labels meet one requirement."""
+    """Whether labels meet a requirement."""
     value = labels.get(requirement.key)
     match requirement.operator:
         case "In":
@@ -123,7 +124,7 @@ TaintEffect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 
 
 class Taint(Part, frozen=True, kw_only=True):
-    """Keeps away what does not tolerate it."""
+    """Keeps away workloads that do not tolerate it."""
 
     key: LabelKey
     value: LabelValue = ""
@@ -132,7 +133,7 @@ class Taint(Part, frozen=True, kw_only=True):
 
 
 class Toleration(Part, frozen=True, kw_only=True):
-    """Bears a taint, for ever or for some seconds."""
+    """Tolerates a taint, forever or for some seconds."""
 
     key: Annotated[str, Meta(max_length=317)] = ""
     operator: Literal["Equal", "Exists"] = "Equal"
@@ -141,7 +142,7 @@ class Toleration(Part, frozen=True, kw_only=True):
     toleration_seconds: int | None = None
 
     def tolerates(self, taint: Taint) -> bool:
-        """Whether this matches the taint (core/v1: an empty key with Exists matches all)."""
+        """Whether it matches the taint (core/v1: an empty key with Exists matches every taint)."""
         if self.effect and self.effect != taint.effect:
             return False
         if self.key and self.key != taint.key:

@@ -1,4 +1,4 @@
-"""The kinds of `kapok.dev/v1alpha1`: one registry that CRDs, decoding and docs are made from."""
+"""The list of the kinds of `kapok.dev/v1alpha1`, from which CRDs and decoding are derived."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """One kind: how it is called and whether namespaces hold it."""
+    """One kind: its names, its scope and its type."""
 
     kind: str
     plural: str

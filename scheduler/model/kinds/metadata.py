@@ -1,4 +1,4 @@
-"""What every object carries: its names, labels and versions."""
+"""The metadata of every object: names, labels and versions."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ import msgspec
 from scheduler.model.kinds.fields import Instant, Part
 
 WorkKey = tuple[str, str]
-"""Namespace and name of a Workload."""
+"""A Workload's namespace and name."""
 
 
 class Metadata(Part, frozen=True, kw_only=True):
     """The part of Kubernetes' ObjectMeta that Kapok reads.
 
-    The API server owns its limits; fields that are not here are left alone.
+    The API server checks its limits; other fields are ignored.
     """
 
     name: str = ""

@@ -1,4 +1,4 @@
-"""`PlacementPolicy`, `ClusterPlacementPolicy`, and their parts that a Workload may write inline."""
+"""`PlacementPolicy`, `ClusterPlacementPolicy`, and the parts that a Workload may set inline."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -29,14 +29,14 @@ Preset = Literal[
 
 
 class SiteWeight(Part, frozen=True, kw_only=True):
-    """The share of one site in a Weighted division."""
+    """The weight of one site in a Weighted division."""
 
     site: Name
     weight: Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
 class SiteGroup(Part, frozen=True, kw_only=True):
-    """One of several ordered groups of sites; the next is used when this one is full."""
+    """One of several groups of sites in order; the next is used when this one is full."""
 
     name: ShortText
     sites: Annotated[tuple[Name, ...], Meta(max_length=1000)] = ()
@@ -44,7 +44,7 @@ class SiteGroup(Part, frozen=True, kw_only=True):
 
 
 class Spread(Part, frozen=True, kw_only=True):
-    """How replicas spread over places. Absent bounds do not bind."""
+    """How replicas spread over groups of sites. A bound that is left out does not apply."""
 
     by: Annotated[
         str,
@@ -61,7 +61,7 @@ class Spread(Part, frozen=True, kw_only=True):
 
 
 class LatencyBound(Part, frozen=True, kw_only=True):
-    """The longest round trip that a workload bears from a place."""
+    """The longest permitted round trip between a workload and a place."""
 
     from_: Annotated[
         str,
@@ -75,7 +75,7 @@ class LatencyBound(Part, frozen=True, kw_only=True):
 
 
 class DataAt(Part, frozen=True, kw_only=True):
-    """Data that a workload works on, and where it is."""
+    """Data that a workload reads, and where it is."""
 
     at: Annotated[
         str,
@@ -85,18 +85,18 @@ class DataAt(Part, frozen=True, kw_only=True):
             description="A site, or metro:NAME for any site of a metro.",
         ),
     ]
-    gibibytes: Annotated[float, Meta(ge=0, le=1e8, description="GiB that a site elsewhere copies.")]
+    gibibytes: Annotated[float, Meta(ge=0, le=1e8, description="GiB to copy to a site elsewhere.")]
 
 
 class PriceList(Part, frozen=True, kw_only=True):
-    """What a workload pays for things without a bill. Absent: our own list. 0: not counted."""
+    """A workload's own prices. Left out: the scheduler's price. 0: not counted."""
 
     carbon_cny_per_kg: NotNegative | None = None
     latency_cny_per_millisecond_hour: NotNegative | None = None
     value_cny_per_replica_hour: (
         Annotated[
             NotNegative,
-            Meta(description="What one replica is worth for an hour; a batch weighs it with cost."),
+            Meta(description="Value of one replica per hour; batches weigh it against cost."),
         ]
         | None
     ) = None
@@ -104,14 +104,14 @@ class PriceList(Part, frozen=True, kw_only=True):
     moving_cny_per_gibibyte: (
         Annotated[
             float,
-            Meta(ge=0, le=1e6, description="What copying a GiB of `data` to another place costs."),
+            Meta(ge=0, le=1e6, description="Cost of copying one GiB of `data` to another place."),
         ]
         | None
     ) = None
 
 
 class WorkloadAffinity(Part, frozen=True, kw_only=True):
-    """Where a workload goes relative to other workloads of its namespace."""
+    """Whether a workload runs with or apart from other workloads of its namespace."""
 
     kind: Literal["With", "Apart"]
     selector: LabelSelector
@@ -122,7 +122,7 @@ class WorkloadAffinity(Part, frozen=True, kw_only=True):
 
 
 class PresetOptions(Part, frozen=True, kw_only=True):
-    """What a preset leaves open."""
+    """Parameters of a preset."""
 
     pair_within_milliseconds: Annotated[float, Meta(gt=0, le=1e6)] | None = None
     standby_ratio: Ratio | None = None
@@ -149,7 +149,7 @@ class Placement(Part, frozen=True, kw_only=True):
 
 
 class Schedule(Part, frozen=True, kw_only=True):
-    """When a workload may run."""
+    """When a workload may run, and for how long."""
 
     earliest: Instant | None = None
     deadline: Instant | None = None
@@ -158,20 +158,20 @@ class Schedule(Part, frozen=True, kw_only=True):
 
 
 class Failover(Part, frozen=True, kw_only=True):
-    """What happens when a site falls silent. Absent mode: Automatic, for StatefulSets Manual."""
+    """What happens when a site stops reporting. Mode left out: Automatic, Manual if stateful."""
 
     mode: Literal["Automatic", "Manual", "Fenced"] | None = None
     after_seconds: Seconds | None = None
 
 
 class RebalanceBudget(Part, frozen=True, kw_only=True):
-    """How much may be moved to save cost."""
+    """How many replicas may be moved to save cost."""
 
     max_moves_per_hour: Count | None = None
 
 
 class PolicySpec(Part, frozen=True, kw_only=True):
-    """Placement, schedule and failover in one named object."""
+    """Placement, schedule and failover."""
 
     placement: Placement = Placement()
     schedule: Schedule = Schedule()
@@ -180,23 +180,23 @@ class PolicySpec(Part, frozen=True, kw_only=True):
 
 
 class ClusterPolicySpec(PolicySpec, frozen=True, kw_only=True):
-    """A policy for many workloads. It may only tighten what they ask."""
+    """A policy for many workloads; it can only tighten their own."""
 
     namespaces: Annotated[
         tuple[Annotated[str, Meta(max_length=63)], ...],
-        Meta(max_length=256, description="Empty: all."),
+        Meta(max_length=256, description="Namespaces that it applies to. Empty: all."),
     ] = ()
     workload_selector: LabelSelector = LabelSelector()
 
 
 class PolicyStatus(Part, frozen=True, kw_only=True):
-    """Whether the policy can be used."""
+    """Whether the policy is valid."""
 
     conditions: Conditions = ()
 
 
 class PlacementPolicy(Part, frozen=True, kw_only=True):
-    """A named placement that Workloads of its namespace refer to by policyRef."""
+    """A placement that Workloads of its namespace refer to by policyRef."""
 
     KIND: ClassVar[str] = "PlacementPolicy"
 
@@ -208,7 +208,7 @@ class PlacementPolicy(Part, frozen=True, kw_only=True):
 
 
 class ClusterPlacementPolicy(Part, frozen=True, kw_only=True):
-    """A placement that tightens what every matching Workload asks."""
+    """A placement that tightens that of every matching Workload."""
 
     KIND: ClassVar[str] = "ClusterPlacementPolicy"
 

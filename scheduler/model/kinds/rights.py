@@ -1,4 +1,4 @@
-"""`SiteGrant` and `DataClassScheme`: what the authority allows. Nobody grants himself anything."""
+"""`SiteGrant` and `DataClassScheme`: what the authority allows sites and workloads."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -23,19 +23,19 @@ OnViolation = Literal["Report", "Move", "Stop"]
 
 
 class SiteGrantSpec(Part, frozen=True, kw_only=True):
-    """What sites may hold, by whom it was granted, and for how long.
+    """What sites may run, who granted it, and for how long.
 
-    One grant must allow all that a workload needs: two grants are not added up. A field that is
-    left out grants nothing beyond the least.
+    One grant must allow everything that a workload needs; grants do not add up. A field that is
+    left out grants the least.
     """
 
     sites: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=1000)]
     data_class: Annotated[
-        DataClass, Meta(description="The highest class of data that the sites may hold.")
+        DataClass, Meta(description="Highest class of data that the sites may hold.")
     ] = "general-1"
     protection_level: Annotated[
         ProtectionLevel,
-        Meta(description="The level that the sites are certified for (GB/T 22239)."),
+        Meta(description="Level that the sites are certified for (GB/T 22239)."),
     ] = 1
     network_zones: Annotated[tuple[NetworkZone, ...], Meta(max_length=4)] = ()
     jurisdiction: Annotated[str, Meta(max_length=16)] = ""
@@ -51,7 +51,7 @@ class SiteGrantSpec(Part, frozen=True, kw_only=True):
         Meta(
             max_length=1000,
             description=(
-                "Who may bring classes that need a list: NAMESPACE/NAME, NAMESPACE or a tenant."
+                "Workloads of classes that need a list: NAMESPACE/NAME, NAMESPACE or a tenant."
             ),
         ),
     ] = ()
@@ -61,10 +61,10 @@ class SiteGrantSpec(Part, frozen=True, kw_only=True):
     valid_until: Instant | None = None
 
     def __post_init__(self) -> None:
-        """Refuses forms that could be mistaken for the mainland; the hub's schema does the same.
+        """Refuses codes that could be taken for the mainland; the hub's schema does the same.
 
         Raises:
-            ValueError: the message says which form to write.
+            ValueError: the message says which code to write.
         """
         if self.jurisdiction in REFUSED_BY_SCHEMA:
             right = REPLACEMENT_CODES[self.jurisdiction]
@@ -75,7 +75,7 @@ class SiteGrantSpec(Part, frozen=True, kw_only=True):
 
 
 class SiteGrant(Part, frozen=True, kw_only=True):
-    """What the authority lets sites hold. A site without a valid grant takes nothing."""
+    """What the authority allows sites to run. A site without a valid grant gets no workload."""
 
     KIND: ClassVar[str] = "SiteGrant"
 
@@ -86,12 +86,12 @@ class SiteGrant(Part, frozen=True, kw_only=True):
 
 
 class DataClassRule(Part, frozen=True, kw_only=True):
-    """What a site needs before it may hold data of one class."""
+    """What a site needs to hold data of one class."""
 
     name: DataClass
     jurisdictions: Annotated[
         tuple[Jurisdiction, ...],
-        Meta(max_length=64, description="Empty: anywhere. CN: mainland only."),
+        Meta(max_length=64, description="Permitted jurisdictions. Empty: all. CN: mainland only."),
     ] = ()
     protection_level: ProtectionLevel = 1
     allow_list_only: bool = False
@@ -101,17 +101,18 @@ class DataClassRule(Part, frozen=True, kw_only=True):
 
 
 class DataClassSchemeSpec(Part, frozen=True, kw_only=True):
-    """The table class → what a site needs. A class that is not listed keeps its built-in rule."""
+    """A rule for each data class. A class that is not listed keeps its built-in rule."""
 
     unlabelled: Annotated[
+        # DataClass without `core`: an unlabelled workload must not count as never scheduled.
         Literal["Refuse", "general-1", "general-2", "general-3", "general-4", "important"],
-        Meta(description="What a workload without a class counts as."),
+        Meta(description="The class of a workload that names none; Refuse: it is refused."),
     ] = "Refuse"
     classes: Annotated[tuple[DataClassRule, ...], Meta(max_length=6)] = ()
 
 
 class DataClassScheme(Part, frozen=True, kw_only=True):
-    """The authority's table of data classes. `default` is the one that counts."""
+    """The authority's rules for data classes. The one named `default` applies."""
 
     KIND: ClassVar[str] = "DataClassScheme"
 
@@ -146,9 +147,8 @@ BUILT_IN_RULES: dict[str, DataClassRule] = {
         ),
     )
 }
-"""What holds while no DataClassScheme says otherwise: unlabelled is refused, sensitive data stays
-on the mainland, general-4 in its province, important data on allow-listed mainland sites, core data
-nowhere."""
+"""The rules without a DataClassScheme. Sensitive data stays on the mainland, and general-4 in its
+province; important data needs an allow list; core data is never scheduled."""
 
 
 def data_class_rule_of(scheme: DataClassScheme | None, data_class: str) -> DataClassRule:
@@ -158,7 +158,7 @@ def data_class_rule_of(scheme: DataClassScheme | None, data_class: str) -> DataC
 
 
 def data_class_of(scheme: DataClassScheme | None, labelled: DataClass | None) -> DataClass | None:
-    """The class that counts for a workload; None when it has none and the scheme refuses that."""
+    """The class that applies to a workload; None: it names none, and the scheme refuses that."""
     if labelled is not None or scheme is None or scheme.spec.unlabelled == "Refuse":
         return labelled
     return scheme.spec.unlabelled

@@ -27,7 +27,7 @@ Tier = Literal["edge", "regional", "central"]
 
 
 class Location(Part, frozen=True, kw_only=True):
-    """Where a site stands. Places are names that spread constraints count by."""
+    """Where a site is. Spread constraints group sites by these names."""
 
     province: ShortText = ""
     city: ShortText = ""
@@ -38,24 +38,28 @@ class Location(Part, frozen=True, kw_only=True):
 
 
 class ForecastStep(Part, frozen=True, kw_only=True):
-    """What the grid is expected to emit from an instant on, for one step of the forecast."""
+    """The expected carbon intensity from an instant on, for one step."""
 
     at: Instant
     gco2_per_kwh: NotNegative
 
 
 class IntensityForecast(Part, frozen=True, kw_only=True):
-    """The carbon intensity that is expected of the grid; written by whoever feeds it in.
+    """The expected carbon intensity of the grid, written by a feed.
 
-    Equal forecasts of a grid zone are understood once, however many sites have them.
+    Equal forecasts of several sites are processed once.
     """
 
-    observed_at: Annotated[Instant, Meta(description="When it was issued; it grows old by this.")]
+    observed_at: Annotated[Instant, Meta(description="When it was issued.")]
     origin: Annotated[
-        Origin, Meta(description="modelled or estimated; of any other nothing is claimed.")
+        Origin,
+        Meta(
+            description="measured, estimated or modelled; forecasts of other origins are not used."
+        ),
     ] = "unknown"
     step_seconds: Annotated[
-        int, Meta(ge=60, le=86_400, description="How long every step holds; unknown after that.")
+        int,
+        Meta(ge=60, le=86_400, description="Length of a step; the intensity is unknown after it."),
     ] = 3600
     steps: Annotated[
         tuple[ForecastStep, ...],
@@ -64,7 +68,7 @@ class IntensityForecast(Part, frozen=True, kw_only=True):
 
 
 class SiteEnergy(Part, frozen=True, kw_only=True):
-    """What is known of a site's power. Absent means unknown, and unknown ranks last."""
+    """A site's power supply. A field that is left out is unknown, and unknown ranks last."""
 
     grid_zone: ShortText = ""
     pue: (
@@ -81,17 +85,17 @@ class SiteEnergy(Part, frozen=True, kw_only=True):
 
 
 class TariffHours(Part, frozen=True, kw_only=True):
-    """Hours of every day in which electricity is cheaper, in China Standard Time (UTC+8)."""
+    """Hours of each day in which electricity is cheaper, in China Standard Time (UTC+8)."""
 
     from_hour: Annotated[int, Meta(ge=0, le=23)]
     to_hour: Annotated[
-        int, Meta(ge=1, le=24, description="Until then. Below fromHour: over midnight.")
+        int, Meta(ge=1, le=24, description="End of the hours. Below fromHour: on the next day.")
     ]
     energy_cny_per_kwh: Annotated[float, Meta(ge=-1e6, le=1e6)]
 
 
 class SitePrices(Part, frozen=True, kw_only=True):
-    """What a site charges. Absent means unknown, and unknown ranks last."""
+    """Prices of a site. A field that is left out is unknown, and unknown ranks last."""
 
     energy_cny_per_kwh: Annotated[float, Meta(ge=-1e6, le=1e6)] | None = None
     tariff: Annotated[tuple[TariffHours, ...], Meta(max_length=24)] = ()
@@ -99,13 +103,13 @@ class SitePrices(Part, frozen=True, kw_only=True):
 
 
 class Headroom(Part, frozen=True, kw_only=True):
-    """The share of a site's free capacity that is left alone."""
+    """The share of a site's free capacity that is kept free."""
 
     ratio: Ratio = 0.0
 
 
 class Delivery(Part, frozen=True, kw_only=True):
-    """How orders reach a site: an agent there (Pull), or one hosted beside the hub (Push)."""
+    """How orders reach a site: an agent at the site (Pull), or one beside the hub (Push)."""
 
     mode: Literal["Pull", "Push"] = "Pull"
     kubeconfig_secret_ref: SecretReference | None = None
@@ -114,13 +118,13 @@ class Delivery(Part, frozen=True, kw_only=True):
         tuple[Annotated[str, Meta(max_length=256)], ...],
         Meta(
             max_length=4,
-            description="Keys that the agent signs with: ed25519:BASE64 of the raw 32 bytes.",
+            description="Public keys of the agents: ed25519:BASE64 of the raw 32 bytes.",
         ),
     ] = ()
 
 
 class SiteSpec(Part, frozen=True, kw_only=True):
-    """What operations say about a site."""
+    """What operators set for a site."""
 
     tier: Tier = "edge"
     provider: ShortText = ""
@@ -129,7 +133,7 @@ class SiteSpec(Part, frozen=True, kw_only=True):
     prices: SitePrices = SitePrices()
     taints: Annotated[tuple[Taint, ...], Meta(max_length=32)] = ()
     headroom: Headroom = Headroom()
-    cordon: Annotated[bool, Meta(description="No new work; what runs stays.")] = False
+    cordon: Annotated[bool, Meta(description="No new replicas; running ones stay.")] = False
     delivery: Delivery = Delivery()
 
 
@@ -146,7 +150,7 @@ FreeRow = Annotated[
 
 
 class NodeClass(Part, frozen=True, kw_only=True):
-    """Nodes of one kind at a site, and what is free on each."""
+    """Nodes of one kind at a site, and the free capacity of each."""
 
     labels: Labels = msgspec.field(default_factory=dict)
     taints: Annotated[tuple[Taint, ...], Meta(max_length=32)] = ()
@@ -157,7 +161,7 @@ class NodeClass(Part, frozen=True, kw_only=True):
 
 
 class Rtt(Part, frozen=True, kw_only=True):
-    """A round trip to a named peer."""
+    """The round-trip time to a named peer."""
 
     to: ShortText
     milliseconds: NotNegative
@@ -183,7 +187,7 @@ class Power(Part, frozen=True, kw_only=True):
 
 
 class NamespaceLimits(Part, frozen=True, kw_only=True):
-    """What a namespace of the site's cluster lets pods ask (ResourceQuota, LimitRange).
+    """Limits of a namespace of the site's cluster (ResourceQuota, LimitRange).
 
     A namespace that is not listed has no known limit.
     """
@@ -193,42 +197,45 @@ class NamespaceLimits(Part, frozen=True, kw_only=True):
         Resources,
         Meta(
             description=(
-                "What is left of the namespace's quotas, by their own names: requests.cpu, "
+                "What the namespace's quotas leave, by resource name: requests.cpu, "
                 "limits.memory, pods, requests.nvidia.com/gpu."
             )
         ),
     ] = msgspec.field(default_factory=dict)
-    container_min: Annotated[
-        Resources, Meta(description="The least that each container must ask.")
-    ] = msgspec.field(default_factory=dict)
-    container_max: Annotated[
-        Resources, Meta(description="The most that each container may ask or be limited to.")
-    ] = msgspec.field(default_factory=dict)
-    container_default: Annotated[
-        Resources, Meta(description="Limits of containers that name none.")
-    ] = msgspec.field(default_factory=dict)
-    container_default_request: Annotated[
-        Resources, Meta(description="Requests of containers that name none.")
-    ] = msgspec.field(default_factory=dict)
-    pod_min: Annotated[Resources, Meta(description="The least that a pod must ask in all.")] = (
+    container_min: Annotated[Resources, Meta(description="Least request of each container.")] = (
         msgspec.field(default_factory=dict)
     )
-    pod_max: Annotated[Resources, Meta(description="The most that a pod may ask in all.")] = (
+    container_max: Annotated[
+        Resources, Meta(description="Largest request or limit of each container.")
+    ] = msgspec.field(default_factory=dict)
+    container_default: Annotated[
+        Resources, Meta(description="Limits of containers that set none.")
+    ] = msgspec.field(default_factory=dict)
+    container_default_request: Annotated[
+        Resources, Meta(description="Requests of containers that set none.")
+    ] = msgspec.field(default_factory=dict)
+    pod_min: Annotated[Resources, Meta(description="Least request of a whole pod.")] = (
+        msgspec.field(default_factory=dict)
+    )
+    pod_max: Annotated[Resources, Meta(description="Largest request of a whole pod.")] = (
         msgspec.field(default_factory=dict)
     )
     not_counted: Annotated[
         tuple[ShortText, ...],
-        Meta(max_length=8, description="Limits that are there and not told, as scoped-quota."),
+        Meta(
+            max_length=8,
+            description="Kinds of limits that exist and are not reported, as scoped-quota.",
+        ),
     ] = ()
 
 
 class SiteStatus(Part, frozen=True, kw_only=True):
-    """What the agent reported last, and how old it is."""
+    """What the agents reported last, and when."""
 
     observed_at: Instant | None = None
     conditions: Conditions = ()
     executor: (
-        Annotated[bool, Meta(description="Whether the agent can apply orders to a cluster.")] | None
+        Annotated[bool, Meta(description="Whether an agent can apply orders to a cluster.")] | None
     ) = None
     api_kinds: (
         Annotated[tuple[Annotated[str, Meta(max_length=317)], ...], Meta(max_length=1024)] | None
@@ -242,10 +249,12 @@ class SiteStatus(Part, frozen=True, kw_only=True):
         tuple[NamespaceLimits, ...],
         Meta(
             extra_json_schema={"maxItems": 200},
-            description="What namespaces let pods ask; one that is not listed has no known limit.",
+            description="Limits of namespaces; one that is not listed has no known limit.",
         ),
     ] = ()
-    free_cpu: Annotated[str, Meta(max_length=32, description="Free CPU in all, for people.")] = ""
+    free_cpu: Annotated[
+        str, Meta(max_length=32, description="Free CPU of the site, for people.")
+    ] = ""
     report_age: Annotated[
         str, Meta(max_length=32, description="Age of the last report, for people.")
     ] = ""

@@ -1,4 +1,4 @@
-"""`Tenant`: a department, its namespaces, and what its workloads may ask."""
+"""`Tenant`: a department with its namespaces, and what its workloads may use."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, ClassVar
@@ -24,21 +24,21 @@ from scheduler.model.units import GRAMS_PER_KILOGRAM
 
 
 class Budget(Part, frozen=True, kw_only=True):
-    """What a tenant may spend per hour, in money and in carbon. Absent: no limit."""
+    """What a tenant may spend per hour, in money and in carbon. Left out: no limit."""
 
     cny_per_hour: NotNegative | None = None
     kgco2e_per_hour: NotNegative | None = None
 
 
 class Spend(Part, frozen=True, kw_only=True):
-    """What placed work costs; figures that are not known count as assumed, on the dear side."""
+    """What placed workloads cost per hour; unknown figures count with high fallback values."""
 
     cny_per_hour: float = 0.0
     gco2_per_hour: float = 0.0
 
 
 class BudgetLeft(Part, frozen=True, kw_only=True):
-    """What a budget leaves beside other work. Absent: no limit."""
+    """What a budget leaves beside other workloads. None: no limit."""
 
     cny_per_hour: float | None = None
     gco2_per_hour: float | None = None
@@ -50,14 +50,14 @@ class TenantSpec(Part, frozen=True, kw_only=True):
     namespaces: Annotated[tuple[Namespace, ...], Meta(min_length=1, max_length=256)]
     classes: Annotated[
         tuple[DataClass, ...],
-        Meta(max_length=6, description="Classes that it may bring. Empty: any."),
+        Meta(max_length=6, description="Data classes that it may use. Empty: all."),
     ] = ()
     max_priority: Priority | None = None
     cluster_kinds: Annotated[
         tuple[Annotated[str, Meta(max_length=317)], ...],
         Meta(
             max_length=64,
-            description="Cluster-scoped kinds that its manifests may touch: GROUP/VERSION/KIND.",
+            description="Cluster-scoped kinds that its manifests may have: GROUP/VERSION/KIND.",
         ),
     ] = ()
     extra_namespaces: Annotated[tuple[Namespace, ...], Meta(max_length=256)] = ()
@@ -65,7 +65,7 @@ class TenantSpec(Part, frozen=True, kw_only=True):
     jurisdiction: (
         Annotated[
             Jurisdiction,
-            Meta(description="The province that data which stays in its province belongs to."),
+            Meta(description="Province of its data, for classes whose data stays in its province."),
         ]
         | None
     ) = None
@@ -78,14 +78,14 @@ class TenantSpec(Part, frozen=True, kw_only=True):
 
 
 class TenantStatus(Part, frozen=True, kw_only=True):
-    """What the tenant uses now."""
+    """What the tenant's workloads use now."""
 
     used: Resources = msgspec.field(default_factory=dict)
     conditions: Conditions = ()
 
 
 class Tenant(Part, frozen=True, kw_only=True):
-    """A department: it owns workloads and may not grant itself anything."""
+    """A department that owns the workloads of its namespaces."""
 
     KIND: ClassVar[str] = "Tenant"
 
@@ -101,15 +101,16 @@ def cohort_quota_left(
     tenants: Iterable[Tenant],
     used_by: Callable[[Tenant], Mapping[str, int]],
 ) -> dict[str, int]:
-    """What the others of a tenant's cohort leave of their quotas; nothing if it may not borrow.
+    """What the other tenants of a cohort leave of their quotas; empty if `tenant` may not borrow.
 
-    As cohorts of Kueue: who has borrowed lends that much less. Only resources in a tenant's own
-    quota are lent and borrowed; a quota that cannot be read lends nothing.
+    As in cohorts of Kueue, a tenant that has borrowed lends that much less. Only resources in a
+    tenant's own quota are lent and borrowed; a quota that cannot be read lends nothing.
 
     Args:
-        tenant: who wants to borrow.
-        tenants: all of them.
-        used_by: what the placed work of a tenant requests; millicores for cpu, whole units else.
+        tenant: the tenant that may borrow.
+        tenants: all tenants.
+        used_by: returns the requests of a tenant's placed workloads; millicores for cpu, whole
+            units for all else.
     """
     lent: dict[str, int] = {}
     if not tenant.spec.borrowing:
@@ -132,16 +133,23 @@ def _quota_or_empty(tenant: Tenant) -> dict[str, int]:
 
 
 def quota_of(tenant: Tenant) -> dict[str, int]:
-    """A tenant's quota; a named 0 stays."""
+    """A tenant's quota, with the zeros that it names.
+
+    Raises:
+        NotAQuantity: an entry is not a quantity.
+    """
     return dict.fromkeys(sorted(tenant.spec.quota), 0) | requests_of(tenant.spec.quota)
 
 
 def quota_left(
     tenant: Tenant, used: Mapping[str, int], cohort_left: Mapping[str, int]
 ) -> dict[str, int]:
-    """What a tenant may still use: the rest of its own, and what it may borrow.
+    """What a tenant may still use: the rest of its quota, and what it may borrow.
 
-    Its own quota is always its own: what others have borrowed of it is not taken off.
+    What others have borrowed of its quota is not subtracted: it may use its own quota at any time.
+
+    Raises:
+        NotAQuantity: the quota or the borrowing limit cannot be read.
     """
     limits = requests_of(tenant.spec.borrowing_limit)
     left = {}
@@ -154,7 +162,7 @@ def quota_left(
 
 
 def budget_left(tenant: Tenant, spent: Spend) -> BudgetLeft | None:
-    """What a tenant may still spend an hour; None: it has no budget."""
+    """What a tenant may still spend per hour; None: it has no budget."""
     budget = tenant.spec.budget
     money, carbon = budget.cny_per_hour, budget.kgco2e_per_hour
     if money is None and carbon is None:

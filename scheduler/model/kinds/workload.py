@@ -1,4 +1,4 @@
-"""`Workload`: what a tenant wants to run, and what became of it."""
+"""`Workload`: what a tenant wants to run, and its status."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -43,7 +43,7 @@ Manifest = Annotated[
 
 
 class PodDemand(Part, frozen=True, kw_only=True):
-    """What one replica needs, for custom resources whose pods Kapok cannot read from a manifest."""
+    """The requests of one replica, for custom resources whose pods Kapok cannot read."""
 
     replicas: Count = 1
     requests: Resources = msgspec.field(default_factory=dict)
@@ -61,14 +61,14 @@ class WorkloadSpec(Part, frozen=True, kw_only=True):
     data_class: (
         Annotated[
             DataClass,
-            Meta(description="Class of the data it touches (GB/T 43697-2024). Not given: refused."),
+            Meta(description="Class of its data (GB/T 43697-2024). Left out: as the scheme says."),
         ]
         | None
     ) = None
     protection_level: (
         Annotated[
             ProtectionLevel,
-            Meta(description="Level that a site must be certified for. Not given: as its class."),
+            Meta(description="Level that a site must be certified for. Left out: as its class."),
         ]
         | None
     ) = None
@@ -77,21 +77,21 @@ class WorkloadSpec(Part, frozen=True, kw_only=True):
         tuple[Jurisdiction, ...],
         Meta(
             max_length=64,
-            description="Where it may run: CN (mainland), CN-GD, HK, MO. Not given: as its class.",
+            description="Where it may run: CN (mainland), CN-GD, HK, MO. Left out: as its class.",
         ),
     ] = ()
     image_platforms: Annotated[
         tuple[
             Annotated[str, Meta(max_length=64, pattern=r"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$")], ...
         ],
-        Meta(max_length=16, description="Platforms of its images. Not given: linux/amd64 only."),
+        Meta(max_length=16, description="Platforms of its images. Left out: linux/amd64 only."),
     ] = ()
     priority: Priority = 0
     replicas: (
         Annotated[
             Count,
             Meta(
-                description="Replicas in all; overrides the one scalable manifest and feeds /scale."
+                description="Number of replicas; overrides the scalable manifest and serves /scale."
             ),
         ]
         | None
@@ -105,11 +105,13 @@ class WorkloadSpec(Part, frozen=True, kw_only=True):
     placement: Placement | None = None
     schedule: Schedule | None = None
     failover: Failover | None = None
-    paused: Annotated[bool, Meta(description="Keeps what runs and places nothing new.")] = False
+    paused: Annotated[
+        bool, Meta(description="Running replicas stay, and no new ones are placed.")
+    ] = False
 
 
 class PlacementGroup(Part, frozen=True, kw_only=True):
-    """Sites whose share of a workload is equal."""
+    """Sites with the same number of replicas and the same state."""
 
     sites: Annotated[tuple[Name, ...], Meta(max_length=1000)]
     replicas: Count
@@ -121,7 +123,7 @@ class PlacementGroup(Part, frozen=True, kw_only=True):
 
 
 class PlacementStatus(Part, frozen=True, kw_only=True):
-    """Where a workload is placed. The list is atomic: sites with equal values share an entry."""
+    """Where a workload is placed. Sites with equal values share an entry of the atomic list."""
 
     generation: int = 0
     groups: Annotated[
@@ -132,7 +134,7 @@ class PlacementStatus(Part, frozen=True, kw_only=True):
 
 
 class DecisionReference(Part, frozen=True, kw_only=True):
-    """The record that holds the whole decision."""
+    """The ledger record of the decision."""
 
     id: ShortText = ""
     hash: ShortText = ""
@@ -141,7 +143,7 @@ class DecisionReference(Part, frozen=True, kw_only=True):
 
 
 class SiteHealth(Part, frozen=True, kw_only=True):
-    """A site where the workload is not as it should be."""
+    """A site where the workload is not fully ready."""
 
     site: Name
     ready: Count = 0
@@ -149,7 +151,7 @@ class SiteHealth(Part, frozen=True, kw_only=True):
 
 
 class WorkloadStatus(Part, frozen=True, kw_only=True):
-    """What became of a workload."""
+    """The state of a workload."""
 
     observed_generation: int = 0
     epoch: Annotated[int, Meta(ge=0)] = 0
@@ -163,14 +165,14 @@ class WorkloadStatus(Part, frozen=True, kw_only=True):
     selector: Annotated[str, Meta(max_length=1024)] = ""
     exceptions: Annotated[tuple[SiteHealth, ...], Meta(max_length=64)] = ()
     last_group: Annotated[
-        str, Meta(max_length=128, description="The site group that worked last.")
+        str, Meta(max_length=128, description="The site group that was used last.")
     ] = ""
     decision: DecisionReference | None = None
     conditions: Conditions = ()
 
 
 class Workload(Part, frozen=True, kw_only=True):
-    """What a tenant wants to run. Kueue has a kind of this name too: write workloads.kapok.dev."""
+    """What a tenant wants to run. Kueue also has a kind Workload: write workloads.kapok.dev."""
 
     KIND: ClassVar[str] = "Workload"
 

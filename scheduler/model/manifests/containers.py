@@ -1,4 +1,4 @@
-"""The containers of a pod one by one, for what a namespace's LimitRange says of each of them."""
+"""The containers of a pod: requests and limits one by one, as LimitRange bounds them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,16 +13,16 @@ Amounts = dict[str, int]
 
 
 class Container(Part, frozen=True, kw_only=True):
-    """One container: what it asks, and what it is limited to."""
+    """One container with its requests and limits; units as in `Amounts`."""
 
     name: str = ""
     is_init: bool = False
-    """It ends before the others start; sidecars, which go on running, do not."""
+    """Whether it ends before the next starts; False for sidecars, which keep running."""
     requests: dict[str, int] = msgspec.field(default_factory=dict)
     limits: dict[str, int] = msgspec.field(default_factory=dict)
 
     def with_defaults(self, limits: Mapping[str, int], requests: Mapping[str, int]) -> "Container":
-        """As the LimitRanger of the API server completes it: what is named stays."""
+        """Fills in what it does not name, as the API server's LimitRanger does."""
         return msgspec.structs.replace(
             self,
             requests={**requests, **self.requests},
@@ -31,21 +31,23 @@ class Container(Part, frozen=True, kw_only=True):
 
 
 def containers_of(spec: Mapping[str, Any]) -> tuple[Container, ...]:
-    """Reads the containers of a pod, those that start first at the front.
+    """Reads the containers of a pod in the order in which they start.
 
     Raises:
         NotAQuantity: a request or a limit cannot be read.
     """
     found = []
     for field in ("initContainers", "containers"):
-        for each in _mappings(spec.get(field)):
-            resources = _mapping(each.get("resources"))
-            limits = _mapping(resources.get("limits"))
+        for each in mappings_in(spec.get(field)):
+            resources = mapping_or_empty(each.get("resources"))
+            limits = mapping_or_empty(resources.get("limits"))
             found.append(
                 Container(
                     name=str(each.get("name", "")),
                     is_init=field == "initContainers" and each.get("restartPolicy") != "Always",
-                    requests=_amounts_with_zeros({**limits, **_mapping(resources.get("requests"))}),
+                    requests=_amounts_with_zeros(
+                        {**limits, **mapping_or_empty(resources.get("requests"))}
+                    ),
                     limits=_amounts_with_zeros(limits),
                 )
             )
@@ -53,7 +55,7 @@ def containers_of(spec: Mapping[str, Any]) -> tuple[Container, ...]:
 
 
 def pod_amounts(containers: Sequence[Container], amounts_field: str) -> Amounts:
-    """What a pod's containers ask in all: the larger of running and starting (KEP-753).
+    """The amounts of a whole pod: the larger of running and of starting it (KEP-753).
 
     Args:
         containers: in the order in which they start.
@@ -72,7 +74,7 @@ def pod_amounts(containers: Sequence[Container], amounts_field: str) -> Amounts:
 
 
 def _amounts_with_zeros(written: Mapping[str, Any]) -> Amounts:
-    """A named 0 is kept here: it is not the same as nothing."""
+    """Reads amounts and keeps a named 0, which LimitRange treats as set."""
     zeros = dict.fromkeys(sorted(written), 0)
     return zeros | requests_of(written)
 
@@ -81,11 +83,12 @@ def _sum_amounts(one: Amounts, other: Amounts) -> Amounts:
     return {name: one.get(name, 0) + other.get(name, 0) for name in {*one, *other}}
 
 
-def _mapping(raw: object) -> Mapping[str, Any]:
+def mapping_or_empty(raw: object) -> Mapping[str, Any]:
+    """A part of an unchecked object, if it is a mapping; else an empty one."""
     return raw if isinstance(raw, Mapping) else {}
 
 
-def _mappings(raw: object) -> Sequence[Mapping[str, Any]]:
-    return (
-        [each for each in raw if isinstance(each, Mapping)] if isinstance(raw, list | tuple) else []
-    )
+def mappings_in(raw: object) -> Sequence[Mapping[str, Any]]:
+    """The mappings in a list of an unchecked object; empty if it is no list."""
+    items: Sequence[object] = raw if isinstance(raw, list | tuple) else ()
+    return [each for each in items if isinstance(each, Mapping)]

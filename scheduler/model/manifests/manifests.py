@@ -1,4 +1,4 @@
-"""What a workload's Kubernetes objects ask: pods, replicas, API kinds; and what they may not do."""
+"""Reads and checks the Kubernetes objects of a workload: pods, replicas, API kinds, scope."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -6,14 +6,19 @@ from typing import Any
 import msgspec
 
 from scheduler.model.kinds.fields import Part
-from scheduler.model.manifests.containers import Container, containers_of, pod_amounts
+from scheduler.model.manifests.containers import (
+    Container,
+    containers_of,
+    mapping_or_empty,
+    pod_amounts,
+)
 from scheduler.model.manifests.pods import PodShape, shape_of_template
 
 MAX_MANIFESTS_BYTES = 200_000
-"""Of one workload in all, as JSON: etcd refuses objects above 1.5 MB, and status needs room."""
+"""The most for one workload, as JSON: etcd refuses objects above 1.5 MB, and status needs space."""
 
 MAX_MANIFEST_REPLICAS = 1_000_000
-"""Of one manifest; as `Count` has it for `spec.replicas`."""
+"""The most in one manifest; the same as `Count` for `spec.replicas`."""
 
 _SCALABLE_KINDS = ("Deployment", "StatefulSet", "ReplicaSet")
 _ALWAYS_SERVED_API_VERSIONS = ("v1",)
@@ -44,43 +49,48 @@ _CLUSTER_SCOPED_KINDS = frozenset(
 
 
 class BadManifest(ValueError):
-    """A manifest is not a Kubernetes object, or does what a workload may not do."""
+    """A manifest is not a Kubernetes object, or has what a workload may not have."""
 
 
 class Pods(Part, frozen=True, kw_only=True):
-    """Equal pods that belong together."""
+    """Equal pods that are placed together."""
 
     shape: PodShape
     count: int
     containers: tuple[Container, ...] = ()
-    """One by one; empty where only the sum is known (`spec.demand`)."""
+    """The containers of one pod; empty when only the sum is known (`spec.demand`)."""
     limits: dict[str, int] = msgspec.field(default_factory=dict)
-    """What one pod is limited to in all."""
+    """The limits of one pod; millicores for cpu, whole units for all else."""
 
 
 class ParsedManifests(Part, frozen=True, kw_only=True):
-    """What the manifests of a workload ask."""
+    """The pods, replicas and kinds of a workload's manifests."""
 
     replicas: int
     unit: tuple[Pods, ...]
     """The pods of one replica of the workload: one pod, or a set that stays together."""
     beside: tuple[Pods, ...] = ()
-    """Pods that come once with every site, whatever its replicas."""
+    """Pods that every site gets once, whatever its replicas."""
     per_node: tuple[PodShape, ...] = ()
-    """Pods that come once with every node that fits (DaemonSets)."""
+    """Pods that every fitting node gets once (DaemonSets)."""
     api_kinds: tuple[str, ...] = ()
     has_state: bool = False
+    """Whether there is a StatefulSet."""
     scalable: int | None = None
     """The index of the one manifest that `replicas` scales."""
     scalables: tuple[str, ...] = ()
+    """All manifests that `replicas` could scale, as `KIND NAME`."""
 
 
 def read_manifests(manifests: Sequence[Mapping[str, Any]]) -> ParsedManifests:
-    """Reads pods, replicas and kinds.
+    """Reads pods, replicas and kinds of manifests.
+
+    Deployments, StatefulSets and ReplicaSets are the replicated unit if there are any, else Jobs,
+    else Pods and CronJobs; the others of these come once beside them at every site.
 
     Raises:
         BadManifest: replicas are not a number.
-        NotAQuantity: a request cannot be read.
+        NotAQuantity: a request or a limit cannot be read.
         NotReadable: a selector, toleration or affinity cannot be read.
     """
     scalables = [
@@ -92,40 +102,40 @@ def read_manifests(manifests: Sequence[Mapping[str, Any]]) -> ParsedManifests:
     ]
     replica_indexes = scalables or jobs or singles
     pods = {index: _read_pods(manifests[index]) for index in (*scalables, *jobs, *singles)}
-    beside = tuple(pods[index] for index in sorted(pods) if index not in replica_indexes)
-    common: dict[str, Any] = {
-        "per_node": tuple(
+    unit = tuple(pods[index] for index in replica_indexes)
+    replicas, scalable = 1, None
+    if len(replica_indexes) == 1 and replica_indexes[0] not in singles:
+        scalable = replica_indexes[0]
+        replicas = pods[scalable].count
+        unit = (msgspec.structs.replace(pods[scalable], count=1),)
+    return ParsedManifests(
+        replicas=replicas,
+        unit=unit,
+        beside=tuple(pods[index] for index in sorted(pods) if index not in replica_indexes),
+        per_node=tuple(
             shape_of_template(_template(each))
             for each in manifests
             if each.get("kind") == "DaemonSet"
         ),
-        "api_kinds": _api_kinds(manifests),
-        "has_state": any(each.get("kind") == "StatefulSet" for each in manifests),
-        "scalables": tuple(_title(manifests[index]) for index in (scalables or jobs)),
-    }
-    if len(replica_indexes) == 1 and replica_indexes[0] not in singles:
-        only = pods[replica_indexes[0]]
-        unit = (msgspec.structs.replace(only, count=1),)
-        return ParsedManifests(
-            replicas=only.count, unit=unit, beside=beside, scalable=replica_indexes[0], **common
-        )
-    return ParsedManifests(
-        replicas=1, unit=tuple(pods[index] for index in replica_indexes), beside=beside, **common
+        api_kinds=_api_kinds(manifests),
+        has_state=any(each.get("kind") == "StatefulSet" for each in manifests),
+        scalable=scalable,
+        scalables=tuple(_title(manifests[index]) for index in (scalables or jobs)),
     )
 
 
 def with_replicas(
     manifests: Sequence[Mapping[str, Any]], replicas: int
 ) -> tuple[dict[str, Any], ...]:
-    """The manifests with the one scalable manifest set to `replicas`; others are left as they are.
+    """The manifests, with `replicas` set in the scalable one.
 
-    A Job is scaled by its parallelism. Without exactly one scalable manifest nothing is changed.
+    A Job is scaled by its parallelism. Without exactly one scalable manifest all are unchanged.
     """
     index = read_manifests(manifests).scalable
     scaled = [dict(each) for each in manifests]
     if index is not None:
         field = "parallelism" if scaled[index].get("kind") == "Job" else "replicas"
-        scaled[index]["spec"] = {**_mapping(scaled[index].get("spec")), field: replicas}
+        scaled[index]["spec"] = {**mapping_or_empty(scaled[index].get("spec")), field: replicas}
     return tuple(scaled)
 
 
@@ -136,7 +146,13 @@ def check_manifests(
     extra_namespaces: Iterable[str] = (),
     cluster_kinds: Iterable[str] = (),
 ) -> None:
-    """Refuses what is not a Kubernetes object and what a workload may not touch.
+    """Refuses manifests that are not Kubernetes objects or that a workload may not have.
+
+    Args:
+        manifests: the objects.
+        namespace: the workload's namespace.
+        extra_namespaces: other namespaces that the tenant may use.
+        cluster_kinds: cluster-scoped kinds that the tenant may use.
 
     Raises:
         BadManifest: the message names the manifest and says what to write instead.
@@ -168,7 +184,7 @@ def _object_identity(manifest: Mapping[str, Any], path: str) -> tuple[str, str, 
     for field in ("apiVersion", "kind"):
         if not isinstance(manifest.get(field), str) or not manifest[field]:
             raise BadManifest(f"{path}: not a Kubernetes object, it has no {field}")
-    name = _mapping(manifest.get("metadata")).get("name")
+    name = mapping_or_empty(manifest.get("metadata")).get("name")
     if not isinstance(name, str) or not name:
         raise BadManifest(f"{path}: {manifest['kind']} has no metadata.name")
     return (manifest["apiVersion"], manifest["kind"], name)
@@ -186,7 +202,7 @@ def _check_scope(
                 f"the Tenant's clusterKinds must list {full}"
             )
         return
-    inside = _mapping(manifest.get("metadata")).get("namespace")
+    inside = mapping_or_empty(manifest.get("metadata")).get("namespace")
     if inside is not None and inside not in allowed:
         raise BadManifest(
             f"{path}: {_title(manifest)} names namespace {inside}; "
@@ -195,7 +211,7 @@ def _check_scope(
 
 
 def api_kind(manifest: Mapping[str, Any]) -> str:
-    """The kind as sites report it: `apps/v1/Deployment`, `v1/Service`."""
+    """The kind in the form of site reports: `apps/v1/Deployment`, `v1/Service`."""
     return f"{manifest.get('apiVersion')}/{manifest.get('kind')}"
 
 
@@ -209,19 +225,19 @@ def _api_kinds(manifests: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def _read_pods(manifest: Mapping[str, Any]) -> Pods:
-    spec = _mapping(manifest.get("spec"))
+    spec = mapping_or_empty(manifest.get("spec"))
     match manifest.get("kind"):
         case "Job":
             count = _read_count(manifest, spec, "parallelism")
         case "CronJob":
-            job = _mapping(_mapping(spec.get("jobTemplate")).get("spec"))
+            job = mapping_or_empty(mapping_or_empty(spec.get("jobTemplate")).get("spec"))
             count = _read_count(manifest, job, "parallelism")
         case "Pod":
             count = 1
         case _:
             count = _read_count(manifest, spec, "replicas")
     template = _template(manifest)
-    containers = containers_of(_mapping(template.get("spec")))
+    containers = containers_of(mapping_or_empty(template.get("spec")))
     return Pods(
         shape=shape_of_template(template),
         count=count,
@@ -233,15 +249,16 @@ def _read_pods(manifest: Mapping[str, Any]) -> Pods:
 def _template(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
     if manifest.get("kind") == "Pod":
         return manifest
-    spec = _mapping(manifest.get("spec"))
+    spec = mapping_or_empty(manifest.get("spec"))
     if manifest.get("kind") == "CronJob":
-        spec = _mapping(_mapping(spec.get("jobTemplate")).get("spec"))
-    template = _mapping(spec.get("template"))
+        spec = mapping_or_empty(mapping_or_empty(spec.get("jobTemplate")).get("spec"))
+    template = mapping_or_empty(spec.get("template"))
     if not spec.get("volumeClaimTemplates"):
         return template
-    pod = _mapping(template.get("spec"))
+    pod = mapping_or_empty(template.get("spec"))
     written = pod.get("volumes")
     volumes = written if isinstance(written, list | tuple) else ()
+    # Each replica of the StatefulSet gets claims of its own; one stands for them here.
     claimed = [*volumes, {"persistentVolumeClaim": {}}]
     return {**template, "spec": {**pod, "volumes": claimed}}
 
@@ -263,8 +280,5 @@ def _read_count(manifest: Mapping[str, Any], spec: Mapping[str, Any], field: str
 
 
 def _title(manifest: Mapping[str, Any]) -> str:
-    return f"{manifest.get('kind')} {_mapping(manifest.get('metadata')).get('name', '')}".strip()
-
-
-def _mapping(raw: object) -> Mapping[str, Any]:
-    return raw if isinstance(raw, Mapping) else {}
+    metadata = mapping_or_empty(manifest.get("metadata"))
+    return f"{manifest.get('kind')} {metadata.get('name', '')}".strip()

@@ -1,19 +1,20 @@
-"""What one pod asks of a node, read from a pod template as the Kubernetes scheduler reads it.
+"""What one pod requires of a node, read from its template as the Kubernetes scheduler does.
 
 Requests follow KEP-753 (sidecars), KEP-2837 (pod-level resources) and KEP-688 (overhead): the
-larger of what runs together and of what starts, plus the overhead. What is read here is what `fit`
-models; what is not modelled is named in `not_modelled` and ends up in the decision.
+larger of running and of starting the pod, plus the overhead. `placement.fit` models what is read
+here; `not_modelled` names the rest, and decisions repeat it in their notes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from scheduler.model.canonical import canonical_json
 from scheduler.model.decode import NotReadable, decode_as
 from scheduler.model.kinds.fields import LabelSelector, Part, Toleration
+from scheduler.model.manifests.containers import mapping_or_empty, mappings_in
 from scheduler.model.quantities import (
     GPU_CARDS,
     GPU_MILLI,
@@ -25,14 +26,14 @@ from scheduler.model.quantities import (
 
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 NODE_NAME_FIELD = "metadata.name"
-"""The one field that `matchFields` of a node affinity knows."""
+"""The only field that `matchFields` of a node affinity may name."""
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - a host port's address in core/v1, nothing listens here
 _MAX_INT32 = 2**31 - 1
 """The largest int32, the type of these fields in core/v1."""
 
 
 class NodeRequirement(Part, frozen=True, kw_only=True):
-    """One condition of a node affinity; the operators of core/v1, Gt and Lt included."""
+    """One condition of a node affinity, with the operators of core/v1."""
 
     key: str
     operator: str
@@ -40,47 +41,48 @@ class NodeRequirement(Part, frozen=True, kw_only=True):
 
 
 class TopologySpreadConstraint(Part, frozen=True, kw_only=True):
-    """A topologySpreadConstraint that must hold."""
+    """A topologySpreadConstraint with `whenUnsatisfiable: DoNotSchedule`."""
 
     topology_key: str
     max_skew: int
     min_domains: int = 1
     honors_affinity: bool = True
-    """`nodeAffinityPolicy: Honor`: only nodes that selector and affinity choose are domains."""
+    """`nodeAffinityPolicy: Honor`: only nodes that match selector and affinity count."""
     honors_taints: bool = False
-    """`nodeTaintsPolicy: Honor`: nodes whose taints are not tolerated are no domains."""
+    """`nodeTaintsPolicy: Honor`: only nodes whose taints are tolerated count."""
 
 
 class PodShape(Part, frozen=True, kw_only=True, dict=True):
-    """What one pod asks of a node. Equal shapes fit equally."""
+    """What one pod requires of a node. Equal shapes fit equally."""
 
     requests: dict[str, int] = msgspec.field(default_factory=dict)
     """Millicores for cpu, whole units for all else; `pods` is always 1."""
     gpu_cards: int = 0
     gpu_milli: int = 0
-    """The share of each of `gpu_cards` cards, in thousandths; 0: no shared card."""
+    """The share of each of the `gpu_cards` cards, in thousandths; 0: no shared card."""
     gpu_models: tuple[str, ...] = ()
     node_selector: dict[str, str] = msgspec.field(default_factory=dict)
     node_affinity: tuple[tuple[NodeRequirement, ...], ...] = ()
-    """Terms of which one must hold; within a term all must. Empty: any node."""
+    """Terms, one of which must hold; a term holds if all its conditions do. Empty: any node."""
     tolerations: tuple[Toleration, ...] = ()
     one_per_node: bool = False
-    """Hostname anti-affinity towards itself, or a host port."""
+    """Whether a node takes one pod only: hostname anti-affinity to itself, or a host port."""
     host_ports: tuple[str, ...] = ()
-    """As `TCP/0.0.0.0/80`. Pods of different shapes that take the same one cannot share a node."""
+    """In the form `TCP/0.0.0.0/80`. Pods with conflicting ports never share a node."""
     one_per: tuple[str, ...] = ()
-    """Node labels of whose every value at most one pod may stand."""
+    """Labels of nodes: at most one pod may run on all nodes with the same value."""
     skews: tuple[TopologySpreadConstraint, ...] = ()
     not_modelled: tuple[str, ...] = ()
+    """What the Kubernetes scheduler considers and `fit` does not."""
 
     @cached_property
     def key(self) -> bytes:
-        """Equal for shapes that fit equally."""
+        """A key that is equal for equal shapes."""
         return canonical_json(self)
 
     @cached_property
     def node_selection_key(self) -> bytes:
-        """Equal for shapes that choose between kinds of node alike; empty: any will do."""
+        """A key that is equal for shapes that select nodes alike; empty: they select none."""
         if not (self.node_selector or self.node_affinity or self.tolerations or self.gpu_models):
             return b""
         return canonical_json(
@@ -89,7 +91,7 @@ class PodShape(Part, frozen=True, kw_only=True, dict=True):
 
 
 def shape_of_template(template: Mapping[str, Any]) -> PodShape:
-    """Reads a pod template (or a Pod).
+    """Reads a pod template or a Pod.
 
     Args:
         template: with `metadata` and `spec`, as in a Deployment's `spec.template`.
@@ -98,23 +100,27 @@ def shape_of_template(template: Mapping[str, Any]) -> PodShape:
         NotAQuantity: a request cannot be read.
         NotReadable: a toleration or an affinity cannot be read.
     """
-    spec = _mapping(template.get("spec"))
-    labels = _labels(_mapping(template.get("metadata")).get("labels"))
-    affinity = _mapping(spec.get("affinity"))
+    spec = mapping_or_empty(template.get("spec"))
+    labels = _labels(mapping_or_empty(template.get("metadata")).get("labels"))
+    affinity = mapping_or_empty(spec.get("affinity"))
     keys, affinity_not_modelled = _self_anti_affinity_keys(
-        _mapping(affinity.get("podAntiAffinity")), labels
+        mapping_or_empty(affinity.get("podAntiAffinity")), labels
     )
     constraints = _hard_constraints(spec)
     skews, spread_not_modelled = _topology_spread_constraints(constraints, labels)
     ports = _host_ports(spec)
-    return shape_of_requests(
-        pod_requests(spec),
+    amounts = split_shared_cards(pod_requests(spec))
+    return PodShape(
+        requests=amounts.requests,
+        gpu_cards=amounts.gpu_cards,
+        gpu_milli=amounts.gpu_milli,
         node_selector=_labels(spec.get("nodeSelector")),
         node_affinity=_require_topology_labels(
-            _node_affinity(_mapping(affinity.get("nodeAffinity"))), constraints
+            _node_affinity(mapping_or_empty(affinity.get("nodeAffinity"))), constraints
         ),
         tolerations=tuple(
-            decode_as(_toleration(each), Toleration) for each in _mappings(spec.get("tolerations"))
+            decode_as(_toleration(each), Toleration)
+            for each in mappings_in(spec.get("tolerations"))
         ),
         one_per_node=HOSTNAME_LABEL in keys or bool(ports),
         host_ports=ports,
@@ -124,17 +130,22 @@ def shape_of_template(template: Mapping[str, Any]) -> PodShape:
     )
 
 
-def shape_of_requests(
-    requests: Mapping[str, int],
-    **rest: Any,  # noqa: ANN401 - fields of PodShape
-) -> PodShape:
-    """Makes a shape of plain requests; takes shared GPU cards out of them.
+class PodAmounts(NamedTuple):
+    """Requests of one pod, with shared GPU cards apart; fields as in `PodShape`."""
 
-    `kapok.dev/gpu-milli: 300` is three tenths of one card, with `kapok.dev/gpu-cards: 2` of each of
-    two.
+    requests: dict[str, int]
+    gpu_cards: int
+    gpu_milli: int
+
+
+def split_shared_cards(requests: Mapping[str, int]) -> PodAmounts:
+    """Takes shared GPU cards out of a pod's requests, and adds the pod itself.
+
+    `kapok.dev/gpu-milli: 300` is three tenths of one card; with `kapok.dev/gpu-cards: 2` it is
+    three tenths of each of two cards.
 
     Raises:
-        NotAQuantity: more than one card is asked as a share.
+        NotAQuantity: the share is more than one card.
     """
     plain = {
         name: amount for name, amount in requests.items() if name not in (GPU_MILLI, GPU_CARDS)
@@ -146,42 +157,42 @@ def shape_of_requests(
         )
     cards = requests.get(GPU_CARDS, 1 if milli else 0)
     milli = milli or (MILLI_PER_UNIT if cards else 0)
-    return PodShape(requests={**plain, PODS: 1}, gpu_cards=cards, gpu_milli=milli, **rest)
+    return PodAmounts(requests={**plain, PODS: 1}, gpu_cards=cards, gpu_milli=milli)
 
 
 def pod_requests(spec: Mapping[str, Any]) -> dict[str, int]:
-    """What a pod asks in all: the larger of running and starting, plus overhead."""
+    """The requests of a pod: the larger of running and of starting it, plus overhead."""
     running: dict[str, int] = {}
     starting: dict[str, int] = {}
-    for container in _mappings(spec.get("initContainers")):
+    for container in mappings_in(spec.get("initContainers")):
         asked = _container_requests(container)
-        if container.get("restartPolicy") == "Always":  # a sidecar runs on beside all that follows
+        if container.get("restartPolicy") == "Always":  # a sidecar keeps running
             running = _sum_amounts(running, asked)
             starting = _max_amounts(starting, running)
         else:
             starting = _max_amounts(starting, _sum_amounts(running, asked))
-    for container in _mappings(spec.get("containers")):
+    for container in mappings_in(spec.get("containers")):
         running = _sum_amounts(running, _container_requests(container))
     whole = _with_pod_level_resources(spec, _max_amounts(running, starting))
-    return _sum_amounts(whole, requests_of(_mapping(spec.get("overhead"))))
+    return _sum_amounts(whole, requests_of(mapping_or_empty(spec.get("overhead"))))
 
 
 def _with_pod_level_resources(
     spec: Mapping[str, Any], containers: Mapping[str, int]
 ) -> dict[str, int]:
-    """Requests of the pod win; its limits count where no container asks anything (KEP-2837)."""
-    resources = _mapping(spec.get("resources"))
-    limits = requests_of(_mapping(resources.get("limits")))
-    return limits | dict(containers) | requests_of(_mapping(resources.get("requests")))
+    """Pod-level requests win; pod-level limits count for what no container requests (KEP-2837)."""
+    resources = mapping_or_empty(spec.get("resources"))
+    limits = requests_of(mapping_or_empty(resources.get("limits")))
+    return limits | dict(containers) | requests_of(mapping_or_empty(resources.get("requests")))
 
 
 def _container_requests(container: Mapping[str, Any]) -> dict[str, int]:
-    """Requests; limits count for what is not named there. A request of 0 is a request."""
-    resources = _mapping(container.get("resources"))
-    asked = _mapping(resources.get("requests"))
+    """Requests; limits count for resources without a request. A request of 0 is a request."""
+    resources = mapping_or_empty(container.get("resources"))
+    asked = mapping_or_empty(resources.get("requests"))
     limits = {
         name: amount
-        for name, amount in _mapping(resources.get("limits")).items()
+        for name, amount in mapping_or_empty(resources.get("limits")).items()
         if name not in asked
     }
     return requests_of(limits) | requests_of(asked)
@@ -201,9 +212,10 @@ _REQUIRED_AT_SCHEDULING = "requiredDuringSchedulingIgnoredDuringExecution"
 def _self_anti_affinity_keys(
     affinity: Mapping[str, Any], labels: Mapping[str, str]
 ) -> tuple[set[str], list[str]]:
+    """Topology keys of anti-affinity to the pod itself, and what is not modelled."""
     keys: set[str] = set()
     not_modelled: list[str] = []
-    for term in _mappings(affinity.get(_REQUIRED_AT_SCHEDULING)):
+    for term in mappings_in(affinity.get(_REQUIRED_AT_SCHEDULING)):
         if term.get("labelSelector") is None:
             continue  # core/v1: a null selector matches no pod, an empty one all
         if _selector(term.get("labelSelector")).matches(labels):
@@ -214,9 +226,10 @@ def _self_anti_affinity_keys(
 
 
 def _hard_constraints(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The topologySpreadConstraints that must hold; DoNotSchedule is the default (core/v1)."""
     return [
         each
-        for each in _mappings(spec.get("topologySpreadConstraints"))
+        for each in mappings_in(spec.get("topologySpreadConstraints"))
         if each.get("whenUnsatisfiable", "DoNotSchedule") == "DoNotSchedule"
     ]
 
@@ -224,7 +237,7 @@ def _hard_constraints(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _require_topology_labels(
     terms: tuple[tuple[NodeRequirement, ...], ...], constraints: Sequence[Mapping[str, Any]]
 ) -> tuple[tuple[NodeRequirement, ...], ...]:
-    """Nodes without the label of a hard spread constraint bear no pod, whatever it counts."""
+    """Adds that nodes have the labels of hard spread constraints: others take no pod (core/v1)."""
     keys = sorted({str(each.get("topologyKey", "")) for each in constraints} - {HOSTNAME_LABEL})
     if not keys:
         return terms
@@ -235,6 +248,11 @@ def _require_topology_labels(
 def _topology_spread_constraints(
     constraints: Sequence[Mapping[str, Any]], labels: Mapping[str, str]
 ) -> tuple[tuple[TopologySpreadConstraint, ...], list[str]]:
+    """Hard constraints that count the pod itself, and what is not modelled.
+
+    Raises:
+        NotReadable: a number is out of range, or two constraints have one topology key.
+    """
     skews: list[TopologySpreadConstraint] = []
     not_modelled: list[str] = []
     for each in constraints:
@@ -264,6 +282,7 @@ def _topology_spread_constraints(
 
 
 def _read_positive(constraint: Mapping[str, Any], field: str) -> int:
+    """A positive int32; 1 when it is left out."""
     value = constraint.get(field)
     if value is None:
         return 1
@@ -275,12 +294,14 @@ def _read_positive(constraint: Mapping[str, Any], field: str) -> int:
 
 
 def _node_affinity(affinity: Mapping[str, Any]) -> tuple[tuple[NodeRequirement, ...], ...]:
-    terms = _mappings(_mapping(affinity.get(_REQUIRED_AT_SCHEDULING)).get("nodeSelectorTerms"))
+    terms = mappings_in(
+        mapping_or_empty(affinity.get(_REQUIRED_AT_SCHEDULING)).get("nodeSelectorTerms")
+    )
     read = []
     for term in terms:
         conditions = [
-            *_mappings(term.get("matchExpressions")),
-            *_mappings(term.get("matchFields")),
+            *mappings_in(term.get("matchExpressions")),
+            *mappings_in(term.get("matchFields")),
         ]
         read.append(tuple(decode_as(each, NodeRequirement) for each in conditions))
     # An empty term matches nothing in core/v1, so it adds no choice.
@@ -289,18 +310,19 @@ def _node_affinity(affinity: Mapping[str, Any]) -> tuple[tuple[NodeRequirement, 
 
 
 NOTHING_MATCHES = NodeRequirement(key=NODE_NAME_FIELD, operator="In", values=())
+"""A condition that no node meets, for an affinity whose terms are all empty."""
 
 
 def _host_ports(spec: Mapping[str, Any]) -> tuple[str, ...]:
-    """Ports of the node that the pod takes; with `hostNetwork` every port is one (core/v1)."""
+    """The node's ports that the pod takes; with `hostNetwork` all of its ports (core/v1)."""
     sidecars = [
         each
-        for each in _mappings(spec.get("initContainers"))
+        for each in mappings_in(spec.get("initContainers"))
         if each.get("restartPolicy") == "Always"
     ]
     found: set[str] = set()
-    for container in (*_mappings(spec.get("containers")), *sidecars):
-        for port in _mappings(container.get("ports")):
+    for container in (*mappings_in(spec.get("containers")), *sidecars):
+        for port in mappings_in(container.get("ports")):
             number = port.get("hostPort") or (spec.get("hostNetwork") and port.get("containerPort"))
             if number:
                 protocol, address = port.get("protocol") or "TCP", port.get("hostIP") or ANY_ADDRESS
@@ -311,7 +333,7 @@ def _host_ports(spec: Mapping[str, Any]) -> tuple[str, ...]:
 def host_ports_conflict(ports: Iterable[str], other_ports: Iterable[str]) -> bool:
     """Whether pods with these host ports cannot share a node.
 
-    The same port and protocol collide on the same address, and on all of them: 0.0.0.0.
+    Equal ports of a protocol conflict on equal addresses; 0.0.0.0 equals every address.
     """
     theirs = [each.split("/") for each in other_ports]
     return any(
@@ -322,10 +344,10 @@ def host_ports_conflict(ports: Iterable[str], other_ports: Iterable[str]) -> boo
 
 
 def _not_modelled(spec: Mapping[str, Any], affinity: Mapping[str, Any]) -> Iterable[str]:
-    """What else the Kubernetes scheduler looks at and `fit` does not."""
-    if _mapping(affinity.get("podAffinity")).get(_REQUIRED_AT_SCHEDULING):
+    """Names what the Kubernetes scheduler considers and `fit` does not."""
+    if mapping_or_empty(affinity.get("podAffinity")).get(_REQUIRED_AT_SCHEDULING):
         yield "podAffinity"
-    volumes = _mappings(spec.get("volumes"))
+    volumes = mappings_in(spec.get("volumes"))
     if any("persistentVolumeClaim" in each or "ephemeral" in each for each in volumes):
         yield "where volumes are bound"
     if _host_ports(spec):
@@ -347,10 +369,11 @@ _FIELDS_NOT_MODELLED = {
 
 
 def _selector(raw: object) -> LabelSelector:
-    return decode_as(_mapping(raw), LabelSelector)
+    return decode_as(mapping_or_empty(raw), LabelSelector)
 
 
 def _toleration(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Leaves out null fields and an empty operator, which core/v1 reads as Equal."""
     return {
         key: value
         for key, value in raw.items()
@@ -359,13 +382,4 @@ def _toleration(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _labels(raw: object) -> dict[str, str]:
-    return {str(key): str(value) for key, value in _mapping(raw).items()}
-
-
-def _mapping(raw: object) -> Mapping[str, Any]:
-    return raw if isinstance(raw, Mapping) else {}
-
-
-def _mappings(raw: object) -> Sequence[Mapping[str, Any]]:
-    items: Iterable[object] = raw if isinstance(raw, list | tuple) else ()
-    return [each for each in items if isinstance(each, Mapping)]
+    return {str(key): str(value) for key, value in mapping_or_empty(raw).items()}

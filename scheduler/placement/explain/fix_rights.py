@@ -10,14 +10,17 @@ from msgspec.structs import replace
 
 from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.facts import Grant
-from scheduler.model.kinds.fields import NetworkZone
+from scheduler.model.kinds.fields import (
+    MIN_LEVEL_WITH_DEDICATED_POOL,
+    NEVER_SCHEDULED_CLASS,
+    NetworkZone,
+)
 from scheduler.model.kinds.rights import SiteGrantSpec, data_class_rule_of
 from scheduler.placement.explain.fix_nodes import choose_vendor
 from scheduler.placement.explain.trial import RefusedSite, TrialStep, change_workload
 from scheduler.placement.filter.rules import is_grant_valid, valid_grants
 
 _GRANT_EXTENSION = timedelta(days=365)
-_MIN_LEVEL_FOR_DEDICATED_POOL = 4
 
 
 def _grant_to_change(refused: RefusedSite) -> Grant | None:
@@ -55,7 +58,7 @@ def fix_missing_grant(refused: RefusedSite) -> TrialStep | None:
         protection_level=demand.protection_level,
         network_zones=cast("tuple[NetworkZone, ...]", demand.network_zones),
         jurisdiction=facts.spec.location.province,
-        dedicated_pool=demand.protection_level >= _MIN_LEVEL_FOR_DEDICATED_POOL,
+        dedicated_pool=demand.protection_level >= MIN_LEVEL_WITH_DEDICATED_POOL,
         allow_list=(demand.key,) if demand.allow_list_only else (),
     )
     shown = [spec.data_class, f"level {spec.protection_level}", *spec.network_zones]
@@ -145,7 +148,7 @@ def fix_jurisdiction(refused: RefusedSite) -> TrialStep | None:
         return None
     if demand.same_province and not demand.home:
         return change_workload(refused, "jurisdictions", "", place, replace(demand, home=place))
-    law = data_class_rule_of(None, demand.data_class or "core").jurisdictions
+    law = data_class_rule_of(None, demand.data_class or NEVER_SCHEDULED_CLASS).jurisdictions
     lists = [each if each == law else (*each, place) for each in demand.jurisdictions]
     if lists == list(demand.jurisdictions):
         return None

@@ -1,8 +1,8 @@
 // The page: two tables that follow /api/v1/live. Everything is set as text, never as HTML.
 "use strict";
 
-const tables = {sites: new Map(), workloads: new Map()};   // key -> {row, element, words}
-const heard = new Map();                                   // site -> ms of its last observation
+const tables = {sites: new Map(), workloads: new Map()};   // key -> {row, element, words}; words: text to filter by
+const observedAt = new Map();                              // site -> ms of its last observation
 let summary = {};
 
 const $ = (id) => document.getElementById(id);
@@ -110,14 +110,14 @@ function update(kind, changes, first) {
     if (row === null) {
       if (known) known.element.remove();
       table.delete(key);
-      heard.delete(key);
+      observedAt.delete(key);
       continue;
     }
     const element = known ? known.element : document.createElement("tr");
     element.replaceChildren(...cellsOf[kind](row));
     element.classList.toggle("fresh", kind === "workloads" && !first);
     table.set(key, {row, element, words: wordsOf(kind, row)});
-    if (kind === "sites" && row.observedAt) heard.set(key, Date.parse(row.observedAt));
+    if (kind === "sites" && row.observedAt) observedAt.set(key, Date.parse(row.observedAt));
     grown = grown || !known;
   }
   if (grown) {
@@ -154,7 +154,7 @@ function showTotals() {
     total(power(summary.watts), "drawn by equipment"),
     total(carbon === undefined || carbon === null ? "unknown" : `${(carbon / 1000).toFixed(1)} kg/h`,
       unknowns ? `CO₂, ${unknowns} sites unknown` : "CO₂"),
-    ...(summary.pendingSites ? [total(`${summary.pendingSites}`, "strangers, see kapok admit")] : []),
+    ...(summary.pendingSites ? [total(`${summary.pendingSites}`, "sites to admit, see kapok admit")] : []),
   );
 }
 
@@ -162,7 +162,7 @@ function showAges() {
   const now = summary.now ? Date.parse(summary.now) + (performance.now() - summary.at) : 0;
   for (const [name, one] of tables.sites) {
     const age = one.element.querySelector(".age");
-    if (age) age.textContent = heard.has(name) ? duration((now - heard.get(name)) / 1000) : "never";
+    if (age) age.textContent = observedAt.has(name) ? duration((now - observedAt.get(name)) / 1000) : "never";
   }
 }
 
@@ -175,23 +175,23 @@ function listen() {
   const stream = new EventSource("/api/v1/live");
   let first = true;
   stream.onmessage = (event) => {
-    const news = JSON.parse(event.data);
-    if (first) for (const kind of ["sites", "workloads"]) {          // after a break everything comes anew
+    const changes = JSON.parse(event.data);
+    if (first) for (const kind of ["sites", "workloads"]) {          // a new stream sends all rows again
       for (const one of tables[kind].values()) one.element.remove();
       tables[kind].clear();
     }
-    summary = {...news.summary, at: performance.now()};
-    update("sites", news.sites, first);
-    update("workloads", news.workloads, first);
+    summary = {...changes.summary, at: performance.now()};
+    update("sites", changes.sites, first);
+    update("workloads", changes.workloads, first);
     showTotals();
     showAges();
     first = false;
-    say(summary.leading ? "live" : "this replica stands by for the lease", !summary.leading);
+    say(summary.leading ? "live" : "standby: another replica leads", !summary.leading);
   };
   stream.onerror = () => {
     first = true;
     const ended = stream.readyState === EventSource.CLOSED;
-    say(ended ? "the session is over; run kapok open" : "connection lost, trying again", true);
+    say(ended ? "session expired; run kapok open" : "connection lost, reconnecting", true);
   };
 }
 

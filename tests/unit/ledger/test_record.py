@@ -56,5 +56,5 @@ def test_a_damaged_blob_does_not_unpack(harm: bytes | str) -> None:
     packed = blob_of({"free": list(range(100))}).packed
     damaged = {"tail": packed + b"x", "cut": packed[:-5]}.get(str(harm), harm)
     assert isinstance(damaged, bytes)
-    with pytest.raises(ValueError, match=r"unpack|cut short"):
+    with pytest.raises(ValueError, match=r"not a zlib stream|truncated"):
         unpack(damaged)

@@ -1,4 +1,4 @@
-"""Ears: whatever arrives, the process goes on, bad input is counted, no stranger is heard."""
+"""Ingest: no input raises, bad input is counted, and unsigned messages have no effect."""
 
 import dataclasses
 from collections import Counter
@@ -47,41 +47,43 @@ class Counting(NullTelemetry):
         self.bad[kind] += 1
 
 
-class Heard:
+class ReceivedEvents:
     """A listener that remembers."""
 
     def __init__(self) -> None:
         self.reports: list[SiteReport] = []
-        self.words: list[OrderStatusReport] = []
-        self.gone: list[str] = []
-        self.strangers: list[tuple[str, str]] = []
+        self.order_statuses: list[OrderStatusReport] = []
+        self.offline: list[str] = []
+        self.unadmitted: list[tuple[str, str]] = []
 
     def on_report(self, report: SiteReport) -> None:
         self.reports.append(report)
 
     def on_order_status(self, report: OrderStatusReport) -> None:
-        self.words.append(report)
+        self.order_statuses.append(report)
 
     def on_site_offline(self, site: str) -> None:
-        self.gone.append(site)
+        self.offline.append(site)
 
     def on_unadmitted_site(self, site: str, public_key: str) -> None:
-        self.strangers.append((site, public_key))
+        self.unadmitted.append((site, public_key))
 
     def on_broker_connected(self) -> None:
         raise AssertionError("not in these tests")
 
 
-class World:
-    """Ears that admit one site, m1."""
+class IngestFixture:
+    """An ingest that admits one site, m1, and all that it passes on."""
 
     def __init__(self) -> None:
-        self.clock, self.heard, self.telemetry = FakeClock(), Heard(), Counting()
+        self.clock, self.received, self.telemetry = FakeClock(), ReceivedEvents(), Counting()
         keyring = Keyring()
         keyring.admit("m1", [str(KEY.public)])
-        self.ears = Ingest(keyring, self.heard, self.telemetry, self.clock)
+        self.ingest = Ingest(
+            keyring=keyring, listener=self.received, telemetry=self.telemetry, clock=self.clock
+        )
 
-    def say(
+    def send(
         self,
         kind: str,
         codec: Codec[Any],
@@ -92,7 +94,7 @@ class World:
     ) -> None:
         where = site_topic(site, kind)  # type: ignore[arg-type]
         sealed = seal(codec.encode(message), topic=where, key=key, includes_public_key=True)
-        self.ears.handle(where, sealed)
+        self.ingest.handle(where, sealed)
 
 
 def report(sequence: int, *, cpu: str = "4", boot: int = 1, ago: float = 0.0) -> Report:
@@ -109,14 +111,14 @@ def report(sequence: int, *, cpu: str = "4", boot: int = 1, ago: float = 0.0) ->
 
 
 def test_a_report_becomes_figures_in_the_shape_of_the_site_status() -> None:
-    world = World()
-    world.say("report", REPORT, report(1, ago=2.5))
-    [heard] = world.heard.reports
-    assert heard.figures.node_classes[0].free == (
+    fixture = IngestFixture()
+    fixture.send("report", REPORT, report(1, ago=2.5))
+    [received] = fixture.received.reports
+    assert received.figures.node_classes[0].free == (
         {"count": 3, "cpu": "4", "memory": "8Gi", "pods": 50},
     )
-    assert heard.has_executor
-    assert heard.observed_seconds == -2.5
+    assert received.has_executor
+    assert received.observed_seconds == -2.5
 
 
 @pytest.mark.parametrize(
@@ -131,12 +133,12 @@ def test_a_report_becomes_figures_in_the_shape_of_the_site_status() -> None:
 def test_amounts_that_the_fleet_cannot_read_are_refused(
     name: str, amount: str, counted_as: str
 ) -> None:
-    world = World()
+    fixture = IngestFixture()
     row = FreeRow(count=1, resources={"cpu": "1", name: amount})
     bad = replace(report(1), node_classes=(ReportedNodeClass(architecture="arm64", free=(row,)),))
-    world.say("report", REPORT, bad)
-    assert world.heard.reports == []
-    assert world.telemetry.bad == {counted_as: 1}
+    fixture.send("report", REPORT, bad)
+    assert fixture.received.reports == []
+    assert fixture.telemetry.bad == {counted_as: 1}
 
 
 @pytest.mark.parametrize(
@@ -152,109 +154,111 @@ def test_amounts_that_the_fleet_cannot_read_are_refused(
 def test_an_intensity_keeps_its_age_and_never_costs_the_report(
     words: dict[str, Any], at: str | None
 ) -> None:
-    world = World()
+    fixture = IngestFixture()
     intensity = ReportedIntensity(gco2_per_kwh=441.9, origin="yearly", **words)
-    world.say("report", REPORT, dataclasses.replace(report(1), intensity=intensity))
-    [heard] = world.heard.reports
-    assert heard.figures.intensity is not None
-    seen = heard.figures.intensity.observed_at
+    fixture.send("report", REPORT, dataclasses.replace(report(1), intensity=intensity))
+    [received] = fixture.received.reports
+    assert received.figures.intensity is not None
+    seen = received.figures.intensity.observed_at
     assert (seen.isoformat() if seen else None) == at
 
 
 def test_what_the_roof_makes_comes_with_the_draw_that_it_is_weighed_against() -> None:
-    world = World()
+    fixture = IngestFixture()
     energy = ReportedEnergy(counter_id="c", pv_watts=5000.0)
     power = ReportedPower(watts=1000.0, origin="measured")
-    world.say("report", REPORT, replace(report(1), power=power, energy=energy))
-    world.say("report", REPORT, replace(report(2), energy=energy))
-    both, alone = (one.figures.power for one in world.heard.reports)
+    fixture.send("report", REPORT, replace(report(1), power=power, energy=energy))
+    fixture.send("report", REPORT, replace(report(2), energy=energy))
+    both, alone = (one.figures.power for one in fixture.received.reports)
     assert both is not None
     assert (both.watts, both.pv_watts, both.origin) == (1000.0, 5000.0, "measured")
     assert alone is None
 
 
 def test_doubled_and_reordered_reports_change_nothing() -> None:
-    world = World()
+    fixture = IngestFixture()
     for sequence in (2, 2, 1):
-        world.say("report", REPORT, report(sequence))
-    assert len(world.heard.reports) == 1
-    assert world.telemetry.bad == {"stale": 2}
+        fixture.send("report", REPORT, report(sequence))
+    assert len(fixture.received.reports) == 1
+    assert fixture.telemetry.bad == {"stale": 2}
 
 
 def test_a_message_of_an_earlier_boot_is_refused() -> None:
-    world = World()
-    world.say("report", REPORT, report(1, boot=5))
-    world.say("report", REPORT, report(99, boot=4))
-    assert world.telemetry.bad == {"stale": 1}
+    fixture = IngestFixture()
+    fixture.send("report", REPORT, report(1, boot=5))
+    fixture.send("report", REPORT, report(99, boot=4))
+    assert fixture.telemetry.bad == {"stale": 1}
 
 
 def test_a_delta_gives_the_whole_report_and_an_unknown_base_asks_for_a_full_one() -> None:
-    world = World()
+    fixture = IngestFixture()
     first, second = canonicalise_report(report(1)), canonicalise_report(report(2, cpu="1500m"))
     change = compute_delta(first, second)
-    world.say("report", REPORT_DELTA, change)
-    assert world.ears.sites_needing_full_report == {"m1"}
-    assert world.heard.reports == []
-    again = World()
-    again.say("report", REPORT, first)
-    again.say("report", REPORT_DELTA, change)
-    assert again.heard.reports[-1].figures.node_classes[0].free[0]["cpu"] == "1500m"
+    fixture.send("report", REPORT_DELTA, change)
+    assert fixture.ingest.sites_needing_full_report == {"m1"}
+    assert fixture.received.reports == []
+    again = IngestFixture()
+    again.send("report", REPORT, first)
+    again.send("report", REPORT_DELTA, change)
+    assert again.received.reports[-1].figures.node_classes[0].free[0]["cpu"] == "1500m"
 
 
-def test_a_stranger_is_named_and_not_heard() -> None:
-    world = World()
-    world.say("report", REPORT, report(1), site="m2", key=OTHER)
-    world.say("report", REPORT, report(1), key=OTHER)
-    assert world.heard.reports == []
-    assert world.heard.strangers == [("m2", str(OTHER.public)), ("m1", str(OTHER.public))]
-    assert world.telemetry.bad == {"unknown-site": 1, "unknown-key": 1}
+def test_an_unadmitted_site_is_reported_and_its_messages_are_dropped() -> None:
+    fixture = IngestFixture()
+    fixture.send("report", REPORT, report(1), site="m2", key=OTHER)
+    fixture.send("report", REPORT, report(1), key=OTHER)
+    assert fixture.received.reports == []
+    assert fixture.received.unadmitted == [("m2", str(OTHER.public)), ("m1", str(OTHER.public))]
+    assert fixture.telemetry.bad == {"unknown-site": 1, "unknown-key": 1}
 
 
 def test_a_message_sealed_for_another_topic_is_refused() -> None:
-    world = World()
+    fixture = IngestFixture()
     status = SiteStatusMessage(
         site="m1", boot_id="b", boot_number=1, sequence=1, observed_seconds_ago=0
     )
     sealed = seal(SITE_STATUS.encode(status), topic=site_topic("m1", "report"), key=KEY)
-    world.ears.handle(site_topic("m1", "status"), sealed)
-    assert world.telemetry.bad == {"signature": 1}
+    fixture.ingest.handle(site_topic("m1", "status"), sealed)
+    assert fixture.telemetry.bad == {"signature": 1}
 
 
 def test_a_site_cannot_speak_for_another() -> None:
-    world = World()
+    fixture = IngestFixture()
     where = site_topic("m1", "report")
     other = Report(site="m9", boot_id="b", boot_number=1, sequence=1, observed_seconds_ago=0)
-    world.ears.handle(where, seal(REPORT.encode(other), topic=where, key=KEY))
-    assert world.telemetry.bad == {"wrong-site": 1}
+    fixture.ingest.handle(where, seal(REPORT.encode(other), topic=where, key=KEY))
+    assert fixture.telemetry.bad == {"wrong-site": 1}
 
 
 def test_a_will_of_the_present_boot_counts_and_a_late_one_does_not() -> None:
-    world = World()
-    world.say("report", REPORT, report(1, boot=2))
-    world.say("offline", OFFLINE, Offline(site="m1", boot_id="boot-1", boot_number=1))
-    assert world.heard.gone == []
-    world.say("offline", OFFLINE, Offline(site="m1", boot_id="boot-2", boot_number=2))
-    assert world.heard.gone == ["m1"]
+    fixture = IngestFixture()
+    fixture.send("report", REPORT, report(1, boot=2))
+    fixture.send("offline", OFFLINE, Offline(site="m1", boot_id="boot-1", boot_number=1))
+    assert fixture.received.offline == []
+    fixture.send("offline", OFFLINE, Offline(site="m1", boot_id="boot-2", boot_number=2))
+    assert fixture.received.offline == ["m1"]
 
 
 def test_what_sites_say_is_never_retained() -> None:
-    world = World()
+    fixture = IngestFixture()
     where = site_topic("m1", "report")
-    world.ears.handle(where, seal(REPORT.encode(report(1)), topic=where, key=KEY), retained=True)
-    assert world.heard.reports == []
-    assert world.telemetry.bad == {"malformed": 1}
+    fixture.ingest.handle(
+        where, seal(REPORT.encode(report(1)), topic=where, key=KEY), retained=True
+    )
+    assert fixture.received.reports == []
+    assert fixture.telemetry.bad == {"malformed": 1}
 
 
 def test_a_second_agent_does_not_make_the_first_one_s_figures_younger() -> None:
-    world = World()
-    world.say("report", REPORT, report(1))
+    fixture = IngestFixture()
+    fixture.send("report", REPORT, report(1))
     helper = Report(
         site="m1", agent="power", boot_id="p", boot_number=1, sequence=1, observed_seconds_ago=0
     )
-    world.clock._seconds = 60.0  # noqa: SLF001 - a minute passes
-    world.say("report", REPORT, helper)
-    assert world.heard.reports[-1].observed_seconds == 0.0
-    assert world.heard.reports[-1].figures.node_classes
+    fixture.clock._seconds = 60.0  # noqa: SLF001 - a minute passes
+    fixture.send("report", REPORT, helper)
+    assert fixture.received.reports[-1].observed_seconds == 0.0
+    assert fixture.received.reports[-1].figures.node_classes
 
 
 @pytest.mark.parametrize(
@@ -263,27 +267,27 @@ def test_a_second_agent_does_not_make_the_first_one_s_figures_younger() -> None:
     ids=["empty", "short", "no-kind", "bad-name", "downward", "endless"],
 )
 def test_wrong_topics_are_counted(where: str) -> None:
-    world = World()
-    world.ears.handle(where, b"{}")
-    assert world.telemetry.bad == {"malformed": 1}
+    fixture = IngestFixture()
+    fixture.ingest.handle(where, b"{}")
+    assert fixture.telemetry.bad == {"malformed": 1}
 
 
 @given(st.binary(max_size=400))
 def test_garbage_raises_nothing_and_is_counted(garbage: bytes) -> None:
-    world = World()
+    fixture = IngestFixture()
     for kind in ("report", "status", "offline"):
-        world.ears.handle(f"kapok/v1/m1/{kind}", garbage)
-    assert sum(world.telemetry.bad.values()) == 3
-    assert world.heard.reports == []
-    assert world.heard.words == []
-    assert world.heard.gone == []
+        fixture.ingest.handle(f"kapok/v1/m1/{kind}", garbage)
+    assert sum(fixture.telemetry.bad.values()) == 3
+    assert fixture.received.reports == []
+    assert fixture.received.order_statuses == []
+    assert fixture.received.offline == []
 
 
 @given(st.integers(0, 2_000))
 def test_a_truncated_message_is_counted(length: int) -> None:
-    world = World()
+    fixture = IngestFixture()
     where = site_topic("m1", "report")
     sealed = seal(REPORT.encode(report(1)), topic=where, key=KEY)
-    world.ears.handle(where, sealed[: min(length, len(sealed) - 1)])
-    assert sum(world.telemetry.bad.values()) == 1
-    assert world.heard.reports == []
+    fixture.ingest.handle(where, sealed[: min(length, len(sealed) - 1)])
+    assert sum(fixture.telemetry.bad.values()) == 1
+    assert fixture.received.reports == []

@@ -2,13 +2,12 @@
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
-from scheduler.model.kinds.fields import DATA_CLASSES
+from scheduler.model.kinds.fields import DATA_CLASSES, NEVER_SCHEDULED_CLASS
 from scheduler.model.reasons import Reason
 from scheduler.placement.filter.rules import DemandFields, WakeEvent, valid_grants
 from scheduler.placement.fleet.context import DecisionContext
 
 _RANK = {name: rank for rank, name in enumerate(DATA_CLASSES)}
-_NEVER_SCHEDULED_CLASS = "core"
 
 
 class DataClass:
@@ -23,13 +22,13 @@ class DataClass:
         """Compares ranks; nothing to compare is the missing class's own rule."""
         if demand.data_class is None:
             return True
-        if demand.data_class == _NEVER_SCHEDULED_CLASS or demand.class_not_allowed:
+        if demand.data_class == NEVER_SCHEDULED_CLASS or demand.class_not_allowed:
             return False
         return _RANK[grant.spec.data_class] >= _RANK[demand.data_class]
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names both classes."""
-        if demand.data_class == _NEVER_SCHEDULED_CLASS:
+        if demand.data_class == NEVER_SCHEDULED_CLASS:
             return "core data is never scheduled; run it where it is"
         if demand.class_not_allowed:
             return f"tenant {demand.tenant} may not bring {demand.data_class} data"

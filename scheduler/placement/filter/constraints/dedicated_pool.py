@@ -2,11 +2,10 @@
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
+from scheduler.model.kinds.fields import MIN_LEVEL_WITH_DEDICATED_POOL
 from scheduler.model.reasons import Reason
 from scheduler.placement.filter.rules import DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
-
-_MIN_LEVEL_WITH_POOL = 4
 
 
 class DedicatedPool:
@@ -19,12 +18,12 @@ class DedicatedPool:
 
     def allows(self, grant: Grant, demand: Demand) -> bool:
         """Whether it is there, if needed."""
-        return grant.spec.dedicated_pool or demand.protection_level < _MIN_LEVEL_WITH_POOL
+        return grant.spec.dedicated_pool or demand.protection_level < MIN_LEVEL_WITH_DEDICATED_POOL
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Says whether a pool is needed."""
         del context
-        if demand.protection_level < _MIN_LEVEL_WITH_POOL:
+        if demand.protection_level < MIN_LEVEL_WITH_DEDICATED_POOL:
             return f"level {demand.protection_level} needs no dedicated pool"
         return (
             f"level {demand.protection_level} needs a dedicated pool; see the grant of {facts.name}"

@@ -2,11 +2,10 @@
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
+from scheduler.model.kinds.fields import NEVER_SCHEDULED_ZONE
 from scheduler.model.reasons import Reason
 from scheduler.placement.filter.rules import DemandFields, WakeEvent, valid_grants
 from scheduler.placement.fleet.context import DecisionContext
-
-_NEVER_SCHEDULED_ZONE = "classified"
 
 
 class NetworkZone:
@@ -20,11 +19,11 @@ class NetworkZone:
     def allows(self, grant: Grant, demand: Demand) -> bool:
         """Whether all zones are there."""
         zones = set(demand.network_zones)
-        return _NEVER_SCHEDULED_ZONE not in zones and zones <= set(grant.spec.network_zones)
+        return NEVER_SCHEDULED_ZONE not in zones and zones <= set(grant.spec.network_zones)
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names what is missing."""
-        if _NEVER_SCHEDULED_ZONE in demand.network_zones:
+        if NEVER_SCHEDULED_ZONE in demand.network_zones:
             return "work for the classified network is never scheduled here"
         offers = sorted(
             {each for grant in valid_grants(facts, context) for each in grant.spec.network_zones}

@@ -2,11 +2,10 @@
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
+from scheduler.model.kinds.fields import NEVER_SCHEDULED_LEVEL
 from scheduler.model.reasons import Reason
 from scheduler.placement.filter.rules import DemandFields, WakeEvent, valid_grants
 from scheduler.placement.fleet.context import DecisionContext
-
-NEVER_SCHEDULED_LEVEL = 5
 
 
 class ProtectionLevel:

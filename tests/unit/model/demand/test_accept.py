@@ -3,7 +3,7 @@ from typing import Any, TypeVar
 import pytest
 
 from scheduler.model.decode import decode_as
-from scheduler.model.demand.accept import demand_of
+from scheduler.model.demand.accept import QuotaUsage, demand_of
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.kinds.fields import Part
 from scheduler.model.kinds.kinds import (
@@ -372,7 +372,7 @@ def test_a_tenant_bounds_priority_class_and_quota() -> None:
         "t",
         {"namespaces": ["ns"], "classes": ["general-1"], "maxPriority": 10, "quota": {"cpu": "4"}},
     )
-    found = of(workload(), tenants=[tenant], used={"cpu": 1500})
+    found = of(workload(), tenants=[tenant], usage=QuotaUsage(used={"cpu": 1500}))
     assert found.class_not_allowed
     assert found.quota_left == {"cpu": 2500}
     refused = of(workload(priority=11), tenants=[tenant])

@@ -9,6 +9,7 @@ import pytest
 from scheduler.cli.entry import main
 from scheduler.control.state.quotas import Quotas
 from scheduler.model.decode import decode_as
+from scheduler.model.demand.accept import QuotaUsage
 from scheduler.model.kinds.kinds import API_VERSION, Tenant
 from scheduler.model.kinds.tenant import BudgetLeft, Spend
 from scheduler.placement.choose import choose
@@ -65,7 +66,7 @@ def test_a_quota_counts_what_runs_and_says_what_is_left(
 
 def test_the_smallest_change_names_the_quota_that_would_do() -> None:
     decoded = decode_as(tenant("a", quota={"cpu": "10"}), Tenant)
-    asked = demand(of("a", 4), tenants=[decoded], used={"cpu": 8000})
+    asked = demand(of("a", 4), tenants=[decoded], usage=QuotaUsage(used={"cpu": 8000}))
     fleet = fleet_of(site("m1", nodes(50)))
     assert choose(asked, fleet, now=NOW).reasons == {"quota": 1}
     change = smallest(asked, fleet)
@@ -249,7 +250,7 @@ def test_unknown_carbon_is_dear_and_never_free_in_a_budget() -> None:
 def test_the_smallest_change_names_the_budget_that_would_do() -> None:
     fleet = fleet_of(site("m1", nodes(9), spec=SPEC, **LIGHT))
     limited = decode_as(tenant("a", budget={"cnyPerHour": 3}), Tenant)
-    asked = demand(of("a", 4), tenants=[limited], spent=Spend(cny_per_hour=1.5))
+    asked = demand(of("a", 4), tenants=[limited], usage=QuotaUsage(spent=Spend(cny_per_hour=1.5)))
     assert asked.budget_left == BudgetLeft(cny_per_hour=1.5)
     change = smallest(asked, fleet)
     assert change == ("tenant.budget", "Tenant a", "cnyPerHour: 3", "cnyPerHour: 5.5", True)
