@@ -122,18 +122,33 @@ def _count_ranks(first_refusal_ranks: Ranks, max_rank: int) -> list[int]:
     return counts
 
 
+class FilterCache:
+    """Answers of rules that the next decisions can use.
+
+    Attributes:
+        results: of the rules whose answers last, by what of a demand they depend on; the oldest go
+            first.
+        refusal_ranks: of the time-dependent rules, by rank: an answer and the ranks computed of it.
+    """
+
+    def __init__(self) -> None:
+        self.results: dict[Hashable, RuleResults] = {}
+        self.refusal_ranks: dict[int, tuple[Bools, Ranks]] = {}
+
+
 def filter_sites(demand: Demand, fleet: Fleet, context: DecisionContext) -> FilterResult:
     """Asks every rule; those whose answers last are asked only what was not asked before."""
     book = rulebook()
+    cache = fleet.cache(FilterCache)
     version = fleet.version_at(context.now_seconds)
-    rights = _cached_results(book.rights, demand, fleet, context, version)
-    cached = _cached_results(book.cached, demand, fleet, context, version)
+    rights = _cached_results(cache, book.rights, demand, fleet, context, version=version)
+    cached = _cached_results(cache, book.cached, demand, fleet, context, version=version)
     time_dependent: dict[Rule, Bools] = {}
     time_dependent_ranks: Ranks | None = None
     for rule, rank in book.time_dependent:
         passes = time_dependent[rule] = rule.admits(fleet, demand, context)
         if passes is not fleet.has_site:
-            ranks = _cached_refusal_ranks(fleet, rank, passes)
+            ranks = _cached_refusal_ranks(cache, rank, passes)
             time_dependent_ranks = (
                 ranks if time_dependent_ranks is None else np.minimum(time_dependent_ranks, ranks)
             )
@@ -144,11 +159,11 @@ def filter_sites(demand: Demand, fleet: Fleet, context: DecisionContext) -> Filt
     return FilterResult(rights, cached, time_dependent, first, slots, fleet.is_compiled)
 
 
-def _cached_refusal_ranks(fleet: Fleet, rank: int, passes: Bools) -> Ranks:
+def _cached_refusal_ranks(cache: FilterCache, rank: int, passes: Bools) -> Ranks:
     """The rank of a rule where it refuses; computed once as long as its answer is the same one."""
-    cached: tuple[Bools, Ranks] | None = fleet.refusal_rank_cache.get(rank)
+    cached = cache.refusal_ranks.get(rank)
     if cached is None or cached[0] is not passes:
-        cached = fleet.refusal_rank_cache[rank] = (passes, _refusal_ranks(passes, rank))
+        cached = cache.refusal_ranks[rank] = (passes, _refusal_ranks(passes, rank))
     return cached[1]
 
 
@@ -205,22 +220,24 @@ def rulebook() -> _Rulebook:
 
 
 def _cached_results(
+    cache: FilterCache,
     rules: _CachedRules,
     demand: Demand,
     fleet: Fleet,
     context: DecisionContext,
+    *,
     version: Version,
 ) -> RuleResults:
     cache_key = rules.cache_key(demand)
     if fleet.has_mixed_grants:  # then nodes say which grant is in use, and rights which nodes count
         rights = rulebook().rights.cache_key(demand)
         cache_key = (cache_key, rights, demand.architectures, demand.cpu_vendors)
-    results: RuleResults | None = fleet.rule_results_cache.get(cache_key)
+    results = cache.results.get(cache_key)
     if results is None or results.version != version:
         results = _evaluate_rules(rules.rules, demand, fleet, context, version)
-        fleet.rule_results_cache[cache_key] = results
-        if len(fleet.rule_results_cache) > _MAX_CACHED_RESULTS:
-            fleet.rule_results_cache.pop(next(iter(fleet.rule_results_cache)))
+        cache.results[cache_key] = results
+        if len(cache.results) > _MAX_CACHED_RESULTS:
+            cache.results.pop(next(iter(cache.results)))
     return results
 
 

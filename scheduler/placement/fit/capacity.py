@@ -407,23 +407,39 @@ def pods_on_distinct_cards(shares: Floats, cards: int) -> Floats:
         pods = fewer
 
 
+class CapacityCache:
+    """What sites take of one shape; the least recently used shapes go first.
+
+    Attributes:
+        by_shape: replicas that fit, and the `Fleet.row_version` that they were computed at, both
+            [slot_capacity], by shape and all else that they depend on.
+        hits: how often a shape was found.
+        misses: how often it was not.
+    """
+
+    def __init__(self) -> None:
+        self.by_shape: OrderedDict[Hashable, tuple[Ints, Ints]] = OrderedDict()
+        self.hits = 0
+        self.misses = 0
+
+
 def _capacity_cache_of(
     fleet: Fleet, demand: Demand, shape: PodShape, vendor_sets: Ints | None
 ) -> tuple[Ints, Ints]:
     """The remembered rooms of a shape and the row versions that they were computed at."""
     sets = b"" if vendor_sets is None else vendor_sets.tobytes()
     cache_key = (shape.key, demand.architectures, demand.cpu_vendors, sets)
-    caches: OrderedDict[Hashable, tuple[Ints, Ints]] = fleet.capacity_cache
-    cached = caches.get(cache_key)
+    cache = fleet.cache(CapacityCache)
+    cached = cache.by_shape.get(cache_key)
     if cached is None or len(cached[0]) != fleet.slot_capacity:
-        fleet.capacity_cache_misses += 1
-        cached = caches[cache_key] = (
+        cache.misses += 1
+        cached = cache.by_shape[cache_key] = (
             np.zeros(fleet.slot_capacity, np.int64),
             np.zeros(fleet.slot_capacity, np.int64),
         )
-        if len(caches) > _MAX_CACHED_SHAPES:
-            caches.popitem(last=False)
+        if len(cache.by_shape) > _MAX_CACHED_SHAPES:
+            cache.by_shape.popitem(last=False)
     else:
-        fleet.capacity_cache_hits += 1
-        caches.move_to_end(cache_key)
+        cache.hits += 1
+        cache.by_shape.move_to_end(cache_key)
     return cached

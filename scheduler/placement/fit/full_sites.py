@@ -9,16 +9,13 @@ there.
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.manifests.pods import PodShape
-
-if TYPE_CHECKING:
-    from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.fleet import Fleet
 
 Ints = NDArray[np.int64]
 
@@ -57,7 +54,18 @@ class FullSites:
         self.full_at_versions: Ints = np.zeros(capacity, np.int64)
 
 
-def full_sites_of(fleet: "Fleet", shape: PodShape, other_inputs: Hashable) -> FullSites:
+class FullSitesCache:
+    """The least recently used cells go first.
+
+    Attributes:
+        cells: by what all shapes of a cell have in common, see `full_sites_of`.
+    """
+
+    def __init__(self) -> None:
+        self.cells: OrderedDict[Hashable, FullSites] = OrderedDict()
+
+
+def full_sites_of(fleet: Fleet, shape: PodShape, other_inputs: Hashable) -> FullSites:
     """What is known for the cell of a shape.
 
     Args:
@@ -73,12 +81,12 @@ def full_sites_of(fleet: "Fleet", shape: PodShape, other_inputs: Hashable) -> Fu
         _floor(shape.gpu_milli),
         other_inputs,
     )
-    cache: OrderedDict[Hashable, FullSites] = fleet.full_sites_cache
-    cell = cache.get(cache_key)
+    cells = fleet.cache(FullSitesCache).cells
+    cell = cells.get(cache_key)
     if cell is None or len(cell.full_at_versions) != fleet.slot_capacity:
-        cell = cache[cache_key] = FullSites(shape, fleet.slot_capacity)
-        if len(cache) > _MAX_CELLS:
-            cache.popitem(last=False)
+        cell = cells[cache_key] = FullSites(shape, fleet.slot_capacity)
+        if len(cells) > _MAX_CELLS:
+            cells.popitem(last=False)
     else:
-        cache.move_to_end(cache_key)
+        cells.move_to_end(cache_key)
     return cell

@@ -38,7 +38,6 @@ def make_kernel_fit(
         suitable_kinds: which kinds of node will do, [kinds]; None: all.
         vendor_sets: the set of permitted CPU vendors of each site, [capacity]; None: any.
     """
-    fleet.capacity_cache_misses += 1
     columns = fleet.nodes.rows.column_numbers_of(
         shape.requests
     )  # may replace the arrays, so it comes first
@@ -55,11 +54,23 @@ def make_kernel_fit(
     )
 
 
+class KernelRowsCache:
+    """The node rows as the kernel reads them.
+
+    Attributes:
+        rows: valid as long as its arrays are the fleet's.
+    """
+
+    def __init__(self) -> None:
+        self.rows: Rows | None = None
+
+
 def _kernel_rows(fleet: Fleet) -> "Rows":
     """The node rows as the kernel reads them; made anew when their arrays are."""
     rows = fleet.nodes.rows
     arrays = (rows.matrix, rows.start, rows.length, fleet.nodes.card_columns)
-    cached: Rows | None = fleet.kernel_rows
+    cache = fleet.cache(KernelRowsCache)
+    cached = cache.rows
     if cached is None or any(map(is_not, cached.arrays, arrays)):
-        cached = fleet.kernel_rows = compiled.kernel.Rows(*arrays)
+        cached = cache.rows = compiled.kernel.Rows(*arrays)
     return cached

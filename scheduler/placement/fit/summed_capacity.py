@@ -47,6 +47,17 @@ class _Table:
         self.seen = 0
 
 
+class SummedCapacityCache:
+    """The least recently used tables go first.
+
+    Attributes:
+        tables: sums of free capacity, by the suitable kinds of node and the permitted vendor sets.
+    """
+
+    def __init__(self) -> None:
+        self.tables: OrderedDict[Hashable, _Table] = OrderedDict()
+
+
 class SummedCapacity:
     """Sums for one shape."""
 
@@ -81,7 +92,7 @@ class SummedCapacity:
 
     def _updated_table(self) -> _Table:
         fleet = self._fleet
-        tables: OrderedDict[Hashable, _Table] = fleet.summed_capacity_cache
+        tables = fleet.cache(SummedCapacityCache).tables
         sets = b"" if self._vendor_sets is None else self._vendor_sets.tobytes()
         cache_key = (self._fits_kind.tobytes(), sets)
         table = tables.get(cache_key)

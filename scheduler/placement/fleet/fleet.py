@@ -5,10 +5,9 @@ decision compares for all sites at once are arrays here; whatever is asked more 
 from the facts and remembered (`column_cache.py`).
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from math import isnan
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -42,6 +41,9 @@ MAX_GRANTS = 63
 """So many grants of a site count, in the order of their names: one bit of an int64 each."""
 _MAX_CACHED_FIGURES = 64
 
+CacheT = TypeVar("CacheT")
+ValueT = TypeVar("ValueT")
+
 
 class Fleet:
     """All sites.
@@ -65,18 +67,11 @@ class Fleet:
             descriptions or by reports.
         report_version: grows with every figure, the time of a report included.
         is_compiled: whether the compiled kernel is used; the answers are the same without.
-        kernel_rows: the node rows as the kernel reads them, see `kernel_fit.py`.
-        capacity_cache_hits: how often room was remembered; never by the kernel, which looks again.
-        capacity_cache_misses: how often it was not.
-        summed_capacity_cache, full, rooms, nestings, admissions, ranks, unknowns, remembered:
-        answers of `summed_capacity.py`,
-            `full_sites.py`, `capacity.py`, `levels.py`, `filter.py` (two), `site_costs.py` and
-            `cached_figure`, each by its question and with the version that it was given for.
     """
 
     def __init__(self, sites: Iterable[SiteFacts] = (), *, may_compile: bool = True) -> None:
         self.is_compiled = may_compile and compiled.IS_COMPILED
-        self.kernel_rows: Any = None
+        self._caches: dict[type, Any] = {}
         self.facts: list[SiteFacts | None] = []
         self.slot_of: dict[str, int] = {}
         self._free_slots: list[int] = []
@@ -92,23 +87,14 @@ class Fleet:
         self.nodes = NodeTable()
         self.in_flight_totals = InFlightTotals(self.nodes)
         self.namespace_limits = NamespaceLimitIndex()
-        self.summed_capacity_cache: OrderedDict[Hashable, Any] = OrderedDict()
-        self.full_sites_cache: OrderedDict[Hashable, Any] = OrderedDict()
-        self.capacity_cache: OrderedDict[Hashable, tuple[Ints, Ints]] = OrderedDict()
-        self.capacity_cache_hits = 0
-        self.capacity_cache_misses = 0
-        self.nesting_cache: dict[tuple[str, ...], tuple[int, bool]] = {}
         self._domain_numbers: dict[str, int] = {"": 0}
         self._vendor_set_numbers: dict[tuple[str, ...], int] = {(): 0}
         self._permitted_kinds: Bools = np.ones((1, 0), np.bool_)
         self.has_mixed_grants = False
         self._valid_grants_version = 0
-        self.rule_results_cache: dict[Hashable, Any] = {}
-        self.refusal_rank_cache: dict[int, Any] = {}
         self.report_version = 0
-        self.figure_cache: dict[Hashable, tuple[int, Terms, float, float, Any]] = {}
+        self._cached_figures: dict[Hashable, tuple[int, Terms, float, float, Any]] = {}
         self.figure_version = 0
-        self.missing_figures_cache: dict[tuple[int, ...], tuple[Ints, bool, list[Any]]] = {}
         self._valid_grants: tuple[Ints, float, float] | None = None
         self.description_columns = ColumnCache(self.facts)
         self.report_columns = ColumnCache(self.facts)
@@ -223,6 +209,18 @@ class Fleet:
             self.in_flight_totals.add(slot, each)
         self.row_version[slot] += 1
 
+    def cache(self, kind: type[CacheT]) -> CacheT:
+        """The fleet's one instance of a cache class, created without arguments at first use.
+
+        A module that keeps answers between decisions defines such a class. The fleet only keeps the
+        instance; whether an answer still holds is for that module to check, by the versions that
+        the fleet counts (`row_version`, `figure_version`, `version_at` and others).
+        """
+        found: CacheT | None = self._caches.get(kind)
+        if found is None:
+            found = self._caches[kind] = kind()
+        return found
+
     def description_column(
         self, cache_key: Hashable, value_of: Callable[[SiteFacts], Any], dtype: type[np.generic]
     ) -> NDArray[Any]:
@@ -243,10 +241,10 @@ class Fleet:
         self,
         cache_key: Hashable,
         context: DecisionContext,
-        compute: Callable[["Fleet", DecisionContext], tuple[Any, float]],
+        compute: Callable[["Fleet", DecisionContext], tuple[ValueT, float]],
         *,
         version: int | None = None,
-    ) -> Any:  # noqa: ANN401 - whatever is computed
+    ) -> ValueT:
         """Something that follows from the figures, until they change or its time is over.
 
         Args:
@@ -256,7 +254,7 @@ class Fleet:
             version: grows when it could be otherwise; None: with `figure_version`.
         """
         version = self.figure_version if version is None else version
-        cached = self.figure_cache.get(cache_key)
+        cached = self._cached_figures.get(cache_key)
         if (
             cached is None
             or cached[0] != version
@@ -264,11 +262,12 @@ class Fleet:
             or not cached[2] <= context.now_seconds < cached[3]
         ):
             value, valid_until_seconds = compute(self, context)
-            if len(self.figure_cache) > _MAX_CACHED_FIGURES:
-                self.figure_cache.clear()
+            if len(self._cached_figures) > _MAX_CACHED_FIGURES:
+                self._cached_figures.clear()
             cached = (version, context.terms, context.now_seconds, valid_until_seconds, value)
-            self.figure_cache[cache_key] = cached
-        return cached[4]
+            self._cached_figures[cache_key] = cached
+        found: ValueT = cached[4]
+        return found
 
     def figure(self, name: str) -> Floats:
         """One figure of every site; NaN is unknown; [capacity]."""
