@@ -85,11 +85,10 @@ def division_request(state: CycleState) -> DivisionRequest:
         open_slots = np.setdiff1d(open_slots, np.array(sorted(retained.excluded)))
     weights = None
     if demand.strategy == "Weighted" and demand.weights:
-        weight_by_site = {each.site: each.weight for each in demand.weights if each.weight > 0}
         weights = {
-            fleet.slot_of[site]: weight
-            for site, weight in weight_by_site.items()
-            if site in fleet.slot_of
+            fleet.slot_of[each.site]: each.weight
+            for each in demand.weights
+            if each.weight > 0 and each.site in fleet.slot_of
         }
         open_slots = np.intersect1d(open_slots, np.array(sorted(weights), np.int64))
     fresh = demand.mode == "Fresh"

@@ -1,11 +1,10 @@
 """What keeps a workload from getting anything new, whatever the sites say: pause, time, quota."""
 
-from datetime import UTC, datetime
-
 import msgspec
 
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
+from scheduler.model.formatters import format_epoch_seconds
 from scheduler.model.reasons import Reason
 from scheduler.placement.cost.spend import explain_over_quota, with_limit_message
 from scheduler.placement.filter.retention import RetainedShares
@@ -60,7 +59,7 @@ def _wrong_time_message(demand: Demand, context: DecisionContext) -> str:
     """Why it is not the time to start; "" when it is."""
     earliest = demand.schedule.earliest
     if earliest is not None and context.now_seconds < earliest.timestamp():
-        return f"it may not start before {_format_rfc3339(earliest.timestamp())}"
+        return f"it may not start before {format_epoch_seconds(earliest.timestamp())}"
     return _missed_deadline_message(demand, context)
 
 
@@ -72,9 +71,5 @@ def _missed_deadline_message(demand: Demand, context: DecisionContext) -> str:
     seconds = demand.schedule.duration_seconds or 0
     return (
         f"too late to be done by its deadline: with {seconds} s of work the latest start was"
-        f" {_format_rfc3339(latest)}"
+        f" {format_epoch_seconds(latest)}"
     )
-
-
-def _format_rfc3339(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

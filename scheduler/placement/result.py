@@ -1,5 +1,6 @@
 """Step 5, choose: the division becomes a `Decision`, or the reasons are counted."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from operator import mul
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from scheduler.model.decision import Cost, Decision, DecisionPhase, SiteAssignment
 from scheduler.model.demand.demand import Demand
+from scheduler.model.formatters import format_replicas
 from scheduler.model.reasons import REASONS, Reason
 from scheduler.placement.cost.energy import carbon_intensity_of_run, replica_kwh_per_hour
 from scheduler.placement.cost.site_costs import SiteCosts, site_costs_of
@@ -208,7 +210,7 @@ def is_fragmented(by_nodes: Ints, by_sums: Ints, replicas: int) -> Bools:
 def _format_line(
     state: CycleState, names: list[tuple[str, int]], reasons: dict[Reason, int], *, placed: bool
 ) -> str:
-    there = _format_sites(names)
+    there = format_sites(names, _MAX_NAMED_SITES)
     if placed:
         return (
             f"placed on {there}" if names else "asks for no replicas, so there is nothing to place"
@@ -221,12 +223,11 @@ def _format_line(
     return f"{line}; stays on {there}" if names else line
 
 
-def _format_sites(names: list[tuple[str, int]]) -> str:
-    shown = [f"{site} ({count})" for site, count in names[:_MAX_NAMED_SITES]]
-    more = len(names) - _MAX_NAMED_SITES
-    if more > 0:
-        return f"{', '.join(shown)} and {more} more sites"
-    return ", ".join(shown)
+def format_sites(names: Sequence[tuple[str, int]], max_count: int) -> str:
+    """The first `max_count` sites with their replicas: `m1 (2), m2 (1) and 3 more sites`."""
+    shown = ", ".join(format_replicas(names[:max_count]))
+    more = len(names) - max_count
+    return f"{shown} and {more} more sites" if more > 0 else shown
 
 
 def _total_cost(state: CycleState, names: list[tuple[str, int]]) -> Cost:

@@ -21,6 +21,7 @@ from scheduler.energy.forecast import IntensityProfile
 from scheduler.energy.tariff import Tariff
 from scheduler.model.decision import Decision, SiteAssignment
 from scheduler.model.demand.demand import Demand
+from scheduler.model.formatters import format_epoch_seconds
 from scheduler.model.units import GRAMS_PER_KILOGRAM, SECONDS_PER_HOUR
 from scheduler.placement.cost.energy import (
     carbon_intensity_at_start,
@@ -38,7 +39,7 @@ from scheduler.placement.divide.divide import DivisionRequest, ReplicasBySlot
 from scheduler.placement.divide.site_groups import divide_in_groups
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.gates import latest_start_seconds
-from scheduler.placement.result import CycleState
+from scheduler.placement.result import CycleState, format_sites
 
 Floats = NDArray[np.float64]
 
@@ -223,12 +224,12 @@ def postpone(
     if plan.saved_grams < 0:
         carbon = f"and emits {kilograms:.2g} kgCO2e more"
     line = (
-        f"planned on {_format_sites(there)} at {_format_rfc3339(plan.start_seconds)}: saves"
-        f" {plan.saved_cny:.2g} CNY {carbon} against now on {_format_sites(here)};"
-        f" latest start {_format_rfc3339(latest)}"
+        f"planned on {_format_assignments(there)} at {format_epoch_seconds(plan.start_seconds)}:"
+        f" saves {plan.saved_cny:.2g} CNY {carbon} against now on {_format_assignments(here)};"
+        f" latest start {format_epoch_seconds(latest)}"
     )
     return msgspec.structs.replace(
-        decision, line=line, start_at=_to_datetime(plan.start_seconds), planned=there
+        decision, line=line, start_at=datetime.fromtimestamp(plan.start_seconds, UTC), planned=there
     )
 
 
@@ -240,18 +241,8 @@ def _assignments(state: CycleState, shares: ReplicasBySlot) -> tuple[SiteAssignm
 _MAX_NAMED_SITES = 4
 
 
-def _format_sites(assigned: tuple[SiteAssignment, ...]) -> str:
-    shown = ", ".join(f"{each.site} ({each.replicas})" for each in assigned[:_MAX_NAMED_SITES])
-    more = len(assigned) - _MAX_NAMED_SITES
-    return f"{shown} and {more} more sites" if more > 0 else shown
-
-
-def _to_datetime(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _format_rfc3339(seconds: float) -> str:
-    return _to_datetime(seconds).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _format_assignments(assigned: tuple[SiteAssignment, ...]) -> str:
+    return format_sites([(each.site, each.replicas) for each in assigned], _MAX_NAMED_SITES)
 
 
 def context_at_start(context: DecisionContext, decision: Decision) -> DecisionContext:

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 
 from scheduler.model.demand.demand import Demand, any_tolerates
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.formatters import format_list
 from scheduler.model.kinds.fields import Taint
 from scheduler.placement.filter.filter import FilterResult
 from scheduler.placement.filter.rules import is_grant_rule
@@ -114,10 +115,7 @@ def format_ended(lost: Mapping[str, str], vacated: Iterable[str]) -> str:
         vacated: sites that hold nothing any more.
     """
     ended = [f"{site} ({lost[site]})" for site in vacated if site in lost]
-    if not ended:
-        return ""
-    more = len(ended) - _MAX_NAMED_SITES
-    return f"; ended at {', '.join(ended[:_MAX_NAMED_SITES])}" + (f" and {more} more" * (more > 0))
+    return f"; ended at {format_list(ended, _MAX_NAMED_SITES)}" if ended else ""
 
 
 def evicted_by_taint_at(demand: Demand, fleet: Fleet, now: datetime) -> datetime | None:
@@ -143,10 +141,14 @@ def _taint_eviction_seconds(
     for taint in facts.spec.taints:
         if taint.effect != "NoExecute":
             continue
-        since = now_seconds if taint.time_added is None else taint.time_added.timestamp()
         limits = _toleration_seconds(taint, demand)
         if limits:
-            yield since + min(limits)
+            yield _tainted_since(taint, now_seconds) + min(limits)
+
+
+def _tainted_since(taint: Taint, now_seconds: float) -> float:
+    """When a taint was added, in seconds since 1970; now if it does not say."""
+    return now_seconds if taint.time_added is None else taint.time_added.timestamp()
 
 
 def _toleration_seconds(taint: Taint, demand: Demand) -> list[int]:
@@ -171,7 +173,7 @@ def is_evicted_by_taint(facts: SiteFacts, demand: Demand, context: DecisionConte
         limits = _toleration_seconds(taint, demand)
         if not limits:
             continue
-        since = context.now_seconds if taint.time_added is None else taint.time_added.timestamp()
+        since = _tainted_since(taint, context.now_seconds)
         if min(limits) <= 0 or context.now_seconds - since >= min(limits):
             return True
     return False

@@ -154,6 +154,11 @@ def grant_bits(rule: GrantRule, fleet: Fleet, demand: Demand) -> NDArray[np.int6
     return fleet.description_column((rule.reason, rule.cache_key(demand)), accepted_bits, np.int64)
 
 
+def has_any_grant(fleet: Fleet) -> BoolPerSite:
+    """Which sites have a grant, valid or not; [slot_capacity]."""
+    return fleet.description_column("has-grant", lambda facts: bool(facts.grants), np.bool_)
+
+
 def is_grant_valid(grant: Grant, context: DecisionContext) -> bool:
     """Whether a grant holds at a moment: from `validFrom` on, and before `validUntil`."""
     begins, ends = grant.spec.valid_from, grant.spec.valid_until

@@ -24,7 +24,12 @@ from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fit.full_sites import FullSites, full_sites_of
 from scheduler.placement.fit.kernel_fit import kernel_supports, make_kernel_fit
 from scheduler.placement.fit.pod_sets import pod_sets_at
-from scheduler.placement.fit.summed_capacity import UNLIMITED, SummedCapacity, permitted_rows
+from scheduler.placement.fit.summed_capacity import (
+    UNLIMITED,
+    SummedCapacity,
+    permitted_rows,
+    vendor_sets_key,
+)
 from scheduler.placement.fit.topology_spread import replicas_within_spread
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.namespace_limits import SiteNamespaceLimits
@@ -217,9 +222,14 @@ class SiteCapacity:
         plain = shape is not None and not shape.skews and not shape.one_per
         if shape is None or not plain or not self.is_single_pod or self.has_namespace_limits:
             return None
-        sets = b"" if self._vendor_sets is None else self._vendor_sets.tobytes()
-        besides = (shape.node_selection_key, demand.architectures, demand.cpu_vendors, sets)
-        return full_sites_of(self._fleet, shape, (besides, shape.one_per_node))
+        other_inputs = (
+            shape.node_selection_key,
+            demand.architectures,
+            demand.cpu_vendors,
+            vendor_sets_key(self._vendor_sets),
+            shape.one_per_node,
+        )
+        return full_sites_of(self._fleet, shape, other_inputs)
 
     def replicas_at_slot(self, slot: int) -> int:
         """Replicas that fit at one site beside what runs there."""
@@ -427,8 +437,12 @@ def _capacity_cache_of(
     fleet: Fleet, demand: Demand, shape: PodShape, vendor_sets: Ints | None
 ) -> tuple[Ints, Ints]:
     """The remembered rooms of a shape and the row versions that they were computed at."""
-    sets = b"" if vendor_sets is None else vendor_sets.tobytes()
-    cache_key = (shape.key, demand.architectures, demand.cpu_vendors, sets)
+    cache_key = (
+        shape.key,
+        demand.architectures,
+        demand.cpu_vendors,
+        vendor_sets_key(vendor_sets),
+    )
     cache = fleet.cache(CapacityCache)
     cached = cache.by_shape.get(cache_key)
     if cached is None or len(cached[0]) != fleet.slot_capacity:

@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 ShapeCount = tuple[int, int]
+"""A shape by its number, and how many pods of it."""
 
 
 class PodSetNodes:

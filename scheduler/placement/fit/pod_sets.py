@@ -19,7 +19,7 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape
-from scheduler.placement.fit.pod_set_nodes import PodSetNodes
+from scheduler.placement.fit.pod_set_nodes import PodSetNodes, ShapeCount
 from scheduler.placement.fit.pod_set_search import is_assignable
 from scheduler.placement.fleet.in_flight import pods_lost_to_in_flight
 from scheduler.placement.fleet.node_eligibility import is_eligible, is_platform_permitted
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from scheduler.placement.fleet.fleet import Fleet
 
 Bools = NDArray[np.bool_]
-ShapeCount = tuple[int, int]
 """The number of a shape, and how many pods of it."""
 
 MAX_NODES = 2000

@@ -93,8 +93,7 @@ class SummedCapacity:
     def _updated_table(self) -> _Table:
         fleet = self._fleet
         tables = fleet.cache(SummedCapacityCache).tables
-        sets = b"" if self._vendor_sets is None else self._vendor_sets.tobytes()
-        cache_key = (self._fits_kind.tobytes(), sets)
+        cache_key = (self._fits_kind.tobytes(), vendor_sets_key(self._vendor_sets))
         table = tables.get(cache_key)
         shape = fleet.nodes.rows.matrix.shape[0], fleet.slot_capacity
         if table is None or table.sums.shape != shape:
@@ -124,6 +123,11 @@ class SummedCapacity:
         free = rows.matrix.take(index, axis=1)
         free *= free[COUNT_COLUMN] * usable
         table.sums[:, slots] = rows.sum_by_site(slots, free)
+
+
+def vendor_sets_key(vendor_sets: Ints | None) -> bytes:
+    """What stands in cache keys for the permitted CPU vendors of all sites."""
+    return b"" if vendor_sets is None else vendor_sets.tobytes()
 
 
 def permitted_rows(fleet: Fleet, vendor_sets: Ints, slots: Ints, kinds: Ints) -> Bools:

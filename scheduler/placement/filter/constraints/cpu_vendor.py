@@ -21,15 +21,13 @@ from scheduler.placement.filter.rules import (
     valid_grants,
 )
 from scheduler.placement.fleet.context import DecisionContext
-from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.fleet import MAX_GRANTS, Fleet
 from scheduler.placement.fleet.node_eligibility import has_permitted_node
 
 Ints = NDArray[np.int64]
 
 ALL_GRANTS = -1
 """Every grant, as bits."""
-MAX_GRANTS = 63
-"""Grants of a site that are looked at: an integer has no more bits."""
 
 
 class CpuVendor:

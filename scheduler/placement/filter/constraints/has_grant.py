@@ -1,11 +1,9 @@
 """A site without any grant takes nothing: nobody grants himself anything."""
 
-import numpy as np
-
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
+from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent, has_any_grant
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
@@ -21,7 +19,7 @@ class HasGrant:
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Looks for any grant; whether it still holds is another rule's."""
         del demand, context
-        return fleet.description_column("has-grant", lambda facts: bool(facts.grants), np.bool_)
+        return has_any_grant(fleet)
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Says what is missing."""
