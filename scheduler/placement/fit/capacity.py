@@ -1,14 +1,14 @@
-"""How many more replicas a site really takes, node by node. Sums over a cluster lie.
+"""How many more replicas a site really takes, node by node; sums over a cluster are too high.
 
 For pods of one shape the answer is exact: per node `min over resources of floor(free / asked)`,
-shared GPU cards counted card by card, at most one where hostname anti-affinity or host ports say
-so, limits of topology spread obeyed, and what is in flight taken off as if it fell worst. For sets
-of different pods see `pod_sets.py`. The compiled kernel looks at the nodes each time, which is
-quicker than to remember; otherwise answers are remembered per shape and computed again only for
-sites that changed.
+shared GPU cards counted card by card, at most one pod per node under hostname anti-affinity or host
+ports, within the limits of topology spread, less what is in flight, assigned to the worst nodes.
+`pod_sets.py` handles sets of different pods. The compiled kernel computes the answer from the nodes
+each time, which is faster than a cache; without it answers are cached by shape and computed again
+only for sites that changed.
 
-A node without an architecture that the images run on, or of a CPU vendor that the site's grant does
-not name, is no node for this purpose.
+Nodes on whose architecture the images do not run, or whose CPU vendor the site's grant does not
+permit, do not count.
 """
 
 from collections import OrderedDict
@@ -53,10 +53,21 @@ _MAX_CACHED_SHAPES = 256
 
 
 class SiteCapacity:
-    """How many more replicas of a demand each site takes, computed when asked.
+    """How many more replicas of a demand each site takes, computed on request.
 
-    What of the demand runs already is not in the free capacity, so a site's share may be what it
-    has plus this.
+    The free capacity does not include what the workload's running replicas use, so a site may have
+    these and as many more.
+
+    Args:
+        fleet: the fleet.
+        demand: the workload.
+        vendor_sets: the number of the set of permitted CPU vendors of each site, [slot_capacity];
+            None: any vendor everywhere.
+
+    Attributes:
+        is_single_pod: whether a replica is one pod, and no other pods come with it.
+        is_exhaustive: for sets of pods: whether every answer so far is exact.
+        quota_bound_slots: slots whose last answer was capped by a quota of the namespace.
     """
 
     def __init__(self, fleet: Fleet, demand: Demand, vendor_sets: Ints | None = None) -> None:
@@ -75,7 +86,7 @@ class SiteCapacity:
 
     @property
     def has_no_caveats(self) -> bool:
-        """Whether there is nothing to say of how room is found: see `caveats.py`."""
+        """Whether `caveats.py` has no note for this demand; a quick check."""
         shape = self._pod_shape
         if shape is None or not self.is_single_pod or self._namespace_limits is not None:
             return False
@@ -83,7 +94,7 @@ class SiteCapacity:
 
     @property
     def kernel_fit(self) -> "Fit | None":
-        """The compiled kernel for what is asked; None where it cannot do it, or is not there."""
+        """The compiled fit of the demand; None if the kernel does not support it or is not used."""
         found = self._kernel_fit  # a cached_property takes a lock
         if found is None:
             shape, fleet = self._pod_shape, self._fleet
@@ -97,7 +108,7 @@ class SiteCapacity:
 
     @property
     def unbounded_kernel_fit(self) -> "Fit | None":
-        """The same, where nothing but the nodes bounds what a site takes."""
+        """The same if only the nodes limit what a site takes, neither quotas nor own replicas."""
         shape = self._pod_shape
         if (
             shape is None
@@ -118,11 +129,11 @@ class SiteCapacity:
 
     @property
     def has_namespace_limits(self) -> bool:
-        """Whether any site limits what the demand's namespace may ask."""
+        """Whether any site reports limits of the demand's namespace."""
         return self._namespace_limits is not None
 
     def replicas_at(self, slots: Ints) -> Ints:
-        """Replicas that fit beside what runs, for several sites; [len(slots)]."""
+        """How many more replicas fit at several sites; [len(slots)]."""
         if self._needs_no_node:
             return np.full(len(slots), UNLIMITED)
         found = self._replicas_before_quota(slots)
@@ -154,9 +165,9 @@ class SiteCapacity:
     def _cap_by_namespace_limits(
         self, slots: Ints, replicas: Ints, limits_by_slot: Mapping[int, SiteNamespaceLimits]
     ) -> None:
-        """Caps what fits by what the quotas of the namespace leave, at sites that report them.
+        """Caps `replicas` by what the quotas of the namespace leave, at sites that report them.
 
-        Where a LimitRange makes the pods larger, larger ones are fitted.
+        Where a LimitRange adds requests to the pods, the larger pods are fitted.
         """
         for position, slot in enumerate(slots.tolist()):
             here, facts = limits_by_slot.get(slot), self._fleet.facts[slot]
@@ -180,7 +191,7 @@ class SiteCapacity:
 
     @cached_property
     def kernel_full_sites(self) -> "FullSiteTracker | None":
-        """What the kernel remembers of full sites; asked for where there are many sites only."""
+        """The kernel's cache of full sites; worth its cost only where there are many sites."""
         full = self._full_sites
         if full is None:
             return None
@@ -194,7 +205,7 @@ class SiteCapacity:
         )
 
     def exclude_known_full(self, slots: Ints) -> Ints:
-        """The slots without those of which it is known that they take nothing."""
+        """The slots without those that are known to be full."""
         full = self._full_sites
         if full is None:
             return slots
@@ -202,7 +213,11 @@ class SiteCapacity:
         return left
 
     def mark_full(self, candidates: Ints) -> None:
-        """Remembers sites without room, if they have none for all demands of about this size."""
+        """Records candidates that are full for all shapes of the demand's cell.
+
+        A site is recorded if what its nodes take of the smallest shape, less what is in flight
+        counted for the largest, is nothing: see `full_sites.py`.
+        """
         full = self._full_sites
         if full is None or not len(candidates):
             return
@@ -232,11 +247,15 @@ class SiteCapacity:
         return full_sites_of(self._fleet, shape, other_inputs)
 
     def replicas_at_slot(self, slot: int) -> int:
-        """Replicas that fit at one site beside what runs there."""
+        """How many more replicas fit at one site."""
         return int(self.replicas_at(np.array([slot]))[0])
 
     def replicas_by_sums(self, slots: Ints) -> Ints:
-        """What sums of free capacity would take, the lie that `fragmented` names; [len(slots)]."""
+        """The replicas that sums of free capacity would take; [len(slots)].
+
+        Never less than really fit; 0 for sets of pods. Sites where only the sums suffice count as
+        `fragmented`.
+        """
         if self._pod_shape is None:
             return np.zeros(len(slots), np.int64)
         return self._summed_capacity.replicas_at(slots)
@@ -244,7 +263,7 @@ class SiteCapacity:
     @cached_property
     def _summed_capacity(self) -> SummedCapacity:
         shape = self._pod_shape
-        assert shape is not None  # noqa: S101 - asked of single shapes only
+        assert shape is not None  # noqa: S101 - called for single shapes only
         return SummedCapacity(self._fleet, shape, self._suitable_kinds(shape)[0], self._vendor_sets)
 
     def _replicas_of_shape(self, slots: Ints, shape: PodShape) -> Ints:
@@ -264,7 +283,7 @@ class SiteCapacity:
         return total.astype(np.int64)
 
     def _lost_to_in_flight(self, slots: Ints, index: Ints, per_row: Floats) -> Floats:
-        """Replicas that may lose their room to what is in flight; [len(slots)]."""
+        """Replicas that may lose their place to what is in flight; [len(slots)]."""
         matrix = self._fleet.nodes.rows.matrix
         counts = matrix[COUNT_COLUMN].take(index) * (
             matrix[KIND_COLUMN].take(index) == IN_FLIGHT_KIND
@@ -274,8 +293,8 @@ class SiteCapacity:
     def _replicas_per_node(self, index: Ints, slots: Ints, shape: PodShape) -> Floats:
         """Replicas that one node of each row takes; [len(index)].
 
-        What is in flight counts less than nothing: as many as may lose their room to it.
-        Whole numbers below 2**53 divide exactly enough in binary64 that floor is never wrong.
+        Rows in flight give a negative number: minus the replicas that may lose their place.
+        Quotients of whole numbers below 2**53 are precise enough in binary64 for an exact floor.
         """
         columns = self._fleet.nodes.rows.column_numbers_of(shape.requests)
         matrix = self._fleet.nodes.rows.matrix
@@ -293,12 +312,16 @@ class SiteCapacity:
         self._exclude_unsuitable_kinds(fits, index, slots, shape)
         if shape.gpu_cards:
             self._limit_by_cards(fits, index, shape)
-        if shape.one_per_node:  # a node has one place to give, and one to lose
+        if shape.one_per_node:  # a node takes one replica, and a pod in flight costs at most one
             np.clip(fits, -1.0, 1.0, out=fits)
         return fits
 
     def _limit_by_cards(self, fits: Floats, index: Ints, shape: PodShape) -> None:
-        """Cards are looked at only where everything else fits, and of what is in flight."""
+        """Lowers `fits` to what the GPU cards of a node take.
+
+        Cards are read only where everything else fits, and in rows in flight, whose free
+        thousandths are negative.
+        """
         nodes = self._fleet.nodes
         if not nodes.max_cards:
             fits[:] = 0.0
@@ -313,7 +336,7 @@ class SiteCapacity:
         shares /= milli
         np.floor(shares, out=shares)
         pods = shares.sum(axis=0)
-        if shape.gpu_cards > 1:
+        if shape.gpu_cards > 1:  # rows in flight keep the sum: each share lost may cost a pod
             pods = np.where(
                 pods < 0, pods, pods_on_distinct_cards(np.maximum(shares, 0.0), shape.gpu_cards)
             )
@@ -346,7 +369,10 @@ class SiteCapacity:
         )
 
     def _subtract_own_nodes(self, slots: Ints, found: Ints, shape: PodShape) -> None:
-        """At most one per node: those that run stand on nodes of which reports do not say which."""
+        """Subtracts nodes that own running replicas may occupy, under per-node and spread limits.
+
+        Reports do not say on which nodes these run, so the worst case counts.
+        """
         if not (shape.one_per_node or shape.one_per or shape.skews):
             return
         for position, slot in enumerate(slots.tolist()):
@@ -366,7 +392,11 @@ class SiteCapacity:
     def _replicas_beside_own(
         self, slot: int, shape: PodShape, own_bound: int, own_in_flight: int
     ) -> int:
-        """Own replicas in flight obey the spread too: they take room, and keep none from others."""
+        """Replicas that fit within the spread limits beside the workload's own.
+
+        Own replicas in flight obey these limits too: they take capacity, but cost no more than
+        that.
+        """
         slots = np.array([slot])
         index = self._fleet.nodes.rows.row_indices(slots)
         free = self._replicas_per_node(index, slots, shape)
@@ -395,17 +425,17 @@ class SiteCapacity:
 
 
 def pods_on_distinct_cards(shares: Floats, cards: int) -> Floats:
-    """How many pods take a share on each of `cards` different cards of a node.
+    """How many pods fit if each takes a share on `cards` different cards of a node.
 
-    k pods fit exactly when `sum over cards of min(shares, k) >= cards * k`; the largest such k is
-    the fixed point of that bound from above.
+    k pods fit if and only if `sum over cards of min(shares, k) >= cards * k`. The largest such k is
+    found by iterating from the upper bound `sum(shares) // cards` to a fixed point.
 
     Args:
-        shares: how many shares each card has left, [cards of a node, rows].
+        shares: how many shares each card has left; [cards of a node, rows].
         cards: how many different cards one pod takes.
 
     Returns:
-        Pods per row, [rows].
+        Pods per row; [rows].
     """
     pods: Floats = shares.sum(axis=0) // cards
     if cards == 1:
@@ -418,13 +448,15 @@ def pods_on_distinct_cards(shares: Floats, cards: int) -> Floats:
 
 
 class CapacityCache:
-    """What sites take of one shape; the least recently used shapes go first.
+    """Replicas that fit, by pod shape; the least recently used shapes are dropped first.
+
+    The kernel does not use it. The counters are for benchmarks.
 
     Attributes:
         by_shape: replicas that fit, and the `Fleet.row_version` that they were computed at, both
             [slot_capacity], by shape and all else that they depend on.
         hits: how often a shape was found.
-        misses: how often it was not.
+        misses: how often a shape was not found.
     """
 
     def __init__(self) -> None:
@@ -436,7 +468,7 @@ class CapacityCache:
 def _capacity_cache_of(
     fleet: Fleet, demand: Demand, shape: PodShape, vendor_sets: Ints | None
 ) -> tuple[Ints, Ints]:
-    """The remembered rooms of a shape and the row versions that they were computed at."""
+    """The cached capacities of a shape, and the row versions that they were computed at."""
     cache_key = (
         shape.key,
         demand.architectures,

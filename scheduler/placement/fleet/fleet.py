@@ -1,8 +1,11 @@
-"""`Fleet`: what is known of all sites, as arrays, kept up to date site by site.
+"""`Fleet`: what is known of all sites, as arrays that are updated site by site.
 
-One slot per site. `upsert` writes one site's slot and node rows; nothing else moves. Numbers that a
-decision compares for all sites at once are arrays here; whatever is asked more rarely is computed
-from the facts and remembered (`column_cache.py`).
+Each site has a slot, its index in all arrays. `upsert` writes one site's slot and node rows and
+leaves all others as they are. Figures that a decision compares for all sites are arrays here; what
+is needed less often is computed from the facts and cached (`column_cache.py`).
+
+Arrays are as long as `Fleet.slot_capacity`, which counts empty slots too. Docstrings give the shape
+of an array as `[slot_capacity]`.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -38,7 +41,8 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 MAX_GRANTS = 63
-"""So many grants of a site count, in the order of their names: one bit of an int64 each."""
+"""The most grants of a site that count, in the order of their names: each is one bit of an int64
+that must stay positive."""
 _MAX_CACHED_FIGURES = 64
 
 CacheT = TypeVar("CacheT")
@@ -48,25 +52,31 @@ ValueT = TypeVar("ValueT")
 class Fleet:
     """All sites.
 
+    Args:
+        sites: the sites to begin with.
+        may_compile: whether to use the compiled kernel where one was built.
+
     Attributes:
-        facts: what is known by slot; None where a slot is empty.
+        facts: the facts of each site by slot; None where a slot is empty.
         slot_of: the slot of each site, by name.
-        has_site: slots that hold a site; [capacity].
-        name_hashes: breaks ties between sites that cost the same; [capacity].
-        has_yearly_intensity: whether the carbon intensity is a yearly factor; [capacity].
+        has_site: which slots hold a site; [slot_capacity].
+        name_hashes: hashes of site names, which break ties between equal costs; [slot_capacity].
+        has_yearly_intensity: whether the carbon intensity is a yearly factor; [slot_capacity].
         nodes: the node rows of all sites.
-        row_version: grows with whatever the room of a site depends on; [capacity].
-        in_flight_totals: sums of what is in flight at all sites.
-        namespace_limits: what namespaces of the sites let pods ask.
-        valid_from: from when grants hold, in seconds since 1970, by place; [capacity] each.
-        valid_until: until when; [capacity] each.
-        has_mixed_grants: whether grants of one site have ever named different CPU vendors.
-        description_columns: what is remembered of labels, spec and grants.
-        report_columns: what is remembered of rarely changing parts of reports.
-        figure_version: grows when a cost could change: by figures that have a price, by
-            descriptions or by reports.
-        report_version: grows with every figure, the time of a report included.
-        is_compiled: whether the compiled kernel is used; the answers are the same without.
+        row_version: grows when anything changes that a site's capacity depends on;
+            [slot_capacity].
+        in_flight_totals: sums of the requests in flight at all sites.
+        namespace_limits: the ResourceQuota and LimitRange figures that sites report.
+        valid_from: for the first, second, … grant of each site its start in seconds since 1970,
+            NaN where there is no such grant; [slot_capacity] each.
+        valid_until: the end of the same grants; [slot_capacity] each.
+        has_mixed_grants: whether the grants of any one site have ever named different CPU vendors.
+        description_columns: cached answers that depend on labels, spec and grants.
+        report_columns: cached answers that also depend on rarely changing parts of reports.
+        figure_version: grows when a cost may change: with figures that enter costs, with
+            descriptions and with reports.
+        report_version: grows with every figure, including the time of a report.
+        is_compiled: whether the compiled kernel is used; decisions are the same without it.
     """
 
     def __init__(self, sites: Iterable[SiteFacts] = (), *, may_compile: bool = True) -> None:
@@ -106,16 +116,19 @@ class Fleet:
 
     @property
     def slot_capacity(self) -> int:
-        """How long the arrays are: slots, empty ones included."""
+        """The length of the arrays: the number of slots, including empty ones."""
         return self._slot_capacity
 
     def all_facts(self) -> Iterator[SiteFacts]:
-        """What is known of every site, by name: with demand, time and terms, all the inputs."""
+        """The facts of every site, by name.
+
+        With the demand, the time and the terms these are all inputs of a decision.
+        """
         for name in sorted(self.slot_of):
             yield self.facts_of(name)
 
     def facts_of(self, name: str) -> SiteFacts:
-        """What is known of one site.
+        """The facts of one site.
 
         Raises:
             KeyError: there is no such site.
@@ -126,15 +139,16 @@ class Fleet:
         return facts
 
     def name_at(self, slot: int) -> str:
-        """The name of the site in a slot."""
+        """The name of the site in a slot; "" for an empty slot."""
         facts = self.facts[slot]
         return facts.name if facts is not None else ""
 
     def upsert(self, facts: SiteFacts) -> None:
-        """Takes over what is known of a site now.
+        """Adds a site, or updates what has changed of it.
 
         Raises:
-            NotAQuantity: a node row cannot be read.
+            NotAQuantity: an amount of a node row or of a namespace limit cannot be read; the site
+                stays as it was.
         """
         slot = self.slot_of.get(facts.name)
         old = None if slot is None else self.facts[slot]
@@ -171,7 +185,7 @@ class Fleet:
             self.figure_version += 1
 
     def remove(self, name: str) -> None:
-        """Forgets a site. A site that is not there is no error."""
+        """Removes a site; does nothing if there is no such site."""
         slot = self.slot_of.pop(name, None)
         if slot is None:
             return
@@ -189,7 +203,7 @@ class Fleet:
         self._free_slots.append(slot)
 
     def assume(self, demand: Demand, decision: Decision) -> None:
-        """Counts what a decision newly ordered as in flight, until a report shows it bound."""
+        """Counts replicas that a decision adds as in flight, until a report shows them bound."""
         before = demand.placed_replicas if demand.placed else {}
         slot_of = self.slot_of
         for each in decision.assignment:
@@ -224,7 +238,7 @@ class Fleet:
     def description_column(
         self, cache_key: Hashable, value_of: Callable[[SiteFacts], Any], dtype: type[np.generic]
     ) -> NDArray[Any]:
-        """A remembered answer that depends on labels, spec and grants only; [capacity]."""
+        """A cached answer that depends only on labels, spec and grants; [slot_capacity]."""
         return self.description_columns.get(
             cache_key, value_of, dtype=dtype, slot_capacity=self._slot_capacity
         )
@@ -232,7 +246,10 @@ class Fleet:
     def report_column(
         self, cache_key: Hashable, value_of: Callable[[SiteFacts], Any], dtype: type[np.generic]
     ) -> NDArray[Any]:
-        """A remembered answer that depends on rarely changing parts of reports too; [capacity]."""
+        """A cached answer that may also depend on rarely changing parts of reports.
+
+        Which parts these are: see `changes.py`. The shape is [slot_capacity].
+        """
         return self.report_columns.get(
             cache_key, value_of, dtype=dtype, slot_capacity=self._slot_capacity
         )
@@ -245,13 +262,13 @@ class Fleet:
         *,
         version: int | None = None,
     ) -> ValueT:
-        """Something that follows from the figures, until they change or its time is over.
+        """A value computed from the figures, cached until they change or it expires.
 
         Args:
-            cache_key: names it, with all that it depends on beside the figures and the terms.
-            context: when and by which terms it is asked.
-            compute: computes it, and until when it stays true, in seconds since 1970.
-            version: grows when it could be otherwise; None: with `figure_version`.
+            cache_key: names the value, with all that it depends on besides figures and terms.
+            context: the time and the terms of the decision.
+            compute: returns the value and the time it holds until, in seconds since 1970.
+            version: the version of the inputs of `compute`; None: `figure_version`.
         """
         version = self.figure_version if version is None else version
         cached = self._cached_figures.get(cache_key)
@@ -270,11 +287,14 @@ class Fleet:
         return found
 
     def figure(self, name: str) -> Floats:
-        """One figure of every site; NaN is unknown; [capacity]."""
+        """One of `FIGURES` for every site; NaN is unknown; [slot_capacity]."""
         return self._figure_of[name]
 
     def version_at(self, now_seconds: float) -> tuple[int, int, int]:
-        """Grows whenever a rule that does not depend on the moment could answer otherwise."""
+        """A version that grows when a rule whose answer is cached may answer differently.
+
+        It counts changes of descriptions, of reports, and of the set of valid grants.
+        """
         self.valid_grant_bits(now_seconds)
         return (
             self.description_columns.version,
@@ -283,7 +303,11 @@ class Fleet:
         )
 
     def valid_grant_bits(self, now_seconds: float) -> Ints:
-        """Which grants of each site hold at a time, as bits; [capacity]."""
+        """Which grants of each site are valid at a time, as bits; [slot_capacity].
+
+        Bit i stands for the grant at index i. The answer is cached from the last to the next time
+        at which any grant begins or ends.
+        """
         if (
             self._valid_grants is not None
             and self._valid_grants[1] <= now_seconds < self._valid_grants[2]
@@ -303,7 +327,7 @@ class Fleet:
         return bits
 
     def domain_number(self, domain: str) -> int:
-        """The number of a place by its name; 0 is the unknown place."""
+        """The number of a spread domain by its name; 0 is the unknown domain."""
         return self._domain_numbers.setdefault(domain, len(self._domain_numbers))
 
     def vendor_set_number(self, vendors: tuple[str, ...]) -> int:
@@ -313,7 +337,10 @@ class Fleet:
         )
 
     def permitted_kinds(self) -> Bools:
-        """Which kinds of node a set of vendors permits; [vendor sets, kinds]."""
+        """Which kinds of node each set of vendors permits; [vendor sets, kinds].
+
+        Rows in flight have a kind too; every set permits it, so that they always count.
+        """
         shape = (len(self._vendor_set_numbers), len(self.nodes.kinds))
         if self._permitted_kinds.shape != shape:
             self._permitted_kinds = np.array(
@@ -356,7 +383,7 @@ class Fleet:
         self.in_flight_totals.grow_sites(slot_capacity)
 
     def _write_figures(self, slot: int, facts: SiteFacts) -> bool:
-        """Writes the figures of a site; returns whether any changed that has a price."""
+        """Writes the figures of a site; returns whether any changed that enters costs."""
         intensity = facts.status.intensity
         is_yearly = intensity is not None and intensity.origin == "yearly"
         changed = is_yearly != self.has_yearly_intensity[slot]
@@ -388,12 +415,12 @@ class Fleet:
 
 
 def in_flight_pods(demand: Demand, replicas: int, *, new_site: bool) -> tuple[InFlight, ...]:
-    """The pods that an order brings to a site, before they have nodes.
+    """The pods that an order adds to a site, before they are bound to nodes.
 
     Args:
-        demand: what is ordered.
-        replicas: how many new replicas.
-        new_site: whether the site gets the pods beside the replicas too.
+        demand: the workload.
+        replicas: how many new replicas the site gets.
+        new_site: whether the site also gets the pods that come once per site (`Demand.beside`).
     """
     key = demand.key
     in_flight = [

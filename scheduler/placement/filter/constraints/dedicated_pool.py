@@ -1,4 +1,4 @@
-"""Protection level 4 needs machines of its own."""
+"""Protection level 4 needs dedicated machines (GB/T 22239)."""
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
@@ -10,7 +10,7 @@ _MIN_LEVEL_WITH_POOL = 4
 
 
 class DedicatedPool:
-    """From level 4 on the grant must name a dedicated pool."""
+    """From level 4 on, the grant must state a dedicated pool."""
 
     reason: Reason = "dedicated-pool"
     wake_events: frozenset[WakeEvent] = frozenset({"grant", "workload"})
@@ -18,7 +18,7 @@ class DedicatedPool:
     cache_key = DemandFields("protection_level")
 
     def allows(self, grant: Grant, demand: Demand) -> bool:
-        """Whether it is there, if needed."""
+        """Whether the grant has a dedicated pool, or the level needs none."""
         return grant.spec.dedicated_pool or demand.protection_level < _MIN_LEVEL_WITH_POOL
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:

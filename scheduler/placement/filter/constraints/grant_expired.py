@@ -1,4 +1,4 @@
-"""A grant counts from `validFrom` until just before `validUntil`."""
+"""A grant is valid from `validFrom` until just before `validUntil`."""
 
 from datetime import datetime
 from math import inf
@@ -19,7 +19,7 @@ from scheduler.placement.fleet.site_figures import epoch_seconds
 
 
 class GrantExpired:
-    """At least one grant must hold now."""
+    """At least one grant must be valid now."""
 
     reason: Reason = "grant-expired"
     wake_events: frozenset[WakeEvent] = frozenset({"grant", "time"})
@@ -27,7 +27,7 @@ class GrantExpired:
     cache_key = DemandFields()
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Sites without any grant pass here: that is another rule's to say."""
+        """Which sites have a valid grant, or none at all: those are refused by `has_grant`."""
         del demand
         has_valid_grant = fleet.valid_grant_bits(context.now_seconds) != 0
         holds: BoolPerSite = has_valid_grant | ~has_any_grant(fleet)
