@@ -229,7 +229,7 @@ def _cached_results(
     version: Version,
 ) -> RuleResults:
     cache_key = rules.cache_key(demand)
-    if fleet.has_mixed_grants:
+    if fleet.grants.have_mixed_vendors:
         # Then the grant in use depends on the nodes, and the nodes that count on the grant: the
         # answer depends on all that either of them does.
         rights = rulebook().rights.cache_key(demand)
@@ -255,7 +255,7 @@ def _evaluate_rules(
     One grant must allow everything: the bits of the grants still in play are passed from rule to
     rule, and the rule that rules out a site's last grant is the one that refuses it.
     """
-    valid = fleet.valid_grant_bits(context.now_seconds)
+    valid = fleet.grants.valid_bits(context.now_seconds)
     # Where no grant is valid, `grant_expired` or `has_grant` refuses; the other rules then judge
     # all grants, so that they do not refuse for the same cause.
     bits = np.where(valid != 0, valid, -1)
@@ -316,7 +316,7 @@ def _vendor_sets_in_use(grants: Ints, fleet: Fleet, demand: Demand) -> Ints:
     One grant is in use at a site. Of several that allow everything it is the first that permits a
     node on which the images run; if none does, the first.
     """
-    if not fleet.has_mixed_grants:
+    if not fleet.grants.have_mixed_vendors:
         return fleet.description_column(
             "vendor set",
             lambda facts: (

@@ -21,7 +21,8 @@ from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.reasons import REASONS, Reason
 from scheduler.placement.filter import constraints
 from scheduler.placement.fleet.context import DecisionContext
-from scheduler.placement.fleet.fleet import MAX_GRANTS, Fleet
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.grants import MAX_GRANTS
 
 BoolPerSite = NDArray[np.bool_]
 

@@ -25,13 +25,13 @@ from scheduler.model.manifests.manifests import Pods
 from scheduler.placement.fleet.changes import SiteChanges, changes_of
 from scheduler.placement.fleet.column_cache import ColumnCache
 from scheduler.placement.fleet.context import DecisionContext
+from scheduler.placement.fleet.grants import GrantTable
 from scheduler.placement.fleet.in_flight import InFlightTotals
 from scheduler.placement.fleet.namespace_limits import NamespaceLimitIndex
 from scheduler.placement.fleet.node_table import IN_FLIGHT_KIND, NodeTable
 from scheduler.placement.fleet.site_figures import (
     FIGURES,
     FIRST_COST_FIGURE,
-    epoch_seconds,
     figures_of,
 )
 from scheduler.placement.kernel import loader as compiled
@@ -40,9 +40,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-MAX_GRANTS = 63
-"""The most grants of a site that count, in the order of their names: each is one bit of an int64
-that must stay positive."""
 _MAX_CACHED_FIGURES = 64
 
 CacheT = TypeVar("CacheT")
@@ -67,10 +64,7 @@ class Fleet:
             [slot_capacity].
         in_flight_totals: sums of the requests in flight at all sites.
         namespace_limits: the ResourceQuota and LimitRange figures that sites report.
-        valid_from: for the first, second, … grant of each site its start in seconds since 1970,
-            NaN where there is no such grant; [slot_capacity] each.
-        valid_until: the end of the same grants; [slot_capacity] each.
-        has_mixed_grants: whether the grants of any one site have ever named different CPU vendors.
+        grants: the dates of the sites' grants.
         description_columns: cached answers that depend on labels, spec and grants.
         report_columns: cached answers that also depend on rarely changing parts of reports.
         figure_version: grows when a cost may change: with figures that enter costs, with
@@ -92,20 +86,16 @@ class Fleet:
         self._figure_of: dict[str, Floats] = dict(zip(FIGURES, self._figures, strict=True))
         self.has_yearly_intensity: Bools = np.zeros(0, np.bool_)
         self.row_version: Ints = np.zeros(0, np.int64)
-        self.valid_from: list[Floats] = []
-        self.valid_until: list[Floats] = []
         self.nodes = NodeTable()
         self.in_flight_totals = InFlightTotals(self.nodes)
         self.namespace_limits = NamespaceLimitIndex()
+        self.grants = GrantTable()
         self._domain_numbers: dict[str, int] = {"": 0}
         self._vendor_set_numbers: dict[tuple[str, ...], int] = {(): 0}
         self._permitted_kinds: Bools = np.ones((1, 0), np.bool_)
-        self.has_mixed_grants = False
-        self._valid_grants_version = 0
         self.report_version = 0
         self._cached_figures: dict[Hashable, tuple[int, Terms, float, float, Any]] = {}
         self.figure_version = 0
-        self._valid_grants: tuple[Ints, float, float] | None = None
         self.description_columns = ColumnCache(self.facts)
         self.report_columns = ColumnCache(self.facts)
         for each in sites:
@@ -177,8 +167,7 @@ class Fleet:
                 self.figure_version += 1
         if changes.descriptions:
             self.description_columns.mark_changed(slot)
-            self._write_grants(slot, facts)
-            self._valid_grants = None
+            self.grants.write(slot, facts.grants)
             self.figure_version += 1
         if changes.reports:
             self.report_columns.mark_changed(slot)
@@ -193,7 +182,7 @@ class Fleet:
         self.has_site[slot] = False
         self.figure_version += 1
         self.report_version += 1
-        self._valid_grants = None
+        self.grants.expire()
         self.nodes.clear(slot)
         self.namespace_limits.write(slot, (), ())
         self.in_flight_totals.replace(slot, ())
@@ -295,36 +284,12 @@ class Fleet:
 
         It counts changes of descriptions, of reports, and of the set of valid grants.
         """
-        self.valid_grant_bits(now_seconds)
+        self.grants.valid_bits(now_seconds)  # may raise the version of the grants
         return (
             self.description_columns.version,
             self.report_columns.version,
-            self._valid_grants_version,
+            self.grants.valid_bits_version,
         )
-
-    def valid_grant_bits(self, now_seconds: float) -> Ints:
-        """Which grants of each site are valid at a time, as bits; [slot_capacity].
-
-        Bit i stands for the grant at index i. The answer is cached from the last to the next time
-        at which any grant begins or ends.
-        """
-        if (
-            self._valid_grants is not None
-            and self._valid_grants[1] <= now_seconds < self._valid_grants[2]
-        ):
-            return self._valid_grants[0]
-        bits = np.zeros(self._slot_capacity, np.int64)
-        since, until = -np.inf, np.inf
-        for grant_index, (begins, ends) in enumerate(
-            zip(self.valid_from, self.valid_until, strict=True)
-        ):
-            bits |= ((begins <= now_seconds) & (now_seconds < ends)).astype(np.int64) << grant_index
-            for edge in (begins, ends):
-                since = max(since, float(np.max(edge[edge <= now_seconds], initial=-np.inf)))
-                until = min(until, float(np.min(edge[edge > now_seconds], initial=np.inf)))
-        self._valid_grants = (bits, since, until)
-        self._valid_grants_version += 1
-        return bits
 
     def domain_number(self, domain: str) -> int:
         """The number of a spread domain by its name; 0 is the unknown domain."""
@@ -377,8 +342,7 @@ class Fleet:
         unknown = np.full((len(FIGURES), more), np.nan)
         self._figures = np.concatenate([self._figures, unknown], axis=1)
         self._figure_of = dict(zip(FIGURES, self._figures, strict=True))
-        for arrays in (self.valid_from, self.valid_until):
-            arrays[:] = [np.concatenate([array, np.full(more, np.nan)]) for array in arrays]
+        self.grants.grow_sites(slot_capacity)
         self.nodes.grow_sites(slot_capacity)
         self.in_flight_totals.grow_sites(slot_capacity)
 
@@ -398,20 +362,6 @@ class Fleet:
             )
         )
         return bool(changed)
-
-    def _write_grants(self, slot: int, facts: SiteFacts) -> None:
-        grants = facts.grants[:MAX_GRANTS]
-        if len({each.spec.cpu_vendors for each in grants}) > 1:
-            self.has_mixed_grants = True
-        while len(self.valid_from) < len(grants):
-            self.valid_from.append(np.full(self._slot_capacity, np.nan))
-            self.valid_until.append(np.full(self._slot_capacity, np.nan))
-        for index, (begins, ends) in enumerate(zip(self.valid_from, self.valid_until, strict=True)):
-            known = index < len(grants)
-            begins[slot] = (
-                epoch_seconds(grants[index].spec.valid_from, -np.inf) if known else np.nan
-            )
-            ends[slot] = epoch_seconds(grants[index].spec.valid_until, np.inf) if known else np.nan
 
 
 def in_flight_pods(demand: Demand, replicas: int, *, new_site: bool) -> tuple[InFlight, ...]:

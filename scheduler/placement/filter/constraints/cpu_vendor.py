@@ -20,7 +20,8 @@ from scheduler.placement.filter.rules import (
     valid_grants,
 )
 from scheduler.placement.fleet.context import DecisionContext
-from scheduler.placement.fleet.fleet import MAX_GRANTS, Fleet
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.grants import MAX_GRANTS
 from scheduler.placement.fleet.node_eligibility import has_permitted_node
 
 Ints = NDArray[np.int64]
@@ -48,7 +49,7 @@ class CpuVendor:
             np.int64,
         )
         allowing_bits = _allowing_grant_bits(
-            fleet, demand, fleet.valid_grant_bits(context.now_seconds)
+            fleet, demand, fleet.grants.valid_bits(context.now_seconds)
         )
         holds: BoolPerSite = (
             permitting_bits & np.where(allowing_bits != 0, allowing_bits, ALL_GRANTS)
@@ -75,7 +76,7 @@ def _allowing_grant_bits(fleet: Fleet, demand: Demand, valid_grant_bits: Ints) -
     not count. A rule that would leave a site no grant is skipped here, as it refuses the site
     itself.
     """
-    if not fleet.has_mixed_grants:
+    if not fleet.grants.have_mixed_vendors:
         return valid_grant_bits
     left = valid_grant_bits
     for rule in all_rules():

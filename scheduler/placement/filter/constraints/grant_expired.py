@@ -29,7 +29,7 @@ class GrantExpired:
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Which sites have a valid grant, or none at all: those are refused by `has_grant`."""
         del demand
-        has_valid_grant = fleet.valid_grant_bits(context.now_seconds) != 0
+        has_valid_grant = fleet.grants.valid_bits(context.now_seconds) != 0
         holds: BoolPerSite = has_valid_grant | ~has_any_grant(fleet)
         return holds
 
