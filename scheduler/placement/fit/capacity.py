@@ -23,19 +23,17 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fit.full_sites import FullSites, full_sites_of
 from scheduler.placement.fit.kernel_fit import kernel_supports, make_kernel_fit
+from scheduler.placement.fit.node_fit import NodeFit
 from scheduler.placement.fit.pod_sets import pod_sets_at
 from scheduler.placement.fit.summed_capacity import (
     UNLIMITED,
     SummedCapacity,
-    permitted_rows,
     vendor_sets_key,
 )
 from scheduler.placement.fit.topology_spread import replicas_within_spread
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.namespace_limits import SiteNamespaceLimits
-from scheduler.placement.fleet.node_eligibility import is_eligible, is_platform_permitted
 from scheduler.placement.fleet.node_table import (
-    CARDS_COLUMN,
     COUNT_COLUMN,
     IN_FLIGHT_KIND,
     KIND_COLUMN,
@@ -74,6 +72,7 @@ class SiteCapacity:
         self._fleet = fleet
         self._demand = demand
         self._vendor_sets = vendor_sets
+        self._node_fit = NodeFit(fleet, demand, vendor_sets)
         unit = demand.unit
         simple = len(unit) == 1 and unit[0].count == 1
         self._pod_shape = unit[0].shape if simple else None
@@ -99,7 +98,7 @@ class SiteCapacity:
         if found is None:
             shape, fleet = self._pod_shape, self._fleet
             if shape is not None and self.is_single_pod and kernel_supports(fleet, shape):
-                chosen, all_are = self._suitable_kinds(shape)
+                chosen, all_are = self._node_fit.suitable_kinds(shape)
                 found = make_kernel_fit(
                     fleet, shape, None if all_are else chosen, self._vendor_sets
                 )
@@ -195,7 +194,7 @@ class SiteCapacity:
         full = self._full_sites
         if full is None:
             return None
-        chosen, all_are = self._suitable_kinds(full.smallest)
+        chosen, all_are = self._node_fit.suitable_kinds(full.smallest)
         kinds = None if all_are else chosen
         return compiled.kernel.FullSiteTracker(
             full.full_at_versions,
@@ -224,8 +223,8 @@ class SiteCapacity:
         rows = self._fleet.nodes.rows
         index = rows.row_indices(candidates)
         is_flight = rows.matrix[KIND_COLUMN].take(index) == IN_FLIGHT_KIND
-        most = self._replicas_per_node(index, candidates, full.smallest)
-        least_lost = self._replicas_per_node(index, candidates, full.largest)
+        most = self._node_fit.replicas_per_node(index, candidates, full.smallest)
+        least_lost = self._node_fit.replicas_per_node(index, candidates, full.largest)
         most[is_flight] = least_lost[is_flight]
         most *= rows.matrix[COUNT_COLUMN].take(index)
         candidates = candidates[rows.sum_by_site(candidates, most) <= 0]
@@ -264,14 +263,16 @@ class SiteCapacity:
     def _summed_capacity(self) -> SummedCapacity:
         shape = self._pod_shape
         assert shape is not None  # noqa: S101 - called for single shapes only
-        return SummedCapacity(self._fleet, shape, self._suitable_kinds(shape)[0], self._vendor_sets)
+        return SummedCapacity(
+            self._fleet, shape, self._node_fit.suitable_kinds(shape)[0], self._vendor_sets
+        )
 
     def _replicas_of_shape(self, slots: Ints, shape: PodShape) -> Ints:
         rows = self._fleet.nodes.rows
         index = rows.row_indices(slots)
-        per_row = self._replicas_per_node(index, slots, shape)
+        per_row = self._node_fit.replicas_per_node(index, slots, shape)
         if shape.skews or shape.one_per:
-            lost_to_in_flight = self._lost_to_in_flight(slots, index, per_row)
+            lost_to_in_flight = self._node_fit.lost_to_in_flight(slots, index, per_row)
             total = replicas_within_spread(
                 self._fleet, slots, index, per_row, shape, lost_to_in_flight=lost_to_in_flight
             )
@@ -281,92 +282,6 @@ class SiteCapacity:
         np.maximum(total, 0.0, out=total)
         np.minimum(total, UNLIMITED, out=total)
         return total.astype(np.int64)
-
-    def _lost_to_in_flight(self, slots: Ints, index: Ints, per_row: Floats) -> Floats:
-        """Replicas that may lose their place to what is in flight; [len(slots)]."""
-        matrix = self._fleet.nodes.rows.matrix
-        counts = matrix[COUNT_COLUMN].take(index) * (
-            matrix[KIND_COLUMN].take(index) == IN_FLIGHT_KIND
-        )
-        return -self._fleet.nodes.rows.sum_by_site(slots, per_row * counts)
-
-    def _replicas_per_node(self, index: Ints, slots: Ints, shape: PodShape) -> Floats:
-        """Replicas that one node of each row takes; [len(index)].
-
-        Rows in flight give a negative number: minus the replicas that may lose their place.
-        Quotients of whole numbers below 2**53 are precise enough in binary64 for an exact floor.
-        """
-        columns = self._fleet.nodes.rows.column_numbers_of(shape.requests)
-        matrix = self._fleet.nodes.rows.matrix
-        fits: Floats | None = None
-        for column, asked in zip(columns, shape.requests.values(), strict=True):
-            share = matrix[column].take(index)
-            if asked != 1:
-                share /= asked
-            fits = share if fits is None else np.minimum(fits, share, out=fits)
-        if fits is None:
-            fits = np.where(
-                matrix[KIND_COLUMN].take(index) == IN_FLIGHT_KIND, 0.0, float(UNLIMITED)
-            )
-        np.floor(fits, out=fits)
-        self._exclude_unsuitable_kinds(fits, index, slots, shape)
-        if shape.gpu_cards:
-            self._limit_by_cards(fits, index, shape)
-        if shape.one_per_node:  # a node takes one replica, and a pod in flight costs at most one
-            np.clip(fits, -1.0, 1.0, out=fits)
-        return fits
-
-    def _limit_by_cards(self, fits: Floats, index: Ints, shape: PodShape) -> None:
-        """Lowers `fits` to what the GPU cards of a node take.
-
-        Cards are read only where everything else fits, and in rows in flight, whose free
-        thousandths are negative.
-        """
-        nodes = self._fleet.nodes
-        if not nodes.max_cards:
-            fits[:] = 0.0
-            return
-        milli = shape.gpu_milli
-        cards = nodes.rows.matrix[CARDS_COLUMN].take(index)
-        has_cards = cards >= shape.gpu_cards * milli
-        has_cards &= fits > 0
-        has_cards |= cards < 0
-        some = has_cards.nonzero()[0]
-        shares = nodes.rows.matrix[nodes.card_columns, index.take(some)]
-        shares /= milli
-        np.floor(shares, out=shares)
-        pods = shares.sum(axis=0)
-        if shape.gpu_cards > 1:  # rows in flight keep the sum: each share lost may cost a pod
-            pods = np.where(
-                pods < 0, pods, pods_on_distinct_cards(np.maximum(shares, 0.0), shape.gpu_cards)
-            )
-        found = np.minimum(fits.take(some), pods)
-        np.minimum(fits, 0.0, out=fits)
-        fits[some] = found
-
-    def _exclude_unsuitable_kinds(
-        self, fits: Floats, index: Ints, slots: Ints, shape: PodShape
-    ) -> None:
-        chosen, all_are = self._suitable_kinds(shape)
-        if all_are and self._vendor_sets is None:
-            return
-        nodes = self._fleet.nodes
-        kinds = nodes.rows.matrix[KIND_COLUMN].take(index).astype(np.int64)
-        if not all_are:
-            fits *= chosen.take(kinds)
-        if self._vendor_sets is not None:
-            fits *= permitted_rows(self._fleet, self._vendor_sets, slots, kinds)
-
-    def _suitable_kinds(self, shape: PodShape) -> tuple[Bools, bool]:
-        demand = self._demand
-        cache_key = (shape.node_selection_key, demand.architectures, demand.cpu_vendors)
-        return self._fleet.nodes.matching_kinds(
-            cache_key,
-            lambda kind: (
-                is_platform_permitted(kind, demand.architectures, demand.cpu_vendors)
-                and is_eligible(shape, kind)
-            ),
-        )
 
     def _subtract_own_nodes(self, slots: Ints, found: Ints, shape: PodShape) -> None:
         """Subtracts nodes that own running replicas may occupy, under per-node and spread limits.
@@ -399,9 +314,9 @@ class SiteCapacity:
         """
         slots = np.array([slot])
         index = self._fleet.nodes.rows.row_indices(slots)
-        free = self._replicas_per_node(index, slots, shape)
+        free = self._node_fit.replicas_per_node(index, slots, shape)
         own = np.array([float(own_bound)])
-        lost = np.maximum(self._lost_to_in_flight(slots, index, free) - own_in_flight, 0.0)
+        lost = np.maximum(self._node_fit.lost_to_in_flight(slots, index, free) - own_in_flight, 0.0)
         total = replicas_within_spread(
             self._fleet, slots, index, free, shape, lost_to_in_flight=lost, own_replicas=own
         )
@@ -422,29 +337,6 @@ class SiteCapacity:
         kinds = len(self._fleet.nodes.kinds)
         chosen = 0 if self._vendor_sets is None else int(self._vendor_sets[slot])
         return self._fleet.permitted_kinds()[chosen] if chosen else np.ones(kinds, np.bool_)
-
-
-def pods_on_distinct_cards(shares: Floats, cards: int) -> Floats:
-    """How many pods fit if each takes a share on `cards` different cards of a node.
-
-    k pods fit if and only if `sum over cards of min(shares, k) >= cards * k`. The largest such k is
-    found by iterating from the upper bound `sum(shares) // cards` to a fixed point.
-
-    Args:
-        shares: how many shares each card has left; [cards of a node, rows].
-        cards: how many different cards one pod takes.
-
-    Returns:
-        Pods per row; [rows].
-    """
-    pods: Floats = shares.sum(axis=0) // cards
-    if cards == 1:
-        return pods
-    while True:
-        fewer: Floats = np.minimum(pods, np.minimum(shares, pods).sum(axis=0) // cards)
-        if np.array_equal(fewer, pods):
-            return pods
-        pods = fewer
 
 
 class CapacityCache:

@@ -336,9 +336,12 @@ class Fleet:
     def _grow(self, slot_capacity: int) -> None:
         more = slot_capacity - self._slot_capacity
         self._slot_capacity = slot_capacity
-        for name in ("has_site", "has_yearly_intensity", "name_hashes", "row_version"):
-            array = getattr(self, name)
-            setattr(self, name, np.concatenate([array, np.zeros(more, array.dtype)]))
+        self.has_site = np.concatenate([self.has_site, np.zeros(more, np.bool_)])
+        self.has_yearly_intensity = np.concatenate(
+            [self.has_yearly_intensity, np.zeros(more, np.bool_)]
+        )
+        self.name_hashes = np.concatenate([self.name_hashes, np.zeros(more, np.uint64)])
+        self.row_version = np.concatenate([self.row_version, np.zeros(more, np.int64)])
         unknown = np.full((len(FIGURES), more), np.nan)
         self._figures = np.concatenate([self._figures, unknown], axis=1)
         self._figure_of = dict(zip(FIGURES, self._figures, strict=True))

@@ -2,8 +2,8 @@
 # cython: initializedcheck=False
 """The arithmetic of single decisions, compiled: capacity of sites, order of costs, sums of costs.
 
-It computes what `filter.py`, `capacity.py`, `full_sites.py`, `site_costs.py`, `divide.py`,
-`summed_capacity.py` and `result.py` compute with NumPy, operation by operation in the same order
+It computes what `filter.py`, `capacity.py`, `node_fit.py`, `full_sites.py`, `site_costs.py`,
+`divide.py`, `summed_capacity.py` and `result.py` compute with NumPy, operation by operation in the same order
 (build_kernel.py has the compiler flags), so that both give the same bytes. It avoids the dozens of
 NumPy calls on short arrays that take most of a decision's time there. It uses typed memoryviews
 only, no NumPy at C level. `loader.py` decides whether it is used, `kernel.pyi` has the types.
@@ -213,7 +213,7 @@ cdef class Fit:
         return min(fits, pods)
 
     cdef double _on_different_cards(self, Py_ssize_t row) noexcept nogil:
-        """The fixed point that `pods_on_distinct_cards` in `capacity.py` describes."""
+        """The fixed point that `pods_on_distinct_cards` in `node_fit.py` describes."""
         cdef double most = self._shares(row, -1.0)
         cdef double less
         while True:

@@ -1,4 +1,4 @@
-"""A kernel is used only if it is the one that this code wants."""
+"""A kernel is used only if it has the interface that this code calls."""
 
 import ast
 import runpy
