@@ -1,8 +1,8 @@
-"""The decision on one page: admit, fit, cost, divide, choose.
+"""The decision on one page: filter, fit, cost, divide, choose.
 
-A function of its inputs and of nothing else. "No" is an answer: `Waiting` when a site passes every
-rule and only room or time is missing, `Refused` when none does or it is too late. What runs is
-never taken away because nothing fits now.
+It is a pure function of its inputs. "No" is an answer: `Waiting` when a site passes every rule and
+only capacity or time is missing, `Refused` when no site does or it is too late. Running replicas
+are never taken away because nothing fits now.
 """
 
 from datetime import datetime
@@ -33,14 +33,14 @@ def choose(
     """Decides where a workload runs.
 
     Args:
-        demand: what is asked, with what runs already.
-        fleet: what is known of the sites; it is not changed.
-        now: the time of the decision, aware.
+        demand: the workload, with what of it runs already.
+        fleet: the sites; only its caches change.
+        now: the time of the decision; aware.
         terms: limits, prices and assumed figures.
 
     Returns:
-        The cheapest division that breaks no rule, or why there is none; for work that can wait a
-        later start, if that is cheaper.
+        The cheapest division that meets every rule, or why there is none. For work that can wait
+        it may be a later start, if that is cheaper.
     """
     state = prepare_cycle(demand, fleet, decision_context(now, terms))
     gate = scheduling_gate(demand, state.retained, state.context)
@@ -69,15 +69,15 @@ def choose(
 
 
 def prepare_cycle(demand: Demand, fleet: Fleet, context: DecisionContext) -> CycleState:
-    """The first three steps: who may, who has room, at what cost; the last two when asked for."""
+    """The steps before dividing: filter, fit and cost. The last two compute on request."""
     filter_result = filter_sites(demand, fleet, context)
     retained = retained_shares(demand, fleet, filter_result, context)
-    room = SiteCapacity(fleet, demand, filter_result.rights.vendor_sets)
-    return CycleState(demand, fleet, context, filter_result, retained, room)
+    capacity = SiteCapacity(fleet, demand, filter_result.rights.vendor_sets)
+    return CycleState(demand, fleet, context, filter_result, retained, capacity)
 
 
 def division_request(state: CycleState) -> DivisionRequest:
-    """What is left to divide: the difference in Steady, everything in Fresh."""
+    """What is to be divided: the missing replicas in mode Steady, all of them in mode Fresh."""
     demand, fleet = state.demand, state.fleet
     filter_result, retained = state.filter_result, state.retained
     open_slots = filter_result.admitted_slots
@@ -85,11 +85,10 @@ def division_request(state: CycleState) -> DivisionRequest:
         open_slots = np.setdiff1d(open_slots, np.array(sorted(retained.excluded)))
     weights = None
     if demand.strategy == "Weighted" and demand.weights:
-        weight_by_site = {each.site: each.weight for each in demand.weights if each.weight > 0}
         weights = {
-            fleet.slot_of[site]: weight
-            for site, weight in weight_by_site.items()
-            if site in fleet.slot_of
+            fleet.slot_of[each.site]: each.weight
+            for each in demand.weights
+            if each.weight > 0 and each.site in fleet.slot_of
         }
         open_slots = np.intersect1d(open_slots, np.array(sorted(weights), np.int64))
     fresh = demand.mode == "Fresh"

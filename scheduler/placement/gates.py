@@ -1,11 +1,10 @@
-"""What keeps a workload from getting anything new, whatever the sites say: pause, time, quota."""
-
-from datetime import UTC, datetime
+"""Scheduling gates: what blocks new replicas of a workload at any site. Pause, time and quota."""
 
 import msgspec
 
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
+from scheduler.model.formatters import format_epoch_seconds
 from scheduler.model.reasons import Reason
 from scheduler.placement.cost.spend import explain_over_quota, with_limit_message
 from scheduler.placement.filter.retention import RetainedShares
@@ -15,9 +14,9 @@ from scheduler.placement.fleet.context import DecisionContext
 def scheduling_gate(
     demand: Demand, retained: RetainedShares, context: DecisionContext
 ) -> Reason | None:
-    """The reason why nothing new is placed now, or None.
+    """The reason why no new replica may be placed now, or None.
 
-    Fewer replicas are always allowed.
+    Scaling down is always allowed.
     """
     more = demand.replicas - sum(retained.kept.values())
     if more <= 0 and demand.strategy != "Duplicated":
@@ -30,7 +29,7 @@ def scheduling_gate(
 
 
 def latest_start_seconds(demand: Demand) -> float | None:
-    """When work must have started to be done by its deadline, in seconds since 1970."""
+    """The latest start that meets the deadline, in seconds since 1970; None: no deadline."""
     schedule = demand.schedule
     if schedule.deadline is None:
         return None
@@ -40,9 +39,9 @@ def latest_start_seconds(demand: Demand) -> float | None:
 def with_gate_message(
     decision: Decision, demand: Demand, context: DecisionContext, gate: Reason | None
 ) -> Decision:
-    """The decision with a sentence about time or quota, if that is what hinders.
+    """The decision with a sentence about time or quota, if one of these is the gate.
 
-    What is too late never becomes timely again: it is refused, unless a part of it runs already.
+    Work that is too late will not be in time later: it is refused, unless a part of it runs.
     """
     if decision.phase == "Placed":
         return decision
@@ -57,24 +56,20 @@ def with_gate_message(
 
 
 def _wrong_time_message(demand: Demand, context: DecisionContext) -> str:
-    """Why it is not the time to start; "" when it is."""
+    """Why the work cannot start now, as too early or too late; "" when it can."""
     earliest = demand.schedule.earliest
     if earliest is not None and context.now_seconds < earliest.timestamp():
-        return f"it may not start before {_format_rfc3339(earliest.timestamp())}"
+        return f"it may not start before {format_epoch_seconds(earliest.timestamp())}"
     return _missed_deadline_message(demand, context)
 
 
 def _missed_deadline_message(demand: Demand, context: DecisionContext) -> str:
-    """Why it cannot be done in time any more; "" when it can."""
+    """Why the work can no longer meet its deadline; "" when it can."""
     latest = latest_start_seconds(demand)
     if latest is None or context.now_seconds <= latest:
         return ""
     seconds = demand.schedule.duration_seconds or 0
     return (
         f"too late to be done by its deadline: with {seconds} s of work the latest start was"
-        f" {_format_rfc3339(latest)}"
+        f" {format_epoch_seconds(latest)}"
     )
-
-
-def _format_rfc3339(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,5 +1,6 @@
-"""Step 5, choose: the division becomes a `Decision`, or the reasons are counted."""
+"""Step 5, choose: builds the `Decision` from a division, or counts the reasons for having none."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from operator import mul
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from scheduler.model.decision import Cost, Decision, DecisionPhase, SiteAssignment
 from scheduler.model.demand.demand import Demand
+from scheduler.model.formatters import format_replicas
 from scheduler.model.reasons import REASONS, Reason
 from scheduler.placement.cost.energy import carbon_intensity_of_run, replica_kwh_per_hour
 from scheduler.placement.cost.site_costs import SiteCosts, site_costs_of
@@ -32,7 +34,7 @@ _MAX_NAMED_SITES = 8
 
 
 class CycleState(msgspec.Struct, frozen=True, dict=True):
-    """All that the steps before have found, and the third, as soon as anybody asks for it."""
+    """The results of the steps filter and fit; those of cost are computed at first use."""
 
     demand: Demand
     fleet: Fleet
@@ -48,7 +50,13 @@ class CycleState(msgspec.Struct, frozen=True, dict=True):
 
 
 def build_decision(state: CycleState, division: Division, gate: Reason | None) -> Decision:
-    """Makes the decision."""
+    """Builds the decision.
+
+    Args:
+        state: the results of the steps before.
+        division: how replicas are divided; none if `replicas_by_slot` is None.
+        gate: the scheduling gate that blocks new replicas; None: no gate.
+    """
     demand, retained = state.demand, state.retained
     placed = division.replicas_by_slot is not None
     shares = (
@@ -78,7 +86,7 @@ def build_decision(state: CycleState, division: Division, gate: Reason | None) -
 def _with_previous_placement(
     decision: Decision, state: CycleState, names: list[tuple[str, int]]
 ) -> Decision:
-    """The decision, with what becomes of what ran before."""
+    """The decision, completed by what becomes of the replicas that ran before."""
     lost, violated = state.retained.lost, state.retained.violated
     vacated = _vacated_sites(state, names)
     return msgspec.structs.replace(
@@ -92,7 +100,7 @@ def _with_previous_placement(
 
 
 def _vacated_sites(state: CycleState, names: list[tuple[str, int]]) -> list[str]:
-    """Sites that held replicas and hold none any more."""
+    """Sites that held replicas and hold none after this decision."""
     ran = state.demand.placed_replicas.keys() | state.retained.lost.keys()
     return sorted(ran.difference([name for name, _ in names]))
 
@@ -145,9 +153,9 @@ def _reasons(state: CycleState, division: Division, gate: Reason | None) -> dict
 
 
 def _capacity_reasons(state: CycleState, slots: Ints) -> dict[Reason, int]:
-    """Why sites that pass every rule do not take all: each counts once.
+    """Why sites that pass every rule do not take all replicas; each site counts once.
 
-    Nodes are looked at only where the sums would do: else there is nothing to be fragmented.
+    Nodes are checked only where the sums suffice for a replica: other sites are simply full.
     """
     fit = state.capacity.unbounded_kernel_fit
     if fit is not None:
@@ -171,7 +179,7 @@ def _capacity_reasons(state: CycleState, slots: Ints) -> dict[Reason, int]:
 
 
 def _count_fragmented(state: CycleState, fit: "Fit", slots: Ints) -> int:
-    """At how many sites the sums would do, though no node, or too few, have enough."""
+    """At how many sites only the sums suffice, as `is_fragmented` defines it."""
     if len(slots) > MIN_SITES_TO_CACHE_FULL:
         sums, full = state.capacity.replicas_by_sums(slots), state.capacity.kernel_full_sites
     else:
@@ -189,12 +197,12 @@ def _counts_by_reason(sites: int, fragmented: int, by_quota: int = 0) -> dict[Re
 
 
 def is_fragmented(by_nodes: Ints, by_sums: Ints, replicas: int) -> Bools:
-    """Sites whose free capacity would do in sum, though no node, or too few nodes, have enough.
+    """Sites whose free capacity suffices in sum, but is too little on single nodes.
 
     Args:
         by_nodes: replicas that each site takes; [sites].
         by_sums: replicas that the sums of its free capacity would take; [sites].
-        replicas: how many are asked.
+        replicas: how many replicas are asked.
 
     Returns:
         One answer per site; [sites].
@@ -208,7 +216,7 @@ def is_fragmented(by_nodes: Ints, by_sums: Ints, replicas: int) -> Bools:
 def _format_line(
     state: CycleState, names: list[tuple[str, int]], reasons: dict[Reason, int], *, placed: bool
 ) -> str:
-    there = _format_sites(names)
+    there = format_sites(names, _MAX_NAMED_SITES)
     if placed:
         return (
             f"placed on {there}" if names else "asks for no replicas, so there is nothing to place"
@@ -221,16 +229,18 @@ def _format_line(
     return f"{line}; stays on {there}" if names else line
 
 
-def _format_sites(names: list[tuple[str, int]]) -> str:
-    shown = [f"{site} ({count})" for site, count in names[:_MAX_NAMED_SITES]]
-    more = len(names) - _MAX_NAMED_SITES
-    if more > 0:
-        return f"{', '.join(shown)} and {more} more sites"
-    return ", ".join(shown)
+def format_sites(names: Sequence[tuple[str, int]], max_count: int) -> str:
+    """The first `max_count` sites with their replicas: `m1 (2), m2 (1) and 3 more sites`."""
+    shown = ", ".join(format_replicas(names[:max_count]))
+    more = len(names) - max_count
+    return f"{shown} and {more} more sites" if more > 0 else shown
 
 
 def _total_cost(state: CycleState, names: list[tuple[str, int]]) -> Cost:
-    """What all replicas cost, added up by name: which site joined first is no input."""
+    """The cost of all replicas, added in the order of site names.
+
+    Sums of floats depend on the order, and the order in which sites joined must not be an input.
+    """
     if not names:
         return Cost(cny_per_hour=0.0, gco2_per_hour=0.0)
     kwh = replica_kwh_per_hour(state.demand, state.context)
@@ -248,10 +258,10 @@ def _total_cost(state: CycleState, names: list[tuple[str, int]]) -> Cost:
 
 
 def _values_at(figures: NDArray[Any], slots: list[int]) -> list[Any]:
-    """Figures of a few sites; so much faster than as an array."""
+    """The figures of a few sites, as a list: faster than array operations."""
     return [figures.item(slot) for slot in slots]
 
 
 def _sum_over_replicas(each: list[float], counts: list[int]) -> float:
-    """The price of all replicas; `each` is what one costs at a site."""
+    """The sum over sites of a figure per replica times the number of replicas."""
     return sum(map(mul, each, counts), 0.0)

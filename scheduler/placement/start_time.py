@@ -1,11 +1,11 @@
-"""Where and when: work that can wait gets the cheapest (site, start) within its deadline.
+"""Where and when: work that can wait gets the cheapest site and start within its deadline.
 
-Only work that names its deadline and its duration can wait, and only before any of it runs. A later
-start is looked at where a forecast covers the whole run, or where the price changes with the hours
-and the intensity does not; all else that a replica costs is taken to stay as it is now, and so is
-the room: capacity is not reserved, and everything is decided again at the planned start. So a start
-is planned with a margin before the latest one, and when that time has come the work takes what
-there is.
+Only work that states its deadline and its duration can wait, and only while no replica runs. Later
+starts are considered where a forecast covers the whole run, or where the energy price changes with
+the hours and the intensity does not. All other costs and the free capacity are assumed to stay as
+they are now: capacity is not reserved, and the workload is decided again at the planned start.
+Therefore starts are planned with a margin before the latest one; from then on the work takes what
+is free.
 """
 
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ from scheduler.energy.forecast import IntensityProfile
 from scheduler.energy.tariff import Tariff
 from scheduler.model.decision import Decision, SiteAssignment
 from scheduler.model.demand.demand import Demand
+from scheduler.model.formatters import format_epoch_seconds
 from scheduler.model.units import GRAMS_PER_KILOGRAM, SECONDS_PER_HOUR
 from scheduler.placement.cost.energy import (
     carbon_intensity_at_start,
@@ -38,22 +39,23 @@ from scheduler.placement.divide.divide import DivisionRequest, ReplicasBySlot
 from scheduler.placement.divide.site_groups import divide_in_groups
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.gates import latest_start_seconds
-from scheduler.placement.result import CycleState
+from scheduler.placement.result import CycleState, format_sites
 
 Floats = NDArray[np.float64]
 
 _MAX_SITES = 64
+"""How many sites of one forecast and tariff are considered, the cheapest ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedStart:
-    """A start that is cheaper than now.
+    """A later start that is cheaper than a start now.
 
     Attributes:
-        start_seconds: when, in seconds since 1970.
+        start_seconds: the start, in seconds since 1970.
         shares: replicas by slot.
-        saved_cny: over the whole run, waiting paid.
-        saved_grams: of CO2, over the whole run; below 0 when it emits more.
+        saved_cny: CNY saved over the whole run, after the cost of waiting.
+        saved_grams: grams of CO2 saved over the whole run; negative when it emits more.
     """
 
     start_seconds: float
@@ -63,7 +65,7 @@ class PlannedStart:
 
 
 def can_wait(demand: Demand) -> bool:
-    """Whether a later start may be looked for at all."""
+    """Whether a later start may be considered at all."""
     schedule = demand.schedule
     is_timed = schedule.deadline is not None and bool(schedule.duration_seconds)
     return is_timed and demand.replicas > 0 and not demand.placed_replicas
@@ -75,9 +77,9 @@ def plan_start(
     """The cheapest later start, if it saves enough; None: start now.
 
     Args:
-        state: the case, of work that can wait.
+        state: the results of the steps before, of work that can wait.
         request: what is divided, as for a start now.
-        now_shares: the division for a start now.
+        now_shares: replicas by slot for a start now.
     """
     slots = np.array(sorted(now_shares), np.int64)
     if not len(slots) or not state.costs.are_known(slots):
@@ -87,7 +89,8 @@ def plan_start(
         return None
     later_context = replace(state.context, start_seconds=start[1])
     costs = site_costs_of(state.demand, state.fleet, later_context)
-    # Only what is known now was looked at for starts: a site must not gain by what another lost.
+    # Only sites whose costs are known both now and then are candidates: a site must not gain
+    # because another one lost a figure.
     unknown = costs.unknown[request.open_slots] + state.costs.unknown[request.open_slots]
     open_slots = request.open_slots[unknown == 0]
     division = divide_in_groups(replace(request, open_slots=open_slots, costs=costs), state.fleet)
@@ -124,10 +127,10 @@ def _worthwhile_start(
 
 
 def _sustained_grams(state: CycleState, seconds: float) -> Floats:
-    """The gCO2 per kWh at the machine of a start now; [capacity].
+    """Grams of CO2 per kWh at the machine for a start now; [slot_capacity].
 
-    Where the forecast says that the run will be cleaner than the present figure, that counts: a
-    moment's peak is no reason to wait.
+    Where the forecast for the run is lower than the present figure, the forecast counts: a short
+    peak is no reason to wait.
     """
     fleet, context = state.fleet, state.context
     forecast = (
@@ -138,7 +141,7 @@ def _sustained_grams(state: CycleState, seconds: float) -> Floats:
 
 
 def _best_starts(state: CycleState, request: DivisionRequest) -> Iterator[tuple[float, float]]:
-    """(CNY per replica-hour, start) of the best start by each forecast and tariff."""
+    """(CNY per replica-hour, start in seconds since 1970): the best of each forecast and tariff."""
     demand, context = state.demand, state.context
     seconds = float(demand.schedule.duration_seconds or 0)
     last = (latest_start_seconds(demand) or 0.0) - context.terms.start_margin_seconds
@@ -166,6 +169,7 @@ def _best_starts(state: CycleState, request: DivisionRequest) -> Iterator[tuple[
         waiting_costs = (starts - context.now_seconds) / seconds * waiting_price(demand, context)
         least = fixed + building[sites] * changes.min()
         few = np.argsort(least, kind="stable")[:_MAX_SITES]
+        # [sites, starts]: fixed costs, those that change with the start times PUE, and waiting.
         costs = fixed[few, None] + building[sites[few], None] * changes + waiting_costs
         best = costs.min(axis=0)
         at = int(best.argmin())
@@ -185,7 +189,12 @@ def _candidate_starts(
 
 @dataclass(frozen=True, slots=True)
 class _PriceTerm:
-    """A term of the price: CNY per replica-hour = units * figures; 0 where it has no price."""
+    """A term of the costs: CNY per replica-hour = units * figures; 0 where it has no price.
+
+    Attributes:
+        units: units that a replica pays for.
+        figures: the figures of the term, per unit (CNY or grams per kWh); [slot_capacity].
+    """
 
     units: float
     figures: Floats
@@ -208,13 +217,13 @@ def _sum_over_replicas(figures: Floats, shares: ReplicasBySlot) -> float:
 def postpone(
     decision: Decision, state: CycleState, plan: PlannedStart, now_shares: ReplicasBySlot
 ) -> Decision:
-    """The decision to wait for the planned start.
+    """The decision to wait for a planned start.
 
     Args:
-        decision: the one that says that it is not yet time.
-        state: the case.
-        plan: when and where.
-        now_shares: where it would run now.
+        decision: the decision that the work may not start yet.
+        state: the results of the steps before.
+        plan: the planned start.
+        now_shares: replicas by slot for a start now.
     """
     there, here = _assignments(state, plan.shares), _assignments(state, now_shares)
     latest = latest_start_seconds(state.demand) or plan.start_seconds
@@ -223,12 +232,12 @@ def postpone(
     if plan.saved_grams < 0:
         carbon = f"and emits {kilograms:.2g} kgCO2e more"
     line = (
-        f"planned on {_format_sites(there)} at {_format_rfc3339(plan.start_seconds)}: saves"
-        f" {plan.saved_cny:.2g} CNY {carbon} against now on {_format_sites(here)};"
-        f" latest start {_format_rfc3339(latest)}"
+        f"planned on {_format_assignments(there)} at {format_epoch_seconds(plan.start_seconds)}:"
+        f" saves {plan.saved_cny:.2g} CNY {carbon} against now on {_format_assignments(here)};"
+        f" latest start {format_epoch_seconds(latest)}"
     )
     return msgspec.structs.replace(
-        decision, line=line, start_at=_to_datetime(plan.start_seconds), planned=there
+        decision, line=line, start_at=datetime.fromtimestamp(plan.start_seconds, UTC), planned=there
     )
 
 
@@ -240,22 +249,12 @@ def _assignments(state: CycleState, shares: ReplicasBySlot) -> tuple[SiteAssignm
 _MAX_NAMED_SITES = 4
 
 
-def _format_sites(assigned: tuple[SiteAssignment, ...]) -> str:
-    shown = ", ".join(f"{each.site} ({each.replicas})" for each in assigned[:_MAX_NAMED_SITES])
-    more = len(assigned) - _MAX_NAMED_SITES
-    return f"{shown} and {more} more sites" if more > 0 else shown
-
-
-def _to_datetime(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _format_rfc3339(seconds: float) -> str:
-    return _to_datetime(seconds).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _format_assignments(assigned: tuple[SiteAssignment, ...]) -> str:
+    return format_sites([(each.site, each.replicas) for each in assigned], _MAX_NAMED_SITES)
 
 
 def context_at_start(context: DecisionContext, decision: Decision) -> DecisionContext:
-    """The moment whose costs explain a decision: that of a planned start, if there is one."""
+    """The context that explains the costs of a decision: of its planned start, if it has one."""
     if decision.start_at is None:
         return context
     return replace(context, start_seconds=decision.start_at.timestamp())

@@ -35,7 +35,7 @@ from scheduler.model.kinds.tenant import Budget, BudgetLeft
 from scheduler.model.kinds.workload import GroupPhase
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape
-from scheduler.model.quantities import GPU_CARDS, GPU_MILLI
+from scheduler.model.quantities import GPU_CARDS, GPU_MILLI, MILLI_PER_UNIT
 from scheduler.model.reasons import Reason
 
 
@@ -150,6 +150,16 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     def requests(self) -> dict[str, int]:
         """Requests of one replica; millicores for cpu, whole units for all else."""
         return total_requests(self.unit)
+
+    @cached_property
+    def gpu_share_cards(self) -> float:
+        """Shares of GPU cards that one replica asks in all, in whole cards."""
+        return sum(
+            [
+                each.count * each.shape.gpu_cards * each.shape.gpu_milli / MILLI_PER_UNIT
+                for each in self.unit
+            ]
+        )
 
     def quota_usage(self, replicas: int, sites: int) -> dict[str, int]:
         """What counts against a quota: requests of the replicas, and of the pods beside them.

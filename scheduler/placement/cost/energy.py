@@ -6,9 +6,7 @@ from numpy.typing import NDArray
 from scheduler.energy.power import kilowatt_hours_per_hour, marginal_watts
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
-from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.fields import Origin
-from scheduler.model.quantities import MILLI_PER_UNIT
 from scheduler.model.units import WATTS_PER_KILOWATT
 from scheduler.placement.cost.forecasts import (
     forecast_intensity_of_run,
@@ -25,18 +23,8 @@ Floats = NDArray[np.float64]
 
 def replica_kwh_per_hour(demand: Demand, context: DecisionContext) -> float:
     """What one replica draws, before PUE; kWh per hour."""
-    cached: tuple[Terms, float] | None = demand.__dict__.get("replica_kwh_per_hour")
-    if cached is None or cached[0] is not context.terms:
-        gpu_cards = sum(
-            [
-                each.count * each.shape.gpu_cards * each.shape.gpu_milli / MILLI_PER_UNIT
-                for each in demand.unit
-            ]
-        )
-        watts = marginal_watts(demand.requests, gpu_cards, context.terms)
-        cached = (context.terms, kilowatt_hours_per_hour(watts))
-        demand.__dict__["replica_kwh_per_hour"] = cached  # as functools.cached_property does
-    return cached[1]
+    watts = marginal_watts(demand.requests, demand.gpu_share_cards, context.terms)
+    return kilowatt_hours_per_hour(watts)
 
 
 def pue(fleet: Fleet, context: DecisionContext) -> SiteVector:

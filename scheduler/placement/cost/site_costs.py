@@ -158,6 +158,19 @@ def _sum_terms(terms: Sequence[tuple[CostRule, float, SiteVector]], capacity: in
     return np.zeros(capacity) if cny is None else cny
 
 
+class MissingFiguresCache:
+    """How many figures are missing by site, and whether any is, by the arrays that were added up.
+
+    Attributes:
+        counts: the sum, [slot_capacity], whether it is above 0 at any site, and the arrays added.
+            The arrays are kept because keys hold their identities: as long as an array lives, no
+            other can have its identity.
+    """
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[int, ...], tuple[Ints, bool, list[Ints]]] = {}
+
+
 def _count_missing(fleet: Fleet, missing_by_cost: list[Ints]) -> tuple[Ints, bool]:
     """How many figures are missing; remembered as long as they are the same arrays.
 
@@ -166,16 +179,16 @@ def _count_missing(fleet: Fleet, missing_by_cost: list[Ints]) -> tuple[Ints, boo
         missing_by_cost: of each cost how many are missing; [capacity].
     """
     cache_key = (fleet.figure_version, *map(id, missing_by_cost))
-    cached = fleet.missing_figures_cache.get(cache_key)
+    counts = fleet.cache(MissingFiguresCache).counts
+    cached = counts.get(cache_key)
     if cached is None or cached[0].shape[0] != fleet.slot_capacity:
         unknown = np.zeros(fleet.slot_capacity, np.int64)
         for each in missing_by_cost:
             unknown += each
-        if len(fleet.missing_figures_cache) > _MAX_CACHED_COUNTS:
-            fleet.missing_figures_cache.clear()
+        if len(counts) > _MAX_CACHED_COUNTS:
+            counts.clear()
         is_any = bool((unknown[fleet.has_site] > 0).any())
-        # The arrays are kept too: as long as they live, no other can have their identity.
-        cached = fleet.missing_figures_cache[cache_key] = (unknown, is_any, missing_by_cost)
+        cached = counts[cache_key] = (unknown, is_any, missing_by_cost)
     return cached[0], cached[1]
 
 

@@ -1,8 +1,8 @@
-"""Step 1, admit: every hard rule answers for the whole fleet at once.
+"""Step 1, filter: every hard rule answers for the whole fleet at once.
 
-The answer keeps, for each rule, which sites pass; so both the count of reasons and the sentence for
-one site can be told later, and only if somebody asks. Rules say what of a demand matters to them;
-equal questions are answered once, until what is known of the sites changes.
+The result keeps for each rule which sites pass, so that the count of reasons and the sentence for
+one site can be derived later, when they are needed. Each rule has a cache key: what of a demand its
+answer depends on. Demands with equal keys share an answer until the facts of the sites change.
 """
 
 from collections.abc import Callable, Hashable
@@ -40,7 +40,7 @@ Version = tuple[int, int, int]
 """As `Fleet.version_at` gives it."""
 
 RANK_EMPTY_SLOT = np.uint8(0)
-"""The rank of a slot without a site. Rules rank from 1 in the order of `all_rules()`."""
+"""The rank of a slot without a site. Rules have ranks from 1 in the order of `all_rules()`."""
 RANK_ADMITTED = np.uint8(255)
 """The rank of a site that no rule refuses."""
 _MAX_CACHED_RESULTS = 512
@@ -48,17 +48,17 @@ _MAX_CACHED_RESULTS = 512
 
 @dataclass(slots=True)
 class RuleResults:
-    """What some rules say of every site.
+    """The answers of some of the rules for every site.
 
     Attributes:
-        version: of the fleet that they were given for.
-        passed: by rule; [fleet.capacity] each.
+        version: the version of the fleet that the answers hold for.
+        passed: which sites pass, by rule; [slot_capacity] each.
         first_refusal_ranks: the rank of the first rule that refuses, `RANK_ADMITTED` if none does;
-        [fleet.capacity].
-        allowing_grant_bits: bits of the grants that allow everything; [fleet.capacity]; rules of
-        grants only.
-        vendor_sets: the set of CPU vendors that the grant in use permits; [fleet.capacity]; None:
-            any vendor everywhere.
+            [slot_capacity].
+        allowing_grant_bits: the valid grants that all grant rules among these allow, as bits;
+            [slot_capacity].
+        vendor_sets: the number of the set of CPU vendors that the grant in use permits;
+            [slot_capacity]; None: any vendor at every site.
     """
 
     version: Version
@@ -70,15 +70,15 @@ class RuleResults:
 
 @dataclass(slots=True)
 class FilterResult:
-    """What the rules say of every site.
+    """The answers of all rules for every site.
 
     Attributes:
-        rights: what the rules of grants say.
-        cached: what the other rules say whose answers last.
-        time_dependent: the answers that hold for this moment only.
+        rights: the answers of the grant rules.
+        cached: the answers of the site rules that can be cached.
+        time_dependent: the answers of the site rules that depend on the time; [slot_capacity] each.
         first_refusal_ranks: the rank of the first rule that refuses, `RANK_ADMITTED` if none does;
-        [fleet.capacity].
-        admitted_slots: sites that pass every rule, as slot numbers.
+            [slot_capacity].
+        admitted_slots: the slots of sites that pass every rule.
         is_compiled: whether the kernel counts the reasons.
     """
 
@@ -91,18 +91,18 @@ class FilterResult:
 
     @property
     def admitted(self) -> Bools:
-        """Sites that pass every rule; [fleet.capacity]."""
+        """Which sites pass every rule; [slot_capacity]."""
         admitted: Bools = self.first_refusal_ranks == RANK_ADMITTED
         return admitted
 
     @property
     def passed(self) -> list[tuple[Rule, Bools]]:
-        """Which sites pass, [fleet.capacity], by rule, in the order in which reasons are told."""
+        """Which sites pass each rule, [slot_capacity], in the order in which reasons are given."""
         answers = {**self.rights.passed, **self.cached.passed, **self.time_dependent}
         return [(rule, answers[rule]) for rule in all_rules()]
 
     def count_first_reasons(self) -> dict[Reason, int]:
-        """How many sites each rule refused that no rule before it had refused."""
+        """How many sites have each reason as their first."""
         counts: dict[Reason, int] = {}
         rules = all_rules()
         count_ranks = compiled.kernel.count_ranks if self.is_compiled else _count_ranks
@@ -122,18 +122,33 @@ def _count_ranks(first_refusal_ranks: Ranks, max_rank: int) -> list[int]:
     return counts
 
 
+class FilterCache:
+    """Answers of rules that later decisions can use.
+
+    Attributes:
+        results: answers of cacheable rules, by what of a demand they depend on; the oldest are
+            dropped first.
+        refusal_ranks: for time-dependent rules, by rank: the last answer, and its refusal ranks.
+    """
+
+    def __init__(self) -> None:
+        self.results: dict[Hashable, RuleResults] = {}
+        self.refusal_ranks: dict[int, tuple[Bools, Ranks]] = {}
+
+
 def filter_sites(demand: Demand, fleet: Fleet, context: DecisionContext) -> FilterResult:
-    """Asks every rule; those whose answers last are asked only what was not asked before."""
+    """Evaluates every rule, or takes its cached answer."""
     book = rulebook()
+    cache = fleet.cache(FilterCache)
     version = fleet.version_at(context.now_seconds)
-    rights = _cached_results(book.rights, demand, fleet, context, version)
-    cached = _cached_results(book.cached, demand, fleet, context, version)
+    rights = _cached_results(cache, book.rights, demand, fleet, context, version=version)
+    cached = _cached_results(cache, book.cached, demand, fleet, context, version=version)
     time_dependent: dict[Rule, Bools] = {}
     time_dependent_ranks: Ranks | None = None
     for rule, rank in book.time_dependent:
         passes = time_dependent[rule] = rule.admits(fleet, demand, context)
-        if passes is not fleet.has_site:
-            ranks = _cached_refusal_ranks(fleet, rank, passes)
+        if passes is not fleet.has_site:  # rules return this very array when they refuse no site
+            ranks = _cached_refusal_ranks(cache, rank, passes)
             time_dependent_ranks = (
                 ranks if time_dependent_ranks is None else np.minimum(time_dependent_ranks, ranks)
             )
@@ -144,16 +159,16 @@ def filter_sites(demand: Demand, fleet: Fleet, context: DecisionContext) -> Filt
     return FilterResult(rights, cached, time_dependent, first, slots, fleet.is_compiled)
 
 
-def _cached_refusal_ranks(fleet: Fleet, rank: int, passes: Bools) -> Ranks:
-    """The rank of a rule where it refuses; computed once as long as its answer is the same one."""
-    cached: tuple[Bools, Ranks] | None = fleet.refusal_rank_cache.get(rank)
+def _cached_refusal_ranks(cache: FilterCache, rank: int, passes: Bools) -> Ranks:
+    """The refusal ranks of a rule, computed again only when its answer is another array."""
+    cached = cache.refusal_ranks.get(rank)
     if cached is None or cached[0] is not passes:
-        cached = fleet.refusal_rank_cache[rank] = (passes, _refusal_ranks(passes, rank))
+        cached = cache.refusal_ranks[rank] = (passes, _refusal_ranks(passes, rank))
     return cached[1]
 
 
 def _refusal_ranks(passes: Bools, rank: int) -> Ranks:
-    """The rank of a rule where it refuses, `RANK_ADMITTED` where it does not; [capacity]."""
+    """The rank of a rule where it refuses, `RANK_ADMITTED` where it does not; [slot_capacity]."""
     return np.where(passes, RANK_ADMITTED, np.uint8(rank))
 
 
@@ -166,7 +181,7 @@ def _merge_ranks(one: Ranks, other: Ranks, third: Ranks | None) -> tuple[Ranks, 
 
 @dataclass(frozen=True, slots=True)
 class _CachedRules:
-    """Rules whose answers last, and what of a demand matters to them."""
+    """Rules whose answers can be cached, and what of a demand these depend on."""
 
     rules: tuple[Rule, ...]
     cache_key: Callable[[Demand], Hashable]
@@ -182,7 +197,7 @@ class _Rulebook:
 
 @cache
 def rulebook() -> _Rulebook:
-    """Rules of grants, other rules whose answers last, and those that every moment asks again."""
+    """Grant rules, site rules whose answers can be cached, and time-dependent site rules."""
     empty_demand = Demand(key="")
     rights: list[GrantRule] = []
     cached: list[SiteRule] = []
@@ -205,22 +220,26 @@ def rulebook() -> _Rulebook:
 
 
 def _cached_results(
+    cache: FilterCache,
     rules: _CachedRules,
     demand: Demand,
     fleet: Fleet,
     context: DecisionContext,
+    *,
     version: Version,
 ) -> RuleResults:
     cache_key = rules.cache_key(demand)
-    if fleet.has_mixed_grants:  # then nodes say which grant is in use, and rights which nodes count
+    if fleet.grants.have_mixed_vendors:
+        # Then the grant in use depends on the nodes, and the nodes that count on the grant: the
+        # answer depends on all that either of them does.
         rights = rulebook().rights.cache_key(demand)
         cache_key = (cache_key, rights, demand.architectures, demand.cpu_vendors)
-    results: RuleResults | None = fleet.rule_results_cache.get(cache_key)
+    results = cache.results.get(cache_key)
     if results is None or results.version != version:
         results = _evaluate_rules(rules.rules, demand, fleet, context, version)
-        fleet.rule_results_cache[cache_key] = results
-        if len(fleet.rule_results_cache) > _MAX_CACHED_RESULTS:
-            fleet.rule_results_cache.pop(next(iter(fleet.rule_results_cache)))
+        cache.results[cache_key] = results
+        if len(cache.results) > _MAX_CACHED_RESULTS:
+            cache.results.pop(next(iter(cache.results)))
     return results
 
 
@@ -231,13 +250,14 @@ def _evaluate_rules(
     context: DecisionContext,
     version: Version,
 ) -> RuleResults:
-    """Asks rules whose answers last.
+    """Evaluates rules whose answers can be cached.
 
-    A grant must allow everything by itself: the bits of the grants that are still in play are
-    handed from rule to rule, and a site is refused by the rule that rules out its last grant.
+    One grant must allow everything: the bits of the grants still in play are passed from rule to
+    rule, and the rule that rules out a site's last grant is the one that refuses it.
     """
-    valid = fleet.valid_grant_bits(context.now_seconds)
-    # Without a valid grant its dates, or its want, are the reason; others then look at all grants.
+    valid = fleet.grants.valid_bits(context.now_seconds)
+    # Where no grant is valid, `grant_expired` or `has_grant` refuses; the other rules then judge
+    # all grants, so that they do not refuse for the same cause.
     bits = np.where(valid != 0, valid, -1)
     first_refusal_ranks = np.where(fleet.has_site, RANK_ADMITTED, RANK_EMPTY_SLOT)
     passed: dict[Rule, Bools] = {}
@@ -272,9 +292,17 @@ def _apply_grant_rule(
     passed: Flags,
     rank: int,
 ) -> None:
-    """Of the grants still in play, `grant_bits_in_play`, a rule leaves those that it accepts.
+    """Applies a grant rule: it keeps those grants in play that it accepts.
 
-    Where it leaves none, it refuses, and the rules after it are judged by themselves again.
+    Where none remains, the rule refuses the site, and the grants in play stay as they were, so that
+    later rules are judged on their own.
+
+    Args:
+        first_refusal_ranks: the rank of the first rule that refuses; [slot_capacity]; updated.
+        grant_bits_in_play: the grants in play, as bits; [slot_capacity]; updated.
+        accepted_bits: the grants that the rule accepts, as bits; [slot_capacity].
+        passed: 1 where a grant remains; [slot_capacity]; written.
+        rank: the rank of the rule.
     """
     left = grant_bits_in_play & accepted_bits
     np.not_equal(left, 0, out=passed.view(np.bool_))
@@ -283,12 +311,12 @@ def _apply_grant_rule(
 
 
 def _vendor_sets_in_use(grants: Ints, fleet: Fleet, demand: Demand) -> Ints:
-    """The number of the set of CPU vendors that the grant in use permits at each site; [capacity].
+    """The number of the set of CPU vendors that the grant in use permits; [slot_capacity].
 
-    A grant is used whole. Of several that allow everything, the first counts that permits a node on
-    which the images run; if none does, the first.
+    One grant is in use at a site. Of several that allow everything it is the first that permits a
+    node on which the images run; if none does, the first.
     """
-    if not fleet.has_mixed_grants:
+    if not fleet.grants.have_mixed_vendors:
         return fleet.description_column(
             "vendor set",
             lambda facts: (
@@ -305,7 +333,7 @@ def _vendor_sets_in_use(grants: Ints, fleet: Fleet, demand: Demand) -> Ints:
 
 
 def _vendors_in_use(bits: int, facts: SiteFacts, demand: Demand) -> tuple[str, ...]:
-    """The vendors that the grant in use permits at a site; any if there are none."""
+    """The vendors that the grant in use permits at a site; empty: any vendor."""
     allowing = [
         grant.spec.cpu_vendors
         for place, grant in enumerate(facts.grants[: bits.bit_length()])

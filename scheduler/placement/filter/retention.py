@@ -1,16 +1,17 @@
-"""What of a workload may stay where it runs: placed work is sticky.
+"""Which replicas of a workload may stay where they run: placements are sticky.
 
 A site that would not be chosen today (a new NoSchedule taint, a cordon, a stale report, a lost API
-kind, a better price elsewhere) keeps what it has and gets nothing new. Only these end a placement:
+kind, a better price elsewhere) keeps its replicas and gets no new ones. Only these end a placement:
 
-- the site is gone, or its NoExecute taint is not tolerated (any longer): the replicas are lost;
-- its rights ended and the authority's `onViolation` says Stop: the replicas are lost;
-- it is silent for longer than the workload bears, an operator or failover said so, or `onViolation`
-  says
-  Move: the replicas are replaced, and stay if nothing fits elsewhere.
+- The site is gone, or has a NoExecute taint that is not, or no longer, tolerated: the replicas are
+  lost.
+- The site's rights ended, and the authority's `onViolation` is Stop: the replicas are lost.
+- The site is silent for longer than the workload tolerates, an operator or failover evicts it, or
+  the rights ended and `onViolation` is Move: the replicas are replaced, and stay if nothing fits
+  elsewhere.
 
-What is being withdrawn already waits for its replacement; only what ends a placement at once ends
-that too.
+Replicas that are being withdrawn already run until their replacement does; only what makes replicas
+lost ends them earlier.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from datetime import UTC, datetime
 
 from scheduler.model.demand.demand import Demand, any_tolerates
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.formatters import format_list
 from scheduler.model.kinds.fields import Taint
 from scheduler.placement.filter.filter import FilterResult
 from scheduler.placement.filter.rules import is_grant_rule
@@ -30,14 +32,15 @@ _MAX_NAMED_SITES = 8
 
 @dataclass(slots=True)
 class RetainedShares:
-    """What becomes of what runs.
+    """What becomes of the replicas that run.
 
     Attributes:
         kept: replicas that stay, by slot.
-        replaced: replicas that stay only until, or unless, they fit elsewhere; by slot.
-        excluded: slots that get nothing new: what was driven out does not come straight back.
-        lost: sites whose replicas are gone, with the reason.
-        violated: sites where a rule of an authority is broken by what runs there, with the reason.
+        replaced: replicas that stay until they fit elsewhere, by slot.
+        excluded: slots that get no new replicas, as the workload's replicas there are lost to a
+            taint or being replaced.
+        lost: why replicas are lost, by site.
+        violated: which right the running replicas violate, by site.
     """
 
     kept: dict[int, int] = field(default_factory=dict)
@@ -50,7 +53,7 @@ class RetainedShares:
 def retained_shares(
     demand: Demand, fleet: Fleet, filter_result: FilterResult, context: DecisionContext
 ) -> RetainedShares:
-    """Sorts what runs into kept, replaced and lost."""
+    """Sorts the running replicas of a workload into kept, replaced and lost."""
     retained = RetainedShares()
     if not demand.placed:
         return retained
@@ -87,7 +90,7 @@ def _check_withdrawing(
     filter_result: FilterResult,
     context: DecisionContext,
 ) -> None:
-    """Replicas that run on until they are replaced: some may not even do that."""
+    """Finds sites whose replicas are being withdrawn and may not even run until replaced."""
     withdrawing = {one.site for one in demand.placed if one.phase == "Withdrawing"}
     for site in sorted(withdrawing - demand.placed_replicas.keys()):
         slot = fleet.slot_of.get(site)
@@ -107,24 +110,21 @@ _NO_SUCH_SITE = "no such site"
 
 
 def format_ended(lost: Mapping[str, str], vacated: Iterable[str]) -> str:
-    """What ended, and by what, for the decision's line; empty when nothing did.
+    """The placements that ended, with the reasons, for the decision's line; "" if none did.
 
     Args:
-        lost: what ended placements, by site.
-        vacated: sites that hold nothing any more.
+        lost: why replicas are lost, by site.
+        vacated: sites that held replicas and hold none after this decision.
     """
     ended = [f"{site} ({lost[site]})" for site in vacated if site in lost]
-    if not ended:
-        return ""
-    more = len(ended) - _MAX_NAMED_SITES
-    return f"; ended at {', '.join(ended[:_MAX_NAMED_SITES])}" + (f" and {more} more" * (more > 0))
+    return f"; ended at {format_list(ended, _MAX_NAMED_SITES)}" if ended else ""
 
 
 def evicted_by_taint_at(demand: Demand, fleet: Fleet, now: datetime) -> datetime | None:
-    """When the next NoExecute taint that is borne for a time will end what runs.
+    """When the next toleration of a NoExecute taint expires where the workload runs.
 
     Returns:
-        The first such instant after `now`; None when no taint will.
+        The first such instant after `now`; None if there is none.
     """
     eviction_seconds: list[float] = []
     for site in {one.site for one in demand.placed}:
@@ -143,25 +143,29 @@ def _taint_eviction_seconds(
     for taint in facts.spec.taints:
         if taint.effect != "NoExecute":
             continue
-        since = now_seconds if taint.time_added is None else taint.time_added.timestamp()
         limits = _toleration_seconds(taint, demand)
         if limits:
-            yield since + min(limits)
+            yield _tainted_since(taint, now_seconds) + min(limits)
+
+
+def _tainted_since(taint: Taint, now_seconds: float) -> float:
+    """When a taint was added, in seconds since 1970; now if it does not say."""
+    return now_seconds if taint.time_added is None else taint.time_added.timestamp()
 
 
 def _toleration_seconds(taint: Taint, demand: Demand) -> list[int]:
-    """For how many seconds each toleration that has a limit bears a taint."""
+    """The `tolerationSeconds` of all tolerations that match a taint and have such a limit."""
     matching = [each for each in demand.site_tolerations if each.tolerates(taint)]
     return [each.toleration_seconds for each in matching if each.toleration_seconds is not None]
 
 
 def is_evicted_by_taint(facts: SiteFacts, demand: Demand, context: DecisionContext) -> bool:
-    """Whether a NoExecute taint ends what runs there.
+    """Whether a NoExecute taint evicts the workload's replicas from a site now.
 
-    As in Kubernetes: a taint without a matching toleration ends it at once; matching tolerations
-    with `tolerationSeconds` bear it for the least of them, counted from `timeAdded` (0 or less: not
-    at all; without `timeAdded`, from now on); a matching toleration without seconds bears it for
-    ever, unless another one limits it.
+    As in Kubernetes: a taint without a matching toleration evicts at once. Matching tolerations
+    with `tolerationSeconds` tolerate it for the shortest of these, counted from `timeAdded` (0 or
+    less: not at all; without `timeAdded`: from now on). A matching toleration without seconds
+    tolerates it forever, unless another one limits it.
     """
     for taint in facts.spec.taints:
         if taint.effect != "NoExecute":
@@ -171,7 +175,7 @@ def is_evicted_by_taint(facts: SiteFacts, demand: Demand, context: DecisionConte
         limits = _toleration_seconds(taint, demand)
         if not limits:
             continue
-        since = context.now_seconds if taint.time_added is None else taint.time_added.timestamp()
+        since = _tainted_since(taint, context.now_seconds)
         if min(limits) <= 0 or context.now_seconds - since >= min(limits):
             return True
     return False

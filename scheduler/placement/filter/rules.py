@@ -1,9 +1,9 @@
-"""What a hard rule is, and how the rules are found.
+"""What a hard rule is, and how rules are found.
 
-A rule is one file in `constraints/` that holds one `RULE`. Rules of grants answer for one grant and
-are put together here, because one grant must allow everything: two halves are not added up. All
-other rules answer for the whole fleet at once. Every rule can say why for one site, and names the
-events that could change its answer, so that waiting work is woken by those only.
+A rule is one file in `constraints/` that holds one `RULE`. A grant rule answers for one grant, and
+the answers are combined in `filter.py`, because a single grant must allow everything. A site rule
+answers for the whole fleet at once. Every rule can explain its answer for one site, and names the
+events that may change it, so that waiting workloads are requeued by those only.
 """
 
 import importlib
@@ -21,7 +21,8 @@ from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.reasons import REASONS, Reason
 from scheduler.placement.filter import constraints
 from scheduler.placement.fleet.context import DecisionContext
-from scheduler.placement.fleet.fleet import MAX_GRANTS, Fleet
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.grants import MAX_GRANTS
 
 BoolPerSite = NDArray[np.bool_]
 
@@ -39,41 +40,51 @@ WakeEvent = Literal[
     "placed",
     "gone",
 ]
-"""What can happen: a grant, scheme, tenant, workload or site object changed; a report brought other
-facts, a shorter round trip, or more free capacity; time went by; quota was given back; another
-workload was placed elsewhere than before; another workload is gone, and with it what it owned."""
+"""What can change the answer of a rule: a grant, scheme, tenant, workload or site object changed; a
+report brought other facts, a shorter round trip, or more free capacity; time passed; quota was
+freed; another workload was placed at other sites, or was deleted with all that it owned."""
 
 
 NEVER_CACHED: Hashable = ("every time",)
-"""The question of a rule whose answer depends on the moment: it is asked for every decision."""
+"""The cache key of a rule that is evaluated for every decision, as its answer depends on the time
+or on parts of reports that change often."""
 
 
 class DemandFields:
-    """The question of a rule to which whole fields of a demand matter, and nothing else of it."""
+    """The cache key of a rule whose answer depends on some fields of a demand, and nothing else.
+
+    Args:
+        names: the fields.
+    """
 
     def __init__(self, *names: str) -> None:
         self.names = names
 
     def __call__(self, demand: Demand) -> Hashable:
-        """The fields."""
+        """The values of the fields."""
         return tuple([getattr(demand, name) for name in self.names])
 
 
 class SiteRule(Protocol):
-    """A rule about sites."""
+    """A rule about sites.
+
+    Attributes:
+        reason: the slug that a refusal is counted under.
+        wake_events: the events that may change the answer.
+    """
 
     reason: Reason
     wake_events: frozenset[WakeEvent]
 
     def cache_key(self, demand: Demand) -> Hashable:
-        """What of a demand matters to this rule; equal questions have equal answers.
+        """What of a demand the answer depends on: demands with equal keys have equal answers.
 
-        Answers are remembered by it until a site changes. `NEVER_CACHED`: never.
+        Answers are cached under it until a site changes; `NEVER_CACHED`: not at all.
         """
         ...
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Which sites pass; [fleet.capacity]."""
+        """Which sites pass; [slot_capacity]. `fleet.has_site` itself when no site is refused."""
         ...
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
@@ -82,17 +93,22 @@ class SiteRule(Protocol):
 
 
 class GrantRule(Protocol):
-    """A rule about what an authority granted."""
+    """A rule about what an authority granted a site.
+
+    Attributes:
+        reason: the slug that a refusal is counted under.
+        wake_events: the events that may change the answer.
+    """
 
     reason: Reason
     wake_events: frozenset[WakeEvent]
 
     def cache_key(self, demand: Demand) -> Hashable:
-        """What of a demand matters to this rule; equal questions have equal answers."""
+        """What of a demand the answer depends on: demands with equal keys have equal answers."""
         ...
 
     def allows(self, grant: Grant, demand: Demand) -> bool:
-        """Whether a grant allows it, apart from its dates."""
+        """Whether a grant allows the workload, not considering its dates."""
         ...
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
@@ -105,7 +121,7 @@ Rule = SiteRule | GrantRule
 
 @cache
 def all_rules() -> tuple[Rule, ...]:
-    """Every rule in `constraints/`, in the order in which a site's first reason is told."""
+    """Every rule in `constraints/`, in the order in which a site's first reason is given."""
     order = {reason: place for place, reason in enumerate(REASONS)}
     found: list[tuple[bool, int, str, Rule]] = []
     for module in pkgutil.iter_modules(constraints.__path__):
@@ -115,11 +131,11 @@ def all_rules() -> tuple[Rule, ...]:
 
 
 _REPORTED_FIRST = ("data_class_missing", "grant_expired", "has_grant")
-"""Without a class, or without a grant, nothing else matters."""
+"""Rules that come before all others: without a data class or a grant no other reason matters."""
 
 
 def is_grant_rule(rule: Rule) -> TypeGuard[GrantRule]:
-    """Whether a rule judges grants one by one."""
+    """Whether a rule answers for one grant at a time."""
     return hasattr(rule, "allows")
 
 
@@ -129,7 +145,10 @@ def is_site_rule(rule: Rule) -> TypeGuard[SiteRule]:
 
 
 def combined_cache_key(rules: Sequence[Rule]) -> Callable[[Demand], Hashable]:
-    """What of a demand matters to any of several rules, gathered in as few steps as can be."""
+    """A function that gives what of a demand the answers of any of several rules depend on.
+
+    It runs for every decision: the fields of all `DemandFields` are read in one step.
+    """
     field_keys = [rule.cache_key for rule in rules if isinstance(rule.cache_key, DemandFields)]
     computed_keys = [
         rule.cache_key for rule in rules if not isinstance(rule.cache_key, DemandFields)
@@ -140,12 +159,12 @@ def combined_cache_key(rules: Sequence[Rule]) -> Callable[[Demand], Hashable]:
 
 
 def rule_name(rule: Rule) -> str:
-    """The name of a rule: that of its file."""
+    """The name of a rule: its file name, with hyphens."""
     return type(rule).__module__.rpartition(".")[2].replace("_", "-")
 
 
 def grant_bits(rule: GrantRule, fleet: Fleet, demand: Demand) -> NDArray[np.int64]:
-    """Which grants of each site a rule accepts, as bits; [fleet.capacity]."""
+    """Which grants of each site a rule accepts, as bits; [slot_capacity]."""
 
     def accepted_bits(facts: SiteFacts) -> int:
         grants = facts.grants[:MAX_GRANTS]
@@ -154,8 +173,13 @@ def grant_bits(rule: GrantRule, fleet: Fleet, demand: Demand) -> NDArray[np.int6
     return fleet.description_column((rule.reason, rule.cache_key(demand)), accepted_bits, np.int64)
 
 
+def has_any_grant(fleet: Fleet) -> BoolPerSite:
+    """Which sites have a grant, valid or not; [slot_capacity]."""
+    return fleet.description_column("has-grant", lambda facts: bool(facts.grants), np.bool_)
+
+
 def is_grant_valid(grant: Grant, context: DecisionContext) -> bool:
-    """Whether a grant holds at a moment: from `validFrom` on, and before `validUntil`."""
+    """Whether a grant is valid now: from `validFrom` on, and before `validUntil`."""
     begins, ends = grant.spec.valid_from, grant.spec.valid_until
     now = context.now_seconds
     return (begins is None or begins.timestamp() <= now) and (
@@ -164,5 +188,5 @@ def is_grant_valid(grant: Grant, context: DecisionContext) -> bool:
 
 
 def valid_grants(facts: SiteFacts, context: DecisionContext) -> list[Grant]:
-    """The grants of a site that hold now."""
+    """The grants of a site that are valid now."""
     return [grant for grant in facts.grants if is_grant_valid(grant, context)]

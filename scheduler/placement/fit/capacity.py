@@ -1,14 +1,14 @@
-"""How many more replicas a site really takes, node by node. Sums over a cluster lie.
+"""How many more replicas a site really takes, node by node; sums over a cluster are too high.
 
 For pods of one shape the answer is exact: per node `min over resources of floor(free / asked)`,
-shared GPU cards counted card by card, at most one where hostname anti-affinity or host ports say
-so, limits of topology spread obeyed, and what is in flight taken off as if it fell worst. For sets
-of different pods see `pod_sets.py`. The compiled kernel looks at the nodes each time, which is
-quicker than to remember; otherwise answers are remembered per shape and computed again only for
-sites that changed.
+shared GPU cards counted card by card, at most one pod per node under hostname anti-affinity or host
+ports, within the limits of topology spread, less what is in flight, assigned to the worst nodes.
+`pod_sets.py` handles sets of different pods. The compiled kernel computes the answer from the nodes
+each time, which is faster than a cache; without it answers are cached by shape and computed again
+only for sites that changed.
 
-A node without an architecture that the images run on, or of a CPU vendor that the site's grant does
-not name, is no node for this purpose.
+Nodes on whose architecture the images do not run, or whose CPU vendor the site's grant does not
+permit, do not count.
 """
 
 from collections import OrderedDict
@@ -23,14 +23,17 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fit.full_sites import FullSites, full_sites_of
 from scheduler.placement.fit.kernel_fit import kernel_supports, make_kernel_fit
+from scheduler.placement.fit.node_fit import NodeFit
 from scheduler.placement.fit.pod_sets import pod_sets_at
-from scheduler.placement.fit.summed_capacity import UNLIMITED, SummedCapacity, permitted_rows
+from scheduler.placement.fit.summed_capacity import (
+    UNLIMITED,
+    SummedCapacity,
+    vendor_sets_key,
+)
 from scheduler.placement.fit.topology_spread import replicas_within_spread
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.namespace_limits import SiteNamespaceLimits
-from scheduler.placement.fleet.node_eligibility import is_eligible, is_platform_permitted
 from scheduler.placement.fleet.node_table import (
-    CARDS_COLUMN,
     COUNT_COLUMN,
     IN_FLIGHT_KIND,
     KIND_COLUMN,
@@ -48,16 +51,28 @@ _MAX_CACHED_SHAPES = 256
 
 
 class SiteCapacity:
-    """How many more replicas of a demand each site takes, computed when asked.
+    """How many more replicas of a demand each site takes, computed on request.
 
-    What of the demand runs already is not in the free capacity, so a site's share may be what it
-    has plus this.
+    The free capacity does not include what the workload's running replicas use, so a site may have
+    these and as many more.
+
+    Args:
+        fleet: the fleet.
+        demand: the workload.
+        vendor_sets: the number of the set of permitted CPU vendors of each site, [slot_capacity];
+            None: any vendor everywhere.
+
+    Attributes:
+        is_single_pod: whether a replica is one pod, and no other pods come with it.
+        is_exhaustive: for sets of pods: whether every answer so far is exact.
+        quota_bound_slots: slots whose last answer was capped by a quota of the namespace.
     """
 
     def __init__(self, fleet: Fleet, demand: Demand, vendor_sets: Ints | None = None) -> None:
         self._fleet = fleet
         self._demand = demand
         self._vendor_sets = vendor_sets
+        self._node_fit = NodeFit(fleet, demand, vendor_sets)
         unit = demand.unit
         simple = len(unit) == 1 and unit[0].count == 1
         self._pod_shape = unit[0].shape if simple else None
@@ -70,7 +85,7 @@ class SiteCapacity:
 
     @property
     def has_no_caveats(self) -> bool:
-        """Whether there is nothing to say of how room is found: see `caveats.py`."""
+        """Whether `caveats.py` has no note for this demand; a quick check."""
         shape = self._pod_shape
         if shape is None or not self.is_single_pod or self._namespace_limits is not None:
             return False
@@ -78,12 +93,12 @@ class SiteCapacity:
 
     @property
     def kernel_fit(self) -> "Fit | None":
-        """The compiled kernel for what is asked; None where it cannot do it, or is not there."""
+        """The compiled fit of the demand; None if the kernel does not support it or is not used."""
         found = self._kernel_fit  # a cached_property takes a lock
         if found is None:
             shape, fleet = self._pod_shape, self._fleet
             if shape is not None and self.is_single_pod and kernel_supports(fleet, shape):
-                chosen, all_are = self._suitable_kinds(shape)
+                chosen, all_are = self._node_fit.suitable_kinds(shape)
                 found = make_kernel_fit(
                     fleet, shape, None if all_are else chosen, self._vendor_sets
                 )
@@ -92,7 +107,7 @@ class SiteCapacity:
 
     @property
     def unbounded_kernel_fit(self) -> "Fit | None":
-        """The same, where nothing but the nodes bounds what a site takes."""
+        """The same if only the nodes limit what a site takes, neither quotas nor own replicas."""
         shape = self._pod_shape
         if (
             shape is None
@@ -113,11 +128,11 @@ class SiteCapacity:
 
     @property
     def has_namespace_limits(self) -> bool:
-        """Whether any site limits what the demand's namespace may ask."""
+        """Whether any site reports limits of the demand's namespace."""
         return self._namespace_limits is not None
 
     def replicas_at(self, slots: Ints) -> Ints:
-        """Replicas that fit beside what runs, for several sites; [len(slots)]."""
+        """How many more replicas fit at several sites; [len(slots)]."""
         if self._needs_no_node:
             return np.full(len(slots), UNLIMITED)
         found = self._replicas_before_quota(slots)
@@ -149,9 +164,9 @@ class SiteCapacity:
     def _cap_by_namespace_limits(
         self, slots: Ints, replicas: Ints, limits_by_slot: Mapping[int, SiteNamespaceLimits]
     ) -> None:
-        """Caps what fits by what the quotas of the namespace leave, at sites that report them.
+        """Caps `replicas` by what the quotas of the namespace leave, at sites that report them.
 
-        Where a LimitRange makes the pods larger, larger ones are fitted.
+        Where a LimitRange adds requests to the pods, the larger pods are fitted.
         """
         for position, slot in enumerate(slots.tolist()):
             here, facts = limits_by_slot.get(slot), self._fleet.facts[slot]
@@ -175,11 +190,11 @@ class SiteCapacity:
 
     @cached_property
     def kernel_full_sites(self) -> "FullSiteTracker | None":
-        """What the kernel remembers of full sites; asked for where there are many sites only."""
+        """The kernel's cache of full sites; worth its cost only where there are many sites."""
         full = self._full_sites
         if full is None:
             return None
-        chosen, all_are = self._suitable_kinds(full.smallest)
+        chosen, all_are = self._node_fit.suitable_kinds(full.smallest)
         kinds = None if all_are else chosen
         return compiled.kernel.FullSiteTracker(
             full.full_at_versions,
@@ -189,7 +204,7 @@ class SiteCapacity:
         )
 
     def exclude_known_full(self, slots: Ints) -> Ints:
-        """The slots without those of which it is known that they take nothing."""
+        """The slots without those that are known to be full."""
         full = self._full_sites
         if full is None:
             return slots
@@ -197,15 +212,19 @@ class SiteCapacity:
         return left
 
     def mark_full(self, candidates: Ints) -> None:
-        """Remembers sites without room, if they have none for all demands of about this size."""
+        """Records candidates that are full for all shapes of the demand's cell.
+
+        A site is recorded if what its nodes take of the smallest shape, less what is in flight
+        counted for the largest, is nothing: see `full_sites.py`.
+        """
         full = self._full_sites
         if full is None or not len(candidates):
             return
         rows = self._fleet.nodes.rows
         index = rows.row_indices(candidates)
         is_flight = rows.matrix[KIND_COLUMN].take(index) == IN_FLIGHT_KIND
-        most = self._replicas_per_node(index, candidates, full.smallest)
-        least_lost = self._replicas_per_node(index, candidates, full.largest)
+        most = self._node_fit.replicas_per_node(index, candidates, full.smallest)
+        least_lost = self._node_fit.replicas_per_node(index, candidates, full.largest)
         most[is_flight] = least_lost[is_flight]
         most *= rows.matrix[COUNT_COLUMN].take(index)
         candidates = candidates[rows.sum_by_site(candidates, most) <= 0]
@@ -217,16 +236,25 @@ class SiteCapacity:
         plain = shape is not None and not shape.skews and not shape.one_per
         if shape is None or not plain or not self.is_single_pod or self.has_namespace_limits:
             return None
-        sets = b"" if self._vendor_sets is None else self._vendor_sets.tobytes()
-        besides = (shape.node_selection_key, demand.architectures, demand.cpu_vendors, sets)
-        return full_sites_of(self._fleet, shape, (besides, shape.one_per_node))
+        other_inputs = (
+            shape.node_selection_key,
+            demand.architectures,
+            demand.cpu_vendors,
+            vendor_sets_key(self._vendor_sets),
+            shape.one_per_node,
+        )
+        return full_sites_of(self._fleet, shape, other_inputs)
 
     def replicas_at_slot(self, slot: int) -> int:
-        """Replicas that fit at one site beside what runs there."""
+        """How many more replicas fit at one site."""
         return int(self.replicas_at(np.array([slot]))[0])
 
     def replicas_by_sums(self, slots: Ints) -> Ints:
-        """What sums of free capacity would take, the lie that `fragmented` names; [len(slots)]."""
+        """The replicas that sums of free capacity would take; [len(slots)].
+
+        Never less than really fit; 0 for sets of pods. Sites where only the sums suffice count as
+        `fragmented`.
+        """
         if self._pod_shape is None:
             return np.zeros(len(slots), np.int64)
         return self._summed_capacity.replicas_at(slots)
@@ -234,15 +262,17 @@ class SiteCapacity:
     @cached_property
     def _summed_capacity(self) -> SummedCapacity:
         shape = self._pod_shape
-        assert shape is not None  # noqa: S101 - asked of single shapes only
-        return SummedCapacity(self._fleet, shape, self._suitable_kinds(shape)[0], self._vendor_sets)
+        assert shape is not None  # noqa: S101 - called for single shapes only
+        return SummedCapacity(
+            self._fleet, shape, self._node_fit.suitable_kinds(shape)[0], self._vendor_sets
+        )
 
     def _replicas_of_shape(self, slots: Ints, shape: PodShape) -> Ints:
         rows = self._fleet.nodes.rows
         index = rows.row_indices(slots)
-        per_row = self._replicas_per_node(index, slots, shape)
+        per_row = self._node_fit.replicas_per_node(index, slots, shape)
         if shape.skews or shape.one_per:
-            lost_to_in_flight = self._lost_to_in_flight(slots, index, per_row)
+            lost_to_in_flight = self._node_fit.lost_to_in_flight(slots, index, per_row)
             total = replicas_within_spread(
                 self._fleet, slots, index, per_row, shape, lost_to_in_flight=lost_to_in_flight
             )
@@ -253,90 +283,11 @@ class SiteCapacity:
         np.minimum(total, UNLIMITED, out=total)
         return total.astype(np.int64)
 
-    def _lost_to_in_flight(self, slots: Ints, index: Ints, per_row: Floats) -> Floats:
-        """Replicas that may lose their room to what is in flight; [len(slots)]."""
-        matrix = self._fleet.nodes.rows.matrix
-        counts = matrix[COUNT_COLUMN].take(index) * (
-            matrix[KIND_COLUMN].take(index) == IN_FLIGHT_KIND
-        )
-        return -self._fleet.nodes.rows.sum_by_site(slots, per_row * counts)
-
-    def _replicas_per_node(self, index: Ints, slots: Ints, shape: PodShape) -> Floats:
-        """Replicas that one node of each row takes; [len(index)].
-
-        What is in flight counts less than nothing: as many as may lose their room to it.
-        Whole numbers below 2**53 divide exactly enough in binary64 that floor is never wrong.
-        """
-        columns = self._fleet.nodes.rows.column_numbers_of(shape.requests)
-        matrix = self._fleet.nodes.rows.matrix
-        fits: Floats | None = None
-        for column, asked in zip(columns, shape.requests.values(), strict=True):
-            share = matrix[column].take(index)
-            if asked != 1:
-                share /= asked
-            fits = share if fits is None else np.minimum(fits, share, out=fits)
-        if fits is None:
-            fits = np.where(
-                matrix[KIND_COLUMN].take(index) == IN_FLIGHT_KIND, 0.0, float(UNLIMITED)
-            )
-        np.floor(fits, out=fits)
-        self._exclude_unsuitable_kinds(fits, index, slots, shape)
-        if shape.gpu_cards:
-            self._limit_by_cards(fits, index, shape)
-        if shape.one_per_node:  # a node has one place to give, and one to lose
-            np.clip(fits, -1.0, 1.0, out=fits)
-        return fits
-
-    def _limit_by_cards(self, fits: Floats, index: Ints, shape: PodShape) -> None:
-        """Cards are looked at only where everything else fits, and of what is in flight."""
-        nodes = self._fleet.nodes
-        if not nodes.max_cards:
-            fits[:] = 0.0
-            return
-        milli = shape.gpu_milli
-        cards = nodes.rows.matrix[CARDS_COLUMN].take(index)
-        has_cards = cards >= shape.gpu_cards * milli
-        has_cards &= fits > 0
-        has_cards |= cards < 0
-        some = has_cards.nonzero()[0]
-        shares = nodes.rows.matrix[nodes.card_columns, index.take(some)]
-        shares /= milli
-        np.floor(shares, out=shares)
-        pods = shares.sum(axis=0)
-        if shape.gpu_cards > 1:
-            pods = np.where(
-                pods < 0, pods, pods_on_distinct_cards(np.maximum(shares, 0.0), shape.gpu_cards)
-            )
-        found = np.minimum(fits.take(some), pods)
-        np.minimum(fits, 0.0, out=fits)
-        fits[some] = found
-
-    def _exclude_unsuitable_kinds(
-        self, fits: Floats, index: Ints, slots: Ints, shape: PodShape
-    ) -> None:
-        chosen, all_are = self._suitable_kinds(shape)
-        if all_are and self._vendor_sets is None:
-            return
-        nodes = self._fleet.nodes
-        kinds = nodes.rows.matrix[KIND_COLUMN].take(index).astype(np.int64)
-        if not all_are:
-            fits *= chosen.take(kinds)
-        if self._vendor_sets is not None:
-            fits *= permitted_rows(self._fleet, self._vendor_sets, slots, kinds)
-
-    def _suitable_kinds(self, shape: PodShape) -> tuple[Bools, bool]:
-        demand = self._demand
-        cache_key = (shape.node_selection_key, demand.architectures, demand.cpu_vendors)
-        return self._fleet.nodes.matching_kinds(
-            cache_key,
-            lambda kind: (
-                is_platform_permitted(kind, demand.architectures, demand.cpu_vendors)
-                and is_eligible(shape, kind)
-            ),
-        )
-
     def _subtract_own_nodes(self, slots: Ints, found: Ints, shape: PodShape) -> None:
-        """At most one per node: those that run stand on nodes of which reports do not say which."""
+        """Subtracts nodes that own running replicas may occupy, under per-node and spread limits.
+
+        Reports do not say on which nodes these run, so the worst case counts.
+        """
         if not (shape.one_per_node or shape.one_per or shape.skews):
             return
         for position, slot in enumerate(slots.tolist()):
@@ -356,12 +307,16 @@ class SiteCapacity:
     def _replicas_beside_own(
         self, slot: int, shape: PodShape, own_bound: int, own_in_flight: int
     ) -> int:
-        """Own replicas in flight obey the spread too: they take room, and keep none from others."""
+        """Replicas that fit within the spread limits beside the workload's own.
+
+        Own replicas in flight obey these limits too: they take capacity, but cost no more than
+        that.
+        """
         slots = np.array([slot])
         index = self._fleet.nodes.rows.row_indices(slots)
-        free = self._replicas_per_node(index, slots, shape)
+        free = self._node_fit.replicas_per_node(index, slots, shape)
         own = np.array([float(own_bound)])
-        lost = np.maximum(self._lost_to_in_flight(slots, index, free) - own_in_flight, 0.0)
+        lost = np.maximum(self._node_fit.lost_to_in_flight(slots, index, free) - own_in_flight, 0.0)
         total = replicas_within_spread(
             self._fleet, slots, index, free, shape, lost_to_in_flight=lost, own_replicas=own
         )
@@ -384,46 +339,45 @@ class SiteCapacity:
         return self._fleet.permitted_kinds()[chosen] if chosen else np.ones(kinds, np.bool_)
 
 
-def pods_on_distinct_cards(shares: Floats, cards: int) -> Floats:
-    """How many pods take a share on each of `cards` different cards of a node.
+class CapacityCache:
+    """Replicas that fit, by pod shape; the least recently used shapes are dropped first.
 
-    k pods fit exactly when `sum over cards of min(shares, k) >= cards * k`; the largest such k is
-    the fixed point of that bound from above.
+    The kernel does not use it. The counters are for benchmarks.
 
-    Args:
-        shares: how many shares each card has left, [cards of a node, rows].
-        cards: how many different cards one pod takes.
-
-    Returns:
-        Pods per row, [rows].
+    Attributes:
+        by_shape: replicas that fit, and the `Fleet.row_version` that they were computed at, both
+            [slot_capacity], by shape and all else that they depend on.
+        hits: how often a shape was found.
+        misses: how often a shape was not found.
     """
-    pods: Floats = shares.sum(axis=0) // cards
-    if cards == 1:
-        return pods
-    while True:
-        fewer: Floats = np.minimum(pods, np.minimum(shares, pods).sum(axis=0) // cards)
-        if np.array_equal(fewer, pods):
-            return pods
-        pods = fewer
+
+    def __init__(self) -> None:
+        self.by_shape: OrderedDict[Hashable, tuple[Ints, Ints]] = OrderedDict()
+        self.hits = 0
+        self.misses = 0
 
 
 def _capacity_cache_of(
     fleet: Fleet, demand: Demand, shape: PodShape, vendor_sets: Ints | None
 ) -> tuple[Ints, Ints]:
-    """The remembered rooms of a shape and the row versions that they were computed at."""
-    sets = b"" if vendor_sets is None else vendor_sets.tobytes()
-    cache_key = (shape.key, demand.architectures, demand.cpu_vendors, sets)
-    caches: OrderedDict[Hashable, tuple[Ints, Ints]] = fleet.capacity_cache
-    cached = caches.get(cache_key)
+    """The cached capacities of a shape, and the row versions that they were computed at."""
+    cache_key = (
+        shape.key,
+        demand.architectures,
+        demand.cpu_vendors,
+        vendor_sets_key(vendor_sets),
+    )
+    cache = fleet.cache(CapacityCache)
+    cached = cache.by_shape.get(cache_key)
     if cached is None or len(cached[0]) != fleet.slot_capacity:
-        fleet.capacity_cache_misses += 1
-        cached = caches[cache_key] = (
+        cache.misses += 1
+        cached = cache.by_shape[cache_key] = (
             np.zeros(fleet.slot_capacity, np.int64),
             np.zeros(fleet.slot_capacity, np.int64),
         )
-        if len(caches) > _MAX_CACHED_SHAPES:
-            caches.popitem(last=False)
+        if len(cache.by_shape) > _MAX_CACHED_SHAPES:
+            cache.by_shape.popitem(last=False)
     else:
-        fleet.capacity_cache_hits += 1
-        caches.move_to_end(cache_key)
+        cache.hits += 1
+        cache.by_shape.move_to_end(cache_key)
     return cached

@@ -1,6 +1,6 @@
-"""What a decision has to say about its own figures: what is a bound, and what is not looked at.
+"""The notes of a decision about its own figures: what is only a bound, and what is not modelled.
 
-Whoever reads "3 full" must be able to tell whether that is proven.
+They let a reader of "3 full" see whether that is proven.
 """
 
 from collections.abc import Iterator
@@ -24,10 +24,10 @@ def caveats_of(
     """The notes of one decision.
 
     Args:
-        demand: what was asked.
-        fleet: what is known of the sites.
-        is_single_pod: one replica is one pod, and nothing comes beside it.
-        is_exhaustive: for sets: every answer that counted was found by trying all assignments.
+        demand: the workload.
+        fleet: the sites.
+        is_single_pod: whether a replica is one pod, and no other pods come with it.
+        is_exhaustive: for sets of pods: whether every answer that counted is exact.
     """
     shapes = _pod_shapes(demand)
     if shapes and not is_single_pod:

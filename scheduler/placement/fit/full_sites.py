@@ -1,38 +1,35 @@
-"""Sites that are known to be full for all shapes that are about as large.
+"""Sites that are known to be full for all pod shapes of about the same size.
 
-Demands are all different, but the sites that are full are the same. So when a site turns out to
-have no room, it is looked at once more for a whole cell of shapes at a time: what nodes take of the
-smallest shape of the cell, less what is in flight counted for the largest. No shape of the cell
-fits more; if that is nothing, later demands of the cell pass the site by until something changes
-there.
+Demands differ, but the full sites are mostly the same. So when a site turns out to be full for one
+shape, it is checked once for a whole cell of similar shapes: what its nodes take of the smallest
+shape of the cell, less what is in flight counted for the largest. No shape of the cell fits more
+often. If that is nothing, later demands of the cell skip the site until something changes there.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.manifests.pods import PodShape
-
-if TYPE_CHECKING:
-    from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.fleet import Fleet
 
 Ints = NDArray[np.int64]
 
-_SIGNIFICANT_BITS = 1
+_SIGNIFICANT_BITS = 1  # amounts of a cell differ by less than a factor of 2
 _MAX_CELLS = 256
 
 
 def _floor(amount: int) -> int:
+    """An amount with all but its first `_SIGNIFICANT_BITS` bits set to 0."""
     shift = amount.bit_length() - _SIGNIFICANT_BITS
     return amount >> shift << shift if shift > 0 else amount
 
 
 def _ceiling(amount: int) -> int:
-    """The largest amount with the same floor."""
+    """The largest amount that has the same floor."""
     shift = amount.bit_length() - _SIGNIFICANT_BITS
     return ((amount >> shift) + 1 << shift) - 1 if shift > 0 else amount
 
@@ -43,27 +40,43 @@ def _with_amounts(shape: PodShape, change: Callable[[int], int]) -> PodShape:
 
 
 class FullSites:
-    """What is known for one cell: amounts that begin with the same bits.
-
-    Attributes:
-        smallest: no shape of the cell asks less of anything.
-        largest: no shape of the cell asks more of anything.
-        full_at_versions: the version of a site's rows for which it is full; [capacity].
-    """
-
-    def __init__(self, shape: PodShape, capacity: int) -> None:
-        self.smallest = _with_amounts(shape, _floor)
-        self.largest = _with_amounts(shape, _ceiling)
-        self.full_at_versions: Ints = np.zeros(capacity, np.int64)
-
-
-def full_sites_of(fleet: "Fleet", shape: PodShape, other_inputs: Hashable) -> FullSites:
-    """What is known for the cell of a shape.
+    """The full sites of one cell: the shapes whose amounts begin with the same bits.
 
     Args:
-        fleet: the fleet; it remembers.
-        shape: what is asked; its requests, cards and share vary within a cell.
-        other_inputs: all else that the room of a site depends on.
+        shape: any shape of the cell.
+        slot_capacity: the number of slots.
+
+    Attributes:
+        smallest: a shape that asks no more of anything than any shape of the cell.
+        largest: a shape that asks no less of anything.
+        full_at_versions: the `Fleet.row_version` at which a site was found full, 0 if it was not;
+            [slot_capacity].
+    """
+
+    def __init__(self, shape: PodShape, slot_capacity: int) -> None:
+        self.smallest = _with_amounts(shape, _floor)
+        self.largest = _with_amounts(shape, _ceiling)
+        self.full_at_versions: Ints = np.zeros(slot_capacity, np.int64)
+
+
+class FullSitesCache:
+    """The cells of a fleet; the least recently used are dropped first.
+
+    Attributes:
+        cells: by what all shapes of a cell have in common, see `full_sites_of`.
+    """
+
+    def __init__(self) -> None:
+        self.cells: OrderedDict[Hashable, FullSites] = OrderedDict()
+
+
+def full_sites_of(fleet: Fleet, shape: PodShape, other_inputs: Hashable) -> FullSites:
+    """The full sites of the cell of a shape.
+
+    Args:
+        fleet: the fleet.
+        shape: what one pod asks; amounts and the share of a card vary within a cell.
+        other_inputs: all else that the capacity of a site depends on; the same within a cell.
     """
     amounts = tuple(map(_floor, shape.requests.values()))
     cache_key = (
@@ -73,12 +86,12 @@ def full_sites_of(fleet: "Fleet", shape: PodShape, other_inputs: Hashable) -> Fu
         _floor(shape.gpu_milli),
         other_inputs,
     )
-    cache: OrderedDict[Hashable, FullSites] = fleet.full_sites_cache
-    cell = cache.get(cache_key)
+    cells = fleet.cache(FullSitesCache).cells
+    cell = cells.get(cache_key)
     if cell is None or len(cell.full_at_versions) != fleet.slot_capacity:
-        cell = cache[cache_key] = FullSites(shape, fleet.slot_capacity)
-        if len(cache) > _MAX_CELLS:
-            cache.popitem(last=False)
+        cell = cells[cache_key] = FullSites(shape, fleet.slot_capacity)
+        if len(cells) > _MAX_CELLS:
+            cells.popitem(last=False)
     else:
-        cache.move_to_end(cache_key)
+        cells.move_to_end(cache_key)
     return cell

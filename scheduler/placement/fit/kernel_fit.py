@@ -1,4 +1,4 @@
-"""Exact fit by the compiled kernel, for pods of one shape without topology spread."""
+"""Exact fit by the compiled kernel, for pods of one shape without topology spread limits."""
 
 from operator import is_not
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ Bools = NDArray[np.bool_]
 
 
 def kernel_supports(fleet: Fleet, shape: PodShape) -> bool:
-    """Whether the kernel is there, and can do this shape."""
+    """Whether the kernel is used, and supports a shape."""
     return (
         fleet.is_compiled
         and not shape.skews
@@ -30,18 +30,17 @@ def kernel_supports(fleet: Fleet, shape: PodShape) -> bool:
 def make_kernel_fit(
     fleet: Fleet, shape: PodShape, suitable_kinds: Bools | None, vendor_sets: Ints | None
 ) -> "Fit":
-    """The kernel for one shape.
+    """The compiled fit of one shape.
 
     Args:
         fleet: the fleet.
-        shape: what one pod asks; `kernel_supports` says that it can be done.
-        suitable_kinds: which kinds of node will do, [kinds]; None: all.
-        vendor_sets: the set of permitted CPU vendors of each site, [capacity]; None: any.
+        shape: what one pod asks; `kernel_supports` must be true of it.
+        suitable_kinds: which kinds of node are suitable, [kinds]; None: all.
+        vendor_sets: the number of the set of permitted CPU vendors of each site, [slot_capacity];
+            None: any vendor.
     """
-    fleet.capacity_cache_misses += 1
-    columns = fleet.nodes.rows.column_numbers_of(
-        shape.requests
-    )  # may replace the arrays, so it comes first
+    # This may replace the arrays that `_kernel_rows` passes on, so it comes first.
+    columns = fleet.nodes.rows.column_numbers_of(shape.requests)
     return compiled.kernel.Fit(
         _kernel_rows(fleet),
         columns,
@@ -55,11 +54,23 @@ def make_kernel_fit(
     )
 
 
+class KernelRowsCache:
+    """The node rows as the kernel reads them.
+
+    Attributes:
+        rows: valid as long as the fleet uses the same arrays.
+    """
+
+    def __init__(self) -> None:
+        self.rows: Rows | None = None
+
+
 def _kernel_rows(fleet: Fleet) -> "Rows":
-    """The node rows as the kernel reads them; made anew when their arrays are."""
+    """The node rows as the kernel reads them, created again when an array was replaced."""
     rows = fleet.nodes.rows
     arrays = (rows.matrix, rows.start, rows.length, fleet.nodes.card_columns)
-    cached: Rows | None = fleet.kernel_rows
+    cache = fleet.cache(KernelRowsCache)
+    cached = cache.rows
     if cached is None or any(map(is_not, cached.arrays, arrays)):
-        cached = fleet.kernel_rows = compiled.kernel.Rows(*arrays)
+        cached = cache.rows = compiled.kernel.Rows(*arrays)
     return cached

@@ -1,8 +1,7 @@
-"""The nodes of one site while pods of several shapes are put on them, as arrays.
+"""The nodes of one site while pods of several shapes are placed on them, as arrays.
 
-Equal pods are put down all at once: filling node after node is what first fit does with them. Only
-where a pod's place depends on the one before it (shares of cards, topology limits) are they put
-down one by one.
+Equal pods are placed together: first fit places them by filling node after node. Only where a pod's
+node depends on the pod before it (shares of GPU cards, topology limits) are they placed one by one.
 """
 
 from collections.abc import Sequence
@@ -19,18 +18,33 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 ShapeCount = tuple[int, int]
+"""The number of a shape, and how many pods have it."""
 
 
 class PodSetNodes:
-    """What is left on each node.
+    """The free capacity of each node of one site.
+
+    Args:
+        shapes: as the attribute.
+        names: as the attribute.
+        free: as the attribute.
+        cards: as the attribute.
+        kinds: as the attribute.
+        all_kinds: the kinds of node by number.
+        eligible: as the attribute.
 
     Attributes:
-        shapes: of all pods that are put down, by number.
-        names: of the resources, in the order of `free`.
-        free: [resources, nodes].
+        shapes: the shapes of all pods, by number.
+        names: the names of the resources, in the order of `free`.
+        free: free amounts; [resources, nodes].
         cards: free thousandths of GPU cards; [cards of a node, nodes].
-        kinds: the kind of each node, by number; [nodes].
-        eligible: which nodes each shape may stand on; [nodes] each.
+        kinds: the number of each node's kind; [nodes].
+        eligible: which nodes each shape may run on; [nodes] each.
+        requested: what a pod of each shape asks; [resources, 1] each.
+        conflicts: whether a pod of one shape keeps those of another off its node, by the numbers
+            of both.
+        blocked: nodes that a shape cannot use because of pods placed there; [shapes, nodes].
+        domain_counts: the topology limits of each shape; None where it has none.
     """
 
     def __init__(
@@ -70,7 +84,7 @@ class PodSetNodes:
         self._dominant_shares = [self._dominant_share(number) for number in range(len(shapes))]
 
     def copy(self) -> "PodSetNodes":
-        """Another one in the same state."""
+        """A copy whose state changes independently."""
         other = copy(self)
         other.free, other.cards = self.free.copy(), self.cards.copy()
         other.blocked = self.blocked.copy()
@@ -78,7 +92,7 @@ class PodSetNodes:
         return other
 
     def exceeds_free_sums(self, pods: Sequence[ShapeCount]) -> bool:
-        """Whether not even the sums of all nodes would do."""
+        """Whether pods ask for more than all nodes have free together."""
         asked = sum(
             (self.requested[number][:, 0] * count for number, count in pods),
             np.zeros(len(self.names)),
@@ -90,22 +104,26 @@ class PodSetNodes:
         return bool((asked > self.free.sum(axis=1)).any()) or cards > float(self.cards.sum())
 
     def place_all(self, pods: Sequence[ShapeCount], steps_left: list[int]) -> bool:
-        """Puts all pods down, the largest first; False when one does not fit.
+        """Places all pods, the largest first; False when one does not fit.
 
         Args:
-            pods: how many of each shape.
-            steps_left: how many more pods may be put down one by one, in its only entry.
+            pods: how many pods of each shape.
+            steps_left: its only entry is how many more pods may be placed one by one; updated.
         """
         ordered = sorted(pods, key=lambda group: self._dominant_shares[group[0]], reverse=True)
         return all(self._place_group(number, count, steps_left) for number, count in ordered)
 
     def place_on_each(self, number: int) -> None:
-        """Puts one pod on every node that takes it."""
+        """Places one pod of a shape on every node that takes it."""
         for node in np.flatnonzero(self.pods_per_node(number) >= 1).tolist():
             self.place(number, node)
 
     def pods_per_node(self, number: int) -> Floats:
-        """How many pods of a shape each node takes, topology limits and cards' shares apart."""
+        """How many pods of a shape each node takes; [nodes].
+
+        Topology limits are not considered. Of GPU cards it is only checked that one pod finds its
+        shares, so for shapes with cards only "at least 1" can be relied on.
+        """
         shape = self.shapes[number]
         asked = self.requested[number]
         wanted = asked[:, 0] > 0
@@ -119,7 +137,11 @@ class PodSetNodes:
         return room
 
     def place(self, number: int, node: int, count: int = 1) -> list[int]:
-        """Puts pods on a node; returns the cards that one took, the fullest that hold it."""
+        """Places pods on a node.
+
+        Returns:
+            The positions of the cards that a pod took: the fullest ones that hold its share.
+        """
         shape = self.shapes[number]
         self.free[:, node] -= self.requested[number][:, 0] * count
         for other, is_out in enumerate(self.conflicts[number]):
@@ -143,10 +165,10 @@ class PodSetNodes:
         if self.shapes[number].gpu_cards or self.domain_counts[number] is not None:
             return self._place_one_by_one(number, count, steps_left)
         room = self.pods_per_node(number)
-        filled = np.minimum(np.cumsum(room), count)
+        filled = np.minimum(np.cumsum(room), count)  # pods on this node and all before it
         if not len(filled) or filled[-1] < count:
             return False
-        taken = np.diff(filled, prepend=0.0)
+        taken = np.diff(filled, prepend=0.0)  # pods on each node
         self.free -= self.requested[number] * taken
         for other, is_out in enumerate(self.conflicts[number]):
             if is_out:
@@ -160,14 +182,14 @@ class PodSetNodes:
             fits = self.pods_per_node(number) >= 1
             if limits is not None:
                 fits &= limits.allowed_nodes()
-            node = int(fits.argmax()) if len(fits) else 0
+            node = int(fits.argmax()) if len(fits) else 0  # the first node that takes it
             if steps_left[0] < 0 or not len(fits) or not fits[node]:
                 return False
             self.place(number, node)
         return True
 
     def _dominant_share(self, number: int) -> float:
-        """The largest share of a node's free capacity that one pod takes."""
+        """The largest share of any resource that one pod takes of the node with most of it free."""
         if not len(self.kinds):
             return 0.0
         shape = self.shapes[number]

@@ -1,4 +1,4 @@
-"""Few pods on few nodes: every assignment is tried, so that "does not fit" is proven."""
+"""A search of all assignments of few pods to few nodes, so that "does not fit" is proven."""
 
 from collections.abc import Sequence
 
@@ -6,22 +6,22 @@ from scheduler.model.quantities import MILLI_PER_UNIT
 from scheduler.placement.fit.pod_set_nodes import PodSetNodes
 
 MAX_SEARCH_STEPS = 4000
-"""Pods that are put on nodes in one search; a search that needs more proves nothing."""
+"""The most pods that one search places; a search that needs more is given up."""
 
 
 class _StepLimitReached(Exception):
-    """The search would need more steps than it has."""
+    """The search needs more than `MAX_SEARCH_STEPS`."""
 
 
 def is_assignable(nodes: PodSetNodes, pods: Sequence[tuple[int, int]]) -> bool | None:
-    """Whether some assignment takes all pods; None when that was not found out.
+    """Whether some assignment places all pods; None when that is not known.
 
-    Not decided are pods whose place depends on more than the nodes: shares of GPU cards (which card
-    is filled matters) and topology limits (the order matters).
+    Pods are not searched if more than the choice of nodes matters: shares of GPU cards (which card
+    is filled) and topology limits (the order of pods).
 
     Args:
-        nodes: it is changed.
-        pods: how many of each shape.
+        nodes: the nodes; not changed.
+        pods: the number of each shape, and how many pods have it.
     """
     for number, _ in pods:
         shape = nodes.shapes[number]
@@ -36,7 +36,7 @@ def is_assignable(nodes: PodSetNodes, pods: Sequence[tuple[int, int]]) -> bool |
 
 
 class _Search:
-    """Plain numbers: arrays cost more than they save on five nodes."""
+    """The state of the nodes as lists of numbers: for a handful of nodes arrays are slower."""
 
     def __init__(self, nodes: PodSetNodes) -> None:
         self._free = nodes.free.T.tolist()
@@ -54,11 +54,12 @@ class _Search:
         self._steps = 0
 
     def place(self, pods: list[int], begin: int) -> bool:
-        """Puts the first pod on every node that takes it, and then the rest.
+        """Tries the first pod on every node that takes it, and then the others.
 
         Args:
-            pods: shapes, equal ones one after the other.
-            begin: equal pods go to this node or later ones: which of them is where is the same.
+            pods: the shape of each pod, equal ones next to each other.
+            begin: the first node to try. Equal pods are interchangeable, so the next one need not
+                be tried on nodes before that of the last.
         """
         if not pods:
             return True
@@ -79,7 +80,7 @@ class _Search:
         return False
 
     def _node_state(self, node: int) -> tuple[object, ...]:
-        """Equal for nodes that are the same to every pod that is still to come."""
+        """Equal for nodes that are interchangeable for all remaining pods."""
         return (
             self._kinds[node],
             tuple(self._free[node]),

@@ -1,4 +1,4 @@
-"""Topology limits of one shape while its pods are put on nodes one by one, as core/v1 has them."""
+"""The topology limits of one shape while its pods are placed one by one (core/v1 semantics)."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -12,11 +12,19 @@ from scheduler.placement.fleet.node_table import NodeKind
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-_NO_DOMAIN = -1
+_NO_DOMAIN = -1  # the domain of nodes that a constraint does not count
 
 
 class DomainCounts:
-    """How many pods each domain of each constraint holds."""
+    """How many pods each domain of each constraint has.
+
+    The constraints are those of topology spread first, then those of one pod per domain.
+
+    Args:
+        shape: with `skews` and `one_per`.
+        kinds: the number of each node's kind; [nodes].
+        all_kinds: the kinds of node by number.
+    """
 
     def __init__(self, shape: PodShape, kinds: Ints, all_kinds: Sequence[NodeKind]) -> None:
         self._skews = shape.skews
@@ -33,18 +41,21 @@ class DomainCounts:
             )
 
     def copy(self) -> "DomainCounts":
-        """Another one in the same state."""
+        """A copy whose state changes independently."""
         other = copy(self)
         other._pod_counts = [held.copy() for held in self._pod_counts]  # noqa: SLF001 - its own class
         return other
 
     def allowed_nodes(self) -> Bools:
-        """Which nodes may take one more; [nodes]."""
+        """Which nodes may take one more pod; [nodes]."""
         allowed = np.ones(len(self._domains[0]), np.bool_)
         for number, (domains, held) in enumerate(zip(self._domains, self._pod_counts, strict=True)):
             inside = domains != _NO_DOMAIN
+            # A node outside all domains takes no pod under topology spread, but any number under
+            # one pod per domain.
             if number < len(self._skews):
                 skew = self._skews[number]
+                # With fewer domains than minDomains the least counts as 0 (core/v1).
                 least = int(held.min(initial=2**62)) if len(held) >= skew.min_domains else 0
                 most = least + skew.max_skew
                 allowed &= inside
@@ -65,7 +76,7 @@ class DomainCounts:
     ) -> None:
         inside = np.array(counted, np.bool_)[kinds]
         if by_host:
-            domains = np.where(inside, np.cumsum(inside) - 1, _NO_DOMAIN)
+            domains = np.where(inside, np.cumsum(inside) - 1, _NO_DOMAIN)  # one for each node
             self._pod_counts.append(np.zeros(int(inside.sum()), np.int64))
         else:
             here = sorted({names[kind] for kind in np.unique(kinds[inside]).tolist()})

@@ -1,11 +1,11 @@
 """Sets of different pods at one site: a lower bound, exact where pods and nodes are few.
 
-A replica may be a set of pods (two Deployments, say), and a site may need pods beside its replicas.
-Pods are put on the nodes one after the other, largest first, on the first node that takes them
-(first fit decreasing); equal pods all at once, which is the same. What so fits fits for sure; more
-might fit. Where pods and nodes are few, all assignments are searched instead.
+A replica may be a set of pods (for example of two Deployments), and a site may need pods besides
+its replicas. Pods are placed one after the other, largest first, on the first node that takes them
+(first fit decreasing); equal pods are placed together, with the same result. What fits this way
+surely fits; more may fit. Where pods and nodes are few, all assignments are searched instead.
 
-The work is bounded in steps, never by time: a bound that is reached only lowers the answer.
+The work is bounded in steps, never in time: a bound that is reached only lowers the answer.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape
-from scheduler.placement.fit.pod_set_nodes import PodSetNodes
+from scheduler.placement.fit.pod_set_nodes import PodSetNodes, ShapeCount
 from scheduler.placement.fit.pod_set_search import is_assignable
 from scheduler.placement.fleet.in_flight import pods_lost_to_in_flight
 from scheduler.placement.fleet.node_eligibility import is_eligible, is_platform_permitted
@@ -34,26 +34,25 @@ if TYPE_CHECKING:
     from scheduler.placement.fleet.fleet import Fleet
 
 Bools = NDArray[np.bool_]
-ShapeCount = tuple[int, int]
-"""The number of a shape, and how many pods of it."""
 
 MAX_NODES = 2000
-"""Nodes of a site that are looked at; more are left out, which only lowers the bound."""
+"""The most nodes of a site that are considered; leaving some out only lowers the bound."""
 MAX_SETS = 256
+"""The most sets that are tried at one site."""
 MAX_SINGLE_STEPS = 600
-"""Pods of one site that are put down one by one, because what they take depends on where the others
-stand: GPU cards, topology limits. Afterwards none of these fits any more."""
+"""The most pods of one site that are placed one by one, because their node depends on where others
+run: with GPU cards or topology limits. After that no such pod fits."""
 _MAX_SEARCHED_PODS = 6
 _MAX_SEARCHED_NODES = 5
 
 
 @dataclass(slots=True)
 class PodSetCapacity:
-    """Room of a site for sets of pods.
+    """How many sets of pods a site takes.
 
     Attributes:
         sets: how many sets fit.
-        is_exact: whether all assignments were searched, so that not one more fits.
+        is_exact: whether it is proven that not one more fits.
     """
 
     sets: int
@@ -62,7 +61,18 @@ class PodSetCapacity:
 
 @dataclass(slots=True)
 class _SiteAttempt:
-    """One site, and what is asked of it."""
+    """One site, and the demand that is tried there.
+
+    Attributes:
+        fleet: the fleet.
+        slot: the site.
+        demand: with `unit`, `beside` and `per_node`.
+        shapes: the shapes of all its pods.
+        eligible: for each shape, which kinds of node it may run on; [kinds] each.
+        is_new: whether the pods that come once per site or per node are still missing.
+        is_exact: whether all answers so far are exact.
+        steps_left: its only entry is how many more pods may be placed one by one.
+    """
 
     fleet: "Fleet"
     slot: int
@@ -75,7 +85,7 @@ class _SiteAttempt:
     _initial_nodes: PodSetNodes | None = field(default=None)
 
     def fresh_nodes(self) -> PodSetNodes:
-        """The nodes, once pods that stand on every node have taken their share."""
+        """A copy of the nodes, with the pods that run on every node already placed."""
         if self._initial_nodes is None:
             self._initial_nodes, is_whole = _nodes_of(
                 self.fleet, self.slot, self.shapes, self.eligible
@@ -87,7 +97,7 @@ class _SiteAttempt:
         return self._initial_nodes.copy()
 
     def fits(self, sets: int) -> bool:
-        """Whether so many sets fit, with what comes beside them."""
+        """Whether `sets` sets fit, with the pods that come once per site."""
         pods_beside = self.demand.beside if self.is_new else ()
         pods = _count_by_shape([(self.demand.unit, sets), (pods_beside, 1)], self.shapes)
         nodes = self.fresh_nodes()
@@ -109,14 +119,14 @@ class _SiteAttempt:
 def pod_sets_at(
     fleet: "Fleet", slot: int, demand: Demand, *, permitted: Bools, is_new: bool
 ) -> PodSetCapacity:
-    """How many replicas of a demand that is a set of pods fit at a site.
+    """How many replicas of a demand fit at a site, where a replica is a set of pods.
 
     Args:
         fleet: the fleet.
         slot: the site.
         demand: with `unit`, `beside` and `per_node`.
-        permitted: kinds of node whose CPU vendor the site's grant permits.
-        is_new: whether the pods beside the replicas are not there yet.
+        permitted: which kinds of node have a CPU vendor that the site's grant permits; [kinds].
+        is_new: whether the pods that come once per site or per node are still missing there.
     """
     shapes = _distinct_shapes(demand)
     kinds = [
@@ -141,6 +151,7 @@ def pod_sets_at(
     )
     wanted = max(1, demand.replicas)
     upper_bound = min(MAX_SETS, wanted) + lost_sets
+    # Bisection for the most sets that fit. In-flight pods may cost `lost_sets` of these.
     low, high = 0, upper_bound
     while low < high:
         middle = (low + high + 1) // 2
@@ -153,7 +164,7 @@ def pod_sets_at(
 
 
 def _sets_blocked_by_own(demand: Demand, facts: SiteFacts | None) -> int:
-    """Sets that own running pods may keep out, as nobody reports on which nodes they stand."""
+    """How many sets own running pods may block: reports do not say on which nodes these run."""
     pods = [
         each.count
         for each in demand.unit
@@ -192,13 +203,14 @@ def _min_requests(shapes: Sequence[PodShape]) -> dict[str, int]:
 def _nodes_of(
     fleet: "Fleet", slot: int, shapes: list[PodShape], eligible: list[Bools]
 ) -> tuple[PodSetNodes, bool]:
-    """The nodes of a site, and whether these are all."""
+    """The nodes of a site, at most `MAX_NODES`, and whether these are all."""
     rows = fleet.nodes.rows
     index = rows.row_indices(np.array([slot]))
     index = index[rows.matrix[KIND_COLUMN].take(index) != IN_FLIGHT_KIND]
     limited = np.minimum(rows.matrix[COUNT_COLUMN].take(index), MAX_NODES + 1)
     ends = np.minimum(np.cumsum(limited), MAX_NODES)
     is_whole = not len(ends) or float(limited.sum()) <= MAX_NODES
+    # The row of each node: a row that stands for n nodes is repeated n times.
     each = np.repeat(index, np.diff(ends, prepend=0.0).astype(np.int64))
     names = sorted({name for shape in shapes for name in shape.requests})
     numbers = [rows.column_number(name) for name in names]

@@ -1,8 +1,8 @@
-"""Sums of free capacity by site: what a cluster seems to have, and the lie that `fragmented` names.
+"""Sums of free capacity by site: an upper bound of what fits, which ignores fragmentation.
 
-No site takes more than the sum of what is free, less the sum of what is in flight, divided by what
-is asked; how much less it takes is for `capacity.py` to say. Sums are over nodes of the kinds that
-a shape may stand on. They are remembered by these kinds, and computed again only for sites that
+No site takes more than the sum of its free capacity, less the sum of what is in flight, divided by
+what a pod asks; `capacity.py` computes how much less it takes. The sums count the nodes that a
+shape may run on. They are cached by the kinds of these, and computed again only for sites that
 reported.
 """
 
@@ -26,29 +26,48 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 UNLIMITED = 1_000_000
-"""Room of a site for what needs no node at all."""
+"""The most replicas that any answer gives, also for workloads without pods."""
 _MAX_TABLES = 48
 
 
 class _Table:
-    """What sites have free in nodes of some kinds, by column of the node rows.
+    """What sites have free on suitable nodes, by column of the node rows.
 
     Attributes:
-        sums: [columns, capacity].
-        log: which log of changes it follows.
-        seen: how much of it was taken in.
+        sums: in the units of the node rows; [columns, slot_capacity].
+        log_generation: the generation of the log of changed slots that it follows; -1: none yet.
+        log_position: how much of that log it includes.
     """
 
-    __slots__ = ("log", "seen", "sums")
+    __slots__ = ("log_generation", "log_position", "sums")
 
-    def __init__(self, columns: int, capacity: int) -> None:
-        self.sums: Floats = np.zeros((columns, capacity))
-        self.log = -1
-        self.seen = 0
+    def __init__(self, columns: int, slot_capacity: int) -> None:
+        self.sums: Floats = np.zeros((columns, slot_capacity))
+        self.log_generation = -1
+        self.log_position = 0
+
+
+class SummedCapacityCache:
+    """The tables of a fleet; the least recently used are dropped first.
+
+    Attributes:
+        tables: sums of free capacity, by the suitable kinds of node and the permitted vendor sets.
+    """
+
+    def __init__(self) -> None:
+        self.tables: OrderedDict[Hashable, _Table] = OrderedDict()
 
 
 class SummedCapacity:
-    """Sums for one shape."""
+    """Sums of free capacity for one shape.
+
+    Args:
+        fleet: the fleet.
+        shape: what one pod asks.
+        fits_kind: which kinds of node are suitable; [kinds].
+        vendor_sets: the number of the set of permitted CPU vendors of each site, [slot_capacity];
+            None: any vendor.
+    """
 
     def __init__(
         self, fleet: Fleet, shape: PodShape, fits_kind: Bools, vendor_sets: Ints | None
@@ -67,7 +86,7 @@ class SummedCapacity:
         self._table = self._updated_table()
 
     def replicas_at(self, slots: Ints) -> Ints:
-        """What the sums would take, less what is in flight; [len(slots)]."""
+        """The replicas that the sums would take, less what is in flight; [len(slots)]."""
         if not len(self._columns):
             return np.full(len(slots), UNLIMITED)
         left = self._table.sums[self._columns, slots]
@@ -81,9 +100,8 @@ class SummedCapacity:
 
     def _updated_table(self) -> _Table:
         fleet = self._fleet
-        tables: OrderedDict[Hashable, _Table] = fleet.summed_capacity_cache
-        sets = b"" if self._vendor_sets is None else self._vendor_sets.tobytes()
-        cache_key = (self._fits_kind.tobytes(), sets)
+        tables = fleet.cache(SummedCapacityCache).tables
+        cache_key = (self._fits_kind.tobytes(), vendor_sets_key(self._vendor_sets))
         table = tables.get(cache_key)
         shape = fleet.nodes.rows.matrix.shape[0], fleet.slot_capacity
         if table is None or table.sums.shape != shape:
@@ -92,12 +110,12 @@ class SummedCapacity:
                 tables.popitem(last=False)
         fleet.in_flight_totals.widen(shape[0])
         changed = fleet.nodes.changed_slots
-        if table.log != fleet.nodes.log_generation:
+        if table.log_generation != fleet.nodes.log_generation:
             self._update_sums(table, np.arange(len(fleet.facts)))
         else:
-            for slot in changed[table.seen :]:
+            for slot in changed[table.log_position :]:
                 self._update_sums(table, np.array((slot,), np.int64))
-        table.log, table.seen = fleet.nodes.log_generation, len(changed)
+        table.log_generation, table.log_position = fleet.nodes.log_generation, len(changed)
         tables.move_to_end(cache_key)
         return table
 
@@ -115,12 +133,17 @@ class SummedCapacity:
         table.sums[:, slots] = rows.sum_by_site(slots, free)
 
 
+def vendor_sets_key(vendor_sets: Ints | None) -> bytes:
+    """The permitted CPU vendors of all sites as part of a cache key."""
+    return b"" if vendor_sets is None else vendor_sets.tobytes()
+
+
 def permitted_rows(fleet: Fleet, vendor_sets: Ints, slots: Ints, kinds: Ints) -> Bools:
-    """Rows whose CPU vendor the grant in use permits; [rows].
+    """Whether the grant in use permits the CPU vendor of each row; [rows].
 
     Args:
         fleet: the fleet.
-        vendor_sets: the set of permitted vendors of each site; [capacity].
+        vendor_sets: the number of the set of permitted vendors of each site; [slot_capacity].
         slots: the sites.
         kinds: the kind of each of their rows; [rows].
     """

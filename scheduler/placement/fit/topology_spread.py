@@ -1,14 +1,15 @@
-"""Topology spread and "one per zone" inside a site: how many replicas the limits leave.
+"""Topology spread and "one per zone" inside a site: how many replicas fit within these limits.
 
-core/v1 `topologySpreadConstraints` with `whenUnsatisfiable: DoNotSchedule`: no domain may hold more
-than `maxSkew` more than the emptiest. Exact for one constraint, and for one over a node label
-together with one over hostname (filled evenly, as the Kubernetes scheduler does). More at once give
-a lower bound: then every limit counts as if some domain stayed empty.
+core/v1 `topologySpreadConstraints` with `whenUnsatisfiable: DoNotSchedule`: no domain may have more
+than `maxSkew` pods more than the domain with fewest. The answer is exact for one constraint, and
+for one over a node label together with one over hostname (filled evenly, as the Kubernetes
+scheduler does). For more constraints at once it is a lower bound: every limit then counts as if
+some domain stayed empty.
 
-Domains are the values of the label on nodes that have the labels of all constraints and that
-`nodeAffinityPolicy` (Honor: selector and affinity choose) and `nodeTaintsPolicy` (Ignore: tainted
-nodes count too) let count. What is in flight falls where it costs most; so do replicas that run
-already, as reports do not say where they stand.
+A domain is a value of the label, on nodes that have the labels of all constraints and that count by
+`nodeAffinityPolicy` (Honor: selector and affinity must match) and `nodeTaintsPolicy` (Ignore:
+tainted nodes count too). Pods in flight count where they cost most; so do replicas that run
+already, because reports do not say on which nodes they run.
 """
 
 from collections.abc import Sequence
@@ -29,12 +30,18 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 Domains = list[tuple[float, float]]
-"""Room of a domain, and how many such domains there are."""
+"""How many replicas a domain takes, and how many such domains there are."""
 
 
 @dataclass(frozen=True, slots=True)
 class _SiteNodes:
-    """The nodes of one site that may bear the pod: room of each, how many such, and their kind."""
+    """The nodes of one site, as parallel lists by node row.
+
+    Attributes:
+        capacities: how many replicas one node takes when nothing limits the spread.
+        counts: how many such nodes there are.
+        kinds: their kind.
+    """
 
     capacities: list[float]
     counts: list[float]
@@ -51,17 +58,19 @@ def replicas_within_spread(
     lost_to_in_flight: Floats,
     own_replicas: Floats | None = None,
 ) -> Floats:
-    """Replicas that each site takes within the limits of its shape; [len(slots)].
+    """Replicas that each site takes within the topology limits of a shape; [len(slots)].
 
     Args:
         fleet: the fleet.
         slots: the sites.
-        index: their rows, site by site.
-        per_node: what one node of each row takes when nothing limits the spread.
+        index: the numbers of their rows, site by site; [rows].
+        per_node: how many replicas one node of each row takes when nothing limits the spread;
+            [rows].
         shape: with `skews` and `one_per`.
-        lost_to_in_flight: how many may lose their room to what is in flight; [len(slots)].
-        own_replicas: replicas of the same workload that run there already; None: none;
-        [len(slots)].
+        lost_to_in_flight: how many replicas may lose their place to what is in flight;
+            [len(slots)].
+        own_replicas: how many replicas of the same workload run there already; [len(slots)];
+            None: none anywhere.
     """
     matrix = fleet.nodes.rows.matrix
     ends = np.cumsum(fleet.nodes.rows.length[slots]).tolist()
@@ -84,9 +93,10 @@ def replicas_within_spread(
 
 
 def is_lower_bound(shape: PodShape) -> bool:
-    """Whether so many limits hold at once that the answer may be too low."""
+    """Whether a shape has so many limits at once that the answer may be too low."""
     if len(shape.skews) + len(shape.one_per) < 2:  # noqa: PLR2004 - one alone is exact
         return False
+    # Exact: one per hostname and one per other label, and nothing else.
     hosts = sum(each.topology_key == HOSTNAME_LABEL for each in shape.skews)
     return bool(shape.one_per) or (hosts, len(shape.skews)) != (1, 2)
 
@@ -118,7 +128,7 @@ def _site_replicas(
 
 
 def is_counted(skew: TopologySpreadConstraint, kind: NodeKind, shape: PodShape) -> bool:
-    """Whether nodes of a kind are part of a domain."""
+    """Whether nodes of a kind are part of a domain of a constraint."""
     labels = kind.all_labels
     return (
         all(each.topology_key in (HOSTNAME_LABEL, *labels) for each in shape.skews)
@@ -130,7 +140,7 @@ def is_counted(skew: TopologySpreadConstraint, kind: NodeKind, shape: PodShape) 
 def _domains(
     skew: TopologySpreadConstraint, rows: _SiteNodes, shape: PodShape
 ) -> tuple[bool, Domains]:
-    """Whether there are `minDomains` domains, and their room."""
+    """Whether there are at least `minDomains` domains, and the domains."""
     hosts: Domains = []
     zones: dict[str, float] = {}
     for cap, count, kind in zip(rows.capacities, rows.counts, rows.kinds, strict=True):
@@ -153,10 +163,17 @@ def _replicas_in_domains(
     *,
     is_enough: bool,
 ) -> float:
-    """Replicas that fit in the domains of one constraint, the worst of what is not known counted.
+    """Replicas that fit in the domains of one constraint, in the worst case of what is unknown.
 
-    In flight costs most in the emptiest domain, as every other may then hold less too; once that is
-    full, in the domains with least room beyond their limit.
+    Pods in flight cost most in the domain that takes fewest, because every other may then have
+    fewer too; once that is full, in the domains with least capacity beyond their limit.
+
+    Args:
+        max_skew: of the constraint.
+        domains: the domains; some of them.
+        lost_to_in_flight: how many replicas may lose their place to what is in flight.
+        own_replicas: how many replicas of the workload run at the site.
+        is_enough: whether there are `minDomains` domains; if not, the least counts as 0 (core/v1).
     """
     domains_left = sorted(domains)
     if not domains_left:
@@ -191,10 +208,14 @@ def _replicas_in_domains(
 def _own_above_minimum(
     max_skew: int, domains: Domains, own_replicas: float, *, is_enough: bool
 ) -> float:
-    """How many own running replicas may stand above the emptiest domain: they take of the limit."""
+    """How many own running replicas may exceed the level of the domain with fewest.
+
+    They use up part of what `maxSkew` permits.
+    """
     number = sum(count for _, count in domains)
     if not is_enough or not number:
         return own_replicas
+    # The least that the emptiest domain can have, if all others have max_skew more; rounded up.
     lowest = max(0.0, -(-(own_replicas - (number - 1) * max_skew) // number))
     return own_replicas - number * lowest
 
@@ -209,7 +230,7 @@ def _own_excess(
 
 
 def _one_per_domain(rows: _SiteNodes, key: str) -> float:
-    """One in each place that has room; nodes without the label are not limited (core/v1)."""
+    """One replica in each domain that takes any; nodes without the label are not limited."""
     taken_domains: set[str] = set()
     free = 0.0
     for cap, count, kind in zip(rows.capacities, rows.counts, rows.kinds, strict=True):
@@ -222,8 +243,8 @@ def _one_per_domain(rows: _SiteNodes, key: str) -> float:
 
 
 def _lower_bound(rows: _SiteNodes, shape: PodShape) -> float:
-    """Node by node as much as every limit allows, as if some domain of each stayed empty."""
-    left: dict[tuple[int, str], float] = {}
+    """Fills node after node up to every limit, as if a domain of each constraint stayed empty."""
+    left: dict[tuple[int, str], float] = {}  # by number of the constraint and domain
     total = 0.0
     for cap, count, kind in zip(rows.capacities, rows.counts, rows.kinds, strict=True):
         places = _node_domains(kind, shape)
@@ -244,7 +265,11 @@ def _lower_bound(rows: _SiteNodes, shape: PodShape) -> float:
 def _node_domains(
     kind: NodeKind, shape: PodShape
 ) -> Sequence[tuple[tuple[int, str] | None, float]] | None:
-    """The domains of a node and their limits; None when it may bear no pod at all."""
+    """The domains of a node, each with its limit; None when the node may have no pod at all.
+
+    A domain is the number of its constraint and the value of the label; None stands for the node
+    itself.
+    """
     labels = kind.all_labels
     found: list[tuple[tuple[int, str] | None, float]] = []
     for number, skew in enumerate(shape.skews):
@@ -259,7 +284,11 @@ def _node_domains(
 
 
 def _fill_zones_and_hosts(rows: _SiteNodes, shape: PodShape) -> float:
-    """Fills evenly: what the emptiest node holds lets zones hold more, and so in turn."""
+    """The replicas that fit if zones and nodes are filled evenly.
+
+    The level of the emptiest node limits all nodes, these limit their zones, and the emptiest zone
+    limits all zones. The level is raised until it no longer follows from itself.
+    """
     host = next(each for each in shape.skews if each.topology_key == HOSTNAME_LABEL)
     zone = next(each for each in shape.skews if each.topology_key != HOSTNAME_LABEL)
     nodes: dict[str, Domains] = {}
@@ -275,7 +304,7 @@ def _fill_zones_and_hosts(rows: _SiteNodes, shape: PodShape) -> float:
             hosts.setdefault(domain, []).append((cap, count))
         if is_in_zone:
             zones.add(domain)
-    if not zones or not hosts:  # a node that bears a pod is part of a domain of each
+    if not zones or not hosts:  # a node with a pod must be in a domain of both constraints
         return 0.0
     has_hosts = _domains(host, rows, shape)[0]
     has_zones = _domains(zone, rows, shape)[0]
@@ -294,6 +323,6 @@ def _fill_zones_and_hosts(rows: _SiteNodes, shape: PodShape) -> float:
 
 
 def _min_node_level(nodes: Domains, total: float) -> float:
-    """How high all of a zone's nodes can stand at least when it holds so many in all."""
+    """The most that every node of a zone can have at least, when the zone has `total` replicas."""
     least = min(cap for cap, _ in nodes)
     return min(least, total // sum(count for _, count in nodes))

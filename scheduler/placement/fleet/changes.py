@@ -1,7 +1,7 @@
-"""What of a site differs from what was known of it before: only that is written anew.
+"""Which parts of a site's facts have changed, so that only those are written to the fleet.
 
-Most of what is told of a site says the same as before: a report changes the free capacity, an order
-what is in flight, a heartbeat nothing but its time.
+Most of an update repeats what is known: a report changes the free capacity, an order what is in
+flight, a heartbeat only its time.
 """
 
 from typing import NamedTuple
@@ -11,15 +11,16 @@ from scheduler.model.kinds.site import SiteStatus
 
 
 class SiteChanges(NamedTuple):
-    """Which parts of what is known of a site have changed.
+    """Which parts of a site's facts have changed.
 
     Attributes:
-        descriptions: labels, spec and grants.
-        reports: rarely changing parts of reports, or descriptions.
-        figures: anything that a figure follows from, see `site_figures.py`.
+        descriptions: labels, spec or grants.
+        reports: descriptions, or rarely changing parts of reports: API kinds, executor, round
+            trips, silence, platforms of nodes.
+        figures: anything that a figure is computed from, see `site_figures.py`.
         nodes: the node rows.
         in_flight: what is in flight.
-        namespaces: what namespaces let pods ask.
+        namespaces: the limits of namespaces.
     """
 
     descriptions: bool
@@ -34,7 +35,7 @@ _ALL_CHANGED = SiteChanges(*[True] * len(SiteChanges._fields))
 
 
 def changes_of(old: SiteFacts | None, new: SiteFacts) -> SiteChanges:
-    """What is new at a site, of which nothing was known if there is no old."""
+    """What differs between two states of a site; all of it when `old` is None."""
     if old is None:
         return _ALL_CHANGED
     old_status, new_status = old.status, new.status

@@ -1,8 +1,8 @@
-"""Remembered per-site answers: computed once per question, and again only for sites that changed.
+"""Cached per-site answers: computed once per cache key, and again only for sites that changed.
 
-A rule asks `columns.get(question, answer, of=...)`. The answer for one site is a plain function of
-its facts; the array over all sites is kept and brought up to date by a log of changed sites, so
-that neither a new demand nor a new report makes anyone walk through the whole fleet.
+A rule calls `ColumnCache.get` with a function that answers for one site from its facts. The array
+over all sites is kept and updated from a log of changed slots, so neither a new demand nor a new
+report causes a pass over the whole fleet.
 """
 
 from collections import OrderedDict
@@ -19,7 +19,11 @@ _MAX_LOG_LENGTH = 65_536
 
 
 class ColumnCache:
-    """Arrays over the site slots, by question."""
+    """Arrays over the site slots, by cache key; the least recently used are dropped.
+
+    Args:
+        facts: the facts by slot, a list that the fleet keeps up to date.
+    """
 
     def __init__(self, facts: Sequence[SiteFacts | None]) -> None:
         self._facts = facts
@@ -28,7 +32,7 @@ class ColumnCache:
         self._columns: OrderedDict[Hashable, tuple[NDArray[Any], int]] = OrderedDict()
 
     def mark_changed(self, slot: int) -> None:
-        """Notes that what is known of a site has changed, or that the slot is empty now."""
+        """Records that the facts in a slot have changed, or that it is empty now."""
         self._changed_slots.append(slot)
         if len(self._changed_slots) > _MAX_LOG_LENGTH:
             self._columns.clear()
@@ -37,7 +41,7 @@ class ColumnCache:
 
     @property
     def version(self) -> int:
-        """Grows with every change."""
+        """The number of changes so far."""
         return self._log_start + len(self._changed_slots)
 
     def get(
@@ -48,13 +52,15 @@ class ColumnCache:
         dtype: type[np.generic],
         slot_capacity: int,
     ) -> NDArray[Any]:
-        """The answers for all slots; empty slots hold 0.
+        """The answers for all slots, 0 for empty ones; [slot_capacity].
+
+        The caller must not write to the array: it is the cached one.
 
         Args:
-            cache_key: names the answer; equal questions must have equal answers.
-            value_of: the answer for one site.
+            cache_key: all that `value_of` depends on besides the facts.
+            value_of: computes the answer for one site.
             dtype: the type of the array.
-            slot_capacity: how many slots there are.
+            slot_capacity: the number of slots.
         """
         cached = self._columns.get(cache_key)
         if cached is None or len(cached[0]) != slot_capacity:

@@ -1,7 +1,4 @@
-"""`DecisionContext`.
-
-The time and the terms of one decision; both are inputs, and both are recorded.
-"""
+"""`DecisionContext`: the time and the terms of one decision. Both are inputs, and are recorded."""
 
 from datetime import UTC, datetime
 
@@ -10,18 +7,18 @@ import msgspec
 from scheduler.model.demand.terms import Terms
 
 MAX_CLOCK_SKEW_SECONDS = 60
-"""How far an observation may lie ahead of now before its date counts as unknown: clocks that NTP
-keeps differ by less, and times in files are often written to the minute."""
+"""How far an observation may be ahead of now before its time counts as unknown. Clocks that NTP
+synchronises differ by less; times in files are often rounded to the minute."""
 
 
 class DecisionContext(msgspec.Struct, frozen=True):
     """When a decision is made, and by which terms.
 
     Attributes:
-        now: the time, aware, UTC.
-        now_seconds: the same in seconds since 1970.
+        now: the time; aware, UTC.
+        now_seconds: the same time in seconds since 1970.
         terms: limits, prices and assumed figures.
-        start_seconds: when the work would start; None: now. Costs are those of that time.
+        start_seconds: the start that costs are computed for, in seconds since 1970; None: now.
     """
 
     now: datetime
@@ -31,7 +28,7 @@ class DecisionContext(msgspec.Struct, frozen=True):
 
 
 def decision_context(now: datetime, terms: Terms) -> DecisionContext:
-    """The moment of an aware time.
+    """The context of a decision at an aware time.
 
     Raises:
         ValueError: `now` has no zone.

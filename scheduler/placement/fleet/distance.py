@@ -1,4 +1,4 @@
-"""Round trips as a decision sees them: a site's own figures, and the worst of a metro."""
+"""Round-trip times from sites to a place (a site or a metro), as the sites report them."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,6 +7,7 @@ from scheduler.model.demand.facts import SiteFacts
 from scheduler.placement.fleet.fleet import Fleet
 
 METRO_PREFIX = "metro:"
+"""Marks a metro in `spec.latency[].from`; without it the place is a site."""
 
 
 def metro_sites(fleet: Fleet, metro: str) -> tuple[str, ...]:
@@ -18,7 +19,7 @@ def metro_sites(fleet: Fleet, metro: str) -> tuple[str, ...]:
 
 
 def latency_targets(fleet: Fleet, place: str) -> tuple[str, ...]:
-    """The sites that a latency bound measures from: one, or all of a metro."""
+    """The sites that a latency bound measures to: one, or all of a metro."""
     return (
         metro_sites(fleet, place.removeprefix(METRO_PREFIX))
         if place.startswith(METRO_PREFIX)
@@ -29,8 +30,9 @@ def latency_targets(fleet: Fleet, place: str) -> tuple[str, ...]:
 def longest_rtt_milliseconds(facts: SiteFacts, targets: tuple[str, ...]) -> float:
     """The longest round trip from a site to any of the targets; NaN when one is unknown.
 
-    Only the site's own report counts: were the other end's figure a second source, losing a figure
-    could make a site look nearer. A site is 0 ms from itself. No target at all is unknown.
+    Only the site's own report counts: with the peer's figure as a second source, losing a figure
+    could make a site look nearer. A site is 0 ms from itself. Without any target the answer is
+    unknown.
     """
     rtt_by_peer = {each.to: each.milliseconds for each in facts.status.rtt}
     longest = np.nan if not targets else 0.0
@@ -43,7 +45,7 @@ def longest_rtt_milliseconds(facts: SiteFacts, targets: tuple[str, ...]) -> floa
 
 
 def rtt_milliseconds(fleet: Fleet, place: str) -> NDArray[np.float64]:
-    """The round trip of every site to a place; NaN is unknown; [fleet.capacity]."""
+    """The round trip from every site to a place; NaN is unknown; [slot_capacity]."""
     targets = latency_targets(fleet, place)
     rtts: NDArray[np.float64] = fleet.report_column(
         ("rtt", targets), lambda facts: longest_rtt_milliseconds(facts, targets), np.float64

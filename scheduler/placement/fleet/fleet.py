@@ -1,14 +1,16 @@
-"""`Fleet`: what is known of all sites, as arrays, kept up to date site by site.
+"""`Fleet`: what is known of all sites, as arrays that are updated site by site.
 
-One slot per site. `upsert` writes one site's slot and node rows; nothing else moves. Numbers that a
-decision compares for all sites at once are arrays here; whatever is asked more rarely is computed
-from the facts and remembered (`column_cache.py`).
+Each site has a slot, its index in all arrays. `upsert` writes one site's slot and node rows and
+leaves all others as they are. Figures that a decision compares for all sites are arrays here; what
+is needed less often is computed from the facts and cached (`column_cache.py`).
+
+Arrays are as long as `Fleet.slot_capacity`, which counts empty slots too. Docstrings give the shape
+of an array as `[slot_capacity]`.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from math import isnan
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -23,13 +25,13 @@ from scheduler.model.manifests.manifests import Pods
 from scheduler.placement.fleet.changes import SiteChanges, changes_of
 from scheduler.placement.fleet.column_cache import ColumnCache
 from scheduler.placement.fleet.context import DecisionContext
+from scheduler.placement.fleet.grants import GrantTable
 from scheduler.placement.fleet.in_flight import InFlightTotals
 from scheduler.placement.fleet.namespace_limits import NamespaceLimitIndex
 from scheduler.placement.fleet.node_table import IN_FLIGHT_KIND, NodeTable
 from scheduler.placement.fleet.site_figures import (
     FIGURES,
     FIRST_COST_FIGURE,
-    epoch_seconds,
     figures_of,
 )
 from scheduler.placement.kernel import loader as compiled
@@ -38,45 +40,42 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-MAX_GRANTS = 63
-"""So many grants of a site count, in the order of their names: one bit of an int64 each."""
 _MAX_CACHED_FIGURES = 64
+
+CacheT = TypeVar("CacheT")
+ValueT = TypeVar("ValueT")
 
 
 class Fleet:
     """All sites.
 
+    Args:
+        sites: the sites to begin with.
+        may_compile: whether to use the compiled kernel where one was built.
+
     Attributes:
-        facts: what is known by slot; None where a slot is empty.
+        facts: the facts of each site by slot; None where a slot is empty.
         slot_of: the slot of each site, by name.
-        has_site: slots that hold a site; [capacity].
-        name_hashes: breaks ties between sites that cost the same; [capacity].
-        has_yearly_intensity: whether the carbon intensity is a yearly factor; [capacity].
+        has_site: which slots hold a site; [slot_capacity].
+        name_hashes: hashes of site names, which break ties between equal costs; [slot_capacity].
+        has_yearly_intensity: whether the carbon intensity is a yearly factor; [slot_capacity].
         nodes: the node rows of all sites.
-        row_version: grows with whatever the room of a site depends on; [capacity].
-        in_flight_totals: sums of what is in flight at all sites.
-        namespace_limits: what namespaces of the sites let pods ask.
-        valid_from: from when grants hold, in seconds since 1970, by place; [capacity] each.
-        valid_until: until when; [capacity] each.
-        has_mixed_grants: whether grants of one site have ever named different CPU vendors.
-        description_columns: what is remembered of labels, spec and grants.
-        report_columns: what is remembered of rarely changing parts of reports.
-        figure_version: grows when a cost could change: by figures that have a price, by
-            descriptions or by reports.
-        report_version: grows with every figure, the time of a report included.
-        is_compiled: whether the compiled kernel is used; the answers are the same without.
-        kernel_rows: the node rows as the kernel reads them, see `kernel_fit.py`.
-        capacity_cache_hits: how often room was remembered; never by the kernel, which looks again.
-        capacity_cache_misses: how often it was not.
-        summed_capacity_cache, full, rooms, nestings, admissions, ranks, unknowns, remembered:
-        answers of `summed_capacity.py`,
-            `full_sites.py`, `capacity.py`, `levels.py`, `filter.py` (two), `site_costs.py` and
-            `cached_figure`, each by its question and with the version that it was given for.
+        row_version: grows when anything changes that a site's capacity depends on;
+            [slot_capacity].
+        in_flight_totals: sums of the requests in flight at all sites.
+        namespace_limits: the ResourceQuota and LimitRange figures that sites report.
+        grants: the dates of the sites' grants.
+        description_columns: cached answers that depend on labels, spec and grants.
+        report_columns: cached answers that also depend on rarely changing parts of reports.
+        figure_version: grows when a cost may change: with figures that enter costs, with
+            descriptions and with reports.
+        report_version: grows with every figure, including the time of a report.
+        is_compiled: whether the compiled kernel is used; decisions are the same without it.
     """
 
     def __init__(self, sites: Iterable[SiteFacts] = (), *, may_compile: bool = True) -> None:
         self.is_compiled = may_compile and compiled.IS_COMPILED
-        self.kernel_rows: Any = None
+        self._caches: dict[type, Any] = {}
         self.facts: list[SiteFacts | None] = []
         self.slot_of: dict[str, int] = {}
         self._free_slots: list[int] = []
@@ -87,29 +86,16 @@ class Fleet:
         self._figure_of: dict[str, Floats] = dict(zip(FIGURES, self._figures, strict=True))
         self.has_yearly_intensity: Bools = np.zeros(0, np.bool_)
         self.row_version: Ints = np.zeros(0, np.int64)
-        self.valid_from: list[Floats] = []
-        self.valid_until: list[Floats] = []
         self.nodes = NodeTable()
         self.in_flight_totals = InFlightTotals(self.nodes)
         self.namespace_limits = NamespaceLimitIndex()
-        self.summed_capacity_cache: OrderedDict[Hashable, Any] = OrderedDict()
-        self.full_sites_cache: OrderedDict[Hashable, Any] = OrderedDict()
-        self.capacity_cache: OrderedDict[Hashable, tuple[Ints, Ints]] = OrderedDict()
-        self.capacity_cache_hits = 0
-        self.capacity_cache_misses = 0
-        self.nesting_cache: dict[tuple[str, ...], tuple[int, bool]] = {}
+        self.grants = GrantTable()
         self._domain_numbers: dict[str, int] = {"": 0}
         self._vendor_set_numbers: dict[tuple[str, ...], int] = {(): 0}
         self._permitted_kinds: Bools = np.ones((1, 0), np.bool_)
-        self.has_mixed_grants = False
-        self._valid_grants_version = 0
-        self.rule_results_cache: dict[Hashable, Any] = {}
-        self.refusal_rank_cache: dict[int, Any] = {}
         self.report_version = 0
-        self.figure_cache: dict[Hashable, tuple[int, Terms, float, float, Any]] = {}
+        self._cached_figures: dict[Hashable, tuple[int, Terms, float, float, Any]] = {}
         self.figure_version = 0
-        self.missing_figures_cache: dict[tuple[int, ...], tuple[Ints, bool, list[Any]]] = {}
-        self._valid_grants: tuple[Ints, float, float] | None = None
         self.description_columns = ColumnCache(self.facts)
         self.report_columns = ColumnCache(self.facts)
         for each in sites:
@@ -120,16 +106,19 @@ class Fleet:
 
     @property
     def slot_capacity(self) -> int:
-        """How long the arrays are: slots, empty ones included."""
+        """The length of the arrays: the number of slots, including empty ones."""
         return self._slot_capacity
 
     def all_facts(self) -> Iterator[SiteFacts]:
-        """What is known of every site, by name: with demand, time and terms, all the inputs."""
+        """The facts of every site, by name.
+
+        With the demand, the time and the terms these are all inputs of a decision.
+        """
         for name in sorted(self.slot_of):
             yield self.facts_of(name)
 
     def facts_of(self, name: str) -> SiteFacts:
-        """What is known of one site.
+        """The facts of one site.
 
         Raises:
             KeyError: there is no such site.
@@ -140,15 +129,16 @@ class Fleet:
         return facts
 
     def name_at(self, slot: int) -> str:
-        """The name of the site in a slot."""
+        """The name of the site in a slot; "" for an empty slot."""
         facts = self.facts[slot]
         return facts.name if facts is not None else ""
 
     def upsert(self, facts: SiteFacts) -> None:
-        """Takes over what is known of a site now.
+        """Adds a site, or updates what has changed of it.
 
         Raises:
-            NotAQuantity: a node row cannot be read.
+            NotAQuantity: an amount of a node row or of a namespace limit cannot be read; the site
+                stays as it was.
         """
         slot = self.slot_of.get(facts.name)
         old = None if slot is None else self.facts[slot]
@@ -177,15 +167,14 @@ class Fleet:
                 self.figure_version += 1
         if changes.descriptions:
             self.description_columns.mark_changed(slot)
-            self._write_grants(slot, facts)
-            self._valid_grants = None
+            self.grants.write(slot, facts.grants)
             self.figure_version += 1
         if changes.reports:
             self.report_columns.mark_changed(slot)
             self.figure_version += 1
 
     def remove(self, name: str) -> None:
-        """Forgets a site. A site that is not there is no error."""
+        """Removes a site; does nothing if there is no such site."""
         slot = self.slot_of.pop(name, None)
         if slot is None:
             return
@@ -193,7 +182,7 @@ class Fleet:
         self.has_site[slot] = False
         self.figure_version += 1
         self.report_version += 1
-        self._valid_grants = None
+        self.grants.expire()
         self.nodes.clear(slot)
         self.namespace_limits.write(slot, (), ())
         self.in_flight_totals.replace(slot, ())
@@ -203,7 +192,7 @@ class Fleet:
         self._free_slots.append(slot)
 
     def assume(self, demand: Demand, decision: Decision) -> None:
-        """Counts what a decision newly ordered as in flight, until a report shows it bound."""
+        """Counts replicas that a decision adds as in flight, until a report shows them bound."""
         before = demand.placed_replicas if demand.placed else {}
         slot_of = self.slot_of
         for each in decision.assignment:
@@ -223,10 +212,22 @@ class Fleet:
             self.in_flight_totals.add(slot, each)
         self.row_version[slot] += 1
 
+    def cache(self, kind: type[CacheT]) -> CacheT:
+        """The fleet's one instance of a cache class, created without arguments at first use.
+
+        A module that keeps answers between decisions defines such a class. The fleet only keeps the
+        instance; whether an answer still holds is for that module to check, by the versions that
+        the fleet counts (`row_version`, `figure_version`, `version_at` and others).
+        """
+        found: CacheT | None = self._caches.get(kind)
+        if found is None:
+            found = self._caches[kind] = kind()
+        return found
+
     def description_column(
         self, cache_key: Hashable, value_of: Callable[[SiteFacts], Any], dtype: type[np.generic]
     ) -> NDArray[Any]:
-        """A remembered answer that depends on labels, spec and grants only; [capacity]."""
+        """A cached answer that depends only on labels, spec and grants; [slot_capacity]."""
         return self.description_columns.get(
             cache_key, value_of, dtype=dtype, slot_capacity=self._slot_capacity
         )
@@ -234,7 +235,10 @@ class Fleet:
     def report_column(
         self, cache_key: Hashable, value_of: Callable[[SiteFacts], Any], dtype: type[np.generic]
     ) -> NDArray[Any]:
-        """A remembered answer that depends on rarely changing parts of reports too; [capacity]."""
+        """A cached answer that may also depend on rarely changing parts of reports.
+
+        Which parts these are: see `changes.py`. The shape is [slot_capacity].
+        """
         return self.report_columns.get(
             cache_key, value_of, dtype=dtype, slot_capacity=self._slot_capacity
         )
@@ -243,20 +247,20 @@ class Fleet:
         self,
         cache_key: Hashable,
         context: DecisionContext,
-        compute: Callable[["Fleet", DecisionContext], tuple[Any, float]],
+        compute: Callable[["Fleet", DecisionContext], tuple[ValueT, float]],
         *,
         version: int | None = None,
-    ) -> Any:  # noqa: ANN401 - whatever is computed
-        """Something that follows from the figures, until they change or its time is over.
+    ) -> ValueT:
+        """A value computed from the figures, cached until they change or it expires.
 
         Args:
-            cache_key: names it, with all that it depends on beside the figures and the terms.
-            context: when and by which terms it is asked.
-            compute: computes it, and until when it stays true, in seconds since 1970.
-            version: grows when it could be otherwise; None: with `figure_version`.
+            cache_key: names the value, with all that it depends on besides figures and terms.
+            context: the time and the terms of the decision.
+            compute: returns the value and the time it holds until, in seconds since 1970.
+            version: the version of the inputs of `compute`; None: `figure_version`.
         """
         version = self.figure_version if version is None else version
-        cached = self.figure_cache.get(cache_key)
+        cached = self._cached_figures.get(cache_key)
         if (
             cached is None
             or cached[0] != version
@@ -264,47 +268,31 @@ class Fleet:
             or not cached[2] <= context.now_seconds < cached[3]
         ):
             value, valid_until_seconds = compute(self, context)
-            if len(self.figure_cache) > _MAX_CACHED_FIGURES:
-                self.figure_cache.clear()
+            if len(self._cached_figures) > _MAX_CACHED_FIGURES:
+                self._cached_figures.clear()
             cached = (version, context.terms, context.now_seconds, valid_until_seconds, value)
-            self.figure_cache[cache_key] = cached
-        return cached[4]
+            self._cached_figures[cache_key] = cached
+        found: ValueT = cached[4]
+        return found
 
     def figure(self, name: str) -> Floats:
-        """One figure of every site; NaN is unknown; [capacity]."""
+        """One of `FIGURES` for every site; NaN is unknown; [slot_capacity]."""
         return self._figure_of[name]
 
     def version_at(self, now_seconds: float) -> tuple[int, int, int]:
-        """Grows whenever a rule that does not depend on the moment could answer otherwise."""
-        self.valid_grant_bits(now_seconds)
+        """A version that grows when a rule whose answer is cached may answer differently.
+
+        It counts changes of descriptions, of reports, and of the set of valid grants.
+        """
+        self.grants.valid_bits(now_seconds)  # may raise the version of the grants
         return (
             self.description_columns.version,
             self.report_columns.version,
-            self._valid_grants_version,
+            self.grants.valid_bits_version,
         )
 
-    def valid_grant_bits(self, now_seconds: float) -> Ints:
-        """Which grants of each site hold at a time, as bits; [capacity]."""
-        if (
-            self._valid_grants is not None
-            and self._valid_grants[1] <= now_seconds < self._valid_grants[2]
-        ):
-            return self._valid_grants[0]
-        bits = np.zeros(self._slot_capacity, np.int64)
-        since, until = -np.inf, np.inf
-        for grant_index, (begins, ends) in enumerate(
-            zip(self.valid_from, self.valid_until, strict=True)
-        ):
-            bits |= ((begins <= now_seconds) & (now_seconds < ends)).astype(np.int64) << grant_index
-            for edge in (begins, ends):
-                since = max(since, float(np.max(edge[edge <= now_seconds], initial=-np.inf)))
-                until = min(until, float(np.min(edge[edge > now_seconds], initial=np.inf)))
-        self._valid_grants = (bits, since, until)
-        self._valid_grants_version += 1
-        return bits
-
     def domain_number(self, domain: str) -> int:
-        """The number of a place by its name; 0 is the unknown place."""
+        """The number of a spread domain by its name; 0 is the unknown domain."""
         return self._domain_numbers.setdefault(domain, len(self._domain_numbers))
 
     def vendor_set_number(self, vendors: tuple[str, ...]) -> int:
@@ -314,7 +302,10 @@ class Fleet:
         )
 
     def permitted_kinds(self) -> Bools:
-        """Which kinds of node a set of vendors permits; [vendor sets, kinds]."""
+        """Which kinds of node each set of vendors permits; [vendor sets, kinds].
+
+        Rows in flight have a kind too; every set permits it, so that they always count.
+        """
         shape = (len(self._vendor_set_numbers), len(self.nodes.kinds))
         if self._permitted_kinds.shape != shape:
             self._permitted_kinds = np.array(
@@ -345,19 +336,21 @@ class Fleet:
     def _grow(self, slot_capacity: int) -> None:
         more = slot_capacity - self._slot_capacity
         self._slot_capacity = slot_capacity
-        for name in ("has_site", "has_yearly_intensity", "name_hashes", "row_version"):
-            array = getattr(self, name)
-            setattr(self, name, np.concatenate([array, np.zeros(more, array.dtype)]))
+        self.has_site = np.concatenate([self.has_site, np.zeros(more, np.bool_)])
+        self.has_yearly_intensity = np.concatenate(
+            [self.has_yearly_intensity, np.zeros(more, np.bool_)]
+        )
+        self.name_hashes = np.concatenate([self.name_hashes, np.zeros(more, np.uint64)])
+        self.row_version = np.concatenate([self.row_version, np.zeros(more, np.int64)])
         unknown = np.full((len(FIGURES), more), np.nan)
         self._figures = np.concatenate([self._figures, unknown], axis=1)
         self._figure_of = dict(zip(FIGURES, self._figures, strict=True))
-        for arrays in (self.valid_from, self.valid_until):
-            arrays[:] = [np.concatenate([array, np.full(more, np.nan)]) for array in arrays]
+        self.grants.grow_sites(slot_capacity)
         self.nodes.grow_sites(slot_capacity)
         self.in_flight_totals.grow_sites(slot_capacity)
 
     def _write_figures(self, slot: int, facts: SiteFacts) -> bool:
-        """Writes the figures of a site; returns whether any changed that has a price."""
+        """Writes the figures of a site; returns whether any changed that enters costs."""
         intensity = facts.status.intensity
         is_yearly = intensity is not None and intensity.origin == "yearly"
         changed = is_yearly != self.has_yearly_intensity[slot]
@@ -373,28 +366,14 @@ class Fleet:
         )
         return bool(changed)
 
-    def _write_grants(self, slot: int, facts: SiteFacts) -> None:
-        grants = facts.grants[:MAX_GRANTS]
-        if len({each.spec.cpu_vendors for each in grants}) > 1:
-            self.has_mixed_grants = True
-        while len(self.valid_from) < len(grants):
-            self.valid_from.append(np.full(self._slot_capacity, np.nan))
-            self.valid_until.append(np.full(self._slot_capacity, np.nan))
-        for index, (begins, ends) in enumerate(zip(self.valid_from, self.valid_until, strict=True)):
-            known = index < len(grants)
-            begins[slot] = (
-                epoch_seconds(grants[index].spec.valid_from, -np.inf) if known else np.nan
-            )
-            ends[slot] = epoch_seconds(grants[index].spec.valid_until, np.inf) if known else np.nan
-
 
 def in_flight_pods(demand: Demand, replicas: int, *, new_site: bool) -> tuple[InFlight, ...]:
-    """The pods that an order brings to a site, before they have nodes.
+    """The pods that an order adds to a site, before they are bound to nodes.
 
     Args:
-        demand: what is ordered.
-        replicas: how many new replicas.
-        new_site: whether the site gets the pods beside the replicas too.
+        demand: the workload.
+        replicas: how many new replicas the site gets.
+        new_site: whether the site also gets the pods that come once per site (`Demand.beside`).
     """
     key = demand.key
     in_flight = [

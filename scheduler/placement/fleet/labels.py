@@ -1,14 +1,14 @@
-"""The labels of a site: those on the object, and those that follow from what it says of itself."""
+"""The labels of a site: those on the object, and those that follow from its spec."""
 
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.policy import SiteGroup
 
 
 def site_labels(facts: SiteFacts) -> dict[str, str]:
-    """Labels that selectors see.
+    """The labels that selectors match.
 
-    `kapok.dev/site`, `tier`, `provider`, `province`, `city` and `metro` follow from the object and
-    win over labels of the same name, so that a label cannot contradict the site.
+    `kapok.dev/site`, `tier`, `provider`, `province`, `city` and `metro` follow from the spec and
+    override labels of the same name, so that a label cannot contradict the spec.
     """
     spec = facts.spec
     implied = {
@@ -23,7 +23,7 @@ def site_labels(facts: SiteFacts) -> dict[str, str]:
 
 
 def is_in_group(group: SiteGroup, facts: SiteFacts) -> bool:
-    """Whether a site is in a group, by name or by labels. An empty group holds nothing."""
+    """Whether a site is in a group, by name or by labels. An empty group has no sites."""
     if facts.name in group.sites:
         return True
     selector = group.site_selector
@@ -31,11 +31,11 @@ def is_in_group(group: SiteGroup, facts: SiteFacts) -> bool:
 
 
 def domain_of(facts: SiteFacts, by: str) -> str:
-    """The place that spread counts a site in; empty when it is unknown.
+    """The domain of a site at one level of a spread; empty when it is unknown.
 
     Args:
         facts: the site.
-        by: provider, province, city, metro, site or label:KEY.
+        by: the level: provider, province, city, metro, site or label:KEY.
     """
     if by == "site":
         return facts.name

@@ -1,8 +1,8 @@
-"""What the namespaces of sites let pods ask: ResourceQuota and LimitRange, where they are reported.
+"""The limits of namespaces at sites: ResourceQuota and LimitRange, where a site reports them.
 
-A namespace that a site does not list has no known limit there, so a decision about it looks at
-nothing of this. Quotas cap how many replicas a site takes; a pod that a LimitRange (or a quota that
-wants every container to say what it asks) would refuse is refused by `constraints/site_limits.py`.
+A namespace that a site does not list has no known limit there. Quotas cap how many replicas a site
+takes. A pod that a LimitRange would refuse, or a quota that every container must name requests for,
+is refused by `constraints/site_limits.py`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ from scheduler.model.quantities import PODS, NotAQuantity, format_amount, free_a
 _POD_COUNT_QUOTAS = ("pods", "count/pods")
 _UNPREFIXED_QUOTAS = ("cpu", "memory", "ephemeral-storage")
 _REQUIRED_BY_QUOTA = ("cpu", "memory")
-"""Compute resources that every container must name when a quota counts them (core/v1)."""
+"""Resources that every container must name if a quota counts them (core/v1 ResourceQuota)."""
 _REQUESTS_PREFIX, _LIMITS_PREFIX = "requests.", "limits."
 _MAX_CACHED_DENIALS = 256
 
@@ -33,8 +33,14 @@ class SiteNamespaceLimits:
 
     Attributes:
         namespace: its name.
-        quota_left: what quotas leave, by the quota's own names.
-        not_modelled: quotas' names and other limits that a decision does not look at.
+        quota_left: what quotas leave, by the names that quotas use (`requests.cpu`, `pods`).
+        container_min: the least that a container may ask, by resource.
+        container_max: the most that a container may ask, and its highest limit.
+        container_default: the limits of a container that names none.
+        container_default_request: the requests of a container that names none.
+        pod_min: the least that a pod may ask in all.
+        pod_max: the most that a pod may ask in all, and its highest limit.
+        not_modelled: names of quotas and other limits that decisions do not consider.
     """
 
     namespace: str
@@ -53,7 +59,8 @@ class SiteNamespaceLimits:
         defaults = (self.container_default, self.container_default_request)
         if not pods.containers or not any(defaults):
             return pods
-        # A limit that is filled in is no request: LimitRange objects carry their own for that.
+        # A limit that is filled in does not become the request too: a LimitRange has a default
+        # request of its own, which the API server sets when it stores the object.
         completed_containers = tuple(each.with_defaults(*defaults) for each in pods.containers)
         requests_before = pod_amounts(pods.containers, "requests")
         requests_after = pod_amounts(completed_containers, "requests")
@@ -73,12 +80,13 @@ class SiteNamespaceLimits:
     def replicas_left(
         self, demand: Demand, in_flight: Iterable[InFlight], *, is_new: bool
     ) -> int | None:
-        """How many more replicas the quotas leave room for; None when none of them counts.
+        """How many more replicas the quotas permit; None when none of them counts the pods.
 
         Args:
-            demand: what is asked.
-            in_flight: at the site; what is of this namespace has not been counted by a quota yet.
-            is_new: whether pods come beside the replicas.
+            demand: the workload.
+            in_flight: the pods in flight at the site. The reported quotas do not count them yet,
+                so those of this namespace are subtracted here.
+            is_new: whether the pods that come once per site are still missing there.
         """
         unit = [self.with_defaults(each) for each in demand.unit]
         pods_beside = [self.with_defaults(each) for each in demand.beside] if is_new else []
@@ -103,7 +111,7 @@ class SiteNamespaceLimits:
         return min(replicas_by_quota, default=None)
 
     def denial(self, demand: Demand) -> str:
-        """Why the API server of the site would refuse a pod of it; empty when it would not."""
+        """Why the site's API server would refuse a pod of the workload; "" when it would not."""
         if not any(
             (self.quota_left, self.container_min, self.container_max, self.pod_min, self.pod_max)
         ):
@@ -144,7 +152,7 @@ class SiteNamespaceLimits:
 
 
 class NamespaceLimitIndex:
-    """The limits of all sites, by namespace; most fleets have none."""
+    """The limits of all sites by namespace. Most fleets have none."""
 
     def __init__(self) -> None:
         self._by_namespace: dict[str, dict[int, SiteNamespaceLimits]] = {}
@@ -164,7 +172,13 @@ class NamespaceLimitIndex:
     def write(
         self, slot: int, listed: tuple[NamespaceLimits, ...], limits: Sequence[SiteNamespaceLimits]
     ) -> None:
-        """Replaces the limits of a site; equal ones stay as they are."""
+        """Replaces the limits of a site, unless it lists the same as before.
+
+        Args:
+            slot: the site's slot.
+            listed: what the site reports.
+            limits: the same as `parse` returned it.
+        """
         before = self._listed_by_slot.get(slot, ())
         if before == listed:
             return
@@ -180,7 +194,7 @@ class NamespaceLimitIndex:
             self._listed_by_slot.pop(slot, None)
 
     def by_slot(self, namespace: str) -> Mapping[int, SiteNamespaceLimits] | None:
-        """The limits of a namespace by slot; None when no site has any."""
+        """The limits of a namespace by slot; None when no site reports any."""
         return self._by_namespace.get(namespace)
 
 
@@ -215,7 +229,11 @@ def _parse_amount(name: str, amount: float | str) -> int:
 
 
 def _parse_quota_name(name: str) -> tuple[str, str]:
-    """What a quota's name counts of a pod: requests or limits, and the resource; "" for neither."""
+    """What a quota counts of a pod: `requests.` or `limits.`, and the resource.
+
+    Both are "" for a quota that counts something else, such as `requests.storage` or
+    `count/services`.
+    """
     if name in _POD_COUNT_QUOTAS:
         return _REQUESTS_PREFIX, PODS
     if name in _UNPREFIXED_QUOTAS or name.startswith("hugepages-"):
@@ -247,7 +265,16 @@ def _limit_range_denials(
     *,
     is_known: bool = True,
 ) -> Iterator[str]:
-    """What the LimitRanger admission says no to (core/v1 LimitRange)."""
+    """Why the LimitRanger admission plugin would refuse amounts (core/v1 LimitRange).
+
+    Args:
+        title: names the container or pod.
+        requests: what it asks.
+        limits: its limits.
+        minimums: the least that is permitted.
+        maximums: the most that is permitted.
+        is_known: whether the amounts are complete, so that a missing one is a breach.
+    """
     for name, amount in minimums.items():
         asked, bound = requests.get(name), f"of {name}; the least is {format_amount(name, amount)}"
         if asked is None and is_known:

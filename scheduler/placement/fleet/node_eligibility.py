@@ -1,4 +1,4 @@
-"""Which kinds of node a pod may stand on, as the Kubernetes scheduler decides it."""
+"""Which kinds of node a pod may run on, by the rules of the Kubernetes scheduler."""
 
 import re
 from collections.abc import Iterable
@@ -15,12 +15,12 @@ from scheduler.placement.fleet.node_table import NodeKind
 
 
 def is_eligible(shape: PodShape, kind: NodeKind) -> bool:
-    """Whether labels, affinity, GPU model and taints let a pod onto nodes of a kind."""
+    """Whether labels, affinity, GPU model and taints permit a pod on nodes of a kind."""
     return matches_selectors(shape, kind) and not blocking_taints(shape, kind)
 
 
 def matches_selectors(shape: PodShape, kind: NodeKind) -> bool:
-    """Whether selector, affinity and GPU model choose a kind; taints do not count."""
+    """Whether node selector, node affinity and GPU model match a kind; taints are not checked."""
     labels = kind.all_labels
     if any(labels.get(key) != value for key, value in shape.node_selector.items()):
         return False
@@ -33,7 +33,7 @@ def matches_selectors(shape: PodShape, kind: NodeKind) -> bool:
 
 
 def blocking_taints(shape: PodShape, kind: NodeKind) -> list[str]:
-    """Taints of a kind of node that keep the pod away."""
+    """The keys of the taints of a kind of node that the pod does not tolerate."""
     return [
         taint.key
         for taint in kind.taints
@@ -42,10 +42,10 @@ def blocking_taints(shape: PodShape, kind: NodeKind) -> list[str]:
 
 
 def matches_requirement(requirement: NodeRequirement, labels: dict[str, str]) -> bool:
-    """Whether labels meet one condition of a node affinity (Gt and Lt compare integers).
+    """Whether labels meet one requirement of a node affinity (Gt and Lt compare integers).
 
-    The name of a node (`matchFields`) is its hostname label; a name that was not reported is
-    neither among the names that are asked for, nor known to be none of them.
+    A node's name (`matchFields`) is taken from its hostname label. Where that is not reported, In
+    and NotIn both fail, as the name is unknown.
     """
     if requirement.key == NODE_NAME_FIELD:
         name = labels.get(HOSTNAME_LABEL)
@@ -82,7 +82,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 def is_platform_permitted(
     kind: NodeKind, architectures: Iterable[str], cpu_vendors: Iterable[tuple[str, ...]]
 ) -> bool:
-    """Whether images run there and every list of permitted CPU vendors holds the node's."""
+    """Whether the images run on a kind of node, and every list of CPU vendors permits it."""
     return kind.architecture in architectures and all(
         kind.cpu_vendor in vendors for vendors in cpu_vendors
     )
@@ -93,8 +93,8 @@ def has_permitted_node(facts: SiteFacts, demand: Demand, vendors: tuple[str, ...
 
     Args:
         facts: the site.
-        demand: its architectures, and the lists of its own.
-        vendors: that a grant permits; empty: any.
+        demand: its architectures and its lists of CPU vendors count.
+        vendors: the CPU vendors that a grant permits; empty: any.
     """
     return any(
         each.architecture in demand.architectures

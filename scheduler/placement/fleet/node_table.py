@@ -1,7 +1,7 @@
-"""Node rows: what is free on each node of every site, as columns, and what kind of node it is.
+"""Node rows: the free capacity of the nodes of every site, as columns, and their kind.
 
-A row stands for `count` equal nodes with equal free capacity. The kinds of node (labels, taints,
-architecture, CPU vendor, GPU model) are few, so each row only carries the number of its kind.
+A row stands for `count` nodes of one kind with the same free capacity. There are few kinds of node
+(labels, taints, architecture, CPU vendor, GPU model), so a row only holds the number of its kind.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -32,23 +32,22 @@ Ints = NDArray[np.int64]
 COUNT_COLUMN: Final = 0
 KIND_COLUMN: Final = 1
 CARDS_COLUMN: Final = 2
-"""Numbers of the columns that every fleet has: how many equal nodes a row stands for, their kind,
-free thousandths of all GPU cards of one, less than 0 of what is in flight."""
+"""Numbers of the columns that every fleet has: how many equal nodes a row stands for, the number of
+their kind, and the free thousandths of all GPU cards of one node together (negative in rows of what
+is in flight)."""
 CARD_COLUMN_PREFIX: Final = "\0card"
-"""Columns `CARD_COLUMN_PREFIX + "0"`, `CARD_COLUMN_PREFIX + "1"`, ….
-
-Free thousandths of single GPU cards.
-"""
+"""Columns `CARD_COLUMN_PREFIX + "0"`, `CARD_COLUMN_PREFIX + "1"`, … hold the free thousandths of
+single GPU cards. No resource can have such a name, as names hold no NUL."""
 IN_FLIGHT_KIND: Final = 0
-"""The kind of rows that are no nodes: replicas on their way, see `in_flight.py`."""
+"""The kind of rows that are no nodes but pods in flight, see `in_flight.py`."""
 
 DEFAULT_MAX_PODS = 110
-"""What a kubelet allows when nobody says otherwise (its default --max-pods)."""
+"""The pods that a node takes where its report does not say (the kubelet's default --max-pods)."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeKind:
-    """What nodes of one kind have in common."""
+    """What nodes of one kind have in common; labels are sorted."""
 
     labels: tuple[tuple[str, str], ...]
     taints: tuple[Taint, ...]
@@ -58,7 +57,7 @@ class NodeKind:
 
     @property
     def all_labels(self) -> dict[str, str]:
-        """Its labels, with those that every kubelet sets."""
+        """The labels, with those that every kubelet sets."""
         return {
             "kubernetes.io/os": "linux",
             "kubernetes.io/arch": self.architecture,
@@ -67,7 +66,7 @@ class NodeKind:
 
 
 class _RowGroup(NamedTuple):
-    """`length` rows of one form and kind."""
+    """`length` consecutive rows with the same schema and kind."""
 
     schema: RowSchema
     kind: int
@@ -75,7 +74,7 @@ class _RowGroup(NamedTuple):
 
 
 def kind_of(node_class: NodeClass) -> NodeKind:
-    """The kind of the nodes of a class: all but what is free."""
+    """The kind of the nodes of a class: all that it says of them but the free capacity."""
     return NodeKind(
         labels=tuple(sorted(node_class.labels.items())),
         taints=node_class.taints,
@@ -86,14 +85,14 @@ def kind_of(node_class: NodeClass) -> NodeKind:
 
 
 class NodeTable:
-    """Node rows of all sites, and after the nodes of a site what is in flight there.
+    """The node rows of all sites; each site's nodes are followed by its rows in flight.
 
     Attributes:
         rows: the columns.
-        kinds: the kinds of node by number; the first stands for what is in flight.
+        kinds: the kinds of node by number; the first stands for pods in flight.
         max_cards: the most GPU cards that any node has been seen with.
-        changed_slots: slots whose nodes changed, one after the other, since the log was begun anew.
-        log_generation: how often that was.
+        changed_slots: a log of slots whose nodes changed, since it was last emptied.
+        log_generation: how often the log was emptied.
     """
 
     def __init__(self) -> None:
@@ -113,18 +112,19 @@ class NodeTable:
         self._matching_kinds: dict[Hashable, tuple[Bools, bool]] = {}
 
     def grow_sites(self, sites: int) -> None:
-        """Makes room for more sites."""
+        """Extends the rows to `sites` slots."""
         self.rows.grow_sites(sites)
 
     def read(self, facts: SiteFacts) -> Floats:
-        """Reads a site's node classes and what is in flight there; no row of any site is changed.
+        """Reads a site's node classes and what is in flight there, without writing its rows.
 
         Returns:
-            Its rows; [columns, rows].
+            The rows, for `write`; [columns, rows].
 
         Raises:
             NotAQuantity: the message names the site and the row.
         """
+        # Nearly always all amounts are plain integers, which need no parsing.
         groups, values = self._parse_node_classes(facts)
         if not are_plain_integers(values):
             groups, values = self._parse_node_classes(facts, parse_all=True)
@@ -221,16 +221,19 @@ class NodeTable:
     def replace_in_flight(
         self, slot: int, present_count: int, in_flight: Sequence[InFlight]
     ) -> None:
-        """Replaces what is in flight at a site, of which `present_count` are there.
+        """Replaces the rows in flight of a site, and leaves its nodes as they are.
 
-        Its nodes remain.
+        Args:
+            slot: the site's slot.
+            present_count: how many rows in flight it has now.
+            in_flight: the new ones.
         """
         self.rows.drop_last(slot, present_count)
         for each in in_flight:
             self.append_in_flight(slot, each)
 
     def append_in_flight(self, slot: int, entry: InFlight) -> None:
-        """Adds something in flight at a site."""
+        """Adds pods in flight at a site."""
         self.rows.append(slot, self._in_flight_row(entry))
 
     @property
@@ -245,9 +248,9 @@ class NodeTable:
         return self._card_columns
 
     def _in_flight_row(self, entry: InFlight) -> dict[int, float]:
-        """Something in flight as a row: of every resource it has less than nothing free.
+        """Pods in flight as a row with negative free capacity, by column number.
 
-        Its kind is `IN_FLIGHT_KIND`, which is 0, as all that a row does not name.
+        The kind need not be named: `IN_FLIGHT_KIND` is 0, as is all that a row does not name.
         """
         number_of = self.rows.column_numbers
         row: dict[int, float] = {COUNT_COLUMN: entry.replicas, self._pods_column: -1}
@@ -261,7 +264,7 @@ class NodeTable:
         return row
 
     def _card_columns_of(self, count: int) -> list[int]:
-        """The columns of the first so many single cards."""
+        """The columns of the first `count` single cards."""
         self.max_cards = max(self.max_cards, count)
         while len(self._first_card_columns) < count:
             self._first_card_columns.append(
@@ -270,14 +273,14 @@ class NodeTable:
         return self._first_card_columns[:count]
 
     def node_counts(self, index: Ints) -> Floats:
-        """How many nodes rows stand for; 0 for what is in flight; [len(index)]."""
+        """How many nodes each row stands for, 0 for rows in flight; [len(index)]."""
         matrix = self.rows.matrix
         counts: Floats = matrix[COUNT_COLUMN].take(index)
         counts *= matrix[KIND_COLUMN].take(index) != IN_FLIGHT_KIND
         return counts
 
     def clear(self, slot: int) -> None:
-        """Forgets a site's rows."""
+        """Removes all rows of a site."""
         self.write(slot, np.zeros((0, 0)))
 
     def _log_change(self, slot: int) -> None:
@@ -289,7 +292,12 @@ class NodeTable:
     def matching_kinds(
         self, cache_key: Hashable, matches: Callable[[NodeKind], bool]
     ) -> tuple[Bools, bool]:
-        """Which kinds of node will do, and whether all will; remembered by question; [kinds]."""
+        """Which kinds of node match, [kinds], and whether all do; cached.
+
+        Args:
+            cache_key: all that `matches` depends on.
+            matches: whether one kind does.
+        """
         cached = self._matching_kinds.get(cache_key)
         if cached is None or len(cached[0]) < len(self.kinds):
             known_count = 0 if cached is None else len(cached[0])
@@ -305,7 +313,11 @@ class NodeTable:
         return cached
 
     def _kind_number(self, node_class: NodeClass) -> int:
-        """The number of the kind of a class; classes as written before are known at once."""
+        """The number of the kind of a class.
+
+        Classes are cached as they are written, so that labels are sorted and kinds built only for
+        those that are new.
+        """
         labels = tuple(node_class.labels.items())
         written = (
             labels,

@@ -1,9 +1,9 @@
-"""Rows of different number per site, in shared arrays: one block per site.
+"""A table with a different number of rows per site, in shared arrays: one block of rows per site.
 
-A site that reports is written into its own block if the new rows fit there, else its block moves to
-the end; when half of the space is holes, everything is packed. So one report costs its own rows
-only. Every block has some space to spare, also after packing: what is ordered at a site adds rows
-one by one. Columns are the rows of one matrix, so that several are read in one step.
+New rows of a site are written into its block if they fit, else the block is moved to the end. When
+half of the space is unused, all blocks are packed. So a report costs only its own rows. Every block
+has some spare rows, also after packing, because orders add rows one by one. Columns are the rows of
+one matrix, so that several are read in one step.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,11 +21,15 @@ _INITIAL_COLUMNS = 16
 
 _SPARE_ROWS = 4
 _SPARE_DIVISOR = 4
-"""A block of n rows gets space for n + n / _SPARE_SHARE + _SPARE_ROWS."""
+"""A block of n rows gets space for n + n // _SPARE_DIVISOR + _SPARE_ROWS."""
 
 
 class ColumnNumbers(dict[str, int]):
-    """The numbers of columns by name; a name that is asked for the first time gets the next one."""
+    """The numbers of columns by name; a name that is looked up first gets the next number.
+
+    Args:
+        on_new: called after a number was given.
+    """
 
     def __init__(self, on_new: Callable[[], None]) -> None:
         super().__init__()
@@ -41,10 +45,9 @@ class RaggedTable:
     """Named columns of floats in blocks, one block per site; what a row does not name is 0.
 
     Attributes:
-        column_numbers: the columns by name, as rows of `matrix`; asking for a new one makes it, and
-        may
-            replace the matrix.
-        matrix: [columns, rows].
+        column_numbers: the columns by name, as indices into `matrix`. Looking up a new name adds
+            a column, and may replace the matrix.
+        matrix: the values; [columns, rows].
         start: the first row of each site; [sites].
         length: how many rows each site has; [sites].
     """
@@ -60,14 +63,14 @@ class RaggedTable:
         self._row_range: Ints = np.arange(_INITIAL_ROWS)
 
     def grow_sites(self, sites: int) -> None:
-        """Makes room for `sites` blocks."""
+        """Extends the arrays to `sites` blocks; new ones are empty."""
         more = np.zeros(max(0, sites - len(self.start)), np.int64)
         self.start = np.concatenate([self.start, more])
         self.length = np.concatenate([self.length, more])
         self._block_sizes = np.concatenate([self._block_sizes, more])
 
     def column_number(self, name: str) -> int:
-        """The number of a column; it is made, of zeros, when nobody has it yet."""
+        """The number of a column; a new column is filled with 0."""
         return self.column_numbers[name]
 
     def _widen(self) -> None:
@@ -75,7 +78,7 @@ class RaggedTable:
             self.matrix = np.concatenate([self.matrix, np.zeros_like(self.matrix)])
 
     def column_numbers_of(self, names: Iterable[str]) -> list[int]:
-        """The numbers of several columns. `matrix` is another one afterwards if some were made."""
+        """The numbers of several columns. If any is new, `matrix` may be replaced."""
         number_of = self.column_numbers
         return [number_of[name] for name in names]
 
@@ -90,7 +93,7 @@ class RaggedTable:
 
         Args:
             site: the site's slot.
-            rows: a value for every column that has a number; [len(number_of), rows].
+            rows: a value for every column that has a number; [len(column_numbers), rows].
         """
         columns, count = rows.shape
         if count > self._block_sizes.item(site):
@@ -100,11 +103,14 @@ class RaggedTable:
         self.matrix[:columns, begin : begin + count] = rows
 
     def drop_last(self, site: int, count: int) -> None:
-        """Takes the last `count` rows off a site."""
+        """Removes the last `count` rows of a site."""
         self.length[site] -= count
 
     def append(self, site: int, row: Mapping[int, float]) -> None:
-        """Adds a row to a site; blocks grow by doubling, so that many small steps stay cheap."""
+        """Adds a row to a site, given as values by column number.
+
+        Blocks grow by doubling, so that adding many rows one by one stays cheap.
+        """
         row_count = self.length.item(site)
         if row_count >= self._block_sizes.item(site):
             begin = self.start.item(site)
@@ -114,7 +120,7 @@ class RaggedTable:
             self.matrix[:, begin : begin + row_count] = old_rows
         place = self.start.item(site) + row_count
         matrix = self.matrix
-        matrix[:, place] = 0.0
+        matrix[:, place] = 0.0  # the space may hold values of a former row
         for number, value in row.items():
             matrix[number, place] = value
         self.length[site] = row_count + 1
@@ -131,7 +137,7 @@ class RaggedTable:
 
     def _pack(self, extra_rows: int) -> None:
         occupied = np.flatnonzero(self.length)
-        index = self.row_indices(occupied)
+        index = self.row_indices(occupied)  # of the old places; below `start` is overwritten
         block_sizes = np.minimum(self._block_sizes, _with_spare(self.length))
         block_sizes[self.length == 0] = 0
         needed = int(block_sizes.sum()) + extra_rows
@@ -144,7 +150,10 @@ class RaggedTable:
         self._unused_rows = 0
 
     def row_indices(self, sites: Ints) -> Ints:
-        """The numbers of the rows of several sites, one site after the other; [their rows]."""
+        """The numbers of the rows of several sites, one site after the other; [their rows].
+
+        Those of site i are `start[i] + (0, 1, … length[i] - 1)`.
+        """
         if not len(sites):
             return np.zeros(0, np.int64)
         lengths = self.length.take(sites)
@@ -152,16 +161,18 @@ class RaggedTable:
         total = int(ends[-1])
         if total > len(self._row_range):
             self._row_range = np.arange(2 * total)
+        # `ends - lengths` is where a site's rows begin in the result: the running number of the
+        # result, less that, plus `start`, is the row.
         index: Ints = (self.start.take(sites) - ends + lengths).repeat(lengths)
         index += self._row_range[:total]
         return index
 
     def sum_by_site(self, sites: Ints, per_row: Floats) -> Floats:
-        """Sums values of `row_indices(sites)` by site; [..., len(sites)].
+        """Sums the values of each site's rows; [..., len(sites)].
 
         Args:
             sites: the sites.
-            per_row: [..., rows].
+            per_row: a value for each of `row_indices(sites)`; [..., rows].
         """
         lengths = self.length.take(sites)
         begins = lengths.cumsum() - lengths
@@ -170,7 +181,7 @@ class RaggedTable:
                 return np.zeros((*per_row.shape[:-1], 0))
             whole: Floats = np.add.reduceat(per_row, begins, axis=-1)
             return whole
-        has_rows = lengths > 0
+        has_rows = lengths > 0  # `reduceat` would give an empty range the value at its begin
         found = np.zeros((*per_row.shape[:-1], len(sites)))
         if has_rows.any():
             found[..., has_rows] = np.add.reduceat(per_row, begins[has_rows], axis=-1)

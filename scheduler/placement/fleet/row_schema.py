@@ -1,8 +1,8 @@
-"""How the rows of a report become columns: read once per form of row, not once per row.
+"""How the rows of a report become columns.
 
-Rows of one form name the same resources in the same order; a report has few forms, and the next
-report has the same ones. So what the names mean is looked up once, and the amounts of all rows of a
-form are read as one list.
+Rows that name the same resources in the same order share a schema. A report has few schemas, and
+the next report has the same ones. So resource names are resolved once per schema, and the amounts
+of all its rows are read as one list.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ Ints = NDArray[np.int64]
 
 _CARD_PREFIX = GPU_MILLI + "."
 _HEADROOM_RESOURCES = (CPU, "memory")
-"""Headroom is held back of these; devices and pods are whole things."""
+"""The resources that headroom is kept free of; devices and pods cannot be divided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class RowSchema:
     """What rows that name the same resources in the same order have in common.
 
     Attributes:
-        column_numbers: the columns that the resources stand in.
+        column_numbers: the column of each resource; [resources].
         has_count: whether the rows say how many equal nodes they stand for.
-        has_pods: whether they say how many pods such a node takes.
-        has_cards: whether some of the resources are single cards.
-        card_positions: the places of those.
-        headroom_columns: columns of which headroom is held back.
+        has_pods: whether the rows say how many pods such a node takes.
+        has_cards: whether any of the resources is a single GPU card.
+        card_positions: the positions of single GPU cards among the resources, as an index.
+        headroom_columns: the columns that headroom is kept free of.
     """
 
     column_numbers: Ints
@@ -54,7 +54,7 @@ def card_number(resource: str) -> int | None:
     """The number in `kapok.dev/gpu-milli.NUMBER`; None for other resources.
 
     Raises:
-        NotAQuantity: it is no number.
+        NotAQuantity: what follows the prefix is no number.
     """
     return _parse_card_number(resource) if resource.startswith(_CARD_PREFIX) else None
 
@@ -65,13 +65,13 @@ def _parse_card_number(resource: str) -> int:
 
 
 def as_index(positions: list[int]) -> slice | list[int]:
-    """Places to index with: a slice where they stand side by side, which is quicker."""
+    """Positions as an index of an array: a slice where they are consecutive, which is faster."""
     side_by_side = positions == list(range(positions[0], positions[-1] + 1)) if positions else True
     return slice(positions[0], positions[-1] + 1) if positions and side_by_side else positions
 
 
 def headroom_columns(names: Sequence[str], numbers: Sequence[int]) -> tuple[int, ...]:
-    """The columns of which headroom is held back."""
+    """The columns that headroom is kept free of."""
     pairs = zip(names, numbers, strict=True)
     return tuple(number for name, number in pairs if name in _HEADROOM_RESOURCES)
 
@@ -83,14 +83,15 @@ def parse_amounts(
     *,
     parse_all: bool,
 ) -> list[int]:
-    """The amounts of rows of one form, one row after the other.
+    """The amounts of rows that share a schema, row after row.
 
     Args:
         names: the resources that each row names, in its order.
         rows: the rows.
-        begin: the number of the first, for messages.
-        parse_all: whether every column is read. Otherwise those are left as they stand that begin
-            with an integer, for the caller to see whether `are_plain` holds for all.
+        begin: the number of the first row, for messages.
+        parse_all: whether every column is parsed. If not, columns whose first amount is an integer
+            are returned unparsed; the caller checks with `are_plain_integers` that they hold
+            nothing else.
 
     Raises:
         NotAQuantity: the message begins with the number of the row.
@@ -100,11 +101,11 @@ def parse_amounts(
     for place, name in enumerate(names):
         if parse_all or name == CPU or type(values[place]) is not int:
             values[place::width] = _parse_column(name, values[place::width], begin)
-    return values  # type: ignore[return-value] # as the caller makes sure
+    return values  # type: ignore[return-value] # see `parse_all`
 
 
 def _parse_column(name: str, written: Sequence[float | str], begin: int) -> list[int]:
-    """One resource of several rows.
+    """The amounts of one resource in several rows.
 
     Raises:
         NotAQuantity: the message begins with the number of the row.

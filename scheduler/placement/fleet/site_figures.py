@@ -1,4 +1,4 @@
-"""The figures of one site: numbers that decisions compare for all sites at once; NaN is unknown."""
+"""The figures of a site: the numbers that `Fleet.figure` holds as arrays; NaN is unknown."""
 
 from math import isfinite, nan
 from typing import Final
@@ -21,9 +21,9 @@ FIGURES: Final = (
     "pv_surplus_watts",
     "power_observed_at",
 )
-"""Their names; instants are in seconds since 1970."""
+"""The names of the figures, with their units; `…_at` and `…_since` are in seconds since 1970."""
 FIRST_COST_FIGURE: Final = 2
-"""From this one on figures enter costs; those before it tell how old all others are."""
+"""The index of the first figure that enters costs; those before it only say how old a report is."""
 
 
 def figures_of(facts: SiteFacts) -> tuple[float, ...]:
@@ -46,10 +46,10 @@ def figures_of(facts: SiteFacts) -> tuple[float, ...]:
 
 
 def epoch_seconds(instant: Instant | None, default: float = nan) -> float:
-    """An instant in seconds since 1970, or what stands for none."""
+    """An instant in seconds since 1970; `default` for None."""
     return default if instant is None else instant.timestamp()
 
 
 def _finite_or_nan(value: float | None) -> float:
-    """A figure, or NaN: not finite is not known."""
+    """A figure; NaN where it is missing or not finite."""
     return value if value is not None and isfinite(value) else nan

@@ -15,11 +15,11 @@ class SiteVector(msgspec.Struct, frozen=True):
     """A figure of every site.
 
     Attributes:
-        value: what it is; where unknown, the worst of what is known; [capacity].
-        known: whether it rests on known figures; an old one is known, and counted at its worst;
-            [capacity].
-        missing: how many of the figures behind it are missing; [capacity]. Counted one by one, so
-            that losing a further one still moves a site back.
+        value: the figure; where it is unknown, the worst of what is known; [slot_capacity].
+        known: whether it is computed from known figures only; an old figure is known, and counts
+            at its worst; [slot_capacity].
+        missing: how many of the figures that it is computed from are missing; [slot_capacity].
+            They are counted one by one, so that losing one more still moves a site back.
     """
 
     value: Floats
@@ -28,13 +28,13 @@ class SiteVector(msgspec.Struct, frozen=True):
 
 
 def known_everywhere(value: Floats) -> SiteVector:
-    """Figures of which none is missing; `value` is [capacity]."""
+    """Figures of which none is missing; `value` is [slot_capacity]."""
     return SiteVector(value, *_none_missing(len(value)))
 
 
 @lru_cache(maxsize=4)
 def _none_missing(capacity: int) -> tuple[Bools, Ints]:
-    """Always the same arrays, which nobody may write to."""
+    """Shared arrays of all True and all 0, which are read-only."""
     known, missing = np.ones(capacity, np.bool_), np.zeros(capacity, np.int64)
     known.flags.writeable = missing.flags.writeable = False
     return known, missing

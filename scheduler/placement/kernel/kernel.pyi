@@ -1,10 +1,8 @@
 from collections.abc import Collection, Iterator, Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-
-from scheduler.placement.fleet.site_vector import SiteVector
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -14,7 +12,11 @@ INTERFACE: int
 SOURCE: str  # digest of what it was built from; build_kernel.py adds it
 MAX_COLUMNS: int
 
-def sum_terms(terms: Sequence[tuple[object, float, SiteVector]], slot_capacity: int) -> Floats: ...
+class _Figures(Protocol):  # what is read of a SiteVector; fleet, a higher package, defines it
+    @property
+    def value(self) -> Floats: ...
+
+def sum_terms(terms: Sequence[tuple[object, float, _Figures]], slot_capacity: int) -> Floats: ...
 def apply_grant_rule(
     first_refusal_ranks: Bytes,
     grant_bits_in_play: Ints,

@@ -1,14 +1,14 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 # cython: initializedcheck=False
-"""The arithmetic of single decisions, compiled: capacity of sites, order of cost, sums of money.
+"""The arithmetic of single decisions, compiled: capacity of sites, order of costs, sums of costs.
 
-It computes what `filter.py`, `capacity.py`, `full_sites.py`, `site_costs.py`, `divide.py`,
-`summed_capacity.py` and `result.py` compute with arrays, operation by operation in the same order
-(build_kernel.py has the flags), so that both give the same bytes; only without the dozens of calls
-on short arrays that are most of what a decision costs there. Typed memoryviews only, no NumPy at C
-level. `loader.py` says whether it may be used, `kernel.pyi` has the types.
+It computes what `filter.py`, `capacity.py`, `node_fit.py`, `full_sites.py`, `site_costs.py`,
+`divide.py`, `summed_capacity.py` and `result.py` compute with NumPy, operation by operation in the same order
+(build_kernel.py has the compiler flags), so that both give the same bytes. It avoids the dozens of
+NumPy calls on short arrays that take most of a decision's time there. It uses typed memoryviews
+only, no NumPy at C level. `loader.py` decides whether it is used, `kernel.pyi` has the types.
 
-Slots are numbers of sites, `capacity` is how many there are room for, as in `fleet.py`.
+A slot is the index of a site in all arrays, `slot_capacity` their length, as in `fleet.py`.
 """
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
@@ -18,26 +18,26 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 import numpy as np
 
 INTERFACE: int = 7
-"""Raised with every change of a signature or of what a function means; loader.py compares it."""
+"""Incremented with every change of a signature or of a function's meaning; `loader.py` checks it."""
 
 cdef enum:
     _COUNT = 0  # the columns that every fleet has, as in node_table.py
     _KIND = 1
     _CARDS = 2
-    _IN_FLIGHT = 0  # the kind of rows that are no nodes, as in node_table.py
+    _IN_FLIGHT = 0  # the kind of rows that are no nodes but in flight, as in node_table.py
     _MAX_COLUMNS = 16
-    _BLOCK = 64  # rows that are looked at in one go
+    _BLOCK = 64  # rows whose shares are computed together, in an array on the stack
 
 cdef double _UNLIMITED = 1_000_000.0  # as in summed_capacity.py
 cdef uint64_t _ODD = 0x9E3779B97F4A7C15  # as in site_costs.py
 cdef uint8_t _NONE = 255  # the rank of a site that no rule refuses, as in filter.py
 
 MAX_COLUMNS = _MAX_COLUMNS
-"""Pods that ask for more different resources are fitted by `capacity.py`."""
+"""The most different resources of a pod; pods with more are fitted by `capacity.py`."""
 
 
 cdef inline double _floor(double value) noexcept nogil:
-    """`floor`, without a call where the value is a whole number's neighbour that fits an int64."""
+    """`floor`, without a library call where the value fits an int64."""
     cdef double whole
     if not -9e15 < value < 9e15:
         return floor(value)
@@ -46,7 +46,7 @@ cdef inline double _floor(double value) noexcept nogil:
 
 
 cdef inline int _check_slots(const int64_t[::1] slots, Py_ssize_t capacity) except -1:
-    """Nothing outside of an array is ever read: that would be no error, but any answer."""
+    """Refuses slots outside an array: bounds are not checked later, so reads would give garbage."""
     cdef Py_ssize_t place
     for place in range(slots.shape[0]):
         if not 0 <= slots[place] < capacity:
@@ -55,19 +55,19 @@ cdef inline int _check_slots(const int64_t[::1] slots, Py_ssize_t capacity) exce
 
 
 cdef inline int _check_length(Py_ssize_t length, Py_ssize_t capacity) except -1:
-    """Refuses an array that is not as long as another."""
+    """Refuses an array that does not have the expected length."""
     if length != capacity:
         raise ValueError(f"an array of {length} for {capacity} slots")
     return 0
 
 
 cdef class Rows:
-    """The node rows of a fleet; made anew when the fleet's arrays are.
+    """The node rows of a fleet; created again when the fleet replaces one of the arrays.
 
     Args:
-        matrix: the columns of `ragged.py`; [columns, rows].
-        start: the first row of each site; [capacity].
-        length: how many rows each site has; [capacity].
+        matrix: the values, see `ragged.py`; [columns, rows].
+        start: the first row of each site; [slot_capacity].
+        length: how many rows each site has; [slot_capacity].
         cards: the columns of single GPU cards; [cards of a node, 1].
     """
 
@@ -90,18 +90,19 @@ cdef class Rows:
 
 
 cdef class Fit:
-    """How many more replicas of one shape of pod a site takes.
+    """How many more replicas of one pod shape a site takes.
 
     Args:
         rows: the node rows.
-        columns: the columns of the resources that a pod asks.
-        asked: how much of each.
+        columns: the columns of the resources that a pod asks for.
+        asked: how much of each a pod asks for.
         gpu_cards: on how many different cards a pod takes a share; 0: on none.
         gpu_milli: the share of one card, in thousandths.
-        one_per_node: whether a node takes one at most.
-        chosen: 1 for each kind of node that will do, [kinds]; None: all.
-        sets: the set of permitted CPU vendors of each site, [capacity]; None: any.
-        permitted: 1 for each kind that a set permits; [vendor sets, kinds].
+        one_per_node: whether a node takes one pod at most.
+        chosen: 1 for each kind of node that is suitable, [kinds]; None: all are.
+        sets: the number of the set of permitted CPU vendors of each site, [slot_capacity]; None:
+            any vendor.
+        permitted: 1 for each kind that a set permits; [vendor sets, kinds]; None if `sets` is.
 
     Raises:
         ValueError: more than `MAX_COLUMNS` resources.
@@ -156,15 +157,16 @@ cdef class Fit:
             self.permitted = permitted
 
     cdef bint _is_usable(self, Py_ssize_t slot, int64_t kind) noexcept nogil:
-        """Whether the shape may stand on this kind of node, and the site's grant permits it."""
+        """Whether this kind of node suits the shape, and the site's grant permits its vendor."""
         if not self.is_any_kind and not self.chosen[kind]:
             return False
         return self.is_any_vendor or self.permitted[self.sets[slot], kind]
 
     cdef void _shares_of_rows(self, Py_ssize_t begin, Py_ssize_t rows, double* fits) noexcept nogil:
-        """How often each of up to `_BLOCK` rows holds what is asked, cards left out.
+        """How often each of up to `_BLOCK` rows has what a pod asks for, without cards.
 
-        Row by row there would be a branch for each, which half of the time is guessed wrong.
+        Column by column, because row by row needs a branch for each value, which the processor
+        mispredicts half of the time.
         """
         cdef const double* free
         cdef double asked
@@ -188,7 +190,11 @@ cdef class Fit:
                     fits[row] = share if share < fits[row] else fits[row]
 
     cdef double _with_cards(self, Py_ssize_t row, double fits) noexcept nogil:
-        """Cards are looked at only where everything else fits, and of what is in flight."""
+        """What one node of a row takes, given what it takes without cards (`fits`).
+
+        Cards are read only where everything else fits, and in rows in flight, whose free
+        thousandths are negative.
+        """
         cdef double free = self.rows.data[_CARDS * self.rows.width + row]
         cdef double pods = 0.0
         cdef double share
@@ -200,14 +206,14 @@ cdef class Fit:
             return min(fits, 0.0)
         for card in range(cards):
             share = self.rows.data[self.rows.cards[card, 0] * self.rows.width + row]
-            if share < 0.0 or share >= self.gpu_milli:  # in between none fits, without a division
+            if share < 0.0 or share >= self.gpu_milli:  # in between the quotient's floor is 0
                 pods += _floor(share / self.gpu_milli)
         if self.gpu_cards > 1 and pods >= 0.0:
             pods = self._on_different_cards(row)
         return min(fits, pods)
 
     cdef double _on_different_cards(self, Py_ssize_t row) noexcept nogil:
-        """The fixed point that `fit.sharing` describes."""
+        """The fixed point that `pods_on_distinct_cards` in `node_fit.py` describes."""
         cdef double most = self._shares(row, -1.0)
         cdef double less
         while True:
@@ -217,7 +223,7 @@ cdef class Fit:
             most = less
 
     cdef double _shares(self, Py_ssize_t row, double most) noexcept nogil:
-        """Pods by the shares of all cards, of each at most `most`; below 0: no limit."""
+        """Pods by the shares of all cards, at most `most` of each card; negative: no limit."""
         cdef double total = 0.0
         cdef double share
         cdef Py_ssize_t card
@@ -230,7 +236,7 @@ cdef class Fit:
         return _floor(total / self.gpu_cards)
 
     cdef int64_t replicas_at_slot(self, Py_ssize_t slot) noexcept nogil:
-        """Replicas that a site takes, what is in flight taken off."""
+        """How many more replicas a site takes, less those that may lose their place in flight."""
         cdef Py_ssize_t begin = self.rows.start[slot]
         cdef Py_ssize_t end = begin + self.rows.length[slot]
         cdef double total = 0.0
@@ -242,7 +248,7 @@ cdef class Fit:
         return <int64_t>min(max(total, 0.0), _UNLIMITED)
 
     cdef double partial_replicas_at_slot(self, Py_ssize_t slot, bint nodes, bint in_flight) noexcept nogil:
-        """What a site's nodes take, or what is lost to what is in flight there."""
+        """What a site's nodes take, or, as a negative number, what is lost to pods in flight."""
         cdef Py_ssize_t begin = self.rows.start[slot]
         cdef Py_ssize_t end = begin + self.rows.length[slot]
         cdef double total = 0.0
@@ -252,7 +258,7 @@ cdef class Fit:
         return total
 
     cdef bint _has_cards(self, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-        """Whether any node has as much of its cards left: most sites have none."""
+        """Whether any node has enough free on its cards: most sites have no cards at all."""
         cdef const double* free = self.rows.data + _CARDS * self.rows.width
         cdef double asked = self.gpu_cards * self.gpu_milli
         cdef Py_ssize_t row
@@ -264,7 +270,7 @@ cdef class Fit:
     cdef double _replicas_of_rows(
         self, Py_ssize_t slot, Py_ssize_t begin, Py_ssize_t rows, bint nodes, bint in_flight
     ) noexcept nogil:
-        """What up to `_BLOCK` rows of a site take, those of `nodes` or `in_flight` or both."""
+        """What up to `_BLOCK` rows of a site take: its nodes, its rows in flight, or both."""
         cdef double[_BLOCK] shares
         cdef const double* kinds = self.rows.data + _KIND * self.rows.width + begin
         cdef const double* counts = self.rows.data + _COUNT * self.rows.width + begin
@@ -274,13 +280,13 @@ cdef class Fit:
         self._shares_of_rows(begin, rows, shares)
         for row in range(rows):
             fits = shares[row]
-            if 0.0 <= fits < 1.0:
+            if 0.0 <= fits < 1.0:  # takes none; rows in flight are negative
                 continue
             if not (in_flight if kinds[row] == _IN_FLIGHT else nodes):
                 continue
             if not self._is_usable(slot, <int64_t>kinds[row]):
                 continue
-            if not self.count and kinds[row] == _IN_FLIGHT:
+            if not self.count and kinds[row] == _IN_FLIGHT:  # a pod without requests loses nothing
                 fits = 0.0
             fits = _floor(fits)
             if self.gpu_cards:
@@ -291,7 +297,10 @@ cdef class Fit:
         return total
 
     cdef int64_t replicas_by_sums_at_slot(self, Py_ssize_t slot, const double[:, ::1] in_flight) noexcept nogil:
-        """What the sums of a site's free capacity would take, as in `summed_capacity.py`; cards first."""
+        """What the sums of a site's free capacity would take, as in `summed_capacity.py`.
+
+        Cards come first: most sites have none, and need no further sums.
+        """
         cdef int place
         cdef double left
         cdef double least = _UNLIMITED
@@ -329,19 +338,19 @@ cdef class Fit:
             IndexError: there is no such slot.
         """
         found = np.empty(slots.shape[0], np.int64)
-        cdef int64_t[::1] rooms = found
+        cdef int64_t[::1] replicas = found
         _check_slots(slots, self.rows.start.shape[0])
         cdef Py_ssize_t place
         for place in range(slots.shape[0]):
-            rooms[place] = self.replicas_at_slot(slots[place])
+            replicas[place] = self.replicas_at_slot(slots[place])
         return found
 
     def replicas_by_sums(self, const int64_t[::1] slots, const double[:, ::1] in_flight):
-        """What the sums of their free capacity would take, as in `summed_capacity.py`; [slots].
+        """What the sums of sites' free capacity would take, as in `summed_capacity.py`; [slots].
 
         Args:
             slots: the sites.
-            in_flight: what is in flight at all sites; [columns, capacity].
+            in_flight: sums of the requests in flight at all sites; [columns, slot_capacity].
 
         Raises:
             IndexError: there is no such slot.
@@ -357,29 +366,29 @@ cdef class Fit:
     def count_fragmented(
         self, const int64_t[::1] slots, const int64_t[::1] sums, int64_t replicas, FullSiteTracker full
     ):
-        """At how many sites the sum would do, though no node, or too few, have enough.
+        """At how many sites only the sums suffice, as `is_fragmented` in `result.py` defines it.
 
         Args:
             slots: the sites.
-            sums: what their sums would take; [slots].
-            replicas: how many are asked.
-            full: sites that are known to take nothing; None: of none it is known.
+            sums: the replicas that their sums would take; [slots].
+            replicas: how many replicas are asked.
+            full: sites that are known to take nothing; None: no such cache.
 
         Raises:
             IndexError: there is no such slot.
             ValueError: not one sum for each slot.
         """
         cdef Py_ssize_t place
-        cdef int64_t room
+        cdef int64_t most
         cdef int64_t found = 0
         _check_slots(slots, self.rows.start.shape[0])
         _check_length(sums.shape[0], slots.shape[0])
         for place in range(slots.shape[0]):
             if sums[place]:
-                room = 0
+                most = 0
                 if full is None or not full.is_full(slots[place]):
-                    room = self.replicas_at_slot(slots[place])
-                if not room or (room < replicas and sums[place] >= replicas):
+                    most = self.replicas_at_slot(slots[place])
+                if not most or (most < replicas and sums[place] >= replicas):
                     found += 1
         return found
 
@@ -392,7 +401,7 @@ cdef class Fit:
         uint64_t salt,
         FullSiteTracker full,
     ):
-        """The sites of `slots` that have room, cheapest first; see `Cheapest`."""
+        """The sites of `slots` that take a replica, cheapest first; see `Cheapest`."""
         return Cheapest(self, slots, cny, unknown, name_hashes, salt, full)
 
 
@@ -400,13 +409,14 @@ cdef class FullSiteTracker:
     """Sites that take nothing of any shape of a cell, see `full_sites.py`.
 
     Args:
-        full_at_versions: the version of a site's rows for which it is full; [capacity]; written here.
-        versions: the version that its rows have now; [capacity].
+        full_at_versions: the version of a site's rows at which it was found full; [slot_capacity];
+            updated.
+        versions: the version that a site's rows have now; [slot_capacity].
         smallest: the fit of the smallest shape of the cell.
         largest: the fit of the largest.
 
     Raises:
-        ValueError: an array is not as long as the fleet's.
+        ValueError: an array does not have the length of the fleet's.
     """
 
     cdef int64_t[::1] full_at_versions
@@ -423,11 +433,11 @@ cdef class FullSiteTracker:
         self.largest = largest
 
     cdef bint is_full(self, Py_ssize_t slot) noexcept nogil:
-        """Whether it is known that a site takes nothing."""
+        """Whether a site is known to take nothing."""
         return self.full_at_versions[slot] == self.versions[slot]
 
     cdef void mark(self, Py_ssize_t slot) noexcept nogil:
-        """Remembers a site without room, if it has none for the whole cell."""
+        """Records a site as full, if it is full for the whole cell."""
         cdef double most = self.smallest.partial_replicas_at_slot(slot, True, False)
         if most + self.largest.partial_replicas_at_slot(slot, False, True) <= 0.0:
             self.full_at_versions[slot] = self.versions[slot]
@@ -442,7 +452,10 @@ cdef struct Candidate:
 
 
 cdef bint _before(const Candidate* one, const Candidate* other) noexcept nogil:
-    """The order of `Price.sorted`: missing figures, money (NaN last), tie, and as they came."""
+    """The order of `SiteCosts.sort_cheapest_first`.
+
+    By number of missing figures, cost (NaN last), tie breaker, and position in the input.
+    """
     if one.unknown != other.unknown:
         return one.unknown < other.unknown
     if one.cny < other.cny:
@@ -457,18 +470,19 @@ cdef bint _before(const Candidate* one, const Candidate* other) noexcept nogil:
 
 
 cdef class Cheapest:
-    """Sites with room, cheapest first; each is looked at only when it is asked for.
+    """Sites that take a replica, cheapest first; their capacity is computed only when needed.
 
-    Iterated, it gives (slot, how many more replicas it takes) in the order of `Price.sorted`.
+    Iterating gives (slot, how many more replicas it takes), in the order of
+    `SiteCosts.sort_cheapest_first`. The sites are kept in a binary heap.
 
     Args:
         fit: what sites take.
         slots: the sites.
-        cny: what a replica costs for an hour; [capacity].
-        unknown: how many figures behind it are missing, [capacity]; None: of no site any.
-        name_hashes: as in `Fleet`; [capacity].
+        cny: what a replica costs for an hour; [slot_capacity].
+        unknown: how many figures of that are missing, [slot_capacity]; None: none at any site.
+        name_hashes: as in `Fleet`; [slot_capacity].
         salt: the number of the workload, for ties.
-        full: sites that are known to take nothing, and where new ones are noted; None: nowhere.
+        full: sites that are known to be full, to which more are added; None: no such cache.
 
     Raises:
         IndexError: there is no such slot.
@@ -522,7 +536,7 @@ cdef class Cheapest:
         PyMem_Free(self.heap)
 
     cdef void _sink(self, Py_ssize_t place) noexcept nogil:
-        """Restores the order of the heap below a place of which only the entry may be too dear."""
+        """Restores the order of the heap below a place whose entry may be too expensive for it."""
         cdef Candidate moved = self.heap[place]
         cdef Py_ssize_t child
         while True:
@@ -538,16 +552,20 @@ cdef class Cheapest:
         self.heap[place] = moved
 
     cdef int64_t _next(self, int64_t* slot) noexcept nogil:
-        """The next site with room, and how much; 0: there is none."""
-        cdef int64_t room
+        """Finds the next site that takes a replica, and writes its slot to `slot`.
+
+        Returns:
+            How many replicas it takes; 0 when no site is left.
+        """
+        cdef int64_t most
         while self.left:
             slot[0] = self.heap[0].slot
             self.left -= 1
             self.heap[0] = self.heap[self.left]
             self._sink(0)
-            room = self.fit.replicas_at_slot(slot[0])
-            if room > 0:
-                return room
+            most = self.fit.replicas_at_slot(slot[0])
+            if most > 0:
+                return most
             if self.full is not None:
                 self.full.mark(slot[0])
         return 0
@@ -557,43 +575,43 @@ cdef class Cheapest:
 
     def __next__(self):
         cdef int64_t slot = 0
-        cdef int64_t room = self._next(&slot)
-        if not room:
+        cdef int64_t most = self._next(&slot)
+        if not most:
             raise StopIteration
-        return slot, room
+        return slot, most
 
     def fill(self, dict shares, int64_t missing):
-        """Gives out replicas, all that a site takes before the next is looked at.
+        """Assigns replicas to the cheapest sites, to each all that it takes.
 
         Args:
             shares: replicas by slot; what sites get is added.
-            missing: how many to give out.
+            missing: how many replicas to assign.
 
         Returns:
-            Whether there was room for all.
+            Whether all were assigned.
         """
         cdef int64_t slot = 0
-        cdef int64_t room
+        cdef int64_t most
         cdef bint is_new = not shares
         while missing > 0:
-            room = self._next(&slot)
-            if not room:
+            most = self._next(&slot)
+            if not most:
                 return False
-            room = min(room, missing)
-            shares[slot] = room if is_new else shares.get(slot, 0) + room
-            missing -= room
+            most = min(most, missing)
+            shares[slot] = most if is_new else shares.get(slot, 0) + most
+            missing -= most
         return True
 
 
 def sum_terms(terms, Py_ssize_t slot_capacity):
-    """What a replica costs at every site: each cost times its units, added up; [capacity].
+    """What a replica costs at every site: each cost times its units, added up; [slot_capacity].
 
     Args:
-        terms: as in `Price`; the figures of each are [capacity].
-        slot_capacity: of the fleet.
+        terms: as in `SiteCosts`; the figures of each are [slot_capacity].
+        slot_capacity: the number of slots of the fleet.
 
     Raises:
-        ValueError: figures of another length.
+        ValueError: figures have another length.
     """
     found = np.zeros(slot_capacity)
     cdef double[::1] total = found
@@ -621,16 +639,17 @@ def apply_grant_rule(
     uint8_t[::1] passed,
     uint8_t rank,
 ):
-    """Of the grants still in play, `grant_bits_in_play`, a rule leaves those that it accepts.
+    """Applies a grant rule: it keeps those grants in play that it accepts.
 
-    Where it leaves none, it refuses, and the rules after it are judged by themselves again.
+    Where none remains, the rule refuses the site, and the grants in play stay as they were, so that
+    later rules are judged on their own.
 
     Args:
-        first_refusal_ranks: the rank of the first rule that refuses; [capacity]; changed.
-        grant_bits_in_play: the grants in play; [capacity]; changed.
-        accepted_bits: the grants that the rule accepts, as bits; [capacity].
-        passed: 1 where it leaves any; [capacity]; written.
-        rank: of the rule.
+        first_refusal_ranks: the rank of the first rule that refuses; [slot_capacity]; updated.
+        grant_bits_in_play: the grants in play, as bits; [slot_capacity]; updated.
+        accepted_bits: the grants that the rule accepts, as bits; [slot_capacity].
+        passed: 1 where a grant remains; [slot_capacity]; written.
+        rank: the rank of the rule.
 
     Raises:
         ValueError: the arrays differ in length.
@@ -661,7 +680,7 @@ def count_ranks(const uint8_t[::1] first_refusal_ranks, Py_ssize_t max_rank):
 
 
 def merge_ranks(const uint8_t[::1] one, const uint8_t[::1] other, third):
-    """The lowest rank of two or three, [capacity], and the slots that no rule refuses.
+    """The lowest of two or three ranks of each site, [slot_capacity], and the admitted slots.
 
     Raises:
         ValueError: the arrays differ in length.

@@ -1,10 +1,10 @@
-"""The compiled kernel, where it is there and is the one that this code wants.
+"""The compiled kernel, if it was built and has the interface that this code calls.
 
-    add = compiled.kernel.added if fleet.is_compiled else _added  # the same bytes, slower
+    add = compiled.kernel.sum_terms if fleet.is_compiled else _sum_terms  # the same bytes, slower
 
-A fleet is compiled where `IS_COMPILED` is true, unless its maker does without. This is the only
-module that imports the kernel. One of another interface (built from older source, or for another
-version) is not used, and `FALLBACK_REASON` says so.
+A fleet uses the kernel if `IS_COMPILED` is true, unless it is created with `may_compile=False`.
+This is the only module that imports the kernel. A kernel with another interface (built from another
+version of the source) is not used; `FALLBACK_REASON` says so.
 """
 
 INTERFACE = 7
@@ -23,16 +23,16 @@ else:
         if _found != INTERFACE
         else ""
     )
-"""`IS_ABSENT`: no kernel was built. `FALLBACK_REASON`: in words, also when one is there that cannot
-be used; empty when decisions run compiled."""
+"""`IS_ABSENT`: no kernel was built. `FALLBACK_REASON`: why the kernel is not used, in words; empty
+when it is."""
 
 IS_COMPILED = not FALLBACK_REASON
-"""Whether `kernel` may be called. Decisions are the same either way."""
+"""Whether `kernel` may be called. Decisions are the same without it."""
 
 MODE = "compiled" if IS_COMPILED else "interpreted"
-"""What users see."""
+"""The mode, as `kapok version` and the metrics show it."""
 
 MODE_SENTENCE = f"decisions run {MODE}" + (
     FALLBACK_REASON and f", slower and with the same answers: {FALLBACK_REASON}"
 )
-"""For logs."""
+"""The mode as a sentence for logs."""

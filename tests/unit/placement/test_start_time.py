@@ -205,7 +205,7 @@ TOO_LATE = (
     ],
     ids=["early", "late"],
 )
-def test_the_wrong_time_is_told_with_the_right_one(
+def test_the_line_of_a_wrong_time_names_the_right_one(
     schedule: Raw, phase: str, sentence: str
 ) -> None:
     found = decided(workload(1, schedule=schedule), place("m1", 600))

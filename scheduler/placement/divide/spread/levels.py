@@ -80,6 +80,17 @@ def level_of(fleet: Fleet, slots: Ints, kept: dict[int, int], rule: Spread) -> L
     return Level(numbers[: len(slots)].astype(np.int64), held, rule)
 
 
+class NestingCache:
+    """Whether spread levels are nested over all sites, by the sorted names of the levels.
+
+    Attributes:
+        answers: the answer, with the version of `Fleet.description_columns` that it holds for.
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[tuple[str, ...], tuple[int, bool]] = {}
+
+
 def are_nested_everywhere(fleet: Fleet, rules: Sequence[Spread]) -> bool:
     """Whether the levels are nested over all sites; remembered until a site changes."""
     names = tuple(sorted({rule.by for rule in rules} - {"site"}))
@@ -87,7 +98,8 @@ def are_nested_everywhere(fleet: Fleet, rules: Sequence[Spread]) -> bool:
         len(names) < _MIN_LEVELS_TO_CROSS
     ):  # a level divides itself, and single sites divide every level
         return True
-    cached = fleet.nesting_cache.get(names)
+    answers = fleet.cache(NestingCache).answers
+    cached = answers.get(names)
     version = fleet.description_columns.version
     if cached is None or cached[0] != version:
         slots = np.flatnonzero(fleet.has_site)
@@ -95,7 +107,7 @@ def are_nested_everywhere(fleet: Fleet, rules: Sequence[Spread]) -> bool:
             Level(place_numbers_of(fleet, by)[slots], np.zeros(0, np.int64), Spread(by=by))
             for by in names
         ]
-        cached = fleet.nesting_cache[names] = (version, are_nested(levels))
+        cached = answers[names] = (version, are_nested(levels))
     return cached[1]
 
 

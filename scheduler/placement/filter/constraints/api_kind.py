@@ -1,4 +1,4 @@
-"""A cluster must serve every kind that the manifests use."""
+"""The site's cluster must serve every kind that the manifests use."""
 
 import numpy as np
 
@@ -25,11 +25,11 @@ _CONFORMANT_KINDS = frozenset(
         "rbac.authorization.k8s.io/v1/RoleBinding",
     }
 )
-"""What every conformant cluster serves; counts where a site has not listed its kinds."""
+"""The kinds that every conformant cluster serves, for sites that do not list their kinds."""
 
 
 class ApiKind:
-    """The site's list must hold each kind; without a list, only what conformance promises."""
+    """The site's list must contain each kind; a site without a list serves `_CONFORMANT_KINDS`."""
 
     reason: Reason = "api-kind"
     wake_events: frozenset[WakeEvent] = frozenset({"report", "workload"})
@@ -37,7 +37,7 @@ class ApiKind:
     cache_key = DemandFields("api_kinds")
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Compares the lists."""
+        """Which sites serve every kind."""
         del context
         if not demand.api_kinds:
             return fleet.has_site
@@ -48,7 +48,7 @@ class ApiKind:
         )
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
-        """Names what is missing."""
+        """Names the kinds that are missing."""
         del context
         missing = _missing_kinds(facts, demand)
         if missing:

@@ -1,4 +1,4 @@
-"""Images run only on the architectures that they were built for; what is not said is amd64."""
+"""Images run only on the architectures that they are built for, by default amd64."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from scheduler.placement.fleet.fleet import Fleet
 
 
 class Architecture:
-    """Some node must have one of the architectures."""
+    """At least one node must have one of the architectures."""
 
     reason: Reason = "architecture"
     wake_events: frozenset[WakeEvent] = frozenset({"report", "workload"})
@@ -19,7 +19,7 @@ class Architecture:
     cache_key = DemandFields("architectures")
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Looks at the kinds of node that each site reported."""
+        """Checks the node classes that each site reports."""
         del context
         wanted = frozenset(demand.architectures)
         return fleet.report_column(
@@ -29,7 +29,7 @@ class Architecture:
         )
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
-        """Names both lists."""
+        """Names the architectures there, and those that the images run on."""
         del context
         there = sorted({each.architecture or "unknown" for each in facts.status.node_classes})
         return (

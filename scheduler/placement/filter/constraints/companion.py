@@ -1,4 +1,4 @@
-"""Workloads that belong together, or apart: at one site, in one metro, province, and so on."""
+"""Workload affinity: workloads that run together, or apart, by site, metro, province and so on."""
 
 import numpy as np
 
@@ -12,9 +12,9 @@ from scheduler.placement.fleet.labels import domain_of
 
 
 class WithCompanions:
-    """A required affinity wants a place where the others stand; anti-affinity one where none does.
+    """A required affinity needs a domain where the other workloads run; anti-affinity any other.
 
-    A place that nobody knows is neither.
+    An unknown domain satisfies neither.
     """
 
     reason: Reason = "spread"
@@ -23,7 +23,7 @@ class WithCompanions:
     cache_key = DemandFields("companions")
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Compares the place of every site with the places of the others."""
+        """Compares the domain of every site with those of the other workloads."""
         del context
         passes = fleet.has_site
         for each in demand.companions:
@@ -32,7 +32,7 @@ class WithCompanions:
         return passes
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
-        """Names the others' sites."""
+        """Names the sites of the other workloads."""
         del context
         if not demand.companions:
             return "the workload has no affinity to others"
@@ -45,7 +45,7 @@ class WithCompanions:
 
 
 def satisfies_companion(fleet: Fleet, companion: Companion) -> BoolPerSite:
-    """Which sites are with, or apart from, the others; [fleet.capacity]."""
+    """Which sites satisfy an affinity or anti-affinity to other workloads; [slot_capacity]."""
     domains = fleet.description_column(
         ("place", companion.by),
         lambda facts: fleet.domain_number(domain_of(facts, companion.by)),
@@ -55,7 +55,7 @@ def satisfies_companion(fleet: Fleet, companion: Companion) -> BoolPerSite:
         domains[fleet.slot_of[site]] for site in companion.sites if site in fleet.slot_of
     ]
     together: BoolPerSite = np.isin(domains, np.array(companion_domains, np.int64))
-    known = domains > 0
+    known = domains > 0  # 0 is the unknown domain
     return known & ~together if companion.apart else known & together
 
 

@@ -1,4 +1,4 @@
-"""Operations can keep new work away from a site; what runs there stays."""
+"""A cordoned site takes no new work; what runs there stays."""
 
 import numpy as np
 
@@ -19,12 +19,12 @@ class Cordoned:
     cache_key = DemandFields()
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Looks at the switch."""
+        """Which sites are not cordoned."""
         del demand, context
         return fleet.description_column(self.reason, lambda facts: not facts.spec.cordon, np.bool_)
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
-        """Says whether the switch is on."""
+        """Says whether the site is cordoned."""
         del demand, context
         return f"{facts.name} is {'' if facts.spec.cordon else 'not '}cordoned"
 

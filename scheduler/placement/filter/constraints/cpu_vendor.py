@@ -1,8 +1,7 @@
-"""Where vendors of processors are prescribed, a site must have nodes of a permitted one.
+"""Where CPU vendors are prescribed, a site must have a node of a permitted vendor.
 
-The site's grant may name the vendors that may be used there, and the workload, its class or a
-cluster policy may name theirs; a node must satisfy all. Which node each replica gets is
-`capacity.py`'s.
+The site's grant may list vendors, and so may the workload, its class or a cluster policy; a node
+must satisfy every list. How many replicas fit on such nodes is computed in `capacity.py`.
 """
 
 import numpy as np
@@ -22,18 +21,17 @@ from scheduler.placement.filter.rules import (
 )
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.grants import MAX_GRANTS
 from scheduler.placement.fleet.node_eligibility import has_permitted_node
 
 Ints = NDArray[np.int64]
 
 ALL_GRANTS = -1
 """Every grant, as bits."""
-MAX_GRANTS = 63
-"""Grants of a site that are looked at: an integer has no more bits."""
 
 
 class CpuVendor:
-    """Some node with a fitting architecture must have a vendor that every list permits."""
+    """At least one node of a permitted architecture must have a vendor that every list permits."""
 
     reason: Reason = "cpu-vendor"
     wake_events: frozenset[WakeEvent] = frozenset({"report", "workload", "grant", "scheme"})
@@ -41,9 +39,9 @@ class CpuVendor:
     cache_key = DemandFields("architectures", "cpu_vendors")
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Looks at the kinds of node that each site reported, and at its valid grants.
+        """Checks the node classes that each site reports against its valid grants.
 
-        Where none is valid, that is the reason, and all are looked at.
+        Where no grant is valid, another rule refuses the site, and all grants are considered here.
         """
         permitting_bits = fleet.report_column(
             (self.reason, demand.architectures, demand.cpu_vendors),
@@ -51,7 +49,7 @@ class CpuVendor:
             np.int64,
         )
         allowing_bits = _allowing_grant_bits(
-            fleet, demand, fleet.valid_grant_bits(context.now_seconds)
+            fleet, demand, fleet.grants.valid_bits(context.now_seconds)
         )
         holds: BoolPerSite = (
             permitting_bits & np.where(allowing_bits != 0, allowing_bits, ALL_GRANTS)
@@ -59,7 +57,7 @@ class CpuVendor:
         return holds
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
-        """Names the lists; what has ended permits nothing."""
+        """Names the vendors there, and the lists of the grants that count."""
         there = sorted({each.cpu_vendor or "unknown" for each in facts.status.node_classes})
         valid = valid_grants(facts, context)
         rights = [rule for rule in all_rules() if is_grant_rule(rule)]
@@ -72,12 +70,13 @@ class CpuVendor:
 
 
 def _allowing_grant_bits(fleet: Fleet, demand: Demand, valid_grant_bits: Ints) -> Ints:
-    """Of the valid grants those that allow all else, as bits; [fleet.capacity].
+    """The valid grants that every grant rule allows, as bits; [slot_capacity].
 
-    A grant is used whole: the vendors of one that does not allow the class permit nothing. What
-    rules out a site's last grant is another rule's to tell.
+    One grant must allow everything: the vendors of a grant that does not allow the data class do
+    not count. A rule that would leave a site no grant is skipped here, as it refuses the site
+    itself.
     """
-    if not fleet.has_mixed_grants:
+    if not fleet.grants.have_mixed_vendors:
         return valid_grant_bits
     left = valid_grant_bits
     for rule in all_rules():
@@ -90,7 +89,7 @@ def _allowing_grant_bits(fleet: Fleet, demand: Demand, valid_grant_bits: Ints) -
 def _permitting_grant_bits(facts: SiteFacts, demand: Demand) -> int:
     """Which grants permit some node, as bits."""
     if all(each.architecture not in demand.architectures for each in facts.status.node_classes):
-        return ALL_GRANTS  # the architecture's own rule says so
+        return ALL_GRANTS  # the rule `architecture` refuses the site
     if not facts.grants:
         return ALL_GRANTS if has_permitted_node(facts, demand, ()) else 0
     return sum(

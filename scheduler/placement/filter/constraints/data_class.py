@@ -1,4 +1,4 @@
-"""Keeps data at or below the class that the authority granted a site (GB/T 43697-2024)."""
+"""Data stays at or below the class that the authority granted a site (GB/T 43697-2024)."""
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
@@ -19,7 +19,7 @@ class DataClass:
     cache_key = DemandFields("data_class", "class_not_allowed")
 
     def allows(self, grant: Grant, demand: Demand) -> bool:
-        """Compares ranks; nothing to compare is the missing class's own rule."""
+        """Compares ranks; a workload without a class is refused by `data_class_missing`."""
         if demand.data_class is None:
             return True
         if demand.data_class == NEVER_SCHEDULED_CLASS or demand.class_not_allowed:

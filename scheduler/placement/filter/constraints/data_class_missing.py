@@ -1,4 +1,4 @@
-"""A workload without a data class goes nowhere: unlabelled counts as the strictest."""
+"""A workload without a data class is refused: unlabelled data counts as the strictest class."""
 
 from collections.abc import Hashable
 
@@ -13,22 +13,22 @@ from scheduler.placement.fleet.fleet import Fleet
 
 
 class DataClassMissing:
-    """Refuses what has no class, unless the scheme names one for it."""
+    """Refuses a workload that has no class and gets none from the class scheme."""
 
     reason: Reason = "data-class-missing"
     wake_events: frozenset[WakeEvent] = frozenset({"workload", "scheme"})
 
     def cache_key(self, demand: Demand) -> Hashable:
-        """Whether there is a class."""
+        """Whether the workload has a class."""
         return demand.data_class is not None
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """All sites or none."""
+        """Admits all sites or none."""
         del context
         return np.full(fleet.slot_capacity, demand.data_class is not None)
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
-        """Says what to write."""
+        """Says which field to set."""
         del facts, context
         if demand.data_class is None:
             return "the workload names no data class; write spec.dataClass (general-1 … important)"

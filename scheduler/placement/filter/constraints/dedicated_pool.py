@@ -1,4 +1,4 @@
-"""Protection level 4 needs machines of its own."""
+"""Protection level 4 needs dedicated machines (GB/T 22239)."""
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
@@ -9,7 +9,7 @@ from scheduler.placement.fleet.context import DecisionContext
 
 
 class DedicatedPool:
-    """From level 4 on the grant must name a dedicated pool."""
+    """From level 4 on, the grant must state a dedicated pool."""
 
     reason: Reason = "dedicated-pool"
     wake_events: frozenset[WakeEvent] = frozenset({"grant", "workload"})
@@ -17,7 +17,7 @@ class DedicatedPool:
     cache_key = DemandFields("protection_level")
 
     def allows(self, grant: Grant, demand: Demand) -> bool:
-        """Whether it is there, if needed."""
+        """Whether the grant has a dedicated pool, or the level needs none."""
         return grant.spec.dedicated_pool or demand.protection_level < MIN_LEVEL_WITH_DEDICATED_POOL
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:

@@ -1,19 +1,25 @@
-"""A grant counts from `validFrom` until just before `validUntil`."""
+"""A grant is valid from `validFrom` until just before `validUntil`."""
 
 from datetime import datetime
-
-import numpy as np
+from math import inf
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent, valid_grants
+from scheduler.placement.filter.rules import (
+    BoolPerSite,
+    DemandFields,
+    WakeEvent,
+    has_any_grant,
+    valid_grants,
+)
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.site_figures import epoch_seconds
 
 
 class GrantExpired:
-    """At least one grant must hold now."""
+    """At least one grant must be valid now."""
 
     reason: Reason = "grant-expired"
     wake_events: frozenset[WakeEvent] = frozenset({"grant", "time"})
@@ -21,10 +27,10 @@ class GrantExpired:
     cache_key = DemandFields()
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Sites without any grant pass here: that is another rule's to say."""
+        """Which sites have a valid grant, or none at all: those are refused by `has_grant`."""
         del demand
-        has_any = fleet.description_column("has-grant", lambda facts: bool(facts.grants), np.bool_)
-        holds: BoolPerSite = (fleet.valid_grant_bits(context.now_seconds) != 0) | ~has_any
+        has_valid_grant = fleet.grants.valid_bits(context.now_seconds) != 0
+        holds: BoolPerSite = has_valid_grant | ~has_any_grant(fleet)
         return holds
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
@@ -36,15 +42,11 @@ class GrantExpired:
             return f"grant {valid[0].name} of {facts.name} holds until {until}"
         if not facts.grants:
             return f"{facts.name} has no grant that could expire"
-        last = max(facts.grants, key=lambda each: _epoch_seconds(each.spec.valid_until))
+        last = max(facts.grants, key=lambda each: epoch_seconds(each.spec.valid_until, inf))
         return (
             f"grant {last.name} of {facts.name} holds from {_format_instant(last.spec.valid_from)} "
             f"until {_format_instant(last.spec.valid_until)}"
         )
-
-
-def _epoch_seconds(instant: datetime | None) -> float:
-    return float("inf") if instant is None else instant.timestamp()
 
 
 def _format_instant(instant: datetime | None) -> str:

@@ -1,17 +1,15 @@
-"""A site without any grant takes nothing: nobody grants himself anything."""
-
-import numpy as np
+"""A site without a grant takes no work: only an authority can grant rights to a site."""
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
+from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent, has_any_grant
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
 
 class HasGrant:
-    """Some SiteGrant must name the site."""
+    """At least one SiteGrant must name the site."""
 
     reason: Reason = "not-allowed"
     wake_events: frozenset[WakeEvent] = frozenset({"grant"})
@@ -19,12 +17,12 @@ class HasGrant:
     cache_key = DemandFields()
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Looks for any grant; whether it still holds is another rule's."""
+        """Which sites have any grant; `grant_expired` checks whether it is valid."""
         del demand, context
-        return fleet.description_column("has-grant", lambda facts: bool(facts.grants), np.bool_)
+        return has_any_grant(fleet)
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
-        """Says what is missing."""
+        """Names the grant, or says that there is none."""
         del demand, context
         if facts.grants:
             return f"{facts.name} has the grant {facts.grants[0].name}"

@@ -1,7 +1,7 @@
-"""Data stays under the law that its owner and its class name (ISO 3166-2).
+"""Data stays in the jurisdictions that its owner and its class permit (ISO 3166-2 codes).
 
-`CN` admits the mainland only: Hong Kong and Macao are HK and MO. A class that stays in its province
-needs to know the province: one `CN-…` in `spec.jurisdictions`, or the tenant's.
+`CN` admits the mainland only: Hong Kong and Macao are HK and MO. For a class whose data stays in
+its province, the province must be known: one `CN-…` in `spec.jurisdictions`, or the tenant's.
 """
 
 from collections.abc import Hashable
@@ -15,24 +15,24 @@ from scheduler.placement.fleet.context import DecisionContext
 
 
 class Jurisdiction:
-    """The grant's jurisdiction must be admitted by the workload, its class, and its province."""
+    """The workload, its class and its home province must admit the grant's jurisdiction."""
 
     reason: Reason = "jurisdiction"
     wake_events: frozenset[WakeEvent] = frozenset({"grant", "workload", "scheme", "tenant"})
 
     def cache_key(self, demand: Demand) -> Hashable:
-        """Every list that must admit the place, and the home province if it binds."""
+        """Every list that must admit the jurisdiction, and the home province if it counts."""
         return (demand.jurisdictions, demand.home if demand.same_province else None)
 
     def allows(self, grant: Grant, demand: Demand) -> bool:
-        """Whether the place is in every list."""
+        """Whether every list admits the grant's jurisdiction."""
         place = grant.spec.jurisdiction
         if demand.same_province and (not demand.home or place != demand.home):
             return False
         return all(any(admits(entry, place) for entry in each) for each in demand.jurisdictions)
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
-        """Names the place and what was asked."""
+        """Names the jurisdictions of the site's grants, and those that are permitted."""
         if demand.same_province and not demand.home:
             return (
                 f"{demand.data_class} data stays in its province, and nobody named it; "

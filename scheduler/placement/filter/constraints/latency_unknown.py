@@ -1,4 +1,4 @@
-"""A round trip that nobody measured is not assumed to be short."""
+"""A round trip that was not measured is not assumed to be short."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from scheduler.placement.fleet.fleet import Fleet
 
 
 class LatencyUnknown:
-    """Every bound needs a figure."""
+    """The site must report the round trip of every latency bound."""
 
     reason: Reason = "latency-unknown"
     wake_events: frozenset[WakeEvent] = frozenset({"latency", "workload"})
@@ -20,7 +20,7 @@ class LatencyUnknown:
     cache_key = DemandFields("latency")
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Which sites know the round trip to every place that is asked for."""
+        """Which sites report the round trip to every place that has a bound."""
         del context
         known = fleet.has_site
         for bound in demand.latency:

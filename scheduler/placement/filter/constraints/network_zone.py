@@ -1,4 +1,4 @@
-"""A site must offer every network zone that the workload names; classified is always refused."""
+"""A site must offer every network zone that the workload names; `classified` is always refused."""
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
@@ -9,7 +9,7 @@ from scheduler.placement.fleet.context import DecisionContext
 
 
 class NetworkZone:
-    """The grant's zones must include the workload's."""
+    """The grant's zones must include all zones of the workload."""
 
     reason: Reason = "network-zone"
     wake_events: frozenset[WakeEvent] = frozenset({"grant", "workload"})
@@ -17,12 +17,12 @@ class NetworkZone:
     cache_key = DemandFields("network_zones")
 
     def allows(self, grant: Grant, demand: Demand) -> bool:
-        """Whether all zones are there."""
+        """Whether the grant has all zones."""
         zones = set(demand.network_zones)
         return NEVER_SCHEDULED_ZONE not in zones and zones <= set(grant.spec.network_zones)
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
-        """Names what is missing."""
+        """Names the zones that the site offers, and those that are needed."""
         if NEVER_SCHEDULED_ZONE in demand.network_zones:
             return "work for the classified network is never scheduled here"
         offers = sorted(

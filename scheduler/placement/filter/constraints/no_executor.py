@@ -1,4 +1,4 @@
-"""A site without a cluster that orders can be applied to reports, but takes no work."""
+"""A site whose agent cannot apply orders to a cluster takes no work; it only reports."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from scheduler.placement.fleet.fleet import Fleet
 
 
 class NoExecutor:
-    """`status.executor` must not be false, and the list of API kinds not empty."""
+    """`status.executor` must not be false, and the list of API kinds must not be empty."""
 
     reason: Reason = "no-executor"
     wake_events: frozenset[WakeEvent] = frozenset({"report"})
@@ -19,12 +19,12 @@ class NoExecutor:
     cache_key = DemandFields()
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Looks at what the agent said."""
+        """Which sites have an executor."""
         del demand, context
         return fleet.report_column(self.reason, lambda facts: facts.has_executor, np.bool_)
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
-        """Says whether there is one."""
+        """Says whether the site has an executor."""
         del demand, context
         there = "has an" if facts.has_executor else "has no"
         return f"{facts.name} {there} agent that can apply orders"

@@ -1,4 +1,4 @@
-"""Some node must have the labels, and the GPU model, that a pod asks for."""
+"""At least one node must have the labels and the GPU model that a pod asks for."""
 
 from collections.abc import Hashable
 
@@ -16,19 +16,19 @@ from scheduler.placement.fleet.node_table import kind_of
 
 
 class NodeSelector:
-    """Node selector and affinity (core/v1), and GPU models, must choose some kind of node."""
+    """Node selector, node affinity (core/v1) and GPU models must match some kind of node."""
 
     reason: Reason = "selector"
     wake_events: frozenset[WakeEvent] = frozenset({"report", "workload"})
 
     def cache_key(self, demand: Demand) -> Hashable:
-        """What each pod of a replica asks of a node's labels."""
+        """What each pod of a replica requires of a node's labels."""
         return tuple(
             [each.shape.node_selection_key for each in demand.unit if _selects_nodes(each.shape)]
         )
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Looks at the kinds of node that each site reported."""
+        """Checks the node classes that each site reports."""
         del context
         cache_key = self.cache_key(demand)
         if cache_key == ():
@@ -40,7 +40,7 @@ class NodeSelector:
         )
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
-        """Says what no node has."""
+        """Names what no node has."""
         del context
         unmatched = _unmatched_shapes(facts, demand)
         if not unmatched:
@@ -56,7 +56,10 @@ def _selects_nodes(shape: PodShape) -> bool:
 
 
 def _unmatched_shapes(facts: SiteFacts, demand: Demand) -> list[PodShape]:
-    """Pods that no kind of node is chosen for; a site without nodes is others' business."""
+    """The pod shapes that match no kind of node; none at a site without nodes.
+
+    Other rules refuse such a site.
+    """
     kinds = [kind_of(each) for each in facts.status.node_classes]
     asked = [each.shape for each in demand.unit if _selects_nodes(each.shape)]
     return [

@@ -1,4 +1,4 @@
-"""Some node must have no taint that the pods do not tolerate."""
+"""At least one node must have only taints that the pods tolerate."""
 
 from collections.abc import Hashable
 
@@ -15,17 +15,17 @@ from scheduler.placement.fleet.node_table import kind_of
 
 
 class NodeTaint:
-    """Of the kinds of node that a pod chooses, one must bear it (core/v1 taints)."""
+    """A pod must tolerate the taints of at least one kind of node that it matches (core/v1)."""
 
     reason: Reason = "taint"
     wake_events: frozenset[WakeEvent] = frozenset({"report", "workload"})
 
     def cache_key(self, demand: Demand) -> Hashable:
-        """Tolerations, and what chooses the nodes that they are asked of."""
+        """The tolerations, selectors and affinities of each pod of a replica."""
         return tuple([each.shape.node_selection_key for each in demand.unit])
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Looks at the kinds of node that each site reported."""
+        """Checks the node classes that each site reports."""
         del context
         return fleet.report_column(
             (type(self).__name__, self.cache_key(demand)),
@@ -34,7 +34,7 @@ class NodeTaint:
         )
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
-        """Names the taints of the nodes that would do otherwise."""
+        """Names the taints of the nodes that match otherwise."""
         del context
         taints = _untolerated_node_taints(facts, demand)
         if taints:
@@ -45,7 +45,7 @@ class NodeTaint:
 
 
 def _untolerated_node_taints(facts: SiteFacts, demand: Demand) -> list[str]:
-    """The taints in the way of some pod on every node that it chooses; empty when none is."""
+    """The taints that keep some pod off every node that it matches; empty if no pod is blocked."""
     kinds = [kind_of(each) for each in facts.status.node_classes]
     for pods in demand.unit:
         chosen = [kind for kind in kinds if matches_selectors(pods.shape, kind)]

@@ -1,4 +1,4 @@
-"""Classes that need an allow-list go only where one names the workload."""
+"""Data of a class that needs an allow-list stays at sites whose grant lists the workload."""
 
 from collections.abc import Hashable
 
@@ -10,23 +10,23 @@ from scheduler.placement.fleet.context import DecisionContext
 
 
 class NotAllowed:
-    """A class that needs an allow-list must find the workload, namespace or tenant there."""
+    """If the class needs an allow-list, the grant's must name workload, namespace or tenant."""
 
     reason: Reason = "not-allowed"
     wake_events: frozenset[WakeEvent] = frozenset({"grant", "workload", "scheme", "tenant"})
 
     def cache_key(self, demand: Demand) -> Hashable:
-        """Whose name must stand in the list, if a list counts."""
+        """The names of which one must be in the list, if the class needs a list."""
         return _allow_list_names(demand) if demand.allow_list_only else None
 
     def allows(self, grant: Grant, demand: Demand) -> bool:
-        """Whether the list, if it counts, names the workload, namespace or tenant."""
+        """Whether the list names the workload, its namespace or its tenant, if a list is needed."""
         return not demand.allow_list_only or not _allow_list_names(demand).isdisjoint(
             grant.spec.allow_list
         )
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
-        """Says what is missing."""
+        """Says which entry the list needs."""
         del context
         if demand.allow_list_only:
             return (

@@ -1,4 +1,4 @@
-"""A site must be certified for the workload's level (GB/T 22239); level 5 goes nowhere."""
+"""A site must be certified for the workload's protection level (GB/T 22239); level 5 is refused."""
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
@@ -9,7 +9,7 @@ from scheduler.placement.fleet.context import DecisionContext
 
 
 class ProtectionLevel:
-    """The grant's level must be at least the workload's, or its class's if that is higher."""
+    """The grant's level must be at least the higher of the workload's and its class's."""
 
     reason: Reason = "protection-level"
     wake_events: frozenset[WakeEvent] = frozenset({"grant", "workload", "scheme"})

@@ -31,7 +31,7 @@ class SiteSelector:
         )
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Looks at each site's labels."""
+        """Which sites' labels match."""
         del context
         cache_key = self.cache_key(demand)
         if cache_key == _NO_SELECTORS:
@@ -41,7 +41,7 @@ class SiteSelector:
         )
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
-        """Names the first condition that does not hold."""
+        """Names the first condition that is not met."""
         del context
         labels = site_labels(facts)
         for selector in (*demand.site_selectors, demand.tenant_sites):

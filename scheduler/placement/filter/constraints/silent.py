@@ -19,7 +19,7 @@ class Silent:
     cache_key = DemandFields()
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Looks at the condition."""
+        """Which sites are not known to be silent."""
         del demand, context
         return fleet.report_column(self.reason, lambda facts: not facts.is_silent, np.bool_)
 

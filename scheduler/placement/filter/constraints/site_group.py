@@ -15,7 +15,7 @@ from scheduler.placement.fleet.labels import is_in_group
 
 
 class InSiteGroup:
-    """A site must be in one of the groups; in which order they are used is the division's."""
+    """A site must be in one of the groups; the division decides in which order they are used."""
 
     reason: Reason = "site-group"
     wake_events: frozenset[WakeEvent] = frozenset({"site", "workload"})
@@ -25,7 +25,7 @@ class InSiteGroup:
         return canonical_json(demand.site_groups) if demand.site_groups else b""
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Looks at names and labels."""
+        """Which sites are in a group, by name or by labels."""
         del context
         if not demand.site_groups:
             return fleet.has_site

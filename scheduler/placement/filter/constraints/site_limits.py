@@ -1,4 +1,4 @@
-"""A pod that the namespace's LimitRange or quota at a site would refuse is not sent there."""
+"""A workload is not placed at a site whose LimitRange or quota would refuse its pods."""
 
 from collections.abc import Hashable
 
@@ -12,21 +12,21 @@ from scheduler.placement.fleet.namespace_limits import namespace_limits_at
 
 
 class WithinNamespaceLimits:
-    """Every container must be within what the site reported of the workload's namespace.
+    """Every container must be within the limits that the site reports for the namespace.
 
-    How many replicas a quota leaves room for is the fit's to say.
+    How many replicas a quota permits is computed in `capacity.py`.
     """
 
     reason: Reason = "quota"
     wake_events: frozenset[WakeEvent] = frozenset({"capacity", "workload"})
 
     def cache_key(self, demand: Demand) -> Hashable:
-        """Reports change too often for an answer to be remembered here."""
+        """Not cached: reports of limits change too often."""
         del demand
         return NEVER_CACHED
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Looks only at sites that report limits of this namespace; most fleets have none."""
+        """Checks only sites that report limits of this namespace; most fleets have none."""
         del context
         limits_by_slot = fleet.namespace_limits.by_slot(demand.namespace)
         if limits_by_slot is None:
@@ -37,7 +37,7 @@ class WithinNamespaceLimits:
         return passes
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
-        """Names the first limit that is broken."""
+        """Names the first limit that the pods break."""
         del context
         limits = namespace_limits_at(facts, demand.namespace)
         if limits is None:

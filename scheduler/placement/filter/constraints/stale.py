@@ -1,6 +1,6 @@
-"""What a site had free long ago says nothing: old or undated reports take no new work.
+"""A site whose last report is too old, or of unknown age, takes no new work.
 
-A report from the future is undated: some clock is wrong, so nobody knows how old it is.
+A report from the future has an unknown age: a clock is wrong.
 """
 
 from collections.abc import Hashable
@@ -16,18 +16,18 @@ from scheduler.placement.fleet.fleet import Fleet
 
 
 class Stale:
-    """The last observation must be younger than the limit; no observation is older than any."""
+    """The last observation must not be older than `report_stale_seconds`; there must be one."""
 
     reason: Reason = "stale"
     wake_events: frozenset[WakeEvent] = frozenset({"capacity", "report"})
 
     def cache_key(self, demand: Demand) -> Hashable:
-        """Every moment is another."""
+        """Not cached here: the answer depends on the time."""
         del demand
         return NEVER_CACHED
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Compares ages; NaN is never young enough."""
+        """Which sites were observed recently; an unknown time (NaN) is never recent."""
         del demand
         fresh: BoolPerSite = fleet.cached_figure(
             "fresh", context, _fresh_sites, version=fleet.report_version
@@ -50,7 +50,11 @@ class Stale:
 
 
 def _fresh_sites(fleet: Fleet, context: DecisionContext) -> tuple[BoolPerSite, float]:
-    """Which sites were observed lately, and until when no more and no fewer were."""
+    """Which sites were observed recently, and until when that answer holds (seconds since 1970).
+
+    It changes when the oldest fresh report becomes stale, or when a report that is dated too far in
+    the future comes within the clock skew.
+    """
     limit, newest = context.terms.report_stale_seconds, context.now_seconds + MAX_CLOCK_SKEW_SECONDS
     observed_at = fleet.figure("observed_at")
     fresh = (observed_at >= context.now_seconds - limit) & (observed_at <= newest)
@@ -62,7 +66,7 @@ def _fresh_sites(fleet: Fleet, context: DecisionContext) -> tuple[BoolPerSite, f
 
 
 _MARGIN_SECONDS = 0.001
-"""So close to the instant when an answer changes, it is computed and not remembered."""
+"""The answer is computed again this long before it changes, as sums of floats are not exact."""
 
 
 RULE = Stale()

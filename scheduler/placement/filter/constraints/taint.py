@@ -1,4 +1,4 @@
-"""Taints of a site keep away what does not tolerate them, as taints of nodes do."""
+"""Taints of a site keep workloads away that do not tolerate them, as taints of nodes keep pods."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from scheduler.placement.fleet.fleet import Fleet
 
 
 class SiteTaint:
-    """NoSchedule and NoExecute must be tolerated; PreferNoSchedule does not refuse."""
+    """NoSchedule and NoExecute must be tolerated; PreferNoSchedule refuses no workload."""
 
     reason: Reason = "taint"
     wake_events: frozenset[WakeEvent] = frozenset({"site", "workload"})
@@ -19,7 +19,7 @@ class SiteTaint:
     cache_key = DemandFields("site_tolerations")
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Looks at each site's taints."""
+        """Which sites have only taints that are tolerated."""
         del context
         return fleet.description_column(
             (self.reason, demand.site_tolerations),

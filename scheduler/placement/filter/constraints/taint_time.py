@@ -1,7 +1,7 @@
-"""A NoExecute taint that is borne for some seconds only: after them it keeps new work away too.
+"""A NoExecute taint whose `tolerationSeconds` have passed keeps new work away too.
 
 Kubernetes evicts such a pod as soon as it is bound (core/v1 `tolerationSeconds`, counted from the
-taint's `timeAdded`), so placing it would only send it round in circles.
+taint's `timeAdded`), so it would be placed and evicted again and again.
 """
 
 from collections.abc import Hashable
@@ -18,18 +18,18 @@ from scheduler.placement.fleet.fleet import Fleet
 
 
 class TaintTime:
-    """What would be driven out at once is not let in."""
+    """Refuses sites whose taints would evict the workload at once."""
 
     reason: Reason = "taint"
     wake_events: frozenset[WakeEvent] = frozenset({"site", "workload"})
 
     def cache_key(self, demand: Demand) -> Hashable:
-        """Every moment is another."""
+        """Not cached: the answer depends on the time."""
         del demand
         return NEVER_CACHED
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Looks only at sites with NoExecute taints, and only if some toleration ends."""
+        """Checks only sites with NoExecute taints, and only if some toleration is limited."""
         if not demand.site_tolerations or all(
             each.toleration_seconds is None for each in demand.site_tolerations
         ):
@@ -42,7 +42,7 @@ class TaintTime:
         return passes
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
-        """Says whether the seconds are over."""
+        """Says whether a taint evicts the workload now."""
         if is_evicted_by_taint(facts, demand, context):
             return f"a NoExecute taint of {facts.name} is not, or no longer, borne"
         return f"no taint of {facts.name} drives this out now"

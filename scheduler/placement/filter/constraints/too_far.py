@@ -1,4 +1,4 @@
-"""A round trip must be as short as the workload needs."""
+"""The round trips that a workload bounds must be within the bounds."""
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
@@ -10,7 +10,7 @@ from scheduler.placement.fleet.fleet import Fleet
 
 
 class TooFar:
-    """Known round trips must be within every bound; unknown ones are another rule's."""
+    """Known round trips must be within every bound; `latency_unknown` refuses unknown ones."""
 
     reason: Reason = "too-far"
     wake_events: frozenset[WakeEvent] = frozenset({"latency", "workload"})
@@ -18,15 +18,16 @@ class TooFar:
     cache_key = DemandFields("latency")
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Compares with every bound."""
+        """Which sites are within every bound."""
         del context
         near = fleet.has_site
         for bound in demand.latency:
+            # Not "rtt <= bound": an unknown round trip (NaN) passes here.
             near = near & ~(rtt_milliseconds(fleet, bound.from_) > bound.within_milliseconds)
         return near
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
-        """Names the round trips that were reported."""
+        """Names the bounds, and the round trips that the site reports."""
         del context
         if not demand.latency:
             return "the workload bounds no latency"

@@ -1,4 +1,4 @@
-"""Where a Weighted division names weights, only sites with a weight get replicas."""
+"""Under the strategy Weighted with a list of weights, only sites with a weight get replicas."""
 
 from collections.abc import Hashable
 
@@ -13,17 +13,17 @@ from scheduler.placement.fleet.fleet import Fleet
 
 
 class HasWeight:
-    """A list of weights chooses sites: one that is not named, or has weight 0, gets nothing new."""
+    """A site that the list does not name, or names with weight 0, gets no new replicas."""
 
     reason: Reason = "selector"
     wake_events: frozenset[WakeEvent] = frozenset({"site", "workload"})
 
     def cache_key(self, demand: Demand) -> Hashable:
-        """The weights, if they count."""
+        """The weights, under the strategy Weighted."""
         return demand.weights if demand.strategy == "Weighted" else ()
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Looks for the names."""
+        """Which sites have a weight."""
         del context
         if self.cache_key(demand) == ():
             return fleet.has_site

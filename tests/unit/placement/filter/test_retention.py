@@ -59,13 +59,13 @@ def test_a_site_that_takes_nothing_new_keeps_what_it_has(spec: Raw) -> None:
     ],
     ids=str,
 )
-def test_lost_facts_do_not_throw_out_what_runs(status: Raw) -> None:
+def test_lost_facts_do_not_end_what_runs(status: Raw) -> None:
     poor = site_with_capacity("m1", 4)
     poor["status"] |= status
     assert shares(workload(2, placed={"m1": 2}), poor, site_with_capacity("m2", 9)) == {"m1": 2}
 
 
-def test_a_cheaper_site_does_not_throw_out_what_runs() -> None:
+def test_a_cheaper_site_does_not_end_what_runs() -> None:
     cheap = {"energy": {"pue": 1.0}, "prices": {"energyCnyPerKwh": 0.01, "coreCnyPerHour": 0.0}}
     assert shares(
         workload(2, placed={"m1": 2}),
@@ -103,7 +103,7 @@ ADDED = "2026-11-23T08:00:00Z"  # a minute before now
     ],
     ids=str,
 )
-def test_no_execute_drives_out_what_does_not_tolerate_it_long_enough(
+def test_no_execute_evicts_what_does_not_tolerate_it_long_enough(
     tolerations: list[Raw], *, stays: bool
 ) -> None:
     taint = {"key": "a", "effect": "NoExecute", "timeAdded": ADDED}
@@ -112,7 +112,7 @@ def test_no_execute_drives_out_what_does_not_tolerate_it_long_enough(
     assert found == ({"m1": 2} if stays else {"m2": 2})
 
 
-def test_what_is_driven_out_is_gone_even_if_nothing_fits_elsewhere() -> None:
+def test_what_a_taint_evicts_is_gone_even_if_nothing_fits_elsewhere() -> None:
     decision = choose(
         demand(workload(2, placed={"m1": 2})),
         fleet_of(site_with_capacity("m1", 9, spec=NO_EXECUTE)),
@@ -128,7 +128,7 @@ LEAVES = PlacedReplicas(site="m1", replicas=2, phase="Withdrawing")
 MOVING = with_placement(demand(workload(2)), (LEAVES, PlacedReplicas(site="m2", replicas=2)))
 
 
-def test_what_only_waits_for_its_replacement_is_ended_by_the_same_rules() -> None:
+def test_what_runs_until_its_replacement_does_is_ended_by_the_same_rules() -> None:
     tainted = fleet_of(site_with_capacity("m1", 9, spec=NO_EXECUTE), site_with_capacity("m2", 9))
     assert choose(MOVING, tainted, now=NOW).ended == ("m1",)
     lapsed = (grant("m1", validUntil="2026-01-01T00:00:00Z"), grant("m2", name="b"))
@@ -139,7 +139,7 @@ def test_what_only_waits_for_its_replacement_is_ended_by_the_same_rules() -> Non
         assert {one.site: one.replicas for one in decision.assignment} == {"m2": 2}
 
 
-def test_the_instant_is_told_at_which_a_taint_will_end_what_runs() -> None:
+def test_the_instant_is_known_at_which_a_taint_will_evict_what_runs() -> None:
     asked = demand(tolerating({"key": "a", "tolerationSeconds": 90}))
     taint = {"key": "a", "effect": "NoExecute", "timeAdded": ADDED}
     fleet = fleet_of(site_with_capacity("m1", 9, spec={"taints": [taint]}))

@@ -127,7 +127,7 @@ RULE = NotOnMondays()
 """
 
 
-def test_a_new_rule_is_one_file_and_is_found_by_itself(
+def test_a_new_rule_is_one_file_and_needs_no_registration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "not_on_mondays.py").write_text(_DROPPED_IN)
@@ -146,9 +146,9 @@ def test_a_new_rule_is_one_file_and_is_found_by_itself(
 
 
 def test_every_rule_has_its_row_in_a_table_here() -> None:
-    """Whoever adds a rule adds what it refuses."""
-    told = Path(__file__).read_text()
-    assert [rule.reason for rule in all_rules() if f'"{rule.reason}"' not in told] == []
+    """A new rule needs a row here that shows what it refuses."""
+    source = Path(__file__).read_text()
+    assert [rule.reason for rule in all_rules() if f'"{rule.reason}"' not in source] == []
 
 
 def test_a_site_without_any_grant_takes_nothing() -> None:
@@ -262,7 +262,7 @@ def test_one_grant_that_holds_is_enough() -> None:
     ],
     ids=str,
 )
-def test_a_site_takes_new_work_only_in_good_standing(
+def test_only_a_site_that_is_ready_takes_new_work(
     spec: Raw, status: Raw, asked: Raw, reason: str
 ) -> None:
     found = site("m1", nodes(4), spec=spec)
@@ -421,9 +421,9 @@ def test_a_grant_that_ended_permits_no_vendor() -> None:
     hygon = site("m1", {**nodes(3), "cpuVendor": "hygon"})
     ended = named("b", cpuVendors=["hygon"], validUntil="2026-01-01T00:00:00Z")
     fleet = fleet_of(hygon, grants=(named("a", cpuVendors=["kunpeng"]), ended))
-    told = explain(demand(workload()), fleet, now=NOW)
-    assert told.decision.reasons == {"cpu-vendor": 1}
-    sentences = {each.reason: each.sentence for each in told.sites[0].verdicts}
+    explained = explain(demand(workload()), fleet, now=NOW)
+    assert explained.decision.reasons == {"cpu-vendor": 1}
+    sentences = {each.reason: each.sentence for each in explained.sites[0].verdicts}
     assert sentences["cpu-vendor"] == "m1 has hygon; permitted: kunpeng"
 
 

@@ -228,7 +228,7 @@ def test_a_deployment_gets_exactly_the_replicas_that_a_search_finds(seed: int) -
 
 
 @pytest.mark.parametrize("may_compile", [True, False])
-def test_resources_that_nobody_named_before_are_refused_and_crash_nothing(
+def test_resources_that_no_site_has_named_are_refused_without_an_error(
     *, may_compile: bool
 ) -> None:
     many = {f"example.org/device-{number}": 1 for number in range(40)}

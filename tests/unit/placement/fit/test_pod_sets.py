@@ -44,7 +44,7 @@ def sets_of(there: Fleet, *unit: PodShape, replicas: int = 9, placed: int = 0) -
 
 
 def possible(free: list[int], pods: list[int]) -> bool:
-    """Whether pods of these sizes fit somehow."""
+    """Whether some assignment fits pods of these sizes."""
     if not pods:
         return True
     return any(
@@ -110,7 +110,7 @@ def test_what_is_in_flight_and_what_runs_apart_counts_against_a_set() -> None:
 def test_large_sets_are_counted_in_a_bounded_number_of_steps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Bounded work never says more than fits: what is not looked at is not there."""
+    """Bounded work never promises more than fits: nodes that are left out count as absent."""
     there = fleet(row(100, 10**9))
     assert sets_of(there, shape(60), shape(40), replicas=10**6) == PodSetCapacity(
         256, is_exact=False

@@ -29,7 +29,7 @@ def room(
     own_flying: int = 0,
     tainted: tuple[int, ...] = (),
 ) -> int:
-    """What the engine says."""
+    """The answer of `SiteCapacity`."""
     classes = tuple(
         NodeClass(
             architecture="amd64",
@@ -144,7 +144,7 @@ def test_zone_and_hostname_together_leave_exactly_what_a_search_finds(seed: int)
 def test_each_constraint_has_domains_of_its_own(
     honoring: tuple[str, ...], most_apart: int, expected: int
 ) -> None:
-    """The last two nodes are tainted; `nodeTaintsPolicy` says whom they count for."""
+    """The last two nodes are tainted; `nodeTaintsPolicy` says for which constraints they count."""
     nodes = [(3, "b"), (3, "b"), (3, "c"), (9, "b"), (9, "a")]
     skews = tuple(
         TopologySpreadConstraint(topology_key=key, max_skew=most, honors_taints=key in honoring)
@@ -211,7 +211,7 @@ def test_own_replicas_in_flight_take_room_and_obey_the_spread() -> None:
     assert room([(4, "a"), (4, "b")], shape_of(skew), own_flying=4) == 4
 
 
-def test_nodes_without_the_label_bear_no_pod_of_a_spread() -> None:
+def test_nodes_without_the_label_take_no_pod_of_a_spread() -> None:
     assert (
         room(
             [(4, ""), (1, "a")], shape_of(TopologySpreadConstraint(topology_key="zone", max_skew=9))

@@ -1,4 +1,4 @@
-"""Strange questions have a clear refusal or a defined answer."""
+"""Unusual demands and facts are refused clearly, or have a defined answer."""
 
 from datetime import timedelta
 from random import Random
@@ -122,8 +122,8 @@ def test_an_unknown_cost_is_not_a_number() -> None:
     assert (decision.cost.cny_per_hour, decision.cost.gco2_per_hour) == (None, None)
 
 
-def test_an_unknown_cost_is_never_reckoned_as_nothing() -> None:
-    """Where all sites want a figure, the worst of what is known of it decides."""
+def test_an_unknown_cost_never_counts_as_zero() -> None:
+    """Where every site lacks a figure, the worst of what is known of it decides."""
     terms = {"energyCnyPerKwh": 0.5, "coreCnyPerHour": 0.05}
     known = {"energy": {"pue": 1.2}, "prices": terms}
     for lost in ("energy", "prices"):
@@ -157,7 +157,7 @@ def test_an_intensity_from_the_future_counts_as_old(ahead: int, *, is_old: bool)
     assert (prices[1] > prices[0]) == is_old
 
 
-def test_an_intensity_from_the_future_is_remembered_only_until_its_time() -> None:
+def test_an_intensity_from_the_future_is_cached_only_until_its_time() -> None:
     seen = (NOW + timedelta(seconds=120)).isoformat()
     grams = {"gco2PerKwh": 1.0, "origin": "measured", "observedAt": seen}
     fleet, wanted = fleet_of(site("m1", nodes(1), intensity=grams)), demand(workload())
@@ -170,7 +170,7 @@ def test_an_intensity_from_the_future_is_remembered_only_until_its_time() -> Non
     assert prices[0] == prices[1] > prices[2]
 
 
-def test_equal_sites_are_told_apart_by_the_workload_and_always_alike() -> None:
+def test_ties_between_sites_depend_on_the_workload_and_are_always_broken_alike() -> None:
     fleet = fleet_of(*(site_with_capacity(f"m{index}", 9) for index in range(4)))
 
     def chosen(uid: str) -> str:

@@ -117,10 +117,10 @@ def test_the_decision_and_the_explanation_name_the_quota() -> None:
         "not modelled: count/secrets of the namespace's limits",
         "not modelled: scoped-quota of the namespace's limits",
     )
-    told = explain(asked, fleet, now=NOW).sites[0]
-    assert told.room == 2
-    assert told.verdicts[-1].reason == "quota"
-    assert "the quotas of namespace ns there leave no more" in told.verdicts[-1].sentence
+    explained = explain(asked, fleet, now=NOW).sites[0]
+    assert explained.room == 2
+    assert explained.verdicts[-1].reason == "quota"
+    assert "the quotas of namespace ns there leave no more" in explained.verdicts[-1].sentence
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,8 @@ def test_a_pod_that_the_api_server_would_refuse_is_refused_with_the_limit(
     asked = asking(deployment(pod))
     decision = choose(asked, fleet, now=NOW)
     assert decision.reasons == ({"quota": 1} if sentence else {})
-    told = explain(asked, fleet, now=NOW).sites[0].verdicts
-    mine = next(each for each in told if each.rule == "site-limits")
+    verdicts = explain(asked, fleet, now=NOW).sites[0].verdicts
+    mine = next(each for each in verdicts if each.rule == "site-limits")
     assert mine.passed == (not sentence)
     assert sentence in mine.sentence
 

@@ -1,4 +1,4 @@
-"""A kernel is used only if it is the one that this code wants."""
+"""A kernel is used only if it has the interface that this code calls."""
 
 import ast
 import runpy
@@ -34,9 +34,11 @@ def kernel_of(interface: int | None) -> ModuleType:
 
 
 def names_in(scope: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ...]]:
-    """What a stub declares, members after their class; names of types are only for mypy."""
+    """What a stub declares, members after their class; aliases and protocols are only for mypy."""
     for node in scope.body:
         match node:
+            case ast.ClassDef(bases=[ast.Name(id="Protocol")]):
+                pass
             case ast.FunctionDef(name=name):
                 yield (name,)
             case ast.ClassDef(name=name):
