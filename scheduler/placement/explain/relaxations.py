@@ -5,13 +5,14 @@ narrowest bound that does fit, found by trying.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from math import ceil
 
 from msgspec.structs import replace
 
 from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.demand import Demand
+from scheduler.model.formatters import format_rfc3339_exact
 from scheduler.model.kinds.policy import Spread
 from scheduler.model.kinds.tenant import BudgetLeft, Spend
 from scheduler.model.quantities import CPU, PODS, format_amount
@@ -22,7 +23,8 @@ from scheduler.placement.divide.disaster_recovery import (
     DISASTER_RECOVERY_PRESET,
     standby_replicas_of,
 )
-from scheduler.placement.explain.trial import Trial, TrialStep
+from scheduler.placement.explain.trial import Trial
+from scheduler.placement.filter.fix import Fix, change_workload
 from scheduler.placement.fleet.context import DecisionContext
 
 FitsDemand = Callable[[Demand], bool]
@@ -52,7 +54,9 @@ def lift_scheduling_gates(
 def _resume(trial: Trial) -> Trial:
     if not trial.demand.paused:
         return trial
-    return _change_workload(trial, "paused", "true", "false", replace(trial.demand, paused=False))
+    return trial.with_fix(
+        change_workload("paused", "true", "false", replace(trial.demand, paused=False))
+    )
 
 
 def _relax_schedule(trial: Trial, context: DecisionContext) -> Trial:
@@ -64,14 +68,15 @@ def _relax_schedule(trial: Trial, context: DecisionContext) -> Trial:
         if was is None or (was <= becomes if bound == "earliest" else was >= becomes):
             continue
         demand = replace(trial.demand, schedule=replace(schedule, **{bound: becomes}))
-        trial = _change_workload(
-            trial, f"schedule.{bound}", _format_rfc3339(was), _format_rfc3339(becomes), demand
+        trial = trial.with_fix(
+            change_workload(
+                f"schedule.{bound}",
+                format_rfc3339_exact(was),
+                format_rfc3339_exact(becomes),
+                demand,
+            )
         )
     return trial
-
-
-def _format_rfc3339(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _raise_quota(trial: Trial, usage: QuotaUsage) -> Trial:
@@ -92,7 +97,7 @@ def _raise_quota(trial: Trial, usage: QuotaUsage) -> Trial:
         ),
     )
     wider = {**left, **{name: needed[name] for name in short}}
-    return trial.with_step(TrialStep(change, demand=replace(demand, quota_left=wider)))
+    return trial.with_fix(Fix(change, demand=replace(demand, quota_left=wider)))
 
 
 def raise_budget(trial: Trial, spend: Spend | None) -> Iterator[Trial]:
@@ -121,7 +126,7 @@ def raise_budget(trial: Trial, spend: Spend | None) -> Iterator[Trial]:
             left.gco2_per_hour, raised.get("kgco2e_per_hour", 0.0) * GRAMS_PER_KILOGRAM
         ),
     )
-    yield trial.with_step(TrialStep(change, demand=replace(demand, budget_left=wider)))
+    yield trial.with_fix(Fix(change, demand=replace(demand, budget_left=wider)))
 
 
 def _budgets_to_raise(
@@ -153,11 +158,6 @@ def _add_to_known(left: float | None, more: float) -> float | None:
     return None if left is None else left + more
 
 
-def _change_workload(trial: Trial, field: str, was: str, becomes: str, demand: Demand) -> Trial:
-    change = SuggestedChange(kind=f"workload.{field}", target=demand.key, from_=was, to=becomes)
-    return trial.with_step(TrialStep(change, demand=demand))
-
-
 def reduce_replicas(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
     """The most replicas that do fit, as many as the spread needs at least."""
     demand = trial.demand
@@ -171,7 +171,7 @@ def reduce_replicas(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
     if most > 0:
         most += least - 1
         smaller = replace(demand, replicas=most)
-        yield _change_workload(trial, "replicas", str(demand.replicas), str(most), smaller)
+        yield trial.with_fix(change_workload("replicas", str(demand.replicas), str(most), smaller))
 
 
 def _find_largest(limit: int, fits: Callable[[int], bool]) -> int:
@@ -207,8 +207,8 @@ def _reduce_one_request(trial: Trial, name: str, fits: FitsDemand) -> Iterator[T
     smaller = _with_requests(demand, {name: least * step})
     if least > 0 or (name not in (CPU, "memory") and fits(smaller)):
         becomes = format_amount(name, least * step)
-        yield _change_workload(
-            trial, f"requests.{name}", format_amount(name, asked), becomes, smaller
+        yield trial.with_fix(
+            change_workload(f"requests.{name}", format_amount(name, asked), becomes, smaller)
         )
 
 
@@ -235,7 +235,9 @@ def _reduce_all_requests(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
         ", ".join(f"{name} {format_amount(name, amount)}" for name, amount in sorted(each.items()))
         for each in (requests, smaller)
     )
-    yield _change_workload(trial, "requests", was, becomes, _with_requests(trial.demand, smaller))
+    yield trial.with_fix(
+        change_workload("requests", was, becomes, _with_requests(trial.demand, smaller))
+    )
 
 
 def _with_requests(demand: Demand, amounts: dict[str, int]) -> Demand:
@@ -254,14 +256,14 @@ def loosen_spread(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
         loosened = False
         for what, was, becomes, demand in _iter_looser_bounds(trial.demand, place, fits):
             loosened = True
-            yield _change_workload(
-                trial, f"spread.{what}", f"{was} (by {rule.by})", str(becomes), demand
+            yield trial.with_fix(
+                change_workload(f"spread.{what}", f"{was} (by {rule.by})", str(becomes), demand)
             )
             break
         if not loosened:
             preferred = _with_rule(trial.demand, place, replace(rule, required=False))
-            yield _change_workload(
-                trial, "spread", f"by {rule.by}, required", "preferred", preferred
+            yield trial.with_fix(
+                change_workload("spread", f"by {rule.by}, required", "preferred", preferred)
             )
 
 
@@ -274,7 +276,7 @@ def prefer_spread(trial: Trial) -> Trial | None:
     spread = tuple(replace(rule, required=False) for rule in rules)
     shown = ", ".join(f"by {rule.by}" for rule in required)
     demand = replace(trial.demand, spread=spread)
-    return _change_workload(trial, "spread", f"{shown}, required", "preferred", demand)
+    return trial.with_fix(change_workload("spread", f"{shown}, required", "preferred", demand))
 
 
 def _with_rule(demand: Demand, place: int, rule: Spread) -> Demand:
@@ -339,7 +341,7 @@ def loosen_pair(trial: Trial, round_trips: Iterable[float], fits: FitsDemand) ->
     if longer and fits(_with_pair_limit(demand, longer[-1 - spare])):
         becomes = longer[-1 - spare]
         title, relaxed = "presetOptions.pairWithinMilliseconds", _with_pair_limit(demand, becomes)
-        yield _change_workload(trial, title, f"{within:.15g}", f"{becomes:.15g}", relaxed)
+        yield trial.with_fix(change_workload(title, f"{within:.15g}", f"{becomes:.15g}", relaxed))
     standby = standby_replicas_of(demand)
     most = _find_largest(standby, lambda more: fits(_with_standby(demand, more - 1)))
     if most:
@@ -347,8 +349,8 @@ def loosen_pair(trial: Trial, round_trips: Iterable[float], fits: FitsDemand) ->
         was = DEFAULT_STANDBY_RATIO if ratio is None else ratio
         relaxed = _with_standby(demand, most - 1)
         becomes = relaxed.preset_options.standby_ratio or 0.0
-        yield _change_workload(
-            trial, "presetOptions.standbyRatio", f"{was:g}", f"{becomes:g}", relaxed
+        yield trial.with_fix(
+            change_workload("presetOptions.standbyRatio", f"{was:g}", f"{becomes:g}", relaxed)
         )
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.tenant import Spend
 from scheduler.placement.choose import choose, prepare_cycle
 from scheduler.placement.cost.spend import spend_of
@@ -21,7 +22,6 @@ from scheduler.placement.divide.disaster_recovery import (
     DISASTER_RECOVERY_PRESET,
     round_trips_within_metros,
 )
-from scheduler.placement.explain.fix_sites import FIXES
 from scheduler.placement.explain.relaxations import (
     lift_scheduling_gates,
     loosen_pair,
@@ -31,8 +31,9 @@ from scheduler.placement.explain.relaxations import (
     reduce_replicas,
     reduce_requests,
 )
-from scheduler.placement.explain.trial import RefusedSite, Trial
-from scheduler.placement.filter.rules import rule_name
+from scheduler.placement.explain.trial import Trial
+from scheduler.placement.filter.fix import Fix, RefusedSite
+from scheduler.placement.filter.rules import Rule
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.result import CycleState
@@ -176,18 +177,24 @@ class _Search:
         """Satisfies one rule of a site after the other until all admit it."""
         for _ in range(MAX_STEPS_PER_SITE + 1):
             facts = trial.facts.get(name, self.fleet.facts_of(name))
-            self.scratch_fleet.upsert(facts)
-            state = prepare_cycle(trial.demand, self.scratch_fleet, self.context)
-            rules = _refusing_rules(state, self.scratch_fleet.slot_of[name])
-            fix = FIXES.get(rules[0]) if rules else None
-            step = fix(RefusedSite(state, facts)) if fix else None
-            self.scratch_fleet.upsert(self.fleet.facts_of(name))
+            rules, fix = self._first_fix(trial.demand, facts)
             if not rules:
                 return trial
-            if step is None:
+            if fix is None:
                 return None
-            trial = trial.with_step(step)
+            trial = trial.with_fix(fix)
         return None
+
+    def _first_fix(self, demand: Demand, facts: SiteFacts) -> tuple[list[Rule], Fix | None]:
+        """The rules that refuse a site as it is after some changes, and the fix of the first."""
+        scratch = self.scratch_fleet
+        scratch.upsert(facts)
+        state = prepare_cycle(demand, scratch, self.context)
+        rules = _refusing_rules(state, scratch.slot_of[facts.name])
+        refused = RefusedSite(demand=demand, facts=facts, fleet=scratch, context=self.context)
+        fix = rules[0].fix(refused) if rules else None
+        scratch.upsert(self.fleet.facts_of(facts.name))
+        return rules, fix
 
     def _iter_sites_together(self) -> Iterator[Trial]:
         """A grant at all its sites, or several sites; or the best one, with what it takes."""
@@ -228,6 +235,6 @@ class _Search:
         return replace(trial, facts=facts)
 
 
-def _refusing_rules(state: CycleState, slot: int) -> list[str]:
-    """The names of the rules that refuse a site, in the order in which they are told."""
-    return [rule_name(rule) for rule, passed in state.filter_result.passed if not passed[slot]]
+def _refusing_rules(state: CycleState, slot: int) -> list[Rule]:
+    """The rules that refuse a site, in the order in which reasons are reported."""
+    return [rule for rule, passed in state.filter_result.passed if not passed[slot]]

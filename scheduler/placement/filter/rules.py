@@ -2,8 +2,9 @@
 
 A rule is one file in `constraints/` that holds one `RULE`. Rules of grants answer for one grant and
 are put together here, because one grant must allow everything: two halves are not added up. All
-other rules answer for the whole fleet at once. Every rule can say why for one site, and names the
-events that could change its answer, so that waiting work is woken by those only.
+other rules answer for the whole fleet at once. Every rule can say why for one site and what would
+make it pass there (`fix.py`), and names the events that could change its answer, so that waiting
+work is woken by those only.
 """
 
 import importlib
@@ -20,6 +21,7 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.reasons import REASONS, Reason
 from scheduler.placement.filter import constraints
+from scheduler.placement.filter.fix import Fix, RefusedSite
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import MAX_GRANTS, Fleet
 
@@ -80,6 +82,10 @@ class SiteRule(Protocol):
         """Why one site passes or not, as a sentence with the figures that count."""
         ...
 
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """The smallest change after which the site passes; None: none is known."""
+        ...
+
 
 class GrantRule(Protocol):
     """A rule about what an authority granted."""
@@ -97,6 +103,10 @@ class GrantRule(Protocol):
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Why one site passes or not."""
+        ...
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """The smallest change after which the site passes; None: none is known."""
         ...
 
 

@@ -1,13 +1,22 @@
 """A site without any grant takes nothing: nobody grants himself anything."""
 
-import numpy as np
+from typing import cast
 
+import numpy as np
+from msgspec.structs import replace
+
+from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.demand import Demand
-from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.facts import Grant, SiteFacts
+from scheduler.model.kinds.fields import NetworkZone
+from scheduler.model.kinds.rights import SiteGrantSpec
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
+
+_MIN_LEVEL_FOR_DEDICATED_POOL = 4
 
 
 class HasGrant:
@@ -29,6 +38,26 @@ class HasGrant:
         if facts.grants:
             return f"{facts.name} has the grant {facts.grants[0].name}"
         return f"{facts.name} has no grant: an authority must write a SiteGrant that names it"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """A grant for a site that has none, with what the workload needs and no more."""
+        demand, facts = refused.demand, refused.facts
+        spec = SiteGrantSpec(
+            sites=(facts.name,),
+            data_class=demand.data_class or "general-1",
+            protection_level=demand.protection_level,
+            network_zones=cast("tuple[NetworkZone, ...]", demand.network_zones),
+            jurisdiction=facts.spec.location.province,
+            dedicated_pool=demand.protection_level >= _MIN_LEVEL_FOR_DEDICATED_POOL,
+            allow_list=(demand.key,) if demand.allow_list_only else (),
+        )
+        shown = [spec.data_class, f"level {spec.protection_level}", *spec.network_zones]
+        change = SuggestedChange(
+            kind="grant.sites",
+            target=f"a SiteGrant for {facts.name}",
+            to=", ".join([*shown, spec.jurisdiction]).rstrip(", "),
+        )
+        return Fix(change, facts=replace(facts, grants=(Grant(name="(new)", spec=spec),)))
 
 
 RULE = HasGrant()
