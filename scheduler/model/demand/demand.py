@@ -35,7 +35,7 @@ from scheduler.model.kinds.tenant import Budget, BudgetLeft
 from scheduler.model.kinds.workload import GroupPhase
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape
-from scheduler.model.quantities import GPU_CARDS, GPU_MILLI
+from scheduler.model.quantities import GPU_CARDS, GPU_MILLI, MILLI_PER_UNIT
 from scheduler.model.reasons import Reason
 
 
@@ -135,6 +135,14 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     def requests(self) -> dict[str, int]:
         """What one replica asks in all; millicores for cpu, whole units for all else."""
         return total_requests(self.unit)
+
+    @cached_property
+    def gpu_card_shares(self) -> float:
+        """Shares of GPU cards that one replica asks in all, in cards; whole cards are requests."""
+        return sum(
+            each.count * each.shape.gpu_cards * each.shape.gpu_milli / MILLI_PER_UNIT
+            for each in self.unit
+        )
 
     def quota_usage(self, replicas: int, sites: int) -> dict[str, int]:
         """What counts in a quota: of all replicas, and of what comes beside them at each site.

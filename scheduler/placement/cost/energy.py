@@ -6,9 +6,7 @@ from numpy.typing import NDArray
 from scheduler.energy.power import kilowatt_hours_per_hour, marginal_watts
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
-from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.fields import Origin
-from scheduler.model.quantities import MILLI_PER_UNIT
 from scheduler.model.units import WATTS_PER_KILOWATT
 from scheduler.placement.cost.forecasts import (
     forecast_intensity_of_run,
@@ -25,18 +23,8 @@ Floats = NDArray[np.float64]
 
 def replica_kwh_per_hour(demand: Demand, context: DecisionContext) -> float:
     """What one replica draws, before PUE; kWh per hour."""
-    cached: tuple[Terms, float] | None = demand.__dict__.get("replica_kwh_per_hour")
-    if cached is None or cached[0] is not context.terms:
-        gpu_cards = sum(
-            [
-                each.count * each.shape.gpu_cards * each.shape.gpu_milli / MILLI_PER_UNIT
-                for each in demand.unit
-            ]
-        )
-        watts = marginal_watts(demand.requests, gpu_cards, context.terms)
-        cached = (context.terms, kilowatt_hours_per_hour(watts))
-        demand.__dict__["replica_kwh_per_hour"] = cached  # as functools.cached_property does
-    return cached[1]
+    watts = marginal_watts(demand.requests, demand.gpu_card_shares, context.terms)
+    return kilowatt_hours_per_hour(watts)
 
 
 def pue(fleet: Fleet, context: DecisionContext) -> SiteVector:
@@ -104,8 +92,7 @@ def energy_price_of_run(fleet: Fleet, demand: Demand, context: DecisionContext) 
         return found
     value = found.value
     if has_tariffs(fleet):
-        start = context.now_seconds if context.start_seconds is None else context.start_seconds
-        price = tariff_price_of_run(fleet, start, float(seconds))
+        price = tariff_price_of_run(fleet, context.run_start_seconds, float(seconds))
         value = np.where(np.isnan(price), value, price * pue(fleet, context).value)
     return SiteVector(_subtract_solar(value, fleet, demand, context), found.known, found.missing)
 
@@ -149,9 +136,8 @@ def carbon_intensity_at_start(fleet: Fleet, demand: Demand, context: DecisionCon
 
     A yearly factor is the same at every hour.
     """
-    start = context.now_seconds if context.start_seconds is None else context.start_seconds
     seconds = float(demand.schedule.duration_seconds or 0)
-    found = forecast_intensity_of_run(fleet, start, seconds, context)
+    found = forecast_intensity_of_run(fleet, context.run_start_seconds, seconds, context)
     found = np.where(fleet.has_yearly_intensity, fleet.figure("gco2_per_kwh"), found)
     return _multiply(_fill_missing(found, context.terms.fallback_gco2_per_kwh), pue(fleet, context))
 

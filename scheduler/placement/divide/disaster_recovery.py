@@ -16,9 +16,15 @@ import numpy as np
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
-from scheduler.placement.divide.divide import DivisionRequest, ReplicasBySlot
-from scheduler.placement.divide.division import Division
-from scheduler.placement.divide.spread.levels import place_numbers_of
+from scheduler.placement.divide.divide import DivisionRequest
+from scheduler.placement.divide.division import Division, ReplicasBySlot
+from scheduler.placement.divide.spread.levels import (
+    UNKNOWN_PLACE,
+    max_groups_of,
+    max_per_group_of,
+    place_numbers_of,
+    replicas_by_place,
+)
 from scheduler.placement.fleet.distance import longest_rtt_milliseconds
 from scheduler.placement.fleet.fleet import Fleet
 
@@ -162,16 +168,13 @@ def _meets_spread(request: DivisionRequest, fleet: Fleet, shares: ReplicasBySlot
     for rule in request.demand.spread:
         if not rule.required:
             continue
-        names = place_numbers_of(fleet, rule.by)
-        groups: dict[int, int] = {}
-        for slot, count in shares.items():
-            groups[int(names[slot])] = groups.get(int(names[slot]), 0) + count
+        groups = replicas_by_place(place_numbers_of(fleet, rule.by), shares)
         fullest = max(groups.values(), default=0)
         if (
-            0 in groups
+            UNKNOWN_PLACE in groups
             or len(groups) < rule.min_groups
-            or (rule.max_groups is not None and len(groups) > rule.max_groups)
-            or (rule.max_per_group is not None and fullest > rule.max_per_group)
+            or len(groups) > max_groups_of(rule)
+            or fullest > max_per_group_of(rule)
         ):
             return False
     return True

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scheduler.model.demand.demand import Demand
 from scheduler.placement.cost.site_costs import SiteCosts
 from scheduler.placement.divide.apportionment import apportion, scale_down_by_weight
+from scheduler.placement.divide.division import ReplicasBySlot, add_replicas, drop_zeros
 from scheduler.placement.fit.capacity import SiteCapacity
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-ReplicasBySlot = dict[int, int]
-"""Replicas by slot."""
 
 
 class DivisionRequest(msgspec.Struct, frozen=True):
@@ -178,7 +176,7 @@ def _scale_down_most_expensive_first(
         removed = min(shares[slot], surplus)
         shares[slot] -= removed
         surplus -= removed
-    return _drop_zeros(shares)
+    return drop_zeros(shares)
 
 
 def _fill_aggregated(request: DivisionRequest, missing: int) -> ReplicasBySlot | None:
@@ -197,13 +195,9 @@ def _fill_aggregated(request: DivisionRequest, missing: int) -> ReplicasBySlot |
     if used > len(ranks):
         return None
     chosen = ranks[:used]
-    return _add_to_kept(
-        request,
-        request.open_slots[chosen],
-        _apportion_by_workload(
-            request, missing, more[chosen], request.open_slots[chosen], more[chosen]
-        ),
-    )
+    slots = request.open_slots[chosen]
+    added = _apportion_by_workload(request, missing, more[chosen], slots, more[chosen])
+    return None if added is None else add_replicas(request.kept, slots, added)
 
 
 def _scale_down_aggregated(request: DivisionRequest, _surplus: int) -> ReplicasBySlot | None:
@@ -215,23 +209,20 @@ def _scale_down_aggregated(request: DivisionRequest, _surplus: int) -> ReplicasB
     left = _apportion_by_workload(
         request, request.replicas, held[chosen], slots[chosen], held[chosen]
     )
-    return None if left is None else _drop_zeros(_replicas_by_slot(slots[chosen], left))
+    return None if left is None else drop_zeros(_replicas_by_slot(slots[chosen], left))
 
 
 def _fill_balanced(request: DivisionRequest, missing: int) -> ReplicasBySlot | None:
     more = request.max_additional_at(request.open_slots)
-    return _add_to_kept(
-        request,
-        request.open_slots,
-        _apportion_by_workload(request, missing, more, request.open_slots, more),
-    )
+    added = _apportion_by_workload(request, missing, more, request.open_slots, more)
+    return None if added is None else add_replicas(request.kept, request.open_slots, added)
 
 
 def _scale_down_balanced(request: DivisionRequest, _surplus: int) -> ReplicasBySlot | None:
     slots = _slots_of(request.kept)
     held = np.array([request.kept[slot] for slot in slots.tolist()], np.int64)
     left = _apportion_by_workload(request, request.replicas, held, slots, held)
-    return None if left is None else _drop_zeros(_replicas_by_slot(slots, left))
+    return None if left is None else drop_zeros(_replicas_by_slot(slots, left))
 
 
 def _fill_weighted(request: DivisionRequest, _missing: int) -> ReplicasBySlot | None:
@@ -247,7 +238,7 @@ def _fill_weighted(request: DivisionRequest, _missing: int) -> ReplicasBySlot | 
         start=held,
         tie_breakers=request.costs.tie_breakers_of(slots),
     )
-    return None if replicas is None else _drop_zeros(_replicas_by_slot(slots, replicas))
+    return None if replicas is None else drop_zeros(_replicas_by_slot(slots, replicas))
 
 
 def _scale_down_weighted(request: DivisionRequest, _surplus: int) -> ReplicasBySlot | None:
@@ -259,7 +250,7 @@ def _scale_down_weighted(request: DivisionRequest, _surplus: int) -> ReplicasByS
         held,
         tie_breakers=request.costs.tie_breakers_of(slots),
     )
-    return _drop_zeros(_replicas_by_slot(slots, left))
+    return drop_zeros(_replicas_by_slot(slots, left))
 
 
 def _divide_duplicated(request: DivisionRequest) -> ReplicasBySlot | None:
@@ -272,7 +263,7 @@ def _divide_duplicated(request: DivisionRequest) -> ReplicasBySlot | None:
             shares[slot] = request.replicas
     for slot, held in shares.items():
         shares[slot] = min(held, request.replicas)
-    shares = _drop_zeros(shares)
+    shares = drop_zeros(shares)
     return shares or (None if request.replicas else {})
 
 
@@ -314,18 +305,3 @@ def _slots_of(shares: ReplicasBySlot) -> Ints:
 
 def _replicas_by_slot(slots: Ints, replicas: Ints) -> ReplicasBySlot:
     return dict(zip(slots.tolist(), replicas.tolist(), strict=True))
-
-
-def _add_to_kept(
-    request: DivisionRequest, slots: Ints, added_replicas: Ints | None
-) -> ReplicasBySlot | None:
-    if added_replicas is None:
-        return None
-    shares = dict(request.kept)
-    for slot, more in zip(slots.tolist(), added_replicas.tolist(), strict=True):
-        shares[slot] = shares.get(slot, 0) + more
-    return _drop_zeros(shares)
-
-
-def _drop_zeros(shares: ReplicasBySlot) -> ReplicasBySlot:
-    return {slot: count for slot, count in shares.items() if count > 0}

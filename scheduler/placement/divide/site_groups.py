@@ -14,8 +14,8 @@ from scheduler.placement.divide.disaster_recovery import (
     DISASTER_RECOVERY_PRESET,
     divide_disaster_recovery,
 )
-from scheduler.placement.divide.divide import DivisionRequest, ReplicasBySlot
-from scheduler.placement.divide.division import Division
+from scheduler.placement.divide.divide import DivisionRequest
+from scheduler.placement.divide.division import Division, ReplicasBySlot
 from scheduler.placement.divide.spread.spread import divide_spread
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.labels import is_in_group

@@ -80,16 +80,20 @@ class _Search:
     has_found: bool = False
 
     def fits(self, trial: Trial) -> bool:
-        """Whether the engine places the workload with these changes."""
+        """Whether the engine places the workload with these changes; remembers that some do."""
+        is_placed = self._is_placed(trial)
+        self.has_found = self.has_found or is_placed
+        return is_placed
+
+    def _is_placed(self, trial: Trial) -> bool:
         for facts in trial.facts.values():
             self.scratch_fleet.upsert(facts)
         decision = choose(
             trial.demand, self.scratch_fleet, now=self.context.now, terms=self.context.terms
         )
-        self._restore(trial)
-        placed = decision.phase == "Placed"
-        self.has_found = self.has_found or placed
-        return placed
+        for name in trial.facts:
+            self.scratch_fleet.upsert(self.fleet.facts_of(name))
+        return decision.phase == "Placed"
 
     def spend_without_budget(self, demand: Demand) -> Spend | None:
         """What it would cost if the budget did not bind; None: there is none, or nothing fits."""
@@ -109,10 +113,6 @@ class _Search:
         if decision.phase != "Placed":
             return demand.quota_usage(demand.replicas, 1)
         return demand.quota_usage(decision.replicas, len(decision.assignment))
-
-    def _restore(self, trial: Trial) -> None:
-        for name in trial.facts:
-            self.scratch_fleet.upsert(self.fleet.facts_of(name))
 
     def iter_trials(self, demand: Demand) -> Iterator[Trial]:
         """What is worth trying, smallest first."""
@@ -143,10 +143,7 @@ class _Search:
 
     def _iter_relaxations(self, trial: Trial) -> Iterator[Trial]:
         def fits(demand: Demand) -> bool:
-            before = self.has_found
-            placed = self.fits(replace(trial, demand=demand))
-            self.has_found = before
-            return placed
+            return self._is_placed(replace(trial, demand=demand))
 
         yield from raise_budget(trial, self.spend_without_budget(trial.demand))
         yield from reduce_replicas(trial, fits)

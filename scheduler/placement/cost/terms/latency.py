@@ -49,8 +49,7 @@ class Latency:
         places = {bound.from_ for bound in demand.latency}
         measures_metro = any(place.startswith(METRO_PREFIX) for place in places)
         origins = [e.origin for e in facts.status.rtt if measures_metro or e.to in places]
-        seen = facts.observed_at
-        age = None if seen is None else context.now_seconds - seen.timestamp()
+        age = context.age_seconds(facts.observed_at)
         return worst_origin(*origins) if origins else "unknown", age
 
 

@@ -36,8 +36,7 @@ class WaitingCost:
     def per_unit(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
         """Hours until the start, the same at every site."""
         del demand
-        start = context.now_seconds if context.start_seconds is None else context.start_seconds
-        hours = (start - context.now_seconds) / SECONDS_PER_HOUR
+        hours = (context.run_start_seconds - context.now_seconds) / SECONDS_PER_HOUR
         return known_everywhere(np.full(fleet.slot_capacity, hours))
 
     def origin(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.placement.divide.divide import ReplicasBySlot
+from scheduler.placement.divide.division import ReplicasBySlot
 
 Ints = NDArray[np.int64]
 

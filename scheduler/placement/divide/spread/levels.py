@@ -7,12 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.kinds.policy import Spread
+from scheduler.placement.divide.division import ReplicasBySlot
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.labels import domain_of
 
 Ints = NDArray[np.int64]
 
-UNLIMITED = 2**40
+UNKNOWN_PLACE = 0
+"""The number of a place that is not known."""
+_UNLIMITED = 2**40
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +40,41 @@ class Level:
     @property
     def max_per_group(self) -> int:
         """The most replicas of one group."""
-        return UNLIMITED if self.rule.max_per_group is None else self.rule.max_per_group
+        return max_per_group_of(self.rule)
 
     @property
     def max_groups(self) -> int:
         """The most groups that may be used; what is used already stays."""
-        limit = UNLIMITED if self.rule.max_groups is None else self.rule.max_groups
-        return max(limit, int(np.count_nonzero(self.held)))
+        return max(max_groups_of(self.rule), int(np.count_nonzero(self.held)))
 
     @property
     def min_groups(self) -> int:
         """The fewest groups that must be used."""
         return self.rule.min_groups
+
+
+def max_per_group_of(rule: Spread) -> int:
+    """The most replicas of one group; more than any workload has where the rule names no limit."""
+    return _UNLIMITED if rule.max_per_group is None else rule.max_per_group
+
+
+def max_groups_of(rule: Spread) -> int:
+    """The most groups; more than any fleet has where the rule names no limit."""
+    return _UNLIMITED if rule.max_groups is None else rule.max_groups
+
+
+def replicas_by_place(place_numbers: Ints, shares: ReplicasBySlot) -> dict[int, int]:
+    """How many replicas each place holds, by its number; `UNKNOWN_PLACE` is one of them.
+
+    Args:
+        place_numbers: the number of every site's place; [capacity].
+        shares: replicas by slot.
+    """
+    found: dict[int, int] = {}
+    for slot, replicas in shares.items():
+        place = int(place_numbers[slot])
+        found[place] = found.get(place, 0) + replicas
+    return found
 
 
 def place_numbers_of(fleet: Fleet, by: str) -> Ints:

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.kinds.policy import Spread
-from scheduler.placement.divide.divide import DivisionRequest, ReplicasBySlot, divide
-from scheduler.placement.divide.division import Division
+from scheduler.placement.divide.divide import DivisionRequest, divide
+from scheduler.placement.divide.division import Division, ReplicasBySlot, drop_zeros
 from scheduler.placement.divide.spread.levels import place_numbers_of
 from scheduler.placement.fleet.fleet import Fleet
 
@@ -60,7 +60,7 @@ def _scale_down_keeping_groups(
         removed = min(surplus, shares[slot])
         shares[slot] -= removed
         surplus -= removed
-    return {slot: count for slot, count in shares.items() if count > 0}
+    return drop_zeros(shares)
 
 
 def _is_needed_for_groups(

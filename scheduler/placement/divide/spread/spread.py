@@ -19,22 +19,20 @@ from numpy.typing import NDArray
 
 from scheduler.model.kinds.policy import Spread
 from scheduler.placement.cost.site_costs import SiteCosts
-from scheduler.placement.divide.divide import (
-    DivisionRequest,
-    ReplicasBySlot,
-    divide,
-    iter_cheapest_sites,
-)
-from scheduler.placement.divide.division import Division
+from scheduler.placement.divide.divide import DivisionRequest, divide, iter_cheapest_sites
+from scheduler.placement.divide.division import Division, ReplicasBySlot, add_replicas
 from scheduler.placement.divide.spread.enumerate_groups import enumerate_groups
 from scheduler.placement.divide.spread.fill import GroupCounts, LazySites, fill_cheapest_first
 from scheduler.placement.divide.spread.levels import (
-    UNLIMITED,
+    UNKNOWN_PLACE,
     Level,
     are_nested,
     are_nested_everywhere,
     level_of,
+    max_groups_of,
+    max_per_group_of,
     place_numbers_of,
+    replicas_by_place,
     satisfies,
 )
 from scheduler.placement.divide.spread.scale_down import scale_down_within_spread
@@ -118,7 +116,7 @@ def _divide_among_all(request: DivisionRequest, fleet: Fleet, rules: Sequence[Sp
     return (
         _search_cheapest(request, candidates, missing)
         if replicas is None
-        else Division(_add_to_kept(request, candidates, replicas))
+        else Division(add_replicas(request.kept, candidates.slots, replicas))
     )
 
 
@@ -161,15 +159,13 @@ def _open_cheapest_groups(sites: LazySites, counts: GroupCounts, missing: int) -
 
 def _group_counts_of(request: DivisionRequest, fleet: Fleet, rule: Spread) -> GroupCounts:
     place_numbers = place_numbers_of(fleet, rule.by)
-    held: dict[int, int] = {}
-    for slot, replicas in request.kept.items():
-        if place_numbers[slot]:
-            held[int(place_numbers[slot])] = held.get(int(place_numbers[slot]), 0) + replicas
+    held = replicas_by_place(place_numbers, request.kept)
+    held.pop(UNKNOWN_PLACE, None)
     return GroupCounts(
         place_numbers,
         held,
-        max_per_group=UNLIMITED if rule.max_per_group is None else rule.max_per_group,
-        max_groups=max(len(held), UNLIMITED if rule.max_groups is None else rule.max_groups),
+        max_per_group=max_per_group_of(rule),
+        max_groups=max(len(held), max_groups_of(rule)),
         min_groups=rule.min_groups,
     )
 
@@ -214,12 +210,12 @@ def _search_cheapest(request: DivisionRequest, candidates: Candidates, missing: 
             and enumerated.replicas is not None
             and satisfies(candidates.levels, enumerated.replicas)
         ):
-            return Division(_add_to_kept(request, candidates, enumerated.replicas))
+            return Division(add_replicas(request.kept, candidates.slots, enumerated.replicas))
     found = search_cheapest_division(candidates.max_additional, cost, candidates.levels, missing)
     if found is None:
         return Division(None)
     return Division(
-        _add_to_kept(request, candidates, found.replicas),
+        add_replicas(request.kept, candidates.slots, found.replicas),
         is_optimal=found.is_optimal,
         gap=found.gap,
     )
@@ -391,13 +387,3 @@ def _may_use(rule: Spread, groups: dict[int, int], place: int, replicas: int) ->
     if rule.max_per_group is not None and groups.get(place, 0) + replicas > rule.max_per_group:
         return False
     return rule.max_groups is None or place in groups or len(groups) < rule.max_groups
-
-
-def _add_to_kept(
-    request: DivisionRequest, candidates: Candidates, added_replicas: Ints
-) -> ReplicasBySlot:
-    shares = dict(request.kept)
-    for slot, added in zip(candidates.slots.tolist(), added_replicas.tolist(), strict=True):
-        if added > 0:
-            shares[slot] = shares.get(slot, 0) + added
-    return shares
