@@ -1,11 +1,11 @@
-"""Step 4, divide: who gets how many replicas, by strategy.
+"""Step 4, divide: which site gets how many replicas, by strategy.
 
-Steady, the default, keeps what runs and places only the difference; Fresh starts over. In both a
-site never gets more than it has and what fits beside that. The strategies:
+Steady, the default mode, keeps running replicas and places only the difference; Fresh starts over.
+In both modes a site never gets more than it has and what fits beside that. The strategies:
 
-- CostOptimal fills the cheapest site first; when there are fewer replicas, the dearest gives first.
-- Aggregated uses as few sites as it can, the roomiest first, and divides by room among them.
-- Balanced divides in proportion to room; fewer replicas keep the proportions of what runs.
+- CostOptimal fills the cheapest site first; fewer replicas are taken from the most expensive first.
+- Aggregated uses as few sites as possible, the roomiest first, and divides by room among them.
+- Balanced divides in proportion to room; fewer replicas keep the proportions of those that run.
 - Weighted divides by the weights that the workload names (equal ones when it names none).
 - Duplicated gives every site all replicas.
 """
@@ -34,16 +34,16 @@ class DivisionRequest(msgspec.Struct, frozen=True):
     """What is to be divided.
 
     Attributes:
-        demand: what is asked.
-        replicas: how many there shall be in all.
-        kept: what stays where it is, by slot; empty in Fresh.
-        open_slots: slots that may get more.
-        capacity: what fits beside what runs.
-        costs: what a replica costs.
-        weights: by slot, for Weighted; None: equal.
-        own_replicas: what the demand itself runs, by slot, when Fresh starts over: that is room for
-        itself.
-        caps: the most that single sites may get more, by slot, where something limits them.
+        demand: the demand.
+        replicas: how many replicas there are to be in all.
+        kept: replicas that stay where they are, by slot; empty in Fresh mode.
+        open_slots: slots of sites that may get more; [open].
+        capacity: how many replicas fit at each site beside what runs there.
+        costs: what a replica costs at each site.
+        weights: by slot, for the strategy Weighted; None: all equal.
+        own_replicas: what the workload itself runs, by slot, in Fresh mode: their place is free
+            for it.
+        caps: the most that single sites may get beyond `kept`, by slot; others have no cap.
     """
 
     demand: Demand
@@ -79,7 +79,7 @@ class DivisionRequest(msgspec.Struct, frozen=True):
 
     @property
     def kept_total(self) -> int:
-        """Replicas that stay."""
+        """How many replicas stay in all."""
         return sum(self.kept.values())
 
 
@@ -87,7 +87,7 @@ def divide(request: DivisionRequest) -> ReplicasBySlot | None:
     """Divides by the demand's strategy.
 
     Returns:
-        Replicas by slot, kept ones included; None when there is not room for all.
+        Replicas by slot, kept ones included; None if there is not enough capacity for all.
     """
     missing = request.replicas - request.kept_total
     if request.demand.strategy == "Duplicated":
@@ -115,9 +115,9 @@ def _fill_cheapest_first(request: DivisionRequest, missing: int) -> ReplicasBySl
 
 
 def iter_cheapest_sites(request: DivisionRequest, missing: int) -> Iterator[tuple[int, int]]:
-    """Open sites with room, cheapest first, and how many replicas each could get.
+    """The slots of open sites with room, cheapest first, and how many replicas each could get.
 
-    Where they cannot hold what is missing, fewer or none may come.
+    If all together cannot hold what is missing, some or all may be left out.
     """
     return _cheapest_sites_by_kernel(request) or _iter_cheapest_sites_interpreted(request, missing)
 
@@ -161,11 +161,11 @@ def _iter_cheapest_sites_interpreted(
 
 
 MIN_SITES_TO_CACHE_FULL = 256
-"""Of more open sites the kernel remembers which are full; of fewer, looking again is cheaper."""
+"""With more open sites the kernel caches which are full; with fewer, checking again is cheaper."""
 _EXTRA_SITES_IN_FIRST_CHUNK, _MAX_SITES_IN_FIRST_CHUNK = 20, 64
-"""Without the kernel so many sites are looked at first: a few more than replicas, but not more."""
+"""Without the kernel, the first chunk has so many sites more than replicas, and at most so many."""
 _MAX_SITES_IN_ONE_STEP = 64
-"""Of so few sites all are looked at in one step, without the kernel."""
+"""Without the kernel, so few sites are all checked in one step."""
 
 
 def _scale_down_most_expensive_first(
@@ -226,7 +226,7 @@ def _scale_down_balanced(request: DivisionRequest, _surplus: int) -> ReplicasByS
 
 
 def _fill_weighted(request: DivisionRequest, _missing: int) -> ReplicasBySlot | None:
-    """Towards the weights: whatever is added goes where the share is shortest of its weight."""
+    """Adds replicas where the share is furthest below its weight."""
     slots = np.union1d(request.open_slots, _slots_of(request.kept)).astype(np.int64)
     held = np.array([request.kept.get(slot, 0) for slot in slots.tolist()], np.int64)
     is_open = np.isin(slots, request.open_slots)
@@ -254,7 +254,7 @@ def _scale_down_weighted(request: DivisionRequest, _surplus: int) -> ReplicasByS
 
 
 def _divide_duplicated(request: DivisionRequest) -> ReplicasBySlot | None:
-    """Every site that can gets all replicas; one that cannot take more keeps what it has."""
+    """Every site with room gets all replicas; one that cannot take more keeps what it has."""
     shares = dict(request.kept)
     more = request.max_additional_at(request.open_slots)
     for slot, room in zip(request.open_slots.tolist(), more.tolist(), strict=True):
@@ -284,7 +284,7 @@ _SCALE_DOWN_BY_STRATEGY: dict[str, Callable[[DivisionRequest, int], ReplicasBySl
 def _apportion_by_workload(
     request: DivisionRequest, total: int, weights: Ints, slots: Ints, caps: Ints
 ) -> Ints | None:
-    """Divides `total` among slots, ties by the hash of the workload."""
+    """Divides `total` among slots by weights; ties are broken by the hash of the workload."""
     return apportion(
         total,
         weights.astype(np.float64),

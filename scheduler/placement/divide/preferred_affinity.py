@@ -1,4 +1,7 @@
-"""Preferred affinity: sites that meet the wishes are tried alone; the last wish goes first."""
+"""Preferred affinity: sites that meet it are tried alone; the last preference is dropped first.
+
+A step of its own, between the site groups and the budget.
+"""
 
 from msgspec.structs import replace
 
@@ -10,7 +13,7 @@ from scheduler.placement.fleet.fleet import Fleet
 
 
 def divide_with_preferred_affinity(request: DivisionRequest, fleet: Fleet) -> Division:
-    """Divides within the preferred affinity, or as much of it as can be met."""
+    """Divides among the sites that meet the preferred affinity, or as much of it as can be met."""
     if not request.demand.companions:
         return divide_in_groups(request, fleet)
     preferred = [each for each in request.demand.companions if not each.required]

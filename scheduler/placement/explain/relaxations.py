@@ -1,7 +1,7 @@
-"""What a workload could ask less of, when the sites that admit it do not suffice.
+"""Relaxations to suggest when no feasible site has enough capacity: what a workload could ask less.
 
-Each easing offers the smallest step of its kind: the most replicas, the largest request, the
-narrowest bound that does fit, found by trying.
+Each relaxation is the smallest step of its kind: the most replicas, the largest request or the
+narrowest bound that fits, found by running the engine.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,7 +29,7 @@ from scheduler.placement.fleet.context import DecisionContext
 
 FitsDemand = Callable[[Demand], bool]
 QuotaUsage = Mapping[str, int]
-"""Of a tenant's quota, by resource."""
+"""What is used of a tenant's quota, by resource."""
 
 _SCALE_STEPS = 1000
 
@@ -37,12 +37,12 @@ _SCALE_STEPS = 1000
 def lift_scheduling_gates(
     trial: Trial, context: DecisionContext, usage_of: Callable[[Demand], QuotaUsage]
 ) -> Iterator[Trial]:
-    """Pause, time and quota, which hold whatever the sites say: all that bind are lifted.
+    """Lifts all scheduling gates that hold, whatever the sites are: pause, time and quota.
 
     Args:
-        trial: where to begin.
-        context: of the decision.
-        usage_of: what a demand would take of its tenant's quota if that did not bind.
+        trial: the changes to begin with.
+        context: the time and terms of the decision.
+        usage_of: what a demand would take of its tenant's quota if that had no limit.
     """
     relaxed = _relax_schedule(_resume(trial), context)
     if relaxed.demand.quota_left:
@@ -101,7 +101,12 @@ def _raise_quota(trial: Trial, usage: QuotaUsage) -> Trial:
 
 
 def raise_budget(trial: Trial, spend: Spend | None) -> Iterator[Trial]:
-    """The budget that would just do, to a hundredth, where what would be placed costs more."""
+    """A budget that is just enough, rounded up to a hundredth, if the placement costs more.
+
+    Args:
+        trial: the changes to begin with.
+        spend: what the placement would cost without a budget; None: there is no placement.
+    """
     demand = trial.demand
     left = demand.budget_left
     if left is None or spend is None:
@@ -132,9 +137,9 @@ def raise_budget(trial: Trial, spend: Spend | None) -> Iterator[Trial]:
 def _budgets_to_raise(
     demand: Demand, left: BudgetLeft, spend: Spend
 ) -> dict[str, tuple[float, float]]:
-    """The budgets that are too small, as they are and as they would do.
+    """The budgets that are too small, as they are and as they would be just enough.
 
-    By field of `RateLimiter`.
+    By field of `Budget`.
     """
     changes: dict[str, tuple[float, float]] = {}
     for name, (field, per_unit) in _LEFT_FIELD_OF_BUDGET.items():
@@ -149,7 +154,7 @@ _LEFT_FIELD_OF_BUDGET = {
     "cny_per_hour": ("cny_per_hour", 1),
     "kgco2e_per_hour": ("gco2_per_hour", GRAMS_PER_KILOGRAM),
 }
-"""Of each budget what is left of it, and how many units of that make one of the budget."""
+"""By field of `Budget`: the field of `BudgetLeft`, and how many of its units make one here."""
 _HUNDREDTHS = 100
 _SHOWN_BUDGET_NAMES = {"cny_per_hour": "cnyPerHour", "kgco2e_per_hour": "kgco2ePerHour"}
 
@@ -159,7 +164,7 @@ def _add_to_known(left: float | None, more: float) -> float | None:
 
 
 def reduce_replicas(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
-    """The most replicas that do fit, as many as the spread needs at least."""
+    """The most replicas that fit, but not fewer than the spread needs."""
     demand = trial.demand
     least = max((rule.min_groups for rule in demand.spread if rule.required), default=1)
     least = max(least, _MIN_PAIR_REPLICAS) if demand.preset == DISASTER_RECOVERY_PRESET else least
@@ -184,7 +189,7 @@ def _find_largest(limit: int, fits: Callable[[int], bool]) -> int:
 
 
 def reduce_requests(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
-    """The largest request of one resource that does fit; if no single one helps, of all alike."""
+    """The largest request of one resource that fits; if no single one helps, of all alike."""
     if len(trial.demand.unit) != 1:
         return
     requests = trial.demand.unit[0].shape.requests
@@ -248,7 +253,7 @@ def _with_requests(demand: Demand, amounts: dict[str, int]) -> Demand:
 
 
 def loosen_spread(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
-    """Each required level with its narrowest bound that fits, else as a wish."""
+    """Each required level with its narrowest bound that fits, else as a preference."""
     spread = trial.demand.spread
     for place, rule in enumerate(spread):
         if not rule.required:
@@ -268,7 +273,7 @@ def loosen_spread(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
 
 
 def prefer_spread(trial: Trial) -> Trial | None:
-    """With all required levels as wishes; None: there are none."""
+    """All required levels as preferences; None: no level is required."""
     rules = trial.demand.spread
     required = [rule for rule in rules if rule.required]
     if not required:
@@ -287,7 +292,7 @@ def _with_rule(demand: Demand, place: int, rule: Spread) -> Demand:
 def _iter_looser_bounds(
     demand: Demand, place: int, fits: FitsDemand
 ) -> Iterator[tuple[str, int, int, Demand]]:
-    """One bound of a level, moved as little as will do."""
+    """Bounds of a level that fit, one at a time: field, old and new value, and the demand."""
     rule, replicas = demand.spread[place], demand.replicas
 
     def moved(**bound: int) -> Demand:
@@ -326,7 +331,7 @@ def loosen_pair(trial: Trial, round_trips: Iterable[float], fits: FitsDemand) ->
     """Two places, three centres: a longer round trip within the pair, or a smaller standby.
 
     Args:
-        trial: where to begin.
+        trial: the changes to begin with.
         round_trips: the round trips between sites of one metro, in milliseconds.
         fits: whether the engine places a demand.
     """
@@ -360,7 +365,7 @@ def _with_pair_limit(demand: Demand, milliseconds: float) -> Demand:
 
 
 def _with_standby(demand: Demand, standby: int) -> Demand:
-    """With so many replicas as standby: the largest ratio of six digits that asks no more."""
+    """With so many standby replicas: the largest ratio of six decimals that asks no more."""
     ratio = standby * _RATIO_STEPS // demand.replicas / _RATIO_STEPS
     return replace(demand, preset_options=replace(demand.preset_options, standby_ratio=ratio))
 

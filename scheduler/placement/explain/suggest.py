@@ -1,10 +1,10 @@
-"""The smallest change that would make a workload fit, computed and verified by running the engine.
+"""The smallest changes that would make a workload fit, each verified by running the engine.
 
-One change at a time is tried first: to the workload, to a site, or to what an authority granted.
-Where one is not enough, what must be changed together is one offer: all that a site's rules want,
+Single changes are tried first: to the workload, to a site, or to what an authority granted. Where
+one is not enough, changes that help only together are one suggestion: all fixes that a site needs,
 several sites, one site and fewer replicas, or a spread that is given up and fewer replicas. A
-change is offered only if the engine, run with it, places the workload. Whether it should be made is
-for people to say: a grant is the authority's.
+change is suggested only if the engine, run with it, places the workload. Whether it should be made
+is for people to decide; a grant is the authority's.
 """
 
 from collections.abc import Iterator
@@ -39,18 +39,18 @@ from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.result import CycleState
 
 MAX_SITES_TRIED = 48
-"""Sites that are looked at, those with the fewest refusing rules first."""
+"""So many sites are tried, those with the fewest refusing rules first."""
 MAX_SUGGESTIONS = 5
 MAX_STEPS_PER_SITE = 4
-"""Changes at one site that make one offer."""
+"""Changes at one site that make one suggestion."""
 MAX_SITES_TOGETHER = 6
-"""Sites that make one offer."""
+"""Sites that make one suggestion."""
 
 
 def suggest_changes(
     demand: Demand, fleet: Fleet, context: DecisionContext
 ) -> tuple[SuggestedChange, ...]:
-    """Verified changes, smallest first; empty when none of those that are known will do.
+    """Verified changes, smallest first; empty: none of the known ones helps.
 
     Args:
         demand: a demand that is not placed.
@@ -71,7 +71,15 @@ def suggest_changes(
 
 @dataclass(slots=True)
 class _Search:
-    """The trials, and a copy of the fleet on which they are made."""
+    """Makes trials and runs them on a copy of the fleet.
+
+    Attributes:
+        fleet: the fleet as it is.
+        scratch_fleet: a copy, on which trials are run; between runs it equals the fleet.
+        context: the time and terms of the decision.
+        trial_by_site: trials after which a site that refused the workload admits it.
+        has_found: whether a trial has placed the workload.
+    """
 
     fleet: Fleet
     scratch_fleet: Fleet
@@ -96,7 +104,7 @@ class _Search:
         return decision.phase == "Placed"
 
     def spend_without_budget(self, demand: Demand) -> Spend | None:
-        """What it would cost if the budget did not bind; None: there is none, or nothing fits."""
+        """What the placement would cost without a budget; None: no budget, or nothing fits."""
         if demand.budget_left is None:
             return None
         unlimited = msgspec.structs.replace(demand, budget_left=None)
@@ -107,7 +115,7 @@ class _Search:
         return spend_of(unlimited, self.fleet, self.context, shares)
 
     def usage_without_quota(self, demand: Demand) -> dict[str, int]:
-        """What it would take of a quota that did not bind; at one site where nothing fits."""
+        """What the placement would take of a quota without limit; at one site if nothing fits."""
         unlimited = msgspec.structs.replace(demand, quota_left=None, budget_left=None)
         decision = choose(unlimited, self.fleet, now=self.context.now, terms=self.context.terms)
         if decision.phase != "Placed":
@@ -115,7 +123,7 @@ class _Search:
         return demand.quota_usage(decision.replicas, len(decision.assignment))
 
     def iter_trials(self, demand: Demand) -> Iterator[Trial]:
-        """What is worth trying, smallest first."""
+        """Trials, smallest change first."""
         start = Trial((), demand)
         yield from lift_scheduling_gates(start, self.context, self.usage_without_quota)
         yield from self._iter_single_sites(start)
@@ -127,7 +135,7 @@ class _Search:
             yield from self._iter_preferred_spread(start)
 
     def _iter_preferred_spread(self, start: Trial) -> Iterator[Trial]:
-        """A spread as a wish and what it takes beside that, with a site opened if it must be."""
+        """Spread as a preference, and what else it takes, with a site fixed if none admits it."""
         bases = [
             start,
             *(
@@ -153,7 +161,7 @@ class _Search:
             yield from loosen_pair(trial, round_trips_within_metros(self.fleet), fits)
 
     def _iter_single_sites(self, start: Trial) -> Iterator[Trial]:
-        """What would open one more site: few refusing rules first, then much room."""
+        """Fixes of one more site: fewest refusing rules first, then most room."""
         state = prepare_cycle(start.demand, self.fleet, self.context)
         refused = {slot: _refusing_rules(state, slot) for slot in self.fleet.slot_of.values()}
         order = sorted(
@@ -171,7 +179,7 @@ class _Search:
                 yield trial
 
     def _fix_site(self, trial: Trial, name: str) -> Trial | None:
-        """Satisfies one rule of a site after the other until all admit it."""
+        """Applies the fix of one refusing rule after the other until all rules admit the site."""
         for _ in range(MAX_STEPS_PER_SITE + 1):
             facts = trial.facts.get(name, self.fleet.facts_of(name))
             rules, fix = self._first_fix(trial.demand, facts)
@@ -194,7 +202,7 @@ class _Search:
         return rules, fix
 
     def _iter_sites_together(self) -> Iterator[Trial]:
-        """A grant at all its sites, or several sites; or the best one, with what it takes."""
+        """A changed grant at all its sites, several sites, or the best site with relaxations."""
         names = list(self.trial_by_site)[:MAX_SITES_TOGETHER]
         if not names:
             return
@@ -213,7 +221,7 @@ class _Search:
             )
 
     def _apply_grants_everywhere(self, trial: Trial) -> Trial:
-        """With the changed grants at every site that they name."""
+        """The trial with its changed grants at every other site that has them."""
         facts = dict(trial.facts)
         for each in self.fleet.all_facts() if trial.changed_grants else ():
             if each.name not in facts and any(

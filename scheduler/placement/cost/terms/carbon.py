@@ -24,12 +24,12 @@ def carbon_price(demand: Demand, context: DecisionContext) -> float:
 
 
 class Carbon:
-    """What the emissions of one replica count for."""
+    """The emissions of one replica, priced."""
 
     term = "carbon"
 
     def units(self, demand: Demand, context: DecisionContext) -> float:
-        """CNY per (gCO2/kWh): kWh per replica-hour times the price of a gram."""
+        """CNY per gCO2/kWh: kWh per replica-hour times the price of a gram."""
         price = carbon_price(demand, context) / GRAMS_PER_KILOGRAM
         return price and replica_kwh_per_hour(demand, context) * price
 

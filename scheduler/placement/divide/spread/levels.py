@@ -1,4 +1,4 @@
-"""The levels of a spread as numbers: the group of each candidate site, and what each may hold."""
+"""Spread constraints as numbers: the group of each candidate site, and what each may hold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Level:
 
     Attributes:
         group: the group of each candidate, numbered from 0; [candidates].
-        held: what each group holds already by replicas that stay; [groups].
+        held: how many kept replicas each group holds; [groups].
         rule: the constraint.
     """
 
@@ -44,7 +44,7 @@ class Level:
 
     @property
     def max_groups(self) -> int:
-        """The most groups that may be used; what is used already stays."""
+        """The most groups that may be used; at least those that hold kept replicas."""
         return max(max_groups_of(self.rule), int(np.count_nonzero(self.held)))
 
     @property
@@ -85,9 +85,10 @@ def place_numbers_of(fleet: Fleet, by: str) -> Ints:
 
 
 def level_of(fleet: Fleet, slots: Ints, kept: dict[int, int], rule: Spread) -> Level:
-    """Numbers the groups of a level, in the order in which the candidates come to them.
+    """Numbers the groups of a level in the order of their first candidates.
 
-    The numbers decide between equal groups, so they must not tell who joined the fleet first.
+    The numbers decide between equal groups, so they must not depend on the order in which sites
+    joined the fleet.
 
     Args:
         fleet: the fleet.
@@ -99,6 +100,7 @@ def level_of(fleet: Fleet, slots: Ints, kept: dict[int, int], rule: Spread) -> L
     holders = [slot for slot in kept if names[slot]]
     both = np.concatenate([names[slots], names[np.array(holders, np.int64)]])
     distinct, first, numbers = np.unique(both, return_index=True, return_inverse=True)
+    # np.unique sorts by the fleet's numbers; the rank of each first occurrence is the new number.
     numbers = np.argsort(np.argsort(first))[numbers]
     held = np.zeros(len(distinct), np.int64)
     for number, slot in zip(numbers[len(slots) :].tolist(), holders, strict=True):
@@ -107,11 +109,10 @@ def level_of(fleet: Fleet, slots: Ints, kept: dict[int, int], rule: Spread) -> L
 
 
 def are_nested_everywhere(fleet: Fleet, rules: Sequence[Spread]) -> bool:
-    """Whether the levels are nested over all sites; remembered until a site changes."""
+    """Whether the levels are nested over all sites; cached until a site changes."""
     names = tuple(sorted({rule.by for rule in rules} - {"site"}))
-    if (
-        len(names) < _MIN_LEVELS_TO_CROSS
-    ):  # a level divides itself, and single sites divide every level
+    # A level subdivides itself, and single sites subdivide every level.
+    if len(names) < _MIN_LEVELS_TO_CROSS:
         return True
     cached = fleet.nesting_cache.get(names)
     version = fleet.description_columns.version
@@ -129,7 +130,7 @@ _MIN_LEVELS_TO_CROSS = 2
 
 
 def are_nested(levels: list[Level]) -> bool:
-    """Whether of any two levels one divides the groups of the other."""
+    """Whether of any two levels one subdivides the groups of the other."""
     return all(
         _refines(one.group, other.group) or _refines(other.group, one.group)
         for place, one in enumerate(levels)
@@ -138,7 +139,7 @@ def are_nested(levels: list[Level]) -> bool:
 
 
 def _refines(fine: Ints, coarse: Ints) -> bool:
-    """Whether every group of `fine` lies in one group of `coarse`."""
+    """Whether every group of `fine` is within one group of `coarse`."""
     pairs = np.unique(np.stack([fine, coarse]), axis=1)
     return bool(len(np.unique(pairs[0])) == pairs.shape[1])
 
