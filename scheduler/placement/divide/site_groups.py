@@ -1,4 +1,6 @@
-"""Ordered site groups: the first is filled before the next is touched.
+"""Preferred affinity, and within it ordered site groups: the first is filled before the next.
+
+Sites that meet the preferred affinity are tried alone; the last preference is dropped first.
 
 A division resumes at the group that was used last, so that a workload that moved on does not try
 its first group again with every replica; if that group and the later ones are full, the earlier
@@ -18,8 +20,34 @@ from scheduler.placement.divide.disaster_recovery import (
 from scheduler.placement.divide.divide import DivisionRequest
 from scheduler.placement.divide.division import Division, ReplicasBySlot
 from scheduler.placement.divide.spread.spread import divide_spread
+from scheduler.placement.filter.constraints.companion import satisfies_companion
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.labels import is_in_group
+
+
+def divide_with_preferred_affinity(request: DivisionRequest, fleet: Fleet) -> Division:
+    """Divides among the sites that meet the preferred affinity, or as much of it as can be met."""
+    if not request.demand.companions:
+        return divide_in_groups(request, fleet)
+    preferred = [each for each in request.demand.companions if not each.required]
+    for dropped in range(len(preferred)):
+        remaining = preferred[: len(preferred) - dropped]
+        slots = request.open_slots
+        for affinity in remaining:
+            slots = slots[satisfies_companion(fleet, affinity)[slots]]
+        division = divide_in_groups(replace(request, open_slots=slots), fleet)
+        if division.replicas_by_slot is not None:
+            return replace(division, notes=(*division.notes, *_format_dropped(dropped)))
+    division = divide_in_groups(request, fleet)
+    return (
+        replace(division, notes=(*division.notes, *_format_dropped(len(preferred))))
+        if preferred
+        else division
+    )
+
+
+def _format_dropped(dropped: int) -> tuple[str, ...]:
+    return (f"{dropped} preferred affinity could not be met",) if dropped else ()
 
 
 def divide_in_groups(request: DivisionRequest, fleet: Fleet) -> Division:

@@ -11,7 +11,7 @@ from scheduler.placement.cost.spend import explain_over_tenant_limits
 from scheduler.placement.divide.disaster_recovery import DISASTER_RECOVERY_PRESET
 from scheduler.placement.divide.divide import DivisionRequest
 from scheduler.placement.divide.division import Division
-from scheduler.placement.divide.preferred_affinity import divide_with_preferred_affinity
+from scheduler.placement.divide.site_groups import divide_with_preferred_affinity
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 

@@ -85,10 +85,10 @@ def test_each_refusal_has_a_change_that_the_engine_verified(
 
 
 def test_every_reason_that_no_rule_gives_alone_has_a_row_above() -> None:
-    """Reasons of rules have theirs in filter/test_each_rule.py."""
+    """Reasons of rules have their rows in filter/test_each_rule.py."""
     assert {row[0] for row in OFFERS} == TRANSIENT_REASONS
     of_rules = {rule.reason for rule in all_rules()}
-    # What is not accepted says itself what to write.
+    # `invalid` needs no change: its message says what to write.
     assert REASONS.keys() - TRANSIENT_REASONS - {"invalid"} == of_rules - TRANSIENT_REASONS
 
 
@@ -125,7 +125,7 @@ def test_a_grant_is_changed_for_all_its_sites() -> None:
 
 
 def offered(asked: Demand, *raw: Raw) -> list[tuple[str, str, str]]:
-    """Kind, from and to of each offer, where every site has a grant."""
+    """Kind, old and new value of each suggestion, where every site has a grant."""
     granted = grant(*(each["metadata"]["name"] for each in raw))
     fleet = Fleet([facts_of(each, granted) for each in raw])
     offers = suggest_changes(asked, fleet, decision_context(NOW, DEFAULT_TERMS))
@@ -187,7 +187,7 @@ def test_a_longer_round_trip_is_told_as_it_was_measured() -> None:
 
 
 def centres(milliseconds: float, standby: int) -> list[Raw]:
-    """Two sites of one metro, so far apart, and one elsewhere with so much room."""
+    """Two sites of one metro with this round trip, and one elsewhere with this much room."""
     here, there = ({"location": {"province": p, "metro": p}} for p in ("CN-GD", "CN-GX"))
     pair = [site_with_capacity(name, 20, spec=here) for name in ("a", "b")]
     for each, other in zip(pair, ("b", "a"), strict=True):
