@@ -137,11 +137,13 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
         return total_requests(self.unit)
 
     @cached_property
-    def gpu_card_shares(self) -> float:
-        """Shares of GPU cards that one replica asks in all, in cards; whole cards are requests."""
+    def gpu_share_cards(self) -> float:
+        """Shares of GPU cards that one replica asks in all, in whole cards."""
         return sum(
-            each.count * each.shape.gpu_cards * each.shape.gpu_milli / MILLI_PER_UNIT
-            for each in self.unit
+            [
+                each.count * each.shape.gpu_cards * each.shape.gpu_milli / MILLI_PER_UNIT
+                for each in self.unit
+            ]
         )
 
     def quota_usage(self, replicas: int, sites: int) -> dict[str, int]:

@@ -22,8 +22,8 @@ Floats = NDArray[np.float64]
 
 
 def replica_kwh_per_hour(demand: Demand, context: DecisionContext) -> float:
-    """What one replica draws at full use, before PUE; kWh per hour."""
-    watts = marginal_watts(demand.requests, demand.gpu_card_shares, context.terms)
+    """What one replica draws, before PUE; kWh per hour."""
+    watts = marginal_watts(demand.requests, demand.gpu_share_cards, context.terms)
     return kilowatt_hours_per_hour(watts)
 
 

@@ -174,7 +174,7 @@ def _count_missing(fleet: Fleet, missing_by_cost: list[Ints]) -> tuple[Ints, boo
         if len(fleet.missing_figures_cache) > _MAX_CACHED_COUNTS:
             fleet.missing_figures_cache.clear()
         is_any = bool((unknown[fleet.has_site] > 0).any())
-        # The arrays are kept too: as long as they live, no other array can have the same id().
+        # The arrays are kept too: as long as they live, no other can have their identity.
         cached = fleet.missing_figures_cache[cache_key] = (unknown, is_any, missing_by_cost)
     return cached[0], cached[1]
 

@@ -2,9 +2,8 @@
 
 A rule is one file in `constraints/` that holds one `RULE`. Rules of grants answer for one grant and
 are put together here, because one grant must allow everything: two halves are not added up. All
-other rules answer for the whole fleet at once. Every rule can say why for one site and what would
-make it pass there (`fix.py`), and names the events that could change its answer, so that waiting
-work is woken by those only.
+other rules answer for the whole fleet at once. Every rule can say why for one site, and names the
+events that could change its answer, so that waiting work is woken by those only.
 """
 
 import importlib
