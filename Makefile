@@ -10,7 +10,7 @@ FAST_TESTS := tests/architecture tests/unit tests/property
 # One at a time: these start brokers, API servers, browsers, whole cities.
 PROCESS_TESTS := tests/contract tests/integration tests/e2e
 
-.PHONY: help demo test soak check bench kernel system-deps manifests lock clean
+.PHONY: help demo test soak check bench kernel system-deps manifests docs-tables lock clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is
@@ -51,6 +51,9 @@ bench: kernel  ## every benchmark, one JSON object each
 
 manifests: $(STAMP)  ## writes manifests/crds from the Python types
 	$(BIN)/python -m scheduler.hub.crds.generate manifests/crds
+
+docs-tables: $(STAMP)  ## writes the tables of docs/ that come from the code
+	$(BIN)/python -m tests.support.docs_tables
 
 system-deps:  ## Debian packages that the whole gate needs (root)
 	apt-get update -qq

@@ -15,7 +15,7 @@ from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.placement.cost.spend import explain_over_tenant_limits, with_limit_message
 from scheduler.placement.divide.divide import DivisionRequest
 from scheduler.placement.divide.division import Division
-from scheduler.placement.divide.preferred_affinity import divide_with_preferred_affinity
+from scheduler.placement.divide.site_groups import divide_with_preferred_affinity
 from scheduler.placement.divide.within_budget import divide_within_budget
 from scheduler.placement.filter.filter import filter_sites
 from scheduler.placement.filter.retention import retained_shares

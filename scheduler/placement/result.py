@@ -15,8 +15,8 @@ from scheduler.model.formatters import format_replicas
 from scheduler.model.reasons import REASONS, Reason
 from scheduler.placement.cost.energy import carbon_intensity_of_run, replica_kwh_per_hour
 from scheduler.placement.cost.site_costs import SiteCosts, site_costs_of
-from scheduler.placement.divide.divide import MIN_SITES_TO_CACHE_FULL, ReplicasBySlot
-from scheduler.placement.divide.division import Division
+from scheduler.placement.divide.divide import MIN_SITES_TO_CACHE_FULL
+from scheduler.placement.divide.division import Division, ReplicasBySlot
 from scheduler.placement.filter.filter import FilterResult
 from scheduler.placement.filter.retention import RetainedShares, format_ended
 from scheduler.placement.fit.capacity import SiteCapacity

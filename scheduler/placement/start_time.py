@@ -35,7 +35,8 @@ from scheduler.placement.cost.forecasts import (
 )
 from scheduler.placement.cost.site_costs import SiteCosts, site_costs_of
 from scheduler.placement.cost.terms.waiting import waiting_price
-from scheduler.placement.divide.divide import DivisionRequest, ReplicasBySlot
+from scheduler.placement.divide.divide import DivisionRequest
+from scheduler.placement.divide.division import ReplicasBySlot
 from scheduler.placement.divide.site_groups import divide_in_groups
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.gates import latest_start_seconds

@@ -8,6 +8,7 @@ import pytest
 from scheduler.cli.entry import COMMANDS
 from scheduler.control.status.not_enforced import NOT_ENFORCED
 from scheduler.model.reasons import REASONS, TRANSIENT_REASONS
+from tests.support.docs_tables import TABLES, with_table
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
@@ -21,6 +22,12 @@ def test_the_glossary_lists_every_reason_with_its_meaning() -> None:
     )
     assert {name: meaning for name, meaning, _ in rows} == REASONS
     assert {name for name, _, passing in rows if passing} == TRANSIENT_REASONS
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_as_make_docs_tables_writes_it(name: str) -> None:
+    text = TABLES[name][0].read_text()
+    assert text == with_table(text, name)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,4 +1,4 @@
-"""What a cost may never do, for any small fleet: reward ignorance, or look at other sites."""
+"""For any small fleet, no cost rewards an unknown figure or depends on other sites."""
 
 from copy import deepcopy
 from typing import Any
@@ -142,7 +142,7 @@ def aged(raw: Raw, path: tuple[str, ...]) -> Raw:
     inside: Any = older
     for parent in parents:
         inside = inside.get(parent) or {}
-    if inside:  # a figure without a date is as old as its report, and may get an older one
+    if inside:  # a figure without a date is as old as its report; here it gets an older one
         inside[last] = OLD
     return older
 

@@ -41,7 +41,7 @@ STRATEGIES = ("CostOptimal", "CostOptimal", "Aggregated", "Balanced", "Weighted"
 
 
 def alike(facts: SiteFacts, random: Random) -> SiteFacts:
-    """Every third site: prices as others have them, so that only the tie decides, or unknown."""
+    """Gives every third site the prices of others, so that the tie-breaker decides, or none."""
     prices = random.choice(
         (
             SitePrices(energy_cny_per_kwh=0.5, core_cny_per_hour=0.05),
@@ -55,7 +55,7 @@ def alike(facts: SiteFacts, random: Random) -> SiteFacts:
         facts.grants[0].spec, cpu_vendors=random.choice(((), (), ("intel",), ("hygon", "kunpeng")))
     )
     grants: tuple[Grant, ...] = (msgspec.structs.replace(facts.grants[0], spec=grant),)
-    if random.random() < 0.2:  # a second one, of which another half is enough
+    if random.random() < 0.2:  # a second one, of which half is enough
         other = msgspec.structs.replace(grant, data_class="general-1", protection_level=4)
         grants = (*grants, msgspec.structs.replace(grants[0], name="h", spec=other))
     spec = msgspec.structs.replace(facts.spec, prices=prices)
@@ -63,7 +63,7 @@ def alike(facts: SiteFacts, random: Random) -> SiteFacts:
 
 
 def varied(demand: Demand, random: Random) -> Demand:
-    """The same with other strategies, nodes that must be chosen, and odd resources."""
+    """The same with other strategies, node selectors and unusual resources."""
     shape = msgspec.structs.replace(
         demand.unit[0].shape,
         one_per_node=random.random() < 0.15,
@@ -87,12 +87,12 @@ def varied(demand: Demand, random: Random) -> Demand:
 
 
 def as_placed(assignment: tuple[SiteAssignment, ...]) -> tuple[PlacedReplicas, ...]:
-    """What a decision placed, as the next one sees it."""
+    """The placement of a decision, as the next decision sees it."""
     return tuple(PlacedReplicas(site=each.site, replicas=each.replicas) for each in assignment)
 
 
 def decided_alike(demand: Demand, both: tuple[Fleet, Fleet]) -> Decision:
-    """The decision, which both make."""
+    """The decision, the same with and without the kernel."""
     one, other = (choose(demand, fleet, now=NOW) for fleet in both)
     assert decision_bytes(one) == decision_bytes(other)
     return one
@@ -103,7 +103,7 @@ def test_both_decide_the_same_whatever_is_asked_and_reported(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require_kernel()
-    if seed % 2:  # the kernel remembers full sites of small fleets too
+    if seed % 2:  # so that the kernel caches full sites of small fleets too
         monkeypatch.setattr("scheduler.placement.divide.divide.MIN_SITES_TO_CACHE_FULL", 8)
         monkeypatch.setattr("scheduler.placement.result.MIN_SITES_TO_CACHE_FULL", 8)
     random = Random(seed)  # noqa: S311 - a test, seeded

@@ -1,4 +1,4 @@
-"""Work that can wait: it is never lost to waiting, and no site gains by knowing less."""
+"""Work that can wait still starts in time, and no site ranks better for knowing less."""
 
 from copy import deepcopy
 from datetime import timedelta

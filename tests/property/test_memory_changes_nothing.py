@@ -1,7 +1,7 @@
-"""A fleet remembers much between decisions; none of it may change one.
+"""A fleet caches much between decisions; none of it may change a decision.
 
-Many sites are full here, much is in flight, and demands are all of different size: so that sites
-are passed by which are known to be full, sums and rooms are brought up to date, and blocks move.
+Many sites are full here, much is in flight, and demands differ in size: so full sites are skipped,
+cached sums and capacities are updated, and blocks of rows move.
 """
 
 from random import Random
@@ -106,7 +106,7 @@ def test_the_log_of_changed_sites_begins_anew_and_nothing_is_missed(
 
 
 def _told(facts: SiteFacts, random: Random) -> SiteFacts:
-    """What a site may be said to be next: mostly one thing is new, often nothing is."""
+    """The next facts of a site: mostly one thing is new, often nothing is."""
     choice = random.randrange(6)
     if choice == 0:
         return next_report(facts, random)

@@ -1,7 +1,7 @@
-"""A move is never finished before its replacement runs, in any order of events.
+"""A migration is never finished before its replacement is ready, in any order of events.
 
-The status is all that is remembered between two events, so that a kill and a restart at any moment
-are the same as none: every state goes through the JSON that the hub would keep.
+The status is the only state between two events, so a kill and a restart at any moment change
+nothing: every state goes through the JSON that the hub would keep.
 """
 
 from dataclasses import dataclass, field
@@ -32,8 +32,8 @@ class World:
         status: as the hub keeps it.
         runs: replicas that are ready, by site.
         orders: (generation, replicas) that each site works by; it may lag behind the status.
-        silent: sites that say nothing.
-        asked: replicas.
+        silent: sites that do not report.
+        asked: how many replicas the workload asks.
     """
 
     status: WorkloadStatus = field(default_factory=WorkloadStatus)
@@ -44,11 +44,11 @@ class World:
 
     @property
     def shares(self) -> dict[str, SiteShare]:
-        """What the status says."""
+        """Replicas by site, by the status."""
         return shares_of(self.status)
 
     def views(self) -> dict[str, SiteView]:
-        """What is known of each site."""
+        """The facts of each site."""
         return {site: self._view(site) for site in SITES}
 
     def _view(self, site: str) -> SiteView:
@@ -67,12 +67,12 @@ class World:
         return SiteView(state, is_silent=site in self.silent)
 
     def take(self, status: WorkloadStatus) -> None:
-        """The status is written, and read again by whoever lives then."""
+        """Writes the status, and reads it again as a new process would."""
         raw = {"metadata": {"name": "w", "namespace": "ns"}, "status": to_plain_json(status)}
         self.status = decode_as(raw, Workload).status
 
     def obey(self, site: str, ready: int) -> None:
-        """A site takes its newest order, and so many of it are ready."""
+        """A site takes its newest order; so many of its replicas are ready."""
         share = self.shares.get(site)
         if share is None:
             self.orders.pop(site, None)
@@ -82,7 +82,7 @@ class World:
             self.runs[site] = min(ready, share.ordered)
 
     def left(self, shares: dict[str, SiteShare]) -> int:
-        """What still runs once these shares are obeyed and nothing new is up."""
+        """What still runs once these shares are applied and before anything new is ready."""
         return sum(min(self.runs[s], shares[s].ordered) for s in SITES if s in shares)
 
 

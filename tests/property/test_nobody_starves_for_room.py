@@ -1,7 +1,7 @@
-"""Work that needs a large gap gets one, though smaller work is always there to take every gap.
+"""Work that needs a large gap gets one, although there is always smaller work to fill every gap.
 
-A small cluster runs pods on nodes; small jobs come without end, more than fit. The queue, the
-lookout, the reservations, the facts of sites and the decisions are the real ones.
+A small cluster runs pods on nodes; small jobs arrive without end, more than fit. The queue, the
+capacity watcher, the reservations, the facts of sites and the decisions are the real ones.
 """
 
 import asyncio
@@ -37,9 +37,9 @@ from tests.support.sites import demand, grant, site, workload
 NODES, CORES = 3, 4
 MINUTE = 60.0
 SMALL_A_MINUTE = 4
-"""Each lasts up to 30 minutes; the cluster runs 24."""
+"""Small jobs that arrive each minute; each runs up to 30 minutes, and 24 fit the cluster."""
 LIMIT = 260
-"""Minutes; 26 windows of the lift."""
+"""Minutes; 26 aging windows."""
 TERMS = Terms(report_stale_seconds=1_000_000_000)
 
 
@@ -55,7 +55,7 @@ class Pod:
 
 @dataclass
 class World:
-    """Sites whose nodes fill and empty, and a scheduler that sees their reports only."""
+    """Sites whose nodes fill and empty, and a scheduler that sees only their reports."""
 
     random: Random
     after_seconds: float
@@ -120,7 +120,7 @@ class World:
         return key in self.demands
 
     async def minute(self, *, small: int, priority: int = 0, lasts: int = 30) -> None:
-        """Jobs end, sites report, new small jobs come, and everyone has his turn."""
+        """Jobs end, sites report, new small jobs arrive, and the whole queue is decided."""
         await self.clock.advance(MINUTE)
         now = self.clock.monotonic()
         self.pods = [one for one in self.pods if one.ends_seconds > now]

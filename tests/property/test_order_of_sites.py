@@ -1,4 +1,4 @@
-"""In which order sites joined the fleet is no input: equal sites are told apart by the workload."""
+"""The order in which sites joined is no input: the workload breaks ties of equal sites."""
 
 from itertools import permutations
 from random import Random
@@ -28,7 +28,7 @@ NAMES = ["m1", "a", "zz", "m10", "b-2"]
 
 @st.composite
 def sites(draw: st.DrawFn) -> list[Raw]:
-    """Sites in few places and at few prices, so that many are equal."""
+    """Sites of few places and prices, so that many are equal."""
     few = st.integers(1, 2)
     found = []
     for name in NAMES[: draw(st.integers(2, 5))]:
@@ -91,7 +91,7 @@ def test_what_all_replicas_cost_is_added_up_in_one_order() -> None:
 
 
 def priced(name: str, cny: float) -> Raw:
-    """A site whose every figure is known."""
+    """A site with all figures known."""
     spec = {
         "prices": {"coreCnyPerHour": cny, "energyCnyPerKwh": 0.6 + cny},
         "energy": {"pue": 1.1 + cny, "pueOrigin": "measured"},

@@ -137,7 +137,7 @@ def without(path: str) -> Callable[[Raw], None]:
 
 
 def older(path: str) -> Callable[[Raw], None]:
-    """Ages one figure of a site; a figure without a time has none that could grow."""
+    """Ages one figure of a site; a figure without a date cannot age."""
     *parents, last = path.split(".")
 
     def age(raw: Raw) -> None:

@@ -1,4 +1,4 @@
-"""Whose turn it is: fair, ordered, and nobody waits for ever, of the queue that really runs."""
+"""The real work queue is fair and ordered, and no workload waits for ever."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -35,7 +35,7 @@ def key_of(number: int) -> WorkKey:
 
 @dataclass
 class Model:
-    """What must be true of the queue, written down the slow and plain way."""
+    """A slow and simple model of the queue, and what must be true of both."""
 
     clock: FakeClock = field(default_factory=FakeClock)
     shares: dict[str, float] = field(default_factory=dict)
@@ -101,7 +101,7 @@ class Model:
         self.again[key], self.events[key] = False, set()
 
     def end(self, verdict: str, reasons: frozenset[str]) -> None:
-        """The oldest decision ends."""
+        """Ends the oldest decision."""
         if not self.again:
             return
         key, now = next(iter(self.again)), self.clock.monotonic()
@@ -149,7 +149,7 @@ class Model:
             self.active[key] = replace(self.active[key], rank=by_key[key])
 
     def check(self) -> None:
-        """Nothing is lost, and nothing is in two pools."""
+        """Every workload is in exactly one pool."""
         parked = [key for key, (_, reasons) in self.aside.items() if reasons is not None]
         assert self.queue.depths() == {
             "active": len(self.active) + len(self.again),
@@ -210,7 +210,7 @@ def test_whatever_happens_nothing_is_lost_nothing_is_decided_twice_and_turns_are
         model = Model()
         for step in steps:
             await follow(model, step)
-        await model.clock.advance(2 * RECHECK_SECONDS)  # whatever is left gets its turn
+        await model.clock.advance(2 * RECHECK_SECONDS)  # then all that is left is decided
         for _ in range(20):
             await model.take()
             model.check()
@@ -229,7 +229,7 @@ def test_whatever_happens_nothing_is_lost_nothing_is_decided_twice_and_turns_are
 def test_no_stream_of_urgent_work_starves_the_rest(
     humble: int, urgent: int, share: float, turn_seconds: float
 ) -> None:
-    """Whoever waits has his turn in 26 windows, though fresh urgent work comes at every turn."""
+    """Work that waits is next after 26 windows at most, whatever urgent work keeps arriving."""
 
     async def stream() -> None:
         model = Model(shares={"greedy": share})

@@ -1,7 +1,8 @@
-"""Whom a gain of room wakes: never fewer than could be placed, and few others.
+"""Freed capacity requeues all workloads that could be placed, and few others.
 
-Two schedulers see the same: in one every gain wakes all that wait for room, in the other the
-lookout says whom. Both must place the same work, in the same order, at the same sites.
+Two schedulers see the same events: in one, freed capacity requeues all that wait for capacity; in
+the other, those that the capacity watcher names. Both must place the same workloads in the same
+order at the same sites.
 """
 
 import asyncio
@@ -64,12 +65,12 @@ class Scheduler:
         self.queue.on_capacity_increased({name})
 
     async def drain(self, reports: list[tuple[Raw, tuple[InFlight, ...]]]) -> None:
-        """Decides until nobody has his turn; reports come in while somebody is decided."""
+        """Decides until the queue is empty; reports arrive during decisions."""
         while (key := await take_now(self.queue, self.clock)) is not None:
             asked = self.demands[key]
             decision = choose(asked, self.fleet, now=NOW)
             self.tried += 1
-            if reports and decision.phase == "Placed":  # vain decisions are not the same in both
+            if reports and decision.phase == "Placed":  # only these are the same in both
                 self.report(*reports.pop())
             outcome = outcome_of(decision, asked)
             if decision.phase == "Placed":

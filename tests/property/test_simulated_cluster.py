@@ -1,4 +1,4 @@
-"""Whatever users do to a simulated cluster, it comes to rest as asked and holds nothing twice."""
+"""Whatever users do, a simulated cluster reaches the asked state and holds nothing twice."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""On small fleets nothing is cheaper than what CostOptimal with spread finds."""
+"""On small fleets no division is cheaper than that of CostOptimal with spread."""
 
 from functools import partial
 
@@ -57,7 +57,7 @@ CROSSED = [
     (1, 0.02, "CN-GX", "a"),
     (1, 0.10, "CN-GX", "b"),
 ]
-"""The cheapest site first leads to the dearest beside it."""
+"""Here the cheapest site first forces the most expensive one beside it."""
 ONE_EACH = [{"by": by, "minGroups": 1, "maxPerGroup": 1} for by in ("province", "provider")]
 
 

@@ -1,4 +1,4 @@
-"""Spread over what runs already: caps count what stays, fewer replicas always add up."""
+"""Spread with running replicas: limits count what stays, and scaling down always succeeds."""
 
 from collections.abc import Iterator
 from itertools import product, repeat
@@ -12,7 +12,7 @@ from scheduler.placement.choose import choose
 from tests.support.sites import NOW, Raw, demand_or_refusal, fleet_of, grant, nodes, site, workload
 
 Place = tuple[int, int, float, str, str]
-"""Replicas that run, room for more, cost, province (empty: unknown) and provider."""
+"""Running replicas, room for more, cost, province (empty: unknown) and provider of a site."""
 
 
 def a_site(index: int, place: Place) -> Raw:
@@ -59,7 +59,7 @@ rules = st.lists(
 
 
 def totals(seats: tuple[int, ...], found: list[Place], by: str) -> dict[str, int]:
-    """Replicas by group; the sites of unknown place are one group without a name."""
+    """Replicas by group; sites of unknown place are one group without a name."""
     total: dict[str, int] = {}
     for index, (count, place) in enumerate(zip(seats, found, strict=True)):
         group = {"province": place[3], "provider": place[4], "site": f"m{index}"}[by]
@@ -69,7 +69,7 @@ def totals(seats: tuple[int, ...], found: list[Place], by: str) -> dict[str, int
 
 
 def allows(seats: tuple[int, ...], found: list[Place], rule: Raw) -> bool:
-    """Whether a division on top of what runs meets one level: what runs is never too much."""
+    """Whether additional replicas meet one level; what runs is never too much."""
     runs = tuple(each[0] for each in found)
     after, before = totals(seats, found, rule["by"]), totals(runs, found, rule["by"])
     if after.pop("", 0) > before.pop("", 0):
@@ -81,14 +81,14 @@ def allows(seats: tuple[int, ...], found: list[Place], rule: Raw) -> bool:
 
 
 def scaled_up(found: list[Place], replicas: int, asked: list[Raw]) -> Iterator[float]:
-    """What every division costs that keeps what runs and meets every level."""
+    """The cost of every division that keeps what runs and meets every level."""
     for seats in product(*(range(runs, runs + room + 1) for runs, room, *_ in found)):
         if sum(seats) == replicas and all(allows(seats, found, rule) for rule in asked):
             yield sum(count * place[2] for count, place in zip(seats, found, strict=True))
 
 
 def exceeds(rule: Raw, found: list[Place]) -> bool:
-    """Whether what runs is more than a level allows: it stays, though nobody could ask for it."""
+    """Whether running replicas exceed a level: they stay, though no new division could do so."""
     runs = totals(tuple(each[0] for each in found), found, rule["by"])
     runs.pop("", 0)
     return len(runs) > rule.get("maxGroups", 99) or any(

@@ -1,4 +1,4 @@
-"""Many workloads at once: prices for scarce capacity, and an order, close to the optimum.
+"""Many workloads at once: prices of scarce capacity, and an order, close to the optimum.
 
 Knows `choose` and the solver.
 Start with `place.py` (over a fleet); `batch.py` is the bare assignment problem with its bound.

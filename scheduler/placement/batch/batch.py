@@ -1,11 +1,12 @@
-"""Many workloads at once: by value less cost, close to the optimum, and with a proof of how close.
+"""The assignment of many workloads by value less cost, near the optimum, with a proven bound.
 
 The best division is a linear program over (workload, site) pairs, too large to solve whole. Prices
 for each resource of each site are found first (`dual_ascent.py`). Where the pairs that are good at
 these prices are few enough, HiGHS solves the program over them, and its dual prices are the final
-ones; pairs that turn out to be missing are added and it is solved again. Whole replicas follow:
-round down, then give what is left to what gains most by it, at the final prices. A small batch, of
-which single replicas are a large part, is solved whole; and none is worse than best-score greedy.
+ones; pairs that turn out to be missing are added and it is solved again. Amounts are then rounded
+down to whole replicas, and what is left goes to the workloads that gain most at the final prices.
+In a small batch single replicas are a large part, so it is also solved as an integer program. No
+result is worse than best-score greedy.
 
 Whatever the prices are, `sum of price * capacity + sum over workloads of replicas * best reduced
 profit over ALL sites` bounds every division from above (Lagrange). That bound is reported with
@@ -30,16 +31,16 @@ _PAIRS_PER_WORKLOAD = 10
 _ADDED_PAIRS_PER_ROUND = 4
 _MAX_LP_ROUNDS = 4
 _MAX_LP_PAIRS = 40_000
-"""More pairs take HiGHS longer than the program is worth: prices and rounding do it then."""
+"""With more pairs HiGHS takes too long: the prices of the ascent are rounded instead."""
 _MAX_INTEGER_PAIRS = 100
-"""So few that the integer program takes HiGHS some tenths of a second."""
+"""Up to so many pairs the integer program takes HiGHS some tenths of a second."""
 _MAX_INTEGER_NODES = 500
 _TARGET_GAP_RATIO = 0.003
 _ROUNDING_TOLERANCE = 1e-6
 _MIN_FRACTION_TO_ROUND_UP = 0.02
 _EPSILON = 1e-12
 _ZERO_TOLERANCE_CNY_PER_HOUR = 1e-6
-"""CNY per hour that count as none."""
+"""CNY per hour that count as 0."""
 _LP_METHOD = "smoothed dual ascent, then HiGHS interior point, no crossover, 1 thread, seed 0"
 _PRICE_METHOD = "smoothed dual ascent"
 
@@ -70,7 +71,7 @@ class BatchSolution:
         placed: replicas; [workloads, sites].
         prices: what the last unit of each resource is worth, CNY per hour; [sites, resources].
         achieved: profit of what is placed, CNY per hour.
-        bound: no division has more.
+        bound: an upper bound on the profit of any division, CNY per hour.
         method: how the prices were found, for the record.
     """
 
@@ -87,7 +88,7 @@ class BatchSolution:
 
 
 def achieved_ratio_of(achieved: float, bound: float) -> float:
-    """How much of the bound was achieved; 1 where there was nothing to achieve."""
+    """The part of the bound that was achieved; 1 if there was nothing to achieve."""
     return achieved / bound if bound > _ZERO_TOLERANCE_CNY_PER_HOUR else 1.0
 
 
@@ -105,7 +106,7 @@ def solve_batch(instance: BatchInstance) -> BatchSolution:
 
 
 def _iter_integer_solutions(instance: BatchInstance) -> Iterator[Ints]:
-    """The best whole division, where so few pairs are worth anything that it is soon found."""
+    """The best division into whole replicas, if so few pairs have profit that it is soon found."""
     worth = (instance.profit > 0) & (instance.replicas > 0)[:, None]
     workloads, sites = np.nonzero(worth)
     if not 0 < len(workloads) <= _MAX_INTEGER_PAIRS:
@@ -121,10 +122,10 @@ def _iter_integer_solutions(instance: BatchInstance) -> Iterator[Ints]:
 
 
 def _with_minimum_capacity(instance: BatchInstance) -> BatchInstance:
-    """The instance that prices are found on: no site has less room than the smallest replica asks.
+    """The instance that prices are found on: each site has room for the smallest replica at least.
 
-    The price of a resource of which nothing is free could be anything above what it is worth; so it
-    is what a first unit would be worth. Bounds are computed on what is really free.
+    If nothing of a resource is free, every price above its worth is right; so its price is what a
+    first unit would be worth. Bounds are computed on what is really free.
     """
     asked = np.where(instance.requests > 0, instance.requests, np.inf).min(axis=0, initial=np.inf)
     least = np.where(np.isfinite(asked), asked, 0.0)
@@ -132,7 +133,7 @@ def _with_minimum_capacity(instance: BatchInstance) -> BatchInstance:
 
 
 def _solve_by_prices(instance: BatchInstance) -> BatchSolution:
-    """Rounds the ascent's division, or divides by its prices alone, whichever achieves more."""
+    """Rounds the ascent's division, or divides by its prices only, whichever has more profit."""
     ascended = ascend(_with_minimum_capacity(instance))
     count, followed = ascended.sites.shape
     workloads = np.repeat(np.arange(count), followed)
@@ -184,7 +185,7 @@ def _best_pairs(reduced: Floats, count: int) -> Bools:
 
 
 def _round_down(instance: BatchInstance, workloads: Ints, sites: Ints, amounts: Floats) -> Ints:
-    """Whole replicas: rounded down, then the largest rests where they fit."""
+    """Rounds down to whole replicas, then rounds up the largest fractions where they fit."""
     placed = np.zeros(instance.profit.shape, np.int64)
     whole = np.floor(amounts + _ROUNDING_TOLERANCE).astype(np.int64)
     placed[workloads, sites] = whole
@@ -204,7 +205,7 @@ def _round_down(instance: BatchInstance, workloads: Ints, sites: Ints, amounts: 
 
 
 def _repair_overfilled(instance: BatchInstance, placed: Ints, free: Floats) -> None:
-    """Repairs what the solver's tolerance over-filled, least profit first."""
+    """Removes replicas where the solver's tolerance overfilled a site, least profit first."""
     for site in np.flatnonzero((free < 0).any(axis=1)).tolist():
         held = np.flatnonzero(placed[:, site])
         for workload in held[np.argsort(instance.profit[held, site], kind="stable")].tolist():
@@ -214,7 +215,7 @@ def _repair_overfilled(instance: BatchInstance, placed: Ints, free: Floats) -> N
 
 
 def fill_remaining(instance: BatchInstance, placed: Ints, prices: Floats) -> None:
-    """Gives what is left to what gains most by it; changes `placed`."""
+    """Gives what is left to the workloads that gain most by it; changes `placed`."""
     free = instance.free - placed.T.astype(np.float64) @ instance.requests
     left = instance.replicas - placed.sum(axis=1)
     unfinished = np.flatnonzero(left > 0)
@@ -247,12 +248,12 @@ def _assign_best_first(
 
     Args:
         instance: the batch.
-        placed: replicas; [workloads, sites]; changed.
-        free: what is left; [sites, resources]; changed.
-        workload: whose replicas.
-        max_replicas: how many at most.
-        profit_by_site: what one is worth at each site; only where there is profit any is given;
-        [sites].
+        placed: replicas; changed; [workloads, sites].
+        free: what is left; changed; [sites, resources].
+        workload: the number of the workload.
+        max_replicas: how many replicas at most.
+        profit_by_site: what a replica is worth at each site; sites without profit get none;
+            [sites].
     """
     asked = instance.requests[workload]
     capacity = _replicas_that_fit(free, asked)
@@ -269,7 +270,7 @@ def _assign_best_first(
 
 
 def _replicas_that_fit(free: Floats, asked: Floats) -> Floats:
-    """How many replicas each site still takes; what is not asked for need not be there."""
+    """How many more replicas fit at each site, by the resources that are asked; [sites]."""
     is_asked = asked > 0
     if not is_asked.any():
         return np.full(len(free), np.inf)
@@ -278,7 +279,7 @@ def _replicas_that_fit(free: Floats, asked: Floats) -> Floats:
 
 
 def solve_greedily(instance: BatchInstance) -> Ints:
-    """Best-score greedy, workload by workload; replicas, [workloads, sites]."""
+    """Replicas by best-score greedy, workload by workload; [workloads, sites]."""
     free = instance.free.copy()
     placed = np.zeros(instance.profit.shape, np.int64)
     for workload in np.argsort(-instance.profit.max(axis=1), kind="stable").tolist():

@@ -1,9 +1,9 @@
-"""A batch of workloads over a fleet: prices from all, decisions one by one, exact to the node.
+"""A batch of workloads over a fleet: prices from all, then decisions one by one, exact to the node.
 
-The batch is solved over sums of free capacity, which lie (`capacity.py`); but its prices are good
-prices. So each workload is then decided by `choose` itself, by priority first and by what it gains
-next, with the prices as its scarcity term: no rule is broken, no node over-committed, and the bound
-still holds.
+The batch is solved over sums of free capacity, which say nothing of single nodes
+(`fit/capacity.py`), but its prices are good. So each workload is then decided by `choose`, by
+priority first and by what it gains next, with the prices as its scarcity term: no rule is broken,
+no node is overcommitted, and the bound still holds.
 """
 
 from collections.abc import Generator, Sequence
@@ -34,19 +34,19 @@ from scheduler.placement.solver.dual_ascent import reduced_profit
 Floats = NDArray[np.float64]
 
 _MAX_PRIORITY_FACTOR = 999
-"""By how much a priority multiplies the value at most: priorities go up to a billion, and prices
-that span so much have no digits left. The order of decisions follows the priority itself."""
+"""The most that a priority multiplies the value by: priorities go up to a billion, and prices of
+such a span would lose all precision. The order of decisions follows the priority itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchOutcome:
-    """What became of a batch.
+    """The outcome of a batch.
 
     Attributes:
         decisions: one per demand, in the order of the demands.
         order: keys of the demands in the order in which they were decided.
         achieved: value less cost of what was newly placed, CNY per hour.
-        bound: no division of the batch has more.
+        bound: an upper bound on what any division of the batch could achieve, CNY per hour.
         terms: the terms with the scarcity prices that were found, quantised and versioned.
         method: how the prices were found, for the record.
     """
@@ -70,11 +70,11 @@ BatchSteps = Generator[None, None, BatchOutcome]
 def place_batch_in_steps(
     demands: Sequence[Demand], fleet: Fleet, *, now: datetime, terms: Terms
 ) -> BatchSteps:
-    """Decides many workloads together, in steps between which the caller can give way.
+    """Decides many workloads together; yields often, so that the caller can do other work.
 
     Args:
-        demands: what is asked.
-        fleet: is changed: what is decided counts as in flight.
+        demands: the demands.
+        fleet: the fleet; it is changed: what is decided counts as in flight.
         now: the time of the decisions.
         terms: limits and prices.
     """
@@ -82,7 +82,7 @@ def place_batch_in_steps(
     names, resources = sorted(fleet.slot_of), _resource_names(demands)
     without_solar = msgspec.structs.replace(
         without_scarcity, pv_longest_run_seconds=0
-    )  # here all are priced at once
+    )  # all are priced at once here, and a surplus can be given away only once
     instance = yield from _build_instance(
         demands, fleet, decision_context(now, without_solar), names, resources
     )
@@ -106,7 +106,7 @@ def place_batch_in_steps(
 def _decision_order(
     demands: Sequence[Demand], instance: BatchInstance, batch: BatchSolution
 ) -> list[int]:
-    """By priority first, then by what a replica gains at the prices."""
+    """Places of the demands by priority, then by what a replica gains at the prices."""
     reduced = reduced_profit(instance, batch.prices).max(axis=1, initial=-np.inf)
     return sorted(
         range(len(demands)),
@@ -129,7 +129,7 @@ def _added_profit(
 def with_scarcity_prices(
     terms: Terms, batch: BatchSolution, names: Sequence[str], resources: Sequence[str]
 ) -> Terms:
-    """Terms with the prices of a batch: six digits, versioned by their digest."""
+    """The terms with the prices of a batch: six digits each, versioned by their digest."""
     scarcity = tuple(
         ScarcityPrice(site=site, resource=resource, cny_per_unit_hour=float(f"{price:.6g}"))
         for site, prices in zip(names, batch.prices.tolist(), strict=True)
@@ -168,8 +168,8 @@ def _build_instance(
 def _profit_by_site(state: CycleState, slots: NDArray[np.int64]) -> Floats:
     """Value less cost of a replica at each site; -inf where a rule forbids it.
 
-    A workload that states no value is to run whatever it costs: it is worth what it costs at its
-    dearest site, and the value of the terms beyond that. Who states one sets his own limit.
+    A workload that states no value is to run whatever it costs: its value is what it costs at its
+    most expensive site, plus the value of the terms. A stated value is a limit to the cost.
     """
     demand, terms = state.demand, state.context.terms
     admitted = state.filter_result.admitted[slots]
@@ -198,7 +198,7 @@ def _free_by_site(fleet: Fleet, slots: NDArray[np.int64], resources: Sequence[st
 
 
 def _in_flight_by_site(fleet: Fleet, slots: NDArray[np.int64], resources: Sequence[str]) -> Floats:
-    """What is ordered at each site and stands on no node yet; [sites, resources]."""
+    """What is ordered at each site and runs on no node yet; [sites, resources]."""
     taken = np.zeros((len(slots), len(resources)))
     for place, slot in enumerate(slots.tolist()):
         facts = fleet.facts[slot]

@@ -1,4 +1,4 @@
-"""Energy figures as the costs see them: the worst of what is known where one is missing."""
+"""Energy figures for the cost terms; a missing figure counts as the worst that is known of it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,21 +28,21 @@ def replica_kwh_per_hour(demand: Demand, context: DecisionContext) -> float:
 
 
 def pue(fleet: Fleet, context: DecisionContext) -> SiteVector:
-    """Power usage effectiveness, a ratio; missing counts as the fall-back; [capacity]."""
+    """Power usage effectiveness, a ratio; the fall-back where it is missing; [capacity]."""
     return _fill_missing(fleet.figure("pue"), context.terms.fallback_pue)
 
 
 def energy_price(fleet: Fleet, context: DecisionContext) -> SiteVector:
     """CNY per kWh; [capacity].
 
-    Missing counts as the worst of fall-back and the site's own 90th percentile.
+    A missing price counts as the worse of the fall-back and the site's own 90th percentile.
     """
     worst = np.fmax(fleet.figure("energy_p90"), context.terms.fallback_energy_cny_per_kwh)
     return _fill_missing(fleet.figure("energy_cny_per_kwh"), worst)
 
 
 def core_price(fleet: Fleet, context: DecisionContext) -> SiteVector:
-    """CNY per core-hour; missing counts as the fall-back; [capacity]."""
+    """CNY per core-hour; the fall-back where it is missing; [capacity]."""
     found: SiteVector = fleet.cached_figure("core price", context, _compute_core_price)
     return found
 
@@ -55,9 +55,10 @@ def _compute_core_price(fleet: Fleet, context: DecisionContext) -> tuple[SiteVec
 def carbon_intensity(fleet: Fleet, context: DecisionContext) -> SiteVector:
     """Grams of CO2 per kWh; [capacity].
 
-    Missing or old counts as the worst of fall-back, last known and 90th percentile.
-    A yearly factor does not age within its year. A figure without a date of its own is as old as
-    the report. Nobody knows how old a figure from the future is: it counts as old.
+    A missing or old figure counts as the worst of the fall-back, the last known figure and the
+    site's 90th percentile. A yearly factor does not age within its year. A figure without a date of
+    its own is as old as the report. The age of a figure from the future is unknown, so it counts as
+    old.
     """
     last = fleet.figure("gco2_per_kwh")
     worst = np.fmax(fleet.figure("gco2_p90"), context.terms.fallback_gco2_per_kwh)
@@ -83,23 +84,26 @@ def _compute_energy_price_with_pue(
 
 
 def energy_price_of_run(fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
-    """The same while the work runs: by the hours of its run where both are known; [capacity].
+    """CNY per kWh at the machine while the work runs; [capacity].
 
-    Work of unknown duration pays the mean of the day.
+    By the hours of the run where the site has a tariff; work of unknown duration pays the mean of
+    the day. What the site's own solar power serves of a short run is free.
     """
     found, seconds = energy_price_with_pue(fleet, context), demand.schedule.duration_seconds
     if not seconds:
         return found
     value = found.value
     if has_tariffs(fleet):
-        start = context.now_seconds if context.start_seconds is None else context.start_seconds
-        price = tariff_price_of_run(fleet, start, float(seconds))
+        price = tariff_price_of_run(fleet, context.run_start_seconds, float(seconds))
         value = np.where(np.isnan(price), value, price * pue(fleet, context).value)
     return SiteVector(_subtract_solar(value, fleet, demand, context), found.known, found.missing)
 
 
 def carbon_intensity_of_run(fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
-    """`carbon_intensity_with_pue`, less what own solar power serves of a short run; [capacity]."""
+    """Grams of CO2 per kWh at the machine while the work runs; [capacity].
+
+    `carbon_intensity_with_pue`, less what the site's own solar power serves of a short run.
+    """
     found = carbon_intensity_with_pue(fleet, context)
     if not demand.schedule.duration_seconds:
         return found
@@ -111,7 +115,7 @@ def carbon_intensity_of_run(fleet: Fleet, demand: Demand, context: DecisionConte
 def _subtract_solar(
     value: Floats, fleet: Fleet, demand: Demand, context: DecisionContext
 ) -> Floats:
-    """The part of a figure that the grid serves; what is below zero stays as it is."""
+    """The share of a figure that is left to the grid; a figure below zero stays as it is."""
     watts = replica_kwh_per_hour(demand, context) * WATTS_PER_KILOWATT
     solar_ratio = free_solar_ratio(fleet, demand, context, watts)
     return value if solar_ratio is None else value - np.maximum(value, 0.0) * solar_ratio
@@ -133,21 +137,21 @@ def _compute_carbon_intensity_with_pue(
 
 
 def carbon_intensity_at_start(fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
-    """The same for a run that begins at the moment's start, by forecast; [capacity].
+    """Grams of CO2 per kWh at the machine of a run that starts later, by forecast; [capacity].
 
     A yearly factor is the same at every hour.
     """
-    start = context.now_seconds if context.start_seconds is None else context.start_seconds
     seconds = float(demand.schedule.duration_seconds or 0)
-    found = forecast_intensity_of_run(fleet, start, seconds, context)
+    found = forecast_intensity_of_run(fleet, context.run_start_seconds, seconds, context)
     found = np.where(fleet.has_yearly_intensity, fleet.figure("gco2_per_kwh"), found)
     return _multiply(_fill_missing(found, context.terms.fallback_gco2_per_kwh), pue(fleet, context))
 
 
 def _valid_until_seconds(fleet: Fleet, context: DecisionContext) -> float:
-    """When the next intensity grows old, or one from the future becomes one of now."""
+    """Until when `carbon_intensity` stays as it is: a figure grows old, or is no longer ahead."""
     seen, now = fleet.figure("gco2_observed_at"), context.now_seconds
     ends, begins = seen + context.terms.figure_old_seconds, seen - MAX_CLOCK_SKEW_SECONDS
+    # A figure is still fresh at the very end; the instant after it is not.
     old = np.nextafter(np.min(ends[ends >= now], initial=np.inf), np.inf)
     return float(min(old, np.min(begins[begins > now], initial=np.inf)))
 
@@ -172,10 +176,10 @@ _ORIGINS_BEST_FIRST: tuple[Origin, ...] = (
 
 
 def worst_origin(*origins: Origin) -> Origin:
-    """A product is as good as the worst of its factors."""
+    """The origin of a product: that of the least credible of its factors."""
     return max(origins, key=_ORIGINS_BEST_FIRST.index)
 
 
 def pue_origin_of(facts: SiteFacts) -> Origin:
-    """Where a site's PUE comes from."""
+    """The origin of a site's PUE."""
     return facts.spec.energy.pue_origin if facts.spec.energy.pue is not None else "unknown"

@@ -1,4 +1,4 @@
-"""What the hours bring at all sites: forecasts of intensity, and tariffs."""
+"""Figures that change with the hour: forecasts of carbon intensity, and tariffs, of all sites."""
 
 from collections.abc import Iterator
 
@@ -18,10 +18,10 @@ Ints = NDArray[np.int64]
 def group_by_forecast_and_tariff(
     fleet: Fleet, slots: Ints, context: DecisionContext
 ) -> Iterator[tuple[IntensityProfile | None, Tariff | None, Ints]]:
-    """Forecasts and tariffs by which a later start may be cheaper, with the sites of each pair.
+    """Pairs of forecast and tariff by which a later start may be cheaper, with their sites.
 
-    A site without a forecast is there only where its intensity is the same at every hour, by a
-    yearly factor: of any other its later figure is not known.
+    A site without a forecast is included only if its intensity is a yearly factor, the same at
+    every hour: for any other site the later intensity is not known.
     """
     profile_of_slot = {
         slot: profile
@@ -42,10 +42,11 @@ def group_by_forecast_and_tariff(
 def group_by_fresh_forecast(
     fleet: Fleet, slots: Ints, context: DecisionContext
 ) -> Iterator[tuple[IntensityProfile, Ints]]:
-    """Every forecast by which a saving may be claimed, with the sites of `slots` that have it.
+    """The forecasts that are fresh, with the sites of `slots` that have each of them.
 
-    Not one that is too old, or from the future; nor where the present figure is a yearly factor:
-    there the account knows no hours.
+    Forecasts that are too old or from the future do not count. Neither do those of sites whose
+    present intensity is a yearly factor: emissions are counted by that factor, so a later hour
+    saves nothing.
     """
     profiles = fleet.description_column(("forecast",), _profile_of, np.object_)
     oldest = context.now_seconds - context.terms.forecast_old_seconds
@@ -82,14 +83,14 @@ def _has_tariff_by_slot(fleet: Fleet) -> NDArray[np.bool_]:
 
 
 def tariffs_of(fleet: Fleet) -> NDArray[np.object_]:
-    """The tariff of every site; 0: none; [capacity]."""
+    """The `Tariff` of every site; 0 where there is none; [capacity]."""
     return fleet.description_column(
         ("tariff",), lambda facts: tariff_of(facts.spec.prices) or 0, np.object_
     )
 
 
 def tariff_price_of_run(fleet: Fleet, start_seconds: float, duration_seconds: float) -> Floats:
-    """Mean CNY per kWh of a run, where a tariff tells; elsewhere NaN; [capacity]."""
+    """Mean CNY per kWh of a run at every site; NaN where there is no tariff; [capacity]."""
     known = tariffs_of(fleet)
     found = np.full(fleet.slot_capacity, np.nan)
     means: dict[int, float] = {}
@@ -109,6 +110,6 @@ def _profile_of(facts: SiteFacts) -> IntensityProfile | int:
 
 
 def has_hourly_intensity(facts: SiteFacts) -> bool:
-    """Whether the present intensity of a site is one of the hour, and no yearly factor."""
+    """Whether the present intensity of a site is that of the hour, not a yearly factor."""
     intensity = facts.status.intensity
     return intensity is not None and intensity.origin in HOURLY_ORIGINS

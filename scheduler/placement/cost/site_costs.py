@@ -1,9 +1,9 @@
-"""Step 3, cost: what one replica costs for an hour at each site, in money.
+"""Step 3, cost: what one replica costs per hour at each site, in CNY.
 
 No cost is normalised over the candidates, so that a site that joins never changes the order of the
-others. Known costs sort before unknown ones: sites are ordered by the number of figures that are
-missing, then by money, where a missing or old figure counts as the worst of what is known of it.
-Losing a figure thus never moves a site forward.
+others. Known costs sort before unknown ones: sites are ordered by the number of missing figures,
+then by money, where a missing or old figure counts as the worst that is known of it. So losing a
+figure never moves a site forward.
 """
 
 import importlib
@@ -35,7 +35,7 @@ _UNKNOWN_WEIGHT = 1e18
 
 
 class CostRule(Protocol):
-    """One cost."""
+    """One cost: units that a replica pays for, times what a unit costs at each site."""
 
     term: str
 
@@ -44,7 +44,7 @@ class CostRule(Protocol):
         ...
 
     def per_unit(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
-        """What a unit costs; by the units it is CNY per replica-hour; [fleet.capacity]."""
+        """What a unit costs; times `units` it is CNY per replica-hour; [fleet.capacity]."""
         ...
 
     def origin(
@@ -56,7 +56,7 @@ class CostRule(Protocol):
 
 @cache
 def all_costs() -> tuple[CostRule, ...]:
-    """Every cost in `costs/`, by file name."""
+    """Every cost in `terms/`, sorted by file name, which fixes the order of the sum."""
     names = sorted(module.name for module in pkgutil.iter_modules(costs.__path__))
     return tuple(importlib.import_module(f"{costs.__name__}.{name}").COST for name in names)
 
@@ -67,9 +67,9 @@ class SiteCosts(msgspec.Struct, frozen=True):
     Attributes:
         terms: the costs that apply, each with its units and its figures.
         cny: their sum; [capacity].
-        unknown: how many figures behind them are missing; [capacity].
-        name_hashes: a number for every site that follows from its name; [capacity].
-        salt: a number for the workload.
+        unknown: how many of the figures that they need are missing; [capacity].
+        name_hashes: a hash of every site's name; [capacity].
+        salt: a hash of the workload.
         is_any_unknown: whether any term is unknown at any site.
     """
 
@@ -81,16 +81,16 @@ class SiteCosts(msgspec.Struct, frozen=True):
     is_any_unknown: bool = True
 
     def tie_breakers_of(self, slots: Ints) -> NDArray[np.uint64]:
-        """Breaks ties always the same way, but differently for each workload; [len(slots)]."""
+        """Numbers that break ties: the same for a workload, other ones for others; [len(slots)]."""
         return (self.name_hashes.take(slots) ^ np.uint64(self.salt)) * _HASH_MULTIPLIER
 
     def iter_cheapest_first(
         self, slots: Ints, *, first_chunk: int = _FIRST_CHUNK
     ) -> Iterator[Ints]:
-        """The slots in order, cheapest first, in chunks: few decisions need them all.
+        """The slots, cheapest first, in chunks: few decisions need them all.
 
         Args:
-            slots: what to put in order.
+            slots: the slots to sort.
             first_chunk: about how many are needed; later chunks are larger.
         """
         if len(slots) <= 2 * first_chunk:
@@ -111,7 +111,7 @@ class SiteCosts(msgspec.Struct, frozen=True):
             yield self.sort_cheapest_first(left)
 
     def sort_cheapest_first(self, slots: Ints) -> Ints:
-        """The slots in order, cheapest first; [len(slots)]."""
+        """The slots, cheapest first; [len(slots)]."""
         cny = self.cny.take(slots)
         unknown = self.unknown.take(slots) if self.is_any_unknown else None
         if unknown is None or not unknown.any():
@@ -132,7 +132,7 @@ class SiteCosts(msgspec.Struct, frozen=True):
 
 
 def site_costs_of(demand: Demand, fleet: Fleet, context: DecisionContext) -> SiteCosts:
-    """Adds up all costs that the demand pays for."""
+    """Adds up all cost terms that the demand pays for."""
     terms: list[tuple[CostRule, float, SiteVector]] = []
     missing: list[Ints] = []
     for cost in all_costs():
@@ -172,11 +172,11 @@ class MissingFiguresCache:
 
 
 def _count_missing(fleet: Fleet, missing_by_cost: list[Ints]) -> tuple[Ints, bool]:
-    """How many figures are missing; remembered as long as they are the same arrays.
+    """How many figures are missing at each site, and whether any is; cached by the arrays.
 
     Args:
-        fleet: the fleet; it remembers.
-        missing_by_cost: of each cost how many are missing; [capacity].
+        fleet: the fleet.
+        missing_by_cost: for each cost term, how many of its figures are missing; [capacity].
     """
     cache_key = (fleet.figure_version, *map(id, missing_by_cost))
     counts = fleet.cache(MissingFiguresCache).counts

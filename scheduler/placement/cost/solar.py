@@ -1,9 +1,9 @@
-"""Own solar power: free while there is more of it than the site draws, and given away once.
+"""A site's own solar power: free as far as it exceeds what the site draws, and promised only once.
 
 The surplus is what the roof makes less what the building draws, both measured in one report, less
-what is on its way there and draws nothing yet. It is a figure of this moment: only runs of at most
-an hour that start now are reckoned with it. Without any of these figures there is no surplus, and
-the grid's price and intensity count in full.
+what replicas in flight will draw there. It is a figure of this moment, so it counts only for runs
+of at most `pv_longest_run_seconds` that start now. If any of these figures is missing there is no
+surplus, and the grid's price and intensity count in full.
 """
 
 import numpy as np
@@ -22,16 +22,16 @@ Floats = NDArray[np.float64]
 def free_solar_ratio(
     fleet: Fleet, demand: Demand, context: DecisionContext, replica_watts: float
 ) -> Floats | None:
-    """Which part of its power the whole demand would have for nothing at each site; [capacity].
+    """The share of its power that the whole demand would get from solar surplus; [capacity].
 
     Args:
         fleet: the fleet.
-        demand: what runs, all of its replicas in one place.
+        demand: the demand; all of its replicas are counted at one site.
         context: the time and terms.
-        replica_watts: of one replica, before PUE.
+        replica_watts: the power of one replica, before PUE.
 
     Returns:
-        0 to 1; None when no site has anything to give, or the run is too long.
+        0 to 1 for each site; None if no site has a surplus, or the run is too long or starts later.
     """
     seconds = demand.schedule.duration_seconds or 0
     is_short = 0 < seconds <= context.terms.pv_longest_run_seconds
@@ -53,7 +53,7 @@ def free_solar_ratio(
 
 
 def _in_flight_watts(facts: SiteFacts | None, context: DecisionContext) -> float:
-    """What is on its way to a site will draw, with its building."""
+    """What the replicas in flight to a site will draw, PUE included."""
     if facts is None:
         return 0.0
     watts = sum(

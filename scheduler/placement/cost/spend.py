@@ -1,8 +1,9 @@
-"""What a placement costs an hour, and what a tenant's quota and budget say to it.
+"""What a placement costs per hour, and whether a tenant's quota and budget allow it.
 
-A budget is a rate: CNY per hour (what decisions call `cnyPerHour`: energy, compute and the priced
-terms) and kgCO2e per hour. Figures that are not known count as assumed, on the dear side: unknown
-is never free. Fewer or moved replicas are always allowed; what runs is never ended for money.
+A budget is a rate: CNY per hour (`cnyPerHour` of decisions: energy, compute and the priced terms)
+and kgCO2e per hour. Unknown figures count as the assumed ones, which are on the expensive side:
+unknown is never free. Fewer or moved replicas are always allowed; running replicas are never ended
+because of money.
 """
 
 from collections.abc import Mapping
@@ -28,14 +29,14 @@ def spend_of(
     replicas_by_site: Mapping[str, int],
     costs: SiteCosts | None = None,
 ) -> Spend:
-    """What replicas at these sites cost an hour; sites that are gone cost nothing.
+    """What replicas at these sites cost per hour; sites that are gone cost nothing.
 
     Args:
-        demand: what runs.
-        fleet: the prices.
-        context: when.
+        demand: the demand that the replicas are of.
+        fleet: the fleet, with the prices.
+        context: the time and terms.
         replicas_by_site: replicas by site.
-        costs: what `price_of` says, if it was asked already.
+        costs: the result of `site_costs_of`, if the caller has it.
     """
     known = sorted(site for site in replicas_by_site if site in fleet.slot_of)
     if not known:
@@ -53,7 +54,7 @@ def spend_of(
 
 
 def explain_over_quota(demand: Demand, replicas: int, sites: int) -> str:
-    """Why a tenant's quota does not allow so much; empty when it does."""
+    """Why a tenant's quota does not allow so many replicas at so many sites; empty if it does."""
     if not demand.quota_left:
         return ""
     usage = demand.quota_usage(replicas, sites)
@@ -76,7 +77,7 @@ def explain_over_tenant_limits(
     costs: SiteCosts,
     replicas_by_slot: Mapping[int, int],
 ) -> str:
-    """Why the tenant may not have this division; empty when it may."""
+    """Why the tenant's quota or budget does not allow a division; empty if both do."""
     if demand.quota_left is None and demand.budget_left is None:
         return ""
     replicas_by_site = {
@@ -100,7 +101,7 @@ def _explain_over_budget(demand: Demand, spend: Spend) -> str:
         ("CNY/h", spend.cny_per_hour, left.cny_per_hour, budget.cny_per_hour),
         ("gCO2e/h", spend.gco2_per_hour, left.gco2_per_hour, grams),
     ):
-        if rest is not None and not asked <= rest:
+        if rest is not None and not asked <= rest:  # so that NaN is over the budget
             return (
                 f"tenant {demand.tenant} has {max(0.0, rest):.4g} {unit} left of its budget of "
                 f"{whole:.4g} {unit}; this would take {asked:.4g} {unit}"
@@ -109,5 +110,5 @@ def _explain_over_budget(demand: Demand, spend: Spend) -> str:
 
 
 def with_limit_message(decision: Decision, sentence: str) -> Decision:
-    """The decision, with what the tenant's limits say."""
+    """The decision with a sentence of `explain_over_tenant_limits` at the end of its line."""
     return msgspec.structs.replace(decision, line=f"{decision.line}; {sentence}")

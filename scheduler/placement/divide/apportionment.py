@@ -1,8 +1,8 @@
 """Webster's method (Sainte-Laguë): whole replicas in proportion to weights.
 
-The next replica goes to the site with the largest `weight / (2 * seats + 1)`; ties go to fewer
-seats, then by a hash. It is monotone: one more replica never takes one away from anybody. Source:
-Balinski and Young, Fair Representation, 1982.
+The next replica goes to the site with the largest `weight / (2 * replicas + 1)`, of equal ones to
+the site with fewer replicas, then by a hash. The method is monotone: one replica more in all never
+takes one away from a site. Source: Balinski and Young, Fair Representation, 1982.
 """
 
 from collections.abc import Sequence
@@ -29,13 +29,13 @@ def apportion(
 
     Args:
         total: how many replicas there are in all, those in `start` included.
-        weights: not negative; 0 gets nothing.
-        caps: the most that each may have; None: no limit.
-        start: what each has already and keeps.
-        tie_breakers: breaks ties, smallest first.
+        weights: not negative; a site of weight 0 gets nothing; [sites].
+        caps: the most that each site may have, in all; None: no limit; [sites].
+        start: what each site has already and keeps; [sites].
+        tie_breakers: among equal sites the smallest goes first; [sites].
 
     Returns:
-        The replicas of each, [len(weights)]; None when the caps do not leave enough room.
+        The replicas of each site, [sites]; None if the caps do not leave enough room.
     """
     count = len(weights)
     share = np.asarray(weights, np.float64)
@@ -50,12 +50,15 @@ def apportion(
 
 
 def _apportion_by_divisor(total: int, weights: Floats, start: Ints, caps: Ints) -> Ints:
-    """Seats by the smallest divisor that does not give away too many; few are left over."""
+    """Replicas by the smallest divisor that does not give away too many; few are left over.
+
+    The divisor is found by bisection; `_apportion_remaining` gives away what is left.
+    """
     low, high = 0.0, 2.0 * max(float(weights.sum()), 1e-300)
     best = start.copy()
     for _ in range(_MAX_BISECTIONS):
         divisor = (low + high) / 2
-        # Seats whose priority weight / (2 s + 1) is above the divisor / 2.
+        # A site gets its replica s + 1 while weight / (2 s + 1) > divisor / 2; 4e15 fits an int64.
         replicas = np.ceil(np.minimum(weights / max(divisor, 1e-300) - 0.5, 4e15)).astype(np.int64)
         replicas = np.minimum(np.maximum(replicas, start), caps)
         given = int(replicas.sum())
@@ -108,13 +111,13 @@ def scale_down_by_weight(
 ) -> Ints:
     """Takes replicas away, from the one with the most above its share first, down to `total`.
 
-    The opposite of `apportion`, ties too: the seat that it would have given last goes first.
+    The opposite of `apportion`, ties too: the replica that it would have given last goes first.
 
     Args:
-        total: how many are to be left.
-        weights: the shares that the division tends to.
-        held: what each has.
-        tie_breakers: breaks ties, largest first.
+        total: how many replicas are left.
+        weights: the shares that the division tends to; [sites].
+        held: what each site has; [sites].
+        tie_breakers: among equal sites the largest goes first; [sites].
     """
     remaining = np.asarray(held, np.int64).copy()
     share = np.asarray(weights, np.float64)

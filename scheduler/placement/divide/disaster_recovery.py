@@ -1,10 +1,9 @@
 """Two places, three centres (两地三中心): an active pair in one metro, a standby far away.
 
-The replicas are divided between two sites of one metro whose round trip is short enough and known;
-a third site in another province gets a share of them on top, as standby. What runs stays, unless
-fewer are asked or Fresh starts over; of all triples the one that keeps most of it is taken, then
-the cheapest. Source: GB/T 20988, disaster recovery of
-information systems.
+The replicas are divided between two sites of one metro whose round trip is known and short enough;
+a third site in another province gets a share of them on top, as standby. Running replicas stay,
+unless fewer are asked or Fresh starts over; of all triples the one that keeps most of them is
+taken, then the cheapest. Source: GB/T 20988, disaster recovery of information systems.
 """
 
 from collections.abc import Iterator
@@ -16,18 +15,24 @@ import numpy as np
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
-from scheduler.placement.divide.divide import DivisionRequest, ReplicasBySlot
-from scheduler.placement.divide.division import Division
-from scheduler.placement.divide.spread.levels import place_numbers_of
+from scheduler.placement.divide.divide import DivisionRequest
+from scheduler.placement.divide.division import Division, ReplicasBySlot
+from scheduler.placement.divide.spread.levels import (
+    UNKNOWN_PLACE,
+    max_groups_of,
+    max_per_group_of,
+    place_numbers_of,
+    replicas_by_place,
+)
 from scheduler.placement.fleet.distance import longest_rtt_milliseconds
 from scheduler.placement.fleet.fleet import Fleet
 
 DISASTER_RECOVERY_PRESET = "two-places-three-centres"
 DEFAULT_PAIR_MILLISECONDS = 5.0
-"""A round trip that synchronous replication bears."""
+"""The longest round trip at which synchronous replication is practical."""
 DEFAULT_STANDBY_RATIO = 0.5
 MAX_SITES_PER_METRO = 40
-"""Sites of one metro that are paired; cheaper ones first."""
+"""At most so many sites of one metro are paired; cheaper ones first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +64,10 @@ def divide_disaster_recovery(request: DivisionRequest, fleet: Fleet) -> Division
 
 
 def standby_replicas_of(demand: Demand) -> int:
-    """How many replicas stand by: the ratio of all as it is written, rounded up.
+    """How many replicas are on standby: their ratio of all, rounded up.
 
-    In binary 0.07 is a little more than that, and 7 of 100 would become 8.
+    The ratio is taken as it is written: in binary 0.07 is a little more than 7/100, and 7 of 100
+    replicas would become 8.
     """
     ratio = demand.preset_options.standby_ratio
     written = str(DEFAULT_STANDBY_RATIO if ratio is None else ratio)
@@ -69,9 +75,9 @@ def standby_replicas_of(demand: Demand) -> int:
 
 
 def total_replicas_of(demand: Demand) -> int:
-    """How many replicas run when everything is placed: those that stand by come on top.
+    """How many replicas run when everything is placed, those on standby included.
 
-    Duplicated work wants that many at each of its sites.
+    Duplicated work has that many at each of its sites.
     """
     return demand.replicas + (
         standby_replicas_of(demand) if demand.preset == DISASTER_RECOVERY_PRESET else 0
@@ -112,7 +118,7 @@ def _find_candidates(request: DivisionRequest, fleet: Fleet) -> list[_Candidate]
 
 @dataclass(frozen=True, slots=True)
 class _Triple:
-    """A pair and a standby; the best rank is the least: most that stays, then the cost."""
+    """A pair with its standby; the smallest rank is the best: most that stays, then the cost."""
 
     replicas_by_slot: ReplicasBySlot
     standby: _Candidate
@@ -136,7 +142,7 @@ def _iter_triples(request: DivisionRequest, fleet: Fleet, standby: int) -> Itera
         assignments = ((first, larger), (second, smaller), (standby_site, standby_replicas))
         shares = {each.slot: count for each, count in assignments if count > 0}
         if grows and any(shares.get(slot, 0) < count for slot, count in request.kept.items()):
-            continue  # what runs stays
+            continue  # running replicas stay
         cny = sum(count * each.cost[1] for each, count in assignments)
         unknown = sum(each.cost[0] for each, _ in assignments)
         kept_replicas = sum(min(each.running_replicas, count) for each, count in assignments)
@@ -146,7 +152,11 @@ def _iter_triples(request: DivisionRequest, fleet: Fleet, standby: int) -> Itera
 def _split_in_halves(
     request: DivisionRequest, first: _Candidate, second: _Candidate
 ) -> tuple[int, int]:
-    """Half of the replicas each, as far as what runs there lets it be; nobody is left without."""
+    """Half of the replicas each, as far as running ones allow; both sites get at least one.
+
+    Returns:
+        The replicas of the first site and of the second.
+    """
     one, other = request.kept.get(first.slot, 0), request.kept.get(second.slot, 0)
     half, most = ceil(request.replicas / 2), request.replicas - 1
     if one + other <= request.replicas:
@@ -158,20 +168,17 @@ def _split_in_halves(
 
 
 def _meets_spread(request: DivisionRequest, fleet: Fleet, shares: ReplicasBySlot) -> bool:
-    """Whether the levels of spread that are asked beside the preset hold."""
+    """Whether shares meet the required spread that is asked beside the preset."""
     for rule in request.demand.spread:
         if not rule.required:
             continue
-        names = place_numbers_of(fleet, rule.by)
-        groups: dict[int, int] = {}
-        for slot, count in shares.items():
-            groups[int(names[slot])] = groups.get(int(names[slot]), 0) + count
+        groups = replicas_by_place(place_numbers_of(fleet, rule.by), shares)
         fullest = max(groups.values(), default=0)
         if (
-            0 in groups
+            UNKNOWN_PLACE in groups
             or len(groups) < rule.min_groups
-            or (rule.max_groups is not None and len(groups) > rule.max_groups)
-            or (rule.max_per_group is not None and fullest > rule.max_per_group)
+            or len(groups) > max_groups_of(rule)
+            or fullest > max_per_group_of(rule)
         ):
             return False
     return True
@@ -188,7 +195,9 @@ def _iter_pairs(
     for members in metros.values():
         for first in members:
             for second in members:
-                stays = first.is_kept and second.is_kept  # a pair that runs is not parted again
+                stays = (
+                    first.is_kept and second.is_kept
+                )  # a running pair is not parted, whatever its round trip is now
                 if first is not second and (
                     stays or _round_trip_milliseconds(first.facts, second.facts) <= max_milliseconds
                 ):
@@ -196,7 +205,7 @@ def _iter_pairs(
 
 
 def _round_trip_milliseconds(first: SiteFacts, second: SiteFacts) -> float:
-    """The longer of both ends' figures; endless where an end does not know it."""
+    """The longer of both sites' figures; infinite if one of them is unknown."""
     trips = (
         longest_rtt_milliseconds(first, (second.name,)),
         longest_rtt_milliseconds(second, (first.name,)),

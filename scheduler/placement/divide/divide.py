@@ -1,11 +1,11 @@
-"""Step 4, divide: who gets how many replicas, by strategy.
+"""Step 4, divide: which site gets how many replicas, by strategy.
 
-Steady, the default, keeps what runs and places only the difference; Fresh starts over. In both a
-site never gets more than it has and what fits beside that. The strategies:
+Steady, the default mode, keeps running replicas and places only the difference; Fresh starts over.
+In both modes a site never gets more than it has and what fits beside that. The strategies:
 
-- CostOptimal fills the cheapest site first; when there are fewer replicas, the dearest gives first.
-- Aggregated uses as few sites as it can, the roomiest first, and divides by room among them.
-- Balanced divides in proportion to room; fewer replicas keep the proportions of what runs.
+- CostOptimal fills the cheapest site first; fewer replicas are taken from the most expensive first.
+- Aggregated uses as few sites as possible, the roomiest first, and divides by room among them.
+- Balanced divides in proportion to room; fewer replicas keep the proportions of those that run.
 - Weighted divides by the weights that the workload names (equal ones when it names none).
 - Duplicated gives every site all replicas.
 """
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scheduler.model.demand.demand import Demand
 from scheduler.placement.cost.site_costs import SiteCosts
 from scheduler.placement.divide.apportionment import apportion, scale_down_by_weight
+from scheduler.placement.divide.division import ReplicasBySlot, add_replicas, drop_zeros
 from scheduler.placement.fit.capacity import SiteCapacity
 
 if TYPE_CHECKING:
@@ -28,24 +29,21 @@ if TYPE_CHECKING:
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-ReplicasBySlot = dict[int, int]
-"""Replicas by slot."""
-
 
 class DivisionRequest(msgspec.Struct, frozen=True):
     """What is to be divided.
 
     Attributes:
-        demand: what is asked.
-        replicas: how many there shall be in all.
-        kept: what stays where it is, by slot; empty in Fresh.
-        open_slots: slots that may get more.
-        capacity: what fits beside what runs.
-        costs: what a replica costs.
-        weights: by slot, for Weighted; None: equal.
-        own_replicas: what the demand itself runs, by slot, when Fresh starts over: that is room for
-        itself.
-        caps: the most that single sites may get more, by slot, where something limits them.
+        demand: the demand.
+        replicas: how many replicas there are to be in all.
+        kept: replicas that stay where they are, by slot; empty in Fresh mode.
+        open_slots: slots of sites that may get more; [open].
+        capacity: how many replicas fit at each site beside what runs there.
+        costs: what a replica costs at each site.
+        weights: by slot, for the strategy Weighted; None: all equal.
+        own_replicas: what the workload itself runs, by slot, in Fresh mode: their place is free
+            for it.
+        caps: the most that single sites may get beyond `kept`, by slot; others have no cap.
     """
 
     demand: Demand
@@ -81,7 +79,7 @@ class DivisionRequest(msgspec.Struct, frozen=True):
 
     @property
     def kept_total(self) -> int:
-        """Replicas that stay."""
+        """How many replicas stay in all."""
         return sum(self.kept.values())
 
 
@@ -89,7 +87,7 @@ def divide(request: DivisionRequest) -> ReplicasBySlot | None:
     """Divides by the demand's strategy.
 
     Returns:
-        Replicas by slot, kept ones included; None when there is not room for all.
+        Replicas by slot, kept ones included; None if there is not enough capacity for all.
     """
     missing = request.replicas - request.kept_total
     if request.demand.strategy == "Duplicated":
@@ -117,9 +115,9 @@ def _fill_cheapest_first(request: DivisionRequest, missing: int) -> ReplicasBySl
 
 
 def iter_cheapest_sites(request: DivisionRequest, missing: int) -> Iterator[tuple[int, int]]:
-    """Open sites with room, cheapest first, and how many replicas each could get.
+    """The slots of open sites with room, cheapest first, and how many replicas each could get.
 
-    Where they cannot hold what is missing, fewer or none may come.
+    If all together cannot hold what is missing, some or all may be left out.
     """
     return _cheapest_sites_by_kernel(request) or _iter_cheapest_sites_interpreted(request, missing)
 
@@ -163,11 +161,11 @@ def _iter_cheapest_sites_interpreted(
 
 
 MIN_SITES_TO_CACHE_FULL = 256
-"""Of more open sites the kernel remembers which are full; of fewer, looking again is cheaper."""
+"""With more open sites the kernel caches which are full; with fewer, checking again is cheaper."""
 _EXTRA_SITES_IN_FIRST_CHUNK, _MAX_SITES_IN_FIRST_CHUNK = 20, 64
-"""Without the kernel so many sites are looked at first: a few more than replicas, but not more."""
+"""Without the kernel, the first chunk has so many sites more than replicas, and at most so many."""
 _MAX_SITES_IN_ONE_STEP = 64
-"""Of so few sites all are looked at in one step, without the kernel."""
+"""Without the kernel, so few sites are all checked in one step."""
 
 
 def _scale_down_most_expensive_first(
@@ -178,7 +176,7 @@ def _scale_down_most_expensive_first(
         removed = min(shares[slot], surplus)
         shares[slot] -= removed
         surplus -= removed
-    return _drop_zeros(shares)
+    return drop_zeros(shares)
 
 
 def _fill_aggregated(request: DivisionRequest, missing: int) -> ReplicasBySlot | None:
@@ -197,13 +195,9 @@ def _fill_aggregated(request: DivisionRequest, missing: int) -> ReplicasBySlot |
     if used > len(ranks):
         return None
     chosen = ranks[:used]
-    return _add_to_kept(
-        request,
-        request.open_slots[chosen],
-        _apportion_by_workload(
-            request, missing, more[chosen], request.open_slots[chosen], more[chosen]
-        ),
-    )
+    slots = request.open_slots[chosen]
+    added = _apportion_by_workload(request, missing, more[chosen], slots, more[chosen])
+    return None if added is None else add_replicas(request.kept, slots, added)
 
 
 def _scale_down_aggregated(request: DivisionRequest, _surplus: int) -> ReplicasBySlot | None:
@@ -215,27 +209,24 @@ def _scale_down_aggregated(request: DivisionRequest, _surplus: int) -> ReplicasB
     left = _apportion_by_workload(
         request, request.replicas, held[chosen], slots[chosen], held[chosen]
     )
-    return None if left is None else _drop_zeros(_replicas_by_slot(slots[chosen], left))
+    return None if left is None else drop_zeros(_replicas_by_slot(slots[chosen], left))
 
 
 def _fill_balanced(request: DivisionRequest, missing: int) -> ReplicasBySlot | None:
     more = request.max_additional_at(request.open_slots)
-    return _add_to_kept(
-        request,
-        request.open_slots,
-        _apportion_by_workload(request, missing, more, request.open_slots, more),
-    )
+    added = _apportion_by_workload(request, missing, more, request.open_slots, more)
+    return None if added is None else add_replicas(request.kept, request.open_slots, added)
 
 
 def _scale_down_balanced(request: DivisionRequest, _surplus: int) -> ReplicasBySlot | None:
     slots = _slots_of(request.kept)
     held = np.array([request.kept[slot] for slot in slots.tolist()], np.int64)
     left = _apportion_by_workload(request, request.replicas, held, slots, held)
-    return None if left is None else _drop_zeros(_replicas_by_slot(slots, left))
+    return None if left is None else drop_zeros(_replicas_by_slot(slots, left))
 
 
 def _fill_weighted(request: DivisionRequest, _missing: int) -> ReplicasBySlot | None:
-    """Towards the weights: whatever is added goes where the share is shortest of its weight."""
+    """Adds replicas where the share is furthest below its weight."""
     slots = np.union1d(request.open_slots, _slots_of(request.kept)).astype(np.int64)
     held = np.array([request.kept.get(slot, 0) for slot in slots.tolist()], np.int64)
     is_open = np.isin(slots, request.open_slots)
@@ -247,7 +238,7 @@ def _fill_weighted(request: DivisionRequest, _missing: int) -> ReplicasBySlot | 
         start=held,
         tie_breakers=request.costs.tie_breakers_of(slots),
     )
-    return None if replicas is None else _drop_zeros(_replicas_by_slot(slots, replicas))
+    return None if replicas is None else drop_zeros(_replicas_by_slot(slots, replicas))
 
 
 def _scale_down_weighted(request: DivisionRequest, _surplus: int) -> ReplicasBySlot | None:
@@ -259,11 +250,11 @@ def _scale_down_weighted(request: DivisionRequest, _surplus: int) -> ReplicasByS
         held,
         tie_breakers=request.costs.tie_breakers_of(slots),
     )
-    return _drop_zeros(_replicas_by_slot(slots, left))
+    return drop_zeros(_replicas_by_slot(slots, left))
 
 
 def _divide_duplicated(request: DivisionRequest) -> ReplicasBySlot | None:
-    """Every site that can gets all replicas; one that cannot take more keeps what it has."""
+    """Every site with room gets all replicas; one that cannot take more keeps what it has."""
     shares = dict(request.kept)
     more = request.max_additional_at(request.open_slots)
     for slot, room in zip(request.open_slots.tolist(), more.tolist(), strict=True):
@@ -272,7 +263,7 @@ def _divide_duplicated(request: DivisionRequest) -> ReplicasBySlot | None:
             shares[slot] = request.replicas
     for slot, held in shares.items():
         shares[slot] = min(held, request.replicas)
-    shares = _drop_zeros(shares)
+    shares = drop_zeros(shares)
     return shares or (None if request.replicas else {})
 
 
@@ -293,7 +284,7 @@ _SCALE_DOWN_BY_STRATEGY: dict[str, Callable[[DivisionRequest, int], ReplicasBySl
 def _apportion_by_workload(
     request: DivisionRequest, total: int, weights: Ints, slots: Ints, caps: Ints
 ) -> Ints | None:
-    """Divides `total` among slots, ties by the hash of the workload."""
+    """Divides `total` among slots by weights; ties are broken by the hash of the workload."""
     return apportion(
         total,
         weights.astype(np.float64),
@@ -314,18 +305,3 @@ def _slots_of(shares: ReplicasBySlot) -> Ints:
 
 def _replicas_by_slot(slots: Ints, replicas: Ints) -> ReplicasBySlot:
     return dict(zip(slots.tolist(), replicas.tolist(), strict=True))
-
-
-def _add_to_kept(
-    request: DivisionRequest, slots: Ints, added_replicas: Ints | None
-) -> ReplicasBySlot | None:
-    if added_replicas is None:
-        return None
-    shares = dict(request.kept)
-    for slot, more in zip(slots.tolist(), added_replicas.tolist(), strict=True):
-        shares[slot] = shares.get(slot, 0) + more
-    return _drop_zeros(shares)
-
-
-def _drop_zeros(shares: ReplicasBySlot) -> ReplicasBySlot:
-    return {slot: count for slot, count in shares.items() if count > 0}

@@ -1,18 +1,22 @@
-"""What a division comes to: the shares, and how good they are."""
+"""Replicas by site, and what a division comes to."""
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from scheduler.placement.divide.divide import ReplicasBySlot
+ReplicasBySlot = dict[int, int]
+"""Replicas by the slot of their site."""
 
 
 class Division(msgspec.Struct, frozen=True):
     """The outcome of step 4.
 
     Attributes:
-        replicas_by_slot: replicas by slot; None: there is no division that holds.
+        replicas_by_slot: replicas by slot, kept ones included; None: no division meets what is
+            asked.
         group: the site group that was used last.
         is_optimal: whether nothing cheaper exists.
-        gap: how much dearer than the best possible it may be, as a ratio.
+        gap: how much more expensive than the best possible one it may be, as a ratio.
         spread_failed: whether there would be room, but not spread as asked.
         lacks_capacity: whether there is too little room however it is spread.
         notes: what the answer does not promise.
@@ -25,3 +29,18 @@ class Division(msgspec.Struct, frozen=True):
     spread_failed: bool = False
     lacks_capacity: bool = False
     notes: tuple[str, ...] = ()
+
+
+def add_replicas(
+    kept: ReplicasBySlot, slots: NDArray[np.int64], added: NDArray[np.int64]
+) -> ReplicasBySlot:
+    """What is kept and, slot by slot, what is added to it, without sites that hold none."""
+    shares = dict(kept)
+    for slot, more in zip(slots.tolist(), added.tolist(), strict=True):
+        shares[slot] = shares.get(slot, 0) + more
+    return drop_zeros(shares)
+
+
+def drop_zeros(shares: ReplicasBySlot) -> ReplicasBySlot:
+    """The same without sites that hold no replica."""
+    return {slot: count for slot, count in shares.items() if count > 0}

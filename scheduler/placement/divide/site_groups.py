@@ -1,10 +1,13 @@
-"""Ordered site groups: the first is filled before the next is touched.
+"""Preferred affinity, and within it ordered site groups: the first is filled before the next.
 
-A division resumes at the group that worked last, so that a workload that moved on does not try its
-first group again with every replica; where that group and the later ones are full, the earlier ones
-are asked once more, from the first. Spread counts over all groups that are in use: it is the
-cheapest of the divisions that leave the fewest replicas to later groups. Another strategy divides
-so only as long as one group will do; the order of the groups goes before the evenness of shares.
+Sites that meet the preferred affinity are tried alone; the last preference is dropped first.
+
+A division resumes at the group that was used last, so that a workload that moved on does not try
+its first group again with every replica; if that group and the later ones are full, the earlier
+ones are tried again, from the first. Spread counts over all groups in use: the result is the
+cheapest of the divisions that leave the fewest replicas to later groups. Strategies other than
+CostOptimal hold only as long as one group suffices: the order of the groups takes precedence over
+even shares.
 """
 
 import numpy as np
@@ -14,15 +17,41 @@ from scheduler.placement.divide.disaster_recovery import (
     DISASTER_RECOVERY_PRESET,
     divide_disaster_recovery,
 )
-from scheduler.placement.divide.divide import DivisionRequest, ReplicasBySlot
-from scheduler.placement.divide.division import Division
+from scheduler.placement.divide.divide import DivisionRequest
+from scheduler.placement.divide.division import Division, ReplicasBySlot
 from scheduler.placement.divide.spread.spread import divide_spread
+from scheduler.placement.filter.constraints.companion import satisfies_companion
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.labels import is_in_group
 
 
+def divide_with_preferred_affinity(request: DivisionRequest, fleet: Fleet) -> Division:
+    """Divides among the sites that meet the preferred affinity, or as much of it as can be met."""
+    if not request.demand.companions:
+        return divide_in_groups(request, fleet)
+    preferred = [each for each in request.demand.companions if not each.required]
+    for dropped in range(len(preferred)):
+        remaining = preferred[: len(preferred) - dropped]
+        slots = request.open_slots
+        for affinity in remaining:
+            slots = slots[satisfies_companion(fleet, affinity)[slots]]
+        division = divide_in_groups(replace(request, open_slots=slots), fleet)
+        if division.replicas_by_slot is not None:
+            return replace(division, notes=(*division.notes, *_format_dropped(dropped)))
+    division = divide_in_groups(request, fleet)
+    return (
+        replace(division, notes=(*division.notes, *_format_dropped(len(preferred))))
+        if preferred
+        else division
+    )
+
+
+def _format_dropped(dropped: int) -> tuple[str, ...]:
+    return (f"{dropped} preferred affinity could not be met",) if dropped else ()
+
+
 def divide_in_groups(request: DivisionRequest, fleet: Fleet) -> Division:
-    """Divides within the first group that has room, flowing over into the next ones."""
+    """Divides among the sites of the first group that has room, and of later ones if it is full."""
     demand = request.demand
     if demand.preset == DISASTER_RECOVERY_PRESET and demand.replicas > 0:
         return divide_disaster_recovery(request, fleet)
@@ -55,6 +84,7 @@ def _open_slots_by_group(request: DivisionRequest, fleet: Fleet) -> list[list[in
 def _divide_overflowing(
     request: DivisionRequest, fleet: Fleet, members: list[list[int]], names: list[str]
 ) -> Division:
+    """Fills one group after the other; for demands without spread."""
     shares: ReplicasBySlot = dict(request.kept)
     for slots, name in zip(members, names, strict=True):
         missing = request.replicas - sum(shares.values())
@@ -80,13 +110,14 @@ def _divide_overflowing(
 def _divide_widening(
     request: DivisionRequest, fleet: Fleet, members: list[list[int]], names: list[str]
 ) -> Division:
+    """Divides over the first group, then over the first two, and so on, until the spread holds."""
     slots: list[int] = []
     division = Division(None)
     later = request.costs.unknown.copy()
     most = int(later.max(initial=0)) + 1
     for place, (more, name) in enumerate(zip(members, names, strict=True)):
         slots += more
-        later[more] += place * most  # whatever it costs, a later group ranks behind
+        later[more] += place * most  # a later group ranks behind, whatever it costs
         price = replace(request.costs, unknown=later, is_any_unknown=True)
         widened = replace(request, open_slots=np.array(sorted(slots), np.int64), costs=price)
         division = divide_spread(_with_cost_optimal_strategy(widened) if place else widened, fleet)
@@ -96,5 +127,5 @@ def _divide_widening(
 
 
 def _with_cost_optimal_strategy(request: DivisionRequest) -> DivisionRequest:
-    """The same by price alone, in which the order of the groups is: no share is any strategy's."""
+    """The same by cost alone: the costs hold the order of the groups."""
     return replace(request, demand=replace(request.demand, strategy="CostOptimal"))

@@ -1,8 +1,8 @@
-"""Where a strategy would cost more than the tenant's budget leaves, the cheapest division is tried.
+"""The cheapest division, tried if the strategy's would exceed the tenant's budget.
 
-A strategy is a wish about evenness; a budget is a limit. The decision says in its notes that cost
-divided in place of the strategy. What is not to be divided by cost (Duplicated work, a pair and its
-standby) is not.
+A strategy is a preference about even shares; a budget is a limit. A note of the decision says that
+it was divided by cost instead. Duplicated work, and a pair with its standby, are never divided by
+cost.
 """
 
 from msgspec.structs import replace
@@ -11,7 +11,7 @@ from scheduler.placement.cost.spend import explain_over_tenant_limits
 from scheduler.placement.divide.disaster_recovery import DISASTER_RECOVERY_PRESET
 from scheduler.placement.divide.divide import DivisionRequest
 from scheduler.placement.divide.division import Division
-from scheduler.placement.divide.preferred_affinity import divide_with_preferred_affinity
+from scheduler.placement.divide.site_groups import divide_with_preferred_affinity
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
@@ -19,10 +19,10 @@ from scheduler.placement.fleet.fleet import Fleet
 def divide_within_budget(
     request: DivisionRequest, fleet: Fleet, context: DecisionContext
 ) -> Division | None:
-    """The cheapest division, if the tenant may have it; None: not even that.
+    """The cheapest division, if it is within the budget; None: it is not, or may not be used.
 
     Args:
-        request: what the strategy divided, at a price that is too high.
+        request: the request of which the division by strategy exceeds the budget.
         fleet: the fleet.
         context: the time and terms.
     """

@@ -1,7 +1,7 @@
-"""Every verdict, every cost, site by site: told only when somebody asks.
+"""Explains a decision: every verdict and every cost, site by site.
 
-Nothing of this is kept with a decision. It follows from the same inputs, so whoever has the record
-of a decision can have its explanation, byte for byte.
+None of this is kept with a decision. It follows from the same inputs, so the record of a decision
+gives its explanation, byte for byte.
 """
 
 from datetime import datetime
@@ -42,7 +42,7 @@ def explain(
         fleet: as in `choose`.
         now: as in `choose`.
         terms: as in `choose`.
-        decision: what `choose` said; None: ask it.
+        decision: the result of `choose`; None: call it.
     """
     decided = choose(demand, fleet, now=now, terms=terms) if decision is None else decision
     state = prepare_cycle(demand, fleet, context_at_start(decision_context(now, terms), decided))
@@ -105,7 +105,7 @@ def _cost_terms(state: CycleState, slot: int) -> tuple[CostTerm, ...]:
 
 
 def _shown_origin(origin: Origin, *, known: bool) -> Origin:
-    """What somebody wrote without saying where it is from is assumed, not unknown."""
+    """A known figure without an origin counts as assumed, not as unknown."""
     if not known:
         return "unknown"
     return "assumed" if origin == "unknown" else origin

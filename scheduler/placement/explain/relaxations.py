@@ -1,17 +1,18 @@
-"""What a workload could ask less of, when the sites that admit it do not suffice.
+"""Relaxations to suggest when no feasible site has enough capacity: what a workload could ask less.
 
-Each easing offers the smallest step of its kind: the most replicas, the largest request, the
-narrowest bound that does fit, found by trying.
+Each relaxation is the smallest step of its kind: the most replicas, the largest request or the
+narrowest bound that fits, found by running the engine.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from math import ceil
 
 from msgspec.structs import replace
 
 from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.demand import Demand
+from scheduler.model.formatters import format_rfc3339_exact
 from scheduler.model.kinds.policy import Spread
 from scheduler.model.kinds.tenant import BudgetLeft, Spend
 from scheduler.model.quantities import CPU, PODS, format_amount
@@ -22,12 +23,13 @@ from scheduler.placement.divide.disaster_recovery import (
     DISASTER_RECOVERY_PRESET,
     standby_replicas_of,
 )
-from scheduler.placement.explain.trial import Trial, TrialStep
+from scheduler.placement.explain.trial import Trial
+from scheduler.placement.filter.fix import Fix, change_workload
 from scheduler.placement.fleet.context import DecisionContext
 
 FitsDemand = Callable[[Demand], bool]
 QuotaUsage = Mapping[str, int]
-"""Of a tenant's quota, by resource."""
+"""What is used of a tenant's quota, by resource."""
 
 _SCALE_STEPS = 1000
 
@@ -35,12 +37,12 @@ _SCALE_STEPS = 1000
 def lift_scheduling_gates(
     trial: Trial, context: DecisionContext, usage_of: Callable[[Demand], QuotaUsage]
 ) -> Iterator[Trial]:
-    """Pause, time and quota, which hold whatever the sites say: all that bind are lifted.
+    """Lifts all scheduling gates that hold, whatever the sites are: pause, time and quota.
 
     Args:
-        trial: where to begin.
-        context: of the decision.
-        usage_of: what a demand would take of its tenant's quota if that did not bind.
+        trial: the changes to begin with.
+        context: the time and terms of the decision.
+        usage_of: what a demand would take of its tenant's quota if that had no limit.
     """
     relaxed = _relax_schedule(_resume(trial), context)
     if relaxed.demand.quota_left:
@@ -52,7 +54,9 @@ def lift_scheduling_gates(
 def _resume(trial: Trial) -> Trial:
     if not trial.demand.paused:
         return trial
-    return _change_workload(trial, "paused", "true", "false", replace(trial.demand, paused=False))
+    return trial.with_fix(
+        change_workload("paused", "true", "false", replace(trial.demand, paused=False))
+    )
 
 
 def _relax_schedule(trial: Trial, context: DecisionContext) -> Trial:
@@ -64,14 +68,15 @@ def _relax_schedule(trial: Trial, context: DecisionContext) -> Trial:
         if was is None or (was <= becomes if bound == "earliest" else was >= becomes):
             continue
         demand = replace(trial.demand, schedule=replace(schedule, **{bound: becomes}))
-        trial = _change_workload(
-            trial, f"schedule.{bound}", _format_rfc3339(was), _format_rfc3339(becomes), demand
+        trial = trial.with_fix(
+            change_workload(
+                f"schedule.{bound}",
+                format_rfc3339_exact(was),
+                format_rfc3339_exact(becomes),
+                demand,
+            )
         )
     return trial
-
-
-def _format_rfc3339(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _raise_quota(trial: Trial, usage: QuotaUsage) -> Trial:
@@ -92,11 +97,16 @@ def _raise_quota(trial: Trial, usage: QuotaUsage) -> Trial:
         ),
     )
     wider = {**left, **{name: needed[name] for name in short}}
-    return trial.with_step(TrialStep(change, demand=replace(demand, quota_left=wider)))
+    return trial.with_fix(Fix(change, demand=replace(demand, quota_left=wider)))
 
 
 def raise_budget(trial: Trial, spend: Spend | None) -> Iterator[Trial]:
-    """The budget that would just do, to a hundredth, where what would be placed costs more."""
+    """A budget that is just enough, rounded up to a hundredth, if the placement costs more.
+
+    Args:
+        trial: the changes to begin with.
+        spend: what the placement would cost without a budget; None: there is no placement.
+    """
     demand = trial.demand
     left = demand.budget_left
     if left is None or spend is None:
@@ -121,15 +131,15 @@ def raise_budget(trial: Trial, spend: Spend | None) -> Iterator[Trial]:
             left.gco2_per_hour, raised.get("kgco2e_per_hour", 0.0) * GRAMS_PER_KILOGRAM
         ),
     )
-    yield trial.with_step(TrialStep(change, demand=replace(demand, budget_left=wider)))
+    yield trial.with_fix(Fix(change, demand=replace(demand, budget_left=wider)))
 
 
 def _budgets_to_raise(
     demand: Demand, left: BudgetLeft, spend: Spend
 ) -> dict[str, tuple[float, float]]:
-    """The budgets that are too small, as they are and as they would do.
+    """The budgets that are too small, as they are and as they would be just enough.
 
-    By field of `RateLimiter`.
+    By field of `Budget`.
     """
     changes: dict[str, tuple[float, float]] = {}
     for name, (field, per_unit) in _LEFT_FIELD_OF_BUDGET.items():
@@ -144,7 +154,7 @@ _LEFT_FIELD_OF_BUDGET = {
     "cny_per_hour": ("cny_per_hour", 1),
     "kgco2e_per_hour": ("gco2_per_hour", GRAMS_PER_KILOGRAM),
 }
-"""Of each budget what is left of it, and how many units of that make one of the budget."""
+"""By field of `Budget`: the field of `BudgetLeft`, and how many of its units make one here."""
 _HUNDREDTHS = 100
 _SHOWN_BUDGET_NAMES = {"cny_per_hour": "cnyPerHour", "kgco2e_per_hour": "kgco2ePerHour"}
 
@@ -153,13 +163,8 @@ def _add_to_known(left: float | None, more: float) -> float | None:
     return None if left is None else left + more
 
 
-def _change_workload(trial: Trial, field: str, was: str, becomes: str, demand: Demand) -> Trial:
-    change = SuggestedChange(kind=f"workload.{field}", target=demand.key, from_=was, to=becomes)
-    return trial.with_step(TrialStep(change, demand=demand))
-
-
 def reduce_replicas(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
-    """The most replicas that do fit, as many as the spread needs at least."""
+    """The most replicas that fit, but not fewer than the spread needs."""
     demand = trial.demand
     least = max((rule.min_groups for rule in demand.spread if rule.required), default=1)
     least = max(least, _MIN_PAIR_REPLICAS) if demand.preset == DISASTER_RECOVERY_PRESET else least
@@ -171,7 +176,7 @@ def reduce_replicas(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
     if most > 0:
         most += least - 1
         smaller = replace(demand, replicas=most)
-        yield _change_workload(trial, "replicas", str(demand.replicas), str(most), smaller)
+        yield trial.with_fix(change_workload("replicas", str(demand.replicas), str(most), smaller))
 
 
 def _find_largest(limit: int, fits: Callable[[int], bool]) -> int:
@@ -184,7 +189,7 @@ def _find_largest(limit: int, fits: Callable[[int], bool]) -> int:
 
 
 def reduce_requests(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
-    """The largest request of one resource that does fit; if no single one helps, of all alike."""
+    """The largest request of one resource that fits; if no single one helps, of all alike."""
     if len(trial.demand.unit) != 1:
         return
     requests = trial.demand.unit[0].shape.requests
@@ -207,8 +212,8 @@ def _reduce_one_request(trial: Trial, name: str, fits: FitsDemand) -> Iterator[T
     smaller = _with_requests(demand, {name: least * step})
     if least > 0 or (name not in (CPU, "memory") and fits(smaller)):
         becomes = format_amount(name, least * step)
-        yield _change_workload(
-            trial, f"requests.{name}", format_amount(name, asked), becomes, smaller
+        yield trial.with_fix(
+            change_workload(f"requests.{name}", format_amount(name, asked), becomes, smaller)
         )
 
 
@@ -235,7 +240,9 @@ def _reduce_all_requests(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
         ", ".join(f"{name} {format_amount(name, amount)}" for name, amount in sorted(each.items()))
         for each in (requests, smaller)
     )
-    yield _change_workload(trial, "requests", was, becomes, _with_requests(trial.demand, smaller))
+    yield trial.with_fix(
+        change_workload("requests", was, becomes, _with_requests(trial.demand, smaller))
+    )
 
 
 def _with_requests(demand: Demand, amounts: dict[str, int]) -> Demand:
@@ -246,7 +253,7 @@ def _with_requests(demand: Demand, amounts: dict[str, int]) -> Demand:
 
 
 def loosen_spread(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
-    """Each required level with its narrowest bound that fits, else as a wish."""
+    """Each required level with its narrowest bound that fits, else as a preference."""
     spread = trial.demand.spread
     for place, rule in enumerate(spread):
         if not rule.required:
@@ -254,19 +261,19 @@ def loosen_spread(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
         loosened = False
         for what, was, becomes, demand in _iter_looser_bounds(trial.demand, place, fits):
             loosened = True
-            yield _change_workload(
-                trial, f"spread.{what}", f"{was} (by {rule.by})", str(becomes), demand
+            yield trial.with_fix(
+                change_workload(f"spread.{what}", f"{was} (by {rule.by})", str(becomes), demand)
             )
             break
         if not loosened:
             preferred = _with_rule(trial.demand, place, replace(rule, required=False))
-            yield _change_workload(
-                trial, "spread", f"by {rule.by}, required", "preferred", preferred
+            yield trial.with_fix(
+                change_workload("spread", f"by {rule.by}, required", "preferred", preferred)
             )
 
 
 def prefer_spread(trial: Trial) -> Trial | None:
-    """With all required levels as wishes; None: there are none."""
+    """All required levels as preferences; None: no level is required."""
     rules = trial.demand.spread
     required = [rule for rule in rules if rule.required]
     if not required:
@@ -274,7 +281,7 @@ def prefer_spread(trial: Trial) -> Trial | None:
     spread = tuple(replace(rule, required=False) for rule in rules)
     shown = ", ".join(f"by {rule.by}" for rule in required)
     demand = replace(trial.demand, spread=spread)
-    return _change_workload(trial, "spread", f"{shown}, required", "preferred", demand)
+    return trial.with_fix(change_workload("spread", f"{shown}, required", "preferred", demand))
 
 
 def _with_rule(demand: Demand, place: int, rule: Spread) -> Demand:
@@ -285,7 +292,7 @@ def _with_rule(demand: Demand, place: int, rule: Spread) -> Demand:
 def _iter_looser_bounds(
     demand: Demand, place: int, fits: FitsDemand
 ) -> Iterator[tuple[str, int, int, Demand]]:
-    """One bound of a level, moved as little as will do."""
+    """Bounds of a level that fit, one at a time: field, old and new value, and the demand."""
     rule, replicas = demand.spread[place], demand.replicas
 
     def moved(**bound: int) -> Demand:
@@ -324,7 +331,7 @@ def loosen_pair(trial: Trial, round_trips: Iterable[float], fits: FitsDemand) ->
     """Two places, three centres: a longer round trip within the pair, or a smaller standby.
 
     Args:
-        trial: where to begin.
+        trial: the changes to begin with.
         round_trips: the round trips between sites of one metro, in milliseconds.
         fits: whether the engine places a demand.
     """
@@ -339,7 +346,7 @@ def loosen_pair(trial: Trial, round_trips: Iterable[float], fits: FitsDemand) ->
     if longer and fits(_with_pair_limit(demand, longer[-1 - spare])):
         becomes = longer[-1 - spare]
         title, relaxed = "presetOptions.pairWithinMilliseconds", _with_pair_limit(demand, becomes)
-        yield _change_workload(trial, title, f"{within:.15g}", f"{becomes:.15g}", relaxed)
+        yield trial.with_fix(change_workload(title, f"{within:.15g}", f"{becomes:.15g}", relaxed))
     standby = standby_replicas_of(demand)
     most = _find_largest(standby, lambda more: fits(_with_standby(demand, more - 1)))
     if most:
@@ -347,8 +354,8 @@ def loosen_pair(trial: Trial, round_trips: Iterable[float], fits: FitsDemand) ->
         was = DEFAULT_STANDBY_RATIO if ratio is None else ratio
         relaxed = _with_standby(demand, most - 1)
         becomes = relaxed.preset_options.standby_ratio or 0.0
-        yield _change_workload(
-            trial, "presetOptions.standbyRatio", f"{was:g}", f"{becomes:g}", relaxed
+        yield trial.with_fix(
+            change_workload("presetOptions.standbyRatio", f"{was:g}", f"{becomes:g}", relaxed)
         )
 
 
@@ -358,7 +365,7 @@ def _with_pair_limit(demand: Demand, milliseconds: float) -> Demand:
 
 
 def _with_standby(demand: Demand, standby: int) -> Demand:
-    """With so many replicas as standby: the largest ratio of six digits that asks no more."""
+    """With so many standby replicas: the largest ratio of six decimals that asks no more."""
     ratio = standby * _RATIO_STEPS // demand.replicas / _RATIO_STEPS
     return replace(demand, preset_options=replace(demand.preset_options, standby_ratio=ratio))
 

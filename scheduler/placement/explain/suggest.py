@@ -1,10 +1,10 @@
-"""The smallest change that would make a workload fit, computed and verified by running the engine.
+"""The smallest changes that would make a workload fit, each verified by running the engine.
 
-One change at a time is tried first: to the workload, to a site, or to what an authority granted.
-Where one is not enough, what must be changed together is one offer: all that a site's rules want,
+Single changes are tried first: to the workload, to a site, or to what an authority granted. Where
+one is not enough, changes that help only together are one suggestion: all fixes that a site needs,
 several sites, one site and fewer replicas, or a spread that is given up and fewer replicas. A
-change is offered only if the engine, run with it, places the workload. Whether it should be made is
-for people to say: a grant is the authority's.
+change is suggested only if the engine, run with it, places the workload. Whether it should be made
+is for people to decide; a grant is the authority's.
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ import msgspec
 
 from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.tenant import Spend
 from scheduler.placement.choose import choose, prepare_cycle
 from scheduler.placement.cost.spend import spend_of
@@ -21,7 +22,6 @@ from scheduler.placement.divide.disaster_recovery import (
     DISASTER_RECOVERY_PRESET,
     round_trips_within_metros,
 )
-from scheduler.placement.explain.fix_sites import FIXES
 from scheduler.placement.explain.relaxations import (
     lift_scheduling_gates,
     loosen_pair,
@@ -31,25 +31,26 @@ from scheduler.placement.explain.relaxations import (
     reduce_replicas,
     reduce_requests,
 )
-from scheduler.placement.explain.trial import RefusedSite, Trial
-from scheduler.placement.filter.rules import rule_name
+from scheduler.placement.explain.trial import Trial
+from scheduler.placement.filter.fix import Fix, RefusedSite
+from scheduler.placement.filter.rules import Rule
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.result import CycleState
 
 MAX_SITES_TRIED = 48
-"""Sites that are looked at, those with the fewest refusing rules first."""
+"""So many sites are tried, those with the fewest refusing rules first."""
 MAX_SUGGESTIONS = 5
 MAX_STEPS_PER_SITE = 4
-"""Changes at one site that make one offer."""
+"""Changes at one site that make one suggestion."""
 MAX_SITES_TOGETHER = 6
-"""Sites that make one offer."""
+"""Sites that make one suggestion."""
 
 
 def suggest_changes(
     demand: Demand, fleet: Fleet, context: DecisionContext
 ) -> tuple[SuggestedChange, ...]:
-    """Verified changes, smallest first; empty when none of those that are known will do.
+    """Verified changes, smallest first; empty: none of the known ones helps.
 
     Args:
         demand: a demand that is not placed.
@@ -70,7 +71,15 @@ def suggest_changes(
 
 @dataclass(slots=True)
 class _Search:
-    """The trials, and a copy of the fleet on which they are made."""
+    """Makes trials and runs them on a copy of the fleet.
+
+    Attributes:
+        fleet: the fleet as it is.
+        scratch_fleet: a copy, on which trials are run; between runs it equals the fleet.
+        context: the time and terms of the decision.
+        trial_by_site: trials after which a site that refused the workload admits it.
+        has_found: whether a trial has placed the workload.
+    """
 
     fleet: Fleet
     scratch_fleet: Fleet
@@ -79,19 +88,23 @@ class _Search:
     has_found: bool = False
 
     def fits(self, trial: Trial) -> bool:
-        """Whether the engine places the workload with these changes."""
+        """Whether the engine places the workload with these changes; remembers that some do."""
+        is_placed = self._is_placed(trial)
+        self.has_found = self.has_found or is_placed
+        return is_placed
+
+    def _is_placed(self, trial: Trial) -> bool:
         for facts in trial.facts.values():
             self.scratch_fleet.upsert(facts)
         decision = choose(
             trial.demand, self.scratch_fleet, now=self.context.now, terms=self.context.terms
         )
-        self._restore(trial)
-        placed = decision.phase == "Placed"
-        self.has_found = self.has_found or placed
-        return placed
+        for name in trial.facts:
+            self.scratch_fleet.upsert(self.fleet.facts_of(name))
+        return decision.phase == "Placed"
 
     def spend_without_budget(self, demand: Demand) -> Spend | None:
-        """What it would cost if the budget did not bind; None: there is none, or nothing fits."""
+        """What the placement would cost without a budget; None: no budget, or nothing fits."""
         if demand.budget_left is None:
             return None
         unlimited = msgspec.structs.replace(demand, budget_left=None)
@@ -102,19 +115,15 @@ class _Search:
         return spend_of(unlimited, self.fleet, self.context, shares)
 
     def usage_without_quota(self, demand: Demand) -> dict[str, int]:
-        """What it would take of a quota that did not bind; at one site where nothing fits."""
+        """What the placement would take of a quota without limit; at one site if nothing fits."""
         unlimited = msgspec.structs.replace(demand, quota_left=None, budget_left=None)
         decision = choose(unlimited, self.fleet, now=self.context.now, terms=self.context.terms)
         if decision.phase != "Placed":
             return demand.quota_usage(demand.replicas, 1)
         return demand.quota_usage(decision.replicas, len(decision.assignment))
 
-    def _restore(self, trial: Trial) -> None:
-        for name in trial.facts:
-            self.scratch_fleet.upsert(self.fleet.facts_of(name))
-
     def iter_trials(self, demand: Demand) -> Iterator[Trial]:
-        """What is worth trying, smallest first."""
+        """Trials, smallest change first."""
         start = Trial((), demand)
         yield from lift_scheduling_gates(start, self.context, self.usage_without_quota)
         yield from self._iter_single_sites(start)
@@ -126,7 +135,7 @@ class _Search:
             yield from self._iter_preferred_spread(start)
 
     def _iter_preferred_spread(self, start: Trial) -> Iterator[Trial]:
-        """A spread as a wish and what it takes beside that, with a site opened if it must be."""
+        """Spread as a preference, and what else it takes, with a site fixed if none admits it."""
         bases = [
             start,
             *(
@@ -142,10 +151,7 @@ class _Search:
 
     def _iter_relaxations(self, trial: Trial) -> Iterator[Trial]:
         def fits(demand: Demand) -> bool:
-            before = self.has_found
-            placed = self.fits(replace(trial, demand=demand))
-            self.has_found = before
-            return placed
+            return self._is_placed(replace(trial, demand=demand))
 
         yield from raise_budget(trial, self.spend_without_budget(trial.demand))
         yield from reduce_replicas(trial, fits)
@@ -155,7 +161,7 @@ class _Search:
             yield from loosen_pair(trial, round_trips_within_metros(self.fleet), fits)
 
     def _iter_single_sites(self, start: Trial) -> Iterator[Trial]:
-        """What would open one more site: few refusing rules first, then much room."""
+        """Fixes of one more site: fewest refusing rules first, then most room."""
         state = prepare_cycle(start.demand, self.fleet, self.context)
         refused = {slot: _refusing_rules(state, slot) for slot in self.fleet.slot_of.values()}
         order = sorted(
@@ -173,24 +179,30 @@ class _Search:
                 yield trial
 
     def _fix_site(self, trial: Trial, name: str) -> Trial | None:
-        """Satisfies one rule of a site after the other until all admit it."""
+        """Applies the fix of one refusing rule after the other until all rules admit the site."""
         for _ in range(MAX_STEPS_PER_SITE + 1):
             facts = trial.facts.get(name, self.fleet.facts_of(name))
-            self.scratch_fleet.upsert(facts)
-            state = prepare_cycle(trial.demand, self.scratch_fleet, self.context)
-            rules = _refusing_rules(state, self.scratch_fleet.slot_of[name])
-            fix = FIXES.get(rules[0]) if rules else None
-            step = fix(RefusedSite(state, facts)) if fix else None
-            self.scratch_fleet.upsert(self.fleet.facts_of(name))
+            rules, fix = self._first_fix(trial.demand, facts)
             if not rules:
                 return trial
-            if step is None:
+            if fix is None:
                 return None
-            trial = trial.with_step(step)
+            trial = trial.with_fix(fix)
         return None
 
+    def _first_fix(self, demand: Demand, facts: SiteFacts) -> tuple[list[Rule], Fix | None]:
+        """The rules that refuse a site as it is after some changes, and the fix of the first."""
+        scratch = self.scratch_fleet
+        scratch.upsert(facts)
+        state = prepare_cycle(demand, scratch, self.context)
+        rules = _refusing_rules(state, scratch.slot_of[facts.name])
+        refused = RefusedSite(demand=demand, facts=facts, fleet=scratch, context=self.context)
+        fix = rules[0].fix(refused) if rules else None
+        scratch.upsert(self.fleet.facts_of(facts.name))
+        return rules, fix
+
     def _iter_sites_together(self) -> Iterator[Trial]:
-        """A grant at all its sites, or several sites; or the best one, with what it takes."""
+        """A changed grant at all its sites, several sites, or the best site with relaxations."""
         names = list(self.trial_by_site)[:MAX_SITES_TOGETHER]
         if not names:
             return
@@ -209,7 +221,7 @@ class _Search:
             )
 
     def _apply_grants_everywhere(self, trial: Trial) -> Trial:
-        """With the changed grants at every site that they name."""
+        """The trial with its changed grants at every other site that has them."""
         facts = dict(trial.facts)
         for each in self.fleet.all_facts() if trial.changed_grants else ():
             if each.name not in facts and any(
@@ -228,6 +240,6 @@ class _Search:
         return replace(trial, facts=facts)
 
 
-def _refusing_rules(state: CycleState, slot: int) -> list[str]:
-    """The names of the rules that refuse a site, in the order in which they are told."""
-    return [rule_name(rule) for rule, passed in state.filter_result.passed if not passed[slot]]
+def _refusing_rules(state: CycleState, slot: int) -> list[Rule]:
+    """The rules that refuse a site, in the order in which reasons are reported."""
+    return [rule for rule, passed in state.filter_result.passed if not passed[slot]]

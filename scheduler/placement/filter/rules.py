@@ -20,6 +20,7 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.reasons import REASONS, Reason
 from scheduler.placement.filter import constraints
+from scheduler.placement.filter.fix import Fix, RefusedSite
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.grants import MAX_GRANTS
@@ -91,6 +92,10 @@ class SiteRule(Protocol):
         """Why one site passes or not, as a sentence with the figures that count."""
         ...
 
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """The smallest change after which the site passes; None: none is known."""
+        ...
+
 
 class GrantRule(Protocol):
     """A rule about what an authority granted a site.
@@ -113,6 +118,10 @@ class GrantRule(Protocol):
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Why one site passes or not."""
+        ...
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """The smallest change after which the site passes; None: none is known."""
         ...
 
 

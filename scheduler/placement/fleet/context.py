@@ -26,6 +26,15 @@ class DecisionContext(msgspec.Struct, frozen=True):
     terms: Terms
     start_seconds: float | None = None
 
+    @property
+    def run_start_seconds(self) -> float:
+        """When the work would start, in seconds since 1970: `start_seconds`, else now."""
+        return self.now_seconds if self.start_seconds is None else self.start_seconds
+
+    def age_seconds(self, observed_at: datetime | None) -> float | None:
+        """How old an observation is; negative if it lies ahead of now; None: it has no date."""
+        return None if observed_at is None else self.now_seconds - observed_at.timestamp()
+
 
 def decision_context(now: datetime, terms: Terms) -> DecisionContext:
     """The context of a decision at an aware time.

@@ -1,5 +1,5 @@
-"""Which workload is decided next, which event requeues which, and for whom capacity is reserved.
+"""Which workload is decided next, which events requeue it, and where capacity is reserved for it.
 
-Pure rules; `control.queue` holds the queue itself. Knows `filter` for the rules' events.
+Pure; `control.queue` holds the queue itself. Knows `choose` and below, and the events of the rules.
 Start with `order.py`.
 """

@@ -1,9 +1,9 @@
-"""All work that waits for its turn, so that the next is found without looking at everyone.
+"""A queue in the order of `order.sort_key` that finds the next work without looking at all of it.
 
-Shares change while work waits, and so does what waiting lifts, so one heap over all would be wrong
-the moment after. What never changes is the order within a tenant: one heap for each priority,
-window of joining and tenant. All that joined in one window is lifted together, so the groups are
-put in order once per window; the shares are looked at when somebody is taken.
+Tenants' shares and aged priorities change while work waits, so one heap over all work would be out
+of order at once. The order within a tenant never changes, so there is one heap for each priority,
+aging window and tenant. All that joined in one window ages together, so the groups are sorted once
+per window; the tenants' shares are read when work is taken.
 """
 
 import heapq
@@ -24,12 +24,12 @@ from scheduler.placement.queue.order import (
 _MAX_STALE_ENTRIES = 64
 
 _Heap = list[tuple[TenantSortKey, int, QueuedWork]]
-"""Turn, a number that breaks ties between entries of one workload, and the work."""
+"""Sort key, a number that breaks ties between entries of one workload, and the work."""
 
 
 @dataclass(slots=True)
 class _Group:
-    """The work of one priority that joined in one window."""
+    """Work of one priority that joined in one aging window, as a heap for each tenant."""
 
     priority: int
     window: int
@@ -37,7 +37,7 @@ class _Group:
 
 
 class FairQueue:
-    """Work in the order of `queueing.turn_of`."""
+    """Work in the order of `order.sort_key`."""
 
     def __init__(self) -> None:
         self._work_by_key: dict[WorkKey, QueuedWork] = {}
@@ -58,15 +58,15 @@ class FairQueue:
         return iter(self._work_by_key.values())
 
     def keys(self) -> KeysView[WorkKey]:
-        """Whose work waits."""
+        """The keys of all work in the queue."""
         return self._work_by_key.keys()
 
     def get(self, key: WorkKey) -> QueuedWork | None:
-        """The work with this key, if it waits."""
+        """The work with this key; None: it is not in the queue."""
         return self._work_by_key.get(key)
 
     def put(self, work: QueuedWork) -> None:
-        """Work waits, or waits otherwise than before."""
+        """Adds work, or replaces the work with the same key."""
         if self._work_by_key.get(work.key) == work:
             return
         self._work_by_key[work.key] = work
@@ -75,16 +75,16 @@ class FairQueue:
             self._rebuild()
 
     def drop(self, key: WorkKey) -> None:
-        """It waits no longer; its entry is passed over when it comes up."""
+        """Removes work; its entry stays in its heap and is skipped when it comes to the top."""
         self._work_by_key.pop(key, None)
 
     def peek(self, tenant_share: TenantShare, *, now_seconds: float) -> QueuedWork | None:
-        """Whose turn it is; None: nobody waits."""
+        """The next work; None: the queue is empty."""
         heap = self._next_heap(tenant_share, now_seconds)
         return heap[0][-1] if heap else None
 
     def pop(self, tenant_share: TenantShare, *, now_seconds: float) -> QueuedWork | None:
-        """Takes out whose turn it is; None: nobody waits."""
+        """Removes and returns the next work; None: the queue is empty."""
         heap = self._next_heap(tenant_share, now_seconds)
         if heap is None:
             return None
@@ -94,9 +94,9 @@ class FairQueue:
         return work
 
     def _next_heap(self, tenant_share: TenantShare, now_seconds: float) -> _Heap | None:
-        """The heap with the work on top whose turn it is."""
+        """The heap with the next work on top; None: the queue is empty."""
         self._age_priorities(aging_window_of(now_seconds))
-        while self._priority_heap:
+        while self._priority_heap:  # priorities are negated: heapq has the smallest on top
             best = self._best_heap(self._groups_by_priority[-self._priority_heap[0]], tenant_share)
             if best is not None:
                 return best
@@ -105,7 +105,7 @@ class FairQueue:
         return None
 
     def _best_heap(self, groups: list[_Group], tenant_share: TenantShare) -> _Heap | None:
-        """The heap of the tenant whose turn it is, among groups that count alike."""
+        """The heap with the next work, among groups of one aged priority; None: all are empty."""
         best: tuple[float, TenantSortKey] | None = None
         found: _Heap | None = None
         for group in groups:
@@ -119,7 +119,7 @@ class FairQueue:
         return found
 
     def _prune_heap(self, group: _Group, tenant: str) -> _Heap:
-        """A tenant's heap with somebody who still waits on top; an empty one is forgotten."""
+        """A tenant's heap without outdated entries on top; an empty heap is removed."""
         heap = group.tenants[tenant]
         while heap and self._work_by_key.get(heap[0][-1].key) is not heap[0][-1]:
             heapq.heappop(heap)
@@ -139,7 +139,7 @@ class FairQueue:
         self._entry_count += 1
 
     def _insert_group(self, group: _Group) -> None:
-        """Puts a group where its priority stands in the present window."""
+        """Files a group under its aged priority of the present window."""
         priority = aged_priority(group.priority, self._window - group.window)
         if priority in self._groups_by_priority:
             self._groups_by_priority[priority].append(group)
@@ -148,7 +148,7 @@ class FairQueue:
             heapq.heappush(self._priority_heap, -priority)
 
     def _age_priorities(self, window: int) -> None:
-        """A new window: all that waited since an earlier one counts for more."""
+        """Files all groups again if a new window has begun, because their priorities have aged."""
         if window == self._window:
             return
         self._window = window
@@ -159,7 +159,7 @@ class FairQueue:
             self._insert_group(group)
 
     def _rebuild(self) -> None:
-        """Builds everything anew from what still waits."""
+        """Builds all heaps again without entries that are out of date."""
         self._groups.clear()
         self._groups_by_priority.clear()
         self._priority_heap.clear()

@@ -1,8 +1,8 @@
-"""The least that a site must have before it can matter to work that waits for room.
+"""The least that a site must have free before it can help a workload that waits for capacity.
 
-A cheap "no" that is never wrong: a site on which not one pod fits, or a fleet whose sum of free
-capacity is too small for all missing replicas, cannot help. "Yes" is for a decision to say. Needs
-that are equal are kept once, so that a site is compared with all of them in a few steps.
+The check is cheap, and its "no" is always right: a site on which not one pod fits, or a fleet whose
+free capacity sums to less than all missing replicas ask, cannot help. Only a decision says "yes".
+Equal requests are kept once, so that a site is compared with all of them in a few array steps.
 """
 
 from dataclasses import dataclass
@@ -21,25 +21,25 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 _GPU_CARDS_ROW = "\0cards"
-"""The name of the column `CARDS`: thousandths of all GPU cards of a node."""
+"""The name of a node table's column: thousandths of all GPU cards of a node together."""
 _INITIAL_CAPACITY = 64
 _MAX_PAIRS_PER_STEP = 1_000_000
-"""Pairs of need and row of a site that are looked at in one step."""
+"""Pairs of request and row of a site that are compared in one step; it bounds the memory."""
 _MAX_ROWS = 1_000
-"""At a site with more different rows only what its best nodes have counts."""
+"""At a site with more distinct rows only the largest free amounts are compared."""
 _MIN_ROWS_TO_MERGE = 32
 
 
 @dataclass(frozen=True, slots=True)
 class MinimumRequest:
-    """What some work asks at least; millicores for cpu, whole units for all else.
+    """What a workload asks at least; millicores for cpu, whole units for all else.
 
     Attributes:
         largest_pod: the most that any of its pods asks of a node, by resource.
         in_total: what all missing replicas ask together, by resource.
         namespace: limits of this namespace may make its pods larger.
-        is_plain: a replica is one pod, and any number of them may share a node: so what is in
-            flight takes as much from it as `capacity.py` says.
+        is_plain: whether a replica is one pod and any number of them may share a node. Then what
+            is in flight takes as much capacity from it as `fit/capacity.py` counts.
     """
 
     largest_pod: tuple[tuple[str, int], ...]
@@ -49,9 +49,9 @@ class MinimumRequest:
 
 
 def minimum_request_of(demand: Demand) -> MinimumRequest | None:
-    """The need of work that is not placed in full; None: it may fit anywhere.
+    """The request of a workload that is not placed in full; None: it asks nothing.
 
-    Of what runs in part one more replica is enough to change something.
+    If it runs in part, capacity for one more replica is enough to change the decision.
     """
     largest: dict[str, int] = {}
     for each in demand.unit:
@@ -84,7 +84,7 @@ def _is_plain(demand: Demand) -> bool:
 
 
 class MinimumRequests:
-    """Distinct needs by number, and which of them a site could serve."""
+    """Distinct requests by number, and which of them a site may be able to serve."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
@@ -101,7 +101,7 @@ class MinimumRequests:
         self._free_in_fleet: Floats = np.zeros(0)
 
     def add(self, request: MinimumRequest) -> int:
-        """The number of a need; it counts once more."""
+        """Counts a request once more and returns its number."""
         number = self._number_of.get(request)
         if number is None:
             number = self._number_of[request] = self._allocate_number()
@@ -110,7 +110,7 @@ class MinimumRequests:
         return number
 
     def drop(self, number: int) -> None:
-        """The need counts once less; its number may be given to another one."""
+        """Counts a request once less; at zero its number may be given to another one."""
         self._use_counts[number] -= 1
         request = self._by_number[number]
         if not self._use_counts[number] and request is not None:
@@ -119,7 +119,7 @@ class MinimumRequests:
             self._free_numbers.append(number)
 
     def update_totals(self) -> None:
-        """Sums up what all nodes have free; until the next time that is the most there is."""
+        """Sums up what all nodes have free; `may_fit` uses the sums until the next call."""
         rows = self._fleet.nodes.rows
         index = rows.row_indices(np.array(sorted(self._fleet.slot_of.values()), np.int64))
         counts = self._fleet.nodes.node_counts(index)
@@ -131,11 +131,11 @@ class MinimumRequests:
         )
 
     def may_fit(self, numbers: Ints, site: str) -> Bools:
-        """Which needs a site may be able to serve now; [len(numbers)].
+        """Which requests a site may be able to serve now; [len(numbers)].
 
         Args:
-            numbers: of needs; the same one may stand there often.
-            site: its name.
+            numbers: the numbers of requests; one may occur several times.
+            site: the name of the site.
         """
         slot = self._fleet.slot_of.get(site)
         found = np.zeros(len(self._by_number), np.bool_)
@@ -167,9 +167,9 @@ class MinimumRequests:
         return found
 
     def _is_in_flight_known(self, numbers: Ints) -> Bools:
-        """Of which needs it is known how much what is in flight takes from them at most.
+        """For which requests it is known how many replicas what is in flight takes from them.
 
-        Where limits may make pods larger it is not: larger ones may lose fewer replicas.
+        It is not known where namespace limits may make pods larger: larger pods may lose fewer.
         """
         limits = self._fleet.namespace_limits
         limited = [
@@ -215,12 +215,12 @@ class MinimumRequests:
 
 
 def _double_columns(table: NDArray[Any]) -> NDArray[Any]:
-    """The table with room for twice as many needs."""
+    """The table with twice as many columns, new ones zero."""
     return np.concatenate([table, np.zeros_like(table)], axis=-1)
 
 
 def _merge_equal_rows(free: Floats, counts: Floats) -> tuple[Floats, Floats]:
-    """The same with equal rows as one: what is in flight has a row for each order."""
+    """Merges equal rows and adds up their counts: what is in flight has a row for each order."""
     if len(counts) <= _MIN_ROWS_TO_MERGE:
         return free, counts
     distinct, places = np.unique(free, axis=1, return_inverse=True)
@@ -229,12 +229,14 @@ def _merge_equal_rows(free: Floats, counts: Floats) -> tuple[Floats, Floats]:
 
 
 def _has_capacity(asked: Floats, free: Floats, counts: Floats) -> Bools:
-    """Whether one pod or more fits beside what is in flight; never no where `capacity.py` says yes.
+    """Whether at least one pod fits beside what is in flight; [requests].
+
+    True wherever `fit/capacity.py` finds room.
 
     Args:
-        asked: by resource and need.
-        free: by resource and row of the site; less than nothing of what is in flight.
-        counts: how many nodes a row stands for.
+        asked: what the largest pod asks; [resources, requests].
+        free: what a row has free, negative for what is in flight; [resources, rows].
+        counts: how many nodes a row stands for; [rows].
     """
     found = np.zeros(asked.shape[1], np.bool_)
     step = max(1, _MAX_PAIRS_PER_STEP // max(1, len(counts)))
@@ -245,5 +247,6 @@ def _has_capacity(asked: Floats, free: Floats, counts: Floats) -> Bools:
             some = np.flatnonzero(asks > 0)
             share = np.floor(has / asks[some, None])
             fits[some] = np.minimum(fits[some], share)
+        # Rows in flight have negative fits, so the sum is what is left beside them.
         found[part] = fits @ counts >= 1.0
     return found

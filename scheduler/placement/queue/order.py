@@ -1,10 +1,10 @@
-"""Whose turn it is, and what wakes those who wait; the loops of `control` keep the queue itself.
+"""Which workload is decided next, and which events requeue an unschedulable one.
 
-Order: priority, then the share of its quota that the tenant uses already (who uses less goes
-first), then age; within a tenant the last batch may order by gain instead of age. Waiting for a
-turn lifts the priority, ever faster, so that no stream of urgent work can starve the rest. Work
-that no site can take is woken only by events that could change the answer of a rule that refused
-it.
+The order is by priority, then by the share of its quota that the tenant uses (the smaller share
+goes first), then by age; within a tenant, the last batch may order by gain instead of age. Waiting
+in the queue raises the priority, ever faster, so that no stream of urgent work can starve the rest
+(aging). A workload that no site can take is requeued only by events that could change the answer of
+a rule that refused it. The queue itself is in `control.queue`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,31 +16,31 @@ from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.filter.rules import WakeEvent, all_rules
 
 AGING_WINDOW_SECONDS = 600.0
-"""Every so long that work waits for its turn, its priority counts as higher; it is also the grain:
-all that joined within the same such window is lifted at the same moments."""
+"""After each such time in the queue a workload's priority counts as higher. Time is divided into
+windows of this length, and all that joined in one window ages at the same instants."""
 AGING_STEP = 100
-"""The first step; each further one is twice the step before, so that 25 steps lift over any
-priority there is."""
+"""By how much the first window raises the priority. Each further window raises it by twice as much
+as the one before, so that 25 windows exceed every priority that Kubernetes permits."""
 MAX_AGING_WINDOWS = 50
-"""After so many, more than any difference of priorities, nothing is lifted further."""
+"""Priorities age no further after so many windows: that exceeds any difference of priorities."""
 UNRANKED = 2**31
-"""Of work that the last batch did not see: behind what it saw, by age."""
+"""The rank of work that was not in the last batch: behind what was, by age."""
 
 TenantShare = Callable[[str], float]
-"""By tenant, the share of its quota (weighted) that it uses."""
+"""Gives the weighted share of its quota that a tenant uses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuedWork:
-    """Work that waits for its turn.
+    """A workload that waits to be decided.
 
     Attributes:
-        key: of the workload.
-        priority: higher first.
-        tenant: whose it is; empty: nobody's.
-        waiting_since_seconds: since when it has waited for this turn, any clock that only grows.
-        created_at_seconds: when the workload was made, since 1970.
-        rank: its place by gain in the last batch.
+        key: namespace and name of the workload.
+        priority: higher goes first.
+        tenant: the tenant of its namespace; empty: none.
+        waiting_since_seconds: when it joined the queue, by a monotonic clock.
+        created_at_seconds: when the workload was created, in seconds since 1970.
+        rank: its place by gain in the last batch; smaller goes first.
     """
 
     key: WorkKey
@@ -56,27 +56,28 @@ SortKey = tuple[int, float, TenantSortKey]
 
 
 def aging_window_of(seconds: float) -> int:
-    """The lift window that an instant lies in."""
+    """The number of the aging window of an instant."""
     return int(seconds // AGING_WINDOW_SECONDS)
 
 
 def aged_priority(priority: int, windows: int) -> int:
-    """What a priority counts for after so many windows of waiting."""
+    """What a priority counts as after so many windows in the queue."""
+    # The sum of AGING_STEP * 2**k over all windows k so far.
     return priority + AGING_STEP * ((1 << min(max(0, windows), MAX_AGING_WINDOWS)) - 1)
 
 
 def sort_key_within_tenant(work: QueuedWork) -> TenantSortKey:
-    """A key to sort the work of one tenant and one priority by: the smallest is next."""
+    """The sort key of work of one tenant and one priority: the smallest is next."""
     return (work.rank, work.created_at_seconds, work.key)
 
 
 def sort_key(work: QueuedWork, tenant_share: TenantShare, *, now_seconds: float) -> SortKey:
-    """A key to sort by: the smallest is next.
+    """The sort key of work: the smallest is next.
 
     Args:
-        work: what waits.
-        tenant_share: how much of its quota a tenant uses.
-        now_seconds: by the clock of `waiting_since_seconds`.
+        work: the work.
+        tenant_share: gives the share of its quota that a tenant uses.
+        now_seconds: the time by the clock of `waiting_since_seconds`.
     """
     windows = aging_window_of(now_seconds) - aging_window_of(work.waiting_since_seconds)
     return (
@@ -89,7 +90,16 @@ def sort_key(work: QueuedWork, tenant_share: TenantShare, *, now_seconds: float)
 def dominant_share(
     used: Mapping[str, int], quota: Mapping[str, int], *, weight: float = 1.0
 ) -> float:
-    """The dominant share of a tenant (Ghodsi et al., NSDI 2011) by its weight; 0 without quota."""
+    """The dominant share of a tenant over its weight; 0 without a quota.
+
+    That is the share of the resource of which it uses the largest part (Ghodsi et al., Dominant
+    Resource Fairness, NSDI 2011).
+
+    Args:
+        used: what the tenant uses, by resource.
+        quota: its quota, by resource.
+        weight: of the tenant; twice the weight may use twice as much.
+    """
     shares_of_resources = [
         used.get(name, 0) / amount for name, amount in quota.items() if amount > 0
     ]
@@ -106,14 +116,14 @@ _EVENTS_BY_FIT_REASON: dict[str, frozenset[WakeEvent]] = {
     "paused": frozenset({"workload"}),
     "invalid": frozenset({"workload", "scheme", "tenant", "gone"}),
 }
-"""Reasons that no rule in `constraints/` gives, or not alone."""
+"""By reasons that not only rules in `constraints/` give: what can change such an answer."""
 
 _ALL_EVENTS: frozenset[WakeEvent] = frozenset(get_args(WakeEvent))
 
 
 @cache
 def wake_events_of(reason: str) -> frozenset[WakeEvent]:
-    """Events that could change an answer with this reason; of an unknown one, every event."""
+    """The events that could change an answer with this reason; all events if it is unknown."""
     found = [rule.wake_events for rule in all_rules() if rule.reason == reason]
     if reason in _EVENTS_BY_FIT_REASON:
         found.append(_EVENTS_BY_FIT_REASON[reason])

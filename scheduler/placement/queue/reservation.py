@@ -1,8 +1,8 @@
-"""At which sites room is to be kept for work that waits for it, and how much. Pure.
+"""Where, and for how many replicas, capacity is reserved for a workload that waits for it.
 
-Sites are chosen by what they could hold if all that Kapok placed there ended, because what runs
-beside it may stay for ever. Of those that suffice alone, the one that has most room now: there the
-least must end first.
+A site counts with what it could hold if all that Kapok placed there ended; what else runs there may
+stay for ever. Of the sites that suffice alone, the one with the most free capacity now is chosen:
+there the least must end first.
 """
 
 from collections.abc import Collection, Mapping
@@ -23,9 +23,9 @@ _STRATEGIES_FREE_TO_DIVIDE = frozenset({"CostOptimal", "Aggregated", "Balanced"}
 
 
 def is_reservable(demand: Demand) -> bool:
-    """Whether room at any sites that suffice in sum is what it waits for.
+    """Whether capacity at any sites that suffice in sum would do for a workload.
 
-    Replicas that must stand at certain sites, in certain numbers or in certain order are not.
+    It would not if replicas must be at certain sites, in certain numbers or in a certain order.
     """
     is_free = demand.strategy in _STRATEGIES_FREE_TO_DIVIDE and not demand.preset
     return bool(demand.unit) and is_free and not demand.spread and not demand.site_groups
@@ -39,14 +39,14 @@ def choose_reservation(
     used_by_site: Mapping[str, Mapping[str, int]],
     excluded_sites: Collection[str],
 ) -> dict[str, int]:
-    """Replicas by site; empty: nowhere would it fit, whatever ended.
+    """Replicas to reserve capacity for, by site; empty: it would not fit, whatever ended.
 
     Args:
-        demand: what waits.
-        fleet: what is known of the sites.
-        context: now.
+        demand: the demand that waits.
+        fleet: the fleet.
+        context: the time and terms.
         used_by_site: what placed replicas ask, by site and resource.
-        excluded_sites: sites that do not count.
+        excluded_sites: sites at which nothing is to be reserved.
     """
     if not is_reservable(demand):
         return {}
@@ -74,11 +74,11 @@ def choose_reservation(
 
 
 def _choose_sites(missing: int, sites: list[tuple[str, int, int]]) -> dict[str, int]:
-    """The one site that suffices and has most room, or else those that hold most.
+    """The one site that suffices and has the most free, or else those that could hold most.
 
     Args:
         missing: how many replicas.
-        sites: name, room now, and the most that it could hold.
+        sites: name, replicas that fit now, and replicas that it could hold at most.
     """
     enough = [each for each in sites if each[2] >= missing]
     if enough:
@@ -93,7 +93,7 @@ def _choose_sites(missing: int, sites: list[tuple[str, int, int]]) -> dict[str, 
 
 
 def _has_gpu_cards(demand: Demand, fleet: Fleet, slot: int) -> bool:
-    """Whether there are GPU cards at all, where shares of them are asked; used up ones count."""
+    """Whether a site has GPU cards, used or free, if shares of cards are asked."""
     facts = fleet.facts[slot]
     if facts is None or not any(each.shape.gpu_cards for each in demand.unit):
         return facts is not None
@@ -104,7 +104,7 @@ def _has_gpu_cards(demand: Demand, fleet: Fleet, slot: int) -> bool:
 def _max_replicas(
     demand: Demand, fleet: Fleet, slots: Ints, used_by_site: Mapping[str, Mapping[str, int]]
 ) -> Ints:
-    """Replicas that sites could hold by the sums of what is free and what placed work asks."""
+    """Replicas that sites could hold, by sums of what is free and of what placed work asks."""
     rows = fleet.nodes.rows
     index = rows.row_indices(slots)
     counts = fleet.nodes.node_counts(index)

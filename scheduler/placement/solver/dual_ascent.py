@@ -1,10 +1,11 @@
 """Prices for scarce capacity by smoothed dual ascent.
 
 Every workload spreads over the sites that are best at the prices, by a softmax whose temperature
-falls; what is over-used grows dearer, what is under-used cheaper, with momentum. Only some sites
-per workload are followed; all pairs are looked at again between the rounds, and those that became
-attractive join. Sites never leave the followed set: otherwise an unfollowed site's price would fall
-to nothing. Source of the smoothing: Nesterov, Smooth minimization of non-smooth functions, 2005.
+falls; prices of overused resources rise and those of underused ones fall, with momentum. Only some
+sites of each workload are followed; between rounds all pairs are checked, and sites that became
+attractive are added. Sites never leave the followed set: otherwise the price of a site that no
+workload follows would fall to nothing. Source of the smoothing: Nesterov, Smooth minimization of
+non-smooth functions, 2005.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _TEMPERATURES = (0.04, 0.03, 0.02, 0.01)
-"""Of the softmax in each round, as a share of the mean best profit."""
+"""The temperature of the softmax in each round, as a share of the mean best profit."""
 _STEPS_PER_ROUND = 50
 _STEP_SIZE = 0.3
 _STEP_HALVES_AFTER = 100
@@ -29,7 +30,7 @@ _EPSILON = 1e-12
 
 
 class PackingProblem(Protocol):
-    """Workloads that want room at sites; see `batch.Instance`."""
+    """Workloads that ask capacity at sites; see `batch.BatchInstance` for the meaning and units."""
 
     @property
     def free(self) -> Floats:
@@ -58,7 +59,7 @@ class AscentResult:
 
     Attributes:
         prices: [sites, resources].
-        bound: no division has more profit.
+        bound: an upper bound on the profit of any division.
         sites: the followed sites of each workload; [workloads, followed].
         amounts: replicas, not whole, scaled down to what is free; [workloads, followed].
     """
@@ -82,7 +83,7 @@ def upper_bound_at(problem: PackingProblem, prices: Floats, reduced: Floats) -> 
 
 
 def ascend(problem: PackingProblem) -> AscentResult:
-    """Finds prices; the same problem gives the same prices."""
+    """Finds prices; the same problem always gives the same prices."""
     best_profit = np.where(np.isfinite(problem.profit), problem.profit, 0.0).max(axis=1)
     mean_profit = max(float(best_profit.mean()), _EPSILON)
     scale = mean_profit / np.maximum(problem.requests.mean(axis=0), _EPSILON)
@@ -103,7 +104,7 @@ def ascend(problem: PackingProblem) -> AscentResult:
 
 
 class _AscentState:
-    """The state of an ascent."""
+    """The prices of an ascent, and the sites that each workload follows."""
 
     def __init__(self, problem: PackingProblem, prices: Floats) -> None:
         self.prices = prices
@@ -117,7 +118,11 @@ class _AscentState:
         self._step = 0
 
     def follow_best_sites(self, reduced: Floats) -> None:
-        """Adds the sites that are most attractive and not followed yet."""
+        """Follows the most attractive sites that are not followed yet.
+
+        Args:
+            reduced: profit less the price of what a replica takes; [workloads, sites].
+        """
         reduced = reduced.copy()
         reduced[self._rows, self.sites] = -np.inf
         wanted = _ADDED_SITES_PER_ROUND if self.sites.shape[1] else _FIRST_SITES_PER_WORKLOAD
@@ -127,7 +132,7 @@ class _AscentState:
             self.sites = np.concatenate([self.sites, found], axis=1)
 
     def run_round(self, temperature: float) -> None:
-        """Takes the steps of one round."""
+        """Takes the steps of one round at one temperature, in CNY per hour."""
         problem = self._problem
         profit = problem.profit[self._rows, self.sites]
         profit = np.where(np.isfinite(profit), profit, _FORBIDDEN_PROFIT)
@@ -161,7 +166,7 @@ class _AscentState:
 
 
 def _softmax_replicas(reduced: Floats, replicas: Ints, temperature: float) -> Floats:
-    """Replicas by softmax of reduced profit; staying unplaced is worth 0 and competes too."""
+    """Replicas by a softmax of reduced profit; staying unplaced is a choice of profit 0."""
     most = np.maximum(reduced.max(axis=1), 0.0)
     weight = np.exp((reduced - most[:, None]) / temperature)
     total = weight.sum(axis=1) + np.exp(-most / temperature)

@@ -1,4 +1,4 @@
-"""HiGHS behind two small forms: an integer program for spreads, a linear program for batches.
+"""HiGHS in two small forms: an integer program for spreads, a linear program for batches.
 
 Method, threads, seed and limits are fixed, and limits count nodes instead of seconds, so that the
 same numbers give the same answer.
@@ -23,7 +23,7 @@ THREADS = 1
 
 @dataclass(frozen=True, slots=True)
 class LinearTerm:
-    """A coefficient of a variable in a row."""
+    """A variable with its coefficient in a constraint."""
 
     variable: int
     factor: float
@@ -36,7 +36,7 @@ class ProgramSolution:
     Attributes:
         values: whole numbers by variable.
         is_optimal: whether nothing better exists.
-        gap: distance to the proven bound, relative.
+        gap: relative distance to the proven bound.
     """
 
     values: Ints
@@ -45,7 +45,7 @@ class ProgramSolution:
 
 
 class IntegerProgram:
-    """Minimises a sum over whole variables within rows."""
+    """Minimises a linear cost of integer variables within linear constraints."""
 
     def __init__(self) -> None:
         self._cost: list[float] = []
@@ -54,7 +54,7 @@ class IntegerProgram:
         self._rows: list[tuple[list[LinearTerm], float, float]] = []
 
     def add_variable(self, lower: int, upper: int, cost: float) -> int:
-        """A whole variable; returns its number."""
+        """Adds an integer variable and returns its number."""
         self._cost.append(cost)
         self._lower.append(lower)
         self._upper.append(upper)
@@ -63,7 +63,7 @@ class IntegerProgram:
     def add_constraint(
         self, terms: Sequence[LinearTerm], lower: float | None, upper: float | None
     ) -> None:
-        """A constraint; None: no limit on that side."""
+        """Adds a constraint; None: no limit on that side."""
         self._rows.append(
             (
                 list(terms),
@@ -73,7 +73,11 @@ class IntegerProgram:
         )
 
     def solve(self, *, max_nodes: int) -> ProgramSolution | None:
-        """The best values; None when there are none."""
+        """The best values; None: no values satisfy all constraints, or none were found in time.
+
+        Args:
+            max_nodes: of the search; the best values by then are returned.
+        """
         highs = quiet_highs()
         highs.setOptionValue("mip_rel_gap", 0.0)
         highs.setOptionValue("mip_abs_gap", 1e-9)
@@ -162,7 +166,7 @@ def solve_integer_packing(
         problem: requests, replicas, free capacity and profit.
         workloads: the workload of each pair; [pairs].
         sites: the site of each pair; [pairs].
-        max_nodes: of the search; what is best by then is taken.
+        max_nodes: of the search; the best values by then are returned.
     """
     program = IntegerProgram()
     for workload, site in zip(workloads.tolist(), sites.tolist(), strict=True):
@@ -187,7 +191,7 @@ def solve_integer_packing(
 
 
 _MAX_SHARE_OF_FREE = 2.0
-"""As a share of what is free: not even one fits, however much more it is."""
+"""Requests above what is free are cut to this share of it, so that coefficients stay small."""
 
 
 def _packing_model(
@@ -222,15 +226,15 @@ _FEASIBLE_STATUS = 2
 
 
 def solver_version() -> str:
-    """Which HiGHS solves."""
+    """The version of HiGHS."""
     return str(quiet_highs().version())
 
 
 def quiet_highs() -> Any:  # noqa: ANN401 - highspy has no types
-    """A solver that prints nothing, on one thread, with a fixed seed."""
+    """A HiGHS solver that prints nothing, on one thread, with a fixed seed."""
     import highspy  # noqa: PLC0415 - a third of a second that most commands never need
 
-    # highspy.Highs() greets on stdout, which must hold one JSON object; what it wraps does not.
+    # highspy.Highs() prints a banner to stdout, which must hold one JSON object; _Highs does not.
     highs = highspy._core._Highs()  # noqa: SLF001 - see above
     highs.setOptionValue("output_flag", False)  # noqa: FBT003 - the solver has no keywords
     highs.setOptionValue("threads", THREADS)

@@ -24,12 +24,12 @@ def carbon_price(demand: Demand, context: DecisionContext) -> float:
 
 
 class Carbon:
-    """What the emissions of one replica count for."""
+    """The emissions of one replica, priced."""
 
     term = "carbon"
 
     def units(self, demand: Demand, context: DecisionContext) -> float:
-        """CNY per (gCO2/kWh): kWh per replica-hour times the price of a gram."""
+        """CNY per gCO2/kWh: kWh per replica-hour times the price of a gram."""
         price = carbon_price(demand, context) / GRAMS_PER_KILOGRAM
         return price and replica_kwh_per_hour(demand, context) * price
 
@@ -49,14 +49,13 @@ class Carbon:
             and forecast is not None
             and has_hourly_intensity(facts)
         ):
-            issued = context.now_seconds - forecast.observed_at.timestamp()
-            return worst_origin(forecast.origin, pue_origin_of(facts)), issued
+            age = context.age_seconds(forecast.observed_at)
+            return worst_origin(forecast.origin, pue_origin_of(facts)), age
         del demand
         intensity = facts.status.intensity
         if intensity is None or intensity.gco2_per_kwh is None:
             return "unknown", None
-        seen = intensity.observed_at or facts.observed_at
-        age = None if seen is None else context.now_seconds - seen.timestamp()
+        age = context.age_seconds(intensity.observed_at or facts.observed_at)
         return worst_origin(intensity.origin, pue_origin_of(facts)), age
 
 

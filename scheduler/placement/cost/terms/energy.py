@@ -30,7 +30,7 @@ class EnergyCost:
     def origin(
         self, facts: SiteFacts, demand: Demand, context: DecisionContext
     ) -> tuple[Origin, float | None]:
-        """The price is a contract; the watts are assumed, so the product is at best that."""
+        """The price is a contract, but the watts are assumed, and so at best is the product."""
         del demand, context
         if facts.spec.prices.energy_cny_per_kwh is None:
             return "unknown", None

@@ -26,14 +26,14 @@ class Latency:
     term = "latency"
 
     def units(self, demand: Demand, context: DecisionContext) -> float:
-        """CNY per millisecond and hour, if there is somewhere to measure from."""
+        """CNY per millisecond and hour; 0 if the workload bounds no round trip."""
         return latency_price(demand, context) if demand.latency else 0.0
 
     def per_unit(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
         """Milliseconds: the longest round trip of the bounds.
 
-        Where one is missing, the fall-back counts, or a longer one that is known. A round trip ages
-        with the report that it stands in, and old reports get no new work (`stale`).
+        A missing round trip counts as the fall-back. Round trips are as old as the report that has
+        them, and the rule `stale` refuses sites with old reports.
         """
         places = tuple([bound.from_ for bound in demand.latency])
         cache_key = ("latency", *places)
@@ -45,12 +45,11 @@ class Latency:
     def origin(
         self, facts: SiteFacts, demand: Demand, context: DecisionContext
     ) -> tuple[Origin, float | None]:
-        """As good as the worst of the round trips that count, as old as the report."""
+        """The worst origin of the round trips that count; the age of the report."""
         places = {bound.from_ for bound in demand.latency}
         measures_metro = any(place.startswith(METRO_PREFIX) for place in places)
         origins = [e.origin for e in facts.status.rtt if measures_metro or e.to in places]
-        seen = facts.observed_at
-        age = None if seen is None else context.now_seconds - seen.timestamp()
+        age = context.age_seconds(facts.observed_at)
         return worst_origin(*origins) if origins else "unknown", age
 
 

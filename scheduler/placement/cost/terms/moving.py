@@ -1,7 +1,7 @@
-"""Moving data: what a site must copy before it can work on what the workload names.
+"""Data transfer: what a site must copy before it can work on the data that the workload names.
 
-Paid once, and here spread over the hours that the work runs. What runs already stays where it is by
-the Steady mode, so that moving a running replica needs no price of its own.
+The copy is paid once; the term spreads it over the hours that the work runs. Running replicas stay
+where they are in Steady mode, so moving one needs no price of its own.
 """
 
 from functools import partial
@@ -38,7 +38,7 @@ class DataTransfer:
         return data_transfer_price(demand, context) / (seconds / SECONDS_PER_HOUR) / demand.replicas
 
     def per_unit(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
-        """GiB to be copied to each site; all of it, and unknown, when a named place is nowhere."""
+        """GiB to copy to each site; data whose place is not in the fleet is copied, and unknown."""
         cache_key = ("moving", demand.data)
         found: SiteVector = fleet.cached_figure(
             cache_key, context, partial(_gibibytes_to_transfer, demand.data)
@@ -48,7 +48,7 @@ class DataTransfer:
     def origin(
         self, facts: SiteFacts, demand: Demand, context: DecisionContext
     ) -> tuple[Origin, float | None]:
-        """The workload says how much there is and where."""
+        """The workload states how much data there is, and where."""
         del facts, demand, context
         return "assumed", None
 

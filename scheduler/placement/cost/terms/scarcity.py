@@ -1,7 +1,7 @@
-"""Scarcity: what the resources of a replica are worth to the work that waits.
+"""Scarcity: what the resources of a replica are worth to the workloads that wait.
 
 The prices are the dual prices of the last batch (`batch.py`), quantised and versioned; they are
-part of the terms and recorded with every decision that they entered.
+part of the terms and recorded with every decision that they were used in.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class Scarcity:
     term = "scarcity"
 
     def units(self, demand: Demand, context: DecisionContext) -> float:
-        """One replica, while a batch has set prices."""
+        """1 while the prices of a batch count, else 0."""
         del demand
         return 1.0 if context.terms.scarcity else 0.0
 
@@ -45,7 +45,7 @@ class Scarcity:
 
 
 def _prices_by_slot(fleet: Fleet, terms: Terms, resource: str) -> NDArray[np.float64]:
-    """The price of a resource at every site, remembered for as long as the prices count."""
+    """The price of a resource at every site; cached as long as the prices count."""
     version = terms.scarcity_version or terms.scarcity
     return fleet.description_column(
         ("scarcity", version, resource), _price_lookup(terms, resource), np.float64
@@ -53,7 +53,7 @@ def _prices_by_slot(fleet: Fleet, terms: Terms, resource: str) -> NDArray[np.flo
 
 
 def _price_lookup(terms: Terms, resource: str) -> Callable[[SiteFacts], float]:
-    """A look at the price list that is made only when somebody looks."""
+    """The price of a resource at a site, from a table that is built at the first call."""
     price_by_site: dict[str, float] = {}
 
     def price(facts: SiteFacts) -> float:

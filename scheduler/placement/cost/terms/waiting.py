@@ -1,7 +1,7 @@
 """Waiting: what the time until a later start costs, for work that can wait.
 
-Work that names its deadline and its duration may start later, where and when less is emitted
-(`start_time.py`); at `waitingCnyPerHour` each hour until then is paid. Starting now costs nothing.
+Work that names its deadline and its duration may start later, where and when that is cheaper
+(`start_time.py`); each hour until then costs `waitingCnyPerHour`. Starting now costs nothing.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ class WaitingCost:
     term = "waiting"
 
     def units(self, demand: Demand, context: DecisionContext) -> float:
-        """CNY per hour of waiting and hour of work, when a later start is looked at."""
+        """CNY per hour of waiting and hour of work; 0 for a start now."""
         if context.start_seconds is None or not demand.schedule.duration_seconds:
             return 0.0
         hours = demand.schedule.duration_seconds / SECONDS_PER_HOUR
@@ -36,8 +36,7 @@ class WaitingCost:
     def per_unit(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
         """Hours until the start, the same at every site."""
         del demand
-        start = context.now_seconds if context.start_seconds is None else context.start_seconds
-        hours = (start - context.now_seconds) / SECONDS_PER_HOUR
+        hours = (context.run_start_seconds - context.now_seconds) / SECONDS_PER_HOUR
         return known_everywhere(np.full(fleet.slot_capacity, hours))
 
     def origin(

@@ -1,8 +1,8 @@
 """The cheapest division over at most so many groups of one level, by trying every choice of groups.
 
-For one choice the best division is to fill its sites in order of cost, so a choice costs one
-cumulative sum over the candidates, and all choices are tried in one matrix. With more choices than
-fit into memory the integer program takes over (`search.py`).
+For one choice of groups the best division fills their sites in order of cost, so it takes one
+cumulative sum over the candidates, and all choices are computed in one matrix. If there are more
+choices than `_MAX_CELLS` allows, the integer program decides (`search.py`).
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _MAX_CELLS = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class EnumerationResult:
-    """What came of trying every choice of groups.
+    """The outcome of trying every choice of groups.
 
     Attributes:
         replicas: the cheapest division, new replicas by candidate; None: no choice has room.
@@ -34,13 +34,13 @@ class EnumerationResult:
 def enumerate_groups(
     max_additional: Ints, cost: Floats, level: Level, missing: int
 ) -> EnumerationResult | None:
-    """The cheapest division over at most `level.most` groups; None: too many choices to try.
+    """The cheapest division over at most `level.max_groups` groups; None: too many choices to try.
 
     Args:
-        max_additional: how many replicas each candidate could get, candidates in order of cost;
-        [candidates].
+        max_additional: how many more replicas each candidate could get, cheapest first;
+            [candidates].
         cost: what a replica costs there, ascending; [candidates].
-        level: the level that limits the number of groups, and what one of them may hold.
+        level: the level that limits the number of groups, and what each may hold.
         missing: how many replicas to place.
     """
     is_used = level.held > 0

@@ -1,4 +1,4 @@
-"""Filling the cheapest sites within the caps of a spread, without looking at dearer ones."""
+"""Fills the cheapest sites within the limits of a spread, without reading more expensive ones."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.placement.divide.divide import ReplicasBySlot
+from scheduler.placement.divide.division import ReplicasBySlot
 
 Ints = NDArray[np.int64]
 
 
 class LazySites:
-    """Sites in order of cost with their room; computed once, and only as far as anyone reads."""
+    """Sites in order of cost with their room, computed once and only as far as they are read."""
 
     def __init__(self, sites: Iterator[tuple[int, int]]) -> None:
         self._sites = sites
@@ -45,7 +45,7 @@ class GroupCounts:
     min_groups: int
 
     def remaining_at(self, slot: int) -> int:
-        """How many more the group of a site may get; none where its place is unknown."""
+        """How many more replicas the group of a site may get; 0 if its place is unknown."""
         place = int(self.place_numbers[slot])
         return self.max_per_group - self.held.get(place, 0) if place else 0
 
@@ -54,14 +54,14 @@ class GroupCounts:
         return int(self.place_numbers[slot]) not in self.held
 
     def add_replicas(self, slot: int, more: int) -> bool:
-        """Counts replicas; False: that makes too many groups."""
+        """Counts replicas at a site; returns False if that makes too many groups."""
         place = int(self.place_numbers[slot])
         self.held[place] = self.held.get(place, 0) + more
         return len(self.held) <= self.max_groups
 
     @property
     def has_enough_groups(self) -> bool:
-        """Whether there are enough groups."""
+        """Whether at least `min_groups` groups hold replicas."""
         return len(self.held) >= self.min_groups
 
 
@@ -72,13 +72,13 @@ def fill_cheapest_first(
     *,
     initial: ReplicasBySlot | None = None,
 ) -> ReplicasBySlot | None:
-    """New replicas by slot, cheapest sites first; None where that does not meet every level.
+    """New replicas by slot, cheapest sites first; None: that does not meet every level.
 
     Args:
-        sites: in order of cost.
-        group_counts: the levels, with what they hold already; they are changed.
-        missing: how many replicas to place.
-        initial: replicas that the tallies count already.
+        sites: the sites in order of cost.
+        group_counts: one for each level, with what its groups hold already; they are changed.
+        missing: how many replicas to place, those of `initial` included.
+        initial: new replicas by slot that `group_counts` counts already.
     """
     shares: ReplicasBySlot = dict(initial or {})
     missing -= sum(shares.values())
@@ -96,5 +96,7 @@ def fill_cheapest_first(
             if not counts.add_replicas(slot, added):
                 return None
     return (
-        shares if missing <= 0 and all(tally.has_enough_groups for tally in group_counts) else None
+        shares
+        if missing <= 0 and all(counts.has_enough_groups for counts in group_counts)
+        else None
     )

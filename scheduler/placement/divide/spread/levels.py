@@ -1,4 +1,4 @@
-"""The levels of a spread as numbers: the group of each candidate site, and what each may hold."""
+"""Spread constraints as numbers: the group of each candidate site, and what each may hold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,12 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.kinds.policy import Spread
+from scheduler.placement.divide.division import ReplicasBySlot
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.labels import domain_of
 
 Ints = NDArray[np.int64]
 
-UNLIMITED = 2**40
+UNKNOWN_PLACE = 0
+"""The number of a place that is not known."""
+_UNLIMITED = 2**40
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Level:
 
     Attributes:
         group: the group of each candidate, numbered from 0; [candidates].
-        held: what each group holds already by replicas that stay; [groups].
+        held: how many kept replicas each group holds; [groups].
         rule: the constraint.
     """
 
@@ -37,18 +40,41 @@ class Level:
     @property
     def max_per_group(self) -> int:
         """The most replicas of one group."""
-        return UNLIMITED if self.rule.max_per_group is None else self.rule.max_per_group
+        return max_per_group_of(self.rule)
 
     @property
     def max_groups(self) -> int:
-        """The most groups that may be used; what is used already stays."""
-        limit = UNLIMITED if self.rule.max_groups is None else self.rule.max_groups
-        return max(limit, int(np.count_nonzero(self.held)))
+        """The most groups that may be used; at least those that hold kept replicas."""
+        return max(max_groups_of(self.rule), int(np.count_nonzero(self.held)))
 
     @property
     def min_groups(self) -> int:
         """The fewest groups that must be used."""
         return self.rule.min_groups
+
+
+def max_per_group_of(rule: Spread) -> int:
+    """The most replicas of one group; more than any workload has where the rule names no limit."""
+    return _UNLIMITED if rule.max_per_group is None else rule.max_per_group
+
+
+def max_groups_of(rule: Spread) -> int:
+    """The most groups; more than any fleet has where the rule names no limit."""
+    return _UNLIMITED if rule.max_groups is None else rule.max_groups
+
+
+def replicas_by_place(place_numbers: Ints, shares: ReplicasBySlot) -> dict[int, int]:
+    """How many replicas each place holds, by its number; `UNKNOWN_PLACE` is one of them.
+
+    Args:
+        place_numbers: the number of every site's place; [capacity].
+        shares: replicas by slot.
+    """
+    found: dict[int, int] = {}
+    for slot, replicas in shares.items():
+        place = int(place_numbers[slot])
+        found[place] = found.get(place, 0) + replicas
+    return found
 
 
 def place_numbers_of(fleet: Fleet, by: str) -> Ints:
@@ -59,9 +85,10 @@ def place_numbers_of(fleet: Fleet, by: str) -> Ints:
 
 
 def level_of(fleet: Fleet, slots: Ints, kept: dict[int, int], rule: Spread) -> Level:
-    """Numbers the groups of a level, in the order in which the candidates come to them.
+    """Numbers the groups of a level in the order of their first candidates.
 
-    The numbers decide between equal groups, so they must not tell who joined the fleet first.
+    The numbers decide between equal groups, so they must not depend on the order in which sites
+    joined the fleet.
 
     Args:
         fleet: the fleet.
@@ -73,6 +100,7 @@ def level_of(fleet: Fleet, slots: Ints, kept: dict[int, int], rule: Spread) -> L
     holders = [slot for slot in kept if names[slot]]
     both = np.concatenate([names[slots], names[np.array(holders, np.int64)]])
     distinct, first, numbers = np.unique(both, return_index=True, return_inverse=True)
+    # np.unique sorts by the fleet's numbers; the rank of each first occurrence is the new number.
     numbers = np.argsort(np.argsort(first))[numbers]
     held = np.zeros(len(distinct), np.int64)
     for number, slot in zip(numbers[len(slots) :].tolist(), holders, strict=True):
@@ -92,11 +120,10 @@ class NestingCache:
 
 
 def are_nested_everywhere(fleet: Fleet, rules: Sequence[Spread]) -> bool:
-    """Whether the levels are nested over all sites; remembered until a site changes."""
+    """Whether the levels are nested over all sites; cached until a site changes."""
     names = tuple(sorted({rule.by for rule in rules} - {"site"}))
-    if (
-        len(names) < _MIN_LEVELS_TO_CROSS
-    ):  # a level divides itself, and single sites divide every level
+    # A level subdivides itself, and single sites subdivide every level.
+    if len(names) < _MIN_LEVELS_TO_CROSS:
         return True
     answers = fleet.cache(NestingCache).answers
     cached = answers.get(names)
@@ -115,7 +142,7 @@ _MIN_LEVELS_TO_CROSS = 2
 
 
 def are_nested(levels: list[Level]) -> bool:
-    """Whether of any two levels one divides the groups of the other."""
+    """Whether of any two levels one subdivides the groups of the other."""
     return all(
         _refines(one.group, other.group) or _refines(other.group, one.group)
         for place, one in enumerate(levels)
@@ -124,7 +151,7 @@ def are_nested(levels: list[Level]) -> bool:
 
 
 def _refines(fine: Ints, coarse: Ints) -> bool:
-    """Whether every group of `fine` lies in one group of `coarse`."""
+    """Whether every group of `fine` is within one group of `coarse`."""
     pairs = np.unique(np.stack([fine, coarse]), axis=1)
     return bool(len(np.unique(pairs[0])) == pairs.shape[1])
 

@@ -1,4 +1,4 @@
-"""Fewer replicas than run, taken away so that as many places as the spread needs are left."""
+"""Scales down so that replicas are left in as many places as the spread needs."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.kinds.policy import Spread
-from scheduler.placement.divide.divide import DivisionRequest, ReplicasBySlot, divide
-from scheduler.placement.divide.division import Division
+from scheduler.placement.divide.divide import DivisionRequest, divide
+from scheduler.placement.divide.division import Division, ReplicasBySlot, drop_zeros
 from scheduler.placement.divide.spread.levels import place_numbers_of
 from scheduler.placement.fleet.fleet import Fleet
 
@@ -19,13 +19,12 @@ def scale_down_within_spread(
 ) -> Division:
     """Takes replicas away without giving up groups that the spread needs.
 
-    Fewer are always possible: where the groups that there are do not suffice, as many as can be
-    are kept.
+    Scaling down always succeeds: if too few groups hold replicas, as many as possible are kept.
 
     Args:
-        request: what is to be divided; fewer replicas than are kept, or as many.
+        request: the request; it asks at most as many replicas as are kept.
         fleet: the fleet; it numbers the places.
-        rules: the spread that is asked.
+        rules: the spread constraints.
     """
     shares = divide(request)
     if shares is None or not request.replicas:
@@ -37,7 +36,7 @@ def scale_down_within_spread(
 
 
 def _used_places_of(shares: ReplicasBySlot, names: Ints) -> set[int]:
-    """The places that hold replicas; a place that nobody knows is none."""
+    """The numbers of the places that hold replicas; an unknown place is not one of them."""
     return {int(names[slot]) for slot, count in shares.items() if count > 0} - {0}
 
 
@@ -49,7 +48,7 @@ def _scale_down_keeping_groups(
     most_expensive_first = request.costs.sort_cheapest_first(np.array(sorted(shares), np.int64))[
         ::-1
     ].tolist()
-    for slot in most_expensive_first:  # all but the last of a site cost no group
+    for slot in most_expensive_first:  # taking all but the last replica of a site gives up no group
         removed = min(surplus, shares[slot] - 1)
         shares[slot] -= removed
         surplus -= removed
@@ -60,13 +59,13 @@ def _scale_down_keeping_groups(
         removed = min(surplus, shares[slot])
         shares[slot] -= removed
         surplus -= removed
-    return {slot: count for slot, count in shares.items() if count > 0}
+    return drop_zeros(shares)
 
 
 def _is_needed_for_groups(
     slot: int, shares: ReplicasBySlot, needed: list[tuple[Ints, int]]
 ) -> bool:
-    """Whether a level would have too few groups without the last replica of a site."""
+    """Whether taking the last replica of a site gives up a group that a level needs."""
     without = {**shares, slot: 0}
     for names, least in needed:
         after = len(_used_places_of(without, names))

@@ -1,9 +1,9 @@
-"""The search for the cheapest spread, where no short proof is at hand: a small integer program.
+"""The search for the cheapest spread as a small integer program, for cases without a short proof.
 
-Variables: replicas per site, and whether each group is used. Solved by HiGHS on one thread with a
-fixed seed and a limit on nodes, not on time, so that the same inputs give the same answer on every
-machine. Sites that can play no part are left out first: within one cell (equal groups at every
-level) only the cheapest can.
+The variables are the replicas of each site, and whether each group is used. HiGHS solves it on one
+thread with a fixed seed and a limit on nodes, not on time, so that the same inputs give the same
+answer on every machine. Sites that no best division uses are left out first: within one cell (sites
+of the same group at every level) only the cheapest can be used.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class SearchResult:
     Attributes:
         replicas: new replicas by candidate; [candidates].
         is_optimal: whether the search proved that nothing is cheaper.
-        gap: how much dearer than the proven bound, as a ratio.
+        gap: how much more expensive than the proven bound, as a ratio.
     """
 
     replicas: Ints
@@ -41,9 +41,9 @@ def search_cheapest_division(
     """Finds the cheapest division of `missing` replicas; None: there is none.
 
     Args:
-        max_additional: how many each candidate could get, candidates in order of cost;
-        [candidates].
-        cost: what a replica costs there, unknown costs behind all known ones; [candidates].
+        max_additional: how many more replicas each candidate could get, cheapest first;
+            [candidates].
+        cost: what a replica costs there, unknown costs above all known ones; [candidates].
         levels: the constraints, nested or crossed.
         missing: how many replicas to place.
     """
@@ -55,7 +55,7 @@ def search_cheapest_division(
         program.add_variable(0, min(int(max_additional[place]), missing), float(price))
         for place, price in zip(kept.tolist(), cost[kept].tolist(), strict=True)
     ]
-    program.add_constraint([LinearTerm(seat, 1.0) for seat in variables], missing, missing)
+    program.add_constraint([LinearTerm(variable, 1.0) for variable in variables], missing, missing)
     for level in levels:
         _add_level(program, level, level.group[kept], variables, missing)
     solution = program.solve(max_nodes=_MAX_NODES)
@@ -86,6 +86,7 @@ def _add_level(
             continue
         is_used = program.add_variable(0, 1, 0.0)
         used.append(LinearTerm(is_used, 1.0))
+        # Together: a group holds replicas if and only if it is used.
         program.add_constraint([*members, LinearTerm(is_used, -float(left))], None, 0)
         program.add_constraint([*members, LinearTerm(is_used, -1.0)], 0, None)
     if counted:
@@ -111,7 +112,7 @@ def _useful_candidates(max_additional: Ints, levels: list[Level], missing: int) 
         holds |= level.held[level.group] > 0
     fewest = max((level.min_groups for level in by_site), default=1)
     unused_allowed = [level.max_groups - int(np.count_nonzero(level.held)) for level in by_site]
-    kept: list[int] = np.flatnonzero(holds).tolist()  # to fill these up opens no new group
+    kept: list[int] = np.flatnonzero(holds).tolist()  # filling these up opens no new group
     for number in range(int(cell.max()) + 1 if len(cell) else 0):
         members = np.flatnonzero((cell == number) & ~holds)
         useful = _useful_of_cell(
@@ -129,12 +130,12 @@ def _is_by_site(level: Level) -> bool:
 def _useful_of_cell(
     rooms: list[int], min_sites: int, max_sites: int | None, missing: int
 ) -> list[int]:
-    """Which of the sites of one cell, cheapest first, can play a part."""
+    """Which sites of one cell a best division can use, as places in `rooms` (cheapest first)."""
     kept: list[int] = []
     room = 0
     for place, mine in enumerate(rooms):
         if max_sites is not None and max_sites < len(rooms):
-            # With few sites allowed, a dearer one counts only if it is roomier than those before.
+            # With few sites allowed, a more expensive one is useful only if it is roomier.
             better = sum(rooms[each] >= mine for each in kept)
             if better >= max(max_sites, min_sites):
                 continue

@@ -1,13 +1,13 @@
-"""Spread: over how many places the replicas stand, and how many stand in each.
+"""Spread: in how many places the replicas are, and how many are in each.
 
-For CostOptimal the cheapest division is found. Most are found without a search, with a proof: when
-levels are nested, filling the cheapest site first within the caps is optimal, and if the number of
-groups comes out right, nothing is cheaper. Too few groups at one level are mended by opening the
-groups whose first replica is cheapest, which is optimal too. Only what is left is searched
-(`search.py`), exact on nested levels and bounded on crossed ones.
+CostOptimal gets the cheapest division. Most are found without a search, with a proof: if levels are
+nested, filling the cheapest site first within the limits is optimal, and if the number of groups
+comes out right, nothing is cheaper. If one level has too few groups, opening the groups whose first
+replica is cheapest is optimal too. Only the remaining cases are searched (`search.py`): exactly on
+nested levels, with a bound on crossed ones.
 
-Other strategies choose groups by what they divide by, and divide within them; where that leads
-nowhere the cheapest division is taken, so that what can be spread is spread.
+Other strategies choose groups by what they divide by, and divide within them; if that fails, the
+cheapest division is taken, so that what can be spread is spread.
 """
 
 from collections.abc import Sequence
@@ -19,22 +19,20 @@ from numpy.typing import NDArray
 
 from scheduler.model.kinds.policy import Spread
 from scheduler.placement.cost.site_costs import SiteCosts
-from scheduler.placement.divide.divide import (
-    DivisionRequest,
-    ReplicasBySlot,
-    divide,
-    iter_cheapest_sites,
-)
-from scheduler.placement.divide.division import Division
+from scheduler.placement.divide.divide import DivisionRequest, divide, iter_cheapest_sites
+from scheduler.placement.divide.division import Division, ReplicasBySlot, add_replicas
 from scheduler.placement.divide.spread.enumerate_groups import enumerate_groups
 from scheduler.placement.divide.spread.fill import GroupCounts, LazySites, fill_cheapest_first
 from scheduler.placement.divide.spread.levels import (
-    UNLIMITED,
+    UNKNOWN_PLACE,
     Level,
     are_nested,
     are_nested_everywhere,
     level_of,
+    max_groups_of,
+    max_per_group_of,
     place_numbers_of,
+    replicas_by_place,
     satisfies,
 )
 from scheduler.placement.divide.spread.scale_down import scale_down_within_spread
@@ -47,11 +45,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Candidates in order of cost, with what each may get, and the levels that bind them.
+    """Sites that may get more, in order of cost, and the spread constraints over them.
 
     Attributes:
-        slots: candidates, cheapest first; [candidates].
-        max_additional: how many replicas each could get; [candidates].
+        slots: the slots of the candidates, cheapest first; [candidates].
+        max_additional: how many more replicas each could get; [candidates].
         levels: the constraints.
     """
 
@@ -61,7 +59,7 @@ class Candidates:
 
 
 def divide_spread(request: DivisionRequest, fleet: Fleet) -> Division:
-    """Divides within the spread that is asked; preferred levels are dropped if they must be."""
+    """Divides within the spread that is asked; drops preferred levels, the last first."""
     if not request.demand.spread:
         return Division(divide(request))
     rules = list(request.demand.spread)
@@ -97,7 +95,7 @@ def _divide_within(request: DivisionRequest, fleet: Fleet, rules: Sequence[Sprea
 
 
 def _divide_among_all(request: DivisionRequest, fleet: Fleet, rules: Sequence[Spread]) -> Division:
-    """Looks at all candidates."""
+    """Divides over all candidates."""
     missing = request.replicas - request.kept_total
     max_additional = request.max_additional_at(request.open_slots)
     if int(max_additional.sum()) < missing:
@@ -118,14 +116,14 @@ def _divide_among_all(request: DivisionRequest, fleet: Fleet, rules: Sequence[Sp
     return (
         _search_cheapest(request, candidates, missing)
         if replicas is None
-        else Division(_add_to_kept(request, candidates, replicas))
+        else Division(add_replicas(request.kept, candidates.slots, replicas))
     )
 
 
 def _divide_cheapest_only(
     request: DivisionRequest, fleet: Fleet, rules: Sequence[Spread], missing: int
 ) -> Division | None:
-    """Looks at the cheapest sites only, as long as what is found there is proven the cheapest."""
+    """Divides over the cheapest sites only; None: no division is proven the cheapest there."""
     sites = LazySites(iter_cheapest_sites(request, missing))
     shares = fill_cheapest_first(
         sites, [_group_counts_of(request, fleet, rule) for rule in rules], missing
@@ -145,9 +143,9 @@ def _divide_cheapest_only(
 def _open_cheapest_groups(sites: LazySites, counts: GroupCounts, missing: int) -> ReplicasBySlot:
     """One replica for each group whose first replica is cheapest, until there are enough groups.
 
-    Replacing the dearest replica of a group that has several by the cheapest of a group that is not
-    used never costs more than doing it with any other unused group, so this is optimal at one
-    level.
+    To use one group more, the most expensive replica of a group with several is replaced by the
+    first replica of an unused group. The cheapest first replica costs least, so this is optimal at
+    one level.
     """
     opened: ReplicasBySlot = {}
     for slot, _ in sites:
@@ -161,15 +159,13 @@ def _open_cheapest_groups(sites: LazySites, counts: GroupCounts, missing: int) -
 
 def _group_counts_of(request: DivisionRequest, fleet: Fleet, rule: Spread) -> GroupCounts:
     place_numbers = place_numbers_of(fleet, rule.by)
-    held: dict[int, int] = {}
-    for slot, replicas in request.kept.items():
-        if place_numbers[slot]:
-            held[int(place_numbers[slot])] = held.get(int(place_numbers[slot]), 0) + replicas
+    held = replicas_by_place(place_numbers, request.kept)
+    held.pop(UNKNOWN_PLACE, None)
     return GroupCounts(
         place_numbers,
         held,
-        max_per_group=UNLIMITED if rule.max_per_group is None else rule.max_per_group,
-        max_groups=max(len(held), UNLIMITED if rule.max_groups is None else rule.max_groups),
+        max_per_group=max_per_group_of(rule),
+        max_groups=max(len(held), max_groups_of(rule)),
         min_groups=rule.min_groups,
     )
 
@@ -177,7 +173,7 @@ def _group_counts_of(request: DivisionRequest, fleet: Fleet, rule: Spread) -> Gr
 def _candidates_of(
     request: DivisionRequest, fleet: Fleet, rules: Sequence[Spread], max_additional: Ints
 ) -> Candidates:
-    """Sites with room in order of cost, without those whose place nobody knows."""
+    """Sites with room in order of cost, without those whose place is unknown at a level."""
     additional_by_slot = np.zeros(fleet.slot_capacity, np.int64)
     additional_by_slot[request.open_slots] = np.minimum(max_additional, request.replicas)
     slots = request.open_slots[max_additional > 0]
@@ -190,7 +186,7 @@ def _candidates_of(
 
 
 def _fill_without_search(candidates: Candidates, missing: int, *, nested: bool) -> Ints | None:
-    """What `_divide_cheapest_only` does, over all candidates."""
+    """What `_divide_cheapest_only` does, over all candidates; None: a search is needed."""
     replicas = _fill_greedily(candidates, missing, np.zeros(len(candidates.slots), np.int64))
     if replicas is not None and nested and satisfies(candidates.levels, replicas):
         return replicas
@@ -214,21 +210,24 @@ def _search_cheapest(request: DivisionRequest, candidates: Candidates, missing: 
             and enumerated.replicas is not None
             and satisfies(candidates.levels, enumerated.replicas)
         ):
-            return Division(_add_to_kept(request, candidates, enumerated.replicas))
+            return Division(add_replicas(request.kept, candidates.slots, enumerated.replicas))
     found = search_cheapest_division(candidates.max_additional, cost, candidates.levels, missing)
     if found is None:
         return Division(None)
     return Division(
-        _add_to_kept(request, candidates, found.replicas),
+        add_replicas(request.kept, candidates.slots, found.replicas),
         is_optimal=found.is_optimal,
         gap=found.gap,
     )
 
 
 def _fill_greedily(candidates: Candidates, missing: int, replicas: Ints) -> Ints | None:
-    """Fills the cheapest site first, within the caps of every level.
+    """Fills the cheapest site first, within the limits of every level; None: not all fit.
 
-    `replicas` is where it starts.
+    Args:
+        candidates: the candidates.
+        missing: how many new replicas there are to be.
+        replicas: new replicas to start with; [candidates].
     """
     replicas = replicas.copy()
     left = missing - int(replicas.sum())
@@ -253,7 +252,7 @@ def _fill_greedily(candidates: Candidates, missing: int, replicas: Ints) -> Ints
 
 
 def _single_group_level(candidates: Candidates) -> tuple[Ints, Level] | None:
-    """Room and level, where one level limits the number of groups and others single sites only."""
+    """The only level with several sites per group, and the room that levels by site leave."""
     single = [level for level in candidates.levels if level.group_count >= len(candidates.slots)]
     coarse = [level for level in candidates.levels if level.group_count < len(candidates.slots)]
     if len(coarse) != 1 or any(level.max_groups < level.group_count for level in single):
@@ -267,9 +266,9 @@ def _single_group_level(candidates: Candidates) -> tuple[Ints, Level] | None:
 
 
 def costs_with_unknown_last(costs: SiteCosts, slots: Ints) -> Floats:
-    """Cost by which the unknown ranks behind the known; [len(slots)].
+    """Costs of which the unknown are above all known ones; [len(slots)].
 
-    One more unknown term outweighs any sum of money.
+    One more unknown figure outweighs any sum of money.
     """
     cny = costs.cny[slots]
     most = float(np.abs(cny).max(initial=0.0))
@@ -293,10 +292,7 @@ def _fill_with_more_groups(candidates: Candidates, missing: int) -> Ints | None:
 
 
 def _is_infeasible(candidates: Candidates, missing: int) -> bool:
-    """Whether even the roomiest groups of a level, as many as may be used, are too few.
-
-    Or hold too little, though as many are used as must be.
-    """
+    """Whether a level has too few groups with room, or too little room in its roomiest groups."""
     more = candidates.max_additional
     for level in sorted(candidates.levels, key=lambda each: -each.group_count):  # the finest first
         room = np.bincount(level.group, more, level.group_count)
@@ -315,7 +311,7 @@ def _is_infeasible(candidates: Candidates, missing: int) -> bool:
 
 
 def _divide_by_strategy(request: DivisionRequest, candidates: Candidates) -> ReplicasBySlot | None:
-    """Divides by the strategy within the roomiest groups, and caps what a group has too much."""
+    """Divides by the strategy within the roomiest groups, and caps groups that hold too many."""
     open_slots = _slots_of_roomiest_groups(candidates)
     caps: ReplicasBySlot = dict(request.caps)
     for _ in range(1 + sum(level.group_count for level in candidates.levels)):
@@ -348,7 +344,7 @@ def _slots_of_roomiest_groups(candidates: Candidates) -> Ints:
 
 
 def _cap_fullest_group(candidates: Candidates, replicas: Ints, caps: ReplicasBySlot) -> bool:
-    """Divides the cap of the first group that has too much among its sites, in proportion."""
+    """Caps the sites of the first group that holds too many, in proportion; False: none does."""
     for level in candidates.levels:
         totals = level.held + np.bincount(level.group, replicas, level.group_count).astype(np.int64)
         for group in np.flatnonzero(totals > np.maximum(level.max_per_group, level.held)).tolist():
@@ -365,7 +361,7 @@ def _cap_fullest_group(candidates: Candidates, replicas: Ints, caps: ReplicasByS
 
 
 def _divide_duplicated(request: DivisionRequest, fleet: Fleet, rules: Sequence[Spread]) -> Division:
-    """All replicas on every site that the levels allow, cheapest sites first."""
+    """Places all replicas at every site that the levels allow, cheapest sites first."""
     whole = divide(request)
     if whole is None:
         return Division(None)
@@ -391,13 +387,3 @@ def _may_use(rule: Spread, groups: dict[int, int], place: int, replicas: int) ->
     if rule.max_per_group is not None and groups.get(place, 0) + replicas > rule.max_per_group:
         return False
     return rule.max_groups is None or place in groups or len(groups) < rule.max_groups
-
-
-def _add_to_kept(
-    request: DivisionRequest, candidates: Candidates, added_replicas: Ints
-) -> ReplicasBySlot:
-    shares = dict(request.kept)
-    for slot, added in zip(candidates.slots.tolist(), added_replicas.tolist(), strict=True):
-        if added > 0:
-            shares[slot] = shares.get(slot, 0) + added
-    return shares

@@ -1,10 +1,12 @@
 """The site's cluster must serve every kind that the manifests use."""
 
 import numpy as np
+from msgspec.structs import replace
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite, change_site
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
@@ -54,6 +56,14 @@ class ApiKind:
         if missing:
             return f"the cluster of {facts.name} does not serve {', '.join(missing)}"
         return f"the cluster of {facts.name} serves every kind that is used"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """A cluster that serves the kinds: their definitions are installed there."""
+        had = refused.facts.status.api_kinds or ()
+        missing = [each for each in refused.demand.api_kinds if each not in had]
+        status = replace(refused.facts.status, api_kinds=(*had, *missing))
+        facts = replace(refused.facts, status=status)
+        return change_site("apiKinds", "", ", ".join(missing), facts)
 
 
 def _missing_kinds(facts: SiteFacts, demand: Demand) -> list[str]:

@@ -1,10 +1,12 @@
 """Workload affinity: workloads that run together, or apart, by site, metro, province and so on."""
 
 import numpy as np
+from msgspec.structs import replace
 
 from scheduler.model.demand.demand import Companion, Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
@@ -42,6 +44,14 @@ class WithCompanions:
             for each in demand.companions
         ]
         return f"{facts.name}: asked is {' and '.join(requirements)}"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """Affinity to other workloads as a preference, not required."""
+        demand = refused.demand
+        preferred = tuple(replace(each, required=False) for each in demand.companions)
+        return change_workload(
+            "affinity", "required", "preferred", replace(demand, companions=preferred)
+        )
 
 
 def satisfies_companion(fleet: Fleet, companion: Companion) -> BoolPerSite:

@@ -1,10 +1,12 @@
 """A cordoned site takes no new work; what runs there stays."""
 
 import numpy as np
+from msgspec.structs import replace
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite, change_site
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
@@ -27,6 +29,11 @@ class Cordoned:
         """Says whether the site is cordoned."""
         del demand, context
         return f"{facts.name} is {'' if facts.spec.cordon else 'not '}cordoned"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """A site that is open again."""
+        spec = replace(refused.facts.spec, cordon=False)
+        return change_site("cordon", "true", "false", replace(refused.facts, spec=spec))
 
 
 RULE = Cordoned()

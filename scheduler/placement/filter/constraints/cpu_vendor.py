@@ -4,12 +4,18 @@ The site's grant may list vendors, and so may the workload, its class or a clust
 must satisfy every list. How many replicas fit on such nodes is computed in `capacity.py`.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
+from scheduler.placement.filter.fix_grants import change_grant, grant_to_change
+from scheduler.placement.filter.fix_nodes import best_nodes
 from scheduler.placement.filter.rules import (
     BoolPerSite,
     DemandFields,
@@ -67,6 +73,42 @@ class CpuVendor:
         asked = [" or ".join(each) for each in lists if each]
         permitted = " and ".join(asked) or "any"
         return f"{facts.name} has {', '.join(there) or 'no nodes'}; permitted: {permitted}"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """Lists that permit a vendor which the site has: the workload's, then the grant's."""
+        demand, grant = refused.demand, grant_to_change(refused)
+        if grant is None:
+            return None
+        vendor = _vendor_to_permit(refused, (*demand.cpu_vendors, grant.spec.cpu_vendors))
+        if not vendor:
+            return None
+        closed = [each for each in demand.cpu_vendors if vendor not in each]
+        if closed:
+            lists = demand.cpu_vendors
+            wider = tuple(each if vendor in each else (*each, vendor) for each in lists)
+            was = ", ".join(closed[0])
+            return change_workload(
+                "cpuVendors", was, f"{was}, {vendor}", replace(demand, cpu_vendors=wider)
+            )
+        had = grant.spec.cpu_vendors
+        more = (*had, vendor)
+        return change_grant(
+            refused, "cpuVendors", ", ".join(had), ", ".join(more), cpu_vendors=more
+        )
+
+
+def _vendor_to_permit(refused: RefusedSite, lists: Iterable[tuple[str, ...]]) -> str:
+    """The vendor of a node of the site which the fewest lists must be changed for; empty: none."""
+    known = [
+        each
+        for each in refused.facts.status.node_classes
+        if each.architecture in refused.demand.architectures and each.cpu_vendor
+    ]
+    restricting = [each for each in lists if each]
+    best = best_nodes(
+        refused, known, lambda nodes: sum(nodes.cpu_vendor not in each for each in restricting)
+    )
+    return "" if best is None else best.cpu_vendor
 
 
 def _allowing_grant_bits(fleet: Fleet, demand: Demand, valid_grant_bits: Ints) -> Ints:

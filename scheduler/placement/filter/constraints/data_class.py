@@ -1,9 +1,14 @@
 """Data stays at or below the class that the authority granted a site (GB/T 43697-2024)."""
 
+from msgspec.structs import replace
+
+from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.kinds.fields import DATA_CLASSES, NEVER_SCHEDULED_CLASS
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite
+from scheduler.placement.filter.fix_grants import change_grant, grant_to_change
 from scheduler.placement.filter.rules import DemandFields, WakeEvent, valid_grants
 from scheduler.placement.fleet.context import DecisionContext
 
@@ -37,6 +42,18 @@ class DataClass:
             return f"{facts.name} has no valid grant, so it may hold nothing"
         most = DATA_CLASSES[max(ranks)]
         return f"{facts.name} may hold up to {most}; this is {demand.data_class or 'unlabelled'}"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """A grant of the class, or a tenant that may bring it."""
+        wanted, grant = refused.demand.data_class, grant_to_change(refused)
+        if wanted is None or grant is None:
+            return None
+        if refused.demand.class_not_allowed:
+            change = SuggestedChange(
+                kind="tenant.classes", target=f"Tenant {refused.demand.tenant}", to=wanted
+            )
+            return Fix(change, demand=replace(refused.demand, class_not_allowed=False))
+        return change_grant(refused, "dataClass", grant.spec.data_class, wanted, data_class=wanted)
 
 
 RULE = DataClass()

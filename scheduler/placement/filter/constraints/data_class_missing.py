@@ -3,10 +3,12 @@
 from collections.abc import Hashable
 
 import numpy as np
+from msgspec.structs import replace
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
 from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
@@ -33,6 +35,12 @@ class DataClassMissing:
         if demand.data_class is None:
             return "the workload names no data class; write spec.dataClass (general-1 … important)"
         return f"the workload names its data class, {demand.data_class}"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """A workload that names its data class; public data is the class that needs least."""
+        return change_workload(
+            "dataClass", "", "general-1", replace(refused.demand, data_class="general-1")
+        )
 
 
 RULE = DataClassMissing()

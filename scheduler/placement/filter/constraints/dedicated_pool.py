@@ -4,6 +4,8 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.kinds.fields import MIN_LEVEL_WITH_DEDICATED_POOL
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite
+from scheduler.placement.filter.fix_grants import change_grant
 from scheduler.placement.filter.rules import DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 
@@ -28,6 +30,10 @@ class DedicatedPool:
         return (
             f"level {demand.protection_level} needs a dedicated pool; see the grant of {facts.name}"
         )
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """A grant with a dedicated pool."""
+        return change_grant(refused, "dedicatedPool", "false", "true", dedicated_pool=True)
 
 
 RULE = DedicatedPool()

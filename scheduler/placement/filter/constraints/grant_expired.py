@@ -1,21 +1,28 @@
 """A grant is valid from `validFrom` until just before `validUntil`."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import inf
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.formatters import format_rfc3339_exact
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite
+from scheduler.placement.filter.fix_grants import change_grant, grant_to_change
 from scheduler.placement.filter.rules import (
     BoolPerSite,
     DemandFields,
     WakeEvent,
     has_any_grant,
+    is_grant_valid,
     valid_grants,
 )
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.site_figures import epoch_seconds
+
+_EXTENSION = timedelta(days=365)
+"""How long a grant is extended for in a suggested change."""
 
 
 class GrantExpired:
@@ -47,6 +54,20 @@ class GrantExpired:
             f"grant {last.name} of {facts.name} holds from {_format_instant(last.spec.valid_from)} "
             f"until {_format_instant(last.spec.valid_until)}"
         )
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """A grant that is valid now; None: there is no grant, or it is valid."""
+        grant, now = grant_to_change(refused), refused.context.now
+        if grant is None or is_grant_valid(grant, refused.context):
+            return None
+        begins, ends = grant.spec.valid_from, grant.spec.valid_until
+        if begins is not None and begins > now:
+            was, becomes = format_rfc3339_exact(begins), format_rfc3339_exact(now)
+            return change_grant(refused, "validFrom", was, becomes, valid_from=now)
+        later = now + _EXTENSION
+        was = "" if ends is None else format_rfc3339_exact(ends)
+        becomes = format_rfc3339_exact(later)
+        return change_grant(refused, "validUntil", was, becomes, valid_until=later)
 
 
 def _format_instant(instant: datetime | None) -> str:

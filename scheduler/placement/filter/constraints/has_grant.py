@@ -1,8 +1,16 @@
 """A site without a grant takes no work: only an authority can grant rights to a site."""
 
+from typing import cast
+
+from msgspec.structs import replace
+
+from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.demand import Demand
-from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.facts import Grant, SiteFacts
+from scheduler.model.kinds.fields import MIN_LEVEL_WITH_DEDICATED_POOL, NetworkZone
+from scheduler.model.kinds.rights import SiteGrantSpec
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent, has_any_grant
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
@@ -27,6 +35,26 @@ class HasGrant:
         if facts.grants:
             return f"{facts.name} has the grant {facts.grants[0].name}"
         return f"{facts.name} has no grant: an authority must write a SiteGrant that names it"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """A grant for a site that has none, with what the workload needs and no more."""
+        demand, facts = refused.demand, refused.facts
+        spec = SiteGrantSpec(
+            sites=(facts.name,),
+            data_class=demand.data_class or "general-1",
+            protection_level=demand.protection_level,
+            network_zones=cast("tuple[NetworkZone, ...]", demand.network_zones),
+            jurisdiction=facts.spec.location.province,
+            dedicated_pool=demand.protection_level >= MIN_LEVEL_WITH_DEDICATED_POOL,
+            allow_list=(demand.key,) if demand.allow_list_only else (),
+        )
+        shown = [spec.data_class, f"level {spec.protection_level}", *spec.network_zones]
+        change = SuggestedChange(
+            kind="grant.sites",
+            target=f"a SiteGrant for {facts.name}",
+            to=", ".join([*shown, spec.jurisdiction]).rstrip(", "),
+        )
+        return Fix(change, facts=replace(facts, grants=(Grant(name="(new)", spec=spec),)))
 
 
 RULE = HasGrant()

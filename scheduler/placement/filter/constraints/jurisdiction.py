@@ -6,10 +6,15 @@ its province, the province must be known: one `CN-…` in `spec.jurisdictions`, 
 
 from collections.abc import Hashable
 
+from msgspec.structs import replace
+
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.jurisdictions import admits
+from scheduler.model.kinds.rights import data_class_rule_of
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
+from scheduler.placement.filter.fix_grants import grant_to_change
 from scheduler.placement.filter.rules import WakeEvent, valid_grants
 from scheduler.placement.fleet.context import DecisionContext
 
@@ -47,6 +52,22 @@ class Jurisdiction:
             f"{facts.name} is granted for {', '.join(places) or 'nowhere'}; "
             f"this may run in {' and '.join(asked) or 'any place'}"
         )
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """Lists that admit the place; or, for data that stays in its province, that province."""
+        grant, demand = grant_to_change(refused), refused.demand
+        place = "" if grant is None else grant.spec.jurisdiction
+        if not place:
+            return None
+        if demand.same_province and not demand.home:
+            return change_workload("jurisdictions", "", place, replace(demand, home=place))
+        law = data_class_rule_of(None, demand.data_class or "core").jurisdictions
+        lists = [each if each == law else (*each, place) for each in demand.jurisdictions]
+        if lists == list(demand.jurisdictions):  # only the law's own list is in the way
+            return None
+        was = ", ".join(next(each for each in demand.jurisdictions if each != law))
+        wider = replace(demand, jurisdictions=tuple(lists))
+        return change_workload("jurisdictions", was, f"{was}, {place}", wider)
 
 
 RULE = Jurisdiction()

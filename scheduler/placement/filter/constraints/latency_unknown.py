@@ -1,13 +1,16 @@
 """A round trip that was not measured is not assumed to be short."""
 
 import numpy as np
+from msgspec.structs import replace
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.site import Rtt
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite, change_site
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
-from scheduler.placement.fleet.distance import rtt_milliseconds
+from scheduler.placement.fleet.distance import latency_targets, rtt_milliseconds
 from scheduler.placement.fleet.fleet import Fleet
 
 
@@ -36,6 +39,23 @@ class LatencyUnknown:
         return (
             f"{facts.name} knows its round trip to {len(facts.status.rtt)} peers; asked is {places}"
         )
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """A report that knows the round trips asked for, each as long as its bound permits."""
+        known = {each.to for each in refused.facts.status.rtt} | {refused.facts.name}
+        figures, shown = list(refused.facts.status.rtt), []
+        for bound in refused.demand.latency:
+            within = bound.within_milliseconds
+            for target in latency_targets(refused.fleet, bound.from_):
+                if target not in known:
+                    known.add(target)
+                    figures.append(Rtt(to=target, milliseconds=within, origin="measured"))
+                    shown.append(f"{within:g} ms or less to {target}")
+        if not shown:
+            return None
+        status = replace(refused.facts.status, rtt=tuple(figures))
+        facts = replace(refused.facts, status=status)
+        return change_site("rtt", "", ", ".join(shown), facts)
 
 
 RULE = LatencyUnknown()

@@ -4,6 +4,8 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.kinds.fields import NEVER_SCHEDULED_ZONE
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite
+from scheduler.placement.filter.fix_grants import change_grant, grant_to_change
 from scheduler.placement.filter.rules import DemandFields, WakeEvent, valid_grants
 from scheduler.placement.fleet.context import DecisionContext
 
@@ -30,6 +32,15 @@ class NetworkZone:
         )
         asked = ", ".join(demand.network_zones) or "no zone"
         return f"{facts.name} offers {', '.join(offers) or 'no zone'}; this needs {asked}"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """A grant with the zones that are missing."""
+        grant = grant_to_change(refused)
+        had = () if grant is None else grant.spec.network_zones
+        wanted = tuple(sorted({*had, *refused.demand.network_zones}))
+        return change_grant(
+            refused, "networkZones", ", ".join(had), ", ".join(wanted), network_zones=wanted
+        )
 
 
 RULE = NetworkZone()

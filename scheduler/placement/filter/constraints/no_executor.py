@@ -1,10 +1,12 @@
 """A site whose agent cannot apply orders to a cluster takes no work; it only reports."""
 
 import numpy as np
+from msgspec.structs import replace
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite, change_site
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
@@ -28,6 +30,13 @@ class NoExecutor:
         del demand, context
         there = "has an" if facts.has_executor else "has no"
         return f"{facts.name} {there} agent that can apply orders"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """An agent that applies orders."""
+        kinds = refused.facts.status.api_kinds or None
+        status = replace(refused.facts.status, executor=True, api_kinds=kinds)
+        facts = replace(refused.facts, status=status)
+        return change_site("executor", "false", "true", facts)
 
 
 RULE = NoExecutor()

@@ -1,17 +1,22 @@
 """At least one node must have the labels and the GPU model that a pod asks for."""
 
 from collections.abc import Hashable
+from functools import partial
 
 import numpy as np
+from msgspec.structs import replace
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.site import NodeClass
 from scheduler.model.manifests.pods import PodShape
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
+from scheduler.placement.filter.fix_nodes import best_nodes
 from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.node_eligibility import matches_selectors
+from scheduler.placement.fleet.node_eligibility import matches_requirement, matches_selectors
 from scheduler.placement.fleet.node_table import kind_of
 
 
@@ -49,6 +54,45 @@ class NodeSelector:
         models = " or ".join(unmatched[0].gpu_models)
         asked = "; ".join(part for part in (labels, models) if part) or "its node affinity"
         return f"no node at {facts.name} has what is asked: {asked}"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """Pods that ask nothing which no node has; what some node has they may go on asking."""
+        unit, unmet = [], []
+        for pods in refused.demand.unit:
+            shape = pods.shape
+            best = best_nodes(
+                refused,
+                refused.facts.status.node_classes,
+                partial(_count_unmet_requirements, shape),
+            )
+            if best is not None:
+                shape, dropped = _drop_unmet_requirements(shape, best)
+                unmet += dropped
+            unit.append(replace(pods, shape=shape))
+        if not unmet:
+            return None
+        was = ", ".join(dict.fromkeys(unmet))  # each once, in order
+        return change_workload("nodeSelector", was, "", replace(refused.demand, unit=(*unit,)))
+
+
+def _count_unmet_requirements(shape: PodShape, nodes: NodeClass) -> int:
+    return len(_drop_unmet_requirements(shape, nodes)[1])
+
+
+def _drop_unmet_requirements(shape: PodShape, nodes: NodeClass) -> tuple[PodShape, list[str]]:
+    """A pod that asks nothing which these nodes do not have, and what it asked of that."""
+    labels = kind_of(nodes).all_labels
+    kept = {key: value for key, value in shape.node_selector.items() if labels.get(key) == value}
+    dropped = [f"{key}={value}" for key, value in shape.node_selector.items() if key not in kept]
+    relaxed = replace(shape, node_selector=kept)
+    if shape.gpu_models and nodes.gpu_model not in shape.gpu_models:
+        relaxed = replace(relaxed, gpu_models=())
+        dropped += shape.gpu_models
+    terms = shape.node_affinity
+    if terms and not any(all(matches_requirement(each, labels) for each in term) for term in terms):
+        relaxed = replace(relaxed, node_affinity=())
+        dropped.append("node affinity")
+    return relaxed, dropped
 
 
 def _selects_nodes(shape: PodShape) -> bool:

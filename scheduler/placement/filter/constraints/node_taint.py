@@ -1,12 +1,20 @@
 """At least one node must have only taints that the pods tolerate."""
 
 from collections.abc import Hashable
+from functools import partial
 
 import numpy as np
+from msgspec.structs import replace
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.fields import Taint
+from scheduler.model.kinds.site import NodeClass
+from scheduler.model.manifests.pods import PodShape
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
+from scheduler.placement.filter.fix_nodes import best_nodes
+from scheduler.placement.filter.fix_taints import toleration_of
 from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
@@ -42,6 +50,42 @@ class NodeTaint:
                 f"the nodes of {facts.name} have taints that are not tolerated: {', '.join(taints)}"
             )
         return f"{facts.name} has nodes whose taints are tolerated"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """Tolerations of what keeps the pods away from some kind of node, and of nothing else."""
+        unit, shown = [], []
+        for pods in refused.demand.unit:
+            blocking = _fewest_blocking_taints(refused, pods.shape)
+            shown += [f"{each.key}={each.value}:{each.effect}" for each in blocking]
+            tolerations = (*pods.shape.tolerations, *map(toleration_of, blocking))
+            unit.append(replace(pods, shape=replace(pods.shape, tolerations=tolerations)))
+        if not shown:
+            return None
+        becomes = ", ".join(dict.fromkeys(shown))  # each once, in order
+        return change_workload("tolerations", "", becomes, replace(refused.demand, unit=(*unit,)))
+
+
+def _fewest_blocking_taints(refused: RefusedSite, shape: PodShape) -> tuple[Taint, ...]:
+    """The taints in the way of a pod on the nodes that it chooses and that need fewest changes."""
+    chosen = [
+        each
+        for each in refused.facts.status.node_classes
+        if matches_selectors(shape, kind_of(each))
+    ]
+    best = best_nodes(refused, chosen, partial(_count_blocking_taints, shape))
+    return () if best is None else _blocking_taints_of(shape, best)
+
+
+def _count_blocking_taints(shape: PodShape, nodes: NodeClass) -> int:
+    return len(_blocking_taints_of(shape, nodes))
+
+
+def _blocking_taints_of(shape: PodShape, nodes: NodeClass) -> tuple[Taint, ...]:
+    return tuple(
+        each
+        for each in nodes.taints
+        if blocking_taints(shape, kind_of(replace(nodes, taints=(each,))))
+    )
 
 
 def _untolerated_node_taints(facts: SiteFacts, demand: Demand) -> list[str]:

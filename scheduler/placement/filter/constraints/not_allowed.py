@@ -5,6 +5,8 @@ from collections.abc import Hashable
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite
+from scheduler.placement.filter.fix_grants import change_grant, grant_to_change
 from scheduler.placement.filter.rules import WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 
@@ -34,6 +36,12 @@ class NotAllowed:
                 f"the allowList of a grant of {facts.name} must hold {demand.key}"
             )
         return f"{demand.data_class} data needs no allow-list"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """A list that names the workload."""
+        grant, key = grant_to_change(refused), refused.demand.key
+        had = () if grant is None else grant.spec.allow_list
+        return change_grant(refused, "allowList", ", ".join(had), key, allow_list=(*had, key))
 
 
 def _allow_list_names(demand: Demand) -> frozenset[str]:

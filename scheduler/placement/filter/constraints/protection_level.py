@@ -4,6 +4,8 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.kinds.fields import NEVER_SCHEDULED_LEVEL
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite
+from scheduler.placement.filter.fix_grants import change_grant, grant_to_change
 from scheduler.placement.filter.rules import DemandFields, WakeEvent, valid_grants
 from scheduler.placement.fleet.context import DecisionContext
 
@@ -30,6 +32,12 @@ class ProtectionLevel:
         if most is None:
             return f"{facts.name} has no valid grant, so it is certified for nothing"
         return f"{facts.name} is certified for level {most}; this needs {demand.protection_level}"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """A certificate of the level."""
+        wanted, grant = refused.demand.protection_level, grant_to_change(refused)
+        was = "" if grant is None else str(grant.spec.protection_level)
+        return change_grant(refused, "protectionLevel", was, str(wanted), protection_level=wanted)
 
 
 RULE = ProtectionLevel()

@@ -3,11 +3,15 @@
 from collections.abc import Hashable
 
 import numpy as np
+from msgspec.structs import replace
 
 from scheduler.model.canonical import canonical_json
+from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.fields import LabelSelector, requirement_matches
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
 from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
@@ -55,6 +59,40 @@ class SiteSelector:
                 )
                 return f"the labels of {facts.name} do not meet: {asked}"
         return f"the labels of {facts.name} match"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """Selectors without what the site does not match."""
+        demand, labels = refused.demand, site_labels(refused.facts)
+        if not demand.tenant_sites.matches(labels):
+            change = SuggestedChange(
+                kind="tenant.siteSelector",
+                target=f"Tenant {demand.tenant}",
+                from_=", ".join(_unmet_terms_of(demand.tenant_sites, labels)),
+            )
+            return Fix(change, demand=replace(demand, tenant_sites=LabelSelector()))
+        unmet = [term for each in demand.site_selectors for term in _unmet_terms_of(each, labels)]
+        met = tuple(_keep_met_terms(each, labels) for each in demand.site_selectors)
+        return change_workload(
+            "siteSelector", ", ".join(unmet), "", replace(demand, site_selectors=met)
+        )
+
+
+def _unmet_terms_of(wanted: LabelSelector, labels: dict[str, str]) -> list[str]:
+    unmet = [f"{k}={v}" for k, v in wanted.match_labels.items() if labels.get(k) != v]
+    return unmet + [
+        " ".join((each.key, each.operator, *each.values))
+        for each in wanted.match_expressions
+        if not requirement_matches(each, labels)
+    ]
+
+
+def _keep_met_terms(wanted: LabelSelector, labels: dict[str, str]) -> LabelSelector:
+    return LabelSelector(
+        match_labels={k: v for k, v in wanted.match_labels.items() if labels.get(k) == v},
+        match_expressions=tuple(
+            each for each in wanted.match_expressions if requirement_matches(each, labels)
+        ),
+    )
 
 
 def _matches(facts: SiteFacts, demand: Demand) -> bool:

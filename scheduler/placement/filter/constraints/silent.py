@@ -5,6 +5,7 @@ import numpy as np
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite, report_now
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
@@ -30,6 +31,10 @@ class Silent:
         if ready is None:
             return f"nobody says that {facts.name} is silent"
         return f"{facts.name} has Ready={ready.status} {ready.reason}".rstrip()
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """A report from now."""
+        return report_now(refused)
 
 
 RULE = Silent()

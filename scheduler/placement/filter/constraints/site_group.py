@@ -3,11 +3,13 @@
 from collections.abc import Hashable
 
 import numpy as np
+from msgspec.structs import replace
 
 from scheduler.model.canonical import canonical_json
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
 from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
@@ -45,6 +47,17 @@ class InSiteGroup:
             return f"{facts.name} is in group {mine}"
         groups = ", ".join(each.name for each in demand.site_groups)
         return f"{facts.name} is in none of the groups {groups}"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """A last group that holds the site too."""
+        *others, last = refused.demand.site_groups
+        wider = replace(last, sites=(*last.sites, refused.facts.name))
+        return change_workload(
+            "siteGroups",
+            "",
+            f"{refused.facts.name} in {last.name}",
+            replace(refused.demand, site_groups=(*others, wider)),
+        )
 
 
 RULE = InSiteGroup()

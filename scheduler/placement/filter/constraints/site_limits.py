@@ -2,9 +2,12 @@
 
 from collections.abc import Hashable
 
+from msgspec.structs import replace
+
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite, change_site
 from scheduler.placement.filter.rules import NEVER_CACHED, BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
@@ -45,6 +48,14 @@ class WithinNamespaceLimits:
         denial = limits.denial(demand)
         where = f"namespace {demand.namespace} at {facts.name}"
         return f"{where}: {denial}" if denial else f"the pods are within the limits of {where}"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """A namespace at the site without the limits that it reports."""
+        name, status = refused.demand.namespace, refused.facts.status
+        rest = tuple(each for each in status.namespaces if each.name != name)
+        shown = f"the limits of namespace {name}"
+        facts = replace(refused.facts, status=replace(status, namespaces=rest))
+        return change_site("namespaces", shown, "", facts)
 
 
 RULE = WithinNamespaceLimits()

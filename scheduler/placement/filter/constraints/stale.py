@@ -10,6 +10,7 @@ import numpy as np
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite, report_now
 from scheduler.placement.filter.rules import NEVER_CACHED, BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import MAX_CLOCK_SKEW_SECONDS, DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
@@ -47,6 +48,10 @@ class Stale:
                 f"its age is unknown; at most {MAX_CLOCK_SKEW_SECONDS} s ahead is borne"
             )
         return f"{facts.name} was observed {age:.0f} s ago; at most {limit} s is fresh"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """A report from now."""
+        return report_now(refused)
 
 
 def _fresh_sites(fleet: Fleet, context: DecisionContext) -> tuple[BoolPerSite, float]:

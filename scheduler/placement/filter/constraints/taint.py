@@ -5,6 +5,8 @@ import numpy as np
 from scheduler.model.demand.demand import Demand, any_tolerates
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite
+from scheduler.placement.filter.fix_taints import tolerate_site_taints
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
@@ -34,6 +36,10 @@ class SiteTaint:
         if blocking:
             return f"{facts.name} has the taint {', '.join(blocking)}, which is not tolerated"
         return f"{facts.name} has no taint that keeps this away"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """Tolerations of what keeps the workload away, and of nothing else."""
+        return tolerate_site_taints(refused)
 
 
 def _untolerated_taints(facts: SiteFacts, demand: Demand) -> list[str]:

@@ -11,6 +11,8 @@ import numpy as np
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite
+from scheduler.placement.filter.fix_taints import tolerate_site_taints
 from scheduler.placement.filter.retention import is_evicted_by_taint
 from scheduler.placement.filter.rules import NEVER_CACHED, BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
@@ -46,6 +48,10 @@ class TaintTime:
         if is_evicted_by_taint(facts, demand, context):
             return f"a NoExecute taint of {facts.name} is not, or no longer, borne"
         return f"no taint of {facts.name} drives this out now"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """Tolerations of what keeps the workload away, and of nothing else."""
+        return tolerate_site_taints(refused)
 
 
 def _has_no_execute_taint(facts: SiteFacts) -> bool:

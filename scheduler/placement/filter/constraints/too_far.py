@@ -1,11 +1,19 @@
 """The round trips that a workload bounds must be within the bounds."""
 
+from msgspec.structs import replace
+
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
-from scheduler.placement.fleet.distance import METRO_PREFIX, rtt_milliseconds
+from scheduler.placement.fleet.distance import (
+    METRO_PREFIX,
+    latency_targets,
+    longest_rtt_milliseconds,
+    rtt_milliseconds,
+)
 from scheduler.placement.fleet.fleet import Fleet
 
 
@@ -42,6 +50,23 @@ class TooFar:
             for bound in demand.latency
         ]
         return f"asked of {facts.name}: {', '.join(bounds)}"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """Bounds as wide as the site is far."""
+        bounds, widened = [], []
+        for bound in refused.demand.latency:
+            targets = latency_targets(refused.fleet, bound.from_)
+            # In this order: of an unknown round trip, NaN, `max` keeps the bound as it is.
+            wide = max(bound.within_milliseconds, longest_rtt_milliseconds(refused.facts, targets))
+            if wide > bound.within_milliseconds:
+                widened.append((bound.within_milliseconds, wide))
+            bounds.append(replace(bound, within_milliseconds=wide))
+        return change_workload(
+            "latency",
+            ", ".join(f"{was:.15g} ms" for was, _ in widened),
+            ", ".join(f"{becomes:.15g} ms" for _, becomes in widened),
+            replace(refused.demand, latency=tuple(bounds)),
+        )
 
 
 def _format_metro_rtt(place: str, known: dict[str, float]) -> str:

@@ -3,10 +3,13 @@
 from collections.abc import Hashable
 
 import numpy as np
+from msgspec.structs import replace
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.policy import SiteWeight
 from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
 from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
@@ -41,6 +44,15 @@ class HasWeight:
         if facts.name in weights:
             return f"{facts.name} has the weight {weights[facts.name]}"
         return f"{facts.name} has no weight; those with one are {', '.join(sorted(weights))}"
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """A weight for the site."""
+        name = refused.facts.name
+        others = tuple(each for each in refused.demand.weights if each.site != name)
+        weights = (*others, SiteWeight(site=name, weight=1))
+        return change_workload(
+            "weights", "", f"{name}: 1", replace(refused.demand, weights=weights)
+        )
 
 
 def _positive_weights(demand: Demand) -> dict[str, int]:

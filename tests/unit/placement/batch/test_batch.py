@@ -76,7 +76,7 @@ def test_the_bound_holds_for_every_division(
 
 
 def exact(instance: BatchInstance) -> float:
-    """The best whole division, by branch and bound."""
+    """The best division into whole replicas, by branch and bound."""
     program, pairs = IntegerProgram(), {}
     for pair in np.argwhere(np.isfinite(instance.profit)).tolist():
         most = int(instance.replicas[pair[0]])

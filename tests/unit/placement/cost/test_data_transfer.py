@@ -1,4 +1,4 @@
-"""Moving data: a site pays for what it must copy before it can work."""
+"""Data transfer: a site pays for what it must copy before it can work."""
 
 from itertools import pairwise
 from typing import Any

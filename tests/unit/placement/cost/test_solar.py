@@ -1,4 +1,4 @@
-"""Own solar power is free only while there is a surplus, and is given away once."""
+"""Own solar power is free only while there is a surplus, and is promised only once."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Webster's method against the rule itself: seat by seat, to the largest claim."""
+"""Webster's method against its rule: replica by replica, to the largest claim."""
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +11,7 @@ from scheduler.placement.divide.apportionment import apportion, scale_down_by_we
 def seat_by_seat(
     total: int, weights: list[int], caps: list[int], start: list[int], tie: list[int]
 ) -> list[int] | None:
-    """The next seat to the largest weight / (2 seats + 1); ties: fewer seats, then the hash."""
+    """The next replica to the largest weight / (2 replicas + 1), then fewer, then the hash."""
     seats = list(start)
     if sum(seats) > total:
         return None
@@ -48,7 +48,7 @@ def test_seats_are_those_of_the_method_with_its_ties(
 
 
 def test_of_equal_claims_the_one_with_fewer_seats_comes_first() -> None:
-    # 1 / 3 of the first, who has a seat, and of the second, who has none: 3 : 9 / (2 * 1 + 1)
+    # the first has a replica and the second has none: 9 / (2 * 1 + 1) is 3
     found = apportion(2, [3, 1], start=[1, 0], tie_breakers=[0, 1])
     assert found is not None
     assert found.tolist() == [1, 1]
@@ -64,7 +64,7 @@ def test_what_is_taken_is_taken_from_the_one_most_above_its_share(
     for loser, (after, before) in enumerate(zip(left, held, strict=True)):
         assert 0 <= after <= before
         for keeper, stays in enumerate(left):
-            if after < before and stays:  # the last that was taken had no better claim
+            if after < before and stays:  # the replica that was taken last had no better claim
                 assert weights[loser] * (2 * stays - 1) <= weights[keeper] * (2 * after + 1)
 
 
@@ -99,7 +99,7 @@ def test_what_was_given_last_is_taken_first(
 def test_seats_are_the_same_however_many_are_found_at_once(
     total: int, weights: list[int], tie: list[int]
 ) -> None:
-    """Seats that the search for a divisor leaves over are given one by one, by the same rule."""
+    """Replicas that the search for a divisor leaves over follow one by one, by the same rule."""
     start = [0] * len(weights)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rounding, "_MAX_BISECTIONS", 0)

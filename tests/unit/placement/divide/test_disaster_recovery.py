@@ -1,4 +1,4 @@
-"""Presets by name."""
+"""The preset two-places-three-centres: an active pair in one metro, a standby far away."""
 
 import pytest
 
@@ -62,7 +62,10 @@ def test_a_standby_is_the_share_as_it_is_written(replicas: int, ratio: float, st
         (PAIR, {}),  # no other province
         ([PAIR[0], FAR], {}),  # no pair
         ([*PAIR, FAR], {"pairWithinMilliseconds": 1.7}),  # one end says 1.8 ms
-        ([at("gz1", "CN-GD", "gz", gz2=1), at("gz2", "CN-GD", "gz"), FAR], {}),  # one end is mute
+        (
+            [at("gz1", "CN-GD", "gz", gz2=1), at("gz2", "CN-GD", "gz"), FAR],
+            {},
+        ),  # one end reports no round trip
         ([*PAIR, at("gy1", "CN-GZ", "gy", 2)], {}),  # no room for the standby
     ],
     ids=["no-standby", "no-pair", "too-far", "unknown", "no-room"],
@@ -86,7 +89,7 @@ RUNS = {"gz1": 3, "gz2": 3, "gy1": 3}
 
 
 def test_two_places_do_not_part_what_runs() -> None:
-    """Not for a cordon, a lost round trip or a cheaper place; and more of them go beside it."""
+    """A cordon, a lost round trip or a cheaper site does not move it; more go beside it."""
     pair = [at("gz1", "CN-GD", "gz", gz2=1), at("gz2", "CN-GD", "gz", gz1=1)]
     others = [at("gz3", "CN-GD", "gz", gz4=1), at("gz4", "CN-GD", "gz", gz3=1), FAR]
     cordoned = [{**pair[0], "spec": {**pair[0]["spec"], "cordon": True}}, pair[1]]

@@ -1,4 +1,4 @@
-"""Divisions that must come out so, through `kapok place`."""
+"""Divisions by strategy, groups and spread, through `kapok place`."""
 
 import json
 from pathlib import Path
@@ -60,7 +60,7 @@ AGGREGATED = {"strategy": "Aggregated"}
         (2, {"m1": 2, "m2": 1, "m3": 5}, {"strategy": "Duplicated"}, {}, {"m1": 2, "m3": 2}),
         (0, MANY, {}, {"m1": 3}, {}),
         (
-            12,  # started over: what it runs is room for itself, and room counts whole
+            12,  # starts over: what it runs itself counts as free
             {"m1": 14, "m2": 8, "m3": 2},
             {"strategy": "Balanced", "mode": "Fresh"},
             {"m1": 4, "m2": 4, "m3": 4},

@@ -1,246 +1,33 @@
-"""For each kind of refusal: what would make the workload fit, run by the engine."""
-
-from typing import Any
+"""For reasons that are not a rule's alone: what would make the workload fit, run by the engine."""
 
 import pytest
 
-from scheduler.model.decode import decode_as
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS
-from scheduler.model.kinds.kinds import Tenant
-from scheduler.model.reasons import REASONS
+from scheduler.model.reasons import REASONS, TRANSIENT_REASONS
 from scheduler.placement.choose import choose
 from scheduler.placement.explain.suggest import suggest_changes
+from scheduler.placement.filter.rules import all_rules
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
+from tests.support.one_site import asking, at, tenant
 from tests.support.sites import (
     NOW,
     Raw,
-    demand,
     facts_of,
     grant,
     nodes,
     site,
     site_with_capacity,
-    workload,
 )
-
-
-def tenant(**spec: object) -> Tenant:
-    raw = {"metadata": {"name": "bureau"}, "spec": {"namespaces": ["ns"], **spec}}
-    return decode_as(raw, Tenant)
-
-
-def at(spec: Raw | None = None, granted: Raw | None = None, **status: object) -> SiteFacts:
-    """The one site, with room for five replicas."""
-    raw = site("m1", nodes(5), spec=spec)
-    raw["status"] |= status
-    return facts_of(raw, grant("m1", **(granted or {})))
-
-
-def asking(replicas: int = 1, *, of: Tenant | None = None, **spec: Any) -> Demand:  # noqa: ANN401
-    raw = workload(replicas, **spec)
-    if spec.get("manifests") and "demand" in spec:
-        del raw["spec"]["demand"]
-    return demand(raw, tenants=[of] if of else [])
 
 
 def spread(**rule: object) -> Raw:
     return {"spread": [{"by": "site", **rule}]}
 
 
-TAINTED = {**nodes(5), "taints": [{"key": "a", "value": "b", "effect": "NoSchedule"}]}
 OFFERS: list[tuple[str, SiteFacts, Demand, str, str]] = [
-    (
-        "data-class",
-        at(),
-        asking(dataClass="general-4", jurisdictions=["CN-GD"]),
-        "grant.dataClass",
-        "general-4",
-    ),
-    ("data-class", at(), asking(of=tenant(classes=["general-1"])), "tenant.classes", "general-2"),
-    ("data-class-missing", at(), asking(dataClass=None), "workload.dataClass", "general-1"),
-    (
-        "protection-level",
-        at(granted={"protectionLevel": 1}),
-        asking(protectionLevel=3),
-        "grant.protectionLevel",
-        "3",
-    ),
-    (
-        "jurisdiction",
-        at(),
-        asking(jurisdictions=["CN-BJ"]),
-        "workload.jurisdictions",
-        "CN-BJ, CN-GD",
-    ),
-    (
-        "jurisdiction",
-        at(granted={"dataClass": "general-4"}),
-        asking(dataClass="general-4"),
-        "workload.jurisdictions",
-        "CN-GD",
-    ),
-    (
-        "network-zone",
-        at(),
-        asking(networkZones=["internet-access"]),
-        "grant.networkZones",
-        "internet-access, public-network",
-    ),
-    (
-        "dedicated-pool",
-        at(granted={"protectionLevel": 4}),
-        asking(protectionLevel=4),
-        "grant.dedicatedPool",
-        "true",
-    ),
-    (
-        "not-allowed",
-        at(granted={"dataClass": "important"}),
-        asking(dataClass="important"),
-        "grant.allowList",
-        "ns/app",
-    ),
-    (
-        "not-allowed",
-        facts_of(site_with_capacity("m1", 5)),
-        asking(),
-        "grant.sites",
-        "general-2, level 1",
-    ),
-    (
-        "grant-expired",
-        at(granted={"validUntil": "2026-01-01T00:00:00Z"}),
-        asking(),
-        "grant.validUntil",
-        "2027-11-23T08:01:00Z",
-    ),
-    (
-        "grant-expired",
-        at(granted={"validFrom": "2027-01-01T00:00:00Z"}),
-        asking(),
-        "grant.validFrom",
-        "2026-11-23T08:01:00Z",
-    ),
-    (
-        "architecture",
-        at(),
-        asking(imagePlatforms=["linux/arm64"]),
-        "workload.imagePlatforms",
-        "linux/amd64, linux/arm64",
-    ),
-    (
-        "cpu-vendor",
-        at(nodeClasses=[{**nodes(5), "cpuVendor": "hygon"}], granted={"cpuVendors": ["kunpeng"]}),
-        asking(),
-        "grant.cpuVendors",
-        "kunpeng, hygon",
-    ),
-    (
-        "cpu-vendor",
-        at(nodeClasses=[{**nodes(5), "cpuVendor": "hygon"}]),
-        asking(placement={"cpuVendors": ["kunpeng"]}),
-        "workload.cpuVendors",
-        "kunpeng, hygon",
-    ),
-    (
-        "taint",
-        at({"taints": [{"key": "a", "value": "b"}]}),
-        asking(),
-        "workload.siteTolerations",
-        "a=b:NoSchedule",
-    ),
-    (
-        "taint",
-        at({"taints": [{"key": "a", "effect": "NoExecute", "timeAdded": "2026-11-23T07:00:00Z"}]}),
-        asking(placement={"siteTolerations": [{"key": "a", "tolerationSeconds": 30}]}),
-        "workload.siteTolerations",
-        "a=:NoExecute",
-    ),
-    (
-        "quota",
-        at(namespaces=[{"name": "ns", "containerMax": {"cpu": "500m"}}]),
-        asking(
-            manifests=[
-                {
-                    "apiVersion": "v1",
-                    "kind": "Pod",
-                    "metadata": {"name": "y"},
-                    "spec": {
-                        "containers": [
-                            {"name": "c", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}
-                        ]
-                    },
-                }
-            ],
-            demand=None,
-        ),
-        "site.namespaces",
-        "",
-    ),
-    ("taint", at(nodeClasses=[TAINTED]), asking(), "workload.tolerations", "a=b:NoSchedule"),
-    (
-        "selector",
-        at(),
-        asking(placement={"siteSelector": {"matchLabels": {"a": "b"}}}),
-        "workload.siteSelector",
-        "",
-    ),
-    (
-        "selector",
-        at(),
-        asking(of=tenant(siteSelector={"matchLabels": {"a": "b"}})),
-        "tenant.siteSelector",
-        "",
-    ),
-    ("selector", at(), asking(demand={"nodeSelector": {"a": "b"}}), "workload.nodeSelector", ""),
-    (
-        "selector",
-        at(),
-        asking(placement={"strategy": "Weighted", "weights": [{"site": "m2", "weight": 1}]}),
-        "workload.weights",
-        "m1: 1",
-    ),
-    (
-        "site-group",
-        at(),
-        asking(placement={"siteGroups": [{"name": "far", "sites": ["m9"]}]}),
-        "workload.siteGroups",
-        "m1 in far",
-    ),
-    (
-        "too-far",
-        at(rtt=[{"to": "gz", "milliseconds": 50}]),
-        asking(placement={"latency": [{"from": "gz", "withinMilliseconds": 20}]}),
-        "workload.latency",
-        "50 ms",
-    ),
-    (
-        "latency-unknown",
-        at(),
-        asking(placement={"latency": [{"from": "gz", "withinMilliseconds": 20}]}),
-        "site.rtt",
-        "20 ms or less to gz",
-    ),
-    ("stale", at(observedAt="2026-11-22T08:00:00Z"), asking(), "site.report", "a report from now"),
-    (
-        "silent",
-        at(conditions=[{"type": "Ready", "status": "False"}]),
-        asking(),
-        "site.report",
-        "a report from now",
-    ),
-    ("cordoned", at({"cordon": True}), asking(), "site.cordon", "false"),
-    ("no-executor", at(executor=False), asking(), "site.executor", "true"),
-    (
-        "api-kind",
-        at(apiKinds=["apps/v1/Deployment"]),
-        asking(manifests=[{"apiVersion": "x.io/v1", "kind": "Y", "metadata": {"name": "y"}}]),
-        "site.apiKinds",
-        "x.io/v1/Y",
-    ),
     ("full", at(), asking(8), "workload.replicas", "5"),
     (
         "full",
@@ -264,13 +51,6 @@ OFFERS: list[tuple[str, SiteFacts, Demand, str, str]] = [
         asking(5, placement=spread(maxPerGroup=3)),
         "workload.spread.maxPerGroup",
         "5",
-    ),
-    (
-        "spread",
-        at(),
-        asking(placement={"affinity": [{"kind": "With", "selector": {"matchLabels": {"a": "b"}}}]}),
-        "workload.affinity",
-        "preferred",
     ),
     ("quota", at(), asking(5, of=tenant(quota={"cpu": "3"})), "tenant.quota", "cpu: 5"),
     (
@@ -304,9 +84,12 @@ def test_each_refusal_has_a_change_that_the_engine_verified(
     assert (kind, becomes) in [(each.kind, each.to) for each in offers]
 
 
-def test_every_reason_has_a_row_above() -> None:
-    told = {row[0] for row in OFFERS} | {"invalid"}  # what is not accepted says what to write
-    assert set(REASONS) - told == set()
+def test_every_reason_that_no_rule_gives_alone_has_a_row_above() -> None:
+    """Reasons of rules have their rows in filter/test_each_rule.py."""
+    assert {row[0] for row in OFFERS} == TRANSIENT_REASONS
+    of_rules = {rule.reason for rule in all_rules()}
+    # `invalid` needs no change: its message says what to write.
+    assert REASONS.keys() - TRANSIENT_REASONS - {"invalid"} == of_rules - TRANSIENT_REASONS
 
 
 def test_what_must_be_changed_together_is_one_offer() -> None:
@@ -341,21 +124,8 @@ def test_a_grant_is_changed_for_all_its_sites() -> None:
     assert (offer.kind, offer.target) == ("grant.dataClass", "SiteGrant granted")
 
 
-@pytest.mark.parametrize(
-    ("granted", "asked"),
-    [
-        ({"dataClass": "core"}, {"dataClass": "core"}),
-        ({}, {"networkZones": ["classified"]}),
-        ({"protectionLevel": 5}, {"protectionLevel": 5}),
-    ],
-)
-def test_what_is_never_scheduled_has_no_change(granted: Raw, asked: Raw) -> None:
-    fleet = Fleet([at(granted=granted)])
-    assert suggest_changes(asking(**asked), fleet, decision_context(NOW, DEFAULT_TERMS)) == ()
-
-
 def offered(asked: Demand, *raw: Raw) -> list[tuple[str, str, str]]:
-    """Kind, from and to of each offer, where every site has a grant."""
+    """Kind, old and new value of each suggestion, where every site has a grant."""
     granted = grant(*(each["metadata"]["name"] for each in raw))
     fleet = Fleet([facts_of(each, granted) for each in raw])
     offers = suggest_changes(asked, fleet, decision_context(NOW, DEFAULT_TERMS))
@@ -417,7 +187,7 @@ def test_a_longer_round_trip_is_told_as_it_was_measured() -> None:
 
 
 def centres(milliseconds: float, standby: int) -> list[Raw]:
-    """Two sites of one metro, so far apart, and one elsewhere with so much room."""
+    """Two sites of one metro with this round trip, and one elsewhere with this much room."""
     here, there = ({"location": {"province": p, "metro": p}} for p in ("CN-GD", "CN-GX"))
     pair = [site_with_capacity(name, 20, spec=here) for name in ("a", "b")]
     for each, other in zip(pair, ("b", "a"), strict=True):

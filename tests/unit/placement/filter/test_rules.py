@@ -1,7 +1,5 @@
 """Each hard rule: a table of what it lets through, through the whole decision."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +8,6 @@ from scheduler.model.decode import NotReadable, decode_as
 from scheduler.model.kinds.kinds import SiteGrant, Workload
 from scheduler.placement.choose import choose
 from scheduler.placement.explain.explain import explain
-from scheduler.placement.filter import constraints
-from scheduler.placement.filter import filter as admit
 from scheduler.placement.filter.rules import all_rules, rule_name
 from tests.support.sites import (
     NOW,
@@ -107,48 +103,6 @@ def test_a_grant_for_a_jurisdiction_of_its_own_is_refused_with_the_form_to_write
 ) -> None:
     with pytest.raises(NotReadable, match=f"jurisdiction {written}: write {right}"):
         decode_as(grant("m1", jurisdiction=written), SiteGrant)
-
-
-_DROPPED_IN = """
-from scheduler.placement.filter.constraints.cordoned import Cordoned
-
-
-class NotOnMondays(Cordoned):
-    reason = "deadline"
-
-    def admits(self, fleet, demand, context):
-        return fleet.has_site & (context.now.weekday() != 0)
-
-    def explain(self, facts, demand, context):
-        return "nothing is placed on Mondays"
-
-
-RULE = NotOnMondays()
-"""
-
-
-def test_a_new_rule_is_one_file_and_needs_no_registration(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "not_on_mondays.py").write_text(_DROPPED_IN)
-    monkeypatch.setattr(constraints, "__path__", [*constraints.__path__, str(tmp_path)])
-    remembered = (all_rules, admit.rulebook)
-    for each in remembered:
-        each.cache_clear()
-    try:
-        assert refusal(M1, workload()) == "deadline"
-        explained = explain(demand(workload()), fleet_of(M1), now=NOW).sites[0]
-        assert "nothing is placed on Mondays" in [each.sentence for each in explained.verdicts]
-    finally:
-        sys.modules.pop(f"{constraints.__name__}.not_on_mondays")
-        for each in remembered:
-            each.cache_clear()
-
-
-def test_every_rule_has_its_row_in_a_table_here() -> None:
-    """A new rule needs a row here that shows what it refuses."""
-    source = Path(__file__).read_text()
-    assert [rule.reason for rule in all_rules() if f'"{rule.reason}"' not in source] == []
 
 
 def test_a_site_without_any_grant_takes_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Waiting work is woken by what could change its answer, and by nothing else."""
+"""Unschedulable work is requeued by events that could change its answer, and by no others."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A search that was ended before it had a proof says so, and by how much it may be wrong."""
+"""A search that ends at its limit reports that it has no proof, and the remaining gap."""
 
 from random import Random
 
@@ -13,7 +13,7 @@ SITES, PLACES, REPLICAS = 70, 10, 27
 
 
 def crossed(random: Random) -> list[Raw]:
-    """Sites in ten provinces and of ten providers, without any order between the two."""
+    """Sites of ten provinces and ten providers that cross each other."""
     found = []
     for number in range(SITES):
         province, provider = "ABCDEFGHIJ"[random.randrange(PLACES)], random.randrange(PLACES)
