@@ -199,7 +199,7 @@ def test_a_refusal_keeps_what_runs() -> None:
     still = with_health(after, {"m1": view(1, ready=2)}, START)
     assert (still.phase, still.reason) == (
         "Running",
-        "not accepted, the former runs on: no such policy",
+        "not accepted, the former spec still runs: no such policy",
     )
 
 
