@@ -63,9 +63,16 @@ class WebState:
         registry = HubObjects(NullTelemetry(), lambda *_: None)
         self.sources = SnapshotSources(
             registry=registry,
-            sites=Sites(registry, self.clock, 45.0, tell),
+            sites=Sites(
+                objects=registry, clock=self.clock, silent_after_seconds=45.0, facts_sink=tell
+            ),
             fleet=fleet,
-            queue=SchedulingQueue(self.clock, 1.0, 60.0, 300.0),
+            queue=SchedulingQueue(
+                clock=self.clock,
+                first_backoff_seconds=1.0,
+                last_backoff_seconds=60.0,
+                recheck_seconds=300.0,
+            ),
             unadmitted_sites=UnadmittedSites(self.clock),
             workload_stats=WorkloadStats(self.clock, NullTelemetry()),
             clock=self.clock,

@@ -33,7 +33,7 @@ class LeadershipLost(Exception):
     """Another scheduler took the lease, or it could not be renewed in time: stop deciding."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Leadership:
     """Takes and keeps the lease.
 

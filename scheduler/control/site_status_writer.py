@@ -28,7 +28,7 @@ class _LastWrite:
     status: dict[str, Any]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class SiteStatusWriter:
     """Keeps `Site.status` for people and for a restart.
 

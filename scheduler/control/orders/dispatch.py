@@ -61,7 +61,7 @@ class SitePlan:
     hold_until_seconds: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Dispatcher:
     """Keeps every site's plan, and publishes it.
 

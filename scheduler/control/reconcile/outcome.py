@@ -1,4 +1,4 @@
-"""What a look at a workload came to. Pure."""
+"""The outcome of one reconciliation. Pure."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ from scheduler.placement.queue.order import could_wake
 
 @dataclass(frozen=True, slots=True)
 class ReconcileResult:
-    """What a look at a workload came to.
+    """The outcome of one reconciliation.
 
     Attributes:
         result: placed, waiting, refused, unchanged, not-accepted, deleted, withdrawing.
-        unschedulable_reasons: reasons that keep it from being placed; empty when nothing is to be
-        waited for.
-        retry_after_seconds: when the passing of time alone will change the answer.
-        minimum_request: what a site must have to matter to it; None: any could.
+        unschedulable_reasons: slugs of the reasons that keep the workload from being placed; empty
+            when it waits for nothing.
+        retry_after_seconds: after this time the decision may change by itself; None: never.
+        minimum_request: what a site must have free to matter to it; None: any site may.
     """
 
     result: str
@@ -27,7 +27,7 @@ class ReconcileResult:
 
 
 def outcome_of(decision: Decision, demand: Demand) -> ReconcileResult:
-    """The outcome of a decision: what is not placed waits for its reasons, or for its time."""
+    """The outcome of a decision; what is not placed waits for its reasons or its start time."""
     if decision.phase == "Placed":
         return ReconcileResult("placed")
     start, now = decision.start_at or demand.schedule.earliest, decision.decided_at

@@ -1,40 +1,13 @@
 """Dispatch: an index only to a site that was heard, contents first, repeated until echoed."""
 
-from collections.abc import Mapping
-
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.ports.agents import IndexVersion, OrderForSite, OrderState, OrderStatusReport
 from scheduler.control.ports.telemetry import NullTelemetry
+from tests.support.control_loops import FakePublisher
 from tests.support.fake_clock import FakeClock
 
 KEY = ("health", "appointment")
 ORDER = "kapok/health/appointment/abc"
-
-
-class Said:
-    """A speaker that remembers, in order."""
-
-    def __init__(self) -> None:
-        self.log: list[tuple[str, str, object]] = []
-
-    def publish_order(self, site: str, order: OrderForSite) -> str:
-        self.log.append(("order", site, order.generation))
-        return f"digest-{order.generation}"
-
-    def publish_index(
-        self, site: str, site_uid: str, version: IndexVersion, orders: Mapping[str, OrderForSite]
-    ) -> str:
-        del site_uid
-        self.log.append(("index", site, (version, tuple(orders))))
-        return f"index-{version}"
-
-    def withdraw_content(self, site: str, order_id: str) -> None:
-        self.log.append(("clear", site, order_id))
-
-    def request_reports(
-        self, site: str, epoch: int, *, want_status: bool, want_report: bool
-    ) -> None:
-        self.log.append(("ask", site, (epoch, want_status, want_report)))
 
 
 def order(generation: int) -> OrderForSite:
@@ -55,9 +28,13 @@ def word(
 
 class World:
     def __init__(self) -> None:
-        self.said, self.clock, self.epochs = Said(), FakeClock(), list[int]()
+        self.said, self.clock, self.epochs = FakePublisher(), FakeClock(), list[int]()
         self.dispatcher = Dispatcher(
-            self.said, self.clock, NullTelemetry(), 5.0, self.epochs.append
+            publisher=self.said,
+            clock=self.clock,
+            telemetry=NullTelemetry(),
+            repeat_seconds=5.0,
+            on_higher_epoch=self.epochs.append,
         )
         self.dispatcher.admit("m1", "u")
         self.dispatcher.start_epoch(7)

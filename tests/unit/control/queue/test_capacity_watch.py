@@ -12,6 +12,7 @@ from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests, minimum_request_of
 from tests.support.fake_clock import FakeClock
+from tests.support.queues import make_queue
 from tests.support.sites import (
     demand,
     facts_of,
@@ -27,9 +28,7 @@ SMALL, LARGE, URGENT = ("ns", "small"), ("ns", "large"), ("ns", "urgent")
 
 
 def made(fleet: Fleet) -> SchedulingQueue:
-    return SchedulingQueue(
-        FakeClock(), 1, 8, 300, capacity_watcher=CapacityWatcher(MinimumRequests(fleet))
-    )
+    return make_queue(FakeClock(), capacity_watcher=CapacityWatcher(MinimumRequests(fleet)))
 
 
 def parked(
@@ -139,7 +138,7 @@ class Fickle(MinimumRequests):
 
 async def test_whoever_is_asked_once_more_in_vain_goes_on_whatever_is_said_of_the_others() -> None:
     lookout = CapacityWatcher(Fickle(Fleet()))
-    queue = SchedulingQueue(FakeClock(), 1, 8, 300, capacity_watcher=lookout)
+    queue = make_queue(FakeClock(), capacity_watcher=lookout)
     for number in range(4):
         parked(queue, ("ns", f"w{number}"), "1")
     queue.on_capacity_increased({"m1"})

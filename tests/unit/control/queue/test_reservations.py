@@ -49,8 +49,15 @@ class Scene:
 
     def __post_init__(self) -> None:
         registry = HubObjects(NullTelemetry(), lambda *_: None)
-        self.sites = Sites(registry, self.clock, 1e9, self.told)
-        self.kept = Reservations(self.sites, self.clock, AFTER, self.where)
+        self.sites = Sites(
+            objects=registry,
+            clock=self.clock,
+            silent_after_seconds=1e9,
+            facts_sink=self.told,
+        )
+        self.kept = Reservations(
+            sites=self.sites, clock=self.clock, after_seconds=AFTER, choose_sites=self.where
+        )
         for name in self.names:
             registry.apply_event(SITES, WatchEvent("ADDED", site(name, nodes(4))))
             registry.apply_event(GRANTS, WatchEvent("ADDED", grant(name, name=f"of-{name}")))
@@ -120,7 +127,7 @@ def test_it_is_given_back_and_others_hear_of_it(how: str) -> None:
         case _:
             scene.kept.set_waiting(A, is_waiting=False)
     assert scene.reserved() == {}
-    assert scene.sites.freed_sites == {"m1"}
+    assert scene.sites.take_freed() == {"m1"}
     scene.passes(60)
     assert scene.reserved() == ({"m1": 2} if how in ("edited", "site") else {})
 

@@ -10,7 +10,7 @@ A, B, C = ("ns", "a"), ("ns", "b"), ("ns", "c")
 
 def make(clock: FakeClock) -> SchedulingQueue:
     return SchedulingQueue(
-        clock, first_backoff_seconds=1, last_backoff_seconds=8, recheck_seconds=300
+        clock=clock, first_backoff_seconds=1, last_backoff_seconds=8, recheck_seconds=300
     )
 
 

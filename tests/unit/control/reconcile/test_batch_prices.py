@@ -1,31 +1,27 @@
 """Batches: when, of what, recorded first; and no batch leaves a trace in the fleet it stands on."""
 
 from dataclasses import replace
-from datetime import datetime
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from scheduler.control.ports.hub import WORKLOADS, WatchEvent
-from scheduler.control.ports.ledger import RecordReference
 from scheduler.control.ports.telemetry import NullTelemetry
-from scheduler.control.queue.work_queue import SchedulingQueue, Urgency
+from scheduler.control.queue.work_queue import Urgency
 from scheduler.control.reconcile.batch_prices import (
     BatchCancelled,
     BatchFleet,
     BatchLimits,
     BatchPricer,
 )
+from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
-from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
+from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.placement.queue.order import UNRANKED
+from tests.support.control_loops import FakeRecorder
 from tests.support.fake_clock import FakeClock
+from tests.support.queues import make_queue
 from tests.support.sites import NOW, demand, fleet_of, nodes, site, workload
-
-if TYPE_CHECKING:
-    from scheduler.control.reconcile.reconciler import Reconciler
 
 SPEC = {"prices": {"coreCnyPerHour": 0.05}}
 
@@ -47,44 +43,32 @@ def test_a_batch_leaves_no_trace_and_sees_what_changed() -> None:
 
 
 def test_a_batch_that_is_called_off_ends() -> None:
-    image = BatchFleet(is_cancelled=True)
+    image = BatchFleet()
+    image.cancel()
     with pytest.raises(BatchCancelled):
         image.solve([], [], NOW, DEFAULT_TERMS)
 
 
-class Written:
-    """A ledger that keeps what batches were recorded."""
-
-    def __init__(self) -> None:
-        self.batches: list[Terms] = []
-
-    async def record_batch(
-        self, *, epoch: int, at: datetime, terms: Terms, content: dict[str, Any]
-    ) -> RecordReference:
-        assert (epoch, content["solver"], content["threads"]) == (7, "highs", 1)
-        assert at.tzinfo is not None
-        self.batches.append(terms)
-        return RecordReference("7-1", "sha256:0")
-
-
-def made(clock: FakeClock, written: Written, limits: BatchLimits) -> BatchPricer:
-    """Four workloads wait for room that two sites do not have for all of them."""
-    registry = HubObjects(NullTelemetry(), lambda *_: None)
+def made(clock: FakeClock, recorder: FakeRecorder, limits: BatchLimits) -> BatchPricer:
+    """Four workloads wait for capacity that two sites do not have for all of them."""
+    objects = HubObjects(NullTelemetry(), lambda *_: None)
     seen = clock.now().isoformat()
     both = fleet_of(*(site(f"m{n}", nodes(4), spec=SPEC, observedAt=seen) for n in (1, 2)))
-    queue = SchedulingQueue(clock, 1, 8, 300)
+    queue = make_queue(clock)
     for number in range(4):
-        registry.apply_event(WORKLOADS, WatchEvent("ADDED", workload(3, name=f"w{number}")))
+        objects.apply_event(WORKLOADS, WatchEvent("ADDED", workload(3, name=f"w{number}")))
         queue.add(("ns", f"w{number}"), Urgency(0, number))
-    reconciler = SimpleNamespace(
-        objects=registry,
-        fleet=both,
-        order_sync=SimpleNamespace(quotas=Quotas()),
-        recorder=written,
-        terms=DEFAULT_TERMS,
+    return BatchPricer(
+        queue=queue,
+        objects=objects,
+        quotas=Quotas(),
+        inputs=DecisionInputs(fleet=both, clock=clock, base_terms=DEFAULT_TERMS),
+        recorder=recorder,
         epoch=lambda: 7,
+        clock=clock,
+        telemetry=NullTelemetry(),
+        limits=limits,
     )
-    return BatchPricer(queue, cast("Reconciler", reconciler), clock, NullTelemetry(), limits)
 
 
 LIMITS = BatchLimits(
@@ -97,10 +81,10 @@ LIMITS = BatchLimits(
 
 
 async def test_a_batch_is_recorded_before_its_prices_count_and_sets_the_order() -> None:
-    clock, written = FakeClock(), Written()
+    clock, written = FakeClock(), FakeRecorder()
     batching = made(clock, written, LIMITS)
     await batching.update_prices()
-    terms = batching.reconciler.terms
+    terms = batching.inputs.terms
     assert terms.scarcity
     assert [one.scarcity_version for one in written.batches] == [terms.scarcity_version]
     assert {work.rank for work in batching.queue.active()} == {0, 1, 2, 3}
@@ -109,36 +93,36 @@ async def test_a_batch_is_recorded_before_its_prices_count_and_sets_the_order() 
     await clock.advance(31)
     await batching.update_prices()
     assert len(written.batches) == 1  # it would say the same
-    assert batching.reconciler.terms == terms  # the same work has the same prices
-    batching.reconciler.fleet.remove("m2")
+    assert batching.inputs.terms == terms  # the same work has the same prices
+    batching.inputs.fleet.remove("m2")
     await clock.advance(31)
     await batching.update_prices()
     assert len(written.batches) == 2
-    assert written.batches[-1].scarcity_version == batching.reconciler.terms.scarcity_version
+    assert written.batches[-1].scarcity_version == batching.inputs.terms.scarcity_version
 
 
 async def test_prices_end_with_the_need_and_with_their_time() -> None:
     clock = FakeClock()
-    batching = made(clock, Written(), LIMITS)
+    batching = made(clock, FakeRecorder(), LIMITS)
     await batching.update_prices()
-    assert batching.reconciler.terms.scarcity
+    assert batching.inputs.terms.scarcity
     batching.queue.forget(("ns", "w0"))
     await clock.advance(99)
     await batching.update_prices()
-    assert batching.reconciler.terms.scarcity  # fewer wait, and still some
+    assert batching.inputs.terms.scarcity  # fewer wait, and still some
     await clock.advance(2)
     await batching.update_prices()
-    assert batching.reconciler.terms == DEFAULT_TERMS
+    assert batching.inputs.terms == DEFAULT_TERMS
     assert {work.rank for work in batching.queue.active()} == {UNRANKED}
 
 
 async def test_nothing_waits_and_nothing_is_scarce() -> None:
-    batching = made(FakeClock(), Written(), LIMITS)
+    batching = made(FakeClock(), FakeRecorder(), LIMITS)
     await batching.update_prices()
     for number in range(4):
         batching.queue.forget(("ns", f"w{number}"))
     await batching.update_prices()
-    assert batching.reconciler.terms == DEFAULT_TERMS
+    assert batching.inputs.terms == DEFAULT_TERMS
 
 
 @pytest.mark.parametrize(
@@ -146,6 +130,6 @@ async def test_nothing_waits_and_nothing_is_scarce() -> None:
     [({"at_workloads": 0}, 0), ({"at_workloads": 5}, 0), ({"most_workloads": 3}, 0), ({}, 1)],
 )
 async def test_a_batch_is_taken_only_of_enough(change: dict[str, int], batches: int) -> None:
-    written = Written()
+    written = FakeRecorder()
     await made(FakeClock(), written, replace(LIMITS, **change)).update_prices()
     assert len(written.batches) == batches

@@ -16,7 +16,12 @@ def make(*tenants: Object) -> FairShares:
     registry = HubObjects(NullTelemetry(), lambda *_: None)
     for one in tenants:
         registry.apply_event(TENANTS, WatchEvent("ADDED", one))
-    return FairShares(registry, Quotas(), fleet_of(site("m1", nodes(16))), FakeClock())
+    return FairShares(
+        objects=registry,
+        quotas=Quotas(),
+        fleet=fleet_of(site("m1", nodes(16))),
+        clock=FakeClock(),
+    )
 
 
 def tenant(name: str, quota: dict[str, str], weight: float = 1.0) -> Object:
@@ -58,7 +63,7 @@ def test_shares_follow_what_is_placed_given_back_and_changed() -> None:
     assert shares.share("a") == 0.5
     shares.quotas.release(("a-ns", "w"))
     assert shares.share("a") == 0.0
-    assert shares.quotas.was_freed
+    assert shares.quotas.take_freed()
     shares.quotas.set_usage(("a-ns", "w"), demand(workload(4)), {"m1": 4})
     shares.objects.apply_event(TENANTS, WatchEvent("MODIFIED", tenant("a", {"cpu": "4"})))
     shares.invalidate()

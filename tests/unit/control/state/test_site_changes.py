@@ -19,7 +19,12 @@ from tests.support.fake_clock import FakeClock
 def made() -> Sites:
     registry = HubObjects(NullTelemetry(), lambda *_: None)
     registry.sites["m1"] = Site(metadata=Metadata(name="m1"))
-    sites = Sites(registry, FakeClock(), 45.0, lambda *_: None)
+    sites = Sites(
+        objects=registry,
+        clock=FakeClock(),
+        silent_after_seconds=45.0,
+        facts_sink=lambda *_: None,
+    )
     sites.admit("m1")
     return sites
 
@@ -59,9 +64,9 @@ def test_what_was_on_its_way_and_is_not_any_more_gives_room() -> None:
     ordered = OrderGeneration(generation=1, replicas=1, pod=pod)
     sites.set_order("m1", "hub/ns/w/1", ordered)
     assert sites.on_report(said(BEFORE, bound={"hub/ns/w/1": (1, 1)})) == {"capacity"}
-    assert not sites.freed_sites
+    assert not sites.take_freed()
     sites.set_order("m1", "hub/ns/w/1", None)
-    assert sites.freed_sites
+    assert sites.take_freed() == {"m1"}
 
 
 @pytest.mark.parametrize(

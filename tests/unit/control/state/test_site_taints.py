@@ -25,7 +25,12 @@ def taints_of(sites: Sites, *taints: Taint) -> list[Taint]:
 
 async def test_a_taint_without_a_time_counts_from_when_it_was_seen_first() -> None:
     clock = FakeClock()
-    sites = Sites(HubObjects(NullTelemetry(), lambda *_: None), clock, 45.0, lambda *_: None)
+    sites = Sites(
+        objects=HubObjects(NullTelemetry(), lambda *_: None),
+        clock=clock,
+        silent_after_seconds=45.0,
+        facts_sink=lambda *_: None,
+    )
     dated = msgspec.structs.replace(FIRE, time_added=START)
     other = msgspec.structs.replace(FIRE, key="other", time_added=START - timedelta(hours=1))
     no_schedule = Taint(key="full")
