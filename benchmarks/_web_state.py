@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 import msgspec
 
 from scheduler.control.ports.agents import OrderState, OrderStatusReport, SiteReport
-from scheduler.control.ports.telemetry import NullTelemetry
 from scheduler.control.queue.work_queue import SchedulingQueue
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
@@ -32,6 +31,7 @@ from scheduler.placement.choose import choose
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import Clock
 from scheduler.web.snapshot import SnapshotSources, StateSnapshot, take_snapshot
+from tests.support.null_telemetry import NullTelemetry
 
 ROWS_PER_SITE = 20
 ORDERS_PER_SITE = 50

@@ -62,7 +62,7 @@ class ClockEvents:
             self.requeuer.requeue(self.objects.workloads_at(site))
 
     def update_grant_boundaries(self) -> None:
-        """Computes anew when grants begin or end, because grants have changed."""
+        """Recomputes when grants begin or end, because grants have changed."""
         now = self.clock.now()
         specs = [one.spec for one in self.objects.grants.values()]
         instants = [at for spec in specs for at in (spec.valid_from, spec.valid_until) if at]

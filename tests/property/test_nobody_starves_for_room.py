@@ -12,7 +12,6 @@ import pytest
 
 from scheduler.control.ports.agents import SiteReport
 from scheduler.control.ports.hub import GRANTS, SITES, WatchEvent
-from scheduler.control.ports.telemetry import NullTelemetry
 from scheduler.control.queue.capacity_watch import CapacityWatcher
 from scheduler.control.queue.reservations import CAPACITY_REASONS, ReservationChoice, Reservations
 from scheduler.control.queue.work_queue import Urgency
@@ -31,6 +30,7 @@ from scheduler.placement.queue.minimum_requests import MinimumRequests
 from scheduler.placement.queue.order import AGING_WINDOW_SECONDS
 from scheduler.placement.queue.reservation import choose_reservation
 from tests.support.fake_clock import FakeClock
+from tests.support.null_telemetry import NullTelemetry
 from tests.support.queues import make_queue, take_now
 from tests.support.sites import demand, grant, site, workload
 

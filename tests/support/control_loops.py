@@ -20,7 +20,6 @@ from scheduler.control.ports.agents import (
 )
 from scheduler.control.ports.hub import GRANTS, SITES, WORKLOADS, Object
 from scheduler.control.ports.ledger import AcceptedSpec, RecordReference
-from scheduler.control.ports.telemetry import NullTelemetry
 from scheduler.control.queue.requeue import Requeuer, RequeueReasons
 from scheduler.control.queue.reservations import ReservationPlanner, Reservations
 from scheduler.control.reconcile.decide import Decider
@@ -45,6 +44,7 @@ from scheduler.model.kinds.workload import WorkloadSpec
 from scheduler.placement.fleet.fleet import Fleet
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_hub import FakeHub
+from tests.support.null_telemetry import NullTelemetry
 from tests.support.queues import make_queue
 from tests.support.sites import Raw, grant
 

@@ -1,4 +1,4 @@
-"""From a workload to the question of a decision: all that bears on it, looked up."""
+"""Resolves a workload to a demand: looks up everything that a decision about it depends on."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,7 +14,7 @@ from scheduler.model.kinds.workload import Workload
 
 
 def resolve_demand(workload: Workload, objects: HubObjects, quotas: Quotas) -> Demand | NotAccepted:
-    """Resolves what a decision about a workload is asked, as the hub has it now."""
+    """The demand of a workload by the hub's present objects, or why it is not accepted."""
     meta = workload.metadata
     tenant = objects.tenant_of(meta.namespace)
     policy = _policy_of(workload, objects)
@@ -32,7 +32,7 @@ def resolve_demand(workload: Workload, objects: HubObjects, quotas: Quotas) -> D
 def _quota_inputs(
     key: WorkKey, tenant: Tenant | None, objects: HubObjects, quotas: Quotas
 ) -> dict[str, Any]:
-    """What others use of the tenant's quota and budget, and what its cohort would lend."""
+    """What other workloads use of the tenant's quota and budget, and what its cohort lends."""
     if tenant is None:
         return {}
 
@@ -58,7 +58,7 @@ def _policy_of(workload: Workload, objects: HubObjects) -> PlacementPolicy | Non
 def _affinity_candidates(
     workload: Workload, policy: PlacementPolicy | None, objects: HubObjects
 ) -> Iterable[Workload]:
-    """The workloads that an affinity may refer to; looked through only when there is one."""
+    """The workloads that an affinity may refer to; none when the workload has no affinity."""
     inline = workload.spec.placement
     rules = inline.affinity if inline else ()
     if not rules and not (policy and policy.spec.placement.affinity):

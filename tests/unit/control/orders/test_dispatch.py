@@ -2,9 +2,9 @@
 
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.ports.agents import IndexVersion, OrderForSite, OrderState, OrderStatusReport
-from scheduler.control.ports.telemetry import NullTelemetry
 from tests.support.control_loops import FakePublisher
 from tests.support.fake_clock import FakeClock
+from tests.support.null_telemetry import NullTelemetry
 
 KEY = ("health", "appointment")
 ORDER = "kapok/health/appointment/abc"

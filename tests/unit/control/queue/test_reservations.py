@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import pytest
 
 from scheduler.control.ports.hub import GRANTS, SITES, WatchEvent
-from scheduler.control.ports.telemetry import NullTelemetry
 from scheduler.control.queue.reservations import (
     MAX_RESERVATIONS,
     MAX_WINDOWS_PER_SITE,
@@ -22,6 +21,7 @@ from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.queue.reservation import choose_reservation
 from tests.support.fake_clock import FakeClock
+from tests.support.null_telemetry import NullTelemetry
 from tests.support.sites import (
     NOW,
     Raw,

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from scheduler.control.ports.hub import WORKLOADS, WatchEvent
-from scheduler.control.ports.telemetry import NullTelemetry
 from scheduler.control.queue.work_queue import Urgency
 from scheduler.control.reconcile.batch_prices import (
     BatchCancelled,
@@ -20,6 +19,7 @@ from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.placement.queue.order import UNRANKED
 from tests.support.control_loops import FakeRecorder
 from tests.support.fake_clock import FakeClock
+from tests.support.null_telemetry import NullTelemetry
 from tests.support.queues import make_queue
 from tests.support.sites import NOW, demand, fleet_of, nodes, site, workload
 

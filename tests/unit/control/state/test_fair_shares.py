@@ -1,12 +1,12 @@
 """What counts as modest: usage by quota, by the fleet where there is no quota, by weight."""
 
 from scheduler.control.ports.hub import TENANTS, Object, WatchEvent
-from scheduler.control.ports.telemetry import NullTelemetry
 from scheduler.control.state.fair_shares import FairShares
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
 from scheduler.model.kinds.fields import API_VERSION
 from tests.support.fake_clock import FakeClock
+from tests.support.null_telemetry import NullTelemetry
 from tests.support.sites import demand, fleet_of, nodes, site, workload
 
 FLEET_CORES = 16.0

@@ -3,8 +3,8 @@
 from random import Random
 
 from scheduler.control.ports.hub import WORKLOADS, WatchEvent
-from scheduler.control.ports.telemetry import NullTelemetry
 from scheduler.control.state.objects import HubObjects
+from tests.support.null_telemetry import NullTelemetry
 from tests.support.sites import workload
 
 

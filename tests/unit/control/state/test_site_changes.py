@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from scheduler.control.ports.agents import SiteReport
-from scheduler.control.ports.telemetry import NullTelemetry
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
 from scheduler.model.demand.facts import InFlight, OrderGeneration
@@ -14,6 +13,7 @@ from scheduler.model.kinds.kinds import Site
 from scheduler.model.kinds.metadata import Metadata
 from scheduler.model.kinds.site import FreeRow, NodeClass, Rtt, SiteStatus
 from tests.support.fake_clock import FakeClock
+from tests.support.null_telemetry import NullTelemetry
 
 
 def made() -> Sites:

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import msgspec
 
-from scheduler.control.ports.telemetry import NullTelemetry
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
 from scheduler.model.kinds.fields import Taint
@@ -12,6 +11,7 @@ from scheduler.model.kinds.kinds import Site
 from scheduler.model.kinds.metadata import Metadata
 from scheduler.model.kinds.site import SiteSpec
 from tests.support.fake_clock import START, FakeClock
+from tests.support.null_telemetry import NullTelemetry
 
 FIRE = Taint(key="fire", effect="NoExecute")
 
