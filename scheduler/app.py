@@ -30,7 +30,6 @@ from scheduler.control.ports.hub import (
     Busy,
     NotFound,
     Refused,
-    WatchEvent,
 )
 from scheduler.control.queue.capacity_watch import CapacityWatcher
 from scheduler.control.queue.requeue import Requeuer, RequeueReasons
@@ -369,11 +368,12 @@ class _Scheduler:
     def _informer(self, resource: ApiResource) -> Informer:
         jitter = random.Random()  # noqa: S311 - jitter, nothing secret
         return Informer(
-            self._services.client, resource, self._apply_event, clock=self._clock, jitter=jitter
+            hub=self._services.client,
+            resource=resource,
+            listener=self.objects.apply_event,
+            clock=self._clock,
+            jitter=jitter,
         )
-
-    def _apply_event(self, resource: ApiResource, event: WatchEvent) -> None:
-        self.objects.apply_event(resource, event)
 
     def _on_object_changed(self, kind: str, key: tuple[str, str], sites: frozenset[str]) -> None:
         if kind == SITES.kind:

@@ -1,4 +1,4 @@
-"""What counts as modest: usage by quota, by the fleet where there is no quota, by weight."""
+"""The share of a tenant: usage by quota, or by the fleet without a quota, and by weight."""
 
 from scheduler.control.ports.hub import TENANTS, Object, WatchEvent
 from scheduler.control.state.fair_shares import FairShares
@@ -33,7 +33,7 @@ def tenant(name: str, quota: dict[str, str], weight: float = 1.0) -> Object:
     }
 
 
-def test_a_tenant_is_measured_by_his_quota_and_weight() -> None:
+def test_a_tenant_is_measured_by_its_quota_and_weight() -> None:
     shares = make(tenant("a", {"cpu": "8"}), tenant("b", {"cpu": "8"}, weight=2.0))
     for name in ("a", "b"):
         shares.quotas.set_usage((f"{name}-ns", "w"), demand(workload(4)), {"m1": 4})
@@ -41,7 +41,7 @@ def test_a_tenant_is_measured_by_his_quota_and_weight() -> None:
     assert shares.share("b") == 0.25
 
 
-def test_who_has_no_quota_is_measured_by_the_fleet_and_what_runs_there() -> None:
+def test_a_tenant_without_quota_is_measured_by_the_fleet_and_what_runs_there() -> None:
     shares = make(tenant("a", {}))
     shares.quotas.set_usage(("a-ns", "w"), demand(workload(4)), {"m1": 4})
     shares.quotas.set_usage(("stray", "w"), demand(workload(2)), {"m1": 2})

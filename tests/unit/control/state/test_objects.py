@@ -1,4 +1,4 @@
-"""Which workloads stand at a site is known without looking at all of them."""
+"""The index of workloads by site equals a search through all of them."""
 
 from random import Random
 
