@@ -58,7 +58,7 @@ class WakeUps:
             self.add_events("capacity")
 
     async def run(self) -> None:
-        """Wakes workloads a short delay after events, so that a burst wakes each once; endless."""
+        """Wakes workloads shortly after events, each once for a burst; runs until cancelled."""
         while True:
             await self._requested.wait()
             await self.clock.sleep(_WAKE_DELAY_SECONDS)

@@ -8,7 +8,7 @@ from scheduler.control.ports.hub import Conflict, HubError
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.control.queue.reservations import CAPACITY_REASONS, Reservations
 from scheduler.control.queue.work_queue import SchedulingQueue
-from scheduler.control.reconcile.outcome import ReconcileResult
+from scheduler.control.reconcile.decide import ReconcileResult
 from scheduler.control.reconcile.reconciler import Reconciler
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.wake_ups import WakeUps

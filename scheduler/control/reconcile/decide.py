@@ -11,7 +11,6 @@ from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.ports.ledger import AcceptedSpec, DecisionRecorder
 from scheduler.control.queue.requeue import RequeueReason, RequeueReasons
-from scheduler.control.reconcile.outcome import ReconcileResult, outcome_of
 from scheduler.control.reconcile.triggers import (
     demand_to_decide,
     demand_to_recheck,
@@ -36,9 +35,29 @@ from scheduler.model.kinds.workload import (
 )
 from scheduler.placement.choose import choose
 from scheduler.placement.filter.retention import evicted_by_taint_at
+from scheduler.placement.queue.minimum_requests import MinimumRequest, minimum_request_of
+from scheduler.placement.queue.order import could_wake
 
 _SECRET_FIELDS = ("data", "stringData")
 _REDACTED = "(not recorded)"
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileResult:
+    """The outcome of one reconciliation.
+
+    Attributes:
+        result: placed, waiting, refused, unchanged, not-accepted, deleted, withdrawing.
+        unschedulable_reasons: slugs of the reasons that keep the workload from being placed; empty
+            when it waits for nothing.
+        retry_after_seconds: after this time the decision may change by itself; None: never.
+        minimum_request: what a site must have free to matter to it; None: any site may.
+    """
+
+    result: str
+    unschedulable_reasons: frozenset[str] = frozenset()
+    retry_after_seconds: float | None = None
+    minimum_request: MinimumRequest | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -235,6 +254,17 @@ class Decider:
             line=line[: statuses.MAX_TEXT_LENGTH],
             decided_at=now,
         )
+
+
+def outcome_of(decision: Decision, demand: Demand) -> ReconcileResult:
+    """The outcome of a decision; what is not placed waits for its reasons or its start time."""
+    if decision.phase == "Placed":
+        return ReconcileResult("placed")
+    start, now = decision.start_at or demand.schedule.earliest, decision.decided_at
+    pause = (start - now).total_seconds() if start and start > now else None
+    reasons = frozenset[str](decision.reasons)
+    need = minimum_request_of(demand) if could_wake(frozenset({"capacity"}), reasons) else None
+    return ReconcileResult(decision.phase.lower(), reasons, pause, need)
 
 
 def without_secrets(spec: WorkloadSpec) -> WorkloadSpec:

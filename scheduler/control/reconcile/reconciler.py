@@ -15,8 +15,7 @@ from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.queue.requeue import RequeueReason, RequeueReasons
 from scheduler.control.queue.reservations import Reservations
-from scheduler.control.reconcile.decide import Decider
-from scheduler.control.reconcile.outcome import ReconcileResult
+from scheduler.control.reconcile.decide import Decider, ReconcileResult
 from scheduler.control.reconcile.workload_writer import FINALIZER, WorkloadWriter
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership, conflict_refusal
