@@ -44,7 +44,7 @@ class World:
 
     @property
     def shares(self) -> dict[str, SiteShare]:
-        """The shares of the status."""
+        """What the status says."""
         return shares_of(self.status)
 
     def views(self) -> dict[str, SiteView]:
@@ -67,7 +67,7 @@ class World:
         return SiteView(state, is_silent=site in self.silent)
 
     def take(self, status: WorkloadStatus) -> None:
-        """The status is written, and read again by the scheduler that runs then."""
+        """The status is written, and read again by whoever lives then."""
         raw = {"metadata": {"name": "w", "namespace": "ns"}, "status": to_plain_json(status)}
         self.status = decode_as(raw, Workload).status
 
@@ -82,7 +82,7 @@ class World:
             self.runs[site] = min(ready, share.ordered)
 
     def left(self, shares: dict[str, SiteShare]) -> int:
-        """What still runs once sites apply these shares and nothing new is up."""
+        """What still runs once these shares are obeyed and nothing new is up."""
         return sum(min(self.runs[s], shares[s].ordered) for s in SITES if s in shares)
 
 

@@ -1,7 +1,7 @@
 """Work that needs a large gap gets one, though smaller work is always there to take every gap.
 
 A small cluster runs pods on nodes; small jobs come without end, more than fit. The queue, the
-capacity watcher, the reservations, the facts of sites and the decisions are the real ones.
+lookout, the reservations, the facts of sites and the decisions are the real ones.
 """
 
 import asyncio
@@ -70,10 +70,7 @@ class World:
     def __post_init__(self) -> None:
         registry = HubObjects(NullTelemetry(), lambda *_: None)
         self.sites = Sites(
-            objects=registry,
-            clock=self.clock,
-            silent_after_seconds=1e9,
-            facts_sink=self.keep_facts,
+            objects=registry, clock=self.clock, silent_after_seconds=1e9, facts_sink=self.told
         )
         self.queue = make_queue(
             self.clock,
@@ -92,7 +89,7 @@ class World:
             self.sites.admit(name)
             self.report(name)
 
-    def keep_facts(self, name: str, facts: SiteFacts | None) -> None:
+    def told(self, name: str, facts: SiteFacts | None) -> None:
         assert facts is not None, name
         self.fleet.upsert(facts)
 
@@ -132,14 +129,14 @@ class World:
         return key in self.demands
 
     async def minute(self, *, small: int, priority: int = 0, lasts: int = 30) -> None:
-        """Jobs end, sites report, new small jobs come, and the queue is emptied."""
+        """Jobs end, sites report, new small jobs come, and everyone has his turn."""
         await self.clock.advance(MINUTE)
         now = self.clock.monotonic()
         self.pods = [one for one in self.pods if one.ends_seconds > now]
-        increased = {name for name in self.names if "capacity" in self.report(name)}
+        gained = {name for name in self.names if "capacity" in self.report(name)}
         self.reservations.update()
-        self.queue.on_capacity_increased(increased | self.sites.take_freed())
-        for key in self.reservations.reserved_at(increased):
+        self.queue.on_capacity_increased(gained | self.sites.take_freed())
+        for key in self.reservations.reserved_at(gained):
             self.queue.add(key, Urgency(self.priorities[key]))
         for _ in range(small):
             self.submit(f"small{self.number}", 1, 1, priority)

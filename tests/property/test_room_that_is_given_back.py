@@ -1,8 +1,7 @@
-"""An increase of capacity wakes all workloads that could be placed, and few others.
+"""Whom a gain of room wakes: never fewer than could be placed, and few others.
 
-Two schedulers see the same events: in one, every increase wakes all workloads that wait for
-capacity; in the other, the `CapacityWatcher` chooses. Both must place the same work, in the same
-order, at the same sites.
+Two schedulers see the same: in one every gain wakes all that wait for room, in the other the
+lookout says whom. Both must place the same work, in the same order, at the same sites.
 """
 
 import asyncio
@@ -48,12 +47,12 @@ class Scheduler:
     queue: SchedulingQueue = field(init=False)
 
     def __post_init__(self) -> None:
-        watcher = CapacityWatcher(MinimumRequests(self.fleet)) if self.is_watched else None
+        lookout = CapacityWatcher(MinimumRequests(self.fleet)) if self.is_watched else None
         self.queue = make_queue(
             self.clock,
             recheck_seconds=1e6,
             shares=lambda one: float(self.used[one]),
-            capacity_watcher=watcher,
+            capacity_watcher=lookout,
         )
 
     def add(self, asked: Demand, urgency: Urgency) -> None:
@@ -68,12 +67,12 @@ class Scheduler:
         self.queue.on_capacity_increased({name})
 
     async def drain(self, reports: list[tuple[Raw, tuple[InFlight, ...]]]) -> None:
-        """Decides until the queue is empty; reports come in during decisions."""
+        """Decides until nobody has his turn; reports come in while somebody is decided."""
         while (key := await take_now(self.queue, self.clock)) is not None:
             asked = self.demands[key]
             decision = choose(asked, self.fleet, now=NOW)
             self.tried += 1
-            if reports and decision.phase == "Placed":  # others differ between the two
+            if reports and decision.phase == "Placed":  # vain decisions are not the same in both
                 self.report(*reports.pop())
             outcome = outcome_of(decision, asked)
             if decision.phase == "Placed":
@@ -149,7 +148,7 @@ def flights(random: Random) -> tuple[InFlight, ...]:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_an_increase_wakes_all_that_it_could_place_in_the_right_order(seed: int) -> None:
+def test_a_gain_of_room_wakes_all_that_it_could_place_in_the_right_order(seed: int) -> None:
     async def both() -> tuple[Scheduler, Scheduler]:
         pair = Scheduler(is_watched=False), Scheduler(is_watched=True)
         for one in pair:
@@ -178,7 +177,7 @@ def test_an_increase_wakes_all_that_it_could_place_in_the_right_order(seed: int)
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_site_with_enough_capacity_is_never_ruled_out(seed: int) -> None:
+def test_no_site_that_has_room_is_ever_called_no_help(seed: int) -> None:
     random = Random(seed)  # noqa: S311 - a test, seeded
     fleet, yes = Fleet(), Counter[tuple[bool, bool]]()
     needs = MinimumRequests(fleet)

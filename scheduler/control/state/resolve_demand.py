@@ -32,7 +32,7 @@ def resolve_demand(workload: Workload, objects: HubObjects, quotas: Quotas) -> D
 def _quota_inputs(
     key: WorkKey, tenant: Tenant | None, objects: HubObjects, quotas: Quotas
 ) -> dict[str, Any]:
-    """What other workloads use of the tenant's quota and budget, and what its cohort lends."""
+    """What others use of the tenant's quota and budget, and what its cohort would lend."""
     if tenant is None:
         return {}
 
