@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 import msgspec
 
 from scheduler.control.ports.agents import OrderState, OrderStatusReport, SiteReport
-from scheduler.control.ports.telemetry import NullTelemetry
 from scheduler.control.queue.work_queue import SchedulingQueue
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
@@ -32,6 +31,7 @@ from scheduler.placement.choose import choose
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import Clock
 from scheduler.web.snapshot import SnapshotSources, StateSnapshot, take_snapshot
+from tests.support.null_telemetry import NullTelemetry
 
 ROWS_PER_SITE = 20
 ORDERS_PER_SITE = 50
@@ -63,9 +63,16 @@ class WebState:
         registry = HubObjects(NullTelemetry(), lambda *_: None)
         self.sources = SnapshotSources(
             registry=registry,
-            sites=Sites(registry, self.clock, 45.0, tell),
+            sites=Sites(
+                objects=registry, clock=self.clock, silent_after_seconds=45.0, facts_sink=tell
+            ),
             fleet=fleet,
-            queue=SchedulingQueue(self.clock, 1.0, 60.0, 300.0),
+            queue=SchedulingQueue(
+                clock=self.clock,
+                first_backoff_seconds=1.0,
+                last_backoff_seconds=60.0,
+                recheck_seconds=300.0,
+            ),
             unadmitted_sites=UnadmittedSites(self.clock),
             workload_stats=WorkloadStats(self.clock, NullTelemetry()),
             clock=self.clock,

@@ -1,7 +1,8 @@
-"""The composition root: settings become hub, broker, ledger and loops that live and die together.
+"""The composition root: builds the hub, the broker, the ledger and the loops from the settings.
 
-The only module that knows all others. `run` is `kapok up`: it opens what is needed, takes the
-lease, hears the sites, and decides until it is cancelled or a loop fails.
+The only module that knows all others. `run` is `kapok up`: it opens the services, takes the lease,
+waits for the sites' reports, and decides until it is cancelled or a loop fails. All loops run in
+one task group, so that a failure of one ends them all.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.leader_election import Leadership, LeadershipLost
@@ -29,19 +31,27 @@ from scheduler.control.ports.hub import (
     Busy,
     NotFound,
     Refused,
-    WatchEvent,
 )
 from scheduler.control.queue.capacity_watch import CapacityWatcher
+from scheduler.control.queue.requeue import Requeuer, RequeueReasons
 from scheduler.control.queue.reservations import ReservationPlanner, Reservations
 from scheduler.control.queue.work_queue import SchedulingQueue
 from scheduler.control.reconcile.batch_prices import BatchLimits, BatchPricer
+from scheduler.control.reconcile.decide import Decider
 from scheduler.control.reconcile.reconciler import Reconciler
+from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.site_status_writer import SiteStatusWriter
+from scheduler.control.startup import Startup
+from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.fair_shares import FairShares
 from scheduler.control.state.objects import HubObjects
+from scheduler.control.state.ownership import ObjectOwnership
+from scheduler.control.state.quotas import Quotas
 from scheduler.control.state.sites import Sites
 from scheduler.control.state.unadmitted_sites import UnadmittedSites
 from scheduler.control.stats.workloads import WorkloadStats
+from scheduler.control.wake_ups import WakeUps
+from scheduler.control.worker import Worker
 from scheduler.hub.informer import Informer
 from scheduler.hub.token_review import open_reviewer
 from scheduler.ledger.reader import decision_json
@@ -53,8 +63,6 @@ from scheduler.mqtt.keyring import Keyring
 from scheduler.mqtt.order_publisher import OrderPublisher
 from scheduler.mqtt.outbox import Outbox
 from scheduler.mqtt.session import BrokerSession
-from scheduler.placement.cost.spend import spend_of
-from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests
 from scheduler.runtime.clock import Clock, SystemClock
@@ -81,151 +89,239 @@ async def run(
     """Runs the scheduler until cancelled.
 
     Args:
-        settings: all of them.
-        data_path: the data directory; made if need be, refused when another instance holds it.
-        on_ready: told once everything listens and the lease is held.
-        clock: the machine's when None.
+        settings: all settings.
+        data_path: the data directory; created if needed, refused when another instance holds it.
+        on_ready: called once, when everything listens and the lease is held.
+        clock: the system's clock when None.
 
     Raises:
-        DataDirectoryError: the data directory is in use or cannot be made.
+        DataDirectoryError: the data directory is in use or cannot be created.
         SettingsError: a file that the settings name cannot be used.
     """
     clock = clock or SystemClock()
     with locked_data_directory(data_path) as directory:
-        async with open_services(settings, directory, clock) as world:
+        async with open_services(settings, directory, clock) as services:
             while True:
                 try:
-                    await _Scheduler(settings, world, clock).run(on_ready)
+                    scheduler = _Scheduler(settings=settings, services=services, clock=clock)
+                    await scheduler.run(on_ready)
                 except* LeadershipLost as lost:
-                    _log.warning("%s; standing by for the lease again", lost.exceptions[0])
+                    _log.warning("%s; waiting for the lease again", lost.exceptions[0])
                 on_ready = _ignore_ready
 
 
 def _ignore_ready(_: Endpoints) -> None:
-    """Whoever started us was told once."""
+    """Does nothing: the caller of `run` was notified once."""
 
 
 class _Scheduler:
-    """The loops, plugged together."""
+    """One term of a leader: all loops with the state that they share."""
 
-    def __init__(self, settings: Settings, services: Services, clock: Clock) -> None:
+    def __init__(self, *, settings: Settings, services: Services, clock: Clock) -> None:
         self.metrics = Metrics()
         client = services.client.with_observer(self.metrics.count_api_request)
-        services = replace(services, client=client)
-        self._settings, self._services, self._clock = settings, services, clock
+        self._services = replace(services, client=client)
+        self._settings, self._clock = settings, clock
         self._higher_epochs: asyncio.Queue[int] = asyncio.Queue()
-        self.stats = WorkloadStats(clock, self.metrics)
-        self.keyring = Keyring()
-        self.outbox = Outbox()
+        self._build_state()
+        self._build_queue()
+        self._build_loops()
+        self._build_broker_session()
+
+    def _build_state(self) -> None:
+        """What is known: the hub's objects, the sites, the fleet, quotas, what is ordered."""
+        settings, services, clock = self._settings, self._services, self._clock
         self.fleet = Fleet()
+        self.inputs = DecisionInputs(
+            fleet=self.fleet,
+            clock=clock,
+            base_terms=Terms(
+                report_stale_seconds=int(settings.freshness.stale_after_seconds),
+                may_evict=False,  # replicas of a silent site are not replaced yet: NotEnforced
+            ),
+        )
         self.recorder = LedgerRecorder(services.ledger)
-        self.objects = HubObjects(self.metrics, self._on_object_changed)
+        self.objects = HubObjects(telemetry=self.metrics, on_change=self._on_object_changed)
         self.sites = Sites(
-            self.objects, clock, settings.freshness.silent_after_seconds, self._on_facts_changed
+            objects=self.objects,
+            clock=clock,
+            silent_after_seconds=settings.freshness.silent_after_seconds,
+            facts_sink=self._on_facts_changed,
         )
-        self.publisher = OrderPublisher(key=services.signing_key, outbox=self.outbox)
-        self.dispatcher = Dispatcher(
-            self.publisher,
-            clock,
-            self.metrics,
-            settings.dispatch.repeat_seconds,
-            self._higher_epochs.put_nowait,
-            settings.freshness.hear_sites_seconds,
-        )
+        self.stats = WorkloadStats(clock=clock, telemetry=self.metrics)
+        self.quotas = Quotas(cost_of=self.inputs.spend_of)
+        self.unadmitted_sites = UnadmittedSites(clock)
+        self.events = EventRecorder(hub=services.client, clock=clock)
         self.leadership = Leadership(
-            services.client,
-            clock,
-            f"{os.uname().nodename}-{uuid.uuid4().hex[:8]}",
+            hub=services.client,
+            clock=clock,
+            identity=f"{os.uname().nodename}-{uuid.uuid4().hex[:8]}",
             is_sole_candidate=not settings.hub.kubeconfig,
         )
+        self.outbox = Outbox()
+        self.publisher = OrderPublisher(key=services.signing_key, outbox=self.outbox)
+        self.dispatcher = Dispatcher(
+            publisher=self.publisher,
+            clock=clock,
+            telemetry=self.metrics,
+            repeat_seconds=settings.dispatch.repeat_seconds,
+            on_higher_epoch=self._higher_epochs.put_nowait,
+            hold_seconds=settings.freshness.hear_sites_seconds,
+        )
+        self.order_sync = OrderSync(
+            objects=self.objects,
+            sites=self.sites,
+            dispatcher=self.dispatcher,
+            quotas=self.quotas,
+            hub_id=settings.hub_id,
+        )
+
+    def _build_queue(self) -> None:
+        """Which workload is next, and what wakes those that wait."""
+        settings, clock = self._settings, self._clock
+        self.fair_shares = FairShares(
+            objects=self.objects, quotas=self.quotas, fleet=self.fleet, clock=clock
+        )
         self.queue = SchedulingQueue(
-            clock,
-            settings.queue.first_backoff_seconds,
-            settings.queue.last_backoff_seconds,
-            settings.queue.unschedulable_recheck_seconds,
+            clock=clock,
+            first_backoff_seconds=settings.queue.first_backoff_seconds,
+            last_backoff_seconds=settings.queue.last_backoff_seconds,
+            recheck_seconds=settings.queue.unschedulable_recheck_seconds,
+            shares=self.fair_shares.share,
             capacity_watcher=CapacityWatcher(MinimumRequests(self.fleet)),
         )
-        self.order_sync = OrderSync(self.objects, self.sites, self.dispatcher, settings.hub_id)
-        self.fair_shares = FairShares(self.objects, self.order_sync.quotas, self.fleet, clock)
-        self.queue.shares = self.fair_shares.share
-        self.unadmitted_sites = UnadmittedSites(clock)
-        self.events = EventRecorder(services.client, clock)
-        self.controller = self._build_controller()
-        self.batch_pricer = BatchPricer(
-            self.queue,
-            self.controller.reconciler,
-            clock,
-            self.metrics,
-            BatchLimits(**msgspec.structs.asdict(settings.batch)),
+        self.requeuer = Requeuer(
+            objects=self.objects,
+            queue=self.queue,
+            fair_shares=self.fair_shares,
+            reasons=RequeueReasons(),
         )
+        self.reservations = Reservations(
+            sites=self.sites,
+            clock=clock,
+            after_seconds=settings.queue.reserve_after_seconds,
+            choose_sites=ReservationPlanner(
+                objects=self.objects,
+                quotas=self.quotas,
+                usage=self.stats.usage,
+                inputs=self.inputs,
+            ),
+        )
+
+    def _build_loops(self) -> None:
+        """The loops of `scheduler.control`, from events to reconciliations."""
+        settings, clock = self._settings, self._clock
+        self.reconciler = self._build_reconciler()
+        self.wake_ups = WakeUps(
+            queue=self.queue,
+            requeuer=self.requeuer,
+            reservations=self.reservations,
+            quotas=self.quotas,
+            sites=self.sites,
+            clock=clock,
+        )
+        self.clock_events = ClockEvents(
+            objects=self.objects,
+            sites=self.sites,
+            reservations=self.reservations,
+            requeuer=self.requeuer,
+            wake_ups=self.wake_ups,
+            clock=clock,
+        )
+        self.worker = Worker(
+            queue=self.queue,
+            reconciler=self.reconciler,
+            objects=self.objects,
+            reservations=self.reservations,
+            wake_ups=self.wake_ups,
+            telemetry=self.metrics,
+            clock=clock,
+        )
+        self.batch_pricer = BatchPricer(
+            queue=self.queue,
+            objects=self.objects,
+            quotas=self.quotas,
+            inputs=self.inputs,
+            recorder=self.recorder,
+            epoch=self._epoch,
+            clock=clock,
+            telemetry=self.metrics,
+            limits=BatchLimits(**msgspec.structs.asdict(settings.batch)),
+        )
+        self.controller = Controller(
+            objects=self.objects,
+            sites=self.sites,
+            dispatcher=self.dispatcher,
+            publisher=self.publisher,
+            requeuer=self.requeuer,
+            reservations=self.reservations,
+            fair_shares=self.fair_shares,
+            unadmitted_sites=self.unadmitted_sites,
+            wake_ups=self.wake_ups,
+            clock_events=self.clock_events,
+        )
+        self.startup = Startup(
+            objects=self.objects,
+            sites=self.sites,
+            dispatcher=self.dispatcher,
+            controller=self.controller,
+            clock_events=self.clock_events,
+            reconciler=self.reconciler,
+            clock=clock,
+            wait_for_sites_seconds=settings.freshness.hear_sites_seconds,
+        )
+
+    def _build_reconciler(self) -> Reconciler:
+        return Reconciler(
+            objects=self.objects,
+            decider=Decider(
+                objects=self.objects,
+                inputs=self.inputs,
+                order_sync=self.order_sync,
+                recorder=self.recorder,
+                requeue_reasons=self.requeuer.reasons,
+                events=self.events,
+                stats=self.stats,
+                epoch=self._epoch,
+            ),
+            writer=WorkloadWriter(hub=self._services.client, objects=self.objects),
+            order_sync=self.order_sync,
+            ownership=ObjectOwnership(),
+            requeue_reasons=self.requeuer.reasons,
+            reservations=self.reservations,
+            events=self.events,
+            stats=self.stats,
+            clock=self._clock,
+            epoch=self._epoch,
+            stuck_after_seconds=self._settings.dispatch.stuck_in_flight_seconds,
+        )
+
+    def _build_broker_session(self) -> None:
+        """What receives messages from sites, and sends what the outbox holds."""
+        self.keyring = Keyring()
         self.ingest = Ingest(
-            keyring=self.keyring, listener=self.controller, telemetry=self.metrics, clock=clock
+            keyring=self.keyring,
+            listener=self.controller,
+            telemetry=self.metrics,
+            clock=self._clock,
         )
         self.session = BrokerSession(
-            address=services.broker_address,
+            address=self._services.broker_address,
             ingest=self.ingest,
             outbox=self.outbox,
-            clock=clock,
+            clock=self._clock,
             jitter=random.Random(),  # noqa: S311 - jitter, nothing secret
             on_connected=self.controller.on_broker_connected,
         )
 
-    def _build_controller(self) -> Controller:
-        terms = Terms(
-            report_stale_seconds=int(self._settings.freshness.stale_after_seconds),
-            may_evict=False,  # nothing replaces the work of a silent site yet: NotEnforced
-        )
-        self.order_sync.quotas.cost_of = lambda demand, shares: spend_of(
-            demand, self.fleet, decision_context(self._clock.now(), terms), shares
-        )
-        reconciler = Reconciler(
-            self._services.client,
-            self.objects,
-            self.sites,
-            self.fleet,
-            self.order_sync,
-            self.recorder,
-            self._clock,
-            terms,
-            lambda: self.leadership.epoch,
-            self.events,
-            self._settings.dispatch.stuck_in_flight_seconds,
-            self.stats,
-        )
-        reservations = Reservations(
-            self.sites,
-            self._clock,
-            self._settings.queue.reserve_after_seconds,
-            ReservationPlanner(
-                self.objects,
-                self.order_sync.quotas,
-                self.fleet,
-                self.stats.usage,
-                self._clock,
-                lambda: reconciler.terms,
-            ),
-        )
-        reconciler.released_for = reservations.released_for
-        return Controller(
-            self.objects,
-            self.sites,
-            self.dispatcher,
-            reconciler,
-            self.queue,
-            self.fair_shares,
-            self.unadmitted_sites,
-            self.publisher,
-            self.metrics,
-            self._clock,
-            reservations,
-            self._settings.freshness.hear_sites_seconds,
-        )
+    def _epoch(self) -> int:
+        return self.leadership.epoch
 
     async def run(self, on_ready: Callable[[Endpoints], None]) -> None:
-        """Takes the lease, reads the hub, hears the sites, then decides."""
-        running, context = self._services.endpoints, self._settings.hub.context or None
+        """Takes the lease, reads the hub, waits for the sites, then decides."""
+        endpoints, context = self._services.endpoints, self._settings.hub.context or None
         async with (
-            open_reviewer(running.kubeconfig, context=context) as review,
+            open_reviewer(endpoints.kubeconfig, context=context) as review,
             serve_web(self._services.web_port, self._sources(review)),
         ):
             self.dispatcher.start_epoch(await self.leadership.acquire())
@@ -238,31 +334,31 @@ class _Scheduler:
         informers = {resource: self._informer(resource) for resource in KAPOK_RESOURCES}
         for resource, informer in informers.items():
             await self._list_first(informer, resource)
-        self.controller.start()
+        self.startup.begin()
         async with asyncio.TaskGroup() as group:
             for resource, informer in informers.items():
                 group.create_task(informer.run(), name=f"watch {resource.plural}")
             for name, task in self._tasks():
                 group.create_task(task, name=name)
             on_ready(self._services.endpoints)
-            await self.controller.wait_for_sites()
-            group.create_task(self.controller.run_worker(), name="work")
+            await self.startup.wait_for_sites()
+            group.create_task(self.worker.run(), name="work")
             group.create_task(self.batch_pricer.run(), name="batches")
 
     def _tasks(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
         writer = SiteStatusWriter(
-            self._services.client,
-            self.sites,
-            self._clock,
-            self._settings.freshness.site_status_seconds,
+            hub=self._services.client,
+            sites=self.sites,
+            clock=self._clock,
+            interval_seconds=self._settings.freshness.site_status_seconds,
         )
         yield "lease", self.leadership.renew_until_lost()
         yield "epoch", self._follow_higher_epochs()
         yield "broker session", self.session.run()
         yield "full reports", self._request_full_reports()
         yield "dispatch", self.dispatcher.run()
-        yield "wake", self.controller.run_wake_ups()
-        yield "time", self.controller.run_timers()
+        yield "wake", self.wake_ups.run()
+        yield "time", self.clock_events.run()
         yield "site status", writer.run()
         yield "events", self.events.run()
         yield "pending sites", self.unadmitted_sites.run(self._services.client)
@@ -273,16 +369,17 @@ class _Scheduler:
     def _informer(self, resource: ApiResource) -> Informer:
         jitter = random.Random()  # noqa: S311 - jitter, nothing secret
         return Informer(
-            self._services.client, resource, self._apply_event, clock=self._clock, jitter=jitter
+            hub=self._services.client,
+            resource=resource,
+            listener=self.objects.apply_event,
+            clock=self._clock,
+            jitter=jitter,
         )
-
-    def _apply_event(self, resource: ApiResource, event: WatchEvent) -> None:
-        self.objects.apply_event(resource, event)
 
     def _on_object_changed(self, kind: str, key: tuple[str, str], sites: frozenset[str]) -> None:
         if kind == SITES.kind:
             self._admit_keys(key[1])
-        if self.leadership.epoch and self.controller.has_synced:
+        if self.leadership.epoch and self.startup.has_synced:
             self.controller.on_object_changed(kind, key, sites)
 
     def _admit_keys(self, name: str) -> None:
@@ -294,7 +391,7 @@ class _Scheduler:
             self.ingest.forget(name)
 
     def _on_facts_changed(self, site: str, facts: SiteFacts | None) -> None:
-        """The fleet and the ledger's image of it change together, so that replay sees the same."""
+        """Updates fleet and ledger together, so that a replay sees the same fleet."""
         if facts is None:
             self.fleet.remove(site)
         else:
@@ -302,15 +399,15 @@ class _Scheduler:
         self.recorder.update_facts(site, facts)
 
     async def _follow_higher_epochs(self) -> None:
-        """A site works by a later epoch than ours: the hub is a restored backup."""
+        """Raises our epoch above that of any site: a higher one means that the hub was restored."""
         while True:
             seen = await self._higher_epochs.get()
             if seen > self.leadership.epoch:
-                _log.warning("a site knows epoch %s, ours is %s", seen, self.leadership.epoch)
+                _log.warning("a site has epoch %s, ours is %s", seen, self.leadership.epoch)
                 self.dispatcher.start_epoch(await self.leadership.raise_epoch_above(seen))
 
     async def _request_full_reports(self) -> None:
-        """Deltas whose full report was never heard: asks for it."""
+        """Requests a full report from sites whose deltas cannot be applied without one."""
         while True:
             await self._clock.sleep(0.5)
             while self.ingest.sites_needing_full_report:
@@ -320,16 +417,16 @@ class _Scheduler:
                 )
 
     async def _list_first(self, informer: Informer, resource: ApiResource) -> None:
-        """Lists for the first time, waiting for a hub that cannot yet.
+        """Lists for the first time, and retries while the hub is busy.
 
         Raises:
-            Refused: the hub does not serve the kind; the message says how to make it.
+            Refused: the hub does not serve the kind; the message says how to create it.
         """
         while True:
             try:
                 await informer.synchronise()
             except Busy as error:
-                _log.warning("%s: %s; again", resource.plural, error)
+                _log.warning("%s: %s; retrying", resource.plural, error)
                 await self._clock.sleep(_RELIST_SECONDS)
             except NotFound as error:
                 raise Refused(
@@ -340,7 +437,7 @@ class _Scheduler:
                 return
 
     def _snapshot(self) -> StateSnapshot:
-        scene = SnapshotSources(
+        sources = SnapshotSources(
             registry=self.objects,
             sites=self.sites,
             fleet=self.fleet,
@@ -351,7 +448,7 @@ class _Scheduler:
             stale_after_seconds=self._settings.freshness.stale_after_seconds,
         )
         return take_snapshot(
-            scene,
+            sources,
             epoch=self.leadership.epoch,
             is_broker_connected=self.session.is_connected,
             outbox_messages=len(self.outbox),
@@ -372,4 +469,4 @@ class _Scheduler:
             return "waiting for the lease"
         if not self.session.is_connected:
             return "no session with the broker"
-        return "" if self.controller.has_started else "hearing the sites"
+        return "" if self.startup.has_started else "waiting for the sites to report"

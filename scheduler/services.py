@@ -1,4 +1,4 @@
-"""What the loops stand on: opens the hub, the broker and the ledger, and closes them in reverse."""
+"""Opens the hub, the broker and the ledger for the loops, and closes them in reverse order."""
 
 import ssl
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ from scheduler.runtime.data_dir import (
 )
 from scheduler.settings import BrokerSettings, Settings, SettingsError
 
-_PLAIN_PORT, _TLS_PORT = 1883, 8883  # IANA's for MQTT
+_PLAIN_PORT, _TLS_PORT = 1883, 8883  # registered with IANA for MQTT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,14 +32,14 @@ class Endpoints:
     """Where a running scheduler is reached.
 
     Attributes:
-        data_dir: its data directory.
-        hub_url: the hub's address.
-        kubeconfig: how kubectl reaches it.
+        data_dir: the data directory.
+        hub_url: address of the hub.
+        kubeconfig: the file by which kubectl reaches the hub.
         broker: host:port of the broker.
         broker_kind: "mosquitto" or "iotcore" when embedded, else "external".
-        hub_key: the public key that agents check orders with, `ed25519:BASE64`.
-        metrics_url: for Prometheus.
-        page_url: for people; `kapok open` gives the address that lets them in.
+        hub_key: the public key by which agents verify orders, `ed25519:BASE64`.
+        metrics_url: the metrics for Prometheus.
+        page_url: the web page; `kapok open` prints an address with a login.
     """
 
     data_dir: Path
@@ -54,16 +54,16 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Everything that the loops are plugged into.
+    """The services that the loops use.
 
     Attributes:
-        client: of the hub.
-        broker_address: of the broker.
-        broker: the embedded one; None when it is external.
-        ledger: of decisions.
-        signing_key: signs what goes down.
-        web_port: for /metrics on 127.0.0.1.
-        endpoints: where all this is reached.
+        client: client of the hub.
+        broker_address: address of the broker.
+        broker: the embedded broker; None when the broker is external.
+        ledger: the ledger of decisions.
+        signing_key: signs orders and indexes.
+        web_port: port of /metrics and the web page on 127.0.0.1.
+        endpoints: where the running scheduler is reached.
     """
 
     client: HubClient
@@ -79,7 +79,7 @@ class Services:
 async def open_services(
     settings: Settings, directory: DataDirectory, clock: Clock
 ) -> AsyncIterator[Services]:
-    """Opens the hub, the broker and the ledger for the time of the context.
+    """Opens the hub, the broker and the ledger as long as the context lasts.
 
     Raises:
         SettingsError: a file that the settings name cannot be used.
@@ -116,7 +116,7 @@ async def open_services(
 
 
 async def _open_hub(settings: Settings, directory: DataDirectory, stack: AsyncExitStack) -> Path:
-    """The kubeconfig of the hub; starts the embedded one unless the settings name another."""
+    """The kubeconfig of the hub; starts the embedded hub unless the settings name another."""
     if settings.hub.kubeconfig:
         return Path(settings.hub.kubeconfig)
     options = ApiServerOptions(
@@ -156,7 +156,9 @@ def _broker_address(settings: BrokerSettings) -> BrokerAddress:
             Path(settings.password_file).read_text().strip() if settings.password_file else None
         )
     except OSError as error:
-        raise SettingsError(f"broker: a file that the settings name: {error}") from error
+        raise SettingsError(
+            f"broker: cannot read a file that the settings name: {error}"
+        ) from error
     return BrokerAddress(
         host=settings.host,
         port=settings.port or (_TLS_PORT if tls else _PLAIN_PORT),

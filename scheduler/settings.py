@@ -1,7 +1,7 @@
 """The settings of `kapok up`: a YAML file and the environment become one typed value.
 
-The only reader of configuration. A wrong setting is refused by name: a typo is never a silent
-default. Each setting states its unit in its name; `configs/scheduler.yaml` says what each is for.
+The only reader of configuration. A wrong setting is refused by name, so that a typo never becomes a
+silent default. The name of each setting states its unit; `configs/scheduler.yaml` explains each.
 """
 
 import difflib
@@ -14,20 +14,20 @@ import msgspec
 import yaml
 
 DATA_HOME = "KAPOK_DATA_HOME"
-"""Environment variable: the data directory when none is named."""
+"""Environment variable: the data directory when the command line names none."""
 
 
 class SettingsError(ValueError):
-    """The settings do not make sense; the message names the setting and the way out."""
+    """The settings are invalid; the message names the setting and what to do."""
 
 
 class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Which Kubernetes API is the hub.
 
     Attributes:
-        kubeconfig: a real cluster's; empty means the embedded hub.
-        context: the context in it; empty takes the current one.
-        port: the embedded hub's port on 127.0.0.1; 0 chooses a free one at first start.
+        kubeconfig: kubeconfig of a real cluster; empty: the embedded hub.
+        context: context in that kubeconfig; empty: the current one.
+        port: port of the embedded hub on 127.0.0.1; 0: a free port, chosen at the first start.
     """
 
     kubeconfig: str = ""
@@ -39,14 +39,14 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Which MQTT 5 broker carries the messages.
 
     Attributes:
-        host: an existing broker's; empty means the embedded broker.
-        port: its port; for the embedded broker 0 chooses a free one at first start.
-        username: the scheduler's own login; empty means none.
-        password_file: a file that holds the password, so that it stands in no settings file.
-        tls_ca_file: the authority of the broker's certificate; empty means no TLS, which is allowed
-            on loopback only.
-        tls_certificate_file: our client certificate; empty means none.
-        tls_key_file: its key.
+        host: host of an existing broker; empty: the embedded broker.
+        port: its port; for the embedded broker 0: a free port, chosen at the first start.
+        username: the scheduler's own login; empty: none.
+        password_file: file with the password, so that no settings file contains it.
+        tls_ca_file: authority of the broker's certificate; empty: no TLS, which is allowed on
+            loopback only.
+        tls_certificate_file: client certificate of the scheduler; empty: none.
+        tls_key_file: key of that certificate.
     """
 
     host: str = ""
@@ -62,22 +62,22 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where /metrics, /healthz and /readyz are served.
 
     Attributes:
-        port: on 127.0.0.1; 0 chooses a free one at first start.
+        port: port on 127.0.0.1; 0: a free port, chosen at the first start.
     """
 
     port: int = 0
 
 
 class FreshnessSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """When a site's word is too old.
+    """When what a site reported is too old.
 
     Attributes:
-        stale_after_seconds: figures older than this place nothing new at the site.
-        silent_after_seconds: a site that said nothing for so long is Ready=False.
-        hear_sites_seconds: after a start, how long running sites are waited for before anything
-            that they may already run is decided.
-        site_status_seconds: how often a site's figures are written to its status at most; a change
-            of Ready is written at once.
+        stale_after_seconds: a site with older figures gets no new work.
+        silent_after_seconds: a site that has sent nothing for this long is Ready=False.
+        hear_sites_seconds: how long to wait for reports of the sites after a start, before
+            anything is decided that they may run already.
+        site_status_seconds: the figures of a site are written to its status at most this often; a
+            change of Ready is written at once.
     """
 
     stale_after_seconds: float = 300.0
@@ -87,14 +87,15 @@ class FreshnessSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How often what failed is tried again.
+    """How often workloads that failed or were not placed are tried again.
 
     Attributes:
-        first_backoff_seconds: the pause after the first failure; doubled each time.
+        first_backoff_seconds: pause after the first failure; doubled each time.
         last_backoff_seconds: the longest pause.
-        unschedulable_recheck_seconds: unplaced work is looked at again after so long even when no
-            event named it.
-        reserve_after_seconds: for work that waits for room so long, room is reserved; 0: never.
+        unschedulable_recheck_seconds: unplaced work is decided again after this time, even without
+            an event that could help it.
+        reserve_after_seconds: capacity is reserved for work that has waited for it this long; 0:
+            never.
     """
 
     first_backoff_seconds: float = 1.0
@@ -104,14 +105,15 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """When waiting work is looked at together, for the prices of what is scarce.
+    """When the backlog is solved as one batch, for the prices of scarce capacity.
 
     Attributes:
-        at_workloads: so many must wait; 0 never takes a batch.
-        interval_seconds: from one batch to the next at least.
-        prices_expire_seconds: prices that no later batch confirmed count no longer.
-        most_workloads: the most urgent so many are taken.
-        most_pairs: workloads times sites of a batch at most; a pair takes some 50 bytes meanwhile.
+        at_workloads: a batch is solved when at least this many workloads wait; 0: never.
+        interval_seconds: shortest time between two batches.
+        prices_expire_seconds: prices that no later batch confirmed are dropped after this time.
+        most_workloads: a batch has at most this many workloads, the most urgent ones.
+        most_pairs: a batch has at most this many pairs of workload and site; one uses about 50
+            bytes of memory meanwhile.
     """
 
     at_workloads: int = 100
@@ -122,12 +124,12 @@ class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How orders go out.
+    """How orders are published.
 
     Attributes:
-        stuck_in_flight_seconds: an order that no report has shown for so long sets the condition
+        stuck_in_flight_seconds: an order that does not run for this long sets the condition
             StuckInFlight.
-        repeat_seconds: how often an index is published again at a site that does not echo it.
+        repeat_seconds: an index that a site does not echo is published again this often.
     """
 
     stuck_in_flight_seconds: float = 300.0
@@ -138,8 +140,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings.
 
     Attributes:
-        hub_id: names this hub in order ids; a restored backup keeps it.
+        hub_id: names this hub in order ids; a hub restored from a backup must keep it.
         log_level: DEBUG, INFO, WARNING or ERROR.
+        hub: which Kubernetes API is the hub.
+        broker: which broker carries the messages.
+        web: where metrics and the web page are served.
+        freshness: when what a site reported is too old.
+        queue: how often work is tried again.
+        batch: when the backlog is solved as one batch.
+        dispatch: how orders are published.
     """
 
     hub_id: str = "kapok"
@@ -157,7 +166,7 @@ def load_settings(path: Path | None) -> Settings:
     """Reads a settings file.
 
     Args:
-        path: a YAML file; None takes all defaults.
+        path: a YAML file; None: all defaults.
 
     Raises:
         SettingsError: the file is missing, is not YAML, or a setting is wrong.
@@ -180,7 +189,7 @@ def settings_from(raw: object, *, source: str) -> Settings:
         SettingsError: a setting is unknown or has a wrong value; the message names it.
     """
     if not isinstance(raw, dict):
-        raise SettingsError(f"{source}: settings are a map of groups, this is a {_type_name(raw)}")
+        raise SettingsError(f"{source}: settings must be a map of groups, not a {_type_name(raw)}")
     _refuse_unknown(raw, Settings, source, "")
     try:
         settings = msgspec.convert(raw, Settings)
@@ -191,7 +200,7 @@ def settings_from(raw: object, *, source: str) -> Settings:
 
 
 def data_directory(named: str | None) -> Path:
-    """The data directory: the named one, else $KAPOK_DATA_HOME, else ~/.local/share/kapok."""
+    """The data directory: `named`, else $KAPOK_DATA_HOME, else ~/.local/share/kapok."""
     chosen = named or os.environ.get(DATA_HOME)
     return Path(chosen) if chosen else Path.home() / ".local" / "share" / "kapok"
 
@@ -208,7 +217,9 @@ def _refuse_unknown(
         inner = known[key]
         if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
             if not isinstance(value, dict):
-                raise SettingsError(f"{source}: {prefix}{key}: a map of settings, not {value!r}")
+                raise SettingsError(
+                    f"{source}: {prefix}{key}: expected a map of settings, not {value!r}"
+                )
             _refuse_unknown(value, inner, source, f"{prefix}{key}.")
 
 

@@ -1,5 +1,5 @@
 """The loops: reports become a fleet, workloads become decisions, decisions become orders.
 
-Knows `model`, `placement` and `energy`, and the world only through `ports`: no vendor names here.
-Start with `controller.py` (every event comes in there), then `reconcile/reconciler.py`.
+Knows `model`, `placement` and `energy`; hub, broker, ledger and metrics only through `ports`.
+Start with `controller.py` (every event arrives there), `worker.py`, `reconcile/reconciler.py`.
 """

@@ -1,13 +1,12 @@
-"""Who decides: one scheduler holds a Lease, and each change of holder opens a new epoch.
+"""Leader election: one scheduler holds a Lease, and each change of holder begins a new epoch.
 
-The epoch stands in every status and every index; a lower one is refused by the CRD's rule and by
-every agent, so that a deposed leader can do no harm. As in client-go, no clock is compared with
-another machine's: a lease has expired when we have seen it unchanged for its whole duration.
+Every status and every index holds the epoch. A validation rule of the CRD and every agent refuse a
+lower one, so that a former leader can do no harm. As in client-go, clocks of different machines are
+never compared: a lease has expired when it was seen unchanged for its whole duration.
 """
 
 import logging
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from scheduler.control.ports.hub import (
     LEASES,
@@ -21,6 +20,7 @@ from scheduler.control.ports.hub import (
     Object,
     Refused,
 )
+from scheduler.model.formatters import format_rfc3339_micros
 from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
@@ -30,22 +30,22 @@ EPOCH_ANNOTATION = "kapok.dev/epoch"
 
 
 class LeadershipLost(Exception):
-    """Another scheduler took the lease, or it could not be renewed in time: stop deciding."""
+    """Another scheduler took the lease, or it was not renewed in time: no more decisions."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Leadership:
-    """Takes and keeps the lease.
+    """Acquires, renews and releases the lease.
 
     Attributes:
-        hub: where the Lease lives.
+        hub: holds the Lease.
         clock: for waiting and measuring.
-        identity: who we are, unique per process.
-        duration_seconds: how long the lease is good after a renewal.
+        identity: names this process, unique per process.
+        duration_seconds: how long the lease is valid after a renewal.
         renew_seconds: how often it is renewed.
-        is_sole_candidate: nobody else can hold it (the data directory's lock says so): take it at
-        once.
-        epoch: ours once acquired; 0 before.
+        is_sole_candidate: no other scheduler can hold the lease, because this one holds the lock of
+            the data directory; the lease is taken at once.
+        epoch: the epoch of this leader; 0 before the lease is acquired.
     """
 
     hub: Hub
@@ -60,10 +60,10 @@ class Leadership:
     _logged_holder: str = ""
 
     async def acquire(self) -> int:
-        """Waits until the lease is ours.
+        """Waits until this scheduler holds the lease.
 
         Returns:
-            The new epoch, higher than every one before.
+            The new epoch, higher than all before.
         """
         await self._create_namespace()
         while True:
@@ -79,7 +79,7 @@ class Leadership:
         """Renews until cancelled.
 
         Raises:
-            LeadershipLost: someone else holds it, or it could not be renewed in time.
+            LeadershipLost: another scheduler holds it, or it was not renewed in time.
         """
         renewed_at = self.clock.monotonic()
         while True:
@@ -89,24 +89,25 @@ class Leadership:
                 renewed_at = self.clock.monotonic()
             except Conflict as error:
                 lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
-                if lease["spec"].get("holderIdentity") != self.identity:
-                    raise LeadershipLost(f"lease: {lease['spec']} is not ours") from error
+                holder = lease["spec"].get("holderIdentity")
+                if holder != self.identity:
+                    raise LeadershipLost(f"lease: now held by {holder}") from error
             except (Busy, NotFound) as error:
-                _log.warning("lease: not renewed: %s", error)
+                _log.warning("lease: not renewed, retrying: %s", error)
                 if self.clock.monotonic() - renewed_at > self.duration_seconds:
                     raise LeadershipLost("lease: not renewed in time") from error
 
     async def release(self) -> None:
-        """Gives the lease up, so that the next scheduler need not wait for it to expire."""
+        """Releases the lease, so that the next scheduler need not wait until it expires."""
         if not self.epoch:
             return
         try:
             await self._renew(self.epoch, holder="")
         except HubError as error:
-            _log.info("lease: not given up: %s", error)
+            _log.info("lease: not released: %s", error)
 
     async def raise_epoch_above(self, epoch: int) -> int:
-        """Opens a new epoch above one that a site has seen (the hub is a restored backup).
+        """Begins a new epoch above that of a site: the hub was restored from a backup.
 
         Returns:
             The new epoch.
@@ -123,7 +124,7 @@ class Leadership:
                 {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
             )
         except (Conflict, Refused):
-            return  # it is there, or with least rights an administrator makes it
+            return  # it exists; or this account may not create it, and an administrator does
 
     async def _try_acquire(self) -> bool:
         try:
@@ -161,17 +162,17 @@ class Leadership:
         return now - self._last_renewal_seen[1] > float(spec.get("leaseDurationSeconds") or 15)
 
     async def _renew(self, epoch: int, *, holder: str | None = None) -> None:
-        """Renews; fails with Conflict when someone else wrote since we looked."""
+        """Renews the lease; `Conflict` when another client wrote since it was read."""
         lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
         if (lease.get("spec") or {}).get("holderIdentity") != self.identity:
-            raise Conflict("lease: held by another")
+            raise Conflict("lease: held by another scheduler")
         body = self._lease_body(epoch, lease["metadata"]["resourceVersion"])
         if holder is not None:
             body["spec"]["holderIdentity"] = holder
         await self.hub.merge_patch(LEASES, LEASE_NAME, body, namespace=NAMESPACE)
 
     def _lease_body(self, epoch: int, version: str | None) -> Object:
-        now = _format_micro_time(self.clock.now())
+        now = format_rfc3339_micros(self.clock.now())
         metadata: Object = {
             "name": LEASE_NAME,
             "namespace": NAMESPACE,
@@ -193,13 +194,8 @@ class Leadership:
 
 
 def _epoch_of(lease: Object) -> int:
-    """The highest epoch that the Lease knows of; an edited annotation never lowers it."""
+    """The highest epoch of a Lease; an edited annotation never lowers it."""
     annotations = lease["metadata"].get("annotations") or {}
     noted = annotations.get(EPOCH_ANNOTATION, "")
     transitions = int((lease.get("spec") or {}).get("leaseTransitions") or 0)
     return max(transitions, int(noted) if noted.isdecimal() else 0)
-
-
-def _format_micro_time(at: datetime) -> str:
-    """Kubernetes' MicroTime."""
-    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,4 +1,4 @@
-"""Writes each site's figures to its status: at once when it goes or returns, else at leisure."""
+"""Writes each site's figures to its status: at once when `Ready` changes, else at intervals."""
 
 import logging
 from dataclasses import dataclass, field
@@ -18,7 +18,10 @@ _log = logging.getLogger(__name__)
 
 _CHECK_INTERVAL_SECONDS = 1.0
 _MAX_NAMESPACES = 200
-_MAX_ROWS = 200  # so that the object stays far from etcd's 1.5 MB
+# These keep the object far below the 1.5 MB that etcd accepts.
+_MAX_ROWS = 200
+_MAX_ROUND_TRIPS = 256
+_MAX_API_KINDS = 1024
 
 
 @dataclass(slots=True)
@@ -28,15 +31,15 @@ class _LastWrite:
     status: dict[str, Any]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class SiteStatusWriter:
-    """Keeps `Site.status` for people and for a restart.
+    """Keeps `Site.status` up to date for people, and for the scheduler after a restart.
 
     Attributes:
-        hub: where it is written.
-        sites: what is known.
-        clock: for the pace.
-        interval_seconds: between two writes of figures for one site.
+        hub: where the statuses are written.
+        sites: what is known of sites.
+        clock: for the intervals.
+        interval_seconds: time between two writes of figures of one site.
     """
 
     hub: Hub
@@ -62,7 +65,7 @@ class SiteStatusWriter:
         return old and state.is_ready
 
     async def _write(self, name: str) -> None:
-        """A merge patch of what changed; nobody else writes here, so no version is needed."""
+        """Patches what changed; no other client writes this status, so no version is needed."""
         status = to_plain_json(truncate_status(self.sites.status_of(name)))
         before = self._written.get(name)
         known = before.status if before else to_plain_json(self.sites.objects.sites[name].status)
@@ -79,7 +82,7 @@ class SiteStatusWriter:
 
 
 def truncate_status(status: SiteStatus) -> SiteStatus:
-    """At most 200 rows of equal nodes, and the free CPU in all for people."""
+    """The status with at most `_MAX_ROWS` rows of equal nodes, and with the sum of free CPU."""
     left, kept = _MAX_ROWS, []
     for one in status.node_classes[:_MAX_ROWS]:
         rows = one.free[:left]
@@ -92,14 +95,14 @@ def truncate_status(status: SiteStatus) -> SiteStatus:
         node_classes=tuple(kept),
         truncated=rows_in_all > _MAX_ROWS,
         free_cpu=_format_free_cpu(status.node_classes),
-        rtt=status.rtt[:256],
+        rtt=status.rtt[:_MAX_ROUND_TRIPS],
         namespaces=status.namespaces[:_MAX_NAMESPACES],
-        api_kinds=None if status.api_kinds is None else status.api_kinds[:1024],
+        api_kinds=None if status.api_kinds is None else status.api_kinds[:_MAX_API_KINDS],
     )
 
 
 def _format_free_cpu(classes: tuple[NodeClass, ...]) -> str:
-    """Free cores over all nodes, for the printer column; "" when nothing was reported."""
+    """Free cores of all nodes for the printer column; "" when the site reported no nodes."""
     if not classes:
         return ""
     millicores = sum(

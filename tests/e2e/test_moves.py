@@ -189,7 +189,9 @@ def test_a_right_that_ends_is_reported_moved_or_stopped_as_the_authority_says(up
 
         moving = eventually(lambda: both_hold_it(up, "moved"))
         assert condition(moving, "Violation")["reason"] == "GrantExpired"
-        assert condition(moving, "Moving")["message"] == "m1 (6) runs on until m2 (6) runs"
+        assert condition(moving, "Moving")["message"] == (
+            "waiting for m2 (6) to run before withdrawing m1 (6)"
+        )
         assert (moving["replicas"], moving["ready"], moving["phase"]) == (6, 6, "Placed")
         assert condition(moving, "Available")["status"] == "True"
         text = up.kubectl("get", "events")

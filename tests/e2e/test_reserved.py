@@ -31,7 +31,7 @@ def test_small_work_leaves_reserved_room_to_who_waits_and_each_decision_can_be_r
         with running_sites(site):
             eventually(lambda: {phase(up, name) for name in smalls} <= {"Placed", "Running"})
             up.apply(work("large", 3))
-            eventually(lambda: "room is reserved at m1" in up.log)
+            eventually(lambda: "capacity is reserved at m1" in up.log)
             up.kubectl("delete", "workloads.kapok.dev", smalls[0], "--timeout=20s")
             up.apply(work("late", 1))
             eventually(lambda: phase(up, "late") == "Waiting")

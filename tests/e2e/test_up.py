@@ -158,7 +158,7 @@ def test_workloads_that_want_to_be_apart_are(up: Up) -> None:
         assert sites[0] != sites[1]
 
 
-def test_a_workload_that_is_deleted_and_made_anew_runs_again(up: Up) -> None:
+def test_a_workload_that_is_deleted_and_created_again_runs_again(up: Up) -> None:
     one = site(up)
     up.apply(one.manifest + WORKLOAD)
     with running_sites(one):
@@ -369,7 +369,7 @@ def test_a_hub_that_lost_its_memory_adopts_what_sites_run(tmp_path: Path) -> Non
             assert () not in restored.listed, "an index without the order would withdraw it"
 
 
-def test_a_stranger_is_listed_with_the_command_that_admits_him(up: Up) -> None:
+def test_an_unadmitted_site_is_listed_with_the_command_that_admits_it(up: Up) -> None:
     stranger = site(up, "m9")
     with running_sites(stranger):
         shown = eventually(lambda: pending(up))

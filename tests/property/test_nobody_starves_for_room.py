@@ -12,11 +12,10 @@ import pytest
 
 from scheduler.control.ports.agents import SiteReport
 from scheduler.control.ports.hub import GRANTS, SITES, WatchEvent
-from scheduler.control.ports.telemetry import NullTelemetry
 from scheduler.control.queue.capacity_watch import CapacityWatcher
 from scheduler.control.queue.reservations import CAPACITY_REASONS, ReservationChoice, Reservations
-from scheduler.control.queue.work_queue import SchedulingQueue, Urgency
-from scheduler.control.reconcile.outcome import outcome_of
+from scheduler.control.queue.work_queue import Urgency
+from scheduler.control.reconcile.decide import outcome_of
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
 from scheduler.model.demand.demand import Demand
@@ -31,7 +30,8 @@ from scheduler.placement.queue.minimum_requests import MinimumRequests
 from scheduler.placement.queue.order import AGING_WINDOW_SECONDS
 from scheduler.placement.queue.reservation import choose_reservation
 from tests.support.fake_clock import FakeClock
-from tests.support.queues import take_now
+from tests.support.null_telemetry import NullTelemetry
+from tests.support.queues import make_queue, take_now
 from tests.support.sites import demand, grant, site, workload
 
 NODES, CORES = 3, 4
@@ -69,11 +69,20 @@ class World:
 
     def __post_init__(self) -> None:
         registry = HubObjects(NullTelemetry(), lambda *_: None)
-        self.sites = Sites(registry, self.clock, 1e9, self.told)
-        self.queue = SchedulingQueue(
-            self.clock, 1, 8, 1e9, capacity_watcher=CapacityWatcher(MinimumRequests(self.fleet))
+        self.sites = Sites(
+            objects=registry, clock=self.clock, silent_after_seconds=1e9, facts_sink=self.told
         )
-        self.reservations = Reservations(self.sites, self.clock, self.after_seconds, self.where)
+        self.queue = make_queue(
+            self.clock,
+            recheck_seconds=1e9,
+            capacity_watcher=CapacityWatcher(MinimumRequests(self.fleet)),
+        )
+        self.reservations = Reservations(
+            sites=self.sites,
+            clock=self.clock,
+            after_seconds=self.after_seconds,
+            choose_sites=self.where,
+        )
         for name in self.names:
             registry.apply_event(SITES, WatchEvent("ADDED", site(name)))
             registry.apply_event(GRANTS, WatchEvent("ADDED", grant(name, name=f"usual-{name}")))
@@ -126,8 +135,7 @@ class World:
         self.pods = [one for one in self.pods if one.ends_seconds > now]
         gained = {name for name in self.names if "capacity" in self.report(name)}
         self.reservations.update()
-        self.queue.on_capacity_increased(gained | self.sites.freed_sites)
-        self.sites.freed_sites.clear()
+        self.queue.on_capacity_increased(gained | self.sites.take_freed())
         for key in self.reservations.reserved_at(gained):
             self.queue.add(key, Urgency(self.priorities[key]))
         for _ in range(small):

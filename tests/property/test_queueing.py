@@ -21,7 +21,7 @@ from scheduler.placement.queue.order import (
     wake_events_of,
 )
 from tests.support.fake_clock import FakeClock
-from tests.support.queues import next_in_order
+from tests.support.queues import make_queue, next_in_order
 
 EVENTS = get_args(WakeEvent)
 TENANTS = ("", "modest", "greedy")
@@ -49,7 +49,12 @@ class Model:
     queue: SchedulingQueue = field(init=False)
 
     def __post_init__(self) -> None:
-        self.queue = SchedulingQueue(self.clock, 1.0, 60.0, RECHECK_SECONDS, self.share)
+        self.queue = make_queue(
+            self.clock,
+            last_backoff_seconds=60.0,
+            recheck_seconds=RECHECK_SECONDS,
+            shares=self.share,
+        )
 
     def share(self, tenant: str) -> float:
         return self.shares.get(tenant, 0.0)
@@ -248,7 +253,7 @@ def test_no_stream_of_urgent_work_starves_the_rest(
 def test_order_is_priority_then_share_then_rank_then_age() -> None:
     async def order() -> list[str]:
         shares = {"greedy": 0.9, "modest": 0.1}
-        queue = SchedulingQueue(FakeClock(), 1, 8, 300, lambda tenant: shares.get(tenant, 0.0))
+        queue = make_queue(FakeClock(), shares=lambda tenant: shares.get(tenant, 0.0))
         queue.add(("a", "old"), Urgency(0, 1, "greedy"))
         queue.add(("a", "young"), Urgency(0, 2, "modest"))
         queue.add(("a", "younger"), Urgency(0, 3, "modest"))

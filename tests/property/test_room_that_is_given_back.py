@@ -15,7 +15,7 @@ import pytest
 
 from scheduler.control.queue.capacity_watch import CapacityWatcher
 from scheduler.control.queue.work_queue import SchedulingQueue, Urgency
-from scheduler.control.reconcile.outcome import outcome_of
+from scheduler.control.reconcile.decide import outcome_of
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import InFlight
 from scheduler.model.kinds.metadata import WorkKey
@@ -26,7 +26,7 @@ from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests, minimum_request_of
 from tests.support.fake_clock import FakeClock
-from tests.support.queues import take_now
+from tests.support.queues import make_queue, take_now
 from tests.support.sites import NOW, Raw, demand, facts_of, grant, nodes, site, workload
 
 SITES = ("m1", "m2", "m3", "m4")
@@ -49,8 +49,11 @@ class Scheduler:
 
     def __post_init__(self) -> None:
         lookout = CapacityWatcher(MinimumRequests(self.fleet)) if self.is_watched else None
-        self.queue = SchedulingQueue(
-            self.clock, 1, 8, 1e6, lambda one: float(self.used[one]), lookout
+        self.queue = make_queue(
+            self.clock,
+            recheck_seconds=1e6,
+            shares=lambda one: float(self.used[one]),
+            capacity_watcher=lookout,
         )
 
     def add(self, asked: Demand, urgency: Urgency) -> None:

@@ -3,10 +3,32 @@
 import asyncio
 from collections.abc import Iterable
 
+from scheduler.control.queue.capacity_watch import CapacityWatcher
 from scheduler.control.queue.work_queue import SchedulingQueue
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.queue.order import QueuedWork, TenantShare, sort_key
+from scheduler.runtime.clock import Clock
 from tests.support.fake_clock import FakeClock
+
+
+def make_queue(
+    clock: Clock,
+    *,
+    first_backoff_seconds: float = 1,
+    last_backoff_seconds: float = 8,
+    recheck_seconds: float = 300,
+    shares: TenantShare = lambda _: 0.0,
+    capacity_watcher: CapacityWatcher | None = None,
+) -> SchedulingQueue:
+    """A queue with short pauses."""
+    return SchedulingQueue(
+        clock=clock,
+        first_backoff_seconds=first_backoff_seconds,
+        last_backoff_seconds=last_backoff_seconds,
+        recheck_seconds=recheck_seconds,
+        shares=shares,
+        capacity_watcher=capacity_watcher,
+    )
 
 
 async def take_now(queue: SchedulingQueue, clock: FakeClock) -> WorkKey | None:

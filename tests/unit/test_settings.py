@@ -21,7 +21,7 @@ def test_a_typo_is_refused_with_the_name_that_was_meant() -> None:
     ("raw", "says"),
     [
         ([], "map of groups"),
-        ({"queue": 3}, "queue: a map of settings"),
+        ({"queue": 3}, "queue: expected a map of settings"),
         ({"hub": {"port": "many"}}, "port"),
         ({"broker": {"host": "mqtt.example.org"}}, "tls_ca_file"),
         ({"zzz": 1}, "known: hub_id"),

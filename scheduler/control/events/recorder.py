@@ -1,10 +1,11 @@
-"""Kubernetes Events about workloads, so that `kubectl describe` tells the story. Best effort."""
+"""Kubernetes Events about workloads, as `kubectl describe` shows them; best effort."""
 
 import asyncio
 import logging
 from dataclasses import dataclass, field
 
 from scheduler.control.ports.hub import EVENTS, Hub, HubError, NotFound, Object
+from scheduler.model.formatters import format_rfc3339
 from scheduler.model.kinds.workload import Workload
 from scheduler.runtime.clock import Clock
 
@@ -13,15 +14,16 @@ _log = logging.getLogger(__name__)
 _COMPONENT = "kapok-scheduler"
 _MAX_QUEUED = 1000
 _MAX_REMEMBERED = 4096
+_MAX_MESSAGE_LENGTH = 1024  # the API server refuses longer messages
 
 
 @dataclass(slots=True)
 class EventRecorder:
-    """Writes events beside the worker, never in its way; what does not fit is left out.
+    """Writes events without delaying the worker; events that do not fit the queue are dropped.
 
     Attributes:
-        hub: where they are written.
-        clock: for their times.
+        hub: where the events are written.
+        clock: for the times of the events.
     """
 
     hub: Hub
@@ -32,13 +34,13 @@ class EventRecorder:
     )
 
     def record(self, workload: Workload, *, reason: str, message: str, is_warning: bool) -> None:
-        """Something happened to a workload.
+        """Queues an event about a workload.
 
         Args:
-            workload: which.
+            workload: the workload.
             reason: CamelCase, e.g. "Placed".
             message: one line.
-            is_warning: whether somebody should look.
+            is_warning: whether the event is of type Warning or Normal.
         """
         if not self._queue.full():
             self._queue.put_nowait(
@@ -52,10 +54,10 @@ class EventRecorder:
             try:
                 await self._write(body)
             except HubError as error:
-                _log.debug("event left out: %s", error)
+                _log.debug("event dropped: %s", error)
 
     async def _write(self, body: Object) -> None:
-        """The same event again counts up the one that was written before."""
+        """Writes an event, or counts up the one with the same object, reason and message."""
         meta = body["metadata"]
         mark = (body["involvedObject"]["uid"], body["reason"], body["message"])
         known = self._written.get(mark)
@@ -70,7 +72,7 @@ class EventRecorder:
         self._written[mark] = (name, count + 1)
         try:
             await self.hub.merge_patch(EVENTS, name, patch, namespace=meta["namespace"])
-        except NotFound:  # events live for an hour
+        except NotFound:  # the API server deletes events after an hour
             del self._written[mark]
 
     def _event_body(
@@ -80,7 +82,7 @@ class EventRecorder:
         at = self.clock.now()
         # Named by the nanosecond in hex, as client-go names them.
         mark = f"{int(at.timestamp() * 1e9):x}"
-        now = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = format_rfc3339(at)
         return {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
@@ -94,7 +96,7 @@ class EventRecorder:
                 "resourceVersion": meta.resource_version,
             },
             "reason": reason,
-            "message": message[:1024],
+            "message": message[:_MAX_MESSAGE_LENGTH],
             "type": "Warning" if is_warning else "Normal",
             "count": 1,
             "firstTimestamp": now,

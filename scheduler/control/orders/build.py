@@ -1,4 +1,4 @@
-"""From a placement to orders: what each site is told, and what it takes until a report shows it."""
+"""Builds orders from a placement, and what they use at a site until a report shows them. Pure."""
 
 from collections.abc import Iterable, Mapping
 
@@ -16,7 +16,7 @@ from scheduler.model.quantities import PODS
 
 
 def format_order_id(hub_id: str, namespace: str, name: str, incarnation: str) -> str:
-    """Names an order for ever: not by uid, so that a restored backup finds its own work again."""
+    """The id of an order; without the uid, so that a restored backup finds its own orders again."""
     return f"{hub_id}/{namespace}/{name}/{incarnation}"
 
 
@@ -27,16 +27,15 @@ def orders_of(
     tenant: Tenant | None,
     current_orders: Mapping[str, OrderForSite],
 ) -> dict[str, OrderForSite]:
-    """Site → order, for every site that holds a share.
+    """The order of each site that holds a share, by site.
 
     Args:
-        workload: what is asked now.
-        order_id: the order's id.
+        workload: with its present spec.
+        order_id: the id of its orders.
         shares: by site.
-        tenant: the workload's.
-        current_orders: what sites are ordered until now. One that is only to be left keeps that
-        content: it
-            may not be allowed what is asked now.
+        tenant: the tenant of its namespace; None: it has none.
+        current_orders: the orders until now, by site. A site where all replicas are leaving keeps
+            its content: the present spec may not be allowed there.
     """
     orders: dict[str, OrderForSite] = {}
     for site, share in shares.items():
@@ -55,10 +54,10 @@ def orders_of(
 
 
 def ordered_of(demand: Demand, share: SiteShare) -> OrderGeneration:
-    """What a share takes at its site until a report shows its pods bound.
+    """What a share uses at its site until a report shows its pods as bound.
 
-    A report counts pods; a replica of several pods counts as that many of its largest one, so that
-    the worst is assumed.
+    A report counts pods of an order without saying which, so a replica of several pods counts as
+    that many of its largest one: the worst case.
     """
     shapes = [one.shape for one in demand.unit]
     pods = sum(one.count for one in demand.unit)
@@ -78,7 +77,7 @@ def ordered_of(demand: Demand, share: SiteShare) -> OrderGeneration:
 
 
 def _max_amounts(amounts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """The most of each resource that any of these asks."""
+    """The largest amount of each resource, sorted by name."""
     most: dict[str, int] = {}
     for each in amounts:
         for name, amount in each.items():
@@ -89,7 +88,7 @@ def _max_amounts(amounts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 def with_adopted_placement(
     workload: Workload, order_id: str, states: Mapping[str, SiteState]
 ) -> Workload:
-    """A workload that the hub knows no placement of, and that sites say they run."""
+    """The workload; if its status has no placement, with the one that sites report."""
     groups = () if workload.status.placement.groups else adopted_groups(order_id, states)
     if not groups:
         return workload
@@ -100,9 +99,9 @@ def with_adopted_placement(
 
 
 def adopted_groups(order_id: str, states: Mapping[str, SiteState]) -> tuple[PlacementGroup, ...]:
-    """What sites say they run under an order id: the placement of a hub that lost its own.
+    """The placement that sites report for an order id; needed after a hub was restored.
 
-    An id that ends in "/" (the object has no incarnation yet) takes any incarnation.
+    An id that ends in "/" (the object has no incarnation yet) matches every incarnation.
     """
     found: list[PlacementGroup] = []
     for site, state in sorted(states.items()):

@@ -1,9 +1,8 @@
-"""Orders on their way: what each site shall run, published until the site echoes it.
+"""Publishes what each site is to run, until the site echoes it.
 
-Desired state is derived from the workloads' statuses and nothing else, so that a restart, or a new
-leader, comes to the same orders. An index goes only to a site that was heard in this epoch: a hub
-that was restored from a backup must first adopt what the site runs, or its index would withdraw
-it.
+The plans follow from the workloads' statuses alone, so that a restarted scheduler, or a new leader,
+makes the same orders. An index goes only to a site that has reported in this epoch: a hub that was
+restored from a backup must first adopt what the site runs, or its index would withdraw it.
 """
 
 import asyncio
@@ -25,24 +24,24 @@ _GATHER_SECONDS = 0.02  # changes that come together go out as one index
 
 @dataclass(slots=True)
 class SitePlan:
-    """What one site shall run, and how far it has got.
+    """What one site is to run, and what of it is published and confirmed.
 
     Attributes:
-        uid: the Site object's.
-        orders: by order id.
-        content_digests: of the contents that were published, by order id.
+        uid: the uid of the Site object.
+        orders: the orders, by order id.
+        content_digests: digests of the published contents, by order id.
         first_listed_in: the first index that binds an order to its content, by order id.
-        version: of the newest index that was published; None before the first of this epoch.
-        index_digest: of that index.
+        version: version of the newest published index; None before the first one of this epoch.
+        index_digest: digest of that index.
         is_echoed: the site works by that index.
-        has_reported: the site has spoken in this epoch.
+        has_reported: the site has reported in this epoch.
         is_dirty: `orders` has changed since the newest index.
-        sent_seconds: when the index went out last.
+        sent_seconds: monotonic time at which the index was published last.
         content_sent_seconds: when a content was repeated last, by order id.
-        unknown_orders: what it ran when it was heard first in this epoch and no plan knew.
-        hold_until_seconds: until then the first index waits for these to become known.
-        contents_to_clear: orders whose retained content is to be cleared once the index no longer
-        lists them.
+        unknown_orders: order ids in the site's first report of this epoch that the plan lacked.
+        hold_until_seconds: until then the first index waits for these orders to become known.
+        contents_to_clear: orders whose retained content is cleared with the next index, which no
+            longer lists them.
     """
 
     uid: str = ""
@@ -61,22 +60,22 @@ class SitePlan:
     hold_until_seconds: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Dispatcher:
     """Keeps every site's plan, and publishes it.
 
     Attributes:
-        publisher: the way to sites.
-        clock: for gathering and repeating.
-        telemetry: counts what goes out.
-        repeat_seconds: an index or content is repeated at a site that lacks it this often at most.
-        on_higher_epoch: told when a site works by an index of a later epoch than ours.
-        hold_seconds: how long a site's first index waits when the site runs what no plan knows: its
-            workloads may be about to be read, or restored.
-        epoch: ours.
-        is_publishing: every plan says what its site shall run. Until then no index goes out: one
-        that is
-            made of half the workloads would withdraw the others.
+        publisher: publishes to sites.
+        clock: for gathering changes and repeating messages.
+        telemetry: counts what is published.
+        repeat_seconds: a message is repeated at most this often to a site that lacks it.
+        on_higher_epoch: called with the epoch of a site that works by a later epoch than ours.
+        hold_seconds: how long the first index waits when the site runs orders that its plan lacks;
+            their workloads may not have been read or restored yet.
+        epoch: the leader's epoch.
+        is_publishing: all plans are complete. No index is published before that: one made from
+            half of the workloads would withdraw the others.
+        plans: by site.
     """
 
     publisher: OrderPublisherPort
@@ -92,18 +91,18 @@ class Dispatcher:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def admit(self, site: str, uid: str) -> None:
-        """There is such a site; a new uid under an old name is another site."""
+        """Adds a site; a new uid under an old name is another site, which gets a new index."""
         plan = self.plans.setdefault(site, SitePlan())
         if plan.uid != uid:
             plan.uid, plan.is_dirty = uid, True
             self._changed.set()
 
     def forget_site(self, site: str) -> None:
-        """The Site object is gone: nothing more is said there; what runs is left alone."""
+        """Drops the plan of a site whose object is gone; what runs there is left alone."""
         self.plans.pop(site, None)
 
     def set_orders(self, key: WorkKey, orders: Mapping[str, OrderForSite]) -> None:
-        """Sets where a workload is ordered: site name → order. Empty withdraws it everywhere."""
+        """Sets the orders of a workload by site; sites that are missing withdraw theirs."""
         for site in self._sites_of.get(key, frozenset()) - orders.keys():
             plan = self.plans.get(site)
             for order_id in (
@@ -124,12 +123,12 @@ class Dispatcher:
             del self._sites_of[key]
 
     def order_at(self, site: str, order_id: str) -> OrderForSite | None:
-        """What a site is ordered under an id; None: nothing."""
+        """The order of a site with this id; None when there is none."""
         plan = self.plans.get(site)
         return plan.orders.get(order_id) if plan else None
 
     def on_order_status(self, report: OrderStatusReport) -> None:
-        """A site spoke: does it work by our newest index, and does it have all contents?"""
+        """Handles a report: repeats the index or contents if the site does not have them."""
         plan = self.plans.get(report.site)
         if plan is None or not report.is_executing:
             return
@@ -148,13 +147,13 @@ class Dispatcher:
             self._republish_content(report.site, plan, order_id)
 
     def is_listed(self, site: str, order_id: str, report: OrderStatusReport) -> bool:
-        """Whether a site works by an index that has an order with its present content."""
+        """Whether a site works by an index that lists an order with its present content."""
         plan = self.plans.get(site)
         listed = plan.first_listed_in.get(order_id) if plan else None
         return listed is not None and report.version is not None and report.version >= listed
 
     def is_withdrawn(self, site: str, key: WorkKey, report: OrderStatusReport | None) -> bool:
-        """Whether the site is known to run nothing of a workload that is ordered there no more."""
+        """Whether a site confirms that it runs nothing of a workload that it has no order of."""
         plan = self.plans.get(site)
         if plan is None:
             return True
@@ -164,12 +163,12 @@ class Dispatcher:
         return not any(middle in f"/{order_id}" for order_id in report.orders)
 
     def start_publishing(self) -> None:
-        """Every plan is complete: indexes may go out from now on."""
+        """Allows indexes to be published, because every plan is complete."""
         self.is_publishing = True
         self._changed.set()
 
     def start_epoch(self, epoch: int) -> None:
-        """A new epoch: every index is published anew, under a version above all before."""
+        """Begins a new epoch: every index is published again, with a higher version than before."""
         self.epoch = epoch
         for plan in self.plans.values():
             plan.version, plan.is_dirty, plan.is_echoed = None, True, False
@@ -178,13 +177,13 @@ class Dispatcher:
         self._changed.set()
 
     def republish_all(self) -> None:
-        """The broker may have forgotten all: every index goes out again, contents if asked."""
+        """Publishes every index again, because the broker may have lost it; contents on request."""
         for plan in self.plans.values():
             plan.is_dirty = plan.is_dirty or plan.version is not None
         self._changed.set()
 
     async def run(self) -> None:
-        """Publishes what changed; runs until cancelled."""
+        """Publishes changes shortly after they are made; runs until cancelled."""
         while True:
             await self._changed.wait()
             await self.clock.sleep(_GATHER_SECONDS)
@@ -192,7 +191,7 @@ class Dispatcher:
             self.flush()
 
     def flush(self) -> None:
-        """Publishes every changed plan of a site that was heard: contents first, then the index."""
+        """Publishes changed plans of sites that have reported: contents first, then the index."""
         if not self.is_publishing or not self.epoch:
             return
         for site, plan in self.plans.items():
@@ -200,7 +199,7 @@ class Dispatcher:
                 self._publish(site, plan)
 
     def _is_held(self, plan: SitePlan) -> bool:
-        """Whether the site runs what we do not know (yet), so that an index would withdraw it."""
+        """Whether an index must wait, because it would withdraw orders that the plan lacks."""
         unknown = plan.unknown_orders - plan.orders.keys()
         return bool(unknown) and plan.version is None and self._now() < plan.hold_until_seconds
 

@@ -1,6 +1,7 @@
-"""What the loops hear from sites, already checked: signed by the site's key, decoded, newest.
+"""The port to the sites' agents: what they report, and what is published to them.
 
-The MQTT adapter makes these from the wire; tests make them by hand.
+What arrives here is checked: signed by the site's key, decoded, and newer than what came before.
+`scheduler.mqtt` makes these values from the wire format; tests construct them.
 """
 
 from collections.abc import Mapping
@@ -15,12 +16,12 @@ IndexVersion = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteReport:
-    """What a site has, as its agent saw it.
+    """What a site has, as its agent observed it.
 
     Attributes:
         site: the site's name.
-        observed_seconds: the hub's monotonic clock when the agent looked; never another clock.
-        figures: the figures in the shape of `Site.status`; absent is unknown.
+        observed_seconds: the time of the observation on the scheduler's monotonic clock.
+        figures: the figures in the shape of `Site.status`; an absent figure is unknown.
         has_executor: an agent there can apply orders.
         bound: order id → (generation applied, pods bound to nodes, terminating ones included).
     """
@@ -34,18 +35,18 @@ class SiteReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderState:
-    """How one order stands at a site; counts are None when the agent does not know.
+    """The state of one order at a site; counts are None when the agent does not know them.
 
     Attributes:
-        id: the order's id.
-        generation: that this is about.
-        applied_generation: newest generation that was applied whole.
-        phase: the wire's word, e.g. Applied, Ready, Finished, Failed, Withdrawing.
-        replicas: the share that the content asked for, as far as the site says.
+        id: the id of the order.
+        generation: the generation that this state is about.
+        applied_generation: the newest generation that was applied completely.
+        phase: as in the wire format, e.g. Applied, Ready, Finished, Failed, Withdrawing.
+        replicas: the replicas that the content requests, if the site says so.
         ready: pods that are ready.
-        bound: pods on nodes.
-        finished: Succeeded or Failed once every job has ended.
-        message: for a person.
+        bound: pods that are bound to nodes.
+        finished: Succeeded or Failed once every job has ended; None before.
+        message: for people.
     """
 
     id: str
@@ -61,15 +62,15 @@ class OrderState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderStatusReport:
-    """What a site says of its orders.
+    """What a site reports about its orders.
 
     Attributes:
         site: the site's name.
-        site_uid: of the index that it works by; None before the first.
-        version: (epoch, sequence) of that index; None before the first.
-        digest: of that index; "" before the first.
-        orders: by order id.
-        missing: order ids whose content it lacks.
+        site_uid: uid of the Site in the index that the site works by; None before the first one.
+        version: (epoch, sequence) of that index; None before the first one.
+        digest: digest of that index; "" before the first one.
+        orders: the state of each order, by order id.
+        missing: ids of listed orders whose content the site lacks.
         is_executing: the agent that sent this applies orders.
     """
 
@@ -83,41 +84,41 @@ class OrderStatusReport:
 
 
 class AgentEventHandler(Protocol):
-    """Who is told."""
+    """Handles what arrives from sites; `scheduler.control.controller` implements it."""
 
     def on_report(self, report: SiteReport) -> None:
-        """A newer report than the last one."""
+        """Handles a report that is newer than the last one."""
         ...
 
     def on_order_status(self, report: OrderStatusReport) -> None:
-        """A newer status than the last one."""
+        """Handles an order status that is newer than the last one."""
         ...
 
     def on_site_offline(self, site: str) -> None:
-        """The broker says that the site's session ended without a good-bye."""
+        """Handles the will message of a site: its session ended without a DISCONNECT."""
         ...
 
     def on_unadmitted_site(self, site: str, public_key: str) -> None:
-        """Somebody who holds this key reports as a site that does not admit the key."""
+        """Handles a report under the name of a site that does not admit this key."""
         ...
 
     def on_broker_connected(self) -> None:
-        """A session with the broker begins; it may have forgotten everything."""
+        """Handles the start of a session with the broker, which may have lost its state."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderForSite:
-    """One order as the loops hand it to the wire.
+    """One order as the loops give it to the MQTT adapter.
 
     Attributes:
         id: hub id / namespace / name / incarnation.
-        generation: of the placement that it follows.
-        namespace: the workload's.
-        name: the workload's.
-        manifests: as they are to be applied at this site.
-        namespaces: further namespaces that the tenant may touch.
-        cluster_kinds: cluster-scoped kinds that the tenant may touch.
+        generation: generation of the share at this site.
+        namespace: namespace of the workload.
+        name: name of the workload.
+        manifests: the manifests to apply at this site.
+        namespaces: further namespaces that the tenant may use.
+        cluster_kinds: cluster-scoped kinds that the tenant may use.
     """
 
     id: str
@@ -130,20 +131,20 @@ class OrderForSite:
 
 
 class OrderPublisherPort(Protocol):
-    """The way to sites."""
+    """Publishes to sites; `scheduler.mqtt.order_publisher` implements it."""
 
     def publish_order(self, site: str, order: OrderForSite) -> str:
-        """Publishes one order's content, retained.
+        """Publishes the content of one order as a retained message.
 
         Returns:
-            What binds the content to an index (`SitePlan` keeps it).
+            The digest that binds the content to an index.
         """
         ...
 
     def publish_index(
         self, site: str, site_uid: str, version: IndexVersion, orders: Mapping[str, OrderForSite]
     ) -> str:
-        """Publishes the complete index of a site, retained.
+        """Publishes the complete index of a site as a retained message.
 
         Returns:
             The digest that the site is to echo.
@@ -157,5 +158,5 @@ class OrderPublisherPort(Protocol):
     def request_reports(
         self, site: str, epoch: int, *, want_status: bool, want_report: bool
     ) -> None:
-        """Asks a site's agents for what would come anyway."""
+        """Asks the agents of a site to report now instead of at the next interval."""
         ...

@@ -1,7 +1,6 @@
-"""What the loops need of the world, and how the world may fail.
+"""The port to the hub: resources, watch events, errors, and the protocol of the client.
 
-The hub, the broker and the ledger implement these; `app` plugs them in. Errors are named by what
-the caller can do about them, not by who raised them.
+`scheduler.hub.client` implements it. Errors are named by what the caller can do about them.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -9,17 +8,17 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 Object = dict[str, Any]
-"""A Kubernetes object as JSON holds it; it becomes a type once, in `scheduler.model`."""
+"""A Kubernetes object as decoded JSON; `scheduler.model` turns it into a type."""
 
 NAMESPACE = "kapok-system"
-"""The namespace of what the scheduler itself writes: its Lease, and lists for operators."""
+"""The namespace of what the scheduler writes for itself: its Lease, and lists for operators."""
 
 
 class HubError(Exception):
-    """The hub did not do what was asked.
+    """A request to the hub failed.
 
     Attributes:
-        status: the HTTP status, 0 when no answer came.
+        status: the HTTP status, 0 when no response came.
         reason: the `reason` of the `Status` object, e.g. "NotFound".
     """
 
@@ -30,28 +29,28 @@ class HubError(Exception):
 
 
 class Conflict(HubError):
-    """Someone wrote first, or the name is taken: read again, decide again."""
+    """Another client wrote first, or the name is taken (409): read again, then decide again."""
 
 
 class NotFound(HubError):
-    """The object is not there (any more)."""
+    """The object does not exist (404)."""
 
 
 class Gone(HubError):
-    """The watch's resourceVersion is too old (410): list again."""
+    """The resourceVersion of the watch is too old (410): list again."""
 
 
 class Refused(HubError):
-    """The hub will never take this as it is (400, 401, 403, 413, 422): do not repeat it."""
+    """The hub will never accept this request (400, 401, 403, 413, 422): do not repeat it."""
 
 
 class Busy(HubError):
-    """The hub cannot now (429, 5xx) or does not answer: wait, then repeat."""
+    """The hub cannot serve the request now (429, 5xx) or does not answer: wait, then repeat."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiResource:
-    """One kind's place in the API.
+    """Where the API serves a kind.
 
     Attributes:
         group: API group, "" for the core group.
@@ -69,7 +68,7 @@ class ApiResource:
 
     @property
     def api_version(self) -> str:
-        """`apiVersion` as objects carry it."""
+        """The `apiVersion` of its objects."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str | None = None, name: str | None = None) -> str:
@@ -119,22 +118,22 @@ class Listing:
 
 
 class Hub(Protocol):
-    """The Kubernetes API as far as Kapok uses it. Every method may raise `HubError`."""
+    """The part of the Kubernetes API that Kapok uses. Every method may raise `HubError`."""
 
     async def get(self, resource: ApiResource, name: str, namespace: str | None = None) -> Object:
-        """One object."""
+        """Reads one object."""
         ...
 
     async def list(self, resource: ApiResource, namespace: str | None = None) -> Listing:
-        """The whole collection, read page by page."""
+        """Lists the whole collection, page by page."""
         ...
 
     def watch(self, resource: ApiResource, resource_version: str) -> AsyncIterator[WatchEvent]:
-        """Changes after `resource_version`, until the server ends the stream."""
+        """Yields changes after `resource_version`, until the server ends the stream."""
         ...
 
     async def create(self, resource: ApiResource, body: Object) -> Object:
-        """Creates; `Conflict` when the name is taken."""
+        """Creates an object; `Conflict` when the name is taken."""
         ...
 
     async def merge_patch(
@@ -146,15 +145,15 @@ class Hub(Protocol):
         namespace: str | None = None,
         subresource: str | None = None,
     ) -> Object:
-        """RFC 7386 patch; `Conflict` when its `metadata.resourceVersion` is not current."""
+        """Patches (RFC 7386); `Conflict` when its `metadata.resourceVersion` is not current."""
         ...
 
     async def apply(
         self, resource: ApiResource, body: Object, *, field_manager: str, force: bool = True
     ) -> Object:
-        """Server-side apply."""
+        """Applies an object on the server's side (KEP-555)."""
         ...
 
     async def delete(self, resource: ApiResource, name: str, namespace: str | None = None) -> None:
-        """Deletes; gone already is good."""
+        """Deletes an object; succeeds when it does not exist."""
         ...

@@ -1,4 +1,7 @@
-"""The port to the ledger: the fleet as it is now, and the record of each decision."""
+"""The port to the ledger: the present fleet, and a record of each decision.
+
+`scheduler.ledger.recorder` implements it.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +15,7 @@ from scheduler.model.kinds.workload import WorkloadSpec
 
 @dataclass(frozen=True, slots=True)
 class RecordReference:
-    """Proof that a decision is durable."""
+    """Id and hash of a record; having one means that the record is durable."""
 
     id: str
     hash: str
@@ -20,11 +23,11 @@ class RecordReference:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedSpec:
-    """What the newest decision about a workload was made on.
+    """The input of the newest decision about a workload.
 
     Attributes:
-        spec: what was asked.
-        demand: what that meant then.
+        spec: the spec at that time.
+        demand: the demand that it was resolved to.
     """
 
     spec: WorkloadSpec
@@ -32,10 +35,10 @@ class AcceptedSpec:
 
 
 class DecisionRecorder(Protocol):
-    """Keeps what decisions stood on, and the decisions."""
+    """Records decisions together with their inputs."""
 
     def update_facts(self, site: str, facts: SiteFacts | None) -> None:
-        """The newest facts of a site; None: the site is gone."""
+        """Sets the newest facts of a site; None: the site is gone."""
         ...
 
     async def record(
@@ -47,32 +50,32 @@ class DecisionRecorder(Protocol):
         content: dict[str, Any],
         spec: WorkloadSpec,
     ) -> RecordReference:
-        """Appends a decision with the fleet as it is at the call; returns when it is durable.
+        """Appends a decision with the fleet at the time of the call; returns when it is durable.
 
         Args:
             subject: "namespace/name" of the workload.
-            epoch: of the deciding leader.
+            epoch: the epoch of the leader that decided.
             at: when it was decided.
-            content: demand, terms and decision as values of the model.
-            spec: what was asked, manifests and all; equal ones are kept once.
+            content: demand, terms and decision, or the refusal, as values of the model.
+            spec: the spec with its manifests; equal ones are stored once.
         """
         ...
 
     async def record_batch(
         self, *, epoch: int, at: datetime, terms: Terms, content: dict[str, Any]
     ) -> RecordReference:
-        """Appends what a batch came to; returns when it is durable.
+        """Appends the result of a batch; returns when it is durable.
 
         Args:
-            epoch: of the deciding leader.
-            at: when the batch was taken.
+            epoch: the epoch of the leader that decided.
+            at: when the batch was solved.
             terms: with the scarcity prices that it found.
             content: how it was solved, and how well.
         """
         ...
 
     def last_accepted(self, subject: str) -> AcceptedSpec | None:
-        """What the newest decision about a workload was made on; None when there is none.
+        """The input of the newest decision about a workload; None when there is none.
 
         Raises:
             ValueError: the record cannot be read.

@@ -1,5 +1,5 @@
-"""Which workload is decided next, and what wakes the ones that wait.
+"""Which workload is decided next, and what wakes workloads that wait.
 
-Knows `state` and the pure rules of `placement.queue`.
+Knows `state`, and the pure rules of `placement.queue`.
 Start with `work_queue.py`; `capacity_watch.py` finds who could use freed capacity.
 """

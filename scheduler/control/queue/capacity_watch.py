@@ -1,10 +1,11 @@
-"""Who waits for room, and whose turn it is when a site has more of it.
+"""Workloads that wait for capacity, and which of them is next when a site has more of it.
 
-Every gain of room has a number. Each workload walks along these numbers: at every site that gained
-since its last decision it is asked whether it could fit there now (`MinimumRequests`, never wrongly
-no). Who could, waits for his turn as if an event had woken him, and is asked once more when it has
-come: others may have taken the room meanwhile. So a gain costs one decision for everyone who fits,
-one by one while there is room, and none for the others.
+Every increase of capacity at a site has a number. Each workload advances along these numbers: for
+every site that increased since its last decision, `MinimumRequests` says whether the workload could
+fit there now (the answer may be wrongly yes, never wrongly no). A workload that could fit is ready
+as if an event had woken it, and is checked again when it is taken, because others may have used the
+capacity meanwhile. So an increase costs one decision for each workload that fits, one by one while
+there is capacity, and none for the others.
 """
 
 import dataclasses
@@ -34,20 +35,20 @@ _INITIAL_ROWS = 64
 
 @dataclass(slots=True)
 class _Rows:
-    """One entry per workload, by row.
+    """A table with one row per workload; every array has the shape [rows].
 
     Attributes:
         is_used: whether the row is in use.
-        request_number: number of its need.
-        increase: the gain that it stands at: it could fit there, or all before are no help.
-        could_fit: at the site of that gain, when it was asked last.
-        since_seconds: since when it could.
-        priority: its own.
+        request_number: number of its minimum request in `MinimumRequests`.
+        increase: the increase that it has reached: it could fit there, and no earlier one helps.
+        could_fit: whether it could fit at the site of that increase when that was checked last.
+        since_seconds: monotonic time since when it could fit.
+        priority: its priority, without aging.
         tenant: number of its tenant.
-        rank: in the last batch.
-        created_seconds: since 1970.
-        sort_number: which sorting by key `sort_position` comes from; 0: none yet.
-        sort_position: among the keys that were sorted then.
+        rank: its rank in the last batch.
+        created_seconds: creation time in seconds since 1970.
+        sort_number: the sorting by key that `sort_position` comes from; 0: none yet.
+        sort_position: its position among the keys that were sorted then.
     """
 
     is_used: Bools = field(default_factory=lambda: np.zeros(_INITIAL_ROWS, np.bool_))
@@ -63,7 +64,7 @@ class _Rows:
     sort_position: Ints = field(default_factory=lambda: np.zeros(_INITIAL_ROWS, np.int64))
 
     def double_capacity(self) -> None:
-        """Makes room for twice as many."""
+        """Doubles the number of rows."""
         for one in dataclasses.fields(self):
             column = getattr(self, one.name)
             setattr(self, one.name, np.concatenate([column, np.zeros_like(column)]))
@@ -71,10 +72,10 @@ class _Rows:
 
 @dataclass(slots=True)
 class CapacityWatcher:
-    """Workloads that wait for room, and the gains of room that they have not looked at.
+    """Workloads that wait for capacity, and the increases that they have not been checked for.
 
     Attributes:
-        minimum_requests: what they ask, and where it could fit.
+        minimum_requests: the least that each requests, and where that could fit.
     """
 
     minimum_requests: MinimumRequests
@@ -92,16 +93,16 @@ class CapacityWatcher:
 
     @property
     def next_increase(self) -> int:
-        """Gains from this number on are still to come."""
+        """The number that the next increase will have."""
         return self._next_increase
 
     def put(self, work: QueuedWork, minimum_request: MinimumRequest, since_increase: int) -> None:
-        """It waits for room.
+        """Adds a workload that waits for capacity.
 
         Args:
-            work: who; since when does not count.
-            minimum_request: what it asks at least.
-            since_increase: gains from here on it has not been decided on.
+            work: the workload; it is ready from `waiting_since_seconds` on if it fits at once.
+            minimum_request: the least that it requests.
+            since_increase: it has not been decided on increases from this number on.
         """
         self.drop(work.key)
         row, rows = self._allocate_row(), self._rows
@@ -118,7 +119,7 @@ class CapacityWatcher:
             self._advance(np.array([row]), work.waiting_since_seconds)
 
     def drop(self, key: WorkKey) -> None:
-        """It does not wait for room any more."""
+        """Removes a workload that does not wait for capacity any more."""
         row = self._row_of.pop(key, None)
         if row is not None:
             self._remember_sort_position(key, row)
@@ -128,7 +129,7 @@ class CapacityWatcher:
             self._free_rows.append(row)
 
     def set_rank(self, key: WorkKey, rank: int) -> None:
-        """Its place by gain in the last batch."""
+        """Sets the rank of a workload in the last batch."""
         row = self._row_of.get(key)
         work = None if row is None else self._waiting[row]
         if row is not None and work is not None:
@@ -136,7 +137,7 @@ class CapacityWatcher:
             self._rows.rank[row] = rank
 
     def on_capacity_increased(self, sites: Iterable[str], *, now_seconds: float) -> None:
-        """These sites have more room than before."""
+        """Numbers an increase for each of these sites, and checks all workloads for them."""
         for site in sites:
             self._increases.pop(self._increase_of.get(site, -1), None)
             self._increases[self._next_increase] = site
@@ -145,7 +146,7 @@ class CapacityWatcher:
         self._advance(np.flatnonzero(self._rows.is_used), now_seconds)
 
     def fitting_keys(self, sites: Iterable[str], *, above_priority: int) -> list[WorkKey]:
-        """Who could fit at one of these sites now, of those of a higher priority."""
+        """The workloads above a priority that could fit at one of these sites now."""
         rows = np.flatnonzero(self._rows.is_used & (self._rows.priority > above_priority))
         found = np.zeros(len(rows), np.bool_)
         for site in sites:
@@ -154,7 +155,7 @@ class CapacityWatcher:
         return [work.key for work in works if work is not None]
 
     def next_fitting(self, shares: TenantShare, *, now_seconds: float) -> QueuedWork | None:
-        """Whose turn it is among those who could fit now; it stays here. None: nobody could."""
+        """The next of the workloads that could fit now; it stays here. None: no workload could."""
         while True:
             rows = np.flatnonzero(self._rows.could_fit)
             if not len(rows):
@@ -165,7 +166,7 @@ class CapacityWatcher:
                 since = float(self._rows.since_seconds[row])
                 return dataclasses.replace(work, waiting_since_seconds=since)
             others = rows[self._rows.increase[rows] == self._rows.increase[row]]
-            self._rows.increase[row] += 1  # whatever is found for the others: here it was no
+            self._rows.increase[row] += 1  # this one does not fit; the others are checked again
             self._advance(others, None)
 
     def _still_fits(self, row: int) -> bool:
@@ -175,34 +176,36 @@ class CapacityWatcher:
         )
 
     def _advance(self, selected: Ints, now_seconds: float | None) -> None:
-        """Goes on along the gains until it could fit, or there are no more.
+        """Advances rows along the increases until each could fit, or there are no more.
 
         Args:
-            selected: the rows that go on; who could fit already stays, unless it is looked at anew.
-            now_seconds: from now on it has its turn; None: it has waited for it already.
+            selected: the rows, [selected].
+            now_seconds: rows that could fit already stay, and the others are ready from this time
+                on; None: all rows are checked again, and keep the time since when they are ready.
         """
         rows = self._rows
-        left = selected if now_seconds is None else selected[~rows.could_fit[selected]]
-        if not len(left):
+        remaining = selected if now_seconds is None else selected[~rows.could_fit[selected]]
+        if not len(remaining):
             return
         if self._summed_at_increase != self._next_increase:
             self.minimum_requests.update_totals()
             self._summed_at_increase = self._next_increase
-        rows.could_fit[left] = False
+        rows.could_fit[remaining] = False
         if now_seconds is not None:
-            rows.since_seconds[left] = now_seconds
-        for number, site in self._increases_from(int(rows.increase[left].min())):
-            here = left[rows.increase[left] <= number]
-            fits = self.minimum_requests.may_fit(rows.request_number[here], site)
-            rows.increase[here] = number + ~fits
-            rows.could_fit[here] = fits
-            left = left[~rows.could_fit[left]]
-            if not len(left):
+            rows.since_seconds[remaining] = now_seconds
+        for number, site in self._increases_from(int(rows.increase[remaining].min())):
+            reached = remaining[rows.increase[remaining] <= number]
+            fits = self.minimum_requests.may_fit(rows.request_number[reached], site)
+            # A row that fits stays at this increase; one that does not goes on to the next.
+            rows.increase[reached] = number + ~fits
+            rows.could_fit[reached] = fits
+            remaining = remaining[~rows.could_fit[remaining]]
+            if not len(remaining):
                 return
-        rows.increase[left] = self._next_increase
+        rows.increase[remaining] = self._next_increase
 
     def _increases_from(self, number: int) -> list[tuple[int, str]]:
-        """The gains from a number on, first the oldest; only the last of each site."""
+        """The increases from a number on, oldest first; of each site only the last one is kept."""
         found: list[tuple[int, str]] = []
         for each in reversed(self._increases.items()):
             if each[0] < number:
@@ -211,10 +214,11 @@ class CapacityWatcher:
         return found[::-1]
 
     def _next_row(self, rows: Ints, shares: TenantShare, now_seconds: float) -> int:
-        """The row whose turn it is, by the order of `queueing.turn_of`."""
+        """The row that is next, by the order of `scheduler.placement.queue.order.sort_key`."""
         table = self._rows
         began = (table.since_seconds[rows] // AGING_WINDOW_SECONDS).astype(np.int64)
         windows = np.clip(aging_window_of(now_seconds) - began, 0, MAX_AGING_WINDOWS)
+        # The same sum as `aged_priority`, over all rows.
         rows = _rows_with_largest(rows, table.priority[rows] + AGING_STEP * ((1 << windows) - 1))
         rows = _rows_with_largest(rows, -self._shares_by_row(table.tenant[rows], shares))
         rows = _rows_with_largest(rows, -table.rank[rows])
@@ -222,13 +226,19 @@ class CapacityWatcher:
         return self._row_of_smallest_key(rows)
 
     def _row_of_smallest_key(self, rows: Ints) -> int:
-        """The row with the smallest key; many are made in one second, so they are sorted once."""
+        """The row with the smallest key.
+
+        Many workloads may be created in one second, so the keys are sorted once and the positions
+        kept.
+        """
         table = self._rows
         sortings = table.sort_number[rows]
         if len(rows) > 1 and (not sortings[0] or (sortings != sortings[0]).any()):
-            keyed = sorted((work.key, row) for row in rows.tolist() if (work := self._waiting[row]))
+            sorted_keys = sorted(
+                (work.key, row) for row in rows.tolist() if (work := self._waiting[row])
+            )
             self._sort_count += 1
-            ordered = [row for _, row in keyed]
+            ordered = [row for _, row in sorted_keys]
             table.sort_number[ordered], table.sort_position[ordered] = (
                 self._sort_count,
                 np.arange(len(ordered)),
@@ -236,7 +246,7 @@ class CapacityWatcher:
         return int(rows[table.sort_position[rows].argmin()])
 
     def _remember_sort_position(self, key: WorkKey, row: int) -> None:
-        """Who is decided in vain comes back, and stands where he stood."""
+        """Remembers the position of a removed workload, which often comes back unplaced."""
         if len(self._sort_positions) > len(self._waiting):
             self._sort_positions.clear()
         self._sort_positions[key] = (
@@ -245,7 +255,7 @@ class CapacityWatcher:
         )
 
     def _shares_by_row(self, tenants: Ints, shares: TenantShare) -> Floats:
-        """The share of each of these tenants; every one is asked for once."""
+        """The share of the tenant of each row, [rows]; each tenant's share is computed once."""
         wanted = np.zeros(len(self._tenants), np.bool_)
         wanted[tenants] = True
         found = np.zeros(len(self._tenants))
@@ -265,6 +275,6 @@ class CapacityWatcher:
 
 
 def _rows_with_largest(rows: Ints, by: Ints | Floats) -> Ints:
-    """The rows of which `by` is largest."""
+    """The rows with the largest value of `by`, in their order."""
     found: Ints = rows[by == by.max()]
     return found

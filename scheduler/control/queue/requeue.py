@@ -1,6 +1,6 @@
-"""Which placed workloads are to be decided on again though nobody changed them, and when.
+"""Puts workloads into the queue, and remembers why placed ones are to be decided again.
 
-Nothing of this is kept on disk: after a start all that runs is decided on again.
+Nothing of this is kept on disk: after a start, all placed workloads are decided again.
 """
 
 from collections.abc import Iterable
@@ -8,15 +8,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from scheduler.control.queue.timers import TimerQueue
+from scheduler.control.queue.work_queue import SchedulingQueue, Urgency
+from scheduler.control.state.fair_shares import FairShares
+from scheduler.control.state.objects import HubObjects
 from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
 class RequeueReason:
-    """What is wanted of one look at a workload.
+    """Why a workload is reconciled although it is placed and unchanged.
 
     Attributes:
-        needs_redecision: a rule, a site or the time may bear on what runs.
+        needs_redecision: a rule, a site or the time may affect what runs.
         is_policy_changed: its policy has changed.
     """
 
@@ -26,46 +30,89 @@ class RequeueReason:
 
 @dataclass(slots=True)
 class RequeueReasons:
-    """Kept until a look is done; what comes during a look is for the next one."""
+    """Reasons by workload; a reason that comes during a reconciliation counts for the next one."""
 
     _needs_redecision: set[WorkKey] = field(default_factory=set)
     _policy_changed: set[WorkKey] = field(default_factory=set)
     _timers: TimerQueue = field(default_factory=TimerQueue)
 
     def add_redecision(self, keys: Iterable[WorkKey]) -> None:
-        """Something may bear on what runs of these."""
+        """Notes that something may affect what runs of these workloads."""
         self._needs_redecision.update(keys)
 
     def add_policy_change(self, keys: Iterable[WorkKey]) -> None:
-        """The policy of these has changed."""
+        """Notes that the policy of these workloads has changed."""
         self._policy_changed.update(keys)
 
     def set_timer(self, key: WorkKey, at: datetime | None) -> None:
-        """The passing of time may bear on what runs of it then; None: at no time."""
+        """Sets when the passing of time may affect what runs of a workload; None: never."""
         if at is None:
             self._timers.drop(key)
         else:
             self._timers.set(key, at.timestamp())
 
     def pop_due(self, now: datetime) -> list[WorkKey]:
-        """Takes out the workloads whose alarm has come."""
+        """Removes and returns the workloads whose timer has expired."""
         return list(self._timers.pop_due(now.timestamp()))
 
     def take(self, key: WorkKey) -> RequeueReason:
-        """A look begins."""
-        wish = RequeueReason(key in self._needs_redecision, key in self._policy_changed)
+        """Removes and returns the reason of a workload whose reconciliation begins."""
+        reason = RequeueReason(key in self._needs_redecision, key in self._policy_changed)
         self._needs_redecision.discard(key)
         self._policy_changed.discard(key)
-        return wish
+        return reason
 
     def restore(self, key: WorkKey, reason: RequeueReason) -> None:
-        """The look came to nothing."""
+        """Puts a reason back, because the reconciliation failed."""
         if reason.needs_redecision:
             self._needs_redecision.add(key)
         if reason.is_policy_changed:
             self._policy_changed.add(key)
 
     def forget(self, key: WorkKey) -> None:
-        """The workload is gone."""
+        """Forgets a workload that is gone."""
         self.take(key)
         self._timers.drop(key)
+
+
+@dataclass(slots=True, kw_only=True)
+class Requeuer:
+    """Puts workloads into the queue with their urgency.
+
+    Attributes:
+        objects: the hub's objects.
+        queue: the scheduling queue.
+        fair_shares: names the owner whose share orders the work.
+        reasons: why placed workloads are decided again.
+    """
+
+    objects: HubObjects
+    queue: SchedulingQueue
+    fair_shares: FairShares
+    reasons: RequeueReasons
+
+    def enqueue(self, key: WorkKey) -> None:
+        """Queues a workload, also one that is gone: what it used is given back then."""
+        self.queue.add(key, self._urgency_of(self.objects.workloads.get(key)))
+
+    def requeue(self, keys: Iterable[WorkKey]) -> None:
+        """Queues those of these workloads that exist."""
+        for key in keys:
+            if key in self.objects.workloads:
+                self.enqueue(key)
+
+    def redecide(self, keys: Iterable[WorkKey]) -> None:
+        """Queues workloads, and has them decided again even if they are placed."""
+        keys = list(keys)
+        self.reasons.add_redecision(keys)
+        self.requeue(keys)
+
+    def _urgency_of(self, workload: Workload | None) -> Urgency:
+        if workload is None:
+            return Urgency()
+        created = workload.metadata.creation_timestamp
+        return Urgency(
+            workload.spec.priority,
+            created.timestamp() if created else 0.0,
+            self.fair_shares.owner_of(workload.metadata.namespace),
+        )

@@ -1,7 +1,8 @@
-"""Work that no site can take now, by what stood in its way.
+"""Workloads that no site can take now, grouped by the reasons.
 
-Many workloads wait for few kinds of reasons, so that an event is compared with the reasons and not
-with each workload. Those that the lookout watches are not woken by capacity: it knows whom.
+Many workloads wait for few combinations of reasons, so an event is compared with the combinations
+and not with each workload. Capacity does not wake workloads that the `CapacityWatcher` holds: it
+finds the ones that fit.
 """
 
 import itertools
@@ -18,7 +19,7 @@ _CAPACITY: frozenset[WakeEvent] = frozenset({"capacity"})
 
 @dataclass(slots=True)
 class Unschedulable:
-    """Workloads by the slugs that stood in their way, and whether they are watched."""
+    """Workloads by their reasons, and by whether the `CapacityWatcher` holds them."""
 
     _group_of: dict[WorkKey, tuple[Reasons, bool]] = field(default_factory=dict)
     _groups: dict[tuple[Reasons, bool], dict[WorkKey, None]] = field(default_factory=dict)
@@ -26,17 +27,14 @@ class Unschedulable:
     def __len__(self) -> int:
         return len(self._group_of)
 
-    def __contains__(self, key: WorkKey) -> bool:
-        return key in self._group_of
-
     def put(self, key: WorkKey, reasons: Reasons, *, is_watched: bool = False) -> None:
-        """It waits for one of these to change."""
+        """Adds a workload that waits for one of these reasons to change."""
         self.drop(key)
-        place = self._group_of[key] = (reasons, is_watched)
-        self._groups.setdefault(place, {})[key] = None
+        group = self._group_of[key] = (reasons, is_watched)
+        self._groups.setdefault(group, {})[key] = None
 
     def drop(self, key: WorkKey) -> None:
-        """It does not wait any more."""
+        """Removes a workload that does not wait any more."""
         place = self._group_of.pop(key, None)
         if place is not None:
             group = self._groups[place]
@@ -47,13 +45,13 @@ class Unschedulable:
     def pop_helped(
         self, events: frozenset[WakeEvent], max_count: int, *, are_sites_known: bool
     ) -> list[WorkKey]:
-        """Takes out whom these events could help, first those that came first.
+        """Removes and returns the workloads that these events could help, oldest entry first.
 
         Args:
             events: what happened.
-            max_count: so many at most.
-            are_sites_known: what has more capacity is named, so the lookout says whom it could
-            help.
+            max_count: return at most this many.
+            are_sites_known: the sites with more capacity are known, so that the `CapacityWatcher`
+                handles the workloads that it holds.
         """
         others = events - _CAPACITY if are_sites_known else events
         woken: list[WorkKey] = []
@@ -66,13 +64,13 @@ class Unschedulable:
         return woken
 
     def reasons(self) -> list[Reasons]:
-        """The reasons of each."""
+        """The reasons of each workload."""
         return [reasons for reasons, _ in self._group_of.values()]
 
     def keys_with_reason(self, slugs: frozenset[str]) -> list[WorkKey]:
-        """Whom at least one of these stands in the way of."""
+        """The workloads with at least one of these reasons."""
         return [key for (each, _), group in self._groups.items() if each & slugs for key in group]
 
     def count(self, slugs: frozenset[str]) -> int:
-        """How many `keys_with_reason` gives."""
+        """How many workloads `keys_with_reason` returns."""
         return sum(len(group) for (each, _), group in self._groups.items() if each & slugs)

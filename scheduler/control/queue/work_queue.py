@@ -1,13 +1,14 @@
 """Which workload is decided next: active, back-off, unschedulable.
 
-The three pools of the kube-scheduler; a workload is in one of them, or being decided, and never in
-two decisions at once: what changes while it is decided is decided again. Active work is taken in
-the order of `scheduler.placement.queue.order`. What failed for a passing reason waits out a
-back-off; what no site can take waits until an event wakes it or a re-check is due. An event that
-comes while a workload is decided counts too: the decision may have stood on what was before.
+The three pools of the kube-scheduler. A workload is in one of them, or is being decided, and never
+in two decisions at once: one that changes while it is decided is decided again. Active workloads
+are taken in the order of `scheduler.placement.queue.order`. One that failed for a passing reason
+waits for a back-off; one that no site can take waits until an event wakes it or a re-check is due.
+An event that comes while a workload is decided counts too, because the decision may be based on the
+state before it.
 
-What waits for room is not woken by every gain of room: the `CapacityWatcher` says who could fit
-there.
+A workload that waits for capacity is not woken by every increase of capacity: the
+`CapacityWatcher` finds those that could fit.
 """
 
 import asyncio
@@ -32,12 +33,12 @@ _MAX_SLEEP_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Urgency:
-    """What the order of decisions follows.
+    """What the order of decisions depends on.
 
     Attributes:
         priority: higher first.
-        created_at_seconds: since the epoch; older first.
-        tenant: whose share counts; empty: nobody's.
+        created_at_seconds: creation time in seconds since 1970; older first.
+        tenant: the owner whose share counts; empty: none.
     """
 
     priority: int = 0
@@ -47,16 +48,16 @@ class Urgency:
 
 @dataclass(slots=True)
 class _DecisionState:
-    """What happens to a workload while it is decided.
+    """What happens to a workload while it is decided, and how the decision ended.
 
     Attributes:
-        is_requeued: it changed, so it is decided again.
+        is_requeued: the workload changed, so it is decided again.
         events: what happened meanwhile.
-        due_seconds: when it is looked at again; None: it needs not be.
-        reasons: what stood in its way; None: it failed, and waits for its time only.
-        minimum_request: what a site must have to matter to it; None: any could.
-        since_increase: gains of room from here on came after it was taken.
-        is_capacity_increased: there were such gains.
+        due_seconds: monotonic time at which it is decided again; None: not by time.
+        reasons: why no site can take it; None: the attempt failed, so only time brings it back.
+        minimum_request: what a site must have free to matter to it; None: any site may.
+        since_increase: capacity increases from this number on came after it was taken.
+        is_capacity_increased: there were such increases.
     """
 
     is_requeued: bool = False
@@ -68,29 +69,30 @@ class _DecisionState:
     is_capacity_increased: bool = False
 
     def could_be_helped(self) -> bool:
-        """Whether what happened meanwhile could change the answer."""
-        happened = self.events
+        """Whether what happened meanwhile could change the decision."""
+        events = self.events
         if self.is_capacity_increased and self.minimum_request is None:
-            happened = happened | {"capacity"}
-        return self.reasons is not None and could_wake(frozenset(happened), self.reasons)
+            events = events | {"capacity"}  # with a minimum request, the CapacityWatcher sees to it
+        return self.reasons is not None and could_wake(frozenset(events), self.reasons)
 
 
 def _no_share(_: str) -> float:
-    """The share of every tenant where shares do not count."""
+    """The share of every tenant when shares do not count."""
     return 0.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class SchedulingQueue:
     """The scheduling queue.
 
     Attributes:
-        clock: for back-off, re-checks and the lift of what waits long.
+        clock: for back-off, re-checks and the aging of priorities.
         first_backoff_seconds: pause after the first failure, doubled each time.
         last_backoff_seconds: the longest pause.
-        recheck_seconds: unschedulable work is decided again after so long.
-        shares: of its quota, how much a tenant uses.
-        capacity_watcher: who waits for room; None: every gain of room wakes all that wait for it.
+        recheck_seconds: unschedulable workloads are decided again after this time.
+        shares: gives the share of its quota that a tenant uses.
+        capacity_watcher: holds workloads that wait for capacity; None: every increase of capacity
+            wakes all of them.
     """
 
     clock: Clock
@@ -110,14 +112,14 @@ class SchedulingQueue:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def add(self, key: WorkKey, urgency: Urgency) -> None:
-        """Something about this workload changed: it is to be decided, once."""
+        """Queues a workload that is new or changed; adding it again changes nothing."""
         self._urgency[key] = urgency
         self._attempts.pop(key, None)
         self._leave_waiting_pools(key)
         self._activate(key)
 
     def forget(self, key: WorkKey) -> None:
-        """The workload is gone."""
+        """Forgets a workload that is gone."""
         self._urgency.pop(key, None)
         self._attempts.pop(key, None)
         self._ranks.pop(key, None)
@@ -127,7 +129,7 @@ class SchedulingQueue:
             self._deciding[key] = _DecisionState()
 
     async def take(self) -> WorkKey:
-        """Waits for whoever's turn it is; it stays out of the queue until `finish`."""
+        """Waits for and returns the next workload; it stays out of the queue until `finish`."""
         while True:
             now = self.clock.monotonic()
             self._flush_backoff(now)
@@ -140,7 +142,7 @@ class SchedulingQueue:
             await self._wait_for_change()
 
     def finish(self, key: WorkKey) -> None:
-        """The decision on this workload is done."""
+        """Ends the decision of a workload that `take` returned."""
         done = self._deciding.pop(key, None)
         if done is None or key not in self._urgency:
             return
@@ -150,13 +152,13 @@ class SchedulingQueue:
             self._set_aside(key, done)
 
     def fail(self, key: WorkKey) -> None:
-        """The attempt failed for a passing reason: try again after a back-off."""
+        """Notes that an attempt failed for a passing reason; it is tried again after a back-off."""
         attempts = self._attempts[key] = self._attempts.get(key, 0) + 1
         doubled = self.first_backoff_seconds * 2 ** min(attempts - 1, _MAX_DOUBLINGS)
         self._conclude(key, min(doubled, self.last_backoff_seconds), None, None)
 
     def succeed(self, key: WorkKey) -> None:
-        """The attempt led somewhere: the next failure starts with the shortest pause."""
+        """Notes that an attempt succeeded; the next failure starts with the shortest pause."""
         self._attempts.pop(key, None)
 
     def mark_unschedulable(
@@ -167,57 +169,56 @@ class SchedulingQueue:
         minimum_request: MinimumRequest | None = None,
         retry_after_seconds: float | None = None,
     ) -> None:
-        """No site can take it now.
+        """Notes that no site can take a workload now.
 
         Args:
             key: the workload.
-            reasons: the slugs that stood in the way.
-            minimum_request: what a site must have to matter to it; None: any could.
-            retry_after_seconds: when it is known to change by itself; never later than a re-check.
+            reasons: the slugs of the reasons.
+            minimum_request: what a site must have free to matter to it; None: any site may.
+            retry_after_seconds: after this time the decision may change by itself; None or a longer
+                time: it is decided again when a re-check is due.
         """
         pause = min(self.recheck_seconds, max(0.0, retry_after_seconds or self.recheck_seconds))
         self._conclude(key, pause, frozenset(reasons), minimum_request)
 
     def wake(self, *events: WakeEvent, max_count: int = sys.maxsize) -> int:
-        """Something happened: parked work whose answer could change by it is decided again.
+        """Queues the unschedulable workloads that these events could help.
 
         Args:
-            events: what happened; "capacity": anywhere, nobody knows where.
-            max_count: wake no more than so many; the same call again wakes the next.
+            events: what happened; "capacity": at sites that are not known.
+            max_count: wake at most this many; the same call again wakes the next ones.
 
         Returns:
             How many workloads woke.
         """
         happened = frozenset(events)
-        for one in self._deciding.values():
-            one.events |= happened
+        for state in self._deciding.values():
+            state.events |= happened
         return self._wake(happened, max_count, are_sites_known=False)
 
     def on_capacity_increased(self, sites: Collection[str]) -> None:
-        """These sites have more room than before: who could fit there has his turn."""
+        """Notes that these sites have more capacity; workloads that could fit there are next."""
         if self.capacity_watcher is None:
             self.wake("capacity")
             return
-        for one in self._deciding.values():
-            one.is_capacity_increased = True
+        for state in self._deciding.values():
+            state.is_capacity_increased = True
         self.capacity_watcher.on_capacity_increased(sites, now_seconds=self.clock.monotonic())
         self._wake(frozenset({"capacity"}), sys.maxsize, are_sites_known=True)
         self._changed.set()
 
-    def _wake(
-        self, happened: frozenset[WakeEvent], max_count: int, *, are_sites_known: bool
-    ) -> int:
-        woken = self._unschedulable.pop_helped(happened, max_count, are_sites_known=are_sites_known)
+    def _wake(self, events: frozenset[WakeEvent], max_count: int, *, are_sites_known: bool) -> int:
+        woken = self._unschedulable.pop_helped(events, max_count, are_sites_known=are_sites_known)
         for key in woken:
             self._leave_waiting_pools(key)
             self._activate(key)
         return len(woken)
 
     def set_ranks(self, ranks: Mapping[WorkKey, int]) -> None:
-        """Within a tenant and a priority, these workloads are taken by rank, before all unranked.
+        """Sets ranks: within a tenant and a priority, ranked workloads come before all others.
 
         Args:
-            ranks: smaller is earlier; `UNRANKED` takes a rank back.
+            ranks: by workload, smaller is earlier; `UNRANKED` removes a rank.
         """
         for key, rank in ranks.items():
             if rank == UNRANKED:
@@ -235,19 +236,19 @@ class SchedulingQueue:
         return self._unschedulable.reasons()
 
     def active(self) -> Iterator[QueuedWork]:
-        """All that waits for its turn, in no order."""
+        """All active workloads, in no order."""
         return iter(self._active)
 
     def count_waiting(self, slugs: frozenset[str]) -> int:
-        """How many `waiting_keys` there are."""
+        """How many workloads `waiting_keys` returns."""
         return len(self._active) + self._unschedulable.count(slugs)
 
     def waiting_keys(self, slugs: frozenset[str]) -> list[WorkKey]:
-        """All that waits for its turn, and all that no site can take for one of these reasons."""
+        """All active workloads, and those that no site can take for one of these reasons."""
         return [*self._active.keys(), *self._unschedulable.keys_with_reason(slugs)]
 
     def depths(self) -> dict[str, int]:
-        """How many workloads are in each pool: active, backoff, unschedulable."""
+        """The number of workloads in each pool; those being decided count as active."""
         return {
             "active": len(self._active) + len(self._deciding),
             "backoff": len(self._backoff),
@@ -275,21 +276,26 @@ class SchedulingQueue:
         )
 
     def _pop(self, now_seconds: float) -> QueuedWork | None:
-        """Takes out whose turn it is: who is active, or who could fit where room was gained."""
-        shares, woken = self.shares, None
+        """Removes and returns the next workload; None when no workload is ready.
+
+        It is an active one, or one that could fit where capacity increased.
+        """
+        shares, fitting = self.shares, None
         if self.capacity_watcher is not None:
-            woken = self.capacity_watcher.next_fitting(shares, now_seconds=now_seconds)
-        if woken is None:
+            fitting = self.capacity_watcher.next_fitting(shares, now_seconds=now_seconds)
+        if fitting is None:
             return self._active.pop(shares, now_seconds=now_seconds)
         active = self._active.peek(shares, now_seconds=now_seconds)
-        turns = [sort_key(one, shares, now_seconds=now_seconds) for one in (woken, active) if one]
-        if turns[0] != min(turns):
+        sort_keys = [
+            sort_key(one, shares, now_seconds=now_seconds) for one in (fitting, active) if one
+        ]
+        if sort_keys[0] != min(sort_keys):
             return self._active.pop(shares, now_seconds=now_seconds)
-        self._leave_waiting_pools(woken.key)
-        return woken
+        self._leave_waiting_pools(fitting.key)
+        return fitting
 
     def _next_increase(self) -> int:
-        """Gains of room from here on are still to come."""
+        """The number that the next increase of capacity will have."""
         return 0 if self.capacity_watcher is None else self.capacity_watcher.next_increase
 
     def _conclude(
@@ -299,17 +305,17 @@ class SchedulingQueue:
         reasons: Reasons | None,
         minimum_request: MinimumRequest | None,
     ) -> None:
-        """How a decision ended: it counts at `finish`, or at once if it is not being decided."""
+        """Notes how a decision ended; takes effect at `finish`, or at once if none is going on."""
         is_being_decided = key in self._deciding
-        one = (
+        state = (
             self._deciding[key]
             if is_being_decided
             else _DecisionState(since_increase=self._next_increase())
         )
-        one.due_seconds = self.clock.monotonic() + pause_seconds
-        one.reasons, one.minimum_request = reasons, minimum_request
+        state.due_seconds = self.clock.monotonic() + pause_seconds
+        state.reasons, state.minimum_request = reasons, minimum_request
         if not is_being_decided:
-            self._set_aside(key, one)
+            self._set_aside(key, state)
 
     def _set_aside(self, key: WorkKey, done: _DecisionState) -> None:
         self._urgency.setdefault(key, _DEFAULT_URGENCY)
@@ -321,7 +327,7 @@ class SchedulingQueue:
             self._backoff.add(key)
         else:
             self._add_unschedulable(key, done.reasons, done)
-        self._changed.set()  # whoever sleeps until the next due time: it may be this one
+        self._changed.set()  # `take` may sleep until a later due time than this one
 
     def _add_unschedulable(self, key: WorkKey, reasons: Reasons, done: _DecisionState) -> None:
         is_watched = self.capacity_watcher is not None and done.minimum_request is not None
@@ -331,7 +337,7 @@ class SchedulingQueue:
             self.capacity_watcher.put(work, done.minimum_request, done.since_increase)
 
     def _leave_waiting_pools(self, key: WorkKey) -> None:
-        """Out of back-off and unschedulable."""
+        """Removes a workload from back-off and unschedulable."""
         self._timers.drop(key)
         self._backoff.discard(key)
         self._unschedulable.drop(key)
@@ -339,13 +345,13 @@ class SchedulingQueue:
             self.capacity_watcher.drop(key)
 
     def _flush_backoff(self, now_seconds: float) -> None:
-        """Moves what is due from back-off and unschedulable to active."""
+        """Moves workloads that are due from back-off and unschedulable to active."""
         for key in self._timers.pop_due(now_seconds):
             self._leave_waiting_pools(key)
             self._activate(key)
 
     async def _wait_for_change(self) -> None:
-        """Until something is added, or the next due time."""
+        """Waits until a workload is added, or until the next due time."""
         now, soonest = self.clock.monotonic(), self._timers.next_due_seconds()
         pause = _MAX_SLEEP_SECONDS if soonest is None else max(0.0, soonest - now)
         async with asyncio.TaskGroup() as group:

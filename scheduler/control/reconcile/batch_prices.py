@@ -1,24 +1,26 @@
-"""Much waits: it is looked at together, and the prices of what is scarce enter single decisions.
+"""Solves a large backlog as one batch, and feeds its scarcity prices into single decisions.
 
-A batch changes nothing by itself. Its prices become part of the terms, so that work which bears it
-goes where nobody else must; and within a priority and a tenant, what gains most is decided first.
-Whether and where a workload runs is decided one by one, as always. The event loop only collects, in
-slices; the batch is solved in a thread on a snapshot: facts never change once they are made.
+A batch changes nothing by itself. Its prices become part of the terms, so that a workload that can
+use other capacity leaves the scarce capacity to those that cannot; and within a priority and a
+tenant, the workloads that gain most are decided first. Whether and where a workload runs is decided
+one by one, as always. The event loop only collects the demands, in short slices; a thread solves
+the batch on a snapshot, which is safe because facts are immutable.
 """
 
 import asyncio
 import heapq
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-import msgspec
-
 from scheduler.control.ports.hub import HubError
+from scheduler.control.ports.ledger import DecisionRecorder
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.control.queue.work_queue import SchedulingQueue
-from scheduler.control.reconcile.reconciler import Reconciler
+from scheduler.control.state.decision_inputs import DecisionInputs
+from scheduler.control.state.objects import HubObjects
+from scheduler.control.state.quotas import Quotas
 from scheduler.control.state.resolve_demand import resolve_demand
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
@@ -41,7 +43,10 @@ _CAPACITY_REASONS = frozenset({"full", "fragmented", "spread"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchLimits:
-    """When a batch is taken, and how large it may be; `configs/scheduler.yaml` explains each."""
+    """When a batch is solved, and how large it may be.
+
+    The fields are those of `scheduler.settings.BatchSettings`, which explains them.
+    """
 
     at_workloads: int
     interval_seconds: float
@@ -51,27 +56,33 @@ class BatchLimits:
 
 
 class BatchCancelled(Exception):
-    """The batch was called off."""
+    """The batch was cancelled while a thread solved it."""
 
 
 @dataclass(slots=True)
 class BatchFleet:
-    """A second fleet for batches, brought up to date with what changed since the last one.
+    """A second fleet for batches, so that a thread can work while the event loop decides."""
 
-    Attributes:
-        is_cancelled: a batch that runs ends at its next step.
-    """
-
-    is_cancelled: bool = False
     _fleet: Fleet = field(default_factory=Fleet)
+    _is_cancelled: bool = False
+
+    def cancel(self) -> None:
+        """Ends a batch that is being solved at its next step; may be called from any thread."""
+        self._is_cancelled = True
 
     def solve(
         self, facts: list[SiteFacts], demands: list[Demand], now: datetime, terms: Terms
     ) -> BatchOutcome:
-        """Runs in a thread, and gives way often.
+        """Solves a batch; runs in a thread, and yields to other threads often.
+
+        Args:
+            facts: of all sites.
+            demands: of the workloads of the batch.
+            now: the time of the batch.
+            terms: the terms of the batch.
 
         Raises:
-            Stopped: it was called off.
+            BatchCancelled: `cancel` was called.
         """
         self._update_facts(facts)
         steps = place_batch_in_steps(demands, self._fleet, now=now, terms=terms)
@@ -84,7 +95,11 @@ class BatchFleet:
                 return outcome
 
     def _update_facts(self, facts: list[SiteFacts]) -> None:
-        """What a batch itself counted as in flight is undone here too: such facts are others."""
+        """Brings the fleet up to date with what changed since the last batch.
+
+        This also undoes what the last batch itself counted as in flight, because that replaced the
+        facts of its sites.
+        """
         names = {one.name for one in facts}
         for gone in [name for name in self._fleet.slot_of if name not in names]:
             self._fleet.remove(gone)
@@ -94,25 +109,33 @@ class BatchFleet:
                 self._give_way()
 
     def _give_way(self) -> None:
-        if self.is_cancelled:
+        if self._is_cancelled:
             raise BatchCancelled
         yield_thread()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class BatchPricer:
-    """Takes batches while much waits.
+    """Solves batches while the backlog is large.
 
     Attributes:
-        queue: what waits.
-        reconciler: who decides, by which terms.
-        clock: for intervals and instants.
-        telemetry: told of every batch.
-        limits: when, and how large.
+        queue: the workloads that wait.
+        objects: the hub's objects.
+        quotas: what placed workloads use of their tenants' quotas.
+        inputs: the fleet and the terms; the terms receive the prices.
+        recorder: the ledger.
+        epoch: gives the leader's epoch.
+        clock: for intervals and times.
+        telemetry: counts batches.
+        limits: when a batch is solved, and how large it may be.
     """
 
     queue: SchedulingQueue
-    reconciler: Reconciler
+    objects: HubObjects
+    quotas: Quotas
+    inputs: DecisionInputs
+    recorder: DecisionRecorder
+    epoch: Callable[[], int]
     clock: Clock
     telemetry: Telemetry
     limits: BatchLimits
@@ -124,17 +147,17 @@ class BatchPricer:
     _priced_seconds: float = 0.0
 
     async def run(self) -> None:
-        """Looks every second; runs until cancelled."""
+        """Checks the backlog every second; runs until cancelled."""
         while True:
             await self.update_prices()
             await self.clock.sleep(_CHECK_INTERVAL_SECONDS)
 
     async def update_prices(self) -> None:
-        """Takes a batch if much waits, and drops prices that nobody waits by any more."""
+        """Solves a batch if the backlog is large, and drops prices that are old or not needed."""
         count, now = self.queue.count_waiting(_CAPACITY_REASONS), self.clock.monotonic()
         is_old = now - self._priced_seconds > self.limits.prices_expire_seconds
         if self._has_prices() and (not count or is_old):
-            await self._set_prices((), "")
+            await self._set_prices((), None)
             self.telemetry.set_scarcity(number=0, workloads=0, prices=0, ratio=0.0)
         is_time = now - self._attempted_seconds >= self.limits.interval_seconds
         if self.limits.at_workloads and count >= self.limits.at_workloads and is_time:
@@ -142,31 +165,34 @@ class BatchPricer:
             await self._run_batch(self.queue.waiting_keys(_CAPACITY_REASONS))
 
     def _has_prices(self) -> bool:
-        return bool(self.reconciler.terms.scarcity or self._ranked)
+        return bool(self.inputs.terms.scarcity or self._ranked)
 
     async def _run_batch(self, keys: list[WorkKey]) -> None:
-        began = self.clock.monotonic()
-        asked = await self._resolve_demands(await self._most_urgent(keys))
-        if len(asked) < self.limits.at_workloads:
+        started_seconds = self.clock.monotonic()
+        demands = await self._resolve_demands(await self._most_urgent(keys))
+        if len(demands) < self.limits.at_workloads:
             return
         try:
-            outcome = await self._solve(list(asked.values()))
-            await self._record(outcome, len(asked))
+            outcome = await self._solve(list(demands.values()))
+            await self._record(outcome, len(demands))
         except (HubError, ArithmeticError, LookupError, TypeError, ValueError):
-            _log.exception("a batch of %s workloads failed; decisions go on without", len(asked))
-            self.telemetry.observe_batch("failed", self.clock.monotonic() - began)
+            _log.exception(
+                "a batch of %s workloads failed; decisions continue without new prices",
+                len(demands),
+            )
+            self.telemetry.observe_batch("failed", self.clock.monotonic() - started_seconds)
             return
-        key_of = {demand.key: key for key, demand in asked.items()}
+        key_of = {demand.key: key for key, demand in demands.items()}
         await self._apply_outcome(outcome, [key_of[text] for text in outcome.order])
         result = "scarce" if outcome.terms.scarcity else "plentiful"
-        self.telemetry.observe_batch(result, self.clock.monotonic() - began)
+        self.telemetry.observe_batch(result, self.clock.monotonic() - started_seconds)
 
     async def _apply_outcome(self, outcome: BatchOutcome, order: list[WorkKey]) -> None:
-        """The prices and the order count from now on."""
+        """Puts the prices and the order of a batch into force."""
         self._batch_number += 1
         self._priced_seconds = self.clock.monotonic()
         terms = outcome.terms
-        await self._set_prices(order, terms.scarcity_version, terms)
+        await self._set_prices(order, terms)
         self.telemetry.set_scarcity(
             number=self._batch_number,
             workloads=len(order),
@@ -174,7 +200,7 @@ class BatchPricer:
             ratio=outcome.ratio,
         )
         _log.info(
-            "batch %s: %s workloads, %.1f %% of the bound, %s scarcity prices %s",
+            "batch %s: %s workloads, %.1f %% of the upper bound, %s scarcity prices %s",
             self._batch_number,
             len(order),
             outcome.ratio * 100,
@@ -183,12 +209,12 @@ class BatchPricer:
         )
 
     async def _most_urgent(self, keys: list[WorkKey]) -> list[WorkKey]:
-        """Those that want replicas, the most urgent first if there are too many."""
+        """The workloads that are not fully placed; if there are too many, the most urgent ones."""
         wanting: list[tuple[int, float, WorkKey]] = []
         for start in range(0, len(keys), _SLICE_WORKLOADS):
             wanting += self._unplaced_by_urgency(keys[start : start + _SLICE_WORKLOADS])
             await self.clock.sleep(0)
-        sites = max(1, len(self.reconciler.fleet))
+        sites = max(1, len(self.inputs.fleet))
         most = min(self.limits.most_workloads, self.limits.most_pairs // sites)
         if len(wanting) > most:
             wanting = await asyncio.to_thread(heapq.nsmallest, most, wanting)
@@ -196,39 +222,38 @@ class BatchPricer:
 
     def _unplaced_by_urgency(self, keys: Iterable[WorkKey]) -> Iterator[tuple[int, float, WorkKey]]:
         for key in keys:
-            workload = self.reconciler.objects.workloads.get(key)
+            workload = self.objects.workloads.get(key)
             if workload is not None and _needs_placement(workload):
                 created = workload.metadata.creation_timestamp
                 yield -workload.spec.priority, created.timestamp() if created else 0.0, key
 
     async def _resolve_demands(self, keys: list[WorkKey]) -> dict[WorkKey, Demand]:
-        """What each asks, resolved in slices of the loop's time."""
-        registry, quotas = self.reconciler.objects, self.reconciler.order_sync.quotas
+        """The demand of each accepted workload, resolved in short slices of the event loop."""
         found: dict[WorkKey, Demand] = {}
-        began = self.clock.monotonic()
+        started_seconds = self.clock.monotonic()
         for key in keys:
-            workload = registry.workloads.get(key)
-            demand = resolve_demand(workload, registry, quotas) if workload else None
+            workload = self.objects.workloads.get(key)
+            demand = resolve_demand(workload, self.objects, self.quotas) if workload else None
             if isinstance(demand, Demand):
                 found[key] = demand
-            if self.clock.monotonic() - began >= _SLICE_SECONDS:
+            if self.clock.monotonic() - started_seconds >= _SLICE_SECONDS:
                 await self.clock.sleep(0)
-                began = self.clock.monotonic()
+                started_seconds = self.clock.monotonic()
         return found
 
     async def _solve(self, demands: list[Demand]) -> BatchOutcome:
-        facts = [one for one in self.reconciler.fleet.facts if one is not None]
-        now, terms = self.clock.now(), self.reconciler.terms
+        facts = [one for one in self.inputs.fleet.facts if one is not None]
+        now, terms = self.clock.now(), self.inputs.terms
         try:
             return await asyncio.to_thread(self._batch_fleet.solve, facts, demands, now, terms)
         except asyncio.CancelledError:
-            self._batch_fleet.is_cancelled = True
+            self._batch_fleet.cancel()  # a thread cannot be cancelled from outside
             raise
 
     async def _record(self, outcome: BatchOutcome, workloads: int) -> None:
-        """How it was solved, and how well, stands in the ledger before its prices count.
+        """Records how a batch was solved, and how well, before its prices are in force.
 
-        Once: while nothing changes, a batch at every interval says what the last one said.
+        A batch with the same result as the last recorded one is not recorded again.
         """
         content = {
             "solver": SOLVER,
@@ -237,27 +262,25 @@ class BatchPricer:
             "threads": THREADS,
             "seed": SEED,
             "workloads": workloads,
-            "sites": len(self.reconciler.fleet),
+            "sites": len(self.inputs.fleet),
             "achieved": outcome.achieved,
             "bound": outcome.bound,
         }
-        epoch = self.reconciler.epoch()
-        says = (epoch, outcome.terms, *content.values())
-        if says == self._last_recorded:
+        epoch = self.epoch()
+        record = (epoch, outcome.terms, *content.values())
+        if record == self._last_recorded:
             return
-        await self.reconciler.recorder.record_batch(
+        await self.recorder.record_batch(
             epoch=epoch, at=self.clock.now(), terms=outcome.terms, content=content
         )
-        self._last_recorded = says
+        self._last_recorded = record
 
-    async def _set_prices(
-        self, order: Iterable[WorkKey], version: str, terms: Terms | None = None
-    ) -> None:
-        self.reconciler.terms = msgspec.structs.replace(
-            self.reconciler.terms,
-            scarcity=terms.scarcity if terms else (),
-            scarcity_version=version,
-        )
+    async def _set_prices(self, order: Iterable[WorkKey], terms: Terms | None) -> None:
+        """Puts the prices of these terms and an order into force; None: no prices."""
+        if terms is None:
+            self.inputs.drop_scarcity()
+        else:
+            self.inputs.use_scarcity_of(terms)
         ranks = {key: place for place, key in enumerate(order)}
         ranks |= dict.fromkeys(self._ranked - ranks.keys(), UNRANKED)
         self._ranked = {key for key, rank in ranks.items() if rank != UNRANKED}
@@ -270,7 +293,7 @@ class BatchPricer:
 
 
 def _needs_placement(workload: Workload) -> bool:
-    """Whether it is not placed in full, as far as its status tells."""
+    """Whether a workload is not fully placed, as far as its status says."""
     status, meta = workload.status, workload.metadata
     if meta.deletion_timestamp is not None or workload.spec.paused:
         return False

@@ -1,51 +1,51 @@
-"""Whether a decision is due, what it is asked, and whether it says anything new. Pure."""
+"""Whether a decision is due, on which demand, and whether its result is new. Pure."""
 
 import msgspec
 
+from scheduler.control.status.conditions import find_condition
 from scheduler.control.status.migration import shares_in
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, PlacedReplicas
-from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.workload import Workload, WorkloadStatus
 
 
 def is_decision_due(workload: Workload, *, needs_redecision: bool) -> bool:
-    """Whether a workload that is accepted needs a decision.
+    """Whether an accepted workload needs a decision.
 
     Args:
-        workload: as the hub has it.
-        needs_redecision: something that bears on what runs may have changed.
+        workload: as the hub holds it.
+        needs_redecision: something that affects what runs may have changed.
     """
     status = workload.status
     if is_spec_changed(workload):
         return True
-    if status.phase == "Completed":  # never run again; but a right may end what it left there
+    if status.phase == "Completed":  # never runs again; but a rule may end what is left of it
         return needs_redecision and bool(status.placement.groups)
     return needs_redecision or not status.placement.groups or is_unplaced(status)
 
 
 def is_spec_changed(workload: Workload) -> bool:
-    """Whether the spec is another one than at the last decision."""
+    """Whether the spec has changed since the last decision."""
     return workload.status.observed_generation != workload.metadata.generation
 
 
 def is_unplaced(status: WorkloadStatus) -> bool:
-    """Whether the last decision could not place all that was asked."""
-    placed = _placed_condition(status)
+    """Whether the last decision did not place all requested replicas."""
+    placed = find_condition(status.conditions, "Placed")
     return placed is not None and placed.status == "False"
 
 
 def demand_to_decide(workload: Workload, demand: Demand, *, is_policy_changed: bool) -> Demand:
     """The demand of a decision that is due.
 
-    Fresh starts over when somebody asks for it: by a change of the workload or of its policy, and
-    until that could be done. A taint, a grant or a restart is no such wish. What has finished is
-    not placed again.
+    The mode Fresh computes the placement without regard to the present one, but only after a change
+    of the workload or its policy, and until that was possible; after a taint, a grant or a restart
+    it acts as Steady. A completed workload is not placed again.
 
     Args:
-        workload: as the hub has it.
-        demand: of its spec.
-        is_policy_changed: its policy has changed.
+        workload: as the hub holds it.
+        demand: the demand of its spec.
+        is_policy_changed: whether its policy has changed.
     """
     status = workload.status
     if is_spec_changed(workload) or not status.placement.groups:
@@ -58,11 +58,11 @@ def demand_to_decide(workload: Workload, demand: Demand, *, is_policy_changed: b
 
 
 def demand_to_recheck(workload: Workload, former: Demand) -> Demand:
-    """The demand by which what runs of a workload is judged that is not accepted any more.
+    """The demand to check what runs of a workload whose spec is no longer accepted.
 
     Args:
-        workload: as the hub has it.
-        former: of the newest decision about it.
+        workload: as the hub holds it.
+        former: the demand of the newest decision about it.
     """
     placed = tuple(
         PlacedReplicas(site=site, replicas=group.replicas, phase=group.phase)
@@ -73,7 +73,7 @@ def demand_to_recheck(workload: Workload, former: Demand) -> Demand:
 
 
 def ends_or_violates(status: WorkloadStatus, decision: Decision) -> bool:
-    """Whether a decision ends something that runs, or finds other rights broken than before."""
+    """Whether a decision ends something that runs, or finds other violations than before."""
     shares = shares_in(status.placement.groups)
     if shares.keys() & set(decision.ended):
         return True
@@ -81,14 +81,14 @@ def ends_or_violates(status: WorkloadStatus, decision: Decision) -> bool:
 
 
 def is_unchanged(workload: Workload, status: WorkloadStatus, decision: Decision) -> bool:
-    """Whether a record of this decision would say nothing new.
+    """Whether a decision has the same result as the one that is recorded already.
 
     Args:
-        workload: as the hub has it.
-        status: its status, or what it becomes by adopting what sites run.
-        decision: the new one.
+        workload: as the hub holds it.
+        status: its status, with the placement that was adopted from sites, if any.
+        decision: the new decision.
     """
-    placed = _placed_condition(status)
+    placed = find_condition(status.conditions, "Placed")
     if status.decision is None or placed is None or is_spec_changed(workload):
         return False
     if ends_or_violates(status, decision):
@@ -99,7 +99,3 @@ def is_unchanged(workload: Workload, status: WorkloadStatus, decision: Decision)
     if runs != decided or placed.reason != decision.phase:
         return False
     return decision.phase == "Placed" or status.decision.line == decision.line
-
-
-def _placed_condition(status: WorkloadStatus) -> Condition | None:
-    return next((one for one in status.conditions if one.type == "Placed"), None)

@@ -1,9 +1,10 @@
-"""How much of what it may use each tenant uses: its weighted dominant share, for the queue's order.
+"""The weighted dominant share of each tenant, by which the queue orders work of equal priority.
 
-A tenant with a quota is measured by its quota. One without may use the whole fleet, so the fleet is
-its quota: what all sites have free, and what the placed work of all tenants takes. A namespace that
-belongs to no tenant is measured like a tenant without quota, by itself. So nobody counts as modest
-for want of a limit.
+Dominant resource fairness (Ghodsi et al., NSDI 2011): the share of a tenant is the largest of its
+shares of single resources. A tenant with a quota is measured against its quota. A tenant without
+one may use the whole fleet, so the fleet is its quota: what all sites have free plus what the
+placed work of all tenants uses. A namespace of no tenant is measured like a tenant without quota.
+So a tenant does not come first only because it has no limit.
 """
 
 from collections import Counter
@@ -25,15 +26,15 @@ _RESUM_INTERVAL_SECONDS = 10.0
 _NAMESPACE_PREFIX = "namespace/"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class FairShares:
-    """Remembers every share until its tenant's usage or quota changes.
+    """Caches each share until the usage or the quota of its tenant changes.
 
     Attributes:
         objects: tenants and their quotas.
-        quotas: what placed work takes.
+        quotas: what placed work uses.
         fleet: what sites have free.
-        clock: for summing the fleet up now and then only.
+        clock: limits how often the fleet is summed up.
     """
 
     objects: HubObjects
@@ -45,19 +46,18 @@ class FairShares:
     _summed_seconds: float = float("-inf")
 
     def owner_of(self, namespace: str) -> str:
-        """Whose share counts for work in a namespace."""
+        """The owner of work in a namespace: the name of its tenant, or the namespace itself."""
         tenant = self.objects.tenant_of(namespace)
         return tenant.metadata.name if tenant else _NAMESPACE_PREFIX + namespace
 
     def invalidate(self) -> None:
-        """A tenant's quota, weight or namespaces may be others now."""
+        """Drops all cached shares, because the spec of a tenant changed."""
         self._cached.clear()
 
     def share(self, owner: str) -> float:
-        """The share of an owner, as `owner_of` names him."""
-        for namespace in self.quotas.changed_namespaces:
+        """The weighted dominant share of an owner, as `owner_of` names it; 0 for no usage."""
+        for namespace in self.quotas.take_changed_namespaces():
             self._cached.pop(self.owner_of(namespace), None)
-        self.quotas.changed_namespaces.clear()
         if self.clock.monotonic() - self._summed_seconds >= _RESUM_INTERVAL_SECONDS:
             self._cached.clear()
             self._sum_fleet_capacity()
@@ -75,7 +75,7 @@ class FairShares:
         spec = tenant.spec
         try:
             quota = requests_of(spec.quota) if spec.quota else self._fleet_capacity
-        except NotAQuantity:  # its workloads are told, and nothing is placed
+        except NotAQuantity:  # its workloads are refused, so the share matters little
             quota = self._fleet_capacity
         return dominant_share(self._usage_of(spec.namespaces), quota, weight=spec.weight)
 
@@ -86,7 +86,7 @@ class FairShares:
         return total
 
     def _sum_fleet_capacity(self) -> None:
-        """What all sites have free, and what placed work takes, of each resource in use."""
+        """Sums up what sites have free and what placed work uses, of each resource in use."""
         taken: Counter[str] = Counter()
         for each in self.quotas.totals.values():
             taken.update(each)
@@ -102,11 +102,11 @@ class FairShares:
                 ).sum()
             )
             for name, amount in taken.items()
-            if name != GPU_CARDS  # the same cards as their thousandths
+            if name != GPU_CARDS  # the same cards count as thousandths already
         }
         self._summed_seconds = self.clock.monotonic()
 
 
 def _column_of(rows: RaggedTable, name: str) -> int:
-    """Where the fleet keeps what is free of a resource."""
+    """The column of the fleet's node table that holds the free amount of a resource."""
     return CARDS_COLUMN if name == GPU_MILLI else rows.column_number(name)

@@ -1,6 +1,6 @@
-"""What a site's own figures used to be: what an old or missing one is reckoned at, at the least.
+"""The carbon intensities that a site reported: a lower bound for one that is old or missing.
 
-Kept in memory only: after a restart the fall-back of the terms stands alone until figures come in.
+Kept in memory only: after a restart only the fall-back of the terms applies until reports come.
 """
 
 import math
@@ -16,19 +16,19 @@ _PERCENTILE: Final = 0.9
 
 @dataclass(slots=True)
 class IntensityHistory:
-    """The carbon intensity of one site: the highest of each hour, for a week of such hours.
+    """The highest carbon intensity of one site in each hour, for the last 168 hours with a report.
 
-    A yearly factor is no history, and not kept.
+    A yearly factor says nothing about an hour, so it is not kept.
     """
 
     _highest_by_hour: dict[int, float] = field(default_factory=dict)
 
     def record(self, intensity: Intensity | None, seconds: float) -> None:
-        """A report brought this figure.
+        """Takes in the intensity of a report.
 
         Args:
-            intensity: what was reported; None: nothing.
-            seconds: monotonic, at which it came.
+            intensity: as reported; None: the report has none.
+            seconds: monotonic time of the report.
         """
         if intensity is None or intensity.gco2_per_kwh is None or intensity.origin == "yearly":
             return
@@ -40,9 +40,9 @@ class IntensityHistory:
             del self._highest_by_hour[min(self._highest_by_hour)]
 
     def p90(self) -> dict[str, float]:
-        """The 90th percentile by figure, as `SiteFacts.p90` wants it; empty without history.
+        """The 90th percentile as `SiteFacts.p90` holds it; empty without history.
 
-        By nearest rank, in whole grams, so that it hardly ever changes.
+        By nearest rank and rounded up to whole grams, so that it rarely changes.
         """
         if not self._highest_by_hour:
             return {}

@@ -1,4 +1,7 @@
-"""The hub's objects as types: decoded when they change, refused by name when they do not decode."""
+"""The hub's objects as types, decoded when they change.
+
+An object that does not decode is listed in `HubObjects.invalid` with the reason.
+"""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -35,16 +38,23 @@ _log = logging.getLogger(__name__)
 DEFAULT_SCHEME = "default"
 
 OnChange = Callable[[str, WorkKey, frozenset[str]], None]
-"""Told (kind, (namespace, name), sites that a Site or SiteGrant is about) after a change."""
+"""Called with (kind, (namespace, name), sites that a Site or SiteGrant is about) after a change."""
 
 
 @dataclass(slots=True)
 class HubObjects:
-    """What the hub holds.
+    """The hub's objects, with the indexes that decisions need.
 
     Attributes:
         telemetry: counts objects that do not decode.
-        on_change: told of every change.
+        on_change: called after every change.
+        sites: by name.
+        grants: by name.
+        schemes: by name.
+        tenants: by name.
+        policies: by namespace and name.
+        cluster_policies: by name.
+        workloads: by namespace and name.
         raw_workloads: the JSON of each workload, for patches against exactly what the hub holds.
         invalid: why an object does not decode, by (kind, (namespace, name)).
     """
@@ -65,7 +75,7 @@ class HubObjects:
     _tenant_by_namespace: dict[str, Tenant] = field(default_factory=dict)
 
     def apply_event(self, resource: ApiResource, event: WatchEvent) -> None:
-        """Takes one change in, as the informer tells it, and tells `on_change`."""
+        """Takes in one change from the informer, and calls `on_change`."""
         meta = event.object["metadata"]
         key = (meta.get("namespace", ""), meta["name"])
         if self._is_older(resource, key, event):
@@ -79,29 +89,29 @@ class HubObjects:
             self.on_change(resource.kind, key, _sites_concerned(before) | _sites_concerned(after))
 
     def put_workload(self, body: Object) -> None:
-        """Takes in what our own write returned, without telling anyone."""
+        """Takes in what the hub returned for our own write, without calling `on_change`."""
         key = (body["metadata"]["namespace"], body["metadata"]["name"])
         self._drop(WORKLOADS.kind, key)
         self._put(WORKLOADS.kind, key, body)
 
     def default_scheme(self) -> DataClassScheme | None:
-        """The scheme that counts: the one named "default"."""
+        """The data class scheme in force: the one named "default"."""
         return self.schemes.get(DEFAULT_SCHEME)
 
     def tenant_of(self, namespace: str) -> Tenant | None:
-        """The tenant that owns a namespace; of several the first by name, so that it is stable."""
+        """The tenant that owns a namespace; of several the first by name."""
         return self._tenant_by_namespace.get(namespace)
 
     def workloads_at(self, site: str) -> list[WorkKey]:
-        """The workloads that have replicas at a site, by their statuses."""
+        """The workloads that have replicas at a site according to their statuses."""
         return list(self._workloads_at.get(site, ()))
 
     def grants_of(self, site: str) -> Iterator[SiteGrant]:
-        """Grants that name a site."""
+        """The grants that name a site."""
         return iter(self._grants_by_site.get(site, {}).values())
 
     def _is_older(self, resource: ApiResource, key: WorkKey, event: WatchEvent) -> bool:
-        """A watch may bring what our own write already told, or what lay before it."""
+        """Whether an event is not newer than what our own write returned already."""
         known = self.raw_workloads.get(key) if resource is WORKLOADS else None
         if known is None or event.type == "DELETED":
             return False
@@ -144,12 +154,13 @@ class HubObjects:
 
     def _unindex_placement(self, key: WorkKey, gone: Workload) -> None:
         for site in _placed_sites(gone):
-            here = self._workloads_at.get(site, {})
-            here.pop(key, None)
-            if not here:
+            workloads = self._workloads_at.get(site, {})
+            workloads.pop(key, None)
+            if not workloads:
                 self._workloads_at.pop(site, None)
 
     def _index_tenants(self) -> None:
+        # In reverse order, so that the first tenant by name wins.
         self._tenant_by_namespace = {
             namespace: tenant
             for _, tenant in sorted(self.tenants.items(), reverse=True)
@@ -161,7 +172,7 @@ class HubObjects:
         return key if kind in _NAMESPACED else key[1]
 
     def _collection(self, kind: str) -> dict[Any, Any]:
-        shelves: dict[str, dict[Any, Any]] = {
+        collections: dict[str, dict[Any, Any]] = {
             SITES.kind: self.sites,
             GRANTS.kind: self.grants,
             SCHEMES.kind: self.schemes,
@@ -170,7 +181,7 @@ class HubObjects:
             CLUSTER_POLICIES.kind: self.cluster_policies,
             WORKLOADS.kind: self.workloads,
         }
-        return shelves[kind]
+        return collections[kind]
 
 
 _NAMESPACED = frozenset({WORKLOADS.kind, POLICIES.kind})
@@ -187,7 +198,7 @@ def _sites_concerned(one: Any) -> frozenset[str]:  # noqa: ANN401 - any of our k
 
 
 def _is_same_spec(before: Any, after: Any) -> bool:  # noqa: ANN401 - any of our kinds, or none
-    """Whether only the status changed, which we write ourselves."""
+    """Whether nothing changed but the status, which the scheduler itself writes."""
     if before is None or after is None:
         return before is after
     old, new = before.metadata, after.metadata
@@ -195,6 +206,6 @@ def _is_same_spec(before: Any, after: Any) -> bool:  # noqa: ANN401 - any of our
 
 
 def _resource_version(meta: Object) -> int:
-    """ResourceVersions are integers on every server since KEP-5504; others never compare lower."""
+    """A resourceVersion as an integer, as KEP-5504 has it; 0 for any other form."""
     text = str(meta.get("resourceVersion", ""))
     return int(text) if text.isdecimal() else 0

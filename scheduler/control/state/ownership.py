@@ -1,4 +1,4 @@
-"""Which workload owns which Kubernetes object: two that name one object must not both apply it."""
+"""Which workload owns which Kubernetes object, so that two workloads never apply the same one."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ ObjectName = tuple[str, str, str, str]
 
 @dataclass(slots=True)
 class ObjectOwnership:
-    """First come, first served; what is placed came first."""
+    """Owners by object: the first workload that claims an object owns it."""
 
     _owners: dict[ObjectName, WorkKey] = field(default_factory=dict)
     _owned: dict[WorkKey, frozenset[ObjectName]] = field(default_factory=dict)
 
     def claim_all(self, workloads: Iterable[Workload]) -> None:
-        """Claims for all at once after a start: what is placed first, then the older first."""
+        """Claims for all workloads after a start: placed ones first, then older ones first."""
         for workload in sorted(workloads, key=_seniority):
             self.claim(workload)
 
@@ -27,7 +27,7 @@ class ObjectOwnership:
         """Claims all objects of a workload, or none.
 
         Returns:
-            None when they are its own now; else who owns one of them already, and which.
+            None when the workload owns them now; else the owner of one of them, and which one.
         """
         key = (workload.metadata.namespace, workload.metadata.name)
         wanted = frozenset(_object_names(workload))
@@ -41,7 +41,7 @@ class ObjectOwnership:
         return None
 
     def release(self, key: WorkKey) -> bool:
-        """Gives a workload's objects up; True if it had any."""
+        """Releases all objects of a workload; True if it owned any."""
         names = self._owned.pop(key, frozenset())
         for name in names:
             self._owners.pop(name, None)
@@ -49,7 +49,7 @@ class ObjectOwnership:
 
 
 def conflict_refusal(owner: WorkKey, object_name: str) -> NotAccepted:
-    """The refusal of a workload that names another one's object."""
+    """The refusal of a workload that names an object of another workload."""
     return NotAccepted(
         reason="invalid",
         condition="Conflict",
@@ -69,5 +69,5 @@ def _object_names(workload: Workload) -> Iterable[ObjectName]:
 
 def _seniority(workload: Workload) -> tuple[bool, str, str]:
     created = workload.metadata.creation_timestamp
-    age = created.isoformat() if created else "~"
+    age = created.isoformat() if created else "~"  # sorts after every date
     return (not workload.status.placement.groups, age, workload.metadata.key)

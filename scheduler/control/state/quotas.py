@@ -1,4 +1,4 @@
-"""What each placed workload takes of its tenant's quota, and of its budget if there is one."""
+"""What each placed workload uses of its tenant's quota, and of the budget if there is one."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -10,49 +10,57 @@ from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.tenant import Spend
 
 CostFunction = Callable[[Demand, Mapping[str, int]], Spend]
-"""What replicas by site cost an hour now."""
+"""(demand, replicas by site) → what these replicas cost an hour now."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Quotas:
-    """Sums of requests: millicores for cpu, whole units for all else.
+    """Sums of requests: millicores for cpu, whole units for everything else.
 
     Attributes:
-        was_freed: something was given back since this was last looked at.
-        changed_namespaces: namespaces whose sums changed since this was last looked at.
-        totals: by namespace; sums of whole numbers, so that taking back leaves nothing behind.
-        cost_of: asked only for work of tenants that have a budget.
+        cost_of: called only for workloads of tenants that have a budget.
+        totals: amounts by resource, by namespace; sums of integers, so that subtracting what was
+            added leaves exactly zero.
     """
 
     cost_of: CostFunction = lambda _demand, _shares: Spend()
-
-    was_freed: bool = False
-    changed_namespaces: set[str] = field(default_factory=set)
     totals: dict[str, Counter[str]] = field(default_factory=dict)
+    _was_freed: bool = False
+    _changed_namespaces: set[str] = field(default_factory=set)
     _usage_of: dict[WorkKey, Mapping[str, int]] = field(default_factory=dict)
     _spend_of: dict[WorkKey, Spend] = field(default_factory=dict)
 
     def set_usage(self, key: WorkKey, demand: Demand, shares: Mapping[str, int]) -> None:
-        """A workload holds so many replicas by site now."""
+        """Accounts for a workload that holds these replicas by site now."""
         held = {site: count for site, count in shares.items() if count}
         fresh = demand.quota_usage(sum(held.values()), len(held)) if held else {}
         self._set_spend(key, self.cost_of(demand, held) if demand.budget_left and held else None)
         before = self._usage_of.get(key, {})
         if fresh == before:
             return
-        self.was_freed |= any(amount > fresh.get(name, 0) for name, amount in before.items())
+        self._was_freed |= any(amount > fresh.get(name, 0) for name, amount in before.items())
         self._update_totals(key[0], before, fresh)
         self._usage_of[key] = fresh
 
     def release(self, key: WorkKey) -> None:
-        """The workload is gone."""
+        """Gives back all that a workload uses, because it is gone."""
         before = self._usage_of.pop(key, {})
-        self.was_freed |= bool(before)
+        self._was_freed |= bool(before)
         self._set_spend(key, None)
         self._update_totals(key[0], before, {})
 
+    def take_freed(self) -> bool:
+        """Whether quota or budget was given back since the last call."""
+        was_freed, self._was_freed = self._was_freed, False
+        return was_freed
+
+    def take_changed_namespaces(self) -> set[str]:
+        """The namespaces whose sums have changed since the last call."""
+        changed, self._changed_namespaces = self._changed_namespaces, set()
+        return changed
+
     def used_by(self, namespaces: Collection[str], *, excluding: WorkKey) -> dict[str, int]:
-        """What all other workloads of these namespaces take."""
+        """What the workloads of these namespaces use, except one, by resource."""
         total: Counter[str] = Counter()
         for namespace in namespaces:
             total.update(self.totals.get(namespace, {}))
@@ -61,7 +69,10 @@ class Quotas:
         return dict(total)
 
     def spent_by(self, namespaces: Collection[str], *, excluding: WorkKey) -> Spend:
-        """What all other workloads of these namespaces cost, each as of when it was looked at."""
+        """What the workloads of these namespaces cost an hour, except one.
+
+        Each counts with its cost at its last reconciliation.
+        """
         found = [
             each
             for key, each in sorted(self._spend_of.items())
@@ -81,7 +92,7 @@ class Quotas:
             or spend.cny_per_hour < before.cny_per_hour
             or spend.gco2_per_hour < before.gco2_per_hour
         ):
-            self.was_freed = True
+            self._was_freed = True
 
     def _update_totals(
         self, namespace: str, before: Mapping[str, int], after: Mapping[str, int]
@@ -89,6 +100,6 @@ class Quotas:
         total = self.totals.setdefault(namespace, Counter())
         total.subtract(before)
         total.update(after)
-        self.changed_namespaces.add(namespace)
+        self._changed_namespaces.add(namespace)
         if not any(total.values()):
             del self.totals[namespace]

@@ -1,4 +1,4 @@
-"""From a workload to the question of a decision: all that bears on it, looked up."""
+"""Resolves a workload to a demand: looks up everything that a decision about it depends on."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ from scheduler.model.kinds.workload import Workload
 
 
 def resolve_demand(workload: Workload, objects: HubObjects, quotas: Quotas) -> Demand | NotAccepted:
-    """Resolves what a decision about a workload is asked, as the hub has it now."""
+    """The demand of a workload by the hub's present objects, or why it is not accepted."""
     meta = workload.metadata
     tenant = objects.tenant_of(meta.namespace)
     policy = _policy_of(workload, objects)
@@ -59,7 +59,7 @@ def _policy_of(workload: Workload, objects: HubObjects) -> PlacementPolicy | Non
 def _affinity_candidates(
     workload: Workload, policy: PlacementPolicy | None, objects: HubObjects
 ) -> Iterable[Workload]:
-    """The workloads that an affinity may refer to; looked through only when there is one."""
+    """The workloads that an affinity may refer to; none when the workload has no affinity."""
     inline = workload.spec.placement
     rules = inline.affinity if inline else ()
     if not rules and not (policy and policy.spec.placement.affinity):

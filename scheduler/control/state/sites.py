@@ -1,7 +1,7 @@
-"""What is known of each site: its object, its grants, its last report, what is on its way there.
+"""What is known of each site: its object, its grants, its last report, and what is in flight there.
 
-Out of these come the `SiteFacts` that decisions stand on. A site whose figures did not change tells
-nobody; a change says which reasons of waiting work it could help.
+These become the `SiteFacts` that decisions are based on. Each report is compared with the last one,
+and the difference says which waiting workloads it could help.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -29,24 +29,23 @@ from scheduler.placement.filter.rules import WakeEvent
 from scheduler.runtime.clock import Clock
 
 FactsSink = Callable[[str, SiteFacts | None], None]
-"""Told (site, facts) when the facts of a site changed; None when the site is gone."""
+"""Called with (site, facts) when the facts of a site change; None when the site is gone."""
 
 
 @dataclass(slots=True)
 class SiteState:
-    """What was heard of one site.
+    """What one site has reported, and what is ordered and reserved there.
 
     Attributes:
-        report: the last one; None before the first of this process.
-        order_status: the last status.
-        is_ready: it reports.
+        report: the last report; None before the first one of this process.
+        order_status: the last status of its orders.
+        is_ready: whether the site reports.
         ready_changed_at: when `is_ready` changed last.
-        ordered: generations of each order that no report has shown bound yet, by order id.
-        last_heard_seconds: when anything was heard last.
-        intensity_history: what its figures used to be.
-        reserved: room that is kept for who waits long; to all others it counts as in flight.
-        taint_first_seen_at: when each NoExecute taint that does not say when it was added was seen
-        first.
+        ordered: generations of each order that no report shows as bound yet, by order id.
+        last_heard_seconds: monotonic time of the last message of any kind.
+        intensity_history: carbon intensities of the last week.
+        reserved: capacity kept for workloads that have waited long; for all others in flight.
+        taint_first_seen_at: when each NoExecute taint without `timeAdded` was seen first.
     """
 
     report: SiteReport | None = None
@@ -60,7 +59,7 @@ class SiteState:
     taint_first_seen_at: dict[Taint, datetime] = field(default_factory=dict)
 
     def in_flight(self) -> tuple[InFlight, ...]:
-        """What was ordered here and no report shows bound, and what is reserved."""
+        """Pods that are ordered and not bound in any report yet, and what is reserved."""
         bound = self.report.bound if self.report else {}
         found: list[InFlight] = []
         for order_id, ordered in sorted(self.ordered.items()):
@@ -69,46 +68,43 @@ class SiteState:
         return (*found, *self.reserved)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Sites:
     """All admitted sites.
 
     Attributes:
         objects: the hub's objects.
-        clock: for ages.
-        silent_after_seconds: a site that said nothing for so long is not ready.
-        facts_sink: told of new facts.
-        freed_sites: sites where an order held room on its way, or room was reserved, and it is held
-        no
-            longer, since this was looked at.
-        states: what was heard of each site, by name.
+        clock: for the ages of reports.
+        silent_after_seconds: a site that has sent nothing for this long is not ready.
+        facts_sink: called with the facts of a site whenever they change.
+        states: what each site has reported, by name.
     """
 
     objects: HubObjects
     clock: Clock
     silent_after_seconds: float
     facts_sink: FactsSink
-    freed_sites: set[str] = field(default_factory=set)
     states: dict[str, SiteState] = field(default_factory=dict)
+    _freed_sites: set[str] = field(default_factory=set)
 
     def admit(self, name: str) -> None:
-        """The Site object is there, or has changed; or one of its grants has."""
+        """Takes in a Site object that is new or changed, or whose grants have changed."""
         state = self.states.setdefault(name, SiteState())
         if name in self.objects.sites:
             self._record_taint_times(state, self.objects.sites[name])
         self._publish_facts(name)
 
     def forget(self, name: str) -> None:
-        """The Site object is gone."""
+        """Forgets a site whose Site object is gone."""
         self.states.pop(name, None)
         self.facts_sink(name, None)
 
     def on_report(self, report: SiteReport) -> frozenset[WakeEvent]:
-        """Takes a report in.
+        """Takes in a report.
 
         Returns:
-            What of it could help waiting work: other facts, shorter round trips, other free
-            capacity.
+            The events that could help waiting workloads: changed facts, shorter round trips, more
+            free capacity.
         """
         state = self.states.get(report.site)
         if state is None:
@@ -122,17 +118,18 @@ class Sites:
         self._publish_facts(report.site)
         if not was_ready or before is None or self._may_have_been_stale(before, report):
             return frozenset({"report", "latency", "capacity"})
-        news = _wake_events_of(before.figures, report.figures)
+        events = _wake_events_of(before.figures, report.figures)
         if state.ordered and before.bound != report.bound:
-            return news | {"capacity"}  # what has a node now may have been counted on another
-        return news
+            # A pod that is bound now may have been assumed on another node while in flight.
+            return events | {"capacity"}
+        return events
 
     def _may_have_been_stale(self, before: SiteReport, report: SiteReport) -> bool:
-        """Figures may have counted as too old; words on orders alone do not make them newer."""
+        """Whether the former figures may have become stale before this report came."""
         return report.observed_seconds - before.observed_seconds >= self.silent_after_seconds
 
     def on_order_status(self, report: OrderStatusReport) -> bool:
-        """Takes a site's word on its orders in; False for a site that nobody admitted."""
+        """Takes in the status of a site's orders; False for a site that is not admitted."""
         state = self.states.get(report.site)
         if state is None:
             return False
@@ -142,10 +139,10 @@ class Sites:
         return True
 
     def mark_silent(self, name: str) -> bool:
-        """The broker says that the site is gone, or it said nothing for too long.
+        """Marks a site as not ready: its session ended, or it sent nothing for too long.
 
         Returns:
-            Whether that is news.
+            Whether the site was ready before.
         """
         state = self.states.get(name)
         if state is None or not state.is_ready:
@@ -155,21 +152,21 @@ class Sites:
         return True
 
     def overdue_sites(self) -> Iterable[str]:
-        """Sites that count as ready and have said nothing for too long."""
+        """Sites that are ready and have sent nothing for `silent_after_seconds`."""
         limit = self.clock.monotonic() - self.silent_after_seconds
         return [
             n for n, one in self.states.items() if one.is_ready and one.last_heard_seconds < limit
         ]
 
     def set_order(self, site: str, order_id: str, ordered: OrderGeneration | None) -> None:
-        """What one order takes at a site until a report shows it; None: no longer ordered."""
+        """Sets what an order requests at a site until a report shows it; None: not ordered."""
         state = self.states.get(site)
         if state is None:
             return
         known = state.ordered.get(order_id, ())
         if ordered is None:
             if state.ordered.pop(order_id, None) is not None:
-                self.freed_sites.add(site)
+                self._freed_sites.add(site)
         elif any(one.generation == ordered.generation for one in known):
             return
         else:
@@ -179,14 +176,24 @@ class Sites:
         self._publish_facts(site)
 
     def set_reserved(self, site: str, reserved: tuple[InFlight, ...]) -> None:
-        """What is kept free at a site for who waits long; it takes the place of what was."""
+        """Replaces what is reserved at a site for workloads that have waited long."""
         state = self.states.get(site)
         if state is not None and state.reserved != reserved:
             state.reserved = reserved
             self._publish_facts(site)
 
+    def release_reserved(self, site: str) -> None:
+        """Gives back all that is reserved at a site; the site then counts as freed."""
+        self.set_reserved(site, ())
+        self._freed_sites.add(site)
+
+    def take_freed(self) -> set[str]:
+        """Sites where ordered or reserved capacity was given back since the last call."""
+        freed, self._freed_sites = self._freed_sites, set()
+        return freed
+
     def status_of(self, name: str) -> SiteStatus:
-        """The figures of a site in the shape of its status; what was never heard is absent."""
+        """The figures of a site as its status; what the site never reported is absent."""
         state, site = self.states[name], self.objects.sites[name]
         ready = Condition(
             type="Ready",
@@ -205,7 +212,7 @@ class Sites:
         return msgspec.structs.replace(figures, observed_at=observed_at, conditions=(ready,))
 
     def facts_of(self, name: str) -> SiteFacts:
-        """What a decision knows of a site now."""
+        """The facts of a site as decisions see them now."""
         state, site = self.states[name], self.objects.sites[name]
         spec = msgspec.structs.replace(site.spec, taints=_with_taint_times(site.spec.taints, state))
         return site_facts_of(
@@ -216,9 +223,10 @@ class Sites:
         )
 
     def _record_taint_times(self, state: SiteState, site: Site) -> None:
-        """Seconds of tolerations count from `timeAdded`, else from when the taint was first seen.
+        """Records when each NoExecute taint without `timeAdded` was seen first.
 
-        As the taint eviction controller of Kubernetes does it: a restart counts anew.
+        `tolerationSeconds` count from `timeAdded`, else from that time. As in the taint eviction
+        controller of Kubernetes, a restart begins to count again.
         """
         now = self.clock.now().replace(microsecond=0)
         undated = [one for one in site.spec.taints if _is_undated_no_execute(one)]
@@ -240,7 +248,7 @@ class Sites:
 
 
 def _drop_superseded(state: SiteState, bound: Mapping[str, tuple[int, int]]) -> None:
-    """A generation that the site has left behind is on its way no longer."""
+    """Drops generations older than the one that the site has applied; the newest always stays."""
     for order_id, ordered in list(state.ordered.items()):
         applied, _ = bound.get(order_id, (0, 0))
         left = tuple(one for one in ordered if one.generation >= applied)
@@ -276,14 +284,14 @@ def _wake_events_of(before: SiteStatus, after: SiteStatus) -> frozenset[WakeEven
 
 
 def _rule_inputs(figures: SiteStatus) -> SiteStatus:
-    """What rules judge by; power and intensity alter costs, never whether a site is feasible."""
+    """The figures that rules read; power and intensity change costs, never feasibility."""
     return msgspec.structs.replace(
         figures, node_classes=(), namespaces=(), rtt=(), power=None, intensity=None
     )
 
 
 def _has_shorter_rtt(before: SiteStatus, after: SiteStatus) -> bool:
-    """Whether a round trip is known now that was not, or is shorter than it was."""
+    """Whether a round trip is shorter than before, or known for the first time."""
     known = {each.to: each.milliseconds for each in before.rtt}
     return any(each.milliseconds < known.get(each.to, inf) for each in after.rtt)
 
@@ -293,7 +301,7 @@ def _without_free(figures: SiteStatus) -> list[NodeClass]:
 
 
 def _has_more_free(before: SiteStatus, after: SiteStatus) -> bool:
-    """Whether a node has more of something free; the nodes' classes are the same."""
+    """Whether a node has more of a resource free; both reports have the same node classes."""
     for old, new in zip(before.node_classes, after.node_classes, strict=True):
         if old.free == new.free:
             continue
@@ -315,4 +323,4 @@ def _is_more_free(old: FreeRow, new: FreeRow) -> bool:
 def _format_silence(state: SiteState) -> str:
     if state.report is None:
         return "the site has not reported since the scheduler started"
-    return "the site says nothing; what runs there is unknown"
+    return "the site does not report; what runs there is unknown"

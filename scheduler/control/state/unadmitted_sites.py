@@ -1,7 +1,7 @@
-"""Strangers: sites that report and are not admitted, listed with the command that admits them.
+"""Sites that report and are not admitted: a list from which an operator admits them.
 
 The list is written to a ConfigMap, so that `kapok get sites --pending` and plain kubectl read it
-from the hub like everything else. It is bounded: anyone who reaches the broker may write to it.
+from the hub like everything else. It is bounded, because any client of the broker can add to it.
 """
 
 import json
@@ -29,10 +29,10 @@ class _UnadmittedSite:
 
 @dataclass(slots=True)
 class UnadmittedSites:
-    """Who waits to be admitted.
+    """The sites that wait to be admitted.
 
     Attributes:
-        clock: for "first seen" and for forgetting who left.
+        clock: for `firstSeen`, and to forget sites that stopped reporting.
     """
 
     clock: Clock
@@ -40,7 +40,7 @@ class UnadmittedSites:
     _is_changed: bool = True
 
     def record(self, site: str, public_key: str) -> None:
-        """Somebody who holds this key calls himself so."""
+        """Lists a site that reports under this name with this key."""
         known = self._sites.get(site)
         if known and known.public_key == public_key:
             known.last_seconds = self.clock.monotonic()
@@ -50,7 +50,7 @@ class UnadmittedSites:
             self._is_changed = True
 
     def remove(self, site: str) -> None:
-        """It is a stranger no more."""
+        """Removes a site that is admitted now."""
         self._is_changed = self._sites.pop(site, None) is not None or self._is_changed
 
     def __len__(self) -> int:
@@ -68,7 +68,7 @@ class UnadmittedSites:
                     )
                 except HubError as error:
                     self._is_changed = True
-                    _log.warning("pending sites: %s", error)
+                    _log.warning("pending sites: not written, retrying: %s", error)
             await self.clock.sleep(_WRITE_SECONDS)
 
     def _forget_old(self) -> None:

@@ -1,6 +1,6 @@
-"""What the placed replicas ask for, summed by site: only what Kapok itself has placed.
+"""What placed replicas request, summed by site: only what Kapok itself has placed.
 
-Sums are of whole numbers, so that adding and taking away leaves nothing behind.
+Sums of integers, so that subtracting what was added leaves exactly zero.
 """
 
 from collections import Counter
@@ -11,22 +11,22 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.kinds.metadata import WorkKey
 
 Amounts = Mapping[str, int]
-"""By resource: millicores for cpu, whole units for all else."""
+"""Amount by resource: millicores for cpu, whole units for everything else."""
 
 
 @dataclass(slots=True)
 class SiteUsage:
-    """By site and resource.
+    """Requests of placed replicas.
 
     Attributes:
-        totals: millicores for cpu, whole units for all else.
+        totals: amounts by resource, by site.
     """
 
     totals: dict[str, Counter[str]] = field(default_factory=dict)
     _usage_of: dict[WorkKey, dict[str, Amounts]] = field(default_factory=dict)
 
     def set(self, key: WorkKey, demand: Demand, replicas: Mapping[str, int]) -> None:
-        """A workload's replicas by site, all of them; none at any site forgets it."""
+        """Sets all replicas of a workload by site; none at any site forgets the workload."""
         parts = {site: _requests_of(demand, count) for site, count in replicas.items() if count}
         if parts == self._usage_of.get(key, {}):
             return
@@ -37,7 +37,7 @@ class SiteUsage:
             self.totals.setdefault(site, Counter()).update(amounts)
 
     def forget(self, key: WorkKey) -> None:
-        """The workload is gone."""
+        """Forgets a workload that is gone."""
         for site, amounts in self._usage_of.pop(key, {}).items():
             left = self.totals[site]
             left.subtract(amounts)
@@ -46,7 +46,7 @@ class SiteUsage:
 
 
 def _requests_of(demand: Demand, replicas: int) -> Amounts:
-    """What so many replicas and the pods beside them ask at one site."""
+    """What replicas and the pods beside them request at one site."""
     total: Counter[str] = Counter()
     for pods, times in ((demand.unit, replicas), (demand.beside, 1)):
         for each in pods:

@@ -1,4 +1,4 @@
-"""What is counted of workloads: waiting times, usage and refusals by site.
+"""Statistics of workloads: waiting times, usage and refusals by site.
 
 Knows `state` and `ports`.
 Start with `workloads.py`.

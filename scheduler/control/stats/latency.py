@@ -1,7 +1,7 @@
 """How long workloads wait: from the first sight of a spec to its placement, and until it runs.
 
-Kept in memory only. What this process has not seen from the beginning is not measured: a restart
-loses a few waits and invents none.
+Kept in memory only. A wait that began before this process is not measured, so that a restart loses
+a few waits and reports no wrong ones.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ _PLACED_PHASES = frozenset({"Placed", "Running", "Completed", "Degraded"})
 
 @dataclass(slots=True)
 class _Wait:
-    """One spec that does not run yet."""
+    """The wait of one spec that does not run yet."""
 
     generation: int
     began_seconds: float
@@ -29,7 +29,7 @@ class WaitTimes:
 
     Attributes:
         clock: for durations.
-        telemetry: told of them.
+        telemetry: observes them.
     """
 
     clock: Clock
@@ -37,13 +37,13 @@ class WaitTimes:
     _waits: dict[WorkKey, _Wait] = field(default_factory=dict)
 
     def begin(self, key: WorkKey, generation: int) -> None:
-        """A spec is seen; seeing it again changes nothing."""
+        """Begins the wait of a spec, unless it has begun already."""
         known = self._waits.get(key)
         if known is None or known.generation != generation:
             self._waits[key] = _Wait(generation, self.clock.monotonic())
 
     def record_phase(self, key: WorkKey, phase: str | None) -> None:
-        """A workload is in this phase now."""
+        """Ends waits according to the phase that a workload is in now."""
         wait = self._waits.get(key)
         if wait is None:
             return
@@ -56,5 +56,5 @@ class WaitTimes:
             self.telemetry.observe_time_to_running(waited)
 
     def forget(self, key: WorkKey) -> None:
-        """The workload is gone."""
+        """Forgets a workload that is gone."""
         self._waits.pop(key, None)

@@ -1,8 +1,8 @@
-"""Which sites refuse unplaced work, and for what: the counts behind a metric.
+"""Which sites refuse unplaced workloads, and for which reason: the counts behind a metric.
 
-Of each workload that no site can take, one byte is kept per site: the place of its first reason.
-Workloads with equal answers share them. Beyond a stated size nothing more is kept, and the metric
-then shows the earlier part.
+For each workload that no site can take, one byte per site holds the number of the first reason.
+Workloads with equal bytes share them. Beyond `_MAX_BYTES` nothing more is kept, and the metric then
+counts the earlier workloads only.
 """
 
 from collections import Counter
@@ -36,10 +36,10 @@ _MAX_BYTES = 64 * 2**20
 
 @dataclass(slots=True)
 class Refusals:
-    """First reasons by site of all unplaced workloads, by the slots of the fleet.
+    """The first reason of every site for every unplaced workload, by the slots of the fleet.
 
     Attributes:
-        reasons: of each unplaced workload, how many sites said no for which reason first.
+        reasons: by unplaced workload, the number of sites by their first reason.
     """
 
     reasons: dict[WorkKey, Mapping[str, int]] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Refusals:
     def record(
         self, key: WorkKey, decision: Decision, demand: Demand, fleet: Fleet, terms: Terms
     ) -> None:
-        """Takes in what was decided; a placed workload is refused nowhere."""
+        """Takes in a decision; a placed workload counts as refused nowhere."""
         if decision.phase == "Placed":
             self.forget(key)
             return
@@ -63,12 +63,12 @@ class Refusals:
             self._store(key, codes)
 
     def record_not_accepted(self, key: WorkKey, reason: str) -> None:
-        """A workload that is not asked of any site."""
+        """Takes in a workload whose spec is not accepted, so that no site was considered."""
         self._drop(key)
         self.reasons[key] = {reason: 1}
 
     def forget(self, key: WorkKey) -> None:
-        """The workload is gone, or is placed."""
+        """Forgets a workload that is gone or placed."""
         self.reasons.pop(key, None)
         self._drop(key)
 
@@ -83,7 +83,7 @@ class Refusals:
             self._kept_bytes -= len(answer)
 
     def answer_counts(self) -> list[tuple[bytes, int]]:
-        """Each kept answer, and how many workloads got it: a copy, for another thread."""
+        """Reason codes by slot, and how many workloads have them; a copy for another thread."""
         return list(self._count_of_answer.items())
 
     def _store(self, key: WorkKey, codes: bytes) -> None:
@@ -97,7 +97,7 @@ class Refusals:
 
 
 def count_refusals(answers: list[tuple[bytes, int]]) -> Iterator[tuple[int, Reason, int]]:
-    """(slot, reason, workloads), those above zero."""
+    """Yields (slot, reason, number of workloads) for all numbers above zero."""
     longest = max((len(codes) for codes, _ in answers), default=0)
     table = np.zeros((longest, len(_CODE_OF_REASON) + 1), np.int64)
     for codes, times in answers:
@@ -109,9 +109,10 @@ def count_refusals(answers: list[tuple[bytes, int]]) -> Iterator[tuple[int, Reas
 
 
 def first_reason_codes(decision: Decision, demand: Demand, fleet: Fleet, terms: Terms) -> Codes:
-    """The first reason of each site as its place in `REASONS`, from 1; 0 for none; [capacity].
+    """The code of the first reason of each site, uint8 [slot capacity].
 
-    The fleet remembers what rules say. Room is looked at only where two answers are possible.
+    A code is the position in `REASONS` plus one; 0 is no reason. What rules say is cached in the
+    fleet; capacity is computed only where both "full" and "fragmented" are possible.
     """
     admission = filter_sites(demand, fleet, decision_context(decision.decided_at, terms))
     codes = _codes_of_ranks().take(admission.first_refusal_ranks)
@@ -123,18 +124,21 @@ def first_reason_codes(decision: Decision, demand: Demand, fleet: Fleet, terms: 
         codes[slots] = _CODE_OF_REASON[lacking[0]]
         return codes
     codes[slots] = _CODE_OF_REASON["full"]
-    room = SiteCapacity(fleet, demand, admission.rights.vendor_sets)
-    summed = room.replicas_by_sums(slots)
-    may_be = summed.nonzero()[0]
-    looked_at = slots.take(may_be)
-    broken = is_fragmented(room.replicas_at(looked_at), summed.take(may_be), demand.replicas)
-    codes[looked_at[broken]] = _CODE_OF_REASON["fragmented"]
+    capacity = SiteCapacity(fleet, demand, admission.rights.vendor_sets)
+    summed = capacity.replicas_by_sums(slots)
+    # Without enough in sum a site is full, so only the others can be fragmented.
+    candidates = summed.nonzero()[0]
+    candidate_slots = slots.take(candidates)
+    fragmented = is_fragmented(
+        capacity.replicas_at(candidate_slots), summed.take(candidates), demand.replicas
+    )
+    codes[candidate_slots[fragmented]] = _CODE_OF_REASON["fragmented"]
     return codes
 
 
 @cache
 def _codes_of_ranks() -> Codes:
-    """The code of the reason of each rank of `FilterResult.first`."""
+    """The code of the reason by rank, as in `FilterResult.first_refusal_ranks`; uint8 [256]."""
     codes = np.zeros(256, np.uint8)
     for rank, rule in enumerate(all_rules(), start=1):
         codes[rank] = _CODE_OF_REASON[rule.reason]

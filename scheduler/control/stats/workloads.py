@@ -1,6 +1,6 @@
-"""What the loops count of each workload: waits, usage by site, refusals by site.
+"""Statistics of each workload: waits, usage by site, refusals by site.
 
-Nothing here changes what is decided or ordered.
+Of these, only the usage by site has an effect: reservations choose sites by it.
 """
 
 from dataclasses import dataclass, field
@@ -21,13 +21,13 @@ from scheduler.runtime.clock import Clock
 
 @dataclass(slots=True)
 class WorkloadStats:
-    """Kept by the reconciler, read when somebody scrapes.
+    """Updated by the reconciler, read by metrics and the web page.
 
     Attributes:
         clock: for durations.
-        telemetry: told of durations.
-        usage: what placed replicas ask for.
-        refusals: which sites refuse what is not placed.
+        telemetry: observes durations.
+        usage: what placed replicas request.
+        refusals: which sites refuse unplaced workloads.
     """
 
     clock: Clock
@@ -40,20 +40,20 @@ class WorkloadStats:
         self._wait_times = WaitTimes(self.clock, self.telemetry)
 
     def record_seen(self, key: WorkKey, workload: Workload) -> None:
-        """A workload that is accepted is about to be decided."""
+        """Notes that an accepted workload is about to be decided."""
         if workload.status.observed_generation != workload.metadata.generation:
             self._wait_times.begin(key, workload.metadata.generation)
 
     def record_decision(
         self, key: WorkKey, decision: Decision, demand: Demand, fleet: Fleet, terms: Terms
     ) -> None:
-        """A decision was made on this demand and fleet."""
+        """Takes in a decision on this demand and fleet."""
         self.refusals.record(key, decision, demand, fleet, terms)
 
     def record_status(
         self, key: WorkKey, status: WorkloadStatus, demand: Demand | NotAccepted
     ) -> None:
-        """The status is written, and ordered accordingly."""
+        """Takes in a status that is written and ordered."""
         self._wait_times.record_phase(key, status.phase)
         if isinstance(demand, Demand):
             shares = {site: one.ordered for site, one in shares_of(status).items()}
@@ -62,7 +62,7 @@ class WorkloadStats:
             self.refusals.record_not_accepted(key, demand.reason)
 
     def forget(self, key: WorkKey) -> None:
-        """The workload is gone."""
+        """Forgets a workload that is gone."""
         self._wait_times.forget(key)
         self.usage.forget(key)
         self.refusals.forget(key)

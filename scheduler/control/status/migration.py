@@ -1,18 +1,18 @@
-"""What each site holds of a workload, and how work moves: the replacement first. Pure.
+"""The share of each site of a workload, and how replicas move: the replacement first. Pure.
 
-A share has two parts: replicas that are to stay, and replicas that are leaving, which run on until
-what replaces them runs. A site is ordered their sum, so the leaving part changes nothing there
-until it ends. In `Workload.status.placement.groups` the leaving part is an entry of its own, in
-phase Withdrawing, with the sites that replace it: a scheduler that is killed in between goes on
-from there.
+A share has two parts: replicas that stay, and replicas that are leaving, which run until their
+replacement runs. The order of a site asks for the sum, so the leaving part changes nothing there
+until it ends. In `Workload.status.placement.groups` the leaving part is a group of its own, in
+phase Withdrawing, with the sites that replace it, so that a scheduler that is killed in between
+continues from there.
 
 Rules:
 
-- what a site holds beyond its new share leaves at once only as far as nothing new is to come up
-  elsewhere for it (fewer replicas were asked), or by an eviction or violation rule;
-- it ends when every site that replaces it runs its whole share by its newest order;
-- while nothing replaces it, it stays;
-- a site that is only to be left keeps the content that it runs, whatever is asked meanwhile.
+- replicas beyond a site's new share end at once only as far as no new replicas are to come up
+  elsewhere instead (fewer replicas are requested), or by an eviction or violation rule;
+- leaving replicas end when every site that replaces them runs its whole share by its newest order;
+- while nothing replaces them, they stay;
+- a site where all replicas are leaving keeps the content that it runs, whatever the spec is now.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ from scheduler.model.demand.demand import Demand, PlacedReplicas
 from scheduler.model.kinds.workload import PlacementGroup
 
 MAX_REPLACING = 64
-"""Sites that an entry names as its replacement; with so many, all that stay must run."""
+"""A group names at most this many replacing sites; with this many, all staying sites must run."""
 
 BAD_PHASES = frozenset({"Failed", "Conflict", "Refused"})
 
@@ -36,15 +36,15 @@ Health = Literal["placing", "running", "finished", "failed", "silent"]
 
 @dataclass(frozen=True, slots=True)
 class SiteShare:
-    """What one site holds of a workload.
+    """The share of one site of a workload.
 
     Attributes:
-        replicas: that are to stay.
-        generation: of the order that asks for `ordered` replicas.
-        leaving: replicas beside these that run on until their replacement runs.
+        replicas: replicas that stay.
+        generation: generation of the order that asks for `ordered` replicas.
+        leaving: further replicas that run until their replacement runs.
         replaced_by: the sites that must run before `leaving` ends.
-        violates: the right that is broken by what runs there, as a reason; empty: none.
-        has_run: `replicas` ran by this generation's order before.
+        violates: the reason slug of the right that the replicas break; empty: none.
+        has_run: all `replicas` have run by the order of this generation before.
     """
 
     replicas: int
@@ -56,12 +56,12 @@ class SiteShare:
 
     @property
     def ordered(self) -> int:
-        """What the site is told to run."""
+        """The number of replicas that the site's order asks for."""
         return self.replicas + self.leaving
 
     @property
     def is_withdrawing(self) -> bool:
-        """Nothing of it is to stay."""
+        """Whether no replica stays."""
         return not self.replicas
 
 
@@ -70,10 +70,11 @@ class SiteView:
     """What is known of a share.
 
     Attributes:
-        state: the site's word; None when it said nothing about the order.
-        is_silent: the site does not report, so whatever it said is old.
-        is_current: it spoke while it worked by an index that has the order as it is now. Else its
-            word may be about another content of the same generation: of a hub that was restored.
+        state: the state of the order as the site reports it; None: it reports none.
+        is_silent: the site does not report, so `state` is old.
+        is_current: the site reported while it worked by an index that has the present order. If
+            not, `state` may be about another content of the same generation, which a hub that was
+            restored from a backup can cause.
     """
 
     state: OrderState | None
@@ -82,11 +83,11 @@ class SiteView:
 
 
 UNSEEN = SiteView(state=None, is_silent=True)
-"""Nothing is known."""
+"""The view of a site of which nothing is known."""
 
 
 def shares_in(groups: Iterable[PlacementGroup]) -> dict[str, SiteShare]:
-    """Site → share, out of the groups of a status."""
+    """The share of each site, by site, from the groups of a status."""
     shares: dict[str, SiteShare] = {}
     for group in groups:
         leaves = group.phase == "Withdrawing"
@@ -105,7 +106,7 @@ def shares_in(groups: Iterable[PlacementGroup]) -> dict[str, SiteShare]:
 
 
 def health_of(share: SiteShare, view: SiteView) -> Health:
-    """How a share stands, by the site's word."""
+    """The health of a share by what its site reports."""
     if view.is_silent:
         return "silent"
     state = view.state
@@ -122,7 +123,7 @@ def health_of(share: SiteShare, view: SiteView) -> Health:
 
 
 def is_finished(state: OrderState) -> bool:
-    """Whether every job of an order has ended; how, may be unknown."""
+    """Whether every job of an order has ended; the result may be unknown."""
     return bool(state.finished) or state.phase == "Finished"
 
 
@@ -138,12 +139,12 @@ def next_shares(
     """The shares after a decision.
 
     Args:
-        before: the shares until now.
-        decision: where replicas are to stay.
-        views: what sites say of `before`; of a site that is missing, nothing is known.
-        generation: of orders that change.
-        is_new_content: every order changes, but those of sites that are only to be left.
-        known_sites: sites that exist; what was at another one is no longer there.
+        before: the shares until now, by site.
+        decision: says where replicas stay.
+        views: what is known of `before`, by site; of a missing site nothing is known.
+        generation: the generation of orders that change.
+        is_new_content: every order changes, except those of sites where all replicas are leaving.
+        known_sites: sites that exist; a share at another site is dropped.
     """
     targets = {one.site: one.replicas for one in decision.assignment if one.replicas > 0}
     held = {
@@ -176,9 +177,9 @@ def _replicas_leaving(
     views: Mapping[str, SiteView],
     awaited_sites: set[str],
 ) -> tuple[dict[str, int], tuple[str, ...]]:
-    """What runs on beyond its site's new share, and the sites that are to replace it.
+    """Replicas that keep running beyond the new share, by site, and the sites that replace them.
 
-    Sites that a move has waited for are waited for on, whatever became of what they replace.
+    Sites that a former move waits for are waited for further, whatever the new shares are.
     """
     awaited = set(targets) if len(awaited_sites) >= MAX_REPLACING else awaited_sites
     pending: dict[str, int] = {}
@@ -199,8 +200,8 @@ def _replicas_kept_for(
     targets: Mapping[str, int],
     views: Mapping[str, SiteView],
 ) -> dict[str, int]:
-    """What runs on for so many replicas that do not run yet; what surely runs is taken first."""
-    beyond: list[tuple[int, str, int]] = []
+    """Surplus replicas that cover `missing` ones, by site; those known to run are taken first."""
+    beyond: list[tuple[int, str, int]] = []  # (minus replicas known to run, site, surplus)
     for site, share in held.items():
         view, target = views.get(site, UNSEEN), targets.get(site, 0)
         surplus = _max_running(share, view) - target
@@ -208,7 +209,7 @@ def _replicas_kept_for(
             sure = max(0, min(_min_running(share, view) - target, surplus))
             beyond.append((-sure, site, surplus))
     leaving: dict[str, int] = {}
-    for sure, site, surplus in sorted(beyond):
+    for sure, site, surplus in sorted(beyond):  # most known to run first, then by name
         if missing > 0:
             leaving[site] = min(surplus, missing)
             missing -= min(-sure, missing)
@@ -216,7 +217,7 @@ def _replicas_kept_for(
 
 
 def _max_running(share: SiteShare, view: SiteView) -> int:
-    """What may be running of a share; all of it unless the site says otherwise.
+    """The most replicas of a share that may be running; all unless the site reports fewer.
 
     Pods on nodes count, ready or not: a probe that fails for a moment must not end a service.
     """
@@ -229,7 +230,7 @@ def _max_running(share: SiteShare, view: SiteView) -> int:
 
 
 def _min_running(share: SiteShare, view: SiteView) -> int:
-    """What the site says is ready."""
+    """The replicas of a share that are known to be ready."""
     if view.is_silent or view.state is None:
         return 0
     return min(share.ordered, view.state.ready or 0)
@@ -238,12 +239,12 @@ def _min_running(share: SiteShare, view: SiteView) -> int:
 def without_replaced(
     shares: Mapping[str, SiteShare], healths: Mapping[str, Health], generation: int
 ) -> dict[str, SiteShare]:
-    """The shares once every replacement that runs has taken over.
+    """The shares without the leaving replicas whose replacement runs.
 
     Args:
-        shares: until now.
-        healths: of every site that is to stay.
-        generation: of orders that become smaller.
+        shares: the shares until now, by site.
+        healths: health by site, for every site with replicas that stay.
+        generation: the generation of orders that become smaller.
     """
     runs = {site for site, one in healths.items() if one in ("running", "finished")}
     stay = {site for site, share in shares.items() if not share.is_withdrawing}
@@ -260,14 +261,14 @@ def without_replaced(
 
 
 def revert_migration(demand: Demand, decision: Decision) -> Demand | None:
-    """The demand as it is if what was leaving stays after all; None when nothing was.
+    """The demand with leaving replicas counted as staying again; None when nothing is leaving.
 
-    A move whose replacement was lost, or that cannot be carried on, is turned back: what still
-    runs counts as placed again, up to what is missing.
+    A move that lost its replacement, or that cannot be carried on, is reverted: what still runs
+    counts as placed again, up to the number of replicas that are missing.
 
     Args:
-        demand: on which nothing could be decided that places all.
-        decision: the one that could not.
+        demand: the demand on which not all replicas could be placed.
+        decision: that decision.
     """
     missing = demand.replicas - decision.replicas
     if demand.strategy == "Duplicated":

@@ -1,6 +1,6 @@
-"""Fields that are accepted and not yet acted on, named honestly in the condition NotEnforced.
+"""Fields that are accepted and not acted on yet, listed in the condition NotEnforced.
 
-A test ties this list to the code: whoever makes a field work takes it out here.
+A test ties the list to the code: a change that makes a field work removes it here.
 """
 
 from datetime import datetime
@@ -11,19 +11,19 @@ from scheduler.model.kinds.fields import Condition, Part
 from scheduler.model.kinds.workload import Workload
 
 NOT_ENFORCED: dict[str, str] = {
-    "spec.schedule.interruptible": "nothing that runs is paused yet",
-    "spec.failover": "replicas of a silent site are kept, and replaced by nobody yet",
+    "spec.schedule.interruptible": "running work is never paused yet",
+    "spec.failover": "replicas of a silent site are kept, and not replaced yet",
 }
-"""Path → what happens instead."""
+"""What happens instead, by the path of the field."""
 
 
 def not_enforced(workload: Workload) -> tuple[str, ...]:
-    """Paths that this workload sets and that nothing acts on."""
+    """Paths of fields that a workload sets and nothing acts on."""
     return tuple(path for path in NOT_ENFORCED if _is_set(workload, path))
 
 
 def not_enforced_warnings(raw: dict[str, Any]) -> list[str]:
-    """What whoever writes this workload should know; nothing of one that does not decode."""
+    """The warnings for a client that writes a workload; none when it does not decode."""
     try:
         workload = decode(raw, allow_unknown=True)
     except NotReadable:
@@ -34,7 +34,7 @@ def not_enforced_warnings(raw: dict[str, Any]) -> list[str]:
 
 
 def not_enforced_condition(workload: Workload, now: datetime) -> Condition | None:
-    """The condition for a workload; None when it sets no such field."""
+    """The condition NotEnforced of a workload; None when it sets no such field."""
     paths = not_enforced(workload)
     if not paths:
         return None

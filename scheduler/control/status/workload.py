@@ -1,7 +1,7 @@
-"""`Workload.status` as a value: what a decision and what sites say make of it. Pure.
+"""`Workload.status` as a value: what decisions and the sites' reports make of it. Pure.
 
-Every function takes a status and gives a new one; `reconcile` compares it with what the hub holds
-and writes the difference once.
+Every function takes a status and returns a new one; `reconcile` compares the result with what the
+hub holds and writes the difference once.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,6 +11,15 @@ from typing import Any, Literal
 import msgspec
 
 from scheduler.control.ports.agents import OrderState
+from scheduler.control.status.conditions import (
+    MAX_SITES_LISTED,
+    evicted_condition,
+    find_condition,
+    moving_condition,
+    set_condition,
+    violation_condition,
+    with_condition,
+)
 from scheduler.control.status.migration import (
     Health,
     SiteShare,
@@ -20,14 +29,10 @@ from scheduler.control.status.migration import (
     shares_in,
     without_replaced,
 )
-from scheduler.control.status.placement_groups import (
-    evicted_condition,
-    groups_of,
-    moving_condition,
-    violation_condition,
-)
+from scheduler.control.status.placement_groups import groups_of
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import NotAccepted
+from scheduler.model.formatters import format_list, format_replicas
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.workload import (
     DecisionReference,
@@ -37,13 +42,14 @@ from scheduler.model.kinds.workload import (
 )
 
 ConditionStatus = Literal["True", "False", "Unknown"]
-_MAX_TEXT_LENGTH = 1024
+MAX_TEXT_LENGTH = 1024
+"""Characters of a text in a status or an event; the CRD allows no more."""
 _MAX_EXCEPTIONS = 64
-_MAX_SITES_SHOWN = 6
+_MAX_SITES_LENGTH = 256
 
 
 def shares_of(status: WorkloadStatus) -> dict[str, SiteShare]:
-    """Site → share, out of the groups."""
+    """The share of each site, by site, read from the groups of a status."""
     return shares_in(status.placement.groups)
 
 
@@ -60,13 +66,13 @@ def with_decision(
     """The status after a decision.
 
     Args:
-        status: before.
-        decision: what was decided.
-        reference: its record.
-        is_new_content: the manifests changed, so that every order is a new generation.
-        known_sites: sites that still exist; a share at another one is dropped.
-        now: for `since`.
-        views: what sites say of the shares before.
+        status: the status until now.
+        decision: the decision.
+        reference: its record in the ledger.
+        is_new_content: the manifests changed, so that every order gets a new generation.
+        known_sites: sites that still exist; a share at another site is dropped.
+        now: becomes `since` of new groups and the transition time of conditions.
+        views: what sites report of the shares until now, by site.
     """
     shares = next_shares(
         shares_of(status),
@@ -77,6 +83,7 @@ def with_decision(
         known_sites=set(known_sites),
     )
     placed = decision.phase == "Placed"
+    accepted = Condition(type="Accepted", status="True", reason="Accepted")
     condition = Condition(
         type="Placed",
         status="True" if placed else "False",
@@ -89,7 +96,7 @@ def with_decision(
         reason="" if placed else _clip(decision.line),
         decision=reference,
         last_group=decision.group,
-        conditions=_upsert_condition(_with_accepted(status.conditions, now), condition, now),
+        conditions=with_condition(with_condition(status.conditions, accepted, now), condition, now),
     )
     if decision.ended:
         after = set_condition(after, evicted_condition(decision), "Evicted", now)
@@ -102,37 +109,36 @@ def _with_shares(
     now: datetime,
     healths: Mapping[str, Health] | None = None,
 ) -> WorkloadStatus:
-    """The status with these shares in it, and what follows from them alone."""
+    """The status with these shares, and with what follows from the shares alone."""
     generation = max((one.generation for one in shares.values()), default=0)
     placement = PlacementStatus(
         generation=max(generation, status.placement.generation),
         groups=groups_of(status.placement.groups, shares, healths, now),
         slices=status.placement.slices,
     )
-    moving = moving_condition(shares)
-    violation = violation_condition(shares)
-    conditions = _with_condition(status.conditions, moving, "Moving", now)
-    return msgspec.structs.replace(
+    after = msgspec.structs.replace(
         status,
         placement=placement,
         replicas=sum(one.replicas for one in shares.values()),
-        sites=_format_sites(shares),
-        conditions=_with_condition(conditions, violation, "Violation", now),
+        sites=_format_shares(shares),
     )
+    after = set_condition(after, moving_condition(shares), "Moving", now)
+    return set_condition(after, violation_condition(shares), "Violation", now)
 
 
 def with_refusal(
     status: WorkloadStatus, refusal: NotAccepted, reference: DecisionReference, now: datetime
 ) -> WorkloadStatus:
-    """The status of a workload that cannot be decided on; what runs stays."""
-    message = _clip(refusal.message)
-    no = Condition(type="Accepted", status="False", reason=refusal.condition, message=message)
+    """The status of a workload whose spec is not accepted; what runs stays."""
+    condition = Condition(
+        type="Accepted", status="False", reason=refusal.condition, message=_clip(refusal.message)
+    )
     return msgspec.structs.replace(
         status,
         phase="Refused" if not status.placement.groups else status.phase,
         reason=_clip(f"{refusal.reason}: {refusal.message}"),
         decision=reference,
-        conditions=_upsert_condition(status.conditions, no, now),
+        conditions=with_condition(status.conditions, condition, now),
     )
 
 
@@ -144,22 +150,24 @@ def with_health(
     wanted: int | None = None,
     may_end_moves: bool = True,
 ) -> WorkloadStatus:
-    """The status after what sites said; a site that is silent changes nothing but `Available`.
+    """The status after reports of sites; a silent site changes nothing but `Available`.
 
     Args:
-        status: before.
-        views: of every site that holds a share.
-        now: for times.
-        wanted: replicas that are asked for; None when that is not known.
-        may_end_moves: what has been replaced goes; not while nothing can be ordered.
+        status: the status until now.
+        views: what is known of each site that holds a share, by site.
+        now: becomes `since` of new groups and the transition time of conditions.
+        wanted: replicas that the spec requests; None when that is not known.
+        may_end_moves: replicas whose replacement runs are withdrawn; False while nothing can be
+            ordered.
     """
     shares = shares_of(status)
     if not shares:
         return _with_no_shares(status, now)
     healths = {site: health_of(one, views[site]) for site, one in shares.items() if one.replicas}
-    fresh = status.placement.generation + 1
-    left = without_replaced(shares, healths, fresh) if may_end_moves else shares
+    generation = status.placement.generation + 1
+    left = without_replaced(shares, healths, generation) if may_end_moves else shares
     narrowed = [site for site in left if left[site].ordered != shares[site].ordered]
+    # A smaller order is a new order: the site has not applied it yet.
     healths |= dict.fromkeys(narrowed, "placing")
     if narrowed:
         status = msgspec.structs.replace(status, phase="Placed")
@@ -174,7 +182,7 @@ def with_health(
         reason=_clip(reason or _format_not_accepted(status)),
         ready=ready,
         exceptions=_exceptions(healths, views),
-        conditions=_upsert_condition(
+        conditions=with_condition(
             status.conditions, _available_condition(phase, reason, healths, serves=serves), now
         ),
     )
@@ -184,11 +192,11 @@ def with_health(
 
 
 def _with_no_shares(status: WorkloadStatus, now: datetime) -> WorkloadStatus:
-    """The status of a workload that runs nowhere."""
+    """The status of a workload that has replicas at no site."""
     conditions = status.conditions
-    if any(one.type == "Available" for one in conditions) and status.phase != "Completed":
-        nothing = _available_condition(status.phase, status.reason, {}, serves=False)
-        conditions = _upsert_condition(conditions, nothing, now)
+    if find_condition(conditions, "Available") and status.phase != "Completed":
+        condition = _available_condition(status.phase, status.reason, {}, serves=False)
+        conditions = with_condition(conditions, condition, now)
     return msgspec.structs.replace(status, ready=0, exceptions=(), conditions=conditions)
 
 
@@ -199,8 +207,8 @@ def _combine_with_decision(
     *,
     missing: bool,
 ) -> tuple[Any, str]:
-    """While not all is placed that was asked, the decision's word stands beside the sites'."""
-    placed = _find_condition(status, "Placed")
+    """Phase and reason; while replicas are not placed, the decision's reason is added."""
+    placed = find_condition(status.conditions, "Placed")
     if placed is None or placed.status != "False":
         return phase, reason
     is_open = phase in ("Placed", "Running") or (phase, status.phase) == ("Completed", "Waiting")
@@ -209,19 +217,11 @@ def _combine_with_decision(
     return phase, "; ".join(text for text in (reason, placed.message) if text)
 
 
-def set_condition(
-    status: WorkloadStatus, condition: Condition | None, kind: str, now: datetime
-) -> WorkloadStatus:
-    """Sets a condition, or with None takes the one of that kind away."""
-    conditions = _with_condition(status.conditions, condition, kind, now)
-    return msgspec.structs.replace(status, conditions=conditions)
-
-
 def merge_patch(old: Any, new: Any) -> Any:  # noqa: ANN401 - JSON
-    """The RFC 7386 patch that makes `new` of `old`; {} when they are equal."""
+    """The RFC 7386 merge patch that turns `old` into `new`; {} when they are equal."""
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         return new
-    patch: dict[str, Any] = dict.fromkeys(old.keys() - new.keys())
+    patch: dict[str, Any] = dict.fromkeys(old.keys() - new.keys())  # null deletes a key
     for key, value in new.items():
         if key not in old:
             patch[key] = value
@@ -233,7 +233,7 @@ def merge_patch(old: Any, new: Any) -> Any:  # noqa: ANN401 - JSON
 def _phase_and_reason(
     status: WorkloadStatus, healths: Mapping[str, Health], views: Mapping[str, SiteView]
 ) -> tuple[Any, str]:
-    """The phase, and in one line what keeps it from running."""
+    """The phase, and one line that says what keeps the workload from running."""
     found = set(healths.values())
     if "failed" in found:
         return "Degraded", f"failed at {_format_sites_with_health(healths, views, 'failed')}"
@@ -243,24 +243,24 @@ def _phase_and_reason(
         return "Running", ""
     if "silent" in found:
         kept = status.phase if status.phase in ("Running", "Completed", "Degraded") else "Placed"
-        quiet = ", ".join(sorted(site for site, one in healths.items() if one == "silent"))
-        return kept, f"unknown at {quiet}: the site says nothing"
-    words = _format_sites_with_health(healths, views, "placing")
+        silent = sorted(site for site, one in healths.items() if one == "silent")
+        return kept, f"unknown at {', '.join(silent)}: the site does not report"
+    placing = _format_sites_with_health(healths, views, "placing")
     if status.phase in ("Running", "Degraded"):
-        return "Degraded", f"not all ready at {words}"
-    troubled = any(view.state and view.state.message for view in views.values())
-    return "Placed", f"not yet at {words}" if troubled else ""
+        return "Degraded", f"not all ready at {placing}"
+    has_message = any(view.state and view.state.message for view in views.values())
+    return "Placed", f"not yet at {placing}" if has_message else ""
 
 
 def _format_sites_with_health(
     healths: Mapping[str, Health], views: Mapping[str, SiteView], health: Health
 ) -> str:
-    """Sites of one health, with what the first of them says about it."""
+    """The sites of one health, with the first message that one of them reports."""
     sites = sorted(site for site, one in healths.items() if one == health)
-    said = (views[site].state for site in sites)
-    message = next((one.message for one in said if one and one.message), "")
-    named = ", ".join(sites[:_MAX_SITES_SHOWN])
-    return f"{named}: {message}" if message else named
+    states = (views[site].state for site in sites)
+    message = next((one.message for one in states if one and one.message), "")
+    listed = format_list(sites, MAX_SITES_LISTED)
+    return f"{listed}: {message}" if message else listed
 
 
 def _available_condition(
@@ -279,17 +279,18 @@ def _available_condition(
 
 
 def _format_not_accepted(status: WorkloadStatus) -> str:
-    """Why the present spec is not accepted, while what was accepted before runs on."""
-    accepted = _find_condition(status, "Accepted")
+    """Why the present spec is not accepted, while what the former spec placed still runs."""
+    accepted = find_condition(status.conditions, "Accepted")
     if accepted is None or accepted.status != "False":
         return ""
-    return f"not accepted, the former runs on: {accepted.message}"
+    return f"not accepted, the former spec still runs: {accepted.message}"
 
 
 def _ready_replicas(shares: Mapping[str, SiteShare], views: Mapping[str, SiteView]) -> int:
-    """What is known to be ready; a silent site's share is not known to be.
+    """Replicas that are known to be ready; those of a silent site are not.
 
-    While work moves, old and new run side by side: no more than what was asked is counted.
+    During a move, old and new replicas run side by side; the count does not exceed the replicas
+    that are to stay.
     """
     ready = sum(_ready_at(views[site]) for site in shares)
     if any(one.leaving for one in shares.values()):
@@ -304,11 +305,12 @@ def _ready_at(view: SiteView) -> int:
 def _exceptions(
     healths: Mapping[str, Health], views: Mapping[str, SiteView]
 ) -> tuple[SiteHealth, ...]:
+    """The sites where not everything is ready, sorted by name."""
     found = []
     for site in sorted(healths):
         state = views[site].state
         if healths[site] == "silent":
-            found.append(SiteHealth(site=site, message="unknown: the site says nothing"))
+            found.append(SiteHealth(site=site, message="unknown: the site does not report"))
         elif healths[site] in ("failed", "placing"):
             ready = (state.ready if state else None) or 0
             found.append(SiteHealth(site=site, ready=ready, message=_format_order_state(state)))
@@ -317,52 +319,20 @@ def _exceptions(
 
 def _format_order_state(state: OrderState | None) -> str:
     if state is None:
-        return "ordered; the site has not said anything about it yet"
+        return "ordered; the site has not reported on the order yet"
     return _clip(f"{state.phase}: {state.message}" if state.message else state.phase)
 
 
-def _format_sites(shares: Mapping[str, SiteShare]) -> str:
-    """Sites with what is to stay, then those that only wait for their replacement."""
-    stays = [f"{site} ({one.replicas})" for site, one in sorted(shares.items()) if one.replicas]
+def _format_shares(shares: Mapping[str, SiteShare]) -> str:
+    """Sites with the replicas that stay, then sites with replicas that are leaving."""
+    stays = format_replicas(
+        (site, one.replicas) for site, one in sorted(shares.items()) if one.replicas
+    )
     goes = [
         f"{site} ({one.leaving} leaving)" for site, one in sorted(shares.items()) if one.leaving
     ]
-    told = stays + goes
-    more = len(told) - _MAX_SITES_SHOWN
-    shown = ", ".join(told[:_MAX_SITES_SHOWN]) + (f" and {more} more" if more > 0 else "")
-    return shown[:256]
-
-
-def _find_condition(status: WorkloadStatus, kind: str) -> Condition | None:
-    return next((one for one in status.conditions if one.type == kind), None)
-
-
-def _with_condition(
-    conditions: tuple[Condition, ...], fresh: Condition | None, kind: str, now: datetime
-) -> tuple[Condition, ...]:
-    """Conditions with one set, or taken away."""
-    if fresh is not None:
-        return _upsert_condition(conditions, fresh, now)
-    return tuple(one for one in conditions if one.type != kind)
-
-
-def _with_accepted(conditions: tuple[Condition, ...], now: datetime) -> tuple[Condition, ...]:
-    return _upsert_condition(
-        conditions, Condition(type="Accepted", status="True", reason="Accepted"), now
-    )
-
-
-def _upsert_condition(
-    conditions: tuple[Condition, ...], fresh: Condition, now: datetime
-) -> tuple[Condition, ...]:
-    """Sets a condition; its transition time moves only with its status."""
-    old = next((one for one in conditions if one.type == fresh.type), None)
-    moved = old is None or old.status != fresh.status or old.last_transition_time is None
-    at = now.replace(microsecond=0) if moved or old is None else old.last_transition_time
-    fresh = msgspec.structs.replace(fresh, last_transition_time=at)
-    rest = [one for one in conditions if one.type != fresh.type]
-    return tuple(sorted([*rest, fresh], key=lambda one: one.type))
+    return format_list([*stays, *goes], MAX_SITES_LISTED)[:_MAX_SITES_LENGTH]
 
 
 def _clip(text: str) -> str:
-    return text if len(text) <= _MAX_TEXT_LENGTH else text[: _MAX_TEXT_LENGTH - 3] + "..."
+    return text if len(text) <= MAX_TEXT_LENGTH else text[: MAX_TEXT_LENGTH - 3] + "..."

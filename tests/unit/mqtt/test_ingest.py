@@ -29,10 +29,10 @@ from agents.protocol.report import (
 from agents.protocol.status import SITE_STATUS, SiteStatusMessage
 from agents.protocol.topics import site_topic
 from scheduler.control.ports.agents import OrderStatusReport, SiteReport
-from scheduler.control.ports.telemetry import NullTelemetry
 from scheduler.mqtt.ingest import Ingest
 from scheduler.mqtt.keyring import Keyring
 from tests.support.fake_clock import FakeClock
+from tests.support.null_telemetry import NullTelemetry
 
 KEY, OTHER = SigningKey(bytes(range(32))), SigningKey(bytes(range(1, 33)))
 

@@ -1,40 +1,13 @@
-"""Dispatch: an index only to a site that was heard, contents first, repeated until echoed."""
-
-from collections.abc import Mapping
+"""Dispatch: an index only to a site that has reported, contents first, repeated until echoed."""
 
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.ports.agents import IndexVersion, OrderForSite, OrderState, OrderStatusReport
-from scheduler.control.ports.telemetry import NullTelemetry
+from tests.support.control_loops import FakePublisher
 from tests.support.fake_clock import FakeClock
+from tests.support.null_telemetry import NullTelemetry
 
 KEY = ("health", "appointment")
 ORDER = "kapok/health/appointment/abc"
-
-
-class Said:
-    """A speaker that remembers, in order."""
-
-    def __init__(self) -> None:
-        self.log: list[tuple[str, str, object]] = []
-
-    def publish_order(self, site: str, order: OrderForSite) -> str:
-        self.log.append(("order", site, order.generation))
-        return f"digest-{order.generation}"
-
-    def publish_index(
-        self, site: str, site_uid: str, version: IndexVersion, orders: Mapping[str, OrderForSite]
-    ) -> str:
-        del site_uid
-        self.log.append(("index", site, (version, tuple(orders))))
-        return f"index-{version}"
-
-    def withdraw_content(self, site: str, order_id: str) -> None:
-        self.log.append(("clear", site, order_id))
-
-    def request_reports(
-        self, site: str, epoch: int, *, want_status: bool, want_report: bool
-    ) -> None:
-        self.log.append(("ask", site, (epoch, want_status, want_report)))
 
 
 def order(generation: int) -> OrderForSite:
@@ -43,7 +16,7 @@ def order(generation: int) -> OrderForSite:
     )
 
 
-def word(
+def status_report(
     version: IndexVersion | None = None, *, missing: tuple[str, ...] = (), runs: bool = False
 ) -> OrderStatusReport:
     orders = {ORDER: OrderState(id=ORDER, generation=1, phase="Ready")} if runs else {}
@@ -55,59 +28,63 @@ def word(
 
 class World:
     def __init__(self) -> None:
-        self.said, self.clock, self.epochs = Said(), FakeClock(), list[int]()
+        self.publisher, self.clock, self.epochs = FakePublisher(), FakeClock(), list[int]()
         self.dispatcher = Dispatcher(
-            self.said, self.clock, NullTelemetry(), 5.0, self.epochs.append
+            publisher=self.publisher,
+            clock=self.clock,
+            telemetry=NullTelemetry(),
+            repeat_seconds=5.0,
+            on_higher_epoch=self.epochs.append,
         )
         self.dispatcher.admit("m1", "u")
         self.dispatcher.start_epoch(7)
         self.dispatcher.start_publishing()
 
     def flush(self) -> list[tuple[str, str, object]]:
-        self.said.log.clear()
+        self.publisher.log.clear()
         self.dispatcher.flush()
-        return list(self.said.log)
+        return list(self.publisher.log)
 
 
-def test_nothing_is_said_to_a_site_that_was_not_heard() -> None:
+def test_nothing_is_published_to_a_site_that_has_not_reported() -> None:
     world = World()
     world.dispatcher.set_orders(KEY, {"m1": order(1)})
     assert world.flush() == []
-    world.dispatcher.on_order_status(word())
+    world.dispatcher.on_order_status(status_report())
     assert world.flush() == [("order", "m1", 1), ("index", "m1", ((7, 1), (ORDER,)))]
 
 
-def test_nothing_is_said_before_every_plan_is_complete() -> None:
+def test_nothing_is_published_before_every_plan_is_complete() -> None:
     world = World()
     world.dispatcher.is_publishing = False
-    world.dispatcher.on_order_status(word())
+    world.dispatcher.on_order_status(status_report())
     world.dispatcher.set_orders(KEY, {"m1": order(1)})
     assert world.flush() == []
     world.dispatcher.start_publishing()
     assert [one[0] for one in world.flush()] == ["order", "index"]
 
 
-def test_a_site_that_runs_what_nobody_knows_is_given_time_before_its_first_index() -> None:
+def test_the_first_index_of_a_site_that_runs_unknown_orders_is_held() -> None:
     world = World()
     world.dispatcher.hold_seconds = 10.0
-    world.dispatcher.on_order_status(word(runs=True))
+    world.dispatcher.on_order_status(status_report(runs=True))
     assert world.flush() == []
     world.dispatcher.set_orders(KEY, {"m1": order(1)})
     assert [one[0] for one in world.flush()] == ["order", "index"]
 
 
-def test_what_stays_unknown_is_withdrawn_after_that_time() -> None:
+def test_orders_that_stay_unknown_are_withdrawn_after_that_time() -> None:
     world = World()
     world.dispatcher.hold_seconds = 10.0
-    world.dispatcher.on_order_status(word(runs=True))
+    world.dispatcher.on_order_status(status_report(runs=True))
     world.clock._seconds = 11.0  # noqa: SLF001 - time passes
-    world.dispatcher.on_order_status(word(runs=True))
+    world.dispatcher.on_order_status(status_report(runs=True))
     assert world.flush() == [("index", "m1", ((7, 1), ()))]
 
 
 def test_a_new_generation_goes_out_under_a_new_sequence() -> None:
     world = World()
-    world.dispatcher.on_order_status(word())
+    world.dispatcher.on_order_status(status_report())
     world.dispatcher.set_orders(KEY, {"m1": order(1)})
     world.flush()
     world.dispatcher.set_orders(KEY, {"m1": order(2)})
@@ -118,7 +95,7 @@ def test_a_new_generation_goes_out_under_a_new_sequence() -> None:
 
 def test_withdrawing_publishes_the_shorter_index_before_the_content_is_cleared() -> None:
     world = World()
-    world.dispatcher.on_order_status(word())
+    world.dispatcher.on_order_status(status_report())
     world.dispatcher.set_orders(KEY, {"m1": order(1)})
     world.flush()
     world.dispatcher.set_orders(KEY, {})
@@ -127,68 +104,68 @@ def test_withdrawing_publishes_the_shorter_index_before_the_content_is_cleared()
 
 def test_an_index_that_is_not_echoed_is_repeated_after_a_while() -> None:
     world = World()
-    world.dispatcher.on_order_status(word())
+    world.dispatcher.on_order_status(status_report())
     world.flush()
-    world.dispatcher.on_order_status(word((7, 0)))
+    world.dispatcher.on_order_status(status_report((7, 0)))
     assert world.flush() == []
     world.clock._seconds = 6.0  # noqa: SLF001 - time passes
-    world.dispatcher.on_order_status(word((7, 0)))
+    world.dispatcher.on_order_status(status_report((7, 0)))
     assert [one[0] for one in world.flush()] == ["index"]
 
 
-def test_a_content_that_a_site_misses_is_published_again() -> None:
+def test_a_content_that_a_site_lacks_is_published_again() -> None:
     world = World()
-    world.dispatcher.on_order_status(word())
+    world.dispatcher.on_order_status(status_report())
     world.dispatcher.set_orders(KEY, {"m1": order(1)})
     world.flush()
-    world.said.log.clear()
-    world.dispatcher.on_order_status(word((7, 1), missing=(ORDER, "kapok/foreign/x/y")))
-    assert world.said.log == [("order", "m1", 1)]
+    world.publisher.log.clear()
+    world.dispatcher.on_order_status(status_report((7, 1), missing=(ORDER, "kapok/foreign/x/y")))
+    assert world.publisher.log == [("order", "m1", 1)]
 
 
-def test_a_site_that_knows_a_later_epoch_is_told_of() -> None:
+def test_a_later_epoch_of_a_site_is_reported() -> None:
     world = World()
-    world.dispatcher.on_order_status(word((9, 3)))
+    world.dispatcher.on_order_status(status_report((9, 3)))
     assert world.epochs == [9]
 
 
-def test_a_workload_is_withdrawn_only_when_the_site_echoed_the_index_and_runs_it_no_more() -> None:
+def test_a_workload_is_withdrawn_once_the_site_echoes_the_index_and_runs_it_no_more() -> None:
     world = World()
-    world.dispatcher.on_order_status(word())
+    world.dispatcher.on_order_status(status_report())
     world.dispatcher.set_orders(KEY, {"m1": order(1)})
     world.flush()
     world.dispatcher.set_orders(KEY, {})
-    assert not world.dispatcher.is_withdrawn("m1", KEY, word((7, 1)))
+    assert not world.dispatcher.is_withdrawn("m1", KEY, status_report((7, 1)))
     world.flush()
-    still = word((7, 2), runs=True)
+    still = status_report((7, 2), runs=True)
     world.dispatcher.on_order_status(still)
     assert not world.dispatcher.is_withdrawn("m1", KEY, still)
-    gone = word((7, 2))
+    gone = status_report((7, 2))
     world.dispatcher.on_order_status(gone)
     assert world.dispatcher.is_withdrawn("m1", KEY, gone)
 
 
 def test_a_broker_that_lost_everything_gets_every_index_again() -> None:
     world = World()
-    world.dispatcher.on_order_status(word())
+    world.dispatcher.on_order_status(status_report())
     world.dispatcher.set_orders(KEY, {"m1": order(1)})
     world.flush()
     world.dispatcher.republish_all()
     assert [one[0] for one in world.flush()] == ["index"]
 
 
-def test_a_word_is_about_an_orders_content_once_the_site_works_by_an_index_that_has_it() -> None:
+def test_a_status_is_current_once_the_site_works_by_an_index_with_the_content() -> None:
     world = World()
-    world.dispatcher.on_order_status(word((9, 9), runs=True))
+    world.dispatcher.on_order_status(status_report((9, 9), runs=True))
     assert world.epochs == [9], "the hub is a restored backup"
     world.dispatcher.start_epoch(10)
     world.dispatcher.set_orders(KEY, {"m1": order(1)})
-    world.dispatcher.on_order_status(word((9, 9), runs=True))
-    assert not world.dispatcher.is_listed("m1", ORDER, word((9, 9)))
+    world.dispatcher.on_order_status(status_report((9, 9), runs=True))
+    assert not world.dispatcher.is_listed("m1", ORDER, status_report((9, 9)))
     world.flush()
-    assert not world.dispatcher.is_listed("m1", ORDER, word((9, 9)))
-    assert world.dispatcher.is_listed("m1", ORDER, word((10, 1)))
+    assert not world.dispatcher.is_listed("m1", ORDER, status_report((9, 9)))
+    assert world.dispatcher.is_listed("m1", ORDER, status_report((10, 1)))
     world.dispatcher.set_orders(KEY, {"m1": order(2)})
     world.flush()
-    assert not world.dispatcher.is_listed("m1", ORDER, word((10, 1)))
-    assert world.dispatcher.is_listed("m1", ORDER, word((10, 2)))
+    assert not world.dispatcher.is_listed("m1", ORDER, status_report((10, 1)))
+    assert world.dispatcher.is_listed("m1", ORDER, status_report((10, 2)))

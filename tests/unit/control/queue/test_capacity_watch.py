@@ -1,4 +1,4 @@
-"""What waits for room is decided again where it could fit, and only there."""
+"""Workloads that wait for capacity are decided again where they could fit, and only there."""
 
 import asyncio
 
@@ -12,6 +12,7 @@ from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests, minimum_request_of
 from tests.support.fake_clock import FakeClock
+from tests.support.queues import make_queue
 from tests.support.sites import (
     demand,
     facts_of,
@@ -27,9 +28,7 @@ SMALL, LARGE, URGENT = ("ns", "small"), ("ns", "large"), ("ns", "urgent")
 
 
 def made(fleet: Fleet) -> SchedulingQueue:
-    return SchedulingQueue(
-        FakeClock(), 1, 8, 300, capacity_watcher=CapacityWatcher(MinimumRequests(fleet))
-    )
+    return make_queue(FakeClock(), capacity_watcher=CapacityWatcher(MinimumRequests(fleet)))
 
 
 def parked(
@@ -46,7 +45,7 @@ def gain(queue: SchedulingQueue, fleet: Fleet, name: str, cpu: str) -> None:
 
 
 async def taken(queue: SchedulingQueue) -> list[str]:
-    """Whose turn it is, one after the other; nobody is placed."""
+    """The workloads in the order of the queue; none is placed."""
     found: list[str] = []
     while True:
         taking = asyncio.get_running_loop().create_task(queue.take())
@@ -95,7 +94,7 @@ async def test_what_came_during_a_decision_counts_for_it_where_it_could_fit() ->
         queue.finish(LARGE)
 
 
-async def test_room_that_was_taken_meanwhile_is_no_room_but_another_site_may_have_some() -> None:
+async def test_capacity_that_was_used_meanwhile_does_not_count_but_another_site_may() -> None:
     fleet = fleet_of(site_with_capacity("m1", 0), site_with_capacity("m2", 0))
     queue = made(fleet)
     parked(queue, SMALL, "1")
@@ -104,7 +103,7 @@ async def test_room_that_was_taken_meanwhile_is_no_room_but_another_site_may_hav
         fleet.upsert(facts_of(site(name, nodes(1, cpu="1"))))
     queue.on_capacity_increased(["m1", "m2"])
     assert await queue.take() == URGENT
-    fleet.upsert(with_status(fleet.facts_of("m1"), node_classes=()))  # the urgent one took it
+    fleet.upsert(with_status(fleet.facts_of("m1"), node_classes=()))  # the urgent one used it
     assert await queue.take() == SMALL
     parked(queue, LARGE, "1")
     gain(queue, fleet, "m1", "1")
@@ -115,7 +114,7 @@ async def test_room_that_was_taken_meanwhile_is_no_room_but_another_site_may_hav
     assert await taken(queue) == []
 
 
-async def test_many_wait_and_the_room_for_two_takes_two_decisions_and_no_more() -> None:
+async def test_capacity_for_two_of_many_costs_two_decisions() -> None:
     fleet = fleet_of(site_with_capacity("m1", 0))
     queue = made(fleet)
     for number in range(200):
@@ -130,23 +129,23 @@ async def test_many_wait_and_the_room_for_two_takes_two_decisions_and_no_more() 
 
 
 class Fickle(MinimumRequests):
-    """Says of several needs at once what it does not say of one."""
+    """Answers differently for several requests at once than for a single one."""
 
     def fit(self, numbers: NDArray[np.int64], site: str) -> NDArray[np.bool_]:
         del site
         return np.full(len(numbers), len(numbers) > 1)
 
 
-async def test_whoever_is_asked_once_more_in_vain_goes_on_whatever_is_said_of_the_others() -> None:
-    lookout = CapacityWatcher(Fickle(Fleet()))
-    queue = SchedulingQueue(FakeClock(), 1, 8, 300, capacity_watcher=lookout)
+async def test_a_workload_that_does_not_fit_when_taken_advances_whatever_the_others_do() -> None:
+    watcher = CapacityWatcher(Fickle(Fleet()))
+    queue = make_queue(FakeClock(), capacity_watcher=watcher)
     for number in range(4):
         parked(queue, ("ns", f"w{number}"), "1")
     queue.on_capacity_increased({"m1"})
     assert await taken(queue) == []
 
 
-async def test_what_is_in_flight_takes_room_order_by_order_and_in_great_number() -> None:
+async def test_orders_in_flight_use_capacity_one_by_one_and_in_great_number() -> None:
     flight = InFlight(workload="ns/x", replicas=1, requests={"cpu": 1000, "pods": 1})
     fleet = Fleet([facts_of(site("m1", nodes(1, cpu="50")), in_flight=(flight,) * 49)])
     queue = made(fleet)
@@ -156,7 +155,7 @@ async def test_what_is_in_flight_takes_room_order_by_order_and_in_great_number()
     assert await taken(queue) == ["small"]
 
 
-async def test_of_a_higher_priority_those_are_told_who_could_fit_now() -> None:
+async def test_fitting_keys_are_those_of_a_higher_priority_that_could_fit_now() -> None:
     fleet = fleet_of(site_with_capacity("m1", 0))
     queue = made(fleet)
     assert queue.capacity_watcher is not None

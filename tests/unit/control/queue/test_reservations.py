@@ -1,4 +1,4 @@
-"""Room that is reserved for who waits long: for whom, against whom, and until when."""
+"""Reservations: for which workloads, against which others, and until when."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import pytest
 
 from scheduler.control.ports.hub import GRANTS, SITES, WatchEvent
-from scheduler.control.ports.telemetry import NullTelemetry
 from scheduler.control.queue.reservations import (
     MAX_RESERVATIONS,
     MAX_WINDOWS_PER_SITE,
@@ -22,6 +21,7 @@ from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.queue.reservation import choose_reservation
 from tests.support.fake_clock import FakeClock
+from tests.support.null_telemetry import NullTelemetry
 from tests.support.sites import (
     NOW,
     Raw,
@@ -39,8 +39,8 @@ A, B = ("ns", "a"), ("ns", "b")
 
 
 @dataclass
-class Scene:
-    """Sites by name, and where each workload would have room reserved."""
+class World:
+    """Sites by name, and where capacity would be reserved for each workload."""
 
     names: tuple[str, ...] = ("m1", "m2")
     clock: FakeClock = field(default_factory=FakeClock)
@@ -49,14 +49,21 @@ class Scene:
 
     def __post_init__(self) -> None:
         registry = HubObjects(NullTelemetry(), lambda *_: None)
-        self.sites = Sites(registry, self.clock, 1e9, self.told)
-        self.kept = Reservations(self.sites, self.clock, AFTER, self.where)
+        self.sites = Sites(
+            objects=registry,
+            clock=self.clock,
+            silent_after_seconds=1e9,
+            facts_sink=self.keep_facts,
+        )
+        self.reservations = Reservations(
+            sites=self.sites, clock=self.clock, after_seconds=AFTER, choose_sites=self.where
+        )
         for name in self.names:
             registry.apply_event(SITES, WatchEvent("ADDED", site(name, nodes(4))))
             registry.apply_event(GRANTS, WatchEvent("ADDED", grant(name, name=f"of-{name}")))
             self.sites.admit(name)
 
-    def told(self, name: str, facts: SiteFacts | None) -> None:
+    def keep_facts(self, name: str, facts: SiteFacts | None) -> None:
         assert facts is not None, name
         self.facts[name] = facts
 
@@ -72,101 +79,101 @@ class Scene:
 
     def wait(self, key: WorkKey, *places: dict[str, int], priority: int = 0) -> None:
         self.wanted[key] = list(places)
-        self.kept.set_waiting(key, is_waiting=True, priority=priority)
+        self.reservations.set_waiting(key, is_waiting=True, priority=priority)
 
     def passes(self, seconds: float) -> None:
         asyncio.run(self.clock.advance(seconds))
-        self.kept.update()
+        self.reservations.update()
 
 
-def test_who_waited_long_enough_has_room_that_doubles_with_each_window() -> None:
-    scene = Scene()
-    scene.wait(A, {"m1": 2})
-    scene.passes(AFTER - 1)
-    assert scene.reserved() == {}
-    scene.passes(11)
-    assert scene.reserved() == {"m1": 2}
-    assert scene.facts["m1"].in_flight[0].workload == "reserved for ns/a"
-    scene.passes(AFTER)
-    assert scene.reserved() == {"m1": 4}
-    scene.passes(AFTER)
-    assert scene.reserved() == {"m1": 8}
+def test_a_reservation_begins_after_a_long_wait_and_doubles_with_each_window() -> None:
+    world = World()
+    world.wait(A, {"m1": 2})
+    world.passes(AFTER - 1)
+    assert world.reserved() == {}
+    world.passes(11)
+    assert world.reserved() == {"m1": 2}
+    assert world.facts["m1"].in_flight[0].workload == "reserved for ns/a"
+    world.passes(AFTER)
+    assert world.reserved() == {"m1": 4}
+    world.passes(AFTER)
+    assert world.reserved() == {"m1": 8}
 
 
-def test_it_is_free_for_whom_it_is_meant_and_for_a_higher_priority_only() -> None:
-    scene = Scene()
-    scene.wait(A, {"m1": 2}, priority=5)
-    scene.passes(AFTER)
-    level = scene.kept.aged_priority(A)
+def test_it_is_free_for_its_workload_and_for_higher_priorities_only() -> None:
+    world = World()
+    world.wait(A, {"m1": 2}, priority=5)
+    world.passes(AFTER)
+    level = world.reservations.aged_priority(A)
     assert level == 105
     for key, priority, expected in ((A, 5, {}), (B, level, {"m1": 2}), (B, level + 1, {})):
-        with scene.kept.released_for(key, priority):
-            assert scene.reserved() == expected
-        assert scene.reserved() == {"m1": 2}
+        with world.reservations.released_for(key, priority):
+            assert world.reserved() == expected
+        assert world.reserved() == {"m1": 2}
 
 
 @pytest.mark.parametrize("how", ["placed", "edited", "site", "gone"])
-def test_it_is_given_back_and_others_hear_of_it(how: str) -> None:
-    scene = Scene()
-    scene.wait(A, {"m1": 2})
-    scene.passes(AFTER)
+def test_it_is_given_back_and_the_site_counts_as_freed(how: str) -> None:
+    world = World()
+    world.wait(A, {"m1": 2})
+    world.passes(AFTER)
     match how:
         case "edited":
-            scene.kept.set_waiting(A, is_waiting=True, generation=2)
+            world.reservations.set_waiting(A, is_waiting=True, generation=2)
         case "site":
-            scene.kept.forget_site("m2")
-            assert scene.reserved() == {"m1": 2}
-            scene.kept.forget_site("m1")
+            world.reservations.forget_site("m2")
+            assert world.reserved() == {"m1": 2}
+            world.reservations.forget_site("m1")
         case _:
-            scene.kept.set_waiting(A, is_waiting=False)
-    assert scene.reserved() == {}
-    assert scene.sites.freed_sites == {"m1"}
-    scene.passes(60)
-    assert scene.reserved() == ({"m1": 2} if how in ("edited", "site") else {})
+            world.reservations.set_waiting(A, is_waiting=False)
+    assert world.reserved() == {}
+    assert world.sites.take_freed() == {"m1"}
+    world.passes(60)
+    assert world.reserved() == ({"m1": 2} if how in ("edited", "site") else {})
 
 
-def test_what_came_to_nothing_for_long_moves_on_to_the_next_site_and_round_again() -> None:
-    scene = Scene()
-    scene.wait(A, {"m1": 2}, {"m2": 2})
-    scene.passes(AFTER)
-    assert scene.reserved() == {"m1": 2}
-    scene.passes(MAX_WINDOWS_PER_SITE * AFTER)
-    assert scene.reserved() == {"m2": 2}
-    scene.passes(MAX_WINDOWS_PER_SITE * AFTER)
-    scene.passes(60)
-    assert scene.reserved() == {"m1": 2}
+def test_a_reservation_that_does_not_help_moves_to_the_next_site_and_round_again() -> None:
+    world = World()
+    world.wait(A, {"m1": 2}, {"m2": 2})
+    world.passes(AFTER)
+    assert world.reserved() == {"m1": 2}
+    world.passes(MAX_WINDOWS_PER_SITE * AFTER)
+    assert world.reserved() == {"m2": 2}
+    world.passes(MAX_WINDOWS_PER_SITE * AFTER)
+    world.passes(60)
+    assert world.reserved() == {"m1": 2}
 
 
-def test_a_site_is_kept_for_one_at_a_time_for_who_waited_longest_by_lifted_priority() -> None:
-    scene = Scene()
-    scene.wait(A, {"m1": 2})
-    scene.passes(AFTER)
-    scene.wait(B, {"m1": 3}, priority=50)
-    scene.passes(AFTER)
-    assert scene.reserved() == {"m1": 4}  # 300 against 150: A was first
-    scene.wait(("ns", "urgent"), {"m1": 1}, priority=9000)
-    scene.passes(AFTER)
-    assert scene.reserved() == {"m1": 1}
-    scene.kept.set_waiting(("ns", "urgent"), is_waiting=False)
-    scene.passes(60)
-    assert scene.reserved() == {"m1": 2}
+def test_a_site_is_reserved_for_the_workload_of_the_highest_aged_priority() -> None:
+    world = World()
+    world.wait(A, {"m1": 2})
+    world.passes(AFTER)
+    world.wait(B, {"m1": 3}, priority=50)
+    world.passes(AFTER)
+    assert world.reserved() == {"m1": 4}  # 300 against 150: A was first
+    world.wait(("ns", "urgent"), {"m1": 1}, priority=9000)
+    world.passes(AFTER)
+    assert world.reserved() == {"m1": 1}
+    world.reservations.set_waiting(("ns", "urgent"), is_waiting=False)
+    world.passes(60)
+    assert world.reserved() == {"m1": 2}
 
 
-def test_who_would_fit_nowhere_waits_anew_and_does_not_stand_in_the_way() -> None:
-    scene = Scene()
-    scene.wait(A)
-    scene.passes(AFTER)
-    assert scene.kept.aged_priority(A) == 0
+def test_a_workload_that_fits_nowhere_begins_to_wait_again() -> None:
+    world = World()
+    world.wait(A)
+    world.passes(AFTER)
+    assert world.reservations.aged_priority(A) == 0
 
 
-def test_no_more_than_some_have_room_reserved_the_most_urgent_of_all() -> None:
-    scene = Scene(tuple(f"m{number}" for number in range(MAX_RESERVATIONS + 3)))
-    for number, name in enumerate(scene.names):
-        scene.wait(("ns", name), {name: 1}, priority=number)
-    scene.passes(AFTER)
+def test_the_number_of_reservations_is_limited_to_the_most_urgent() -> None:
+    world = World(tuple(f"m{number}" for number in range(MAX_RESERVATIONS + 3)))
+    for number, name in enumerate(world.names):
+        world.wait(("ns", name), {name: 1}, priority=number)
+    world.passes(AFTER)
     for _ in range(4):
-        scene.passes(10)
-    assert sorted(scene.reserved()) == sorted(scene.names[-MAX_RESERVATIONS:])
+        world.passes(10)
+    assert sorted(world.reserved()) == sorted(world.names[-MAX_RESERVATIONS:])
 
 
 def asked_at(*sites: Raw, asked: Demand, used: dict[str, int], besides: str = "") -> dict[str, int]:
@@ -180,7 +187,7 @@ def asked_at(*sites: Raw, asked: Demand, used: dict[str, int], besides: str = ""
     )
 
 
-def test_the_site_is_one_that_could_hold_all_and_has_most_room_now() -> None:
+def test_the_site_is_one_that_could_hold_all_and_has_most_capacity_now() -> None:
     sites = site_with_capacity("m1", 1), site_with_capacity("m2", 2), site_with_capacity("m3", 3)
     asked = demand(workload(4))
     assert asked_at(*sites, asked=asked, used={"m1": 9, "m2": 9}) == {"m2": 4}
@@ -197,7 +204,7 @@ def test_the_site_is_one_that_could_hold_all_and_has_most_room_now() -> None:
         {"siteGroups": [{"name": "one", "sites": ["m1"]}]},
     ],
 )
-def test_nothing_is_reserved_where_one_site_or_the_next_will_not_do(placement: Raw) -> None:
+def test_nothing_is_reserved_where_one_site_or_the_next_does_not_suffice(placement: Raw) -> None:
     asked = demand(workload(2, placement=placement))
     assert asked_at(site_with_capacity("m1", 9), asked=asked, used={}) == {}
 

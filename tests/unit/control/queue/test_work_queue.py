@@ -10,7 +10,7 @@ A, B, C = ("ns", "a"), ("ns", "b"), ("ns", "c")
 
 def make(clock: FakeClock) -> SchedulingQueue:
     return SchedulingQueue(
-        clock, first_backoff_seconds=1, last_backoff_seconds=8, recheck_seconds=300
+        clock=clock, first_backoff_seconds=1, last_backoff_seconds=8, recheck_seconds=300
     )
 
 
@@ -49,7 +49,7 @@ async def test_failed_work_waits_longer_each_time_and_comes_back() -> None:
     assert waits == [1.0, 2.0, 4.0, 8.0, 8.0]
 
 
-async def test_parked_work_wakes_only_for_a_change_that_may_help() -> None:
+async def test_unschedulable_work_wakes_only_for_a_change_that_may_help() -> None:
     queue = make(FakeClock())
     queue.add(A, Urgency())
     queue.mark_unschedulable(await queue.take(), {"full"})
@@ -60,7 +60,7 @@ async def test_parked_work_wakes_only_for_a_change_that_may_help() -> None:
     assert await queue.take() == A
 
 
-async def test_parked_work_is_looked_at_again_after_a_while() -> None:
+async def test_unschedulable_work_is_decided_again_after_a_while() -> None:
     clock = FakeClock()
     queue = make(clock)
     queue.add(A, Urgency())

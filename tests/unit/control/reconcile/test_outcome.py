@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from scheduler.control.reconcile.outcome import ReconcileResult, outcome_of
+from scheduler.control.reconcile.decide import ReconcileResult, outcome_of
 from scheduler.control.status.workload import with_decision
 from scheduler.model.demand.demand import Demand
 from scheduler.model.kinds.workload import DecisionReference, WorkloadStatus
@@ -24,7 +24,7 @@ def outcome(schedule: Raw) -> tuple[ReconcileResult, WorkloadStatus]:
     return outcome_of(decision, wanted), status
 
 
-def test_work_that_is_too_early_is_looked_at_again_when_its_time_has_come() -> None:
+def test_work_that_is_too_early_is_decided_again_when_its_time_has_come() -> None:
     told, status = outcome({"earliest": (NOW + timedelta(seconds=90)).isoformat()})
     assert told == ReconcileResult("waiting", frozenset({"deadline"}), 90.0)
     assert status.phase == "Waiting"

@@ -1,4 +1,4 @@
-"""When what runs is decided on again, and on what."""
+"""When a placed workload is decided again, and on which demand."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,7 +21,11 @@ KEY = ("ns", "w")
 
 
 def workload(phase: str, *, placed: bool = True, changed: bool = False, **more: Any) -> Workload:  # noqa: ANN401 - JSON
-    word = {"type": "Placed", "status": str(placed), "reason": "Placed" if placed else "Waiting"}
+    condition = {
+        "type": "Placed",
+        "status": str(placed),
+        "reason": "Placed" if placed else "Waiting",
+    }
     group = {"sites": ["m1"], "replicas": 2, "generation": 1, "phase": "Running"}
     raw = {
         "metadata": {"name": "w", "namespace": "ns", "generation": 2 if changed else 1},
@@ -30,7 +34,7 @@ def workload(phase: str, *, placed: bool = True, changed: bool = False, **more: 
             "observedGeneration": 1,
             "placement": {"generation": 1, "groups": [group]},
             "decision": {"id": "1", "hash": "h", "line": "placed on m1 (2)"},
-            "conditions": [word],
+            "conditions": [condition],
             **more,
         },
     }
@@ -42,18 +46,18 @@ FRESH = Demand(
 )
 
 
-def mode_of(one: Workload, *, anew: bool = False) -> str:
-    return demand_to_decide(one, FRESH, is_policy_changed=anew).mode
+def mode_of(one: Workload, *, is_policy_changed: bool = False) -> str:
+    return demand_to_decide(one, FRESH, is_policy_changed=is_policy_changed).mode
 
 
 def test_fresh_starts_over_only_when_it_is_asked_for() -> None:
-    assert mode_of(workload("Running")) == "Steady", "a taint or a restart is no wish"
+    assert mode_of(workload("Running")) == "Steady", "a taint or a restart does not start over"
     assert mode_of(workload("Running", changed=True)) == "Fresh"
-    assert mode_of(workload("Running"), anew=True) == "Fresh"
-    assert mode_of(workload("Running", placed=False)) == "Fresh", "it was asked and not yet done"
+    assert mode_of(workload("Running"), is_policy_changed=True) == "Fresh"
+    assert mode_of(workload("Running", placed=False)) == "Fresh", "requested and not possible yet"
 
 
-def test_what_is_not_placed_whole_is_due_at_every_look_though_a_part_of_it_runs() -> None:
+def test_what_is_not_fully_placed_is_due_at_every_reconciliation_though_a_part_of_it_runs() -> None:
     assert not is_decision_due(workload("Running"), needs_redecision=False)
     assert is_decision_due(workload("Running"), needs_redecision=True)
     assert is_decision_due(workload("Waiting", placed=False), needs_redecision=False)
@@ -106,24 +110,24 @@ def test_a_move_that_cannot_go_on_is_turned_back_as_far_as_replicas_are_missing(
     assert revert_migration(moving, ended) is None, "what was ended at once does not come back"
 
 
-def test_a_wish_that_comes_during_a_look_is_for_the_next_one() -> None:
-    wishes = RequeueReasons()
-    wishes.add_redecision([KEY])
-    wish = wishes.take(KEY)
-    assert wish == RequeueReason(needs_redecision=True)
-    assert wishes.take(KEY) == RequeueReason()
-    wishes.add_policy_change([KEY])
-    wishes.restore(KEY, wish)
-    assert wishes.take(KEY) == RequeueReason(needs_redecision=True, is_policy_changed=True)
+def test_a_reason_that_comes_during_a_reconciliation_is_for_the_next_one() -> None:
+    reasons = RequeueReasons()
+    reasons.add_redecision([KEY])
+    reason = reasons.take(KEY)
+    assert reason == RequeueReason(needs_redecision=True)
+    assert reasons.take(KEY) == RequeueReason()
+    reasons.add_policy_change([KEY])
+    reasons.restore(KEY, reason)
+    assert reasons.take(KEY) == RequeueReason(needs_redecision=True, is_policy_changed=True)
 
 
-def test_an_alarm_rings_once_and_the_newest_counts() -> None:
-    wishes, now = RequeueReasons(), datetime(2026, 11, 23, tzinfo=UTC)
-    wishes.set_timer(KEY, now + timedelta(seconds=5))
-    wishes.set_timer(KEY, now + timedelta(seconds=9))
-    assert wishes.pop_due(now + timedelta(seconds=6)) == []
-    assert wishes.pop_due(now + timedelta(seconds=9)) == [KEY]
-    assert wishes.pop_due(now + timedelta(seconds=60)) == []
-    wishes.set_timer(KEY, now)
-    wishes.set_timer(KEY, None)
-    assert wishes.pop_due(now) == []
+def test_a_timer_expires_once_and_the_newest_counts() -> None:
+    reasons, now = RequeueReasons(), datetime(2026, 11, 23, tzinfo=UTC)
+    reasons.set_timer(KEY, now + timedelta(seconds=5))
+    reasons.set_timer(KEY, now + timedelta(seconds=9))
+    assert reasons.pop_due(now + timedelta(seconds=6)) == []
+    assert reasons.pop_due(now + timedelta(seconds=9)) == [KEY]
+    assert reasons.pop_due(now + timedelta(seconds=60)) == []
+    reasons.set_timer(KEY, now)
+    reasons.set_timer(KEY, None)
+    assert reasons.pop_due(now) == []

@@ -1,12 +1,12 @@
-"""What counts as modest: usage by quota, by the fleet where there is no quota, by weight."""
+"""The share of a tenant: usage by quota, or by the fleet without a quota, and by weight."""
 
 from scheduler.control.ports.hub import TENANTS, Object, WatchEvent
-from scheduler.control.ports.telemetry import NullTelemetry
 from scheduler.control.state.fair_shares import FairShares
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
 from scheduler.model.kinds.fields import API_VERSION
 from tests.support.fake_clock import FakeClock
+from tests.support.null_telemetry import NullTelemetry
 from tests.support.sites import demand, fleet_of, nodes, site, workload
 
 FLEET_CORES = 16.0
@@ -16,7 +16,12 @@ def make(*tenants: Object) -> FairShares:
     registry = HubObjects(NullTelemetry(), lambda *_: None)
     for one in tenants:
         registry.apply_event(TENANTS, WatchEvent("ADDED", one))
-    return FairShares(registry, Quotas(), fleet_of(site("m1", nodes(16))), FakeClock())
+    return FairShares(
+        objects=registry,
+        quotas=Quotas(),
+        fleet=fleet_of(site("m1", nodes(16))),
+        clock=FakeClock(),
+    )
 
 
 def tenant(name: str, quota: dict[str, str], weight: float = 1.0) -> Object:
@@ -28,7 +33,7 @@ def tenant(name: str, quota: dict[str, str], weight: float = 1.0) -> Object:
     }
 
 
-def test_a_tenant_is_measured_by_his_quota_and_weight() -> None:
+def test_a_tenant_is_measured_by_its_quota_and_weight() -> None:
     shares = make(tenant("a", {"cpu": "8"}), tenant("b", {"cpu": "8"}, weight=2.0))
     for name in ("a", "b"):
         shares.quotas.set_usage((f"{name}-ns", "w"), demand(workload(4)), {"m1": 4})
@@ -36,7 +41,7 @@ def test_a_tenant_is_measured_by_his_quota_and_weight() -> None:
     assert shares.share("b") == 0.25
 
 
-def test_who_has_no_quota_is_measured_by_the_fleet_and_what_runs_there() -> None:
+def test_a_tenant_without_quota_is_measured_by_the_fleet_and_what_runs_there() -> None:
     shares = make(tenant("a", {}))
     shares.quotas.set_usage(("a-ns", "w"), demand(workload(4)), {"m1": 4})
     shares.quotas.set_usage(("stray", "w"), demand(workload(2)), {"m1": 2})
@@ -58,7 +63,7 @@ def test_shares_follow_what_is_placed_given_back_and_changed() -> None:
     assert shares.share("a") == 0.5
     shares.quotas.release(("a-ns", "w"))
     assert shares.share("a") == 0.0
-    assert shares.quotas.was_freed
+    assert shares.quotas.take_freed()
     shares.quotas.set_usage(("a-ns", "w"), demand(workload(4)), {"m1": 4})
     shares.objects.apply_event(TENANTS, WatchEvent("MODIFIED", tenant("a", {"cpu": "4"})))
     shares.invalidate()

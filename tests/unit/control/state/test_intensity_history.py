@@ -1,4 +1,4 @@
-"""What an old figure is reckoned at: no less than the worst tenth of what it used to be."""
+"""The intensity history of a site: its 90th percentile is a lower bound for an old figure."""
 
 import msgspec
 

@@ -1,10 +1,10 @@
-"""Which workloads stand at a site is known without looking at all of them."""
+"""The index of workloads by site equals a search through all of them."""
 
 from random import Random
 
 from scheduler.control.ports.hub import WORKLOADS, WatchEvent
-from scheduler.control.ports.telemetry import NullTelemetry
 from scheduler.control.state.objects import HubObjects
+from tests.support.null_telemetry import NullTelemetry
 from tests.support.sites import workload
 
 

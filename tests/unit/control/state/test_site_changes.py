@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from scheduler.control.ports.agents import SiteReport
-from scheduler.control.ports.telemetry import NullTelemetry
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
 from scheduler.model.demand.facts import InFlight, OrderGeneration
@@ -14,12 +13,18 @@ from scheduler.model.kinds.kinds import Site
 from scheduler.model.kinds.metadata import Metadata
 from scheduler.model.kinds.site import FreeRow, NodeClass, Rtt, SiteStatus
 from tests.support.fake_clock import FakeClock
+from tests.support.null_telemetry import NullTelemetry
 
 
 def made() -> Sites:
     registry = HubObjects(NullTelemetry(), lambda *_: None)
     registry.sites["m1"] = Site(metadata=Metadata(name="m1"))
-    sites = Sites(registry, FakeClock(), 45.0, lambda *_: None)
+    sites = Sites(
+        objects=registry,
+        clock=FakeClock(),
+        silent_after_seconds=45.0,
+        facts_sink=lambda *_: None,
+    )
     sites.admit("m1")
     return sites
 
@@ -46,22 +51,22 @@ BEFORE: FreeRow = {"count": 2, "cpu": "4", "memory": "8Gi"}
         (({"count": 1, "cpu": "4"}, {"count": 1, "cpu": "2"}), True),
     ],
 )
-def test_only_more_of_something_is_news(after: tuple[FreeRow, ...], *, helps: bool) -> None:
+def test_only_more_of_a_resource_helps(after: tuple[FreeRow, ...], *, helps: bool) -> None:
     sites = made()
     sites.on_report(said(BEFORE))
     assert sites.on_report(said(*after)) == ({"capacity"} if helps else set())
 
 
-def test_what_was_on_its_way_and_is_not_any_more_gives_room() -> None:
+def test_an_order_that_is_no_longer_in_flight_frees_capacity() -> None:
     sites = made()
     sites.on_report(said(BEFORE))
     pod = InFlight(workload="ns/w", replicas=1, requests={"cpu": 1000})
     ordered = OrderGeneration(generation=1, replicas=1, pod=pod)
     sites.set_order("m1", "hub/ns/w/1", ordered)
     assert sites.on_report(said(BEFORE, bound={"hub/ns/w/1": (1, 1)})) == {"capacity"}
-    assert not sites.freed_sites
+    assert not sites.take_freed()
     sites.set_order("m1", "hub/ns/w/1", None)
-    assert sites.freed_sites
+    assert sites.take_freed() == {"m1"}
 
 
 @pytest.mark.parametrize(
@@ -74,7 +79,7 @@ def test_what_was_on_its_way_and_is_not_any_more_gives_room() -> None:
         ({"m2": 5.0, "m3": 80.0}, True),
     ],
 )
-def test_round_trips_are_news_where_they_are_shorter_and_for_latency_only(
+def test_shorter_round_trips_help_with_latency_only(
     after: dict[str, float], *, helps: bool
 ) -> None:
     def measured(rtt: dict[str, float]) -> SiteReport:
@@ -87,7 +92,7 @@ def test_round_trips_are_news_where_they_are_shorter_and_for_latency_only(
     assert sites.on_report(measured(after)) == ({"latency"} if helps else set())
 
 
-def test_a_report_after_long_silence_is_news_though_it_says_the_same() -> None:
+def test_an_unchanged_report_after_a_long_silence_helps() -> None:
     sites = made()
     sites.on_report(said(BEFORE))
     soon, late = (replace(said(BEFORE), observed_seconds=seconds) for seconds in (30.0, 75.0))

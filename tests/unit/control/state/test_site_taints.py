@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import msgspec
 
-from scheduler.control.ports.telemetry import NullTelemetry
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
 from scheduler.model.kinds.fields import Taint
@@ -12,6 +11,7 @@ from scheduler.model.kinds.kinds import Site
 from scheduler.model.kinds.metadata import Metadata
 from scheduler.model.kinds.site import SiteSpec
 from tests.support.fake_clock import START, FakeClock
+from tests.support.null_telemetry import NullTelemetry
 
 FIRE = Taint(key="fire", effect="NoExecute")
 
@@ -25,7 +25,12 @@ def taints_of(sites: Sites, *taints: Taint) -> list[Taint]:
 
 async def test_a_taint_without_a_time_counts_from_when_it_was_seen_first() -> None:
     clock = FakeClock()
-    sites = Sites(HubObjects(NullTelemetry(), lambda *_: None), clock, 45.0, lambda *_: None)
+    sites = Sites(
+        objects=HubObjects(NullTelemetry(), lambda *_: None),
+        clock=clock,
+        silent_after_seconds=45.0,
+        facts_sink=lambda *_: None,
+    )
     dated = msgspec.structs.replace(FIRE, time_added=START)
     other = msgspec.structs.replace(FIRE, key="other", time_added=START - timedelta(hours=1))
     no_schedule = Taint(key="full")

@@ -1,4 +1,4 @@
-"""Which sites refuse what is not placed: the same counts as the decision tells."""
+"""Which sites refuse unplaced workloads: the counts are those of the decisions."""
 
 from collections import Counter
 from random import Random
@@ -28,10 +28,10 @@ def test_the_first_reasons_of_sites_add_up_to_those_of_the_decision() -> None:
         decision = choose(asked, fleet, now=NOW)
         refusals = Refusals()
         refusals.record(("ns", "w"), decision, asked, fleet, DEFAULT_TERMS)
-        told = Counter[str]()
+        counted = Counter[str]()
         for _, reason, count in count_refusals(refusals.answer_counts()):
-            told[reason] += count
-        assert told == Counter(dict(decision.reasons))
-        seen += told
+            counted[reason] += count
+        assert counted == Counter(dict(decision.reasons))
+        seen += counted
         fleet.assume(asked, decision)
     assert {"full", "fragmented", "architecture"} <= seen.keys(), seen

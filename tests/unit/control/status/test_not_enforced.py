@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from scheduler.control.status.conditions import stuck_condition
 from scheduler.control.status.not_enforced import NOT_ENFORCED, not_enforced, not_enforced_condition
-from scheduler.control.status.stuck import stuck_condition
 from scheduler.model.decode import decode
 from scheduler.model.demand.accept import demand_of
 from scheduler.model.kinds.workload import Workload, WorkloadSpec, WorkloadStatus

@@ -1,4 +1,4 @@
-"""The status of a workload: what decisions and sites make of it."""
+"""The status of a workload after decisions and reports of sites."""
 
 from datetime import timedelta
 
@@ -54,7 +54,7 @@ def phases(status: WorkloadStatus) -> dict[str, str | None]:
     return {site: group.phase for group in status.placement.groups for site in group.sites}
 
 
-def test_sites_with_equal_shares_stand_in_one_group() -> None:
+def test_sites_with_equal_shares_are_one_group() -> None:
     status = decided(WorkloadStatus(), m1=6, m2=6)
     [group] = status.placement.groups
     assert (group.sites, group.replicas, group.phase) == (("m1", "m2"), 6, "Placing")
@@ -106,7 +106,7 @@ def test_what_the_authority_stops_is_withdrawn_at_once() -> None:
 
 
 def unplaced(status: WorkloadStatus, line: str, **shares: int) -> WorkloadStatus:
-    """The status after a decision that could not place all that was asked."""
+    """The status after a decision that did not place all replicas."""
     waiting = Decision(
         workload="ns/w",
         phase="Waiting",
@@ -119,7 +119,7 @@ def unplaced(status: WorkloadStatus, line: str, **shares: int) -> WorkloadStatus
     )
 
 
-def test_while_a_part_runs_and_the_rest_has_no_room_it_waits_and_says_why() -> None:
+def test_a_workload_that_runs_in_part_waits_and_says_why() -> None:
     views = {"m1": view(1, ready=2)}
     status = unplaced(with_health(decided(WorkloadStatus(), m1=2), views, START), "1 full", m1=2)
     short = with_health(status, views, START, wanted=5)
@@ -127,7 +127,7 @@ def test_while_a_part_runs_and_the_rest_has_no_room_it_waits_and_says_why() -> N
     assert phases(short) == {"m1": "Running"}
 
 
-def test_what_cannot_move_now_runs_on_and_says_why() -> None:
+def test_a_workload_that_cannot_move_keeps_running_and_says_why() -> None:
     views = {"m1": view(1, ready=2)}
     status = unplaced(with_health(decided(WorkloadStatus(), m1=2), views, START), "1 full", m1=2)
     whole = with_health(status, views, START, wanted=2)
@@ -136,7 +136,7 @@ def test_what_cannot_move_now_runs_on_and_says_why() -> None:
     assert (placed.status, placed.message) == ("False", "1 full")
 
 
-def test_what_runs_nowhere_any_more_is_neither_ready_nor_available() -> None:
+def test_a_workload_that_runs_nowhere_is_neither_ready_nor_available() -> None:
     status = with_health(decided(WorkloadStatus(), m1=2), {"m1": view(1, ready=2)}, START)
     ended = Decision(
         workload="ns/w",
@@ -156,7 +156,7 @@ def test_what_runs_nowhere_any_more_is_neither_ready_nor_available() -> None:
     assert told["Evicted"].message == "ended at m1 (taint)"
 
 
-def test_a_word_of_a_site_that_works_by_an_older_index_makes_nothing_run() -> None:
+def test_a_report_by_an_older_index_makes_nothing_run() -> None:
     status = decided(WorkloadStatus(), m1=2)
     claim = view(1, ready=2)
     old = SiteView(claim.state, is_silent=False, is_current=False)
@@ -199,7 +199,7 @@ def test_a_refusal_keeps_what_runs() -> None:
     still = with_health(after, {"m1": view(1, ready=2)}, START)
     assert (still.phase, still.reason) == (
         "Running",
-        "not accepted, the former runs on: no such policy",
+        "not accepted, the former spec still runs: no such policy",
     )
 
 

@@ -282,8 +282,8 @@ def test_the_running_scheduler_sums_what_the_others_use_and_spend() -> None:
         quotas.set_usage(key, demand(of("a", 2, app=key[1]), tenants=[limited]), {"m1": 1, "m2": 1})
     assert quotas.used_by({"a-ns"}, excluding=keys[0])["cpu"] == 4000
     assert quotas.spent_by({"a-ns"}, excluding=keys[0]) == Spend(cny_per_hour=6.0)
-    freed = [quotas.was_freed]
+    freed = [quotas.take_freed()]
     quotas.set_usage(keys[1], demand(of("a", 2, app="two"), tenants=[limited]), {"m1": 1})
-    assert [*freed, quotas.was_freed] == [False, True]
+    assert [*freed, quotas.take_freed()] == [False, True]
     quotas.release(keys[2])
     assert quotas.spent_by({"a-ns"}, excluding=keys[0]) == Spend(cny_per_hour=1.5)

@@ -1,0 +1,80 @@
+"""What only the passing of time brings: silent sites, grants that begin or end, stuck orders."""
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from scheduler.control.queue.requeue import Requeuer
+from scheduler.control.queue.reservations import Reservations
+from scheduler.control.state.objects import HubObjects
+from scheduler.control.state.sites import Sites
+from scheduler.control.wake_ups import WakeUps
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.runtime.clock import Clock
+
+_log = logging.getLogger(__name__)
+
+_CHECK_INTERVAL_SECONDS = 1.0
+_STUCK_CHECK_SECONDS = 30.0
+
+
+@dataclass(slots=True, kw_only=True)
+class ClockEvents:
+    """Checks once a second what has become due.
+
+    Attributes:
+        objects: the hub's objects.
+        sites: what is known of sites.
+        reservations: capacity that is reserved for workloads that have waited long.
+        requeuer: queues the workloads concerned.
+        wake_ups: wakes workloads that wait.
+        clock: the time.
+    """
+
+    objects: HubObjects
+    sites: Sites
+    reservations: Reservations
+    requeuer: Requeuer
+    wake_ups: WakeUps
+    clock: Clock
+    _grant_boundaries: list[datetime] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """Checks once a second; runs until cancelled."""
+        checked_seconds = self.clock.monotonic()
+        while True:
+            await self.clock.sleep(_CHECK_INTERVAL_SECONDS)
+            for site in list(self.sites.overdue_sites()):
+                self.mark_silent(site)
+            self._handle_grant_boundaries()
+            self.reservations.update()
+            self.wake_ups.add_freed_resources()
+            self.requeuer.redecide(self.requeuer.reasons.pop_due(self.clock.now()))
+            if self.clock.monotonic() - checked_seconds >= _STUCK_CHECK_SECONDS:
+                checked_seconds = self.clock.monotonic()
+                self.requeuer.requeue(self._placed_not_running())
+
+    def mark_silent(self, site: str) -> None:
+        """Marks a site as silent and requeues its workloads, unless it is silent already."""
+        if self.sites.mark_silent(site):
+            _log.warning("site %s is silent", site)
+            self.reservations.forget_site(site)
+            self.requeuer.requeue(self.objects.workloads_at(site))
+
+    def update_grant_boundaries(self) -> None:
+        """Recomputes when grants begin or end, because grants have changed."""
+        now = self.clock.now()
+        specs = [one.spec for one in self.objects.grants.values()]
+        instants = [at for spec in specs for at in (spec.valid_from, spec.valid_until) if at]
+        self._grant_boundaries = sorted(at for at in instants if at > now)
+
+    def _handle_grant_boundaries(self) -> None:
+        now = self.clock.now()
+        passed = [at for at in self._grant_boundaries if at <= now]
+        if passed:
+            self._grant_boundaries = self._grant_boundaries[len(passed) :]
+            self.requeuer.redecide(self.objects.workloads)
+            self.wake_ups.add_events("grant", "time")
+
+    def _placed_not_running(self) -> list[WorkKey]:
+        return [key for key, one in self.objects.workloads.items() if one.status.phase == "Placed"]

@@ -1,0 +1,291 @@
+"""Decides about one workload, and records each decision in the ledger before it has any effect."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from scheduler.control.events.recorder import EventRecorder
+from scheduler.control.orders.sync import OrderSync
+from scheduler.control.ports.ledger import AcceptedSpec, DecisionRecorder
+from scheduler.control.queue.requeue import RequeueReason, RequeueReasons
+from scheduler.control.reconcile.triggers import (
+    demand_to_decide,
+    demand_to_recheck,
+    ends_or_violates,
+    is_decision_due,
+    is_unchanged,
+)
+from scheduler.control.state.decision_inputs import DecisionInputs
+from scheduler.control.state.objects import HubObjects
+from scheduler.control.stats.workloads import WorkloadStats
+from scheduler.control.status import workload as statuses
+from scheduler.control.status.conditions import format_violations
+from scheduler.control.status.migration import revert_migration
+from scheduler.model.decision import Decision
+from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.workload import (
+    DecisionReference,
+    Workload,
+    WorkloadSpec,
+    WorkloadStatus,
+)
+from scheduler.placement.choose import choose
+from scheduler.placement.filter.retention import evicted_by_taint_at
+from scheduler.placement.queue.minimum_requests import MinimumRequest, minimum_request_of
+from scheduler.placement.queue.order import could_wake
+
+_SECRET_FIELDS = ("data", "stringData")
+_REDACTED = "(not recorded)"
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileResult:
+    """The outcome of one reconciliation.
+
+    Attributes:
+        result: placed, waiting, refused, unchanged, not-accepted, deleted, withdrawing.
+        unschedulable_reasons: slugs of the reasons that keep the workload from being placed; empty
+            when it waits for nothing.
+        retry_after_seconds: after this time the decision may change by itself; None: never.
+        minimum_request: what a site must have free to matter to it; None: any site may.
+    """
+
+    result: str
+    unschedulable_reasons: frozenset[str] = frozenset()
+    retry_after_seconds: float | None = None
+    minimum_request: MinimumRequest | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Decider:
+    """Makes decisions about single workloads.
+
+    Attributes:
+        objects: the hub's objects; of them the names of the sites that exist.
+        inputs: the fleet, the time and the terms.
+        order_sync: what sites report of the workload's orders.
+        recorder: the ledger.
+        requeue_reasons: learns when the passing of time may affect a placement.
+        events: records violations for `kubectl describe`.
+        stats: counts decisions and refusals.
+        epoch: gives the leader's epoch.
+    """
+
+    objects: HubObjects
+    inputs: DecisionInputs
+    order_sync: OrderSync
+    recorder: DecisionRecorder
+    requeue_reasons: RequeueReasons
+    events: EventRecorder
+    stats: WorkloadStats
+    epoch: Callable[[], int]
+
+    def last_accepted(self, workload: Workload) -> AcceptedSpec | None:
+        """The spec and the demand of the newest decision about a workload; None without one."""
+        return self.recorder.last_accepted(workload.metadata.key)
+
+    async def decide(
+        self,
+        key: WorkKey,
+        workload: Workload,
+        demand: Demand | NotAccepted,
+        requeue_reason: RequeueReason,
+    ) -> tuple[WorkloadStatus, ReconcileResult]:
+        """Makes a decision if one is due; it is recorded before this returns.
+
+        Args:
+            key: namespace and name.
+            workload: as the hub holds it.
+            demand: of its present spec, or why that is not accepted.
+            requeue_reason: why a placed workload is decided again.
+
+        Returns:
+            The status after the decision, without what sites report, and the outcome.
+        """
+        status, now = workload.status, self.inputs.clock.now()
+        if isinstance(demand, NotAccepted):
+            if requeue_reason.needs_redecision and status.placement.groups:
+                status = await self._recheck_last_accepted(key, workload, now)
+            return await self._refuse(workload, status, demand, now)
+        if not is_decision_due(workload, needs_redecision=requeue_reason.needs_redecision):
+            return status, ReconcileResult("unchanged")
+        if demand.placed and not status.placement.groups:
+            status = self.order_sync.with_adopted_placement(workload).status
+        demand = demand_to_decide(
+            workload, demand, is_policy_changed=requeue_reason.is_policy_changed
+        )
+        demand, decision = self._choose(key, workload, demand, now)
+        outcome = outcome_of(decision, demand)
+        if is_unchanged(workload, status, decision):
+            return status, outcome
+        status = await self._record_decision(
+            workload, status, demand, decision, recorded=workload, now=now
+        )
+        return status, outcome
+
+    async def _recheck_last_accepted(
+        self, key: WorkKey, workload: Workload, now: datetime
+    ) -> WorkloadStatus:
+        """Decides about what runs of a workload whose present spec is not accepted.
+
+        The spec that was accepted last counts, so an edit that cannot be accepted does not exempt
+        a workload from the rules. Nothing new is placed.
+        """
+        former = self.last_accepted(workload)
+        if former is None:
+            return workload.status
+        demand = demand_to_recheck(workload, former.demand)
+        demand, decision = self._choose(key, workload, demand, now)
+        if not ends_or_violates(workload.status, decision):
+            return workload.status
+        recorded = msgspec.structs.replace(workload, spec=former.spec)
+        return await self._record_decision(
+            workload, workload.status, demand, decision, recorded=recorded, now=now
+        )
+
+    def _choose(
+        self, key: WorkKey, workload: Workload, demand: Demand, now: datetime
+    ) -> tuple[Demand, Decision]:
+        """The decision, and the demand that it answers.
+
+        The demand differs from the given one if a move that cannot be carried on is reverted.
+        """
+        fleet, terms, clock = self.inputs.fleet, self.inputs.terms, self.inputs.clock
+        self.stats.record_seen(key, workload)
+        started_seconds = clock.monotonic()
+        decision = choose(demand, fleet, now=now, terms=terms)
+        reverted = None if decision.phase == "Placed" else revert_migration(demand, decision)
+        if reverted is not None:
+            demand, decision = reverted, choose(reverted, fleet, now=now, terms=terms)
+        self.requeue_reasons.set_timer(key, evicted_by_taint_at(demand, fleet, now))
+        self.stats.telemetry.observe_decision(clock.monotonic() - started_seconds)
+        self.stats.record_decision(key, decision, demand, fleet, terms)
+        return demand, decision
+
+    async def _record_decision(
+        self,
+        workload: Workload,
+        status: WorkloadStatus,
+        demand: Demand,
+        decision: Decision,
+        *,
+        recorded: Workload,
+        now: datetime,
+    ) -> WorkloadStatus:
+        """Records a decision, and returns the status after it.
+
+        Args:
+            workload: as the hub holds it.
+            status: the status until now.
+            demand: the demand that was decided on.
+            decision: the decision.
+            recorded: the workload with the spec that was decided on.
+            now: when it was made.
+        """
+        content = {"demand": demand, "terms": self.inputs.terms, "decision": decision}
+        reference = await self._record(recorded, now, content, decision.line)
+        self._report_violations(recorded, demand, decision)
+        return self._with_decision(workload, status, decision, reference, now)
+
+    def _with_decision(
+        self,
+        workload: Workload,
+        status: WorkloadStatus,
+        decision: Decision,
+        reference: DecisionReference,
+        now: datetime,
+    ) -> WorkloadStatus:
+        generation = workload.metadata.generation
+        is_spec_changed = status.observed_generation != generation
+        after = statuses.with_decision(
+            status,
+            decision,
+            reference,
+            is_new_content=is_spec_changed,
+            known_sites=self.objects.sites,
+            now=now,
+            views=self.order_sync.site_views(workload, status),
+        )
+        if status.phase == "Completed" and not is_spec_changed:
+            after = msgspec.structs.replace(after, phase="Completed")
+        return msgspec.structs.replace(after, observed_generation=generation)
+
+    def _report_violations(self, workload: Workload, demand: Demand, decision: Decision) -> None:
+        """Records an event and counts what breaks a right, whatever is done about it."""
+        if not decision.violations:
+            return
+        treatment = demand.on_violation
+        message = format_violations(decision, treatment)
+        self.events.record(workload, reason="Violation", message=message, is_warning=True)
+        for reason in decision.violations.values():
+            self.stats.telemetry.count_violation(reason, treatment)
+
+    async def _refuse(
+        self, workload: Workload, status: WorkloadStatus, refusal: NotAccepted, now: datetime
+    ) -> tuple[WorkloadStatus, ReconcileResult]:
+        """The status of a workload whose spec is not accepted; recorded if that is new."""
+        line = f"{refusal.reason}: {refusal.message}"[: statuses.MAX_TEXT_LENGTH]
+        outcome = ReconcileResult("not-accepted", frozenset({refusal.reason}))
+        is_seen = status.observed_generation == workload.metadata.generation
+        if is_seen and status.decision and status.decision.line == line:
+            return status, outcome
+        reference = await self._record(workload, now, {"refusal": refusal}, line)
+        after = statuses.with_refusal(status, refusal, reference, now)
+        generation = workload.metadata.generation
+        return msgspec.structs.replace(after, observed_generation=generation), outcome
+
+    async def _record(
+        self, workload: Workload, now: datetime, content: dict[str, Any], line: str
+    ) -> DecisionReference:
+        recorded = await self.recorder.record(
+            subject=workload.metadata.key,
+            epoch=self.epoch(),
+            at=now,
+            content=content,
+            spec=without_secrets(workload.spec),
+        )
+        return DecisionReference(
+            id=recorded.id,
+            hash=recorded.hash,
+            line=line[: statuses.MAX_TEXT_LENGTH],
+            decided_at=now,
+        )
+
+
+def outcome_of(decision: Decision, demand: Demand) -> ReconcileResult:
+    """The outcome of a decision; what is not placed waits for its reasons or its start time."""
+    if decision.phase == "Placed":
+        return ReconcileResult("placed")
+    start, now = decision.start_at or demand.schedule.earliest, decision.decided_at
+    pause = (start - now).total_seconds() if start and start > now else None
+    reasons = frozenset[str](decision.reasons)
+    need = minimum_request_of(demand) if could_wake(frozenset({"capacity"}), reasons) else None
+    return ReconcileResult(decision.phase.lower(), reasons, pause, need)
+
+
+def without_secrets(spec: WorkloadSpec) -> WorkloadSpec:
+    """The spec without the values of inline Secrets, which the ledger could never forget.
+
+    Such a workload is refused, and its refusal is recorded.
+    """
+    if not any(_is_secret(one) for one in spec.manifests):
+        return spec
+    return msgspec.structs.replace(spec, manifests=tuple(map(_redact, spec.manifests)))
+
+
+def _is_secret(manifest: Mapping[str, Any]) -> bool:
+    return str(manifest.get("kind")).casefold() == "secret"
+
+
+def _redact(manifest: dict[str, Any]) -> dict[str, Any]:
+    if not _is_secret(manifest):
+        return manifest
+    kept = {key: value for key, value in manifest.items() if key not in _SECRET_FIELDS}
+    metadata = kept.get("metadata")
+    if isinstance(metadata, dict):  # kubectl's last-applied annotation repeats the data
+        kept["metadata"] = {key: value for key, value in metadata.items() if key != "annotations"}
+    return kept | {key: _REDACTED for key in _SECRET_FIELDS if key in manifest}

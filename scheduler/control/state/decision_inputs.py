@@ -1,0 +1,53 @@
+"""What every decision reads besides the demand: the fleet, the time and the terms."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.terms import Terms
+from scheduler.model.kinds.tenant import Spend
+from scheduler.placement.cost.spend import spend_of
+from scheduler.placement.fleet.context import DecisionContext, decision_context
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.runtime.clock import Clock
+
+
+@dataclass(slots=True, kw_only=True)
+class DecisionInputs:
+    """The fleet, the clock and the terms that are in force.
+
+    Attributes:
+        fleet: the arrays that decisions are computed on.
+        clock: gives the time of a decision.
+        base_terms: the terms without scarcity prices.
+        terms: the terms of the next decision: `base_terms` with the prices of the last batch.
+    """
+
+    fleet: Fleet
+    clock: Clock
+    base_terms: Terms
+    terms: Terms = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.terms = self.base_terms
+
+    def context(self) -> DecisionContext:
+        """The time and the terms of a decision that is made now."""
+        return decision_context(self.clock.now(), self.terms)
+
+    def spend_of(self, demand: Demand, replicas_by_site: Mapping[str, int]) -> Spend:
+        """What these replicas cost an hour; scarcity prices are not money, so they do not count."""
+        context = decision_context(self.clock.now(), self.base_terms)
+        return spend_of(demand, self.fleet, context, replicas_by_site)
+
+    def use_scarcity_of(self, priced: Terms) -> None:
+        """Decisions use the scarcity prices of these terms from now on."""
+        self.terms = msgspec.structs.replace(
+            self.terms, scarcity=priced.scarcity, scarcity_version=priced.scarcity_version
+        )
+
+    def drop_scarcity(self) -> None:
+        """Decisions use no scarcity prices from now on."""
+        self.terms = msgspec.structs.replace(self.terms, scarcity=(), scarcity_version="")

@@ -1,0 +1,147 @@
+"""The conditions of `Workload.status`: how they are set, and those that report trouble. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+from scheduler.control.status.migration import SiteShare
+from scheduler.model.decision import Decision
+from scheduler.model.formatters import format_list
+from scheduler.model.kinds.fields import Condition
+from scheduler.model.kinds.rights import OnViolation
+from scheduler.model.kinds.workload import WorkloadStatus
+
+MAX_SITES_LISTED = 6
+"""A condition message lists at most this many sites; the groups of the status hold them all."""
+
+_TREATMENTS: dict[OnViolation, str] = {
+    "Report": "what runs there stays",
+    "Move": "it is replaced elsewhere first, and stays until the replacement runs",
+    "Stop": "it ends there at once",
+}
+
+
+def find_condition(conditions: Sequence[Condition], kind: str) -> Condition | None:
+    """The condition of a type; None when there is none."""
+    return next((one for one in conditions if one.type == kind), None)
+
+
+def set_condition(
+    status: WorkloadStatus, condition: Condition | None, kind: str, now: datetime
+) -> WorkloadStatus:
+    """The status with a condition set, or with the condition of that type removed.
+
+    Args:
+        status: the status until now.
+        condition: the condition; None removes the one of type `kind`.
+        kind: the type of the condition.
+        now: becomes the transition time when the condition's status changes.
+    """
+    conditions = without_condition(status.conditions, kind)
+    if condition is not None:
+        conditions = with_condition(status.conditions, condition, now)
+    return msgspec.structs.replace(status, conditions=conditions)
+
+
+def with_condition(
+    conditions: Sequence[Condition], condition: Condition, now: datetime
+) -> tuple[Condition, ...]:
+    """The conditions with one set, sorted by type.
+
+    The transition time changes only with the status, as the Kubernetes API conventions say.
+    """
+    old = find_condition(conditions, condition.type)
+    at = None if old is None or old.status != condition.status else old.last_transition_time
+    fresh = msgspec.structs.replace(
+        condition, last_transition_time=at or now.replace(microsecond=0)
+    )
+    rest = without_condition(conditions, condition.type)
+    return tuple(sorted((*rest, fresh), key=lambda one: one.type))
+
+
+def without_condition(conditions: Sequence[Condition], kind: str) -> tuple[Condition, ...]:
+    """The conditions without the one of a type."""
+    return tuple(one for one in conditions if one.type != kind)
+
+
+def moving_condition(shares: Mapping[str, SiteShare]) -> Condition | None:
+    """`Moving`: replicas run on somewhere until their replacement runs; None without such."""
+    leaving = {site: one for site, one in shares.items() if one.leaving}
+    if not leaving:
+        return None
+    held = _format_sites(f"{site} ({one.leaving})" for site, one in leaving.items())
+    awaited = sorted({site for one in leaving.values() for site in one.replaced_by})
+    runs = _format_sites(f"{site} ({shares[site].replicas})" for site in awaited if site in shares)
+    return Condition(
+        type="Moving",
+        status="True",
+        reason="WaitsForReplacement",
+        message=f"waiting for {runs or 'a replacement'} to run before withdrawing {held}",
+    )
+
+
+def evicted_condition(decision: Decision) -> Condition:
+    """`Evicted`: replicas were ended somewhere at once; stays until the workload runs again."""
+    ended = _format_sites(f"{site} ({why})" for site, why in decision.ended_by.items())
+    return Condition(
+        type="Evicted", status="True", reason="EndedAtOnce", message=f"ended at {ended}"
+    )
+
+
+def violation_condition(shares: Mapping[str, SiteShare]) -> Condition | None:
+    """`Violation`: replicas run where they break a right; None without such."""
+    broken = {site: one for site, one in shares.items() if one.violates}
+    if not broken:
+        return None
+    reasons = {one.violates for one in broken.values()}
+    sites = _format_sites(f"{site} ({one.violates})" for site, one in broken.items())
+    leaves = all(one.is_withdrawing for one in broken.values())
+    ending = "runs on only until its replacement runs" if leaves else "stays"
+    return Condition(
+        type="Violation",
+        status="True",
+        reason=_camel_case(reasons.pop()) if len(reasons) == 1 else "SeveralRights",
+        message=f"what runs at {sites} breaks a right there, and {ending}",
+    )
+
+
+def format_violations(decision: Decision, treatment: OnViolation) -> str:
+    """The message of an event: which right is broken where, and what `onViolation` demands."""
+    broken = ", ".join(f"{site}: {why}" for site, why in sorted(decision.violations.items()))
+    return f"breaks a right at {broken}; onViolation {treatment}: {_TREATMENTS[treatment]}"
+
+
+def stuck_condition(
+    status: WorkloadStatus, after_seconds: float, now: datetime
+) -> Condition | None:
+    """`StuckInFlight`: an order was not seen running for `after_seconds`; None without such.
+
+    The condition only informs. The capacity stays counted as in flight at the site until a report
+    shows the pods, however long that takes.
+    """
+    stuck = sorted(
+        site
+        for group in status.placement.groups
+        if group.phase == "Placing"
+        and group.since is not None
+        and (now - group.since).total_seconds() >= after_seconds
+        for site in group.sites
+    )
+    if not stuck:
+        return None
+    return Condition(
+        type="StuckInFlight",
+        status="True",
+        reason="NotRunning",
+        message=f"ordered more than {after_seconds:g} s ago and not running at "
+        f"{format_list(stuck, MAX_SITES_LISTED)}; its capacity there stays reserved",
+    )
+
+
+def _format_sites(sites: Iterable[str]) -> str:
+    return format_list(sorted(sites), MAX_SITES_LISTED)
+
+
+def _camel_case(slug: str) -> str:
+    return "".join(part.capitalize() for part in slug.split("-"))

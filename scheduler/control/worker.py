@@ -1,0 +1,104 @@
+"""The worker: takes workloads off the queue one by one, reconciles them, handles the outcomes."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scheduler.control.ports.hub import Conflict, HubError
+from scheduler.control.ports.telemetry import Telemetry
+from scheduler.control.queue.reservations import CAPACITY_REASONS, Reservations
+from scheduler.control.queue.work_queue import SchedulingQueue
+from scheduler.control.reconcile.decide import ReconcileResult
+from scheduler.control.reconcile.reconciler import Reconciler
+from scheduler.control.state.objects import HubObjects
+from scheduler.control.wake_ups import WakeUps
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.placement.filter.rules import WakeEvent
+from scheduler.runtime.clock import Clock
+
+_log = logging.getLogger(__name__)
+
+_EVENT_OF_RESULT: Mapping[str, WakeEvent] = {"placed": "placed", "deleted": "gone"}
+"""What the result for one workload means for the others that wait."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Worker:
+    """Reconciles one workload after the other.
+
+    Attributes:
+        queue: which workload is next.
+        reconciler: does what one workload needs.
+        objects: the hub's objects.
+        reservations: learns which workloads wait for capacity.
+        wake_ups: wakes workloads that a result could help.
+        telemetry: counts attempts.
+        clock: measures how long attempts take.
+    """
+
+    queue: SchedulingQueue
+    reconciler: Reconciler
+    objects: HubObjects
+    reservations: Reservations
+    wake_ups: WakeUps
+    telemetry: Telemetry
+    clock: Clock
+
+    async def run(self) -> None:
+        """Takes workloads one after the other; runs until cancelled."""
+        while True:
+            key = await self.queue.take()
+            started_seconds = self.clock.monotonic()
+            result = await self._attempt(key)
+            self.wake_ups.add_freed_resources()
+            self.telemetry.observe_attempt(result, self.clock.monotonic() - started_seconds)
+
+    async def _attempt(self, key: WorkKey) -> str:
+        """Reconciles a workload; a failure is retried after a back-off."""
+        try:
+            return self._handle_outcome(key, await self.reconciler.reconcile(key))
+        except Conflict as error:  # another client wrote first; the watch brings what it wrote
+            _log.info("%s/%s: %s", *key, error)
+            return self._retry(key)
+        except HubError as error:
+            _log.warning("%s/%s: retrying later: %s", *key, error)
+            return self._retry(key)
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
+            # A bug that one object brings out must not end the work on all others.
+            _log.exception("%s/%s: internal error, retrying later", *key)
+            return self._retry(key)
+        finally:
+            self.queue.finish(key)
+
+    def _handle_outcome(self, key: WorkKey, outcome: ReconcileResult) -> str:
+        self.queue.succeed(key)
+        self._update_waiting_for_capacity(key, outcome)
+        if outcome.result in _EVENT_OF_RESULT:
+            self.wake_ups.add_events(_EVENT_OF_RESULT[outcome.result])
+        if outcome.result == "deleted" and key not in self.objects.workloads:
+            # One that was created again under its name meanwhile stays in the queue.
+            self.queue.forget(key)
+        elif outcome.unschedulable_reasons:
+            self.queue.mark_unschedulable(
+                key,
+                outcome.unschedulable_reasons,
+                minimum_request=outcome.minimum_request,
+                retry_after_seconds=outcome.retry_after_seconds,
+            )
+        return outcome.result
+
+    def _update_waiting_for_capacity(self, key: WorkKey, outcome: ReconcileResult) -> None:
+        workload = self.objects.workloads.get(key)
+        if workload is None:
+            self.reservations.set_waiting(key, is_waiting=False)
+            return
+        self.reservations.set_waiting(
+            key,
+            is_waiting=bool(outcome.unschedulable_reasons & CAPACITY_REASONS),
+            priority=workload.spec.priority,
+            generation=workload.metadata.generation,
+        )
+
+    def _retry(self, key: WorkKey) -> str:
+        self.queue.fail(key)
+        return "error"

@@ -1,0 +1,352 @@
+"""The loops of `scheduler.control` as `kapok up` builds them, over a hub and a ledger in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from scheduler.control.clock_events import ClockEvents
+from scheduler.control.controller import Controller
+from scheduler.control.events.recorder import EventRecorder
+from scheduler.control.orders.dispatch import Dispatcher
+from scheduler.control.orders.sync import OrderSync
+from scheduler.control.ports.agents import (
+    IndexVersion,
+    OrderForSite,
+    OrderStatusReport,
+    SiteReport,
+)
+from scheduler.control.ports.hub import GRANTS, SITES, WORKLOADS, Object
+from scheduler.control.ports.ledger import AcceptedSpec, RecordReference
+from scheduler.control.queue.requeue import Requeuer, RequeueReasons
+from scheduler.control.queue.reservations import ReservationPlanner, Reservations
+from scheduler.control.reconcile.decide import Decider
+from scheduler.control.reconcile.reconciler import Reconciler
+from scheduler.control.reconcile.workload_writer import WorkloadWriter
+from scheduler.control.startup import Startup
+from scheduler.control.state.decision_inputs import DecisionInputs
+from scheduler.control.state.fair_shares import FairShares
+from scheduler.control.state.objects import HubObjects
+from scheduler.control.state.ownership import ObjectOwnership
+from scheduler.control.state.quotas import Quotas
+from scheduler.control.state.sites import Sites
+from scheduler.control.state.unadmitted_sites import UnadmittedSites
+from scheduler.control.stats.workloads import WorkloadStats
+from scheduler.control.wake_ups import WakeUps
+from scheduler.control.worker import Worker
+from scheduler.model.decode import decode_as
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
+from scheduler.model.kinds.kinds import Site
+from scheduler.model.kinds.workload import WorkloadSpec
+from scheduler.placement.fleet.fleet import Fleet
+from tests.support.fake_clock import FakeClock
+from tests.support.fake_hub import FakeHub
+from tests.support.null_telemetry import NullTelemetry
+from tests.support.queues import make_queue
+from tests.support.sites import Raw, grant
+
+EPOCH = 7
+
+
+class FakeRecorder:
+    """A ledger in memory; implements `scheduler.control.ports.ledger.DecisionRecorder`.
+
+    Attributes:
+        records: (subject, content) of each record, the oldest first.
+        batches: terms of each recorded batch.
+        faults: raised by a record about this subject.
+    """
+
+    def __init__(self) -> None:
+        self.records: list[tuple[str, dict[str, Any]]] = []
+        self.batches: list[Terms] = []
+        self.faults: dict[str, Exception] = {}
+        self._accepted: dict[str, AcceptedSpec] = {}
+
+    def update_facts(self, site: str, facts: SiteFacts | None) -> None:
+        """Not kept."""
+
+    async def record(
+        self,
+        *,
+        subject: str,
+        epoch: int,
+        at: datetime,
+        content: dict[str, Any],
+        spec: WorkloadSpec,
+    ) -> RecordReference:
+        assert at.tzinfo is not None
+        assert epoch == EPOCH
+        if subject in self.faults:
+            raise self.faults[subject]
+        self.records.append((subject, content))
+        if "demand" in content:
+            self._accepted[subject] = AcceptedSpec(spec=spec, demand=content["demand"])
+        return RecordReference(f"{epoch}-{len(self.records)}", "sha256:0")
+
+    async def record_batch(
+        self, *, epoch: int, at: datetime, terms: Terms, content: dict[str, Any]
+    ) -> RecordReference:
+        assert at.tzinfo is not None
+        assert (epoch, content["solver"], content["threads"]) == (EPOCH, "highs", 1)
+        self.batches.append(terms)
+        return RecordReference(f"{epoch}-{len(self.batches)}", "sha256:0")
+
+    def last_accepted(self, subject: str) -> AcceptedSpec | None:
+        return self._accepted.get(subject)
+
+
+class FakePublisher:
+    """Keeps what is published; implements `scheduler.control.ports.agents.OrderPublisherPort`.
+
+    Attributes:
+        log: (what, site, detail) of each call.
+    """
+
+    def __init__(self) -> None:
+        self.log: list[tuple[str, str, object]] = []
+
+    def publish_order(self, site: str, order: OrderForSite) -> str:
+        self.log.append(("order", site, order.generation))
+        return f"digest-{order.generation}"
+
+    def publish_index(
+        self, site: str, site_uid: str, version: IndexVersion, orders: Mapping[str, OrderForSite]
+    ) -> str:
+        del site_uid
+        self.log.append(("index", site, (version, tuple(orders))))
+        return f"index-{version}"
+
+    def withdraw_content(self, site: str, order_id: str) -> None:
+        self.log.append(("clear", site, order_id))
+
+    def request_reports(
+        self, site: str, epoch: int, *, want_status: bool, want_report: bool
+    ) -> None:
+        self.log.append(("ask", site, (epoch, want_status, want_report)))
+
+
+class AttemptLog(NullTelemetry):
+    """Keeps the result of each attempt."""
+
+    def __init__(self) -> None:
+        self.results: list[str] = []
+
+    def observe_attempt(self, result: str, seconds: float) -> None:
+        assert seconds >= 0
+        self.results.append(result)
+
+
+@dataclass
+class ControlLoops:
+    """The loops, and the world around them.
+
+    Attributes:
+        clock: moved by the test.
+        hub: holds the objects.
+        recorder: the ledger.
+        publisher: the way to sites.
+        telemetry: results of attempts.
+    """
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    hub: FakeHub = field(default_factory=FakeHub)
+    recorder: FakeRecorder = field(default_factory=FakeRecorder)
+    publisher: FakePublisher = field(default_factory=FakePublisher)
+    telemetry: AttemptLog = field(default_factory=AttemptLog)
+
+    def __post_init__(self) -> None:
+        self.fleet = Fleet()
+        self.inputs = DecisionInputs(fleet=self.fleet, clock=self.clock, base_terms=DEFAULT_TERMS)
+        self.objects = HubObjects(self.telemetry, self._on_object_changed)
+        self.sites = Sites(
+            objects=self.objects,
+            clock=self.clock,
+            silent_after_seconds=1e9,
+            facts_sink=self._on_facts_changed,
+        )
+        self.stats = WorkloadStats(self.clock, self.telemetry)
+        self.quotas = Quotas(cost_of=self.inputs.spend_of)
+        self.dispatcher = Dispatcher(
+            publisher=self.publisher,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            repeat_seconds=5.0,
+            on_higher_epoch=lambda _: None,
+        )
+        self.order_sync = OrderSync(
+            objects=self.objects,
+            sites=self.sites,
+            dispatcher=self.dispatcher,
+            quotas=self.quotas,
+            hub_id="hub",
+        )
+        self.queue = make_queue(self.clock)
+        self.requeuer = Requeuer(
+            objects=self.objects,
+            queue=self.queue,
+            fair_shares=FairShares(
+                objects=self.objects, quotas=self.quotas, fleet=self.fleet, clock=self.clock
+            ),
+            reasons=RequeueReasons(),
+        )
+        self.reservations = Reservations(
+            sites=self.sites,
+            clock=self.clock,
+            after_seconds=0,
+            choose_sites=ReservationPlanner(
+                objects=self.objects,
+                quotas=self.quotas,
+                usage=self.stats.usage,
+                inputs=self.inputs,
+            ),
+        )
+        self.wake_ups = WakeUps(
+            queue=self.queue,
+            requeuer=self.requeuer,
+            reservations=self.reservations,
+            quotas=self.quotas,
+            sites=self.sites,
+            clock=self.clock,
+        )
+        self.clock_events = ClockEvents(
+            objects=self.objects,
+            sites=self.sites,
+            reservations=self.reservations,
+            requeuer=self.requeuer,
+            wake_ups=self.wake_ups,
+            clock=self.clock,
+        )
+        self.reconciler = self._make_reconciler()
+        self.worker = Worker(
+            queue=self.queue,
+            reconciler=self.reconciler,
+            objects=self.objects,
+            reservations=self.reservations,
+            wake_ups=self.wake_ups,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+        self.controller = Controller(
+            objects=self.objects,
+            sites=self.sites,
+            dispatcher=self.dispatcher,
+            publisher=self.publisher,
+            requeuer=self.requeuer,
+            reservations=self.reservations,
+            fair_shares=self.requeuer.fair_shares,
+            unadmitted_sites=UnadmittedSites(self.clock),
+            wake_ups=self.wake_ups,
+            clock_events=self.clock_events,
+        )
+        self.startup = Startup(
+            objects=self.objects,
+            sites=self.sites,
+            dispatcher=self.dispatcher,
+            controller=self.controller,
+            clock_events=self.clock_events,
+            reconciler=self.reconciler,
+            clock=self.clock,
+            wait_for_sites_seconds=1.0,
+        )
+
+    def _make_reconciler(self) -> Reconciler:
+        events = EventRecorder(self.hub, self.clock)
+        return Reconciler(
+            objects=self.objects,
+            decider=Decider(
+                objects=self.objects,
+                inputs=self.inputs,
+                order_sync=self.order_sync,
+                recorder=self.recorder,
+                requeue_reasons=self.requeuer.reasons,
+                events=events,
+                stats=self.stats,
+                epoch=lambda: EPOCH,
+            ),
+            writer=WorkloadWriter(hub=self.hub, objects=self.objects),
+            order_sync=self.order_sync,
+            ownership=ObjectOwnership(),
+            requeue_reasons=self.requeuer.reasons,
+            reservations=self.reservations,
+            events=events,
+            stats=self.stats,
+            clock=self.clock,
+            epoch=lambda: EPOCH,
+            stuck_after_seconds=300.0,
+        )
+
+    @asynccontextmanager
+    async def started(self, *raw: Raw) -> AsyncIterator[None]:
+        """The loops with these sites, which report, and these workloads; ends what was begun."""
+        sites = [one for one in raw if one["kind"] == "Site"]
+        for one in sites:
+            await self.hub.create(SITES, {**one, "status": {}})
+        await self.hub.create(GRANTS, grant(*(one["metadata"]["name"] for one in sites)))
+        for one in raw:
+            if one["kind"] == "Workload":
+                await self.hub.create(WORKLOADS, one)
+        self.read_hub()
+        self.dispatcher.start_epoch(EPOCH)
+        self.startup.begin()
+        for one in sites:
+            self.report(one)
+        await self.startup.wait_for_sites()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self.worker.run()), group.create_task(self.wake_ups.run())]
+            yield
+            for task in tasks:
+                task.cancel()
+
+    def read_hub(self) -> None:
+        """What the watches bring."""
+        for resource, event in self.hub.take_events():
+            self.objects.apply_event(resource, event)
+
+    def report(self, raw: Raw) -> None:
+        """A site reports these figures, and that it runs nothing."""
+        name = raw["metadata"]["name"]
+        self.controller.on_report(
+            SiteReport(
+                site=name,
+                observed_seconds=self.clock.monotonic(),
+                figures=decode_as(raw, Site).status,
+                has_executor=True,
+            )
+        )
+        self.controller.on_order_status(
+            OrderStatusReport(site=name, site_uid=None, version=None, digest="", orders={})
+        )
+
+    async def workload(self, name: str) -> Object:
+        """A workload as the hub has it."""
+        return await self.hub.get(WORKLOADS, name, "ns")
+
+    async def phase(self, name: str) -> str:
+        """Its phase in the hub; "" before the first."""
+        return str((await self.workload(name)).get("status", {}).get("phase", ""))
+
+    def ordered(self) -> set[str]:
+        """Names of the workloads in the newest index of any site."""
+        self.publisher.log.clear()
+        self.dispatcher.republish_all()
+        self.dispatcher.flush()
+        return {
+            order_id.split("/")[2]
+            for what, _, detail in self.publisher.log
+            if what == "index" and isinstance(detail, tuple)
+            for order_id in detail[1]
+        }
+
+    def _on_object_changed(self, kind: str, key: tuple[str, str], sites: frozenset[str]) -> None:
+        if self.startup.has_synced:
+            self.controller.on_object_changed(kind, key, sites)
+
+    def _on_facts_changed(self, site: str, facts: SiteFacts | None) -> None:
+        if facts is None:
+            self.fleet.remove(site)
+        else:
+            self.fleet.upsert(facts)

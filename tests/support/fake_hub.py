@@ -1,0 +1,139 @@
+"""A hub in memory; `tests/contract/test_hub_port.py` shows that it acts like the real ones."""
+
+import copy
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from scheduler.control.ports.hub import (
+    ApiResource,
+    Conflict,
+    HubError,
+    Listing,
+    NotFound,
+    Object,
+    WatchEvent,
+)
+
+Place = tuple[str, str, str]
+"""(plural, namespace, name) of an object."""
+
+
+@dataclass
+class FakeHub:
+    """Implements `scheduler.control.ports.hub.Hub`.
+
+    Attributes:
+        faults: raised by every write to an object of this name.
+    """
+
+    faults: dict[str, HubError] = field(default_factory=dict)
+    _objects: dict[Place, Object] = field(default_factory=dict)
+    _events: list[tuple[ApiResource, WatchEvent]] = field(default_factory=list)
+    _version: int = 0
+
+    def take_events(self) -> list[tuple[ApiResource, WatchEvent]]:
+        """What watches of all resources would have brought since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    async def get(self, resource: ApiResource, name: str, namespace: str | None = None) -> Object:
+        return copy.deepcopy(self._found(resource, name, namespace))
+
+    async def list(self, resource: ApiResource, namespace: str | None = None) -> Listing:
+        items = [
+            copy.deepcopy(one)
+            for (plural, there, _), one in sorted(self._objects.items())
+            if plural == resource.plural and namespace in (None, there)
+        ]
+        return Listing(items=items, resource_version=str(self._version))
+
+    async def watch(
+        self, resource: ApiResource, resource_version: str
+    ) -> AsyncIterator[WatchEvent]:
+        """Ends after the events so far; `take_events` is simpler for most tests."""
+        for other, event in list(self._events):
+            newer = int(event.object["metadata"]["resourceVersion"]) > int(resource_version)
+            if other == resource and newer:
+                yield event
+
+    async def create(self, resource: ApiResource, body: Object) -> Object:
+        place = _place_of(resource, body["metadata"]["name"], body["metadata"].get("namespace"))
+        if place in self._objects:
+            raise Conflict(f"{place} exists", status=409, reason="AlreadyExists")
+        metadata = {**body["metadata"], "uid": str(uuid.uuid4()), "generation": 1}
+        return self._store(resource, place, {**body, "metadata": metadata}, "ADDED")
+
+    async def merge_patch(
+        self,
+        resource: ApiResource,
+        name: str,
+        patch: Mapping[str, Any],
+        *,
+        namespace: str | None = None,
+        subresource: str | None = None,
+    ) -> Object:
+        before = self._found(resource, name, namespace)
+        if name in self.faults:
+            raise self.faults[name]
+        wanted = patch.get("metadata", {}).get("resourceVersion")
+        if wanted not in (None, before["metadata"]["resourceVersion"]):
+            raise Conflict(f"{name} has been modified", status=409, reason="Conflict")
+        if subresource == "status":
+            patch = {"status": patch.get("status")}
+        after = _merged(before, patch)
+        if after == before:
+            return copy.deepcopy(before)
+        if after.get("spec") != before.get("spec"):
+            after["metadata"]["generation"] += 1
+        return self._store(resource, _place_of(resource, name, namespace), after, "MODIFIED")
+
+    async def apply(
+        self, resource: ApiResource, body: Object, *, field_manager: str, force: bool = True
+    ) -> Object:
+        """As if one client owned all fields: the object becomes the merged one."""
+        del field_manager, force
+        name, namespace = body["metadata"]["name"], body["metadata"].get("namespace")
+        if _place_of(resource, name, namespace) not in self._objects:
+            return await self.create(resource, body)
+        return await self.merge_patch(resource, name, body, namespace=namespace)
+
+    async def delete(self, resource: ApiResource, name: str, namespace: str | None = None) -> None:
+        place = _place_of(resource, name, namespace)
+        gone = self._objects.pop(place, None)
+        if gone is not None:
+            self._version += 1
+            gone["metadata"]["resourceVersion"] = str(self._version)
+            self._events.append((resource, WatchEvent("DELETED", gone)))
+
+    def _found(self, resource: ApiResource, name: str, namespace: str | None) -> Object:
+        found = self._objects.get(_place_of(resource, name, namespace))
+        if found is None:
+            raise NotFound(f"{resource.plural} {name} not found", status=404, reason="NotFound")
+        return found
+
+    def _store(self, resource: ApiResource, place: Place, body: Object, change: str) -> Object:
+        self._version += 1
+        stored = copy.deepcopy(body)
+        stored["metadata"]["resourceVersion"] = str(self._version)
+        self._objects[place] = stored
+        self._events.append((resource, WatchEvent(change, copy.deepcopy(stored))))
+        return copy.deepcopy(stored)
+
+
+def _place_of(resource: ApiResource, name: str, namespace: str | None) -> Place:
+    return resource.plural, namespace or "", name
+
+
+def _merged(old: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON
+    """RFC 7386: null removes a key, maps merge, all else replaces."""
+    if not isinstance(patch, Mapping):
+        return copy.deepcopy(patch)
+    merged = copy.deepcopy(old) if isinstance(old, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = _merged(merged.get(key), value)
+    return merged

@@ -1,0 +1,41 @@
+"""Telemetry that keeps nothing."""
+
+
+class NullTelemetry:
+    """Implements `scheduler.control.ports.telemetry.Telemetry`."""
+
+    def count_bad_message(self, kind: str) -> None:
+        """Ignored."""
+
+    def count_message(self, kind: str) -> None:
+        """Ignored."""
+
+    def observe_attempt(self, result: str, seconds: float) -> None:
+        """Ignored."""
+
+    def observe_decision(self, seconds: float) -> None:
+        """Ignored."""
+
+    def observe_time_to_placed(self, seconds: float) -> None:
+        """Ignored."""
+
+    def observe_time_to_running(self, seconds: float) -> None:
+        """Ignored."""
+
+    def observe_batch(self, result: str, seconds: float) -> None:
+        """Ignored."""
+
+    def set_scarcity(self, *, number: int, workloads: int, prices: int, ratio: float) -> None:
+        """Ignored."""
+
+    def count_invalid_object(self, kind: str) -> None:
+        """Ignored."""
+
+    def count_violation(self, reason: str, treatment: str) -> None:
+        """Ignored."""
+
+    def count_order_published(self) -> None:
+        """Ignored."""
+
+    def count_index_published(self) -> None:
+        """Ignored."""

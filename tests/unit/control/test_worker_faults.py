@@ -1,0 +1,89 @@
+"""A failure that one workload causes: it is tried again, and the work on others goes on.
+
+The queue, the worker, the reconciler and all that they use are the real ones.
+"""
+
+import pytest
+
+from scheduler.control.ports.hub import SITES, WORKLOADS, Busy, HubError, Refused
+from tests.support.control_loops import ControlLoops
+from tests.support.sites import nodes, site, workload
+
+SITE = site("m1", nodes(8), observedAt="2026-11-24T08:00:00Z")
+BAD, GOOD = workload(1, name="bad"), workload(1, name="good")
+FAULTS = [
+    RuntimeError("generator raised StopIteration"),
+    KeyError("x"),
+    ZeroDivisionError(),
+    TypeError("not an int"),
+    ValueError("the record cannot be read"),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda each: type(each).__name__)
+async def test_a_fault_that_one_workload_causes_does_not_end_the_work_on_others(
+    fault: Exception,
+) -> None:
+    loops = ControlLoops()
+    loops.recorder.faults["ns/bad"] = fault
+    async with loops.started(SITE, BAD, GOOD):
+        await loops.clock.settle()
+        assert loops.telemetry.results == ["error", "placed"]
+        assert await loops.phase("bad") == ""  # nothing is written that is not recorded
+        assert await loops.phase("good") == "Placed"
+        assert loops.ordered() == {"good"}
+        assert loops.queue.depths() == {"active": 0, "backoff": 1, "unschedulable": 0}
+        await loops.clock.advance(1)
+        assert loops.telemetry.results == ["error", "placed", "error"]
+        del loops.recorder.faults["ns/bad"]
+        await loops.clock.advance(2)  # the pause doubles
+        assert loops.telemetry.results[3:] == ["placed"]
+        assert loops.ordered() == {"bad", "good"}
+
+
+@pytest.mark.parametrize("error", [Busy("429"), Refused("403")], ids=["busy", "refused"])
+async def test_a_hub_that_does_not_take_one_workload_takes_the_others(error: HubError) -> None:
+    loops = ControlLoops()
+    loops.hub.faults["bad"] = error
+    async with loops.started(SITE, BAD, GOOD):
+        await loops.clock.settle()
+        assert loops.telemetry.results == ["error", "placed"]
+        assert loops.ordered() == {"good"}
+        del loops.hub.faults["bad"]
+        await loops.clock.advance(1)
+        assert loops.ordered() == {"bad", "good"}
+
+
+async def test_what_another_client_wrote_first_is_read_and_then_decided() -> None:
+    loops = ControlLoops()
+    async with loops.started(SITE, BAD, GOOD):
+        edited = {"spec": {"demand": {"replicas": 3}}}
+        await loops.hub.merge_patch(WORKLOADS, "bad", edited, namespace="ns")
+        await loops.clock.settle()
+        assert loops.telemetry.results == ["error", "placed"]  # bad: Conflict
+        assert loops.ordered() == {"good"}
+        loops.read_hub()
+        await loops.clock.settle()
+        assert (await loops.workload("bad"))["status"]["replicas"] == 3
+        assert loops.ordered() == {"bad", "good"}
+
+
+async def test_a_reason_to_decide_again_survives_a_failure() -> None:
+    loops = ControlLoops()
+    async with loops.started(SITE, BAD):
+        await loops.clock.settle()
+        assert await loops.phase("bad") == "Placed"
+        loops.read_hub()
+        await loops.clock.settle()
+        recorded = len(loops.recorder.records)
+        loops.hub.faults["bad"] = Busy("429")
+        loops.recorder.faults["ns/bad"] = RuntimeError("the disk is full")
+        await loops.hub.delete(SITES, "m1")
+        loops.read_hub()
+        await loops.clock.settle()
+        assert loops.telemetry.results[-1] == "error"
+        loops.hub.faults.clear()
+        loops.recorder.faults.clear()
+        await loops.clock.advance(1)
+        assert len(loops.recorder.records) == recorded + 1
+        assert loops.recorder.records[-1][1]["decision"].phase != "Placed"
