@@ -144,7 +144,7 @@ def test_people_get_a_table_and_a_pipe_gets_plain_progress(
         (["--sites", "2", "--policy", "edge-everywhere"], "a pod runs once"),
         (["--sites", "2", "--policy", "{nodes}"], "holds no PlacementPolicy"),
         (["--sites", "2", "--stretch", "nan"], "--stretch nan"),
-        (["--sites", "2", "--assignments", "/nowhere/x.csv"], "no such folder as /nowhere"),
+        (["--sites", "2", "--assignments", "/nowhere/x.csv"], "the folder /nowhere does not exist"),
         (["--sites", "2", "--pods", "{nodes}"], "column name: is missing"),
     ],
 )

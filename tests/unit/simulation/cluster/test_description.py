@@ -52,7 +52,7 @@ def test_a_wrong_description_is_refused_by_name(tmp_path: Path, text: str, said:
     ("words", "said"),
     [
         ([], "--kubeconfig"),
-        (["--kubeconfig", "missing"], "missing: no such kubeconfig"),
+        (["--kubeconfig", "missing"], "kubeconfig missing not found"),
         (["--kubeconfig", "{here}", "--nodes", "missing"], "missing: No such file"),
         (["--kubeconfig", "{here}", "{here}", "--context", "a", "b", "c"], "one context for each"),
         (["--kubeconfig", "{here}", "--nodes", "a", "b"], "one for each"),
