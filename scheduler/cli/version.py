@@ -25,8 +25,8 @@ _PACKAGES = (
 def register(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `kapok version`."""
     parser.description = (
-        "Shows the versions of Kapok, Python and the dependencies, and whether the\nplacement kernel "
-        "runs compiled or interpreted."
+        "Shows the versions of Kapok, Python and the dependencies, and whether the placement\n"
+        "kernel runs compiled or interpreted."
     )
     add_output_option(parser)
 

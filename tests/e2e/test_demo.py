@@ -262,7 +262,7 @@ def test_whatever_is_killed_in_the_middle_all_settles_again(tmp_path: Path, vict
         assert process.stderr is not None
         assert process.stdout is not None
         for line in process.stderr:
-            if "handing in" in line:
+            if "applying" in line and line.endswith("workloads\n"):
                 break
         found = [pid for pid, said in processes_of(folder).items() if VICTIMS[victim] in said]
         os.kill(found[0], signal.SIGKILL)

@@ -19,6 +19,7 @@ from scheduler.control.ports.hub import (
     Refused,
 )
 from scheduler.hub.client import HubClient
+from scheduler.model.formatters import format_rfc3339
 from scheduler.runtime.clock import Clock
 from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
 from scheduler.simulation.cluster.objects import (
@@ -36,7 +37,6 @@ from scheduler.simulation.cluster.plan import (
     Patch,
     RecordEvent,
     Write,
-    format_timestamp,
 )
 
 _log = logging.getLogger(__name__)
@@ -175,7 +175,7 @@ class ClusterWriter:
         namespace = write.name[0] or "default"
         text = f"{write.uid}/{write.reason}/{write.message}"
         name = f"{write.name[1][:200]}.{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-        now = format_timestamp(self._clock.now())
+        now = format_rfc3339(self._clock.now())
         body: Object = {
             "apiVersion": "v1",
             "kind": "Event",

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from scheduler.model.formatters import format_rfc3339
 from scheduler.simulation.cluster import faults
 from scheduler.simulation.cluster.binding import NoFeasibleNode, choose_node
-from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
+from scheduler.simulation.cluster.mirror import Mirror, NamespacedName, name_of
 from scheduler.simulation.cluster.objects import PODS, Pod, SimulatedNode
 from scheduler.simulation.cluster.plan import (
     NO_CHANGE,
@@ -19,7 +20,6 @@ from scheduler.simulation.cluster.plan import (
     Delete,
     Patch,
     RecordEvent,
-    format_timestamp,
     merge_conditions,
 )
 from scheduler.simulation.cluster.pods import is_finished, is_ready, is_terminating
@@ -80,7 +80,7 @@ SIMULATED_VERSION_SUFFIX = "-simulated"
 
 
 def _plan_unbound(mirror: Mirror, pod: Pod, now: datetime) -> ControllerPlan:
-    name = (pod.metadata.namespace, pod.metadata.name)
+    name = name_of(pod)
     if is_terminating(pod):
         return ControllerPlan([Delete(PODS, name, pod.metadata.uid, is_immediate=True)])
     if (
@@ -120,7 +120,7 @@ def _plan_termination(pod: Pod, now: datetime, pace: SimulationPace) -> Controll
     left += min(grace_seconds, pace.stop_seconds)
     if left > 0:
         return ControllerPlan(requeue_after_seconds=left)
-    name = (pod.metadata.namespace, pod.metadata.name)
+    name = name_of(pod)
     return ControllerPlan([Delete(PODS, name, pod.metadata.uid, is_immediate=True)])
 
 
@@ -159,7 +159,7 @@ def _remaining_seconds(mirror: Mirror, pod: Pod, now: datetime, pace: Simulation
 
 
 def _start_patch(pod: Pod, now: datetime) -> Patch:
-    state = {"running": {"startedAt": format_timestamp(now)}}
+    state = {"running": {"startedAt": format_rfc3339(now)}}
     return _status_patch(
         pod, "Running", _container_statuses(pod, state, ready=True), ready=True, now=now
     )
@@ -183,7 +183,7 @@ def _plan_crash(pod: Pod, now: datetime) -> ControllerPlan:
 
 def _finish_patch(pod: Pod, phase: str, exit_code: int, now: datetime) -> Patch:
     reason = "Completed" if exit_code == 0 else "Error"
-    ended = {"exitCode": exit_code, "reason": reason, "finishedAt": format_timestamp(now)}
+    ended = {"exitCode": exit_code, "reason": reason, "finishedAt": format_rfc3339(now)}
     containers = _container_statuses(pod, {"terminated": ended}, ready=False)
     return _status_patch(pod, phase, containers, ready=False, now=now)
 
@@ -203,11 +203,11 @@ def _status_patch(
         "phase": phase,
         "conditions": merge_conditions(pod.status.conditions, wanted, now),
         "containerStatuses": containers,
-        "startTime": format_timestamp(pod.status.start_time or now),
+        "startTime": format_rfc3339(pod.status.start_time or now),
     }
     if pod.spec.init_containers:
         status["initContainerStatuses"] = _init_container_statuses(pod, now)
-    name = (pod.metadata.namespace, pod.metadata.name)
+    name = name_of(pod)
     return Patch(PODS, name, {"status": status}, "status")
 
 
@@ -230,10 +230,8 @@ def _container_statuses(
 
 
 def _init_container_statuses(pod: Pod, now: datetime) -> list[dict[str, Any]]:
-    done = {
-        "terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": format_timestamp(now)}
-    }
-    stays = {"running": {"startedAt": format_timestamp(now)}}
+    done = {"terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": format_rfc3339(now)}}
+    stays = {"running": {"startedAt": format_rfc3339(now)}}
     return [
         {
             "name": container.get("name", ""),

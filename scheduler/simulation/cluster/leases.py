@@ -4,6 +4,7 @@ import logging
 
 from scheduler.control.ports.hub import LEASES, NAMESPACES, Conflict, HubError, NotFound, Object
 from scheduler.hub.client import HubClient
+from scheduler.model.formatters import format_rfc3339_micros
 from scheduler.runtime.clock import Clock
 from scheduler.simulation.cluster import faults
 from scheduler.simulation.cluster.kubelet import is_simulated
@@ -43,7 +44,7 @@ class NodeLeases:
         spec: Object = {
             "holderIdentity": name,
             "leaseDurationSeconds": _LEASE_DURATION_SECONDS,
-            "renewTime": self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "renewTime": format_rfc3339_micros(self._clock.now()),
         }
         try:
             await self._client.merge_patch(LEASES, name, {"spec": spec}, namespace=_NAMESPACE)

@@ -59,7 +59,7 @@ class Mirror:
 
     def put(self, resource: ApiResource, view: ObjectView, now: datetime) -> None:
         """Takes an object that the API has shown, unless something newer is known."""
-        name = _name_of(view)
+        name = name_of(view)
         before = self._objects.get(resource, {}).get(name)
         if view.metadata.uid in self._tombstones or (before and not _is_newer(view, before)):
             return
@@ -73,7 +73,7 @@ class Mirror:
 
     def assume(self, pod: Pod, now: datetime) -> None:
         """Takes a pod as bound while the API is being told."""
-        name = _name_of(pod)
+        name = name_of(pod)
         before = self._objects[PODS][name]
         self._assumed[name] = (before, pod)
         self._unlink(PODS, name, before)
@@ -98,7 +98,7 @@ class Mirror:
             self._tombstones.popitem(last=False)
         self._bound_at.pop(view.metadata.uid, None)
         self._running_at.pop(view.metadata.uid, None)
-        name = _name_of(view)
+        name = name_of(view)
         before = self._objects.get(resource, {}).get(name)
         if before is None or before.metadata.uid != view.metadata.uid:
             return
@@ -229,7 +229,8 @@ class Mirror:
         return self._running_at.get(pod.metadata.uid)
 
 
-def _name_of(view: ObjectView) -> NamespacedName:
+def name_of(view: ObjectView) -> NamespacedName:
+    """Namespace and name of an object; the namespace is empty for cluster-wide kinds."""
     return (view.metadata.namespace, view.metadata.name)
 
 

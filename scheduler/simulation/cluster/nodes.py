@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from scheduler.control.ports.hub import Object
+from scheduler.model.formatters import format_rfc3339
 from scheduler.model.kinds.fields import Taint, Toleration
 from scheduler.simulation.cluster import faults
 from scheduler.simulation.cluster.description import NodeDescription
 from scheduler.simulation.cluster.kubelet import SIMULATED_VERSION_SUFFIX, is_simulated
-from scheduler.simulation.cluster.mirror import Mirror
+from scheduler.simulation.cluster.mirror import Mirror, name_of
 from scheduler.simulation.cluster.objects import NODES, PODS, Pod, SimulatedNode
 from scheduler.simulation.cluster.plan import (
     NO_CHANGE,
@@ -21,11 +22,10 @@ from scheduler.simulation.cluster.plan import (
     Create,
     Patch,
     Write,
-    format_timestamp,
     merge_conditions,
     shorter_wait,
 )
-from scheduler.simulation.cluster.pods import delete_pod, is_active, is_ready, name_of
+from scheduler.simulation.cluster.pods import delete_pod, is_active, is_ready
 from scheduler.simulation.cluster.requests import allocatable_of
 
 _NOT_READY, _UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
@@ -102,7 +102,7 @@ def _status_writes(
     status: dict[str, Any] = {
         "capacity": {**quantities, **(node.status.capacity if good else {})},
         "allocatable": quantities if not good else node.status.allocatable,
-        "conditions": [{**one, "lastHeartbeatTime": format_timestamp(now)} for one in wanted],
+        "conditions": [{**one, "lastHeartbeatTime": format_rfc3339(now)} for one in wanted],
         "addresses": [{"type": "Hostname", "address": node.metadata.name}],
         "nodeInfo": _node_info(node, description),
     }
@@ -181,7 +181,7 @@ def _taint_writes(node: SimulatedNode, fault: str, now: datetime) -> list[Write]
 def _taint_body(taint: Taint) -> Object:
     body = {"key": taint.key, "effect": taint.effect, "value": taint.value}
     if taint.time_added is not None:
-        body["timeAdded"] = format_timestamp(taint.time_added)
+        body["timeAdded"] = format_rfc3339(taint.time_added)
     return {key: value for key, value in body.items() if value}
 
 

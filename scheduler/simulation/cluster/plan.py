@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from scheduler.control.ports.hub import ApiResource, Object
+from scheduler.model.formatters import format_rfc3339
 from scheduler.simulation.cluster.mirror import NamespacedName
 
 
@@ -100,11 +101,6 @@ def shorter_wait(first: float | None, second: float | None) -> float | None:
     return min(first, second)
 
 
-def format_timestamp(instant: datetime) -> str:
-    """RFC 3339 in whole seconds, as metav1.Time is written."""
-    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def merge_conditions(
     current: list[dict[str, Any]],
     wanted: Sequence[tuple[str, bool | None, str, str]],
@@ -125,7 +121,7 @@ def merge_conditions(
         entry = {
             "type": kind,
             "status": status,
-            "lastTransitionTime": since or format_timestamp(now),
+            "lastTransitionTime": since or format_rfc3339(now),
         }
         entry |= {key: text for key, text in (("reason", reason), ("message", message)) if text}
         same = all(before.get(key) == text for key, text in entry.items())

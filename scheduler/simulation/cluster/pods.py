@@ -6,9 +6,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from scheduler.control.ports.hub import ApiResource, Object
-from scheduler.simulation.cluster.mirror import NamespacedName
-from scheduler.simulation.cluster.objects import PODS, AppsObject, Job, Pod
-from scheduler.simulation.cluster.plan import Create, Delete
+from scheduler.simulation.cluster.mirror import Mirror, name_of
+from scheduler.simulation.cluster.objects import (
+    DEPLOYMENTS,
+    PODS,
+    REPLICA_SETS,
+    AppsObject,
+    CronJob,
+    Job,
+    Pod,
+)
+from scheduler.simulation.cluster.plan import Create, Delete, Patch, Write
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' own: no vowels, no words
 
@@ -24,7 +32,7 @@ def name_safe_hash(value: Any, length: int) -> str:  # noqa: ANN401 - any JSON
     return letters
 
 
-def owner_reference(resource: ApiResource, owner: AppsObject | Job) -> Object:
+def owner_reference(resource: ApiResource, owner: AppsObject | Job | CronJob) -> Object:
     """The reference by which `owner` controls what it makes."""
     return {
         "apiVersion": resource.api_version,
@@ -34,6 +42,34 @@ def owner_reference(resource: ApiResource, owner: AppsObject | Job) -> Object:
         "controller": True,
         "blockOwnerDeletion": True,
     }
+
+
+def adoption_patches(mirror: Mirror, resource: ApiResource, owner: AppsObject) -> list[Write]:
+    """Patches by which `owner` adopts what its selector matches and no controller owns.
+
+    Pods and ReplicaSets lose their controller by `kubectl delete --cascade=orphan`. As in
+    Kubernetes, a controller adopts them when it is created again, instead of creating second ones.
+
+    Args:
+        mirror: the cluster.
+        resource: the owner's resource; a Deployment adopts ReplicaSets, all others adopt pods.
+        owner: an object with a selector; an empty selector adopts nothing.
+    """
+    if owner.spec.selector.is_empty:
+        return []
+    adoptable = REPLICA_SETS if resource is DEPLOYMENTS else PODS
+    namespace = owner.metadata.namespace
+    return [
+        Patch(
+            adoptable,
+            name_of(one),
+            {"metadata": {"ownerReferences": [owner_reference(resource, owner)]}},
+        )
+        for one in mirror.orphans(adoptable)
+        if one.metadata.namespace == namespace
+        and one.metadata.deletion_timestamp is None
+        and owner.spec.selector.matches(one.metadata.labels)
+    ]
 
 
 def new_pod(
@@ -75,11 +111,6 @@ def new_pod(
 def delete_pod(pod: Pod) -> Delete:
     """Asks the kubelet to end a pod."""
     return Delete(PODS, name_of(pod), pod.metadata.uid)
-
-
-def name_of(view: Pod | AppsObject | Job) -> NamespacedName:
-    """Namespace and name."""
-    return (view.metadata.namespace, view.metadata.name)
 
 
 def is_terminating(pod: Pod) -> bool:

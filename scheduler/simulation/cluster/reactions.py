@@ -7,7 +7,7 @@ counted in one write.
 from collections.abc import Iterator
 
 from scheduler.control.ports.hub import ApiResource
-from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
+from scheduler.simulation.cluster.mirror import Mirror, NamespacedName, name_of
 from scheduler.simulation.cluster.objects import (
     DAEMON_SETS,
     NAMESPACES,
@@ -56,7 +56,7 @@ class ChangeHandler:
         view = after or before
         if view is None:
             return
-        name = (view.metadata.namespace, view.metadata.name)
+        name = name_of(view)
         yield from ((key, 0.0) for key in _own_keys(resource, name))
         yield from self._owner_keys(view)
         if after is None:
@@ -79,7 +79,7 @@ class ChangeHandler:
         for name in self._mirror.names(DAEMON_SETS):
             yield (RECONCILE, DAEMON_SETS, name), _OWNER_DELAY_SECONDS
         for pod in self._mirror.pods_on(node.metadata.name):
-            yield (RUN_LIFECYCLE, PODS, (pod.metadata.namespace, pod.metadata.name)), 0.0
+            yield (RUN_LIFECYCLE, PODS, name_of(pod)), 0.0
         yield from self._pending_pod_keys()
 
     def _pod_keys(

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any
 
 from scheduler.simulation.cluster.binding import is_eligible_for_daemon, may_keep_daemon
-from scheduler.simulation.cluster.controllers.adoption import adoption_patches
 from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
 from scheduler.simulation.cluster.objects import (
     DAEMON_SETS,
@@ -16,6 +15,7 @@ from scheduler.simulation.cluster.objects import (
 from scheduler.simulation.cluster.objects import PODS as _PODS
 from scheduler.simulation.cluster.plan import NO_CHANGE, ControllerPlan, Write, status_patch
 from scheduler.simulation.cluster.pods import (
+    adoption_patches,
     delete_pod,
     is_active,
     is_available,

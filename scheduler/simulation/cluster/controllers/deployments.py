@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scheduler.simulation.cluster.controllers.adoption import adoption_patches
-from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
+from scheduler.simulation.cluster.mirror import Mirror, NamespacedName, name_of
 from scheduler.simulation.cluster.objects import DEPLOYMENTS, REPLICA_SETS, AppsObject
 from scheduler.simulation.cluster.plan import (
     NO_CHANGE,
@@ -22,7 +21,7 @@ from scheduler.simulation.cluster.plan import (
     status_patch,
 )
 from scheduler.simulation.cluster.pods import (
-    name_of,
+    adoption_patches,
     name_safe_hash,
     owner_reference,
     resolve_percentage,

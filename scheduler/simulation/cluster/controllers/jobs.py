@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from scheduler.model.formatters import format_rfc3339
 from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
 from scheduler.simulation.cluster.objects import JOBS, Job, Pod
 from scheduler.simulation.cluster.plan import (
@@ -10,7 +11,6 @@ from scheduler.simulation.cluster.plan import (
     ControllerPlan,
     Delete,
     Write,
-    format_timestamp,
     merge_conditions,
     status_patch,
 )
@@ -172,7 +172,7 @@ def _status(
     outcome: tuple[str, str, str] | None,
     now: datetime,
 ) -> dict[str, Any]:
-    started = None if job.spec.suspend else job.status.get("startTime") or format_timestamp(now)
+    started = None if job.spec.suspend else job.status.get("startTime") or format_rfc3339(now)
     status: dict[str, Any] = {
         "active": len(active),
         "ready": sum(is_ready(pod) for pod in active),
@@ -182,7 +182,7 @@ def _status(
         "conditions": _conditions(job, outcome, now),
     }
     if outcome is not None and outcome[0] == "Complete":
-        status["completionTime"] = format_timestamp(now)
+        status["completionTime"] = format_rfc3339(now)
     return status
 
 

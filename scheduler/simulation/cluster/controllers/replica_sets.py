@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from scheduler.simulation.cluster.controllers.adoption import adoption_patches
 from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
 from scheduler.simulation.cluster.objects import REPLICA_SETS, AppsObject, Pod
 from scheduler.simulation.cluster.plan import NO_CHANGE, ControllerPlan, Write, status_patch
 from scheduler.simulation.cluster.pods import (
+    adoption_patches,
     delete_pod,
     is_active,
     is_available,

@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-from scheduler.simulation.cluster.controllers.adoption import adoption_patches
 from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
 from scheduler.simulation.cluster.objects import STATEFUL_SETS, AppsObject, Pod
 from scheduler.simulation.cluster.plan import NO_CHANGE, ControllerPlan, Write, status_patch
 from scheduler.simulation.cluster.pods import (
+    adoption_patches,
     delete_pod,
     is_available,
     is_finished,
