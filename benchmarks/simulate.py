@@ -48,7 +48,7 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
     return [
         _row(
             simulate(
-                Trace(nodes, pods, sites, seed, stretch),
+                Trace(nodes=nodes, pods=pods, site_count=sites, seed=seed, stretch=stretch),
                 _policy(),
                 clock=SystemClock(),
                 progress=lambda _name, _done, _whole: None,

@@ -154,7 +154,7 @@ class _Session:
         return self._code if self._has_result or has_ended else EXIT_INTERRUPTED
 
     async def _run(self) -> bool:
-        """Runs the demo to its own end; True, so that its caller can tell a signal apart."""
+        """Runs the demo to its own end, and returns True; after a signal the caller gets None."""
         clock = SystemClock()
         try:
             await run_demo(

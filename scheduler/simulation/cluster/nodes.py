@@ -1,7 +1,8 @@
-"""Simulated nodes: how they register, what their status says, and who must leave them.
+"""Simulated nodes: registration, status, taints and eviction.
 
-This plays three parts of a cluster: the kubelet's registration and node status, the node lifecycle
-controller (not-ready taints, Ready=False of pods on a silent node), and taint-based eviction.
+This simulates three parts of a cluster: the kubelet's registration and node status, the node
+lifecycle controller (taints of nodes that do not report, Ready=False of their pods), and
+taint-based eviction.
 """
 
 from collections.abc import Sequence
@@ -30,13 +31,14 @@ from scheduler.simulation.cluster.requests import allocatable_of
 
 _NOT_READY, _UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 _EVICTION_SECONDS = 300
-"""What admission adds to every pod for a silent node (plugin DefaultTolerationSeconds)."""
+"""Toleration for nodes that do not report, which the admission plugin DefaultTolerationSeconds adds
+to every pod."""
 _DRAIN_ANNOTATION = "kapok.dev/simulated-drain"
 _KUBELET_VERSION = f"v1.36.0{SIMULATED_VERSION_SUFFIX}"
 
 
 def registration_writes(mirror: Mirror, description: NodeDescription) -> list[Write]:
-    """Makes a described node, or sets what the description says on one that is there."""
+    """Creates a described node, or sets the described labels on an existing one."""
     node = mirror.node(description.name)
     meta: dict[str, Any] = {
         "labels": _node_labels(description),
@@ -62,13 +64,13 @@ def registration_writes(mirror: Mirror, description: NodeDescription) -> list[Wr
 def plan_node(
     mirror: Mirror, name: str, now: datetime, description: NodeDescription | None
 ) -> ControllerPlan:
-    """Brings a node's status, taints and cordon in line with its fault; evicts who must go.
+    """Updates a node's status, taints and cordon by its fault, and evicts pods by its taints.
 
     Args:
         mirror: the cluster.
-        name: the node's.
-        now: the wall clock.
-        description: what the description says of it; None for nodes that others registered.
+        name: the node's name.
+        now: the current time.
+        description: its description; None: the node was registered by another program.
     """
     node = mirror.node(name)
     if node is None or not is_simulated(node) or node.metadata.deletion_timestamp:
@@ -186,7 +188,7 @@ def _taint_body(taint: Taint) -> Object:
 
 
 def _cordon_writes(node: SimulatedNode, fault: str) -> list[Write]:
-    """A drain cordons; when the fault ends, what it cordoned is opened again."""
+    """Cordons a node while it has the fault drain, and uncordons it afterwards."""
     name = ("", node.metadata.name)
     if fault == faults.DRAIN and not node.spec.unschedulable:
         body = {
@@ -218,9 +220,9 @@ def _evictions(
 
 
 def _seconds_until_eviction(node: SimulatedNode, pod: Pod, now: datetime) -> float | None:
-    """Until a NoExecute taint throws the pod out; None is for ever.
+    """Time until a NoExecute taint evicts the pod; None: never.
 
-    The least `tolerationSeconds` of the tolerations that match a taint counts, from `timeAdded`.
+    The least `tolerationSeconds` of the tolerations that match the taint counts, from `timeAdded`.
     """
     least: float | None = None
     for taint in node.spec.taints:

@@ -1,7 +1,7 @@
-"""Which keys a change asks to be looked at, and how soon.
+"""Which keys to queue after a change, and after what delay.
 
-What changed is looked at at once; its owners a little later, so that ten pods that become ready are
-counted in one write.
+The changed object is processed at once, its owners a little later, so that ten pods that become
+ready cost one status write of their owner.
 """
 
 from collections.abc import Iterator
@@ -28,16 +28,16 @@ RECONCILE, RUN_LIFECYCLE, COLLECT_GARBAGE, HANDLE_NAMESPACE = (
 )
 
 TaskKey = tuple[str, ApiResource, NamespacedName]
-"""(what to do: one of the four above, with what, name)"""
+"""Task (one of the four above), resource, and namespace and name."""
 
 _DelayedKey = tuple[TaskKey, float]
-"""A key, and the seconds after which it is to be looked at."""
+"""A key, and the delay in seconds after which to process it."""
 
 _OWNER_DELAY_SECONDS = 0.05
 
 
 class ChangeHandler:
-    """Follows the changes of one cluster; knows which pods wait for a node."""
+    """Translates changes of one cluster into keys; remembers which pods are not bound yet."""
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
@@ -46,12 +46,12 @@ class ChangeHandler:
     def keys_for(
         self, resource: ApiResource, before: ObjectView | None, after: ObjectView | None
     ) -> Iterator[_DelayedKey]:
-        """What a change asks for.
+        """The keys to queue after a change.
 
         Args:
-            resource: of what changed.
-            before: the object before; None when it is new.
-            after: the object now; None when it has gone.
+            resource: resource of the changed object.
+            before: the object before; None: it is new.
+            after: the object now; None: it is gone.
         """
         view = after or before
         if view is None:
@@ -100,7 +100,7 @@ class ChangeHandler:
 
 
 def _own_keys(resource: ApiResource, name: NamespacedName) -> list[TaskKey]:
-    """What a change of an object asks for, of itself."""
+    """Keys of the changed object itself."""
     if resource is NAMESPACES:
         return [(HANDLE_NAMESPACE, NAMESPACES, name)]
     if resource is NODES:

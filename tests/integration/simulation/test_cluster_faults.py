@@ -96,7 +96,12 @@ async def _play_until(
     )
     async with open_hub(kubeconfig) as client:
         line = BadLine(client, chance, rate)
-        member = MemberCluster(settings, line, clock=SystemClock(), jitter=chance)  # type: ignore[arg-type]
+        member = MemberCluster(
+            settings=settings,
+            client=line,  # type: ignore[arg-type]
+            clock=SystemClock(),
+            jitter=chance,
+        )
         async with asyncio.TaskGroup() as group, asyncio.timeout(_SETTLE_SECONDS):
             playing = group.create_task(member.run(lambda: None))
             while not await settled(client):

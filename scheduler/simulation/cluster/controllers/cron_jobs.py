@@ -1,4 +1,4 @@
-"""The CronJob controller: a Job at every due minute."""
+"""The CronJob controller: creates a Job at every minute of the schedule."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -39,7 +39,7 @@ _NUMBERS_BY_NAME = {
 
 
 def plan_cron_job(mirror: Mirror, name: NamespacedName, now: datetime) -> ControllerPlan:
-    """Makes the Job of the current minute if it is due; minutes that were missed stay missed."""
+    """Creates the Job of the current minute if it is due; missed minutes are not made up for."""
     cron = mirror.cron_job(name)
     if cron is None or cron.metadata.deletion_timestamp:
         return NO_CHANGE
@@ -87,7 +87,7 @@ def _job_body(cron: CronJob, minute: datetime) -> dict[str, Any]:
 
 
 def _delete_surplus_jobs(cron: CronJob, jobs: list[Job]) -> list[Write]:
-    """Old Jobs beyond the history limits."""
+    """Deletions of the oldest finished Jobs beyond the history limits."""
     writes: list[Write] = []
     for kind, limit in (
         ("Complete", cron.spec.successful_jobs_history_limit),
@@ -119,10 +119,16 @@ def _is_due(cron: CronJob, minute: datetime) -> bool:
 
 
 def matches_schedule(schedule: str, minute: datetime) -> bool:
-    """Whether a cron schedule names this minute (crontab(5): day and weekday are alternatives).
+    """Whether a cron schedule includes this minute.
+
+    As in crontab(5), the day of the month and the weekday are alternatives where both are given.
+
+    Args:
+        schedule: five fields, or a macro such as `@hourly`.
+        minute: the minute, in the time zone of the schedule.
 
     Raises:
-        ValueError: it is not a schedule.
+        ValueError: `schedule` is not a cron schedule.
     """
     fields = _MACROS.get(schedule.strip(), schedule).lower().split()
     if len(fields) != len(_FIELD_RANGES):

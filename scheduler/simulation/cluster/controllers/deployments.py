@@ -1,7 +1,7 @@
-"""The Deployment controller: one ReplicaSet per template, rolled over within bounds.
+"""The Deployment controller: one ReplicaSet per pod template, and rolling updates between them.
 
-The rules of scaling are those of kube-controller-manager (pkg/controller/deployment): never more
-than `replicas + maxSurge` pods, never fewer than `replicas - maxUnavailable` available ones.
+It scales by the rules of kube-controller-manager (pkg/controller/deployment): never more than
+`replicas + maxSurge` pods, never fewer than `replicas - maxUnavailable` available ones.
 """
 
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class _ReplicaSets:
 
 
 def plan_deployment(mirror: Mirror, name: NamespacedName, now: datetime) -> ControllerPlan:
-    """Makes the ReplicaSet of the current template, moves replicas to it, counts."""
+    """Creates the ReplicaSet of the current template, moves replicas to it, updates the status."""
     deployment = mirror.apps_object(DEPLOYMENTS, name)
     if deployment is None or deployment.metadata.deletion_timestamp:
         return NO_CHANGE
@@ -137,7 +137,7 @@ def _scale_down(sets: _ReplicaSets, bounds: _RolloutBounds) -> list[Write]:
     spare = sum(_status_count(one, "availableReplicas") for one in sets.all) - bounds.min_available
     writes: list[Write] = []
     for one in sets.old:
-        # What is not available costs no availability when it goes, so it goes first.
+        # Removing unavailable pods costs no availability, so they are removed first.
         broken = one.spec.replicas - _status_count(one, "availableReplicas")
         first = max(0, min(broken, removable))
         removable -= first
@@ -161,7 +161,7 @@ def _delete_old_sets(deployment: AppsObject, old: list[AppsObject]) -> list[Writ
 
 
 def _bump_revision(current: AppsObject, old: list[AppsObject]) -> list[Write]:
-    """A template that came back is a new revision (`kubectl rollout history` shows it last)."""
+    """Gives a template that returned a new revision, so `kubectl rollout history` lists it last."""
     newest = max((_revision_of(one) for one in old), default=0)
     if _revision_of(current) > newest:
         return []

@@ -31,7 +31,7 @@ def test_kubeconfigs_are_relative_to_the_description(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("nodes: [{name: a}, {name: a}]", "a is described twice"),
+        ("nodes: [{name: a}, {name: a}]", "duplicate node a"),
         ("nodes: [{name: a, alocatable: {}}]", "alocatable"),
         ('nodes: [{name: a, allocatable: {cpu: "1.5.2"}}]', "1.5.2"),
         ("nodes: [{name: Ä}]", "regex"),
