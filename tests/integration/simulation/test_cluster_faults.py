@@ -52,7 +52,7 @@ class BadLine:
         if self._fails():
             raise Busy("the answer was lost")
         if self._fails(0.3):
-            raise Conflict("409 somebody wrote first", status=409)
+            raise Conflict("409 another client wrote first", status=409)
         return answer
 
     async def get(self, *given: Any, **named: Any) -> Object:  # noqa: ANN401 - passes everything on

@@ -41,7 +41,10 @@ def test_a_gpu_spec_names_the_models_that_will_do(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("p,-1,1024,1,500,,5,9", "line 3, column cpu_milli: invalid number '-1': expected a whole number"),
+        (
+            "p,-1,1024,1,500,,5,9",
+            "line 3, column cpu_milli: invalid number '-1': expected a whole number",
+        ),
         ("p,nan,1024,1,500,,5,9", "column cpu_milli: invalid number 'nan'"),
         ("p,1e3,1024,1,500,,5,9", "column cpu_milli: invalid number '1e3'"),
         ("p,1.5,1024,1,500,,5,9", "column cpu_milli: invalid number '1.5'"),
