@@ -186,7 +186,7 @@ def test_its_last_lines_work_when_pasted_and_ctrl_c_ends_everything(tmp_path: Pa
         assert "sealed-files" in answers["kubectl get kw -A"]
         assert any("Running" in text for name, text in answers.items() if "get pods" in name)
         assert "network-zone" in answers["kubectl describe kw -n archive sealed-files"]
-        assert "all as they were written" in answers["ledger verify"]
+        assert "none was changed" in answers["ledger verify"]
         assert any("the same, byte for byte" in text for text in answers.values())
 
         for command in readme_commands():

@@ -103,11 +103,11 @@ def controllers(log: Path, kubeconfigs: list[Path], *words: str) -> Iterator[sub
     """Runs `kapok simulate-cluster` for several clusters; waits until it simulates all."""
     files = [str(one) for one in kubeconfigs]
     with log.open("a") as file:
-        already = log.read_text().count("playing")
+        already = log.read_text().count("simulating its nodes")
         command = [*KAPOK, "simulate-cluster", "-v", "--kubeconfig", *files, *words]
         with _process(command, stderr=file) as process:
             wait_until(
-                lambda: log.read_text().count("playing") == already + len(files),
+                lambda: log.read_text().count("simulating its nodes") == already + len(files),
                 log.read_text,
             )
             yield process
