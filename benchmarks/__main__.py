@@ -1,7 +1,7 @@
-"""`python -m benchmarks NAME|all --json`: measures, and says on what machine and at what commit.
+"""`python -m benchmarks NAME|all --json`: measures, and names machine and commit.
 
 A benchmark is a module of this package with `add_arguments(parser)` and `rows(arguments)`, which
-returns one row of figures per case. README.md describes each.
+returns one row of figures per case. benchmarks/README.md describes each benchmark.
 """
 
 import argparse
@@ -34,7 +34,7 @@ python -m benchmarks NAME --help lists a benchmark's own arguments."""
 
 
 def names() -> list[str]:
-    """All benchmarks there are."""
+    """The names of all benchmarks."""
     modules = (module.name for module in pkgutil.iter_modules(benchmarks.__path__))
     return sorted(name for name in modules if not name.startswith("_"))
 
@@ -43,17 +43,17 @@ def main(words: Sequence[str] | None = None) -> int:
     """Runs one benchmark, or all.
 
     Args:
-        words: the words after the command; None takes them from the process.
+        words: the arguments after the command; None takes those of the process.
 
     Returns:
-        0, or 2 when there is no such benchmark or it lacks its data.
+        0, or 2 if the benchmark does not exist or its data is missing.
     """
     given = list(sys.argv[1:] if words is None else words)
     known = names()
     chosen = next((word for word in given if word in (*known, "all")), None)
     if chosen is None:
         parser = _overview(known)
-        parser.parse_args(given)  # answers --help and names a wrong benchmark
+        parser.parse_args(given)  # prints --help, or an error about a wrong benchmark
         return EXIT_USAGE
     if chosen == "all":
         return _all(known, given)
@@ -62,8 +62,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _all(known: Sequence[str], words: Sequence[str]) -> int:
-    """Each in a process of its own, so that memory is measured by itself."""
-    _overview(known).parse_args(words)  # only the common arguments fit them all
+    """Runs each benchmark in its own process, so that memory is measured separately."""
+    _overview(known).parse_args(words)  # only the common arguments apply to all
     common = [word for word in words if word != "all"]
     command = [sys.executable, "-m", "benchmarks"]
     return max(
@@ -95,15 +95,19 @@ def _parser(name: str, module: ModuleType) -> argparse.ArgumentParser:
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object on the last line"
+    )
     parser.add_argument(
         "--data",
         type=Path,
         default=_data_folder(),
         metavar="DIR",
-        help="public data (default: KAPOK_DATA_DIR)",
+        help="folder of public data sets (default: $KAPOK_DATA_DIR)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed (default: %(default)s)"
+    )
     module.add_arguments(parser)
     return parser
 
@@ -121,14 +125,18 @@ def _overview(known: Sequence[str]) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", metavar="NAME|all", choices=[*known, "all"])
-    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
-    parser.add_argument("--data", metavar="DIR", help="public data (default: KAPOK_DATA_DIR)")
-    parser.add_argument("--seed", type=int, metavar="N", help="default: 0")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object on the last line"
+    )
+    parser.add_argument(
+        "--data", metavar="DIR", help="folder of public data sets (default: $KAPOK_DATA_DIR)"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="seed (default: 0)")
     return parser
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """The machine on which the figures were measured."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
@@ -149,7 +157,7 @@ def _cpu_model() -> str:
 
 
 def commit() -> str | None:
-    """The commit of this source tree, with `-dirty` when it was edited; None outside of git."""
+    """The commit of this source tree, with `-dirty` after edits; None: not a git checkout."""
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],  # noqa: S607 - git from PATH

@@ -1,4 +1,4 @@
-"""A decision by sums of free capacity, as schedulers of clusters do it: to compare speed with."""
+"""A decision by sums of free capacity, as multi-cluster schedulers make it, to compare speed."""
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
@@ -23,7 +23,7 @@ class Baseline:
         return len(asked) / (clock.monotonic() - begun)
 
     def decide(self, demand: Demand) -> dict[str, int]:
-        """Replicas by site, or nothing."""
+        """Replicas by site; empty: no site is feasible."""
         scored = []
         for facts, sums in self._sites:
             if not _is_allowed(facts, demand):

@@ -1,4 +1,4 @@
-"""Decides again by brute force: rights, nodes and money with plain loops, no code of the engine."""
+"""Checks decisions by brute force: rights, nodes and prices in loops, without placement code."""
 
 from datetime import datetime
 
@@ -14,12 +14,12 @@ _TOLERANCE = 1e-9
 
 
 def count_mismatches(fleet: Fleet, asked: list[Demand], *, now: datetime) -> int:
-    """How many decisions brute force does not confirm."""
+    """Number of decisions that brute force does not confirm."""
     return sum(not is_confirmed(fleet, demand, choose(demand, fleet, now=now)) for demand in asked)
 
 
 def is_confirmed(fleet: Fleet, demand: Demand, decision: Decision) -> bool:
-    """Whether a decision breaks no rule, over-commits nothing, leaves no cheaper site unused."""
+    """Whether a decision violates no rule, over-commits nothing, and misses no cheaper site."""
     shares = {each.site: each.replicas for each in decision.assignment}
     room = {
         facts.name: min(room_of(facts, demand), demand.replicas) if is_allowed(facts, demand) else 0
@@ -43,7 +43,7 @@ def is_confirmed(fleet: Fleet, demand: Demand, decision: Decision) -> bool:
 
 
 def is_allowed(facts: SiteFacts, demand: Demand) -> bool:
-    """Whether the law and the site's standing let it run there."""
+    """Whether the rights and the state of the site allow the workload there."""
     grant = facts.grants[0].spec
     if demand.data_class in {None, "core"} or facts.spec.cordon:
         return False
@@ -66,7 +66,7 @@ def is_allowed(facts: SiteFacts, demand: Demand) -> bool:
 
 
 def room_of(facts: SiteFacts, demand: Demand) -> int:
-    """Replicas that fit, pod by pod, less the worst that is in flight."""
+    """Replicas that fit, pod by pod, less the worst case of those in flight."""
     shape = demand.unit[0].shape
     total = 0
     for each in facts.status.node_classes:

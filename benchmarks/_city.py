@@ -1,4 +1,4 @@
-"""A made-up country with the machines and pods of the public trace; all from one seed."""
+"""A synthetic country with the machines and pods of the public trace, generated from one seed."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ _HUBS = ("hub-0", "hub-1", "hub-2")
 
 @dataclass(frozen=True, slots=True)
 class MachineType:
-    """A machine of the public trace, or of the others that a city has."""
+    """A machine type of the public trace, or another one that a city has."""
 
     architecture: str
     vendor: str
@@ -111,7 +111,7 @@ def _status(nodes: int, forms: Sequence[MachineType], random: Random) -> SiteSta
 def _node_classes(
     nodes: int, forms: Sequence[MachineType], random: Random
 ) -> tuple[NodeClass, ...]:
-    """Two kinds of node: one of the trace, and one of either."""
+    """Two node classes: one of the trace, and one of the trace or another one."""
     chosen = (random.choice(forms), random.choice((random.choice(forms), *_OTHERS)))
     classes = []
     for place, form in enumerate(chosen):
@@ -146,7 +146,7 @@ def _rows(
 
 
 def next_report(facts: SiteFacts, random: Random) -> SiteFacts:
-    """The site's next report: other free capacity, and all that was ordered is bound."""
+    """The site's next report: other free capacity, and all ordered replicas are bound."""
     classes = tuple(
         msgspec.structs.replace(each, free=_rows(len(each.free), _form_of(each), random))
         for each in facts.status.node_classes
@@ -169,10 +169,10 @@ def _form_of(node_class: NodeClass) -> MachineType:
 
 
 def read_machines(data: Path | None) -> list[MachineType]:
-    """The machines of the public trace, as often as they are there.
+    """The machine types of the public trace, each as often as it occurs.
 
     Raises:
-        FileNotFoundError: the data set is not there.
+        FileNotFoundError: the data set is missing.
     """
     return [
         MachineType(
@@ -188,10 +188,10 @@ def read_machines(data: Path | None) -> list[MachineType]:
 
 
 def read_shapes(data: Path | None) -> list[PodShape]:
-    """The pods of the public trace, as they ask.
+    """The requests of the pods of the public trace.
 
     Raises:
-        FileNotFoundError: the data set is not there.
+        FileNotFoundError: the data set is missing.
     """
     return [_shape(row) for row in _read(data, PODS_FILE)]
 
@@ -217,11 +217,10 @@ def _shape(row: dict[str, str]) -> PodShape:
 
 
 def demands(shapes: list[PodShape], count: int, random: Random) -> Iterator[Demand]:
-    """Demands as a country makes them.
+    """Demands of a country.
 
-    Half of them ask what nobody asked before (requests times 0.5 to 1.5), 20 % spread, 10 %
-    tolerate,
-    5 % want more than 1,000 replicas, 10 % can only be refused.
+    Half of them have requests of their own (those of the trace times 0.5 to 1.5), 20 % have spread
+    constraints, 10 % have tolerations, 5 % have more than 1,000 replicas, 10 % can only be refused.
     """
     common = random.sample(shapes, min(100, len(shapes)))
     for number in range(count):

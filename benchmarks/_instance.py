@@ -1,4 +1,4 @@
-"""An instance of a batch in a file: read into types, refused with the entry and what to write."""
+"""Reads an instance of a batch from a file; an error names the entry and what to write."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite
@@ -16,14 +16,14 @@ Amounts = dict[str, int | float | str]
 
 
 class BatchSite(msgspec.Struct, frozen=True):
-    """A site and what is free there."""
+    """A site and its free capacity."""
 
     name: str
     free: Amounts
 
 
 class BatchWorkload(msgspec.Struct, frozen=True):
-    """A workload: CNY that a replica is worth, and what one costs at each site; null: forbidden."""
+    """A workload: value of a replica in CNY, and its cost by site; null: forbidden there."""
 
     name: str
     requests: Amounts
@@ -43,7 +43,7 @@ def read_batch_file(path: Path) -> BatchFile:
     """Reads and checks a file.
 
     Raises:
-        ValueError: it is no instance; the message says where.
+        ValueError: the file is invalid; the message names the place.
     """
     try:
         found = msgspec.json.decode(path.read_bytes(), type=BatchFile)
@@ -69,7 +69,7 @@ def _known(costs: Iterable[float | None]) -> list[float]:
 def _check_unique(what: str, names: Sequence[str]) -> None:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{what}: the name {twice} stands there twice")
+        raise ValueError(f"{what}: duplicate name {twice}")
 
 
 def _parse_amounts(

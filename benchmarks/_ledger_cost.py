@@ -1,4 +1,4 @@
-"""What it costs to keep decisions so that their explanation can be had again byte for byte."""
+"""The cost of recording decisions so that they can be explained again, byte for byte."""
 
 import asyncio
 from pathlib import Path
@@ -22,8 +22,8 @@ _REPORT_EVERY = 10
 def recording_milliseconds(fleet: Fleet, asked: list[Demand], random: Random) -> float:
     """Milliseconds per decision for its durable record, the state of the fleet included.
 
-    Decisions are made before and not timed. As in the loops each record is on the disk before the
-    next begins, and one site has reported after ten of them.
+    The decisions are made before, and not timed. As in the scheduler each record is on disk before
+    the next one begins, and one site reports after ten of them.
     """
     decided = [(demand, choose(demand, fleet, now=NOW)) for demand in asked]
     names = sorted(fleet.slot_of)

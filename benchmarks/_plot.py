@@ -15,10 +15,10 @@ _STYLE = (
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What is measured against one thing.
+    """A measurement against one variable.
 
     Attributes:
-        name: what varies.
+        name: name of the variable.
         points: its value, above 0, and microseconds.
     """
 

@@ -1,4 +1,4 @@
-"""A state of many sites and workloads without hub and broker, for what is shown over HTTP."""
+"""A state of many sites and workloads, without hub and broker, for the HTTP benchmarks."""
 
 from dataclasses import dataclass, field
 
@@ -43,8 +43,8 @@ class WebState:
     """Sites that report, and workloads, of which some cannot be placed.
 
     Attributes:
-        clock: for ages.
-        scene: what snapshots are taken of.
+        clock: gives the age of reports.
+        scene: the sources of snapshots.
     """
 
     clock: Clock
@@ -80,7 +80,7 @@ class WebState:
         )
 
     def admit(self, sites: int) -> None:
-        """Makes sites that have not reported."""
+        """Creates sites that have not reported."""
         for number in range(sites):
             site = Site(metadata=Metadata(name=name_of(number)), spec=_SPEC)
             self.sources.registry.sites[site.metadata.name] = site
@@ -96,7 +96,7 @@ class WebState:
             self.sources.sites.on_order_status(_order_status_report(name))
 
     def place(self, workloads: int) -> None:
-        """Makes workloads that run, one after the other on each site."""
+        """Creates running workloads, on one site after the other."""
         names = list(self.sources.sites.states)
         for number in range(workloads):
             key, site = ("default", f"work-{number:05}"), names[number % len(names)]
@@ -104,7 +104,7 @@ class WebState:
             self.sources.workload_stats.usage.set(key, _demand(key[1], "100m"), {site: 3})
 
     def refuse(self, workloads: int) -> None:
-        """Makes workloads that no site takes: they ask for more than any node has."""
+        """Creates workloads that every site refuses: they request more than any node has."""
         for number in range(workloads):
             key = ("default", f"large-{number:05}")
             demand = _demand(key[1], f"{900 + number % _UNPLACED_KINDS}")
@@ -119,7 +119,7 @@ class WebState:
             )
 
     def take_snapshot(self) -> StateSnapshot:
-        """The snapshot that the server would take."""
+        """A snapshot, as the server takes it."""
         return take_snapshot(self.sources, epoch=1, is_broker_connected=True, outbox_messages=0)
 
 

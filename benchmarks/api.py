@@ -1,6 +1,6 @@
-"""The embedded API server under load: requests a second, the slowest percent, memory.
+"""The embedded API server under load: requests per second, 99th percentile, memory.
 
-The server is a process of its own, as `kapok serve-api` runs it; this process plays the clients
+The server is a separate process, as `kapok serve-api` runs it; this process simulates the clients,
 over TLS. Rows: case, per_second, p99_ms, rss_mib (of the server). For `watch` per_second counts
 deliveries and p99_ms is the time from a write's answer until the last of the watchers has the
 event; for `list` and `start` p99_ms is the time of the one list or start.
@@ -39,7 +39,7 @@ _APPLY = "application/apply-patch+yaml"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the benchmark's own arguments."""
     parser.add_argument(
-        "--requests", type=int, default=4000, help="requests of each case (default: %(default)s)"
+        "--requests", type=int, default=4000, help="requests per case (default: %(default)s)"
     )
     parser.add_argument(
         "--objects",
@@ -121,7 +121,7 @@ class _Client:
     async def send(
         self, method: str, path: str, body: object = None, kind: str = "application/json"
     ) -> bytes:
-        """One request; anything but a success ends the benchmark."""
+        """Sends one request; any error ends the benchmark."""
         data = None if body is None else json.dumps(body)
         async with self.session.request(
             method, self.server.url + path, data=data, headers={"Content-Type": kind}
@@ -147,7 +147,7 @@ Request = Callable[[int], Awaitable[object]]
 async def _measure_load(
     case: str, server: _Server, count: int, request: Request
 ) -> dict[str, object]:
-    """`count` requests from a number of clients at once."""
+    """Sends `count` requests from several clients at once."""
     times: list[float] = []
     todo = iter(range(count))
 
@@ -215,7 +215,7 @@ async def _measure_cases(server: _Server, requests: int, objects: int) -> list[d
 
 
 async def _measure_list(client: _Client, objects: int) -> list[dict[str, object]]:
-    """Fills a namespace of its own, then lists it in pages."""
+    """Fills a namespace, then lists it in pages."""
     space = "/api/v1/namespaces"
     await client.send("POST", space, {"metadata": {"name": "many"}})
     path = f"/apis/{_GROUP}/v1/namespaces/many/widgets"
@@ -245,7 +245,7 @@ async def _measure_list(client: _Client, objects: int) -> list[dict[str, object]
 
 
 async def _measure_watch(client: _Client, path: str, count: int) -> dict[str, object]:
-    """One writer, many watchers: how long until the last of them has seen a change."""
+    """One writer, many watchers: the time until the last watcher has seen a change."""
     target = f"{path}/w0"
     seen: asyncio.Queue[int] = asyncio.Queue()
     listed = json.loads(await client.send("GET", f"{path}?limit=1"))

@@ -1,7 +1,8 @@
-"""Batches: how close to the proven bound, how fast, and how much better than best-score greedy.
+"""Batches: gap to the proven bound, time, and gain over best-score greedy.
 
-Made-up instances want 1.3 times what the scarcest of three resources holds, and 30 % of all pairs
-are forbidden. `--instance FILE` solves one from a file, `--out FILE` writes its assignment.
+Generated instances request 1.3 times the capacity of the scarcest of three resources, and 30 % of
+all pairs of workload and site are forbidden. `--instance FILE` solves one from a file, `--out FILE`
+writes its assignment.
 """
 
 import argparse
@@ -33,11 +34,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["1000x100", "10000x1000"],
         metavar="WORKLOADSxSITES",
-        help="sizes (default: 1000x100 10000x1000)",
+        help="workloads x sites (default: 1000x100 10000x1000)",
     )
-    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds from --seed on")
-    parser.add_argument("--instance", type=Path, metavar="FILE", help="solve this one instead")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write its assignment")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=5,
+        metavar="N",
+        help="number of seeds, from --seed on (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--instance", type=Path, metavar="FILE", help="solve the instance in this file"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the assignment of --instance to this file"
+    )
 
 
 def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:

@@ -1,14 +1,14 @@
-"""Single decisions: how many in a second, how long the slow ones take, what memory a fleet needs.
+"""Single decisions: number per second, 99th percentile, and memory of a fleet.
 
 Every decision is committed before the next; after ten decisions the site with the most orders that
-it has not answered reports them bound, and other free capacity: what ran there has come and gone.
+it has not answered reports them as bound, with other free capacity, as if pods came and went.
 All rules and costs are on. Times are CPU seconds of the one thread, so that neighbours on the
-machine do not count. The baseline decides as schedulers of clusters do, by sums of free capacity,
-without reasons; it is there to compare with, not to use. `--check` decides 1,000 demands again by
+machine do not count. The baseline decides by sums of free capacity without reasons, as
+multi-cluster schedulers do; it serves for comparison only. `--check` decides 1,000 demands again by
 brute force.
 
-`explained_ms` is what the whole explanation of one decision costs, when somebody asks for it;
-`ledger_ms` is what a decision's durable record costs, from which that can be had again.
+`explained_ms` is the time of the full explanation of one decision, made on request; `ledger_ms` is
+the time to record a decision durably, so that it can be explained later.
 """
 
 import argparse
@@ -55,22 +55,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="sizes of the fleet (default: 100 1000 10000)",
     )
-    parser.add_argument("--nodes", type=int, default=20, metavar="N", help="nodes per site")
-    parser.add_argument("--decisions", type=int, default=6000, metavar="N", help="per size")
     parser.add_argument(
-        "--placed", type=int, default=0, metavar="N", help="workloads placed before measuring"
+        "--nodes", type=int, default=20, metavar="N", help="nodes per site (default: %(default)s)"
     )
-    parser.add_argument("--check", action="store_true", help="decide 1,000 again by brute force")
     parser.add_argument(
-        "--interpreted", action="store_true", help="without the compiled kernel, as where none is"
+        "--decisions",
+        type=int,
+        default=6000,
+        metavar="N",
+        help="decisions per size (default: %(default)s)",
     )
+    parser.add_argument(
+        "--placed", type=int, default=0, metavar="N", help="workloads placed before the measurement"
+    )
+    parser.add_argument("--check", action="store_true", help="check 1,000 decisions by brute force")
+    parser.add_argument("--interpreted", action="store_true", help="do not use the compiled kernel")
 
 
 def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
     """One row per size of the fleet.
 
     Raises:
-        FileNotFoundError: the public trace is not there.
+        FileNotFoundError: the public trace is missing.
     """
     shapes = read_shapes(arguments.data)
     forms = read_machines(arguments.data)
@@ -105,7 +111,7 @@ def _row(
 
 
 class _TimedDecisions:
-    """Decisions one after the other, timed."""
+    """Makes decisions one after the other, and times them."""
 
     def __init__(self, fleet: Fleet, random: Random) -> None:
         self._fleet = fleet
@@ -157,7 +163,7 @@ class _TimedDecisions:
         return (len(self._warm) + len(self._cold)) / self._seconds
 
     def figures(self, sites: int) -> dict[str, object]:
-        """The row's own figures."""
+        """The figures of the row that only this benchmark has."""
         every = [*self._warm, *self._cold]
         return {
             "sites": sites,
@@ -177,7 +183,7 @@ def _percentile(seconds: list[float], percent: int) -> float:
 
 
 def _explanation_milliseconds(fleet: Fleet, demand: Demand) -> float:
-    """What the whole explanation of one decision costs, in milliseconds."""
+    """Time of the full explanation of one decision, in milliseconds."""
     begun = thread_time()
     canonical_json(explain(demand, fleet, now=NOW, terms=DEFAULT_TERMS))
     return round((thread_time() - begun) * _MILLISECONDS, 2)

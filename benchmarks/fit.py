@@ -2,13 +2,13 @@
 
 Times are CPU seconds of the one thread, so that neighbours on the machine do not count. Its timer
 does: it interrupts a virtual machine some 400 times a second for 20 to 50 us, as long as a report
-takes, and that is counted as the thread's own time. So the same reports are told to several fleets
-that are made equal, one after the other, each as cold as the first, and the least time of each
+takes, and that is counted as the thread's own time. So several equal fleets receive the same
+reports, one after the other, each as cold as the first, and the least time of each
 report counts, and of reading its rows. What a fleet itself does at a report, as packing its rows,
 it does at that report in every one of them; an interrupt comes at another report each time.
 
-Reading a report's own rows is timed after the report was taken in: so what is slow because it is
-looked at for the first time counts as the report's, not as its rows'.
+Reading the rows of a report is timed after the update, so the cost of first access to its data
+counts as part of the update.
 """
 
 import argparse
@@ -32,16 +32,30 @@ _EQUAL_FLEETS = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this benchmark."""
-    parser.add_argument("--cases", type=int, default=10_000, metavar="N", help="random cases")
-    parser.add_argument("--sites", type=int, default=10_000, metavar="N", help="fleet that reports")
-    parser.add_argument("--reports", type=int, default=500, metavar="N", help="reports timed")
+    parser.add_argument(
+        "--cases", type=int, default=10_000, metavar="N", help="random cases (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--sites",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="sites of the fleet (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--reports",
+        type=int,
+        default=500,
+        metavar="N",
+        help="reports to time (default: %(default)s)",
+    )
 
 
 def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
     """One row.
 
     Raises:
-        FileNotFoundError: the public trace is not there.
+        FileNotFoundError: the public trace is missing.
     """
     random = Random(arguments.seed)  # noqa: S311 - a benchmark, seeded
     wrong = sum(not is_exact(random) for _ in range(arguments.cases))
@@ -63,7 +77,7 @@ def _one_in(random: Random, count: int) -> bool:
 
 
 def is_exact(random: Random) -> bool:
-    """Whether the engine and brute force agree on one random site and pod."""
+    """Whether placement code and brute force agree on one random site and pod."""
     shape = PodShape(
         requests={"cpu": random.randrange(1, 900), "memory": random.randrange(1, 900), "pods": 1},
         gpu_cards=random.choice((0, 0, 1, 1, 2)),

@@ -1,7 +1,7 @@
-"""How a decision grows: with sites, nodes per site, hard rules, and different requests.
+"""Growth of the time of a decision with sites, nodes per site, hard rules and distinct requests.
 
-One thing varies at a time, from a fleet of 1,000 sites with 20 nodes and the demands of `decide`.
-Times are CPU seconds of the one thread. `--plot FILE` draws the rows as SVG, as in
+One variable changes at a time, from a fleet of 1,000 sites with 20 nodes and the demands of
+`decide`. Times are CPU seconds of the one thread. `--plot FILE` draws the rows as SVG, as in
 docs/performance.md.
 """
 
@@ -44,15 +44,23 @@ _DISTINCT = (1, 10, 100, 1000)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this benchmark."""
-    parser.add_argument("--decisions", type=int, default=1500, metavar="N", help="per point")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draws the rows as SVG")
+    parser.add_argument(
+        "--decisions",
+        type=int,
+        default=1500,
+        metavar="N",
+        help="decisions per point (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw the rows as SVG into this file"
+    )
 
 
 def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
-    """One row per point: what varied, its value, microseconds per decision.
+    """One row per point: the variable, its value, microseconds per decision.
 
     Raises:
-        FileNotFoundError: the public trace is not there.
+        FileNotFoundError: the public trace is missing.
     """
     scene = _Setup(arguments)
     found = [
@@ -80,7 +88,7 @@ def _series(found: Sequence[dict[str, object]]) -> list[Series]:
 
 
 class _Setup:
-    """What all points have in common."""
+    """The settings that all points share."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._seed: int = arguments.seed
@@ -89,7 +97,7 @@ class _Setup:
         self._forms: list[MachineType] = read_machines(arguments.data)
 
     def points(self) -> Iterator[tuple[str, int, float]]:
-        """What varies, its value, microseconds per decision."""
+        """The variable, its value, and microseconds per decision."""
         for sites in _SITES:
             yield "sites", sites, self._microseconds(sites=sites)
         for nodes in _NODES:
@@ -104,7 +112,7 @@ class _Setup:
             yield "distinct requests", distinct, self._microseconds(change=self._few(distinct))
 
     def _few(self, distinct: int) -> Callable[[int, Demand], Demand]:
-        """Of so many different requests each demand asks one."""
+        """Gives each demand one of `distinct` requests."""
         few = Random(self._seed).sample(self._shapes, min(distinct, len(self._shapes)))  # noqa: S311 - a benchmark, seeded
 
         def change(number: int, demand: Demand) -> Demand:
@@ -140,7 +148,7 @@ class _Setup:
 
 
 class _ExtraRule(Cordoned):
-    """A rule like one that there is, and yet another."""
+    """A copy of an existing rule, which counts as another one."""
 
     def __init__(self, number: int) -> None:
         self.number = number

@@ -1,8 +1,8 @@
-"""A scrape of /metrics: CPU of one scrape, and how long it stalls the event loop.
+"""Scrapes of /metrics: CPU of one scrape, and how long it stalls the event loop.
 
-Sites that all report anew between two scrapes, workloads that run and workloads that every site
-refuses, and the real HTTP server; the client is another process. While it scrapes, a task that asks
-to be woken every millisecond measures how late it was; `idle` is the same without a scrape, on this
+All sites report between two scrapes; some workloads run, others are refused by every site; the HTTP
+server is the real one, and the client is another process. During a scrape a task that wakes every
+millisecond measures its delay; `idle` is the same without a scrape, on this
 machine at this time. Limits with 1,000 sites: 50 ms of CPU and 20 ms of stall.
 """
 
@@ -85,7 +85,7 @@ def _middle(values: Sequence[float]) -> float:
 async def _scrape(
     city: WebState, clock: SystemClock, client: asyncio.subprocess.Process
 ) -> tuple[float, float, float]:
-    """One scrape of fresh figures: CPU, worst stall, worst stall before it, in milliseconds."""
+    """Scrapes fresh figures: CPU, worst stall and worst stall without a scrape, in milliseconds."""
     city.report_all()
     gc.collect()  # of the reports just made; a scrape pays for its own garbage only
     await clock.sleep(1.05)  # what was rendered before is shared for a second

@@ -1,7 +1,7 @@
-"""A public trace through the placement code: what is placed, how fast, against what baselines.
+"""A public trace through the placement code: placed pods and speed, compared with baselines.
 
-Runs `kapok simulate`'s own code on openb-gpu-v2023, as recorded and with every pod staying longer,
-so that the machines fill up and a wrong choice costs something.
+Runs the code of `kapok simulate` on openb-gpu-v2023, as recorded and with longer pods, so that the
+machines fill up and a wrong choice has a cost.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[1.0, 10_000.0],
         metavar="F",
-        help="pods stay F times as long (default: 1 10000)",
+        help="let pods stay F times as long (default: 1 10000)",
     )
 
 
@@ -39,16 +39,16 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
     """One row per number of sites and stretch.
 
     Raises:
-        FileNotFoundError: the data set is not there.
+        FileNotFoundError: the data set is missing.
     """
     folder = _folder(arguments.data)
     nodes, pods = read_nodes(folder / _NODES), read_pods(folder / _PODS)
-    # Seed 0 stands for the stated grouping by hardware; any other shuffles the machines.
+    # Seed 0 means grouping by hardware; any other seed shuffles the machines.
     seed = arguments.seed or None
     return [
         _row(
             simulate(
-                Trace(nodes, pods, sites, seed, stretch),
+                Trace(nodes=nodes, pods=pods, site_count=sites, seed=seed, stretch=stretch),
                 _policy(),
                 clock=SystemClock(),
                 progress=lambda _name, _done, _whole: None,

@@ -1,9 +1,9 @@
-"""Kapok: decides where and when each workload of a city runs, within the law, and can say why.
+"""Kapok: decides where and when each workload of a city runs, within the law, and says why.
 
-Data flows one way: report → fleet → decision → order → status. The folders are that flow's rooms:
-`model` (the vocabulary) and `placement`, `energy` (the decision) are pure; `control` holds the
-loops; `hub`, `mqtt`, `ledger`, `web` are the doors to the world; `app` puts them together, `cli` is
-what people type.
+Data flows one way: report, fleet, decision, order, status. `model` (the vocabulary), `placement`
+and `energy` (the decision) are pure; `control` holds the loops; `hub`, `mqtt`, `ledger` and `web`
+connect them to the world; `cli` has the commands.
+Start with `app.py`, which puts everything together, or `placement/choose.py`, the decision.
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -1,4 +1,4 @@
-"""`kapok admit SITE --key …`: lets the holder of a key report as a site and receive orders."""
+"""`kapok admit SITE --key …`: lets the agent with this key report as a site and receive orders."""
 
 import argparse
 import asyncio
@@ -6,49 +6,62 @@ import re
 import sys
 from pathlib import Path
 
-from scheduler.cli.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
+from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE
+from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
+from scheduler.cli.support.output import print_error
 from scheduler.control.ports.hub import SITES, Conflict, HubError
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.model.kinds.fields import NAME_PATTERN
 from scheduler.mqtt.keyring import canonical_public_key
 
-EXIT_NO, EXIT_USAGE = 1, 2
-
 _EPILOG = """examples:
-  kapok get sites --pending                    who waits, with the command for each
-  kapok admit gz-nansha-edge --key ed25519:…   makes the Site, or adds the key to it
+  kapok get sites --pending                    unadmitted sites, each with its admit command
+  kapok admit gz-nansha-edge --key ed25519:…   creates the Site, or adds the key to it
 
-An admitted site reports, and takes nothing yet: what it may hold is granted by the authority with a
-SiteGrant. Where it stands and what it costs is written with `kubectl edit site NAME`."""
+An admitted site reports, but runs no workload until the authority allows it to with a SiteGrant.
+Set its location and prices with `kapok kubectl edit site NAME`.
+Exit code: 0 admitted, 1 the hub refused, 2 wrong usage."""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `kapok admit`."""
     parser.epilog = _EPILOG
-    parser.add_argument("site", help="the name that the agent reports as")
-    parser.add_argument("--key", required=True, help="its public key, ed25519:BASE64")
-    parser.add_argument("--tier", choices=["edge", "regional", "central"], default="edge")
+    parser.add_argument("site", help="name of the site, as in `site` of the agent's settings")
+    parser.add_argument(
+        "--key",
+        required=True,
+        help="public key of its agent, ed25519:BASE64; `kapok-agent --show-key` prints it",
+    )
+    parser.add_argument(
+        "--tier",
+        choices=["edge", "regional", "central"],
+        default="edge",
+        help="tier of a new Site (default: %(default)s)",
+    )
     add_hub_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Makes the Site, or adds the key to the one that is there."""
+    """Creates the Site, or adds the key to an existing one."""
     try:
         key = canonical_public_key(arguments.key)
         kubeconfig = find_kubeconfig(arguments.kubeconfig, arguments.data_dir)
     except (ValueError, HubNotFound) as error:
-        sys.stderr.write(f"kapok admit: {error}\n")
+        print_error("admit", error)
         return EXIT_USAGE
     if not re.fullmatch(NAME_PATTERN, arguments.site):
-        sys.stderr.write(f"kapok admit: {arguments.site!r}: lower-case letters, digits, - and .\n")
+        print_error(
+            "admit",
+            f"invalid site name {arguments.site!r}: use lower-case letters, digits, '-' and '.'",
+        )
         return EXIT_USAGE
     try:
-        said = asyncio.run(_admit(kubeconfig, arguments.site, key, arguments.tier))
+        message = asyncio.run(_admit(kubeconfig, arguments.site, key, arguments.tier))
     except HubError as error:
-        sys.stderr.write(f"kapok admit: {error}\n")
+        print_error("admit", error)
         return EXIT_NO
-    sys.stdout.write(said + "\n")
-    return 0
+    sys.stdout.write(message + "\n")
+    return EXIT_GOOD
 
 
 async def _admit(kubeconfig: Path, name: str, key: str, tier: str) -> str:
@@ -63,17 +76,21 @@ async def _admit(kubeconfig: Path, name: str, key: str, tier: str) -> str:
             await client.create(SITES, body)
         except Conflict:
             return await _add_key(client, name, key)
-    return f"site {name} is admitted; it takes work once a SiteGrant names it"
+    return f"site {name} is admitted; it receives workloads once a SiteGrant names it"
 
 
 async def _add_key(client: HubClient, name: str, key: str) -> str:
     site = await client.get(SITES, name)
     keys = ((site.get("spec") or {}).get("delivery") or {}).get("agentKeys") or []
     if key in keys:
-        return f"site {name} admits this key already"
+        return f"site {name} already admits this key"
     patch = {
+        # With the version, a change that another client makes meanwhile is a conflict, not lost.
         "metadata": {"resourceVersion": site["metadata"]["resourceVersion"]},
         "spec": {"delivery": {"agentKeys": [*keys, key]}},
     }
     await client.merge_patch(SITES, name, patch)
-    return f"site {name} admits this key too; take the old one out once the agent has changed"
+    return (
+        f"site {name} now admits this key too; remove the old key from spec.delivery.agentKeys"
+        " once the agent uses the new one"
+    )

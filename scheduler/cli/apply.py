@@ -2,63 +2,69 @@
 
 import argparse
 import asyncio
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scheduler.cli.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
-from scheduler.cli.manifest_files import ManifestFileError, read_objects
+from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, add_output_option
+from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
+from scheduler.cli.support.manifest_files import ManifestFileError, read_objects
+from scheduler.cli.support.output import print_error, print_json
 from scheduler.control.ports.hub import ApiResource, HubError, Object
 from scheduler.hub.client import HubClient, open_hub
 
 FIELD_MANAGER = "kapok-apply"
-EXIT_NO, EXIT_USAGE = 1, 2
 
 _EPILOG = """examples:
   kapok apply -f site.yaml -f workload.yaml
   kapok apply -f - < workload.yaml
-  kapok apply -f manifests/samples            every .yaml file of a folder
+  kapok apply -f manifests/samples            every .yaml, .yml and .json file of a folder
 
-Server-side apply as `kubectl apply --server-side --force-conflicts` does it. Exit code 1 when
-the hub refuses any object; the others are applied."""
+Works like `kubectl apply --server-side --force-conflicts`. When the hub refuses an object, the
+others are applied all the same.
+Exit code: 0 all objects are applied, 1 the hub refused some, 2 wrong usage or unreadable files."""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `kapok apply`."""
     parser.epilog = _EPILOG
     parser.add_argument(
-        "-f", "--filename", action="append", required=True, metavar="FILE", help="- is stdin"
+        "-f",
+        "--filename",
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="a YAML or JSON file, a folder of them, or - for stdin; may be repeated",
     )
-    parser.add_argument("-o", "--output", choices=["json"], help="one JSON object on stdout")
+    add_output_option(parser)
     add_hub_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Applies all objects and says what became of each."""
+    """Applies all objects and prints the result of each."""
     try:
         objects = list(read_objects(arguments.filename))
         kubeconfig = find_kubeconfig(arguments.kubeconfig, arguments.data_dir)
     except (ManifestFileError, HubNotFound) as error:
-        sys.stderr.write(f"kapok apply: {error}\n")
+        print_error("apply", error)
         return EXIT_USAGE
     try:
         rows = asyncio.run(_apply_all(kubeconfig, objects))
     except HubError as error:
-        sys.stderr.write(f"kapok apply: {error}\n")
+        print_error("apply", error)
         return EXIT_NO
     if arguments.output == "json":
-        sys.stdout.write(json.dumps({"objects": rows}, ensure_ascii=False) + "\n")
+        print_json({"objects": rows})
     else:
         sys.stdout.writelines(_format_rows(rows))
-    return EXIT_NO if any(row["error"] for row in rows) else 0
+    return EXIT_NO if any(row["error"] for row in rows) else EXIT_GOOD
 
 
 async def _apply_all(kubeconfig: Path, objects: list[Object]) -> list[dict[str, Any]]:
     async with open_hub(kubeconfig) as client:
-        kinds = RestMapper(client)
-        return [await _apply(client, kinds, body) for body in objects]
+        mapper = RestMapper(client)
+        return [await _apply(client, mapper, body) for body in objects]
 
 
 async def _apply(client: HubClient, mapper: "RestMapper", body: Object) -> dict[str, Any]:
@@ -75,7 +81,7 @@ async def _apply(client: HubClient, mapper: "RestMapper", body: Object) -> dict[
 
 
 class RestMapper:
-    """Which path serves a kind, asked of the hub once per group."""
+    """Finds the REST resource of a kind by API discovery, one request per group and version."""
 
     def __init__(self, client: HubClient) -> None:
         self._client = client
@@ -85,7 +91,7 @@ class RestMapper:
         """The resource of an object.
 
         Raises:
-            HubError: the hub serves no such kind.
+            HubError: the hub does not serve this kind.
         """
         api_version, kind = str(body["apiVersion"]), str(body["kind"])
         group, _, version = api_version.rpartition("/")
@@ -95,9 +101,9 @@ class RestMapper:
                 "resources"
             ) or []
         for one in self._resources_by_root[root]:
-            if one["kind"] == kind and "/" not in one["name"]:
+            if one["kind"] == kind and "/" not in one["name"]:  # "pods/status" is a subresource
                 return ApiResource(group, version, one["name"], kind, bool(one["namespaced"]))
-        raise HubError(f"{api_version} {kind}: the hub serves no such kind")
+        raise HubError(f"{api_version} {kind}: the hub does not serve this kind")
 
 
 def _format_rows(rows: list[dict[str, Any]]) -> Iterator[str]:

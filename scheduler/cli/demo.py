@@ -1,15 +1,23 @@
-"""`kapok demo`: a small city on this machine; `kapok demo poke`: make something happen to it."""
+"""`kapok demo`: runs a small city on this machine; `kapok demo poke` changes a running one."""
 
 import argparse
 import asyncio
-import contextlib
-import json
-import signal
 import sys
 import tempfile
+from math import inf
 from pathlib import Path
 from typing import Any
 
+from scheduler.cli.support.arguments import (
+    EXIT_GOOD,
+    EXIT_INTERRUPTED,
+    EXIT_NO,
+    EXIT_USAGE,
+    add_output_option,
+    seconds_between,
+)
+from scheduler.cli.support.output import print_error, print_json
+from scheduler.cli.support.signals import leaf_errors, run_until_signalled
 from scheduler.control.ports.hub import HubError
 from scheduler.demo.children import ChildError
 from scheduler.demo.poke import DemoActionError, add_poke_command, run_poke
@@ -20,30 +28,33 @@ from scheduler.ledger.errors import LedgerError
 from scheduler.runtime.clock import SystemClock
 from scheduler.settings import data_directory
 
-EXIT_GOOD, EXIT_NO, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 FOLDER_PREFIX = "demo-"
 
-_DESCRIPTION = """"Guangzhou one cloud" on this machine: sites, each with a real kapok-agent
-process and a member cluster of its own, the scheduler with its hub and broker, and
-the workloads that such a city runs (manifests/samples). Most run; some are refused
-or wait, each for a reason worth reading. Only the nodes are played: what is applied,
-reported, signed, decided and recorded is real.
+_DESCRIPTION = """Runs "Guangzhou one cloud" on this machine: sites, each with a real kapok-agent
+process and its own member cluster, the scheduler with its hub and broker, and the workloads of
+such a city (manifests/samples). Most workloads run; some are refused or wait, each with a
+reason worth reading. Only the nodes are simulated: orders, reports, signatures, decisions
+and the ledger are real.
 
-Everything listens on 127.0.0.1 and lives in one folder. Ctrl-C ends it all."""
+All servers listen on 127.0.0.1, and all files are in one folder. Ctrl-C stops everything."""
 
 _EPILOG = """examples:
-  kapok demo                        watch it; its last lines are commands to paste
+  kapok demo                        watch it; at the end it prints commands to paste
   kapok demo --size small           three sites, eight workloads
   kapok demo --exit-when-settled -o json
-                                    one JSON object on stdout; exit 0: every workload
-                                    runs, is done or says why not; no rule is broken
+                                    stop when settled, print one JSON object
   kapok demo --exit-when-settled --export out
-                                    everything as files, for your own checker
-  kapok demo --data-dir ./city      the folder stays; later: kapok demo --resume ./city
+                                    write all objects, reports and decisions as files
+  kapok demo --data-dir ./city      keep the folder; later: kapok demo --resume ./city
 
-while it runs, in another terminal (kapok demo poke --help):
+while it runs, in another terminal (see kapok demo poke --help):
   kapok demo poke silence gz-nansha-edge
-  kapok demo poke submit workload.yaml"""
+  kapok demo poke submit workload.yaml
+
+A demo has settled when every site reports and every workload runs, is completed, or waits or is
+refused with a reason.
+Exit code: 0 the workloads settled and no rule was violated, 1 they did not, 2 wrong usage,
+130 stopped before the result."""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -52,52 +63,59 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.usage = "kapok demo [options] | kapok demo poke WHAT ARGUMENT"
     parser.add_argument(
-        "--size", choices=size_names(), default="city", help="how much (default: %(default)s)"
+        "--size",
+        choices=size_names(),
+        default="city",
+        help="how many sites and workloads (default: %(default)s)",
     )
     parser.add_argument(
-        "--exit-when-settled", action="store_true", help="end when nothing more is to be expected"
+        "--exit-when-settled", action="store_true", help="stop when the demo has settled"
     )
     parser.add_argument(
         "--timeout",
-        type=_parse_seconds,
+        type=seconds_between(0.001, inf),
         default=120.0,
         metavar="S",
-        help="to settle (default: %(default)g)",
+        help="stop waiting for the demo to settle after S seconds (default: %(default)g)",
     )
     parser.add_argument(
         "--export",
         type=Path,
         metavar="DIR",
-        help="write hub.yaml, members/SITE.yaml, reports/SITE.json, decisions/ID.json when settled",
+        help="when settled, write hub.yaml, members/SITE.yaml, reports/SITE.json and "
+        "decisions/ID.json into DIR",
     )
-    parser.add_argument("-o", "--output", choices=["json"], help="one JSON object on stdout")
+    add_output_option(parser)
     parser.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="where it lives; stays after the end"
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder of the demo, kept at the end (default: a new one, deleted at the end)",
     )
     parser.add_argument(
-        "--resume", type=Path, metavar="DIR", help="take up a demo whose folder was kept"
+        "--resume", type=Path, metavar="DIR", help="continue a demo whose folder was kept"
     )
-    parser.add_argument("--keep", action="store_true", help="keep the folder after the end")
+    parser.add_argument("--keep", action="store_true", help="keep the folder at the end")
     commands = parser.add_subparsers(dest="demo_command", metavar="poke")
     add_poke_command(commands)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs a demo, or pokes one that runs."""
+    """Runs a demo, or changes a running one."""
     try:
         if arguments.demo_command == "poke":
             return asyncio.run(run_poke(arguments))
         session = _Session(_demo_options(arguments), as_json=arguments.output == "json")
         return asyncio.run(session.until_signalled())
     except (DemoActionError, SamplesError) as error:
-        sys.stderr.write(f"kapok demo: {error}\n")
+        print_error("demo", error)
         return EXIT_USAGE
 
 
 def _demo_options(arguments: argparse.Namespace) -> DemoOptions:
     if arguments.resume is not None and not (arguments.resume / "demo.json").exists():
         raise DemoActionError(
-            f"{arguments.resume}: no demo was kept there; begin one with --data-dir DIR"
+            f"{arguments.resume} holds no demo; start one that is kept with --data-dir DIR"
         )
     folder = arguments.resume or arguments.data_dir or _new_folder()
     named = arguments.resume or arguments.data_dir
@@ -118,7 +136,7 @@ def _new_folder() -> Path:
 
 
 class _Session:
-    """One run of the command: the demo, its answer on stdout, and how it ends."""
+    """One run of the command: runs the demo, prints its result, determines the exit code."""
 
     def __init__(self, options: DemoOptions, *, as_json: bool) -> None:
         self._options, self._as_json = options, as_json
@@ -126,46 +144,33 @@ class _Session:
         self._code = EXIT_NO
 
     async def until_signalled(self) -> int:
-        """Runs the demo. Ctrl-C and SIGTERM end it; everything is ended before this returns."""
-        loop = asyncio.get_running_loop()
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(self._run(), name="demo")
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, task.cancel)
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        if task.cancelled():
-            sys.stderr.write("ended; nothing is left running\n")
+        """Runs the demo until it ends or a signal comes; all its processes have ended then."""
+        has_ended = await run_until_signalled(self._run(), name="demo")
+        if not has_ended:
+            sys.stderr.write("stopped; all processes have ended\n")
         if self._options.is_kept:
             folder = self._options.folder
-            sys.stderr.write(f"kept in {folder}; go on with: kapok demo --resume {folder}\n")
-        return self._code if self._has_result or not task.cancelled() else EXIT_INTERRUPTED
+            sys.stderr.write(f"kept in {folder}; continue with: kapok demo --resume {folder}\n")
+        return self._code if self._has_result or has_ended else EXIT_INTERRUPTED
 
-    async def _run(self) -> None:
+    async def _run(self) -> bool:
+        """Runs the demo to its own end, and returns True; after a signal the caller gets None."""
         clock = SystemClock()
         try:
-            await run_demo(self._options, view_for_stderr(clock), clock, self._print_result)
+            await run_demo(
+                self._options,
+                view=view_for_stderr(clock),
+                clock=clock,
+                on_result=self._print_result,
+            )
         except* (ChildError, HubError, LedgerError, OSError) as group:
-            for error in _leaf_errors(group):
-                sys.stderr.write(f"kapok demo: {error}\n")
+            for error in leaf_errors(group):
+                print_error("demo", error)
+        return True
 
     def _print_result(self, value: dict[str, Any], *, is_good: bool) -> None:
         self._has_result = True
         self._code = EXIT_GOOD if is_good else EXIT_NO
         if self._as_json:
-            sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-            sys.stdout.flush()
-
-
-def _leaf_errors(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    leaves: list[BaseException] = []
-    for one in group.exceptions:
-        leaves.extend(_leaf_errors(one) if isinstance(one, BaseExceptionGroup) else [one])
-    return leaves
-
-
-def _parse_seconds(text: str) -> float:
-    value = float(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"{text}: write seconds, more than 0")
-    return value
+            print_json(value)
+            sys.stdout.flush()  # the demo may run on; a reader of the pipe needs the result now

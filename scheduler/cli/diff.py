@@ -1,4 +1,4 @@
-"""`kapok diff`: what changed between two recorded decisions, and what in their inputs changed."""
+"""`kapok diff`: compares two recorded decisions, and their inputs."""
 
 import argparse
 import json
@@ -7,6 +7,14 @@ from typing import Any
 
 import msgspec
 
+from scheduler.cli.support.arguments import (
+    EXIT_GOOD,
+    EXIT_NO,
+    EXIT_USAGE,
+    add_data_dir_option,
+    add_output_option,
+)
+from scheduler.cli.support.output import print_error, print_json
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.replay import RecordedDecision, read_recorded_decision
@@ -15,56 +23,69 @@ from scheduler.model.canonical import to_plain_json
 from scheduler.model.demand.terms import Terms
 from scheduler.settings import data_directory
 
-EXIT_GOOD, EXIT_NO, EXIT_USAGE = 0, 1, 2
-
 _EPILOG = """examples:
-  kapok diff 7-42 7-43             what moved, and which facts had changed
+  kapok diff 7-42 7-43             which replicas moved, and which inputs changed
   kapok diff 7-42 7-43 -o json     {"from", "to", "sites", "reasons", "demand", "facts", "terms"}
 
-Exit code: 0 the decisions are equal, 1 they differ, 2 one of them is not there."""
+`demand` is what the workload asks, `facts` what the sites reported, `terms` the settings and prices
+that decisions are made with. `kapok ledger list --subject NAMESPACE/NAME` lists decision IDs.
+Exit code: 0 the decisions are equal, 1 they differ, 2 a decision is not in the ledger."""
+
+_MAX_VALUE_CHARACTERS = 60
+"""Longer values are cut in the text output."""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `kapok diff`."""
     parser.epilog = _EPILOG
-    parser.add_argument("first", metavar="ID", help="as in status.decision.id of a workload")
-    parser.add_argument("second", metavar="ID", help="another one")
-    parser.add_argument("--data-dir", metavar="DIR", help="data directory of the hub")
-    parser.add_argument("-o", "--output", choices=["json"], help="one JSON object on stdout")
+    parser.add_argument(
+        "first", metavar="ID", help="the earlier decision; a workload's status.decision.id"
+    )
+    parser.add_argument("second", metavar="ID", help="the later decision")
+    add_data_dir_option(parser)
+    add_output_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Compares two decisions."""
     try:
         with LedgerReader(data_directory(arguments.data_dir) / LEDGER_FILE) as reader:
-            cases = [_read_case(reader, each) for each in (arguments.first, arguments.second)]
+            recorded = [
+                _read_decision(reader, each) for each in (arguments.first, arguments.second)
+            ]
     except LedgerError as error:
-        sys.stderr.write(f"kapok diff: {error}\n")
+        print_error("diff", error)
         return EXIT_USAGE
-    told = {"from": arguments.first, "to": arguments.second, **difference(*cases)}
+    answer = {"from": arguments.first, "to": arguments.second, **difference(*recorded)}
     if arguments.output == "json":
-        sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
+        print_json(answer)
     else:
-        _print(told)
-    return EXIT_NO if told["sites"] or told["phase"] or told["reasons"] else EXIT_GOOD
+        _print(answer)
+    return EXIT_NO if answer["sites"] or answer["phase"] or answer["reasons"] else EXIT_GOOD
 
 
 def _without_prices(terms: Terms) -> Any:  # noqa: ANN401 - JSON data
-    """Scarcity prices are many, sites times resources; their version says whether they differ."""
+    """The terms without scarcity prices: one per site and resource is too many to print.
+
+    The terms also hold the version of the prices, so a difference in them still shows.
+    """
     return to_plain_json(msgspec.structs.replace(terms, scarcity=()))
 
 
-def _read_case(reader: LedgerReader, record_id: str) -> RecordedDecision:
+def _read_decision(reader: LedgerReader, record_id: str) -> RecordedDecision:
     record = reader.find(record_id)
     if record is not None and "refusal" in record.content:
-        raise LedgerError(f"{record_id} is no decision: the workload was not accepted then")
+        raise LedgerError(
+            f"record {record_id} holds no decision: the workload was not accepted; "
+            f"`kapok ledger show {record_id}` shows why"
+        )
     if record is None or "decision" not in record.content:
-        raise LedgerError(f"no decision {record_id} here; see `kapok ledger list`")
+        raise LedgerError(f"decision {record_id} not found; `kapok ledger list` lists all records")
     return read_recorded_decision(reader, record)
 
 
 def difference(first: RecordedDecision, second: RecordedDecision) -> dict[str, Any]:
-    """What differs: shares, phase, reasons, and the inputs by dotted path, as [before, after]."""
+    """What differs, as [before, after]: phase, replicas by site, reasons, and inputs by path."""
     before = {each.site: each.replicas for each in first.decision.assignment}
     after = {each.site: each.replicas for each in second.decision.assignment}
     phases = [first.decision.phase, second.decision.phase]
@@ -104,12 +125,9 @@ def _print(answer: dict[str, Any]) -> None:
     for part in ("reasons", "demand", "facts", "terms"):
         for path, (before, after) in answer[part].items():
             lines.append(f"{part} {path}: {_shorten(before)} -> {_shorten(after)}")
-    sys.stdout.write("\n".join(lines or ["the same placement from the same inputs"]) + "\n")
+    sys.stdout.write("\n".join(lines or ["same placement, same inputs"]) + "\n")
 
 
 def _shorten(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _MAX_VALUE_CHARACTERS else text[: _MAX_VALUE_CHARACTERS - 1] + "…"
-
-
-_MAX_VALUE_CHARACTERS = 60

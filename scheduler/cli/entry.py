@@ -1,6 +1,6 @@
 """The `kapok` command: finds the command's module and runs it.
 
-The list of commands is data, so that `kapok --help` imports none of them and answers at once.
+The list of commands is data, so `kapok --help` answers at once, without importing any of them.
 """
 
 import argparse
@@ -10,52 +10,52 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 
+from scheduler.cli.support.arguments import EXIT_INTERRUPTED, EXIT_USAGE
+
 COMMANDS: dict[str, str] = {
-    "up": "run the scheduler with an embedded hub and broker",
-    "demo": "a small city on this machine: sites, agents, workloads",
-    "place": "decide offline: where would these workloads run?",
-    "explain": "why did it run there, and why not there?",
-    "diff": "what changed between two decisions?",
-    "open": "an address that opens the page in a browser",
-    "get": "sites and workloads as tables or JSON",
-    "admit": "let a site that reports take part",
-    "apply": "hand manifests to the hub",
-    "kubectl": "the packaged kubectl, pointed at the hub",
-    "ledger": "list, show and verify the recorded decisions",
-    "replay": "decide again from the record and compare",
-    "simulate": "run a trace of real pods through the placement code",
-    "simulate-cluster": "play the controllers of member clusters",
-    "serve-api": "run the embedded Kubernetes API alone",
-    "hub": "back up and restore the embedded hub",
-    "version": "versions of Kapok and of what it uses",
+    "up": "run the scheduler, with an embedded hub and MQTT broker unless configured otherwise",
+    "demo": "run a small city on this machine: sites, agents, workloads",
+    "place": "decide offline, from files, where workloads would run",
+    "explain": "explain why a workload runs where it does, and why not elsewhere",
+    "diff": "compare two recorded decisions and their inputs",
+    "open": "print an address that opens the dashboard in a browser",
+    "get": "list sites and workloads as a table or JSON",
+    "admit": "admit a site: let its agent report and receive orders",
+    "apply": "apply manifests to the hub",
+    "kubectl": "run the packaged kubectl against the hub",
+    "ledger": "list, show and verify recorded decisions",
+    "replay": "repeat a recorded decision and compare the result",
+    "simulate": "replay a trace of real pods through the placement code",
+    "simulate-cluster": "simulate nodes and controllers of member clusters",
+    "serve-api": "run the embedded Kubernetes API server alone",
+    "hub": "back up and restore the embedded hub, and create access tokens",
+    "version": "show the versions of Kapok and its dependencies",
 }
 
-# Each of these comes with the extra; msgspec is imported by every command, so it stands for all.
+# All packages of the extra [hub] are installed together, and every command imports msgspec, so
+# its presence stands for the whole extra.
 _HUB_PACKAGE = "msgspec"
 _HUB_IS_MISSING = (
     "kapok needs the extra [hub], which is not installed: pip install 'kapok-scheduler[hub]'"
 )
 
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
-
 _EPILOG = """examples:
-  kapok demo                                  a small city, settled in half a minute
-  kapok up                                    the scheduler, with all it needs, on this machine
-  kapok place -f sites.yaml -f workload.yaml  decide without running anything
-  kapok explain health/appointment            why it runs where it runs
+  kapok demo                                  a small city; it settles in about half a minute
+  kapok up                                    the scheduler with its hub and broker
+  kapok place -f sites.yaml -f workload.yaml  a decision from files; nothing is started
+  kapok explain health/appointment            why a workload runs where it runs
 
-kapok COMMAND --help teaches each command."""
+`kapok COMMAND --help` explains a command, with examples and exit codes."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Args:
-        argv: the words after `kapok`; None takes them from the process.
+        argv: the arguments after `kapok`; None takes those of the process.
 
     Returns:
-        The exit code: 0 good, 1 the answer is no, 2 the call was wrong, 130 interrupted.
+        The exit code: 0 success, 1 the answer is no, 2 wrong usage, 130 interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if find_spec(_HUB_PACKAGE) is None:
@@ -66,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _dispatch(command, words)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # `kapok get sites | head`: the reader has seen enough
+    except BrokenPipeError:  # `kapok get sites | head`: the reader closed the pipe
+        # Python flushes stdout at exit; into the closed pipe that would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
@@ -76,7 +77,7 @@ def _dispatch(command: str | None, words: Sequence[str]) -> int:
         words = ["version", *[w for w in words if w not in ("version", "--version")]]
         command = "version"
     if command not in COMMANDS or words[0] != command:
-        _overview_parser().parse_args(words)  # answers --help and names a wrong command
+        _overview_parser().parse_args(words)  # prints --help, or an error about a wrong command
         _overview_parser().print_help(sys.stderr)
         return EXIT_USAGE
     module = importlib.import_module(f"scheduler.cli.{command.replace('-', '_')}")
@@ -94,7 +95,7 @@ def _dispatch(command: str | None, words: Sequence[str]) -> int:
 def _overview_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kapok",
-        description="Places workloads across the sites of a city, within the law, and says why.",
+        description="Places Kubernetes workloads on many sites, within the law, and explains why.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

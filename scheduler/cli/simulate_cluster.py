@@ -1,13 +1,23 @@
-"""`kapok simulate-cluster`: plays the controllers of member clusters through their APIs."""
+"""`kapok simulate-cluster`: simulates nodes and controllers of member clusters, by their APIs."""
 
 import argparse
 import asyncio
 import logging
-import signal
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
+from scheduler.cli.support.arguments import (
+    EXIT_GOOD,
+    EXIT_NO,
+    EXIT_USAGE,
+    UsageError,
+    seconds_between,
+)
+from scheduler.cli.support.hub_access import HubNotFound, existing_kubeconfig
+from scheduler.cli.support.output import print_error
+from scheduler.cli.support.signals import leaf_errors, run_until_signalled
 from scheduler.control.ports.hub import HubError
 from scheduler.runtime.clock import SystemClock
 from scheduler.simulation.cluster import faults
@@ -21,38 +31,42 @@ from scheduler.simulation.cluster.description import (
 from scheduler.simulation.cluster.kubelet import SimulationPace
 from scheduler.simulation.cluster.member import MemberSettings, run_members
 
-EXIT_GOOD, EXIT_NO, EXIT_USAGE = 0, 1, 2
 _DAY_SECONDS = 86_400
 
-_DESCRIPTION = """Plays what a member cluster has besides its API server: the controllers of
-Deployment, ReplicaSet, StatefulSet, DaemonSet, Job and CronJob, the binder, the kubelets, node
-leases, eviction, garbage collection, the end of namespaces. It is an ordinary API client: it works
-on `kapok serve-api` and on a bare kube-apiserver. One process plays many clusters. Nodes that a
-real kubelet reports are left alone.
+_DESCRIPTION = """Simulates what a member cluster has besides its API server: the controllers of
+Deployment, ReplicaSet, StatefulSet, DaemonSet, Job and CronJob, the scheduler, the kubelets, node
+leases, eviction, garbage collection, and the deletion of namespaces. It is an ordinary API client:
+it works with `kapok serve-api` and with a bare kube-apiserver. One process simulates many clusters.
+It does not touch nodes that a real kubelet reports.
 
-Pods are bound node by node (requests, selectors, affinity, taints, spread), best fit first. A pod
-that fits nowhere stays Pending, with a condition and an Event that say why."""
+A pod is bound to the best fitting node that its requests, selectors, affinity, tolerations and
+spread constraints allow. A pod that fits nowhere stays Pending, with a condition and an Event that
+say why."""
 
 _EPILOG = """nodes: --nodes FILE describes the nodes of the clusters,
   nodes:
   - {name: edge, count: 3, labels: {zone: a}, allocatable: {cpu: "8", memory: 32Gi, pods: "110"},
      taints: [{key: dedicated, value: health, effect: NoSchedule}], architecture: arm64}
-or --spec FILE several clusters at once; kubeconfigs are relative to the file:
+or --spec FILE describes several clusters; their kubeconfigs are relative to the file:
   clusters:
   - {kubeconfig: members/nansha.yaml, context: nansha, startSeconds: 1, nodes: [...]}
-Without either, the nodes that are there are played; if there are none, three of 8 CPU, 32Gi.
+Without both, the existing nodes of the cluster are simulated; if it has none, three nodes of 8 CPU
+and 32Gi.
 
-on a pod (or a workload's pod template):
-  kapok.dev/simulated-seconds: "90"    runs so long, then succeeds (Jobs, restartPolicy Never)
-faults, as annotations that may come and go while it runs:
+annotation of a pod (or of a workload's pod template):
+  kapok.dev/simulated-seconds: "90"    the pod runs 90 s, then succeeds (restartPolicy Never or
+                                       OnFailure)
+faults, by an annotation that may be set and removed at any time:
 {faults}
 
 examples:
   kapok serve-api --data-dir ./members --name nansha --name tianhe
   kapok simulate-cluster --kubeconfig ./members/nansha/kubeconfig ./members/tianhe/kubeconfig
   kapok simulate-cluster --kubeconfig member.yaml --nodes nodes.yaml --start-seconds 2
-  kubectl annotate node edge-0 kapok.dev/simulate-fault=not-ready    the node falls silent
-  kubectl annotate node edge-0 kapok.dev/simulate-fault-             and is back"""
+  kubectl annotate node edge-0 kapok.dev/simulate-fault=not-ready    the node becomes NotReady
+  kubectl annotate node edge-0 kapok.dev/simulate-fault-             the node is Ready again
+
+Ctrl-C or SIGTERM stops it. Exit code: 0 stopped, 1 a cluster refused, 2 wrong usage."""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -60,14 +74,18 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.description = _DESCRIPTION
     parser.epilog = _EPILOG.replace("{faults}", _format_faults())
     parser.add_argument(
-        "--kubeconfig", metavar="FILE", nargs="+", default=[], help="clusters to play, one per file"
+        "--kubeconfig",
+        metavar="FILE",
+        nargs="+",
+        default=[],
+        help="kubeconfigs of the clusters to simulate",
     )
     parser.add_argument(
         "--context",
         metavar="NAME",
         nargs="+",
         default=[],
-        help="contexts: one per kubeconfig, or several of one file (default: the current one)",
+        help="one context per kubeconfig, or several of one kubeconfig (default: current context)",
     )
     description = parser.add_mutually_exclusive_group()
     description.add_argument(
@@ -75,97 +93,80 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         nargs="+",
         default=[],
-        help="node descriptions: one for all clusters, or one per cluster",
+        help="files that describe nodes: one for all clusters, or one per cluster",
     )
     description.add_argument(
-        "--spec", metavar="FILE", help="clusters with their nodes, in one file"
+        "--spec", metavar="FILE", help="file that describes clusters with their nodes"
     )
-    defaults = SimulationPace()
+    defaults, seconds = SimulationPace(), seconds_between(0, _DAY_SECONDS)
     parser.add_argument(
         "--start-seconds",
-        type=_parse_seconds,
+        type=seconds,
         default=defaults.start_seconds,
         metavar="S",
-        help="from bound to Ready (default: %(default)s)",
+        help="time from the binding of a pod until it is Ready (default: %(default)s)",
     )
     parser.add_argument(
         "--stop-seconds",
-        type=_parse_seconds,
+        type=seconds,
         default=defaults.stop_seconds,
         metavar="S",
-        help="from deleted to gone, at most the pod's grace period (default: %(default)s)",
+        help="time from the deletion of a pod until it is gone, at most its grace period "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--job-seconds",
-        type=_parse_seconds,
+        type=seconds,
         default=defaults.job_seconds,
         metavar="S",
-        help="how long a Job's pod runs unless it says so itself (default: %(default)s)",
+        help="time that a pod of a Job runs, unless its annotation says another one "
+        "(default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="of the jitter in back-offs (default: by chance)"
+        "--seed", type=int, metavar="N", help="seed of the jitter in back-offs (default: random)"
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="tell of every retry")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log every retry")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Plays the clusters until it is told to end."""
+    """Simulates the clusters until SIGINT or SIGTERM."""
     level = logging.INFO if arguments.verbose else logging.WARNING
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(message)s")
     try:
         members = _read_members(arguments)
-    except (InvalidDescription, _UsageError) as error:
-        sys.stderr.write(f"kapok simulate-cluster: {error}\n")
+    except (InvalidDescription, HubNotFound, UsageError) as error:
+        print_error("simulate-cluster", error)
         return EXIT_USAGE
+    work = run_members(members, clock=SystemClock(), seed=arguments.seed, on_ready=_print_ready)
     try:
-        asyncio.run(_run_until_signalled(members, arguments.seed))
+        asyncio.run(run_until_signalled(work, name="members"))
     except BaseExceptionGroup as group:
         expected, unexpected = group.split(HubError)
         if unexpected is not None or expected is None:
             raise
-        for cause in _leaf_errors(expected):
-            sys.stderr.write(f"kapok simulate-cluster: {cause}\n")
+        for cause in leaf_errors(expected):
+            print_error("simulate-cluster", cause)
         return EXIT_NO
     return EXIT_GOOD
 
 
-class _UsageError(ValueError):
-    """The arguments do not go together."""
-
-
-async def _run_until_signalled(members: list[MemberSettings], seed: int | None) -> None:
-    """Runs until SIGINT or SIGTERM."""
-    loop = asyncio.get_running_loop()
-    told = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, told.set)
-    async with asyncio.TaskGroup() as group:
-        playing = group.create_task(
-            run_members(members, clock=SystemClock(), seed=seed, on_ready=_print_ready)
-        )
-        ended = group.create_task(told.wait())
-        await asyncio.wait([playing, ended], return_when=asyncio.FIRST_COMPLETED)
-        playing.cancel()
-        ended.cancel()
-
-
 def _print_ready(name: str) -> None:
-    sys.stderr.write(f"{name}: playing its controllers\n")
+    sys.stderr.write(f"{name}: simulating its nodes and controllers\n")
     sys.stderr.flush()
 
 
-def _leaf_errors(group: BaseExceptionGroup[HubError]) -> list[HubError]:
-    found: list[HubError] = []
-    for error in group.exceptions:
-        found += _leaf_errors(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
-
-
 def _read_members(arguments: argparse.Namespace) -> list[MemberSettings]:
-    pace = SimulationPace(arguments.start_seconds, arguments.stop_seconds, arguments.job_seconds)
+    pace = SimulationPace(
+        start_seconds=arguments.start_seconds,
+        stop_seconds=arguments.stop_seconds,
+        job_seconds=arguments.job_seconds,
+    )
     if arguments.spec:
         if arguments.kubeconfig or arguments.context:
-            raise _UsageError("--spec names its own kubeconfigs; leave out --kubeconfig")
+            raise UsageError(
+                "--spec names its own kubeconfigs and contexts; leave out --kubeconfig and "
+                "--context"
+            )
         return [_member_settings(one, pace) for one in read_clusters(Path(arguments.spec))]
     targets = _cluster_targets(arguments.kubeconfig, arguments.context)
     nodes = _read_node_files(arguments.nodes, len(targets))
@@ -185,60 +186,51 @@ def _member_settings(description: ClusterDescription, pace: SimulationPace) -> M
     start_seconds = (
         pace.start_seconds if description.start_seconds is None else description.start_seconds
     )
-    kubeconfig = _check_kubeconfig(description.kubeconfig)
+    kubeconfig = _member_kubeconfig(description.kubeconfig)
     return MemberSettings(
         name=description.context or _name_of(kubeconfig),
         kubeconfig=kubeconfig,
         context=description.context,
         nodes=description.nodes,
-        pace=SimulationPace(start_seconds, pace.stop_seconds, pace.job_seconds),
+        pace=replace(pace, start_seconds=start_seconds),
     )
 
 
 def _cluster_targets(kubeconfigs: list[str], contexts: list[str]) -> list[tuple[Path, str | None]]:
-    files = [_check_kubeconfig(text) for text in kubeconfigs]
+    files = [_member_kubeconfig(text) for text in kubeconfigs]
     if not files:
-        raise _UsageError("name at least one cluster: --kubeconfig FILE, or --spec FILE")
+        raise UsageError("name at least one cluster: --kubeconfig FILE, or --spec FILE")
     if not contexts:
         return [(file, None) for file in files]
     if len(files) == 1:
         return [(files[0], context) for context in contexts]
     if len(files) != len(contexts):
-        raise _UsageError(
-            f"{len(files)} kubeconfigs and {len(contexts)} contexts; give one context for each"
+        raise UsageError(
+            f"{len(files)} kubeconfigs but {len(contexts)} contexts; name one context for each "
+            "kubeconfig"
         )
     return list(zip(files, contexts, strict=True))
 
 
+def _member_kubeconfig(file: str) -> Path:
+    return existing_kubeconfig(file, fix="`kapok serve-api` prints the kubeconfig of each cluster")
+
+
 def _name_of(kubeconfig: Path) -> str:
-    """`serve-api` keeps each cluster's kubeconfig in a folder of the cluster's name."""
+    """A name for the log: `kapok serve-api` writes NAME/kubeconfig, others often NAME.yaml."""
     return kubeconfig.parent.name if kubeconfig.stem == "kubeconfig" else kubeconfig.stem
-
-
-def _check_kubeconfig(text: str) -> Path:
-    path = Path(text)
-    if not path.is_file():
-        raise _UsageError(f"{text}: no such kubeconfig")
-    return path
 
 
 def _read_node_files(files: list[str], cluster_count: int) -> list[list[NodeDescription]]:
     if not files:
         return [[] for _ in range(cluster_count)]
     if len(files) not in (1, cluster_count):
-        raise _UsageError(
-            f"{len(files)} files of nodes for {cluster_count} clusters; give one for all or "
+        raise UsageError(
+            f"{len(files)} files of nodes for {cluster_count} clusters; name one for all or "
             "one for each"
         )
     read = [read_nodes(Path(file)) for file in files]
     return read * cluster_count if len(read) == 1 else read
-
-
-def _parse_seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= _DAY_SECONDS:
-        raise argparse.ArgumentTypeError(f"{text}: write seconds, 0 to {_DAY_SECONDS}")
-    return value
 
 
 def _format_faults() -> str:

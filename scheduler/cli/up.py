@@ -1,11 +1,9 @@
-"""`kapok up`: the scheduler with all that it needs, on this machine or against a real cluster."""
+"""`kapok up`: runs the scheduler, with an embedded hub and broker or with real ones."""
 
 import argparse
 import asyncio
-import contextlib
 import json
 import logging
-import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -13,6 +11,15 @@ from typing import Any
 
 from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
 from scheduler.app import run as run_scheduler
+from scheduler.cli.support.arguments import (
+    EXIT_GOOD,
+    EXIT_NO,
+    EXIT_USAGE,
+    add_data_dir_option,
+    add_output_option,
+)
+from scheduler.cli.support.output import print_error
+from scheduler.cli.support.signals import leaf_errors, run_until_signalled
 from scheduler.control.leader_election import LeadershipLost
 from scheduler.control.ports.hub import HubError
 from scheduler.placement.kernel import loader as compiled
@@ -23,32 +30,35 @@ from scheduler.settings import DATA_HOME, SettingsError, data_directory, load_se
 
 _log = logging.getLogger(__name__)
 
-EXIT_NO, EXIT_USAGE = 1, 2
-
 _EPILOG = f"""examples:
-  kapok up                            hub and broker embedded, data in ~/.local/share/kapok
-  kapok up --data-dir ./city          everything in one directory; the same ports next time
-  kapok up --config scheduler.yaml    a real cluster as the hub, a real broker, other limits
+  kapok up                            embedded hub and broker, data in ~/.local/share/kapok
+  kapok up --data-dir ./city          all data in ./city; the next start uses the same ports
+  kapok up --config scheduler.yaml    settings: a real cluster as the hub, a real broker, limits
 
-The data directory comes from --data-dir, else ${DATA_HOME}, else ~/.local/share/kapok. It holds the
-hub's objects, the decision ledger, the hub's signing key and the kubeconfig. One instance at a
-time.
-Ctrl-C ends everything cleanly; what was accepted is there at the next start."""
+The data directory is --data-dir, else ${DATA_HOME}, else ~/.local/share/kapok. It holds the hub's
+objects, the decision ledger, the hub's signing key and the kubeconfig. Only one `kapok up` can
+use it at a time.
+Ctrl-C or SIGTERM stops everything cleanly; the next start continues with the same objects.
+Exit code: 0 stopped, 1 it could not start or go on, 2 invalid settings."""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `kapok up`."""
-    parser.epilog = _EPILOG
-    parser.add_argument("--data-dir", metavar="DIR", help="where everything is kept")
-    parser.add_argument("--config", metavar="FILE", type=Path, help="settings, YAML")
-    parser.add_argument(
-        "-o", "--output", choices=["json"], help="when ready, one JSON object on stdout"
+    parser.description = (
+        "Runs the scheduler. Without settings it starts an embedded hub (a Kubernetes API server) "
+        "and an\nembedded MQTT broker, and prints how to reach them."
     )
+    parser.epilog = _EPILOG
+    add_data_dir_option(parser)
+    parser.add_argument(
+        "--config", metavar="FILE", type=Path, help="settings in YAML (default: built-in values)"
+    )
+    add_output_option(parser)
     parser.add_argument("--parent-pid", type=int, help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs until a signal, or until something that cannot be repaired."""
+    """Runs until a signal, or until an error that the scheduler cannot recover from."""
     if arguments.parent_pid:
         tie_to_parent(arguments.parent_pid)
     try:
@@ -60,34 +70,21 @@ def run(arguments: argparse.Namespace) -> int:
         )
         logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
         _log.info("%s", compiled.MODE_SENTENCE)
-        return asyncio.run(
-            _until_signalled(
-                run_scheduler(
-                    settings,
-                    data_directory(arguments.data_dir),
-                    on_ready=lambda running: _print_ready(running, arguments.output),
-                )
-            )
+        work = run_scheduler(
+            settings,
+            data_directory(arguments.data_dir),
+            on_ready=lambda running: _print_ready(running, arguments.output),
         )
+        code = asyncio.run(run_until_signalled(_report_errors(work), name="scheduler"))
     except SettingsError as error:
-        sys.stderr.write(f"kapok up: {error}\n")
+        print_error("up", error)
         return EXIT_USAGE
-
-
-async def _until_signalled(work: Coroutine[Any, Any, None]) -> int:
-    """Runs `work` until SIGINT or SIGTERM; says in one line what ended it otherwise."""
-    loop = asyncio.get_running_loop()
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(_report_errors(work), name="scheduler")
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, task.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            return await task
-    return 0
+    return EXIT_GOOD if code is None else code
 
 
 async def _report_errors(work: Coroutine[Any, Any, None]) -> int:
-    code = 0
+    """Runs `work`; prints one line for each error that a user can do something about."""
+    code = EXIT_GOOD
     try:
         await work
     except* (
@@ -99,17 +96,10 @@ async def _report_errors(work: Coroutine[Any, Any, None]) -> int:
         SettingsError,
         ValueError,
     ) as group:
-        for error in _leaf_errors(group):
-            sys.stderr.write(f"kapok up: {error}\n")
+        for error in leaf_errors(group):
+            print_error("up", error)
         code = EXIT_NO
     return code
-
-
-def _leaf_errors(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    leaves: list[BaseException] = []
-    for one in group.exceptions:
-        leaves.extend(_leaf_errors(one) if isinstance(one, BaseExceptionGroup) else [one])
-    return leaves
 
 
 def _print_ready(running: Endpoints, output: str | None) -> None:
@@ -138,5 +128,5 @@ def _print_ready(running: Endpoints, output: str | None) -> None:
         f"  data     {running.data_dir}\n\n"
         f"  export KUBECONFIG={running.kubeconfig}\n"
         f"  kubectl get sites,workloads.kapok.dev -A\n\n"
-        f"Ctrl-C ends it.\n"
+        f"Press Ctrl-C to stop.\n"
     )

@@ -1,4 +1,4 @@
-"""`kapok version`: what a bug report needs to say."""
+"""`kapok version`: prints the versions that a bug report needs."""
 
 import argparse
 import json
@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 
 import scheduler
+from scheduler.cli.support.arguments import EXIT_GOOD, add_output_option
 from scheduler.placement.kernel import loader as compiled
 
 _PACKAGES = (
@@ -23,11 +24,15 @@ _PACKAGES = (
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `kapok version`."""
-    parser.add_argument("-o", "--output", choices=["json"], help="one JSON object on stdout")
+    parser.description = (
+        "Shows the versions of Kapok, Python and the dependencies, and whether the placement\n"
+        "kernel runs compiled or interpreted."
+    )
+    add_output_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the versions of Kapok, Python and the packages, and what decides."""
+    """Prints the versions of Kapok, its kernel, Python and the dependencies."""
     found = {"kapok": scheduler.__version__, "kernel": compiled.MODE}
     if compiled.FALLBACK_REASON:
         found["whyInterpreted"] = compiled.FALLBACK_REASON
@@ -38,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         width = max(map(len, found))
         sys.stdout.writelines(f"{name:<{width}}  {number}\n" for name, number in found.items())
-    return 0
+    return EXIT_GOOD
 
 
 def _version_of(name: str) -> str:

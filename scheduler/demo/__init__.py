@@ -1,12 +1,17 @@
-"""`kapok demo`: a small city on this machine, with the real programs and nothing played but nodes.
+"""`kapok demo`: a small city on this machine, with the real programs and simulated nodes.
 
-samples   what is to be run: objects of manifests/samples, clusters of configs/demo.yaml
-folder    the demo's folder: settings, kubeconfig, logs, who is silenced
-children  real processes that end with us, and are started again when they die
-town      the order of things: members, scheduler, agents, objects
-picture   what the hub says now, as one value; when it counts as settled
-audit     looks for broken rules, by other code than the engine's
-export    everything as files, for a checker that shares no code
-view      for people: lines, or a live table on a terminal
-poke      makes something happen to a demo that runs
+samples      what a demo runs: objects of manifests/samples, clusters of configs/demo.yaml
+distance     modelled round trips between sites
+folder       the demo's folder: settings, kubeconfigs, logs, actions
+children     child processes, restarted when they die, ended with this process
+environment  starts member clusters, scheduler and agents, and applies the objects
+demo_status  the state of all sites and workloads, and when it counts as settled
+audit        finds violated rules, with other code than the scheduler's
+export       writes everything as files, for a checker that shares no code with Kapok
+view         shows progress: lines, or a live table on a terminal
+actions      what `kapok demo poke` asks of a running demo, as a file
+poke         the command `kapok demo poke`
+run          one demo from start to end
+
+The package may know everything except the other commands. Start with `run.py`.
 """

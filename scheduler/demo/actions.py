@@ -1,7 +1,8 @@
-"""Things that somebody does to a demo that runs: written to a file, taken up by the demo.
+"""Actions on a running demo: `kapok demo poke` writes them to a file, the demo carries them out.
 
-Silencing and a dirty grid are not in the hub's power: the demo ends the agent's process, or starts
-it again with another figure. So they go through a file that the demo looks at.
+The hub can neither silence a site nor change the carbon intensity of a grid: the demo has to stop
+the agent's process, or restart it with another figure. So the request goes through a file that the
+demo reads periodically.
 """
 
 from dataclasses import dataclass, replace
@@ -11,31 +12,31 @@ from typing import Any
 from scheduler.demo.folder import read_json, write_json
 
 DIRTY_GCO2_PER_KWH = 900.0
-"""A grid of coal."""
+"""Carbon intensity of a grid that burns coal."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoActions:
-    """What is in force.
+    """The actions in force.
 
     Attributes:
-        silent_sites: sites whose agents are kept down.
-        grid_intensities: grid zone -> carbon intensity, gCO2e per kWh, instead of the usual one.
+        silent_sites: sites whose agent does not run.
+        grid_intensities: carbon intensity by grid zone, gCO2e per kWh, instead of the usual one.
     """
 
     silent_sites: frozenset[str] = frozenset()
     grid_intensities: tuple[tuple[str, float], ...] = ()
 
     def with_silent(self, site: str) -> "DemoActions":
-        """This site falls silent."""
+        """The same, with this site silent."""
         return replace(self, silent_sites=self.silent_sites | {site})
 
     def without_silent(self, site: str) -> "DemoActions":
-        """This site is back."""
+        """The same, with this site's agent running again."""
         return replace(self, silent_sites=self.silent_sites - {site})
 
     def with_grid(self, zone: str, gco2_per_kwh: float | None) -> "DemoActions":
-        """A zone's intensity; None: the usual one."""
+        """The same, with another carbon intensity of a zone; None: the usual one."""
         others = dict(self.grid_intensities)
         others.pop(zone, None)
         if gco2_per_kwh is not None:
@@ -44,14 +45,14 @@ class DemoActions:
 
 
 def read_actions(path: Path) -> DemoActions:
-    """What the file says; nothing when there is none."""
+    """The actions in a file; no actions when the file does not exist."""
     found: dict[str, Any] = read_json(path)
     grids = {str(zone): float(value) for zone, value in found.get("grids", {}).items()}
     return DemoActions(frozenset(found.get("silent", ())), tuple(sorted(grids.items())))
 
 
 def write_actions(path: Path, actions: DemoActions) -> None:
-    """Writes whole or not at all."""
+    """Writes the actions atomically: a reader sees the old file or the new one."""
     write_json(
         path, {"silent": sorted(actions.silent_sites), "grids": dict(actions.grid_intensities)}
     )

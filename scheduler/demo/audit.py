@@ -1,6 +1,6 @@
-"""Looks for broken rules in what runs, from objects alone and by other code than the engine's.
+"""Finds violated rules in what runs, from the objects and with other code than the scheduler's.
 
-Each finding is a sentence. None is expected, ever: the demo counts them as `find_violations`.
+Each finding is a sentence. A correct scheduler causes none; the demo reports their number.
 """
 
 from collections import defaultdict
@@ -9,26 +9,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from scheduler.demo.samples import key_of
 from scheduler.model.kinds.fields import DATA_CLASSES
 from scheduler.model.quantities import free_amount, requested_amount
 
 Object = Mapping[str, Any]
 _SCALABLE = frozenset({"Deployment", "StatefulSet"})
-_MIN_POOL_LEVEL = 4
+_MIN_POOL_LEVEL = 4  # GB/T 22239: from this protection level on, a pool of its own
 _ORDER_ID = "kapok.dev/order-id"
 _PLACED_PHASES = frozenset({"Running", "Completed"})
 _RESOURCES = ("cpu", "memory", "nvidia.com/gpu")
 _ENDED_PHASES = frozenset({"Succeeded", "Failed"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEvidence:
-    """What is looked at.
+    """Input of the audit.
 
     Attributes:
         hub: all objects of the hub.
         members: all objects of each member cluster, by site.
-        now: when; grants end.
+        now: the current time, for grants that have not begun or have ended.
     """
 
     hub: Sequence[Object]
@@ -37,7 +38,7 @@ class AuditEvidence:
 
 
 def find_violations(evidence: AuditEvidence) -> list[str]:
-    """Every broken rule, as a sentence."""
+    """Every violated rule, as a sentence."""
     found = list(_broken_grants(evidence))
     for site, objects in evidence.members.items():
         found += _overcommitted(site, objects)
@@ -53,45 +54,49 @@ def _broken_grants(evidence: AuditEvidence) -> Iterator[str]:
     for workload in _objects_of_kind(evidence.hub, "Workload"):
         for name, _ in placed_shares(workload):
             if name not in sites:
-                yield f"{key_of(workload)} is placed on {name}, which is no site"
+                yield f"{key_of(workload)} is placed on {name}, but no such site exists"
                 continue
             grants = [
                 g for g in _objects_of_kind(evidence.hub, "SiteGrant") if name in g["spec"]["sites"]
             ]
             reasons = [_grant_refusal(workload, sites[name], g["spec"], evidence) for g in grants]
             if not any(reason == "" for reason in reasons):
-                yield f"{key_of(workload)} on {name}: {'; '.join(reasons) or 'no grant at all'}"
+                why = "; ".join(reasons) or "no grant for this site"
+                yield f"{key_of(workload)} on {name}: {why}"
 
 
 def _grant_refusal(workload: Object, site: Object, grant: Object, evidence: AuditEvidence) -> str:
-    """Why one grant does not allow a workload; empty when it does."""
+    """Why one grant does not allow a workload; empty: it does."""
     spec, rule = workload["spec"], _class_rule(workload, evidence)
     level = max(spec.get("protectionLevel", 1), rule.get("protectionLevel", 1))
     answers = (
         (_is_valid(grant, evidence.now), "the grant is not valid now"),
-        (_class_rank(spec) <= _class_rank(grant), "the grant's class is lower"),
-        (level <= grant.get("protectionLevel", 1), "the grant's level is lower"),
-        (level < _MIN_POOL_LEVEL or grant.get("dedicatedPool", False), "no dedicated pool"),
+        (_class_rank(spec) <= _class_rank(grant), "the grant's data class is lower"),
+        (level <= grant.get("protectionLevel", 1), "the grant's protection level is lower"),
+        (
+            level < _MIN_POOL_LEVEL or grant.get("dedicatedPool", False),
+            "the grant has no dedicated pool",
+        ),
         (
             set(spec.get("networkZones", ())) <= set(grant.get("networkZones", ())),
-            "a network zone is missing",
+            "the grant lacks a network zone",
         ),
         (
             _permits_jurisdiction(spec.get("jurisdictions", ()), grant),
-            "the workload names other jurisdictions",
+            "the workload allows other jurisdictions only",
         ),
         (
             _permits_jurisdiction(rule.get("jurisdictions", ()), grant),
-            "the class names other jurisdictions",
+            "the data class allows other jurisdictions only",
         ),
         (
             not rule.get("allowListOnly") or key_of(workload) in grant.get("allowList", ()),
-            "it is not on the list",
+            "the workload is not on the grant's allow list",
         ),
         (
             not rule.get("sameProvince")
             or _home_jurisdiction(workload, evidence) == _province(site),
-            "the data left its province",
+            "the data is outside its province",
         ),
     )
     return ", ".join(sentence for is_met, sentence in answers if not is_met)
@@ -106,7 +111,7 @@ def _class_rule(workload: Object, evidence: AuditEvidence) -> Object:
 
 
 def _class_rank(spec: Object) -> int:
-    """Place of the class among all; no class is above every one."""
+    """Rank of a data class, from low to high; a missing or unknown class ranks above all."""
     given = spec.get("dataClass")
     return DATA_CLASSES.index(given) if given in DATA_CLASSES else len(DATA_CLASSES)
 
@@ -119,7 +124,7 @@ def _is_valid(grant: Object, now: datetime) -> bool:
 
 def _permits_jurisdiction(jurisdictions: Sequence[str], grant: Object) -> bool:
     where = grant.get("jurisdiction", "")
-    mainland = where.startswith("CN-")
+    mainland = where.startswith("CN-")  # "CN" permits every province
     return not jurisdictions or where in jurisdictions or (mainland and "CN" in jurisdictions)
 
 
@@ -149,7 +154,7 @@ def _overcommitted(site: str, objects: Sequence[Object]) -> Iterator[str]:
         for resource in _RESOURCES:
             wanted, has = asked[name][resource], free_amount(resource, room.get(resource, "0"))
             if wanted > has:
-                yield f"{site}: node {name} holds {wanted} of {resource} and has {has}"
+                yield f"{site}: pods on node {name} request {wanted} of {resource}, it has {has}"
 
 
 def _pod_requests(pod: Object) -> Iterator[tuple[str, int]]:
@@ -175,7 +180,7 @@ def _not_as_ordered(evidence: AuditEvidence) -> Iterator[str]:
         held = _objects_by_workload(objects)
         for workload, found in held.items():
             if site not in placed.get(workload, {}):
-                yield f"{site} holds {len(found)} objects of {workload}, which is not placed there"
+                yield f"{site} runs {len(found)} objects of {workload}, which is not placed there"
         for workload, where in placed.items():
             if site in where and phases[workload] in _PLACED_PHASES:
                 yield from _order_differences(
@@ -187,7 +192,7 @@ def _not_as_ordered(evidence: AuditEvidence) -> Iterator[str]:
 
 
 def _objects_by_workload(objects: Sequence[Object]) -> dict[str, list[Object]]:
-    """The objects of a member by the workload that ordered them."""
+    """Objects of a member cluster that an order created, by workload as namespace/name."""
     held: dict[str, list[Object]] = defaultdict(list)
     for item in objects:
         order = item["metadata"].get("annotations", {}).get(_ORDER_ID, "").split("/")
@@ -206,7 +211,10 @@ def _order_differences(
         if item is None:
             yield f"{subject}: {kind} {name} was not applied"
         elif kind in _SCALABLE and item["spec"].get("replicas") != replicas:
-            yield f"{subject}: {kind} {name} has {item['spec'].get('replicas')} and not {replicas}"
+            yield (
+                f"{subject}: {kind} {name} has {item['spec'].get('replicas')} replicas instead of "
+                f"{replicas}"
+            )
 
 
 def placed_shares(workload: Object) -> Iterator[tuple[str, int]]:
@@ -215,11 +223,6 @@ def placed_shares(workload: Object) -> Iterator[tuple[str, int]]:
     for group in placement.get("groups", []):
         for site in group["sites"]:
             yield site, group["replicas"]
-
-
-def key_of(item: Object) -> str:
-    """`namespace/name`."""
-    return f"{item['metadata']['namespace']}/{item['metadata']['name']}"
 
 
 def _objects_of_kind(objects: Sequence[Object], kind: str) -> list[Object]:

@@ -1,4 +1,4 @@
-"""Real processes that end with us, also by kill -9, and are started again when they die."""
+"""Child processes: restarted when they die, ended with this process, also by `kill -9`."""
 
 import asyncio
 import os
@@ -20,20 +20,21 @@ _T = TypeVar("_T")
 
 
 class ChildError(RuntimeError):
-    """A process did not come up; the message shows the end of its log."""
+    """A process did not start; the message shows the end of its log."""
 
 
 @dataclass(slots=True)
 class ChildProcess:
-    """One process and how it is started.
+    """One process and its command line.
 
     Attributes:
-        name: for people and for its log.
+        name: its name in messages, and of its log file.
         argv: its command line.
-        log: its standard error, appended.
-        output: its standard output since the last start.
-        is_wanted: False keeps it down (a silenced agent).
-        restarts: how often it was started again.
+        log: file that its standard error is appended to.
+        output: file with its standard output since the last start.
+        is_wanted: whether to restart it when it dies; see `keep_down` and `allow_restart`.
+        restarts: how often it was restarted.
+        process: the running or ended process; None before the first start.
     """
 
     name: str
@@ -51,11 +52,15 @@ class ChildProcess:
 
     @property
     def pid(self) -> int | None:
-        """Its process id while it runs."""
+        """Its process ID; None: it does not run."""
         return self.process.pid if self.process is not None and self.is_alive else None
 
     async def launch(self) -> None:
-        """Starts the process in a session of its own: a Ctrl-C is ours to pass on."""
+        """Starts the process.
+
+        It gets a session of its own, so that Ctrl-C reaches only this process, which then stops
+        its children in order.
+        """
         with self.log.open("ab") as errors, self.output.open("wb") as output:
             self.process = await asyncio.create_subprocess_exec(
                 *command_tied_to_parent(self.argv),
@@ -65,14 +70,28 @@ class ChildProcess:
                 start_new_session=True,
             )
 
+    async def restart(self) -> None:
+        """Starts the process again after it died."""
+        self.restarts += 1
+        await self.launch()
+
+    def keep_down(self) -> None:
+        """Terminates the process; it is not restarted."""
+        self.is_wanted = False
+        self.terminate()
+
+    def allow_restart(self) -> None:
+        """Takes `keep_down` back; the supervisor starts the process."""
+        self.is_wanted = True
+
     def terminate(self) -> None:
-        """Asks it to end."""
+        """Sends SIGTERM, if the process runs."""
         if self.process is not None and self.is_alive:
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):  # it ended meanwhile
                 self.process.terminate()
 
     async def stop(self) -> None:
-        """Asks it to end, waits, and kills it if it does not."""
+        """Sends SIGTERM, and SIGKILL if the process has not ended some seconds later."""
         if self.process is None:
             return
         self.terminate()
@@ -84,29 +103,35 @@ class ChildProcess:
             await self.process.wait()
 
     def log_tail(self) -> str:
-        """The end of its log."""
+        """The last lines of its log, indented."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(f"  {line}" for line in lines[-_LOG_TAIL_LINES:]) or "  (nothing)"
 
 
 class ProcessSupervisor:
-    """All processes of a demo.
+    """Starts, restarts and stops all processes of a demo.
 
     Args:
-        folder: for logs and outputs.
-        clock: for waiting.
-        say: told when a process had to be started again.
+        folder: folder of their logs and outputs.
+        clock: measures time-outs and pauses.
+        say: shows a line to the user, called when a process is restarted.
+
+    Attributes:
+        by_name: the processes by name, in the order of their start.
     """
 
-    def __init__(self, folder: Path, clock: Clock, say: Callable[[str], None]) -> None:
+    def __init__(self, *, folder: Path, clock: Clock, say: Callable[[str], None]) -> None:
         self._folder, self._clock, self._say = folder, clock, say
         self.by_name: dict[str, ChildProcess] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     async def start(self, name: str, argv: Sequence[str]) -> ChildProcess:
-        """Starts a process."""
+        """Starts a process, and remembers it under its name."""
         child = ChildProcess(
-            name, tuple(argv), self._folder / f"{name}.log", self._folder / f"{name}.out"
+            name=name,
+            argv=tuple(argv),
+            log=self._folder / f"{name}.log",
+            output=self._folder / f"{name}.out",
         )
         self.by_name[name] = child
         await child.launch()
@@ -115,15 +140,18 @@ class ProcessSupervisor:
     async def wait_for_output(
         self, child: ChildProcess, parse: Callable[[str], _T | None], *, timeout_seconds: float
     ) -> _T:
-        """Waits until what a process has printed says what is looked for.
+        """Waits until a process has printed what `parse` looks for.
 
         Args:
             child: the process.
-            parse: gets all that it has printed; None: not yet.
-            timeout_seconds: after this it counts as failed.
+            parse: reads everything that the process has printed; None means not yet.
+            timeout_seconds: time after which the start counts as failed.
+
+        Returns:
+            The result of `parse`.
 
         Raises:
-            ChildError: it ended, or said nothing in time.
+            ChildError: the process ended, or did not print it in time.
         """
         give_up_at = self._clock.monotonic() + timeout_seconds
         while True:
@@ -131,7 +159,7 @@ class ProcessSupervisor:
             if answer is not None:
                 return answer
             if not child.is_alive:
-                raise ChildError(f"{child.name} ended at its start:\n{child.log_tail()}")
+                raise ChildError(f"{child.name} ended during its start:\n{child.log_tail()}")
             if self._clock.monotonic() > give_up_at:
                 raise ChildError(
                     f"{child.name} was not ready after {timeout_seconds:g} s:\n{child.log_tail()}"
@@ -139,10 +167,10 @@ class ProcessSupervisor:
             await self._clock.sleep(_POLL_SECONDS)
 
     async def supervise(self) -> None:
-        """Starts again what dies, with growing pauses; never returns."""
+        """Restarts processes that die, with growing pauses; runs until cancelled."""
         async with asyncio.TaskGroup() as group:
             for child in self.by_name.values():
-                group.create_task(self._supervise(child), name=f"keep {child.name}")
+                group.create_task(self._supervise(child), name=f"supervise {child.name}")
 
     async def _supervise(self, child: ChildProcess) -> None:
         backoff = _MIN_BACKOFF_SECONDS
@@ -150,27 +178,25 @@ class ProcessSupervisor:
             if child.process is not None and child.is_alive:
                 started = self._clock.monotonic()
                 await child.process.wait()
+                # A process that ran for a while did not die at its start: begin with short pauses.
                 if self._clock.monotonic() - started > _MAX_BACKOFF_SECONDS:
                     backoff = _MIN_BACKOFF_SECONDS
             await self._clock.sleep(backoff)
             if child.is_wanted and not child.is_alive:
-                child.restarts += 1
-                self._say(f"{child.name} died; started again ({child.restarts})")
-                await child.launch()
+                self._say(f"{child.name} died; restarting it (restart {child.restarts + 1})")
+                await child.restart()
                 backoff = min(2 * backoff, _MAX_BACKOFF_SECONDS)
 
     async def stop(self) -> None:
-        """Ends all of them, last started first, each kind together."""
-        for child in self.by_name.values():
-            child.is_wanted = False
+        """Stops all processes: asks them to end, last started first, then waits for all."""
         for child in reversed(self.by_name.values()):
-            child.terminate()
+            child.keep_down()
         async with asyncio.TaskGroup() as group:
             for child in self.by_name.values():
                 group.create_task(child.stop())
 
     def memory_bytes(self) -> int:
-        """Resident memory of all of them; 0 where the system does not say."""
+        """Resident memory of all processes; 0 where the system does not report it."""
         return sum(_resident_bytes(child.pid) for child in self.by_name.values() if child.pid)
 
 

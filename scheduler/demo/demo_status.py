@@ -1,4 +1,4 @@
-"""What the hub says now, as one value, and when that counts as settled."""
+"""The state of all sites and workloads of a demo as one value, and when it counts as settled."""
 
 import sqlite3
 from collections import Counter
@@ -19,15 +19,15 @@ EXPLAINED_PHASES = frozenset({"Waiting", "Refused"})
 
 @dataclass(frozen=True, slots=True)
 class DemoSiteStatus:
-    """One site.
+    """State of one site.
 
     Attributes:
         name: the site.
         is_reporting: whether its condition Ready is True.
-        report_age_seconds: since its agent last observed it; None: never.
-        free_cpu: for people.
-        intensity_gco2_per_kwh: of its grid; None: unknown.
-        power_watts: what it draws; None: unknown.
+        report_age_seconds: time since the observation of its last report; None: no report yet.
+        free_cpu: free CPU as the hub shows it.
+        intensity_gco2_per_kwh: carbon intensity of its grid; None: unknown.
+        power_watts: its power draw; None: unknown.
     """
 
     name: str
@@ -40,7 +40,7 @@ class DemoSiteStatus:
 
 @dataclass(frozen=True, slots=True)
 class DemoShareStatus:
-    """What one site runs of a workload."""
+    """Replicas of a workload at one site: placed there, and ready."""
 
     name: str
     replicas: int
@@ -49,16 +49,16 @@ class DemoShareStatus:
 
 @dataclass(frozen=True, slots=True)
 class DemoWorkloadStatus:
-    """One workload.
+    """State of one workload.
 
     Attributes:
         namespace: its namespace.
         name: its name.
-        phase: where it stands.
-        sites: its shares.
-        reasons: why sites said no, counted by slug.
+        phase: `status.phase`; Pending before the first decision.
+        sites: its replicas by site.
+        reasons: number of sites that refuse it, by reason slug.
         line: the decision in one line.
-        decision: id of the record.
+        decision: ID of the decision's ledger record; empty: none.
         is_current: whether the status is about the newest spec.
     """
 
@@ -73,7 +73,7 @@ class DemoWorkloadStatus:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing more is to be expected."""
+        """Whether it runs, is completed, or waits or is refused with a reason."""
         if not self.is_current:
             return False
         if self.phase in EXPLAINED_PHASES:
@@ -83,34 +83,39 @@ class DemoWorkloadStatus:
 
 @dataclass(frozen=True, slots=True)
 class DemoStatus:
-    """All sites and workloads at one moment."""
+    """State of all sites and workloads at one time."""
 
     sites: tuple[DemoSiteStatus, ...]
     workloads: tuple[DemoWorkloadStatus, ...]
 
     @property
     def reporting_count(self) -> int:
-        """How many sites report."""
+        """Number of sites that report."""
         return sum(site.is_reporting for site in self.sites)
 
     @property
     def phases(self) -> dict[str, int]:
-        """How many workloads are in each phase."""
+        """Number of workloads by phase."""
         return dict(sorted(Counter(w.phase for w in self.workloads).items()))
 
     @property
     def is_settled(self) -> bool:
-        """Whether every site reports and every workload is where it stays."""
+        """Whether every site reports and every workload has settled."""
         everywhere = self.reporting_count == len(self.sites)
         return everywhere and all(workload.is_settled for workload in self.workloads)
 
     @property
     def are_workloads_settled(self) -> bool:
-        """Whether every workload runs, is done, or says why not."""
+        """Whether every workload has settled; sites need not report."""
         return all(workload.is_settled for workload in self.workloads)
 
     def as_json(self, *, violations: Sequence[str], seconds: float) -> dict[str, Any]:
-        """The answer of `kapok demo -o json`."""
+        """The JSON form, as `kapok demo -o json` prints it.
+
+        Args:
+            violations: findings of the audit; only their number is printed.
+            seconds: time until the demo settled, or until the time-out.
+        """
         return {
             "sites": [
                 {
@@ -148,11 +153,11 @@ def _workload_as_json(workload: DemoWorkloadStatus) -> dict[str, Any]:
 
 
 class StatusObserver:
-    """Looks at the hub, and in its ledger for the reasons of decisions.
+    """Reads the state from the hub, and the reasons of decisions from its ledger.
 
     Args:
         hub: client of the hub.
-        data_dir: of the hub.
+        data_dir: data directory of the hub.
     """
 
     def __init__(self, hub: Hub, data_dir: Path) -> None:
@@ -160,7 +165,10 @@ class StatusObserver:
         self._reasons: dict[str, dict[str, int]] = {}
 
     async def observe(self, now: datetime) -> DemoStatus:
-        """The picture at this moment.
+        """Reads the current state.
+
+        Args:
+            now: the current time, for the age of reports.
 
         Raises:
             HubError: the hub does not answer.
@@ -192,7 +200,7 @@ class StatusObserver:
                 with LedgerReader(self._ledger) as reader:
                     record = reader.find(decision)
             except (LedgerError, sqlite3.Error):
-                return {}  # looked for again with the next picture
+                return {}  # the scheduler may be restarting; the next observation tries again
             if record is not None:
                 self._reasons[decision] = _reasons_in(record.content)
         return self._reasons.get(decision, {})
@@ -223,7 +231,7 @@ def _site_status(item: Object, now: datetime) -> DemoSiteStatus:
 
 
 def _share_statuses(status: Mapping[str, Any]) -> tuple[DemoShareStatus, ...]:
-    """Health is told in totals and exceptions: a site that is no exception is whole."""
+    """Replicas by site: a Workload's status lists only the sites where not all are ready."""
     exceptions = {one["site"]: one.get("ready", 0) for one in status.get("exceptions", [])}
     return tuple(
         DemoShareStatus(site, group["replicas"], exceptions.get(site, group["replicas"]))

@@ -1,4 +1,7 @@
-"""The order of things: member clusters, the scheduler, agents, then objects; and the way back."""
+"""Starts a demo's processes in order, applies its objects, and stops everything at the end.
+
+The order: member clusters and the scheduler; then sites, grants and tenants; then the agents.
+"""
 
 import asyncio
 import copy
@@ -46,18 +49,18 @@ _RETRY_SECONDS = 0.3
 SayCallback = Callable[[str], None]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DemoEnvironment:
-    """A demo that runs.
+    """A running demo.
 
     Attributes:
-        folder: where it lives.
-        samples: what it runs.
+        folder: its folder.
+        samples: its sites, clusters and workloads.
         hub: client of its hub.
         processes: its processes.
-        scheduler_info: what `kapok up` said when it was ready.
+        scheduler_info: what `kapok up -o json` printed when it was ready.
         agent_keys: public keys of the agents, by site.
-        clock: for waiting.
+        clock: measures time-outs and pauses.
     """
 
     folder: DemoFolder
@@ -69,10 +72,10 @@ class DemoEnvironment:
     clock: Clock
 
     async def apply(self, objects: Sequence[Object]) -> None:
-        """Applies objects to the hub; a Site gets the key of its agent.
+        """Applies objects to the hub; adds the key of its agent to a Site.
 
         Raises:
-            HubError: the hub refuses one, or does not come back.
+            HubError: the hub refuses an object, or stays unavailable.
         """
         for item in objects:
             body = copy.deepcopy(item)
@@ -82,7 +85,7 @@ class DemoEnvironment:
             await self._apply(body)
 
     async def _apply(self, body: Object) -> None:
-        """Waits for a hub that is starting again: its process may have been killed."""
+        """Applies one object; retries while the hub restarts, since its process may be killed."""
         give_up_at = self.clock.monotonic() + _START_SECONDS
         while True:
             try:
@@ -95,23 +98,33 @@ class DemoEnvironment:
                 return
 
     def set_silent(self, site: str, *, is_silent: bool) -> None:
-        """Keeps a site's agent down, or lets it come back."""
+        """Stops a site's agent and keeps it stopped, or lets it run again."""
         child = self.processes.by_name[agent_process_name(site)]
-        child.is_wanted = not is_silent
         if is_silent:
-            child.terminate()
+            child.keep_down()
+        else:
+            child.allow_restart()
 
     def set_grid_intensity(self, zone: str, gco2_per_kwh: float | None) -> None:
-        """Starts the agents of a grid zone again with another carbon intensity; None: the usual."""
+        """Restarts the agents of a grid zone with another carbon intensity.
+
+        Args:
+            zone: the grid zone.
+            gco2_per_kwh: the carbon intensity; None: the usual one.
+        """
         for site, item in self.samples.sites.items():
             if item["spec"].get("energy", {}).get("gridZone") == zone:
                 self.write_agent_settings(site, gco2_per_kwh)
-                self.processes.by_name[
-                    agent_process_name(site)
-                ].terminate()  # its keeper starts it again
+                # The supervisor starts it again, with the new settings.
+                self.processes.by_name[agent_process_name(site)].terminate()
 
     def write_agent_settings(self, site: str, intensity_gco2_per_kwh: float | None = None) -> None:
-        """Writes a site's agent's settings anew."""
+        """Writes the settings of a site's agent.
+
+        Args:
+            site: the site.
+            intensity_gco2_per_kwh: carbon intensity of its grid; None: the usual one.
+        """
         write_agent_settings(
             self.folder,
             self.samples,
@@ -123,61 +136,70 @@ class DemoEnvironment:
 
 
 def agent_process_name(site: str) -> str:
-    """Name of a site's agent among the processes."""
+    """Name of the process of a site's agent."""
     return f"agent-{site}"
 
 
 @asynccontextmanager
 async def running_environment(
-    folder: DemoFolder, size: str, clock: Clock, say: SayCallback
+    *, folder: DemoFolder, size: str, clock: Clock, say: SayCallback
 ) -> AsyncIterator[DemoEnvironment]:
-    """Starts everything, and ends it with the context.
+    """Starts a demo, and stops all its processes at the end of the context.
 
     Args:
-        folder: where it lives; one that was used before is taken up again.
-        size: of the demo; an existing folder keeps its own.
-        clock: for waiting.
-        say: told what happens, in lines.
+        folder: the demo's folder; a folder of an earlier demo continues that demo.
+        size: size of the demo; an existing folder keeps its own size.
+        clock: measures time-outs and pauses.
+        say: shows a line of progress to the user.
 
     Raises:
-        ChildError: a process did not come up.
+        ChildError: a process did not start.
         HubError: the hub refuses an object.
+        SamplesError: the shipped samples are inconsistent.
     """
     size = str(read_json(folder.state_file).get("size", size))
     samples = load_samples(size)
     folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_json(folder.state_file, {"size": size, "pid": os.getpid()})
-    children = ProcessSupervisor(folder.logs_dir, clock, say)
+    processes = ProcessSupervisor(folder=folder.logs_dir, clock=clock, say=say)
     try:
-        running, keys = await _start_processes(folder, samples, children, say)
+        scheduler_info, keys = await _start_processes(folder, samples, processes, say)
         async with open_hub(folder.hub_kubeconfig) as hub:
-            place = DemoEnvironment(folder, samples, hub, children, running, keys, clock)
-            await _apply_objects_and_start_agents(place, say)
+            environment = DemoEnvironment(
+                folder=folder,
+                samples=samples,
+                hub=hub,
+                processes=processes,
+                scheduler_info=scheduler_info,
+                agent_keys=keys,
+                clock=clock,
+            )
+            await _apply_objects_and_start_agents(environment, say)
             async with asyncio.TaskGroup() as group:
-                keeper = group.create_task(children.supervise(), name="keep children")
+                supervisor = group.create_task(processes.supervise(), name="supervise processes")
                 try:
-                    yield place
+                    yield environment
                 finally:
-                    keeper.cancel()
+                    supervisor.cancel()
     finally:
-        await children.stop()
+        await processes.stop()
 
 
 async def _start_processes(
     folder: DemoFolder, samples: Samples, processes: ProcessSupervisor, say: SayCallback
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """The processes that are there before any object is."""
+    """Starts member clusters and scheduler, and reads the agents' keys, all at the same time."""
     for site in samples.clusters:
-        write_agent_settings(folder, samples, site)
-    say(f"starting {len(samples.clusters)} member clusters, the hub, the broker, the scheduler")
+        write_agent_settings(folder, samples, site)  # enough for `kapok-agent --show-key`
+    say(f"starting {len(samples.clusters)} member clusters and the scheduler (hub, MQTT broker)")
     async with asyncio.TaskGroup() as group:
         members = group.create_task(_start_members(folder, samples, processes))
         scheduler = group.create_task(_start_scheduler(folder, processes))
         keys = group.create_task(_read_agent_keys(folder, samples))
     await members
-    running = await scheduler
-    say(f"decisions run {running['kernel']}")
-    return running, await keys
+    scheduler_info = await scheduler
+    say(f"placement kernel: {scheduler_info['kernel']}")
+    return scheduler_info, await keys
 
 
 async def _start_members(
@@ -201,7 +223,7 @@ async def _start_scheduler(folder: DemoFolder, processes: ProcessSupervisor) -> 
 
 
 async def _read_agent_keys(folder: DemoFolder, samples: Samples) -> dict[str, str]:
-    """The public key of each agent; a new agent makes its own."""
+    """The public key of each agent, by site; a new agent generates its key."""
     few = asyncio.Semaphore(_PARALLEL_STARTS)
 
     async def key(site: str) -> tuple[str, str]:
@@ -209,10 +231,10 @@ async def _read_agent_keys(folder: DemoFolder, samples: Samples) -> dict[str, st
             process = await asyncio.create_subprocess_exec(
                 *agent_argv(folder, site), "--show-key", stdout=asyncio.subprocess.PIPE
             )
-            said, _ = await process.communicate()
+            output, _ = await process.communicate()
         if process.returncode:
-            raise ChildError(f"the agent of {site} shows no key; see its lines above")
-        return site, said.decode().strip()
+            raise ChildError(f"the agent of {site} printed no key; see its error messages above")
+        return site, output.decode().strip()
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(key(site)) for site in samples.clusters]
@@ -220,9 +242,9 @@ async def _read_agent_keys(folder: DemoFolder, samples: Samples) -> dict[str, st
 
 
 async def _apply_objects_and_start_agents(environment: DemoEnvironment, say: SayCallback) -> None:
-    """What operations, the authority and administrators write, then the agents."""
+    """Applies everything except workloads, then starts the agents."""
     write_kubeconfig(environment.folder, environment.samples.clusters)
-    say("applying sites, grants and tenants; starting one agent per site")
+    say("applying sites, grants and tenants, and starting one agent per site")
     await environment.apply(
         [*environment.samples.prerequisites, *environment.samples.sites.values()]
     )
@@ -234,7 +256,7 @@ async def _apply_objects_and_start_agents(environment: DemoEnvironment, say: Say
 
 
 def kapok_argv(words: Sequence[str]) -> list[str]:
-    """The command line of one of our own commands."""
+    """The command line of a `kapok` command, with this Python."""
     return [sys.executable, "-m", "scheduler.cli.entry", *words]
 
 

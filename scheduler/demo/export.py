@@ -1,9 +1,9 @@
-"""Everything as files, so that a checker that shares no code can compute the demo's claims anew.
+"""Writes everything as files, so that a checker without Kapok's code can verify the demo's claims.
 
 hub.yaml           all objects of the hub
 members/SITE.yaml  all objects of a member cluster
-reports/SITE.json  a full report of its agent, as it would be sent
-decisions/ID.json  the record of each decision, with its hash and the facts of the fleet
+reports/SITE.json  a full report of the site's agent, as it sends it
+decisions/ID.json  the ledger record of each decision, with its hash and the facts of the fleet
 """
 
 import asyncio
@@ -58,8 +58,9 @@ async def list_objects(hub: Hub, kinds: Iterable[ApiResource]) -> list[Object]:
             items = (await hub.list(resource)).items
         except NotFound:
             continue  # this server does not serve the kind
-        about = {"apiVersion": resource.api_version, "kind": resource.kind}
-        found += [about | item for item in items]
+        # Items of a list response carry neither apiVersion nor kind.
+        type_meta = {"apiVersion": resource.api_version, "kind": resource.kind}
+        found += [type_meta | item for item in items]
     return found
 
 
@@ -75,10 +76,16 @@ async def list_member_objects(folder: DemoFolder, sites: Iterable[str]) -> dict[
 async def write_export(
     target: Path, folder: DemoFolder, hub: Sequence[Object], members: dict[str, list[Object]]
 ) -> None:
-    """Writes everything into `target`.
+    """Writes the export.
+
+    Args:
+        target: folder to write into; created if missing.
+        folder: the demo's folder, for its agents and its ledger.
+        hub: all objects of the hub.
+        members: all objects of each member cluster, by site.
 
     Raises:
-        OSError: it cannot be written there.
+        OSError: a file cannot be written.
         LedgerError: the ledger cannot be read.
     """
     for name in ("members", "reports", "decisions"):
@@ -91,7 +98,7 @@ async def write_export(
 
 
 async def _write_reports(target: Path, folder: DemoFolder, sites: Iterable[str]) -> None:
-    """Asks the agents' program for one look at each site; two at a time."""
+    """Runs `kapok-agent --print` for each site, two at a time."""
     two = asyncio.Semaphore(2)
 
     async def report(site: str) -> None:
@@ -99,8 +106,8 @@ async def _write_reports(target: Path, folder: DemoFolder, sites: Iterable[str])
             process = await asyncio.create_subprocess_exec(
                 *agent_argv(folder, site), "--print", stdout=asyncio.subprocess.PIPE
             )
-            said, _ = await process.communicate()
-        (target / f"{site}.json").write_bytes(said)
+            report_json, _ = await process.communicate()
+        (target / f"{site}.json").write_bytes(report_json)
 
     async with asyncio.TaskGroup() as group:
         for site in sites:

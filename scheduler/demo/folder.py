@@ -1,4 +1,4 @@
-"""The demo's folder: what is written there, and under which names."""
+"""The demo's folder: its paths, and the settings and kubeconfigs that are written there."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class DemoFolder:
     """Paths inside the demo's folder.
 
     Attributes:
-        path: the folder.
+        path: the folder itself.
     """
 
     path: Path
@@ -35,21 +35,21 @@ class DemoFolder:
 
     @property
     def hub_kubeconfig(self) -> Path:
-        """How to reach the hub."""
+        """Kubeconfig of the hub."""
         return self.hub / KUBECONFIG_FILE
 
     @property
     def members(self) -> Path:
-        """Data directory of the member clusters."""
+        """Data directory of `kapok serve-api` for all member clusters."""
         return self.path / "members"
 
     def member_kubeconfig(self, site: str) -> Path:
-        """How to reach a member cluster."""
+        """Kubeconfig of a member cluster."""
         return self.members / site / KUBECONFIG_FILE
 
     @property
     def clusters_file(self) -> Path:
-        """What `kapok simulate-cluster` plays."""
+        """Clusters and nodes for `kapok simulate-cluster --spec`."""
         return self.path / "clusters.yaml"
 
     @property
@@ -59,22 +59,22 @@ class DemoFolder:
 
     @property
     def kubeconfig(self) -> Path:
-        """For people: contexts `hub` and one per site."""
+        """Kubeconfig for the user: a context `hub`, and one for each site."""
         return self.path / KUBECONFIG_FILE
 
     @property
     def logs_dir(self) -> Path:
-        """Standard error and output of every process."""
+        """Folder with standard error and output of every process."""
         return self.path / "logs"
 
     @property
     def state_file(self) -> Path:
-        """What this demo is, for `--resume` and `poke`."""
+        """Size and process ID of the demo, for `--resume` and `poke`."""
         return self.path / "demo.json"
 
     @property
     def actions_file(self) -> Path:
-        """What somebody did to it: silenced sites, dirty grids."""
+        """Actions requested by `kapok demo poke`: silenced sites, dirty grids."""
         return self.path / "pokes.json"
 
     def agent_dir(self, site: str) -> Path:
@@ -87,7 +87,7 @@ class DemoFolder:
 
 
 def write_clusters(folder: DemoFolder, samples: Samples) -> None:
-    """Writes what the member clusters consist of."""
+    """Writes the nodes of the member clusters, for `kapok simulate-cluster`."""
     clusters = [
         {"kubeconfig": str(folder.member_kubeconfig(site)), "nodes": list(cluster.nodes)}
         for site, cluster in samples.clusters.items()
@@ -96,7 +96,7 @@ def write_clusters(folder: DemoFolder, samples: Samples) -> None:
 
 
 def write_scheduler_settings(folder: DemoFolder) -> None:
-    """Settings of the scheduler: a demo is watched, so silence is noticed sooner than usual."""
+    """Writes the scheduler's settings; a silent site is noticed sooner than by default."""
     freshness = {
         "silent_after_seconds": _SILENT_AFTER_SECONDS,
         "hear_sites_seconds": _WAIT_FOR_SITES_SECONDS,
@@ -117,12 +117,12 @@ def write_agent_settings(
     """Writes the settings of a site's agent.
 
     Args:
-        folder: of the demo.
-        samples: what the demo runs.
-        site: whose agent.
-        broker: host:port.
-        hub_key: whose orders it takes.
-        intensity_gco2_per_kwh: overrides the cluster's (a dirty grid).
+        folder: the demo's folder.
+        samples: the sites and clusters of the demo.
+        site: the agent's site.
+        broker: host:port of the MQTT broker; empty: not known yet.
+        hub_key: public key of the hub, whose orders the agent accepts; empty: not known yet.
+        intensity_gco2_per_kwh: carbon intensity of a dirty grid; None: that of the samples.
     """
     home, cluster = folder.agent_dir(site), samples.clusters[site]
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -172,7 +172,7 @@ def _static_facts(samples: Samples, site: str, intensity: float | None) -> dict[
 
 
 def _write_solar_day(home: Path, watts: float) -> Path:
-    """A day of sun in two minutes: rises, stands, sets."""
+    """Writes the solar power of a day, compressed into two minutes, for the agent to replay."""
     path = home / "sun.csv"
     shares = (0.0, 0.3, 0.7, 1.0, 0.9, 0.5, 0.1, 0.0)
     rows = [f"{15 * step},{watts * share:g},modelled" for step, share in enumerate(shares)]
@@ -181,7 +181,7 @@ def _write_solar_day(home: Path, watts: float) -> Path:
 
 
 def write_kubeconfig(folder: DemoFolder, sites: Mapping[str, Any]) -> None:
-    """One kubeconfig for people, mode 0600: contexts `hub` and one per site."""
+    """Writes the user's kubeconfig, mode 0600: a context `hub`, and one for each site."""
     merged: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -202,7 +202,7 @@ def write_kubeconfig(folder: DemoFolder, sites: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file; an empty value when there is none."""
+    """The object in a JSON file; an empty one when the file does not exist."""
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -211,7 +211,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Writes whole or not at all."""
+    """Writes a JSON file atomically: a reader sees the old file or the new one."""
     draft = path.with_name(path.name + ".new")
     draft.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     draft.replace(path)

@@ -1,7 +1,4 @@
-"""`kapok demo poke WHAT`.
-
-Makes something happen to a demo that runs, and says what to look at.
-"""
+"""`kapok demo poke ACTION`: changes a running demo, and prints what to look at."""
 
 import argparse
 import os
@@ -24,28 +21,30 @@ FIELD_MANAGER = "kapok-demo-poke"
 _RESOURCES: dict[str, ApiResource] = {one.kind: one for one in KAPOK_RESOURCES}
 
 
-_EPILOG = """what you will see:
-  silence gz-nansha-edge  after 10 s `kapok kubectl get sites` says READY False with the
-                          age of the last report; no new work; what runs there stays
-  return gz-nansha-edge   READY True again
-  cordon shaoguan         new work is kept away, reason: cordoned; uncordon ends it
-  dirty-grid CN-GD        its sites report 900 gCO2e per kWh: new work avoids them where
-                          carbon has a price; clean-grid ends it
-  submit workload.yaml    a workload of your own: `kapok kubectl get kw -A -w`"""
+_EPILOG = """examples, and what you will see:
+  silence gz-nansha-edge  after about 10 s `kapok kubectl get sites` shows READY False and a
+                          growing REPORT-AGE; the site gets no new replicas, running ones stay
+  return gz-nansha-edge   READY is True again
+  cordon shaoguan         the site gets no new replicas (reason: cordoned) until uncordon
+  dirty-grid CN-GD        the sites of the zone report 900 gCO2e per kWh until clean-grid; new
+                          replicas avoid them where carbon has a price
+  submit workload.yaml    your own workload; watch it with `kapok kubectl get kw -A -w`
+
+Exit code: 0 done, 1 the hub refused, 2 wrong usage."""
 
 
 class DemoActionError(ValueError):
-    """There is no such demo, site or zone; the message says which there are."""
+    """The demo, site, zone or file does not exist or cannot be used; the message says what does."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Action:
-    """One thing that can be done.
+    """One subcommand of `kapok demo poke`.
 
     Attributes:
-        argument_name: name of its argument.
-        purpose: for --help.
-        perform: does it, and says what will be seen.
+        argument_name: name of its argument in the help.
+        purpose: one line for the help.
+        perform: carries it out, and returns what the user will see.
     """
 
     argument_name: str
@@ -54,46 +53,54 @@ class _Action:
 
 
 def add_poke_command(commands: Any) -> None:  # noqa: ANN401 - argparse keeps the type to itself
-    """Adds `run_poke` and all that can be done."""
+    """Adds the command `poke` with its subcommands."""
     parser = commands.add_parser(
         "poke",
         prog="kapok demo poke",
-        usage="kapok demo poke [--data-dir DIR] WHAT ARGUMENT",
-        help="make something happen to a demo that runs",
-        description="Makes something happen to a demo that runs, and says what to look at.",
+        usage="kapok demo poke [--data-dir DIR] ACTION ARGUMENT",
+        help="change a running demo: silence a site, make a grid dirty, submit a workload",
+        description="Changes a running demo, and prints what to look at.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="of the demo (default: newest)"
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder of the demo (default: the newest running demo)",
     )
-    what = parser.add_subparsers(dest="poke", metavar="WHAT", required=True, prog="kapok demo poke")
+    what = parser.add_subparsers(
+        dest="poke", metavar="ACTION", required=True, prog="kapok demo poke"
+    )
     for name, one in ACTIONS.items():
         command = what.add_parser(name, help=one.purpose, description=one.purpose)
         command.add_argument("argument", metavar=one.argument_name)
 
 
 async def run_poke(arguments: argparse.Namespace) -> int:
-    """Does it.
+    """Carries out one action; returns the exit code.
 
     Raises:
-        PokeError: there is no such demo, site, zone or file.
+        DemoActionError: the demo, site, zone or file does not exist or cannot be used.
     """
     folder = DemoFolder(find_demo(arguments.data_dir))
     try:
-        said = await ACTIONS[arguments.poke].perform(folder, arguments)
+        message = await ACTIONS[arguments.poke].perform(folder, arguments)
     except HubError as error:
         sys.stderr.write(f"kapok demo poke: {error}\n")
         return 1
-    sys.stdout.write(said + "\n")
+    sys.stdout.write(message + "\n")
     return 0
 
 
 def find_demo(data_dir: Path | None) -> Path:
-    """The folder of a demo that runs: the named one, $KAPOK_DATA_HOME's, else the newest.
+    """The folder of a running demo.
+
+    Args:
+        data_dir: the folder; None: that of $KAPOK_DATA_HOME, else of the newest running demo.
 
     Raises:
-        PokeError: none runs there.
+        DemoActionError: no demo runs there.
     """
     home = os.environ.get(DATA_HOME)
     if data_dir is not None:
@@ -106,7 +113,8 @@ def find_demo(data_dir: Path | None) -> Path:
     running = [path for path in candidates if _is_running(path)]
     if not running:
         raise DemoActionError(
-            "no demo runs here; start one with `kapok demo`, or name it: --data-dir DIR"
+            "no running demo found; start one with `kapok demo`, or name its folder with "
+            "--data-dir DIR"
         )
     return running[-1].absolute()
 
@@ -120,14 +128,14 @@ def _is_running(path: Path) -> bool:
     if not isinstance(pid, int):
         return False
     try:
-        os.kill(pid, 0)
+        os.kill(pid, 0)  # signal 0 only checks that the process exists
     except OSError:
         return False
     return True
 
 
 def _zones_by_site(folder: DemoFolder) -> dict[str, str]:
-    """Site -> grid zone."""
+    """Grid zone by site; empty: the site names none."""
     sites = load_samples(str(read_json(folder.state_file)["size"])).sites
     return {name: str(o["spec"].get("energy", {}).get("gridZone", "")) for name, o in sites.items()}
 
@@ -135,7 +143,7 @@ def _zones_by_site(folder: DemoFolder) -> dict[str, str]:
 def _checked_site(folder: DemoFolder, arguments: argparse.Namespace) -> str:
     name, known = str(arguments.argument), _zones_by_site(folder)
     if name not in known:
-        raise DemoActionError(f"{name}: no such site here; there are {', '.join(known)}")
+        raise DemoActionError(f"site {name} not found; sites of this demo: {', '.join(known)}")
     return name
 
 
@@ -145,17 +153,17 @@ def _change_actions(folder: DemoFolder, change: Callable[[DemoActions], DemoActi
 
 async def _silence(folder: DemoFolder, arguments: argparse.Namespace) -> str:
     site = _checked_site(folder, arguments)
-    _change_actions(folder, lambda pokes: pokes.with_silent(site))
+    _change_actions(folder, lambda actions: actions.with_silent(site))
     return (
-        f"The agent of {site} is being ended. After some 10 s `kapok kubectl get sites` says"
-        f" READY False and a growing REPORT-AGE. No new work goes to {site}; what runs there stays."
+        f"The agent of {site} is being stopped. After about 10 s `kapok kubectl get sites` shows"
+        f" READY False and a growing REPORT-AGE. {site} gets no new replicas; running ones stay."
     )
 
 
 async def _return(folder: DemoFolder, arguments: argparse.Namespace) -> str:
     site = _checked_site(folder, arguments)
-    _change_actions(folder, lambda pokes: pokes.without_silent(site))
-    return f"The agent of {site} is starting; in a few seconds READY is True again."
+    _change_actions(folder, lambda actions: actions.without_silent(site))
+    return f"The agent of {site} is starting; READY is True again in a few seconds."
 
 
 async def _cordon(folder: DemoFolder, arguments: argparse.Namespace) -> str:
@@ -173,29 +181,32 @@ async def _set_cordon(
     async with open_hub(folder.hub_kubeconfig) as hub:
         await hub.merge_patch(SITES, site, {"spec": {"cordon": is_cordoned}})
     if not is_cordoned:
-        return f"{site} takes new work again."
-    return f"{site} takes no new work (reason: cordoned); what runs there stays."
+        return f"{site} accepts new replicas again."
+    return f"{site} accepts no new replicas (reason: cordoned); running ones stay."
 
 
 async def _dirty_grid(folder: DemoFolder, arguments: argparse.Namespace) -> str:
     zone = _checked_zone(folder, arguments)
-    _change_actions(folder, lambda pokes: pokes.with_grid(zone, DIRTY_GCO2_PER_KWH))
+    _change_actions(folder, lambda actions: actions.with_grid(zone, DIRTY_GCO2_PER_KWH))
     return (
-        f"The sites of {zone} report {DIRTY_GCO2_PER_KWH:g} gCO2e per kWh in a few seconds: see"
-        " INTENSITY of `kapok kubectl get sites`. New work avoids them where carbon has a price."
+        f"The sites of {zone} will report {DIRTY_GCO2_PER_KWH:g} gCO2e per kWh in a few seconds:"
+        " see INTENSITY in `kapok kubectl get sites`. New replicas avoid them where carbon has a"
+        " price."
     )
 
 
 async def _clean_grid(folder: DemoFolder, arguments: argparse.Namespace) -> str:
     zone = _checked_zone(folder, arguments)
-    _change_actions(folder, lambda pokes: pokes.with_grid(zone, None))
-    return f"The sites of {zone} report their usual intensity again in a few seconds."
+    _change_actions(folder, lambda actions: actions.with_grid(zone, None))
+    return f"The sites of {zone} will report their usual carbon intensity in a few seconds."
 
 
 def _checked_zone(folder: DemoFolder, arguments: argparse.Namespace) -> str:
     zone, known = str(arguments.argument), sorted(set(_zones_by_site(folder).values()))
     if zone not in known:
-        raise DemoActionError(f"{zone}: no such grid zone here; there are {', '.join(known)}")
+        raise DemoActionError(
+            f"grid zone {zone} not found; grid zones of this demo: {', '.join(known)}"
+        )
     return zone
 
 
@@ -204,7 +215,7 @@ async def _submit(folder: DemoFolder, arguments: argparse.Namespace) -> str:
     objects = _read_objects(path)
     async with open_hub(folder.hub_kubeconfig) as hub:
         names = [await _apply(hub, path, item) for item in objects]
-    return f"Handed in: {', '.join(names)}. See `kapok kubectl get kw -A -w`."
+    return f"Applied {', '.join(names)}. Watch it with `kapok kubectl get kw -A -w`."
 
 
 def _read_objects(path: Path) -> list[Any]:
@@ -219,7 +230,7 @@ async def _apply(hub: HubClient, path: Path, item: Any) -> str:  # noqa: ANN401 
     resource = _RESOURCES.get(str(kind))
     if resource is None:
         raise DemoActionError(
-            f"{path}: {kind or 'no object'}: one of {', '.join(_RESOURCES)} is expected"
+            f"{path}: unsupported kind {kind or '(none)'}; expected one of {', '.join(_RESOURCES)}"
         )
     if resource.namespaced:
         item["metadata"].setdefault("namespace", "default")
@@ -231,12 +242,16 @@ async def _apply(hub: HubClient, path: Path, item: Any) -> str:  # noqa: ANN401 
 
 
 ACTIONS: dict[str, _Action] = {
-    "silence": _Action("SITE", "end a site's agent: the site falls silent", _silence),
-    "return": _Action("SITE", "let a silenced site come back", _return),
-    "cordon": _Action("SITE", "keep new work away from a site", _cordon),
-    "uncordon": _Action("SITE", "let new work come again", _uncordon),
-    "dirty-grid": _Action("ZONE", "a grid zone burns coal: 900 gCO2e per kWh", _dirty_grid),
-    "clean-grid": _Action("ZONE", "a grid zone is as usual again", _clean_grid),
-    "submit": _Action("FILE", "hand in a workload of your own", _submit),
+    "silence": _Action("SITE", "stop a site's agent, so that the site does not report", _silence),
+    "return": _Action("SITE", "start the agent of a silenced site again", _return),
+    "cordon": _Action("SITE", "keep new replicas away from a site", _cordon),
+    "uncordon": _Action("SITE", "allow new replicas at a cordoned site again", _uncordon),
+    "dirty-grid": _Action(
+        "ZONE", "set the carbon intensity of a grid zone to 900 gCO2e per kWh", _dirty_grid
+    ),
+    "clean-grid": _Action(
+        "ZONE", "set the carbon intensity of a grid zone back to the usual value", _clean_grid
+    ),
+    "submit": _Action("FILE", "apply your own workload", _submit),
 }
-"""All that can be done, by the word that is typed."""
+"""The subcommands of `kapok demo poke` by name."""

@@ -18,23 +18,23 @@ SETTINGS_FILE = "demo.yaml"
 
 
 class SamplesError(ValueError):
-    """What is shipped does not fit together; the message names the file and what is missing."""
+    """The shipped samples are inconsistent; the message names the file and what is missing."""
 
 
 class _StrictStruct(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
-    """Unknown fields are refused: a typo must not become a default."""
+    """Refuses unknown fields, so that a typo is an error and not a silent default."""
 
 
 class DemoCluster(_StrictStruct, frozen=True, kw_only=True):
-    """What a member cluster consists of, and what nobody measures in a demo.
+    """Nodes of a member cluster, and figures of its site that a demo cannot measure.
 
     Attributes:
-        nodes: as `kapok simulate-cluster --spec` takes them.
-        power_watts: assumed draw of the site.
-        pv_watts: modelled yield of its own roof; None: it has none.
-        intensity_gco2_per_kwh: of its grid, a yearly factor; None: unknown.
+        nodes: in the form of `kapok simulate-cluster --spec`.
+        power_watts: assumed power draw of the site; None: unknown.
+        pv_watts: modelled peak of its own solar panels; None: it has none.
+        intensity_gco2_per_kwh: yearly average carbon intensity of its grid; None: unknown.
     """
 
     nodes: Annotated[tuple[Object, ...], Meta(min_length=1)]
@@ -44,7 +44,12 @@ class DemoCluster(_StrictStruct, frozen=True, kw_only=True):
 
 
 class DemoSize(_StrictStruct, frozen=True, kw_only=True):
-    """Which sites and workloads ("namespace/name") take part; empty: all that there are."""
+    """A named size of the demo.
+
+    Attributes:
+        sites: names of the sites that take part; empty: all.
+        workloads: namespace/name of the workloads that take part; empty: all.
+    """
 
     sites: tuple[str, ...] = ()
     workloads: tuple[str, ...] = ()
@@ -55,14 +60,14 @@ class _Settings(_StrictStruct, frozen=True, kw_only=True):
     clusters: dict[str, DemoCluster] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
-    """Everything that a demo applies and plays.
+    """Everything that a demo applies and simulates.
 
     Attributes:
-        clusters: by site name, in the order in which they are shown.
+        clusters: member clusters by site name, in the order of display.
         sites: Site objects by name.
-        prerequisites: namespaces, tenants, grants and schemes, in the order of applying.
+        prerequisites: namespaces, tenants, grants and schemes, in the order to apply them.
         workloads: Workload objects.
     """
 
@@ -73,7 +78,7 @@ class Samples:
 
 
 def size_names() -> tuple[str, ...]:
-    """The names of the sizes."""
+    """Names of the demo's sizes, as for `--size`."""
     return tuple(_read_settings().sizes)
 
 
@@ -81,7 +86,7 @@ def load_samples(size: str) -> Samples:
     """Reads what a demo of this size runs.
 
     Raises:
-        SamplesError: what is shipped does not fit together.
+        SamplesError: the shipped samples are inconsistent.
     """
     settings, objects = (
         _read_settings(),
@@ -93,7 +98,7 @@ def load_samples(size: str) -> Samples:
     missing = [name for name in names if name not in sites or name not in settings.clusters]
     if missing:
         raise SamplesError(
-            f"{', '.join(missing)}: needs a Site in samples and a cluster in demo.yaml"
+            f"{', '.join(missing)}: needs a Site in manifests/samples and a cluster in demo.yaml"
         )
     rules = (o for o in objects if o["kind"] not in ("Site", "Workload"))
     return Samples(
@@ -122,7 +127,7 @@ def _read_objects(folder: Path) -> Iterator[Object]:
 
 
 def _restrict_grant(item: Object, sites: set[str]) -> Object | None:
-    """A grant names only sites that take part; one that names none is left out."""
+    """A SiteGrant reduced to the sites that take part; None: it grants no such site."""
     if item["kind"] != "SiteGrant":
         return item
     grant = copy.deepcopy(item)
@@ -134,10 +139,10 @@ def _select_workloads(objects: list[Object], names: tuple[str, ...]) -> tuple[Ob
     workloads = {key_of(o): o for o in objects if o["kind"] == "Workload"}
     missing = [name for name in names if name not in workloads]
     if missing:
-        raise SamplesError(f"{', '.join(missing)}: no such Workload in samples")
+        raise SamplesError(f"{', '.join(missing)}: no such Workload in manifests/samples")
     return tuple(workloads[name] for name in names or workloads)
 
 
-def key_of(item: Object) -> str:
-    """`namespace/name`."""
+def key_of(item: Mapping[str, Any]) -> str:
+    """namespace/name of an object."""
     return f"{item['metadata']['namespace']}/{item['metadata']['name']}"

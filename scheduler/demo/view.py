@@ -1,4 +1,4 @@
-"""For people: what happens as lines, or a table that lives on a terminal. All of it on stderr."""
+"""Shows a demo to its user, on stderr: lines, or live tables on a terminal."""
 
 import sys
 from collections.abc import Callable
@@ -19,10 +19,10 @@ _LINE_CHARACTERS = 70
 
 
 class DemoView(Protocol):
-    """Shows a demo. A context manager: a live table is taken off the terminal at the end."""
+    """Shows a demo. A context manager: it stops redrawing the terminal at the end."""
 
     def __enter__(self) -> Self:
-        """Begins."""
+        """Starts showing."""
         ...
 
     def __exit__(
@@ -31,29 +31,29 @@ class DemoView(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Ends."""
+        """Stops showing."""
         ...
 
     def say(self, line: str) -> None:
-        """Something happened."""
+        """Shows a line about something that happened."""
         ...
 
     def show(self, status: DemoStatus) -> None:
-        """This is how things stand."""
+        """Shows the current state."""
         ...
 
 
 def view_for_stderr(clock: Clock) -> DemoView:
-    """A live table on a terminal, lines elsewhere."""
+    """Live tables if stderr is a terminal, else lines."""
     return LiveTableView(clock) if sys.stderr.isatty() else LineView(clock, sys.stderr.write)
 
 
 class LineView:
-    """One line per change.
+    """Shows one line per change.
 
     Args:
-        clock: for the seconds since the start.
-        write: takes the text.
+        clock: measures the seconds since the start, which begin each line.
+        write: receives the text, with its newline.
     """
 
     def __init__(self, clock: Clock, write: Callable[[str], object]) -> None:
@@ -70,14 +70,14 @@ class LineView:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Nothing to take away."""
+        """Does nothing: lines stay."""
 
     def say(self, line: str) -> None:
         """Writes one line."""
         self._write(f"{self._clock.monotonic() - self._started:6.1f} s  {line}\n")
 
     def show(self, status: DemoStatus) -> None:
-        """Writes a line when the counts have changed."""
+        """Writes the summary, if it differs from the last one."""
         line = format_summary(status)
         if line != self._last:
             self._last = line
@@ -85,10 +85,10 @@ class LineView:
 
 
 class LiveTableView:
-    """Two tables that are drawn anew; what is said scrolls above them.
+    """Shows two tables that are redrawn in place; lines scroll above them.
 
     Args:
-        clock: for the seconds since the start.
+        clock: measures the seconds since the start, which begin each line.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -118,7 +118,7 @@ class LiveTableView:
         self._lines.say(line)
 
     def show(self, status: DemoStatus) -> None:
-        """Draws the tables anew."""
+        """Redraws the tables."""
         self._live.update(build_tables(status))
 
 
@@ -133,7 +133,7 @@ def format_summary(status: DemoStatus) -> str:
 
 
 def power_and_carbon(status: DemoStatus) -> tuple[float, float]:
-    """Watts, and gCO2e per hour, of the sites whose figures are known; the others are left out."""
+    """Power in watts and emissions in gCO2e per hour, summed over sites with known figures."""
     known = [site for site in status.sites if site.is_reporting and site.power_watts is not None]
     watts = sum(site.power_watts or 0.0 for site in known)
     grams = sum(
@@ -145,7 +145,7 @@ def power_and_carbon(status: DemoStatus) -> tuple[float, float]:
 
 
 def build_tables(status: DemoStatus) -> Any:  # noqa: ANN401 - a renderable of rich
-    """The two tables."""
+    """The tables of sites and workloads, and the summary."""
     from rich.console import Group  # noqa: PLC0415 - only for a terminal
     from rich.table import Table  # noqa: PLC0415 - see above
 

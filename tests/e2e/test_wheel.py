@@ -136,4 +136,4 @@ def test_the_wheel_alone_runs_the_demo_without_mosquitto(wheel: Path, tmp_path: 
     version = json.loads(run(kapok, "version", "-o", "json", cwd=tmp_path).stdout)
     is_pure = wheel.name.endswith("-py3-none-any.whl")
     assert version["kernel"] == ("interpreted" if is_pure else "compiled")
-    assert f"decisions run {version['kernel']}" in demo.stderr
+    assert f"placement kernel: {version['kernel']}" in demo.stderr

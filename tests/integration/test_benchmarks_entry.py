@@ -94,7 +94,7 @@ def test_an_instance_from_a_file_is_solved_and_written(tmp_path: Path) -> None:
         ({"sites": SITES, "workloads": [{**WORKLOAD, "cost": [1]}]}, "1 entries for 2 sites"),
         ({"sites": SITES, "workloads": [{**WORKLOAD, "replicas": -1}]}, "$.workloads[0].replicas"),
         ({"sites": SITES, "workloads": [{**WORKLOAD, "value": None}]}, "$.workloads[0].value"),
-        ({"sites": SITES, "workloads": [WORKLOAD, WORKLOAD]}, "the name w stands there twice"),
+        ({"sites": SITES, "workloads": [WORKLOAD, WORKLOAD]}, "workloads: duplicate name w"),
         (
             {"sites": SITES, "workloads": [{**WORKLOAD, "cost": [float("nan"), 1]}]},
             "malformed",

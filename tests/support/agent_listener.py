@@ -1,4 +1,4 @@
-"""Ears of a hub, for agent tests: hears what agents say, through a real broker."""
+"""The hub's end of the broker, for tests of agents: receives their messages, publishes orders."""
 
 import asyncio
 import socket
@@ -24,7 +24,7 @@ Value = Any
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has now."""
+    """A free port of 127.0.0.1."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]
@@ -33,7 +33,7 @@ def free_port() -> int:
 
 @dataclass
 class AgentListener:
-    """A hub that listens."""
+    """Receives and keeps the messages of agents."""
 
     client: aiomqtt.Client
     trusted: TrustedKeys
@@ -53,7 +53,7 @@ class AgentListener:
         return [value for heard, value, _ in self.received if heard == kind]
 
     async def wait_for(self, kind: str, holds: Callable[[Value], object] = bool) -> Value:
-        """Waits for a message of a kind that fulfils a condition."""
+        """Waits for a message of a kind that meets a condition."""
         async with asyncio.timeout(20):
             while True:
                 for value in self.received_of(kind):
@@ -64,7 +64,7 @@ class AgentListener:
 
 @asynccontextmanager
 async def listening_hub(port: int, keys: Iterable[SigningKey]) -> AsyncIterator[AgentListener]:
-    """Listens to the site's agents, which sign with these keys."""
+    """Subscribes to the messages of a site's agents, which sign with these keys."""
     async with (
         aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as client,
         asyncio.TaskGroup() as group,
@@ -76,7 +76,7 @@ async def listening_hub(port: int, keys: Iterable[SigningKey]) -> AsyncIterator[
 
 
 async def publish(port: int, messages: list[Message], *, retain: bool = True) -> None:
-    """Publishes as the hub does."""
+    """Publishes a message as the hub does."""
     async with aiomqtt.Client(
         "127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5, max_inflight_messages=100
     ) as client:

@@ -22,7 +22,7 @@ APPLY = "application/apply-patch+yaml"
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """Status and body of a response."""
 
     code: int
     raw: bytes
@@ -35,11 +35,11 @@ class Answer:
 
     @property
     def reason(self) -> str:
-        """The reason of a Status."""
+        """The `reason` of a Status object."""
         return str(self.json.get("reason"))
 
     def ok(self) -> dict[str, Any]:
-        """The object, where the answer is a success."""
+        """The body; fails the test unless the response is a success."""
         assert self.code < 300, (self.code, self.raw[:2000])
         return self.json
 
@@ -52,7 +52,7 @@ def _file(data: str) -> str:
 
 @dataclass
 class Client:
-    """Speaks to the server of a kubeconfig's current context."""
+    """Sends requests to the server of a kubeconfig's current context."""
 
     url: urllib.parse.SplitResult
     context: ssl.SSLContext | None
@@ -86,7 +86,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         **query: object,
     ) -> Answer:
-        """One request. A body of bytes goes as it is, anything else as JSON."""
+        """Sends one request. A body of bytes is sent as it is, anything else as JSON."""
         if query:
             path += "?" + urllib.parse.urlencode({k: str(v) for k, v in query.items()})
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
@@ -128,7 +128,7 @@ class Client:
         seconds: float = 5,
         **query: object,
     ) -> Iterator[Iterator[dict[str, Any]]]:
-        """The events of a watch; reading ends with the server's end or after `seconds`."""
+        """The events of a watch, until the server ends it or `seconds` have passed."""
         query = {"watch": "true", "timeoutSeconds": int(seconds) + 1, **query}
         connection = self.connection(timeout=seconds)
         target = path + "?" + urllib.parse.urlencode({k: str(v) for k, v in query.items()})

@@ -1,7 +1,7 @@
-"""An HTTP proxy that stands between a client and any Kubernetes API server, and makes trouble.
+"""An HTTP proxy between a client and any Kubernetes API server that injects faults.
 
-Faults are the network's and the server's: watches cut in the middle, slow answers, 429, 410, a
-server that is gone for a while. So every case runs against the embedded hub and against a real API
+The faults are those of networks and servers: interrupted watches, slow answers, 429, 410, a
+server that is down for a while. So every case runs against the embedded hub and against a real API
 server. Clients use the proxy's kubeconfig (plain HTTP on loopback, no token: the proxy adds the
 credentials).
 """
@@ -26,7 +26,7 @@ _HOP_HEADERS = frozenset(
 
 @dataclass
 class Faults:
-    """What the proxy does to requests; change it while it runs."""
+    """Faults that the proxy injects; tests change them while it runs."""
 
     gone: bool = False
     """Accepts connections and closes them without an answer."""
@@ -43,7 +43,7 @@ class Faults:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, name: str) -> bool:
-        """Uses up one of a counted fault."""
+        """Takes one of a counted fault; returns whether there was one left."""
         with self.lock:
             left = int(getattr(self, name))
             if left > 0:
@@ -62,7 +62,7 @@ class Proxy:
     """Set it to cut all watches that are open now."""
 
     def cut_watches(self) -> None:
-        """Cuts every open watch at once."""
+        """Interrupts every open watch."""
         self.cut.set()
         time.sleep(0.05)  # noqa: TID251 - the threads that copy watches look every 20 ms
         self.cut.clear()
@@ -89,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
     cut: threading.Event
 
     def log_message(self, *_words: object) -> None:
-        """Says nothing: tests read `faults.seen`."""
+        """Logs nothing: tests read `faults.seen`."""
 
     def _any(self) -> None:
         faults = self.faults
@@ -174,8 +174,8 @@ def api_proxy(upstream: Client, folder: Path) -> Iterator[Proxy]:
     """Runs a proxy in front of the server of `upstream`.
 
     Args:
-        upstream: speaks to the server.
-        folder: where the proxy's kubeconfig is written.
+        upstream: client of the server.
+        folder: folder for the proxy's kubeconfig.
     """
     faults, cut = Faults(), threading.Event()
     handler = type("Handler", (_Handler,), {"upstream": upstream, "faults": faults, "cut": cut})

@@ -1,4 +1,4 @@
-"""A whole batch in one call, where production takes it in steps."""
+"""A whole batch in one call; the scheduler runs it in steps."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,8 +15,8 @@ def place_batch(
     """Decides many workloads together; the fleet is not changed.
 
     Args:
-        demands: what is asked. What runs already stays where it is.
-        fleet: what is known of the sites.
+        demands: the demands; running replicas stay where they are.
+        fleet: the sites.
         now: the time of the decisions.
         terms: limits and prices; scarcity prices of an earlier batch are replaced.
     """

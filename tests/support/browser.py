@@ -17,40 +17,40 @@ CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 
 def require_browser() -> None:
-    """Both programs that a browser test starts."""
+    """Skips the test without the browser and its driver; in CI it fails."""
     require_tool("chromium")
     require_tool("chromedriver")
 
 
 @dataclass(frozen=True, slots=True)
 class Browser:
-    """One window.
+    """One browser window.
 
     Attributes:
-        session: its address at the driver.
+        session: URL of its session at the driver.
     """
 
     session: str
 
     def open(self, url: str) -> None:
-        """Goes there and waits for the page."""
+        """Opens a URL and waits for the page."""
         _send("POST", f"{self.session}/url", {"url": url})
 
     def run(self, script: str) -> Any:  # noqa: ANN401 - whatever the script returns
-        """Runs a script in the page and gives what it returns."""
+        """Runs a script in the page; returns its result."""
         return _send("POST", f"{self.session}/execute/sync", {"script": script, "args": []})
 
     def text(self) -> str:
-        """What the page shows."""
+        """The visible text of the page."""
         return str(self.run("return document.body.innerText"))
 
     def console_messages(self) -> list[str]:
-        """What the console has to say, from warnings up; also what the policy blocked."""
+        """Console messages from level warning up, with violations of the content policy."""
         found = _send("POST", f"{self.session}/se/log", {"type": "browser"})
         return [one["message"] for one in found if one["level"] in ("WARNING", "SEVERE")]
 
     def requests(self) -> list[str]:
-        """Every address that was asked for since the last call."""
+        """Every URL that the page requested since the last call."""
         found = _send("POST", f"{self.session}/se/log", {"type": "performance"})
         events = (json.loads(one["message"])["message"] for one in found)
         return [
@@ -60,13 +60,13 @@ class Browser:
         ]
 
     def screenshot(self, path: Path) -> None:
-        """Writes what the window shows as PNG."""
+        """Writes a screenshot of the window as PNG."""
         path.write_bytes(base64.b64decode(_send("GET", f"{self.session}/screenshot")))
 
 
 @contextmanager
 def browser(folder: Path) -> Iterator[Browser]:
-    """A browser with an empty profile, for the time of the context."""
+    """A browser with an empty profile; the context ends it."""
     require_browser()
     profile = folder / "profile"
     profile.mkdir()

@@ -39,39 +39,3 @@ def spread_allows(
     return (
         min_groups <= len(totals) <= max_groups and max(totals.values(), default=0) <= max_per_group
     )
-
-
-def replicas_on_node(
-    free: dict[str, int], cards: Sequence[int], asked: dict[str, int], share: int, wanted: int
-) -> int:
-    """Puts pods on one node one by one until one does not fit.
-
-    Args:
-        free: what is free on the node.
-        cards: free thousandths of its GPU cards.
-        asked: what one pod asks.
-        share: thousandths of each card that a pod takes; 0: none.
-        wanted: on how many different cards.
-    """
-    left = dict(free)
-    best = 0
-    count = 0
-    while all(left.get(name, 0) >= amount for name, amount in asked.items()):
-        for name, amount in asked.items():
-            left[name] -= amount
-        count += 1
-        if share and not cards_fit(list(cards), share, wanted, count):
-            break
-        best = count
-    return best
-
-
-def cards_fit(cards: list[int], share: int, wanted: int, pods: int) -> bool:
-    """Whether so many pods find `wanted` different cards each: always the emptiest cards first."""
-    for _ in range(pods):
-        cards.sort(reverse=True)
-        if len(cards) < wanted or cards[wanted - 1] < share:
-            return False
-        for place in range(wanted):
-            cards[place] -= share
-    return True

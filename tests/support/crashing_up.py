@@ -2,7 +2,7 @@
 
     python -m tests.support.crashing_up STEP up --data-dir DIR …
 
-STEP is `after-ledger`, `after-status` or `after-order`. Only the step is added; everything else is
+STEP is `after-ledger`, `after-status` or `after-order`. Everything else is
 the program that users run.
 """
 
@@ -25,12 +25,12 @@ from scheduler.mqtt.order_publisher import OrderPublisher
 
 
 def kill_self() -> None:
-    """As `kill -9` does it."""
+    """Kills this process, as `kill -9` does."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 class CrashingRecorder(LedgerRecorder):
-    """Dies once the first placement is durable."""
+    """Kills the process once the first placement is durable in the ledger."""
 
     async def record(
         self,
@@ -58,7 +58,7 @@ async def crashing_merge_patch(
     namespace: str | None = None,
     subresource: str | None = None,
 ) -> Object:
-    """Dies once the status with the placement was taken by the hub."""
+    """Kills the process once the hub has accepted the status with the placement."""
     body = await _merge_patch(
         self, resource, name, patch, namespace=namespace, subresource=subresource
     )
@@ -71,7 +71,7 @@ _merge_patch = HubClient.merge_patch
 
 
 class CrashingPublisher(OrderPublisher):
-    """Dies when the first index with an order is about to be published."""
+    """Kills the process just before the first index with an order is published."""
 
     def publish_index(
         self, site: str, site_uid: str, version: IndexVersion, orders: Mapping[str, OrderForSite]

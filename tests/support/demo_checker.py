@@ -1,7 +1,7 @@
-"""Checks an exported demo from its files alone. Shares no code with the project, on purpose.
+"""Checks an exported demo from its files alone; on purpose it shares no code with the project.
 
-Written from the documents: what classes, levels, zones and jurisdictions mean, what a node holds,
-and what an order must have left in a member cluster.
+It follows the documents: the meaning of data classes, protection levels, network zones and
+jurisdictions, the capacity of nodes, and the effect of orders in a member cluster.
 """
 
 import datetime as dt
@@ -51,7 +51,7 @@ class Export:
 
     @property
     def placed(self) -> Iterator[tuple[dict[str, Any], str, int]]:
-        """(workload, site, replicas)."""
+        """Workload, site and replicas of every placement."""
         for workload in self.of("Workload"):
             for group in workload.get("status", {}).get("placement", {}).get("groups", []):
                 for site in group["sites"]:
@@ -168,7 +168,7 @@ def _exceeded_latencies(export: Export) -> Iterator[str]:
 
 
 def orders_not_applied(export: Export) -> list[str]:
-    """What should be in a member cluster and is not, or is there and should not be."""
+    """Objects that are missing in a member cluster, and objects that should not be there."""
     found: list[str] = []
     wanted: dict[tuple[str, str], int] = {}
     for workload, site, replicas in export.placed:
@@ -198,7 +198,7 @@ def orders_not_applied(export: Export) -> list[str]:
 
 
 def decisions_that_do_not_match(export: Export) -> list[str]:
-    """Records whose hash is not that of their content, and statuses that name another hash."""
+    """Records whose hash does not match their content, and statuses that name another hash."""
     found = []
     for name, decision in export.decisions.items():
         text = json.dumps(

@@ -1,4 +1,4 @@
-"""A clock that tests move by hand; nobody who sleeps on it really sleeps."""
+"""A clock that tests advance by hand; sleeping on it takes no real time."""
 
 import asyncio
 import heapq
@@ -16,15 +16,15 @@ class FakeClock:
         self._ticket = 0
 
     def now(self) -> datetime:
-        """The start plus what was advanced."""
+        """The start time plus the time advanced."""
         return START + timedelta(seconds=self._seconds)
 
     def monotonic(self) -> float:
-        """What was advanced."""
+        """Seconds advanced since the start."""
         return self._seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Waits until the clock was advanced so far."""
+        """Waits until the clock has been advanced by `seconds`."""
         if seconds <= 0:
             await asyncio.sleep(0)  # noqa: TID251 - gives way, waits for nothing
             return
@@ -34,7 +34,7 @@ class FakeClock:
         await event.wait()
 
     async def advance(self, seconds: float) -> None:
-        """Moves on, waking sleepers one after the other at their own time."""
+        """Advances the clock, and wakes each sleeper at its own time."""
         target = self._seconds + seconds
         await self.settle()
         while self._sleepers and self._sleepers[0][0] <= target:
@@ -46,6 +46,6 @@ class FakeClock:
         await self.settle()
 
     async def settle(self) -> None:
-        """Lets every task that can run do so."""
+        """Lets all tasks run until they wait."""
         for _ in range(20):
             await asyncio.sleep(0)  # noqa: TID251 - gives way, waits for nothing

@@ -1,7 +1,7 @@
-"""A cluster without an API server: planners' writes go straight into objects, time moves by hand.
+"""A cluster without an API server: writes of planners change objects directly, tests move the time.
 
-It stands in for the API only where a unit test wants every planner to run to rest in microseconds;
-the same planners run against real servers in tests/integration.
+It replaces the API only in unit tests, where every planner runs to completion in microseconds; the
+same planners run against real servers in tests/integration.
 """
 
 import copy
@@ -59,7 +59,7 @@ _MAX_ROUNDS = 500
 
 
 class FakeCluster:
-    """Objects, time, and every controller."""
+    """Objects, time and all controllers of one cluster."""
 
     def __init__(self, *nodes: NodeDescription, pace: SimulationPace | None = None) -> None:
         self.now = START
@@ -100,7 +100,7 @@ class FakeCluster:
         self._show(resource, found)
 
     def delete(self, resource: ApiResource, name: NamespacedName, *finalizers: str) -> None:
-        """Marks an object with finalizers, or takes it away."""
+        """Marks an object with finalizers as deleted; removes any other one."""
         body = self.objects[resource, name]
         if finalizers or resource is PODS:
             body["metadata"]["finalizers"] = list(finalizers)
@@ -113,7 +113,7 @@ class FakeCluster:
     # ------------------------------------------------------------ time
 
     def settle(self, seconds: float = 0.0) -> None:
-        """Runs every controller to rest, and time forward by `seconds`."""
+        """Runs all controllers until nothing changes, while the time advances by `seconds`."""
         end = self.now + timedelta(seconds=seconds)
         for _ in range(_MAX_ROUNDS):
             plans = self._plans()
@@ -129,7 +129,7 @@ class FakeCluster:
         raise AssertionError(f"does not come to rest: {self.writes[-5:]}")
 
     def _plans(self) -> list[ControllerPlan]:
-        """One look at everything; each plan is carried out before the next is made."""
+        """Plans of all objects once; each plan is carried out before the next is made."""
         plans = []
         for resource, name in list(self.objects):
             for plan in self._plans_for(resource, name):
@@ -217,7 +217,7 @@ class FakeCluster:
     # ------------------------------------------------------------ questions
 
     def pods(self, prefix: str = "") -> list[Pod]:
-        """Pods whose names begin so, by name."""
+        """Pods whose name starts with a prefix, by name."""
         found = [pod for pod in self.mirror.pods() if pod.metadata.name.startswith(prefix)]
         return sorted(found, key=lambda pod: pod.metadata.name)
 
@@ -228,7 +228,7 @@ class FakeCluster:
 
 
 class _NameTakenError(Exception):
-    """409: an object of this name, made for somebody else, is still there."""
+    """409: an object of this name exists, and has another owner."""
 
 
 def _owner_uids(meta: dict[str, Any]) -> set[str]:
@@ -239,8 +239,8 @@ def deployment(name: str, replicas: int, kind: str = "Deployment", **pod: Any) -
     """A Deployment, or another set, of one-container pods in the namespace `city`.
 
     Args:
-        name: of the set, and the value of its pods' label `app`.
-        replicas: how many.
+        name: name of the object, and value of its pods' label `app`.
+        replicas: number of pods.
         kind: Deployment, ReplicaSet, StatefulSet or DaemonSet.
         pod: fields of the pod's spec; `cpu` and `image` set those of its container.
     """

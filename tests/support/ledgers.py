@@ -22,7 +22,7 @@ def entry(
     refs: Sequence[str] = (),
     blobs: Sequence[Blob] = (),
 ) -> LedgerEntry:
-    """A small decision; `number` makes it differ from others."""
+    """A small decision; another `number` gives another decision."""
     default = {"decision": {"line": f"placed on m{number}"}, "number": number}
     return LedgerEntry(
         kind="decision",
@@ -36,7 +36,7 @@ def entry(
 
 
 def facts(number: int) -> dict[str, object]:
-    """What a report might say of a site."""
+    """Facts about a site, as from a report."""
     return {"name": f"site-{number}", "free": [{"count": 3, "cpu": str(number)}]}
 
 
@@ -58,7 +58,7 @@ async def fill(data_dir: Path, count: int) -> list[Receipt]:
 
 
 async def _append_for_ever(data_dir: Path) -> None:
-    """Prints the anchor of each record once it is said to be durable."""
+    """Appends records until killed; prints the anchor of each once it is durable."""
     async with Ledger(data_dir) as ledger:
 
         async def work(worker: int) -> None:

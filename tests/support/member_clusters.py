@@ -31,13 +31,13 @@ NODES = """nodes:
 
 @dataclass(frozen=True)
 class Cluster:
-    """One member cluster, seen through the real kubectl."""
+    """One member cluster, accessed with the real kubectl."""
 
     kubeconfig: Path
     namespace: str
 
     def kubectl(self, *words: str, stdin: str = "", check: bool = True) -> str:
-        """Runs kubectl; its output."""
+        """Runs kubectl; returns its output."""
         done = subprocess.run(
             [str(KUBECTL), "--namespace", self.namespace, *words],
             input=stdin,
@@ -51,11 +51,11 @@ class Cluster:
         return done.stdout
 
     def in_namespace(self, body: dict[str, Any]) -> dict[str, Any]:
-        """An object, moved to this namespace."""
+        """A copy of an object in this namespace."""
         return {**body, "metadata": {**body["metadata"], "namespace": self.namespace}}
 
     def get(self, kind: str, *words: str) -> list[dict[str, Any]]:
-        """Objects of a kind."""
+        """Objects of a kind in this namespace."""
         items: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, *words, "-o", "json"))[
             "items"
         ]
@@ -92,7 +92,7 @@ def member_clusters(folder: Path, *names: str) -> Iterator[list[Path]]:
 
 
 def write_nodes(folder: Path) -> Path:
-    """A description of four nodes, one with GPUs and a taint."""
+    """Writes a description of four nodes, one with GPUs and a taint."""
     path = folder / "nodes.yaml"
     path.write_text(NODES)
     return path
@@ -100,14 +100,14 @@ def write_nodes(folder: Path) -> Path:
 
 @contextmanager
 def controllers(log: Path, kubeconfigs: list[Path], *words: str) -> Iterator[subprocess.Popen[str]]:
-    """`kapok simulate-cluster` for several clusters, once it plays them all."""
+    """Runs `kapok simulate-cluster` for several clusters; waits until it simulates all."""
     files = [str(one) for one in kubeconfigs]
     with log.open("a") as file:
-        already = log.read_text().count("playing")
+        already = log.read_text().count("simulating its nodes")
         command = [*KAPOK, "simulate-cluster", "-v", "--kubeconfig", *files, *words]
         with _process(command, stderr=file) as process:
             wait_until(
-                lambda: log.read_text().count("playing") == already + len(files),
+                lambda: log.read_text().count("simulating its nodes") == already + len(files),
                 log.read_text,
             )
             yield process
@@ -126,7 +126,7 @@ def _process(command: list[str], **streams: Any) -> Iterator[subprocess.Popen[st
 def wait_until(
     holds: Callable[[], bool], describe: Callable[[], str] = str, seconds: float = 20.0
 ) -> None:
-    """Waits until something holds; fails with what `describe` says."""
+    """Waits until a condition holds; fails with the text of `describe`."""
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, f"not within {seconds} s: {describe()}"

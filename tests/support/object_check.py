@@ -1,7 +1,6 @@
-"""Checks objects against their CustomResourceDefinition without a server: no I/O, the same rules.
+"""Checks objects against their CustomResourceDefinition by the rules of a server, without one.
 
-Commands use it for files. What a server would prune is a problem here: a typo must not weaken a
-rule.
+A field that a server would prune is a problem here, so that a typo does not weaken a rule.
 """
 
 import copy
@@ -23,7 +22,7 @@ from scheduler.hub.schema.structural import (
 
 
 def object_problems(definition: JsonObject, item: JsonObject) -> list[FieldProblem]:
-    """Everything that is wrong with an object; it is not changed.
+    """All problems of an object; it is not changed.
 
     Args:
         definition: the CustomResourceDefinition of the object's group and kind.

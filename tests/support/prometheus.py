@@ -17,7 +17,7 @@ MANIFESTS = ROOT / "manifests"
 
 
 class Prometheus:
-    """A running server."""
+    """A running Prometheus server."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"

@@ -1,4 +1,4 @@
-"""Whose turn it is, without waiting for one."""
+"""The next key of a fair queue, without waiting, and by brute force."""
 
 import asyncio
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ def make_queue(
 
 
 async def take_now(queue: SchedulingQueue, clock: FakeClock) -> WorkKey | None:
-    """Who has his turn at this moment; None: nobody."""
+    """The next key that is due now; None: no key is due."""
     taking = asyncio.get_running_loop().create_task(queue.take())
     await clock.settle()
     if taking.done():
@@ -44,9 +44,9 @@ async def take_now(queue: SchedulingQueue, clock: FakeClock) -> WorkKey | None:
 def next_in_order(
     waiting: Iterable[QueuedWork], shares: TenantShare, *, now_seconds: float
 ) -> QueuedWork | None:
-    """Whose turn it is, by looking at all.
+    """The work that is next in the queue, by comparing all; None: the queue is empty.
 
-    None: nobody waits. `fair_queue.py` finds the same faster.
+    `fair_queue.py` finds the same faster.
     """
     return min(
         waiting, key=lambda work: sort_key(work, shares, now_seconds=now_seconds), default=None

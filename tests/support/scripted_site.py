@@ -1,7 +1,7 @@
-"""A site at the level of the wire: reports what a test says, and obeys the index as an agent must.
+"""A site at the level of messages: reports what a test says, and follows the index like an agent.
 
-It has no cluster: an order is "applied" by remembering it. With it tests reach the states that a
-real agent is rarely in, and lie in the ways that a hostile one would.
+It has no cluster: it "applies" an order by remembering it. With it tests reach states that a real
+agent is rarely in, and send false reports as a hostile agent could.
 """
 
 import asyncio
@@ -35,26 +35,26 @@ _TICK_SECONDS = 0.1
 
 @dataclass(slots=True)
 class ScriptedSite:
-    """What the site says, and what it was told.
+    """What the site reports, and the messages that it has received.
 
     Attributes:
-        name: the site's.
+        name: name of the site.
         broker: host:port.
         hub_key: `ed25519:BASE64` of the hub.
-        nodes: equal nodes.
-        cpu: free on each.
-        cores_per_replica: what each replica takes of the free cores of its one node.
-        architecture: of the nodes.
-        is_ready: orders become ready as soon as their content is there.
-        is_finished: all jobs have ended, and their pods hold nothing any more.
-        intensity: of its grid; None: not known.
-        key: the site's own.
-        index: the newest that was accepted.
-        contents: by order id.
-        indexes: (epoch, sequence) of every index that was accepted, in order.
-        listed: the order ids of each of these.
-        runs: orders that it says it runs though no index of this session told it to.
-        boot_number: of this life.
+        nodes: number of equal nodes.
+        cpu: free CPU of each node.
+        cores_per_replica: cores that each replica takes of one node.
+        architecture: CPU architecture of the nodes.
+        is_ready: whether orders are ready as soon as their content has arrived.
+        is_finished: whether all jobs have ended, and their pods take no capacity.
+        intensity: carbon intensity of its grid; None: unknown.
+        key: signing key of the site.
+        index: the newest accepted index.
+        contents: contents of orders by order ID.
+        indexes: epoch and sequence of every accepted index, in order.
+        listed: order IDs of each of these.
+        runs: orders that it reports as running although no index of this session lists them.
+        boot_number: boot number of this session.
     """
 
     name: str
@@ -81,7 +81,7 @@ class ScriptedSite:
 
     @property
     def manifest(self) -> str:
-        """The Site and a generous grant, as YAML."""
+        """The Site and a grant of wide rights, as YAML."""
         return f"""
 apiVersion: kapok.dev/v1alpha1
 kind: Site
@@ -108,7 +108,7 @@ spec:
 """
 
     async def run(self, stop: threading.Event) -> None:
-        """Talks and listens until told to stop; comes back when the broker does."""
+        """Reports and receives until asked to stop; reconnects when the broker returns."""
         while not stop.is_set():
             try:
                 await self._session(stop)
@@ -187,7 +187,7 @@ spec:
         return known is not None and known.generation == entry.generation
 
     def report(self) -> Report:
-        """What it says that it has."""
+        """Its report: free capacity and energy."""
         self._sequence += 1
         taken = self.cores_per_replica * sum(map(replicas_of, self.contents.values()))
         cpu = f"{int(self.cpu) - taken}" if taken else self.cpu
@@ -213,7 +213,7 @@ spec:
         )
 
     def status(self) -> SiteStatusMessage:
-        """What it says of its orders."""
+        """Its status message: the state of its orders."""
         self._sequence += 1
         index = self.index
         return SiteStatusMessage(
@@ -262,7 +262,7 @@ spec:
 
 
 def replicas_of(content: OrderContent) -> int:
-    """Replicas of the first manifest that has some."""
+    """`spec.replicas` of the first manifest that has it."""
     for manifest in content.manifests:
         spec = manifest.get("spec")
         if isinstance(spec, dict) and "replicas" in spec:
@@ -272,7 +272,7 @@ def replicas_of(content: OrderContent) -> int:
 
 @contextmanager
 def running_sites(*sites: ScriptedSite) -> Iterator[None]:
-    """The sites talk in a thread of their own for the time of the context.
+    """Runs sites in a thread of their own, for the time of the context.
 
     They are asked to stop and never cancelled from here: aiomqtt loses a cancellation that comes
     with an answer of the broker, and one that comes while it connects leaves an open socket, which

@@ -27,7 +27,7 @@ def nodes(count: int, **free: object) -> Raw:
 def site(
     name: str, *classes: Raw, spec: Raw | None = None, labels: Raw | None = None, **status: object
 ) -> Raw:
-    """A site that was observed a minute ago."""
+    """A site whose last report is one minute old."""
     return {
         "apiVersion": API_VERSION,
         "kind": "Site",
@@ -40,7 +40,7 @@ def site(
 def site_with_capacity(
     name: str, replicas: int, spec: Raw | None = None, labels: Raw | None = None
 ) -> Raw:
-    """A site with room for so many replicas of `workload()`."""
+    """A site with capacity for this many replicas of `workload()`."""
     return site(name, nodes(replicas), spec=spec, labels=labels)
 
 
@@ -90,7 +90,7 @@ def workload(
 
 
 def facts_of(raw: Raw, *grants: Raw, in_flight: tuple[InFlight, ...] = ()) -> SiteFacts:
-    """What a decision knows of a site."""
+    """Facts of a site as a decision sees them."""
     return site_facts_of(
         decode_as(raw, Site),
         [decode_as(each, SiteGrant) for each in grants],
@@ -99,7 +99,7 @@ def facts_of(raw: Raw, *grants: Raw, in_flight: tuple[InFlight, ...] = ()) -> Si
 
 
 def fleet_of(*sites: Raw, grants: tuple[Raw, ...] | None = None) -> Fleet:
-    """A fleet; without `grants` every site has the usual one."""
+    """A fleet; without `grants` every site has that of `grant()`."""
     usual = (grant(*(each["metadata"]["name"] for each in sites)),)
     return Fleet(facts_of(each, *(usual if grants is None else grants)) for each in sites)
 
@@ -122,5 +122,5 @@ def with_status(facts: SiteFacts, **status: Any) -> SiteFacts:  # noqa: ANN401 -
 
 
 def with_placement(demand: Demand, placed: tuple[PlacedReplicas, ...]) -> Demand:
-    """The same demand, with something else placed."""
+    """The same demand, with another placement."""
     return msgspec.structs.replace(demand, placed=placed)

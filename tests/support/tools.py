@@ -1,4 +1,4 @@
-"""What tests need and Python packages do not bring: programs, and the compiled kernel."""
+"""Programs and the compiled kernel, which tests need and Python packages do not install."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from scheduler.placement.kernel import loader as compiled
 
 
 def require_tool(tool: str) -> str:
-    """The path of a program; without it the test is skipped by name, and in CI it fails."""
+    """The path of a program; without it the test is skipped with its name, and fails in CI."""
     found = shutil.which(tool)
     if found is None:
         _skip_or_fail(f"{tool} is not installed (make system-deps)")
@@ -18,7 +18,7 @@ def require_tool(tool: str) -> str:
 
 
 def require_kernel() -> None:
-    """Decisions run compiled; the same bargain. A kernel that is there and old always fails."""
+    """Skips the test without the compiled kernel, fails in CI; an outdated kernel always fails."""
     if compiled.IS_ABSENT:
         _skip_or_fail("the kernel is not built (make kernel says what it lacks)")
     assert compiled.IS_COMPILED, f"{compiled.FALLBACK_REASON} (make kernel)"

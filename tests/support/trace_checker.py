@@ -1,7 +1,7 @@
-"""Replays the CSV of `kapok simulate` against the trace; shares no code with the package.
+"""Checks the CSV of `kapok simulate` against the trace; shares no code with the package.
 
-It reads the trace and the assignments by itself, and finds every moment at which a node or a card
-holds more than it has, and every placement that is not what the pod asked.
+It finds every time at which a node or a card is over-committed, and every placement that does not
+meet the requests of the pod.
 """
 
 import csv
@@ -19,7 +19,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def find_problems(nodes_csv: Path, pods_csv: Path, assignments_csv: Path) -> list[str]:
-    """Everything that is wrong; empty means that the placement is sound."""
+    """All problems of the placements; empty: none."""
     nodes = {row["sn"]: row for row in read(nodes_csv)}
     pods = {row["name"]: row for row in read(pods_csv)}
     found: list[str] = []
@@ -38,7 +38,7 @@ def find_problems(nodes_csv: Path, pods_csv: Path, assignments_csv: Path) -> lis
 def _check_placement(
     row: dict[str, str], pods: dict[str, dict[str, str]], nodes: dict[str, dict[str, str]]
 ) -> list[str]:
-    """One placement by itself."""
+    """Checks each placement by itself."""
     name = row["pod"]
     pod, node = pods.get(name), nodes.get(row["node"])
     if pod is None or node is None:
@@ -61,7 +61,7 @@ def _check_placement(
 def _check_over_time(
     rows: list[dict[str, str]], pods: dict[str, dict[str, str]], nodes: dict[str, dict[str, str]]
 ) -> list[str]:
-    """All placements in time: room is taken at `start` and free again at `end`."""
+    """Checks all placements in time: capacity is taken at `start` and free again at `end`."""
     changes = []
     for row in rows:
         start, end = int(row["start"]), int(row["end"] or FOREVER)

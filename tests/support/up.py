@@ -1,4 +1,4 @@
-"""`kapok up` as a real process, and real kubectl beside it."""
+"""`kapok up` as a real process, with the real kubectl."""
 
 import json
 import os
@@ -24,7 +24,7 @@ dispatch: {repeat_seconds: 1.0}
 def eventually(
     probe: Callable[[], Any], *, within_seconds: float = 20.0, pause_seconds: float = 0.1
 ) -> Any:  # noqa: ANN401 - whatever was looked for
-    """Waits until `probe` gives something true; fails with what it gave last."""
+    """Waits until `probe` returns a true value; fails with the last value."""
     deadline = time.monotonic() + within_seconds
     while not (found := probe()):
         if time.monotonic() > deadline:
@@ -39,7 +39,7 @@ class Up:
 
     Attributes:
         folder: holds the data directory, the settings and the log.
-        ready: what the process said when it was ready.
+        ready: what the process printed when it was ready.
     """
 
     folder: Path
@@ -55,12 +55,12 @@ class Up:
 
     @property
     def log(self) -> str:
-        """All that the process wrote to stderr, over all its lives."""
+        """Everything that the process wrote to stderr, over all its starts."""
         return (self.folder / "up.log").read_text()
 
     @property
     def pid(self) -> int:
-        """Of the running process."""
+        """Process ID of the running process."""
         assert self._process is not None
         return self._process.pid
 
@@ -68,7 +68,7 @@ class Up:
         """Starts the process and waits until it is ready.
 
         Args:
-            module: another module than the command's to run, for tests that make it die.
+            module: a module to run instead of the command, for tests that crash it.
         """
         config = self.folder / "scheduler.yaml"
         config.write_text(self.settings)
@@ -90,15 +90,15 @@ class Up:
         return self
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Kills the process with SIGKILL."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """Stops the process with SIGTERM; returns its exit code."""
         return self._end(signal.SIGTERM)
 
     def wait_until_dead(self) -> int:
-        """Waits for the process to end by itself."""
+        """Waits until the process ends by itself."""
         assert self._process is not None
         code = self._process.wait(timeout=30)
         self._close()
@@ -128,7 +128,7 @@ class Up:
         self.kubectl("apply", "-f", "-", text=manifests)
 
     def get(self, kind: str, name: str, namespace: str = "default") -> dict[str, Any]:
-        """One object; {} when there is none."""
+        """One object; {}: not found."""
         text = self.kubectl("get", kind, name, "-n", namespace, "-o", "json", "--ignore-not-found")
         found: dict[str, Any] = json.loads(text) if text.strip() else {}
         return found
@@ -150,7 +150,7 @@ class Up:
 
 @contextmanager
 def running_up(folder: Path, **options: Any) -> Iterator[Up]:  # noqa: ANN401 - fields of Up
-    """A running `kapok up`; ended however the test ends."""
+    """A running `kapok up`; it is stopped even if the test fails."""
     up = Up(folder, **options).start()
     try:
         yield up
@@ -159,7 +159,7 @@ def running_up(folder: Path, **options: Any) -> Iterator[Up]:  # noqa: ANN401 - 
 
 
 def kapok(up: Up, *words: str) -> dict[str, Any]:
-    """The one JSON object that a command prints."""
+    """The JSON object that a command prints."""
     done = subprocess.run(
         [BIN / "kapok", *words, "--data-dir", str(up.data_dir), "-o", "json"],
         capture_output=True,

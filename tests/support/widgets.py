@@ -1,4 +1,4 @@
-"""A CustomResourceDefinition with everything in it that servers treat specially."""
+"""A CustomResourceDefinition that uses every feature with special treatment by servers."""
 
 from typing import Any
 

@@ -32,7 +32,7 @@ class DecisionContext(msgspec.Struct, frozen=True):
         return self.now_seconds if self.start_seconds is None else self.start_seconds
 
     def age_seconds(self, observed_at: datetime | None) -> float | None:
-        """How old an observation is; negative if it lies ahead of now; None: it has no date."""
+        """How old an observation is; negative if it is ahead of now; None: it has no date."""
         return None if observed_at is None else self.now_seconds - observed_at.timestamp()
 
 

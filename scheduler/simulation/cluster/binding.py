@@ -1,9 +1,9 @@
-"""Where a pod goes inside a cluster: the filters of kube-scheduler, then best fit.
+"""Chooses the node of a pod inside a cluster: the filters of kube-scheduler, then best fit.
 
 Filters: cordon, taints, node selector and affinity, every requested resource, pods per node, host
 ports, required pod affinity and anti-affinity (both ways), topology spread. Preferences, volumes
-and preemption are not simulated. Of the nodes left, the one that is fullest afterwards is taken,
-so that large holes stay for large pods; equals go by name.
+and preemption are not simulated. Of the feasible nodes it takes the one that is fullest afterwards,
+so that large pods still find large free capacity; among equal nodes, the first by name.
 """
 
 from collections import Counter
@@ -33,7 +33,7 @@ _MATCH_ALL = LabelSelector()
 
 @dataclass(frozen=True, slots=True)
 class NoFeasibleNode:
-    """Why a pod stays pending, in kube-scheduler's words."""
+    """Why a pod stays pending, with the wording of kube-scheduler."""
 
     message: str
 
@@ -42,13 +42,13 @@ def choose_node(pod: Pod, mirror: Mirror) -> SimulatedNode | NoFeasibleNode:
     """The node for a pod, or why there is none."""
     nodes = mirror.nodes()
     requests = requests_of(pod)
-    neighbours = _PodConstraints.of(pod, mirror, nodes)
+    constraints = _PodConstraints.of(pod, mirror, nodes)
     refused: Counter[str] = Counter()
     best: tuple[float, SimulatedNode] | None = None
     for node in nodes:
         total = allocatable_of(node.status.allocatable)
         free = _free_amounts(total, mirror.requested_on(node.metadata.name))
-        reason = _refusal(pod, node, mirror, requests, free) or neighbours.refusal(node)
+        reason = _refusal(pod, node, mirror, requests, free) or constraints.refusal(node)
         if reason:
             refused[reason] += 1
             continue
@@ -64,14 +64,14 @@ def choose_node(pod: Pod, mirror: Mirror) -> SimulatedNode | NoFeasibleNode:
 
 
 def is_eligible_for_daemon(node: SimulatedNode, pod: Pod) -> bool:
-    """Whether a DaemonSet makes a pod for this node: capacity does not matter yet."""
+    """Whether a DaemonSet creates a pod for this node; the pod's binding checks capacity later."""
     return not (_taint_refusal(pod, node) or _selector_refusal(pod, node))
 
 
 def may_keep_daemon(node: SimulatedNode, pod: Pod) -> bool:
-    """Whether a pod of a DaemonSet that is on this node may stay there."""
-    thrown_out = untolerated_taint(pod.spec.tolerations, node.spec.taints, ("NoExecute",))
-    return not (thrown_out or _selector_refusal(pod, node))
+    """Whether a DaemonSet's pod that is on this node may stay there."""
+    evicting = untolerated_taint(pod.spec.tolerations, node.spec.taints, ("NoExecute",))
+    return not (evicting or _selector_refusal(pod, node))
 
 
 def untolerated_taint(
@@ -158,7 +158,7 @@ def _shortage(requests: Amounts, free: Amounts) -> str | None:
 
 
 def _free_ratio_after(total: Amounts, requests: Amounts, free: Amounts) -> float:
-    """Mean free share of cpu, memory and what the pod asks for, after the pod is there."""
+    """Mean free ratio of cpu, memory and the resources that the pod requests, with it bound."""
     counted = {"cpu", "memory", *requests} - {"pods"}
     shares = [
         (free[name] - requests.get(name, 0)) / total[name] for name in counted if total.get(name)
@@ -182,13 +182,13 @@ def _host_ports(pod: Pod) -> set[tuple[str, int]]:
 
 @dataclass(frozen=True, slots=True)
 class _PodConstraints:
-    """What other pods mean for this one, worked out once for all nodes.
+    """Constraints that follow from other pods, computed once for all nodes.
 
     Attributes:
-        affinity: per required affinity term (topology key, values with such pods, may be the
-        first).
-        anti_affinity: (topology key, value) where this pod may not be.
-        spread: per constraint (topology key, most pods that a value may hold, pods per value).
+        affinity: for each required affinity term: topology key, its values with matching pods,
+            and whether this pod may be the first one anywhere.
+        anti_affinity: pairs of topology key and value where this pod may not run.
+        spread: for each constraint: topology key, maximum pods per value, pods by value.
     """
 
     affinity: list[tuple[str, set[str], bool]]
@@ -199,14 +199,14 @@ class _PodConstraints:
     def of(cls, pod: Pod, mirror: Mirror, nodes: list[SimulatedNode]) -> "_PodConstraints":
         placed = [(one, node) for node in nodes for one in _unfinished_pods(mirror, node)]
         affinity = pod.spec.affinity
-        shunned = {
+        excluded = {
             (term.topology_key, value)
             for other, node in placed
             for term in _anti_affinity_terms(pod, other)
             if (value := node.metadata.labels.get(term.topology_key)) is not None
         }
         wanted = [_affinity_domains(pod, term, placed) for term in affinity.pod_affinity.required]
-        return cls(wanted, shunned, _spread_limits(pod, placed, nodes))
+        return cls(wanted, excluded, _spread_limits(pod, placed, nodes))
 
     def refusal(self, node: SimulatedNode) -> str | None:
         labels = node.metadata.labels
@@ -226,7 +226,7 @@ def _unfinished_pods(mirror: Mirror, node: SimulatedNode) -> list[Pod]:
 
 
 def _anti_affinity_terms(pod: Pod, other: Pod) -> list[PodAffinityTerm]:
-    """Anti-affinity terms of either pod that name the other one."""
+    """Anti-affinity terms of one pod that select the other one, in both directions."""
     ours = [t for t in pod.spec.affinity.pod_anti_affinity.required if _term_selects(t, pod, other)]
     theirs = [
         t for t in other.spec.affinity.pod_anti_affinity.required if _term_selects(t, other, pod)
@@ -237,7 +237,10 @@ def _anti_affinity_terms(pod: Pod, other: Pod) -> list[PodAffinityTerm]:
 def _affinity_domains(
     pod: Pod, term: PodAffinityTerm, placed: list[tuple[Pod, SimulatedNode]]
 ) -> tuple[str, set[str], bool]:
-    """A pod that its own term names may be the first of its kind anywhere."""
+    """One entry of `_PodConstraints.affinity`.
+
+    A pod that its own term selects may be the first one anywhere; otherwise no pod could start.
+    """
     near = [node for other, node in placed if _term_selects(term, pod, other)]
     values = {node.metadata.labels.get(term.topology_key, "") for node in near} - {""}
     return term.topology_key, values, not near and _term_selects(term, pod, pod)
@@ -254,7 +257,7 @@ def _term_selects(term: PodAffinityTerm, owner: Pod, other: Pod) -> bool:
 def _spread_limits(
     pod: Pod, placed: list[tuple[Pod, SimulatedNode]], nodes: list[SimulatedNode]
 ) -> list[tuple[str, int, Counter[str]]]:
-    """Per hard constraint: no value may hold more than the emptiest one plus `maxSkew`."""
+    """`_PodConstraints.spread`: at most the pods of the emptiest value plus `maxSkew`."""
     found = []
     for one in pod.spec.topology_spread_constraints:
         if one.when_unsatisfiable != "DoNotSchedule":

@@ -1,11 +1,12 @@
-"""The YAML that says which clusters to play and which nodes they have.
+"""The YAML files that describe the clusters to simulate and their nodes.
 
-Two forms. `--nodes FILE` is a list of nodes, the same for every kubeconfig (or one file for each):
+There are two forms. `--nodes FILE` is a list of nodes, the same for every kubeconfig, or one file
+for each:
 
     nodes:
     - {name: edge, count: 3, labels: {zone: a}, allocatable: {cpu: "8", memory: 32Gi, pods: "110"}}
 
-`--spec FILE` describes several clusters at once:
+`--spec FILE` describes several clusters:
 
     clusters:
     - {kubeconfig: members/nansha.yaml, context: nansha, startSeconds: 1, nodes: [...]}
@@ -27,26 +28,26 @@ _DEFAULT_ALLOCATABLE: _Quantities = {"cpu": "8", "memory": "32Gi", "pods": "110"
 
 
 class InvalidDescription(ValueError):
-    """A description cannot be used; the message names file and field."""
+    """A description is invalid; the message names file and field."""
 
 
 class _StrictStruct(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
-    """Unknown fields are refused: a typo must not become a default."""
+    """Refuses unknown fields, so that a typo is an error and not a silent default."""
 
 
 class NodeDescription(_StrictStruct, frozen=True, kw_only=True):
-    """One node, or `count` equal ones called NAME-0, NAME-1 and so on.
+    """One node, or `count` equal nodes named NAME-0, NAME-1 and so on.
 
     Attributes:
-        name: the node's name, or the prefix when `count` is given.
-        count: how many; None for exactly one of this name.
-        labels: added to the usual ones (hostname, architecture, operating system).
-        annotations: e.g. a fault from the start.
-        allocatable: what pods may take; absent resources have their default.
-        taints: as in a Node.
-        architecture: GOARCH, e.g. arm64.
+        name: the node's name, or its prefix with `count`.
+        count: number of nodes; None: exactly one, of this name.
+        labels: labels beside the usual ones (hostname, architecture, operating system).
+        annotations: annotations, for example a fault from the start.
+        allocatable: allocatable resources; missing ones get their default.
+        taints: taints, as in a Node.
+        architecture: CPU architecture as Go names it, for example arm64.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=240, pattern=r"^[a-z0-9][a-z0-9.-]*$")]
@@ -58,7 +59,7 @@ class NodeDescription(_StrictStruct, frozen=True, kw_only=True):
     architecture: str = "amd64"
 
     def expand(self) -> list["NodeDescription"]:
-        """The single nodes, with every default filled in."""
+        """The single nodes, with all defaults filled in."""
         names = [self.name]
         if self.count is not None:
             names = [f"{self.name}-{number}" for number in range(self.count)]
@@ -70,13 +71,13 @@ class NodeDescription(_StrictStruct, frozen=True, kw_only=True):
 
 
 class ClusterDescription(_StrictStruct, frozen=True, kw_only=True):
-    """One cluster to play.
+    """One cluster to simulate.
 
     Attributes:
-        kubeconfig: the file, relative to the description.
-        context: its context; absent means the current one.
-        nodes: absent means: play the nodes that are there, or three of a default size.
-        start_seconds: from bound to Ready; None takes the command's.
+        kubeconfig: its kubeconfig, relative to the description.
+        context: context of the kubeconfig; None: the current one.
+        nodes: its nodes; empty: the existing ones, or three of a default size if there are none.
+        start_seconds: time from the binding of a pod until it is Ready; None: the command's.
     """
 
     kubeconfig: str
@@ -99,10 +100,10 @@ DEFAULT_NODES = [NodeDescription(name="node", count=3)]
 
 
 def read_nodes(path: Path) -> list[NodeDescription]:
-    """Reads `--nodes`.
+    """Reads a file of `--nodes`.
 
     Raises:
-        NotADescription: with file and field.
+        InvalidDescription: the file is invalid; the message names file and field.
     """
     nodes = _read(path, _NodesFile).nodes
     _check_nodes(path, nodes)
@@ -110,10 +111,10 @@ def read_nodes(path: Path) -> list[NodeDescription]:
 
 
 def read_clusters(path: Path) -> list[ClusterDescription]:
-    """Reads `--spec`; kubeconfigs come back relative to the working directory.
+    """Reads the file of `--spec`; resolves its kubeconfigs relative to the file.
 
     Raises:
-        NotADescription: with file and field.
+        InvalidDescription: the file is invalid; the message names file and field.
     """
     found = _read(path, _ClustersFile).clusters
     for cluster in found:
@@ -141,7 +142,7 @@ def _check_nodes(path: Path, nodes: list[NodeDescription]) -> None:
     seen: set[str] = set()
     for node in (single for described in nodes for single in described.expand()):
         if node.name in seen:
-            raise InvalidDescription(f"{path}: nodes: {node.name} is described twice")
+            raise InvalidDescription(f"{path}: nodes: duplicate node {node.name}")
         seen.add(node.name)
         for resource, quantity in node.allocatable.items():
             try:

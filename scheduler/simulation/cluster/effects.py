@@ -1,7 +1,7 @@
-"""Carries plans out through the API and tells the mirror what came back.
+"""Carries out the writes of plans through the API, and updates the mirror with the answers.
 
-All that is written goes through here, so failing is treated in one place: what is done already is
-good, what is refused is told as an Event, what is busy is tried again by the caller.
+All writes go through here, so errors are handled in one place: a write that was done before counts
+as done, a refused one becomes an Event, and the caller retries when the API is busy.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from scheduler.control.ports.hub import (
     Refused,
 )
 from scheduler.hub.client import HubClient
+from scheduler.model.formatters import format_rfc3339
 from scheduler.runtime.clock import Clock
 from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
 from scheduler.simulation.cluster.objects import (
@@ -36,7 +37,6 @@ from scheduler.simulation.cluster.plan import (
     Patch,
     RecordEvent,
     Write,
-    format_timestamp,
 )
 
 _log = logging.getLogger(__name__)
@@ -46,18 +46,24 @@ SERVICE_ACCOUNTS = ApiResource("", "v1", "serviceaccounts", "ServiceAccount", na
 
 
 class ClusterWriter:
-    """The one writer of a cluster."""
+    """Carries out writes in one cluster.
 
-    def __init__(self, client: HubClient, mirror: Mirror, clock: Clock) -> None:
+    Args:
+        client: client of the cluster's API.
+        mirror: the mirror to update.
+        clock: gives the time of Events and of updates.
+    """
+
+    def __init__(self, *, client: HubClient, mirror: Mirror, clock: Clock) -> None:
         self._client = client
         self._mirror = mirror
         self._clock = clock
 
     async def execute(self, write: Write) -> None:
-        """Does one write.
+        """Carries out one write.
 
         Raises:
-            HubError: the API is busy, or an earlier look was out of date; look again later.
+            HubError: the API is busy or refuses, or the mirror was out of date; try again later.
         """
         match write:
             case Create():
@@ -76,7 +82,7 @@ class ClusterWriter:
     async def _create(self, write: Create) -> None:
         try:
             found = await self._client.create(write.resource, write.body)
-        except Conflict:  # done before, and the answer or the watch event was late
+        except Conflict:  # it was created before, and the answer or the watch event is late
             meta = write.body["metadata"]
             found = await self._client.get(write.resource, meta["name"], meta.get("namespace"))
             if not _has_same_owners(write.body, found):
@@ -87,14 +93,19 @@ class ClusterWriter:
         self._update_mirror(write.resource, found)
 
     async def _record_refusal(self, write: Create, error: Refused) -> None:
-        """A refused pod is told where people look: as an Event of its owner."""
+        """Records an Event about the owner of a refused object; `kubectl describe` shows it."""
         meta = write.body["metadata"]
         for owner in meta.get("ownerReferences") or []:
             resource = RESOURCES_BY_KIND.get(owner["kind"])
             if resource is not None:
                 name = (meta.get("namespace", ""), owner["name"])
                 event = RecordEvent(
-                    resource, name, owner["uid"], "FailedCreate", str(error), _COMPONENT
+                    resource=resource,
+                    name=name,
+                    uid=owner["uid"],
+                    reason="FailedCreate",
+                    message=str(error),
+                    component=_COMPONENT,
                 )
                 await self._record_event(event)
 
@@ -125,7 +136,7 @@ class ClusterWriter:
         path = write.resource.path(write.name[0] or None, write.name[1])
         try:
             found = await self._client.raw("DELETE", path, body=options)
-        except (NotFound, Conflict):  # gone, or another object of this name: either way not ours
+        except (NotFound, Conflict):  # gone, or another object has this name now
             self._remove_from_mirror(write.resource, write.name, write.uid)
             return
         meta = found.get("metadata") or {}
@@ -153,14 +164,18 @@ class ClusterWriter:
             raise
 
     def _assume(self, write: Bind) -> None:
-        """Counts the pod on its node before the API answers, so no room is given twice."""
+        """Counts the pod on its node before the API answers, so no capacity is used twice."""
         pod = self._mirror.pod(write.name)
         if pod is not None and pod.metadata.uid == write.uid:
             spec = msgspec.structs.replace(pod.spec, node_name=write.node)
             self._mirror.assume(msgspec.structs.replace(pod, spec=spec), self._clock.now())
 
     async def _handle_unbound(self, write: Bind) -> None:
-        """The pod has gone, or else this server binds no pods: worth a word and a retry."""
+        """Handles a 404 for a binding: the pod is gone, or the server does not serve bindings.
+
+        Raises:
+            Busy: the server does not serve bindings; retried, and logged by the caller.
+        """
         namespace, name = write.name
         try:
             await self._client.get(PODS, name, namespace)
@@ -171,11 +186,12 @@ class ClusterWriter:
         raise Busy(f"pod {namespace}/{name}: the server does not serve pods/binding")
 
     async def _record_event(self, write: RecordEvent) -> None:
-        """One Event per object, reason and message; saying it twice changes nothing."""
+        """Creates one Event per object, reason and message; a second one changes nothing."""
         namespace = write.name[0] or "default"
+        # The name follows from the content, so creating the same Event again is a conflict.
         text = f"{write.uid}/{write.reason}/{write.message}"
         name = f"{write.name[1][:200]}.{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-        now = format_timestamp(self._clock.now())
+        now = format_rfc3339(self._clock.now())
         body: Object = {
             "apiVersion": "v1",
             "kind": "Event",
@@ -216,13 +232,13 @@ class ClusterWriter:
         await self._delete(Delete(write.resource, write.name, view.metadata.uid))
 
     async def create_default_service_account(self, namespace: str) -> None:
-        """Pods need it; on a server without controllers nobody else makes it."""
+        """Creates the service account `default`, which pods need, if the server did not."""
         meta = {"name": "default", "namespace": namespace}
         body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
         try:
             await self._client.create(SERVICE_ACCOUNTS, body)
         except (Conflict, NotFound, Refused) as error:
-            _log.debug("%s: no service account made: %s", namespace, error)
+            _log.debug("namespace %s: service account not created: %s", namespace, error)
 
     def _update_mirror(self, resource: ApiResource, body: Object) -> None:
         view = decode_or_skip(resource, body) if resource in VIEW_TYPES else None
@@ -238,7 +254,7 @@ class ClusterWriter:
 
 
 def _has_same_owners(wanted: Object, found: Object) -> bool:
-    """Whether an object of this name is what we wanted to make: it has the same owners."""
+    """Whether an existing object is the one to create: same owners, and not being deleted."""
     uids = [
         {owner.get("uid") for owner in body["metadata"].get("ownerReferences") or []}
         for body in (wanted, found)
@@ -247,13 +263,13 @@ def _has_same_owners(wanted: Object, found: Object) -> bool:
 
 
 def decode_or_skip(resource: ApiResource, body: Object) -> ObjectView | None:
-    """Reads what a watch brings; what does not look like its kind is left out and told."""
+    """Decodes an object of the API; logs and skips (None) one that does not match its kind."""
     try:
         return decode_view(resource, body)
     except msgspec.ValidationError as error:
         meta = body.get("metadata") or {}
         _log.warning(
-            "%s %s/%s is left out: %s",
+            "ignoring invalid %s %s/%s: %s",
             resource.kind,
             meta.get("namespace", ""),
             meta.get("name", ""),

@@ -1,6 +1,6 @@
-"""Faults on request: annotations on a Node, or on a pod (through its workload's template).
+"""Faults on request, by an annotation of a Node or a pod (in its workload's pod template).
 
-`kapok.dev/simulate-fault` is one of the names below; `slow-start=SECONDS` sets how slow.
+`kapok.dev/simulate-fault` takes one of the names below; `slow-start=SECONDS` sets the delay.
 """
 
 import math
@@ -17,13 +17,13 @@ SLOW_START = "slow-start"
 DRAIN = "drain"
 
 FAULT_DESCRIPTIONS = {
-    NOT_READY: "Node: its kubelet falls silent; Ready=Unknown, taints, pods are evicted after "
-    "their toleration (300 s unless they say otherwise)",
+    NOT_READY: "Node: its kubelet stops reporting; Ready is Unknown, the node is tainted, and its "
+    "pods are evicted after their tolerationSeconds (default: 300)",
     CRASH_LOOP: "Node or pod: containers exit and wait in CrashLoopBackOff; a Job's pod fails",
     SLOW_START: "Node or pod: 30 s until Ready, or slow-start=SECONDS",
-    DRAIN: "Node: cordoned, and its pods are evicted (DaemonSet pods stay)",
+    DRAIN: "Node: it is cordoned, and its pods are evicted (DaemonSet pods stay)",
 }
-"""Every fault and what it does; `kapok simulate-cluster --help` shows this."""
+"""Every fault with its effect; `kapok simulate-cluster --help` shows them."""
 
 _DEFAULT_SLOW_START_SECONDS = 30.0
 
@@ -33,8 +33,8 @@ class Fault:
     """A fault with its parameter.
 
     Attributes:
-        name: one of `FAULT_DESCRIPTIONS`, or "" for none.
-        seconds: of `slow-start`.
+        name: one of `FAULT_DESCRIPTIONS`; empty: no fault.
+        seconds: delay of `slow-start`.
     """
 
     name: str = ""
@@ -45,7 +45,7 @@ NO_FAULT = Fault()
 
 
 def fault_of(meta: ObjectMeta) -> Fault:
-    """The fault that an object's annotation asks for; an unknown name asks for none."""
+    """The fault that an object's annotation requests; an unknown name means no fault."""
     name, _, parameter = meta.annotations.get(FAULT_ANNOTATION, "").partition("=")
     if name not in FAULT_DESCRIPTIONS:
         return NO_FAULT
@@ -53,7 +53,7 @@ def fault_of(meta: ObjectMeta) -> Fault:
 
 
 def simulated_seconds(meta: ObjectMeta, default: float) -> float:
-    """How long a pod runs before it succeeds; `default` where it was not said."""
+    """Time that a pod runs before it succeeds, by its annotation; else `default`."""
     return _parse_seconds(meta.annotations.get(SECONDS_ANNOTATION, ""), default)
 
 

@@ -1,6 +1,7 @@
-"""The kubelet of every simulated node: starts bound pods, ends them, lets them fail on request.
+"""The lifecycle of pods: binding, and then the kubelet of a simulated node starts and ends them.
 
-A pod costs one status write to run and one to end, whatever it holds.
+A pod costs one status write to start and one to end, however many containers it has. An annotation
+makes pods fail on request.
 """
 
 import math
@@ -8,9 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from scheduler.model.formatters import format_rfc3339
 from scheduler.simulation.cluster import faults
 from scheduler.simulation.cluster.binding import NoFeasibleNode, choose_node
-from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
+from scheduler.simulation.cluster.mirror import Mirror, NamespacedName, name_of
 from scheduler.simulation.cluster.objects import PODS, Pod, SimulatedNode
 from scheduler.simulation.cluster.plan import (
     NO_CHANGE,
@@ -19,20 +21,19 @@ from scheduler.simulation.cluster.plan import (
     Delete,
     Patch,
     RecordEvent,
-    format_timestamp,
     merge_conditions,
 )
 from scheduler.simulation.cluster.pods import is_finished, is_ready, is_terminating
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationPace:
-    """How fast simulated things go, in seconds.
+    """Durations in a simulated cluster.
 
     Attributes:
-        start_seconds: from bound to Ready.
-        stop_seconds: from deleted to gone.
-        job_seconds: how long a Job's pod runs when its annotation does not say.
+        start_seconds: from the binding of a pod until it is Ready.
+        stop_seconds: from the deletion of a pod until it is gone.
+        job_seconds: time that a pod of a Job runs, unless its annotation says another one.
     """
 
     start_seconds: float = 0.3
@@ -43,7 +44,7 @@ class SimulationPace:
 def plan_pod(
     mirror: Mirror, name: NamespacedName, now: datetime, pace: SimulationPace
 ) -> ControllerPlan:
-    """The next step in a pod's life: bind, run, end, go."""
+    """The next step of a pod: bind, start, finish, or delete it."""
     pod = mirror.pod(name)
     if pod is None:
         return NO_CHANGE
@@ -70,17 +71,17 @@ def _plan_bound(
 
 
 def is_simulated(node: SimulatedNode) -> bool:
-    """Whether no real kubelet answers for this node."""
+    """Whether the node belongs to the simulation, not to a real kubelet."""
     version = node.status.node_info.kubelet_version
     return not version or version.endswith(SIMULATED_VERSION_SUFFIX)
 
 
 SIMULATED_VERSION_SUFFIX = "-simulated"
-"""How the kubelet version of our nodes ends; nodes of real kubelets are left alone."""
+"""End of the kubelet version of simulated nodes; nodes of real kubelets are not touched."""
 
 
 def _plan_unbound(mirror: Mirror, pod: Pod, now: datetime) -> ControllerPlan:
-    name = (pod.metadata.namespace, pod.metadata.name)
+    name = name_of(pod)
     if is_terminating(pod):
         return ControllerPlan([Delete(PODS, name, pod.metadata.uid, is_immediate=True)])
     if (
@@ -100,12 +101,12 @@ def _plan_unbound(mirror: Mirror, pod: Pod, now: datetime) -> ControllerPlan:
         [
             Patch(PODS, name, {"status": {"conditions": after}}, "status"),
             RecordEvent(
-                PODS,
-                name,
-                pod.metadata.uid,
-                "FailedScheduling",
-                chosen.message,
-                "default-scheduler",
+                resource=PODS,
+                name=name,
+                uid=pod.metadata.uid,
+                reason="FailedScheduling",
+                message=chosen.message,
+                component="default-scheduler",
             ),
         ]
     )
@@ -120,7 +121,7 @@ def _plan_termination(pod: Pod, now: datetime, pace: SimulationPace) -> Controll
     left += min(grace_seconds, pace.stop_seconds)
     if left > 0:
         return ControllerPlan(requeue_after_seconds=left)
-    name = (pod.metadata.namespace, pod.metadata.name)
+    name = name_of(pod)
     return ControllerPlan([Delete(PODS, name, pod.metadata.uid, is_immediate=True)])
 
 
@@ -143,7 +144,10 @@ def _plan_running(
 
 
 def _remaining_seconds(mirror: Mirror, pod: Pod, now: datetime, pace: SimulationPace) -> float:
-    """How long it still runs: for ever, unless it may end and is a Job's or says how long."""
+    """Time until a running pod succeeds.
+
+    Infinity: it never does, because it restarts always, or is no Job's and has no annotation.
+    """
     if pod.spec.restart_policy == "Always":
         return math.inf
     owner = pod.metadata.controller
@@ -151,7 +155,8 @@ def _remaining_seconds(mirror: Mirror, pod: Pod, now: datetime, pace: Simulation
     seconds = faults.simulated_seconds(pod.metadata, default)
     if not math.isfinite(seconds):
         return math.inf
-    # The API keeps whole seconds; what this process saw is exact, unless it started later.
+    # The API keeps whole seconds. The time that this process saw is exact, but too late if this
+    # process started after the pod did; so it counts only within that second.
     seen_at = mirror.running_at(pod) or now
     started_at = pod.status.start_time or seen_at
     since = min(seen_at, started_at + timedelta(seconds=1))
@@ -159,14 +164,14 @@ def _remaining_seconds(mirror: Mirror, pod: Pod, now: datetime, pace: Simulation
 
 
 def _start_patch(pod: Pod, now: datetime) -> Patch:
-    state = {"running": {"startedAt": format_timestamp(now)}}
+    state = {"running": {"startedAt": format_rfc3339(now)}}
     return _status_patch(
         pod, "Running", _container_statuses(pod, state, ready=True), ready=True, now=now
     )
 
 
 def _plan_crash(pod: Pod, now: datetime) -> ControllerPlan:
-    """A pod that may end fails; another one waits in its back-off."""
+    """Fails a pod with restartPolicy Never; puts any other one into CrashLoopBackOff."""
     if pod.spec.restart_policy == "Never":
         return ControllerPlan([_finish_patch(pod, "Failed", 1, now)])
     waiting = {
@@ -183,7 +188,7 @@ def _plan_crash(pod: Pod, now: datetime) -> ControllerPlan:
 
 def _finish_patch(pod: Pod, phase: str, exit_code: int, now: datetime) -> Patch:
     reason = "Completed" if exit_code == 0 else "Error"
-    ended = {"exitCode": exit_code, "reason": reason, "finishedAt": format_timestamp(now)}
+    ended = {"exitCode": exit_code, "reason": reason, "finishedAt": format_rfc3339(now)}
     containers = _container_statuses(pod, {"terminated": ended}, ready=False)
     return _status_patch(pod, phase, containers, ready=False, now=now)
 
@@ -203,11 +208,11 @@ def _status_patch(
         "phase": phase,
         "conditions": merge_conditions(pod.status.conditions, wanted, now),
         "containerStatuses": containers,
-        "startTime": format_timestamp(pod.status.start_time or now),
+        "startTime": format_rfc3339(pod.status.start_time or now),
     }
     if pod.spec.init_containers:
         status["initContainerStatuses"] = _init_container_statuses(pod, now)
-    name = (pod.metadata.namespace, pod.metadata.name)
+    name = name_of(pod)
     return Patch(PODS, name, {"status": status}, "status")
 
 
@@ -230,10 +235,8 @@ def _container_statuses(
 
 
 def _init_container_statuses(pod: Pod, now: datetime) -> list[dict[str, Any]]:
-    done = {
-        "terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": format_timestamp(now)}
-    }
-    stays = {"running": {"startedAt": format_timestamp(now)}}
+    done = {"terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": format_rfc3339(now)}}
+    stays = {"running": {"startedAt": format_rfc3339(now)}}
     return [
         {
             "name": container.get("name", ""),

@@ -1,9 +1,10 @@
-"""Node leases: the heartbeat by which clusters know that a kubelet lives (KEP-589)."""
+"""Node leases: the heartbeat of kubelets (KEP-589)."""
 
 import logging
 
 from scheduler.control.ports.hub import LEASES, NAMESPACES, Conflict, HubError, NotFound, Object
 from scheduler.hub.client import HubClient
+from scheduler.model.formatters import format_rfc3339_micros
 from scheduler.runtime.clock import Clock
 from scheduler.simulation.cluster import faults
 from scheduler.simulation.cluster.kubelet import is_simulated
@@ -15,19 +16,19 @@ _log = logging.getLogger(__name__)
 _NAMESPACE = "kube-node-lease"
 _RENEW_SECONDS = 10.0
 _LEASE_DURATION_SECONDS = 40
-"""Both as a kubelet has them."""
+"""Both are the defaults of a kubelet."""
 
 
 class NodeLeases:
-    """Renews the lease of every simulated node that is not silent."""
+    """Renews the lease of every simulated node, except those with the fault not-ready."""
 
-    def __init__(self, client: HubClient, mirror: Mirror, clock: Clock) -> None:
+    def __init__(self, *, client: HubClient, mirror: Mirror, clock: Clock) -> None:
         self._client = client
         self._mirror = mirror
         self._clock = clock
 
     async def run(self) -> None:
-        """Renews for ever; a server that cannot now is asked again next time."""
+        """Renews until cancelled; a failed renewal is tried again in the next round."""
         while True:
             for node in self._mirror.nodes():
                 fault = faults.fault_of(node.metadata).name
@@ -35,7 +36,7 @@ class NodeLeases:
                     try:
                         await self._renew(node)
                     except HubError as error:
-                        _log.info("lease of %s: %s", node.metadata.name, error)
+                        _log.info("cannot renew the lease of %s: %s", node.metadata.name, error)
             await self._clock.sleep(_RENEW_SECONDS)
 
     async def _renew(self, node: SimulatedNode) -> None:
@@ -43,7 +44,7 @@ class NodeLeases:
         spec: Object = {
             "holderIdentity": name,
             "leaseDurationSeconds": _LEASE_DURATION_SECONDS,
-            "renewTime": self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "renewTime": format_rfc3339_micros(self._clock.now()),
         }
         try:
             await self._client.merge_patch(LEASES, name, {"spec": spec}, namespace=_NAMESPACE)

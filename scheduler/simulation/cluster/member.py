@@ -1,7 +1,7 @@
 """One simulated member cluster: its watches, its queue, its workers.
 
-Three tasks matter: informers tell the mirror, its changes become keys, workers plan and write.
-Everything follows from what the API holds, so the process may be killed and started at any time.
+Informers update the mirror, changes of the mirror become keys in the queue, and workers plan and
+write. All state is in the API, so the process may be killed and restarted at any time.
 """
 
 import asyncio
@@ -58,9 +58,9 @@ _log = logging.getLogger(__name__)
 _WORKERS = 8
 _MIN_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS = 0.1, 10.0
 
-_MAX_DOUBLINGS = 10
+_MAX_DOUBLINGS = 10  # keeps 2**failures small
 _BAD_OBJECT_ERRORS = (ArithmeticError, LookupError, TypeError, ValueError)
-"""What a planner may meet in an object that no controller can make sense of."""
+"""Errors of a planner that reads a malformed object."""
 
 _CONTROLLERS: dict[ApiResource, Callable[..., ControllerPlan]] = {
     DEPLOYMENTS: plan_deployment,
@@ -72,16 +72,16 @@ _CONTROLLERS: dict[ApiResource, Callable[..., ControllerPlan]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemberSettings:
-    """One cluster to play.
+    """One cluster to simulate.
 
     Attributes:
-        name: for logs.
-        kubeconfig: how to reach it.
-        context: the kubeconfig's context; None takes the current one.
-        nodes: to register; none means those that are there, or a default when there are none.
-        pace: how fast things go.
+        name: its name in logs.
+        kubeconfig: its kubeconfig.
+        context: context of the kubeconfig; None: the current one.
+        nodes: nodes to register; empty: the existing ones, or a default if there are none.
+        pace: durations of pods' steps.
     """
 
     name: str
@@ -92,29 +92,38 @@ class MemberSettings:
 
 
 class MemberCluster:
-    """Plays the controllers of one cluster."""
+    """Simulates the nodes and controllers of one cluster.
+
+    Args:
+        settings: the cluster.
+        client: client of its API.
+        clock: the time.
+        jitter: spreads retries.
+    """
 
     def __init__(
-        self, settings: MemberSettings, client: HubClient, *, clock: Clock, jitter: random.Random
+        self, *, settings: MemberSettings, client: HubClient, clock: Clock, jitter: random.Random
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._jitter = jitter
         self._mirror = Mirror(self._on_change)
         self._queue: MemberWorkQueue[TaskKey] = MemberWorkQueue(clock)
-        self._effects = ClusterWriter(client, self._mirror, clock)
-        self._namespaces = NamespaceController(client, self._mirror, self._effects)
-        self._leases = NodeLeases(client, self._mirror, clock)
+        self._effects = ClusterWriter(client=client, mirror=self._mirror, clock=clock)
+        self._namespaces = NamespaceController(
+            client=client, mirror=self._mirror, effects=self._effects
+        )
+        self._leases = NodeLeases(client=client, mirror=self._mirror, clock=clock)
         self._client = client
         self._failures: Counter[TaskKey] = Counter()
         self._node_descriptions: dict[str, NodeDescription] = {}
         self._reactions = ChangeHandler(self._mirror)
 
     async def run(self, on_ready: Callable[[], None]) -> None:
-        """Plays the cluster for ever.
+        """Simulates the cluster until cancelled.
 
         Args:
-            on_ready: called once, when all watches are in step and the nodes are registered.
+            on_ready: called once, when all watches are synchronised and the nodes are registered.
         """
         informers = await self._synchronise()
         async with asyncio.TaskGroup() as group:
@@ -140,7 +149,7 @@ class MemberCluster:
             try:
                 await self._retry_while_busy(informer.synchronise)
             except NotFound:
-                _log.warning("%s: serves no %s", self._settings.name, resource.plural)
+                _log.warning("%s: the server has no %s", self._settings.name, resource.plural)
                 del informers[resource]
         return informers
 
@@ -156,19 +165,19 @@ class MemberCluster:
             self._queue.add((RUN_LIFECYCLE, NODES, ("", one.name)))
 
     async def _retry_while_busy(self, action: Callable[[], object]) -> None:
-        """Repeats what meets a busy server; other errors are the caller's."""
+        """Repeats an action while the server is busy, with growing pauses; raises other errors."""
         pause_seconds = _MIN_BACKOFF_SECONDS
         while True:
             try:
                 await action()  # type: ignore[misc]
             except (Busy, Conflict) as error:
-                _log.warning("%s: %s; trying again", self._settings.name, error)
+                _log.warning("%s: %s; retrying", self._settings.name, error)
                 await self._clock.sleep(pause_seconds * (0.5 + self._jitter.random()))
                 pause_seconds = min(pause_seconds * 2, _MAX_BACKOFF_SECONDS)
             else:
                 return
 
-    # ------------------------------------------------------------ news
+    # ------------------------------------------------------------ changes
 
     def _on_event(self, resource: ApiResource, change: WatchEvent) -> None:
         view = decode_or_skip(resource, change.object)
@@ -202,13 +211,13 @@ class MemberCluster:
                 self._queue.done(key)
 
     def _requeue_after_error(self, key: TaskKey, error: Exception, level: int) -> None:
-        """Tries again with growing pauses; one bad object never stops the others."""
+        """Queues a key again, with growing pauses; one bad object does not stop the others."""
         self._failures[key] = min(self._failures[key] + 1, _MAX_DOUBLINGS)
         pause_seconds = min(_MIN_BACKOFF_SECONDS * 2 ** self._failures[key], _MAX_BACKOFF_SECONDS)
         what = f"{key[1].kind} {'/'.join(filter(None, key[2]))}"
         _log.log(
             level,
-            "%s: %s: %s; again in %.1f s",
+            "%s: %s: %s; retrying in %.1f s",
             self._settings.name,
             what,
             error,
@@ -228,6 +237,7 @@ class MemberCluster:
         for write in plan.writes:
             await self._effects.execute(write)
         if plan.requeue_after_seconds is not None:
+            # A key that is due at once again must not keep the workers from the others.
             self._queue.add(key, max(plan.requeue_after_seconds, 0.01))
 
     def _plan(self, key: TaskKey) -> ControllerPlan:
@@ -242,11 +252,6 @@ class MemberCluster:
         controller = _CONTROLLERS.get(resource)
         return controller(self._mirror, name, now) if controller else NO_CHANGE
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing is due now."""
-        return self._queue.is_idle
-
 
 async def run_members(
     members: list[MemberSettings],
@@ -255,13 +260,13 @@ async def run_members(
     seed: int | None = None,
     on_ready: Callable[[str], None] = lambda _name: None,
 ) -> None:
-    """Plays several clusters in this process, until cancelled.
+    """Simulates several clusters in this process, until cancelled.
 
     Args:
         members: the clusters.
         clock: the time.
-        seed: of the jitter in back-offs.
-        on_ready: called with each cluster's name when it is played.
+        seed: seed of the jitter in back-offs; None: random.
+        on_ready: called with each cluster's name when it is ready.
     """
     async with AsyncExitStack() as stack:
         clients = [
@@ -271,7 +276,7 @@ async def run_members(
         async with asyncio.TaskGroup() as group:
             for settings, client in zip(members, clients, strict=True):
                 jitter = random.Random(seed)  # noqa: S311 - spreads retries, guards nothing
-                member = MemberCluster(settings, client, clock=clock, jitter=jitter)
+                member = MemberCluster(settings=settings, client=client, clock=clock, jitter=jitter)
                 ready = _ready_callback(on_ready, settings.name)
                 group.create_task(member.run(ready), name=settings.name)
 

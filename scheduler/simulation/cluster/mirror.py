@@ -1,7 +1,7 @@
-"""What one member cluster holds, as far as watches and our own writes have told.
+"""The objects of one member cluster, from its watches and from the answers to our own writes.
 
-The answer to a write goes in at once, so a controller never acts twice because its watch lags; an
-older event that comes later is recognised by its resourceVersion and dropped.
+The answer to a write is stored at once, so a controller does not repeat the write while its watch
+lags. An older watch event that arrives later is recognised by its resourceVersion and dropped.
 """
 
 from collections import Counter, OrderedDict
@@ -34,11 +34,15 @@ OnChange = Callable[[ApiResource, ObjectView | None, ObjectView | None], None]
 """Called with (resource, before, after); None means absent."""
 
 _T = TypeVar("_T", bound=ObjectView)
-_MAX_TOMBSTONES = 20_000  # uids remembered after deletion; far more than events in flight
+_MAX_TOMBSTONES = 20_000  # uids remembered after deletion; far more than events under way
 
 
 class Mirror:
-    """The objects of one cluster with the two indexes that controllers need."""
+    """The objects of one cluster, indexed by owner and, for pods, by node.
+
+    Args:
+        on_change: called after each change, except assumptions.
+    """
 
     def __init__(self, on_change: OnChange) -> None:
         self._on_change = on_change
@@ -58,8 +62,14 @@ class Mirror:
     # ------------------------------------------------------------ writing
 
     def put(self, resource: ApiResource, view: ObjectView, now: datetime) -> None:
-        """Takes an object that the API has shown, unless something newer is known."""
-        name = _name_of(view)
+        """Stores an object of the API, unless a newer version or its deletion is known.
+
+        Args:
+            resource: its resource.
+            view: the object.
+            now: the current time, for `bound_at` and `running_at`.
+        """
+        name = name_of(view)
         before = self._objects.get(resource, {}).get(name)
         if view.metadata.uid in self._tombstones or (before and not _is_newer(view, before)):
             return
@@ -72,8 +82,8 @@ class Mirror:
         self._on_change(resource, before, view)
 
     def assume(self, pod: Pod, now: datetime) -> None:
-        """Takes a pod as bound while the API is being told."""
-        name = _name_of(pod)
+        """Counts a pod as bound while the binding is under way; no change is announced."""
+        name = name_of(pod)
         before = self._objects[PODS][name]
         self._assumed[name] = (before, pod)
         self._unlink(PODS, name, before)
@@ -81,7 +91,7 @@ class Mirror:
         self._link(PODS, name, pod, now)
 
     def forget_assumed(self, name: NamespacedName) -> None:
-        """Takes an assumption back, unless newer news have replaced it."""
+        """Takes `assume` back, unless the API has shown the pod meanwhile."""
         if name not in self._assumed:
             return
         before, assumed = self._assumed.pop(name)
@@ -92,13 +102,13 @@ class Mirror:
         self._objects[PODS][name] = before
 
     def tombstone(self, resource: ApiResource, view: ObjectView) -> None:
-        """Takes a deletion; later news of the same uid are news of the past."""
+        """Removes a deleted object, and ignores all later events about its uid, which are old."""
         self._tombstones[view.metadata.uid] = None
         while len(self._tombstones) > _MAX_TOMBSTONES:
             self._tombstones.popitem(last=False)
         self._bound_at.pop(view.metadata.uid, None)
         self._running_at.pop(view.metadata.uid, None)
-        name = _name_of(view)
+        name = name_of(view)
         before = self._objects.get(resource, {}).get(name)
         if before is None or before.metadata.uid != view.metadata.uid:
             return
@@ -142,31 +152,31 @@ class Mirror:
     # ------------------------------------------------------------ reading
 
     def pod(self, name: NamespacedName) -> Pod | None:
-        """A pod, if it is there."""
+        """A pod; None: not found."""
         return self._get(PODS, name, Pod)
 
     def node(self, name: str) -> SimulatedNode | None:
-        """A node, if it is there."""
+        """A node; None: not found."""
         return self._get(NODES, ("", name), SimulatedNode)
 
     def apps_object(self, resource: ApiResource, name: NamespacedName) -> AppsObject | None:
-        """A Deployment, ReplicaSet, StatefulSet or DaemonSet, if it is there."""
+        """A Deployment, ReplicaSet, StatefulSet or DaemonSet; None: not found."""
         return self._get(resource, name, AppsObject)
 
     def job(self, name: NamespacedName) -> Job | None:
-        """A Job, if it is there."""
+        """A Job; None: not found."""
         return self._get(JOBS, name, Job)
 
     def cron_job(self, name: NamespacedName) -> CronJob | None:
-        """A CronJob, if it is there."""
+        """A CronJob; None: not found."""
         return self._get(CRON_JOBS, name, CronJob)
 
     def namespace(self, name: str) -> SimulatedNamespace | None:
-        """A namespace, if it is there."""
+        """A namespace; None: not found."""
         return self._get(NAMESPACES, ("", name), SimulatedNamespace)
 
     def find(self, resource: ApiResource, name: NamespacedName) -> ObjectView | None:
-        """Any object."""
+        """An object of any resource; None: not found."""
         return self._objects.get(resource, {}).get(name)
 
     def _get(self, resource: ApiResource, name: NamespacedName, kind: type[_T]) -> _T | None:
@@ -189,23 +199,23 @@ class Mirror:
         return (pod for pod in self._objects.get(PODS, {}).values() if isinstance(pod, Pod))
 
     def pods_on(self, node: str) -> list[Pod]:
-        """Pods bound to a node, ended ones too."""
+        """Pods bound to a node, finished ones too."""
         return list(self._by_node.get(node, {}).values())
 
     def requested_on(self, node: str) -> Mapping[str, int]:
-        """What the pods of a node that have not ended ask for."""
+        """Resources that the unfinished pods of a node request."""
         return self._requested.get(node, Counter())
 
     def pods_of(self, uid: str) -> list[Pod]:
-        """Pods that an owner has made, oldest name first."""
+        """Pods of an owner, by name."""
         return sorted(self._owned(uid, Pod), key=lambda pod: pod.metadata.name)
 
     def replica_sets_of(self, uid: str) -> list[AppsObject]:
-        """ReplicaSets of a Deployment."""
+        """ReplicaSets of a Deployment, by name."""
         return sorted(self._owned(uid, AppsObject), key=lambda one: one.metadata.name)
 
     def jobs_of(self, uid: str) -> list[Job]:
-        """Jobs of a CronJob."""
+        """Jobs of a CronJob, by name."""
         return sorted(self._owned(uid, Job), key=lambda one: one.metadata.name)
 
     def _owned(self, uid: str, kind: type[_T]) -> list[_T]:
@@ -213,11 +223,11 @@ class Mirror:
         return [view for view in found if isinstance(view, kind)]
 
     def dependents_of(self, uid: str) -> list[tuple[ApiResource, NamespacedName]]:
-        """Everything that names this uid as an owner."""
+        """All objects with an owner reference to this uid."""
         return list(self._by_owner.get(uid, {}))
 
     def orphans(self, resource: ApiResource) -> list[ObjectView]:
-        """Pods, or ReplicaSets, that no controller owns."""
+        """Pods or ReplicaSets without a controller."""
         return list(self._orphans[resource].values())
 
     def bound_at(self, pod: Pod) -> datetime | None:
@@ -229,12 +239,13 @@ class Mirror:
         return self._running_at.get(pod.metadata.uid)
 
 
-def _name_of(view: ObjectView) -> NamespacedName:
+def name_of(view: ObjectView) -> NamespacedName:
+    """Namespace and name of an object; the namespace is empty for cluster-wide kinds."""
     return (view.metadata.namespace, view.metadata.name)
 
 
 def _is_newer(view: ObjectView, before: ObjectView) -> bool:
-    """Whether to take `view` (KEP-5504: resource versions are integers that can be compared)."""
+    """Whether `view` is newer (KEP-5504: resource versions are integers that can be compared)."""
     try:
         return int(view.metadata.resource_version) > int(before.metadata.resource_version)
     except ValueError:

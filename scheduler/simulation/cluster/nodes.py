@@ -1,7 +1,8 @@
-"""Simulated nodes: how they register, what their status says, and who must leave them.
+"""Simulated nodes: registration, status, taints and eviction.
 
-This plays three parts of a cluster: the kubelet's registration and node status, the node lifecycle
-controller (not-ready taints, Ready=False of pods on a silent node), and taint-based eviction.
+This simulates three parts of a cluster: the kubelet's registration and node status, the node
+lifecycle controller (taints of nodes that do not report, Ready=False of their pods), and
+taint-based eviction.
 """
 
 from collections.abc import Sequence
@@ -9,11 +10,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from scheduler.control.ports.hub import Object
+from scheduler.model.formatters import format_rfc3339
 from scheduler.model.kinds.fields import Taint, Toleration
 from scheduler.simulation.cluster import faults
 from scheduler.simulation.cluster.description import NodeDescription
 from scheduler.simulation.cluster.kubelet import SIMULATED_VERSION_SUFFIX, is_simulated
-from scheduler.simulation.cluster.mirror import Mirror
+from scheduler.simulation.cluster.mirror import Mirror, name_of
 from scheduler.simulation.cluster.objects import NODES, PODS, Pod, SimulatedNode
 from scheduler.simulation.cluster.plan import (
     NO_CHANGE,
@@ -21,22 +23,22 @@ from scheduler.simulation.cluster.plan import (
     Create,
     Patch,
     Write,
-    format_timestamp,
     merge_conditions,
     shorter_wait,
 )
-from scheduler.simulation.cluster.pods import delete_pod, is_active, is_ready, name_of
+from scheduler.simulation.cluster.pods import delete_pod, is_active, is_ready
 from scheduler.simulation.cluster.requests import allocatable_of
 
 _NOT_READY, _UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 _EVICTION_SECONDS = 300
-"""What admission adds to every pod for a silent node (plugin DefaultTolerationSeconds)."""
+"""Toleration for nodes that do not report, which the admission plugin DefaultTolerationSeconds adds
+to every pod."""
 _DRAIN_ANNOTATION = "kapok.dev/simulated-drain"
 _KUBELET_VERSION = f"v1.36.0{SIMULATED_VERSION_SUFFIX}"
 
 
 def registration_writes(mirror: Mirror, description: NodeDescription) -> list[Write]:
-    """Makes a described node, or sets what the description says on one that is there."""
+    """Creates a described node, or sets the described labels on an existing one."""
     node = mirror.node(description.name)
     meta: dict[str, Any] = {
         "labels": _node_labels(description),
@@ -62,13 +64,13 @@ def registration_writes(mirror: Mirror, description: NodeDescription) -> list[Wr
 def plan_node(
     mirror: Mirror, name: str, now: datetime, description: NodeDescription | None
 ) -> ControllerPlan:
-    """Brings a node's status, taints and cordon in line with its fault; evicts who must go.
+    """Updates a node's status, taints and cordon by its fault, and evicts pods by its taints.
 
     Args:
         mirror: the cluster.
-        name: the node's.
-        now: the wall clock.
-        description: what the description says of it; None for nodes that others registered.
+        name: the node's name.
+        now: the current time.
+        description: its description; None: the node was registered by another program.
     """
     node = mirror.node(name)
     if node is None or not is_simulated(node) or node.metadata.deletion_timestamp:
@@ -102,7 +104,7 @@ def _status_writes(
     status: dict[str, Any] = {
         "capacity": {**quantities, **(node.status.capacity if good else {})},
         "allocatable": quantities if not good else node.status.allocatable,
-        "conditions": [{**one, "lastHeartbeatTime": format_timestamp(now)} for one in wanted],
+        "conditions": [{**one, "lastHeartbeatTime": format_rfc3339(now)} for one in wanted],
         "addresses": [{"type": "Hostname", "address": node.metadata.name}],
         "nodeInfo": _node_info(node, description),
     }
@@ -181,12 +183,12 @@ def _taint_writes(node: SimulatedNode, fault: str, now: datetime) -> list[Write]
 def _taint_body(taint: Taint) -> Object:
     body = {"key": taint.key, "effect": taint.effect, "value": taint.value}
     if taint.time_added is not None:
-        body["timeAdded"] = format_timestamp(taint.time_added)
+        body["timeAdded"] = format_rfc3339(taint.time_added)
     return {key: value for key, value in body.items() if value}
 
 
 def _cordon_writes(node: SimulatedNode, fault: str) -> list[Write]:
-    """A drain cordons; when the fault ends, what it cordoned is opened again."""
+    """Cordons a node while it has the fault drain, and uncordons it afterwards."""
     name = ("", node.metadata.name)
     if fault == faults.DRAIN and not node.spec.unschedulable:
         body = {
@@ -218,9 +220,9 @@ def _evictions(
 
 
 def _seconds_until_eviction(node: SimulatedNode, pod: Pod, now: datetime) -> float | None:
-    """Until a NoExecute taint throws the pod out; None is for ever.
+    """Time until a NoExecute taint evicts the pod; None: never.
 
-    The least `tolerationSeconds` of the tolerations that match a taint counts, from `timeAdded`.
+    The least `tolerationSeconds` of the tolerations that match the taint counts, from `timeAdded`.
     """
     least: float | None = None
     for taint in node.spec.taints:

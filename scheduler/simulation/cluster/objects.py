@@ -1,7 +1,7 @@
 """Typed views of the Kubernetes objects that the controllers read.
 
-They hold only what is read here; writes are patches, so what is not in a view survives. Field
-names and meanings are those of the Kubernetes API reference, v1.36.
+They hold only the fields that are read here; writes are patches, so other fields survive. Names and
+meanings of fields are those of the Kubernetes API reference, v1.36.
 """
 
 from datetime import datetime
@@ -20,7 +20,7 @@ class _ObjectPart(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class OwnerReference(_ObjectPart, frozen=True, kw_only=True):
-    """Who an object belongs to; the last one gone takes it along."""
+    """An owner of an object; the object is deleted when all its owners are gone."""
 
     api_version: str = ""
     kind: str = ""
@@ -47,12 +47,12 @@ class ObjectMeta(_ObjectPart, frozen=True, kw_only=True):
 
     @property
     def controller(self) -> OwnerReference | None:
-        """The one owner that manages this object."""
+        """The owner that manages this object; None: it has no controller."""
         return next((owner for owner in self.owner_references if owner.controller), None)
 
 
 class NodeSelectorTerm(_ObjectPart, frozen=True, kw_only=True):
-    """One alternative of a node affinity: labels and fields must both match."""
+    """One alternative of a node affinity; its labels and fields must all match."""
 
     match_expressions: list[NodeRequirement] = field(default_factory=list)
     match_fields: list[NodeRequirement] = field(default_factory=list)
@@ -69,7 +69,7 @@ class _NodeAffinity(_ObjectPart, frozen=True, kw_only=True):
 
 
 class PodAffinityTerm(_ObjectPart, frozen=True, kw_only=True):
-    """Pods that must be near, or must not be."""
+    """A selector of pods that must, or must not, run in the same topology domain."""
 
     topology_key: str
     label_selector: LabelSelector | None = None
@@ -83,7 +83,7 @@ class _PodAffinity(_ObjectPart, frozen=True, kw_only=True):
 
 
 class Affinity(_ObjectPart, frozen=True, kw_only=True):
-    """`spec.affinity`: only what is required; preferences are not simulated."""
+    """`spec.affinity`, only its required parts; preferences are not simulated."""
 
     node_affinity: _NodeAffinity = field(default_factory=_NodeAffinity)
     pod_affinity: _PodAffinity = field(default_factory=_PodAffinity)
@@ -100,7 +100,7 @@ class PodSpreadConstraint(_ObjectPart, frozen=True, kw_only=True):
 
 
 class PodSpec(_ObjectPart, frozen=True, kw_only=True):
-    """What a pod asks for."""
+    """`spec` of a pod."""
 
     node_name: str = ""
     node_selector: dict[str, str] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class PodSpec(_ObjectPart, frozen=True, kw_only=True):
 
 
 class PodStatus(_ObjectPart, frozen=True, kw_only=True):
-    """How a pod is; conditions stay as they are, since others may write some of them."""
+    """`status` of a pod; conditions stay raw, since other clients may write some of them."""
 
     phase: str = "Pending"
     reason: str = ""
@@ -151,7 +151,7 @@ class _NodeStatus(_ObjectPart, frozen=True, kw_only=True):
 
 
 class SimulatedNode(_ObjectPart, frozen=True, kw_only=True):
-    """A machine."""
+    """A node."""
 
     metadata: ObjectMeta
     spec: _NodeSpec = field(default_factory=_NodeSpec)
@@ -159,7 +159,7 @@ class SimulatedNode(_ObjectPart, frozen=True, kw_only=True):
 
 
 class RollingUpdate(_ObjectPart, frozen=True, kw_only=True):
-    """How far a rollout may go above and below the wanted number."""
+    """Bounds of a rolling update above and below the desired number of replicas."""
 
     max_surge: int | str | None = None
     max_unavailable: int | str | None = None
@@ -190,7 +190,7 @@ class AppsObjectSpec(_ObjectPart, frozen=True, kw_only=True):
 
 
 class AppsObject(_ObjectPart, frozen=True, kw_only=True):
-    """A Deployment, ReplicaSet, StatefulSet or DaemonSet; `status` as it stands in the API."""
+    """A Deployment, ReplicaSet, StatefulSet or DaemonSet; `status` is raw JSON of the API."""
 
     metadata: ObjectMeta
     spec: AppsObjectSpec = field(default_factory=AppsObjectSpec)
@@ -198,7 +198,7 @@ class AppsObject(_ObjectPart, frozen=True, kw_only=True):
 
 
 class JobSpec(_ObjectPart, frozen=True, kw_only=True):
-    """What a Job asks for."""
+    """`spec` of a Job."""
 
     parallelism: int = 1
     completions: int | None = None
@@ -211,7 +211,7 @@ class JobSpec(_ObjectPart, frozen=True, kw_only=True):
 
 
 class Job(_ObjectPart, frozen=True, kw_only=True):
-    """A Job; `status` as it stands in the API."""
+    """A Job; `status` is raw JSON of the API."""
 
     metadata: ObjectMeta
     spec: JobSpec = field(default_factory=JobSpec)
@@ -219,7 +219,7 @@ class Job(_ObjectPart, frozen=True, kw_only=True):
 
 
 class CronJobSpec(_ObjectPart, frozen=True, kw_only=True):
-    """When to make which Job."""
+    """`spec` of a CronJob."""
 
     schedule: str = ""
     time_zone: str = ""
@@ -271,16 +271,16 @@ VIEW_TYPES: dict[ApiResource, type[ObjectView]] = {
     CRON_JOBS: CronJob,
     PODS: Pod,
 }
-"""What is watched, and as what it is read; pods come last, so that their owners are known."""
+"""The watched resources with their views; pods come last, so that their owners are known."""
 
 RESOURCES_BY_KIND = {resource.kind: resource for resource in VIEW_TYPES}
 
 
 def decode_view(resource: ApiResource, body: Object) -> ObjectView:
-    """Reads an object; `null` stands for absent, as the API server itself reads it.
+    """Decodes an object; `null` means absent, as for the API server.
 
     Raises:
-        msgspec.ValidationError: the object does not look like its kind; the message has the path.
+        msgspec.ValidationError: the object does not match its kind; the message has the path.
     """
     try:
         return msgspec.convert(body, VIEW_TYPES[resource], strict=False)

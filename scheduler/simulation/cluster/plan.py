@@ -1,7 +1,7 @@
-"""What a controller wants done: values, carried out elsewhere.
+"""The plans of controllers: writes as values, which `effects` carries out.
 
-Names of new objects follow from their owner, so that a write repeated after a lost answer meets
-its own result (409) and doubles nothing.
+Names of new objects follow from their owner. So a write that is repeated after a lost answer finds
+its own result (409 Conflict), and creates no second object.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,13 @@ from datetime import datetime
 from typing import Any
 
 from scheduler.control.ports.hub import ApiResource, Object
+from scheduler.model.formatters import format_rfc3339
 from scheduler.simulation.cluster.mirror import NamespacedName
 
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """A new object; a taken name counts as done."""
+    """Creates an object; it counts as done if the object exists with the same owners."""
 
     resource: ApiResource
     body: Object
@@ -23,7 +24,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """A merge patch; an object that has gone counts as done."""
+    """Applies a merge patch; it counts as done if the object is gone."""
 
     resource: ApiResource
     name: NamespacedName
@@ -33,10 +34,13 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """A deletion of exactly this uid.
+    """Deletes the object with exactly this uid.
 
     Attributes:
-        is_immediate: do not wait for a kubelet (grace period 0).
+        resource: its resource.
+        name: its namespace and name.
+        uid: its uid; another object of the same name is not deleted.
+        is_immediate: whether to use grace period 0, which does not wait for a kubelet.
     """
 
     resource: ApiResource
@@ -47,16 +51,16 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """Puts a pod on a node through `pods/binding`."""
+    """Binds a pod to a node through `pods/binding`."""
 
     name: NamespacedName
     uid: str
     node: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordEvent:
-    """An Event about an object, the same one counted once."""
+    """Records an Event about an object; an equal Event is recorded once."""
 
     resource: ApiResource
     name: NamespacedName
@@ -68,7 +72,7 @@ class RecordEvent:
 
 @dataclass(frozen=True, slots=True)
 class DeleteIfOrphaned:
-    """A dependent whose owners our mirror does not know: if the API agrees, it goes."""
+    """Deletes an object whose owners the mirror does not know, if the API knows none either."""
 
     resource: ApiResource
     name: NamespacedName
@@ -79,11 +83,11 @@ Write = Create | Patch | Delete | Bind | RecordEvent | DeleteIfOrphaned
 
 @dataclass(frozen=True, slots=True)
 class ControllerPlan:
-    """What to do for one key.
+    """The plan for one key.
 
     Attributes:
-        writes: in this order; the rest is dropped when one fails, and the key comes again.
-        requeue_after_seconds: when to look again although nothing changed; None means never.
+        writes: writes in order; when one fails, the rest is dropped and the key is retried.
+        requeue_after_seconds: when to plan again even if nothing changes; None: never.
     """
 
     writes: list[Write] = field(default_factory=list)
@@ -94,15 +98,10 @@ NO_CHANGE = ControllerPlan()
 
 
 def shorter_wait(first: float | None, second: float | None) -> float | None:
-    """The earlier of two waits; None is never."""
+    """The shorter of two waits; None: never."""
     if first is None or second is None:
         return second if first is None else first
     return min(first, second)
-
-
-def format_timestamp(instant: datetime) -> str:
-    """RFC 3339 in whole seconds, as metav1.Time is written."""
-    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def merge_conditions(
@@ -110,12 +109,12 @@ def merge_conditions(
     wanted: Sequence[tuple[str, bool | None, str, str]],
     now: datetime,
 ) -> list[dict[str, Any]]:
-    """Conditions with the wanted ones set, the others kept.
+    """Sets conditions, and keeps the others.
 
     Args:
-        current: as they stand.
-        wanted: (type, whether it holds or None for unknown, reason, message) each.
-        now: becomes the transition time of what changes its status.
+        current: the current conditions.
+        wanted: type, status (None: Unknown), reason and message of each condition to set.
+        now: transition time of conditions that change their status.
     """
     result = {condition.get("type"): condition for condition in current}
     for kind, holds, reason, message in wanted:
@@ -125,7 +124,7 @@ def merge_conditions(
         entry = {
             "type": kind,
             "status": status,
-            "lastTransitionTime": since or format_timestamp(now),
+            "lastTransitionTime": since or format_rfc3339(now),
         }
         entry |= {key: text for key, text in (("reason", reason), ("message", message)) if text}
         same = all(before.get(key) == text for key, text in entry.items())
@@ -136,9 +135,9 @@ def merge_conditions(
 def status_patch(
     resource: ApiResource, name: NamespacedName, current: dict[str, Any], wanted: dict[str, Any]
 ) -> list[Write]:
-    """A patch of what differs in the status; nothing when nothing does.
+    """A patch of the status fields that differ; empty if none does.
 
-    Counters that are absent stand for 0, as the API server leaves zeros out.
+    A missing counter means 0, since the API server leaves zeros out.
     """
     changed = {key: value for key, value in wanted.items() if (current.get(key) or 0) != value}
     changed = {key: value for key, value in changed.items() if value or current.get(key)}

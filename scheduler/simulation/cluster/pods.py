@@ -1,4 +1,4 @@
-"""What all controllers of pods share: making pods from templates, and judging pods."""
+"""Functions that all controllers of pods share: create, adopt and delete pods, and their state."""
 
 import hashlib
 import json
@@ -6,9 +6,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from scheduler.control.ports.hub import ApiResource, Object
-from scheduler.simulation.cluster.mirror import NamespacedName
-from scheduler.simulation.cluster.objects import PODS, AppsObject, Job, Pod
-from scheduler.simulation.cluster.plan import Create, Delete
+from scheduler.simulation.cluster.mirror import Mirror, name_of
+from scheduler.simulation.cluster.objects import (
+    DEPLOYMENTS,
+    PODS,
+    REPLICA_SETS,
+    AppsObject,
+    CronJob,
+    Job,
+    Pod,
+)
+from scheduler.simulation.cluster.plan import Create, Delete, Patch, Write
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' own: no vowels, no words
 
@@ -24,8 +32,8 @@ def name_safe_hash(value: Any, length: int) -> str:  # noqa: ANN401 - any JSON
     return letters
 
 
-def owner_reference(resource: ApiResource, owner: AppsObject | Job) -> Object:
-    """The reference by which `owner` controls what it makes."""
+def owner_reference(resource: ApiResource, owner: AppsObject | Job | CronJob) -> Object:
+    """The owner reference of objects that `owner` controls."""
     return {
         "apiVersion": resource.api_version,
         "kind": resource.kind,
@@ -34,6 +42,34 @@ def owner_reference(resource: ApiResource, owner: AppsObject | Job) -> Object:
         "controller": True,
         "blockOwnerDeletion": True,
     }
+
+
+def adoption_patches(mirror: Mirror, resource: ApiResource, owner: AppsObject) -> list[Write]:
+    """Patches by which `owner` adopts what its selector matches and no controller owns.
+
+    Pods and ReplicaSets lose their controller by `kubectl delete --cascade=orphan`. As in
+    Kubernetes, a controller adopts them when it is created again, instead of creating second ones.
+
+    Args:
+        mirror: the cluster.
+        resource: the owner's resource; a Deployment adopts ReplicaSets, all others adopt pods.
+        owner: an object with a selector; an empty selector adopts nothing.
+    """
+    if owner.spec.selector.is_empty:
+        return []
+    adoptable = REPLICA_SETS if resource is DEPLOYMENTS else PODS
+    namespace = owner.metadata.namespace
+    return [
+        Patch(
+            adoptable,
+            name_of(one),
+            {"metadata": {"ownerReferences": [owner_reference(resource, owner)]}},
+        )
+        for one in mirror.orphans(adoptable)
+        if one.metadata.namespace == namespace
+        and one.metadata.deletion_timestamp is None
+        and owner.spec.selector.matches(one.metadata.labels)
+    ]
 
 
 def new_pod(
@@ -45,11 +81,11 @@ def new_pod(
     annotations: dict[str, str] | None = None,
     spec: Object | None = None,
 ) -> Create:
-    """A pod from the owner's template.
+    """Creates a pod from the owner's template.
 
     Args:
         resource: the owner's resource.
-        owner: whose template and namespace it takes.
+        owner: gives template and namespace.
         name: the pod's name.
         labels: added to the template's labels.
         annotations: added to the template's annotations.
@@ -73,27 +109,22 @@ def new_pod(
 
 
 def delete_pod(pod: Pod) -> Delete:
-    """Asks the kubelet to end a pod."""
+    """Deletes a pod with its grace period; the kubelet ends it."""
     return Delete(PODS, name_of(pod), pod.metadata.uid)
 
 
-def name_of(view: Pod | AppsObject | Job) -> NamespacedName:
-    """Namespace and name."""
-    return (view.metadata.namespace, view.metadata.name)
-
-
 def is_terminating(pod: Pod) -> bool:
-    """Whether it is being deleted."""
+    """Whether the pod is being deleted."""
     return pod.metadata.deletion_timestamp is not None
 
 
 def is_finished(pod: Pod) -> bool:
-    """Whether it has ended by itself."""
+    """Whether the pod has succeeded or failed."""
     return pod.status.phase in ("Succeeded", "Failed")
 
 
 def is_active(pod: Pod) -> bool:
-    """Whether it counts as a replica."""
+    """Whether the pod counts as a replica: neither terminating nor finished."""
     return not is_terminating(pod) and not is_finished(pod)
 
 
@@ -106,12 +137,12 @@ def _ready_at(pod: Pod) -> datetime | None:
 
 
 def is_ready(pod: Pod) -> bool:
-    """Whether its Ready condition holds."""
+    """Whether the pod's condition Ready is True."""
     return _ready_at(pod) is not None
 
 
 def is_available(pod: Pod, min_ready_seconds: int, now: datetime) -> bool:
-    """Whether it has been ready long enough."""
+    """Whether the pod has been ready for `min_ready_seconds`."""
     since = _ready_at(pod)
     if since is None:
         return False
@@ -119,7 +150,7 @@ def is_available(pod: Pod, min_ready_seconds: int, now: datetime) -> bool:
 
 
 def seconds_until_available(pods: list[Pod], min_ready_seconds: int, now: datetime) -> float | None:
-    """Seconds until the next ready pod counts as available; None when none will by waiting."""
+    """Seconds until the next ready pod becomes available; None: none is about to."""
     if not min_ready_seconds:
         return None
     sinces = [_ready_at(pod) for pod in pods]
@@ -131,7 +162,14 @@ def seconds_until_available(pods: list[Pod], min_ready_seconds: int, now: dateti
 def resolve_percentage(
     value: int | str | None, total: int, *, default: int | str, round_up: bool
 ) -> int:
-    """Resolves `maxSurge` and its kind: a number, or a percentage of `total`."""
+    """Resolves a value such as `maxSurge`: a number, or a percentage of `total`.
+
+    Args:
+        value: the value; None: use `default`.
+        total: what a percentage refers to.
+        default: value of a missing field.
+        round_up: whether a fraction is rounded up.
+    """
     value = default if value is None else value
     if isinstance(value, str) and value.endswith("%"):
         parts = int(value[:-1]) * total

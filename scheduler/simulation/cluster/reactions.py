@@ -1,13 +1,13 @@
-"""Which keys a change asks to be looked at, and how soon.
+"""Which keys to queue after a change, and after what delay.
 
-What changed is looked at at once; its owners a little later, so that ten pods that become ready are
-counted in one write.
+The changed object is processed at once, its owners a little later, so that ten pods that become
+ready cost one status write of their owner.
 """
 
 from collections.abc import Iterator
 
 from scheduler.control.ports.hub import ApiResource
-from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
+from scheduler.simulation.cluster.mirror import Mirror, NamespacedName, name_of
 from scheduler.simulation.cluster.objects import (
     DAEMON_SETS,
     NAMESPACES,
@@ -28,16 +28,16 @@ RECONCILE, RUN_LIFECYCLE, COLLECT_GARBAGE, HANDLE_NAMESPACE = (
 )
 
 TaskKey = tuple[str, ApiResource, NamespacedName]
-"""(what to do: one of the four above, with what, name)"""
+"""Task (one of the four above), resource, and namespace and name."""
 
 _DelayedKey = tuple[TaskKey, float]
-"""A key, and the seconds after which it is to be looked at."""
+"""A key, and the delay in seconds after which to process it."""
 
 _OWNER_DELAY_SECONDS = 0.05
 
 
 class ChangeHandler:
-    """Follows the changes of one cluster; knows which pods wait for a node."""
+    """Translates changes of one cluster into keys; remembers which pods are not bound yet."""
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
@@ -46,17 +46,17 @@ class ChangeHandler:
     def keys_for(
         self, resource: ApiResource, before: ObjectView | None, after: ObjectView | None
     ) -> Iterator[_DelayedKey]:
-        """What a change asks for.
+        """The keys to queue after a change.
 
         Args:
-            resource: of what changed.
-            before: the object before; None when it is new.
-            after: the object now; None when it has gone.
+            resource: resource of the changed object.
+            before: the object before; None: it is new.
+            after: the object now; None: it is gone.
         """
         view = after or before
         if view is None:
             return
-        name = (view.metadata.namespace, view.metadata.name)
+        name = name_of(view)
         yield from ((key, 0.0) for key in _own_keys(resource, name))
         yield from self._owner_keys(view)
         if after is None:
@@ -79,7 +79,7 @@ class ChangeHandler:
         for name in self._mirror.names(DAEMON_SETS):
             yield (RECONCILE, DAEMON_SETS, name), _OWNER_DELAY_SECONDS
         for pod in self._mirror.pods_on(node.metadata.name):
-            yield (RUN_LIFECYCLE, PODS, (pod.metadata.namespace, pod.metadata.name)), 0.0
+            yield (RUN_LIFECYCLE, PODS, name_of(pod)), 0.0
         yield from self._pending_pod_keys()
 
     def _pod_keys(
@@ -100,7 +100,7 @@ class ChangeHandler:
 
 
 def _own_keys(resource: ApiResource, name: NamespacedName) -> list[TaskKey]:
-    """What a change of an object asks for, of itself."""
+    """Keys of the changed object itself."""
     if resource is NAMESPACES:
         return [(HANDLE_NAMESPACE, NAMESPACES, name)]
     if resource is NODES:

@@ -1,6 +1,6 @@
-"""What a pod takes of a node, in the units of `scheduler.model.quantities`.
+"""Requests of pods and allocatable amounts of nodes, in the units of `scheduler.model.quantities`.
 
-What is asked is rounded up and what a node has is rounded down, as everywhere in Kapok.
+Requests are rounded up and allocatable amounts are rounded down, as everywhere in Kapok.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _parse_free = lru_cache(maxsize=4096)(free_amount)
 
 
 def allocatable_of(quantities: Mapping[str, str | int | float]) -> Amounts:
-    """What a node has for pods; what is no quantity counts as 0."""
+    """Allocatable amounts of a node; an invalid quantity counts as 0."""
     found: Amounts = {}
     for name, quantity in quantities.items():
         try:
@@ -27,9 +27,9 @@ def allocatable_of(quantities: Mapping[str, str | int | float]) -> Amounts:
 
 
 def requests_of(pod: Pod) -> Amounts:
-    """All that a pod asks for, and its one place among the node's pods.
+    """All resources that a pod requests, and 1 of `pods`.
 
-    A pod whose requests cannot be read takes only its place: API servers refuse such pods.
+    A pod with invalid requests counts only as one pod; API servers refuse such pods.
     """
     spec = {
         "containers": pod.spec.containers,

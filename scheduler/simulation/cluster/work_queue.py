@@ -1,4 +1,4 @@
-"""Keys that wait to be looked at: each at most once, now or later, never in two hands."""
+"""A work queue of keys, as in client-go: each key is queued at most once, now or after a delay."""
 
 import asyncio
 import heapq
@@ -12,10 +12,13 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 
 class MemberWorkQueue(Generic[_Key]):
-    """A set of keys with due times, for several workers of one event loop.
+    """Keys with due times, for several workers of one event loop.
 
-    A key that is added while someone works on it comes again afterwards. Waiting costs nothing: one
-    timer runs for the next due key.
+    No key is processed by two workers at once: a key that is added while a worker has it is queued
+    again afterwards. One timer runs for the next due key, so delayed keys cost nothing.
+
+    Args:
+        clock: measures delays.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -31,7 +34,7 @@ class MemberWorkQueue(Generic[_Key]):
         self._wake_timer = asyncio.Event()
 
     def add(self, key: _Key, after_seconds: float = 0.0) -> None:
-        """Asks for a look at `key`; the earliest request counts."""
+        """Queues a key; of several requests for a key the earliest counts."""
         if after_seconds <= 0:
             self._add_now(key)
             return
@@ -54,7 +57,7 @@ class MemberWorkQueue(Generic[_Key]):
             self._wake_workers.set()
 
     async def take(self) -> _Key:
-        """The next key; it must be given back with `done`."""
+        """Waits for the next key; the worker must call `done` with it afterwards."""
         while not self._ready:
             self._wake_workers.clear()
             await self._wake_workers.wait()
@@ -64,25 +67,20 @@ class MemberWorkQueue(Generic[_Key]):
         return key
 
     def done(self, key: _Key) -> None:
-        """Gives a key back; if it was added meanwhile, it is due again."""
+        """Marks a key as processed; queues it again if it was added meanwhile."""
         self._processing.discard(key)
         if key in self._dirty:
             self._dirty.discard(key)
             self._add_now(key)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing is due now."""
-        return not self._ready and not self._processing
-
     async def run_timer(self) -> None:
-        """Moves keys to the front when they are due; for ever."""
+        """Queues delayed keys when they are due; runs until cancelled."""
         while True:
             self._wake_timer.clear()
             now = self._clock.monotonic()
             while self._delayed and self._delayed[0][0] <= now:
                 due, _, key = heapq.heappop(self._delayed)
-                if self._due_at_seconds.get(key) == due:
+                if self._due_at_seconds.get(key) == due:  # else an earlier request replaced it
                     self._add_now(key)
             if not self._delayed:
                 await self._wake_timer.wait()
@@ -90,7 +88,7 @@ class MemberWorkQueue(Generic[_Key]):
                 await self._sleep_until_woken(self._delayed[0][0] - now)
 
     async def _sleep_until_woken(self, seconds: float) -> None:
-        """Sleeps `seconds`, or until an earlier key comes."""
+        """Sleeps for `seconds`, or until a key with an earlier due time is added."""
         async with asyncio.TaskGroup() as group:
             sleep = group.create_task(self._clock.sleep(seconds))
             woken = group.create_task(self._wake_timer.wait())

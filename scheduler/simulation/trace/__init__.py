@@ -1,8 +1,9 @@
-"""A recorded list of pods, run through the placement code and through simpler ways to choose.
+"""Replays a recorded list of pods through the placement code and through simpler choosers.
 
     reading -> grouping -> runner (events in time) -> report
                              |
                chooser: which site?   binder: which node and cards there?
 
-The binder is the same for every chooser, so that what differs is the choice of the site alone.
+The binder is the same for every chooser, so results differ only by the choice of the site. The
+package knows the model and the placement code. Start with `simulate.py`.
 """

@@ -1,8 +1,8 @@
-"""Which node of a site takes a pod, and which of its GPU cards: best fit, exact.
+"""Binds pods to nodes and GPU cards of a site: best fit, with exact bookkeeping.
 
-Among the nodes that can hold the pod, the one with the least GPU free is taken, then the least
-CPU, then the first by name; on it, the fullest cards that still have the share. So large holes
-stay large.
+Of the nodes that can hold the pod it takes the one with the least free GPU, then the least free
+CPU, then the first by name; on that node, the fullest cards that still have enough free. So large
+free capacity stays available for large pods.
 """
 
 from collections import Counter
@@ -16,20 +16,20 @@ from scheduler.simulation.trace.reading import CARD_MILLI, NodeRecord, TracePodS
 
 BINDING_RULE = "best-fit: least free GPU, then least free CPU, then name; fullest cards that fit"
 
-_NO_CARD = -1
+_NO_CARD = -1  # fills the rows of nodes with fewer cards; no request fits into it
 _GPU_WEIGHT = 10**9  # larger than any node's free millicores, so that GPU decides first
 
 NodeFreeState = tuple[str, int, int, tuple[int, ...]]
-"""What counts of a node's state: model, free millicores, free MiB, free thousandths per card."""
+"""Free capacity of a node: GPU model, millicores, MiB, and thousandths of each card, ascending."""
 
 
 @dataclass(frozen=True, slots=True)
 class PodBinding:
-    """A pod's place.
+    """The node and cards of a pod.
 
     Attributes:
         node_index: index among the site's nodes.
-        card_indexes: indexes of the cards that it uses.
+        card_indexes: indexes of its cards on the node.
     """
 
     node_index: int
@@ -37,10 +37,14 @@ class PodBinding:
 
 
 class SiteBinder:
-    """The nodes of one site and what is free on them.
+    """The nodes of one site and their free capacity.
+
+    Args:
+        site: the site, with all capacity free.
 
     Attributes:
-        free_state_counts: how many nodes are in each state.
+        nodes: the nodes of the site.
+        free_state_counts: number of nodes by free capacity.
     """
 
     def __init__(self, site: SiteRecord) -> None:
@@ -61,16 +65,16 @@ class SiteBinder:
 
     @property
     def free_totals(self) -> NDArray[np.int64]:
-        """Free millicores, MiB and thousandths of cards, summed over the site; [3]."""
+        """Free millicores, MiB and thousandths of cards, summed over the site; shape [3]."""
         return self._totals
 
     def refusal_reason(self, shape: TracePodShape) -> str:
-        """Why no node holds a pod: `fragmented` when the site's sums would do, else `full`."""
+        """Why no node can hold a pod: `fragmented` if the site's sums suffice, else `full`."""
         asked = np.array([shape.cpu_milli, shape.memory_mib, shape.card_count * shape.card_milli])
         return "fragmented" if (self._totals >= asked).all() else "full"
 
     def bind(self, shape: TracePodShape) -> PodBinding | None:
-        """Takes the room for a pod; None when no node has it."""
+        """Binds a pod and takes its capacity; None: no node can hold it."""
         fits = (self._cpu >= shape.cpu_milli) & (self._memory >= shape.memory_mib)
         if shape.card_count:
             fits &= (self._cards >= shape.card_milli).sum(axis=1) >= shape.card_count
@@ -79,6 +83,7 @@ class SiteBinder:
         (candidates,) = fits.nonzero()
         if not len(candidates):
             return None
+        # argmin takes the first of equal ranks, and nodes are sorted by name.
         ranks = self._gpu[candidates] * _GPU_WEIGHT + self._cpu[candidates]
         node = int(candidates[ranks.argmin()])
         bound = PodBinding(node, self._fullest_cards(node, shape))
@@ -86,11 +91,11 @@ class SiteBinder:
         return bound
 
     def release(self, binding: PodBinding, shape: TracePodShape) -> None:
-        """Gives a pod's room back."""
+        """Frees a pod's capacity."""
         self._change_free(binding, shape, 1)
 
     def node_fits(self, node: int, shape: TracePodShape) -> bool:
-        """Whether one node could hold a pod now."""
+        """Whether one node can hold a pod now."""
         if self._cpu[node] < shape.cpu_milli or self._memory[node] < shape.memory_mib:
             return False
         if shape.models and self.nodes[node].model not in shape.models:
@@ -114,7 +119,7 @@ class SiteBinder:
         for card in binding.card_indexes:
             self._cards[node, card] += sign * shape.card_milli
         self._gpu[node] += sign * shape.card_count * shape.card_milli
-        self._totals = self._totals + sign * change
+        self._totals = self._totals + sign * change  # a new array: callers may keep the old one
         self._change_state_count(node, 1)
 
     def _change_state_count(self, node: int, change: int) -> None:

@@ -1,4 +1,4 @@
-"""Ways to choose a site for a pod: what the runner asks, and the two baselines."""
+"""Choosers of a site for a pod: the interface for the runner, and the two baselines."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,11 +12,11 @@ from scheduler.simulation.trace.reading import PodRecord, TracePodShape
 
 @dataclass(frozen=True, slots=True)
 class SiteChoice:
-    """An answer: a site, or why there is none now.
+    """A chosen site, or why the pod waits.
 
     Attributes:
-        site: index of the site; None means that the pod waits.
-        reason: a slug of `scheduler.model.reasons`; empty with a site.
+        site: index of the site; None: the pod waits.
+        reason: reason slug of `scheduler.model.reasons`; empty if there is a site.
     """
 
     site: int | None
@@ -24,23 +24,29 @@ class SiteChoice:
 
 
 class SiteChooser(Protocol):
-    """Chooses sites; sees what it is told, not what the sites really have."""
+    """Chooses sites from their reports; it does not see nodes."""
 
     def choose(self, pod: PodRecord, now_seconds: int) -> SiteChoice:
-        """The site for a pod that arrives, or waits."""
+        """The site for a pod that arrives or waits."""
         ...
 
     def on_site_change(self, site: int, now_seconds: int) -> None:
-        """What is free at a site has changed."""
+        """The free capacity of a site changed; called by the runner."""
         ...
 
     def may_have_room(self, site: int, nodes: list[int], shape: TracePodShape) -> bool:
-        """Whether a waiting shape is worth another question after these nodes got room."""
+        """Whether waiting pods of a shape should be tried again after these nodes freed capacity.
+
+        Args:
+            site: index of the site.
+            nodes: indexes of the nodes, in the site.
+            shape: shape of the waiting pods.
+        """
         ...
 
 
 class RoundRobin:
-    """One site after the other, whatever they have."""
+    """Takes one site after the other, whatever their free capacity."""
 
     def __init__(self, sites: list[SiteBinder]) -> None:
         self._sites = sites
@@ -54,19 +60,20 @@ class RoundRobin:
         return SiteChoice(site)
 
     def on_site_change(self, site: int, now_seconds: int) -> None:
-        """It looks at nothing."""
+        """Ignores the change."""
 
     def may_have_room(self, site: int, nodes: list[int], shape: TracePodShape) -> bool:
-        """Nothing ever waits for a site."""
+        """False: no pod waits for a site."""
         del site, nodes, shape
         return False
 
 
 class SumOfFree:
-    """The site that could take the most such pods by the sum of its free capacity.
+    """Takes the site that could hold the most pods of the shape by its sums of free capacity.
 
-    So do schedulers of clusters that see one number per cluster and resource (for example Karmada's
-    general estimator): min over resources of free / requested, the largest wins, equals by order.
+    So do multi-cluster schedulers that see one number per cluster and resource, for example
+    Karmada's general estimator: the minimum over resources of free / requested; the largest wins,
+    among equal sites the first.
     """
 
     def __init__(self, sites: list[SiteBinder]) -> None:
@@ -74,25 +81,25 @@ class SumOfFree:
         self._free: NDArray[np.int64] = np.array([site.free_totals for site in sites])
 
     def choose(self, pod: PodRecord, now_seconds: int) -> SiteChoice:
-        """The site with the most room by sums."""
+        """The site with the most capacity by its sums."""
         del now_seconds
         room = _replicas_by_sum(self._free, pod.shape)
         site = int(room.argmax())
         return SiteChoice(site) if room[site] >= 1 else SiteChoice(None, "full")
 
     def on_site_change(self, site: int, now_seconds: int) -> None:
-        """Takes over the site's sums."""
+        """Reads the site's sums again."""
         del now_seconds
         self._free[site] = self._sites[site].free_totals
 
     def may_have_room(self, site: int, nodes: list[int], shape: TracePodShape) -> bool:
-        """By the site's sums."""
+        """Whether the site's sums suffice for one pod."""
         del nodes
         return bool(_replicas_by_sum(self._free[site : site + 1], shape)[0] >= 1)
 
 
 def _replicas_by_sum(free: NDArray[np.int64], shape: TracePodShape) -> NDArray[np.int64]:
-    """Replicas by sums, per site; [sites]."""
+    """Pods of a shape that fit by sums, for each site; shape [sites]."""
     asked = np.array([shape.cpu_milli, shape.memory_mib, shape.card_count * shape.card_milli])
     counted = asked > 0
     if not counted.any():

@@ -1,4 +1,4 @@
-"""Which node stands at which site, by a stated rule."""
+"""Groups the nodes of a trace into sites, by a stated rule."""
 
 import random
 from dataclasses import dataclass
@@ -21,20 +21,18 @@ class SiteRecord:
 
 
 def group_nodes(nodes: list[NodeRecord], site_count: int, *, seed: int | None) -> list[SiteRecord]:
-    """Cuts nodes into sites whose sizes differ by at most one node.
+    """Groups nodes into sites whose sizes differ by at most one node.
 
     Args:
-        nodes: all of them.
-        site_count: how many sites, at most one per node.
+        nodes: all nodes of the trace.
+        site_count: number of sites.
         seed: None groups by hardware (`BY_HARDWARE`), a number shuffles (`SHUFFLED`).
 
     Raises:
-        ValueError: there are fewer nodes than sites, or no sites.
+        ValueError: `site_count` is less than one or greater than the number of nodes.
     """
     if not 1 <= site_count <= len(nodes):
-        raise ValueError(
-            f"--sites {site_count}: there are {len(nodes)} nodes; write 1 to {len(nodes)}"
-        )
+        raise ValueError(f"--sites {site_count}: expected 1 to {len(nodes)}, the number of nodes")
     ordered = sorted(nodes, key=_hardware_key)
     if seed is not None:
         random.Random(seed).shuffle(ordered)  # noqa: S311 - a seeded experiment, no secret
@@ -42,7 +40,7 @@ def group_nodes(nodes: list[NodeRecord], site_count: int, *, seed: int | None) -
     found: list[SiteRecord] = []
     start = 0
     for number in range(site_count):
-        end = start + size + (number < more)
+        end = start + size + (number < more)  # the first `more` sites get one node more
         members = sorted(ordered[start:end], key=lambda node: node.name)
         found.append(SiteRecord(f"site-{number:0{len(str(site_count - 1))}d}", tuple(members)))
         start = end

@@ -1,8 +1,8 @@
-"""Kapok's own choice: the same `demand_of`, `Fleet` and `choose` that `kapok up` decides with.
+"""Kapok's chooser: the same `demand_of`, `Fleet` and `choose` as in `kapok up`.
 
-Each site reports anew as soon as something was bound or ended there: free capacity node by node,
-equal nodes counted, single cards with their free thousandths. Sites differ in what they have and in
-nothing else: same grant, no prices.
+Each site sends a new report as soon as a pod was bound or ended there: free capacity node by node,
+equal nodes counted, single cards with their free thousandths. Sites differ only in their capacity:
+they have the same grant, and no prices.
 """
 
 from dataclasses import dataclass
@@ -32,24 +32,24 @@ from scheduler.simulation.trace.reading import PodRecord, TracePodShape
 
 _NAMESPACE = "trace"
 _TRACE_START = datetime(2023, 1, 1, tzinfo=UTC)
-"""What second 0 of a trace stands for; traces have no calendar."""
+"""The time of second 0 of a trace; traces have no calendar."""
 _TERMS = Terms(report_stale_seconds=315_360_000)
-"""A site reports whenever something changes there, so an old report is a true one."""
+"""Reports stay fresh for ten years: a site reports every change, so an old report is still true."""
 _ARCHITECTURE = "amd64"
 
 
 class UnsupportedTracePolicy(ValueError):
-    """A policy cannot decide about single pods."""
+    """A policy cannot be used for single pods; the message says why."""
 
 
 @dataclass(slots=True)
 class DecisionTimings:
-    """What deciding has cost.
+    """Time that decisions took.
 
     Attributes:
-        decisions: how many questions were answered.
+        decisions: number of decisions.
         deciding_seconds: time in `choose`.
-        reporting_seconds: time in taking over sites' reports.
+        reporting_seconds: time to update the fleet with reports of sites.
     """
 
     decisions: int = 0
@@ -60,16 +60,22 @@ class DecisionTimings:
 class KapokChooser:
     """Chooses sites with the placement code.
 
+    Args:
+        sites: the binders of all sites.
+        names: names of the sites, in the same order.
+        policy: the placement policy of all pods.
+        clock: measures the time of decisions.
+
     Attributes:
-        stats: what it has cost so far.
+        stats: time that decisions took so far.
     """
 
     def __init__(
         self,
+        *,
         sites: list[SiteBinder],
         names: list[str],
         policy: PlacementPolicy,
-        *,
         clock: Clock,
     ) -> None:
         self._sites = sites
@@ -88,7 +94,11 @@ class KapokChooser:
             self.on_site_change(number, 0)
 
     def choose(self, pod: PodRecord, now_seconds: int) -> SiteChoice:
-        """Asks the placement code; a pod that is not placed waits with the reason."""
+        """Runs a decision; a pod that is not placed waits, with the reason.
+
+        Raises:
+            UnsupportedTracePolicy: the policy runs a pod more than once.
+        """
         demand = self._demand_for(pod)
         began = self._clock.monotonic()
         decision = choose(demand, self._fleet, now=_time_at(now_seconds), terms=_TERMS)
@@ -104,7 +114,7 @@ class KapokChooser:
         return SiteChoice(self._index[decision.assignment[0].site])
 
     def on_site_change(self, site: int, now_seconds: int) -> None:
-        """The site reports what is free."""
+        """Updates the fleet with a new report of the site."""
         began = self._clock.monotonic()
         status = SiteStatus(
             observed_at=_time_at(now_seconds),
@@ -116,7 +126,7 @@ class KapokChooser:
         self.stats.reporting_seconds += self._clock.monotonic() - began
 
     def may_have_room(self, site: int, nodes: list[int], shape: TracePodShape) -> bool:
-        """Only what fits a node that got room can be answered differently than before."""
+        """Whether one of these nodes can hold the shape; otherwise the decision cannot change."""
         return any(self._sites[site].node_fits(node, shape) for node in nodes)
 
     def _demand_for(self, pod: PodRecord) -> Demand:
@@ -153,7 +163,7 @@ def _demand_of_shape(shape: TracePodShape, policy: PlacementPolicy) -> Demand:
 
 
 def _node_classes_of(site: SiteBinder) -> tuple[NodeClass, ...]:
-    """What is free at a site, equal nodes counted."""
+    """Free capacity of a site as in a report: nodes with equal free capacity are counted."""
     rows: dict[str, list[dict[str, int | float | str]]] = {}
     for state, count in site.free_state_counts.items():
         rows.setdefault(state[0], []).append({"count": count, **_free_row(state)})
@@ -173,7 +183,7 @@ def _free_row(free_state: NodeFreeState) -> dict[str, int | float | str]:
 
 
 def _reason_of(decision: Decision) -> str:
-    """One slug of several: `fragmented` if any site has the sum, else the most frequent one."""
+    """One slug of several: `fragmented` if any site has it, else the most frequent one."""
     if "fragmented" in decision.reasons:
         return "fragmented"
     ranked = sorted(decision.reasons.items(), key=lambda entry: (-entry[1], entry[0]))

@@ -1,4 +1,4 @@
-"""Reads node and pod lists as CSV; what is wrong is named with file, line and column.
+"""Reads the nodes and pods of a trace from CSV; errors name file, line and column.
 
 Columns are those of the Alibaba GPU trace `openb` (Weng et al., USENIX ATC 2023): a pod needs
 `num_gpu` cards with `gpu_milli` thousandths free on each; times are seconds since the trace began.
@@ -28,12 +28,20 @@ _POD_COLUMNS = (
 
 
 class BadTrace(ValueError):
-    """A trace cannot be used; the message names file, line and column."""
+    """A trace is invalid; the message names file, line and column."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """One machine."""
+    """One machine of the trace.
+
+    Attributes:
+        name: unique in the trace.
+        cpu_milli: thousandths of a core.
+        memory_mib: mebibytes.
+        card_count: number of GPU cards.
+        model: GPU model; empty: no GPU.
+    """
 
     name: str
     cpu_milli: int
@@ -44,14 +52,14 @@ class NodeRecord:
 
 @dataclass(frozen=True, slots=True)
 class TracePodShape:
-    """What a pod asks; equal shapes fit equally.
+    """Requests of a pod; pods of equal shape fit on the same nodes.
 
     Attributes:
         cpu_milli: thousandths of a core.
         memory_mib: mebibytes.
-        card_count: how many different GPU cards.
-        card_milli: thousandths free on each of them.
-        models: card models that will do; empty means any.
+        card_count: number of different GPU cards.
+        card_milli: thousandths needed on each of them.
+        models: accepted GPU models; empty: any.
     """
 
     cpu_milli: int
@@ -67,9 +75,9 @@ class PodRecord:
 
     Attributes:
         name: unique in the trace.
-        shape: what it asks.
+        shape: its requests.
         created_seconds: when it arrives.
-        deleted_seconds: when it goes, placed or not; None means never.
+        deleted_seconds: when it leaves, placed or not; None: never.
     """
 
     name: str
@@ -85,7 +93,7 @@ def read_nodes(path: Path) -> list[NodeRecord]:
     """Reads the nodes of a trace, in the file's order.
 
     Raises:
-        BadTrace: with file, line and column.
+        BadTrace: the file is invalid; the message names line and column.
     """
     return _parse_unique(path, _read_rows(path, _NODE_COLUMNS), "sn", _parse_node)
 
@@ -94,13 +102,13 @@ def read_pods(path: Path) -> list[PodRecord]:
     """Reads the pods of a trace, in the file's order.
 
     Raises:
-        BadTrace: with file, line and column.
+        BadTrace: the file is invalid; the message names line and column.
     """
     return _parse_unique(path, _read_rows(path, _POD_COLUMNS), "name", _parse_pod)
 
 
 class _Row:
-    """One line of a file, with words for what is wrong in it."""
+    """One line of a file; its methods parse a column, or raise an error that names the place."""
 
     def __init__(self, path: Path, line: int, values: dict[str, str]) -> None:
         self._path = path
@@ -116,15 +124,17 @@ class _Row:
     def name(self, column: str) -> str:
         found = self.text(column)
         if not found:
-            raise self.error(column, "is empty; it needs a name")
+            raise self.error(column, "the name is empty")
         return found
 
     def number(self, column: str, *, largest: int = _MAX_NUMBER) -> int:
         found = self.text(column)
         if not (found.isascii() and found.isdigit()) or len(found) > len(str(_MAX_NUMBER)):
-            raise self.error(column, f"{found[:40]!r} is not a whole number of 0 or more")
+            raise self.error(
+                column, f"invalid number {found[:40]!r}: expected a whole number, 0 or more"
+            )
         if int(found) > largest:
-            raise self.error(column, f"{found} is more than {largest}")
+            raise self.error(column, f"{found} is greater than the limit {largest}")
         return int(found)
 
 
@@ -152,7 +162,9 @@ def _parse_shape(row: _Row) -> TracePodShape:
     cards = row.number("num_gpu", largest=_MAX_CARDS)
     milli = row.number("gpu_milli", largest=CARD_MILLI)
     if (cards == 0) != (milli == 0):
-        raise row.error("gpu_milli", f"{milli} does not go with num_gpu {cards}")
+        raise row.error(
+            "gpu_milli", f"{milli} contradicts num_gpu {cards}; both must be 0, or neither"
+        )
     models = tuple(sorted(model for model in row.text("gpu_spec").split("|") if model))
     return TracePodShape(row.number("cpu_milli"), row.number("memory_mib"), cards, milli, models)
 
@@ -165,11 +177,13 @@ def _parse_unique(
     for row in rows:
         one = parse(row)
         if one.name in seen:
-            raise row.error(column, f"{one.name} stands in line {seen[one.name]} already")
+            raise row.error(
+                column, f"duplicate name {one.name}; it is also in line {seen[one.name]}"
+            )
         seen[one.name] = row.line
         found.append(one)
     if not found:
-        raise BadTrace(f"{path}: has no rows below its header")
+        raise BadTrace(f"{path}: no rows below the header")
     return found
 
 
@@ -180,7 +194,7 @@ def _read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[_Row]:
     except OSError as error:
         raise BadTrace(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise BadTrace(f"{path}: is not UTF-8 text: byte {error.start} is wrong") from error
+        raise BadTrace(f"{path}: not UTF-8: invalid byte at position {error.start}") from error
 
 
 def _parse_rows(
@@ -193,18 +207,19 @@ def _parse_rows(
             line = reader.line_num
             if None in values or None in values.values():
                 raise BadTrace(
-                    f"{path}, line {line}: has not the {len(header)} fields of the header"
+                    f"{path}, line {line}: expected {len(header)} fields, as in the header"
                 )
             yield _Row(path, line, values)
     except csv.Error as error:
-        raise BadTrace(f"{path}, line {reader.line_num}: is not CSV: {error}") from error
+        raise BadTrace(f"{path}, line {reader.line_num}: not CSV: {error}") from error
 
 
 def _check_header(path: Path, header: Iterable[str], columns: tuple[str, ...]) -> None:
     names = list(header)
     for column in columns:
         if names.count(column) != 1:
-            problem = "is missing" if column not in names else "stands twice"
+            problem = "missing" if column not in names else "duplicate"
             raise BadTrace(
-                f"{path}, line 1, column {column}: {problem}; there are {', '.join(names)[:200]}"
+                f"{path}, line 1, column {column}: {problem} column; the header has "
+                f"{', '.join(names)[:200]}"
             )

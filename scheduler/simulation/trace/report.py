@@ -1,4 +1,4 @@
-"""What is printed and written of a run: JSON, CSV, a table."""
+"""Output of `kapok simulate`: JSON, a table, and assignments as CSV."""
 
 import csv
 from collections.abc import Sequence
@@ -18,7 +18,20 @@ _PEAKS_HEADER = "peak cpu/memory/gpu"
 
 @dataclass(frozen=True, slots=True)
 class TraceComparison:
-    """A trace that was played with the placement code and with the baselines."""
+    """Results of a trace with the placement code and with the baselines.
+
+    Attributes:
+        pod_count: pods of the trace.
+        node_count: nodes of the trace.
+        site_names: names of the sites.
+        grouping: the rule by which nodes were grouped into sites.
+        policy: name of the placement policy.
+        stretch: factor on the time that pods stay.
+        kapok: result of the placement code.
+        timings: time that its decisions took.
+        baselines: results of the baselines by name.
+        elapsed_seconds: time of all runs.
+    """
 
     pod_count: int
     node_count: int
@@ -33,7 +46,7 @@ class TraceComparison:
 
 
 def as_json(comparison: TraceComparison) -> dict[str, Any]:
-    """The one JSON object of `kapok simulate`."""
+    """The JSON object of `kapok simulate -o json`."""
     return {
         **_outcome_as_json(comparison.kapok),
         "decisions_per_second": round(_decisions_per_second(comparison.timings), 1),
@@ -73,10 +86,10 @@ def _outcome_as_json(outcome: TraceOutcome) -> dict[str, Any]:
 
 
 def write_assignments(path: Path, outcome: TraceOutcome, site_names: Sequence[str]) -> None:
-    """Writes one line per placed pod, in the order of their starts.
+    """Writes one line for each placed pod, by start time.
 
-    `gpus` holds the indexes of the cards on the node, separated by `;`. `end` is the second from
-    which the room is free again; it is empty for a pod that outlives the trace.
+    `gpus` holds the indexes of the pod's cards on the node, separated by `;`. `end` is the second
+    at which the capacity is free again; it is empty for a pod that never ends.
 
     Raises:
         OSError: the file cannot be written.
@@ -93,7 +106,7 @@ def write_assignments(path: Path, outcome: TraceOutcome, site_names: Sequence[st
 
 
 def format_text(comparison: TraceComparison) -> str:
-    """The same for people."""
+    """The results as text with a table."""
     size = f"{comparison.pod_count} pods, {comparison.node_count} nodes"
     lines = [
         f"{size}, {len(comparison.site_names)} sites; policy {comparison.policy}",

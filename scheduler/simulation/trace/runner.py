@@ -1,9 +1,9 @@
-"""Plays a trace in time: pods arrive, are placed, wait, end.
+"""Replays a trace in time: pods arrive, are placed or wait, and end.
 
-At one instant first pods end, then those that wait are asked about again (oldest first), then new
-ones arrive. A waiting pod is asked about again only when room was made that could hold it. A pod
-that a chooser sent to a site which cannot hold it (a wrong fit) waits at that site, as in a real
-cluster; a pod whose time ends before it is placed is refused with the last reason.
+At each instant first pods end, then waiting pods are tried again (oldest first), then new pods
+arrive. A waiting pod is tried again only when capacity was freed that could hold it. A pod that a
+chooser sent to a site that cannot hold it (a wrong fit) waits at that site, as in a real cluster. A
+pod that ends before it is placed is refused, with the last reason.
 """
 
 import bisect
@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 
 from scheduler.simulation.trace.binder import PodBinding, SiteBinder
 from scheduler.simulation.trace.choosers import SiteChooser
-from scheduler.simulation.trace.reading import NodeRecord, PodRecord, TracePodShape
+from scheduler.simulation.trace.reading import CARD_MILLI, NodeRecord, PodRecord, TracePodShape
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Where a pod ran; `end_seconds` None means that it outlives the trace."""
+    """Where and when a pod ran; `end_seconds` None: it never ended."""
 
     pod: PodRecord
     site: int
@@ -31,7 +31,16 @@ class Assignment:
 
 @dataclass(slots=True)
 class TraceUsage:
-    """What is allocated over time, by resource: cpu, memory and gpu in the trace's units."""
+    """Allocation over time, by resource: cpu, memory and gpu, in the units of the trace.
+
+    Attributes:
+        capacity: capacity of all nodes.
+        used: allocated now.
+        peak: the most that was allocated at one time.
+        unit_seconds: allocation integrated over time.
+        began_at_seconds: time of the first pod; None: no pod yet.
+        last_at_seconds: the current time.
+    """
 
     capacity: dict[str, int]
     used: Counter[str] = field(default_factory=Counter)
@@ -41,7 +50,7 @@ class TraceUsage:
     last_at_seconds: int = 0
 
     def advance_to(self, now_seconds: int) -> None:
-        """Lets time pass."""
+        """Advances the time, and integrates the allocation over it."""
         if self.began_at_seconds is None:
             self.began_at_seconds = self.last_at_seconds = now_seconds
         passed = now_seconds - self.last_at_seconds
@@ -50,13 +59,13 @@ class TraceUsage:
         self.last_at_seconds = now_seconds
 
     def add(self, shape: TracePodShape, sign: int) -> None:
-        """Allocates (1) or frees (-1) what a pod asks."""
+        """Allocates (`sign` 1) or frees (-1) the requests of a pod."""
         for resource, amount in _requests_of(shape).items():
             self.used[resource] += sign * amount
             self.peak[resource] = max(self.peak[resource], self.used[resource])
 
     def ratios(self) -> dict[str, dict[str, float]]:
-        """Peak and mean over time, as ratios of the capacity; no capacity is 0."""
+        """Peak and mean over time, as ratios of the capacity; 0 for a resource without capacity."""
         seconds = self.last_at_seconds - (self.began_at_seconds or 0)
         found = {}
         for resource, capacity in self.capacity.items():
@@ -68,7 +77,16 @@ class TraceUsage:
 
 @dataclass(slots=True)
 class TraceOutcome:
-    """What became of a trace."""
+    """Result of a run.
+
+    Attributes:
+        usage: allocation over time.
+        assignments: placed pods, by start time.
+        refused: number of refused pods by reason.
+        waiting: pods that still wait at the end.
+        waited: pods that had to wait.
+        wrong_fits: choices of a site that could not hold the pod.
+    """
 
     usage: TraceUsage
     assignments: list[Assignment] = field(default_factory=list)
@@ -80,14 +98,14 @@ class TraceOutcome:
 
 @dataclass(frozen=True, slots=True)
 class _WaitingPod:
-    """A pod that waits: why, and at which site; None is in front of all sites."""
+    """A waiting pod: the reason, and the site at which it waits; None: no site was chosen yet."""
 
     reason: str
     site: int | None = None
 
 
 class _WaitingPods:
-    """Pods that wait, by shape, oldest first; those that no longer do are skipped."""
+    """Queues of waiting pods by shape, oldest first; pods that no longer wait are skipped."""
 
     def __init__(self) -> None:
         self._by_shape: dict[TracePodShape, deque[int]] = {}
@@ -109,10 +127,16 @@ class _WaitingPods:
 
 
 class TraceRunner:
-    """One run of a trace with one chooser. Sites are used up: make new ones for each run."""
+    """One run of a trace with one chooser.
+
+    Args:
+        sites: binders of all sites; the run changes them, so each run needs new ones.
+        chooser: chooses a site for each pod.
+        pods: the pods, in any order.
+    """
 
     def __init__(
-        self, sites: list[SiteBinder], chooser: SiteChooser, pods: list[PodRecord]
+        self, *, sites: list[SiteBinder], chooser: SiteChooser, pods: list[PodRecord]
     ) -> None:
         self._sites = sites
         self._chooser = chooser
@@ -127,10 +151,10 @@ class TraceRunner:
         self._ends: list[tuple[int, int]] = []
 
     def run(self, progress: Callable[[int], None] = lambda _done: None) -> TraceOutcome:
-        """Plays the trace to its end.
+        """Replays the trace to its end.
 
         Args:
-            progress: called with the number of pods that have arrived.
+            progress: called with the number of pods that have arrived so far.
         """
         for index, pod in enumerate(self._pods):
             self._end_until(pod.created_seconds)
@@ -150,7 +174,7 @@ class TraceRunner:
             self._outcome.waited += 1
 
     def _try_to_place(self, index: int, now_seconds: int) -> bool:
-        """Asks the chooser about a pod that has no site; True when it runs afterwards."""
+        """Chooses a site for a pod and binds it there; returns whether the pod runs now."""
         pod = self._pods[index]
         choice = self._chooser.choose(pod, now_seconds)
         if choice.site is None:
@@ -183,7 +207,7 @@ class TraceRunner:
         return True
 
     def _end_until(self, now_seconds: int) -> None:
-        """Ends all pods that are over by now, instant by instant."""
+        """Ends all pods whose time is over, instant by instant."""
         while self._ends and self._ends[0][0] <= now_seconds:
             instant = self._ends[0][0]
             self._outcome.usage.advance_to(instant)
@@ -222,7 +246,10 @@ class TraceRunner:
     def _oldest_first(
         self, queue: _WaitingPods, site: int | None, may_fit: Callable[[TracePodShape], bool]
     ) -> Iterator[int]:
-        """Waiting pods that may fit; a shape that was refused once is not offered again."""
+        """Waiting pods that may fit, oldest first; after a failure the rest of a shape is skipped.
+
+        The caller tries to place each pod before it takes the next one.
+        """
 
         def waits(index: int) -> bool:
             unplaced = self._waiting.get(index)
@@ -237,6 +264,7 @@ class TraceRunner:
         while heads:
             index, shape = heads.pop(0)
             yield index
+            # Still waiting means that it did not fit, and so does no other pod of this shape.
             following = None if waits(index) else queue.oldest(shape, waits)
             if following is not None:
                 bisect.insort(heads, (following, shape), key=lambda entry: entry[0])
@@ -247,7 +275,7 @@ def _capacity_of(nodes: Iterator[NodeRecord]) -> dict[str, int]:
     for node in nodes:
         total["cpu"] += node.cpu_milli
         total["memory"] += node.memory_mib
-        total["gpu"] += node.card_count * 1000
+        total["gpu"] += node.card_count * CARD_MILLI
     return dict(total)
 
 

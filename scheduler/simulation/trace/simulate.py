@@ -1,4 +1,4 @@
-"""Plays one trace with the placement code and with the baselines, from the same start."""
+"""Replays one trace with the placement code and with the baselines, from the same start."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,19 +21,19 @@ BASELINES: dict[str, Callable[[list[SiteBinder]], SiteChooser]] = {
 _MAX_STRETCH = 1e6
 
 ProgressCallback = Callable[[str, int, int], None]
-"""Called with the name of a run, pods that have arrived, pods in all."""
+"""Called with the name of a run, the number of pods that have arrived, and the number of all."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """What is played.
+    """A trace and how to replay it.
 
     Attributes:
         nodes: all machines.
         pods: all pods.
-        site_count: how many sites the machines are grouped into.
+        site_count: number of sites to group the machines into.
         seed: None groups by hardware; a number shuffles.
-        stretch: how many times as long as recorded every pod stays.
+        stretch: factor on the time that every pod stays.
     """
 
     nodes: list[NodeRecord]
@@ -43,13 +43,13 @@ class Trace:
     stretch: float = 1.0
 
     def stretched_pods(self) -> list[PodRecord]:
-        """The pods, with their ends moved.
+        """The pods, with the time that they stay multiplied by `stretch`.
 
         Raises:
-            ValueError: the factor is no positive number.
+            ValueError: `stretch` is out of range.
         """
         if not 0 < self.stretch < _MAX_STRETCH:
-            raise ValueError(f"--stretch {self.stretch}: write a factor above 0, below 1e6")
+            raise ValueError(f"--stretch {self.stretch}: expected a factor above 0 and below 1e6")
         if self.stretch == 1:
             return self.pods
         return [
@@ -67,17 +67,25 @@ class Trace:
 def simulate(
     trace: Trace, policy: PlacementPolicy, *, clock: Clock, progress: ProgressCallback
 ) -> TraceComparison:
-    """Plays a trace.
+    """Replays a trace with the placement code and with each baseline.
+
+    Args:
+        trace: the trace.
+        policy: the placement policy of all pods.
+        clock: measures the time of decisions.
+        progress: called after each pod that arrives.
 
     Raises:
-        ValueError: the sites cannot be made.
-        NotForTraces: the policy cannot decide about single pods.
+        ValueError: the number of sites or the stretch is out of range.
+        UnsupportedTracePolicy: the policy cannot be used for single pods.
     """
     began = clock.monotonic()
     pods = trace.stretched_pods()
     sites = group_nodes(trace.nodes, trace.site_count, seed=trace.seed)
     binders = _make_binders(sites)
-    kapok = KapokChooser(binders, [site.name for site in sites], policy, clock=clock)
+    kapok = KapokChooser(
+        sites=binders, names=[site.name for site in sites], policy=policy, clock=clock
+    )
     outcome = _run_trace("kapok", pods, binders, kapok, progress)
     baselines: dict[str, TraceOutcome] = {}
     for name, chooser in BASELINES.items():
@@ -109,4 +117,6 @@ def _run_trace(
     progress: ProgressCallback,
 ) -> TraceOutcome:
     whole = len(pods)
-    return TraceRunner(binders, chooser, pods).run(lambda done: progress(name, done, whole))
+    return TraceRunner(sites=binders, chooser=chooser, pods=pods).run(
+        lambda done: progress(name, done, whole)
+    )

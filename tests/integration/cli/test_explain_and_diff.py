@@ -128,20 +128,24 @@ def priced(name: str, cny: float | None, replicas: int = 9) -> Raw:
     ("other", "asked", "sentence"),
     [
         (priced("m2", 0.3), {}, "m2 costs 0.3000 CNY per replica-hour, 0.1000 more than m1"),
-        (priced("m2", None), {}, "what m2 costs is not known (compute), so it ranks behind"),
-        (priced("m2", 0.1, 1), {"placement": {"strategy": "Aggregated"}}, "takes only 1 of 3"),
+        (priced("m2", None), {}, "the cost of m2 is unknown (compute), so it ranks last"),
+        (
+            priced("m2", 0.1, 1),
+            {"placement": {"strategy": "Aggregated"}},
+            "has room for only 1 of 3 replicas",
+        ),
         (
             priced("m2", 0.1),
             {"placed": {"m1": 3}},
-            "0.1000 less than m1; what runs stays where it is",
+            "0.1000 less than m1; running replicas stay where they are",
         ),
-        (priced("m2", 0.2), {"placed": {"m1": 3}}, "m2 costs as much as m1"),
+        (priced("m2", 0.2), {"placed": {"m1": 3}}, "m2 costs the same as m1"),
         (
             site_with_capacity("m2", 9, spec={"cordon": True}),
             {},
             "m2 is refused: cordoned: m2 is cordoned",
         ),
-        (priced("m2", 0.1), {}, "m2 is chosen, for 3"),
+        (priced("m2", 0.1), {}, "m2 is chosen for 3 replicas"),
     ],
 )
 def test_versus_says_what_speaks_for_and_against_the_other_site(
@@ -163,7 +167,7 @@ def test_versus_a_site_that_nobody_knows_names_those_that_are(
     path.write_text("\n---\n".join(json.dumps(each) for each in objects), encoding="utf-8")
     assert main(["explain", "ns/app", "-f", str(path), "--versus", "m9"]) == 2
     captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "kapok explain: no site m9; there are m1\n")
+    assert (captured.out, captured.err) == ("", "kapok explain: site m9 not found; sites: m1\n")
 
 
 def test_tables_show_what_people_wrote_as_it_is(
@@ -213,7 +217,7 @@ async def test_the_hub_explains_and_compares_what_it_recorded(
     assert main(["explain", "ns/never", *where]) == 1
     assert json.loads(capsys.readouterr().out)["line"] == "not accepted: never"
     assert main(["explain", "ns/unheard", *where]) == 2
-    assert "nothing was decided about ns/unheard" in capsys.readouterr().err
+    assert "the ledger holds no decision about ns/unheard" in capsys.readouterr().err
     assert main(["diff", "3-1", "3-2", *where]) == 1
     compared = json.loads(capsys.readouterr().out)
     assert compared["sites"] == {"m2": [2, 4]}
@@ -222,7 +226,7 @@ async def test_the_hub_explains_and_compares_what_it_recorded(
     assert main(["diff", "3-1", "3-1", *where]) == 0
     capsys.readouterr()
     assert main(["diff", "3-1", "3-3", *where]) == 2
-    assert "3-3 is no decision: the workload was not accepted" in capsys.readouterr().err
+    assert "record 3-3 holds no decision: the workload was not accepted" in capsys.readouterr().err
 
 
 async def test_decisions_that_differ_in_their_reasons_only_are_not_equal(

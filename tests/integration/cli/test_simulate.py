@@ -138,14 +138,14 @@ def test_people_get_a_table_and_a_pipe_gets_plain_progress(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--sites", "0"], "--sites 0: there are 15 nodes"),
-        (["--sites", "16"], "write 1 to 15"),
+        (["--sites", "0"], "--sites 0: expected 1 to 15"),
+        (["--sites", "16"], "expected 1 to 15"),
         (["--sites", "2", "--policy", "cheapest"], "none of CostOptimal"),
         (["--sites", "2", "--policy", "edge-everywhere"], "a pod runs once"),
         (["--sites", "2", "--policy", "{nodes}"], "holds no PlacementPolicy"),
         (["--sites", "2", "--stretch", "nan"], "--stretch nan"),
-        (["--sites", "2", "--assignments", "/nowhere/x.csv"], "no such folder as /nowhere"),
-        (["--sites", "2", "--pods", "{nodes}"], "column name: is missing"),
+        (["--sites", "2", "--assignments", "/nowhere/x.csv"], "the folder /nowhere does not exist"),
+        (["--sites", "2", "--pods", "{nodes}"], "column name: missing column"),
     ],
 )
 def test_a_wrong_call_is_told_in_one_line(

@@ -52,7 +52,7 @@ class BadLine:
         if self._fails():
             raise Busy("the answer was lost")
         if self._fails(0.3):
-            raise Conflict("409 somebody wrote first", status=409)
+            raise Conflict("409 another client wrote first", status=409)
         return answer
 
     async def get(self, *given: Any, **named: Any) -> Object:  # noqa: ANN401 - passes everything on
@@ -96,7 +96,12 @@ async def _play_until(
     )
     async with open_hub(kubeconfig) as client:
         line = BadLine(client, chance, rate)
-        member = MemberCluster(settings, line, clock=SystemClock(), jitter=chance)  # type: ignore[arg-type]
+        member = MemberCluster(
+            settings=settings,
+            client=line,  # type: ignore[arg-type]
+            clock=SystemClock(),
+            jitter=chance,
+        )
         async with asyncio.TaskGroup() as group, asyncio.timeout(_SETTLE_SECONDS):
             playing = group.create_task(member.run(lambda: None))
             while not await settled(client):

@@ -1,4 +1,4 @@
-"""`kapok simulate-cluster` in trouble: killed, told to end, refused, on a line that fails.
+"""`kapok simulate-cluster` with faults: killed, terminated, refused, on a failing connection.
 
 No other controllers run here: what happens is done by the process under test alone.
 """

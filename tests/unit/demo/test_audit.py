@@ -100,7 +100,7 @@ def world() -> World:
 def found(changed: World) -> list[str]:
     hub = [changed[name] for name in ("site", "grant", "scheme", "tenant", "workload")]
     member = [changed[name] for name in ("node", "pod", "deployment") if name in changed]
-    return find_violations(AuditEvidence(hub, {"gz-core": member}, NOW))
+    return find_violations(AuditEvidence(hub=hub, members={"gz-core": member}, now=NOW))
 
 
 def setting(path: str, value: object) -> Callable[[World], None]:
@@ -124,13 +124,13 @@ BREAKS: dict[str, tuple[Callable[[World], None], str]] = {
     "no pool": (setting("grant.spec.dedicatedPool", value=False), "dedicated pool"),
     "a zone is missing": (setting("grant.spec.networkZones", []), "network zone"),
     "another law": (setting("grant.spec.jurisdiction", "HK"), "jurisdictions"),
-    "not on the list": (setting("grant.spec.allowList", []), "not on the list"),
+    "not on the list": (setting("grant.spec.allowList", []), "not on the grant's allow list"),
     "out of the province": (setting("site.spec.location", {"province": "CN-SC"}), "province"),
     "the grant has ended": (setting("grant.spec.validUntil", "2026-02-01T00:00:00Z"), "not valid"),
-    "no grant": (setting("grant.spec.sites", ["other"]), "no grant at all"),
-    "no site": (setting("site.metadata.name", "other"), "which is no site"),
+    "no grant": (setting("grant.spec.sites", ["other"]), "no grant for this site"),
+    "no site": (setting("site.metadata.name", "other"), "no such site exists"),
     "an overfull node": (setting("node.status.allocatable", {"cpu": "2", "memory": "8Gi"}), "cpu"),
-    "too many replicas": (setting("deployment.spec.replicas", 5), "has 5 and not 2"),
+    "too many replicas": (setting("deployment.spec.replicas", 5), "has 5 replicas instead of 2"),
     "not applied": (lambda w: w.pop("deployment"), "was not applied"),
     "not ordered": (setting("workload.status.placement", {"groups": []}), "not placed there"),
 }

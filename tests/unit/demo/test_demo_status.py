@@ -1,4 +1,4 @@
-"""When a demo counts as settled, and how it is told."""
+"""When a demo counts as settled, and how its state is printed."""
 
 import dataclasses
 from pathlib import Path

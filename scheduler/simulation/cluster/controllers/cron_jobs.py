@@ -1,10 +1,11 @@
-"""The CronJob controller: a Job at every due minute."""
+"""The CronJob controller: creates a Job at every minute of the schedule."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
+from scheduler.model.formatters import format_rfc3339
+from scheduler.simulation.cluster.mirror import Mirror, NamespacedName, name_of
 from scheduler.simulation.cluster.objects import CRON_JOBS, JOBS, CronJob, Job
 from scheduler.simulation.cluster.plan import (
     NO_CHANGE,
@@ -13,8 +14,8 @@ from scheduler.simulation.cluster.plan import (
     Delete,
     Patch,
     Write,
-    format_timestamp,
 )
+from scheduler.simulation.cluster.pods import owner_reference
 
 _MINUTE = timedelta(minutes=1)
 _MACROS = {
@@ -38,7 +39,7 @@ _NUMBERS_BY_NAME = {
 
 
 def plan_cron_job(mirror: Mirror, name: NamespacedName, now: datetime) -> ControllerPlan:
-    """Makes the Job of the current minute if it is due; minutes that were missed stay missed."""
+    """Creates the Job of the current minute if it is due; missed minutes are not made up for."""
     cron = mirror.cron_job(name)
     if cron is None or cron.metadata.deletion_timestamp:
         return NO_CHANGE
@@ -59,8 +60,8 @@ def _start_job(cron: CronJob, jobs: list[Job], minute: datetime) -> list[Write]:
     writes: list[Write] = []
     if cron.spec.concurrency_policy == "Replace":
         writes += [_delete_job(job) for job in running]
-    status = {"lastScheduleTime": format_timestamp(minute)}
-    name = (cron.metadata.namespace, cron.metadata.name)
+    status = {"lastScheduleTime": format_rfc3339(minute)}
+    name = name_of(cron)
     return [
         *writes,
         Create(JOBS, _job_body(cron, minute)),
@@ -71,14 +72,6 @@ def _start_job(cron: CronJob, jobs: list[Job], minute: datetime) -> list[Write]:
 def _job_body(cron: CronJob, minute: datetime) -> dict[str, Any]:
     template = cron.spec.job_template
     meta = template.get("metadata") or {}
-    owner = {
-        "apiVersion": CRON_JOBS.api_version,
-        "kind": CRON_JOBS.kind,
-        "name": cron.metadata.name,
-        "uid": cron.metadata.uid,
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
     return {
         "apiVersion": JOBS.api_version,
         "kind": JOBS.kind,
@@ -87,14 +80,14 @@ def _job_body(cron: CronJob, minute: datetime) -> dict[str, Any]:
             "namespace": cron.metadata.namespace,
             "labels": meta.get("labels") or {},
             "annotations": meta.get("annotations") or {},
-            "ownerReferences": [owner],
+            "ownerReferences": [owner_reference(CRON_JOBS, cron)],
         },
         "spec": template.get("spec") or {},
     }
 
 
 def _delete_surplus_jobs(cron: CronJob, jobs: list[Job]) -> list[Write]:
-    """Old Jobs beyond the history limits."""
+    """Deletions of the oldest finished Jobs beyond the history limits."""
     writes: list[Write] = []
     for kind, limit in (
         ("Complete", cron.spec.successful_jobs_history_limit),
@@ -107,7 +100,7 @@ def _delete_surplus_jobs(cron: CronJob, jobs: list[Job]) -> list[Write]:
 
 
 def _delete_job(job: Job) -> Delete:
-    return Delete(JOBS, (job.metadata.namespace, job.metadata.name), job.metadata.uid)
+    return Delete(JOBS, name_of(job), job.metadata.uid)
 
 
 def _finished_as(job: Job) -> str | None:
@@ -126,10 +119,16 @@ def _is_due(cron: CronJob, minute: datetime) -> bool:
 
 
 def matches_schedule(schedule: str, minute: datetime) -> bool:
-    """Whether a cron schedule names this minute (crontab(5): day and weekday are alternatives).
+    """Whether a cron schedule includes this minute.
+
+    As in crontab(5), the day of the month and the weekday are alternatives where both are given.
+
+    Args:
+        schedule: five fields, or a macro such as `@hourly`.
+        minute: the minute, in the time zone of the schedule.
 
     Raises:
-        ValueError: it is not a schedule.
+        ValueError: `schedule` is not a cron schedule.
     """
     fields = _MACROS.get(schedule.strip(), schedule).lower().split()
     if len(fields) != len(_FIELD_RANGES):

@@ -1,10 +1,9 @@
-"""The DaemonSet controller: one pod on every node that allows it."""
+"""The DaemonSet controller: one pod on every eligible node."""
 
 from datetime import datetime
 from typing import Any
 
 from scheduler.simulation.cluster.binding import is_eligible_for_daemon, may_keep_daemon
-from scheduler.simulation.cluster.controllers.adoption import adoption_patches
 from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
 from scheduler.simulation.cluster.objects import (
     DAEMON_SETS,
@@ -16,6 +15,7 @@ from scheduler.simulation.cluster.objects import (
 from scheduler.simulation.cluster.objects import PODS as _PODS
 from scheduler.simulation.cluster.plan import NO_CHANGE, ControllerPlan, Write, status_patch
 from scheduler.simulation.cluster.pods import (
+    adoption_patches,
     delete_pod,
     is_active,
     is_available,
@@ -40,11 +40,11 @@ _DEFAULT_TOLERATIONS = [
         ("unschedulable", "NoSchedule"),
     )
 ]
-"""What every daemon pod tolerates (Kubernetes: DaemonSet, "Taints and tolerations")."""
+"""Tolerations of every daemon pod (Kubernetes documentation: DaemonSet, Taints and tolerations)."""
 
 
 def plan_daemon_set(mirror: Mirror, name: NamespacedName, now: datetime) -> ControllerPlan:
-    """Creates one pod per eligible node, removes the others, replaces old ones, counts."""
+    """Creates missing pods, deletes surplus ones, replaces outdated ones, updates the status."""
     daemon_set = mirror.apps_object(DAEMON_SETS, name)
     if daemon_set is None or daemon_set.metadata.deletion_timestamp:
         return NO_CHANGE
@@ -73,9 +73,9 @@ def plan_daemon_set(mirror: Mirror, name: NamespacedName, now: datetime) -> Cont
 
 
 def _eligible_nodes(mirror: Mirror, daemon_set: AppsObject) -> tuple[set[str], set[str]]:
-    """Nodes that should have a pod, and those where a pod that is there may stay.
+    """Nodes that should have a pod, and nodes where an existing pod may stay.
 
-    A NoSchedule taint that comes later drives nothing out.
+    They differ because a NoSchedule taint that is added later does not evict a pod.
     """
     sample = _sample_pod(daemon_set)
     nodes = mirror.nodes()

@@ -1,15 +1,14 @@
-"""The Deployment controller: one ReplicaSet per template, rolled over within bounds.
+"""The Deployment controller: one ReplicaSet per pod template, and rolling updates between them.
 
-The rules of scaling are those of kube-controller-manager (pkg/controller/deployment): never more
-than `replicas + maxSurge` pods, never fewer than `replicas - maxUnavailable` available ones.
+It scales by the rules of kube-controller-manager (pkg/controller/deployment): never more than
+`replicas + maxSurge` pods, never fewer than `replicas - maxUnavailable` available ones.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scheduler.simulation.cluster.controllers.adoption import adoption_patches
-from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
+from scheduler.simulation.cluster.mirror import Mirror, NamespacedName, name_of
 from scheduler.simulation.cluster.objects import DEPLOYMENTS, REPLICA_SETS, AppsObject
 from scheduler.simulation.cluster.plan import (
     NO_CHANGE,
@@ -22,7 +21,7 @@ from scheduler.simulation.cluster.plan import (
     status_patch,
 )
 from scheduler.simulation.cluster.pods import (
-    name_of,
+    adoption_patches,
     name_safe_hash,
     owner_reference,
     resolve_percentage,
@@ -50,7 +49,7 @@ class _ReplicaSets:
 
 
 def plan_deployment(mirror: Mirror, name: NamespacedName, now: datetime) -> ControllerPlan:
-    """Makes the ReplicaSet of the current template, moves replicas to it, counts."""
+    """Creates the ReplicaSet of the current template, moves replicas to it, updates the status."""
     deployment = mirror.apps_object(DEPLOYMENTS, name)
     if deployment is None or deployment.metadata.deletion_timestamp:
         return NO_CHANGE
@@ -138,7 +137,7 @@ def _scale_down(sets: _ReplicaSets, bounds: _RolloutBounds) -> list[Write]:
     spare = sum(_status_count(one, "availableReplicas") for one in sets.all) - bounds.min_available
     writes: list[Write] = []
     for one in sets.old:
-        # What is not available costs no availability when it goes, so it goes first.
+        # Removing unavailable pods costs no availability, so they are removed first.
         broken = one.spec.replicas - _status_count(one, "availableReplicas")
         first = max(0, min(broken, removable))
         removable -= first
@@ -162,7 +161,7 @@ def _delete_old_sets(deployment: AppsObject, old: list[AppsObject]) -> list[Writ
 
 
 def _bump_revision(current: AppsObject, old: list[AppsObject]) -> list[Write]:
-    """A template that came back is a new revision (`kubectl rollout history` shows it last)."""
+    """Gives a template that returned a new revision, so `kubectl rollout history` lists it last."""
     newest = max((_revision_of(one) for one in old), default=0)
     if _revision_of(current) > newest:
         return []

@@ -1,7 +1,8 @@
 """The garbage collector for the kinds that are watched here (Kubernetes: Garbage Collection).
 
-Background: what lost all its owners goes. Foreground and orphan deletion are finalizers that this
-controller works off. A server that collects by itself only saves us the work.
+Background deletion: an object whose owners are all gone is deleted. Foreground and orphan deletion:
+the owner has a finalizer, which this controller processes and removes. On a server that collects
+garbage itself, nothing is left to do.
 """
 
 from datetime import datetime
@@ -20,13 +21,13 @@ from scheduler.simulation.cluster.plan import (
 
 _FOREGROUND = "foregroundDeletion"
 _ORPHAN = "orphan"
-_MIN_AGE_SECONDS = 1.0  # an owner's watch may be behind its dependents'
+_MIN_AGE_SECONDS = 1.0  # the watch of the owners may lag behind the watch of the dependents
 
 
 def plan_garbage_collection(
     mirror: Mirror, resource: ApiResource, name: NamespacedName, now: datetime
 ) -> ControllerPlan:
-    """What garbage collection owes one object, as an owner and as a dependent."""
+    """Collects garbage around one object, both as an owner and as a dependent."""
     view = mirror.find(resource, name)
     if view is None:
         return NO_CHANGE
@@ -43,7 +44,7 @@ def plan_garbage_collection(
 
 
 def _is_owner_present(mirror: Mirror, view: ObjectView, owner: OwnerReference) -> bool:
-    """Whether an owner is there; of kinds that are not watched we cannot say that it is not."""
+    """Whether an owner exists; owners of kinds that are not watched count as existing."""
     resource = RESOURCES_BY_KIND.get(owner.kind)
     if resource is None or resource.api_version != owner.api_version:
         return True

@@ -1,8 +1,9 @@
-"""The Job controller: so many successes, within the limits that the Job sets."""
+"""The Job controller: runs pods until enough succeed, within the limits of the Job."""
 
 from datetime import datetime, timedelta
 from typing import Any
 
+from scheduler.model.formatters import format_rfc3339
 from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
 from scheduler.simulation.cluster.objects import JOBS, Job, Pod
 from scheduler.simulation.cluster.plan import (
@@ -10,7 +11,6 @@ from scheduler.simulation.cluster.plan import (
     ControllerPlan,
     Delete,
     Write,
-    format_timestamp,
     merge_conditions,
     status_patch,
 )
@@ -27,7 +27,7 @@ _INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 
 
 def plan_job(mirror: Mirror, name: NamespacedName, now: datetime) -> ControllerPlan:
-    """Creates pods until enough have succeeded, gives up past `backoffLimit` or the deadline."""
+    """Creates pods until enough have succeeded; fails past `backoffLimit` or the deadline."""
     job = mirror.job(name)
     if job is None or job.metadata.deletion_timestamp:
         return NO_CHANGE
@@ -54,7 +54,7 @@ def _is_finished(job: Job) -> bool:
 
 
 def _plan_cleanup(job: Job, name: NamespacedName, now: datetime) -> ControllerPlan:
-    """A finished Job stays, or goes `ttlSecondsAfterFinished` later."""
+    """Deletes a finished Job after `ttlSecondsAfterFinished`; without that field it stays."""
     ttl_seconds = job.spec.ttl_seconds_after_finished
     if ttl_seconds is None:
         return NO_CHANGE
@@ -70,12 +70,12 @@ def _plan_cleanup(job: Job, name: NamespacedName, now: datetime) -> ControllerPl
 
 
 def _completions(job: Job) -> int:
-    """Without `completions` one success ends the Job."""
+    """Successes that the Job needs; one if `completions` is not set."""
     return 1 if job.spec.completions is None else job.spec.completions
 
 
 def _success_count(job: Job, pods: list[Pod]) -> int:
-    """Successes; of an Indexed Job every index counts once."""
+    """Succeeded pods; in an Indexed Job every index counts once."""
     succeeded = [pod for pod in pods if pod.status.phase == "Succeeded"]
     if job.spec.completion_mode == "Indexed":
         return len({pod.metadata.annotations.get(_INDEX_ANNOTATION) for pod in succeeded})
@@ -83,7 +83,10 @@ def _success_count(job: Job, pods: list[Pod]) -> int:
 
 
 def _is_still_working(job: Job, pods: list[Pod]) -> bool:
-    """Without `completions` the pods agree among themselves; the rest may finish its work."""
+    """Whether pods may finish their work after the first success.
+
+    Without `completions` the pods coordinate among themselves (a work queue), so none is stopped.
+    """
     return job.spec.completions is None and any(is_active(pod) for pod in pods)
 
 
@@ -92,7 +95,7 @@ def _failure_count(pods: list[Pod]) -> int:
 
 
 def _outcome(job: Job, pods: list[Pod], now: datetime) -> tuple[str, str, str] | None:
-    """(condition, reason, message) of a Job that ends now."""
+    """Condition, reason and message of a Job that finishes now; None: it goes on."""
     if _success_count(job, pods) >= _completions(job) and not _is_still_working(job, pods):
         return ("Complete", "CompletionsReached", "Reached expected number of succeeded pods")
     if _failure_count(pods) > job.spec.backoff_limit:
@@ -121,7 +124,7 @@ def _scale_pods(job: Job, pods: list[Pod], active: list[Pod]) -> list[Write]:
         wanted = min(wanted, job.spec.completions - _success_count(job, pods))
     if len(active) > wanted:
         return [delete_pod(pod) for pod in active[max(0, wanted) :]]
-    # A pod that is being ended still holds its place, so that none runs twice.
+    # A terminating pod still counts, so that its replacement does not run beside it.
     missing = wanted - len(active) - sum(is_terminating(pod) for pod in pods)
     if job.spec.completion_mode == "Indexed":
         return _create_missing_indexes(job, pods, missing)
@@ -172,7 +175,7 @@ def _status(
     outcome: tuple[str, str, str] | None,
     now: datetime,
 ) -> dict[str, Any]:
-    started = None if job.spec.suspend else job.status.get("startTime") or format_timestamp(now)
+    started = None if job.spec.suspend else job.status.get("startTime") or format_rfc3339(now)
     status: dict[str, Any] = {
         "active": len(active),
         "ready": sum(is_ready(pod) for pod in active),
@@ -182,7 +185,7 @@ def _status(
         "conditions": _conditions(job, outcome, now),
     }
     if outcome is not None and outcome[0] == "Complete":
-        status["completionTime"] = format_timestamp(now)
+        status["completionTime"] = format_rfc3339(now)
     return status
 
 
@@ -193,7 +196,7 @@ def _conditions(
     wanted: list[tuple[str, bool, str, str]] = []
     if outcome is not None:
         kind, reason, message = outcome
-        # The API server refuses the end without its announcement (KEP-3998).
+        # The API server refuses the final condition without its interim one (KEP-3998).
         announced = "SuccessCriteriaMet" if kind == "Complete" else "FailureTarget"
         wanted = [(announced, True, reason, message), (kind, True, reason, message)]
     elif job.spec.suspend or any(one.get("type") == "Suspended" for one in before):

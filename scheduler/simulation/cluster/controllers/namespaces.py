@@ -1,7 +1,8 @@
-"""The namespace controller: a service account at the beginning, everything gone at the end.
+"""The namespace controller: creates the default service account, and empties deleted namespaces.
 
-A bare API server keeps a deleted namespace until somebody has emptied it and taken its finalizer
-off. A server that does so itself is given the time to; then there is nothing left to do here.
+A bare API server keeps a deleted namespace until a controller has deleted its contents and removed
+its finalizer. Some servers do that themselves; this controller waits a moment, so that it finds
+nothing left to do on those.
 """
 
 from collections.abc import Iterator
@@ -17,9 +18,9 @@ _FINALIZER = "kubernetes"
 
 
 class NamespaceController:
-    """Greets new namespaces and empties those that are being deleted."""
+    """Initialises new namespaces, and empties those that are being deleted."""
 
-    def __init__(self, client: HubClient, mirror: Mirror, effects: ClusterWriter) -> None:
+    def __init__(self, *, client: HubClient, mirror: Mirror, effects: ClusterWriter) -> None:
         self._client = client
         self._mirror = mirror
         self._effects = effects
@@ -27,13 +28,13 @@ class NamespaceController:
         self._terminating: set[str] = set()
 
     async def handle(self, name: str) -> float | None:
-        """Does what is due for a namespace.
+        """Processes one namespace.
 
         Returns:
-            When to look again, in seconds; None means only when it changes.
+            Seconds after which to process it again; None: only when it changes.
 
         Raises:
-            HubError: the API is busy; look again later.
+            HubError: the API is busy; try again later.
         """
         namespace = self._mirror.namespace(name)
         if namespace is None:
@@ -69,7 +70,7 @@ class NamespaceController:
             return None
 
     async def _delete_contents(self, name: str) -> int:
-        """Deletes everything in a namespace; how much was there."""
+        """Deletes everything in a namespace; returns the number of objects found."""
         remaining = 0
         for root, resources in await self._list_apis():
             for plural in _deletable_resources(resources):
@@ -84,7 +85,7 @@ class NamespaceController:
         return remaining
 
     async def _list_apis(self) -> list[tuple[str, Object]]:
-        """Every API that the server offers: (path, APIResourceList)."""
+        """Every API of the server: its path, and its APIResourceList."""
         groups = (await self._client.raw("GET", "/apis")).get("groups") or []
         roots = ["/api/v1"]
         roots += [f"/apis/{group['preferredVersion']['groupVersion']}" for group in groups]

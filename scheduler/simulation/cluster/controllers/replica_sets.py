@@ -1,12 +1,12 @@
-"""The ReplicaSet controller: so many pods, no more, no fewer."""
+"""The ReplicaSet controller: keeps the number of pods at `replicas`."""
 
 from datetime import datetime
 
-from scheduler.simulation.cluster.controllers.adoption import adoption_patches
 from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
 from scheduler.simulation.cluster.objects import REPLICA_SETS, AppsObject, Pod
 from scheduler.simulation.cluster.plan import NO_CHANGE, ControllerPlan, Write, status_patch
 from scheduler.simulation.cluster.pods import (
+    adoption_patches,
     delete_pod,
     is_active,
     is_available,
@@ -19,7 +19,7 @@ from scheduler.simulation.cluster.pods import (
 
 
 def plan_replica_set(mirror: Mirror, name: NamespacedName, now: datetime) -> ControllerPlan:
-    """Creates what is missing, removes what is too much, counts."""
+    """Creates missing pods, deletes surplus ones, updates the status."""
     replica_set = mirror.apps_object(REPLICA_SETS, name)
     if replica_set is None or replica_set.metadata.deletion_timestamp:
         return NO_CHANGE
@@ -53,7 +53,7 @@ def _create_missing(replica_set: AppsObject, count: int, taken: set[str]) -> lis
 
 
 def _deletion_rank(pod: Pod) -> tuple[bool, bool, bool, float]:
-    """Least first: unbound, not running, not ready, then the youngest."""
+    """Sort key of pods to delete: first unbound, then not running, not ready, and the youngest."""
     born = pod.metadata.creation_timestamp
     age = 0.0 if born is None else -born.timestamp()
     return (bool(pod.spec.node_name), pod.status.phase == "Running", is_ready(pod), age)

@@ -1,13 +1,13 @@
-"""The StatefulSet controller: named pods, one after the other."""
+"""The StatefulSet controller: pods with stable names, created and replaced in order."""
 
 from datetime import datetime
 from typing import Any
 
-from scheduler.simulation.cluster.controllers.adoption import adoption_patches
 from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
 from scheduler.simulation.cluster.objects import STATEFUL_SETS, AppsObject, Pod
 from scheduler.simulation.cluster.plan import NO_CHANGE, ControllerPlan, Write, status_patch
 from scheduler.simulation.cluster.pods import (
+    adoption_patches,
     delete_pod,
     is_available,
     is_finished,
@@ -22,10 +22,10 @@ _REVISION_LABEL = "controller-revision-hash"
 
 
 def plan_stateful_set(mirror: Mirror, name: NamespacedName, now: datetime) -> ControllerPlan:
-    """Creates in order, removes from the end, replaces old revisions from the end, counts.
+    """Creates pods in order, deletes and replaces them in reverse order, updates the status.
 
-    With `podManagementPolicy: Parallel` creation does not wait for the pod before. Claims for
-    volumes are not made: simulated pods mount nothing.
+    With `podManagementPolicy: Parallel` creation does not wait for the previous pod. Volume claims
+    are not created: simulated pods mount nothing.
     """
     stateful_set = mirror.apps_object(STATEFUL_SETS, name)
     if stateful_set is None or stateful_set.metadata.deletion_timestamp:
@@ -84,7 +84,7 @@ def _create_missing(
 def _replace_outdated(
     stateful_set: AppsObject, pods: dict[str, Pod], revision: str, now: datetime
 ) -> list[Write]:
-    """From the last one down, one at a time, and only while all others are available."""
+    """Deletes outdated pods, the last one first, one at a time, while all others are available."""
     strategy = stateful_set.spec.update_strategy
     if strategy.type == "OnDelete":
         return []

@@ -222,12 +222,12 @@ def test_a_workload_sees_what_those_before_it_were_given(
             "did you mean tier",
         ),
         ("a: 1\na: 2", "given twice"),
-        ("{}", "no apiVersion"),
+        ("{}", "apiVersion is missing"),
         ("a: [", "not YAML"),
         ("", "hold no Workload"),
         (
             f"{SITE_A}spec: {{prices: {{energyCnyPerKwh: .nan}}}}",
-            "nan is not a number",
+            "nan is not a finite number",
         ),
         (
             f"{SITE_A}status: {{nodeClasses: [{{free: [{{cpu: 1.5.2}}]}}]}}",

@@ -31,7 +31,7 @@ def test_kubeconfigs_are_relative_to_the_description(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("nodes: [{name: a}, {name: a}]", "a is described twice"),
+        ("nodes: [{name: a}, {name: a}]", "duplicate node a"),
         ("nodes: [{name: a, alocatable: {}}]", "alocatable"),
         ('nodes: [{name: a, allocatable: {cpu: "1.5.2"}}]', "1.5.2"),
         ("nodes: [{name: Ä}]", "regex"),
@@ -52,7 +52,7 @@ def test_a_wrong_description_is_refused_by_name(tmp_path: Path, text: str, said:
     ("words", "said"),
     [
         ([], "--kubeconfig"),
-        (["--kubeconfig", "missing"], "missing: no such kubeconfig"),
+        (["--kubeconfig", "missing"], "kubeconfig missing not found"),
         (["--kubeconfig", "{here}", "--nodes", "missing"], "missing: No such file"),
         (["--kubeconfig", "{here}", "{here}", "--context", "a", "b", "c"], "one context for each"),
         (["--kubeconfig", "{here}", "--nodes", "a", "b"], "one for each"),

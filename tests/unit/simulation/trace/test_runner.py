@@ -1,4 +1,4 @@
-"""A small trace in time: who gets room, who waits, who is refused, and why."""
+"""A small trace in time: which pods run, wait or are refused, and why."""
 
 import random
 
@@ -37,7 +37,7 @@ def _policy(**placement: str) -> PlacementPolicy:
 
 def _play(nodes: list[NodeRecord], pods: list[PodRecord], sites: int = 1) -> TraceComparison:
     return simulate(
-        Trace(nodes, pods, sites),
+        Trace(nodes=nodes, pods=pods, site_count=sites),
         _policy(strategy="CostOptimal"),
         clock=SystemClock(),
         progress=lambda _name, _done, _whole: None,
@@ -181,12 +181,14 @@ def test_sites_differ_by_one_node_at_most_and_a_seed_shuffles_them() -> None:
 
 @pytest.mark.parametrize("sites", [0, -1, 4])
 def test_there_are_no_more_sites_than_nodes(sites: int) -> None:
-    with pytest.raises(ValueError, match=f"--sites {sites}: there are 3 nodes; write 1 to 3"):
+    with pytest.raises(ValueError, match=f"--sites {sites}: expected 1 to 3, the number of nodes"):
         group_nodes([_node(f"n{n}") for n in range(3)], sites, seed=None)
 
 
 def test_a_policy_that_runs_a_pod_twice_is_refused() -> None:
     binders = [SiteBinder(SiteRecord("s", (_node("n"),)))]
-    kapok = KapokChooser(binders, ["s"], _policy(strategy="Duplicated"), clock=SystemClock())
+    kapok = KapokChooser(
+        sites=binders, names=["s"], policy=_policy(strategy="Duplicated"), clock=SystemClock()
+    )
     with pytest.raises(UnsupportedTracePolicy, match="a pod runs once"):
-        TraceRunner(binders, kapok, [_pod("a", 0, 9)]).run()
+        TraceRunner(sites=binders, chooser=kapok, pods=[_pod("a", 0, 9)]).run()

@@ -1,7 +1,4 @@
-"""`kapok explain --versus SITE`.
-
-What was chosen beside one other site, and why not that one.
-"""
+"""`kapok explain --versus SITE`: compares the chosen sites with one site, and says why not it."""
 
 from typing import Any
 
@@ -12,21 +9,25 @@ _PRICE_TOLERANCE = 1e-9
 
 
 class UnknownSite(Exception):
-    """The site is not in the fleet; the message names those that are."""
+    """The site is not in the fleet; the message lists the sites that are."""
 
 
 def compare_with_site(
     explanation: dict[str, Any], site: str, demand: Demand | NotAccepted
 ) -> dict[str, Any]:
-    """Leaves the chosen sites and one other, and says what speaks for and against it.
+    """Reduces an explanation to the chosen sites and one site, and compares them.
 
     Args:
-        explanation: the whole explanation, as JSON has it.
-        site: the other site.
-        demand: what was asked.
+        explanation: the explanation of all sites, in its JSON form.
+        site: name of the site to compare with.
+        demand: what the workload asks.
+
+    Returns:
+        The explanation with a new key `versus`: the site, one sentence, and each cost term of the
+        site beside that of the cheapest chosen site.
 
     Raises:
-        NoSuchSite: there is no such site.
+        UnknownSite: the fleet has no site of this name.
     """
     if isinstance(demand, NotAccepted):
         return explanation | {
@@ -34,7 +35,7 @@ def compare_with_site(
         }
     sites = {each["name"]: each for each in explanation["sites"]}
     if site not in sites:
-        raise UnknownSite(f"no site {site}; there are {', '.join(sites) or 'none'}")
+        raise UnknownSite(f"site {site} not found; sites: {', '.join(sites) or 'none'}")
     other = sites[site]
     chosen = [each for each in explanation["sites"] if each["replicas"] and each["name"] != site]
     best = min(chosen, key=_price_key, default=None)
@@ -59,33 +60,38 @@ def _format_comparison(other: dict[str, Any], chosen: list[dict[str, Any]], dema
     name = other["name"]
     if other["replicas"]:
         also = ", ".join(each["name"] for each in chosen)
-        return f"{name} is chosen, for {other['replicas']}" + (f", beside {also}" if also else "")
+        return f"{name} is chosen for {other['replicas']} replicas" + (
+            f", together with {also}" if also else ""
+        )
     failed = [each for each in other["verdicts"] if not each["passed"]]
     if failed:
-        told = "; ".join(f"{each['reason']}: {each['sentence']}" for each in failed)
-        return f"{name} is refused: {told}"
+        verdicts = "; ".join(f"{each['reason']}: {each['sentence']}" for each in failed)
+        return f"{name} is refused: {verdicts}"
     if not chosen:
-        return f"{name} passes every rule and takes {other['room']} more, but nothing was chosen"
+        return (
+            f"{name} passes every rule and has room for {other['room']} replicas, "
+            "but no site was chosen"
+        )
     if other["room"] < demand.replicas:
         return (
-            f"{name} takes only {other['room']} of {demand.replicas}; "
+            f"{name} has room for only {other['room']} of {demand.replicas} replicas; "
             f"{_format_price_comparison(other, chosen)}"
         )
     return _format_price_comparison(other, chosen) + _format_why_not_chosen(other, chosen, demand)
 
 
 def _format_price_comparison(other: dict[str, Any], chosen: list[dict[str, Any]]) -> str:
-    """How its price stands to the dearest of the chosen sites."""
-    dearest = max(chosen, key=_price_key)
-    here, there = other["totalCnyPerReplicaHour"], dearest["totalCnyPerReplicaHour"]
-    name, rival = other["name"], dearest["name"]
+    """Its price beside that of the most expensive chosen site, the first one it could replace."""
+    most_expensive = max(chosen, key=_price_key)
+    here, there = other["totalCnyPerReplicaHour"], most_expensive["totalCnyPerReplicaHour"]
+    name, rival = other["name"], most_expensive["name"]
     if here is None:
         unknown = [each["term"] for each in other["costs"] if each["cnyPerReplicaHour"] is None]
-        return f"what {name} costs is not known ({', '.join(unknown)}), so it ranks behind"
+        return f"the cost of {name} is unknown ({', '.join(unknown)}), so it ranks last"
     if there is None:
-        return f"{name} costs {here:.4f} CNY per replica-hour; what {rival} costs is not known"
+        return f"{name} costs {here:.4f} CNY per replica-hour; the cost of {rival} is unknown"
     if abs(here - there) < _PRICE_TOLERANCE:
-        return f"{name} costs as much as {rival}, {here:.4f} CNY per replica-hour"
+        return f"{name} costs the same as {rival}, {here:.4f} CNY per replica-hour"
     word = "more" if here > there else "less"
     return (
         f"{name} costs {here:.4f} CNY per replica-hour, {abs(here - there):.4f} {word} than {rival}"
@@ -95,21 +101,21 @@ def _format_price_comparison(other: dict[str, Any], chosen: list[dict[str, Any]]
 def _format_why_not_chosen(
     other: dict[str, Any], chosen: list[dict[str, Any]], demand: Demand
 ) -> str:
-    """Why a site that ranks no worse was not chosen all the same."""
+    """Why a site that costs no more than the chosen ones was not chosen; empty: it costs more."""
     if _price_key(other) > _price_key(max(chosen, key=_price_key)):
         return ""
     runs = {site for site, count in demand.placed_replicas.items() if count}
     if demand.mode == "Steady" and runs & {each["name"] for each in chosen}:
-        return "; what runs stays where it is (mode Steady)"
+        return "; running replicas stay where they are (mode Steady)"
     if demand.strategy != "CostOptimal":
         return f"; the strategy {demand.strategy} does not choose by price"
     if demand.spread or demand.site_groups or demand.preset:
-        return "; the spread, groups or preset that is asked chose otherwise"
-    return "; equals are told apart by a hash of the workload"
+        return "; the spread constraints, site groups or preset of the workload decided otherwise"
+    return "; among equal sites a hash of the workload decides"
 
 
 def _term_differences(other: dict[str, Any], best: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each cost there and at the cheapest chosen site; null where it is not known."""
+    """Each cost term of a site, and of the cheapest chosen site; None: unknown."""
     theirs = {each["term"]: each["cnyPerReplicaHour"] for each in best["costs"]}
     return [
         {

@@ -1,7 +1,7 @@
-"""Kubernetes objects out of YAML or JSON files, folders and standard input; every command reads so.
+"""Reads Kubernetes objects from YAML or JSON files, folders and standard input.
 
-Bad files are refused by file, document and line: not YAML, a key given twice, an alias bomb,
-something that is no object. `kind: List` is taken apart.
+A bad file is refused with the name of the file, document and line: not YAML, a duplicate key, an
+alias bomb, a document that is no Kubernetes object. The items of a List count as single objects.
 """
 
 import re
@@ -13,13 +13,14 @@ from typing import Any
 import yaml
 
 _MAX_NODES = 5_000_000
-"""YAML nodes in one file, aliases counted as often as they are used: a bomb is refused early."""
+"""YAML nodes in one file. Each use of an alias counts: a few lines of nested aliases can stand for
+billions of nodes (an alias bomb)."""
 _MAX_BYTES = 256 * 2**20
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
 class ManifestFileError(ValueError):
-    """A file cannot be read as Kubernetes objects; the message says which, where and why."""
+    """A file cannot be read as Kubernetes objects; the message names file and place."""
 
 
 def read_objects(names: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -45,7 +46,7 @@ def _read_texts(name: str) -> Iterator[tuple[str, str]]:
     if path.is_dir():
         files = sorted(one for one in path.iterdir() if one.suffix in _SUFFIXES)
         if not files:
-            raise ManifestFileError(f"{name}: no {', '.join(_SUFFIXES)} file in this folder")
+            raise ManifestFileError(f"{name}: the folder holds no {', '.join(_SUFFIXES)} file")
     for file in files:
         yield str(file), _read_text(file)
 
@@ -53,7 +54,7 @@ def _read_texts(name: str) -> Iterator[tuple[str, str]]:
 def _read_text(path: Path) -> str:
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise ManifestFileError(f"{path}: more than 256 MiB; split it")
+            raise ManifestFileError(f"{path}: larger than 256 MiB; split the file")
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ManifestFileError(f"{path}: {error.strerror}") from error
@@ -82,7 +83,7 @@ def _flatten_lists(document: object, where: str) -> Iterator[dict[str, Any]]:
         return
     for field in ("apiVersion", "kind"):
         if not isinstance(document.get(field), str) or not document[field]:
-            raise ManifestFileError(f"{where}: no {field}; every object names apiVersion and kind")
+            raise ManifestFileError(f"{where}: {field} is missing; every object needs it")
     metadata = document.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
         raise ManifestFileError(f"{where}: {kind} has no metadata.name")
@@ -93,24 +94,30 @@ _MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
 class _Loader(yaml.CSafeLoader):
-    """Safe YAML with three more refusals: a key twice, too many nodes, dates made of text.
+    """PyYAML's safe loader, closer to what Kubernetes reads.
 
-    Timestamps stay text, as Kubernetes' own reader leaves them.
+    It refuses duplicate keys and alias bombs, leaves timestamps as text, and reads `1e-05` as a
+    number.
     """
 
     def construct_document(self, node: yaml.Node) -> Any:  # noqa: ANN401 - what YAML holds
-        """Weighs the document before anything is built of it."""
+        """Counts the nodes before it builds anything from them."""
         if _count_nodes(node, {}) > _MAX_NODES:
-            raise yaml.YAMLError("its aliases stand for more than five million nodes")
+            raise yaml.YAMLError("its aliases expand to more than five million nodes")
         return super().construct_document(node)  # type: ignore[no-untyped-call, unused-ignore]
 
 
 def _count_nodes(node: yaml.Node, known: dict[int, int]) -> int:
-    """Nodes of a tree whose aliases are written out; each node is weighed once."""
+    """Nodes of a tree after expansion of its aliases.
+
+    Args:
+        node: the root of the tree.
+        known: counts of nodes by `id`, so that a node is counted once however often it is used.
+    """
     found = known.get(id(node))
     if found is not None:
         return found
-    known[id(node)] = _MAX_NODES  # a node that contains itself never ends
+    known[id(node)] = _MAX_NODES  # a node that contains itself has no finite expansion
     total = 1
     if isinstance(node, yaml.SequenceNode):
         total += sum(_count_nodes(one, known) for one in node.value)
@@ -129,14 +136,14 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any
         key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call, unused-ignore]
         if isinstance(key, list | dict):
             raise yaml.constructor.ConstructorError(
-                None, None, "a key is text", key_node.start_mark
+                None, None, "a key must be text", key_node.start_mark
             )
         if key in found:
             raise yaml.constructor.ConstructorError(
                 None, None, f"key {key!r} is given twice", key_node.start_mark
             )
         found[key] = loader.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call, unused-ignore]
-    if len(own) == len(node.value):
+    if len(own) == len(node.value):  # no merge key ("<<")
         return found
     loader.flatten_mapping(node)
     merged: dict[Any, Any] = yaml.SafeLoader.construct_mapping(loader, node, deep=True)
@@ -151,7 +158,8 @@ def _construct_timestamp(loader: _Loader, node: yaml.ScalarNode) -> str:
 
 
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", _construct_timestamp)
-# JSON and YAML 1.2 write 1e-05; YAML 1.1 wants a point in it and would read text.
+# JSON and YAML 1.2 allow 1e-05. YAML 1.1, which PyYAML follows, needs a point in a float and would
+# read text.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+\Z"),

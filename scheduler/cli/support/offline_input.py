@@ -1,8 +1,8 @@
-"""A world in files: everything that an offline decision looks at, read once and decided in order.
+"""Input of offline decisions: reads all objects from files, and decides the workloads in order.
 
-`kapok place` and `kapok explain -f` decide the workloads of a set of files one after the other: by
-priority, then age, then name, each seeing what the ones before it were given. What runs already
-stands in `status.placement`; groups in phase Placing have no node yet and count as in flight.
+`kapok place` and `kapok explain -f` decide the workloads one after the other, by priority, then
+age, then name; each sees the capacity that the ones before it left. Running workloads have their
+sites in `status.placement`; groups in phase Placing have no node yet and count as in flight.
 """
 
 import re
@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from scheduler.cli.manifest_files import ManifestFileError, read_objects
+from scheduler.cli.support.manifest_files import ManifestFileError, read_objects
 from scheduler.model.decision import Decision
 from scheduler.model.decode import NotReadable, decode
 from scheduler.model.demand.accept import QuotaUsage, demand_of, tenant_of
@@ -43,12 +43,12 @@ from scheduler.placement.fleet.fleet import Fleet, in_flight_pods
 
 
 class OfflineInputError(ValueError):
-    """The files do not make a world; the message says which object and why."""
+    """The files cannot be decided on; the message names the object and the problem."""
 
 
 @dataclass
 class OfflineInput:
-    """All objects of a set of files, by kind."""
+    """All Kapok objects of a set of files, by kind."""
 
     sites: list[Site] = field(default_factory=list)
     grants: list[SiteGrant] = field(default_factory=list)
@@ -60,14 +60,20 @@ class OfflineInput:
 
     @property
     def scheme(self) -> DataClassScheme | None:
-        """The scheme called `default`, else the first; None: the built-in one."""
+        """The scheme named `default`, else the first one; None: use the built-in one."""
         named = [each for each in self.schemes if each.metadata.name == "default"]
         return next(iter([*named, *self.schemes]), None)
 
 
 @dataclass(frozen=True)
 class OfflineDecision:
-    """One workload's turn: what was asked, and what was answered."""
+    """One workload with its decision.
+
+    Attributes:
+        workload: the workload.
+        demand: what it asks, or why it is not accepted.
+        decision: None for a workload that is not accepted.
+    """
 
     workload: Workload
     demand: Demand | NotAccepted
@@ -75,24 +81,24 @@ class OfflineDecision:
 
 
 def read_offline_input(names: Sequence[str]) -> OfflineInput:
-    """Reads files, folders or stdin.
+    """Reads files, folders, or stdin for "-".
 
     Raises:
-        WorldError: a file or an object cannot be read.
+        OfflineInputError: a file or an object cannot be read.
     """
     inputs = OfflineInput()
     seen: set[tuple[str, str]] = set()
     try:
         for raw in read_objects(names):
             if not str(raw["apiVersion"]).startswith(f"{API_GROUP}/"):
-                continue  # a whole export of a hub may be read; only our kinds count
+                continue  # an export of a whole hub is valid input; other kinds are ignored
             title = f"{raw['kind']} {raw['metadata']['name']}"
             _check_names(raw["metadata"], title)
             _check_finite(raw, title)
             each = decode(_with_namespace(raw))
             identity = (str(raw["kind"]), each.metadata.key)  # type: ignore[attr-defined]
             if identity in seen:
-                raise OfflineInputError(f"{' '.join(identity)} stands in the files twice; keep one")
+                raise OfflineInputError(f"duplicate object {' '.join(identity)}; keep one of them")
             seen.add(identity)
             _list_for(inputs, each).append(each)
     except (ManifestFileError, NotReadable) as error:
@@ -101,13 +107,13 @@ def read_offline_input(names: Sequence[str]) -> OfflineInput:
 
 
 def _check_names(metadata: dict[str, Any], title: str) -> None:
-    """Names that no API server would take; they stand in paths, topics and file names."""
+    """Refuses names that the API server would refuse: they become paths, topics and file names."""
     for part, pattern, most in (("name", NAME_PATTERN, 253), ("namespace", _NAMESPACE_PATTERN, 63)):
         name = metadata.get(part) or ("" if part == "name" else "default")
         if not isinstance(name, str) or len(name) > most or not re.fullmatch(pattern, name):
             raise OfflineInputError(
-                f"{title[:80]}: metadata.{part} {str(name)[:80]!r} is no name; "
-                f"write at most {most} lower-case letters, digits, '-'"
+                f"{title[:80]}: invalid metadata.{part} {str(name)[:80]!r}: "
+                f"use at most {most} lower-case letters, digits, '-'"
                 + (" and '.'" if part == "name" else "")
             )
 
@@ -116,7 +122,7 @@ _NAMESPACE_PATTERN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 
 
 def _with_namespace(raw: dict[str, Any]) -> dict[str, Any]:
-    """Namespaced objects without a namespace are in `default`, as kubectl puts them."""
+    """Puts namespaced objects without a namespace into `default`, as kubectl does."""
     metadata = raw["metadata"]
     if raw["kind"] in ("Workload", "PlacementPolicy") and not metadata.get("namespace"):
         return {**raw, "metadata": {**metadata, "namespace": "default"}}
@@ -126,10 +132,11 @@ def _with_namespace(raw: dict[str, Any]) -> dict[str, Any]:
 def _check_finite(value: object, path: str) -> None:
     if isinstance(value, float) and not isfinite(value):
         raise OfflineInputError(
-            f"{path}: {value} is not a number that can be reckoned with; leave it out"
+            f"{path}: {value} is not a finite number; leave the field out if it is unknown"
         )
     if isinstance(value, dict):
         for key, inner in value.items():
+            # The title of the object, then the dotted path: "Site m1: status.freeCpu".
             _check_finite(inner, f"{path}: {key}" if ": " not in path else f"{path}.{key}")
     elif isinstance(value, list):
         for index, inner in enumerate(value):
@@ -150,41 +157,42 @@ def _list_for(inputs: OfflineInput, each: object) -> list[Any]:
 
 
 def fleet_of(inputs: OfflineInput) -> Fleet:
-    """The fleet that the files describe, before anything is decided.
+    """The fleet that the files describe, before any decision.
 
     Raises:
-        WorldError: a quantity in a site's status cannot be read.
+        OfflineInputError: a quantity in a site's status cannot be read.
     """
-    flying = _in_flight_by_site(inputs)
+    in_flight = _in_flight_by_site(inputs)
     fleet = Fleet()
     try:
         for site in inputs.sites:
             name = site.metadata.name
-            fleet.upsert(site_facts_of(site, inputs.grants, in_flight=flying.get(name, ())))
+            fleet.upsert(site_facts_of(site, inputs.grants, in_flight=in_flight.get(name, ())))
     except NotAQuantity as error:
         raise OfflineInputError(str(error)) from error
     return fleet
 
 
 def _in_flight_by_site(inputs: OfflineInput) -> dict[str, list[InFlight]]:
-    flying: dict[str, list[InFlight]] = {}
+    found: dict[str, list[InFlight]] = {}
     for workload in inputs.workloads:
         demand = _demand_for(inputs, workload, None)
         if isinstance(demand, NotAccepted):
             continue
         for placed in demand.placed:
             if placed.phase == "Placing" and placed.replicas:
-                flights = in_flight_pods(demand, placed.replicas, new_site=True)
-                flying.setdefault(placed.site, []).extend(flights)
-    return flying
+                pods = in_flight_pods(demand, placed.replicas, new_site=True)
+                found.setdefault(placed.site, []).extend(pods)
+    return found
 
 
 def decide_all(
     inputs: OfflineInput, fleet: Fleet, *, now: datetime, terms: Terms = DEFAULT_TERMS
 ) -> Iterator[OfflineDecision]:
-    """Decides every workload in order; the fleet is brought up to date after each turn.
+    """Decides every workload in order.
 
-    A turn is handed out before its decision is committed, so that it can still be explained.
+    Each decision is yielded before it changes the fleet, so that the caller can explain it from the
+    fleet that it saw; then the fleet and `inputs` take it over.
     """
     for workload in sorted(inputs.workloads, key=_sort_key):
         demand = _demand_for(
@@ -202,8 +210,8 @@ def decide_all(
 
 def _sort_key(workload: Workload) -> tuple[int, float, str]:
     created = workload.metadata.creation_timestamp
-    age = float("inf") if created is None else created.timestamp()
-    return (-workload.spec.priority, age, workload.metadata.key)
+    created_at = float("inf") if created is None else created.timestamp()  # unknown counts as new
+    return (-workload.spec.priority, created_at, workload.metadata.key)
 
 
 def _demand_for(
@@ -221,9 +229,9 @@ def _demand_for(
 
 
 def _quota_usage(
-    inputs: OfflineInput, workload: Workload, fleet: Fleet, moment: DecisionContext
+    inputs: OfflineInput, workload: Workload, fleet: Fleet, context: DecisionContext
 ) -> QuotaUsage | None:
-    """What other workloads use of the tenant's quota and budget, and what its cohort would lend."""
+    """What other workloads use of the tenant's quota and budget, and what its cohort can lend."""
     tenant = tenant_of(workload, inputs.tenants)
     if tenant is None or not (tenant.spec.quota or tenant.spec.budget != Budget()):
         return None
@@ -237,7 +245,7 @@ def _quota_usage(
         return dict(total)
 
     spends = [
-        spend_of(demand, fleet, moment, demand.placed_replicas)
+        spend_of(demand, fleet, context, demand.placed_replicas)
         for demand in (
             others.get(tenant.metadata.name, ()) if tenant.spec.budget != Budget() else ()
         )
