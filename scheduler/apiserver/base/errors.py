@@ -179,6 +179,17 @@ def internal_error(message: str) -> ApiError:
     return ApiError(500, "InternalError", f"Internal error occurred: {message}")
 
 
+def service_unavailable(message: str, *, retry_after_seconds: int = 1) -> ApiError:
+    """503: the server cannot do this now, for example because its disk is full."""
+    return ApiError(
+        503,
+        "ServiceUnavailable",
+        message,
+        {"retryAfterSeconds": retry_after_seconds},
+        {"Retry-After": str(retry_after_seconds)},
+    )
+
+
 def server_error(message: str) -> ApiError:
     """500 without a reason, as the real server responds to some invalid requests."""
     return ApiError(500, "", message)
