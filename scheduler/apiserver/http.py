@@ -20,6 +20,7 @@ from scheduler.apiserver.auth.access_reviews import (
 from scheduler.apiserver.auth.limits import UsageByIdentity
 from scheduler.apiserver.auth.middleware import AuthMiddleware
 from scheduler.apiserver.auth.rbac import AccessAttributes, Identity, is_allowed
+from scheduler.apiserver.base.bodies import decode_body, media_type_of
 from scheduler.apiserver.base.errors import (
     ApiError,
     internal_error,
@@ -29,8 +30,6 @@ from scheduler.apiserver.base.errors import (
 from scheduler.apiserver.base.faults import FaultReporter
 from scheduler.apiserver.base.requests import (
     ResourcePath,
-    decode_body,
-    media_type_of,
     parse_flag,
     parse_resource_path,
 )

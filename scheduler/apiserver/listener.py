@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from scheduler.apiserver.base.log_limits import LogLineLimiter
@@ -108,7 +109,7 @@ async def listening(
     """
     # asyncio has no parameter for it, so the class attribute is set.
     asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES
-    limiter = LogLineLimiter()
+    limiter = LogLineLimiter(left_out=(HttpProcessingError,))
     loggers = [logging.getLogger(name) for name in ("asyncio", "aiohttp.server")]
     for one in loggers:
         one.addFilter(limiter)

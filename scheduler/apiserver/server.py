@@ -131,6 +131,7 @@ async def serve(options: ApiServerOptions) -> AsyncIterator[ApiServer]:
             finally:
                 for task in work:
                     task.cancel()
+                writer.heavy_work.close()
     finally:
         await database.close()
         lock.release()

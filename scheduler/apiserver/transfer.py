@@ -9,10 +9,9 @@ import gzip
 
 from aiohttp import web
 
+from scheduler.apiserver.base.bodies import MAX_BODY_BYTES
 from scheduler.apiserver.base.errors import ApiError, bad_request, request_entity_too_large
 
-MAX_BODY_BYTES = 3 * 1024 * 1024
-"""The limit on request bodies, as on a real server."""
 _BODY_TIMEOUT_SECONDS = 30.0
 _RESPONSE_TIMEOUT_SECONDS = 60.0
 _MIN_GZIP_BYTES = 128 * 1024

@@ -18,6 +18,7 @@ from scheduler.apiserver.base.errors import (
     service_unavailable,
 )
 from scheduler.apiserver.base.faults import FaultReporter
+from scheduler.apiserver.base.heavy_work import HeavyWork
 from scheduler.apiserver.kinds.admission import WriteOptions
 from scheduler.apiserver.kinds.resources import ResourceCatalog, ServerResource
 from scheduler.apiserver.storage.collection import ObjectCollection, StoredObject
@@ -47,6 +48,7 @@ class ObjectStore:
         self.catalog = catalog
         self.clock = clock
         self.faults = faults
+        self.heavy_work = HeavyWork()
         self.revision = 0
         """The revision of the newest write on disk, which lists report."""
         self._last_revision = 0

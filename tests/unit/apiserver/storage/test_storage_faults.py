@@ -83,8 +83,8 @@ async def test_a_missing_file_is_not_replaced_by_an_empty_one(tmp_path: Path) ->
     async with open_store(tmp_path) as store:
         with locked(store.path), pytest.raises(ApiError):
             await store.put("configmaps", "refused")
-        for file in tmp_path.glob("objects.db*"):
-            file.unlink()
+        for suffix in ("", "-wal", "-shm"):
+            store.path.with_name(f"objects.db{suffix}").unlink(missing_ok=True)
         with pytest.raises(ApiError):
             await store.put("configmaps", "refused")
         assert not store.path.exists()
