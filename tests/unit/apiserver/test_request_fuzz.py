@@ -68,9 +68,9 @@ async def _create_bases(client: RawClient) -> None:
 async def test_absurd_requests_are_4xx_and_in_time(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    codes = await _fuzz(tmp_path, random.Random(11), 1_500, _SLOW_MACHINE_SECONDS)  # noqa: S311 - a repeatable test
-    assert codes[400] > 100
-    assert codes[200] + codes[201] > 50
+    codes = await _fuzz(tmp_path, random.Random(11), 800, _SLOW_MACHINE_SECONDS)  # noqa: S311 - a repeatable test
+    assert codes[400] > 50
+    assert codes[200] + codes[201] > 25
     _check_no_exception_logged(caplog.records)
 
 
