@@ -2,20 +2,20 @@
 
 Dependents are deleted with their owners (background, foreground) or orphaned. A namespace is
 removed when it is empty, a CustomResourceDefinition when its objects are gone. One task processes a
-queue of objects and reads each object again when it processes it.
+queue of objects and reads each object again when it processes it. An object that fails is counted
+and tried again later, with a growing delay; the others do not wait for it.
 Source: "Garbage Collection" of the Kubernetes documentation.
 """
 
 import asyncio
-import logging
 from collections.abc import Iterable
 from datetime import timedelta
 
-from scheduler.apiserver.base.errors import ApiError
 from scheduler.apiserver.kinds.admission import WriteOptions
 from scheduler.apiserver.kinds.custom.definitions import CLEANUP_FINALIZER
 from scheduler.apiserver.kinds.metadata import format_rfc3339
 from scheduler.apiserver.kinds.resources import ServerResource
+from scheduler.apiserver.storage.collection import StoredObject
 from scheduler.apiserver.storage.object_store import ObjectStore, is_deletion_blocked
 from scheduler.apiserver.write.deletion import (
     FOREGROUND_FINALIZER,
@@ -25,10 +25,12 @@ from scheduler.apiserver.write.deletion import (
 )
 from scheduler.hub.schema.json_types import JsonObject
 
-log = logging.getLogger(__name__)
 _EVENT_TTL = timedelta(hours=1)
 """How long an event is kept; the default of kube-apiserver's --event-ttl."""
 _EXPIRY_PERIOD_SECONDS = 60.0
+_EVENTS_PER_SLICE = 500
+_FIRST_RETRY_SECONDS = 1.0
+_MAX_RETRY_SECONDS = 300.0
 _BACKGROUND_DELETION = DeleteOptions(propagation_policy="Background")
 
 ObjectLocation = tuple[str, str]
@@ -54,6 +56,8 @@ class GarbageCollector:
         """Owners in foreground deletion that wait for their dependents, by uid."""
         self._queue: asyncio.Queue[_WorkItem] = asyncio.Queue()
         self._queued: set[_WorkItem] = set()
+        self._retry_seconds: dict[_WorkItem, float] = {}
+        """The delays before the next try of the work items that failed."""
         store.add_listener(self._on_write)
 
     def load(self) -> None:
@@ -61,7 +65,11 @@ class GarbageCollector:
         for resource in self._store.catalog.all():
             for key, stored in self._store.collection(resource.collection_name).objects.items():
                 if b'"ownerReferences"' in stored.data or b'"deletionTimestamp"' in stored.data:
-                    self._on_write(resource, stored.decode(), "ADDED", key=key)
+                    try:
+                        self._on_write(resource, stored.decode(), "ADDED", key=key)
+                    except Exception as error:  # noqa: BLE001 - one object does not stop the start
+                        context = f"indexing {resource.collection_name} {key}"
+                        self._store.faults.report("api-load", context, error)
 
     def _on_write(
         self, resource: ServerResource, item: JsonObject, event_type: str, *, key: str = ""
@@ -113,27 +121,54 @@ class GarbageCollector:
 
     async def run(self) -> None:
         """Processes the queue until cancelled."""
-        while True:
-            work = await self._queue.get()
-            self._queued.discard(work)
-            task, location, uid = work
-            try:
-                await self._process(task, location, uid)
-            except ApiError as error:
-                log.warning("garbage collection of %s %s failed: %s", *location, error)
+        async with asyncio.TaskGroup() as retries:
+            while True:
+                work = await self._queue.get()
+                self._queued.discard(work)
+                task, location, uid = work
+                try:
+                    await self._process(task, location, uid)
+                except Exception as error:  # noqa: BLE001 - the barrier of the collector
+                    context = f"garbage collection ({task}) of {location[0]} {location[1]}"
+                    self._store.faults.report("api-collector", context, error)
+                    retries.create_task(self._retry_later(work), name="api-collector-retry")
+                else:
+                    self._retry_seconds.pop(work, None)
+
+    async def _retry_later(self, work: _WorkItem) -> None:
+        seconds = self._retry_seconds.get(work, _FIRST_RETRY_SECONDS)
+        self._retry_seconds[work] = min(2 * seconds, _MAX_RETRY_SECONDS)
+        await self._store.clock.sleep(seconds)
+        self._enqueue(work)
 
     async def expire_events(self) -> None:
         """Deletes events an hour after their last occurrence, until cancelled."""
-        clock = self._store.clock
         while True:
-            await clock.sleep(_EXPIRY_PERIOD_SECONDS)
-            resource = self._store.catalog.find_by_collection("/events")
-            if resource is None:
-                continue
-            before = format_rfc3339(clock.now() - _EVENT_TTL)
-            events = self._store.collection("/events").objects.values()
-            old = [stored for stored in events if _last_seen_at(stored.decode()) < before]
+            await self._store.clock.sleep(_EXPIRY_PERIOD_SECONDS)
+            try:
+                await self._expire_old_events()
+            except Exception as error:  # noqa: BLE001 - the barrier of this task
+                self._store.faults.report("api-event-expiry", "expiring events", error)
+
+    async def _expire_old_events(self) -> None:
+        clock = self._store.clock
+        resource = self._store.catalog.find_by_collection("/events")
+        if resource is None:
+            return
+        before = format_rfc3339(clock.now() - _EVENT_TTL)
+        events = list(self._store.collection("/events").objects.values())
+        for start in range(0, len(events), _EVENTS_PER_SLICE):
+            part = events[start : start + _EVENTS_PER_SLICE]
+            old = [stored for stored in part if self._was_seen_before(stored, before)]
             await self._deleter.delete_all(resource, old, _BACKGROUND_DELETION)
+            await clock.sleep(0)
+
+    def _was_seen_before(self, stored: StoredObject, before: str) -> bool:
+        try:
+            return _last_seen_at(stored.decode()) < before
+        except Exception as error:  # noqa: BLE001 - one event does not keep the others
+            self._store.faults.report("api-event-expiry", f"expiring event {stored.key}", error)
+            return False
 
     async def _process(self, task: str, location: ObjectLocation, uid: str) -> None:
         if task == "owner":

@@ -4,10 +4,8 @@ Only this module uses aiohttp's request and response types.
 """
 
 import asyncio
-import gzip
 import hashlib
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
 from typing import cast
 
@@ -19,19 +17,19 @@ from scheduler.apiserver.auth.access_reviews import (
     answer_review,
     openapi_name_of_review,
 )
+from scheduler.apiserver.auth.limits import UsageByIdentity
 from scheduler.apiserver.auth.middleware import AuthMiddleware
 from scheduler.apiserver.auth.rbac import AccessAttributes, Identity, is_allowed
+from scheduler.apiserver.base.bodies import decode_body, media_type_of
 from scheduler.apiserver.base.errors import (
     ApiError,
     internal_error,
-    request_entity_too_large,
     resource_not_found,
     too_many_requests,
 )
+from scheduler.apiserver.base.faults import FaultReporter
 from scheduler.apiserver.base.requests import (
     ResourcePath,
-    decode_body,
-    media_type_of,
     parse_flag,
     parse_resource_path,
 )
@@ -40,21 +38,23 @@ from scheduler.apiserver.kinds.resources import ServerResource
 from scheduler.apiserver.read.lists import ObjectRepresentation, parse_selectors
 from scheduler.apiserver.read.watch import WatchStream, parse_watch_request
 from scheduler.apiserver.routes import PUBLIC_PATHS, NonResourceHandler
+from scheduler.apiserver.transfer import (
+    add_warnings,
+    make_compressed_response,
+    make_response,
+    read_body,
+    send_within_time,
+)
 from scheduler.apiserver.verbs import ResourceRequest, VerbHandler, VerbResponse
 from scheduler.apiserver.write.writer import ObjectWriter
 from scheduler.hub.schema.json_types import JsonObject
 
-log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
-MAX_BODY_BYTES = 3 * 1024 * 1024
-"""The limit on request bodies, as on a real server."""
 _STATUS_GROUPS = frozenset(
     {"", "apps", "batch", "events.k8s.io", "coordination.k8s.io", "apiextensions.k8s.io"}
 )
 """API groups whose unknown resources get a Status; below other paths the 404 is plain text."""
 _MAX_WATCHES = 1_000
-_MIN_GZIP_BYTES = 128 * 1024
-"""Smaller responses are not compressed, as on a real server."""
 _WRITE_TIMEOUT_SECONDS = 30.0
 """A watch whose client accepts no data for this long is closed; the client can resume it."""
 
@@ -71,11 +71,17 @@ class HttpHandler:
         *,
         writer: ObjectWriter,
         auth_middleware: AuthMiddleware,
+        usage: UsageByIdentity,
         warning_funcs: Mapping[str, WarningFunc],
+        faults: FaultReporter,
     ) -> None:
         self._writer = writer
         self._auth_middleware = auth_middleware
+        self._usage = usage
         self._warning_funcs = warning_funcs
+        self._faults = faults
+        self.mark_known: Callable[[web.BaseRequest], None] = lambda _request: None
+        """Called when a request has shown a valid token."""
         self._non_resource_handler = NonResourceHandler(writer.catalog)
         self._verb_handler = VerbHandler(writer)
         self._watch_tasks: set[asyncio.Task[None]] = set()
@@ -84,14 +90,16 @@ class HttpHandler:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Handles a request; every error becomes a Status."""
         try:
-            return await self._route(request)
+            response = await self._route(request)
+            await send_within_time(request, response)
         except ApiError as error:
             return _status_response(error)
-        except (ConnectionResetError, asyncio.CancelledError):
+        except ConnectionError:
             raise
-        except Exception as error:
-            log.exception("%s %s failed", request.method, request.path)
-            return _status_response(internal_error(f"{type(error).__name__}: {error}"))
+        except Exception as error:  # noqa: BLE001 - the barrier of requests
+            self._faults.report("api-request", f"{request.method} {request.path}", error)
+            return _status_response(internal_error(type(error).__name__))
+        return response
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         self._auth_middleware.check_host_and_origin(request.headers)
@@ -99,6 +107,7 @@ class HttpHandler:
         if path in PUBLIC_PATHS:
             return await self._handle_non_resource(request, path)
         identity = self._auth_middleware.authenticate(request.headers)
+        self.mark_known(request)
         if "Impersonate-User" in request.headers:
             raise ApiError(
                 403,
@@ -131,7 +140,7 @@ class HttpHandler:
         tag = f'"{hashlib.sha256(body).hexdigest()[:32].upper()}"'
         if request.headers.get("If-None-Match") == tag:
             return web.Response(status=304, headers={"ETag": tag})
-        response = await _make_compressed_response(request, 200, body, kind)
+        response = await make_compressed_response(request, 200, body, kind)
         response.headers["ETag"] = tag
         if request.query.get("hash", "-") == tag.strip('"'):
             response.headers["Cache-Control"] = "public, immutable"
@@ -153,7 +162,10 @@ class HttpHandler:
         if not is_allowed(identity, attributes):
             raise attributes.forbidden_error(identity)
         if watches:
-            return await self._handle_watch(request, resource_path, resource)
+            return await self._handle_watch(request, resource_path, resource, identity)
+        usage = self._usage.of(identity)
+        body = await read_body(request)
+        usage.charge_bytes(len(body))
         resource_request = ResourceRequest(
             method=request.method,
             path=resource_path,
@@ -162,16 +174,16 @@ class HttpHandler:
             content_type=request.headers.get("Content-Type", ""),
             accept=request.headers.get("Accept", ""),
             user_agent=request.headers.get("User-Agent", ""),
-            body=await _read_body(request),
+            body=body,
             warnings=[resource.deprecation_warning] if resource.deprecation_warning else [],
         )
         answer = await self._verb_handler.handle(resource_request)
-        response = await _make_compressed_response(
+        usage.charge_bytes(len(answer.body))
+        response = await make_compressed_response(
             request, answer.status_code, answer.body, answer.content_type
         )
         object_warnings = self._object_warnings(resource_request, answer)
-        for warning in (*resource_request.warnings, *object_warnings):
-            response.headers.add("Warning", f"299 - {_quote_warning(warning)}")
+        add_warnings(response, [*resource_request.warnings, *object_warnings])
         return response
 
     def _object_warnings(
@@ -191,18 +203,22 @@ class HttpHandler:
     ) -> web.Response:
         """Answers an access review."""
         key = (resource_path.group, resource_path.plural)
-        data = await _read_body(request)
+        data = await read_body(request)
         kind = request.headers.get("Content-Type", "")
         if media_type_of(kind) == PROTOBUF:
             item = decode_protobuf(data, openapi_name_of_review(*key))
         else:
             item = decode_body(data, kind).value
-        return _make_response(201, _encode(answer_review(identity, REVIEW_KINDS[key], item)))
+        return make_response(201, _encode(answer_review(identity, REVIEW_KINDS[key], item)))
 
     # ------------------------------------------------------------ watches
 
     async def _handle_watch(
-        self, request: web.BaseRequest, resource_path: ResourcePath, resource: ServerResource
+        self,
+        request: web.BaseRequest,
+        resource_path: ResourcePath,
+        resource: ServerResource,
+        identity: Identity,
     ) -> web.StreamResponse:
         query = request.query
         watch_request = parse_watch_request(
@@ -226,27 +242,30 @@ class HttpHandler:
         response = web.StreamResponse(
             headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
         )
-        self._open_watch_count += 1
-        try:
-            await self._stream_watch(request, response, watch)
-        finally:
-            self._open_watch_count -= 1
+        usage = self._usage.of(identity)
+        with usage.open_watch():
+            self._open_watch_count += 1
+            try:
+                await self._stream_watch(request, response, usage.meter(watch.stream_lines()))
+            finally:
+                self._open_watch_count -= 1
         return response
 
     async def _stream_watch(
-        self, request: web.BaseRequest, response: web.StreamResponse, watch: WatchStream
+        self, request: web.BaseRequest, response: web.StreamResponse, lines: AsyncIterator[bytes]
     ) -> None:
         await response.prepare(request)
         task = cast("asyncio.Task[None]", asyncio.current_task())
         self._watch_tasks.add(task)
         try:
-            async for line in watch.stream_lines():
+            async for line in lines:
                 async with asyncio.timeout(_WRITE_TIMEOUT_SECONDS):
                     await response.write(line)
-        except (TimeoutError, ConnectionResetError):
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError("the watch client accepts no data") from None
+        except (TimeoutError, ConnectionError):
+            raise _abort(request, "the watch client accepts no data") from None
+        except Exception as error:  # noqa: BLE001 - the barrier of watches
+            self._faults.report("api-watch", f"watch {request.path}", error)
+            raise _abort(request, "the watch failed; the client resumes it") from None
         finally:
             self._watch_tasks.discard(task)
 
@@ -280,44 +299,11 @@ def _access_attributes_of(
     )
 
 
-def _quote_warning(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") + '"'
-
-
-async def _read_body(request: web.BaseRequest) -> bytes:
-    """Reads the body, decompressed by aiohttp.
-
-    Raises:
-        ApiError: 413, the body exceeds `MAX_BODY_BYTES`.
-    """
-    if not request.body_exists:
-        return b""
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise request_entity_too_large(MAX_BODY_BYTES)
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.content.iter_any():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise request_entity_too_large(MAX_BODY_BYTES)
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _make_response(code: int, body: bytes, content_type: str = "application/json") -> web.Response:
-    headers = {"Content-Type": content_type, "Cache-Control": "no-cache, private"}
-    return web.Response(status=code, body=body, headers=headers)
-
-
-async def _make_compressed_response(
-    request: web.BaseRequest, code: int, body: bytes, content_type: str
-) -> web.Response:
-    """A response, compressed if it is large and the client accepts gzip; a thread compresses."""
-    if len(body) < _MIN_GZIP_BYTES or "gzip" not in request.headers.get("Accept-Encoding", ""):
-        return _make_response(code, body, content_type)
-    response = _make_response(code, await asyncio.to_thread(gzip.compress, body, 1), content_type)
-    response.headers["Content-Encoding"] = "gzip"
-    return response
+def _abort(request: web.BaseRequest, why: str) -> ConnectionResetError:
+    """Closes the connection of a response that has begun; the client sees that it is cut."""
+    if request.transport is not None:
+        request.transport.abort()
+    return ConnectionResetError(why)
 
 
 def _plain_not_found() -> web.Response:

@@ -11,30 +11,40 @@ starts use it again. `kapok serve-api` runs the server alone.
 """
 
 import asyncio
-import asyncio.sslproto
 import base64
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from aiohttp import web
-
 from scheduler.apiserver.auth.certificates import ensure_server_certificate
+from scheduler.apiserver.auth.limits import (
+    ADMINISTRATOR_LIMITS,
+    LIMITS_OF_OTHERS,
+    IdentityLimits,
+    UsageByIdentity,
+)
 from scheduler.apiserver.auth.middleware import AuthMiddleware
 from scheduler.apiserver.auth.tokens import ADMINISTRATOR, TokenStore, write_kubeconfig
 from scheduler.apiserver.backup import DATABASE_NAME
 from scheduler.apiserver.base.errors import ApiError
+from scheduler.apiserver.base.faults import FaultReporter
 from scheduler.apiserver.garbage_collector import GarbageCollector
 from scheduler.apiserver.http import HttpHandler, WarningFunc
 from scheduler.apiserver.kinds.admission import WriteOptions
 from scheduler.apiserver.kinds.core.core_kinds import core_resources
 from scheduler.apiserver.kinds.custom.definitions import custom_resources_of, definition_strategy
 from scheduler.apiserver.kinds.resources import ResourceCatalog, ServerResource
+from scheduler.apiserver.listener import (
+    LimitedServer,
+    listening,
+    max_connections_of,
+    raise_descriptor_limit,
+)
 from scheduler.apiserver.storage.sqlite import DirectoryLock, SqliteStore
 from scheduler.apiserver.write.writer import ObjectWriter
 from scheduler.hub.schema.json_types import JsonObject
@@ -45,9 +55,7 @@ _CRD_RESOURCE = ("apiextensions.k8s.io", "v1", "customresourcedefinitions")
 _SYSTEM_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 _LOOPBACK_NAMES = ("127.0.0.1", "::1", "localhost")
 _WILDCARD_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never a default
-_SHUTDOWN_TIMEOUT_SECONDS = 0.5
-_TLS_BUFFER_BYTES = 32 * 1024
-"""The TLS buffer of each connection. With asyncio's 256 KiB, 1,000 watches take 280 MB."""
+_MAX_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +75,14 @@ class ApiServerOptions:
     """CustomResourceDefinitions to apply at the start, by the field manager `kapok-hub`."""
     namespaces: Sequence[str] = ()
     """Namespaces to create at the start, besides those that every cluster has."""
-    requests_per_second: float = 20_000.0
-    """The long-run request rate of one identity; above it the server responds with 429."""
+    administrator_limits: IdentityLimits = ADMINISTRATOR_LIMITS
+    """Requests, bytes and watches of each administrator; beyond them the response is 429."""
+    limits_of_others: IdentityLimits = LIMITS_OF_OTHERS
+    """The same for each identity of another role."""
     warning_funcs: Mapping[str, WarningFunc] = field(default_factory=dict)
     """Functions by kind: the warnings that a client gets when it writes such an object."""
+    on_fault: Callable[[str], None] = lambda _where: None
+    """Called with the place of each fault of the server (`base.faults.FAULT_PLACES`)."""
     clock: Clock = field(default_factory=SystemClock)
 
 
@@ -95,12 +107,14 @@ async def serve(options: ApiServerOptions) -> AsyncIterator[ApiServer]:
         OSError: the port cannot be bound.
         ApiError: a CRD of the options was refused.
     """
+    descriptor_limit = raise_descriptor_limit()
+    faults = FaultReporter(options.on_fault, options.clock)
     options.data_dir.mkdir(parents=True, exist_ok=True)
     lock = DirectoryLock(options.data_dir)
     lock.acquire()
     database = SqliteStore(options.data_dir / DATABASE_NAME)
     try:
-        writer = _open_writer(database, options.clock)
+        writer = _open_writer(database, options.clock, faults)
         database.start()
         async with asyncio.TaskGroup() as group:
             collector = GarbageCollector(writer)
@@ -111,28 +125,33 @@ async def serve(options: ApiServerOptions) -> AsyncIterator[ApiServer]:
             ]
             try:
                 await _bootstrap(writer, options)
-                async with _listen(writer, options) as server:
+                max_connections = max_connections_of(descriptor_limit)
+                async with _listen(writer, options, max_connections) as server:
                     yield server
             finally:
                 for task in work:
                     task.cancel()
+                writer.heavy_work.close()
     finally:
         await database.close()
         lock.release()
 
 
-def _open_writer(database: SqliteStore, clock: Clock) -> ObjectWriter:
+def _open_writer(database: SqliteStore, clock: Clock, faults: FaultReporter) -> ObjectWriter:
     catalog = ResourceCatalog()
     for resource in core_resources():
         if resource.group_resource.kind == "CustomResourceDefinition":
             resource = replace(resource, strategy=definition_strategy(clock.now))  # noqa: PLW2901
         catalog.add(resource)
-    writer = ObjectWriter(catalog=catalog, database=database, clock=clock)
+    writer = ObjectWriter(catalog=catalog, database=database, clock=clock, faults=faults)
     writer.load()
     definitions = catalog.find(*_CRD_RESOURCE)
     if definitions is not None:
         for stored in writer.collection(definitions.collection_name).objects.values():
-            _serve_definition(catalog, stored.decode())
+            try:
+                _serve_definition(catalog, stored.decode())
+            except Exception as error:  # noqa: BLE001 - one definition does not stop the start
+                faults.report("api-load", f"serving the definition {stored.key}", error)
     writer.add_listener(partial(_on_definition_change, catalog))
     return writer
 
@@ -171,51 +190,50 @@ async def _bootstrap(writer: ObjectWriter, options: ApiServerOptions) -> None:
 
 
 @asynccontextmanager
-async def _listen(writer: ObjectWriter, options: ApiServerOptions) -> AsyncIterator[ApiServer]:
+async def _listen(
+    writer: ObjectWriter, options: ApiServerOptions, max_connections: int
+) -> AsyncIterator[ApiServer]:
     tokens = TokenStore(options.data_dir / "tokens.json")
     token = tokens.get_or_create(ADMINISTRATOR)
+    usage = UsageByIdentity(
+        options.clock,
+        administrators=options.administrator_limits,
+        others=options.limits_of_others,
+    )
     handler = HttpHandler(
         writer=writer,
         auth_middleware=AuthMiddleware(
-            tokens=tokens,
-            host_names=frozenset({options.host, *options.host_names}),
-            clock=options.clock,
-            requests_per_second=options.requests_per_second,
+            tokens=tokens, host_names=frozenset({options.host, *options.host_names}), usage=usage
         ),
+        usage=usage,
         warning_funcs=options.warning_funcs,
+        faults=writer.faults,
     )
-    # Cancellation closes the watch of a client that disconnects; writes are shielded from it.
-    server = web.Server(handler.handle, handler_cancellation=True)
-    # asyncio has no parameter for it, so the class attribute is set.
-    asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES
-    runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_TIMEOUT_SECONDS)
-    await runner.setup()
+    server = LimitedServer(handler.handle, max_connections=max_connections)
+    handler.mark_known = server.mark_known
+    certificate = ensure_server_certificate(
+        options.data_dir,
+        sorted({*_LOOPBACK_NAMES, options.host, *options.host_names}),
+        options.clock.now(),
+    )
     bound = bind_port(options.host, options.port, options.data_dir / "port")
-    try:
-        certificate = ensure_server_certificate(
-            options.data_dir,
-            sorted({*_LOOPBACK_NAMES, options.host, *options.host_names}),
-            options.clock.now(),
-        )
-        site = web.SockSite(runner, bound, ssl_context=certificate.ssl_context())
-        await site.start()
+    async with listening(server, bound, certificate.ssl_context()):
         port = bound.getsockname()[1]
         url = f"https://{_reachable_host(options)}:{port}"
         path = options.data_dir / "kubeconfig"
         authority = base64.b64encode(certificate.authority_path.read_bytes()).decode()
         write_kubeconfig(path, name=options.name, url=url, token=token, ca=authority)
         log.info("%s: serving the Kubernetes API at %s, kubeconfig %s", options.name, url, path)
-        yield ApiServer(
-            name=options.name,
-            url=url,
-            token=token,
-            kubeconfig_path=path,
-            ca_path=certificate.authority_path,
-        )
-    finally:
-        handler.end_watches()
-        await runner.cleanup()
-        bound.close()
+        try:
+            yield ApiServer(
+                name=options.name,
+                url=url,
+                token=token,
+                kubeconfig_path=path,
+                ca_path=certificate.authority_path,
+            )
+        finally:
+            handler.end_watches()
 
 
 def _reachable_host(options: ApiServerOptions) -> str:
@@ -236,7 +254,7 @@ def bind_port(host: str, port: int, port_file: Path) -> socket.socket:
     Raises:
         OSError: the given port is in use.
     """
-    recorded = int(port_file.read_text()) if not port and port_file.exists() else 0
+    recorded = 0 if port else _read_port(port_file)
     try:
         bound = _bind_socket(host, port or recorded)
     except OSError:
@@ -246,6 +264,20 @@ def bind_port(host: str, port: int, port_file: Path) -> socket.socket:
         bound = _bind_socket(host, 0)
     port_file.write_text(f"{bound.getsockname()[1]}\n")
     return bound
+
+
+def _read_port(port_file: Path) -> int:
+    """The recorded port; 0 if there is none or the file is damaged."""
+    try:
+        recorded = int(port_file.read_text())
+    except FileNotFoundError:
+        return 0
+    except ValueError:
+        recorded = -1
+    if 0 <= recorded <= _MAX_PORT:
+        return recorded
+    log.warning("%s: the file holds no port, taking and recording a free one", port_file)
+    return 0
 
 
 def _bind_socket(host: str, port: int) -> socket.socket:

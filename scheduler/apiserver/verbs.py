@@ -10,6 +10,19 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from scheduler.apiserver.base.bodies import (
+    APPLY_CBOR,
+    APPLY_YAML,
+    JSON,
+    JSON_PATCH,
+    MAX_BODY_BYTES,
+    MERGE_PATCH,
+    STRATEGIC_PATCH,
+    YAML,
+    RequestBody,
+    decode_body,
+    media_type_of,
+)
 from scheduler.apiserver.base.errors import (
     ApiError,
     bad_request,
@@ -20,18 +33,8 @@ from scheduler.apiserver.base.errors import (
     unsupported_media_type,
 )
 from scheduler.apiserver.base.requests import (
-    APPLY_CBOR,
-    APPLY_YAML,
-    JSON,
-    JSON_PATCH,
-    MERGE_PATCH,
-    STRATEGIC_PATCH,
-    YAML,
-    RequestBody,
     ResourcePath,
     check_resource_version,
-    decode_body,
-    media_type_of,
     parse_flag,
 )
 from scheduler.apiserver.kinds.admission import WriteOptions, prune_unknown_fields
@@ -46,8 +49,10 @@ from scheduler.apiserver.read.lists import (
     parse_selectors,
     read_page,
 )
-from scheduler.apiserver.storage.collection import StoredObject
+from scheduler.apiserver.storage.collection import ObjectCollection, StoredObject
 from scheduler.apiserver.write.deletion import ObjectDeleter, parse_delete_options
+from scheduler.apiserver.write.json_patch import apply_json_patch
+from scheduler.apiserver.write.merge_patch import apply_merge_patch
 from scheduler.apiserver.write.options import (
     OPTIONS_KINDS,
     check_patch_options,
@@ -55,12 +60,14 @@ from scheduler.apiserver.write.options import (
     parse_field_manager,
     parse_field_validation,
 )
-from scheduler.apiserver.write.patches import apply_json_patch, apply_merge_patch
 from scheduler.apiserver.write.pod_subresources import bind_pod, parse_eviction_options
 from scheduler.apiserver.write.strategic_merge import apply_strategic_merge_patch
 from scheduler.apiserver.write.writer import ObjectWriter, TransformFunc, WriteResult
 from scheduler.hub.schema.json_types import Json, JsonObject
 
+_MIN_HEAVY_LIST = 100
+"""Longer lists whose objects have to be decoded are read beside the event loop."""
+_BYTES_PER_LISTED_OBJECT = 100
 _encode = msgspec.json.Encoder().encode
 
 
@@ -106,7 +113,7 @@ class VerbHandler:
         if subresource and subresource not in request.resource.subresources:
             raise _subresource_error(request)
         if request.method in {"GET", "HEAD"}:
-            return self._get(request) if request.path.name else self._list(request)
+            return self._get(request) if request.path.name else await self._list(request)
         verb = self._write_handler_of(request)
         if verb is None and not request.path.name and request.method in {"PUT", "PATCH"}:
             raise bad_request("name must be provided")
@@ -138,20 +145,22 @@ class VerbHandler:
         body = encode_object(resource, stored, shape, self._writer.clock.now())
         return VerbResponse(200, *shape.encode(body))
 
-    def _list(self, request: ResourceRequest) -> VerbResponse:
+    async def _list(self, request: ResourceRequest) -> VerbResponse:
         resource, writer = request.resource, self._writer
         selected = parse_selectors(resource, request.query)
-        found = read_page(
-            writer.collection(resource.collection_name),
-            request.path.namespace,
-            selected,
-            request.query,
-            writer.revision,
-        )
         shape = ObjectRepresentation.negotiate(request.accept, request.query)
-        return VerbResponse(
-            200, *shape.encode(encode_list(resource, found, shape, writer.clock.now()))
-        )
+        collection, revision = writer.collection(resource.collection_name), writer.revision
+
+        def read(objects: ObjectCollection) -> VerbResponse:
+            found = read_page(objects, request.path.namespace, selected, request.query, revision)
+            body = encode_list(resource, found, shape, writer.clock.now())
+            return VerbResponse(200, *shape.encode(body))
+
+        count = len(collection.objects)
+        if count < _MIN_HEAVY_LIST or not (selected or shape.needs_decoding):
+            return read(collection)
+        frozen = collection.copy()
+        return await writer.heavy_work.run(count * _BYTES_PER_LISTED_OBJECT, lambda: read(frozen))
 
     # ------------------------------------------------------------ writing
 
@@ -163,7 +172,7 @@ class VerbHandler:
                 if resource.is_custom
                 else method_not_allowed(resource.group_resource)
             )
-        body = _decode_write_body(request)
+        body = await self._decode(request, lambda: _decode_write_body(request))
         options = self._parse_write_options(request, body)
         done = await self._writer.create(resource, request.path.namespace, body.value, options)
         return self._write_response(request, done)
@@ -171,7 +180,7 @@ class VerbHandler:
     async def _bind_or_evict(self, request: ResourceRequest) -> VerbResponse:
         """Binds or evicts a pod, by POST to its subresource."""
         path, writer = request.path, self._writer
-        body = _decode_write_body(request)
+        body = await self._decode(request, lambda: _decode_write_body(request))
         options = self._parse_write_options(request, body)
         if path.subresource == "eviction":
             evict = parse_eviction_options(body.value)
@@ -189,7 +198,7 @@ class VerbHandler:
         return VerbResponse(201, _encode({**done, "code": 201}))
 
     async def _put(self, request: ResourceRequest) -> VerbResponse:
-        body = _decode_write_body(request)
+        body = await self._decode(request, lambda: _decode_write_body(request))
         options = self._parse_write_options(request, body)
         if request.path.subresource == "scale":
             return await self._update_scale(request, lambda _old: body.value, options)
@@ -213,7 +222,7 @@ class VerbHandler:
         if kind not in accepted or kind == APPLY_CBOR:
             raise unsupported_media_type(accepted)
         check_patch_options(request.query, is_apply=kind == APPLY_YAML)
-        body = decode_body(request.body, request.content_type)
+        body = await self._decode(request, lambda: decode_body(request.body, request.content_type))
         options = self._parse_write_options(request, body)
         if kind == APPLY_YAML:
             return await self._apply(request, body, options)
@@ -279,6 +288,11 @@ class VerbHandler:
 
     # ------------------------------------------------------------ shared steps
 
+    async def _decode(
+        self, request: ResourceRequest, decode: Callable[[], RequestBody]
+    ) -> RequestBody:
+        return await self._writer.heavy_work.run(len(request.body), decode)
+
     def _write_response(self, request: ResourceRequest, result: WriteResult) -> VerbResponse:
         resource = request.resource
         code = 201 if result.created else 200
@@ -297,6 +311,8 @@ class VerbHandler:
             is_patch=request.method == "PATCH",
             subresource=request.path.subresource,
             warnings=request.warnings,
+            # A few bytes of a JSON patch can copy a megabyte.
+            size_bytes=MAX_BODY_BYTES if b'"copy"' in request.body else len(request.body),
             duplicate_fields=list(body.duplicate_fields),
         )
 

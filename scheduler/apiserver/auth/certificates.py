@@ -6,6 +6,7 @@ exists only in memory while it signs.
 """
 
 import ipaddress
+import logging
 import os
 import ssl
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+log = logging.getLogger(__name__)
 _LIFETIME = timedelta(days=365)
 _RENEW_BEFORE = timedelta(days=30)
 _BACKDATE = timedelta(hours=1)
@@ -61,7 +63,12 @@ def _is_usable(files: ServerCertificate, names: Sequence[str], now: datetime) ->
         files.chain_path.exists() and files.key_path.exists() and files.authority_path.exists()
     ):
         return False
-    certificate = x509.load_pem_x509_certificate(files.chain_path.read_bytes())
+    try:
+        certificate = x509.load_pem_x509_certificate(files.chain_path.read_bytes())
+        files.ssl_context()
+    except (ValueError, ssl.SSLError) as error:
+        log.warning("%s: damaged (%s); a new certificate replaces it", files.chain_path, error)
+        return False
     if certificate.not_valid_after_utc - _RENEW_BEFORE <= now:
         return False
     san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

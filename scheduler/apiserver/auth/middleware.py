@@ -6,10 +6,10 @@ needs a token, and Host (against DNS rebinding) and Origin must name this server
 
 from collections.abc import Mapping
 
+from scheduler.apiserver.auth.limits import UsageByIdentity
 from scheduler.apiserver.auth.rbac import Identity
 from scheduler.apiserver.auth.tokens import TokenStore
-from scheduler.apiserver.base.errors import ApiError, too_many_requests, unauthorized
-from scheduler.runtime.clock import Clock
+from scheduler.apiserver.base.errors import ApiError, unauthorized
 
 _LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -21,26 +21,6 @@ def parse_host_name(header: str) -> str:
     return header.rpartition(":")[0] if ":" in header else header
 
 
-class RateLimiter:
-    """A token bucket: `per_second` requests in the long run, twice as many in a burst."""
-
-    def __init__(self, per_second: float, now: float) -> None:
-        self._tokens_per_second = per_second
-        self._tokens = self._max_tokens = 2 * per_second
-        self._refilled_at = now
-
-    def try_accept(self, now: float) -> bool:
-        """Takes a token for one request; returns False if none is left."""
-        self._tokens = min(
-            self._max_tokens, self._tokens + (now - self._refilled_at) * self._tokens_per_second
-        )
-        self._refilled_at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-
 class AuthMiddleware:
     """Checks the headers of each request before its body is read."""
 
@@ -49,14 +29,11 @@ class AuthMiddleware:
         *,
         tokens: TokenStore,
         host_names: frozenset[str],
-        clock: Clock,
-        requests_per_second: float,
+        usage: UsageByIdentity,
     ) -> None:
         self._tokens = tokens
         self._host_names = host_names | _LOOPBACK_NAMES
-        self._clock = clock
-        self._requests_per_second = requests_per_second
-        self._rate_limiters: dict[str, RateLimiter] = {}
+        self._usage = usage
 
     def check_host_and_origin(self, headers: Mapping[str, str]) -> None:
         """Checks that Host, and Origin where a web page sends it, name this server.
@@ -78,7 +55,7 @@ class AuthMiddleware:
         """The identity of the bearer token.
 
         Raises:
-            ApiError: 401, or 429 if this identity exceeds its request rate.
+            ApiError: 401, or 429 if this identity exceeds its limits.
         """
         scheme, _space, token = headers.get("Authorization", "").partition(" ")
         given = token.strip().encode()
@@ -87,17 +64,5 @@ class AuthMiddleware:
         identity = self._tokens.identity_of(given)
         if identity is None:
             raise unauthorized()
-        if not self._rate_limiter_of(identity.name).try_accept(self._clock.monotonic()):
-            raise too_many_requests(
-                f"{identity.name} sends more than {self._requests_per_second:.0f} requests a"
-                " second; please try again later"
-            )
+        self._usage.of(identity).admit_request()
         return identity
-
-    def _rate_limiter_of(self, name: str) -> RateLimiter:
-        found = self._rate_limiters.get(name)
-        if found is None:
-            found = self._rate_limiters[name] = RateLimiter(
-                self._requests_per_second, self._clock.monotonic()
-            )
-        return found

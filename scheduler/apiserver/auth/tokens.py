@@ -6,6 +6,7 @@ reads the file again when it has changed.
 
 import hmac
 import json
+import logging
 import os
 import secrets
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from scheduler.apiserver.auth.rbac import ROLES, Identity
 from scheduler.hub.schema.json_types import Json
 
+log = logging.getLogger(__name__)
 _TOKEN_BYTES = 32
 ADMINISTRATOR = Identity("kapok-admin", "administrator")
 
@@ -51,7 +53,11 @@ class TokenStore:
         """The identity of a token, or None; compares in constant time."""
         found = self._find(token)
         if found is None and self._has_changed():
-            self._read()
+            try:
+                self._read()
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                # Logged once per change of the file; the tokens that were read before stay valid.
+                log.error("%s: the file of tokens cannot be read: %s", self._path, error)  # noqa: TRY400
             found = self._find(token)
         return found
 

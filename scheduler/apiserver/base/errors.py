@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.problems import FieldProblem
 
+_MAX_PROBLEMS = 100
+"""The most problems that one response lists."""
+
 
 @dataclass(frozen=True, slots=True)
 class GroupResource:
@@ -179,9 +182,15 @@ def internal_error(message: str) -> ApiError:
     return ApiError(500, "InternalError", f"Internal error occurred: {message}")
 
 
-def server_error(message: str) -> ApiError:
-    """500 without a reason, as the real server responds to some invalid requests."""
-    return ApiError(500, "", message)
+def service_unavailable(message: str, *, retry_after_seconds: int = 1) -> ApiError:
+    """503: the server cannot do this now, for example because its disk is full."""
+    return ApiError(
+        503,
+        "ServiceUnavailable",
+        message,
+        {"retryAfterSeconds": retry_after_seconds},
+        {"Retry-After": str(retry_after_seconds)},
+    )
 
 
 def invalid_options(kind: str, problems: Sequence[FieldProblem]) -> ApiError:
@@ -200,6 +209,9 @@ def not_acceptable() -> ApiError:
 
 def invalid(group_resource: GroupResource, name: str, problems: Sequence[FieldProblem]) -> ApiError:
     """422: the object is well-formed but invalid; `details.causes` has one entry per problem."""
+    if len(problems) > _MAX_PROBLEMS:
+        more = f"{len(problems) - _MAX_PROBLEMS} more problems"
+        problems = [*problems[:_MAX_PROBLEMS], FieldProblem("FieldValueInvalid", "<nil>", more)]
     sentences = [problem.full_message for problem in problems]
     text = sentences[0] if len(sentences) == 1 else f"[{', '.join(sentences)}]"
     causes = [

@@ -15,6 +15,7 @@ from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value, quote_value
 from scheduler.hub.schema.structural import apply_defaults, drop_nulls, prune, validate
 
+_MAX_SHOWN_FIELDS = 100
 _REASONS_THAT_SKIP_RULES = frozenset(
     {
         "FieldValueRequired",
@@ -47,6 +48,8 @@ class WriteOptions:
     """Whether the new object results from a patch; some errors are worded differently then."""
     warnings: list[str] = field(default_factory=list)
     """Texts for `Warning` headers; the write adds to them."""
+    size_bytes: int = 0
+    """The size of the request body; large ones are processed beside the event loop."""
     duplicate_fields: list[str] = field(default_factory=list)
     """The paths of keys that occur twice in the body."""
 
@@ -109,6 +112,8 @@ def prune_unknown_fields(resource: ServerResource, item: JsonObject, options: Wr
     found = [*unknown, *(f'duplicate field "{path}"' for path in options.duplicate_fields)]
     if not found:
         return
+    if len(found) > _MAX_SHOWN_FIELDS:
+        found = [*found[:_MAX_SHOWN_FIELDS], f"and {len(found) - _MAX_SHOWN_FIELDS} more"]
     if options.field_validation == "Strict":
         kind, words = resource.group_resource.kind, f"strict decoding error: {', '.join(found)}"
         if options.is_patch:

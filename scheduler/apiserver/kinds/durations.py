@@ -36,5 +36,5 @@ def format_age(timestamp: object, now: datetime) -> str:
         return "<unknown>"
     try:
         return format_human_duration((now - datetime.fromisoformat(timestamp)).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return "<invalid>"

@@ -5,7 +5,8 @@ import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from scheduler.apiserver.base.errors import ApiError, bad_request, conflict, invalid, server_error
+from scheduler.apiserver.base.errors import ApiError, bad_request, conflict, invalid
+from scheduler.apiserver.base.requests import parse_revision
 from scheduler.apiserver.kinds.names import (
     annotations_problems,
     dns_label_problems,
@@ -13,6 +14,7 @@ from scheduler.apiserver.kinds.names import (
     labels_problems,
 )
 from scheduler.apiserver.kinds.resources import ServerResource
+from scheduler.apiserver.kinds.unstructured import map_at
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value, quote_value, required_value
 
@@ -34,6 +36,11 @@ _METADATA_TYPES: dict[str, tuple[type, str]] = {
     **dict.fromkeys(_STRING_FIELDS, (str, "string")),
     **dict.fromkeys(_STRING_MAP_FIELDS, (dict, "map of strings")),
     **dict.fromkeys(_LIST_FIELDS, (list, "list")),
+}
+
+_OWNER_TYPES: dict[str, tuple[type, str]] = {
+    **dict.fromkeys(("apiVersion", "kind", "name", "uid"), (str, "string")),
+    **dict.fromkeys(("controller", "blockOwnerDeletion"), (bool, "bool")),
 }
 
 
@@ -64,7 +71,7 @@ def check_type_meta(resource: ServerResource, item: Json) -> JsonObject:
             item[key] = expected
         elif found != expected and key == "kind" and resource.is_custom:
             subject = replace(resource.group_resource, kind=str(found))
-            name = (item.get("metadata") or {}).get("name") or ""
+            name = str(map_at(item, "metadata").get("name") or "")
             raise invalid(subject, name, [invalid_value("kind", found, f"must be {expected}")])
         elif found != expected:
             raise bad_request(
@@ -91,6 +98,28 @@ def _check_metadata_types(kind: str, metadata: Json) -> None:
         for name, text in metadata.get(key, {}).items():
             if not isinstance(text, str):
                 raise _unmarshal_error(kind, f"metadata.{key}.{name}", "string", text)
+    _check_list_types(kind, metadata)
+
+
+def _check_list_types(kind: str, metadata: JsonObject) -> None:
+    for name in metadata.get("finalizers", ()):
+        if not isinstance(name, str):
+            raise _unmarshal_error(kind, "metadata.finalizers", "string", name)
+    for owner in metadata.get("ownerReferences", ()):
+        _check_owner_types(kind, owner)
+    for entry in metadata.get("managedFields", ()):
+        if not isinstance(entry, dict):
+            raise _unmarshal_error(kind, "metadata.managedFields", "object", entry)
+
+
+def _check_owner_types(kind: str, owner: Json) -> None:
+    path = "metadata.ownerReferences"
+    if not isinstance(owner, dict):
+        raise _unmarshal_error(kind, path, "object", owner)
+    for key, (expected, words) in _OWNER_TYPES.items():
+        value = owner.get(key)
+        if value is not None and not isinstance(value, expected):
+            raise _unmarshal_error(kind, f"{path}.{key}", words, value)
 
 
 def _unmarshal_error(kind: str, path: str, expected: str, value: Json) -> ApiError:
@@ -168,8 +197,8 @@ def keep_system_metadata(
             f"Precondition failed: UID in precondition: {uid}, UID in object meta: {before['uid']}",
         )
     version = metadata.get("resourceVersion")
-    if version and not version.isdigit():
-        raise server_error(f'strconv.ParseUint: parsing "{version}": invalid syntax')
+    if version and parse_revision(version) is None:
+        raise bad_request(f'strconv.ParseUint: parsing "{version[:80]}": invalid syntax')
     if version and version not in {before["resourceVersion"], "0"}:
         raise conflict(resource.group_resource, name)
     for key in (*_SYSTEM_METADATA_FIELDS, "resourceVersion"):
@@ -234,9 +263,6 @@ def _owner_reference_problems(metadata: JsonObject) -> list[FieldProblem]:
     controllers = 0
     for owner in metadata.get("ownerReferences") or ():
         path = "metadata.ownerReferences"
-        if not isinstance(owner, dict):
-            problems.append(invalid_value(path, owner, "must be an object"))
-            continue
         problems += [
             required_value(f"{path}.{key}", f"{key} must not be empty")
             for key in ("apiVersion", "kind", "name", "uid")

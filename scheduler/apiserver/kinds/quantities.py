@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from scheduler.hub.schema.json_types import Json
 from scheduler.hub.schema.structural import SchemaNode
+from scheduler.hub.schema.value_checks import is_quantity_in_range
 
 _QUANTITY = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))((?:[KMGTPE]i)|[numkMGTPE]|[eE][+-]?\d+)?$")
 _BINARY_SUFFIXES = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
@@ -21,7 +22,7 @@ _NANO = Decimal("1e-9")
 def canonical_quantity(text: str) -> str:
     """The canonical form of a quantity; text that is not a quantity is returned unchanged."""
     match = _QUANTITY.match(text)
-    if match is None:
+    if match is None or not is_quantity_in_range(text):
         return text
     number, suffix = Decimal(match[1]), match[2] or ""
     if suffix[:1] in {"e", "E"} and len(suffix) > 1 and suffix not in _BINARY_SUFFIXES:

@@ -1,8 +1,10 @@
 """The scale subresource: autoscaling/v1 Scale as a common view on the replicas of all kinds."""
 
+import math
+
 from scheduler.apiserver.base.errors import bad_request, invalid
 from scheduler.apiserver.kinds.resources import ScalePaths, ServerResource
-from scheduler.apiserver.kinds.unstructured import value_at
+from scheduler.apiserver.kinds.unstructured import map_at, maps_in, value_at
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value
 
@@ -13,16 +15,18 @@ def _format_selector(value: Json) -> str:
         return value
     if not isinstance(value, dict):
         return ""
-    terms = [f"{key}={text}" for key, text in sorted((value.get("matchLabels") or {}).items())]
-    for term in value.get("matchExpressions") or ():
-        key, values = term.get("key"), ",".join(sorted(term.get("values") or ()))
+    terms = [f"{key}={text}" for key, text in sorted(map_at(value, "matchLabels").items())]
+    for term in maps_in(value.get("matchExpressions")):
+        listed = term.get("values")
+        key = term.get("key")
+        values = ",".join(sorted(map(str, listed))) if isinstance(listed, list) else ""
         terms.append(
             {
                 "In": f"{key} in ({values})",
                 "NotIn": f"{key} notin ({values})",
                 "Exists": f"{key}",
                 "DoesNotExist": f"!{key}",
-            }.get(term.get("operator", ""), "")
+            }.get(str(term.get("operator", "")), "")
         )
     return ",".join(filter(None, terms))
 
@@ -55,18 +59,25 @@ def scale_of(resource: ServerResource, item: JsonObject) -> JsonObject:
     """The Scale of an object."""
     paths, metadata = _scale_paths_of(resource), item["metadata"]
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    status: JsonObject = {"replicas": int(value_at(item, *paths.status) or 0)}
+    status: JsonObject = {"replicas": _count_at(item, paths.status)}
     selector = _format_selector(value_at(item, *paths.selector)) if paths.selector else ""
     if selector:
         status["selector"] = selector
-    replicas = value_at(item, *paths.spec)
+    replicas = _count_at(item, paths.spec)
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {key: metadata[key] for key in kept if key in metadata},
-        "spec": {} if not replicas else {"replicas": int(replicas)},
+        "spec": {"replicas": replicas} if replicas else {},
         "status": status,
     }
+
+
+def _count_at(item: JsonObject, path: tuple[str, ...]) -> int:
+    """The whole number at a path; 0 where there is none."""
+    found = value_at(item, *path)
+    is_number = isinstance(found, int | float) and not isinstance(found, bool)
+    return int(found) if is_number and math.isfinite(found) else 0
 
 
 def apply_scale(resource: ServerResource, item: JsonObject, scale: Json) -> JsonObject:
@@ -88,12 +99,14 @@ def apply_scale(resource: ServerResource, item: JsonObject, scale: Json) -> Json
         problem = invalid_value("spec.replicas", replicas, why)
         raise invalid(resource.group_resource, item["metadata"]["name"], [problem])
     changed = dict(item)
-    version = (scale.get("metadata") or {}).get("resourceVersion")
+    version = map_at(scale, "metadata").get("resourceVersion")
     if version:
+        if not isinstance(version, str):
+            raise bad_request("Scale: metadata.resourceVersion is not a string")
         changed["metadata"] = {**item["metadata"], "resourceVersion": version}
     target = changed
     for key in _scale_paths_of(resource).spec[:-1]:
-        target[key] = dict(target.get(key) or {})
+        target[key] = dict(map_at(target, key))
         target = target[key]
     target[_scale_paths_of(resource).spec[-1]] = replicas
     return changed

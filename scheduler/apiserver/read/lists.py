@@ -20,7 +20,7 @@ from scheduler.apiserver.base.errors import (
     invalid_options,
     not_acceptable,
 )
-from scheduler.apiserver.base.requests import parse_integer
+from scheduler.apiserver.base.requests import parse_integer, parse_revision
 from scheduler.apiserver.kinds.resources import ServerResource
 from scheduler.apiserver.read.selectors import (
     SelectionPredicate,
@@ -33,6 +33,7 @@ from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.problems import FieldProblem
 
 _encode = msgspec.json.Encoder().encode
+_YAML_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _ACCEPTS_JSON = re.compile(r"application/json|application/\*|\*/\*")
 _AS_KIND = re.compile(r"as=(Table|PartialObjectMetadata(?:List)?)")
 
@@ -62,6 +63,11 @@ class ObjectRepresentation:
                 return ObjectRepresentation(is_yaml=True)
         raise not_acceptable()
 
+    @property
+    def needs_decoding(self) -> bool:
+        """Whether the objects have to be decoded, instead of being sent as they are stored."""
+        return bool(self.as_kind) or self.is_yaml
+
     def encode(self, body: bytes) -> tuple[bytes, str]:
         """The body of a response, converted to YAML if requested, and its content type."""
         if not self.is_yaml:
@@ -80,7 +86,7 @@ def _parse_include_object(query: Mapping[str, str]) -> str:
 
 
 def _convert_to_yaml(body: bytes) -> bytes:
-    text: str = yaml.safe_dump(msgspec.json.decode(body), allow_unicode=True)
+    text: str = yaml.dump(msgspec.json.decode(body), Dumper=_YAML_DUMPER, allow_unicode=True)
     return text.encode()
 
 
@@ -141,9 +147,12 @@ class ListPage:
 def _decode_continue(token: str) -> tuple[int, str]:
     try:
         found = msgspec.json.decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        return int(found["rv"]), str(found["start"])
-    except (ValueError, KeyError, TypeError, binascii.Error, msgspec.DecodeError):
-        raise bad_request(f"continue key is not valid: {token[:80]!r}") from None
+        revision, start = parse_revision(str(found["rv"])), found["start"]
+    except (ValueError, KeyError, TypeError, binascii.Error, msgspec.DecodeError, RecursionError):
+        revision, start = None, ""
+    if revision is None or not isinstance(start, str):
+        raise bad_request(f"continue key is not valid: {token[:80]!r}")
+    return revision, start
 
 
 def _encode_continue(revision: int, start: str) -> str:
@@ -172,11 +181,11 @@ def parse_requested_revision(query: Mapping[str, str], current_revision: int) ->
         raise _list_option_error("FieldValueForbidden", why)
     if not version:
         return None
-    if not version.isdigit():
+    revision = parse_revision(version)
+    if revision is None:
         raise bad_request(
-            f'resourceVersion: Invalid value: "{version}": must be a number as a string'
+            f'resourceVersion: Invalid value: "{version[:80]}": must be a number as a string'
         )
-    revision = int(version)
     if match == "Exact" and revision == 0:
         why = 'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
         raise _list_option_error("FieldValueForbidden", why)

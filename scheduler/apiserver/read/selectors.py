@@ -16,6 +16,8 @@ _SET_REQUIREMENT = re.compile(r"^(?P<key>\S+)\s+(?P<op>in|notin)\s*\((?P<values>
 _EQUALITY_REQUIREMENT = re.compile(
     r"^(?P<key>[^\s=!<>,()]+)\s*(?P<op>==|=|!=|>|<)\s*(?P<value>[^\s=!<>,()]*)$"
 )
+_SEPARATOR = re.compile(r"[,()]")
+_BOUND = re.compile(r"-?[0-9]{1,18}")
 _LABEL_KEY = re.compile(r"^[^\s=!<>,()]+$")
 
 
@@ -42,14 +44,22 @@ class LabelRequirement:
 
     def _compare_bound(self, found: str) -> bool:
         (limit,) = self.values
-        if not re.fullmatch(r"-?\d+", found):
+        if not _BOUND.fullmatch(found):
             return False
         return int(found) > int(limit) if self.operator == ">" else int(found) < int(limit)
 
 
 def _split_requirements(text: str) -> list[str]:
     """The parts of a selector between commas that are not in parentheses."""
-    return [part.strip() for part in re.split(r",(?![^(]*\))", text)]
+    parts, start, is_inside = [], 0, False
+    for match in _SEPARATOR.finditer(text):
+        if match[0] == ",":
+            if not is_inside:
+                parts.append(text[start : match.start()].strip())
+                start = match.end()
+        else:
+            is_inside = match[0] == "("
+    return [*parts, text[start:].strip()]
 
 
 def parse_label_selector(text: str) -> tuple[LabelRequirement, ...]:
@@ -72,7 +82,7 @@ def _parse_requirement(part: str, text: str) -> LabelRequirement:
     problems = label_key_problems(found.key)
     if found.operator in {"in", "notin"}:
         problems += [line for value in found.values for line in label_value_problems(value)]
-    if found.operator in {">", "<"} and not re.fullmatch(r"-?\d+", next(iter(found.values))):
+    if found.operator in {">", "<"} and not _BOUND.fullmatch(next(iter(found.values))):
         problems.append("for 'Gt', 'Lt' operators, the value must be an integer")
     if problems:
         raise _selector_error(text, problems[0])

@@ -78,6 +78,13 @@ class ObjectCollection:
         self.objects[stored.key] = stored
         self.keys.append(stored.key)
 
+    def copy(self) -> "ObjectCollection":
+        """The objects and the history of this instant, for a reader in another thread."""
+        made = ObjectCollection(self.oldest_revision)
+        made.objects, made.keys = dict(self.objects), list(self.keys)
+        made.events = self.events[self._first_index :]
+        return made
+
     def latest(self, key: str) -> StoredObject | None:
         """The newest version of an object, including a pending write; None if there is none."""
         waiting = self.pending_writes.get(key)

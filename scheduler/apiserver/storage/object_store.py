@@ -6,13 +6,19 @@ interleave.
 """
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
 
-from scheduler.apiserver.base.errors import forbidden, internal_error, not_found
+from scheduler.apiserver.base.errors import (
+    forbidden,
+    not_found,
+    request_entity_too_large,
+    service_unavailable,
+)
+from scheduler.apiserver.base.faults import FaultReporter
+from scheduler.apiserver.base.heavy_work import HeavyWork
 from scheduler.apiserver.kinds.admission import WriteOptions
 from scheduler.apiserver.kinds.resources import ResourceCatalog, ServerResource
 from scheduler.apiserver.storage.collection import ObjectCollection, StoredObject
@@ -31,9 +37,18 @@ WriteListener = Callable[[ServerResource, JsonObject, str], None]
 class ObjectStore:
     """The collections of objects, and the counter of resource versions."""
 
-    def __init__(self, *, catalog: ResourceCatalog, database: SqliteStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        catalog: ResourceCatalog,
+        database: SqliteStore,
+        clock: Clock,
+        faults: FaultReporter,
+    ) -> None:
         self.catalog = catalog
         self.clock = clock
+        self.faults = faults
+        self.heavy_work = HeavyWork()
         self.revision = 0
         """The revision of the newest write on disk, which lists report."""
         self._last_revision = 0
@@ -133,12 +148,12 @@ class ObjectStore:
     ) -> bytes:
         if options.dry_run:
             return _encode(item)
-        self._last_revision += 1
-        revision = self._last_revision
+        revision = self._last_revision + 1
         item["metadata"]["resourceVersion"] = str(revision)
         data = _encode(item)
         if len(data) > _MAX_OBJECT_BYTES:
-            raise internal_error(f"etcdserver: request is too large ({len(data)} bytes)")
+            raise request_entity_too_large(_MAX_OBJECT_BYTES)
+        self._last_revision = revision
         collection = self.collection(resource.collection_name)
         stored = StoredObject(key, revision, data)
         collection.pending_writes[key] = (revision, None if is_deletion else stored)
@@ -154,8 +169,9 @@ class ObjectStore:
         done.add_done_callback(on_disk)
         try:
             await asyncio.shield(done)  # a disconnected client does not stop the write
-        except sqlite3.Error as error:
-            raise internal_error(f"writing to disk failed: {error}") from error
+        except Exception as error:
+            self.faults.report("api-storage", f"writing {resource.collection_name} {key}", error)
+            raise service_unavailable(f"writing to disk failed: {error}") from error
         return data
 
     def _publish(
@@ -173,7 +189,11 @@ class ObjectStore:
         collection.commit(stored.key, stored, is_deletion=is_deletion)
         self.revision = max(self.revision, stored.revision)
         for listener in self._listeners:
-            listener(resource, item, kind)
+            try:
+                listener(resource, item, kind)
+            except Exception as error:  # noqa: BLE001 - the barrier of all followers of writes
+                context = f"following {resource.collection_name} {stored.key}"
+                self.faults.report("api-listener", context, error)
 
 
 def is_deletion_blocked(item: JsonObject) -> bool:

@@ -3,6 +3,9 @@
 A write is acknowledged only after its transaction is on disk (WAL, synchronous=FULL). All writes
 that are queued when the writer becomes free share one transaction, so throughput does not depend on
 the flush time of the disk. The file is read only at the start: objects are kept in memory.
+
+No failure ends the writer. After one it opens the file again and reads from it whether the
+transaction arrived, so that the answer to the client, the memory and the disk agree.
 """
 
 import asyncio
@@ -11,6 +14,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -78,24 +82,31 @@ class _WriteJob:
 
 
 class SqliteStore:
-    """The database file and its writer thread."""
+    """The database file and its writer thread.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file.
+        lock_timeout_seconds: how long a transaction waits for another process that uses the file.
+    """
+
+    def __init__(self, path: Path, *, lock_timeout_seconds: float = 5.0) -> None:
         self._path = path
+        self._lock_timeout_seconds = lock_timeout_seconds
         self._queue: queue.SimpleQueue[list[_WriteJob] | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._pending_jobs: list[_WriteJob] = []
         """Jobs submitted in this iteration of the event loop; the writer is woken once for all."""
+        self._connection: sqlite3.Connection | None = None
+        """The connection of the writer thread; None before the first write and after a failure."""
 
     def open(self) -> tuple[int, Iterator[ObjectRow]]:
         """Opens or creates the file; returns the highest revision ever used, and all objects."""
         self._path.touch(mode=0o600)
-        connection = _connect(self._path)
+        connection = _connect(self._path, self._lock_timeout_seconds)
         connection.executescript(_SCHEMA)
         connection.execute("PRAGMA incremental_vacuum").fetchall()  # shrinks the file
-        found = connection.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()
-        return (int(found[0]) if found else 0), self._iter_rows(connection)
+        return _read_revision(connection), self._iter_rows(connection)
 
     @staticmethod
     def _iter_rows(connection: sqlite3.Connection) -> Iterator[ObjectRow]:
@@ -136,16 +147,12 @@ class SqliteStore:
             self._thread = None
 
     def _run_writer(self) -> None:
-        connection = _connect(self._path)
-        try:
-            while True:
-                batch, ended = self._take_batch()
-                if batch:
-                    self._commit_batch(connection, batch)
-                if ended:
-                    return
-        finally:
-            connection.close()
+        ended = False
+        while not ended:
+            batch, ended = self._take_batch()
+            if batch:
+                self._write_batch(batch)
+        self._close_connection()
 
     def _take_batch(self) -> tuple[list[_WriteJob], bool]:
         """Waits for jobs and takes all queued ones; also returns whether the store is closing."""
@@ -161,17 +168,47 @@ class SqliteStore:
                 return batch, False
         return batch, True
 
-    def _commit_batch(self, connection: sqlite3.Connection, batch: list[_WriteJob]) -> None:
+    def _write_batch(self, batch: list[_WriteJob]) -> None:
+        failure = self._commit_batch(batch)
+        if failure is None or isinstance(failure, sqlite3.OperationalError) or len(batch) == 1:
+            self._complete(batch, failure)
+            return
+        # One write of the batch cannot be stored; the others are not to fail with it.
+        for job in batch:
+            self._complete([job], self._commit_batch([job]))
+
+    def _commit_batch(self, batch: list[_WriteJob]) -> Exception | None:
+        """Writes a batch in one transaction; returns why it is not on disk, if it is not."""
         rows = [row for job in batch for row in job.rows]
-        failure: sqlite3.Error | None = None
         try:
-            with connection:
+            if self._connection is None:
+                self._connection = _connect(self._path, self._lock_timeout_seconds)
+            with self._connection as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 _apply_rows(connection, rows)
-        except sqlite3.Error as error:
-            failure = error
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_complete_jobs, batch, failure)
+        except Exception as error:  # noqa: BLE001 - the barrier of the writer thread
+            self._close_connection()
+            return None if self._is_on_disk(max(row.revision for row in rows)) else error
+        return None
+
+    def _is_on_disk(self, revision: int) -> bool:
+        """Whether a failed transaction arrived all the same, as after a failed flush."""
+        try:
+            with closing(_connect(self._path, self._lock_timeout_seconds)) as connection:
+                return _read_revision(connection) == revision
+        except sqlite3.Error:
+            return False
+
+    def _close_connection(self) -> None:
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _complete(self, batch: list[_WriteJob], failure: Exception | None) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(_complete_jobs, batch, failure)
 
 
 def _apply_rows(connection: sqlite3.Connection, rows: list[ObjectRow]) -> None:
@@ -198,7 +235,12 @@ def _apply_rows(connection: sqlite3.Connection, rows: list[ObjectRow]) -> None:
     )
 
 
-def _complete_jobs(batch: list[_WriteJob], failure: sqlite3.Error | None) -> None:
+def _read_revision(connection: sqlite3.Connection) -> int:
+    found = connection.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()
+    return int(found[0]) if found else 0
+
+
+def _complete_jobs(batch: list[_WriteJob], failure: Exception | None) -> None:
     for job in batch:
         if job.done.done():
             continue
@@ -208,8 +250,16 @@ def _complete_jobs(batch: list[_WriteJob], failure: sqlite3.Error | None) -> Non
             job.done.set_exception(failure)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+def _connect(path: Path, lock_timeout_seconds: float) -> sqlite3.Connection:
+    # Not created if it is missing: a new file would look like a hub without objects.
+    address = f"{path.absolute().as_uri()}?mode=rw"
+    connection = sqlite3.connect(
+        address,
+        uri=True,
+        timeout=lock_timeout_seconds,
+        isolation_level=None,
+        check_same_thread=False,
+    )
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect only in a new file
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")

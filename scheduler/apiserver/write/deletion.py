@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from scheduler.apiserver.base.bodies import decode_body
 from scheduler.apiserver.base.errors import (
     ApiError,
     bad_request,
@@ -18,7 +19,7 @@ from scheduler.apiserver.base.errors import (
     not_found,
     status_details,
 )
-from scheduler.apiserver.base.requests import decode_body, parse_integer
+from scheduler.apiserver.base.requests import parse_integer
 from scheduler.apiserver.kinds.admission import WriteOptions
 from scheduler.apiserver.kinds.metadata import format_rfc3339
 from scheduler.apiserver.kinds.resources import ServerResource
@@ -33,7 +34,8 @@ FOREGROUND_FINALIZER = "foregroundDeletion"
 ORPHAN_FINALIZER = "orphan"
 _PROPAGATION_POLICIES = ("Background", "Foreground", "Orphan")
 _PROTECTED_NAMESPACES = frozenset({"default", "kube-public", "kube-system"})
-_MAX_BATCH_OBJECTS = 200
+_MAX_BATCH_OBJECTS = 25
+_MAX_GRACE_PERIOD_SECONDS = 2**31 - 1
 _FINISHED_PHASES = ("Succeeded", "Failed")
 
 
@@ -61,6 +63,8 @@ def parse_delete_options(query: Mapping[str, str], body: bytes, content_type: st
     if value.get("kind", "DeleteOptions") != "DeleteOptions":
         raise bad_request(f"the body is a {value.get('kind')}, expected DeleteOptions")
     preconditions = value.get("preconditions") or {}
+    if not isinstance(preconditions, dict):
+        raise bad_request("DeleteOptions: preconditions is not an object")
     policy = value.get("propagationPolicy") or query.get("propagationPolicy") or ""
     if not policy and value.get("orphanDependents") is not None:
         policy = "Orphan" if value["orphanDependents"] else "Background"
@@ -76,14 +80,33 @@ def parse_delete_options(query: Mapping[str, str], body: bytes, content_type: st
         )
         problem = FieldProblem("FieldValueNotSupported", "propagationPolicy", why)
         raise invalid_options("DeleteOptions", [problem])
-    grace = value.get("gracePeriodSeconds", parse_integer(query, "gracePeriodSeconds"))
+    grace = parse_grace_period(
+        value.get("gracePeriodSeconds", parse_integer(query, "gracePeriodSeconds"))
+    )
     return DeleteOptions(
         uid=str(preconditions.get("uid") or ""),
         resource_version=str(preconditions.get("resourceVersion") or ""),
         propagation_policy=policy,
-        grace_period_seconds=grace if isinstance(grace, int) else None,
+        grace_period_seconds=grace,
         dry_run=value.get("dryRun") == ["All"] or parse_dry_run("DeleteOptions", query),
     )
+
+
+def parse_grace_period(value: Json) -> int | None:
+    """The grace period of DeleteOptions.
+
+    Raises:
+        ApiError: 400 (not a whole number), 422 (out of range).
+    """
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise bad_request("DeleteOptions: gracePeriodSeconds is not a whole number")
+    if value > _MAX_GRACE_PERIOD_SECONDS:
+        why = f"must be at most {_MAX_GRACE_PERIOD_SECONDS}"
+        problem = invalid_value("gracePeriodSeconds", value, why)
+        raise invalid_options("DeleteOptions", [problem])
+    return value
 
 
 class ObjectDeleter:
@@ -209,7 +232,7 @@ def _grace_period_seconds_of(
         return 0
     if options.grace_period_seconds is not None:
         return max(0, options.grace_period_seconds)
-    return int(spec.get("terminationGracePeriodSeconds") or 0)
+    return min(int(spec.get("terminationGracePeriodSeconds") or 0), _MAX_GRACE_PERIOD_SECONDS)
 
 
 def _check_preconditions(

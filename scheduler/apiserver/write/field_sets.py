@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
+import msgspec
+
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.structural import SchemaNode
 
@@ -22,6 +24,23 @@ _MEMBER = "."
 def is_member(node: FieldSet) -> bool:
     """Whether a node below the root is a member itself, not only through its children."""
     return not node or _MEMBER in node
+
+
+def is_field_set(value: Json) -> bool:
+    """Whether a value that a client sent has the form of FieldsV1."""
+    return isinstance(value, dict) and all(
+        _is_path_element(key) and is_field_set(below) for key, below in value.items()
+    )
+
+
+def _is_path_element(key: str) -> bool:
+    if key == _MEMBER or key[:2] in {"f:", "i:"}:
+        return True
+    try:
+        decoded = msgspec.json.decode(key[2:].encode())
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        return False
+    return key[:2] == "v:" or (key[:2] == "k:" and isinstance(decoded, dict))
 
 
 def _make_member(children: FieldSet, *, in_set: bool) -> FieldSet | None:

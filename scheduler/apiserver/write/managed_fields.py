@@ -11,6 +11,7 @@ from scheduler.apiserver.write.field_sets import (
     FieldSet,
     compare_fields,
     difference,
+    is_field_set,
     union,
 )
 from scheduler.hub.schema.json_types import Json, JsonObject
@@ -94,12 +95,18 @@ def parse_managed_fields(value: Json) -> list[JsonObject] | None:
         return None
     if value == [{}]:
         return []
-    for entry in value:
-        if not isinstance(entry, dict) or not isinstance(entry.get("fieldsV1", {}), dict):
-            return None
-        if entry.get("operation") not in {"Apply", "Update"}:
-            return None
+    if not all(isinstance(entry, dict) and _is_valid_entry(entry) for entry in value):
+        return None
     return [dict(entry) for entry in value]
+
+
+def _is_valid_entry(entry: JsonObject) -> bool:
+    texts = (entry.get(key, "") for key in ("manager", "apiVersion", "subresource", "time"))
+    return (
+        entry.get("operation") in ("Apply", "Update")
+        and all(isinstance(text, str) for text in texts)
+        and is_field_set(entry.get("fieldsV1", {}))
+    )
 
 
 def update_managed_fields(

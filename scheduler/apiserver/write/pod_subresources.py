@@ -4,7 +4,7 @@ Source: the API reference of Pod (`binding`, `eviction`).
 """
 
 from scheduler.apiserver.base.errors import GroupResource, bad_request, conflict
-from scheduler.apiserver.write.deletion import DeleteOptions
+from scheduler.apiserver.write.deletion import DeleteOptions, parse_grace_period
 from scheduler.hub.schema.json_types import Json, JsonObject
 
 _PODS = GroupResource("", "pods", "Pod")
@@ -18,7 +18,7 @@ def bind_pod(pod: JsonObject, binding: Json, now: str) -> JsonObject:
     """
     target = binding.get("target") if isinstance(binding, dict) else None
     name = target.get("name") if isinstance(target, dict) else None
-    if not name:
+    if not name or not isinstance(name, str):
         raise bad_request("Binding is invalid: target.name: Required value")
     present = pod["spec"].get("nodeName")
     pod_name = pod["metadata"]["name"]
@@ -41,4 +41,4 @@ def parse_eviction_options(eviction: Json) -> DeleteOptions:
     """The delete options of an Eviction."""
     options = eviction.get("deleteOptions") if isinstance(eviction, dict) else None
     grace = options.get("gracePeriodSeconds") if isinstance(options, dict) else None
-    return DeleteOptions(grace_period_seconds=grace if isinstance(grace, int) else None)
+    return DeleteOptions(grace_period_seconds=parse_grace_period(grace))

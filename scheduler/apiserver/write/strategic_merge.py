@@ -7,7 +7,9 @@ Source: "Strategic Merge Patch" in the Kubernetes documentation and design notes
 
 import copy
 
-from scheduler.apiserver.base.errors import bad_request
+import msgspec
+
+from scheduler.apiserver.base.errors import ApiError, bad_request
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.structural import SchemaNode
 
@@ -95,26 +97,52 @@ def _merge_list(node: SchemaNode, target: list[Json], patch: list[Json]) -> list
         )
         return replaced
     merged = list(target)
+    index = _index_of(node.merge_key, merged)
     for item in patch:
-        _merge_item(node, node.merge_key, merged, item)
+        if isinstance(item, dict) and item.get(_PATCH_DIRECTIVE) == "delete":
+            _delete_item(node.merge_key, merged, item)
+            index = _index_of(node.merge_key, merged)
+        else:
+            _merge_item(node, node.merge_key, merged, index, item)
     return merged
 
 
-def _merge_item(node: SchemaNode, key: str, merged: list[Json], item: Json) -> None:
+def _index_of(key: str, items: list[Json]) -> dict[str, int]:
+    """The position of the first item with each value of the merge key."""
+    found: dict[str, int] = {}
+    for position, item in enumerate(items):
+        if isinstance(item, dict) and key in item:
+            found.setdefault(_encode_key(item[key]), position)
+    return found
+
+
+def _encode_key(value: Json) -> str:
+    """A value of a merge key, usable in a dict and different for values of different types."""
+    return value if isinstance(value, str) else f"\x00{msgspec.json.encode(value).decode()}"
+
+
+def _delete_item(key: str, merged: list[Json], item: JsonObject) -> None:
+    if key not in item:
+        raise _no_merge_key(key, item)
+    merged[:] = [old for old in merged if not (isinstance(old, dict) and old.get(key) == item[key])]
+
+
+def _no_merge_key(key: str, item: Json) -> ApiError:
+    shown = str(item)[:200]
+    return bad_request(f"an item of a strategic merge patch has no merge key {key!r}: {shown}")
+
+
+def _merge_item(
+    node: SchemaNode, key: str, merged: list[Json], index: dict[str, int], item: Json
+) -> None:
     if not isinstance(item, dict) or key not in item:
-        raise bad_request(f"an item of a strategic merge patch has no merge key {key!r}: {item!r}")
-    found = [
-        index
-        for index, old in enumerate(merged)
-        if isinstance(old, dict) and old.get(key) == item[key]
-    ]
-    if item.get(_PATCH_DIRECTIVE) == "delete":
-        for index in reversed(found):
-            del merged[index]
-    elif found:
-        merged[found[0]] = _merge_map(node.items, merged[found[0]], item)
-    else:
+        raise _no_merge_key(key, item)
+    position = index.get(_encode_key(item[key]))
+    if position is None:
+        index[_encode_key(item[key])] = len(merged)
         merged.append(_merge_map(node.items, {}, item))
+    else:
+        merged[position] = _merge_map(node.items, merged[position], item)
 
 
 def _order_elements(node: SchemaNode | None, items: list[Json], order: Json) -> list[Json]:

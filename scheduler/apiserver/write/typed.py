@@ -2,14 +2,15 @@
 
 Server-side apply needs the schema for field ownership, and therefore refuses fields that other
 writes would prune. Source: the checks of structured-merge-diff's `FromUnstructured`; kube-apiserver
-reports them with code 500 and no reason.
+reports them with code 500; here they are 400, because the request is wrong.
 """
 
-from scheduler.apiserver.base.errors import ApiError
+from scheduler.apiserver.base.errors import bad_request
 from scheduler.apiserver.write.field_sets import format_paths, path_element_of
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.structural import SchemaNode
 
+_MAX_SHOWN_LENGTH = 200
 _ROOT_FIELDS = frozenset({"apiVersion", "kind", "metadata"})
 
 
@@ -17,17 +18,15 @@ def check_typed_patch(node: SchemaNode, config: JsonObject) -> None:
     """Refuses a configuration that does not fit the schema.
 
     Raises:
-        ApiError: 500 without a reason; the message has the first problem.
+        ApiError: 400; the message has the first problem.
     """
     problem = _value_problem(node, config, "", root=True)
     if problem:
         metadata = config.get("metadata") or {}
         where = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
-        raise ApiError(
-            500,
-            "",
+        raise bad_request(
             f"failed to create typed patch object ({where}; {config.get('apiVersion')}, "
-            f"Kind={config.get('kind')}): {problem}",
+            f"Kind={config.get('kind')}): {problem}"
         )
 
 
@@ -96,4 +95,4 @@ def _scalar_problem(node: SchemaNode, value: Json, path: str) -> str:
 
 
 def _format_go_value(value: Json) -> str:
-    return f"&{{{value}}}"
+    return f"&{{{str(value)[:_MAX_SHOWN_LENGTH]}}}"

@@ -2,12 +2,14 @@
 
 Every write takes the same steps: pruning, defaults, the strategy of the kind, generation,
 validation, field ownership. Then it gets the next resource version and is submitted to the
-database; readers and watches see it once it is on disk. The steps up to the submission do not yield
-to the event loop, so two writes cannot interleave.
+database; readers and watches see it once it is on disk. The steps of small objects do not yield to
+the event loop, so two writes cannot interleave. Large objects are computed in a thread; if another
+write changes the object meanwhile, the change is computed again, as in kube-apiserver.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from scheduler.apiserver.base.errors import (
     already_exists,
@@ -15,7 +17,6 @@ from scheduler.apiserver.base.errors import (
     conflict,
     name_undeterminable,
     not_found,
-    server_error,
 )
 from scheduler.apiserver.kinds.admission import WriteOptions, admit_object
 from scheduler.apiserver.kinds.metadata import (
@@ -41,6 +42,8 @@ from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import invalid_value
 
 TransformFunc = Callable[[JsonObject], Json]
+_MAX_ATTEMPTS = 5
+"""How often a change of a large object is computed again because others changed it meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,21 @@ class WriteResult:
     item: JsonObject
     data: bytes
     created: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What an object becomes."""
+
+    new: JsonObject
+    is_empty: bool
+
+    @staticmethod
+    def of(old: JsonObject, new: JsonObject, entries: list[JsonObject]) -> "_Change":
+        new["metadata"].pop("managedFields", None)
+        if entries:
+            new["metadata"]["managedFields"] = sort_entries(entries)
+        return _Change(new, is_empty=new == old)
 
 
 class ObjectWriter(ObjectStore):
@@ -66,10 +84,13 @@ class ObjectWriter(ObjectStore):
         item = check_type_meta(resource, item)
         ensure_name_and_namespace(resource, item, namespace)
         if item["metadata"].get("resourceVersion") not in {None, "", "0"}:
-            raise server_error("resourceVersion should not be set on objects to be created")
+            raise bad_request("resourceVersion should not be set on objects to be created")
         self.check_accepts_new_objects(resource, namespace)
         manager = self._field_manager(resource, options, "Update")
-        new = self._prepare_new(resource, item, options, manager)
+        checked = item
+        new = await self.heavy_work.run(
+            options.size_bytes, lambda: self._prepare_new(resource, checked, options, manager)
+        )
         return await self._insert_new(resource, new, options)
 
     def _prepare_new(
@@ -95,6 +116,7 @@ class ObjectWriter(ObjectStore):
         self, resource: ServerResource, new: JsonObject, options: WriteOptions
     ) -> WriteResult:
         metadata = new["metadata"]
+        self.check_accepts_new_objects(resource, metadata.get("namespace", ""))
         key = self.key_of(resource, metadata.get("namespace", ""), metadata["name"])
         existing = self.collection(resource.collection_name).latest(key)
         if existing is not None:
@@ -126,9 +148,49 @@ class ObjectWriter(ObjectStore):
             ApiError: 400, 404, 409, 422.
         """
         key = self.key_of(resource, namespace, name)
-        stored = self.collection(resource.collection_name).latest(key)
-        if stored is None:
-            raise not_found(resource.group_resource, name)
+
+        def compute(stored: StoredObject) -> _Change:
+            return self._compute_update(
+                resource,
+                namespace=namespace,
+                name=name,
+                stored=stored,
+                transform=transform,
+                options=options,
+            )
+
+        return await self._change(resource, key, name, options, compute)
+
+    async def _change(
+        self,
+        resource: ServerResource,
+        key: str,
+        name: str,
+        options: WriteOptions,
+        compute: Callable[[StoredObject], "_Change"],
+    ) -> WriteResult:
+        """Computes a change of the stored object and writes it, again if it changed meanwhile."""
+        collection = self.collection(resource.collection_name)
+        for _attempt in range(_MAX_ATTEMPTS):
+            stored = collection.latest(key)
+            if stored is None:
+                raise not_found(resource.group_resource, name)
+            size = max(options.size_bytes, len(stored.data))
+            change = await self.heavy_work.run(size, partial(compute, stored))
+            if collection.latest(key) is stored:
+                return await self._write_if_changed(resource, key, stored, change, options)
+        raise conflict(resource.group_resource, name)
+
+    def _compute_update(
+        self,
+        resource: ServerResource,
+        *,
+        namespace: str,
+        name: str,
+        stored: StoredObject,
+        transform: TransformFunc,
+        options: WriteOptions,
+    ) -> "_Change":
         old = stored.decode()
         changed = transform(resource.to_served_version(stored.decode()))
         if isinstance(changed, dict) and changed.get("metadata") is None:
@@ -141,9 +203,7 @@ class ObjectWriter(ObjectStore):
         new = self._prepare_update(resource, old, new, options)
         manager = self._field_manager(resource, options, "Update")
         entries = update_managed_fields(resource.schema_node, old, new, entries, manager)
-        return await self._write_if_changed(
-            resource, key, stored, old=old, new=new, entries=entries, options=options
-        )
+        return _Change.of(old, new, entries)
 
     def _prepare_update(
         self, resource: ServerResource, old: JsonObject, new: JsonObject, options: WriteOptions
@@ -180,24 +240,27 @@ class ObjectWriter(ObjectStore):
         ensure_name_and_namespace(resource, config, namespace, name)
         if "managedFields" in config["metadata"]:
             raise bad_request("metadata.managedFields must be nil")
-        check_typed_patch(resource.schema_node, config)
+        checked = config
+        await self.heavy_work.run(
+            options.size_bytes, lambda: check_typed_patch(resource.schema_node, checked)
+        )
         options = replace(options, is_apply=True)
         manager = self._field_manager(resource, options, "Apply")
         key = self.key_of(resource, namespace, name)
-        stored = self.collection(resource.collection_name).latest(key)
-        if stored is None:
-            return await self._apply_new(resource, namespace, config, options, manager)
-        old = stored.decode()
-        config = _keep_writable_fields(resource, config, options.subresource)
-        live = resource.to_served_version(stored.decode())
-        applied = apply_configuration(
-            resource.schema_node, live, config, manager, force=options.force
-        )
-        new = self._prepare_update(resource, old, applied.item, options)
-        entries = applied.managed_fields_of(manager)
-        return await self._write_if_changed(
-            resource, key, stored, old=old, new=new, entries=entries, options=options
-        )
+        if self.collection(resource.collection_name).latest(key) is None:
+            return await self._apply_new(resource, namespace, checked, options, manager)
+        wanted = _keep_writable_fields(resource, checked, options.subresource)
+
+        def compute(stored: StoredObject) -> _Change:
+            live = resource.to_served_version(stored.decode())
+            applied = apply_configuration(
+                resource.schema_node, live, wanted, manager, force=options.force
+            )
+            old = stored.decode()
+            new = self._prepare_update(resource, old, applied.item, options)
+            return _Change.of(old, new, applied.managed_fields_of(manager))
+
+        return await self._change(resource, key, name, options, compute)
 
     async def _apply_new(
         self,
@@ -214,9 +277,14 @@ class ObjectWriter(ObjectStore):
         self.check_accepts_new_objects(resource, namespace)
         config = _keep_writable_fields(resource, config, options.subresource)
         empty: JsonObject = {"metadata": {}}
-        applied = apply_configuration(resource.schema_node, empty, config, manager, force=True)
-        new = self._prepare_new(resource, applied.item, options, manager)
-        new["metadata"]["managedFields"] = applied.managed_fields_of(manager)
+
+        def compute() -> JsonObject:
+            applied = apply_configuration(resource.schema_node, empty, config, manager, force=True)
+            new = self._prepare_new(resource, applied.item, options, manager)
+            new["metadata"]["managedFields"] = applied.managed_fields_of(manager)
+            return new
+
+        new = await self.heavy_work.run(options.size_bytes, compute)
         return await self._insert_new(resource, new, options)
 
     async def _write_if_changed(
@@ -224,18 +292,13 @@ class ObjectWriter(ObjectStore):
         resource: ServerResource,
         key: str,
         stored: StoredObject,
-        *,
-        old: JsonObject,
-        new: JsonObject,
-        entries: list[JsonObject],
+        change: "_Change",
         options: WriteOptions,
     ) -> WriteResult:
         """Writes an object if it has changed; removes it if nothing blocks its deletion now."""
-        new["metadata"].pop("managedFields", None)
-        if entries:
-            new["metadata"]["managedFields"] = sort_entries(entries)
-        if new == old:
-            return WriteResult(old, stored.data)
+        new = change.new
+        if change.is_empty:
+            return WriteResult(new, stored.data)
         metadata = new["metadata"]
         if metadata.get("deletionTimestamp") and not is_deletion_blocked(new):
             data = await self.remove(resource, key, new, options)

@@ -6,7 +6,6 @@ and is refused when the CRD is applied. Source: "Validation rules" of the Kubern
 of CustomResourceDefinitions.
 """
 
-import datetime as dt
 import functools
 import re
 from typing import Any
@@ -17,6 +16,7 @@ from cel_expr_python import cel  # type: ignore[import-untyped]
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import FieldProblem, quote_value
 from scheduler.hub.schema.structural import SchemaNode, list_key_of
+from scheduler.hub.schema.value_checks import parse_instant
 
 _RESERVED_WORDS = frozenset(
     [
@@ -114,9 +114,8 @@ def _to_cel_string(value: str, form: object) -> str:
     """A string for CEL. The evaluator has no instants: they become UTC text that sorts by time."""
     if form not in ("date-time", "date"):
         return value
-    moment = dt.datetime.fromisoformat(value)
-    aware = moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
-    return aware.isoformat(timespec="microseconds")
+    moment = parse_instant(value)
+    return value if moment is None else moment.isoformat(timespec="microseconds")
 
 
 def rule_problems(

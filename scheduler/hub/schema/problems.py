@@ -25,6 +25,7 @@ class FieldProblem:
         return f"{self.field}: {self.message}"
 
 
+_INT64 = 2**63
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "boolean": (bool,),
@@ -40,7 +41,7 @@ def has_type(value: Json, expected: str) -> bool:
     if isinstance(value, bool):
         return expected == "boolean"
     if expected == "integer" and isinstance(value, float):
-        return value.is_integer()
+        return value.is_integer() and abs(value) < _INT64
     return isinstance(value, _PYTHON_TYPES.get(expected, (object,)))
 
 

@@ -4,6 +4,7 @@ Junctors are allOf, anyOf, oneOf and not. Each keyword is compiled once into a f
 Source: "Validation" of the Kubernetes documentation of CustomResourceDefinitions; OpenAPI v3.
 """
 
+import datetime as dt
 import re
 from collections.abc import Callable
 from typing import Any
@@ -150,6 +151,10 @@ _FORMATS: dict[str, re.Pattern[str]] = {
     "micro-time": _MICRO_TIME,
     "quantity": re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)(([KMGTPE]i)|[numkMGTPE]|[eE][+-]?\d+)?$"),
 }
+_MAX_QUANTITY_LENGTH = 64
+_MAX_QUANTITY_EXPONENT = 127
+"""The exponent of a quantity is an int8, as in apimachinery."""
+_QUANTITY_EXPONENT = re.compile(r"[eE]([+-]?\d+)$")
 _INT32 = 2**31
 _INT64 = 2**63
 
@@ -167,9 +172,10 @@ def _make_format_check(name: str, schema: JsonObject) -> ValueCheck | None:
     pattern = _FORMATS.get(name)
     if pattern is None:
         return None
+    is_in_range: Callable[[str], bool] = _RANGES.get(name, _has_no_range)
 
     def check(value: Json, path: str) -> list[FieldProblem]:
-        if not isinstance(value, str) or pattern.match(value):
+        if not isinstance(value, str) or (pattern.match(value) and is_in_range(value)):
             return []
         why = (
             f'Invalid value: {quote_value(value)}: {path} in body must be of type {name}: "{value}"'
@@ -177,6 +183,36 @@ def _make_format_check(name: str, schema: JsonObject) -> ValueCheck | None:
         return [FieldProblem("FieldValueTypeInvalid", path, why)]
 
     return check
+
+
+def is_quantity_in_range(text: str) -> bool:
+    """Whether a quantity has a length and an exponent that can be computed with."""
+    exponent = _QUANTITY_EXPONENT.search(text)
+    return len(text) <= _MAX_QUANTITY_LENGTH and (
+        exponent is None or abs(int(exponent[1])) <= _MAX_QUANTITY_EXPONENT
+    )
+
+
+def parse_instant(text: str) -> dt.datetime | None:
+    """An RFC 3339 instant or date in UTC; None if there is no such instant in the years 1-9999."""
+    try:
+        moment = dt.datetime.fromisoformat(text.upper().replace(" ", "T"))
+        return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _has_no_range(_text: str) -> bool:
+    return True
+
+
+_RANGES: dict[str, Callable[[str], bool]] = {
+    "date-time": lambda text: parse_instant(text) is not None,
+    "micro-time": lambda text: parse_instant(text) is not None,
+    "date": lambda text: parse_instant(text) is not None,
+    "quantity": is_quantity_in_range,
+}
+"""What the pattern of a format cannot express."""
 
 
 def _make_junctor_checks(schema: JsonObject, compile_branch: CompileCheck) -> list[ValueCheck]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from scheduler.apiserver.base.bodies import check_depth
 from scheduler.apiserver.base.errors import bad_request
 from scheduler.apiserver.kinds.core.schemas import load_definitions
 from scheduler.hub.schema import protobuf_wire
@@ -70,6 +71,17 @@ def decode_protobuf(body: bytes, definition: str) -> JsonObject:
     """
     if not body.startswith(_MAGIC):
         raise bad_request("the body is not Kubernetes protobuf: the magic bytes are missing")
+    try:
+        item = _decode_envelope(definition, body)
+    except (msgspec.DecodeError, ValueError, TypeError, OverflowError, OSError) as error:
+        raise bad_request(f"protobuf: {str(error)[:200]}") from None
+    except RecursionError:
+        raise bad_request("protobuf: the messages are nested too deeply") from None
+    check_depth(item)
+    return item
+
+
+def _decode_envelope(definition: str, body: bytes) -> JsonObject:
     envelope = dict(iter_message_fields(body[len(_MAGIC) :]))
     type_meta = dict(iter_message_fields(_expect_bytes(envelope.get(1, b""))))
     item = _decode_message(definition, _expect_bytes(envelope.get(2, b"")))
@@ -151,7 +163,7 @@ def _decode_value(schema: JsonObject, value: int | bytes) -> Json:
         return value - (1 << 64) if value & _INT64_SIGN else value
     if schema.get("format") == "byte":
         return base64.b64encode(value).decode()
-    return value.decode("utf-8", "replace")
+    return value.decode()
 
 
 def _decode_referenced(name: str, data: bytes) -> Json:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from scheduler.apiserver.auth.middleware import RateLimiter, parse_host_name
+from scheduler.apiserver.auth.limits import RateLimiter
+from scheduler.apiserver.auth.middleware import parse_host_name
 from scheduler.apiserver.base.errors import ApiError
 from scheduler.apiserver.storage.collection import (
     MAX_HISTORY_EVENTS,

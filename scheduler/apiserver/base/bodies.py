@@ -1,0 +1,154 @@
+"""Decodes JSON and YAML bodies into values that every later step can process.
+
+Bounds: nesting (recursive functions), int64 (larger integers become floats, as in Go), finite
+numbers, and text that UTF-8 can encode. Source: "Request encodings" of the Kubernetes API concepts.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from scheduler.apiserver.base.errors import ApiError, bad_request, unsupported_media_type
+from scheduler.apiserver.base.yaml_values import NotYamlValue, load_yaml
+from scheduler.hub.schema.json_types import Json
+
+JSON = "application/json"
+YAML = "application/yaml"
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_YAML = "application/apply-patch+yaml"
+APPLY_CBOR = "application/apply-patch+cbor"
+MAX_BODY_BYTES = 3 * 1024 * 1024
+"""The limit on request bodies, as on a real server."""
+MAX_DEPTH = 128
+"""The deepest nesting of a body or an object; recursive functions need a few frames per level."""
+_MANY_DIGITS = re.compile(rb"\d{19}")
+_INT64 = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class RequestBody:
+    """A decoded body, and the paths of the keys that it contains twice."""
+
+    value: Json
+    duplicate_fields: tuple[str, ...] = ()
+
+
+def media_type_of(header: str) -> str:
+    """The media type of a Content-Type header, without parameters."""
+    return header.partition(";")[0].strip().lower()
+
+
+def decode_body(data: bytes, content_type: str) -> RequestBody:
+    """Decodes a JSON or YAML body.
+
+    Raises:
+        ApiError: 400 if the body does not parse, 415 for other media types.
+    """
+    kind = media_type_of(content_type) or JSON
+    if kind in {YAML, "text/yaml", "application/x-yaml", APPLY_YAML}:
+        return _decode_yaml(data)
+    if kind == JSON or kind.endswith("+json"):
+        return _decode_json(data)
+    raise unsupported_media_type([JSON, YAML])
+
+
+def _decode_json(data: bytes) -> RequestBody:
+    if not data.strip():
+        raise bad_request("the request has no body")
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise bad_request(f"couldn't get version/kind; json parse error: {error}") from None
+    check_depth(value)
+    if _MANY_DIGITS.search(data):
+        value = _with_int64(value)
+    return RequestBody(value, tuple(_find_duplicate_keys(data)))
+
+
+def _decode_yaml(data: bytes) -> RequestBody:
+    if data.lstrip()[:1] == b"{":
+        try:
+            return _decode_json(data)
+        except ApiError:
+            pass  # not JSON, but it may be flow style YAML
+    try:
+        value, duplicate_keys = load_yaml(data, MAX_DEPTH)
+    except NotYamlValue as error:
+        raise bad_request(f"error converting YAML to JSON: {error}") from None
+    return RequestBody(_with_int64(value), tuple(duplicate_keys))
+
+
+def check_depth(value: Json) -> None:
+    """Refuses values that are nested too deeply for recursive functions.
+
+    Raises:
+        ApiError: 400, the value is nested deeper than `MAX_DEPTH`.
+    """
+    level = [value]
+    for _depth in range(MAX_DEPTH):
+        below: list[Json] = []
+        for item in level:
+            children: Iterable[Json] = ()
+            if isinstance(item, dict):
+                children = item.values()
+            elif isinstance(item, list):
+                children = item
+            below.extend(child for child in children if isinstance(child, dict | list))
+        if not below:
+            return
+        level = below
+    raise bad_request(f"the body is nested deeper than {MAX_DEPTH} levels")
+
+
+def _with_int64(value: Json) -> Json:
+    """The value with integers beyond int64 as floats; a real server decodes them in this way."""
+    if isinstance(value, dict):
+        return {key: _with_int64(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_int64(item) for item in value]
+    if isinstance(value, int) and not -_INT64 <= value < _INT64:
+        try:
+            return float(value)
+        except OverflowError:
+            raise bad_request("json: a number is out of range") from None
+    return value
+
+
+class _KeyValuePairs(list[tuple[str, Json]]):
+    """The pairs of a JSON map, in order and with repeated keys."""
+
+
+def _find_duplicate_keys(data: bytes) -> list[str]:
+    """The paths of keys that occur twice in a JSON map."""
+    unique = True
+
+    def check(pairs: list[tuple[str, Json]]) -> None:
+        nonlocal unique
+        unique = unique and len({key for key, _value in pairs}) == len(pairs)
+
+    json.loads(data, object_pairs_hook=check, parse_int=len)
+    if unique:
+        return []
+    found: dict[str, None] = {}
+    pairs = json.loads(data, object_pairs_hook=_KeyValuePairs, parse_int=len)
+    _collect_duplicate_keys(pairs, "", found)
+    return list(found)
+
+
+def _collect_duplicate_keys(value: Json, path: str, found: dict[str, None]) -> None:
+    if isinstance(value, _KeyValuePairs):
+        seen: set[str] = set()
+        for key, item in value:
+            where = f"{path}.{key}" if path else key
+            if key in seen:
+                found[where] = None
+            seen.add(key)
+            _collect_duplicate_keys(item, where, found)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _collect_duplicate_keys(item, f"{path}[{index}]", found)

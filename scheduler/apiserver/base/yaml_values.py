@@ -1,0 +1,155 @@
+"""Reads one YAML document as JSON values, from the events of the parser.
+
+libyaml parses where PyYAML has it. Values are built from events without recursion, so that depth is
+bounded before anything nests; aliases are refused, because nested ones can expand to an exponential
+size. Timestamps stay strings, as in Kubernetes.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import yaml
+
+from scheduler.hub.schema.json_types import Json
+from scheduler.runtime.clock import yield_thread
+
+_PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_RESOLVER = yaml.resolver.Resolver()
+_CONSTRUCTOR = yaml.constructor.SafeConstructor()
+_TAG = "tag:yaml.org,2002:"
+_STRING_TAGS = frozenset({f"{_TAG}str", f"{_TAG}timestamp", f"{_TAG}value"})
+_CONTAINER_TAGS = frozenset({None, "!", f"{_TAG}map", f"{_TAG}seq"})
+_EVENTS_PER_YIELD = 500
+_MAX_NUMBER_LENGTH = 400
+
+
+class NotYamlValue(ValueError):
+    """The text is not one YAML document with JSON values; the message says why."""
+
+
+@dataclass(slots=True)
+class _Container:
+    """A map or list whose end has not come yet."""
+
+    value: dict[str, Json] | list[Json]
+    path: str
+    key: str | None = None
+    """The key that waits for its value, in a map."""
+
+
+@dataclass(slots=True)
+class _Builder:
+    max_depth: int
+    stack: list[_Container] = field(default_factory=list)
+    duplicate_keys: list[str] = field(default_factory=list)
+    result: Json = None
+    document_count: int = 0
+
+    def add(self, event: yaml.Event) -> None:
+        if isinstance(event, yaml.ScalarEvent):
+            self._add_value(_scalar_of(event), is_key_text=True)
+        elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
+            self._open(event)
+        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+            self.stack.pop()
+        elif isinstance(event, yaml.AliasEvent):
+            raise NotYamlValue("aliases are not supported; repeat the value instead")
+        elif isinstance(event, yaml.DocumentStartEvent):
+            self.document_count += 1
+            if self.document_count > 1:
+                raise NotYamlValue("expected a single document in the body")
+
+    def _open(self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent) -> None:
+        if event.tag not in _CONTAINER_TAGS:
+            raise NotYamlValue(f"the tag {str(event.tag)[:80]!r} is not supported")
+        if len(self.stack) >= self.max_depth:
+            raise NotYamlValue(f"the body is nested deeper than {self.max_depth} levels")
+        opened: dict[str, Json] | list[Json] = (
+            {} if isinstance(event, yaml.MappingStartEvent) else []
+        )
+        path = self._add_value(opened, is_key_text=False)
+        self.stack.append(_Container(opened, path))
+
+    def _add_value(self, value: Json, *, is_key_text: bool) -> str:
+        """Adds a key or a value to the innermost container; returns the path of a value."""
+        if not self.stack:
+            self.result = value
+            return ""
+        top = self.stack[-1]
+        if isinstance(top.value, list):
+            top.value.append(value)
+            return f"{top.path}[{len(top.value) - 1}]"
+        if top.key is None:
+            if not is_key_text:
+                raise NotYamlValue("a key of a map is no scalar")
+            self._start_entry(top, str(value))
+            return ""
+        path = f"{top.path}.{top.key}" if top.path else top.key
+        top.value[top.key] = value
+        top.key = None
+        return path
+
+    def _start_entry(self, top: _Container, key: str) -> None:
+        if key == "<<":
+            raise NotYamlValue("merge keys are not supported; repeat the values instead")
+        if key in top.value:
+            self.duplicate_keys.append(f"{top.path}.{key}" if top.path else key)
+        top.key = key
+
+
+def _scalar_of(event: yaml.ScalarEvent) -> Json:
+    text = str(event.value)
+    tag = event.tag
+    if tag is None or tag == "!":
+        tag = _RESOLVER.resolve(yaml.ScalarNode, text, event.implicit)  # type: ignore[no-untyped-call] # untyped library
+    if tag in _STRING_TAGS or tag == f"{_TAG}merge":
+        if not text.isascii():
+            _check_encodable(text)
+        return text
+    node = yaml.ScalarNode(tag, text)
+    if tag == f"{_TAG}null":
+        return None
+    if tag == f"{_TAG}bool":
+        return bool(_CONSTRUCTOR.construct_yaml_bool(node))
+    if tag in {f"{_TAG}int", f"{_TAG}float"}:
+        return _number_of(node, is_int=tag == f"{_TAG}int")
+    raise NotYamlValue(f"the tag {str(tag)[:80]!r} is not supported")
+
+
+def _check_encodable(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise NotYamlValue("a text holds half of a surrogate pair") from None
+
+
+def _number_of(node: yaml.ScalarNode, *, is_int: bool) -> int | float:
+    if len(node.value) > _MAX_NUMBER_LENGTH:
+        raise NotYamlValue("a number is out of range")
+    found: int | float
+    if is_int:
+        found = int(_CONSTRUCTOR.construct_yaml_int(node))
+    else:
+        found = float(_CONSTRUCTOR.construct_yaml_float(node))
+    if not math.isfinite(found):
+        raise NotYamlValue(f"json: unsupported value: {node.value}")
+    return found
+
+
+def load_yaml(data: bytes, max_depth: int) -> tuple[Json, list[str]]:
+    """Reads a document; returns its value and the paths of keys that occur twice.
+
+    Raises:
+        NotYamlValue: the bytes are no such document, or it exceeds a bound.
+    """
+    builder = _Builder(max_depth)
+    try:
+        for number, event in enumerate(yaml.parse(data, Loader=_PARSER), start=1):
+            builder.add(event)
+            if number % _EVENTS_PER_YIELD == 0:
+                yield_thread()
+    except NotYamlValue:
+        raise
+    except (yaml.YAMLError, ValueError, KeyError, OverflowError) as error:
+        raise NotYamlValue(str(error)[:300]) from None
+    return builder.result, builder.duplicate_keys

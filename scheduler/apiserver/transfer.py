@@ -1,0 +1,107 @@
+"""Bodies of requests and responses, within limits of size and time.
+
+A client that sends or reads nothing for a long time holds a connection and memory; both are given
+back here.
+"""
+
+import asyncio
+import gzip
+
+from aiohttp import web
+
+from scheduler.apiserver.base.bodies import MAX_BODY_BYTES
+from scheduler.apiserver.base.errors import ApiError, bad_request, request_entity_too_large
+
+_BODY_TIMEOUT_SECONDS = 30.0
+_RESPONSE_TIMEOUT_SECONDS = 60.0
+_MIN_GZIP_BYTES = 128 * 1024
+"""Smaller responses are not compressed, as on a real server."""
+_MIN_TIMED_BYTES = 64 * 1024
+"""Smaller responses fit into the buffers of the connection."""
+_MAX_WARNING_LENGTH = 1_024
+_MAX_WARNINGS_LENGTH = 4_096
+"""The most characters of all warnings of a response together, as on a real server."""
+
+
+async def read_body(request: web.BaseRequest) -> bytes:
+    """Reads the body, decompressed by aiohttp.
+
+    Raises:
+        ApiError: 400 (the transfer encoding or the compression is broken), 408 (the client is too
+            slow), 413 (the body exceeds `MAX_BODY_BYTES`).
+    """
+    if not request.body_exists:
+        return b""
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise request_entity_too_large(MAX_BODY_BYTES)
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT_SECONDS):
+            return await _read_all(request)
+    except TimeoutError:
+        why = f"the body did not arrive within {_BODY_TIMEOUT_SECONDS:.0f} seconds"
+        raise ApiError(408, "Timeout", why, {}, {"Connection": "close"}) from None
+    except web.RequestPayloadError as error:
+        raise bad_request(f"the body cannot be read: {error}") from None
+
+
+async def _read_all(request: web.BaseRequest) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.content.iter_any():
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise request_entity_too_large(MAX_BODY_BYTES)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def make_response(code: int, body: bytes, content_type: str = "application/json") -> web.Response:
+    """A response that is not cached."""
+    headers = {"Content-Type": content_type, "Cache-Control": "no-cache, private"}
+    return web.Response(status=code, body=body, headers=headers)
+
+
+async def make_compressed_response(
+    request: web.BaseRequest, code: int, body: bytes, content_type: str
+) -> web.Response:
+    """A response, compressed if it is large and the client accepts gzip; a thread compresses."""
+    if len(body) < _MIN_GZIP_BYTES or "gzip" not in request.headers.get("Accept-Encoding", ""):
+        return make_response(code, body, content_type)
+    response = make_response(code, await asyncio.to_thread(gzip.compress, body, 1), content_type)
+    response.headers["Content-Encoding"] = "gzip"
+    return response
+
+
+async def send_within_time(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Sends a large response now, so that a client that does not read it cannot keep it.
+
+    Raises:
+        ConnectionResetError: the client did not read the response in time.
+    """
+    size = len(response.body) if isinstance(response, web.Response) and response.body else 0  # type: ignore[arg-type] # bytes, as made above
+    if size < _MIN_TIMED_BYTES:
+        return
+    try:
+        async with asyncio.timeout(_RESPONSE_TIMEOUT_SECONDS):
+            await response.prepare(request)
+            await response.write_eof()
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("the client does not read the response") from None
+
+
+def add_warnings(response: web.StreamResponse, warnings: list[str]) -> None:
+    """Adds Warning headers, shortened to what clients accept."""
+    left = _MAX_WARNINGS_LENGTH
+    for text in warnings:
+        quoted = _quote_warning(text)
+        left -= len(quoted)
+        if left < 0:
+            return
+        response.headers.add("Warning", f"299 - {quoted}")
+
+
+def _quote_warning(text: str) -> str:
+    plain = "".join(char if char.isprintable() else " " for char in text[:_MAX_WARNING_LENGTH])
+    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,18 @@
+"""JSON merge patch (RFC 7396)."""
+
+import copy
+
+from scheduler.hub.schema.json_types import Json
+
+
+def apply_merge_patch(target: Json, patch: Json) -> Json:
+    """Returns the target with a merge patch applied; changes neither (RFC 7396, section 2)."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    merged = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = apply_merge_patch(merged.get(key), value)
+    return merged
