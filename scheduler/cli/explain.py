@@ -294,7 +294,7 @@ def _print(answer: dict[str, Any]) -> None:
     for change in answer["smallestChange"]:
         console.print(
             f"would fit with {change['kind']} of {change['target']}: "
-            f"{change['from'] or '(nothing)'} -> {change['to'] or '(nothing)'}"
+            f"{change['from'] or '(none)'} -> {change['to'] or '(none)'}"
         )
 
 

@@ -25,8 +25,10 @@ _EPILOG = """examples:
   kapok replay 7-42 -o json            {"decision": "7-42", "same": true, …}
   kapok replay 7-42 --data-dir ./city  another data directory; its hub may be running
 
+A record of an older engine with the same rules is compared without its texts, and the answer says
+so; a record of any other engine is not compared ("same": null).
 Replay trusts the record; `kapok ledger verify` checks that the record was not changed.
-Exit code: 0 the same decision, 1 another decision or record not found, 2 no ledger."""
+Exit code: 0 the same decision, 1 another decision, not compared or not found, 2 no ledger."""
 
 
 def register(parser: argparse.ArgumentParser) -> None:

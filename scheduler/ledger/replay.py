@@ -1,10 +1,12 @@
 """Replay: repeats a recorded decision from its record, and compares byte for byte.
 
 A decision is a function of its demand, the fleet, the terms and the time. A record holds all four,
-so the same engine must give the same bytes. Another engine need not, and replay then says that it
-cannot compare.
+so the same engine must give the same bytes. An engine that decides by the same rules and words its
+texts differently must give the same decision apart from these texts. Of any other engine replay
+says that it cannot compare.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,7 +16,7 @@ from scheduler.ledger.errors import LedgerCorruptError
 from scheduler.ledger.fleet import read_fleet
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.record import Record
-from scheduler.model.canonical import canonical_json
+from scheduler.model.canonical import canonical_json, to_plain_json
 from scheduler.model.decision import ENGINE_VERSION, Decision, decision_bytes
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
@@ -24,13 +26,20 @@ from scheduler.placement.fleet.fleet import Fleet
 
 _T = TypeVar("_T")
 
+ENGINES_THAT_DIFFER_IN_TEXT_ONLY = frozenset({"3"})
+"""Engines that decide by the rules of `ENGINE_VERSION` and word their texts differently.
+
+Review this with each new `ENGINE_VERSION`: if it changes a decision, no older engine belongs here.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
     """The result of a replay.
 
     Attributes:
-        is_same: whether the bytes are equal; None when they cannot be compared.
+        is_same: whether the bytes are equal, apart from texts if the record is of an engine in
+            `ENGINES_THAT_DIFFER_IN_TEXT_ONLY`; None when they cannot be compared.
         sentence: the result in words, with the reason for None.
         recorded: the recorded decision.
         replayed: the decision made now; None when none could be made.
@@ -91,7 +100,8 @@ def replay(reader: LedgerReader, record: Record) -> ReplayResult:
             None, f"{record.id} is a {record.kind}: {why}, there is no decision to repeat"
         )
     engine = _engine_version_of(content["decision"])
-    if engine != ENGINE_VERSION:  # before it is read: another engine may know other fields
+    if engine != ENGINE_VERSION and engine not in ENGINES_THAT_DIFFER_IN_TEXT_ONLY:
+        # Before the decision is read: another engine may know other fields.
         return ReplayResult(
             None,
             f"{record.id} was decided by engine {engine}, and this program has engine"
@@ -100,9 +110,36 @@ def replay(reader: LedgerReader, record: Record) -> ReplayResult:
     recorded = _decode_value(record, "decision", content["decision"], Decision)
     inputs = read_recorded_decision(reader, record)
     replayed = choose(inputs.demand, inputs.fleet, now=recorded.decided_at, terms=inputs.terms)
-    same = decision_bytes(replayed) == canonical_json(content["decision"])
-    answer = "the same, byte for byte" if same else f"a different decision: {replayed.line}"
+    same, answer = _compare(content["decision"], replayed, engine)
     return ReplayResult(same, f"{record.id} decided again: {answer}", recorded, replayed)
+
+
+def _compare(recorded: Mapping[str, Any], replayed: Decision, engine: str) -> tuple[bool, str]:
+    """Whether a recorded decision (JSON) and its repetition are equal, and that in words."""
+    if engine == ENGINE_VERSION:
+        same = decision_bytes(replayed) == canonical_json(recorded)
+        answer = "the same, byte for byte"
+    else:
+        same = without_texts(replayed) == without_texts(recorded)
+        answer = f"the same; engine {engine} worded its texts differently"
+    return same, answer if same else f"a different decision: {replayed.line}"
+
+
+def without_texts(decision: Decision | Mapping[str, Any]) -> bytes:
+    """The canonical JSON of a decision without its engine and what that engine words.
+
+    The texts are the line, the notes, and what ended replicas; at which sites they ended stays.
+
+    Args:
+        decision: the decision, or its JSON as recorded.
+    """
+    plain: dict[str, Any] = to_plain_json(decision)
+    kept = {name: value for name, value in plain.items() if name not in _TEXT_FIELDS}
+    return canonical_json(kept | {_ENDED_BY: sorted(plain.get(_ENDED_BY, ()))})
+
+
+_TEXT_FIELDS = frozenset({"line", "notes", "engine"})
+_ENDED_BY = "endedBy"
 
 
 _FIRST_ENGINE_VERSION = "1"

@@ -8,8 +8,12 @@ from scheduler.model.canonical import canonical_json
 from scheduler.model.kinds.fields import Instant, Origin, Part
 from scheduler.model.reasons import Reason
 
-ENGINE_VERSION = "3"
-"""Raised with every change that can change a decision; a record replays only by its own version."""
+ENGINE_VERSION = "4"
+"""Raised with every change that can change a decision or a recorded sentence.
+
+A record replays by its own version, and by those that differ from it in texts only
+(`scheduler/ledger/replay.py`).
+"""
 
 DecisionPhase = Literal["Placed", "Waiting", "Refused"]
 

@@ -95,7 +95,7 @@ def _accepted_values_hint(info: inspect.Type, path: str) -> str:
             return f"; write one of {', '.join(map(str, each.values))}"
     for each in found:
         if isinstance(each, inspect.Metadata) and (each.extra_json_schema or {}).get("description"):
-            return f"; it takes: {(each.extra_json_schema or {})['description']}"
+            return f"; it accepts: {(each.extra_json_schema or {})['description']}"
     return ""
 
 

@@ -123,7 +123,7 @@ def _checked_amount(resource: str, written: float | str) -> Fraction:
     if value < 0:
         raise NotAQuantity(f"{resource}: {written!r} is negative; write 0 or more")
     if value >= MAX_AMOUNT:
-        raise NotAQuantity(f"{resource}: {written!r} is more than any machine has")
+        raise NotAQuantity(f"{resource}: {written!r} is too large; no machine has that much")
     return value
 
 

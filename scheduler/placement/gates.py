@@ -59,7 +59,7 @@ def _wrong_time_message(demand: Demand, context: DecisionContext) -> str:
     """Why the work cannot start now, as too early or too late; "" when it can."""
     earliest = demand.schedule.earliest
     if earliest is not None and context.now_seconds < earliest.timestamp():
-        return f"it may not start before {format_epoch_seconds(earliest.timestamp())}"
+        return f"the workload may not start before {format_epoch_seconds(earliest.timestamp())}"
     return _missed_deadline_message(demand, context)
 
 
@@ -70,6 +70,6 @@ def _missed_deadline_message(demand: Demand, context: DecisionContext) -> str:
         return ""
     seconds = demand.schedule.duration_seconds or 0
     return (
-        f"too late to be done by its deadline: with {seconds} s of work the latest start was"
+        f"too late for the deadline: with a duration of {seconds} s the latest start was"
         f" {format_epoch_seconds(latest)}"
     )

@@ -218,15 +218,13 @@ def _format_line(
 ) -> str:
     there = format_sites(names, _MAX_NAMED_SITES)
     if placed:
-        return (
-            f"placed on {there}" if names else "asks for no replicas, so there is nothing to place"
-        )
+        return f"placed on {there}" if names else "no replicas requested, nothing to place"
     total = len(state.fleet)
     if not total:
         return "there are no sites"
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
     line = f"0/{total} sites are feasible: {counts}" if counts else f"0/{total} sites are feasible"
-    return f"{line}; stays on {there}" if names else line
+    return f"{line}; running replicas stay on {there}" if names else line
 
 
 def format_sites(names: Sequence[tuple[str, int]], max_count: int) -> str:

@@ -233,9 +233,9 @@ def postpone(
     if plan.saved_grams < 0:
         carbon = f"and emits {kilograms:.2g} kgCO2e more"
     line = (
-        f"planned on {_format_assignments(there)} at {format_epoch_seconds(plan.start_seconds)}:"
-        f" saves {plan.saved_cny:.2g} CNY {carbon} against now on {_format_assignments(here)};"
-        f" latest start {format_epoch_seconds(latest)}"
+        f"start planned at {format_epoch_seconds(plan.start_seconds)} on"
+        f" {_format_assignments(there)}: saves {plan.saved_cny:.2g} CNY {carbon} compared with now"
+        f" on {_format_assignments(here)}; latest start {format_epoch_seconds(latest)}"
     )
     return msgspec.structs.replace(
         decision, line=line, start_at=datetime.fromtimestamp(plan.start_seconds, UTC), planned=there

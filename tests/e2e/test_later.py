@@ -67,6 +67,6 @@ def test_it_waits_for_the_cleaner_minute_and_is_placed_then(tmp_path: Path) -> N
             up.apply(WORKLOAD.replace("DEADLINE", deadline))
             eventually(lambda: status().get("phase") == "Waiting")
             line = status()["decision"]["line"]
-            assert line.startswith(f"planned on m1 (1) at {instant(cleaner_at)}: saves ")
+            assert line.startswith(f"start planned at {instant(cleaner_at)} on m1 (1): saves ")
             eventually(lambda: status().get("phase") in ("Placed", "Running"))
             assert datetime.fromisoformat(status()["decision"]["decidedAt"]) >= cleaner_at

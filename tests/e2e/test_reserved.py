@@ -37,7 +37,7 @@ def test_small_work_leaves_reserved_room_to_who_waits_and_each_decision_can_be_r
             eventually(lambda: phase(up, "late") == "Waiting")
             with pytest.raises(CalledProcessError) as refused:  # it is not placed: exit status 1
                 kapok(up, "explain", "default/late")
-            assert "room there is reserved for default/large" in refused.value.stdout
+            assert "capacity there is reserved for default/large" in refused.value.stdout
             up.apply(work("urgent", 1, priority=1))
             eventually(lambda: phase(up, "urgent") in ("Placed", "Running"))
             for name in (*smalls[1:], "urgent"):

@@ -53,8 +53,8 @@ def conflict_refusal(owner: WorkKey, object_name: str) -> NotAccepted:
     return NotAccepted(
         reason="invalid",
         condition="Conflict",
-        message=f"{object_name} belongs to workload {owner[0]}/{owner[1]} already; name it "
-        "otherwise",
+        message=f"{object_name} already belongs to workload {owner[0]}/{owner[1]}; choose another "
+        "name",
     )
 
 

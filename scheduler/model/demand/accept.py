@@ -150,7 +150,6 @@ def _assemble(
         uid=workload.metadata.uid,
         tenant=tenant.metadata.name if tenant else "",
         priority=spec.priority,
-        created_at=workload.metadata.creation_timestamp,
         replicas=parsed.replicas if spec.replicas is None else spec.replicas,
         unit=parsed.unit,
         beside=parsed.beside,

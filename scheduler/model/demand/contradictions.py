@@ -42,7 +42,7 @@ def _check_content(workload: Workload) -> Iterator[NotAccepted]:
         yield NotAccepted(
             reason="invalid",
             condition="NothingToRun",
-            message="spec: there is nothing to run; write manifests, or a demand",
+            message="spec: nothing to run; write manifests or demand",
         )
 
 
@@ -52,7 +52,7 @@ def _check_jurisdictions(workload: Workload) -> Iterator[NotAccepted]:
             yield NotAccepted(
                 reason="jurisdiction",
                 condition="InvalidJurisdiction",
-                message=f"spec.jurisdictions: {place} is not how it is written; "
+                message=f"spec.jurisdictions: {place} is not supported; "
                 f"write {REPLACEMENT_CODES[place]} (CN and CN-… are the mainland)",
             )
 
@@ -66,7 +66,7 @@ def _check_replicas(workload: Workload, scalables: Sequence[str]) -> Iterator[No
         yield NotAccepted(
             reason="invalid",
             condition="NothingToScale",
-            message=f"spec.replicas needs exactly one scalable manifest, there is: {there}; "
+            message=f"spec.replicas needs exactly one scalable manifest, found: {there}; "
             "leave spec.replicas out or split the workload",
         )
 
@@ -105,14 +105,14 @@ def _check_label_values(demand: Demand) -> Iterator[NotAccepted]:
         for key, values in asked:
             allowed = wanted.get(key, values)
             if not allowed & values:
-                conflicting_values = " and also ".join(
-                    " or ".join(sorted(each)) for each in (allowed, values)
+                conflicting_values = " and in ".join(
+                    f"({', '.join(sorted(each))})" for each in (allowed, values)
                 )
                 yield NotAccepted(
                     reason="selector",
                     condition="SelectorImpossible",
-                    message=f"spec.placement.siteSelector, with those of policies and tenant: "
-                    f"no site has {key} {conflicting_values}",
+                    message="spec.placement.siteSelector, together with policies and tenant: "
+                    f"no site can have {key} in {conflicting_values}",
                 )
             wanted[key] = allowed & values
 
@@ -123,8 +123,8 @@ def _check_priority(workload: Workload, tenant: Tenant | None) -> Iterator[NotAc
         yield NotAccepted(
             reason="not-allowed",
             condition="PriorityTooHigh",
-            message=f"spec.priority: {workload.spec.priority} is more than tenant "
-            f"{tenant.metadata.name} may use; write {highest} or less",
+            message=f"spec.priority: {workload.spec.priority} is above maxPriority of "
+            f"tenant {tenant.metadata.name}; write {highest} or less",
         )
 
 
@@ -143,11 +143,13 @@ def _check_spread(rule: Spread, demand: Demand) -> Iterator[NotAccepted]:
     highest, each = rule.max_groups, rule.max_per_group
     problem = ""
     if demand.strategy == "Duplicated" and each is not None and each < demand.replicas:
-        problem = f"Duplicated puts {demand.replicas} replicas at a site, maxPerGroup allows {each}"
+        problem = (
+            f"Duplicated places {demand.replicas} replicas at each site, maxPerGroup allows {each}"
+        )
     elif highest is not None and rule.min_groups > highest:
         problem = f"minGroups {rule.min_groups} is more than maxGroups {highest}"
     elif demand.strategy != "Duplicated" and 0 < demand.replicas < rule.min_groups:
-        problem = f"{demand.replicas} replicas cannot stand in {rule.min_groups} groups"
+        problem = f"{demand.replicas} replicas cannot be spread over {rule.min_groups} groups"
     elif highest is not None and each is not None and highest * each < demand.replicas:
         problem = (
             f"{highest} groups of at most {each} hold {highest * each} replicas, "
@@ -204,8 +206,8 @@ def _check_site_groups(demand: Demand) -> Iterator[NotAccepted]:
         yield NotAccepted(
             reason="invalid",
             condition="InvalidGroups",
-            message=f"spec.placement.siteGroups: {duplicate} stands there twice; "
-            "placement resumes at a group by its name",
+            message=f"spec.placement.siteGroups: {duplicate} is listed twice; "
+            "group names must be unique, because placement resumes at a group by its name",
         )
 
 
@@ -223,9 +225,8 @@ def _check_spread_pairs(required: Sequence[Spread]) -> Iterator[NotAccepted]:
                 yield NotAccepted(
                     reason="spread",
                     condition="SpreadImpossible",
-                    message=f"spec.placement.spread: by {demanding.by} minGroups "
-                    f"{demanding.min_groups} "
-                    f"needs more than by {limiting.by} maxGroups {most} allows",
+                    message=f"spec.placement.spread: minGroups {demanding.min_groups} "
+                    f"by {demanding.by} is more than maxGroups {most} by {limiting.by} allows",
                 )
 
 
@@ -235,9 +236,9 @@ def _check_weights(demand: Demand) -> Iterator[NotAccepted]:
     names = [each.site for each in demand.weights]
     duplicate = next((name for name in names if names.count(name) > 1), None)
     if duplicate is not None:
-        problem = f"{duplicate} stands there twice"
+        problem = f"{duplicate} is listed twice"
     elif not any(each.weight for each in demand.weights):
-        problem = "every weight is 0; give at least one site more"
+        problem = "every weight is 0; set at least one above 0"
     else:
         return
     yield NotAccepted(

@@ -12,7 +12,6 @@ from msgspec import Meta
 
 from scheduler.model.kinds.fields import (
     DataClass,
-    Instant,
     LabelSelector,
     Part,
     Taint,
@@ -73,7 +72,6 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     uid: str = ""
     tenant: str = ""
     priority: int = 0
-    created_at: Instant | None = None
 
     replicas: int = 1
     unit: tuple[Pods, ...] = ()

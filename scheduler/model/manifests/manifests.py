@@ -169,14 +169,15 @@ def check_manifests(
         path = f"spec.manifests[{index}]"
         identity = _object_identity(manifest, path)
         if identity in seen:
-            raise BadManifest(f"{path}: {_title(manifest)} stands there twice")
+            raise BadManifest(f"{path}: {_title(manifest)} is listed twice; keep one")
         seen.add(identity)
         _check_scope(manifest, path, allowed, frozenset(cluster_kinds))
         if manifest.get("kind") == "Secret" and (
             manifest.get("data") or manifest.get("stringData")
         ):
             raise BadManifest(
-                f"{path}: {_title(manifest)} carries data inline; refer to a Secret that is there"
+                f"{path}: {_title(manifest)} has inline data; "
+                "refer to a Secret that exists at the site"
             )
 
 

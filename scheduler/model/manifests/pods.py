@@ -276,7 +276,7 @@ def _topology_spread_constraints(
         raise NotReadable(
             "topologySpreadConstraints",
             "topologyKey",
-            f"{duplicate!r} stands there twice; keep one",
+            f"{duplicate!r} is listed twice; keep one",
         )
     return tuple(skews), not_modelled
 
@@ -349,9 +349,9 @@ def _not_modelled(spec: Mapping[str, Any], affinity: Mapping[str, Any]) -> Itera
         yield "podAffinity"
     volumes = mappings_in(spec.get("volumes"))
     if any("persistentVolumeClaim" in each or "ephemeral" in each for each in volumes):
-        yield "where volumes are bound"
+        yield "where volumes can be bound"
     if _host_ports(spec):
-        yield "host ports that other pods hold"
+        yield "host ports that other pods use"
     for field, what in _FIELDS_NOT_MODELLED.items():
         if spec.get(field):
             yield f"{what} ({field})"
@@ -361,9 +361,9 @@ def _not_modelled(spec: Mapping[str, Any], affinity: Mapping[str, Any]) -> Itera
 
 _FIELDS_NOT_MODELLED = {
     "runtimeClassName": "overhead and nodes of a runtime class",
-    "resourceClaims": "devices that are claimed",
-    "schedulingGates": "gates that hold pods back",
-    "nodeName": "the one node that is named",
+    "resourceClaims": "devices that resource claims ask for",
+    "schedulingGates": "scheduling gates of pods",
+    "nodeName": "the named node",
     "priorityClassName": "preemption of other pods",
 }
 

@@ -65,7 +65,7 @@ def explain_over_quota(demand: Demand, replicas: int, sites: int) -> str:
             own = format_amount(name, demand.quota.get(name, 0))
             return (
                 f"tenant {demand.tenant} has {rest} of {name} left (its quota is {own}); "
-                f"this asks for {format_amount(name, asked)}"
+                f"the workload requests {format_amount(name, asked)}"
             )
     return ""
 
@@ -104,7 +104,7 @@ def _explain_over_budget(demand: Demand, spend: Spend) -> str:
         if rest is not None and not asked <= rest:  # so that NaN is over the budget
             return (
                 f"tenant {demand.tenant} has {max(0.0, rest):.4g} {unit} left of its budget of "
-                f"{whole:.4g} {unit}; this would take {asked:.4g} {unit}"
+                f"{whole:.4g} {unit}; the placement would take {asked:.4g} {unit}"
             )
     return ""
 

@@ -47,7 +47,7 @@ def divide_with_preferred_affinity(request: DivisionRequest, fleet: Fleet) -> Di
 
 
 def _format_dropped(dropped: int) -> tuple[str, ...]:
-    return (f"{dropped} preferred affinity could not be met",) if dropped else ()
+    return (f"preferred affinity terms not met: {dropped}",) if dropped else ()
 
 
 def divide_in_groups(request: DivisionRequest, fleet: Fleet) -> Division:

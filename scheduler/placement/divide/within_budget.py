@@ -39,7 +39,7 @@ def divide_within_budget(
         demand, fleet, context, request.costs, division.replicas_by_slot
     ):
         return None
-    note = f"{demand.strategy} would cost more than the budget leaves; divided by cost"
+    note = f"{demand.strategy} would exceed the tenant's budget; divided by cost instead"
     return replace(division, notes=(*division.notes, note))
 
 

@@ -120,12 +120,16 @@ def _fit_verdict(state: CycleState, slot: int, max_additional: int, replicas: in
     sentence = f"{name} takes {max_additional} more of {wanted} replicas, node by node"
     if slot in state.capacity.quota_bound_slots:
         reason, fragmented = "quota", False
-        sentence += f"; the quotas of namespace {state.demand.namespace} there leave no more"
+        sentence += (
+            f"; the ResourceQuotas of namespace {state.demand.namespace} there allow no more"
+        )
     if fragmented:
-        sentence += f"; summed over its nodes the free capacity looks like room for {summed}"
+        sentence += f"; the free capacity summed over its nodes would hold {summed}"
     reserved_for = state.fleet.facts_of(name).reserved_for
     if reserved_for:
-        sentence += f"; room there is reserved for {', '.join(reserved_for)}, which has waited long"
+        sentence += (
+            f"; capacity there is reserved for {', '.join(reserved_for)}, which has waited long"
+        )
     return Verdict(
         rule="fit", reason=reason, passed=max_additional > 0 or replicas > 0, sentence=sentence
     )

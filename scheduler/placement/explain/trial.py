@@ -46,6 +46,6 @@ class Trial:
         return SuggestedChange(
             kind=_SEPARATOR.join(each.kind for each in self.changes),
             target=_SEPARATOR.join(each.target for each in self.changes),
-            from_=_SEPARATOR.join(each.from_ or "(nothing)" for each in self.changes),
-            to=_SEPARATOR.join(each.to or "(nothing)" for each in self.changes),
+            from_=_SEPARATOR.join(each.from_ or "(none)" for each in self.changes),
+            to=_SEPARATOR.join(each.to or "(none)" for each in self.changes),
         )

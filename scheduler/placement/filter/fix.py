@@ -75,4 +75,4 @@ def report_now(refused: RefusedSite) -> Fix:
     """A report from now, by a site that is not silent."""
     status = replace(refused.facts.status, observed_at=refused.context.now, conditions=())
     was = refused.facts.observed_at.isoformat() if refused.facts.observed_at else "never"
-    return change_site("report", was, "a report from now", replace(refused.facts, status=status))
+    return change_site("report", was, "a current report", replace(refused.facts, status=status))

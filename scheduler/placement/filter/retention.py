@@ -106,7 +106,7 @@ def _check_withdrawing(
                 retained.lost[site] = violated_reason
 
 
-_NO_SUCH_SITE = "no such site"
+_NO_SUCH_SITE = "site not found"
 
 
 def format_ended(lost: Mapping[str, str], vacated: Iterable[str]) -> str:

@@ -10,11 +10,11 @@ from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fit.topology_spread import is_lower_bound
 from scheduler.placement.fleet.fleet import Fleet
 
-NOTE_EXHAUSTIVE = "room of the set of different pods is exact (all assignments searched)"
-NOTE_FIRST_FIT = "room of a set of different pods is a lower bound (first fit decreasing)"
-NOTE_TOPOLOGY_BOUND = "room under several topology limits at once is a lower bound"
+NOTE_EXHAUSTIVE = "capacity for the set of pods is exact (all assignments searched)"
+NOTE_FIRST_FIT = "capacity for a set of pods is a lower bound (first fit decreasing)"
+NOTE_TOPOLOGY_BOUND = "capacity under several topology limits at once is a lower bound"
 NOTE_OWN_REPLICAS = (
-    "where running replicas stand is not reported; topology spread counts the worst case"
+    "the nodes of running replicas are not reported; topology spread assumes the worst case"
 )
 
 

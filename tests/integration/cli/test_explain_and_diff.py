@@ -186,7 +186,7 @@ def test_tables_show_what_people_wrote_as_it_is(
     assert main(["explain", "ns/other", "-f", str(path), "--now", NOW.isoformat()]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert "m1 has \u533a=\u5357\u6c99" in lines[2]
-    assert lines[3].endswith("\u533a=\u5929\u5e9c -> (nothing)")
+    assert lines[3].endswith("\u533a=\u5929\u5e9c -> (none)")
 
 
 async def test_the_hub_explains_and_compares_what_it_recorded(

@@ -95,8 +95,8 @@ def test_a_byte_order_mark_and_windows_lines_do_no_harm(
     [
         ({"memory": "1Gi "}, "memory: '1Gi ' is not a quantity; write"),
         ({"cpu": "-1"}, "cpu: '-1' is negative; write 0 or more"),
-        ({"cpu": "1e30"}, "cpu: '1e30' is more than any machine has"),
-        ({"memory": str(2**63)}, "is more than any machine has"),
+        ({"cpu": "1e30"}, "cpu: '1e30' is too large"),
+        ({"memory": str(2**63)}, "is too large"),
     ],
 )
 def test_an_impossible_request_is_not_accepted(

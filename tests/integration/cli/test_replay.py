@@ -120,6 +120,29 @@ async def test_another_decision_is_shown_beside_the_recorded_one(
     assert decision.line in capsys.readouterr().out
 
 
+OTHER_WORDS = {"engine": "3", "line": "in the words of before", "notes": ("so it was",)}
+
+
+async def test_an_engine_with_the_same_rules_and_other_words_decided_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await record(tmp_path, demand(), OTHER_WORDS)
+    code, answer = replayed(tmp_path, capsys)
+    assert (code, answer["same"]) == (0, True)
+    sentence = "3-1 decided again: the same; engine 3 worded its texts differently"
+    assert answer["sentence"] == sentence
+
+
+async def test_other_words_do_not_hide_a_different_decision(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decision = await record(tmp_path, demand(), {**OTHER_WORDS, "optimal": False})
+    code, answer = replayed(tmp_path, capsys)
+    assert (code, answer["same"]) == (1, False)
+    assert answer["sentence"] == f"3-1 decided again: a different decision: {decision.line}"
+    assert answer["recorded"]["optimal"] is False
+
+
 async def test_another_engine_makes_no_claim_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -53,8 +53,8 @@ def test_it_waits_for_a_cleaner_hour_and_says_where_when_and_what_that_saves() -
     assert [(each.site, each.replicas) for each in found.planned] == [("m1", 2)]
     # 2 replicas * (3.3 + 0.4) W * 2 h * PUE 1.2 * 450 g/kWh less
     assert found.line == (
-        "planned on m1 (2) at 2026-11-23T11:01:00Z: saves 0.008 CNY and 0.008 kgCO2e"
-        " against now on m2 (2); latest start 2026-11-23T14:01:00Z"
+        "start planned at 2026-11-23T11:01:00Z on m1 (2): saves 0.008 CNY and 0.008 kgCO2e"
+        " compared with now on m2 (2); latest start 2026-11-23T14:01:00Z"
     )
 
 
@@ -156,7 +156,7 @@ def test_it_waits_for_a_cheaper_hour_where_a_yearly_factor_knows_no_cleaner_one(
     found = decided(batch(deadline_hours=12), cheap_nights("m1"))
     assert found.start_at == datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
     # 2 replicas * (3.3 + 0.4) W * 2 h * PUE 1.2 * 0.4 CNY/kWh less; no cleaner, by a yearly factor
-    assert "saves 0.0071 CNY and 0 kgCO2e against now on m1 (2)" in found.line
+    assert "saves 0.0071 CNY and 0 kgCO2e compared with now on m1 (2)" in found.line
 
 
 def test_a_cheaper_hour_is_no_reason_where_its_intensity_is_not_known() -> None:
@@ -188,15 +188,18 @@ def test_a_start_now_pays_no_waiting() -> None:
 
 
 TOO_LATE = (
-    "too late to be done by its deadline: with 7200 s of work the latest start was"
-    " 2026-11-23T07:01:00Z"
+    "too late for the deadline: with a duration of 7200 s the latest start was 2026-11-23T07:01:00Z"
 )
 
 
 @pytest.mark.parametrize(
     ("schedule", "phase", "sentence"),
     [
-        ({"earliest": in_hours(1)}, "Waiting", "it may not start before 2026-11-23T09:01:00Z"),
+        (
+            {"earliest": in_hours(1)},
+            "Waiting",
+            "the workload may not start before 2026-11-23T09:01:00Z",
+        ),
         (
             {"deadline": in_hours(1), "durationSeconds": 7200},
             "Refused",

@@ -73,7 +73,7 @@ def divide_spread(request: DivisionRequest, fleet: Fleet) -> Division:
         has_room = not division.lacks_capacity and divide(request) is not None
         return replace(division, spread_failed=has_room)
     dropped = len(request.demand.spread) - len(rules)
-    notes = (f"{dropped} preferred spread could not be met",) if dropped else ()
+    notes = (f"preferred spread constraints not met: {dropped}",) if dropped else ()
     return replace(division, notes=(*division.notes, *notes))
 
 

@@ -55,7 +55,7 @@ class ApiKind:
         missing = _missing_kinds(facts, demand)
         if missing:
             return f"the cluster of {facts.name} does not serve {', '.join(missing)}"
-        return f"the cluster of {facts.name} serves every kind that is used"
+        return f"the cluster of {facts.name} serves every kind that the manifests use"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """A cluster that serves the kinds: their definitions are installed there."""

@@ -43,7 +43,7 @@ class WithCompanions:
             f"{', '.join(each.sites) or 'no site yet'} (by {each.by})"
             for each in demand.companions
         ]
-        return f"{facts.name}: asked is {' and '.join(requirements)}"
+        return f"{facts.name}: the workload must run {' and '.join(requirements)}"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Affinity to other workloads as a preference, not required."""

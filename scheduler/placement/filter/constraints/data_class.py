@@ -36,7 +36,7 @@ class DataClass:
         if demand.data_class == NEVER_SCHEDULED_CLASS:
             return "core data is never scheduled; run it where it is"
         if demand.class_not_allowed:
-            return f"tenant {demand.tenant} may not bring {demand.data_class} data"
+            return f"tenant {demand.tenant} may not use {demand.data_class} data"
         ranks = [_RANK[grant.spec.data_class] for grant in valid_grants(facts, context)]
         if not ranks:
             return f"{facts.name} has no valid grant, so it may hold nothing"

@@ -33,8 +33,8 @@ class DataClassMissing:
         """Says which field to set."""
         del facts, context
         if demand.data_class is None:
-            return "the workload names no data class; write spec.dataClass (general-1 … important)"
-        return f"the workload names its data class, {demand.data_class}"
+            return "the workload has no data class; set spec.dataClass (general-1 … important)"
+        return f"the workload has the data class {demand.data_class}"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """A workload that names its data class; public data is the class that needs least."""

@@ -46,12 +46,13 @@ class GrantExpired:
         valid = valid_grants(facts, context)
         if valid:
             until = _format_instant(valid[0].spec.valid_until)
-            return f"grant {valid[0].name} of {facts.name} holds until {until}"
+            return f"grant {valid[0].name} of {facts.name} is valid until {until}"
         if not facts.grants:
             return f"{facts.name} has no grant that could expire"
         last = max(facts.grants, key=lambda each: epoch_seconds(each.spec.valid_until, inf))
         return (
-            f"grant {last.name} of {facts.name} holds from {_format_instant(last.spec.valid_from)} "
+            f"grant {last.name} of {facts.name} is valid from "
+            f"{_format_instant(last.spec.valid_from)} "
             f"until {_format_instant(last.spec.valid_until)}"
         )
 

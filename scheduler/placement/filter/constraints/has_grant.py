@@ -34,7 +34,7 @@ class HasGrant:
         del demand, context
         if facts.grants:
             return f"{facts.name} has the grant {facts.grants[0].name}"
-        return f"{facts.name} has no grant: an authority must write a SiteGrant that names it"
+        return f"{facts.name} has no grant: an authority must create a SiteGrant for it"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """A grant for a site that has none, with what the workload needs and no more."""

@@ -40,8 +40,8 @@ class Jurisdiction:
         """Names the jurisdictions of the site's grants, and those that are permitted."""
         if demand.same_province and not demand.home:
             return (
-                f"{demand.data_class} data stays in its province, and nobody named it; "
-                "write one province in spec.jurisdictions, as CN-GD"
+                f"{demand.data_class} data must stay in its province, which is unknown; "
+                "set one province in spec.jurisdictions, such as CN-GD"
             )
         places = sorted(
             {grant.spec.jurisdiction or "nowhere" for grant in valid_grants(facts, context)}
@@ -50,7 +50,7 @@ class Jurisdiction:
         asked += [demand.home] if demand.same_province else []
         return (
             f"{facts.name} is granted for {', '.join(places) or 'nowhere'}; "
-            f"this may run in {' and '.join(asked) or 'any place'}"
+            f"the workload may run in {' and '.join(asked) or 'any place'}"
         )
 
     def fix(self, refused: RefusedSite) -> Fix | None:

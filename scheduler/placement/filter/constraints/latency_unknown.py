@@ -37,7 +37,7 @@ class LatencyUnknown:
             return "the workload bounds no latency"
         places = ", ".join(bound.from_ for bound in demand.latency)
         return (
-            f"{facts.name} knows its round trip to {len(facts.status.rtt)} peers; asked is {places}"
+            f"{facts.name} reports round trips to {len(facts.status.rtt)} peers; needed: {places}"
         )
 
     def fix(self, refused: RefusedSite) -> Fix | None:

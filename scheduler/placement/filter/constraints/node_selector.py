@@ -49,11 +49,11 @@ class NodeSelector:
         del context
         unmatched = _unmatched_shapes(facts, demand)
         if not unmatched:
-            return f"{facts.name} has nodes with the labels that are asked for"
+            return f"{facts.name} has nodes with the required labels"
         labels = ", ".join(f"{key}={value}" for key, value in unmatched[0].node_selector.items())
         models = " or ".join(unmatched[0].gpu_models)
         asked = "; ".join(part for part in (labels, models) if part) or "its node affinity"
-        return f"no node at {facts.name} has what is asked: {asked}"
+        return f"no node at {facts.name} matches: {asked}"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Pods that ask nothing which no node has; what some node has they may go on asking."""

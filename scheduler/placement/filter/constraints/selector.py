@@ -51,7 +51,7 @@ class SiteSelector:
         for selector in (*demand.site_selectors, demand.tenant_sites):
             for key, value in selector.match_labels.items():
                 if labels.get(key) != value:
-                    return f"{facts.name} has {key}={labels.get(key, '(none)')}; asked is {value}"
+                    return f"{facts.name} has {key}={labels.get(key, '(none)')}; required: {value}"
             if not selector.matches(labels):
                 asked = ", ".join(
                     f"{each.key} {each.operator} {list(each.values) or ''}".strip()

@@ -29,7 +29,7 @@ class Silent:
         del demand, context
         ready = next((each for each in facts.status.conditions if each.type == "Ready"), None)
         if ready is None:
-            return f"nobody says that {facts.name} is silent"
+            return f"{facts.name} has no condition Ready, so it is not known to be silent"
         return f"{facts.name} has Ready={ready.status} {ready.reason}".rstrip()
 
     def fix(self, refused: RefusedSite) -> Fix | None:

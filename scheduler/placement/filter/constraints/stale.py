@@ -40,14 +40,17 @@ class Stale:
         del demand
         limit = context.terms.report_stale_seconds
         if facts.observed_at is None:
-            return f"nobody knows when {facts.name} was observed; at most {limit} s is fresh"
+            return (
+                f"the time of the last report of {facts.name} is unknown; "
+                f"reports must be at most {limit} s old"
+            )
         age = context.now_seconds - facts.observed_at.timestamp()
         if age < -MAX_CLOCK_SKEW_SECONDS:
             return (
-                f"{facts.name} was observed {-age:.0f} s in the future, so a clock is wrong and "
-                f"its age is unknown; at most {MAX_CLOCK_SKEW_SECONDS} s ahead is borne"
+                f"the last report of {facts.name} is {-age:.0f} s in the future, so a clock is "
+                f"wrong and its age is unknown; at most {MAX_CLOCK_SKEW_SECONDS} s are tolerated"
             )
-        return f"{facts.name} was observed {age:.0f} s ago; at most {limit} s is fresh"
+        return f"the last report of {facts.name} is {age:.0f} s old; the limit is {limit} s"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """A report from now."""

@@ -35,7 +35,7 @@ class SiteTaint:
         blocking = _untolerated_taints(facts, demand)
         if blocking:
             return f"{facts.name} has the taint {', '.join(blocking)}, which is not tolerated"
-        return f"{facts.name} has no taint that keeps this away"
+        return f"{facts.name} has no taint that is not tolerated"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Tolerations of what keeps the workload away, and of nothing else."""

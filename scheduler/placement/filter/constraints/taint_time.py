@@ -46,8 +46,8 @@ class TaintTime:
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Says whether a taint evicts the workload now."""
         if is_evicted_by_taint(facts, demand, context):
-            return f"a NoExecute taint of {facts.name} is not, or no longer, borne"
-        return f"no taint of {facts.name} drives this out now"
+            return f"a NoExecute taint of {facts.name} is not, or no longer, tolerated"
+        return f"no taint of {facts.name} evicts the workload now"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Tolerations of what keeps the workload away, and of nothing else."""

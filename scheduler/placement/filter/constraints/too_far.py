@@ -49,7 +49,7 @@ class TooFar:
             )
             for bound in demand.latency
         ]
-        return f"asked of {facts.name}: {', '.join(bounds)}"
+        return f"latency bounds at {facts.name}: {', '.join(bounds)}"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Bounds as wide as the site is far."""

@@ -43,7 +43,7 @@ class HasWeight:
         weights = _positive_weights(demand)
         if facts.name in weights:
             return f"{facts.name} has the weight {weights[facts.name]}"
-        return f"{facts.name} has no weight; those with one are {', '.join(sorted(weights))}"
+        return f"{facts.name} has no weight; sites with a weight: {', '.join(sorted(weights))}"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """A weight for the site."""

@@ -110,7 +110,7 @@ def test_with_replicas_changes_the_scalable_manifest_only() -> None:
                 "metadata": {"name": "x"},
                 "data": {"k": "dg=="},
             },
-            "carries data inline",
+            "has inline data",
         ),
         (
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}},
@@ -146,7 +146,7 @@ def test_manifests_are_bounded() -> None:
         (
             {"placement": {"siteGroups": [{"name": "a", "sites": ["m1"]}, {"name": "a"}]}},
             "invalid",
-            "siteGroups: a stands there twice",
+            "siteGroups: a is listed twice",
         ),
         (
             {
@@ -177,7 +177,7 @@ def test_manifests_are_bounded() -> None:
         (
             {"placement": {"spread": [{"by": "site", "minGroups": 13}]}},
             "spread",
-            "cannot stand in 13",
+            "cannot be spread over 13",
         ),
         (
             {"placement": {"spread": [{"by": "site", "maxGroups": 2, "maxPerGroup": 5}]}},
@@ -224,7 +224,7 @@ def test_manifests_are_bounded() -> None:
                 }
             },
             "spread",
-            "by province minGroups 2 needs more than by site maxGroups 1 allows",
+            "minGroups 2 by province is more than maxGroups 1 by site allows",
         ),
         (
             {
@@ -234,12 +234,12 @@ def test_manifests_are_bounded() -> None:
                 }
             },
             "spread",
-            "by site minGroups 3 needs more than by site maxGroups 2 allows",
+            "minGroups 3 by site is more than maxGroups 2 by site allows",
         ),
         (
             {"placement": {"strategy": "Duplicated", "spread": [{"by": "city", "maxPerGroup": 5}]}},
             "spread",
-            "Duplicated puts 12 replicas at a site, maxPerGroup allows 5",
+            "Duplicated places 12 replicas at each site, maxPerGroup allows 5",
         ),
         (
             {
@@ -251,7 +251,7 @@ def test_manifests_are_bounded() -> None:
                 }
             },
             "selector",
-            "no site has a 1 and also 2 or 3",
+            "no site can have a in (1) and in (2, 3)",
         ),
         ({"policyRef": {"name": "nowhere"}}, "invalid", "there is no PlacementPolicy nowhere"),
     ],
@@ -278,7 +278,7 @@ def test_a_workload_without_anything_to_run_is_not_accepted() -> None:
     del raw["spec"]["demand"]
     refused = of(raw)
     assert isinstance(refused, NotAccepted)
-    assert refused.message == "spec: there is nothing to run; write manifests, or a demand"
+    assert refused.message == "spec: nothing to run; write manifests or demand"
 
 
 def kind(of_type: type[Of], name: str, spec: Raw, namespace: str = "") -> Of:

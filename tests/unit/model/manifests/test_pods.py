@@ -92,7 +92,7 @@ def test_a_spread_number_of_an_odd_type_is_refused_by_name(field: str, value: ob
 
 def test_two_spread_constraints_over_one_key_are_refused_as_the_api_server_does() -> None:
     constraint = {"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "a"}}}
-    with pytest.raises(NotReadable, match="'zone' stands there twice"):
+    with pytest.raises(NotReadable, match="'zone' is listed twice"):
         shape(topologySpreadConstraints=[constraint, {**constraint, "maxSkew": 2}])
 
 
@@ -187,14 +187,14 @@ def test_host_ports_collide_by_protocol_number_and_address(
     ("spec", "named"),
     [
         ({}, ()),
-        ({"volumes": [{"persistentVolumeClaim": {}}]}, ("where volumes are bound",)),
+        ({"volumes": [{"persistentVolumeClaim": {}}]}, ("where volumes can be bound",)),
         ({"volumes": [{"emptyDir": {}}]}, ()),
         ({"priorityClassName": "high"}, ("preemption of other pods (priorityClassName)",)),
         (
             {"runtimeClassName": "kata"},
             ("overhead and nodes of a runtime class (runtimeClassName)",),
         ),
-        ({"nodeName": "n1"}, ("the one node that is named (nodeName)",)),
+        ({"nodeName": "n1"}, ("the named node (nodeName)",)),
         ({"schedulerName": "default-scheduler"}, ()),
         (
             {"schedulerName": "volcano"},
@@ -219,7 +219,7 @@ def test_claims_of_a_stateful_set_are_named() -> None:
         },
     }
     unit = read_manifests([stateful]).unit
-    assert unit[0].shape.not_modelled == ("where volumes are bound",)
+    assert unit[0].shape.not_modelled == ("where volumes can be bound",)
 
 
 def test_a_null_selector_counts_no_pod_and_an_empty_one_all() -> None:

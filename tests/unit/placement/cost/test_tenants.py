@@ -60,7 +60,7 @@ def test_a_quota_counts_what_runs_and_says_what_is_left(
     )
     assert found["a-ns/old"]["phase"] == "Placed"
     assert (found["a-ns/new"]["phase"], found["a-ns/new"]["reasons"]) == ("Waiting", {"quota": 1})
-    sentence = "tenant a has 3 of cpu left (its quota is 10); this asks for 4"
+    sentence = "tenant a has 3 of cpu left (its quota is 10); the workload requests 4"
     assert sentence in found["a-ns/new"]["line"]
 
 
@@ -167,7 +167,10 @@ def test_a_tenant_may_borrow_what_its_cohort_leaves(  # noqa: PLR0917 - a table
         (
             {"cnyPerHour": 4.99},
             "Waiting",
-            "tenant a has 1.99 CNY/h left of its budget of 4.99 CNY/h; this would take 2 CNY/h",
+            (
+                "tenant a has 1.99 CNY/h left of its budget of 4.99 CNY/h; "
+                "the placement would take 2 CNY/h"
+            ),
         ),
         ({"kgco2ePerHour": 0.0}, "Placed", "placed on m1"),
         ({}, "Placed", "placed on m1"),

@@ -265,5 +265,5 @@ def test_preferred_companions_are_followed_as_far_as_there_is_room() -> None:
         asked = demand(workload(replicas, placement={"affinity": [rule]}), others=[mate])
         decision = choose(asked, fleet, now=NOW)
         assert {each.site: each.replicas for each in decision.assignment} == expected
-        dropped = "1 preferred affinity could not be met"
+        dropped = "preferred affinity terms not met: 1"
         assert (dropped in decision.notes) == (replicas == 12)

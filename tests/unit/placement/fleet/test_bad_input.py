@@ -37,7 +37,7 @@ def test_no_replicas_are_placed_nowhere() -> None:
     assert decided(workload(0), site_with_capacity("m1", 1)) == (
         "Placed",
         {},
-        "asks for no replicas, so there is nothing to place",
+        "no replicas requested, nothing to place",
     )
 
 

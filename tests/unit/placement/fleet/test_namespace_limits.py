@@ -120,7 +120,9 @@ def test_the_decision_and_the_explanation_name_the_quota() -> None:
     explained = explain(asked, fleet, now=NOW).sites[0]
     assert explained.room == 2
     assert explained.verdicts[-1].reason == "quota"
-    assert "the quotas of namespace ns there leave no more" in explained.verdicts[-1].sentence
+    assert (
+        "the ResourceQuotas of namespace ns there allow no more" in explained.verdicts[-1].sentence
+    )
 
 
 @pytest.mark.parametrize(
