@@ -60,9 +60,16 @@ class _TimedResponse(http.client.HTTPResponse):
     """A response whose socket is read against a deadline."""
 
     def __init__(
-        self, sock: socket.socket, *more: Any, deadline: float, idle_seconds: float, **options: Any
+        self,
+        sock: socket.socket,
+        debuglevel: int = 0,
+        method: str | None = None,
+        url: str | None = None,
+        *,
+        deadline: float,
+        idle_seconds: float,
     ) -> None:
-        super().__init__(sock, *more, **options)
+        super().__init__(sock, debuglevel, method, url)
         self.fp.close()
         self.fp = io.BufferedReader(_TimedReader(sock, deadline, idle_seconds))
 
@@ -80,7 +87,7 @@ class _TimedReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int | None:
+    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - as the superclass has it
         left = self._deadline - _CLOCK.monotonic()
         if left <= 0:
             raise TimeoutError(f"the response takes more than {TOTAL_SECONDS:g} s")
