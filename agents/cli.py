@@ -75,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run_chosen_mode(arguments, settings)
     except (IdentityError, OSError) as error:
         return _exit_with_error(str(error), EXIT_NO)
+    except Exception as error:  # noqa: BLE001 - the edge of files and settings at the start
+        return _exit_with_error(f"{type(error).__name__}: {str(error)[:300]!a}", EXIT_NO)
 
 
 def _run_chosen_mode(arguments: argparse.Namespace, settings: AgentSettings) -> int:

@@ -1,8 +1,10 @@
 """Reads all sensors and merges their observations; a sensor that fails loses only its own part."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from agents.metrics.counters import Counters
 from agents.protocol.report import ReportedEnergy
@@ -12,6 +14,9 @@ from agents.sensors.energy import EnergyMeter
 from agents.sensors.sensor import Observation, Sensor, SensorError, merge_observations
 
 _log = logging.getLogger(__name__)
+
+_SENSOR_SECONDS: Final = 20.0
+"""The report goes without a sensor that takes longer; a hostile server could delay it for hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,8 @@ class SensorCollector:
             return observation
         try:
             with self.faults.guard("sensor", sensor.name, passing=(SensorError,)):
-                observation = await sensor.observe()
+                async with asyncio.timeout(_SENSOR_SECONDS):
+                    observation = await sensor.observe()
         except SensorError as error:
             _log.warning("sensor %s: %s", sensor.name, error)
         seconds = self.clock.monotonic() - started

@@ -135,8 +135,10 @@ class MemberApi:
             token = text_at(map_at(tree, "metadata"), "continue")
             if not token:
                 return
+            if token == query_words.get("continue"):
+                break
             query_words["continue"] = token
-        raise UnusableResponse(f"GET {path}: a list of more than {MAX_LIST_PAGES} pages")
+        raise UnusableResponse(f"GET {path}: a list without an end")
 
     def list_mapped(
         self, path: str, query: Mapping[str, str] | None, transform: Callable[[Tree], Any]

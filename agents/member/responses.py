@@ -6,13 +6,16 @@ seconds would hold a worker thread for ever, so the timeout shrinks with what is
 
 import http.client
 import io
+import mmap
 import socket
 from functools import partial
 from typing import Any, Final
 
 from agents.runtime.clock import AgentSystemClock
 
-MAX_RESPONSE_BYTES: Final = 16 * 1024 * 1024
+MAX_RESPONSE_BYTES: Final = 4 * 1024 * 1024
+"""More than twice the largest object; of a list, fewer objects are asked for then."""
+
 TOTAL_SECONDS: Final = 30.0
 
 _CHUNK_BYTES: Final = 64 * 1024
@@ -39,21 +42,25 @@ def limit_time(connection: http.client.HTTPConnection, *, idle_seconds: float) -
 
 
 def read_bounded(response: http.client.HTTPResponse) -> bytes:
-    """Reads a response to its end, piece by piece, so that memory follows what has arrived.
+    """Reads a response to its end.
+
+    It is read into pages of its own, which take memory only as they are filled and give it back at
+    once: after large blocks, malloc would keep it.
 
     Raises:
         ResponseTooLarge: it is larger than allowed; the connection must be closed.
         TimeoutError: it takes too long.
     """
-    data = bytearray()
-    while piece := response.read1(_CHUNK_BYTES):
-        data += piece
-        if len(data) > MAX_RESPONSE_BYTES:
-            raise ResponseTooLarge(f"response of more than {MAX_RESPONSE_BYTES} bytes")
+    with mmap.mmap(-1, MAX_RESPONSE_BYTES + _CHUNK_BYTES) as pages:
+        while piece := response.read1(_CHUNK_BYTES):
+            pages.write(piece)
+            if pages.tell() > MAX_RESPONSE_BYTES:
+                raise ResponseTooLarge(f"response of more than {MAX_RESPONSE_BYTES} bytes")
+        data = pages[: pages.tell()]
     if response.length:
         raise http.client.IncompleteRead(b"", response.length)
     response.close()  # of a body with a known length, `read1` does not notice the end
-    return bytes(data)
+    return data
 
 
 class _TimedResponse(http.client.HTTPResponse):

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from agents.protocol.bounds import is_unicode
 
-MAX_TEXT_CHARACTERS: Final = 4_096
+MAX_TEXT_CHARACTERS: Final = 16_384
 _MAX_COUNT: Final = 2**31
 
 _EMPTY: Final[Mapping[str, Any]] = {}

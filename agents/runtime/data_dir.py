@@ -100,8 +100,9 @@ def check_mounted_secret_mode(path: Path) -> None:
 def load_or_create_client_id(data_dir: Path) -> str:
     """Returns the random part of the agent's MQTT client id: 128 bits as 32 hex digits.
 
-    A client that knows an id can take over its session, whatever its certificate, so the id cannot be guessed.
-    It stays the same over restarts, so that a new session cancels the last will of the old one.
+    A client that knows an id can take over its session, whatever its certificate, so the id cannot
+    be guessed. It stays the same over restarts, so that a new session cancels the last will of the
+    old one.
 
     Raises:
         IdentityError: other users may read the file.

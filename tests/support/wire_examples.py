@@ -66,7 +66,7 @@ def _maps(key: Hint, entry: Hint, marks: tuple[Any, ...]) -> st.SearchStrategy[A
     return st.dictionaries(keys, values, max_size=_FEW)
 
 
-def _scalars(hint: Hint, marks: tuple[Any, ...]) -> st.SearchStrategy[Any]:
+def _scalars(hint: Hint, marks: tuple[Any, ...]) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one per type
     span = next((mark for mark in marks if isinstance(mark, Between)), None)
     longest = next((mark.count for mark in marks if isinstance(mark, AtMost)), 12)
     if dataclasses.is_dataclass(hint):
