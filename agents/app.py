@@ -31,7 +31,8 @@ from agents.orders.lease import LocalLease
 from agents.protocol.hub_requests import FETCH_ORDERS, WANT_FULL_REPORT
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.runtime.clock import AgentClock
-from agents.runtime.data_dir import Boot
+from agents.runtime.data_dir import Boot, load_or_create_client_id
+from agents.runtime.faults import Faults
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.host import resident_bytes
 from agents.wiring import build_discovery, build_sensors
@@ -41,6 +42,9 @@ _log = logging.getLogger(__name__)
 # The sensors, the executor and the lease block at the same time; each further thread would cost
 # memory for a connection and a heap.
 _WORKER_THREADS: Final = 3
+
+FAULT_JOURNAL: Final = "journal-unusable"
+"""In reports: the journal cannot be read or written, so no order is executed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,8 @@ class Agent:
         reports: sends reports.
         statuses: sends statuses.
         execution: applies orders while it holds the site's lease; None if this agent only reports.
+        clock: time as an input.
+        faults: the barrier of all edges.
     """
 
     settings: AgentSettings
@@ -72,17 +78,13 @@ class Agent:
     reports: ReportLoop
     statuses: StatusLoop
     execution: ExecutionLoop | None
+    clock: AgentClock
+    faults: Faults
 
     async def run(self) -> None:
-        """Runs until cancelled; releases the site's lease at the end.
-
-        Raises:
-            OSError: the metrics port is taken.
-        """
+        """Runs until cancelled; releases the site's lease at the end."""
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_WORKER_THREADS))
         metrics_server = MetricsServer(self.render_metrics)
-        if self.settings.metrics.port:
-            await metrics_server.start(self.settings.metrics.host, self.settings.metrics.port)
         router = self._build_router()
         try:
             async with asyncio.TaskGroup() as group:
@@ -90,6 +92,8 @@ class Agent:
                     on_connected=self._on_connected, on_message=router.handle
                 )
                 group.create_task(session, name="session")
+                if self.settings.metrics.port:
+                    group.create_task(self._start_metrics(metrics_server), name="metrics")
                 group.create_task(self.reports.run(), name="report")
                 group.create_task(self.statuses.run(), name="status")
                 group.create_task(self.fetcher.run(), name="fetch")
@@ -104,8 +108,22 @@ class Agent:
             if self.discovery:
                 self.discovery.api.close()
 
+    async def _start_metrics(self, server: MetricsServer) -> None:
+        """Starts the metrics server; a taken port is no reason not to run."""
+        metrics, is_started = self.settings.metrics, False
+        while not is_started:
+            with self.faults.guard("metrics"):
+                await server.start(metrics.host, metrics.port)
+                is_started = True
+            await self.clock.sleep(self.faults.quarantine_seconds("metrics"))
+
     def render_metrics(self) -> str:
-        """The page of `/metrics`."""
+        """The page of `/metrics`; empty if it cannot be rendered."""
+        with self.faults.guard("metrics"):
+            return self._render_metrics()
+        return ""
+
+    def _render_metrics(self) -> str:
         rss, index, execution = resident_bytes(), self.intake.index, self.execution
         self.counters.set("build_info", 1.0, version=self.version or "unknown")
         self.counters.set("resident_memory_bytes", float(rss or 0))
@@ -130,6 +148,7 @@ class Agent:
             on_order_content=self._request_pass,
             on_order_part=self.fetcher.notify_part_received,
             on_hub_request=self._on_hub_request,
+            faults=self.faults,
         )
 
     def _on_connected(self) -> None:
@@ -178,9 +197,11 @@ def build_agent(
     Raises:
         AccessError: the settings do not say how to reach the cluster.
         ReplayError: the file to replay cannot be used.
-        JournalError: the journal cannot be opened.
+        IdentityError: other users may read the client id.
+        OSError: the client id cannot be written.
     """
     counters, data_dir = Counters(), Path(settings.data_dir)
+    faults = Faults(lambda where: counters.add("faults_total", where=where), clock)
     builder = ReportBuilder(
         site=settings.site,
         agent=settings.agent,
@@ -214,6 +235,8 @@ def build_agent(
         meter=EnergyMeter(data_dir / "energy.json"),
         clock=clock,
         counters=counters,
+        faults=faults,
+        other_faults=lambda: (FAULT_JOURNAL,) if journal.problem else (),
     )
     executor = None
     if discovery is not None and lease is not None:
@@ -225,15 +248,17 @@ def build_agent(
             jitter=jitter,
             is_allowed=lease.is_held,
             bound_pods=lambda: collector.bound_pods,
+            faults=faults,
         )
     session = AgentSession(
         broker=settings.broker,
-        client_id=f"kapok-agent-{settings.site}-{settings.agent}",
+        client_id=f"kapok-agent-{load_or_create_client_id(data_dir)}",
         will=_build_will(settings, builder),
         topics=(builder.topic_of("desired"), builder.topic_of("hub")),
         clock=clock,
         jitter=jitter,
         counters=counters,
+        faults=faults,
     )
     statuses = StatusLoop(
         interval_seconds=settings.report.status_interval_seconds,
@@ -244,6 +269,7 @@ def build_agent(
         is_executing=is_executing,
         clock=clock,
         counters=counters,
+        faults=faults,
     )
     execution = None
     if executor is not None and lease is not None:
@@ -253,6 +279,7 @@ def build_agent(
             clock=clock,
             resync_seconds=settings.cluster.resync_seconds,
             on_change=statuses.request_status,
+            faults=faults,
         )
     return Agent(
         settings=settings,
@@ -262,7 +289,7 @@ def build_agent(
         intake=intake,
         discovery=discovery,
         session=session,
-        fetcher=OrderFetcher(session=session, intake=intake, clock=clock),
+        fetcher=OrderFetcher(session=session, intake=intake, clock=clock, faults=faults),
         reports=ReportLoop(
             interval_seconds=settings.report.interval_seconds,
             session=session,
@@ -270,9 +297,12 @@ def build_agent(
             collector=collector,
             clock=clock,
             counters=counters,
+            faults=faults,
         ),
         statuses=statuses,
         execution=execution,
+        clock=clock,
+        faults=faults,
     )
 
 
@@ -303,9 +333,6 @@ async def run_until_signalled(agent: Agent) -> int:
 
     Returns:
         The exit code of a good end.
-
-    Raises:
-        OSError: the metrics port is taken.
     """
     loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as group:

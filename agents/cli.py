@@ -18,6 +18,8 @@ from agents.config.settings import AgentSettings
 from agents.runtime.clock import AgentSystemClock
 from agents.runtime.data_dir import (
     IdentityError,
+    check_mounted_secret_mode,
+    check_secret_mode,
     ensure_data_dir,
     load_or_create_key,
     lock_data_dir,
@@ -73,17 +75,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run_chosen_mode(arguments, settings)
     except (IdentityError, OSError) as error:
         return _exit_with_error(str(error), EXIT_NO)
+    except Exception as error:  # noqa: BLE001 - the edge of files and settings at the start
+        return _exit_with_error(f"{type(error).__name__}: {str(error)[:300]!a}", EXIT_NO)
 
 
 def _run_chosen_mode(arguments: argparse.Namespace, settings: AgentSettings) -> int:
     data_dir = ensure_data_dir(Path(settings.data_dir))
+    _check_secret_modes(settings, data_dir)
     key = load_or_create_key(data_dir)
     if arguments.show_key:
         sys.stdout.write(f"{key.public}\n")
         return EXIT_GOOD
     from agents.app import build_agent, run_until_signalled  # noqa: PLC0415 - --show-key and errors stay quick
     from agents.member.access import AccessError  # noqa: PLC0415 - see above
-    from agents.orders.journal import JournalError  # noqa: PLC0415 - see above
     from agents.sensors.sensor import ReplayError  # noqa: PLC0415 - see above
 
     try:
@@ -102,8 +106,19 @@ def _run_chosen_mode(arguments: argparse.Namespace, settings: AgentSettings) -> 
             return asyncio.run(run_until_signalled(agent))
     except (AccessError, ReplayError) as error:
         return _exit_with_error(str(error), EXIT_USAGE)
-    except JournalError as error:
-        return _exit_with_error(str(error), EXIT_NO)
+
+
+def _check_secret_modes(settings: AgentSettings, data_dir: Path) -> None:
+    """Refuses secrets that other users of the machine may read.
+
+    Raises:
+        IdentityError: the message names the file and the command.
+    """
+    check_secret_mode(data_dir / "journal.sqlite")
+    broker = settings.broker
+    for name in (broker.password_file, broker.tls_key_file, settings.cluster.kubeconfig):
+        if name:
+            check_mounted_secret_mode(Path(name))
 
 
 def _print_report(settings: AgentSettings) -> int:

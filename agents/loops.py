@@ -1,6 +1,7 @@
 """The agent's loops: report, status, lease and execute.
 
-Each loop sleeps until its interval is over or until something requests it to run now. The loop that
+Each loop sleeps until its interval is over or until something requests it to run now. A round that
+fails is counted as a fault, and the next one comes after a pause that grows. The loop that
 fetches order contents is `mqtt/order_fetcher.py`; `app.py` starts all of them.
 """
 
@@ -15,7 +16,7 @@ import aiomqtt
 from agents.member.api import MemberApiError
 from agents.metrics.counters import Counters
 from agents.mqtt.publisher import ReportBuilder
-from agents.mqtt.session import AgentSession
+from agents.mqtt.session import AgentSession, BrokerConnection
 from agents.observe import SensorCollector, SiteObservation
 from agents.orders.executor import OrderExecutor
 from agents.orders.intake import Intake
@@ -23,6 +24,7 @@ from agents.orders.journal import JournalError
 from agents.orders.lease import LocalLease
 from agents.protocol.errors import WireError
 from agents.runtime.clock import AgentClock
+from agents.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class ReportLoop:
         collector: reads the sensors.
         clock: for the interval.
         counters: counts messages sent.
+        faults: the barrier around each round.
     """
 
     interval_seconds: float
@@ -58,6 +61,7 @@ class ReportLoop:
     collector: SensorCollector
     clock: AgentClock
     counters: Counters
+    faults: Faults = field(default_factory=Faults)
     _requested: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def request_full_report(self) -> None:
@@ -69,18 +73,20 @@ class ReportLoop:
         """Runs until cancelled."""
         while True:
             self._requested.clear()
-            observed = await self.collector.collect()
-            if not observed.observation.is_silent:
-                await self._publish(observed)
+            started = self.clock.monotonic()
+            with self.faults.guard("report"):
+                observed = await self.collector.collect()
+                if not observed.observation.is_silent:
+                    await self._publish(observed)
             await _wait_for_event(self._requested, self.interval_seconds, self.clock)
-            earliest = observed.started_at + min(_MIN_INTERVAL_SECONDS, self.interval_seconds)
-            await _sleep_until(earliest, self.clock)
+            least = max(_MIN_INTERVAL_SECONDS, self.faults.quarantine_seconds("report"))
+            await _sleep_until(started + min(least, self.interval_seconds), self.clock)
 
     async def _publish(self, observed: SiteObservation) -> None:
         connection = self.session.connection
         if connection is None:
             return
-        now = self.clock.monotonic()
+        now, is_sent = self.clock.monotonic(), False
         try:
             data = self.builder.build_report_message(
                 observed.observation,
@@ -94,10 +100,13 @@ class ReportLoop:
                 expiry_seconds=self.interval_seconds * _EXPIRY_INTERVALS,
             )
             self.counters.add("messages_total", kind="report")
+            is_sent = True
         except (aiomqtt.MqttError, WireError) as error:
-            # The hub may not have received the full report that deltas would build on.
-            self.builder.request_full_report()
             _log.warning("report not sent: %s", error)
+        finally:
+            # The hub may not have received the full report that deltas would build on.
+            if not is_sent:
+                self.builder.request_full_report()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,6 +122,7 @@ class StatusLoop:
         is_executing: whether this agent applies orders now.
         clock: for the interval and for ages.
         counters: counts messages sent, and bad messages received, which the status lists.
+        faults: the barrier around each round.
     """
 
     interval_seconds: float
@@ -123,6 +133,7 @@ class StatusLoop:
     is_executing: Callable[[], bool]
     clock: AgentClock
     counters: Counters
+    faults: Faults = field(default_factory=Faults)
     _requested: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def request_status(self) -> None:
@@ -134,19 +145,23 @@ class StatusLoop:
         while True:
             connection = await self.session.wait_for_connection()
             self._requested.clear()
-            try:
-                await connection.publish(
-                    self.builder.topic_of("status"),
-                    self._build_message(),
-                    expiry_seconds=self.interval_seconds * _EXPIRY_INTERVALS,
-                )
-                self.counters.add("messages_total", kind="status")
-            except (aiomqtt.MqttError, WireError) as error:
-                _log.warning("status not sent: %s", error)
+            with self.faults.guard("status"):
+                await self._publish(connection)
             published_at = self.clock.monotonic()
             await _wait_for_event(self._requested, self.interval_seconds, self.clock)
-            earliest = published_at + min(_MIN_INTERVAL_SECONDS, self.interval_seconds)
-            await _sleep_until(earliest, self.clock)
+            least = max(_MIN_INTERVAL_SECONDS, self.faults.quarantine_seconds("status"))
+            await _sleep_until(published_at + min(least, self.interval_seconds), self.clock)
+
+    async def _publish(self, connection: BrokerConnection) -> None:
+        try:
+            await connection.publish(
+                self.builder.topic_of("status"),
+                self._build_message(),
+                expiry_seconds=self.interval_seconds * _EXPIRY_INTERVALS,
+            )
+            self.counters.add("messages_total", kind="status")
+        except (aiomqtt.MqttError, WireError) as error:
+            _log.warning("status not sent: %s", error)
 
     def _build_message(self) -> bytes:
         now, index, executor = self.clock.monotonic(), self.intake.index, self.executor
@@ -176,6 +191,7 @@ class ExecutionLoop:
         clock: for the intervals.
         resync_seconds: between passes when nothing is in progress.
         on_change: called when an order's status or the lease's holder has changed.
+        faults: the barrier around each round.
     """
 
     executor: OrderExecutor
@@ -183,6 +199,7 @@ class ExecutionLoop:
     clock: AgentClock
     resync_seconds: float
     on_change: Callable[[], None]
+    faults: Faults = field(default_factory=Faults)
     _requested: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def request_pass(self) -> None:
@@ -193,30 +210,41 @@ class ExecutionLoop:
         """Makes passes until cancelled; every second while an order is in progress."""
         while True:
             self._requested.clear()
-            try:
-                has_changed = await asyncio.to_thread(self.executor.reconcile)
-            except (MemberApiError, JournalError) as error:
-                has_changed = False
-                _log.warning("orders are not executed now: %s", error)
-            if has_changed:
-                self.on_change()
-            is_settled = all(
-                status.phase not in _IN_PROGRESS_PHASES for status in self.executor.order_statuses()
-            )
             pause = self.resync_seconds
-            if not is_settled:
-                pause = min(pause, _IN_PROGRESS_POLL_SECONDS)
+            with self.faults.guard("pass"):
+                await self._make_pass()
+                if not self._is_settled():
+                    pause = min(pause, _IN_PROGRESS_POLL_SECONDS)
+            await self.clock.sleep(self.faults.quarantine_seconds("pass"))
             await _wait_for_event(self._requested, pause, self.clock)
+
+    async def _make_pass(self) -> None:
+        try:
+            if await asyncio.to_thread(self.executor.reconcile):
+                self.on_change()
+        except JournalError as error:
+            self.faults.record("journal", error)
+            self.on_change()
+        except MemberApiError as error:
+            if self.faults.may_log("orders are not executed"):
+                _log.warning("orders are not executed now: %s", error)
+
+    def _is_settled(self) -> bool:
+        return all(
+            status.phase not in _IN_PROGRESS_PHASES for status in self.executor.order_statuses()
+        )
 
     async def run_lease(self) -> None:
         """Takes and renews the lease until cancelled."""
         while True:
             was_held = self.lease.is_held()
-            try:
-                is_held = await asyncio.to_thread(self._renew_lease)
-            except MemberApiError as error:
-                is_held = self.lease.is_held()
-                _log.warning("lease: %s", error)
+            with self.faults.guard("lease"):
+                try:
+                    await asyncio.to_thread(self._renew_lease)
+                except MemberApiError as error:
+                    if self.faults.may_log("lease not renewed"):
+                        _log.warning("lease: %s", error)
+            is_held = self.lease.is_held()  # without a renewal it expires by itself
             if is_held != was_held:
                 _log.info("this agent %s the site's lease", "holds" if is_held else "does not hold")
                 self.request_pass()
@@ -225,15 +253,16 @@ class ExecutionLoop:
 
     async def release_lease(self) -> None:
         """Releases the lease, so that another agent need not wait until it expires."""
-        try:
-            async with asyncio.timeout(_RELEASE_TIMEOUT_SECONDS):
-                await asyncio.to_thread(self.lease.release)
-        except (MemberApiError, TimeoutError) as error:
-            _log.info("lease not released: %s; it expires by itself", error)
+        with self.faults.guard("lease"):
+            try:
+                async with asyncio.timeout(_RELEASE_TIMEOUT_SECONDS):
+                    await asyncio.to_thread(self.lease.release)
+            except (MemberApiError, TimeoutError) as error:
+                _log.info("lease not released: %s; it expires by itself", error)
 
-    def _renew_lease(self) -> bool:
+    def _renew_lease(self) -> None:
         self.executor.ensure_system_namespace()  # the Lease object is in it
-        return self.lease.renew()
+        self.lease.renew()
 
 
 async def _wait_for_event(event: asyncio.Event, seconds: float, clock: AgentClock) -> None:

@@ -1,16 +1,22 @@
 """Reads all sensors and merges their observations; a sensor that fails loses only its own part."""
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from agents.metrics.counters import Counters
 from agents.protocol.report import ReportedEnergy
 from agents.runtime.clock import AgentClock
+from agents.runtime.faults import Faults
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.sensor import Observation, Sensor, SensorError, merge_observations
 
 _log = logging.getLogger(__name__)
+
+_SENSOR_SECONDS: Final = 20.0
+"""The report goes without a sensor that takes longer; a hostile server could delay it for hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,8 @@ class SensorCollector:
         meter: sums power up to energy; None to leave energy out.
         clock: monotonic time.
         counters: counts failures and time by sensor, and holds the last figures.
+        faults: the barrier around each sensor.
+        other_faults: slugs of what else is wrong with the agent, for the report.
         bound_pods: number of bound pods by order id, as last observed.
     """
 
@@ -44,13 +52,18 @@ class SensorCollector:
     meter: EnergyMeter | None
     clock: AgentClock
     counters: Counters
+    faults: Faults = field(default_factory=Faults)
+    other_faults: Callable[[], tuple[str, ...]] = tuple
     bound_pods: dict[str, int] = field(default_factory=dict, init=False)
 
     async def collect(self) -> SiteObservation:
         """Reads every sensor once."""
         started = self.clock.monotonic()
         observation = merge_observations(
-            [await self._read_sensor(sensor) for sensor in self.sensors]
+            [
+                *[await self._read_sensor(sensor) for sensor in self.sensors],
+                Observation(faults=self.other_faults()),
+            ]
         )
         if observation.orders is not None:
             self.bound_pods = {order.id: order.bound for order in observation.orders}
@@ -72,15 +85,19 @@ class SensorCollector:
 
     async def _read_sensor(self, sensor: Sensor) -> Observation:
         started = self.clock.monotonic()
+        observation = Observation(faults=(f"{sensor.name}-failed",))
+        if self.faults.is_quarantined("sensor", sensor.name):
+            return observation
         try:
-            observation = await sensor.observe()
-        except (SensorError, OSError) as error:
-            self.counters.add("sensor_errors_total", sensor=sensor.name)
+            with self.faults.guard("sensor", sensor.name, passing=(SensorError,)):
+                async with asyncio.timeout(_SENSOR_SECONDS):
+                    observation = await sensor.observe()
+        except SensorError as error:
             _log.warning("sensor %s: %s", sensor.name, error)
-            return Observation(faults=(f"{sensor.name}-failed",))
-        finally:
-            seconds = self.clock.monotonic() - started
-            self.counters.add("sensor_seconds_total", seconds, sensor=sensor.name)
+        seconds = self.clock.monotonic() - started
+        self.counters.add("sensor_seconds_total", seconds, sensor=sensor.name)
+        if f"{sensor.name}-failed" in (observation.faults or ()):
+            self.counters.add("sensor_errors_total", sensor=sensor.name)
         if observation.executor and not observation.executor.is_reachable:
             self.counters.add("sensor_errors_total", sensor=sensor.name)
         return observation
@@ -88,9 +105,7 @@ class SensorCollector:
     def _record_energy(self, observation: Observation, now: float) -> ReportedEnergy | None:
         if self.meter is None:
             return None
-        try:
+        with self.faults.guard("energy"):  # totals that cannot be saved are not reported
             return self.meter.record(observation, now)
-        except OSError as error:
-            self.counters.add("sensor_errors_total", sensor="energy")
-            _log.warning("energy totals cannot be saved, so they are not reported: %s", error)
-            return None
+        self.counters.add("sensor_errors_total", sensor="energy")
+        return None

@@ -61,8 +61,8 @@ def _read_yaml(path: Path) -> RawValue:
         return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise AgentSettingsError(f"{path}: {error.strerror}; name a file with --config") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise AgentSettingsError(f"{path}: not YAML: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise AgentSettingsError(f"{path}: not YAML: {str(error)[:300]}") from error
 
 
 # ---------------------------------------------------------------- environment

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from agents.member.trees import map_at, objects_at, text_at
+
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PORTS: Final = {"https": 443, "http": 80}
 
@@ -97,18 +99,22 @@ def from_kubeconfig(path: Path, context: str = "") -> Access:
                 f"{path}: the user of context {chosen!r} has {plugin!r}, which is not supported; "
                 "give it a token or a client certificate"
             )
-    server = urlsplit(str(cluster.get("server") or ""))
+    try:
+        server = urlsplit(text_at(cluster, "server"))
+        port = server.port
+    except ValueError:  # a port that is no number
+        server, port = urlsplit(""), None
     if server.scheme not in _PORTS or not server.hostname:
         raise AccessError(
             f"{path}: cluster {names.get('cluster')!r}: server is not an http or https URL"
         )
-    token_file = user.get("tokenFile")
+    token_file = text_at(user, "tokenFile")
     return Access(
         host=server.hostname,
-        port=server.port or _PORTS[server.scheme],
+        port=port or _PORTS[server.scheme],
         path_prefix=server.path.rstrip("/"),
         tls=_tls_context(cluster, user, path) if server.scheme == "https" else None,
-        token=user.get("token"),
+        token=text_at(user, "token") or None,
         token_file=path.parent / token_file if token_file else None,
     )
 
@@ -120,8 +126,8 @@ def _read_kubeconfig(path: Path) -> dict[str, Any]:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise AccessError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise AccessError(f"{path}: not a kubeconfig: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise AccessError(f"{path}: not a kubeconfig: {str(error)[:300]}") from error
     if not isinstance(tree, dict):
         raise AccessError(f"{path}: not a kubeconfig")
     return tree
@@ -130,9 +136,9 @@ def _read_kubeconfig(path: Path) -> dict[str, Any]:
 def _find_entry(
     tree: Mapping[str, Any], group: str, name: str, key: str, path: Path
 ) -> dict[str, Any]:
-    for each in tree.get(group) or ():
-        if isinstance(each, dict) and each.get("name") == name:
-            return dict(each.get(key) or {})
+    for each in objects_at(tree, group):
+        if each.get("name") == name:
+            return dict(map_at(each, key))
     raise AccessError(f"{path}: no {key} {name!r} in {group}")
 
 

@@ -1,7 +1,9 @@
 """A Kubernetes API client on `http.client`: get, list in pages, server-side apply, delete.
 
-It blocks, so the agent calls it from worker threads; it is safe to call from several threads. The
-size of responses is bounded, because a member's server is not trusted.
+It blocks, so the agent calls it from worker threads; it is safe to call from several threads. A
+member's server is not trusted: the size of a response, the time for it, and the pages of a list are
+bounded, and a success that is not a JSON object is an error, because taking it for an empty list
+would mean that everything is gone.
 """
 
 import contextlib
@@ -13,6 +15,8 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from agents.member.access import Access, AccessError
+from agents.member.responses import ResponseTooLarge, limit_time, read_bounded
+from agents.member.trees import map_at, message_at, text_at
 
 Tree = dict[str, Any]
 """A Kubernetes object as a JSON tree."""
@@ -23,7 +27,8 @@ RequestObserver = Callable[[str, str], None]
 FIELD_MANAGER: Final = "kapok-agent"
 PAGE: Final = 100
 TIMEOUT_SECONDS: Final = 10.0
-MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024
+MAX_LIST_PAGES: Final = 1_000
+_MIN_PAGE: Final = 1
 
 _APPLY_CONTENT_TYPE: Final = (
     "application/apply-patch+yaml"  # JSON is YAML; older servers know only this name
@@ -71,6 +76,13 @@ class Unreachable(MemberApiError):
         super().__init__(0, "Unreachable", message)
 
 
+class UnusableResponse(MemberApiError):
+    """The server answers, but not with something that can be read: too large, or not an object."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(http.client.BAD_GATEWAY, "UnusableResponse", message)
+
+
 class MemberApi:
     """Client of one API server; keeps a connection open for every concurrent request it had."""
 
@@ -102,16 +114,31 @@ class MemberApi:
         """Lists a collection page by page, so that only one page is in memory.
 
         All pages are of one snapshot. If the server drops the snapshot meanwhile, the list ends
-        with an error 410 (Gone); `list_mapped` then starts again.
+        with an error 410 (Gone); `list_mapped` then starts again. A page that is too large is asked
+        for again with fewer objects.
+
+        Raises:
+            UnusableResponse: the response is not a list, one object is too large, or the list does
+                not end.
         """
-        query_words = dict(query or {}, limit=str(PAGE))
-        while True:
-            tree = self._request("list", "GET", f"{path}?{urlencode(query_words)}")
-            yield [each for each in tree.get("items") or () if isinstance(each, dict)]
-            token = (tree.get("metadata") or {}).get("continue")
+        query_words, limit = dict(query or {}), PAGE
+        for _ in range(MAX_LIST_PAGES):
+            try:
+                query_words["limit"] = str(limit)
+                tree = self._request("list", "GET", f"{path}?{urlencode(query_words)}")
+            except ResponseTooLarge as error:
+                if limit <= _MIN_PAGE:
+                    raise UnusableResponse(f"GET {path}: one object: {error}") from error
+                limit = max(_MIN_PAGE, limit // 10)
+                continue
+            yield _items_of(tree, path)
+            token = text_at(map_at(tree, "metadata"), "continue")
             if not token:
                 return
+            if token == query_words.get("continue"):
+                break
             query_words["continue"] = token
+        raise UnusableResponse(f"GET {path}: a list without an end")
 
     def list_mapped(
         self, path: str, query: Mapping[str, str] | None, transform: Callable[[Tree], Any]
@@ -208,13 +235,22 @@ class MemberApi:
             code, data = self._send_with_retry(
                 method, self._access.path_prefix + path, body, headers
             )
+        except ResponseTooLarge as error:
+            self._on_request(verb, "none")
+            if verb == "list":
+                raise
+            raise UnusableResponse(f"{method} {path.partition('?')[0]}: {error}") from error
         except (OSError, http.client.HTTPException, AccessError) as error:
             self._on_request(verb, "none")
             raise Unreachable(f"{self._address()}: {str(error) or type(error).__name__}") from error
-        self._on_request(verb, f"{code // 100}xx")
+        except ValueError as error:  # a path or a token that HTTP cannot hold
+            raise UnusableResponse(f"{method} {path[:300]!a}: {error}") from error
+        self._on_request(verb, f"{code // 100}xx" if code < 600 else "none")  # noqa: PLR2004 - RFC 9110
         answer = _parse_object(data)
         if not 200 <= code < 300:  # noqa: PLR2004 - RFC 9110
-            raise _api_error_of(code, answer, f"{method} {path.partition('?')[0]}")
+            raise _api_error_of(code, answer or {}, f"{method} {path.partition('?')[0]}")
+        if answer is None:
+            raise UnusableResponse(f"{method} {path.partition('?')[0]}: not a JSON object")
         return answer
 
     def _send_with_retry(
@@ -251,9 +287,10 @@ class MemberApi:
         try:
             if token := self._access.bearer_token():
                 headers["Authorization"] = f"Bearer {token}"
+            limit_time(connection, idle_seconds=TIMEOUT_SECONDS)
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
-            data = _read_bounded(answer)
+            data = read_bounded(answer)
         except BaseException:
             connection.close()
             raise
@@ -283,26 +320,34 @@ class MemberApi:
         return f"{self._access.host}:{self._access.port}"
 
 
-def _read_bounded(answer: http.client.HTTPResponse) -> bytes:
-    data = answer.read(MAX_RESPONSE_BYTES + 1)
-    if len(data) > MAX_RESPONSE_BYTES:
-        raise http.client.HTTPException(f"response of more than {MAX_RESPONSE_BYTES} bytes")
-    return data
-
-
 def quote_path_segment(name: str) -> str:
     """Quotes a name as one segment of a path."""
     return quote(name, safe="")
 
 
-def _parse_object(data: bytes) -> Tree:
+def _items_of(tree: Tree, path: str) -> list[Tree]:
+    """The objects of a list; null stands for an empty list, and a null item is left out."""
+    items = tree.get("items", ())
+    if items is None:
+        items = ()
+    if not isinstance(items, list | tuple) or not all(
+        each is None or isinstance(each, dict) for each in items
+    ):
+        raise UnusableResponse(f"GET {path}: not a list of objects")
+    return [each for each in items if each is not None]
+
+
+def _parse_object(data: bytes) -> Tree | None:
+    """The object that a response holds, empty for an empty response; None if it holds another."""
     try:
         tree = json.loads(data) if data else {}
     except (ValueError, RecursionError):
-        return {"message": data[:200].decode(errors="replace")}
-    return tree if isinstance(tree, dict) else {}
+        return None
+    return tree if isinstance(tree, dict) else None
 
 
 def _api_error_of(code: int, answer: Tree, what: str) -> MemberApiError:
-    message = str(answer.get("message") or http.client.responses.get(code, "no reason given"))
-    return MemberApiError(code, str(answer.get("reason") or ""), f"{what}: {code} {message[:600]}")
+    message = message_at(answer, "message", 600) or http.client.responses.get(
+        code, "no reason given"
+    )
+    return MemberApiError(code, text_at(answer, "reason"), f"{what}: {code} {message}")

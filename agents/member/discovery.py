@@ -1,11 +1,14 @@
 """Discovery: the kinds that the member serves, and their paths (KEP-3352, or the older form)."""
 
+import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree, quote_path_segment
+from agents.member.trees import map_at, objects_at, text_at
+from agents.protocol.bounds import MAX_API_KINDS
 from agents.protocol.orders import api_group_of
 from agents.runtime.clock import AgentClock
 
@@ -16,7 +19,12 @@ _AGGREGATED: Final = (
 _CONTROLLER_MADE_KINDS: Final = frozenset(
     {"Event", "Endpoints", "EndpointSlice", "ControllerRevision"}
 )
-_MAX_NAME_CHARACTERS: Final = 253
+# A name that is no name would otherwise become a path that HTTP cannot hold.
+_API_VERSION_PATTERN: Final = re.compile(r"([a-z0-9][a-z0-9.-]{0,252}/)?[a-z0-9]{1,63}")
+_PLURAL_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}")
+_KIND_PATTERN: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,252}")
+_MAX_KINDS: Final = 10_000
+_MAX_LEGACY_VERSIONS: Final = 1_000
 _REFRESH_SECONDS: Final = 300.0
 _MIN_REFRESH_SECONDS: Final = 10.0
 
@@ -81,8 +89,9 @@ class MemberKinds:
         return self.by_name.get(f"{api_version}/{kind}")
 
     def creatable_names(self) -> tuple[str, ...]:
-        """The names of the kinds that can be created, for the report."""
-        return tuple(sorted(n for n, kind in self.by_name.items() if "create" in kind.verbs))
+        """The names of the kinds that can be created, for the report, as many as it may hold."""
+        names = sorted(n for n, kind in self.by_name.items() if "create" in kind.verbs)
+        return tuple(names[:MAX_API_KINDS])
 
     def prunable(self) -> tuple[MemberKind, ...]:
         """The kinds that can be listed, patched and deleted, each in the server's first version."""
@@ -143,62 +152,67 @@ def discover(api: MemberApi) -> MemberKinds:
         tree = api.get(root, accept=_AGGREGATED)
         kinds = _parse_aggregated(tree) if "items" in tree else _discover_legacy(api, root, tree)
         for kind in kinds:
-            found.setdefault(kind.name, kind)
-    version = str(api.get("/version").get("gitVersion") or "")[:64]
+            if len(found) < _MAX_KINDS:
+                found.setdefault(kind.name, kind)
+    version = text_at(api.get("/version"), "gitVersion")[:64]
     return MemberKinds(found, version or None)
 
 
 def _parse_aggregated(tree: Tree) -> Iterator[MemberKind]:
-    for group in _objects_in(tree.get("items")):
-        name = str((group.get("metadata") or {}).get("name") or "")
-        for version in _objects_in(group.get("versions")):
-            api_version = (
-                f"{name}/{version.get('version')}" if name else str(version.get("version"))
-            )
-            for resource in _objects_in(version.get("resources")):
-                served = resource.get("responseKind") or {}
-                scope = resource.get("scope") == "Namespaced"
+    for group in objects_at(tree, "items"):
+        name = text_at(map_at(group, "metadata"), "name")
+        for version in objects_at(group, "versions"):
+            word = text_at(version, "version")
+            api_version = f"{name}/{word}" if name else word
+            for resource in objects_at(version, "resources"):
                 yield from _member_kinds_of(
-                    api_version, served.get("kind"), resource.get("resource"), scope, resource
+                    api_version,
+                    text_at(map_at(resource, "responseKind"), "kind"),
+                    text_at(resource, "resource"),
+                    resource.get("scope") == "Namespaced",
+                    resource,
                 )
 
 
 def _discover_legacy(api: MemberApi, root: str, tree: Tree) -> Iterator[MemberKind]:
     """The older form of discovery: one document per group and version."""
-    versions = [f"{root}/{each}" for each in tree.get("versions") or ()]
-    for group in _objects_in(tree.get("groups")):
-        versions += [
-            f"{root}/{each.get('groupVersion')}" for each in _objects_in(group.get("versions"))
-        ]
-    for path in versions:
+    words = tree.get("versions")
+    versions = [each for each in words if isinstance(each, str)] if isinstance(words, list) else []
+    for group in objects_at(tree, "groups"):
+        versions += [text_at(each, "groupVersion") for each in objects_at(group, "versions")]
+    for version in versions[:_MAX_LEGACY_VERSIONS]:
+        if not _API_VERSION_PATTERN.fullmatch(version):
+            continue
         try:
-            document = api.get(path)
+            document = api.get(f"{root}/{version}")
         except MemberApiError as error:
             if error.code:
                 continue
             raise
-        api_version = str(document.get("groupVersion") or path.rpartition("/")[2])
-        for resource in _objects_in(document.get("resources")):
-            scope = bool(resource.get("namespaced"))
+        api_version = text_at(document, "groupVersion") or version
+        for resource in objects_at(document, "resources"):
             yield from _member_kinds_of(
-                api_version, resource.get("kind"), resource.get("name"), scope, resource
+                api_version,
+                text_at(resource, "kind"),
+                text_at(resource, "name"),
+                bool(resource.get("namespaced")),
+                resource,
             )
 
 
 def _member_kinds_of(
     api_version: str,
-    kind: object,
-    plural: object,
+    kind: str,
+    plural: str,
     is_namespaced: bool,  # noqa: FBT001 - private
     resource: Tree,
 ) -> Iterator[MemberKind]:
     """Yields the kind, unless it is a subresource (`deployments/scale`) or a name is invalid."""
-    if not isinstance(kind, str) or not isinstance(plural, str) or "/" in plural or not kind:
-        return
-    if max(len(kind), len(plural), len(api_version)) <= _MAX_NAME_CHARACTERS:
-        verbs = frozenset(str(verb) for verb in resource.get("verbs") or ())
-        yield MemberKind(api_version, kind, plural, is_namespaced, verbs)
-
-
-def _objects_in(value: Any) -> Iterable[Tree]:  # noqa: ANN401 - a JSON value of the server's
-    return [each for each in value or () if isinstance(each, dict)] if value else []
+    if (
+        _API_VERSION_PATTERN.fullmatch(api_version)
+        and _KIND_PATTERN.fullmatch(kind)
+        and _PLURAL_PATTERN.fullmatch(plural)
+    ):
+        verbs = resource.get("verbs")
+        known = [each for each in verbs if isinstance(each, str)] if isinstance(verbs, list) else []
+        yield MemberKind(api_version, kind, plural, is_namespaced, frozenset(known))

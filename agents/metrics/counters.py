@@ -35,6 +35,15 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
             "read-only or failing)"
         ),
     ),
+    "kapok_agent_faults_total": (
+        "counter",
+        (
+            "Exceptions that the barrier of an edge caught, by where: message (from the broker), "
+            "session (with the broker), fetch (of order contents), report, status, lease, pass "
+            "(over all orders), order, inventory (one kind of the cluster's objects), sensor, "
+            "energy, journal (it cannot be read or written), metrics (this page)"
+        ),
+    ),
     "kapok_agent_connects_total": ("counter", "Connections with the broker that were established"),
     "kapok_agent_connected": ("gauge", "1 while the agent is connected with the broker"),
     "kapok_agent_executing": (
@@ -126,7 +135,9 @@ class Counters:
         """The page of `/metrics`."""
         lines: list[str] = []
         for name, (kind, purpose) in METRICS.items():
-            rows = sorted((key[1], value) for key, value in self._values.items() if key[0] == name)
+            # A copy: worker threads add to the counters meanwhile.
+            values = list(self._values.items())
+            rows = sorted((key[1], value) for key, value in values if key[0] == name)
             lines += [f"# HELP {name} {purpose}", f"# TYPE {name} {kind}"]
             lines += [f"{name}{_format_labels(labels)} {value:.17g}" for labels, value in rows]
         return "\n".join(lines) + "\n"

@@ -16,6 +16,7 @@ from agents.mqtt.session import SUBSCRIBE_BATCH, AgentSession, BrokerConnection
 from agents.orders.intake import Intake
 from agents.protocol.index import IndexEntry
 from agents.runtime.clock import AgentClock
+from agents.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
@@ -31,11 +32,13 @@ class OrderFetcher:
         session: subscribes to the topics.
         intake: knows which contents are missing.
         clock: the clock.
+        faults: the barrier around each round.
     """
 
     session: AgentSession
     intake: Intake
     clock: AgentClock
+    faults: Faults = field(default_factory=Faults)
     _fetch_requested: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _part_received: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
@@ -52,10 +55,12 @@ class OrderFetcher:
         while True:
             connection = await self.session.wait_for_connection()
             self._fetch_requested.clear()
-            try:
-                await self._fetch_missing(connection)
-            except aiomqtt.MqttError as error:
-                _log.info("fetching orders: %s", error)  # the session logs it too, and reconnects
+            with self.faults.guard("fetch"):
+                try:
+                    await self._fetch_missing(connection)
+                except aiomqtt.MqttError as error:
+                    _log.info("fetching orders: %s", error)  # the session reconnects
+            await self.clock.sleep(self.faults.quarantine_seconds("fetch"))
             await self._wait_for_next_round()
 
     async def _fetch_missing(self, connection: BrokerConnection) -> None:

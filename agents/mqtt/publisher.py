@@ -1,11 +1,15 @@
 """Builds the messages that the agent publishes: reports, statuses and the last will, signed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from agents.mqtt.report_bounds import bring_within_bounds, halve_report
+from agents.protocol.bounds import MAX_SECONDS
 from agents.protocol.delta import SECTION_NAMES, canonicalise_report, compute_delta
 from agents.protocol.envelope import seal
+from agents.protocol.errors import WireError
 from agents.protocol.index import IndexEcho
 from agents.protocol.keys import SigningKey
 from agents.protocol.report import (
@@ -58,12 +62,11 @@ class ReportBuilder:
         *,
         observed_seconds_ago: float,
     ) -> Report:
-        """Builds a full report with the next sequence number."""
+        """Builds a full report with the next sequence number, within the bounds of messages."""
         sections: dict[str, Any] = {name: getattr(observation, name) for name in SECTION_NAMES}
         sections["energy"] = energy
-        return canonicalise_report(
-            Report(**self._header_fields(observed_seconds_ago), site=self.site, **sections)
-        )
+        report = Report(**self._header_fields(observed_seconds_ago), site=self.site, **sections)
+        return canonicalise_report(bring_within_bounds(report))
 
     def build_report_message(
         self,
@@ -81,14 +84,29 @@ class ReportBuilder:
             observed_seconds_ago: age of the observation.
             now: monotonic seconds.
 
+        A report that is larger than readers accept is sent with fewer nodes and a fault.
+
         Raises:
-            WireError: the report is larger than readers accept.
+            WireError: it is too large without nodes, too.
         """
         report = self.build_report(observation, energy, observed_seconds_ago=observed_seconds_ago)
-        if self._base_report is None or now - self._base_sent_at >= self.full_interval_seconds:
-            self._base_report, self._base_sent_at = report, now
-            return self._seal("report", REPORT.encode(report), includes_public_key=True)
-        return self._seal("report", REPORT_DELTA.encode(compute_delta(self._base_report, report)))
+        base = self._base_report
+        if base is not None and now - self._base_sent_at < self.full_interval_seconds:
+            with suppress(WireError):  # too large, or it names more than a delta may: a full one
+                change = REPORT_DELTA.encode(compute_delta(base, report))
+                REPORT_DELTA.decode(change)
+                return self._seal("report", change)
+        while True:
+            try:
+                data = self._seal("report", REPORT.encode(report), includes_public_key=True)
+            except WireError:
+                smaller = halve_report(report)
+                if smaller is None:
+                    raise
+                report = smaller
+            else:
+                self._base_report, self._base_sent_at = report, now
+                return data
 
     def build_status_message(
         self,
@@ -116,7 +134,12 @@ class ReportBuilder:
             is_executing=is_executing,
             bad_messages=dict(bad_messages),
         )
-        return self._seal("status", SITE_STATUS.encode(status))
+        try:
+            return self._seal("status", SITE_STATUS.encode(status))
+        except WireError:
+            # Never without an order, because that would say that nothing of it is left.
+            brief = tuple(replace(order, message=None) for order in orders)
+            return self._seal("status", SITE_STATUS.encode(replace(status, orders=brief)))
 
     def build_offline_message(self) -> bytes:
         """Builds the last will of this boot, sealed."""
@@ -135,7 +158,7 @@ class ReportBuilder:
             "boot_id": self.boot.id,
             "boot_number": self.boot.number,
             "sequence": self._sequence,
-            "observed_seconds_ago": max(0.0, round(observed_seconds_ago, 3)),
+            "observed_seconds_ago": min(max(0.0, round(observed_seconds_ago, 3)), MAX_SECONDS),
         }
 
     def _seal(self, kind: TopicKind, payload: bytes, *, includes_public_key: bool = False) -> bytes:

@@ -1,8 +1,13 @@
-"""Routes messages from the broker; counts those that cannot be used, by reason."""
+"""Routes messages from the broker; counts those that cannot be used, by reason.
+
+This is the edge at which messages arrive. One on which the agent fails is not tried again for a
+while, and nothing else waits for it; another message on the same topic is handled as ever.
+"""
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 
 from agents.metrics.counters import Counters
 from agents.orders.intake import Intake
@@ -16,6 +21,7 @@ from agents.protocol.hub_requests import (
     WANT_STATUS,
 )
 from agents.protocol.topics import Topic, parse_topic, site_topic
+from agents.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +39,7 @@ class MessageRouter:
         on_order_content: called when a content is complete.
         on_order_part: called when a part of a content has arrived.
         on_hub_request: called with a word of `hub_requests.py` that the hub asks for.
+        faults: the barrier around each message.
     """
 
     site: str
@@ -43,17 +50,32 @@ class MessageRouter:
     on_order_content: Callable[[], None]
     on_order_part: Callable[[], None]
     on_hub_request: Callable[[str], None]
+    faults: Faults = field(default_factory=Faults)
 
     def handle(self, topic_name: str, payload: bytes) -> None:
-        """Handles one message; never raises for a bad one."""
-        try:
-            self._route(parse_topic(topic_name), payload)
-        except JournalError as error:
-            self.counters.add("journal_errors_total")
-            _log.error("message on %s dropped: %s", topic_name[:300], error)
-        except WireError as error:
-            self.counters.add("bad_messages_total", reason=error.reason)
-            _log.warning("message on %s ignored: %s: %s", topic_name[:300], error.reason, error)
+        """Handles one message; never raises, whatever the message is."""
+        offender = f"{topic_name[:300]} {sha256(payload).hexdigest()[:16]}"
+        if self.faults.is_quarantined("message", offender):
+            return
+        with self.faults.guard("message", offender):
+            try:
+                self._route(parse_topic(topic_name), payload)
+            except JournalError as error:
+                self.counters.add("journal_errors_total")
+                self.faults.record("journal", error)
+            except WireError as error:
+                self.counters.add("bad_messages_total", reason=error.reason)
+                self._log_bad_message(topic_name, error)
+
+    def _log_bad_message(self, topic_name: str, error: WireError) -> None:
+        """Logs the first of a kind; a broker that sends thousands must not fill the disk."""
+        if self.faults.may_log(f"bad message: {error.reason}"):
+            _log.warning(
+                "message on %s ignored: %s: %s; further ones of this kind are only counted",
+                ascii(topic_name[:300]),
+                error.reason,
+                ascii(str(error)[:300]),
+            )
 
     def _route(self, parsed_topic: Topic, payload: bytes) -> None:
         if parsed_topic.site != self.site:

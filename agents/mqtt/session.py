@@ -23,6 +23,7 @@ from agents.config.settings import AgentBrokerSettings
 from agents.metrics.counters import Counters
 from agents.runtime.backoff import Backoff
 from agents.runtime.clock import AgentClock
+from agents.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ class AgentSession:
         clock: for the pauses between attempts.
         jitter: chance as an input.
         counters: counts sessions.
+        faults: the barrier around each session.
         connection: the open session; None while there is none.
     """
 
@@ -101,6 +103,7 @@ class AgentSession:
     clock: AgentClock
     jitter: random.Random
     counters: Counters
+    faults: Faults = field(default_factory=Faults)
     connection: BrokerConnection | None = field(default=None, init=False)
     _connected: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
@@ -125,14 +128,9 @@ class AgentSession:
         )
         while True:
             started = self.clock.monotonic()
-            try:
-                await self._run_connection(on_connected, on_message)
-                problem = "the broker closed the session"
-            except (aiomqtt.MqttError, OSError) as error:
-                problem = str(error) or type(error).__name__
-            finally:
-                self.connection = None
-                self.counters.set("connected", 0)
+            problem = "the broker sent what no client can read, or a file cannot be used"
+            with self.faults.guard("session"):
+                problem = await self._try_connection(on_connected, on_message)
             raise_if_cancelled()
             # A session that ends at once is no success: another client may have the same client id.
             if self.clock.monotonic() - started >= _STABLE_SECONDS:
@@ -142,20 +140,37 @@ class AgentSession:
             _log.warning("broker %s: %s; connecting again in %.1f s", where, problem, pause)
             await self.clock.sleep(pause)
 
+    async def _try_connection(
+        self, on_connected: Callable[[], None], on_message: MessageHandler
+    ) -> str:
+        """Runs one session to its end; returns why it has ended."""
+        try:
+            await self._run_connection(on_connected, on_message)
+        except (aiomqtt.MqttError, OSError) as error:
+            return ascii(str(error)[:300] or type(error).__name__)
+        finally:
+            self.connection = None
+            self.counters.set("connected", 0)
+        return "the broker closed the session"
+
     async def _run_connection(
         self, on_connected: Callable[[], None], on_message: MessageHandler
     ) -> None:
-        async with self._build_client() as client:
-            connection = BrokerConnection(client)
-            await connection.subscribe(self.topics)
-            self.connection = connection
-            self.counters.set("connected", 1)
-            self.counters.add("connects_total")
-            _log.info("broker %s:%s: connected", self.broker.host, self.broker.port)
-            on_connected()
-            self._connected.set()
-            async for message in client.messages:
-                on_message(str(message.topic), message.payload)
+        client = self._build_client()
+        try:
+            async with client:
+                connection = BrokerConnection(client)
+                await connection.subscribe(self.topics)
+                self.connection = connection
+                self.counters.set("connected", 1)
+                self.counters.add("connects_total")
+                _log.info("broker %s:%s: connected", self.broker.host, self.broker.port)
+                on_connected()
+                self._connected.set()
+                async for message in client.messages:
+                    on_message(str(message.topic), message.payload)
+        finally:
+            _close_socket(client)
 
     def _build_client(self) -> aiomqtt.Client:
         broker, will = self.broker, self.will
@@ -207,6 +222,21 @@ def tls_context_of(broker: AgentBrokerSettings) -> ssl.SSLContext | None:
     if broker.tls_certificate_file:
         context.load_cert_chain(broker.tls_certificate_file, broker.tls_key_file or None)
     return context
+
+
+def _close_socket(client: aiomqtt.Client) -> None:
+    """Closes the socket of a session that has ended, if it is still open.
+
+    aiomqtt leaves it open and watched when the broker has sent what paho cannot read: the event
+    loop would then call the reader again and again, and each session would leave a descriptor.
+    """
+    sock = client._client.socket()  # noqa: SLF001 - aiomqtt offers no other way
+    if sock is None or sock.fileno() < 0:
+        return
+    loop = asyncio.get_running_loop()
+    loop.remove_reader(sock.fileno())
+    loop.remove_writer(sock.fileno())
+    sock.close()
 
 
 def _properties(packet_type: int) -> Properties:

@@ -6,6 +6,7 @@ from typing import Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree
 from agents.member.discovery import MemberKind, MemberKinds
+from agents.member.trees import map_at, text_at
 from agents.orders.inventory import MemberInventory, ObjectIdentity, identity_of, revision_of
 from agents.orders.journal import Journal, ObjectKey
 from agents.orders.labels import (
@@ -173,7 +174,7 @@ class Applier:
             existing = self.api.find(path)
             if existing is not None and self._record_if_foreign(existing, token, key, result):
                 return
-            uid = str((existing or {}).get("metadata", {}).get("uid") or "")
+            uid = text_at(map_at(existing or {}, "metadata"), "uid")
         if not uid:
             self.ensure_namespace(key.namespace)
             if runs_once:
@@ -192,9 +193,8 @@ class Applier:
             tree["metadata"]["uid"] = uid
         taken = self.api.apply(path, tree, force=bool(uid))
         taken = {**taken, "apiVersion": key.api_version, "kind": key.kind}
-        metadata = taken.get("metadata") or {}
         result.applied_revisions[identity_of(key)] = (
-            str(metadata.get("uid") or ""),
+            text_at(map_at(taken, "metadata"), "uid"),
             revision_of(taken),
         )
         result.readiness_by_object[identity_of(key)] = readiness_of(taken)

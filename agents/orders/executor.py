@@ -17,7 +17,7 @@ from agents.member.discovery import Discovery, MemberKind, MemberKinds
 from agents.orders.applier import Applier, ApplyResult
 from agents.orders.intake import Intake
 from agents.orders.inventory import MemberInventory, ObservedObject, read_inventory
-from agents.orders.journal import Journal
+from agents.orders.journal import Journal, JournalError
 from agents.orders.labels import SYSTEM_NAMESPACE
 from agents.orders.plan import (
     TrackedOrder,
@@ -34,6 +34,7 @@ from agents.protocol.status import JobOutcome, OrderStatus
 from agents.protocol.topics import order_token
 from agents.runtime.backoff import Backoff
 from agents.runtime.clock import AgentClock
+from agents.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class OrderExecutor:
         bound_pods: number of bound pods by order id, as last observed by the sensor.
         last_pass_at: monotonic seconds at which the last complete pass began; None before the
             first.
+        faults: the barrier around each order and each kind of objects.
     """
 
     discovery: Discovery
@@ -66,6 +68,7 @@ class OrderExecutor:
     jitter: random.Random
     is_allowed: Callable[[], bool]
     bound_pods: Callable[[], Mapping[str, int]]
+    faults: Faults = field(default_factory=Faults)
     last_pass_at: float | None = field(default=None, init=False)
     _job_records: JobRecords = field(init=False)
     _applier: Applier = field(init=False)
@@ -100,14 +103,17 @@ class OrderExecutor:
 
         Raises:
             MemberApiError: the member does not answer; the next pass tries again.
-            JournalError: the journal cannot be written.
+            JournalError: the journal cannot be written; nothing was changed that had to be in it.
         """
         if not self.is_allowed():
             return False
+        # Before anything is changed: what cannot be remembered is not done.
+        self.journal.require_writable()
+        self.intake.resume()
         started, is_first = self.clock.monotonic(), self.last_pass_at is None
         self._applier.forget_namespaces()
         kinds = self.discovery.kinds()
-        inventory = read_inventory(self.discovery.api, self._kinds_to_list(kinds))
+        inventory = read_inventory(self.discovery.api, self._kinds_to_list(kinds), self.faults)
         self._found_kinds |= {observed.key.group_kind for observed in inventory.objects.values()}
         self._record_finished_jobs(inventory)
         changed = False
@@ -159,8 +165,27 @@ class OrderExecutor:
         content = self.intake.content_of(entry)
         if content is None:
             return False
-        self._tracked[token] = self._apply_order(entry, content, kinds, inventory)
+        with self.faults.guard("order", token, passing=(MemberApiError, JournalError)):
+            self._tracked[token] = self._apply_order(entry, content, kinds, inventory)
+            return True
+        self._tracked[token] = self._set_aside(entry, content)
         return True
+
+    def _set_aside(self, entry: IndexEntry, content: OrderContent) -> TrackedOrder:
+        """An order on which the agent failed; it is tried again later, the others go on."""
+        result = ApplyResult()
+        result.add_error(
+            "the agent failed at this order; its log says where. It is tried again",
+            is_retryable=True,
+        )
+        pause = self.faults.quarantine_seconds("order", order_token(entry.id))
+        return TrackedOrder(
+            digest=entry.digest,
+            generation=entry.generation,
+            object_count=len(content.manifests),
+            result=result,
+            retry_at=self.clock.monotonic() + max(pause, _INITIAL_RETRY_SECONDS),
+        )
 
     def _apply_order(
         self,

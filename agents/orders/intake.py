@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from agents.orders.journal import AcceptedIndex, Journal
+from agents.orders.journal import AcceptedIndex, Journal, JournalError
+from agents.protocol.bounds import MAX_EPOCH
 from agents.protocol.envelope import sender_key_id, unseal
 from agents.protocol.errors import WireError
 from agents.protocol.index import DESIRED_INDEX, DesiredIndex, IndexEcho, IndexEntry, digest_of
@@ -41,9 +42,26 @@ class Intake:
     _present_digests: set[str] = field(default_factory=set, init=False)
     _parts_by_digest: dict[str, dict[int, bytes]] = field(default_factory=dict, init=False)
 
+    _is_resumed: bool = field(default=False, init=False)
+
     def __post_init__(self) -> None:
-        known = self.journal.newest_index(self.trusted_keys.ids())
+        try:
+            self.resume()
+        except JournalError as error:
+            _log.error("%s; no order is accepted or executed until it can be read", error)
+
+    def resume(self) -> None:
+        """Reads what was accepted before the restart, once.
+
+        Raises:
+            JournalError: the journal cannot be read, so it is unknown how new an index must be.
+        """
+        if self._is_resumed:
+            return
+        self.journal.open()
+        known = self.journal.newest_index(self.trusted_keys.ids(), max_epoch=MAX_EPOCH)
         self._present_digests = set(self.journal.content_digests())
+        self._is_resumed = True
         if known is not None:
             self._resume_from(known)
 
@@ -79,6 +97,7 @@ class Intake:
                 malformed.
             JournalError: it could not be written to disk, and is not accepted.
         """
+        self.resume()
         name = site_topic(self.site, "desired")
         payload = unseal(data, topic=name, trusted=self.trusted_keys)
         index = DESIRED_INDEX.decode(payload)
@@ -112,6 +131,7 @@ class Intake:
                 that the index names.
             JournalError: the content could not be written to disk, and is not accepted.
         """
+        self.resume()
         entry = self._entries_by_token.get(parsed_topic.token or "")
         if (
             entry is None
@@ -126,6 +146,7 @@ class Intake:
         if len(parts) < entry.parts:
             self._limit_pending_parts()
             return None
+        # In any case the parts are of no more use: they are saved, wrong, or fetched again.
         del self._parts_by_digest[entry.digest]
         whole = [parts[number] for number in range(entry.parts)]
         content = unpack_content(entry, whole, site=self.site)
@@ -134,11 +155,20 @@ class Intake:
         return content
 
     def content_of(self, entry: IndexEntry) -> OrderContent | None:
-        """The content of an index entry; None if it is missing."""
-        data = (
-            self.journal.content_of(entry.digest) if entry.digest in self._present_digests else None
-        )
-        return None if data is None else ORDER_CONTENT.decode(data)
+        """The content of an index entry; None if it is missing.
+
+        One on disk that cannot be decoded is missing too, and is fetched again.
+        """
+        if entry.digest not in self._present_digests:
+            return None
+        data = self.journal.content_of(entry.digest)
+        try:
+            if data is not None:
+                return ORDER_CONTENT.decode(data)
+        except WireError as error:
+            _log.warning("the content of %s on disk cannot be decoded: %s", entry.id, error)
+        self._present_digests.discard(entry.digest)
+        return None
 
     def missing_entries(self) -> tuple[IndexEntry, ...]:
         """The index entries whose content is missing."""
@@ -155,15 +185,21 @@ class Intake:
         )
 
     def _adopt_index(self, index: DesiredIndex, digest: str) -> None:
-        self._index = index
-        self._echo = IndexEcho(epoch=index.epoch, sequence=index.sequence, digest=digest)
-        self._entries_by_token = {order_token(entry.id): entry for entry in index.orders}
+        entries = {order_token(entry.id): entry for entry in index.orders}
         wanted = frozenset(entry.digest for entry in index.orders)
-        self._parts_by_digest = {
+        parts_by_digest = {
             digest: parts for digest, parts in self._parts_by_digest.items() if digest in wanted
         }
-        self.journal.delete_contents_except(wanted)
+        # Nothing below fails before all of it is done.
+        self._index = index
+        self._echo = IndexEcho(epoch=index.epoch, sequence=index.sequence, digest=digest)
+        self._entries_by_token = entries
+        self._parts_by_digest = parts_by_digest
         self._present_digests &= wanted
+        try:
+            self.journal.delete_contents_except(wanted)
+        except JournalError as error:
+            _log.warning("old contents stay on disk until the next index: %s", error)
 
     def _limit_pending_parts(self) -> None:
         """Drops the largest incomplete contents, so that a small machine's memory suffices."""

@@ -3,15 +3,17 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree
 from agents.member.discovery import MemberKind
+from agents.member.trees import map_at, text_at
 from agents.orders.journal import ObjectKey
 from agents.orders.labels import is_controlled, object_key_of, order_id_of, order_token_of
 from agents.orders.readiness import Readiness, readiness_of
 from agents.protocol.orders import ORDER_LABEL
 from agents.protocol.topics import order_token
+from agents.runtime.faults import Faults
 
 ObjectIdentity = tuple[str, str, str, str]
 """(group, kind, namespace, name): identifies an object across the versions of its group."""
@@ -63,8 +65,8 @@ def identity_of(key: ObjectKey) -> ObjectIdentity:
     return (*key.group_kind, key.namespace, key.name)
 
 
-def read_inventory(api: MemberApi, kinds: Iterable[MemberKind]) -> MemberInventory:
-    """Lists our objects of these kinds; leaves out kinds that cannot be listed now.
+def read_inventory(api: MemberApi, kinds: Iterable[MemberKind], faults: Faults) -> MemberInventory:
+    """Lists our objects of these kinds; leaves out kinds that cannot be listed or read now.
 
     Raises:
         Unreachable: the member does not answer.
@@ -72,16 +74,19 @@ def read_inventory(api: MemberApi, kinds: Iterable[MemberKind]) -> MemberInvento
     objects: dict[ObjectIdentity, ObservedObject] = {}
     listed_kinds: set[tuple[str, str]] = set()
     for kind in kinds:
+        if faults.is_quarantined("inventory", kind.name):
+            continue
         try:
-            found = api.list_mapped(
-                kind.collection_path(), _OWNED_QUERY, partial(observed_object_of, kind=kind)
-            )
+            with faults.guard("inventory", kind.name, passing=(MemberApiError,)):
+                found = api.list_mapped(
+                    kind.collection_path(), _OWNED_QUERY, partial(observed_object_of, kind=kind)
+                )
+                # Only now: of a kind that was read by half, nothing is known.
+                objects.update((identity_of(seen.key), seen) for seen in found)
+                listed_kinds.add((kind.group, kind.kind))
         except MemberApiError as error:
             if error.code == 0:
                 raise
-            continue
-        listed_kinds.add((kind.group, kind.kind))
-        objects.update((identity_of(seen.key), seen) for seen in found)
     return MemberInventory(objects, frozenset(listed_kinds))
 
 
@@ -94,11 +99,11 @@ def observed_object_of(tree: Tree, kind: MemberKind) -> ObservedObject | None:
     token = order_token_of(tree)
     if token is None or is_controlled(tree):
         return None
-    metadata: Mapping[str, Any] = tree.get("metadata") or {}
+    metadata = map_at(tree, "metadata")
     order_id = order_id_of(tree)
     return ObservedObject(
         key=object_key_of(tree),
-        uid=str(metadata.get("uid") or ""),
+        uid=text_at(metadata, "uid"),
         revision=revision_of(tree),
         token=token,
         order_id=order_id if order_id and order_token(order_id) == token else None,
@@ -109,6 +114,6 @@ def observed_object_of(tree: Tree, kind: MemberKind) -> ObservedObject | None:
 
 def revision_of(tree: Tree) -> str:
     """The generation, or the resourceVersion for kinds without one; changes with the spec."""
-    metadata = tree.get("metadata") or {}
+    metadata = map_at(tree, "metadata")
     generation = metadata.get("generation")
     return f"g{generation}" if generation else f"v{metadata.get('resourceVersion')}"

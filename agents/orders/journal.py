@@ -6,14 +6,16 @@ that have finished. Every change is one transaction, and is on the disk (synchro
 the agent acts on it.
 
 A file that SQLite cannot read is moved aside and a new one created: the hub sends the index again,
-and the agent finds its objects in the member by their labels.
+and the agent finds its objects in the member by their labels. A file that cannot be used now (disk
+full, locked, read-only) is tried again at every use; until then the agent only reports.
 """
 
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +24,10 @@ from agents.protocol.orders import api_group_of
 
 _log = logging.getLogger(__name__)
 
-_LOCK_SECONDS: float = 5.0
+_LOCK_SECONDS: float = 0.25
+"""Only a backup or an operator locks the file; a longer wait would hold up the event loop."""
+
+_SUFFIXES: Final = ("-wal", "-shm")
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS accepted (
   kid TEXT PRIMARY KEY, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL,
@@ -37,6 +42,7 @@ CREATE TABLE IF NOT EXISTS made (
 CREATE TABLE IF NOT EXISTS finished (
   order_id TEXT NOT NULL, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
   outcome TEXT NOT NULL, PRIMARY KEY (order_id, kind, namespace, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS probe (id INTEGER PRIMARY KEY, problem TEXT NOT NULL);
 """
 
 
@@ -86,38 +92,96 @@ class Journal:
     """The journal file. Safe to use from the event loop and from the executor's thread."""
 
     def __init__(self, path: Path) -> None:
-        """Opens or creates the file; moves a corrupt one aside.
+        """Takes the file's path; `open` opens it."""
+        self._path = path
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._problem: str | None = None
+        self._applied_generations: dict[str, int] = {}
+        self._created_objects: dict[str, frozenset[ObjectKey]] = {}
+        self._finished_jobs: dict[str, dict[tuple[str, str, str], str]] = {}
+        with suppress(JournalError):  # tried again by everything that needs it
+            self.open()
+
+    @property
+    def problem(self) -> str | None:
+        """Why the last attempt to use the file failed; None if it succeeded."""
+        return self._problem
+
+    def open(self) -> None:
+        """Opens or creates the file, if it is not open; moves a corrupt one aside.
 
         Raises:
             JournalError: the disk is full, or the file is locked or cannot be opened.
         """
-        self._lock = threading.Lock()
-        try:
-            self._database = _open_database(path)
-        except sqlite3.OperationalError as error:  # locked, disk full or unreadable: not corrupt
-            raise JournalError(f"{path}: {error}") from error
-        except sqlite3.DatabaseError as error:
-            aside = path.with_suffix(".spoilt")
-            _log.error(
-                "%s: %s; moved to %s; starting with an empty journal",
-                path,
-                error,
-                aside.name,
-            )
-            path.replace(aside)
-            for suffix in ("-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            self._database = _open_database(path)
-        # What the loops read every second is in memory too, so that a failing disk stops no report.
-        self._applied_generations: dict[str, int] = dict(
-            self._rows("SELECT order_id, generation FROM applied")
-        )
-        self._created_objects = self._load_created_objects()
-        self._finished_jobs = self._load_finished_jobs()
+        with self._lock:
+            if self._connection is not None:
+                return
+            try:
+                database = self._open_or_move_aside()
+                try:
+                    self._load(database)
+                except BaseException:
+                    database.close()
+                    raise
+            except (sqlite3.Error, OSError) as error:
+                raise self._failure(error) from error
+            self._connection, self._problem = database, None
+
+    def require_writable(self) -> None:
+        """Proves, after a failure, that the file can be written again; else costs nothing.
+
+        Raises:
+            JournalError: it still cannot be written.
+        """
+        self.open()
+        if self._problem is not None:
+            with self._transaction() as database:
+                database.execute("INSERT OR REPLACE INTO probe VALUES (1, ?)", (self._problem,))
 
     def close(self) -> None:
         """Closes the file."""
-        self._database.close()
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+
+    def _open_or_move_aside(self) -> sqlite3.Connection:
+        try:
+            return _open_database(self._path)
+        except sqlite3.OperationalError:  # locked, disk full or unreadable: not corrupt
+            raise
+        except sqlite3.DatabaseError as error:
+            aside = self._path.with_suffix(".spoilt")
+            _log.error(
+                "%s: %s; moved to %s; starting with an empty journal",
+                self._path,
+                error,
+                aside.name,
+            )
+            self._path.replace(aside)
+            for suffix in _SUFFIXES:
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            return _open_database(self._path)
+
+    def _load(self, database: sqlite3.Connection) -> None:
+        """Reads what the loops read every second, so that a failing disk stops no report."""
+        applied = dict(database.execute("SELECT order_id, generation FROM applied").fetchall())
+        created: dict[str, frozenset[ObjectKey]] = {}
+        for order_id, *key in database.execute(
+            "SELECT order_id, api_version, kind, namespace, name FROM made"
+        ):
+            created[order_id] = created.get(order_id, frozenset()) | {ObjectKey(*key)}
+        finished: dict[str, dict[tuple[str, str, str], str]] = {}
+        for order_id, kind, namespace, name, outcome in database.execute(
+            "SELECT order_id, kind, namespace, name, outcome FROM finished"
+        ):
+            finished.setdefault(order_id, {})[kind, namespace, name] = outcome
+        self._applied_generations = applied
+        self._created_objects, self._finished_jobs = created, finished
+
+    def _failure(self, error: Exception) -> "JournalError":
+        self._problem = str(error) or type(error).__name__
+        return JournalError(f"{self._path}: {self._problem}")
 
     # ------------------------------------------------------------ index and contents
 
@@ -129,15 +193,19 @@ class Journal:
                 (index.kid, index.epoch, index.sequence, index.digest, index.payload),
             )
 
-    def newest_index(self, trusted_key_ids: Iterable[str]) -> AcceptedIndex | None:
+    def newest_index(
+        self, trusted_key_ids: Iterable[str], *, max_epoch: int = 2**63 - 1
+    ) -> AcceptedIndex | None:
         """The newest index under any of the trusted keys; None if there is none.
 
         Indexes under a key that was removed from the settings are ignored: a hub that is installed
-        again has a new key, and its epochs start again from the beginning.
+        again has a new key, and its epochs start again from the beginning. An index of an epoch
+        above `max_epoch` is ignored too: no hub can send a newer one.
         """
         rows = self._rows(
-            "SELECT kid, epoch, sequence, digest, payload FROM accepted"
-            " ORDER BY epoch DESC, sequence DESC"
+            "SELECT kid, epoch, sequence, digest, payload FROM accepted WHERE epoch <= ?"
+            " ORDER BY epoch DESC, sequence DESC",
+            (max_epoch,),
         )
         keys = frozenset(trusted_key_ids)
         return next((AcceptedIndex(*row) for row in rows if row[0] in keys), None)
@@ -214,32 +282,30 @@ class Journal:
         for known in (self._applied_generations, self._created_objects, self._finished_jobs):
             known.pop(order_id, None)
 
-    def _load_created_objects(self) -> dict[str, frozenset[ObjectKey]]:
-        found: dict[str, frozenset[ObjectKey]] = {}
-        for order_id, *key in self._rows("SELECT * FROM made"):
-            found[order_id] = found.get(order_id, frozenset()) | {ObjectKey(*key)}
-        return found
-
-    def _load_finished_jobs(self) -> dict[str, dict[tuple[str, str, str], str]]:
-        found: dict[str, dict[tuple[str, str, str], str]] = {}
-        for order_id, *name, outcome in self._rows("SELECT * FROM finished"):
-            found.setdefault(order_id, {})[name[0], name[1], name[2]] = outcome
-        return found
-
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with self._lock, self._database:
-                yield self._database
-        except sqlite3.Error as error:
-            raise JournalError(f"journal: {error}") from error
+        with self._lock:
+            self.open()
+            try:
+                with self._database as database:
+                    yield database
+            except (sqlite3.Error, OverflowError) as error:
+                raise self._failure(error) from error
+            self._problem = None
 
-    def _rows(self, query: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
-        try:
-            with self._lock:
+    def _rows(self, query: str, values: tuple[str | int, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._lock:
+            self.open()
+            try:
                 return self._database.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            raise JournalError(f"journal: {error}") from error
+            except sqlite3.Error as error:
+                raise self._failure(error) from error
+
+    @property
+    def _database(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise sqlite3.ProgrammingError("the journal is not open")
+        return self._connection
 
 
 def load_applied_generations(path: Path) -> dict[str, int]:
@@ -257,6 +323,7 @@ def load_applied_generations(path: Path) -> dict[str, int]:
 
 
 def _open_database(path: Path) -> sqlite3.Connection:
+    _create_private(path)
     database = sqlite3.connect(path, check_same_thread=False, timeout=_LOCK_SECONDS)
     try:
         database.execute("PRAGMA journal_mode=WAL")
@@ -264,8 +331,18 @@ def _open_database(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA cache_size=-256")  # kB; the default of 2 MB is for servers
         database.executescript(_SCHEMA)
         database.execute("SELECT count(*) FROM accepted").fetchone()
-    except sqlite3.DatabaseError:
+    except BaseException:
         database.close()
         raise
-    path.chmod(0o600)
     return database
+
+
+def _create_private(path: Path) -> None:
+    """Makes the file with mode 0600 before SQLite writes to it; its side files get that mode too.
+
+    Side files of an earlier version may be readable by others, so their modes are tightened.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    for suffix in _SUFFIXES:
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).chmod(0o600)

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from agents.member.api import Tree
+from agents.member.trees import map_at, objects_at, text_at
 from agents.orders.journal import ObjectKey
 from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL, OrderContent
-from agents.protocol.shapes import DEFAULT_TEXT_CHARACTERS
-from agents.protocol.topics import order_token
+from agents.protocol.topics import is_order_id, order_token
 
 SYSTEM_NAMESPACE: Final = "kapok-system"
 """Namespace of the agent's own objects: the site's lease and the records of started jobs."""
@@ -47,18 +47,20 @@ def with_ownership_labels(
     for each in (metadata, *_template_metadata(tree)):
         _set_order_labels(each, content.id)
     if content.replicas is not None and content.scales == f"{tree.get('kind')}/{metadata['name']}":
-        tree.setdefault("spec", {})["replicas"] = content.replicas
+        if not isinstance(tree.get("spec"), dict):
+            tree["spec"] = {}
+        tree["spec"]["replicas"] = content.replicas
     return tree
 
 
 def object_key_of(tree: Mapping[str, Any]) -> ObjectKey:
     """The key of an object, from a labelled manifest or the member."""
-    metadata = tree.get("metadata") or {}
+    metadata = map_at(tree, "metadata")
     return ObjectKey(
-        str(tree.get("apiVersion")),
-        str(tree.get("kind")),
-        str(metadata.get("namespace") or ""),
-        str(metadata.get("name")),
+        text_at(tree, "apiVersion"),
+        text_at(tree, "kind"),
+        text_at(metadata, "namespace"),
+        text_at(metadata, "name"),
     )
 
 
@@ -67,30 +69,26 @@ def order_token_of(tree: Mapping[str, Any]) -> str | None:
 
     The annotation alone suffices, because a user may have removed the label.
     """
-    metadata = tree.get("metadata") or {}
-    token = (metadata.get("labels") or {}).get(ORDER_LABEL)
-    if isinstance(token, str) and token:
+    if token := text_at(map_at(tree, "metadata", "labels"), ORDER_LABEL):
         return token
     order_id = order_id_of(tree)
     return order_token(order_id) if order_id else None
 
 
 def order_id_of(tree: Mapping[str, Any]) -> str | None:
-    """The order id in an object's annotation; None if there is none or it is too long.
+    """The order id in an object's annotation; None if there is none or it is not a valid one.
 
     Every user of the cluster may write annotations, and an id that is too long would make the hub
     refuse the whole status.
     """
-    annotations = (tree.get("metadata") or {}).get("annotations") or {}
-    order_id = annotations.get(ORDER_ID_ANNOTATION)
-    is_one = isinstance(order_id, str) and 0 < len(order_id) <= DEFAULT_TEXT_CHARACTERS
-    return order_id if is_one else None
+    order_id = text_at(map_at(tree, "metadata", "annotations"), ORDER_ID_ANNOTATION)
+    return order_id if is_order_id(order_id) else None
 
 
 def is_controlled(tree: Mapping[str, Any]) -> bool:
     """Whether a controller created the object, as it does ReplicaSets and pods."""
-    owners = (tree.get("metadata") or {}).get("ownerReferences") or ()
-    return any(isinstance(owner, dict) and owner.get("controller") for owner in owners)
+    owners = objects_at(map_at(tree, "metadata"), "ownerReferences")
+    return any(bool(owner.get("controller")) for owner in owners)
 
 
 def _template_metadata(tree: Tree) -> Iterator[Tree]:

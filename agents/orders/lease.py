@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree
+from agents.member.trees import integer_at, map_at, text_at
 from agents.orders.labels import SYSTEM_NAMESPACE
 from agents.runtime.clock import AgentClock
 
@@ -18,6 +19,8 @@ _COLLECTION: Final = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM_NAMESPACE
 _PATH: Final = f"{_COLLECTION}/{_LEASE_NAME}"
 _RENEW_DEADLINE_RATIO: Final = 0.8
 _CONFLICT: Final = 409
+_MAX_FOREIGN_SECONDS: Final = 3600.0
+"""A lease of another holder that is not renewed for so long has expired, whatever it says."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,37 +83,41 @@ class LocalLease:
         self._held_until = -1.0
         lease = self.api.find(_PATH)
         if lease is not None and self._is_held_by_us(lease):
-            lease["spec"]["holderIdentity"] = ""
+            lease["spec"] = {**map_at(lease, "spec"), "holderIdentity": ""}
             self.api.update(_PATH, lease)
 
     def _is_held_by_us(self, lease: Tree) -> bool:
-        return bool((lease.get("spec") or {}).get("holderIdentity") == self.holder)
+        return text_at(map_at(lease, "spec"), "holderIdentity") == self.holder
 
     def _has_expired(self, lease: Tree) -> bool:
-        spec = lease.get("spec") or {}
-        if not spec.get("holderIdentity"):
+        spec = map_at(lease, "spec")
+        if not text_at(spec, "holderIdentity"):
             return True
-        version = str((lease.get("metadata") or {}).get("resourceVersion"))
+        version = text_at(map_at(lease, "metadata"), "resourceVersion")
         now = self.clock.monotonic()
         if self._last_seen_version is None or self._last_seen_version[0] != version:
             self._last_seen_version = (version, now)
             return False
-        duration = spec.get("leaseDurationSeconds")
-        seconds = float(duration) if isinstance(duration, int) else self.duration_seconds
-        return now - self._last_seen_version[1] >= seconds
+        seconds = integer_at(spec, "leaseDurationSeconds", 0) or self.duration_seconds
+        return now - self._last_seen_version[1] >= min(seconds, _MAX_FOREIGN_SECONDS)
 
     def _lease_object(self, lease: Tree, *, is_new_holder: bool) -> Tree:
-        spec = dict(lease.get("spec") or {})
+        spec = dict(map_at(lease, "spec"))
         now = self.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         if is_new_holder:
             spec["acquireTime"] = now
-            spec["leaseTransitions"] = int(spec.get("leaseTransitions") or 0) + bool(lease)
+            spec["leaseTransitions"] = (
+                integer_at(spec, "leaseTransitions", 0) + bool(lease)
+            ) % 2**31
         spec |= {
             "holderIdentity": self.holder,
             "leaseDurationSeconds": max(1, round(self.duration_seconds)),
             "renewTime": now,
         }
-        metadata = lease.get("metadata") or {"name": _LEASE_NAME, "namespace": SYSTEM_NAMESPACE}
+        metadata = map_at(lease, "metadata") or {
+            "name": _LEASE_NAME,
+            "namespace": SYSTEM_NAMESPACE,
+        }
         return {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",

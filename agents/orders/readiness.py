@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from agents.member.trees import integer_at, map_at, message_at, objects_at
 from agents.protocol.orders import api_group_of
 from agents.protocol.status import JobOutcome
 
@@ -46,16 +47,16 @@ def runs_to_completion(tree: Tree) -> bool:
     kind = _group_kind_of(tree)
     if kind == ("batch", "Job"):
         return True
-    policy = _map_at(tree, "spec").get("restartPolicy", "Always")
+    policy = map_at(tree, "spec").get("restartPolicy", "Always")
     return kind == ("", "Pod") and policy != "Always"
 
 
 def _replicated_readiness(tree: Tree) -> Readiness:
     """Readiness of a Deployment, StatefulSet, ReplicaSet or ReplicationController."""
-    spec, status = _map_at(tree, "spec"), _map_at(tree, "status")
-    desired = _integer_or(spec.get("replicas"), 1)
-    ready = _integer_or(status.get("readyReplicas"), 0)
-    updated = _integer_or(status.get("updatedReplicas", status.get("replicas")), 0)
+    spec, status = map_at(tree, "spec"), map_at(tree, "status")
+    desired = integer_at(spec, "replicas", 1)
+    ready = integer_at(status, "readyReplicas", 0)
+    updated = integer_at(status, "updatedReplicas", integer_at(status, "replicas", 0))
     return Readiness(
         is_ready=_is_generation_observed(tree) and ready >= desired and updated >= desired,
         desired=desired,
@@ -67,9 +68,9 @@ def _replicated_readiness(tree: Tree) -> Readiness:
 
 
 def _daemon_set_readiness(tree: Tree) -> Readiness:
-    status = _map_at(tree, "status")
-    desired = _integer_or(status.get("desiredNumberScheduled"), 0)
-    ready = _integer_or(status.get("numberReady"), 0)
+    status = map_at(tree, "status")
+    desired = integer_at(status, "desiredNumberScheduled", 0)
+    ready = integer_at(status, "numberReady", 0)
     return Readiness(
         is_ready=_is_generation_observed(tree) and bool(status) and ready >= desired,
         desired=desired,
@@ -78,12 +79,12 @@ def _daemon_set_readiness(tree: Tree) -> Readiness:
 
 
 def _job_readiness(tree: Tree) -> Readiness:
-    spec, status = _map_at(tree, "spec"), _map_at(tree, "status")
-    parallel = _integer_or(spec.get("parallelism"), 1)
-    ends = _integer_or(spec.get("completions"), parallel)
-    done = _integer_or(status.get("succeeded"), 0)
+    spec, status = map_at(tree, "spec"), map_at(tree, "status")
+    parallel = integer_at(spec, "parallelism", 1)
+    ends = integer_at(spec, "completions", parallel)
+    done = integer_at(status, "succeeded", 0)
     finished = _job_outcome(status)
-    ready = _integer_or(status.get("ready"), 0)
+    ready = integer_at(status, "ready", 0)
     desired = 0 if finished else min(parallel, max(0, ends - done))
     return Readiness(
         is_ready=finished is None and (ready >= desired or bool(spec.get("suspend"))),
@@ -96,7 +97,7 @@ def _job_readiness(tree: Tree) -> Readiness:
 
 
 def _pod_readiness(tree: Tree) -> Readiness:
-    status = _map_at(tree, "status")
+    status = map_at(tree, "status")
     phase = status.get("phase")
     if runs_to_completion(tree) and phase in ("Succeeded", "Failed"):
         outcome: JobOutcome = "Succeeded" if phase == "Succeeded" else "Failed"
@@ -128,8 +129,14 @@ def _group_kind_of(tree: Tree) -> tuple[str, str]:
 
 def _is_generation_observed(tree: Tree) -> bool:
     """Whether the controller has observed this generation."""
-    wanted = _integer_or(_map_at(tree, "metadata").get("generation"), 0)
-    return _integer_or(_map_at(tree, "status").get("observedGeneration"), 0) >= wanted
+    wanted = _generation_of(map_at(tree, "metadata"), "generation")
+    return _generation_of(map_at(tree, "status"), "observedGeneration") >= wanted
+
+
+def _generation_of(tree: Tree, name: str) -> int:
+    """A generation, which has 64 bits; 0 if it is unknown."""
+    value = tree.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _job_outcome(status: Tree) -> JobOutcome | None:
@@ -142,21 +149,16 @@ def _failing_condition_message(status: Tree, failing: Iterable[tuple[str, str]])
     for kind, value in failing:
         condition = _find_condition(status, kind)
         if condition.get("status") == value:
-            return str(condition.get("message") or condition.get("reason") or kind)[:500]
+            return (
+                message_at(condition, "message", 500)
+                or message_at(condition, "reason", 500)
+                or kind
+            )
     return None
 
 
 def _find_condition(status: Tree, kind: str) -> Tree:
-    for each in status.get("conditions") or ():
-        if isinstance(each, dict) and each.get("type") == kind:
+    for each in objects_at(status, "conditions"):
+        if each.get("type") == kind:
             return each
     return {}
-
-
-def _map_at(tree: Tree, name: str) -> Tree:
-    part = tree.get(name)
-    return part if isinstance(part, dict) else {}
-
-
-def _integer_or(value: object, default: int) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else default

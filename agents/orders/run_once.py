@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agents.member.api import MemberApi, quote_path_segment
+from agents.member.trees import map_at
 from agents.orders.journal import ObjectKey
 from agents.orders.labels import SYSTEM_NAMESPACE
 from agents.protocol.orders import ORDER_ID_ANNOTATION
@@ -71,7 +72,9 @@ class JobRecords:
         if order_id not in self._states_by_order:
             tree = self.api.find(_configmap_path(order_id)) or {}
             self._states_by_order[order_id] = {
-                str(k): str(v) for k, v in (tree.get("data") or {}).items()
+                name: state
+                for name, state in map_at(tree, "data").items()
+                if isinstance(state, str)
             }
         return self._states_by_order[order_id]
 

@@ -6,21 +6,20 @@ decoding and encoding then run (`shapes.py`).
 
 The types of the fields are what is checked: a field of type `X | None` or with a default may be
 absent (null counts as absent), every other field is required, and unknown fields are ignored. Field
-names become camel case. Bounds come from `Annotated[…, AtMost(n)]` and `Annotated[…, Between(low,
-high)]`; without one the defaults of `shapes.py` apply, so that nothing is unbounded. NaN, infinity,
+names become camel case. Bounds come from `bounds.py`, by the field's type; without one the defaults
+there apply, so that nothing is unbounded. NaN, infinity,
 lone surrogates and integers beyond 64 bits are refused: not every JSON reader can read them.
 """
 
 import json
 from functools import cached_property
-from typing import Final, Generic, NoReturn, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
+from agents.protocol.bounds import MAX_MESSAGE_BYTES
 from agents.protocol.errors import WireError
 from agents.protocol.shapes import Json, Reader, TypeHint, Writer, reader_of, writer_of
 
 T = TypeVar("T")
-
-MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 
 
 class Codec(Generic[T]):

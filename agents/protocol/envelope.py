@@ -13,16 +13,14 @@ import zlib
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal, get_args
 
+from agents.protocol.bounds import MAX_ENVELOPE_BYTES, MAX_PAYLOAD_BYTES, AtMost, Word
 from agents.protocol.codec import Codec
 from agents.protocol.errors import WireError
 from agents.protocol.keys import ALGORITHM, PublicKey, SigningKey, TrustedKeys
-from agents.protocol.shapes import AtMost
-
-MAX_ENVELOPE_BYTES: Final = 4 * 1024 * 1024
-MAX_PAYLOAD_BYTES: Final = 8 * 1024 * 1024
 
 _MIN_DEFLATE_BYTES: Final = 512
 _MAX_SIGNATURE_CHARACTERS: Final = 128
+_MAX_KEY_CHARACTERS: Final = 128
 
 Encoding = Literal["json", "deflate", "part"]
 """Form of a payload: JSON, deflated JSON (zlib, RFC 1950), or a slice of deflated JSON."""
@@ -37,12 +35,12 @@ class Envelope:
     `public_key` introduces a sender whose key the reader may not know yet.
     """
 
-    alg: str
-    kid: str
-    encoding: str
+    alg: Word
+    kid: Word
+    encoding: Word
     payload: Annotated[str, AtMost(MAX_ENVELOPE_BYTES)]
     signature: Annotated[str, AtMost(_MAX_SIGNATURE_CHARACTERS)]
-    public_key: str | None = None
+    public_key: Annotated[str, AtMost(_MAX_KEY_CHARACTERS)] | None = None
 
 
 _ENVELOPE_CODEC: Final = Codec(Envelope, max_bytes=MAX_ENVELOPE_BYTES)

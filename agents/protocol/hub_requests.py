@@ -7,9 +7,8 @@ A module of its own, because every message type has one.
 from dataclasses import dataclass
 from typing import Annotated, Final
 
+from agents.protocol.bounds import AgentName, AtMost, Epoch, SiteName, Word
 from agents.protocol.codec import Codec
-from agents.protocol.report import Count
-from agents.protocol.shapes import AtMost
 
 WANT_FULL_REPORT: Final = "full-report"
 """Send a full report: the hub does not have the report that the deltas build on."""
@@ -32,10 +31,10 @@ class HubRequest:
         wants: what is asked for: the constants of this module.
     """
 
-    site: Annotated[str, AtMost(253)]
-    epoch: Count
-    agent: Annotated[str, AtMost(64)] | None = None
-    wants: Annotated[tuple[Annotated[str, AtMost(64)], ...], AtMost(16)] = ()
+    site: SiteName
+    epoch: Epoch
+    agent: AgentName | None = None
+    wants: Annotated[tuple[Word, ...], AtMost(16)] = ()
 
 
 HUB_REQUEST: Final = Codec(HubRequest)

@@ -4,11 +4,19 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Final
 
+from agents.protocol.bounds import (
+    MAX_ORDERS,
+    MAX_PARTS,
+    AtMost,
+    Between,
+    Count,
+    Digest,
+    Epoch,
+    OrderId,
+    SiteName,
+    Uid,
+)
 from agents.protocol.codec import Codec
-from agents.protocol.report import MAX_ORDERS, Count
-from agents.protocol.shapes import AtMost, Between
-
-MAX_PARTS: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +31,9 @@ class IndexEntry:
         parts: number of messages that hold the content; see `orders.py`.
     """
 
-    id: str
+    id: OrderId
     generation: Count
-    digest: Annotated[str, AtMost(71)]
+    digest: Digest
     parts: Annotated[int, Between(1, MAX_PARTS)] = 1
 
 
@@ -44,9 +52,9 @@ class DesiredIndex:
         orders: the orders, sorted by id.
     """
 
-    site: Annotated[str, AtMost(253)]
-    site_uid: Annotated[str, AtMost(128)]
-    epoch: Count
+    site: SiteName
+    site_uid: Uid
+    epoch: Epoch
     sequence: Count
     orders: Annotated[tuple[IndexEntry, ...], AtMost(MAX_ORDERS)] = ()
 
@@ -60,9 +68,9 @@ class DesiredIndex:
 class IndexEcho:
     """The index that an agent applies, as its status names it; shows the hub a roll-back."""
 
-    epoch: Count
+    epoch: Epoch
     sequence: Count
-    digest: Annotated[str, AtMost(71)]
+    digest: Digest
 
 
 DESIRED_INDEX: Final = Codec(DesiredIndex)

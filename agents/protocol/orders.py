@@ -10,13 +10,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
+from agents.protocol.bounds import (
+    MAX_CONTENT_BYTES,
+    MAX_MANIFESTS,
+    MAX_PART_BYTES,
+    MAX_PARTS,
+    AtMost,
+    Count,
+    NamespaceName,
+    ObjectName,
+    OrderId,
+    PodCount,
+    SiteName,
+)
 from agents.protocol.codec import Codec
 from agents.protocol.envelope import inflate, seal
 from agents.protocol.errors import WireError
-from agents.protocol.index import MAX_PARTS, IndexEntry, digest_of
+from agents.protocol.index import IndexEntry, digest_of
 from agents.protocol.keys import SigningKey
-from agents.protocol.report import Count
-from agents.protocol.shapes import AtMost, Json
+from agents.protocol.shapes import Json
 from agents.protocol.topics import order_topic
 
 ORDER_LABEL: Final = "kapok.dev/order"
@@ -24,10 +36,6 @@ ORDER_LABEL: Final = "kapok.dev/order"
 
 ORDER_ID_ANNOTATION: Final = "kapok.dev/order-id"
 """Annotation of the same objects and pods with the order's whole id."""
-
-MAX_PART_BYTES: Final = 256 * 1024
-MAX_CONTENT_BYTES: Final = 8 * 1024 * 1024
-MAX_MANIFESTS: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,15 +58,15 @@ class OrderContent:
             `rbac.authorization.k8s.io/ClusterRole`.
     """
 
-    id: str
+    id: OrderId
     generation: Count
-    site: Annotated[str, AtMost(253)]
-    namespace: Annotated[str, AtMost(63)]
-    name: Annotated[str, AtMost(253)]
+    site: SiteName
+    namespace: NamespaceName
+    name: ObjectName
     manifests: Annotated[
         tuple[Annotated[dict[str, Json], AtMost(256)], ...], AtMost(MAX_MANIFESTS)
     ] = ()
-    replicas: Count | None = None
+    replicas: PodCount | None = None
     scales: Annotated[str, AtMost(320)] | None = None
     namespaces: Annotated[tuple[str, ...], AtMost(64)] = ()
     cluster_kinds: Annotated[tuple[str, ...], AtMost(64)] = ()

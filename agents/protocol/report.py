@@ -9,19 +9,48 @@ quantity is a Kubernetes quantity (text) or a plain count. Unknown values are le
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
+from agents.protocol.bounds import (
+    MAX_API_KINDS,
+    MAX_FAULTS,
+    MAX_LABELS,
+    MAX_NAMESPACES,
+    MAX_NODE_ROWS,
+    MAX_ORDERS,
+    MAX_PEERS,
+    MAX_RESOURCES,
+    MAX_TAINTS,
+    AgentName,
+    AtMost,
+    Between,
+    BootId,
+    Count,
+    Grams,
+    Instant,
+    Joules,
+    LabelValue,
+    LoadRatio,
+    Milliseconds,
+    NamespaceName,
+    ObjectName,
+    OrderId,
+    PodCount,
+    Pue,
+    QualifiedName,
+    Quantities,
+    QuantityValues,
+    Ratio,
+    RemainingKeys,
+    Seconds,
+    SiteName,
+    Watts,
+    Word,
+)
 from agents.protocol.codec import Codec
-from agents.protocol.shapes import AtMost, Between, RemainingKeys
 
-MAX_NODE_ROWS: Final = 5_000
-MAX_ORDERS: Final = 20_000
-MAX_NAMESPACES: Final = 500
+TaintEffect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 
 FigureOrigin = Literal["measured", "estimated", "modelled", "yearly", "assumed", "unknown"]
 """Where a figure comes from; the same words in settings, `Site.status` and decisions."""
-
-Count = Annotated[int, Between(0, 2**53)]
-Amount = Annotated[float, Between(0, 1e18)]
-Seconds = Annotated[float, Between(0, 1e12)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +67,8 @@ class MessageHeader:
             age of the content.
     """
 
-    agent: Annotated[str, AtMost(64)] = "main"
-    boot_id: Annotated[str, AtMost(64)]
+    agent: AgentName = "main"
+    boot_id: BootId
     boot_number: Count
     sequence: Count
     observed_seconds_ago: Seconds
@@ -47,11 +76,11 @@ class MessageHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedTaint:
-    """A Kubernetes taint of a node; `effect` is NoSchedule, PreferNoSchedule or NoExecute."""
+    """A Kubernetes taint of a node."""
 
-    key: str
-    value: str | None = None
-    effect: Annotated[str, AtMost(32)]
+    key: QualifiedName
+    value: LabelValue | None = None
+    effect: TaintEffect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +94,10 @@ class FreeRow:
             requests of bound pods that have not ended, never below 0.
     """
 
-    count: Annotated[int, Between(1, 10_000_000)]
-    resources: Annotated[dict[str, str | int], RemainingKeys(), AtMost(64)] = field(
-        default_factory=dict
-    )
+    count: Annotated[int, Between(1, 1_000_000)]
+    resources: Annotated[
+        dict[QualifiedName, str | int], RemainingKeys(), AtMost(MAX_RESOURCES), QuantityValues()
+    ] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +113,12 @@ class ReportedNodeClass:
         free: the nodes, grouped by equal free capacity.
     """
 
-    labels: Annotated[dict[str, str], AtMost(64)] = field(default_factory=dict)
-    taints: Annotated[tuple[ReportedTaint, ...], AtMost(64)] = ()
-    architecture: Annotated[str, AtMost(64)] = ""
-    cpu_vendor: Annotated[str, AtMost(64)] = ""
+    labels: Annotated[dict[QualifiedName, LabelValue], AtMost(MAX_LABELS)] = field(
+        default_factory=dict
+    )
+    taints: Annotated[tuple[ReportedTaint, ...], AtMost(MAX_TAINTS)] = ()
+    architecture: Word = ""
+    cpu_vendor: LabelValue = ""
     gpu_model: Annotated[str, AtMost(128)] = ""
     free: Annotated[tuple[FreeRow, ...], AtMost(MAX_NODE_ROWS)] = ()
 
@@ -102,13 +133,9 @@ class OrderBoundPods:
         bound: number of its pods bound to nodes and not ended, terminating ones included.
     """
 
-    id: str
+    id: OrderId
     generation: Count
-    bound: Count
-
-
-Quantities = Annotated[dict[str, str | int], AtMost(64)]
-"""Resource name to quantity."""
+    bound: PodCount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +155,7 @@ class ReportedNamespace:
         not_counted: stable slugs of limits that exist and are not reported, such as `scoped-quota`.
     """
 
-    name: Annotated[str, AtMost(253)]
+    name: NamespaceName
     quota_left: Quantities | None = None
     container_min: Quantities | None = None
     container_max: Quantities | None = None
@@ -136,15 +163,15 @@ class ReportedNamespace:
     container_default_request: Quantities | None = None
     pod_min: Quantities | None = None
     pod_max: Quantities | None = None
-    not_counted: Annotated[tuple[Annotated[str, AtMost(64)], ...], AtMost(8)] = ()
+    not_counted: Annotated[tuple[Word, ...], AtMost(8)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedRtt:
     """Round-trip time to a peer; `to` is the name of a site."""
 
-    to: Annotated[str, AtMost(253)]
-    milliseconds: Amount
+    to: Annotated[str, AtMost(128)]
+    milliseconds: Milliseconds
     origin: FigureOrigin = "measured"
 
 
@@ -152,9 +179,9 @@ class ReportedRtt:
 class ReportedIntensity:
     """Location-based carbon intensity of the site's electricity."""
 
-    gco2_per_kwh: Amount
+    gco2_per_kwh: Grams
     origin: FigureOrigin
-    observed_at: Annotated[str, AtMost(64)] | None = None
+    observed_at: Instant | None = None
     observed_seconds_ago: Seconds | None = None
 
 
@@ -162,7 +189,7 @@ class ReportedIntensity:
 class ReportedPower:
     """Power that the site's equipment draws now."""
 
-    watts: Amount
+    watts: Watts
     origin: FigureOrigin
     observed_seconds_ago: Seconds | None = None
 
@@ -187,32 +214,32 @@ class ReportedEnergy:
         battery_ratio: state of charge, 0 to 1.
     """
 
-    counter_id: Annotated[str, AtMost(64)]
-    it_joules: Amount | None = None
-    pv_joules: Amount | None = None
-    export_joules: Amount | None = None
-    battery_charge_joules: Amount | None = None
-    battery_discharge_joules: Amount | None = None
+    counter_id: Word
+    it_joules: Joules | None = None
+    pv_joules: Joules | None = None
+    export_joules: Joules | None = None
+    battery_charge_joules: Joules | None = None
+    battery_discharge_joules: Joules | None = None
     unmeasured_seconds: Seconds | None = None
     origin: FigureOrigin = "unknown"
-    pue: Annotated[float, Between(1, 10)] | None = None
+    pue: Pue | None = None
     pue_origin: FigureOrigin | None = None
-    pv_watts: Amount | None = None
-    battery_ratio: Annotated[float, Between(0, 1)] | None = None
+    pv_watts: Watts | None = None
+    battery_ratio: Ratio | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedHost:
     """The machine that the agent runs on."""
 
-    hostname: Annotated[str, AtMost(253)] | None = None
-    architecture: Annotated[str, AtMost(64)] | None = None
+    hostname: ObjectName | None = None
+    architecture: Word | None = None
     processors: Count | None = None
-    load_ratio: Amount | None = None
+    load_ratio: LoadRatio | None = None
     memory_bytes: Count | None = None
     memory_available_bytes: Count | None = None
     agent_rss_bytes: Count | None = None
-    agent_version: Annotated[str, AtMost(64)] | None = None
+    agent_version: Word | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +253,7 @@ class ReportedExecutor:
     """
 
     is_active: bool
-    server_version: Annotated[str, AtMost(64)] | None = None
+    server_version: Word | None = None
     is_reachable: bool = True
 
 
@@ -250,15 +277,15 @@ class ReportSections:
 
     node_classes: Annotated[tuple[ReportedNodeClass, ...], AtMost(MAX_NODE_ROWS)] | None = None
     orders: Annotated[tuple[OrderBoundPods, ...], AtMost(MAX_ORDERS)] | None = None
-    api_kinds: Annotated[tuple[str, ...], AtMost(2_000)] | None = None
-    rtt: Annotated[tuple[ReportedRtt, ...], AtMost(2_000)] | None = None
+    api_kinds: Annotated[tuple[QualifiedName, ...], AtMost(MAX_API_KINDS)] | None = None
+    rtt: Annotated[tuple[ReportedRtt, ...], AtMost(MAX_PEERS)] | None = None
     intensity: ReportedIntensity | None = None
     power: ReportedPower | None = None
     energy: ReportedEnergy | None = None
     host: ReportedHost | None = None
     executor: ReportedExecutor | None = None
     namespaces: Annotated[tuple[ReportedNamespace, ...], AtMost(MAX_NAMESPACES)] | None = None
-    faults: Annotated[tuple[str, ...], AtMost(64)] | None = None
+    faults: Annotated[tuple[Word, ...], AtMost(MAX_FAULTS)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,7 +298,7 @@ class Report(MessageHeader, ReportSections):
     """
 
     kind: Literal["full"] = "full"
-    site: Annotated[str, AtMost(253)]
+    site: SiteName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,11 +315,11 @@ class ReportDelta(MessageHeader, ReportSections):
     """
 
     kind: Literal["delta"] = "delta"
-    site: Annotated[str, AtMost(253)]
+    site: SiteName
     base: Count
-    cleared: Annotated[tuple[str, ...], AtMost(32)] = ()
+    cleared: Annotated[tuple[Word, ...], AtMost(32)] = ()
     node_classes_gone: Annotated[tuple[Count, ...], AtMost(MAX_NODE_ROWS)] = ()
-    orders_gone: Annotated[tuple[str, ...], AtMost(MAX_ORDERS)] = ()
+    orders_gone: Annotated[tuple[OrderId, ...], AtMost(MAX_ORDERS)] = ()
 
 
 REPORT: Final = Codec(Report)
@@ -307,9 +334,9 @@ class Offline:
     """
 
     kind: Literal["offline"] = "offline"
-    site: Annotated[str, AtMost(253)]
-    agent: Annotated[str, AtMost(64)] = "main"
-    boot_id: Annotated[str, AtMost(64)]
+    site: SiteName
+    agent: AgentName = "main"
+    boot_id: BootId
     boot_number: Count
 
 

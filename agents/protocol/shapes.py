@@ -10,11 +10,27 @@ import math
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
+from agents.protocol.bounds import (
+    MAX_FREE_JSON_DEPTH,
+    MAX_INTEGER,
+    MAX_LIST_ITEMS,
+    MAX_MAP_ENTRIES,
+    MAX_NUMBER,
+    MAX_TEXT_CHARACTERS,
+    AtMost,
+    Between,
+    InstantText,
+    NotEmpty,
+    QuantityValues,
+    RemainingKeys,
+    is_instant_in_range,
+    is_unicode,
+)
 from agents.protocol.errors import WireError
+from agents.protocol.quantities import QuantityError, check_amount
 
 Json = Any
 """Any JSON value; in a message at most 64 levels deep, for Kubernetes objects."""
@@ -24,32 +40,6 @@ TypeHint = Any
 
 Reader = Callable[[Json], Any]
 Writer = Callable[[Any], Any]
-
-DEFAULT_TEXT_CHARACTERS: Final = 1024
-DEFAULT_LIST_ITEMS: Final = 10_000
-DEFAULT_MAP_ENTRIES: Final = 256
-MAX_FREE_JSON_DEPTH: Final = 64
-_MAX_INTEGER: Final = 2**63 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class AtMost:
-    """Bounds the characters of a text, the items of a list or the entries of a map."""
-
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Between:
-    """Bounds a number; both ends are included."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class RemainingKeys:
-    """Marks the map field that takes every key of the object that no other field has."""
 
 
 def to_camel_case(name: str) -> str:
@@ -66,13 +56,10 @@ def reader_of(hint: TypeHint) -> Reader:
     if dataclasses.is_dataclass(hint):
         return _record_reader(hint)
     if origin is tuple:
-        return _list_reader(
-            reader_of(typing.get_args(hint)[0]), _bound_of(marks, DEFAULT_LIST_ITEMS)
-        )
+        return _list_reader(reader_of(typing.get_args(hint)[0]), _bound_of(marks, MAX_LIST_ITEMS))
     if origin is dict:
-        return _map_reader(
-            reader_of(typing.get_args(hint)[1]), _bound_of(marks, DEFAULT_MAP_ENTRIES)
-        )
+        key, entry = typing.get_args(hint)
+        return _map_reader(reader_of(key), reader_of(entry), marks)
     if origin is Literal:
         return _choice_reader(typing.get_args(hint))
     if origin in (types.UnionType, typing.Union):
@@ -141,19 +128,22 @@ def _json_type_name(value: object) -> str:
 def _scalar_reader(hint: TypeHint, marks: tuple[object, ...]) -> Reader:
     span = next((mark for mark in marks if isinstance(mark, Between)), None)
     if hint is str:
-        return _text_reader(_bound_of(marks, DEFAULT_TEXT_CHARACTERS))
+        is_required = any(isinstance(mark, NotEmpty) for mark in marks)
+        read_text = _text_reader(_bound_of(marks, MAX_TEXT_CHARACTERS), int(is_required))
+        has_instant = any(isinstance(mark, InstantText) for mark in marks)
+        return _instant_reader(read_text) if has_instant else read_text
     if hint is bool:
         return _read_bool
     if hint is int:
-        return _integer_reader(span or Between(-_MAX_INTEGER, _MAX_INTEGER))
+        return _integer_reader(span or Between(-MAX_INTEGER, MAX_INTEGER))
     if hint is float:
-        return _number_reader(span or Between(-math.inf, math.inf))
+        return _number_reader(span or Between(-MAX_NUMBER, MAX_NUMBER))
     if hint is Any:
         return lambda value: _read_free_json(value, 0)
     raise TypeError(f"{hint!r}: not a type that the wire protocol has")
 
 
-def _text_reader(max_characters: int) -> Reader:
+def _text_reader(max_characters: int, min_characters: int) -> Callable[[Json], str]:
     def read(value: Json) -> str:
         if type(value) is not str:
             raise WireError("malformed", f"expected text, found {_json_type_name(value)}")
@@ -161,13 +151,25 @@ def _text_reader(max_characters: int) -> Reader:
             raise WireError(
                 "too-large", f"{len(value)} characters; at most {max_characters} are allowed"
             )
+        if len(value) < min_characters:
+            raise WireError("malformed", "expected text that is not empty")
         return _check_surrogates(value)
 
     return read
 
 
+def _instant_reader(read_text: Callable[[Json], str]) -> Reader:
+    def read(value: Json) -> str:
+        text = read_text(value)
+        if not is_instant_in_range(text):
+            raise WireError("malformed", "expected an instant from 1970 to 2200")
+        return text
+
+    return read
+
+
 def _check_surrogates(text: str) -> str:
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+    if not is_unicode(text):
         raise WireError("malformed", "a lone surrogate is not valid text")
     return text
 
@@ -195,7 +197,7 @@ def _number_reader(span: Between) -> Reader:
     low, high = span.low, span.high
 
     def read(value: Json) -> float:
-        if type(value) is int and abs(value) <= _MAX_INTEGER:
+        if type(value) is int and abs(value) <= MAX_INTEGER:
             value = float(value)
         if type(value) is not float or not math.isfinite(value):
             raise WireError(
@@ -254,8 +256,9 @@ def _list_reader(read_item: Reader, max_items: int) -> Reader:
     return read
 
 
-def _map_reader(read_entry: Reader, max_entries: int) -> Reader:
-    read_key = _text_reader(DEFAULT_TEXT_CHARACTERS)
+def _map_reader(read_key: Reader, read_entry: Reader, marks: tuple[object, ...]) -> Reader:
+    max_entries = _bound_of(marks, MAX_MAP_ENTRIES)
+    has_quantities = any(isinstance(mark, QuantityValues) for mark in marks)
 
     def read(value: Json) -> dict[str, Any]:
         if type(value) is not dict:
@@ -266,6 +269,10 @@ def _map_reader(read_entry: Reader, max_entries: int) -> Reader:
         for key, entry in value.items():
             try:
                 entries[read_key(key)] = read_entry(entry)
+                if has_quantities:
+                    check_amount(key, entry)
+            except QuantityError as error:
+                raise WireError("malformed", ascii(error)[:200], repr(key[:64])) from None
             except WireError as error:
                 raise error.with_path_prefix(repr(key[:64])) from None
         return entries
@@ -287,7 +294,7 @@ def _read_free_json(value: Json, depth: int) -> Json:
         return _check_surrogates(value)
     if type(value) is float and not math.isfinite(value):
         raise WireError("malformed", "expected a finite number")
-    if type(value) is int and abs(value) > _MAX_INTEGER:
+    if type(value) is int and abs(value) > MAX_INTEGER:
         raise WireError("malformed", "expected a whole number of at most 64 bits")
     return value
 

@@ -3,10 +3,19 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal, get_args
 
+from agents.protocol.bounds import (
+    MAX_ORDERS,
+    AtMost,
+    Count,
+    OrderId,
+    PodCount,
+    SiteName,
+    Uid,
+    Word,
+)
 from agents.protocol.codec import Codec
 from agents.protocol.index import IndexEcho
-from agents.protocol.report import MAX_ORDERS, Count, MessageHeader
-from agents.protocol.shapes import AtMost
+from agents.protocol.report import MessageHeader
 
 OrderPhase = Literal[
     "Fetching",  # listed in the index; the agent does not have the content yet
@@ -45,15 +54,15 @@ class OrderStatus:
         message: what is wrong and what to do, for people.
     """
 
-    id: str
+    id: OrderId
     generation: Count
     phase: Annotated[str, AtMost(32)]
     objects: Count | None = None
     applied: Count | None = None
-    desired: Count | None = None
-    ready: Count | None = None
-    bound: Count | None = None
-    succeeded: Count | None = None
+    desired: PodCount | None = None
+    ready: PodCount | None = None
+    bound: PodCount | None = None
+    succeeded: PodCount | None = None
     finished: JobOutcome | None = None
     applied_generation: Count | None = None
     message: Annotated[str, AtMost(1024)] | None = None
@@ -77,13 +86,13 @@ class SiteStatusMessage(MessageHeader):
     """
 
     kind: Literal["status"] = "status"
-    site: Annotated[str, AtMost(253)]
-    site_uid: Annotated[str, AtMost(128)] | None = None
+    site: SiteName
+    site_uid: Uid | None = None
     index: IndexEcho | None = None
     orders: Annotated[tuple[OrderStatus, ...], AtMost(MAX_ORDERS)] = ()
-    missing: Annotated[tuple[str, ...], AtMost(MAX_ORDERS)] = ()
+    missing: Annotated[tuple[OrderId, ...], AtMost(MAX_ORDERS)] = ()
     is_executing: bool = False
-    bad_messages: Annotated[dict[str, Count], AtMost(64)] = field(default_factory=dict)
+    bad_messages: Annotated[dict[Word, Count], AtMost(64)] = field(default_factory=dict)
 
 
 SITE_STATUS: Final = Codec(SiteStatusMessage)

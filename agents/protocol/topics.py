@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Literal, get_args
 
+from agents.protocol.bounds import MAX_TEXT_CHARACTERS, MAX_TOPIC_CHARACTERS, is_unicode
 from agents.protocol.errors import WireError
 
 PREFIX: Final = "kapok/v1"
@@ -20,7 +21,6 @@ _TOPIC_KINDS: Final[tuple[TopicKind, ...]] = get_args(TopicKind)
 
 _SITE_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 _TOKEN_PATTERN = re.compile(rf"[0-9a-f]{{{TOKEN_CHARACTERS}}}")
-_MAX_TOPIC_CHARACTERS: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,15 @@ def order_token(order_id: str) -> str:
     return sha256(order_id.encode()).hexdigest()[:TOKEN_CHARACTERS]
 
 
+def is_order_id(text: str) -> bool:
+    """Whether a text may be an order's id: neither empty, nor too long, nor without a token.
+
+    Every user of a member cluster may write one into an annotation; a lone surrogate in it has no
+    bytes, and so no token.
+    """
+    return 0 < len(text) <= MAX_TEXT_CHARACTERS and is_unicode(text)
+
+
 def order_topic(site: str, order_id: str, part: int = 0) -> str:
     """The topic of one part of an order's content; parts after the first end in their number."""
     first = f"{site_topic(site, 'orders')}/{order_token(order_id)}"
@@ -76,9 +85,9 @@ def parse_topic(name: str) -> Topic:
     Raises:
         WireError: it is not a topic of this version.
     """
-    if len(name) > _MAX_TOPIC_CHARACTERS:
+    if len(name) > MAX_TOPIC_CHARACTERS:
         raise WireError(
-            "malformed", f"topic: at most {_MAX_TOPIC_CHARACTERS} characters are allowed"
+            "malformed", f"topic: at most {MAX_TOPIC_CHARACTERS} characters are allowed"
         )
     words = name.split("/")
     if len(words) < 4 or "/".join(words[:2]) != PREFIX or not is_site_name(words[2]):  # noqa: PLR2004 - kapok, v1, site, kind

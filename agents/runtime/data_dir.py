@@ -1,4 +1,4 @@
-"""The agent's data directory: its key, its boot counter and its lock.
+"""The agent's data directory: its key, its client id, its boot counter and its lock.
 
 Files in it are written with `write_durably`, so that a power cut leaves the old file or the new
 one, never half of one.
@@ -6,6 +6,7 @@ one, never half of one.
 
 import fcntl
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,12 @@ from agents.protocol.keys import SigningKey
 _KEY_FILE: Final = "agent.key"
 _BOOTS_FILE: Final = "boots"
 _LOCK_FILE: Final = "lock"
+_CLIENT_ID_FILE: Final = "client-id"
+_CLIENT_ID_PATTERN: Final = re.compile(r"[0-9a-f]{32}")
+_MAX_CLIENT_ID_BYTES: Final = 64
 _GROUP_AND_OTHERS_MASK: Final = 0o077
+_OTHERS_MASK: Final = 0o007
+_MAX_BOOT_NUMBER: Final = 2**53 - 1
 
 
 class IdentityError(Exception):
@@ -50,7 +56,8 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         OSError: the disk is full, read-only or gone.
     """
     temporary = path.with_name(f".{path.name}.new")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    temporary.unlink(missing_ok=True)  # one that a crash left may have another mode
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(handle, "wb") as file:
         file.write(data)
         file.flush()
@@ -62,6 +69,54 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def check_secret_mode(path: Path) -> None:
+    """Refuses a secret file that others than its owner may read or write.
+
+    Raises:
+        IdentityError: the message says which command mends it.
+    """
+    if path.exists() and path.stat().st_mode & _GROUP_AND_OTHERS_MASK:
+        raise IdentityError(
+            f"{path}: other users may read or change this file; run: chmod 600 {path}"
+        )
+
+
+def check_mounted_secret_mode(path: Path) -> None:
+    """Refuses a secret that an operator provides, if every user of the machine may read it.
+
+    Its group may: the kubelet makes the files of a Secret volume readable by the pod's group.
+
+    Raises:
+        IdentityError: the message says which command mends it.
+    """
+    if path.exists() and path.stat().st_mode & _OTHERS_MASK:
+        raise IdentityError(
+            f"{path}: all users may read or change this file; run: chmod 600 {path}"
+        )
+
+
+def load_or_create_client_id(data_dir: Path) -> str:
+    """Returns the random part of the agent's MQTT client id: 128 bits as 32 hex digits.
+
+    A client that knows an id can take over its session, whatever its certificate, so the id cannot
+    be guessed. It stays the same over restarts, so that a new session cancels the last will of the
+    old one.
+
+    Raises:
+        IdentityError: other users may read the file.
+        OSError: the file cannot be written.
+    """
+    path = data_dir / _CLIENT_ID_FILE
+    if path.exists():
+        check_secret_mode(path)
+        text = path.read_bytes()[:_MAX_CLIENT_ID_BYTES].decode(errors="replace").strip()
+        if _CLIENT_ID_PATTERN.fullmatch(text):
+            return text
+    text = secrets.token_hex(16)
+    write_durably(path, text.encode())
+    return text
 
 
 def ensure_data_dir(path: Path) -> Path:
@@ -86,10 +141,7 @@ def load_or_create_key(data_dir: Path) -> SigningKey:
     path = data_dir / _KEY_FILE
     if not path.exists():
         write_durably(path, SigningKey.generate().raw())
-    if path.stat().st_mode & _GROUP_AND_OTHERS_MASK:
-        raise IdentityError(
-            f"{path}: other users may read this key; chmod 600 it, or remove it to get a new one"
-        )
+    check_secret_mode(path)
     try:
         return SigningKey(path.read_bytes())
     except ValueError as error:
@@ -104,7 +156,9 @@ def record_boot(data_dir: Path) -> Boot:
     path = data_dir / _BOOTS_FILE
     try:
         number = int(path.read_text()) + 1
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError):  # ValueError: not a number, or not even text
+        number = 1
+    if not 0 < number <= _MAX_BOOT_NUMBER:
         number = 1
     write_durably(path, str(number).encode())
     return Boot(secrets.token_hex(8), number)

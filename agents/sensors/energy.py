@@ -5,18 +5,31 @@ their mean power times the time (trapezoidal rule). All other time counts as unm
 gap is not taken for a saving.
 """
 
-import json
-import math
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
+from agents.protocol.bounds import MAX_JOULES, MAX_SECONDS, Between, Word
+from agents.protocol.codec import Codec
+from agents.protocol.errors import WireError
 from agents.protocol.report import ReportedEnergy, ReportedPower
 from agents.runtime.data_dir import write_durably
 from agents.sensors.sensor import Observation
 
 _MAX_GAP_SECONDS: Final = 300.0
+_MAX_FILE_BYTES: Final = 4_096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SavedTotals:
+    """The file's content."""
+
+    counter_id: Word
+    totals: dict[Word, Annotated[float, Between(0, MAX_JOULES)]]
+
+
+_SAVED_TOTALS: Final = Codec(_SavedTotals, max_bytes=_MAX_FILE_BYTES)
 
 
 @dataclass(slots=True)
@@ -74,15 +87,15 @@ class EnergyMeter:
         seconds: float,
     ) -> None:
         if watts_before is not None and watts_now is not None and seconds <= _MAX_GAP_SECONDS:
-            self._totals[total] = (
-                self._totals.get(total, 0.0) + (watts_before + watts_now) / 2 * seconds
-            )
+            energy = self._totals.get(total, 0.0) + (watts_before + watts_now) / 2 * seconds
+            self._totals[total] = min(energy, MAX_JOULES)
         elif unmeasured_total is not None:
-            self._totals[unmeasured_total] = self._totals.get(unmeasured_total, 0.0) + seconds
+            unmeasured_seconds = self._totals.get(unmeasured_total, 0.0) + seconds
+            self._totals[unmeasured_total] = min(unmeasured_seconds, MAX_SECONDS)
 
     def _save(self) -> None:
-        tree = {"counterId": self._counter_id, "totals": self._totals}
-        write_durably(self.path, json.dumps(tree).encode())
+        saved = _SavedTotals(counter_id=self._counter_id, totals=self._totals)
+        write_durably(self.path, _SAVED_TOTALS.encode(saved))
 
     def _build_energy(
         self, observation: Observation, power: ReportedPower | None
@@ -103,11 +116,7 @@ class EnergyMeter:
 def _load_totals(path: Path) -> tuple[str, dict[str, float]]:
     """Loads the counters; new ones, with a new id, if the file is missing or corrupt."""
     try:
-        tree = json.loads(path.read_bytes())
-        totals = {str(name): float(value) for name, value in tree["totals"].items()}
-        counter_id = str(tree["counterId"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        saved = _SAVED_TOTALS.decode(path.read_bytes())
+    except (OSError, WireError):
         return secrets.token_hex(8), {}
-    if not all(math.isfinite(value) and value >= 0 for value in totals.values()):
-        return secrets.token_hex(8), {}
-    return counter_id, totals
+    return saved.counter_id, saved.totals

@@ -11,9 +11,9 @@ from typing import Final
 
 from agents.member.api import MemberApiError
 from agents.member.discovery import Discovery
-from agents.protocol.report import MAX_ORDERS, OrderBoundPods, ReportedExecutor
-from agents.protocol.shapes import DEFAULT_TEXT_CHARACTERS
-from agents.protocol.topics import order_token
+from agents.protocol.bounds import MAX_ORDERS
+from agents.protocol.report import OrderBoundPods, ReportedExecutor
+from agents.protocol.topics import is_order_id, order_token
 from agents.sensors.nodes import LabelChoice, NodeSnapshot, node_facts_of, summarise_nodes
 from agents.sensors.pods import PodFacts, pod_facts_of
 from agents.sensors.sensor import Observation
@@ -103,7 +103,7 @@ def bound_orders_of(
     for token, order_id in snapshot.order_ids.items():
         # Every user of the cluster may label a pod, and the hub would refuse the whole report for
         # an id that is too long.
-        is_valid = len(order_id) <= DEFAULT_TEXT_CHARACTERS and order_token(order_id) == token
+        is_valid = is_order_id(order_id) and order_token(order_id) == token
         if is_valid and order_id not in found and len(found) < MAX_ORDERS:
             found[order_id] = OrderBoundPods(
                 id=order_id, generation=0, bound=snapshot.bound_pods[token]

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree
-from agents.protocol.report import MAX_NAMESPACES, ReportedNamespace
+from agents.member.trees import map_at, objects_at, text_at
+from agents.protocol.bounds import MAX_NAMESPACES, MAX_RESOURCES, is_unicode
+from agents.protocol.report import ReportedNamespace
 from agents.sensors.pods import MilliAmounts
 from agents.sensors.quantities import QuantityError, ceil_milli, floor_milli, format_quantity
 from agents.sensors.sensor import Observation
@@ -21,7 +23,8 @@ _QUOTAS_PATH: Final = "/api/v1/resourcequotas"
 _LIMIT_RANGES_PATH: Final = "/api/v1/limitranges"
 _NOT_READABLE: Final = (403, 404)
 _SKIPPED_OBSERVATIONS: Final = 60
-_MAX_RESOURCES: Final = 64
+_MAX_NAMESPACE_CHARACTERS: Final = 63
+_MAX_NAME_CHARACTERS: Final = 317
 
 _CONTAINER_FIELDS: Final = {
     "min": "container_min",
@@ -71,9 +74,8 @@ class NamespaceSensor:
 
 def _spec_and_status_of(tree: Tree) -> Tree:
     """Reduces an object to namespace, spec and status, while the lists are read."""
-    metadata = _as_map(tree.get("metadata"))
-    kept = {"spec": _as_map(tree.get("spec")), "status": _as_map(tree.get("status"))}
-    return {"namespace": str(metadata.get("namespace", "")), **kept}
+    namespace = text_at(map_at(tree, "metadata"), "namespace")[:_MAX_NAMESPACE_CHARACTERS]
+    return {"namespace": namespace, "spec": map_at(tree, "spec"), "status": map_at(tree, "status")}
 
 
 def namespaces_of(quotas: Iterable[Tree], ranges: Iterable[Tree]) -> tuple[ReportedNamespace, ...]:
@@ -98,19 +100,16 @@ class _LimitsBuilder:
         if spec.get("scopes") or spec.get("scopeSelector"):
             self.not_counted.add("scoped-quota")
             return
-        hard, used = _as_map(spec.get("hard")), _as_map(status.get("used"))
+        hard, used = map_at(spec, "hard"), map_at(status, "used")
         for name, amount in hard.items():
             self._tighten("quota_left", name, _quota_left, (amount, used.get(name, 0)), min)
 
     def add_limit_range(self, limits: Tree) -> None:
-        items = limits["spec"].get("limits")
-        for item in items if isinstance(items, list) else ():
-            if not isinstance(item, dict):
-                continue
+        for item in objects_at(limits["spec"], "limits"):
             if item.get("maxLimitRequestRatio"):
                 self.not_counted.add("limit-request-ratio")
-            for source, target in _FIELDS_BY_TYPE.get(str(item.get("type")), {}).items():
-                for name, amount in _as_map(item.get(source)).items():
+            for source, target in _FIELDS_BY_TYPE.get(text_at(item, "type"), {}).items():
+                for name, amount in map_at(item, source).items():
                     tighter = max if source == "min" else min
                     self._tighten(target, name, ceil_milli, (amount,), tighter)
 
@@ -128,7 +127,9 @@ class _LimitsBuilder:
             self.not_counted.add("unreadable-limit")
             return
         kept = self.amounts.setdefault(target, {})
-        if name in kept or len(kept) < _MAX_RESOURCES:
+        if not 0 < len(name) <= _MAX_NAME_CHARACTERS or not is_unicode(name):
+            self.not_counted.add("unreadable-limit")
+        elif name in kept or len(kept) < MAX_RESOURCES:
             kept[name] = tighter(amount, kept.get(name, amount))
         else:
             self.not_counted.add("more-limits")
@@ -143,14 +144,10 @@ class _LimitsBuilder:
         return ReportedNamespace(name=name, not_counted=tuple(sorted(self.not_counted)), **fields)
 
 
-def _quota_left(hard: str | float, used: str | float) -> int:
+def _quota_left(hard: object, used: object) -> int:
     return max(0, floor_milli(hard) - ceil_milli(used))
 
 
 def _format_amount(name: str, amount: int) -> str | int:
     """Formats an amount in the unit of the resource that a quota's name contains."""
     return format_quantity(name.removeprefix("requests.").removeprefix("limits."), amount)
-
-
-def _as_map(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from agents.member.trees import map_at, objects_at, text_at
+from agents.protocol.bounds import MAX_LABELS, MAX_NODE_ROWS, MAX_RESOURCES, MAX_TAINTS, is_unicode
 from agents.protocol.delta import node_class_key
-from agents.protocol.report import MAX_NODE_ROWS, FreeRow, ReportedNodeClass, ReportedTaint
+from agents.protocol.report import FreeRow, ReportedNodeClass, ReportedTaint, TaintEffect
 from agents.sensors.pods import MilliAmounts, PodFacts, Tree
 from agents.sensors.quantities import QuantityError, floor_milli, format_quantity
 
@@ -22,11 +24,17 @@ VENDOR_LABELS: Final = (
 GPU_LABELS: Final = ("kapok.dev/gpu-model", "nvidia.com/gpu.product")
 ARCHITECTURE_LABEL: Final = "kubernetes.io/arch"
 
-# Bounds of the protocol: the hub would refuse the whole report of a site that exceeds them.
-_MAX_LABELS: Final = 64
-_MAX_RESOURCES: Final = 64
 _CORE_RESOURCES: Final = frozenset({"cpu", "memory", "pods", "ephemeral-storage"})
-_MAX_TAINTS: Final = 64
+_TAINT_EFFECTS: Final[Mapping[str, TaintEffect]] = {
+    "NoSchedule": "NoSchedule",
+    "PreferNoSchedule": "PreferNoSchedule",
+    "NoExecute": "NoExecute",
+}
+UNREADABLE_TAINT: Final = ReportedTaint(key="kapok.dev/unreadable-taint", effect="NoSchedule")
+"""Stands for taints that a report cannot hold."""
+
+_MAX_NAME_CHARACTERS: Final = 317
+_MAX_VALUE_CHARACTERS: Final = 63
 # Set by the control plane together with `spec.unschedulable`.
 _CORDON_TAINT: Final = "node.kubernetes.io/unschedulable"
 
@@ -44,9 +52,13 @@ class LabelChoice:
     excluded: tuple[str, ...] = ()
 
     def select(self, labels: Mapping[str, Any]) -> dict[str, str]:
-        """The selected labels; the first 64 by name, which is the bound of the protocol."""
+        """The selected labels; the first 64 by name, which is the bound of the protocol.
+
+        A label that no Kubernetes accepts, by its length or type, is left out.
+        """
         names = [name for name in sorted(labels) if self._is_chosen(name)]
-        return {name: str(labels[name]) for name in names[:_MAX_LABELS]}
+        valid = [name for name in names if _is_label(name, labels[name])]
+        return {name: labels[name] for name in valid[:MAX_LABELS]}
 
     def _is_chosen(self, name: str) -> bool:
         return any(fnmatchcase(name, each) for each in self.included) and not any(
@@ -90,14 +102,17 @@ def node_facts_of(node: Tree, choice: LabelChoice) -> NodeFacts | None:
     """Reduces a node to what a report needs; None if it takes no pods."""
     if not _is_schedulable(node):
         return None
-    amounts = (node.get("status") or {}).get("allocatable") or {}
+    amounts = map_at(node, "status", "allocatable")
     allocatable: MilliAmounts | None
-    names = sorted(amounts, key=lambda resource: (resource not in _CORE_RESOURCES, resource))
+    names = sorted(
+        (name for name in amounts if _is_name(name)),
+        key=lambda resource: (resource not in _CORE_RESOURCES, resource),
+    )
     try:
-        allocatable = {name: floor_milli(amounts[name]) for name in names[:_MAX_RESOURCES]}
+        allocatable = {name: floor_milli(amounts[name]) for name in names[:MAX_RESOURCES]}
     except QuantityError:
         allocatable = None
-    name = str((node.get("metadata") or {}).get("name") or "")
+    name = text_at(map_at(node, "metadata"), "name")
     return NodeFacts(name, _node_class_of(node, choice), allocatable)
 
 
@@ -142,43 +157,63 @@ def _group_by_class(
 
 
 def _is_schedulable(node: Tree) -> bool:
-    if (node.get("spec") or {}).get("unschedulable"):
+    if map_at(node, "spec").get("unschedulable"):
         return False
-    conditions = (node.get("status") or {}).get("conditions") or ()
     return any(
         each.get("type") == "Ready" and each.get("status") == "True"
-        for each in conditions
-        if isinstance(each, dict)
+        for each in objects_at(map_at(node, "status"), "conditions")
     )
 
 
 def _node_class_of(node: Tree, choice: LabelChoice) -> ReportedNodeClass:
-    labels = (node.get("metadata") or {}).get("labels") or {}
-    info = (node.get("status") or {}).get("nodeInfo") or {}
+    labels = map_at(node, "metadata", "labels")
+    info = map_at(node, "status", "nodeInfo")
+    architecture = text_at(info, "architecture") or text_at(labels, ARCHITECTURE_LABEL)
     return ReportedNodeClass(
         labels=choice.select(labels),
-        taints=_taints_of((node.get("spec") or {}).get("taints") or ()),
-        architecture=str(info.get("architecture") or labels.get(ARCHITECTURE_LABEL) or "")[:64],
-        cpu_vendor=_first_label(labels, VENDOR_LABELS)[:64],
-        gpu_model=_first_label(labels, GPU_LABELS)[:128],
+        taints=_taints_of(node),
+        architecture=architecture[:_MAX_VALUE_CHARACTERS],
+        cpu_vendor=_first_label(labels, VENDOR_LABELS),
+        gpu_model=_first_label(labels, GPU_LABELS),
     )
 
 
-def _taints_of(taints: Iterable[Any]) -> tuple[ReportedTaint, ...]:
-    found = [
-        ReportedTaint(
-            key=str(each.get("key") or ""),
-            value=str(each["value"]) if each.get("value") else None,
-            effect=str(each.get("effect") or "")[:32],
-        )
-        for each in taints
-        if isinstance(each, dict) and each.get("key") != _CORDON_TAINT
-    ]
-    return tuple(sorted(found, key=lambda taint: (taint.key, taint.effect)))[:_MAX_TAINTS]
+def _taints_of(node: Tree) -> tuple[ReportedTaint, ...]:
+    """The taints of a node; those that a report cannot hold become one that nothing tolerates.
+
+    Left out, more would run on the node than it allows.
+    """
+    found: set[tuple[str, str, TaintEffect]] = set()
+    is_complete = True
+    for each in objects_at(map_at(node, "spec"), "taints"):
+        key, value = each.get("key"), each.get("value") or ""
+        if key == _CORDON_TAINT:
+            continue
+        if _is_label(key, value):
+            effect = _TAINT_EFFECTS.get(text_at(each, "effect"), "NoSchedule")
+            found.add((str(key), value, effect))
+        else:
+            is_complete = False
+    taints = [ReportedTaint(key=k, value=v or None, effect=e) for k, v, e in found]
+    taints.sort(key=lambda taint: (taint.key, taint.effect, taint.value or ""))
+    if not is_complete or len(taints) > MAX_TAINTS:
+        return (*taints[: MAX_TAINTS - 1], UNREADABLE_TAINT)
+    return tuple(taints)
+
+
+def _is_name(name: object) -> bool:
+    """Whether a report can hold a name of a label, a taint or a resource."""
+    return isinstance(name, str) and 0 < len(name) <= _MAX_NAME_CHARACTERS and is_unicode(name)
+
+
+def _is_label(name: object, value: object) -> bool:
+    is_value = isinstance(value, str) and len(value) <= _MAX_VALUE_CHARACTERS and is_unicode(value)
+    return is_value and _is_name(name)
 
 
 def _first_label(labels: Mapping[str, Any], names: Iterable[str]) -> str:
-    return next((str(labels[name]) for name in names if labels.get(name)), "")
+    found = (text_at(labels, name) for name in names)
+    return next((value[:_MAX_VALUE_CHARACTERS] for value in found if value), "")
 
 
 def _free_vector(free: MilliAmounts) -> tuple[tuple[str, int], ...]:

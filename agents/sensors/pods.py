@@ -1,9 +1,10 @@
 """The capacity that a pod takes on its node, as the kube-scheduler counts it. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from agents.member.trees import map_at, objects_at, text_at
 from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL
 from agents.sensors.quantities import MILLI, QuantityError, ceil_milli
 
@@ -35,23 +36,23 @@ def pod_facts_of(pod: Tree) -> PodFacts | None:
     """Reduces a pod to what a report needs; None if it takes no capacity."""
     if not holds_capacity(pod):
         return None
-    metadata = pod.get("metadata") or {}
+    metadata = map_at(pod, "metadata")
     try:
         amounts = requests_of(pod)
     except QuantityError:
         amounts = None
     return PodFacts(
-        node=str(pod["spec"]["nodeName"]),
+        node=text_at(map_at(pod, "spec"), "nodeName"),
         amounts=amounts,
-        token=(metadata.get("labels") or {}).get(ORDER_LABEL),
-        order_id=(metadata.get("annotations") or {}).get(ORDER_ID_ANNOTATION),
+        token=text_at(map_at(metadata, "labels"), ORDER_LABEL) or None,
+        order_id=text_at(map_at(metadata, "annotations"), ORDER_ID_ANNOTATION) or None,
     )
 
 
 def holds_capacity(pod: Tree) -> bool:
     """Whether the pod is bound to a node and has not ended; terminating pods still count."""
-    is_bound = bool((pod.get("spec") or {}).get("nodeName"))
-    return is_bound and (pod.get("status") or {}).get("phase") not in _FINISHED_PHASES
+    is_bound = bool(map_at(pod, "spec").get("nodeName"))
+    return is_bound and text_at(map_at(pod, "status"), "phase") not in _FINISHED_PHASES
 
 
 def requests_of(pod: Tree) -> MilliAmounts:
@@ -65,12 +66,12 @@ def requests_of(pod: Tree) -> MilliAmounts:
     Raises:
         QuantityError: a request is not a valid quantity.
     """
-    spec = pod.get("spec") or {}
+    spec = map_at(pod, "spec")
     allocated = _allocated_by_container(pod)
     total = _pod_requests(spec, allocated)
-    for name, amount in _requests_of_resources(spec.get("resources")).items():
+    for name, amount in _requests_of_resources(map_at(spec, "resources")).items():
         total[name] = amount
-    for name, amount in (spec.get("overhead") or {}).items():
+    for name, amount in map_at(spec, "overhead").items():
         total[name] = total.get(name, 0) + ceil_milli(amount)
     total["pods"] = MILLI  # one pod, in milli-units
     return total
@@ -79,7 +80,7 @@ def requests_of(pod: Tree) -> MilliAmounts:
 def _pod_requests(spec: Tree, allocated: Mapping[str, MilliAmounts]) -> MilliAmounts:
     sidecars: MilliAmounts = {}
     largest_step: MilliAmounts = {}
-    for container in _objects_in(spec.get("initContainers")):
+    for container in objects_at(spec, "initContainers"):
         amounts = _container_requests(container, allocated)
         if container.get("restartPolicy") == "Always":
             _add_into(sidecars, amounts)
@@ -87,33 +88,31 @@ def _pod_requests(spec: Tree, allocated: Mapping[str, MilliAmounts]) -> MilliAmo
         else:
             _raise_to(largest_step, _sum_of(sidecars, amounts))
     total = dict(sidecars)
-    for container in _objects_in(spec.get("containers")):
+    for container in objects_at(spec, "containers"):
         _add_into(total, _container_requests(container, allocated))
     _raise_to(total, largest_step)
     return total
 
 
 def _container_requests(container: Tree, allocated: Mapping[str, MilliAmounts]) -> MilliAmounts:
-    amounts = _requests_of_resources(container.get("resources"))
-    _raise_to(amounts, allocated.get(str(container.get("name")), {}))
+    amounts = _requests_of_resources(map_at(container, "resources"))
+    _raise_to(amounts, allocated.get(text_at(container, "name"), {}))
     return amounts
 
 
-def _requests_of_resources(resources: Tree | None) -> MilliAmounts:
+def _requests_of_resources(resources: Tree) -> MilliAmounts:
     """The requests; a limit without a request counts as one, as the API server defaults it."""
-    tree = resources or {}
-    wanted = {**(tree.get("limits") or {}), **(tree.get("requests") or {})}
+    wanted = {**map_at(resources, "limits"), **map_at(resources, "requests")}
     return {name: ceil_milli(amount) for name, amount in wanted.items()}
 
 
 def _allocated_by_container(pod: Tree) -> dict[str, MilliAmounts]:
-    statuses = _objects_in((pod.get("status") or {}).get("containerStatuses"))
+    statuses = objects_at(map_at(pod, "status"), "containerStatuses")
     return {
-        str(each.get("name")): {
-            name: ceil_milli(amount) for name, amount in each["allocatedResources"].items()
+        text_at(each, "name"): {
+            name: ceil_milli(amount) for name, amount in map_at(each, "allocatedResources").items()
         }
         for each in statuses
-        if isinstance(each.get("allocatedResources"), dict)
     }
 
 
@@ -131,7 +130,3 @@ def _sum_of(one: MilliAmounts, other: MilliAmounts) -> MilliAmounts:
 def _raise_to(target: MilliAmounts, floor: MilliAmounts) -> None:
     for name, amount in floor.items():
         target[name] = max(target.get(name, 0), amount)
-
-
-def _objects_in(value: Any) -> Iterable[Tree]:  # noqa: ANN401 - a JSON value of the server's
-    return [each for each in value or () if isinstance(each, dict)]

@@ -4,71 +4,62 @@ Amounts are whole milli-units, so that no float rounding makes a node look fulle
 is. Requests are rounded up and capacities down, so that free capacity is never overstated.
 """
 
-import re
-from fractions import Fraction
 from functools import lru_cache
-from typing import Final
 
-MILLI: Final = 1000
+from agents.protocol.quantities import MILLI, QuantityError, largest_milli, parse_quantity
 
-_QUANTITY_PATTERN = re.compile(
-    r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)([a-zA-Z]{0,2}|[eE][+-]?[0-9]{1,3})"
-)
-_MAX_CHARACTERS: Final = 64
-_DECIMAL: Final = ("n", "u", "m", "", "k", "M", "G", "T", "P", "E")
-_BINARY: Final = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
-_SCALES: Final[dict[str, Fraction]] = {
-    suffix: Fraction(1000) ** (place - 3) for place, suffix in enumerate(_DECIMAL)
-} | {suffix: Fraction(1024) ** (place + 1) for place, suffix in enumerate(_BINARY)}
+__all__ = [
+    "MILLI",
+    "QuantityError",
+    "ceil_milli",
+    "floor_milli",
+    "format_quantity",
+    "parse_quantity",
+]
 
 
-class QuantityError(ValueError):
-    """A text is not a valid quantity; the message quotes it."""
-
-
-@lru_cache(maxsize=4096, typed=True)
-def parse_quantity(text: str | float) -> Fraction:
-    """The value of a quantity such as `500m`, `1Gi`, `1e9`, `0.5` or 3.
+def ceil_milli(text: object) -> int:
+    """A quantity in whole milli-units, rounded up, for requests.
 
     Raises:
-        QuantityError: it is not a valid quantity.
+        QuantityError: it is not a valid quantity, or not even text or a number.
     """
-    word = str(text)
-    match = _QUANTITY_PATTERN.fullmatch(word) if len(word) <= _MAX_CHARACTERS else None
-    if match is None or isinstance(text, bool):
-        raise QuantityError(
-            f"{word[:_MAX_CHARACTERS]!r} is not a quantity; expected e.g. 500m, 2, 1.5, 4Gi or 1e9"
-        )
-    sign, digits, suffix = match.groups()
-    scale = _SCALES.get(suffix)
-    if scale is None:
-        if suffix[0] not in "eE" or not suffix[1:]:
-            raise QuantityError(f"{word!r}: {suffix!r} is not a unit; known: {', '.join(_SCALES)}")
-        scale = Fraction(10) ** int(suffix[1:])
-    value = Fraction(digits.rstrip(".")) * scale
-    return -value if sign == "-" else value
+    return _ceil_milli(_checked(text))
+
+
+def floor_milli(text: object) -> int:
+    """A quantity in whole milli-units, rounded down, for capacities; raises like `ceil_milli`."""
+    return _floor_milli(_checked(text))
+
+
+def _checked(text: object) -> str | float:
+    if not isinstance(text, str | int | float):
+        raise QuantityError(f"{type(text).__name__} is not a quantity")
+    return text
 
 
 @lru_cache(maxsize=4096, typed=True)
-def ceil_milli(text: str | float) -> int:
-    """A quantity in whole milli-units, rounded up, for requests."""
+def _ceil_milli(text: str | float) -> int:
     value = parse_quantity(text) * MILLI
     return -((-value.numerator) // value.denominator)
 
 
 @lru_cache(maxsize=4096, typed=True)
-def floor_milli(text: str | float) -> int:
-    """A quantity in whole milli-units, rounded down, for capacities."""
+def _floor_milli(text: str | float) -> int:
     value = parse_quantity(text) * MILLI
     return value.numerator // value.denominator
 
 
 def format_quantity(resource: str, milli: int) -> str | int:
-    """Formats a free amount for a report, rounded down to the unit of the resource.
+    """Formats an amount for a report, within the bounds of messages.
+
+    It is rounded down to the unit of the resource. A node that claims more than a message can hold
+    has as much as it can hold.
 
     CPU in cores or millicores (`7`, `7500m`), memory and storage in bytes as text, all other
     resources as whole counts.
     """
+    milli = min(max(milli, 0), largest_milli(resource))
     if resource == "cpu":
         return f"{milli}m" if milli % MILLI else str(milli // MILLI)
     if resource in ("memory", "ephemeral-storage") or resource.startswith("hugepages-"):

@@ -7,7 +7,15 @@ from typing import Any, Literal
 
 from hypothesis import strategies as st
 
-from agents.protocol.shapes import AtMost, Between, RemainingKeys
+from agents.protocol.bounds import (
+    MAX_NUMBER,
+    AtMost,
+    Between,
+    InstantText,
+    NotEmpty,
+    QuantityValues,
+    RemainingKeys,
+)
 
 _TEXT = st.text(
     st.characters(exclude_categories=["Cs"], max_codepoint=0x2FFFF), min_size=0, max_size=12
@@ -44,18 +52,21 @@ def _values(hint: Hint, marks: tuple[Any, ...] = ()) -> st.SearchStrategy[Any]:
     if origin is tuple:
         return st.lists(_values(inner[0]), max_size=_FEW).map(tuple)
     if origin is dict:
-        return _maps(inner[1], marks)
+        return _maps(inner[0], inner[1], marks)
     return st.sampled_from(inner) if origin is Literal else _scalars(hint, marks)
 
 
-def _maps(entry: Hint, marks: tuple[Any, ...]) -> st.SearchStrategy[Any]:
-    keys = _TEXT
+def _maps(key: Hint, entry: Hint, marks: tuple[Any, ...]) -> st.SearchStrategy[Any]:
+    keys = _values(key)
     if any(isinstance(mark, RemainingKeys) for mark in marks):
         keys = st.sampled_from(["cpu", "memory", "pods", "nvidia.com/gpu"])
-    return st.dictionaries(keys, _values(entry), max_size=_FEW)
+    values = _values(entry)
+    if any(isinstance(mark, QuantityValues) for mark in marks):
+        values = st.integers(0, 2**60 // 1000) | st.sampled_from(["7500m", "1.5Gi", "0", "1e9"])
+    return st.dictionaries(keys, values, max_size=_FEW)
 
 
-def _scalars(hint: Hint, marks: tuple[Any, ...]) -> st.SearchStrategy[Any]:
+def _scalars(hint: Hint, marks: tuple[Any, ...]) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one per type
     span = next((mark for mark in marks if isinstance(mark, Between)), None)
     longest = next((mark.count for mark in marks if isinstance(mark, AtMost)), 12)
     if dataclasses.is_dataclass(hint):
@@ -66,8 +77,13 @@ def _scalars(hint: Hint, marks: tuple[Any, ...]) -> st.SearchStrategy[Any]:
         low, high = (span.low, span.high) if span else (-(2**63) + 1, 2**63 - 1)
         return st.integers(int(low), int(high))
     if hint is float:
-        return st.floats(span.low if span else None, span.high if span else None, allow_nan=False)
+        return st.floats(
+            span.low if span else -MAX_NUMBER, span.high if span else MAX_NUMBER, allow_nan=False
+        )
     if hint is str:
-        return _TEXT.map(lambda text: text[:longest])
+        if any(isinstance(mark, InstantText) for mark in marks):
+            return st.sampled_from(["2023-12-31", "2026-01-01T00:00:00Z", "yearly 2023"])
+        is_filled = any(isinstance(mark, NotEmpty) for mark in marks)
+        return _TEXT.map(lambda text: text[:longest] or ("x" if is_filled else ""))
     leaves = st.booleans() | st.integers(-(2**63) + 1, 2**63 - 1) | _TEXT
     return st.dictionaries(_TEXT, leaves | st.lists(leaves, max_size=2), max_size=2)

@@ -5,12 +5,14 @@ On the embedded server; on a real one when KAPOK_TEST_MEMBER_KUBECONFIGS names i
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agents.member.access import from_kubeconfig
 from agents.member.api import MemberApi
-from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL
+from agents.orders.applier import Applier
+from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL, OrderContent
 from agents.protocol.topics import order_token
 from tests.support.agent_rig import CONFIG_MAPS, DEPLOYMENTS, JOBS, AgentRig
 from tests.support.member_clusters import REAL_KUBECONFIGS, api_servers
@@ -291,3 +293,31 @@ def test_the_marks_of_a_withdrawn_order_are_cleared_away(rig: AgentRig) -> None:
     rig.run()
     rig.step()
     assert rig.api.find(mark) is None
+
+
+def test_an_order_on_which_the_agent_fails_keeps_no_other_from_running(
+    rig: AgentRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is in a manifest: the fault stays with its order, which is tried again later."""
+    apply = Applier.apply
+
+    def fail(self: Applier, content: OrderContent, *more: Any) -> Any:  # noqa: ANN401 - passed on
+        if content.id == bad.id:
+            raise TypeError("list indices must be integers or slices, not str")
+        return apply(self, content, *more)
+
+    monkeypatch.setattr(Applier, "apply", fail)
+    bad = rig.content(config_map("bad"), id="hub/a/bad/1")
+    good = rig.content(config_map("good"), id="hub/b/good/1")
+    statuses = {status.id: status for status in rig.run(bad, good)}
+    assert (statuses[bad.id].phase, statuses[good.id].phase) == ("Applying", "Ready")
+    assert "failed at this order" in (statuses[bad.id].message or "")
+    monkeypatch.undo()
+    assert rig.phases() == ["Applying", "Ready"], "it is left alone for a while"
+
+
+def test_replicas_go_into_a_manifest_whose_spec_is_no_object(rig: AgentRig) -> None:
+    broken = {**deployment(), "spec": []}
+    content = rig.content(broken, replicas=3, scales="Deployment/web")
+    [status] = rig.run(content)
+    assert status.phase in ("Failed", "Applying"), "the API says what is wrong, not a traceback"

@@ -16,7 +16,8 @@ from agents.metrics.counters import Counters
 from agents.mqtt.router import MessageRouter
 from agents.orders.intake import Intake
 from agents.orders.journal import Journal, JournalError, ObjectKey, load_applied_generations
-from agents.protocol.envelope import MAX_ENVELOPE_BYTES, seal
+from agents.protocol.bounds import MAX_ENVELOPE_BYTES
+from agents.protocol.envelope import seal
 from agents.protocol.hub_requests import FETCH_ORDERS, WANT_FULL_REPORT, WANT_STATUS
 from agents.protocol.index import IndexEntry
 from agents.protocol.keys import SigningKey, TrustedKeys

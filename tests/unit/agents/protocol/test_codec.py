@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from agents.protocol.bounds import AtMost, Between, RemainingKeys
 from agents.protocol.codec import Codec
 from agents.protocol.envelope import Envelope
 from agents.protocol.errors import WIRE_ERROR_REASONS, WireError
@@ -16,7 +17,7 @@ from agents.protocol.hub_requests import HUB_REQUEST, HubRequest
 from agents.protocol.index import DESIRED_INDEX, DesiredIndex
 from agents.protocol.orders import ORDER_CONTENT, OrderContent
 from agents.protocol.report import OFFLINE, REPORT, REPORT_DELTA, Offline, Report, ReportDelta
-from agents.protocol.shapes import AtMost, Between, Json, RemainingKeys, to_camel_case
+from agents.protocol.shapes import Json, to_camel_case
 from agents.protocol.status import SITE_STATUS, SiteStatusMessage
 from tests.support.wire_examples import json_trees, messages
 

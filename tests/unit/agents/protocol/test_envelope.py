@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.protocol.envelope import MAX_ENVELOPE_BYTES, inflate, seal, unseal, unseal_unadmitted
+from agents.protocol.bounds import MAX_ENVELOPE_BYTES, MAX_PART_BYTES
+from agents.protocol.envelope import inflate, seal, unseal, unseal_unadmitted
 from agents.protocol.errors import WireError
 from agents.protocol.index import IndexEntry, digest_of
 from agents.protocol.keys import PublicKey, SigningKey, TrustedKeys
 from agents.protocol.orders import (
-    MAX_PART_BYTES,
     OrderContent,
     pack_content,
     seal_parts,
