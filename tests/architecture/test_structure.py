@@ -36,7 +36,7 @@ EXTENSION_POINTS = {
 
 SMALL_MODULES = {
     "agents/runtime/backoff.py": "used by mqtt and orders, which do not import each other",
-    "scheduler/apiserver/write/merge_patch.py": "runs in a worker process, which imports little",
+    "scheduler/apiserver/write/merge_patch.py": "one file for each type of patch",
     "scheduler/hub/schema/json_types.py": "two aliases that the whole API server uses",
     "scheduler/ledger/errors.py": "ten modules raise or catch these",
     "scheduler/model/canonical.py": "the one form of bytes that hashes are made from",
@@ -109,9 +109,10 @@ def test_public_classes_have_names_of_their_own() -> None:
 def imports_of(path: Path) -> Iterator[tuple[str, str]]:
     """Every `from MODULE import NAME` of ours."""
     for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            if node.module.partition(".")[0] in ("scheduler", "agents"):
-                yield from ((node.module, alias.name) for alias in node.names)
+        if not isinstance(node, ast.ImportFrom) or not node.module:
+            continue
+        if node.module.partition(".")[0] in ("scheduler", "agents"):
+            yield from ((node.module, alias.name) for alias in node.names)
 
 
 def test_nothing_private_is_imported_from_another_module() -> None:
@@ -150,8 +151,8 @@ def banned_words() -> list[tuple[re.Pattern[str], str]]:
     found = []
     for line in (Path(__file__).parent / "words.txt").read_text().splitlines():
         if line.strip() and not line.startswith("#"):
-            pattern, _, instead = line.partition("→")
-            found.append((re.compile(rf"\b(?:{pattern.strip()})\b", re.IGNORECASE), instead.strip()))
+            pattern, _, instead = (part.strip() for part in line.partition("→"))
+            found.append((re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE), instead))
     return found
 
 
