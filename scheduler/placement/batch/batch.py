@@ -45,7 +45,7 @@ _LP_METHOD = "smoothed dual ascent, then HiGHS interior point, no crossover, 1 t
 _PRICE_METHOD = "smoothed dual ascent"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchInstance:
     """A batch in numbers.
 
@@ -63,7 +63,7 @@ class BatchInstance:
     profit: Floats
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchSolution:
     """The outcome of a batch.
 
@@ -96,7 +96,13 @@ def solve_batch(instance: BatchInstance) -> BatchSolution:
     """Places as much value as can be, less cost."""
     if not instance.profit.size or not np.isfinite(instance.profit).any():
         nothing = np.zeros(instance.profit.shape, np.int64)
-        return BatchSolution(nothing, np.zeros_like(instance.free), 0.0, 0.0, _PRICE_METHOD)
+        return BatchSolution(
+            placed=nothing,
+            prices=np.zeros_like(instance.free),
+            achieved=0.0,
+            bound=0.0,
+            method=_PRICE_METHOD,
+        )
     if len(instance.replicas) * _PAIRS_PER_WORKLOAD > _MAX_LP_PAIRS:
         return _solve_by_prices(instance)
     batch = _solve_by_linear_program(instance)
@@ -144,7 +150,13 @@ def _solve_by_prices(instance: BatchInstance) -> BatchSolution:
     best = max(rounded, priced, key=lambda placed: profit_of(instance, placed))
     prices = ascended.prices
     bound = upper_bound_at(instance, prices, reduced_profit(instance, prices))
-    return BatchSolution(best, prices, profit_of(instance, best), bound, _PRICE_METHOD)
+    return BatchSolution(
+        placed=best,
+        prices=prices,
+        achieved=profit_of(instance, best),
+        bound=bound,
+        method=_PRICE_METHOD,
+    )
 
 
 def _solve_by_linear_program(instance: BatchInstance) -> BatchSolution:
@@ -167,7 +179,13 @@ def _solve_by_linear_program(instance: BatchInstance) -> BatchSolution:
             break
         chosen |= _best_pairs(reduced, _ADDED_PAIRS_PER_ROUND)
     fill_remaining(instance, placed, best_prices)
-    return BatchSolution(placed, best_prices, profit_of(instance, placed), best_bound, _LP_METHOD)
+    return BatchSolution(
+        placed=placed,
+        prices=best_prices,
+        achieved=profit_of(instance, placed),
+        bound=best_bound,
+        method=_LP_METHOD,
+    )
 
 
 def profit_of(instance: BatchInstance, placed: Ints) -> float:

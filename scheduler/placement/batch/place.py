@@ -38,7 +38,7 @@ _MAX_PRIORITY_FACTOR = 999
 such a span would lose all precision. The order of decisions follows the priority itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOutcome:
     """The outcome of a batch.
 
@@ -100,7 +100,14 @@ def place_batch_in_steps(
         achieved += _added_profit(demand, decision, instance.profit[place], slots)
     ordered = tuple(decisions[place] for place in range(len(demands)))
     keys = tuple(demands[place].key for place in order)
-    return BatchOutcome(ordered, keys, achieved, batch.bound, priced, batch.method)
+    return BatchOutcome(
+        decisions=ordered,
+        order=keys,
+        achieved=achieved,
+        bound=batch.bound,
+        terms=priced,
+        method=batch.method,
+    )
 
 
 def _decision_order(
@@ -162,7 +169,12 @@ def _build_instance(
     requests = np.array(
         [[float(demand.requests.get(name, 0)) for name in resources] for demand in demands]
     ).reshape(len(demands), len(resources))
-    return BatchInstance(_free_by_site(fleet, slots, resources), requests, missing, profit)
+    return BatchInstance(
+        free=_free_by_site(fleet, slots, resources),
+        requests=requests,
+        replicas=missing,
+        profit=profit,
+    )
 
 
 def _profit_by_site(state: CycleState, slots: NDArray[np.int64]) -> Floats:

@@ -61,7 +61,7 @@ def all_costs() -> tuple[CostRule, ...]:
     return tuple(importlib.import_module(f"{costs.__name__}.{name}").COST for name in names)
 
 
-class SiteCosts(msgspec.Struct, frozen=True):
+class SiteCosts(msgspec.Struct, frozen=True, kw_only=True):
     """What a replica costs at every site, and how sites rank by it.
 
     Attributes:
@@ -145,7 +145,14 @@ def site_costs_of(demand: Demand, fleet: Fleet, context: DecisionContext) -> Sit
     cny = add(terms, fleet.slot_capacity)
     unknown, is_any = _count_missing(fleet, missing)
     salt = stable_hash(demand.uid or demand.key)
-    return SiteCosts(tuple(terms), cny, unknown, fleet.name_hashes, salt, is_any_unknown=is_any)
+    return SiteCosts(
+        terms=tuple(terms),
+        cny=cny,
+        unknown=unknown,
+        name_hashes=fleet.name_hashes,
+        salt=salt,
+        is_any_unknown=is_any,
+    )
 
 
 def _sum_terms(terms: Sequence[tuple[CostRule, float, SiteVector]], capacity: int) -> Floats:

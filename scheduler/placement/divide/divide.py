@@ -30,7 +30,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-class DivisionRequest(msgspec.Struct, frozen=True):
+class DivisionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be divided.
 
     Attributes:

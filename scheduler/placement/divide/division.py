@@ -8,7 +8,7 @@ ReplicasBySlot = dict[int, int]
 """Replicas by the slot of their site."""
 
 
-class Division(msgspec.Struct, frozen=True):
+class Division(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of step 4.
 
     Attributes:

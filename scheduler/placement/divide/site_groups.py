@@ -104,7 +104,7 @@ def _divide_overflowing(
         shares = division.replicas_by_slot
         if sum(shares.values()) == request.replicas:
             return replace(division, group=name)
-    return Division(None)
+    return Division(replicas_by_slot=None)
 
 
 def _divide_widening(
@@ -112,7 +112,7 @@ def _divide_widening(
 ) -> Division:
     """Divides over the first group, then over the first two, and so on, until the spread holds."""
     slots: list[int] = []
-    division = Division(None)
+    division = Division(replicas_by_slot=None)
     later = request.costs.unknown.copy()
     most = int(later.max(initial=0)) + 1
     for place, (more, name) in enumerate(zip(members, names, strict=True)):

@@ -97,7 +97,7 @@ def _raise_quota(trial: Trial, usage: QuotaUsage) -> Trial:
         ),
     )
     wider = {**left, **{name: needed[name] for name in short}}
-    return trial.with_fix(Fix(change, demand=replace(demand, quota_left=wider)))
+    return trial.with_fix(Fix(change=change, demand=replace(demand, quota_left=wider)))
 
 
 def raise_budget(trial: Trial, spend: Spend | None) -> Iterator[Trial]:
@@ -131,7 +131,7 @@ def raise_budget(trial: Trial, spend: Spend | None) -> Iterator[Trial]:
             left.gco2_per_hour, raised.get("kgco2e_per_hour", 0.0) * GRAMS_PER_KILOGRAM
         ),
     )
-    yield trial.with_fix(Fix(change, demand=replace(demand, budget_left=wider)))
+    yield trial.with_fix(Fix(change=change, demand=replace(demand, budget_left=wider)))
 
 
 def _budgets_to_raise(

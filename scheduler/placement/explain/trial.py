@@ -10,7 +10,7 @@ from scheduler.placement.filter.fix import Fix
 _SEPARATOR = " + "
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """Some changes, and what is asked and known after them.
 
@@ -36,7 +36,9 @@ class Trial:
             earlier = grants.get(fix.grant_name, {})
             grants = {**grants, fix.grant_name: {**earlier, **fix.changed_grant}}
         demand = self.demand if fix.demand is None else fix.demand
-        return Trial((*self.changes, fix.change), demand, facts, grants)
+        return Trial(
+            changes=(*self.changes, fix.change), demand=demand, facts=facts, changed_grants=grants
+        )
 
     @property
     def combined_change(self) -> SuggestedChange:

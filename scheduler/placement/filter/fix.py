@@ -33,7 +33,7 @@ class RefusedSite:
     context: DecisionContext
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fix:
     """One change, and what it makes of the demand or of one site; None: nothing.
 
@@ -62,13 +62,13 @@ def change_workload(field: str, was: str, becomes: str, demand: Demand) -> Fix:
         demand: the demand after the change.
     """
     change = SuggestedChange(kind=f"workload.{field}", target=demand.key, from_=was, to=becomes)
-    return Fix(change, demand=demand)
+    return Fix(change=change, demand=demand)
 
 
 def change_site(field: str, was: str, becomes: str, facts: SiteFacts) -> Fix:
     """A change to the site, or to what its agent reports; arguments as in `change_workload`."""
     change = SuggestedChange(kind=f"site.{field}", target=facts.name, from_=was, to=becomes)
-    return Fix(change, facts=facts)
+    return Fix(change=change, facts=facts)
 
 
 def report_now(refused: RefusedSite) -> Fix:

@@ -59,7 +59,7 @@ class PodSetCapacity:
     is_exact: bool
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _SiteAttempt:
     """One site, and the demand that is tried there.
 
@@ -144,7 +144,9 @@ def pod_sets_at(
         )
         for shape in shapes
     ]
-    attempt = _SiteAttempt(fleet, slot, demand, shapes, eligible, is_new)
+    attempt = _SiteAttempt(
+        fleet=fleet, slot=slot, demand=demand, shapes=shapes, eligible=eligible, is_new=is_new
+    )
     facts = fleet.facts[slot]
     lost_sets = (
         0 if facts is None else pods_lost_to_in_flight(facts.in_flight, _min_requests(shapes))

@@ -27,7 +27,7 @@ _REQUESTS_PREFIX, _LIMITS_PREFIX = "requests.", "limits."
 _MAX_CACHED_DENIALS = 256
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SiteNamespaceLimits:
     """The limits of one namespace at one site; millicores for cpu, whole units for all else.
 

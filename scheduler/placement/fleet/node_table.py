@@ -45,7 +45,7 @@ DEFAULT_MAX_PODS = 110
 """The pods that a node takes where its report does not say (the kubelet's default --max-pods)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeKind:
     """What nodes of one kind have in common; labels are sorted."""
 

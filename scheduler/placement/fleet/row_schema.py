@@ -29,7 +29,7 @@ _HEADROOM_RESOURCES = (CPU, "memory")
 """The resources that headroom is kept free of; devices and pods cannot be divided."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RowSchema:
     """What rows that name the same resources in the same order have in common.
 

@@ -30,7 +30,7 @@ _MAX_ROWS = 1_000
 _MIN_ROWS_TO_MERGE = 32
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MinimumRequest:
     """What a workload asks at least; millicores for cpu, whole units for all else.
 

@@ -53,7 +53,7 @@ class PackingProblem(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AscentResult:
     """Prices, and the division that goes with them.
 
@@ -100,7 +100,9 @@ def ascend(problem: PackingProblem) -> AscentResult:
     found = upper_bound_at(problem, ascent.prices, reduced_profit(problem, ascent.prices))
     if found < best_bound:
         best, best_bound = ascent.prices, found
-    return AscentResult(best, best_bound, ascent.sites, ascent.scaled_amounts())
+    return AscentResult(
+        prices=best, bound=best_bound, sites=ascent.sites, amounts=ascent.scaled_amounts()
+    )
 
 
 class _AscentState:

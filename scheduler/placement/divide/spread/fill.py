@@ -26,7 +26,7 @@ class LazySites:
             yield each
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class GroupCounts:
     """How many replicas each group of one level holds, by the number of the place.
 

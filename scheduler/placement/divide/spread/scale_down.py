@@ -28,11 +28,11 @@ def scale_down_within_spread(
     """
     shares = divide(request)
     if shares is None or not request.replicas:
-        return Division(shares)
+        return Division(replicas_by_slot=shares)
     needed = [(place_numbers_of(fleet, rule.by), rule.min_groups) for rule in rules]
     if all(len(_used_places_of(shares, names)) >= least for names, least in needed):
-        return Division(shares)
-    return Division(_scale_down_keeping_groups(request, needed))
+        return Division(replicas_by_slot=shares)
+    return Division(replicas_by_slot=_scale_down_keeping_groups(request, needed))
 
 
 def _used_places_of(shares: ReplicasBySlot, names: Ints) -> set[int]:

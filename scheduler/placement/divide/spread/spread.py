@@ -61,7 +61,7 @@ class Candidates:
 def divide_spread(request: DivisionRequest, fleet: Fleet) -> Division:
     """Divides within the spread that is asked; drops preferred levels, the last first."""
     if not request.demand.spread:
-        return Division(divide(request))
+        return Division(replicas_by_slot=divide(request))
     rules = list(request.demand.spread)
     preferred = [rule for rule in rules if not rule.required]
     while True:
@@ -79,14 +79,14 @@ def divide_spread(request: DivisionRequest, fleet: Fleet) -> Division:
 
 def _divide_within(request: DivisionRequest, fleet: Fleet, rules: Sequence[Spread]) -> Division:
     if not rules:
-        return Division(divide(request))
+        return Division(replicas_by_slot=divide(request))
     missing = request.replicas - request.kept_total
     if request.demand.strategy == "Duplicated":
         return _divide_duplicated(request, fleet, rules)
     if missing <= 0:
         return scale_down_within_spread(request, fleet, rules)
     if any(rule.min_groups > request.replicas for rule in rules):
-        return Division(None)
+        return Division(replicas_by_slot=None)
     if request.demand.strategy == "CostOptimal" and are_nested_everywhere(fleet, rules):
         quick = _divide_cheapest_only(request, fleet, rules, missing)
         if quick is not None:
@@ -99,14 +99,14 @@ def _divide_among_all(request: DivisionRequest, fleet: Fleet, rules: Sequence[Sp
     missing = request.replicas - request.kept_total
     max_additional = request.max_additional_at(request.open_slots)
     if int(max_additional.sum()) < missing:
-        return Division(None, lacks_capacity=True)
+        return Division(replicas_by_slot=None, lacks_capacity=True)
     candidates = _candidates_of(request, fleet, rules, max_additional)
     if request.demand.strategy != "CostOptimal":
         shares = _divide_by_strategy(request, candidates)
         if shares is not None:
-            return Division(shares)
+            return Division(replicas_by_slot=shares)
     if _is_infeasible(candidates, missing):
-        return Division(None)
+        return Division(replicas_by_slot=None)
     is_tried = request.demand.strategy == "CostOptimal" and are_nested_everywhere(fleet, rules)
     replicas = (
         None
@@ -116,7 +116,7 @@ def _divide_among_all(request: DivisionRequest, fleet: Fleet, rules: Sequence[Sp
     return (
         _search_cheapest(request, candidates, missing)
         if replicas is None
-        else Division(add_replicas(request.kept, candidates.slots, replicas))
+        else Division(replicas_by_slot=add_replicas(request.kept, candidates.slots, replicas))
     )
 
 
@@ -137,7 +137,7 @@ def _divide_cheapest_only(
         return None
     for slot, replicas in request.kept.items():
         shares[slot] = shares.get(slot, 0) + replicas
-    return Division(shares)
+    return Division(replicas_by_slot=shares)
 
 
 def _open_cheapest_groups(sites: LazySites, counts: GroupCounts, missing: int) -> ReplicasBySlot:
@@ -162,8 +162,8 @@ def _group_counts_of(request: DivisionRequest, fleet: Fleet, rule: Spread) -> Gr
     held = replicas_by_place(place_numbers, request.kept)
     held.pop(UNKNOWN_PLACE, None)
     return GroupCounts(
-        place_numbers,
-        held,
+        place_numbers=place_numbers,
+        held=held,
         max_per_group=max_per_group_of(rule),
         max_groups=max(len(held), max_groups_of(rule)),
         min_groups=rule.min_groups,
@@ -204,18 +204,20 @@ def _search_cheapest(request: DivisionRequest, candidates: Candidates, missing: 
         max_additional, level = limited
         enumerated = enumerate_groups(max_additional, cost, level, missing)
         if enumerated is not None and enumerated.replicas is None:
-            return Division(None)
+            return Division(replicas_by_slot=None)
         if (
             enumerated is not None
             and enumerated.replicas is not None
             and satisfies(candidates.levels, enumerated.replicas)
         ):
-            return Division(add_replicas(request.kept, candidates.slots, enumerated.replicas))
+            return Division(
+                replicas_by_slot=add_replicas(request.kept, candidates.slots, enumerated.replicas)
+            )
     found = search_cheapest_division(candidates.max_additional, cost, candidates.levels, missing)
     if found is None:
-        return Division(None)
+        return Division(replicas_by_slot=None)
     return Division(
-        add_replicas(request.kept, candidates.slots, found.replicas),
+        replicas_by_slot=add_replicas(request.kept, candidates.slots, found.replicas),
         is_optimal=found.is_optimal,
         gap=found.gap,
     )
@@ -364,7 +366,7 @@ def _divide_duplicated(request: DivisionRequest, fleet: Fleet, rules: Sequence[S
     """Places all replicas at every site that the levels allow, cheapest sites first."""
     whole = divide(request)
     if whole is None:
-        return Division(None)
+        return Division(replicas_by_slot=None)
     slots = request.costs.sort_cheapest_first(np.array(sorted(whole), np.int64))
     used: list[dict[int, int]] = [{} for _ in rules]
     shares: ReplicasBySlot = {}
@@ -378,7 +380,7 @@ def _divide_duplicated(request: DivisionRequest, fleet: Fleet, rules: Sequence[S
             for groups, place in zip(used, mine, strict=True):
                 groups[place] = groups.get(place, 0) + whole[slot]
     enough = all(len(groups) >= rule.min_groups for rule, groups in zip(rules, used, strict=True))
-    return Division(shares if enough else None)
+    return Division(replicas_by_slot=shares if enough else None)
 
 
 def _may_use(rule: Spread, groups: dict[int, int], place: int, replicas: int) -> bool:

@@ -52,7 +52,7 @@ class DataClass:
             change = SuggestedChange(
                 kind="tenant.classes", target=f"Tenant {refused.demand.tenant}", to=wanted
             )
-            return Fix(change, demand=replace(refused.demand, class_not_allowed=False))
+            return Fix(change=change, demand=replace(refused.demand, class_not_allowed=False))
         return change_grant(refused, "dataClass", grant.spec.data_class, wanted, data_class=wanted)
 
 

@@ -54,7 +54,7 @@ class HasGrant:
             target=f"a SiteGrant for {facts.name}",
             to=", ".join([*shown, spec.jurisdiction]).rstrip(", "),
         )
-        return Fix(change, facts=replace(facts, grants=(Grant(name="(new)", spec=spec),)))
+        return Fix(change=change, facts=replace(facts, grants=(Grant(name="(new)", spec=spec),)))
 
 
 RULE = HasGrant()

@@ -69,7 +69,7 @@ class SiteSelector:
                 target=f"Tenant {demand.tenant}",
                 from_=", ".join(_unmet_terms_of(demand.tenant_sites, labels)),
             )
-            return Fix(change, demand=replace(demand, tenant_sites=LabelSelector()))
+            return Fix(change=change, demand=replace(demand, tenant_sites=LabelSelector()))
         unmet = [term for each in demand.site_selectors for term in _unmet_terms_of(each, labels)]
         met = tuple(_keep_met_terms(each, labels) for each in demand.site_selectors)
         return change_workload(
