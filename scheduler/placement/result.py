@@ -134,7 +134,7 @@ def _as_reason(reason: str) -> Reason:
 
 
 _REASON_ORDER: dict[str, tuple[int, Reason]] = {
-    reason: (place, reason) for place, reason in enumerate(REASONS)
+    reason: (rank, reason) for rank, reason in enumerate(REASONS)
 }
 
 

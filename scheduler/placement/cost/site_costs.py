@@ -44,7 +44,7 @@ class CostRule(Protocol):
         ...
 
     def per_unit(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
-        """What a unit costs; times `units` it is CNY per replica-hour; [fleet.capacity]."""
+        """What a unit costs; times `units` it is CNY per replica-hour; [slot_capacity]."""
         ...
 
     def origin(
@@ -66,9 +66,9 @@ class SiteCosts(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         terms: the costs that apply, each with its units and its figures.
-        cny: their sum; [capacity].
-        unknown: how many of the figures that they need are missing; [capacity].
-        name_hashes: a hash of every site's name; [capacity].
+        cny: their sum; [slot_capacity].
+        unknown: how many of the figures that they need are missing; [slot_capacity].
+        name_hashes: a hash of every site's name; [slot_capacity].
         salt: a hash of the workload.
         is_any_unknown: whether any term is unknown at any site.
     """
@@ -183,7 +183,7 @@ def _count_missing(fleet: Fleet, missing_by_cost: list[Ints]) -> tuple[Ints, boo
 
     Args:
         fleet: the fleet.
-        missing_by_cost: for each cost term, how many of its figures are missing; [capacity].
+        missing_by_cost: for each cost term, how many of its figures are missing; [slot_capacity].
     """
     cache_key = (fleet.figure_version, *map(id, missing_by_cost))
     counts = fleet.cache(MissingFiguresCache).counts

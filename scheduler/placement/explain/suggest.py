@@ -161,7 +161,7 @@ class _Search:
             yield from loosen_pair(trial, round_trips_within_metros(self.fleet), fits)
 
     def _iter_single_sites(self, start: Trial) -> Iterator[Trial]:
-        """Fixes of one more site: fewest refusing rules first, then most room."""
+        """Fixes of one more site: fewest refusing rules first, then most capacity."""
         state = prepare_cycle(start.demand, self.fleet, self.context)
         refused = {slot: _refusing_rules(state, slot) for slot in self.fleet.slot_of.values()}
         order = sorted(

@@ -12,7 +12,7 @@ _SEPARATOR = " + "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """Some changes, and what is asked and known after them.
+    """A set of changes, with the demand and site facts after them.
 
     Attributes:
         changes: what is changed, in order.
@@ -28,7 +28,7 @@ class Trial:
     changed_grants: dict[str, dict[str, object]] = field(default_factory=dict)
 
     def with_fix(self, fix: Fix) -> "Trial":
-        """The same with one more change."""
+        """The trial with one more change."""
         facts, grants = self.facts, self.changed_grants
         if fix.facts is not None:
             facts = {**facts, fix.facts.name: fix.facts}

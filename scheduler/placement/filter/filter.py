@@ -209,7 +209,7 @@ def rulebook() -> _Rulebook:
     rights: list[GrantRule] = []
     cached: list[SiteRule] = []
     time_dependent: list[tuple[SiteRule, int]] = []
-    rank_of = {rule: place for place, rule in enumerate(all_rules(), 1)}
+    rank_of = {rule: rank for rank, rule in enumerate(all_rules(), 1)}
     for rank, rule in enumerate(all_rules(), 1):
         if is_grant_rule(rule):
             rights.append(rule)
@@ -347,7 +347,7 @@ def _vendors_in_use(bits: int, facts: SiteFacts, demand: Demand) -> tuple[str, .
     """The vendors that the grant in use permits at a site; empty: any vendor."""
     allowing = [
         grant.spec.cpu_vendors
-        for place, grant in enumerate(facts.grants[: bits.bit_length()])
-        if bits >> place & 1
+        for index, grant in enumerate(facts.grants[: bits.bit_length()])
+        if bits >> index & 1
     ]
     return next((each for each in allowing if has_permitted_node(facts, demand, each)), allowing[0])

@@ -177,7 +177,7 @@ class NamespaceLimitIndex:
         Args:
             slot: the site's slot.
             listed: what the site reports.
-            limits: the same as `parse` returned it.
+            limits: what `parse` returned for it.
         """
         before = self._listed_by_slot.get(slot, ())
         if before == listed:

@@ -243,7 +243,7 @@ class TraceRunner:
             return any(binder.node_fits(node, shape) for node in nodes)
 
         def sum_fits(shape: TracePodShape) -> bool:
-            return self._chooser.may_have_room(site, nodes, shape)
+            return self._chooser.may_have_capacity(site, nodes, shape)
 
         for index in self._oldest_first(self._waiting_at_site[site], site, node_fits):
             self._bind(index, site, now_seconds)

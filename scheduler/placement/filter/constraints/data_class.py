@@ -44,7 +44,7 @@ class DataClass:
         return f"{facts.name} may hold up to {most}; this is {demand.data_class or 'unlabelled'}"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """A grant of the class, or a tenant that may bring it."""
+        """Suggests a grant of the class, or a tenant that may bring it."""
         wanted, grant = refused.demand.data_class, grant_to_change(refused)
         if wanted is None or grant is None:
             return None

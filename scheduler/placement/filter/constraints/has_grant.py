@@ -37,7 +37,7 @@ class HasGrant:
         return f"{facts.name} has no grant: an authority must write a SiteGrant that names it"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """A grant for a site that has none, with what the workload needs and no more."""
+        """Suggests a grant for a site that has none, with what the workload needs and no more."""
         demand, facts = refused.demand, refused.facts
         spec = SiteGrantSpec(
             sites=(facts.name,),

@@ -61,7 +61,7 @@ class SiteSelector:
         return f"the labels of {facts.name} match"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """Selectors without what the site does not match."""
+        """Suggests selectors without the conditions that the site does not match."""
         demand, labels = refused.demand, site_labels(refused.facts)
         if not demand.tenant_sites.matches(labels):
             change = SuggestedChange(

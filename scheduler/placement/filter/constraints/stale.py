@@ -50,7 +50,7 @@ class Stale:
         return f"{facts.name} was observed {age:.0f} s ago; at most {limit} s is fresh"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """A report from now."""
+        """Suggests a report from now."""
         return report_now(refused)
 
 

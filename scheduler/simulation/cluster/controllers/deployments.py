@@ -124,8 +124,8 @@ def _scale_up(sets: _ReplicaSets, bounds: _RolloutBounds) -> list[Write]:
         return []
     if current.spec.replicas > bounds.wanted:
         return _scale(current, bounds.wanted)
-    room = bounds.max_total - _total_replicas(sets.all)
-    return _scale(current, min(bounds.wanted, current.spec.replicas + max(0, room)))
+    more = bounds.max_total - _total_replicas(sets.all)
+    return _scale(current, min(bounds.wanted, current.spec.replicas + max(0, more)))
 
 
 def _scale_down(sets: _ReplicaSets, bounds: _RolloutBounds) -> list[Write]:
