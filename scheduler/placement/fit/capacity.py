@@ -224,8 +224,8 @@ class SiteCapacity:
             return
         rows = self._fleet.nodes.rows
         index = rows.row_indices(candidates)
-        # What is in flight takes least from the largest shape: the sum is the most that any shape of
-        # the cell could get.
+        # What is in flight takes least from the largest shape: the sum is the most that any shape
+        # of the cell could get.
         is_flight = rows.matrix[PROFILE_COLUMN].take(index) == IN_FLIGHT_PROFILE
         most = self._node_fit.replicas_per_node(index, candidates, full.smallest)
         least_lost = self._node_fit.replicas_per_node(index, candidates, full.largest)

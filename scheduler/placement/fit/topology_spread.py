@@ -194,8 +194,8 @@ def _replicas_in_domains(
     # The domain with fewest pods is full in the end, and the others may have `max_skew` more.
     limit = (domains_left[0][0] if is_enough else 0.0) + max_skew
     total = sum(min(cap, limit) * count for cap, count in domains_left)
-    # In flight pods first take what a domain has beyond its limit, which costs nothing: in the worst
-    # case they run where there is least of that.
+    # In-flight pods first take what a domain has beyond its limit, which costs nothing: in the
+    # worst case they run where there is least of that.
     for cap, count in sorted(domains_left, key=lambda each: max(0.0, each[0] - limit)):
         if lost_to_in_flight <= 0 or cap <= 0:
             continue
