@@ -98,10 +98,10 @@ def instance_of(found: BatchFile) -> BatchInstance:
     ]
     names = sorted({name for each in asked for name in each}) or ["cpu"]
     return BatchInstance(
-        np.array([[each.get(name, 0) for name in names] for each in frees], np.float64),
-        np.array([[each.get(name, 0) for name in names] for each in asked], np.float64),
-        np.array([each.replicas for each in found.workloads], np.int64),
-        np.array(
+        free=np.array([[each.get(name, 0) for name in names] for each in frees], np.float64),
+        requests=np.array([[each.get(name, 0) for name in names] for each in asked], np.float64),
+        replicas=np.array([each.replicas for each in found.workloads], np.int64),
+        profit=np.array(
             [
                 [-np.inf if cost is None else each.value - cost for cost in each.cost]
                 for each in found.workloads

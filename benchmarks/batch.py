@@ -116,7 +116,9 @@ def random_instance(workloads: int, sites: int, seed: int) -> BatchInstance:
     cost = random.uniform(0.05, 0.5, (workloads, sites)) * (requests[:, :1] / 1000)
     profit = value[:, None] - cost
     profit[random.random((workloads, sites)) < _FORBIDDEN] = -np.inf
-    return BatchInstance(free, requests, replicas.astype(np.int64), profit)
+    return BatchInstance(
+        free=free, requests=requests, replicas=replicas.astype(np.int64), profit=profit
+    )
 
 
 def _assignment(found: BatchFile, batch: BatchSolution) -> dict[str, Any]:

@@ -46,16 +46,21 @@ def choose(
     gate = scheduling_gate(demand, state.retained, state.context)
     if gate:
         return with_gate_message(
-            build_decision(state, Division(None), gate), demand, state.context, gate
+            build_decision(state, Division(replicas_by_slot=None), gate),
+            demand,
+            state.context,
+            gate,
         )
     if not len(state.filter_result.admitted_slots) and not demand.placed and not demand.companions:
-        return build_decision(state, Division(None if demand.replicas else {}), None)
+        return build_decision(
+            state, Division(replicas_by_slot=None if demand.replicas else {}), None
+        )
     request = division_request(state)
     division = divide_with_preferred_affinity(request, fleet)
     if can_wait(demand) and division.replicas_by_slot:
         plan = plan_start(state, request, division.replicas_by_slot)
         if plan is not None:
-            too_early = build_decision(state, Division(None), "deadline")
+            too_early = build_decision(state, Division(replicas_by_slot=None), "deadline")
             return postpone(too_early, state, plan, division.replicas_by_slot)
     over_budget = explain_over_tenant_limits(
         demand, fleet, state.context, state.costs, division.replicas_by_slot or {}
@@ -64,7 +69,9 @@ def choose(
         divide_within_budget(request, fleet, state.context) if over_budget else division
     )
     if cheapest_in_budget is None:
-        return with_limit_message(build_decision(state, Division(None), "quota"), over_budget)
+        return with_limit_message(
+            build_decision(state, Division(replicas_by_slot=None), "quota"), over_budget
+        )
     return build_decision(state, cheapest_in_budget, None)
 
 
@@ -73,7 +80,14 @@ def prepare_cycle(demand: Demand, fleet: Fleet, context: DecisionContext) -> Cyc
     filter_result = filter_sites(demand, fleet, context)
     retained = retained_shares(demand, fleet, filter_result, context)
     capacity = SiteCapacity(fleet, demand, filter_result.rights.vendor_sets)
-    return CycleState(demand, fleet, context, filter_result, retained, capacity)
+    return CycleState(
+        demand=demand,
+        fleet=fleet,
+        context=context,
+        filter_result=filter_result,
+        retained=retained,
+        capacity=capacity,
+    )
 
 
 def division_request(state: CycleState) -> DivisionRequest:

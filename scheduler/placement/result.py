@@ -33,7 +33,7 @@ Bools = NDArray[np.bool_]
 _MAX_NAMED_SITES = 8
 
 
-class CycleState(msgspec.Struct, frozen=True, dict=True):
+class CycleState(msgspec.Struct, frozen=True, dict=True, kw_only=True):
     """The results of the steps filter and fit; those of cost are computed at first use."""
 
     demand: Demand
@@ -134,7 +134,7 @@ def _as_reason(reason: str) -> Reason:
 
 
 _REASON_ORDER: dict[str, tuple[int, Reason]] = {
-    reason: (place, reason) for place, reason in enumerate(REASONS)
+    reason: (rank, reason) for rank, reason in enumerate(REASONS)
 }
 
 

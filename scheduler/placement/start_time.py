@@ -48,7 +48,7 @@ _MAX_SITES = 64
 """How many sites of one forecast and tariff are considered, the cheapest ones."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedStart:
     """A later start that is cheaper than a start now.
 
@@ -124,7 +124,12 @@ def _worthwhile_start(
     grams = (
         _sum_over_replicas(grams_now, now_shares) - _sum_over_replicas(grams_then, shares)
     ) * kwh
-    return PlannedStart(start_seconds, shares, saved * seconds / SECONDS_PER_HOUR, grams)
+    return PlannedStart(
+        start_seconds=start_seconds,
+        shares=shares,
+        saved_cny=saved * seconds / SECONDS_PER_HOUR,
+        saved_grams=grams,
+    )
 
 
 def _sustained_grams(state: CycleState, seconds: float) -> Floats:

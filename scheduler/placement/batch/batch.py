@@ -28,24 +28,31 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 _PAIRS_PER_WORKLOAD = 10
+"""The sites of each workload that the linear program begins with."""
 _ADDED_PAIRS_PER_ROUND = 4
+"""The sites per workload that are added after each solution which is not good enough."""
 _MAX_LP_ROUNDS = 4
 _MAX_LP_PAIRS = 40_000
 """With more pairs HiGHS takes too long: the prices of the ascent are rounded instead."""
 _MAX_INTEGER_PAIRS = 100
 """Up to so many pairs the integer program takes HiGHS some tenths of a second."""
 _MAX_INTEGER_NODES = 500
+"""The most nodes of the branch-and-bound tree."""
 _TARGET_GAP_RATIO = 0.003
+"""No pairs are added once this part of the bound, or less, is not achieved."""
 _ROUNDING_TOLERANCE = 1e-6
+"""Replicas: HiGHS gives 1.9999999 for 2."""
 _MIN_FRACTION_TO_ROUND_UP = 0.02
+"""Replicas: smaller fractions are noise of the solver, not a choice of a site."""
 _EPSILON = 1e-12
+"""CNY per hour: keeps a divisor above 0."""
 _ZERO_TOLERANCE_CNY_PER_HOUR = 1e-6
 """CNY per hour that count as 0."""
 _LP_METHOD = "smoothed dual ascent, then HiGHS interior point, no crossover, 1 thread, seed 0"
 _PRICE_METHOD = "smoothed dual ascent"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchInstance:
     """A batch in numbers.
 
@@ -63,7 +70,7 @@ class BatchInstance:
     profit: Floats
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchSolution:
     """The outcome of a batch.
 
@@ -83,7 +90,7 @@ class BatchSolution:
 
     @property
     def ratio(self) -> float:
-        """Achieved over bound; 1 is proven optimal."""
+        """Profit achieved divided by its upper bound; 1 is proven optimal."""
         return achieved_ratio_of(self.achieved, self.bound)
 
 
@@ -96,10 +103,18 @@ def solve_batch(instance: BatchInstance) -> BatchSolution:
     """Places as much value as can be, less cost."""
     if not instance.profit.size or not np.isfinite(instance.profit).any():
         nothing = np.zeros(instance.profit.shape, np.int64)
-        return BatchSolution(nothing, np.zeros_like(instance.free), 0.0, 0.0, _PRICE_METHOD)
+        return BatchSolution(
+            placed=nothing,
+            prices=np.zeros_like(instance.free),
+            achieved=0.0,
+            bound=0.0,
+            method=_PRICE_METHOD,
+        )
     if len(instance.replicas) * _PAIRS_PER_WORKLOAD > _MAX_LP_PAIRS:
         return _solve_by_prices(instance)
     batch = _solve_by_linear_program(instance)
+    # Rounding costs most in small batches: another division may have more profit. The prices and
+    # the bound hold for every division, so they stay.
     others = [solve_greedily(instance), *_iter_integer_solutions(instance)]
     best = max((batch.placed, *others), key=lambda placed: profit_of(instance, placed))
     return replace(batch, placed=best, achieved=profit_of(instance, best))
@@ -115,6 +130,7 @@ def _iter_integer_solutions(instance: BatchInstance) -> Iterator[Ints]:
     placed[workloads, sites] = solve_integer_packing(
         instance, workloads, sites, max_nodes=_MAX_INTEGER_NODES
     )
+    # The integer program too has a tolerance.
     _repair_overfilled(
         instance, placed, instance.free - placed.T.astype(np.float64) @ instance.requests
     )
@@ -122,7 +138,7 @@ def _iter_integer_solutions(instance: BatchInstance) -> Iterator[Ints]:
 
 
 def _with_minimum_capacity(instance: BatchInstance) -> BatchInstance:
-    """The instance that prices are found on: each site has room for the smallest replica at least.
+    """The instance that prices are found on: each site fits the smallest replica at least.
 
     If nothing of a resource is free, every price above its worth is right; so its price is what a
     first unit would be worth. Bounds are computed on what is really free.
@@ -144,7 +160,13 @@ def _solve_by_prices(instance: BatchInstance) -> BatchSolution:
     best = max(rounded, priced, key=lambda placed: profit_of(instance, placed))
     prices = ascended.prices
     bound = upper_bound_at(instance, prices, reduced_profit(instance, prices))
-    return BatchSolution(best, prices, profit_of(instance, best), bound, _PRICE_METHOD)
+    return BatchSolution(
+        placed=best,
+        prices=prices,
+        achieved=profit_of(instance, best),
+        bound=bound,
+        method=_PRICE_METHOD,
+    )
 
 
 def _solve_by_linear_program(instance: BatchInstance) -> BatchSolution:
@@ -159,26 +181,35 @@ def _solve_by_linear_program(instance: BatchInstance) -> BatchSolution:
         workloads, sites = np.nonzero(chosen)
         packing = solve_packing(relaxed, workloads, sites)
         reduced = reduced_profit(instance, packing.prices)
+        # A bound at any prices is valid: the lowest counts.
         found = upper_bound_at(instance, packing.prices, reduced)
         if found < best_bound:
             best_bound, best_prices = found, packing.prices
         placed = _round_down(instance, workloads, sites, packing.amounts)
+        # The program over the chosen pairs comes close to the bound over all: none is missing.
         if best_bound - packing.value <= _TARGET_GAP_RATIO * best_bound:
             break
         chosen |= _best_pairs(reduced, _ADDED_PAIRS_PER_ROUND)
     fill_remaining(instance, placed, best_prices)
-    return BatchSolution(placed, best_prices, profit_of(instance, placed), best_bound, _LP_METHOD)
+    return BatchSolution(
+        placed=placed,
+        prices=best_prices,
+        achieved=profit_of(instance, placed),
+        bound=best_bound,
+        method=_LP_METHOD,
+    )
 
 
 def profit_of(instance: BatchInstance, placed: Ints) -> float:
     """Value less cost of what is placed, CNY per hour."""
+    # Where nothing is placed profit may be -inf, and 0 * -inf is NaN.
     return float((placed * np.where(placed > 0, instance.profit, 0.0)).sum())
 
 
 def _best_pairs(reduced: Floats, count: int) -> Bools:
     """The best sites of each workload, of those that are allowed; [workloads, sites]."""
     kept = min(count, reduced.shape[1])
-    order = np.argpartition(-reduced, kept - 1, axis=1)[:, :kept]
+    order = np.argpartition(-reduced, kept - 1, axis=1)[:, :kept]  # the best, in no order
     chosen = np.zeros(reduced.shape, np.bool_)
     np.put_along_axis(chosen, order, values=True, axis=1)
     return chosen & np.isfinite(reduced)
@@ -190,7 +221,7 @@ def _round_down(instance: BatchInstance, workloads: Ints, sites: Ints, amounts: 
     whole = np.floor(amounts + _ROUNDING_TOLERANCE).astype(np.int64)
     placed[workloads, sites] = whole
     free = instance.free - placed.T.astype(np.float64) @ instance.requests
-    _repair_overfilled(instance, placed, free)
+    _repair_overfilled(instance, placed, free)  # before `left`: what it removes may be placed again
     rest = amounts - whole
     left = instance.replicas - placed.sum(axis=1)
     candidates = np.flatnonzero((rest > _MIN_FRACTION_TO_ROUND_UP) & (left[workloads] > 0))
@@ -220,18 +251,20 @@ def fill_remaining(instance: BatchInstance, placed: Ints, prices: Floats) -> Non
     left = instance.replicas - placed.sum(axis=1)
     unfinished = np.flatnonzero(left > 0)
     reduced = instance.profit[unfinished] - instance.requests[unfinished] @ prices.T
+    # What a replica gains at its best site, per CNY that its request costs at mean prices: a large
+    # replica has to gain more than the small ones that fit in its stead.
     best = reduced.max(axis=1) / np.maximum(
         (instance.requests[unfinished] * prices.mean(axis=0)).sum(axis=1), _EPSILON
     )
-    for place in np.argsort(-best, kind="stable").tolist():
-        workload = int(unfinished[place])
+    for index in np.argsort(-best, kind="stable").tolist():
+        workload = int(unfinished[index])
         _assign_best_first(
             instance,
             placed,
             free,
             workload,
             max_replicas=int(left[workload]),
-            profit_by_site=reduced[place],
+            profit_by_site=reduced[index],
         )
 
 
@@ -266,7 +299,7 @@ def _assign_best_first(
         placed[workload, site] += added
         free[site] -= added * asked
         max_replicas -= added
-        gain[site] = -np.inf
+        gain[site] = -np.inf  # it is full, or nothing is left to place
 
 
 def _replicas_that_fit(free: Floats, asked: Floats) -> Floats:

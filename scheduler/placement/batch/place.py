@@ -38,7 +38,7 @@ _MAX_PRIORITY_FACTOR = 999
 such a span would lose all precision. The order of decisions follows the priority itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOutcome:
     """The outcome of a batch.
 
@@ -60,7 +60,7 @@ class BatchOutcome:
 
     @property
     def ratio(self) -> float:
-        """Achieved over bound."""
+        """Profit achieved divided by its upper bound; 1 is optimal."""
         return achieved_ratio_of(self.achieved, self.bound)
 
 
@@ -91,26 +91,33 @@ def place_batch_in_steps(
     order = _decision_order(demands, instance, batch)
     decisions: dict[int, Decision] = {}
     achieved = 0.0
-    slots = {name: place for place, name in enumerate(names)}
-    for place in order:
+    slots = {name: index for index, name in enumerate(names)}
+    for index in order:
         yield
-        demand = demands[place]
-        decision = decisions[place] = choose(demand, fleet, now=now, terms=priced)
+        demand = demands[index]
+        decision = decisions[index] = choose(demand, fleet, now=now, terms=priced)
         fleet.assume(demand, decision)
-        achieved += _added_profit(demand, decision, instance.profit[place], slots)
-    ordered = tuple(decisions[place] for place in range(len(demands)))
-    keys = tuple(demands[place].key for place in order)
-    return BatchOutcome(ordered, keys, achieved, batch.bound, priced, batch.method)
+        achieved += _added_profit(demand, decision, instance.profit[index], slots)
+    ordered = tuple(decisions[index] for index in range(len(demands)))
+    keys = tuple(demands[index].key for index in order)
+    return BatchOutcome(
+        decisions=ordered,
+        order=keys,
+        achieved=achieved,
+        bound=batch.bound,
+        terms=priced,
+        method=batch.method,
+    )
 
 
 def _decision_order(
     demands: Sequence[Demand], instance: BatchInstance, batch: BatchSolution
 ) -> list[int]:
-    """Places of the demands by priority, then by what a replica gains at the prices."""
+    """Indices of the demands by priority, then by what a replica gains at the prices."""
     reduced = reduced_profit(instance, batch.prices).max(axis=1, initial=-np.inf)
     return sorted(
         range(len(demands)),
-        key=lambda place: (-demands[place].priority, -reduced[place], demands[place].key),
+        key=lambda index: (-demands[index].priority, -reduced[index], demands[index].key),
     )
 
 
@@ -154,15 +161,20 @@ def _build_instance(
     slots = np.array([fleet.slot_of[name] for name in names], np.int64)
     profit = np.full((len(demands), len(names)), -np.inf)
     missing = np.zeros(len(demands), np.int64)
-    for place, demand in enumerate(demands):
+    for index, demand in enumerate(demands):
         yield
         state = prepare_cycle(demand, fleet, context)
-        profit[place] = _profit_by_site(state, slots)
-        missing[place] = max(0, demand.replicas - sum(state.retained.kept.values()))
+        profit[index] = _profit_by_site(state, slots)
+        missing[index] = max(0, demand.replicas - sum(state.retained.kept.values()))
     requests = np.array(
         [[float(demand.requests.get(name, 0)) for name in resources] for demand in demands]
     ).reshape(len(demands), len(resources))
-    return BatchInstance(_free_by_site(fleet, slots, resources), requests, missing, profit)
+    return BatchInstance(
+        free=_free_by_site(fleet, slots, resources),
+        requests=requests,
+        replicas=missing,
+        profit=profit,
+    )
 
 
 def _profit_by_site(state: CycleState, slots: NDArray[np.int64]) -> Floats:
@@ -200,8 +212,8 @@ def _free_by_site(fleet: Fleet, slots: NDArray[np.int64], resources: Sequence[st
 def _in_flight_by_site(fleet: Fleet, slots: NDArray[np.int64], resources: Sequence[str]) -> Floats:
     """What is ordered at each site and runs on no node yet; [sites, resources]."""
     taken = np.zeros((len(slots), len(resources)))
-    for place, slot in enumerate(slots.tolist()):
+    for index, slot in enumerate(slots.tolist()):
         facts = fleet.facts[slot]
         for each in facts.in_flight if facts else ():
-            taken[place] += [each.replicas * each.requests.get(name, 0) for name in resources]
+            taken[index] += [each.replicas * each.requests.get(name, 0) for name in resources]
     return taken

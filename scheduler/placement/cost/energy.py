@@ -28,12 +28,12 @@ def replica_kwh_per_hour(demand: Demand, context: DecisionContext) -> float:
 
 
 def pue(fleet: Fleet, context: DecisionContext) -> SiteVector:
-    """Power usage effectiveness, a ratio; the fall-back where it is missing; [capacity]."""
+    """Power usage effectiveness, a ratio; the fall-back where it is missing; [slot_capacity]."""
     return _fill_missing(fleet.figure("pue"), context.terms.fallback_pue)
 
 
 def energy_price(fleet: Fleet, context: DecisionContext) -> SiteVector:
-    """CNY per kWh; [capacity].
+    """CNY per kWh; [slot_capacity].
 
     A missing price counts as the worse of the fall-back and the site's own 90th percentile.
     """
@@ -42,7 +42,7 @@ def energy_price(fleet: Fleet, context: DecisionContext) -> SiteVector:
 
 
 def core_price(fleet: Fleet, context: DecisionContext) -> SiteVector:
-    """CNY per core-hour; the fall-back where it is missing; [capacity]."""
+    """CNY per core-hour; the fall-back where it is missing; [slot_capacity]."""
     found: SiteVector = fleet.cached_figure("core price", context, _compute_core_price)
     return found
 
@@ -53,7 +53,7 @@ def _compute_core_price(fleet: Fleet, context: DecisionContext) -> tuple[SiteVec
 
 
 def carbon_intensity(fleet: Fleet, context: DecisionContext) -> SiteVector:
-    """Grams of CO2 per kWh; [capacity].
+    """Grams of CO2 per kWh; [slot_capacity].
 
     A missing or old figure counts as the worst of the fall-back, the last known figure and the
     site's 90th percentile. A yearly factor does not age within its year. A figure without a date of
@@ -72,7 +72,7 @@ def carbon_intensity(fleet: Fleet, context: DecisionContext) -> SiteVector:
 
 
 def energy_price_with_pue(fleet: Fleet, context: DecisionContext) -> SiteVector:
-    """CNY per kWh at the machine: price times PUE; [capacity]."""
+    """CNY per kWh at the machine: price times PUE; [slot_capacity]."""
     found: SiteVector = fleet.cached_figure("electricity", context, _compute_energy_price_with_pue)
     return found
 
@@ -84,7 +84,7 @@ def _compute_energy_price_with_pue(
 
 
 def energy_price_of_run(fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
-    """CNY per kWh at the machine while the work runs; [capacity].
+    """CNY per kWh at the machine while the work runs; [slot_capacity].
 
     By the hours of the run where the site has a tariff; work of unknown duration pays the mean of
     the day. What the site's own solar power serves of a short run is free.
@@ -100,7 +100,7 @@ def energy_price_of_run(fleet: Fleet, demand: Demand, context: DecisionContext) 
 
 
 def carbon_intensity_of_run(fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
-    """Grams of CO2 per kWh at the machine while the work runs; [capacity].
+    """Grams of CO2 per kWh at the machine while the work runs; [slot_capacity].
 
     `carbon_intensity_with_pue`, less what the site's own solar power serves of a short run.
     """
@@ -122,7 +122,7 @@ def _subtract_solar(
 
 
 def carbon_intensity_with_pue(fleet: Fleet, context: DecisionContext) -> SiteVector:
-    """Grams of CO2 per kWh at the machine: intensity times PUE; [capacity]."""
+    """Grams of CO2 per kWh at the machine: intensity times PUE; [slot_capacity]."""
     found: SiteVector = fleet.cached_figure(
         "emissions", context, _compute_carbon_intensity_with_pue
     )
@@ -137,7 +137,7 @@ def _compute_carbon_intensity_with_pue(
 
 
 def carbon_intensity_at_start(fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
-    """Grams of CO2 per kWh at the machine of a run that starts later, by forecast; [capacity].
+    """Grams of CO2 per kWh at the machine of a run that starts later, by forecast; [slot_capacity].
 
     A yearly factor is the same at every hour.
     """

@@ -64,7 +64,7 @@ def group_by_fresh_forecast(
 def forecast_intensity_of_run(
     fleet: Fleet, start_seconds: float, duration_seconds: float, context: DecisionContext
 ) -> Floats:
-    """Mean gCO2 per kWh of a run at every site; NaN where no forecast covers it; [capacity]."""
+    """Mean gCO2 per kWh of a run at each site; NaN where no forecast covers it; [slot_capacity]."""
     found = np.full(fleet.slot_capacity, np.nan)
     for profile, sites in group_by_fresh_forecast(fleet, np.arange(fleet.slot_capacity), context):
         found[sites] = profile.mean_gco2_per_kwh(np.array([start_seconds]), duration_seconds)[0]
@@ -83,14 +83,14 @@ def _has_tariff_by_slot(fleet: Fleet) -> NDArray[np.bool_]:
 
 
 def tariffs_of(fleet: Fleet) -> NDArray[np.object_]:
-    """The `Tariff` of every site; 0 where there is none; [capacity]."""
+    """The `Tariff` of every site; 0 where there is none; [slot_capacity]."""
     return fleet.description_column(
         ("tariff",), lambda facts: tariff_of(facts.spec.prices) or 0, np.object_
     )
 
 
 def tariff_price_of_run(fleet: Fleet, start_seconds: float, duration_seconds: float) -> Floats:
-    """Mean CNY per kWh of a run at every site; NaN where there is no tariff; [capacity]."""
+    """Mean CNY per kWh of a run at every site; NaN where there is no tariff; [slot_capacity]."""
     known = tariffs_of(fleet)
     found = np.full(fleet.slot_capacity, np.nan)
     means: dict[int, float] = {}

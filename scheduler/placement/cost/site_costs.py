@@ -44,7 +44,7 @@ class CostRule(Protocol):
         ...
 
     def per_unit(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
-        """What a unit costs; times `units` it is CNY per replica-hour; [fleet.capacity]."""
+        """What a unit costs; times `units` it is CNY per replica-hour; [slot_capacity]."""
         ...
 
     def origin(
@@ -61,14 +61,14 @@ def all_costs() -> tuple[CostRule, ...]:
     return tuple(importlib.import_module(f"{costs.__name__}.{name}").COST for name in names)
 
 
-class SiteCosts(msgspec.Struct, frozen=True):
+class SiteCosts(msgspec.Struct, frozen=True, kw_only=True):
     """What a replica costs at every site, and how sites rank by it.
 
     Attributes:
         terms: the costs that apply, each with its units and its figures.
-        cny: their sum; [capacity].
-        unknown: how many of the figures that they need are missing; [capacity].
-        name_hashes: a hash of every site's name; [capacity].
+        cny: their sum; [slot_capacity].
+        unknown: how many of the figures that they need are missing; [slot_capacity].
+        name_hashes: a hash of every site's name; [slot_capacity].
         salt: a hash of the workload.
         is_any_unknown: whether any term is unknown at any site.
     """
@@ -145,7 +145,14 @@ def site_costs_of(demand: Demand, fleet: Fleet, context: DecisionContext) -> Sit
     cny = add(terms, fleet.slot_capacity)
     unknown, is_any = _count_missing(fleet, missing)
     salt = stable_hash(demand.uid or demand.key)
-    return SiteCosts(tuple(terms), cny, unknown, fleet.name_hashes, salt, is_any_unknown=is_any)
+    return SiteCosts(
+        terms=tuple(terms),
+        cny=cny,
+        unknown=unknown,
+        name_hashes=fleet.name_hashes,
+        salt=salt,
+        is_any_unknown=is_any,
+    )
 
 
 def _sum_terms(terms: Sequence[tuple[CostRule, float, SiteVector]], capacity: int) -> Floats:
@@ -176,7 +183,7 @@ def _count_missing(fleet: Fleet, missing_by_cost: list[Ints]) -> tuple[Ints, boo
 
     Args:
         fleet: the fleet.
-        missing_by_cost: for each cost term, how many of its figures are missing; [capacity].
+        missing_by_cost: for each cost term, how many of its figures are missing; [slot_capacity].
     """
     cache_key = (fleet.figure_version, *map(id, missing_by_cost))
     counts = fleet.cache(MissingFiguresCache).counts

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 def free_solar_ratio(
     fleet: Fleet, demand: Demand, context: DecisionContext, replica_watts: float
 ) -> Floats | None:
-    """The share of its power that the whole demand would get from solar surplus; [capacity].
+    """The share of its power that the whole demand would get from solar surplus; [slot_capacity].
 
     Args:
         fleet: the fleet.

@@ -35,7 +35,7 @@ def apportion(
         tie_breakers: among equal sites the smallest goes first; [sites].
 
     Returns:
-        The replicas of each site, [sites]; None if the caps do not leave enough room.
+        The replicas of each site, [sites]; None if the caps do not leave enough capacity.
     """
     count = len(weights)
     share = np.asarray(weights, np.float64)
@@ -83,21 +83,21 @@ def _apportion_remaining(
     order = [0] * len(replicas) if tie_breakers is None else [int(each) for each in tie_breakers]
     heap = [
         (
-            -weights[place] / (2 * int(replicas[place]) + 1),
-            int(replicas[place]),
-            order[place],
-            place,
+            -weights[index] / (2 * int(replicas[index]) + 1),
+            int(replicas[index]),
+            order[index],
+            index,
         )
-        for place in np.flatnonzero((replicas < caps) & (weights > 0)).tolist()
+        for index in np.flatnonzero((replicas < caps) & (weights > 0)).tolist()
     ]
     heapify(heap)
     while remaining > 0:
-        _, _, _, place = heap[0]
-        replicas[place] += 1
+        _, _, _, index = heap[0]
+        replicas[index] += 1
         remaining -= 1
-        if replicas[place] < caps[place]:
-            current = int(replicas[place])
-            heapreplace(heap, (-weights[place] / (2 * current + 1), current, order[place], place))
+        if replicas[index] < caps[index]:
+            current = int(replicas[index])
+            heapreplace(heap, (-weights[index] / (2 * current + 1), current, order[index], index))
         else:
             heappop(heap)
 
@@ -125,20 +125,20 @@ def scale_down_by_weight(
     order = [0] * len(remaining) if tie_breakers is None else [-int(each) for each in tie_breakers]
     heap = [
         (
-            share[place] / (2 * int(remaining[place]) - 1),
-            -int(remaining[place]),
-            order[place],
-            place,
+            share[index] / (2 * int(remaining[index]) - 1),
+            -int(remaining[index]),
+            order[index],
+            index,
         )
-        for place in np.flatnonzero(remaining > 0).tolist()
+        for index in np.flatnonzero(remaining > 0).tolist()
     ]
     heapify(heap)
     for _ in range(max(0, surplus)):
-        _, _, _, place = heap[0]
-        remaining[place] -= 1
-        if remaining[place] > 0:
-            current = int(remaining[place])
-            heapreplace(heap, (share[place] / (2 * current - 1), -current, order[place], place))
+        _, _, _, index = heap[0]
+        remaining[index] -= 1
+        if remaining[index] > 0:
+            current = int(remaining[index])
+            heapreplace(heap, (share[index] / (2 * current - 1), -current, order[index], index))
         else:
             heappop(heap)
     return remaining

@@ -35,7 +35,7 @@ MAX_SITES_PER_METRO = 40
 """At most so many sites of one metro are paired; cheaper ones first."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Candidate:
     slot: int
     facts: SiteFacts
@@ -55,12 +55,12 @@ def divide_disaster_recovery(request: DivisionRequest, fleet: Fleet) -> Division
     )
     best = min(triples, key=lambda each: each.rank, default=None)
     if best is None:
-        return Division(None, spread_failed=True)
+        return Division(replicas_by_slot=None, spread_failed=True)
     standby_replicas = best.replicas_by_slot.get(best.standby.slot, 0)
     notes = (
         (f"standby at {best.standby.facts.name} ({standby_replicas})",) if standby_replicas else ()
     )
-    return Division(best.replicas_by_slot, is_optimal=False, notes=notes)
+    return Division(replicas_by_slot=best.replicas_by_slot, is_optimal=False, notes=notes)
 
 
 def standby_replicas_of(demand: Demand) -> int:
@@ -111,7 +111,14 @@ def _find_candidates(request: DivisionRequest, fleet: Fleet) -> list[_Candidate]
         if facts is not None and max_replicas > 0:
             cost = (int(request.costs.unknown[slot]), float(request.costs.cny[slot]))
             found.append(
-                _Candidate(slot, facts, max_replicas, cost, running_replicas, slot in request.kept)
+                _Candidate(
+                    slot=slot,
+                    facts=facts,
+                    max_replicas=max_replicas,
+                    cost=cost,
+                    running_replicas=running_replicas,
+                    is_kept=slot in request.kept,
+                )
             )
     return found
 

@@ -4,8 +4,8 @@ Steady, the default mode, keeps running replicas and places only the difference;
 In both modes a site never gets more than it has and what fits beside that. The strategies:
 
 - CostOptimal fills the cheapest site first; fewer replicas are taken from the most expensive first.
-- Aggregated uses as few sites as possible, the roomiest first, and divides by room among them.
-- Balanced divides in proportion to room; fewer replicas keep the proportions of those that run.
+- Aggregated uses as few sites as possible, those with most capacity first, and divides by capacity.
+- Balanced divides in proportion to capacity; fewer replicas keep the proportions of those that run.
 - Weighted divides by the weights that the workload names (equal ones when it names none).
 - Duplicated gives every site all replicas.
 """
@@ -30,7 +30,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-class DivisionRequest(msgspec.Struct, frozen=True):
+class DivisionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be divided.
 
     Attributes:
@@ -41,8 +41,8 @@ class DivisionRequest(msgspec.Struct, frozen=True):
         capacity: how many replicas fit at each site beside what runs there.
         costs: what a replica costs at each site.
         weights: by slot, for the strategy Weighted; None: all equal.
-        own_replicas: what the workload itself runs, by slot, in Fresh mode: their place is free
-            for it.
+        own_replicas: what the workload itself runs, by slot, in Fresh mode: it may use their
+            capacity again.
         caps: the most that single sites may get beyond `kept`, by slot; others have no cap.
     """
 
@@ -69,12 +69,12 @@ class DivisionRequest(msgspec.Struct, frozen=True):
         own_replicas = np.array(
             [self.own_replicas.get(slot, 0) for slot in slots.tolist()], np.int64
         )
-        room = additional + own_replicas
+        reusable = additional + own_replicas
         caps = [
             self.caps.get(slot, everything)
-            for slot, everything in zip(slots.tolist(), room.tolist(), strict=True)
+            for slot, everything in zip(slots.tolist(), reusable.tolist(), strict=True)
         ]
-        limited: Ints = np.minimum(room, np.array(caps, np.int64))
+        limited: Ints = np.minimum(reusable, np.array(caps, np.int64))
         return limited
 
     @property
@@ -115,7 +115,7 @@ def _fill_cheapest_first(request: DivisionRequest, missing: int) -> ReplicasBySl
 
 
 def iter_cheapest_sites(request: DivisionRequest, missing: int) -> Iterator[tuple[int, int]]:
-    """The slots of open sites with room, cheapest first, and how many replicas each could get.
+    """The slots of open sites with capacity, cheapest first, and how many replicas each could get.
 
     If all together cannot hold what is missing, some or all may be left out.
     """
@@ -145,9 +145,9 @@ def _iter_cheapest_sites_interpreted(
     if len(slots) <= _MAX_SITES_IN_ONE_STEP:
         more = request.max_additional_at(slots)
         if int(more.sum()) >= missing:
-            room = dict(zip(slots.tolist(), more.tolist(), strict=True))
+            additional = dict(zip(slots.tolist(), more.tolist(), strict=True))
             for slot in request.costs.sort_cheapest_first(slots.take(more.nonzero()[0])).tolist():
-                yield slot, room[slot]
+                yield slot, additional[slot]
         return
     for chunk in request.costs.iter_cheapest_first(
         slots, first_chunk=min(_EXTRA_SITES_IN_FIRST_CHUNK + missing, _MAX_SITES_IN_FIRST_CHUNK)
@@ -155,9 +155,9 @@ def _iter_cheapest_sites_interpreted(
         more = request.max_additional_at(chunk)
         if not request.own_replicas:
             request.capacity.mark_full(chunk[more == 0])
-        for slot, room_there in zip(chunk.tolist(), more.tolist(), strict=True):
-            if room_there > 0:
-                yield slot, room_there
+        for slot, additional_there in zip(chunk.tolist(), more.tolist(), strict=True):
+            if additional_there > 0:
+                yield slot, additional_there
 
 
 MIN_SITES_TO_CACHE_FULL = 256
@@ -254,12 +254,12 @@ def _scale_down_weighted(request: DivisionRequest, _surplus: int) -> ReplicasByS
 
 
 def _divide_duplicated(request: DivisionRequest) -> ReplicasBySlot | None:
-    """Every site with room gets all replicas; one that cannot take more keeps what it has."""
+    """Every site with capacity gets all replicas; one that cannot take more keeps what it has."""
     shares = dict(request.kept)
     more = request.max_additional_at(request.open_slots)
-    for slot, room in zip(request.open_slots.tolist(), more.tolist(), strict=True):
+    for slot, additional in zip(request.open_slots.tolist(), more.tolist(), strict=True):
         held = request.kept.get(slot, 0)
-        if held + room >= request.replicas:
+        if held + additional >= request.replicas:
             shares[slot] = request.replicas
     for slot, held in shares.items():
         shares[slot] = min(held, request.replicas)

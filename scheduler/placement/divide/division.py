@@ -8,7 +8,7 @@ ReplicasBySlot = dict[int, int]
 """Replicas by the slot of their site."""
 
 
-class Division(msgspec.Struct, frozen=True):
+class Division(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of step 4.
 
     Attributes:
@@ -17,8 +17,8 @@ class Division(msgspec.Struct, frozen=True):
         group: the site group that was used last.
         is_optimal: whether nothing cheaper exists.
         gap: how much more expensive than the best possible one it may be, as a ratio.
-        spread_failed: whether there would be room, but not spread as asked.
-        lacks_capacity: whether there is too little room however it is spread.
+        spread_failed: whether there would be capacity, but not spread as asked.
+        lacks_capacity: whether there is too little capacity however it is spread.
         notes: what the answer does not promise.
     """
 

@@ -51,7 +51,7 @@ def _format_dropped(dropped: int) -> tuple[str, ...]:
 
 
 def divide_in_groups(request: DivisionRequest, fleet: Fleet) -> Division:
-    """Divides among the sites of the first group that has room, and of later ones if it is full."""
+    """Divides among the sites of the first group with capacity, and of later ones if it is full."""
     demand = request.demand
     if demand.preset == DISASTER_RECOVERY_PRESET and demand.replicas > 0:
         return divide_disaster_recovery(request, fleet)
@@ -74,9 +74,9 @@ def _open_slots_by_group(request: DivisionRequest, fleet: Fleet) -> list[list[in
     members: list[list[int]] = [[] for _ in request.demand.site_groups]
     for slot in request.open_slots.tolist():
         facts = fleet.facts[slot]
-        for place, group in enumerate(request.demand.site_groups):
+        for index, group in enumerate(request.demand.site_groups):
             if facts is not None and is_in_group(group, facts):
-                members[place].append(slot)
+                members[index].append(slot)
                 break
     return members
 
@@ -104,7 +104,7 @@ def _divide_overflowing(
         shares = division.replicas_by_slot
         if sum(shares.values()) == request.replicas:
             return replace(division, group=name)
-    return Division(None)
+    return Division(replicas_by_slot=None)
 
 
 def _divide_widening(
@@ -112,20 +112,20 @@ def _divide_widening(
 ) -> Division:
     """Divides over the first group, then over the first two, and so on, until the spread holds."""
     slots: list[int] = []
-    division = Division(None)
+    division = Division(replicas_by_slot=None)
     later = request.costs.unknown.copy()
-    most = int(later.max(initial=0)) + 1
-    for place, (more, name) in enumerate(zip(members, names, strict=True)):
+    most = int(later.max(initial=0)) + 1  # more than any site has unknown figures
+    for index, (more, name) in enumerate(zip(members, names, strict=True)):
         slots += more
-        later[more] += place * most  # a later group ranks behind, whatever it costs
+        later[more] += index * most  # a later group ranks behind, whatever it costs
         price = replace(request.costs, unknown=later, is_any_unknown=True)
         widened = replace(request, open_slots=np.array(sorted(slots), np.int64), costs=price)
-        division = divide_spread(_with_cost_optimal_strategy(widened) if place else widened, fleet)
+        division = divide_spread(_with_cost_optimal_strategy(widened) if index else widened, fleet)
         if division.replicas_by_slot is not None:
             return replace(division, group=name)
     return division
 
 
 def _with_cost_optimal_strategy(request: DivisionRequest) -> DivisionRequest:
-    """The same by cost alone: the costs hold the order of the groups."""
+    """The request as CostOptimal; the costs already encode the group order."""
     return replace(request, demand=replace(request.demand, strategy="CostOptimal"))

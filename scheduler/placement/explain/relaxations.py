@@ -97,7 +97,7 @@ def _raise_quota(trial: Trial, usage: QuotaUsage) -> Trial:
         ),
     )
     wider = {**left, **{name: needed[name] for name in short}}
-    return trial.with_fix(Fix(change, demand=replace(demand, quota_left=wider)))
+    return trial.with_fix(Fix(change=change, demand=replace(demand, quota_left=wider)))
 
 
 def raise_budget(trial: Trial, spend: Spend | None) -> Iterator[Trial]:
@@ -131,7 +131,7 @@ def raise_budget(trial: Trial, spend: Spend | None) -> Iterator[Trial]:
             left.gco2_per_hour, raised.get("kgco2e_per_hour", 0.0) * GRAMS_PER_KILOGRAM
         ),
     )
-    yield trial.with_fix(Fix(change, demand=replace(demand, budget_left=wider)))
+    yield trial.with_fix(Fix(change=change, demand=replace(demand, budget_left=wider)))
 
 
 def _budgets_to_raise(
@@ -255,18 +255,18 @@ def _with_requests(demand: Demand, amounts: dict[str, int]) -> Demand:
 def loosen_spread(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
     """Each required level with its narrowest bound that fits, else as a preference."""
     spread = trial.demand.spread
-    for place, rule in enumerate(spread):
+    for index, rule in enumerate(spread):
         if not rule.required:
             continue
         loosened = False
-        for what, was, becomes, demand in _iter_looser_bounds(trial.demand, place, fits):
+        for what, was, becomes, demand in _iter_looser_bounds(trial.demand, index, fits):
             loosened = True
             yield trial.with_fix(
                 change_workload(f"spread.{what}", f"{was} (by {rule.by})", str(becomes), demand)
             )
             break
         if not loosened:
-            preferred = _with_rule(trial.demand, place, replace(rule, required=False))
+            preferred = _with_rule(trial.demand, index, replace(rule, required=False))
             yield trial.with_fix(
                 change_workload("spread", f"by {rule.by}, required", "preferred", preferred)
             )
@@ -284,19 +284,19 @@ def prefer_spread(trial: Trial) -> Trial | None:
     return trial.with_fix(change_workload("spread", f"{shown}, required", "preferred", demand))
 
 
-def _with_rule(demand: Demand, place: int, rule: Spread) -> Demand:
+def _with_rule(demand: Demand, index: int, rule: Spread) -> Demand:
     spread = demand.spread
-    return replace(demand, spread=(*spread[:place], rule, *spread[place + 1 :]))
+    return replace(demand, spread=(*spread[:index], rule, *spread[index + 1 :]))
 
 
 def _iter_looser_bounds(
-    demand: Demand, place: int, fits: FitsDemand
+    demand: Demand, index: int, fits: FitsDemand
 ) -> Iterator[tuple[str, int, int, Demand]]:
     """Bounds of a level that fit, one at a time: field, old and new value, and the demand."""
-    rule, replicas = demand.spread[place], demand.replicas
+    rule, replicas = demand.spread[index], demand.replicas
 
     def moved(**bound: int) -> Demand:
-        return _with_rule(demand, place, replace(rule, **bound))
+        return _with_rule(demand, index, replace(rule, **bound))
 
     fewer = _find_largest(rule.min_groups - 1, lambda count: fits(moved(min_groups=count)))
     if fewer:

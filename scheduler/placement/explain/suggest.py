@@ -59,7 +59,7 @@ def suggest_changes(
     """
     if not len(fleet) or not demand.replicas:
         return ()
-    search = _Search(fleet, Fleet(fleet.all_facts()), context)
+    search = _Search(fleet=fleet, scratch_fleet=Fleet(fleet.all_facts()), context=context)
     suggestions: list[SuggestedChange] = []
     for trial in search.iter_trials(demand):
         if search.fits(trial):
@@ -69,7 +69,7 @@ def suggest_changes(
     return tuple(suggestions)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Search:
     """Makes trials and runs them on a copy of the fleet.
 
@@ -124,7 +124,7 @@ class _Search:
 
     def iter_trials(self, demand: Demand) -> Iterator[Trial]:
         """Trials, smallest change first."""
-        start = Trial((), demand)
+        start = Trial(changes=(), demand=demand)
         yield from lift_scheduling_gates(start, self.context, self.usage_without_quota)
         yield from self._iter_single_sites(start)
         if len(prepare_cycle(demand, self.fleet, self.context).filter_result.admitted_slots):
@@ -161,7 +161,7 @@ class _Search:
             yield from loosen_pair(trial, round_trips_within_metros(self.fleet), fits)
 
     def _iter_single_sites(self, start: Trial) -> Iterator[Trial]:
-        """Fixes of one more site: fewest refusing rules first, then most room."""
+        """Fixes of one more site: fewest refusing rules first, then most capacity."""
         state = prepare_cycle(start.demand, self.fleet, self.context)
         refused = {slot: _refusing_rules(state, slot) for slot in self.fleet.slot_of.values()}
         order = sorted(

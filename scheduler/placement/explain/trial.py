@@ -10,9 +10,9 @@ from scheduler.placement.filter.fix import Fix
 _SEPARATOR = " + "
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """Some changes, and what is asked and known after them.
+    """A set of changes, with the demand and site facts after them.
 
     Attributes:
         changes: what is changed, in order.
@@ -28,7 +28,7 @@ class Trial:
     changed_grants: dict[str, dict[str, object]] = field(default_factory=dict)
 
     def with_fix(self, fix: Fix) -> "Trial":
-        """The same with one more change."""
+        """The trial with one more change."""
         facts, grants = self.facts, self.changed_grants
         if fix.facts is not None:
             facts = {**facts, fix.facts.name: fix.facts}
@@ -36,7 +36,9 @@ class Trial:
             earlier = grants.get(fix.grant_name, {})
             grants = {**grants, fix.grant_name: {**earlier, **fix.changed_grant}}
         demand = self.demand if fix.demand is None else fix.demand
-        return Trial((*self.changes, fix.change), demand, facts, grants)
+        return Trial(
+            changes=(*self.changes, fix.change), demand=demand, facts=facts, changed_grants=grants
+        )
 
     @property
     def combined_change(self) -> SuggestedChange:

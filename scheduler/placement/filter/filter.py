@@ -46,7 +46,7 @@ RANK_ADMITTED = np.uint8(255)
 _MAX_CACHED_RESULTS = 512
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class RuleResults:
     """The answers of some of the rules for every site.
 
@@ -68,7 +68,7 @@ class RuleResults:
     vendor_sets: Ints | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class FilterResult:
     """The answers of all rules for every site.
 
@@ -156,7 +156,14 @@ def filter_sites(demand: Demand, fleet: Fleet, context: DecisionContext) -> Filt
     first, slots = merge(
         rights.first_refusal_ranks, cached.first_refusal_ranks, time_dependent_ranks
     )
-    return FilterResult(rights, cached, time_dependent, first, slots, fleet.is_compiled)
+    return FilterResult(
+        rights=rights,
+        cached=cached,
+        time_dependent=time_dependent,
+        first_refusal_ranks=first,
+        admitted_slots=slots,
+        is_compiled=fleet.is_compiled,
+    )
 
 
 def _cached_refusal_ranks(cache: FilterCache, rank: int, passes: Bools) -> Ranks:
@@ -187,7 +194,7 @@ class _CachedRules:
     cache_key: Callable[[Demand], Hashable]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Rulebook:
     rights: _CachedRules
     cached: _CachedRules
@@ -202,7 +209,7 @@ def rulebook() -> _Rulebook:
     rights: list[GrantRule] = []
     cached: list[SiteRule] = []
     time_dependent: list[tuple[SiteRule, int]] = []
-    rank_of = {rule: place for place, rule in enumerate(all_rules(), 1)}
+    rank_of = {rule: rank for rank, rule in enumerate(all_rules(), 1)}
     for rank, rule in enumerate(all_rules(), 1):
         if is_grant_rule(rule):
             rights.append(rule)
@@ -212,10 +219,10 @@ def rulebook() -> _Rulebook:
             else:
                 cached.append(rule)
     return _Rulebook(
-        _CachedRules(tuple(rights), combined_cache_key(rights)),
-        _CachedRules(tuple(cached), combined_cache_key(cached)),
-        tuple(time_dependent),
-        rank_of,
+        rights=_CachedRules(tuple(rights), combined_cache_key(rights)),
+        cached=_CachedRules(tuple(cached), combined_cache_key(cached)),
+        time_dependent=tuple(time_dependent),
+        rank_of=rank_of,
     )
 
 
@@ -281,7 +288,11 @@ def _evaluate_rules(
     grants = np.where(valid != 0, bits, 0)
     vendor_sets = _vendor_sets_in_use(grants, fleet, demand)
     return RuleResults(
-        version, passed, first_refusal_ranks, grants, vendor_sets if vendor_sets.any() else None
+        version=version,
+        passed=passed,
+        first_refusal_ranks=first_refusal_ranks,
+        allowing_grant_bits=grants,
+        vendor_sets=vendor_sets if vendor_sets.any() else None,
     )
 
 
@@ -336,7 +347,7 @@ def _vendors_in_use(bits: int, facts: SiteFacts, demand: Demand) -> tuple[str, .
     """The vendors that the grant in use permits at a site; empty: any vendor."""
     allowing = [
         grant.spec.cpu_vendors
-        for place, grant in enumerate(facts.grants[: bits.bit_length()])
-        if bits >> place & 1
+        for index, grant in enumerate(facts.grants[: bits.bit_length()])
+        if bits >> index & 1
     ]
     return next((each for each in allowing if has_permitted_node(facts, demand, each)), allowing[0])

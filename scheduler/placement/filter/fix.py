@@ -18,7 +18,7 @@ from scheduler.placement.fleet.fleet import Fleet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedSite:
-    """What a fix may look at.
+    """A refused site, and what a rule may read to suggest a fix.
 
     Attributes:
         demand: what is asked, with the changes that were made before.
@@ -33,9 +33,9 @@ class RefusedSite:
     context: DecisionContext
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fix:
-    """One change, and what it makes of the demand or of one site; None: nothing.
+    """One change, with the changed demand or site facts; the other is None.
 
     Attributes:
         change: as `kapok explain` shows it.
@@ -53,7 +53,7 @@ class Fix:
 
 
 def change_workload(field: str, was: str, becomes: str, demand: Demand) -> Fix:
-    """A change to the workload.
+    """A fix that changes the workload.
 
     Args:
         field: of its spec, as it is written in YAML.
@@ -62,17 +62,17 @@ def change_workload(field: str, was: str, becomes: str, demand: Demand) -> Fix:
         demand: the demand after the change.
     """
     change = SuggestedChange(kind=f"workload.{field}", target=demand.key, from_=was, to=becomes)
-    return Fix(change, demand=demand)
+    return Fix(change=change, demand=demand)
 
 
 def change_site(field: str, was: str, becomes: str, facts: SiteFacts) -> Fix:
-    """A change to the site, or to what its agent reports; arguments as in `change_workload`."""
+    """A fix that changes the site or what its agent reports; arguments as in `change_workload`."""
     change = SuggestedChange(kind=f"site.{field}", target=facts.name, from_=was, to=becomes)
-    return Fix(change, facts=facts)
+    return Fix(change=change, facts=facts)
 
 
 def report_now(refused: RefusedSite) -> Fix:
-    """A report from now, by a site that is not silent."""
+    """Suggests a report from now, by a site that is not silent."""
     status = replace(refused.facts.status, observed_at=refused.context.now, conditions=())
     was = refused.facts.observed_at.isoformat() if refused.facts.observed_at else "never"
     return change_site("report", was, "a current report", replace(refused.facts, status=status))

@@ -34,7 +34,7 @@ def change_grant(
         kind=f"grant.{field}", target=f"SiteGrant {grant.name}", from_=was, to=becomes
     )
     return Fix(
-        change,
+        change=change,
         facts=replace(refused.facts, grants=grants),
         grant_name=grant.name,
         changed_grant=changes,

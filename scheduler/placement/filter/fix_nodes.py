@@ -1,4 +1,4 @@
-"""Which nodes of a site a fix opens: the kind of node that needs the fewest changes.
+"""Which nodes of a site a fix opens: the node profile that needs the fewest changes.
 
 Only nodes with free capacity for a pod count, if there are any: a change that opens nodes which are
 full does not help.
@@ -11,7 +11,7 @@ from scheduler.model.manifests.pods import PodShape
 from scheduler.model.quantities import PODS, free_amount
 from scheduler.placement.filter.fix import RefusedSite
 from scheduler.placement.fleet.node_eligibility import is_platform_permitted
-from scheduler.placement.fleet.node_table import DEFAULT_MAX_PODS, kind_of
+from scheduler.placement.fleet.node_table import DEFAULT_MAX_PODS, profile_of
 
 _OWN_RESOURCE_PREFIX = "kapok.dev/"
 """Shares of GPU cards are listed card by card in a row; whether they fit is left to the engine."""
@@ -22,11 +22,11 @@ def best_nodes(
     node_classes: Iterable[NodeClass],
     count_changes: Callable[[NodeClass], int],
 ) -> NodeClass | None:
-    """Nodes on which the images run and a pod has room, then those with the fewest changes."""
+    """Nodes on which the images run and a pod fits, then those with the fewest changes."""
 
     def rank(nodes: NodeClass) -> tuple[bool, bool, int]:
         runs = is_platform_permitted(
-            kind_of(nodes), refused.demand.architectures, refused.demand.cpu_vendors
+            profile_of(nodes), refused.demand.architectures, refused.demand.cpu_vendors
         )
         return not runs, not has_capacity(refused, nodes), count_changes(nodes)
 

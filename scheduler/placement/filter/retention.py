@@ -30,7 +30,7 @@ from scheduler.placement.fleet.fleet import Fleet
 _MAX_NAMED_SITES = 8
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class RetainedShares:
     """What becomes of the replicas that run.
 

@@ -130,11 +130,20 @@ Rule = SiteRule | GrantRule
 
 @cache
 def all_rules() -> tuple[Rule, ...]:
-    """Every rule in `constraints/`, in the order in which a site's first reason is given."""
-    order = {reason: place for place, reason in enumerate(REASONS)}
+    """Every rule in `constraints/`, in the order in which a site's first reason is given.
+
+    Raises:
+        LookupError: the reason of a rule is not in `model/reasons.py`.
+    """
+    order = {reason: rank for rank, reason in enumerate(REASONS)}
     found: list[tuple[bool, int, str, Rule]] = []
     for module in pkgutil.iter_modules(constraints.__path__):
         rule: Rule = importlib.import_module(f"{constraints.__name__}.{module.name}").RULE
+        if rule.reason not in order:
+            raise LookupError(
+                f"constraints/{module.name}.py has the reason {rule.reason!r}: "
+                "add it to scheduler/model/reasons.py"
+            )
         found.append((module.name not in _REPORTED_FIRST, order[rule.reason], module.name, rule))
     return tuple(each[-1] for each in sorted(found, key=lambda each: each[:3]))
 
@@ -177,7 +186,7 @@ def grant_bits(rule: GrantRule, fleet: Fleet, demand: Demand) -> NDArray[np.int6
 
     def accepted_bits(facts: SiteFacts) -> int:
         grants = facts.grants[:MAX_GRANTS]
-        return sum(1 << place for place, grant in enumerate(grants) if rule.allows(grant, demand))
+        return sum(1 << index for index, grant in enumerate(grants) if rule.allows(grant, demand))
 
     return fleet.description_column((rule.reason, rule.cache_key(demand)), accepted_bits, np.int64)
 

@@ -35,8 +35,8 @@ from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.namespace_limits import SiteNamespaceLimits
 from scheduler.placement.fleet.node_table import (
     COUNT_COLUMN,
-    IN_FLIGHT_KIND,
-    KIND_COLUMN,
+    IN_FLIGHT_PROFILE,
+    PROFILE_COLUMN,
 )
 from scheduler.placement.kernel import loader as compiled
 
@@ -98,7 +98,7 @@ class SiteCapacity:
         if found is None:
             shape, fleet = self._pod_shape, self._fleet
             if shape is not None and self.is_single_pod and kernel_supports(fleet, shape):
-                chosen, all_are = self._node_fit.suitable_kinds(shape)
+                chosen, all_are = self._node_fit.suitable_profiles(shape)
                 found = make_kernel_fit(
                     fleet, shape, None if all_are else chosen, self._vendor_sets
                 )
@@ -107,7 +107,7 @@ class SiteCapacity:
 
     @property
     def unbounded_kernel_fit(self) -> "Fit | None":
-        """The same if only the nodes limit what a site takes, neither quotas nor own replicas."""
+        """`kernel_fit` if only nodes limit what a site takes, neither quotas nor own replicas."""
         shape = self._pod_shape
         if (
             shape is None
@@ -123,7 +123,7 @@ class SiteCapacity:
         return {
             slot_of[site]: replicas
             for site, replicas in self._demand.placed_replicas.items()
-            if site in slot_of
+            if site in slot_of  # a site may have left the fleet
         }
 
     @property
@@ -153,6 +153,7 @@ class SiteCapacity:
             self._fleet, self._demand, shape, self._vendor_sets
         )
         versions = self._fleet.row_version.take(slots)
+        # Every change of a site's rows gives it a new version.
         is_old = computed_at_versions.take(slots) != versions
         if is_old.any():
             old = slots[is_old]
@@ -175,6 +176,7 @@ class SiteCapacity:
             if self.is_single_pod:
                 shape = here.with_defaults(self._demand.unit[0]).shape
                 if shape is not self._demand.unit[0].shape:
+                    # Slices of one item: the functions take arrays, and the second changes its own.
                     replicas[position] = self._replicas_of_shape(
                         slots[position : position + 1], shape
                     )[0]
@@ -194,13 +196,13 @@ class SiteCapacity:
         full = self._full_sites
         if full is None:
             return None
-        chosen, all_are = self._node_fit.suitable_kinds(full.smallest)
-        kinds = None if all_are else chosen
+        chosen, all_are = self._node_fit.suitable_profiles(full.smallest)
+        profiles = None if all_are else chosen
         return compiled.kernel.FullSiteTracker(
             full.full_at_versions,
             self._fleet.row_version,
-            make_kernel_fit(self._fleet, full.smallest, kinds, self._vendor_sets),
-            make_kernel_fit(self._fleet, full.largest, kinds, self._vendor_sets),
+            make_kernel_fit(self._fleet, full.smallest, profiles, self._vendor_sets),
+            make_kernel_fit(self._fleet, full.largest, profiles, self._vendor_sets),
         )
 
     def exclude_known_full(self, slots: Ints) -> Ints:
@@ -222,7 +224,9 @@ class SiteCapacity:
             return
         rows = self._fleet.nodes.rows
         index = rows.row_indices(candidates)
-        is_flight = rows.matrix[KIND_COLUMN].take(index) == IN_FLIGHT_KIND
+        # What is in flight takes least from the largest shape: the sum is the most that any shape
+        # of the cell could get.
+        is_flight = rows.matrix[PROFILE_COLUMN].take(index) == IN_FLIGHT_PROFILE
         most = self._node_fit.replicas_per_node(index, candidates, full.smallest)
         least_lost = self._node_fit.replicas_per_node(index, candidates, full.largest)
         most[is_flight] = least_lost[is_flight]
@@ -264,7 +268,7 @@ class SiteCapacity:
         shape = self._pod_shape
         assert shape is not None  # noqa: S101 - called for single shapes only
         return SummedCapacity(
-            self._fleet, shape, self._node_fit.suitable_kinds(shape)[0], self._vendor_sets
+            self._fleet, shape, self._node_fit.suitable_profiles(shape)[0], self._vendor_sets
         )
 
     def _replicas_of_shape(self, slots: Ints, shape: PodShape) -> Ints:
@@ -279,7 +283,7 @@ class SiteCapacity:
         else:
             per_row *= rows.matrix[COUNT_COLUMN].take(index)
             total = rows.sum_by_site(slots, per_row)
-        np.maximum(total, 0.0, out=total)
+        np.maximum(total, 0.0, out=total)  # more may be in flight than the nodes take
         np.minimum(total, UNLIMITED, out=total)
         return total.astype(np.int64)
 
@@ -296,8 +300,9 @@ class SiteCapacity:
                 own_in_flight = sum(
                     each.replicas for each in facts.in_flight if each.workload == self._demand.key
                 )
+                # The rest of the placed replicas runs on nodes, and is not among what is in flight.
                 own_bound = max(0, self._placed_by_slot[slot] - own_in_flight)
-                if shape.skews:
+                if shape.skews:  # first: it replaces the answer, the next step only lowers it
                     found[position] = self._replicas_beside_own(
                         slot, shape, own_bound, own_in_flight
                     )
@@ -316,6 +321,7 @@ class SiteCapacity:
         index = self._fleet.nodes.rows.row_indices(slots)
         free = self._node_fit.replicas_per_node(index, slots, shape)
         own = np.array([float(own_bound)])
+        # Own replicas in flight are subtracted at the end instead, one for one.
         lost = np.maximum(self._node_fit.lost_to_in_flight(slots, index, free) - own_in_flight, 0.0)
         total = replicas_within_spread(
             self._fleet, slots, index, free, shape, lost_to_in_flight=lost, own_replicas=own
@@ -327,16 +333,17 @@ class SiteCapacity:
             self._fleet,
             slot,
             self._demand,
-            permitted=self._permitted_kinds_at(slot),
+            permitted=self._permitted_profiles_at(slot),
             is_new=slot not in self._placed_by_slot,
         )
         self.is_exhaustive &= found.is_exact
         return found.sets
 
-    def _permitted_kinds_at(self, slot: int) -> Bools:
-        kinds = len(self._fleet.nodes.kinds)
+    def _permitted_profiles_at(self, slot: int) -> Bools:
+        profiles = len(self._fleet.nodes.profiles)
+        # Set 0 permits every vendor.
         chosen = 0 if self._vendor_sets is None else int(self._vendor_sets[slot])
-        return self._fleet.permitted_kinds()[chosen] if chosen else np.ones(kinds, np.bool_)
+        return self._fleet.permitted_profiles()[chosen] if chosen else np.ones(profiles, np.bool_)
 
 
 class CapacityCache:
@@ -371,6 +378,7 @@ def _capacity_cache_of(
     cached = cache.by_shape.get(cache_key)
     if cached is None or len(cached[0]) != fleet.slot_capacity:
         cache.misses += 1
+        # Version 0 is that of a slot which never had a site: 0 replicas are right there.
         cached = cache.by_shape[cache_key] = (
             np.zeros(fleet.slot_capacity, np.int64),
             np.zeros(fleet.slot_capacity, np.int64),

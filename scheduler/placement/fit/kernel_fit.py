@@ -28,14 +28,14 @@ def kernel_supports(fleet: Fleet, shape: PodShape) -> bool:
 
 
 def make_kernel_fit(
-    fleet: Fleet, shape: PodShape, suitable_kinds: Bools | None, vendor_sets: Ints | None
+    fleet: Fleet, shape: PodShape, suitable_profiles: Bools | None, vendor_sets: Ints | None
 ) -> "Fit":
     """The compiled fit of one shape.
 
     Args:
         fleet: the fleet.
         shape: what one pod asks; `kernel_supports` must be true of it.
-        suitable_kinds: which kinds of node are suitable, [kinds]; None: all.
+        suitable_profiles: which node profiles are suitable, [profiles]; None: all.
         vendor_sets: the number of the set of permitted CPU vendors of each site, [slot_capacity];
             None: any vendor.
     """
@@ -48,9 +48,9 @@ def make_kernel_fit(
         shape.gpu_cards,
         shape.gpu_milli,
         shape.one_per_node,
-        None if suitable_kinds is None else suitable_kinds.view(np.uint8),
+        None if suitable_profiles is None else suitable_profiles.view(np.uint8),
         vendor_sets,
-        None if vendor_sets is None else fleet.permitted_kinds().view(np.uint8),
+        None if vendor_sets is None else fleet.permitted_profiles().view(np.uint8),
     )
 
 

@@ -11,8 +11,8 @@ from scheduler.placement.fleet.node_eligibility import is_eligible, is_platform_
 from scheduler.placement.fleet.node_table import (
     CARDS_COLUMN,
     COUNT_COLUMN,
-    IN_FLIGHT_KIND,
-    KIND_COLUMN,
+    IN_FLIGHT_PROFILE,
+    PROFILE_COLUMN,
 )
 
 Floats = NDArray[np.float64]
@@ -21,7 +21,7 @@ Bools = NDArray[np.bool_]
 
 
 class NodeFit:
-    """How many replicas single nodes take, and which kinds of node are suitable.
+    """How many replicas single nodes take, and which node profiles are suitable.
 
     Args:
         fleet: the fleet.
@@ -35,15 +35,15 @@ class NodeFit:
         self._demand = demand
         self._vendor_sets = vendor_sets
 
-    def suitable_kinds(self, shape: PodShape) -> tuple[Bools, bool]:
-        """Which kinds of node a shape may run on, [kinds], and whether all are."""
+    def suitable_profiles(self, shape: PodShape) -> tuple[Bools, bool]:
+        """Which node profiles a shape may run on, [profiles], and whether all are."""
         demand = self._demand
         cache_key = (shape.node_selection_key, demand.architectures, demand.cpu_vendors)
-        return self._fleet.nodes.matching_kinds(
+        return self._fleet.nodes.matching_profiles(
             cache_key,
-            lambda kind: (
-                is_platform_permitted(kind, demand.architectures, demand.cpu_vendors)
-                and is_eligible(shape, kind)
+            lambda profile: (
+                is_platform_permitted(profile, demand.architectures, demand.cpu_vendors)
+                and is_eligible(shape, profile)
             ),
         )
 
@@ -68,10 +68,10 @@ class NodeFit:
             fits = share if fits is None else np.minimum(fits, share, out=fits)
         if fits is None:
             fits = np.where(
-                matrix[KIND_COLUMN].take(index) == IN_FLIGHT_KIND, 0.0, float(UNLIMITED)
+                matrix[PROFILE_COLUMN].take(index) == IN_FLIGHT_PROFILE, 0.0, float(UNLIMITED)
             )
         np.floor(fits, out=fits)
-        self._exclude_unsuitable_kinds(fits, index, slots, shape)
+        self._exclude_unsuitable_profiles(fits, index, slots, shape)
         if shape.gpu_cards:
             self._limit_by_cards(fits, index, shape)
         if shape.one_per_node:  # a node takes one replica, and a pod in flight costs at most one
@@ -88,7 +88,7 @@ class NodeFit:
         """
         matrix = self._fleet.nodes.rows.matrix
         counts = matrix[COUNT_COLUMN].take(index) * (
-            matrix[KIND_COLUMN].take(index) == IN_FLIGHT_KIND
+            matrix[PROFILE_COLUMN].take(index) == IN_FLIGHT_PROFILE
         )
         return -self._fleet.nodes.rows.sum_by_site(slots, per_row * counts)
 
@@ -120,18 +120,18 @@ class NodeFit:
         np.minimum(fits, 0.0, out=fits)
         fits[some] = found
 
-    def _exclude_unsuitable_kinds(
+    def _exclude_unsuitable_profiles(
         self, fits: Floats, index: Ints, slots: Ints, shape: PodShape
     ) -> None:
-        chosen, all_are = self.suitable_kinds(shape)
+        chosen, all_are = self.suitable_profiles(shape)
         if all_are and self._vendor_sets is None:
             return
         nodes = self._fleet.nodes
-        kinds = nodes.rows.matrix[KIND_COLUMN].take(index).astype(np.int64)
+        profiles = nodes.rows.matrix[PROFILE_COLUMN].take(index).astype(np.int64)
         if not all_are:
-            fits *= chosen.take(kinds)
+            fits *= chosen.take(profiles)
         if self._vendor_sets is not None:
-            fits *= permitted_rows(self._fleet, self._vendor_sets, slots, kinds)
+            fits *= permitted_rows(self._fleet, self._vendor_sets, slots, profiles)
 
 
 def pods_on_distinct_cards(shares: Floats, cards: int) -> Floats:

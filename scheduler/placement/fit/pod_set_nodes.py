@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from scheduler.model.manifests.pods import PodShape, host_ports_conflict
 from scheduler.placement.fit.pod_set_topology import DomainCounts
-from scheduler.placement.fleet.node_table import NodeKind
+from scheduler.placement.fleet.node_table import NodeProfile
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -29,8 +29,8 @@ class PodSetNodes:
         names: as the attribute.
         free: as the attribute.
         cards: as the attribute.
-        kinds: as the attribute.
-        all_kinds: the kinds of node by number.
+        profiles: as the attribute.
+        all_profiles: the node profiles by number.
         eligible: as the attribute.
 
     Attributes:
@@ -38,7 +38,7 @@ class PodSetNodes:
         names: the names of the resources, in the order of `free`.
         free: free amounts; [resources, nodes].
         cards: free thousandths of GPU cards; [cards of a node, nodes].
-        kinds: the number of each node's kind; [nodes].
+        profiles: the number of each node's profile; [nodes].
         eligible: which nodes each shape may run on; [nodes] each.
         requested: what a pod of each shape asks; [resources, 1] each.
         conflicts: whether a pod of one shape keeps those of another off its node, by the numbers
@@ -54,15 +54,15 @@ class PodSetNodes:
         names: list[str],
         free: Floats,
         cards: Floats,
-        kinds: Ints,
-        all_kinds: Sequence[NodeKind],
+        profiles: Ints,
+        all_profiles: Sequence[NodeProfile],
         eligible: list[Bools],
     ) -> None:
         self.shapes = shapes
         self.names = names
         self.free = free
         self.cards = cards
-        self.kinds = kinds
+        self.profiles = profiles
         self.eligible = eligible
         self.requested = [
             np.array([float(shape.requests.get(name, 0)) for name in names])[:, None]
@@ -76,9 +76,9 @@ class PodSetNodes:
             ]
             for one, shape in enumerate(shapes)
         ]
-        self.blocked = np.zeros((len(shapes), len(kinds)), np.bool_)
+        self.blocked = np.zeros((len(shapes), len(profiles)), np.bool_)
         self.domain_counts = [
-            DomainCounts(shape, kinds, all_kinds) if shape.skews or shape.one_per else None
+            DomainCounts(shape, profiles, all_profiles) if shape.skews or shape.one_per else None
             for shape in shapes
         ]
         self._dominant_shares = [self._dominant_share(number) for number in range(len(shapes))]
@@ -127,14 +127,14 @@ class PodSetNodes:
         shape = self.shapes[number]
         asked = self.requested[number]
         wanted = asked[:, 0] > 0
-        room: Floats = np.floor((self.free[wanted] / asked[wanted]).min(axis=0))
-        room *= self.eligible[number] & ~self.blocked[number]
+        capacity: Floats = np.floor((self.free[wanted] / asked[wanted]).min(axis=0))
+        capacity *= self.eligible[number] & ~self.blocked[number]
         if shape.gpu_cards:
             fitting = (self.cards >= shape.gpu_milli).sum(axis=0)
-            room *= fitting >= shape.gpu_cards
+            capacity *= fitting >= shape.gpu_cards
         if self.conflicts[number][number]:
-            np.minimum(room, 1.0, out=room)
-        return room
+            np.minimum(capacity, 1.0, out=capacity)
+        return capacity
 
     def place(self, number: int, node: int, count: int = 1) -> list[int]:
         """Places pods on a node.
@@ -164,8 +164,8 @@ class PodSetNodes:
     def _place_group(self, number: int, count: int, steps_left: list[int]) -> bool:
         if self.shapes[number].gpu_cards or self.domain_counts[number] is not None:
             return self._place_one_by_one(number, count, steps_left)
-        room = self.pods_per_node(number)
-        filled = np.minimum(np.cumsum(room), count)  # pods on this node and all before it
+        capacity = self.pods_per_node(number)
+        filled = np.minimum(np.cumsum(capacity), count)  # pods on this node and all before it
         if not len(filled) or filled[-1] < count:
             return False
         taken = np.diff(filled, prepend=0.0)  # pods on each node
@@ -190,7 +190,7 @@ class PodSetNodes:
 
     def _dominant_share(self, number: int) -> float:
         """The largest share of any resource that one pod takes of the node with most of it free."""
-        if not len(self.kinds):
+        if not len(self.profiles):
             return 0.0
         shape = self.shapes[number]
         most = self.free.max(axis=1)

@@ -45,7 +45,7 @@ class _Search:
         self._conflicts = nodes.conflicts
         self._requested = [asked[:, 0].tolist() for asked in nodes.requested]
         self._requested_cards = [shape.gpu_cards for shape in nodes.shapes]
-        self._kinds = nodes.kinds.tolist()
+        self._profiles = nodes.profiles.tolist()
         self._blocked = [
             [shape for shape in range(len(nodes.shapes)) if nodes.blocked[shape, node]]
             for node in range(len(self._free))
@@ -82,7 +82,7 @@ class _Search:
     def _node_state(self, node: int) -> tuple[object, ...]:
         """Equal for nodes that are interchangeable for all remaining pods."""
         return (
-            self._kinds[node],
+            self._profiles[node],
             tuple(self._free[node]),
             self._cards[node],
             tuple(self._blocked[node]),

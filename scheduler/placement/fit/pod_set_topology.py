@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from scheduler.model.manifests.pods import HOSTNAME_LABEL, PodShape
 from scheduler.placement.fit.topology_spread import is_counted
-from scheduler.placement.fleet.node_table import NodeKind
+from scheduler.placement.fleet.node_table import NodeProfile
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -22,22 +22,29 @@ class DomainCounts:
 
     Args:
         shape: with `skews` and `one_per`.
-        kinds: the number of each node's kind; [nodes].
-        all_kinds: the kinds of node by number.
+        profiles: the number of each node's profile; [nodes].
+        all_profiles: the node profiles by number.
     """
 
-    def __init__(self, shape: PodShape, kinds: Ints, all_kinds: Sequence[NodeKind]) -> None:
+    def __init__(
+        self, shape: PodShape, profiles: Ints, all_profiles: Sequence[NodeProfile]
+    ) -> None:
         self._skews = shape.skews
         self._domains: list[Ints] = []
         self._pod_counts: list[Ints] = []
         for skew in shape.skews:
-            counted = [is_counted(skew, kind, shape) for kind in all_kinds]
-            names = [kind.all_labels.get(skew.topology_key, "") for kind in all_kinds]
-            self._add_constraint(kinds, counted, names, by_host=skew.topology_key == HOSTNAME_LABEL)
-        for key in shape.one_per:
-            names = [kind.all_labels.get(key, "") for kind in all_kinds]
+            counted = [is_counted(skew, profile, shape) for profile in all_profiles]
+            names = [profile.all_labels.get(skew.topology_key, "") for profile in all_profiles]
             self._add_constraint(
-                kinds, [key in kind.all_labels for kind in all_kinds], names, by_host=False
+                profiles, counted, names, by_host=skew.topology_key == HOSTNAME_LABEL
+            )
+        for key in shape.one_per:
+            names = [profile.all_labels.get(key, "") for profile in all_profiles]
+            self._add_constraint(
+                profiles,
+                [key in profile.all_labels for profile in all_profiles],
+                names,
+                by_host=False,
             )
 
     def copy(self) -> "DomainCounts":
@@ -72,16 +79,16 @@ class DomainCounts:
                 held[domains[node]] += 1
 
     def _add_constraint(
-        self, kinds: Ints, counted: list[bool], names: list[str], *, by_host: bool
+        self, profiles: Ints, counted: list[bool], names: list[str], *, by_host: bool
     ) -> None:
-        inside = np.array(counted, np.bool_)[kinds]
+        inside = np.array(counted, np.bool_)[profiles]
         if by_host:
             domains = np.where(inside, np.cumsum(inside) - 1, _NO_DOMAIN)  # one for each node
             self._pod_counts.append(np.zeros(int(inside.sum()), np.int64))
         else:
-            here = sorted({names[kind] for kind in np.unique(kinds[inside]).tolist()})
-            number = {name: place for place, name in enumerate(here)}
-            by_kind = np.array([number.get(name, _NO_DOMAIN) for name in names], np.int64)
-            domains = np.where(inside, by_kind[kinds], _NO_DOMAIN)
+            here = sorted({names[profile] for profile in np.unique(profiles[inside]).tolist()})
+            number = {name: index for index, name in enumerate(here)}
+            by_profile = np.array([number.get(name, _NO_DOMAIN) for name in names], np.int64)
+            domains = np.where(inside, by_profile[profiles], _NO_DOMAIN)
             self._pod_counts.append(np.zeros(len(here), np.int64))
         self._domains.append(domains)

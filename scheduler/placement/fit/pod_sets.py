@@ -26,8 +26,8 @@ from scheduler.placement.fleet.node_eligibility import is_eligible, is_platform_
 from scheduler.placement.fleet.node_table import (
     CARD_COLUMN_PREFIX,
     COUNT_COLUMN,
-    IN_FLIGHT_KIND,
-    KIND_COLUMN,
+    IN_FLIGHT_PROFILE,
+    PROFILE_COLUMN,
 )
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class PodSetCapacity:
     is_exact: bool
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _SiteAttempt:
     """One site, and the demand that is tried there.
 
@@ -68,7 +68,7 @@ class _SiteAttempt:
         slot: the site.
         demand: with `unit`, `beside` and `per_node`.
         shapes: the shapes of all its pods.
-        eligible: for each shape, which kinds of node it may run on; [kinds] each.
+        eligible: for each shape, which node profiles it may run on; [profiles] each.
         is_new: whether the pods that come once per site or per node are still missing.
         is_exact: whether all answers so far are exact.
         steps_left: its only entry is how many more pods may be placed one by one.
@@ -107,7 +107,7 @@ class _SiteAttempt:
             return True
         if (
             sum(count for _, count in pods) > _MAX_SEARCHED_PODS
-            or len(nodes.kinds) > _MAX_SEARCHED_NODES
+            or len(nodes.profiles) > _MAX_SEARCHED_NODES
         ):
             self.is_exact = False
             return False
@@ -125,26 +125,28 @@ def pod_sets_at(
         fleet: the fleet.
         slot: the site.
         demand: with `unit`, `beside` and `per_node`.
-        permitted: which kinds of node have a CPU vendor that the site's grant permits; [kinds].
+        permitted: which node profiles have a CPU vendor that the site's grant permits; [profiles].
         is_new: whether the pods that come once per site or per node are still missing there.
     """
     shapes = _distinct_shapes(demand)
-    kinds = [
+    profiles = [
         bool(permitted[index])
-        and is_platform_permitted(kind, demand.architectures, demand.cpu_vendors)
-        for index, kind in enumerate(fleet.nodes.kinds)
+        and is_platform_permitted(profile, demand.architectures, demand.cpu_vendors)
+        for index, profile in enumerate(fleet.nodes.profiles)
     ]
     eligible = [
         np.array(
             [
-                fits and is_eligible(shape, kind)
-                for fits, kind in zip(kinds, fleet.nodes.kinds, strict=True)
+                fits and is_eligible(shape, profile)
+                for fits, profile in zip(profiles, fleet.nodes.profiles, strict=True)
             ],
             np.bool_,
         )
         for shape in shapes
     ]
-    attempt = _SiteAttempt(fleet, slot, demand, shapes, eligible, is_new)
+    attempt = _SiteAttempt(
+        fleet=fleet, slot=slot, demand=demand, shapes=shapes, eligible=eligible, is_new=is_new
+    )
     facts = fleet.facts[slot]
     lost_sets = (
         0 if facts is None else pods_lost_to_in_flight(facts.in_flight, _min_requests(shapes))
@@ -154,7 +156,7 @@ def pod_sets_at(
     # Bisection for the most sets that fit. In-flight pods may cost `lost_sets` of these.
     low, high = 0, upper_bound
     while low < high:
-        middle = (low + high + 1) // 2
+        middle = (low + high + 1) // 2  # rounded up, so that `low = middle` always advances
         low, high = (middle, high) if attempt.fits(middle) else (low, middle - 1)
     lost_sets += 0 if is_new else _sets_blocked_by_own(demand, facts)
     is_capped = low == upper_bound and wanted > MAX_SETS
@@ -164,7 +166,11 @@ def pod_sets_at(
 
 
 def _sets_blocked_by_own(demand: Demand, facts: SiteFacts | None) -> int:
-    """How many sets own running pods may block: reports do not say on which nodes these run."""
+    """The most sets that the workload's running pods may block at a site.
+
+    Under limits per node or domain a running pod may occupy a node that a set needs. Reports do not
+    say on which nodes pods run, so the worst case counts.
+    """
     pods = [
         each.count
         for each in demand.unit
@@ -206,7 +212,8 @@ def _nodes_of(
     """The nodes of a site, at most `MAX_NODES`, and whether these are all."""
     rows = fleet.nodes.rows
     index = rows.row_indices(np.array([slot]))
-    index = index[rows.matrix[KIND_COLUMN].take(index) != IN_FLIGHT_KIND]
+    index = index[rows.matrix[PROFILE_COLUMN].take(index) != IN_FLIGHT_PROFILE]
+    # One more than the maximum, so that the sum still shows whether nodes are left out.
     limited = np.minimum(rows.matrix[COUNT_COLUMN].take(index), MAX_NODES + 1)
     ends = np.minimum(np.cumsum(limited), MAX_NODES)
     is_whole = not len(ends) or float(limited.sum()) <= MAX_NODES
@@ -217,14 +224,14 @@ def _nodes_of(
     cards = [
         rows.column_number(f"{CARD_COLUMN_PREFIX}{card}") for card in range(fleet.nodes.max_cards)
     ]
-    kinds = rows.matrix[KIND_COLUMN].take(each).astype(np.int64)
+    profiles = rows.matrix[PROFILE_COLUMN].take(each).astype(np.int64)
     nodes = PodSetNodes(
         shapes=shapes,
         names=names,
         free=rows.matrix[np.array(numbers, np.int64)[:, None], each],
         cards=rows.matrix[np.array(cards, np.int64)[:, None], each],
-        kinds=kinds,
-        all_kinds=fleet.nodes.kinds,
-        eligible=[fits[kinds] for fits in eligible],
+        profiles=profiles,
+        all_profiles=fleet.nodes.profiles,
+        eligible=[fits[profiles] for fits in eligible],
     )
     return nodes, is_whole

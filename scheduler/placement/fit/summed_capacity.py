@@ -2,7 +2,7 @@
 
 No site takes more than the sum of its free capacity, less the sum of what is in flight, divided by
 what a pod asks; `capacity.py` computes how much less it takes. The sums count the nodes that a
-shape may run on. They are cached by the kinds of these, and computed again only for sites that
+shape may run on. They are cached by the profiles of these, and computed again only for sites that
 reported.
 """
 
@@ -17,8 +17,8 @@ from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.node_table import (
     CARDS_COLUMN,
     COUNT_COLUMN,
-    IN_FLIGHT_KIND,
-    KIND_COLUMN,
+    IN_FLIGHT_PROFILE,
+    PROFILE_COLUMN,
 )
 
 Floats = NDArray[np.float64]
@@ -51,7 +51,7 @@ class SummedCapacityCache:
     """The tables of a fleet; the least recently used are dropped first.
 
     Attributes:
-        tables: sums of free capacity, by the suitable kinds of node and the permitted vendor sets.
+        tables: sums of free capacity, by the suitable node profiles and the permitted vendor sets.
     """
 
     def __init__(self) -> None:
@@ -64,13 +64,13 @@ class SummedCapacity:
     Args:
         fleet: the fleet.
         shape: what one pod asks.
-        fits_kind: which kinds of node are suitable; [kinds].
+        fits_profile: which node profiles are suitable; [profiles].
         vendor_sets: the number of the set of permitted CPU vendors of each site, [slot_capacity];
             None: any vendor.
     """
 
     def __init__(
-        self, fleet: Fleet, shape: PodShape, fits_kind: Bools, vendor_sets: Ints | None
+        self, fleet: Fleet, shape: PodShape, fits_profile: Bools, vendor_sets: Ints | None
     ) -> None:
         number = fleet.nodes.rows.column_number
         columns = [number(name) for name in shape.requests]
@@ -79,7 +79,7 @@ class SummedCapacity:
             columns.append(CARDS_COLUMN)
             asked.append(shape.gpu_cards * shape.gpu_milli)
         self._fleet = fleet
-        self._fits_kind = fits_kind
+        self._fits_profile = fits_profile
         self._vendor_sets = vendor_sets
         self._columns = np.array(columns, np.int64)[:, None]
         self._requested = np.array(asked, np.float64)[:, None]
@@ -101,7 +101,7 @@ class SummedCapacity:
     def _updated_table(self) -> _Table:
         fleet = self._fleet
         tables = fleet.cache(SummedCapacityCache).tables
-        cache_key = (self._fits_kind.tobytes(), vendor_sets_key(self._vendor_sets))
+        cache_key = (self._fits_profile.tobytes(), vendor_sets_key(self._vendor_sets))
         table = tables.get(cache_key)
         shape = fleet.nodes.rows.matrix.shape[0], fleet.slot_capacity
         if table is None or table.sums.shape != shape:
@@ -113,7 +113,7 @@ class SummedCapacity:
         if table.log_generation != fleet.nodes.log_generation:
             self._update_sums(table, np.arange(len(fleet.facts)))
         else:
-            for slot in changed[table.log_position :]:
+            for slot in changed[table.log_position :]:  # few; a slot may occur twice
                 self._update_sums(table, np.array((slot,), np.int64))
         table.log_generation, table.log_position = fleet.nodes.log_generation, len(changed)
         tables.move_to_end(cache_key)
@@ -123,12 +123,13 @@ class SummedCapacity:
         nodes = self._fleet.nodes
         rows = nodes.rows
         index = rows.row_indices(slots)
-        kinds = rows.matrix[KIND_COLUMN].take(index).astype(np.int64)
-        usable = self._fits_kind.take(kinds)
-        usable &= kinds != IN_FLIGHT_KIND
+        profiles = rows.matrix[PROFILE_COLUMN].take(index).astype(np.int64)
+        usable = self._fits_profile.take(profiles)
+        usable &= profiles != IN_FLIGHT_PROFILE
         if self._vendor_sets is not None:
-            usable &= permitted_rows(self._fleet, self._vendor_sets, slots, kinds)
+            usable &= permitted_rows(self._fleet, self._vendor_sets, slots, profiles)
         free = rows.matrix.take(index, axis=1)
+        # Scales every column, the count and profile columns too: nothing reads their sums.
         free *= free[COUNT_COLUMN] * usable
         table.sums[:, slots] = rows.sum_by_site(slots, free)
 
@@ -138,15 +139,15 @@ def vendor_sets_key(vendor_sets: Ints | None) -> bytes:
     return b"" if vendor_sets is None else vendor_sets.tobytes()
 
 
-def permitted_rows(fleet: Fleet, vendor_sets: Ints, slots: Ints, kinds: Ints) -> Bools:
+def permitted_rows(fleet: Fleet, vendor_sets: Ints, slots: Ints, profiles: Ints) -> Bools:
     """Whether the grant in use permits the CPU vendor of each row; [rows].
 
     Args:
         fleet: the fleet.
         vendor_sets: the number of the set of permitted vendors of each site; [slot_capacity].
         slots: the sites.
-        kinds: the kind of each of their rows; [rows].
+        profiles: the profile of each of their rows; [rows].
     """
     sets = vendor_sets.take(slots).repeat(fleet.nodes.rows.length.take(slots))
-    permitted: Bools = fleet.permitted_kinds()[sets, kinds]
+    permitted: Bools = fleet.permitted_profiles()[sets, profiles]
     return permitted

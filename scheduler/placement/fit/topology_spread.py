@@ -21,7 +21,12 @@ from numpy.typing import NDArray
 
 from scheduler.model.manifests.pods import HOSTNAME_LABEL, PodShape, TopologySpreadConstraint
 from scheduler.placement.fleet.node_eligibility import blocking_taints, matches_selectors
-from scheduler.placement.fleet.node_table import COUNT_COLUMN, IN_FLIGHT_KIND, KIND_COLUMN, NodeKind
+from scheduler.placement.fleet.node_table import (
+    COUNT_COLUMN,
+    IN_FLIGHT_PROFILE,
+    PROFILE_COLUMN,
+    NodeProfile,
+)
 
 if TYPE_CHECKING:
     from scheduler.placement.fleet.fleet import Fleet
@@ -40,12 +45,12 @@ class _SiteNodes:
     Attributes:
         capacities: how many replicas one node takes when nothing limits the spread.
         counts: how many such nodes there are.
-        kinds: their kind.
+        profiles: their profiles.
     """
 
     capacities: list[float]
     counts: list[float]
-    kinds: list[NodeKind]
+    profiles: list[NodeProfile]
 
 
 def replicas_within_spread(
@@ -75,16 +80,16 @@ def replicas_within_spread(
     matrix = fleet.nodes.rows.matrix
     ends = np.cumsum(fleet.nodes.rows.length[slots]).tolist()
     counts = matrix[COUNT_COLUMN].take(index).tolist()
-    numbers = matrix[KIND_COLUMN].take(index).astype(np.int64).tolist()
+    numbers = matrix[PROFILE_COLUMN].take(index).astype(np.int64).tolist()
     caps = per_node.tolist()
     totals = np.zeros(len(slots))
     begin = 0
     for position, end in enumerate(ends):
-        places = [place for place in range(begin, end) if numbers[place] != IN_FLIGHT_KIND]
+        here = [row for row in range(begin, end) if numbers[row] != IN_FLIGHT_PROFILE]
         rows = _SiteNodes(
-            [caps[place] for place in places],
-            [counts[place] for place in places],
-            [fleet.nodes.kinds[numbers[place]] for place in places],
+            [caps[row] for row in here],
+            [counts[row] for row in here],
+            [fleet.nodes.profiles[numbers[row]] for row in here],
         )
         running = 0.0 if own_replicas is None else float(own_replicas[position])
         totals[position] = _site_replicas(rows, shape, float(lost_to_in_flight[position]), running)
@@ -127,13 +132,13 @@ def _site_replicas(
     return _fill_zones_and_hosts(rows, shape)
 
 
-def is_counted(skew: TopologySpreadConstraint, kind: NodeKind, shape: PodShape) -> bool:
-    """Whether nodes of a kind are part of a domain of a constraint."""
-    labels = kind.all_labels
+def is_counted(skew: TopologySpreadConstraint, profile: NodeProfile, shape: PodShape) -> bool:
+    """Whether nodes of a profile are part of a domain of a constraint."""
+    labels = profile.all_labels
     return (
         all(each.topology_key in (HOSTNAME_LABEL, *labels) for each in shape.skews)
-        and (not skew.honors_affinity or matches_selectors(shape, kind))
-        and (not skew.honors_taints or not blocking_taints(shape, kind))
+        and (not skew.honors_affinity or matches_selectors(shape, profile))
+        and (not skew.honors_taints or not blocking_taints(shape, profile))
     )
 
 
@@ -143,13 +148,13 @@ def _domains(
     """Whether there are at least `minDomains` domains, and the domains."""
     hosts: Domains = []
     zones: dict[str, float] = {}
-    for cap, count, kind in zip(rows.capacities, rows.counts, rows.kinds, strict=True):
-        if count <= 0 or not is_counted(skew, kind, shape):
+    for cap, count, profile in zip(rows.capacities, rows.counts, rows.profiles, strict=True):
+        if count <= 0 or not is_counted(skew, profile, shape):
             continue
         if skew.topology_key == HOSTNAME_LABEL:
             hosts.append((cap, count))
         else:
-            zone = kind.all_labels[skew.topology_key]
+            zone = profile.all_labels[skew.topology_key]
             zones[zone] = zones.get(zone, 0.0) + cap * count
     domains = hosts or [(cap, 1.0) for cap in zones.values()]
     return sum(count for _, count in domains) >= skew.min_domains, domains
@@ -175,28 +180,34 @@ def _replicas_in_domains(
         own_replicas: how many replicas of the workload run at the site.
         is_enough: whether there are `minDomains` domains; if not, the least counts as 0 (core/v1).
     """
-    domains_left = sorted(domains)
+    domains_left = sorted(domains)  # by capacity: the first is the one that takes fewest
     if not domains_left:
         return 0.0
     if is_enough and lost_to_in_flight:
         cap, count = domains_left[0]
         taken = min(cap, lost_to_in_flight)
+        # One of the `count` equal domains is reduced; none may be left of the others, which is
+        # harmless: they count 0 times.
         domains_left[0] = (cap, count - 1)
         domains_left.insert(0, (cap - taken, 1.0))
         lost_to_in_flight -= taken
+    # The domain with fewest pods is full in the end, and the others may have `max_skew` more.
     limit = (domains_left[0][0] if is_enough else 0.0) + max_skew
     total = sum(min(cap, limit) * count for cap, count in domains_left)
+    # In-flight pods first take what a domain has beyond its limit, which costs nothing: in the
+    # worst case they run where there is least of that.
     for cap, count in sorted(domains_left, key=lambda each: max(0.0, each[0] - limit)):
         if lost_to_in_flight <= 0 or cap <= 0:
             continue
-        whole = min(count, lost_to_in_flight // cap)
+        whole = min(count, lost_to_in_flight // cap)  # domains that it fills completely
         total -= whole * min(cap, limit)
         lost_to_in_flight -= whole * cap
-        if whole < count:
+        if whole < count:  # the rest is in one domain, and fills only a part of it
             total -= max(0.0, lost_to_in_flight - max(0.0, cap - limit))
             lost_to_in_flight = 0.0
     if not own_replicas:
         return total
+    # Own replicas cost a domain at most `max_skew`, less what its capacity is below the limit.
     reducible = sum(
         max(0.0, max_skew - max(0.0, limit - cap)) * count for cap, count in domains_left
     )
@@ -215,7 +226,8 @@ def _own_above_minimum(
     number = sum(count for _, count in domains)
     if not is_enough or not number:
         return own_replicas
-    # The least that the emptiest domain can have, if all others have max_skew more; rounded up.
+    # The least that the emptiest domain can have, if all others have max_skew more; `-(-a // b)`
+    # rounds up.
     lowest = max(0.0, -(-(own_replicas - (number - 1) * max_skew) // number))
     return own_replicas - number * lowest
 
@@ -233,8 +245,8 @@ def _one_per_domain(rows: _SiteNodes, key: str) -> float:
     """One replica in each domain that takes any; nodes without the label are not limited."""
     taken_domains: set[str] = set()
     free = 0.0
-    for cap, count, kind in zip(rows.capacities, rows.counts, rows.kinds, strict=True):
-        domain = kind.all_labels.get(key)
+    for cap, count, profile in zip(rows.capacities, rows.counts, rows.profiles, strict=True):
+        domain = profile.all_labels.get(key)
         if domain is None:
             free += cap * count
         elif cap > 0 and count > 0:
@@ -246,34 +258,34 @@ def _lower_bound(rows: _SiteNodes, shape: PodShape) -> float:
     """Fills node after node up to every limit, as if a domain of each constraint stayed empty."""
     left: dict[tuple[int, str], float] = {}  # by number of the constraint and domain
     total = 0.0
-    for cap, count, kind in zip(rows.capacities, rows.counts, rows.kinds, strict=True):
-        places = _node_domains(kind, shape)
-        if places is None:
+    for cap, count, profile in zip(rows.capacities, rows.counts, rows.profiles, strict=True):
+        limits = _node_domains(profile, shape)
+        if limits is None:
             continue
-        on_node = min([cap, *(most for at, most in places if at is None)])
-        room = on_node * count
-        for at, most in places:
+        on_node = min([cap, *(most for at, most in limits if at is None)])
+        taken = on_node * count
+        for at, most in limits:
             if at is not None:
-                room = min(room, left.setdefault(at, most))
-        for at, _ in places:
+                taken = min(taken, left.setdefault(at, most))
+        for at, _ in limits:
             if at is not None:
-                left[at] -= room
-        total += room
+                left[at] -= taken
+        total += taken
     return total
 
 
 def _node_domains(
-    kind: NodeKind, shape: PodShape
+    profile: NodeProfile, shape: PodShape
 ) -> Sequence[tuple[tuple[int, str] | None, float]] | None:
     """The domains of a node, each with its limit; None when the node may have no pod at all.
 
     A domain is the number of its constraint and the value of the label; None stands for the node
     itself.
     """
-    labels = kind.all_labels
+    labels = profile.all_labels
     found: list[tuple[tuple[int, str] | None, float]] = []
     for number, skew in enumerate(shape.skews):
-        if not is_counted(skew, kind, shape):
+        if not is_counted(skew, profile, shape):
             return None
         at = None if skew.topology_key == HOSTNAME_LABEL else (number, labels[skew.topology_key])
         found.append((at, float(skew.max_skew)))
@@ -294,11 +306,11 @@ def _fill_zones_and_hosts(rows: _SiteNodes, shape: PodShape) -> float:
     nodes: dict[str, Domains] = {}
     hosts: dict[str, Domains] = {}
     zones: set[str] = set()
-    for cap, count, kind in zip(rows.capacities, rows.counts, rows.kinds, strict=True):
-        is_host, is_in_zone = is_counted(host, kind, shape), is_counted(zone, kind, shape)
+    for cap, count, profile in zip(rows.capacities, rows.counts, rows.profiles, strict=True):
+        is_host, is_in_zone = is_counted(host, profile, shape), is_counted(zone, profile, shape)
         if count <= 0 or not (is_host or is_in_zone):
             continue
-        domain = kind.all_labels[zone.topology_key]
+        domain = profile.all_labels[zone.topology_key]
         nodes.setdefault(domain, []).append((cap, count))
         if is_host:
             hosts.setdefault(domain, []).append((cap, count))
@@ -308,15 +320,15 @@ def _fill_zones_and_hosts(rows: _SiteNodes, shape: PodShape) -> float:
         return 0.0
     has_hosts = _domains(host, rows, shape)[0]
     has_zones = _domains(zone, rows, shape)[0]
-    floor = 0.0
+    floor = 0.0  # what the emptiest node has at least; it only rises, so the loop ends
     while True:
         most = {
-            place: sum(min(cap, floor + host.max_skew) * count for cap, count in each)
-            for place, each in nodes.items()
+            domain: sum(min(cap, floor + host.max_skew) * count for cap, count in each)
+            for domain, each in nodes.items()
         }
-        limit = (min(most[place] for place in zones) if has_zones else 0.0) + zone.max_skew
-        totals = {place: min(limit, each) for place, each in most.items()}
-        lowest = min(_min_node_level(each, totals[place]) for place, each in hosts.items())
+        limit = (min(most[domain] for domain in zones) if has_zones else 0.0) + zone.max_skew
+        totals = {domain: min(limit, each) for domain, each in most.items()}
+        lowest = min(_min_node_level(each, totals[domain]) for domain, each in hosts.items())
         if not has_hosts or lowest <= floor:
             return sum(totals.values())
         floor = lowest

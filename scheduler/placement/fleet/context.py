@@ -11,7 +11,7 @@ MAX_CLOCK_SKEW_SECONDS = 60
 synchronises differ by less; times in files are often rounded to the minute."""
 
 
-class DecisionContext(msgspec.Struct, frozen=True):
+class DecisionContext(msgspec.Struct, frozen=True, kw_only=True):
     """When a decision is made, and by which terms.
 
     Attributes:
@@ -45,4 +45,4 @@ def decision_context(now: datetime, terms: Terms) -> DecisionContext:
     if now.tzinfo is None:
         raise ValueError("now has no time zone; use an aware datetime in UTC")
     utc = now if now.tzinfo is UTC else now.astimezone(UTC)
-    return DecisionContext(utc, now.timestamp(), terms)
+    return DecisionContext(now=utc, now_seconds=now.timestamp(), terms=terms)

@@ -28,7 +28,7 @@ from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.grants import GrantTable
 from scheduler.placement.fleet.in_flight import InFlightTotals
 from scheduler.placement.fleet.namespace_limits import NamespaceLimitIndex
-from scheduler.placement.fleet.node_table import IN_FLIGHT_KIND, NodeTable
+from scheduler.placement.fleet.node_table import IN_FLIGHT_PROFILE, NodeTable
 from scheduler.placement.fleet.site_figures import (
     FIGURES,
     FIRST_COST_FIGURE,
@@ -92,7 +92,7 @@ class Fleet:
         self.grants = GrantTable()
         self._domain_numbers: dict[str, int] = {"": 0}
         self._vendor_set_numbers: dict[tuple[str, ...], int] = {(): 0}
-        self._permitted_kinds: Bools = np.ones((1, 0), np.bool_)
+        self._permitted_profiles: Bools = np.ones((1, 0), np.bool_)
         self.report_version = 0
         self._cached_figures: dict[Hashable, tuple[int, Terms, float, float, Any]] = {}
         self.figure_version = 0
@@ -212,16 +212,16 @@ class Fleet:
             self.in_flight_totals.add(slot, each)
         self.row_version[slot] += 1
 
-    def cache(self, kind: type[CacheT]) -> CacheT:
+    def cache(self, cache_class: type[CacheT]) -> CacheT:
         """The fleet's one instance of a cache class, created without arguments at first use.
 
         A module that keeps answers between decisions defines such a class. The fleet only keeps the
         instance; whether an answer still holds is for that module to check, by the versions that
         the fleet counts (`row_version`, `figure_version`, `version_at` and others).
         """
-        found: CacheT | None = self._caches.get(kind)
+        found: CacheT | None = self._caches.get(cache_class)
         if found is None:
-            found = self._caches[kind] = kind()
+            found = self._caches[cache_class] = cache_class()
         return found
 
     def description_column(
@@ -301,24 +301,24 @@ class Fleet:
             tuple(sorted(set(vendors))), len(self._vendor_set_numbers)
         )
 
-    def permitted_kinds(self) -> Bools:
-        """Which kinds of node each set of vendors permits; [vendor sets, kinds].
+    def permitted_profiles(self) -> Bools:
+        """Which node profiles each set of vendors permits; [vendor sets, profiles].
 
-        Rows in flight have a kind too; every set permits it, so that they always count.
+        Rows in flight have a profile too; every set permits it, so that they always count.
         """
-        shape = (len(self._vendor_set_numbers), len(self.nodes.kinds))
-        if self._permitted_kinds.shape != shape:
-            self._permitted_kinds = np.array(
+        shape = (len(self._vendor_set_numbers), len(self.nodes.profiles))
+        if self._permitted_profiles.shape != shape:
+            self._permitted_profiles = np.array(
                 [
                     [
-                        place == IN_FLIGHT_KIND or not vendors or kind.cpu_vendor in vendors
-                        for place, kind in enumerate(self.nodes.kinds)
+                        number == IN_FLIGHT_PROFILE or not vendors or profile.cpu_vendor in vendors
+                        for number, profile in enumerate(self.nodes.profiles)
                     ]
                     for vendors in self._vendor_set_numbers
                 ],
                 np.bool_,
             ).reshape(shape)
-        return self._permitted_kinds
+        return self._permitted_profiles
 
     def _new_slot(self, name: str) -> int:
         if self._free_slots:

@@ -27,7 +27,7 @@ _REQUESTS_PREFIX, _LIMITS_PREFIX = "requests.", "limits."
 _MAX_CACHED_DENIALS = 256
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SiteNamespaceLimits:
     """The limits of one namespace at one site; millicores for cpu, whole units for all else.
 
@@ -177,7 +177,7 @@ class NamespaceLimitIndex:
         Args:
             slot: the site's slot.
             listed: what the site reports.
-            limits: the same as `parse` returned it.
+            limits: what `parse` returned for it.
         """
         before = self._listed_by_slot.get(slot, ())
         if before == listed:

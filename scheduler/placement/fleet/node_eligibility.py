@@ -1,4 +1,4 @@
-"""Which kinds of node a pod may run on, by the rules of the Kubernetes scheduler."""
+"""Which node profiles a pod may run on, by the rules of the Kubernetes scheduler."""
 
 import re
 from collections.abc import Iterable
@@ -11,20 +11,20 @@ from scheduler.model.manifests.pods import (
     NodeRequirement,
     PodShape,
 )
-from scheduler.placement.fleet.node_table import NodeKind
+from scheduler.placement.fleet.node_table import NodeProfile
 
 
-def is_eligible(shape: PodShape, kind: NodeKind) -> bool:
-    """Whether labels, affinity, GPU model and taints permit a pod on nodes of a kind."""
-    return matches_selectors(shape, kind) and not blocking_taints(shape, kind)
+def is_eligible(shape: PodShape, profile: NodeProfile) -> bool:
+    """Whether labels, affinity, GPU model and taints permit a pod on nodes of a profile."""
+    return matches_selectors(shape, profile) and not blocking_taints(shape, profile)
 
 
-def matches_selectors(shape: PodShape, kind: NodeKind) -> bool:
-    """Whether node selector, node affinity and GPU model match a kind; taints are not checked."""
-    labels = kind.all_labels
+def matches_selectors(shape: PodShape, profile: NodeProfile) -> bool:
+    """Whether node selector, node affinity and GPU model match; taints are not checked."""
+    labels = profile.all_labels
     if any(labels.get(key) != value for key, value in shape.node_selector.items()):
         return False
-    if shape.gpu_models and kind.gpu_model not in shape.gpu_models:
+    if shape.gpu_models and profile.gpu_model not in shape.gpu_models:
         return False
     terms = shape.node_affinity
     return not terms or any(
@@ -32,11 +32,11 @@ def matches_selectors(shape: PodShape, kind: NodeKind) -> bool:
     )
 
 
-def blocking_taints(shape: PodShape, kind: NodeKind) -> list[str]:
-    """The keys of the taints of a kind of node that the pod does not tolerate."""
+def blocking_taints(shape: PodShape, profile: NodeProfile) -> list[str]:
+    """The keys of the taints of a node profile that the pod does not tolerate."""
     return [
         taint.key
-        for taint in kind.taints
+        for taint in profile.taints
         if taint.effect != "PreferNoSchedule" and not any_tolerates(shape.tolerations, taint)
     ]
 
@@ -80,11 +80,11 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 def is_platform_permitted(
-    kind: NodeKind, architectures: Iterable[str], cpu_vendors: Iterable[tuple[str, ...]]
+    profile: NodeProfile, architectures: Iterable[str], cpu_vendors: Iterable[tuple[str, ...]]
 ) -> bool:
-    """Whether the images run on a kind of node, and every list of CPU vendors permits it."""
-    return kind.architecture in architectures and all(
-        kind.cpu_vendor in vendors for vendors in cpu_vendors
+    """Whether the images run on a node profile, and every list of CPU vendors permits it."""
+    return profile.architecture in architectures and all(
+        profile.cpu_vendor in vendors for vendors in cpu_vendors
     )
 
 

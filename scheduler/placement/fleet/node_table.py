@@ -1,7 +1,8 @@
-"""Node rows: the free capacity of the nodes of every site, as columns, and their kind.
+"""Node rows: the free capacity of the nodes of every site, as columns, and their profile.
 
-A row stands for `count` nodes of one kind with the same free capacity. There are few kinds of node
-(labels, taints, architecture, CPU vendor, GPU model), so a row only holds the number of its kind.
+A row stands for `count` nodes with one profile and the same free capacity. A profile is what nodes
+have in common besides that: labels, taints, architecture, CPU vendor and GPU model. There are few
+profiles, so a row only holds the number of its profile.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -30,24 +31,24 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 COUNT_COLUMN: Final = 0
-KIND_COLUMN: Final = 1
+PROFILE_COLUMN: Final = 1
 CARDS_COLUMN: Final = 2
 """Numbers of the columns that every fleet has: how many equal nodes a row stands for, the number of
-their kind, and the free thousandths of all GPU cards of one node together (negative in rows of what
-is in flight)."""
+their profile, and the free thousandths of all GPU cards of one node together (negative in rows of
+what is in flight)."""
 CARD_COLUMN_PREFIX: Final = "\0card"
 """Columns `CARD_COLUMN_PREFIX + "0"`, `CARD_COLUMN_PREFIX + "1"`, … hold the free thousandths of
 single GPU cards. No resource can have such a name, as names hold no NUL."""
-IN_FLIGHT_KIND: Final = 0
-"""The kind of rows that are no nodes but pods in flight, see `in_flight.py`."""
+IN_FLIGHT_PROFILE: Final = 0
+"""The profile of rows that are no nodes but pods in flight, see `in_flight.py`."""
 
 DEFAULT_MAX_PODS = 110
 """The pods that a node takes where its report does not say (the kubelet's default --max-pods)."""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeKind:
-    """What nodes of one kind have in common; labels are sorted."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeProfile:
+    """What pods may ask of a node besides free capacity; labels are sorted."""
 
     labels: tuple[tuple[str, str], ...]
     taints: tuple[Taint, ...]
@@ -66,16 +67,16 @@ class NodeKind:
 
 
 class _RowGroup(NamedTuple):
-    """`length` consecutive rows with the same schema and kind."""
+    """`length` consecutive rows with the same schema and profile."""
 
     schema: RowSchema
-    kind: int
+    profile: int
     length: int
 
 
-def kind_of(node_class: NodeClass) -> NodeKind:
-    """The kind of the nodes of a class: all that it says of them but the free capacity."""
-    return NodeKind(
+def profile_of(node_class: NodeClass) -> NodeProfile:
+    """The profile of the nodes of a class: all that it says of them but the free capacity."""
+    return NodeProfile(
         labels=tuple(sorted(node_class.labels.items())),
         taints=node_class.taints,
         architecture=node_class.architecture,
@@ -89,7 +90,7 @@ class NodeTable:
 
     Attributes:
         rows: the columns.
-        kinds: the kinds of node by number; the first stands for pods in flight.
+        profiles: the node profiles by number; the first stands for pods in flight.
         max_cards: the most GPU cards that any node has been seen with.
         changed_slots: a log of slots whose nodes changed, since it was last emptied.
         log_generation: how often the log was emptied.
@@ -97,19 +98,19 @@ class NodeTable:
 
     def __init__(self) -> None:
         self.rows = RaggedTable()
-        for place, name in enumerate(("count", "kind", "cards")):
-            assert self.rows.column_number(f"\0{name}") == place  # noqa: S101 - as the constants say
+        for number, name in enumerate(("count", "profile", "cards")):
+            assert self.rows.column_number(f"\0{name}") == number  # noqa: S101 - as the constants say
         self._pods_column = self.rows.column_number(PODS)
-        self.kinds: list[NodeKind] = [_IN_FLIGHT_NODE_KIND]
+        self.profiles: list[NodeProfile] = [_IN_FLIGHT_NODE_PROFILE]
         self.max_cards = 0
         self._first_card_columns: list[int] = []
         self.changed_slots: list[int] = []
         self.log_generation = 0
         self._card_columns: Ints = np.zeros((0, 1), np.int64)
-        self._kind_numbers: dict[NodeKind, int] = {}
-        self._kind_numbers_as_written: dict[Hashable, int] = {}
+        self._profile_numbers: dict[NodeProfile, int] = {}
+        self._profile_numbers_as_written: dict[Hashable, int] = {}
         self._schemas: dict[tuple[str, ...], RowSchema] = {}
-        self._matching_kinds: dict[Hashable, tuple[Bools, bool]] = {}
+        self._matching_profiles: dict[Hashable, tuple[Bools, bool]] = {}
 
     def grow_sites(self, sites: int) -> None:
         """Extends the rows to `sites` slots."""
@@ -133,14 +134,14 @@ class NodeTable:
         rows = np.zeros((len(self.rows.column_numbers), nodes + len(in_flight_rows)))
         available_ratio = 1.0 - facts.spec.headroom.ratio
         amounts = np.array(values, np.int64)
-        begin = place = 0
+        begin = used = 0  # rows that are filled, and amounts that are used up
         for part in groups:
-            end, last = begin + part.length, place + part.length * len(part.schema.column_numbers)
-            self._fill_rows(rows[:, begin:end], part, amounts[place:last], available_ratio)
-            begin, place = end, last
-        for place, flight in enumerate(in_flight_rows, nodes):
+            end, last = begin + part.length, used + part.length * len(part.schema.column_numbers)
+            self._fill_rows(rows[:, begin:end], part, amounts[used:last], available_ratio)
+            begin, used = end, last
+        for row, flight in enumerate(in_flight_rows, nodes):
             for number, value in flight.items():
-                rows[number, place] = value
+                rows[number, row] = value
         return rows
 
     def _parse_node_classes(
@@ -149,14 +150,14 @@ class NodeTable:
         groups: list[_RowGroup] = []
         values: list[int] = []
         for index, node_class in enumerate(facts.status.node_classes):
-            kind = self._kind_number(node_class)
+            profile = self._profile_number(node_class)
             begin = 0
             try:
                 for names, group in groupby(node_class.free, tuple):
                     rows = list(group)
                     schema = self._schemas.get(names) or self._new_schema(names)
                     values += parse_amounts(names, rows, begin, parse_all=parse_all)
-                    groups.append(_RowGroup(schema, kind, len(rows)))
+                    groups.append(_RowGroup(schema, profile, len(rows)))
                     begin += len(rows)
             except NotAQuantity as error:
                 where = f"status.nodeClasses[{index}].free"
@@ -169,7 +170,7 @@ class NodeTable:
         schema = group.schema
         columns = amounts.reshape(group.length, len(schema.column_numbers)).T
         rows[schema.column_numbers] = columns
-        rows[KIND_COLUMN] = group.kind
+        rows[PROFILE_COLUMN] = group.profile
         if not schema.has_count:
             rows[COUNT_COLUMN] = 1.0
         if not schema.has_pods:
@@ -182,8 +183,8 @@ class NodeTable:
 
     def _new_schema(self, names: tuple[str, ...]) -> RowSchema:
         cards = {
-            place: card
-            for place, name in enumerate(names)
+            index: card
+            for index, name in enumerate(names)
             if (card := card_number(name)) is not None
         }
         self.max_cards = max([self.max_cards, *(card + 1 for card in cards.values())])
@@ -191,9 +192,9 @@ class NodeTable:
             COUNT_COLUMN
             if name == "count"
             else self.rows.column_number(
-                name if place not in cards else f"{CARD_COLUMN_PREFIX}{cards[place]}"
+                name if index not in cards else f"{CARD_COLUMN_PREFIX}{cards[index]}"
             )
-            for place, name in enumerate(names)
+            for index, name in enumerate(names)
         ]
         schema = RowSchema(
             column_numbers=np.array(numbers, np.int64),
@@ -250,7 +251,7 @@ class NodeTable:
     def _in_flight_row(self, entry: InFlight) -> dict[int, float]:
         """Pods in flight as a row with negative free capacity, by column number.
 
-        The kind need not be named: `IN_FLIGHT_KIND` is 0, as is all that a row does not name.
+        The profile need not be named: `IN_FLIGHT_PROFILE` is 0, as is all that a row does not name.
         """
         number_of = self.rows.column_numbers
         row: dict[int, float] = {COUNT_COLUMN: entry.replicas, self._pods_column: -1}
@@ -276,7 +277,7 @@ class NodeTable:
         """How many nodes each row stands for, 0 for rows in flight; [len(index)]."""
         matrix = self.rows.matrix
         counts: Floats = matrix[COUNT_COLUMN].take(index)
-        counts *= matrix[KIND_COLUMN].take(index) != IN_FLIGHT_KIND
+        counts *= matrix[PROFILE_COLUMN].take(index) != IN_FLIGHT_PROFILE
         return counts
 
     def clear(self, slot: int) -> None:
@@ -289,34 +290,35 @@ class NodeTable:
             self.changed_slots.clear()
             self.log_generation += 1
 
-    def matching_kinds(
-        self, cache_key: Hashable, matches: Callable[[NodeKind], bool]
+    def matching_profiles(
+        self, cache_key: Hashable, matches: Callable[[NodeProfile], bool]
     ) -> tuple[Bools, bool]:
-        """Which kinds of node match, [kinds], and whether all do; cached.
+        """Which node profiles match, [profiles], and whether all do; cached.
 
         Args:
             cache_key: all that `matches` depends on.
-            matches: whether one kind does.
+            matches: whether one profile does.
         """
-        cached = self._matching_kinds.get(cache_key)
-        if cached is None or len(cached[0]) < len(self.kinds):
+        cached = self._matching_profiles.get(cache_key)
+        if cached is None or len(cached[0]) < len(self.profiles):
             known_count = 0 if cached is None else len(cached[0])
-            kinds = enumerate(self.kinds[known_count:], known_count)
+            profiles = enumerate(self.profiles[known_count:], known_count)
             known = np.array(
-                [place == IN_FLIGHT_KIND or matches(kind) for place, kind in kinds], np.bool_
+                [number == IN_FLIGHT_PROFILE or matches(profile) for number, profile in profiles],
+                np.bool_,
             )
             if cached is not None:
                 known = np.concatenate([cached[0], known])
-            if len(self._matching_kinds) > _MAX_CACHED:
-                self._matching_kinds.clear()
-            cached = self._matching_kinds[cache_key] = (known, bool(known.all()))
+            if len(self._matching_profiles) > _MAX_CACHED:
+                self._matching_profiles.clear()
+            cached = self._matching_profiles[cache_key] = (known, bool(known.all()))
         return cached
 
-    def _kind_number(self, node_class: NodeClass) -> int:
-        """The number of the kind of a class.
+    def _profile_number(self, node_class: NodeClass) -> int:
+        """The number of the profile of a class.
 
-        Classes are cached as they are written, so that labels are sorted and kinds built only for
-        those that are new.
+        Classes are cached as they are written, so that labels are sorted and profiles built only
+        for those that are new.
         """
         labels = tuple(node_class.labels.items())
         written = (
@@ -326,19 +328,21 @@ class NodeTable:
             node_class.cpu_vendor,
             node_class.gpu_model,
         )
-        number = self._kind_numbers_as_written.get(written)
+        number = self._profile_numbers_as_written.get(written)
         if number is None:
-            kind = kind_of(node_class)
-            number = self._kind_numbers.get(kind)
+            profile = profile_of(node_class)
+            number = self._profile_numbers.get(profile)
             if number is None:
-                number = self._kind_numbers[kind] = len(self.kinds)
-                self.kinds.append(kind)
-            if len(self._kind_numbers_as_written) >= _MAX_CACHED:
-                self._kind_numbers_as_written.clear()
-            self._kind_numbers_as_written[written] = number
+                number = self._profile_numbers[profile] = len(self.profiles)
+                self.profiles.append(profile)
+            if len(self._profile_numbers_as_written) >= _MAX_CACHED:
+                self._profile_numbers_as_written.clear()
+            self._profile_numbers_as_written[written] = number
         return number
 
 
-_IN_FLIGHT_NODE_KIND = NodeKind(labels=(), taints=(), architecture="", cpu_vendor="", gpu_model="")
+_IN_FLIGHT_NODE_PROFILE = NodeProfile(
+    labels=(), taints=(), architecture="", cpu_vendor="", gpu_model=""
+)
 _MAX_CACHED = 4096
 _MAX_LOG_LENGTH = 65_536

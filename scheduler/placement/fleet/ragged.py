@@ -118,15 +118,16 @@ class RaggedTable:
             self._relocate(site, max(4, 2 * row_count))
             begin = self.start.item(site)
             self.matrix[:, begin : begin + row_count] = old_rows
-        place = self.start.item(site) + row_count
+        index = self.start.item(site) + row_count
         matrix = self.matrix
-        matrix[:, place] = 0.0  # the space may hold values of a former row
+        matrix[:, index] = 0.0  # the space may hold values of a former row
         for number, value in row.items():
-            matrix[number, place] = value
+            matrix[number, index] = value
         self.length[site] = row_count + 1
 
     def _relocate(self, site: int, block_size: int) -> None:
         self._unused_rows += self._block_sizes.item(site)
+        # Without rows the site is left out when blocks are packed: the caller writes them again.
         self._block_sizes[site] = self.length[site] = 0
         is_full = self._used_rows + block_size > self.matrix.shape[1]
         if is_full or self._unused_rows > max(_INITIAL_ROWS, self._used_rows // 2):
@@ -137,16 +138,17 @@ class RaggedTable:
 
     def _pack(self, extra_rows: int) -> None:
         occupied = np.flatnonzero(self.length)
-        index = self.row_indices(occupied)  # of the old places; below `start` is overwritten
+        index = self.row_indices(occupied)  # before `start` is overwritten below
         block_sizes = np.minimum(self._block_sizes, _with_spare(self.length))
-        block_sizes[self.length == 0] = 0
+        block_sizes[self.length == 0] = 0  # sites without rows need no spare rows
         needed = int(block_sizes.sum()) + extra_rows
         self._block_sizes[:] = block_sizes
         self.start[:] = np.cumsum(block_sizes) - block_sizes
+        # Half as much again as is needed, so that the next blocks are added without packing.
         packed = np.zeros((len(self.matrix), max(_INITIAL_ROWS, needed + needed // 2)))
         packed[:, self.row_indices(occupied)] = self.matrix[:, index]
         self.matrix = packed
-        self._used_rows = needed - extra_rows
+        self._used_rows = needed - extra_rows  # `_relocate` adds the extra rows itself
         self._unused_rows = 0
 
     def row_indices(self, sites: Ints) -> Ints:
@@ -160,7 +162,7 @@ class RaggedTable:
         ends = lengths.cumsum()
         total = int(ends[-1])
         if total > len(self._row_range):
-            self._row_range = np.arange(2 * total)
+            self._row_range = np.arange(2 * total)  # doubled, so that it seldom grows
         # `ends - lengths` is where a site's rows begin in the result: the running number of the
         # result, less that, plus `start`, is the row.
         index: Ints = (self.start.take(sites) - ends + lengths).repeat(lengths)

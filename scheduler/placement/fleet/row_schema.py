@@ -29,7 +29,7 @@ _HEADROOM_RESOURCES = (CPU, "memory")
 """The resources that headroom is kept free of; devices and pods cannot be divided."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RowSchema:
     """What rows that name the same resources in the same order have in common.
 
@@ -98,9 +98,9 @@ def parse_amounts(
     """
     width = len(names)
     values = list(chain.from_iterable(row.values() for row in rows))
-    for place, name in enumerate(names):
-        if parse_all or name == CPU or type(values[place]) is not int:
-            values[place::width] = _parse_column(name, values[place::width], begin)
+    for index, name in enumerate(names):
+        if parse_all or name == CPU or type(values[index]) is not int:
+            values[index::width] = _parse_column(name, values[index::width], begin)
     return values  # type: ignore[return-value] # see `parse_all`
 
 
@@ -113,9 +113,9 @@ def _parse_column(name: str, written: Sequence[float | str], begin: int) -> list
     try:
         return free_amounts(name, written)
     except NotAQuantity:
-        for place, value in enumerate(written, begin):
+        for row, value in enumerate(written, begin):
             try:
                 free_amount(name, value)
             except NotAQuantity as error:
-                raise NotAQuantity(f"[{place}]: {with_resource_name(name, error)}") from None
+                raise NotAQuantity(f"[{row}]: {with_resource_name(name, error)}") from None
         raise

@@ -22,9 +22,9 @@ INTERFACE: int = 7
 
 cdef enum:
     _COUNT = 0  # the columns that every fleet has, as in node_table.py
-    _KIND = 1
+    _PROFILE = 1
     _CARDS = 2
-    _IN_FLIGHT = 0  # the kind of rows that are no nodes but in flight, as in node_table.py
+    _IN_FLIGHT = 0  # the profile of rows that are no nodes but in flight, as in node_table.py
     _MAX_COLUMNS = 16
     _BLOCK = 64  # rows whose shares are computed together, in an array on the stack
 
@@ -47,10 +47,10 @@ cdef inline double _floor(double value) noexcept nogil:
 
 cdef inline int _check_slots(const int64_t[::1] slots, Py_ssize_t capacity) except -1:
     """Refuses slots outside an array: bounds are not checked later, so reads would give garbage."""
-    cdef Py_ssize_t place
-    for place in range(slots.shape[0]):
-        if not 0 <= slots[place] < capacity:
-            raise IndexError(f"slot {slots[place]} of {capacity}")
+    cdef Py_ssize_t index
+    for index in range(slots.shape[0]):
+        if not 0 <= slots[index] < capacity:
+            raise IndexError(f"slot {slots[index]} of {capacity}")
     return 0
 
 
@@ -99,10 +99,11 @@ cdef class Fit:
         gpu_cards: on how many different cards a pod takes a share; 0: on none.
         gpu_milli: the share of one card, in thousandths.
         one_per_node: whether a node takes one pod at most.
-        chosen: 1 for each kind of node that is suitable, [kinds]; None: all are.
+        chosen: 1 for each node profile that is suitable, [profiles]; None: all are.
         sets: the number of the set of permitted CPU vendors of each site, [slot_capacity]; None:
             any vendor.
-        permitted: 1 for each kind that a set permits; [vendor sets, kinds]; None if `sets` is.
+        permitted: 1 for each node profile that a set permits; [vendor sets, profiles]; None
+            if `sets` is.
 
     Raises:
         ValueError: more than `MAX_COLUMNS` resources.
@@ -116,7 +117,7 @@ cdef class Fit:
     cdef int64_t gpu_cards
     cdef double gpu_milli
     cdef bint one_per_node
-    cdef bint is_any_kind
+    cdef bint is_any_profile
     cdef bint is_any_vendor
     cdef const uint8_t[::1] chosen
     cdef const int64_t[::1] sets
@@ -134,7 +135,7 @@ cdef class Fit:
         sets,
         permitted,
     ):
-        cdef int place = 0
+        cdef int index = 0
         self.rows = rows
         self.count = len(columns)
         if self.count > _MAX_COLUMNS:
@@ -142,13 +143,13 @@ cdef class Fit:
         for column, amount in zip(columns, asked):
             if not 0 <= column < rows.matrix.shape[0]:
                 raise IndexError(f"there is no column {column}")
-            self.columns[place] = column
-            self.asked[place] = amount
-            place += 1
+            self.columns[index] = column
+            self.asked[index] = amount
+            index += 1
         self.gpu_cards = gpu_cards
         self.gpu_milli = gpu_milli
         self.one_per_node = one_per_node
-        self.is_any_kind = chosen is None
+        self.is_any_profile = chosen is None
         self.is_any_vendor = sets is None
         if chosen is not None:
             self.chosen = chosen
@@ -156,11 +157,11 @@ cdef class Fit:
             self.sets = sets
             self.permitted = permitted
 
-    cdef bint _is_usable(self, Py_ssize_t slot, int64_t kind) noexcept nogil:
-        """Whether this kind of node suits the shape, and the site's grant permits its vendor."""
-        if not self.is_any_kind and not self.chosen[kind]:
+    cdef bint _is_usable(self, Py_ssize_t slot, int64_t profile) noexcept nogil:
+        """Whether this node profile suits the shape, and the site's grant permits its vendor."""
+        if not self.is_any_profile and not self.chosen[profile]:
             return False
-        return self.is_any_vendor or self.permitted[self.sets[slot], kind]
+        return self.is_any_vendor or self.permitted[self.sets[slot], profile]
 
     cdef void _shares_of_rows(self, Py_ssize_t begin, Py_ssize_t rows, double* fits) noexcept nogil:
         """How often each of up to `_BLOCK` rows has what a pod asks for, without cards.
@@ -172,13 +173,13 @@ cdef class Fit:
         cdef double asked
         cdef double share
         cdef Py_ssize_t row
-        cdef int place
+        cdef int index
         for row in range(rows):
             fits[row] = _UNLIMITED
-        for place in range(self.count):
-            free = self.rows.data + self.columns[place] * self.rows.width + begin
-            asked = self.asked[place]
-            if place == 0:
+        for index in range(self.count):
+            free = self.rows.data + self.columns[index] * self.rows.width + begin
+            asked = self.asked[index]
+            if index == 0:
                 for row in range(rows):
                     fits[row] = free[row] / asked
             elif asked == 1.0:
@@ -272,7 +273,7 @@ cdef class Fit:
     ) noexcept nogil:
         """What up to `_BLOCK` rows of a site take: its nodes, its rows in flight, or both."""
         cdef double[_BLOCK] shares
-        cdef const double* kinds = self.rows.data + _KIND * self.rows.width + begin
+        cdef const double* profiles = self.rows.data + _PROFILE * self.rows.width + begin
         cdef const double* counts = self.rows.data + _COUNT * self.rows.width + begin
         cdef Py_ssize_t row
         cdef double fits
@@ -282,11 +283,11 @@ cdef class Fit:
             fits = shares[row]
             if 0.0 <= fits < 1.0:  # takes none; rows in flight are negative
                 continue
-            if not (in_flight if kinds[row] == _IN_FLIGHT else nodes):
+            if not (in_flight if profiles[row] == _IN_FLIGHT else nodes):
                 continue
-            if not self._is_usable(slot, <int64_t>kinds[row]):
+            if not self._is_usable(slot, <int64_t>profiles[row]):
                 continue
-            if not self.count and kinds[row] == _IN_FLIGHT:  # a pod without requests loses nothing
+            if not self.count and profiles[row] == _IN_FLIGHT:  # a pod without requests loses nothing
                 fits = 0.0
             fits = _floor(fits)
             if self.gpu_cards:
@@ -301,7 +302,7 @@ cdef class Fit:
 
         Cards come first: most sites have none, and need no further sums.
         """
-        cdef int place
+        cdef int index
         cdef double left
         cdef double least = _UNLIMITED
         if self.gpu_cards:
@@ -309,8 +310,8 @@ cdef class Fit:
             if left < 1.0:
                 return 0
             least = min(least, left)
-        for place in range(self.count):
-            left = self._free_sum(slot, self.columns[place], in_flight) / self.asked[place]
+        for index in range(self.count):
+            left = self._free_sum(slot, self.columns[index], in_flight) / self.asked[index]
             if left < 1.0:
                 return 0
             least = min(least, left)
@@ -322,12 +323,12 @@ cdef class Fit:
         """The sum of a column over the nodes of a site, less what is in flight."""
         cdef Py_ssize_t begin = self.rows.start[slot]
         cdef const double* free = self.rows.data + column * self.rows.width
-        cdef const double* kinds = self.rows.data + _KIND * self.rows.width
+        cdef const double* profiles = self.rows.data + _PROFILE * self.rows.width
         cdef const double* counts = self.rows.data + _COUNT * self.rows.width
         cdef Py_ssize_t row
         cdef double left = 0.0
         for row in range(begin, begin + self.rows.length[slot]):
-            if kinds[row] != _IN_FLIGHT and self._is_usable(slot, <int64_t>kinds[row]):
+            if profiles[row] != _IN_FLIGHT and self._is_usable(slot, <int64_t>profiles[row]):
                 left += free[row] * counts[row]
         return left - in_flight[column, slot] if column < in_flight.shape[0] else left
 
@@ -340,9 +341,9 @@ cdef class Fit:
         found = np.empty(slots.shape[0], np.int64)
         cdef int64_t[::1] replicas = found
         _check_slots(slots, self.rows.start.shape[0])
-        cdef Py_ssize_t place
-        for place in range(slots.shape[0]):
-            replicas[place] = self.replicas_at_slot(slots[place])
+        cdef Py_ssize_t index
+        for index in range(slots.shape[0]):
+            replicas[index] = self.replicas_at_slot(slots[index])
         return found
 
     def replicas_by_sums(self, const int64_t[::1] slots, const double[:, ::1] in_flight):
@@ -357,10 +358,10 @@ cdef class Fit:
         """
         found = np.empty(slots.shape[0], np.int64)
         cdef int64_t[::1] sums = found
-        cdef Py_ssize_t place
+        cdef Py_ssize_t index
         _check_slots(slots, min(self.rows.start.shape[0], in_flight.shape[1]))
-        for place in range(slots.shape[0]):
-            sums[place] = self.replicas_by_sums_at_slot(slots[place], in_flight)
+        for index in range(slots.shape[0]):
+            sums[index] = self.replicas_by_sums_at_slot(slots[index], in_flight)
         return found
 
     def count_fragmented(
@@ -378,17 +379,17 @@ cdef class Fit:
             IndexError: there is no such slot.
             ValueError: not one sum for each slot.
         """
-        cdef Py_ssize_t place
+        cdef Py_ssize_t index
         cdef int64_t most
         cdef int64_t found = 0
         _check_slots(slots, self.rows.start.shape[0])
         _check_length(sums.shape[0], slots.shape[0])
-        for place in range(slots.shape[0]):
-            if sums[place]:
+        for index in range(slots.shape[0]):
+            if sums[index]:
                 most = 0
-                if full is None or not full.is_full(slots[place]):
-                    most = self.replicas_at_slot(slots[place])
-                if not most or (most < replicas and sums[place] >= replicas):
+                if full is None or not full.is_full(slots[index]):
+                    most = self.replicas_at_slot(slots[index])
+                if not most or (most < replicas and sums[index] >= replicas):
                     found += 1
         return found
 
@@ -447,7 +448,7 @@ cdef struct Candidate:
     double cny
     int64_t unknown
     uint64_t tie
-    Py_ssize_t place
+    Py_ssize_t index
     int64_t slot
 
 
@@ -466,7 +467,7 @@ cdef bint _before(const Candidate* one, const Candidate* other) noexcept nogil:
         return other.cny != other.cny
     if one.tie != other.tie:
         return one.tie < other.tie
-    return one.place < other.place
+    return one.index < other.index
 
 
 cdef class Cheapest:
@@ -504,7 +505,7 @@ cdef class Cheapest:
         uint64_t salt,
         FullSiteTracker full,
     ):
-        cdef Py_ssize_t place
+        cdef Py_ssize_t index
         cdef int64_t slot
         cdef const int64_t[::1] missing
         cdef bint is_any_missing = unknown is not None
@@ -518,38 +519,38 @@ cdef class Cheapest:
         if is_any_missing:
             missing = unknown
             _check_length(missing.shape[0], cny.shape[0])
-        for place in range(slots.shape[0]):
-            slot = slots[place]
+        for index in range(slots.shape[0]):
+            slot = slots[index]
             if full is not None and full.is_full(slot):
                 continue
             self.heap[made].slot = slot
-            self.heap[made].place = place
+            self.heap[made].index = index
             self.heap[made].cny = cny[slot]
             self.heap[made].tie = (name_hashes[slot] ^ salt) * _ODD
             self.heap[made].unknown = missing[slot] if is_any_missing else 0
             made += 1
         self.left = made
-        for place in range(self.left // 2 - 1, -1, -1):
-            self._sink(place)
+        for index in range(self.left // 2 - 1, -1, -1):
+            self._sink(index)
 
     def __dealloc__(self):
         PyMem_Free(self.heap)
 
-    cdef void _sink(self, Py_ssize_t place) noexcept nogil:
+    cdef void _sink(self, Py_ssize_t index) noexcept nogil:
         """Restores the order of the heap below a place whose entry may be too expensive for it."""
-        cdef Candidate moved = self.heap[place]
+        cdef Candidate moved = self.heap[index]
         cdef Py_ssize_t child
         while True:
-            child = 2 * place + 1
+            child = 2 * index + 1
             if child >= self.left:
                 break
             if child + 1 < self.left and _before(&self.heap[child + 1], &self.heap[child]):
                 child += 1
             if not _before(&self.heap[child], &moved):
                 break
-            self.heap[place] = self.heap[child]
-            place = child
-        self.heap[place] = moved
+            self.heap[index] = self.heap[child]
+            index = child
+        self.heap[index] = moved
 
     cdef int64_t _next(self, int64_t* slot) noexcept nogil:
         """Finds the next site that takes a replica, and writes its slot to `slot`.

@@ -154,7 +154,7 @@ class FairQueue:
         self._window = window
         self._groups_by_priority.clear()
         self._priority_heap.clear()
-        self._groups = {place: one for place, one in self._groups.items() if one.tenants}
+        self._groups = {key: one for key, one in self._groups.items() if one.tenants}
         for group in self._groups.values():
             self._insert_group(group)
 

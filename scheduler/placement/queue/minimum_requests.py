@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scheduler.model.demand.demand import Demand, total_requests
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.node_table import COUNT_COLUMN, IN_FLIGHT_KIND, KIND_COLUMN
+from scheduler.placement.fleet.node_table import COUNT_COLUMN, IN_FLIGHT_PROFILE, PROFILE_COLUMN
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -30,7 +30,7 @@ _MAX_ROWS = 1_000
 _MIN_ROWS_TO_MERGE = 32
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MinimumRequest:
     """What a workload asks at least; millicores for cpu, whole units for all else.
 
@@ -150,7 +150,7 @@ class MinimumRequests:
         columns = np.array([rows.column_number(name) for name in self._row_by_resource], np.int64)
         index = rows.row_indices(np.array([slot]))
         free = rows.matrix[columns[:, None], index]
-        max_free = free[:, rows.matrix[KIND_COLUMN].take(index) != IN_FLIGHT_KIND].max(
+        max_free = free[:, rows.matrix[PROFILE_COLUMN].take(index) != IN_FLIGHT_PROFILE].max(
             axis=1, initial=-1.0
         )
         found: Bools = (self._largest_pod[:, numbers] <= max_free[:, None]).all(axis=0)
@@ -167,14 +167,14 @@ class MinimumRequests:
         return found
 
     def _is_in_flight_known(self, numbers: Ints) -> Bools:
-        """For which requests it is known how many replicas what is in flight takes from them.
+        """Requests whose loss to in-flight pods is exactly known; [len(numbers)].
 
         It is not known where namespace limits may make pods larger: larger pods may lose fewer.
         """
         limits = self._fleet.namespace_limits
         limited = [
-            place
-            for name, place in self._number_by_namespace.items()
+            number
+            for name, number in self._number_by_namespace.items()
             if limits.by_slot(name) is not None
         ]
         known: Bools = self._is_plain[numbers] & ~np.isin(self._namespace_number[numbers], limited)
@@ -223,15 +223,15 @@ def _merge_equal_rows(free: Floats, counts: Floats) -> tuple[Floats, Floats]:
     """Merges equal rows and adds up their counts: what is in flight has a row for each order."""
     if len(counts) <= _MIN_ROWS_TO_MERGE:
         return free, counts
-    distinct, places = np.unique(free, axis=1, return_inverse=True)
-    merged = np.bincount(places.ravel(), weights=counts).astype(np.float64)
+    distinct, numbers = np.unique(free, axis=1, return_inverse=True)
+    merged = np.bincount(numbers.ravel(), weights=counts).astype(np.float64)
     return distinct, merged
 
 
 def _has_capacity(asked: Floats, free: Floats, counts: Floats) -> Bools:
     """Whether at least one pod fits beside what is in flight; [requests].
 
-    True wherever `fit/capacity.py` finds room.
+    True wherever `fit/capacity.py` finds capacity.
 
     Args:
         asked: what the largest pod asks; [resources, requests].

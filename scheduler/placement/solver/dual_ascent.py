@@ -21,12 +21,17 @@ _TEMPERATURES = (0.04, 0.03, 0.02, 0.01)
 """The temperature of the softmax in each round, as a share of the mean best profit."""
 _STEPS_PER_ROUND = 50
 _STEP_SIZE = 0.3
+"""The most that the logarithm of a price changes in one step, at first."""
 _STEP_HALVES_AFTER = 100
+"""The steps, counted over all rounds, after which the step size is half."""
 _MOMENTUM = 0.8
+"""The share of the last direction in the next one."""
 _FIRST_SITES_PER_WORKLOAD = 30
 _ADDED_SITES_PER_ROUND = 10
 _FORBIDDEN_PROFIT = -1e9
+"""CNY per hour, for sites that are forbidden: so low that their softmax weight underflows to 0."""
 _EPSILON = 1e-12
+"""Keeps divisors above 0: amounts of a resource, or CNY per hour."""
 
 
 class PackingProblem(Protocol):
@@ -53,7 +58,7 @@ class PackingProblem(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AscentResult:
     """Prices, and the division that goes with them.
 
@@ -86,8 +91,11 @@ def ascend(problem: PackingProblem) -> AscentResult:
     """Finds prices; the same problem always gives the same prices."""
     best_profit = np.where(np.isfinite(problem.profit), problem.profit, 0.0).max(axis=1)
     mean_profit = max(float(best_profit.mean()), _EPSILON)
+    # CNY per hour and unit of each resource at which that resource alone would cost a mean request
+    # the whole mean profit.
     scale = mean_profit / np.maximum(problem.requests.mean(axis=0), _EPSILON)
     count = problem.free.shape[0]
+    # First prices: all resources together cost a mean request half the mean profit.
     ascent = _AscentState(problem, np.tile(scale / (2 * len(scale)), (count, 1)))
     best, best_bound = ascent.prices, np.inf
     for temperature in _TEMPERATURES:
@@ -100,7 +108,9 @@ def ascend(problem: PackingProblem) -> AscentResult:
     found = upper_bound_at(problem, ascent.prices, reduced_profit(problem, ascent.prices))
     if found < best_bound:
         best, best_bound = ascent.prices, found
-    return AscentResult(best, best_bound, ascent.sites, ascent.scaled_amounts())
+    return AscentResult(
+        prices=best, bound=best_bound, sites=ascent.sites, amounts=ascent.scaled_amounts()
+    )
 
 
 class _AscentState:
@@ -124,7 +134,7 @@ class _AscentState:
             reduced: profit less the price of what a replica takes; [workloads, sites].
         """
         reduced = reduced.copy()
-        reduced[self._rows, self.sites] = -np.inf
+        reduced[self._rows, self.sites] = -np.inf  # followed already
         wanted = _ADDED_SITES_PER_ROUND if self.sites.shape[1] else _FIRST_SITES_PER_WORKLOAD
         more = min(wanted, reduced.shape[1] - self.sites.shape[1])
         if more > 0:
@@ -142,9 +152,11 @@ class _AscentState:
                 reduced -= price[self.sites] * asked[:, None]
             self._parts = _softmax_replicas(reduced, problem.replicas, temperature)
             self._used = self._usage(self._parts)
+            # -1: unused, 0: just full, 1: at least twice what is free.
             excess = np.clip(self._used / self._free - 1.0, -1.0, 1.0)
             self._momentum = _MOMENTUM * self._momentum + (1 - _MOMENTUM) * excess
             size = _STEP_SIZE / (1 + self._step / _STEP_HALVES_AFTER)
+            # A factor, so that prices stay positive, whatever their unit.
             self.prices = self.prices * np.exp(size * self._momentum)
             self._step += 1
 
@@ -168,6 +180,7 @@ class _AscentState:
 def _softmax_replicas(reduced: Floats, replicas: Ints, temperature: float) -> Floats:
     """Replicas by a softmax of reduced profit; staying unplaced is a choice of profit 0."""
     most = np.maximum(reduced.max(axis=1), 0.0)
+    # Subtracting the largest exponent keeps exp from overflowing and changes no ratio.
     weight = np.exp((reduced - most[:, None]) / temperature)
     total = weight.sum(axis=1) + np.exp(-most / temperature)
     parts: Floats = weight * (replicas / total)[:, None]

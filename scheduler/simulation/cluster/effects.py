@@ -229,7 +229,7 @@ class ClusterWriter:
                 continue
             if found["metadata"].get("uid") == owner.uid:
                 return
-        await self._delete(Delete(write.resource, write.name, view.metadata.uid))
+        await self._delete(Delete(resource=write.resource, name=write.name, uid=view.metadata.uid))
 
     async def create_default_service_account(self, namespace: str) -> None:
         """Creates the service account `default`, which pods need, if the server did not."""

@@ -52,7 +52,9 @@ def plan_pod(
         return _plan_unbound(mirror, pod, now)
     node = mirror.node(pod.spec.node_name)
     if node is None:
-        return ControllerPlan([Delete(PODS, name, pod.metadata.uid, is_immediate=True)])
+        return ControllerPlan(
+            [Delete(resource=PODS, name=name, uid=pod.metadata.uid, is_immediate=True)]
+        )
     return _plan_bound(mirror, pod, node, now, pace)
 
 
@@ -83,7 +85,9 @@ SIMULATED_VERSION_SUFFIX = "-simulated"
 def _plan_unbound(mirror: Mirror, pod: Pod, now: datetime) -> ControllerPlan:
     name = name_of(pod)
     if is_terminating(pod):
-        return ControllerPlan([Delete(PODS, name, pod.metadata.uid, is_immediate=True)])
+        return ControllerPlan(
+            [Delete(resource=PODS, name=name, uid=pod.metadata.uid, is_immediate=True)]
+        )
     if (
         is_finished(pod)
         or pod.spec.scheduling_gates
@@ -99,7 +103,12 @@ def _plan_unbound(mirror: Mirror, pod: Pod, now: datetime) -> ControllerPlan:
         return NO_CHANGE
     return ControllerPlan(
         [
-            Patch(PODS, name, {"status": {"conditions": after}}, "status"),
+            Patch(
+                resource=PODS,
+                name=name,
+                body={"status": {"conditions": after}},
+                subresource="status",
+            ),
             RecordEvent(
                 resource=PODS,
                 name=name,
@@ -122,7 +131,9 @@ def _plan_termination(pod: Pod, now: datetime, pace: SimulationPace) -> Controll
     if left > 0:
         return ControllerPlan(requeue_after_seconds=left)
     name = name_of(pod)
-    return ControllerPlan([Delete(PODS, name, pod.metadata.uid, is_immediate=True)])
+    return ControllerPlan(
+        [Delete(resource=PODS, name=name, uid=pod.metadata.uid, is_immediate=True)]
+    )
 
 
 def _plan_running(
@@ -213,7 +224,7 @@ def _status_patch(
     if pod.spec.init_containers:
         status["initContainerStatuses"] = _init_container_statuses(pod, now)
     name = name_of(pod)
-    return Patch(PODS, name, {"status": status}, "status")
+    return Patch(resource=PODS, name=name, body={"status": status}, subresource="status")
 
 
 def _container_statuses(

@@ -56,7 +56,11 @@ def registration_writes(mirror: Mirror, description: NodeDescription) -> list[Wr
     writes: list[Write] = []
     if not meta["labels"].items() <= node.metadata.labels.items():
         writes.append(
-            Patch(NODES, ("", description.name), {"metadata": {"labels": meta["labels"]}})
+            Patch(
+                resource=NODES,
+                name=("", description.name),
+                body={"metadata": {"labels": meta["labels"]}},
+            )
         )
     return writes
 
@@ -108,7 +112,14 @@ def _status_writes(
         "addresses": [{"type": "Hostname", "address": node.metadata.name}],
         "nodeInfo": _node_info(node, description),
     }
-    return [Patch(NODES, ("", node.metadata.name), {"status": status}, "status")]
+    return [
+        Patch(
+            resource=NODES,
+            name=("", node.metadata.name),
+            body={"status": status},
+            subresource="status",
+        )
+    ]
 
 
 def _allocatable(node: SimulatedNode, description: NodeDescription | None) -> dict[str, Any]:
@@ -177,7 +188,7 @@ def _taint_writes(node: SimulatedNode, fault: str, now: datetime) -> list[Write]
     if wanted == node.spec.taints:
         return []
     body = {"spec": {"taints": [_taint_body(taint) for taint in wanted] or None}}
-    return [Patch(NODES, ("", node.metadata.name), body)]
+    return [Patch(resource=NODES, name=("", node.metadata.name), body=body)]
 
 
 def _taint_body(taint: Taint) -> Object:
@@ -195,13 +206,13 @@ def _cordon_writes(node: SimulatedNode, fault: str) -> list[Write]:
             "metadata": {"annotations": {_DRAIN_ANNOTATION: "true"}},
             "spec": {"unschedulable": True},
         }
-        return [Patch(NODES, name, body)]
+        return [Patch(resource=NODES, name=name, body=body)]
     if fault != faults.DRAIN and _DRAIN_ANNOTATION in node.metadata.annotations:
         body = {
             "metadata": {"annotations": {_DRAIN_ANNOTATION: None}},
             "spec": {"unschedulable": None},
         }
-        return [Patch(NODES, name, body)]
+        return [Patch(resource=NODES, name=name, body=body)]
     return []
 
 
@@ -246,7 +257,12 @@ def _tolerated_seconds(tolerations: list[Toleration], taint: Taint) -> float | N
 def _not_ready_patch(pod: Pod, now: datetime) -> Write:
     wanted = [("Ready", False, "NodeNotReady", "")]
     after = merge_conditions(pod.status.conditions, wanted, now)
-    return Patch(PODS, name_of(pod), {"status": {"conditions": after}}, "status")
+    return Patch(
+        resource=PODS,
+        name=name_of(pod),
+        body={"status": {"conditions": after}},
+        subresource="status",
+    )
 
 
 def _is_daemon(pod: Pod) -> bool:

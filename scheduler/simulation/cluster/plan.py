@@ -22,7 +22,7 @@ class Create:
     body: Object
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Patch:
     """Applies a merge patch; it counts as done if the object is gone."""
 
@@ -32,7 +32,7 @@ class Patch:
     subresource: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delete:
     """Deletes the object with exactly this uid.
 
@@ -141,4 +141,8 @@ def status_patch(
     """
     changed = {key: value for key, value in wanted.items() if (current.get(key) or 0) != value}
     changed = {key: value for key, value in changed.items() if value or current.get(key)}
-    return [Patch(resource, name, {"status": changed}, "status")] if changed else []
+    return (
+        [Patch(resource=resource, name=name, body={"status": changed}, subresource="status")]
+        if changed
+        else []
+    )

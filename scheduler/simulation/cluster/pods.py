@@ -61,9 +61,9 @@ def adoption_patches(mirror: Mirror, resource: ApiResource, owner: AppsObject) -
     namespace = owner.metadata.namespace
     return [
         Patch(
-            adoptable,
-            name_of(one),
-            {"metadata": {"ownerReferences": [owner_reference(resource, owner)]}},
+            resource=adoptable,
+            name=name_of(one),
+            body={"metadata": {"ownerReferences": [owner_reference(resource, owner)]}},
         )
         for one in mirror.orphans(adoptable)
         if one.metadata.namespace == namespace
@@ -110,7 +110,7 @@ def new_pod(
 
 def delete_pod(pod: Pod) -> Delete:
     """Deletes a pod with its grace period; the kubelet ends it."""
-    return Delete(PODS, name_of(pod), pod.metadata.uid)
+    return Delete(resource=PODS, name=name_of(pod), uid=pod.metadata.uid)
 
 
 def is_terminating(pod: Pod) -> bool:

@@ -89,10 +89,10 @@ class ChangeHandler:
             self._pending.add(name)
         else:
             self._pending.discard(name)
-        held_room = (
+        held_capacity = (
             isinstance(before, Pod) and bool(before.spec.node_name) and not is_finished(before)
         )
-        if held_room and (not isinstance(after, Pod) or is_finished(after)):
+        if held_capacity and (not isinstance(after, Pod) or is_finished(after)):
             yield from self._pending_pod_keys()
 
     def _pending_pod_keys(self) -> Iterator[_DelayedKey]:

@@ -34,7 +34,7 @@ class SiteChooser(Protocol):
         """The free capacity of a site changed; called by the runner."""
         ...
 
-    def may_have_room(self, site: int, nodes: list[int], shape: TracePodShape) -> bool:
+    def may_have_capacity(self, site: int, nodes: list[int], shape: TracePodShape) -> bool:
         """Whether waiting pods of a shape should be tried again after these nodes freed capacity.
 
         Args:
@@ -62,7 +62,7 @@ class RoundRobin:
     def on_site_change(self, site: int, now_seconds: int) -> None:
         """Ignores the change."""
 
-    def may_have_room(self, site: int, nodes: list[int], shape: TracePodShape) -> bool:
+    def may_have_capacity(self, site: int, nodes: list[int], shape: TracePodShape) -> bool:
         """False: no pod waits for a site."""
         del site, nodes, shape
         return False
@@ -83,16 +83,16 @@ class SumOfFree:
     def choose(self, pod: PodRecord, now_seconds: int) -> SiteChoice:
         """The site with the most capacity by its sums."""
         del now_seconds
-        room = _replicas_by_sum(self._free, pod.shape)
-        site = int(room.argmax())
-        return SiteChoice(site) if room[site] >= 1 else SiteChoice(None, "full")
+        pods = _replicas_by_sum(self._free, pod.shape)
+        site = int(pods.argmax())
+        return SiteChoice(site) if pods[site] >= 1 else SiteChoice(None, "full")
 
     def on_site_change(self, site: int, now_seconds: int) -> None:
         """Reads the site's sums again."""
         del now_seconds
         self._free[site] = self._sites[site].free_totals
 
-    def may_have_room(self, site: int, nodes: list[int], shape: TracePodShape) -> bool:
+    def may_have_capacity(self, site: int, nodes: list[int], shape: TracePodShape) -> bool:
         """Whether the site's sums suffice for one pod."""
         del nodes
         return bool(_replicas_by_sum(self._free[site : site + 1], shape)[0] >= 1)
@@ -104,5 +104,5 @@ def _replicas_by_sum(free: NDArray[np.int64], shape: TracePodShape) -> NDArray[n
     counted = asked > 0
     if not counted.any():
         return np.ones(len(free), np.int64)
-    rooms: NDArray[np.int64] = (free[:, counted] // asked[counted]).min(axis=1)
-    return rooms
+    fitting: NDArray[np.int64] = (free[:, counted] // asked[counted]).min(axis=1)
+    return fitting

@@ -125,7 +125,7 @@ class KapokChooser:
         self._fleet.upsert(facts)
         self.stats.reporting_seconds += self._clock.monotonic() - began
 
-    def may_have_room(self, site: int, nodes: list[int], shape: TracePodShape) -> bool:
+    def may_have_capacity(self, site: int, nodes: list[int], shape: TracePodShape) -> bool:
         """Whether one of these nodes can hold the shape; otherwise the decision cannot change."""
         return any(self._sites[site].node_fits(node, shape) for node in nodes)
 

@@ -31,7 +31,7 @@ class BadTrace(ValueError):
     """A trace is invalid; the message names file, line and column."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRecord:
     """One machine of the trace.
 
@@ -50,7 +50,7 @@ class NodeRecord:
     model: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TracePodShape:
     """Requests of a pod; pods of equal shape fit on the same nodes.
 
@@ -69,7 +69,7 @@ class TracePodShape:
     models: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PodRecord:
     """One pod of the trace.
 
@@ -155,7 +155,12 @@ def _parse_pod(row: _Row) -> PodRecord:
         deleted = row.number("deletion_time", largest=_MAX_TIME_SECONDS)
         if deleted < created:
             raise row.error("deletion_time", f"{deleted} is before creation_time {created}")
-    return PodRecord(row.name("name"), _parse_shape(row), created, deleted)
+    return PodRecord(
+        name=row.name("name"),
+        shape=_parse_shape(row),
+        created_seconds=created,
+        deleted_seconds=deleted,
+    )
 
 
 def _parse_shape(row: _Row) -> TracePodShape:
@@ -166,7 +171,13 @@ def _parse_shape(row: _Row) -> TracePodShape:
             "gpu_milli", f"{milli} contradicts num_gpu {cards}; both must be 0, or neither"
         )
     models = tuple(sorted(model for model in row.text("gpu_spec").split("|") if model))
-    return TracePodShape(row.number("cpu_milli"), row.number("memory_mib"), cards, milli, models)
+    return TracePodShape(
+        cpu_milli=row.number("cpu_milli"),
+        memory_mib=row.number("memory_mib"),
+        card_count=cards,
+        card_milli=milli,
+        models=models,
+    )
 
 
 def _parse_unique(

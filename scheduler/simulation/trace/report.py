@@ -16,7 +16,7 @@ _RATIO_DIGITS = 6
 _PEAKS_HEADER = "peak cpu/memory/gpu"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TraceComparison:
     """Results of a trace with the placement code and with the baselines.
 

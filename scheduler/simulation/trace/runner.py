@@ -17,7 +17,7 @@ from scheduler.simulation.trace.choosers import SiteChooser
 from scheduler.simulation.trace.reading import CARD_MILLI, NodeRecord, PodRecord, TracePodShape
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
     """Where and when a pod ran; `end_seconds` None: it never ended."""
 
@@ -29,7 +29,7 @@ class Assignment:
     end_seconds: int | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class TraceUsage:
     """Allocation over time, by resource: cpu, memory and gpu, in the units of the trace.
 
@@ -75,7 +75,7 @@ class TraceUsage:
         return found
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class TraceOutcome:
     """Result of a run.
 
@@ -142,7 +142,7 @@ class TraceRunner:
         self._chooser = chooser
         self._pods = sorted(pods, key=lambda pod: pod.created_seconds)  # the index is the age
         self._outcome = TraceOutcome(
-            TraceUsage(_capacity_of(node for site in sites for node in site.nodes))
+            usage=TraceUsage(capacity=_capacity_of(node for site in sites for node in site.nodes))
         )
         self._placed: dict[int, tuple[int, PodBinding]] = {}
         self._waiting: dict[int, _WaitingPod] = {}
@@ -201,7 +201,14 @@ class TraceRunner:
         self._outcome.usage.add(pod.shape, 1)
         node = self._sites[site].nodes[bound.node_index].name
         self._outcome.assignments.append(
-            Assignment(pod, site, node, bound.card_indexes, now_seconds, pod.deleted_seconds)
+            Assignment(
+                pod=pod,
+                site=site,
+                node=node,
+                card_indexes=bound.card_indexes,
+                start_seconds=now_seconds,
+                end_seconds=pod.deleted_seconds,
+            )
         )
         self._chooser.on_site_change(site, now_seconds)
         return True
@@ -236,7 +243,7 @@ class TraceRunner:
             return any(binder.node_fits(node, shape) for node in nodes)
 
         def sum_fits(shape: TracePodShape) -> bool:
-            return self._chooser.may_have_room(site, nodes, shape)
+            return self._chooser.may_have_capacity(site, nodes, shape)
 
         for index in self._oldest_first(self._waiting_at_site[site], site, node_fits):
             self._bind(index, site, now_seconds)

@@ -28,7 +28,7 @@ class Compute:
     def origin(
         self, facts: SiteFacts, demand: Demand, context: DecisionContext
     ) -> tuple[Origin, float | None]:
-        """A price list that an operator wrote."""
+        """`assumed`, as an operator wrote the price list; `unknown` without a price."""
         del demand, context
         return ("unknown" if facts.spec.prices.core_cny_per_hour is None else "assumed"), None
 

@@ -30,7 +30,7 @@ class EnergyCost:
     def origin(
         self, facts: SiteFacts, demand: Demand, context: DecisionContext
     ) -> tuple[Origin, float | None]:
-        """The price is a contract, but the watts are assumed, and so at best is the product."""
+        """At best `assumed`: the price is a contract, but the watts are assumed."""
         del demand, context
         if facts.spec.prices.energy_cny_per_kwh is None:
             return "unknown", None

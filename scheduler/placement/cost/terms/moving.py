@@ -48,7 +48,7 @@ class DataTransfer:
     def origin(
         self, facts: SiteFacts, demand: Demand, context: DecisionContext
     ) -> tuple[Origin, float | None]:
-        """The workload states how much data there is, and where."""
+        """Always `assumed`: the workload states how much data there is, and where."""
         del facts, demand, context
         return "assumed", None
 

@@ -39,7 +39,7 @@ class Scarcity:
     def origin(
         self, facts: SiteFacts, demand: Demand, context: DecisionContext
     ) -> tuple[Origin, float | None]:
-        """Computed."""
+        """Always `modelled`: prices come from the last batch."""
         del facts, demand, context
         return "modelled", None
 

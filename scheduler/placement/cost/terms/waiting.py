@@ -42,7 +42,7 @@ class WaitingCost:
     def origin(
         self, facts: SiteFacts, demand: Demand, context: DecisionContext
     ) -> tuple[Origin, float | None]:
-        """The workload's own price."""
+        """Always `assumed`: the workload states the price."""
         del facts, demand, context
         return "assumed", None
 

@@ -18,6 +18,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _MAX_CELLS = 2_000_000
+"""The most entries of the matrix [choices, candidates]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,8 @@ class EnumerationResult:
     """The outcome of trying every choice of groups.
 
     Attributes:
-        replicas: the cheapest division, new replicas by candidate; None: no choice has room.
+        replicas: the cheapest division, new replicas by candidate; None: no choice has enough
+            capacity.
     """
 
     replicas: Ints | None
@@ -49,10 +51,12 @@ def enumerate_groups(
     if comb(len(unused_groups), size) * len(max_additional) > _MAX_CELLS:
         return None
     max_additional = _cap_by_group(max_additional, level)
+    # Each choice uses as many groups as are allowed: one of fewer groups is contained in it.
     chosen = np.tile(is_used, (comb(len(unused_groups), size), 1))
     for row, groups in enumerate(combinations(unused_groups.tolist(), size)):
         chosen[row, list(groups)] = True
     allowed = np.where(chosen[:, level.group], max_additional, 0)
+    # Candidates are sorted by cost, so differences of the capped sums fill the cheapest first.
     cumulative = np.minimum(allowed.cumsum(axis=1), missing)
     replicas = np.diff(cumulative, axis=1, prepend=0)
     costs = np.where(cumulative[:, -1] == missing, replicas @ cost, np.inf)

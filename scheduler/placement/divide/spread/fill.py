@@ -12,7 +12,7 @@ Ints = NDArray[np.int64]
 
 
 class LazySites:
-    """Sites in order of cost with their room, computed once and only as far as they are read."""
+    """Sites in order of cost with their capacity, computed once and only as far as is read."""
 
     def __init__(self, sites: Iterator[tuple[int, int]]) -> None:
         self._sites = sites
@@ -26,12 +26,12 @@ class LazySites:
             yield each
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class GroupCounts:
     """How many replicas each group of one level holds, by the number of the place.
 
     Attributes:
-        place_numbers: the number of every site's place; 0 where it is unknown; [capacity].
+        place_numbers: the number of every site's place; 0 where it is unknown; [slot_capacity].
         held: replicas by place.
         max_per_group: the most replicas of one group.
         max_groups: the most groups.
@@ -85,7 +85,7 @@ def fill_cheapest_first(
     for slot, additional in sites:
         if missing <= 0:
             break
-        added = min(additional - shares.get(slot, 0), missing)
+        added = min(additional - shares.get(slot, 0), missing)  # `initial` has used some of it
         for counts in group_counts:
             added = min(added, counts.remaining_at(slot))
         if added <= 0:

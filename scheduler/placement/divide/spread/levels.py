@@ -16,6 +16,7 @@ Ints = NDArray[np.int64]
 UNKNOWN_PLACE = 0
 """The number of a place that is not known."""
 _UNLIMITED = 2**40
+"""Replicas or groups; small enough that sums of it fit an int64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def replicas_by_place(place_numbers: Ints, shares: ReplicasBySlot) -> dict[int, 
     """How many replicas each place holds, by its number; `UNKNOWN_PLACE` is one of them.
 
     Args:
-        place_numbers: the number of every site's place; [capacity].
+        place_numbers: the number of every site's place; [slot_capacity].
         shares: replicas by slot.
     """
     found: dict[int, int] = {}
@@ -78,7 +79,7 @@ def replicas_by_place(place_numbers: Ints, shares: ReplicasBySlot) -> dict[int, 
 
 
 def place_numbers_of(fleet: Fleet, by: str) -> Ints:
-    """The number of the place of every site; 0 where it is unknown; [capacity]."""
+    """The number of the place of every site; 0 where it is unknown; [slot_capacity]."""
     return fleet.description_column(
         ("place", by), lambda facts: fleet.domain_number(domain_of(facts, by)), np.int64
     )
@@ -97,7 +98,7 @@ def level_of(fleet: Fleet, slots: Ints, kept: dict[int, int], rule: Spread) -> L
         rule: the constraint.
     """
     names = place_numbers_of(fleet, rule.by)
-    holders = [slot for slot in kept if names[slot]]
+    holders = [slot for slot in kept if names[slot]]  # an unknown place is not a group
     both = np.concatenate([names[slots], names[np.array(holders, np.int64)]])
     distinct, first, numbers = np.unique(both, return_index=True, return_inverse=True)
     # np.unique sorts by the fleet's numbers; the rank of each first occurrence is the new number.
@@ -145,13 +146,14 @@ def are_nested(levels: list[Level]) -> bool:
     """Whether of any two levels one subdivides the groups of the other."""
     return all(
         _refines(one.group, other.group) or _refines(other.group, one.group)
-        for place, one in enumerate(levels)
-        for other in levels[place + 1 :]
+        for index, one in enumerate(levels)
+        for other in levels[index + 1 :]
     )
 
 
 def _refines(fine: Ints, coarse: Ints) -> bool:
     """Whether every group of `fine` is within one group of `coarse`."""
+    # A fine group in two coarse groups would be in two pairs.
     pairs = np.unique(np.stack([fine, coarse]), axis=1)
     return bool(len(np.unique(pairs[0])) == pairs.shape[1])
 
@@ -161,6 +163,7 @@ def satisfies(levels: list[Level], replicas: Ints) -> bool:
     for level in levels:
         totals = level.held + np.bincount(level.group, replicas, level.group_count).astype(np.int64)
         used = int(np.count_nonzero(totals))
+        # Kept replicas may exceed the limit: they are not moved, but none are added to them.
         over = totals > np.maximum(level.max_per_group, level.held)
         if over.any() or not level.min_groups <= used <= level.max_groups:
             return False

@@ -28,11 +28,11 @@ def scale_down_within_spread(
     """
     shares = divide(request)
     if shares is None or not request.replicas:
-        return Division(shares)
+        return Division(replicas_by_slot=shares)
     needed = [(place_numbers_of(fleet, rule.by), rule.min_groups) for rule in rules]
     if all(len(_used_places_of(shares, names)) >= least for names, least in needed):
-        return Division(shares)
-    return Division(_scale_down_keeping_groups(request, needed))
+        return Division(replicas_by_slot=shares)
+    return Division(replicas_by_slot=_scale_down_keeping_groups(request, needed))
 
 
 def _used_places_of(shares: ReplicasBySlot, names: Ints) -> set[int]:
@@ -48,13 +48,14 @@ def _scale_down_keeping_groups(
     most_expensive_first = request.costs.sort_cheapest_first(np.array(sorted(shares), np.int64))[
         ::-1
     ].tolist()
-    for slot in most_expensive_first:  # taking all but the last replica of a site gives up no group
-        removed = min(surplus, shares[slot] - 1)
+    for slot in most_expensive_first:
+        removed = min(surplus, shares[slot] - 1)  # all but the last: this gives up no group
         shares[slot] -= removed
         surplus -= removed
         if surplus > 0 and not _is_needed_for_groups(slot, shares, needed):
             shares[slot] = 0
             surplus -= 1
+    # What is still too much is taken although groups are given up for it.
     for slot in most_expensive_first:
         removed = min(surplus, shares[slot])
         shares[slot] -= removed

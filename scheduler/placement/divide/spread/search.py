@@ -18,6 +18,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _MAX_NODES = 2000
+"""The most nodes of the branch-and-bound tree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,8 @@ def search_cheapest_division(
         return None
     program = IntegerProgram()
     variables = [
-        program.add_variable(0, min(int(max_additional[place]), missing), float(price))
-        for place, price in zip(kept.tolist(), cost[kept].tolist(), strict=True)
+        program.add_variable(0, min(int(max_additional[index]), missing), float(price))
+        for index, price in zip(kept.tolist(), cost[kept].tolist(), strict=True)
     ]
     program.add_constraint([LinearTerm(variable, 1.0) for variable in variables], missing, missing)
     for level in levels:
@@ -62,13 +63,14 @@ def search_cheapest_division(
     if solution is None:
         return None
     replicas = np.zeros(len(max_additional), np.int64)
-    replicas[kept] = solution.values[: len(kept)]
+    replicas[kept] = solution.values[: len(kept)]  # those of groups come after these
     return SearchResult(replicas, solution.is_optimal, solution.gap)
 
 
 def _add_level(
     program: IntegerProgram, level: Level, group: Ints, variables: list[int], missing: int
 ) -> None:
+    # Whether the number of used groups matters: one is used in any case.
     counted = level.max_groups < level.group_count or level.min_groups > 1
     if not counted and level.max_per_group - int(level.held.max(initial=0)) >= missing:
         return
@@ -76,7 +78,7 @@ def _add_level(
     already = int(np.count_nonzero(level.held))
     for number in range(level.group_count):
         members = [
-            LinearTerm(variables[place], 1.0) for place in np.flatnonzero(group == number).tolist()
+            LinearTerm(variables[index], 1.0) for index in np.flatnonzero(group == number).tolist()
         ]
         left = min(max(0, level.max_per_group - int(level.held[number])), missing)
         if not members:
@@ -102,13 +104,15 @@ def _useful_candidates(max_additional: Ints, levels: list[Level], missing: int) 
     cells = (
         np.stack([level.group for level in coarse])
         if coarse
-        else np.zeros((1, len(max_additional)))
+        else np.zeros((1, len(max_additional)))  # all candidates in one cell
     )
     _, cell = np.unique(cells, axis=1, return_inverse=True)
-    rooms = np.minimum(max_additional, missing)
+    capacities = np.minimum(max_additional, missing)
     holds = np.zeros(len(max_additional), np.bool_)
     for level in by_site:
-        rooms = np.minimum(rooms, np.maximum(level.max_per_group - level.held, 0)[level.group])
+        capacities = np.minimum(
+            capacities, np.maximum(level.max_per_group - level.held, 0)[level.group]
+        )
         holds |= level.held[level.group] > 0
     fewest = max((level.min_groups for level in by_site), default=1)
     unused_allowed = [level.max_groups - int(np.count_nonzero(level.held)) for level in by_site]
@@ -116,7 +120,7 @@ def _useful_candidates(max_additional: Ints, levels: list[Level], missing: int) 
     for number in range(int(cell.max()) + 1 if len(cell) else 0):
         members = np.flatnonzero((cell == number) & ~holds)
         useful = _useful_of_cell(
-            rooms[members].tolist(), fewest, min(unused_allowed, default=None), missing
+            capacities[members].tolist(), fewest, min(unused_allowed, default=None), missing
         )
         kept += members[useful].tolist()
     return np.array(sorted(kept), np.int64)
@@ -128,19 +132,19 @@ def _is_by_site(level: Level) -> bool:
 
 
 def _useful_of_cell(
-    rooms: list[int], min_sites: int, max_sites: int | None, missing: int
+    capacities: list[int], min_sites: int, max_sites: int | None, missing: int
 ) -> list[int]:
-    """Which sites of one cell a best division can use, as places in `rooms` (cheapest first)."""
+    """Indices into `capacities` (cheapest first): the sites that a best division can use."""
     kept: list[int] = []
-    room = 0
-    for place, mine in enumerate(rooms):
-        if max_sites is not None and max_sites < len(rooms):
-            # With few sites allowed, a more expensive one is useful only if it is roomier.
-            better = sum(rooms[each] >= mine for each in kept)
+    total = 0
+    for index, mine in enumerate(capacities):
+        if max_sites is not None and max_sites < len(capacities):
+            # With few sites allowed, a more expensive one is useful only if it takes more.
+            better = sum(capacities[each] >= mine for each in kept)
             if better >= max(max_sites, min_sites):
                 continue
-        elif room >= missing and len(kept) >= min_sites:
+        elif total >= missing and len(kept) >= min_sites:
             break
-        kept.append(place)
-        room += mine
+        kept.append(index)
+        total += mine
     return kept

@@ -61,7 +61,7 @@ class Candidates:
 def divide_spread(request: DivisionRequest, fleet: Fleet) -> Division:
     """Divides within the spread that is asked; drops preferred levels, the last first."""
     if not request.demand.spread:
-        return Division(divide(request))
+        return Division(replicas_by_slot=divide(request))
     rules = list(request.demand.spread)
     preferred = [rule for rule in rules if not rule.required]
     while True:
@@ -70,8 +70,8 @@ def divide_spread(request: DivisionRequest, fleet: Fleet) -> Division:
             break
         rules.remove(preferred.pop())
     if division.replicas_by_slot is None:
-        has_room = not division.lacks_capacity and divide(request) is not None
-        return replace(division, spread_failed=has_room)
+        has_capacity = not division.lacks_capacity and divide(request) is not None
+        return replace(division, spread_failed=has_capacity)
     dropped = len(request.demand.spread) - len(rules)
     notes = (f"preferred spread constraints not met: {dropped}",) if dropped else ()
     return replace(division, notes=(*division.notes, *notes))
@@ -79,14 +79,14 @@ def divide_spread(request: DivisionRequest, fleet: Fleet) -> Division:
 
 def _divide_within(request: DivisionRequest, fleet: Fleet, rules: Sequence[Spread]) -> Division:
     if not rules:
-        return Division(divide(request))
+        return Division(replicas_by_slot=divide(request))
     missing = request.replicas - request.kept_total
     if request.demand.strategy == "Duplicated":
         return _divide_duplicated(request, fleet, rules)
     if missing <= 0:
         return scale_down_within_spread(request, fleet, rules)
     if any(rule.min_groups > request.replicas for rule in rules):
-        return Division(None)
+        return Division(replicas_by_slot=None)
     if request.demand.strategy == "CostOptimal" and are_nested_everywhere(fleet, rules):
         quick = _divide_cheapest_only(request, fleet, rules, missing)
         if quick is not None:
@@ -99,14 +99,14 @@ def _divide_among_all(request: DivisionRequest, fleet: Fleet, rules: Sequence[Sp
     missing = request.replicas - request.kept_total
     max_additional = request.max_additional_at(request.open_slots)
     if int(max_additional.sum()) < missing:
-        return Division(None, lacks_capacity=True)
+        return Division(replicas_by_slot=None, lacks_capacity=True)
     candidates = _candidates_of(request, fleet, rules, max_additional)
     if request.demand.strategy != "CostOptimal":
         shares = _divide_by_strategy(request, candidates)
         if shares is not None:
-            return Division(shares)
+            return Division(replicas_by_slot=shares)
     if _is_infeasible(candidates, missing):
-        return Division(None)
+        return Division(replicas_by_slot=None)
     is_tried = request.demand.strategy == "CostOptimal" and are_nested_everywhere(fleet, rules)
     replicas = (
         None
@@ -116,7 +116,7 @@ def _divide_among_all(request: DivisionRequest, fleet: Fleet, rules: Sequence[Sp
     return (
         _search_cheapest(request, candidates, missing)
         if replicas is None
-        else Division(add_replicas(request.kept, candidates.slots, replicas))
+        else Division(replicas_by_slot=add_replicas(request.kept, candidates.slots, replicas))
     )
 
 
@@ -137,7 +137,7 @@ def _divide_cheapest_only(
         return None
     for slot, replicas in request.kept.items():
         shares[slot] = shares.get(slot, 0) + replicas
-    return Division(shares)
+    return Division(replicas_by_slot=shares)
 
 
 def _open_cheapest_groups(sites: LazySites, counts: GroupCounts, missing: int) -> ReplicasBySlot:
@@ -160,12 +160,12 @@ def _open_cheapest_groups(sites: LazySites, counts: GroupCounts, missing: int) -
 def _group_counts_of(request: DivisionRequest, fleet: Fleet, rule: Spread) -> GroupCounts:
     place_numbers = place_numbers_of(fleet, rule.by)
     held = replicas_by_place(place_numbers, request.kept)
-    held.pop(UNKNOWN_PLACE, None)
+    held.pop(UNKNOWN_PLACE, None)  # replicas at unknown places are in no group
     return GroupCounts(
-        place_numbers,
-        held,
+        place_numbers=place_numbers,
+        held=held,
         max_per_group=max_per_group_of(rule),
-        max_groups=max(len(held), max_groups_of(rule)),
+        max_groups=max(len(held), max_groups_of(rule)),  # groups of kept replicas stay
         min_groups=rule.min_groups,
     )
 
@@ -173,8 +173,9 @@ def _group_counts_of(request: DivisionRequest, fleet: Fleet, rule: Spread) -> Gr
 def _candidates_of(
     request: DivisionRequest, fleet: Fleet, rules: Sequence[Spread], max_additional: Ints
 ) -> Candidates:
-    """Sites with room in order of cost, without those whose place is unknown at a level."""
+    """Sites with capacity in order of cost, without those of unknown place at a level."""
     additional_by_slot = np.zeros(fleet.slot_capacity, np.int64)
+    # No site can get more than all replicas; the cap also keeps the sums below small.
     additional_by_slot[request.open_slots] = np.minimum(max_additional, request.replicas)
     slots = request.open_slots[max_additional > 0]
     for rule in rules:
@@ -204,18 +205,20 @@ def _search_cheapest(request: DivisionRequest, candidates: Candidates, missing: 
         max_additional, level = limited
         enumerated = enumerate_groups(max_additional, cost, level, missing)
         if enumerated is not None and enumerated.replicas is None:
-            return Division(None)
+            return Division(replicas_by_slot=None)
         if (
             enumerated is not None
             and enumerated.replicas is not None
             and satisfies(candidates.levels, enumerated.replicas)
         ):
-            return Division(add_replicas(request.kept, candidates.slots, enumerated.replicas))
+            return Division(
+                replicas_by_slot=add_replicas(request.kept, candidates.slots, enumerated.replicas)
+            )
     found = search_cheapest_division(candidates.max_additional, cost, candidates.levels, missing)
     if found is None:
-        return Division(None)
+        return Division(replicas_by_slot=None)
     return Division(
-        add_replicas(request.kept, candidates.slots, found.replicas),
+        replicas_by_slot=add_replicas(request.kept, candidates.slots, found.replicas),
         is_optimal=found.is_optimal,
         gap=found.gap,
     )
@@ -236,23 +239,23 @@ def _fill_greedily(candidates: Candidates, missing: int, replicas: Ints) -> Ints
         - np.bincount(level.group, replicas, level.group_count).astype(np.int64)
         for level in candidates.levels
     ]
-    for place in range(len(candidates.slots)):
+    for index in range(len(candidates.slots)):
         if left <= 0:
             break
-        added = min(left, int(candidates.max_additional[place] - replicas[place]))
+        added = min(left, int(candidates.max_additional[index] - replicas[index]))
         for level, limit in zip(candidates.levels, limits, strict=True):
-            added = min(added, int(limit[level.group[place]]))
+            added = min(added, int(limit[level.group[index]]))
         if added <= 0:
             continue
-        replicas[place] += added
+        replicas[index] += added
         left -= added
         for level, limit in zip(candidates.levels, limits, strict=True):
-            limit[level.group[place]] -= added
+            limit[level.group[index]] -= added
     return replicas if left == 0 else None
 
 
 def _single_group_level(candidates: Candidates) -> tuple[Ints, Level] | None:
-    """The only level with several sites per group, and the room that levels by site leave."""
+    """The only level with several sites per group, and the capacity that levels by site leave."""
     single = [level for level in candidates.levels if level.group_count >= len(candidates.slots)]
     coarse = [level for level in candidates.levels if level.group_count < len(candidates.slots)]
     if len(coarse) != 1 or any(level.max_groups < level.group_count for level in single):
@@ -272,6 +275,7 @@ def costs_with_unknown_last(costs: SiteCosts, slots: Ints) -> Floats:
     """
     cny = costs.cny[slots]
     most = float(np.abs(cny).max(initial=0.0))
+    # Two known costs differ by at most 2 * most, so one unknown figure always ranks behind.
     weighted: Floats = cny + costs.unknown[slots] * (1.0 + 2.0 * most)
     return weighted
 
@@ -281,39 +285,39 @@ def _fill_with_more_groups(candidates: Candidates, missing: int) -> Ints | None:
     level = candidates.levels[0]
     replicas = np.zeros(len(candidates.slots), np.int64)
     used = level.held > 0
-    for place in range(len(candidates.slots)):  # cheapest first
+    for index in range(len(candidates.slots)):  # cheapest first
         if int(np.count_nonzero(used)) >= level.min_groups or int(replicas.sum()) >= missing:
             break
-        group = level.group[place]
+        group = level.group[index]
         if not used[group] and level.max_per_group > 0:
             used[group] = True
-            replicas[place] = 1
+            replicas[index] = 1
     return _fill_greedily(candidates, missing, replicas)
 
 
 def _is_infeasible(candidates: Candidates, missing: int) -> bool:
-    """Whether a level has too few groups with room, or too little room in its roomiest groups."""
+    """Whether a level has too few groups with capacity, or too little in its largest groups."""
     more = candidates.max_additional
     for level in sorted(candidates.levels, key=lambda each: -each.group_count):  # the finest first
-        room = np.bincount(level.group, more, level.group_count)
-        room = np.minimum(room, np.maximum(level.max_per_group - level.held, 0))
-        if np.count_nonzero((room > 0) | (level.held > 0)) < level.min_groups:
+        capacity = np.bincount(level.group, more, level.group_count)
+        capacity = np.minimum(capacity, np.maximum(level.max_per_group - level.held, 0))
+        if np.count_nonzero((capacity > 0) | (level.held > 0)) < level.min_groups:
             return True
-        unused = np.sort(room[level.held == 0])[::-1]
+        unused = np.sort(capacity[level.held == 0])[::-1]  # largest first
         most = level.max_groups - int(np.count_nonzero(level.held))
-        if room[level.held > 0].sum() + unused[: max(0, most)].sum() < missing:
+        if capacity[level.held > 0].sum() + unused[: max(0, most)].sum() < missing:
             return True
-        if level.group_count == len(
-            candidates.slots
-        ):  # single sites: what one may hold is known now
-            more = np.minimum(more, room[level.group]).astype(np.int64)
+        # Groups of single sites: what a site may hold bounds it at the coarser levels too.
+        if level.group_count == len(candidates.slots):
+            more = np.minimum(more, capacity[level.group]).astype(np.int64)
     return False
 
 
 def _divide_by_strategy(request: DivisionRequest, candidates: Candidates) -> ReplicasBySlot | None:
-    """Divides by the strategy within the roomiest groups, and caps groups that hold too many."""
-    open_slots = _slots_of_roomiest_groups(candidates)
+    """Divides by the strategy in the groups with most capacity; caps those that hold too many."""
+    open_slots = _slots_of_largest_groups(candidates)
     caps: ReplicasBySlot = dict(request.caps)
+    # Each round caps one group, so more rounds than groups do not help.
     for _ in range(1 + sum(level.group_count for level in candidates.levels)):
         shares = divide(replace(request, open_slots=np.sort(open_slots), caps=caps))
         if shares is None:
@@ -329,13 +333,14 @@ def _divide_by_strategy(request: DivisionRequest, candidates: Candidates) -> Rep
     return None
 
 
-def _slots_of_roomiest_groups(candidates: Candidates) -> Ints:
+def _slots_of_largest_groups(candidates: Candidates) -> Ints:
     allowed = np.ones(len(candidates.slots), np.bool_)
     for level in candidates.levels:
         weight = np.bincount(
             level.group, np.where(allowed, candidates.max_additional, 0), level.group_count
         )
         weight = np.minimum(weight, level.max_per_group)
+        # The last key counts most: groups that hold replicas first, then those with most capacity.
         order = np.lexsort((np.arange(level.group_count), -weight, level.held == 0))
         chosen = np.zeros(level.group_count, np.bool_)
         chosen[order[: min(level.max_groups, level.group_count)]] = True
@@ -352,6 +357,7 @@ def _cap_fullest_group(candidates: Candidates, replicas: Ints, caps: ReplicasByS
             allowed = max(0, level.max_per_group - int(level.held[group]))
             mine = replicas[members]
             parts = mine * allowed // max(1, int(mine.sum()))
+            # Rounding down left some of `allowed`: one more each, to the sites with most.
             for extra in np.argsort(-mine, kind="stable")[: allowed - int(parts.sum())]:
                 parts[extra] += 1
             for member, part in zip(members.tolist(), parts.tolist(), strict=True):
@@ -364,7 +370,7 @@ def _divide_duplicated(request: DivisionRequest, fleet: Fleet, rules: Sequence[S
     """Places all replicas at every site that the levels allow, cheapest sites first."""
     whole = divide(request)
     if whole is None:
-        return Division(None)
+        return Division(replicas_by_slot=None)
     slots = request.costs.sort_cheapest_first(np.array(sorted(whole), np.int64))
     used: list[dict[int, int]] = [{} for _ in rules]
     shares: ReplicasBySlot = {}
@@ -378,11 +384,11 @@ def _divide_duplicated(request: DivisionRequest, fleet: Fleet, rules: Sequence[S
             for groups, place in zip(used, mine, strict=True):
                 groups[place] = groups.get(place, 0) + whole[slot]
     enough = all(len(groups) >= rule.min_groups for rule, groups in zip(rules, used, strict=True))
-    return Division(shares if enough else None)
+    return Division(replicas_by_slot=shares if enough else None)
 
 
 def _may_use(rule: Spread, groups: dict[int, int], place: int, replicas: int) -> bool:
-    if not place:
+    if not place:  # `UNKNOWN_PLACE`
         return False
     if rule.max_per_group is not None and groups.get(place, 0) + replicas > rule.max_per_group:
         return False

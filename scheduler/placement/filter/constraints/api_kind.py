@@ -58,7 +58,7 @@ class ApiKind:
         return f"the cluster of {facts.name} serves every kind that the manifests use"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """A cluster that serves the kinds: their definitions are installed there."""
+        """Suggests to install the definitions of the missing kinds in the cluster."""
         had = refused.facts.status.api_kinds or ()
         missing = [each for each in refused.demand.api_kinds if each not in had]
         status = replace(refused.facts.status, api_kinds=(*had, *missing))

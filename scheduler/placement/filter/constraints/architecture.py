@@ -41,7 +41,7 @@ class Architecture:
         )
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """Images for a processor that the site has."""
+        """Suggests images for a processor that the site has."""
         had = refused.demand.architectures
         known = [each for each in refused.facts.status.node_classes if each.architecture]
         if not known:

@@ -46,7 +46,7 @@ class WithCompanions:
         return f"{facts.name}: the workload must run {' and '.join(requirements)}"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """Affinity to other workloads as a preference, not required."""
+        """Suggests to make the required affinity to other workloads a preference."""
         demand = refused.demand
         preferred = tuple(replace(each, required=False) for each in demand.companions)
         return change_workload(

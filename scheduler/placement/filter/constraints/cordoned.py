@@ -31,7 +31,7 @@ class Cordoned:
         return f"{facts.name} is {'' if facts.spec.cordon else 'not '}cordoned"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """A site that is open again."""
+        """Suggests to open the site again."""
         spec = replace(refused.facts.spec, cordon=False)
         return change_site("cordon", "true", "false", replace(refused.facts, spec=spec))
 

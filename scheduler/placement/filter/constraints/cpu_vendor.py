@@ -75,7 +75,7 @@ class CpuVendor:
         return f"{facts.name} has {', '.join(there) or 'no nodes'}; permitted: {permitted}"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """Lists that permit a vendor which the site has: the workload's, then the grant's."""
+        """Suggests lists that permit a vendor of the site: the workload's, then the grant's."""
         demand, grant = refused.demand, grant_to_change(refused)
         if grant is None:
             return None
@@ -135,8 +135,8 @@ def _permitting_grant_bits(facts: SiteFacts, demand: Demand) -> int:
     if not facts.grants:
         return ALL_GRANTS if has_permitted_node(facts, demand, ()) else 0
     return sum(
-        1 << place
-        for place, grant in enumerate(facts.grants[:MAX_GRANTS])
+        1 << index
+        for index, grant in enumerate(facts.grants[:MAX_GRANTS])
         if has_permitted_node(facts, demand, grant.spec.cpu_vendors)
     )
 

@@ -44,7 +44,7 @@ class DataClass:
         return f"{facts.name} may hold up to {most}; this is {demand.data_class or 'unlabelled'}"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """A grant of the class, or a tenant that may bring it."""
+        """Suggests a grant of the class, or a tenant that may bring it."""
         wanted, grant = refused.demand.data_class, grant_to_change(refused)
         if wanted is None or grant is None:
             return None
@@ -52,7 +52,7 @@ class DataClass:
             change = SuggestedChange(
                 kind="tenant.classes", target=f"Tenant {refused.demand.tenant}", to=wanted
             )
-            return Fix(change, demand=replace(refused.demand, class_not_allowed=False))
+            return Fix(change=change, demand=replace(refused.demand, class_not_allowed=False))
         return change_grant(refused, "dataClass", grant.spec.data_class, wanted, data_class=wanted)
 
 

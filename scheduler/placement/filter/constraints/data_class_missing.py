@@ -37,7 +37,7 @@ class DataClassMissing:
         return f"the workload has the data class {demand.data_class}"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """A workload that names its data class; public data is the class that needs least."""
+        """Suggests to name a data class: public, the one that needs least."""
         return change_workload(
             "dataClass", "", "general-1", replace(refused.demand, data_class="general-1")
         )

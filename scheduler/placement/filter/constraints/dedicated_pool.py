@@ -32,7 +32,7 @@ class DedicatedPool:
         )
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """A grant with a dedicated pool."""
+        """Suggests a grant with a dedicated pool."""
         return change_grant(refused, "dedicatedPool", "false", "true", dedicated_pool=True)
 
 

@@ -57,7 +57,7 @@ class GrantExpired:
         )
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """A grant that is valid now; None: there is no grant, or it is valid."""
+        """Suggests a grant that is valid now; None: there is no grant, or it is valid."""
         grant, now = grant_to_change(refused), refused.context.now
         if grant is None or is_grant_valid(grant, refused.context):
             return None

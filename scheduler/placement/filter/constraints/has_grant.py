@@ -37,7 +37,7 @@ class HasGrant:
         return f"{facts.name} has no grant: an authority must create a SiteGrant for it"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """A grant for a site that has none, with what the workload needs and no more."""
+        """Suggests a grant for a site that has none, with what the workload needs and no more."""
         demand, facts = refused.demand, refused.facts
         spec = SiteGrantSpec(
             sites=(facts.name,),
@@ -54,7 +54,7 @@ class HasGrant:
             target=f"a SiteGrant for {facts.name}",
             to=", ".join([*shown, spec.jurisdiction]).rstrip(", "),
         )
-        return Fix(change, facts=replace(facts, grants=(Grant(name="(new)", spec=spec),)))
+        return Fix(change=change, facts=replace(facts, grants=(Grant(name="(new)", spec=spec),)))
 
 
 RULE = HasGrant()

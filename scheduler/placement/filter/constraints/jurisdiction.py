@@ -54,7 +54,7 @@ class Jurisdiction:
         )
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """Lists that admit the place; or, for data that stays in its province, that province."""
+        """Suggests lists with the site's place, or that place as the home of bound data."""
         grant, demand = grant_to_change(refused), refused.demand
         place = "" if grant is None else grant.spec.jurisdiction
         if not place:

@@ -41,7 +41,7 @@ class LatencyUnknown:
         )
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """A report that knows the round trips asked for, each as long as its bound permits."""
+        """Suggests a report of the round trips asked for, each as long as its bound permits."""
         known = {each.to for each in refused.facts.status.rtt} | {refused.facts.name}
         figures, shown = list(refused.facts.status.rtt), []
         for bound in refused.demand.latency:

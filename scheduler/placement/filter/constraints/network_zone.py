@@ -34,7 +34,7 @@ class NetworkZone:
         return f"{facts.name} offers {', '.join(offers) or 'no zone'}; this needs {asked}"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """A grant with the zones that are missing."""
+        """Suggests a grant with the zones that are missing."""
         grant = grant_to_change(refused)
         had = () if grant is None else grant.spec.network_zones
         wanted = tuple(sorted({*had, *refused.demand.network_zones}))

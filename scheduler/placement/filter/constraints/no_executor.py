@@ -32,7 +32,7 @@ class NoExecutor:
         return f"{facts.name} {there} agent that can apply orders"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """An agent that applies orders."""
+        """Suggests an agent that applies orders."""
         kinds = refused.facts.status.api_kinds or None
         status = replace(refused.facts.status, executor=True, api_kinds=kinds)
         facts = replace(refused.facts, status=status)

@@ -17,11 +17,11 @@ from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.node_eligibility import matches_requirement, matches_selectors
-from scheduler.placement.fleet.node_table import kind_of
+from scheduler.placement.fleet.node_table import profile_of
 
 
 class NodeSelector:
-    """Node selector, node affinity (core/v1) and GPU models must match some kind of node."""
+    """Node selector, node affinity (core/v1) and GPU models must match some node profile."""
 
     reason: Reason = "selector"
     wake_events: frozenset[WakeEvent] = frozenset({"report", "workload"})
@@ -56,7 +56,7 @@ class NodeSelector:
         return f"no node at {facts.name} matches: {asked}"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """Pods that ask nothing which no node has; what some node has they may go on asking."""
+        """Suggests pods without the requirements that no node meets; others stay."""
         unit, unmet = [], []
         for pods in refused.demand.unit:
             shape = pods.shape
@@ -81,7 +81,7 @@ def _count_unmet_requirements(shape: PodShape, nodes: NodeClass) -> int:
 
 def _drop_unmet_requirements(shape: PodShape, nodes: NodeClass) -> tuple[PodShape, list[str]]:
     """A pod that asks nothing which these nodes do not have, and what it asked of that."""
-    labels = kind_of(nodes).all_labels
+    labels = profile_of(nodes).all_labels
     kept = {key: value for key, value in shape.node_selector.items() if labels.get(key) == value}
     dropped = [f"{key}={value}" for key, value in shape.node_selector.items() if key not in kept]
     relaxed = replace(shape, node_selector=kept)
@@ -100,14 +100,16 @@ def _selects_nodes(shape: PodShape) -> bool:
 
 
 def _unmatched_shapes(facts: SiteFacts, demand: Demand) -> list[PodShape]:
-    """The pod shapes that match no kind of node; none at a site without nodes.
+    """The pod shapes that match no node profile; none at a site without nodes.
 
     Other rules refuse such a site.
     """
-    kinds = [kind_of(each) for each in facts.status.node_classes]
+    profiles = [profile_of(each) for each in facts.status.node_classes]
     asked = [each.shape for each in demand.unit if _selects_nodes(each.shape)]
     return [
-        shape for shape in asked if kinds and not any(matches_selectors(shape, k) for k in kinds)
+        shape
+        for shape in asked
+        if profiles and not any(matches_selectors(shape, k) for k in profiles)
     ]
 
 

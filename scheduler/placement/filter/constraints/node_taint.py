@@ -19,11 +19,11 @@ from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.node_eligibility import blocking_taints, matches_selectors
-from scheduler.placement.fleet.node_table import kind_of
+from scheduler.placement.fleet.node_table import profile_of
 
 
 class NodeTaint:
-    """A pod must tolerate the taints of at least one kind of node that it matches (core/v1)."""
+    """A pod must tolerate the taints of at least one node profile that it matches (core/v1)."""
 
     reason: Reason = "taint"
     wake_events: frozenset[WakeEvent] = frozenset({"report", "workload"})
@@ -52,7 +52,7 @@ class NodeTaint:
         return f"{facts.name} has nodes whose taints are tolerated"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """Tolerations of what keeps the pods away from some kind of node, and of nothing else."""
+        """Suggests tolerations of the taints that keep the pods away, and of no others."""
         unit, shown = [], []
         for pods in refused.demand.unit:
             blocking = _fewest_blocking_taints(refused, pods.shape)
@@ -70,7 +70,7 @@ def _fewest_blocking_taints(refused: RefusedSite, shape: PodShape) -> tuple[Tain
     chosen = [
         each
         for each in refused.facts.status.node_classes
-        if matches_selectors(shape, kind_of(each))
+        if matches_selectors(shape, profile_of(each))
     ]
     best = best_nodes(refused, chosen, partial(_count_blocking_taints, shape))
     return () if best is None else _blocking_taints_of(shape, best)
@@ -84,16 +84,16 @@ def _blocking_taints_of(shape: PodShape, nodes: NodeClass) -> tuple[Taint, ...]:
     return tuple(
         each
         for each in nodes.taints
-        if blocking_taints(shape, kind_of(replace(nodes, taints=(each,))))
+        if blocking_taints(shape, profile_of(replace(nodes, taints=(each,))))
     )
 
 
 def _untolerated_node_taints(facts: SiteFacts, demand: Demand) -> list[str]:
     """The taints that keep some pod off every node that it matches; empty if no pod is blocked."""
-    kinds = [kind_of(each) for each in facts.status.node_classes]
+    profiles = [profile_of(each) for each in facts.status.node_classes]
     for pods in demand.unit:
-        chosen = [kind for kind in kinds if matches_selectors(pods.shape, kind)]
-        blocked = [blocking_taints(pods.shape, kind) for kind in chosen]
+        chosen = [profile for profile in profiles if matches_selectors(pods.shape, profile)]
+        blocked = [blocking_taints(pods.shape, profile) for profile in chosen]
         if chosen and all(blocked):
             return sorted({taint for each in blocked for taint in each})
     return []

@@ -38,7 +38,7 @@ class NotAllowed:
         return f"{demand.data_class} data needs no allow-list"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """A list that names the workload."""
+        """Suggests a list that names the workload."""
         grant, key = grant_to_change(refused), refused.demand.key
         had = () if grant is None else grant.spec.allow_list
         return change_grant(refused, "allowList", ", ".join(had), key, allow_list=(*had, key))

@@ -34,7 +34,7 @@ class ProtectionLevel:
         return f"{facts.name} is certified for level {most}; this needs {demand.protection_level}"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """A certificate of the level."""
+        """Suggests a certificate of the level."""
         wanted, grant = refused.demand.protection_level, grant_to_change(refused)
         was = "" if grant is None else str(grant.spec.protection_level)
         return change_grant(refused, "protectionLevel", was, str(wanted), protection_level=wanted)

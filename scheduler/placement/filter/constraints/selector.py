@@ -61,7 +61,7 @@ class SiteSelector:
         return f"the labels of {facts.name} match"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """Selectors without what the site does not match."""
+        """Suggests selectors without the conditions that the site does not match."""
         demand, labels = refused.demand, site_labels(refused.facts)
         if not demand.tenant_sites.matches(labels):
             change = SuggestedChange(
@@ -69,7 +69,7 @@ class SiteSelector:
                 target=f"Tenant {demand.tenant}",
                 from_=", ".join(_unmet_terms_of(demand.tenant_sites, labels)),
             )
-            return Fix(change, demand=replace(demand, tenant_sites=LabelSelector()))
+            return Fix(change=change, demand=replace(demand, tenant_sites=LabelSelector()))
         unmet = [term for each in demand.site_selectors for term in _unmet_terms_of(each, labels)]
         met = tuple(_keep_met_terms(each, labels) for each in demand.site_selectors)
         return change_workload(

@@ -33,7 +33,7 @@ class Silent:
         return f"{facts.name} has Ready={ready.status} {ready.reason}".rstrip()
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """A report from now."""
+        """Suggests a report from now."""
         return report_now(refused)
 
 

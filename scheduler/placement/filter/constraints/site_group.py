@@ -49,7 +49,7 @@ class InSiteGroup:
         return f"{facts.name} is in none of the groups {groups}"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """A last group that holds the site too."""
+        """Suggests to add the site to the last group."""
         *others, last = refused.demand.site_groups
         wider = replace(last, sites=(*last.sites, refused.facts.name))
         return change_workload(

@@ -50,7 +50,7 @@ class WithinNamespaceLimits:
         return f"{where}: {denial}" if denial else f"the pods are within the limits of {where}"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """A namespace at the site without the limits that it reports."""
+        """Suggests a namespace at the site without the limits that it reports."""
         name, status = refused.demand.namespace, refused.facts.status
         rest = tuple(each for each in status.namespaces if each.name != name)
         shown = f"the limits of namespace {name}"

@@ -53,7 +53,7 @@ class Stale:
         return f"the last report of {facts.name} is {age:.0f} s old; the limit is {limit} s"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """A report from now."""
+        """Suggests a report from now."""
         return report_now(refused)
 
 

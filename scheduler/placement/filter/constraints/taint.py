@@ -38,7 +38,7 @@ class SiteTaint:
         return f"{facts.name} has no taint that is not tolerated"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """Tolerations of what keeps the workload away, and of nothing else."""
+        """Suggests tolerations of the taints that keep the workload away, and of no others."""
         return tolerate_site_taints(refused)
 
 

@@ -50,7 +50,7 @@ class TaintTime:
         return f"no taint of {facts.name} evicts the workload now"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """Tolerations of what keeps the workload away, and of nothing else."""
+        """Suggests tolerations of the taints that keep the workload away, and of no others."""
         return tolerate_site_taints(refused)
 
 

@@ -52,7 +52,7 @@ class TooFar:
         return f"latency bounds at {facts.name}: {', '.join(bounds)}"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """Bounds as wide as the site is far."""
+        """Suggests bounds as wide as the round trips to the site."""
         bounds, widened = [], []
         for bound in refused.demand.latency:
             targets = latency_targets(refused.fleet, bound.from_)

@@ -46,7 +46,7 @@ class HasWeight:
         return f"{facts.name} has no weight; sites with a weight: {', '.join(sorted(weights))}"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """A weight for the site."""
+        """Suggests a weight for the site."""
         name = refused.facts.name
         others = tuple(each for each in refused.demand.weights if each.site != name)
         weights = (*others, SiteWeight(site=name, weight=1))

@@ -65,7 +65,7 @@ def _start_job(cron: CronJob, jobs: list[Job], minute: datetime) -> list[Write]:
     return [
         *writes,
         Create(JOBS, _job_body(cron, minute)),
-        Patch(CRON_JOBS, name, {"status": status}, "status"),
+        Patch(resource=CRON_JOBS, name=name, body={"status": status}, subresource="status"),
     ]
 
 
@@ -100,7 +100,7 @@ def _delete_surplus_jobs(cron: CronJob, jobs: list[Job]) -> list[Write]:
 
 
 def _delete_job(job: Job) -> Delete:
-    return Delete(JOBS, name_of(job), job.metadata.uid)
+    return Delete(resource=JOBS, name=name_of(job), uid=job.metadata.uid)
 
 
 def _finished_as(job: Job) -> str | None:

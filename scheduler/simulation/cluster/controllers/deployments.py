@@ -124,8 +124,8 @@ def _scale_up(sets: _ReplicaSets, bounds: _RolloutBounds) -> list[Write]:
         return []
     if current.spec.replicas > bounds.wanted:
         return _scale(current, bounds.wanted)
-    room = bounds.max_total - _total_replicas(sets.all)
-    return _scale(current, min(bounds.wanted, current.spec.replicas + max(0, room)))
+    more = bounds.max_total - _total_replicas(sets.all)
+    return _scale(current, min(bounds.wanted, current.spec.replicas + max(0, more)))
 
 
 def _scale_down(sets: _ReplicaSets, bounds: _RolloutBounds) -> list[Write]:
@@ -150,14 +150,17 @@ def _scale_down(sets: _ReplicaSets, bounds: _RolloutBounds) -> list[Write]:
 def _scale(one: AppsObject, replicas: int) -> list[Write]:
     if one.spec.replicas == replicas:
         return []
-    return [Patch(REPLICA_SETS, name_of(one), {"spec": {"replicas": replicas}})]
+    return [Patch(resource=REPLICA_SETS, name=name_of(one), body={"spec": {"replicas": replicas}})]
 
 
 def _delete_old_sets(deployment: AppsObject, old: list[AppsObject]) -> list[Write]:
     empty = [s for s in old if not s.spec.replicas and not _status_count(s, "replicas")]
     empty.sort(key=_revision_of)
     surplus = len(empty) - deployment.spec.revision_history_limit
-    return [Delete(REPLICA_SETS, name_of(s), s.metadata.uid) for s in empty[: max(0, surplus)]]
+    return [
+        Delete(resource=REPLICA_SETS, name=name_of(s), uid=s.metadata.uid)
+        for s in empty[: max(0, surplus)]
+    ]
 
 
 def _bump_revision(current: AppsObject, old: list[AppsObject]) -> list[Write]:
@@ -166,7 +169,7 @@ def _bump_revision(current: AppsObject, old: list[AppsObject]) -> list[Write]:
     if _revision_of(current) > newest:
         return []
     body = {"metadata": {"annotations": {_REVISION_ANNOTATION: str(newest + 1)}}}
-    return [Patch(REPLICA_SETS, name_of(current), body)]
+    return [Patch(resource=REPLICA_SETS, name=name_of(current), body=body)]
 
 
 def _new_set(deployment: AppsObject, old: list[AppsObject], replicas: int) -> Create:

@@ -64,7 +64,11 @@ def _finalizer_writes(
     ]
     if _ORPHAN in finalizers:
         writes: list[Write] = [
-            Patch(kind, dependent, {"metadata": {"ownerReferences": _other_owners(found, view)}})
+            Patch(
+                resource=kind,
+                name=dependent,
+                body={"metadata": {"ownerReferences": _other_owners(found, view)}},
+            )
             for kind, dependent, found in dependents
         ]
         return [*writes, _remove_finalizer(resource, name, view, _ORPHAN)]
@@ -72,7 +76,7 @@ def _finalizer_writes(
         if not dependents:
             return [_remove_finalizer(resource, name, view, _FOREGROUND)]
         return [
-            Delete(kind, dependent, found.metadata.uid)
+            Delete(resource=kind, name=dependent, uid=found.metadata.uid)
             for kind, dependent, found in dependents
             if found.metadata.deletion_timestamp is None
         ]
@@ -98,4 +102,4 @@ def _remove_finalizer(
 ) -> Patch:
     left = [one for one in view.metadata.finalizers if one != finalizer]
     meta = {"finalizers": left or None, "resourceVersion": view.metadata.resource_version}
-    return Patch(resource, name, {"metadata": meta})
+    return Patch(resource=resource, name=name, body={"metadata": meta})

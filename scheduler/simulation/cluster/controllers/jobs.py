@@ -66,7 +66,7 @@ def _plan_cleanup(job: Job, name: NamespacedName, now: datetime) -> ControllerPl
     left = (max(ended, default=now) + timedelta(seconds=ttl_seconds) - now).total_seconds()
     if left > 0:
         return ControllerPlan(requeue_after_seconds=left)
-    return ControllerPlan([Delete(JOBS, name, job.metadata.uid)])
+    return ControllerPlan([Delete(resource=JOBS, name=name, uid=job.metadata.uid)])
 
 
 def _completions(job: Job) -> int:

@@ -56,10 +56,10 @@ def test_the_bound_holds_for_every_division(
     free: list[int], works: list[tuple[int, int, int, int]]
 ) -> None:
     instance = BatchInstance(
-        np.array([[float(each)] for each in free]),
-        np.array([[float(asked)] for asked, _, _, _ in works]),
-        np.array([count for _, count, _, _ in works]),
-        np.array([[float(one), float(other)] for _, _, one, other in works]),
+        free=np.array([[float(each)] for each in free]),
+        requests=np.array([[float(asked)] for asked, _, _, _ in works]),
+        replicas=np.array([count for _, count, _, _ in works]),
+        profit=np.array([[float(one), float(other)] for _, _, one, other in works]),
     )
     batch = solve_batch(instance)
     best = 0.0
@@ -101,10 +101,10 @@ def test_the_best_whole_division_lies_between_what_is_achieved_and_the_bound(see
     profit = random.uniform(-1, 9, (6, 4)).round(2)
     profit[random.random((6, 4)) < 0.3] = -np.inf
     instance = BatchInstance(
-        random.integers(0, 12, (4, 2)).astype(np.float64),
-        random.integers(0, 5, (6, 2)).astype(np.float64),
-        random.integers(0, 6, 6),
-        profit,
+        free=random.integers(0, 12, (4, 2)).astype(np.float64),
+        requests=random.integers(0, 5, (6, 2)).astype(np.float64),
+        replicas=random.integers(0, 6, 6),
+        profit=profit,
     )
     batch, best = solve_batch(instance), exact(instance)
     assert is_within_capacity(instance, batch.placed)
@@ -125,7 +125,10 @@ def test_an_empty_batch_and_one_that_nothing_fits_have_an_answer() -> None:
     for profit in (np.zeros((0, 2)), np.full((1, 2), -np.inf)):
         count = len(profit)
         instance = BatchInstance(
-            np.ones((2, 1)), np.ones((count, 1)), np.ones(count, np.int64), profit
+            free=np.ones((2, 1)),
+            requests=np.ones((count, 1)),
+            replicas=np.ones(count, np.int64),
+            profit=profit,
         )
         assert solve_batch(instance).ratio == 1.0
 
@@ -133,7 +136,9 @@ def test_an_empty_batch_and_one_that_nothing_fits_have_an_answer() -> None:
 def test_where_nothing_is_free_the_price_is_what_a_first_unit_is_worth() -> None:
     profit = np.array([[4.0, 4.0], [2.0, -np.inf]])
     asked = np.array([[2.0], [2.0]])
-    full = BatchInstance(np.array([[0.0], [0.0]]), asked, np.array([5, 5]), profit)
+    full = BatchInstance(
+        free=np.array([[0.0], [0.0]]), requests=asked, replicas=np.array([5, 5]), profit=profit
+    )
     batch = solve_batch(full)
     assert batch.achieved == 0
     assert batch.bound == pytest.approx(0, abs=1e-3)
@@ -142,10 +147,14 @@ def test_where_nothing_is_free_the_price_is_what_a_first_unit_is_worth() -> None
 
 def test_what_is_not_asked_for_need_not_be_there() -> None:
     free = np.array([[10.0, 0.0]])
-    instance = BatchInstance(free, np.array([[1.0, 0.0]]), np.array([7]), np.array([[3.0]]))
+    instance = BatchInstance(
+        free=free, requests=np.array([[1.0, 0.0]]), replicas=np.array([7]), profit=np.array([[3.0]])
+    )
     assert solve_batch(instance).placed.sum() == 7
     assert solve_greedily(instance).tolist() == [[7]]
-    nothing = BatchInstance(free, np.array([[0.0, 0.0]]), np.array([7]), np.array([[3.0]]))
+    nothing = BatchInstance(
+        free=free, requests=np.array([[0.0, 0.0]]), replicas=np.array([7]), profit=np.array([[3.0]])
+    )
     assert solve_batch(nothing).placed.sum() == 7
 
 

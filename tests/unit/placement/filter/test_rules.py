@@ -8,6 +8,7 @@ from scheduler.model.decode import NotReadable, decode_as
 from scheduler.model.kinds.kinds import SiteGrant, Workload
 from scheduler.placement.choose import choose
 from scheduler.placement.explain.explain import explain
+from scheduler.placement.filter import rules
 from scheduler.placement.filter.rules import all_rules, rule_name
 from tests.support.sites import (
     NOW,
@@ -420,3 +421,11 @@ def test_every_rule_says_for_every_site_why_and_what_wakes_it() -> None:
         ]
         assert all(verdict.sentence for verdict in each.verdicts)
     assert all(rule.wake_events for rule in all_rules())
+
+
+def test_a_rule_whose_reason_is_not_listed_names_the_file_to_edit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rules, "REASONS", {})
+    with pytest.raises(LookupError, match=r"add it to scheduler/model/reasons\.py"):
+        all_rules.__wrapped__()

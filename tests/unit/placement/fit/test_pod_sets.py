@@ -39,7 +39,7 @@ def sets_of(there: Fleet, *unit: PodShape, replicas: int = 9, placed: int = 0) -
         unit=tuple(Pods(shape=each, count=1) for each in unit),
         placed=(PlacedReplicas(site="m1", replicas=placed),) if placed else (),
     )
-    permitted = np.ones(len(there.nodes.kinds), np.bool_)
+    permitted = np.ones(len(there.nodes.profiles), np.bool_)
     return pod_sets_at(there, 0, demand, permitted=permitted, is_new=not placed)
 
 

@@ -17,7 +17,7 @@ from scheduler.simulation.trace.simulate import Trace, simulate
 
 
 def _node(name: str, cpu: int = 8000, cards: int = 0, model: str = "") -> NodeRecord:
-    return NodeRecord(name, cpu, 32_768, cards, model)
+    return NodeRecord(name=name, cpu_milli=cpu, memory_mib=32_768, card_count=cards, model=model)
 
 
 def _pod(
@@ -27,7 +27,14 @@ def _pod(
     assert isinstance(cards, int)
     assert isinstance(milli, int)
     assert isinstance(models, tuple)
-    return PodRecord(name, TracePodShape(cpu, 1024, cards, milli, models), start, end)
+    return PodRecord(
+        name=name,
+        shape=TracePodShape(
+            cpu_milli=cpu, memory_mib=1024, card_count=cards, card_milli=milli, models=models
+        ),
+        created_seconds=start,
+        deleted_seconds=end,
+    )
 
 
 def _policy(**placement: str) -> PlacementPolicy:
