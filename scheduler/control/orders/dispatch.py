@@ -12,14 +12,18 @@ from dataclasses import dataclass, field
 from scheduler.control.ports.agents import (
     IndexVersion,
     OrderForSite,
+    OrderNotPublishable,
     OrderPublisherPort,
     OrderStatusReport,
 )
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.runtime.clock import Clock
+from scheduler.runtime.faults import Faults
 
 _GATHER_SECONDS = 0.02  # changes that come together go out as one index
+_MAX_EPOCHS_AHEAD = 1000
+"""A site may be this far ahead of us: a hub that was restored from a backup has lost so many."""
 
 
 @dataclass(slots=True)
@@ -30,6 +34,8 @@ class SitePlan:
         uid: the uid of the Site object.
         orders: the orders, by order id.
         content_digests: digests of the published contents, by order id.
+        published: ids of the orders of which some content is published, be it an older one.
+        refusals: why the present content of an order cannot be published, by order id.
         first_listed_in: the first index that binds an order to its content, by order id.
         version: version of the newest published index; None before the first one of this epoch.
         index_digest: digest of that index.
@@ -47,6 +53,8 @@ class SitePlan:
     uid: str = ""
     orders: dict[str, OrderForSite] = field(default_factory=dict)
     content_digests: dict[str, str] = field(default_factory=dict)
+    published: set[str] = field(default_factory=set)
+    refusals: dict[str, str] = field(default_factory=dict)
     first_listed_in: dict[str, IndexVersion] = field(default_factory=dict)
     version: IndexVersion | None = None
     index_digest: str = ""
@@ -70,6 +78,8 @@ class Dispatcher:
         telemetry: counts what is published.
         repeat_seconds: a message is repeated at most this often to a site that lacks it.
         on_higher_epoch: called with the epoch of a site that works by a later epoch than ours.
+        on_refusal: called with the workload of an order that cannot be published.
+        faults: handles the faults that single sites and orders cause.
         hold_seconds: how long the first index waits when the site runs orders that its plan lacks;
             their workloads may not have been read or restored yet.
         epoch: the leader's epoch.
@@ -83,12 +93,15 @@ class Dispatcher:
     telemetry: Telemetry
     repeat_seconds: float
     on_higher_epoch: Callable[[int], None]
+    on_refusal: Callable[[WorkKey], None]
+    faults: Faults
     hold_seconds: float = 0.0
     epoch: int = 0
     is_publishing: bool = False
     plans: dict[str, SitePlan] = field(default_factory=dict)
     _sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _claim_heard_seconds: float = float("-inf")
 
     def admit(self, site: str, uid: str) -> None:
         """Adds a site; a new uid under an old name is another site, which gets a new index."""
@@ -114,6 +127,7 @@ class Dispatcher:
             if plan and plan.orders.get(order.id) != order:
                 plan.orders[order.id] = order
                 plan.content_digests.pop(order.id, None)
+                plan.refusals.pop(order.id, None)
                 plan.first_listed_in.pop(order.id, None)
                 plan.contents_to_clear.discard(order.id)
                 plan.is_dirty = True
@@ -127,13 +141,18 @@ class Dispatcher:
         plan = self.plans.get(site)
         return plan.orders.get(order_id) if plan else None
 
+    def refusal_at(self, site: str, order_id: str) -> str:
+        """Why the present content of an order cannot be published; "" when it can."""
+        plan = self.plans.get(site)
+        return plan.refusals.get(order_id, "") if plan else ""
+
     def on_order_status(self, report: OrderStatusReport) -> None:
         """Handles a report: repeats the index or contents if the site does not have them."""
         plan = self.plans.get(report.site)
         if plan is None or not report.is_executing:
             return
         if report.version is not None and report.version[0] > self.epoch:
-            self.on_higher_epoch(report.version[0])
+            self._on_higher_epoch(report.version[0])
         if plan.version is None:
             plan.has_reported = True
             plan.unknown_orders = frozenset(report.orders) - plan.orders.keys()
@@ -145,6 +164,15 @@ class Dispatcher:
             self._changed.set()
         for order_id in report.missing:
             self._republish_content(report.site, plan, order_id)
+
+    def _on_higher_epoch(self, claimed: int) -> None:
+        """Handles a claim, which the site does not prove, within bounds that no site can raise."""
+        is_repeated = not self._is_repeat_due(self._claim_heard_seconds)
+        if claimed > self.epoch + _MAX_EPOCHS_AHEAD or is_repeated:
+            self.telemetry.count_bad_message("stale")
+            return
+        self._claim_heard_seconds = self.clock.monotonic()
+        self.on_higher_epoch(claimed)
 
     def is_listed(self, site: str, order_id: str, report: OrderStatusReport) -> bool:
         """Whether a site works by an index that lists an order with its present content."""
@@ -188,7 +216,8 @@ class Dispatcher:
             await self._changed.wait()
             await self.clock.sleep(_GATHER_SECONDS)
             self._changed.clear()
-            self.flush()
+            with self.faults.barrier("dispatch"):
+                self.flush()
 
     def flush(self) -> None:
         """Publishes changed plans of sites that have reported: contents first, then the index."""
@@ -196,7 +225,9 @@ class Dispatcher:
             return
         for site, plan in self.plans.items():
             if plan.is_dirty and plan.has_reported and not self._is_held(plan):
-                self._publish(site, plan)
+                # A plan that failed stays dirty; the site's next status has it published again.
+                with self.faults.barrier("dispatch"):
+                    self._publish(site, plan)
 
     def _is_held(self, plan: SitePlan) -> bool:
         """Whether an index must wait, because it would withdraw orders that the plan lacks."""
@@ -209,17 +240,35 @@ class Dispatcher:
     def _publish(self, site: str, plan: SitePlan) -> None:
         version = (self.epoch, plan.version[1] + 1 if plan.version else 1)
         for order_id, order in plan.orders.items():
-            if order_id not in plan.content_digests:
-                plan.content_digests[order_id] = self.publisher.publish_order(site, order)
-                self.telemetry.count_order_published()
-            plan.first_listed_in.setdefault(order_id, version)
+            if order_id not in plan.content_digests and order_id not in plan.refusals:
+                self._publish_content(site, plan, order)
+            if order_id in plan.content_digests:
+                plan.first_listed_in.setdefault(order_id, version)
+        # Of an order that cannot be published, the site keeps the content before, if there is one.
+        listed = {i: one for i, one in plan.orders.items() if i in plan.published}
+        plan.index_digest = self.publisher.publish_index(site, plan.uid, version, listed)
         plan.version = version
-        plan.index_digest = self.publisher.publish_index(site, plan.uid, plan.version, plan.orders)
         plan.is_dirty, plan.is_echoed, plan.sent_seconds = False, False, self.clock.monotonic()
         self.telemetry.count_index_published()
         for order_id in plan.contents_to_clear:
             self.publisher.withdraw_content(site, order_id)
         plan.contents_to_clear.clear()
+
+    def _publish_content(self, site: str, plan: SitePlan, order: OrderForSite) -> None:
+        """Publishes one order; one that cannot be published is told, and holds up no other."""
+        refusal = "the order cannot be written; the log has the fault"
+        with self.faults.barrier("dispatch"):
+            try:
+                plan.content_digests[order.id] = self.publisher.publish_order(site, order)
+                refusal = ""
+            except OrderNotPublishable as error:
+                refusal = str(error)
+        if refusal:
+            plan.refusals[order.id] = refusal
+            self.on_refusal((order.namespace, order.name))
+            return
+        plan.published.add(order.id)
+        self.telemetry.count_order_published()
 
     def _republish_content(self, site: str, plan: SitePlan, order_id: str) -> None:
         order = plan.orders.get(order_id)
@@ -228,13 +277,15 @@ class Dispatcher:
         ):
             return
         plan.content_sent_seconds[order_id] = self.clock.monotonic()
-        plan.content_digests[order_id] = self.publisher.publish_order(site, order)
-        self.telemetry.count_order_published()
+        if order_id in plan.content_digests:
+            self._publish_content(site, plan, order)
 
     def _remove_order(self, site: str, order_id: str) -> None:
         plan = self.plans[site]
         del plan.orders[order_id]
         plan.content_digests.pop(order_id, None)
+        plan.refusals.pop(order_id, None)
+        plan.published.discard(order_id)
         plan.first_listed_in.pop(order_id, None)
         plan.content_sent_seconds.pop(order_id, None)
         plan.contents_to_clear.add(order_id)

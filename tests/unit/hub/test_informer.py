@@ -18,6 +18,7 @@ from scheduler.control.ports.hub import (
 )
 from scheduler.hub.informer import Informer
 from tests.support.fake_clock import FakeClock
+from tests.support.faults import make_faults
 
 PODS = ApiResource("", "v1", "pods", "Pod", namespaced=True)
 
@@ -58,6 +59,7 @@ async def watches_in(seconds: float, hub: CuttingHub) -> int:
         lambda _resource, _change: None,
         clock=hub.clock,
         jitter=random.Random(1),  # noqa: S311 - spreads retries
+        faults=make_faults(hub.clock),
     )
     await informer.synchronise()
     async with asyncio.TaskGroup() as group:

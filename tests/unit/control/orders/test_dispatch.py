@@ -2,8 +2,10 @@
 
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.ports.agents import IndexVersion, OrderForSite, OrderState, OrderStatusReport
+from scheduler.model.kinds.metadata import WorkKey
 from tests.support.control_loops import FakePublisher
 from tests.support.fake_clock import FakeClock
+from tests.support.faults import make_faults
 from tests.support.null_telemetry import NullTelemetry
 
 KEY = ("health", "appointment")
@@ -29,12 +31,15 @@ def status_report(
 class World:
     def __init__(self) -> None:
         self.publisher, self.clock, self.epochs = FakePublisher(), FakeClock(), list[int]()
+        self.refused = list[WorkKey]()
         self.dispatcher = Dispatcher(
             publisher=self.publisher,
             clock=self.clock,
             telemetry=NullTelemetry(),
             repeat_seconds=5.0,
             on_higher_epoch=self.epochs.append,
+            on_refusal=self.refused.append,
+            faults=make_faults(self.clock),
         )
         self.dispatcher.admit("m1", "u")
         self.dispatcher.start_epoch(7)
