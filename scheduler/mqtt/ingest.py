@@ -91,7 +91,8 @@ class Ingest:
     def handle(self, topic: str, payload: bytes, *, retained: bool = False) -> None:
         """Verifies, decodes and dispatches one message; a bad one is counted and dropped."""
         try:
-            parsed_topic, data = None, None
+            parsed_topic: topics.Topic | None = None
+            data: bytes | None = None
             with self.faults.barrier("message", passing=(WireError,)):
                 parsed_topic = _parse_site_topic(topic, retained=retained)
                 data = self._verified_payload(topic, parsed_topic, payload)
