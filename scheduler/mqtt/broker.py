@@ -98,11 +98,12 @@ class EmbeddedBroker:
             OSError: the broker does not start; the message names the command.
         """
         command = self._command()
-        self._process = await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
         )
+        self._process = process
         for _ in range(_READY_ATTEMPTS):
-            if self._process is None or self._process.returncode is not None:
+            if process.returncode is not None:
                 break
             if _accepts_connections(self.port):
                 return

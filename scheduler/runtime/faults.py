@@ -2,15 +2,15 @@
 
 Every loop handles many things one by one: a message, an object, a workload, a request, a site. A
 fault that one of them causes must not end the loop, so each loop handles it in `Faults.barrier`,
-which holds the only `except Exception` of the loops. What caused a fault is set aside for a pause
+the only place where the loops catch every `Exception`. What caused a fault is set aside for a pause
 that doubles with each further one, so that it costs the others little; one success ends that.
 """
 
 import logging
 import traceback
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from types import TracebackType
 
 from scheduler.runtime.clock import Clock
 
@@ -56,14 +56,13 @@ class Faults:
     _offenders: dict[tuple[str, Hashable], _Offender] = field(default_factory=dict)
     _logged: dict[tuple[str, str, str], _LoggedKind] = field(default_factory=dict)
 
-    @contextmanager
     def barrier(
         self,
         where: str,
         offender: Hashable = None,
         *,
         passing: tuple[type[Exception], ...] = (),
-    ) -> Iterator[None]:
+    ) -> "_Barrier":
         """A context that ends normally, whatever `Exception` its body raises.
 
         Args:
@@ -71,16 +70,7 @@ class Faults:
             offender: what is set aside after a fault; None: nothing is.
             passing: exceptions that are no faults; they pass.
         """
-        try:
-            yield
-        except passing:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever arrives, the loop goes on
-            self._set_aside(where, offender)
-            self.count(where)
-            self._log(where, offender, error)
-        else:
-            self._offenders.pop((where, offender), None)
+        return _Barrier(self, where, offender, passing)
 
     def admits(self, where: str, offender: Hashable) -> bool:
         """Whether a cause is handled now; False while it is set aside."""
@@ -90,6 +80,16 @@ class Faults:
         """How much longer a cause is set aside; 0 when it is not."""
         known = self._offenders.get((where, offender))
         return max(0.0, known.until_seconds - self.clock.monotonic()) if known else 0.0
+
+    def on_success(self, where: str, offender: Hashable) -> None:
+        """Ends the pauses of a cause: it was handled without a fault."""
+        self._offenders.pop((where, offender), None)
+
+    def on_fault(self, where: str, offender: Hashable, error: Exception) -> None:
+        """Counts and logs a fault, and sets its cause aside."""
+        self._set_aside(where, offender)
+        self.count(where)
+        self._log(where, offender, error)
 
     def _set_aside(self, where: str, offender: Hashable) -> None:
         if offender is None:
@@ -125,6 +125,34 @@ class Faults:
             known.silent_count if known else 0,
             "".join(traceback.format_tb(cause.__traceback__, limit=-_LOGGED_FRAMES)).rstrip(),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Barrier:
+    """What `Faults.barrier` returns."""
+
+    faults: Faults
+    where: str
+    offender: Hashable
+    passing: tuple[type[Exception], ...]
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if error is None:
+            self.faults.on_success(self.where, self.offender)
+            return False
+        # A cancellation, or the end of the process, is no `Exception`.
+        if not isinstance(error, Exception) or isinstance(error, self.passing):
+            return False
+        self.faults.on_fault(self.where, self.offender, error)
+        return True
 
 
 def _first_leaf(error: BaseException) -> BaseException:

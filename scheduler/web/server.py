@@ -231,7 +231,7 @@ def _fault_middleware(faults: Faults) -> Middleware:
         )
         with faults.barrier("request", passing=(web.HTTPException, ConnectionError)):
             response = await handler(request)
-        return response
+        return response  # noqa: RET504 - after a fault it is the one with 500
 
     return answer
 

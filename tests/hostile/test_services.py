@@ -1,5 +1,6 @@
 """Services that fail under a running hub: the broker, and the disk of the ledger."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -15,6 +16,7 @@ import pytest
 
 from tests.support.counters import counters
 from tests.support.scripted_site import ScriptedSite, running_sites
+from tests.support.tools import require_tool
 from tests.support.up import Up, eventually, kapok, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -56,6 +58,10 @@ def place(up: Up, name: str, *, within_seconds: float = 20.0) -> None:
     eventually(lambda: phase(up, name) == "Running", within_seconds=within_seconds)
 
 
+def are_running(up: Up, count: int) -> bool:
+    return all(phase(up, f"held-{number}") == "Running" for number in range(count))
+
+
 def readiness(up: Up) -> str:
     """The sentence of /readyz; "ok" when ready."""
     address = up.ready["page"] + "readyz"
@@ -69,10 +75,11 @@ def readiness(up: Up) -> str:
 
 def broker_pid(up: Up) -> int:
     """The embedded broker's process; 0 when none runs."""
-    found = subprocess.run(
-        ["pgrep", "-P", str(up.pid), "mosquitto"], capture_output=True, text=True, check=False
-    )
-    return int(found.stdout.split()[0]) if found.stdout.split() else 0
+    for child in Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{child}/comm").read_text().strip() == "mosquitto":
+                return int(child)
+    return 0
 
 
 def test_a_broker_that_is_killed_again_and_again_is_started_again(tmp_path: Path) -> None:
@@ -149,8 +156,7 @@ def _ledger_problem(up: Up) -> str:
 
 def _all_is_decided(up: Up) -> None:
     eventually(lambda: readiness(up) == "ok", within_seconds=10)
-    for number in range(3):
-        eventually(lambda name=f"held-{number}": phase(up, name) == "Running", within_seconds=10)
+    eventually(lambda: are_running(up, 3), within_seconds=15)
     verdict = kapok(up, "ledger", "verify")
     assert verdict["ok"]
     with closing(sqlite3.connect(up.data_dir / "ledger.db")) as ledger:
@@ -163,13 +169,13 @@ def small_disk(folder: Path) -> Iterator[Path]:
     """A disk of 1 MiB."""
     disk = folder / "disk"
     disk.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    words = [require_tool("mount"), "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
     if subprocess.run(words, capture_output=True, check=False).returncode:
         pytest.skip("may not mount a small disk here")
     try:
         yield disk
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        subprocess.run([require_tool("umount"), str(disk)], check=True)
 
 
 def fill(path: Path) -> None:

@@ -188,7 +188,7 @@ class Reconciler:
         )
         with self.faults.barrier("workload"):
             demand = self._resolve(workload)
-        return demand
+        return demand  # noqa: RET504 - after a fault it is the refusal
 
     def _resolve(self, workload: Workload) -> Demand | NotAccepted:
         conflict = self.ownership.claim(workload)
