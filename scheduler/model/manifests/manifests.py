@@ -183,7 +183,6 @@ def check_manifests(
         if identity in seen:
             raise BadManifest(f"{path}: {_title(manifest)} stands there twice")
         seen.add(identity)
-        _check_values(manifest, path, 1)
         _check_scope(manifest, path, allowed, frozenset(cluster_kinds))
         if manifest.get("kind") == "Secret" and (
             manifest.get("data") or manifest.get("stringData")
@@ -207,8 +206,17 @@ def _object_identity(manifest: Mapping[str, Any], path: str) -> tuple[str, str, 
     return (manifest["apiVersion"], manifest["kind"], name)
 
 
+def check_values(manifests: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses what no agent would accept: deep nesting, long keys, integers beyond 64 bits.
+
+    Raises:
+        BadManifest: the message names the manifest.
+    """
+    for index, manifest in enumerate(manifests):
+        _check_values(manifest, f"spec.manifests[{index}]", 1)
+
+
 def _check_values(value: object, path: str, depth: int) -> None:
-    """Refuses what no agent would accept: deep nesting, long keys, integers beyond 64 bits."""
     if isinstance(value, Mapping | list | tuple) and depth > MAX_DEPTH:
         raise BadManifest(f"{path}: nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, Mapping):

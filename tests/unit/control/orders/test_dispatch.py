@@ -174,3 +174,16 @@ def test_a_status_is_current_once_the_site_works_by_an_index_with_the_content() 
     world.flush()
     assert not world.dispatcher.is_listed("m1", ORDER, status_report((10, 1)))
     assert world.dispatcher.is_listed("m1", ORDER, status_report((10, 2)))
+
+
+async def test_a_site_cannot_raise_the_epoch_far_or_often() -> None:
+    world = World()
+    for claim in (2**53, 2**31 - 1, 7 + 1001):
+        world.dispatcher.on_order_status(status_report((claim, 1)))
+    assert world.epochs == []
+    for claim in range(8, 1000):
+        world.dispatcher.on_order_status(status_report((claim, 1)))
+    assert world.epochs == [8]
+    await world.clock.advance(5.0)
+    world.dispatcher.on_order_status(status_report((1000, 1)))
+    assert world.epochs == [8, 1000]
